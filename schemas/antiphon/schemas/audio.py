@@ -1,0 +1,80 @@
+"""Audio frames on NATS: one msgpack array each, no NATS headers (they double the receive cost).
+
+The array is `[version, sequence, first_sample, captured_ns, rate, flags, generation, pcm]`.
+"""
+
+from __future__ import annotations
+
+from enum import IntFlag
+from typing import Final, NamedTuple
+
+import msgpack
+
+from antiphon.schemas.errors import MalformedError
+
+AUDIO_VERSION: Final = 1
+RATES: Final = (8000, 16000, 24000, 48000)
+FRAME_MS: Final = 20
+
+
+class FrameFlag(IntFlag):
+    """What a consumer may want to know about a frame before it looks at the samples."""
+
+    CONCEALED = 1
+    """Made up by the receiver for a packet that was lost (FEC or concealment)."""
+    SILENCE = 2
+    """The sender sends nothing here (discontinuous transmission, mute); the samples are zero."""
+    END_OF_UTTERANCE = 4
+    """The last frame of a reply: nothing follows in this generation until the next reply."""
+
+
+class AudioFrame(NamedTuple):
+    """20 ms of one side of a session."""
+
+    sequence: int
+    """Counts the frames of this direction from 0."""
+    first_sample: int
+    """Position of the first sample since the session's start, at `rate`; jumps over gaps, so loss is seen."""
+    captured_ns: int
+    """Wall clock (Unix, ns) at which the frame entered the stack."""
+    rate: int
+    """Hz: 8000, 16000, 24000 or 48000."""
+    flags: int
+    """`FrameFlag` bits."""
+    generation: int
+    """Fences speech: after a flush the transceiver drops frames of older generations."""
+    pcm: bytes
+    """Signed 16-bit little-endian mono, exactly 20 ms: `rate // 50` samples."""
+
+
+_pack = msgpack.Packer(use_bin_type=True, autoreset=True).pack
+
+
+def pack_frame(frame: AudioFrame) -> bytes:
+    """The frame as it travels."""
+    packed: bytes = _pack((AUDIO_VERSION, *frame))
+    return packed
+
+
+def unpack_frame(data: bytes) -> AudioFrame:
+    """Read a frame; `MalformedError` names the first thing that is wrong with it."""
+    try:
+        fields = msgpack.unpackb(data, raw=False, use_list=True, max_ext_len=0, max_map_len=0)
+    except Exception as error:  # msgpack raises half a dozen types, some of them bare ValueError or TypeError
+        raise MalformedError(f"audio frame of {len(data)} bytes is no msgpack array: {error}") from None
+    if type(fields) is not list or not fields:
+        raise MalformedError("audio frame is no msgpack array")
+    if fields[0] != AUDIO_VERSION or type(fields[0]) is not int:
+        raise MalformedError(f"audio frame has version {fields[0]!r:.40}: this side speaks version {AUDIO_VERSION}")
+    if len(fields) != 8:
+        raise MalformedError(f"audio frame has {len(fields)} fields: version {AUDIO_VERSION} has 8")
+    for name, value in zip(AudioFrame._fields[:6], fields[1:7], strict=True):
+        if type(value) is not int or value < 0:
+            raise MalformedError(f"audio frame field {name} is {value!r:.40}: expected an unsigned integer")
+    rate, pcm = fields[4], fields[7]
+    if rate not in RATES:
+        raise MalformedError(f"audio frame has rate {rate}: expected one of {', '.join(map(str, RATES))}")
+    if type(pcm) is not bytes or len(pcm) != rate // 50 * 2:
+        size = len(pcm) if isinstance(pcm, bytes) else type(pcm).__name__
+        raise MalformedError(f"audio frame holds {size} bytes: 20 ms at {rate} Hz are {rate // 50 * 2}")
+    return AudioFrame(*fields[1:])

@@ -1,0 +1,92 @@
+"""How a process joins the bus: connection options, buckets, the services register, trace context.
+
+What all services must do alike so that they meet. What they say to each other is in `messages`.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+from urllib.parse import urlsplit
+
+import nats
+from nats.aio.client import Client
+from nats.js.client import JetStreamContext
+from nats.js.errors import BucketNotFoundError
+from nats.js.kv import KeyValue
+from nats.micro import add_service
+from nats.micro.service import Service
+from opentelemetry import propagate
+from opentelemetry.context import Context
+
+log = logging.getLogger(__name__)
+
+DEFAULT_NATS_URL = "nats://127.0.0.1:4222"
+ANNOUNCE_TTL = 5.0
+"""Seconds after which an announcement that was not renewed is gone."""
+AGENT_SERVICE = "antiphon-agent"
+"""The register name under which every agent stands, with its own name as metadata `agent`."""
+
+
+async def connect(url: str, name: str) -> Client:
+    """Connect, and reconnect for as long as the process lives; waits until a server is there.
+
+    While NATS is away nothing is kept for later: late audio is worthless and announcements repeat.
+    """
+
+    async def on_error(error: Exception) -> None:
+        log.warning("nats: %s", error or type(error).__name__)
+
+    async def on_disconnect() -> None:
+        log.warning("nats: connection lost, reconnecting")
+
+    async def on_reconnect() -> None:
+        log.info("nats: connected again")
+
+    return await nats.connect(
+        url,
+        name=name,
+        error_cb=on_error,
+        disconnected_cb=on_disconnect,
+        reconnected_cb=on_reconnect,
+        max_reconnect_attempts=-1,
+        reconnect_time_wait=0.25,
+        connect_timeout=2,
+        pending_size=0,
+    )
+
+
+async def bucket(js: JetStreamContext, name: str, ttl: float | None = None) -> KeyValue:
+    """The key-value bucket `name`, made if it is not there. `ttl` in seconds; None keeps entries for good."""
+    try:
+        return await js.key_value(name)
+    except BucketNotFoundError:
+        return await js.create_key_value(bucket=name, ttl=ttl, history=1)
+
+
+async def register(client: Client, name: str, metadata: dict[str, str] | None = None) -> Service:
+    """Stand in the NATS services register, so that `nats micro list` and health checks see this process."""
+    where = {"host": socket.gethostname(), "pid": str(os.getpid())}
+    return await add_service(client, name=name, version="0.1.0", metadata={**where, **(metadata or {})})
+
+
+def trace_headers() -> dict[str, str]:
+    """The current trace context as NATS headers; empty when nothing is being traced."""
+    headers: dict[str, str] = {}
+    propagate.inject(headers)
+    return headers
+
+
+def trace_context(headers: dict[str, str] | None) -> Context:
+    """The trace context that a NATS message carries."""
+    return propagate.extract(headers or {})
+
+
+def local_host_towards(url: str) -> str:
+    """The local IP address from which packets to `url`'s host leave: what to announce unless told otherwise."""
+    parts = urlsplit(url if "//" in url else f"//{url}")
+    family, _, _, _, where = socket.getaddrinfo(parts.hostname, parts.port or 4222, type=socket.SOCK_DGRAM)[0]
+    with socket.socket(family, socket.SOCK_DGRAM) as probe:
+        probe.connect(where)  # a datagram socket: sends nothing, only asks the routing table
+        return str(probe.getsockname()[0])

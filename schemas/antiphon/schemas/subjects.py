@@ -1,0 +1,95 @@
+"""Every subject and bucket name, built and parsed here only."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from antiphon.schemas.errors import MalformedError
+
+PREFIX: Final = "antiphon.v1"
+
+BUCKET_TRANSCEIVERS: Final = "antiphon-transceivers"
+"""`<cluster>.<slot>` -> TransceiverAnnouncement, TTL 5 s."""
+BUCKET_RELAYS: Final = "antiphon-relays"
+"""`<name>` -> RelayAnnouncement, TTL 5 s."""
+BUCKET_SLOTS: Final = "antiphon-slots"
+"""`<cluster>.<slot>` -> SlotClaim, kept: the last epoch of every slot."""
+
+FLOW_FIND: Final = f"{PREFIX}.flow.find"
+ANY_TRANSCEIVER_ANNOUNCE: Final = f"{PREFIX}.transceiver.*.*.announce"
+ANY_RELAY_ANNOUNCE: Final = f"{PREFIX}.relay.*.announce"
+
+_TOKEN = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_SESSION_SUBJECT = re.compile(r"antiphon\.v1\.session\.([A-Za-z0-9_-]{1,64})\.([a-z]+(?:\.[a-z]+)?)")
+
+
+def _token(kind: str, text: str) -> str:
+    """A name that may stand in a subject: no dots, wildcards or blanks."""
+    if not _TOKEN.fullmatch(text):
+        raise MalformedError(f"{kind} {text!r:.80} may hold letters, digits, - and _ only, at most 64 of them")
+    return text
+
+
+def _number(kind: str, value: int, bits: int) -> str:
+    if not 0 <= value < 1 << bits:
+        raise MalformedError(f"{kind} {value} is out of range: it has {bits} bits")
+    return str(value)
+
+
+def slot_key(cluster: int, slot: int) -> str:
+    """The key of a slot in `BUCKET_TRANSCEIVERS` and `BUCKET_SLOTS`."""
+    return f"{_number('cluster', cluster, 12)}.{_number('slot', slot, 16)}"
+
+
+def transceiver_announce(cluster: int, slot: int) -> str:
+    return f"{PREFIX}.transceiver.{slot_key(cluster, slot)}.announce"
+
+
+def transceiver_open(cluster: int, slot: int) -> str:
+    return f"{PREFIX}.transceiver.{slot_key(cluster, slot)}.open"
+
+
+def relay_announce(name: str) -> str:
+    return f"{PREFIX}.relay.{_token('relay name', name)}.announce"
+
+
+def agent_claim(name: str) -> str:
+    return f"{PREFIX}.agent.{_token('agent name', name)}.claim"
+
+
+def audio_in(session_id: str) -> str:
+    """Caller to agent, PCM frames."""
+    return f"{PREFIX}.session.{_token('session id', session_id)}.audio.in"
+
+
+def audio_out(session_id: str) -> str:
+    """Agent to caller, PCM frames."""
+    return f"{PREFIX}.session.{_token('session id', session_id)}.audio.out"
+
+
+def session_event(session_id: str) -> str:
+    return f"{PREFIX}.session.{_token('session id', session_id)}.event"
+
+
+def session_control(session_id: str) -> str:
+    """Request/reply: the transceiver answers every control message."""
+    return f"{PREFIX}.session.{_token('session id', session_id)}.control"
+
+
+def data_in(session_id: str) -> str:
+    """Caller to agent, data-channel messages."""
+    return f"{PREFIX}.session.{_token('session id', session_id)}.data.in"
+
+
+def data_out(session_id: str) -> str:
+    """Agent to caller, data-channel messages."""
+    return f"{PREFIX}.session.{_token('session id', session_id)}.data.out"
+
+
+def parse_session_subject(subject: str) -> tuple[str, str]:
+    """`antiphon.v1.session.<id>.audio.in` -> (`<id>`, `audio.in`)."""
+    match = _SESSION_SUBJECT.fullmatch(subject)
+    if match is None:
+        raise MalformedError(f"{subject!r:.120} is no session subject")
+    return match[1], match[2]

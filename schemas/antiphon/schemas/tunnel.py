@@ -1,0 +1,70 @@
+"""The tunnel between relay and transceiver: a datagram, preceded by its client's address.
+
+    IPv4, 8 bytes:   family 2 (u16 little-endian) | port (u16 big-endian) | address (4)
+    IPv6, 20 bytes:  family 10 (u16 little-endian) | port (u16 big-endian) | address (16)
+
+Bit 15 of the family means that the client is on ICE-TCP. The IPv4 layout is that of the first 8 bytes of
+Linux `sockaddr_in`, so a relay can use those bytes as flow key and header at once. The transceiver sends
+the header back unchanged in front of every reply.
+
+Two packets carry no client datagram: a relay's `HELLO` ("tell me your clients"), and a bare header
+without payload, by which a transceiver tells a relay that this client is its own.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import struct
+from typing import Final, NamedTuple
+
+from antiphon.schemas.addresses import Address
+from antiphon.schemas.errors import MalformedError
+
+FAMILY_IPV4: Final = 2
+FAMILY_IPV6: Final = 10
+TCP_BIT: Final = 0x8000
+IPV4_HEADER: Final = 8
+IPV6_HEADER: Final = 20
+HELLO: Final = bytes(8) + b"\xff"
+
+_PREFIX = struct.Struct("<H")
+_PORT = struct.Struct(">H")
+
+
+class Tunnelled(NamedTuple):
+    """A tunnel packet, read."""
+
+    header: bytes
+    """8 or 20 bytes: the flow's name, sent back unchanged in front of replies."""
+    client: Address
+    tcp: bool
+    """The client is on ICE-TCP."""
+    payload: bytes
+    """The client's datagram; empty for a bare header."""
+
+
+def pack_header(client: Address, tcp: bool = False) -> bytes:
+    """The header of a client: 8 bytes for IPv4, 20 for IPv6."""
+    address = ipaddress.ip_address(client.host).packed
+    family = (FAMILY_IPV4 if len(address) == 4 else FAMILY_IPV6) | (TCP_BIT if tcp else 0)
+    return _PREFIX.pack(family) + _PORT.pack(client.port) + address
+
+
+def header_length(packet: bytes | memoryview) -> int:
+    """8 or 20; `MalformedError` if no header starts here. The only look a forwarding loop takes."""
+    if len(packet) >= 2:
+        family = (packet[0] | packet[1] << 8) & ~TCP_BIT
+        length = IPV4_HEADER if family == FAMILY_IPV4 else IPV6_HEADER if family == FAMILY_IPV6 else 0
+        if length and len(packet) >= length:
+            return length
+    raise MalformedError(f"tunnel packet of {len(packet)} bytes has no IPv4 or IPv6 header")
+
+
+def unpack(packet: bytes) -> Tunnelled:
+    """Split a tunnel packet; `MalformedError` for anything that is not one (a `HELLO` is none)."""
+    length = header_length(packet)
+    address = ipaddress.ip_address(packet[4:length])
+    port = packet[2] << 8 | packet[3]
+    if not port:
+        raise MalformedError("tunnel header names client port 0")
+    return Tunnelled(packet[:length], Address(str(address), port), bool(packet[1] & 0x80), packet[length:])

