@@ -5,6 +5,8 @@ What all services must do alike so that they meet. What they say to each other i
 
 from __future__ import annotations
 
+import asyncio
+import json
 import logging
 import os
 import socket
@@ -12,6 +14,7 @@ from urllib.parse import urlsplit
 
 import nats
 from nats.aio.client import Client
+from nats.aio.msg import Msg
 from nats.js.client import JetStreamContext
 from nats.js.errors import BucketNotFoundError
 from nats.js.kv import KeyValue
@@ -69,6 +72,47 @@ async def register(client: Client, name: str, metadata: dict[str, str] | None = 
     """Stand in the NATS services register, so that `nats micro list` and health checks see this process."""
     where = {"host": socket.gethostname(), "pid": str(os.getpid())}
     return await add_service(client, name=name, version="0.1.0", metadata={**where, **(metadata or {})})
+
+
+async def instances(client: Client, name: str, wait: float = 0.5) -> list[dict[str, str]]:
+    """The metadata of every instance that stands in the register under `name` and answers within `wait` seconds."""
+    found: list[dict[str, str]] = []
+
+    async def on_answer(message: Msg) -> None:
+        try:
+            metadata = json.loads(message.data)["metadata"]
+        except (ValueError, LookupError, TypeError):
+            return
+        if isinstance(metadata, dict):
+            found.append({str(key): str(value) for key, value in metadata.items()})
+
+    inbox = client.new_inbox()
+    subscription = await client.subscribe(inbox, cb=on_answer)
+    await client.publish(f"$SRV.PING.{name}", reply=inbox)
+    await asyncio.sleep(wait)
+    await subscription.unsubscribe()
+    return found
+
+
+async def answers_here(url: str, name: str, wait: float = 1.0) -> bool:
+    """Whether an instance of `name` on this host answers in the services register within `wait` seconds.
+
+    What `--check` of every service asks; False as well when NATS at `url` cannot be reached.
+    """
+
+    async def on_error(error: Exception) -> None:
+        log.debug("nats: %s", error)
+
+    try:
+        async with asyncio.timeout(2 + wait):
+            client = await nats.connect(url, allow_reconnect=False, connect_timeout=2, error_cb=on_error)
+            try:
+                host = socket.gethostname()
+                return any(metadata.get("host") == host for metadata in await instances(client, name, wait))
+            finally:
+                await client.close()
+    except (OSError, TimeoutError, nats.errors.Error):
+        return False
 
 
 def trace_headers() -> dict[str, str]:
