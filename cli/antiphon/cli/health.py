@@ -1,0 +1,50 @@
+"""Asks a stack's `/healthz`: would a call succeed, and if not, why not."""
+
+from __future__ import annotations
+
+import json
+import urllib.error
+import urllib.request
+from typing import NamedTuple
+from urllib.parse import urljoin
+
+# Without a proxy: the stack is asked itself, whatever the environment says.
+_open = urllib.request.build_opener(urllib.request.ProxyHandler({})).open
+
+
+class Health(NamedTuple):
+    ready: bool
+    """/healthz is 200: a call would succeed."""
+    message: str
+    """What is missing, when not ready."""
+
+
+def ask_health(url: str, timeout: float = 3.0) -> Health:
+    """One request; every failure is an answer too."""
+    try:
+        with _open(urljoin(url, "/healthz"), timeout=timeout) as reply:
+            reply.read()
+            return Health(reply.status == 200, f"/healthz says {reply.status}")
+    except urllib.error.HTTPError as error:
+        with error:
+            return Health(False, _missing(error.read(65536)) or f"/healthz says {error.code}")
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "reason", None) or error
+        text = reason.strerror if isinstance(reason, OSError) and reason.strerror else str(reason)
+        return Health(False, f"signaling does not answer ({text})")
+
+
+def _missing(body: bytes) -> str:
+    """What the body of a 503 names: `missing` (a list), or the message of an error."""
+    try:
+        data = json.loads(body)
+    except ValueError:
+        return ""
+    if not isinstance(data, dict):
+        return ""
+    missing = data.get("missing")
+    if isinstance(missing, list) and missing:
+        return f"waiting for {', '.join(map(str, missing))}"
+    error = data.get("error")
+    message = error.get("message") if isinstance(error, dict) else data.get("message")
+    return str(message or "")

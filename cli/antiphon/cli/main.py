@@ -1,0 +1,77 @@
+"""The dispatcher of the `antiphon` command.
+
+Each subcommand is a module with `add_arguments(parser)` and `run(args) -> int`, imported only when it is
+the one that was asked for: `antiphon keys` must not wait for the imports of `antiphon call`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import importlib.metadata
+import os
+import sys
+from collections.abc import Sequence
+from typing import Final
+
+from antiphon.cli.errors import UsageError
+
+COMMANDS: Final = {
+    "up": ("antiphon.cli.up", "run the whole stack on this machine"),
+    "call": ("antiphon.cli.call", "hold a spoken conversation without a browser"),
+    "doctor": ("antiphon.cli.doctor", "check a running stack and name what to fix"),
+    "schema": ("antiphon.cli.schema", "write the JSON Schema of every message"),
+    "keys": ("antiphon.cli.keys", "write fresh route and password keys, or rotate them"),
+    "bench": ("antiphon.cli.bench", "measure the stack"),
+}
+INTERRUPTED: Final = 130
+"""Exit status after Ctrl-C, as shells have it: 128 + SIGINT."""
+
+
+def parser_for(argv: Sequence[str]) -> argparse.ArgumentParser:
+    """The parser; only the subcommand that `argv` names has its arguments (and its imports)."""
+    parser = argparse.ArgumentParser(prog="antiphon", description="Antiphon, a self-hosted real-time voice stack.")
+    parser.add_argument("--version", action="version", version=f"antiphon {importlib.metadata.version('antiphon')}")
+    subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    wanted = next((word for word in argv if not word.startswith("-")), None)
+    for name, (module, summary) in COMMANDS.items():
+        subparser = subparsers.add_parser(name, help=summary, description=summary[0].upper() + summary[1:] + ".")
+        if name == wanted:
+            command = _load(name, module)
+            command.add_arguments(subparser)
+            subparser.set_defaults(run=command.run)
+    return parser
+
+
+def _load(name: str, module: str):  # type: ignore[no-untyped-def]  # a module; its functions are checked where they stand
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        missing = error.name or "a module"
+        way_out = (
+            "is not part of this install" if missing == module else f"needs {missing}: pip install 'antiphon[cli]'"
+        )
+        raise UsageError(f"`antiphon {name}` {way_out}") from None
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one subcommand; returns the exit status."""
+    argv = sys.argv[1:] if argv is None else argv
+    try:
+        args = parser_for(argv).parse_args(argv)
+        status: int = args.run(args)
+        sys.stdout.flush()
+    except UsageError as error:
+        print(f"antiphon: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        # The reader of our output is gone (`antiphon ... | head`); nothing more can be said, at exit neither.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,192 @@
+"""Runs processes, restarts those that die, and ends all of them.
+
+A part is one process in a process group of its own. Nothing here knows what the parts are: `up` says that.
+`RestartPolicy` decides, on the time it is given; `Part` and `Supervisor` do it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+from antiphon.cli import tether
+from antiphon.cli.terminal import Terminal
+
+TERM_GRACE: Final = 2.0
+"""Seconds a part gets to end by itself; with the NATS server after it, all is over within 3 s."""
+BAD_SETTINGS: Final = 2
+"""Exit status by which a service says that its settings are wrong: starting it again would not help."""
+MAX_LINE: Final = 8192
+"""Characters of one log line that are shown."""
+
+
+class RestartPolicy:
+    """How long to wait before a part that died is started again: 0.25 s, doubling up to 8 s.
+
+    A part that had lived for `STABLE` seconds starts over at the shortest wait. There is no last attempt:
+    a stack that runs unattended shall come back when the cause is gone.
+    """
+
+    FIRST: Final = 0.25
+    LONGEST: Final = 8.0
+    STABLE: Final = 20.0
+
+    def __init__(self) -> None:
+        self.failures = 0
+        """Deaths in a row."""
+
+    def wait_after(self, lived: float) -> float:
+        """Seconds to wait now that the part has died after `lived` seconds."""
+        self.failures = 1 if lived >= self.STABLE else self.failures + 1
+        return float(min(self.FIRST * 2 ** (self.failures - 1), self.LONGEST))
+
+
+class Part:
+    """One process, started again when it dies."""
+
+    def __init__(
+        self,
+        name: str,
+        command: Callable[[], Sequence[str]],
+        environment: Mapping[str, str],
+        terminal: Terminal,
+        show: Callable[[str], bool] = lambda line: True,
+    ) -> None:
+        self.name = name
+        self.pid = 0
+        self.refused = False
+        """It ended with `BAD_SETTINGS` and is left alone."""
+        self._command = command
+        self._environment = dict(environment)
+        self._terminal = terminal
+        self._show = show
+        self._policy = RestartPolicy()
+        self._process: subprocess.Popen[str] | None = None
+        self._started = 0.0
+        self._due = 0.0
+
+    def start(self, now: float) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-I", "-S", str(Path(tether.__file__)), str(os.getpid()), *self._command()],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env=self._environment,
+            text=True,
+            errors="replace",
+            start_new_session=True,  # so that Ctrl-C reaches the supervisor alone, which ends the parts in order
+        )
+        self.pid, self._started = self._process.pid, now
+        threading.Thread(target=self._read, args=(self._process,), name=f"log of {self.name}", daemon=True).start()
+        self._terminal.log(self.name, f"started, pid {self.pid}")
+
+    def _read(self, process: subprocess.Popen[str]) -> None:
+        assert process.stdout is not None
+        with process.stdout as lines, contextlib.suppress(ValueError):
+            while line := lines.readline(MAX_LINE):
+                if self._show(line.rstrip("\n")):
+                    self._terminal.log(self.name, line.rstrip("\n"))
+
+    def tend(self, now: float) -> None:
+        """Notice a death, and start again when the wait is over."""
+        if self._process is None:
+            if not self.refused and now >= self._due:
+                self.start(now)
+            return
+        status = self._reap()
+        if status is None:
+            return
+        self._process = None
+        if status == BAD_SETTINGS:
+            self.refused = True
+            self._terminal.warn(f"{self.name} refuses its settings (see its last line).")
+            return
+        wait = self._policy.wait_after(now - self._started)
+        self._due = now + wait
+        often = f", {self._policy.failures} times in a row now" if self._policy.failures > 2 else ""
+        self._terminal.warn(f"{self.name} has died ({_cause(status)}{often}); it is started again in {wait:g} s.")
+
+    def _reap(self) -> int | None:
+        """Its exit status once it has ended, and then the end of whatever it had started itself.
+
+        The process is waited for only after its group was killed: until then its id can't be another's.
+        """
+        if self._process is None or self._process.returncode is not None:
+            return None
+        if os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
+            return None
+        self.signal(signal.SIGKILL)
+        return self._process.wait()
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal to the process and all it has started."""
+        if self._process is not None and self._process.returncode is None:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._process.pid, number)
+
+    def gone(self) -> bool:
+        """Whether there is no process (any more); reaps it."""
+        return self._process is None or self._process.returncode is not None or self._reap() is not None
+
+
+def _cause(status: int) -> str:
+    return f"exit status {status}" if status >= 0 else f"killed by {signal.Signals(-status).name}"
+
+
+class Supervisor:
+    """Keeps parts running until it is told to stop; `first` starts first and ends last."""
+
+    def __init__(self, terminal: Terminal) -> None:
+        self.parts: list[Part] = []
+        self._terminal = terminal
+        self._stop = threading.Event()
+        self._hurry = False
+
+    def request_stop(self, *_: object) -> None:
+        """Signal handler: the first time end in order, the second time kill."""
+        self._hurry = self._stop.is_set()
+        self._stop.set()
+
+    def catch_signals(self) -> None:
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, self.request_stop)
+
+    @property
+    def stopping(self) -> bool:
+        return self._stop.is_set()
+
+    def pause(self, seconds: float) -> bool:
+        """Wait; True when the stop came."""
+        return self._stop.wait(seconds)
+
+    def add(self, part: Part) -> None:
+        self.parts.append(part)
+        part.start(time.monotonic())
+
+    def tend(self) -> None:
+        for part in self.parts:
+            part.tend(time.monotonic())
+
+    def end_all(self) -> None:
+        """SIGTERM to all but the first, then to the first; SIGKILL to what is left. Returns when all are gone."""
+        for parts, grace in ((self.parts[1:], TERM_GRACE), (self.parts[:1], 0.5)):
+            for part in parts:
+                part.signal(signal.SIGTERM)
+            deadline = time.monotonic() + grace
+            while not all(part.gone() for part in parts):
+                if self._hurry or time.monotonic() > deadline:
+                    for part in parts:
+                        if not part.gone():
+                            self._terminal.warn(f"{part.name} did not end by itself and was killed.")
+                            part.signal(signal.SIGKILL)
+                    deadline = float("inf")
+                    self._hurry = False
+                time.sleep(0.02)

@@ -1,0 +1,291 @@
+"""`antiphon up`: the whole stack on one machine, each part its own process.
+
+Which parts there are and what each is told; starting, watching and ending them is in `supervisor`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import fcntl
+import ipaddress
+import os
+import shutil
+import socket
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from antiphon.cli import embedded_nats
+from antiphon.cli.errors import UsageError
+from antiphon.cli.health import Health, ask_health
+from antiphon.cli.keys import fresh_password_key, fresh_route_keys
+from antiphon.cli.supervisor import Part, Supervisor
+from antiphon.cli.terminal import Terminal
+from antiphon.schemas.addresses import Address, parse_address
+
+STATE_PREFIX: Final = "antiphon-up-"
+PROGRESS_EVERY: Final = 5.0
+"""Seconds between two lines that say what the stack is still waiting for."""
+NATS_PORT: Final = 4222
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--http",
+        default="127.0.0.1:8080",
+        metavar="[ADDRESS:]PORT",
+        help="where the page and the API are served; port 0 takes a free one (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--relay-port",
+        type=int,
+        default=3478,
+        metavar="PORT",
+        help="the UDP port for media; 0 takes a free one (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--public",
+        metavar="IP",
+        help="serve media to other machines, which reach this one under this address (needs ANTIPHON_API_KEYS)",
+    )
+    parser.add_argument(
+        "--nats-port",
+        type=int,
+        metavar="PORT",
+        help=f"port of the embedded NATS server on loopback (default: {NATS_PORT} or, when that is taken, a free one)",
+    )
+    parser.add_argument(
+        "--plugin",
+        action="append",
+        default=[],
+        type=Path,
+        metavar="FILE",
+        help="also run this Python file, an agent plug-in such as examples/echo_agent.py (may be repeated)",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    http, relay = _http_address(args.http), _relay_address(args.relay_port, args.public)
+    _require_keys_for_others(http, args.public)
+    for plugin in args.plugin:
+        if not plugin.is_file():
+            raise UsageError(f"there is no plug-in {plugin}: --plugin takes a Python file")
+    http = http._replace(port=_usable_port(http, socket.SOCK_STREAM, "--http"))
+    relay = relay._replace(port=_usable_port(relay, socket.SOCK_DGRAM, "--relay-port"))
+    nats_port = _nats_port(args.nats_port)
+    binary = embedded_nats.server_binary()
+
+    names = ["nats", "relay", "transceiver", "signaling", "inference-bridge", *(p.stem for p in args.plugin)]
+    terminal = Terminal(names)
+    supervisor = Supervisor(terminal)
+    supervisor.catch_signals()
+    with _state_directory() as state:
+        environments = _environments(http, relay, args.public, f"nats://127.0.0.1:{nats_port}")
+        try:
+            store = embedded_nats.command(nats_port, state / "nats")
+            supervisor.add(Part("nats", lambda: store, _base(), terminal, embedded_nats.worth_showing))
+            _wait_for_nats(supervisor, nats_port, binary)
+            terminal.log("nats", f"serves nats://127.0.0.1:{nats_port}")
+            for name, environment in environments.items():
+                command = [sys.executable, "-m", f"antiphon.{name.replace('-', '_')}"]
+                supervisor.add(Part(name, lambda command=command: command, environment, terminal))  # type: ignore[misc]
+            for plugin in args.plugin:
+                command = [sys.executable, str(plugin)]
+                environment = _base() | {"ANTIPHON_NATS_URL": f"nats://127.0.0.1:{nats_port}"}
+                supervisor.add(Part(plugin.stem, lambda command=command: command, environment, terminal))  # type: ignore[misc]
+            return _watch(supervisor, terminal, http)
+        finally:
+            if supervisor.stopping:
+                terminal.announce("Ending ...")
+            supervisor.end_all()
+            if supervisor.stopping:
+                terminal.announce("Antiphon has ended.")
+
+
+def _watch(supervisor: Supervisor, terminal: Terminal, http: Address) -> int:
+    """Tend the parts until the stop; say when a call would succeed, and until then what is missing."""
+    url = f"http://{http}/" if http.host not in ("0.0.0.0", "::") else f"http://127.0.0.1:{http.port}/"
+    begun = time.monotonic()
+    next_progress = begun + PROGRESS_EVERY
+    health = _HealthWatch(url)
+    announced = was_ready = False
+    while not supervisor.pause(0.1):
+        supervisor.tend()
+        refused = [part.name for part in supervisor.parts if part.refused]
+        if refused:
+            terminal.warn(f"Antiphon ends: {', '.join(refused)} cannot run with these settings.")
+            return 1
+        now, state = time.monotonic(), health.state
+        if state.ready and not announced:
+            terminal.announce(f"Antiphon is ready: {url}")
+            announced = True
+        elif state.ready and not was_ready:
+            terminal.announce("Calls succeed again.")
+        elif was_ready and not state.ready:
+            terminal.warn(f"Calls would fail now: {state.message}")
+        elif not announced and now >= next_progress:
+            terminal.announce(f"Starting, {now - begun:.0f} s so far: {state.message}")
+            next_progress = now + PROGRESS_EVERY
+        was_ready = state.ready
+    return 0
+
+
+class _HealthWatch:
+    """Asks /healthz in a thread of its own, so that a slow answer holds up neither restarts nor the end."""
+
+    def __init__(self, url: str) -> None:
+        self.state = Health(False, "signaling does not answer yet")
+        self._url = url
+        threading.Thread(target=self._run, name="health", daemon=True).start()
+
+    def _run(self) -> None:
+        while True:
+            self.state = ask_health(self._url)
+            time.sleep(0.25)
+
+
+# ---- what each part is told --------------------------------------------------------------------------
+
+
+def _base() -> dict[str, str]:
+    """Our own environment without settings that this command decides."""
+    decided = ("ANTIPHON_ROUTE_KEYS", "ANTIPHON_PASSWORD_KEY", "ANTIPHON_RELAY_", "ANTIPHON_HTTP_BIND", "ANTIPHON_SLOT")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(decided)}
+    return {**kept, "PYTHONUNBUFFERED": "1"}
+
+
+def _environments(http: Address, relay: Address, public: str | None, nats_url: str) -> dict[str, dict[str, str]]:
+    """The environment of each service. The keys are new each time; the relay gets no password key."""
+    common = {**_base(), "ANTIPHON_NATS_URL": nats_url}
+    route_keys = {"ANTIPHON_ROUTE_KEYS": fresh_route_keys()}
+    return {
+        "relay": {
+            **common,
+            **route_keys,
+            "ANTIPHON_RELAY_NAME": "local",
+            "ANTIPHON_RELAY_BIND": str(relay),
+            "ANTIPHON_RELAY_PUBLIC_ADDRESSES": str(Address(public or "127.0.0.1", relay.port)),
+            "ANTIPHON_RELAY_TUNNEL_BIND": "127.0.0.1:0",
+            "ANTIPHON_RELAY_TUNNEL_ADVERTISE": "127.0.0.1",
+        },
+        "transceiver": {
+            **common,
+            **route_keys,
+            "ANTIPHON_PASSWORD_KEY": fresh_password_key(),
+            "ANTIPHON_TRANSCEIVER_BIND": "127.0.0.1:0",
+            "ANTIPHON_TRANSCEIVER_ADVERTISE": "127.0.0.1",
+        },
+        "signaling": {**common, "ANTIPHON_HTTP_BIND": str(http)},
+        "inference-bridge": common,
+    }
+
+
+def _http_address(text: str) -> Address:
+    host, _, port = text.rpartition(":")
+    try:
+        if port == "0":  # a free one; `parse_address` is for addresses that somebody can be reached at
+            return Address(parse_address(f"{host or '127.0.0.1'}:1").host, 0)
+        return parse_address(f"{host or '127.0.0.1'}:{port}")
+    except ValueError as error:
+        raise UsageError(f"--http {text}: {error}") from None
+
+
+def _relay_address(port: int, public: str | None) -> Address:
+    if not 0 <= port < 65536:
+        raise UsageError(f"--relay-port {port}: a port is a number from 1 to 65535, or 0 for a free one")
+    if public is None:
+        return Address("127.0.0.1", port)
+    try:
+        wide = "0.0.0.0" if ipaddress.ip_address(public).version == 4 else "::"
+    except ValueError:
+        raise UsageError(f"--public {public}: expected an IP address, such as 192.0.2.1") from None
+    return Address(wide, port)
+
+
+def _require_keys_for_others(http: Address, public: str | None) -> None:
+    """Without API keys anybody who reaches the machine could use its models: others need a key."""
+    serves_others = public is not None or not ipaddress.ip_address(http.host).is_loopback
+    if serves_others and not os.environ.get("ANTIPHON_API_KEYS"):
+        raise UsageError(
+            "serving other machines (--public, or --http on more than loopback) needs ANTIPHON_API_KEYS: "
+            "set it to one or more keys of your own, separated by commas"
+        )
+
+
+# ---- ports and the state directory -------------------------------------------------------------------
+
+
+def _usable_port(address: Address, kind: socket.SocketKind, option: str) -> int:
+    """The port, or a free one for 0. Asked for here, because a relay may share its port with a second one unseen."""
+    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
+    with socket.socket(family, kind) as probe:
+        if kind == socket.SOCK_STREAM:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a former server's TIME_WAIT is no obstacle
+        try:
+            probe.bind((address.host, address.port))
+            if kind == socket.SOCK_STREAM:
+                probe.listen(1)
+        except OSError as error:
+            what = "UDP" if kind == socket.SOCK_DGRAM else "TCP"
+            raise UsageError(
+                f"{what} port {address.port} on {address.host} cannot be used ({error.strerror}): "
+                f"end the program that has it, or choose another port with {option}"
+            ) from None
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _nats_port(wanted: int | None) -> int:
+    if wanted is not None:
+        return _usable_port(Address("127.0.0.1", wanted), socket.SOCK_STREAM, "--nats-port")
+    try:
+        return _usable_port(Address("127.0.0.1", NATS_PORT), socket.SOCK_STREAM, "--nats-port")
+    except UsageError:
+        return _usable_port(Address("127.0.0.1", 0), socket.SOCK_STREAM, "--nats-port")
+
+
+def _wait_for_nats(supervisor: Supervisor, port: int, binary: Path) -> None:
+    deadline = time.monotonic() + 15
+    while not supervisor.pause(0.02):
+        supervisor.tend()
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=0.5):
+            return
+        if time.monotonic() > deadline:
+            raise UsageError(f"the NATS server ({binary}) does not listen on port {port} after 15 s")
+
+
+@contextlib.contextmanager
+def _state_directory() -> Iterator[Path]:
+    """A directory for NATS, gone at the end. Left-overs of a supervisor that was killed outright go as well.
+
+    The lock on the directory says that its supervisor lives; the system drops it however that ends.
+    """
+    for old in Path(tempfile.gettempdir()).glob(f"{STATE_PREFIX}*"):
+        with contextlib.suppress(OSError):
+            if old.stat().st_uid == os.getuid() and time.time() - old.stat().st_mtime > 10:
+                handle = _locked(old)
+                shutil.rmtree(old, ignore_errors=True)
+                os.close(handle)
+    state = Path(tempfile.mkdtemp(prefix=STATE_PREFIX))
+    handle = _locked(state)
+    try:
+        yield state
+    finally:
+        shutil.rmtree(state, ignore_errors=True)
+        os.close(handle)
+
+
+def _locked(directory: Path) -> int:
+    """Take the directory's lock; OSError when another process has it."""
+    handle = os.open(directory, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(handle)
+        raise
+    return handle
