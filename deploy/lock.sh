@@ -1,0 +1,24 @@
+#!/usr/bin/env bash
+# Pin the requirements with their hashes: requirements.lock for development, deploy/requirements/ for the images.
+# Usage: deploy/lock.sh SERVICE...
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+if ! command -v uv >/dev/null; then
+    echo "make lock needs uv on the PATH: pip install uv" >&2
+    exit 1
+fi
+export UV_CUSTOM_COMPILE_COMMAND="make lock"
+compile() {
+    uv pip compile --quiet --python-version 3.11 --universal --generate-hashes --no-emit-index-url "$@"
+}
+compile --all-extras -o requirements.lock pyproject.toml
+mkdir -p deploy/requirements
+# The images take the versions that the tests ran with: the lock is their constraint.
+grep -E '^[a-z0-9].*==' requirements.lock | sed 's/ \\$//' >deploy/requirements/.versions
+for service in "$@"; do
+    compile --extra "$service" -c deploy/requirements/.versions --no-annotate \
+        -o "deploy/requirements/$service.txt" pyproject.toml
+done
+echo 'hatchling' | compile -c deploy/requirements/.versions --no-annotate -o deploy/requirements/build.txt -
+rm deploy/requirements/.versions
