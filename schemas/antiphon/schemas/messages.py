@@ -74,6 +74,26 @@ class RelayAnnouncement(Message):
     _are_addresses = field_validator("public_addresses", "tunnel_addresses")(_addresses)
 
 
+class RelayStatistics(Message):
+    """A relay's counters since its start, without any client's address."""
+
+    name: str
+    path: Literal["batched", "portable", "none"]
+    """The packet loop that runs; none while there is no worker."""
+    packets_to_transceivers: int = 0
+    bytes_to_transceivers: int = 0
+    """Octets of the clients' datagrams, the tunnel header not counted; likewise below."""
+    packets_to_clients: int = 0
+    bytes_to_clients: int = 0
+    hellos_sent: int = 0
+    flows_confirmed: int = 0
+    flows_half_open: int = 0
+    routes: int = 0
+    """Transceivers it would forward to."""
+    drops: dict[str, int] = Field(default_factory=dict)
+    """Packets that went nowhere, by reason."""
+
+
 class SlotClaim(Message):
     """Who holds a transceiver slot, kept in `BUCKET_SLOTS` so that an epoch is never used twice."""
 
@@ -329,6 +349,7 @@ MESSAGES: Final[dict[str, TypeAdapter[Any]]] = {
         for model in (
             TransceiverAnnouncement,
             RelayAnnouncement,
+            RelayStatistics,
             SlotClaim,
             OpenRequest,
             Claim,

@@ -54,6 +54,11 @@ def relay_announce(name: str) -> str:
     return f"{PREFIX}.relay.{_token('relay name', name)}.announce"
 
 
+def relay_stats(name: str) -> str:
+    """Request/reply: a relay's counters, `RelayStatistics`."""
+    return f"{PREFIX}.relay.{_token('relay name', name)}.stats"
+
+
 def agent_claim(name: str) -> str:
     return f"{PREFIX}.agent.{_token('agent name', name)}.claim"
 
@@ -66,6 +71,11 @@ def audio_in(session_id: str) -> str:
 def audio_out(session_id: str) -> str:
     """Agent to caller, PCM frames."""
     return f"{PREFIX}.session.{_token('session id', session_id)}.audio.out"
+
+
+def session_out(session_id: str) -> str:
+    """Wildcard: `audio.out` and `data.out` of a session, in one subscription."""
+    return f"{PREFIX}.session.{_token('session id', session_id)}.*.out"
 
 
 def session_event(session_id: str) -> str:

@@ -1,0 +1,130 @@
+"""The flow table: which transceiver owns which client address.
+
+    (none) --binding request with a good token--> half-open --any packet of that owner--> confirmed
+    (none) --packet or bare header of an announced transceiver--------------------------> confirmed
+    half-open --5 s without an answer, or the table is full--> (none)
+    confirmed --60 s without a packet of its owner, or its owner's announcement is gone--> (none)
+
+A half-open flow stands beside a confirmed one of the same client when the token names another owner; the
+confirmed one goes on carrying the call and yields when the new owner answers.
+
+Only the owner's packets keep a flow alive: they are the proof that the owner still knows this client.
+Whoever can forge source addresses can therefore fill the half-open part alone, and that is the part which
+goes first when the table is full: a call is never displaced by a request that nobody has checked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Set
+from typing import Final, NamedTuple
+
+HALF_OPEN_SECONDS: Final = 5.0
+IDLE_SECONDS: Final = 60.0
+
+
+class HalfOpen(NamedTuple):
+    """A request went to this owner and nobody has answered yet."""
+
+    owner: int
+    opened: float
+
+
+class FlowTable:
+    """Flows by client key, at most `capacity` of them, half-open ones included.
+
+    `confirmed` and `heard` are plain dicts, never replaced, so that a packet loop may bind their methods
+    and look up a whole batch by `map`; it may write `heard` only for keys that are in `confirmed`.
+    """
+
+    def __init__(self, capacity: int) -> None:
+        if capacity < 1:
+            raise ValueError(f"flow table capacity is {capacity}: it needs room for one flow at least")
+        self.capacity = capacity
+        self.confirmed: dict[int, int] = {}
+        """Client key -> owner."""
+        self.heard: dict[int, float] = {}
+        """Client key -> when the owner's last packet for it came; the same keys as `confirmed`."""
+        self._half_open: dict[int, HalfOpen] = {}  # oldest first
+
+    def __len__(self) -> int:
+        return len(self.confirmed) + len(self._half_open)
+
+    @property
+    def half_open(self) -> int:
+        """How many flows wait for their owner's first answer."""
+        return len(self._half_open)
+
+    def owner_of(self, client: int) -> int | None:
+        """Where this client's packets go: to the confirmed owner, else to the half-open one."""
+        owner = self.confirmed.get(client)
+        if owner is None:
+            waiting = self._half_open.get(client)
+            return waiting.owner if waiting is not None else None
+        return owner
+
+    def open(self, client: int, owner: int, now: float) -> bool:
+        """A request of `client` goes to `owner`: note it half-open. False if the table is full of calls.
+
+        Asking again does not renew: what isn't answered within 5 s starts over.
+        """
+        waiting = self._half_open.get(client)
+        if waiting is not None:
+            if waiting.owner == owner:
+                return True
+            del self._half_open[client]
+        elif not self._make_room():
+            return False
+        self._half_open[client] = HalfOpen(owner, now)
+        return True
+
+    def confirm(self, client: int, owner: int, now: float) -> bool:
+        """`owner` sent a packet for `client`, whose flow it is not yet: make it so, if it may.
+
+        It may if it answers a half-open flow, or if the client has no confirmed owner (the flow is learned
+        then). False if the client is somebody else's, or if the table is full of calls.
+        """
+        waiting = self._half_open.get(client)
+        if waiting is not None and waiting.owner == owner:
+            del self._half_open[client]
+        elif client in self.confirmed or not self._make_room():
+            return False
+        self.confirmed[client] = owner
+        self.heard[client] = now
+        return True
+
+    def forget_owners(self, owners: Set[int]) -> int:
+        """Drop every flow of these owners; returns how many. They are not announced any more."""
+        confirmed = [client for client, owner in self.confirmed.items() if owner in owners]
+        waiting = [client for client, flow in self._half_open.items() if flow.owner in owners]
+        for client in confirmed:
+            del self.confirmed[client], self.heard[client]
+        for client in waiting:
+            del self._half_open[client]
+        return len(confirmed) + len(waiting)
+
+    def expire_half_open(self, now: float) -> int:
+        """Drop what was never answered; costs only what it drops."""
+        expired = 0
+        while self._half_open:
+            client, flow = next(iter(self._half_open.items()))
+            if now - flow.opened < HALF_OPEN_SECONDS:
+                break
+            del self._half_open[client]
+            expired += 1
+        return expired
+
+    def expire_idle(self, now: float) -> int:
+        """Drop confirmed flows that are silent; walks the whole table (about 3 ms at 100k flows)."""
+        before = now - IDLE_SECONDS
+        silent = [client for client, heard in self.heard.items() if heard <= before]
+        for client in silent:
+            del self.confirmed[client], self.heard[client]
+        return len(silent)
+
+    def _make_room(self) -> bool:
+        if len(self) < self.capacity:
+            return True
+        if not self._half_open:
+            return False
+        del self._half_open[next(iter(self._half_open))]
+        return True
