@@ -1,0 +1,62 @@
+"""`python -m antiphon.transceiver`: run one transceiver until SIGTERM. `--check`: is one here?"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import signal
+import sys
+
+from pydantic import ValidationError
+
+from antiphon.schemas import bus, telemetry
+from antiphon.transceiver.service import Transceiver
+from antiphon.transceiver.settings import Settings
+
+
+async def serve(settings: Settings) -> None:
+    """Run until SIGTERM or SIGINT."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    connecting = asyncio.create_task(bus.connect(settings.nats_url, "antiphon-transceiver"))
+    stopping = asyncio.create_task(stop.wait())
+    await asyncio.wait({connecting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    if stop.is_set():
+        connecting.cancel()
+        return
+    client = connecting.result()
+    transceiver = Transceiver(settings, client)
+    await transceiver.start()
+    # What is alive now stays: the collector need not look at it again while frames are due.
+    gc.collect()
+    gc.freeze()
+    await stop.wait()
+    await transceiver.stop()
+    await client.close()
+
+
+def main() -> int:
+    """Exit status 0 after a stop, 1 for a failed check, 2 for settings that can't work."""
+    try:
+        settings = Settings()
+    except ValidationError as error:
+        problems = "; ".join(str(item["msg"]).removeprefix("Value error, ") for item in error.errors())
+        print(f"antiphon transceiver: {problems}", file=sys.stderr)
+        return 2
+    if "--check" in sys.argv[1:]:
+        return 0 if asyncio.run(bus.answers_here(settings.nats_url, "antiphon-transceiver")) else 1
+    flush_traces = telemetry.start("transceiver")
+    try:
+        asyncio.run(serve(settings))
+    except RuntimeError as error:
+        print(f"antiphon transceiver: {error}", file=sys.stderr)
+        return 2
+    finally:
+        flush_traces()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

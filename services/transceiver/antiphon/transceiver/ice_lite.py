@@ -1,0 +1,76 @@
+"""An ICE-lite agent (RFC 8445 section 2.5) for one session: which paths are checked, which one answers take.
+
+We never send checks. A path is (tunnel header, relay): the client's address as the relay saw it, and the
+relay that saw it. Answers follow the newest authenticated packet on a checked path, not nomination alone:
+that saves the seconds until the next check when a relay goes away. Sans-IO.
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+from antiphon.schemas.addresses import Address
+from antiphon.schemas.route_token import ice_password
+from antiphon.transceiver import stun
+
+MAX_PATHS: Final = 8
+"""Client addresses kept as checked; the one not used for longest goes first."""
+
+
+class Path(NamedTuple):
+    """Where a client is, and through which relay."""
+
+    header: bytes
+    relay: tuple[str, int]
+
+
+class IceLite:
+    """Checks and paths of one session."""
+
+    def __init__(self, password_key: bytes, ufrags: list[str]) -> None:
+        self.path: Path | None = None
+        """Where answers go; None before the first authenticated check."""
+        self.last_check = 0.0
+        self.last_heard = 0.0
+        """When anything authenticated came last: consent (RFC 7675) as a server sees it."""
+        self.moves = 0
+        """Times that the client or its relay changed."""
+        self._passwords = {ufrag: ice_password(password_key, ufrag).encode() for ufrag in ufrags}
+        self._checked: dict[bytes, float] = {}
+
+    @property
+    def headers(self) -> tuple[bytes, ...]:
+        """The client addresses that passed a check."""
+        return tuple(self._checked)
+
+    def check(
+        self, request: stun.BindingRequest, datagram: bytes, client: Address, path: Path, now: float
+    ) -> bytes | None:
+        """Answer an authentic check, or None: who does not know the password gets no answer."""
+        password = self._passwords.get(request.local_ufrag)
+        if password is None or not stun.is_authentic(datagram, request, password):
+            return None
+        self._checked.pop(path.header, None)
+        if len(self._checked) >= MAX_PATHS:
+            current = self.path.header if self.path else b""
+            oldest = min((header for header in self._checked if header != current), key=self._checked.__getitem__)
+            del self._checked[oldest]
+        self._checked[path.header] = now
+        self.last_check = self.last_heard = now
+        if self.path is None or request.use_candidate:
+            self._move(path)
+        return stun.pack_binding_success(request.transaction_id, client, password)
+
+    def heard(self, path: Path, newest: bool, now: float) -> None:
+        """An authenticated media or data packet came by `path`; `newest`: it is no straggler."""
+        self.last_heard = now
+        if newest and path != self.path and path.header in self._checked:
+            self._move(path)
+
+    def is_checked(self, header: bytes) -> bool:
+        return header in self._checked
+
+    def _move(self, path: Path) -> None:
+        if path != self.path:
+            self.moves += self.path is not None
+            self.path = path

@@ -1,0 +1,139 @@
+"""The caller's side: decrypted RTP packets in, 20 ms PCM frames out, at the rate that the agent wants."""
+
+from __future__ import annotations
+
+import time
+from typing import Protocol, TypedDict
+
+from antiphon.schemas.audio import AudioFrame, FrameFlag
+from antiphon.transceiver import opus, rtcp
+from antiphon.transceiver.receive_buffer import TICKS_PER_SECOND, Kind, Piece, ReceiveBuffer
+from antiphon.transceiver.rtp import RtpError, unpack_rtp
+from antiphon.transceiver.state import SessionState
+
+
+class AudioOutlet(Protocol):
+    def audio(self, frame: AudioFrame) -> None: ...
+
+
+class ReceivedStatistics(TypedDict):
+    """The half of `Statistics` that this side knows."""
+
+    packets_received: int
+    packets_lost: int
+    packets_late: int
+    frames_concealed: int
+    jitter_ms: float
+
+
+class MediaIn:
+    """One session's incoming audio."""
+
+    def __init__(self, state: SessionState, outlet: AudioOutlet) -> None:
+        self.reception = rtcp.Reception()
+        self.started = False
+        self._state = state
+        self._outlet = outlet
+        self._buffer = ReceiveBuffer()
+        self._decoder: opus.Decoder | None = None
+        self._frame_bytes = state.input_rate // 50 * 2
+        self._pcm = bytearray()
+        """Samples that do not fill a frame yet."""
+        self._flags = 0
+        """Of the samples in `_pcm`."""
+
+    def receive(self, packet: bytes, now: float) -> bool:
+        """Take one decrypted RTP packet; True if it was the first of the session."""
+        try:
+            header = unpack_rtp(packet)
+        except RtpError:
+            self._buffer.counters.malformed += 1
+            return False
+        if header.payload_type != self._state.rtp.payload_type or not header.payload:
+            return False  # comfort noise, telephone events, padding probes
+        if self.started and header.ssrc != self.reception.ssrc:
+            self._buffer = ReceiveBuffer()
+        self.reception.add(header.ssrc, header.sequence, header.timestamp, now)
+        self._buffer.jitter = self.reception.jitter / TICKS_PER_SECOND
+        first = not self.started
+        self.started = True
+        self._play(self._buffer.push(header.sequence, header.timestamp, header.payload, now))
+        return first
+
+    def receive_rtcp(self, compound: bytes, now: float) -> None:
+        """Take the sender report out of a decrypted compound packet."""
+        try:
+            read = rtcp.unpack_compound(compound)
+        except rtcp.RtcpError:
+            self._buffer.counters.malformed += 1
+            return
+        if read.sender_ntp is not None:
+            self.reception.sender_report(read.sender_ntp, now)
+
+    def visit(self, now: float) -> None:
+        """Every 20 ms: give up gaps whose time is over, fill pauses."""
+        self._play(self._buffer.poll(now))
+
+    def statistics(self) -> ReceivedStatistics:
+        counters = self._buffer.counters
+        return ReceivedStatistics(
+            packets_received=self.reception.received,
+            packets_lost=max(0, self.reception.lost),
+            packets_late=counters.late,
+            frames_concealed=counters.concealed_ticks // 960 + counters.recovered,
+            jitter_ms=round(self.reception.jitter / 48, 2),
+        )
+
+    def close(self) -> None:
+        """Free the decoder."""
+        self._decoder = None
+        self._pcm.clear()
+
+    def _play(self, pieces: list[Piece]) -> None:
+        if not pieces:
+            return
+        if self._decoder is None:
+            self._decoder = opus.Decoder(self._state.input_rate)
+        decoder, rate = self._decoder, self._state.input_rate
+        for piece in pieces:
+            flags = 0
+            try:
+                match piece.kind:
+                    case Kind.DECODE:
+                        pcm = decoder.decode(piece.payload)
+                    case Kind.RECOVER:
+                        pcm, flags = decoder.recover(piece.payload, piece.ticks), FrameFlag.CONCEALED
+                    case Kind.CONCEAL:
+                        pcm, flags = decoder.conceal(piece.ticks), FrameFlag.CONCEALED
+                    case Kind.SILENCE:
+                        pcm, flags = bytes(piece.ticks * rate // TICKS_PER_SECOND * 2), FrameFlag.SILENCE
+                    case Kind.JUMP:
+                        self._state.input_samples += piece.ticks * rate // TICKS_PER_SECOND
+                        continue
+            except opus.OpusError:
+                # A packet that its length fields allow and its content does not: a hole of the same length.
+                pcm, flags = bytes(piece.ticks * rate // TICKS_PER_SECOND * 2), FrameFlag.CONCEALED
+                self._buffer.counters.malformed += 1
+            self._emit(pcm, flags)
+
+    def _emit(self, pcm: bytes, flags: int) -> None:
+        size = self._frame_bytes
+        if not self._pcm and len(pcm) == size:  # nearly always: a packet is a frame
+            self._publish(pcm, flags)
+            return
+        # A frame of mixed origin is concealed if any part is, and silence only if all of it is.
+        silent = flags & self._flags & FrameFlag.SILENCE if self._pcm else flags & FrameFlag.SILENCE
+        self._flags = silent | ((flags | self._flags) & FrameFlag.CONCEALED)
+        self._pcm += pcm
+        while len(self._pcm) >= size:
+            self._publish(bytes(self._pcm[:size]), self._flags)
+            del self._pcm[:size]
+            self._flags = flags
+
+    def _publish(self, pcm: bytes, flags: int) -> None:
+        state = self._state
+        self._outlet.audio(
+            AudioFrame(state.input_sequence, state.input_samples, time.time_ns(), state.input_rate, int(flags), 0, pcm)
+        )
+        state.input_sequence += 1
+        state.input_samples += len(pcm) // 2

@@ -1,0 +1,186 @@
+"""The agent's side: speech frames in, protected RTP packets out, one every 20 ms while there is speech.
+
+Nothing is encoded or sent in silence: the RTP timestamp runs on with the clock, and the first packet after
+a pause carries the marker bit (RFC 7587 section 3.1.3, RFC 3551 section 4.1).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Final, Protocol
+
+from antiphon.schemas import messages
+from antiphon.schemas.audio import AudioFrame
+from antiphon.transceiver import opus, rtcp
+from antiphon.transceiver.playout import PlayoutQueue
+from antiphon.transceiver.rtp import pack_rtp
+from antiphon.transceiver.srtp import Srtp
+from antiphon.transceiver.state import SessionState
+
+TICKS: Final = 960
+POSITION_EVERY: Final = 10
+"""Frames between two playout events: 200 ms."""
+HISTORY: Final = 64
+"""Protected packets kept for retransmission: 1.3 s, more than a client waits for one."""
+CNAME: Final = b"antiphon"
+
+
+class EventOutlet(Protocol):
+    def event(self, event: messages.Message) -> None: ...
+    def milestone(self, name: str, now: float) -> None: ...
+
+
+class MediaOut:
+    """One session's outgoing speech."""
+
+    def __init__(self, state: SessionState, outlet: EventOutlet) -> None:
+        self.visited = False
+        """The wheel visits us."""
+        self.round_trip_ms: float | None = None
+        self.remote_packets_lost: int | None = None
+        self.overflowed = 0
+        self._state = state
+        self._outlet = outlet
+        self._queue = PlayoutQueue(state.generation)
+        self._srtp: Srtp | None = None
+        self._send: Callable[[bytes], None] | None = None
+        self._encoder: opus.Encoder | None = None
+        self._loss_percent = 0
+        self._last_sent: float | None = None
+        self._announced = False
+        """The reply in progress was announced as started."""
+        self._since_position = 0
+        self._history: dict[int, bytes] = {}
+
+    def connect(self, srtp: Srtp, send: Callable[[bytes], None]) -> None:
+        """The keys are there: speech may leave."""
+        self._srtp, self._send = srtp, send
+
+    @property
+    def wants_visits(self) -> bool:
+        """There is speech to send and nobody visits."""
+        return self._srtp is not None and self._queue.waiting and not self.visited
+
+    def offer(self, frame: AudioFrame) -> None:
+        """Queue a frame; tells the agent, once per second of speech, when the queue is full."""
+        if not self._queue.offer(frame):
+            self.overflowed += 1
+            if self.overflowed % 50 == 1:
+                self._outlet.event(messages.PlayoutOverflow(dropped_frames=self.overflowed))
+
+    def visit(self, now: float) -> bool:
+        """Send the next frame; False when there is none and the wheel need not come again."""
+        spoken = self._queue.take()
+        if spoken is None:
+            if self._announced and not self._queue.paused and not self._queue.speaking:
+                self._position("ended")
+            return False
+        assert self._srtp is not None
+        assert self._send is not None
+        if self._encoder is None or self._encoder.rate != spoken.rate:
+            self._encoder = opus.Encoder(spoken.rate)
+        self._encoder.expect_loss(self._loss_percent)
+        payload = self._encoder.encode(spoken.pcm)
+        rtp = self._state.rtp
+        if spoken.starts and self._last_sent is not None:
+            # The clock ran on in the pause: whole frames, so that the receiver's buffer sees a plain gap.
+            rtp.timestamp += max(0, round((now - self._last_sent) * 50) - 1) * TICKS
+            rtp.timestamp &= 0xFFFFFFFF
+        packet = pack_rtp(rtp.payload_type, spoken.starts, rtp.sequence, rtp.timestamp, rtp.ssrc, payload)
+        protected = self._srtp.protect(packet)
+        self._send(protected)
+        if not rtp.packets:
+            self._outlet.milestone("first_audio_out", now)
+        self._history[rtp.sequence] = protected
+        self._history.pop((rtp.sequence - HISTORY) & 0xFFFF, None)
+        rtp.sequence = (rtp.sequence + 1) & 0xFFFF
+        rtp.timestamp = (rtp.timestamp + TICKS) & 0xFFFFFFFF
+        rtp.packets += 1
+        rtp.octets += len(payload)
+        self._last_sent = now
+        self._since_position += 1
+        if not self._announced:
+            self._announced = True
+            self._position("started")
+        elif spoken.ends:
+            self._position("ended")
+        elif self._since_position >= POSITION_EVERY:
+            self._position("playing")
+        return True
+
+    def flush(self, generation: int) -> None:
+        """Stop speaking: fade within a frame, drop everything older than `generation`."""
+        interrupted = self._queue.flush(generation)
+        self._state.generation = self._queue.generation
+        if self._announced and not self._queue.waiting:
+            self._announced = False
+        self._outlet.event(
+            messages.Flushed(
+                generation=interrupted.generation,
+                played_samples=interrupted.played_samples,
+                rate=interrupted.rate,  # type: ignore[arg-type]
+                dropped_ms=interrupted.dropped_ms,
+            )
+        )
+
+    def pause(self) -> None:
+        """Hold at this sample."""
+        self._queue.paused = True
+        if self._announced:
+            self._position("paused")
+            self._announced = True
+
+    def resume(self) -> None:
+        """Go on from the sample that was next."""
+        self._queue.paused = False
+
+    def receive_rtcp(self, compound: bytes, unix_time: float) -> None:
+        """Learn loss and round trip from receiver reports; retransmit what is asked for."""
+        try:
+            read = rtcp.unpack_compound(compound)
+        except rtcp.RtcpError:
+            return
+        for block in read.reports:
+            if block.ssrc == self._state.rtp.ssrc:
+                self.remote_packets_lost = max(0, block.packets_lost)
+                # Quickly up, slowly down: FEC must be on before the next loss, not after it.
+                percent = round(block.fraction_lost * 100 / 256)
+                self._loss_percent = min(30, max(percent, self._loss_percent * 3 // 4))
+                delay = rtcp.round_trip(block, unix_time)
+                if delay is not None:
+                    self.round_trip_ms = round(delay * 1000, 2)
+        for ssrc, sequence in read.nacked:
+            packet = self._history.get(sequence) if ssrc == self._state.rtp.ssrc else None
+            if packet is not None and self._send is not None:
+                self._send(packet)
+
+    def report(self, block: rtcp.ReportBlock | None, now: float) -> None:
+        """Send a sender report with what we received."""
+        if self._srtp is None or self._send is None:
+            return
+        rtp = self._state.rtp
+        timestamp = rtp.timestamp
+        if self._last_sent is not None:
+            timestamp = (timestamp - TICKS + round((now - self._last_sent) * 48000)) & 0xFFFFFFFF
+        report = rtcp.pack_report(rtp.ssrc, time.time(), timestamp, rtp.packets, rtp.octets, CNAME, block)
+        self._send(self._srtp.protect_rtcp(report))
+
+    def close(self) -> None:
+        """Free the encoder and the history."""
+        self._encoder = self._srtp = self._send = None
+        self._history.clear()
+
+    def _position(self, state: str) -> None:
+        self._since_position = 0
+        if state == "ended":
+            self._announced = False
+        self._outlet.event(
+            messages.Playout(
+                generation=self._queue.playing_generation,
+                played_samples=self._queue.played_samples,
+                rate=self._queue.rate,  # type: ignore[arg-type]
+                queued_ms=self._queue.queued_ms,
+                state=state,  # type: ignore[arg-type]
+            )
+        )

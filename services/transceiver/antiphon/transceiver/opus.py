@@ -1,0 +1,152 @@
+"""Opus by libopus itself: one call per packet on buffers that are made once.
+
+The library is the copy that PyAV's wheel carries (aiortc depends on PyAV), else the system's. The media
+path of a process is single-threaded, so one set of scratch buffers serves every session. Constants and
+calls: opus_defines.h and opus.h of libopus 1.3 and later; RFC 6716.
+"""
+
+from __future__ import annotations
+
+import ctypes.util
+import importlib.util
+from pathlib import Path
+from typing import Any, Final
+
+from cffi import FFI
+
+MAX_PACKET_MS: Final = 120
+MAX_PACKET_BYTES: Final = 1275
+TICKS_PER_MS: Final = 48
+"""RTP counts Opus at 48 kHz whatever the audio's rate (RFC 7587)."""
+
+_APPLICATION_VOIP: Final = 2048
+_SET_BITRATE: Final = 4002
+_SET_COMPLEXITY: Final = 4010
+_SET_INBAND_FEC: Final = 4012
+_SET_PACKET_LOSS_PERC: Final = 4014
+
+_ffi = FFI()
+_ffi.cdef(
+    """
+    typedef struct OpusEncoder OpusEncoder;
+    typedef struct OpusDecoder OpusDecoder;
+    OpusEncoder *opus_encoder_create(int rate, int channels, int application, int *error);
+    int opus_encode(OpusEncoder *, const void *pcm, int frame_size, void *data, int max_bytes);
+    int opus_encoder_ctl(OpusEncoder *, int request, ...);
+    void opus_encoder_destroy(OpusEncoder *);
+    OpusDecoder *opus_decoder_create(int rate, int channels, int *error);
+    int opus_decode(OpusDecoder *, const void *data, int bytes, void *pcm, int frame_size, int fec);
+    void opus_decoder_destroy(OpusDecoder *);
+    int opus_packet_get_nb_samples(const void *data, int bytes, int rate);
+    const char *opus_strerror(int error);
+    const char *opus_get_version_string(void);
+    """
+)
+
+
+def _load() -> Any:
+    candidates: list[str] = []
+    spec = importlib.util.find_spec("av")
+    if spec is not None and spec.origin is not None:
+        candidates += map(str, (Path(spec.origin).parent.parent / "av.libs").glob("libopus*"))
+    system = ctypes.util.find_library("opus")
+    candidates += [system] if system else []
+    for name in candidates:
+        try:
+            return _ffi.dlopen(name)
+        except OSError:
+            continue
+    raise ImportError("libopus was found neither beside PyAV nor on the system: install libopus0")
+
+
+_lib: Final = _load()
+_error: Final = _ffi.new("int *")
+_pcm: Final = bytearray(48 * MAX_PACKET_MS * 2)
+_pcm_pointer: Final = _ffi.from_buffer(_pcm)
+_packet: Final = _ffi.new("unsigned char[]", MAX_PACKET_BYTES)
+_packet_view: Final = _ffi.buffer(_packet)
+
+
+class OpusError(ValueError):
+    """libopus refused a packet or a setting."""
+
+
+def version() -> str:
+    """Which libopus was found."""
+    text: bytes = _ffi.string(_lib.opus_get_version_string())
+    return text.decode()
+
+
+def _failed(code: int) -> OpusError:
+    return OpusError(_ffi.string(_lib.opus_strerror(code)).decode())
+
+
+def packet_ticks(packet: bytes) -> int:
+    """Duration of a packet in 48 kHz ticks, read from its first bytes; OpusError if it is none."""
+    ticks: int = _lib.opus_packet_get_nb_samples(packet, len(packet), 48000)
+    if ticks <= 0:
+        raise _failed(ticks)
+    return ticks
+
+
+class Decoder:
+    """One direction of one call, mono, straight to the rate that its consumer wants."""
+
+    def __init__(self, rate: int) -> None:
+        self.rate = rate
+        pointer = _lib.opus_decoder_create(rate, 1, _error)
+        if _error[0]:
+            raise _failed(_error[0])
+        self._decoder = _ffi.gc(pointer, _lib.opus_decoder_destroy, size=18000)
+
+    def decode(self, packet: bytes) -> bytes:
+        """The packet's samples, s16le mono at `rate`."""
+        return self._run(packet, len(packet), self.rate * MAX_PACKET_MS // 1000, 0)
+
+    def recover(self, following: bytes, ticks: int) -> bytes:
+        """`ticks` of the packet before `following`, from its in-band FEC; concealment if it carries none."""
+        return self._run(following, len(following), ticks * self.rate // 48000, 1)
+
+    def conceal(self, ticks: int) -> bytes:
+        """`ticks` of plausible sound in place of a lost packet."""
+        return self._run(_ffi.NULL, 0, ticks * self.rate // 48000, 0)
+
+    def _run(self, packet: Any, length: int, samples: int, fec: int) -> bytes:
+        count = _lib.opus_decode(self._decoder, packet, length, _pcm_pointer, samples, fec)
+        if count < 0:
+            raise _failed(count)
+        return bytes(_pcm[: 2 * count])
+
+
+class Encoder:
+    """One direction of one call, mono speech in 20 ms packets."""
+
+    def __init__(self, rate: int, bitrate: int = 24000, complexity: int = 5) -> None:
+        self.rate = rate
+        self._loss = -1
+        pointer = _lib.opus_encoder_create(rate, 1, _APPLICATION_VOIP, _error)
+        if _error[0]:
+            raise _failed(_error[0])
+        self._encoder = _ffi.gc(pointer, _lib.opus_encoder_destroy, size=25000)
+        self._set(_SET_BITRATE, bitrate)
+        self._set(_SET_COMPLEXITY, complexity)
+        self._set(_SET_INBAND_FEC, 1)
+        self.expect_loss(0)
+
+    def expect_loss(self, percent: int) -> None:
+        """Tell the encoder what the receiver loses: above zero it spends bits on in-band FEC."""
+        if percent != self._loss:
+            self._loss = percent
+            self._set(_SET_PACKET_LOSS_PERC, percent)
+
+    def encode(self, pcm: bytes) -> bytes:
+        """One packet of 20 ms: `rate // 50` samples of s16le mono."""
+        size = _lib.opus_encode(self._encoder, pcm, self.rate // 50, _packet, MAX_PACKET_BYTES)
+        if size < 0:
+            raise _failed(size)
+        return bytes(_packet_view[0:size])
+
+    def _set(self, request: int, value: int) -> None:
+        code = _lib.opus_encoder_ctl(self._encoder, request, _ffi.cast("int", value))
+        if code:
+            raise _failed(code)

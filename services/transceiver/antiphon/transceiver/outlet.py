@@ -1,0 +1,99 @@
+"""Where a session's output goes: the tunnel socket, NATS, the trace."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections import deque
+from typing import Final
+
+import nats.errors
+from nats.aio.client import Client
+from opentelemetry import trace
+
+from antiphon.schemas import messages, subjects
+from antiphon.schemas.audio import AudioFrame, pack_frame
+from antiphon.transceiver.ice_lite import Path
+from antiphon.transceiver.port import TunnelPort
+
+log = logging.getLogger(__name__)
+tracer = trace.get_tracer("antiphon.transceiver")
+
+MAX_WAITING: Final = 4096
+"""Messages between two turns of the loop; beyond it the oldest is dropped: late audio is worthless."""
+
+
+class Publisher:
+    """Publishes in order from synchronous code: one task wakes once for all frames of a turn of the loop."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._waiting: deque[tuple[str, bytes]] = deque(maxlen=MAX_WAITING)
+        self._wake = asyncio.Event()
+        self.dropped = 0
+        """Messages not sent because NATS was away or too slow."""
+
+    def publish(self, subject: str, payload: bytes) -> None:
+        """Send soon; never waits."""
+        self.dropped += len(self._waiting) == MAX_WAITING
+        self._waiting.append((subject, payload))
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            await self._send()
+
+    async def drain(self) -> None:
+        """Send what waits, and wait until the server has it."""
+        with contextlib.suppress(nats.errors.Error, OSError):
+            await self._send()
+            await self._client.flush(1)
+
+    async def _send(self) -> None:
+        while self._waiting:
+            subject, payload = self._waiting.popleft()
+            try:
+                await self._client.publish(subject, payload)
+            except (nats.errors.Error, OSError):
+                self.dropped += 1
+
+
+class SessionOutlet:
+    """One session's `Outlet`. Spans are made per milestone of a call, never per frame."""
+
+    def __init__(self, session_id: str, port: TunnelPort, publisher: Publisher, parent: trace.Span, now: float) -> None:
+        self._port = port
+        self._publisher = publisher
+        self._audio_in = subjects.audio_in(session_id)
+        self._event = subjects.session_event(session_id)
+        self._data_in = subjects.data_in(session_id)
+        self._context = trace.set_span_in_context(parent)
+        self._session_id = session_id
+        self._began_ns = time.time_ns()
+        self._began = now
+
+    def datagram(self, path: Path, data: bytes) -> None:
+        self._port.send(path.header + data, path.relay)
+
+    def audio(self, frame: AudioFrame) -> None:
+        self._publisher.publish(self._audio_in, pack_frame(frame))
+
+    def event(self, event: messages.Message) -> None:
+        self._publisher.publish(self._event, messages.encode(event))
+
+    def message(self, message: messages.DataMessage) -> None:
+        self._publisher.publish(self._data_in, messages.encode(message))
+
+    def milestone(self, name: str, now: float) -> None:
+        """A span from the milestone before to this one."""
+        reached = self._began_ns + int((now - self._began) * 1e9)
+        span = tracer.start_span(name, context=self._context, start_time=self._began_ns)
+        span.set_attribute("antiphon.session", self._session_id)
+        span.end(reached)
+        if name in ("ice", "dtls"):
+            self._began_ns, self._began = reached, now

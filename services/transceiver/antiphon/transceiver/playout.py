@@ -1,0 +1,114 @@
+"""The speech queue of a session: what is said next, up to which sample it was said. Sans-IO.
+
+An agent publishes faster than real time; every 20 ms one frame leaves. Generations fence the past: after a
+flush no frame of an older generation is heard, however late it arrives.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections import deque
+from typing import Final, NamedTuple
+
+from antiphon.schemas.audio import FRAME_MS, AudioFrame, FrameFlag
+
+MAX_QUEUED: Final = 30_000 // FRAME_MS
+"""Frames. The agent is told when more come; they are dropped, the queue is not."""
+
+
+class Spoken(NamedTuple):
+    """One frame that leaves now."""
+
+    pcm: bytes
+    rate: int
+    starts: bool
+    """The first after a pause: the packet gets the marker bit."""
+    ends: bool
+    """The reply ends with it."""
+
+
+class Interrupted(NamedTuple):
+    """What a flush found."""
+
+    generation: int
+    played_samples: int
+    """Of that generation, the fade included."""
+    rate: int
+    dropped_ms: int
+
+
+class PlayoutQueue:
+    """The speech of one session."""
+
+    def __init__(self, generation: int = 0) -> None:
+        self.generation = generation
+        """The first generation that may be heard."""
+        self.playing_generation = generation
+        self.played_samples = 0
+        """Of `playing_generation`."""
+        self.rate = 24000
+        self.paused = False
+        self.speaking = False
+        """A reply has begun and its end was not sent yet."""
+        self._queue: deque[AudioFrame] = deque()
+        self._fade: Spoken | None = None
+        """What is left of an interrupted reply: one frame, counted when it was cut."""
+        self._silent = True
+
+    @property
+    def queued_ms(self) -> int:
+        return len(self._queue) * FRAME_MS
+
+    @property
+    def waiting(self) -> bool:
+        """There is something to send at the next tick."""
+        return self._fade is not None or (bool(self._queue) and not self.paused)
+
+    def offer(self, frame: AudioFrame) -> bool:
+        """Queue a frame; False if the queue is full. A frame of a flushed generation is dropped in silence."""
+        if frame.generation < self.generation:
+            return True
+        if len(self._queue) >= MAX_QUEUED:
+            return False
+        self._queue.append(frame)
+        return True
+
+    def take(self) -> Spoken | None:
+        """The frame to send at this tick; None: send nothing."""
+        if not self.waiting:
+            self._silent = True
+            return None
+        if self._fade is not None:
+            fade, self._fade = self._fade, None
+            return fade
+        frame = self._queue.popleft()
+        if frame.generation != self.playing_generation:
+            self.playing_generation = frame.generation
+            self.played_samples = 0
+        elif frame.rate != self.rate:
+            self.played_samples = self.played_samples * frame.rate // self.rate
+        self.rate = frame.rate
+        self.played_samples += len(frame.pcm) // 2
+        starts, self._silent = self._silent, False
+        ends = bool(frame.flags & FrameFlag.END_OF_UTTERANCE)
+        self.speaking = not ends
+        return Spoken(frame.pcm, frame.rate, starts, ends)
+
+    def flush(self, generation: int) -> Interrupted:
+        """Drop everything below `generation` but one last frame that fades out."""
+        doomed = [frame for frame in self._queue if frame.generation < generation]
+        self._queue = deque(frame for frame in self._queue if frame.generation >= generation)
+        self.generation = max(self.generation, generation)
+        self.paused = self.speaking = False
+        if doomed and not self._silent:
+            last = doomed.pop(0)
+            self._fade = Spoken(fade_out(last.pcm), last.rate, starts=False, ends=True)
+            self.played_samples += len(last.pcm) // 2
+        return Interrupted(self.playing_generation, self.played_samples, self.rate, len(doomed) * FRAME_MS)
+
+
+def fade_out(pcm: bytes) -> bytes:
+    """The samples (s16le) under a straight line from full level to zero: no click, over within the frame."""
+    samples = array("h", pcm)
+    count = len(samples)
+    return array("h", (value * (count - 1 - index) // count for index, value in enumerate(samples))).tobytes()

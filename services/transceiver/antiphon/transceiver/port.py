@@ -1,0 +1,56 @@
+"""The one UDP socket of a transceiver: tunnel packets in and out, for all its sessions."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable
+from typing import Final
+
+BATCH: Final = 64
+"""Datagrams read per wakeup before timers get their turn."""
+SOCKET_BUFFER: Final = 4 << 20
+MAX_DATAGRAM: Final = 2048
+
+Receiver = Callable[[bytes, tuple[str, int]], None]
+
+
+class TunnelPort:
+    """Non-blocking, drained in batches: asyncio's own datagram endpoint reads one per turn of its loop."""
+
+    def __init__(self, host: str, port: int, receive: Receiver) -> None:
+        self.dropped = 0
+        """Datagrams that the kernel would not take."""
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        self._socket = socket.socket(family, socket.SOCK_DGRAM)
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SOCKET_BUFFER)
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SOCKET_BUFFER)
+        self._socket.setblocking(False)
+        self._socket.bind((host, port))
+        self.port: int = self._socket.getsockname()[1]
+        self._receive = receive
+        self._loop = asyncio.get_running_loop()
+        self._loop.add_reader(self._socket.fileno(), self._readable)
+
+    def send(self, data: bytes, to: tuple[str, int]) -> None:
+        """Hand one datagram to the kernel; drops it rather than wait."""
+        try:
+            self._socket.sendto(data, to)
+        except OSError:
+            # Full, or the error of an earlier datagram (a relay that is gone): media does not wait for either.
+            self.dropped += 1
+
+    def close(self) -> None:
+        self._loop.remove_reader(self._socket.fileno())
+        self._socket.close()
+
+    def _readable(self) -> None:
+        receive_from, receive = self._socket.recvfrom, self._receive
+        for _ in range(BATCH):
+            try:
+                data, source = receive_from(MAX_DATAGRAM)
+            except BlockingIOError:
+                return
+            except OSError:
+                continue  # ECONNREFUSED from a relay that is gone: drain it and read on
+            receive(data, source[:2])

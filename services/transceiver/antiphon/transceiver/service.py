@@ -1,0 +1,351 @@
+"""The transceiver's shell: its socket, its clock, NATS. What a call does is decided in `session`."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import secrets
+import string
+import time
+from typing import Any, Final
+
+import nats.errors
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.js.kv import KeyValue
+from opentelemetry import trace
+
+from antiphon.schemas import MalformedError, audio, bus, messages, subjects, tunnel
+from antiphon.schemas.addresses import Address, parse_address
+from antiphon.schemas.route_token import ice_password
+from antiphon.transceiver import sdp
+from antiphon.transceiver.dtls_handshake import Certificate
+from antiphon.transceiver.outlet import Publisher, SessionOutlet
+from antiphon.transceiver.port import TunnelPort
+from antiphon.transceiver.registry import Registry
+from antiphon.transceiver.session import Session
+from antiphon.transceiver.settings import Settings
+from antiphon.transceiver.slots import Slot, claim_slot
+from antiphon.transceiver.state import RtpState, SessionState
+from antiphon.transceiver.trusted_relays import TrustedRelays
+from antiphon.transceiver.wheel import Wheel
+
+log = logging.getLogger(__name__)
+tracer = trace.get_tracer("antiphon.transceiver")
+
+CLAIM_TIMEOUT: Final = 0.5
+POLL_INTERVAL: Final = 0.05
+_ID_ALPHABET: Final = string.ascii_letters + string.digits
+
+
+class Transceiver:
+    """One process: one socket, one slot, many sessions."""
+
+    def __init__(self, settings: Settings, client: Client) -> None:
+        self._settings = settings
+        self._client = client
+        self._loop = asyncio.get_running_loop()
+        self._keyring = settings.keyring()
+        self._password_key = settings.password_key_bytes()
+        self._certificate = Certificate()
+        self._registry = Registry()
+        self._relays = TrustedRelays()
+        self._wheel = Wheel(self._loop.time())
+        self._wheel_timer: asyncio.TimerHandle | None = None
+        self._publisher = Publisher(client)
+        self._subscriptions: dict[str, list[Any]] = {}
+        self._opening = 0
+        """Slots reserved by offers that are being answered."""
+        self._draining = False
+        self._slot = Slot(0, 0)
+        self._address = ""
+        host, _, port = settings.transceiver_bind.rpartition(":")
+        self._port = TunnelPort(host.strip("[]"), int(port), self._received)
+        self._tasks: list[asyncio.Task[None]] = []
+
+    # ---- life --------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Take a slot, listen, announce."""
+        settings, client = self._settings, self._client
+        js = client.jetstream()
+        self._slot = await claim_slot(js, settings.cluster, settings.slot)
+        host = settings.transceiver_advertise or bus.local_host_towards(settings.nats_url)
+        self._address = str(Address(host, self._port.port))
+        await client.subscribe(subjects.ANY_RELAY_ANNOUNCE, cb=self._relay_announced)
+        await client.subscribe(subjects.FLOW_FIND, cb=self._flow_find)
+        relays = await bus.bucket(js, subjects.BUCKET_RELAYS, ttl=bus.ANNOUNCE_TTL)
+        with contextlib.suppress(nats.errors.Error):
+            for key in await relays.keys():
+                self._take_relay((await relays.get(key)).value or b"")
+        service = await bus.register(client, "antiphon-transceiver", {"slot": str(self._slot.number)})
+        await service.add_endpoint(
+            name="open",
+            subject=subjects.transceiver_open(settings.cluster, self._slot.number),
+            handler=self._open_requested,
+        )
+        bucket = await bus.bucket(js, subjects.BUCKET_TRANSCEIVERS, ttl=bus.ANNOUNCE_TTL)
+        self._tasks = [
+            asyncio.create_task(self._announce_forever(bucket)),
+            asyncio.create_task(self._poll_forever()),
+            asyncio.create_task(self._publisher.run()),
+        ]
+        log.info("slot %d of cluster %d, epoch %d, %s", self._slot.number, settings.cluster, self._slot.epoch, "ready")
+
+    async def stop(self) -> None:
+        """End all sessions, say so, let go of everything."""
+        self._draining = True
+        now = self._loop.time()
+        for session in self._registry:
+            session.end("draining", now)
+            self._forget(session)
+        with contextlib.suppress(Exception):
+            await self._client.publish(*self._announcement())
+        await self._publisher.drain()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._wheel_timer is not None:
+            self._wheel_timer.cancel()
+        self._port.close()
+
+    def _announcement(self) -> tuple[str, bytes]:
+        announcement = messages.TransceiverAnnouncement(
+            cluster=self._settings.cluster,
+            slot=self._slot.number,
+            epoch=self._slot.epoch,
+            tunnel_address=self._address,
+            state="draining" if self._draining else "ready",
+            sessions=len(self._registry) + self._opening,
+            capacity=self._settings.capacity,
+            lateness_ms=round(self._wheel.lateness(self._loop.time())[1] * 1000, 2),
+        )
+        subject = subjects.transceiver_announce(self._settings.cluster, self._slot.number)
+        return subject, messages.encode(announcement)
+
+    async def _announce_forever(self, bucket: KeyValue) -> None:
+        key = subjects.slot_key(self._settings.cluster, self._slot.number)
+        while True:
+            subject, announcement = self._announcement()
+            try:
+                await self._client.publish(subject, announcement)
+                await bucket.put(key, announcement)
+            except (nats.errors.Error, OSError) as error:
+                log.debug("announcing failed: %r", error)
+            await asyncio.sleep(1)
+
+    async def _poll_forever(self) -> None:
+        while True:
+            await asyncio.sleep(POLL_INTERVAL)
+            now = self._loop.time()
+            for session in self._registry:
+                session.poll(now)
+                if session.ended is not None:
+                    self._forget(session)
+            if self._client.is_connected:
+                self._relays.expire(now)
+
+    # ---- datagrams -----------------------------------------------------------------------------------
+
+    def _received(self, packet: bytes, source: tuple[str, int]) -> None:
+        if source not in self._relays:
+            self._registry.counters.untrusted += 1
+        elif packet == tunnel.HELLO:
+            self._tell_clients(source)
+        else:
+            self._registry.receive(packet, source, self._loop.time())
+
+    def _tell_clients(self, relay: tuple[str, int]) -> None:
+        """Bare headers of all our clients: the relay learns its flows from them."""
+        for header in self._registry.clients():
+            self._port.send(header, relay)
+
+    async def _relay_announced(self, message: Msg) -> None:
+        self._take_relay(message.data)
+
+    def _take_relay(self, data: bytes) -> None:
+        try:
+            relay = messages.decode(data, messages.RelayAnnouncement)
+        except MalformedError as error:
+            log.warning("%s", error)
+            return
+        for address in self._relays.announce(relay, self._loop.time()):
+            # Its hello may have come before we trusted it: tell it unasked.
+            self._tell_clients(address)
+
+    async def _flow_find(self, message: Msg) -> None:
+        try:
+            question = messages.decode(message.data, messages.FlowFind)
+            header = tunnel.pack_header(parse_address(question.client), question.tcp)
+        except MalformedError:
+            return
+        if self._registry.owner_of(header) is not None:
+            owner = messages.FlowOwner(cluster=self._settings.cluster, slot=self._slot.number, epoch=self._slot.epoch)
+            await message.respond(messages.encode(owner))
+
+    # ---- the clock -----------------------------------------------------------------------------------
+
+    def _join(self, visit: Any, now: float) -> None:
+        self._wheel.add(visit, now)
+        self._arm_wheel()
+
+    def _arm_wheel(self) -> None:
+        due = self._wheel.due()
+        if self._wheel_timer is not None:
+            self._wheel_timer.cancel()
+        self._wheel_timer = None if due is None else self._loop.call_at(due, self._turn_wheel)
+
+    def _turn_wheel(self) -> None:
+        self._wheel.run(self._loop.time(), self._loop.time)
+        self._arm_wheel()
+
+    # ---- opening a session -----------------------------------------------------------------------------
+
+    async def _open_requested(self, request: Any) -> None:
+        context = bus.trace_context(request.headers)
+        with tracer.start_as_current_span("open", context=context) as span:
+            started = self._loop.time()
+            try:
+                reply: messages.Opened | messages.Refused = await self._open(request.data, started)
+            except MalformedError as error:
+                reply = messages.Refused(code="bad_offer", message=str(error))
+            except Exception:
+                log.exception("an offer could not be answered")
+                reply = messages.Refused(code="internal", message="the transceiver failed to answer: see its log")
+            span.set_attribute("antiphon.open", reply.type if isinstance(reply, messages.Opened) else reply.code)
+            if isinstance(reply, messages.Opened):
+                span.set_attribute("antiphon.session", reply.session_id)
+            await request.respond(messages.encode(reply))
+
+    def _refusal(self) -> messages.Refused | None:
+        """Why no further session is taken, if so."""
+        if self._draining:
+            return messages.Refused(code="draining", message="this transceiver is shutting down: ask another one")
+        capacity = self._settings.capacity
+        if len(self._registry) + self._opening >= capacity:
+            return messages.Refused(code="full", message=f"all {capacity} sessions of this transceiver are taken")
+        late = self._wheel.lateness(self._loop.time())[1] * 1000
+        if late > self._settings.max_lateness_ms:
+            return messages.Refused(code="full", message=f"this transceiver is {late:.0f} ms late: it takes no more")
+        return None
+
+    async def _open(self, data: bytes, now: float) -> messages.Opened | messages.Refused:
+        refusal = self._refusal()
+        if refusal is not None:
+            return refusal
+        request = messages.decode(data, messages.OpenRequest)
+        try:
+            offer = sdp.read_offer(request.offer)
+        except sdp.OfferError as error:
+            return messages.Refused(code=error.code, message=str(error))
+        self._opening += 1  # from here to the end of this coroutine the slot is ours
+        try:
+            return await self._answer(request, offer, now)
+        finally:
+            self._opening -= 1
+
+    async def _answer(
+        self, request: messages.OpenRequest, offer: sdp.Offer, now: float
+    ) -> messages.Opened | messages.Refused:
+        session_id = "rtc_" + "".join(secrets.choice(_ID_ALPHABET) for _ in range(24))
+        claim = messages.Claim(session_id=session_id, agent=request.agent, session=request.session)
+        try:
+            answer = await self._client.request(
+                subjects.agent_claim(request.agent),
+                messages.encode(claim),
+                timeout=CLAIM_TIMEOUT,
+                headers=bus.trace_headers() or None,
+            )
+            claimed = messages.decode(answer.data, messages.ClaimReply)
+        except (nats.errors.NoRespondersError, nats.errors.TimeoutError):
+            return messages.Refused(
+                code="no_agent", message=f"no agent named {request.agent!r} answers: start it, or name another"
+            )
+        if not claimed.accepted:
+            return messages.Refused(
+                code="no_agent", message=f"agent {request.agent!r} declined: {claimed.message or 'no reason given'}"
+            )
+        ufrag, _ = self._keyring.mint(self._settings.cluster, self._slot.number, self._slot.epoch, time.time())
+        state = SessionState(
+            session_id=session_id,
+            agent=request.agent,
+            ufrags=[ufrag],
+            remote_fingerprints=list(offer.fingerprints),
+            input_rate=claimed.input_rate,
+            rtp=RtpState(
+                ssrc=secrets.randbits(31) + 1,
+                payload_type=offer.opus_payload_type,
+                # Small enough that no receiver sees a wrap in its first packets (RFC 3711 section 3.3.1).
+                sequence=secrets.randbits(15),
+                timestamp=secrets.randbits(32),
+            ),
+            session_settings=request.session,
+            data_port=offer.data_port,
+            data_max_message=offer.data_max_message,
+        )
+        outlet = SessionOutlet(session_id, self._port, self._publisher, trace.get_current_span(), now)
+        session = Session(
+            state,
+            self._certificate,
+            self._password_key,
+            offer.client,
+            outlet,
+            now,
+            self._join,
+            self._wheel.remove,
+        )
+        await self._listen(session)
+        self._registry.add(session)
+        ours = sdp.Answer(
+            ufrag=ufrag,
+            password=ice_password(self._password_key, ufrag),
+            fingerprint=self._certificate.fingerprint,
+            ssrc=state.rtp.ssrc,
+            origin=secrets.randbits(40),
+        )
+        return messages.Opened(session_id=session_id, answer=sdp.write_answer(offer, ours))
+
+    # ---- a session's subjects ----------------------------------------------------------------------------
+
+    async def _listen(self, session: Session) -> None:
+        session_id = session.state.session_id
+
+        async def spoken(message: Msg) -> None:
+            try:
+                if message.subject.endswith(".audio.out"):
+                    session.speak(audio.unpack_frame(message.data), self._loop.time())
+                else:
+                    data = messages.decode(message.data, messages.DataMessage)
+                    session.send_message(data.channel, data.payload())
+            except MalformedError as error:
+                self._publisher.publish(
+                    subjects.session_event(session_id), messages.encode(messages.SessionError(message=str(error)))
+                )
+
+        async def controlled(message: Msg) -> None:
+            reply = messages.ControlReply(ok=True)
+            try:
+                session.control(messages.decode_any(message.data, messages.CONTROL, "Control"), self._loop.time())
+            except MalformedError as error:
+                reply = messages.ControlReply(ok=False, message=str(error))
+            if message.reply:
+                await message.respond(messages.encode(reply))
+            if session.ended is not None:
+                self._forget(session)
+
+        self._subscriptions[session_id] = [
+            await self._client.subscribe(subjects.session_out(session_id), cb=spoken),
+            await self._client.subscribe(subjects.session_control(session_id), cb=controlled),
+        ]
+
+    def _forget(self, session: Session) -> None:
+        self._registry.remove(session)
+        for subscription in self._subscriptions.pop(session.state.session_id, []):
+            self._tasks.append(asyncio.create_task(_unsubscribe(subscription)))
+        self._tasks = [task for task in self._tasks if not task.done()]
+
+
+async def _unsubscribe(subscription: Any) -> None:
+    with contextlib.suppress(Exception):
+        await subscription.unsubscribe()

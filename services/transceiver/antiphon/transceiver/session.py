@@ -1,0 +1,296 @@
+"""One call: its protocol engines wired together. Sans-IO: datagrams, frames and `now` in, `Outlet` out.
+
+The engines live in files of their own; what is decided here is only what goes from which to which, and
+when the session is over.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Final, Literal, Protocol
+
+from antiphon.schemas import messages
+from antiphon.schemas.addresses import Address
+from antiphon.schemas.audio import AudioFrame
+from antiphon.transceiver import stun
+from antiphon.transceiver.dtls_handshake import Certificate, DtlsError, DtlsHandshake
+from antiphon.transceiver.dtls_records import ALERT, APPLICATION_DATA, CLOSE_NOTIFY, DtlsRecords
+from antiphon.transceiver.ice_lite import IceLite, Path
+from antiphon.transceiver.media_in import MediaIn
+from antiphon.transceiver.media_out import MediaOut
+from antiphon.transceiver.rtp import is_rtcp
+from antiphon.transceiver.sctp import DataChannels
+from antiphon.transceiver.srtp import Srtp
+from antiphon.transceiver.state import SessionState
+
+log = logging.getLogger(__name__)
+
+SETUP_TIMEOUT: Final = 30.0
+"""Seconds from the answer to media; includes a user who still decides about the microphone."""
+CONSENT_TIMEOUT: Final = 30.0
+"""A browser needs up to 25 s to give up and restart ICE: until then its session is kept."""
+REPORT_INTERVAL: Final = 1.0
+STATISTICS_EVERY: Final = 5
+"""Reports between two statistics events."""
+MAX_EARLY_DATA: Final = 256
+"""Messages kept for a data channel that is not open yet; the oldest goes first."""
+
+EndReason = Literal[
+    "hang_up", "client_closed", "client_vanished", "setup_timeout", "dtls_failed", "draining", "internal"
+]
+
+
+class Outlet(Protocol):
+    """Where a session's output goes. None of these may block."""
+
+    def datagram(self, path: Path, data: bytes) -> None: ...
+    def audio(self, frame: AudioFrame) -> None: ...
+    def event(self, event: messages.Message) -> None: ...
+    def message(self, message: messages.DataMessage) -> None: ...
+    def milestone(self, name: str, now: float) -> None:
+        """For the trace: ice, dtls, first_audio_in, first_audio_out."""
+
+
+class Session:
+    """A call from the accepted offer to its end."""
+
+    def __init__(
+        self,
+        state: SessionState,
+        certificate: Certificate,
+        password_key: bytes,
+        dtls_client: bool,
+        outlet: Outlet,
+        now: float,
+        join: Callable[[Callable[[float], None], float], None],
+        leave: Callable[[Callable[[float], None]], None],
+    ) -> None:
+        self.state = state
+        self.ended: EndReason | None = None
+        self.ice = IceLite(password_key, state.ufrags)
+        self._certificate = certificate
+        self._dtls_client = dtls_client
+        self._outlet = outlet
+        self._join, self._leave = join, leave
+        self._opened_at = now
+        self._handshake: DtlsHandshake | None = None
+        self._records: DtlsRecords | None = None
+        self._srtp: Srtp | None = None
+        self._data: DataChannels | None = None
+        self._early: deque[tuple[str, str | bytes]] = deque(maxlen=MAX_EARLY_DATA)
+        self.media_in = MediaIn(state, outlet)
+        self.media_out = MediaOut(state, outlet)
+        self._next_report = 0.0
+        self._reports = 0
+
+    # ---- from the network ------------------------------------------------------------------------
+
+    def receive_check(
+        self, request: stun.BindingRequest, datagram: bytes, client: Address, path: Path, now: float
+    ) -> bool:
+        """Answer a connectivity check; True if it was authentic. The first one starts DTLS."""
+        response = self.ice.check(request, datagram, client, path, now)
+        if response is None:
+            return False
+        # The answer goes where the check came from, whatever the current path is.
+        self._outlet.datagram(path, response)
+        self._follow_path()
+        if self._handshake is None and self._records is None and self.ended is None:
+            # Not at nomination: Chromium nominates a lite peer 50 ms and one round trip later.
+            self._outlet.milestone("ice", now)
+            self._handshake = DtlsHandshake(self._certificate, self.state.remote_fingerprints, self._dtls_client, now)
+            if self._dtls_client:
+                self._drive_handshake(now, lambda handshake: handshake.start(now))
+        return True
+
+    def receive(self, datagram: bytes, path: Path, now: float) -> None:
+        """A datagram that is not STUN, from a checked client address (RFC 7983 tells them apart)."""
+        if self.ended is not None:
+            return
+        first = datagram[0]
+        if 127 < first < 192:
+            if self._srtp is not None:
+                self._receive_media(datagram, path, now)
+        elif 19 < first < 64:
+            if self._records is not None:
+                self._receive_records(datagram, path, now)
+            elif self._handshake is not None:
+                self._drive_handshake(now, lambda handshake: handshake.receive(datagram, now))
+
+    def _receive_media(self, datagram: bytes, path: Path, now: float) -> None:
+        assert self._srtp is not None
+        if is_rtcp(datagram):
+            compound = self._srtp.unprotect_rtcp(datagram)
+            if compound is not None:
+                self.ice.heard(path, False, now)
+                self.media_in.receive_rtcp(compound, now)
+                self.media_out.receive_rtcp(compound, time.time())
+            return
+        before = self._srtp.state.remote_index
+        packet = self._srtp.unprotect(datagram)
+        if packet is None:
+            return
+        self.ice.heard(path, self._srtp.state.remote_index > before, now)
+        self._follow_path()
+        if self.media_in.receive(packet, now):
+            self._outlet.milestone("first_audio_in", now)
+            self._outlet.event(messages.MediaStarted(setup_ms=(now - self._opened_at) * 1000))
+            self._join(self._visit_input, now)
+
+    def _receive_records(self, datagram: bytes, path: Path, now: float) -> None:
+        assert self._records is not None
+        for record in self._records.open(datagram):
+            self.ice.heard(path, True, now)
+            self._follow_path()
+            if record.kind == APPLICATION_DATA and self._data is not None:
+                self._data.receive(record.payload)
+            elif record.kind == ALERT and record.payload[:2] in (CLOSE_NOTIFY, b"\x02\x00"):
+                self.end("client_closed", now)
+
+    def _follow_path(self) -> None:
+        path = self.ice.path
+        if path is not None:
+            self.state.path_header, self.state.path_relay = path.header, path.relay
+
+    # ---- setting up ------------------------------------------------------------------------------
+
+    def _drive_handshake(self, now: float, step: Callable[[DtlsHandshake], None]) -> None:
+        handshake = self._handshake
+        assert handshake is not None
+        try:
+            step(handshake)
+        except DtlsError as error:
+            log.warning("session %s: %s", self.state.session_id, error)
+            self._outlet.event(messages.SessionError(message=str(error)))
+            self.end("dtls_failed", now)
+        for datagram in handshake.outgoing():
+            self._send(datagram)
+        if handshake.keys is not None:
+            self.state.srtp, self.state.dtls = handshake.keys
+            self._handshake = None
+            self._start_engines(now)
+
+    def _start_engines(self, now: float) -> None:
+        assert self.state.srtp is not None
+        assert self.state.dtls is not None
+        self._records = DtlsRecords(self.state.dtls)
+        self._srtp = Srtp(self.state.srtp, self.state.rtp.ssrc)
+        self.media_out.connect(self._srtp, self._send)
+        self._next_report = now + REPORT_INTERVAL
+        self._outlet.milestone("dtls", now)
+        self._outlet.event(messages.Connected(setup_ms=(now - self._opened_at) * 1000))
+        if self.state.data_port is not None:
+            self._data = DataChannels(
+                self.state.dtls.client, self._send_record, self._channel_opened, self._channel_message
+            )
+            self._data.start(self.state.data_port, self.state.data_max_message)
+        self._wake_speech(now)
+
+    def _send(self, data: bytes) -> None:
+        if self.ice.path is not None:
+            self._outlet.datagram(self.ice.path, data)
+
+    def _send_record(self, data: bytes) -> None:
+        if self._records is not None and self.ended is None:
+            self._send(self._records.seal(APPLICATION_DATA, data))
+
+    # ---- data channels -----------------------------------------------------------------------------
+
+    def _channel_opened(self, label: str) -> None:
+        self._outlet.event(messages.ChannelOpened(channel=label))
+        waiting, self._early = self._early, deque(maxlen=MAX_EARLY_DATA)
+        for channel, payload in waiting:
+            self.send_message(channel, payload)
+
+    def _channel_message(self, label: str, payload: str | bytes) -> None:
+        self._outlet.message(messages.DataMessage.of(label, payload))
+
+    def send_message(self, channel: str, payload: str | bytes) -> None:
+        """To the client's data channel of that label; kept for a while if it is not open yet."""
+        if self._data is None or not self._data.send(channel, payload):
+            self._early.append((channel, payload))
+
+    # ---- speech and control --------------------------------------------------------------------------
+
+    def speak(self, frame: AudioFrame, now: float) -> None:
+        """Queue a frame of speech."""
+        self.media_out.offer(frame)
+        self._wake_speech(now)
+
+    def _wake_speech(self, now: float) -> None:
+        if self.media_out.wants_visits and self.ended is None:
+            self._join(self._visit_speech, now)
+            self.media_out.visited = True
+
+    def _visit_speech(self, now: float) -> None:
+        if self.ended is not None or not self.media_out.visit(now):
+            self.media_out.visited = False
+            self._leave(self._visit_speech)
+
+    def _visit_input(self, now: float) -> None:
+        if self.ended is None:
+            self.media_in.visit(now)
+
+    def control(self, control: messages.Flush | messages.Pause | messages.Resume | messages.HangUp, now: float) -> None:
+        """Obey an agent, the bridge or signaling."""
+        match control:
+            case messages.Flush(generation=generation):
+                self.media_out.flush(generation)
+            case messages.Pause():
+                self.media_out.pause()
+            case messages.Resume():
+                self.media_out.resume()
+            case messages.HangUp():
+                self.end("hang_up", now)
+        self._wake_speech(now)
+
+    # ---- time ----------------------------------------------------------------------------------------
+
+    def poll(self, now: float) -> None:
+        """Timers of the session; call every 50 ms or so."""
+        if self.ended is not None:
+            return
+        if self._handshake is not None:
+            self._drive_handshake(now, lambda handshake: handshake.poll(now))
+        if self._srtp is None:
+            if now - self._opened_at > SETUP_TIMEOUT:
+                self.end("setup_timeout", now)
+            return
+        if now - self.ice.last_heard > CONSENT_TIMEOUT:
+            self.end("client_vanished", now)
+        elif now >= self._next_report:
+            self._next_report += REPORT_INTERVAL
+            self._reports += 1
+            self.media_out.report(self.media_in.reception.block(now), now)
+            if self._reports % STATISTICS_EVERY == 0:
+                self._outlet.event(self.statistics())
+
+    def statistics(self) -> messages.Statistics:
+        """The call's counters so far."""
+        return messages.Statistics(
+            **self.media_in.statistics(),
+            packets_sent=self.state.rtp.packets,
+            round_trip_ms=self.media_out.round_trip_ms,
+            remote_packets_lost=self.media_out.remote_packets_lost,
+        )
+
+    def end(self, reason: EndReason, now: float) -> None:
+        """Say goodbye and let go of everything. Later calls do nothing."""
+        if self.ended is not None:
+            return
+        self.ended = reason
+        self._leave(self._visit_input)
+        self._leave(self._visit_speech)
+        if self._data is not None:
+            self.ended = None  # the abort still has to go out
+            self._data.close()
+            self.ended = reason
+        if self._records is not None:
+            self._send(self._records.seal(ALERT, CLOSE_NOTIFY))
+        self._outlet.event(messages.Ended(reason=reason, statistics=self.statistics()))
+        self._handshake = self._data = self._srtp = self._records = None
+        self.media_out.close()
+        self.media_in.close()

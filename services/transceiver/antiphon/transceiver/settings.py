@@ -1,0 +1,68 @@
+"""What an operator sets, by environment variables that begin with ANTIPHON_."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field, field_validator, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from antiphon.schemas.addresses import parse_address
+from antiphon.schemas.bus import DEFAULT_NATS_URL
+from antiphon.schemas.route_token import RouteKeyring
+
+
+class Settings(BaseSettings):
+    """Settings of one transceiver process; docs/transceiver.md explains each."""
+
+    model_config = SettingsConfigDict(env_prefix="ANTIPHON_", extra="ignore")
+
+    nats_url: str = DEFAULT_NATS_URL
+    cluster: int = Field(default=0, ge=0, lt=1 << 12)
+    slot: int | None = Field(default=None, ge=0, lt=1 << 16)
+    transceiver_bind: str = "0.0.0.0:0"
+    transceiver_advertise: str | None = None
+    capacity: int = Field(default=100, ge=1, le=10000)
+    max_lateness_ms: float = Field(default=50.0, gt=0)
+    route_keys: str = ""
+    route_keys_file: Path | None = None
+    password_key: str = ""
+    password_key_file: Path | None = None
+
+    @field_validator("transceiver_bind")
+    @classmethod
+    def _is_address(cls, value: str) -> str:
+        if not value.endswith(":0"):
+            parse_address(value)
+        return value
+
+    @model_validator(mode="after")
+    def _keys_are_there(self) -> Settings:
+        self.keyring()
+        if len(self.password_key_bytes()) < 16:
+            raise ValueError("the password key has fewer than 16 bytes: make one with `antiphon keys`")
+        return self
+
+    def keyring(self) -> RouteKeyring:
+        """The route keys, from the variable or its file."""
+        return RouteKeyring.from_text(_secret("route_keys", self.route_keys, self.route_keys_file))
+
+    def password_key_bytes(self) -> bytes:
+        """The key that ICE passwords are derived from."""
+        text = _secret("password_key", self.password_key, self.password_key_file)
+        try:
+            return bytes.fromhex(text)
+        except ValueError:
+            raise ValueError("ANTIPHON_PASSWORD_KEY is not written as hex digits") from None
+
+
+def _secret(name: str, value: str, file: Path | None) -> str:
+    if value:
+        return value.strip()
+    variable = f"ANTIPHON_{name.upper()}"
+    if file is None:
+        raise ValueError(f"neither {variable} nor {variable}_FILE is set: make keys with `antiphon keys`")
+    try:
+        return file.read_text().strip()
+    except OSError as error:
+        raise ValueError(f"{variable}_FILE {file} can't be read: {error.strerror}") from None

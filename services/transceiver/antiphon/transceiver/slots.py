@@ -1,0 +1,71 @@
+"""Which transceiver slot this process has, and in which incarnation.
+
+A slot's epoch grows each time somebody takes it, by compare-and-swap in a bucket that keeps it, so a route
+token names exactly one process, also after its address was given to another.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from typing import Final, NamedTuple
+
+from nats.js.client import JetStreamContext
+from nats.js.errors import KeyNotFoundError, KeyWrongLastSequenceError
+from nats.js.kv import KeyValue
+
+from antiphon.schemas import bus, messages, subjects
+from antiphon.schemas.errors import MalformedError
+
+MAX_SLOTS: Final = 4096
+FRESH: Final = bus.ANNOUNCE_TTL
+"""Seconds for which a claim counts as live although its holder has not announced itself yet."""
+
+
+class Slot(NamedTuple):
+    number: int
+    epoch: int
+
+
+async def claim_slot(js: JetStreamContext, cluster: int, wanted: int | None) -> Slot:
+    """Take `wanted`, or the lowest slot that nobody holds; RuntimeError if there is none."""
+    claims = await bus.bucket(js, subjects.BUCKET_SLOTS)
+    live = await bus.bucket(js, subjects.BUCKET_TRANSCEIVERS, ttl=bus.ANNOUNCE_TTL)
+    for number in range(MAX_SLOTS) if wanted is None else [wanted]:
+        key = subjects.slot_key(cluster, number)
+        claim, revision = await _read(claims, key)
+        if wanted is None and claim is not None and await _is_held(live, key, claim):
+            continue
+        epoch = (claim.epoch + 1) & 0xFFFF if claim else secrets.randbits(16)
+        ours = messages.encode(messages.SlotClaim(epoch=epoch, holder=secrets.token_hex(8), claimed_at=time.time()))
+        try:
+            if revision:
+                await claims.update(key, ours, revision)
+            else:
+                await claims.create(key, ours)
+        except KeyWrongLastSequenceError:
+            if wanted is None:
+                continue
+            return await claim_slot(js, cluster, wanted)
+        return Slot(number, epoch)
+    raise RuntimeError(f"all {MAX_SLOTS} transceiver slots of cluster {cluster} are taken")
+
+
+async def _read(claims: KeyValue, key: str) -> tuple[messages.SlotClaim | None, int]:
+    try:
+        entry = await claims.get(key)
+        return messages.decode(entry.value or b"", messages.SlotClaim), entry.revision or 0
+    except KeyNotFoundError:
+        return None, 0
+    except MalformedError:
+        return None, entry.revision or 0
+
+
+async def _is_held(live: KeyValue, key: str, claim: messages.SlotClaim) -> bool:
+    if time.time() - claim.claimed_at < FRESH:
+        return True
+    try:
+        await live.get(key)
+    except KeyNotFoundError:
+        return False
+    return True

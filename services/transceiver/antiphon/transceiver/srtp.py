@@ -1,0 +1,137 @@
+"""SRTP and SRTCP through libsrtp on scratch buffers; the indices live in `SrtpState`.
+
+The one place that leans on pylibsrtp beyond its public interface (its cffi binding, which saves two copies
+and an allocation per packet: 3.5 us instead of 6). `tests/transceiver/test_adapters.py` is its contract.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from pylibsrtp import Policy, Session
+from pylibsrtp._binding import ffi, lib
+
+from antiphon.transceiver.state import SrtpState
+
+PROFILES: Final[dict[str, tuple[int, int, int]]] = {
+    # OpenSSL's name: libsrtp's profile, key length, salt length
+    "SRTP_AEAD_AES_128_GCM": (Policy.SRTP_PROFILE_AEAD_AES_128_GCM, 16, 12),
+    "SRTP_AEAD_AES_256_GCM": (Policy.SRTP_PROFILE_AEAD_AES_256_GCM, 32, 12),
+    "SRTP_AES128_CM_SHA1_80": (Policy.SRTP_PROFILE_AES128_CM_SHA1_80, 16, 14),
+}
+"""In order of preference: GCM costs half of SHA1 (1.8 us against 4.8 us in C)."""
+
+MAX_DATAGRAM: Final = 2048
+REPLAY_WINDOW: Final = 1024
+
+_buffer: Final = ffi.new("unsigned char[]", MAX_DATAGRAM)
+_view: Final = ffi.buffer(_buffer)
+_length: Final = ffi.new("int *")
+_unprotect: Final[Any] = lib.srtp_unprotect
+_protect: Final[Any] = lib.srtp_protect
+_REPLAYED: Final = (9, 10)  # srtp_err_status_replay_fail and _replay_old of srtp.h, which the binding leaves out
+
+
+def key_material_length(profile: str) -> int:
+    """Bytes to export from DTLS for both directions (RFC 5764 section 4.2)."""
+    _, key, salt = PROFILES[profile]
+    return 2 * (key + salt)
+
+
+def split_key_material(profile: str, material: bytes) -> tuple[bytes, bytes]:
+    """(client's, server's) master key and salt, in the order of RFC 5764 section 4.2."""
+    _, key, salt = PROFILES[profile]
+    salts = material[2 * key :]
+    return material[:key] + salts[:salt], material[key : 2 * key] + salts[salt : 2 * salt]
+
+
+class Srtp:
+    """The engine made from a `SrtpState`. Its counters are written back into that state."""
+
+    def __init__(self, state: SrtpState, local_ssrc: int) -> None:
+        self.state = state
+        self.replayed = 0
+        """Packets seen twice. With NACK a retransmission that was not needed looks like one: no attack."""
+        self.refused = 0
+        """Packets that failed authentication or were malformed."""
+        profile, _, _ = PROFILES[state.profile]
+        self._outbound = Session(_policy(profile, state.local_key, Policy.SSRC_SPECIFIC, local_ssrc))
+        self._inbound = Session(_policy(profile, state.remote_key, Policy.SSRC_ANY_INBOUND, 0))
+        self._tx = self._outbound._srtp[0]
+        self._rx = self._inbound._srtp[0]
+
+    def unprotect(self, datagram: bytes) -> bytes | None:
+        """The RTP packet inside, or None if it is not authentic or was seen before."""
+        size = len(datagram)
+        if not 12 <= size <= MAX_DATAGRAM:
+            self.refused += 1
+            return None
+        ffi.memmove(_buffer, datagram, size)
+        _length[0] = size
+        status = _unprotect(self._rx, _buffer, _length)
+        if status:
+            self._count(status)
+            return None
+        state = self.state
+        sequence = datagram[2] << 8 | datagram[3]
+        ssrc = int.from_bytes(datagram[8:12], "big")
+        if ssrc != state.remote_ssrc or state.remote_index < 0:
+            state.remote_ssrc, state.remote_index = ssrc, sequence
+        else:
+            ahead = (sequence - state.remote_index) & 0xFFFF
+            if 0 < ahead < 0x8000:
+                state.remote_index += ahead
+        plain: bytes = _view[0 : _length[0]]
+        return plain
+
+    def protect(self, packet: bytes) -> bytes:
+        """The packet as it goes on the wire."""
+        size = len(packet)
+        _view[0:size] = packet
+        _length[0] = size
+        status = _protect(self._tx, _buffer, _length)
+        if status:
+            raise RuntimeError(f"libsrtp could not protect a packet of {size} bytes: status {status}")
+        sequence = packet[2] << 8 | packet[3]
+        self.state.local_index += (sequence - self.state.local_index) & 0xFFFF
+        protected: bytes = _view[0 : _length[0]]
+        return protected
+
+    def unprotect_rtcp(self, datagram: bytes) -> bytes | None:
+        """The RTCP compound inside, or None if it is not authentic."""
+        size = len(datagram)
+        if not 8 <= size <= MAX_DATAGRAM:
+            self.refused += 1
+            return None
+        ffi.memmove(_buffer, datagram, size)
+        _length[0] = size
+        status = lib.srtp_unprotect_rtcp(self._rx, _buffer, _length)
+        if status:
+            self._count(status)
+            return None
+        plain: bytes = _view[0 : _length[0]]
+        return plain
+
+    def protect_rtcp(self, packet: bytes) -> bytes:
+        """The compound as it goes on the wire."""
+        _view[0 : len(packet)] = packet
+        _length[0] = len(packet)
+        status = lib.srtp_protect_rtcp(self._tx, _buffer, _length)
+        if status:
+            raise RuntimeError(f"libsrtp could not protect an RTCP packet: status {status}")
+        self.state.rtcp_index += 1
+        protected: bytes = _view[0 : _length[0]]
+        return protected
+
+    def _count(self, status: int) -> None:
+        if status in _REPLAYED:
+            self.replayed += 1
+        else:
+            self.refused += 1
+
+
+def _policy(profile: int, key: bytes, ssrc_type: int, ssrc: int) -> Policy:
+    policy = Policy(key=key, ssrc_type=ssrc_type, ssrc_value=ssrc, srtp_profile=profile)
+    policy.window_size = REPLAY_WINDOW
+    policy.allow_repeat_tx = True
+    return policy
