@@ -11,7 +11,7 @@ import logging
 from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
-from aiortc import RTCDataChannel, RTCSctpCapabilities, RTCSctpTransport
+from aiortc import RTCDataChannel, RTCDataChannelParameters, RTCSctpCapabilities, RTCSctpTransport
 from aiortc import rtcsctptransport as _aiortc
 
 log = logging.getLogger(__name__)
@@ -75,6 +75,13 @@ class DataChannels:
     def start(self, remote_port: int, remote_max_message: int) -> None:
         """Start the association; both sides do (RFC 8841 section 9.3)."""
         _run(self._sctp.start(RTCSctpCapabilities(remote_max_message or MAX_MESSAGE), remote_port))
+
+    def create(self, label: str, on_open: Callable[[], None]) -> None:
+        """Open a channel from our side (the in-band way of RFC 8832)."""
+        channel = RTCDataChannel(self._sctp, RTCDataChannelParameters(label=label))
+        self._channels[label] = channel
+        channel.on("message", lambda message: self._on_message(label, message))
+        channel.on("open", on_open)
 
     def receive(self, data: bytes) -> None:
         """Take one SCTP packet. A malformed one is dropped: it can only hurt the client that sent it."""

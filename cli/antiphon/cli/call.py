@@ -1,0 +1,184 @@
+"""`antiphon call`: a spoken conversation from a WAV file, for scripts and for people on a server."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from antiphon.cli.errors import UsageError
+from antiphon.cli.peer import RATE, CallError, Peer
+from antiphon.cli.wav import Samples, last_voiced, read_wav, write_wav
+from antiphon.schemas.audio import AudioFrame
+
+AUDIBLE: Final = 0.01
+"""Peak of a frame, of full scale, from which it counts as sound."""
+GREETING_WAIT: Final = 1.5
+"""Seconds in which an agent may begin to greet before we speak."""
+PAUSE: Final = 0.8
+"""Seconds of silence that end what the other side says."""
+ANSWER_WAIT: Final = 12.0
+MAX_ANSWER: Final = 60.0
+
+
+@dataclass
+class CallResult:
+    """What a call was; the object that `--json` prints."""
+
+    ok: bool = False
+    heard: str = ""
+    """What the agent understood of us."""
+    answered: str = ""
+    """What the agent says that it said; empty for agents that send no transcript."""
+    setup_ms: float | None = None
+    answer_ms: float | None = None
+    """End of our speech to the first audible frame of the answer."""
+    lost_packets: int | None = None
+    error: str | None = None
+
+
+class Listener:
+    """What we hear and read of the other side."""
+
+    def __init__(self) -> None:
+        self.frames: list[tuple[float, bytes]] = []
+        self.events: list[dict[str, object]] = []
+        self.last_audible: float | None = None
+        self._loop = asyncio.get_running_loop()
+
+    def audio(self, frame: AudioFrame) -> None:
+        now = self._loop.time()
+        self.frames.append((now, frame.pcm))
+        samples = np.frombuffer(frame.pcm, dtype="<i2")
+        if np.abs(samples.astype(np.int32)).max() > AUDIBLE * 32768:
+            self.last_audible = now
+
+    def message(self, text: str) -> None:
+        try:
+            event = json.loads(text)
+        except ValueError:
+            return
+        if isinstance(event, dict):
+            self.events.append(event)
+
+    def audible_since(self, start: float) -> float | None:
+        """When the first audible frame after `start` came."""
+        for at, pcm in self.frames:
+            if at > start and np.abs(np.frombuffer(pcm, dtype="<i2").astype(np.int32)).max() > AUDIBLE * 32768:
+                return at
+        return None
+
+    def texts(self, kind: str, skip: int = 0) -> str:
+        found = [event for event in self.events[skip:] if event.get("type") == kind]
+        return " ".join(str(event.get("transcript", "")).strip() for event in found).strip()
+
+    def recording(self, start: float) -> Samples:
+        """Everything heard since `start`."""
+        heard = b"".join(pcm for at, pcm in self.frames if at >= start)
+        return np.frombuffer(heard, dtype="<i2").astype(np.int16)
+
+
+async def converse(url: str, agent: str | None, key: str | None, question: Samples) -> tuple[CallResult, Samples]:
+    """Place a call, say `question` (24 kHz), return the result and what was answered."""
+    listener = Listener()
+    peer = Peer(listener.audio, listener.message)
+    loop = asyncio.get_running_loop()
+    result = CallResult()
+    start = loop.time()
+    try:
+        await peer.connect(url, agent, key)
+        result.setup_ms = round(peer.setup_ms, 1)
+        await _let_greet(listener, loop.time())
+        seen = len(listener.events)
+        start = loop.time()
+        peer.speak(question.tobytes())
+        spoken_until = start + last_voiced(question) / RATE
+        answer_at = await _await_answer(peer, listener, spoken_until)
+        # An answer may begin while we still speak (an echo): then there is no wait to report.
+        if answer_at is not None:
+            result.answer_ms = round(max(0.0, answer_at - spoken_until) * 1000, 1)
+            await _until_quiet(listener, PAUSE * 1.5, MAX_ANSWER)
+        result.heard = listener.texts("conversation.item.input_audio_transcription.completed", seen)
+        result.answered = listener.texts("response.output_audio_transcript.done", seen)
+        result.lost_packets = max(0, peer.media_in.reception.lost)
+        result.ok = answer_at is not None
+        if answer_at is None:
+            result.error = f"no answer was heard within {ANSWER_WAIT:.0f} s after the question"
+        start = answer_at or start
+    except CallError as error:
+        result.error = str(error)
+    finally:
+        await peer.close()
+    return result, listener.recording(start)
+
+
+async def _let_greet(listener: Listener, connected: float) -> None:
+    """Wait until the agent's greeting is over, if it greets."""
+    loop = asyncio.get_running_loop()
+    await asyncio.sleep(max(0.0, connected + GREETING_WAIT - loop.time()))
+    if listener.last_audible is not None:
+        await _until_quiet(listener, PAUSE, MAX_ANSWER)
+
+
+async def _await_answer(peer: Peer, listener: Listener, spoken_until: float) -> float | None:
+    loop = asyncio.get_running_loop()
+    while loop.time() < spoken_until + ANSWER_WAIT and not peer.closed.is_set():
+        await asyncio.sleep(0.02)
+        answer_at = listener.audible_since(spoken_until - 0.02)
+        if answer_at is not None and not peer.speaking:
+            return answer_at
+    return None
+
+
+async def _until_quiet(listener: Listener, pause: float, limit: float) -> None:
+    loop = asyncio.get_running_loop()
+    start = loop.time()
+    while loop.time() - start < limit:
+        if loop.time() - (listener.last_audible or start) > pause:
+            return
+        await asyncio.sleep(0.02)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--wav", type=Path, required=True, help="the question: PCM WAV, any rate, mono or stereo")
+    parser.add_argument("--out", type=Path, help="where to write the answer as WAV (24 kHz mono)")
+    parser.add_argument("--url", default="http://127.0.0.1:8080", help="the server (default: %(default)s)")
+    parser.add_argument("--agent", help="which agent to talk to (default: the server's)")
+    parser.add_argument("--key", default=os.environ.get("ANTIPHON_API_KEY"), help="API key (or ANTIPHON_API_KEY)")
+    parser.add_argument("--json", action="store_true", help="print one JSON object instead of lines")
+
+
+def run(args: argparse.Namespace) -> int:
+    question = read_wav(args.wav, RATE)
+    if args.out is not None and not args.out.absolute().parent.is_dir():
+        raise UsageError(f"{args.out} can't be written: its folder does not exist")
+    result, answer = asyncio.run(converse(args.url, args.agent, args.key, question))
+    if args.out is not None and len(answer):
+        write_wav(args.out, answer, RATE)
+    if args.json:
+        print(json.dumps({name: value for name, value in asdict(result).items() if name != "error" or value}))
+    else:
+        _print(result)
+    return 0 if result.ok else 1
+
+
+def _print(result: CallResult) -> None:
+    if result.error:
+        print(f"antiphon call: {result.error}", file=sys.stderr)
+    rows = (
+        ("understood", result.heard),
+        ("answered", result.answered),
+        ("setup", f"{result.setup_ms:.0f} ms" if result.setup_ms is not None else ""),
+        ("answer after", f"{result.answer_ms:.0f} ms" if result.answer_ms is not None else ""),
+        ("lost packets", "" if result.lost_packets is None else str(result.lost_packets)),
+    )
+    for name, value in rows:
+        if value:
+            print(f"{name:>13}: {value}")

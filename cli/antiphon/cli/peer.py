@@ -1,0 +1,399 @@
+"""A WebRTC client in one object, for scripts and loads: one UDP socket, Opus both ways, a data channel.
+
+It stands on the transceiver's own engines (handshake, records, SRTP, Opus, receive buffer), turned round:
+here we ask, there it answers. So it shares their mistakes: what browsers and stock aiortc make of the
+stack is tested with browsers and stock aiortc.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import binascii
+import hmac
+import logging
+import secrets
+import socket
+import struct
+import time
+from collections.abc import Callable
+from typing import Final
+from urllib.parse import urljoin
+
+import httpx
+
+from antiphon.cli.errors import UsageError
+from antiphon.schemas import messages
+from antiphon.schemas.addresses import Address
+from antiphon.schemas.audio import AudioFrame
+from antiphon.transceiver import stun
+from antiphon.transceiver.dtls_handshake import Certificate, DtlsError, DtlsHandshake
+from antiphon.transceiver.dtls_records import ALERT, APPLICATION_DATA, CLOSE_NOTIFY, DtlsRecords
+from antiphon.transceiver.media_in import MediaIn
+from antiphon.transceiver.media_out import MediaOut
+from antiphon.transceiver.rtp import is_rtcp
+from antiphon.transceiver.sctp import DataChannels
+from antiphon.transceiver.srtp import Srtp
+from antiphon.transceiver.state import RtpState, SessionState
+
+log = logging.getLogger(__name__)
+
+CHECK_INTERVAL: Final = 2.5
+FIRST_CHECKS: Final = 0.05
+"""Seconds between checks until the first answer."""
+PAYLOAD_TYPE: Final = 111
+RATE: Final = 24000
+"""Hz of the audio both ways."""
+CHANNEL: Final = "oai-events"
+
+
+class CallError(Exception):
+    """The call could not be set up or broke down; the text says where and what to do."""
+
+
+class Answer:
+    """What matters in an SDP answer."""
+
+    def __init__(self, sdp: str) -> None:
+        lines = [line.strip() for line in sdp.splitlines()]
+
+        def value(name: str) -> str:
+            found = next((line.partition(":")[2] for line in lines if line.startswith(f"a={name}:")), None)
+            if found is None:
+                raise CallError(f"the server's answer has no a={name}: is this an Antiphon server?")
+            return found
+
+        self.ufrag, self.password = value("ice-ufrag"), value("ice-pwd")
+        algorithm, _, fingerprint = value("fingerprint").partition(" ")
+        self.fingerprints = [(algorithm.lower(), fingerprint.upper())]
+        self.passive = value("setup") == "passive"
+        """The server waits for our ClientHello."""
+        self.candidates: list[Address] = []
+        for line in lines:
+            if line.startswith("a=candidate:"):
+                parts = line.split()
+                if len(parts) >= 8 and parts[2].lower() == "udp":
+                    self.candidates.append(Address(parts[4], int(parts[5])))
+        if not self.candidates:
+            raise CallError("the server's answer offers no UDP candidate: no relay is announced")
+
+
+async def hang_up(http: httpx.AsyncClient, location: str) -> None:
+    """Tell the server; a call that is over already is fine."""
+    try:
+        await http.post(location + "/hangup", timeout=5)
+    except httpx.HTTPError as error:
+        log.debug("hang up: %r", error)
+
+
+class Peer:
+    """One call from the client's side.
+
+    `on_audio` gets every decoded frame of the remote side (24 kHz), `on_message` every text message of the
+    `oai-events` channel. Speech to send is queued with `speak`; silence is sent when nothing is queued.
+    """
+
+    def __init__(self, on_audio: Callable[[AudioFrame], None], on_message: Callable[[str], None]) -> None:
+        self.setup_ms = 0.0
+        """From `connect` to the finished DTLS handshake."""
+        self.connected = asyncio.Event()
+        self.channel_open = asyncio.Event()
+        self.closed = asyncio.Event()
+        self.failure: str | None = None
+        self.lost_to_server: int | None = None
+        self.media_in: MediaIn
+        self._on_audio, self._on_message = on_audio, on_message
+        self._certificate = Certificate()
+        self._ufrag, self._password = secrets.token_hex(4), secrets.token_hex(12)
+        self._rtp = RtpState(secrets.randbits(31) + 1, PAYLOAD_TYPE, secrets.randbits(15), secrets.randbits(32))
+        self._answer: Answer
+        self._http: httpx.AsyncClient
+        self._location = ""
+        self._socket: socket.socket | None = None
+        self._handshake: DtlsHandshake | None = None
+        self._records: DtlsRecords | None = None
+        self._srtp: Srtp | None = None
+        self._data: DataChannels | None = None
+        self._media_out: MediaOut
+        self._tasks: list[asyncio.Task[None]] = []
+        self._loop = asyncio.get_running_loop()
+        self._checked = False
+        self._speech: list[bytes] = []
+        self._started = 0.0
+
+    # ---- the outlet of our own media engines -----------------------------------------------------------
+
+    def audio(self, frame: AudioFrame) -> None:
+        self._on_audio(frame)
+
+    def event(self, event: messages.Message) -> None:
+        pass
+
+    def milestone(self, name: str, now: float) -> None:
+        pass
+
+    # ---- setting up ------------------------------------------------------------------------------------
+
+    def _offer(self) -> str:
+        transport = (
+            f"a=ice-ufrag:{self._ufrag}\r\na=ice-pwd:{self._password}\r\na=ice-options:trickle\r\n"
+            f"a=fingerprint:sha-256 {self._certificate.fingerprint}\r\na=setup:actpass\r\n"
+        )
+        return (
+            f"v=0\r\no=- {secrets.randbits(60)} 2 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\na=group:BUNDLE 0 1\r\n"
+            f"m=audio 9 UDP/TLS/RTP/SAVPF {PAYLOAD_TYPE}\r\nc=IN IP4 0.0.0.0\r\na=mid:0\r\n{transport}"
+            f"a=sendrecv\r\na=rtcp-mux\r\na=rtpmap:{PAYLOAD_TYPE} opus/48000/2\r\n"
+            f"a=fmtp:{PAYLOAD_TYPE} minptime=10;useinbandfec=1\r\na=ssrc:{self._rtp.ssrc} cname:call\r\n"
+            f"m=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\nc=IN IP4 0.0.0.0\r\na=mid:1\r\n{transport}"
+            "a=sctp-port:5000\r\na=max-message-size:65536\r\n"
+        )
+
+    async def connect(self, url: str, agent: str | None, key: str | None, timeout: float = 10) -> None:
+        """Place the call; CallError says what failed: HTTP, UDP through the relay, or the handshake."""
+        headers = {"Authorization": f"Bearer {key}"} if key else {}
+        # Proxies of the environment are for the web; a call is placed directly.
+        self._http = httpx.AsyncClient(headers=headers, trust_env=False, timeout=timeout)
+        self._started = self._loop.time()
+        try:
+            response = await self._http.post(
+                urljoin(url, "/v1/realtime/calls"),
+                params={"agent": agent} if agent else {},
+                content=self._offer().encode(),
+                headers={"Content-Type": "application/sdp"},
+            )
+        except httpx.InvalidURL as error:
+            raise UsageError(f"{url!r} is no URL: {error}") from None
+        except httpx.HTTPError as error:
+            raise CallError(f"no answer from {url} ({type(error).__name__}): is the stack running?") from None
+        if response.status_code != 201:
+            raise CallError(f"{url} refused the call with status {response.status_code}: {_message_of(response)}")
+        self._location = urljoin(url, response.headers["Location"])
+        self._answer = Answer(response.text)
+        self._build_engines()
+        self._open_socket(self._answer.candidates[0])
+        self._tasks = [
+            asyncio.create_task(self._check_forever()),
+            asyncio.create_task(self._poll_forever()),
+        ]
+        try:
+            async with asyncio.timeout(timeout):
+                await self.connected.wait()
+        except TimeoutError:
+            where = self._answer.candidates[0]
+            reason = (
+                "the DTLS handshake did not finish"
+                if self._checked
+                else f"no answer by UDP from the relay at {where}: is the port open and published?"
+            )
+            raise CallError(self.failure or reason) from None
+        if self.failure:
+            raise CallError(self.failure)
+
+    def _build_engines(self) -> None:
+        state = SessionState("call", "", [], self._answer.fingerprints, RATE, self._rtp)
+        self.media_in = MediaIn(state, self)
+        self._media_out = MediaOut(state, self)
+
+    def _open_socket(self, relay: Address) -> None:
+        family = socket.AF_INET6 if ":" in relay.host else socket.AF_INET
+        self._socket = socket.socket(family, socket.SOCK_DGRAM)
+        self._socket.setblocking(False)
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+        self._socket.connect((relay.host, relay.port))
+        self._loop.add_reader(self._socket.fileno(), self._readable)
+
+    def _send(self, data: bytes) -> None:
+        if self._socket is not None:
+            try:
+                self._socket.send(data)
+            except OSError as error:
+                log.debug("send: %r", error)
+
+    async def _check_forever(self) -> None:
+        while True:
+            self._send(
+                pack_binding_request(f"{self._answer.ufrag}:{self._ufrag}", self._answer.password, use_candidate=True)
+            )
+            await asyncio.sleep(CHECK_INTERVAL if self._checked else FIRST_CHECKS)
+
+    async def _poll_forever(self) -> None:
+        while True:
+            await asyncio.sleep(0.02)
+            if self._handshake is not None:
+                self._drive(lambda handshake: handshake.poll(self._loop.time()))
+
+    # ---- from the network --------------------------------------------------------------------------------
+
+    def _readable(self) -> None:
+        for _ in range(64):
+            if self._socket is None:
+                return
+            try:
+                datagram = self._socket.recv(2048)
+            except BlockingIOError:
+                return
+            except OSError:
+                continue
+            if datagram:
+                self._receive(datagram, self._loop.time())
+
+    def _receive(self, datagram: bytes, now: float) -> None:
+        first = datagram[0]
+        if first < 4:
+            if is_authentic_success(datagram, self._answer.password) and not self._checked:
+                self._checked = True
+                self._handshake = self._new_handshake(now)
+                if self._answer.passive:
+                    self._drive(lambda handshake: handshake.start(now))
+        elif 19 < first < 64:
+            if self._records is not None:
+                self._receive_records(datagram)
+            elif self._checked or not self._answer.passive:
+                # The server starts at our first check: its ClientHello may overtake the check's answer.
+                if self._handshake is None:
+                    self._checked = True
+                    self._handshake = self._new_handshake(now)
+                self._drive(lambda handshake: handshake.receive(datagram, now))
+        elif 127 < first < 192 and self._srtp is not None:
+            if is_rtcp(datagram):
+                compound = self._srtp.unprotect_rtcp(datagram)
+                if compound is not None:
+                    self.media_in.receive_rtcp(compound, now)
+                    self._media_out.receive_rtcp(compound, time.time())
+                    self.lost_to_server = self._media_out.remote_packets_lost
+            else:
+                packet = self._srtp.unprotect(datagram)
+                if packet is not None:
+                    self.media_in.receive(packet, now)
+
+    def _new_handshake(self, now: float) -> DtlsHandshake:
+        return DtlsHandshake(self._certificate, self._answer.fingerprints, self._answer.passive, now)
+
+    def _receive_records(self, datagram: bytes) -> None:
+        assert self._records is not None
+        for record in self._records.open(datagram):
+            if record.kind == APPLICATION_DATA and self._data is not None:
+                self._data.receive(record.payload)
+            elif record.kind == ALERT and record.payload[:2] == CLOSE_NOTIFY:
+                self.closed.set()
+
+    def _drive(self, step: Callable[[DtlsHandshake], None]) -> None:
+        handshake = self._handshake
+        assert handshake is not None
+        try:
+            step(handshake)
+        except DtlsError as error:
+            self.failure = str(error).replace("client", "server")
+            self._handshake = None
+            self.connected.set()
+            return
+        for datagram in handshake.outgoing():
+            self._send(datagram)
+        if handshake.keys is None:
+            return
+        self._handshake = None
+        srtp, dtls = handshake.keys
+        self._srtp, self._records = Srtp(srtp, self._rtp.ssrc), DtlsRecords(dtls)
+        self._media_out.connect(self._srtp, self._send)
+        self._data = DataChannels(dtls.client, self._send_record, lambda _: None, self._message)
+        self._data.start(5000, 65536)
+        self._data.create(CHANNEL, self.channel_open.set)
+        self.setup_ms = (self._loop.time() - self._started) * 1000
+        self._tasks.append(asyncio.create_task(self._talk_forever()))
+        self.connected.set()
+
+    def _send_record(self, data: bytes) -> None:
+        if self._records is not None:
+            self._send(self._records.seal(APPLICATION_DATA, data))
+
+    def _message(self, label: str, payload: str | bytes) -> None:
+        if isinstance(payload, str):
+            self._on_message(payload)
+
+    # ---- talking -------------------------------------------------------------------------------------------
+
+    def speak(self, pcm: bytes) -> None:
+        """Queue speech, s16le mono at 24 kHz; the last part of a frame is filled with silence."""
+        size = RATE // 50 * 2
+        self._speech += [pcm[at : at + size].ljust(size, b"\0") for at in range(0, len(pcm), size)]
+
+    @property
+    def speaking(self) -> bool:
+        """Queued speech is not sent yet."""
+        return bool(self._speech)
+
+    def send_text(self, text: str) -> None:
+        """One message on the data channel."""
+        if self._data is not None:
+            self._data.send(CHANNEL, text)
+
+    async def _talk_forever(self) -> None:
+        """A microphone: a frame every 20 ms, whatever is on it."""
+        due = self._loop.time()
+        silence = bytes(RATE // 50 * 2)
+        sequence = 0
+        while True:
+            pcm = self._speech.pop(0) if self._speech else silence
+            self._media_out.offer(AudioFrame(sequence, 0, 0, RATE, 0, 0, pcm))
+            now = self._loop.time()
+            self._media_out.visit(now)
+            self.media_in.visit(now)
+            sequence += 1
+            if sequence % 50 == 0:
+                self._media_out.report(self.media_in.reception.block(now), now)
+            due += 0.02
+            await asyncio.sleep(max(0.0, due - self._loop.time()))
+
+    async def close(self) -> None:
+        """Hang up and let go of everything."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._data is not None:
+            self._data.close()
+        if self._records is not None:
+            self._send(self._records.seal(ALERT, CLOSE_NOTIFY))
+        if self._socket is not None:
+            self._loop.remove_reader(self._socket.fileno())
+            self._socket.close()
+            self._socket = None
+        if self._location:
+            await hang_up(self._http, self._location)
+        await self._http.aclose()
+
+
+def _message_of(response: httpx.Response) -> str:
+    try:
+        return str(response.json()["error"]["message"])
+    except (ValueError, KeyError, TypeError):
+        return response.text[:200]
+
+
+def pack_binding_request(username: str, password: str, use_candidate: bool) -> bytes:
+    """A connectivity check of a controlling agent (RFC 8445 section 7.1)."""
+    transaction_id = secrets.token_bytes(12)
+    name = username.encode()
+    body = struct.pack("!HH", stun.USERNAME, len(name)) + name + bytes(-len(name) % 4)
+    body += struct.pack("!HHI", 0x0024, 4, 0x6E0001FF)  # PRIORITY of a host candidate
+    body += struct.pack("!HHQ", 0x802A, 8, secrets.randbits(64))  # ICE-CONTROLLING
+    if use_candidate:
+        body += struct.pack("!HH", stun.USE_CANDIDATE, 0)
+    header = struct.pack("!HHI", stun.BINDING_REQUEST, len(body) + 24, stun.MAGIC_COOKIE) + transaction_id
+    body += struct.pack("!HH", stun.MESSAGE_INTEGRITY, 20) + hmac.digest(password.encode(), header + body, "sha1")
+    message = struct.pack("!HHI", stun.BINDING_REQUEST, len(body) + 8, stun.MAGIC_COOKIE) + transaction_id + body
+    fingerprint = binascii.crc32(message) ^ stun.FINGERPRINT_XOR
+    return message + struct.pack("!HHI", stun.FINGERPRINT, 4, fingerprint)
+
+
+def is_authentic_success(datagram: bytes, password: str) -> bool:
+    """A binding success response whose MESSAGE-INTEGRITY our peer's password explains."""
+    if len(datagram) < 20 or datagram[:2] != b"\x01\x01":
+        return False
+    position = 20
+    while position + 4 <= len(datagram):
+        attribute, size = struct.unpack_from("!HH", datagram, position)
+        if attribute == stun.MESSAGE_INTEGRITY and size == 20 and position + 24 <= len(datagram):
+            covered = datagram[:2] + struct.pack("!H", position + 4) + datagram[4:position]
+            expected = hmac.digest(password.encode(), covered, "sha1")
+            return hmac.compare_digest(expected, datagram[position + 4 : position + 24])
+        position += 4 + size + (-size & 3)
+    return False

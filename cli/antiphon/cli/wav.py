@@ -1,0 +1,54 @@
+"""WAV files as the call uses them: any PCM file in, 24 kHz mono in and out."""
+
+from __future__ import annotations
+
+import wave
+from pathlib import Path
+
+import numpy as np
+import soxr
+from numpy.typing import NDArray
+
+from antiphon.cli.errors import UsageError
+
+Samples = NDArray[np.int16]
+
+
+def read_wav(path: Path, rate: int) -> Samples:
+    """The file as mono 16-bit samples at `rate` Hz; UsageError names what is wrong with it."""
+    try:
+        with wave.open(str(path), "rb") as file:
+            channels, width, own = file.getnchannels(), file.getsampwidth(), file.getframerate()
+            data = file.readframes(file.getnframes())
+    except (OSError, EOFError, wave.Error) as error:
+        raise UsageError(
+            f"{path} can't be read as WAV ({error}): give a PCM file such as sox or ffmpeg writes"
+        ) from None
+    if width != 2:
+        raise UsageError(f"{path} has {8 * width} bits per sample: convert it to 16-bit PCM")
+    samples = np.frombuffer(data[: len(data) // (2 * channels) * 2 * channels], dtype="<i2").reshape(-1, channels)
+    if not len(samples):
+        raise UsageError(f"{path} holds no audio")
+    mono = samples.astype(np.float32).mean(axis=1) / 32768
+    if own != rate:
+        mono = soxr.resample(mono, own, rate)
+    samples16: Samples = np.clip(mono * 32767, -32768, 32767).astype(np.int16)
+    return samples16
+
+
+def write_wav(path: Path, samples: Samples, rate: int) -> None:
+    """Write mono 16-bit PCM."""
+    try:
+        with wave.open(str(path), "wb") as file:
+            file.setnchannels(1)
+            file.setsampwidth(2)
+            file.setframerate(rate)
+            file.writeframes(samples.astype("<i2").tobytes())
+    except OSError as error:
+        raise UsageError(f"{path} can't be written: {error.strerror}") from None
+
+
+def last_voiced(samples: Samples, threshold: float = 0.01) -> int:
+    """Index after the last sample louder than `threshold` of full scale: where the speech ends."""
+    loud = np.flatnonzero(np.abs(samples.astype(np.int32)) > threshold * 32768)
+    return int(loud[-1]) + 1 if len(loud) else len(samples)
