@@ -1,0 +1,146 @@
+"""The house rules that a reader relies on: who imports whom, and that extras say what is really needed."""
+
+from __future__ import annotations
+
+import ast
+import importlib.metadata
+import re
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+ROOT: Final = Path(__file__).parents[2]
+SCHEMAS: Final = ROOT / "schemas" / "antiphon" / "schemas"
+SDK: Final = ROOT / "sdk" / "antiphon" / "agent"
+EXTRA_OF: Final = {
+    "relay": "relay",
+    "transceiver": "transceiver",
+    "signaling": "signaling",
+    "inference_bridge": "inference-bridge",
+}
+TELEMETRY_ONLY_WHEN_ON: Final = "opentelemetry"
+"""`antiphon.schemas.telemetry` loads the SDK when an endpoint is set; the extra `telemetry` brings it."""
+
+CARRIED: Final = {"starlette": "fastapi", "ctranslate2": "faster-whisper"}
+"""Distributions that are the public ground of another one, so that naming the other is enough."""
+
+
+def _package(service: str) -> Path:
+    return ROOT / "services" / EXTRA_OF[service] / "antiphon" / service
+
+
+def _imports(package: Path) -> Iterator[tuple[Path, str]]:
+    """(file, module) of every import in a package, those inside functions too."""
+    for file in sorted(package.rglob("*.py")):
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.Import):
+                for alias in node.names:
+                    yield file, alias.name
+            elif isinstance(node, ast.ImportFrom):
+                assert node.level == 0, f"{file}: relative import; packages are imported by their full name"
+                module = node.module or ""
+                # `from antiphon import relay` names its module behind the import.
+                names = [f"antiphon.{alias.name}" for alias in node.names] if module == "antiphon" else [module]
+                yield from ((file, name) for name in names)
+
+
+def _strangers(package: Path, own: str) -> list[str]:
+    allowed = ("antiphon.schemas", own)
+    return [
+        f"{file.relative_to(ROOT)} imports {module}"
+        for file, module in _imports(package)
+        if module.split(".")[0] == "antiphon" and not any(module == a or module.startswith(f"{a}.") for a in allowed)
+    ]
+
+
+@pytest.mark.parametrize("service", EXTRA_OF)
+def test_a_service_imports_the_schemas_and_itself_only(service: str) -> None:
+    assert _package(service).is_dir()
+    assert not _strangers(_package(service), f"antiphon.{service}")
+
+
+def test_the_schemas_import_no_service() -> None:
+    assert not _strangers(SCHEMAS, "antiphon.schemas")
+
+
+def test_the_sdk_imports_the_schemas_only() -> None:
+    assert not _strangers(SDK, "antiphon.agent")
+
+
+def test_antiphon_is_a_namespace_that_every_package_may_add_to() -> None:
+    homes = [ROOT / "schemas", ROOT / "cli", *(ROOT / "services").iterdir(), ROOT / "sdk"]
+    assert not [home for home in homes if (home / "antiphon" / "__init__.py").exists()]
+
+
+# ---- extras ------------------------------------------------------------------------------------------
+
+
+def _normal(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def _declared(extra: str | None) -> set[str]:
+    """The distributions that an extra names, with what it takes from other extras and what all have."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    found: set[str] = set()
+    for requirement in [*project["dependencies"], *(project["optional-dependencies"][extra] if extra else [])]:
+        name = re.match(r"[A-Za-z0-9_.-]+", requirement)
+        assert name is not None
+        if name[0] == "antiphon":
+            inner = re.search(r"\[(.*?)\]", requirement)
+            assert inner is not None
+            for other in inner[1].split(","):
+                found |= _declared(other.strip())
+        else:
+            found.add(_normal(name[0]))
+    return found
+
+
+def _undeclared(package: Path, extra: str | None) -> list[str]:
+    providers = importlib.metadata.packages_distributions()
+    declared = _declared(extra)
+    wrong = []
+    for file, module in _imports(package):
+        top = module.split(".")[0]
+        if top in sys.stdlib_module_names or top == "antiphon":
+            continue
+        distributions = {_normal(name) for name in providers.get(top, [top])}
+        if top == TELEMETRY_ONLY_WHEN_ON:
+            distributions &= {"opentelemetry-api", "opentelemetry-sdk", "opentelemetry-exporter-otlp-proto-http"}
+        distributions |= {CARRIED[name] for name in distributions & CARRIED.keys()}
+        if not distributions & declared:
+            wrong.append(
+                f"{file.relative_to(ROOT)} imports {module}, which {extra or 'the base install'} does not name"
+            )
+    return wrong
+
+
+@pytest.mark.parametrize("service", EXTRA_OF)
+def test_a_service_imports_nothing_that_its_extra_does_not_name(service: str) -> None:
+    assert not _undeclared(_package(service), EXTRA_OF[service])
+
+
+def test_the_schemas_need_the_base_install_and_the_routers_cryptography_only() -> None:
+    wrong = _undeclared(SCHEMAS, None)
+    assert all("route_token.py imports cryptography" in line for line in wrong), wrong
+
+
+def test_the_relay_has_no_media_library() -> None:
+    assert not _declared("relay") & {"aiortc", "pylibsrtp", "pyopenssl", "av", "numpy"}
+
+
+def test_every_default_dependency_is_free_of_gpl() -> None:
+    """Copyleft parts stay out of the default install: what these licences demand would reach our users."""
+    copyleft = {}
+    for distribution in importlib.metadata.distributions():
+        metadata = distribution.metadata
+        classifiers = [line for line in metadata.get_all("Classifier", []) if line.startswith("License")]
+        stated = [*metadata.get_all("License-Expression", []), *metadata.get_all("License", [])]
+        licence = " ".join([*classifiers, *(text[:200] for text in stated)])
+        if re.search(r"(?<!L)GPL", licence) and not re.search(r"LGPL|Lesser", licence):
+            copyleft[metadata["Name"]] = licence
+    assert not copyleft

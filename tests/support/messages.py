@@ -1,0 +1,97 @@
+"""Random but valid control messages, for property tests."""
+
+from __future__ import annotations
+
+from hypothesis import strategies as st
+
+from antiphon.schemas import messages as m
+from antiphon.schemas.addresses import Address
+
+# NATS carries UTF-8, which has no lone surrogates.
+text = st.text(st.characters(codec="utf-8"), max_size=40)
+names = st.text("abcXYZ019-_", min_size=1, max_size=64)
+numbers = st.floats(allow_nan=False, allow_infinity=False)
+positive = st.floats(0, 1e9)
+counts = st.integers(0, 2**53)
+epochs = st.integers(0, 2**16 - 1)
+clusters = st.integers(0, 2**12 - 1)
+rates = st.sampled_from((8000, 16000, 24000, 48000))
+addresses = st.builds(Address, st.ip_addresses().map(str), st.integers(1, 65535)).map(str)
+settings = st.dictionaries(text, text | st.booleans() | st.lists(st.integers(-(2**53), 2**53), max_size=3), max_size=3)
+
+statistics = st.builds(
+    m.Statistics,
+    packets_received=counts,
+    packets_lost=counts,
+    packets_late=counts,
+    frames_concealed=counts,
+    packets_sent=counts,
+    jitter_ms=positive,
+    round_trip_ms=st.none() | positive,
+    remote_packets_lost=st.none() | counts,
+)
+
+STRATEGIES: dict[str, st.SearchStrategy[m.Message]] = {
+    "TransceiverAnnouncement": st.builds(
+        m.TransceiverAnnouncement,
+        cluster=clusters,
+        slot=epochs,
+        epoch=epochs,
+        tunnel_address=addresses,
+        state=st.sampled_from(("ready", "draining")),
+        sessions=counts,
+        capacity=counts,
+        lateness_ms=positive,
+    ),
+    "RelayAnnouncement": st.builds(
+        m.RelayAnnouncement,
+        name=names,
+        region=names,
+        public_addresses=st.lists(addresses, min_size=1, max_size=16),
+        tunnel_addresses=st.lists(addresses, min_size=1, max_size=16),
+        state=st.sampled_from(("ready", "draining")),
+    ),
+    "RelayStatistics": st.builds(
+        m.RelayStatistics,
+        name=names,
+        path=st.sampled_from(("batched", "portable", "none")),
+        packets_to_clients=counts,
+        flows_confirmed=counts,
+        drops=st.dictionaries(names, counts, max_size=3),
+    ),
+    "SlotClaim": st.builds(m.SlotClaim, epoch=epochs, holder=text, claimed_at=numbers),
+    "OpenRequest": st.builds(m.OpenRequest, offer=text, agent=names, session=settings),
+    "OpenReply": st.builds(m.Opened, session_id=names, answer=text)
+    | st.builds(m.Refused, code=st.sampled_from(("full", "draining", "bad_offer", "no_agent")), message=text),
+    "Claim": st.builds(m.Claim, session_id=names, agent=names, session=settings),
+    "ClaimReply": st.builds(m.ClaimReply, accepted=st.booleans(), input_rate=rates, instance=names, message=text),
+    "Control": st.builds(m.Flush, generation=counts)
+    | st.builds(m.Pause)
+    | st.builds(m.Resume)
+    | st.builds(m.HangUp, reason=text),
+    "ControlReply": st.builds(m.ControlReply, ok=st.booleans(), message=text),
+    "SessionEvent": st.builds(m.Connected, setup_ms=positive)
+    | st.builds(m.MediaStarted, setup_ms=positive)
+    | st.builds(
+        m.Playout,
+        generation=counts,
+        played_samples=counts,
+        rate=rates,
+        queued_ms=counts,
+        state=st.sampled_from(("started", "playing", "paused", "ended")),
+    )
+    | st.builds(m.Flushed, generation=counts, played_samples=counts, rate=rates, dropped_ms=counts)
+    | st.builds(m.PlayoutOverflow, dropped_frames=counts)
+    | st.builds(m.ChannelOpened, channel=text)
+    | statistics
+    | st.builds(m.SessionError, message=text)
+    | st.builds(m.Ended, reason=st.sampled_from(("hang_up", "client_vanished")), statistics=st.none() | statistics),
+    "DataMessage": st.builds(m.DataMessage.of, text, text | st.binary(max_size=40)),
+    "FlowFind": st.builds(m.FlowFind, client=addresses, tcp=st.booleans()),
+    "FlowOwner": st.builds(m.FlowOwner, cluster=clusters, slot=epochs, epoch=epochs),
+}
+
+
+def any_message(name: str) -> st.SearchStrategy[m.Message]:
+    """Valid messages of one entry of `messages.MESSAGES`."""
+    return STRATEGIES[name]

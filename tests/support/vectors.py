@@ -1,0 +1,289 @@
+"""The test vectors of `schemas/vectors/`: the wire formats byte by byte, for implementations in other languages.
+
+`make vectors` writes them anew after a format has changed on purpose; a test checks that they are current.
+Everything here is fixed, so that the files change only when a format does.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Final
+
+import msgpack
+
+from antiphon.schemas import audio, messages, subjects, tunnel
+from antiphon.schemas.addresses import Address
+from antiphon.schemas.audio import AudioFrame, FrameFlag
+from antiphon.schemas.route_token import RouteKeyring, RouteToken, ice_password
+
+DIRECTORY: Final = Path(__file__).parents[2] / "schemas" / "vectors"
+
+KEYS: Final = ("A:00112233445566778899aabbccddeeff", "b:000102030405060708090a0b0c0d0e0f")
+PASSWORD_KEY: Final = bytes(range(32))
+TOKENS: Final = (
+    RouteToken(0, 0, 0, 0, 0),
+    RouteToken(1, 2, 3, 4, 5),
+    RouteToken(4095, 65535, 65535, 0xFFFFFFFF, 65535),
+    RouteToken(7, 300, 12, 0xDEADBEEF, 59640),
+)
+
+
+def files() -> dict[str, Any]:
+    """File name -> content."""
+    return {
+        "route_tokens.json": route_tokens(),
+        "tunnel.json": tunnel_packets(),
+        "audio_frames.json": audio_frames(),
+        "messages.json": control_messages(),
+        "subjects.json": subject_names(),
+    }
+
+
+def as_text(content: Any) -> str:
+    return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+
+
+def route_tokens() -> dict[str, Any]:
+    valid: list[dict[str, Any]] = []
+    for key in KEYS:
+        for token in TOKENS:
+            ufrag = RouteKeyring.from_text(key).seal(token)
+            password = ice_password(PASSWORD_KEY, ufrag)
+            valid.append({"key": key, "fields": token._asdict(), "ufrag": ufrag, "password": password})
+    good: str = valid[1]["ufrag"]
+    last = good[-1]
+    # 22 characters carry 132 bits, a block has 128: another last character may decode to the same block.
+    alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+    sibling = alphabet[alphabet.index(last) | 1]
+    malformed = {
+        "empty": "",
+        "too short": good[:-1],
+        "too long": good + "A",
+        "unknown key id": "Z" + good[1:],
+        "key of another token": "b" + good[1:],
+        "one character changed": good[:5] + ("A" if good[5] != "A" else "B") + good[6:],
+        "not base64": good[:5] + "*" + good[6:],
+        "not the canonical spelling": good[:-1] + sibling,
+        "padded": good[:-2] + "==",
+        "not ASCII": good[:-1] + "é",
+    }
+    return {
+        "about": "ufrag = key id + base64 of AES-128-ECB(key, block) without padding; see formats.json of the export",
+        "password_key": PASSWORD_KEY.hex(),
+        "valid": valid,
+        "malformed": [{"why": why, "keys": ",".join(KEYS), "ufrag": ufrag} for why, ufrag in malformed.items()],
+    }
+
+
+def tunnel_packets() -> dict[str, Any]:
+    clients = [
+        (Address("192.0.2.1", 3478), False),
+        (Address("127.0.0.1", 65535), True),
+        (Address("255.255.255.255", 1), False),
+        (Address("2001:db8::1", 50000), False),
+        (Address("fe80::1:2:3:4", 9), True),
+    ]
+    payload = bytes.fromhex("000100002112a442")
+    header = tunnel.pack_header(*clients[0])
+    malformed = {
+        "empty": b"",
+        "one byte": header[:1],
+        "IPv4 header cut": header[:7],
+        "IPv6 header cut": tunnel.pack_header(*clients[3])[:19],
+        "family 0": bytes(8),
+        "family big-endian": b"\x00\x02" + header[2:],
+        "client port 0": header[:2] + b"\x00\x00" + header[4:],
+        "a relay's hello, which is no client's packet": tunnel.HELLO,
+    }
+    return {
+        "about": "UDP between relay and transceiver: header, then the client's datagram",
+        "hello": tunnel.HELLO.hex(),
+        "valid": [
+            {
+                "client": str(client),
+                "tcp": tcp,
+                "header": tunnel.pack_header(client, tcp).hex(),
+                "payload": part.hex(),
+                "packet": (tunnel.pack_header(client, tcp) + part).hex(),
+            }
+            for client, tcp in clients
+            for part in (payload, b"")
+        ],
+        "malformed": [{"why": why, "packet": packet.hex()} for why, packet in malformed.items()],
+    }
+
+
+def audio_frames() -> dict[str, Any]:
+    ramp = b"".join((n * 100 - 8000).to_bytes(2, "little", signed=True) for n in range(160))
+    frames = [
+        AudioFrame(0, 0, 1_767_225_600_000_000_000, 8000, 0, 0, ramp),
+        AudioFrame(7, 3200, 1_767_225_600_140_000_000, 16000, FrameFlag.SILENCE, 0, bytes(640)),
+        AudioFrame(2**32, 2**40, 2**63, 24000, FrameFlag.CONCEALED, 3, b"\x01\x80" * 480),
+        AudioFrame(1, 960, 1, 48000, FrameFlag.END_OF_UTTERANCE, 2**16, b"\xff\x7f" * 960),
+    ]
+    fields = [audio.AUDIO_VERSION, *frames[0]]
+
+    def packed(place: int, value: object) -> bytes:
+        changed: bytes = msgpack.packb([*fields[:place], value, *fields[place + 1 :]])
+        return changed
+
+    whole = audio.pack_frame(frames[0])
+    malformed = {
+        "empty": b"",
+        "no msgpack": b"\xc1",
+        "cut": whole[:-1],
+        "something behind it": whole + b"\x00",
+        "a map": b"\x80",
+        "an empty array": b"\x90",
+        "version 2": packed(0, 2),
+        "version true": packed(0, True),
+        "seven fields": msgpack.packb(fields[:7]),
+        "nine fields": msgpack.packb([*fields, 0]),
+        "negative sequence": packed(1, -1),
+        "sequence as text": packed(1, "0"),
+        "rate 44100": packed(4, 44100),
+        "one sample missing": packed(7, ramp[:-2]),
+        "samples as text": packed(7, "a" * 320),
+    }
+    return {
+        "about": "one msgpack array: version, sequence, first_sample, captured_ns, rate, flags, generation, pcm",
+        "valid": [
+            {
+                **frame._asdict(),
+                "flags": int(frame.flags),
+                "pcm": frame.pcm.hex(),
+                "packed": audio.pack_frame(frame).hex(),
+            }
+            for frame in frames
+        ],
+        "malformed": [{"why": why, "packed": data.hex()} for why, data in malformed.items()],
+    }
+
+
+def control_messages() -> dict[str, Any]:
+    examples: list[tuple[str, messages.Message]] = [
+        (
+            "TransceiverAnnouncement",
+            messages.TransceiverAnnouncement(
+                cluster=0, slot=1, epoch=2, tunnel_address="192.0.2.7:40000", state="ready", sessions=3, capacity=50
+            ),
+        ),
+        (
+            "RelayAnnouncement",
+            messages.RelayAnnouncement(
+                name="relay-1",
+                region="eu",
+                public_addresses=["203.0.113.10:3478", "[2001:db8::10]:3478"],
+                tunnel_addresses=["192.0.2.8:41000"],
+            ),
+        ),
+        (
+            "RelayStatistics",
+            messages.RelayStatistics(name="relay-1", path="batched", packets_to_clients=9, drops={"no_flow": 2}),
+        ),
+        ("SlotClaim", messages.SlotClaim(epoch=2, holder="c0ffee", claimed_at=1767225600.0)),
+        ("OpenRequest", messages.OpenRequest(offer="v=0\r\n", agent="concierge", session={"type": "realtime"})),
+        ("OpenReply", messages.Opened(session_id="rtc_abcdefghijklmnopqrstuvwx", answer="v=0\r\n")),
+        ("OpenReply", messages.Refused(code="full", message="all 50 places are taken")),
+        ("Claim", messages.Claim(session_id="rtc_abcdefghijklmnopqrstuvwx", agent="concierge")),
+        ("ClaimReply", messages.ClaimReply(accepted=True, input_rate=16000, instance="bridge-1")),
+        ("ClaimReply", messages.ClaimReply(accepted=False, message="full")),
+        ("Control", messages.Flush(generation=4)),
+        ("Control", messages.Pause()),
+        ("Control", messages.Resume()),
+        ("Control", messages.HangUp(reason="done")),
+        ("ControlReply", messages.ControlReply(ok=True)),
+        ("SessionEvent", messages.Connected(setup_ms=120.5)),
+        ("SessionEvent", messages.MediaStarted(setup_ms=140.25)),
+        (
+            "SessionEvent",
+            messages.Playout(generation=1, played_samples=4800, rate=24000, queued_ms=300, state="playing"),
+        ),
+        ("SessionEvent", messages.Flushed(generation=1, played_samples=9600, rate=24000, dropped_ms=180)),
+        ("SessionEvent", messages.PlayoutOverflow(dropped_frames=5)),
+        ("SessionEvent", messages.ChannelOpened(channel="oai-events")),
+        (
+            "SessionEvent",
+            messages.Statistics(
+                packets_received=100,
+                packets_lost=1,
+                packets_late=0,
+                frames_concealed=1,
+                packets_sent=90,
+                jitter_ms=1.5,
+                round_trip_ms=20.0,
+            ),
+        ),
+        ("SessionEvent", messages.SessionError(message="audio frame has rate 44100")),
+        ("SessionEvent", messages.Ended(reason="hang_up")),
+        ("DataMessage", messages.DataMessage.of("oai-events", '{"type":"response.cancel"}')),
+        ("DataMessage", messages.DataMessage.of("binary", b"\x00\xff")),
+        ("FlowFind", messages.FlowFind(client="198.51.100.4:50000")),
+        ("FlowOwner", messages.FlowOwner(cluster=0, slot=1, epoch=2)),
+    ]
+    malformed = [
+        ("Claim", "no JSON", "{"),
+        ("Claim", "no object", "[]"),
+        ("Claim", "a field is missing", '{"version":1,"session_id":"rtc_a"}'),
+        ("Claim", "version 2", '{"version":2,"session_id":"rtc_a","agent":"a"}'),
+        ("Control", "unknown type", '{"version":1,"type":"dance"}'),
+        ("Control", "negative generation", '{"version":1,"type":"flush","generation":-1}'),
+        ("SessionEvent", "unknown type", '{"version":1,"type":"dance"}'),
+        ("OpenReply", "unknown code", '{"version":1,"type":"refused","code":"dance","message":""}'),
+        ("OpenRequest", "agent with a dot", '{"version":1,"offer":"","agent":"a.b"}'),
+        (
+            "RelayAnnouncement",
+            "a name for an address",
+            '{"version":1,"name":"r","public_addresses":["localhost:1"],"tunnel_addresses":["127.0.0.1:1"]}',
+        ),
+        (
+            "TransceiverAnnouncement",
+            "slot out of range",
+            '{"version":1,"cluster":0,"slot":65536,"epoch":0,"tunnel_address":"127.0.0.1:1","state":"ready",'
+            '"sessions":0,"capacity":1}',
+        ),
+        ("FlowOwner", "text for a number", '{"version":1,"cluster":"zero","slot":0,"epoch":0}'),
+    ]
+    return {
+        "about": "JSON in UTF-8; unknown fields are ignored, unknown versions refused",
+        "valid": [{"message": name, "json": json.loads(messages.encode(message))} for name, message in examples],
+        "malformed": [{"message": name, "why": why, "text": text} for name, why, text in malformed],
+    }
+
+
+def subject_names() -> dict[str, Any]:
+    session = "rtc_abcdefghijklmnopqrstuvwx"
+    return {
+        "about": "NATS subjects; a name in them may hold letters, digits, - and _, at most 64 of them",
+        "valid": {
+            "transceiver_announce": {"cluster": 1, "slot": 2, "subject": subjects.transceiver_announce(1, 2)},
+            "transceiver_open": {"cluster": 1, "slot": 2, "subject": subjects.transceiver_open(1, 2)},
+            "relay_announce": {"name": "relay-1", "subject": subjects.relay_announce("relay-1")},
+            "agent_claim": {"name": "concierge", "subject": subjects.agent_claim("concierge")},
+            **{
+                build.__name__: {"session": session, "subject": build(session)}
+                for build in (
+                    subjects.audio_in,
+                    subjects.audio_out,
+                    subjects.session_event,
+                    subjects.session_control,
+                    subjects.data_in,
+                    subjects.data_out,
+                )
+            },
+            "flow_find": {"subject": subjects.FLOW_FIND},
+        },
+        "malformed_names": ["", "a.b", "a b", "*", ">", "é", "a" * 65, "a\n"],
+    }
+
+
+def main() -> None:
+    DIRECTORY.mkdir(parents=True, exist_ok=True)
+    for name, content in files().items():
+        (DIRECTORY / name).write_text(as_text(content))
+        print(DIRECTORY / name)
+
+
+if __name__ == "__main__":
+    main()
