@@ -111,7 +111,6 @@ async def converse(url: str, agent: str | None, key: str | None, question: Sampl
         result.ok = answer_at is not None
         if answer_at is None:
             result.error = f"no answer was heard within {ANSWER_WAIT:.0f} s after the question"
-        start = answer_at or start
     except CallError as error:
         result.error = str(error)
     finally:
