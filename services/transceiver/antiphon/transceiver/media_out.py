@@ -21,6 +21,9 @@ from antiphon.transceiver.state import SessionState
 TICKS: Final = 960
 POSITION_EVERY: Final = 10
 """Frames between two playout events: 200 ms."""
+HICCUP: Final = 0.1
+"""Seconds. A live agent's frame that comes later than its turn is jitter, for the receiver's buffer to even out,
+and its timestamp goes on; only a longer break is a pause."""
 HISTORY: Final = 64
 """Protected packets kept for retransmission: 1.3 s, more than a client waits for one."""
 CNAME: Final = b"antiphon"
@@ -83,11 +86,12 @@ class MediaOut:
         self._encoder.expect_loss(self._loss_percent)
         payload = self._encoder.encode(spoken.pcm)
         rtp = self._state.rtp
-        if spoken.starts and self._last_sent is not None:
+        starts = spoken.starts and (self._last_sent is None or now - self._last_sent > HICCUP)
+        if starts and self._last_sent is not None:
             # The clock ran on in the pause: whole frames, so that the receiver's buffer sees a plain gap.
             rtp.timestamp += max(0, round((now - self._last_sent) * 50) - 1) * TICKS
             rtp.timestamp &= 0xFFFFFFFF
-        packet = pack_rtp(rtp.payload_type, spoken.starts, rtp.sequence, rtp.timestamp, rtp.ssrc, payload)
+        packet = pack_rtp(rtp.payload_type, starts, rtp.sequence, rtp.timestamp, rtp.ssrc, payload)
         protected = self._srtp.protect(packet)
         self._send(protected)
         if not rtp.packets:
