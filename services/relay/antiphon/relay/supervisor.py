@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 ANSWER_SECONDS: Final = 0.5
 SHORT_LIFE_SECONDS: Final = 5.0
-"""A worker that died younger is replaced only after a pause."""
+"""Workers that die younger, one after the other, are replaced only after a pause."""
 PAUSE_SECONDS: Final = 1.0
 
 
@@ -39,11 +39,13 @@ class Supervisor:
 
     async def run(self) -> None:
         """Keep a worker alive."""
+        short_lives = 0
         while True:
             began = time.monotonic()
             status = await self._one_life()
             log.error("forwarding worker died with status %s: starting another", status)
-            if time.monotonic() - began < SHORT_LIFE_SECONDS:
+            short_lives = short_lives + 1 if time.monotonic() - began < SHORT_LIFE_SECONDS else 0
+            if short_lives > 1:
                 await asyncio.sleep(PAUSE_SECONDS)
 
     def set_routes(self, routes: Routes) -> None:

@@ -77,6 +77,7 @@ class Worker:
             poll.register(fd, select.POLLIN)
         control_fd, path = self._control.fileno(), self._path
         next_tick = 0.0
+        self._heed(time.monotonic())  # routes that came along with the first word
         while True:
             ready = poll.poll(TICK_SECONDS * 1000)
             now = time.monotonic()
@@ -108,6 +109,9 @@ class Worker:
     def _hear_control(self, now: float) -> None:
         with contextlib.suppress(BlockingIOError):
             self._read_control()
+            self._heed(now)
+
+    def _heed(self, now: float) -> None:
         *lines, self._unread = self._unread.split(b"\n")
         for line in lines:
             match unpack(line):

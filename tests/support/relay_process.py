@@ -1,0 +1,279 @@
+"""A real relay process for tests, a transceiver that is only a socket, and the STUN requests of clients."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+import struct
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import nats
+import nats.errors
+from nats.aio.client import Client
+
+from antiphon.schemas import subjects, tunnel
+from antiphon.schemas.addresses import Address, parse_address
+from antiphon.schemas.messages import (
+    RelayAnnouncement,
+    RelayStatistics,
+    TransceiverAnnouncement,
+    decode,
+    encode,
+)
+from antiphon.schemas.route_token import RouteKeyring
+
+ROUTE_KEYS = "A:00112233445566778899aabbccddeeff"
+PATIENCE = 10.0
+"""Seconds until a condition that was waited for has failed."""
+
+
+def binding_request(ufrag: str, peer: str = "peer", padding: int = 0) -> bytes:
+    """A STUN binding request with a USERNAME, as RFC 8489 lays it out; nobody here checks its integrity."""
+    username = f"{ufrag}:{peer}".encode()
+    attributes = struct.pack("!HH", 0x0006, len(username)) + username + bytes(-len(username) % 4)
+    if padding:
+        attributes = struct.pack("!HH", 0x8022, padding) + bytes(padding + -padding % 4) + attributes
+    return struct.pack("!HHI", 0x0001, len(attributes), 0x2112A442) + os.urandom(12) + attributes
+
+
+def mint(slot: int = 1, epoch: int = 1, cluster: int = 0, hours_ago: float = 0, keys: str = ROUTE_KEYS) -> str:
+    """A ufrag for the transceiver in that slot."""
+    return RouteKeyring.from_text(keys).mint(cluster, slot, epoch, time.time() - hours_ago * 3600)[0]
+
+
+async def until(condition: Callable[[], Awaitable[bool]], what: str) -> None:
+    """Wait for a condition, not for time."""
+    deadline = time.monotonic() + PATIENCE
+    while not await condition():
+        assert time.monotonic() < deadline, f"not within {PATIENCE} s: {what}"
+        await asyncio.sleep(0.02)
+
+
+class Datagrams:
+    """A UDP socket that a test awaits."""
+
+    def __init__(self, host: str = "127.0.0.1", port: int = 0) -> None:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        self.socket = socket.socket(family, socket.SOCK_DGRAM)
+        self.socket.bind((host, port))
+        self.socket.setblocking(False)
+
+    @property
+    def address(self) -> Address:
+        return Address(*self.socket.getsockname()[:2])
+
+    def send(self, data: bytes, to: Address) -> None:
+        self.socket.sendto(data, tuple(to))
+
+    async def receive(self, patience: float = PATIENCE) -> tuple[bytes, Address]:
+        data, source = await asyncio.wait_for(asyncio.get_running_loop().sock_recvfrom(self.socket, 4096), patience)
+        return data, Address(*source[:2])
+
+    def waiting(self) -> list[bytes]:
+        """What has come and was not read."""
+        seen = []
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                seen.append(self.socket.recv(4096))
+        return seen
+
+    def close(self) -> None:
+        self.socket.close()
+
+
+@dataclass
+class FakeTransceiver:
+    """The owner's end of the tunnel; it announces itself for as long as `announcing` is set."""
+
+    datagrams: Datagrams
+    slot: int
+    epoch: int
+    cluster: int = 0
+    announcing: bool = True
+    hellos: list[Address] = field(default_factory=list)
+
+    @property
+    def address(self) -> Address:
+        return self.datagrams.address
+
+    def announcement(self) -> TransceiverAnnouncement:
+        return TransceiverAnnouncement(
+            cluster=self.cluster,
+            slot=self.slot,
+            epoch=self.epoch,
+            tunnel_address=str(self.address),
+            state="ready",
+            sessions=0,
+            capacity=10,
+        )
+
+    def ufrag(self) -> str:
+        return mint(self.slot, self.epoch, self.cluster)
+
+    async def receive(self, patience: float = PATIENCE) -> tuple[tunnel.Tunnelled, Address]:
+        """The next client packet, and the relay that sent it."""
+        while True:
+            packet, relay = await self.datagrams.receive(patience)
+            if packet != tunnel.HELLO:
+                return tunnel.unpack(packet), relay
+            self.hellos.append(relay)
+
+    async def hello(self) -> Address:
+        """The next relay that asks for clients."""
+        while True:
+            packet, relay = await self.datagrams.receive()
+            if packet == tunnel.HELLO:
+                return relay
+
+
+@asynccontextmanager
+async def fake_transceiver(nats_url: str, slot: int = 1, epoch: int = 1) -> AsyncIterator[FakeTransceiver]:
+    """A transceiver that announces itself on NATS five times a second."""
+    fake = FakeTransceiver(Datagrams(), slot, epoch)
+    client = await _connect(nats_url)
+
+    async def announce() -> None:
+        while True:
+            if fake.announcing and client.is_connected:
+                with contextlib.suppress(nats.errors.Error, OSError):
+                    await client.publish(
+                        subjects.transceiver_announce(fake.cluster, fake.slot), encode(fake.announcement())
+                    )
+                    await client.flush(1)
+            await asyncio.sleep(0.2)
+
+    task = asyncio.create_task(announce())
+    try:
+        yield fake
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+        await client.close()
+        fake.datagrams.close()
+
+
+class RelayProcess:
+    """`python -m antiphon.relay`, and its counters."""
+
+    def __init__(self, nats_url: str, bind: str, path: str, client: Client) -> None:
+        self.nats_url = nats_url
+        self.bind = bind
+        self.path = path
+        self.public: list[Address] = []
+        self.tunnel = Address("0.0.0.0", 0)
+        self._client = client
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def address(self) -> Address:
+        """Where IPv4 clients reach it."""
+        return next(each for each in self.public if ":" not in each.host)
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    async def start(self) -> None:
+        """Start it and wait until it is announced and forwards."""
+        announced = await self._client.subscribe(subjects.relay_announce("test"))
+        environment = os.environ | {
+            "ANTIPHON_NATS_URL": self.nats_url,
+            "ANTIPHON_RELAY_NAME": "test",
+            "ANTIPHON_RELAY_BIND": self.bind,
+            "ANTIPHON_RELAY_TUNNEL_BIND": "127.0.0.1:0",
+            "ANTIPHON_RELAY_PATH": self.path,
+            "ANTIPHON_ROUTE_KEYS": ROUTE_KEYS,
+        }
+        self._spawn(environment)
+        while True:
+            said = decode((await announced.next_msg(PATIENCE)).data, RelayAnnouncement)
+            if said.state == "ready":
+                break
+        await announced.unsubscribe()
+        self.public = [parse_address(text) for text in said.public_addresses]
+        self.tunnel = parse_address(said.tunnel_addresses[0])
+        self.bind = ",".join(map(str, self.public))  # a restart takes the same ports
+        await until(self._forwards, "the relay's packet loop is up")
+
+    def _spawn(self, environment: dict[str, str]) -> None:
+        self._process = subprocess.Popen([sys.executable, "-m", "antiphon.relay"], env=environment)
+
+    async def _forwards(self) -> bool:
+        with contextlib.suppress(nats.errors.Error):
+            return (await self.statistics()).path == self.path
+        return False
+
+    async def statistics(self) -> RelayStatistics:
+        reply = await self._client.request(subjects.relay_stats("test"), b"", timeout=2)
+        return decode(reply.data, RelayStatistics)
+
+    async def knows(self, routes: int) -> None:
+        """Wait until it forwards to this many transceivers."""
+
+        async def known() -> bool:
+            with contextlib.suppress(nats.errors.Error):  # while NATS is away
+                return (await self.statistics()).routes == routes
+            return False
+
+        await until(known, f"{routes} routes are known")
+
+    async def dropped(self, reason: str, count: int = 1) -> None:
+        """Wait until it has dropped this many packets for this reason."""
+
+        async def counted() -> bool:
+            return (await self.statistics()).drops.get(reason, 0) >= count
+
+        await until(counted, f"{count} drops for {reason}")
+
+    async def dropped_in_all(self, count: int) -> None:
+        """Wait until it has dropped exactly this many packets, for whatever reasons."""
+
+        async def counted() -> bool:
+            return sum((await self.statistics()).drops.values()) == count
+
+        await until(counted, f"{count} drops in all")
+
+    def kill(self) -> None:
+        """As a power cut would."""
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait(5)
+
+    def terminate(self) -> int:
+        """Ask it to end; its exit status."""
+        assert self._process is not None
+        self._process.terminate()
+        return self._process.wait(5)
+
+    def is_running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+
+async def _connect(nats_url: str) -> Client:
+    async def quiet(error: Exception) -> None:
+        """A test that stops NATS expects the complaint."""
+
+    return await nats.connect(nats_url, error_cb=quiet, max_reconnect_attempts=-1, reconnect_time_wait=0.1)
+
+
+@asynccontextmanager
+async def relay_process(nats_url: str, path: str = "batched", bind: str = "127.0.0.1:0") -> AsyncIterator[RelayProcess]:
+    """A running relay on free ports of loopback."""
+    client = await _connect(nats_url)
+    relay = RelayProcess(nats_url, bind, path, client)
+    try:
+        await relay.start()
+        yield relay
+    finally:
+        if relay.is_running():
+            relay.terminate()
+        await client.close()
