@@ -16,6 +16,8 @@ import numpy as np
 from antiphon.cli.errors import UsageError
 from antiphon.cli.peer import RATE, CallError, Peer
 from antiphon.cli.wav import Samples, last_voiced, read_wav, write_wav
+from antiphon.schemas import MalformedError
+from antiphon.schemas.addresses import Address, parse_address
 from antiphon.schemas.audio import AudioFrame
 
 AUDIBLE: Final = 0.01
@@ -85,7 +87,9 @@ class Listener:
         return np.frombuffer(heard, dtype="<i2").astype(np.int16)
 
 
-async def converse(url: str, agent: str | None, key: str | None, question: Samples) -> tuple[CallResult, Samples]:
+async def converse(
+    url: str, agent: str | None, key: str | None, question: Samples, relay: Address | None = None
+) -> tuple[CallResult, Samples]:
     """Place a call, say `question` (24 kHz), return the result and what was answered."""
     listener = Listener()
     peer = Peer(listener.audio, listener.message)
@@ -93,7 +97,7 @@ async def converse(url: str, agent: str | None, key: str | None, question: Sampl
     result = CallResult()
     start = loop.time()
     try:
-        await peer.connect(url, agent, key)
+        await peer.connect(url, agent, key, relay)
         result.setup_ms = round(peer.setup_ms, 1)
         await _let_greet(listener, loop.time())
         seen = len(listener.events)
@@ -151,6 +155,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--url", default="http://127.0.0.1:8080", help="the server (default: %(default)s)")
     parser.add_argument("--agent", help="which agent to talk to (default: the server's)")
     parser.add_argument("--key", default=os.environ.get("ANTIPHON_API_KEY"), help="API key (or ANTIPHON_API_KEY)")
+    parser.add_argument("--relay", metavar="IP:PORT", help="send media there instead of to the address in the answer")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of lines")
 
 
@@ -158,7 +163,11 @@ def run(args: argparse.Namespace) -> int:
     question = read_wav(args.wav, RATE)
     if args.out is not None and not args.out.absolute().parent.is_dir():
         raise UsageError(f"{args.out} can't be written: its folder does not exist")
-    result, answer = asyncio.run(converse(args.url, args.agent, args.key, question))
+    try:
+        relay = parse_address(args.relay) if args.relay else None
+    except MalformedError as error:
+        raise UsageError(f"--relay: {error}") from None
+    result, answer = asyncio.run(converse(args.url, args.agent, args.key, question, relay))
     if args.out is not None and len(answer):
         write_wav(args.out, answer, RATE)
     if args.json:

@@ -147,8 +147,18 @@ class Peer:
             "a=sctp-port:5000\r\na=max-message-size:65536\r\n"
         )
 
-    async def connect(self, url: str, agent: str | None, key: str | None, timeout: float = 10) -> None:
-        """Place the call; CallError says what failed: HTTP, UDP through the relay, or the handshake."""
+    async def connect(
+        self,
+        url: str,
+        agent: str | None = None,
+        key: str | None = None,
+        relay: Address | None = None,
+        timeout: float = 10,
+    ) -> None:
+        """Place the call; CallError says what failed: HTTP, UDP through the relay, or the handshake.
+
+        `relay` replaces the addresses that the answer offers.
+        """
         headers = {"Authorization": f"Bearer {key}"} if key else {}
         # Proxies of the environment are for the web; a call is placed directly.
         self._http = httpx.AsyncClient(headers=headers, trust_env=False, timeout=timeout)
@@ -168,6 +178,8 @@ class Peer:
             raise CallError(f"{url} refused the call with status {response.status_code}: {_message_of(response)}")
         self._location = urljoin(url, response.headers["Location"])
         self._answer = Answer(response.text)
+        if relay is not None:
+            self._answer.candidates = [relay]
         self._build_engines()
         self._open_socket(self._answer.candidates[0])
         self._tasks = [
