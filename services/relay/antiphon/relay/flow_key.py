@@ -8,6 +8,7 @@ transceiver's tunnel address is written the same way. The family in the low 16 b
 
 from __future__ import annotations
 
+import functools
 import socket
 import struct
 from typing import Any, Final
@@ -19,7 +20,11 @@ _V4_PREFIX: Final = struct.Struct("<H").pack(tunnel.FAMILY_IPV4)
 _V6_PREFIX: Final = struct.Struct("<H").pack(tunnel.FAMILY_IPV6)
 _FAMILIES: Final = {tunnel.FAMILY_IPV4: socket.AF_INET, tunnel.FAMILY_IPV6: socket.AF_INET6}
 
+_CACHED: Final = 1 << 14
+"""Addresses whose conversion is remembered: a live call asks for the same ones hundreds of times a second."""
 
+
+@functools.lru_cache(_CACHED)
 def key_of(sockaddr: tuple[Any, ...]) -> int:
     """The key of a socket address as `recvfrom` gives it: (host, port) or (host, port, flow info, scope)."""
     port = sockaddr[1].to_bytes(2, "big")
@@ -34,6 +39,7 @@ def key_of_address(address: Address) -> int:
     return int.from_bytes(tunnel.pack_header(address), "little")
 
 
+@functools.lru_cache(_CACHED)
 def header_of(key: int) -> bytes:
     """The tunnel header of a key: 8 or 20 bytes."""
     length = tunnel.IPV4_HEADER if key & 0xFFFF == tunnel.FAMILY_IPV4 else tunnel.IPV6_HEADER
@@ -45,6 +51,7 @@ def family_of(key: int) -> socket.AddressFamily:
     return _FAMILIES[key & 0xFFFF]
 
 
+@functools.lru_cache(_CACHED)
 def sockaddr_of(key: int) -> tuple[str, int]:
     """The socket address of a key, as `sendto` takes it in either family."""
     header = header_of(key)
