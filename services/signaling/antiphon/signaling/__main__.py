@@ -1,0 +1,121 @@
+"""The process: settings, socket, signals. `python -m antiphon.signaling [--check]`."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import ipaddress
+import logging
+import signal
+import socket
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+
+import uvicorn
+
+from antiphon.schemas import telemetry
+from antiphon.schemas.addresses import Address
+from antiphon.signaling.app import create_app
+from antiphon.signaling.settings import Settings, is_loopback, load
+from antiphon.signaling.stack import Stack
+
+log = logging.getLogger(__name__)
+
+
+class _Server(uvicorn.Server):
+    """uvicorn's server, but the signals are ours: it would raise them again and so end with another status than 0."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ipaddress.ip_address(host).version == 6 else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.bind((host, port))
+    listener.listen(512)
+    return listener
+
+
+async def _serve(settings: Settings, listener: socket.socket) -> None:
+    stack = Stack(settings)
+    config = uvicorn.Config(
+        create_app(settings, stack),
+        log_config=None,
+        log_level="warning",
+        access_log=False,  # it would hold client addresses
+        proxy_headers=False,
+        server_header=False,
+        ws="none",
+        lifespan="off",
+        timeout_graceful_shutdown=1,
+        timeout_keep_alive=15,
+    )
+    server = _Server(config)
+    loop = asyncio.get_running_loop()
+    for ending in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(ending, setattr, server, "should_exit", True)
+    stack.start()
+    host, port = listener.getsockname()[:2]
+    log.info("serving on http://%s", Address(host, port))
+    if not settings.keys():
+        who = "this machine" if is_loopback(host) else "everybody who reaches this port (ANTIPHON_ALLOW_OPEN)"
+        log.warning("no ANTIPHON_API_KEYS are set: %s may call without a key", who)
+    for number, key in enumerate(settings.keys(), 1):
+        if len(key) < 16:
+            log.warning(
+                "API key %d has %d characters: an ek_ secret lets its holder guess at short keys", number, len(key)
+            )
+    try:
+        await server.serve(sockets=[listener])
+    finally:
+        await stack.stop()
+
+
+def _check(settings: Settings) -> int:
+    """0 when the instance on this host says that a call would succeed."""
+    host, port = settings.bind_address()
+    if ipaddress.ip_address(host).is_unspecified:
+        host = "127.0.0.1" if ":" not in host else "::1"
+    try:
+        with urllib.request.urlopen(f"http://{Address(host, port)}/healthz", timeout=3):
+            return 0
+    except urllib.error.HTTPError as error:
+        print(f"signaling: {error.read(2000).decode(errors='replace')}", file=sys.stderr)
+    except OSError as error:
+        print(f"signaling: nothing answers at {Address(host, port)}: {error}", file=sys.stderr)
+    return 1
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m antiphon.signaling", description=__doc__)
+    parser.add_argument("--check", action="store_true", help="ask the running instance's /healthz; exit status 0 or 1")
+    arguments = parser.parse_args()
+    try:
+        settings = load()
+    except ValueError as error:
+        print(f"signaling: {error}", file=sys.stderr)
+        return 2
+    if arguments.check:
+        return _check(settings)
+    end_telemetry = telemetry.start("signaling")
+    try:
+        listener = _listen(*settings.bind_address())
+    except OSError as error:
+        print(f"signaling: ANTIPHON_HTTP_BIND {settings.http_bind} can't be bound: {error.strerror}", file=sys.stderr)
+        return 2
+    try:
+        with listener:
+            asyncio.run(_serve(settings, listener))
+    finally:
+        end_telemetry()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,81 @@
+"""Every error that a client sees: one JSON shape, the one OpenAI's clients read, with the right status."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+_TYPES = {401: "authentication_error", 403: "permission_error", 404: "not_found_error"}
+
+_PLAIN = {
+    404: ("not_found", "nothing is served at {method} {path}: calls are made at POST /v1/realtime/calls"),
+    405: ("method_not_allowed", "{path} does not take {method}: see the Allow header for what it takes"),
+}
+
+
+class ApiError(Exception):
+    """An answer other than the one that was asked for.
+
+    `message` names the thing, the value and the way out; `code` is for programs.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        code: str,
+        message: str,
+        *,
+        param: str | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+        self.param = param
+        self.headers = dict(headers or {})
+
+    def response(self) -> JSONResponse:
+        kind = _TYPES.get(self.status, "server_error" if self.status >= 500 else "invalid_request_error")
+        body = {"error": {"message": str(self), "type": kind, "code": self.code, "param": self.param}}
+        return JSONResponse(body, self.status, headers={"Cache-Control": "no-store", **self.headers})
+
+
+def unavailable(code: str, message: str, retry_after: int = 2) -> ApiError:
+    """503 with the number of seconds after which another try makes sense."""
+    return ApiError(503, code, message, headers={"Retry-After": str(retry_after)})
+
+
+def internal() -> ApiError:
+    """500: says nothing about the inside; the log has the rest."""
+    return ApiError(500, "internal_error", "signaling failed on this request; its log says why")
+
+
+def install(app: FastAPI) -> None:
+    """Turn what the framework raises into the same shape."""
+
+    @app.exception_handler(ApiError)
+    async def _(request: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, ApiError)
+        return error.response()
+
+    @app.exception_handler(HTTPException)
+    async def _(request: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, HTTPException)
+        code, text = _PLAIN.get(error.status_code, ("http_error", str(error.detail)))
+        text = text.format(method=request.method, path=request.url.path[:200])
+        return ApiError(error.status_code, code, text, headers=error.headers).response()
+
+    @app.exception_handler(RequestValidationError)
+    async def _(request: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, RequestValidationError)
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"] if part not in ("body", "query", "path")) or None
+        return ApiError(422, "invalid_value", f"{where or 'request'}: {first['msg']}", param=where).response()
+
+    @app.exception_handler(Exception)
+    async def _(request: Request, error: Exception) -> JSONResponse:
+        return internal().response()  # raised again afterwards, and logged at the edge

@@ -1,0 +1,111 @@
+"""Who answers in the NATS services register right now: the roll call.
+
+Announcements say who was there up to five seconds ago; the register says who answers. A health check wants
+to know the latter. One roll call serves everybody who asks within a second.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import time
+from collections import Counter
+from typing import Final
+
+import nats.errors
+from nats.aio.client import Client
+from nats.aio.subscription import Subscription
+
+from antiphon.schemas.bus import AGENT_SERVICE
+
+log = logging.getLogger(__name__)
+
+TRANSCEIVER_SERVICE: Final = "antiphon-transceiver"
+RELAY_SERVICE: Final = "antiphon-relay"
+CALLED: Final = (AGENT_SERVICE, TRANSCEIVER_SERVICE, RELAY_SERVICE)
+
+FRESH_FOR: Final = 1.0
+"""Seconds for which a roll call is served again."""
+QUIET: Final = 0.1
+"""Seconds without an answer after which all have answered, once each name has been heard of."""
+LONGEST: Final = 0.75
+MAX_ANSWERS: Final = 4096
+
+
+class Roll:
+    """What one roll call found."""
+
+    def __init__(self) -> None:
+        self.instances: Counter[str] = Counter()
+        """Answers per service name."""
+        self.agents: set[str] = set()
+        """The names of the agents that answered."""
+
+    def take(self, data: bytes) -> str | None:
+        """Note one PING response; its service name, or None for something else."""
+        try:
+            said = json.loads(data)
+            name = said["name"]
+            agent = said.get("metadata", {}).get("agent") if name == AGENT_SERVICE else None
+        except (ValueError, TypeError, KeyError, AttributeError):
+            return None
+        if name not in CALLED:
+            return None
+        self.instances[name] += 1
+        if isinstance(agent, str) and agent:
+            self.agents.add(agent)
+        return str(name)
+
+
+class Register:
+    """Calls the roll, at most once per `FRESH_FOR`."""
+
+    def __init__(self) -> None:
+        self._lock = asyncio.Lock()
+        self._roll = Roll()
+        self._called_at = -FRESH_FOR
+
+    async def roll(self, client: Client | None) -> Roll:
+        """A roll call no older than `FRESH_FOR`; an empty one when NATS is not connected."""
+        if client is None or not client.is_connected:
+            return Roll()
+        async with self._lock:
+            if time.monotonic() - self._called_at >= FRESH_FOR:
+                try:
+                    self._roll = await _call(client)
+                except nats.errors.Error as error:
+                    log.warning("the services register can't be asked: %s", error or type(error).__name__)
+                    return Roll()
+                self._called_at = time.monotonic()
+            return self._roll
+
+
+async def _call(client: Client) -> Roll:
+    inbox = client.new_inbox()
+    answers = await client.subscribe(inbox)
+    try:
+        for name in CALLED:
+            await client.publish(f"$SRV.PING.{name}", b"", reply=inbox)
+        return await _collect(answers)
+    finally:
+        await answers.unsubscribe()
+
+
+async def _collect(answers: Subscription) -> Roll:
+    roll = Roll()
+    deadline = time.monotonic() + LONGEST
+    nobody = 0
+    for _ in range(MAX_ANSWERS):
+        # A name without any instance is heard of too: the server itself answers for it, with status 503.
+        heard = len(roll.instances) + nobody
+        left = deadline - time.monotonic()
+        try:
+            answer = await answers.next_msg(timeout=max(min(left, QUIET) if heard >= len(CALLED) else left, 0.001))
+        except nats.errors.TimeoutError:
+            break
+        if (answer.headers or {}).get("Status") == "503":
+            nobody += 1
+        else:
+            roll.take(answer.data)
+    return roll

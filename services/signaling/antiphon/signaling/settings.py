@@ -1,0 +1,91 @@
+"""What can be set from outside, and what is refused before anything is bound."""
+
+from __future__ import annotations
+
+import ipaddress
+from pathlib import Path
+from typing import Self
+
+from pydantic import Field, SecretStr, ValidationError, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from antiphon.schemas.bus import DEFAULT_NATS_URL
+
+
+class Settings(BaseSettings):
+    """Environment variables with the prefix `ANTIPHON_`."""
+
+    model_config = SettingsConfigDict(env_prefix="ANTIPHON_", frozen=True, extra="ignore")
+
+    nats_url: str = DEFAULT_NATS_URL
+    cluster: int = Field(default=0, ge=0, lt=1 << 12)
+    """Transceivers of this cluster are asked first."""
+    http_bind: str = "127.0.0.1:8080"
+    """`ip:port` or `localhost:port`; port 0 takes a free one, which is logged."""
+    api_keys: SecretStr = SecretStr("")
+    """Comma separated. Without any, everybody who reaches the port may call."""
+    api_keys_file: Path | None = None
+    """A file with the same, for secrets that are mounted."""
+    allow_open: bool = False
+    """Without keys: bind another address than loopback all the same (containers, trusted networks)."""
+    allowed_hosts: str = ""
+    """Without keys: names, comma separated, under which this service is reached besides the obvious ones."""
+    default_agent: str = Field(default="concierge", pattern=r"^[A-Za-z0-9_-]{1,64}$")
+
+    @model_validator(mode="after")
+    def _binds_safely(self) -> Self:
+        host, _ = self.bind_address()
+        if not self.keys() and not self.allow_open and not is_loopback(host):
+            raise ValueError(
+                f"ANTIPHON_HTTP_BIND is {self.http_bind} and no ANTIPHON_API_KEYS are set: without keys only loopback "
+                "is served. Set keys, bind 127.0.0.1, or set ANTIPHON_ALLOW_OPEN=1 on a network you trust"
+            )
+        return self
+
+    def bind_address(self) -> tuple[str, int]:
+        """Host as an IP literal and port; ValueError names what is wrong."""
+        host, _, port = self.http_bind.rpartition(":")
+        host = "127.0.0.1" if host == "localhost" else host.removeprefix("[").removesuffix("]")
+        try:
+            ipaddress.ip_address(host)
+            number = int(port)
+        except ValueError:
+            number = -1
+        if not 0 <= number < 65536:
+            raise ValueError(f"ANTIPHON_HTTP_BIND is {self.http_bind!r}: expected ip:port such as 127.0.0.1:8080")
+        return host, number
+
+    def keys(self) -> list[str]:
+        """The API keys, in their order: the first signs `ek_` secrets, all verify them."""
+        text = self.api_keys.get_secret_value()
+        if self.api_keys_file is not None:
+            try:
+                text += "," + self.api_keys_file.read_text().replace("\n", ",")
+            except OSError as error:
+                raise ValueError(
+                    f"ANTIPHON_API_KEYS_FILE {self.api_keys_file} can't be read: {error.strerror}"
+                ) from None
+        return list(dict.fromkeys(filter(None, (key.strip() for key in text.split(",")))))
+
+    def extra_hosts(self) -> frozenset[str]:
+        return frozenset(filter(None, (name.strip().lower() for name in self.allowed_hosts.split(","))))
+
+
+def is_loopback(host: str) -> bool:
+    """Whether an IP literal or `localhost` means this machine only."""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def load() -> Settings:
+    """The settings, or ValueError with one line that says which variable is wrong (never its secret value)."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        name = "".join(f"ANTIPHON_{str(part).upper()}: " for part in first["loc"][:1])
+        raise ValueError(name + first["msg"].removeprefix("Value error, ")) from None

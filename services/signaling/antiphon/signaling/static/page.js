@@ -1,0 +1,249 @@
+// The page: what is seen and pressed. The call itself is in call.js, the list in conversation.js.
+
+import { Call, ask } from "./call.js";
+import { Conversation } from "./conversation.js";
+import { AnswerClock, Levels } from "./levels.js";
+import { Recorder } from "./recorder.js";
+
+const $ = (id) => document.getElementById(id);
+const KEY = "antiphon.key";
+const LOOK_EVERY = 20; // ms, at both levels: the resolution of the answer time
+const SOUNDING_FOR = 300; // ms after its last sound in which the agent still counts as speaking
+const WITHOUT_MICROPHONE = ["refused", "missing", "held", "microphone", "insecure"];
+
+const NO_AGENT = "No agent is there yet. It may still be starting; this page keeps looking.";
+
+const STATES = {
+  idle: "Ready. Press the button and speak.",
+  microphone: "Asking for the microphone. Please allow it.",
+  connecting: "Connecting …",
+  listening: "Listening. Go ahead.",
+  speaking: "The agent is speaking. You can interrupt.",
+  reconnecting: "The connection is interrupted. Trying to get it back …",
+  ended: "The call has ended.",
+};
+
+const recorder = new Recorder();
+let call = null;
+let conversation = new Conversation();
+let levels = null;
+let clock = null;
+let answers = []; // ms, of this call
+let events = []; // the newest server events, for tests
+let looking = null;
+let soundedAt = -Infinity;
+let afterKey = null; // what to do again once a key was given
+
+// ---- the call -------------------------------------------------------------------------------------
+
+function start(withMicrophone = true) {
+  problem("");
+  conversation = new Conversation();
+  answers = [];
+  events = [];
+  $("conversation").replaceChildren();
+  $("nothing-yet").hidden = false;
+  levels = new Levels();
+  clock = new AnswerClock();
+  const mine = (call = new Call());
+  call.addEventListener("state", () => mine === call && stateChanged());
+  call.addEventListener("numbers", () => mine === call && showNumbers());
+  call.addEventListener("message", ({ detail }) => mine === call && received(detail));
+  call.addEventListener("stream", ({ detail }) => mine === call && streamCame(detail));
+  stateChanged();
+  showNumbers();
+  call.start({ agent: $("agent").value, key: sessionStorage.getItem(KEY), silence: withMicrophone ? null : levels.silence() });
+}
+
+function streamCame({ side, stream }) {
+  levels.listen(side, stream);
+  recorder.listen(side, stream);
+  if (side !== "agent") return;
+  // The element plays it; kept out of the document, because there is nothing to see or to operate.
+  call.sink = new Audio();
+  call.sink.srcObject = stream;
+  call.sink.play().catch(() => problem("The browser does not play sound on this page: allow it, then start again."));
+  looking = setInterval(look, LOOK_EVERY);
+}
+
+function look() {
+  const now = performance.now();
+  const [microphone, agent] = [levels.of("microphone"), levels.of("agent")];
+  const took = clock.feed(now, microphone, agent);
+  if (took !== null) {
+    answers.push(took);
+    showNumbers();
+  }
+  if (agent > 0.003) soundedAt = now;
+  call.heardAgent(now - soundedAt < SOUNDING_FOR);
+  showLevel("mic-level", microphone);
+  showLevel("agent-level", agent);
+}
+
+function received(event) {
+  events.push(event);
+  if (events.length > 500) events.shift();
+  if (event.type === "error") problem(`The agent reports: ${event.error?.message ?? "an error"}`);
+  for (const item of conversation.apply(event)) showItem(item);
+}
+
+function type(text) {
+  if (call.state === "speaking") {
+    call.send({ type: "response.cancel" });
+    call.send({ type: "output_audio_buffer.clear" });
+  }
+  const id = `typed_${crypto.getRandomValues(new Uint32Array(2)).join("")}`;
+  const item = { id, type: "message", role: "user", content: [{ type: "input_text", text }] };
+  if (!call.send({ type: "conversation.item.create", item })) return false;
+  call.send({ type: "response.create" });
+  clock.typed(performance.now());
+  showItem(conversation.typed(id, text));
+  return true;
+}
+
+function stateChanged() {
+  const state = call?.state ?? "idle";
+  const active = !["idle", "ended"].includes(state);
+  document.body.dataset.state = state;
+  document.body.classList.toggle("in-call", active);
+  $("state").textContent = STATES[state];
+  $("call").textContent = active ? "End call" : state === "ended" ? "Call again" : "Start call";
+  $("agent").disabled = active;
+  allowTyping();
+  if (state !== "ended") return;
+  clearInterval(looking);
+  levels?.close();
+  call.sink?.pause();
+  showLevel("mic-level", 0);
+  showLevel("agent-level", 0);
+  if (call.problem?.kind === "key") return askForKey(call.problem.message, () => start());
+  if (call.problem) problem(call.problem.message, WITHOUT_MICROPHONE.includes(call.problem.kind));
+}
+
+// ---- what is shown --------------------------------------------------------------------------------
+
+function problem(text, offerTyping = false) {
+  $("problem").textContent = text;
+  $("without-microphone").hidden = !offerTyping;
+}
+
+function allowTyping() {
+  const open = Boolean(call?.canType) && call.state !== "ended";
+  $("text").disabled = $("send").disabled = !open;
+}
+
+function showItem(item) {
+  const list = $("conversation");
+  const scroll = $("scroll");
+  const atEnd = scroll.scrollHeight - scroll.scrollTop - scroll.clientHeight < 60;
+  let entry = [...list.children].find((child) => child.item === item);
+  if (!entry) {
+    entry = document.createElement("li");
+    entry.item = item;
+    const who = document.createElement("span");
+    who.className = "who";
+    who.textContent = item.role === "user" ? "You" : agentName();
+    entry.append(who, document.createElement("p"));
+    list.append(entry);
+    $("nothing-yet").hidden = true;
+    while (list.children.length > conversation.items.length) list.firstElementChild.remove();
+  }
+  entry.className = `${item.role}${item.final || item.text ? "" : " pending"}${item.interrupted ? " interrupted" : ""}`;
+  entry.lastElementChild.textContent = item.text || "…";
+  if (atEnd) scroll.scrollTop = scroll.scrollHeight;
+  // A screen reader gets whole answers only, once: neither every word of them nor what the user said.
+  if (item.role === "assistant" && item.final && !entry.announced) {
+    entry.announced = true;
+    $("announcer").textContent = `${agentName()}: ${item.text}`;
+  }
+}
+
+function showNumbers() {
+  const { setup_ms, round_trip_ms, packets_received, packets_lost, remote_packets_lost } = call.numbers;
+  $("setup").textContent = milliseconds(setup_ms);
+  $("round-trip").textContent = milliseconds(round_trip_ms);
+  const last = answers.at(-1) ?? null;
+  $("answer").textContent = milliseconds(last) + (answers.length > 1 ? ` (median ${Math.round(median(answers))})` : "");
+  const lost = Math.max(0, packets_lost);
+  const share = packets_received + lost ? ((100 * lost) / (packets_received + lost)).toFixed(1) : "0.0";
+  $("lost").textContent = packets_received ? `${share} %` + (remote_packets_lost > 0 ? `, ${remote_packets_lost} at the server` : "") : "–";
+  allowTyping();
+}
+
+function showLevel(id, rms) {
+  // -60 dBFS is nothing, -10 dBFS is full.
+  const level = Math.max(0, Math.min(1, (20 * Math.log10(rms + 1e-6) + 60) / 50));
+  $(id).style.setProperty("--level", level.toFixed(2));
+}
+
+function milliseconds(value) {
+  return value === null ? "–" : `${Math.round(value)} ms`;
+}
+
+function median(values) {
+  const sorted = [...values].sort((a, b) => a - b);
+  const middle = sorted.length >> 1;
+  return sorted.length % 2 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
+}
+
+function agentName() {
+  const name = $("agent").value || "agent";
+  return name[0].toUpperCase() + name.slice(1);
+}
+
+// ---- agents and key -------------------------------------------------------------------------------
+
+async function loadAgents() {
+  try {
+    const response = await ask("/v1/agents", {}, sessionStorage.getItem(KEY));
+    const { agents, default: standard } = await response.json();
+    const wanted = new URLSearchParams(location.search).get("agent") ?? $("agent").value;
+    const chosen = agents.includes(wanted) ? wanted : standard;
+    $("agent").replaceChildren(...(agents.length ? agents : [standard]).map((name) => new Option(name, name, false, name === chosen)));
+    if (!agents.length) {
+      problem(NO_AGENT);
+      setTimeout(loadAgents, 3000);
+    } else if ($("problem").textContent === NO_AGENT) problem("");
+  } catch (error) {
+    if (error.kind === "key") askForKey(error.message, loadAgents);
+    else problem(error.message);
+  }
+}
+
+function askForKey(why, then) {
+  afterKey = then;
+  $("key-problem").textContent = why;
+  $("key").value = "";
+  if (!$("key-dialog").open) $("key-dialog").showModal();
+}
+
+// ---- wiring ---------------------------------------------------------------------------------------
+
+$("call").addEventListener("click", () => (call && call.state !== "ended" ? call.hangUp() : start()));
+$("without-microphone").addEventListener("click", () => start(false));
+$("type").addEventListener("submit", (event) => {
+  event.preventDefault();
+  const text = $("text").value.trim();
+  if (text && type(text)) $("text").value = "";
+});
+$("key-form").addEventListener("submit", () => {
+  sessionStorage.setItem(KEY, $("key").value.trim());
+  problem("");
+  const then = afterKey;
+  afterKey = null;
+  then?.();
+});
+$("key-cancel").addEventListener("click", () => $("key-dialog").close());
+addEventListener("pagehide", () => call?.hangUp());
+loadAgents();
+
+// Read-only hooks for tests and for the browser's console.
+window.antiphon = Object.freeze({
+  get state() { return call?.state ?? "idle"; },
+  get problem() { return call?.problem ? { kind: call.problem.kind, message: call.problem.message } : null; },
+  get transcripts() { return conversation.items.map((item) => ({ ...item })); },
+  get events() { return structuredClone(events); },
+  get numbers() { return { ...call?.numbers, answers_ms: [...answers] }; },
+  stats: () => call?.stats() ?? Promise.resolve([]),
+  recorder: Object.freeze({ start: () => recorder.start(), stop: () => recorder.stop() }),
+});

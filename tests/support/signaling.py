@@ -1,0 +1,274 @@
+"""The signaling service as a process, and stand-ins for everything that it meets on NATS."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Coroutine, Iterator
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import nats
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+
+from antiphon.schemas import bus, subjects
+from antiphon.schemas.messages import (
+    ControlReply,
+    Message,
+    Opened,
+    OpenRequest,
+    RelayAnnouncement,
+    TransceiverAnnouncement,
+    decode,
+    encode,
+)
+
+T = TypeVar("T")
+
+OFFER = "\r\n".join(
+    [
+        "v=0",
+        "o=- 4611731400430051336 2 IN IP4 127.0.0.1",
+        "s=-",
+        "t=0 0",
+        "a=group:BUNDLE 0 1",
+        "m=audio 9 UDP/TLS/RTP/SAVPF 111 0",
+        "c=IN IP4 0.0.0.0",
+        "a=mid:0",
+        "a=ice-ufrag:abcd",
+        "a=ice-pwd:abcdefghijklmnopqrstuvwx",
+        "a=fingerprint:sha-256 " + ":".join(["AB"] * 32),
+        "a=setup:actpass",
+        "a=sendrecv",
+        "a=rtcp-mux",
+        "a=rtpmap:111 opus/48000/2",
+        "a=rtpmap:0 PCMU/8000",
+        "m=application 9 UDP/DTLS/SCTP webrtc-datachannel",
+        "c=IN IP4 0.0.0.0",
+        "a=mid:1",
+        "a=sctp-port:5000",
+        "",
+    ]
+)
+"""An offer as browsers make it, shortened."""
+
+ANSWER = "\r\n".join(
+    [
+        "v=0",
+        "o=- 1252186804 1 IN IP4 0.0.0.0",
+        "s=-",
+        "t=0 0",
+        "a=ice-lite",
+        "a=group:BUNDLE 0 1",
+        "m=audio 9 UDP/TLS/RTP/SAVPF 111",
+        "c=IN IP4 0.0.0.0",
+        "a=mid:0",
+        "a=ice-ufrag:A10NkWxL48v93RVD0x2nY9w",
+        "a=ice-pwd:9e93836b07bc67ece92ef47b",
+        "a=fingerprint:sha-256 " + ":".join(["CD"] * 32),
+        "a=setup:active",
+        "a=sendrecv",
+        "a=rtcp-mux",
+        "a=rtpmap:111 opus/48000/2",
+        "m=application 9 UDP/DTLS/SCTP webrtc-datachannel",
+        "c=IN IP4 0.0.0.0",
+        "a=mid:1",
+        "a=sctp-port:5000",
+        "",
+    ]
+)
+"""An answer as transceivers make it, shortened."""
+
+
+def until(condition: Callable[[], T], what: str, seconds: float = 15.0) -> T:
+    """Wait for a condition to hold; its value."""
+    deadline = time.monotonic() + seconds
+    while not (value := condition()):
+        assert time.monotonic() < deadline, f"{what}: not within {seconds} s"
+        time.sleep(0.02)
+    return value
+
+
+class SignalingProcess:
+    """`python -m antiphon.signaling` on a free port of loopback."""
+
+    def __init__(self, nats_url: str, **environment: str) -> None:
+        clean = {name: value for name, value in os.environ.items() if not name.startswith(("ANTIPHON_", "OTEL_"))}
+        self.environment = {**clean, "ANTIPHON_NATS_URL": nats_url, "ANTIPHON_HTTP_BIND": "127.0.0.1:0", **environment}
+        self.lines: list[str] = []
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "antiphon.signaling"], env=self.environment, stderr=subprocess.PIPE, text=True
+        )
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+        try:
+            line = until(lambda: next((x for x in self.lines if "serving on " in x), ""), "signaling serves")
+        except AssertionError:
+            self.stop()
+            raise AssertionError("signaling did not start: " + "".join(self.lines)) from None
+        self.url = line.rsplit(" ", 1)[1].strip()
+
+    def _read(self) -> None:
+        assert self.process.stderr is not None
+        for line in self.process.stderr:
+            self.lines.append(line)
+        self.process.stderr.close()
+
+    def stop(self) -> int:
+        """SIGTERM and wait; the exit status."""
+        self.process.terminate()
+        try:
+            status = self.process.wait(5)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            status = self.process.wait()
+        self._reader.join(5)
+        return status
+
+
+@contextlib.contextmanager
+def signaling_process(nats_url: str, **environment: str) -> Iterator[SignalingProcess]:
+    service = SignalingProcess(nats_url, **environment)
+    try:
+        yield service
+    finally:
+        service.stop()
+
+
+@dataclass
+class StandIn:
+    """One part that announces itself and answers, until it is stopped."""
+
+    announcement: TransceiverAnnouncement | RelayAnnouncement | None = None
+    reply: Message | bytes | None = None
+    """What a transceiver answers to an offer; None: nothing, ever."""
+    opened: list[OpenRequest] = field(default_factory=list)
+    headers: list[dict[str, str]] = field(default_factory=list)
+    hung_up: list[str] = field(default_factory=list)
+    _undo: list[Callable[[], Coroutine[Any, Any, Any]]] = field(default_factory=list)
+
+
+class StandIns:
+    """Transceivers, relays and agents played on NATS, from a thread of their own."""
+
+    def __init__(self, nats_url: str) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._thread.start()
+        self._client: Client = self._do(nats.connect(nats_url))
+        self._all: list[StandIn] = []
+
+    def _do(self, work: Coroutine[Any, Any, T]) -> T:
+        future: Future[T] = asyncio.run_coroutine_threadsafe(work, self._loop)
+        return future.result(10)
+
+    def close(self) -> None:
+        for part in list(self._all):
+            self.stop(part)
+        self._do(self._client.close())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(5)
+        self._loop.close()
+
+    def stop(self, part: StandIn) -> None:
+        """It falls silent at once, as if killed."""
+        self._all.remove(part)
+        for undo in reversed(part._undo):
+            self._do(undo())
+
+    def transceiver(
+        self,
+        slot: int = 1,
+        *,
+        sessions: int = 0,
+        capacity: int = 10,
+        lateness_ms: float = 0.0,
+        state: str = "ready",
+        reply: Message | bytes | None = None,
+        silent: bool = False,
+        deaf: bool = False,
+    ) -> StandIn:
+        """`silent`: takes requests and never answers; `deaf`: announced, but nobody takes its requests."""
+        said = TransceiverAnnouncement.model_validate(
+            {
+                "cluster": 0,
+                "slot": slot,
+                "epoch": 1,
+                "tunnel_address": f"10.0.0.{slot}:5000",
+                "state": state,
+                "sessions": sessions,
+                "capacity": capacity,
+                "lateness_ms": lateness_ms,
+            }
+        )
+        if reply is None and not silent:
+            reply = Opened(session_id=f"rtc_{slot:024d}", answer=ANSWER)
+        part = StandIn(said, reply)
+
+        async def on_open(message: Msg) -> None:
+            part.opened.append(decode(message.data, OpenRequest))
+            part.headers.append(dict(message.headers or {}))
+            if part.reply is not None:
+                await message.respond(part.reply if isinstance(part.reply, bytes) else encode(part.reply))
+
+        async def on_control(message: Msg) -> None:
+            part.hung_up.append(subjects.parse_session_subject(message.subject)[0])
+            await message.respond(encode(ControlReply(ok=True)))
+
+        async def begin() -> None:
+            if not deaf:
+                opens = await self._client.subscribe(subjects.transceiver_open(0, slot), cb=on_open)
+                control = await self._client.subscribe(subjects.session_control(f"rtc_{slot:024d}"), cb=on_control)
+                part._undo += [opens.unsubscribe, control.unsubscribe]
+            await self._stand(part, "antiphon-transceiver", subjects.transceiver_announce(0, slot))
+
+        return self._begin(part, begin())
+
+    def relay(self, name: str = "r1", *addresses: str, state: str = "ready") -> StandIn:
+        said = RelayAnnouncement.model_validate(
+            {
+                "name": name,
+                "public_addresses": addresses or ("203.0.113.10:3478",),
+                "tunnel_addresses": ["10.0.1.1:4000"],
+                "state": state,
+            }
+        )
+        part = StandIn(said)
+        return self._begin(part, self._stand(part, "antiphon-relay", subjects.relay_announce(name)))
+
+    def agent(self, name: str = "concierge") -> StandIn:
+        part = StandIn()
+        return self._begin(part, self._stand(part, bus.AGENT_SERVICE, None, {"agent": name}))
+
+    def _begin(self, part: StandIn, work: Coroutine[Any, Any, None]) -> StandIn:
+        self._do(work)
+        self._all.append(part)
+        return part
+
+    async def _stand(
+        self, part: StandIn, service: str, subject: str | None, metadata: dict[str, str] | None = None
+    ) -> None:
+        registered = await bus.register(self._client, service, metadata)
+        part._undo.append(registered.stop)
+        if subject is not None:
+            task = asyncio.create_task(self._announce(part, subject))
+
+            async def cancel() -> None:
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
+
+            part._undo.append(cancel)
+        await self._client.flush()
+
+    async def _announce(self, part: StandIn, subject: str) -> None:
+        while True:
+            assert part.announcement is not None
+            await self._client.publish(subject, encode(part.announcement))
+            await asyncio.sleep(0.2)
