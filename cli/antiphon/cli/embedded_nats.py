@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.metadata
+import json
 from pathlib import Path
+from typing import Final
 
 from antiphon.cli.errors import UsageError
 
+DEFAULT_PORT: Final = 4222
+ANY_PORT: Final = -1
 
+
+@functools.cache
 def server_binary() -> Path:
     """Where the installed package keeps the server."""
     try:
@@ -19,12 +26,41 @@ def server_binary() -> Path:
 
 
 def command(port: int, directory: Path) -> list[str]:
-    """Run the server on loopback, with JetStream kept below `directory`.
-
-    The port is chosen by the caller and stays the same when the server is restarted, because everybody has
-    its address.
-    """
+    """Run the server on loopback, with JetStream kept below `directory`."""
     return [str(server_binary()), "-a", "127.0.0.1", "-p", str(port), "-js", "-sd", str(directory)]
+
+
+class EmbeddedNats:
+    """A server on loopback, with JetStream kept below `directory`.
+
+    Once it has served, its port stays the same however often it is restarted, because everybody has its
+    address. Until then a default port that somebody else was quicker to take is given up for a free one.
+    """
+
+    def __init__(self, directory: Path, port: int | None) -> None:
+        """`port` None: the usual one or, when that is taken, a free one."""
+        self._directory = directory
+        self._candidates = [port] if port is not None else [DEFAULT_PORT, ANY_PORT]
+        self._port = 0
+
+    def command(self) -> list[str]:
+        """How to start it (again)."""
+        port = self._port or self._candidates[0]
+        if len(self._candidates) > 1:
+            del self._candidates[0]
+        return [*command(port, self._directory), "--ports_file_dir", str(self._directory)]
+
+    def url(self, pid: int) -> str | None:
+        """Where the server of this process id listens; None while it does not.
+
+        Its own file says so: that something answers on the port would not tell whose server that is.
+        """
+        try:
+            listening = json.loads((self._directory / f"{server_binary().name}_{pid}.ports").read_text())["nats"][0]
+        except (OSError, ValueError, LookupError):
+            return None
+        self._port = int(listening.rpartition(":")[2])
+        return str(listening)
 
 
 def worth_showing(line: str) -> bool:

@@ -35,16 +35,9 @@ def ask_health(url: str, timeout: float = 3.0) -> Health:
 
 
 def _missing(body: bytes) -> str:
-    """What the body of a 503 names: `missing` (a list), or the message of an error."""
+    """What the body of a 503 names: `failing` says of each part what is wrong with it."""
     try:
-        data = json.loads(body)
-    except ValueError:
+        failing = json.loads(body)["failing"]
+        return "; ".join(f"{part}: {reason}" for part, reason in failing.items())
+    except (ValueError, LookupError, TypeError, AttributeError):
         return ""
-    if not isinstance(data, dict):
-        return ""
-    missing = data.get("missing")
-    if isinstance(missing, list) and missing:
-        return f"waiting for {', '.join(map(str, missing))}"
-    error = data.get("error")
-    message = error.get("message") if isinstance(error, dict) else data.get("message")
-    return str(message or "")

@@ -31,7 +31,6 @@ from antiphon.schemas.addresses import Address, parse_address
 STATE_PREFIX: Final = "antiphon-up-"
 PROGRESS_EVERY: Final = 5.0
 """Seconds between two lines that say what the stack is still waiting for."""
-NATS_PORT: Final = 4222
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -57,7 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--nats-port",
         type=int,
         metavar="PORT",
-        help=f"port of the embedded NATS server on loopback (default: {NATS_PORT} or, when that is taken, a free one)",
+        help=f"port of the embedded NATS server on loopback (default: {embedded_nats.DEFAULT_PORT}, or a free one)",
     )
     parser.add_argument(
         "--plugin",
@@ -78,26 +77,25 @@ def run(args: argparse.Namespace) -> int:
     http = http._replace(port=_usable_port(http, socket.SOCK_STREAM, "--http"))
     relay = relay._replace(port=_usable_port(relay, socket.SOCK_DGRAM, "--relay-port"))
     nats_port = _nats_port(args.nats_port)
-    binary = embedded_nats.server_binary()
+    embedded_nats.server_binary()
 
     names = ["nats", "relay", "transceiver", "signaling", "inference-bridge", *(p.stem for p in args.plugin)]
     terminal = Terminal(names)
     supervisor = Supervisor(terminal)
     supervisor.catch_signals()
     with _state_directory() as state:
-        environments = _environments(http, relay, args.public, f"nats://127.0.0.1:{nats_port}")
         try:
-            store = embedded_nats.command(nats_port, state / "nats")
-            supervisor.add(Part("nats", lambda: store, _base(), terminal, embedded_nats.worth_showing))
-            _wait_for_nats(supervisor, nats_port, binary)
-            terminal.log("nats", f"serves nats://127.0.0.1:{nats_port}")
-            for name, environment in environments.items():
-                command = [sys.executable, "-m", f"antiphon.{name.replace('-', '_')}"]
-                supervisor.add(Part(name, lambda command=command: command, environment, terminal))  # type: ignore[misc]
+            server = embedded_nats.EmbeddedNats(state, nats_port)
+            store = Part("nats", server.command, _base(), terminal, embedded_nats.worth_showing)
+            supervisor.add(store)
+            nats_url = _wait_for_nats(supervisor, store, server)
+            if nats_url is None:
+                return 0
+            terminal.log("nats", f"serves {nats_url}")
+            for name, environment in _environments(http, relay, args.public, nats_url).items():
+                supervisor.add(_python(name, ["-m", f"antiphon.{name.replace('-', '_')}"], environment, terminal))
             for plugin in args.plugin:
-                command = [sys.executable, str(plugin)]
-                environment = _base() | {"ANTIPHON_NATS_URL": f"nats://127.0.0.1:{nats_port}"}
-                supervisor.add(Part(plugin.stem, lambda command=command: command, environment, terminal))  # type: ignore[misc]
+                supervisor.add(_python(plugin.stem, [str(plugin)], _base() | {"ANTIPHON_NATS_URL": nats_url}, terminal))
             return _watch(supervisor, terminal, http)
         finally:
             if supervisor.stopping:
@@ -150,6 +148,10 @@ class _HealthWatch:
 
 
 # ---- what each part is told --------------------------------------------------------------------------
+
+
+def _python(name: str, arguments: list[str], environment: dict[str, str], terminal: Terminal) -> Part:
+    return Part(name, lambda: [sys.executable, *arguments], environment, terminal)
 
 
 def _base() -> dict[str, str]:
@@ -240,23 +242,27 @@ def _usable_port(address: Address, kind: socket.SocketKind, option: str) -> int:
         return port
 
 
-def _nats_port(wanted: int | None) -> int:
+def _nats_port(wanted: int | None) -> int | None:
+    """The port asked for, or None when the server may choose."""
     if wanted is not None:
         return _usable_port(Address("127.0.0.1", wanted), socket.SOCK_STREAM, "--nats-port")
     try:
-        return _usable_port(Address("127.0.0.1", NATS_PORT), socket.SOCK_STREAM, "--nats-port")
+        _usable_port(Address("127.0.0.1", embedded_nats.DEFAULT_PORT), socket.SOCK_STREAM, "--nats-port")
     except UsageError:
-        return _usable_port(Address("127.0.0.1", 0), socket.SOCK_STREAM, "--nats-port")
+        return embedded_nats.ANY_PORT
+    return None
 
 
-def _wait_for_nats(supervisor: Supervisor, port: int, binary: Path) -> None:
+def _wait_for_nats(supervisor: Supervisor, part: Part, server: embedded_nats.EmbeddedNats) -> str | None:
+    """The server's URL as soon as it listens; None when the stop came first."""
     deadline = time.monotonic() + 15
     while not supervisor.pause(0.02):
         supervisor.tend()
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=0.5):
-            return
+        if url := server.url(part.pid):
+            return url
         if time.monotonic() > deadline:
-            raise UsageError(f"the NATS server ({binary}) does not listen on port {port} after 15 s")
+            raise UsageError("the NATS server does not listen after 15 s: see its lines above")
+    return None
 
 
 @contextlib.contextmanager

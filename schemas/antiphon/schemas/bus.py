@@ -42,22 +42,25 @@ async def connect(url: str, name: str) -> Client:
         log.warning("nats: %s", error or type(error).__name__)
 
     async def on_disconnect() -> None:
-        log.warning("nats: connection lost, reconnecting")
+        if not client.is_closed:  # the library says so as well when we leave
+            log.warning("nats: connection lost, reconnecting")
 
     async def on_reconnect() -> None:
         log.info("nats: connected again")
 
-    return await nats.connect(
+    client = Client()
+    await client.connect(
         url,
         name=name,
         error_cb=on_error,
         disconnected_cb=on_disconnect,
         reconnected_cb=on_reconnect,
         max_reconnect_attempts=-1,
-        reconnect_time_wait=0.25,
+        reconnect_time_wait=0.25,  # type: ignore[arg-type]  # seconds, and slept: fractions are fine
         connect_timeout=2,
         pending_size=0,
     )
+    return client
 
 
 async def bucket(js: JetStreamContext, name: str, ttl: float | None = None) -> KeyValue:

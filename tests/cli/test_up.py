@@ -1,0 +1,142 @@
+"""`antiphon up` as a user meets it: the real stack, its processes killed from outside."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+
+from support.up_process import is_alive, up_process, wait_until_gone
+
+
+def _up(*options: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run `antiphon up` where it is expected to refuse."""
+    own = {name: value for name, value in os.environ.items() if not name.startswith("ANTIPHON_")}
+    return subprocess.run(
+        [sys.executable, "-m", "antiphon.cli", "up", *options],
+        env={**own, **environment},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+
+
+def test_the_stack_starts_mends_itself_and_ends_without_a_trace(tmp_path: Path) -> None:
+    with up_process(tmp_path) as running:
+        url = running.wait_until_ready()
+        with urllib.request.urlopen(f"{url}healthz", timeout=5) as reply:
+            assert reply.status == 200
+        assert len(list(tmp_path.iterdir())) == 1
+
+        for part in ("transceiver", "nats"):
+            said = len(running.lines)
+            os.kill(running.pid_of(part), signal.SIGKILL)
+            running.wait_for(rf"{part} has died \(killed by SIGKILL\); it is started again in [\d.]+ s", after=said)
+            running.wait_for(rf"^{part} +\| started", after=said)
+            running.wait_for("Calls succeed again", after=said)
+
+        assert running.end(signal.SIGINT) < 3
+        assert running.process.returncode == 0
+        wait_until_gone(running.pids(), within=0.5)
+        assert not list(tmp_path.iterdir())
+        assert running.text().count("Antiphon is ready") == 1
+        assert "Traceback" not in running.text()
+
+
+def test_it_ends_in_time_when_a_part_has_just_died(tmp_path: Path) -> None:
+    with up_process(tmp_path) as running:
+        running.wait_for(r"^inference-bridge +\| started")
+        os.kill(running.pid_of("nats"), signal.SIGKILL)
+        os.kill(running.pid_of("relay"), signal.SIGKILL)
+        assert running.end(signal.SIGTERM) < 3
+        assert running.process.returncode == 0
+        wait_until_gone(running.pids(), within=0.5)
+        assert not list(tmp_path.iterdir())
+
+
+def test_nothing_runs_on_when_the_supervisor_is_killed_outright(tmp_path: Path) -> None:
+    with up_process(tmp_path) as running:
+        running.wait_for(r"^inference-bridge +\| started")
+        pids = running.pids()
+        assert len(pids) == 5
+        running.end(signal.SIGKILL)
+        wait_until_gone(pids, within=3)
+        left = next(tmp_path.iterdir())
+    os.utime(left, (0, 0))  # as if it had been there for a while
+    with up_process(tmp_path) as running:
+        running.wait_for(r"^nats +\| serves")
+        assert not left.exists()
+
+
+def test_the_relay_has_no_password_key_and_keys_are_new_each_time(tmp_path: Path) -> None:
+    keys = []
+    for _ in range(2):
+        with up_process(tmp_path) as running:
+            running.wait_for(r"^inference-bridge +\| started")
+            secrets = {}
+            for part in ("relay", "transceiver", "signaling", "inference-bridge"):
+                environment = Path(f"/proc/{running.pid_of(part)}/environ").read_text()
+                secrets[part] = dict(re.findall(r"ANTIPHON_(\w+_KEYS?)=([^\0]*)", environment))
+            keys.append(secrets["transceiver"])
+            assert secrets["relay"] == {"ROUTE_KEYS": secrets["transceiver"]["ROUTE_KEYS"]}
+            assert secrets["transceiver"].keys() == {"ROUTE_KEYS", "PASSWORD_KEY"}
+            assert not secrets["signaling"]
+            assert not secrets["inference-bridge"]
+    assert keys[0]["ROUTE_KEYS"] != keys[1]["ROUTE_KEYS"]
+    assert keys[0]["PASSWORD_KEY"] != keys[1]["PASSWORD_KEY"]
+
+
+def test_a_busy_port_is_named_with_the_option_that_chooses_another() -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp, socket.create_server(("127.0.0.1", 0)) as tcp:
+        udp.bind(("127.0.0.1", 0))
+        udp_port, tcp_port = udp.getsockname()[1], tcp.getsockname()[1]
+        relay = _up("--http", "0", "--relay-port", str(udp_port))
+        http = _up("--http", f"127.0.0.1:{tcp_port}", "--relay-port", "0")
+    for refused, words in ((relay, ("UDP port", udp_port, "--relay-port")), (http, ("TCP port", tcp_port, "--http"))):
+        assert refused.returncode == 2
+        assert all(str(word) in refused.stderr for word in words), refused.stderr
+        assert len(refused.stderr.splitlines()) == 1
+
+
+def test_two_stacks_run_beside_each_other(tmp_path: Path) -> None:
+    with up_process(tmp_path) as one, up_process(tmp_path) as two:
+        assert one.nats_url != two.nats_url
+        for running in (one, two):
+            running.wait_for(r"^signaling +\| .*serving on http://127.0.0.1:\d+")
+
+
+def test_serving_others_needs_keys() -> None:
+    for options in (("--public", "192.0.2.1"), ("--http", "0.0.0.0:0")):
+        refused = _up(*options)
+        assert refused.returncode == 2
+        assert "ANTIPHON_API_KEYS" in refused.stderr
+
+
+def test_wrong_options_are_told_in_one_line() -> None:
+    for options in (
+        ("--http", "localhost:x"),
+        ("--http", "127.0.0.1:70000"),
+        ("--relay-port", "99999"),
+        ("--public", "example.org"),
+        ("--plugin", "/nonexistent.py"),
+    ):
+        refused = _up(*options)
+        assert refused.returncode == 2
+        assert len(refused.stderr.splitlines()) == 1
+        assert options[0] in refused.stderr
+
+
+def test_a_plug_in_runs_as_a_part(tmp_path: Path) -> None:
+    plugin = tmp_path / "parrot.py"
+    plugin.write_text("import os, time\nprint('I see', os.environ['ANTIPHON_NATS_URL'], flush=True)\ntime.sleep(600)\n")
+    with up_process(tmp_path, "--plugin", str(plugin)) as running:
+        running.wait_for(r"^parrot +\| I see nats://127.0.0.1:\d+")
+        pid = running.pid_of("parrot")
+        assert running.end() < 3
+        assert not is_alive(pid)
