@@ -108,7 +108,7 @@ async def converse(
         # An answer may begin while we still speak (an echo): then there is no wait to report.
         if answer_at is not None:
             result.answer_ms = round(max(0.0, answer_at - spoken_until) * 1000, 1)
-            await _until_quiet(listener, PAUSE * 1.5, MAX_ANSWER)
+            await _until_answered(listener, seen)
         result.heard = listener.texts("conversation.item.input_audio_transcription.completed", seen)
         result.answered = listener.texts("response.output_audio_transcript.done", seen)
         result.lost_packets = max(0, peer.media_in.reception.lost)
@@ -138,6 +138,18 @@ async def _await_answer(peer: Peer, listener: Listener, spoken_until: float) -> 
         if answer_at is not None and not peer.speaking:
             return answer_at
     return None
+
+
+async def _until_answered(listener: Listener, seen: int) -> None:
+    """Until the agent says that it has finished (if it says so at all), and it is quiet."""
+    loop = asyncio.get_running_loop()
+    start = loop.time()
+    while loop.time() - start < MAX_ANSWER:
+        await _until_quiet(listener, PAUSE * 1.5, MAX_ANSWER)
+        kinds = [event.get("type") for event in listener.events[seen:]]
+        if kinds.count("response.done") >= kinds.count("response.created"):
+            return
+        await asyncio.sleep(0.1)
 
 
 async def _until_quiet(listener: Listener, pause: float, limit: float) -> None:

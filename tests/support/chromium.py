@@ -1,0 +1,38 @@
+"""Headless Chromium with a WAV file as its microphone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from playwright.sync_api import Page, sync_playwright
+
+CHROMIUM = "/usr/bin/chromium"
+QUIET = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+)
+"""No start-up traffic to anywhere."""
+
+
+@contextmanager
+def chromium_page(microphone: Path) -> Iterator[Page]:
+    """A page whose microphone plays `microphone` (48 kHz mono 16-bit WAV) once, from the moment it is opened."""
+    arguments = [
+        *QUIET,
+        "--use-fake-ui-for-media-stream",
+        "--use-fake-device-for-media-stream",
+        f"--use-file-for-fake-audio-capture={microphone}%noloop",
+        "--autoplay-policy=no-user-gesture-required",
+    ]
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
+        try:
+            yield browser.new_page()
+        finally:
+            browser.close()
