@@ -22,6 +22,7 @@ from typing import Final, Literal
 from urllib.parse import urljoin, urlsplit
 
 import httpx
+from nats.aio.client import Client
 
 from antiphon.cli import stun_check
 from antiphon.cli.errors import UsageError
@@ -200,7 +201,7 @@ async def _ask_nats(url: str) -> list[Finding]:
             client = await nats.connect(url, allow_reconnect=False, connect_timeout=2, error_cb=ignore)
     except (OSError, TimeoutError, ValueError, nats.errors.Error) as error:
         return [Finding("nats", "fail", f"{url} cannot be reached ({str(error) or type(error).__name__})", fix)]
-    findings = [Finding("nats", "ok", f"{url}, server {client.connected_server_version}")]
+    findings = [Finding("nats", "ok", f"{url}, server {_version(client)}")]
     try:
         for name in REGISTER_NAMES:
             found = await instances(client, name)
@@ -215,6 +216,11 @@ async def _ask_nats(url: str) -> list[Finding]:
     finally:
         await client.close()
     return findings
+
+
+def _version(client: Client) -> str:
+    version = client.connected_server_version
+    return f"{version.major}.{version.minor}.{version.patch}"
 
 
 def check_health(url: str) -> Iterator[Finding]:
