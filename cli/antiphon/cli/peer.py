@@ -27,7 +27,7 @@ from antiphon.schemas.addresses import Address
 from antiphon.schemas.audio import AudioFrame
 from antiphon.transceiver import stun
 from antiphon.transceiver.dtls_handshake import Certificate, DtlsError, DtlsHandshake
-from antiphon.transceiver.dtls_records import ALERT, APPLICATION_DATA, CLOSE_NOTIFY, DtlsRecords
+from antiphon.transceiver.dtls_records import ALERT, APPLICATION_DATA, CLOSE_NOTIFY, HANDSHAKE, DtlsRecords
 from antiphon.transceiver.media_in import MediaIn
 from antiphon.transceiver.media_out import MediaOut
 from antiphon.transceiver.rtp import is_rtcp
@@ -99,6 +99,8 @@ class Peer:
         self.channel_open = asyncio.Event()
         self.closed = asyncio.Event()
         self.failure: str | None = None
+        self.on_sent: Callable[[], None] | None = None
+        """Called when a frame of queued speech leaves."""
         self.lost_to_server: int | None = None
         self.media_in: MediaIn
         self._on_audio, self._on_message = on_audio, on_message
@@ -111,6 +113,7 @@ class Peer:
         self._socket: socket.socket | None = None
         self._handshake: DtlsHandshake | None = None
         self._records: DtlsRecords | None = None
+        self._final_flight: list[bytes] = []
         self._srtp: Srtp | None = None
         self._data: DataChannels | None = None
         self._media_out: MediaOut
@@ -287,6 +290,9 @@ class Peer:
                 self._data.receive(record.payload)
             elif record.kind == ALERT and record.payload[:2] == CLOSE_NOTIFY:
                 self.closed.set()
+            elif record.kind == HANDSHAKE:  # the server's Finished once more: it has not seen ours
+                for lost in self._final_flight:
+                    self._send(lost)
 
     def _drive(self, step: Callable[[DtlsHandshake], None]) -> None:
         handshake = self._handshake
@@ -303,6 +309,7 @@ class Peer:
         if handshake.keys is None:
             return
         self._handshake = None
+        self._final_flight = handshake.final_flight
         srtp, dtls = handshake.keys
         self._srtp, self._records = Srtp(srtp, self._rtp.ssrc), DtlsRecords(dtls)
         self._media_out.connect(self._srtp, self._send)
@@ -344,7 +351,11 @@ class Peer:
         silence = bytes(RATE // 50 * 2)
         sequence = 0
         while True:
-            pcm = self._speech.pop(0) if self._speech else silence
+            pcm = silence
+            if self._speech:
+                pcm = self._speech.pop(0)
+                if self.on_sent is not None:
+                    self.on_sent()
             self._media_out.offer(AudioFrame(sequence, 0, 0, RATE, 0, 0, pcm))
             now = self._loop.time()
             self._media_out.visit(now)

@@ -1,0 +1,133 @@
+"""What relay, transceiver and NATS add to a frame's way: client to agent, and agent to client.
+
+One process is both ends, so that one clock measures: a client that sends packets through the relay, and an
+agent on NATS that is told the session's frames and publishes speech.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import secrets
+from typing import Any, Final
+
+import numpy as np
+from nats.aio.msg import Msg
+
+from antiphon.cli.errors import UsageError
+from antiphon.cli.peer import RATE, CallError, Peer
+from antiphon.schemas import audio, bus, messages, subjects
+from antiphon.schemas.audio import AudioFrame
+
+FRAME: Final = RATE // 50
+MARK_EVERY: Final = 15
+"""Frames between two marks: a mark is a loud frame in silence, found again by its energy."""
+LOUD: Final = 2000
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--url", default="http://127.0.0.1:8080", help="the running stack (default: %(default)s)")
+    parser.add_argument("--nats", default=bus.DEFAULT_NATS_URL, help="its NATS server (default: %(default)s)")
+    parser.add_argument("--key", help="API key")
+    parser.add_argument("--marks", type=int, default=60, help="measurements each way (default: %(default)s)")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+
+
+def run(args: argparse.Namespace) -> int:
+    if args.marks < 1:
+        raise UsageError(f"--marks {args.marks}: at least 1")
+    try:
+        result = asyncio.run(_measure(args))
+    except CallError as error:
+        raise UsageError(str(error)) from None
+    if args.json:
+        print(json.dumps(result))
+    else:
+        for name, spread in result.items():
+            print(f"{name:>18}: " + "  ".join(f"{key} {value}" for key, value in spread.items()))
+    return 0
+
+
+def mark(rate: int) -> bytes:
+    """A frame that no codec hides: 20 ms of a loud tone."""
+    time = np.arange(rate // 50) / rate
+    return (np.sin(2 * np.pi * 440 * time) * 12000).astype("<i2").tobytes()
+
+
+def is_loud(pcm: bytes) -> bool:
+    return bool(np.abs(np.frombuffer(pcm, dtype="<i2").astype(np.int32)).mean() > LOUD)
+
+
+class _Ends:
+    """Both ends: when each mark left, and when it was seen."""
+
+    def __init__(self) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.up_sent: float | None = None
+        self.down_sent: float | None = None
+        self.up: list[float] = []
+        self.down: list[float] = []
+
+    def left_client(self) -> None:
+        self.up_sent = self.loop.time()
+
+    def at_agent(self, pcm: bytes) -> None:
+        if self.up_sent is not None and is_loud(pcm):
+            self.up.append((self.loop.time() - self.up_sent) * 1000)
+            self.up_sent = None
+
+    def at_client(self, frame: AudioFrame) -> None:
+        if self.down_sent is not None and is_loud(frame.pcm):
+            self.down.append((self.loop.time() - self.down_sent) * 1000)
+            self.down_sent = None
+
+
+async def _measure(args: argparse.Namespace) -> dict[str, dict[str, float]]:
+    ends = _Ends()
+    name = f"bench-{secrets.token_hex(4)}"
+    async with asyncio.timeout(10):
+        client = await bus.connect(args.nats, "antiphon-bench")
+    sessions: list[str] = []
+
+    async def heard(message: Msg) -> None:
+        ends.at_agent(audio.unpack_frame(message.data).pcm)
+
+    async def claimed(request: Any) -> None:
+        claim = messages.decode(request.data, messages.Claim)
+        sessions.append(claim.session_id)
+        await client.subscribe(subjects.audio_in(claim.session_id), cb=heard)
+        await client.flush()
+        await request.respond(messages.encode(messages.ClaimReply(accepted=True, input_rate=24000)))
+
+    service = await bus.register(client, bus.AGENT_SERVICE, {"agent": name})
+    await service.add_endpoint(name="claim", subject=subjects.agent_claim(name), handler=claimed)
+    peer = Peer(ends.at_client, lambda _: None)
+    try:
+        await peer.connect(args.url, name, args.key)
+        await asyncio.sleep(1)
+        peer.on_sent = ends.left_client
+        for _ in range(args.marks):
+            peer.speak(mark(RATE))
+            subject = subjects.audio_out(sessions[0])
+            ends.down_sent = ends.loop.time()
+            for index, pcm in enumerate((mark(RATE), bytes(2 * FRAME), bytes(2 * FRAME))):
+                frame = AudioFrame(index, 0, 0, RATE, 0, 0, pcm)
+                await client.publish(subject, audio.pack_frame(frame))
+            # A time that is no multiple of 20 ms: marks fall on every phase of the clocks.
+            await asyncio.sleep(MARK_EVERY * 0.0203)
+    finally:
+        await peer.close()
+        await client.close()
+    return {"client_to_agent_ms": _spread(ends.up), "agent_to_client_ms": _spread(ends.down)}
+
+
+def _spread(values: list[float]) -> dict[str, float]:
+    ordered = sorted(values)
+    if not ordered:
+        return {"marks": 0}
+    return {
+        "marks": len(ordered),
+        "p50": round(ordered[len(ordered) // 2], 2),
+        "p99": round(ordered[min(len(ordered) - 1, len(ordered) * 99 // 100)], 2),
+    }
