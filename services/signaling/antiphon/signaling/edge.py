@@ -84,7 +84,7 @@ class Edge:
             else:
                 await self._app(scope, receive, dressed)
         except asyncio.CancelledError:
-            # Only the server's end cancels a request. Answered instead of passed on: the server would log it as a fault.
+            # Only the server's end cancels a request. Passed on, it would be logged as a fault.
             if not started:
                 await unavailable("ending", "this server is ending: call again").response()(scope, receive, dressed)
         except Exception:

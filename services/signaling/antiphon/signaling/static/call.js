@@ -221,7 +221,7 @@ export async function ask(url, options = {}, key = null) {
   if (response.ok) return response;
   const error = (await response.json().catch(() => null))?.error ?? {};
   const said = error.message ?? `status ${response.status}`;
-  if (response.status === 401) throw new CallProblem("key", `${key ? "That key was not accepted" : "A key is needed"}: ${said}.`);
+  if (response.status === 401) throw new CallProblem("key", key ? `That key was not accepted: ${said}.` : "A key is needed to call here. Whoever runs this server can give you one.");
   if (response.status === 503) {
     const wait = response.headers.get("Retry-After");
     throw new CallProblem("busy", `The server can't take a call right now: ${said}.${wait ? ` Try again in ${wait} s.` : ""}`);

@@ -43,6 +43,7 @@ function start(withMicrophone = true) {
   events = [];
   $("conversation").replaceChildren();
   $("nothing-yet").hidden = false;
+  $("latency").textContent = "";
   levels = new Levels();
   clock = new AnswerClock();
   const mine = (call = new Call());
@@ -83,6 +84,7 @@ function look() {
 function received(event) {
   events.push(event);
   if (events.length > 500) events.shift();
+  if (event.type === "antiphon.latency") showLatency(event);
   if (event.type === "error") problem(`The agent reports: ${event.error?.message ?? "an error"}`);
   for (const item of conversation.apply(event)) showItem(item);
 }
@@ -106,7 +108,8 @@ function stateChanged() {
   const active = !["idle", "ended"].includes(state);
   document.body.dataset.state = state;
   document.body.classList.toggle("in-call", active);
-  $("state").textContent = STATES[state];
+  const never = state === "ended" && call.problem && call.numbers.setup_ms === null;
+  $("state").textContent = never ? "No call was made." : STATES[state];
   $("call").textContent = active ? "End call" : state === "ended" ? "Call again" : "Start call";
   $("agent").disabled = active;
   allowTyping();
@@ -168,6 +171,15 @@ function showNumbers() {
   const share = packets_received + lost ? ((100 * lost) / (packets_received + lost)).toFixed(1) : "0.0";
   $("lost").textContent = packets_received ? `${share} %` + (remote_packets_lost > 0 ? `, ${remote_packets_lost} at the server` : "") : "–";
   allowTyping();
+}
+
+/** What the agent's side says about the last answer, in the order in which it happens. */
+function showLatency(event) {
+  const parts = [["end_of_turn_ms", "end of turn"], ["stt_wait_ms", "understanding"], ["agent_ms", "answer"], ["tts_first_ms", "voice"]]
+    .filter(([name]) => Number.isFinite(event[name]))
+    .map(([name, words]) => `${words} ${Math.round(event[name])}`);
+  const all = event.end_of_speech_to_first_audio_ms;
+  if (Number.isFinite(all)) $("latency").textContent = `Of the last answer's time the server took ${Math.round(all)} ms: ${parts.join(", ")}.`;
 }
 
 function showLevel(id, rms) {
