@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from playwright.sync_api import Page, sync_playwright
+from support.conditions import wait_until
 
 CHROMIUM = "/usr/bin/chromium"
 QUIET = (
@@ -36,3 +37,14 @@ def chromium_page(microphone: Path) -> Iterator[Page]:
             yield browser.new_page()
         finally:
             browser.close()
+
+
+def wait_for(page: Page, expression: str, seconds: float = 30) -> None:
+    """Until the JavaScript expression is true. From here, because the page's policy forbids it to evaluate text."""
+    try:
+        wait_until(lambda: page.evaluate(expression), seconds)
+    except TimeoutError:
+        seen = page.evaluate(
+            "JSON.stringify([window.antiphon.state, window.antiphon.problem, window.antiphon.transcripts])"
+        )
+        raise AssertionError(f"not within {seconds:.0f} s: {expression}; the page: {seen}") from None

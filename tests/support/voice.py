@@ -11,11 +11,11 @@ from pathlib import Path
 
 import numpy as np
 import soxr
-from antiphon.inference_bridge.models import Models, load_models
-from antiphon.inference_bridge.settings import Settings
 from numpy.typing import NDArray
 
 from antiphon.cli.wav import write_wav
+from antiphon.inference_bridge.models import Models, load_models
+from antiphon.inference_bridge.settings import Settings
 
 Samples = NDArray[np.int16]
 RATE = 24000

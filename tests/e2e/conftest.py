@@ -1,0 +1,24 @@
+"""One running stack for all end-to-end tests: starting it loads the models."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from support.otlp import OtlpReceiver, otlp_receiver
+from support.stack import ECHO_AGENT, Stack, running_stack
+
+
+@pytest.fixture(scope="session")
+def otlp() -> Iterator[OtlpReceiver]:
+    """Where the stack of these tests sends its spans."""
+    with otlp_receiver() as receiver:
+        yield receiver
+
+
+@pytest.fixture(scope="session")
+def stack(otlp: OtlpReceiver) -> Iterator[Stack]:
+    """The whole stack with the echo agent beside the built-in one."""
+    environment = {"OTEL_EXPORTER_OTLP_ENDPOINT": otlp.url}
+    with running_stack("--plugin", str(ECHO_AGENT), environment=environment) as running:
+        yield running
