@@ -1,0 +1,136 @@
+"""The command as a whole: every subcommand is there, mistakes are told in a line, keys and schemas are written."""
+
+from __future__ import annotations
+
+import json
+import re
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from antiphon.cli import bench, keys, main
+from antiphon.schemas.messages import MESSAGES
+from antiphon.schemas.route_token import RouteKeyring
+
+ROOT = Path(__file__).parents[2]
+
+
+def _antiphon(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "antiphon.cli", *arguments], capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+@pytest.mark.parametrize("name", main.COMMANDS)
+def test_every_subcommand_explains_itself(name: str) -> None:
+    done = _antiphon(name, "--help")
+    assert done.returncode == 0
+    assert f"antiphon {name}" in done.stdout
+
+
+@pytest.mark.parametrize("name", bench.names())
+def test_every_bench_explains_itself(name: str) -> None:
+    done = _antiphon("bench", name, "--help")
+    assert done.returncode == 0
+    assert f"antiphon bench {name}" in done.stdout
+
+
+def test_help_imports_no_media_library() -> None:
+    program = "import sys; from antiphon.cli.main import parser_for; parser_for([]); print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
+    assert not {"aiortc", "numpy", "httpx", "nats", "onnxruntime"} & set(loaded)
+
+
+def test_an_unknown_subcommand_is_told_without_a_traceback() -> None:
+    done = _antiphon("sing")
+    assert done.returncode == 2
+    assert "sing" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+# ---- schema export -----------------------------------------------------------------------------------
+
+
+def test_the_export_holds_a_schema_of_every_message(tmp_path: Path) -> None:
+    assert _antiphon("schema", "export", str(tmp_path / "out")).returncode == 0
+    written = {file.stem: json.loads(file.read_text()) for file in (tmp_path / "out").iterdir()}
+    assert written.keys() == {*MESSAGES, "formats"}
+    assert all(schema["title"] == name for name, schema in written.items() if name in MESSAGES)
+    assert {"audio_frame", "tunnel", "route_token", "subjects"} < written["formats"].keys()
+
+
+def test_an_export_to_a_place_that_cannot_be_written_is_told_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    done = _antiphon("schema", "export", str(tmp_path / "file" / "below"))
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1
+
+
+# ---- keys --------------------------------------------------------------------------------------------
+
+
+def _write_keys(directory: Path, *options: str) -> tuple[str, str]:
+    files = ["--route", str(directory / "route"), "--password", str(directory / "password")]
+    assert _antiphon("keys", *files, *options).returncode == 0
+    return (directory / "route").read_text().strip(), (directory / "password").read_text().strip()
+
+
+def test_keys_are_written_once_and_kept(tmp_path: Path) -> None:
+    route, password = _write_keys(tmp_path)
+    RouteKeyring.from_text(route)
+    assert len(bytes.fromhex(password)) == 32
+    assert stat.S_IMODE((tmp_path / "route").stat().st_mode) == 0o400
+    assert stat.S_IMODE((tmp_path / "password").stat().st_mode) == 0o400
+    assert _write_keys(tmp_path) == (route, password)
+
+
+def test_a_rotated_route_key_still_opens_the_tokens_of_running_calls(tmp_path: Path) -> None:
+    before, password = _write_keys(tmp_path)
+    ufrag, token = RouteKeyring.from_text(before).mint(0, 1, 2, 1_800_000_000)
+    after, same_password = _write_keys(tmp_path, "--rotate")
+    assert same_password == password
+    keyring = RouteKeyring.from_text(after)
+    assert keyring.open(ufrag) == token
+    assert keyring.seal(token)[0] == "B"
+
+
+def test_key_ids_go_round_and_two_keys_stay_live() -> None:
+    text = keys.fresh_route_keys()
+    for _ in range(70):
+        before, text = text, keys.rotated_route_keys(text)
+        assert text.split(",")[1] == before.split(",")[0]
+        RouteKeyring.from_text(text)
+
+
+def test_keys_run_as_a_plain_script_with_the_standard_library_only(tmp_path: Path) -> None:
+    script = ROOT / "cli" / "antiphon" / "cli" / "keys.py"
+    files = ["--route", str(tmp_path / "route"), "--password", str(tmp_path / "password")]
+    subprocess.run([sys.executable, "-I", "-S", str(script), *files], check=True, capture_output=True)
+    assert (tmp_path / "route").exists()
+
+
+def test_keys_that_cannot_be_written_are_told_in_one_line() -> None:
+    done = _antiphon("keys", "--route", "/proc/route")
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1
+
+
+# ---- pinned requirements -----------------------------------------------------------------------------
+
+
+def _pins(file: Path) -> dict[str, str]:
+    return dict(re.findall(r"^([a-z0-9][\w.\[\]-]*)==(\S+)", file.read_text(), re.MULTILINE))
+
+
+@pytest.mark.parametrize("file", sorted((ROOT / "deploy" / "requirements").glob("*.txt")), ids=lambda file: file.stem)
+def test_an_image_has_the_versions_that_the_tests_ran_with(file: Path) -> None:
+    lock = _pins(ROOT / "requirements.lock")
+    assert _pins(file).items() <= lock.items(), "make lock"
+
+
+def test_requirements_name_no_package_index() -> None:
+    for file in [ROOT / "requirements.lock", *(ROOT / "deploy" / "requirements").glob("*.txt")]:
+        assert "://" not in file.read_text()
