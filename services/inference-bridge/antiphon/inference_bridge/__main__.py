@@ -1,0 +1,64 @@
+"""`python -m antiphon.inference_bridge [--check]`"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import sys
+
+from pydantic import ValidationError
+
+from antiphon.inference_bridge.settings import Settings
+from antiphon.schemas import bus, telemetry
+
+
+def load_settings() -> Settings:
+    """The settings; exits with status 2 and one line that names the variable."""
+    try:
+        settings = Settings()
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        name = "_".join(["ANTIPHON", *map(str, first["loc"])]).upper()
+        raise SystemExit(_bad(f"{name} is {first['input']!r:.80}: {first['msg']}")) from None
+    if bool(settings.llm_url) != bool(settings.llm_model):
+        raise SystemExit(_bad("ANTIPHON_LLM_URL and ANTIPHON_LLM_MODEL go together: set both or neither"))
+    return settings
+
+
+def _bad(message: str) -> int:
+    print(f"antiphon-inference-bridge: {message}", file=sys.stderr)
+    return 2
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m antiphon.inference_bridge", description="Takes calls for an agent."
+    )
+    parser.add_argument("--check", action="store_true", help="exit 0 if a bridge of this host answers on NATS")
+    if parser.parse_args().check:
+        url = os.environ.get("ANTIPHON_NATS_URL") or bus.DEFAULT_NATS_URL
+        return 0 if asyncio.run(bus.answers_here(url, bus.AGENT_SERVICE)) else 1
+    settings = load_settings()
+    finish = telemetry.start("inference-bridge")
+    # the models' libraries take a second to import: bad settings are told before that
+    from antiphon.inference_bridge.bridge import run
+    from antiphon.inference_bridge.model_sources import ModelError
+
+    try:
+        asyncio.run(run(settings))
+    except ModelError as error:
+        return _bad(str(error))
+    except OSError as error:
+        return _bad(f"{settings.nats_url}: {error}")
+    finally:
+        finish()
+    return 0
+
+
+if __name__ == "__main__":
+    status = main()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # a model may be at work on a thread, and nobody waits for what it finds
+    os._exit(status)

@@ -1,0 +1,89 @@
+"""A call's audio to turn events: frames into windows, voice activity off the loop, turns.
+
+The queue between NATS and the model is bounded: when the machine is so late that five seconds of a
+caller's frames wait, the oldest go, and the turn detector sees a gap.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final
+
+from antiphon.inference_bridge.hearing.turns import TurnDetector, TurnEvent, TurnSettings
+from antiphon.inference_bridge.hearing.voice_activity import VoiceActivityStream
+from antiphon.inference_bridge.hearing.windows import Gap, Window, WindowCutter
+from antiphon.schemas.audio import AudioFrame
+
+MAX_FRAMES: Final = 250
+_TICK: Final = 0.1
+
+
+class Ear:
+    """One caller's."""
+
+    def __init__(
+        self,
+        stream: VoiceActivityStream,
+        executor: ThreadPoolExecutor,
+        settings: TurnSettings,
+        on_event: Callable[[TurnEvent], None],
+    ) -> None:
+        """`executor`: has one thread, shared by all calls: a hop costs more than the 0.2 ms of a window."""
+        self._stream, self._executor, self._on_event = stream, executor, on_event
+        self._turns = TurnDetector(settings)
+        self._cutter = WindowCutter()
+        self._frames: deque[AudioFrame] = deque(maxlen=MAX_FRAMES)
+        self._arrived = asyncio.Event()
+        self._was_silent = False
+
+    def push(self, frame: AudioFrame) -> None:
+        self._frames.append(frame)
+        self._arrived.set()
+
+    def captured_ns(self, sample: int) -> int | None:
+        """When the sample at this position entered the stack (Unix, ns)."""
+        return self._cutter.captured_ns(sample)
+
+    async def listen(self) -> None:
+        """Runs for as long as the call."""
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                await asyncio.wait_for(self._arrived.wait(), _TICK)
+            except TimeoutError:
+                self._report(self._turns.tick(time.monotonic()))
+                continue
+            self._arrived.clear()
+            cut: list[Window | Gap] = []
+            while self._frames:
+                cut += self._cutter.push(self._frames.popleft())
+            if not cut:
+                continue
+            # all that waits in one hop: the later we are, the cheaper a window gets
+            likely = await loop.run_in_executor(self._executor, self._probabilities, cut)
+            for piece, probability in zip(cut, likely, strict=True):
+                if isinstance(piece, Gap):
+                    self._report(self._turns.gap())
+                else:
+                    self._report(self._turns.window(piece, probability, time.monotonic()))
+
+    def _report(self, events: list[TurnEvent]) -> None:
+        for event in events:
+            self._on_event(event)
+
+    def _probabilities(self, cut: list[Window | Gap]) -> list[float]:
+        out = []
+        for piece in cut:
+            if isinstance(piece, Gap) or piece.silent:
+                if not self._was_silent:
+                    self._stream.reset()
+                self._was_silent = True
+                out.append(0.0)
+            else:
+                self._was_silent = False
+                out.append(self._stream.probability(piece.pcm))
+        return out

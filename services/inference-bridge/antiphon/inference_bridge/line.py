@@ -1,0 +1,64 @@
+"""The subjects of one call, for sending: speech frames, data-channel messages, control requests."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+
+import nats.errors
+from nats.aio.client import Client
+
+from antiphon.inference_bridge.realtime import JsonObject
+from antiphon.inference_bridge.speech.synthesizer import SPEECH_RATE
+from antiphon.schemas import bus, messages, subjects
+from antiphon.schemas.audio import AudioFrame, FrameFlag, pack_frame
+from antiphon.schemas.errors import MalformedError
+
+log = logging.getLogger(__name__)
+
+EVENTS_CHANNEL = "oai-events"
+_CONTROL_TIMEOUT = 1.0
+
+
+class Line:
+    """What the bridge says on behalf of one session."""
+
+    def __init__(self, client: Client, session_id: str) -> None:
+        self.session_id = session_id
+        self._client = client
+        self._audio_out = subjects.audio_out(session_id)
+        self._data_out = subjects.data_out(session_id)
+        self._control = subjects.session_control(session_id)
+        self._sequence = 0
+
+    async def frame(self, pcm: bytes, first_sample: int, generation: int, flags: FrameFlag | int = 0) -> None:
+        """Publish 20 ms of speech at `SPEECH_RATE`."""
+        frame = AudioFrame(self._sequence, first_sample, time.time_ns(), SPEECH_RATE, int(flags), generation, pcm)
+        self._sequence += 1
+        await self._client.publish(self._audio_out, pack_frame(frame))
+
+    async def event(self, event: JsonObject) -> None:
+        """To the client's data channel."""
+        message = messages.DataMessage.of(EVENTS_CHANNEL, json.dumps(event))
+        await self._client.publish(self._data_out, messages.encode(message))
+
+    async def flush(self, generation: int) -> bool:
+        """Silence everything below `generation`, now."""
+        return await self._request(messages.Flush(generation=generation))
+
+    async def hang_up(self, reason: str) -> bool:
+        return await self._request(messages.HangUp(reason=reason))
+
+    async def _request(self, control: messages.Message) -> bool:
+        try:
+            answer = await self._client.request(
+                self._control, messages.encode(control), timeout=_CONTROL_TIMEOUT, headers=bus.trace_headers() or None
+            )
+            reply = messages.decode(answer.data, messages.ControlReply)
+        except (nats.errors.Error, TimeoutError, MalformedError) as error:
+            log.warning("%s: no answer to %s: %s", self.session_id, type(control).__name__, error)
+            return False
+        if not reply.ok:
+            log.warning("%s: %s refused: %s", self.session_id, type(control).__name__, reply.message)
+        return reply.ok

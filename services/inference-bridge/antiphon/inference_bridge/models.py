@@ -1,0 +1,45 @@
+"""The models of this process: loaded, checked and warmed up before the first call is taken."""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import dataclass
+
+from antiphon.inference_bridge.hearing.transcriber import Transcriber, Whisper
+from antiphon.inference_bridge.hearing.voice_activity import WINDOW, VoiceActivity
+from antiphon.inference_bridge.model_sources import lexicon_files, silero_file, voice_file, whisper_directory
+from antiphon.inference_bridge.settings import Settings
+from antiphon.inference_bridge.speech.phonemes import Lexicon, Phonemizer
+from antiphon.inference_bridge.speech.synthesizer import PiperVoice, Synthesizer
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Models:
+    """What all calls share."""
+
+    voice_activity: VoiceActivity
+    transcriber: Transcriber
+    synthesizer: Synthesizer
+
+
+def load_models(settings: Settings) -> Models:
+    """Read, check and warm up; takes 3-6 s. `ModelError` says which file is wrong and what to do."""
+    started = time.perf_counter()
+    log.info("loading voice activity: silero")
+    voice_activity = VoiceActivity(silero_file(settings.vad_path, settings.vad_sha256))
+    voice_activity.stream().probability(bytes(WINDOW * 2))
+    log.info("loading speech-to-text: %s", settings.whisper_path or "whisper base")
+    directory = whisper_directory(settings.whisper_path, settings.whisper_sha256, settings.cache_dir)
+    transcriber = Whisper(directory, settings.bridge_threads)
+    log.info("loading speech: %s", settings.voice_path or "piper joe")
+    phonemizer = Phonemizer(Lexicon.read(lexicon_files()))
+    synthesizer = PiperVoice(voice_file(settings.voice_path, settings.voice_sha256), phonemizer)
+    # the first run of a graph allocates and plans: a caller would wait for it
+    transcriber.transcribe(bytes(32000))
+    for clause in ("Sure,", "I have booked you for tomorrow at half past ten."):
+        synthesizer.synthesize(clause)
+    log.info("models ready in %.1f s", time.perf_counter() - started)
+    return Models(voice_activity, transcriber, synthesizer)

@@ -1,0 +1,227 @@
+"""Plays the transceiver and its caller against an agent on NATS, in real time: for the bench and for tests.
+
+A call here is a clock that sends a frame of the caller every 20 ms, plays a frame of the agent every 20 ms,
+reports the playout and obeys flushes, as the transceiver does; only the network is missing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import json
+import time
+from collections import deque
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
+
+from antiphon.inference_bridge.line import EVENTS_CHANNEL
+from antiphon.schemas import bus, messages, subjects
+from antiphon.schemas.audio import FRAME_MS, AudioFrame, FrameFlag, pack_frame, unpack_frame
+
+INPUT_RATE: Final = 16000
+INPUT_FRAME: Final = INPUT_RATE * FRAME_MS // 1000
+_REPORT_FRAMES: Final = 10
+_LOUD: Final = 300
+"""Of 32767: above it is speech, in a recording without noise."""
+_numbers = itertools.count()
+
+
+class RehearsedCall:
+    """One call; `async with` claims it and ends it."""
+
+    def __init__(self, client: Client, agent: str, session: dict[str, Any] | None = None) -> None:
+        self.id = f"rtc_rehearsal{time.monotonic_ns()}x{next(_numbers)}"
+        self.events: list[dict[str, Any]] = []
+        """What came on the data channel."""
+        self.arrivals: list[float] = []
+        """`time.monotonic()` of each of `events`."""
+        self.frames: list[AudioFrame] = []
+        """What the agent sent."""
+        self.frame_times_ns: list[int] = []
+        self.played = bytearray()
+        """What the caller has heard: s16le at the agent's rate, without the silence between replies."""
+        self.flushes: list[messages.Flush] = []
+        self.flush_times: list[float] = []
+        self.hung_up = asyncio.Event()
+        self.speech_end_ns = 0
+        """When the last loud sample of the last `say` was sent (Unix, ns)."""
+        self._client, self._agent, self._session = client, agent, session or {}
+        self._speech: deque[tuple[bytes, bool]] = deque()
+        self._queue: deque[AudioFrame] = deque()
+        self._generation = self._played_generation = self._played_samples = self._since_report = 0
+        self._changed = asyncio.Condition()
+        self._subscriptions: list[Subscription] = []
+        self._clock: asyncio.Task[None] | None = None
+        self._said = asyncio.Event()
+
+    async def __aenter__(self) -> RehearsedCall:
+        for subject, callback in (
+            (subjects.audio_out(self.id), self._on_audio),
+            (subjects.data_out(self.id), self._on_data),
+            (subjects.session_control(self.id), self._on_control),
+        ):
+            self._subscriptions.append(await self._client.subscribe(subject, cb=callback))
+        reply = await self.claim()
+        if not reply.accepted:
+            await self._unsubscribe()
+            raise RuntimeError(f"the agent {self._agent} refused the call: {reply.message}")
+        await self.event(messages.Connected(setup_ms=1))
+        await self.event(messages.MediaStarted(setup_ms=2))
+        self._clock = asyncio.create_task(self._run())
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
+    ) -> None:
+        await self.stop_sending()
+        await self.event(messages.Ended(reason="client_closed"))
+        await self._unsubscribe()
+        await self._client.flush()
+
+    async def claim(self) -> messages.ClaimReply:
+        claim = messages.Claim(session_id=self.id, agent=self._agent, session=self._session)
+        subject = subjects.agent_claim(self._agent)
+        headers = bus.trace_headers() or None
+        answer = await self._client.request(subject, messages.encode(claim), timeout=2, headers=headers)
+        return messages.decode(answer.data, messages.ClaimReply)
+
+    async def stop_sending(self) -> None:
+        """No more frames of the caller, and nothing is played: a transceiver that has died."""
+        if self._clock:
+            self._clock.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._clock
+            self._clock = None
+
+    async def say(self, speech: npt.NDArray[np.int16]) -> None:
+        """Send speech (mono at `INPUT_RATE`) in real time; returns when its last loud sample is out."""
+        last = int(np.flatnonzero(np.abs(speech.astype(np.int32)) > _LOUD)[-1])
+        frames = -(-(last + 1) // INPUT_FRAME)
+        padded = np.zeros(frames * INPUT_FRAME, dtype="<i2")
+        padded[: last + 1] = speech[: last + 1]
+        self._said.clear()
+        for number in range(frames):
+            pcm = padded[number * INPUT_FRAME : (number + 1) * INPUT_FRAME].tobytes()
+            self._speech.append((pcm, number == frames - 1))
+        await self._said.wait()
+
+    async def send(self, event: dict[str, Any]) -> None:
+        """A message of the client on the data channel."""
+        message = messages.DataMessage.of(EVENTS_CHANNEL, json.dumps(event))
+        await self._client.publish(subjects.data_in(self.id), messages.encode(message))
+
+    async def event(self, event: messages.Message) -> None:
+        """As the transceiver."""
+        await self._client.publish(subjects.session_event(self.id), messages.encode(event))
+
+    def of_type(self, type_: str) -> list[dict[str, Any]]:
+        return [event for event in self.events if event["type"] == type_]
+
+    async def until(self, condition: Callable[[], bool], timeout: float = 20.0) -> None:
+        """Wait until `condition` holds; looked at whenever anything has happened."""
+        try:
+            async with asyncio.timeout(timeout), self._changed:
+                await self._changed.wait_for(condition)
+        except TimeoutError:
+            seen = ", ".join(event["type"] for event in self.events[-12:])
+            raise TimeoutError(f"not within {timeout:.0f} s; the last events: {seen}") from None
+
+    async def wait_for(self, type_: str, count: int = 1, timeout: float = 20.0) -> dict[str, Any]:
+        """The event of this type that is number `count`."""
+        await self.until(lambda: len(self.of_type(type_)) >= count, timeout)
+        return self.of_type(type_)[count - 1]
+
+    # ---- inside ------------------------------------------------------------------------------------
+
+    async def _run(self) -> None:
+        noise = np.random.default_rng(1)
+        due = time.monotonic()
+        for sequence in itertools.count():
+            now_ns = time.time_ns()
+            if self._speech:
+                pcm, last = self._speech.popleft()
+                if last:
+                    self.speech_end_ns = now_ns
+                    self._said.set()
+            else:
+                pcm = noise.normal(0, 4, INPUT_FRAME).astype("<i2").tobytes()
+            frame = AudioFrame(sequence, sequence * INPUT_FRAME, now_ns, INPUT_RATE, 0, 0, pcm)
+            await self._client.publish(subjects.audio_in(self.id), pack_frame(frame))
+            await self._play()
+            due += FRAME_MS / 1000
+            await asyncio.sleep(max(0.0, due - time.monotonic()))
+
+    async def _play(self) -> None:
+        if not self._queue:
+            return
+        frame = self._queue.popleft()
+        self.played += frame.pcm
+        started = frame.generation != self._played_generation
+        if started:
+            self._played_generation, self._played_samples, self._since_report = frame.generation, 0, 0
+        self._played_samples += len(frame.pcm) // 2
+        self._since_report += 1
+        ended = bool(frame.flags & FrameFlag.END_OF_UTTERANCE)
+        if started or ended or self._since_report >= _REPORT_FRAMES:
+            self._since_report = 0
+            report = messages.Playout(
+                generation=frame.generation,
+                played_samples=self._played_samples,
+                rate=24000 if frame.rate == 24000 else 16000,
+                queued_ms=len(self._queue) * FRAME_MS,
+                state="started" if started else "ended" if ended else "playing",
+            )
+            await self.event(report)
+        async with self._changed:
+            self._changed.notify_all()
+
+    async def _on_audio(self, msg: Msg) -> None:
+        frame = unpack_frame(msg.data)
+        self.frames.append(frame)
+        self.frame_times_ns.append(time.time_ns())
+        if frame.generation >= self._generation:
+            self._queue.append(frame)
+        async with self._changed:
+            self._changed.notify_all()
+
+    async def _on_data(self, msg: Msg) -> None:
+        message = messages.decode(msg.data, messages.DataMessage)
+        self.events.append(json.loads(message.payload()))
+        self.arrivals.append(time.monotonic())
+        async with self._changed:
+            self._changed.notify_all()
+
+    async def _on_control(self, msg: Msg) -> None:
+        control = messages.decode_any(msg.data, messages.CONTROL, "Control")
+        await msg.respond(messages.encode(messages.ControlReply(ok=True)))
+        if isinstance(control, messages.Flush):
+            self.flushes.append(control)
+            self.flush_times.append(time.monotonic())
+            dropped = [f for f in self._queue if f.generation < control.generation]
+            self._queue = deque(f for f in self._queue if f.generation >= control.generation)
+            self._generation = max(self._generation, control.generation)
+            await self.event(
+                messages.Flushed(
+                    generation=self._played_generation,
+                    played_samples=self._played_samples,
+                    rate=24000,
+                    dropped_ms=len(dropped) * FRAME_MS,
+                )
+            )
+        elif isinstance(control, messages.HangUp):
+            self.hung_up.set()
+        async with self._changed:
+            self._changed.notify_all()
+
+    async def _unsubscribe(self) -> None:
+        for subscription in self._subscriptions:
+            await subscription.unsubscribe()
+        self._subscriptions.clear()

@@ -1,0 +1,183 @@
+"""One reply from the agent's first word to the last sample played: clauses, speech, frames, and what was heard."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+from dataclasses import dataclass
+from functools import partial
+from typing import Final
+
+import numpy as np
+
+from antiphon.inference_bridge.agents import HandOver, HangUpAfterSpeech, ReplyPart
+from antiphon.inference_bridge.line import Line
+from antiphon.inference_bridge.realtime import Realtime, RealtimeResponse
+from antiphon.inference_bridge.speech.clauses import ClauseSplitter, pause_ms_after
+from antiphon.inference_bridge.speech.phrase_cache import PhraseCache
+from antiphon.inference_bridge.speech.playback import Backlog, SpeechLedger
+from antiphon.inference_bridge.speech.synthesizer import SPEECH_RATE, Samples, Synthesizer
+from antiphon.inference_bridge.workers import BusyError, Urgency, Workers
+from antiphon.schemas import messages
+from antiphon.schemas.audio import FRAME_MS, FrameFlag
+
+log = logging.getLogger(__name__)
+
+FRAME: Final = SPEECH_RATE * FRAME_MS // 1000
+MAX_BACKLOG_MS: Final = 10_000
+"""Speech sent ahead of the caller's ear; the transceiver takes 30 s."""
+_BATCH: Final = 25
+"""Frames published before other calls get the event loop."""
+_FLUSHED_WITHIN: Final = 0.3
+_PLAYOUT_GRACE: Final = 3.0
+"""Seconds past the computed end after which a playout report that does not come is no longer waited for."""
+
+
+@dataclass
+class Speech:
+    """What a process needs to make speech; shared by its calls."""
+
+    synthesizer: Synthesizer
+    workers: Workers
+    phrases: PhraseCache
+
+
+@dataclass
+class ReplyTimes:
+    """`time.time_ns()` of what a caller waits for; 0: not reached."""
+
+    first_text: int = 0
+    first_clause: int = 0
+    """Its samples were ready."""
+    first_audio: int = 0
+    """Its first frame was published."""
+
+
+class Reply:
+    """Says one answer. `run` ends when it was played; cancel that task and call `interrupted` to cut it short."""
+
+    def __init__(
+        self, line: Line, realtime: Realtime, speech: Speech, generation: int, on_first_audio: Callable[[], None]
+    ) -> None:
+        self.generation = generation
+        self.response = RealtimeResponse(realtime)
+        self.times = ReplyTimes()
+        self.hang_up = False
+        self.failed = False
+        self._line, self._realtime, self._speech = line, realtime, speech
+        self._on_first_audio = on_first_audio
+        self._ledger = SpeechLedger()
+        self._backlog = Backlog()
+        self._played = asyncio.Event()
+        self._flushed: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+    @property
+    def text(self) -> str:
+        """All that was sent to the caller."""
+        return self._ledger.text
+
+    async def run(self, parts: AsyncGenerator[ReplyPart, None]) -> None:
+        """Speak what the agent says while it is still saying it."""
+        splitter = ClauseSplitter()
+        before = ""
+        async with aclosing(parts) as stream:
+            async for part in stream:
+                self.times.first_text = self.times.first_text or time.time_ns()
+                if isinstance(part, str):
+                    for clause in splitter.feed(part):
+                        await self._say(clause, before)
+                        before = clause
+                elif isinstance(part, HandOver):
+                    self._realtime.emit("antiphon.hand_over", state=part.state)
+                elif isinstance(part, HangUpAfterSpeech):
+                    self.hang_up = True
+        for clause in splitter.rest():
+            await self._say(clause, before)
+        if not self._ledger.samples:
+            self.failed = True
+            return
+        # an empty frame carries the flag: which clause is the last is known only now
+        await self._line.frame(bytes(FRAME * 2), self._ledger.samples, self.generation, FrameFlag.END_OF_UTTERANCE)
+        self._backlog.sent(FRAME_MS, time.monotonic())
+        while not self._played.is_set():
+            left = self._backlog.queued_ms(time.monotonic()) / 1000 + _PLAYOUT_GRACE
+            try:
+                await asyncio.wait_for(self._played.wait(), left)
+            except TimeoutError:
+                if self._backlog.queued_ms(time.monotonic()) == 0:
+                    log.warning("%s: no report that the speech was played", self._line.session_id)
+                    return
+
+    def playout(self, event: messages.Playout) -> None:
+        """The transceiver says where it is."""
+        if event.generation != self.generation:
+            return
+        self.response.audible()
+        self._backlog.reported(event.queued_ms, time.monotonic())
+        if event.state == "ended":
+            self._played.set()
+
+    def flushed(self, event: messages.Flushed) -> None:
+        if not self._flushed.done():
+            own = event.generation == self.generation
+            self._flushed.set_result(event.played_samples * SPEECH_RATE // event.rate if own else 0)
+
+    async def interrupted(self) -> tuple[str, int]:
+        """After `run` was cancelled: silence the transceiver; returns the words heard and their milliseconds."""
+        if not self._ledger.samples:
+            return "", 0
+        queued_ms = self._backlog.queued_ms(time.monotonic())
+        await self._line.flush(self.generation + 1)
+        try:
+            played = await asyncio.wait_for(self._flushed, _FLUSHED_WITHIN)
+        except TimeoutError:
+            played = max(0, self._ledger.samples - int(queued_ms * SPEECH_RATE / 1000))
+        return self._ledger.heard(played), played * 1000 // SPEECH_RATE
+
+    async def _say(self, clause: str, before: str) -> None:
+        samples = await self._samples(clause)
+        if samples is None or not samples.size:
+            return
+        if not self.times.first_clause:
+            self.times.first_clause = time.time_ns()
+        pause = SPEECH_RATE * pause_ms_after(before) // 1000 if before and self._ledger.samples else 0
+        pause -= pause % FRAME
+        padded = np.zeros(pause + -(-samples.size // FRAME) * FRAME, dtype="<i2")
+        padded[pause : pause + samples.size] = samples
+        first = self._ledger.samples
+        self._ledger.add(clause, pause, padded.size - pause)
+        self.response.clause(f" {clause}" if first else clause)
+        pcm = padded.tobytes()
+        for number, at in enumerate(range(0, len(pcm), FRAME * 2)):
+            if number % _BATCH == 0:
+                await self._wait_for_room()
+            await self._line.frame(pcm[at : at + FRAME * 2], first + at // 2, self.generation)
+            self._backlog.sent(FRAME_MS, time.monotonic())
+            if not self.times.first_audio:
+                self.times.first_audio = time.time_ns()
+                self._on_first_audio()
+
+    async def _samples(self, clause: str) -> Samples | None:
+        """The clause as speech; None if it could not be made."""
+        if (known := self._speech.phrases.get(clause)) is not None:
+            return known
+        urgency = Urgency.NOW if not self._ledger.samples else Urgency.SOON
+        job = self._speech.workers.submit(partial(self._speech.synthesizer.synthesize, clause), urgency)
+        try:
+            samples = await job
+        except BusyError as error:
+            log.warning("%s: a clause is left out: %s", self._line.session_id, error)
+            return None
+        except Exception:
+            log.exception("%s: no speech for a clause of %d characters", self._line.session_id, len(clause))
+            return None
+        self._speech.phrases.put(clause, samples)
+        return samples
+
+    async def _wait_for_room(self) -> None:
+        await asyncio.sleep(0)
+        while (ahead := self._backlog.queued_ms(time.monotonic()) - MAX_BACKLOG_MS) > 0:
+            await asyncio.sleep(ahead / 1000)

@@ -1,0 +1,79 @@
+"""What can be set from the environment. Every default gives a working offline bridge on two cores."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from pydantic import Field, SecretStr, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from antiphon.schemas.bus import DEFAULT_NATS_URL
+
+DEFAULT_GREETING = "Hello, this is the Riverside Clinic. How can I help you?"
+
+
+def default_cache_dir() -> Path:
+    """`~/.cache/antiphon`, or below `XDG_CACHE_HOME` where that is set."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "antiphon"
+
+
+class Settings(BaseSettings):
+    """`ANTIPHON_<NAME>` in the environment."""
+
+    model_config = SettingsConfigDict(env_prefix="ANTIPHON_", env_ignore_empty=True, frozen=True)
+
+    nats_url: str = DEFAULT_NATS_URL
+    agent_name: str = Field(default="concierge", pattern=r"^[A-Za-z0-9_-]{1,64}$")
+    """The name under which this bridge answers claims."""
+    bridge_capacity: int = Field(default=32, ge=1, le=1000)
+    """Calls at once; claims above it are refused, so that another bridge of the queue group is asked."""
+    bridge_threads: int = Field(default_factory=lambda: max(2, min(4, os.cpu_count() or 2)), ge=1, le=64)
+    """Threads for speech to text and speech, one core each."""
+    greeting: str = DEFAULT_GREETING
+    """Said when the caller's first audio arrives; `none` for silence."""
+
+    # turns
+    turn_silence_ms: int = Field(default=400, ge=96, le=5000)
+    """Silence that ends a turn."""
+    turn_speculate_ms: int = Field(default=160, ge=64, le=5000)
+    """Silence after which transcribing starts, in the hope that the turn is over."""
+    vad_threshold: float = Field(default=0.5, gt=0, lt=1)
+
+    # models: a path, or empty for the installed package
+    whisper_path: Path | None = None
+    """A directory with a faster-whisper (CTranslate2) model."""
+    whisper_sha256: str = ""
+    """SHA-256 of `model.bin` in `whisper_path`; without it a model of one's own is not checked."""
+    voice_path: Path | None = None
+    """A Piper voice, `<name>.onnx` with `<name>.onnx.json` beside it."""
+    voice_sha256: str = ""
+    vad_path: Path | None = None
+    """Silero VAD v5 as ONNX."""
+    vad_sha256: str = ""
+    cache_dir: Path = Field(default_factory=default_cache_dir)
+    """Where the two halves of the packaged Whisper model are put together."""
+
+    # a language model instead of the scripted agent
+    llm_url: str = ""
+    """Base URL of an OpenAI-compatible server, such as http://127.0.0.1:11434/v1."""
+    llm_model: str = ""
+    llm_api_key: SecretStr = SecretStr("")
+    llm_timeout: float = Field(default=15.0, gt=0)
+    """Seconds until the first word, and between words."""
+    llm_instructions: str = (
+        "You are a friendly voice assistant on the telephone. Answer in one to three short spoken sentences, "
+        "plain text, no lists, no markup. Begin with a very short clause."
+    )
+
+    @field_validator("llm_url")
+    @classmethod
+    def _is_http(cls, value: str) -> str:
+        if value and not value.startswith(("http://", "https://")):
+            raise ValueError(f"{value!r} is no base URL: expected one such as http://127.0.0.1:11434/v1")
+        return value
+
+    @property
+    def greeting_text(self) -> str:
+        """What to say first; empty for nothing."""
+        return "" if self.greeting.strip().lower() == "none" else self.greeting.strip()

@@ -1,0 +1,65 @@
+"""A reply's text, as it streams in, cut into clauses that are spoken one by one. Pure.
+
+The first clause is cut as early as possible, because the caller waits for it; later ones are whole
+sentences, which sound better and are made while the earlier ones play.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+_FIRST_CUT: Final = re.compile(r"[,;:.!?]['\")]*\s+")
+_SENTENCE_CUT: Final = re.compile(r"[.!?]['\")]*\s+|\n+")
+_LONG_CUT: Final = re.compile(r"[,;:]\s+")
+_NO_END: Final = re.compile(r"(?:\b(?:Mr|Mrs|Ms|Dr|Prof|St|No|vs|e\.g|i\.e|approx)|\b[A-Z]|[ap]\.m)\.\s+$")
+LONG_CLAUSE: Final = 90
+"""Characters after which a later clause may end at a comma."""
+MAX_CLAUSE: Final = 240
+"""Characters after which a clause ends at a blank, whatever comes (a model that forgets its full stops)."""
+
+
+class ClauseSplitter:
+    """Feed it pieces of text, it gives back the clauses that are complete."""
+
+    def __init__(self) -> None:
+        self._text = ""
+        self._first = True
+
+    def feed(self, piece: str) -> list[str]:
+        self._text += piece
+        clauses: list[str] = []
+        while cut := self._cut():
+            clause, self._text = self._text[:cut].strip(), self._text[cut:]
+            if clause:
+                clauses.append(clause)
+                self._first = False
+        return clauses
+
+    def rest(self) -> list[str]:
+        """What is left when the reply is complete."""
+        text, self._text = self._text.strip(), ""
+        return [text] if text else []
+
+    def _cut(self) -> int:
+        """Where the next clause ends; 0 if it is not complete."""
+        for match in (_FIRST_CUT if self._first else _SENTENCE_CUT).finditer(self._text):
+            if not _NO_END.search(self._text[: match.end()]):
+                return match.end()
+        if len(self._text) > LONG_CLAUSE:
+            for match in _LONG_CUT.finditer(self._text, LONG_CLAUSE // 2):
+                return match.end()
+        if len(self._text) > MAX_CLAUSE:
+            return self._text.rfind(" ", 0, MAX_CLAUSE) + 1 or MAX_CLAUSE
+        return 0
+
+
+def clauses_of(text: str) -> list[str]:
+    """All clauses of a text that is complete already."""
+    splitter = ClauseSplitter()
+    return [*splitter.feed(text), *splitter.rest()]
+
+
+def pause_ms_after(clause: str) -> int:
+    """Silence that belongs between this clause and the next."""
+    return 240 if clause.rstrip("'\")").endswith((".", "!", "?")) else 90
