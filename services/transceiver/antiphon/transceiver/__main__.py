@@ -7,6 +7,7 @@ import gc
 import signal
 import sys
 
+import nats.errors
 from pydantic import ValidationError
 
 from antiphon.schemas import bus, telemetry
@@ -28,7 +29,13 @@ async def serve(settings: Settings) -> None:
         return
     client = connecting.result()
     transceiver = Transceiver(settings, client)
-    await transceiver.start()
+    starting = asyncio.create_task(transceiver.start())
+    await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    if not starting.done():
+        starting.cancel()
+        await client.close()
+        return
+    starting.result()
     # What is alive now stays: the collector need not look at it again while frames are due.
     gc.collect()
     gc.freeze()
@@ -50,8 +57,8 @@ def main() -> int:
     flush_traces = telemetry.start("transceiver")
     try:
         asyncio.run(serve(settings))
-    except RuntimeError as error:
-        print(f"antiphon transceiver: {error}", file=sys.stderr)
+    except (RuntimeError, OSError, nats.errors.Error) as error:
+        print(f"antiphon transceiver: {error or type(error).__name__}", file=sys.stderr)
         return 2
     finally:
         flush_traces()

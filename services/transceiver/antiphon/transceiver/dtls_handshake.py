@@ -66,6 +66,9 @@ class DtlsHandshake:
 
     def __init__(self, certificate: Certificate, fingerprints: list[tuple[str, str]], client: bool, now: float) -> None:
         self.keys: Keys | None = None
+        self.final_flight: list[bytes] = []
+        """As server: our last datagrams. A client that lost them repeats its own last flight, for ever,
+        until it gets these again (RFC 6347 section 4.2.4); the handshake has ended here by then."""
         self._client = client
         self._fingerprints = fingerprints
         self._started_at = now
@@ -99,7 +102,10 @@ class DtlsHandshake:
         if now - self._started_at > HANDSHAKE_TIMEOUT:
             raise DtlsError(f"the client did not finish the DTLS handshake within {HANDSHAKE_TIMEOUT:.0f} s")
         if self._timer is not None and now >= self._timer:
-            self._ssl.DTLSv1_handle_timeout()
+            try:
+                self._ssl.DTLSv1_handle_timeout()
+            except SSL.Error as error:
+                raise DtlsError(f"DTLS handshake failed: {_reason(error)}") from None
             self._arm(now)
 
     def outgoing(self) -> list[bytes]:
@@ -125,6 +131,8 @@ class DtlsHandshake:
                 self._write_sequence = max(self._write_sequence, sequence + 1)
         if self.keys is not None:
             self.keys.dtls.write_sequence = max(self.keys.dtls.write_sequence, self._write_sequence)
+            if not self._client:
+                self.final_flight += datagrams
         return datagrams
 
     def _step(self, now: float) -> None:
@@ -136,8 +144,7 @@ class DtlsHandshake:
             self._arm(now)
             return
         except SSL.Error as error:
-            reason = error.args[0][0][2] if error.args and error.args[0] else "closed by the client"
-            raise DtlsError(f"DTLS handshake failed: {reason}") from None
+            raise DtlsError(f"DTLS handshake failed: {_reason(error)}") from None
         self._timer = None
         self._check_peer()
         self.keys = self._take_keys()
@@ -173,6 +180,14 @@ class DtlsHandshake:
         block = _prf(ssl.master_key() or b"", b"key expansion", seed, 2 * (key + nonce), digest)
         dtls = DtlsState(suite, self._client, block, self._write_sequence, self._read_highest, self._read_window)
         return Keys(SrtpState(profile, local, remote), dtls)
+
+
+def _reason(error: SSL.Error) -> str:
+    """OpenSSL's words: a list of (library, function, reason), or an errno and a text, or nothing."""
+    details = error.args[0] if error.args else None
+    if isinstance(details, list) and details:
+        return str(details[0][2])
+    return "closed by the client"
 
 
 def _prf(secret: bytes, label: bytes, seed: bytes, length: int, digest: str) -> bytes:

@@ -41,6 +41,8 @@ class MediaIn:
         """Samples that do not fill a frame yet."""
         self._flags = 0
         """Of the samples in `_pcm`."""
+        self._received_before = self._lost_before = 0
+        """Packets of sources (SSRCs) before this one."""
 
     def receive(self, packet: bytes, now: float) -> bool:
         """Take one decrypted RTP packet; True if it was the first of the session."""
@@ -52,7 +54,10 @@ class MediaIn:
         if header.payload_type != self._state.rtp.payload_type or not header.payload:
             return False  # comfort noise, telephone events, padding probes
         if self.started and header.ssrc != self.reception.ssrc:
-            self._buffer = ReceiveBuffer()
+            # A new source: its own numbers and order, but the same call's counters.
+            self._received_before += self.reception.received
+            self._lost_before += max(0, self.reception.lost)
+            self._buffer = ReceiveBuffer(self._buffer.counters)
         self.reception.add(header.ssrc, header.sequence, header.timestamp, now)
         self._buffer.jitter = self.reception.jitter / TICKS_PER_SECOND
         first = not self.started
@@ -77,8 +82,8 @@ class MediaIn:
     def statistics(self) -> ReceivedStatistics:
         counters = self._buffer.counters
         return ReceivedStatistics(
-            packets_received=self.reception.received,
-            packets_lost=max(0, self.reception.lost),
+            packets_received=self._received_before + self.reception.received,
+            packets_lost=self._lost_before + max(0, self.reception.lost),
             packets_late=counters.late,
             frames_concealed=counters.concealed_ticks // 960 + counters.recovered,
             jitter_ms=round(self.reception.jitter / 48, 2),

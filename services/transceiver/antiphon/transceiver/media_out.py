@@ -26,6 +26,8 @@ HICCUP: Final = 0.1
 and its timestamp goes on; only a longer break is a pause."""
 HISTORY: Final = 64
 """Protected packets kept for retransmission: 1.3 s, more than a client waits for one."""
+MAX_RETRANSMITTED: Final = 50
+"""Packets per second that NACKs may cost: as many again as are sent; the rest is the client's loss."""
 CNAME: Final = b"antiphon"
 
 
@@ -55,6 +57,8 @@ class MediaOut:
         """The reply in progress was announced as started."""
         self._since_position = 0
         self._history: dict[int, bytes] = {}
+        self._retransmitted = 0
+        """Since the last report."""
 
     def connect(self, srtp: Srtp, send: Callable[[bytes], None]) -> None:
         """The keys are there: speech may leave."""
@@ -117,8 +121,8 @@ class MediaOut:
         """Stop speaking: fade within a frame, drop everything older than `generation`."""
         interrupted = self._queue.flush(generation)
         self._state.generation = self._queue.generation
-        if self._announced and not self._queue.waiting:
-            self._announced = False
+        if self._queue.playing_generation < generation and not self._queue.fading:
+            self._announced = False  # what is heard next is another reply
         self._outlet.event(
             messages.Flushed(
                 generation=interrupted.generation,
@@ -133,7 +137,6 @@ class MediaOut:
         self._queue.paused = True
         if self._announced:
             self._position("paused")
-            self._announced = True
 
     def resume(self) -> None:
         """Go on from the sample that was next."""
@@ -156,13 +159,15 @@ class MediaOut:
                     self.round_trip_ms = round(delay * 1000, 2)
         for ssrc, sequence in read.nacked:
             packet = self._history.get(sequence) if ssrc == self._state.rtp.ssrc else None
-            if packet is not None and self._send is not None:
+            if packet is not None and self._send is not None and self._retransmitted < MAX_RETRANSMITTED:
+                self._retransmitted += 1
                 self._send(packet)
 
     def report(self, block: rtcp.ReportBlock | None, now: float) -> None:
         """Send a sender report with what we received."""
         if self._srtp is None or self._send is None:
             return
+        self._retransmitted = 0
         rtp = self._state.rtp
         timestamp = rtp.timestamp
         if self._last_sent is not None:
@@ -171,9 +176,10 @@ class MediaOut:
         self._send(self._srtp.protect_rtcp(report))
 
     def close(self) -> None:
-        """Free the encoder and the history."""
+        """Free the encoder, the history and the speech that waits."""
         self._encoder = self._srtp = self._send = None
         self._history.clear()
+        self._queue = PlayoutQueue(self._state.generation)
 
     def _position(self, state: str) -> None:
         self._since_position = 0

@@ -59,8 +59,9 @@ class Publisher:
             subject, payload = self._waiting.popleft()
             try:
                 await self._client.publish(subject, payload)
-            except (nats.errors.Error, OSError):
+            except Exception as error:  # away, too slow, too large: whatever it is, the next one still goes
                 self.dropped += 1
+                log.debug("a message to %s was dropped: %r", subject, error)
 
 
 class SessionOutlet:

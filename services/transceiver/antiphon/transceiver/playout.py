@@ -64,6 +64,11 @@ class PlayoutQueue:
         """There is something to send at the next tick."""
         return self._fade is not None or (bool(self._queue) and not self.paused)
 
+    @property
+    def fading(self) -> bool:
+        """The end of an interrupted reply is still to be sent."""
+        return self._fade is not None
+
     def offer(self, frame: AudioFrame) -> bool:
         """Queue a frame; False if the queue is full. A frame of a flushed generation is dropped in silence."""
         if frame.generation < self.generation:
@@ -100,7 +105,9 @@ class PlayoutQueue:
         self._queue = deque(frame for frame in self._queue if frame.generation >= generation)
         self.generation = max(self.generation, generation)
         self.paused = self.speaking = False
-        if doomed and not self._silent:
+        # What follows a reply that was over, or a fade that has not left yet, was never heard: no fade for it.
+        heard = doomed and doomed[0].generation == self.playing_generation and not self._silent
+        if heard and self._fade is None:
             last = doomed.pop(0)
             self._fade = Spoken(fade_out(last.pcm), last.rate, starts=False, ends=True)
             self.played_samples += len(last.pcm) // 2

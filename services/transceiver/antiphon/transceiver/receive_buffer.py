@@ -27,6 +27,8 @@ STARVED_AFTER: Final = 0.100
 """Seconds without a packet after which silence is made up."""
 MAX_CONCEALED: Final = 5 * FRAME_TICKS
 """Concealment beyond 100 ms is noise: the rest of a longer gap is silence."""
+REPAY_AFTER: Final = 50
+"""Frames of a pause that come in full, because the end of a turn is found by them; later ones may be left out."""
 MAX_SILENCE: Final = 10 * TICKS_PER_SECOND
 """A pause longer than this is jumped over instead of filled."""
 
@@ -73,8 +75,8 @@ class BufferCounters:
 class ReceiveBuffer:
     """One incoming Opus stream."""
 
-    def __init__(self) -> None:
-        self.counters = BufferCounters()
+    def __init__(self, counters: BufferCounters | None = None) -> None:
+        self.counters = counters or BufferCounters()
         self.jitter = 0.0
         """Seconds, as in RFC 3550; kept by the caller, read for the deadline."""
         self._next_sequence = -1
@@ -83,6 +85,10 @@ class ReceiveBuffer:
         self._filled_until = 0.0
         self._filling = False
         """Silence is being made up: `_next_timestamp` runs by our clock."""
+        self._filled_frames = 0
+        """Of this pause."""
+        self._surplus = 0
+        """Ticks by which the stream is longer than what was sent, because packets came late after silence."""
 
     def push(self, sequence: int, timestamp: int, payload: bytes, now: float) -> list[Piece]:
         """Take one packet; returns what can be decoded now."""
@@ -151,8 +157,10 @@ class ReceiveBuffer:
             pieces.append(Piece(Kind.JUMP, max(0, min(pause, MAX_SILENCE))))
         elif pause > 0:
             pieces.append(Piece(Kind.SILENCE, pause))
-        # A small negative difference means that silence was made up for longer than the pause was: the
-        # stream then goes on from where it is, without a loss of speech.
+        elif pause < 0:
+            # Silence was made up for longer than the pause was: the stream goes on from where it is, without
+            # a loss of speech, and a later pause is made up that much shorter.
+            self._surplus -= pause
         ticks = opus.packet_ticks(held.payload)
         pieces.append(Piece(Kind.DECODE, ticks, held.payload))
         self._advance(held.timestamp + ticks, now)
@@ -165,9 +173,14 @@ class ReceiveBuffer:
         missing = first - self._next_sequence
         span = _signed(held.timestamp - self._next_timestamp)
         own = opus.packet_ticks(held.payload)
-        if not 0 < span <= missing * opus.MAX_PACKET_MS * opus.TICKS_PER_MS:
-            span = missing * own
+        self._next_sequence = first
+        if span <= 0:
+            return []  # silence was made up for all of it already
         pieces: list[Piece] = []
+        if span > missing * opus.MAX_PACKET_MS * opus.TICKS_PER_MS:
+            # More time than the lost packets can have held: the sender also paused, or chose new timestamps.
+            pause, span = span - missing * own, missing * own
+            pieces.append(Piece(Kind.SILENCE, pause) if pause <= MAX_SILENCE else Piece(Kind.JUMP, MAX_SILENCE))
         recoverable = min(own, span)
         rest = span - recoverable
         while rest > 0:
@@ -179,7 +192,6 @@ class ReceiveBuffer:
         pieces.append(Piece(Kind.RECOVER, recoverable, held.payload))
         self.counters.recovered += 1
         self._next_timestamp = held.timestamp
-        self._next_sequence = first
         return pieces
 
     def _fill_pause(self, now: float) -> list[Piece]:
@@ -187,12 +199,20 @@ class ReceiveBuffer:
         self._filling = True
         self._filled_until += frames * FRAME_TICKS / TICKS_PER_SECOND
         self._next_timestamp = (self._next_timestamp + frames * FRAME_TICKS) & 0xFFFFFFFF
-        return [Piece(Kind.SILENCE, FRAME_TICKS)] * frames
+        self._filled_frames += frames
+        if self._filled_frames > REPAY_AFTER:
+            repaid = min(frames, self._surplus // FRAME_TICKS)
+            self._surplus -= repaid * FRAME_TICKS
+            frames -= repaid
+        skipped = max(0, frames - MAX_SILENCE // FRAME_TICKS)  # the process itself stood still
+        jump = [Piece(Kind.JUMP, skipped * FRAME_TICKS)] if skipped else []
+        return jump + [Piece(Kind.SILENCE, FRAME_TICKS)] * (frames - skipped)
 
     def _advance(self, timestamp: int, now: float) -> None:
         self._next_timestamp = timestamp & 0xFFFFFFFF
         self._filled_until = now
         self._filling = False
+        self._filled_frames = 0
 
 
 def _signed(difference: int) -> int:

@@ -11,6 +11,10 @@ RECEIVER_REPORT: Final = 201
 SOURCE_DESCRIPTION: Final = 202
 TRANSPORT_FEEDBACK: Final = 205
 GENERIC_NACK: Final = 1
+MAX_NACKED: Final = 256
+"""Sequence numbers taken from one compound packet."""
+MAX_DROPOUT: Final = 1000
+"""A sequence number further off than this is a new start of the sender, not loss (RFC 3550 appendix A.1)."""
 NTP_UNIX_OFFSET: Final = 2_208_988_800
 """Seconds from 1900 to 1970."""
 
@@ -47,12 +51,13 @@ class Compound:
     """Middle 32 bits of the NTP time in its sender report."""
     reports: tuple[ReportBlock, ...] = ()
     nacked: tuple[tuple[int, int], ...] = ()
-    """(media ssrc, sequence number) pairs whose retransmission is asked for."""
+    """(media ssrc, sequence number) pairs whose retransmission is asked for; each once, at most `MAX_NACKED`."""
 
 
 def unpack_compound(packet: bytes) -> Compound:
     """Read a decrypted compound packet; unknown parts are skipped, broken lengths raise RtcpError."""
     result = Compound()
+    nacked: dict[tuple[int, int], None] = {}
     position = 0
     while position + 4 <= len(packet):
         first, kind, words = struct.unpack_from("!BBH", packet, position)
@@ -69,10 +74,12 @@ def unpack_compound(packet: bytes) -> Compound:
             ssrc = int.from_bytes(body[4:8], "big")
             for pid, mask in struct.iter_unpack("!HH", body[8 : 8 + (len(body) - 8) // 4 * 4]):
                 lost = [pid, *((pid + 1 + bit) & 0xFFFF for bit in range(16) if mask >> bit & 1)]
-                result.nacked += tuple((ssrc, sequence) for sequence in lost)
+                if len(nacked) + len(lost) <= MAX_NACKED:
+                    nacked.update(((ssrc, sequence), None) for sequence in lost)
         position = end
     if position != len(packet):
         raise RtcpError(f"RTCP packet has {len(packet) - position} bytes too many")
+    result.nacked = tuple(nacked)
     return result
 
 
@@ -154,7 +161,10 @@ class Reception:
             self.ssrc = ssrc
             self._base = self._highest = sequence
         ahead = (sequence - self._highest) & 0xFFFF
-        if 0 < ahead < 0x8000:
+        if MAX_DROPOUT < ahead < 0x10000 - MAX_DROPOUT:
+            self._base += ahead - 1
+            self._highest += ahead
+        elif 0 < ahead < 0x8000:
             self._highest += ahead
         self.received += 1
         transit = now * self._clock_rate - timestamp

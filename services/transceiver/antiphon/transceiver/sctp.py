@@ -25,6 +25,10 @@ MAX_BUFFERED: Final = 1 << 20
 """Bytes queued towards a slow client: beyond it messages are refused."""
 
 
+class ChannelError(ValueError):
+    """A message that an open channel can't take: its queue is full, or the message is too long."""
+
+
 class _RecordTransport:
     """What RTCSctpTransport asks of a DTLS transport."""
 
@@ -34,9 +38,8 @@ class _RecordTransport:
         self._send = send
 
     async def _send_data(self, data: bytes) -> None:
-        if self.state != "connected":
-            raise ConnectionError("the session has ended")
-        self._send(data)
+        if self.state == "connected":  # a timer may come after the end
+            self._send(data)
 
     def _register_data_receiver(self, receiver: object) -> None:
         pass
@@ -91,11 +94,16 @@ class DataChannels:
             log.debug("sctp: dropped a packet of %d bytes: %r", len(data), error)
 
     def send(self, label: str, payload: str | bytes) -> bool:
-        """Queue a message; False if no such channel is open or its queue is full."""
+        """Queue a message; False if no such channel is open, ChannelError if it can't take this message."""
         channel = self._channels.get(label)
-        if channel is None or channel.readyState != "open" or channel.bufferedAmount > MAX_BUFFERED:
+        if channel is None or channel.readyState != "open":
             return False
-        channel.send(payload)
+        if channel.bufferedAmount > MAX_BUFFERED:
+            raise ChannelError(f"data channel {label!r} holds {channel.bufferedAmount} bytes unsent: message dropped")
+        try:
+            channel.send(payload)
+        except ValueError as error:  # larger than the client's a=max-message-size
+            raise ChannelError(f"data channel {label!r}: {error}") from None
         return True
 
     def close(self) -> None:

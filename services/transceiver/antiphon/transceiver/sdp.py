@@ -6,12 +6,16 @@ the relays) and because what browsers accept was measured line by line.
 
 from __future__ import annotations
 
-from typing import Final, Literal, NamedTuple
+import re
+from typing import Final, Literal, NamedTuple, TypeGuard
 
 from aiortc import sdp as aiortc_sdp
 
 MAX_OFFER: Final = 256 * 1024
 MAX_SECTIONS: Final = 16
+
+_DIGEST_LENGTH: Final = {"sha-256": 32, "sha-384": 48, "sha-512": 64}
+_HEX_OCTET: Final = re.compile(r"[0-9A-Fa-f]{2}")
 
 
 class OfferError(ValueError):
@@ -70,7 +74,7 @@ def read_offer(text: str) -> Offer:
     opus = [
         codec.payloadType
         for codec in audio.rtp.codecs
-        if codec.mimeType.lower() == "audio/opus" and codec.clockRate == 48000 and codec.payloadType is not None
+        if codec.mimeType.lower() == "audio/opus" and codec.clockRate == 48000 and _is_payload_type(codec.payloadType)
     ]
     if not opus:
         codecs = ", ".join(sorted({c.name for c in audio.rtp.codecs})) or "no codec that is known here"
@@ -84,6 +88,10 @@ def read_offer(text: str) -> Offer:
         raise OfferError("bad_offer", "the offer has no a=ice-ufrag and a=ice-pwd for its audio")
     if audio.dtls is None or not audio.dtls.fingerprints:
         raise OfferError("bad_offer", "the offer has no a=fingerprint for its audio: DTLS-SRTP is needed")
+    if not any(_is_fingerprint(f.algorithm, f.value) for f in audio.dtls.fingerprints):
+        raise OfferError("bad_offer", "the offer's a=fingerprint is no SHA-256, SHA-384 or SHA-512 in hex with colons")
+    if application is not None and not 0 < (application.sctp_port or 0) < 65536:
+        raise OfferError("bad_offer", f"the offer's a=sctp-port is {application.sctp_port}: expected 1 to 65535")
     for media in accepted:
         if not _is_token(media.rtp.muxId) and len(description.media) > 1:
             raise OfferError("bad_offer", "every media section of the offer needs an a=mid of letters and digits")
@@ -95,7 +103,11 @@ def read_offer(text: str) -> Offer:
             Section(m.kind, m.profile, m.rtp.muxId, " ".join(map(str, m.fmt)), any(m is a for a in accepted))
             for m in description.media
         ),
-        fingerprints=tuple((f.algorithm.lower(), f.value.upper()) for f in audio.dtls.fingerprints),
+        fingerprints=tuple(
+            (f.algorithm.lower(), f.value.upper())
+            for f in audio.dtls.fingerprints
+            if _is_fingerprint(f.algorithm, f.value)
+        ),
         remote_ufrag=audio.ice.usernameFragment,
         client=audio.dtls.role != "client",
         opus_payload_type=opus[0],
@@ -108,6 +120,17 @@ def read_offer(text: str) -> Offer:
         ),
         bundled=bool(bundle),
     )
+
+
+def _is_payload_type(number: int | None) -> TypeGuard[int]:
+    """7 bits, and none that RTCP packet types look like on a shared port (RFC 5761 section 4)."""
+    return number is not None and 0 <= number < 128 and not 64 <= number < 96
+
+
+def _is_fingerprint(algorithm: str, value: str) -> bool:
+    """RFC 8122 section 5, of an algorithm that the handshake can check."""
+    octets = value.split(":")
+    return len(octets) == _DIGEST_LENGTH.get(algorithm.lower()) and all(_HEX_OCTET.fullmatch(o) for o in octets)
 
 
 def _is_token(text: str) -> bool:

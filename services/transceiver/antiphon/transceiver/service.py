@@ -36,6 +36,10 @@ tracer = trace.get_tracer("antiphon.transceiver")
 
 CLAIM_TIMEOUT: Final = 0.5
 POLL_INTERVAL: Final = 0.05
+BUS_SILENCE: Final = 2.0
+"""Seconds without an answer from NATS after which missing announcements prove nothing."""
+MAX_EARLY: Final = 256
+"""Messages of an agent kept between its claim and the session's birth."""
 _ID_ALPHABET: Final = string.ascii_letters + string.digits
 
 
@@ -55,6 +59,10 @@ class Transceiver:
         self._wheel_timer: asyncio.TimerHandle | None = None
         self._publisher = Publisher(client)
         self._subscriptions: dict[str, list[Any]] = {}
+        self._early: dict[str, list[Msg]] = {}
+        """What agents say to sessions that are being made: an agent may speak as soon as it is asked."""
+        self._requests: set[asyncio.Task[None]] = set()
+        self._bus_answered = self._loop.time()
         self._opening = 0
         """Slots reserved by offers that are being answered."""
         self._draining = False
@@ -97,6 +105,8 @@ class Transceiver:
         """End all sessions, say so, let go of everything."""
         self._draining = True
         now = self._loop.time()
+        for request in tuple(self._requests):
+            request.cancel()
         for session in self._registry:
             session.end("draining", now)
             self._forget(session)
@@ -131,8 +141,14 @@ class Transceiver:
             try:
                 await self._client.publish(subject, announcement)
                 await bucket.put(key, announcement)
-            except (nats.errors.Error, OSError) as error:
+                self._bus_answered = self._loop.time()
+            except Exception as error:  # NATS is away, or has lost its store: whatever it is, try again
                 log.debug("announcing failed: %r", error)
+                if self._client.is_connected:
+                    with contextlib.suppress(Exception):
+                        bucket = await bus.bucket(
+                            self._client.jetstream(), subjects.BUCKET_TRANSCEIVERS, ttl=bus.ANNOUNCE_TTL
+                        )
             await asyncio.sleep(1)
 
     async def _poll_forever(self) -> None:
@@ -143,8 +159,10 @@ class Transceiver:
                 session.poll(now)
                 if session.ended is not None:
                     self._forget(session)
-            if self._client.is_connected:
+            if now - self._bus_answered < BUS_SILENCE:
                 self._relays.expire(now)
+            else:
+                self._relays.renew(now)
 
     # ---- datagrams -----------------------------------------------------------------------------------
 
@@ -203,6 +221,13 @@ class Transceiver:
     # ---- opening a session -----------------------------------------------------------------------------
 
     async def _open_requested(self, request: Any) -> None:
+        # One task each: an agent that answers slowly must not hold up the offers for other agents. A task
+        # takes its slot, or refuses, before it waits for anything, so capacity bounds those that wait.
+        task = asyncio.create_task(self._serve_open(request))
+        self._requests.add(task)
+        task.add_done_callback(self._requests.discard)
+
+    async def _serve_open(self, request: Any) -> None:
         context = bus.trace_context(request.headers)
         with tracer.start_as_current_span("open", context=context) as span:
             started = self._loop.time()
@@ -216,7 +241,11 @@ class Transceiver:
             span.set_attribute("antiphon.open", reply.type if isinstance(reply, messages.Opened) else reply.code)
             if isinstance(reply, messages.Opened):
                 span.set_attribute("antiphon.session", reply.session_id)
-            await request.respond(messages.encode(reply))
+            try:
+                await request.respond(messages.encode(reply))
+            except (nats.errors.Error, OSError) as error:
+                # Nobody will ever call: the session ends by its setup timeout, or by a retry's hang-up.
+                log.warning("an offer's answer could not be sent: %r", error)
 
     def _refusal(self) -> messages.Refused | None:
         """Why no further session is taken, if so."""
@@ -249,6 +278,22 @@ class Transceiver:
         self, request: messages.OpenRequest, offer: sdp.Offer, now: float
     ) -> messages.Opened | messages.Refused:
         session_id = "rtc_" + "".join(secrets.choice(_ID_ALPHABET) for _ in range(24))
+        try:
+            await self._listen(session_id)
+            claimed = await self._claim(session_id, request)
+            if isinstance(claimed, messages.Refused):
+                return claimed
+            if self._draining:
+                ended = messages.Ended(reason="draining")
+                self._publisher.publish(subjects.session_event(session_id), messages.encode(ended))
+                return messages.Refused(code="draining", message="this transceiver is shutting down: ask another one")
+            return self._make_session(session_id, request, offer, claimed, now)
+        finally:
+            if self._registry.get(session_id) is None:
+                self._stop_listening(session_id)
+
+    async def _claim(self, session_id: str, request: messages.OpenRequest) -> messages.ClaimReply | messages.Refused:
+        """Ask for an agent; it is ready before media flows."""
         claim = messages.Claim(session_id=session_id, agent=request.agent, session=request.session)
         try:
             answer = await self._client.request(
@@ -258,6 +303,8 @@ class Transceiver:
                 headers=bus.trace_headers() or None,
             )
             claimed = messages.decode(answer.data, messages.ClaimReply)
+        except MalformedError as error:
+            return messages.Refused(code="no_agent", message=f"agent {request.agent!r} answers unreadably: {error}")
         except (nats.errors.NoRespondersError, nats.errors.TimeoutError):
             return messages.Refused(
                 code="no_agent", message=f"no agent named {request.agent!r} answers: start it, or name another"
@@ -266,6 +313,16 @@ class Transceiver:
             return messages.Refused(
                 code="no_agent", message=f"agent {request.agent!r} declined: {claimed.message or 'no reason given'}"
             )
+        return claimed
+
+    def _make_session(
+        self,
+        session_id: str,
+        request: messages.OpenRequest,
+        offer: sdp.Offer,
+        claimed: messages.ClaimReply,
+        now: float,
+    ) -> messages.Opened:
         ufrag, _ = self._keyring.mint(self._settings.cluster, self._slot.number, self._slot.epoch, time.time())
         state = SessionState(
             session_id=session_id,
@@ -295,8 +352,9 @@ class Transceiver:
             self._join,
             self._wheel.remove,
         )
-        await self._listen(session)
         self._registry.add(session)
+        for message in self._early.pop(session_id, []):
+            self._spoken(session, message)
         ours = sdp.Answer(
             ufrag=ufrag,
             password=ice_password(self._password_key, ufrag),
@@ -308,40 +366,62 @@ class Transceiver:
 
     # ---- a session's subjects ----------------------------------------------------------------------------
 
-    async def _listen(self, session: Session) -> None:
-        session_id = session.state.session_id
+    async def _listen(self, session_id: str) -> None:
+        """Subscribe before the agent is asked: what it says at once must find us listening."""
 
         async def spoken(message: Msg) -> None:
-            try:
-                if message.subject.endswith(".audio.out"):
-                    session.speak(audio.unpack_frame(message.data), self._loop.time())
-                else:
-                    data = messages.decode(message.data, messages.DataMessage)
-                    session.send_message(data.channel, data.payload())
-            except MalformedError as error:
-                self._publisher.publish(
-                    subjects.session_event(session_id), messages.encode(messages.SessionError(message=str(error)))
-                )
+            session = self._registry.get(session_id)
+            if session is not None:
+                self._spoken(session, message)
+            elif len(early := self._early.get(session_id, [])) < MAX_EARLY:
+                early.append(message)
 
         async def controlled(message: Msg) -> None:
-            reply = messages.ControlReply(ok=True)
-            try:
-                session.control(messages.decode_any(message.data, messages.CONTROL, "Control"), self._loop.time())
-            except MalformedError as error:
-                reply = messages.ControlReply(ok=False, message=str(error))
+            reply = self._controlled(session_id, message)
             if message.reply:
-                await message.respond(messages.encode(reply))
-            if session.ended is not None:
-                self._forget(session)
+                with contextlib.suppress(nats.errors.Error, OSError):
+                    await message.respond(messages.encode(reply))
 
-        self._subscriptions[session_id] = [
-            await self._client.subscribe(subjects.session_out(session_id), cb=spoken),
-            await self._client.subscribe(subjects.session_control(session_id), cb=controlled),
-        ]
+        self._early[session_id] = []
+        subscribed = self._subscriptions[session_id] = []
+        subscribed.append(await self._client.subscribe(subjects.session_out(session_id), cb=spoken))
+        subscribed.append(await self._client.subscribe(subjects.session_control(session_id), cb=controlled))
+
+    def _spoken(self, session: Session, message: Msg) -> None:
+        try:
+            if message.subject.endswith(".audio.out"):
+                session.speak(audio.unpack_frame(message.data), self._loop.time())
+            else:
+                data = messages.decode(message.data, messages.DataMessage)
+                session.send_message(data.channel, data.payload())
+        except MalformedError as error:
+            self._publisher.publish(
+                subjects.session_event(session.state.session_id),
+                messages.encode(messages.SessionError(message=str(error))),
+            )
+        if session.ended is not None:
+            self._forget(session)
+
+    def _controlled(self, session_id: str, message: Msg) -> messages.ControlReply:
+        try:
+            control = messages.decode_any(message.data, messages.CONTROL, "Control")
+        except MalformedError as error:
+            return messages.ControlReply(ok=False, message=str(error))
+        session = self._registry.get(session_id)
+        if session is None or session.ended is not None:
+            return messages.ControlReply(ok=False, message=f"session {session_id} is over")
+        session.control(control, self._loop.time())
+        if session.ended is not None:
+            self._forget(session)
+        return messages.ControlReply(ok=True)
 
     def _forget(self, session: Session) -> None:
         self._registry.remove(session)
-        for subscription in self._subscriptions.pop(session.state.session_id, []):
+        self._stop_listening(session.state.session_id)
+
+    def _stop_listening(self, session_id: str) -> None:
+        self._early.pop(session_id, None)
+        for subscription in self._subscriptions.pop(session_id, []):
             self._tasks.append(asyncio.create_task(_unsubscribe(subscription)))
         self._tasks = [task for task in self._tasks if not task.done()]
 

@@ -10,19 +10,20 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Final, Literal, Protocol
+from functools import wraps
+from typing import Concatenate, Final, Literal, ParamSpec, Protocol
 
 from antiphon.schemas import messages
 from antiphon.schemas.addresses import Address
 from antiphon.schemas.audio import AudioFrame
 from antiphon.transceiver import stun
 from antiphon.transceiver.dtls_handshake import Certificate, DtlsError, DtlsHandshake
-from antiphon.transceiver.dtls_records import ALERT, APPLICATION_DATA, CLOSE_NOTIFY, DtlsRecords
+from antiphon.transceiver.dtls_records import ALERT, APPLICATION_DATA, CLOSE_NOTIFY, HANDSHAKE, DtlsRecords
 from antiphon.transceiver.ice_lite import IceLite, Path
 from antiphon.transceiver.media_in import MediaIn
 from antiphon.transceiver.media_out import MediaOut
 from antiphon.transceiver.rtp import is_rtcp
-from antiphon.transceiver.sctp import DataChannels
+from antiphon.transceiver.sctp import ChannelError, DataChannels
 from antiphon.transceiver.srtp import Srtp
 from antiphon.transceiver.state import SessionState
 
@@ -37,10 +38,29 @@ STATISTICS_EVERY: Final = 5
 """Reports between two statistics events."""
 MAX_EARLY_DATA: Final = 256
 """Messages kept for a data channel that is not open yet; the oldest goes first."""
+MAX_EARLY_BYTES: Final = 1 << 20
+"""Of all of these messages together."""
 
 EndReason = Literal[
     "hang_up", "client_closed", "client_vanished", "setup_timeout", "dtls_failed", "draining", "internal"
 ]
+
+
+P = ParamSpec("P")
+
+
+def _contained(method: Callable[Concatenate[Session, P], None]) -> Callable[Concatenate[Session, P], None]:
+    """An entry point of a session: what goes wrong behind it ends this session and reaches no other one."""
+
+    @wraps(method)
+    def enter(self: Session, /, *args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            method(self, *args, **kwargs)
+        except Exception:
+            log.exception("session %s failed and ends", self.state.session_id)
+            self.end("internal", self.ice.last_heard)
+
+    return enter
 
 
 class Outlet(Protocol):
@@ -80,7 +100,8 @@ class Session:
         self._records: DtlsRecords | None = None
         self._srtp: Srtp | None = None
         self._data: DataChannels | None = None
-        self._early: deque[tuple[str, str | bytes]] = deque(maxlen=MAX_EARLY_DATA)
+        self._final_flight: list[bytes] = []
+        self._early: deque[tuple[str, str | bytes]] = deque()
         self.media_in = MediaIn(state, outlet)
         self.media_out = MediaOut(state, outlet)
         self._next_report = 0.0
@@ -98,14 +119,19 @@ class Session:
         # The answer goes where the check came from, whatever the current path is.
         self._outlet.datagram(path, response)
         self._follow_path()
+        self._start_handshake(now)
+        return True
+
+    @_contained
+    def _start_handshake(self, now: float) -> None:
         if self._handshake is None and self._records is None and self.ended is None:
             # Not at nomination: Chromium nominates a lite peer 50 ms and one round trip later.
             self._outlet.milestone("ice", now)
             self._handshake = DtlsHandshake(self._certificate, self.state.remote_fingerprints, self._dtls_client, now)
             if self._dtls_client:
                 self._drive_handshake(now, lambda handshake: handshake.start(now))
-        return True
 
+    @_contained
     def receive(self, datagram: bytes, path: Path, now: float) -> None:
         """A datagram that is not STUN, from a checked client address (RFC 7983 tells them apart)."""
         if self.ended is not None:
@@ -142,13 +168,18 @@ class Session:
 
     def _receive_records(self, datagram: bytes, path: Path, now: float) -> None:
         assert self._records is not None
+        before = self._records.state.read_highest
         for record in self._records.open(datagram):
-            self.ice.heard(path, True, now)
+            self.ice.heard(path, self._records.state.read_highest > before, now)
             self._follow_path()
             if record.kind == APPLICATION_DATA and self._data is not None:
                 self._data.receive(record.payload)
             elif record.kind == ALERT and record.payload[:2] in (CLOSE_NOTIFY, b"\x02\x00"):
                 self.end("client_closed", now)
+                return
+            elif record.kind == HANDSHAKE:  # the client's Finished once more: it has not seen ours
+                for lost in self._final_flight:
+                    self._send(lost)
 
     def _follow_path(self) -> None:
         path = self.ice.path
@@ -170,6 +201,7 @@ class Session:
             self._send(datagram)
         if handshake.keys is not None:
             self.state.srtp, self.state.dtls = handshake.keys
+            self._final_flight = handshake.final_flight
             self._handshake = None
             self._start_engines(now)
 
@@ -194,29 +226,42 @@ class Session:
             self._outlet.datagram(self.ice.path, data)
 
     def _send_record(self, data: bytes) -> None:
-        if self._records is not None and self.ended is None:
+        if self._records is not None:
             self._send(self._records.seal(APPLICATION_DATA, data))
 
     # ---- data channels -----------------------------------------------------------------------------
 
     def _channel_opened(self, label: str) -> None:
         self._outlet.event(messages.ChannelOpened(channel=label))
-        waiting, self._early = self._early, deque(maxlen=MAX_EARLY_DATA)
+        waiting, self._early = self._early, deque()
         for channel, payload in waiting:
             self.send_message(channel, payload)
 
     def _channel_message(self, label: str, payload: str | bytes) -> None:
         self._outlet.message(messages.DataMessage.of(label, payload))
 
+    @_contained
     def send_message(self, channel: str, payload: str | bytes) -> None:
         """To the client's data channel of that label; kept for a while if it is not open yet."""
-        if self._data is None or not self._data.send(channel, payload):
-            self._early.append((channel, payload))
+        if self.ended is not None or self.state.data_port is None:
+            return  # a client without data channels never opens one
+        try:
+            if self._data is not None and self._data.send(channel, payload):
+                return
+        except ChannelError as error:
+            self._outlet.event(messages.SessionError(message=str(error)))
+            return
+        self._early.append((channel, payload))
+        while len(self._early) > MAX_EARLY_DATA or sum(len(kept) for _, kept in self._early) > MAX_EARLY_BYTES:
+            self._early.popleft()
 
     # ---- speech and control --------------------------------------------------------------------------
 
+    @_contained
     def speak(self, frame: AudioFrame, now: float) -> None:
         """Queue a frame of speech."""
+        if self.ended is not None:
+            return
         self.media_out.offer(frame)
         self._wake_speech(now)
 
@@ -225,17 +270,22 @@ class Session:
             self._join(self._visit_speech, now)
             self.media_out.visited = True
 
+    @_contained
     def _visit_speech(self, now: float) -> None:
         if self.ended is not None or not self.media_out.visit(now):
             self.media_out.visited = False
             self._leave(self._visit_speech)
 
+    @_contained
     def _visit_input(self, now: float) -> None:
         if self.ended is None:
             self.media_in.visit(now)
 
+    @_contained
     def control(self, control: messages.Flush | messages.Pause | messages.Resume | messages.HangUp, now: float) -> None:
-        """Obey an agent, the bridge or signaling."""
+        """Obey an agent, the bridge or signaling; nothing happens after the end."""
+        if self.ended is not None:
+            return
         match control:
             case messages.Flush(generation=generation):
                 self.media_out.flush(generation)
@@ -249,6 +299,7 @@ class Session:
 
     # ---- time ----------------------------------------------------------------------------------------
 
+    @_contained
     def poll(self, now: float) -> None:
         """Timers of the session; call every 50 ms or so."""
         if self.ended is not None:
@@ -284,13 +335,16 @@ class Session:
         self.ended = reason
         self._leave(self._visit_input)
         self._leave(self._visit_speech)
-        if self._data is not None:
-            self.ended = None  # the abort still has to go out
-            self._data.close()
-            self.ended = reason
-        if self._records is not None:
-            self._send(self._records.seal(ALERT, CLOSE_NOTIFY))
+        try:
+            if self._data is not None:
+                self._data.close()
+            if self._records is not None:
+                self._send(self._records.seal(ALERT, CLOSE_NOTIFY))
+        except Exception:  # a goodbye that fails must not keep what is let go of below
+            log.exception("session %s: no goodbye was said", self.state.session_id)
         self._outlet.event(messages.Ended(reason=reason, statistics=self.statistics()))
         self._handshake = self._data = self._srtp = self._records = None
+        self._final_flight = []
+        self._early.clear()
         self.media_out.close()
         self.media_in.close()

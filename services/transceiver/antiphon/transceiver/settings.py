@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from pathlib import Path
 
 from pydantic import Field, field_validator, model_validator
@@ -32,9 +33,17 @@ class Settings(BaseSettings):
     @field_validator("transceiver_bind")
     @classmethod
     def _is_address(cls, value: str) -> str:
-        if not value.endswith(":0"):
-            parse_address(value)
+        # Port 0 means a free one, which no other address may have.
+        parse_address(value[:-1] + "1" if value.endswith(":0") else value)
         return value
+
+    @field_validator("transceiver_advertise")
+    @classmethod
+    def _is_host(cls, value: str | None) -> str | None:
+        try:
+            return str(ipaddress.ip_address(value)) if value is not None else None
+        except ValueError:
+            raise ValueError(f"ANTIPHON_TRANSCEIVER_ADVERTISE {value!r} is no IP address") from None
 
     @model_validator(mode="after")
     def _keys_are_there(self) -> Settings:

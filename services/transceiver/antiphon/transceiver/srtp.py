@@ -22,6 +22,8 @@ PROFILES: Final[dict[str, tuple[int, int, int]]] = {
 """In order of preference: GCM costs half of SHA1 (1.8 us against 4.8 us in C)."""
 
 MAX_DATAGRAM: Final = 2048
+MAX_STREAMS: Final = 32
+"""SSRCs of one client: libsrtp keeps 1-2 KB for each, and a call has one or two."""
 REPLAY_WINDOW: Final = 1024
 
 _buffer: Final = ffi.new("unsigned char[]", MAX_DATAGRAM)
@@ -53,7 +55,8 @@ class Srtp:
         self.replayed = 0
         """Packets seen twice. With NACK a retransmission that was not needed looks like one: no attack."""
         self.refused = 0
-        """Packets that failed authentication or were malformed."""
+        """Packets that failed authentication, were malformed or of an SSRC too many."""
+        self._streams: set[int] = set()
         profile, _, _ = PROFILES[state.profile]
         self._outbound = Session(_policy(profile, state.local_key, Policy.SSRC_SPECIFIC, local_ssrc))
         self._inbound = Session(_policy(profile, state.remote_key, Policy.SSRC_ANY_INBOUND, 0))
@@ -63,7 +66,8 @@ class Srtp:
     def unprotect(self, datagram: bytes) -> bytes | None:
         """The RTP packet inside, or None if it is not authentic or was seen before."""
         size = len(datagram)
-        if not 12 <= size <= MAX_DATAGRAM:
+        ssrc = int.from_bytes(datagram[8:12], "big")
+        if not 12 <= size <= MAX_DATAGRAM or not self._has_room(ssrc):
             self.refused += 1
             return None
         ffi.memmove(_buffer, datagram, size)
@@ -73,8 +77,8 @@ class Srtp:
             self._count(status)
             return None
         state = self.state
+        self._streams.add(ssrc)
         sequence = datagram[2] << 8 | datagram[3]
-        ssrc = int.from_bytes(datagram[8:12], "big")
         if ssrc != state.remote_ssrc or state.remote_index < 0:
             state.remote_ssrc, state.remote_index = ssrc, sequence
         else:
@@ -100,7 +104,8 @@ class Srtp:
     def unprotect_rtcp(self, datagram: bytes) -> bytes | None:
         """The RTCP compound inside, or None if it is not authentic."""
         size = len(datagram)
-        if not 8 <= size <= MAX_DATAGRAM:
+        ssrc = int.from_bytes(datagram[4:8], "big")
+        if not 8 <= size <= MAX_DATAGRAM or not self._has_room(ssrc):
             self.refused += 1
             return None
         ffi.memmove(_buffer, datagram, size)
@@ -109,6 +114,7 @@ class Srtp:
         if status:
             self._count(status)
             return None
+        self._streams.add(ssrc)
         plain: bytes = _view[0 : _length[0]]
         return plain
 
@@ -122,6 +128,9 @@ class Srtp:
         self.state.rtcp_index += 1
         protected: bytes = _view[0 : _length[0]]
         return protected
+
+    def _has_room(self, ssrc: int) -> bool:
+        return ssrc in self._streams or len(self._streams) < MAX_STREAMS
 
     def _count(self, status: int) -> None:
         if status in _REPLAYED:

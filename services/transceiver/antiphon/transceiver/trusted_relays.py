@@ -30,6 +30,10 @@ class TrustedRelays:
         if gone:
             self._sum_up()
 
+    def renew(self, now: float) -> None:
+        """Start every relay's time anew: while nobody can announce anything, nobody is late."""
+        self._relays = {name: (addresses, now) for name, (addresses, _) in self._relays.items()}
+
     def __contains__(self, address: tuple[str, int]) -> bool:
         return address in self._trusted
 

@@ -7,10 +7,13 @@ sessions. It knows no time of its own: the shell asks when the next visit is due
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from collections.abc import Callable
 from math import ceil
 from typing import Final
+
+log = logging.getLogger(__name__)
 
 PERIOD: Final = 0.020
 SLOTS: Final = 20
@@ -36,6 +39,8 @@ class Wheel:
     def add(self, visit: Visit, now: float) -> None:
         """First visit within a millisecond of now, then every 20 ms."""
         step = max(self._turn, ceil((now - self._origin) / STEP))
+        if not any(self._slots):
+            self._turn = step  # nobody was due while the wheel stood still: nothing is late
         self._slots[step % SLOTS].append(visit)
 
     def remove(self, visit: Visit) -> None:
@@ -55,12 +60,16 @@ class Wheel:
         """Make all visits that are due; `clock` measures how late each slot was done."""
         last = int((now - self._origin) / STEP)
         if last - self._turn > MAX_CATCH_UP * SLOTS:
-            self._turn = last - SLOTS
+            self._turn = last - SLOTS + 1
         while self._turn <= last:
             slot = self._slots[self._turn % SLOTS]
             if slot:
                 for visit in tuple(slot):
-                    visit(now)
+                    try:
+                        visit(now)
+                    except Exception:  # one broken visitor must not stop the clock of the others
+                        log.exception("a visit failed: %r is not visited any more", visit)
+                        self.remove(visit)
                 done = clock()
                 self._lateness.append((done, done - (self._origin + self._turn * STEP)))
             self._turn += 1

@@ -1,0 +1,62 @@
+"""Clients of a transceiver without HTTP and without a socket of their own: the test carries their datagrams."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from antiphon.cli.peer import Answer, Peer
+from antiphon.schemas.audio import AudioFrame
+from antiphon.transceiver.dtls_records import ALERT, CLOSE_NOTIFY
+
+CANDIDATE = "a=candidate:1 1 udp 2130706000 127.0.0.1 9 typ host\r\n"
+
+
+class CarriedPeer(Peer):
+    """The client of `antiphon call`; `transmit` gets what it sends, `receive` takes what comes for it."""
+
+    def __init__(self, transmit: Callable[[bytes], None]) -> None:
+        self.frames: list[AudioFrame] = []
+        """What was heard."""
+        self.texts: list[str] = []
+        """What came on the data channel."""
+        self.transmit = transmit
+        super().__init__(self.frames.append, self.texts.append)
+
+    def offer(self) -> str:
+        return self._offer()
+
+    def begin(self, answer: str) -> None:
+        """Start with checks, as after the HTTP answer."""
+        self._answer = Answer(answer + CANDIDATE)
+        self._started = self._loop.time()
+        self._build_engines()
+        self._tasks = [asyncio.create_task(self._check_forever()), asyncio.create_task(self._poll_forever())]
+
+    def receive(self, datagram: bytes) -> None:
+        self._receive(datagram, self._loop.time())
+
+    def _send(self, data: bytes) -> None:
+        self.transmit(data)
+
+    @property
+    def loudest(self) -> int:
+        """The loudest sample heard in the last second."""
+        samples = (memoryview(frame.pcm).cast("h") for frame in self.frames[-50:])
+        return max((max(map(abs, each)) for each in samples), default=0)
+
+    async def vanish(self) -> None:
+        """Stop without a word."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._data is not None:
+            transmit, self.transmit = self.transmit, lambda data: None
+            self._data.close()
+            self.transmit = transmit
+
+    async def close(self) -> None:
+        """Stop with close_notify."""
+        await self.vanish()
+        if self._records is not None:
+            self._send(self._records.seal(ALERT, CLOSE_NOTIFY))

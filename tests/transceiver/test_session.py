@@ -1,0 +1,459 @@
+"""A session and its client through an impaired network, in virtual time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import pytest
+from support.emulator import Conditions, Link, run_virtual, virtual_loop
+from support.sounds import speech, tone
+from support.transceiver_peer import CarriedPeer
+
+from antiphon.schemas import messages, tunnel
+from antiphon.schemas.addresses import Address
+from antiphon.schemas.audio import AudioFrame, FrameFlag
+from antiphon.schemas.route_token import RouteKeyring, ice_password
+from antiphon.transceiver import sdp
+from antiphon.transceiver.dtls_handshake import Certificate
+from antiphon.transceiver.ice_lite import Path
+from antiphon.transceiver.registry import Registry
+from antiphon.transceiver.session import Session
+from antiphon.transceiver.state import RtpState, SessionState
+from antiphon.transceiver.wheel import Wheel
+
+KEYRING = RouteKeyring.from_text("A:00112233445566778899aabbccddeeff")
+PASSWORD_KEY = bytes(range(16))
+HEADER = tunnel.pack_header(Address("192.0.2.1", 5000))
+RELAY = ("127.0.0.1", 4000)
+CERTIFICATE = Certificate()
+GOOD = Conditions()
+BAD = Conditions(loss=0.05, jitter=0.030)
+
+
+class Call:
+    """A session of ours, the client, and the network between them."""
+
+    def __init__(
+        self, conditions: Conditions = GOOD, seed: int = 1, passive: bool = False, extra: Callable[[str], str] = str
+    ) -> None:
+        self.heard: list[AudioFrame] = []
+        self.events: list[messages.Message] = []
+        self.data: list[messages.DataMessage] = []
+        self.sent: list[bytes] = []
+        self.loop = virtual_loop()
+        self.uplink, self.downlink = Link(conditions, seed), Link(conditions, seed + 1000)
+        self.wheel = Wheel(self.loop.time())
+        self.registry = Registry()
+        self.drop_up: Callable[[bytes], bool] = lambda data: False
+        self.drop_down: Callable[[bytes], bool] = lambda data: False
+        self.peer = CarriedPeer(self._from_client)
+        text = self.peer.offer()
+        if passive:  # the client insists on being the DTLS client
+            text = text.replace("a=setup:actpass", "a=setup:active")
+        offer = sdp.read_offer(extra(text))
+        ufrag, _ = KEYRING.mint(0, 0, 0, 1.8e9)
+        state = SessionState(
+            session_id="rtc_test",
+            agent="a",
+            ufrags=[ufrag],
+            remote_fingerprints=list(offer.fingerprints),
+            input_rate=16000,
+            rtp=RtpState(7, offer.opus_payload_type, 100, 4294966000),
+            data_port=offer.data_port,
+            data_max_message=offer.data_max_message,
+        )
+        self.session = Session(
+            state,
+            CERTIFICATE,
+            PASSWORD_KEY,
+            offer.client,
+            self,
+            self.loop.time(),
+            self.wheel.add,
+            self.wheel.remove,
+        )
+        self.registry.add(self.session)
+        ours = sdp.Answer(ufrag, ice_password(PASSWORD_KEY, ufrag), CERTIFICATE.fingerprint, 7, 1)
+        self.answer = sdp.write_answer(offer, ours)
+        self._clock = asyncio.create_task(self._tick())
+
+    # ---- the outlet
+
+    def datagram(self, path: Path, data: bytes) -> None:
+        assert path == Path(HEADER, RELAY)
+        self.sent.append(data)
+        if not self.drop_down(data):
+            for at in self.downlink.arrivals(self.loop.time()):
+                self.loop.call_at(at, self.peer.receive, data)
+
+    def audio(self, frame: AudioFrame) -> None:
+        self.heard.append(frame)
+
+    def event(self, event: messages.Message) -> None:
+        self.events.append(event)
+
+    def message(self, message: messages.DataMessage) -> None:
+        self.data.append(message)
+
+    def milestone(self, name: str, now: float) -> None:
+        pass
+
+    # ---- the network and the clock
+
+    def _from_client(self, data: bytes) -> None:
+        if not self.drop_up(data):
+            for at in self.uplink.arrivals(self.loop.time()):
+                self.loop.call_at(at, self._to_session, data)
+
+    def _to_session(self, data: bytes) -> None:
+        self.registry.receive(HEADER + data, RELAY, self.loop.time())
+
+    async def _tick(self) -> None:
+        while True:
+            await asyncio.sleep(0.005)
+            now = self.loop.time()
+            self.wheel.run(now, self.loop.time)
+            self.session.poll(now)
+
+    # ---- what tests do
+
+    async def connect(self, channel: bool = True) -> None:
+        self.peer.begin(self.answer)
+        self.loop.real_time = True  # OpenSSL's retransmission timer reads the wall clock
+        async with asyncio.timeout(20):
+            await self.peer.connected.wait()
+            while not self.event_of(messages.Connected):
+                await asyncio.sleep(0.01)
+        self.loop.real_time = False
+        assert self.peer.failure is None
+        if channel:
+            async with asyncio.timeout(30):
+                await self.peer.channel_open.wait()
+
+    def event_of(self, kind: type[messages.Message]) -> list[messages.Message]:
+        return [event for event in self.events if isinstance(event, kind)]
+
+    @property
+    def ended(self) -> str | None:
+        found = self.event_of(messages.Ended)
+        assert len(found) <= 1
+        assert not found or self.events[-1] is found[0], "something came after the end"
+        return found[0].reason if found and isinstance(found[0], messages.Ended) else None
+
+    async def stop(self) -> None:
+        await self.peer.vanish()
+        self.session.end("hang_up", self.loop.time())
+        self._clock.cancel()
+        await asyncio.gather(self._clock, return_exceptions=True)
+
+
+def loudness(frames: list[AudioFrame]) -> list[int]:
+    return [max(map(abs, memoryview(frame.pcm).cast("h"))) for frame in frames]
+
+
+@pytest.mark.parametrize("passive", [False, True], ids=["we are the DTLS client", "we are the DTLS server"])
+@pytest.mark.parametrize("seed", [1, 2])
+def test_a_call_with_5_percent_loss_and_30_ms_jitter_carries_audio_and_data(seed: int, passive: bool) -> None:
+    async def main() -> None:
+        call = Call(BAD, seed, passive)
+        await call.connect()
+        call.peer.speak(tone(10.0))
+        for frame in speech(10.0):
+            call.session.speak(frame, call.loop.time())
+        for number in range(20):
+            call.peer.send_text(f"up {number}")
+            call.session.send_message("oai-events", f"down {number}")
+        await asyncio.sleep(60)
+        assert [message.text for message in call.data] == [f"up {number}" for number in range(20)]
+        assert call.peer.texts == [f"down {number}" for number in range(20)]
+        assert sum(level > 4000 for level in loudness(call.heard)) > 460
+        assert sum(level > 4000 for level in loudness(call.peer.frames)) > 460
+        started = [event for event in call.events if isinstance(event, messages.Playout)]
+        assert [event.state for event in started if event.state != "playing"] == ["started", "ended"]
+        assert started[-1].played_samples == 240000
+        statistics = call.session.statistics()
+        assert 0.02 < statistics.packets_lost / statistics.packets_received < 0.09
+        await call.stop()
+
+    run_virtual(main())
+
+
+def test_frames_are_numbered_without_holes_and_their_positions_are_the_elapsed_media() -> None:
+    async def main() -> None:
+        call = Call(BAD, 5)
+        await call.connect(channel=False)
+        await asyncio.sleep(60)
+        assert [frame.sequence for frame in call.heard] == list(range(len(call.heard)))
+        assert [frame.first_sample for frame in call.heard] == [320 * n for n in range(len(call.heard))]
+        assert len(call.heard) == pytest.approx(60 * 50, abs=30)
+        await call.stop()
+
+    run_virtual(main())
+
+
+def test_close_notify_of_the_client_ends_the_session_at_once() -> None:
+    async def main() -> None:
+        call = Call()
+        await call.connect()
+        await call.peer.close()
+        await asyncio.sleep(0.1)
+        assert call.ended == "client_closed"
+        await call.stop()
+
+    run_virtual(main())
+
+
+def test_hanging_up_tells_the_client() -> None:
+    async def main() -> None:
+        call = Call()
+        await call.connect()
+        call.session.control(messages.HangUp(), call.loop.time())
+        await asyncio.sleep(0.1)
+        assert call.ended == "hang_up"
+        assert call.peer.closed.is_set()
+        await call.stop()
+
+    run_virtual(main())
+
+
+def test_a_client_that_vanishes_is_missed_after_30_s() -> None:
+    async def main() -> None:
+        call = Call()
+        await call.connect()
+        await call.peer.vanish()
+        await asyncio.sleep(29)
+        assert call.ended is None
+        await asyncio.sleep(2)
+        assert call.ended == "client_vanished"
+        await call.stop()
+
+    run_virtual(main())
+
+
+def test_checks_alone_keep_a_silent_client_s_session() -> None:
+    async def main() -> None:
+        call = Call()
+        call.drop_up = lambda data: 127 < data[0] < 192
+        await call.connect()
+        await asyncio.sleep(70)
+        assert call.ended is None
+        await call.stop()
+
+    run_virtual(main())
+
+
+def test_a_session_nobody_comes_to_ends_by_its_setup_timeout() -> None:
+    async def main() -> None:
+        call = Call()
+        await asyncio.sleep(29)
+        assert call.ended is None
+        await asyncio.sleep(2)
+        assert call.ended == "setup_timeout"
+        await call.stop()
+
+    run_virtual(main())
+
+
+def test_a_handshake_that_stands_still_ends_the_session() -> None:
+    async def main() -> None:
+        call = Call()
+        call.drop_up = lambda data: 19 < data[0] < 64
+        call.peer.begin(call.answer)
+        await asyncio.sleep(17)
+        assert call.ended == "dtls_failed"
+        await call.stop()
+
+    run_virtual(main())
+
+
+def test_a_client_with_another_certificate_than_its_offer_named_is_refused() -> None:
+    async def main() -> None:
+        call = Call(extra=lambda offer: offer.replace("sha-256 " + offer.split("sha-256 ")[1][:2], "sha-256 00"))
+        call.peer.begin(call.answer)
+        call.loop.real_time = True
+        await asyncio.sleep(1)
+        assert call.ended == "dtls_failed"
+        assert "fingerprint" in str(call.event_of(messages.SessionError)[0])
+        assert not call.event_of(messages.Connected)
+        await call.stop()
+
+    run_virtual(main())
+
+
+@pytest.mark.parametrize("lost", range(4))
+@pytest.mark.parametrize("passive", [False, True], ids=["client", "server"])
+@pytest.mark.parametrize("direction", ["up", "down"])
+def test_any_one_datagram_of_the_handshake_may_be_lost(direction: str, passive: bool, lost: int) -> None:
+    async def main() -> None:
+        call = Call(passive=passive)
+        seen = 0
+
+        def drop(data: bytes) -> bool:
+            nonlocal seen
+            seen += 19 < data[0] < 64
+            return 19 < data[0] < 64 and seen == lost + 1
+
+        if direction == "up":
+            call.drop_up = drop
+        else:
+            call.drop_down = drop
+        await call.connect()
+        await call.stop()
+
+    run_virtual(main())
+
+
+def test_what_an_agent_says_on_a_channel_before_it_is_open_arrives_in_order() -> None:
+    async def main() -> None:
+        call = Call()
+        for number in range(300):
+            call.session.send_message("oai-events", str(number))
+        await call.connect()
+        await asyncio.sleep(5)
+        assert call.peer.texts == [str(number) for number in range(44, 300)]  # the oldest went first
+        await call.stop()
+
+    run_virtual(main())
+
+
+def test_what_waits_for_a_channel_is_bounded_in_bytes() -> None:
+    async def main() -> None:
+        call = Call()
+        for _ in range(100):
+            call.session.send_message("oai-events", "x" * 100_000)
+        assert sum(len(kept) for _, kept in call.session._early) <= 1 << 20
+        await call.stop()
+
+    run_virtual(main())
+
+
+def test_a_channel_that_is_full_refuses_and_says_so() -> None:
+    async def main() -> None:
+        call = Call()
+        await call.connect()
+        call.drop_down = lambda data: True
+        for _ in range(40):
+            call.session.send_message("oai-events", "x" * 60_000)
+        assert any("unsent" in str(event) for event in call.event_of(messages.SessionError))
+        call.session.send_message("oai-events", "x" * 70_000)
+        assert call.ended is None
+        await call.stop()
+
+    run_virtual(main())
+
+
+def test_a_flush_is_heard_within_two_frames() -> None:
+    async def main() -> None:
+        call = Call()
+        await call.connect()
+        await asyncio.sleep(0.5)
+        for frame in speech(10.0, generation=3):
+            call.session.speak(frame, call.loop.time())
+        await asyncio.sleep(1)
+        assert max(loudness(call.peer.frames[-5:])) > 4000
+        call.session.control(messages.Flush(generation=4), call.loop.time())
+        at = len(call.sent)
+        await asyncio.sleep(0.5)
+        media = [data for data in call.sent[at:] if 127 < data[0] < 192 and not 64 <= data[1] & 127 < 96]
+        assert len(media) == 1  # the fade
+        for frame in speech(1.0, generation=3):
+            call.session.speak(frame, call.loop.time())  # too late: of the past
+        await asyncio.sleep(0.5)
+        assert max(loudness(call.peer.frames[-5:])) < 500
+        flushed = call.event_of(messages.Flushed)[0]
+        assert isinstance(flushed, messages.Flushed)
+        assert (flushed.generation, flushed.rate) == (3, 24000)
+        assert flushed.played_samples == pytest.approx(24000, abs=960)
+        assert flushed.dropped_ms == pytest.approx(9000, abs=60)
+        for frame in speech(1.0, generation=4):
+            call.session.speak(frame, call.loop.time())
+        await asyncio.sleep(1.5)
+        states = [event.state for event in call.events if isinstance(event, messages.Playout)]
+        assert [state for state in states if state != "playing"] == ["started", "ended", "started", "ended"]
+        await call.stop()
+
+    run_virtual(main())
+
+
+def test_pause_holds_at_a_frame_and_resume_goes_on_from_the_next() -> None:
+    async def main() -> None:
+        call = Call()
+        await call.connect()
+        for frame in speech(2.0):
+            call.session.speak(frame, call.loop.time())
+        await asyncio.sleep(1)
+        call.session.control(messages.Pause(), call.loop.time())
+        sent = call.session.state.rtp.packets
+        await asyncio.sleep(3)
+        assert call.session.state.rtp.packets == sent
+        call.session.control(messages.Resume(), call.loop.time())
+        await asyncio.sleep(2)
+        assert call.session.state.rtp.packets == 100
+        last = call.event_of(messages.Playout)[-1]
+        assert isinstance(last, messages.Playout)
+        assert (last.state, last.played_samples) == ("ended", 48000)
+        await call.stop()
+
+    run_virtual(main())
+
+
+def test_nothing_follows_the_end(caplog: pytest.LogCaptureFixture) -> None:
+    async def main() -> None:
+        call = Call()
+        await call.connect()
+        for frame in speech(1.0):
+            call.session.speak(frame, call.loop.time())
+        now = call.loop.time()
+        call.session.end("hang_up", now)
+        sent = len(call.sent)
+        call.session.end("internal", now)
+        call.session.control(messages.Flush(generation=9), now)
+        call.session.send_message("oai-events", "late")
+        for frame in speech(40.0):
+            call.session.speak(frame, now)
+        await asyncio.sleep(5)  # the client still talks
+        assert call.ended == "hang_up"
+        assert [data for data in call.sent[sent:] if data[0] > 3] == []
+        assert call.wheel.due() is None
+        await call.stop()
+
+    run_virtual(main())
+    assert not caplog.records
+
+
+def test_a_session_that_fails_inside_ends_alone(caplog: pytest.LogCaptureFixture) -> None:
+    async def main() -> None:
+        call = Call()
+        await call.connect()
+
+        def broken(packet: bytes, now: float) -> bool:
+            raise ZeroDivisionError
+
+        call.session.media_in.receive = broken  # type: ignore[method-assign]
+        await asyncio.sleep(0.1)
+        assert call.ended == "internal"
+        assert call.wheel.due() is None
+        await call.stop()
+
+    run_virtual(main())
+    assert "rtc_test failed" in caplog.text
+
+
+def test_silence_of_a_muted_client_arrives_on_time() -> None:
+    async def main() -> None:
+        call = Call()
+        await call.connect(channel=False)
+        call.peer.speak(tone(2.0))
+        await asyncio.sleep(1)
+        call.drop_up = lambda data: 127 < data[0] < 192  # mid-word
+        at = call.loop.time()
+        before = len(call.heard)
+        while not call.heard[-1].flags & FrameFlag.SILENCE:
+            await asyncio.sleep(0.005)
+        assert call.loop.time() - at < 0.160
+        await asyncio.sleep(1)
+        assert len(call.heard) - before == pytest.approx((call.loop.time() - at) * 50, abs=3)
+        await call.stop()
+
+    run_virtual(main())
