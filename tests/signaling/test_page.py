@@ -136,6 +136,24 @@ def test_the_chosen_agent_is_called_and_hung_up(open_page: Open, parts: StandIns
     assert page.evaluate("antiphon.problem") is None
 
 
+def test_a_call_given_up_while_it_is_placed_is_hung_up_all_the_same(open_page: Open, parts: StandIns) -> None:
+    page = open_page()
+    before = len(parts._all[0].hung_up)
+    page.evaluate(
+        """() => {
+          const real = window.fetch;
+          window.fetch = async (...all) => {
+            const response = await real(...all);
+            if (all[0].startsWith("/v1/realtime/calls?")) document.getElementById("call").click();
+            return response;
+          };
+        }"""
+    )
+    page.get_by_role("button", name="Start call").click()
+    until(lambda: len(parts._all[0].hung_up) > before, "the call is hung up")
+    expect(page.get_by_role("button", name="Call again")).to_be_visible()
+
+
 def test_an_agent_named_in_the_address_is_preselected(open_page: Open, service: SignalingProcess) -> None:
     page = open_page(service.url + "/?agent=echo", quiet=False)
     expect(page.get_by_label("Agent")).to_have_value("echo")

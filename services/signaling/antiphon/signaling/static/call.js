@@ -82,7 +82,7 @@ export class Call extends EventTarget {
     peer.addTransceiver(this.#microphone.getAudioTracks()[0], { direction: "sendrecv", streams: [this.#microphone] });
     const offer = await peer.createOffer();
     const [answer] = await Promise.all([this.#post(offer.sdp, agent), peer.setLocalDescription(offer)]);
-    if (this.state === "ended") return this.#hangUpAtServer();
+    if (this.state === "ended") return;
     await peer.setRemoteDescription({ type: "answer", sdp: answer });
     this.#later(CONNECT_WITHIN, () => {
       if (this.state !== "connecting") return;
@@ -95,6 +95,7 @@ export class Call extends EventTarget {
     const url = "/v1/realtime/calls" + (agent ? "?" + new URLSearchParams({ agent }) : "");
     const response = await ask(url, { method: "POST", body: sdp, headers: { "Content-Type": "application/sdp" } }, this.#key);
     this.id = response.headers.get("Location")?.split("/").pop() ?? null;
+    if (this.state === "ended") await this.#hangUpAtServer(); // hung up while the offer was on its way
     return response.text();
   }
 
@@ -124,6 +125,7 @@ export class Call extends EventTarget {
   }
 
   #received(data) {
+    if (this.state === "ended") return;
     let event;
     try {
       event = JSON.parse(data);
@@ -158,23 +160,24 @@ export class Call extends EventTarget {
   #end(problem) {
     if (this.state === "ended") return;
     this.problem = problem;
-    this.#hangUpAtServer();
     this.#release();
     this.#become("ended");
-  }
-
-  #hangUpAtServer() {
-    if (!this.id || this.problem?.kind === "closed") return;
-    const id = this.id;
-    this.id = null;
-    // keepalive: sent also when the page is being closed. If it gets lost the server notices the silence.
-    ask(`/v1/realtime/calls/${id}/hangup`, { method: "POST", keepalive: true }, this.#key).catch(() => {});
   }
 
   #release() {
     for (const timer of this.#timers) clearInterval(timer);
     this.#microphone?.getTracks().forEach((track) => track.stop());
-    this.#peer?.close();
+    // Closed only then: a connection that closes first is a call that ended by itself, and nothing to hang up.
+    this.#hangUpAtServer().finally(() => this.#peer?.close());
+  }
+
+  async #hangUpAtServer() {
+    if (!this.id || this.problem?.kind === "closed") return;
+    const id = this.id;
+    this.id = null;
+    // keepalive: sent also when the page is being closed. If it gets lost the server notices the silence.
+    const options = { method: "POST", keepalive: true, signal: AbortSignal.timeout(2000) };
+    await ask(`/v1/realtime/calls/${id}/hangup`, options, this.#key).catch(() => {});
   }
 
   #later(ms, action) {
