@@ -170,7 +170,7 @@ class Session:
             log.error("%s: %s", self.id, error, exc_info=error)
 
     async def _watch(self) -> None:
-        while (left := self._last_sign + IDLE - time.monotonic()) > 0:
+        while (left := self._last_sign + IDLE - time.monotonic()) > 0:  # noqa: ASYNC110
             await asyncio.sleep(left)
         log.warning("%s: nothing came for %.0f s, dropped", self.id, IDLE)
         self.ended.set()

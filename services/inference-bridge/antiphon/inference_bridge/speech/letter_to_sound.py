@@ -11,11 +11,20 @@ from typing import Final
 _VOWELS: Final = "aeiouy"
 # Longest first within a letter. `$` at the end: only there; `^` at the start: only there.
 _RULES: Final = {
-    "a": {"augh": "ɔ", "aigh": "A", "age$": "ɪʤ", "ai": "A", "ay": "A", "au": "ɔ", "aw": "ɔ", "ar": "ɑɹ", "al$": "əl", "ah": "ɑ", "aa": "ɑ", "a$": "ə", "a": "æ"},
+    "a": {
+        "augh": "ɔ", "aigh": "A", "age$": "ɪʤ", "ai": "A", "ay": "A", "au": "ɔ", "aw": "ɔ", "ar": "ɑɹ", "al$": "əl",
+        "ah": "ɑ", "aa": "ɑ", "a$": "ə", "a": "æ",
+    },
     "b": {"bb": "b", "b": "b"},
-    "c": {"chr": "kɹ", "tch": "ʧ", "sch": "sk", "ch": "ʧ", "ck": "k", "cc": "k", "ce": "s*e", "ci": "s*i", "cy": "s*y", "c": "k"},
+    "c": {
+        "chr": "kɹ", "tch": "ʧ", "sch": "sk", "ch": "ʧ", "ck": "k", "cc": "k", "ce": "s*e", "ci": "s*i",
+        "cy": "s*y", "c": "k",
+    },
     "d": {"dge": "ʤ", "dd": "d", "d": "d"},
-    "e": {"eigh": "A", "ee": "i", "ea": "i", "ew": "u", "ey$": "i", "ey": "A", "ei": "A", "er": "əɹ", "eu": "u", "e$": "", "e": "ɛ"},
+    "e": {
+        "eigh": "A", "ee": "i", "ea": "i", "ew": "u", "ey$": "i", "ey": "A", "ei": "A", "er": "əɹ", "eu": "u",
+        "e$": "", "e": "ɛ",
+    },
     "f": {"ff": "f", "f": "f"},
     "g": {"gh$": "", "gh": "ɡ", "gn$": "n", "^gn": "n", "gg": "ɡ", "ge$": "ʤ", "ge": "ʤ*e", "gi": "ʤ*i", "g": "ɡ"},
     "h": {"h": "h"},
@@ -25,7 +34,10 @@ _RULES: Final = {
     "l": {"ll": "l", "le$": "ᵊl", "l": "l"},
     "m": {"mm": "m", "m": "m"},
     "n": {"ng$": "ŋ", "nk": "ŋk", "nn": "n", "n": "n"},
-    "o": {"ough": "ɔ", "oo": "u", "ou": "W", "ow$": "O", "ow": "W", "oy": "Y", "oi": "Y", "oa": "O", "or": "ɔɹ", "oh": "O", "o$": "O", "o": "ɑ"},
+    "o": {
+        "ough": "ɔ", "oo": "u", "ou": "W", "ow$": "O", "ow": "W", "oy": "Y", "oi": "Y", "oa": "O", "or": "ɔɹ",
+        "oh": "O", "o$": "O", "o": "ɑ",
+    },
     "p": {"ph": "f", "^ps": "s", "pp": "p", "p": "p"},
     "q": {"qu": "kw", "q": "k"},
     "r": {"rr": "ɹ", "rh": "ɹ", "r": "ɹ"},

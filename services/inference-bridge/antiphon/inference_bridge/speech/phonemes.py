@@ -25,6 +25,8 @@ _WEAK: Final = {
     "i'm": "aɪm", "you": "juː", "your": "jʊɹ", "he": "hiː", "she": "ʃiː", "we": "wiː", "was": "wʌz", "are": "ɑːɹ",
     "but": "bʌt", "or": "ɔːɹ", "be": "biː", "that": "ðæt", "can": "kæn", "do": "duː", "with": "wɪð",
 }  # fmt: skip
+_OWN_WORDS: Final[dict[str, Entry]] = {"antiphon": "ˈæntəfˌɑn", "nats": "nˈæts", "okay": "ˌOkˈA"}
+"""Words of this project that no lexicon has, in the lexicons' alphabet."""
 _RESPELL: Final = {
     "əɹ": "ɚ", "ɜɹ": "ɜː", "A": "eɪ", "I": "aɪ", "W": "aʊ", "O": "oʊ", "Y": "ɔɪ", "ᵊ": "ə", "ʤ": "dʒ", "ʧ": "tʃ",
     "ɜ": "ɜː", "i": "iː", "u": "uː", "ɑ": "ɑː", "ɔ": "ɔː", "g": "ɡ",
@@ -43,25 +45,10 @@ _ENDINGS: Final = (
     ("est", "ɪst"),
 )
 _PAST_AFTER: Final = frozenset(
-    ["have", "has", "had", "was", "were", "been", "be", "i've", "you've", "we've", "they've", "already"]
+    ("have", "has", "had", "was", "were", "been", "be", "i've", "you've", "we've", "they've", "already")
 )
 _VERB_AFTER: Final = frozenset(
-    [
-        "to",
-        "will",
-        "can",
-        "could",
-        "would",
-        "should",
-        "please",
-        "let's",
-        "i'll",
-        "we'll",
-        "you'll",
-        "must",
-        "may",
-        "might",
-    ]
+    ("to", "will", "can", "could", "would", "should", "must", "may", "might", "please", "let's", "i'll", "we'll")
 )
 _VOICELESS: Final = "ptkfθsʃʧ"
 
@@ -75,7 +62,7 @@ class Lexicon:
 
     @classmethod
     def read(cls, paths: Iterable[Path]) -> Lexicon:
-        return cls(json.loads(path.read_text("utf-8")) for path in paths)
+        return cls([_OWN_WORDS, *(json.loads(path.read_text("utf-8")) for path in paths)])
 
     def look_up(self, word: str, before: str = "") -> str | None:
         """The pronunciation that fits after the word `before`, or None."""

@@ -55,13 +55,8 @@ _ABBREVIATIONS: Final = {
     "Blvd.": "Boulevard",
     "Inc.": "Incorporated",
     "Ltd.": "Limited",
-    **{
-        f"{short}.": month
-        for short, month in zip(
-            ["Jan", "Feb", "Mar", "Apr", "_", "Jun", "Jul", "Aug", "Sept", "Oct", "Nov", "Dec"], MONTHS, strict=True
-        )
-        if short != "_"
-    },
+    **{f"{month[:3]}.": month for month in MONTHS if month not in ("May", "September")},
+    "Sept.": "September",
     "Mon.": "Monday",
     "Tue.": "Tuesday",
     "Tues.": "Tuesday",
@@ -110,7 +105,7 @@ _FRACTIONS: Final = {
     "3/4": "three quarters",
 }
 _SAID_AS_WORDS: Final = frozenset(
-    ["NASA", "NATO", "NATS", "PIN", "SIM", "COVID", "AIDS", "UNESCO", "UNICEF", "LASER", "RADAR", "OPEC"]
+    ("NASA", "NATO", "NATS", "PIN", "SIM", "COVID", "AIDS", "UNESCO", "UNICEF", "LASER", "RADAR", "OPEC")
 )
 _MONTH: Final = "|".join(MONTHS)
 _NUMBER: Final = r"(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?"

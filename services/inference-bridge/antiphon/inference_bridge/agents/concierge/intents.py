@@ -31,35 +31,123 @@ class Intent(StrEnum):
     HELLO = "hello"
 
 
-_PATTERNS: Final = {
-    Intent.PERSON: r"(?:speak|talk|connect|transfer|put) .*\b(?:person|human|someone|somebody|colleague|operator|agent|nurse|doctor)"
-    r"|\b(?:real|a) (?:person|human)\b|\boperator\b|\brepresentative\b|\bhuman being\b",
-    Intent.REPEAT: r"\brepeat\b|say (?:that|it) again|\bpardon\b|come again|what did you (?:just )?say|one more time|once more"
-    r"|didn't (?:hear|catch|get) (?:that|you|it)|^(?:sorry|what|excuse me)$",
-    Intent.CANCEL: r"\bcancel|\bdelete\b|\bcall off\b|\bdrop (?:it|my|the)\b|don't need .*appointment|get rid of",
-    Intent.MOVE: r"\bmove\b|\breschedul|\bchange\b|\bshift\b|\bpostpone\b|\bpush\b|different (?:time|day)|another (?:time|day)|\bmake it\b.*\binstead\b",
-    Intent.LIST: r"\bwhen is (?:my|the|it)\b|what .*\b(?:booked|have i|do i have)\b|which appointments?|\bdo i have\b|my appointments\b"
-    r"|what did i (?:book|say)|\b(?:did|have) (?:i|you) book|what(?: i|')s booked|list .*appointments?|what(?: time|'s| is| day).*\bmy (?:next )?appointment",
-    Intent.CLOCK: r"what time is it|what(?:'s| is) the time|tell me the time|\bcurrent time\b|do you have the time|have you got the time|time is it",
-    Intent.DATE: r"what (?:day|date) is (?:it|today)|what(?:'s| is) (?:the date|today|today's date|the day)|tell me the date|which day is it|today's date",
-    Intent.HOURS: r"\bopening hours\b|\bopen(?:ing)?\b|\bhours\b|\bwhen do you close\b",
-    Intent.FREE: r"\bavailable\b|\bavailability\b|\bfree\b|\bopenings\b|\bslots?\b|earliest|soonest|what times",
-    Intent.BOOK: r"\bbook\b|\bschedule\b|\breserve\b|\bappointment\b|see (?:a|the) doctor|\bcheck ?up\b|come in\b|\banother one\b",
-    Intent.NAME: r"\bmy name(?:'s| is)\b|\bthis is [a-z]+(?: [a-z]+)?(?: speaking)?$|\bunder the name\b",
-    Intent.HELP: r"\bhelp\b|what can you do|what can i (?:do|say|ask)|how does this work|\boptions\b",
-    Intent.GOODBYE: r"\b(?:good ?bye|bye|hang up|see you|that's (?:all|it|everything)|that is all|that will be all|that'll be all|nothing else|have a (?:nice|good) (?:day|one))\b",
-    Intent.NO: r"^(?:no|nope|nah|not really|no thanks|no thank you)\b|\bdon't\b|\bneither\b|\bnever ?mind\b",
-    Intent.YES: r"\b(?:yes|yeah|yep|yup|sure|ok|okay|correct|right|please do|sounds good|that works|works for me|perfect|fine|great|definitely|of course|go ahead)\b",
-    Intent.THANKS: r"\bthank(?:s| you)\b|\bcheers\b|much appreciated",
-    Intent.HELLO: r"\b(?:hello|hi|hey|good (?:morning|afternoon|evening|day)|greetings)\b",
+# Each line is one alternative.
+_PHRASES: Final = {
+    Intent.PERSON: (
+        r"(?:speak|talk|connect|transfer|put) .*\b(?:person|human|someone|somebody|colleague)",
+        r"(?:speak|talk|connect|transfer|put) .*\b(?:operator|agent|nurse|doctor)",
+        r"\b(?:real|a) (?:person|human)\b",
+        r"\boperator\b",
+        r"\brepresentative\b",
+        r"\bhuman being\b",
+    ),
+    Intent.REPEAT: (
+        r"\brepeat\b",
+        r"say (?:that|it) again",
+        r"\bpardon\b",
+        r"come again",
+        r"what did you (?:just )?say",
+        r"one more time",
+        r"once more",
+        r"didn't (?:hear|catch|get) (?:that|you|it)",
+        r"^(?:sorry|what|excuse me)$",
+    ),
+    Intent.CANCEL: (
+        r"\bcancel",
+        r"\bdelete\b",
+        r"\bcall off\b",
+        r"\bdrop (?:it|my|the)\b",
+        r"don't need .*appointment",
+        r"get rid of",
+    ),
+    Intent.MOVE: (
+        r"\bmove\b",
+        r"\breschedul",
+        r"\bchange\b",
+        r"\bshift\b",
+        r"\bpostpone\b",
+        r"\bpush\b",
+        r"(?:different|another) (?:time|day)",
+        r"\bmake it\b.*\binstead\b",
+    ),
+    Intent.LIST: (
+        r"\bwhen is (?:my|the|it)\b",
+        r"what .*\b(?:booked|have i|do i have)\b",
+        r"which appointments?",
+        r"\bdo i have\b",
+        r"my appointments\b",
+        r"what did i (?:book|say)",
+        r"\b(?:did|have) (?:i|you) book",
+        r"what(?: i|')s booked",
+        r"list .*appointments?",
+        r"what(?: time|'s| is| day).*\bmy (?:next )?appointment",
+    ),
+    Intent.CLOCK: (
+        r"\btime is it",
+        r"what(?:'s| is) the time",
+        r"tell me the time",
+        r"\bcurrent time\b",
+        r"(?:do you have|have you got) the time",
+    ),
+    Intent.DATE: (
+        r"what (?:day|date) is (?:it|today)",
+        r"what(?:'s| is) (?:the date|today|the day)",
+        r"tell me the date",
+        r"which day is it",
+        r"today's date",
+    ),
+    Intent.HOURS: (r"\bopen(?:ing)?\b", r"\bhours\b", r"\bwhen do you close\b"),
+    Intent.FREE: (
+        r"\bavailab(?:le|ility)\b",
+        r"\bfree\b",
+        r"\bopenings\b",
+        r"\bslots?\b",
+        r"earliest",
+        r"soonest",
+        r"what times",
+    ),
+    Intent.BOOK: (
+        r"\bbook\b",
+        r"\bschedule\b",
+        r"\breserve\b",
+        r"\bappointment\b",
+        r"see (?:a|the) doctor",
+        r"\bcheck ?up\b",
+        r"come in\b",
+        r"\banother one\b",
+    ),
+    Intent.NAME: (
+        r"\bmy name(?:'s| is)\b",
+        r"\bthis is [a-z]+(?: [a-z]+)?(?: speaking)?$",
+        r"\bunder the name\b",
+    ),
+    Intent.HELP: (r"\bhelp\b", r"what can (?:you do|i (?:do|say|ask))", r"how does this work", r"\boptions\b"),
+    Intent.GOODBYE: (
+        r"\b(?:good ?bye|bye|hang up|see you|nothing else)\b",
+        r"\bthat(?:'s| is|'ll be| will be) (?:all|it|everything)\b",
+        r"\bhave a (?:nice|good) (?:day|one)\b",
+    ),
+    Intent.NO: (
+        r"^(?:no|nope|nah|not really)\b",
+        r"\bdon't\b",
+        r"\bneither\b",
+        r"\bnever ?mind\b",
+    ),
+    Intent.YES: (
+        r"\b(?:yes|yeah|yep|yup|sure|ok|okay|correct|right|perfect|fine|great|definitely)\b",
+        r"\b(?:please do|sounds good|that works|works for me|of course|go ahead)\b",
+    ),
+    Intent.THANKS: (r"\bthank(?:s| you)\b", r"\bcheers\b", r"much appreciated"),
+    Intent.HELLO: (r"\b(?:hello|hi|hey|good (?:morning|afternoon|evening|day)|greetings)\b",),
 }
-_COMPILED: Final = {intent: re.compile(pattern) for intent, pattern in _PATTERNS.items()}
+_COMPILED: Final = {intent: re.compile("|".join(phrases)) for intent, phrases in _PHRASES.items()}
 _NAME: Final = re.compile(
-    r"\b(?:my name is|my name's|under the name(?: of)?|the name is|this is) ([A-Za-z][A-Za-z'-]+(?: [A-Z][A-Za-z'-]+)?)",
+    r"\b(?:my name is|my name's|under the name(?: of)?|the name is|this is) "
+    r"([A-Za-z][A-Za-z'-]+(?: [A-Z][A-Za-z'-]+)?)",
     re.I,
 )
 _NO_NAMES: Final = frozenset(
-    [
+    (
         "a",
         "the",
         "not",
@@ -76,8 +164,7 @@ _NO_NAMES: Final = frozenset(
         "fine",
         "great",
         "what",
-        "how",
-    ]
+    )
 )
 
 

@@ -39,18 +39,22 @@ _DAY_PATTERNS: Final = tuple(
     )
 )
 _HALF: Final = r"(?: ?(?P<half>am|pm|in the morning|in the afternoon|in the evening))?"
+_MINUTES: Final = r"(?P<m_words>half|quarter|a quarter|\d{1,2})(?: minutes?)?"
+_NO_HOURS: Final = r"(?! (?:days?|weeks?|people|persons?|minutes?|appointments?))"
+_BEFORE_BARE: Final = r"(?:no |yes |ok |okay |um |uh |maybe |let's say )*"
+_AFTER_BARE: Final = r"(?: please| is fine| works| would be (?:good|great|fine))*"
 _TIME_PATTERNS: Final = tuple(
     re.compile(pattern)
     for pattern in (
         rf"\b(?P<h>\d{{1,2}}):(?P<m>[0-5]\d){_HALF}\b",
-        rf"\b(?P<m_words>half|quarter|a quarter|\d{{1,2}})(?: minutes?)? (?P<side>past|after|to|before) (?P<h>\d{{1,2}}){_HALF}\b",
+        rf"\b{_MINUTES} (?P<side>past|after|to|before) (?P<h>\d{{1,2}}){_HALF}\b",
         r"\b(?P<noon>noon|midday)\b",
         rf"\b(?P<h>\d{{1,2}}) (?P<m>[0-5]\d){_HALF}\b",
         rf"\b(?P<h>1[0-2]|0?[1-9])(?P<m>[0-5]\d){_HALF}\b",
         r"\b(?P<h>\d{1,2}) ?(?P<half>am|pm|in the morning|in the afternoon|in the evening)\b",
         rf"\b(?P<h>\d{{1,2}}) o'?clock{_HALF}\b",
-        r"\b(?:at|by|around|about|for|to|from|or|make it) (?P<h>\d{1,2})\b(?! (?:days?|weeks?|people|persons?|minutes?|appointments?))",
-        r"^(?:no |yes |ok |okay |um |uh |maybe |let's say )*(?P<h>\d{1,2})(?: please| is fine| works| would be (?:good|great|fine))*$",
+        rf"\b(?:at|by|around|about|for|to|from|or|make it) (?P<h>\d{{1,2}})\b{_NO_HOURS}",
+        rf"^{_BEFORE_BARE}(?P<h>\d{{1,2}}){_AFTER_BARE}$",
     )
 )
 
@@ -107,8 +111,8 @@ def find_when(text: str, today: date) -> When:
     rest = rest.replace("#", ",")
     for pattern in _TIME_PATTERNS:
         for match in pattern.finditer(rest):
-            if (moment := _time(match, part)) is not None:
-                times.append((match.start(), moment))
+            moment = _time(match, part)
+            times += [(match.start(), moment)] if moment else []
         rest = pattern.sub(lambda m: "#" * len(m[0]), rest)
     return When(days, tuple(dict.fromkeys(t for _, t in sorted(times))), part)
 
