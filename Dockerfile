@@ -26,5 +26,5 @@ RUN pip install --no-cache-dir --no-deps --no-index /tmp/wheels/*.whl && rm -rf 
 RUN echo "exec python -m antiphon.$(echo ${SERVICE} | tr - _) \"\$@\"" > /usr/local/bin/service && chmod 755 /usr/local/bin/service
 ENV PYTHONUNBUFFERED=1 HOME=/tmp
 USER 10001:10001
-HEALTHCHECK --interval=10s --timeout=8s --start-period=60s --retries=3 CMD ["/bin/sh", "/usr/local/bin/service", "--check"]
+HEALTHCHECK --interval=10s --timeout=8s --start-period=120s --retries=3 CMD ["/bin/sh", "/usr/local/bin/service", "--check"]
 ENTRYPOINT ["/bin/sh", "/usr/local/bin/service"]
