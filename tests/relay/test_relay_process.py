@@ -129,6 +129,7 @@ async def test_a_burst_of_everything_comes_out_right(relay: RelayProcess) -> Non
                     for payload in payloads:
                         assert await client.receive() == (payload, relay.address)
             await relay.dropped("not_owner", 400)
+            await relay.dropped("unknown_client", 400)  # the last of them are held for a moment
             statistics = await relay.statistics()
         finally:
             for client in (*clients, mute):

@@ -54,8 +54,8 @@ def test_one_address_of_each_family_may_be_bound(monkeypatch: pytest.MonkeyPatch
         ("ANTIPHON_RELAY_PUBLIC_ADDRESSES", "example.org:3478", "not an address"),
         ("ANTIPHON_RELAY_TUNNEL_BIND", "::1:0", "not an address"),
         ("ANTIPHON_RELAY_TUNNEL_ADVERTISE", "here", "does not appear to be"),
-        ("ANTIPHON_RELAY_NAME", "a.b", "pattern"),
-        ("ANTIPHON_RELAY_MAX_FLOWS", "0", "greater than"),
+        ("ANTIPHON_RELAY_NAME", "a.b", "letters, digits"),
+        ("ANTIPHON_RELAY_MAX_FLOWS", "0", "from 1 to 4000000"),
         ("ANTIPHON_RELAY_PATH", "fast", "'auto', 'batched' or 'portable'"),
     ],
 )

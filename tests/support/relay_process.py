@@ -191,6 +191,7 @@ class RelayProcess:
             "ANTIPHON_RELAY_BIND": self.bind,
             "ANTIPHON_RELAY_TUNNEL_BIND": "127.0.0.1:0",
             "ANTIPHON_RELAY_PATH": self.path,
+            "ANTIPHON_RELAY_WORKERS": "1",
             "ANTIPHON_ROUTE_KEYS": ROUTE_KEYS,
         }
         self._spawn(environment)

@@ -69,9 +69,11 @@ class RelayAnnouncement(Message):
     """UDP addresses for the candidates of an answer, `ip:port`."""
     tunnel_addresses: list[str] = Field(min_length=1, max_length=256)
     """Source addresses of its tunnel sockets, one per worker: transceivers accept no others."""
+    tcp_addresses: list[str] = Field(default_factory=list, max_length=16)
+    """ICE-TCP addresses for candidates of type passive (RFC 6544), `ip:port`; empty: none offered."""
     state: Literal["ready", "draining"] = "ready"
 
-    _are_addresses = field_validator("public_addresses", "tunnel_addresses")(_addresses)
+    _are_addresses = field_validator("public_addresses", "tunnel_addresses", "tcp_addresses")(_addresses)
 
 
 class RelayStatistics(Message):
@@ -80,6 +82,8 @@ class RelayStatistics(Message):
     name: str
     path: Literal["batched", "portable", "none"]
     """The packet loop that runs; none while there is no worker."""
+    workers: int = 0
+    """Forwarding processes that answered; everything below is their sum, except `routes`."""
     packets_to_transceivers: int = 0
     bytes_to_transceivers: int = 0
     """Octets of the clients' datagrams, the tunnel header not counted; likewise below."""

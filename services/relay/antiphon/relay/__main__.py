@@ -1,42 +1,72 @@
-"""`python -m antiphon.relay [--check]`: runs the relay, or asks whether one on this host answers on the bus."""
+"""`python -m antiphon.relay [--check]`: runs the relay, or asks whether one on this host answers on the bus.
+
+The workers are started before anything else is imported: packets move again about 0.2 s after the start.
+"""
 
 from __future__ import annotations
 
-import argparse
-import asyncio
 import sys
+from typing import Final
 
 from antiphon.relay.settings import SettingsError, load
+
+USAGE: Final = """usage: python -m antiphon.relay [--check]
+
+Moves packets between clients and calls; settings are ANTIPHON_* variables (docs/relay.md).
+
+  --check  exit 0 if a relay of this host answers on NATS, else 1
+"""
 
 
 def main() -> int:
     """Exit status: 0 after SIGTERM or SIGINT; 2 when the settings can't be used; `--check`: 0 if alive, else 1."""
-    arguments = argparse.ArgumentParser(prog="antiphon.relay", description="Moves packets between clients and calls.")
-    arguments.add_argument("--check", action="store_true", help="exit 0 if a relay of this host answers on NATS")
-    check = arguments.parse_args().check
-    if check:
+    arguments = sys.argv[1:]
+    if arguments == ["--check"]:
         return _check()
+    if arguments:
+        print(USAGE, end="", file=sys.stdout if arguments in (["--help"], ["-h"]) else sys.stderr)
+        return 0 if arguments in (["--help"], ["-h"]) else 2
     try:
         settings = load()
     except SettingsError as error:
         print(f"antiphon-relay: {error}", file=sys.stderr)
         return 2
 
+    from antiphon.relay.crew import Crew
+
+    try:
+        crew = Crew(settings)
+    except OSError as error:
+        print(f"antiphon-relay: {error.strerror or error}", file=sys.stderr)
+        return 2
+
+    import asyncio
+
     from antiphon.relay.control import serve
     from antiphon.schemas import telemetry
 
     finish = telemetry.start("relay")
     try:
-        asyncio.run(serve(settings))
-    except OSError as error:
-        print(f"antiphon-relay: {error.strerror or error}", file=sys.stderr)
-        return 2
+        asyncio.run(serve(settings, crew))
+    except* OSError as group:
+        print(f"antiphon-relay: {_first(group)}", file=sys.stderr)
+        return_status = 2
+    else:
+        return_status = 0
     finally:
         finish()
-    return 0
+    return return_status
+
+
+def _first(group: BaseExceptionGroup[OSError]) -> str:
+    error = group.exceptions[0]
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return str(error.strerror or error)
 
 
 def _check() -> int:
+    import asyncio
     import os
 
     from antiphon.schemas import bus

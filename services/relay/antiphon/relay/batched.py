@@ -1,9 +1,11 @@
-"""The fast packet loop for IPv4: a batch per system call, and columns instead of packets in between.
+"""The fast packet loop: a batch per system call, and columns instead of packets in between.
 
 What is ordinary, a packet of a confirmed flow, is never looked at one by one: keys are looked up by `map`,
-headers are written by one strided copy. Rows that are out of the ordinary (no flow yet, a binding
+headers are written by strided copies. Rows that are out of the ordinary (no flow yet, a binding
 request, odd length, a stranger) are asked about in the core one by one, and the batch is closed up around
 those that go nowhere. docs/relay.md says how to measure it.
+
+Clients on IPv4 and on IPv6 have a batch each; the tunnel is IPv4 here.
 """
 
 from __future__ import annotations
@@ -15,61 +17,128 @@ from itertools import repeat
 from typing import Final, cast
 
 from antiphon.relay.core import MAX_DATAGRAM, RelayCore
-from antiphon.relay.flow_key import header_of
-from antiphon.relay.mmsg import HEADROOM, SLOT, Batch
+from antiphon.relay.flow_key import header_of, sockaddr_in6_of
+from antiphon.relay.mmsg import HEADROOM, SLOT, SOCKADDR_IN6, SOCKADDR_IN6_STRIDE, Batch
 from antiphon.relay.portable import PortablePath
 from antiphon.relay.stun import BINDING_REQUEST_FIRST_BYTE
-from antiphon.schemas.tunnel import FAMILY_IPV4, IPV4_HEADER
+from antiphon.relay.token_sieve import USERNAME_FIRST, TokenSieve
+from antiphon.schemas.tunnel import FAMILY_IPV4, FAMILY_IPV6, IPV4_HEADER, IPV6_HEADER
 
 BATCH: Final = 64
+SIEVE_FROM: Final = 6
+"""Rows without a flow from which the sieve is cheaper than looking at each."""
+WALKS: Final = 16
+"""Requests without a flow that are parsed in a full batch. More of them means a flood that the sieve can't read:
+what is dropped then is repeated by whoever means it."""
 _STRIDE: Final = SLOT // 8
+_HALF_STRIDE: Final = SLOT // 4
 _HEAD: Final = HEADROOM // 8
+_IPV6_HEAD: Final = (HEADROOM - IPV6_HEADER) // 4
+_FAMILY_AND_PORT: Final = 0xFFFFFFFF
 
 
 class BatchedPath(PortablePath):
-    """Moves IPv4 datagrams in batches and leaves clients on IPv6 to the portable loop."""
+    """Moves datagrams in batches."""
 
     name = "batched"
 
     def __init__(self, core: RelayCore, public: Mapping[socket.AddressFamily, socket.socket], tunnel: socket.socket):
         super().__init__(core, public, tunnel)
         self._batch = Batch(BATCH)
+        self._sieve = TokenSieve(self._batch)
+        self._from_ipv6 = Batch(BATCH, from_ipv6=True)
+        self._sieve_ipv6 = TokenSieve(self._from_ipv6)
+        self._to_ipv6 = Batch(BATCH, to_ipv6=True)
         self._confirmed_owner = core.flows.confirmed.get
         self._heard = core.flows.heard
-        at = self._batch.slots_at + HEADROOM
         # Where a row's outgoing datagram begins: upwards the header stands in front, downwards it is skipped.
-        self._upward = array("Q", [at + row * SLOT - IPV4_HEADER for row in range(BATCH)])
-        self._downward = array("Q", [at + row * SLOT + IPV4_HEADER for row in range(BATCH)])
+        self._upward = _begins(self._batch, -IPV4_HEADER)
+        self._upward_ipv6 = _begins(self._from_ipv6, -IPV6_HEADER)
+        self._downward = _begins(self._batch, IPV4_HEADER)
         self._tunnel_fd = tunnel.fileno()
-        v4 = public.get(socket.AF_INET)
-        self._public_fd = v4.fileno() if v4 is not None else -1
 
     def from_clients(self, family: socket.AddressFamily, now: float) -> bool:
-        if family != socket.AF_INET:
-            return super().from_clients(family, now)
+        return self._from_ipv4_clients(now) if family == socket.AF_INET else self._from_ipv6_clients(now)
+
+    def _from_ipv4_clients(self, now: float) -> bool:
         batch, counters = self._batch, self._core.counters
-        n = batch.receive(self._public_fd)
+        n = batch.receive(self._public[socket.AF_INET].fileno())
         if n <= 0:
             counters.drops["socket_error"] += n < 0
             return n < 0
+        counters.batches[n] += 1
         clients = batch.sources[0 : 2 * n : 2]
+        keys: list[int] = clients.tolist()
         lengths: list[int] = batch.lengths[14 : 16 * n : 16].tolist()
-        first_bytes = batch.octets[HEADROOM : n * SLOT : SLOT].tobytes()
-        owners: list[int | None] = list(map(self._confirmed_owner, clients.tolist()))
-        if (
-            None in owners
-            or BINDING_REQUEST_FIRST_BYTE in first_bytes
-            or max(lengths) > MAX_DATAGRAM
-            or min(lengths) == 0
-        ):
-            for row, (length, first_byte) in enumerate(zip(lengths, first_bytes, strict=True)):
-                if owners[row] is None or first_byte == BINDING_REQUEST_FIRST_BYTE or not 0 < length <= MAX_DATAGRAM:
-                    owners[row] = self._core.from_client(clients[row], self._datagram(row, length), now)
+        owners = self._owners(batch, self._sieve, keys, lengths, now)
         batch.words[_HEAD - 1 : n * _STRIDE : _STRIDE] = clients  # the header in front of each datagram
-        packets, octets = self._send_rows(self._tunnel_fd, owners, self._upward, lengths, IPV4_HEADER)
-        counters.packets_to_transceivers += packets
-        counters.bytes_to_transceivers += octets
+        self._send_up(batch, owners, self._upward, lengths, IPV4_HEADER)
         return n == BATCH
+
+    def _from_ipv6_clients(self, now: float) -> bool:
+        batch, counters = self._from_ipv6, self._core.counters
+        n = batch.receive(self._public[socket.AF_INET6].fileno())
+        if n <= 0:
+            counters.drops["socket_error"] += n < 0
+            return n < 0
+        counters.batches[n] += 1
+        columns = (batch.sources[word : 4 * n : 4].tolist() for word in range(3))
+        keys = [head & _FAMILY_AND_PORT | low << 32 | high << 96 for head, low, high in zip(*columns, strict=True)]
+        lengths: list[int] = batch.lengths[14 : 16 * n : 16].tolist()
+        owners = self._owners(batch, self._sieve_ipv6, keys, lengths, now)
+        # Family and port, then the four halfwords of the address: those of the socket address, without flow info.
+        for place, half in enumerate((0, 2, 3, 4, 5)):
+            batch.halfwords[_IPV6_HEAD + place : n * _HALF_STRIDE : _HALF_STRIDE] = batch.source_halfwords[
+                half : 8 * n : 8
+            ]
+        self._send_up(batch, owners, self._upward_ipv6, lengths, IPV6_HEADER)
+        return n == BATCH
+
+    def _owners(
+        self, batch: Batch, sieve: TokenSieve, keys: list[int], lengths: list[int], now: float
+    ) -> list[int | None]:
+        """Who gets each row; None for nobody."""
+        n = len(keys)
+        first_bytes = batch.octets[HEADROOM : n * SLOT : SLOT].tobytes()
+        owners: list[int | None] = list(map(self._confirmed_owner, keys))
+        unknown = owners.count(None)
+        if (
+            not unknown
+            and BINDING_REQUEST_FIRST_BYTE not in first_bytes
+            and max(lengths) <= MAX_DATAGRAM
+            and min(lengths) > 0
+        ):
+            return owners
+        ask, drops = self._core.from_client, self._core.counters.drops
+        forged = self._forged(sieve, owners, first_bytes) if unknown >= SIEVE_FROM else frozenset[int]()
+        drops["forged_token"] += len(forged)
+        walks = WALKS if n == BATCH else BATCH
+        for row, (length, first_byte) in enumerate(zip(lengths, first_bytes, strict=True)):
+            if owners[row] is None:
+                if row in forged:
+                    continue
+                if first_byte == BINDING_REQUEST_FIRST_BYTE:
+                    if not walks:
+                        drops["overload"] += 1
+                        continue
+                    walks -= 1
+            elif first_byte != BINDING_REQUEST_FIRST_BYTE and 0 < length <= MAX_DATAGRAM:
+                continue
+            at = row * SLOT + HEADROOM
+            owners[row] = ask(keys[row], batch.octets[at : at + length], now)
+        return owners
+
+    def _forged(self, sieve: TokenSieve, owners: list[int | None], first_bytes: bytes) -> frozenset[int]:
+        """Rows of clients without a flow whose token, where it usually stands, opens with no live key."""
+        n = len(owners)
+        may_open = sieve.may_open(self._core.keyring, n)
+        return frozenset(
+            row
+            for row, (owner, first_byte, attribute) in enumerate(
+                zip(owners, first_bytes, sieve.first_attributes(n), strict=True)
+            )
+            if owner is None and not first_byte and attribute == USERNAME_FIRST and row not in may_open
+        )
 
     def from_tunnel(self, now: float) -> bool:
         batch, counters = self._batch, self._core.counters
@@ -77,47 +146,78 @@ class BatchedPath(PortablePath):
         if n <= 0:
             counters.drops["socket_error"] += n < 0
             return n < 0
+        counters.batches[n] += 1
         keys: list[int] = batch.words[_HEAD : n * _STRIDE : _STRIDE].tolist()
         sources: list[int] = batch.sources[0 : 2 * n : 2].tolist()
         lengths: list[int] = batch.lengths[14 : 16 * n : 16].tolist()
+        owners = list(map(self._confirmed_owner, keys))
         clients: list[int | None]
-        if (
-            list(map(self._confirmed_owner, keys)) == sources
-            and min(lengths) > IPV4_HEADER
-            and max(lengths) <= MAX_DATAGRAM + IPV4_HEADER
-        ):
+        if owners == sources and min(lengths) > IPV4_HEADER and max(lengths) <= MAX_DATAGRAM + IPV4_HEADER:
             self._heard.update(zip(keys, repeat(now)))
             clients = list(keys)
         else:
-            clients = [
-                self._decide(source, self._datagram(row, length), now)
-                for row, (source, length) in enumerate(zip(sources, lengths, strict=True))
-            ]
-        packets, octets = self._send_rows(self._public_fd, clients, self._downward, lengths, -IPV4_HEADER)
-        counters.packets_to_clients += packets
-        counters.bytes_to_clients += octets
+            clients = self._clients(owners, keys, sources, lengths, now)
+        if socket.AF_INET in self._public:
+            fd = self._public[socket.AF_INET].fileno()
+            packets, octets = self._send_rows(batch, fd, clients, self._downward, lengths, -IPV4_HEADER)
+            counters.packets_to_clients += packets
+            counters.bytes_to_clients += octets
+        else:
+            counters.drops["no_socket_of_family"] += n - clients.count(None)
         return n == BATCH
 
-    def _datagram(self, row: int, length: int) -> memoryview:
-        at = row * SLOT + HEADROOM
-        return self._batch.octets[at : at + length]
+    def _clients(
+        self, owners: list[int | None], keys: list[int], sources: list[int], lengths: list[int], now: float
+    ) -> list[int | None]:
+        """The IPv4 client of each row, None for nobody; rows for IPv6 clients are sent here."""
+        clients: list[int | None] = []
+        on_ipv6: list[tuple[int, int, int]] = []
+        for row, (owner, key, source, length) in enumerate(zip(owners, keys, sources, lengths, strict=True)):
+            if owner == source and IPV4_HEADER < length <= MAX_DATAGRAM + IPV4_HEADER:
+                self._heard[key] = now
+                clients.append(key)
+                continue
+            at = row * SLOT + HEADROOM
+            client = self._core.from_tunnel(source, self._batch.octets[at : at + length], now)
+            if client is not None and client & 0xFFFF != FAMILY_IPV4:
+                if client & 0xFFFF == FAMILY_IPV6 and socket.AF_INET6 in self._public:
+                    on_ipv6.append((client, self._batch.slots_at + at + IPV6_HEADER, length - IPV6_HEADER))
+                else:
+                    self.send_to_client(client, self._batch.octets[at + len(header_of(client)) : at + length])
+                client = None
+            clients.append(client)
+        if on_ipv6:
+            self._send_to_ipv6(on_ipv6)
+        return clients
 
-    def _decide(self, source: int, packet: memoryview, now: float) -> int | None:
-        """The client whom the batch shall send this tunnel packet's payload; IPv6 is sent here at once."""
-        client = self._core.from_tunnel(source, packet, now)
-        if client is None or (client & 0xFFFF == FAMILY_IPV4 and self._public_fd >= 0):
-            return client
-        self.send_to_client(client, packet[len(header_of(client)) :])
-        return None
+    def _send_to_ipv6(self, rows: list[tuple[int, int, int]]) -> None:
+        """Send (client, address in memory, length) each."""
+        batch, counters = self._to_ipv6, self._core.counters
+        for row, (client, _, _) in enumerate(rows):
+            at = row * SOCKADDR_IN6_STRIDE
+            batch.addresses[at : at + SOCKADDR_IN6] = sockaddr_in6_of(client)
+        count = len(rows)
+        batch.pieces[0 : 2 * count] = memoryview(array("Q", [word for row in rows for word in row[1:]]))
+        sent = batch.send(self._public[socket.AF_INET6].fileno(), count)
+        counters.packets_to_clients += sent
+        counters.bytes_to_clients += sum(length for _, _, length in rows) * sent // count
+        if sent < count:
+            counters.drops["send_failed"] += count - sent
+
+    def _send_up(
+        self, batch: Batch, owners: list[int | None], begins: array[int], lengths: list[int], header: int
+    ) -> None:
+        packets, octets = self._send_rows(batch, self._tunnel_fd, owners, begins, lengths, header)
+        self._core.counters.packets_to_transceivers += packets
+        self._core.counters.bytes_to_transceivers += octets
 
     def _send_rows(
-        self, fd: int, targets: list[int | None], begins: array[int], lengths: list[int], header: int
+        self, batch: Batch, fd: int, targets: list[int | None], begins: array[int], lengths: list[int], header: int
     ) -> tuple[int, int]:
         """Send each row that has a target; returns datagrams and payload octets that went.
 
         `header`: octets that the outgoing datagram is longer than the one received.
         """
-        batch = self._batch
         if None in targets:
             rows = [row for row, target in enumerate(targets) if target is not None]
             if not rows:
@@ -135,3 +235,8 @@ class BatchedPath(PortablePath):
             self._core.counters.drops["send_failed"] += count - sent
             octets = octets * sent // count  # which ones failed is not known: their mean length will do
         return sent, octets
+
+
+def _begins(batch: Batch, shift: int) -> array[int]:
+    """The memory address of each row's datagram, shifted."""
+    return array("Q", [batch.slots_at + HEADROOM + row * SLOT + shift for row in range(batch.size)])

@@ -1,49 +1,62 @@
 """What the control process and a forwarding worker say to each other: JSON lines over a socket pair.
 
 Both ends are the same release of the same service, so this is no schema. The control process speaks
-`start` once, then `routes` whenever the table changes (always the whole of it: swapped in one step), and
-`ask`; the worker answers `ready` and `statistics`. Keys travel here, not in arguments that others can list.
+`start` once, then `routes` whenever the table changes (always the whole of it: swapped in one step), `keys` when
+they were rotated, `found`, `hello` and `ask`; the worker answers `ready` and `statistics`, and asks to `find`.
+Keys travel here, not in arguments that others can list. Public sockets come by another pair as descriptors: they
+may be bound long after a worker's start, when it takes over from a worker of an older process.
+
+Named tuples, because a worker is up sooner without `dataclasses`.
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field
-from typing import Any, Final
-
-from antiphon.relay.core import Identity
+from typing import Any, Final, NamedTuple
 
 MAX_LINE: Final = 1 << 20
 """Bytes of one line; the largest is a table of 4096 routes, 300 kB."""
+SOCKETS: Final = b"public sockets"
+"""The message that descriptors come with on the second pair."""
+MAX_SOCKETS: Final = 2
 
 
-@dataclass(frozen=True, slots=True)
-class Start:
+class Start(NamedTuple):
     """First of all: what the worker needs to know."""
 
     route_keys: str
     max_flows: int
     path: str
     """`auto`, `batched` or `portable`."""
+    new_flows_per_network: float = 0
+    """Per second; 0 is no limit."""
+    learning: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class Routes:
+class Routes(NamedTuple):
     """The announced transceivers: [cluster, slot, epoch, address] each."""
 
     table: list[tuple[int, int, int, str]]
 
-    def by_identity(self) -> dict[Identity, str]:
+    def by_identity(self) -> dict[tuple[int, int, int], str]:
         return {(cluster, slot, epoch): address for cluster, slot, epoch, address in self.table}
 
 
-@dataclass(frozen=True, slots=True)
-class Ask:
+class Keys(NamedTuple):
+    """These route keys are live from now on."""
+
+    route_keys: str
+
+
+class Hello(NamedTuple):
+    """Ask all transceivers for their clients again: flows are about to come here from another process."""
+
+
+class Ask(NamedTuple):
     """Asks for `Statistics`."""
 
 
-@dataclass(frozen=True, slots=True)
-class Ready:
+class Ready(NamedTuple):
     """The worker forwards from now on, by this loop."""
 
     path: str
@@ -51,39 +64,53 @@ class Ready:
     """Why not the batched one, or empty."""
 
 
-@dataclass(frozen=True, slots=True)
-class Statistics:
+class Find(NamedTuple):
+    """Whose client is this? Its packets are held meanwhile."""
+
+    client: int
+
+
+class Found(NamedTuple):
+    """This transceiver's."""
+
+    client: int
+    cluster: int
+    slot: int
+    epoch: int
+
+
+class Statistics(NamedTuple):
     """A worker's counters since its start."""
 
-    packets_to_transceivers: int
-    bytes_to_transceivers: int
-    packets_to_clients: int
-    bytes_to_clients: int
-    hellos_sent: int
-    flows_confirmed: int
-    flows_half_open: int
-    routes: int
-    drops: dict[str, int] = field(default_factory=dict)
+    packets_to_transceivers: int = 0
+    bytes_to_transceivers: int = 0
+    packets_to_clients: int = 0
+    bytes_to_clients: int = 0
+    hellos_sent: int = 0
+    flows_confirmed: int = 0
+    flows_half_open: int = 0
+    flows_found: int = 0
+    routes: int = 0
+    lateness_ms: float = 0.0
+    """The most by which the loop missed its tick since it was last asked."""
+    drops: dict[str, int] = {}  # noqa: RUF012  # never written to
+    batches: dict[str, int] = {}  # noqa: RUF012
+    """Datagrams that came at once, up to 1, 2, 4 ... 64: how often."""
 
 
-Word = Start | Routes | Ask | Ready | Statistics
+Word = Start | Routes | Keys | Hello | Ask | Ready | Find | Found | Statistics
 _WORDS: Final[dict[str, type[Any]]] = {
-    "start": Start,
-    "routes": Routes,
-    "ask": Ask,
-    "ready": Ready,
-    "statistics": Statistics,
+    word.__name__: word for word in (Start, Routes, Keys, Hello, Ask, Ready, Find, Found, Statistics)
 }
-_NAMES: Final = {word: name for name, word in _WORDS.items()}
 
 
 def pack(word: Word) -> bytes:
     """One line."""
-    return json.dumps([_NAMES[type(word)], asdict(word)], separators=(",", ":")).encode() + b"\n"
+    return json.dumps([type(word).__name__, *word], separators=(",", ":")).encode() + b"\n"
 
 
 def unpack(line: bytes) -> Word:
     """The word that a line holds."""
-    name, fields = json.loads(line)
-    word: Word = _WORDS[name](**fields)
+    name, *fields = json.loads(line)
+    word: Word = _WORDS[name](*fields)
     return word

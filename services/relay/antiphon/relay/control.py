@@ -1,6 +1,7 @@
-"""The relay's side towards the bus: routes in, announcements and counters out. No packet passes here.
+"""The control process: the relay's life from its start to its end. No packet passes here.
 
-While NATS is away the worker goes on forwarding with the routes last known, and learning from tokens.
+The crew is launched before this is imported. What the bus says goes to the workers; a port that another relay
+process still has is taken when our workers know that one's clients; at the end the workers go on for a while.
 """
 
 from __future__ import annotations
@@ -9,216 +10,153 @@ import asyncio
 import contextlib
 import logging
 import signal
-import socket
 import time
-from dataclasses import asdict
-from typing import Final, Literal
+from typing import Final
 
-import nats.errors
-from nats.aio.client import Client
-from nats.aio.msg import Msg
-from nats.js.errors import Error as JetStreamError
-from nats.js.kv import KeyValue
-from nats.micro.request import Request
-
-from antiphon.relay.channel import Routes, Start, Statistics
-from antiphon.relay.routes import RouteBook
+from antiphon.relay import last_known
+from antiphon.relay.channel import Hello, Keys, Routes, Statistics
+from antiphon.relay.crew import Crew
+from antiphon.relay.http import HttpEndpoint
+from antiphon.relay.last_known import LastKnown
+from antiphon.relay.on_the_bus import GOODBYE_SECONDS, OnTheBus
 from antiphon.relay.settings import RelaySettings
-from antiphon.relay.sockets import bind_udp, bound_port
-from antiphon.relay.supervisor import Supervisor
-from antiphon.schemas import bus, subjects
-from antiphon.schemas.addresses import Address
-from antiphon.schemas.errors import MalformedError
-from antiphon.schemas.messages import (
-    RelayAnnouncement,
-    RelayStatistics,
-    TransceiverAnnouncement,
-    decode,
-    encode,
-)
+from antiphon.relay.sockets import bound_port
+from antiphon.relay.supervisor import Supervisor, total
+from antiphon.schemas.route_token import RouteKeyring
 
 log = logging.getLogger(__name__)
 
-REGISTER_NAME: Final = "antiphon-relay"
-ANNOUNCE_SECONDS: Final = 1.0
-ECHO_SECONDS: Final = 2.5
-"""The bus is away if our own announcement has not come back for this long: a server that hangs or a cut
-cable is noticed by nothing else for minutes."""
+WATCH_SECONDS: Final = 1.0
 LOG_SECONDS: Final = 60.0
-KEEP_SECONDS: Final = 1.0
-"""Patience with the bucket: announcements on the subject go on without it."""
-GOODBYE_SECONDS: Final = 0.3
-
-_LOOPBACK: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}
+LEARN_SECONDS: Final = 1.5
+"""Between our arrival on the bus and the taking of a port that another process has: hellos are answered by then."""
+ARRIVE_SECONDS: Final = 5.0
+"""Without a bus the port is taken after this long: then nobody tells us more."""
+DRAIN_POLL_SECONDS: Final = 0.1
 
 
 class Control:
-    """One relay on the bus."""
+    """One relay process."""
 
-    def __init__(self, settings: RelaySettings) -> None:
+    def __init__(self, settings: RelaySettings, crew: Crew) -> None:
         self._settings = settings
-        self._public = [bind_udp(address) for address in settings.relay_bind]
-        self._tunnel = bind_udp(settings.relay_tunnel_bind)
-        self._book = RouteBook(ipv6=self._tunnel.family == socket.AF_INET6)
-        self._supervisor = Supervisor(
-            Start(settings.route_keys_text(), settings.relay_max_flows, settings.relay_path), self._public, self._tunnel
-        )
-        self._tunnel_host = settings.relay_tunnel_advertise or settings.relay_tunnel_bind.host
-        self._echoed = float("-inf")
-        self._client: Client | None = None
-        self._bucket: KeyValue | None = None
+        self._crew = crew
+        self._bus = OnTheBus(settings, crew, self._set_routes)
+        self._supervisor = self._bus.supervisor = Supervisor(crew, self._bus.find)
+        self._http = HttpEndpoint(settings, self._supervisor, self._bus)
         self._logged: Statistics | None = None
+        self._keys_changed = self._keys_time()
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Forward and stand on the bus until `stop`."""
+        """Forward and stand on the bus until `stop`; raises OSError if a port can't be had."""
         try:
+            await self._http.start()
             async with asyncio.TaskGroup() as tasks:
-                running = [tasks.create_task(self._supervisor.run()), tasks.create_task(self._stay_on_the_bus())]
+                running = [
+                    tasks.create_task(each)
+                    for each in (self._supervisor.run(), self._bus.run(), self._take_port(), self._watch())
+                ]
                 await stop.wait()
-                with contextlib.suppress(Exception):
-                    await asyncio.wait_for(self._announce("draining"), GOODBYE_SECONDS)
+                await self._drain()
                 for task in running:
                     task.cancel()
         finally:
-            if self._client is not None:
-                with contextlib.suppress(Exception):
-                    await asyncio.wait_for(self._client.close(), GOODBYE_SECONDS)
-            for each in (*self._public, self._tunnel):
-                each.close()
+            self._http.close()
+            await self._bus.leave()
+            self._crew.close()
 
-    def announcement(self, state: Literal["ready", "draining"] = "ready") -> RelayAnnouncement:
-        """What this relay says of itself."""
-        settings = self._settings
-        public = settings.relay_public_addresses or [
-            Address(_LOOPBACK.get(address.host, address.host), bound_port(bound))
-            for address, bound in zip(settings.relay_bind, self._public, strict=True)
-        ]
-        return RelayAnnouncement(
-            name=settings.relay_name,
-            region=settings.relay_region,
-            public_addresses=[str(address) for address in public],
-            tunnel_addresses=[str(Address(self._tunnel_host, bound_port(self._tunnel)))],
-            state=state,
-        )
+    def _set_routes(self, routes: Routes) -> None:
+        self._crew.known = LastKnown(routes.table, [bound_port(tunnel) for tunnel in self._crew.tunnels])
+        self._supervisor.tell(routes)
+        self._write_down()
 
-    async def _stay_on_the_bus(self) -> None:
-        """The client reconnects by itself; this is for a bus that goes away while we are still arriving."""
-        while True:
-            try:
-                await self._on_the_bus()
-            except (nats.errors.Error, JetStreamError, OSError, TimeoutError) as error:
-                log.warning("nats: %s, trying again", error or type(error).__name__)
-                if self._client is not None:
-                    await self._client.close()
-                await asyncio.sleep(ANNOUNCE_SECONDS)
+    def _write_down(self) -> None:
+        if self._settings.relay_state_file is not None:
+            last_known.write(self._settings.relay_state_file, self._crew.known)
 
-    async def _on_the_bus(self) -> None:
-        self._client = client = await bus.connect(self._settings.nats_url, f"relay-{self._settings.relay_name}")
-        if self._tunnel_host in _LOOPBACK:
-            self._tunnel_host = bus.local_host_towards(self._settings.nats_url)
-        # First of all announce: a transceiver ignores the hello of a relay that it doesn't know.
-        await self._announce("ready")
-        said = self.announcement()
-        log.info(
-            "relay %s serves %s, tunnel from %s", said.name, ", ".join(said.public_addresses), said.tunnel_addresses[0]
-        )
-        await client.subscribe(subjects.relay_announce(self._settings.relay_name), cb=self._hear_echo)
-        await client.subscribe(subjects.ANY_TRANSCEIVER_ANNOUNCE, cb=self._hear_announcement)
-        await client.flush()
-        await self._read_bucket()
-        service = await bus.register(client, REGISTER_NAME, {"name": self._settings.relay_name})
-        await service.add_endpoint(
-            name="stats", subject=subjects.relay_stats(self._settings.relay_name), handler=self._tell_statistics
-        )
+    async def _take_port(self) -> None:
+        """Where another process has the port: learn its clients first, then share it."""
+        if not self._crew.beside_another:
+            return
+        log.info("another process has the port: taking over from it")
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._bus.arrived.wait(), ARRIVE_SECONDS)
+            await asyncio.sleep(LEARN_SECONDS)
+        self._crew.take_port()
+        self._supervisor.hand_over()
+        log.info("the port is ours as well")
+        while self._bus.other_process() is not None:  # noqa: ASYNC110  # time ends it, nobody would set an event
+            await asyncio.sleep(DRAIN_POLL_SECONDS)
+        self._crew.keep_port()
+        self._supervisor.tell(Hello())  # clients may be spread in another way now
+        log.info("the other process is gone")
+
+    async def _watch(self) -> None:
+        """What is looked at once a second: keys in the file, the time for a line in the log."""
         log_at = time.monotonic() + LOG_SECONDS
         while True:
-            began = time.monotonic()
-            await self._announce("ready")
-            if self._book.expire(time.monotonic(), began - self._echoed < ECHO_SECONDS):
-                self._push_routes()
-            if began >= log_at:
+            await asyncio.sleep(WATCH_SECONDS)
+            changed = self._keys_time()
+            if changed != self._keys_changed:
+                self._keys_changed = changed
+                self.read_keys()
+            self._write_down()
+            if time.monotonic() >= log_at:
                 log_at += LOG_SECONDS
                 await self._log_statistics()
-            await asyncio.sleep(max(0.0, ANNOUNCE_SECONDS - (time.monotonic() - began)))
 
-    # ---- routes in ----
-
-    async def _hear_echo(self, message: Msg) -> None:
-        self._echoed = time.monotonic()
-
-    async def _hear_announcement(self, message: Msg) -> None:
-        if self._note(message.data):
-            self._push_routes()
-
-    def _note(self, data: bytes) -> bool:
+    def _keys_time(self) -> tuple[int, int] | None:
+        if self._settings.route_keys is not None or self._settings.route_keys_file is None:
+            return None
         try:
-            return self._book.hear(decode(data, TransceiverAnnouncement), time.monotonic())
-        except MalformedError as error:
-            log.warning("an announcement is ignored: %s", error)
-            return False
+            found = self._settings.route_keys_file.stat()
+        except OSError:
+            return None
+        return found.st_mtime_ns, found.st_ino
 
-    async def _read_bucket(self) -> None:
-        """Transceivers that were announced before we came: saves the second until they speak again."""
-        assert self._client is not None
+    def read_keys(self) -> None:
+        """Rotate: what ANTIPHON_ROUTE_KEYS_FILE says now holds for new flows; running calls are not asked."""
         try:
-            js = self._client.jetstream()
-            kept = await bus.bucket(js, subjects.BUCKET_TRANSCEIVERS, ttl=bus.ANNOUNCE_TTL)
-            watcher = await kept.watchall(ignore_deletes=True)
-            entries = []
-            try:
-                while (entry := await watcher.updates(timeout=KEEP_SECONDS)) is not None:  # type: ignore[no-untyped-call]
-                    entries.append((entry.revision or 0, entry.value or b""))
-            finally:
-                await watcher.stop()  # type: ignore[no-untyped-call]
-            # In the order of writing: of two claims on one address the later one holds.
-            changes = [self._note(value) for _, value in sorted(entries)]
-            if any(changes):
-                self._push_routes()
-        except (nats.errors.Error, JetStreamError, OSError, TimeoutError) as error:
-            log.warning("bucket %s can't be read: %s", subjects.BUCKET_TRANSCEIVERS, error or type(error).__name__)
-
-    def _push_routes(self) -> None:
-        table = self._book.table()
-        log.info("%d transceivers announced", len(table))
-        self._supervisor.set_routes(Routes([(*identity, str(address)) for identity, address in table]))
-
-    # ---- ourselves out ----
-
-    async def _announce(self, state: Literal["ready", "draining"]) -> None:
-        client = self._client
-        if client is None or not client.is_connected:
+            text = self._settings.route_keys_text()
+            RouteKeyring.from_text(text)
+        except ValueError as error:
+            log.error("the route keys stay as they were: %s", error)
             return
-        said = encode(self.announcement(state))
-        try:
-            await client.publish(subjects.relay_announce(self._settings.relay_name), said)
-            await client.flush(timeout=1)
-            await asyncio.wait_for(self._keep(client, said), KEEP_SECONDS)
-        except (nats.errors.Error, JetStreamError, OSError, TimeoutError) as error:
-            self._bucket = None  # gone with a server that kept nothing: made anew next time
-            log.debug("announcement not kept: %s", error or type(error).__name__)
-
-    async def _keep(self, client: Client, said: bytes) -> None:
-        if self._bucket is None:
-            self._bucket = await bus.bucket(client.jetstream(), subjects.BUCKET_RELAYS, ttl=bus.ANNOUNCE_TTL)
-        await self._bucket.put(self._settings.relay_name, said)
-
-    async def _tell_statistics(self, request: Request) -> None:
-        statistics = await self._supervisor.statistics()
-        fields = asdict(statistics) if statistics is not None else {}
-        told = RelayStatistics(name=self._settings.relay_name, path=self._supervisor.path, **fields)
-        await request.respond(encode(told))
+        if text == self._crew.start.route_keys:
+            return
+        self._crew.start = self._crew.start._replace(route_keys=text)
+        self._supervisor.tell(Keys(text))
+        log.info("route keys read anew, key ids %s", ",".join(part.strip()[0] for part in text.split(",") if part))
 
     async def _log_statistics(self) -> None:
-        statistics = await self._supervisor.statistics()
-        if statistics is not None and statistics != self._logged:
+        statistics = total(await self._supervisor.statistics())
+        if statistics != self._logged:
             self._logged = statistics
-            log.info("%s", " ".join(f"{name}={value}" for name, value in asdict(statistics).items()))
+            log.info("%s", " ".join(f"{name}={value}" for name, value in statistics._asdict().items()))
+
+    async def _drain(self) -> None:
+        """Let calls go elsewhere: to the process that takes over, or where clients find another relay."""
+        successor = self._bus.other_process()
+        if successor is not None:
+            log.info("yielding the port to the process that takes over")
+            self._crew.yield_port(len(successor.tunnel_addresses))
+        else:
+            self._bus.state = "draining"
+            with contextlib.suppress(Exception):
+                await asyncio.wait_for(self._bus.announce(), GOODBYE_SECONDS)
+        deadline = time.monotonic() + self._settings.relay_drain_seconds
+        while time.monotonic() < deadline:
+            if not total(await self._supervisor.statistics()).flows_confirmed:
+                break
+            await asyncio.sleep(DRAIN_POLL_SECONDS)
 
 
-async def serve(settings: RelaySettings) -> None:
-    """Run a relay until SIGTERM or SIGINT."""
-    control = Control(settings)
+async def serve(settings: RelaySettings, crew: Crew) -> None:
+    """Run a relay until SIGTERM or SIGINT; SIGHUP reads the route keys anew."""
+    control = Control(settings, crew)
     stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        loop.add_signal_handler(number, stop.set)
+    loop.add_signal_handler(signal.SIGHUP, control.read_keys)
     await control.run(stop)

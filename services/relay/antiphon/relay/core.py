@@ -13,14 +13,14 @@ The packet loops ask `from_client` and `from_tunnel` about what is out of the or
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 from antiphon.relay import stun
 from antiphon.relay.flow_key import header_of, key_in_tunnel_packet
 from antiphon.relay.flows import FlowTable
-from antiphon.schemas.errors import MalformedError
+from antiphon.relay.held import HeldPackets, may_be_media
+from antiphon.relay.limits import NetworkLimit
 from antiphon.schemas.route_token import RouteKeyring, age_in_hours
 
 Identity = tuple[int, int, int]
@@ -37,17 +37,21 @@ HELLO_AFTER: Final = (0.0, 0.3, 1.2, 2.5)
 because the transceiver ignores a relay whose announcement it has not read yet."""
 
 
-@dataclass(slots=True)
 class Counters:
     """What went through, and what did not."""
 
-    packets_to_transceivers: int = 0
-    bytes_to_transceivers: int = 0
-    packets_to_clients: int = 0
-    bytes_to_clients: int = 0
-    hellos_sent: int = 0
-    drops: Counter[str] = field(default_factory=Counter)
-    """By reason; the reasons are listed in docs/relay.md."""
+    def __init__(self) -> None:
+        self.packets_to_transceivers = 0
+        self.bytes_to_transceivers = 0
+        self.packets_to_clients = 0
+        self.bytes_to_clients = 0
+        self.hellos_sent = 0
+        self.flows_found = 0
+        """Flows that were asked for on the bus, and had an owner."""
+        self.batches = Counter[int]()
+        """How many datagrams came at once, and how often."""
+        self.drops = Counter[str]()
+        """By reason; the reasons are listed in docs/relay.md."""
 
 
 class RelayCore:
@@ -56,9 +60,21 @@ class RelayCore:
     `now` is a monotonic clock in seconds, `unix_time` the wall clock: tokens carry the hour they were minted.
     """
 
-    def __init__(self, keyring: RouteKeyring, max_flows: int, unix_time: float) -> None:
+    def __init__(
+        self,
+        keyring: RouteKeyring,
+        max_flows: int,
+        unix_time: float,
+        new_flows_per_network: float = 0,
+        learning: bool = True,
+        asking: bool = False,
+    ) -> None:
+        """`learning`: owners' packets make flows known; `asking`: somebody puts `questions` to the bus."""
         self.flows = FlowTable(max_flows)
         self.counters = Counters()
+        self._held = HeldPackets() if asking else None
+        self._limit = NetworkLimit(new_flows_per_network)
+        self._learning = learning
         self._keyring = keyring
         self._unix_time = unix_time
         self._routes: dict[Identity, int] = {}
@@ -78,7 +94,12 @@ class RelayCore:
         if stun.is_binding_request(datagram):
             return self._from_binding_request(client, datagram, now)
         owner = self.flows.owner_of(client)
-        return owner if owner is not None else self._drop("unknown_client")
+        if owner is not None:
+            return owner
+        held = self._held
+        if held is not None and may_be_media(datagram[0]) and held.hold(client, bytes(datagram), now):
+            return None
+        return self._drop("unknown_client")
 
     def _from_binding_request(self, client: int, request: bytes | memoryview, now: float) -> int | None:
         """The token wins over the table: a client that moves to another transceiver says so here."""
@@ -86,21 +107,21 @@ class RelayCore:
         ufrag = stun.addressed_ufrag(request)
         if ufrag is None:
             return confirmed if confirmed is not None else self._drop("no_token")
-        try:
-            token = self._keyring.open(ufrag)
-        except MalformedError:
+        token = self._keyring.find(ufrag)
+        if token is None:
             # A call may outlive the key that sealed its token: its flow goes on, a new one is not made.
             return confirmed if confirmed is not None else self._drop("forged_token")
         owner = self._routes.get(token[:3])
         if owner is None:
             return self._drop("no_route")
-        if owner == confirmed:
+        if owner == confirmed or self.flows.is_waiting(client, owner):
             return owner
         if not -MAX_TOKEN_LEAD_HOURS <= age_in_hours(token, self._unix_time) <= MAX_TOKEN_AGE_HOURS:
             return self._drop("expired_token")
-        if not self.flows.open(client, owner, now):
-            return self._drop("table_full")
-        return owner
+        if not self._limit.allows(client, now):
+            return self._drop("network_limit")
+        refused = self.flows.open(client, owner, now, token[:4])
+        return owner if refused is None else self._drop(refused)
 
     def from_tunnel(self, source: int, packet: bytes | memoryview, now: float) -> int | None:
         """The client that gets this tunnel packet's payload; None if nobody does.
@@ -117,9 +138,43 @@ class RelayCore:
             return self._drop("bad_length")
         if self.flows.confirmed.get(client) == source:
             self.flows.heard[client] = now
-        elif not self.flows.confirm(client, source, now):
-            return self._drop("not_owner" if client in self.flows.confirmed else "table_full")
+        elif not self.flows.confirm(client, source, now, self._learning):
+            if client in self.flows.confirmed:
+                return self._drop("not_owner")
+            return self._drop("table_full" if self._learning else "not_learning")
         return client if payload else None
+
+    def questions(self) -> list[int]:
+        """Clients whose packets are held and whose owners nobody has been asked for yet."""
+        return self._held.questions() if self._held is not None else []
+
+    def found(self, client: int, identity: Identity, now: float) -> int | None:
+        """The bus says that this transceiver owns `client`: learn it; None if it is not announced here."""
+        owner = self._routes.get(identity)
+        if owner is None or not (self.flows.confirmed.get(client) == owner or self.flows.confirm(client, owner, now)):
+            return None
+        self.counters.flows_found += 1
+        return owner
+
+    def released(self) -> list[tuple[int, int, bytes]]:
+        """(client, owner, datagram) of held packets whose owner is known by now, in whichever way."""
+        if self._held is None:
+            return []
+        known = ((client, self.flows.owner_of(client)) for client in self._held.clients())
+        return [
+            (client, owner, datagram)
+            for client, owner in list(known)
+            if owner is not None
+            for datagram in self._held.take(client)
+        ]
+
+    def set_keyring(self, keyring: RouteKeyring) -> None:
+        """These route keys are live, and no others. Flows are not asked: calls outlive the keys of their tokens."""
+        self._keyring = keyring
+
+    @property
+    def keyring(self) -> RouteKeyring:
+        return self._keyring
 
     def set_routes(self, routes: Mapping[Identity, int], now: float) -> None:
         """These transceivers are announced, and no others. Flows of those that are gone go with them."""
@@ -130,7 +185,16 @@ class RelayCore:
         self._routes = dict(routes)
         self._announced = frozenset(routes.values())
         self._hellos = [hello for hello in self._hellos if hello[1] in self._announced and hello[1] not in gone]
-        self._hellos += [(now + delay, owner) for owner in new for delay in HELLO_AFTER]
+        self._schedule_hellos(new, now)
+
+    def say_hello_again(self, now: float) -> None:
+        """Flows may come here from another process: ask all transceivers for their clients."""
+        self._hellos.clear()
+        self._schedule_hellos(self._announced, now)
+
+    def _schedule_hellos(self, owners: Iterable[int], now: float) -> None:
+        if self._learning:
+            self._hellos += [(now + delay, owner) for owner in owners for delay in HELLO_AFTER]
 
     def due_hellos(self, now: float) -> list[int]:
         """Transceivers to ask for their clients now."""
@@ -144,6 +208,10 @@ class RelayCore:
         """Time passes; to be called several times a second."""
         self._unix_time = unix_time
         self.flows.expire_half_open(now)
+        if self._held is not None:
+            expired = self._held.expire(now)
+            if expired:
+                self.counters.drops["unknown_client"] += expired
         if now >= self._next_idle_sweep:
             self._next_idle_sweep = now + IDLE_SWEEP_SECONDS
             self.flows.expire_idle(now)

@@ -58,6 +58,13 @@ def sockaddr_of(key: int) -> tuple[str, int]:
     return socket.inet_ntop(family_of(key), header[4:]), header[2] << 8 | header[3]
 
 
+@functools.lru_cache(_CACHED)
+def sockaddr_in6_of(key: int) -> bytes:
+    """The 28 bytes of Linux `sockaddr_in6` for an IPv6 key."""
+    header = header_of(key)
+    return header[:4] + bytes(4) + header[4:] + bytes(4)
+
+
 def key_in_tunnel_packet(packet: bytes | memoryview) -> int | None:
     """The client's key in front of a tunnel packet; None if there is no header of a UDP client."""
     if len(packet) < tunnel.IPV4_HEADER or packet[1] or not (packet[2] or packet[3]):

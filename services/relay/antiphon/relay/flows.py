@@ -11,6 +11,9 @@ confirmed one goes on carrying the call and yields when the new owner answers.
 Only the owner's packets keep a flow alive: they are the proof that the owner still knows this client.
 Whoever can forge source addresses can therefore fill the half-open part alone, and that is the part which
 goes first when the table is full: a call is never displaced by a request that nobody has checked.
+
+A token opens few flows at a time (a client has a handful of local addresses), so that a captured one is of little
+use: the oldest half-open flow of the same token makes room.
 """
 
 from __future__ import annotations
@@ -20,6 +23,10 @@ from typing import Final, NamedTuple
 
 HALF_OPEN_SECONDS: Final = 5.0
 IDLE_SECONDS: Final = 60.0
+MAX_FLOWS_PER_TOKEN: Final = 16
+
+Token = tuple[int, ...]
+"""What names a call: cluster, slot, epoch and session of its route token."""
 
 
 class HalfOpen(NamedTuple):
@@ -27,6 +34,7 @@ class HalfOpen(NamedTuple):
 
     owner: int
     opened: float
+    token: Token | None
 
 
 class FlowTable:
@@ -45,6 +53,8 @@ class FlowTable:
         self.heard: dict[int, float] = {}
         """Client key -> when the owner's last packet for it came; the same keys as `confirmed`."""
         self._half_open: dict[int, HalfOpen] = {}  # oldest first
+        self._token_of: dict[int, Token] = {}  # confirmed flows that a token opened
+        self._clients_of: dict[Token, dict[int, None]] = {}  # oldest first
 
     def __len__(self) -> int:
         return len(self.confirmed) + len(self._half_open)
@@ -62,31 +72,43 @@ class FlowTable:
             return waiting.owner if waiting is not None else None
         return owner
 
-    def open(self, client: int, owner: int, now: float) -> bool:
-        """A request of `client` goes to `owner`: note it half-open. False if the table is full of calls.
+    def open(self, client: int, owner: int, now: float, token: Token | None = None) -> str | None:
+        """A request of `client` goes to `owner`: note it half-open. Else the reason why not, a drop reason.
 
         Asking again does not renew: what isn't answered within 5 s starts over.
         """
         waiting = self._half_open.get(client)
         if waiting is not None:
             if waiting.owner == owner:
-                return True
-            del self._half_open[client]
-        elif not self._make_room():
-            return False
-        self._half_open[client] = HalfOpen(owner, now)
-        return True
+                return None
+            self._drop_half_open(client)
+        if token is not None and not self._make_room_for_token(token):
+            return "token_limit"
+        if not self._make_room():
+            return "table_full"
+        self._half_open[client] = HalfOpen(owner, now, token)
+        if token is not None:
+            self._clients_of.setdefault(token, {})[client] = None
+        return None
 
-    def confirm(self, client: int, owner: int, now: float) -> bool:
+    def is_waiting(self, client: int, owner: int) -> bool:
+        """Whether a half-open flow to this owner is noted already."""
+        waiting = self._half_open.get(client)
+        return waiting is not None and waiting.owner == owner
+
+    def confirm(self, client: int, owner: int, now: float, learn: bool = True) -> bool:
         """`owner` sent a packet for `client`, whose flow it is not yet: make it so, if it may.
 
-        It may if it answers a half-open flow, or if the client has no confirmed owner (the flow is learned
-        then). False if the client is somebody else's, or if the table is full of calls.
+        It may if it answers a half-open flow, or with `learn` if the client has no confirmed owner. False if the
+        client is somebody else's, or if the table is full of calls.
         """
         waiting = self._half_open.get(client)
         if waiting is not None and waiting.owner == owner:
             del self._half_open[client]
-        elif client in self.confirmed or not self._make_room():
+            self._forget_token(client, but=waiting.token)
+            if waiting.token is not None:
+                self._token_of[client] = waiting.token
+        elif not learn or client in self.confirmed or not self._make_room():
             return False
         self.confirmed[client] = owner
         self.heard[client] = now
@@ -97,9 +119,9 @@ class FlowTable:
         confirmed = [client for client, owner in self.confirmed.items() if owner in owners]
         waiting = [client for client, flow in self._half_open.items() if flow.owner in owners]
         for client in confirmed:
-            del self.confirmed[client], self.heard[client]
+            self._drop_confirmed(client)
         for client in waiting:
-            del self._half_open[client]
+            self._drop_half_open(client)
         return len(confirmed) + len(waiting)
 
     def expire_half_open(self, now: float) -> int:
@@ -109,7 +131,7 @@ class FlowTable:
             client, flow = next(iter(self._half_open.items()))
             if now - flow.opened < HALF_OPEN_SECONDS:
                 break
-            del self._half_open[client]
+            self._drop_half_open(client)
             expired += 1
         return expired
 
@@ -118,13 +140,45 @@ class FlowTable:
         before = now - IDLE_SECONDS
         silent = [client for client, heard in self.heard.items() if heard <= before]
         for client in silent:
-            del self.confirmed[client], self.heard[client]
+            self._drop_confirmed(client)
         return len(silent)
+
+    def _drop_confirmed(self, client: int) -> None:
+        del self.confirmed[client], self.heard[client]
+        waiting = self._half_open.get(client)
+        self._forget_token(client, but=waiting.token if waiting is not None else None)
+
+    def _drop_half_open(self, client: int) -> None:
+        token = self._half_open.pop(client).token
+        if token is not None and self._token_of.get(client) != token:
+            self._unlink(client, token)
+
+    def _forget_token(self, client: int, but: Token | None) -> None:
+        """This confirmed flow is its token's no longer; `but` is still linked to the client by another flow."""
+        token = self._token_of.pop(client, None)
+        if token is not None and token != but:
+            self._unlink(client, token)
+
+    def _unlink(self, client: int, token: Token) -> None:
+        clients = self._clients_of[token]
+        del clients[client]
+        if not clients:
+            del self._clients_of[token]
+
+    def _make_room_for_token(self, token: Token) -> bool:
+        clients = self._clients_of.get(token, {})
+        if len(clients) < MAX_FLOWS_PER_TOKEN:
+            return True
+        oldest = next((each for each in clients if self._token_of.get(each) != token), None)
+        if oldest is None:
+            return False
+        self._drop_half_open(oldest)
+        return True
 
     def _make_room(self) -> bool:
         if len(self) < self.capacity:
             return True
         if not self._half_open:
             return False
-        del self._half_open[next(iter(self._half_open))]
+        self._drop_half_open(next(iter(self._half_open)))
         return True

@@ -1,4 +1,4 @@
-"""`recvmmsg` and `sendmmsg` by ctypes: a batch of IPv4 datagrams whose fields are columns of memory.
+"""`recvmmsg` and `sendmmsg` by ctypes: a batch of datagrams whose fields are columns of memory.
 
 The kernel reads and writes arrays of `struct mmsghdr`. They lie in anonymous memory here, and strided
 memoryviews over it give one field of all datagrams at once: reading, copying and comparing a column is one
@@ -29,7 +29,10 @@ _UDP: Final = (socket.AF_INET, socket.SOCK_DGRAM)
 # | msg_len u32, padding
 _MMSGHDR: Final = struct.Struct("<QI4xQQQQi4xI4x")
 _IOVEC: Final = struct.Struct("<QQ")
-_SOCKADDR_IN: Final = 16
+SOCKADDR_IN: Final = 16
+SOCKADDR_IN6: Final = 28
+SOCKADDR_IN6_STRIDE: Final = 32
+"""Its place in a column, so that 64-bit words stay aligned: family, port, flow info | address, 2 words | scope."""
 
 
 def _memory(size: int) -> tuple[mmap.mmap, int]:
@@ -41,14 +44,16 @@ class Batch:
     """`size` datagram slots that one call fills and one call sends.
 
     Columns after `receive` returned n (first n rows are valid):
-        sources[0 : 2n : 2]     socket addresses as keys (see `flow_key`)
+        sources[0 : 2n : 2]     IPv4: socket addresses as keys (see `flow_key`)
+        sources[k : 4n : 4]     IPv6: word k of the socket addresses
         lengths[14 : 16n : 16]  bytes received
         octets, words           all slots as bytes and as 64-bit words; datagram i begins at i * SLOT + HEADROOM
     To be filled for `send`, one row per datagram in the order of sending:
-        destinations[0 : 2n : 2], pieces[0 : 2n : 2] (memory address), pieces[1 : 2n : 2] (length)
+        destinations[0 : 2n : 2] or, IPv6, addresses[32 * row : 32 * row + 28]
+        pieces[0 : 2n : 2] (memory address), pieces[1 : 2n : 2] (length)
     """
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, from_ipv6: bool = False, to_ipv6: bool = False) -> None:
         library = ctypes.CDLL(None, use_errno=True)
         self._recvmmsg, self._sendmmsg = library.recvmmsg, library.sendmmsg
         number, pointer, count = ctypes.c_int, ctypes.c_void_p, ctypes.c_uint
@@ -56,22 +61,29 @@ class Batch:
         self._sendmmsg.argtypes = [number, pointer, count, number]
         self.size = size
 
+        source, source_stride = (SOCKADDR_IN6, SOCKADDR_IN6_STRIDE) if from_ipv6 else (SOCKADDR_IN, SOCKADDR_IN)
+        target, target_stride = (SOCKADDR_IN6, SOCKADDR_IN6_STRIDE) if to_ipv6 else (SOCKADDR_IN, SOCKADDR_IN)
         slots, self.slots_at = _memory(size * SLOT)
-        sources, sources_at = _memory(size * _SOCKADDR_IN)
-        destinations, destinations_at = _memory(size * _SOCKADDR_IN)
+        sources, sources_at = _memory(size * source_stride)
+        destinations, destinations_at = _memory(size * target_stride)
         room, room_at = _memory(size * _IOVEC.size)
         pieces, pieces_at = _memory(size * _IOVEC.size)
         received, self._received_at = _memory(size * _MMSGHDR.size)
         sending, self._sending_at = _memory(size * _MMSGHDR.size)
         for i in range(size):
-            name, iovec, header = i * _SOCKADDR_IN, i * _IOVEC.size, i * _MMSGHDR.size
+            iovec, header = i * _IOVEC.size, i * _MMSGHDR.size
             _IOVEC.pack_into(room, iovec, self.slots_at + i * SLOT + HEADROOM, ROOM)
-            _MMSGHDR.pack_into(received, header, sources_at + name, _SOCKADDR_IN, room_at + iovec, 1, 0, 0, 0, 0)
-            _MMSGHDR.pack_into(sending, header, destinations_at + name, _SOCKADDR_IN, pieces_at + iovec, 1, 0, 0, 0, 0)
+            name = sources_at + i * source_stride
+            _MMSGHDR.pack_into(received, header, name, source, room_at + iovec, 1, 0, 0, 0, 0)
+            name = destinations_at + i * target_stride
+            _MMSGHDR.pack_into(sending, header, name, target, pieces_at + iovec, 1, 0, 0, 0, 0)
         self.octets = memoryview(slots)
         self.words = memoryview(slots).cast("Q")
+        self.halfwords = memoryview(slots).cast("I")
         self.sources = memoryview(sources).cast("Q")
+        self.source_halfwords = memoryview(sources).cast("I")
         self.destinations = memoryview(destinations).cast("Q")
+        self.addresses = memoryview(destinations)
         self.pieces = memoryview(pieces).cast("Q")
         self.lengths = memoryview(received).cast("I")
         self._kept = (room, sending)  # the kernel's pointers lead there

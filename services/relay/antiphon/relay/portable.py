@@ -1,7 +1,6 @@
 """The plain packet loop: one system call per datagram, sockets of the standard library, any Unix.
 
-It carries IPv6 clients everywhere, and IPv4 where the batched loop can't run, at several times the user time
-per packet of the batched one.
+It runs where the batched loop can't, at several times the user time per packet of that one.
 """
 
 from __future__ import annotations
@@ -48,6 +47,7 @@ class PortablePath:
             except OSError:  # an ICMP error of an earlier packet: reading it clears it
                 counters.drops["socket_error"] += 1
                 continue
+            counters.batches[1] += 1
             client = key_of(sockaddr)
             owner = self._core.from_client(client, body[:length], now)
             if owner is None:
@@ -83,6 +83,14 @@ class PortablePath:
         elif self._send(public, payload, client):
             counters.packets_to_clients += 1
             counters.bytes_to_clients += len(payload)
+
+    def release_held(self) -> None:
+        """Send on what was held for clients whose owner is known by now."""
+        counters = self._core.counters
+        for client, owner, datagram in self._core.released():
+            if self._send(self._tunnel, header_of(client) + datagram, owner):
+                counters.packets_to_transceivers += 1
+                counters.bytes_to_transceivers += len(datagram)
 
     def hello(self, owner: int) -> None:
         """Ask a transceiver for its clients."""

@@ -7,6 +7,7 @@ expires: the routes last known stay in use, and the 5 s count anew from its retu
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -62,6 +63,11 @@ class RouteBook:
             del self._routes[other]
         self._routes[identity] = _Route(address, now)
         return True
+
+    def restore(self, table: Iterable[tuple[int, int, int, str]], now: float) -> None:
+        """Begin with what was announced when this relay last ran; it is to be renewed like everything else."""
+        for cluster, slot, epoch, address in table:
+            self._routes[cluster, slot, epoch] = _Route(parse_address(address), now)
 
     def expire(self, now: float, bus_alive: bool) -> bool:
         """Drop what was not renewed; True if the routing changes by it."""

@@ -1,20 +1,16 @@
-"""The forwarding worker's life: started, told, asked, replaced when it dies, ended with us.
-
-The sockets stay open here, so what clients send while a dead worker is replaced waits in the kernel, and
-the new worker's hello brings the flows back.
-"""
+"""The forwarding workers' lives: told, asked, replaced when they die, ended with us."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import logging
-import socket
-import sys
 import time
+from collections.abc import Callable
 from typing import Final, Literal
 
-from antiphon.relay.channel import MAX_LINE, Ask, Ready, Routes, Start, Statistics, pack, unpack
+from antiphon.relay.channel import MAX_LINE, Ask, Find, Found, Ready, Statistics, Word, pack, unpack
+from antiphon.relay.crew import Crew, WorkerProcess
 
 log = logging.getLogger(__name__)
 
@@ -22,87 +18,143 @@ ANSWER_SECONDS: Final = 0.5
 SHORT_LIFE_SECONDS: Final = 5.0
 """Workers that die younger, one after the other, are replaced only after a pause."""
 PAUSE_SECONDS: Final = 1.0
+END_SECONDS: Final = 1.0
+
+Path = Literal["batched", "portable", "none"]
+
+
+class _Place:
+    """One worker's place: whoever holds it now, and what is said to them."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.process: WorkerProcess | None = None
+        self.path: Path = "none"
+        self.answer: asyncio.Future[Statistics] | None = None
+        self.writer: asyncio.StreamWriter | None = None
+
+    def say(self, word: Word) -> None:
+        if self.writer is not None and not self.writer.is_closing():
+            self.writer.write(pack(word))
 
 
 class Supervisor:
-    """Owns one worker process at a time; `run` until cancelled."""
+    """Keeps a crew complete; `run` until cancelled."""
 
-    def __init__(self, start: Start, public: list[socket.socket], tunnel: socket.socket) -> None:
-        self._start = start
-        self._public = public
-        self._tunnel = tunnel
-        self._routes: Routes | None = None
-        self._writer: asyncio.StreamWriter | None = None
+    def __init__(self, crew: Crew, on_find: Callable[[int, Callable[[Found], None]], None]) -> None:
+        """`on_find(client, reply)` is called for each question whose client this is."""
+        self._crew = crew
+        self._on_find = on_find
+        self._places = [_Place(number) for number in range(len(crew.workers))]
         self._asking = asyncio.Lock()
-        self._answer: asyncio.Future[Statistics] | None = None
-        self.path: Literal["batched", "portable", "none"] = "none"
+        self.restarts = 0
+
+    @property
+    def path(self) -> Path:
+        """The loop of the workers that are up."""
+        return next((place.path for place in self._places if place.path != "none"), "none")
+
+    @property
+    def complete(self) -> bool:
+        """Every worker is up."""
+        return all(place.path != "none" for place in self._places)
 
     async def run(self) -> None:
-        """Keep a worker alive."""
+        """Keep the workers alive."""
+        async with asyncio.TaskGroup() as tasks:
+            for place in self._places:
+                tasks.create_task(self._keep(place, self._crew.workers[place.number]))
+
+    def tell(self, word: Word) -> None:
+        """Tell every worker. What a worker must know from its start is told by the crew."""
+        for place in self._places:
+            place.say(word)
+
+    def hand_over(self) -> None:
+        """Give the workers the public sockets that were bound after they had started."""
+        for place in self._places:
+            if place.process is not None:
+                place.process.hand_over(self._crew.public[place.number])
+
+    async def statistics(self) -> list[Statistics]:
+        """The workers' counters; without those who don't answer within half a second."""
+        async with self._asking:
+            futures = []
+            for place in self._places:
+                place.answer = asyncio.get_running_loop().create_future()
+                futures.append(place.answer)
+                place.say(Ask())
+            done, _ = await asyncio.wait(futures, timeout=ANSWER_SECONDS)
+            for place in self._places:
+                place.answer = None
+            return [each.result() for each in done]
+
+    async def _keep(self, place: _Place, process: WorkerProcess) -> None:
         short_lives = 0
         while True:
             began = time.monotonic()
-            status = await self._one_life()
-            log.error("forwarding worker died with status %s: starting another", status)
+            status = await self._one_life(place, process)
+            self.restarts += 1
+            log.error("forwarding worker %d died with status %s: starting another", place.number, status)
             short_lives = short_lives + 1 if time.monotonic() - began < SHORT_LIFE_SECONDS else 0
             if short_lives > 1:
                 await asyncio.sleep(PAUSE_SECONDS)
+            process = self._crew.hire(place.number)
 
-    def set_routes(self, routes: Routes) -> None:
-        """Tell the worker, and every worker after it, where transceivers are."""
-        self._routes = routes
-        self._say(pack(routes))
-
-    async def statistics(self) -> Statistics | None:
-        """The worker's counters; None if it doesn't answer within half a second."""
-        async with self._asking:
-            self._answer = asyncio.get_running_loop().create_future()
-            self._say(pack(Ask()))
-            try:
-                return await asyncio.wait_for(self._answer, ANSWER_SECONDS)
-            except TimeoutError:
-                return None
-            finally:
-                self._answer = None
-
-    async def _one_life(self) -> int:
-        ours, theirs = socket.socketpair()
-        with theirs:
-            descriptors = [theirs.fileno(), self._tunnel.fileno(), *(each.fileno() for each in self._public)]
-            process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "antiphon.relay.worker"),
-                *("--control", str(descriptors[0]), "--tunnel", str(descriptors[1])),
-                *(word for fd in descriptors[2:] for word in ("--public", str(fd))),
-                stdin=asyncio.subprocess.DEVNULL,
-                pass_fds=descriptors,
-            )
-        reader, self._writer = await asyncio.open_connection(sock=ours, limit=MAX_LINE)
+    async def _one_life(self, place: _Place, process: WorkerProcess) -> int | None:
+        place.process = process
         try:
-            self._say(pack(self._start))
-            if self._routes is not None:
-                self._say(pack(self._routes))
+            reader, place.writer = await asyncio.open_connection(sock=process.control, limit=MAX_LINE)
             with contextlib.suppress(ConnectionError):
                 while line := await reader.readline():
-                    self._hear(line)
-            return await process.wait()
+                    self._hear(place, line)
+            return await _ended(process)
         finally:
-            self.path = "none"
-            self._writer.close()  # tells the worker to end, if it is not it that did
-            self._writer = None
-            try:
-                await asyncio.wait_for(process.wait(), 1)
-            except TimeoutError:
+            place.path, place.process = "none", None
+            if place.writer is not None:
+                place.writer.close()  # tells the worker to end, if it is not it that did
+                place.writer = None
+            process.end()
+            if await _ended(process) is None:
                 process.kill()
-                await process.wait()
 
-    def _hear(self, line: bytes) -> None:
+    def _hear(self, place: _Place, line: bytes) -> None:
         match unpack(line):
             case Ready(path, reason):
-                self.path = "batched" if path == "batched" else "portable"
-                log.info("forwarding by the %s loop%s", path, f": {reason}" if reason else "")
-            case Statistics() as statistics if self._answer is not None and not self._answer.done():
-                self._answer.set_result(statistics)
+                place.path = "batched" if path == "batched" else "portable"
+                log.info("worker %d forwards by the %s loop%s", place.number, path, f": {reason}" if reason else "")
+            case Find(client):
+                self._on_find(client, place.say)
+            case Statistics() as statistics if place.answer is not None and not place.answer.done():
+                place.answer.set_result(statistics)
 
-    def _say(self, line: bytes) -> None:
-        if self._writer is not None and not self._writer.is_closing():
-            self._writer.write(line)
+
+async def _ended(process: WorkerProcess) -> int | None:
+    """The exit status of a worker that is ending; None if it doesn't."""
+    deadline = time.monotonic() + END_SECONDS
+    while (status := process.status()) is None and time.monotonic() < deadline:  # noqa: ASYNC110
+        await asyncio.sleep(0.005)
+    return status
+
+
+def total(parts: list[Statistics]) -> Statistics:
+    """The sum of the workers' counters; of routes the least, of lateness the most."""
+    if not parts:
+        return Statistics()
+    summed = {
+        name: sum(getattr(each, name) for each in parts)
+        for name in Statistics._fields
+        if name not in ("routes", "lateness_ms", "drops", "batches")
+    }
+    return Statistics(
+        **summed,
+        routes=min(each.routes for each in parts),
+        lateness_ms=max(each.lateness_ms for each in parts),
+        drops=_sum_of([each.drops for each in parts]),
+        batches=_sum_of([each.batches for each in parts]),
+    )
+
+
+def _sum_of(parts: list[dict[str, int]]) -> dict[str, int]:
+    names = sorted({name for part in parts for name in part})
+    return {name: sum(part.get(name, 0) for part in parts) for name in names}

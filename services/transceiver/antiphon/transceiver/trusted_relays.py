@@ -11,31 +11,32 @@ class TrustedRelays:
     """Announced tunnel addresses. While NATS is away nothing expires: the last known relays stay trusted."""
 
     def __init__(self) -> None:
-        self._relays: dict[str, tuple[frozenset[tuple[str, int]], float]] = {}
+        # By name and addresses: while a new relay process takes over from an old one, both speak under one name.
+        self._relays: dict[tuple[str, frozenset[tuple[str, int]]], float] = {}
         self._trusted: frozenset[tuple[str, int]] = frozenset()
 
     def announce(self, relay: RelayAnnouncement, now: float) -> list[tuple[str, int]]:
         """Take an announcement; returns the addresses that are new."""
         addresses = frozenset((host, port) for host, port in map(parse_address, relay.tunnel_addresses))
         new = sorted(addresses - self._trusted)
-        self._relays[relay.name] = (addresses, now)
+        self._relays[relay.name, addresses] = now
         self._sum_up()
         return new
 
     def expire(self, now: float) -> None:
         """Forget relays that have not announced themselves for a while."""
-        gone = [name for name, (_, seen) in self._relays.items() if now - seen > ANNOUNCE_TTL]
-        for name in gone:
-            del self._relays[name]
+        gone = [relay for relay, seen in self._relays.items() if now - seen > ANNOUNCE_TTL]
+        for relay in gone:
+            del self._relays[relay]
         if gone:
             self._sum_up()
 
     def renew(self, now: float) -> None:
         """Start every relay's time anew: while nobody can announce anything, nobody is late."""
-        self._relays = {name: (addresses, now) for name, (addresses, _) in self._relays.items()}
+        self._relays = dict.fromkeys(self._relays, now)
 
     def __contains__(self, address: tuple[str, int]) -> bool:
         return address in self._trusted
 
     def _sum_up(self) -> None:
-        self._trusted = frozenset().union(*(addresses for addresses, _ in self._relays.values()))
+        self._trusted = frozenset().union(*(addresses for _, addresses in self._relays))
