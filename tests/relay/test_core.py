@@ -11,7 +11,8 @@ from support.relay_process import ROUTE_KEYS, binding_request, mint
 
 from antiphon.relay.core import MAX_DATAGRAM, RelayCore
 from antiphon.relay.flow_key import header_of, key_of, sockaddr_of
-from antiphon.relay.flows import HALF_OPEN_SECONDS, IDLE_SECONDS
+from antiphon.relay.flows import HALF_OPEN_SECONDS, IDLE_SECONDS, MAX_FLOWS_PER_TOKEN
+from antiphon.relay.held import HOLD_SECONDS, MAX_CLIENTS, MAX_PACKETS
 from antiphon.schemas.route_token import RouteKeyring
 from antiphon.schemas.tunnel import HELLO
 
@@ -260,3 +261,86 @@ def test_a_hello_that_comes_back_is_no_packet_for_anybody() -> None:
     core = relay()
     assert core.from_tunnel(FIRST, HELLO, 0.0) is None
     assert core.counters.drops == {"malformed_tunnel": 1}
+
+
+def test_a_token_opens_few_flows_at_a_time_and_the_oldest_unanswered_one_makes_room() -> None:
+    core = relay()
+    request = binding_request(mint())
+    clients = [key_of(("192.0.2.9", 1000 + number)) for number in range(MAX_FLOWS_PER_TOKEN + 1)]
+    assert [core.from_client(client, request, 0.0) for client in clients] == [FIRST] * len(clients)
+    assert core.flows.half_open == MAX_FLOWS_PER_TOKEN
+    assert core.from_client(clients[0], MEDIA, 0.1) is None
+    for client in clients[1:]:
+        core.from_tunnel(FIRST, header_of(client) + b"answer", 0.1)
+    assert core.from_client(clients[0], request, 0.2) is None
+    assert core.counters.drops["token_limit"] == 1
+    assert core.from_client(clients[0], binding_request(mint()), 0.2) == FIRST
+
+
+def test_the_places_of_a_token_are_given_back() -> None:
+    core = relay()
+    request = binding_request(mint())
+    for minute in range(5):
+        now = minute * 2 * IDLE_SECONDS
+        core.tick(now, time.time())
+        for port in range(1, MAX_FLOWS_PER_TOKEN + 1):
+            client = key_of(("192.0.2.9", minute * 100 + port))
+            assert core.from_client(client, request, now) == FIRST
+            core.from_tunnel(FIRST, header_of(client) + b"answer", now)
+    core.set_routes({}, now)
+    assert len(core.flows) == 0
+
+
+@pytest.mark.parametrize("host", ["198.51.100.{}", "2001:db8:7:{}::1"])
+def test_a_source_network_opens_no_more_flows_than_its_share(host: str) -> None:
+    core = RelayCore(RouteKeyring.from_text(ROUTE_KEYS), 10_000, time.time(), new_flows_per_network=10)
+    core.set_routes(ROUTES, 0.0)
+    rest = (0, 0) if ":" in host else ()
+    clients = [key_of((host.format(number % 200 + 1), 1000 + number, *rest)) for number in range(60)]
+    taken = [core.from_client(client, binding_request(mint()), 0.0) for client in clients]
+    assert taken.count(FIRST) == 40
+    assert core.counters.drops["network_limit"] == 20
+    assert core.from_client(key_of(("203.0.113.1", 1)), binding_request(mint()), 0.0) == FIRST
+    assert core.from_client(clients[0], binding_request(mint()), 0.0) == FIRST  # asked again: no new flow
+    assert core.from_client(clients[-1], binding_request(mint()), 1.0) == FIRST
+
+
+def test_media_of_an_unknown_client_is_held_for_an_answer_and_no_longer() -> None:
+    core = RelayCore(RouteKeyring.from_text(ROUTE_KEYS), 100, time.time(), asking=True)
+    core.set_routes(ROUTES, 0.0)
+    for client in (ALICE, BOB):
+        for number in range(3):
+            assert core.from_client(client, MEDIA + bytes([number]), 0.0) is None
+    assert core.from_client(STRANGER, b"\xffno call sounds like that", 0.0) is None
+    assert core.questions() == [ALICE, BOB]
+    assert core.questions() == []
+    assert core.found(ALICE, (0, 2, 1), 0.1) == SECOND
+    assert core.found(BOB, (0, 2, 9), 0.1) is None
+    assert core.released() == [(ALICE, SECOND, MEDIA + bytes([number])) for number in range(3)]
+    core.tick(HOLD_SECONDS, time.time())
+    assert core.found(BOB, (0, 2, 1), 1.0) == SECOND
+    assert core.released() == []
+    assert core.counters.drops == {"unknown_client": 4}
+
+
+def test_what_is_held_is_bounded() -> None:
+    core = RelayCore(RouteKeyring.from_text(ROUTE_KEYS), 100, time.time(), asking=True)
+    core.set_routes(ROUTES, 0.0)
+    for number in range(2000):
+        for _ in range(MAX_PACKETS + 5):
+            core.from_client(key_of((f"10.1.{number >> 8}.{number & 255}", 9)), MEDIA, 0.0)
+    questions = core.questions()
+    assert len(questions) <= MAX_CLIENTS
+    for client in questions:
+        core.found(client, (0, 1, 1), 0.0)
+    assert len(core.released()) <= 100 * MAX_PACKETS
+
+
+def test_a_rotated_key_opens_new_flows_and_the_old_one_no_more() -> None:
+    core = relay()
+    in_call(core)
+    before = binding_request(mint())
+    core.set_keyring(RouteKeyring.from_text("B:ffeeddccbbaa99887766554433221100"))
+    assert core.from_client(ALICE, before, 1.0) == FIRST
+    assert core.from_client(BOB, before, 1.0) is None
+    assert core.from_client(BOB, binding_request(mint(keys="B:ffeeddccbbaa99887766554433221100")), 1.0) == FIRST

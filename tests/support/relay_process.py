@@ -10,17 +10,20 @@ import struct
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 import nats
 import nats.errors
 from nats.aio.client import Client
+from nats.aio.msg import Msg
 
 from antiphon.schemas import subjects, tunnel
 from antiphon.schemas.addresses import Address, parse_address
 from antiphon.schemas.messages import (
+    FlowFind,
+    FlowOwner,
     RelayAnnouncement,
     RelayStatistics,
     TransceiverAnnouncement,
@@ -125,6 +128,17 @@ class FakeTransceiver:
                 return tunnel.unpack(packet), relay
             self.hellos.append(relay)
 
+    async def answer_finds(self, client: Client, clients: Sequence[Address]) -> None:
+        """Answer `flow.find` for these clients, as their owner does."""
+        mine = {str(each) for each in clients}
+
+        async def on_question(message: Msg) -> None:
+            if decode(message.data, FlowFind).client in mine:
+                await message.respond(encode(FlowOwner(cluster=self.cluster, slot=self.slot, epoch=self.epoch)))
+
+        await client.subscribe(subjects.FLOW_FIND, cb=on_question)
+        await client.flush()
+
     async def hello(self) -> Address:
         """The next relay that asks for clients."""
         while True:
@@ -163,12 +177,13 @@ async def fake_transceiver(nats_url: str, slot: int = 1, epoch: int = 1) -> Asyn
 class RelayProcess:
     """`python -m antiphon.relay`, and its counters."""
 
-    def __init__(self, nats_url: str, bind: str, path: str, client: Client) -> None:
+    def __init__(self, nats_url: str, bind: str, path: str, client: Client, settings: dict[str, str]) -> None:
         self.nats_url = nats_url
+        self._settings = settings
         self.bind = bind
         self.path = path
         self.public: list[Address] = []
-        self.tunnel = Address("0.0.0.0", 0)
+        self.tunnels: list[Address] = []
         self._client = client
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -178,14 +193,36 @@ class RelayProcess:
         return next(each for each in self.public if ":" not in each.host)
 
     @property
+    def tunnel(self) -> Address:
+        """Where the tunnel packets of the first worker come from."""
+        return self.tunnels[0]
+
+    @property
     def pid(self) -> int:
         assert self._process is not None
         return self._process.pid
 
-    async def start(self) -> None:
-        """Start it and wait until it is announced and forwards."""
+    async def start(self, beside: Sequence[RelayProcess] = ()) -> None:
+        """Start it and wait until it is announced and forwards; `beside` others that stand under the same name."""
+        others = [[str(address) for address in other.tunnels] for other in beside]
         announced = await self._client.subscribe(subjects.relay_announce("test"))
-        environment = os.environ | {
+        self._process = self._spawn(self._environment())
+        while True:
+            said = decode((await announced.next_msg(PATIENCE)).data, RelayAnnouncement)
+            if said.state == "ready" and said.tunnel_addresses not in others:
+                break
+        await announced.unsubscribe()
+        self.public = [parse_address(text) for text in said.public_addresses]
+        self.tunnels = [parse_address(text) for text in said.tunnel_addresses]
+        self.bind = ",".join(map(str, self.public))  # a restart takes the same ports
+        await until(self._forwards, "the relay's packet loop is up")
+
+    def start_anew(self, environment: dict[str, str]) -> subprocess.Popen[bytes]:
+        """Another process on the same ports with these changes to its environment, not waited for."""
+        return self._spawn({**self._environment(), **environment})
+
+    def _environment(self) -> dict[str, str]:
+        return os.environ | {
             "ANTIPHON_NATS_URL": self.nats_url,
             "ANTIPHON_RELAY_NAME": "test",
             "ANTIPHON_RELAY_BIND": self.bind,
@@ -193,20 +230,11 @@ class RelayProcess:
             "ANTIPHON_RELAY_PATH": self.path,
             "ANTIPHON_RELAY_WORKERS": "1",
             "ANTIPHON_ROUTE_KEYS": ROUTE_KEYS,
+            **self._settings,
         }
-        self._spawn(environment)
-        while True:
-            said = decode((await announced.next_msg(PATIENCE)).data, RelayAnnouncement)
-            if said.state == "ready":
-                break
-        await announced.unsubscribe()
-        self.public = [parse_address(text) for text in said.public_addresses]
-        self.tunnel = parse_address(said.tunnel_addresses[0])
-        self.bind = ",".join(map(str, self.public))  # a restart takes the same ports
-        await until(self._forwards, "the relay's packet loop is up")
 
-    def _spawn(self, environment: dict[str, str]) -> None:
-        self._process = subprocess.Popen([sys.executable, "-m", "antiphon.relay"], env=environment)
+    def _spawn(self, environment: dict[str, str]) -> subprocess.Popen[bytes]:
+        return subprocess.Popen([sys.executable, "-m", "antiphon.relay"], env=environment)
 
     async def _forwards(self) -> bool:
         with contextlib.suppress(nats.errors.Error):
@@ -267,12 +295,18 @@ async def _connect(nats_url: str) -> Client:
 
 
 @asynccontextmanager
-async def relay_process(nats_url: str, path: str = "batched", bind: str = "127.0.0.1:0") -> AsyncIterator[RelayProcess]:
-    """A running relay on free ports of loopback."""
+async def relay_process(
+    nats_url: str,
+    path: str = "batched",
+    bind: str = "127.0.0.1:0",
+    beside: Sequence[RelayProcess] = (),
+    settings: dict[str, str] | None = None,
+) -> AsyncIterator[RelayProcess]:
+    """A running relay on free ports of loopback, with one worker; `settings` are more variables."""
     client = await _connect(nats_url)
-    relay = RelayProcess(nats_url, bind, path, client)
+    relay = RelayProcess(nats_url, bind, path, client, settings or {})
     try:
-        await relay.start()
+        await relay.start(beside)
         yield relay
     finally:
         if relay.is_running():

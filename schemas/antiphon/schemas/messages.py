@@ -92,6 +92,8 @@ class RelayStatistics(Message):
     hellos_sent: int = 0
     flows_confirmed: int = 0
     flows_half_open: int = 0
+    flows_found: int = 0
+    """Flows learned by asking on the bus."""
     routes: int = 0
     """Transceivers it would forward to."""
     drops: dict[str, int] = Field(default_factory=dict)

@@ -5,6 +5,7 @@ The workers are started before anything else is imported: packets move again abo
 
 from __future__ import annotations
 
+import signal
 import sys
 from typing import Final
 
@@ -34,6 +35,9 @@ def main() -> int:
 
     from antiphon.relay.crew import Crew
 
+    # Until the event loop handles them, which is half a second from here.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         crew = Crew(settings)
     except OSError as error:

@@ -103,6 +103,13 @@ class Worker:
         for fd in (*sockets, control_fd, handover_fd):
             poll.register(fd, select.POLLIN)
         next_tick = time.monotonic()
+
+        def take_over() -> None:
+            for public in self._take_over():
+                families[public.fileno()], sockets[public.fileno()] = public.family, public
+                poll.register(public.fileno(), select.POLLIN)
+
+        take_over()  # before the first hello: its answers are already for clients
         self._heed(next_tick)  # routes that came along with the first word
         while True:
             ready = poll.poll(TICK_SECONDS * 1000)
@@ -112,9 +119,7 @@ class Worker:
                     self._hear_control(now)
                     continue
                 if fd == handover_fd:
-                    for public in self._take_over():
-                        families[public.fileno()], sockets[public.fileno()] = public.family, public
-                        poll.register(public.fileno(), select.POLLIN)
+                    take_over()
                     continue
                 if event & select.POLLERR:
                     sockets[fd].getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)  # reading clears it
