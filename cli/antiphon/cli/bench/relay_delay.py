@@ -73,12 +73,11 @@ def measure(packets_per_second: int = 2000, seconds: float = 10.0, path: str = "
 
 
 @contextmanager
-def _processes(directory: Path, path: str) -> Iterator[tuple[str, str]]:
-    """NATS and a relay; yields the URL of NATS and the route keys."""
+def nats_for_bench(directory: Path) -> Iterator[str]:
+    """A NATS server of the bench's own; yields its URL."""
     binary = server_binary()
     free_port = ["-a", "127.0.0.1", "-p", "-1", "--ports_file_dir", str(directory)]
     server = subprocess.Popen([str(binary), *free_port, "-js", "-sd", str(directory)], stderr=subprocess.DEVNULL)
-    relay: subprocess.Popen[bytes] | None = None
     try:
         written = directory / f"{binary.name}_{server.pid}.ports"
         deadline = time.monotonic() + START_SECONDS
@@ -86,7 +85,25 @@ def _processes(directory: Path, path: str) -> Iterator[tuple[str, str]]:
             if server.poll() is not None or time.monotonic() > deadline:
                 raise UsageError("the NATS server for this bench does not start")
             time.sleep(0.01)
-        url, keys = json.loads(written.read_text())["nats"][0], f"A:{secrets.token_hex(16)}"
+        yield json.loads(written.read_text())["nats"][0]
+    finally:
+        _end(server)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    try:
+        process.wait(3)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+@contextmanager
+def _processes(directory: Path, path: str) -> Iterator[tuple[str, str]]:
+    """NATS and a relay; yields the URL of NATS and the route keys."""
+    with nats_for_bench(directory) as url:
+        keys = f"A:{secrets.token_hex(16)}"
         settings = {
             "ANTIPHON_NATS_URL": url,
             "ANTIPHON_ROUTE_KEYS": keys,
@@ -94,19 +111,15 @@ def _processes(directory: Path, path: str) -> Iterator[tuple[str, str]]:
             "ANTIPHON_RELAY_BIND": "127.0.0.1:0",
             "ANTIPHON_RELAY_TUNNEL_BIND": "127.0.0.1:0",
             "ANTIPHON_RELAY_PATH": path,
+            "ANTIPHON_RELAY_WORKERS": "1",
             "ANTIPHON_LOG_LEVEL": "WARNING",
         }
         clean = {name: value for name, value in os.environ.items() if not name.startswith("ANTIPHON_")}
         relay = subprocess.Popen([sys.executable, "-m", "antiphon.relay"], env=clean | settings)
-        yield url, keys
-    finally:
-        for process in filter(None, (relay, server)):
-            process.terminate()
-            try:
-                process.wait(3)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+        try:
+            yield url, keys
+        finally:
+            _end(relay)
 
 
 async def _measure(url: str, keys: str, packets_per_second: int, seconds: float) -> RelayDelay:

@@ -139,7 +139,7 @@ class Control:
         successor = self._bus.other_process()
         if successor is not None:
             log.info("yielding the port to the process that takes over")
-            self._crew.yield_port(len(successor.tunnel_addresses))
+            self._crew.yield_port(len(successor.tunnel_addresses) - bool(successor.tcp_addresses))
         else:
             self._bus.state = "draining"
             with contextlib.suppress(Exception):

@@ -22,6 +22,7 @@ from antiphon.relay.flows import FlowTable
 from antiphon.relay.held import HeldPackets, may_be_media
 from antiphon.relay.limits import NetworkLimit
 from antiphon.schemas.route_token import RouteKeyring, age_in_hours
+from antiphon.schemas.tunnel import TCP_BIT
 
 Identity = tuple[int, int, int]
 """(cluster, slot, epoch): a transceiver's incarnation, as a token names it."""
@@ -68,13 +69,16 @@ class RelayCore:
         new_flows_per_network: float = 0,
         learning: bool = True,
         asking: bool = False,
+        tcp: bool = False,
     ) -> None:
-        """`learning`: owners' packets make flows known; `asking`: somebody puts `questions` to the bus."""
+        """`learning`: owners' packets make flows known; `asking`: somebody puts `questions` to the bus;
+        `tcp`: clients are on ICE-TCP."""
         self.flows = FlowTable(max_flows)
         self.counters = Counters()
         self._held = HeldPackets() if asking else None
         self._limit = NetworkLimit(new_flows_per_network)
         self._learning = learning
+        self._tcp_bit = TCP_BIT if tcp else 0
         self._keyring = keyring
         self._unix_time = unix_time
         self._routes: dict[Identity, int] = {}
@@ -134,6 +138,9 @@ class RelayCore:
         if client is None:
             return self._drop("malformed_tunnel")
         payload = len(packet) - len(header_of(client))
+        if client & TCP_BIT != self._tcp_bit:
+            # Owners tell all their clients to all workers.
+            return self._drop("other_transport") if payload else None
         if payload > MAX_DATAGRAM:
             return self._drop("bad_length")
         if self.flows.confirmed.get(client) == source:

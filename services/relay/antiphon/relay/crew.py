@@ -14,7 +14,7 @@ from typing import Final
 from antiphon.relay import last_known
 from antiphon.relay.channel import SOCKETS, Routes, Start, pack
 from antiphon.relay.settings import RelaySettings
-from antiphon.relay.sockets import bind_udp, bound_port, free_port, steer_away, steer_no_more
+from antiphon.relay.sockets import bind_udp, bound_port, free_port, listen_tcp, steer_away, steer_no_more
 from antiphon.schemas.addresses import Address
 
 END_SECONDS: Final = 1.0
@@ -23,7 +23,7 @@ END_SECONDS: Final = 1.0
 class WorkerProcess:
     """One life of a worker."""
 
-    def __init__(self, start: Start, tunnel: socket.socket, module: str = "antiphon.relay.worker") -> None:
+    def __init__(self, start: Start, tunnel: socket.socket, module: str) -> None:
         self.control, control = socket.socketpair()
         self._handover, handover = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
         with control, handover:
@@ -57,7 +57,10 @@ class WorkerProcess:
 
 
 class Crew:
-    """Sockets and workers by number. Raises OSError with a text for the operator when a port can't be had."""
+    """Sockets and workers by number; the last one is for ICE-TCP, if that is offered.
+
+    Raises OSError with a text for the operator when a port can't be had.
+    """
 
     def __init__(self, settings: RelaySettings) -> None:
         self._settings = settings
@@ -77,8 +80,13 @@ class Crew:
         self.public: list[list[socket.socket]] = [[] for _ in range(settings.relay_workers)]
         if not self.beside_another:
             self.take_port()
-        self.tunnels = [self._bind_tunnel(number) for number in range(settings.relay_workers)]
-        self.workers = [self.hire(number) for number in range(settings.relay_workers)]
+        self.tcp_addresses: list[Address] = []
+        if settings.relay_tcp_bind is not None:
+            listener = listen_tcp(settings.relay_tcp_bind)
+            self.public.append([listener])
+            self.tcp_addresses = [settings.relay_tcp_bind._replace(port=bound_port(listener))]
+        self.tunnels = [self._bind_tunnel(number) for number in range(len(self.public))]
+        self.workers = [self.hire(number) for number in range(len(self.public))]
 
     def _bind_tunnel(self, number: int) -> socket.socket:
         address = self._settings.relay_tunnel_bind
@@ -93,12 +101,14 @@ class Crew:
 
     def take_port(self) -> None:
         """Bind the public port, a socket for each worker."""
-        for mine in self.public:
+        for mine in self.public[: self._settings.relay_workers]:
             mine.extend(bind_udp(address, shared=True) for address in self.addresses)
 
     def hire(self, number: int) -> WorkerProcess:
         """A new process for this worker's sockets."""
-        worker = WorkerProcess(self.start, self.tunnels[number])
+        of_tcp = number >= self._settings.relay_workers
+        module = "antiphon.relay.tcp_worker" if of_tcp else "antiphon.relay.worker"
+        worker = WorkerProcess(self.start, self.tunnels[number], module)
         if self.known.routes:
             worker.control.sendall(pack(Routes(self.known.routes)))
         worker.hand_over(self.public[number])
@@ -111,7 +121,7 @@ class Crew:
     def yield_port(self, to_workers: int) -> None:
         """Let new packets go to another process's sockets; what has come is still read."""
         for each in self.public[0]:
-            steer_away(each, len(self.public), to_workers)
+            steer_away(each, self._settings.relay_workers, to_workers)
 
     def keep_port(self) -> None:
         """Whoever yielded the port to us is gone."""

@@ -3,7 +3,8 @@
 A client's key is its tunnel header read as a little-endian integer: 64 bit for IPv4 (family, port,
 address: the first 8 bytes of Linux `sockaddr_in`), 160 bit for IPv6. So one number is flow key, tunnel header
 and, for IPv4, socket address at once, and whole batches of them move without Python looking at each. A
-transceiver's tunnel address is written the same way. The family in the low 16 bits keeps the two apart.
+transceiver's tunnel address is written the same way. The family in the low 16 bits keeps the two apart, and
+its bit 15 the clients on ICE-TCP.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ _V4_PREFIX: Final = struct.Struct("<H").pack(tunnel.FAMILY_IPV4)
 _V6_PREFIX: Final = struct.Struct("<H").pack(tunnel.FAMILY_IPV6)
 _FAMILIES: Final = {tunnel.FAMILY_IPV4: socket.AF_INET, tunnel.FAMILY_IPV6: socket.AF_INET6}
 
+_FAMILY: Final = 0xFFFF ^ tunnel.TCP_BIT
 _CACHED: Final = 1 << 14
 """Addresses whose conversion is remembered: a live call asks for the same ones hundreds of times a second."""
 
@@ -42,13 +44,13 @@ def key_of_address(address: Address) -> int:
 @functools.lru_cache(_CACHED)
 def header_of(key: int) -> bytes:
     """The tunnel header of a key: 8 or 20 bytes."""
-    length = tunnel.IPV4_HEADER if key & 0xFFFF == tunnel.FAMILY_IPV4 else tunnel.IPV6_HEADER
+    length = tunnel.IPV4_HEADER if key & _FAMILY == tunnel.FAMILY_IPV4 else tunnel.IPV6_HEADER
     return key.to_bytes(length, "little")
 
 
 def family_of(key: int) -> socket.AddressFamily:
     """The socket family that reaches this key."""
-    return _FAMILIES[key & 0xFFFF]
+    return _FAMILIES[key & _FAMILY]
 
 
 @functools.lru_cache(_CACHED)
@@ -66,8 +68,8 @@ def sockaddr_in6_of(key: int) -> bytes:
 
 
 def key_in_tunnel_packet(packet: bytes | memoryview) -> int | None:
-    """The client's key in front of a tunnel packet; None if there is no header of a UDP client."""
-    if len(packet) < tunnel.IPV4_HEADER or packet[1] or not (packet[2] or packet[3]):
+    """The client's key in front of a tunnel packet, with the bit for ICE-TCP; None if there is no header."""
+    if len(packet) < tunnel.IPV4_HEADER or packet[1] & 0x7F or not (packet[2] or packet[3]):
         return None
     if packet[0] == tunnel.FAMILY_IPV4:
         return int.from_bytes(packet[: tunnel.IPV4_HEADER], "little")

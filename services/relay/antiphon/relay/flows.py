@@ -114,6 +114,13 @@ class FlowTable:
         self.heard[client] = now
         return True
 
+    def forget_client(self, client: int) -> None:
+        """Drop this client's flows: its connection has ended."""
+        if client in self._half_open:
+            self._drop_half_open(client)
+        if client in self.confirmed:
+            self._drop_confirmed(client)
+
     def forget_owners(self, owners: Set[int]) -> int:
         """Drop every flow of these owners; returns how many. They are not announced any more."""
         confirmed = [client for client, owner in self.confirmed.items() if owner in owners]

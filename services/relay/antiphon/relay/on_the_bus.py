@@ -65,7 +65,6 @@ class OnTheBus:
         self._on_routes = on_routes
         self.supervisor: Supervisor | None = None
         self.state: Literal["ready", "draining"] = "ready"
-        self.tcp_addresses: list[Address] = []
         self.arrived = asyncio.Event()
         """We are announced and have read who else is."""
         self._tunnel_host = settings.relay_tunnel_advertise or settings.relay_tunnel_bind.host
@@ -104,7 +103,9 @@ class OnTheBus:
             public_addresses=[str(address) for address in public],
             tunnel_addresses=[str(address) for address in self._crew.tunnel_addresses(self._tunnel_host)],
             tcp_addresses=[
-                str(address._replace(host=_LOOPBACK.get(address.host, address.host))) for address in self.tcp_addresses
+                str(address)
+                for address in settings.relay_tcp_public_addresses
+                or [each._replace(host=_LOOPBACK.get(each.host, each.host)) for each in self._crew.tcp_addresses]
             ],
             state=self.state,
         )

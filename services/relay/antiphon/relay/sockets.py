@@ -71,6 +71,24 @@ def bind_udp(address: Address, shared: bool = False, patience: float = BIND_PATI
         raise
 
 
+def listen_tcp(address: Address) -> socket.socket:
+    """A listening socket for ICE-TCP that a process which takes over may share; OSError names the address."""
+    listener = socket.socket(_family(address), socket.SOCK_STREAM)
+    try:
+        if listener.family == socket.AF_INET6:
+            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if hasattr(socket, "SO_REUSEPORT") and address.port:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        listener.bind(tuple(address))
+        listener.listen(256)
+        listener.setblocking(False)
+    except OSError as error:
+        listener.close()
+        raise OSError(error.errno, f"can't bind TCP {address}: {error.strerror}") from None
+    return listener
+
+
 def free_port(address: Address) -> tuple[Address, bool]:
     """The address with a port in place of 0, and whether nobody has bound it.
 

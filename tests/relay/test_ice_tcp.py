@@ -1,0 +1,134 @@
+"""ICE-TCP through a real relay process: framing, the tunnel's bit 15, and what becomes of those who misbehave."""
+
+from __future__ import annotations
+
+import asyncio
+import struct
+from collections.abc import AsyncIterator
+
+import nats
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support.relay_process import FakeTransceiver, RelayProcess, binding_request, fake_transceiver, mint, relay_process
+
+from antiphon.relay.tcp_worker import Connection
+from antiphon.schemas import subjects, tunnel
+from antiphon.schemas.addresses import Address, parse_address
+from antiphon.schemas.messages import RelayAnnouncement, decode
+
+MEDIA = b"\x80\x6f" + bytes(160)
+
+
+def framed(datagram: bytes) -> bytes:
+    """RFC 4571: 16 bits of length in front."""
+    return struct.pack("!H", len(datagram)) + datagram
+
+
+async def read_frame(reader: asyncio.StreamReader) -> bytes:
+    async with asyncio.timeout(10):
+        return await reader.readexactly(int.from_bytes(await reader.readexactly(2), "big"))
+
+
+@pytest.fixture
+async def relay(nats_url: str) -> AsyncIterator[RelayProcess]:
+    async with relay_process(nats_url, settings={"ANTIPHON_RELAY_TCP_BIND": "127.0.0.1:0"}) as running:
+        yield running
+
+
+@pytest.fixture
+async def owner(nats_url: str, relay: RelayProcess) -> AsyncIterator[FakeTransceiver]:
+    async with fake_transceiver(nats_url) as fake:
+        await relay.knows(routes=1)
+        yield fake
+
+
+@pytest.fixture
+async def address(nats_url: str, relay: RelayProcess) -> Address:
+    """Where clients connect, as the relay announces it."""
+    client = await nats.connect(nats_url)
+    heard = await client.subscribe(subjects.relay_announce("test"))
+    said = decode((await heard.next_msg(5)).data, RelayAnnouncement)
+    await client.close()
+    return parse_address(said.tcp_addresses[0])
+
+
+async def test_a_call_over_tcp_goes_both_ways(relay: RelayProcess, owner: FakeTransceiver, address: Address) -> None:
+    reader, writer = await asyncio.open_connection(*address)
+    here = Address(*writer.get_extra_info("sockname"))
+    request = binding_request(owner.ufrag())
+    for part in (framed(request)[:1], framed(request)[1:30], framed(request)[30:]):
+        writer.write(part)
+        await writer.drain()
+        await asyncio.sleep(0.01)
+    packet, through = await owner.receive()
+    assert (packet.payload, packet.client, packet.tcp) == (request, here, True)
+    assert through == relay.tunnels[1]
+    owner.datagrams.send(packet.header + b"\1\1answer", through)
+    assert await read_frame(reader) == b"\1\1answer"
+    writer.write(framed(MEDIA) + framed(b"") + framed(MEDIA[::-1]))
+    assert [(await owner.receive())[0].payload for _ in range(2)] == [MEDIA, MEDIA[::-1]]
+    for number in range(20):
+        owner.datagrams.send(packet.header + MEDIA + bytes([number]), through)
+    assert [await read_frame(reader) for _ in range(20)] == [MEDIA + bytes([number]) for number in range(20)]
+    writer.close()
+    await writer.wait_closed()
+    owner.datagrams.send(packet.header + MEDIA, through)
+    await relay.dropped("not_learning")
+
+
+@pytest.mark.parametrize(
+    "said", [b"GET / HTTP/1.1\r\n\r\n", framed(MEDIA), framed(binding_request(mint(epoch=9))), b"\xff\xff" + bytes(99)]
+)
+async def test_who_has_no_call_is_hung_up_on(
+    relay: RelayProcess, owner: FakeTransceiver, address: Address, said: bytes
+) -> None:
+    reader, writer = await asyncio.open_connection(*address)
+    writer.write(said)
+    async with asyncio.timeout(15):
+        assert await reader.read() == b""
+    writer.close()
+    assert set(owner.datagrams.waiting()) <= {tunnel.HELLO}
+
+
+async def test_a_slow_reader_loses_datagrams_and_holds_little_memory(
+    relay: RelayProcess, owner: FakeTransceiver, address: Address
+) -> None:
+    reader, writer = await asyncio.open_connection(*address, limit=1024)
+    writer.write(framed(binding_request(owner.ufrag())))
+    packet, through = await owner.receive()
+    owner.datagrams.send(packet.header + b"\1\1answer", through)
+    assert await read_frame(reader) == b"\1\1answer"
+    writer.transport.pause_reading()  # type: ignore[attr-defined]
+    for _ in range(200):
+        for _ in range(50):
+            owner.datagrams.send(packet.header + bytes(1400), through)
+        if (await relay.statistics()).drops.get("slow_reader", 0):
+            break
+    await relay.dropped("slow_reader")
+    writer.transport.resume_reading()  # type: ignore[attr-defined]
+    assert await read_frame(reader) == bytes(1400)
+    writer.write(framed(MEDIA))
+    assert (await owner.receive())[0].payload == MEDIA
+    writer.close()
+
+
+@given(st.lists(st.binary(max_size=60), max_size=20), st.data())
+def test_frames_come_out_whole_however_the_stream_is_cut(datagrams: list[bytes], data: st.DataObject) -> None:
+    connection = Connection(None, 0, 0.0)  # type: ignore[arg-type]  # reads no socket
+    stream, found = b"".join(map(framed, datagrams)), []
+    while stream:
+        cut = data.draw(st.integers(1, len(stream)))
+        frames = connection.frames(stream[:cut])
+        assert frames is not None
+        found += frames
+        stream = stream[cut:]
+    assert found == [datagram for datagram in datagrams if datagram]
+    assert connection.unread == b""
+
+
+@given(st.binary(max_size=5000))
+def test_no_stream_raises_or_is_kept_beyond_a_datagram(stream: bytes) -> None:
+    connection = Connection(None, 0, 0.0)  # type: ignore[arg-type]
+    if connection.frames(stream) is not None:
+        assert len(connection.unread) <= 1502
