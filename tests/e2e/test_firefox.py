@@ -18,7 +18,7 @@ from support.stack import ECHO_AGENT, running_stack
 pytestmark = pytest.mark.timeout(240)
 
 
-def test_firefox_connects_and_hears_the_echo() -> None:
+def test_firefox_connects_and_gets_its_own_audio_back() -> None:
     with laptop_namespace() as inside, running_stack("--plugin", str(ECHO_AGENT), within=inside) as stack:
         done = subprocess.run(
             [*inside, sys.executable, "-m", "support.firefox", stack.url],
@@ -31,4 +31,5 @@ def test_firefox_connects_and_hears_the_echo() -> None:
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout.splitlines()[-1])
     assert result["problem"] is None
+    # The echo agent sends only what it got from this caller, so these came all the way round.
     assert result["packets_received"] > 50

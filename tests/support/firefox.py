@@ -121,7 +121,7 @@ def firefox(profile: Path) -> Iterator[Firefox]:
 
 
 def call(url: str) -> dict[str, Any]:
-    """Call the echo agent with the fake microphone (a tone) until it is heard; the page's numbers."""
+    """Call the echo agent with the fake microphone (a tone) until the tone is back; the page's numbers."""
     with tempfile.TemporaryDirectory() as profile, firefox(Path(profile)) as browser:
         browser.open(url)
         browser.wait("document.querySelector('#agent').options.length > 0")
@@ -131,7 +131,6 @@ def call(url: str) -> dict[str, Any]:
         problem = browser.run("return window.antiphon.problem")
         if problem is None:
             browser.wait("window.antiphon.numbers.packets_received > 50")
-            browser.wait("window.antiphon.state === 'speaking'")
         numbers = browser.run("return JSON.stringify(window.antiphon.numbers)")
         browser.click("#call")
         return {"problem": problem, **json.loads(numbers)}
