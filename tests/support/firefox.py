@@ -59,7 +59,7 @@ class Firefox:
 
     def run(self, script: str) -> Any:
         """The value that `script` returns in the page."""
-        parameters = {"script": script, "args": [], "sandbox": None}
+        parameters: dict[str, Any] = {"script": script, "args": [], "sandbox": None}
         return self.command("WebDriver:ExecuteScript", parameters)["value"]
 
     def click(self, selector: str) -> None:
