@@ -243,7 +243,8 @@ def test_a_gap_while_silence_is_made_up_adds_no_time() -> None:
     # The comfort packet 1 was lost; 2 comes after a second of silence.
     played.take(buffer.push(2, 50 * FRAME_TICKS, packet(2), now), now)
     played.take(buffer.poll(now + 0.1), now + 0.1)
-    assert [position for _, position, _ in played.decoded][-1] == pytest.approx(50 * FRAME_TICKS, abs=FRAME_TICKS)
+    assert [position for _, position, _ in played.decoded][-1] in (49 * FRAME_TICKS, 50 * FRAME_TICKS)
+    assert not played.recovered
 
 
 @given(
