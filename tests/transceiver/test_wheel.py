@@ -52,7 +52,7 @@ def test_a_wheel_that_stood_still_visits_a_newcomer_once_and_is_not_late(idle: f
     wheel.add(visits.append, idle)
     turn(wheel, idle, idle + 0.019)
     assert len(visits) == 1
-    assert wheel.lateness(idle + 0.02)[1] < 0.002
+    assert wheel.lateness(idle + 0.02, 0.99)[0] < 0.002
 
 
 def test_short_stops_are_made_up_for_and_long_ones_are_not() -> None:
@@ -70,8 +70,8 @@ def test_lateness_is_due_time_against_done_time() -> None:
     wheel = Wheel(0.0)
     wheel.add(lambda now: None, 0.0)
     wheel.run(0.0, lambda: 0.007)
-    assert wheel.lateness(0.01) == pytest.approx((0.007, 0.007))
-    assert wheel.lateness(6.0) == (0.0, 0.0)
+    assert wheel.lateness(0.01, 0.5, 0.99) == pytest.approx((0.007, 0.007))
+    assert wheel.lateness(6.0, 0.5, 0.99) == (0.0, 0.0)
 
 
 def test_a_visitor_may_leave_or_add_others_while_visited() -> None:
