@@ -9,16 +9,19 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import pytest
 from nats.aio.client import Client
 from opentelemetry import trace
-from support.bridge import Speak, StartBridge, Understand, agent_is_there
+from support.bridge import Speak, StartBridge, Understand, agent_is_there, running_bridge
+from support.nats import nats_server
 from support.otlp import otlp_receiver
 
 from antiphon.inference_bridge.rehearsal import RehearsedCall
-from antiphon.schemas import messages, subjects
+from antiphon.schemas import bus, messages, subjects
 from antiphon.schemas.audio import FrameFlag
 
 
@@ -139,6 +142,38 @@ async def test_a_claim_above_the_capacity_is_refused_until_a_call_ends(
                     return
             except RuntimeError:
                 await asyncio.sleep(0.02)
+
+
+async def test_a_call_of_which_nothing_comes_any_more_is_dropped(start_bridge: StartBridge, bus_client: Client) -> None:
+    start_bridge(bridge_capacity="1", bridge_idle="1", greeting="none")
+    await agent_is_there(bus_client, "concierge")
+    claim = messages.encode(messages.Claim(session_id="rtc_vanished", agent="concierge"))
+    answer = await bus_client.request(subjects.agent_claim("concierge"), claim, timeout=2)
+    assert messages.decode(answer.data, messages.ClaimReply).accepted
+    async with asyncio.timeout(10):
+        while True:
+            try:
+                async with RehearsedCall(bus_client, "concierge"):
+                    return
+            except RuntimeError:
+                await asyncio.sleep(0.02)
+
+
+async def test_a_call_goes_on_when_nats_was_restarted_in_the_middle(tmp_path: Path, speak: Speak) -> None:
+    with ExitStack() as first:
+        url = first.enter_context(nats_server(tmp_path / "first"))
+        with running_bridge(url, greeting="none"):
+            client = await bus.connect(url, "test")
+            await agent_is_there(client, "concierge")
+            async with RehearsedCall(client, "concierge") as call:
+                await call.say(speak("Please book an appointment for next Tuesday at eleven."))
+                await call.wait_for("response.done")
+                first.close()
+                with nats_server(tmp_path / "second", int(url.rsplit(":", 1)[1])):
+                    await agent_is_there(client, "concierge")
+                    await call.say(speak("What have I booked?"))
+                    assert "11 AM" in transcript(await call.wait_for("response.done", 2))
+            await client.close()
 
 
 async def test_a_claim_that_is_none_is_refused(quiet_bridge: Client) -> None:

@@ -91,3 +91,18 @@ async def test_what_a_model_raises_reaches_whoever_waits(workers: Workers, gate:
     with pytest.raises(ValueError, match="no such phoneme"):
         await job
     assert await workers.submit(lambda: 1, Urgency.NOW) == 1
+
+
+async def test_one_thread_is_kept_for_what_is_urgent(gate: threading.Event) -> None:
+    pool = Workers(2, 4)
+    started = threading.Event()
+
+    def hold() -> None:
+        started.set()
+        gate.wait()
+
+    patient = [pool.submit(hold, Urgency.SOON) for _ in range(2)]
+    await asyncio.to_thread(started.wait)
+    assert await asyncio.wait_for(pool.submit(lambda: "now", Urgency.NOW).future, 10) == "now"
+    gate.set()
+    await asyncio.gather(*(job.future for job in patient))

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+import nats.errors
 import numpy as np
 import numpy.typing as npt
 from nats.aio.client import Client
@@ -25,8 +28,11 @@ StartBridge = Callable[..., subprocess.Popen[bytes]]
 
 async def agent_is_there(client: Client, name: str) -> None:
     """Return when an agent of this name stands in the register; the test's time limit bounds it."""
-    while not any(found.get("agent") == name for found in await bus.instances(client, bus.AGENT_SERVICE, 0.1)):
-        pass
+    while True:
+        with contextlib.suppress(nats.errors.Error):  # not connected at the moment
+            if any(found.get("agent") == name for found in await bus.instances(client, bus.AGENT_SERVICE, 0.1)):
+                return
+        await asyncio.sleep(0.02)
 
 
 @contextmanager
