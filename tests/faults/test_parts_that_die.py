@@ -9,7 +9,7 @@ import signal
 import httpx
 import numpy as np
 import pytest
-from support.conditions import until, wait_until
+from support.conditions import until
 from support.stack import ECHO_AGENT, Stack, running_stack
 
 from antiphon.cli.call import Listener
@@ -31,10 +31,6 @@ def tone(seconds: float) -> bytes:
     return (np.sin(2 * np.pi * 440 * time) * 8000).astype("<i2").tobytes()
 
 
-def healthy(stack: Stack) -> bool:
-    return httpx.get(stack.url + "healthz", trust_env=False, timeout=5).status_code == 200
-
-
 async def call_echo(stack: Stack) -> None:
     """A whole call: our voice comes back."""
     listener = Listener()
@@ -47,12 +43,8 @@ async def call_echo(stack: Stack) -> None:
         await peer.close()
 
 
-@pytest.mark.parametrize("module", ["relay", "transceiver", "signaling"])
-async def test_a_part_that_is_killed_comes_back_and_calls_succeed_again(stack: Stack, module: str) -> None:
-    killed = stack.pid_of(module)
-    os.kill(killed, signal.SIGKILL)
-    await until(lambda: _replaced(stack, module, killed), 30)
-    # Until the new process has announced itself, a call is refused: tried again, as a caller would.
+async def until_calls_succeed(stack: Stack) -> None:
+    """Until a new process has announced itself calls are refused: tried again, as a caller would."""
     async with asyncio.timeout(30):
         while True:
             try:
@@ -60,6 +52,14 @@ async def test_a_part_that_is_killed_comes_back_and_calls_succeed_again(stack: S
                 return
             except CallError:
                 await asyncio.sleep(0.2)
+
+
+@pytest.mark.parametrize("module", ["relay", "transceiver", "signaling"])
+async def test_a_part_that_is_killed_comes_back_and_calls_succeed_again(stack: Stack, module: str) -> None:
+    killed = stack.pid_of(module)
+    os.kill(killed, signal.SIGKILL)
+    await until(lambda: _replaced(stack, module, killed), 30)
+    await until_calls_succeed(stack)
 
 
 async def test_while_its_transceiver_is_dead_an_offer_gets_503_and_the_old_call_is_unknown(stack: Stack) -> None:
@@ -77,7 +77,7 @@ async def test_while_its_transceiver_is_dead_an_offer_gets_503_and_the_old_call_
         await refused.close()
     await peer.close()
     await until(lambda: _replaced(stack, "transceiver", killed), 30)
-    await asyncio.to_thread(wait_until, lambda: healthy(stack), 30)
+    await until_calls_succeed(stack)
 
 
 async def test_a_relay_killed_in_mid_call_is_replaced_and_the_same_call_goes_on(stack: Stack) -> None:
