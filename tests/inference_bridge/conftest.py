@@ -13,7 +13,10 @@ from support.bridge import Samples, Speak, StartBridge, Understand, agent_is_the
 from support.nats import nats_server
 from support.voice import models as loaded_models
 
+from antiphon.inference_bridge.model_sources import lexicon_files, voice_file
 from antiphon.inference_bridge.models import Models
+from antiphon.inference_bridge.speech.phonemes import Lexicon, Phonemizer
+from antiphon.inference_bridge.speech.synthesizer import PiperVoice
 from antiphon.schemas import bus
 
 
@@ -22,12 +25,13 @@ def models() -> Models:
     return loaded_models()
 
 
-@pytest.fixture
-def speak(models: Models) -> Speak:
-    """Text as the caller's speech: mono, 16 kHz."""
+@pytest.fixture(scope="session")
+def speak() -> Speak:
+    """Text as the caller's speech: mono, 16 kHz, the same every time."""
+    voice = PiperVoice(voice_file(None, ""), Phonemizer(Lexicon.read(lexicon_files())), variation=0)
 
     def speech(text: str) -> Samples:
-        samples = soxr.resample(models.synthesizer.synthesize(text), 24000, 16000)
+        samples = soxr.resample(voice.synthesize(text), 24000, 16000)
         return np.asarray(samples, dtype=np.int16)
 
     return speech

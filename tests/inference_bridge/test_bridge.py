@@ -160,7 +160,7 @@ async def test_a_call_of_which_nothing_comes_any_more_is_dropped(start_bridge: S
 
 
 async def test_a_call_goes_on_when_nats_was_restarted_in_the_middle(tmp_path: Path, speak: Speak) -> None:
-    with ExitStack() as first:
+    with ExitStack() as first, ExitStack() as second:
         url = first.enter_context(nats_server(tmp_path / "first"))
         with running_bridge(url, greeting="none"):
             client = await bus.connect(url, "test")
@@ -169,10 +169,10 @@ async def test_a_call_goes_on_when_nats_was_restarted_in_the_middle(tmp_path: Pa
                 await call.say(speak("Please book an appointment for next Tuesday at eleven."))
                 await call.wait_for("response.done")
                 first.close()
-                with nats_server(tmp_path / "second", int(url.rsplit(":", 1)[1])):
-                    await agent_is_there(client, "concierge")
-                    await call.say(speak("What have I booked?"))
-                    assert "11 AM" in transcript(await call.wait_for("response.done", 2))
+                second.enter_context(nats_server(tmp_path / "second", int(url.rsplit(":", 1)[1])))
+                await agent_is_there(client, "concierge")
+                await call.say(speak("What have I booked?"))
+                assert "11 AM" in transcript(await call.wait_for("response.done", 2))
             await client.close()
 
 

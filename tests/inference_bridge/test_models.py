@@ -33,7 +33,8 @@ SENTENCES = [
 
 
 def words(text: str) -> str:
-    """For comparison: numbers as words, no punctuation, no case."""
+    """For comparison: numbers as words, no punctuation, no case. A recogniser writes ten thirty in four ways."""
+    text = re.sub(r"\b(1[0-2])([0-5]0)\b", r"\1:\2", text)
     text = re.sub(r"(?<!\$)\b(\d{1,2})\.([0-5]\d)\b", r"\1:\2", text)
     return re.sub(r"[^a-z0-9 ]", "", speakable(text).lower().replace("'", ""))
 
