@@ -20,5 +20,5 @@ def otlp() -> Iterator[OtlpReceiver]:
 def stack(otlp: OtlpReceiver) -> Iterator[Stack]:
     """The whole stack with the echo agent beside the built-in one."""
     environment = {"OTEL_EXPORTER_OTLP_ENDPOINT": otlp.url}
-    with running_stack("--plugin", str(ECHO_AGENT), environment=environment) as running:
+    with running_stack("--loopback-only", "--plugin", str(ECHO_AGENT), environment=environment) as running:
         yield running

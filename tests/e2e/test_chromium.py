@@ -57,7 +57,7 @@ def test_a_spoken_question_is_answered_and_both_transcripts_are_shown(stack: Sta
         wait_for(page, "window.antiphon.state === 'ended'")
     # The greeting comes first; Whisper hears at most half a minute at once.
     heard = set(words(transcribe(agent[-20 * rate :], rate)))
-    assert {"booked", "tomorrow"} <= heard, heard
+    assert {"tomorrow", "anything", "else"} <= heard, heard
     assert "appointment" in shown
     assert "10:30" in shown
     assert numbers["setup_ms"] > 0

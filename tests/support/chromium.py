@@ -34,8 +34,7 @@ def chromium_page(microphone: Path) -> Iterator[Page]:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
         try:
-            # The page forbids eval, by which Playwright waits for an expression; tests/signaling keeps the policy.
-            yield browser.new_page(bypass_csp=True)
+            yield browser.new_page()
         finally:
             browser.close()
 

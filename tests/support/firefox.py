@@ -2,6 +2,9 @@
 
 A message is its length in bytes, a colon and JSON: `[0, id, command, parameters]` there, `[1, id, error,
 result]` back (firefox-source-docs, testing/marionette).
+
+`python -m support.firefox URL` makes one call on the page and prints what came of it, so that a test can
+run it inside a network namespace.
 """
 
 from __future__ import annotations
@@ -10,6 +13,8 @@ import json
 import os
 import socket
 import subprocess
+import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,7 +25,6 @@ FIREFOX = "/usr/bin/firefox-esr"
 PREFERENCES = {
     "media.navigator.permission.disabled": True,
     "media.navigator.streams.fake": True,
-    "media.peerconnection.ice.loopback": True,
     "media.autoplay.default": 0,
     "datareporting.policy.dataSubmissionEnabled": False,
     "app.update.enabled": False,
@@ -55,7 +59,7 @@ class Firefox:
 
     def run(self, script: str) -> Any:
         """The value that `script` returns in the page."""
-        parameters = {"script": script, "args": [], "sandbox": None}
+        parameters: dict[str, Any] = {"script": script, "args": [], "sandbox": None}
         return self.command("WebDriver:ExecuteScript", parameters)["value"]
 
     def click(self, selector: str) -> None:
@@ -114,3 +118,23 @@ def firefox(profile: Path) -> Iterator[Firefox]:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+
+
+def call(url: str) -> dict[str, Any]:
+    """Call the echo agent with the fake microphone (a tone) until the tone is back; the page's numbers."""
+    with tempfile.TemporaryDirectory() as profile, firefox(Path(profile)) as browser:
+        browser.open(url)
+        browser.wait("document.querySelector('#agent').options.length > 0")
+        browser.run("document.querySelector('#agent').value = 'echo'")
+        browser.click("#call")
+        browser.wait("['listening', 'speaking', 'ended'].includes(window.antiphon.state)")
+        problem = browser.run("return window.antiphon.problem")
+        if problem is None:
+            browser.wait("window.antiphon.numbers.packets_received > 50")
+        numbers = browser.run("return JSON.stringify(window.antiphon.numbers)")
+        browser.click("#call")
+        return {"problem": problem, **json.loads(numbers)}
+
+
+if __name__ == "__main__":
+    print(json.dumps(call(sys.argv[1])))

@@ -6,6 +6,7 @@ import asyncio
 import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import cast
 
 from antiphon.schemas.addresses import Address
 
@@ -20,8 +21,7 @@ class _Towards(asyncio.DatagramProtocol):
         self.transport: asyncio.DatagramTransport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.DatagramTransport)
-        self.transport = transport
+        self.transport = cast("asyncio.DatagramTransport", transport)
 
     def datagram_received(self, data: bytes, source: tuple[str, int]) -> None:
         self._path.later(self._path.near, data, self._client)
@@ -43,8 +43,7 @@ class ImpairedPath(asyncio.DatagramProtocol):
         self._loop = asyncio.get_running_loop()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.DatagramTransport)
-        self.near = transport
+        self.near = cast("asyncio.DatagramTransport", transport)
 
     def datagram_received(self, data: bytes, source: tuple[str, int]) -> None:
         mapping = self._mappings.get(source)
@@ -91,3 +90,4 @@ async def impaired_path(
         yield Address(*transport.get_extra_info("sockname")[:2]), path
     finally:
         path.close()
+        await asyncio.sleep(0)  # the transports close their sockets in the loop's next turn

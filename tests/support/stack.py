@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -50,9 +50,11 @@ def _collect(stream: IO[str], lines: list[str]) -> None:
 
 
 @contextmanager
-def running_stack(*options: str, environment: dict[str, str] | None = None) -> Iterator[Stack]:
-    """Start, wait until a call would succeed, end with SIGINT."""
-    command = [sys.executable, "-m", "antiphon.cli.main", "up", "--http", "0", "--relay-port", "0", *options]
+def running_stack(
+    *options: str, environment: dict[str, str] | None = None, within: Sequence[str] = ()
+) -> Iterator[Stack]:
+    """Start, wait until a call would succeed, end with SIGINT. `within`: a command to run it by."""
+    command = [*within, sys.executable, "-m", "antiphon.cli.main", "up", "--http", "0", "--relay-port", "0", *options]
     process = subprocess.Popen(
         command,
         stdout=subprocess.PIPE,

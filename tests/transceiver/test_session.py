@@ -123,13 +123,16 @@ class Call:
         self.loop.real_time = True  # OpenSSL's retransmission timer reads the wall clock
         async with asyncio.timeout(20):
             await self.peer.connected.wait()
-            while not self.event_of(messages.Connected):
-                await asyncio.sleep(0.01)
+            await self.until(lambda: bool(self.event_of(messages.Connected)))
         self.loop.real_time = False
         assert self.peer.failure is None
         if channel:
             async with asyncio.timeout(30):
                 await self.peer.channel_open.wait()
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        while not condition():  # noqa: ASYNC110 - conditions are looked at, as a test would
+            await asyncio.sleep(0.005)
 
     def event_of(self, kind: type[messages.Message]) -> list[messages.Message]:
         return [event for event in self.events if isinstance(event, kind)]
@@ -449,8 +452,7 @@ def test_silence_of_a_muted_client_arrives_on_time() -> None:
         call.drop_up = lambda data: 127 < data[0] < 192  # mid-word
         at = call.loop.time()
         before = len(call.heard)
-        while not call.heard[-1].flags & FrameFlag.SILENCE:
-            await asyncio.sleep(0.005)
+        await call.until(lambda: bool(call.heard[-1].flags & FrameFlag.SILENCE))
         assert call.loop.time() - at < 0.160
         await asyncio.sleep(1)
         assert len(call.heard) - before == pytest.approx((call.loop.time() - at) * 50, abs=3)

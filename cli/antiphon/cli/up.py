@@ -53,6 +53,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="serve media to other machines, which reach this one under this address (needs ANTIPHON_API_KEYS)",
     )
     parser.add_argument(
+        "--loopback-only",
+        action="store_true",
+        help="offer media on 127.0.0.1 alone, not on this machine's own network address as well (Firefox, which pairs "
+        "no loopback address with another one, can then make no calls)",
+    )
+    parser.add_argument(
         "--nats-port",
         type=int,
         metavar="PORT",
@@ -69,7 +75,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    http, relay = _http_address(args.http), _relay_address(args.relay_port, args.public)
+    offered = _offered_hosts(args.public, args.loopback_only)
+    http, relay = _http_address(args.http), _relay_address(args.relay_port, offered)
     _require_keys_for_others(http, args.public)
     for plugin in args.plugin:
         if not plugin.is_file():
@@ -92,7 +99,7 @@ def run(args: argparse.Namespace) -> int:
             if nats_url is None:
                 return 0
             terminal.log("nats", f"serves {nats_url}")
-            for name, environment in _environments(http, relay, args.public, nats_url).items():
+            for name, environment in _environments(http, relay, offered, nats_url).items():
                 supervisor.add(_python(name, ["-m", f"antiphon.{name.replace('-', '_')}"], environment, terminal))
             for plugin in args.plugin:
                 supervisor.add(_python(plugin.stem, [str(plugin)], _base() | {"ANTIPHON_NATS_URL": nats_url}, terminal))
@@ -161,7 +168,7 @@ def _base() -> dict[str, str]:
     return {**kept, "PYTHONUNBUFFERED": "1"}
 
 
-def _environments(http: Address, relay: Address, public: str | None, nats_url: str) -> dict[str, dict[str, str]]:
+def _environments(http: Address, relay: Address, offered: list[str], nats_url: str) -> dict[str, dict[str, str]]:
     """The environment of each service. The keys are new each time; the relay gets no password key."""
     common = {**_base(), "ANTIPHON_NATS_URL": nats_url}
     route_keys = {"ANTIPHON_ROUTE_KEYS": fresh_route_keys()}
@@ -171,7 +178,7 @@ def _environments(http: Address, relay: Address, public: str | None, nats_url: s
             **route_keys,
             "ANTIPHON_RELAY_NAME": "local",
             "ANTIPHON_RELAY_BIND": str(relay),
-            "ANTIPHON_RELAY_PUBLIC_ADDRESSES": str(Address(public or "127.0.0.1", relay.port)),
+            "ANTIPHON_RELAY_PUBLIC_ADDRESSES": ",".join(str(Address(host, relay.port)) for host in offered),
             "ANTIPHON_RELAY_TUNNEL_BIND": "127.0.0.1:0",
             "ANTIPHON_RELAY_TUNNEL_ADVERTISE": "127.0.0.1",
         },
@@ -197,16 +204,39 @@ def _http_address(text: str) -> Address:
         raise UsageError(f"--http {text}: {error}") from None
 
 
-def _relay_address(port: int, public: str | None) -> Address:
+def _offered_hosts(public: str | None, loopback_only: bool) -> list[str]:
+    """Where clients are told to send media, the likeliest first.
+
+    Without `--public` these are for browsers on this machine. Firefox sends nothing to 127.0.0.1 from any other
+    address, so the machine's own network address stands beside it. What reaches the relay there from other machines
+    it drops: only the ufrag of an answer opens a flow, and answers are given on loopback.
+    """
+    if public is not None:
+        try:
+            return [str(ipaddress.ip_address(public))]
+        except ValueError:
+            raise UsageError(f"--public {public}: expected an IP address, such as 192.0.2.1") from None
+    own = None if loopback_only else _own_network_address()
+    return ["127.0.0.1", own] if own else ["127.0.0.1"]
+
+
+def _own_network_address() -> str | None:
+    """The IPv4 address that this machine's default route leaves from; None without a network."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))  # a datagram socket: sends nothing, only asks the routing table
+        except OSError:
+            return None
+        host: str = probe.getsockname()[0]
+    return None if ipaddress.ip_address(host).is_loopback else host
+
+
+def _relay_address(port: int, offered: list[str]) -> Address:
     if not 0 <= port < 65536:
         raise UsageError(f"--relay-port {port}: a port is a number from 1 to 65535, or 0 for a free one")
-    if public is None:
+    if offered == ["127.0.0.1"]:
         return Address("127.0.0.1", port)
-    try:
-        wide = "0.0.0.0" if ipaddress.ip_address(public).version == 4 else "::"
-    except ValueError:
-        raise UsageError(f"--public {public}: expected an IP address, such as 192.0.2.1") from None
-    return Address(wide, port)
+    return Address("::" if ":" in offered[0] else "0.0.0.0", port)
 
 
 def _require_keys_for_others(http: Address, public: str | None) -> None:

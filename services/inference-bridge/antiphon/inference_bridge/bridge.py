@@ -57,6 +57,7 @@ class Bridge:
                 speculate_ms=min(settings.turn_speculate_ms, settings.turn_silence_ms),
             ),
             settings.greeting_text,
+            settings.bridge_idle,
         )
         self._llm = client_for(settings.llm_url, settings.llm_api_key.get_secret_value()) if settings.llm_url else None
         self._sessions: dict[str, Session] = {}

@@ -32,16 +32,23 @@ class Line:
         self._control = subjects.session_control(session_id)
         self._sequence = 0
 
+    async def _publish(self, subject: str, data: bytes) -> None:
+        """While NATS is away what is said is lost, as on a bad line; the call goes on when it is back."""
+        try:
+            await self._client.publish(subject, data)
+        except nats.errors.Error as error:
+            log.debug("%s: not sent: %s", self.session_id, error)
+
     async def frame(self, pcm: bytes, first_sample: int, generation: int, flags: FrameFlag | int = 0) -> None:
         """Publish 20 ms of speech at `SPEECH_RATE`."""
         frame = AudioFrame(self._sequence, first_sample, time.time_ns(), SPEECH_RATE, int(flags), generation, pcm)
         self._sequence += 1
-        await self._client.publish(self._audio_out, pack_frame(frame))
+        await self._publish(self._audio_out, pack_frame(frame))
 
     async def event(self, event: JsonObject) -> None:
         """To the client's data channel."""
         message = messages.DataMessage.of(EVENTS_CHANNEL, json.dumps(event))
-        await self._client.publish(self._data_out, messages.encode(message))
+        await self._publish(self._data_out, messages.encode(message))
 
     async def flush(self, generation: int) -> bool:
         """Silence everything below `generation`, now."""

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Final
 
+import nats.errors
 import numpy as np
 import numpy.typing as npt
 from nats.aio.client import Client
@@ -120,7 +121,7 @@ class RehearsedCall:
 
     async def event(self, event: messages.Message) -> None:
         """As the transceiver."""
-        await self._client.publish(subjects.session_event(self.id), messages.encode(event))
+        await self._publish(subjects.session_event(self.id), messages.encode(event))
 
     def of_type(self, type_: str) -> list[dict[str, Any]]:
         return [event for event in self.events if event["type"] == type_]
@@ -139,6 +140,10 @@ class RehearsedCall:
         await self.until(lambda: len(self.of_type(type_)) >= count, timeout)
         return self.of_type(type_)[count - 1]
 
+    async def _publish(self, subject: str, data: bytes) -> None:
+        with contextlib.suppress(nats.errors.Error):  # NATS is away: lost, as in the transceiver
+            await self._client.publish(subject, data)
+
     # ---- inside ------------------------------------------------------------------------------------
 
     async def _run(self) -> None:
@@ -154,7 +159,7 @@ class RehearsedCall:
             else:
                 pcm = noise.normal(0, 4, INPUT_FRAME).astype("<i2").tobytes()
             frame = AudioFrame(sequence, sequence * INPUT_FRAME, now_ns, INPUT_RATE, 0, 0, pcm)
-            await self._client.publish(subjects.audio_in(self.id), pack_frame(frame))
+            await self._publish(subjects.audio_in(self.id), pack_frame(frame))
             await self._play()
             due += FRAME_MS / 1000
             await asyncio.sleep(max(0.0, due - time.monotonic()))

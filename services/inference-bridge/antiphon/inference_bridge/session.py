@@ -50,8 +50,6 @@ from antiphon.schemas.errors import MalformedError
 log = logging.getLogger(__name__)
 tracer = trace.get_tracer(__name__)
 
-IDLE: Final = 60.0
-"""Seconds without any frame or event after which a session is dropped: its transceiver is gone."""
 NOT_HEARD: Final = "Sorry, could you say that again?"
 TROUBLE: Final = "Sorry, something went wrong on my side. Could you say that again?"
 _MAX_OUTBOX: Final = 2000
@@ -94,6 +92,8 @@ class Services:
     vad_executor: ThreadPoolExecutor
     turn_settings: TurnSettings
     greeting: str
+    idle: float
+    """Seconds without any frame or event after which a session is dropped: its transceiver is gone."""
 
 
 class Session:
@@ -170,9 +170,9 @@ class Session:
             log.error("%s: %s", self.id, error, exc_info=error)
 
     async def _watch(self) -> None:
-        while (left := self._last_sign + IDLE - time.monotonic()) > 0:  # noqa: ASYNC110
+        while (left := self._last_sign + self._services.idle - time.monotonic()) > 0:  # noqa: ASYNC110
             await asyncio.sleep(left)
-        log.warning("%s: nothing came for %.0f s, dropped", self.id, IDLE)
+        log.warning("%s: nothing came for %.0f s, dropped", self.id, self._services.idle)
         self.ended.set()
 
     async def _send_events(self) -> None:

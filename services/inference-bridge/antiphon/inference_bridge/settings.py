@@ -27,7 +27,9 @@ class Settings(BaseSettings):
     agent_name: str = Field(default="concierge", pattern=r"^[A-Za-z0-9_-]{1,64}$")
     """The name under which this bridge answers claims."""
     bridge_capacity: int = Field(default=32, ge=1, le=1000)
-    """Calls at once; claims above it are refused, so that another bridge of the queue group is asked."""
+    """Calls at once; claims above it are refused."""
+    bridge_idle: float = Field(default=60.0, ge=1)
+    """Seconds without a frame or an event after which a call is dropped: its transceiver is gone."""
     bridge_threads: int = Field(default_factory=lambda: max(2, min(4, os.cpu_count() or 2)), ge=1, le=64)
     """Threads for speech to text and speech, one core each."""
     greeting: str = DEFAULT_GREETING

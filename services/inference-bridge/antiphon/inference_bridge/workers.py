@@ -2,9 +2,10 @@
 
 Policy: what a caller waits for now (the last transcription of a turn, the first clause of a reply) goes before
 what he will wait for later (further clauses), and that before what may be for nothing (transcribing in the
-hope that the turn is over). Within a class it is first come, first served, and a call has at most one
-job of a kind waiting, so no call starves another. When the queue is full the least urgent waiting job is
-given up: its waiter gets `BusyError`.
+hope that the turn is over). A running job can't be set aside and a long sentence takes half a second, so one
+thread is kept free of all but the urgent. Within a class it is first come, first served, and a call has at
+most one job of a kind waiting, so no call starves another. When the queue is full the least urgent waiting
+job is given up: its waiter gets `BusyError`.
 
 On Linux the threads run at a lower priority than the event loop, so that on a busy machine a model waits
 for a frame and never the other way round.
@@ -101,6 +102,9 @@ class Workers:
         self._order = itertools.count()
         self._condition = threading.Condition()
         self._closed = False
+        self._patient = 0
+        """Jobs under way that were not urgent when they were taken."""
+        self._most_patient = max(1, threads - 1)
         for number in range(threads):
             threading.Thread(target=self._loop, name=f"model-{number}", daemon=True).start()
 
@@ -120,6 +124,7 @@ class Workers:
     def promote(self, job: Job[Any], urgency: Urgency) -> None:
         with self._condition:
             job.urgency = min(job.urgency, urgency)
+            self._condition.notify()
 
     def withdraw(self, job: Job[Any]) -> None:
         with self._condition, contextlib.suppress(ValueError):
@@ -139,10 +144,19 @@ class Workers:
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
         while True:
             with self._condition:
-                self._condition.wait_for(lambda: self._waiting or self._closed)
-                if self._closed:
+                self._condition.wait_for(lambda: self._closed or self._next() is not None)
+                job = self._next()
+                if self._closed or job is None:
                     return
-                # a linear search: the queue is short, and urgency changes while a job waits
-                job = min(self._waiting, key=lambda j: (j.urgency, j.order))
                 self._waiting.remove(job)
+                patient = job.urgency is not Urgency.NOW
+                self._patient += patient
             job.run()
+            with self._condition:
+                self._patient -= patient
+                self._condition.notify_all()
+
+    def _next(self) -> Job[Any] | None:
+        """The job to take; a linear search: the queue is short, and urgency changes while a job waits."""
+        ready = [j for j in self._waiting if j.urgency is Urgency.NOW or self._patient < self._most_patient]
+        return min(ready, key=lambda j: (j.urgency, j.order), default=None)

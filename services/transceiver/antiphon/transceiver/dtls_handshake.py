@@ -94,8 +94,9 @@ class DtlsHandshake:
             if self._read_highest < sequence < 64:
                 self._read_window = (self._read_window << sequence - self._read_highest | 1) & (1 << 64) - 1
                 self._read_highest = sequence
-        self._ssl.bio_write(datagram)
-        self._step(now)
+        if datagram:
+            self._ssl.bio_write(datagram)
+            self._step(now)
 
     def poll(self, now: float) -> None:
         """Retransmit what is due; DtlsError when the peer stays silent."""

@@ -29,6 +29,8 @@ MAX_CONCEALED: Final = 5 * FRAME_TICKS
 """Concealment beyond 100 ms is noise: the rest of a longer gap is silence."""
 REPAY_AFTER: Final = 50
 """Frames of a pause that come in full, because the end of a turn is found by them; later ones may be left out."""
+COMFORT_FRAMES: Final = 10
+"""Half of what lies between two packets of a sender in DTX (RFC 6716 section 2.1.9: 400 ms)."""
 MAX_SILENCE: Final = 10 * TICKS_PER_SECOND
 """A pause longer than this is jumped over instead of filled."""
 
@@ -212,7 +214,8 @@ class ReceiveBuffer:
         self._next_timestamp = timestamp & 0xFFFFFFFF
         self._filled_until = now
         self._filling = False
-        self._filled_frames = 0
+        # A comfort packet is no end of the pause: only speech brings this down to nothing.
+        self._filled_frames = max(0, self._filled_frames - COMFORT_FRAMES)
 
 
 def _signed(difference: int) -> int:

@@ -129,7 +129,7 @@ class Transceiver:
             state="draining" if self._draining else "ready",
             sessions=len(self._registry) + self._opening,
             capacity=self._settings.capacity,
-            lateness_ms=round(self._wheel.lateness(self._loop.time())[1] * 1000, 2),
+            lateness_ms=round(self._wheel.lateness(self._loop.time(), 0.99)[0] * 1000, 2),
         )
         subject = subjects.transceiver_announce(self._settings.cluster, self._slot.number)
         return subject, messages.encode(announcement)
@@ -254,7 +254,8 @@ class Transceiver:
         capacity = self._settings.capacity
         if len(self._registry) + self._opening >= capacity:
             return messages.Refused(code="full", message=f"all {capacity} sessions of this transceiver are taken")
-        late = self._wheel.lateness(self._loop.time())[1] * 1000
+        # A tenth of the last 5 s: one stop (some clients joining at once) is no reason to send callers away.
+        late = self._wheel.lateness(self._loop.time(), 0.9)[0] * 1000
         if late > self._settings.max_lateness_ms:
             return messages.Refused(code="full", message=f"this transceiver is {late:.0f} ms late: it takes no more")
         return None

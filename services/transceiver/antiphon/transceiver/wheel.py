@@ -74,9 +74,7 @@ class Wheel:
                 self._lateness.append((done, done - (self._origin + self._turn * STEP)))
             self._turn += 1
 
-    def lateness(self, now: float) -> tuple[float, float]:
-        """(p50, p99) seconds of due time against done time over the last 5 s."""
+    def lateness(self, now: float, *shares: float) -> tuple[float, ...]:
+        """Seconds of due time against done time over the last 5 s, below which each share of the visits was."""
         recent = sorted(late for done, late in self._lateness if now - done < MEASURED_SECONDS)
-        if not recent:
-            return 0.0, 0.0
-        return recent[len(recent) // 2], recent[len(recent) * 99 // 100]
+        return tuple(recent[int(len(recent) * share)] if recent else 0.0 for share in shares)

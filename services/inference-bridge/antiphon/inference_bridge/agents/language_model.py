@@ -19,6 +19,7 @@ from openai.types.chat import ChatCompletionMessageParam
 from antiphon.inference_bridge.agents import ReplyPart
 
 log = logging.getLogger(__name__)
+logging.getLogger("httpx").setLevel(logging.WARNING)  # it logs every request
 
 APOLOGY: Final = "Sorry, I can't think just now. Please try again in a moment."
 MAX_HISTORY: Final = 60

@@ -84,12 +84,14 @@ def without_trailing_repeat(text: str) -> str:
     """Cut a tail that is the text's beginning over again, once or many times.
 
     `What time is it? What time` -> `What time is it?`, `Yes. Yes. Yes. Yes` -> `Yes.` A single repeated word is cut
-    only where a sentence ended before it, so that `ten to ten` stays.
+    only where a sentence ended before it, so that `ten to ten` stays. The last word may be half a word, where the
+    decoder was stopped.
     """
     words = text.split()
     bare = [re.sub(r"[^a-z0-9']", "", w.lower()) for w in words]
     for start in range(1, len(words)):
-        repeats = bare[start:] == bare[: len(words) - start]
+        *tail, last = bare[start:]
+        repeats = tail == bare[: len(tail)] and bare[len(tail)].startswith(last) and (last == bare[len(tail)] or tail)
         if repeats and (len(words) - start >= 2 or words[start - 1].endswith((".", "!", "?"))):
             return " ".join(words[:start])
     return text

@@ -13,7 +13,7 @@ _FIRST_CUT: Final = re.compile(r"[,;:.!?]['\")]*\s+")
 _SENTENCE_CUT: Final = re.compile(r"[.!?]['\")]*\s+|\n+")
 _LONG_CUT: Final = re.compile(r"[,;:]\s+")
 _NO_END: Final = re.compile(r"(?:\b(?:Mr|Mrs|Ms|Dr|Prof|St|No|vs|e\.g|i\.e|approx)|\b[A-Z]|[ap]\.m)\.\s+$")
-LONG_CLAUSE: Final = 90
+LONG_CLAUSE: Final = 60
 """Characters after which a later clause may end at a comma."""
 MAX_CLAUSE: Final = 240
 """Characters after which a clause ends at a blank, whatever comes (a model that forgets its full stops)."""

@@ -177,6 +177,7 @@ def _capitals(match: Match[str]) -> str:
 
 Step = tuple[re.Pattern[str], str | Callable[[Match[str]], str]]
 _STEPS: Final[tuple[Step, ...]] = (
+    (re.compile(r"\+?(?:\d{1,3}[ .-])?(?:\(?\d{3}\)?[ .-])?\b\d{3}[.-]\d{4}\b"), _telephone),
     (re.compile(_alternatives(_SYMBOLS)), lambda m: _SYMBOLS[m[0]]),
     (re.compile(r"https?://(?:www\.)?"), " "),
     (re.compile(r"(?<=\w)@(?=\w)"), " at "),
@@ -199,7 +200,6 @@ _STEPS: Final[tuple[Step, ...]] = (
         lambda m: f"{ordinal(int(m[1]))} of {m[2]}" + (f", {year(int(m[3]))}" if m[3] else ""),
     ),
     (re.compile(rf"([$€£])\s?({_NUMBER})(?:\s+(hundred|thousand|million|billion|trillion)\b)?"), _money),
-    (re.compile(r"\+?(?:\d{1,3}[ .-])?(?:\(?\d{3}\)?[ .-])?\b\d{3}[.-]\d{4}\b"), _telephone),
     (re.compile(r"\b(\d+)(?:st|nd|rd|th)\b"), lambda m: ordinal(int(m[1])) if len(m[1]) < 10 else digits(m[1])),
     (re.compile(rf"({_NUMBER})\s?({_alternatives(_UNITS)})(?![A-Za-z])"), lambda m: f"{m[1]} {_UNITS[m[2]]}"),
     (re.compile(rf"\b(?:{_alternatives(_FRACTIONS)})\b(?!/)"), lambda m: _FRACTIONS[m[0]]),

@@ -71,7 +71,7 @@ _PHRASES: Final = {
         r"\bmake it\b.*\binstead\b",
     ),
     Intent.LIST: (
-        r"\bwhen is (?:my|the|it)\b",
+        r"\bwhen is (?:my|it|the appointment)\b",
         r"what .*\b(?:booked|have i|do i have)\b",
         r"which appointments?",
         r"\bdo i have\b",

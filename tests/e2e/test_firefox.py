@@ -1,0 +1,35 @@
+"""The page in headless Firefox: the connection, and audio both ways.
+
+Firefox pairs no loopback address with another one, so the stack runs where a laptop has a second interface.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from support.namespace import laptop_namespace
+from support.stack import ECHO_AGENT, running_stack
+
+pytestmark = pytest.mark.timeout(240)
+
+
+def test_firefox_connects_and_gets_its_own_audio_back() -> None:
+    with laptop_namespace() as inside, running_stack("--plugin", str(ECHO_AGENT), within=inside) as stack:
+        done = subprocess.run(
+            [*inside, sys.executable, "-m", "support.firefox", stack.url],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=180,
+            env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
+        )
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout.splitlines()[-1])
+    assert result["problem"] is None
+    # The echo agent sends only what it got from this caller, so these came all the way round.
+    assert result["packets_received"] > 50

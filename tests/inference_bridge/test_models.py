@@ -1,0 +1,109 @@
+"""The models themselves: the files are the tested ones, and what our voice says our ear understands."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import jiwer
+import numpy as np
+import pytest
+from support.bridge import Samples, Speak
+
+from antiphon.inference_bridge.hearing.transcriber import without_trailing_repeat
+from antiphon.inference_bridge.hearing.voice_activity import WINDOW
+from antiphon.inference_bridge.model_sources import ModelError, voice_file, whisper_directory
+from antiphon.inference_bridge.models import Models
+from antiphon.inference_bridge.speech.spoken import speakable
+
+SENTENCES = [
+    "I would like to book an appointment for tomorrow at ten thirty.",
+    "The next free time is Tuesday, November 24th at 3:30 PM.",
+    "Can you cancel my appointment on the fifth of December?",
+    "That costs $12.50 for two people.",
+    "It is 72 degrees and the humidity is 45 percent today.",
+    "Please move it to half past two on Wednesday.",
+    "In 1999 there were 1,234 people in this town.",
+    "We are open Monday to Friday, from 9 AM to 5 PM.",
+    "My name is Anna Miller and I live in Boston.",
+    "I'm sorry, I didn't understand that.",
+    "The package has 3 parts and costs 40 dollars.",
+    "Thank you very much for calling the clinic.",
+]
+
+
+def words(text: str) -> str:
+    """For comparison: numbers as words, no punctuation, no case. A recogniser writes ten thirty in four ways."""
+    text = re.sub(r"\b(1[0-2])([0-5]0)\b", r"\1:\2", text)
+    text = re.sub(r"(?<!\$)\b(\d{1,2})\.([0-5]\d)\b", r"\1:\2", text)
+    return re.sub(r"[^a-z0-9 ]", "", speakable(text).lower().replace("'", ""))
+
+
+def test_what_our_voice_says_our_ear_understands(models: Models, speak: Speak) -> None:
+    heard = [words(models.transcriber.transcribe(speak(sentence).tobytes())) for sentence in SENTENCES]
+    said = [words(sentence) for sentence in SENTENCES]
+    assert jiwer.wer(said, heard) < 0.1, list(zip(said, heard, strict=True))
+
+
+def test_a_one_word_answer_is_one_word(models: Models, speak: Speak) -> None:
+    assert words(models.transcriber.transcribe(speak("Yes.").tobytes())) == "yes"
+
+
+def test_speech_is_likely_in_speech_and_not_in_noise(models: Models, speak: Speak) -> None:
+    def most_likely(samples: Samples) -> float:
+        stream = models.voice_activity.stream()
+        windows = [samples[at : at + WINDOW] for at in range(0, len(samples) - WINDOW, WINDOW)]
+        return max(stream.probability(window.astype("<i2").tobytes()) for window in windows)
+
+    assert most_likely(speak("Good morning, how are you?")) > 0.9
+    assert most_likely(np.random.default_rng(0).normal(0, 300, 32000).astype(np.int16)) < 0.5
+
+
+def test_nothing_to_say_is_no_speech(models: Models) -> None:
+    assert models.synthesizer.synthesize("...").size == 0
+
+
+def test_speech_begins_at_once(models: Models) -> None:
+    speech = models.synthesizer.synthesize("Sure, I can do that.")
+    assert int(np.flatnonzero(np.abs(speech) > 600)[0]) < 24000 * 60 // 1000
+
+
+@pytest.mark.parametrize(
+    ("heard", "kept"),
+    [
+        ("What time is it? What time", "What time is it?"),
+        ("Yes. Yes. Yes. Yes", "Yes."),
+        ("Yes, please. Yes, please. Yes,", "Yes, please."),
+        ("10 30 10 30", "10 30"),
+        ("I live on Main Street. I", "I live on Main Street."),
+        ("In 1999 there were 1,234. In 1999 there were 1,23", "In 1999 there were 1,234."),
+        ("ten to ten", "ten to ten"),
+        ("No way, no", "No way, no"),
+        ("", ""),
+    ],
+)
+def test_a_tail_that_begins_again_is_cut(heard: str, kept: str) -> None:
+    assert without_trailing_repeat(heard) == kept
+
+
+def test_the_halves_of_whisper_are_put_together_again_when_the_cache_is_damaged(tmp_path: Path) -> None:
+    directory = whisper_directory(None, "", tmp_path)
+    (directory / "config.json").write_text("{}")
+    assert whisper_directory(None, "", tmp_path) == directory
+    assert (directory / "config.json").stat().st_size > 100
+    assert sorted(p.name for p in directory.iterdir()) == [
+        "config.json",
+        "model.bin",
+        "tokenizer.json",
+        "vocabulary.json",
+    ]
+
+
+def test_a_file_that_is_not_the_recorded_one_is_refused_by_name(tmp_path: Path) -> None:
+    voice = tmp_path / "voice.onnx"
+    voice.write_bytes(b"something else")
+    voice.with_name("voice.onnx.json").write_text("{}")
+    with pytest.raises(ModelError, match=r"voice.onnx has SHA-256 .* expected 000.*ANTIPHON_VOICE_SHA256"):
+        voice_file(voice, "0" * 64)
+    with pytest.raises(ModelError, match="ANTIPHON_VOICE_PATH"):
+        voice_file(tmp_path / "missing.onnx", "")

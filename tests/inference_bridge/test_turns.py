@@ -1,0 +1,157 @@
+"""When a turn starts, may be over, and is over. Windows of 32 ms, a clock that the test moves."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from antiphon.inference_bridge.hearing.turns import (
+    MaybeDone,
+    Resumed,
+    SpeechDropped,
+    SpeechStarted,
+    TurnDetector,
+    TurnEnded,
+    TurnEvent,
+    TurnSettings,
+)
+from antiphon.inference_bridge.hearing.voice_activity import WINDOW
+from antiphon.inference_bridge.hearing.windows import Window
+
+
+class Caller:
+    """Feeds a detector."""
+
+    def __init__(self, settings: TurnSettings | None = None) -> None:
+        self.detector = TurnDetector(settings or TurnSettings())
+        self.position = 0
+        self.now = 100.0
+
+    def windows(self, count: int, probability: float, concealed: bool = False) -> list[TurnEvent]:
+        events: list[TurnEvent] = []
+        for _ in range(count):
+            pcm = (self.position // WINDOW % 256).to_bytes() * WINDOW * 2
+            window = Window(self.position, pcm, False, concealed)
+            events += self.detector.window(window, probability, self.now)
+            self.position += WINDOW
+            self.now += 0.032
+        return events
+
+
+def kinds(events: list[TurnEvent]) -> list[str]:
+    return [type(event).__name__ for event in events]
+
+
+def test_speech_starts_after_three_likely_windows_and_points_at_the_first() -> None:
+    caller = Caller()
+    assert caller.windows(20, 0.1) == []
+    assert caller.windows(2, 0.9) == []
+    assert caller.windows(1, 0.9) == [SpeechStarted(20 * WINDOW)]
+
+
+def test_a_click_of_two_windows_is_no_speech() -> None:
+    caller = Caller()
+    assert caller.windows(2, 0.9) + caller.windows(1, 0.1) + caller.windows(2, 0.9) + caller.windows(30, 0.1) == []
+
+
+def test_a_turn_may_be_done_after_160_ms_and_is_over_after_400_ms_of_silence() -> None:
+    caller = Caller()
+    caller.windows(20, 0.9)
+    assert caller.windows(4, 0.1) == []
+    assert kinds(caller.windows(1, 0.1)) == ["MaybeDone"]
+    assert caller.windows(7, 0.1) == []
+    assert kinds(caller.windows(1, 0.1)) == ["TurnEnded"]
+
+
+def test_what_was_transcribed_in_hope_is_what_the_turn_ends_with() -> None:
+    caller = Caller()
+    caller.windows(20, 0.9)
+    events = caller.windows(13, 0.1)
+    maybe, ended = events
+    assert isinstance(maybe, MaybeDone)
+    assert isinstance(ended, TurnEnded)
+    assert ended.utterance is maybe.utterance
+    assert ended.utterance.speech_end == 20 * WINDOW
+
+
+def test_speech_that_goes_on_takes_the_hope_back() -> None:
+    caller = Caller()
+    caller.windows(20, 0.9)
+    assert kinds(caller.windows(6, 0.1)) == ["MaybeDone"]
+    assert caller.windows(1, 0.9) == [Resumed()]
+    assert kinds(caller.windows(13, 0.1)) == ["MaybeDone", "TurnEnded"]
+
+
+def test_a_soft_syllable_does_not_count_as_silence() -> None:
+    caller = Caller(TurnSettings(threshold=0.5))
+    caller.windows(20, 0.9)
+    assert caller.windows(20, 0.4) == []
+    assert kinds(caller.windows(13, 0.3)) == ["MaybeDone", "TurnEnded"]
+
+
+def test_the_silence_that_ends_a_turn_is_a_setting() -> None:
+    caller = Caller(TurnSettings(silence_ms=256, speculate_ms=96))
+    caller.windows(20, 0.9)
+    assert kinds(caller.windows(7, 0.1)) == ["MaybeDone"]
+    assert kinds(caller.windows(1, 0.1)) == ["TurnEnded"]
+
+
+def test_a_turn_holds_300_ms_from_before_its_onset() -> None:
+    caller = Caller()
+    caller.windows(40, 0.1)
+    caller.windows(20, 0.9)
+    (ended,) = [e for e in caller.windows(13, 0.1) if isinstance(e, TurnEnded)]
+    assert ended.utterance.first_sample == (40 - 9) * WINDOW
+    assert ended.utterance.pcm[0] == 40 - 9
+    assert len(ended.utterance.pcm) == (9 + 20 + 5) * WINDOW * 2
+
+
+def test_speech_too_short_for_a_word_is_dropped() -> None:
+    caller = Caller(TurnSettings(min_speech_ms=200))
+    assert kinds(caller.windows(4, 0.9) + caller.windows(13, 0.1)) == ["SpeechStarted", "SpeechDropped"]
+
+
+def test_a_turn_without_end_is_cut_at_its_longest() -> None:
+    caller = Caller(TurnSettings(max_turn_ms=2000))
+    events = caller.windows(70, 0.9)
+    assert kinds(events)[:2] == ["SpeechStarted", "TurnEnded"]
+
+
+def test_concealed_audio_does_not_start_speech_but_goes_on_with_it() -> None:
+    caller = Caller()
+    assert caller.windows(20, 0.9, concealed=True) == []
+    caller.windows(10, 0.9)
+    assert caller.windows(10, 0.9, concealed=True) == []
+
+
+def test_a_turn_ends_when_audio_stops_coming() -> None:
+    caller = Caller()
+    caller.windows(20, 0.9)
+    assert caller.detector.tick(caller.now + 0.2) == []
+    assert kinds(caller.detector.tick(caller.now + 0.5)) == ["TurnEnded"]
+    assert caller.detector.tick(caller.now + 60) == []
+
+
+def test_a_gap_in_the_audio_ends_the_turn_before_it() -> None:
+    caller = Caller()
+    caller.windows(20, 0.9)
+    assert kinds(caller.detector.gap()) == ["TurnEnded"]
+    assert caller.detector.gap() == []
+
+
+@given(st.lists(st.floats(0, 1), max_size=400), st.integers(1, 5))
+def test_whatever_is_heard_starts_and_ends_alternate_and_nothing_grows(likely: list[float], onset: int) -> None:
+    caller = Caller(TurnSettings(onset_windows=onset, max_turn_ms=3000))
+    speaking = False
+    for probability in [*likely, *[0.0] * 20]:
+        for event in caller.windows(1, probability):
+            if isinstance(event, SpeechStarted):
+                assert not speaking
+                speaking = True
+            elif isinstance(event, TurnEnded | SpeechDropped):
+                assert speaking
+                speaking = False
+            if isinstance(event, TurnEnded):
+                assert len(event.utterance.pcm) <= (3000 * 16 + 20 * WINDOW) * 2
+                assert event.utterance.first_sample < event.utterance.speech_end <= caller.position
+    assert not speaking

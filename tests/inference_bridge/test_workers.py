@@ -1,0 +1,108 @@
+"""Model work on threads: the urgent first, the rest bounded."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from antiphon.inference_bridge.workers import BusyError, Job, Urgency, Workers
+
+
+@pytest.fixture
+def gate() -> Iterator[threading.Event]:
+    """Holds the only worker until it is set."""
+    event = threading.Event()
+    yield event
+    event.set()
+
+
+@pytest.fixture
+async def workers(gate: threading.Event) -> Workers:
+    pool = Workers(1, 4)
+    started = threading.Event()
+
+    def hold() -> None:
+        started.set()
+        gate.wait()
+
+    pool.submit(hold, Urgency.NOW)
+    await asyncio.to_thread(started.wait)
+    return pool
+
+
+def noting(into: list[str], name: str) -> Callable[[], str]:
+    def work() -> str:
+        into.append(name)
+        return name
+
+    return work
+
+
+async def test_what_a_caller_waits_for_goes_first(workers: Workers, gate: threading.Event) -> None:
+    done: list[str] = []
+    names = {"maybe": Urgency.MAYBE, "soon": Urgency.SOON, "now": Urgency.NOW, "now too": Urgency.NOW}
+    jobs = [workers.submit(noting(done, name), urgency) for name, urgency in names.items()]
+    gate.set()
+    await asyncio.gather(*(job.future for job in jobs))
+    assert done == ["now", "now too", "soon", "maybe"]
+
+
+async def test_a_job_that_became_urgent_overtakes(workers: Workers, gate: threading.Event) -> None:
+    done: list[str] = []
+    hope = workers.submit(noting(done, "hope"), Urgency.MAYBE)
+    other = workers.submit(noting(done, "other"), Urgency.SOON)
+    hope.promote(Urgency.NOW)
+    gate.set()
+    assert await hope == "hope"
+    await other
+    assert done == ["hope", "other"]
+
+
+async def test_when_the_queue_is_full_the_least_urgent_is_given_up(workers: Workers, gate: threading.Event) -> None:
+    done: list[str] = []
+    hope = workers.submit(noting(done, "hope"), Urgency.MAYBE)
+    jobs = [workers.submit(noting(done, str(n)), Urgency.NOW) for n in range(4)]
+    with pytest.raises(BusyError):
+        await hope
+    gate.set()
+    await asyncio.gather(*(job.future for job in jobs))
+    assert done == ["0", "1", "2", "3"]
+
+
+async def test_a_cancelled_job_is_not_run(workers: Workers, gate: threading.Event) -> None:
+    done: list[str] = []
+    jobs: list[Job[str]] = [workers.submit(noting(done, name), Urgency.NOW) for name in ("dropped", "kept")]
+    jobs[0].cancel()
+    await asyncio.sleep(0)
+    gate.set()
+    await jobs[1]
+    assert done == ["kept"]
+
+
+async def test_what_a_model_raises_reaches_whoever_waits(workers: Workers, gate: threading.Event) -> None:
+    def broken() -> None:
+        raise ValueError("no such phoneme")
+
+    job = workers.submit(broken, Urgency.NOW)
+    gate.set()
+    with pytest.raises(ValueError, match="no such phoneme"):
+        await job
+    assert await workers.submit(lambda: 1, Urgency.NOW) == 1
+
+
+async def test_one_thread_is_kept_for_what_is_urgent(gate: threading.Event) -> None:
+    pool = Workers(2, 4)
+    started = threading.Event()
+
+    def hold() -> None:
+        started.set()
+        gate.wait()
+
+    patient = [pool.submit(hold, Urgency.SOON) for _ in range(2)]
+    await asyncio.to_thread(started.wait)
+    assert await asyncio.wait_for(pool.submit(lambda: "now", Urgency.NOW).future, 10) == "now"
+    gate.set()
+    await asyncio.gather(*(job.future for job in patient))

@@ -1,0 +1,43 @@
+"""A session as one value: written and read back, nothing lost."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from antiphon.transceiver.state import DtlsState, RtpState, SessionState, SrtpState
+
+numbers = st.integers(0, 2**48)
+keys = st.binary(max_size=88)
+states = st.builds(
+    SessionState,
+    session_id=st.text("abc_", max_size=28),
+    agent=st.text("abc", max_size=5),
+    ufrags=st.lists(st.text("abc", max_size=23), max_size=3),
+    remote_fingerprints=st.lists(st.tuples(st.text("a-1", max_size=7), st.text("AF:", max_size=95)), max_size=3),
+    input_rate=st.sampled_from((8000, 16000, 24000, 48000)),
+    rtp=st.builds(RtpState, numbers, st.integers(0, 127), numbers, numbers, numbers, numbers),
+    session_settings=st.dictionaries(st.text("abc"), st.none() | st.booleans() | st.floats(allow_nan=False) | numbers),
+    path_header=st.binary(max_size=20),
+    path_relay=st.none() | st.tuples(st.ip_addresses().map(str), st.integers(1, 65535)),
+    srtp=st.none() | st.builds(SrtpState, st.just("SRTP_AEAD_AES_128_GCM"), keys, keys, numbers, numbers, numbers),
+    dtls=st.none()
+    | st.builds(
+        DtlsState, st.just("X"), st.booleans(), keys, numbers, st.integers(-1, 2**48), st.integers(0, 2**64 - 1)
+    ),
+    data_port=st.none() | st.integers(1, 65535),
+    input_samples=numbers,
+    generation=numbers,
+)
+
+
+@given(states)
+def test_a_state_is_read_back_as_it_was_written(state: SessionState) -> None:
+    assert SessionState.from_bytes(state.to_bytes()) == state
+
+
+def test_another_version_is_refused_by_name() -> None:
+    data = SessionState("s", "a", [], [], 16000, RtpState(1, 2, 3, 4)).to_bytes()
+    with pytest.raises(ValueError, match="version 9"):
+        SessionState.from_bytes(data[:1] + b"\x09" + data[2:])

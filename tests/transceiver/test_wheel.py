@@ -1,0 +1,101 @@
+"""The clock of all sessions."""
+
+from __future__ import annotations
+
+import random
+from itertools import pairwise
+
+import pytest
+
+from antiphon.transceiver.wheel import PERIOD, Wheel
+
+
+def turn(wheel: Wheel, now: float, until: float) -> float:
+    """Sleep from due time to due time, as the shell does."""
+    while (due := wheel.due()) is not None and due <= until:
+        now = max(now, due)
+        wheel.run(now, lambda done=now: done)  # type: ignore[misc]
+        now += 1e-6
+    return until
+
+
+def test_every_visitor_comes_once_per_20_ms() -> None:
+    wheel, generator = Wheel(5.0), random.Random(1)
+    visits: dict[int, list[float]] = {number: [] for number in range(50)}
+    now = 5.0
+    for number in visits:
+        now = turn(wheel, now, now + generator.random() / 50)
+        wheel.add(visits[number].append, now)
+    turn(wheel, now, 15.0)
+    for times in visits.values():
+        assert all(b - a == pytest.approx(PERIOD, abs=0.0011) for a, b in pairwise(times))
+        assert len(times) == pytest.approx((15.0 - times[0]) / PERIOD, abs=2)
+
+
+def test_only_occupied_slots_wake() -> None:
+    wheel, woken = Wheel(0.0), 0
+    wheel.add(lambda now: None, 0.0)
+    wheel.add(lambda now: None, 0.0)
+    while (due := wheel.due()) is not None and due < 1.0:
+        wheel.run(due, lambda: 0.0)
+        woken += 1
+    assert woken <= 51
+
+
+@pytest.mark.parametrize("idle", [0.03, 0.09, 0.5, 3600.0])
+def test_a_wheel_that_stood_still_visits_a_newcomer_once_and_is_not_late(idle: float) -> None:
+    wheel = Wheel(0.0)
+    wheel.add(print, 0.0)
+    wheel.run(0.001, lambda: 0.001)
+    wheel.remove(print)
+    visits: list[float] = []
+    wheel.add(visits.append, idle)
+    turn(wheel, idle, idle + 0.019)
+    assert len(visits) == 1
+    assert wheel.lateness(idle + 0.02, 0.99)[0] < 0.002
+
+
+def test_short_stops_are_made_up_for_and_long_ones_are_not() -> None:
+    wheel = Wheel(0.0)
+    visits: list[float] = []
+    wheel.add(visits.append, 0.0)
+    wheel.run(0.0, lambda: 0.0)
+    wheel.run(0.0805, lambda: 0.0805)
+    assert len(visits) == 5
+    wheel.run(60.0805, lambda: 60.0805)
+    assert len(visits) == 6
+
+
+def test_lateness_is_due_time_against_done_time() -> None:
+    wheel = Wheel(0.0)
+    wheel.add(lambda now: None, 0.0)
+    wheel.run(0.0, lambda: 0.007)
+    assert wheel.lateness(0.01, 0.5, 0.99) == pytest.approx((0.007, 0.007))
+    assert wheel.lateness(6.0, 0.5, 0.99) == (0.0, 0.0)
+
+
+def test_a_visitor_may_leave_or_add_others_while_visited() -> None:
+    wheel = Wheel(0.0)
+    visits: list[float] = []
+
+    def leaves(now: float) -> None:
+        wheel.remove(leaves)
+        wheel.add(visits.append, now)
+
+    wheel.add(leaves, 0.0)
+    turn(wheel, 0.0, 0.1)
+    assert len(visits) == pytest.approx(5, abs=1)
+
+
+def test_a_visitor_that_raises_is_taken_off_and_the_others_go_on(caplog: pytest.LogCaptureFixture) -> None:
+    wheel = Wheel(0.0)
+    visits: list[float] = []
+
+    def broken(now: float) -> None:
+        raise ZeroDivisionError
+
+    wheel.add(broken, 0.0)
+    wheel.add(visits.append, 0.0)
+    turn(wheel, 0.0, 0.1)
+    assert len(visits) >= 5
+    assert len(caplog.records) == 1
