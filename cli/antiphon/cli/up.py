@@ -99,7 +99,9 @@ def run(args: argparse.Namespace) -> int:
             if nats_url is None:
                 return 0
             terminal.log("nats", f"serves {nats_url}")
-            for name, environment in _environments(http, relay, offered, nats_url).items():
+            environments = _environments(http, relay, offered, nats_url)
+            environments["relay"]["ANTIPHON_RELAY_STATE_FILE"] = str(Path(state, "relay.json"))
+            for name, environment in environments.items():
                 supervisor.add(_python(name, ["-m", f"antiphon.{name.replace('-', '_')}"], environment, terminal))
             for plugin in args.plugin:
                 supervisor.add(_python(plugin.stem, [str(plugin)], _base() | {"ANTIPHON_NATS_URL": nats_url}, terminal))
