@@ -35,6 +35,8 @@ _HALF_STRIDE: Final = SLOT // 4
 _HEAD: Final = HEADROOM // 8
 _IPV6_HEAD: Final = (HEADROOM - IPV6_HEADER) // 4
 _FAMILY_AND_PORT: Final = 0xFFFFFFFF
+_NONE: Final = frozenset[int]()
+_ALL: Final = [frozenset(range(n)) for n in range(BATCH + 1)]
 
 
 class BatchedPath(PortablePath):
@@ -109,34 +111,50 @@ class BatchedPath(PortablePath):
             and min(lengths) > 0
         ):
             return owners
-        ask, drops = self._core.from_client, self._core.counters.drops
-        forged = self._forged(sieve, owners, first_bytes) if unknown >= SIEVE_FROM else frozenset[int]()
-        drops["forged_token"] += len(forged)
-        walks = WALKS if n == BATCH else BATCH
+        forged = self._forged(sieve, owners, first_bytes) if unknown >= SIEVE_FROM else _NONE
+        if forged:
+            self._core.counters.drops["forged_token"] += len(forged)
+            if len(forged) == unknown == first_bytes.count(BINDING_REQUEST_FIRST_BYTE) and max(lengths) <= MAX_DATAGRAM:
+                return owners  # a flood, and calls between it
+        self._ask(batch, owners, forged, keys, lengths, first_bytes, now)
+        return owners
+
+    def _ask(
+        self,
+        batch: Batch,
+        owners: list[int | None],
+        forged: frozenset[int],
+        keys: list[int],
+        lengths: list[int],
+        first_bytes: bytes,
+        now: float,
+    ) -> None:
+        """Let the core decide what is out of the ordinary; writes into `owners`."""
+        walks = WALKS if len(keys) == BATCH else BATCH
         for row, (length, first_byte) in enumerate(zip(lengths, first_bytes, strict=True)):
             if owners[row] is None:
                 if row in forged:
                     continue
                 if first_byte == BINDING_REQUEST_FIRST_BYTE:
                     if not walks:
-                        drops["overload"] += 1
+                        self._core.counters.drops["overload"] += 1
                         continue
                     walks -= 1
             elif first_byte != BINDING_REQUEST_FIRST_BYTE and 0 < length <= MAX_DATAGRAM:
                 continue
             at = row * SLOT + HEADROOM
-            owners[row] = ask(keys[row], batch.octets[at : at + length], now)
-        return owners
+            owners[row] = self._core.from_client(keys[row], batch.octets[at : at + length], now)
 
     def _forged(self, sieve: TokenSieve, owners: list[int | None], first_bytes: bytes) -> frozenset[int]:
         """Rows of clients without a flow whose token, where it usually stands, opens with no live key."""
         n = len(owners)
         may_open = sieve.may_open(self._core.keyring, n)
+        attributes = sieve.first_attributes(n)
+        if not may_open and owners.count(None) == attributes.count(USERNAME_FIRST) == first_bytes.count(0) == n:
+            return _ALL[n]
         return frozenset(
             row
-            for row, (owner, first_byte, attribute) in enumerate(
-                zip(owners, first_bytes, sieve.first_attributes(n), strict=True)
-            )
+            for row, (owner, first_byte, attribute) in enumerate(zip(owners, first_bytes, attributes, strict=True))
             if owner is None and not first_byte and attribute == USERNAME_FIRST and row not in may_open
         )
 
