@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from playwright.sync_api import Page
 from support.chromium import chromium_page, wait_for
 from support.more_relays import PREFERRED_REGION, AnotherRelay, another_relay
 from support.stack import ECHO_AGENT, Stack, running_stack
-from support.voice import RATE, Samples, write_microphone
+from support.voice import RATE, Samples, silence, write_microphone
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -78,7 +79,7 @@ def used(page: Page) -> int:
 def longest_gap(page: Page) -> float:
     """ms between two looks that found more packets."""
     heard: list[list[float]] = page.evaluate("heard")
-    return max(later[0] - earlier[0] for earlier, later in zip(heard, heard[1:], strict=False))
+    return max(later[0] - earlier[0] for earlier, later in itertools.pairwise(heard))
 
 
 def test_when_the_used_relay_is_killed_the_page_moves_to_the_other_within_a_second_or_so(
@@ -89,7 +90,6 @@ def test_when_the_used_relay_is_killed_the_page_moves_to_the_other_within_a_seco
     assert page.evaluate("antiphon.moves") == []
     relay.kill()
     wait_for(page, "antiphon.moves.length === 1 && antiphon.moves[0].gap_ms > 0")
-    page.evaluate("heard.length = heard.length")
     before = page.evaluate("heard.length")
     wait_for(page, f"heard.length > {before} + 20")
     gap = longest_gap(page)
@@ -98,3 +98,40 @@ def test_when_the_used_relay_is_killed_the_page_moves_to_the_other_within_a_seco
     assert used(page) != relay.udp.port
     assert page.evaluate("antiphon.moves.length") == 1
     assert page.evaluate("antiphon.problem") is None
+
+
+def test_a_relay_that_drains_hands_its_call_to_another_without_loss(
+    stack: Stack, relay: AnotherRelay, page: Page
+) -> None:
+    call(page, stack)
+    assert used(page) == relay.udp.port
+    lost = page.evaluate("heard.at(-1)[2]")
+    assert relay.drain() == 0
+    before = page.evaluate("heard.length")
+    wait_for(page, f"heard.length > {before} + 40")
+    moves = page.evaluate("antiphon.moves")
+    print(f"drained relay: longest gap {longest_gap(page):.0f} ms, lost {page.evaluate('heard.at(-1)[2]') - lost}")
+    assert [move["why"] for move in moves] == ["draining"]
+    assert used(page) != relay.udp.port
+    assert page.evaluate("heard.at(-1)[2]") - lost <= 5
+    assert page.evaluate("antiphon.problem") is None
+
+
+def test_an_agents_silence_is_no_reason_to_move(stack: Stack, relay: AnotherRelay, tmp_path: Path) -> None:
+    with chromium_page(write_microphone(tmp_path / "quiet.wav", silence(30))) as page:
+        page.goto(f"{stack.url}?agent=concierge")
+        wait_for(page, "document.querySelector('#agent').value === 'concierge'")
+        page.get_by_role("button", name="Start call").click()
+        wait_for(page, "window.antiphon.state === 'speaking'", seconds=30)
+        wait_for(page, "window.antiphon.state === 'listening'", seconds=30)
+        page.evaluate(COUNT_PACKETS)
+        wait_for(page, "antiphon.numbers.setup_ms > 0")
+        quiet_from = page.evaluate("performance.now()")
+        wait_for(page, f"performance.now() > {quiet_from} + 5000")
+        assert page.evaluate("heard.length") < 5, "the agent was not silent"
+        assert page.evaluate("antiphon.moves") == []
+        relay.kill()
+        wait_for(page, "antiphon.moves.length === 1 && antiphon.moves[0].gap_ms > 0")
+        gap = page.evaluate("antiphon.moves[0].gap_ms")
+        print(f"killed in silence: {gap:.0f} ms")
+        assert gap < LONGEST_GAP

@@ -199,6 +199,7 @@ export class KeptPath extends EventTarget {
   /** To the next relay, now; false when there is no other. `why`: for those who listen. */
   async move(why = "asked") {
     if (this.#closed || this.#relays.length < 2) return false;
+    if (why === "draining" && performance.now() < this.#patientUntil) return false; // said again before we are there
     this.moves += 1;
     this.#current = (this.#current + 1) % this.#relays.length;
     const now = performance.now();
