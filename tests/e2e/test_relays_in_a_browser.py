@@ -46,9 +46,9 @@ def stack() -> Iterator[Stack]:
 
 
 @pytest.fixture
-def relay(stack: Stack) -> Iterator[AnotherRelay]:
+def relay(stack: Stack, tmp_path: Path) -> Iterator[AnotherRelay]:
     """The one that calls use at first."""
-    with another_relay(stack, "first", PREFERRED_REGION) as running:
+    with another_relay(stack, tmp_path, PREFERRED_REGION) as running:
         yield running
 
 

@@ -332,7 +332,7 @@ a=end-of-candidates\r
 """
 
 KEPT_PATH = """async (answer) => {
-  const { KeptPath, splitRelays } = await import("/static/antiphon.js");
+  const { KeptPath } = await import("/static/antiphon.js");
   const asked = [];
   const added = [];
   const peer = {
@@ -343,7 +343,7 @@ KEPT_PATH = """async (answer) => {
     getStats: async () => new Map([["t", { type: "transport", bytesReceived: peer.received }]]),
     addIceCandidate: async (candidate) => { added.push(candidate); },
   };
-  const path = new KeptPath(peer, splitRelays(answer).relays);
+  const path = new KeptPath(peer, answer);
   const told = [];
   for (const type of ["quiet", "moved", "back"]) path.addEventListener(type, ({ detail }) => told.push([type, detail]));
   window.kept = { path, peer, asked, added, told };

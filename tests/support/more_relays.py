@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
+import re
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import nats
-import nats.errors
+from support.conditions import wait_until
 from support.stack import START_WITHIN, Stack
 
-from antiphon.schemas import subjects
 from antiphon.schemas.addresses import Address, parse_address
-from antiphon.schemas.messages import RelayAnnouncement, RelayStatistics, decode
 
 PREFERRED_REGION = "preferred"
 """A stack started with `ANTIPHON_REGION` set to this offers relays of that region first."""
@@ -31,7 +27,6 @@ class AnotherRelay:
 
     process: subprocess.Popen[bytes]
     udp: Address
-    tcp: Address | None
 
     def kill(self) -> None:
         """Control process and workers at once, as a power cut would."""
@@ -50,8 +45,10 @@ def _children(parent: int) -> list[int]:
 
 
 @contextmanager
-def another_relay(stack: Stack, name: str, region: str = "local", **settings: str) -> Iterator[AnotherRelay]:
-    """A relay on free ports of loopback, announced and forwarding; `settings` are more variables."""
+def another_relay(
+    stack: Stack, scratch: Path, region: str = "local", bind: str = "127.0.0.1:0", within: Sequence[str] = ()
+) -> Iterator[AnotherRelay]:
+    """A relay named `another`, which forwards; its log goes to `scratch`. `within`: a command to run it by."""
     its = Path(f"/proc/{stack.pid_of('relay')}/environ").read_bytes().decode().split("\0")
     known = dict(variable.split("=", 1) for variable in its if "=" in variable)
     keys = {name: value for name, value in known.items() if name in ("ANTIPHON_ROUTE_KEYS", "ANTIPHON_NATS_URL")}
@@ -59,39 +56,26 @@ def another_relay(stack: Stack, name: str, region: str = "local", **settings: st
     environment = {
         **own,
         **keys,
-        "ANTIPHON_RELAY_NAME": name,
+        "ANTIPHON_RELAY_NAME": "another",
         "ANTIPHON_RELAY_REGION": region,
-        "ANTIPHON_RELAY_BIND": "127.0.0.1:0",
+        "ANTIPHON_RELAY_BIND": bind,
         "ANTIPHON_RELAY_TUNNEL_BIND": "127.0.0.1:0",
         "ANTIPHON_RELAY_TUNNEL_ADVERTISE": "127.0.0.1",
-        **settings,
     }
-    process = subprocess.Popen([sys.executable, "-m", "antiphon.relay"], env=environment)
+    log = scratch / "another-relay.log"
+    with log.open("w") as stderr:
+        process = subprocess.Popen([*within, sys.executable, "-m", "antiphon.relay"], env=environment, stderr=stderr)
     try:
-        said = asyncio.run(_announced(keys["ANTIPHON_NATS_URL"], name))
-        tcp = parse_address(said.tcp_addresses[0]) if said.tcp_addresses else None
-        yield AnotherRelay(process, parse_address(said.public_addresses[0]), tcp)
+
+        def serving() -> re.Match[str] | None:
+            assert process.poll() is None, log.read_text()
+            text = log.read_text()
+            return re.search(r"serves \['([0-9.:]+)'", text) if re.search(r"\b1 transceivers announced", text) else None
+
+        wait_until(lambda: serving() is not None, START_WITHIN)
+        found = serving()
+        assert found is not None
+        yield AnotherRelay(process, parse_address(found[1]))
     finally:
         process.terminate()
         process.wait(30)
-
-
-async def _announced(nats_url: str, name: str) -> RelayAnnouncement:
-    """What it announces once it knows a transceiver."""
-    client = await nats.connect(nats_url)
-    try:
-        announcements = await client.subscribe(subjects.relay_announce(name))
-        deadline = time.monotonic() + START_WITHIN
-        said = decode((await announcements.next_msg(START_WITHIN)).data, RelayAnnouncement)
-        while time.monotonic() < deadline:
-            try:
-                reply = await client.request(subjects.relay_stats(name), b"", timeout=1)
-            except nats.errors.Error:
-                await asyncio.sleep(0.05)
-                continue
-            if decode(reply.data, RelayStatistics).routes:
-                return said
-            await asyncio.sleep(0.05)
-        raise TimeoutError(f"relay {name} knows no transceiver after {START_WITHIN} s")
-    finally:
-        await client.close()

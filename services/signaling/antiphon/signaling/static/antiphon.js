@@ -12,6 +12,10 @@ const SETTLE = 1000; // ms that a move, and the first connection, are given
 const LONGEST_ROUND_TRIP = 600; // ms; a longer one is counted as this
 const PROBE_STREAM = 99; // an SCTP stream that nobody reads: what is sent there is acknowledged and dropped
 
+// Firefox stays with the pair that it has nominated, whatever is better: it moves by an ICE restart only. The others
+// take no restart whose answer has the same credentials, and move to a better candidate at once.
+const MOVES_BY_RESTART = "mozInnerScreenX" in globalThis;
+
 const FIRST_PRIORITY = 2130706000; // what the server gives its first candidate; there is room above
 const MOVE_STEP = 1 << 16; // by which each move's candidates are above those of the one before
 const TCP_BELOW = 1 << 24; // UDP first, also after a move
@@ -76,9 +80,8 @@ export class AntiphonCall extends EventTarget {
     const offer = await peer.createOffer();
     const [answer] = await Promise.all([this.#post(offer.sdp, agent), peer.setLocalDescription(offer)]);
     if (this.#over) return;
-    const { first, relays } = splitRelays(answer);
-    await peer.setRemoteDescription({ type: "answer", sdp: first });
-    this.path = new KeptPath(peer, relays);
+    await peer.setRemoteDescription({ type: "answer", sdp: splitRelays(answer).first });
+    this.path = new KeptPath(peer, answer);
     for (const type of ["quiet", "moved", "back"]) this.path.addEventListener(type, ({ detail }) => this.#say(type, detail));
   }
 
@@ -156,7 +159,7 @@ function parseCandidate(line) {
   const [, foundation, protocol, , host, port, rest = ""] = found;
   // A server that numbers in another way: each candidate stands for itself.
   const relay = /^\d{2}$/.test(foundation) ? Math.floor(foundation / FOUNDATIONS_PER_RELAY) : foundation;
-  return { relay, protocol: protocol.toLowerCase(), host, port: Number(port), rest };
+  return { relay, protocol: protocol.toLowerCase(), host, port: Number(port), rest, line };
 }
 
 /**
@@ -169,6 +172,7 @@ function parseCandidate(line) {
 export class KeptPath extends EventTarget {
   moves = 0;
   #peer;
+  #answer;
   #relays;
   #current = 0;
   #probe = null;
@@ -181,10 +185,12 @@ export class KeptPath extends EventTarget {
   #timer = null;
   #closed = false;
 
-  /** `relays`: of `splitRelays`, of which the peer connection has the first. */
-  constructor(peer, relays) {
+  /** `answer`: the server's, whole; the peer connection has the first relay of it (`splitRelays`). */
+  constructor(peer, answer) {
     super();
+    const { relays } = splitRelays(answer);
     this.#peer = peer;
+    this.#answer = answer;
     this.#relays = relays;
     // Negotiated here alone: the server's end knows no such channel, acknowledges what comes and drops it.
     if (relays.length > 1 && peer.sctp) this.#probe = peer.createDataChannel("", { negotiated: true, id: PROBE_STREAM, ordered: false, maxRetransmits: 0 });
@@ -211,6 +217,12 @@ export class KeptPath extends EventTarget {
     }
     const candidates = this.#relays[this.#current];
     this.#say("moved", { relay: `${candidates[0].host}:${candidates[0].port}`, why, quiet_ms: now - this.#heardAt });
+    await (MOVES_BY_RESTART ? this.#restart(candidates) : this.#add(candidates));
+    return true;
+  }
+
+  /** One more candidate, better than those before: the browser checks it and moves, all by itself. */
+  async #add(candidates) {
     const top = FIRST_PRIORITY + MOVE_STEP * this.moves;
     await Promise.all(
       candidates.map(({ protocol, host, port, rest, section }, n) => {
@@ -220,7 +232,30 @@ export class KeptPath extends EventTarget {
         return this.#peer.addIceCandidate({ candidate, sdpMLineIndex: section }).catch(() => {});
       }),
     );
-    return true;
+  }
+
+  /**
+   * An ICE restart (RFC 8445 section 9) without the server, towards these candidates. The server is ICE-lite: it sends no
+   * checks and looks at its own half of their user name only, so it need not know our new one, and what it answered
+   * still holds.
+   */
+  async #restart(candidates) {
+    const peer = this.#peer;
+    if (peer.signalingState !== "stable") return;
+    peer.restartIce();
+    await peer.setLocalDescription(await peer.createOffer());
+    const lines = [];
+    const others = this.#answer.split("\r\n").filter((line) => !line.startsWith("a=candidate:") && line !== "a=end-of-candidates");
+    let section = -1;
+    const end = () => lines.push(...(section === candidates[0].section ? [...candidates.map(({ line }) => line), "a=end-of-candidates"] : []));
+    for (const line of others) {
+      if (line.startsWith("m=") || line === "") {
+        end();
+        section += 1;
+      }
+      lines.push(line.replace(/^(o=\S+ \S+) \d+ /, `$1 ${1 + this.moves} `));
+    }
+    await peer.setRemoteDescription({ type: "answer", sdp: lines.join("\r\n") });
   }
 
   async #look() {
