@@ -376,8 +376,8 @@ def test_a_quiet_path_is_asked_and_left_when_it_does_not_answer(ready: Page) -> 
     holds(ready, "kept.told.length === 2")
     assert ready.evaluate("kept.asked.length") >= 2
     assert ready.evaluate("kept.added.map(each => [each.candidate, each.sdpMLineIndex])") == [
-        ["candidate:10 1 udp 2130771536 203.0.113.20 3478 typ host", 1],
-        ["candidate:11 1 tcp 2113994064 203.0.113.20 443 typ host tcptype passive", 1],
+        ["candidate:10 1 udp 2130710096 203.0.113.20 3478 typ host", 1],
+        ["candidate:11 1 tcp 2113932624 203.0.113.20 443 typ host tcptype passive", 1],
     ]
     ready.evaluate("kept.peer.received += 100")
     holds(ready, "kept.told.length === 3")

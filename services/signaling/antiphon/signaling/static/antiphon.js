@@ -17,7 +17,7 @@ const PROBE_STREAM = 99; // an SCTP stream that nobody reads: what is sent there
 const MOVES_BY_RESTART = "mozInnerScreenX" in globalThis;
 
 const FIRST_PRIORITY = 2130706000; // what the server gives its first candidate; there is room above
-const MOVE_STEP = 1 << 16; // by which each move's candidates are above those of the one before
+const MOVE_STEP = 1 << 12; // by which each move is above the one before: 4000 moves, of 16 candidates each, until the largest priority
 const TCP_BELOW = 1 << 24; // UDP first, also after a move
 const FOUNDATIONS_PER_RELAY = 10; // the tens of a candidate's foundation are its relay
 
@@ -174,7 +174,8 @@ export class KeptPath extends EventTarget {
   #peer;
   #answer;
   #relays;
-  #current = 0;
+  #current = 0; // index of the relay that we moved to last
+  #used = -1; // of the one that the browser says it uses; -1: it does not say
   #probe = null;
   #bytes = -1; // that had arrived at the last look
   #heardAt = performance.now();
@@ -207,6 +208,8 @@ export class KeptPath extends EventTarget {
     if (this.#closed || this.#relays.length < 2) return false;
     if (why === "draining" && performance.now() < this.#patientUntil) return false; // said again before we are there
     this.moves += 1;
+    // A browser may have moved by itself since; what was tried in vain is not where we are.
+    if (this.#inVain === 0 && this.#used >= 0) this.#current = this.#used;
     this.#current = (this.#current + 1) % this.#relays.length;
     const now = performance.now();
     // Where no relay helps the network is away: asking ever more seldom, and the browser's own checks go on.
@@ -260,7 +263,8 @@ export class KeptPath extends EventTarget {
 
   async #look() {
     const asked = performance.now();
-    const { bytes, roundTrip } = await arrived(this.#peer);
+    const { bytes, roundTrip, remote } = await arrived(this.#peer);
+    this.#used = this.#relays.findIndex((relay) => relay.some(({ host, port }) => host === remote?.address && port === remote?.port));
     if (this.#closed || ["closed", "failed"].includes(this.#peer.connectionState)) return;
     const now = performance.now();
     // A look that comes late says nothing: the page slept, or its tab was in the background.
@@ -302,16 +306,27 @@ export class KeptPath extends EventTarget {
   }
 }
 
-/** Bytes that a peer connection has received (media, reports, data; no ICE checks), and its round trip in ms. */
+/**
+ * Bytes that a peer connection has received (media, reports, data; no ICE checks), its round trip in ms, and the
+ * remote candidate that it uses.
+ */
 async function arrived(peer) {
-  let [transport, pairs, streams, roundTrip] = [null, 0, 0, 0];
-  for (const entry of (await peer.getStats()).values()) {
-    if (entry.type === "transport") transport = (transport ?? 0) + (entry.bytesReceived ?? 0);
-    else if (entry.type === "inbound-rtp") streams += entry.bytesReceived ?? 0;
-    else if (entry.type === "candidate-pair") {
+  const stats = await peer.getStats();
+  let [transport, pairs, streams, used] = [null, 0, 0, null];
+  for (const entry of stats.values()) {
+    if (entry.type === "transport") {
+      transport = (transport ?? 0) + (entry.bytesReceived ?? 0);
+      used = stats.get(entry.selectedCandidatePairId) ?? used;
+    } else if (entry.type === "inbound-rtp") {
+      streams += entry.bytesReceived ?? 0;
+    } else if (entry.type === "candidate-pair") {
       pairs += entry.bytesReceived ?? 0;
-      if (entry.nominated && entry.currentRoundTripTime !== undefined) roundTrip = entry.currentRoundTripTime * 1000;
+      if (entry.selected) used = entry; // Firefox's way to say it
     }
   }
-  return { bytes: transport || pairs || streams, roundTrip };
+  return {
+    bytes: transport || pairs || streams,
+    roundTrip: (used?.currentRoundTripTime ?? 0) * 1000,
+    remote: stats.get(used?.remoteCandidateId) ?? null,
+  };
 }
