@@ -190,7 +190,7 @@ async def test_garbage_on_a_call_s_subjects_does_not_end_it(quiet_bridge: Client
             for data in (b"", b"\x00\xff", b"[]", b'{"version":1,"text":"{"}'):
                 await quiet_bridge.publish(subject, data)
         await call.say(speak("What day is it today?"))
-        assert "today is" in transcript(await call.wait_for("response.done"))
+        assert "today is" in transcript(await call.wait_for("response.done")), call.events
 
 
 async def test_a_bridge_that_is_told_to_stop_is_gone_within_two_seconds(

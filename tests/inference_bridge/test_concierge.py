@@ -163,6 +163,7 @@ def test_goodbye_hangs_up(last: str) -> None:
         ("When are you open?", "Sure, we are open Monday to Friday, from 9 AM to 5 PM."),
         ("Do I have an appointment?", "Nothing yet"),
         ("cancel my appointment", "No worries, you have no appointment"),
+        ("What they is it today?", "Sure, today is Sunday, November 22nd."),
         ("WHAT TIME IS IT", "Sure, it is 10:30 AM."),
     ],
 )

@@ -91,6 +91,7 @@ _PHRASES: Final = {
     ),
     Intent.DATE: (
         r"what (?:day|date) is (?:it|today)",
+        r"^what \w+ (?:is|does) (?:it |this )?today$",  # as "what day is it today" is sometimes heard
         r"what(?:'s| is) (?:the date|today|the day)",
         r"tell me the date",
         r"which day is it",
