@@ -12,7 +12,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from support.namespace import laptop_namespace
+from support.more_relays import PREFERRED_REGION, another_relay
+from support.namespace import ADDRESS, laptop_namespace
 from support.stack import ECHO_AGENT, running_stack
 
 pytestmark = pytest.mark.timeout(240)
@@ -33,3 +34,27 @@ def test_firefox_connects_and_gets_its_own_audio_back() -> None:
     assert result["problem"] is None
     # The echo agent sends only what it got from this caller, so these came all the way round.
     assert result["packets_received"] > 50
+
+
+def test_when_the_used_relay_is_killed_firefox_moves_to_the_other(tmp_path: Path) -> None:
+    environment = {"ANTIPHON_REGION": PREFERRED_REGION}
+    with (
+        laptop_namespace() as inside,
+        running_stack("--plugin", str(ECHO_AGENT), within=inside, environment=environment) as stack,
+        another_relay(stack, tmp_path, PREFERRED_REGION, f"{ADDRESS}:0", inside) as relay,
+        subprocess.Popen(
+            [*inside, sys.executable, "-m", "support.firefox", stack.url, "--until-moved"],
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[1]), *sys.path])},
+        ) as browser,
+    ):
+        assert browser.stdout is not None
+        assert browser.stdout.readline() == "connected\n"
+        relay.kill()
+        told = browser.stdout.readline()
+        assert browser.wait(30) == 0
+    result = json.loads(told)
+    print(f"Firefox, killed relay: {result['moves']}")
+    assert len(result["moves"]) == 1
+    assert result["moves"][0]["gap_ms"] < 2500

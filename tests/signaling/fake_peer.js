@@ -15,7 +15,8 @@ class FakePeer extends EventTarget {
     this.did = [];
     window.fakePeer = this;
   }
-  createDataChannel(label) {
+  createDataChannel(label, { negotiated = false } = {}) {
+    if (negotiated) return (this.probe = new FakeChannel());
     this.did.push(`channel ${label}`);
     return (this.channel = new FakeChannel());
   }

@@ -33,8 +33,24 @@ def test_an_offer_gets_an_answer_with_the_relays_in_it(http: httpx.Client, healt
     response = placed(http)
     assert response.headers["content-type"] == "application/sdp"
     assert response.headers["location"] == "/v1/realtime/calls/rtc_000000000000000000000001"
-    assert "a=candidate:1 1 udp 2130706000 203.0.113.10 3478 typ host\r\na=end-of-candidates" in response.text
+    assert "a=candidate:11 1 udp 2130706000 203.0.113.10 3478 typ host\r\na=end-of-candidates" in response.text
     assert "10.0.0.1" not in response.text
+
+
+def test_with_two_relays_both_are_offered_and_their_tcp_addresses_last(http: httpx.Client, stand_ins: StandIns) -> None:
+    stand_ins.transceiver()
+    stand_ins.relay("r1", "203.0.113.10:3478", tcp_addresses=["203.0.113.10:443"])
+    stand_ins.relay("r2", "203.0.113.20:3478", tcp_addresses=["203.0.113.20:443"])
+
+    def offered() -> list[str]:
+        response = http.post(CALLS, content=OFFER, headers=SDP)
+        return [line for line in response.text.split("\r\n") if line.startswith("a=candidate")]
+
+    lines = until(lambda: (found := offered()) and len(found) == 4 and found, "both relays are offered")
+    assert isinstance(lines, list)
+    assert [line.split(" ")[2] for line in lines] == ["udp", "udp", "tcp", "tcp"]
+    assert {line.split(" ")[4] for line in lines[:2]} == {"203.0.113.10", "203.0.113.20"}
+    assert all(line.endswith(" 443 typ host tcptype passive") for line in lines[2:])
 
 
 def test_multipart_carries_the_offer_and_the_session(http: httpx.Client, stand_ins: StandIns) -> None:

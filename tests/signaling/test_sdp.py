@@ -11,18 +11,25 @@ from hypothesis import strategies as st
 from support.signaling import ANSWER, OFFER
 
 from antiphon.schemas.addresses import Address
+from antiphon.signaling.directory import RelayOffer
 from antiphon.signaling.sdp import AnswerError, OfferError, check_offer, with_candidates
 
-RELAYS = [Address("203.0.113.10", 3478), Address("2001:db8::7", 3479)]
+RELAYS = [
+    RelayOffer((Address("203.0.113.10", 3478), Address("203.0.113.11", 3478)), (Address("203.0.113.10", 443),)),
+    RelayOffer((Address("2001:db8::7", 3479),), (Address("2001:db8::7", 80),)),
+]
 
 
 def test_candidates_go_into_the_first_section_and_addresses_into_all() -> None:
     lines = with_candidates(ANSWER, RELAYS).split("\r\n")
     audio = lines.index("m=audio 3478 UDP/TLS/RTP/SAVPF 111")
     data = lines.index("m=application 3478 UDP/DTLS/SCTP webrtc-datachannel")
-    assert lines[data - 3 : data] == [
-        "a=candidate:1 1 udp 2130706000 203.0.113.10 3478 typ host",
-        "a=candidate:2 1 udp 2130705744 2001:db8::7 3479 typ host",
+    assert lines[data - 6 : data] == [
+        "a=candidate:11 1 udp 2130706000 203.0.113.10 3478 typ host",
+        "a=candidate:12 1 udp 2130705744 203.0.113.11 3478 typ host",
+        "a=candidate:21 1 udp 2130705488 2001:db8::7 3479 typ host",
+        "a=candidate:13 1 tcp 2113928784 203.0.113.10 443 typ host tcptype passive",
+        "a=candidate:22 1 tcp 2113928528 2001:db8::7 80 typ host tcptype passive",
         "a=end-of-candidates",
     ]
     assert lines[audio + 1] == lines[data + 1] == "c=IN IP4 203.0.113.10"
@@ -74,13 +81,20 @@ _line = st.one_of(
 _answer = st.builds(
     lambda lines, end: "v=0\r\n" + end.join(lines), st.lists(_line, max_size=12), st.sampled_from(["\r\n", "\n"])
 )
+_addresses = st.builds(Address, st.ip_addresses().map(str), st.integers(1, 65535))
 _relays = st.lists(
-    st.builds(Address, st.ip_addresses().map(str), st.integers(1, 65535)), min_size=1, max_size=4, unique=True
+    st.builds(
+        RelayOffer,
+        st.lists(_addresses, min_size=1, max_size=2).map(tuple),
+        st.lists(_addresses, max_size=2).map(tuple),
+    ),
+    min_size=1,
+    max_size=2,
 )
 
 
 @given(_answer, _relays)
-def test_whatever_a_transceiver_answers_what_is_passed_on_is_sound(answer: str, relays: list[Address]) -> None:
+def test_whatever_a_transceiver_answers_what_is_passed_on_is_sound(answer: str, relays: list[RelayOffer]) -> None:
     try:
         result = with_candidates(answer, relays)
     except AnswerError:
@@ -89,7 +103,13 @@ def test_whatever_a_transceiver_answers_what_is_passed_on_is_sound(answer: str, 
     lines = result[:-2].split("\r\n")
     assert all(re.fullmatch(r"[a-z]=[^\r\n\0]*", line) for line in lines)
     candidates = [line for line in lines if line.startswith("a=candidate")]
-    assert [tuple(line.split(" ")[4:6]) for line in candidates] == [(r.host, str(r.port)) for r in relays]
+    expected = [address for relay in relays for address in relay.udp]
+    expected += [address for relay in relays for address in relay.tcp]
+    assert [tuple(line.split(" ")[4:6]) for line in candidates] == [(a.host, str(a.port)) for a in expected]
+    priorities = [int(line.split(" ")[3]) for line in candidates]
+    assert priorities == sorted(set(priorities), reverse=True)
+    foundations = [line.split(" ")[0] for line in candidates]
+    assert len(foundations) == len(set(foundations))
     assert lines.count("a=end-of-candidates") == 1
     media = [n for n, line in enumerate(lines) if line.startswith("m=")]
     in_use = [n for n in media if lines[n].split(" ")[1].split("/")[0].strip("0")]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import shlex
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -22,8 +23,11 @@ QUIET = (
 
 
 @contextmanager
-def chromium_page(microphone: Path) -> Iterator[Page]:
-    """A page whose microphone plays `microphone` (48 kHz mono 16-bit WAV) once, from the moment it is opened."""
+def chromium_page(microphone: Path, within: Sequence[str] = ()) -> Iterator[Page]:
+    """A page whose microphone plays `microphone` (48 kHz mono 16-bit WAV) once, from the moment it is opened.
+
+    `within`: a command to run the browser by.
+    """
     arguments = [
         *QUIET,
         "--use-fake-ui-for-media-stream",
@@ -31,8 +35,14 @@ def chromium_page(microphone: Path) -> Iterator[Page]:
         f"--use-file-for-fake-audio-capture={microphone}%noloop",
         "--autoplay-policy=no-user-gesture-required",
     ]
+    program = CHROMIUM
+    if within:
+        script = microphone.with_name("chromium-within")
+        script.write_text(f'#!/bin/sh\nexec {shlex.join([*within, CHROMIUM])} "$@"\n')
+        script.chmod(0o755)
+        program = str(script)
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
+        browser = playwright.chromium.launch(executable_path=program, args=arguments)
         try:
             yield browser.new_page()
         finally:

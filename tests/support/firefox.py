@@ -3,8 +3,8 @@
 A message is its length in bytes, a colon and JSON: `[0, id, command, parameters]` there, `[1, id, error,
 result]` back (firefox-source-docs, testing/marionette).
 
-`python -m support.firefox URL` makes one call on the page and prints what came of it, so that a test can
-run it inside a network namespace.
+`python -m support.firefox URL [--until-moved]` makes one call on the page and prints what came of it, so that a test
+can run it inside a network namespace.
 """
 
 from __future__ import annotations
@@ -120,8 +120,11 @@ def firefox(profile: Path) -> Iterator[Firefox]:
             process.wait()
 
 
-def call(url: str) -> dict[str, Any]:
-    """Call the echo agent with the fake microphone (a tone) until the tone is back; the page's numbers."""
+def call(url: str, until_moved: bool = False) -> dict[str, Any]:
+    """Call the echo agent with the fake microphone (a tone) until the tone is back; the page's numbers and moves.
+
+    `until_moved`: then say `connected`, and go on until the call is at home on another relay.
+    """
     with tempfile.TemporaryDirectory() as profile, firefox(Path(profile)) as browser:
         browser.open(url)
         browser.wait("document.querySelector('#agent').options.length > 0")
@@ -131,10 +134,15 @@ def call(url: str) -> dict[str, Any]:
         problem = browser.run("return window.antiphon.problem")
         if problem is None:
             browser.wait("window.antiphon.numbers.packets_received > 50")
-        numbers = browser.run("return JSON.stringify(window.antiphon.numbers)")
+        if until_moved:
+            print("connected", flush=True)
+            browser.wait("window.antiphon.moves.at(-1)?.gap_ms > 0")
+            before = browser.run("return window.antiphon.numbers.packets_received")
+            browser.wait(f"window.antiphon.numbers.packets_received > {before} + 50")
+        told = browser.run("return JSON.stringify({...window.antiphon.numbers, moves: window.antiphon.moves})")
         browser.click("#call")
-        return {"problem": problem, **json.loads(numbers)}
+        return {"problem": problem, **json.loads(told)}
 
 
 if __name__ == "__main__":
-    print(json.dumps(call(sys.argv[1])))
+    print(json.dumps(call(sys.argv[1], until_moved="--until-moved" in sys.argv)))

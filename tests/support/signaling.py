@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -231,12 +231,15 @@ class StandIns:
 
         return self._begin(part, begin())
 
-    def relay(self, name: str = "r1", *addresses: str, state: str = "ready") -> StandIn:
+    def relay(
+        self, name: str = "r1", *addresses: str, state: str = "ready", tcp_addresses: Sequence[str] = ()
+    ) -> StandIn:
         said = RelayAnnouncement.model_validate(
             {
                 "name": name,
                 "public_addresses": addresses or ("203.0.113.10:3478",),
                 "tunnel_addresses": ["10.0.1.1:4000"],
+                "tcp_addresses": tcp_addresses,
                 "state": state,
             }
         )

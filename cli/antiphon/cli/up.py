@@ -48,6 +48,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="the UDP port for media; 0 takes a free one (default: %(default)s)",
     )
     parser.add_argument(
+        "--relay-tcp-port",
+        type=int,
+        metavar="PORT",
+        help="the TCP port for media of clients whose network blocks UDP; 0 takes a free one (default: the number of "
+        "--relay-port, and none if that is taken)",
+    )
+    parser.add_argument(
         "--public",
         metavar="IP",
         help="serve media to other machines, which reach this one under this address (needs ANTIPHON_API_KEYS)",
@@ -83,6 +90,7 @@ def run(args: argparse.Namespace) -> int:
             raise UsageError(f"there is no plug-in {plugin}: --plugin takes a Python file")
     http = http._replace(port=_usable_port(http, socket.SOCK_STREAM, "--http"))
     relay = relay._replace(port=_usable_port(relay, socket.SOCK_DGRAM, "--relay-port"))
+    relay_tcp = _relay_tcp_address(args.relay_tcp_port, relay)
     nats_port = _nats_port(args.nats_port)
     embedded_nats.server_binary()
 
@@ -99,7 +107,7 @@ def run(args: argparse.Namespace) -> int:
             if nats_url is None:
                 return 0
             terminal.log("nats", f"serves {nats_url}")
-            environments = _environments(http, relay, offered, nats_url)
+            environments = _environments(http, relay, relay_tcp, offered, nats_url)
             environments["relay"]["ANTIPHON_RELAY_STATE_FILE"] = str(Path(state, "relay.json"))
             for name, environment in environments.items():
                 supervisor.add(_python(name, ["-m", f"antiphon.{name.replace('-', '_')}"], environment, terminal))
@@ -170,8 +178,16 @@ def _base() -> dict[str, str]:
     return {**kept, "PYTHONUNBUFFERED": "1"}
 
 
-def _environments(http: Address, relay: Address, offered: list[str], nats_url: str) -> dict[str, dict[str, str]]:
+def _environments(
+    http: Address, relay: Address, relay_tcp: Address | None, offered: list[str], nats_url: str
+) -> dict[str, dict[str, str]]:
     """The environment of each service. The keys are new each time; the relay gets no password key."""
+    tcp = {}
+    if relay_tcp is not None:
+        tcp = {
+            "ANTIPHON_RELAY_TCP_BIND": str(relay_tcp),
+            "ANTIPHON_RELAY_TCP_PUBLIC_ADDRESSES": ",".join(str(Address(host, relay_tcp.port)) for host in offered),
+        }
     common = {**_base(), "ANTIPHON_NATS_URL": nats_url}
     route_keys = {"ANTIPHON_ROUTE_KEYS": fresh_route_keys()}
     return {
@@ -183,6 +199,7 @@ def _environments(http: Address, relay: Address, offered: list[str], nats_url: s
             "ANTIPHON_RELAY_PUBLIC_ADDRESSES": ",".join(str(Address(host, relay.port)) for host in offered),
             "ANTIPHON_RELAY_TUNNEL_BIND": "127.0.0.1:0",
             "ANTIPHON_RELAY_TUNNEL_ADVERTISE": "127.0.0.1",
+            **tcp,
         },
         "transceiver": {
             **common,
@@ -239,6 +256,20 @@ def _relay_address(port: int, offered: list[str]) -> Address:
     if offered == ["127.0.0.1"]:
         return Address("127.0.0.1", port)
     return Address("::" if ":" in offered[0] else "0.0.0.0", port)
+
+
+def _relay_tcp_address(port: int | None, relay: Address) -> Address | None:
+    """Where ICE-TCP is served; None when nobody asked for a port and the relay's number is taken."""
+    if port is None:
+        try:
+            _usable_port(relay, socket.SOCK_STREAM, "--relay-tcp-port")
+        except UsageError:
+            return None
+        return relay
+    if not 0 <= port < 65536:
+        raise UsageError(f"--relay-tcp-port {port}: a port is a number from 1 to 65535, or 0 for a free one")
+    wanted = relay._replace(port=port)
+    return wanted._replace(port=_usable_port(wanted, socket.SOCK_STREAM, "--relay-tcp-port"))
 
 
 def _require_keys_for_others(http: Address, public: str | None) -> None:

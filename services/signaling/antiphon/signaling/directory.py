@@ -5,8 +5,9 @@ Sans-IO: fed with announcements and `now`, asked for placements and addresses.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Hashable
-from typing import Final, Generic, TypeVar
+from typing import Final, Generic, NamedTuple, TypeVar
 
 from antiphon.schemas.addresses import Address, parse_address
 from antiphon.schemas.bus import ANNOUNCE_TTL
@@ -17,11 +18,21 @@ MAX_ENTRIES: Final = 4096
 STORED_TTL: Final = 2.0
 """Seconds for which an announcement read from a bucket counts: its author says it again each second, and
 whoever does not may have died up to `ANNOUNCE_TTL` ago."""
-MAX_CANDIDATES: Final = 3
-"""Relay addresses in one answer: a spare or two. A client checks each of them at the start of its call."""
+RELAYS_OFFERED: Final = 2
+"""In one answer: the one to use and the one to move to."""
+MAX_ADDRESSES: Final = 2
+"""Of one relay and one transport in an answer. A client checks each of them at the start of its call."""
 
 K = TypeVar("K", bound=Hashable)
 A = TypeVar("A", TransceiverAnnouncement, RelayAnnouncement)
+
+
+class RelayOffer(NamedTuple):
+    """How clients reach one relay."""
+
+    udp: tuple[Address, ...]
+    tcp: tuple[Address, ...] = ()
+    """ICE-TCP (RFC 6544, passive)."""
 
 
 class Announcements(Generic[K, A]):
@@ -57,8 +68,10 @@ class Announcements(Generic[K, A]):
 class Directory:
     """All that signaling knows about the media plane."""
 
-    def __init__(self, cluster: int) -> None:
+    def __init__(self, cluster: int, region: str = "") -> None:
+        """`region`: relays of this one are offered before others; empty: all are equal."""
         self._cluster = cluster
+        self._region = region
         self._transceivers: Announcements[tuple[int, int], TransceiverAnnouncement] = Announcements()
         self._relays: Announcements[str, RelayAnnouncement] = Announcements()
         self._turn = 0
@@ -99,14 +112,26 @@ class Directory:
     def relays(self, now: float) -> list[RelayAnnouncement]:
         return [relay for relay in self._relays.live(now) if relay.state == "ready"]
 
-    def relay_addresses(self, now: float) -> list[Address]:
-        """Distinct public addresses for an answer, at most `MAX_CANDIDATES`; relays take turns in front.
+    def relay_offers(self, session_id: str, now: float) -> list[RelayOffer]:
+        """The relays of a session's answer, best first, at most `RELAYS_OFFERED` and none twice.
 
-        Every relay's first address comes before anybody's second, so that two relays are two ways in.
+        Those of our region come first. Among equals the session decides (rendezvous hashing): calls spread over
+        all relays, every replica says the same, and a relay that comes or goes changes the place of its calls only.
         """
-        ready = self.relays(now)
-        start = self._turn % len(ready) if ready else 0
-        texts = [relay.public_addresses for relay in ready[start:] + ready[:start]]
-        rounds = range(max(map(len, texts), default=0))
-        ordered = dict.fromkeys(addresses[n] for n in rounds for addresses in texts if n < len(addresses))
-        return [parse_address(text) for text in ordered][:MAX_CANDIDATES]
+
+        def place(relay: RelayAnnouncement) -> tuple[bool, bytes]:
+            elsewhere = bool(self._region) and relay.region != self._region
+            return elsewhere, hashlib.blake2b(f"{session_id} {relay.name}".encode(), digest_size=8).digest()
+
+        offers: list[RelayOffer] = []
+        taken: set[str] = set()
+        for relay in sorted(self.relays(now), key=place):
+            # Two that share an address (a load balancer in front of them) are one way in, not two.
+            udp = [text for text in dict.fromkeys(relay.public_addresses) if text not in taken][:MAX_ADDRESSES]
+            if udp:
+                taken.update(relay.public_addresses)
+                tcp = list(dict.fromkeys(relay.tcp_addresses))[:MAX_ADDRESSES]
+                offers.append(RelayOffer(tuple(map(parse_address, udp)), tuple(map(parse_address, tcp))))
+            if len(offers) == RELAYS_OFFERED:
+                break
+        return offers

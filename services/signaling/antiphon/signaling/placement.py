@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
 from typing import Any, Final
 
 from nats.aio.client import Client
@@ -15,7 +14,6 @@ from opentelemetry import trace
 from opentelemetry.trace import SpanKind, Status, StatusCode
 
 from antiphon.schemas import MalformedError, bus, subjects
-from antiphon.schemas.addresses import Address
 from antiphon.schemas.messages import (
     OPEN_REPLY,
     ControlReply,
@@ -57,8 +55,7 @@ async def place(stack: Stack, offer: str, agent: str, session: dict[str, Any]) -
     now = time.monotonic()
     if stack.client is None or not stack.connected:
         raise unavailable("nats_down", "signaling has no connection to NATS: no call can be placed right now")
-    relays = stack.directory.relay_addresses(now)
-    if not relays:
+    if not stack.directory.relays(now):
         raise unavailable("no_relay", "no relay is announced: there is no way for media to reach this server")
     asked = stack.directory.transceivers(now)
     if not asked:
@@ -72,7 +69,7 @@ async def place(stack: Stack, offer: str, agent: str, session: dict[str, Any]) -
         reply = await _open(stack, stack.client, transceiver, request, min(OPEN_TIMEOUT, left))
         if isinstance(reply, Opened):
             stack.directory.took_a_call(transceiver, time.monotonic())
-            return await _placed(stack.client, transceiver, reply, relays)
+            return await _placed(stack, stack.client, transceiver, reply)
         if isinstance(reply, Refused):
             if reply.code in _OFFER_REFUSALS:
                 raise ApiError(400, reply.code, reply.message, param="sdp")
@@ -127,19 +124,26 @@ async def _open(
         return reply
 
 
-async def _placed(
-    client: Client, transceiver: TransceiverAnnouncement, opened: Opened, relays: Sequence[Address]
-) -> Placed:
+async def _placed(stack: Stack, client: Client, transceiver: TransceiverAnnouncement, opened: Opened) -> Placed:
+    relays = stack.directory.relay_offers(opened.session_id, time.monotonic())
+    if not relays:
+        await _give_up(client, opened.session_id, "no_relay")
+        raise unavailable("no_relay", "the last relay went away while the call was being placed")
     try:
         return Placed(opened.session_id, with_candidates(opened.answer, relays))
     except AnswerError as error:
         where = subjects.slot_key(transceiver.cluster, transceiver.slot)
         log.error("the answer of transceiver %s is not passed on: %s", where, error)
-        try:
-            await hang_up(client, opened.session_id, "bad_answer")
-        except ApiError as failure:
-            log.warning("session %s could not be ended: %s", opened.session_id, failure)
+        await _give_up(client, opened.session_id, "bad_answer")
         raise ApiError(502, "bad_answer", "the transceiver's answer can't be passed on; its log says more") from None
+
+
+async def _give_up(client: Client, session_id: str, reason: str) -> None:
+    """End a session whose client will never hear of it."""
+    try:
+        await hang_up(client, session_id, reason)
+    except ApiError as failure:
+        log.warning("session %s could not be ended: %s", session_id, failure)
 
 
 async def hang_up(client: Client, session_id: str, reason: str = "hang_up") -> None:

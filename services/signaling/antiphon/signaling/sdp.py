@@ -12,11 +12,16 @@ from collections.abc import Sequence
 from typing import Final
 
 from antiphon.schemas.addresses import Address
+from antiphon.signaling.directory import RelayOffer
 
 FIRST_PRIORITY: Final = 2130706000
 """Of the first candidate: below the highest of a host candidate (2130706431, RFC 8445 section 5.1.2), so that
 a client can later add a better one for another relay and have it preferred."""
 PRIORITY_STEP: Final = 256
+FIRST_TCP_PRIORITY: Final = FIRST_PRIORITY - (1 << 24)
+"""One type preference lower: every UDP candidate comes before every TCP one (RFC 6544 section 4.2)."""
+FOUNDATIONS_PER_RELAY: Final = 10
+"""The foundation's tens are the relay, so that a client knows which candidates fail together: 11, 12, 21."""
 
 _LINE = re.compile(r"[a-z]=[^\r\n\0]*")
 _MEDIA = re.compile(r"m=([a-z]+) (\d{1,5})(/\d+)? (\S+) (\S.*)")
@@ -52,15 +57,16 @@ def check_offer(text: str) -> None:
         raise OfferError("no_opus", "the offer's audio has no Opus: it has to list opus/48000 among its codecs")
 
 
-def with_candidates(answer: str, relays: Sequence[Address]) -> str:
-    """The answer with these relay addresses as its only candidates, best first.
+def with_candidates(answer: str, relays: Sequence[RelayOffer]) -> str:
+    """The answer with the addresses of these relays as its only candidates, best first.
 
     They go into the first section that is in use, which carries the others by BUNDLE (RFC 9143); its address
     and port, and those of all sections in use, become the first relay's. `AnswerError` when the answer is no
     SDP or holds a network address of its own: what stands behind the relays is nobody's business.
     """
-    if not relays:
-        raise ValueError("with_candidates needs at least one relay address")
+    if not relays or not relays[0].udp:
+        raise ValueError("with_candidates needs at least one relay with an address")
+    first = relays[0].udp[0]
     lines = _lines(answer)
     if not lines or lines[0] != "v=0" or not all(map(_LINE.fullmatch, lines)):
         raise AnswerError("the answer is no SDP")
@@ -70,18 +76,18 @@ def with_candidates(answer: str, relays: Sequence[Address]) -> str:
     headers = [_MEDIA.fullmatch(section[0]) for section in media]
     if not all(headers) or not any(header and int(header[2]) for header in headers):
         raise AnswerError("the answer accepts no media section")
-    out = [_connection(relays[0]) if line.startswith("c=") else line for line in session]
+    out = [_connection(first) if line.startswith("c=") else line for line in session]
     carrier_found = False
     for section, header in zip(media, headers, strict=True):
         assert header is not None
         if int(header[2]) == 0:  # rejected by the transceiver: stays as it is
             out += section
             continue
-        out.append(f"m={header[1]} {relays[0].port}{header[3] or ''} {header[4]} {header[5]}")
-        out += [_connection(relays[0]) if line.startswith("c=") else line for line in section[1:]]
+        out.append(f"m={header[1]} {first.port}{header[3] or ''} {header[4]} {header[5]}")
+        out += [_connection(first) if line.startswith("c=") else line for line in section[1:]]
         if not carrier_found:
             carrier_found = True
-            out += [_candidate(number, relay) for number, relay in enumerate(relays)]
+            out += _candidates(relays)
             out.append("a=end-of-candidates")
     return "\r\n".join(out) + "\r\n"
 
@@ -104,9 +110,22 @@ def _connection(relay: Address) -> str:
     return f"c=IN {'IP6' if ':' in relay.host else 'IP4'} {relay.host}"
 
 
-def _candidate(number: int, relay: Address) -> str:
-    priority = FIRST_PRIORITY - PRIORITY_STEP * number
-    return f"a=candidate:{number + 1} 1 udp {priority} {relay.host} {relay.port} typ host"
+def _candidates(relays: Sequence[RelayOffer]) -> list[str]:
+    """UDP of all relays, then TCP of all; each line's priority is lower than the one before."""
+    udp: list[str] = []
+    tcp: list[str] = []
+    for number, relay in enumerate(relays, 1):
+        foundation = number * FOUNDATIONS_PER_RELAY
+        for address in relay.udp:
+            foundation += 1
+            priority = FIRST_PRIORITY - PRIORITY_STEP * len(udp)
+            udp.append(f"a=candidate:{foundation} 1 udp {priority} {address.host} {address.port} typ host")
+        for address in relay.tcp:
+            foundation += 1
+            priority = FIRST_TCP_PRIORITY - PRIORITY_STEP * len(tcp)
+            where = f"{address.host} {address.port}"
+            tcp.append(f"a=candidate:{foundation} 1 tcp {priority} {where} typ host tcptype passive")
+    return udp + tcp
 
 
 def _refuse_address(line: str) -> None:

@@ -20,6 +20,8 @@ class Settings(BaseSettings):
     nats_url: str = DEFAULT_NATS_URL
     cluster: int = Field(default=0, ge=0, lt=1 << 12)
     """Transceivers of this cluster are asked first."""
+    region: str = Field(default="", max_length=64)
+    """Relays that announce this region are offered before others; empty: all are equal."""
     http_bind: str = "127.0.0.1:8080"
     """`ip:port` or `localhost:port`; port 0 takes a free one, which is logged."""
     api_keys: SecretStr = SecretStr("")

@@ -30,7 +30,7 @@ class Stack:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self.directory = Directory(settings.cluster)
+        self.directory = Directory(settings.cluster, settings.region)
         self.client: Client | None = None
         self._register = Register()
         self._joining: asyncio.Task[None] | None = None

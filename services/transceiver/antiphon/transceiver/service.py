@@ -44,6 +44,8 @@ BUS_SILENCE: Final = 2.0
 """Seconds without an answer from NATS after which missing announcements prove nothing."""
 MAX_EARLY: Final = 256
 """Messages of an agent kept between its claim and the session's birth."""
+RELAY_DRAINING: Final = '{"type":"antiphon.relay_draining"}'
+"""To the client: its relay ends soon, another one of the answer is the better way (docs/antiphon-js.md)."""
 _ID_ALPHABET: Final = string.ascii_letters + string.digits
 
 
@@ -217,6 +219,15 @@ class Transceiver:
         for address in self._relays.announce(relay, self._loop.time()):
             # Its hello may have come before we trusted it: tell it unasked.
             self._tell_clients(address)
+        if relay.state == "draining":
+            self._tell_of_draining(relay)
+
+    def _tell_of_draining(self, relay: messages.RelayAnnouncement) -> None:
+        """Clients on a relay that is about to end hear of it while it still forwards; it says so once a second."""
+        leaving = {(host, port) for host, port in map(parse_address, relay.tunnel_addresses)}
+        for session in self._registry:
+            if session.ice.path is not None and session.ice.path.relay in leaving:
+                session.send_message("oai-events", RELAY_DRAINING)
 
     async def _flow_find(self, message: Msg) -> None:
         try:

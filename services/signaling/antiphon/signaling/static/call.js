@@ -1,7 +1,10 @@
-// One call: microphone, peer connection, offer and answer, data channel, statistics. No DOM.
+// One call as a person sees it: microphone, states, statistics, and every failure in words. No DOM.
+// The connection itself is in antiphon.js.
 //
 // Told by events: "state" (this.state changed), "message" (detail: a server event of the data channel),
 // "stream" (detail: {side, stream}), "numbers" (this.numbers changed).
+
+import { AntiphonCall, AntiphonError, request } from "./antiphon.js";
 
 const CONNECT_WITHIN = 15000; // ms from the answer to a connected call
 const MICROPHONE = { echoCancellation: true, noiseSuppression: true, autoGainControl: true, channelCount: 1 };
@@ -18,27 +21,25 @@ export class Call extends EventTarget {
   state = "microphone"; // then connecting, listening, speaking, reconnecting, ended
   problem = null; // CallProblem, when the call did not end as wished
   numbers = { setup_ms: null, round_trip_ms: null, packets_received: 0, packets_lost: 0, remote_packets_lost: null };
-  id = null;
-  #peer = null;
-  #channel = null;
+  moves = []; // to another relay: {relay, why, quiet_ms, gap_ms}
+  #connection = null; // AntiphonCall
   #microphone = null;
-  #key;
   #tellsSpeaking = false; // the agent sends output_audio_buffer events
   #grantedAt = 0;
   #timers = [];
 
   /** Make the call. `silence` is the stream to send when the caller wants to type only. */
   async start({ agent, key, silence = null }) {
-    this.#key = key;
     try {
       this.#microphone = silence ?? (await microphone());
       if (this.state === "ended") return this.#release();
       this.#grantedAt = performance.now();
       this.#say("stream", { side: "microphone", stream: this.#microphone });
       this.#become("connecting");
-      await this.#connect(agent);
+      await this.#connect(agent, key);
     } catch (error) {
-      this.#end(error instanceof CallProblem ? error : new CallProblem("failed", `The call failed: ${error.message}`));
+      const known = error instanceof AntiphonError ? inWords(error, key) : error;
+      this.#end(known instanceof CallProblem ? known : new CallProblem("failed", `The call failed: ${known.message}`));
     }
   }
 
@@ -49,13 +50,11 @@ export class Call extends EventTarget {
 
   /** Send a client event; false when the channel is not open. */
   send(event) {
-    if (this.#channel?.readyState !== "open") return false;
-    this.#channel.send(JSON.stringify(event));
-    return true;
+    return this.#connection?.send(event) ?? false;
   }
 
   get canType() {
-    return this.#channel?.readyState === "open";
+    return this.#connection?.channel?.readyState === "open";
   }
 
   /** What the agent's loudness says about who speaks; counts only for agents that do not tell it themselves. */
@@ -67,23 +66,21 @@ export class Call extends EventTarget {
 
   /** All the browser knows, for tests and the curious. */
   async stats() {
-    return this.#peer ? [...(await this.#peer.getStats()).values()] : [];
+    const peer = this.#connection?.peer;
+    return peer ? [...(await peer.getStats()).values()] : [];
   }
 
-  async #connect(agent) {
-    // No ICE servers and no waiting for candidates: the server is the one with an address (it is ICE-lite).
-    const peer = (this.#peer = new RTCPeerConnection({ bundlePolicy: "max-bundle" }));
-    peer.addEventListener("connectionstatechange", () => this.#connectionChanged());
-    peer.addEventListener("track", ({ track }) => this.#say("stream", { side: "agent", stream: new MediaStream([track]) }));
-    this.#channel = peer.createDataChannel("oai-events");
-    this.#channel.addEventListener("open", () => this.#say("numbers"));
-    this.#channel.addEventListener("message", ({ data }) => this.#received(data));
-    this.#channel.addEventListener("close", () => this.#closedByServer());
-    peer.addTransceiver(this.#microphone.getAudioTracks()[0], { direction: "sendrecv", streams: [this.#microphone] });
-    const offer = await peer.createOffer();
-    const [answer] = await Promise.all([this.#post(offer.sdp, agent), peer.setLocalDescription(offer)]);
+  async #connect(agent, key) {
+    const connection = (this.#connection = new AntiphonCall({ key }));
+    connection.addEventListener("state", ({ detail }) => this.#connectionChanged(detail));
+    connection.addEventListener("track", ({ detail }) => this.#say("stream", { side: "agent", stream: new MediaStream([detail]) }));
+    connection.addEventListener("open", () => this.#say("numbers"));
+    connection.addEventListener("message", ({ detail }) => this.#received(detail));
+    connection.addEventListener("close", () => this.#closedByServer());
+    connection.addEventListener("moved", ({ detail }) => this.moves.push({ ...detail, gap_ms: null }));
+    connection.addEventListener("back", ({ detail }) => Object.assign(this.moves.at(-1), detail));
+    await connection.connect({ stream: this.#microphone, agent });
     if (this.state === "ended") return;
-    await peer.setRemoteDescription({ type: "answer", sdp: answer });
     this.#later(CONNECT_WITHIN, () => {
       if (this.state !== "connecting") return;
       this.#end(new CallProblem("no_media", "The server answered, but no audio gets through: its UDP port can't be reached from here. A firewall may block it; on the server, “antiphon doctor” names what to fix."));
@@ -91,17 +88,9 @@ export class Call extends EventTarget {
     this.#timers.push(setInterval(() => this.#measure(), 1000));
   }
 
-  async #post(sdp, agent) {
-    const url = "/v1/realtime/calls" + (agent ? "?" + new URLSearchParams({ agent }) : "");
-    const response = await ask(url, { method: "POST", body: sdp, headers: { "Content-Type": "application/sdp" } }, this.#key);
-    this.id = response.headers.get("Location")?.split("/").pop() ?? null;
-    if (this.state === "ended") await this.#hangUpAtServer(); // hung up while the offer was on its way
-    return response.text();
-  }
-
-  #connectionChanged() {
+  #connectionChanged(state) {
     if (this.state === "ended") return;
-    switch (this.#peer.connectionState) {
+    switch (state) {
       case "connected":
         this.numbers.setup_ms ??= performance.now() - this.#grantedAt;
         this.#say("numbers");
@@ -124,22 +113,16 @@ export class Call extends EventTarget {
     if (this.state !== "ended") this.#end(new CallProblem("closed", "The server ended the call."));
   }
 
-  #received(data) {
+  #received(event) {
     if (this.state === "ended") return;
-    let event;
-    try {
-      event = JSON.parse(data);
-    } catch {
-      return; // not ours
-    }
-    if (event?.type === "output_audio_buffer.started") {
+    if (event.type === "output_audio_buffer.started") {
       this.#tellsSpeaking = true;
       if (this.state === "listening") this.#become("speaking");
-    } else if (event?.type === "output_audio_buffer.stopped" || event?.type === "output_audio_buffer.cleared") {
+    } else if (event.type === "output_audio_buffer.stopped" || event.type === "output_audio_buffer.cleared") {
       this.#tellsSpeaking = true;
       if (this.state === "speaking") this.#become("listening");
     }
-    if (typeof event?.type === "string") this.#say("message", event);
+    this.#say("message", event);
   }
 
   async #measure() {
@@ -167,17 +150,7 @@ export class Call extends EventTarget {
   #release() {
     for (const timer of this.#timers) clearInterval(timer);
     this.#microphone?.getTracks().forEach((track) => track.stop());
-    // Closed only then: a connection that closes first is a call that ended by itself, and nothing to hang up.
-    this.#hangUpAtServer().finally(() => this.#peer?.close());
-  }
-
-  async #hangUpAtServer() {
-    if (!this.id || this.problem?.kind === "closed") return;
-    const id = this.id;
-    this.id = null;
-    // keepalive: sent also when the page is being closed. If it gets lost the server notices the silence.
-    const options = { method: "POST", keepalive: true, signal: AbortSignal.timeout(2000) };
-    await ask(`/v1/realtime/calls/${id}/hangup`, options, this.#key).catch(() => {});
+    this.#connection?.hangUp({ tell: this.problem?.kind !== "closed" });
   }
 
   #later(ms, action) {
@@ -212,22 +185,18 @@ async function microphone() {
   }
 }
 
-/** fetch with the key, and with every way in which it can fail put into words. */
-export async function ask(url, options = {}, key = null) {
-  const headers = { ...options.headers, ...(key ? { Authorization: `Bearer ${key}` } : {}) };
-  let response;
+/** A request with the key, and every way in which it can fail put into words. */
+export async function ask(url, key = null) {
   try {
-    response = await fetch(url, { ...options, headers });
-  } catch {
-    throw new CallProblem("gone", "The server does not answer. Is Antiphon still running, and are you online? Then start again.");
+    return await request(url, {}, key);
+  } catch (error) {
+    throw inWords(error, key);
   }
-  if (response.ok) return response;
-  const error = (await response.json().catch(() => null))?.error ?? {};
-  const said = error.message ?? `status ${response.status}`;
-  if (response.status === 401) throw new CallProblem("key", key ? `That key was not accepted: ${said}.` : "A key is needed to call here. Whoever runs this server can give you one.");
-  if (response.status === 503) {
-    const wait = response.headers.get("Retry-After");
-    throw new CallProblem("busy", `The server can't take a call right now: ${said}.${wait ? ` Try again in ${wait} s.` : ""}`);
-  }
-  throw new CallProblem(error.code ?? "refused_by_server", `The server did not take the call: ${said}.`);
+}
+
+function inWords({ status, code, message, retryAfter }, key) {
+  if (status === 0) return new CallProblem("gone", "The server does not answer. Is Antiphon still running, and are you online? Then start again.");
+  if (status === 401) return new CallProblem("key", key ? `That key was not accepted: ${message}.` : "A key is needed to call here. Whoever runs this server can give you one.");
+  if (status === 503) return new CallProblem("busy", `The server can't take a call right now: ${message}.${retryAfter ? ` Try again in ${retryAfter} s.` : ""}`);
+  return new CallProblem(code ?? "refused_by_server", `The server did not take the call: ${message}.`);
 }

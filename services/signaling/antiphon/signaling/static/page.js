@@ -207,7 +207,7 @@ function agentName() {
 
 async function loadAgents() {
   try {
-    const response = await ask("/v1/agents", {}, sessionStorage.getItem(KEY));
+    const response = await ask("/v1/agents", sessionStorage.getItem(KEY));
     const { agents, default: standard } = await response.json();
     const wanted = new URLSearchParams(location.search).get("agent") ?? $("agent").value;
     const chosen = agents.includes(wanted) ? wanted : standard;
@@ -256,6 +256,7 @@ window.antiphon = Object.freeze({
   get transcripts() { return conversation.items.map((item) => ({ ...item })); },
   get events() { return structuredClone(events); },
   get numbers() { return { ...call?.numbers, answers_ms: [...answers] }; },
+  get moves() { return structuredClone(call?.moves ?? []); },
   stats: () => call?.stats() ?? Promise.resolve([]),
   recorder: Object.freeze({ start: () => recorder.start(), stop: () => recorder.stop() }),
 });

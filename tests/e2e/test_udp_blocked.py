@@ -1,0 +1,46 @@
+"""Chromium in a network that lets no UDP through to the relay: the conversation goes over ICE-TCP."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+from support.chromium import chromium_page, wait_for
+from support.namespace import laptop_namespace
+from support.stack import ECHO_AGENT, running_stack
+from support.voice import decode_stereo_wav, say, silence, transcribe, words, write_microphone
+
+pytestmark = pytest.mark.timeout(240)
+
+RELAY_PORT = "3478"
+
+
+def test_with_udp_blocked_chromium_has_a_conversation_over_tcp(tmp_path: Path) -> None:
+    microphone = write_microphone(
+        tmp_path / "speech.wav", silence(3), say("The quick brown fox jumps over the lazy dog."), silence(30)
+    )
+    with (
+        laptop_namespace() as within,
+        running_stack("--relay-port", RELAY_PORT, "--plugin", str(ECHO_AGENT), within=within) as stack,
+    ):
+        block = ["iptables", "-A", "INPUT", "-p", "udp", "--dport", RELAY_PORT, "-j", "DROP"]
+        subprocess.run([*within, *block], check=True, capture_output=True)
+        with chromium_page(microphone, within=within) as page:
+            page.goto(f"{stack.url}?agent=echo")
+            wait_for(page, "document.querySelector('#agent').value === 'echo'")
+            page.get_by_role("button", name="Start call").click()
+            wait_for(page, "['listening', 'speaking'].includes(window.antiphon.state)", seconds=20)
+            page.evaluate("window.antiphon.recorder.start()")
+            wait_for(page, "window.antiphon.state === 'speaking'", seconds=30)
+            wait_for(page, "window.antiphon.state === 'listening'", seconds=30)
+            pairs = {entry["id"]: entry for entry in page.evaluate("antiphon.stats()")}
+            setup = page.evaluate("antiphon.numbers.setup_ms")
+            _, agent, rate = decode_stereo_wav(page.evaluate("window.antiphon.recorder.stop()"))
+            page.get_by_role("button", name="End call").click()
+            wait_for(page, "window.antiphon.state === 'ended'")
+    transport = next(entry for entry in pairs.values() if entry["type"] == "transport")
+    remote = pairs[pairs[transport["selectedCandidatePairId"]]["remoteCandidateId"]]
+    print(f"connected over {remote['protocol']} after {setup:.0f} ms")
+    assert remote["protocol"] == "tcp"
+    assert {"brown", "fox", "lazy", "dog"} <= set(words(transcribe(agent, rate)))
