@@ -63,7 +63,7 @@ def test_it_ends_in_time_when_a_part_has_just_died(tmp_path: Path) -> None:
 def test_nothing_runs_on_when_the_supervisor_is_killed_outright(tmp_path: Path) -> None:
     with up_process(tmp_path) as running:
         running.wait_for(r"^inference-bridge +\| started")
-        running.wait_for(r"^relay +\| .*forwarding")  # its workers have started
+        running.wait_for(r"^relay +\| .*forwards")  # its workers have started
         assert len(running.pids()) == 5
         pids = descendants(tmp_path)
         running.end(signal.SIGKILL)

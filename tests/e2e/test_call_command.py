@@ -45,6 +45,13 @@ def test_a_spoken_question_is_understood_and_answered(stack: Stack, tmp_path: Pa
     assert {"done", "tomorrow", "anything", "else"} <= set(words(spoken)), spoken
 
 
+def test_a_question_may_be_given_as_text(stack: Stack) -> None:
+    command = [sys.executable, "-m", "antiphon.cli.main", "call", "--json", "--url", stack.url]
+    done = subprocess.run([*command, "--say", "What time is it?"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "time" in words(json.loads(done.stdout)["heard"])
+
+
 def test_an_unreachable_server_is_named_without_a_traceback(tmp_path: Path) -> None:
     wav = tmp_path / "question.wav"
     write_wav(wav, silence(0.5), RATE)

@@ -344,3 +344,16 @@ def test_a_rotated_key_opens_new_flows_and_the_old_one_no_more() -> None:
     assert core.from_client(ALICE, before, 1.0) == FIRST
     assert core.from_client(BOB, before, 1.0) is None
     assert core.from_client(BOB, binding_request(mint(keys="B:ffeeddccbbaa99887766554433221100")), 1.0) == FIRST
+
+
+def test_no_cut_of_a_request_reaches_anybody_and_none_raises() -> None:
+    """A datagram that was cut on its way, as captures of small snapshot lengths have them."""
+    core = relay()
+    request = binding_request(mint(), padding=9)
+    for end in range(len(request)):
+        assert core.from_client(ALICE, request[:end], 0.0) is None
+    assert core.from_client(ALICE, request, 0.0) == FIRST
+    packet = header_of(BOB) + MEDIA
+    for end in range(len(header_of(BOB))):
+        assert core.from_tunnel(FIRST, packet[:end], 0.0) is None
+    assert BOB not in core.flows.confirmed

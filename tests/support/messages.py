@@ -83,6 +83,10 @@ STRATEGIES: dict[str, st.SearchStrategy[m.Message]] = {
     | st.builds(m.Flushed, generation=counts, played_samples=counts, rate=rates, dropped_ms=counts)
     | st.builds(m.PlayoutOverflow, dropped_frames=counts)
     | st.builds(m.ChannelOpened, channel=text)
+    | st.builds(m.Suspect, silent_s=st.floats(0, 30))
+    | st.builds(m.Draining, seconds=st.floats(0, 3600))
+    | st.builds(m.TelephoneEvent, event=st.integers(0, 255), duration_ms=st.floats(0, 8000))
+    | st.builds(m.AudioLevel, level_dbov=st.integers(-127, 0), voice=st.booleans())
     | statistics
     | st.builds(m.SessionError, message=text)
     | st.builds(m.Ended, reason=st.sampled_from(("hang_up", "client_vanished")), statistics=st.none() | statistics),

@@ -148,8 +148,10 @@ class Bench:
 
     # ---- signaling
 
-    async def ask(self, offer: str, agent: str = "echo") -> messages.Opened | messages.Refused:
-        request = messages.OpenRequest(offer=offer, agent=agent)
+    async def ask(
+        self, offer: str, agent: str = "echo", session_id: str | None = None
+    ) -> messages.Opened | messages.Refused:
+        request = messages.OpenRequest(offer=offer, agent=agent, session_id=session_id)
         subject = subjects.transceiver_open(0, self.announcement.slot)
         reply = await self.client.request(subject, encode(request), timeout=PATIENCE)
         return decode_any(reply.data, messages.OPEN_REPLY, "OpenReply")
@@ -195,6 +197,9 @@ class Bench:
 
     def is_running(self) -> bool:
         return self._process.poll() is None
+
+    def exit_status(self) -> int | None:
+        return self._process.poll()
 
     async def terminate(self) -> tuple[int, float]:
         """Ask it to end: its exit status, and the seconds it took."""

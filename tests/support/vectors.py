@@ -203,6 +203,10 @@ def control_messages() -> dict[str, Any]:
         ("SessionEvent", messages.Flushed(generation=1, played_samples=9600, rate=24000, dropped_ms=180)),
         ("SessionEvent", messages.PlayoutOverflow(dropped_frames=5)),
         ("SessionEvent", messages.ChannelOpened(channel="oai-events")),
+        ("SessionEvent", messages.Suspect(silent_s=5.0)),
+        ("SessionEvent", messages.Draining(seconds=30.0)),
+        ("SessionEvent", messages.TelephoneEvent(event=11, duration_ms=160.0)),
+        ("SessionEvent", messages.AudioLevel(level_dbov=-30, voice=True)),
         (
             "SessionEvent",
             messages.Statistics(

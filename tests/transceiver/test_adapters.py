@@ -1,7 +1,7 @@
-"""What we use of pylibsrtp, pyOpenSSL and aiortc beyond their public interface: it exists and behaves.
+"""What we use of pylibsrtp, pyOpenSSL, aiortc and nats-py beyond their public interface: it exists and behaves.
 
-When an upgrade of one of them breaks a test here, its adapter (`srtp`, `dtls_handshake`, `sctp`, `opus`) is the
-file to look at, before anything else fails in ways that are harder to read.
+When an upgrade of one of them breaks a test here, its adapter (`srtp`, `dtls_handshake`, `sctp`, `opus`,
+`nats_direct`) is the file to look at, before anything else fails in ways that are harder to read.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import random
 from collections.abc import Callable
 from itertools import pairwise
 
+import nats
 import pylibsrtp
 import pytest
 from aiortc import RTCCertificate, RTCSctpTransport
@@ -22,7 +23,7 @@ from pylibsrtp._binding import lib
 from support.emulator import Conditions, Link, run_virtual, virtual_loop
 from support.sounds import tone
 
-from antiphon.transceiver import opus, sctp, srtp
+from antiphon.transceiver import nats_direct, opus, sctp, srtp
 from antiphon.transceiver.dtls_handshake import Certificate, DtlsError, DtlsHandshake
 from antiphon.transceiver.dtls_records import ALERT, APPLICATION_DATA, CLOSE_NOTIFY, WINDOW, DtlsRecords
 from antiphon.transceiver.rtp import pack_rtp
@@ -401,3 +402,44 @@ def test_no_packet_makes_opus_raise_anything_but_its_own_error(packet: bytes) ->
             call()
         except opus.OpusError:
             continue
+
+
+# ---- nats-py -------------------------------------------------------------------------------------------------
+
+
+def test_messages_written_at_once_arrive_in_order_between_those_of_the_client(nats_url: str) -> None:
+    async def main() -> None:
+        client, heard = await nats.connect(nats_url), []
+        subscription = await nats_direct.subscribe(client, "a.*", lambda message: heard.append(message.data))
+        await client.publish("a.0", b"first")
+        assert nats_direct.publish_all(client, [("a.1", b"second"), ("a.2", b""), ("a.1", b"fourth")])
+        await client.publish("a.0", b"last")
+        await client.flush()
+        assert heard == [b"first", b"second", b"", b"fourth", b"last"]
+        await nats_direct.unsubscribe(client, subscription)
+        assert nats_direct.publish_all(client, [("a.1", b"unheard")])
+        await client.flush()
+        assert len(heard) == 5
+        await client.close()
+        assert not nats_direct.publish_all(client, [("a.1", b"too late")])
+
+    asyncio.run(main())
+
+
+def test_a_handler_that_fails_costs_its_message_only(nats_url: str, caplog: pytest.LogCaptureFixture) -> None:
+    async def main() -> None:
+        client, heard = await nats.connect(nats_url), []
+
+        def handle(message: nats_direct.Heard) -> None:
+            heard.append(message.data)
+            if message.data == b"bad":
+                raise ValueError("no")
+
+        await nats_direct.subscribe(client, "a", handle)
+        assert nats_direct.publish_all(client, [("a", b"bad"), ("a", b"good")])
+        await client.flush()
+        assert heard == [b"bad", b"good"]
+        await client.close()
+
+    asyncio.run(main())
+    assert "could not be handled" in caplog.text

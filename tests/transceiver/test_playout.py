@@ -11,7 +11,7 @@ from support.sounds import speech
 
 from antiphon.schemas import messages
 from antiphon.schemas.audio import AudioFrame
-from antiphon.transceiver import rtcp, srtp
+from antiphon.transceiver import opus, rtcp, srtp
 from antiphon.transceiver.media_out import HISTORY, MAX_RETRANSMITTED, MediaOut
 from antiphon.transceiver.playout import MAX_QUEUED, PlayoutQueue, fade_out
 from antiphon.transceiver.rtp import RtpPacket, unpack_rtp
@@ -205,6 +205,20 @@ def test_nacks_cost_a_bounded_number_of_packets() -> None:
     for _ in range(50):
         wire.out.receive_rtcp(nack(7, *[((32760 + 90) & 0xFFFF, 0xFFFF)] * 300), 0.0)
     assert len(wire.raw) - at == MAX_RETRANSMITTED
+
+
+def test_the_bitrate_follows_heavy_loss_down_and_up_again() -> None:
+    encoder = opus.Encoder(24000, 24000)
+    frames = [frame.pcm for frame in speech(2.0)]
+
+    def size() -> int:
+        return sum(len(encoder.encode(pcm)) for pcm in frames)
+
+    before = size()
+    encoder.expect_loss(30)
+    assert size() < before * 0.85
+    encoder.expect_loss(0)
+    assert size() == pytest.approx(before, rel=0.15)
 
 
 def test_reported_loss_turns_fec_on_at_once_and_off_slowly() -> None:

@@ -38,7 +38,10 @@ def test_the_answer_names_no_address_and_says_what_was_agreed(client: str) -> No
     lines = write_answer(offer, OURS).split("\r\n")
     assert not [line for line in lines if line.startswith("a=candidate")]
     assert {line for line in lines if line.startswith("c=")} == {"c=IN IP4 0.0.0.0"}
-    assert f"m=audio 9 UDP/TLS/RTP/SAVPF {offer.opus_payload_type}" in lines
+    keys = f" {offer.telephone[0]}" if offer.telephone else ""
+    assert f"m=audio 9 UDP/TLS/RTP/SAVPF {offer.opus_payload_type}{keys}" in lines
+    assert offer.telephone == {"chromium": (110, 48000), "firefox": (101, 8000), "aiortc": None}[client]
+    assert f"a=extmap:{offer.audio_level_id} urn:ietf:params:rtp-hdrext:ssrc-audio-level" in lines
     assert "m=application 9 UDP/DTLS/SCTP webrtc-datachannel" in lines
     for line in ("a=ice-lite", "a=setup:active", "a=rtcp-mux", f"a=ice-ufrag:{OURS.ufrag}"):
         assert line in lines

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Callable
 
 import pytest
@@ -18,6 +19,7 @@ from antiphon.transceiver import sdp
 from antiphon.transceiver.dtls_handshake import Certificate
 from antiphon.transceiver.ice_lite import Path
 from antiphon.transceiver.registry import Registry
+from antiphon.transceiver.rtp import pack_rtp
 from antiphon.transceiver.session import Session
 from antiphon.transceiver.state import RtpState, SessionState
 from antiphon.transceiver.wheel import Wheel
@@ -62,6 +64,8 @@ class Call:
             rtp=RtpState(7, offer.opus_payload_type, 100, 4294966000),
             data_port=offer.data_port,
             data_max_message=offer.data_max_message,
+            telephone=offer.telephone,
+            audio_level_id=offer.audio_level_id,
         )
         self.session = Session(
             state,
@@ -229,6 +233,168 @@ def test_a_client_that_vanishes_is_missed_after_30_s() -> None:
         assert call.ended is None
         await asyncio.sleep(2)
         assert call.ended == "client_vanished"
+        await call.stop()
+
+    run_virtual(main())
+
+
+def test_a_client_that_is_silent_for_5_s_is_suspect_until_it_is_heard_again() -> None:
+    async def main() -> None:
+        call = Call()
+        await call.connect()
+        call.drop_up = lambda data: True
+        await asyncio.sleep(4.5)
+        assert not call.event_of(messages.Suspect)
+        await asyncio.sleep(1)
+        assert [event.silent_s > 4 for event in call.event_of(messages.Suspect)] == [True]  # type: ignore[attr-defined]
+        call.drop_up = lambda data: False
+        await asyncio.sleep(1)
+        assert [event.silent_s > 4 for event in call.event_of(messages.Suspect)] == [True, False]  # type: ignore[attr-defined]
+        assert call.ended is None
+        await call.stop()
+
+    run_virtual(main())
+
+
+def test_an_ice_restart_changes_the_credentials_and_nothing_else() -> None:
+    async def main() -> None:
+        call = Call()
+        await call.connect()
+        old = call.session.state.ufrags[0]
+        dtls, srtp = call.session.state.dtls, call.session.state.srtp
+        for _ in range(5):  # offers whose answers were lost do not pile up
+            new, _ = KEYRING.mint(0, 0, 0, 1.8e9)
+            call.registry.restart_ice(call.session, new)
+        assert call.session.state.ufrags == [new, old]
+        await asyncio.sleep(6)
+        assert call.ended is None
+        assert not call.event_of(messages.Suspect), "the old credentials count until the new ones are used"
+        call.peer._answer.ufrag, call.peer._answer.password = new, ice_password(PASSWORD_KEY, new)
+        await asyncio.sleep(6)
+        assert call.session.state.ufrags == [new]
+        call.peer._answer.ufrag, call.peer._answer.password = old, ice_password(PASSWORD_KEY, old)
+        refused = call.registry.counters.refused_checks
+        await asyncio.sleep(6)
+        assert call.registry.counters.refused_checks > refused
+        assert call.session.state.dtls is dtls
+        assert call.session.state.srtp is srtp
+        call.peer.send_text("still here")
+        await asyncio.sleep(0.5)
+        assert [message.text for message in call.data] == ["still here"]
+        assert call.session.state.sdp_version == 6
+        await call.stop()
+
+    run_virtual(main())
+
+
+def test_agent_and_client_are_told_of_a_drain() -> None:
+    async def main() -> None:
+        call = Call()
+        await call.connect()
+        call.session.announce_draining(30.0)
+        await asyncio.sleep(0.5)
+        assert call.event_of(messages.Draining) == [messages.Draining(seconds=30.0)]
+        assert json.loads(call.peer.texts[-1])["type"] == "antiphon.draining"
+        assert call.ended is None
+        await call.stop()
+
+    run_virtual(main())
+
+
+def test_telephone_keys_and_audio_levels_become_events_and_are_no_loss() -> None:
+    async def main() -> None:
+        def extra(offer: str) -> str:
+            return offer.replace(
+                "a=sendrecv\r\n",
+                "a=sendrecv\r\na=rtpmap:110 telephone-event/48000\r\n"
+                "a=extmap:1 urn:ietf:params:rtp-hdrext:ssrc-audio-level\r\n",
+            ).replace("SAVPF 111", "SAVPF 111 110")
+
+        call = Call(extra=extra)
+        assert "a=rtpmap:110 telephone-event/48000" in call.answer
+        assert "a=extmap:1 urn:ietf:params:rtp-hdrext:ssrc-audio-level" in call.answer
+        await call.connect(channel=False)
+        await asyncio.sleep(1)
+        peer = call.peer
+        assert peer._srtp is not None
+        rtp = peer._rtp
+        for number in range(8):  # a key of 120 ms, its end said three times
+            ended = number >= 5
+            payload = bytes([5, 0x80 if ended else 0]) + (960 * min(number + 1, 6)).to_bytes(2, "big")
+            packet = pack_rtp(110, not number, rtp.sequence, 777, rtp.ssrc, payload)
+            rtp.sequence += 1
+            peer._send(peer._srtp.protect(packet))
+        level = bytes([0xBE, 0xDE, 0, 1, 0x10, 0x80 | 30, 0, 0])
+        for _ in range(10):
+            plain = pack_rtp(111, False, rtp.sequence, rtp.timestamp, rtp.ssrc, b"\xf8\xff\xfe")
+            rtp.sequence, rtp.timestamp = rtp.sequence + 1, rtp.timestamp + 960
+            peer._send(peer._srtp.protect(bytes([plain[0] | 16]) + plain[1:12] + level + plain[12:]))
+        await asyncio.sleep(1)
+        assert call.event_of(messages.TelephoneEvent) == [messages.TelephoneEvent(event=5, duration_ms=120.0)]
+        assert call.event_of(messages.AudioLevel) == [messages.AudioLevel(level_dbov=-30, voice=True)]
+        statistics = call.session.statistics()
+        assert statistics.packets_lost == 0
+        assert statistics.frames_concealed == 0
+        await call.stop()
+
+    run_virtual(main())
+
+
+@pytest.mark.parametrize("reserved", [0, 1024], ids=["handed over", "counters jumped as after a crash"])
+@pytest.mark.parametrize("sequence", [100, 65500], ids=["young", "after the sequence number has wrapped"])
+def test_a_session_goes_on_in_another_process_from_its_written_state(sequence: int, reserved: int) -> None:
+    async def main() -> None:
+        call = Call()
+        call.session.state.rtp.sequence = call.peer._rtp.sequence = sequence
+        await call.connect()
+        call.peer.speak(tone(0.5))
+        for frame in speech(1.0):
+            call.session.speak(frame, call.loop.time())
+        call.peer.send_text("to the first")
+        call.session.send_message("oai-events", "from the first")
+        await asyncio.sleep(2)
+        assert call.session.state.srtp is not None
+        assert (call.session.state.srtp.local_index > 65535) == (sequence > 60000)
+        assert (call.session.state.srtp.remote_index > 65535) == (sequence > 60000)
+        events = len(call.events)
+        call.peer.send_text("just before")
+        written = call.session.export()
+        call.session.vanish()
+        call.registry.remove(call.session)
+        assert len(call.events) == events
+
+        state = SessionState.from_bytes(written)
+        state.reserve(reserved)
+        heard, said = len(call.peer.frames), len(call.heard)
+        old = call.session
+        call.session = Session(
+            state,
+            Certificate(),
+            PASSWORD_KEY,
+            old.dtls_client,
+            call,
+            call.loop.time(),
+            call.wheel.add,
+            call.wheel.remove,
+        )
+        call.registry.add(call.session)
+        call.session.resume(call.loop.time())
+        call.registry.adopt(call.session)
+        call.peer.speak(tone(1.0))
+        for frame in speech(1.0, generation=9):
+            call.session.speak(frame, call.loop.time())
+        call.peer.send_text("to the second")
+        call.session.send_message("oai-events", "from the second")
+        await asyncio.sleep(8)
+        assert call.ended is None
+        assert sum(level > 4000 for level in loudness(call.heard[said:])) > 45
+        assert sum(level > 4000 for level in loudness(call.peer.frames[heard:])) > 45
+        assert [message.text for message in call.data] == ["to the first", "just before", "to the second"]
+        assert call.peer.texts == ["from the first", "from the second"]
+        assert len(call.event_of(messages.MediaStarted)) == 1
+        assert len(call.event_of(messages.Connected)) == 1
+        numbers = [frame.sequence for frame in call.heard]
+        assert numbers == list(range(len(numbers)))
         await call.stop()
 
     run_virtual(main())

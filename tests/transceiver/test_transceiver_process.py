@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -19,13 +20,14 @@ from nats.aio.msg import Msg
 from support.nats import nats_server
 from support.relay_process import Datagrams, relay_process
 from support.sounds import speech, tone
+from support.transceiver_peer import CANDIDATE
 from support.transceiver_process import ENVIRONMENT, Bench, transceiver_process
 
-from antiphon.cli.peer import pack_binding_request
+from antiphon.cli.peer import Answer, pack_binding_request
 from antiphon.schemas import messages, subjects, tunnel
 from antiphon.schemas.addresses import Address, parse_address
 from antiphon.schemas.audio import AudioFrame, FrameFlag
-from antiphon.schemas.messages import encode
+from antiphon.schemas.messages import decode, encode
 
 
 @pytest.fixture
@@ -39,6 +41,14 @@ def kill_nats(directory: Path) -> None:
     """As a power cut would."""
     for ports in directory.glob("*.ports"):
         os.kill(int(ports.stem.rpartition("_")[2]), signal.SIGKILL)
+
+
+def children_of(pid: int) -> set[str]:
+    return set(Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
+
+
+def is_alive(pid: str) -> bool:
+    return Path(f"/proc/{pid}").exists()
 
 
 def others(bench: Bench, count: int) -> list[subprocess.Popen[bytes]]:
@@ -330,6 +340,82 @@ async def test_slots_are_taken_by_one_process_each(bench: Bench) -> None:
         for process in processes:
             process.terminate()
         assert [process.wait(5) for process in processes] == [0, 0, 0]
+
+
+async def test_a_drain_takes_no_new_calls_and_lets_running_ones_end(nats_url: str) -> None:
+    async with transceiver_process(nats_url, ANTIPHON_DRAIN_SECONDS="60") as bench:
+        peer, line = await bench.call()
+        os.kill(bench.pid, signal.SIGTERM)
+        await bench.until(lambda: bench.announcement.state == "draining", "it announces the drain")
+        refused = await bench.ask(bench.peer().offer())
+        assert isinstance(refused, messages.Refused)
+        assert refused.code == "draining"
+        await bench.until(lambda: any('"antiphon.draining"' in text for text in peer.texts), "the client is told")
+        assert any(isinstance(event, messages.Draining) for event in line.events)
+        assert line.ended is None
+        await peer.close()
+        await bench.until(lambda: not bench.is_running(), "it ends with its last session")
+        assert line.ended == "client_closed"
+        assert bench.exit_status() == 0
+
+
+async def test_a_drain_ends_at_its_deadline(nats_url: str) -> None:
+    async with transceiver_process(nats_url, ANTIPHON_DRAIN_SECONDS="0.5") as bench:
+        peer, line = await bench.call()
+        os.kill(bench.pid, signal.SIGTERM)
+        await bench.until(lambda: not bench.is_running(), "it ends although a call is up")
+        assert line.ended == "draining"
+        assert bench.exit_status() == 0
+        await bench.until(peer.closed.is_set, "the client is told")
+
+
+async def test_each_process_of_a_parent_has_its_own_slot_and_port_and_is_started_again(nats_url: str) -> None:
+    async with transceiver_process(nats_url, ANTIPHON_TRANSCEIVER_PROCESSES="2") as bench:
+        seen: dict[int, messages.TransceiverAnnouncement] = {}
+
+        async def announced(message: Msg) -> None:
+            said = decode(message.data, messages.TransceiverAnnouncement)
+            seen[said.slot] = said
+
+        await bench.client.subscribe(subjects.ANY_TRANSCEIVER_ANNOUNCE, cb=announced)
+        await bench.until(lambda: set(seen) == {0, 1}, "both announce themselves")
+        assert seen[0].tunnel_address != seen[1].tunnel_address
+        children = children_of(bench.pid)
+        assert len(children) == 2
+        epochs = {slot: said.epoch for slot, said in seen.items()}
+        os.kill(int(min(children)), signal.SIGKILL)
+
+        def is_replaced() -> bool:
+            return any(said.epoch != epochs.get(slot) for slot, said in seen.items())
+
+        await bench.until(is_replaced, "the dead one is replaced, under another epoch or slot")
+        status, seconds = await bench.terminate()
+        assert status == 0
+        assert seconds < 4
+        assert not any(is_alive(pid) for pid in children)
+
+
+async def test_a_new_offer_on_a_running_session_restarts_its_ice(bench: Bench) -> None:
+    peer, line = await bench.call()
+    offer = peer.offer()
+    opened = await bench.ask(offer, session_id=line.session_id)
+    assert isinstance(opened, messages.Opened)
+    assert opened.session_id == line.session_id
+    assert "a=setup:active" in opened.answer
+    answer = Answer(opened.answer + CANDIDATE)
+    assert answer.ufrag != peer._answer.ufrag
+    assert answer.fingerprints == peer._answer.fingerprints
+    assert re.findall("o=- (.*) IN", opened.answer)[0].split()[1] == "2"
+    peer._answer.ufrag, peer._answer.password = answer.ufrag, answer.password
+    frames = len(line.frames)
+    await bench.until(lambda: len(line.frames) > frames + 200, "audio goes on beyond the next checks")
+    assert line.ended is None
+    stranger = await bench.ask(bench.peer().offer(), session_id=line.session_id)
+    assert isinstance(stranger, messages.Refused)
+    assert stranger.code == "bad_offer"
+    gone = await bench.ask(offer, session_id="rtc_nobody")
+    assert isinstance(gone, messages.Refused)
+    assert gone.code == "no_session"
 
 
 class Tone(MediaStreamTrack):

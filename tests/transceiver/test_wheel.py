@@ -99,3 +99,22 @@ def test_a_visitor_that_raises_is_taken_off_and_the_others_go_on(caplog: pytest.
     turn(wheel, 0.0, 0.1)
     assert len(visits) >= 5
     assert len(caplog.records) == 1
+
+
+def test_visitors_that_can_wait_share_wakeups_and_still_come_in_their_tolerance() -> None:
+    wheel, generator = Wheel(0.0), random.Random(3)
+    firsts: dict[int, list[float]] = {}
+    joined: dict[int, float] = {}
+    now = 0.0
+    for number in range(100):
+        now = turn(wheel, now, now + generator.random() / 50)
+        firsts[number], joined[number] = [], now
+        wheel.add(firsts[number].append, now, 0.019 if number % 2 else 0.003)
+    woken, until = 0, now + 1
+    while (due := wheel.due()) is not None and due < until:
+        wheel.run(due + 1e-6, lambda: due or 0.0)
+        woken += 1
+    assert woken < 700
+    for number, visits in firsts.items():
+        assert visits[0] - joined[number] <= (0.0201 if number % 2 else 0.0041)
+        assert all(b - a == pytest.approx(PERIOD, abs=0.0011) for a, b in pairwise(visits))

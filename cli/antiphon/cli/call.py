@@ -15,6 +15,7 @@ import numpy as np
 
 from antiphon.cli.errors import UsageError
 from antiphon.cli.peer import RATE, CallError, Peer
+from antiphon.cli.voice import say
 from antiphon.cli.wav import Samples, last_voiced, read_wav, write_wav
 from antiphon.schemas import MalformedError
 from antiphon.schemas.addresses import Address, parse_address
@@ -162,7 +163,9 @@ async def _until_quiet(listener: Listener, pause: float, limit: float) -> None:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--wav", type=Path, required=True, help="the question: PCM WAV, any rate, mono or stereo")
+    question = parser.add_mutually_exclusive_group(required=True)
+    question.add_argument("--wav", type=Path, help="the question: PCM WAV, any rate, mono or stereo")
+    question.add_argument("--say", metavar="TEXT", help="the question as text, spoken by the built-in voice")
     parser.add_argument("--out", type=Path, help="where to write the answer as WAV (24 kHz mono)")
     parser.add_argument("--url", default="http://127.0.0.1:8080", help="the server (default: %(default)s)")
     parser.add_argument("--agent", help="which agent to talk to (default: the server's)")
@@ -172,7 +175,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    question = read_wav(args.wav, RATE)
+    question = read_wav(args.wav, RATE) if args.wav is not None else say([args.say], RATE)[0]
     if args.out is not None and not args.out.absolute().parent.is_dir():
         raise UsageError(f"{args.out} can't be written: its folder does not exist")
     try:

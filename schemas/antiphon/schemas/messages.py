@@ -121,6 +121,8 @@ class OpenRequest(Message):
     agent: str = Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")
     session: dict[str, Any] = Field(default_factory=dict)
     """Session settings of the OpenAI realtime protocol, handed to the agent unread."""
+    session_id: str | None = None
+    """A running session whose client restarts ICE with this offer: everything but the path stays as it is."""
 
 
 class Opened(Message):
@@ -137,7 +139,7 @@ class Refused(Message):
     """No session, and why."""
 
     type: Literal["refused"] = "refused"
-    code: Literal["full", "draining", "bad_offer", "no_audio", "no_opus", "no_agent", "internal"]
+    code: Literal["full", "draining", "bad_offer", "no_audio", "no_opus", "no_agent", "no_session", "internal"]
     message: str
     """For the person who reads the error: names the thing, the value and the way out."""
 
@@ -261,6 +263,39 @@ class ChannelOpened(Message):
     channel: str
 
 
+class Suspect(Message):
+    """Nothing authentic has come from the client for 5 s, or (`silent_s` 0) it is heard again."""
+
+    type: Literal["suspect"] = "suspect"
+    silent_s: float
+
+
+class Draining(Message):
+    """The transceiver is to stop: the session ends by itself or is ended after `seconds`."""
+
+    type: Literal["draining"] = "draining"
+    seconds: float
+
+
+class TelephoneEvent(Message):
+    """A key of the caller's telephone (RFC 4733), once per key press, when it is over."""
+
+    type: Literal["telephone_event"] = "telephone_event"
+    event: int = Field(ge=0, le=255)
+    """0-9 are the digits, 10 `*`, 11 `#`, 12-15 A to D."""
+    duration_ms: float
+
+
+class AudioLevel(Message):
+    """How loud the caller's last 200 ms were by the client's own measure (RFC 6464), each 200 ms."""
+
+    type: Literal["audio_level"] = "audio_level"
+    level_dbov: int = Field(ge=-127, le=0)
+    """The loudest packet."""
+    voice: bool
+    """The client took any of it for speech."""
+
+
 class Statistics(Message):
     """Counters of a call since its start."""
 
@@ -293,7 +328,19 @@ class Ended(Message):
 
 
 SessionEvent = Annotated[
-    Connected | MediaStarted | Playout | Flushed | PlayoutOverflow | ChannelOpened | Statistics | SessionError | Ended,
+    Connected
+    | MediaStarted
+    | Playout
+    | Flushed
+    | PlayoutOverflow
+    | ChannelOpened
+    | Suspect
+    | Draining
+    | TelephoneEvent
+    | AudioLevel
+    | Statistics
+    | SessionError
+    | Ended,
     Field(discriminator="type"),
 ]
 

@@ -13,13 +13,24 @@ from typing import Final
 from antiphon.cli.call import converse
 from antiphon.cli.errors import UsageError
 from antiphon.cli.peer import RATE
+from antiphon.cli.voice import say
 from antiphon.cli.wav import Samples, read_wav
 
 DEFAULT_URL: Final = "http://127.0.0.1:8080"
+QUESTIONS: Final = (
+    "What time is it?",
+    "I would like to book an appointment for tomorrow at half past ten.",
+    "Do I have any appointments?",
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("wav", type=Path, nargs="+", help="questions to ask, one call each")
+    parser.add_argument(
+        "wav",
+        type=Path,
+        nargs="*",
+        help="recorded questions, one call each (default: three, spoken by the built-in voice)",
+    )
     parser.add_argument(
         "--rounds", type=int, default=3, help="times that each question is asked (default: %(default)s)"
     )
@@ -32,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     if args.rounds < 1:
         raise UsageError(f"--rounds {args.rounds}: at least 1")
-    questions = [(path, read_wav(path, RATE)) for path in args.wav]
+    questions = [read_wav(path, RATE) for path in args.wav] or say(list(QUESTIONS), RATE)
     setup, answer, failed = asyncio.run(_measure(args, questions))
     result = {
         "calls": len(setup) + failed,
@@ -49,14 +60,12 @@ def run(args: argparse.Namespace) -> int:
     return 1 if failed else 0
 
 
-async def _measure(
-    args: argparse.Namespace, questions: list[tuple[Path, Samples]]
-) -> tuple[list[float], list[float], int]:
+async def _measure(args: argparse.Namespace, questions: list[Samples]) -> tuple[list[float], list[float], int]:
     setup: list[float] = []
     answer: list[float] = []
     failed = 0
     for _ in range(args.rounds):
-        for _, question in questions:
+        for question in questions:
             result, _ = await converse(args.url, args.agent, args.key, question)
             if result.setup_ms is None or result.answer_ms is None:
                 failed += 1

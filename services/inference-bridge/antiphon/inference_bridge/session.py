@@ -42,6 +42,7 @@ from antiphon.inference_bridge.hearing.voice_activity import RATE, VoiceActivity
 from antiphon.inference_bridge.line import EVENTS_CHANNEL, Line
 from antiphon.inference_bridge.realtime import ClientError, JsonObject, Realtime, read_client_event, typed_text
 from antiphon.inference_bridge.reply import Reply, Speech
+from antiphon.inference_bridge.turn import Turn, already, say
 from antiphon.inference_bridge.workers import Job, Urgency
 from antiphon.schemas import messages, subjects
 from antiphon.schemas.audio import unpack_frame
@@ -57,29 +58,6 @@ _MAX_PENDING: Final = 500
 """Messages per subscription that wait for the event loop: 10 s of frames; later ones are dropped by the client."""
 
 Reason = Literal["turn_detected", "client_cancelled"]
-
-
-@dataclass
-class Turn:
-    """One thing the caller said, or the greeting, and the reply to it."""
-
-    span: trace.Span
-    hearing: asyncio.Task[str] | None = None
-    """What was said; None for the greeting."""
-    item_id: str | None = None
-    speech_end_ns: int | None = None
-    """When the last sample of speech entered the stack (Unix, ns)."""
-    ended_ns: int = 0
-    """When the turn was found to be over."""
-    heard_ns: int = 0
-    stt_ms: float = 0.0
-    asked: bool = False
-    """The agent was asked: it must be told what was heard."""
-    text: str = ""
-    interrupts: bool = False
-    """The caller talked over a reply."""
-    reply: Reply | None = None
-    task: asyncio.Task[None] | None = None
 
 
 @dataclass(frozen=True)
@@ -254,7 +232,7 @@ class Session:
                     raise ClientError("there is no new message to answer: create one by conversation.item.create first")
                 text, self._typed = " ".join(self._typed), []
                 self._interrupt("turn_detected")
-                self._begin(Turn(self._span("turn"), self._spawn(_value(text))))
+                self._begin(Turn(self._span("turn"), self._spawn(already(text))))
             case "response.cancel" | "output_audio_buffer.clear":
                 self._interrupt("client_cancelled")
             case other:
@@ -370,10 +348,10 @@ class Session:
     async def _parts(self, turn: Turn) -> AsyncGenerator[ReplyPart, None] | None:
         """What to say; None for nothing."""
         if turn.hearing is None:
-            return _said(self._services.greeting)
+            return say(self._services.greeting)
         text = await asyncio.shield(turn.hearing)
         if not text and not self._carried:
-            return _said(NOT_HEARD) if turn.interrupts else None
+            return say(NOT_HEARD) if turn.interrupts else None
         turn.text = f"{self._carried} {text}".strip()
         self._carried = ""
         turn.asked = True
@@ -437,25 +415,9 @@ class Session:
     def _first_audio(self, turn: Turn) -> None:
         """The first frame of a reply was published: say how long the caller waited, and for what."""
         assert turn.reply is not None
-        times = turn.reply.times
-        if turn.speech_end_ns is None or not turn.heard_ns:
+        latency = turn.latency_ms()
+        if not latency:
             return
-        latency = {
-            "end_of_speech_to_first_audio_ms": times.first_audio - turn.speech_end_ns,
-            "end_of_turn_ms": turn.ended_ns - turn.speech_end_ns,
-            "stt_wait_ms": max(0, turn.heard_ns - turn.ended_ns),
-            "agent_ms": times.first_text - max(turn.heard_ns, turn.ended_ns),
-            "tts_first_ms": times.first_clause - times.first_text,
-        }
-        rounded = {name: round(ns / 1e6, 1) for name, ns in latency.items()} | {"stt_ms": round(turn.stt_ms, 1)}
-        for name, value in rounded.items():
+        for name, value in latency.items():
             turn.span.set_attribute(f"antiphon.{name}", value)
-        self._realtime.emit("antiphon.latency", item_id=turn.item_id, response_id=turn.reply.response.id, **rounded)
-
-
-async def _value(text: str) -> str:
-    return text
-
-
-async def _said(text: str) -> AsyncGenerator[ReplyPart, None]:
-    yield text
+        self._realtime.emit("antiphon.latency", item_id=turn.item_id, response_id=turn.reply.response.id, **latency)

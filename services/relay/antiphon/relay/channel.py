@@ -95,7 +95,7 @@ class Statistics(NamedTuple):
     """The most by which the loop missed its tick since it was last asked."""
     drops: dict[str, int] = {}  # noqa: RUF012  # never written to
     batches: dict[str, int] = {}  # noqa: RUF012
-    """Datagrams that came at once, up to 1, 2, 4 ... 64: how often."""
+    """Datagrams that came at once, up to 1, 2, 4 ... 128: how often."""
 
 
 Word = Start | Routes | Keys | Hello | Ask | Ready | Find | Found | Statistics

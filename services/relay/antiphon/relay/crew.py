@@ -14,7 +14,7 @@ from typing import Final
 from antiphon.relay import last_known
 from antiphon.relay.channel import SOCKETS, Routes, Start, pack
 from antiphon.relay.settings import RelaySettings
-from antiphon.relay.sockets import bind_udp, bound_port, free_port, listen_tcp, steer_away, steer_no_more
+from antiphon.relay.sockets import LETTING_GO, bind_udp, bound_port, free_port, listen_tcp, steer_away, steer_no_more
 from antiphon.schemas.addresses import Address
 
 END_SECONDS: Final = 1.0
@@ -92,9 +92,9 @@ class Crew:
         address = self._settings.relay_tunnel_bind
         if address.port:
             return bind_udp(address._replace(port=address.port + number))
-        if number < len(self.known.tunnel_ports):
+        if number < len(self.known.tunnel_ports) and not self.beside_another:
             try:
-                return bind_udp(address._replace(port=self.known.tunnel_ports[number]), patience=0.05)
+                return bind_udp(address._replace(port=self.known.tunnel_ports[number]), patience=LETTING_GO)
             except OSError:
                 pass  # somebody else's by now
         return bind_udp(address)

@@ -21,6 +21,8 @@ from __future__ import annotations
 from collections.abc import Set
 from typing import Final, NamedTuple
 
+from antiphon.relay.flow_key import header_of
+
 HALF_OPEN_SECONDS: Final = 5.0
 IDLE_SECONDS: Final = 60.0
 MAX_FLOWS_PER_TOKEN: Final = 16
@@ -40,8 +42,8 @@ class HalfOpen(NamedTuple):
 class FlowTable:
     """Flows by client key, at most `capacity` of them, half-open ones included.
 
-    `confirmed` and `heard` are plain dicts, never replaced, so that a packet loop may bind their methods
-    and look up a whole batch by `map`; it may write `heard` only for keys that are in `confirmed`.
+    `confirmed`, `owner_octets` and `heard` are plain dicts, never replaced, so that a packet loop may bind their
+    methods and look up a whole batch by `map`; it may write `heard` only for keys that are in `confirmed`.
     """
 
     def __init__(self, capacity: int) -> None:
@@ -50,6 +52,8 @@ class FlowTable:
         self.capacity = capacity
         self.confirmed: dict[int, int] = {}
         """Client key -> owner."""
+        self.owner_octets: dict[int, bytes] = {}
+        """The same, with the owner's address as octets: what joined together is a column of destinations."""
         self.heard: dict[int, float] = {}
         """Client key -> when the owner's last packet for it came; the same keys as `confirmed`."""
         self._half_open: dict[int, HalfOpen] = {}  # oldest first
@@ -111,6 +115,7 @@ class FlowTable:
         elif not learn or client in self.confirmed or not self._make_room():
             return False
         self.confirmed[client] = owner
+        self.owner_octets[client] = header_of(owner)
         self.heard[client] = now
         return True
 
@@ -151,7 +156,7 @@ class FlowTable:
         return len(silent)
 
     def _drop_confirmed(self, client: int) -> None:
-        del self.confirmed[client], self.heard[client]
+        del self.confirmed[client], self.owner_octets[client], self.heard[client]
         waiting = self._half_open.get(client)
         self._forget_token(client, but=waiting.token if waiting is not None else None)
 

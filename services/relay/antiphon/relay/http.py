@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 
 MAX_REQUEST: Final = 8192
 PATIENCE_SECONDS: Final = 5.0
-BATCH_BOUNDS: Final = (1, 2, 4, 8, 16, 32, 64)
+BATCH_BOUNDS: Final = (1, 2, 4, 8, 16, 32, 64, 128)
 _TEXT: Final = "text/plain; version=0.0.4; charset=utf-8"
 
 

@@ -46,7 +46,7 @@ class Batch:
     Columns after `receive` returned n (first n rows are valid):
         sources[0 : 2n : 2]     IPv4: socket addresses as keys (see `flow_key`)
         sources[k : 4n : 4]     IPv6: word k of the socket addresses
-        lengths[14 : 16n : 16]  bytes received
+        lengths[14 : 16n : 16]  bytes received; length_words[7 : 8n : 8] the same as 64-bit words
         octets, words           all slots as bytes and as 64-bit words; datagram i begins at i * SLOT + HEADROOM
     To be filled for `send`, one row per datagram in the order of sending:
         destinations[0 : 2n : 2] or, IPv6, addresses[32 * row : 32 * row + 28]
@@ -86,6 +86,7 @@ class Batch:
         self.addresses = memoryview(destinations)
         self.pieces = memoryview(pieces).cast("Q")
         self.lengths = memoryview(received).cast("I")
+        self.length_words = memoryview(received).cast("Q")
         self._kept = (room, sending)  # the kernel's pointers lead there
 
     def receive(self, fd: int) -> int:

@@ -23,8 +23,8 @@ BUFFER_BYTES: Final = 4 << 20
 """Asked for in both directions; the kernel may give less (net.core.rmem_max)."""
 BIND_PATIENCE: Final = 2.0
 """Seconds in which whoever holds the port, without sharing it, may let go."""
-LETTING_GO: Final = 0.1
-"""Seconds in which the workers of a relay that was killed let go of the port."""
+LETTING_GO: Final = 0.5
+"""Seconds in which the workers of a relay that was killed let go of its ports; on a busy machine they need some."""
 
 # linux/socket.h, linux/bpf_common.h and linux/filter.h
 _ATTACH_REUSEPORT_CBPF: Final = 51

@@ -11,6 +11,7 @@ import nats.errors
 from pydantic import ValidationError
 
 from antiphon.schemas import bus, telemetry
+from antiphon.transceiver import processes
 from antiphon.transceiver.service import Transceiver
 from antiphon.transceiver.settings import Settings
 
@@ -39,7 +40,10 @@ async def serve(settings: Settings) -> None:
     # What is alive now stays: the collector need not look at it again while frames are due.
     gc.collect()
     gc.freeze()
+    gc.set_threshold(20_000, 20, 20)  # frames make no cycles
     await stop.wait()
+    stop.clear()  # a second signal ends the drain
+    await transceiver.drain(stop)
     await transceiver.stop()
     await client.close()
 
@@ -56,6 +60,8 @@ def main() -> int:
         return 0 if asyncio.run(bus.answers_here(settings.nats_url, "antiphon-transceiver")) else 1
     flush_traces = telemetry.start("transceiver")
     try:
+        if settings.transceiver_processes > 1:
+            return asyncio.run(processes.serve(settings))
         asyncio.run(serve(settings))
     except (RuntimeError, OSError, nats.errors.Error) as error:
         print(f"antiphon transceiver: {error or type(error).__name__}", file=sys.stderr)

@@ -35,8 +35,23 @@ class IceLite:
         """When anything authenticated came last: consent (RFC 7675) as a server sees it."""
         self.moves = 0
         """Times that the client or its relay changed."""
+        self._password_key = password_key
         self._passwords = {ufrag: ice_password(password_key, ufrag).encode() for ufrag in ufrags}
         self._checked: dict[bytes, float] = {}
+
+    def resume(self, path: Path, now: float) -> None:
+        """Go on with the path of another process."""
+        self.path = path
+        self._checked[path.header] = now
+        self.last_check = self.last_heard = now
+
+    def restart(self, ufrag: str) -> None:
+        """Accept checks to one more ufrag (RFC 8445 section 9): the path stays until the new one is checked."""
+        self._passwords[ufrag] = ice_password(self._password_key, ufrag).encode()
+
+    def forget(self, ufrag: str) -> None:
+        """No more checks to this one."""
+        self._passwords.pop(ufrag, None)
 
     @property
     def headers(self) -> tuple[bytes, ...]:

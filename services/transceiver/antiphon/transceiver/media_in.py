@@ -5,15 +5,18 @@ from __future__ import annotations
 import time
 from typing import Protocol, TypedDict
 
+from antiphon.schemas import messages
 from antiphon.schemas.audio import AudioFrame, FrameFlag
 from antiphon.transceiver import opus, rtcp
 from antiphon.transceiver.receive_buffer import TICKS_PER_SECOND, Kind, Piece, ReceiveBuffer
-from antiphon.transceiver.rtp import RtpError, unpack_rtp
+from antiphon.transceiver.rtp import RtpError, RtpPacket, unpack_rtp
+from antiphon.transceiver.side_signals import AudioLevels, TelephoneKeys
 from antiphon.transceiver.state import SessionState
 
 
 class AudioOutlet(Protocol):
     def audio(self, frame: AudioFrame) -> None: ...
+    def event(self, event: messages.Message) -> None: ...
 
 
 class ReceivedStatistics(TypedDict):
@@ -35,6 +38,9 @@ class MediaIn:
         self._state = state
         self._outlet = outlet
         self._buffer = ReceiveBuffer()
+        telephone, level = state.telephone, state.audio_level_id
+        self._keys = TelephoneKeys(telephone[1], outlet.event) if telephone is not None else None
+        self._levels = AudioLevels(level, outlet.event) if level is not None else None
         self._decoder: opus.Decoder | None = None
         self._frame_bytes = state.input_rate // 50 * 2
         self._pcm = bytearray()
@@ -52,7 +58,10 @@ class MediaIn:
             self._buffer.counters.malformed += 1
             return False
         if header.payload_type != self._state.rtp.payload_type or not header.payload:
-            return False  # comfort noise, telephone events, padding probes
+            self._receive_other(header, now)
+            return False
+        if self._levels is not None:
+            self._levels.receive(packet)
         if self.started and header.ssrc != self.reception.ssrc:
             # A new source: its own numbers and order, but the same call's counters.
             self._received_before += self.reception.received
@@ -64,6 +73,14 @@ class MediaIn:
         self.started = True
         self._play(self._buffer.push(header.sequence, header.timestamp, header.payload, now))
         return first
+
+    def _receive_other(self, header: RtpPacket, now: float) -> None:
+        """Telephone events, comfort noise, padding probes: numbered among the audio packets, but no audio."""
+        if self._keys is not None and self._state.telephone and header.payload_type == self._state.telephone[0]:
+            self._keys.receive(header.timestamp, header.payload)
+        if self.started and header.ssrc == self.reception.ssrc:
+            self.reception.count(header.sequence)
+            self._play(self._buffer.skip(header.sequence, now))
 
     def receive_rtcp(self, compound: bytes, now: float) -> None:
         """Take the sender report out of a decrypted compound packet."""

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections import deque
 from typing import Final
 
 import nats.errors
@@ -15,6 +14,7 @@ from opentelemetry import trace
 
 from antiphon.schemas import messages, subjects
 from antiphon.schemas.audio import AudioFrame, pack_frame
+from antiphon.transceiver import nats_direct
 from antiphon.transceiver.ice_lite import Path
 from antiphon.transceiver.port import TunnelPort
 
@@ -26,42 +26,60 @@ MAX_WAITING: Final = 4096
 
 
 class Publisher:
-    """Publishes in order from synchronous code: one task wakes once for all frames of a turn of the loop."""
+    """Publishes in order from synchronous code: all messages of a turn of the loop leave in one write.
+
+    `Client.publish` from a task costs about 31 us a message when paced: most of it is wakeups.
+    """
 
     def __init__(self, client: Client) -> None:
         self._client = client
-        self._waiting: deque[tuple[str, bytes]] = deque(maxlen=MAX_WAITING)
-        self._wake = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+        self._waiting: list[tuple[str, bytes]] = []
+        self._held = False
         self.dropped = 0
         """Messages not sent because NATS was away or too slow."""
 
     def publish(self, subject: str, payload: bytes) -> None:
-        """Send soon; never waits."""
-        self.dropped += len(self._waiting) == MAX_WAITING
+        """Send at the end of this turn of the loop; never waits."""
+        if not self._waiting and not self._held:
+            self._loop.call_soon(self._send)
+        if len(self._waiting) >= MAX_WAITING:
+            self.dropped += 1
+            del self._waiting[0]
         self._waiting.append((subject, payload))
-        self._wake.set()
 
-    async def run(self) -> None:
-        """Until cancelled."""
-        while True:
-            await self._wake.wait()
-            self._wake.clear()
-            await self._send()
+    def hold(self) -> None:
+        """Until `release` follows in the same turn: a batch is being worked on that ends by itself.
+
+        Saves the turn of the loop that the end of a turn would otherwise be waited for by: two of five.
+        """
+        self._held = True
+
+    def release(self) -> None:
+        """Send what the batch had to say."""
+        self._held = False
+        self._send()
 
     async def drain(self) -> None:
         """Send what waits, and wait until the server has it."""
         with contextlib.suppress(nats.errors.Error, OSError):
-            await self._send()
+            self._send()
             await self._client.flush(1)
 
-    async def _send(self) -> None:
-        while self._waiting:
-            subject, payload = self._waiting.popleft()
-            try:
-                await self._client.publish(subject, payload)
-            except Exception as error:  # away, too slow, too large: whatever it is, the next one still goes
-                self.dropped += 1
-                log.debug("a message to %s was dropped: %r", subject, error)
+    def _send(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        if not waiting:
+            return
+        limit = self._client.max_payload
+        fitting = [message for message in waiting if len(message[1]) <= limit]
+        self.dropped += len(waiting) - len(fitting)
+        try:
+            sent = nats_direct.publish_all(self._client, fitting)
+        except Exception as error:  # whatever breaks a connection, the next turn tries again
+            log.debug("%d messages were dropped: %r", len(fitting), error)
+            sent = False
+        if not sent:
+            self.dropped += len(fitting)
 
 
 class SessionOutlet:

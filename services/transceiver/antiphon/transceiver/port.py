@@ -18,7 +18,10 @@ Receiver = Callable[[bytes, tuple[str, int]], None]
 class TunnelPort:
     """Non-blocking, drained in batches: asyncio's own datagram endpoint reads one per turn of its loop."""
 
-    def __init__(self, host: str, port: int, receive: Receiver) -> None:
+    def __init__(
+        self, host: str, port: int, receive: Receiver, begin: Callable[[], None], end: Callable[[], None]
+    ) -> None:
+        """`begin` and `end` are called around each batch that is handed to `receive`."""
         self.dropped = 0
         """Datagrams that the kernel would not take."""
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -28,7 +31,7 @@ class TunnelPort:
         self._socket.setblocking(False)
         self._socket.bind((host, port))
         self.port: int = self._socket.getsockname()[1]
-        self._receive = receive
+        self._receive, self._begin, self._end = receive, begin, end
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(self._socket.fileno(), self._readable)
 
@@ -45,6 +48,13 @@ class TunnelPort:
         self._socket.close()
 
     def _readable(self) -> None:
+        self._begin()
+        try:
+            self._read_batch()
+        finally:
+            self._end()
+
+    def _read_batch(self) -> None:
         receive_from, receive = self._socket.recvfrom, self._receive
         for _ in range(BATCH):
             try:

@@ -117,6 +117,15 @@ class ReceiveBuffer:
         self._pending[extended] = _Held(timestamp, payload, now)
         return self._release(now)
 
+    def skip(self, sequence: int, now: float) -> list[Piece]:
+        """A packet of this stream without audio (a telephone event, a probe): its number is no loss."""
+        if self._next_sequence < 0:
+            return []
+        ahead = ((sequence - self._next_sequence + 0x8000) & 0xFFFF) - 0x8000
+        if 0 <= ahead <= MAX_MISORDER:
+            self._pending.setdefault(self._next_sequence + ahead, _Held(0, b"", now))
+        return self._release(now)
+
     def poll(self, now: float) -> list[Piece]:
         """Give up gaps whose time is over, and fill a pause; call every 20 ms."""
         if self._next_sequence < 0:
@@ -140,7 +149,10 @@ class ReceiveBuffer:
         while self._pending:
             held = self._pending.pop(self._next_sequence, None)
             if held is not None:
-                pieces += self._in_order(held, now)
+                if held.payload:
+                    pieces += self._in_order(held, now)
+                else:
+                    self._next_sequence += 1
                 continue
             first = min(self._pending)
             wait = min(max(3 * self.jitter, MIN_WAIT), MAX_WAIT)
@@ -172,6 +184,10 @@ class ReceiveBuffer:
     def _give_up(self, first: int) -> list[Piece]:
         """The packets before `first` are lost."""
         held = self._pending[first]
+        if not held.payload:
+            # How much was lost the next audio's timestamp tells; by then it is a pause.
+            self._next_sequence = first
+            return []
         missing = first - self._next_sequence
         span = _signed(held.timestamp - self._next_timestamp)
         own = opus.packet_ticks(held.payload)

@@ -44,10 +44,23 @@ class Registry:
     def remove(self, session: Session) -> None:
         """Forget a session under all its names."""
         self._by_id.pop(session.state.session_id, None)
-        for ufrag in session.state.ufrags:
-            self._by_ufrag.pop(ufrag, None)
+        for ufrag in [ufrag for ufrag, owner in self._by_ufrag.items() if owner is session]:
+            del self._by_ufrag[ufrag]
         for header in [header for header, owner in self._by_client.items() if owner is session]:
             del self._by_client[header]
+
+    def adopt(self, session: Session) -> None:
+        """A session that came from another process: its client is known already."""
+        for header in session.ice.headers:
+            self._by_client[header] = session
+
+    def restart_ice(self, session: Session, ufrag: str) -> None:
+        """Find the session under one more ufrag."""
+        session.restart_ice(ufrag)
+        for known in [known for known, owner in self._by_ufrag.items() if owner is session]:
+            if known not in session.state.ufrags:
+                del self._by_ufrag[known]
+        self._by_ufrag[ufrag] = session
 
     def get(self, session_id: str) -> Session | None:
         return self._by_id.get(session_id)

@@ -160,13 +160,7 @@ class Reception:
             self.__init__(self._clock_rate)  # type: ignore[misc]
             self.ssrc = ssrc
             self._base = self._highest = sequence
-        ahead = (sequence - self._highest) & 0xFFFF
-        if MAX_DROPOUT < ahead < 0x10000 - MAX_DROPOUT:
-            self._base += ahead - 1
-            self._highest += ahead
-        elif 0 < ahead < 0x8000:
-            self._highest += ahead
-        self.received += 1
+        self.count(sequence)
         transit = now * self._clock_rate - timestamp
         if self._transit is not None:
             # Timestamps wrap at 2^32; a jump of more than 10 s is a new start, not jitter.
@@ -174,6 +168,16 @@ class Reception:
             if change < 10 * self._clock_rate:
                 self.jitter += (change - self.jitter) / 16
         self._transit = transit
+
+    def count(self, sequence: int) -> None:
+        """Count a packet of this stream whose timestamp says nothing about jitter (a telephone event)."""
+        ahead = (sequence - self._highest) & 0xFFFF
+        if MAX_DROPOUT < ahead < 0x10000 - MAX_DROPOUT:
+            self._base += ahead - 1
+            self._highest += ahead
+        elif 0 < ahead < 0x8000:
+            self._highest += ahead
+        self.received += 1
 
     def sender_report(self, ntp_middle: int, now: float) -> None:
         """Remember the peer's sender report, so that it can measure the round trip from our next one."""

@@ -14,6 +14,8 @@ from typing import Any, Final
 from aiortc import RTCDataChannel, RTCDataChannelParameters, RTCSctpCapabilities, RTCSctpTransport
 from aiortc import rtcsctptransport as _aiortc
 
+from antiphon.transceiver import sctp_state
+
 log = logging.getLogger(__name__)
 
 # On a path of 1280 bytes aiortc's 1200 bytes of user data per chunk stall: SCTP 28, DTLS 37, tunnel 20, UDP 28.
@@ -78,6 +80,22 @@ class DataChannels:
     def start(self, remote_port: int, remote_max_message: int) -> None:
         """Start the association; both sides do (RFC 8841 section 9.3)."""
         _run(self._sctp.start(RTCSctpCapabilities(remote_max_message or MAX_MESSAGE), remote_port))
+
+    def export(self) -> dict[str, Any] | None:
+        """The association as a plain value; None before it is established."""
+        return sctp_state.export(self._sctp)
+
+    def restore(self, written: dict[str, Any]) -> None:
+        """Go on where `export` wrote, instead of `start`."""
+        for channel in sctp_state.restore(self._sctp, written):
+            self._channels[channel.label] = channel
+            channel.on("message", lambda message, label=channel.label: self._on_message(label, message))
+        _run(sctp_state.resume(self._sctp))
+
+    def vanish(self) -> None:
+        """Let go without a word: the association goes on elsewhere."""
+        self._transport.state = "closed"
+        self.close()
 
     def create(self, label: str, on_open: Callable[[], None]) -> None:
         """Open a channel from our side (the in-band way of RFC 8832)."""

@@ -14,6 +14,7 @@ from aiortc import sdp as aiortc_sdp
 MAX_OFFER: Final = 256 * 1024
 MAX_SECTIONS: Final = 16
 
+AUDIO_LEVEL: Final = "urn:ietf:params:rtp-hdrext:ssrc-audio-level"
 _DIGEST_LENGTH: Final = {"sha-256": 32, "sha-384": 48, "sha-512": 64}
 _HEX_OCTET: Final = re.compile(r"[0-9A-Fa-f]{2}")
 
@@ -50,6 +51,10 @@ class Offer(NamedTuple):
     data_port: int | None
     data_max_message: int
     bundled: bool
+    telephone: tuple[int, int] | None = None
+    """(payload type, clock rate) of RFC 4733 telephone events."""
+    audio_level_id: int | None = None
+    """Of the header extension of RFC 6464."""
 
 
 _ANSWER_DIRECTION: Final = {"sendrecv": "sendrecv", "sendonly": "recvonly", "recvonly": "sendonly"}
@@ -119,7 +124,24 @@ def read_offer(text: str) -> Offer:
             else 65536
         ),
         bundled=bool(bundle),
+        telephone=_telephone(audio),
+        audio_level_id=next(
+            (one.id for one in audio.rtp.headerExtensions if one.uri == AUDIO_LEVEL and 0 < one.id < 15), None
+        ),
     )
+
+
+def _telephone(audio: aiortc_sdp.MediaDescription) -> tuple[int, int] | None:
+    """The offer's telephone events, best at the clock rate of its Opus (RFC 4733 section 2.1)."""
+    offered = {
+        codec.clockRate: codec.payloadType
+        for codec in audio.rtp.codecs
+        if codec.mimeType.lower() == "audio/telephone-event" and _is_payload_type(codec.payloadType)
+    }
+    for rate in (48000, 8000):
+        if (number := offered.get(rate)) is not None:
+            return number, rate
+    return None
 
 
 def _is_payload_type(number: int | None) -> TypeGuard[int]:
@@ -166,10 +188,17 @@ def write_answer(offer: Offer, ours: Answer) -> str:
             lines.append(f"m={section.kind} 0 {section.protocol} {section.formats}\r\nc=IN IP4 0.0.0.0\r\n{mid}")
         elif section.kind == "audio":
             pt = offer.opus_payload_type
+            keys = f" {offer.telephone[0]}" if offer.telephone else ""
+            extras = ""
+            if offer.telephone:
+                number, rate = offer.telephone
+                extras += f"a=rtpmap:{number} telephone-event/{rate}\r\na=fmtp:{number} 0-15\r\n"
+            if offer.audio_level_id is not None:
+                extras += f"a=extmap:{offer.audio_level_id} {AUDIO_LEVEL}\r\n"
             lines.append(
-                f"m=audio 9 UDP/TLS/RTP/SAVPF {pt}\r\nc=IN IP4 0.0.0.0\r\n{mid}{transport}"
+                f"m=audio 9 UDP/TLS/RTP/SAVPF {pt}{keys}\r\nc=IN IP4 0.0.0.0\r\n{mid}{transport}"
                 f"a={offer.direction}\r\na=rtcp-mux\r\na=rtpmap:{pt} opus/48000/2\r\n"
-                f"a=fmtp:{pt} minptime=10;useinbandfec=1\r\na=rtcp-fb:{pt} nack\r\na=ptime:20\r\n"
+                f"a=fmtp:{pt} minptime=10;useinbandfec=1\r\na=rtcp-fb:{pt} nack\r\n{extras}a=ptime:20\r\n"
                 f"a=msid:antiphon voice\r\na=ssrc:{ours.ssrc} cname:antiphon\r\n"
             )
         else:

@@ -8,6 +8,7 @@ import logging
 import secrets
 import string
 import time
+from collections.abc import Callable
 from typing import Any, Final
 
 import nats.errors
@@ -19,8 +20,9 @@ from opentelemetry import trace
 from antiphon.schemas import MalformedError, audio, bus, messages, subjects, tunnel
 from antiphon.schemas.addresses import Address, parse_address
 from antiphon.schemas.route_token import ice_password
-from antiphon.transceiver import sdp
+from antiphon.transceiver import nats_direct, sdp
 from antiphon.transceiver.dtls_handshake import Certificate
+from antiphon.transceiver.handshake_queue import HandshakeQueue
 from antiphon.transceiver.outlet import Publisher, SessionOutlet
 from antiphon.transceiver.port import TunnelPort
 from antiphon.transceiver.registry import Registry
@@ -35,6 +37,8 @@ log = logging.getLogger(__name__)
 tracer = trace.get_tracer("antiphon.transceiver")
 
 CLAIM_TIMEOUT: Final = 0.5
+CERTIFICATE_LIFETIME: Final = 24 * 3600.0
+"""Seconds after which new sessions get a new certificate; running ones keep theirs."""
 POLL_INTERVAL: Final = 0.05
 BUS_SILENCE: Final = 2.0
 """Seconds without an answer from NATS after which missing announcements prove nothing."""
@@ -55,13 +59,16 @@ class Transceiver:
         self._keyring = settings.keyring()
         self._password_key = settings.password_key_bytes()
         self._certificate = Certificate()
+        self._certified_at = self._loop.time()
         self._registry = Registry()
         self._relays = TrustedRelays()
         self._wheel = Wheel(self._loop.time())
         self._wheel_timer: asyncio.TimerHandle | None = None
+        self._handshakes = HandshakeQueue(self._loop.time(), time.perf_counter)
+        self._handshake_timer: asyncio.TimerHandle | None = None
         self._publisher = Publisher(client)
         self._subscriptions: dict[str, list[Any]] = {}
-        self._early: dict[str, list[Msg]] = {}
+        self._early: dict[str, list[nats_direct.Heard]] = {}
         """What agents say to sessions that are being made: an agent may speak as soon as it is asked."""
         self._requests: set[asyncio.Task[None]] = set()
         self._bus_answered = self._loop.time()
@@ -71,7 +78,9 @@ class Transceiver:
         self._slot = Slot(0, 0)
         self._address = ""
         host, _, port = settings.transceiver_bind.rpartition(":")
-        self._port = TunnelPort(host.strip("[]"), int(port), self._received)
+        self._port = TunnelPort(
+            host.strip("[]"), int(port), self._received, self._publisher.hold, self._publisher.release
+        )
         self._tasks: list[asyncio.Task[None]] = []
 
     # ---- life --------------------------------------------------------------------------------------
@@ -99,9 +108,25 @@ class Transceiver:
         self._tasks = [
             asyncio.create_task(self._announce_forever(bucket)),
             asyncio.create_task(self._poll_forever()),
-            asyncio.create_task(self._publisher.run()),
         ]
         log.info("slot %d of cluster %d, epoch %d, %s", self._slot.number, settings.cluster, self._slot.epoch, "ready")
+
+    async def drain(self, hurry: asyncio.Event) -> None:
+        """Take no more sessions and let the running ones end by themselves: until the setting, or `hurry`."""
+        seconds = self._settings.drain_seconds
+        self._draining = True
+        if not seconds or not len(self._registry):
+            return
+        log.info("draining %d sessions for at most %g s", len(self._registry), seconds)
+        for session in self._registry:
+            session.announce_draining(seconds)
+        with contextlib.suppress(Exception):
+            await self._client.publish(*self._announcement())
+        deadline = self._loop.time() + seconds
+        while len(self._registry) and self._loop.time() < deadline:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(hurry.wait(), POLL_INTERVAL)
+                return
 
     async def stop(self) -> None:
         """End all sessions, say so, let go of everything."""
@@ -118,8 +143,9 @@ class Transceiver:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        if self._wheel_timer is not None:
-            self._wheel_timer.cancel()
+        for timer in (self._wheel_timer, self._handshake_timer):
+            if timer is not None:
+                timer.cancel()
         self._port.close()
 
     def _announcement(self) -> tuple[str, bytes]:
@@ -215,8 +241,8 @@ class Transceiver:
 
     # ---- the clock -----------------------------------------------------------------------------------
 
-    def _join(self, visit: Any, now: float) -> None:
-        self._wheel.add(visit, now)
+    def _join(self, visit: Any, now: float, tolerance: float) -> None:
+        self._wheel.add(visit, now, tolerance)
         self._arm_wheel()
 
     def _arm_wheel(self) -> None:
@@ -226,8 +252,31 @@ class Transceiver:
         self._wheel_timer = None if due is None else self._loop.call_at(due, self._turn_wheel)
 
     def _turn_wheel(self) -> None:
-        self._wheel.run(self._loop.time(), self._loop.time)
+        self._publisher.hold()
+        try:
+            self._wheel.run(self._loop.time(), self._loop.time)
+        finally:
+            self._publisher.release()
         self._arm_wheel()
+
+    def _take_turn(self, step: Callable[[float], None], now: float) -> None:
+        self._handshakes.add(step, now)
+        self._arm_handshakes()
+
+    def _arm_handshakes(self) -> None:
+        due = self._handshakes.due()
+        if due is not None and self._handshake_timer is None:
+            self._handshake_timer = self._loop.call_at(due, self._step_handshakes)
+
+    def _step_handshakes(self) -> None:
+        self._handshake_timer = None
+        self._handshakes.run(self._loop.time())
+        self._arm_handshakes()
+
+    def _current_certificate(self, now: float) -> Certificate:
+        if now - self._certified_at > CERTIFICATE_LIFETIME:
+            self._certificate, self._certified_at = Certificate(), now
+        return self._certificate
 
     # ---- opening a session -----------------------------------------------------------------------------
 
@@ -272,14 +321,16 @@ class Transceiver:
         return None
 
     async def _open(self, data: bytes, now: float) -> messages.Opened | messages.Refused:
-        refusal = self._refusal()
+        request = messages.decode(data, messages.OpenRequest)
+        refusal = self._refusal() if request.session_id is None else None
         if refusal is not None:
             return refusal
-        request = messages.decode(data, messages.OpenRequest)
         try:
             offer = sdp.read_offer(request.offer)
         except sdp.OfferError as error:
             return messages.Refused(code=error.code, message=str(error))
+        if request.session_id is not None:
+            return self._restart_ice(request.session_id, offer)
         self._opening += 1  # from here to the end of this coroutine the slot is ours
         try:
             return await self._answer(request, offer, now)
@@ -352,36 +403,66 @@ class Transceiver:
             session_settings=request.session,
             data_port=offer.data_port,
             data_max_message=offer.data_max_message,
+            telephone=offer.telephone,
+            audio_level_id=offer.audio_level_id,
+            sdp_origin=secrets.randbits(40),
         )
+        certificate = self._current_certificate(now)
         outlet = SessionOutlet(session_id, self._port, self._publisher, trace.get_current_span(), now)
         session = Session(
             state,
-            self._certificate,
+            certificate,
             self._password_key,
             offer.client,
             outlet,
             now,
             self._join,
             self._wheel.remove,
+            self._take_turn,
+            self._settings.consent_seconds,
         )
         self._registry.add(session)
         for message in self._early.pop(session_id, []):
             self._spoken(session, message)
+        return messages.Opened(session_id=session_id, answer=self._written_answer(session, offer))
+
+    def _written_answer(self, session: Session, offer: sdp.Offer) -> str:
+        state = session.state
         ours = sdp.Answer(
-            ufrag=ufrag,
-            password=ice_password(self._password_key, ufrag),
-            fingerprint=self._certificate.fingerprint,
+            ufrag=state.ufrags[0],
+            password=ice_password(self._password_key, state.ufrags[0]),
+            fingerprint=session.certificate.fingerprint,
             ssrc=state.rtp.ssrc,
-            origin=secrets.randbits(40),
+            origin=state.sdp_origin,
+            version=state.sdp_version,
         )
-        return messages.Opened(session_id=session_id, answer=sdp.write_answer(offer, ours))
+        return sdp.write_answer(offer._replace(client=session.dtls_client), ours)
+
+    def _restart_ice(self, session_id: str, offer: sdp.Offer) -> messages.Opened | messages.Refused:
+        """A new offer on a running session: new ICE credentials, everything else as it was."""
+        session = self._registry.get(session_id)
+        if session is None or session.ended is not None:
+            return messages.Refused(code="no_session", message=f"session {session_id} is over: place a new call")
+        state = session.state
+        if sorted(offer.fingerprints) != sorted(state.remote_fingerprints):
+            return messages.Refused(
+                code="bad_offer", message="the offer has another a=fingerprint than the session: place a new call"
+            )
+        if offer.opus_payload_type != state.rtp.payload_type:
+            return messages.Refused(
+                code="bad_offer",
+                message=f"the offer has Opus as {offer.opus_payload_type}, the session as {state.rtp.payload_type}",
+            )
+        ufrag, _ = self._keyring.mint(self._settings.cluster, self._slot.number, self._slot.epoch, time.time())
+        self._registry.restart_ice(session, ufrag)
+        return messages.Opened(session_id=session_id, answer=self._written_answer(session, offer))
 
     # ---- a session's subjects ----------------------------------------------------------------------------
 
     async def _listen(self, session_id: str) -> None:
         """Subscribe before the agent is asked: what it says at once must find us listening."""
 
-        async def spoken(message: Msg) -> None:
+        def spoken(message: nats_direct.Heard) -> None:
             session = self._registry.get(session_id)
             if session is not None:
                 self._spoken(session, message)
@@ -396,10 +477,10 @@ class Transceiver:
 
         self._early[session_id] = []
         subscribed = self._subscriptions[session_id] = []
-        subscribed.append(await self._client.subscribe(subjects.session_out(session_id), cb=spoken))
+        subscribed.append(await nats_direct.subscribe(self._client, subjects.session_out(session_id), spoken))
         subscribed.append(await self._client.subscribe(subjects.session_control(session_id), cb=controlled))
 
-    def _spoken(self, session: Session, message: Msg) -> None:
+    def _spoken(self, session: Session, message: nats_direct.Heard) -> None:
         try:
             if message.subject.endswith(".audio.out"):
                 session.speak(audio.unpack_frame(message.data), self._loop.time())
@@ -434,10 +515,10 @@ class Transceiver:
     def _stop_listening(self, session_id: str) -> None:
         self._early.pop(session_id, None)
         for subscription in self._subscriptions.pop(session_id, []):
-            self._tasks.append(asyncio.create_task(_unsubscribe(subscription)))
+            self._tasks.append(asyncio.create_task(_unsubscribe(self._client, subscription)))
         self._tasks = [task for task in self._tasks if not task.done()]
 
 
-async def _unsubscribe(subscription: Any) -> None:
+async def _unsubscribe(client: Client, subscription: Any) -> None:
     with contextlib.suppress(Exception):
-        await subscription.unsubscribe()
+        await nats_direct.unsubscribe(client, subscription)

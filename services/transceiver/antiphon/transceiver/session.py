@@ -6,7 +6,10 @@ when the session is over.
 
 from __future__ import annotations
 
+import contextlib
+import json
 import logging
+import secrets
 import time
 from collections import deque
 from collections.abc import Callable
@@ -31,8 +34,14 @@ log = logging.getLogger(__name__)
 
 SETUP_TIMEOUT: Final = 30.0
 """Seconds from the answer to media; includes a user who still decides about the microphone."""
+SUSPECT_AFTER: Final = 5.0
+"""Seconds of silence after which a session is suspect: a browser checks at least every 2.7 (Firefox 6)."""
 CONSENT_TIMEOUT: Final = 30.0
 """A browser needs up to 25 s to give up and restart ICE: until then its session is kept."""
+INPUT_TOLERANCE: Final = 0.019
+"""Seconds: gaps and pauses are looked at every 20 ms, no matter when."""
+SPEECH_TOLERANCE: Final = 0.003
+"""A reply may start so much later where that saves a wakeup of its own per 20 ms."""
 REPORT_INTERVAL: Final = 1.0
 STATISTICS_EVERY: Final = 5
 """Reports between two statistics events."""
@@ -85,9 +94,12 @@ class Session:
         dtls_client: bool,
         outlet: Outlet,
         now: float,
-        join: Callable[[Callable[[float], None], float], None],
+        join: Callable[[Callable[[float], None], float, float], None],
         leave: Callable[[Callable[[float], None]], None],
+        take_turn: Callable[[Callable[[float], None], float], None] | None = None,
+        consent_timeout: float = CONSENT_TIMEOUT,
     ) -> None:
+        """`take_turn` runs a costly step of the handshake, now or when running calls allow it."""
         self.state = state
         self.ended: EndReason | None = None
         self.ice = IceLite(password_key, state.ufrags)
@@ -95,6 +107,10 @@ class Session:
         self._dtls_client = dtls_client
         self._outlet = outlet
         self._join, self._leave = join, leave
+        self._take_turn = take_turn or (lambda step, now: step(now))
+        self._consent_timeout = consent_timeout
+        self._suspect = False
+        self._resumed = False
         self._opened_at = now
         self._handshake: DtlsHandshake | None = None
         self._records: DtlsRecords | None = None
@@ -116,6 +132,10 @@ class Session:
         response = self.ice.check(request, datagram, client, path, now)
         if response is None:
             return False
+        if request.local_ufrag == self.state.ufrags[0]:
+            for replaced in self.state.ufrags[1:]:
+                self.ice.forget(replaced)
+            del self.state.ufrags[1:]  # the newest is in use: those before it have served
         # The answer goes where the check came from, whatever the current path is.
         self._outlet.datagram(path, response)
         self._follow_path()
@@ -129,7 +149,29 @@ class Session:
             self._outlet.milestone("ice", now)
             self._handshake = DtlsHandshake(self._certificate, self.state.remote_fingerprints, self._dtls_client, now)
             if self._dtls_client:
-                self._drive_handshake(now, lambda handshake: handshake.start(now))
+                self._take_turn(self._step_first, now)
+
+    def restart_ice(self, ufrag: str) -> None:
+        """One more ufrag, because the client offers anew.
+
+        Keys, SSRC, setup role and data channels stay. Ufrags that were offered and never used are bounded.
+        """
+        ufrags = self.state.ufrags
+        # The one in use is the last of the list; of those never used only the newest counts.
+        if len(ufrags) > 1:
+            self.ice.forget(ufrags.pop(0))
+        ufrags.insert(0, ufrag)
+        self.ice.restart(ufrag)
+        self.state.sdp_version += 1
+
+    @property
+    def dtls_client(self) -> bool:
+        return self._dtls_client
+
+    @property
+    def certificate(self) -> Certificate:
+        """The one its client knows."""
+        return self._certificate
 
     @_contained
     def receive(self, datagram: bytes, path: Path, now: float) -> None:
@@ -144,7 +186,7 @@ class Session:
             if self._records is not None:
                 self._receive_records(datagram, path, now)
             elif self._handshake is not None:
-                self._drive_handshake(now, lambda handshake: handshake.receive(datagram, now))
+                self._take_turn(lambda later: self._step_on(datagram, path, later), now)
 
     def _receive_media(self, datagram: bytes, path: Path, now: float) -> None:
         assert self._srtp is not None
@@ -162,9 +204,11 @@ class Session:
         self.ice.heard(path, self._srtp.state.remote_index > before, now)
         self._follow_path()
         if self.media_in.receive(packet, now):
+            self._join(self._visit_input, now, INPUT_TOLERANCE)
+            if self._resumed:
+                return  # not the first of the session
             self._outlet.milestone("first_audio_in", now)
             self._outlet.event(messages.MediaStarted(setup_ms=(now - self._opened_at) * 1000))
-            self._join(self._visit_input, now)
 
     def _receive_records(self, datagram: bytes, path: Path, now: float) -> None:
         assert self._records is not None
@@ -188,6 +232,19 @@ class Session:
 
     # ---- setting up ------------------------------------------------------------------------------
 
+    @_contained
+    def _step_first(self, now: float) -> None:
+        if self._handshake is not None and self.ended is None:
+            self._drive_handshake(now, lambda handshake: handshake.start(now))
+
+    @_contained
+    def _step_on(self, datagram: bytes, path: Path, now: float) -> None:
+        """A datagram whose turn has come; the handshake may be over by then."""
+        if self._handshake is not None and self.ended is None:
+            self._drive_handshake(now, lambda handshake: handshake.receive(datagram, now))
+        elif self._records is not None:
+            self._receive_records(datagram, path, now)
+
     def _drive_handshake(self, now: float, step: Callable[[DtlsHandshake], None]) -> None:
         handshake = self._handshake
         assert handshake is not None
@@ -205,21 +262,54 @@ class Session:
             self._handshake = None
             self._start_engines(now)
 
+    def export(self) -> bytes:
+        """The whole session as `SessionState` writes it, for another process; ValueError before it is connected."""
+        if self.state.srtp is None or self.state.dtls is None or self.ended is not None:
+            raise ValueError(f"session {self.state.session_id} is not connected: there is nothing to hand over yet")
+        self.state.sctp = self._data.export() if self._data is not None else None
+        return self.state.to_bytes()
+
+    def resume(self, now: float) -> None:
+        """Go on with a state that another process wrote: the client notices nothing."""
+        state = self.state
+        if state.srtp is None or state.dtls is None or state.path_relay is None:
+            raise ValueError(f"the state of session {state.session_id} was written before it was connected")
+        self._resumed = True
+        self.ice.resume(Path(state.path_header, state.path_relay), now)
+        self._connect_engines(now)
+        if self._data is not None and state.sctp is not None:
+            self._data.restore(state.sctp)
+
+    def vanish(self) -> None:
+        """Let go of everything without a word to anybody: the session goes on elsewhere."""
+        self.ended = "draining"
+        self._leave(self._visit_input)
+        self._leave(self._visit_speech)
+        if self._data is not None:
+            self._data.vanish()
+        self._handshake = self._data = self._srtp = self._records = None
+        self.media_out.close()
+        self.media_in.close()
+
     def _start_engines(self, now: float) -> None:
+        self._connect_engines(now)
+        self._outlet.milestone("dtls", now)
+        self._outlet.event(messages.Connected(setup_ms=(now - self._opened_at) * 1000))
+        if self._data is not None and self.state.data_port is not None:
+            self._data.start(self.state.data_port, self.state.data_max_message)
+        self._wake_speech(now)
+
+    def _connect_engines(self, now: float) -> None:
         assert self.state.srtp is not None
         assert self.state.dtls is not None
         self._records = DtlsRecords(self.state.dtls)
         self._srtp = Srtp(self.state.srtp, self.state.rtp.ssrc)
         self.media_out.connect(self._srtp, self._send)
         self._next_report = now + REPORT_INTERVAL
-        self._outlet.milestone("dtls", now)
-        self._outlet.event(messages.Connected(setup_ms=(now - self._opened_at) * 1000))
         if self.state.data_port is not None:
             self._data = DataChannels(
                 self.state.dtls.client, self._send_record, self._channel_opened, self._channel_message
             )
-            self._data.start(self.state.data_port, self.state.data_max_message)
-        self._wake_speech(now)
 
     def _send(self, data: bytes) -> None:
         if self.ice.path is not None:
@@ -255,6 +345,15 @@ class Session:
         while len(self._early) > MAX_EARLY_DATA or sum(len(kept) for _, kept in self._early) > MAX_EARLY_BYTES:
             self._early.popleft()
 
+    @_contained
+    def announce_draining(self, seconds: float) -> None:
+        """Tell agent and client that this session is to end soon; a client can call again right away."""
+        self._outlet.event(messages.Draining(seconds=seconds))
+        notice = {"type": "antiphon.draining", "event_id": f"event_{secrets.token_hex(8)}", "seconds": seconds}
+        if self._data is not None:
+            with contextlib.suppress(ChannelError):
+                self._data.send("oai-events", json.dumps(notice))
+
     # ---- speech and control --------------------------------------------------------------------------
 
     @_contained
@@ -267,7 +366,7 @@ class Session:
 
     def _wake_speech(self, now: float) -> None:
         if self.media_out.wants_visits and self.ended is None:
-            self._join(self._visit_speech, now)
+            self._join(self._visit_speech, now, SPEECH_TOLERANCE)
             self.media_out.visited = True
 
     @_contained
@@ -310,9 +409,14 @@ class Session:
             if now - self._opened_at > SETUP_TIMEOUT:
                 self.end("setup_timeout", now)
             return
-        if now - self.ice.last_heard > CONSENT_TIMEOUT:
+        silent = now - self.ice.last_heard
+        if silent > self._consent_timeout:
             self.end("client_vanished", now)
-        elif now >= self._next_report:
+            return
+        if self._suspect != (silent > SUSPECT_AFTER):
+            self._suspect = not self._suspect
+            self._outlet.event(messages.Suspect(silent_s=round(silent, 1) if self._suspect else 0.0))
+        if now >= self._next_report:
             self._next_report += REPORT_INTERVAL
             self._reports += 1
             self.media_out.report(self.media_in.reception.block(now), now)

@@ -23,8 +23,11 @@ class Settings(BaseSettings):
     slot: int | None = Field(default=None, ge=0, lt=1 << 16)
     transceiver_bind: str = "0.0.0.0:0"
     transceiver_advertise: str | None = None
+    transceiver_processes: int = Field(default=1, ge=1, le=256)
     capacity: int = Field(default=100, ge=1, le=10000)
     max_lateness_ms: float = Field(default=50.0, gt=0)
+    consent_seconds: float = Field(default=30.0, ge=6, le=600)
+    drain_seconds: float = Field(default=0.0, ge=0, le=86400)
     route_keys: str = ""
     route_keys_file: Path | None = None
     password_key: str = ""

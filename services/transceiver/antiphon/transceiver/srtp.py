@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from pylibsrtp import Policy, Session
+from cffi import FFI
+from pylibsrtp import Policy, Session, _binding
 from pylibsrtp._binding import ffi, lib
 
 from antiphon.transceiver.state import SrtpState
@@ -31,6 +32,10 @@ _view: Final = ffi.buffer(_buffer)
 _length: Final = ffi.new("int *")
 _unprotect: Final[Any] = lib.srtp_unprotect
 _protect: Final[Any] = lib.srtp_protect
+_roc_ffi = FFI()
+_roc_ffi.cdef("int srtp_set_stream_roc(void *session, uint32_t ssrc, uint32_t roc);")
+_roc_lib: Final[Any] = _roc_ffi.dlopen(_binding.__file__)
+_BURNT: Final = bytes([0x80, 201, 0, 1])
 _REPLAYED: Final = (9, 10)  # srtp_err_status_replay_fail and _replay_old of srtp.h, which the binding leaves out
 
 
@@ -62,6 +67,16 @@ class Srtp:
         self._inbound = Session(_policy(profile, state.remote_key, Policy.SSRC_ANY_INBOUND, 0))
         self._tx = self._outbound._srtp[0]
         self._rx = self._inbound._srtp[0]
+        self._resumed = False
+        """The rollover counter of what we receive must be told to libsrtp until a packet proves it."""
+        if state.local_index >> 16:
+            _set_roc(self._outbound, local_ssrc, state.local_index >> 16)
+        if state.remote_index >= 0:
+            self._inbound.add_stream(_policy(profile, state.remote_key, Policy.SSRC_SPECIFIC, state.remote_ssrc))
+            self._resumed = True
+        sent, state.rtcp_index = state.rtcp_index, 0
+        for _ in range(sent):  # libsrtp can't be told its SRTCP index: run it forward, 1.5 us each
+            self.protect_rtcp(_BURNT + local_ssrc.to_bytes(4, "big"))
 
     def unprotect(self, datagram: bytes) -> bytes | None:
         """The RTP packet inside, or None if it is not authentic or was seen before."""
@@ -72,12 +87,18 @@ class Srtp:
             return None
         ffi.memmove(_buffer, datagram, size)
         _length[0] = size
+        if self._resumed and ssrc == self.state.remote_ssrc:
+            sequence = datagram[2] << 8 | datagram[3]
+            ahead = ((sequence - self.state.remote_index + 0x8000) & 0xFFFF) - 0x8000
+            _set_roc(self._inbound, ssrc, max(0, self.state.remote_index + ahead) >> 16)
         status = _unprotect(self._rx, _buffer, _length)
         if status:
             self._count(status)
             return None
         state = self.state
         self._streams.add(ssrc)
+        if ssrc == state.remote_ssrc:
+            self._resumed = False
         sequence = datagram[2] << 8 | datagram[3]
         if ssrc != state.remote_ssrc or state.remote_index < 0:
             state.remote_ssrc, state.remote_index = ssrc, sequence
@@ -137,6 +158,11 @@ class Srtp:
             self.replayed += 1
         else:
             self.refused += 1
+
+
+def _set_roc(session: Session, ssrc: int, roc: int) -> None:
+    """Set a stream's rollover counter: exported by libsrtp, left out by the binding, in the same shared object."""
+    _roc_lib.srtp_set_stream_roc(_roc_ffi.cast("void *", int(ffi.cast("uintptr_t", session._srtp[0]))), ssrc, roc)
 
 
 def _policy(profile: int, key: bytes, ssrc_type: int, ssrc: int) -> Policy:

@@ -84,9 +84,17 @@ class SessionState:
     """The client's SCTP port; None without a data channel section."""
     data_max_message: int = 65536
     nack: bool = False
+    telephone: tuple[int, int] | None = None
+    """(payload type, clock rate) of telephone events."""
+    audio_level_id: int | None = None
     input_sequence: int = 0
     input_samples: int = 0
     """Samples published so far, at `input_rate`, gaps included."""
+    sdp_origin: int = 0
+    sdp_version: int = 1
+    """Of our answers: an ICE restart raises it (RFC 3264 section 8)."""
+    sctp: dict[str, Any] | None = None
+    """What the association was when this was written (`sctp_state`); None without one."""
     generation: int = 0
     """The first generation of speech that may be heard."""
 
@@ -95,15 +103,30 @@ class SessionState:
         packed: bytes = msgpack.packb([STATE_VERSION, asdict(self)], use_bin_type=True)
         return packed
 
+    def reserve(self, packets: int) -> None:
+        """Jump over so many packets of every kind: what another process may have sent after this was written.
+
+        Nothing that was sent before is ever sent again with the same counter, so no keystream is used twice.
+        Clients accept sequence numbers up to 32768 ahead (RFC 3711 section 3.3.1).
+        """
+        self.rtp.sequence = (self.rtp.sequence + packets) & 0xFFFF
+        self.rtp.timestamp = (self.rtp.timestamp + packets * 960) & 0xFFFFFFFF
+        if self.srtp is not None:
+            self.srtp.local_index += packets
+            self.srtp.rtcp_index += packets
+        if self.dtls is not None:
+            self.dtls.write_sequence += packets
+
     @classmethod
     def from_bytes(cls, data: bytes) -> SessionState:
         """Read back what `to_bytes` wrote; ValueError for another version."""
-        version, fields = msgpack.unpackb(data, raw=False)
+        version, fields = msgpack.unpackb(data, raw=False, strict_map_key=False)
         if version != STATE_VERSION:
             raise ValueError(f"session state has version {version}: this process reads version {STATE_VERSION}")
         fields["rtp"] = RtpState(**fields["rtp"])
         fields["srtp"] = fields["srtp"] and SrtpState(**fields["srtp"])
         fields["dtls"] = fields["dtls"] and DtlsState(**fields["dtls"])
         fields["path_relay"] = fields["path_relay"] and tuple(fields["path_relay"])
+        fields["telephone"] = fields["telephone"] and tuple(fields["telephone"])
         fields["remote_fingerprints"] = [tuple(pair) for pair in fields["remote_fingerprints"]]
         return cls(**fields)

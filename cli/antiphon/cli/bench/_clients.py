@@ -1,0 +1,207 @@
+"""Many WebRTC clients on one socket and one thread, without asyncio: checks, handshake, prerecorded Opus.
+
+They take no part in decoding what comes back: RTP headers are in the clear, and the kernel's own arrival
+times tell how punctual they were, however busy this process is.
+"""
+
+from __future__ import annotations
+
+import secrets
+import selectors
+import socket
+import struct
+import time
+from collections.abc import Callable
+from typing import Final
+
+import numpy as np
+
+from antiphon.cli.peer import Answer, is_authentic_success, pack_binding_request
+from antiphon.schemas.addresses import Address
+from antiphon.transceiver import opus, stun
+from antiphon.transceiver.dtls_handshake import Certificate, DtlsHandshake
+from antiphon.transceiver.rtp import pack_rtp
+from antiphon.transceiver.srtp import Srtp
+
+PERIOD: Final = 0.020
+SLOTS: Final = 20
+RATE: Final = 24000
+PAYLOAD_TYPE: Final = 111
+_SO_TIMESTAMPNS: Final = 35
+_TIMESPEC = struct.Struct("@qq")
+_ANCILLARY: Final = socket.CMSG_SPACE(_TIMESPEC.size)
+
+
+def recording(seconds: float = 4.0) -> list[bytes]:
+    """Opus packets of something like speech: a buzz with syllables and breath, as its encoder would see them."""
+    time_ = np.arange(int(seconds * RATE)) / RATE
+    pitch = np.cumsum(120 + 20 * np.sin(2 * np.pi * 0.7 * time_)) / RATE
+    buzz = sum(np.sin(2 * np.pi * n * pitch) / n for n in range(1, 24))
+    syllables = np.clip(np.sin(2 * np.pi * 3.1 * time_) + 0.4, 0, 1)
+    breath = np.random.default_rng(7).normal(0, 0.05, time_.size)
+    pcm = ((buzz * 0.3 + breath) * syllables * 9000).astype("<i2").tobytes()
+    encoder, size = opus.Encoder(RATE, 32000, 5), RATE // 50 * 2
+    return [encoder.encode(pcm[at : at + size]) for at in range(0, len(pcm) - size + 1, size)]
+
+
+class LoadClient:
+    """One call: what it sent when, and when each packet came back."""
+
+    def __init__(self, certificate: Certificate, send: Callable[[bytes], object], packets: list[bytes]) -> None:
+        self.ufrag, self.password = secrets.token_hex(4), secrets.token_hex(12)
+        self.session_id = ""
+        self.connected = False
+        self.sent_ns: list[int] = []
+        """Wall clock at which packet n left."""
+        self.heard: list[tuple[int, int]] = []
+        """(kernel's arrival time in ns, RTP timestamp) of what came back."""
+        self._certificate = certificate
+        self._send = send
+        self._packets = packets
+        self._answer: Answer | None = None
+        self._handshake: DtlsHandshake | None = None
+        self._srtp: Srtp | None = None
+        self._ssrc = secrets.randbits(31) + 1
+        self._sequence, self._timestamp = secrets.randbits(15), secrets.randbits(31)
+
+    def offer(self) -> str:
+        return (
+            f"v=0\r\no=- {secrets.randbits(60)} 2 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\na=group:BUNDLE 0\r\n"
+            f"m=audio 9 UDP/TLS/RTP/SAVPF {PAYLOAD_TYPE}\r\nc=IN IP4 0.0.0.0\r\na=mid:0\r\n"
+            f"a=ice-ufrag:{self.ufrag}\r\na=ice-pwd:{self.password}\r\n"
+            f"a=fingerprint:sha-256 {self._certificate.fingerprint}\r\na=setup:actpass\r\n"
+            f"a=sendrecv\r\na=rtcp-mux\r\na=rtpmap:{PAYLOAD_TYPE} opus/48000/2\r\n"
+            f"a=fmtp:{PAYLOAD_TYPE} minptime=10;useinbandfec=1\r\na=ssrc:{self._ssrc} cname:bench\r\n"
+        )
+
+    def begin(self, answer: Answer) -> None:
+        self._answer = answer
+
+    def check(self) -> None:
+        """Ask once more, until the handshake is done."""
+        if self._answer is not None and not self.connected:
+            name = f"{self._answer.ufrag}:{self.ufrag}"
+            self._send(pack_binding_request(name, self._answer.password, use_candidate=True))
+            if self._handshake is not None:
+                self._handshake.poll(time.monotonic())
+                self._flush()
+
+    def speak(self) -> None:
+        """Send the next prerecorded packet."""
+        if self._srtp is None:
+            return
+        payload = self._packets[len(self.sent_ns) % len(self._packets)]
+        packet = pack_rtp(PAYLOAD_TYPE, not self.sent_ns, self._sequence, self._timestamp, self._ssrc, payload)
+        protected = self._srtp.protect(packet)
+        self.sent_ns.append(time.time_ns())
+        self._send(protected)
+        self._sequence = (self._sequence + 1) & 0xFFFF
+        self._timestamp = (self._timestamp + 960) & 0xFFFFFFFF
+
+    def receive(self, datagram: bytes, arrived_ns: int) -> None:
+        first = datagram[0] if datagram else 255
+        if 127 < first < 192:
+            if not 64 <= datagram[1] & 0x7F < 96:
+                self.heard.append((arrived_ns, int.from_bytes(datagram[4:8], "big")))
+        elif 19 < first < 64:
+            if not self.connected:
+                self._shake(datagram)
+        elif first < 4 and self._answer is not None:
+            if datagram[:2] == b"\0\1":  # a full ICE agent checks us in turn
+                self._answer_check(datagram)
+            elif is_authentic_success(datagram, self._answer.password) and self._answer.passive:
+                self._shake(b"")
+
+    def _answer_check(self, datagram: bytes) -> None:
+        try:
+            request = stun.unpack_binding_request(datagram)
+        except stun.StunError:
+            return
+        here = Address("127.0.0.1", 9)
+        self._send(stun.pack_binding_success(request.transaction_id, here, self.password.encode()))
+
+    def _shake(self, datagram: bytes) -> None:
+        assert self._answer is not None
+        now = time.monotonic()
+        if self._handshake is None:
+            answer = self._answer
+            self._handshake = DtlsHandshake(self._certificate, answer.fingerprints, answer.passive, now)
+            if answer.passive:
+                self._handshake.start(now)
+        if datagram:
+            self._handshake.receive(datagram, now)
+        self._flush()
+        if self._handshake.keys is not None:
+            self._srtp = Srtp(self._handshake.keys.srtp, self._ssrc)
+            self._handshake = None
+            self.connected = True
+
+    def _flush(self) -> None:
+        assert self._handshake is not None
+        for out in self._handshake.outgoing():
+            self._send(out)
+
+
+class Load:
+    """All clients, their socket and the clock that makes them speak."""
+
+    def __init__(self) -> None:
+        self.selector = selectors.DefaultSelector()
+        self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
+        self.socket.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
+        self.socket.bind(("127.0.0.1", 0))
+        self.socket.setblocking(False)
+        self.selector.register(self.socket, selectors.EVENT_READ, self._readable)
+        self.clients: list[LoadClient] = []
+        self.deliver: Callable[[bytes, tuple[str, int], int], None] = lambda data, source, arrived: None
+        self.each_step: Callable[[], None] = lambda: None
+        """Called once per turn: what batches its output writes it here."""
+        self.speaking = False
+        self._slots: list[list[LoadClient]] = [[] for _ in range(SLOTS)]
+        self._due = time.monotonic()
+        self._step = 0
+
+    def add(self, client: LoadClient) -> None:
+        self.clients.append(client)
+        min(self._slots, key=len).append(client)
+
+    def run(self, seconds: float, until: Callable[[], bool] = lambda: False) -> bool:
+        """Turn for so long, or until the condition holds: whether it does."""
+        end = time.monotonic() + seconds
+        next_check = 0.0
+        while (now := time.monotonic()) < end:
+            if until():
+                return True
+            for key, _ in self.selector.select(max(0.0, min(self._due - now, end - now))):
+                key.data()
+            now = time.monotonic()
+            if now - self._due > 1:
+                self._due = now
+            while self._due <= now:
+                if self.speaking:
+                    for client in self._slots[self._step]:
+                        client.speak()
+                self._step = (self._step + 1) % SLOTS
+                self._due += PERIOD / SLOTS
+            self.each_step()
+            if not self.speaking and now >= next_check:
+                next_check = now + 0.1
+                for client in self.clients:
+                    client.check()
+        return until()
+
+    def _readable(self) -> None:
+        for _ in range(256):
+            try:
+                data, ancillary, _, source = self.socket.recvmsg(2048, _ANCILLARY)
+            except BlockingIOError:
+                return
+            except OSError:
+                continue
+            seconds, nanoseconds = _TIMESPEC.unpack(ancillary[0][2]) if ancillary else (0, time.time_ns())
+            self.deliver(data, source, seconds * 1_000_000_000 + nanoseconds)
+
+    def close(self) -> None:
+        self.selector.close()
+        self.socket.close()

@@ -1,0 +1,98 @@
+"""What a session frame costs at the least: the same libraries called from C, and bare NATS messages.
+
+python -m antiphon.cli.bench._floor chain SESSIONS     # us per frame as JSON, null without a C compiler
+python -m antiphon.cli.bench._floor nats URL           # echoes `bench.floor.in` until stdin ends
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any, Final
+
+import nats
+from cffi import FFI
+from nats.aio.msg import Msg
+from pylibsrtp import Policy, Session, _binding
+
+from antiphon.cli.bench._clients import RATE, recording
+from antiphon.transceiver import opus
+
+_FUNCTIONS: Final = """
+    double chain(void *, void *, void *, void *, void **, void **, void **, void **, void **, int,
+                 const unsigned char *, const int *, int, int, int);
+"""
+_SRTP: Final = "int srtp_protect(void *, void *, int *); int srtp_unprotect(void *, void *, int *);"
+
+
+def chain_us(sessions: int, frames: int = 60) -> float | None:
+    """CPU microseconds per session frame in C; None when there is no C compiler or it fails."""
+    compiler = shutil.which("cc") or shutil.which("gcc")
+    if compiler is None:
+        return None
+    with tempfile.TemporaryDirectory() as directory:
+        library = Path(directory, "floor.so")
+        command = [compiler, "-O2", "-shared", "-fPIC", "-o", str(library), str(Path(__file__).with_name("floor.c"))]
+        if subprocess.run(command, check=False, capture_output=True).returncode:
+            return None
+        ffi = FFI()
+        ffi.cdef(_FUNCTIONS + _SRTP)
+        floor, srtp = ffi.dlopen(str(library)), ffi.dlopen(_binding.__file__)
+
+        def pointer(of: Any, value: Any) -> Any:
+            return ffi.cast("void *", int(of.cast("uintptr_t", value)))
+
+        profile, key = Policy.SRTP_PROFILE_AEAD_AES_128_GCM, bytes(range(28))
+
+        def srtp_sessions(kind: int) -> list[Session]:
+            return [Session(Policy(key=key, ssrc_type=kind, srtp_profile=profile)) for _ in range(sessions)]
+
+        keep = [srtp_sessions(Policy.SSRC_ANY_INBOUND)]
+        keep += [srtp_sessions(Policy.SSRC_ANY_OUTBOUND), srtp_sessions(Policy.SSRC_ANY_OUTBOUND)]
+        rx, tx, feed = ([pointer(_binding.ffi, one._srtp[0]) for one in each] for each in keep)
+        codecs = [(opus.Decoder(RATE), opus.Encoder(RATE)) for _ in range(sessions)]
+        packets = recording()
+        spent = floor.chain(
+            ffi.cast("void *", srtp.srtp_protect),
+            ffi.cast("void *", srtp.srtp_unprotect),
+            pointer(opus._ffi, opus._ffi.addressof(opus._lib, "opus_decode")),
+            pointer(opus._ffi, opus._ffi.addressof(opus._lib, "opus_encode")),
+            ffi.new("void *[]", rx),
+            ffi.new("void *[]", tx),
+            ffi.new("void *[]", feed),
+            ffi.new("void *[]", [pointer(opus._ffi, decoder._decoder) for decoder, _ in codecs]),
+            ffi.new("void *[]", [pointer(opus._ffi, encoder._encoder) for _, encoder in codecs]),
+            sessions,
+            b"".join(packets),
+            ffi.new("int[]", [len(packet) for packet in packets]),
+            len(packets),
+            RATE // 50,
+            frames,
+        )
+        return float(spent) if spent > 0 else None
+
+
+async def echo(url: str) -> None:
+    """One message in, one message out, by nats-py and nothing else: what the bus costs by itself."""
+    client = await nats.connect(url)
+
+    async def back(message: Msg) -> None:
+        await client.publish("bench.floor.out", message.data)
+
+    await client.subscribe("bench.floor.in", cb=back)
+    await client.flush()
+    print("ready", flush=True)
+    await asyncio.to_thread(sys.stdin.read)
+    await client.close()
+
+
+if __name__ == "__main__":
+    if sys.argv[1] == "chain":
+        print(json.dumps(chain_us(int(sys.argv[2]))))
+    else:
+        asyncio.run(echo(sys.argv[2]))

@@ -1,0 +1,41 @@
+"""A caller's voice for those who have no recording at hand: the built-in agent's own speech synthesis."""
+
+from __future__ import annotations
+
+import numpy as np
+import soxr
+
+from antiphon.cli.errors import UsageError
+from antiphon.cli.wav import Samples
+
+PAUSE: float = 0.25
+"""Seconds of a quiet room before and after the words."""
+
+
+def say(texts: list[str], rate: int) -> list[Samples]:
+    """Each text spoken, mono at `rate` Hz. Loads the voice, about a second."""
+    try:
+        from antiphon.inference_bridge.model_sources import ModelError, lexicon_files, voice_file
+        from antiphon.inference_bridge.settings import Settings
+        from antiphon.inference_bridge.speech.phonemes import Lexicon, Phonemizer
+        from antiphon.inference_bridge.speech.synthesizer import SPEECH_RATE, PiperVoice
+    except ModuleNotFoundError as error:
+        raise UsageError(
+            f"speaking a text needs {error.name}: pip install 'antiphon[inference-bridge]', or give a recording"
+        ) from None
+    settings = Settings()
+    try:
+        path = voice_file(settings.voice_path, settings.voice_sha256)
+        voice = PiperVoice(path, Phonemizer(Lexicon.read(lexicon_files())))
+    except ModelError as error:
+        raise UsageError(str(error)) from None
+    quiet = np.random.default_rng(0).normal(0, 8, int(PAUSE * rate)).astype(np.int16)
+    spoken = []
+    for text in texts:
+        samples = voice.synthesize(text).astype(np.float32)
+        if not len(samples):
+            raise UsageError(f"there is nothing to say in {text!r}")
+        resampled = soxr.resample(samples, SPEECH_RATE, rate)
+        words = np.clip(resampled, -32768, 32767).astype(np.int16)
+        spoken.append(np.concatenate([quiet, words, quiet]))
+    return spoken

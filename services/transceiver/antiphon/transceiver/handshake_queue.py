@@ -1,0 +1,66 @@
+"""Handshakes take turns, so that a rush of joins does not make running calls late. Sans-IO.
+
+A step of a DTLS handshake costs 0.5-2 ms of OpenSSL, a hundred times a media packet, and forty clients that
+join at once would block the loop for 100-280 ms. Steps draw on a budget: a short burst is free, so that one
+call is set up without any wait; beyond it steps run one per turn of the loop, `SHARE` of the time at most.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Final
+
+SHARE: Final = 0.35
+"""Of one core."""
+BURST: Final = 0.004
+"""Seconds of OpenSSL at once before anybody waits: what a running call may come late by."""
+MAX_WAITING: Final = 1024
+"""Steps; one more is dropped. DTLS repeats what it gets no answer to."""
+
+Step = Callable[[float], None]
+
+
+class HandshakeQueue:
+    """The shell asks when the next step is `due` and calls `run`."""
+
+    def __init__(self, now: float, clock: Callable[[], float]) -> None:
+        self.dropped = 0
+        self._clock = clock
+        self._waiting: deque[Step] = deque()
+        self._credit = BURST
+        self._filled_at = now
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def add(self, step: Step, now: float) -> None:
+        """Run the step now if there is credit and nobody waits; else in its turn."""
+        self._fill(now)
+        if not self._waiting and self._credit > 0:
+            self._run(step, now)
+        elif len(self._waiting) < MAX_WAITING:
+            self._waiting.append(step)
+        else:
+            self.dropped += 1
+
+    def due(self) -> float | None:
+        """When the next step may run; None if nobody waits."""
+        if not self._waiting:
+            return None
+        return self._filled_at + max(0.0, -self._credit / SHARE)
+
+    def run(self, now: float) -> None:
+        """Run one step if its time has come."""
+        self._fill(now)
+        if self._waiting and self._credit >= -1e-6:
+            self._run(self._waiting.popleft(), now)
+
+    def _run(self, step: Step, now: float) -> None:
+        began = self._clock()
+        step(now)
+        self._credit -= self._clock() - began
+
+    def _fill(self, now: float) -> None:
+        self._credit = min(BURST, self._credit + max(0.0, now - self._filled_at) * SHARE)
+        self._filled_at = max(now, self._filled_at)

@@ -1,0 +1,99 @@
+"""One transceiver per core: a parent that starts children, watches them and passes on what it is told.
+
+Each child is a whole transceiver with a port, a slot and an announcement of its own; they share nothing. A
+child that dies takes its calls with it and is started again, its slot with the next epoch. No media, no
+NATS and no session lives in the parent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import sys
+from typing import Final
+
+from antiphon.transceiver.settings import Settings
+
+log = logging.getLogger(__name__)
+
+FIRST_WAIT: Final = 0.25
+LONGEST_WAIT: Final = 5.0
+SETTLED: Final = 10.0
+"""Seconds after which a child counts as healthy, and its next death as the first."""
+REFUSES_SETTINGS: Final = 2
+"""Exit status of a child that would refuse again."""
+
+
+async def serve(settings: Settings) -> int:
+    """Run until SIGTERM or SIGINT; returns the exit status."""
+    loop = asyncio.get_running_loop()
+    stopping = asyncio.Event()
+    running: dict[int, asyncio.subprocess.Process] = {}
+
+    def stop(number: signal.Signals) -> None:
+        stopping.set()
+        for child in running.values():
+            with contextlib.suppress(ProcessLookupError):
+                child.send_signal(number)  # a second one ends a drain
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop, signal.SIGTERM)
+    watching = [
+        asyncio.create_task(_watch(settings, n, running, stopping)) for n in range(settings.transceiver_processes)
+    ]
+    try:
+        statuses = await asyncio.gather(*watching)
+    finally:
+        stop(signal.SIGTERM)
+        await asyncio.gather(*watching, return_exceptions=True)
+    return max(statuses)
+
+
+async def _watch(
+    settings: Settings, number: int, running: dict[int, asyncio.subprocess.Process], stopping: asyncio.Event
+) -> int:
+    wait = FIRST_WAIT
+    loop = asyncio.get_running_loop()
+    while not stopping.is_set():
+        began = loop.time()
+        child = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "antiphon.transceiver", env=os.environ | _environment(settings, number)
+        )
+        running[number] = child
+        _pin(child.pid, number)
+        if stopping.is_set():
+            child.terminate()
+        status = await child.wait()
+        del running[number]
+        if stopping.is_set() or status == REFUSES_SETTINGS:
+            stopping.set()
+            for other in running.values():
+                with contextlib.suppress(ProcessLookupError):
+                    other.terminate()
+            return max(status, 0) if status != -signal.SIGTERM else 0
+        wait = FIRST_WAIT if loop.time() - began > SETTLED else min(2 * wait, LONGEST_WAIT)
+        log.error("transceiver process %d has ended with status %d: started again in %g s", number, status, wait)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(stopping.wait(), wait)
+    return 0
+
+
+def _environment(settings: Settings, number: int) -> dict[str, str]:
+    """What child `number` is told: it is alone, and next to the others where a port or slot is fixed."""
+    told = {"ANTIPHON_TRANSCEIVER_PROCESSES": "1"}
+    host, _, port = settings.transceiver_bind.rpartition(":")
+    if int(port):
+        told["ANTIPHON_TRANSCEIVER_BIND"] = f"{host}:{int(port) + number}"
+    if settings.slot is not None:
+        told["ANTIPHON_SLOT"] = str(settings.slot + number)
+    return told
+
+
+def _pin(pid: int, number: int) -> None:
+    """A core of its own where there are enough and the system lets us."""
+    with contextlib.suppress(OSError, AttributeError):
+        cores = sorted(os.sched_getaffinity(0))
+        os.sched_setaffinity(pid, {cores[number % len(cores)]})
