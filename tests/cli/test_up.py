@@ -99,7 +99,12 @@ def test_a_busy_port_is_named_with_the_option_that_chooses_another() -> None:
         udp_port, tcp_port = udp.getsockname()[1], tcp.getsockname()[1]
         relay = _up("--http", "0", "--relay-port", str(udp_port))
         http = _up("--http", f"127.0.0.1:{tcp_port}", "--relay-port", "0")
-    for refused, words in ((relay, ("UDP port", udp_port, "--relay-port")), (http, ("TCP port", tcp_port, "--http"))):
+        relay_tcp = _up("--http", "0", "--relay-port", "0", "--relay-tcp-port", str(tcp_port))
+    for refused, words in (
+        (relay, ("UDP port", udp_port, "--relay-port")),
+        (http, ("TCP port", tcp_port, "--http")),
+        (relay_tcp, ("TCP port", tcp_port, "--relay-tcp-port")),
+    ):
         assert refused.returncode == 2
         assert all(str(word) in refused.stderr for word in words), refused.stderr
         assert len(refused.stderr.splitlines()) == 1
@@ -124,6 +129,7 @@ def test_wrong_options_are_told_in_one_line() -> None:
         ("--http", "localhost:x"),
         ("--http", "127.0.0.1:70000"),
         ("--relay-port", "99999"),
+        ("--relay-tcp-port", "99999"),
         ("--public", "example.org"),
         ("--plugin", "/nonexistent.py"),
     ):
