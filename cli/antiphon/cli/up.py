@@ -202,6 +202,8 @@ def _environments(
             **tcp,
         },
         "transceiver": {
+            # Models and media share the cores here: a call that begins late is better than one that is refused.
+            "ANTIPHON_MAX_LATENESS_MS": "250",
             **common,
             **route_keys,
             "ANTIPHON_PASSWORD_KEY": fresh_password_key(),
