@@ -19,7 +19,7 @@ import nats.errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
-from antiphon.schemas import subjects, tunnel
+from antiphon.schemas import subjects, tasks, tunnel
 from antiphon.schemas.addresses import Address, parse_address
 from antiphon.schemas.messages import (
     FlowFind,
@@ -167,9 +167,7 @@ async def fake_transceiver(nats_url: str, slot: int = 1, epoch: int = 1) -> Asyn
     try:
         yield fake
     finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
+        await tasks.end(task)
         await client.close()
         fake.datagrams.close()
 
@@ -207,10 +205,12 @@ class RelayProcess:
         others = [[str(address) for address in other.tunnels] for other in beside]
         announced = await self._client.subscribe(subjects.relay_announce("test"))
         self._process = self._spawn(self._environment())
+        deadline = time.monotonic() + PATIENCE
         while True:
             said = decode((await announced.next_msg(PATIENCE)).data, RelayAnnouncement)
             if said.state == "ready" and said.tunnel_addresses not in others:
                 break
+            assert time.monotonic() < deadline, f"only others are announced: {said}"
         await announced.unsubscribe()
         self.public = [parse_address(text) for text in said.public_addresses]
         self.tunnels = [parse_address(text) for text in said.tunnel_addresses]

@@ -18,7 +18,7 @@ import nats
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
-from antiphon.schemas import bus, subjects
+from antiphon.schemas import bus, subjects, tasks
 from antiphon.schemas.messages import (
     ControlReply,
     Message,
@@ -264,8 +264,7 @@ class StandIns:
             task = asyncio.create_task(self._announce(part, subject))
 
             async def cancel() -> None:
-                task.cancel()
-                await asyncio.gather(task, return_exceptions=True)
+                await tasks.end(task)
 
             part._undo.append(cancel)
         await self._client.flush()

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 
 from antiphon.cli.peer import Answer, Peer
+from antiphon.schemas import tasks
 from antiphon.schemas.audio import AudioFrame
 from antiphon.transceiver.dtls_records import ALERT, CLOSE_NOTIFY
 
@@ -47,9 +48,7 @@ class CarriedPeer(Peer):
 
     async def vanish(self) -> None:
         """Stop without a word."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await tasks.end(*self._tasks)
         if self._data is not None:
             transmit, self.transmit = self.transmit, lambda data: None
             self._data.close()

@@ -19,7 +19,7 @@ from nats.aio.msg import Msg
 from support.relay_process import PATIENCE, ROUTE_KEYS, Datagrams
 from support.transceiver_peer import CarriedPeer
 
-from antiphon.schemas import messages, subjects, tunnel
+from antiphon.schemas import messages, subjects, tasks, tunnel
 from antiphon.schemas.addresses import Address, parse_address
 from antiphon.schemas.audio import AudioFrame, pack_frame, unpack_frame
 from antiphon.schemas.messages import decode, decode_any, encode
@@ -217,9 +217,7 @@ class Bench:
     async def close(self) -> None:
         for peer in self.clients.values():
             await peer.vanish()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await tasks.end(*self._tasks)
         self._loop().remove_reader(self.relay.socket.fileno())
         if hasattr(self, "_process") and self.is_running():
             self._process.kill()

@@ -22,7 +22,7 @@ from urllib.parse import urljoin
 import httpx
 
 from antiphon.cli.errors import UsageError
-from antiphon.schemas import messages
+from antiphon.schemas import messages, tasks
 from antiphon.schemas.addresses import Address
 from antiphon.schemas.audio import AudioFrame
 from antiphon.transceiver import stun
@@ -368,9 +368,7 @@ class Peer:
 
     async def close(self) -> None:
         """Hang up and let go of everything."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await tasks.end(*self._tasks)
         if self._data is not None:
             self._data.close()
         if self._records is not None:

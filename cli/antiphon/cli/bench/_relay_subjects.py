@@ -25,7 +25,7 @@ import nats.errors
 from nats.aio.client import Client
 
 from antiphon.cli.errors import UsageError
-from antiphon.schemas import subjects
+from antiphon.schemas import subjects, tasks
 from antiphon.schemas.addresses import Address, parse_address
 from antiphon.schemas.messages import RelayAnnouncement, RelayStatistics, TransceiverAnnouncement, decode, encode
 
@@ -140,7 +140,7 @@ async def relay(
             lambda: asyncio.run_coroutine_threadsafe(ask(), loop).result(5),
         )
     finally:
-        announcing.cancel()
+        await tasks.end(announcing)
         process.terminate()
         try:
             await asyncio.to_thread(process.wait, 3)

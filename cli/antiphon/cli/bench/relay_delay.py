@@ -31,7 +31,7 @@ from nats.aio.client import Client
 
 from antiphon.cli.embedded_nats import server_binary
 from antiphon.cli.errors import UsageError
-from antiphon.schemas import bus, subjects, tunnel
+from antiphon.schemas import bus, subjects, tasks, tunnel
 from antiphon.schemas.addresses import Address, parse_address
 from antiphon.schemas.messages import RelayAnnouncement, RelayStatistics, TransceiverAnnouncement, decode, encode
 
@@ -135,7 +135,7 @@ async def _measure(url: str, keys: str, packets_per_second: int, seconds: float)
             try:
                 return await asyncio.to_thread(_send_and_time, ends, packets_per_second, seconds)
             finally:
-                announcing.cancel()
+                await tasks.end(announcing)
         finally:
             await connection.close()
 
@@ -170,7 +170,7 @@ async def _arrive(connection: Client, client: socket.socket, owner: socket.socke
                 raise UsageError("the relay for this bench does not start forwarding")
             await asyncio.sleep(0.05)
     finally:
-        announcing.cancel()
+        await tasks.end(announcing)
     ends = _Ends(
         client, owner, parse_address(said.public_addresses[0]), parse_address(said.tunnel_addresses[0]), counted.path
     )

@@ -26,7 +26,7 @@ from antiphon.inference_bridge.session import Services, Session
 from antiphon.inference_bridge.settings import Settings
 from antiphon.inference_bridge.speech.phrase_cache import PhraseCache
 from antiphon.inference_bridge.workers import Urgency, Workers
-from antiphon.schemas import bus, messages, subjects
+from antiphon.schemas import bus, messages, subjects, tasks
 from antiphon.schemas.errors import MalformedError
 
 T = TypeVar("T")
@@ -121,9 +121,7 @@ class Bridge:
         return LanguageModel(self._llm, self._settings.llm_model, instructions, self._settings.llm_timeout)
 
     async def close(self) -> None:
-        for watcher in self._watchers:
-            watcher.cancel()
-        await asyncio.gather(*self._watchers, return_exceptions=True)
+        await tasks.end(*self._watchers)
         self._workers.close()
         self._vad_executor.shutdown(wait=False, cancel_futures=True)
         if self._llm:

@@ -53,7 +53,8 @@ class Ear:
         loop = asyncio.get_running_loop()
         while True:
             try:
-                await asyncio.wait_for(self._arrived.wait(), _TICK)
+                async with asyncio.timeout(_TICK):
+                    await self._arrived.wait()
             except TimeoutError:
                 self._report(self._turns.tick(time.monotonic()))
                 continue

@@ -24,7 +24,7 @@ from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
 from antiphon.inference_bridge.line import EVENTS_CHANNEL
-from antiphon.schemas import bus, messages, subjects
+from antiphon.schemas import bus, messages, subjects, tasks
 from antiphon.schemas.audio import FRAME_MS, AudioFrame, FrameFlag, pack_frame, unpack_frame
 
 INPUT_RATE: Final = 16000
@@ -97,9 +97,7 @@ class RehearsedCall:
     async def stop_sending(self) -> None:
         """No more frames of the caller, and nothing is played: a transceiver that has died."""
         if self._clock:
-            self._clock.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._clock
+            await tasks.end(self._clock)
             self._clock = None
 
     async def say(self, speech: npt.NDArray[np.int16]) -> None:

@@ -105,7 +105,8 @@ class Reply:
         while not self._played.is_set():
             left = self._backlog.queued_ms(time.monotonic()) / 1000 + _PLAYOUT_GRACE
             try:
-                await asyncio.wait_for(self._played.wait(), left)
+                async with asyncio.timeout(left):
+                    await self._played.wait()
             except TimeoutError:
                 if self._backlog.queued_ms(time.monotonic()) == 0:
                     log.warning("%s: no report that the speech was played", self._line.session_id)
@@ -132,7 +133,8 @@ class Reply:
         queued_ms = self._backlog.queued_ms(time.monotonic())
         await self._line.flush(self.generation + 1)
         try:
-            played = await asyncio.wait_for(self._flushed, _FLUSHED_WITHIN)
+            async with asyncio.timeout(_FLUSHED_WITHIN):
+                played = await self._flushed
         except TimeoutError:
             played = max(0, self._ledger.samples - int(queued_ms * SPEECH_RATE / 1000))
         return self._ledger.heard(played), played * 1000 // SPEECH_RATE

@@ -44,7 +44,7 @@ from antiphon.inference_bridge.realtime import ClientError, JsonObject, Realtime
 from antiphon.inference_bridge.reply import Reply, Speech
 from antiphon.inference_bridge.turn import Turn, already, say
 from antiphon.inference_bridge.workers import Job, Urgency
-from antiphon.schemas import messages, subjects
+from antiphon.schemas import messages, subjects, tasks
 from antiphon.schemas.audio import unpack_frame
 from antiphon.schemas.errors import MalformedError
 
@@ -129,10 +129,7 @@ class Session:
                 await subscription.unsubscribe()
         self._subscriptions.clear()
         self._forget_speculation()
-        tasks = [task for task in self._tasks if task is not asyncio.current_task()]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await tasks.end(*(task for task in self._tasks if task is not asyncio.current_task()))
         if self._turn:
             self._turn.span.end()
 

@@ -23,6 +23,7 @@ from antiphon.relay.settings import RelaySettings
 from antiphon.relay.sockets import bound_port
 from antiphon.relay.supervisor import Supervisor, total
 from antiphon.schemas.route_token import RouteKeyring
+from antiphon.schemas.tasks import end
 
 log = logging.getLogger(__name__)
 
@@ -58,8 +59,7 @@ class Control:
                 ]
                 await stop.wait()
                 await self._drain()
-                for task in running:
-                    task.cancel()
+                await end(*running)
         finally:
             self._http.close()
             await self._bus.leave()
@@ -80,7 +80,8 @@ class Control:
             return
         log.info("another process has the port: taking over from it")
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._bus.arrived.wait(), ARRIVE_SECONDS)
+            async with asyncio.timeout(ARRIVE_SECONDS):
+                await self._bus.arrived.wait()
             await asyncio.sleep(LEARN_SECONDS)
         self._crew.take_port()
         self._supervisor.hand_over()
@@ -143,7 +144,8 @@ class Control:
         else:
             self._bus.state = "draining"
             with contextlib.suppress(Exception):
-                await asyncio.wait_for(self._bus.announce(), GOODBYE_SECONDS)
+                async with asyncio.timeout(GOODBYE_SECONDS):
+                    await self._bus.announce()
         deadline = time.monotonic() + self._settings.relay_drain_seconds
         while time.monotonic() < deadline:
             if not total(await self._supervisor.statistics()).flows_confirmed:

@@ -124,7 +124,8 @@ class OnTheBus:
     async def leave(self) -> None:
         if self._client is not None:
             with contextlib.suppress(Exception):
-                await asyncio.wait_for(self._client.close(), GOODBYE_SECONDS)
+                async with asyncio.timeout(GOODBYE_SECONDS):
+                    await self._client.close()
 
     async def _stay(self) -> None:
         name = self._settings.relay_name
@@ -225,7 +226,8 @@ class OnTheBus:
         try:
             await client.publish(subjects.relay_announce(self._settings.relay_name), said)
             await client.flush(timeout=1)
-            await asyncio.wait_for(self._keep(client, said), KEEP_SECONDS)
+            async with asyncio.timeout(KEEP_SECONDS):
+                await self._keep(client, said)
         except (nats.errors.Error, JetStreamError, OSError, TimeoutError) as error:
             self._bucket = None  # gone with a server that kept nothing: made anew next time
             log.debug("announcement not kept: %s", error or type(error).__name__)

@@ -16,7 +16,7 @@ from nats.errors import Error as NatsError
 from nats.js.errors import NoKeysError
 from nats.js.kv import KeyValue
 
-from antiphon.schemas import MalformedError, bus, subjects
+from antiphon.schemas import MalformedError, bus, subjects, tasks
 from antiphon.schemas.messages import RelayAnnouncement, TransceiverAnnouncement, decode
 from antiphon.signaling.directory import STORED_TTL, Directory
 from antiphon.signaling.register import Register, Roll
@@ -49,8 +49,7 @@ class Stack:
 
     async def stop(self) -> None:
         if self._joining is not None:
-            self._joining.cancel()
-            await asyncio.gather(self._joining, return_exceptions=True)
+            await tasks.end(self._joining)
         if self.client is not None:
             await self.client.close()
 

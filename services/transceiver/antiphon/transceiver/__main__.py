@@ -10,7 +10,7 @@ import sys
 import nats.errors
 from pydantic import ValidationError
 
-from antiphon.schemas import bus, telemetry
+from antiphon.schemas import bus, tasks, telemetry
 from antiphon.transceiver import processes
 from antiphon.transceiver.service import Transceiver
 from antiphon.transceiver.settings import Settings
@@ -26,14 +26,14 @@ async def serve(settings: Settings) -> None:
     stopping = asyncio.create_task(stop.wait())
     await asyncio.wait({connecting, stopping}, return_when=asyncio.FIRST_COMPLETED)
     if stop.is_set():
-        connecting.cancel()
+        await tasks.end(connecting)
         return
     client = connecting.result()
     transceiver = Transceiver(settings, client)
     starting = asyncio.create_task(transceiver.start())
     await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
     if not starting.done():
-        starting.cancel()
+        await tasks.end(starting)
         await client.close()
         return
     starting.result()

@@ -77,7 +77,8 @@ async def _watch(
         wait = FIRST_WAIT if loop.time() - began > SETTLED else min(2 * wait, LONGEST_WAIT)
         log.error("transceiver process %d has ended with status %d: started again in %g s", number, status, wait)
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(stopping.wait(), wait)
+            async with asyncio.timeout(wait):
+                await stopping.wait()
     return 0
 
 

@@ -17,7 +17,7 @@ from nats.aio.msg import Msg
 from nats.js.kv import KeyValue
 from opentelemetry import trace
 
-from antiphon.schemas import MalformedError, audio, bus, messages, subjects, tunnel
+from antiphon.schemas import MalformedError, audio, bus, messages, subjects, tasks, tunnel
 from antiphon.schemas.addresses import Address, parse_address
 from antiphon.schemas.route_token import ice_password
 from antiphon.transceiver import nats_direct, sdp
@@ -125,7 +125,8 @@ class Transceiver:
         deadline = self._loop.time() + seconds
         while len(self._registry) and self._loop.time() < deadline:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(hurry.wait(), POLL_INTERVAL)
+                async with asyncio.timeout(POLL_INTERVAL):
+                    await hurry.wait()
                 return
 
     async def stop(self) -> None:
@@ -140,9 +141,7 @@ class Transceiver:
         with contextlib.suppress(Exception):
             await self._client.publish(*self._announcement())
         await self._publisher.drain()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await tasks.end(*self._tasks)
         for timer in (self._wheel_timer, self._handshake_timer):
             if timer is not None:
                 timer.cancel()
