@@ -267,7 +267,7 @@ class StandIns:
                 await tasks.end(task)
 
             part._undo.append(cancel)
-        await self._client.flush()
+        await bus.flush(self._client)
 
     async def _announce(self, part: StandIn, subject: str) -> None:
         while True:

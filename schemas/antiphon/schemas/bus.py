@@ -63,6 +63,15 @@ async def connect(url: str, name: str) -> Client:
     return client
 
 
+async def flush(client: Client) -> None:
+    """Return when all that was subscribed and published before has reached the server.
+
+    Of nats-py's own `flush` one is not enough: its ping goes past the commands that still wait for the flusher.
+    """
+    await client.flush()
+    await client.flush()
+
+
 async def bucket(js: JetStreamContext, name: str, ttl: float | None = None) -> KeyValue:
     """The key-value bucket `name`, made if it is not there. `ttl` in seconds; None keeps entries for good."""
     try:
