@@ -199,7 +199,7 @@ class Worker:
             packets_to_clients=counters.packets_to_clients,
             bytes_to_clients=counters.bytes_to_clients,
             hellos_sent=counters.hellos_sent,
-            flows_confirmed=len(flows.confirmed),
+            flows_confirmed=flows.confirmed,
             flows_half_open=flows.half_open,
             flows_found=counters.flows_found,
             routes=self._core.routes,
