@@ -18,7 +18,7 @@ import pytest
 from playwright.sync_api import Page, Route
 from support.chromium import chromium_page, wait_for
 from support.conditions import until
-from support.middlebox import Middlebox, middlebox
+from support.middlebox import Middlebox, middlebox, with_relay
 from support.more_relays import another_relay
 from support.relay_process import Datagrams
 from support.sounds import tone
@@ -133,11 +133,7 @@ def through(box: Middlebox) -> Callable[[Route], None]:
 
     def fulfil(route: Route) -> None:
         reply = route.fetch()
-        lines = reply.text().split("\r\n")
-        first = next(line for line in lines if line.startswith("a=candidate:"))
-        mine = re.sub(r"\S+ \d+ typ", f"{box.address.host} {box.address.port} typ", first)
-        kept = [mine if line is first else line for line in lines if line is first or "a=candidate:" not in line]
-        route.fulfill(response=reply, body="\r\n".join(kept))
+        route.fulfill(response=reply, body=with_relay(reply.text(), box.address))
 
     return fulfil
 

@@ -13,9 +13,11 @@ import httpx
 from aiortc import MediaStreamTrack, RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 from av import AudioFrame
 from support.conditions import until
+from support.middlebox import with_relay
 from support.sounds import tone
 
 from antiphon.schemas import tasks
+from antiphon.schemas.addresses import Address
 
 LOOK_SECONDS = 0.01
 
@@ -50,11 +52,13 @@ class AiortcClient:
         self.peer = RTCPeerConnection(RTCConfiguration(iceServers=[]))
         self.arrivals: list[float] = []
         """Unix times at which more had been received than before."""
+        self.channel = self.peer.createDataChannel("oai-events")
         self.states: list[str] = []
         """Of the connection, as they came."""
         self._tasks: list[asyncio.Task[None]] = []
 
-    async def connect(self, url: str, agent: str) -> None:
+    async def connect(self, url: str, agent: str, relay: Address | None = None) -> None:
+        """Place the call; `relay` stands in for those of the answer."""
         peer = self.peer
         peer.on("connectionstatechange", lambda: self.states.append(peer.connectionState))
         peer.on("track", lambda track: self._tasks.append(asyncio.create_task(_play(track))))
@@ -68,7 +72,8 @@ class AiortcClient:
                 headers={"Content-Type": "application/sdp"},
             )
         assert reply.status_code == 201, reply.text
-        await peer.setRemoteDescription(RTCSessionDescription(reply.text, "answer"))
+        answer = reply.text if relay is None else with_relay(reply.text, relay)
+        await peer.setRemoteDescription(RTCSessionDescription(answer, "answer"))
         self._tasks.append(asyncio.create_task(self._watch()))
         await until(lambda: len(self.arrivals) > 50, 30)
 
@@ -94,11 +99,11 @@ async def _play(track: MediaStreamTrack) -> None:
 
 
 @asynccontextmanager
-async def aiortc_call(url: str, agent: str) -> AsyncIterator[AiortcClient]:
+async def aiortc_call(url: str, agent: str, relay: Address | None = None) -> AsyncIterator[AiortcClient]:
     """A connected call in which the agent is heard."""
     client = AiortcClient()
     try:
-        await client.connect(url, agent)
+        await client.connect(url, agent, relay)
         yield client
     finally:
         await client.close()

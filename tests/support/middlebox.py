@@ -7,6 +7,7 @@ Runs in a thread, so that tests with and without a loop can use it. Real sockets
 from __future__ import annotations
 
 import contextlib
+import re
 import select
 import socket
 import threading
@@ -33,6 +34,8 @@ class Middlebox:
         """Where packets of clients go from now on; packets of any relay still reach their client."""
         self.last_request = b""
         """The newest STUN binding request that passed: what somebody on the way could send again."""
+        self.passed: list[bytes] | None = None
+        """A list given here takes what clients send."""
         self._inside = _bound()
         self._outside: dict[Address, socket.socket] = {}
         self._client_of: dict[int, Address] = {}
@@ -69,14 +72,15 @@ class Middlebox:
         while True:
             with self._changing:
                 outside = {each.fileno(): each for each in self._outside.values()}
-            ready, _, _ = select.select([self._woken, self._inside, *outside], [], [], 0.05)
+            watched: list[socket.socket | int] = [self._woken, self._inside, *outside]
+            ready, _, _ = select.select(watched, [], [], 0.05)
             if self._woken in ready:
                 return
             with self._changing:
                 for each in ready:
                     if each is self._inside:
                         self._outwards()
-                    elif each in self._client_of:
+                    elif isinstance(each, int) and each in self._client_of:
                         self._inwards(outside[each], self._client_of[each])
 
     def _outwards(self) -> None:
@@ -86,6 +90,8 @@ class Middlebox:
                 client = Address(*source)
                 if data[:2] == b"\0\1":
                     self.last_request = data
+                if self.passed is not None:
+                    self.passed.append(data)
                 if client not in self._outside:
                     self._outside[client] = made = _bound()
                     self._client_of[made.fileno()] = client
@@ -95,6 +101,14 @@ class Middlebox:
         with contextlib.suppress(BlockingIOError, ConnectionError):
             while True:
                 self._inside.sendto(outside.recv(4096), tuple(client))
+
+
+def with_relay(answer: str, relay: Address) -> str:
+    """The SDP answer with `relay` for the first UDP relay that it offers, and no other one."""
+    lines = answer.split("\r\n")
+    first = next(line for line in lines if line.startswith("a=candidate:"))
+    mine = re.sub(r"\S+ \d+ typ", f"{relay.host} {relay.port} typ", first)
+    return "\r\n".join(mine if line is first else line for line in lines if line is first or "a=candidate:" not in line)
 
 
 @contextmanager
