@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import re
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -28,7 +27,7 @@ from support.voice import babble, write_microphone
 from antiphon.cli.call import Listener
 from antiphon.cli.peer import Peer
 from antiphon.schemas import subjects, tasks
-from antiphon.schemas.addresses import Address, parse_address
+from antiphon.schemas.addresses import Address
 from antiphon.schemas.messages import RelayStatistics, decode
 
 pytestmark = pytest.mark.timeout(240)
@@ -62,9 +61,7 @@ def stack() -> Iterator[Stack]:
 
 @pytest.fixture(scope="module")
 def relay(stack: Stack) -> Address:
-    """The stack's own relay."""
-    found = next(match for line in stack.lines if (match := re.search(r"relay local serves \['([0-9.:]+)'", line)))
-    return parse_address(found[1])
+    return stack.relay()
 
 
 @asynccontextmanager

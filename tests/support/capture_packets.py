@@ -23,7 +23,7 @@ from support.middlebox import middlebox, with_relay
 from support.stack import ECHO_AGENT, Stack, running_stack
 from support.voice import babble, write_microphone
 
-from antiphon.schemas.addresses import Address, parse_address
+from antiphon.schemas.addresses import Address
 
 DIRECTORY = Path(__file__).parents[1] / "relay" / "packets"
 EACH = 3
@@ -92,7 +92,7 @@ def main() -> None:
     ):
         its = Path(f"/proc/{stack.pid_of('relay')}/environ").read_text()
         keys = re.findall(r"ANTIPHON_ROUTE_KEYS=([^\0]*)", its)[0]
-        relay = parse_address(re.findall(r"relay local serves \['([0-9.:]+)'", "\n".join(stack.lines))[0])
+        relay = stack.relay()
         capture_chromium(stack, relay, keys, Path(scratch))
         asyncio.run(capture_aiortc(stack, relay, keys))
 

@@ -19,9 +19,9 @@ from antiphon.schemas.addresses import Address
 LOOPBACK = "127.0.0.1"
 
 
-def _bound() -> socket.socket:
+def _bound(host: str = LOOPBACK) -> socket.socket:
     made = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    made.bind((LOOPBACK, 0))
+    made.bind((host, 0))
     made.setblocking(False)
     return made
 
@@ -29,7 +29,8 @@ def _bound() -> socket.socket:
 class Middlebox:
     """One public address in front of one relay at a time."""
 
-    def __init__(self, relay: Address) -> None:
+    def __init__(self, relay: Address, host: str = LOOPBACK) -> None:
+        self._host = host
         self.relay = relay
         """Where packets of clients go from now on; packets of any relay still reach their client."""
         self.last_request = b""
@@ -93,7 +94,7 @@ class Middlebox:
                 if self.passed is not None:
                     self.passed.append(data)
                 if client not in self._outside:
-                    self._outside[client] = made = _bound()
+                    self._outside[client] = made = _bound(self._host)
                     self._client_of[made.fileno()] = client
                 self._outside[client].sendto(data, tuple(self.relay))
 
@@ -112,9 +113,9 @@ def with_relay(answer: str, relay: Address) -> str:
 
 
 @contextmanager
-def middlebox(relay: Address) -> Iterator[Middlebox]:
-    """A running one, in front of this relay."""
-    box = Middlebox(relay)
+def middlebox(relay: Address, host: str = LOOPBACK) -> Iterator[Middlebox]:
+    """A running one, in front of this relay; `host` is the address that relays see of its clients."""
+    box = Middlebox(relay, host)
     try:
         yield box
     finally:
