@@ -275,7 +275,7 @@ class TcpWorker:
                 learning=False,
                 tcp=True,
             )
-            self._say(Ready("portable", "connections of clients"))
+            self._say(Ready("portable", "connections of clients", time.monotonic()))
             return
         core = self._core
         assert core is not None, "the control process speaks before it starts"
