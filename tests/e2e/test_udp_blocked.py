@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 from support.chromium import chromium_page, wait_for
 from support.namespace import laptop_namespace
+from support.restarts import COUNT_PACKETS, kill_relay
 from support.stack import ECHO_AGENT, running_stack
-from support.voice import decode_stereo_wav, say, silence, transcribe, words, write_microphone
+from support.voice import babble, decode_stereo_wav, say, silence, transcribe, words, write_microphone
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -44,3 +45,25 @@ def test_with_udp_blocked_chromium_has_a_conversation_over_tcp(tmp_path: Path) -
     print(f"connected over {remote['protocol']} after {setup:.0f} ms")
     assert remote["protocol"] == "tcp"
     assert {"brown", "fox", "lazy", "dog"} <= set(words(transcribe(agent, rate)))
+
+
+def test_over_tcp_the_page_connects_anew_when_its_only_relay_is_killed_and_restarted(tmp_path: Path) -> None:
+    with (
+        laptop_namespace() as within,
+        running_stack("--relay-port", RELAY_PORT, "--plugin", str(ECHO_AGENT), within=within) as stack,
+    ):
+        block = ["iptables", "-A", "INPUT", "-p", "udp", "--dport", RELAY_PORT, "-j", "DROP"]
+        subprocess.run([*within, *block], check=True, capture_output=True)
+        with chromium_page(write_microphone(tmp_path / "babble.wav", babble(60)), within=within) as page:
+            page.goto(f"{stack.url}?agent=echo")
+            wait_for(page, "document.querySelector('#agent').value === 'echo'")
+            page.get_by_role("button", name="Start call").click()
+            wait_for(page, "['listening', 'speaking'].includes(window.antiphon.state)", seconds=20)
+            page.evaluate(COUNT_PACKETS)
+            wait_for(page, "heard.length > 20")
+            killed = kill_relay(stack)
+            wait_for(page, f"heard.at(-1)[0] > {killed.forwards} + 0.5", seconds=30)
+            gap = killed.gap_in([at for at, _ in page.evaluate("heard")])
+            print(f"over TCP, relay killed and restarted: {gap:.1f} s without a packet")
+            assert page.evaluate("antiphon.problem") is None
+            assert page.evaluate("antiphon.state") != "ended"

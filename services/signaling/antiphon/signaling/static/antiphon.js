@@ -178,6 +178,7 @@ export class KeptPath extends EventTarget {
   #relays;
   #current = 0; // index of the relay that we moved to last
   #used = -1; // of the one that the browser says it uses; -1: it does not say
+  #overTcp = false; // that one
   #probe = null;
   #bytes = -1; // that had arrived at the last look
   #usualQuiet = 0; // ms: the longest lately that ended by itself
@@ -197,8 +198,9 @@ export class KeptPath extends EventTarget {
     this.#answer = answer;
     this.#relays = relays;
     // Negotiated here alone: the server's end knows no such channel, acknowledges what comes and drops it.
-    if (relays.length > 1 && peer.sctp) this.#probe = peer.createDataChannel("", { negotiated: true, id: PROBE_STREAM, ordered: false, maxRetransmits: 0 });
-    if (relays.length > 1) this.#again(LOOK_EVERY);
+    const watched = relays.length > 1 || relays.flat().some(({ protocol }) => protocol === "tcp");
+    if (watched && peer.sctp) this.#probe = peer.createDataChannel("", { negotiated: true, id: PROBE_STREAM, ordered: false, maxRetransmits: 0 });
+    if (watched) this.#again(LOOK_EVERY);
   }
 
   close() {
@@ -206,9 +208,15 @@ export class KeptPath extends EventTarget {
     clearTimeout(this.#timer);
   }
 
+  // By UDP the one relay there is knows us again when it is back. A TCP connection has ended with it, and browsers do not
+  // connect anew by themselves: Chromium tries once, at once.
+  get #canMove() {
+    return this.#relays.length > 1 || this.#overTcp;
+  }
+
   /** To the next relay, now; false when there is no other. `why`: for those who listen. */
   async move(why = "asked") {
-    if (this.#closed || this.#relays.length < 2) return false;
+    if (this.#closed || !this.#canMove) return false;
     if (why === "draining" && performance.now() < this.#patientUntil) return false; // said again before we are there
     this.moves += 1;
     // A browser may have moved by itself since; what was tried in vain is not where we are.
@@ -216,7 +224,9 @@ export class KeptPath extends EventTarget {
     this.#current = (this.#current + 1) % this.#relays.length;
     const now = performance.now();
     // Where no relay helps the network is away: asking ever more seldom, and the browser's own checks go on.
-    this.#patientUntil = now + SETTLE * 2 ** Math.min(this.#inVain, 4);
+    // Chromium keeps a dead TCP connection for 5 s, in which it makes no other one to the same address.
+    const seldom = this.#relays.length > 1 ? this.#inVain : this.#inVain - 8;
+    this.#patientUntil = now + SETTLE * 2 ** Math.max(0, Math.min(seldom, 4));
     if (why === "quiet") {
       this.#quietSince ??= this.#heardAt;
       this.#inVain += 1;
@@ -268,6 +278,7 @@ export class KeptPath extends EventTarget {
     const asked = performance.now();
     const { bytes, roundTrip, remote } = await arrived(this.#peer);
     this.#used = this.#relays.findIndex((relay) => relay.some(({ host, port }) => host === remote?.address && port === remote?.port));
+    if (remote) this.#overTcp = remote.protocol === "tcp";
     if (this.#closed || ["closed", "failed"].includes(this.#peer.connectionState)) return;
     const now = performance.now();
     // A look that comes late says nothing: the page slept, or its tab was in the background.
@@ -283,11 +294,11 @@ export class KeptPath extends EventTarget {
     if (bytes > this.#bytes || late) this.#heardAt = now;
     this.#bytes = bytes; // may be less: a browser forgets what it counted for a path that it gives up
     const quiet = now - this.#heardAt;
-    if (quiet >= ASK_AFTER) this.#ask();
+    if (quiet >= ASK_AFTER && this.#canMove) this.#ask();
     const unusual = Math.max(MOVE_AFTER, 2 * this.#usualQuiet);
     // Without probes, and from a server that gives no signs of life, a silent agent's reports come once a second.
     const limit = this.#probe?.readyState === "open" ? unusual + Math.min(roundTrip, LONGEST_ROUND_TRIP) : 3 * MOVE_AFTER;
-    if (quiet >= limit && now >= this.#patientUntil) {
+    if (quiet >= limit && now >= this.#patientUntil && this.#canMove) {
       this.#say("quiet", quiet);
       await this.move("quiet");
     }
