@@ -124,5 +124,5 @@ def test_an_agents_silence_is_no_reason_to_move(stack: Stack, relay: AnotherRela
         relay.kill()
         wait_for(page, "antiphon.moves.length === 1 && antiphon.moves[0].gap_ms > 0")
         gap = page.evaluate("antiphon.moves[0].gap_ms")
-        print(f"killed in silence: {gap:.0f} ms")
+        print(f"killed in silence: {gap:.0f} ms, the page says {page.evaluate('antiphon.moves')}")
         assert gap < LONGEST_GAP

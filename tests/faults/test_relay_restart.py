@@ -17,7 +17,7 @@ from playwright.sync_api import Page
 from support.aiortc_client import aiortc_call
 from support.chromium import chromium_page, wait_for
 from support.conditions import until
-from support.restarts import kill_relay
+from support.restarts import COUNT_PACKETS, kill_relay
 from support.sounds import tone
 from support.stack import ECHO_AGENT, Stack, running_stack
 from support.voice import babble, write_microphone
@@ -34,15 +34,6 @@ AIOICE_CHECK_SECONDS = 6.0
 """aioice's: 5 s, and up to a fifth more."""
 WRITTEN_SECONDS = 1.5
 """Routes are written down once a second; with them a new relay asks for its clients before it has found NATS."""
-
-COUNT_PACKETS = """() => {
-  window.heard = [];  // [Unix seconds, packets], whenever there were more
-  setInterval(async () => {
-    const audio = (await antiphon.stats()).find(entry => entry.type === "inbound-rtp");
-    const packets = audio?.packetsReceived ?? 0;
-    if (packets > (heard.at(-1)?.[1] ?? 0)) heard.push([(performance.timeOrigin + performance.now()) / 1000, packets]);
-  }, 25);
-}"""
 
 
 @pytest.fixture(scope="module")

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import socket
 import struct
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import nats
 import pytest
@@ -123,6 +126,62 @@ async def test_a_slow_reader_loses_datagrams_and_holds_little_memory(
     writer.write(framed(MEDIA))
     assert (await owner.receive())[0].payload == MEDIA
     writer.close()
+
+
+def worker_descriptors(relay: RelayProcess) -> int:
+    """Of the process that holds the connections: the last that was started."""
+    workers = Path(f"/proc/{relay.pid}/task/{relay.pid}/children").read_text().split()
+    return len(list(Path(f"/proc/{workers[-1]}/fd").iterdir()))
+
+
+async def enter(owner: FakeTransceiver, address: Address) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """A call over a new connection."""
+    reader, writer = await asyncio.open_connection(*address)
+    writer.write(framed(binding_request(owner.ufrag())))
+    packet, through = await owner.receive()
+    owner.datagrams.send(packet.header + b"\1\1answer", through)
+    assert await read_frame(reader) == b"\1\1answer"
+    return reader, writer
+
+
+async def test_connections_of_a_killed_relay_end_at_once_and_calls_go_on_over_new_ones(nats_url: str) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        address = Address(*probe.getsockname())
+    settings = {"ANTIPHON_RELAY_TCP_BIND": str(address)}
+    async with relay_process(nats_url, settings=settings) as relay, fake_transceiver(nats_url) as owner:
+        await relay.knows(routes=1)
+        reader, writer = await enter(owner, address)
+        relay.kill()
+        async with asyncio.timeout(5):
+            with contextlib.suppress(ConnectionError):
+                assert await reader.read() == b""
+        writer.close()
+        await relay.start()
+        await relay.knows(routes=1)
+        owner.datagrams.waiting()
+        reader, writer = await enter(owner, address)
+        writer.write(framed(MEDIA))
+        assert (await owner.receive())[0].payload == MEDIA
+        assert (await relay.statistics()).flows_confirmed == 1
+        writer.close()
+
+
+async def test_connections_that_come_and_go_leave_nothing_behind(
+    relay: RelayProcess, owner: FakeTransceiver, address: Address
+) -> None:
+    before = worker_descriptors(relay)
+    for number in range(20):
+        _, writer = await enter(owner, address)
+        if number % 2:
+            writer.transport.abort()
+        else:
+            writer.close()
+
+    async def gone() -> bool:
+        return (await relay.statistics()).flows_confirmed == 0 and worker_descriptors(relay) == before
+
+    await until(gone, "connections and flows are let go of")
 
 
 @given(st.lists(st.binary(max_size=60), max_size=20), st.data())

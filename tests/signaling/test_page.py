@@ -400,6 +400,22 @@ def test_a_path_that_answers_is_kept(ready: Page) -> None:
     ready.evaluate("kept.path.close()")
 
 
+def test_a_path_on_which_things_come_in_bursts_is_given_more_time_but_less_than_a_second(ready: Page) -> None:
+    ready.evaluate(KEPT_PATH, TWO_RELAYS)
+    ready.evaluate(
+        """() => {
+          kept.bursts = 0;
+          kept.timer = setInterval(() => { kept.peer.received += 1; kept.bursts += 1; }, 330);
+        }"""
+    )
+    holds(ready, "kept.bursts > 10")
+    assert ready.evaluate("kept.told") == []
+    ready.evaluate("clearInterval(kept.timer)")
+    holds(ready, "kept.told.length === 2")
+    assert ready.evaluate("kept.told[1][1].quiet_ms") > 550
+    ready.evaluate("kept.path.close()")
+
+
 def test_a_draining_relay_is_left_once_however_often_it_says_so(ready: Page) -> None:
     ready.evaluate(KEPT_PATH, TWO_RELAYS)
     ready.evaluate("setInterval(() => { kept.peer.received += 1; }, 20)")

@@ -199,6 +199,33 @@ def test_frames_are_numbered_without_holes_and_their_positions_are_the_elapsed_m
     run_virtual(main())
 
 
+def test_a_client_hears_something_every_150_ms_also_while_its_agent_is_silent() -> None:
+    async def main() -> None:
+        call = Call()
+        await call.connect()
+        longest, since, seen = 0.0, call.loop.time(), len(call.sent)
+        spoken = call.session.state.rtp.packets
+        until = since + 20
+        while call.loop.time() < until:
+            await asyncio.sleep(0.005)
+            if len(call.sent) > seen:
+                seen, since = len(call.sent), call.loop.time()
+            longest = max(longest, call.loop.time() - since)
+        assert longest <= 0.150
+        assert call.session.state.rtp.packets == spoken, "the agent was not silent"
+        signs = call.session.state.srtp.rtcp_index if call.session.state.srtp else 0
+        assert signs < 20 * 12, "silence costs more than it is worth"
+        for frame in speech(1.0):
+            call.session.speak(frame, call.loop.time())
+        before = signs
+        await asyncio.sleep(0.9)
+        assert call.session.state.srtp is not None
+        assert call.session.state.srtp.rtcp_index - before <= 2, "speech is a sign of life itself"
+        await call.stop()
+
+    run_virtual(main())
+
+
 def test_close_notify_of_the_client_ends_the_session_at_once() -> None:
     async def main() -> None:
         call = Call()

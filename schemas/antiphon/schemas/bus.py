@@ -29,6 +29,8 @@ log = logging.getLogger(__name__)
 DEFAULT_NATS_URL = "nats://127.0.0.1:4222"
 ANNOUNCE_TTL = 5.0
 """Seconds after which an announcement that was not renewed is gone."""
+FLOWS_TTL = 86400.0
+"""Seconds after which an entry that its transceiver did not take out is gone."""
 COMPLAIN_EVERY = 30.0
 """Seconds between two lines about the same kind of connection error."""
 AGENT_SERVICE = "antiphon-agent"

@@ -13,6 +13,8 @@ BUCKET_TRANSCEIVERS: Final = "antiphon-transceivers"
 """`<cluster>.<slot>` -> TransceiverAnnouncement, TTL 5 s."""
 BUCKET_RELAYS: Final = "antiphon-relays"
 """`<name>` -> RelayAnnouncement, TTL 5 s."""
+BUCKET_FLOWS: Final = "antiphon-flows"
+"""`flow_key` of a client -> FlowOwner, TTL a day; only where transceivers are told to keep it."""
 BUCKET_SLOTS: Final = "antiphon-slots"
 """`<cluster>.<slot>` -> SlotClaim, kept: the last epoch of every slot."""
 
@@ -35,6 +37,11 @@ def _number(kind: str, value: int, bits: int) -> str:
     if not 0 <= value < 1 << bits:
         raise MalformedError(f"{kind} {value} is out of range: it has {bits} bits")
     return str(value)
+
+
+def flow_key(header: bytes) -> str:
+    """The key of a client in `BUCKET_FLOWS`: its tunnel header in hex."""
+    return header.hex()
 
 
 def slot_key(cluster: int, slot: int) -> str:

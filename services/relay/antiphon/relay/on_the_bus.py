@@ -21,7 +21,7 @@ from nats.micro.request import Request
 
 from antiphon.relay.channel import Found, Routes
 from antiphon.relay.crew import Crew
-from antiphon.relay.flow_key import sockaddr_of
+from antiphon.relay.flow_key import header_of, sockaddr_of
 from antiphon.relay.held import HOLD_SECONDS
 from antiphon.relay.routes import RouteBook
 from antiphon.relay.settings import RelaySettings
@@ -74,6 +74,7 @@ class OnTheBus:
         self._other: tuple[float, RelayAnnouncement] | None = None
         self._client: Client | None = None
         self._bucket: KeyValue | None = None
+        self._flows: KeyValue | None = None
         self._questions: set[asyncio.Task[None]] = set()
 
     @property
@@ -129,6 +130,7 @@ class OnTheBus:
 
     async def _stay(self) -> None:
         name = self._settings.relay_name
+        self._flows = None
         self._client = client = await bus.connect(self._settings.nats_url, f"relay-{name}")
         if self._tunnel_host in _LOOPBACK:
             self._tunnel_host = bus.local_host_towards(self._settings.nats_url)
@@ -209,12 +211,22 @@ class OnTheBus:
             task.add_done_callback(self._questions.discard)
 
     async def _find(self, bus_client: Client, client: int, reply: Callable[[Found], None]) -> None:
+        with contextlib.suppress(nats.errors.Error, JetStreamError, TimeoutError, MalformedError, OSError):
+            looked_up = self._settings.relay_find == "kv"
+            answer = await (self._look_up(bus_client, client) if looked_up else self._ask(bus_client, client))
+            owner = decode(answer, FlowOwner)
+            reply(Found(client, owner.cluster, owner.slot, owner.epoch))
+
+    async def _ask(self, bus_client: Client, client: int) -> bytes:
         host, port = sockaddr_of(client)
         question = FlowFind(client=str(Address(host, port)), tcp=bool(client & TCP_BIT))
-        with contextlib.suppress(nats.errors.Error, TimeoutError, MalformedError, OSError):
-            answer = await bus_client.request(subjects.FLOW_FIND, encode(question), timeout=HOLD_SECONDS)
-            owner = decode(answer.data, FlowOwner)
-            reply(Found(client, owner.cluster, owner.slot, owner.epoch))
+        return (await bus_client.request(subjects.FLOW_FIND, encode(question), timeout=HOLD_SECONDS)).data
+
+    async def _look_up(self, bus_client: Client, client: int) -> bytes:
+        async with asyncio.timeout(HOLD_SECONDS):
+            if self._flows is None:
+                self._flows = await bus_client.jetstream(timeout=HOLD_SECONDS).key_value(subjects.BUCKET_FLOWS)
+            return (await self._flows.get(subjects.flow_key(header_of(client)))).value or b""
 
     # ---- ourselves out ----
 

@@ -57,6 +57,8 @@ class RelaySettings(NamedTuple):
     """New flows per second of one source network; 0 is no limit."""
     relay_learn: bool
     """Learn flows from owners' packets; without it only binding requests make them."""
+    relay_find: str
+    """Where an unknown client's owner is looked for: `ask` the transceivers, or `kv`, the bucket of flows."""
     relay_drain_seconds: float
     """How long it goes on forwarding after SIGTERM, at most."""
     relay_state_file: Path | None
@@ -138,6 +140,12 @@ def _path(text: str) -> str:
     return text
 
 
+def _find(text: str) -> str:
+    if text not in ("ask", "kv"):
+        raise ValueError(f"{text!r} is neither 'ask' (the transceivers) nor 'kv' (the bucket antiphon-flows)")
+    return text
+
+
 def _name(text: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", text):
         raise ValueError(f"{text!r:.80} may hold letters, digits, - and _ only, at most 64 of them")
@@ -190,6 +198,7 @@ def load(environment: Mapping[str, str] = os.environ) -> RelaySettings:
         relay_workers=read("RELAY_WORKERS", _whole(1, MAX_WORKERS), _cores()),
         relay_new_flows=read("RELAY_NEW_FLOWS", _whole(0, 1_000_000), 100),
         relay_learn=read("RELAY_LEARN", _flag, True),
+        relay_find=read("RELAY_FIND", _find, "ask"),
         relay_drain_seconds=read("RELAY_DRAIN_SECONDS", _number(0, 3600), 1.0),
         relay_state_file=read("RELAY_STATE_FILE", Path, None),
         relay_http_bind=read("RELAY_HTTP_BIND", _bind, None),

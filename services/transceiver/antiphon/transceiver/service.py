@@ -23,6 +23,7 @@ from antiphon.schemas.route_token import ice_password
 from antiphon.transceiver import nats_direct, sdp
 from antiphon.transceiver.dtls_handshake import Certificate
 from antiphon.transceiver.handshake_queue import HandshakeQueue
+from antiphon.transceiver.kept_flows import KeptFlows
 from antiphon.transceiver.outlet import Publisher, SessionOutlet
 from antiphon.transceiver.port import TunnelPort
 from antiphon.transceiver.registry import Registry
@@ -109,6 +110,9 @@ class Transceiver:
             asyncio.create_task(self._announce_forever(bucket)),
             asyncio.create_task(self._poll_forever()),
         ]
+        if settings.keep_flows:
+            flows = KeptFlows(client, self._as_owner(), self._registry.clients)
+            self._tasks.append(asyncio.create_task(flows.run()))
         log.info("slot %d of cluster %d, epoch %d, %s", self._slot.number, settings.cluster, self._slot.epoch, "ready")
 
     async def drain(self, hurry: asyncio.Event) -> None:
@@ -235,8 +239,10 @@ class Transceiver:
         except MalformedError:
             return
         if self._registry.owner_of(header) is not None:
-            owner = messages.FlowOwner(cluster=self._settings.cluster, slot=self._slot.number, epoch=self._slot.epoch)
-            await message.respond(messages.encode(owner))
+            await message.respond(messages.encode(self._as_owner()))
+
+    def _as_owner(self) -> messages.FlowOwner:
+        return messages.FlowOwner(cluster=self._settings.cluster, slot=self._slot.number, epoch=self._slot.epoch)
 
     # ---- the clock -----------------------------------------------------------------------------------
 

@@ -422,6 +422,7 @@ class Session:
             self.media_out.report(self.media_in.reception.block(now), now)
             if self._reports % STATISTICS_EVERY == 0:
                 self._outlet.event(self.statistics())
+        self.media_out.sign_of_life(now)
 
     def statistics(self) -> messages.Statistics:
         """The call's counters so far."""

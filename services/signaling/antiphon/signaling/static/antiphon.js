@@ -8,7 +8,8 @@ const LOOK_EVERY = 100; // ms between two looks at what has arrived
 const LOOK_CLOSER_EVERY = 50; // ms, once it is quiet; browsers renew their statistics no faster
 const ASK_AFTER = 200; // ms without anything: from then on the server is asked to answer
 const MOVE_AFTER = 400; // ms without anything, plus a round trip: the relay is gone
-const MOVE_AFTER_SILENCE = 700; // ms, likewise, where nothing flowed before: time for more answers to get lost
+const MOVE_AFTER_AT_MOST = 700; // ms, likewise, where things come in bursts or the machine is busy: twice the usual quiet
+const FORGET_QUIET = 0.98; // by which the usual quiet shrinks with each look: to a half in 3 s
 const SETTLE = 1000; // ms that a move, and the first connection, are given
 const LONGEST_ROUND_TRIP = 600; // ms; a longer one is counted as this
 const PROBE_STREAM = 99; // an SCTP stream that nobody reads: what is sent there is acknowledged and dropped
@@ -166,8 +167,8 @@ function parseCandidate(line) {
 /**
  * Watches what arrives on a peer connection and moves it to the next relay when nothing does.
  *
- * While the agent is silent hardly anything arrives by itself, so quiet alone proves nothing: after ASK_AFTER ms a few
- * bytes go to the server on a data channel stream of their own, and a living path brings their acknowledgement back.
+ * While the agent is silent the server sends a sign of life every 150 ms. These get lost as well, so after ASK_AFTER ms
+ * a few bytes go to the server on a data channel stream of their own, and a living path brings their acknowledgement back.
  * Events: "quiet" (detail: ms), "moved" (detail: {relay, why, quiet_ms}), "back" (detail: {gap_ms}) after a move.
  */
 export class KeptPath extends EventTarget {
@@ -177,10 +178,10 @@ export class KeptPath extends EventTarget {
   #relays;
   #current = 0; // index of the relay that we moved to last
   #used = -1; // of the one that the browser says it uses; -1: it does not say
+  #overTcp = false; // that one
   #probe = null;
   #bytes = -1; // that had arrived at the last look
-  #packets = 0; // of media
-  #flowed = false; // media, when something arrived last
+  #usualQuiet = 0; // ms: the longest lately that ended by itself
   #heardAt = performance.now();
   #lookedAt = performance.now();
   #quietSince = null; // when the quiet began that made us move
@@ -197,8 +198,9 @@ export class KeptPath extends EventTarget {
     this.#answer = answer;
     this.#relays = relays;
     // Negotiated here alone: the server's end knows no such channel, acknowledges what comes and drops it.
-    if (relays.length > 1 && peer.sctp) this.#probe = peer.createDataChannel("", { negotiated: true, id: PROBE_STREAM, ordered: false, maxRetransmits: 0 });
-    if (relays.length > 1) this.#again(LOOK_EVERY);
+    const watched = relays.length > 1 || relays.flat().some(({ protocol }) => protocol === "tcp");
+    if (watched && peer.sctp) this.#probe = peer.createDataChannel("", { negotiated: true, id: PROBE_STREAM, ordered: false, maxRetransmits: 0 });
+    if (watched) this.#again(LOOK_EVERY);
   }
 
   close() {
@@ -206,9 +208,15 @@ export class KeptPath extends EventTarget {
     clearTimeout(this.#timer);
   }
 
+  // By UDP the one relay there is knows us again when it is back. A TCP connection has ended with it, and browsers do not
+  // connect anew by themselves: Chromium tries once, at once.
+  get #canMove() {
+    return this.#relays.length > 1 || this.#overTcp;
+  }
+
   /** To the next relay, now; false when there is no other. `why`: for those who listen. */
   async move(why = "asked") {
-    if (this.#closed || this.#relays.length < 2) return false;
+    if (this.#closed || !this.#canMove) return false;
     if (why === "draining" && performance.now() < this.#patientUntil) return false; // said again before we are there
     this.moves += 1;
     // A browser may have moved by itself since; what was tried in vain is not where we are.
@@ -216,7 +224,9 @@ export class KeptPath extends EventTarget {
     this.#current = (this.#current + 1) % this.#relays.length;
     const now = performance.now();
     // Where no relay helps the network is away: asking ever more seldom, and the browser's own checks go on.
-    this.#patientUntil = now + SETTLE * 2 ** Math.min(this.#inVain, 4);
+    // Chromium keeps a dead TCP connection for 5 s, in which it makes no other one to the same address.
+    const seldom = this.#relays.length > 1 ? this.#inVain : this.#inVain - 8;
+    this.#patientUntil = now + SETTLE * 2 ** Math.max(0, Math.min(seldom, 4));
     if (why === "quiet") {
       this.#quietSince ??= this.#heardAt;
       this.#inVain += 1;
@@ -266,30 +276,29 @@ export class KeptPath extends EventTarget {
 
   async #look() {
     const asked = performance.now();
-    const { bytes, packets, roundTrip, remote } = await arrived(this.#peer);
+    const { bytes, roundTrip, remote } = await arrived(this.#peer);
     this.#used = this.#relays.findIndex((relay) => relay.some(({ host, port }) => host === remote?.address && port === remote?.port));
+    if (remote) this.#overTcp = remote.protocol === "tcp";
     if (this.#closed || ["closed", "failed"].includes(this.#peer.connectionState)) return;
     const now = performance.now();
     // A look that comes late says nothing: the page slept, or its tab was in the background.
     const late = asked - this.#lookedAt > 4 * LOOK_EVERY;
     this.#lookedAt = asked;
+    this.#usualQuiet *= FORGET_QUIET;
     if (bytes > this.#bytes) {
+      if (this.#inVain === 0 && !late) this.#usualQuiet = Math.min(Math.max(this.#usualQuiet, now - this.#heardAt), MOVE_AFTER_AT_MOST / 2);
       if (this.#quietSince !== null) this.#say("back", { gap_ms: now - this.#quietSince });
       this.#quietSince = null;
       this.#inVain = 0;
     }
-    if (bytes > this.#bytes || late) {
-      this.#heardAt = now;
-      this.#flowed = packets > this.#packets;
-    }
-    this.#packets = packets;
+    if (bytes > this.#bytes || late) this.#heardAt = now;
     this.#bytes = bytes; // may be less: a browser forgets what it counted for a path that it gives up
     const quiet = now - this.#heardAt;
-    if (quiet >= ASK_AFTER) this.#ask();
-    // Without probes quiet is usual: reports of the server come once a second.
-    const usual = this.#flowed ? MOVE_AFTER : MOVE_AFTER_SILENCE;
-    const limit = this.#probe?.readyState === "open" ? usual + Math.min(roundTrip, LONGEST_ROUND_TRIP) : 3 * MOVE_AFTER;
-    if (quiet >= limit && now >= this.#patientUntil) {
+    if (quiet >= ASK_AFTER && this.#canMove) this.#ask();
+    const unusual = Math.max(MOVE_AFTER, 2 * this.#usualQuiet);
+    // Without probes, and from a server that gives no signs of life, a silent agent's reports come once a second.
+    const limit = this.#probe?.readyState === "open" ? unusual + Math.min(roundTrip, LONGEST_ROUND_TRIP) : 3 * MOVE_AFTER;
+    if (quiet >= limit && now >= this.#patientUntil && this.#canMove) {
       this.#say("quiet", quiet);
       await this.move("quiet");
     }
@@ -315,19 +324,18 @@ export class KeptPath extends EventTarget {
 }
 
 /**
- * Bytes that a peer connection has received (media, reports, data; no ICE checks), its packets of media, its round
- * trip in ms, and the remote candidate that it uses.
+ * Bytes that a peer connection has received (media, reports, data; no ICE checks), its round trip in ms, and the remote
+ * candidate that it uses.
  */
 async function arrived(peer) {
   const stats = await peer.getStats();
-  let [transport, pairs, streams, packets, used] = [null, 0, 0, 0, null];
+  let [transport, pairs, streams, used] = [null, 0, 0, null];
   for (const entry of stats.values()) {
     if (entry.type === "transport") {
       transport = (transport ?? 0) + (entry.bytesReceived ?? 0);
       used = stats.get(entry.selectedCandidatePairId) ?? used;
     } else if (entry.type === "inbound-rtp") {
       streams += entry.bytesReceived ?? 0;
-      packets += entry.packetsReceived ?? 0;
     } else if (entry.type === "candidate-pair") {
       pairs += entry.bytesReceived ?? 0;
       if (entry.selected) used = entry; // Firefox's way to say it
@@ -335,7 +343,6 @@ async function arrived(peer) {
   }
   return {
     bytes: transport || pairs || streams,
-    packets,
     roundTrip: (used?.currentRoundTripTime ?? 0) * 1000,
     remote: stats.get(used?.remoteCandidateId) ?? null,
   };

@@ -1,0 +1,66 @@
+"""Our clients in the bucket `antiphon-flows`, for relays that look there instead of asking every transceiver.
+
+Off the packet path: the bucket follows what the registry knows, a few times a second. Who dies leaves entries behind;
+they name an incarnation that nobody announces any more, and go after a day.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable
+from typing import Final
+
+import nats.errors
+from nats.aio.client import Client
+from nats.js.errors import Error as JetStreamError
+from nats.js.errors import KeyNotFoundError
+from nats.js.kv import KeyValue
+
+from antiphon.schemas import bus, messages, subjects
+
+log = logging.getLogger(__name__)
+
+FOLLOW_SECONDS: Final = 0.2
+AGAIN_SECONDS: Final = 2.0
+"""After NATS failed us."""
+
+
+class KeptFlows:
+    """`run` until cancelled."""
+
+    def __init__(self, client: Client, owner: messages.FlowOwner, headers: Callable[[], Iterable[bytes]]) -> None:
+        """`headers()`: the tunnel headers of our clients, now."""
+        self._client = client
+        self._owner = messages.encode(owner)
+        self._headers = headers
+        self._kept: set[bytes] = set()
+
+    async def run(self) -> None:
+        while True:
+            try:
+                bucket = await bus.bucket(self._client.jetstream(), subjects.BUCKET_FLOWS, ttl=bus.FLOWS_TTL)
+                self._kept.clear()  # a server that came back may have lost them
+                while True:
+                    await self._follow(bucket)
+                    await asyncio.sleep(FOLLOW_SECONDS)
+            except (nats.errors.Error, JetStreamError, OSError, TimeoutError) as error:
+                log.debug("flows are not kept: %s", error or type(error).__name__)
+                await asyncio.sleep(AGAIN_SECONDS)
+
+    async def _follow(self, bucket: KeyValue) -> None:
+        now = set(self._headers())
+        for header in now - self._kept:
+            await bucket.put(subjects.flow_key(header), self._owner)
+            self._kept.add(header)
+        for header in self._kept - now:
+            await self._let_go(bucket, subjects.flow_key(header))
+            self._kept.discard(header)
+
+    async def _let_go(self, bucket: KeyValue, key: str) -> None:
+        try:
+            entry = await bucket.get(key)
+            if entry.value == self._owner:  # and not that of a transceiver which has the client now
+                await bucket.delete(key, last=entry.revision)
+        except KeyNotFoundError:
+            pass

@@ -1,0 +1,74 @@
+"""Flows in the bucket `antiphon-flows`: transceivers keep it, relays look there instead of asking everybody."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import closing
+
+import nats
+from nats.js.errors import KeyDeletedError, KeyNotFoundError
+from nats.js.kv import KeyValue
+from support.relay_process import Datagrams, fake_transceiver, relay_process, until
+from support.transceiver_process import transceiver_process
+
+from antiphon.schemas import bus, messages, subjects, tunnel
+from antiphon.schemas.messages import FlowOwner, decode, encode
+
+MEDIA = b"\x80\x6f" + bytes(160)
+OTHER = FlowOwner(cluster=0, slot=9, epoch=9)
+
+
+async def test_a_call_that_was_moved_here_is_looked_up_in_the_bucket(nats_url: str) -> None:
+    client = await nats.connect(nats_url)
+    async with (
+        relay_process(nats_url, settings={"ANTIPHON_RELAY_FIND": "kv"}) as relay,
+        fake_transceiver(nats_url) as owner,
+    ):
+        await relay.knows(routes=1)
+        with closing(Datagrams()) as known, closing(Datagrams()) as stranger, closing(Datagrams()) as stale:
+            asked = await client.subscribe(subjects.FLOW_FIND)
+            stranger.send(MEDIA, relay.address)  # there is no bucket yet
+            await relay.dropped("unknown_client", 1)
+            bucket = await bus.bucket(client.jetstream(), subjects.BUCKET_FLOWS, ttl=bus.FLOWS_TTL)
+            its = FlowOwner(cluster=owner.cluster, slot=owner.slot, epoch=owner.epoch)
+            await bucket.put(subjects.flow_key(tunnel.pack_header(known.address)), encode(its))
+            await bucket.put(subjects.flow_key(tunnel.pack_header(stale.address)), encode(OTHER))
+            for each in (stranger, stale, known):
+                each.send(MEDIA, relay.address)
+            packet, _ = await owner.receive()
+            assert (packet.client, packet.payload) == (known.address, MEDIA)
+            await relay.dropped("unknown_client", 3)
+            statistics = await relay.statistics()
+            assert asked.pending_msgs == 0, "the transceivers were asked all the same"
+    await client.close()
+    assert (statistics.flows_found, statistics.flows_confirmed) == (1, 1)
+
+
+def says(bucket: KeyValue, key: str, expected: FlowOwner | None) -> Callable[[], Awaitable[bool]]:
+    """Whether the bucket names this owner for a client."""
+
+    async def look() -> bool:
+        try:
+            entry = await bucket.get(key)
+        except (KeyNotFoundError, KeyDeletedError):
+            return expected is None
+        return expected is not None and decode(entry.value or b"", FlowOwner) == expected
+
+    return look
+
+
+async def test_a_transceiver_keeps_its_clients_in_the_bucket_until_their_calls_end(nats_url: str) -> None:
+    async with transceiver_process(nats_url, ANTIPHON_KEEP_FLOWS="1") as bench:
+        peer, line = await bench.call()
+        other, other_line = await bench.call()
+        keys = {each: subjects.flow_key(header) for header, each in bench.clients.items()}
+        said = bench.announcement
+        ours = FlowOwner(cluster=said.cluster, slot=said.slot, epoch=said.epoch)
+        bucket = await bus.bucket(bench.client.jetstream(), subjects.BUCKET_FLOWS)
+        await until(says(bucket, keys[peer], ours), "the first client is kept")
+        await until(says(bucket, keys[other], ours), "the second client is kept")
+        await bucket.put(keys[other], encode(OTHER))
+        await asyncio.gather(*(bench.control(each, messages.HangUp()) for each in (line, other_line)))
+        await until(says(bucket, keys[peer], None), "it is let go of")
+        await until(says(bucket, keys[other], OTHER), "what another transceiver has is left alone")
