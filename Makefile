@@ -2,7 +2,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-PACKAGES := schemas relay transceiver signaling inference_bridge cli
+PACKAGES := schemas relay transceiver signaling inference_bridge agent cli
 SERVICES := relay transceiver signaling inference-bridge
 BIN := .venv/bin
 

@@ -110,6 +110,9 @@ class LeaseKeeper:
             self._work.set()
         return lease
 
+    def holds(self, session_id: str) -> bool:
+        return session_id in self._held
+
     def save(self, session_id: str, state: dict[str, Any]) -> None:
         """Remember this for whoever takes over; written within the next quarter of a second, the newest only.
 
