@@ -65,7 +65,7 @@ class Session(Listening):
         """
         if not 0.1 <= ahead <= 25:
             raise ValueError(f"speech {ahead} s ahead: from 0.1 to 25")
-        return Speech(rate, ahead, self._send_frame, self._begin, self._left)
+        return Speech(rate, ahead, self._send_frame, self._begin, self._abandon, self._left)
 
     async def say(self, pcm: bytes, words: str = "", rate: int = 24000) -> Heard:
         """Speak one piece of audio; returns what was heard of it."""
@@ -112,6 +112,12 @@ class Session(Listening):
         self._speech = speech
         self._generation += 1
         return self._generation
+
+    def _abandon(self, speech: Speech) -> None:
+        """Its block has failed: what of it waits is not to be heard."""
+        if not self.over.is_set():
+            self._own_flushes += 1
+            self.start(self._control(messages.Flush(generation=speech.generation + 1)), "flush")
 
     def _left(self) -> None:
         self._speech = None

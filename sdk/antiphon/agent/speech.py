@@ -2,6 +2,7 @@
 
 `async with session.speak() as speech` is a cancel scope, as `asyncio.timeout` is: an interruption cancels the block
 wherever it waits, and the block's end takes the cancellation up. `speech.heard` says what became of it.
+A block that is left by an exception, or cancelled from outside, is silenced too.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ class Speech:
         ahead: float,
         send: Send,
         begin: Callable[[Speech], Awaitable[int]],
+        abandon: Callable[[Speech], None],
         left: Callable[[], None],
     ) -> None:
         self.rate = rate
@@ -44,7 +46,7 @@ class Speech:
         self._framer = Framer(rate)
         self._backlog = Backlog()
         self._ahead_ms, self._send, self._begin = ahead * 1000, send, begin
-        self._left = left
+        self._abandon, self._left = abandon, left
         self._sequence = 0
         self._sent = 0
         self._played = 0
@@ -97,12 +99,13 @@ class Speech:
                     if not self._taken_up():
                         raise
             elif kind is not asyncio.CancelledError or not self._taken_up():
+                if self._sent and not self._over.is_set():
+                    self._abandon(self)
                 return False
             if self.interrupted:
                 await self._wait_until_known()
             return True
         finally:
-            # a block that failed or was cancelled from outside: what it has said may be heard, no more comes
             self._settle(self._outcome(self._played, complete=False))
             self._left()
 
