@@ -330,7 +330,8 @@ class Agent:
         finally:
             self._sessions.pop(session.id, None)
         log.info("%s: over (%s)", session.id, session.end.reason if session.end else session.why)
-        await self._keeper.release(session.id)
+        if session.why != "stopped":  # then its lease is for another instance
+            await self._keeper.release(session.id)
 
     def _lost(self, session_id: str) -> None:
         """Another instance holds it: our function is cancelled, the call goes on there."""
