@@ -123,7 +123,7 @@ async def test_a_realtime_server_is_bridged_and_told_what_was_heard(nats_url: st
                 await call.say(loud(1))
                 await until(lambda: server.truncated)
                 await call.wait_for("response.done")
-        await until(lambda: server.closed)
+            await until(lambda: server.closed)
     assert server.session["instructions"] == "be brief"
     truncated = server.truncated[0]
     assert truncated["item_id"] == "item_1"

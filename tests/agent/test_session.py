@@ -209,6 +209,59 @@ async def test_who_waits_for_something_in_the_block_is_interrupted_as_well(nats_
     assert seen == ["left, True"]
 
 
+async def test_a_flush_from_inside_its_block_leaves_it_and_two_flushes_agree(nats_url: str) -> None:
+    agent = Agent("speaker")
+    seen: list[object] = []
+
+    @agent.session
+    async def talk(session: Session) -> None:
+        async with session.speak() as speech:
+            await speech.write(tone(1))
+            await session.flush()
+            seen.append("not reached")
+        seen.append(speech.heard)
+        work = session.start(session.say(tone(3)))
+        await until(lambda: session.speaking)
+        async for event in session.events():
+            if isinstance(event, messages.Playout) and event.state == "playing" and event.generation == 2:
+                break
+        seen.extend(await asyncio.gather(session.flush(), session.flush()))
+        seen.append(await work)
+
+    async with calling(agent, nats_url) as call:
+        await until(call.hung_up.is_set)
+    inside, first, second, said = seen
+    assert isinstance(inside, Heard)
+    assert inside.samples < 24000
+    assert isinstance(first, Heard)
+    assert first == second == said
+    assert first.confirmed
+    assert 0 < first.samples < 72000
+
+
+async def test_the_end_of_the_call_leaves_the_block_of_a_speech(nats_url: str) -> None:
+    agent = Agent("speaker")
+    left: list[bool] = []
+
+    @agent.session
+    async def talk(session: Session) -> None:
+        async with session.speak() as speech:
+            while True:
+                await speech.write(tone(0.1))
+        left.append(speech.interrupted)
+        async with session.speak() as late:
+            await late.write(tone(0.1))
+            left.append(False)
+        left.append(late.interrupted)
+
+    async with agent.serving(nats_url):
+        async with caller(nats_url, agent.name) as call:
+            await until(lambda: call.played)
+        await until(lambda: len(left) == 2)
+        await until(lambda: not agent.sessions)
+    assert left == [True, True]
+
+
 async def test_a_slow_tool_delays_no_audio_and_its_result_is_an_event(nats_url: str) -> None:
     agent = Agent("tools")
     results: list[object] = []

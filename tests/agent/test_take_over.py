@@ -88,7 +88,7 @@ async def test_an_agent_killed_in_mid_sentence_is_replaced_within_two_seconds(na
             second = line.told[1]
             assert second["pid"] in {one.pid, two.pid} - {first["pid"]}
             assert (second["count"], second["takeovers"]) == (2, 1), "it knows what the first one saved"
-            assert second["recent"] > 50, "and has heard the caller's last seconds"
+            assert second["recent"] > 20, "and has heard the caller's last seconds"
             line.peer.frames.clear()
             await bench.until(lambda: line.peer.loudest > 4000, "it speaks")
             assert taken_s < 2 * _load()

@@ -276,6 +276,7 @@ def subject_names() -> dict[str, Any]:
             "transceiver_open": {"cluster": 1, "slot": 2, "subject": subjects.transceiver_open(1, 2)},
             "relay_announce": {"name": "relay-1", "subject": subjects.relay_announce("relay-1")},
             "agent_claim": {"name": "concierge", "subject": subjects.agent_claim("concierge")},
+            "agent_beat": {"name": "concierge", "subject": subjects.agent_beat("concierge")},
             **{
                 build.__name__: {"session": session, "subject": build(session)}
                 for build in (

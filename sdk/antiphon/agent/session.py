@@ -81,6 +81,8 @@ class Session(Listening):
         speech = self._speech
         if speech is None or speech.over:
             return None
+        if speech.interrupted:
+            return await speech.known()
         speech.interrupt()
         reckoned = speech.reckoned(time.monotonic())
         self._flushed = asyncio.get_running_loop().create_future()
@@ -92,6 +94,7 @@ class Session(Listening):
             speech.cut(said.played_samples if said.generation == speech.generation else 0, said.rate)
         except TimeoutError:
             speech.cut(reckoned, speech.rate, confirmed=False)
+        await speech.leave_from_inside()
         return speech.heard
 
     async def pause(self) -> None:
@@ -106,11 +109,10 @@ class Session(Listening):
 
     async def _begin(self, speech: Speech) -> int:
         await self._turn.acquire()
-        if self.over.is_set():
-            speech.interrupted = True
-            speech.close()
         self._speech = speech
         self._generation += 1
+        if self.over.is_set():
+            speech.close()
         return self._generation
 
     def _abandon(self, speech: Speech) -> None:

@@ -56,6 +56,7 @@ class Speech:
         self._task: asyncio.Task[object] | None = None
         self._cancelling = 0
         self._cancelled_here = False
+        self._left_block = False
 
     # ---- the author's side
 
@@ -74,6 +75,8 @@ class Speech:
 
         `words` is the text of just this audio, with times or without; it is what `heard.text` is made of.
         """
+        if self.interrupted:  # the session was over before the block began
+            await self.leave_from_inside()
         frames = self._framer.push(pcm)
         self._ledger.add(len(pcm) // 2, words)
         for number, frame in enumerate(frames):
@@ -103,9 +106,10 @@ class Speech:
                     self._abandon(self)
                 return False
             if self.interrupted:
-                await self._wait_until_known()
+                await self.known()
             return True
         finally:
+            self._left_block = True
             self._settle(self._outcome(self._played, complete=False))
             self._left()
 
@@ -115,11 +119,6 @@ class Speech:
             return False
         self._cancelled_here = False
         return self._task.uncancel() <= self._cancelling
-
-    async def _wait_until_known(self) -> None:
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_GRACE):
-                await self._over.wait()
 
     async def _finish(self) -> None:
         last = self._framer.end()
@@ -188,9 +187,26 @@ class Speech:
         if self.interrupted or self._over.is_set():
             return
         self.interrupted = True
-        if self._task is not None and not self._cancelled_here:
+        if self._task is not asyncio.current_task():
+            self._leave()
+
+    async def leave_from_inside(self) -> None:
+        """End the block of an interrupted speech if it is the caller's own."""
+        if self._task is asyncio.current_task() and not self._left_block:
+            self._leave()
+            await asyncio.sleep(0)
+
+    def _leave(self) -> None:
+        if self._task is not None and not self._cancelled_here and not self._left_block:
             self._cancelled_here = True
             self._task.cancel()
+
+    async def known(self) -> Heard:
+        """What was heard of an interrupted speech, as soon as that is known."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_GRACE):
+                await self._over.wait()
+        return self.heard
 
     def cut(self, played: int, rate: int, confirmed: bool = True) -> None:
         """The interrupted speech was heard up to this sample (of `rate`)."""
@@ -198,9 +214,9 @@ class Speech:
         self._settle(self._outcome(samples, complete=False, confirmed=confirmed))
 
     def close(self) -> None:
-        """The session is over."""
-        if not self._over.is_set():
-            self._settle(self._outcome(min(self._played, self._ledger.samples), complete=False))
+        """The session is over: the block is left."""
+        self.interrupt()
+        self._settle(self._outcome(min(self._played, self._ledger.samples), complete=False))
 
     def _outcome(self, samples: int, complete: bool, confirmed: bool = True) -> Heard:
         return Heard(samples, self.rate, self._ledger.text(None if complete else samples), complete, confirmed)
