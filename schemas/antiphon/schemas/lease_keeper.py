@@ -194,14 +194,20 @@ class LeaseKeeper:
         while True:
             await self._work.wait()
             self._work.clear()
-            now = time.monotonic()
-            for held in list(self._held.values()):
-                resting = now - held.written < leases.BEAT_SECONDS
-                if held.doubted or (held.dirty and not resting) or now - held.written > leases.RENEW_SECONDS:
-                    await self._attempt(self._check_and_write(held), held.lease.session_id)
-            if self._scan_at and now >= self._scan_at:
-                self._scan_at = 0.0
-                await self._scan()
+            try:
+                await self._keep(time.monotonic())
+            except Exception:
+                log.exception("agent %s: a round of keeping leases has failed", self.agent)
+                await asyncio.sleep(_RESCAN_SECONDS)
+
+    async def _keep(self, now: float) -> None:
+        for held in list(self._held.values()):
+            resting = now - held.written < leases.BEAT_SECONDS
+            if held.doubted or (held.dirty and not resting) or now - held.written > leases.RENEW_SECONDS:
+                await self._attempt(self._check_and_write(held), held.lease.session_id)
+        if self._scan_at and now >= self._scan_at:
+            self._scan_at = 0.0
+            await self._scan()
 
     async def _attempt(self, work: Awaitable[None], who: str) -> bool:
         """Do something that may fail while NATS is away; False if it did."""

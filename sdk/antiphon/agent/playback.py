@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from array import array
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -149,8 +148,3 @@ class Framer:
         last = bytes(self._rest) + bytes(self.size - len(self._rest))
         self._rest.clear()
         return last
-
-
-def silence(seconds: float, rate: int) -> bytes:
-    """Zeros."""
-    return array("h", bytes(2 * round(seconds * rate))).tobytes()
