@@ -121,7 +121,7 @@ async def transceiver(nats_url: str) -> AsyncIterator[list[messages.Message]]:
         await message.respond(messages.encode(messages.ControlReply(ok=True)))  # type: ignore[attr-defined]
 
     await client.subscribe(subjects.session_control("rtc_call"), cb=control)
-    await client.flush()
+    await bus.flush(client)
     yield controls
     await client.close()
 

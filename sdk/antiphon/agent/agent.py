@@ -18,7 +18,7 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
-from antiphon.agent.listening import SILENT_SECONDS, Listening
+from antiphon.agent.listening import FLUSH_SECONDS, SILENT_SECONDS, Listening
 from antiphon.agent.running import Function, run_session
 from antiphon.agent.session import Session
 from antiphon.agent.shadow import Shadow
@@ -214,7 +214,8 @@ class Agent:
             self._claims = await self._client.subscribe(
                 subjects.agent_claim(self.name), queue=self.name, cb=self._claimed
             )
-            await self._client.flush(2)
+            async with asyncio.timeout(FLUSH_SECONDS):
+                await bus.flush(self._client)
 
     async def _step_back(self) -> None:
         claims, self._claims = self._claims, None

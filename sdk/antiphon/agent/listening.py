@@ -18,7 +18,7 @@ from antiphon.agent.events import DataReceived, Event, Lagged, TakenOver
 from antiphon.agent.feed import Feed
 from antiphon.agent.loudness import Loudness
 from antiphon.agent.resampling import Resampler
-from antiphon.schemas import MalformedError, messages, recent_audio, subjects, tasks
+from antiphon.schemas import MalformedError, bus, messages, recent_audio, subjects, tasks
 from antiphon.schemas.audio import RATES, AudioFrame, unpack_frame
 from antiphon.schemas.messages import Lease
 
@@ -31,6 +31,7 @@ UNHEARD_FRAMES: Final = 50
 """What is kept for a function that has not asked for audio yet."""
 SILENT_SECONDS: Final = 60.0
 """Without a frame or an event for so long the transceiver is gone."""
+FLUSH_SECONDS: Final = 2.0
 _MAX_PENDING: Final = 500
 
 Reason = Literal["ended", "silent", "lost", "failed", "returned", "stopped"]
@@ -150,7 +151,8 @@ class Listening:
             self._subscriptions.append(
                 await self._client.subscribe(subject, cb=callback, pending_msgs_limit=_MAX_PENDING)
             )
-        await self._client.flush(2)
+        async with asyncio.timeout(FLUSH_SECONDS):
+            await bus.flush(self._client)
 
     async def recall(self) -> None:
         """Fetch `recent_audio`, up to the first frame that `audio` gives."""

@@ -151,7 +151,7 @@ async def run(settings: Settings) -> None:
         handler=bridge.claim,
         queue_group=settings.agent_name,
     )
-    await client.flush()
+    await bus.flush(client)
     who = f"{settings.llm_model} at {settings.llm_url}" if settings.llm_url else "the scripted concierge"
     log.info("ready: agent %s is %s", settings.agent_name, who)
     await stop.wait()

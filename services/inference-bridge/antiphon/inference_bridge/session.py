@@ -44,7 +44,7 @@ from antiphon.inference_bridge.realtime import ClientError, JsonObject, Realtime
 from antiphon.inference_bridge.reply import Reply, Speech
 from antiphon.inference_bridge.turn import Turn, already, say
 from antiphon.inference_bridge.workers import Job, Urgency
-from antiphon.schemas import messages, subjects, tasks
+from antiphon.schemas import bus, messages, subjects, tasks
 from antiphon.schemas.audio import unpack_frame
 from antiphon.schemas.errors import MalformedError
 
@@ -116,7 +116,7 @@ class Session:
             self._subscriptions.append(
                 await self._services.client.subscribe(subject, cb=callback, pending_msgs_limit=_MAX_PENDING)
             )
-        await self._services.client.flush()
+        await bus.flush(self._services.client)
         self._spawn(self._ear.listen())
         self._spawn(self._send_events())
         self._spawn(self._watch())
