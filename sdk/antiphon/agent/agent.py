@@ -257,17 +257,20 @@ class Agent:
         self._spawn(self._accept(request, claim, session))
 
     async def _accept(self, request: Msg, claim: messages.Claim, session: Session) -> None:
-        began = time.monotonic()
+        began, accepted = time.monotonic(), False
         try:
             await session.open()
             await self._keeper.hold(claim, self._input_rate, session.lease.trace)
             await self._reply(request, "")
+            accepted = True
         except (nats.errors.Error, TimeoutError) as error:
             log.warning("%s: not taken: %s", session.id, error or type(error).__name__)
-            del self._sessions[session.id]
-            await session.close()
-            await self._keeper.release(session.id)
             return
+        finally:
+            if not accepted:
+                del self._sessions[session.id]
+                await session.close()
+                await self._keeper.release(session.id)
         log.info("%s: claimed in %.0f ms (%d)", session.id, (time.monotonic() - began) * 1000, len(self._sessions))
         await self._work(session)
 
@@ -313,16 +316,17 @@ class Agent:
         session = self._listening(lease)
         self._sessions[session.id] = session
         claim = messages.Claim(session_id=source.session_id, agent=self.name, session=source.session)
+        begun = False
         try:
+            await session.open()
             await self._keeper.hold(claim, source.input_rate, source.trace)
-            if self._keeper.holds(session.id):
-                await session.open()
+            if self._keeper.holds(session.id):  # else another instance of ours has it
                 self._spawn(self._work(session))
-                return
-        except (nats.errors.Error, TimeoutError) as error:
-            log.warning("%s: not shadowed: %s", session.id, error or type(error).__name__)
-        del self._sessions[session.id]
-        await session.close()
+                begun = True
+        finally:
+            if not begun:
+                del self._sessions[session.id]
+                await session.close()
 
     async def _work(self, session: Listening) -> None:
         assert self._function is not None

@@ -1,7 +1,8 @@
 """How an agent that only listens finds the sessions of the one it shadows: by watching that one's leases.
 
-A lease is written before a claim is accepted and goes when the session is over, so a shadow hears a call from its
-first frame, finds the calls that run already, and outlives the death of the agent it shadows. The instances of a
+A lease is written before a claim is accepted, while the client still waits for its answer, and goes when the session
+is over. So a shadow hears a call from its beginning, finds the calls that run already, and outlives the death of the
+agent it shadows. The instances of a
 shadow share the sessions by leases of their own.
 """
 
@@ -43,8 +44,8 @@ class Shadow:
                     await self._watch(begin)
             except TimeoutError:
                 continue
-            except nats.errors.Error as error:
-                log.warning("agent %s: leases of %s cannot be watched: %s", self._name, self._of, error)
+            except Exception as error:
+                log.warning("agent %s: leases of %s cannot be watched: %r", self._name, self._of, error)
             await asyncio.sleep(_AGAIN_SECONDS)
 
     async def _watch(self, begin: Callable[[Lease], Awaitable[None]]) -> None:
