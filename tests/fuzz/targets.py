@@ -66,7 +66,7 @@ def relay_decisions(data: bytes) -> None:
         at, now = at + 3 + length, now + (who >> 4) / 4
         if who & 4:
             to = core.from_tunnel(OWNERS[who & 1] if who & 2 else CLIENTS[0], packet, now)
-            assert to is None or (who & 2 and len(packet) > 8 and core.flows.confirmed[to] == OWNERS[who & 1])
+            assert to is None or (who & 2 and len(packet) > 8 and core.flows.confirmed_owner(to) == OWNERS[who & 1])
         else:
             owner = core.from_client(CLIENTS[who & 1], packet, now)
             assert owner is None or (owner in OWNERS and 0 < len(packet) <= MAX_DATAGRAM)

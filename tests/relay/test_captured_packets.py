@@ -112,7 +112,7 @@ def test_a_cut_tunnel_packet_reaches_its_client_or_nobody(capture: Capture) -> N
         for cut in cuts(whole):
             assert core.from_tunnel(STRANGER, cut, 0) is None
             assert core.from_tunnel(OWNER, cut, 0) == (CLIENT if len(cut) > len(_header(CLIENT)) else None)
-    assert list(core.flows.confirmed) == [CLIENT]
+    assert list(core.flows.owners) == [CLIENT]
 
 
 def _header(client: int) -> bytes:
