@@ -15,7 +15,7 @@ from support.conditions import until
 from support.sounds import tone
 
 from antiphon.agent import Agent, Session
-from antiphon.schemas import messages, subjects, tasks
+from antiphon.schemas import leases, messages, subjects, tasks
 from antiphon.schemas.audio import AudioFrame, pack_frame, unpack_frame
 
 CALLS = 30
@@ -111,3 +111,29 @@ async def test_sessions_leave_nothing_behind(nats_url: str, bus_client: Client) 
         gc.collect()
         assert sum(isinstance(each, Session) for each in gc.get_objects()) <= 1
         assert not agent._keeper._held
+
+
+async def test_all_sessions_of_a_killed_process_go_on_in_another(nats_url: str, bus_client: Client) -> None:
+    echoed: dict[str, list[AudioFrame]] = {f"rtc_kill{number}": [] for number in range(CALLS)}
+    pcm = tone(0.02, rate=24000)
+
+    async def talk_forever() -> None:
+        for number in range(10**6):
+            for session_id in echoed:
+                frame = AudioFrame(number, number * 480, 1, 24000, 0, 0, pcm)
+                await bus_client.publish(subjects.audio_in(session_id), pack_frame(frame))
+            await asyncio.sleep(0.1)  # a fifth of the real rate is enough to see who answers
+
+    async with AsyncExitStack() as calls:
+        with agent_process(nats_url, EXAMPLES / "echo_agent.py") as doomed:
+            await instances(bus_client, "echo", 1)
+            for session_id, frames in echoed.items():
+                await calls.enter_async_context(_line(bus_client, session_id, frames))
+            talking = asyncio.create_task(talk_forever())
+            calls.push_async_callback(tasks.end, talking)
+            await until(lambda: all(any(loudest(frame.pcm) for frame in frames) for frames in echoed.values()), 60)
+            with agent_process(nats_url, EXAMPLES / "echo_agent.py"):
+                await instances(bus_client, "echo", 2)
+                doomed.kill()
+                fence = leases.first_generation(1)
+                await until(lambda: all(frames[-1].generation > fence for frames in echoed.values()), 60)
