@@ -112,12 +112,16 @@ class Agent:
 
     def run(self) -> None:
         """Serve until SIGTERM or SIGINT. `ANTIPHON_NATS_URL` says where (default nats://127.0.0.1:4222)."""
+        if self._function is None:
+            raise SystemExit(f"agent {self.name} has no function: put @agent.session above one")
         url = os.environ.get("ANTIPHON_NATS_URL") or bus.DEFAULT_NATS_URL
         finish = telemetry.start(f"agent-{self.name}")
+        log.info("agent %s connects to NATS at %s", self.name, url.rpartition("@")[2])  # without a password
         try:
             asyncio.run(self._run(url))
         except (OSError, nats.errors.Error) as error:
-            print(f"agent {self.name}: NATS at {url}: {error or type(error).__name__}", file=sys.stderr)
+            where = url.rpartition("@")[2]
+            print(f"agent {self.name}: NATS at {where}: {error or type(error).__name__}", file=sys.stderr)
             raise SystemExit(2) from None
         finally:
             finish()
