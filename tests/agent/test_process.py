@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 from nats.aio.client import Client
+from nats.aio.msg import Msg
 from support.agents import EXAMPLES, agent_process, instances
+
+from antiphon.schemas import messages, subjects
 
 
 def run(code: str, nats_url: str = "nats://127.0.0.1:1", seconds: float = 30) -> subprocess.CompletedProcess[str]:
@@ -32,6 +37,31 @@ def test_a_password_in_the_address_of_nats_is_not_logged() -> None:
     done = run(code, "nats://user:secret@127.0.0.1:1")
     assert "connects to NATS at 127.0.0.1:1" in done.stderr
     assert "secret" not in done.stderr
+
+
+async def test_a_tool_that_does_not_return_does_not_hold_up_the_end(
+    nats_url: str, bus_client: Client, tmp_path: Path
+) -> None:
+    script = tmp_path / "stuck.py"
+    script.write_text(
+        "import time\nfrom antiphon.agent import Agent\nagent = Agent('stuck')\n"
+        "@agent.tool\ndef wait() -> None:\n    time.sleep(100)\n"
+        "@agent.session\nasync def talk(session):\n    session.call_tool('wait', {})\n"
+        "    await session.send('called')\n    await session.over.wait()\nagent.run()\n"
+    )
+    called = asyncio.Event()
+
+    async def on_data(message: Msg) -> None:
+        called.set()
+
+    await bus_client.subscribe(subjects.data_out("rtc_stuck"), cb=on_data)
+    with agent_process(nats_url, script) as process:
+        await instances(bus_client, "stuck", 1)
+        claim = messages.Claim(session_id="rtc_stuck", agent="stuck")
+        await bus_client.request(subjects.agent_claim("stuck"), messages.encode(claim), timeout=5)
+        await called.wait()
+        process.send_signal(signal.SIGTERM)
+        assert await asyncio.to_thread(process.wait, 30) == 0
 
 
 async def test_sigterm_ends_an_agent_within_two_seconds_with_status_zero(nats_url: str, bus_client: Client) -> None:

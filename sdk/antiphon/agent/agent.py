@@ -22,7 +22,7 @@ from antiphon.agent.listening import FLUSH_SECONDS, SILENT_SECONDS, Listening
 from antiphon.agent.running import Function, run_session
 from antiphon.agent.session import Session
 from antiphon.agent.shadow import Shadow
-from antiphon.agent.tools import Tool
+from antiphon.agent.tools import Tool, threads_at_work
 from antiphon.agent.watchdog import Watchdog
 from antiphon.schemas import MalformedError, bus, messages, recent_audio, subjects, tasks, telemetry
 from antiphon.schemas.lease_keeper import LeaseKeeper
@@ -125,6 +125,11 @@ class Agent:
             raise SystemExit(2) from None
         finally:
             finish()
+        if threads_at_work():
+            log.warning("agent %s: %d tools still run on threads, not waited for", self.name, threads_at_work())
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(0)  # Python itself would wait for its threads
 
     @asynccontextmanager
     async def serving(self, url: str = "") -> AsyncIterator[None]:

@@ -3,16 +3,36 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import inspect
 import json
 import typing
+import weakref
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
 
 from pydantic import ConfigDict, ValidationError, create_model
 
 if TYPE_CHECKING:
     from antiphon.agent.session import Session
+
+
+_POOL: Final = ThreadPoolExecutor(32, thread_name_prefix="antiphon-tool")
+"""Not asyncio's own: `asyncio.run` waits for that, however long a function takes."""
+_at_work: weakref.WeakSet[Future[Any]] = weakref.WeakSet()
+
+
+def threads_at_work() -> int:
+    """Plain functions that still run, though nobody may wait for them any more."""
+    return sum(not each.done() for each in _at_work)
+
+
+async def _on_a_thread(function: Callable[[], Any]) -> Any:
+    future = _POOL.submit(contextvars.copy_context().run, function)
+    _at_work.add(future)
+    return await asyncio.wrap_future(future)
 
 
 class ToolError(Exception):
@@ -73,6 +93,6 @@ class Tool:
             async with asyncio.timeout(self.timeout):
                 if inspect.iscoroutinefunction(self._function):
                     return await self._function(**named)
-                return await asyncio.to_thread(self._function, **named)
+                return await _on_a_thread(partial(self._function, **named))
         except TimeoutError:
             raise ToolError(f"{self.name}: no result within {self.timeout:g} s") from None
