@@ -12,6 +12,7 @@ from pathlib import Path
 from nats.aio.client import Client
 from support.bridge import agent_is_there
 
+from antiphon.agent import Agent
 from antiphon.inference_bridge.rehearsal import RehearsedCall
 from antiphon.schemas import bus
 
@@ -40,6 +41,15 @@ async def caller(nats_url: str, agent: str, settings: dict[str, object] | None =
             yield call
     finally:
         await client.close()
+
+
+@asynccontextmanager
+async def calling(
+    agent: Agent, nats_url: str, settings: dict[str, object] | None = None
+) -> AsyncIterator[RehearsedCall]:
+    """A call to an agent that serves in this process."""
+    async with agent.serving(nats_url), caller(nats_url, agent.name, settings) as call:
+        yield call
 
 
 async def instances(client: Client, name: str, count: int) -> None:
