@@ -1,10 +1,13 @@
-"""A bounded queue between what comes from NATS and an `async for` of the author. The oldest goes when it is full."""
+"""A bounded queue between what comes from NATS and an `async for` of the author. The oldest goes when it is full.
+
+A plain iterator and no generator: an author may leave the loop at any time, and nothing waits for being closed.
+"""
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -42,11 +45,13 @@ class Feed(Generic[T]):
         """What waits now; it goes on waiting."""
         return iter(tuple(self._waiting))
 
-    async def __aiter__(self) -> AsyncIterator[T]:
-        while True:
-            while self._waiting:
-                yield self._waiting.popleft()
+    def __aiter__(self) -> Feed[T]:
+        return self
+
+    async def __anext__(self) -> T:
+        while not self._waiting:
             if self._closed:
-                return
+                raise StopAsyncIteration
             self._changed.clear()
             await self._changed.wait()
+        return self._waiting.popleft()

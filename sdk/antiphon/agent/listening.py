@@ -7,6 +7,7 @@ import contextlib
 import json
 import logging
 import time
+import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from typing import Any, Final, Literal
 
@@ -65,62 +66,41 @@ class Listening:
         self._tasks: set[asyncio.Task[Any]] = set()
         self._failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._last_sign = time.monotonic()
-        self._events: list[Feed[Event]] = [Feed(MAX_EVENTS)]
-        self._events_taken = False
-        self._frames: list[Feed[AudioFrame]] = [Feed(UNHEARD_FRAMES)]
-        self._frames_taken = False
+        self._first_events: Feed[Event] | None = Feed(MAX_EVENTS)
+        self._event_feeds = weakref.WeakSet([self._first_events])
+        """Each lives as long as its iterator, the first one until it has an iterator."""
+        self._first_frames: Feed[AudioFrame] | None = Feed(UNHEARD_FRAMES)
+        self._frame_feeds = weakref.WeakSet([self._first_frames])
         if lease.takeovers:
             self._tell(TakenOver(lease.takeovers))
 
     # ---- for the author
 
-    async def events(self) -> AsyncIterator[Event]:
+    def events(self) -> AsyncIterator[Event]:
         """All that happens, from the claim on; ends with the session. A second iterator begins at its own now."""
-        feed = self._events[0]
-        if self._events_taken:
+        feed, self._first_events = self._first_events, None
+        if feed is None:
             feed = Feed(MAX_EVENTS)
-            self._events.append(feed)
+            self._event_feeds.add(feed)
             if self.over.is_set():
                 feed.close()
-        self._events_taken = True
-        try:
-            async for event in feed:
-                if dropped := feed.take_dropped():
-                    yield Lagged(dropped)
-                yield event
-        finally:
-            if feed in self._events[1:]:
-                self._events.remove(feed)
+        return _Events(feed)
 
-    async def audio(self, rate: int | None = None) -> AsyncIterator[AudioFrame]:
+    def audio(self, rate: int | None = None) -> AsyncIterator[AudioFrame]:
         """The caller, 20 ms at a time, at `rate` Hz (the agent's `input_rate` costs nothing, another one 1-2 ms each).
 
         A gap in the call or a consumer that is more than five seconds late shows as a jump of `first_sample`.
         """
         if rate is not None and rate not in RATES:
             raise ValueError(f"audio at {rate} Hz: expected one of {', '.join(map(str, RATES))}")
-        feed = self._frames[0]
-        if self._frames_taken:
+        feed, self._first_frames = self._first_frames, None
+        if feed is None:
             feed = Feed(MAX_FRAMES)
-            self._frames.append(feed)
+            self._frame_feeds.add(feed)
             if self.over.is_set():
                 feed.close()
-        self._frames_taken = True
         feed.limit = MAX_FRAMES
-        resampler: Resampler | None = None
-        source = 0
-        try:
-            async for frame in feed:
-                if rate is None or frame.rate == rate:
-                    yield frame
-                    continue
-                if resampler is None or source != frame.rate:
-                    resampler, source = Resampler(frame.rate, rate), frame.rate
-                first_sample = frame.first_sample * rate // frame.rate
-                yield frame._replace(first_sample=first_sample, rate=rate, pcm=resampler.push(frame.pcm))
-        finally:
-            if feed in self._frames[1:]:
-                self._frames.remove(feed)
+        return _Audio(feed, rate)
 
     def start(self, work: Coroutine[Any, Any, Any], name: str = "") -> asyncio.Task[Any]:
         """Run something beside the function, for as long as the session at most; its exception ends the session."""
@@ -157,7 +137,7 @@ class Listening:
     async def recall(self) -> None:
         """Fetch `recent_audio`, up to the first frame that `audio` gives."""
         recent = await recent_audio.read(self._client, self.id)
-        first = next(iter(self._frames[0]), None)
+        first = next(iter(self._first_frames or ()), None)
         self.recent_audio = [frame for frame in recent if first is None or frame.sequence < first.sequence]
 
     def finish(self, why: Reason) -> None:
@@ -165,9 +145,9 @@ class Listening:
         if self.why is None:
             self.why = why
             self.over.set()
-            for events in self._events:
+            for events in list(self._event_feeds):
                 events.close()
-            for frames in self._frames:
+            for frames in list(self._frame_feeds):
                 frames.close()
 
     async def close(self) -> None:
@@ -193,7 +173,7 @@ class Listening:
             self._failure.set_exception(error)
 
     def _tell(self, event: Event) -> None:
-        for feed in self._events:
+        for feed in list(self._event_feeds):
             feed.put(event)
 
     async def _on_frame(self, msg: Msg) -> None:
@@ -203,7 +183,7 @@ class Listening:
         except MalformedError as error:
             log.warning("%s: %s", self.id, error)
             return
-        for feed in self._frames:
+        for feed in list(self._frame_feeds):
             feed.put(frame)
         if self._loudness is not None and (event := self._loudness.push(frame)):
             self._tell(event)
@@ -231,6 +211,36 @@ class Listening:
             self._tell(DataReceived(message.channel, message.payload()))
         except MalformedError as error:
             log.warning("%s: %s", self.id, error)
+
+
+class _Events(AsyncIterator[Event]):
+    """What `events` gives."""
+
+    def __init__(self, feed: Feed[Event]) -> None:
+        self._feed = feed
+
+    async def __anext__(self) -> Event:
+        if dropped := self._feed.take_dropped():
+            return Lagged(dropped)
+        return await anext(self._feed)
+
+
+class _Audio(AsyncIterator[AudioFrame]):
+    """What `audio` gives."""
+
+    def __init__(self, feed: Feed[AudioFrame], rate: int | None) -> None:
+        self._feed, self._rate = feed, rate
+        self._resampler: Resampler | None = None
+        self._source = 0
+
+    async def __anext__(self) -> AudioFrame:
+        frame, rate = await anext(self._feed), self._rate
+        if rate is None or frame.rate == rate:
+            return frame
+        if self._resampler is None or self._source != frame.rate:
+            self._resampler, self._source = Resampler(frame.rate, rate), frame.rate
+        first_sample = frame.first_sample * rate // frame.rate
+        return frame._replace(first_sample=first_sample, rate=rate, pcm=self._resampler.push(frame.pcm))
 
 
 def as_payload(content: str | bytes | dict[str, Any] | list[Any]) -> str | bytes:
