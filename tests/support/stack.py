@@ -34,6 +34,13 @@ class Stack:
 
     def pid_of(self, module: str) -> int:
         """The process of one service: a child of ours that runs `python -m antiphon.<module>`."""
+        return self._child(f"antiphon.{module}")
+
+    def pid_of_script(self, script: Path) -> int:
+        """The process of a plug-in."""
+        return self._child(str(script))
+
+    def _child(self, argument: str) -> int:
         for entry in Path("/proc").iterdir():
             if entry.name.isdigit():
                 try:
@@ -41,9 +48,9 @@ class Stack:
                     parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
                 except OSError:
                     continue
-                if parent == self.process.pid and f"antiphon.{module}".encode() in arguments:
+                if parent == self.process.pid and argument.encode() in arguments:
                     return int(entry.name)
-        raise LookupError(f"no child runs antiphon.{module}")
+        raise LookupError(f"no child runs {argument}")
 
     def relay(self) -> Address:
         """Where its own relay is reached by UDP."""

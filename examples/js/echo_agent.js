@@ -1,0 +1,56 @@
+// An agent in JavaScript: says back what it hears, and stops when a key is pressed.
+//   npm install && ANTIPHON_NATS_URL=nats://127.0.0.1:4222 npm start
+import { decode, encode } from "@msgpack/msgpack";
+import { connect } from "nats";
+
+const PREFIX = "antiphon.v1";
+const NAME = "echo-js";
+const END_OF_UTTERANCE = 4;
+
+const servers = process.env.ANTIPHON_NATS_URL ?? "nats://127.0.0.1:4222";
+const bus = await connect({ servers, maxReconnectAttempts: -1 });
+
+async function take(request) {
+  const session = `${PREFIX}.session.${request.json().session_id}`;
+  let generation = 1;
+  const subscriptions = [];
+
+  async function control(message) {
+    const answer = await bus.request(`${session}.control`, JSON.stringify({ version: 1, ...message }), { timeout: 1000 });
+    console.log(message.type, answer.json().ok);
+  }
+
+  function onAudio(_error, message) {
+    // useBigInt64: captured_ns does not fit into a double
+    const frame = decode(message.data, { useBigInt64: true });
+    const [version, sequence, firstSample, capturedNs, rate, flags, , pcm] = frame;
+    const spoken = [version, sequence, firstSample, capturedNs, rate, Number(flags) & ~END_OF_UTTERANCE, generation, pcm];
+    bus.publish(`${session}.audio.out`, encode(spoken, { useBigInt64: true }));
+  }
+
+  function onEvent(_error, message) {
+    const event = message.json();
+    if (event.type === "telephone_event") {
+      generation += 1; // what is under way in the old generation will not be heard
+      control({ type: "flush", generation }).catch((error) => console.error(`flush: ${error.message}`));
+    } else if (event.type === "flushed") {
+      console.log(`heard ${(event.played_samples / event.rate).toFixed(2)} s`);
+    } else if (event.type === "ended") {
+      for (const subscription of subscriptions) subscription.unsubscribe();
+    }
+  }
+
+  subscriptions.push(bus.subscribe(`${session}.audio.in`, { callback: onAudio }));
+  subscriptions.push(bus.subscribe(`${session}.event`, { callback: onEvent }));
+  await bus.flush(); // subscribed before the call is accepted: nothing of it is missed
+  request.respond(JSON.stringify({ version: 1, accepted: true, input_rate: 24000, instance: `js-${process.pid}` }));
+}
+
+const service = await bus.services.add({ name: "antiphon-agent", version: "0.1.0", metadata: { agent: NAME } });
+service.addEndpoint("claim", {
+  subject: `${PREFIX}.agent.${NAME}.claim`,
+  queue: NAME,
+  handler: (_error, request) => take(request).catch((error) => console.error(`claim: ${error.message}`)),
+});
+console.log("ready");
+await bus.closed();

@@ -1,0 +1,58 @@
+"""An agent without the SDK, in plain nats-py: says back what it hears, and stops when a key is pressed."""
+
+import asyncio
+import json
+import os
+
+import msgpack
+import nats
+from nats.micro import add_service
+
+PREFIX = "antiphon.v1"
+NAME = "plain"
+END_OF_UTTERANCE = 4
+
+
+async def main() -> None:
+    bus = await nats.connect(os.environ.get("ANTIPHON_NATS_URL", "nats://127.0.0.1:4222"))
+
+    async def claim(request) -> None:
+        session = f"{PREFIX}.session.{json.loads(request.data)['session_id']}"
+        generation = 1
+        subscriptions = []
+
+        async def control(**message) -> None:
+            answer = await bus.request(f"{session}.control", json.dumps({"version": 1, **message}).encode(), timeout=1)
+            print(message["type"], json.loads(answer.data)["ok"])
+
+        async def on_audio(message) -> None:
+            version, sequence, first_sample, captured_ns, rate, flags, _, pcm = msgpack.unpackb(message.data)
+            frame = [version, sequence, first_sample, captured_ns, rate, flags & ~END_OF_UTTERANCE, generation, pcm]
+            await bus.publish(f"{session}.audio.out", msgpack.packb(frame))
+
+        async def on_event(message) -> None:
+            nonlocal generation
+            event = json.loads(message.data)
+            if event["type"] == "telephone_event":
+                generation += 1  # what is under way in the old generation will not be heard
+                await control(type="flush", generation=generation)
+            elif event["type"] == "flushed":
+                print(f"heard {event['played_samples'] / event['rate']:.2f} s")
+            elif event["type"] == "ended":
+                for subscription in subscriptions:
+                    await subscription.unsubscribe()
+
+        subscriptions.append(await bus.subscribe(f"{session}.audio.in", cb=on_audio))
+        subscriptions.append(await bus.subscribe(f"{session}.event", cb=on_event))
+        await bus.flush()  # subscribed before the call is accepted: nothing of it is missed
+        reply = {"version": 1, "accepted": True, "input_rate": 24000, "instance": f"plain-{os.getpid()}"}
+        await request.respond(json.dumps(reply).encode())
+
+    service = await add_service(bus, name="antiphon-agent", version="0.1.0", metadata={"agent": NAME})
+    await service.add_endpoint(name="claim", subject=f"{PREFIX}.agent.{NAME}.claim", handler=claim, queue_group=NAME)
+    print("ready", flush=True)
+    await asyncio.Event().wait()
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

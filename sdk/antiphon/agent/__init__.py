@@ -1,0 +1,75 @@
+"""What an agent plug-in imports: `Agent`, the `Session` its function gets, the events, and speech.
+
+agent = Agent("echo")
+
+@agent.session
+async def talk(session: Session) -> None:
+    async for event in session.events():
+        ...
+
+agent.run()
+"""
+
+from antiphon.agent.agent import Agent
+from antiphon.agent.events import (
+    AudioLevel,
+    ChannelOpened,
+    Connected,
+    DataReceived,
+    Draining,
+    Ended,
+    Event,
+    Flushed,
+    Lagged,
+    MediaStarted,
+    Playout,
+    PlayoutOverflow,
+    SessionError,
+    SpeechStarted,
+    SpeechStopped,
+    Statistics,
+    Suspect,
+    TakenOver,
+    TelephoneEvent,
+    ToolFailed,
+    ToolResult,
+)
+from antiphon.agent.listening import Listening
+from antiphon.agent.playback import Heard, Word
+from antiphon.agent.session import Session
+from antiphon.agent.speech import Speech
+from antiphon.agent.tools import ToolError
+from antiphon.schemas.audio import AudioFrame, FrameFlag
+
+__all__ = [
+    "Agent",
+    "AudioFrame",
+    "AudioLevel",
+    "ChannelOpened",
+    "Connected",
+    "DataReceived",
+    "Draining",
+    "Ended",
+    "Event",
+    "Flushed",
+    "FrameFlag",
+    "Heard",
+    "Lagged",
+    "Listening",
+    "MediaStarted",
+    "Playout",
+    "PlayoutOverflow",
+    "Session",
+    "SessionError",
+    "Speech",
+    "SpeechStarted",
+    "SpeechStopped",
+    "Statistics",
+    "Suspect",
+    "TakenOver",
+    "TelephoneEvent",
+    "ToolError",
+    "ToolFailed",
+    "ToolResult",
+    "Word",
+]

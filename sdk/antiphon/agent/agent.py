@@ -1,0 +1,362 @@
+"""An agent on the bus: stands in the register, takes claims while it can bear them, keeps its leases."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any, Final, TypeVar, overload
+
+import nats.errors
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
+
+from antiphon.agent.listening import FLUSH_SECONDS, SILENT_SECONDS, Listening
+from antiphon.agent.running import Function, run_session
+from antiphon.agent.session import Session
+from antiphon.agent.shadow import Shadow
+from antiphon.agent.tools import Tool, threads_at_work
+from antiphon.agent.watchdog import Watchdog
+from antiphon.schemas import MalformedError, bus, messages, recent_audio, subjects, tasks, telemetry
+from antiphon.schemas.lease_keeper import LeaseKeeper
+from antiphon.schemas.messages import AudioRate, Lease
+
+log = logging.getLogger("antiphon.agent")
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+MAX_LATENESS_MS: Final = 250.0
+"""A loop that was later than this in the last five seconds takes no new sessions."""
+_LOOK_SECONDS: Final = 0.25
+_STOP_SECONDS: Final = 1.5
+
+
+class Agent:
+    """`agent = Agent("name")`, a function under `@agent.session`, `agent.run()`."""
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        capacity: int = 100,
+        input_rate: AudioRate = 24000,
+        detect_speech: bool = True,
+        hang_up_on_error: bool = True,
+        keep_audio: bool = False,
+        blocked_ms: float = 200.0,
+        shadow_of: str = "",
+    ) -> None:
+        """`capacity`: sessions at once; above it other instances of the name are asked.
+
+        `input_rate`: Hz of the caller's audio. `detect_speech`: `SpeechStarted` and `SpeechStopped` by loudness.
+        `hang_up_on_error`: a function that raises ends the call; else the caller keeps a silent line.
+        `keep_audio`: after a take-over `session.recent_audio` holds the caller's last seconds (NATS keeps them).
+        `blocked_ms`: a function that keeps the event loop longer is named in the log.
+        `shadow_of`: listen to the sessions of that agent instead of taking calls; the function gets a `Listening`.
+        """
+        subjects.agent_claim(name)  # raises for a name that no subject can hold
+        self.name = name
+        self.capacity = capacity
+        self.tools: dict[str, Tool] = {}
+        self._input_rate: AudioRate = input_rate
+        self._detect_speech, self._hang_up_on_error = detect_speech, hang_up_on_error
+        self._keep_audio, self._blocked_ms, self._shadow_of = keep_audio, blocked_ms, shadow_of
+        self._function: Function | None = None
+        self._sessions: dict[str, Listening] = {}
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._client: Client
+        self._keeper: LeaseKeeper
+        self._watchdog: Watchdog
+        self._shadow: Shadow | None = None
+        self._claims: Subscription | None = None
+
+    # ---- for the author
+
+    def session(self, function: F) -> F:
+        """The function that is called with each session; the session lasts as long as it runs, at most."""
+        self._function = function
+        return function
+
+    @overload
+    def tool(self, function: F) -> F: ...
+    @overload
+    def tool(self, *, name: str = "", timeout: float = 30.0) -> Callable[[F], F]: ...
+
+    def tool(
+        self, function: Callable[..., Any] | None = None, *, name: str = "", timeout: float = 30.0
+    ) -> Callable[..., Any]:
+        """A function for `session.call_tool`; `tool_schemas` describes it. `timeout` in seconds."""
+
+        def register(each: F) -> F:
+            tool = Tool(each, name, timeout)
+            self.tools[tool.name] = tool
+            return each
+
+        return register if function is None else register(function)
+
+    def tool_schemas(self) -> list[dict[str, Any]]:
+        """All tools, as the OpenAI realtime protocol has them in `session.tools`."""
+        return [tool.schema() for tool in self.tools.values()]
+
+    @property
+    def sessions(self) -> dict[str, Listening]:
+        """Those that run now, by id."""
+        return dict(self._sessions)
+
+    def run(self) -> None:
+        """Serve until SIGTERM or SIGINT. `ANTIPHON_NATS_URL` says where (default nats://127.0.0.1:4222)."""
+        if self._function is None:
+            raise SystemExit(f"agent {self.name} has no function: put @agent.session above one")
+        url = os.environ.get("ANTIPHON_NATS_URL") or bus.DEFAULT_NATS_URL
+        finish = telemetry.start(f"agent-{self.name}")
+        log.info("agent %s connects to NATS at %s", self.name, url.rpartition("@")[2])  # without a password
+        try:
+            asyncio.run(self._run(url))
+        except (OSError, nats.errors.Error) as error:
+            where = url.rpartition("@")[2]
+            print(f"agent {self.name}: NATS at {where}: {error or type(error).__name__}", file=sys.stderr)
+            raise SystemExit(2) from None
+        finally:
+            finish()
+        if threads_at_work():
+            log.warning("agent %s: %d tools still run on threads, not waited for", self.name, threads_at_work())
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(0)  # Python itself would wait for its threads
+
+    @asynccontextmanager
+    async def serving(self, url: str = "") -> AsyncIterator[None]:
+        """Serve inside a program of your own, for as long as the block lasts."""
+        if self._function is None:
+            raise RuntimeError(f"agent {self.name} has no function: put @agent.session above one")
+        self._client = await bus.connect(url or os.environ.get("ANTIPHON_NATS_URL") or bus.DEFAULT_NATS_URL, self.name)
+        self._watchdog = Watchdog(self._blocked_ms / 1000)
+        self._keeper = LeaseKeeper(self._client, self.name, self._take_over, self._lost, self._room)
+        self._shadow = Shadow(self._client, self.name, self._shadow_of) if self._shadow_of else None
+        try:
+            await self._start()
+            yield
+        finally:
+            await self._stop()
+
+    # ---- life
+
+    async def _run(self, url: str) -> None:
+        stop = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        serving = asyncio.create_task(self._serve_until(stop, url))
+        stopping = asyncio.create_task(stop.wait())
+        await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        if not serving.done():
+            _, late = await asyncio.wait({serving}, timeout=_STOP_SECONDS)
+            if late:  # NATS cannot be reached, or a function does not let itself be cancelled
+                serving.cancel()
+                await asyncio.wait({serving}, timeout=_STOP_SECONDS)
+        await tasks.end(stopping)
+        if serving.done() and not serving.cancelled():
+            serving.result()
+
+    async def _serve_until(self, stop: asyncio.Event, url: str) -> None:
+        async with self.serving(url):
+            log.info("ready: agent %s, up to %d sessions", self.name, self.capacity)
+            await stop.wait()
+            log.info("stopping: %d sessions are handed over", len(self._sessions))
+
+    async def _start(self) -> None:
+        self._watchdog.start()
+        if self._keep_audio:
+            with contextlib.suppress(nats.errors.Error, TimeoutError):
+                await recent_audio.keep(self._client.jetstream())
+        await self._keeper.start()
+        await bus.register(self._client, bus.AGENT_SERVICE, {"agent": self.name, "instance": self._keeper.instance})
+        if self._shadow is None:
+            await self._join()
+            self._spawn(self._look())
+        else:
+            self._spawn(self._shadow.watch(self._begin_shadow))
+        self._spawn(self._reap())
+
+    async def _stop(self) -> None:
+        await self._step_back()
+        for session in self._sessions.values():
+            session.finish("stopped")
+        if self._tasks:
+            await tasks.end(*self._tasks)
+        await self._keeper.close()
+        self._watchdog.stop()
+        await self._client.close()
+
+    def _spawn(self, work: Any) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._spawned_done)
+
+    def _spawned_done(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()):
+            log.error("agent %s: %r", self.name, error, exc_info=error)
+
+    # ---- claims
+
+    def _room(self) -> int:
+        return self.capacity - len(self._sessions)
+
+    def _fit(self) -> str:
+        """Why no session is taken now; empty: one is."""
+        if self._room() <= 0:
+            return f"this instance has {len(self._sessions)} sessions, its capacity"
+        if (late := self._watchdog.late_ms()) > MAX_LATENESS_MS:
+            return f"this instance is late by {late:.0f} ms"
+        return ""
+
+    async def _join(self) -> None:
+        """Into the queue group. While it is out, NATS gives claims to other instances, or says that there is none."""
+        if self._claims is None:
+            self._claims = await self._client.subscribe(
+                subjects.agent_claim(self.name), queue=self.name, cb=self._claimed
+            )
+            async with asyncio.timeout(FLUSH_SECONDS):
+                await bus.flush(self._client)
+
+    async def _step_back(self) -> None:
+        claims, self._claims = self._claims, None
+        if claims is not None:
+            with contextlib.suppress(nats.errors.Error):
+                await claims.unsubscribe()
+
+    async def _look(self) -> None:
+        """Out of the group when full or late, in again when not."""
+        while True:
+            reason = self._fit()
+            with contextlib.suppress(nats.errors.Error, TimeoutError):
+                if reason and self._claims is not None:
+                    log.warning("agent %s: takes no sessions for now: %s", self.name, reason)
+                    await self._step_back()
+                elif not reason and self._claims is None:
+                    log.info("agent %s: takes sessions again", self.name)
+                    await self._join()
+            await asyncio.sleep(_LOOK_SECONDS)
+
+    async def _claimed(self, request: Msg) -> None:
+        try:
+            claim = messages.decode(request.data, messages.Claim)
+            subjects.audio_in(claim.session_id)  # raises for an id that no subject can hold
+        except MalformedError as error:
+            await self._reply(request, str(error))
+            return
+        refusal = self._fit()
+        if claim.session_id in self._sessions:
+            refusal = f"session {claim.session_id} is claimed already"
+        if refusal:
+            log.warning("claim refused: %s", refusal)
+            await self._reply(request, refusal)
+            return
+        trace = dict(request.headers or {})
+        lease = Lease(session_id=claim.session_id, agent=self.name, instance="", session=claim.session, trace=trace)
+        session = self._session_of(lease)
+        self._sessions[claim.session_id] = session  # before the first await: the capacity is exact
+        self._spawn(self._accept(request, claim, session))
+
+    async def _accept(self, request: Msg, claim: messages.Claim, session: Session) -> None:
+        began, accepted = time.monotonic(), False
+        try:
+            await session.open()
+            await self._keeper.hold(claim, self._input_rate, session.lease.trace)
+            await self._reply(request, "")
+            accepted = True
+        except (nats.errors.Error, TimeoutError) as error:
+            log.warning("%s: not taken: %s", session.id, error or type(error).__name__)
+            return
+        finally:
+            if not accepted:
+                del self._sessions[session.id]
+                await session.close()
+                await self._keeper.release(session.id)
+        log.info("%s: claimed in %.0f ms (%d)", session.id, (time.monotonic() - began) * 1000, len(self._sessions))
+        await self._work(session)
+
+    async def _reply(self, request: Msg, refusal: str) -> None:
+        reply = messages.ClaimReply(
+            accepted=not refusal, input_rate=self._input_rate, instance=self._keeper.instance, message=refusal
+        )
+        await request.respond(messages.encode(reply))
+
+    # ---- sessions
+
+    def _session_of(self, lease: Lease) -> Session:
+        session = Session(self._client, lease, self._detect_speech)
+        session.prepare(self.tools, self._keeper.save, self._keeper.doubt)
+        return session
+
+    async def _take_over(self, lease: Lease) -> bool:
+        """The session of an instance that is gone, ours by now."""
+        session = self._session_of(lease) if self._shadow is None else self._listening(lease)
+        self._sessions[session.id] = session
+        there = False
+        try:
+            await session.open()
+            if self._keep_audio:
+                await session.recall()
+            there = await (self._shadow.runs(session.id) if self._shadow else self._keeper.fence(lease))
+        finally:
+            if there:
+                self._spawn(self._work(session))
+            else:
+                del self._sessions[session.id]
+                await session.close()
+        return there
+
+    def _listening(self, lease: Lease) -> Listening:
+        return Listening(self._client, lease, self._detect_speech)
+
+    async def _begin_shadow(self, source: Lease) -> None:
+        """A session of the agent that we shadow; one of our instances gets it."""
+        if source.session_id in self._sessions or self._room() <= 0:
+            return
+        lease = source.model_copy(update={"agent": self.name, "state": {}, "takeovers": 0})
+        session = self._listening(lease)
+        self._sessions[session.id] = session
+        claim = messages.Claim(session_id=source.session_id, agent=self.name, session=source.session)
+        begun = False
+        try:
+            await session.open()
+            await self._keeper.hold(claim, source.input_rate, source.trace)
+            if self._keeper.holds(session.id):  # else another instance of ours has it
+                self._spawn(self._work(session))
+                begun = True
+        finally:
+            if not begun:
+                del self._sessions[session.id]
+                await session.close()
+
+    async def _work(self, session: Listening) -> None:
+        assert self._function is not None
+        try:
+            await run_session(session, self._function, self._hang_up_on_error)
+        finally:
+            self._sessions.pop(session.id, None)
+        log.info("%s: over (%s)", session.id, session.end.reason if session.end else session.why)
+        if session.why != "stopped":  # then its lease is for another instance
+            await self._keeper.release(session.id)
+
+    def _lost(self, session_id: str) -> None:
+        """Another instance holds it: our function is cancelled, the call goes on there."""
+        if session := self._sessions.get(session_id):
+            session.finish("lost")
+
+    async def _reap(self) -> None:
+        """A transceiver that died sends no `ended`."""
+        while True:
+            await asyncio.sleep(_LOOK_SECONDS)
+            for session in self._sessions.values():
+                if session.silent_for() > SILENT_SECONDS:
+                    log.warning("%s: nothing came for %.0f s", session.id, SILENT_SECONDS)
+                    session.finish("silent")

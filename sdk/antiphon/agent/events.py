@@ -1,0 +1,136 @@
+"""What a session tells its agent: the transceiver's events as they are, and those that the SDK adds."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from antiphon.schemas.messages import (
+    AudioLevel as AudioLevel,
+)
+from antiphon.schemas.messages import (
+    ChannelOpened as ChannelOpened,
+)
+from antiphon.schemas.messages import (
+    Connected as Connected,
+)
+from antiphon.schemas.messages import (
+    Draining as Draining,
+)
+from antiphon.schemas.messages import (
+    Ended as Ended,
+)
+from antiphon.schemas.messages import (
+    Flushed as Flushed,
+)
+from antiphon.schemas.messages import (
+    MediaStarted as MediaStarted,
+)
+from antiphon.schemas.messages import (
+    Playout as Playout,
+)
+from antiphon.schemas.messages import (
+    PlayoutOverflow as PlayoutOverflow,
+)
+from antiphon.schemas.messages import (
+    SessionError as SessionError,
+)
+from antiphon.schemas.messages import (
+    Statistics as Statistics,
+)
+from antiphon.schemas.messages import (
+    Suspect as Suspect,
+)
+from antiphon.schemas.messages import (
+    TelephoneEvent as TelephoneEvent,
+)
+
+
+@dataclass(frozen=True)
+class SpeechStarted:
+    """The caller has begun to speak, by loudness (`antiphon.agent.loudness`)."""
+
+    at: float
+    """Seconds since the session's start, in the caller's audio."""
+
+
+@dataclass(frozen=True)
+class SpeechStopped:
+    """The caller has been silent for a while."""
+
+    at: float
+    """Seconds since the session's start at which the speech was over."""
+    seconds: float
+    """How long it was."""
+
+
+@dataclass(frozen=True)
+class DataReceived:
+    """A message of the client on a data channel."""
+
+    channel: str
+    payload: str | bytes
+
+    def json(self) -> Any:
+        """The payload as JSON; ValueError if it is none."""
+        return json.loads(self.payload)
+
+
+@dataclass(frozen=True)
+class ToolResult:
+    """A tool has answered."""
+
+    call_id: str
+    name: str
+    output: Any
+    """What the function returned."""
+    seconds: float
+
+
+@dataclass(frozen=True)
+class ToolFailed:
+    """A tool has not: wrong arguments, an exception, too slow."""
+
+    call_id: str
+    name: str
+    error: str
+
+
+@dataclass(frozen=True)
+class TakenOver:
+    """The first event of a session whose agent process has died: `session.state` holds what that one saved."""
+
+    takeovers: int
+    """How often the session has changed hands."""
+
+
+@dataclass(frozen=True)
+class Lagged:
+    """The function is slower than the events come; so many were dropped, the oldest first."""
+
+    dropped: int
+
+
+Event = (
+    Connected
+    | MediaStarted
+    | ChannelOpened
+    | Playout
+    | Flushed
+    | PlayoutOverflow
+    | Suspect
+    | Draining
+    | TelephoneEvent
+    | AudioLevel
+    | Statistics
+    | SessionError
+    | Ended
+    | SpeechStarted
+    | SpeechStopped
+    | DataReceived
+    | ToolResult
+    | ToolFailed
+    | TakenOver
+    | Lagged
+)

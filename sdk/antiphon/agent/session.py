@@ -1,0 +1,222 @@
+"""A session in the hands of its agent: listens, speaks, is interrupted, calls tools, hangs up."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import secrets
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+import nats.errors
+
+from antiphon.agent.events import ToolFailed, ToolResult
+from antiphon.agent.listening import Listening, as_payload
+from antiphon.agent.playback import Heard
+from antiphon.agent.speech import Speech
+from antiphon.agent.tools import Tool
+from antiphon.schemas import MalformedError, bus, leases, messages, subjects
+from antiphon.schemas.audio import AudioFrame, pack_frame
+
+log = logging.getLogger("antiphon.agent")
+
+EVENTS_CHANNEL: Final = "oai-events"
+_CONTROL_SECONDS: Final = 1.0
+_FLUSHED_SECONDS: Final = 0.5
+MAX_TOOLS_AT_WORK: Final = 16
+
+
+class Session(Listening):
+    """Given to the function under `@agent.session`."""
+
+    tools: Mapping[str, Tool]
+    _save: Callable[[str, dict[str, Any]], None]
+    _doubt: Callable[[str], None]
+
+    def prepare(
+        self,
+        tools: Mapping[str, Tool],
+        save: Callable[[str, dict[str, Any]], None],
+        doubt: Callable[[str], None],
+    ) -> None:
+        """What the agent gives it before `open`."""
+        self.tools, self._save, self._doubt = tools, save, doubt
+        self._generation = leases.first_generation(self._lease.takeovers)
+        self._turn = asyncio.Lock()
+        self._speech: Speech | None = None
+        self._flushed: asyncio.Future[messages.Flushed] | None = None
+        self._own_flushes = int(self._lease.takeovers > 0)  # the fence of a take-over
+        self._calls: dict[str, asyncio.Task[Any]] = {}
+
+    # ---- speaking
+
+    @property
+    def speaking(self) -> bool:
+        """A speech is being said or is still to be heard."""
+        return self._speech is not None
+
+    def speak(self, rate: int = 24000, ahead: float = 2.0) -> Speech:
+        """`async with session.speak() as speech: await speech.write(pcm)`; one speech at a time, the next one waits.
+
+        The block ends when its last sample was played, or when `flush` interrupts it. `rate`: 8000, 16000, 24000 or
+        48000 Hz. `ahead`: seconds of speech that may wait in the transceiver before `write` waits; 0.1 to 25.
+        """
+        if not 0.1 <= ahead <= 25:
+            raise ValueError(f"speech {ahead} s ahead: from 0.1 to 25")
+        return Speech(rate, ahead, self._send_frame, self._begin, self._abandon, self._left)
+
+    async def say(self, pcm: bytes, words: str = "", rate: int = 24000) -> Heard:
+        """Speak one piece of audio; returns what was heard of it."""
+        async with self.speak(rate) as speech:
+            await speech.write(pcm, words)
+        return speech.heard
+
+    async def flush(self) -> Heard | None:
+        """Stop speaking, now: it fades out within 20 ms. Returns what was heard; None if nothing was being said.
+
+        The block of the speech is left; its `heard` is exact. One that waits for its turn begins.
+        """
+        speech = self._speech
+        if speech is None or speech.over:
+            return None
+        if speech.interrupted:
+            return await speech.known()
+        speech.interrupt()
+        reckoned = speech.reckoned(time.monotonic())
+        self._flushed = asyncio.get_running_loop().create_future()
+        self._own_flushes += 1
+        await self._control(messages.Flush(generation=speech.generation + 1))
+        try:
+            async with asyncio.timeout(_FLUSHED_SECONDS):
+                said = await asyncio.shield(self._flushed)
+            speech.cut(said.played_samples if said.generation == speech.generation else 0, said.rate)
+        except TimeoutError:
+            speech.cut(reckoned, speech.rate, confirmed=False)
+        await speech.leave_from_inside()
+        return speech.heard
+
+    async def pause(self) -> None:
+        """Hold the speech at the exact sample."""
+        if self._speech is not None:
+            self._speech.held(time.monotonic())
+        await self._control(messages.Pause())
+
+    async def resume(self) -> None:
+        """Go on from the exact sample."""
+        await self._control(messages.Resume())
+
+    async def _begin(self, speech: Speech) -> int:
+        await self._turn.acquire()
+        self._speech = speech
+        self._generation += 1
+        if self.over.is_set():
+            speech.close()
+        return self._generation
+
+    def _abandon(self, speech: Speech) -> None:
+        """Its block has failed: what of it waits is not to be heard."""
+        if not self.over.is_set():
+            self._own_flushes += 1
+            self.start(self._control(messages.Flush(generation=speech.generation + 1)), "flush")
+
+    def _left(self) -> None:
+        self._speech = None
+        self._turn.release()
+
+    async def _send_frame(self, frame: AudioFrame) -> None:
+        if not self.over.is_set():
+            await self._publish(subjects.audio_out(self.id), pack_frame(frame))
+
+    # ---- everything else to the transceiver and its client
+
+    async def send(self, content: str | bytes | dict[str, Any] | list[Any], channel: str = EVENTS_CHANNEL) -> None:
+        """To the client, on one of its data channels; what is no text or bytes goes as JSON."""
+        message = messages.DataMessage.of(channel, as_payload(content))
+        await self._publish(subjects.data_out(self.id), messages.encode(message))
+
+    async def hang_up(self, reason: str = "hang_up") -> None:
+        """End the call, at once. To let the last words be heard, leave their `speak` block first."""
+        await self._control(messages.HangUp(reason=reason))
+
+    def save(self) -> None:
+        """Keep `state` for whoever takes the session over; MalformedError if it is no JSON or above 32 KiB."""
+        self._save(self.id, self.state)
+
+    # ---- tools
+
+    def call_tool(self, name: str, arguments: str | Mapping[str, Any], call_id: str = "") -> str:
+        """Run a tool beside everything else; its `ToolResult` or `ToolFailed` comes as an event. Returns the call id.
+
+        `arguments`: a mapping, or the JSON text of a language model.
+        """
+        call_id = call_id or f"call_{secrets.token_hex(8)}"
+        if name not in self.tools:
+            known = ", ".join(sorted(self.tools)) or "none"
+            self._tell(ToolFailed(call_id, name, f"there is no tool {name!r}; there are: {known}"))
+        elif len(self._calls) >= MAX_TOOLS_AT_WORK:
+            self._tell(ToolFailed(call_id, name, f"{MAX_TOOLS_AT_WORK} tools are at work already"))
+        else:
+            task = self.start(self._run_tool(self.tools[name], arguments, call_id), f"tool {name}")
+            self._calls[call_id] = task
+            task.add_done_callback(lambda _: self._calls.pop(call_id, None))
+        return call_id
+
+    def cancel_tool(self, call_id: str) -> None:
+        """Its result is of no interest any more; no event comes."""
+        if task := self._calls.get(call_id):
+            task.cancel()
+
+    async def _run_tool(self, tool: Tool, arguments: str | Mapping[str, Any], call_id: str) -> None:
+        began = time.monotonic()
+        try:
+            output = await tool.call(self, arguments)
+        except Exception as error:
+            text = str(error) or type(error).__name__
+            log.warning("%s: tool %s: %s", self.id, tool.name, text)
+            self._tell(ToolFailed(call_id, tool.name, text))
+        else:
+            self._tell(ToolResult(call_id, tool.name, output, time.monotonic() - began))
+
+    # ---- from the transceiver
+
+    def _seen(self, event: messages.Message) -> None:
+        speech = self._speech
+        match event:
+            case messages.Playout() if speech is not None and event.generation == speech.generation:
+                speech.playout(event, time.monotonic())
+            case messages.Flushed():
+                if self._own_flushes:
+                    self._own_flushes -= 1
+                    if self._flushed is not None and not self._flushed.done():
+                        self._flushed.set_result(event)
+                    return
+                # not our doing: whoever flushes for this session may hold it by now
+                self._doubt(self.id)
+                if speech is not None and not speech.over:
+                    speech.interrupt()
+                    speech.cut(event.played_samples if event.generation == speech.generation else 0, event.rate)
+            case messages.Ended() if speech is not None:
+                speech.close()
+
+    async def _publish(self, subject: str, data: bytes) -> None:
+        with contextlib.suppress(nats.errors.Error):  # NATS is away: lost, as on a bad line; the call goes on
+            await self._client.publish(subject, data)
+
+    async def _control(self, control: messages.Message) -> None:
+        """Ask the transceiver; a refusal or no answer is logged, the call goes on."""
+        if self.over.is_set():
+            return
+        try:
+            answer = await self._client.request(
+                subjects.session_control(self.id),
+                messages.encode(control),
+                timeout=_CONTROL_SECONDS,
+                headers=bus.trace_headers() or None,
+            )
+            reply = messages.decode(answer.data, messages.ControlReply)
+            if not reply.ok:
+                log.warning("%s: %s refused: %s", self.id, type(control).__name__, reply.message)
+        except (nats.errors.Error, TimeoutError, MalformedError) as error:
+            log.warning("%s: no answer to %s: %s", self.id, type(control).__name__, error or type(error).__name__)

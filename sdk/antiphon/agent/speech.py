@@ -1,0 +1,227 @@
+"""One speech: written by the author in its own time, heard by the caller in real time, interrupted at any sample.
+
+`async with session.speak() as speech` is a cancel scope, as `asyncio.timeout` is: an interruption cancels the block
+wherever it waits, and the block's end takes the cancellation up. `speech.heard` says what became of it.
+A block that is left by an exception, or cancelled from outside, is silenced too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from types import TracebackType
+from typing import Final
+
+from antiphon.agent.playback import Backlog, Framer, Heard, Ledger, Word
+from antiphon.schemas.audio import AudioFrame, FrameFlag
+from antiphon.schemas.messages import Playout
+
+_BATCH: Final = 10
+"""Frames sent between two looks at the backlog, and between two turns for everybody else on the loop."""
+_GRACE: Final = 3.0
+"""Seconds after which a speech that must be over by the clock counts as played without the transceiver's word."""
+
+Send = Callable[[AudioFrame], Awaitable[None]]
+
+
+class Speech:
+    """Made by `session.speak()`."""
+
+    def __init__(
+        self,
+        rate: int,
+        ahead: float,
+        send: Send,
+        begin: Callable[[Speech], Awaitable[int]],
+        abandon: Callable[[Speech], None],
+        left: Callable[[], None],
+    ) -> None:
+        self.rate = rate
+        self.interrupted = False
+        self.generation = -1
+        self._heard: Heard | None = None
+        self._ledger = Ledger(rate)
+        self._framer = Framer(rate)
+        self._backlog = Backlog()
+        self._ahead_ms, self._send, self._begin = ahead * 1000, send, begin
+        self._abandon, self._left = abandon, left
+        self._sequence = 0
+        self._sent = 0
+        self._played = 0
+        self._ended = False
+        """Its last frame was sent."""
+        self._over = asyncio.Event()
+        self._task: asyncio.Task[object] | None = None
+        self._cancelling = 0
+        self._cancelled_here = False
+        self._left_block = False
+
+    # ---- the author's side
+
+    @property
+    def heard(self) -> Heard:
+        """What the caller has heard so far; final when the block has been left."""
+        return self._heard or self._outcome(self._played, complete=False)
+
+    @property
+    def text(self) -> str:
+        """All words that were written."""
+        return self._ledger.text()
+
+    async def write(self, pcm: bytes, words: str | Sequence[str] | Sequence[Word] | None = None) -> None:
+        """Speak s16le mono at `rate`, any number of samples; waits while enough is queued (`speak(ahead=...)`).
+
+        `words` is the text of just this audio, with times or without; it is what `heard.text` is made of.
+        """
+        if self.interrupted:  # the session was over before the block began
+            await self.leave_from_inside()
+        frames = self._framer.push(pcm)
+        self._ledger.add(len(pcm) // 2, words)
+        for number, frame in enumerate(frames):
+            if number % _BATCH == 0:
+                await self._wait_for_room()
+            await self._put(frame, 0)
+
+    async def __aenter__(self) -> Speech:
+        self._task = asyncio.current_task()
+        assert self._task is not None
+        self._cancelling = self._task.cancelling()
+        self.generation = await self._begin(self)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
+    ) -> bool | None:
+        try:
+            if kind is None:
+                try:
+                    await self._finish()
+                except asyncio.CancelledError:
+                    if not self._taken_up():
+                        raise
+            elif kind is not asyncio.CancelledError or not self._taken_up():
+                if self._sent and not self._over.is_set():
+                    self._abandon(self)
+                return False
+            if self.interrupted:
+                await self.known()
+            return True
+        finally:
+            self._left_block = True
+            self._settle(self._outcome(self._played, complete=False))
+            self._left()
+
+    def _taken_up(self) -> bool:
+        """Whether a cancellation was ours, and nobody else's as well."""
+        if not self._cancelled_here or self._task is None:
+            return False
+        self._cancelled_here = False
+        return self._task.uncancel() <= self._cancelling
+
+    async def _finish(self) -> None:
+        last = self._framer.end()
+        if self._over.is_set():
+            return
+        if last is None:
+            if self._sent == 0:
+                self._settle(self._outcome(0, complete=True))
+                return
+            last = bytes(self._framer.size)
+        await self._wait_for_room()
+        await self._put(last, FrameFlag.END_OF_UTTERANCE)
+        self._ended = True
+        while not self._over.is_set():
+            left = self._backlog.queued_ms(time.monotonic()) / 1000
+            try:
+                async with asyncio.timeout(left + _GRACE):
+                    await self._over.wait()
+            except TimeoutError:
+                if self._backlog.queued_ms(time.monotonic()) == 0:
+                    self._settle(self._outcome(self._ledger.samples, complete=True, confirmed=False))
+
+    async def _put(self, pcm: bytes, flags: int) -> None:
+        frame = AudioFrame(
+            self._sequence,
+            self._sequence * (self._framer.size // 2),
+            time.time_ns(),
+            self.rate,
+            flags,
+            self.generation,
+            pcm,
+        )
+        self._sequence += 1
+        self._sent += self._framer.size // 2
+        await self._send(frame)
+        self._backlog.sent(time.monotonic())
+
+    async def _wait_for_room(self) -> None:
+        await asyncio.sleep(0)
+        while (over := self._backlog.queued_ms(time.monotonic()) - self._ahead_ms) > 0:  # noqa: ASYNC110
+            # time itself empties the queue, and a report says when it stands still
+            await asyncio.sleep(min(over / 1000, 0.2))
+
+    # ---- the session's side
+
+    @property
+    def over(self) -> bool:
+        return self._over.is_set()
+
+    def playout(self, event: Playout, now: float) -> None:
+        """A report about this speech."""
+        self._played = event.played_samples * self.rate // event.rate
+        self._backlog.reported(event.queued_ms, event.state in ("started", "playing"), now)
+        if event.state == "ended" and self._ended:
+            self._settle(self._outcome(self._ledger.samples, complete=True))
+
+    def held(self, now: float) -> None:
+        self._backlog.held(now)
+
+    def reckoned(self, now: float) -> int:
+        """Samples that must have been played by the clock."""
+        return max(0, self._sent - int(self._backlog.queued_ms(now) * self.rate / 1000))
+
+    def interrupt(self) -> None:
+        """Nothing more is to be said: end the block, wherever it waits. What was heard is told by `cut`."""
+        if self.interrupted or self._over.is_set():
+            return
+        self.interrupted = True
+        if self._task is not asyncio.current_task():
+            self._leave()
+
+    async def leave_from_inside(self) -> None:
+        """End the block of an interrupted speech if it is the caller's own."""
+        if self._task is asyncio.current_task() and not self._left_block:
+            self._leave()
+            await asyncio.sleep(0)
+
+    def _leave(self) -> None:
+        if self._task is not None and not self._cancelled_here and not self._left_block:
+            self._cancelled_here = True
+            self._task.cancel()
+
+    async def known(self) -> Heard:
+        """What was heard of an interrupted speech, as soon as that is known."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_GRACE):
+                await self._over.wait()
+        return self.heard
+
+    def cut(self, played: int, rate: int, confirmed: bool = True) -> None:
+        """The interrupted speech was heard up to this sample (of `rate`)."""
+        samples = min(played * self.rate // rate, self._ledger.samples)
+        self._settle(self._outcome(samples, complete=False, confirmed=confirmed))
+
+    def close(self) -> None:
+        """The session is over: the block is left."""
+        self.interrupt()
+        self._settle(self._outcome(min(self._played, self._ledger.samples), complete=False))
+
+    def _outcome(self, samples: int, complete: bool, confirmed: bool = True) -> Heard:
+        return Heard(samples, self.rate, self._ledger.text(None if complete else samples), complete, confirmed)
+
+    def _settle(self, heard: Heard) -> None:
+        if self._heard is None:
+            self._heard = heard
+        self._over.set()

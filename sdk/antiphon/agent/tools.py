@@ -1,0 +1,98 @@
+"""Functions that a language model may call: their JSON schema from type hints, their call with checked arguments."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import inspect
+import json
+import typing
+import weakref
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+from pydantic import ConfigDict, ValidationError, create_model
+
+if TYPE_CHECKING:
+    from antiphon.agent.session import Session
+
+
+_POOL: Final = ThreadPoolExecutor(32, thread_name_prefix="antiphon-tool")
+"""Not asyncio's own: `asyncio.run` waits for that, however long a function takes."""
+_at_work: weakref.WeakSet[Future[Any]] = weakref.WeakSet()
+
+
+def threads_at_work() -> int:
+    """Plain functions that still run, though nobody may wait for them any more."""
+    return sum(not each.done() for each in _at_work)
+
+
+async def _on_a_thread(function: Callable[[], Any]) -> Any:
+    future = _POOL.submit(contextvars.copy_context().run, function)
+    _at_work.add(future)
+    return await asyncio.wrap_future(future)
+
+
+class ToolError(Exception):
+    """What a tool tells the model instead of a result."""
+
+
+class Tool:
+    """One function. A parameter annotated with `Session` gets the session and is no part of the schema."""
+
+    def __init__(self, function: Callable[..., Any], name: str = "", timeout: float = 30.0) -> None:
+        self.name = name or function.__name__
+        self.description = inspect.getdoc(function) or ""
+        self.timeout = timeout
+        self._function = function
+        from antiphon.agent.session import Session
+
+        hints = typing.get_type_hints(function, include_extras=True)
+        self._session_parameter = ""
+        fields: dict[str, Any] = {}
+        for parameter in inspect.signature(function).parameters.values():
+            if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+                raise TypeError(f"tool {self.name}: *{parameter.name} has no schema; name the parameters")
+            if parameter.name not in hints:
+                raise TypeError(f"tool {self.name}: parameter {parameter.name} has no type hint")
+            if hints[parameter.name] is Session:
+                self._session_parameter = parameter.name
+                continue
+            default = ... if parameter.default is parameter.empty else parameter.default
+            fields[parameter.name] = (hints[parameter.name], default)
+        self._arguments = create_model(self.name, __config__=ConfigDict(extra="forbid"), **fields)
+
+    def schema(self) -> dict[str, Any]:
+        """As the OpenAI realtime protocol has it in `session.tools`."""
+        parameters = self._arguments.model_json_schema()
+        parameters.pop("title", None)
+        for each in parameters.get("properties", {}).values():
+            each.pop("title", None)
+        return {"type": "function", "name": self.name, "description": self.description, "parameters": parameters}
+
+    async def call(self, session: Session, arguments: str | Mapping[str, Any]) -> Any:
+        """Check the arguments and run the function; a plain one on a thread, so that it delays nobody.
+
+        ToolError: arguments that do not fit, or no result within `timeout` seconds.
+        """
+        try:
+            given = json.loads(arguments or "{}") if isinstance(arguments, str) else dict(arguments)
+            checked = self._arguments.model_validate(given)
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_input=False)[0]
+            where = ".".join(map(str, first["loc"])) or "arguments"
+            raise ToolError(f"{self.name}: {where}: {first['msg']}") from None
+        except ValueError as error:
+            raise ToolError(f"{self.name}: the arguments are no JSON: {error}") from None
+        named = {name: getattr(checked, name) for name in type(checked).model_fields}
+        if self._session_parameter:
+            named[self._session_parameter] = session
+        try:
+            async with asyncio.timeout(self.timeout):
+                if inspect.iscoroutinefunction(self._function):
+                    return await self._function(**named)
+                return await _on_a_thread(partial(self._function, **named))
+        except TimeoutError:
+            raise ToolError(f"{self.name}: no result within {self.timeout:g} s") from None

@@ -1,0 +1,98 @@
+"""Finds functions that block the event loop, and names them; measures how late the loop is.
+
+All sessions of a process share one loop: one `time.sleep(1)` is a second of silence for everybody.
+A thread looks whether the loop still turns, and when it does not, at what it is standing on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+import sysconfig
+import threading
+import time
+from collections import deque
+from pathlib import Path
+from types import FrameType
+from typing import Final
+
+log = logging.getLogger("antiphon.agent")
+
+_TICK: Final = 0.05
+_WINDOW: Final = 5.0
+_OURS: Final = str(Path(__file__).parent)
+_LIBRARIES: Final = tuple({sysconfig.get_paths()[name] for name in ("stdlib", "platstdlib", "purelib", "platlib")})
+
+
+class Watchdog:
+    """Of the running loop."""
+
+    def __init__(self, blocked_seconds: float) -> None:
+        self.blocked = 0
+        """How often the loop was blocked."""
+        self._limit = blocked_seconds
+        self._lateness: deque[tuple[float, float]] = deque()
+        self._last = time.monotonic()
+        self._stop = threading.Event()
+        self._loop = asyncio.get_running_loop()
+        self._loop_thread = threading.get_ident()
+        self._found: str = ""
+        self._ticking: asyncio.TimerHandle | None = None
+        self._thread = threading.Thread(target=self._watch, name="antiphon-watchdog", daemon=True)
+
+    def start(self) -> None:
+        self._tick()
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stop.set()
+        if self._ticking is not None:
+            self._ticking.cancel()
+
+    def late_ms(self) -> float:
+        """The worst lateness of the last five seconds."""
+        return max((late for _, late in self._lateness), default=0.0) * 1000
+
+    def _tick(self) -> None:
+        now = time.monotonic()
+        late = max(0.0, now - self._last - _TICK) if self._ticking is not None else 0.0
+        self._last = now
+        self._lateness.append((now, late))
+        while self._lateness[0][0] < now - _WINDOW:
+            self._lateness.popleft()
+        if self._found:
+            found, self._found = self._found, ""
+            self.blocked += 1
+            log.error("the event loop was blocked for %.0f ms by %s", late * 1000, found)
+        self._ticking = self._loop.call_later(_TICK, self._tick)
+
+    def _watch(self) -> None:
+        """In the thread."""
+        while not self._stop.wait(min(_TICK, self._limit / 2)):
+            if time.monotonic() - self._last > self._limit + _TICK and not self._found:
+                frame = sys._current_frames().get(self._loop_thread)
+                if frame is not None:
+                    self._found = self._name(frame)
+
+    def _name(self, frame: FrameType) -> str:
+        task = asyncio.current_task(self._loop)
+        where = whose(frame)
+        return f"{where} in {task.get_name()}" if task is not None else where
+
+
+def whose(frame: FrameType) -> str:
+    """The innermost line that belongs to neither a library nor to us: the author's."""
+    innermost, each = frame, frame
+    while True:
+        file = each.f_code.co_filename
+        if not file.startswith((*_LIBRARIES, _OURS, "<frozen")):
+            break
+        if each.f_back is None:
+            each = innermost
+            break
+        each = each.f_back
+    text = f"{each.f_code.co_qualname} ({each.f_code.co_filename}:{each.f_lineno})"
+    if each is not innermost:
+        text += f", inside {innermost.f_code.co_qualname}"
+    return text

@@ -1,0 +1,133 @@
+"""Agents of the SDK on a real transceiver, and with NATS that goes away."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from pathlib import Path
+
+from nats.aio.msg import Msg
+from support.agents import agent_process, caller, instances
+from support.conditions import until
+from support.nats import nats_server
+from support.sounds import tone
+from support.transceiver_process import transceiver_process
+
+from antiphon.agent import Agent, Heard, Session
+from antiphon.schemas import messages, subjects
+
+
+async def test_pause_and_resume_lose_no_sample_and_a_flush_tells_what_was_heard(nats_url: str) -> None:
+    agent = Agent("speaker")
+    heard: list[Heard | None] = []
+    flushed: list[messages.Flushed] = []
+
+    @agent.session
+    async def talk(session: Session) -> None:
+        async def control() -> None:
+            async for event in session.events():
+                if isinstance(event, messages.Playout) and event.state == "playing" and not said["paused"]:
+                    said["paused"] = True
+                    await session.pause()
+                    said["samples"] = event.played_samples
+                elif isinstance(event, messages.Flushed):
+                    flushed.append(event)
+
+        session.start(control())
+        heard.append(await session.say(tone(1.5), "all of it"))
+        session.start(session.say(tone(5), "cut"))
+        await until(lambda: session.speaking)
+        await go.wait()
+        heard.append(await session.flush())
+        await until(lambda: flushed)
+
+    said: dict[str, int | bool] = {"paused": False, "samples": 0}
+    go = asyncio.Event()
+    async with transceiver_process(nats_url) as bench, agent.serving(nats_url):
+        await instances(bench.client, "speaker", 1)
+        peer = bench.peer()
+        opened = await bench.ask(peer.offer(), agent="speaker")
+        assert isinstance(opened, messages.Opened), opened
+        peer.begin(opened.answer)
+        await bench.until(lambda: bool(said["samples"]), "a pause")
+        session = agent.sessions[opened.session_id]
+        assert isinstance(session, Session)
+        peer.frames.clear()
+        await bench.until(lambda: len(peer.frames) > 50 and peer.loudest < 500, "silence")
+        assert not heard
+        await session.resume()
+        await bench.until(lambda: bool(heard), "the end")
+        assert heard == [Heard(36000, 24000, "all of it", complete=True)]
+        peer.frames.clear()
+        await bench.until(lambda: peer.loudest > 4000, "the second speech")
+        go.set()
+        await bench.until(lambda: len(heard) == 2 and bool(flushed), "the interruption")
+        second = heard[1]
+        assert second is not None
+        assert second.confirmed
+        assert second.samples == flushed[0].played_samples
+        await peer.close()
+
+
+async def test_an_agent_that_froze_and_lost_its_call_lets_go_of_it(nats_url: str, tmp_path: Path) -> None:
+    script = tmp_path / "stays.py"
+    script.write_text(
+        "from antiphon.agent import Agent\nagent = Agent('stays')\n"
+        "@agent.session\nasync def talk(session):\n    await session.over.wait()\nagent.run()\n"
+    )
+    beats: dict[str, int] = {}
+
+    async def on_beat(message: Msg) -> None:
+        beat = messages.decode(message.data, messages.AgentBeat)
+        beats[beat.instance] = beat.sessions
+
+    with agent_process(nats_url, script) as one:
+        async with caller(nats_url, "stays") as call:
+            client = call._client
+            await client.subscribe(subjects.agent_beat("stays"), cb=on_beat)
+            await until(lambda: list(beats.values()) == [1])
+            frozen = next(iter(beats))
+            with agent_process(nats_url, script):
+                await until(lambda: len(beats) == 2)
+                os.kill(one.pid, signal.SIGSTOP)
+                try:
+                    other = next(name for name in beats if name != frozen)
+                    await until(lambda: beats[other] == 1)
+                finally:
+                    os.kill(one.pid, signal.SIGCONT)
+                await until(lambda: beats[frozen] == 0)
+                assert beats[other] == 1
+
+
+async def test_while_nats_is_away_nobody_is_declared_dead_and_the_session_goes_on(tmp_path: Path) -> None:
+    agents = [Agent("steady"), Agent("steady")]
+    frames: list[int] = []
+
+    async def talk(session: Session) -> None:
+        assert not session.takeovers
+        async for frame in session.audio():
+            frames.append(frame.sequence)  # noqa: PERF401 - looked at while it grows
+
+    for agent in agents:
+        agent.session(talk)
+    with nats_server(tmp_path / "nats") as url:
+        port = int(url.rsplit(":", 1)[1])
+        first = agents[0].serving(url)
+        await first.__aenter__()
+        second = agents[1].serving(url)
+        await second.__aenter__()
+        line = caller(url, "steady")
+        call = await line.__aenter__()
+        await until(lambda: len(frames) > 10)
+        holder = next(agent for agent in agents if agent.sessions)
+    await until(lambda: not call._client.is_connected)
+    with nats_server(tmp_path / "nats", port):
+        seen = len(frames)
+        await until(lambda: len(frames) > seen + 150)
+        assert list(holder.sessions) == [call.id]
+        assert not next(agent for agent in agents if agent is not holder).sessions
+        await line.__aexit__(None, None, None)
+        await until(lambda: not holder.sessions)
+        await second.__aexit__(None, None, None)
+        await first.__aexit__(None, None, None)

@@ -1,0 +1,135 @@
+"""The parts of the SDK that need no network: words and samples, the backlog, framing, resampling, loudness."""
+
+from __future__ import annotations
+
+import math
+from array import array
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support.sounds import tone
+
+from antiphon.agent import SpeechStarted, SpeechStopped, Word
+from antiphon.agent.feed import Feed
+from antiphon.agent.loudness import Loudness
+from antiphon.agent.playback import DEAF_SECONDS, Backlog, Framer, Ledger
+from antiphon.agent.resampling import Resampler
+from antiphon.schemas.audio import RATES, AudioFrame
+
+
+@given(st.lists(st.binary(max_size=3000).map(lambda pcm: pcm[: len(pcm) // 2 * 2]), max_size=8))
+def test_frames_hold_every_sample_once_and_the_last_is_kept_back_until_the_end(pieces: list[bytes]) -> None:
+    framer = Framer(24000)
+    frames = [frame for piece in pieces for frame in framer.push(piece)]
+    last = framer.end()
+    whole = b"".join(pieces)
+    assert (last is None) == (not whole)
+    frames += [last] if last else []
+    assert all(len(frame) == 960 for frame in frames)
+    assert b"".join(frames)[: len(whole)] == whole
+    assert len(frames) == math.ceil(len(whole) / 960)
+
+
+def test_half_a_sample_and_a_strange_rate_are_refused() -> None:
+    with pytest.raises(ValueError, match="3 bytes"):
+        Framer(24000).push(b"abc")
+    with pytest.raises(ValueError, match="44100 Hz"):
+        Framer(44100)
+
+
+def test_a_word_is_heard_when_half_of_it_was_played() -> None:
+    ledger = Ledger(24000)
+    ledger.add(24000, [Word("one", 0.0, 0.4), Word("two", 0.5, 1.0)])
+    ledger.add(24000, "three four")
+    assert ledger.text(0) == ""
+    assert ledger.text(4800) == "one"
+    assert ledger.text(17999) == "one"
+    assert ledger.text(18000) == "one two"
+    assert ledger.text(36000) == "one two three"
+    assert ledger.text() == "one two three four"
+
+
+def test_the_backlog_runs_with_the_clock_once_the_transceiver_plays() -> None:
+    backlog = Backlog()
+    for _ in range(50):
+        backlog.sent(0.0)
+    assert backlog.queued_ms(5.0) == 1000, "nothing plays yet: the client is not connected"
+    backlog.reported(980, True, 5.0)
+    assert backlog.queued_ms(5.5) == pytest.approx(480)
+    backlog.held(5.5)
+    assert backlog.queued_ms(9.0) == pytest.approx(480)
+    backlog.reported(480, True, 9.0)
+    assert backlog.queued_ms(20.0) == 0
+
+
+def test_without_any_report_the_clock_alone_empties_the_backlog_after_a_while() -> None:
+    backlog = Backlog()
+    backlog.sent(0.0)
+    backlog.sent(1.0)
+    assert backlog.queued_ms(DEAF_SECONDS - 0.1) == 40
+    assert backlog.queued_ms(DEAF_SECONDS + 0.1) == 40
+    assert backlog.queued_ms(DEAF_SECONDS + 0.2) == 0
+
+
+def test_a_report_counts_what_is_still_on_its_way() -> None:
+    backlog = Backlog()
+    for number in range(10):
+        backlog.sent(number * 0.02)
+    backlog.reported(0, True, 0.2)
+    assert 80 <= backlog.queued_ms(0.2) <= 120, "the frames of the last 100 ms"
+
+
+@pytest.mark.parametrize("source", RATES)
+@pytest.mark.parametrize("target", RATES)
+def test_resampling_keeps_the_tone_and_the_number_of_samples(source: int, target: int) -> None:
+    if source == target:
+        return
+    pcm, resampler, size = tone(0.5, source), Resampler(source, target), source // 50 * 2
+    pieces = [resampler.push(pcm[at : at + size]) for at in range(0, len(pcm), size)]
+    assert {len(piece) for piece in pieces} == {target // 50 * 2}
+    out = np.frombuffer(b"".join(pieces), dtype=np.int16)[target // 10 :].astype(float)
+    spectrum = np.abs(np.fft.rfft(out * np.hanning(out.size)))
+    assert abs(np.argmax(spectrum) * target / out.size - 440) < 5
+    assert np.abs(out).max() == pytest.approx(8000, rel=0.05)
+
+
+def test_resampling_downwards_lets_nothing_fold_back() -> None:
+    out = Resampler(48000, 8000).push(tone(0.5, 48000, hertz=6500))
+    assert np.abs(np.frombuffer(out, dtype=np.int16)[400:]).max() < 8000 * 0.05
+
+
+def _frames(pcm: bytes, first: int = 0) -> list[AudioFrame]:
+    return [AudioFrame(0, first + at // 2, 0, 16000, 0, 0, pcm[at : at + 640]) for at in range(0, len(pcm), 640)]
+
+
+def _noise(seconds: float, level: int) -> bytes:
+    samples = np.random.default_rng(1).normal(0, level, round(seconds * 16000)).astype(np.int16)
+    return array("h", samples.tolist()).tobytes()
+
+
+def test_speech_above_steady_noise_is_found_and_noise_alone_is_not() -> None:
+    pcm = _noise(6, 400) + tone(1, 16000) + _noise(1, 400)
+    loudness = Loudness()
+    events = [(frame.first_sample, event) for frame in _frames(pcm) if (event := loudness.push(frame))]
+    late = [event for at, event in events if at > 5 * 16000]
+    started, stopped = late
+    assert isinstance(started, SpeechStarted)
+    assert isinstance(stopped, SpeechStopped)
+    assert started.at == pytest.approx(6, abs=0.05)
+    assert stopped.seconds == pytest.approx(1, abs=0.05)
+
+
+def test_a_click_is_no_speech() -> None:
+    loudness = Loudness()
+    assert not [e for frame in _frames(bytes(3200) + tone(0.04, 16000) + bytes(16000)) if (e := loudness.push(frame))]
+
+
+async def test_a_full_feed_drops_the_oldest_and_counts_them() -> None:
+    feed: Feed[int] = Feed(3)
+    for number in range(5):
+        feed.put(number)
+    feed.close()
+    assert feed.take_dropped() == 2
+    assert [item async for item in feed] == [2, 3, 4]

@@ -1,0 +1,67 @@
+"""Agent plug-ins for tests: as processes of their own, and callers for them."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+
+from nats.aio.client import Client
+from support.bridge import agent_is_there
+
+from antiphon.agent import Agent
+from antiphon.inference_bridge.rehearsal import RehearsedCall
+from antiphon.schemas import bus
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
+
+@contextmanager
+def agent_process(nats_url: str, script: Path, *arguments: str, **variables: str) -> Iterator[subprocess.Popen[bytes]]:
+    """`python SCRIPT`, killed at the end."""
+    environment = {**os.environ, "ANTIPHON_NATS_URL": nats_url, **variables}
+    process = subprocess.Popen([sys.executable, str(script), *arguments], env=environment)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+@asynccontextmanager
+async def caller(nats_url: str, agent: str, settings: dict[str, object] | None = None) -> AsyncIterator[RehearsedCall]:
+    """A call to an agent, when there is one of this name."""
+    client = await bus.connect(nats_url, "caller")
+    try:
+        await agent_is_there(client, agent)
+        async with RehearsedCall(client, agent, settings) as call:
+            yield call
+    finally:
+        await client.close()
+
+
+@asynccontextmanager
+async def calling(
+    agent: Agent, nats_url: str, settings: dict[str, object] | None = None
+) -> AsyncIterator[RehearsedCall]:
+    """A call to an agent that serves in this process."""
+    async with agent.serving(nats_url), caller(nats_url, agent.name, settings) as call:
+        yield call
+
+
+async def instances(client: Client, name: str, count: int) -> None:
+    """Return when so many instances of the agent stand in the register."""
+
+    async def there() -> bool:
+        found = await bus.instances(client, bus.AGENT_SERVICE, 0.1)
+        return sum(each.get("agent") == name for each in found) >= count
+
+    while not await there():
+        pass
+
+
+def loudest(pcm: bytes) -> int:
+    return max(map(abs, memoryview(pcm).cast("h")), default=0)
