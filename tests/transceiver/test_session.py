@@ -491,7 +491,7 @@ def test_what_waits_for_a_channel_is_bounded_in_bytes() -> None:
         call = Call()
         for _ in range(100):
             call.session.send_message("oai-events", "x" * 100_000)
-        assert sum(len(kept) for _, kept in call.session._early) <= 1 << 20
+        assert sum(len(kept) for _, kept in call.session._channels._early) <= 1 << 20
         await call.stop()
 
     run_virtual(main())

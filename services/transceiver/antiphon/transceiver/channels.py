@@ -1,0 +1,102 @@
+"""The data channels of one session: messages between the client's channels and NATS, those of before they open kept."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import secrets
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Final, Protocol
+
+from antiphon.schemas import messages
+from antiphon.transceiver.sctp import ChannelError, DataChannels
+from antiphon.transceiver.state import SessionState
+
+MAX_EARLY_DATA: Final = 256
+"""Messages kept for a data channel that is not open yet; the oldest goes first."""
+MAX_EARLY_BYTES: Final = 1 << 20
+"""Of all of these messages together."""
+
+
+class MessageOutlet(Protocol):
+    def event(self, event: messages.Message) -> None: ...
+    def message(self, message: messages.DataMessage) -> None: ...
+
+
+class Channels:
+    """Nothing here does anything for a client without a data channel section."""
+
+    def __init__(self, state: SessionState, outlet: MessageOutlet) -> None:
+        self._state = state
+        self._outlet = outlet
+        self._data: DataChannels | None = None
+        self._early: deque[tuple[str, str | bytes]] = deque()
+
+    def connect(self, send: Callable[[bytes], None]) -> None:
+        """The record layer is there; `start` or `restore` follows."""
+        assert self._state.dtls is not None
+        if self._state.data_port is not None:
+            self._data = DataChannels(self._state.dtls.client, send, self._opened, self._received)
+
+    def start(self) -> None:
+        """Start the association with a client that is new."""
+        if self._data is not None and self._state.data_port is not None:
+            self._data.start(self._state.data_port, self._state.data_max_message)
+
+    def restore(self) -> None:
+        """Go on with the association of another process."""
+        if self._data is not None and self._state.sctp is not None:
+            self._data.restore(self._state.sctp)
+
+    def export(self) -> dict[str, Any] | None:
+        """The association as a plain value, if there is one."""
+        return self._data.export() if self._data is not None else None
+
+    def receive(self, packet: bytes) -> None:
+        """Take one SCTP packet."""
+        if self._data is not None:
+            self._data.receive(packet)
+
+    def send(self, channel: str, payload: str | bytes) -> None:
+        """To the client's data channel of that label; kept for a while if it is not open yet."""
+        if self._state.data_port is None:
+            return  # a client without data channels never opens one
+        try:
+            if self._data is not None and self._data.send(channel, payload):
+                return
+        except ChannelError as error:
+            self._outlet.event(messages.SessionError(message=str(error)))
+            return
+        self._early.append((channel, payload))
+        while len(self._early) > MAX_EARLY_DATA or sum(len(kept) for _, kept in self._early) > MAX_EARLY_BYTES:
+            self._early.popleft()
+
+    def announce_draining(self, seconds: float) -> None:
+        """Tell the client that its session is to end soon, if it can be told right now."""
+        notice = {"type": "antiphon.draining", "event_id": f"event_{secrets.token_hex(8)}", "seconds": seconds}
+        if self._data is not None:
+            with contextlib.suppress(ChannelError):
+                self._data.send("oai-events", json.dumps(notice))
+
+    def vanish(self) -> None:
+        """Let go without a word: the association goes on elsewhere."""
+        if self._data is not None:
+            self._data.vanish()
+        self._data = None
+
+    def close(self) -> None:
+        """Abort the association and drop what waits."""
+        data, self._data = self._data, None
+        self._early.clear()
+        if data is not None:
+            data.close()
+
+    def _opened(self, label: str) -> None:
+        self._outlet.event(messages.ChannelOpened(channel=label))
+        waiting, self._early = self._early, deque()
+        for channel, payload in waiting:
+            self.send(channel, payload)
+
+    def _received(self, label: str, payload: str | bytes) -> None:
+        self._outlet.message(messages.DataMessage.of(label, payload))
