@@ -11,7 +11,7 @@ from typing import Any, Final, Protocol
 
 from antiphon.schemas import messages
 from antiphon.transceiver.sctp import ChannelError, DataChannels
-from antiphon.transceiver.state import SessionState
+from antiphon.transceiver.state import CHUNKS_AHEAD, SessionState
 
 MAX_EARLY_DATA: Final = 256
 """Messages kept for a data channel that is not open yet; the oldest goes first."""
@@ -32,6 +32,7 @@ class Channels:
         self._outlet = outlet
         self._data: DataChannels | None = None
         self._early: deque[tuple[str, str | bytes]] = deque()
+        self._wanted: Callable[[], None] | None = None
 
     def connect(self, send: Callable[[bytes], None]) -> None:
         """The record layer is there; `start` or `restore` follows."""
@@ -45,9 +46,49 @@ class Channels:
             self._data.start(self._state.data_port, self._state.data_max_message)
 
     def restore(self) -> None:
-        """Go on with the association of another process."""
+        """Be the association of another process; `resume` follows."""
         if self._data is not None and self._state.sctp is not None:
-            self._data.restore(self._state.sctp)
+            self._data.restore(self._state.sctp, self._state.handed_over)
+
+    def resume(self) -> None:
+        """Go on with it."""
+        if self._data is not None and self._state.sctp is not None:
+            self._data.resume()
+        else:
+            self.start()  # it was not established yet: the client's INIT is answered as a new one
+
+    def keep_checkpoints(self, wanted: Callable[[], None]) -> None:
+        """Acknowledge only what is stored; `wanted` is called when something has to be."""
+        self._wanted = wanted
+        if self._data is not None:
+            self._data.keep_checkpoints(wanted)
+
+    def stop_checkpoints(self) -> None:
+        self._wanted = None
+        if self._data is not None:
+            self._data.stop_checkpoints()
+
+    @property
+    def next_chunk(self) -> int | None:
+        """The number of the next chunk of data."""
+        return self._data.next_tsn if self._data is not None else None
+
+    def freeze(self) -> int | None:
+        """What `export` said is being stored; returns the first chunk number that it does not cover."""
+        if self._data is None:
+            return None
+        self._data.freeze()
+        return self._data.next_tsn + CHUNKS_AHEAD
+
+    def reserve(self, tsn: int) -> None:
+        """Chunk numbers below this one may be used."""
+        if self._data is not None:
+            self._data.reserve(tsn)
+
+    def stored(self) -> None:
+        """What was frozen is stored."""
+        if self._data is not None:
+            self._data.stored()
 
     def export(self) -> dict[str, Any] | None:
         """The association as a plain value, if there is one."""
@@ -64,6 +105,8 @@ class Channels:
             return  # a client without data channels never opens one
         try:
             if self._data is not None and self._data.send(channel, payload):
+                if self._wanted is not None:
+                    self._wanted()  # until that is stored the message is lost with this process
                 return
         except ChannelError as error:
             self._outlet.event(messages.SessionError(message=str(error)))

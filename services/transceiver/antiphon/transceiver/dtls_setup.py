@@ -12,7 +12,7 @@ class DtlsSetup:
 
     def __init__(
         self,
-        certificate: Certificate,
+        certificate: Certificate | None,
         fingerprints: list[tuple[str, str]],
         client: bool,
         send: Callable[[bytes], None],
@@ -21,8 +21,7 @@ class DtlsSetup:
     ) -> None:
         self.client = client
         """We are the DTLS client."""
-        self.certificate = certificate
-        """The one our peer knows."""
+        self._certificate = certificate
         self._fingerprints = fingerprints
         self._send, self._done, self._failed = send, done, failed
         self._handshake: DtlsHandshake | None = None
@@ -34,7 +33,9 @@ class DtlsSetup:
 
     def begin(self, now: float) -> None:
         """Make the handshake's engine; `start` follows where we are the client."""
-        self._handshake = DtlsHandshake(self.certificate, self._fingerprints, self.client, now)
+        if self._certificate is None:
+            raise RuntimeError("a handshake was begun in a session that had finished it in another process")
+        self._handshake = DtlsHandshake(self._certificate, self._fingerprints, self.client, now)
 
     def start(self, now: float) -> None:
         self._drive(now, lambda handshake: handshake.start(now))

@@ -11,12 +11,12 @@ from collections.abc import Callable
 from typing import Final, Protocol
 
 from antiphon.schemas import messages
-from antiphon.schemas.audio import AudioFrame
+from antiphon.schemas.audio import AudioFrame, pack_frame, unpack_frame
 from antiphon.transceiver import opus, rtcp
 from antiphon.transceiver.playout import PlayoutQueue
 from antiphon.transceiver.rtp import pack_rtp
 from antiphon.transceiver.srtp import Srtp
-from antiphon.transceiver.state import SessionState
+from antiphon.transceiver.state import SessionState, SpeechState
 
 TICKS: Final = 960
 POSITION_EVERY: Final = 10
@@ -29,6 +29,7 @@ HISTORY: Final = 64
 MAX_RETRANSMITTED: Final = 50
 """Packets per second that NACKs may cost: as many again as are sent; the rest is the client's loss."""
 CNAME: Final = b"antiphon"
+UNLIMITED: Final = 1 << 62
 
 
 class EventOutlet(Protocol):
@@ -59,6 +60,8 @@ class MediaOut:
         self._history: dict[int, bytes] = {}
         self._retransmitted = 0
         """Since the last report."""
+        self.packets_limit = self.reports_limit = UNLIMITED
+        """Of `RtpState.packets` and `SrtpState.rtcp_index`: what is reserved by a stored checkpoint."""
 
     def connect(self, srtp: Srtp, send: Callable[[bytes], None]) -> None:
         """The keys are there: speech may leave."""
@@ -78,6 +81,8 @@ class MediaOut:
 
     def visit(self, now: float) -> bool:
         """Send the next frame; False when there is none and the wheel need not come again."""
+        if self._state.rtp.packets >= self.packets_limit:
+            return True  # nothing is sent that whoever takes over might send again: speech waits for the store
         spoken = self._queue.take()
         if spoken is None:
             if self._announced and not self._queue.paused and not self._queue.speaking:
@@ -165,7 +170,7 @@ class MediaOut:
 
     def report(self, block: rtcp.ReportBlock | None, now: float) -> None:
         """Send a sender report with what we received."""
-        if self._srtp is None or self._send is None:
+        if self._srtp is None or self._send is None or self._srtp.state.rtcp_index >= self.reports_limit:
             return
         self._retransmitted = 0
         rtp = self._state.rtp
@@ -174,6 +179,35 @@ class MediaOut:
             timestamp = (timestamp - TICKS + round((now - self._last_sent) * 48000)) & 0xFFFFFFFF
         report = rtcp.pack_report(rtp.ssrc, time.time(), timestamp, rtp.packets, rtp.octets, CNAME, block)
         self._send(self._srtp.protect_rtcp(report))
+
+    def export(self, now: float, with_speech: bool) -> None:
+        """Write into the state what this side knows and the state does not hold yet."""
+        queue, state = self._queue, self._state
+        if self._last_sent is not None:
+            state.rtp.sent_at = time.time() - (now - self._last_sent)
+        state.speech = SpeechState(
+            queue.playing_generation,
+            queue.played_samples,
+            queue.rate,
+            self._announced,
+            queue.paused,
+            [pack_frame(frame) for frame in queue.frames] if with_speech else [],
+        )
+
+    def restore(self, now: float) -> None:
+        """Be where another process was when it wrote; `settle` follows."""
+        speech, rtp = self._state.speech, self._state.rtp
+        if rtp.sent_at:
+            self._last_sent = now - max(0.0, time.time() - rtp.sent_at)
+        frames = [unpack_frame(packed) for packed in speech.frames]
+        self._queue.restore(speech.generation, speech.played_samples, speech.rate, frames)
+        self._queue.paused = speech.paused
+        self._announced = speech.announced
+
+    def settle(self) -> None:
+        """Go on. Speech that the other process did not hand over is over, and told so."""
+        if self._announced and not self._queue.frames and not self._state.handed_over:
+            self._position("ended")
 
     def close(self) -> None:
         """Free the encoder, the history and the speech that waits."""

@@ -18,11 +18,11 @@ from antiphon.schemas.route_token import RouteKeyring, ice_password
 from antiphon.transceiver import sdp
 from antiphon.transceiver.clock import Clock
 from antiphon.transceiver.dtls_handshake import Certificate
-from antiphon.transceiver.outlet import Publisher, SessionOutlet
-from antiphon.transceiver.registry import Registry
+from antiphon.transceiver.outlet import Publisher
 from antiphon.transceiver.seat import Seat
 from antiphon.transceiver.session import Session
 from antiphon.transceiver.session_subjects import SessionSubjects
+from antiphon.transceiver.sessions import Sessions
 from antiphon.transceiver.settings import Settings
 from antiphon.transceiver.state import RtpState, SessionState
 
@@ -42,16 +42,16 @@ class Placing:
         self,
         settings: Settings,
         client: Client,
-        registry: Registry,
+        sessions: Sessions,
         listening: SessionSubjects,
         publisher: Publisher,
         clock: Clock,
     ) -> None:
-        self.seat: Seat
         self.draining = False
         self._settings = settings
         self._client = client
-        self._registry = registry
+        self._sessions = sessions
+        self._registry = sessions.registry
         self._subjects = listening
         self._publisher = publisher
         self._clock = clock
@@ -181,10 +181,11 @@ class Placing:
         claimed: messages.ClaimReply,
         now: float,
     ) -> messages.Opened:
+        certificate = self._current_certificate(now)
         state = SessionState(
             session_id=session_id,
             agent=request.agent,
-            ufrags=[self._mint()],
+            ufrags=[self._mint(self._sessions.seats.own)],
             remote_fingerprints=list(offer.fingerprints),
             input_rate=claimed.input_rate,
             rtp=RtpState(
@@ -194,6 +195,7 @@ class Placing:
                 sequence=secrets.randbits(15),
                 timestamp=secrets.randbits(32),
             ),
+            local_fingerprint=certificate.fingerprint,
             session_settings=request.session,
             data_port=offer.data_port,
             data_max_message=offer.data_max_message,
@@ -201,20 +203,7 @@ class Placing:
             audio_level_id=offer.audio_level_id,
             sdp_origin=secrets.randbits(40),
         )
-        outlet = SessionOutlet(session_id, self.seat.port, self._publisher, trace.get_current_span(), now)
-        session = Session(
-            state,
-            self._current_certificate(now),
-            self._password_key,
-            offer.client,
-            outlet,
-            now,
-            self._clock.join,
-            self._clock.leave,
-            self._clock.take_turn,
-            self._settings.consent_seconds,
-        )
-        self._registry.add(session)
+        session = self._sessions.make(state, certificate, offer.client, self._sessions.seats.own)
         self._subjects.born(session)
         return messages.Opened(session_id=session_id, answer=self._written_answer(session, offer))
 
@@ -233,11 +222,11 @@ class Placing:
                 code="bad_offer",
                 message=f"the offer has Opus as {offer.opus_payload_type}, the session as {state.rtp.payload_type}",
             )
-        self._registry.restart_ice(session, self._mint())
+        self._registry.restart_ice(session, self._mint(self._sessions.seats.of(session_id)))
         return messages.Opened(session_id=session_id, answer=self._written_answer(session, offer))
 
-    def _mint(self) -> str:
-        ufrag, _ = self._keyring.mint(*self.seat.identity, time.time())
+    def _mint(self, seat: Seat) -> str:
+        ufrag, _ = self._keyring.mint(*seat.identity, time.time())
         return ufrag
 
     def _written_answer(self, session: Session, offer: sdp.Offer) -> str:
@@ -245,7 +234,7 @@ class Placing:
         ours = sdp.Answer(
             ufrag=state.ufrags[0],
             password=ice_password(self._password_key, state.ufrags[0]),
-            fingerprint=session.certificate.fingerprint,
+            fingerprint=state.local_fingerprint,
             ssrc=state.rtp.ssrc,
             origin=state.sdp_origin,
             version=state.sdp_version,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import nats.errors
 from nats.aio.client import Client
@@ -14,9 +14,9 @@ from nats.js.client import JetStreamContext
 
 from antiphon.schemas import MalformedError, bus, messages, subjects, tunnel
 from antiphon.schemas.addresses import parse_address
-from antiphon.transceiver.registry import Registry
 from antiphon.transceiver.seat import Seat
-from antiphon.transceiver.trusted_relays import TrustedRelays
+from antiphon.transceiver.sessions import Sessions
+from antiphon.transceiver.trusted_relays import TrustedRelays, on_socket
 
 log = logging.getLogger(__name__)
 
@@ -27,11 +27,13 @@ RELAY_DRAINING = '{"type":"antiphon.relay_draining"}'
 class RelaySide:
     """Packets of announced relays go to the registry; relays learn whose clients are ours."""
 
-    def __init__(self, registry: Registry, client: Client) -> None:
-        self.seat: Seat
-        self._registry = registry
+    def __init__(self, sessions: Sessions, client: Client, ipv6: bool) -> None:
+        """`ipv6`: our sockets are, and see relays on IPv4 as ::ffff:a.b.c.d."""
+        self._registry = sessions.registry
+        self._seats = sessions.seats
         self._client = client
-        self._relays = TrustedRelays()
+        self._ipv6 = ipv6
+        self._relays = TrustedRelays(ipv6)
         self._loop = asyncio.get_running_loop()
 
     async def start(self, js: JetStreamContext) -> None:
@@ -43,12 +45,12 @@ class RelaySide:
             for key in await relays.keys():
                 self._take_relay((await relays.get(key)).value or b"")
 
-    def received(self, packet: bytes, source: tuple[str, int]) -> None:
-        """One datagram of the socket."""
+    def received(self, seat: Callable[[], Seat], packet: bytes, source: tuple[str, int]) -> None:
+        """One datagram of a seat's socket."""
         if source not in self._relays:
             self._registry.counters.untrusted += 1
         elif packet == tunnel.HELLO:
-            self._tell_clients([source])
+            self._tell_clients(seat(), [source])
         else:
             self._registry.receive(packet, source, self._loop.time())
 
@@ -59,11 +61,25 @@ class RelaySide:
         else:
             self._relays.renew(now)
 
-    def _tell_clients(self, relays: Iterable[tuple[str, int]]) -> None:
-        """Bare headers of all our clients: the relay learns its flows from them."""
+    def as_seen(self, host: str, port: int) -> tuple[str, int]:
+        """A relay's address as our sockets name it."""
+        return on_socket(host, self._ipv6), port
+
+    def tell_all(self, seat: Seat) -> None:
+        """Tell every relay whose clients sit here now."""
+        self._tell_clients(seat, self._relays)
+
+    def _tell_clients(self, seat: Seat, relays: Iterable[tuple[str, int]]) -> None:
+        """Bare headers of a seat's clients: the relay learns its flows from them."""
+        headers = [
+            header
+            for session_id in seat.sessions
+            if (session := self._registry.get(session_id)) is not None
+            for header in session.ice.headers
+        ]
         for relay in relays:
-            for header in self._registry.clients():
-                self.seat.port.send(header, relay)
+            for header in headers:
+                seat.port.send(header, relay)
 
     async def _relay_announced(self, message: Msg) -> None:
         self._take_relay(message.data)
@@ -75,13 +91,15 @@ class RelaySide:
             log.warning("%s", error)
             return
         # Its hello may have come before we trusted it: tell it unasked.
-        self._tell_clients(self._relays.announce(relay, self._loop.time()))
+        new = self._relays.announce(relay, self._loop.time())
+        for seat in self._seats if new else ():
+            self._tell_clients(seat, new)
         if relay.state == "draining":
             self._tell_of_draining(relay)
 
     def _tell_of_draining(self, relay: messages.RelayAnnouncement) -> None:
         """Clients on a relay that is about to end hear of it while it still forwards; it says so once a second."""
-        leaving = {(host, port) for host, port in map(parse_address, relay.tunnel_addresses)}
+        leaving = {self.as_seen(*parse_address(text)) for text in relay.tunnel_addresses}
         for session in self._registry:
             if session.ice.path is not None and session.ice.path.relay in leaving:
                 session.send_message("oai-events", RELAY_DRAINING)
@@ -92,6 +110,7 @@ class RelaySide:
             header = tunnel.pack_header(parse_address(question.client), question.tcp)
         except MalformedError:
             return
-        if self._registry.owner_of(header) is not None:
-            cluster, slot, epoch = self.seat.identity
+        session = self._registry.owner_of(header)
+        if session is not None:
+            cluster, slot, epoch = self._seats.of(session.state.session_id).identity
             await message.respond(messages.encode(messages.FlowOwner(cluster=cluster, slot=slot, epoch=epoch)))

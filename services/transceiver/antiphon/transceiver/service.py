@@ -1,6 +1,6 @@
 """The transceiver's life: it takes a slot, announces itself, drains and stops.
 
-What offers become is decided in `placing`, what a call does in `session`.
+What offers become is decided in `placing`, what a call does in `session`, who goes on with whose in `taking_over`.
 """
 
 from __future__ import annotations
@@ -8,87 +8,101 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import secrets
+from functools import partial
 from typing import Final
 
 from nats.aio.client import Client
-from nats.js.kv import KeyValue
+from nats.aio.msg import Msg
+from nats.errors import Error as NatsError
+from nats.js.client import JetStreamContext
+from nats.js.errors import Error as JetStreamError
+from nats.js.errors import KeyNotFoundError
+from nats.micro.service import Service
 
-from antiphon.schemas import bus, messages, subjects, tasks
+from antiphon.schemas import MalformedError, bus, messages, subjects, tasks
 from antiphon.schemas.addresses import Address
+from antiphon.transceiver.announcing import Announcing
+from antiphon.transceiver.checkpoint_store import HOLDER_BYTES, CheckpointStore
 from antiphon.transceiver.clock import Clock
+from antiphon.transceiver.lifeline import Lifeline, Neighbours, lifeline_address
 from antiphon.transceiver.outlet import Publisher
 from antiphon.transceiver.placing import Placing
 from antiphon.transceiver.port import TunnelPort
-from antiphon.transceiver.registry import Registry
 from antiphon.transceiver.relay_side import RelaySide
 from antiphon.transceiver.seat import Seat
+from antiphon.transceiver.session import Session
 from antiphon.transceiver.session_subjects import SessionSubjects
+from antiphon.transceiver.sessions import Sessions
 from antiphon.transceiver.settings import Settings
-from antiphon.transceiver.slots import claim_slot
+from antiphon.transceiver.slots import Slot, claim_slot
+from antiphon.transceiver.taking_over import TakingOver
 
 log = logging.getLogger(__name__)
 
 POLL_INTERVAL: Final = 0.05
-BUS_SILENCE: Final = 2.0
-"""Seconds without an answer from NATS after which missing announcements prove nothing."""
 
 
 class Transceiver:
-    """One process: one socket, one slot, many sessions."""
+    """One process: one clock, a seat of its own, many sessions."""
 
     def __init__(self, settings: Settings, client: Client) -> None:
         self._settings = settings
         self._client = client
         self._loop = asyncio.get_running_loop()
-        self._registry = Registry()
         self._publisher = Publisher(client)
         self._clock = Clock(self._publisher)
-        self._relays = RelaySide(self._registry, client)
-        self._subjects = SessionSubjects(client, self._registry, self._publisher)
-        self._placing = Placing(settings, client, self._registry, self._subjects, self._publisher, self._clock)
-        self._bus_answered = self._loop.time()
+        self._sessions = Sessions(settings, self._publisher, self._clock)
         host, _, port = settings.transceiver_bind.rpartition(":")
-        self._port = TunnelPort(
-            host.strip("[]"), int(port), self._relays.received, self._publisher.hold, self._publisher.release
-        )
-        self._seat: Seat
+        self._bind = host.strip("[]")
+        self._relays = RelaySide(self._sessions, client, ":" in self._bind)
+        self._subjects = SessionSubjects(client, self._sessions, self._publisher)
+        self._placing = Placing(settings, client, self._sessions, self._subjects, self._publisher, self._clock)
+        self._subjects.offered = self._placing.requested
+        self._sessions.forgetting.append(self._subjects.stop_listening)
+        self._announcing = Announcing(settings, client, self._clock, self._placing, self._sessions.seats)
+        self._advertised = settings.transceiver_advertise or bus.local_host_towards(settings.nats_url)
+        self._sessions.seats.own = self._open_seat(settings.cluster, Slot(0, 0), int(port))
+        self._holder = secrets.token_hex(HOLDER_BYTES // 2)
+        self._service: Service
+        self._store: CheckpointStore | None = None
+        self._lifeline: Lifeline | None = None
+        self._taking: TakingOver | None = None
+        self._reseating: asyncio.Task[None] | None = None
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
         """Take a slot, listen, announce."""
         settings, client = self._settings, self._client
         js = client.jetstream()
-        slot = await claim_slot(js, settings.cluster, settings.slot)
-        host = settings.transceiver_advertise or bus.local_host_towards(settings.nats_url)
-        self._seat = Seat(settings.cluster, slot, self._port, str(Address(host, self._port.port)))
-        self._relays.seat = self._placing.seat = self._seat
+        own = self._sessions.seats.own
+        own.slot = await claim_slot(js, settings.cluster, settings.slot)
         await self._relays.start(js)
-        service = await bus.register(client, "antiphon-transceiver", {"slot": str(slot.number)})
-        await service.add_endpoint(
-            name="open",
-            subject=subjects.transceiver_open(settings.cluster, slot.number),
-            handler=self._placing.requested,
-        )
-        bucket = await bus.bucket(js, subjects.BUCKET_TRANSCEIVERS, ttl=bus.ANNOUNCE_TTL)
-        self._tasks = [
-            asyncio.create_task(self._announce_forever(bucket)),
-            asyncio.create_task(self._poll_forever()),
-        ]
-        log.info("slot %d of cluster %d, epoch %d, %s", slot.number, settings.cluster, slot.epoch, "ready")
+        self._announcing.holder = self._holder
+        if settings.hand_over:
+            await self._start_taking_over()
+        await client.subscribe(subjects.ANY_TRANSCEIVER_ANNOUNCE, cb=self._heard)
+        await self._read_announcements(js)
+        await self._serve_slot()
+        self._tasks += [asyncio.create_task(self._announcing.run()), asyncio.create_task(self._poll_forever())]
+        log.info("slot %d of cluster %d, epoch %d, ready", own.slot.number, settings.cluster, own.slot.epoch)
 
     async def drain(self, hurry: asyncio.Event) -> None:
-        """Take no more sessions and let the running ones end by themselves: until the setting, or `hurry`."""
+        """Take no more sessions. Hand the running ones over, or let them end: until the setting, or `hurry`."""
         seconds = self._settings.drain_seconds
+        registry = self._sessions.registry
         self._placing.draining = True
-        if not seconds or not len(self._registry):
+        self._announcing.changed()
+        if self._taking is not None and len(registry):
+            gone = await self._taking.hand_over_all()
+            log.info("%d sessions handed over, %d are left", gone, len(registry))
+        if not seconds or not len(registry):
             return
-        log.info("draining %d sessions for at most %g s", len(self._registry), seconds)
-        for session in self._registry:
+        log.info("draining %d sessions for at most %g s", len(registry), seconds)
+        for session in registry:
             session.announce_draining(seconds)
-        with contextlib.suppress(Exception):
-            await self._client.publish(*self._announcement())
         deadline = self._loop.time() + seconds
-        while len(self._registry) and self._loop.time() < deadline:
+        while len(registry) and self._loop.time() < deadline:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(POLL_INTERVAL):
                     await hurry.wait()
@@ -99,54 +113,165 @@ class Transceiver:
         self._placing.draining = True
         now = self._loop.time()
         self._placing.close()
-        for session in self._registry:
+        for session in self._sessions.registry:
             session.end("draining", now)
-            self._subjects.forget(session)
-        with contextlib.suppress(Exception):
-            await self._client.publish(*self._announcement())
+            self._sessions.forget(session)
+        await self._announcing.say_last()
         await self._publisher.drain()
-        await tasks.end(*self._tasks)
+        if self._store is not None:
+            await self._store.close()
+        if self._taking is not None:
+            await self._taking.neighbours.close()
+        await tasks.end(*self._tasks, *([self._reseating] if self._reseating else []))
         await self._subjects.close()
         self._clock.close()
-        self._port.close()
+        self._sessions.seats.close()
+        if self._lifeline is not None:
+            await self._lifeline.close()
 
-    def _announcement(self) -> tuple[str, bytes]:
-        cluster, slot, epoch = self._seat.identity
-        announcement = messages.TransceiverAnnouncement(
-            cluster=cluster,
-            slot=slot,
-            epoch=epoch,
-            tunnel_address=self._seat.address,
-            state="draining" if self._placing.draining else "ready",
-            sessions=self._placing.taken,
-            capacity=self._settings.capacity,
-            lateness_ms=round(self._clock.lateness(0.99) * 1000, 2),
+    # ---- taking over -----------------------------------------------------------------------------------
+
+    async def _start_taking_over(self) -> None:
+        self._store = CheckpointStore(
+            self._client, self._settings.password_key_bytes(), self._holder, self._lost_to_another
         )
-        return subjects.transceiver_announce(cluster, slot), messages.encode(announcement)
+        self._store.start()
+        self._sessions.forgetting.append(self._store.forget)
+        self._lifeline = Lifeline(self._holder)
+        await self._lifeline.start(self._bind)
+        self._announcing.lifeline = lifeline_address(self._advertised, self._lifeline.port)
+        self._taking = TakingOver(
+            self._client,
+            self._holder,
+            self._sessions,
+            self._subjects,
+            self._store,
+            self._relays,
+            self._publisher,
+            self._open_seat,
+            self._announcing.changed,
+            lambda: self._settings.capacity - self._placing.taken,
+        )
+        self._taking.neighbours = Neighbours(self._holder, self._settings.cluster, self._taking.died)
+        self._tasks.append(asyncio.create_task(self._taking.find_orphans()))
 
-    async def _announce_forever(self, bucket: KeyValue) -> None:
-        key = subjects.slot_key(self._settings.cluster, self._seat.slot.number)
-        while True:
-            subject, announcement = self._announcement()
-            try:
-                await self._client.publish(subject, announcement)
-                await bucket.put(key, announcement)
-                self._bus_answered = self._loop.time()
-            except Exception as error:  # NATS is away, or has lost its store: whatever it is, try again
-                log.debug("announcing failed: %r", error)
-                if self._client.is_connected:
-                    with contextlib.suppress(Exception):
-                        bucket = await bus.bucket(
-                            self._client.jetstream(), subjects.BUCKET_TRANSCEIVERS, ttl=bus.ANNOUNCE_TTL
-                        )
-            await asyncio.sleep(1)
+    def _lost_to_another(self, session: Session) -> None:
+        session.vanish()
+        self._sessions.forget(session)
+
+    async def _read_announcements(self, js: JetStreamContext) -> None:
+        """Who was there before us; among them may be one that has just died and has nobody else to go on with it."""
+        known = await bus.bucket(js, subjects.BUCKET_TRANSCEIVERS, ttl=bus.ANNOUNCE_TTL)
+        for key in await bus.keys(js, subjects.BUCKET_TRANSCEIVERS):
+            with contextlib.suppress(KeyNotFoundError, MalformedError):
+                said = messages.decode((await known.get(key)).value or b"", messages.TransceiverAnnouncement)
+                if self._taking is not None:
+                    self._taking.neighbours.heard(said)
+
+    async def _heard(self, message: Msg) -> None:
+        """What transceivers announce, ourselves included."""
+        try:
+            said = messages.decode(message.data, messages.TransceiverAnnouncement)
+        except MalformedError as error:
+            log.warning("%s", error)
+            return
+        if said.holder == self._holder:
+            return
+        for seat in self._sessions.seats:
+            cluster, slot, epoch = seat.identity
+            if (said.cluster, said.slot) == (cluster, slot):
+                newer = 0 < (said.epoch - epoch) % (1 << 16) < 1 << 15
+                if said.epoch == epoch and said.holder:
+                    self._unseated(seat)
+                elif newer and seat is self._sessions.seats.own:
+                    self._reseat("another process has taken it")
+        if self._taking is not None:
+            self._taking.neighbours.heard(said)
+
+    def _unseated(self, seat: Seat) -> None:
+        """Somebody took us for dead and announces our very seat: its sessions are theirs now."""
+        for session_id in tuple(seat.sessions):
+            session = self._sessions.registry.get(session_id)
+            if session is not None:
+                self._lost_to_another(session)
+        if seat is self._sessions.seats.own:
+            self._reseat("its sessions were taken over by another process")
+
+    def _reseat(self, why: str) -> None:
+        """Take another slot for new sessions; what sits on the lost one runs on there."""
+        if self._reseating is None or self._reseating.done():
+            self._reseating = asyncio.create_task(self._change_seat(why))
+
+    async def _change_seat(self, why: str) -> None:
+        own = self._sessions.seats.own
+        fixed = self._settings.slot is not None
+        log.error("slot %d, epoch %d, is lost: %s%s", own.slot.number, own.slot.epoch, why, _FIXED if fixed else "")
+        if fixed:
+            self._placing.draining = True
+            self._announcing.changed()
+            return
+        try:
+            await self._service.stop()
+            slot = await claim_slot(self._client.jetstream(), self._settings.cluster, None)
+            self._sessions.seats.replace_own(self._open_seat(self._settings.cluster, slot))
+            await self._serve_slot()
+        except (OSError, RuntimeError, TimeoutError, NatsError, JetStreamError) as error:
+            log.error("no other slot could be taken: %r", error)  # the next announcement brings us here again
+            return
+        self._announcing.changed()
+        log.info("slot %d of cluster %d, epoch %d, ready", slot.number, self._settings.cluster, slot.epoch)
+
+    # ---- a slot ----------------------------------------------------------------------------------------
+
+    def _open_seat(self, cluster: int, slot: Slot, port: int = 0) -> Seat:
+        opened: list[Seat] = []
+        socket = TunnelPort(
+            self._bind,
+            port,
+            partial(self._relays.received, lambda: opened[0]),
+            self._publisher.hold,
+            self._publisher.release,
+        )
+        opened.append(Seat(cluster, slot, str(Address(self._advertised, socket.port)), socket))
+        return opened[0]
+
+    async def _serve_slot(self) -> None:
+        cluster, slot, _ = self._sessions.seats.own.identity
+        self._service = await bus.register(self._client, "antiphon-transceiver", {"slot": str(slot)})
+        await self._service.add_endpoint(
+            name="open", subject=subjects.transceiver_open(cluster, slot), handler=self._placing.requested
+        )
+        if self._taking is not None:
+            await self._service.add_endpoint(
+                name="take_over",
+                subject=subjects.transceiver_take_over(cluster, slot),
+                handler=self._taking.requested,
+            )
 
     async def _poll_forever(self) -> None:
+        store = self._store
         while True:
             await asyncio.sleep(POLL_INTERVAL)
             now = self._loop.time()
-            for session in self._registry:
+            for session in self._sessions.registry:
                 session.poll(now)
                 if session.ended is not None:
-                    self._subjects.forget(session)
-            self._relays.poll(now, now - self._bus_answered < BUS_SILENCE)
+                    self._sessions.forget(session)
+                elif store is not None and session.connected and not store.keeps(session):
+                    self._keep(store, session)
+            answers = self._announcing.bus_answers(now)
+            self._relays.poll(now, answers)
+            self._announcing.look()
+            if store is not None:
+                store.poll(now)
+            if self._taking is not None:
+                self._taking.neighbours.poll(now, answers)
+                if self._sessions.seats.let_go():
+                    self._announcing.changed()
+
+    def _keep(self, store: CheckpointStore, session: Session) -> None:
+        session_id = session.state.session_id
+        store.keep(session, subjects.checkpoint_key(*self._sessions.seats.of(session_id).identity, session_id))
+
+
+_FIXED: Final = "; ANTIPHON_SLOT is fixed, so no new calls are taken: give each process a slot of its own"

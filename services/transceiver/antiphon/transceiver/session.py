@@ -17,6 +17,7 @@ from antiphon.schemas.addresses import Address
 from antiphon.schemas.audio import AudioFrame
 from antiphon.transceiver import stun
 from antiphon.transceiver.channels import Channels
+from antiphon.transceiver.checkpointing import Checkpointing
 from antiphon.transceiver.dtls_handshake import Certificate, Keys
 from antiphon.transceiver.dtls_records import ALERT, APPLICATION_DATA, CLOSE_NOTIFY, HANDSHAKE, DtlsRecords
 from antiphon.transceiver.dtls_setup import DtlsSetup
@@ -45,6 +46,8 @@ STATISTICS_EVERY: Final = 5
 EndReason = Literal[
     "hang_up", "client_closed", "client_vanished", "setup_timeout", "dtls_failed", "draining", "internal"
 ]
+MOVED: Final = "moved"
+"""It goes on in another process: ended here without a word."""
 
 
 P = ParamSpec("P")
@@ -81,7 +84,7 @@ class Session:
     def __init__(
         self,
         state: SessionState,
-        certificate: Certificate,
+        certificate: Certificate | None,
         password_key: bytes,
         dtls_client: bool,
         outlet: Outlet,
@@ -91,9 +94,12 @@ class Session:
         take_turn: Callable[[Callable[[float], None], float], None] | None = None,
         consent_timeout: float = CONSENT_TIMEOUT,
     ) -> None:
-        """`take_turn` runs a costly step of the handshake, now or when running calls allow it."""
+        """`take_turn` runs a costly step of the handshake, now or when running calls allow it.
+
+        A session that another process began needs no certificate: its handshake is over.
+        """
         self.state = state
-        self.ended: EndReason | None = None
+        self.ended: EndReason | Literal["moved"] | None = None
         self.ice = IceLite(password_key, state.ufrags)
         self._outlet = outlet
         self._join, self._leave = join, leave
@@ -110,6 +116,7 @@ class Session:
         self._channels = Channels(state, outlet)
         self.media_in = MediaIn(state, outlet)
         self.media_out = MediaOut(state, outlet)
+        self.checkpoints = Checkpointing(state, self.media_in, self.media_out, self._channels)
         self._next_report = 0.0
         self._reports = 0
 
@@ -153,15 +160,16 @@ class Session:
         ufrags.insert(0, ufrag)
         self.ice.restart(ufrag)
         self.state.sdp_version += 1
+        self.checkpoints.touch()
 
     @property
     def dtls_client(self) -> bool:
         return self._setup.client
 
     @property
-    def certificate(self) -> Certificate:
-        """The one its client knows."""
-        return self._setup.certificate
+    def connected(self) -> bool:
+        """The handshake is over and the session is not."""
+        return self._records is not None and self.ended is None
 
     @_contained
     def receive(self, datagram: bytes, path: Path, now: float) -> None:
@@ -216,8 +224,9 @@ class Session:
 
     def _follow_path(self) -> None:
         path = self.ice.path
-        if path is not None:
+        if path is not None and (path.header, path.relay) != (self.state.path_header, self.state.path_relay):
             self.state.path_header, self.state.path_relay = path.header, path.relay
+            self.checkpoints.touch()
 
     # ---- setting up ------------------------------------------------------------------------------
 
@@ -247,26 +256,39 @@ class Session:
         self._channels.start()
         self._wake_speech(now)
 
-    def export(self) -> bytes:
-        """The whole session as `SessionState` writes it, for another process; ValueError before it is connected."""
-        if self.state.srtp is None or self.state.dtls is None or self.ended is not None:
-            raise ValueError(f"session {self.state.session_id} is not connected: there is nothing to hand over yet")
-        self.state.sctp = self._channels.export()
-        return self.state.to_bytes()
+    def export(self, now: float) -> bytes:
+        """The whole session as `SessionState` writes it, for another process; ValueError before it is connected.
 
-    def resume(self, now: float) -> None:
-        """Go on with a state that another process wrote: the client notices nothing."""
+        What comes later is not in it: `vanish` has to follow.
+        """
+        if not self.connected:
+            raise ValueError(f"session {self.state.session_id} is not connected: there is nothing to hand over yet")
+        return self.checkpoints.write(now, handing_over=True)
+
+    def restore(self, now: float) -> None:
+        """Be what another process wrote; nothing is said before `resume`, which waits for a checkpoint of ours."""
         state = self.state
         if state.srtp is None or state.dtls is None or state.path_relay is None:
             raise ValueError(f"the state of session {state.session_id} was written before it was connected")
+        if not state.handed_over:
+            state.leave_out(time.time())
         self._resumed = True
         self.ice.resume(Path(state.path_header, state.path_relay), now)
         self._connect_engines(now)
         self._channels.restore()
+        self.media_in.restore()
+        self.media_out.restore(now)
+
+    @_contained
+    def resume(self, now: float) -> None:
+        """Go on where the other process was: the client notices nothing."""
+        self._channels.resume()
+        self.media_out.settle()
+        self._wake_speech(now)
 
     def vanish(self) -> None:
         """Let go of everything without a word to anybody: the session goes on elsewhere."""
-        self.ended = "draining"
+        self.ended = MOVED
         self._leave(self._visit_input)
         self._leave(self._visit_speech)
         self._setup.close()
@@ -289,7 +311,7 @@ class Session:
             self._outlet.datagram(self.ice.path, data)
 
     def _send_record(self, data: bytes) -> None:
-        if self._records is not None:
+        if self._records is not None and self._records.state.write_sequence < self.checkpoints.records_limit:
             self._send(self._records.seal(APPLICATION_DATA, data))
 
     # ---- speech, messages and control ----------------------------------------------------------------
@@ -338,6 +360,7 @@ class Session:
         match control:
             case messages.Flush(generation=generation):
                 self.media_out.flush(generation)
+                self.checkpoints.touch()
             case messages.Pause():
                 self.media_out.pause()
             case messages.Resume():
@@ -392,7 +415,7 @@ class Session:
         self._leave(self._visit_speech)
         try:
             self._channels.close()
-            if self._records is not None:
+            if self._records is not None and self._records.state.write_sequence < self.checkpoints.records_limit:
                 self._send(self._records.seal(ALERT, CLOSE_NOTIFY))
         except Exception:  # a goodbye that fails must not keep what is let go of below
             log.exception("session %s: no goodbye was said", self.state.session_id)

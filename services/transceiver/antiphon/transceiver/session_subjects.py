@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 import nats.errors
@@ -13,8 +14,8 @@ from nats.aio.msg import Msg
 from antiphon.schemas import MalformedError, audio, messages, subjects, tasks
 from antiphon.transceiver import nats_direct
 from antiphon.transceiver.outlet import Publisher
-from antiphon.transceiver.registry import Registry
 from antiphon.transceiver.session import Session
+from antiphon.transceiver.sessions import Sessions
 
 MAX_EARLY: Final = 256
 """Messages of an agent kept between its claim and the session's birth."""
@@ -23,15 +24,18 @@ MAX_EARLY: Final = 256
 class SessionSubjects:
     """Subscriptions by session, from before its agent is asked until it is over."""
 
-    def __init__(self, client: Client, registry: Registry, publisher: Publisher) -> None:
+    def __init__(self, client: Client, sessions: Sessions, publisher: Publisher) -> None:
         self._client = client
-        self._registry = registry
+        self._sessions = sessions
+        self._registry = sessions.registry
         self._publisher = publisher
         self._loop = asyncio.get_running_loop()
         self._subscriptions: dict[str, list[Any]] = {}
         self._early: dict[str, list[nats_direct.Heard]] = {}
         """What agents say to sessions that are being made: an agent may speak as soon as it is asked."""
         self._leaving: set[asyncio.Task[None]] = set()
+        self.offered: Callable[[Msg], Awaitable[None]]
+        """Takes another offer of a running session's client."""
 
     async def listen(self, session_id: str) -> None:
         """Subscribe before the agent is asked: what it says at once must find us listening."""
@@ -53,6 +57,7 @@ class SessionSubjects:
         subscribed = self._subscriptions[session_id] = []
         subscribed.append(await nats_direct.subscribe(self._client, subjects.session_out(session_id), spoken))
         subscribed.append(await self._client.subscribe(subjects.session_control(session_id), cb=controlled))
+        subscribed.append(await self._client.subscribe(subjects.session_open(session_id), cb=self.offered))
 
     def born(self, session: Session) -> None:
         """The session is registered: it gets what was said to it before."""
@@ -65,11 +70,6 @@ class SessionSubjects:
             leaving = asyncio.create_task(_unsubscribe(self._client, subscription))
             self._leaving.add(leaving)
             leaving.add_done_callback(self._leaving.discard)
-
-    def forget(self, session: Session) -> None:
-        """The session is over: let go of it and of its subjects."""
-        self._registry.remove(session)
-        self.stop_listening(session.state.session_id)
 
     async def close(self) -> None:
         await tasks.end(*self._leaving)
@@ -87,7 +87,7 @@ class SessionSubjects:
                 messages.encode(messages.SessionError(message=str(error))),
             )
         if session.ended is not None:
-            self.forget(session)
+            self._sessions.forget(session)
 
     def _controlled(self, session_id: str, message: Msg) -> messages.ControlReply:
         try:
@@ -99,7 +99,7 @@ class SessionSubjects:
             return messages.ControlReply(ok=False, message=f"session {session_id} is over")
         session.control(control, self._loop.time())
         if session.ended is not None:
-            self.forget(session)
+            self._sessions.forget(session)
         return messages.ControlReply(ok=True)
 
 
