@@ -65,7 +65,7 @@ class Announcing:
     async def run(self) -> None:
         while True:
             try:
-                for seat in self._seats:
+                for seat in [seat for seat in self._seats if not seat.given_up]:
                     await self._client.publish(*self._announcement(seat))
                 _, announcement = self._announcement(self._seats.own)
                 if self._bucket is None:

@@ -25,6 +25,7 @@ from nats.js.api import StorageType
 from nats.js.kv import KeyValue
 
 from antiphon.schemas import bus, subjects, tasks
+from antiphon.transceiver.seat import Identity
 from antiphon.transceiver.session import MOVED, Session
 from antiphon.transceiver.state import SessionState
 
@@ -32,7 +33,7 @@ log = logging.getLogger(__name__)
 
 TTL: Final = 60.0
 """Seconds that a checkpoint outlives its last renewal, which comes every 15 s: calls of a stack that is gone."""
-COALESCE: Final = 0.015
+COALESCE: Final = 0.010
 """Seconds from the first wish for a checkpoint to its writing: what arrives meanwhile shares it."""
 AT_ONCE: Final = 16
 """Writes on their way at a time."""
@@ -41,6 +42,11 @@ MAX_BYTES: Final = 900_000
 """Of a checkpoint: below what NATS takes in one message."""
 HOLDER_BYTES: Final = 16
 _NONCE: Final = 12
+
+
+def _seat(key: str) -> Identity:
+    cluster, slot, epoch, _ = key.split(".")
+    return int(cluster), int(slot), int(epoch)
 
 
 class Found(NamedTuple):
@@ -151,20 +157,32 @@ class CheckpointStore:
 
     # ---- sessions of others --------------------------------------------------------------------------
 
-    async def claim_seat(self, key: str, dead: str) -> bool:
-        """Be the one process that takes over this seat of the dead process."""
+    async def claim_seat(self, key: str, dead: str | None) -> bool:
+        """Be the one process that takes over this seat of the dead process; None: whoever had it is dead."""
         bucket = await self._ready()
         try:
             try:
                 await bucket.create(key, self._holder.encode())
             except nats.js.errors.KeyWrongLastSequenceError:
                 entry = await bucket.get(key)
-                if entry.value != dead.encode():
+                if dead is not None and entry.value != dead.encode():
                     return False
                 await bucket.update(key, self._holder.encode(), last=entry.revision)
         except nats.js.errors.KeyWrongLastSequenceError:
             return False
         return True
+
+    async def holder_of(self, seat_key: str) -> str | None:
+        """Who has taken this seat over; None if nobody has."""
+        try:
+            return ((await (await self._ready()).get(seat_key)).value or b"").decode()
+        except nats.js.errors.KeyNotFoundError:
+            return None
+
+    async def seats_of(self, holder: str) -> list[Identity]:
+        """The seats that a process has taken over."""
+        await self._ready()
+        return [_seat(key) for key in await self._keys("*.*.*.seat") if await self.holder_of(key) == holder]
 
     async def read(self, prefix: str) -> list[Found]:
         """The checkpoints below this prefix; one that can't be read is named and left out."""
@@ -205,14 +223,10 @@ class CheckpointStore:
         session.checkpoints.stored()
         return True
 
-    async def seats(self) -> set[tuple[int, int, int]]:
+    async def seats(self) -> set[Identity]:
         """Whose checkpoints there are."""
         await self._ready()
-        found = set()
-        for key in await self._keys(">"):
-            cluster, slot, epoch, _ = key.split(".")
-            found.add((int(cluster), int(slot), int(epoch)))
-        return found
+        return {_seat(key) for key in await self._keys(">")}
 
     async def delete(self, key: str) -> None:
         with contextlib.suppress(Exception):

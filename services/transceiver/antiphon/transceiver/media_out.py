@@ -56,6 +56,8 @@ class MediaOut:
         self._last_sent: float | None = None
         self._announced = False
         """The reply in progress was announced as started."""
+        self._lost = False
+        """The rest of the announced reply died with its process."""
         self._since_position = 0
         self._history: dict[int, bytes] = {}
         self._retransmitted = 0
@@ -203,10 +205,12 @@ class MediaOut:
         self._queue.restore(speech.generation, speech.played_samples, speech.rate, frames)
         self._queue.paused = speech.paused
         self._announced = speech.announced
+        self._lost = speech.announced and not frames and not self._state.handed_over
 
     def settle(self) -> None:
         """Go on. Speech that the other process did not hand over is over, and told so."""
-        if self._announced and not self._queue.frames and not self._state.handed_over:
+        if self._lost:
+            self._lost = False
             self._position("ended")
 
     def close(self) -> None:

@@ -27,6 +27,8 @@ class Seat:
     sessions: set[str] = field(default_factory=set)
     filling: bool = False
     """Sessions are on their way to it."""
+    given_up: bool = False
+    """It is another process's now: not announced any more."""
 
     @property
     def identity(self) -> Identity:

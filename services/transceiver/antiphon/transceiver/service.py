@@ -181,20 +181,26 @@ class Transceiver:
             cluster, slot, epoch = seat.identity
             if (said.cluster, said.slot) == (cluster, slot):
                 newer = 0 < (said.epoch - epoch) % (1 << 16) < 1 << 15
-                if said.epoch == epoch and said.holder:
-                    self._unseated(seat)
+                if said.epoch == epoch and said.holder and self._taking is not None:
+                    await self._settle(seat, self._taking)
                 elif newer and seat is self._sessions.seats.own:
                     self._reseat("another process has taken it")
         if self._taking is not None:
             self._taking.neighbours.heard(said)
 
-    def _unseated(self, seat: Seat) -> None:
-        """Somebody took us for dead and announces our very seat: its sessions are theirs now."""
+    async def _settle(self, seat: Seat, taking: TakingOver) -> None:
+        """Another process announces our very seat: one of us was taken for dead. Its sessions are the claimant's."""
+        if self._placing.draining:
+            return
+        if await taking.is_ours(seat):
+            self._announcing.changed()
+            return
         for session_id in tuple(seat.sessions):
             session = self._sessions.registry.get(session_id)
             if session is not None:
                 self._lost_to_another(session)
         if seat is self._sessions.seats.own:
+            seat.given_up = True
             self._reseat("its sessions were taken over by another process")
 
     def _reseat(self, why: str) -> None:

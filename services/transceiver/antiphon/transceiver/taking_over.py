@@ -7,6 +7,7 @@ whoever announces it last. Who that is a compare-and-swap decides; each session 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Callable
@@ -68,7 +69,7 @@ class TakingOver:
         self._room = room
         self._loop = asyncio.get_running_loop()
 
-    async def died(self, identity: Identity, dead: str) -> None:
+    async def died(self, identity: Identity, dead: str | None) -> None:
         """A process is gone: go on with its sessions on this seat, if nobody else does."""
         began = self._loop.time()
         try:
@@ -76,9 +77,25 @@ class TakingOver:
         except (nats.errors.Error, nats.js.errors.Error, OSError, TimeoutError) as error:
             log.warning("the sessions of slot %d.%d, epoch %d, can't be taken over: %r", *identity, error)
             return
+        if dead is not None:
+            await self._look_for_seats_of(dead)
         if taken:
             spent = (self._loop.time() - began) * 1000
             log.warning("slot %d.%d, epoch %d, is dead: %d sessions taken over in %.0f ms", *identity, taken, spent)
+
+    async def _look_for_seats_of(self, dead: str) -> None:
+        """Seats that the dead process had taken over itself, and of which we have not heard yet."""
+        with contextlib.suppress(nats.errors.Error, nats.js.errors.Error, OSError, TimeoutError):
+            for identity in await self._store.seats_of(dead):
+                await self._take(identity, dead)
+
+    async def is_ours(self, seat: Seat) -> bool:
+        """Somebody else announces this seat: whether it is ours all the same. Without an answer it is."""
+        try:
+            holder = await self._store.holder_of(subjects.seat_key(*seat.identity))
+        except (nats.errors.Error, nats.js.errors.Error, OSError, TimeoutError):
+            return True
+        return holder in (None, self._holder)
 
     async def requested(self, request: Any) -> None:
         """Handler of the `take_over` subject."""
@@ -102,7 +119,7 @@ class TakingOver:
         except (nats.errors.Error, nats.js.errors.Error, OSError, TimeoutError):
             return
         for identity in orphans:
-            await self.died(identity, "")
+            await self.died(identity, None)
 
     async def hand_over_all(self) -> int:
         """Ask another process to go on with all our connected sessions; returns how many of them are gone."""
@@ -137,7 +154,7 @@ class TakingOver:
                     log.warning("slot %d.%d takes nothing over: %r", other.cluster, other.slot, error)
         return gone
 
-    async def _take(self, identity: Identity, dead: str) -> int:
+    async def _take(self, identity: Identity, dead: str | None) -> int:
         found = await self._store.read(subjects.seat_prefix(*identity))
         if not found or not await self._store.claim_seat(subjects.seat_key(*identity), dead):
             return 0
@@ -171,7 +188,7 @@ class TakingOver:
         session_id = state.session_id
         if state.dtls is None or self._sessions.registry.get(session_id) is not None or self._room() <= 0:
             return False
-        age = time.time() - state.written_at
+        age, handed_over = time.time() - state.written_at, state.handed_over
         if state.path_relay is not None:
             state.path_relay = self._relays.as_seen(*state.path_relay)
         with tracer.start_as_current_span("take over") as span:
@@ -192,6 +209,6 @@ class TakingOver:
             self._sessions.registry.adopt(session)
             self._relays.tell_all(seat)
             self._subjects.born(session)
-        event = messages.TakenOver(handed_over=state.handed_over, checkpoint_age_ms=round(max(0.0, age) * 1000, 1))
+        event = messages.TakenOver(handed_over=handed_over, checkpoint_age_ms=round(max(0.0, age) * 1000, 1))
         self._publisher.publish(subjects.session_event(session_id), messages.encode(event))
         return True
