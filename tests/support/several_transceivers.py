@@ -42,12 +42,13 @@ class Several(Bench):
     async def spawn(self, **environment: str) -> messages.TransceiverAnnouncement:
         """One more process, ready and known to the relay; what it announces."""
         before = set(self.seats)
-        self.processes.append(
-            subprocess.Popen([sys.executable, "-m", "antiphon.transceiver"], env=self.environment | environment)
-        )
+        self.processes.append(self._start_one(environment))
         await self.until(lambda: bool(set(self.seats) - before), "it announces itself", 20)
         await self.through.knows(routes=len(self.seats))
         return self.seats[(set(self.seats) - before).pop()]
+
+    def _start_one(self, environment: dict[str, str]) -> subprocess.Popen[bytes]:
+        return subprocess.Popen([sys.executable, "-m", "antiphon.transceiver"], env=self.environment | environment)
 
     async def _announced(self, message: Msg) -> None:
         said = decode(message.data, messages.TransceiverAnnouncement)

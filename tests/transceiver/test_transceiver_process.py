@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import nats.errors
@@ -224,7 +225,7 @@ async def test_a_bad_offer_is_refused_with_its_reason_and_costs_no_slot(bench: B
 
 
 async def test_a_call_outlives_nats_and_its_audio_resumes_by_itself(tmp_path: Path) -> None:
-    with nats_server(tmp_path) as url:
+    with nats_server(tmp_path) as url, ExitStack() as later:
         port = int(url.rpartition(":")[2])
         async with transceiver_process(url) as bench:
             peer, line = await bench.call()
@@ -234,17 +235,17 @@ async def test_a_call_outlives_nats_and_its_audio_resumes_by_itself(tmp_path: Pa
             at = len(peer.frames)
             await asyncio.sleep(7)  # longer than an announcement lives
             assert bench.is_running()
-            with nats_server(tmp_path / "again", port):
-                await bench.until(lambda: bench.client.is_connected, "NATS is back")
-                seen = len(line.frames)
-                began = asyncio.get_running_loop().time()
-                await bench.until(lambda: len(spoken(line.frames[seen:])) > 50, "the caller is heard again")
-                assert asyncio.get_running_loop().time() - began < 4
-                bench.announcing = True
-                await bench.say(line, speech(1.0))
-                await bench.until(lambda: loud(peer.frames[at:]), "the agent is heard again")
-                assert line.ended is None
-                assert isinstance(await bench.ask(peer.offer()), messages.Opened)
+            later.enter_context(nats_server(tmp_path / "again", port))  # outlives every client
+            await bench.until(lambda: bench.client.is_connected, "NATS is back")
+            seen = len(line.frames)
+            began = asyncio.get_running_loop().time()
+            await bench.until(lambda: len(spoken(line.frames[seen:])) > 50, "the caller is heard again")
+            assert asyncio.get_running_loop().time() - began < 4
+            bench.announcing = True
+            await bench.say(line, speech(1.0))
+            await bench.until(lambda: loud(peer.frames[at:]), "the agent is heard again")
+            assert line.ended is None
+            assert isinstance(await bench.ask(peer.offer()), messages.Opened)
 
 
 async def test_a_hundred_sessions_leave_nothing_behind(bench: Bench) -> None:
