@@ -62,6 +62,7 @@ class Bench:
         """By tunnel header."""
         self.bare: list[bytes] = []
         """Headers that came without a payload."""
+        self._forgotten = 0
         self.announcing = True
         self.claim_delay = 0.0
         self.early: list[tuple[str, bytes]] = []
@@ -141,7 +142,7 @@ class Bench:
 
     def peer(self) -> CarriedPeer:
         """A client behind our relay, under an address of its own."""
-        header = tunnel.pack_header(Address("192.0.2.1", 10_000 + len(self.clients)))
+        header = tunnel.pack_header(Address("192.0.2.1", 10_000 + self._forgotten + len(self.clients)))
         peer = CarriedPeer(lambda data: self.relay.send(header + data, self.address))
         self.clients[header] = peer
         return peer
@@ -168,6 +169,11 @@ class Bench:
             assert peer.failure is None
             await self.until(lambda: bool(line.frames), "audio of the caller")
         return peer, line
+
+    def forget_clients(self) -> None:
+        """What they heard is of no interest any more; addresses are not used again."""
+        self._forgotten += len(self.clients)
+        self.clients.clear()
 
     async def control(self, line: Line, control: messages.Message) -> messages.ControlReply:
         reply = await self.client.request(subjects.session_control(line.session_id), encode(control), timeout=5)

@@ -24,7 +24,7 @@ from support.emulator import Conditions, Link, run_virtual, virtual_loop
 from support.sounds import tone
 
 from antiphon.transceiver import nats_direct, opus, sctp, srtp
-from antiphon.transceiver.dtls_handshake import Certificate, DtlsError, DtlsHandshake
+from antiphon.transceiver.dtls_handshake import Certificate, CurrentCertificate, DtlsError, DtlsHandshake
 from antiphon.transceiver.dtls_records import ALERT, APPLICATION_DATA, CLOSE_NOTIFY, WINDOW, DtlsRecords
 from antiphon.transceiver.rtp import pack_rtp
 from antiphon.transceiver.sctp import ChannelError, DataChannels
@@ -125,6 +125,15 @@ def handshake(drop: Callable[[bytes], bool] = lambda data: False) -> tuple[DtlsH
 
 def test_openssl_s_context_comes_from_aiortc_s_certificate() -> None:
     assert "srtp_profiles" in inspect.signature(RTCCertificate._create_ssl_context).parameters
+
+
+def test_the_certificate_of_new_sessions_is_made_anew_each_day() -> None:
+    current = CurrentCertificate(now=100.0)
+    first = current.at(100.0)
+    assert current.at(100.0 + 86400) is first
+    second = current.at(101.0 + 86400)
+    assert second.fingerprint != first.fingerprint
+    assert current.at(102.0 + 86400) is second
 
 
 def test_both_ends_take_the_same_keys_out_of_the_handshake() -> None:

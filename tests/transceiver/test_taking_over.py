@@ -234,3 +234,54 @@ async def test_without_handing_over_nothing_is_stored_and_the_end_is_told(nats_u
         assert await several.checkpoints() == []
         several.processes[0].terminate()
         await several.until(lambda: line.ended == "draining" and peer.closed.is_set(), "both are told")
+
+
+async def test_a_process_whose_slot_somebody_else_has_taken_moves_to_another(several: Several) -> None:
+    first = await several.spawn()
+    peer, line = await several.call_on(first.slot)
+    usurper = first.model_copy(
+        update={
+            "epoch": (first.epoch + 1) & 0xFFFF,
+            "holder": "f" * 16,
+            "lifeline": None,
+            "tunnel_address": "127.0.0.1:9",
+        }
+    )
+    await several.client.publish(subjects.transceiver_announce(first.cluster, first.slot), encode(usurper))
+
+    def new_seats() -> list[messages.TransceiverAnnouncement]:
+        return [said for said in several.seats.values() if said.holder == first.holder and said.slot != first.slot]
+
+    await several.until(lambda: bool(new_seats()), "it has another slot for new calls")
+    await talk_and_write(several, peer, line, "on the old seat")
+    another, another_line = await several.call_on(new_seats()[0].slot)
+    await talk_and_write(several, another, another_line, "on the new seat")
+    assert several.seats[first.cluster, first.slot, first.epoch].state == "draining"
+    assert line.ended is None
+
+
+async def test_an_ipv6_socket_serves_relays_on_ipv4(nats_url: str) -> None:
+    async with several_transceivers(nats_url, ANTIPHON_TRANSCEIVER_BIND="[::]:0") as several:
+        first = await several.spawn()
+        await several.spawn(ANTIPHON_TRANSCEIVER_BIND="127.0.0.1:0")
+        peer, line = await several.call_on(first.slot)
+        await talk_and_write(several, peer, line, "over both families")
+        several.processes[0].kill()
+        await several.until(lambda: bool(taken_over(line)), "a process with an IPv4 socket takes it over")
+        await talk_and_write(several, peer, line, "over IPv4")
+
+
+async def test_a_full_transceiver_says_so_before_its_next_second(nats_url: str) -> None:
+    async with several_transceivers(nats_url, ANTIPHON_CAPACITY="1") as several:
+        first = await several.spawn()
+        identity = (first.cluster, first.slot, first.epoch)
+        waited = []
+        for _ in range(4):
+            await several.until(lambda: several.seats[identity].sessions == 0, "there is room")
+            began = time.monotonic()
+            _, line = await several.call_on(first.slot)
+            assert line.ended is None
+            await several.until(lambda: several.seats[identity].sessions == 1, "it is full")
+            waited.append(time.monotonic() - began)
+            assert (await several.control(line, messages.HangUp())).ok
+        assert min(waited) < 0.9

@@ -17,7 +17,7 @@ from antiphon.schemas import MalformedError, bus, messages, subjects
 from antiphon.schemas.route_token import RouteKeyring, ice_password
 from antiphon.transceiver import sdp
 from antiphon.transceiver.clock import Clock
-from antiphon.transceiver.dtls_handshake import Certificate
+from antiphon.transceiver.dtls_handshake import CurrentCertificate
 from antiphon.transceiver.outlet import Publisher
 from antiphon.transceiver.seat import Seat
 from antiphon.transceiver.session import Session
@@ -30,8 +30,6 @@ log = logging.getLogger(__name__)
 tracer = trace.get_tracer("antiphon.transceiver")
 
 CLAIM_TIMEOUT: Final = 0.5
-CERTIFICATE_LIFETIME: Final = 24 * 3600.0
-"""Seconds after which new sessions get a new certificate; running ones keep theirs."""
 _ID_ALPHABET: Final = string.ascii_letters + string.digits
 
 
@@ -58,8 +56,7 @@ class Placing:
         self._loop = asyncio.get_running_loop()
         self._keyring: RouteKeyring = settings.keyring()
         self._password_key = settings.password_key_bytes()
-        self._certificate = Certificate()
-        self._certified_at = self._loop.time()
+        self._certificate = CurrentCertificate(self._loop.time())
         self._requests: set[asyncio.Task[None]] = set()
         self._opening = 0
         """Slots reserved by offers that are being answered."""
@@ -181,7 +178,7 @@ class Placing:
         claimed: messages.ClaimReply,
         now: float,
     ) -> messages.Opened:
-        certificate = self._current_certificate(now)
+        certificate = self._certificate.at(now)
         state = SessionState(
             session_id=session_id,
             agent=request.agent,
@@ -240,8 +237,3 @@ class Placing:
             version=state.sdp_version,
         )
         return sdp.write_answer(offer._replace(client=session.dtls_client), ours)
-
-    def _current_certificate(self, now: float) -> Certificate:
-        if now - self._certified_at > CERTIFICATE_LIFETIME:
-            self._certificate, self._certified_at = Certificate(), now
-        return self._certificate
