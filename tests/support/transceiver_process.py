@@ -157,11 +157,19 @@ class Bench:
         reply = await self.client.request(subject, encode(request), timeout=PATIENCE)
         return decode_any(reply.data, messages.OPEN_REPLY, "OpenReply")
 
+    async def opened(self, offer: str) -> messages.Opened:
+        """As `ask`, again while our agent is too busy with other clients of the test to answer its claim in time."""
+        async with asyncio.timeout(PATIENCE):
+            while True:
+                reply = await self.ask(offer)
+                if isinstance(reply, messages.Opened):
+                    return reply
+                assert reply.code == "no_agent", reply
+
     async def call(self, connect: bool = True) -> tuple[CarriedPeer, Line]:
         """A call, with its media and its channel up."""
         peer = self.peer()
-        opened = await self.ask(peer.offer())
-        assert isinstance(opened, messages.Opened), opened
+        opened = await self.opened(peer.offer())
         peer.begin(opened.answer)
         line = self.lines[opened.session_id]
         if connect:
@@ -221,7 +229,7 @@ class Bench:
             await asyncio.sleep(0.02)
 
     async def close(self) -> None:
-        for peer in self.clients.values():
+        for peer in tuple(self.clients.values()):
             await peer.vanish()
         await tasks.end(*self._tasks)
         self._loop().remove_reader(self.relay.socket.fileno())

@@ -23,7 +23,7 @@ from pylibsrtp._binding import lib
 from support.emulator import Conditions, Link, run_virtual, virtual_loop
 from support.sounds import tone
 
-from antiphon.transceiver import nats_direct, opus, sctp, srtp
+from antiphon.transceiver import nats_direct, opus, sctp, sctp_state, srtp
 from antiphon.transceiver.dtls_handshake import Certificate, CurrentCertificate, DtlsError, DtlsHandshake
 from antiphon.transceiver.dtls_records import ALERT, APPLICATION_DATA, CLOSE_NOTIFY, WINDOW, DtlsRecords
 from antiphon.transceiver.rtp import pack_rtp
@@ -268,6 +268,23 @@ def test_aiortc_s_sctp_has_what_the_adapter_leans_on() -> None:
     for member in ("_send_data", "_register_data_receiver", "_unregister_data_receiver"):
         assert f".{member}(" in source
         assert hasattr(sctp._RecordTransport, member)
+
+
+def test_aiortc_s_association_has_what_a_checkpoint_holds() -> None:
+    for name in ("_send_sack", "_send_chunk", "_data_channel_flush", "_transmit"):
+        assert inspect.iscoroutinefunction(getattr(RTCSctpTransport, name))
+    for name in ("_set_state", "_update_advanced_peer_ack_point", "_t3_start"):
+        assert callable(getattr(RTCSctpTransport, name))
+    association = RTCSctpTransport(sctp._RecordTransport(True, lambda data: None), 5000)  # type: ignore[arg-type]
+    held = (*sctp_state._PLAIN, "_outbound_stream_seq", "_sack_misordered", "_sack_duplicates", "_inbound_streams")
+    queues = ("_sent_queue", "_outbound_queue", "_data_channel_queue", "_data_channels", "_reconfig_request")
+    for name in (*held, *queues, "_sack_needed", "_t3_handle", "_association_state"):
+        assert hasattr(association, name), name
+    source = inspect.getsource(RTCSctpTransport)
+    assert "self._send_sack()" in source
+    assert "self._set_state(self.State.ESTABLISHED)" in source
+    for name in sctp_state._SENT_CHUNK:
+        assert f".{name}" in source, name
 
 
 class Association:

@@ -22,7 +22,7 @@ TICKS_PER_MS: Final = 48
 # AUDIO, not VOIP: of read speech at 24 kbit/s it keeps a waveform correlation of 0.96 with the original where
 # VOIP's high-pass leaves 0.77, and while the receiver loses nothing it settles on CELT, 115 us a frame instead
 # of 350. Once loss is reported it changes to SILK by itself, which is the mode that has in-band FEC.
-_APPLICATION_AUDIO: Final = 2049
+APPLICATION_AUDIO: Final = 2049
 _SET_BITRATE: Final = 4002
 _SET_COMPLEXITY: Final = 4010
 _SET_INBAND_FEC: Final = 4012
@@ -133,11 +133,13 @@ class Decoder:
 class Encoder:
     """One direction of one call, mono speech in 20 ms packets."""
 
-    def __init__(self, rate: int, bitrate: int = 24000, complexity: int = 5) -> None:
+    def __init__(
+        self, rate: int, bitrate: int = 24000, complexity: int = 5, application: int = APPLICATION_AUDIO
+    ) -> None:
         self.rate = rate
         self._loss = -1
         self._full_bitrate = self._bitrate = bitrate
-        pointer = _lib.opus_encoder_create(rate, 1, _APPLICATION_AUDIO, _error)
+        pointer = _lib.opus_encoder_create(rate, 1, application, _error)
         if _error[0]:
             raise _failed(_error[0])
         self._encoder = _ffi.gc(pointer, _lib.opus_encoder_destroy, size=25000)

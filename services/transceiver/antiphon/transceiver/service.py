@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import secrets
 from functools import partial
@@ -255,9 +256,12 @@ class Transceiver:
             )
 
     async def _poll_forever(self) -> None:
-        store = self._store
+        store, had_sessions = self._store, False
         while True:
             await asyncio.sleep(POLL_INTERVAL)
+            if had_sessions and not len(self._sessions.registry):
+                gc.collect()  # of the cycles that sessions leave: the collector is told to come rarely (`__main__`)
+            had_sessions = len(self._sessions.registry) > 0
             now = self._loop.time()
             for session in self._sessions.registry:
                 session.poll(now)
