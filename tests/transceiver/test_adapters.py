@@ -275,12 +275,11 @@ def test_aiortc_s_association_has_what_a_checkpoint_holds() -> None:
         assert inspect.iscoroutinefunction(getattr(RTCSctpTransport, name))
     for name in ("_set_state", "_update_advanced_peer_ack_point", "_t3_start"):
         assert callable(getattr(RTCSctpTransport, name))
-    association = RTCSctpTransport(sctp._RecordTransport(True, lambda data: None), 5000)  # type: ignore[arg-type]
+    source = inspect.getsource(RTCSctpTransport)
     held = (*sctp_state._PLAIN, "_outbound_stream_seq", "_sack_misordered", "_sack_duplicates", "_inbound_streams")
     queues = ("_sent_queue", "_outbound_queue", "_data_channel_queue", "_data_channels", "_reconfig_request")
     for name in (*held, *queues, "_sack_needed", "_t3_handle", "_association_state"):
-        assert hasattr(association, name), name
-    source = inspect.getsource(RTCSctpTransport)
+        assert f"self.{name}" in source, name
     assert "self._send_sack()" in source
     assert "self._set_state(self.State.ESTABLISHED)" in source
     for name in sctp_state._SENT_CHUNK:

@@ -255,7 +255,7 @@ async def test_a_thousand_sessions_leave_nothing_behind(nats_url: str) -> None:
         async def one(number: int) -> None:
             """Hung up, closed by the client, vanished in mid-call or in mid-handshake, or never come."""
             async with turns:
-                kind = number % 5
+                kind = 2 if number % 20 == 2 else (0, 1, 3, 4)[number % 4]  # few vanish: they stay for 6 s
                 if kind < 3:
                     peer, line = await bench.call()
                     if kind == 0:
@@ -277,13 +277,12 @@ async def test_a_thousand_sessions_leave_nothing_behind(nats_url: str) -> None:
             await bench.until(lambda: bench.announcement.sessions == 0, "all of them are over", 60)
             bench.forget_clients()
 
-        await round_of(100)  # what is loaded and cached once
+        await round_of(200)  # what is loaded and cached once, and as many at a time as later
         descriptors, memory = bench.descriptors(), bench.memory()
-        for _ in range(2):
-            await round_of(1000)
-            print("MEM", memory, bench.memory(), bench.descriptors(), descriptors)
+        await round_of(1000)
         assert bench.descriptors() == descriptors
-        assert bench.memory() - memory < 10, "10 KB per session: nothing of one is as small as that"
+        print(f"memory {memory:.1f} MB, after 1,000 sessions {bench.memory():.1f} MB")
+        assert bench.memory() - memory < 8
         assert all(line.ended is not None for line in bench.lines.values())
         peer, _ = await bench.call()
         await peer.close()
