@@ -26,7 +26,8 @@ from nats.js.kv import KeyValue
 
 from antiphon.schemas import bus, subjects, tasks
 from antiphon.transceiver.seat import Identity
-from antiphon.transceiver.session import MOVED, Session
+from antiphon.transceiver.session import Session
+from antiphon.transceiver.session_outlet import MOVED
 from antiphon.transceiver.state import SessionState
 
 log = logging.getLogger(__name__)

@@ -10,7 +10,7 @@ import logging
 import time
 from collections.abc import Callable
 from functools import wraps
-from typing import Concatenate, Final, Literal, ParamSpec, Protocol
+from typing import Concatenate, Final, Literal, ParamSpec
 
 from antiphon.schemas import messages
 from antiphon.schemas.addresses import Address
@@ -25,6 +25,7 @@ from antiphon.transceiver.ice_lite import IceLite, Path
 from antiphon.transceiver.media_in import MediaIn
 from antiphon.transceiver.media_out import MediaOut
 from antiphon.transceiver.rtp import is_rtcp
+from antiphon.transceiver.session_outlet import MOVED, EndReason, Outlet
 from antiphon.transceiver.srtp import Srtp
 from antiphon.transceiver.state import SessionState
 
@@ -43,13 +44,6 @@ SPEECH_TOLERANCE: Final = 0.003
 REPORT_INTERVAL: Final = 1.0
 STATISTICS_EVERY: Final = 5
 """Reports between two statistics events."""
-EndReason = Literal[
-    "hang_up", "client_closed", "client_vanished", "setup_timeout", "dtls_failed", "draining", "internal"
-]
-MOVED: Final = "moved"
-"""It goes on in another process: ended here without a word."""
-
-
 P = ParamSpec("P")
 
 
@@ -65,17 +59,6 @@ def _contained(method: Callable[Concatenate[Session, P], None]) -> Callable[Conc
             self.end("internal", self.ice.last_heard)
 
     return enter
-
-
-class Outlet(Protocol):
-    """Where a session's output goes. None of these may block."""
-
-    def datagram(self, path: Path, data: bytes) -> None: ...
-    def audio(self, frame: AudioFrame) -> None: ...
-    def event(self, event: messages.Message) -> None: ...
-    def message(self, message: messages.DataMessage) -> None: ...
-    def milestone(self, name: str, now: float) -> None:
-        """For the trace: ice, dtls, first_audio_in, first_audio_out."""
 
 
 class Session:
