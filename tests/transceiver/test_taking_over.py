@@ -74,6 +74,9 @@ async def test_a_killed_transceiver_s_call_goes_on_in_another_process(several: S
     assert positions == sorted(set(positions))
     assert (await several.control(line, messages.HangUp())).ok
     await several.until(lambda: line.ended == "hang_up" and peer.closed.is_set(), "both are told of the end")
+    async with asyncio.timeout(10):
+        while any(line.session_id in key for key in await several.checkpoints()):  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
 
 
 async def speak_live(several: Several, line: Line, stop: asyncio.Event) -> None:
@@ -203,19 +206,6 @@ async def test_a_process_that_was_taken_for_dead_lets_go_when_it_wakes(several: 
     await several.call_on(max(key[1] for key, said in several.seats.items() if said.holder == first.holder))
 
 
-async def test_a_session_that_is_over_leaves_no_checkpoint(several: Several) -> None:
-    first = await several.spawn()
-    _, line = await several.call_on(first.slot)
-    assert (await several.control(line, messages.HangUp())).ok
-
-    async def none_left() -> None:
-        while await several.checkpoints():  # noqa: ASYNC110 - conditions are looked at, as a test would
-            await asyncio.sleep(0.05)
-
-    async with asyncio.timeout(10):
-        await none_left()
-
-
 async def test_without_handing_over_nothing_is_stored_and_the_end_is_told(nats_url: str) -> None:
     async with several_transceivers(nats_url, ANTIPHON_HAND_OVER="0") as several:
         first = await several.spawn()
@@ -285,3 +275,15 @@ async def test_a_full_transceiver_says_so_before_its_next_second(nats_url: str) 
             waited.append(time.monotonic() - began)
             assert (await several.control(line, messages.HangUp())).ok
         assert min(waited) < 0.9
+
+
+async def test_processes_that_end_together_tell_their_clients(several: Several) -> None:
+    first = await several.spawn()
+    second = await several.spawn()
+    calls = [await several.call_on(first.slot), await several.call_on(second.slot)]
+    await asyncio.sleep(1)  # each has heard the other
+    for process in several.processes:
+        process.terminate()
+    await several.until(lambda: all(line.ended == "draining" for _, line in calls), "agents are told")
+    await several.until(lambda: all(peer.closed.is_set() for peer, _ in calls), "clients are told")
+    assert [process.wait(5) for process in several.processes] == [0, 0]

@@ -59,20 +59,21 @@ class Announcing:
 
     async def say_last(self) -> None:
         """Before the end."""
-        with contextlib.suppress(Exception):
-            await self._client.publish(*self._announcement(self._seats.own))
+        if not self._seats.own.given_up:
+            with contextlib.suppress(Exception):
+                await self._client.publish(*self._announcement(self._seats.own))
 
     async def run(self) -> None:
         while True:
             try:
                 for seat in [seat for seat in self._seats if not seat.given_up]:
                     await self._client.publish(*self._announcement(seat))
-                _, announcement = self._announcement(self._seats.own)
                 if self._bucket is None:
                     js = self._client.jetstream()
                     self._bucket = await bus.bucket(js, subjects.BUCKET_TRANSCEIVERS, ttl=bus.ANNOUNCE_TTL)
-                cluster, slot, _ = self._seats.own.identity
-                await self._bucket.put(subjects.slot_key(cluster, slot), announcement)
+                own = self._seats.own
+                if not own.given_up:
+                    await self._bucket.put(subjects.slot_key(own.cluster, own.slot.number), self._announcement(own)[1])
                 self._answered = self._loop.time()
             except Exception as error:  # NATS is away, or has lost its store: whatever it is, try again
                 log.debug("announcing failed: %r", error)

@@ -42,6 +42,8 @@ from antiphon.transceiver.taking_over import TakingOver
 log = logging.getLogger(__name__)
 
 POLL_INTERVAL: Final = 0.05
+ENDING_TOGETHER: Final = 0.15
+"""Seconds in which others that were told to end at the same time say so: what they are handed is lost."""
 
 
 class Transceiver:
@@ -94,9 +96,14 @@ class Transceiver:
         registry = self._sessions.registry
         self._placing.draining = True
         self._announcing.changed()
-        if self._taking is not None and len(registry):
+        if self._taking is not None and len(registry) and self._taking.neighbours.others():
+            await asyncio.sleep(ENDING_TOGETHER)
             gone = await self._taking.hand_over_all()
             log.info("%d sessions handed over, %d are left", gone, len(registry))
+            for session in registry:
+                if self._sessions.seats.of(session.state.session_id).given_up:
+                    session.end("draining", self._loop.time())  # in its handshake: relays take it elsewhere now
+                    self._sessions.forget(session)
         if not seconds or not len(registry):
             return
         log.info("draining %d sessions for at most %g s", len(registry), seconds)
@@ -151,7 +158,7 @@ class Transceiver:
             self._publisher,
             self._open_seat,
             self._announcing.changed,
-            lambda: self._settings.capacity - self._placing.taken,
+            lambda: 0 if self._placing.draining else self._settings.capacity - self._placing.taken,
         )
         self._taking.neighbours = Neighbours(self._holder, self._settings.cluster, self._taking.died)
         self._tasks.append(asyncio.create_task(self._taking.find_orphans()))

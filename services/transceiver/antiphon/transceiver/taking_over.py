@@ -72,6 +72,8 @@ class TakingOver:
     async def died(self, identity: Identity, dead: str | None) -> None:
         """A process is gone: go on with its sessions on this seat, if nobody else does."""
         began = self._loop.time()
+        if self._room() <= 0:
+            return  # somebody else may have room
         try:
             taken = await self._take(identity, dead)
         except (nats.errors.Error, nats.js.errors.Error, OSError, TimeoutError) as error:
@@ -101,6 +103,8 @@ class TakingOver:
         """Handler of the `take_over` subject."""
         try:
             asked = messages.decode(request.data, messages.TakeOver)
+            if self._room() <= 0:
+                raise MalformedError("no room: all sessions are taken, or this transceiver ends as well")
             taken = await self._take((asked.cluster, asked.slot, asked.epoch), asked.holder)
             reply = messages.ControlReply(ok=True, message=f"{taken} sessions")
         except MalformedError as error:
@@ -143,13 +147,16 @@ class TakingOver:
 
         gone = sum(await asyncio.gather(*map(write_down, sessions)))
         if gone:
+            seat.given_up = True  # from here on only who has the sessions may say where it is
             asked = messages.encode(messages.TakeOver(cluster=cluster, slot=slot, epoch=epoch, holder=self._holder))
             for other in others:
                 try:
                     subject = subjects.transceiver_take_over(other.cluster, other.slot)
                     answer = await self._client.request(subject, asked, timeout=HANDING_OVER)
-                    if messages.decode(answer.data, messages.ControlReply).ok:
+                    reply = messages.decode(answer.data, messages.ControlReply)
+                    if reply.ok:
                         break
+                    log.warning("slot %d.%d takes nothing over: %s", other.cluster, other.slot, reply.message)
                 except (nats.errors.Error, MalformedError) as error:
                     log.warning("slot %d.%d takes nothing over: %r", other.cluster, other.slot, error)
         return gone
