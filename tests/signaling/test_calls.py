@@ -192,6 +192,34 @@ def test_a_call_that_nobody_holds_is_404(http: httpx.Client, healthy: StandIns, 
         assert error_of(response)["code"] in ("no_call", "not_found")
 
 
+@pytest.mark.parametrize("method", ["POST", "PATCH"])
+def test_another_offer_of_a_running_call_goes_to_its_owner(http: httpx.Client, healthy: StandIns, method: str) -> None:
+    transceiver = healthy._all[0]
+    location = placed(http).headers["location"]
+    answered = http.request(method, location, content=OFFER, headers=SDP)
+    assert answered.status_code == 200
+    assert answered.headers["content-type"] == "application/sdp"
+    assert "a=candidate:11 1 udp 2130706000 203.0.113.10 3478 typ host\r\na=end-of-candidates" in answered.text
+    assert [request.session_id for request in transceiver.opened] == [None, location.rsplit("/")[-1]]
+
+
+def test_another_offer_for_no_call_or_of_no_use_is_refused(http: httpx.Client, healthy: StandIns) -> None:
+    location = placed(http).headers["location"]
+    gone = http.post(f"{CALLS}/rtc_{'x' * 24}", content=OFFER, headers=SDP)
+    assert (gone.status_code, error_of(gone)["code"]) == (404, "no_call")
+    bad = http.post(location, content="v=1", headers=SDP)
+    assert (bad.status_code, error_of(bad)["code"]) == (400, "bad_offer")
+    fragment = http.patch(
+        location, content="a=ice-ufrag:x", headers={"Content-Type": "application/trickle-ice-sdpfrag"}
+    )
+    assert fragment.status_code == 415
+    healthy._all[0].reply = Refused(code="bad_offer", message="another fingerprint")
+    stranger = http.post(location, content=OFFER, headers=SDP)
+    assert (stranger.status_code, error_of(stranger)["message"]) == (400, "another fingerprint")
+    healthy._all[0].reply = Refused(code="no_session", message="it is over")
+    assert http.post(location, content=OFFER, headers=SDP).status_code == 404
+
+
 def test_a_call_whose_transceiver_died_is_404(http: httpx.Client, healthy: StandIns) -> None:
     location = placed(http).headers["location"]
     healthy.stop(healthy._all[0])

@@ -42,7 +42,10 @@ STRATEGIES: dict[str, st.SearchStrategy[m.Message]] = {
         sessions=counts,
         capacity=counts,
         lateness_ms=positive,
+        holder=names,
+        lifeline=st.none() | addresses,
     ),
+    "TakeOver": st.builds(m.TakeOver, cluster=clusters, slot=epochs, epoch=epochs, holder=names),
     "RelayAnnouncement": st.builds(
         m.RelayAnnouncement,
         name=names,
@@ -97,6 +100,7 @@ STRATEGIES: dict[str, st.SearchStrategy[m.Message]] = {
     | st.builds(m.PlayoutOverflow, dropped_frames=counts)
     | st.builds(m.ChannelOpened, channel=text)
     | st.builds(m.Suspect, silent_s=st.floats(0, 30))
+    | st.builds(m.TakenOver, handed_over=st.booleans(), checkpoint_age_ms=positive)
     | st.builds(m.Draining, seconds=st.floats(0, 3600))
     | st.builds(m.TelephoneEvent, event=st.integers(0, 255), duration_ms=st.floats(0, 8000))
     | st.builds(m.AudioLevel, level_dbov=st.integers(-127, 0), voice=st.booleans())

@@ -231,7 +231,8 @@ class StandIns:
             if not deaf:
                 opens = await self._client.subscribe(subjects.transceiver_open(0, slot), cb=on_open)
                 control = await self._client.subscribe(subjects.session_control(f"rtc_{slot:024d}"), cb=on_control)
-                part._undo += [opens.unsubscribe, control.unsubscribe]
+                again = await self._client.subscribe(subjects.session_open(f"rtc_{slot:024d}"), cb=on_open)
+                part._undo += [opens.unsubscribe, control.unsubscribe, again.unsubscribe]
             await self._stand(part, "antiphon-transceiver", subjects.transceiver_announce(0, slot))
 
         return self._begin(part, begin())

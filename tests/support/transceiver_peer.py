@@ -46,6 +46,11 @@ class CarriedPeer(Peer):
         samples = (memoryview(frame.pcm).cast("h") for frame in self.frames[-50:])
         return max((max(map(abs, each)) for each in samples), default=0)
 
+    @property
+    def acknowledged(self) -> bool:
+        """Nothing that was sent on the data channel waits for the other side."""
+        return self._data is not None and not self._data._sctp._sent_queue and not self._data._sctp._outbound_queue
+
     async def vanish(self) -> None:
         """Stop without a word."""
         await tasks.end(*self._tasks)

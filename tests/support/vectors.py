@@ -183,6 +183,7 @@ def control_messages() -> dict[str, Any]:
             messages.RelayStatistics(name="relay-1", path="batched", packets_to_clients=9, drops={"no_flow": 2}),
         ),
         ("SlotClaim", messages.SlotClaim(epoch=2, holder="c0ffee", claimed_at=1767225600.0)),
+        ("TakeOver", messages.TakeOver(cluster=0, slot=3, epoch=2, holder="c0ffee")),
         ("OpenRequest", messages.OpenRequest(offer="v=0\r\n", agent="concierge", session={"type": "realtime"})),
         ("OpenReply", messages.Opened(session_id="rtc_abcdefghijklmnopqrstuvwx", answer="v=0\r\n")),
         ("OpenReply", messages.Refused(code="full", message="all 50 places are taken")),

@@ -24,8 +24,8 @@ from support.conditions import until
 from support.emulator import Conditions, Link, run_virtual, virtual_loop
 from support.sounds import tone
 
-from antiphon.transceiver import nats_direct, opus, sctp, srtp
-from antiphon.transceiver.dtls_handshake import Certificate, DtlsError, DtlsHandshake
+from antiphon.transceiver import nats_direct, opus, sctp, sctp_state, srtp
+from antiphon.transceiver.dtls_handshake import Certificate, CurrentCertificate, DtlsError, DtlsHandshake
 from antiphon.transceiver.dtls_records import ALERT, APPLICATION_DATA, CLOSE_NOTIFY, WINDOW, DtlsRecords
 from antiphon.transceiver.rtp import pack_rtp
 from antiphon.transceiver.sctp import ChannelError, DataChannels
@@ -126,6 +126,15 @@ def handshake(drop: Callable[[bytes], bool] = lambda data: False) -> tuple[DtlsH
 
 def test_openssl_s_context_comes_from_aiortc_s_certificate() -> None:
     assert "srtp_profiles" in inspect.signature(RTCCertificate._create_ssl_context).parameters
+
+
+def test_the_certificate_of_new_sessions_is_made_anew_each_day() -> None:
+    current = CurrentCertificate(now=100.0)
+    first = current.at(100.0)
+    assert current.at(100.0 + 86400) is first
+    second = current.at(101.0 + 86400)
+    assert second.fingerprint != first.fingerprint
+    assert current.at(102.0 + 86400) is second
 
 
 def test_both_ends_take_the_same_keys_out_of_the_handshake() -> None:
@@ -260,6 +269,22 @@ def test_aiortc_s_sctp_has_what_the_adapter_leans_on() -> None:
     for member in ("_send_data", "_register_data_receiver", "_unregister_data_receiver"):
         assert f".{member}(" in source
         assert hasattr(sctp._RecordTransport, member)
+
+
+def test_aiortc_s_association_has_what_a_checkpoint_holds() -> None:
+    for name in ("_send_sack", "_send_chunk", "_data_channel_flush", "_transmit"):
+        assert inspect.iscoroutinefunction(getattr(RTCSctpTransport, name))
+    for name in ("_set_state", "_update_advanced_peer_ack_point", "_t3_start"):
+        assert callable(getattr(RTCSctpTransport, name))
+    source = inspect.getsource(RTCSctpTransport)
+    held = (*sctp_state._PLAIN, "_outbound_stream_seq", "_sack_misordered", "_sack_duplicates", "_inbound_streams")
+    queues = ("_sent_queue", "_outbound_queue", "_data_channel_queue", "_data_channels", "_reconfig_request")
+    for name in (*held, *queues, "_sack_needed", "_t3_handle", "_association_state"):
+        assert f"self.{name}" in source, name
+    assert "self._send_sack()" in source
+    assert "self._set_state(self.State.ESTABLISHED)" in source
+    for name in sctp_state._SENT_CHUNK:
+        assert f".{name}" in source, name
 
 
 class Association:

@@ -21,7 +21,7 @@ from antiphon.transceiver.ice_lite import Path
 from antiphon.transceiver.registry import Registry
 from antiphon.transceiver.rtp import pack_rtp
 from antiphon.transceiver.session import Session
-from antiphon.transceiver.state import RtpState, SessionState
+from antiphon.transceiver.state import RTP_AHEAD, RtpState, SessionState
 from antiphon.transceiver.wheel import Wheel
 
 KEYRING = RouteKeyring.from_text("A:00112233445566778899aabbccddeeff")
@@ -367,9 +367,9 @@ def test_telephone_keys_and_audio_levels_become_events_and_are_no_loss() -> None
     run_virtual(main())
 
 
-@pytest.mark.parametrize("reserved", [0, 1024], ids=["handed over", "counters jumped as after a crash"])
+@pytest.mark.parametrize("crashed", [False, True], ids=["handed over", "taken over after a crash"])
 @pytest.mark.parametrize("sequence", [100, 65500], ids=["young", "after the sequence number has wrapped"])
-def test_a_session_goes_on_in_another_process_from_its_written_state(sequence: int, reserved: int) -> None:
+def test_a_session_goes_on_in_another_process_from_its_written_state(sequence: int, crashed: bool) -> None:
     async def main() -> None:
         call = Call()
         call.session.state.rtp.sequence = call.peer._rtp.sequence = sequence
@@ -385,18 +385,18 @@ def test_a_session_goes_on_in_another_process_from_its_written_state(sequence: i
         assert (call.session.state.srtp.remote_index > 65535) == (sequence > 60000)
         events = len(call.events)
         call.peer.send_text("just before")
-        written = call.session.export()
+        written = call.session.export(call.loop.time())
         call.session.vanish()
         call.registry.remove(call.session)
         assert len(call.events) == events
 
         state = SessionState.from_bytes(written)
-        state.reserve(reserved)
+        state.handed_over = not crashed
         heard, said = len(call.peer.frames), len(call.heard)
         old = call.session
         call.session = Session(
             state,
-            Certificate(),
+            None,
             PASSWORD_KEY,
             old.dtls_client,
             call,
@@ -405,6 +405,7 @@ def test_a_session_goes_on_in_another_process_from_its_written_state(sequence: i
             call.wheel.remove,
         )
         call.registry.add(call.session)
+        call.session.restore(call.loop.time())
         call.session.resume(call.loop.time())
         call.registry.adopt(call.session)
         call.peer.speak(tone(1.0))
@@ -422,6 +423,74 @@ def test_a_session_goes_on_in_another_process_from_its_written_state(sequence: i
         assert len(call.event_of(messages.Connected)) == 1
         numbers = [frame.sequence for frame in call.heard]
         assert numbers == list(range(len(numbers)))
+        await call.stop()
+
+    run_virtual(main())
+
+
+def test_nothing_is_sent_beyond_what_a_stored_checkpoint_reserves() -> None:
+    async def main() -> None:
+        call = Call()
+        await call.connect()
+        call.session.checkpoints.begin(lambda: None)
+        call.session.checkpoints.write(call.loop.time())
+        at_first = call.session.state.rtp.packets
+        for generation in range(2):  # twice what the queue holds: it is never stored that this is being sent
+            for frame in speech(29.0, generation=generation):
+                call.session.speak(frame, call.loop.time())
+            await asyncio.sleep(30)
+        assert call.session.state.rtp.packets == at_first + RTP_AHEAD
+        call.peer.send_text("heard, and not acknowledged")
+        await asyncio.sleep(3)
+        assert call.data[0].text == "heard, and not acknowledged"
+        assert not call.peer.acknowledged
+        call.session.checkpoints.write(call.loop.time())
+        call.session.checkpoints.stored()
+        await asyncio.sleep(20)
+        assert call.session.state.rtp.packets == at_first + 2 * 1450
+        assert call.peer.acknowledged
+        assert len(call.data) == 1
+        await call.stop()
+
+    run_virtual(main())
+
+
+def test_messages_under_way_when_a_process_dies_arrive_once_and_in_order() -> None:
+    async def main() -> None:
+        call = Call()
+        await call.connect()
+        call.session.send_message("oai-events", "before")
+        await asyncio.sleep(2)
+        call.drop_down = lambda data: 19 < data[0] < 64
+        for number in range(5):
+            call.session.send_message("oai-events", f"lost on the way {number}")
+        await asyncio.sleep(0.5)
+        written = call.session.checkpoints.write(call.loop.time())
+        call.drop_down = lambda data: False
+        call.session.send_message("oai-events", "after the checkpoint")  # delivered, and not in it
+        await asyncio.sleep(0.05)
+        call.session.vanish()
+        call.registry.remove(call.session)
+        state = SessionState.from_bytes(written)
+        call.session = Session(
+            state, None, PASSWORD_KEY, True, call, call.loop.time(), call.wheel.add, call.wheel.remove
+        )
+        call.registry.add(call.session)
+        call.session.restore(call.loop.time())
+        call.session.resume(call.loop.time())
+        call.registry.adopt(call.session)
+        call.session.send_message("oai-events", "from the next")
+        await asyncio.sleep(20)
+        lost = [f"lost on the way {number}" for number in range(5)]
+        assert [text for text in call.peer.texts if text != "after the checkpoint"] == [
+            "before",
+            *lost,
+            "from the next",
+        ]
+        assert call.peer.texts.count("after the checkpoint") <= 1
+        call.peer.send_text("up")
+        await asyncio.sleep(2)
+        assert [message.text for message in call.data] == ["up"]
         await call.stop()
 
     run_virtual(main())
@@ -518,7 +587,7 @@ def test_what_waits_for_a_channel_is_bounded_in_bytes() -> None:
         call = Call()
         for _ in range(100):
             call.session.send_message("oai-events", "x" * 100_000)
-        assert sum(len(kept) for _, kept in call.session._early) <= 1 << 20
+        assert sum(len(kept) for _, kept in call.session._channels._early) <= 1 << 20
         await call.stop()
 
     run_virtual(main())

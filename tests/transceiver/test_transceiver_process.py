@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import nats.errors
@@ -224,7 +225,7 @@ async def test_a_bad_offer_is_refused_with_its_reason_and_costs_no_slot(bench: B
 
 
 async def test_a_call_outlives_nats_and_its_audio_resumes_by_itself(tmp_path: Path) -> None:
-    with nats_server(tmp_path) as url:
+    with nats_server(tmp_path) as url, ExitStack() as later:
         port = int(url.rpartition(":")[2])
         async with transceiver_process(url) as bench:
             peer, line = await bench.call()
@@ -234,54 +235,57 @@ async def test_a_call_outlives_nats_and_its_audio_resumes_by_itself(tmp_path: Pa
             at = len(peer.frames)
             await asyncio.sleep(7)  # longer than an announcement lives
             assert bench.is_running()
-            with nats_server(tmp_path / "again", port):
-                await bench.until(lambda: bench.client.is_connected, "NATS is back")
-                seen = len(line.frames)
-                began = asyncio.get_running_loop().time()
-                await bench.until(lambda: len(spoken(line.frames[seen:])) > 50, "the caller is heard again")
-                assert asyncio.get_running_loop().time() - began < 4
-                bench.announcing = True
-                await bench.say(line, speech(1.0))
-                await bench.until(lambda: loud(peer.frames[at:]), "the agent is heard again")
-                assert line.ended is None
-                assert isinstance(await bench.ask(peer.offer()), messages.Opened)
+            later.enter_context(nats_server(tmp_path / "again", port))  # outlives every client
+            await bench.until(lambda: bench.client.is_connected, "NATS is back")
+            seen = len(line.frames)
+            began = asyncio.get_running_loop().time()
+            await bench.until(lambda: len(spoken(line.frames[seen:])) > 50, "the caller is heard again")
+            assert asyncio.get_running_loop().time() - began < 4
+            bench.announcing = True
+            await bench.say(line, speech(1.0))
+            await bench.until(lambda: loud(peer.frames[at:]), "the agent is heard again")
+            assert line.ended is None
+            assert isinstance(await bench.ask(peer.offer()), messages.Opened)
 
 
-async def test_a_hundred_sessions_leave_nothing_behind(bench: Bench) -> None:
-    async def one(number: int) -> None:
-        """Hung up, closed by the client, vanished in the middle of the handshake, or never come."""
-        if number % 4 in (0, 1):
-            peer, line = await bench.call()
-            if number % 4:
-                await peer.close()
-            else:
-                await bench.control(line, messages.HangUp())
-                await peer.vanish()
-            await bench.until(lambda: line.ended is not None, "the end is told")
-            return
-        peer = bench.peer()
-        opened = await bench.ask(peer.offer())
-        assert isinstance(opened, messages.Opened)
-        if number % 4 == 2:
-            transmit = peer.transmit
-            peer.transmit = lambda data: transmit(data) if data[0] < 4 else None
-            peer.begin(opened.answer)
-            await bench.until(lambda: peer._handshake is not None, "the handshake has begun")
-            await peer.vanish()
-        await bench.control(bench.lines[opened.session_id], messages.HangUp())
+async def test_a_thousand_sessions_leave_nothing_behind(nats_url: str) -> None:
+    async with transceiver_process(nats_url, ANTIPHON_CONSENT_SECONDS="6", ANTIPHON_CAPACITY="400") as bench:
+        turns = asyncio.Semaphore(12)
 
-    async def round_of(count: int) -> None:
-        for start in range(0, count, 10):
-            await asyncio.gather(*(one(number) for number in range(start, start + 10)))
-        await bench.sessions(0)
+        async def one(number: int) -> None:
+            """Hung up, closed by the client, vanished in mid-call or in mid-handshake, or never come."""
+            async with turns:
+                kind = 2 if number % 20 == 2 else (0, 1, 3, 4)[number % 4]  # few vanish: they stay for 6 s
+                if kind < 3:
+                    peer, line = await bench.call()
+                    if kind == 0:
+                        await bench.control(line, messages.HangUp())
+                    await (peer.close() if kind == 1 else peer.vanish())
+                else:
+                    peer = bench.peer()
+                    opened = await bench.opened(peer.offer())
+                    if kind == 3:
+                        transmit = peer.transmit
+                        peer.transmit = lambda data: transmit(data) if data[0] < 4 else None
+                        peer.begin(opened.answer)
+                        await bench.until(lambda: peer._handshake is not None, "the handshake has begun")
+                        await peer.vanish()
+                    await bench.control(bench.lines[opened.session_id], messages.HangUp())
 
-    await round_of(40)  # what is loaded and cached once
-    descriptors, memory = bench.descriptors(), bench.memory()
-    await round_of(100)
-    assert bench.descriptors() == descriptors
-    assert bench.memory() - memory < 8
-    peer, _ = await bench.call()
-    await peer.close()
+        async def round_of(count: int) -> None:
+            await asyncio.gather(*(one(number) for number in range(count)))
+            await bench.until(lambda: bench.announcement.sessions == 0, "all of them are over", 60)
+            bench.forget_clients()
+
+        await round_of(200)  # what is loaded and cached once, and as many at a time as later
+        descriptors, memory = bench.descriptors(), bench.memory()
+        await round_of(1000)
+        assert bench.descriptors() == descriptors
+        print(f"memory {memory:.1f} MB, after 1,000 sessions {bench.memory():.1f} MB")
+        assert bench.memory() - memory < 8
+        assert all(line.ended is not None for line in bench.lines.values())
+        peer, _ = await bench.call()
+        await peer.close()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -393,6 +397,15 @@ async def test_each_process_of_a_parent_has_its_own_slot_and_port_and_is_started
         assert status == 0
         assert seconds < 4
         assert not any(is_alive(pid) for pid in children)
+
+
+async def test_a_parent_that_is_killed_leaves_no_process_behind(nats_url: str) -> None:
+    async with transceiver_process(nats_url, ANTIPHON_TRANSCEIVER_PROCESSES="2") as bench:
+        await bench.until(lambda: len(children_of(bench.pid)) == 2, "both are there")
+        await bench.sessions(0)
+        children = children_of(bench.pid)
+        os.kill(bench.pid, signal.SIGKILL)
+        await bench.until(lambda: not any(map(is_alive, children)), "they are gone")
 
 
 async def test_a_new_offer_on_a_running_session_restarts_its_ice(bench: Bench) -> None:

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 import nats
 from nats.aio.client import Client
 from nats.aio.msg import Msg
+from nats.js.api import StorageType
 from nats.js.client import JetStreamContext
 from nats.js.errors import BucketNotFoundError
 from nats.js.kv import KeyValue
@@ -105,12 +106,27 @@ async def flush(client: Client) -> None:
     await client.flush()
 
 
-async def bucket(js: JetStreamContext, name: str, ttl: float | None = None) -> KeyValue:
-    """The key-value bucket `name`, made if it is not there. `ttl` in seconds; None keeps entries for good."""
+async def bucket(
+    js: JetStreamContext, name: str, ttl: float | None = None, storage: StorageType | None = None
+) -> KeyValue:
+    """The key-value bucket `name`, made if it is not there. `ttl` in seconds; None keeps entries for good.
+
+    `storage` None leaves it to the server, which means on disk.
+    """
     try:
         return await js.key_value(name)
     except BucketNotFoundError:
-        return await js.create_key_value(bucket=name, ttl=ttl, history=1)
+        return await js.create_key_value(bucket=name, ttl=ttl, history=1, storage=storage)
+
+
+async def keys(js: JetStreamContext, name: str, pattern: str = ">") -> list[str]:
+    """The keys of bucket `name` that match, deleted ones included; `Error` of JetStream where there is no bucket.
+
+    Not by nats-py's watchers: those say that there is nothing where the entries come faster than their number.
+    """
+    subject = f"$KV.{name}."
+    stream = await js.stream_info(f"KV_{name}", subjects_filter=subject + pattern)
+    return [text.removeprefix(subject) for text in stream.state.subjects or {}]
 
 
 async def register(client: Client, name: str, metadata: dict[str, str] | None = None) -> Service:

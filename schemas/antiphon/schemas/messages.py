@@ -53,11 +53,25 @@ class TransceiverAnnouncement(Message):
     capacity: int = Field(ge=0)
     lateness_ms: float = Field(ge=0, default=0.0)
     """p99 of due time against done time over the last seconds."""
+    holder: str = Field(default="", max_length=64)
+    """Random identity of the process: it may speak for several slots, its own and those it has taken over."""
+    lifeline: str | None = None
+    """TCP `ip:port` where it says its `holder` and holds the line: a line that breaks tells of its death at once."""
 
     @field_validator("tunnel_address")
     @classmethod
     def _is_address(cls, value: str) -> str:
         return str(parse_address(value))
+
+
+class TakeOver(Message):
+    """A transceiver that ends asks another one to go on with its sessions, all of them written down."""
+
+    cluster: int = Field(ge=0, lt=1 << 12)
+    slot: int = Field(ge=0, lt=1 << 16)
+    epoch: int = Field(ge=0, lt=1 << 16)
+    holder: str = Field(max_length=64)
+    """Who asks."""
 
 
 class RelayAnnouncement(Message):
@@ -118,7 +132,8 @@ class OpenRequest(Message):
 
     offer: str = Field(max_length=256 * 1024)
     """The client's SDP offer, as it came."""
-    agent: str = Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")
+    agent: str = Field(default="-", pattern=r"^[A-Za-z0-9_-]{1,64}$")
+    """Unread where `session_id` is set."""
     session: dict[str, Any] = Field(default_factory=dict)
     """Session settings of the OpenAI realtime protocol, handed to the agent unread."""
     session_id: str | None = None
@@ -300,6 +315,18 @@ class Suspect(Message):
     silent_s: float
 
 
+class TakenOver(Message):
+    """Another transceiver process goes on with the session: its own was killed, or is to end.
+
+    After a kill (`handed_over` false) speech that was queued is lost; a reply in progress is told as `ended`.
+    """
+
+    type: Literal["taken_over"] = "taken_over"
+    handed_over: bool
+    checkpoint_age_ms: float
+    """How old the state is that it goes on from."""
+
+
 class Draining(Message):
     """The transceiver is to stop: the session ends by itself or is ended after `seconds`."""
 
@@ -370,6 +397,7 @@ SessionEvent = Annotated[
     | PlayoutOverflow
     | ChannelOpened
     | Suspect
+    | TakenOver
     | Draining
     | TelephoneEvent
     | AudioLevel
@@ -439,6 +467,7 @@ MESSAGES: Final[dict[str, TypeAdapter[Any]]] = {
             RelayAnnouncement,
             RelayStatistics,
             SlotClaim,
+            TakeOver,
             OpenRequest,
             Claim,
             ClaimReply,

@@ -20,6 +20,9 @@ BUCKET_SLOTS: Final = "antiphon-slots"
 BUCKET_LEASES: Final = "antiphon-leases"
 """`<agent>.<session id>` -> Lease, TTL 10 min: which agent instance holds a session, and what another needs of it."""
 
+BUCKET_SESSIONS: Final = "antiphon-sessions"
+"""`<cluster>.<slot>.<epoch>.<session id>` -> encrypted checkpoint; `...<epoch>.seat` -> who took them over."""
+
 FLOW_FIND: Final = f"{PREFIX}.flow.find"
 ANY_TRANSCEIVER_ANNOUNCE: Final = f"{PREFIX}.transceiver.*.*.announce"
 ANY_RELAY_ANNOUNCE: Final = f"{PREFIX}.relay.*.announce"
@@ -58,6 +61,24 @@ def transceiver_announce(cluster: int, slot: int) -> str:
 
 def transceiver_open(cluster: int, slot: int) -> str:
     return f"{PREFIX}.transceiver.{slot_key(cluster, slot)}.open"
+
+
+def transceiver_take_over(cluster: int, slot: int) -> str:
+    """Request/reply: a transceiver that ends asks another one to go on with its sessions, `TakeOver`."""
+    return f"{PREFIX}.transceiver.{slot_key(cluster, slot)}.take_over"
+
+
+def seat_prefix(cluster: int, slot: int, epoch: int) -> str:
+    """What the keys of one transceiver's sessions in `BUCKET_SESSIONS` begin with."""
+    return f"{slot_key(cluster, slot)}.{_number('epoch', epoch, 16)}"
+
+
+def seat_key(cluster: int, slot: int, epoch: int) -> str:
+    return f"{seat_prefix(cluster, slot, epoch)}.seat"
+
+
+def checkpoint_key(cluster: int, slot: int, epoch: int, session_id: str) -> str:
+    return f"{seat_prefix(cluster, slot, epoch)}.{_token('session id', session_id)}"
 
 
 def relay_announce(name: str) -> str:
@@ -110,6 +131,11 @@ def session_event(session_id: str) -> str:
 def session_control(session_id: str) -> str:
     """Request/reply: the transceiver answers every control message."""
     return f"{PREFIX}.session.{_token('session id', session_id)}.control"
+
+
+def session_open(session_id: str) -> str:
+    """Request/reply to the owner of a running session: another offer of its client, `OpenRequest` to `OpenReply`."""
+    return f"{PREFIX}.session.{_token('session id', session_id)}.open"
 
 
 def data_in(session_id: str) -> str:

@@ -19,7 +19,7 @@ from antiphon.signaling.access import Caller, caller_of
 from antiphon.signaling.body import read_json, read_offer
 from antiphon.signaling.credentials import Credentials
 from antiphon.signaling.errors import ApiError, unavailable
-from antiphon.signaling.placement import hang_up, no_call, place
+from antiphon.signaling.placement import hang_up, no_call, place, restart_ice
 from antiphon.signaling.sdp import OfferError, check_offer
 from antiphon.signaling.settings import Settings
 from antiphon.signaling.stack import Stack
@@ -85,6 +85,33 @@ def routes(settings: Settings, stack: Stack, credentials: Credentials) -> APIRou
         if isinstance(hint, str) and hint and hint in (await stack.roll()).agents:
             return hint
         return settings.default_agent
+
+    async def _offer_again(request: Request, call_id: str) -> Response:
+        caller_of(request, credentials)
+        if not _SESSION_ID.fullmatch(call_id):
+            raise no_call(call_id)
+        body = await read_offer(request)
+        try:
+            check_offer(body.sdp)
+        except OfferError as error:
+            raise ApiError(400, error.code, str(error), param="sdp") from None
+        context = propagate.extract(dict(request.headers))
+        with tracer.start_as_current_span("restart_ice", context=context, kind=SpanKind.SERVER) as span:
+            span.set_attribute("antiphon.session_id", call_id)
+            try:
+                placed = await restart_ice(stack, call_id, body.sdp)
+            except MalformedError:
+                raise no_call(call_id) from None
+        log.info("call %s restarts ICE", call_id)
+        return Response(placed.answer, 200, {"Cache-Control": "no-store"}, media_type="application/sdp")
+
+    @router.post("/realtime/calls/{call_id}")
+    async def offer_again(request: Request, call_id: str) -> Response:
+        return await _offer_again(request, call_id)
+
+    @router.patch("/realtime/calls/{call_id}")
+    async def patch(request: Request, call_id: str) -> Response:
+        return await _offer_again(request, call_id)
 
     async def _end(request: Request, call_id: str) -> None:
         caller_of(request, credentials)

@@ -83,6 +83,43 @@ async def place(stack: Stack, offer: str, agent: str, session: dict[str, Any]) -
     )
 
 
+async def restart_ice(stack: Stack, session_id: str, offer: str) -> Placed:
+    """Another offer of a running call's client: new ICE credentials, everything else stays. `ApiError` otherwise."""
+    client = stack.client
+    if client is None or not stack.connected:
+        raise unavailable("nats_down", "signaling has no connection to NATS: the call can't be reached")
+    relays = stack.directory.relay_offers(session_id, time.monotonic())
+    if not relays:
+        raise unavailable("no_relay", "no relay is announced: there is no way for media to reach this server")
+    try:
+        message = await client.request(
+            subjects.session_open(session_id),
+            encode(OpenRequest(offer=offer, session_id=session_id)),
+            timeout=CONTROL_TIMEOUT,
+            headers=bus.trace_headers() or None,
+        )
+        reply = decode_any(message.data, OPEN_REPLY, "OpenReply")
+    except NoRespondersError:
+        raise no_call(session_id) from None
+    except NatsTimeoutError:
+        text = f"the transceiver of call {session_id} does not answer: try again, or place a new call"
+        raise ApiError(504, "transceiver_silent", text) from None
+    except (NatsError, MalformedError) as error:
+        log.warning("restarting ICE of %s: %s", session_id, error or type(error).__name__)
+        raise unavailable("nats_down", "signaling could not reach the call's transceiver over NATS") from None
+    if isinstance(reply, Refused):
+        if reply.code in _OFFER_REFUSALS:
+            raise ApiError(400, reply.code, reply.message, param="sdp")
+        if reply.code == "no_session":
+            raise no_call(session_id)
+        raise unavailable("overloaded", f"the call's transceiver did not take the offer: {reply.message}")
+    try:
+        return Placed(session_id, with_candidates(reply.answer, relays))
+    except AnswerError as error:
+        log.error("another answer for call %s is not passed on: %s", session_id, error)
+        raise ApiError(502, "bad_answer", "the transceiver's answer can't be passed on; its log says more") from None
+
+
 async def no_agent(stack: Stack, agent: str) -> ApiError:
     """404 that says who is there instead; 503 when the agent is there but did not take the call in time."""
     there = sorted((await stack.roll()).agents)

@@ -43,6 +43,8 @@ async def serve(settings: Settings) -> None:
     gc.set_threshold(20_000, 20, 20)  # frames make no cycles
     await stop.wait()
     stop.clear()  # a second signal ends the drain
+    if processes.is_orphan():
+        stop.set()  # hand over or end, and no waiting
     await transceiver.drain(stop)
     await transceiver.stop()
     await client.close()
@@ -58,6 +60,7 @@ def main() -> int:
         return 2
     if "--check" in sys.argv[1:]:
         return 0 if asyncio.run(bus.answers_here(settings.nats_url, "antiphon-transceiver")) else 1
+    processes.tie_to_parent()
     flush_traces = telemetry.start("transceiver")
     try:
         if settings.transceiver_processes > 1:

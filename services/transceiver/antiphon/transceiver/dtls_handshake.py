@@ -26,6 +26,8 @@ MAX_DATAGRAM: Final = 1200
 """Bytes of a handshake datagram: fits any path, tunnel header included."""
 DTLS_1_2: Final = 0xFEFD
 EXPORTER_LABEL: Final = b"EXTRACTOR-dtls_srtp"
+CERTIFICATE_LIFETIME: Final = 24 * 3600.0
+"""Seconds. A stolen key is of use for that long, and two calls of different days can't be told to be of one server."""
 HANDSHAKE_TIMEOUT: Final = 15.0
 
 # cipher -> (AEAD key, implicit nonce, hash of the PRF): what the key block is cut into
@@ -59,6 +61,19 @@ class Certificate:
         self.context = self._certificate._create_ssl_context([SRTP_AEAD_AES_128_GCM, SRTP_AES128_CM_SHA1_80])
         self.context.set_max_proto_version(DTLS_1_2)
         self.context.set_cipher_list(":".join(SUITES).encode())
+
+
+class CurrentCertificate:
+    """The certificate of new sessions; running ones keep theirs."""
+
+    def __init__(self, now: float) -> None:
+        self._certificate, self._made_at = Certificate(), now
+
+    def at(self, now: float) -> Certificate:
+        """Made anew when it is older than `CERTIFICATE_LIFETIME`."""
+        if now - self._made_at > CERTIFICATE_LIFETIME:
+            self._certificate, self._made_at = Certificate(), now
+        return self._certificate
 
 
 class DtlsHandshake:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Final
 
 import nats.errors
@@ -29,12 +29,11 @@ AGAIN_SECONDS: Final = 2.0
 class KeptFlows:
     """`run` until cancelled."""
 
-    def __init__(self, client: Client, owner: messages.FlowOwner, headers: Callable[[], Iterable[bytes]]) -> None:
-        """`headers()`: the tunnel headers of our clients, now."""
+    def __init__(self, client: Client, flows: Callable[[], dict[bytes, messages.FlowOwner]]) -> None:
+        """`flows()`: whose each of our clients is, by tunnel header, now."""
         self._client = client
-        self._owner = messages.encode(owner)
-        self._headers = headers
-        self._kept: set[bytes] = set()
+        self._flows = flows
+        self._kept: dict[bytes, messages.FlowOwner] = {}
 
     async def run(self) -> None:
         while True:
@@ -49,18 +48,19 @@ class KeptFlows:
                 await asyncio.sleep(AGAIN_SECONDS)
 
     async def _follow(self, bucket: KeyValue) -> None:
-        now = set(self._headers())
-        for header in now - self._kept:
-            await bucket.put(subjects.flow_key(header), self._owner)
-            self._kept.add(header)
-        for header in self._kept - now:
-            await self._let_go(bucket, subjects.flow_key(header))
-            self._kept.discard(header)
+        now = self._flows()
+        for header, owner in now.items():
+            if self._kept.get(header) != owner:
+                await bucket.put(subjects.flow_key(header), messages.encode(owner))
+                self._kept[header] = owner
+        for header in self._kept.keys() - now.keys():
+            await self._let_go(bucket, subjects.flow_key(header), messages.encode(self._kept[header]))
+            del self._kept[header]
 
-    async def _let_go(self, bucket: KeyValue, key: str) -> None:
+    async def _let_go(self, bucket: KeyValue, key: str, ours: bytes) -> None:
         try:
             entry = await bucket.get(key)
-            if entry.value == self._owner:  # and not that of a transceiver which has the client now
+            if entry.value == ours:  # and not that of a transceiver which has the client now
                 await bucket.delete(key, last=entry.revision)
         except KeyNotFoundError:
             pass

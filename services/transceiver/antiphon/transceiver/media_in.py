@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import Protocol, TypedDict
+from typing import Final, Protocol, TypedDict
 
 from antiphon.schemas import messages
 from antiphon.schemas.audio import AudioFrame, FrameFlag
@@ -12,6 +12,9 @@ from antiphon.transceiver.receive_buffer import TICKS_PER_SECOND, Kind, Piece, R
 from antiphon.transceiver.rtp import RtpError, RtpPacket, unpack_rtp
 from antiphon.transceiver.side_signals import AudioLevels, TelephoneKeys
 from antiphon.transceiver.state import SessionState
+
+SLACK: Final = 1.0
+"""Seconds by which a sender's timestamps may be ahead of the time that has passed by our clock."""
 
 
 class AudioOutlet(Protocol):
@@ -47,8 +50,10 @@ class MediaIn:
         """Samples that do not fill a frame yet."""
         self._flags = 0
         """Of the samples in `_pcm`."""
-        self._received_before = self._lost_before = 0
-        """Packets of sources (SSRCs) before this one."""
+        self._received_before, self._lost_before = state.packets_received, state.packets_lost
+        """Packets of sources (SSRCs) and processes before this one."""
+        self._resumes = False
+        """The position is another process's, of when it wrote it: the next packet says how much is missing."""
 
     def receive(self, packet: bytes, now: float) -> bool:
         """Take one decrypted RTP packet; True if it was the first of the session."""
@@ -69,6 +74,8 @@ class MediaIn:
             self._buffer = ReceiveBuffer(self._buffer.counters)
         self.reception.add(header.ssrc, header.sequence, header.timestamp, now)
         self._buffer.jitter = self.reception.jitter / TICKS_PER_SECOND
+        if self._resumes:
+            self._catch_up(header.timestamp)
         first = not self.started
         self.started = True
         self._play(self._buffer.push(header.sequence, header.timestamp, header.payload, now))
@@ -105,6 +112,35 @@ class MediaIn:
             frames_concealed=counters.concealed_ticks // 960 + counters.recovered,
             jitter_ms=round(self.reception.jitter / 48, 2),
         )
+
+    def export(self) -> None:
+        """Write into the state what this side knows and the state does not hold yet."""
+        state = self._state
+        if self.started:
+            unpublished = len(self._pcm) // 2 * TICKS_PER_SECOND // state.input_rate
+            state.input_timestamp = (self._buffer.next_timestamp - unpublished) & 0xFFFFFFFF
+            state.input_at = time.time()
+        counters = self.statistics()
+        state.packets_received, state.packets_lost = counters["packets_received"], counters["packets_lost"]
+
+    def restore(self) -> None:
+        """Go on from what another process wrote."""
+        self._resumes = self._state.input_timestamp is not None
+
+    def _catch_up(self, timestamp: int) -> None:
+        """What came between the state and this packet was published by the other process, or is lost.
+
+        The packet's place follows from its timestamp; where a sender has begun anew meanwhile, from the clock.
+        """
+        self._resumes = False
+        state = self._state
+        assert state.input_timestamp is not None
+        elapsed = max(0.0, time.time() - state.input_at)
+        ticks = (timestamp - state.input_timestamp) & 0xFFFFFFFF
+        if ticks > (elapsed + SLACK) * TICKS_PER_SECOND:
+            ticks = round(elapsed * TICKS_PER_SECOND)
+        state.input_samples += ticks * state.input_rate // TICKS_PER_SECOND
+        state.input_sequence += -(-ticks // 960)
 
     def close(self) -> None:
         """Free the decoder."""

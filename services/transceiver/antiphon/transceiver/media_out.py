@@ -11,12 +11,12 @@ from collections.abc import Callable
 from typing import Final, Protocol
 
 from antiphon.schemas import messages
-from antiphon.schemas.audio import AudioFrame
+from antiphon.schemas.audio import AudioFrame, pack_frame, unpack_frame
 from antiphon.transceiver import opus, rtcp
 from antiphon.transceiver.playout import PlayoutQueue
 from antiphon.transceiver.rtp import pack_rtp
 from antiphon.transceiver.srtp import Srtp
-from antiphon.transceiver.state import SessionState
+from antiphon.transceiver.state import SessionState, SpeechState
 
 TICKS: Final = 960
 POSITION_EVERY: Final = 10
@@ -31,6 +31,7 @@ MAX_RETRANSMITTED: Final = 50
 CNAME: Final = b"antiphon"
 SIGN_AFTER: Final = 0.1
 """Seconds of silence that are noticed; with the 50 ms in which they are, 150 ms from sign to sign."""
+UNLIMITED: Final = 1 << 62
 
 
 class EventOutlet(Protocol):
@@ -57,6 +58,8 @@ class MediaOut:
         self._last_sent: float | None = None
         self._announced = False
         """The reply in progress was announced as started."""
+        self._lost = False
+        """The rest of the announced reply died with its process."""
         self._since_position = 0
         self._history: dict[int, bytes] = {}
         self._retransmitted = 0
@@ -64,6 +67,8 @@ class MediaOut:
         self._said = 0, 0
         """Packets and reports sent, when that was looked at last."""
         self._said_at = 0.0
+        self.packets_limit = self.reports_limit = UNLIMITED
+        """Of `RtpState.packets` and `SrtpState.rtcp_index`: what is reserved by a stored checkpoint."""
 
     def connect(self, srtp: Srtp, send: Callable[[bytes], None]) -> None:
         """The keys are there: speech may leave."""
@@ -83,6 +88,8 @@ class MediaOut:
 
     def visit(self, now: float) -> bool:
         """Send the next frame; False when there is none and the wheel need not come again."""
+        if self._state.rtp.packets >= self.packets_limit:
+            return True  # nothing is sent that whoever takes over might send again: speech waits for the store
         spoken = self._queue.take()
         if spoken is None:
             if self._announced and not self._queue.paused and not self._queue.speaking:
@@ -187,7 +194,7 @@ class MediaOut:
             self._report(None, now)
 
     def _report(self, block: rtcp.ReportBlock | None, now: float) -> None:
-        if self._srtp is None or self._send is None:
+        if self._srtp is None or self._send is None or self._srtp.state.rtcp_index >= self.reports_limit:
             return
         rtp = self._state.rtp
         timestamp = rtp.timestamp
@@ -195,6 +202,37 @@ class MediaOut:
             timestamp = (timestamp - TICKS + round((now - self._last_sent) * 48000)) & 0xFFFFFFFF
         report = rtcp.pack_report(rtp.ssrc, time.time(), timestamp, rtp.packets, rtp.octets, CNAME, block)
         self._send(self._srtp.protect_rtcp(report))
+
+    def export(self, now: float, with_speech: bool) -> None:
+        """Write into the state what this side knows and the state does not hold yet."""
+        queue, state = self._queue, self._state
+        if self._last_sent is not None:
+            state.rtp.sent_at = time.time() - (now - self._last_sent)
+        state.speech = SpeechState(
+            queue.playing_generation,
+            queue.played_samples,
+            queue.rate,
+            self._announced,
+            queue.paused,
+            [pack_frame(frame) for frame in queue.frames] if with_speech else [],
+        )
+
+    def restore(self, now: float) -> None:
+        """Be where another process was when it wrote; `settle` follows."""
+        speech, rtp = self._state.speech, self._state.rtp
+        if rtp.sent_at:
+            self._last_sent = now - max(0.0, time.time() - rtp.sent_at)
+        frames = [unpack_frame(packed) for packed in speech.frames]
+        self._queue.restore(speech.generation, speech.played_samples, speech.rate, frames)
+        self._queue.paused = speech.paused
+        self._announced = speech.announced
+        self._lost = speech.announced and not frames and not self._state.handed_over
+
+    def settle(self) -> None:
+        """Go on. Speech that the other process did not hand over is over, and told so."""
+        if self._lost:
+            self._lost = False
+            self._position("ended")
 
     def close(self) -> None:
         """Free the encoder, the history and the speech that waits."""

@@ -21,8 +21,13 @@ TICKS_PER_MS: Final = 48
 
 # AUDIO, not VOIP: of read speech at 24 kbit/s it keeps a waveform correlation of 0.96 with the original where
 # VOIP's high-pass leaves 0.77, and while the receiver loses nothing it settles on CELT, 115 us a frame instead
-# of 350. Once loss is reported it changes to SILK by itself, which is the mode that has in-band FEC.
-_APPLICATION_AUDIO: Final = 2049
+# of 350. Told of 10 % loss it changes to SILK by itself, which is the mode that has in-band FEC; at 5 % it did not.
+APPLICATION_AUDIO: Final = 2049
+FEC_WORTH: Final = 3
+"""Percent of reported loss; below it retransmissions are enough."""
+FEC_FROM: Final = 10
+"""Percent that the encoder is told at least from there on: below it libopus 1.6 stays with CELT at 24 kbit/s, which
+has no FEC."""
 _SET_BITRATE: Final = 4002
 _SET_COMPLEXITY: Final = 4010
 _SET_INBAND_FEC: Final = 4012
@@ -133,11 +138,13 @@ class Decoder:
 class Encoder:
     """One direction of one call, mono speech in 20 ms packets."""
 
-    def __init__(self, rate: int, bitrate: int = 24000, complexity: int = 5) -> None:
+    def __init__(
+        self, rate: int, bitrate: int = 24000, complexity: int = 5, application: int = APPLICATION_AUDIO
+    ) -> None:
         self.rate = rate
         self._loss = -1
         self._full_bitrate = self._bitrate = bitrate
-        pointer = _lib.opus_encoder_create(rate, 1, _APPLICATION_AUDIO, _error)
+        pointer = _lib.opus_encoder_create(rate, 1, application, _error)
         if _error[0]:
             raise _failed(_error[0])
         self._encoder = _ffi.gc(pointer, _lib.opus_encoder_destroy, size=25000)
@@ -147,7 +154,8 @@ class Encoder:
         self.expect_loss(0)
 
     def expect_loss(self, percent: int) -> None:
-        """Tell the encoder what the receiver loses: above zero it spends bits on in-band FEC."""
+        """Tell the encoder what the receiver loses: from `FEC_WORTH` on it spends bits, and CPU, on in-band FEC."""
+        percent = max(percent, FEC_FROM) if percent >= FEC_WORTH else percent
         if percent != self._loss:
             self._loss = percent
             self._set(_SET_PACKET_LOSS_PERC, percent)

@@ -56,6 +56,17 @@ class PlayoutQueue:
         self._silent = True
 
     @property
+    def frames(self) -> tuple[AudioFrame, ...]:
+        """What waits to be said."""
+        return tuple(self._queue)
+
+    def restore(self, generation: int, played_samples: int, rate: int, frames: list[AudioFrame]) -> None:
+        """Go on with a reply of another process."""
+        self.playing_generation, self.played_samples, self.rate = generation, played_samples, rate
+        self._queue.extend(frames)
+        self.speaking = bool(frames)
+
+    @property
     def queued_ms(self) -> int:
         return len(self._queue) * FRAME_MS
 

@@ -1,14 +1,15 @@
 """One transceiver per core: a parent that starts children, watches them and passes on what it is told.
 
 Each child is a whole transceiver with a port, a slot and an announcement of its own; they share nothing. A
-child that dies takes its calls with it and is started again, its slot with the next epoch. No media, no
-NATS and no session lives in the parent.
+child that dies is started again, its slot with the next epoch; another one goes on with its calls. No media,
+no NATS and no session lives in the parent, and no child outlives it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import ctypes
 import logging
 import os
 import signal
@@ -23,8 +24,27 @@ FIRST_WAIT: Final = 0.25
 LONGEST_WAIT: Final = 5.0
 SETTLED: Final = 10.0
 """Seconds after which a child counts as healthy, and its next death as the first."""
+PARENT: Final = "ANTIPHON_TRANSCEIVER_PARENT"
+"""Environment variable by which a child knows that it is one: the parent's process id."""
+PR_SET_PDEATHSIG: Final = 1
 REFUSES_SETTINGS: Final = 2
 """Exit status of a child that would refuse again."""
+
+
+def tie_to_parent() -> None:
+    """In a child: end with SIGTERM when the parent dies, however it dies (Linux; elsewhere nothing happens)."""
+    if not os.environ.get(PARENT):
+        return
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, int(signal.SIGTERM), 0, 0, 0)
+    if is_orphan():  # it died before the setting was made
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+def is_orphan() -> bool:
+    """Our parent is dead: nobody would start us again, or end us."""
+    parent = os.environ.get(PARENT, "")
+    return parent.isdigit() and os.getppid() != int(parent)
 
 
 async def serve(settings: Settings) -> int:
@@ -84,7 +104,7 @@ async def _watch(
 
 def _environment(settings: Settings, number: int) -> dict[str, str]:
     """What child `number` is told: it is alone, and next to the others where a port or slot is fixed."""
-    told = {"ANTIPHON_TRANSCEIVER_PROCESSES": "1"}
+    told = {"ANTIPHON_TRANSCEIVER_PROCESSES": "1", PARENT: str(os.getpid())}
     host, _, port = settings.transceiver_bind.rpartition(":")
     if int(port):
         told["ANTIPHON_TRANSCEIVER_BIND"] = f"{host}:{int(port) + number}"

@@ -92,6 +92,11 @@ class ReceiveBuffer:
         self._surplus = 0
         """Ticks by which the stream is longer than what was sent, because packets came late after silence."""
 
+    @property
+    def next_timestamp(self) -> int:
+        """RTP timestamp of what is played next."""
+        return self._next_timestamp & 0xFFFFFFFF
+
     def push(self, sequence: int, timestamp: int, payload: bytes, now: float) -> list[Piece]:
         """Take one packet; returns what can be decoded now."""
         try:

@@ -8,11 +8,13 @@ waits (they only send, and our send does not block). `tests/transceiver/test_ada
 from __future__ import annotations
 
 import logging
+from collections import deque
 from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
 from aiortc import RTCDataChannel, RTCDataChannelParameters, RTCSctpCapabilities, RTCSctpTransport
 from aiortc import rtcsctptransport as _aiortc
+from aiortc.rtcsctptransport import SackChunk
 
 from antiphon.transceiver import sctp_state
 
@@ -50,6 +52,48 @@ class _RecordTransport:
         pass
 
 
+class _Association(RTCSctpTransport):
+    """Acknowledges nothing and numbers nothing beyond what a checkpoint holds, where one is kept."""
+
+    hold_sack: Callable[[], None] | None = None
+    """Called when an acknowledgement is due that `DataChannels.stored` will send."""
+    wanted: Callable[[], None] | None = None
+    """Called when the association is established: from here on it is worth a checkpoint."""
+    last_tsn: int | None = None
+    """The first number that may not be used yet."""
+
+    async def _send_sack(self) -> None:
+        if self.hold_sack is None:
+            await super()._send_sack()
+        else:
+            self._sack_needed = False
+            self.hold_sack()
+
+    def _set_state(self, state: RTCSctpTransport.State) -> None:
+        super()._set_state(state)
+        if state == self.State.ESTABLISHED and self.wanted is not None:
+            self.wanted()
+
+    async def _data_channel_flush(self) -> None:
+        if self.last_tsn is None:
+            await super()._data_channel_flush()
+            return
+        waiting = self._data_channel_queue
+        while waiting and not self._outbound_queue and self._has_room(waiting[0][2]):
+            self._data_channel_queue = deque([waiting.popleft()])
+            await super()._data_channel_flush()
+            waiting.extendleft(reversed(self._data_channel_queue))
+            if self._association_state != self.State.ESTABLISHED:
+                break
+        self._data_channel_queue = waiting
+        if not waiting:
+            await super()._data_channel_flush()
+
+    def _has_room(self, payload: bytes) -> bool:
+        left = ((self.last_tsn or 0) - self._local_tsn + 0x80000000) % (1 << 32) - 0x80000000
+        return left >= -(-len(payload) // _aiortc.USERDATA_MAX_LENGTH)
+
+
 def _run(coroutine: Coroutine[Any, Any, None]) -> None:
     """Run a coroutine that never waits."""
     try:
@@ -58,6 +102,22 @@ def _run(coroutine: Coroutine[Any, Any, None]) -> None:
         return
     coroutine.close()
     raise RuntimeError("aiortc's SCTP waited where it never did: its adapter must be looked at")
+
+
+def _sack_of(sctp: RTCSctpTransport) -> SackChunk:
+    """What is acknowledged now (RFC 9260 section 3.3.4)."""
+    sack = SackChunk()
+    sack.cumulative_tsn = sctp._last_received_tsn
+    sack.advertised_rwnd = max(0, sctp._advertised_rwnd)
+    sack.duplicates = sctp._sack_duplicates[:]
+    sctp._sack_duplicates.clear()
+    received: int = sctp._last_received_tsn or 0
+    for tsn in sorted((tsn - received) % (1 << 32) for tsn in sctp._sack_misordered):
+        if sack.gaps and sack.gaps[-1][1] == tsn - 1:
+            sack.gaps[-1] = (sack.gaps[-1][0], tsn)
+        else:
+            sack.gaps.append((tsn, tsn))
+    return sack
 
 
 class DataChannels:
@@ -74,7 +134,10 @@ class DataChannels:
         self._on_open = on_open
         self._on_message = on_message
         self._channels: dict[str, RTCDataChannel] = {}
-        self._sctp = RTCSctpTransport(self._transport, 5000)  # type: ignore[arg-type]
+        self._sctp = _Association(self._transport, 5000)  # type: ignore[arg-type]
+        self._sack: SackChunk | None = None
+        """Acknowledges what the checkpoint that is being stored holds."""
+        self._sack_held = False
         self._sctp.on("datachannel", self._opened)
 
     def start(self, remote_port: int, remote_max_message: int) -> None:
@@ -85,11 +148,55 @@ class DataChannels:
         """The association as a plain value; None before it is established."""
         return sctp_state.export(self._sctp)
 
-    def restore(self, written: dict[str, Any]) -> None:
-        """Go on where `export` wrote, instead of `start`."""
+    def keep_checkpoints(self, wanted: Callable[[], None]) -> None:
+        """From now on acknowledge only what is stored: each time that calls `wanted`, `freeze` and `stored` follow."""
+
+        def hold() -> None:
+            self._sack_held = True
+            wanted()
+
+        self._sctp.hold_sack, self._sctp.wanted = hold, wanted
+
+    def stop_checkpoints(self) -> None:
+        """Nobody stores anything: acknowledge at once, and use any number."""
+        self._sctp.hold_sack = self._sctp.wanted = self._sctp.last_tsn = None
+        if self._sack_held or self._sack is not None:
+            self._sack_held, self._sack = False, None
+            _run(self._sctp._send_sack())
+        _run(self._sctp._data_channel_flush())
+
+    def freeze(self) -> None:
+        """`export` was written down just now: what is acknowledged when that is stored."""
+        if self._sack_held:
+            self._sack_held = False
+            self._sack = _sack_of(self._sctp)
+
+    def reserve(self, tsn: int) -> None:
+        """Chunk numbers below this one may be used."""
+        self._sctp.last_tsn = tsn % (1 << 32)
+
+    def stored(self) -> None:
+        """What was frozen is safe."""
+        sack, self._sack = self._sack, None
+        if sack is not None:
+            _run(self._sctp._send_chunk(sack))
+        if self._sctp._data_channel_queue:
+            _run(self._sctp._data_channel_flush())
+
+    @property
+    def next_tsn(self) -> int:
+        return self._sctp._local_tsn
+
+    def restore(self, written: dict[str, Any], handed_over: bool = True) -> None:
+        """Be where `export` wrote, instead of `start`; `resume` follows."""
         for channel in sctp_state.restore(self._sctp, written):
             self._channels[channel.label] = channel
             channel.on("message", lambda message, label=channel.label: self._on_message(label, message))
+        if not handed_over:
+            sctp_state.leave_out(self._sctp)
+
+    def resume(self) -> None:
+        """Go on after `restore`."""
         _run(sctp_state.resume(self._sctp))
 
     def vanish(self) -> None:

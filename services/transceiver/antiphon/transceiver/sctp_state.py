@@ -9,7 +9,9 @@ from collections import deque
 from typing import Any, Final
 
 from aiortc import RTCDataChannel, RTCDataChannelParameters, RTCSctpTransport
-from aiortc.rtcsctptransport import DataChunk, InboundStream, StreamResetOutgoingParam
+from aiortc.rtcsctptransport import SCTP_DATA_UNORDERED, DataChunk, InboundStream, StreamResetOutgoingParam
+
+from antiphon.transceiver.state import CHUNKS_AHEAD
 
 _PLAIN: Final = (
     "_local_port",
@@ -120,6 +122,39 @@ def restore(sctp: RTCSctpTransport, written: dict[str, Any]) -> list[RTCDataChan
         (channels[number], protocol, data) for number, protocol, data in written["waiting"]
     )
     return list(channels.values())
+
+
+def leave_out(sctp: RTCSctpTransport) -> None:
+    """After `restore` of what a process wrote some time before it died: use nothing that it may have used since.
+
+    Chunks that it wrote down keep their numbers and are repeated: a client that has them knows them by these. The
+    numbers after them are given up as if messages had been abandoned (FORWARD-TSN, RFC 3758), which also moves
+    each channel's stream sequence number; aiortc repeats that until the client has acknowledged it.
+    """
+    modulo = 1 << 32
+    for chunk in sctp._outbound_queue:
+        chunk._retransmit, chunk._sent_count, chunk._sent_time = True, 1, 0.0
+    sctp._sent_queue.extend(sctp._outbound_queue)
+    sctp._outbound_queue.clear()
+    for chunk in sctp._sent_queue:
+        chunk._in_flight = False
+        chunk._retransmit = not chunk._abandoned
+        chunk._sent_count += 1  # no round trip is measured by it
+    sctp._flight_size = 0
+    sctp._local_tsn = (sctp._local_tsn + CHUNKS_AHEAD) % modulo
+    skipped = [(number, 0) for number in sctp._data_channels] or [(0, SCTP_DATA_UNORDERED)]
+    for position, (number, flags) in enumerate(skipped, -len(skipped)):
+        sequence = (sctp._outbound_stream_seq.get(number, 0) + CHUNKS_AHEAD) & 0xFFFF
+        if not flags:
+            sctp._outbound_stream_seq[number] = sequence
+        # An abandoned chunk that stands for all before it.
+        fields = [flags, (sctp._local_tsn + position) % modulo, number, (sequence - 1) & 0xFFFF, 0, b""]
+        sctp._sent_queue.append(_read([*fields, True, False, 0, None, False, None, 0, False, 1, 0.0]))
+    sctp._reconfig_request_seq = (sctp._reconfig_request_seq + 16) % modulo
+    sctp._reconfig_request = None
+    sctp._fast_recovery_exit, sctp._fast_recovery_transmit = None, False
+    sctp._partial_bytes_acked = 0
+    sctp._update_advanced_peer_ack_point()
 
 
 async def resume(sctp: RTCSctpTransport) -> None:

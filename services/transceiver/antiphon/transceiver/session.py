@@ -6,27 +6,26 @@ when the session is over.
 
 from __future__ import annotations
 
-import contextlib
-import json
 import logging
-import secrets
 import time
-from collections import deque
 from collections.abc import Callable
 from functools import wraps
-from typing import Concatenate, Final, Literal, ParamSpec, Protocol
+from typing import Concatenate, Final, Literal, ParamSpec
 
 from antiphon.schemas import messages
 from antiphon.schemas.addresses import Address
 from antiphon.schemas.audio import AudioFrame
 from antiphon.transceiver import stun
-from antiphon.transceiver.dtls_handshake import Certificate, DtlsError, DtlsHandshake
+from antiphon.transceiver.channels import Channels
+from antiphon.transceiver.checkpointing import Checkpointing
+from antiphon.transceiver.dtls_handshake import Certificate, Keys
 from antiphon.transceiver.dtls_records import ALERT, APPLICATION_DATA, CLOSE_NOTIFY, HANDSHAKE, DtlsRecords
+from antiphon.transceiver.dtls_setup import DtlsSetup
 from antiphon.transceiver.ice_lite import IceLite, Path
 from antiphon.transceiver.media_in import MediaIn
 from antiphon.transceiver.media_out import MediaOut
 from antiphon.transceiver.rtp import is_rtcp
-from antiphon.transceiver.sctp import ChannelError, DataChannels
+from antiphon.transceiver.session_outlet import MOVED, EndReason, Outlet
 from antiphon.transceiver.srtp import Srtp
 from antiphon.transceiver.state import SessionState
 
@@ -45,16 +44,6 @@ SPEECH_TOLERANCE: Final = 0.003
 REPORT_INTERVAL: Final = 1.0
 STATISTICS_EVERY: Final = 5
 """Reports between two statistics events."""
-MAX_EARLY_DATA: Final = 256
-"""Messages kept for a data channel that is not open yet; the oldest goes first."""
-MAX_EARLY_BYTES: Final = 1 << 20
-"""Of all of these messages together."""
-
-EndReason = Literal[
-    "hang_up", "client_closed", "client_vanished", "setup_timeout", "dtls_failed", "draining", "internal"
-]
-
-
 P = ParamSpec("P")
 
 
@@ -72,24 +61,13 @@ def _contained(method: Callable[Concatenate[Session, P], None]) -> Callable[Conc
     return enter
 
 
-class Outlet(Protocol):
-    """Where a session's output goes. None of these may block."""
-
-    def datagram(self, path: Path, data: bytes) -> None: ...
-    def audio(self, frame: AudioFrame) -> None: ...
-    def event(self, event: messages.Message) -> None: ...
-    def message(self, message: messages.DataMessage) -> None: ...
-    def milestone(self, name: str, now: float) -> None:
-        """For the trace: ice, dtls, first_audio_in, first_audio_out."""
-
-
 class Session:
     """A call from the accepted offer to its end."""
 
     def __init__(
         self,
         state: SessionState,
-        certificate: Certificate,
+        certificate: Certificate | None,
         password_key: bytes,
         dtls_client: bool,
         outlet: Outlet,
@@ -99,12 +77,13 @@ class Session:
         take_turn: Callable[[Callable[[float], None], float], None] | None = None,
         consent_timeout: float = CONSENT_TIMEOUT,
     ) -> None:
-        """`take_turn` runs a costly step of the handshake, now or when running calls allow it."""
+        """`take_turn` runs a costly step of the handshake, now or when running calls allow it.
+
+        A session that another process began needs no certificate: its handshake is over.
+        """
         self.state = state
-        self.ended: EndReason | None = None
+        self.ended: EndReason | Literal["moved"] | None = None
         self.ice = IceLite(password_key, state.ufrags)
-        self._certificate = certificate
-        self._dtls_client = dtls_client
         self._outlet = outlet
         self._join, self._leave = join, leave
         self._take_turn = take_turn or (lambda step, now: step(now))
@@ -112,14 +91,15 @@ class Session:
         self._suspect = False
         self._resumed = False
         self._opened_at = now
-        self._handshake: DtlsHandshake | None = None
+        self._setup = DtlsSetup(
+            certificate, state.remote_fingerprints, dtls_client, self._send, self._shook_hands, self._handshake_failed
+        )
         self._records: DtlsRecords | None = None
         self._srtp: Srtp | None = None
-        self._data: DataChannels | None = None
-        self._final_flight: list[bytes] = []
-        self._early: deque[tuple[str, str | bytes]] = deque()
+        self._channels = Channels(state, outlet)
         self.media_in = MediaIn(state, outlet)
         self.media_out = MediaOut(state, outlet)
+        self.checkpoints = Checkpointing(state, self.media_in, self.media_out, self._channels)
         self._next_report = 0.0
         self._reports = 0
 
@@ -144,11 +124,11 @@ class Session:
 
     @_contained
     def _start_handshake(self, now: float) -> None:
-        if self._handshake is None and self._records is None and self.ended is None:
+        if not self._setup.running and self._records is None and self.ended is None:
             # Not at nomination: Chromium nominates a lite peer 50 ms and one round trip later.
             self._outlet.milestone("ice", now)
-            self._handshake = DtlsHandshake(self._certificate, self.state.remote_fingerprints, self._dtls_client, now)
-            if self._dtls_client:
+            self._setup.begin(now)
+            if self._setup.client:
                 self._take_turn(self._step_first, now)
 
     def restart_ice(self, ufrag: str) -> None:
@@ -163,15 +143,16 @@ class Session:
         ufrags.insert(0, ufrag)
         self.ice.restart(ufrag)
         self.state.sdp_version += 1
+        self.checkpoints.touch()
 
     @property
     def dtls_client(self) -> bool:
-        return self._dtls_client
+        return self._setup.client
 
     @property
-    def certificate(self) -> Certificate:
-        """The one its client knows."""
-        return self._certificate
+    def connected(self) -> bool:
+        """The handshake is over and the session is not."""
+        return self._records is not None and self.ended is None
 
     @_contained
     def receive(self, datagram: bytes, path: Path, now: float) -> None:
@@ -185,7 +166,7 @@ class Session:
         elif 19 < first < 64:
             if self._records is not None:
                 self._receive_records(datagram, path, now)
-            elif self._handshake is not None:
+            elif self._setup.running:
                 self._take_turn(lambda later: self._step_on(datagram, path, later), now)
 
     def _receive_media(self, datagram: bytes, path: Path, now: float) -> None:
@@ -216,88 +197,88 @@ class Session:
         for record in self._records.open(datagram):
             self.ice.heard(path, self._records.state.read_highest > before, now)
             self._follow_path()
-            if record.kind == APPLICATION_DATA and self._data is not None:
-                self._data.receive(record.payload)
+            if record.kind == APPLICATION_DATA:
+                self._channels.receive(record.payload)
             elif record.kind == ALERT and record.payload[:2] in (CLOSE_NOTIFY, b"\x02\x00"):
                 self.end("client_closed", now)
                 return
             elif record.kind == HANDSHAKE:  # the client's Finished once more: it has not seen ours
-                for lost in self._final_flight:
-                    self._send(lost)
+                self._setup.repeat_final_flight()
 
     def _follow_path(self) -> None:
         path = self.ice.path
-        if path is not None:
+        if path is not None and (path.header, path.relay) != (self.state.path_header, self.state.path_relay):
             self.state.path_header, self.state.path_relay = path.header, path.relay
+            self.checkpoints.touch()
 
     # ---- setting up ------------------------------------------------------------------------------
 
     @_contained
     def _step_first(self, now: float) -> None:
-        if self._handshake is not None and self.ended is None:
-            self._drive_handshake(now, lambda handshake: handshake.start(now))
+        if self.ended is None:
+            self._setup.start(now)
 
     @_contained
     def _step_on(self, datagram: bytes, path: Path, now: float) -> None:
         """A datagram whose turn has come; the handshake may be over by then."""
-        if self._handshake is not None and self.ended is None:
-            self._drive_handshake(now, lambda handshake: handshake.receive(datagram, now))
+        if self._setup.running and self.ended is None:
+            self._setup.receive(datagram, now)
         elif self._records is not None:
             self._receive_records(datagram, path, now)
 
-    def _drive_handshake(self, now: float, step: Callable[[DtlsHandshake], None]) -> None:
-        handshake = self._handshake
-        assert handshake is not None
-        try:
-            step(handshake)
-        except DtlsError as error:
-            log.warning("session %s: %s", self.state.session_id, error)
-            self._outlet.event(messages.SessionError(message=str(error)))
-            self.end("dtls_failed", now)
-        for datagram in handshake.outgoing():
-            self._send(datagram)
-        if handshake.keys is not None:
-            self.state.srtp, self.state.dtls = handshake.keys
-            self._final_flight = handshake.final_flight
-            self._handshake = None
-            self._start_engines(now)
+    def _handshake_failed(self, text: str, now: float) -> None:
+        log.warning("session %s: %s", self.state.session_id, text)
+        self._outlet.event(messages.SessionError(message=text))
+        self.end("dtls_failed", now)
 
-    def export(self) -> bytes:
-        """The whole session as `SessionState` writes it, for another process; ValueError before it is connected."""
-        if self.state.srtp is None or self.state.dtls is None or self.ended is not None:
-            raise ValueError(f"session {self.state.session_id} is not connected: there is nothing to hand over yet")
-        self.state.sctp = self._data.export() if self._data is not None else None
-        return self.state.to_bytes()
-
-    def resume(self, now: float) -> None:
-        """Go on with a state that another process wrote: the client notices nothing."""
-        state = self.state
-        if state.srtp is None or state.dtls is None or state.path_relay is None:
-            raise ValueError(f"the state of session {state.session_id} was written before it was connected")
-        self._resumed = True
-        self.ice.resume(Path(state.path_header, state.path_relay), now)
-        self._connect_engines(now)
-        if self._data is not None and state.sctp is not None:
-            self._data.restore(state.sctp)
-
-    def vanish(self) -> None:
-        """Let go of everything without a word to anybody: the session goes on elsewhere."""
-        self.ended = "draining"
-        self._leave(self._visit_input)
-        self._leave(self._visit_speech)
-        if self._data is not None:
-            self._data.vanish()
-        self._handshake = self._data = self._srtp = self._records = None
-        self.media_out.close()
-        self.media_in.close()
-
-    def _start_engines(self, now: float) -> None:
+    def _shook_hands(self, keys: Keys, now: float) -> None:
+        self.state.srtp, self.state.dtls = keys
         self._connect_engines(now)
         self._outlet.milestone("dtls", now)
         self._outlet.event(messages.Connected(setup_ms=(now - self._opened_at) * 1000))
-        if self._data is not None and self.state.data_port is not None:
-            self._data.start(self.state.data_port, self.state.data_max_message)
+        self._channels.start()
         self._wake_speech(now)
+
+    def export(self, now: float) -> bytes:
+        """The whole session as `SessionState` writes it, for another process; ValueError before it is connected.
+
+        What comes later is not in it: `vanish` has to follow.
+        """
+        if not self.connected:
+            raise ValueError(f"session {self.state.session_id} is not connected: there is nothing to hand over yet")
+        return self.checkpoints.write(now, handing_over=True)
+
+    def restore(self, now: float) -> None:
+        """Be what another process wrote; nothing is said before `resume`, which waits for a checkpoint of ours."""
+        state = self.state
+        if state.srtp is None or state.dtls is None or state.path_relay is None:
+            raise ValueError(f"the state of session {state.session_id} was written before it was connected")
+        if not state.handed_over:
+            state.leave_out(time.time())
+        self._resumed = True
+        self.ice.resume(Path(state.path_header, state.path_relay), now)
+        self._connect_engines(now)
+        self._channels.restore()
+        self.media_in.restore()
+        self.media_out.restore(now)
+
+    @_contained
+    def resume(self, now: float) -> None:
+        """Go on where the other process was: the client notices nothing."""
+        self._channels.resume()
+        self.media_out.settle()
+        self._wake_speech(now)
+
+    def vanish(self) -> None:
+        """Let go of everything without a word to anybody: the session goes on elsewhere."""
+        self.ended = MOVED
+        self._leave(self._visit_input)
+        self._leave(self._visit_speech)
+        self._setup.close()
+        self._channels.vanish()
+        self._srtp = self._records = None
+        self.media_out.close()
+        self.media_in.close()
 
     def _connect_engines(self, now: float) -> None:
         assert self.state.srtp is not None
@@ -306,55 +287,29 @@ class Session:
         self._srtp = Srtp(self.state.srtp, self.state.rtp.ssrc)
         self.media_out.connect(self._srtp, self._send)
         self._next_report = now + REPORT_INTERVAL
-        if self.state.data_port is not None:
-            self._data = DataChannels(
-                self.state.dtls.client, self._send_record, self._channel_opened, self._channel_message
-            )
+        self._channels.connect(self._send_record)
 
     def _send(self, data: bytes) -> None:
         if self.ice.path is not None:
             self._outlet.datagram(self.ice.path, data)
 
     def _send_record(self, data: bytes) -> None:
-        if self._records is not None:
+        if self._records is not None and self._records.state.write_sequence < self.checkpoints.records_limit:
             self._send(self._records.seal(APPLICATION_DATA, data))
 
-    # ---- data channels -----------------------------------------------------------------------------
-
-    def _channel_opened(self, label: str) -> None:
-        self._outlet.event(messages.ChannelOpened(channel=label))
-        waiting, self._early = self._early, deque()
-        for channel, payload in waiting:
-            self.send_message(channel, payload)
-
-    def _channel_message(self, label: str, payload: str | bytes) -> None:
-        self._outlet.message(messages.DataMessage.of(label, payload))
+    # ---- speech, messages and control ----------------------------------------------------------------
 
     @_contained
     def send_message(self, channel: str, payload: str | bytes) -> None:
         """To the client's data channel of that label; kept for a while if it is not open yet."""
-        if self.ended is not None or self.state.data_port is None:
-            return  # a client without data channels never opens one
-        try:
-            if self._data is not None and self._data.send(channel, payload):
-                return
-        except ChannelError as error:
-            self._outlet.event(messages.SessionError(message=str(error)))
-            return
-        self._early.append((channel, payload))
-        while len(self._early) > MAX_EARLY_DATA or sum(len(kept) for _, kept in self._early) > MAX_EARLY_BYTES:
-            self._early.popleft()
+        if self.ended is None:
+            self._channels.send(channel, payload)
 
     @_contained
     def announce_draining(self, seconds: float) -> None:
         """Tell agent and client that this session is to end soon; a client can call again right away."""
         self._outlet.event(messages.Draining(seconds=seconds))
-        notice = {"type": "antiphon.draining", "event_id": f"event_{secrets.token_hex(8)}", "seconds": seconds}
-        if self._data is not None:
-            with contextlib.suppress(ChannelError):
-                self._data.send("oai-events", json.dumps(notice))
-
-    # ---- speech and control --------------------------------------------------------------------------
+        self._channels.announce_draining(seconds)
 
     @_contained
     def speak(self, frame: AudioFrame, now: float) -> None:
@@ -388,6 +343,7 @@ class Session:
         match control:
             case messages.Flush(generation=generation):
                 self.media_out.flush(generation)
+                self.checkpoints.touch()
             case messages.Pause():
                 self.media_out.pause()
             case messages.Resume():
@@ -403,8 +359,9 @@ class Session:
         """Timers of the session; call every 50 ms or so."""
         if self.ended is not None:
             return
-        if self._handshake is not None:
-            self._drive_handshake(now, lambda handshake: handshake.poll(now))
+        self._setup.poll(now)
+        if self.ended is not None:
+            return
         if self._srtp is None:
             if now - self._opened_at > SETUP_TIMEOUT:
                 self.end("setup_timeout", now)
@@ -441,15 +398,13 @@ class Session:
         self._leave(self._visit_input)
         self._leave(self._visit_speech)
         try:
-            if self._data is not None:
-                self._data.close()
-            if self._records is not None:
+            self._channels.close()
+            if self._records is not None and self._records.state.write_sequence < self.checkpoints.records_limit:
                 self._send(self._records.seal(ALERT, CLOSE_NOTIFY))
         except Exception:  # a goodbye that fails must not keep what is let go of below
             log.exception("session %s: no goodbye was said", self.state.session_id)
         self._outlet.event(messages.Ended(reason=reason, statistics=self.statistics()))
-        self._handshake = self._data = self._srtp = self._records = None
-        self._final_flight = []
-        self._early.clear()
+        self._setup.close()
+        self._srtp = self._records = None
         self.media_out.close()
         self.media_in.close()

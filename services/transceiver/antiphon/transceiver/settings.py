@@ -28,6 +28,7 @@ class Settings(BaseSettings):
     max_lateness_ms: float = Field(default=50.0, gt=0)
     consent_seconds: float = Field(default=30.0, ge=6, le=600)
     keep_flows: bool = False
+    hand_over: bool = True
     drain_seconds: float = Field(default=0.0, ge=0, le=86400)
     route_keys: str = ""
     route_keys_file: Path | None = None

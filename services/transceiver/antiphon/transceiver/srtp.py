@@ -69,8 +69,8 @@ class Srtp:
         self._rx = self._inbound._srtp[0]
         self._resumed = False
         """The rollover counter of what we receive must be told to libsrtp until a packet proves it."""
-        if state.local_index >> 16:
-            _set_roc(self._outbound, local_ssrc, state.local_index >> 16)
+        if state.local_index + 1 >> 16:  # of the next packet
+            _set_roc(self._outbound, local_ssrc, state.local_index + 1 >> 16)
         if state.remote_index >= 0:
             self._inbound.add_stream(_policy(profile, state.remote_key, Policy.SSRC_SPECIFIC, state.remote_ssrc))
             self._resumed = True

@@ -8,11 +8,23 @@ session move to another process without its client noticing.
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Final
 
 import msgpack
 
-STATE_VERSION = 1
+STATE_VERSION: Final = 2
+
+RTP_AHEAD: Final = 2048
+"""Packets that may be sent before the next checkpoint is stored: more than the speech queue holds (1500). A client
+takes sequence numbers up to 32768 ahead (RFC 3711 section 3.3.1)."""
+RTCP_AHEAD: Final = 600
+"""Reports, one a second. Whoever takes over runs libsrtp's index forward over them, 1.5 us each."""
+RECORDS_AHEAD: Final = 4096
+"""DTLS records."""
+CHUNKS_AHEAD: Final = 1024
+"""SCTP chunks, and as many messages per channel."""
+FRAMES_AHEAD: Final = 1
+"""Outgoing frames whose timestamps are left out: the clocks of two machines differ a little."""
 
 
 @dataclass
@@ -59,6 +71,23 @@ class RtpState:
     """Of the next packet, 32 bit."""
     packets: int = 0
     octets: int = 0
+    sent_at: float = 0.0
+    """Unix time of the last packet, when this was written; 0 before the first."""
+
+
+@dataclass
+class SpeechState:
+    """What the agent says, as far as it was heard."""
+
+    generation: int = 0
+    """Of the reply in progress."""
+    played_samples: int = 0
+    rate: int = 24000
+    announced: bool = False
+    """It was told as started and not yet as ended."""
+    paused: bool = False
+    frames: list[bytes] = field(default_factory=list)
+    """What waits to be said, packed: only where one process hands the session to another."""
 
 
 @dataclass
@@ -73,6 +102,8 @@ class SessionState:
     """(algorithm, value) pairs from the offer."""
     input_rate: int
     rtp: RtpState
+    local_fingerprint: str = ""
+    """SHA-256 of the certificate that the client knows us by."""
     session_settings: dict[str, Any] = field(default_factory=dict)
     path_header: bytes = b""
     """The tunnel header in front of everything we send; empty before the first check."""
@@ -90,6 +121,13 @@ class SessionState:
     input_sequence: int = 0
     input_samples: int = 0
     """Samples published so far, at `input_rate`, gaps included."""
+    input_timestamp: int | None = None
+    """RTP timestamp of the sample after these at `input_at`; None before the first packet."""
+    input_at: float = 0.0
+    """Unix time."""
+    packets_received: int = 0
+    packets_lost: int = 0
+    """Both as of the statistics, when this was written by another process; it counts on from there."""
     sdp_origin: int = 0
     sdp_version: int = 1
     """Of our answers: an ICE restart raises it (RFC 3264 section 8)."""
@@ -97,25 +135,32 @@ class SessionState:
     """What the association was when this was written (`sctp_state`); None without one."""
     generation: int = 0
     """The first generation of speech that may be heard."""
+    speech: SpeechState = field(default_factory=SpeechState)
+    written_at: float = 0.0
+    """Unix time."""
+    handed_over: bool = False
+    """Its process let go of the session after writing this: every counter is exact, nothing is to be left out."""
 
     def to_bytes(self) -> bytes:
         """The whole value as msgpack. It holds media keys: encrypt it before it leaves the process."""
         packed: bytes = msgpack.packb([STATE_VERSION, asdict(self)], use_bin_type=True)
         return packed
 
-    def reserve(self, packets: int) -> None:
-        """Jump over so many packets of every kind: what another process may have sent after this was written.
+    def leave_out(self, unix_time: float) -> None:
+        """Jump over all that another process may have sent after it wrote this: no keystream is used twice.
 
-        Nothing that was sent before is ever sent again with the same counter, so no keystream is used twice.
-        Clients accept sequence numbers up to 32768 ahead (RFC 3711 section 3.3.1).
+        The association's counters jump where it is restored (`sctp_state`).
         """
-        self.rtp.sequence = (self.rtp.sequence + packets) & 0xFFFF
-        self.rtp.timestamp = (self.rtp.timestamp + packets * 960) & 0xFFFFFFFF
+        self.rtp.sequence = (self.rtp.sequence + RTP_AHEAD) & 0xFFFF
+        if self.rtp.sent_at:
+            frames = round(max(0.0, unix_time - self.rtp.sent_at) * 50) + FRAMES_AHEAD
+            self.rtp.timestamp = (self.rtp.timestamp + frames * 960) & 0xFFFFFFFF
+            self.rtp.sent_at = unix_time
         if self.srtp is not None:
-            self.srtp.local_index += packets
-            self.srtp.rtcp_index += packets
+            self.srtp.local_index += RTP_AHEAD
+            self.srtp.rtcp_index += RTCP_AHEAD
         if self.dtls is not None:
-            self.dtls.write_sequence += packets
+            self.dtls.write_sequence += RECORDS_AHEAD
 
     @classmethod
     def from_bytes(cls, data: bytes) -> SessionState:
@@ -124,6 +169,7 @@ class SessionState:
         if version != STATE_VERSION:
             raise ValueError(f"session state has version {version}: this process reads version {STATE_VERSION}")
         fields["rtp"] = RtpState(**fields["rtp"])
+        fields["speech"] = SpeechState(**fields["speech"])
         fields["srtp"] = fields["srtp"] and SrtpState(**fields["srtp"])
         fields["dtls"] = fields["dtls"] and DtlsState(**fields["dtls"])
         fields["path_relay"] = fields["path_relay"] and tuple(fields["path_relay"])

@@ -1,0 +1,199 @@
+"""Opus modes for speech: CPU per frame, and what a recogniser still understands, with and without loss.
+
+Each application of libopus encodes the same sentences in 20 ms packets, as a session would (complexity, in-band FEC,
+the loss it is told). Packets are lost at random, the same ones for every application; what is lost comes back from the
+FEC of the next packet or is concealed, as in a receiver. The decoded audio goes through the bridge's own Whisper; its
+word error rate is counted over all sentences. CPU is that of this process, the median over all frames.
+
+No PESQ: the package of that name builds on ITU-T's reference code, whose licence is for evaluation only.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import re
+import statistics
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+
+from antiphon.cli.errors import UsageError
+from antiphon.cli.voice import say
+from antiphon.cli.wav import Samples, read_wav
+
+RATE: Final = 24000
+"""Of speech on its way out: what the voice of the bridge and the realtime protocol have."""
+HEARING_RATE: Final = 16000
+APPLICATIONS: Final = {"voip": 2048, "audio": 2049, "restricted_lowdelay": 2051}
+"""Names and numbers as in opus_defines.h."""
+FRAME: Final = RATE // 50
+SENTENCES: Final = (
+    "I would like to book an appointment for tomorrow at half past ten.",
+    "Please read the number back to me, four two seven nine.",
+    "The quick brown fox jumps over the lazy dog.",
+    "She had thought of this before, but nobody had asked her.",
+    "Can you move it to Thursday afternoon instead?",
+)
+
+
+class Sentence(NamedTuple):
+    """What is said, and how it sounds: s16 mono at `RATE`."""
+
+    text: str
+    samples: Samples
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--recordings", type=Path, help="directory of NAME.wav with NAME.txt beside it (default: the built-in voice)"
+    )
+    parser.add_argument(
+        "--bitrates", type=int, nargs="+", default=[20000, 24000], help="bits per second (default: 20000 24000)"
+    )
+    parser.add_argument("--loss", type=float, nargs="+", default=[0, 5], help="percent (default: 0 5)")
+    parser.add_argument("--complexity", type=int, default=5, help="of the encoder (default: %(default)s)")
+    parser.add_argument("--rounds", type=int, default=3, help="patterns of loss (default: %(default)s)")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+
+
+def run(args: argparse.Namespace) -> int:
+    sentences = _recorded(args.recordings) if args.recordings else _spoken()
+    understand = _recogniser()
+    rows = list(_measure(args, sentences, understand))
+    unharmed = _word_error_rate([(each.text, understand(_at_hearing_rate(each.samples))) for each in sentences])
+    if args.json:
+        print(json.dumps({"wer_percent_uncoded": unharmed, "modes": rows}))
+        return 0
+    print(f"{len(sentences)} sentences, WER without any codec {unharmed} %")
+    print(f"{'mode':<20} {'kbit/s':>6} {'encode us':>10} {'decode us':>10} {'bytes':>6} {'loss %':>7} {'WER %':>7}")
+    for row in rows:
+        print(
+            f"{row['application']:<20} {row['bitrate'] / 1000:>6.0f} {row['encode_us']:>10.0f} "
+            f"{row['decode_us']:>10.0f} {row['bytes_per_frame']:>6.0f} "
+            f"{row['loss_percent']:>7g} {row['wer_percent']:>7.1f}"
+        )
+    return 0
+
+
+def _measure(args: argparse.Namespace, sentences: list[Sentence], understand: Any) -> Iterator[dict[str, Any]]:
+    for name, application in APPLICATIONS.items():
+        for bitrate in args.bitrates:
+            for loss in args.loss:
+                encode: list[float] = []
+                decode: list[float] = []
+                sizes: list[int] = []
+                pairs: list[tuple[str, str]] = []
+                for seed in range(args.rounds if loss else 1):
+                    for number, sentence in enumerate(sentences):
+                        draw = random.Random(f"{seed} {number} {loss}")
+                        packets = list(_encoded(sentence, application, bitrate, args.complexity, loss, encode))
+                        sizes += map(len, packets)
+                        lost = [draw.random() < loss / 100 for _ in packets]
+                        pairs.append((sentence.text, understand(_received(packets, lost, decode))))
+                yield {
+                    "application": name,
+                    "bitrate": bitrate,
+                    "loss_percent": loss,
+                    "encode_us": round(statistics.median(encode), 1),
+                    "decode_us": round(statistics.median(decode), 1),
+                    "bytes_per_frame": round(statistics.fmean(sizes), 1),
+                    "wer_percent": _word_error_rate(pairs),
+                }
+
+
+def _encoded(
+    sentence: Sentence, application: int, bitrate: int, complexity: int, loss: float, spent: list[float]
+) -> Iterator[bytes]:
+    """The packets of a sentence; `spent` gets the CPU of each, us."""
+    from antiphon.transceiver import opus
+
+    encoder = opus.Encoder(RATE, bitrate, complexity, application)
+    encoder.expect_loss(round(loss))
+    for start in range(0, len(sentence.samples) - FRAME + 1, FRAME):
+        pcm = sentence.samples[start : start + FRAME].astype("<i2").tobytes()
+        began = time.process_time_ns()
+        packet = encoder.encode(pcm)
+        spent.append((time.process_time_ns() - began) / 1000)
+        yield packet
+
+
+def _received(packets: list[bytes], lost: list[bool], spent: list[float]) -> bytes:
+    """s16le at `HEARING_RATE`, with what was lost recovered from its follower or concealed."""
+    from antiphon.transceiver import opus
+
+    decoder = opus.Decoder(HEARING_RATE)
+    heard: list[bytes] = []
+    for number, packet in enumerate(packets):
+        if lost[number]:
+            following = number + 1 < len(packets) and not lost[number + 1]
+            heard.append(decoder.recover(packets[number + 1], 960) if following else decoder.conceal(960))
+            continue
+        began = time.process_time_ns()
+        heard.append(decoder.decode(packet))
+        spent.append((time.process_time_ns() - began) / 1000)
+    return b"".join(heard)
+
+
+def _spoken() -> list[Sentence]:
+    return [Sentence(text, samples) for text, samples in zip(SENTENCES, say(list(SENTENCES), RATE), strict=True)]
+
+
+def _recorded(directory: Path) -> list[Sentence]:
+    found = []
+    for path in sorted(directory.glob("*.wav")):
+        try:
+            text = path.with_suffix(".txt").read_text().strip()
+        except OSError:
+            raise UsageError(f"{path} has no {path.stem}.txt beside it that says what is said in it") from None
+        found.append(Sentence(text, read_wav(path, RATE)))
+    if not found:
+        raise UsageError(f"{directory} holds no WAV files")
+    return found
+
+
+def _recogniser() -> Any:
+    """The bridge's transcriber as a function of s16le at `HEARING_RATE`."""
+    try:
+        from antiphon.inference_bridge.models import load_models
+        from antiphon.inference_bridge.settings import Settings
+    except ModuleNotFoundError as error:
+        raise UsageError(
+            f"this bench needs {error.name}: pip install 'antiphon[inference-bridge,transceiver]'"
+        ) from None
+    return load_models(Settings()).transcriber.transcribe
+
+
+def _at_hearing_rate(samples: Samples) -> bytes:
+    import soxr
+
+    heard = soxr.resample(samples.astype(np.float32), RATE, HEARING_RATE)
+    pcm: bytes = np.clip(heard, -32768, 32767).astype("<i2").tobytes()
+    return pcm
+
+
+def _word_error_rate(pairs: list[tuple[str, str]]) -> float:
+    """Percent: edits per word of what was said, over all pairs of (said, understood)."""
+    edits = sum(_edits(_words(said), _words(understood)) for said, understood in pairs)
+    return round(100 * edits / sum(len(_words(said)) for said, _ in pairs), 1)
+
+
+def _words(text: str) -> list[str]:
+    return re.findall(r"[a-z0-9']+", text.lower())
+
+
+def _edits(said: list[str], understood: list[str]) -> int:
+    """Levenshtein's distance in words."""
+    row = list(range(len(understood) + 1))
+    for number, word in enumerate(said, 1):
+        diagonal, row[0] = row[0], number
+        for column, other in enumerate(understood, 1):
+            diagonal, row[column] = (
+                row[column],
+                min(row[column] + 1, row[column - 1] + 1, diagonal + (word != other)),
+            )
+    return row[-1]

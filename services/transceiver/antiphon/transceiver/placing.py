@@ -1,0 +1,239 @@
+"""Offers become sessions, or are refused: the requests on the `open` subject."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import string
+import time
+from typing import Any, Final
+
+import nats.errors
+from nats.aio.client import Client
+from opentelemetry import trace
+
+from antiphon.schemas import MalformedError, bus, messages, subjects
+from antiphon.schemas.route_token import RouteKeyring, ice_password
+from antiphon.transceiver import sdp
+from antiphon.transceiver.clock import Clock
+from antiphon.transceiver.dtls_handshake import CurrentCertificate
+from antiphon.transceiver.outlet import Publisher
+from antiphon.transceiver.seat import Seat
+from antiphon.transceiver.session import Session
+from antiphon.transceiver.session_subjects import SessionSubjects
+from antiphon.transceiver.sessions import Sessions
+from antiphon.transceiver.settings import Settings
+from antiphon.transceiver.state import RtpState, SessionState
+
+log = logging.getLogger(__name__)
+tracer = trace.get_tracer("antiphon.transceiver")
+
+CLAIM_TIMEOUT: Final = 0.5
+_ID_ALPHABET: Final = string.ascii_letters + string.digits
+
+
+class Placing:
+    """Answers offers within the capacity of the process."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        client: Client,
+        sessions: Sessions,
+        listening: SessionSubjects,
+        publisher: Publisher,
+        clock: Clock,
+    ) -> None:
+        self.draining = False
+        self._settings = settings
+        self._client = client
+        self._sessions = sessions
+        self._registry = sessions.registry
+        self._subjects = listening
+        self._publisher = publisher
+        self._clock = clock
+        self._loop = asyncio.get_running_loop()
+        self._keyring: RouteKeyring = settings.keyring()
+        self._password_key = settings.password_key_bytes()
+        self._certificate = CurrentCertificate(self._loop.time())
+        self._requests: set[asyncio.Task[None]] = set()
+        self._opening = 0
+        """Slots reserved by offers that are being answered."""
+
+    @property
+    def taken(self) -> int:
+        """Slots of the capacity that are in use or reserved."""
+        return len(self._registry) + self._opening
+
+    async def requested(self, request: Any) -> None:
+        """Handler of the `open` subject."""
+        # One task each: an agent that answers slowly must not hold up the offers for other agents. A task
+        # takes its slot, or refuses, before it waits for anything, so capacity bounds those that wait.
+        task = asyncio.create_task(self._serve(request))
+        self._requests.add(task)
+        task.add_done_callback(self._requests.discard)
+
+    def close(self) -> None:
+        """Drop the offers that are being answered."""
+        for request in tuple(self._requests):
+            request.cancel()
+
+    async def _serve(self, request: Any) -> None:
+        context = bus.trace_context(request.headers)
+        with tracer.start_as_current_span("open", context=context) as span:
+            started = self._loop.time()
+            try:
+                reply: messages.Opened | messages.Refused = await self._open(request.data, started)
+            except MalformedError as error:
+                reply = messages.Refused(code="bad_offer", message=str(error))
+            except Exception:
+                log.exception("an offer could not be answered")
+                reply = messages.Refused(code="internal", message="the transceiver failed to answer: see its log")
+            span.set_attribute("antiphon.open", reply.type if isinstance(reply, messages.Opened) else reply.code)
+            if isinstance(reply, messages.Opened):
+                span.set_attribute("antiphon.session", reply.session_id)
+            try:
+                await request.respond(messages.encode(reply))
+            except (nats.errors.Error, OSError) as error:
+                # Nobody will ever call: the session ends by its setup timeout, or by a retry's hang-up.
+                log.warning("an offer's answer could not be sent: %r", error)
+
+    def _refusal(self) -> messages.Refused | None:
+        """Why no further session is taken, if so."""
+        if self.draining:
+            return messages.Refused(code="draining", message="this transceiver is shutting down: ask another one")
+        capacity = self._settings.capacity
+        if self.taken >= capacity:
+            return messages.Refused(code="full", message=f"all {capacity} sessions of this transceiver are taken")
+        # A tenth of the last 5 s: one stop (some clients joining at once) is no reason to send callers away.
+        late = self._clock.lateness(0.9) * 1000
+        if late > self._settings.max_lateness_ms:
+            return messages.Refused(code="full", message=f"this transceiver is {late:.0f} ms late: it takes no more")
+        return None
+
+    async def _open(self, data: bytes, now: float) -> messages.Opened | messages.Refused:
+        request = messages.decode(data, messages.OpenRequest)
+        refusal = self._refusal() if request.session_id is None else None
+        if refusal is not None:
+            return refusal
+        try:
+            offer = sdp.read_offer(request.offer)
+        except sdp.OfferError as error:
+            return messages.Refused(code=error.code, message=str(error))
+        if request.session_id is not None:
+            return self._restart_ice(request.session_id, offer)
+        self._opening += 1  # from here to the end of this coroutine the slot is ours
+        try:
+            return await self._answer(request, offer, now)
+        finally:
+            self._opening -= 1
+
+    async def _answer(
+        self, request: messages.OpenRequest, offer: sdp.Offer, now: float
+    ) -> messages.Opened | messages.Refused:
+        session_id = "rtc_" + "".join(secrets.choice(_ID_ALPHABET) for _ in range(24))
+        try:
+            await self._subjects.listen(session_id)
+            claimed = await self._claim(session_id, request)
+            if isinstance(claimed, messages.Refused):
+                return claimed
+            if self.draining:
+                ended = messages.Ended(reason="draining")
+                self._publisher.publish(subjects.session_event(session_id), messages.encode(ended))
+                return messages.Refused(code="draining", message="this transceiver is shutting down: ask another one")
+            return self._make_session(session_id, request, offer, claimed, now)
+        finally:
+            if self._registry.get(session_id) is None:
+                self._subjects.stop_listening(session_id)
+
+    async def _claim(self, session_id: str, request: messages.OpenRequest) -> messages.ClaimReply | messages.Refused:
+        """Ask for an agent; it is ready before media flows."""
+        claim = messages.Claim(session_id=session_id, agent=request.agent, session=request.session)
+        try:
+            answer = await self._client.request(
+                subjects.agent_claim(request.agent),
+                messages.encode(claim),
+                timeout=CLAIM_TIMEOUT,
+                headers=bus.trace_headers() or None,
+            )
+            claimed = messages.decode(answer.data, messages.ClaimReply)
+        except MalformedError as error:
+            return messages.Refused(code="no_agent", message=f"agent {request.agent!r} answers unreadably: {error}")
+        except (nats.errors.NoRespondersError, nats.errors.TimeoutError):
+            return messages.Refused(
+                code="no_agent", message=f"no agent named {request.agent!r} answers: start it, or name another"
+            )
+        if not claimed.accepted:
+            return messages.Refused(
+                code="no_agent", message=f"agent {request.agent!r} declined: {claimed.message or 'no reason given'}"
+            )
+        return claimed
+
+    def _make_session(
+        self,
+        session_id: str,
+        request: messages.OpenRequest,
+        offer: sdp.Offer,
+        claimed: messages.ClaimReply,
+        now: float,
+    ) -> messages.Opened:
+        certificate = self._certificate.at(now)
+        state = SessionState(
+            session_id=session_id,
+            agent=request.agent,
+            ufrags=[self._mint(self._sessions.seats.own)],
+            remote_fingerprints=list(offer.fingerprints),
+            input_rate=claimed.input_rate,
+            rtp=RtpState(
+                ssrc=secrets.randbits(31) + 1,
+                payload_type=offer.opus_payload_type,
+                # Small enough that no receiver sees a wrap in its first packets (RFC 3711 section 3.3.1).
+                sequence=secrets.randbits(15),
+                timestamp=secrets.randbits(32),
+            ),
+            local_fingerprint=certificate.fingerprint,
+            session_settings=request.session,
+            data_port=offer.data_port,
+            data_max_message=offer.data_max_message,
+            telephone=offer.telephone,
+            audio_level_id=offer.audio_level_id,
+            sdp_origin=secrets.randbits(40),
+        )
+        session = self._sessions.make(state, certificate, offer.client, self._sessions.seats.own)
+        self._subjects.born(session)
+        return messages.Opened(session_id=session_id, answer=self._written_answer(session, offer))
+
+    def _restart_ice(self, session_id: str, offer: sdp.Offer) -> messages.Opened | messages.Refused:
+        """A new offer on a running session: new ICE credentials, everything else as it was."""
+        session = self._registry.get(session_id)
+        if session is None or session.ended is not None:
+            return messages.Refused(code="no_session", message=f"session {session_id} is over: place a new call")
+        state = session.state
+        if sorted(offer.fingerprints) != sorted(state.remote_fingerprints):
+            return messages.Refused(
+                code="bad_offer", message="the offer has another a=fingerprint than the session: place a new call"
+            )
+        if offer.opus_payload_type != state.rtp.payload_type:
+            return messages.Refused(
+                code="bad_offer",
+                message=f"the offer has Opus as {offer.opus_payload_type}, the session as {state.rtp.payload_type}",
+            )
+        self._registry.restart_ice(session, self._mint(self._sessions.seats.of(session_id)))
+        return messages.Opened(session_id=session_id, answer=self._written_answer(session, offer))
+
+    def _mint(self, seat: Seat) -> str:
+        ufrag, _ = self._keyring.mint(*seat.identity, time.time())
+        return ufrag
+
+    def _written_answer(self, session: Session, offer: sdp.Offer) -> str:
+        state = session.state
+        ours = sdp.Answer(
+            ufrag=state.ufrags[0],
+            password=ice_password(self._password_key, state.ufrags[0]),
+            fingerprint=state.local_fingerprint,
+            ssrc=state.rtp.ssrc,
+            origin=state.sdp_origin,
+            version=state.sdp_version,
+        )
+        return sdp.write_answer(offer._replace(client=session.dtls_client), ours)

@@ -1,0 +1,59 @@
+"""The making and forgetting of sessions: what belongs to one is found, and given back, in one place."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from opentelemetry import trace
+
+from antiphon.transceiver.clock import Clock
+from antiphon.transceiver.dtls_handshake import Certificate
+from antiphon.transceiver.outlet import Publisher, SessionOutlet
+from antiphon.transceiver.registry import Registry
+from antiphon.transceiver.seat import Seat, Seats
+from antiphon.transceiver.session import Session
+from antiphon.transceiver.settings import Settings
+from antiphon.transceiver.state import SessionState
+
+
+class Sessions:
+    """Sessions of the process with their seats."""
+
+    def __init__(self, settings: Settings, publisher: Publisher, clock: Clock) -> None:
+        self.registry = Registry()
+        self.seats = Seats()
+        self.forgetting: list[Callable[[str], None]] = []
+        """What else lets go of a session, by its name."""
+        self._settings = settings
+        self._password_key = settings.password_key_bytes()
+        self._publisher = publisher
+        self._clock = clock
+        self._loop = asyncio.get_running_loop()
+
+    def make(self, state: SessionState, certificate: Certificate | None, dtls_client: bool, seat: Seat) -> Session:
+        """A session on this seat, found from now on; spans of its milestones belong to the current one."""
+        now = self._loop.time()
+        outlet = SessionOutlet(state.session_id, seat.port, self._publisher, trace.get_current_span(), now)
+        session = Session(
+            state,
+            certificate,
+            self._password_key,
+            dtls_client,
+            outlet,
+            now,
+            self._clock.join,
+            self._clock.leave,
+            self._clock.take_turn,
+            self._settings.consent_seconds,
+        )
+        self.seats.put(state.session_id, seat)
+        self.registry.add(session)
+        return session
+
+    def forget(self, session: Session) -> None:
+        """The session is over here: let go of it under all its names."""
+        self.registry.remove(session)
+        self.seats.remove(session.state.session_id)
+        for forget in self.forgetting:
+            forget(session.state.session_id)
