@@ -272,6 +272,9 @@ def test_a_token_opens_few_flows_at_a_time_and_the_oldest_unanswered_one_makes_r
     assert core.from_client(clients[0], MEDIA, 0.1) is None
     for client in clients[1:]:
         core.from_tunnel(FIRST, header_of(client) + b"answer", 0.1)
+    # Its request went through before it gave way: the owner's answer to it brings nothing back.
+    assert core.from_tunnel(FIRST, header_of(clients[0]) + b"\1\1answer", 0.1) is None
+    assert core.counters.drops["not_learning"] == 1
     assert core.from_client(clients[0], request, 0.2) is None
     assert core.counters.drops["token_limit"] == 1
     assert core.from_client(clients[0], binding_request(mint()), 0.2) == FIRST

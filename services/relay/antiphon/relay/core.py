@@ -32,6 +32,8 @@ MAX_DATAGRAM: Final = 1500
 MAX_TOKEN_AGE_HOURS: Final = 24
 MAX_TOKEN_LEAD_HOURS: Final = 1
 """Clocks differ: a token may be this much from the future."""
+FIRST_BYTE_BEYOND_STUN: Final = 4
+"""RFC 7983: STUN begins with 0 to 3."""
 IDLE_SWEEP_SECONDS: Final = 5.0
 HELLO_AFTER: Final = (0.0, 0.3, 1.2, 2.5)
 """Seconds after which a new transceiver is asked for its clients. More than once, because UDP loses and
@@ -137,7 +139,8 @@ class RelayCore:
         client = key_in_tunnel_packet(packet)
         if client is None:
             return self._drop("malformed_tunnel")
-        payload = len(packet) - len(header_of(client))
+        begins = len(header_of(client))
+        payload = len(packet) - begins
         if client & TCP_BIT != self._tcp_bit:
             # Owners tell all their clients to all workers.
             return self._drop("other_transport") if payload else None
@@ -146,10 +149,13 @@ class RelayCore:
         confirmed = self.flows.confirmed_owner(client)
         if confirmed == source:
             self.flows.note(client, now)
-        elif not self.flows.confirm(client, source, now, self._learning):
-            if confirmed is not None:
-                return self._drop("not_owner")
-            return self._drop("table_full" if self._learning else "not_learning")
+        else:
+            # An answer to a check teaches nothing: its flow was half-open, or gave way to others of the same token.
+            learn = self._learning and not (payload and packet[begins] < FIRST_BYTE_BEYOND_STUN)
+            if not self.flows.confirm(client, source, now, learn):
+                if confirmed is not None:
+                    return self._drop("not_owner")
+                return self._drop("table_full" if learn else "not_learning")
         return client if payload else None
 
     def questions(self) -> list[int]:
