@@ -105,10 +105,10 @@ def end(host: str, small: bool = True) -> socket.socket:
     return bound
 
 
-def segmented(sender: socket.socket, payload: bytes, count: int, to: tuple[str, int], source: bytes) -> None:
-    """Send the same payload `count` times in one call (UDP GSO): offers more than one core can forward."""
+def segmented(sender: socket.socket, payloads: bytes, length: int, to: tuple[str, int], source: bytes) -> None:
+    """Send payloads of `length` bytes each in one call (UDP GSO): offers more than one core can forward."""
     control = [
-        (_SOL_UDP, _UDP_SEGMENT, struct.pack("H", len(payload))),
+        (_SOL_UDP, _UDP_SEGMENT, struct.pack("H", length)),
         (socket.IPPROTO_IP, 8, struct.pack("i4s4s", 0, source, bytes(4))),
     ]
-    sender.sendmsg([payload * count], control, 0, to)
+    sender.sendmsg([payloads], control, 0, to)
