@@ -65,6 +65,19 @@ STRATEGIES: dict[str, st.SearchStrategy[m.Message]] = {
     | st.builds(m.Refused, code=st.sampled_from(("full", "draining", "bad_offer", "no_agent")), message=text),
     "Claim": st.builds(m.Claim, session_id=names, agent=names, session=settings),
     "ClaimReply": st.builds(m.ClaimReply, accepted=st.booleans(), input_rate=rates, instance=names, message=text),
+    "Lease": st.builds(
+        m.Lease,
+        session_id=names,
+        agent=names,
+        instance=text,
+        input_rate=rates,
+        session=settings,
+        takeovers=counts,
+        started_at=positive,
+        trace=st.dictionaries(names, text, max_size=2),
+        state=settings,
+    ),
+    "AgentBeat": st.builds(m.AgentBeat, instance=text, sessions=counts, capacity=counts, leaving=st.booleans()),
     "Control": st.builds(m.Flush, generation=counts)
     | st.builds(m.Pause)
     | st.builds(m.Resume)

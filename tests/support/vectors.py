@@ -189,6 +189,17 @@ def control_messages() -> dict[str, Any]:
         ("Claim", messages.Claim(session_id="rtc_abcdefghijklmnopqrstuvwx", agent="concierge")),
         ("ClaimReply", messages.ClaimReply(accepted=True, input_rate=16000, instance="bridge-1")),
         ("ClaimReply", messages.ClaimReply(accepted=False, message="full")),
+        (
+            "Lease",
+            messages.Lease(
+                session_id="rtc_abcdefghijklmnopqrstuvwx",
+                agent="concierge",
+                instance="bridge-1",
+                started_at=1767225600.0,
+                state={"said": ["Hello."]},
+            ),
+        ),
+        ("AgentBeat", messages.AgentBeat(instance="bridge-1", sessions=3, capacity=32)),
         ("Control", messages.Flush(generation=4)),
         ("Control", messages.Pause()),
         ("Control", messages.Resume()),

@@ -166,6 +166,36 @@ class ClaimReply(Message):
     """Why not, when not accepted."""
 
 
+class Lease(Message):
+    """Who holds a session, kept in `BUCKET_LEASES`; what another instance of the agent needs to go on with it."""
+
+    session_id: str
+    agent: str
+    instance: str
+    """The holder; empty: its last holder has left and anybody may take it."""
+    input_rate: AudioRate = 16000
+    session: dict[str, Any] = Field(default_factory=dict)
+    """As in the claim."""
+    takeovers: int = Field(default=0, ge=0)
+    """How often it changed hands."""
+    started_at: float = 0.0
+    """Unix time of the claim, s."""
+    trace: dict[str, str] = Field(default_factory=dict)
+    """Trace context of the claim."""
+    state: dict[str, Any] = Field(default_factory=dict)
+    """What the agent wants to remember, such as the conversation so far; see `leases.MAX_STATE_BYTES`."""
+
+
+class AgentBeat(Message):
+    """An agent instance lives: on `agent_beat`, four times a second."""
+
+    instance: str
+    sessions: int = Field(default=0, ge=0)
+    capacity: int = Field(default=0, ge=0)
+    leaving: bool = False
+    """The last beat of an orderly stop: its leases are free now."""
+
+
 # ---- control: agent, bridge or signaling to the transceiver ----------------------------------------
 
 
@@ -407,6 +437,8 @@ MESSAGES: Final[dict[str, TypeAdapter[Any]]] = {
             OpenRequest,
             Claim,
             ClaimReply,
+            Lease,
+            AgentBeat,
             ControlReply,
             DataMessage,
             FlowFind,

@@ -15,6 +15,8 @@ BUCKET_RELAYS: Final = "antiphon-relays"
 """`<name>` -> RelayAnnouncement, TTL 5 s."""
 BUCKET_SLOTS: Final = "antiphon-slots"
 """`<cluster>.<slot>` -> SlotClaim, kept: the last epoch of every slot."""
+BUCKET_LEASES: Final = "antiphon-leases"
+"""`<agent>.<session id>` -> Lease, TTL 10 min: which agent instance holds a session, and what another needs of it."""
 
 FLOW_FIND: Final = f"{PREFIX}.flow.find"
 ANY_TRANSCEIVER_ANNOUNCE: Final = f"{PREFIX}.transceiver.*.*.announce"
@@ -61,6 +63,21 @@ def relay_stats(name: str) -> str:
 
 def agent_claim(name: str) -> str:
     return f"{PREFIX}.agent.{_token('agent name', name)}.claim"
+
+
+def agent_beat(name: str) -> str:
+    """Each instance of an agent says here that it lives, `AgentBeat`."""
+    return f"{PREFIX}.agent.{_token('agent name', name)}.beat"
+
+
+def lease_key(agent: str, session_id: str) -> str:
+    """The key of a lease in `BUCKET_LEASES`."""
+    return f"{_token('agent name', agent)}.{_token('session id', session_id)}"
+
+
+def lease_keys(agent: str) -> str:
+    """Wildcard: all leases of an agent."""
+    return f"{_token('agent name', agent)}.*"
 
 
 def audio_in(session_id: str) -> str:

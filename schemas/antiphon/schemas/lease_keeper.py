@@ -1,0 +1,345 @@
+"""The leases of one agent process on NATS: beats, keeps its own, takes those of the dead. The shell of `leases`.
+
+NATS or JetStream may be away at any time: a call is never refused and never ended for that. A lease that could not
+be written is written when the bucket is back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import random
+import secrets
+import socket
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+import nats.errors
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
+from nats.js.errors import KeyNotFoundError, KeyWrongLastSequenceError
+from nats.js.kv import KeyValue
+
+from antiphon.schemas import bus, leases, messages, subjects, tasks
+from antiphon.schemas.errors import MalformedError
+from antiphon.schemas.messages import AgentBeat, Lease
+
+log = logging.getLogger(__name__)
+
+_WRITE_SECONDS: Final = 2.0
+_HOLD_SECONDS: Final = 0.25
+"""What the lease may cost a claim, which has 0.5 s; if it takes longer it is written later."""
+_RESCAN_SECONDS: Final = 1.0
+"""While sessions without an agent wait for somebody with room."""
+
+
+def new_instance() -> str:
+    """A name for this process that no other has: host, process id, and chance for containers that share both."""
+    return f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
+
+
+@dataclass
+class _Held:
+    lease: Lease
+    revision: int = 0
+    dirty: bool = True
+    doubted: bool = False
+    written: float = 0.0
+
+
+class LeaseKeeper:
+    """`take(lease)` is asked to go on with a session whose holder is gone, which is ours already by then: it
+    subscribes, calls `fence`, and returns whether the session is still there. `lost(session_id)` says that another
+    instance holds it now: drop it, without a word to the caller. `room()` is how many more sessions would be taken.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        agent: str,
+        take: Callable[[Lease], Awaitable[bool]],
+        lost: Callable[[str], None],
+        room: Callable[[], int],
+        instance: str = "",
+    ) -> None:
+        self.instance = instance or new_instance()
+        self.agent = agent
+        self._client, self._take, self._lost, self._room = client, take, lost, room
+        self._js = client.jetstream(timeout=_WRITE_SECONDS)
+        self._bucket: KeyValue | None = None
+        self._pulse = leases.Pulse(self.instance)
+        self._held: dict[str, _Held] = {}
+        self._heard_own = asyncio.Event()
+        self._work = asyncio.Event()
+        self._scan_at = 0.0
+        """`time.monotonic()` from which on a scan is due; 0: none."""
+        self._searched_at_start = False
+        self._subscription: Subscription | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def start(self) -> None:
+        """Beat, and hear ourselves: from then on no other instance takes us for dead. Call before the first claim."""
+        self._subscription = await self._client.subscribe(subjects.agent_beat(self.agent), cb=self._on_beat)
+        self._tasks = [asyncio.create_task(self._beat_forever()), asyncio.create_task(self._keep_forever())]
+        await self._heard_own.wait()
+
+    # ---- our own sessions
+
+    async def hold(self, claim: messages.Claim, input_rate: messages.AudioRate, trace: dict[str, str]) -> Lease:
+        """Take the lease of a session that we are about to accept; within 0.25 s, written or not."""
+        lease = Lease(
+            session_id=claim.session_id,
+            agent=claim.agent,
+            instance=self.instance,
+            input_rate=input_rate,
+            session=claim.session,
+            started_at=time.time(),
+            trace=trace,
+        )
+        held = self._held[claim.session_id] = _Held(lease)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_HOLD_SECONDS):
+                await self._write(held)
+        if held.dirty:
+            log.warning("%s: its lease is not written yet; should we die now, nobody takes over", claim.session_id)
+            self._work.set()
+        return lease
+
+    def save(self, session_id: str, state: dict[str, Any]) -> None:
+        """Remember this for whoever takes over; written within the next quarter of a second, the newest only.
+
+        `MalformedError` if it is not JSON or above `leases.MAX_STATE_BYTES`. After the session is over: nothing.
+        """
+        held = self._held.get(session_id)
+        if held is None:
+            return
+        held.lease = held.lease.model_copy(update={"state": leases.checked_state(state)})
+        held.dirty = True
+
+    def doubt(self, session_id: str) -> None:
+        """Somebody else acts for this session: see whether it is still ours."""
+        if held := self._held.get(session_id):
+            held.doubted = True
+            self._work.set()
+
+    async def release(self, session_id: str) -> None:
+        """The session is over."""
+        if (held := self._held.pop(session_id, None)) and held.revision:
+            await self._delete(held)
+
+    async def fence(self, lease: Lease) -> bool:
+        """Silence the holders before us, for good; False if the session is over: no transceiver answers for it."""
+        return await self._request(lease, messages.Flush(generation=leases.first_generation(lease.takeovers)))
+
+    async def close(self) -> None:
+        """Leave in order: what we still hold is free at once."""
+        held, self._held = list(self._held.values()), {}
+        await tasks.end(*self._tasks)
+        for each in held:
+            each.lease = each.lease.model_copy(update={"instance": ""})
+            await self._attempt(self._write(each), each.lease.session_id)
+        if self._subscription is not None:
+            with contextlib.suppress(nats.errors.Error):
+                await self._beat(leaving=True)
+                await self._subscription.unsubscribe()
+
+    # ---- beats
+
+    async def _beat(self, leaving: bool = False) -> None:
+        sessions = len(self._held)
+        beat = AgentBeat(
+            instance=self.instance, sessions=sessions, capacity=sessions + max(0, self._room()), leaving=leaving
+        )
+        await self._client.publish(subjects.agent_beat(self.agent), messages.encode(beat))
+
+    async def _beat_forever(self) -> None:
+        while True:
+            with contextlib.suppress(nats.errors.Error):  # away: nobody can hear us, and we hear nobody
+                await self._beat()
+            await asyncio.sleep(leases.BEAT_SECONDS)
+
+    async def _on_beat(self, message: Msg) -> None:
+        try:
+            beat = messages.decode(message.data, AgentBeat)
+        except MalformedError as error:
+            log.debug("agent %s: %s", self.agent, error)
+            return
+        if self._pulse.heard(beat, time.monotonic()):
+            for held in self._held.values():
+                held.doubted = True
+        if beat.instance == self.instance:
+            self._heard_own.set()
+        gone = self._pulse.newly_dead()
+        if gone:
+            log.warning("agent %s: instance %s is gone, looking for its sessions", self.agent, ", ".join(gone))
+        if gone or (self._pulse.settled and not self._searched_at_start):
+            self._searched_at_start |= self._pulse.settled
+            self._scan_at = time.monotonic()
+        self._work.set()  # each beat: what is to be written is written now
+
+    # ---- the bucket
+
+    async def _keep_forever(self) -> None:
+        self._scan_at = time.monotonic()  # leases that nobody holds are free at once
+        while True:
+            await self._work.wait()
+            self._work.clear()
+            now = time.monotonic()
+            for held in list(self._held.values()):
+                if held.doubted or held.dirty or now - held.written > leases.RENEW_SECONDS:
+                    await self._attempt(self._check_and_write(held), held.lease.session_id)
+            if self._scan_at and now >= self._scan_at:
+                self._scan_at = 0.0
+                await self._scan()
+
+    async def _attempt(self, work: Awaitable[None], who: str) -> bool:
+        """Do something that may fail while NATS is away; False if it did."""
+        try:
+            async with asyncio.timeout(_WRITE_SECONDS):
+                await work
+        except (nats.errors.Error, TimeoutError, OSError) as error:
+            log.warning("%s: leases cannot be kept at the moment: %s", who, error or type(error).__name__)
+            self._bucket = None
+            return False
+        return True
+
+    async def _kv(self) -> KeyValue:
+        if self._bucket is None:
+            self._bucket = await bus.bucket(self._js, subjects.BUCKET_LEASES, ttl=leases.LEASE_TTL)
+        return self._bucket
+
+    async def _check_and_write(self, held: _Held) -> None:
+        if held.doubted and held.revision:
+            await self._find_again(held)
+            held.doubted = False
+        if held.dirty or time.monotonic() - held.written > leases.RENEW_SECONDS:
+            await self._write(held)
+
+    async def _write(self, held: _Held) -> None:
+        """Write a lease of ours, unless it is no longer ours."""
+        if held.revision < 0:
+            return
+        bucket, key, written = await self._kv(), self._key(held), held.lease
+        try:
+            if held.revision:
+                held.revision = await bucket.update(key, messages.encode(written), last=held.revision)
+            else:
+                held.revision = await bucket.create(key, messages.encode(written))
+        except KeyWrongLastSequenceError:
+            await self._find_again(held)
+            held.dirty = True
+            return
+        held.written = time.monotonic()
+        held.dirty = held.lease is not written
+
+    async def _find_again(self, held: _Held) -> None:
+        """The bucket may know better: another holder, or nothing at all (it was lost with its server)."""
+        try:
+            entry = await (await self._kv()).get(self._key(held))
+            there = messages.decode(entry.value or b"", Lease)
+        except KeyNotFoundError:
+            held.revision, held.dirty = 0, True
+            return
+        except MalformedError:
+            held.revision, held.dirty = entry.revision or 0, True
+            return
+        if there.instance == self.instance:
+            held.revision = entry.revision or 0
+            return
+        session_id = held.lease.session_id
+        held.revision = -1
+        if self._held.pop(session_id, None):
+            log.warning("%s: instance %s holds it now, dropped here", session_id, there.instance or "nobody")
+            self._lost(session_id)
+
+    async def _delete(self, held: _Held) -> None:
+        with contextlib.suppress(KeyWrongLastSequenceError):
+            await self._attempt(self._delete_key(held), held.lease.session_id)
+
+    async def _delete_key(self, held: _Held) -> None:
+        await (await self._kv()).delete(self._key(held), last=held.revision)
+
+    @staticmethod
+    def _key(held: _Held) -> str:
+        return subjects.lease_key(held.lease.agent, held.lease.session_id)
+
+    # ---- sessions of the dead
+
+    async def _free_leases(self) -> list[tuple[Lease, int]]:
+        """Look through all leases of the agent once: those whose holder is gone, with their revisions."""
+        found: list[tuple[Lease, int]] = []
+        watcher = await (await self._kv()).watch(subjects.lease_keys(self.agent), ignore_deletes=True)
+        try:
+            async for entry in watcher:
+                if entry is None:
+                    break
+                try:
+                    lease = messages.decode(entry.value or b"", Lease)
+                except MalformedError as error:
+                    log.warning("lease %s: %s", entry.key, error)
+                    continue
+                if self._pulse.is_dead(lease.instance):
+                    found.append((lease, entry.revision or 0))
+        finally:
+            await watcher.stop()  # type: ignore[no-untyped-call]
+        random.shuffle(found)  # several instances look at once: each begins with another one
+        return found
+
+    async def _scan(self) -> None:
+        """Take the sessions of the dead while there is room; what is left is looked at again in a second."""
+        found: list[tuple[Lease, int]] = []
+
+        async def look() -> None:
+            found.extend(await self._free_leases())
+
+        if not await self._attempt(look(), f"agent {self.agent}"):
+            self._scan_at = time.monotonic() + _RESCAN_SECONDS
+        for lease, revision in found:
+            has_room = self._room() > 0 or leases.is_hopeless(lease)
+            if not (has_room and await self._attempt(self._take_over(lease, revision), lease.session_id)):
+                self._scan_at = time.monotonic() + _RESCAN_SECONDS
+
+    async def _take_over(self, lease: Lease, revision: int) -> None:
+        if lease.session_id in self._held:
+            return
+        held = _Held(leases.taken(lease, self.instance), revision, dirty=False, written=time.monotonic())
+        try:
+            held.revision = await (await self._kv()).update(
+                self._key(held), messages.encode(held.lease), last=held.revision
+            )
+        except KeyWrongLastSequenceError:
+            return  # another instance was faster
+        if leases.is_hopeless(lease):
+            log.error("%s: has lost %d agents and is ended", lease.session_id, lease.takeovers + 1)
+            await self._request(lease, messages.HangUp(reason="agent_lost"))
+            await self._delete(held)
+            return
+        self._held[lease.session_id] = held
+        began = time.monotonic()
+        there = False
+        try:
+            there = await self._take(held.lease)
+        except Exception:
+            log.exception("%s: could not be taken over from %s", lease.session_id, lease.instance)
+        if there:
+            log.info("%s: taken over in %.0f ms", lease.session_id, (time.monotonic() - began) * 1000)
+        else:
+            await self._delete(held)
+            self._held.pop(lease.session_id, None)
+
+    async def _request(self, lease: Lease, control: messages.Message) -> bool:
+        """Ask the transceiver; False if there is none that has the session."""
+        try:
+            await self._client.request(
+                subjects.session_control(lease.session_id), messages.encode(control), timeout=_WRITE_SECONDS / 2
+            )
+        except nats.errors.NoRespondersError:
+            return False
+        except (nats.errors.Error, TimeoutError) as error:
+            log.warning("%s: no answer to %s: %s", lease.session_id, type(control).__name__, error)
+        return True

@@ -1,0 +1,215 @@
+"""Who lives, who takes over, and what is kept: the sans-IO part with a clock of its own, the keeper on real NATS."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import pytest
+from nats.aio.client import Client
+from support.conditions import until
+
+from antiphon.schemas import MalformedError, bus, leases, messages, subjects, tasks
+from antiphon.schemas.lease_keeper import LeaseKeeper
+from antiphon.schemas.messages import AgentBeat, Lease
+
+OURS = AgentBeat(instance="ours")
+THEIRS = AgentBeat(instance="theirs")
+
+
+def beats(pulse: leases.Pulse, *rounds: tuple[AgentBeat, ...], start: float = 0.0) -> None:
+    for number, round_ in enumerate(rounds):
+        for beat in round_:
+            pulse.heard(beat, start + number * leases.BEAT_SECONDS)
+
+
+def test_an_instance_that_misses_four_beats_is_dead_and_named_once() -> None:
+    pulse = leases.Pulse("ours")
+    beats(pulse, (OURS, THEIRS), (OURS,), (OURS,), (OURS,))
+    assert not pulse.is_dead("theirs")
+    beats(pulse, (OURS,))
+    assert pulse.is_dead("theirs")
+    assert pulse.newly_dead() == ["theirs"]
+    assert pulse.newly_dead() == []
+    assert pulse.is_dead("theirs")
+
+
+def test_nobody_is_dead_while_our_own_beats_do_not_come_back() -> None:
+    pulse = leases.Pulse("ours")
+    beats(pulse, (OURS, THEIRS), (OURS, THEIRS))
+    assert not pulse.heard(THEIRS, 3600.0)
+    assert not pulse.is_dead("theirs")
+    assert pulse.heard(OURS, 3600.0), "late: our leases are to be verified"
+
+
+def test_an_instance_that_was_never_heard_gets_the_same_time_from_our_start() -> None:
+    pulse = leases.Pulse("ours")
+    beats(pulse, *[(OURS,)] * 3)
+    assert not pulse.is_dead("before us")
+    beats(pulse, (OURS,))
+    assert pulse.settled
+    assert pulse.is_dead("before us")
+
+
+def test_an_instance_that_leaves_in_order_is_dead_at_once_and_may_come_back() -> None:
+    pulse = leases.Pulse("ours")
+    beats(pulse, (OURS, THEIRS), (THEIRS.model_copy(update={"leaving": True}),))
+    assert pulse.is_dead("theirs")
+    assert pulse.newly_dead() == ["theirs"]
+    beats(pulse, (THEIRS,))
+    assert not pulse.is_dead("theirs")
+
+
+def test_every_holder_speaks_above_all_generations_of_the_one_before() -> None:
+    assert leases.first_generation(0) == 0
+    assert leases.first_generation(1) > leases.first_generation(0) + 10**9
+
+
+@pytest.mark.parametrize("state", [{"a": object()}, {"a": float("nan")}, {"a": "x" * leases.MAX_STATE_BYTES}])
+def test_a_state_that_cannot_be_kept_is_refused(state: dict[str, object]) -> None:
+    with pytest.raises(MalformedError, match="the state of a session is"):
+        leases.checked_state(state)
+
+
+# ---- on NATS -----------------------------------------------------------------------------------------
+
+
+class Instance:
+    """A keeper and what it was told."""
+
+    def __init__(self, client: Client, name: str, room: Callable[[], int]) -> None:
+        self.client = client
+        self.taken: list[Lease] = []
+        self.lost: list[str] = []
+        self.keeper = LeaseKeeper(client, "echo", self._take, self.lost.append, room, instance=name)
+
+    async def _take(self, lease: Lease) -> bool:
+        self.taken.append(lease)
+        return await self.keeper.fence(lease)
+
+    async def hold(self, session_id: str) -> None:
+        await self.keeper.hold(messages.Claim(session_id=session_id, agent="echo", session={"a": 1}), 24000, {})
+
+    async def die(self) -> None:
+        """Without a word."""
+        await tasks.end(*self.keeper._tasks)
+        await self.client.close()
+
+
+@asynccontextmanager
+async def instance(nats_url: str, name: str, room: Callable[[], int] = lambda: 10) -> AsyncIterator[Instance]:
+    client = await bus.connect(nats_url, name)
+    one = Instance(client, name, room)
+    await one.keeper.start()
+    try:
+        yield one
+    finally:
+        if not client.is_closed:
+            await one.keeper.close()
+            await client.close()
+
+
+@pytest.fixture
+async def transceiver(nats_url: str) -> AsyncIterator[list[messages.Message]]:
+    """Has the session `rtc_call`, and notes what it is asked to do."""
+    controls: list[messages.Message] = []
+    client = await bus.connect(nats_url, "transceiver")
+
+    async def control(message: object) -> None:
+        controls.append(messages.decode_any(message.data, messages.CONTROL, "Control"))  # type: ignore[attr-defined]
+        await message.respond(messages.encode(messages.ControlReply(ok=True)))  # type: ignore[attr-defined]
+
+    await client.subscribe(subjects.session_control("rtc_call"), cb=control)
+    await client.flush()
+    yield controls
+    await client.close()
+
+
+async def stored(client: Client, session_id: str = "rtc_call") -> Lease:
+    bucket = await client.jetstream().key_value(subjects.BUCKET_LEASES)
+    entry = await bucket.get(subjects.lease_key("echo", session_id))
+    return messages.decode(entry.value or b"", Lease)
+
+
+async def test_the_session_of_a_dead_instance_goes_to_another_with_what_it_remembered(
+    nats_url: str, transceiver: list[messages.Message]
+) -> None:
+    async with instance(nats_url, "one") as one, instance(nats_url, "two") as two:
+        await one.hold("rtc_call")
+        one.keeper.save("rtc_call", {"said": ["hello"]})
+        await until(lambda: not one.keeper._held["rtc_call"].dirty)
+        await one.die()
+        await until(lambda: two.taken)
+        lease = two.taken[0]
+        assert (lease.instance, lease.takeovers, lease.session, lease.input_rate) == ("two", 1, {"a": 1}, 24000)
+        assert lease.state == {"said": ["hello"]}
+        await until(lambda: transceiver)
+        assert transceiver == [messages.Flush(generation=leases.first_generation(1))]
+
+
+async def test_an_orderly_stop_hands_its_sessions_over_at_once_and_a_full_instance_takes_none(
+    nats_url: str, transceiver: list[messages.Message]
+) -> None:
+    async with (
+        instance(nats_url, "one") as one,
+        instance(nats_url, "full", room=lambda: 0) as full,
+        instance(nats_url, "two") as two,
+    ):
+        await one.hold("rtc_call")
+        await one.keeper.close()
+        await until(lambda: two.taken)
+        assert not full.taken
+
+
+async def test_an_instance_that_starts_later_takes_the_sessions_of_its_dead_predecessor(
+    nats_url: str, transceiver: list[messages.Message]
+) -> None:
+    async with instance(nats_url, "one") as one:
+        await one.hold("rtc_call")
+        await one.die()
+    async with instance(nats_url, "two") as two:
+        await until(lambda: two.taken)
+
+
+async def test_a_session_that_is_over_is_not_taken_and_its_lease_goes(nats_url: str) -> None:
+    async with instance(nats_url, "one") as one, instance(nats_url, "two") as two:
+        await one.hold("rtc_gone")
+        await one.die()
+        await until(lambda: two.taken)
+        await until(lambda: not two.keeper._held)
+        assert await two.client.jetstream().key_value(subjects.BUCKET_LEASES)
+        with pytest.raises(Exception, match="not found"):
+            await stored(two.client, "rtc_gone")
+
+
+async def test_a_session_that_has_lost_too_many_agents_is_ended(
+    nats_url: str, transceiver: list[messages.Message]
+) -> None:
+    async with instance(nats_url, "one") as one:
+        await one.hold("rtc_call")
+        held = one.keeper._held["rtc_call"]
+        held.lease, held.dirty = held.lease.model_copy(update={"takeovers": leases.MAX_TAKEOVERS}), True
+        await until(lambda: not held.dirty)
+        await one.die()
+    async with instance(nats_url, "two") as two:
+        await until(lambda: transceiver)
+        assert transceiver == [messages.HangUp(reason="agent_lost")]
+        assert not two.taken
+
+
+async def test_a_holder_that_was_wrongly_taken_for_dead_learns_that_it_lost(
+    nats_url: str, transceiver: list[messages.Message]
+) -> None:
+    async with instance(nats_url, "one") as one, instance(nats_url, "two") as two:
+        await one.hold("rtc_call")
+        beating, one.keeper._tasks = one.keeper._tasks, []
+        await tasks.end(*beating)
+        await until(lambda: two.taken)
+        one.keeper._tasks = [
+            asyncio.create_task(one.keeper._beat_forever()),
+            asyncio.create_task(one.keeper._keep_forever()),
+        ]
+        await until(lambda: one.lost)
+        assert one.lost == ["rtc_call"]
+        assert (await stored(two.client)).instance == "two"
