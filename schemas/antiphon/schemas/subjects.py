@@ -21,6 +21,7 @@ BUCKET_LEASES: Final = "antiphon-leases"
 FLOW_FIND: Final = f"{PREFIX}.flow.find"
 ANY_TRANSCEIVER_ANNOUNCE: Final = f"{PREFIX}.transceiver.*.*.announce"
 ANY_RELAY_ANNOUNCE: Final = f"{PREFIX}.relay.*.announce"
+ANY_AUDIO_IN: Final = f"{PREFIX}.session.*.audio.in"
 
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _SESSION_SUBJECT = re.compile(r"antiphon\.v1\.session\.([A-Za-z0-9_-]{1,64})\.([a-z]+(?:\.[a-z]+)?)")

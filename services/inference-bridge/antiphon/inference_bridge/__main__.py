@@ -42,7 +42,7 @@ def main() -> int:
     settings = load_settings()
     finish = telemetry.start("inference-bridge")
     # the models' libraries take a second to import: bad settings are told before that
-    from antiphon.inference_bridge.bridge import run
+    from antiphon.inference_bridge.dispatch.bridge import run
     from antiphon.inference_bridge.model_sources import ModelError
 
     try:

@@ -51,6 +51,10 @@ class RehearsedCall:
         """What the caller has heard: s16le at the agent's rate, without the silence between replies."""
         self.flushes: list[messages.Flush] = []
         self.flush_times: list[float] = []
+        self.paused = False
+        self.pause_times: list[float] = []
+        """`time.monotonic()` of each pause."""
+        self.resume_times: list[float] = []
         self.hung_up = asyncio.Event()
         self.speech_end_ns = 0
         """When the last loud sample of the last `say` was sent (Unix, ns)."""
@@ -163,7 +167,7 @@ class RehearsedCall:
             await asyncio.sleep(max(0.0, due - time.monotonic()))
 
     async def _play(self) -> None:
-        if not self._queue:
+        if not self._queue or self.paused:
             return
         frame = self._queue.popleft()
         self.played += frame.pcm
@@ -206,6 +210,7 @@ class RehearsedCall:
         control = messages.decode_any(msg.data, messages.CONTROL, "Control")
         await msg.respond(messages.encode(messages.ControlReply(ok=True)))
         if isinstance(control, messages.Flush):
+            self.paused = False
             self.flushes.append(control)
             self.flush_times.append(time.monotonic())
             dropped = [f for f in self._queue if f.generation < control.generation]
@@ -219,6 +224,12 @@ class RehearsedCall:
                     dropped_ms=len(dropped) * FRAME_MS,
                 )
             )
+        elif isinstance(control, messages.Pause):
+            self.paused = True
+            self.pause_times.append(time.monotonic())
+        elif isinstance(control, messages.Resume):
+            self.paused = False
+            self.resume_times.append(time.monotonic())
         elif isinstance(control, messages.HangUp):
             self.hung_up.set()
         async with self._changed:

@@ -79,3 +79,8 @@ class Settings(BaseSettings):
     def greeting_text(self) -> str:
         """What to say first; empty for nothing."""
         return "" if self.greeting.strip().lower() == "none" else self.greeting.strip()
+
+    @property
+    def voice_name(self) -> str:
+        """What clients are told of the voice."""
+        return self.voice_path.stem if self.voice_path else "joe"

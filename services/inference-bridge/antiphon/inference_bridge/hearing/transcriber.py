@@ -23,6 +23,8 @@ _MIN_S: Final = 1.0
 _MAX_S: Final = 29.0
 _TOKENS_PER_S: Final = 6
 """Fast speech has four; the bound ends a decoder that has lost its way."""
+_MAX_PROMPT: Final = 100
+"""Tokens; each costs time in every utterance."""
 _NO_SPEECH: Final = 0.85
 _UNLIKELY: Final = -1.0
 """Mean log probability per token. Whisper's own rule for noise says 0.6, but on unpadded features a short
@@ -32,8 +34,8 @@ answer such as "at nine" reaches 0.7; voice activity has found speech here alrea
 class Transcriber(Protocol):
     """Makes text of speech; called on worker threads, several at once."""
 
-    def transcribe(self, pcm: bytes) -> str:
-        """`pcm`: an utterance, s16le mono at 16 kHz; the text, empty if nothing was said."""
+    def transcribe(self, pcm: bytes, prompt: str = "") -> str:
+        """`pcm`: an utterance, s16le mono at 16 kHz; the text, empty if nothing was said. `prompt`: words to expect."""
 
 
 class Whisper:
@@ -53,7 +55,7 @@ class Whisper:
         )
         self._prompt = self._whisper.get_prompt(self._tokenizer, [], without_timestamps=True)
 
-    def transcribe(self, pcm: bytes) -> str:
+    def transcribe(self, pcm: bytes, prompt: str = "") -> str:
         speech = np.frombuffer(pcm, dtype="<i2")[: int(_MAX_S * RATE)] / np.float32(32768)
         seconds = max(len(speech) / RATE + _PAD_S, _MIN_S)
         padded = np.zeros(int(seconds * RATE), dtype=np.float32)
@@ -61,11 +63,15 @@ class Whisper:
         features = self._whisper.feature_extractor(padded, padding=0)
         features = features[..., : features.shape[-1] // 2 * 2]  # the encoder halves the time axis
         view = ctranslate2.StorageView.from_array(np.ascontiguousarray(features[None], dtype=np.float32))
+        begin = self._prompt
+        if prompt:
+            before = self._tokenizer.encode(f" {prompt.strip()}")[-_MAX_PROMPT:]
+            begin = self._whisper.get_prompt(self._tokenizer, before, without_timestamps=True)
         result = self._whisper.model.generate(
             view,
-            [self._prompt],
+            [begin],
             beam_size=1,
-            max_length=len(self._prompt) + int(seconds * _TOKENS_PER_S) + 8,
+            max_length=len(begin) + int(seconds * _TOKENS_PER_S) + 8,
             return_scores=True,
             return_no_speech_prob=True,
         )[0]

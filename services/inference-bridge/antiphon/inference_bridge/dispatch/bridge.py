@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import signal
-import socket
+import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, TypeVar
 
+import nats.errors
 from nats.aio.client import Client
 from nats.micro.request import Request
 from opentelemetry import trace
@@ -19,15 +19,18 @@ from opentelemetry.context import Context
 from antiphon.inference_bridge.agents import Agent
 from antiphon.inference_bridge.agents.concierge import Concierge
 from antiphon.inference_bridge.agents.language_model import LanguageModel, client_for
-from antiphon.inference_bridge.hearing.turns import TurnSettings
+from antiphon.inference_bridge.dispatch.record import read_record
+from antiphon.inference_bridge.model_pool import LocalPool
 from antiphon.inference_bridge.models import Models, load_models
 from antiphon.inference_bridge.reply import Speech
 from antiphon.inference_bridge.session import Services, Session
 from antiphon.inference_bridge.settings import Settings
 from antiphon.inference_bridge.speech.phrase_cache import PhraseCache
+from antiphon.inference_bridge.turns.detector import TurnSettings
 from antiphon.inference_bridge.workers import Urgency, Workers
-from antiphon.schemas import bus, messages, subjects, tasks
+from antiphon.schemas import bus, leases, messages, recent_audio, subjects, tasks
 from antiphon.schemas.errors import MalformedError
+from antiphon.schemas.lease_keeper import LeaseKeeper
 
 T = TypeVar("T")
 
@@ -37,6 +40,8 @@ tracer = trace.get_tracer(__name__)
 _JOBS_PER_CALL = 4
 """Waiting model jobs per call of the capacity; above that the least urgent are given up."""
 _END_WITHIN = 1.5
+HOPELESS = 3
+"""Take-overs after which the caller gets an apology instead of another try: what kills us may be in the call."""
 
 
 class Bridge:
@@ -46,10 +51,10 @@ class Bridge:
         self._client, self._models, self._settings = client, models, settings
         self._workers = Workers(settings.bridge_threads, settings.bridge_capacity * _JOBS_PER_CALL)
         self._vad_executor = ThreadPoolExecutor(1, thread_name_prefix="vad")
+        self._keeper = LeaseKeeper(client, settings.agent_name, self._take_over, self._lost, self._room)
         self._services = Services(
             client,
-            models.transcriber,
-            Speech(models.synthesizer, self._workers, PhraseCache()),
+            Speech(LocalPool(models, self._workers), PhraseCache()),
             self._vad_executor,
             TurnSettings(
                 threshold=settings.vad_threshold,
@@ -57,15 +62,30 @@ class Bridge:
                 speculate_ms=min(settings.turn_speculate_ms, settings.turn_silence_ms),
             ),
             settings.greeting_text,
+            settings.llm_instructions if settings.llm_url else "",
+            settings.voice_name,
             settings.bridge_idle,
+            self._save,
+            self._keeper.doubt,
         )
         self._llm = client_for(settings.llm_url, settings.llm_api_key.get_secret_value()) if settings.llm_url else None
         self._sessions: dict[str, Session] = {}
         self._watchers: set[asyncio.Task[None]] = set()
-        self._instance = f"{socket.gethostname()}-{os.getpid()}"
+        self._leaving = False
+
+    async def start(self) -> None:
+        """Be known as alive; calls of processes that are not may come from now on."""
+        await self._keeper.start()
+        try:
+            await recent_audio.keep(self._client.jetstream(timeout=2))
+        except (nats.errors.Error, TimeoutError) as error:
+            log.warning("the callers' last seconds are not kept for a take-over: %s", error or type(error).__name__)
+
+    # ---- new calls -----------------------------------------------------------------------------------
 
     async def claim(self, request: Request) -> None:
         """Answer a claim: the session is subscribed before it is accepted."""
+        started = time.perf_counter()
         context = bus.trace_context(request.headers)
         with tracer.start_as_current_span("claim", context=context) as span:
             try:
@@ -77,34 +97,54 @@ class Bridge:
             except MalformedError as error:
                 refusal = str(error)
             reply = messages.ClaimReply(
-                accepted=not refusal, input_rate=16000, instance=self._instance, message=refusal
+                accepted=not refusal, input_rate=16000, instance=self._keeper.instance, message=refusal
             )
             await request.respond(messages.encode(reply))
+            took_ms = (time.perf_counter() - started) * 1000
+            span.set_attribute("antiphon.claim_ms", round(took_ms, 2))
             if refusal:
                 log.warning("claim refused: %s", refusal)
+            else:
+                log.info(
+                    "%s: claimed in %.1f ms (%d of %d)",
+                    claim.session_id,
+                    took_ms,
+                    len(self._sessions),
+                    self._settings.bridge_capacity,
+                )
+
+    def _room(self) -> int:
+        return 0 if self._leaving else self._settings.bridge_capacity - len(self._sessions)
 
     def _refusal(self, claim: messages.Claim) -> str:
         subjects.audio_in(claim.session_id)  # raises for a name that no subject can hold
         if claim.session_id in self._sessions:
             return f"session {claim.session_id} is claimed already"
-        if len(self._sessions) >= self._settings.bridge_capacity:
+        if self._leaving:
+            return "this bridge is about to stop"
+        if self._room() <= 0:
             return f"this bridge has {len(self._sessions)} calls, its capacity (ANTIPHON_BRIDGE_CAPACITY)"
         return ""
 
     async def _take(self, claim: messages.Claim, context: Context) -> None:
         stream = self._models.voice_activity.stream()
-        session = Session(claim, self._agent(claim), self._services, stream, context)
+        first = leases.first_generation(0)
+        session = Session(claim, self._agent(), self._services, stream, context, first_generation=first)
         self._sessions[claim.session_id] = session  # before the first await: the capacity is exact
         try:
+            await self._keeper.hold(claim, 16000, bus.trace_headers())
             await session.start()
         except BaseException:
             del self._sessions[claim.session_id]
             await session.close()
+            await self._keeper.release(claim.session_id)
             raise
+        self._watch(session)
+
+    def _watch(self, session: Session) -> None:
         watcher = asyncio.create_task(self._until_ended(session))
         self._watchers.add(watcher)
         watcher.add_done_callback(self._watchers.discard)
-        log.info("%s: claimed (%d of %d)", session.id, len(self._sessions), self._settings.bridge_capacity)
 
     async def _until_ended(self, session: Session) -> None:
         try:
@@ -112,15 +152,66 @@ class Bridge:
         finally:
             self._sessions.pop(session.id, None)
             await session.close()
+            if not self._leaving:
+                await self._keeper.release(session.id)
 
-    def _agent(self, claim: messages.Claim) -> Agent:
+    def _agent(self) -> Agent:
         if self._llm is None:
             return Concierge()
-        asked = claim.session.get("instructions")
-        instructions = asked if isinstance(asked, str) and asked.strip() else self._settings.llm_instructions
-        return LanguageModel(self._llm, self._settings.llm_model, instructions, self._settings.llm_timeout)
+        return LanguageModel(self._llm, self._settings.llm_model, self._settings.llm_timeout)
+
+    # ---- calls of others -----------------------------------------------------------------------------
+
+    async def _take_over(self, lease: messages.Lease) -> bool:
+        """Go on with a call whose process is gone; False if the call is gone too."""
+        record = read_record(lease.state)
+        claim = messages.Claim(session_id=lease.session_id, agent=lease.agent, session=lease.session)
+        session = Session(
+            claim,
+            self._agent(),
+            self._services,
+            self._models.voice_activity.stream(),
+            bus.trace_context(lease.trace),
+            record,
+            lease.takeovers,
+            leases.first_generation(lease.takeovers),
+        )
+        self._sessions[session.id] = session
+        try:
+            await session.start()
+            recent = asyncio.create_task(recent_audio.read(self._client, session.id))
+            there = await self._keeper.fence(lease)
+            frames = await recent
+        except BaseException:
+            self._sessions.pop(session.id, None)
+            await session.close()
+            raise
+        if not there:
+            self._sessions.pop(session.id, None)
+            await session.close()
+            return False
+        session.go_on(frames, lease.takeovers >= HOPELESS)
+        self._watch(session)
+        return True
+
+    def _lost(self, session_id: str) -> None:
+        if session := self._sessions.get(session_id):
+            session.ended.set()
+
+    def _save(self, session_id: str, state: dict[str, Any]) -> None:
+        try:
+            self._keeper.save(session_id, state)
+        except MalformedError as error:
+            log.warning("%s: should this process die, another one would not know: %s", session_id, error)
+
+    # ---- the end -------------------------------------------------------------------------------------
 
     async def close(self) -> None:
+        """Leave: other processes of this agent go on with the calls, at once."""
+        self._leaving = True
+        for session in self._sessions.values():
+            session.hand_over()
+        await self._keeper.close()
         await tasks.end(*self._watchers)
         self._workers.close()
         self._vad_executor.shutdown(wait=False, cancel_futures=True)
@@ -144,6 +235,7 @@ async def run(settings: Settings) -> None:
     if client is None:
         return
     bridge = Bridge(client, models, settings)
+    await bridge.start()
     service = await bus.register(client, bus.AGENT_SERVICE, {"agent": settings.agent_name})
     await service.add_endpoint(
         name="claim",
