@@ -5,6 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
+from antiphon.inference_bridge.hearing.voice_activity import WINDOW
+from antiphon.inference_bridge.hearing.windows import Window
 from antiphon.inference_bridge.turns.detector import (
     MaybeDone,
     Resumed,
@@ -15,8 +17,6 @@ from antiphon.inference_bridge.turns.detector import (
     TurnEvent,
     TurnSettings,
 )
-from antiphon.inference_bridge.hearing.voice_activity import WINDOW
-from antiphon.inference_bridge.hearing.windows import Window
 
 
 class Caller:

@@ -110,8 +110,11 @@ class LeaseKeeper:
             self._work.set()
         return lease
 
+    def holds(self, session_id: str) -> bool:
+        return session_id in self._held
+
     def save(self, session_id: str, state: dict[str, Any]) -> None:
-        """Remember this for whoever takes over; written within the next quarter of a second, the newest only.
+        """Remember this for whoever takes over; written at once, but at most four times a second, the newest only.
 
         `MalformedError` if it is not JSON or above `leases.MAX_STATE_BYTES`. After the session is over: nothing.
         """
@@ -120,6 +123,8 @@ class LeaseKeeper:
             return
         held.lease = held.lease.model_copy(update={"state": leases.checked_state(state)})
         held.dirty = True
+        if time.monotonic() - held.written >= leases.BEAT_SECONDS:
+            self._work.set()  # else the next beat does it
 
     def doubt(self, session_id: str) -> None:
         """Somebody else acts for this session: see whether it is still ours."""
@@ -191,7 +196,8 @@ class LeaseKeeper:
             self._work.clear()
             now = time.monotonic()
             for held in list(self._held.values()):
-                if held.doubted or held.dirty or now - held.written > leases.RENEW_SECONDS:
+                resting = now - held.written < leases.BEAT_SECONDS
+                if held.doubted or (held.dirty and not resting) or now - held.written > leases.RENEW_SECONDS:
                     await self._attempt(self._check_and_write(held), held.lease.session_id)
             if self._scan_at and now >= self._scan_at:
                 self._scan_at = 0.0

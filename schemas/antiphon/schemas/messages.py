@@ -315,6 +315,11 @@ class TelephoneEvent(Message):
     """0-9 are the digits, 10 `*`, 11 `#`, 12-15 A to D."""
     duration_ms: float
 
+    @property
+    def key(self) -> str:
+        """What stands on the key; empty for other events (16 is a hook flash)."""
+        return "0123456789*#ABCD"[self.event : self.event + 1]
+
 
 class AudioLevel(Message):
     """How loud the caller's last 200 ms were by the client's own measure (RFC 6464), each 200 ms."""

@@ -58,8 +58,13 @@ class RehearsedCall:
         self.hung_up = asyncio.Event()
         self.speech_end_ns = 0
         """When the last loud sample of the last `say` was sent (Unix, ns)."""
+        self.speech_begin = 0.0
+        """`time.monotonic()` at which the first loud sample of the last `say` was sent."""
+        self.sent = 0
+        """Frames of the caller."""
         self._client, self._agent, self._session = client, agent, session or {}
-        self._speech: deque[tuple[bytes, bool]] = deque()
+        self._speech: deque[tuple[bytes, bool, bool]] = deque()
+        """Frames to be sent, and whether they are the first loud one and the last one."""
         self._queue: deque[AudioFrame] = deque()
         self._generation = self._played_generation = self._played_samples = self._since_report = 0
         self._changed = asyncio.Condition()
@@ -106,15 +111,22 @@ class RehearsedCall:
 
     async def say(self, speech: npt.NDArray[np.int16]) -> None:
         """Send speech (mono at `INPUT_RATE`) in real time; returns when its last loud sample is out."""
-        last = int(np.flatnonzero(np.abs(speech.astype(np.int32)) > _LOUD)[-1])
+        loud = np.flatnonzero(np.abs(speech.astype(np.int32)) > _LOUD)
+        first, last = int(loud[0]) // INPUT_FRAME, int(loud[-1])
         frames = -(-(last + 1) // INPUT_FRAME)
         padded = np.zeros(frames * INPUT_FRAME, dtype="<i2")
         padded[: last + 1] = speech[: last + 1]
         self._said.clear()
         for number in range(frames):
             pcm = padded[number * INPUT_FRAME : (number + 1) * INPUT_FRAME].tobytes()
-            self._speech.append((pcm, number == frames - 1))
+            self._speech.append((pcm, number == first, number == frames - 1))
         await self._said.wait()
+
+    async def quiet(self, seconds: float) -> None:
+        """Return when the caller has been heard to say nothing for so long."""
+        until = self.sent + round(seconds * 1000 / FRAME_MS)
+        while self.sent < until:  # noqa: ASYNC110 - the caller's own clock counts
+            await asyncio.sleep(FRAME_MS / 1000)
 
     async def send(self, event: dict[str, Any]) -> None:
         """A message of the client on the data channel."""
@@ -154,7 +166,9 @@ class RehearsedCall:
         for sequence in itertools.count():
             now_ns = time.time_ns()
             if self._speech:
-                pcm, last = self._speech.popleft()
+                pcm, first, last = self._speech.popleft()
+                if first:
+                    self.speech_begin = time.monotonic()
                 if last:
                     self.speech_end_ns = now_ns
                     self._said.set()
@@ -162,6 +176,7 @@ class RehearsedCall:
                 pcm = noise.normal(0, 4, INPUT_FRAME).astype("<i2").tobytes()
             frame = AudioFrame(sequence, sequence * INPUT_FRAME, now_ns, INPUT_RATE, 0, 0, pcm)
             await self._publish(subjects.audio_in(self.id), pack_frame(frame))
+            self.sent = sequence + 1
             await self._play()
             due += FRAME_MS / 1000
             await asyncio.sleep(max(0.0, due - time.monotonic()))
