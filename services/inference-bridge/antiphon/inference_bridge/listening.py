@@ -15,7 +15,7 @@ from typing import Any, Final
 from antiphon.inference_bridge.hearing.voice_activity import RATE
 from antiphon.inference_bridge.model_pool import ModelPool, Pending
 from antiphon.inference_bridge.protocol.server_events import Realtime
-from antiphon.inference_bridge.protocol.session_settings import ServerVad
+from antiphon.inference_bridge.protocol.session_settings import SemanticVad, ServerVad
 from antiphon.inference_bridge.talk import Talk
 from antiphon.inference_bridge.turns.detector import (
     MaybeDone,
@@ -73,9 +73,11 @@ class Listening:
                 if talk.floor.held and (self._peek is None or self._peek.done()):
                     self._peek = self._spawn(self._look(utterance))
             case MaybeDone(utterance):
-                job = self._pool.transcribe(utterance.pcm, self._prompt(utterance), Urgency.MAYBE)
+                semantic = isinstance(talk.settings.turn_detection, SemanticVad)
+                urgency = Urgency.NOW if semantic else Urgency.MAYBE
+                job = self._pool.transcribe(utterance.pcm, self._prompt(utterance), urgency)
                 self._speculation = job, utterance
-                if not isinstance(talk.settings.turn_detection, ServerVad):
+                if semantic:
                     self._verdict = self._spawn(self._judge(job, utterance))
             case Resumed():
                 self.forget()
@@ -191,11 +193,11 @@ class Listening:
     async def _judge(self, job: Pending[str], utterance: Utterance) -> None:
         """For semantic turn detection: does it sound complete?"""
         try:
-            text = await job
+            complete = sounds_complete(await job)
         except Exception as error:
             log.debug("no verdict: %s", error)
-            return
-        self.ear.turns.verdict(utterance, sounds_complete(text))
+            complete = True  # the turn's own transcription will say what is wrong
+        self.ear.turns.verdict(utterance, complete)
 
     async def _look(self, utterance: Utterance) -> None:
         """Are there words in what the caller has said so far?"""

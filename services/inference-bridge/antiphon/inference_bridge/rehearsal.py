@@ -56,6 +56,8 @@ class RehearsedCall:
         """`time.monotonic()` of each pause."""
         self.resume_times: list[float] = []
         self.hung_up = asyncio.Event()
+        self.instance = ""
+        """Who has claimed the call."""
         self.speech_end_ns = 0
         """When the last loud sample of the last `say` was sent (Unix, ns)."""
         self.speech_begin = 0.0
@@ -80,6 +82,7 @@ class RehearsedCall:
         ):
             self._subscriptions.append(await self._client.subscribe(subject, cb=callback))
         reply = await self.claim()
+        self.instance = reply.instance
         if not reply.accepted:
             await self._unsubscribe()
             raise RuntimeError(f"the agent {self._agent} refused the call: {reply.message}")

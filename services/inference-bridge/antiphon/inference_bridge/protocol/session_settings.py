@@ -249,11 +249,12 @@ class SessionSettings:
 
 
 _EAGERNESS: Final[dict[str, dict[str, int]]] = {
-    # silence after words that sound complete, after words that do not, and while that is not known
-    "high": {"complete_ms": 200, "silence_ms": 600, "incomplete_ms": 2000},
-    "medium": {"complete_ms": 320, "silence_ms": 800, "incomplete_ms": 4000},
-    "auto": {"complete_ms": 320, "silence_ms": 800, "incomplete_ms": 4000},
-    "low": {"complete_ms": 640, "silence_ms": 1200, "incomplete_ms": 8000},
+    # Silence after words that sound complete, and after words that do not. Until that is known there could be no
+    # answer either, so nothing is lost by waiting for it.
+    "high": {"complete_ms": 200, "silence_ms": 2000, "incomplete_ms": 2000},
+    "medium": {"complete_ms": 320, "silence_ms": 4000, "incomplete_ms": 4000},
+    "auto": {"complete_ms": 320, "silence_ms": 4000, "incomplete_ms": 4000},
+    "low": {"complete_ms": 640, "silence_ms": 8000, "incomplete_ms": 8000},
 }
 
 
