@@ -81,6 +81,11 @@ def lease_keys(agent: str) -> str:
     return f"{_token('agent name', agent)}.*"
 
 
+def worker(kind: str) -> str:
+    """Request/reply, replies may stream: a model worker of a kind, `stt` or `tts`; msgpack."""
+    return f"{PREFIX}.worker.{_token('worker kind', kind)}"
+
+
 def audio_in(session_id: str) -> str:
     """Caller to agent, PCM frames."""
     return f"{PREFIX}.session.{_token('session id', session_id)}.audio.in"

@@ -9,8 +9,8 @@ from collections.abc import Generator
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
-from antiphon.inference_bridge.models import Models
-from antiphon.inference_bridge.speech.synthesizer import Samples
+from antiphon.inference_bridge.hearing.transcriber import Transcriber
+from antiphon.inference_bridge.speech.synthesizer import Samples, Synthesizer
 from antiphon.inference_bridge.workers import Urgency, Workers
 
 T_co = TypeVar("T_co", covariant=True)
@@ -32,26 +32,43 @@ class Pending(Protocol[T_co]):
         """Nobody wants it."""
 
 
-class ModelPool(Protocol):
-    """Both kinds of work."""
+class Hearer(Protocol):
+    """Makes text of speech."""
 
     def transcribe(self, pcm: bytes, prompt: str, urgency: Urgency) -> Pending[str]:
-        """`pcm`: an utterance, s16le mono at 16 kHz."""
+        """`pcm`: an utterance, s16le mono at 16 kHz; `prompt`: words to expect."""
+
+
+class Speaker(Protocol):
+    """Makes speech of text."""
 
     def synthesize(self, clause: str, speed: float, urgency: Urgency) -> Pending[Samples]:
         """Mono samples at `SPEECH_RATE`."""
 
 
-class LocalPool:
-    """A `ModelPool` on this process's threads."""
+class ModelPool:
+    """Both, each from where it is."""
 
-    def __init__(self, models: Models, workers: Workers) -> None:
-        self._models, self._workers = models, workers
+    def __init__(self, hearer: Hearer, speaker: Speaker) -> None:
+        self.transcribe = hearer.transcribe
+        self.synthesize = speaker.synthesize
+
+
+class LocalHearer:
+    """On this process's threads."""
+
+    def __init__(self, model: Transcriber, workers: Workers) -> None:
+        self._model, self._workers = model, workers
 
     def transcribe(self, pcm: bytes, prompt: str, urgency: Urgency) -> Pending[str]:
-        assert self._models.transcriber is not None
-        return self._workers.submit(partial(self._models.transcriber.transcribe, pcm, prompt), urgency)
+        return self._workers.submit(partial(self._model.transcribe, pcm, prompt), urgency)
+
+
+class LocalSpeaker:
+    """On this process's threads."""
+
+    def __init__(self, model: Synthesizer, workers: Workers) -> None:
+        self._model, self._workers = model, workers
 
     def synthesize(self, clause: str, speed: float, urgency: Urgency) -> Pending[Samples]:
-        assert self._models.synthesizer is not None
-        return self._workers.submit(partial(self._models.synthesizer.synthesize, clause, speed), urgency)
+        return self._workers.submit(partial(self._model.synthesize, clause, speed), urgency)

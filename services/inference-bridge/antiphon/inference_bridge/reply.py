@@ -26,6 +26,9 @@ from antiphon.schemas.audio import FRAME_MS, FrameFlag
 
 log = logging.getLogger(__name__)
 
+NO_VOICE: Final = "Sorry, I have lost my words. Please give me a moment."
+"""Said in place of an answer for which no speech could be made."""
+SPOKEN_FALLBACKS: Final = (NO_VOICE,)
 FRAME: Final = SPEECH_RATE * FRAME_MS // 1000
 MAX_BACKLOG_MS: Final = 10_000
 """Speech sent ahead of the caller's ear; the transceiver takes 30 s."""
@@ -80,6 +83,7 @@ class Reply:
         self.ledger = SpeechLedger()
         self._line, self._realtime, self._speech, self._speed = line, realtime, speech, speed
         self._on_first_audio = on_first_audio
+        self._speechless = False
         self._written: list[str] = []
         self._backlog = Backlog()
         if held:
@@ -172,6 +176,9 @@ class Reply:
 
     async def _say(self, clause: str, before: str) -> None:
         samples = await self._samples(clause)
+        if samples is None and not self.ledger.samples and not self._speechless:
+            self._speechless = True
+            clause, samples = NO_VOICE, self._speech.phrases.kept(NO_VOICE)
         if samples is None or not samples.size:
             return
         if not self.times.first_clause:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -55,6 +56,11 @@ class Settings(BaseSettings):
     vad_sha256: str = ""
     cache_dir: Path = Field(default_factory=default_cache_dir)
     """Where the two halves of the packaged Whisper model are put together."""
+
+    stt: Literal["local", "remote"] = "local"
+    """Speech to text in this process, or by workers on NATS (`--worker stt`)."""
+    tts: Literal["local", "remote"] = "local"
+    """Speech in this process, or by workers on NATS (`--worker tts`)."""
 
     # a language model instead of the scripted agent
     llm_url: str = ""

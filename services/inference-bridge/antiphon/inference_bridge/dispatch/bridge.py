@@ -7,8 +7,9 @@ import logging
 import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 import nats.errors
 from nats.aio.client import Client
@@ -20,19 +21,22 @@ from antiphon.inference_bridge.agents import Agent
 from antiphon.inference_bridge.agents.concierge import Concierge
 from antiphon.inference_bridge.agents.language_model import LanguageModel, client_for
 from antiphon.inference_bridge.dispatch.record import read_record
-from antiphon.inference_bridge.model_pool import LocalPool
-from antiphon.inference_bridge.models import Models, load_models
-from antiphon.inference_bridge.reply import Speech
+from antiphon.inference_bridge.hearing.transcriber import Transcriber
+from antiphon.inference_bridge.hearing.voice_activity import VoiceActivity
+from antiphon.inference_bridge.model_pool import LocalHearer, LocalSpeaker, ModelPool
+from antiphon.inference_bridge.models import load_synthesizer, load_transcriber, load_voice_activity
+from antiphon.inference_bridge.remote.pool import RemoteModels
+from antiphon.inference_bridge.reply import SPOKEN_FALLBACKS, Speech
 from antiphon.inference_bridge.session import Services, Session
 from antiphon.inference_bridge.settings import Settings
 from antiphon.inference_bridge.speech.phrase_cache import PhraseCache
+from antiphon.inference_bridge.speech.synthesizer import Synthesizer
 from antiphon.inference_bridge.turns.detector import TurnSettings
+from antiphon.inference_bridge.waiting import unless
 from antiphon.inference_bridge.workers import Urgency, Workers
 from antiphon.schemas import bus, leases, messages, recent_audio, subjects, tasks
 from antiphon.schemas.errors import MalformedError
 from antiphon.schemas.lease_keeper import LeaseKeeper
-
-T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 tracer = trace.get_tracer(__name__)
@@ -44,17 +48,40 @@ HOPELESS = 3
 """Take-overs after which the caller gets an apology instead of another try: what kills us may be in the call."""
 
 
+@dataclass(frozen=True)
+class LocalModels:
+    """What runs in this process; None: workers on NATS do it."""
+
+    voice_activity: VoiceActivity
+    transcriber: Transcriber | None
+    synthesizer: Synthesizer | None
+
+
+def load_local_models(settings: Settings) -> LocalModels:
+    started = time.perf_counter()
+    models = LocalModels(
+        load_voice_activity(settings),
+        load_transcriber(settings) if settings.stt == "local" else None,
+        load_synthesizer(settings) if settings.tts == "local" else None,
+    )
+    log.info("models ready in %.1f s", time.perf_counter() - started)
+    return models
+
+
 class Bridge:
     """All calls of this process."""
 
-    def __init__(self, client: Client, models: Models, settings: Settings) -> None:
+    def __init__(self, client: Client, models: LocalModels, settings: Settings) -> None:
         self._client, self._models, self._settings = client, models, settings
         self._workers = Workers(settings.bridge_threads, settings.bridge_capacity * _JOBS_PER_CALL)
+        self._remote = RemoteModels(client)
+        hearer = LocalHearer(models.transcriber, self._workers) if models.transcriber else self._remote
+        speaker = LocalSpeaker(models.synthesizer, self._workers) if models.synthesizer else self._remote
         self._vad_executor = ThreadPoolExecutor(1, thread_name_prefix="vad")
         self._keeper = LeaseKeeper(client, settings.agent_name, self._take_over, self._lost, self._room)
         self._services = Services(
             client,
-            Speech(LocalPool(models, self._workers), PhraseCache()),
+            Speech(ModelPool(hearer, speaker), PhraseCache()),
             self._vad_executor,
             TurnSettings(
                 threshold=settings.vad_threshold,
@@ -73,13 +100,21 @@ class Bridge:
         self._watchers: set[asyncio.Task[None]] = set()
         self._leaving = False
 
-    async def start(self) -> None:
-        """Be known as alive; calls of processes that are not may come from now on."""
+    async def start(self) -> bool:
+        """Be able to do all that a call needs, then be known as alive: calls of dead processes come from then on."""
+        if self._models.transcriber is None:
+            await self._remote.there("stt")
+        if self._models.synthesizer is None:
+            await self._remote.there("tts")
+        speech = self._services.speech
+        for phrase in SPOKEN_FALLBACKS:  # must be sayable when nothing else is
+            speech.phrases.keep(phrase, await speech.pool.synthesize(phrase, 1.0, Urgency.SOON))
         await self._keeper.start()
         try:
             await recent_audio.keep(self._client.jetstream(timeout=2))
         except (nats.errors.Error, TimeoutError) as error:
             log.warning("the callers' last seconds are not kept for a take-over: %s", error or type(error).__name__)
+        return True
 
     # ---- new calls -----------------------------------------------------------------------------------
 
@@ -227,15 +262,16 @@ async def run(settings: Settings) -> None:
         loop.add_signal_handler(number, stop.set)
     # in a worker, because the threads that the models' libraries start inherit its low priority
     loader = Workers(1, 1)
-    models = await _unless(stop, loader.submit(partial(load_models, settings), Urgency.NOW).future)
+    models = await unless(stop, loader.submit(partial(load_local_models, settings), Urgency.NOW).future)
     loader.close()
     if models is None:
         return
-    client = await _unless(stop, asyncio.ensure_future(bus.connect(settings.nats_url, "antiphon-inference-bridge")))
+    client = await unless(stop, asyncio.ensure_future(bus.connect(settings.nats_url, "antiphon-inference-bridge")))
     if client is None:
         return
     bridge = Bridge(client, models, settings)
-    await bridge.start()
+    if await unless(stop, asyncio.ensure_future(bridge.start())) is None:
+        return
     service = await bus.register(client, bus.AGENT_SERVICE, {"agent": settings.agent_name})
     await service.add_endpoint(
         name="claim",
@@ -255,15 +291,3 @@ async def run(settings: Settings) -> None:
             await client.close()
     except TimeoutError:
         log.warning("some calls did not end in time")
-
-
-async def _unless(stop: asyncio.Event, work: asyncio.Future[T]) -> T | None:
-    """The result of `work`, or None if `stop` is set before there is one."""
-    stopping = asyncio.create_task(stop.wait())
-    waited: list[asyncio.Future[Any]] = [work, stopping]
-    await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
-    stopping.cancel()
-    if work.done():
-        return work.result()
-    work.cancel()
-    return None
