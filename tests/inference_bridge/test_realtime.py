@@ -1,4 +1,4 @@
-"""The events on the data channel have the published shapes and a sensible order; what clients send is read or refused."""
+"""The events on the data channel have the published shapes and order; what clients send is read or refused."""
 
 from __future__ import annotations
 
@@ -162,6 +162,10 @@ def test_a_message_that_is_no_event_is_a_client_error(text: str | bytes) -> None
         read_client_event(text)
 
 
+def detecting(detection: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "session.update", "session": {"audio": {"input": {"turn_detection": detection}}}}
+
+
 @pytest.mark.parametrize(
     ("event", "code", "param"),
     [
@@ -170,18 +174,18 @@ def test_a_message_that_is_no_event_is_a_client_error(text: str | bytes) -> None
         ({"type": "session.update"}, "missing_required_parameter", "session"),
         ({"type": "session.update", "session": {"output_modalities": ["smell"]}}, None, "session.output_modalities[0]"),
         (
-            {"type": "session.update", "session": {"audio": {"input": {"turn_detection": {"type": "server_vad", "threshold": 7}}}}},
+            detecting({"type": "server_vad", "threshold": 7}),
             "invalid_value",
             "session.audio.input.turn_detection.threshold",
         ),
         (
-            {"type": "session.update", "session": {"audio": {"input": {"turn_detection": {"type": "guess"}}}}},
+            detecting({"type": "guess"}),
             "invalid_value",
             "session.audio.input.turn_detection",
         ),
         ({"type": "conversation.item.create", "item": {"type": "message"}}, "missing_required_parameter", "item.role"),
         ({"type": "conversation.item.retrieve", "item_id": 3}, "invalid_type", "item_id"),
-        ({"type": "conversation.item.truncate", "item_id": "a", "content_index": 0, "audio_end_ms": -1}, None, "audio_end_ms"),
+        ({"type": "conversation.item.truncate", "item_id": "a", "content_index": 0, "audio_end_ms": -1}, None, "audio_end_ms"),  # noqa: E501
         ({"type": "response.create", "response": {"conversation": "other"}}, "invalid_value", "response.conversation"),
     ],
 )  # fmt: skip

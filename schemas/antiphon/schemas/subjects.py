@@ -86,6 +86,12 @@ def worker(kind: str) -> str:
     return f"{PREFIX}.worker.{_token('worker kind', kind)}"
 
 
+def agent_claim_of(name: str, instance: str) -> str:
+    """Request/reply: a claim passed on to one instance of an agent."""
+    plain = re.sub(r"[^A-Za-z0-9_-]", "-", instance)[:64]
+    return f"{agent_claim(name)}.{_token('instance', plain)}"
+
+
 def audio_in(session_id: str) -> str:
     """Caller to agent, PCM frames."""
     return f"{PREFIX}.session.{_token('session id', session_id)}.audio.in"

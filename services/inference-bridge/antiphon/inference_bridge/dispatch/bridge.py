@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import signal
 import time
+from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -13,13 +15,16 @@ from typing import Any
 
 import nats.errors
 from nats.aio.client import Client
+from nats.aio.msg import Msg
 from nats.micro.request import Request
+from nats.micro.service import Service
 from opentelemetry import trace
 from opentelemetry.context import Context
 
 from antiphon.inference_bridge.agents import Agent
 from antiphon.inference_bridge.agents.concierge import Concierge
 from antiphon.inference_bridge.agents.language_model import LanguageModel, client_for
+from antiphon.inference_bridge.dispatch.peers import Peers
 from antiphon.inference_bridge.dispatch.record import read_record
 from antiphon.inference_bridge.hearing.transcriber import Transcriber
 from antiphon.inference_bridge.hearing.voice_activity import VoiceActivity
@@ -44,6 +49,9 @@ tracer = trace.get_tracer(__name__)
 _JOBS_PER_CALL = 4
 """Waiting model jobs per call of the capacity; above that the least urgent are given up."""
 _END_WITHIN = 1.5
+_CLAIMS_MEASURED = 1000
+_PASS_ON_WITHIN = 0.25
+"""Seconds of the half second that a claim has; then there is time left to take it ourselves."""
 HOPELESS = 3
 """Take-overs after which the caller gets an apology instead of another try: what kills us may be in the call."""
 
@@ -99,9 +107,14 @@ class Bridge:
         self._sessions: dict[str, Session] = {}
         self._watchers: set[asyncio.Task[None]] = set()
         self._leaving = False
+        self._peers = Peers(self._keeper.instance)
+        self._claim_ms: deque[float] = deque(maxlen=_CLAIMS_MEASURED)
+        self._refused = self._passed_on = 0
+        self._passing: set[asyncio.Task[None]] = set()
 
     async def start(self) -> bool:
         """Be able to do all that a call needs, then be known as alive: calls of dead processes come from then on."""
+        await self._client.subscribe(subjects.agent_beat(self._settings.agent_name), cb=self._on_beat)
         if self._models.transcriber is None:
             await self._remote.there("stt")
         if self._models.synthesizer is None:
@@ -118,7 +131,60 @@ class Bridge:
 
     # ---- new calls -----------------------------------------------------------------------------------
 
+    async def join(self) -> Service:
+        """Stand in the register: claims may come."""
+        name = self._settings.agent_name
+        service = await bus.register(self._client, bus.AGENT_SERVICE, {"agent": name}, self.figures)
+        await service.add_endpoint(
+            name="claim", subject=subjects.agent_claim(name), handler=self.claim, queue_group=name
+        )
+        own = subjects.agent_claim_of(name, self._keeper.instance)
+        await service.add_endpoint(name="claim-passed-on", subject=own, handler=self.take_claim)
+        await self._client.flush()
+        return service
+
+    async def _on_beat(self, message: Msg) -> None:
+        with contextlib.suppress(MalformedError):
+            self._peers.heard(messages.decode(message.data, messages.AgentBeat), time.monotonic())
+
+    def figures(self) -> dict[str, Any]:
+        """How claims went: what the register's statistics show."""
+        took = sorted(self._claim_ms)
+        return {
+            "sessions": len(self._sessions),
+            "capacity": self._settings.bridge_capacity,
+            "claims_refused": self._refused,
+            "claims_passed_on": self._passed_on,
+            "claim_ms_p50": took[len(took) // 2] if took else None,
+            "claim_ms_p95": took[len(took) * 95 // 100] if took else None,
+        }
+
     async def claim(self, request: Request) -> None:
+        """Answer a claim, or pass it on to a process that has more room."""
+        capacity = 0 if self._leaving else self._settings.bridge_capacity
+        other = self._peers.better(len(self._sessions), capacity, time.monotonic())
+        if other is None:
+            await self.take_claim(request)
+            return
+        # requests come one by one, and another process may need its time
+        passing = asyncio.create_task(self._pass_on(request, other))
+        self._passing.add(passing)
+        passing.add_done_callback(self._passing.discard)
+
+    async def _pass_on(self, request: Request, other: str) -> None:
+        self._passed_on += 1
+        subject = subjects.agent_claim_of(self._settings.agent_name, other)
+        try:
+            answer = await self._client.request(
+                subject, request.data, timeout=_PASS_ON_WITHIN, headers=dict(request.headers or {}) or None
+            )
+        except (nats.errors.Error, TimeoutError) as error:
+            log.warning("claim: %s does not take it: %s", other, error or type(error).__name__)
+            await self.take_claim(request)
+        else:
+            await request.respond(answer.data)
+
+    async def take_claim(self, request: Request) -> None:
         """Answer a claim: the session is subscribed before it is accepted."""
         started = time.perf_counter()
         context = bus.trace_context(request.headers)
@@ -138,8 +204,10 @@ class Bridge:
             took_ms = (time.perf_counter() - started) * 1000
             span.set_attribute("antiphon.claim_ms", round(took_ms, 2))
             if refusal:
+                self._refused += 1
                 log.warning("claim refused: %s", refusal)
             else:
+                self._claim_ms.append(round(took_ms, 2))
                 log.info(
                     "%s: claimed in %.1f ms (%d of %d)",
                     claim.session_id,
@@ -247,7 +315,7 @@ class Bridge:
         for session in self._sessions.values():
             session.hand_over()
         await self._keeper.close()
-        await tasks.end(*self._watchers)
+        await tasks.end(*self._watchers, *self._passing)
         self._workers.close()
         self._vad_executor.shutdown(wait=False, cancel_futures=True)
         if self._llm:
@@ -272,14 +340,7 @@ async def run(settings: Settings) -> None:
     bridge = Bridge(client, models, settings)
     if await unless(stop, asyncio.ensure_future(bridge.start())) is None:
         return
-    service = await bus.register(client, bus.AGENT_SERVICE, {"agent": settings.agent_name})
-    await service.add_endpoint(
-        name="claim",
-        subject=subjects.agent_claim(settings.agent_name),
-        handler=bridge.claim,
-        queue_group=settings.agent_name,
-    )
-    await client.flush()
+    service = await bridge.join()
     who = f"{settings.llm_model} at {settings.llm_url}" if settings.llm_url else "the scripted concierge"
     log.info("ready: agent %s is %s", settings.agent_name, who)
     await stop.wait()
