@@ -107,6 +107,11 @@ def session_out(session_id: str) -> str:
     return f"{PREFIX}.session.{_token('session id', session_id)}.*.out"
 
 
+def session_all(session_id: str | None = None) -> str:
+    """Wildcard: all that is said on a session, or on every session, for who looks on."""
+    return f"{PREFIX}.session.{'*' if session_id is None else _token('session id', session_id)}.>"
+
+
 def session_event(session_id: str) -> str:
     return f"{PREFIX}.session.{_token('session id', session_id)}.event"
 

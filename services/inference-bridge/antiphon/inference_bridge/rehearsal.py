@@ -125,6 +125,17 @@ class RehearsedCall:
             self._speech.append((pcm, number == first, number == frames - 1))
         await self._said.wait()
 
+    async def play(self, samples: npt.NDArray[np.int16]) -> None:
+        """Send samples (mono at `INPUT_RATE`) exactly as they are, in real time; returns when the last is out."""
+        frames = -(-len(samples) // INPUT_FRAME)
+        padded = np.zeros(frames * INPUT_FRAME, dtype="<i2")
+        padded[: len(samples)] = samples
+        self._said.clear()
+        for number in range(frames):
+            pcm = padded[number * INPUT_FRAME : (number + 1) * INPUT_FRAME].tobytes()
+            self._speech.append((pcm, number == 0, number == frames - 1))
+        await self._said.wait()
+
     async def quiet(self, seconds: float) -> None:
         """Return when the caller has been heard to say nothing for so long."""
         until = self.sent + round(seconds * 1000 / FRAME_MS)
@@ -139,6 +150,11 @@ class RehearsedCall:
     async def event(self, event: messages.Message) -> None:
         """As the transceiver."""
         await self._publish(subjects.session_event(self.id), messages.encode(event))
+
+    @property
+    def answered(self) -> bool:
+        """Nothing is being said or prepared that was announced."""
+        return len(self.of_type("response.done")) >= len(self.of_type("response.created"))
 
     def of_type(self, type_: str) -> list[dict[str, Any]]:
         return [event for event in self.events if event["type"] == type_]
