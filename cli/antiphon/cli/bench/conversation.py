@@ -185,7 +185,8 @@ async def _until_speaking(listener: Listener, peer: Peer, since: float) -> bool:
 
 
 def _tone(seconds: float) -> Samples:
-    return (8000 * np.sin(2 * np.pi * 440 / RATE * np.arange(int(seconds * RATE)))).astype(np.int16)
+    wave: Samples = (8000 * np.sin(2 * np.pi * 440 / RATE * np.arange(int(seconds * RATE)))).astype(np.int16)
+    return wave
 
 
 def _spread(values: list[float]) -> dict[str, float | None]:
