@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 from nats.aio.client import Client
-from support.bridge import Speak, StartBridge, agent_is_there
+from support.bridge import Speak, StartBridge, Understand, agent_is_there
 
+from antiphon.inference_bridge.dispatch.bridge import HOPELESS
 from antiphon.inference_bridge.rehearsal import RehearsedCall
-from antiphon.schemas import bus
+from antiphon.schemas import bus, messages, subjects
 
 pytestmark = pytest.mark.timeout(300)
 """Two processes load their models in each, on a machine that may do other things."""
@@ -99,3 +100,25 @@ async def test_the_only_bridge_dies_and_the_one_started_in_its_place_goes_on(
         await call.until(lambda: bool(call.flushes), timeout=60)
         await call.say(speak("What have I booked?"))
         assert "11 AM" in transcript(await call.wait_for("response.done", 2, timeout=60))
+
+
+async def test_a_call_that_costs_one_bridge_after_the_other_ends_with_an_apology(
+    start_bridge: StartBridge, bus_client: Client, understand: Understand
+) -> None:
+    async with RehearsedCall(bus_client, "concierge", claimed=True) as call:
+        lease = messages.Lease(
+            session_id=call.id,
+            agent="concierge",
+            instance="",
+            takeovers=HOPELESS - 1,
+            input_rate=16000,
+            started_at=time.time(),
+            state={"answering": "What time is it?", "met": True},
+        )
+        bucket = await bus.bucket(bus_client.jetstream(), subjects.BUCKET_LEASES, ttl=600)
+        await bucket.put(subjects.lease_key("concierge", call.id), messages.encode(lease))
+        start_bridge(greeting="none")
+        async with asyncio.timeout(150):
+            await call.hung_up.wait()
+        assert "sorry" in understand(bytes(call.played)).lower()
+        assert len(call.of_type("response.created")) == 1
