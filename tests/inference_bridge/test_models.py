@@ -50,7 +50,25 @@ def test_a_one_word_answer_is_one_word(models: Models, speak: Speak) -> None:
 
 
 def test_single_words_are_heard_as_what_they_are(models: Models, speak: Speak) -> None:
-    asked = ["okay", "yes", "no", "help", "cancel", "goodbye", "monday", "tuesday", "thanks", "repeat", "hello", "sure", "tomorrow", "please", "wait", "today", "sorry"]
+    asked = [
+        "okay",
+        "yes",
+        "no",
+        "help",
+        "cancel",
+        "goodbye",
+        "monday",
+        "tuesday",
+        "thanks",
+        "repeat",
+        "hello",
+        "sure",
+        "tomorrow",
+        "please",
+        "wait",
+        "today",
+        "sorry",
+    ]
     room = np.random.default_rng(3)
     heard = []
     for word in asked:
