@@ -72,8 +72,9 @@ def test_single_words_are_heard_as_what_they_are(models: Models, speak: Speak) -
     room = np.random.default_rng(3)
     heard = []
     for word in asked:
-        around = [room.normal(0, 4, 4800), speak(f"{word.capitalize()}."), room.normal(0, 4, 2560)]
-        heard.append(words(models.transcriber.transcribe(np.concatenate(around).astype("<i2").tobytes())))
+        spoken = speak(f"{word.capitalize()}.").astype(np.float64)
+        around = np.concatenate([room.normal(0, 4, 4800), spoken, room.normal(0, 4, 2560)])
+        heard.append(words(models.transcriber.transcribe(around.astype("<i2").tobytes())))
     right = sum(said == got for said, got in zip(asked, heard, strict=True))
     assert right >= len(asked) - 2, list(zip(asked, heard, strict=True))
 

@@ -210,7 +210,7 @@ def test_what_the_stock_client_library_sends_is_understood() -> None:
         },
         "output": {"format": {"type": "audio/pcm", "rate": 24000}, "voice": "marin", "speed": 1.2},
     }
-    session = {
+    session: dict[str, Any] = {
         "type": "realtime",
         "model": "gpt-realtime",
         "audio": audio,

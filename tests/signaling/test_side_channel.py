@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import httpx
 import pytest
@@ -16,8 +17,11 @@ from antiphon.schemas import messages, subjects
 CALL = "rtc_000000000000000000000001"
 
 
-def dial(service: SignalingProcess, query: str = f"call_id={CALL}", **options: object) -> ClientConnection:
-    return connect(f"{service.url.replace('http', 'ws')}/v1/realtime?{query}", proxy=None, **options)  # type: ignore[arg-type]
+def dial(service: SignalingProcess, query: str = f"call_id={CALL}", **options: Any) -> ClientConnection:
+    opened: ClientConnection = connect(
+        f"{service.url.replace('http', 'ws')}/v1/realtime?{query}", proxy=None, **options
+    )
+    return opened
 
 
 @pytest.fixture

@@ -34,6 +34,7 @@ log = logging.getLogger(__name__)
 _WRITE_SECONDS: Final = 2.0
 _HOLD_SECONDS: Final = 0.25
 """What the lease may cost a claim, which has 0.5 s; if it takes longer it is written later."""
+_TAKE_SECONDS: Final = 5.0
 _RESCAN_SECONDS: Final = 1.0
 """While sessions without an agent wait for somebody with room."""
 
@@ -55,7 +56,8 @@ class _Held:
 class LeaseKeeper:
     """`take(lease)` is asked to go on with a session whose holder is gone, which is ours already by then: it
     subscribes, calls `fence`, and returns whether the session is still there. `lost(session_id)` says that another
-    instance holds it now: drop it, without a word to the caller. `room()` is how many more sessions would be taken.
+    instance holds it now: drop it, without a word to the caller. `room()` is how many more sessions would be taken;
+    one that `take` was called for counts from its first step.
     """
 
     def __init__(
@@ -81,6 +83,7 @@ class LeaseKeeper:
         self._searched_at_start = False
         self._subscription: Subscription | None = None
         self._tasks: list[asyncio.Task[None]] = []
+        self._takes: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
         """Beat, and hear ourselves: from then on no other instance takes us for dead. Call before the first claim."""
@@ -105,7 +108,7 @@ class LeaseKeeper:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_HOLD_SECONDS):
                 await self._write(held)
-        if held.dirty:
+        if held.dirty and self.holds(claim.session_id):
             log.warning("%s: its lease is not written yet; should we die now, nobody takes over", claim.session_id)
             self._work.set()
         return lease
@@ -143,8 +146,8 @@ class LeaseKeeper:
 
     async def close(self) -> None:
         """Leave in order: what we still hold is free at once."""
+        await tasks.end(*self._tasks, *self._takes)
         held, self._held = list(self._held.values()), {}
-        await tasks.end(*self._tasks)
         for each in held:
             each.lease = each.lease.model_copy(update={"instance": ""})
             await self._attempt(self._write(each), each.lease.session_id)
@@ -194,14 +197,20 @@ class LeaseKeeper:
         while True:
             await self._work.wait()
             self._work.clear()
-            now = time.monotonic()
-            for held in list(self._held.values()):
-                resting = now - held.written < leases.BEAT_SECONDS
-                if held.doubted or (held.dirty and not resting) or now - held.written > leases.RENEW_SECONDS:
-                    await self._attempt(self._check_and_write(held), held.lease.session_id)
-            if self._scan_at and now >= self._scan_at:
-                self._scan_at = 0.0
-                await self._scan()
+            try:
+                await self._keep(time.monotonic())
+            except Exception:
+                log.exception("agent %s: a round of keeping leases has failed", self.agent)
+                await asyncio.sleep(_RESCAN_SECONDS)
+
+    async def _keep(self, now: float) -> None:
+        for held in list(self._held.values()):
+            resting = now - held.written < leases.BEAT_SECONDS
+            if held.doubted or (held.dirty and not resting) or now - held.written > leases.RENEW_SECONDS:
+                await self._attempt(self._check_and_write(held), held.lease.session_id)
+        if self._scan_at and now >= self._scan_at:
+            self._scan_at = 0.0
+            await self._scan()
 
     async def _attempt(self, work: Awaitable[None], who: str) -> bool:
         """Do something that may fail while NATS is away; False if it did."""
@@ -311,6 +320,7 @@ class LeaseKeeper:
                 self._scan_at = time.monotonic() + _RESCAN_SECONDS
 
     async def _take_over(self, lease: Lease, revision: int) -> None:
+        """Make the lease ours, unless another instance is faster; the session itself is then taken by a task."""
         if lease.session_id in self._held:
             return
         held = _Held(leases.taken(lease, self.instance), revision, dirty=False, written=time.monotonic())
@@ -319,24 +329,35 @@ class LeaseKeeper:
                 self._key(held), messages.encode(held.lease), last=held.revision
             )
         except KeyWrongLastSequenceError:
-            return  # another instance was faster
-        if leases.is_hopeless(lease):
-            log.error("%s: has lost %d agents and is ended", lease.session_id, lease.takeovers + 1)
-            await self._request(lease, messages.HangUp(reason="agent_lost"))
-            await self._delete(held)
             return
-        self._held[lease.session_id] = held
-        began = time.monotonic()
-        there = False
+        work = self._give_up(held) if leases.is_hopeless(lease) else self._take_session(held)
+        task = asyncio.create_task(work)
+        self._takes.add(task)
+        task.add_done_callback(self._takes.discard)
+
+    async def _give_up(self, held: _Held) -> None:
+        log.error("%s: has lost %d agents and is ended", held.lease.session_id, held.lease.takeovers)
+        await self._request(held.lease, messages.HangUp(reason="agent_lost"))
+        await self._delete(held)
+
+    async def _take_session(self, held: _Held) -> None:
+        session_id, began = held.lease.session_id, time.monotonic()
+        self._held[session_id] = held
         try:
-            there = await self._take(held.lease)
+            async with asyncio.timeout(_TAKE_SECONDS):
+                there = await self._take(held.lease)
         except Exception:
-            log.exception("%s: could not be taken over from %s", lease.session_id, lease.instance)
+            log.exception("%s: could not be taken over, another instance may try", session_id)
+            self._held.pop(session_id, None)
+            held.lease = held.lease.model_copy(update={"instance": ""})
+            await self._attempt(self._write(held), session_id)
+            self._scan_at = time.monotonic() + _RESCAN_SECONDS
+            return
         if there:
-            log.info("%s: taken over in %.0f ms", lease.session_id, (time.monotonic() - began) * 1000)
+            log.info("%s: taken over in %.0f ms", session_id, (time.monotonic() - began) * 1000)
         else:
             await self._delete(held)
-            self._held.pop(lease.session_id, None)
+            self._held.pop(session_id, None)
 
     async def _request(self, lease: Lease, control: messages.Message) -> bool:
         """Ask the transceiver; False if there is none that has the session."""

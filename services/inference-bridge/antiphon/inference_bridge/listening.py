@@ -28,7 +28,7 @@ from antiphon.inference_bridge.turns.detector import (
     Utterance,
 )
 from antiphon.inference_bridge.turns.ear import Ear
-from antiphon.inference_bridge.turns.floor import MIN_WORD_MS
+from antiphon.inference_bridge.turns.floor import MIN_WORD_MS, Act
 from antiphon.inference_bridge.turns.turn import Turn
 from antiphon.inference_bridge.turns.words import is_backchannel, sounds_complete
 from antiphon.inference_bridge.workers import Urgency
@@ -55,7 +55,8 @@ class Listening:
         """Set by whoever makes both."""
         self._talk, self._realtime, self._pool, self._spawn = talk, realtime, pool, spawn
         self._item = ""
-        self._talks_over = False
+        self._taken = False
+        """The agent was stopped for what the caller is saying."""
         self._speculation: tuple[Pending[str], Utterance] | None = None
         self._verdict: asyncio.Task[Any] | None = None
         self._peek: asyncio.Task[Any] | None = None
@@ -66,9 +67,9 @@ class Listening:
         match event:
             case SpeechStarted(first_sample):
                 self._prompts = 0
-                self._talks_over = talk.turn is not None
+                self._taken = False
                 self._item = self._realtime.speech_started(first_sample * 1000 // RATE)
-                talk.act(talk.floor.onset(now, self._talks_over and talk.settings.interrupts))
+                talk.act(talk.floor.onset(now, talk.turn is not None and talk.settings.interrupts))
             case StillSpeaking(utterance):
                 if talk.floor.held and (self._peek is None or self._peek.done()):
                     self._peek = self._spawn(self._look(utterance))
@@ -158,7 +159,7 @@ class Listening:
             speech_end_ns=speech_end_ns,
             speech_ms=utterance.speech_ms,
             ended_ns=time.time_ns(),
-            interrupts=self._talks_over,
+            interrupts=self._taken,
         )
         self._realtime.committed(self._item)
         turn.hearing = self._spawn(self._hear(turn, self._transcription(utterance), len(utterance.pcm) / 2 / RATE))
@@ -206,7 +207,9 @@ class Listening:
         except Exception as error:
             log.debug("no look at speech under way: %s", error)
             return
-        self._talk.act(self._talk.floor.peeked(bool(text) and not is_backchannel(text, False)))
+        act = self._talk.floor.peeked(bool(text) and not is_backchannel(text, False))
+        self._taken = act is Act.TAKE
+        self._talk.act(act)
 
     async def _decide(self, turn: Turn) -> None:
         """The agent is held: was that a turn, or a mere sound?"""

@@ -129,6 +129,7 @@ class Session:
         listening = self._listening
         self._ear = Ear(stream, services.vad_executor, turns, listening.on_turn_event, listening.on_tick)
         listening.ear = self._ear
+        self._talk.caller_speaks = lambda: self._ear.turns.speaking
         self._commands = Commands(self._talk, listening, self._realtime, self._apply_settings)
 
     # ---- life --------------------------------------------------------------------------------------

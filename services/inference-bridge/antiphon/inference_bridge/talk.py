@@ -66,6 +66,7 @@ class Talk:
         self.carried = ""
         """What was said and never answered, because the caller went on."""
         self.agent = agent
+        self.caller_speaks: Callable[[], bool] = lambda: False
         self._line, self._realtime, self._speech = line, realtime, speech
         self._instructions, self._generation = instructions, first_generation
         self._spawn, self._new_span, self._changed = spawn, span, changed
@@ -119,6 +120,8 @@ class Talk:
             self.interrupt("turn_detected")
         self.turn, self.idle_since = turn, None
         turn.task = self._spawn(self._answer(turn))
+        if self.settings.interrupts and self.caller_speaks():  # went on after what this turn answers
+            self.act(self.floor.onset(time.monotonic(), agent_active=True))
 
     async def _gather(self) -> str:
         unanswered, self._unanswered = self._unanswered, []
