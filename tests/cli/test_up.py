@@ -93,6 +93,16 @@ def test_the_relay_has_no_password_key_and_keys_are_new_each_time(tmp_path: Path
     assert keys[0]["PASSWORD_KEY"] != keys[1]["PASSWORD_KEY"]
 
 
+def test_settings_of_the_relay_are_passed_on_unless_options_decide_them(tmp_path: Path) -> None:
+    given = {"ANTIPHON_RELAY_WORKERS": "1", "ANTIPHON_RELAY_NAME": "mine", "ANTIPHON_RELAY_BIND": "127.0.0.1:9"}
+    with up_process(tmp_path, environment=given) as running:
+        running.wait_for(r"^relay +\| .*relay mine serves")
+        environment = Path(f"/proc/{running.pid_of('relay')}/environ").read_text()
+    told = dict(re.findall(r"ANTIPHON_RELAY_(\w+)=([^\0]*)", environment))
+    assert told["WORKERS"] == "1"
+    assert told["BIND"] != "127.0.0.1:9"
+
+
 def test_a_busy_port_is_named_with_the_option_that_chooses_another() -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp, socket.create_server(("127.0.0.1", 0)) as tcp:
         udp.bind(("127.0.0.1", 0))

@@ -7,13 +7,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from playwright.sync_api import Page
 from support.chromium import chromium_page, wait_for
 from support.more_relays import PREFERRED_REGION, AnotherRelay, another_relay
 from support.stack import ECHO_AGENT, Stack, running_stack
-from support.voice import RATE, Samples, silence, write_microphone
+from support.voice import babble, silence, write_microphone
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -28,14 +27,6 @@ COUNT_PACKETS = """() => {
     if (packets > (heard.at(-1)?.[1] ?? 0)) heard.push([performance.now(), packets, audio.packetsLost]);
   }, 25);
 }"""
-
-
-def babble(seconds: float) -> Samples:
-    """Loud and never silent, and not as steady as what a noise suppressor takes away."""
-    time = np.arange(int(seconds * RATE)) / RATE
-    pitch = 180 + 60 * np.sin(2 * np.pi * 1.3 * time)
-    wave = np.sin(2 * np.pi * np.cumsum(pitch) / RATE) + 0.5 * np.sin(6 * np.pi * np.cumsum(pitch) / RATE)
-    return (5000 * wave * (0.6 + 0.4 * np.sin(2 * np.pi * 4 * time))).astype(np.int16)
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from support.bridge import agent_is_there
 
-from antiphon.schemas import messages, subjects
+from antiphon.schemas import bus, messages, subjects
 from antiphon.schemas.audio import AudioFrame, pack_frame, unpack_frame
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "echo_agent.py"
@@ -49,7 +49,7 @@ async def test_the_echo_comes_back_half_a_second_later_while_the_caller_talks_on
             enough.set()
 
     await bus_client.subscribe(subjects.audio_out("rtc_echo"), cb=on_audio)
-    await bus_client.flush()
+    await bus.flush(bus_client)
     sent: list[tuple[float, bytes]] = []
     samples = reply.input_rate // 50
     heard_while_talking = 0

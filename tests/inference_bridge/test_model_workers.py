@@ -21,7 +21,7 @@ from antiphon.inference_bridge.remote import pool, wire
 from antiphon.inference_bridge.remote.pool import RemoteModels, WorkerError
 from antiphon.inference_bridge.reply import NO_VOICE
 from antiphon.inference_bridge.workers import BusyError, Urgency
-from antiphon.schemas import subjects
+from antiphon.schemas import bus, subjects
 from antiphon.schemas.errors import MalformedError
 
 
@@ -69,7 +69,7 @@ async def answering(client: Client, kind: str, *answers: list[Any] | None) -> li
             await message.respond(wire.pack(*fields))
 
     await client.subscribe(subjects.worker(kind), cb=on_request)
-    await client.flush()
+    await bus.flush(client)
     return asked
 
 

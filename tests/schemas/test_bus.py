@@ -1,11 +1,14 @@
-"""The services register, on a real NATS server."""
+"""The services register on a real NATS server, and what is said of a server that is away."""
 
 from __future__ import annotations
 
 import asyncio
 import time
 
-from antiphon.schemas import bus
+import pytest
+from support.conditions import until
+
+from antiphon.schemas import bus, tasks
 
 
 async def test_a_health_check_finds_the_service_of_this_host(nats_url: str) -> None:
@@ -37,3 +40,40 @@ async def test_instances_are_told_apart_by_their_metadata(nats_url: str) -> None
         assert sorted(metadata["agent"] for metadata in found) == ["concierge", "echo"]
     finally:
         await client.close()
+
+
+async def test_a_server_that_is_away_is_complained_of_once_and_not_at_each_attempt(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    attempts = 0
+
+    async def hang_up(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal attempts
+        attempts += 1
+        writer.close()
+
+    server = await asyncio.start_server(hang_up, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    connecting = asyncio.create_task(bus.connect(f"nats://127.0.0.1:{port}", "test"))
+    try:
+        await until(lambda: attempts >= 6)
+    finally:
+        await tasks.end(connecting)
+        server.close()
+    kinds = {record.getMessage() for record in caplog.records if record.name == bus.__name__}
+    lines = [record for record in caplog.records if record.name == bus.__name__]
+    assert 1 <= len(lines) == len(kinds) < attempts
+
+
+def test_an_error_that_goes_on_is_told_again_every_30_s_with_what_was_left_out() -> None:
+    complaints = bus.Complaints()
+    refused = ConnectionRefusedError("refused")
+    said = [complaints.text_for(refused, now / 4) for now in range(4 * 61)]
+    assert [text for text in said if text is not None] == [
+        "refused",
+        "refused (119 more since the last line)",
+        "refused (119 more since the last line)",
+    ]
+    assert complaints.text_for(TimeoutError("slow"), 61) == "slow"
+    complaints.forget()
+    assert complaints.text_for(refused, 61) == "refused"

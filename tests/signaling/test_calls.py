@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
@@ -101,6 +102,19 @@ def test_refusing_dead_and_mute_transceivers_are_passed_over(http: httpx.Client,
     assert draining.opened
     assert broken.opened
     assert last.opened
+
+
+def test_a_session_that_was_opened_too_late_for_its_caller_is_hung_up(http: httpx.Client, stand_ins: StandIns) -> None:
+    stand_ins.relay()
+    may_answer = threading.Event()
+    slow = stand_ins.transceiver(1, capacity=1000, answers_after=may_answer)
+    until(lambda: http.post(CALLS, content=OFFER, headers=SDP).status_code == 503 and slow.opened, "it is given up on")
+    quick = stand_ins.transceiver(2)
+    until(lambda: placed(http) and quick.opened, "another one takes the call")
+    assert slow.hung_up == []
+    may_answer.set()
+    until(lambda: slow.hung_up == [f"rtc_{1:024d}"] * len(slow.opened), "each late session is hung up")
+    assert quick.hung_up == []
 
 
 def test_when_nobody_takes_the_call_it_is_503_with_a_time_to_come_back(http: httpx.Client, stand_ins: StandIns) -> None:

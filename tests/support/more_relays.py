@@ -7,7 +7,7 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,9 +46,17 @@ def _children(parent: int) -> list[int]:
 
 @contextmanager
 def another_relay(
-    stack: Stack, scratch: Path, region: str = "local", bind: str = "127.0.0.1:0", within: Sequence[str] = ()
+    stack: Stack,
+    scratch: Path,
+    region: str = "local",
+    bind: str = "127.0.0.1:0",
+    within: Sequence[str] = (),
+    settings: Mapping[str, str] | None = None,
 ) -> Iterator[AnotherRelay]:
-    """A relay named `another`, which forwards; its log goes to `scratch`. `within`: a command to run it by."""
+    """A relay named `another`, which forwards; its log goes to `scratch`.
+
+    `within`: a command to run it by; `settings`: more variables.
+    """
     its = Path(f"/proc/{stack.pid_of('relay')}/environ").read_bytes().decode().split("\0")
     known = dict(variable.split("=", 1) for variable in its if "=" in variable)
     keys = {name: value for name, value in known.items() if name in ("ANTIPHON_ROUTE_KEYS", "ANTIPHON_NATS_URL")}
@@ -61,6 +69,7 @@ def another_relay(
         "ANTIPHON_RELAY_BIND": bind,
         "ANTIPHON_RELAY_TUNNEL_BIND": "127.0.0.1:0",
         "ANTIPHON_RELAY_TUNNEL_ADVERTISE": "127.0.0.1",
+        **(settings or {}),
     }
     log = scratch / "another-relay.log"
     with log.open("w") as stderr:

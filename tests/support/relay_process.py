@@ -19,7 +19,7 @@ import nats.errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
-from antiphon.schemas import subjects, tasks, tunnel
+from antiphon.schemas import bus, subjects, tasks, tunnel
 from antiphon.schemas.addresses import Address, parse_address
 from antiphon.schemas.messages import (
     FlowFind,
@@ -137,7 +137,7 @@ class FakeTransceiver:
                 await message.respond(encode(FlowOwner(cluster=self.cluster, slot=self.slot, epoch=self.epoch)))
 
         await client.subscribe(subjects.FLOW_FIND, cb=on_question)
-        await client.flush()
+        await bus.flush(client)
 
     async def hello(self) -> Address:
         """The next relay that asks for clients."""

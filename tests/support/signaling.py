@@ -150,6 +150,8 @@ class StandIn:
     announcement: TransceiverAnnouncement | RelayAnnouncement | None = None
     reply: Message | bytes | None = None
     """What a transceiver answers to an offer; None: nothing, ever."""
+    answers_after: threading.Event | None = None
+    """It answers only when this is set."""
     opened: list[OpenRequest] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
     hung_up: list[str] = field(default_factory=list)
@@ -183,7 +185,7 @@ class StandIns:
 
         async def say() -> None:
             await self._client.publish(subject, data)
-            await self._client.flush()
+            await bus.flush(self._client)
 
         self._do(say())
 
@@ -192,7 +194,7 @@ class StandIns:
 
         async def begin() -> Subscription:
             subscription = await self._client.subscribe(subject)
-            await self._client.flush()
+            await bus.flush(self._client)
             return subscription
 
         subscription = self._do(begin())
@@ -215,6 +217,7 @@ class StandIns:
         reply: Message | bytes | None = None,
         silent: bool = False,
         deaf: bool = False,
+        answers_after: threading.Event | None = None,
     ) -> StandIn:
         """`silent`: takes requests and never answers; `deaf`: announced, but nobody takes its requests."""
         said = TransceiverAnnouncement.model_validate(
@@ -231,11 +234,13 @@ class StandIns:
         )
         if reply is None and not silent:
             reply = Opened(session_id=f"rtc_{slot:024d}", answer=ANSWER)
-        part = StandIn(said, reply)
+        part = StandIn(said, reply, answers_after)
 
         async def on_open(message: Msg) -> None:
             part.opened.append(decode(message.data, OpenRequest))
             part.headers.append(dict(message.headers or {}))
+            while part.answers_after is not None and not part.answers_after.is_set():  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
             if part.reply is not None:
                 await message.respond(part.reply if isinstance(part.reply, bytes) else encode(part.reply))
 
@@ -288,7 +293,7 @@ class StandIns:
                 await tasks.end(task)
 
             part._undo.append(cancel)
-        await self._client.flush()
+        await bus.flush(self._client)
 
     async def _announce(self, part: StandIn, subject: str) -> None:
         while True:

@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
+from antiphon.schemas.addresses import Address, parse_address
+
 ECHO_AGENT = Path(__file__).parents[2] / "examples" / "echo_agent.py"
 READY = re.compile(r"Antiphon is ready: (\S+)")
 START_WITHIN = 120.0
@@ -42,6 +44,10 @@ class Stack:
                 if parent == self.process.pid and f"antiphon.{module}".encode() in arguments:
                     return int(entry.name)
         raise LookupError(f"no child runs antiphon.{module}")
+
+    def relay(self) -> Address:
+        """Where its own relay is reached by UDP."""
+        return parse_address(re.findall(r"relay local serves \['([0-9.:]+)'", "\n".join(self.lines))[0])
 
 
 def _collect(stream: IO[str], lines: list[str]) -> None:

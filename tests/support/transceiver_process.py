@@ -19,7 +19,7 @@ from nats.aio.msg import Msg
 from support.relay_process import PATIENCE, ROUTE_KEYS, Datagrams
 from support.transceiver_peer import CarriedPeer
 
-from antiphon.schemas import messages, subjects, tasks, tunnel
+from antiphon.schemas import bus, messages, subjects, tasks, tunnel
 from antiphon.schemas.addresses import Address, parse_address
 from antiphon.schemas.audio import AudioFrame, pack_frame, unpack_frame
 from antiphon.schemas.messages import decode, decode_any, encode
@@ -86,7 +86,7 @@ class Bench:
     async def is_trusted(self) -> None:
         """Wait until the process has heard of our relay: it answers what was published after the announcement."""
         await self.client.publish(subjects.relay_announce("bench"), encode(self.relay_announcement()))
-        await self.client.flush()
+        await bus.flush(self.client)
         await self.client.request("$SRV.PING.antiphon-transceiver", b"", timeout=5)
 
     def relay_announcement(self) -> messages.RelayAnnouncement:

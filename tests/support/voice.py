@@ -39,6 +39,14 @@ def silence(seconds: float) -> Samples:
     return noise.astype(np.int16)
 
 
+def babble(seconds: float) -> Samples:
+    """Loud and never silent, and not as steady as what a noise suppressor takes away."""
+    time = np.arange(int(seconds * RATE)) / RATE
+    pitch = 180 + 60 * np.sin(2 * np.pi * 1.3 * time)
+    wave = np.sin(2 * np.pi * np.cumsum(pitch) / RATE) + 0.5 * np.sin(6 * np.pi * np.cumsum(pitch) / RATE)
+    return (5000 * wave * (0.6 + 0.4 * np.sin(2 * np.pi * 4 * time))).astype(np.int16)
+
+
 def write_microphone(path: Path, *parts: Samples) -> Path:
     """The parts in a row as Chromium's fake microphone wants them: 48 kHz mono."""
     samples = np.concatenate(parts).astype(np.float32)

@@ -24,7 +24,7 @@ from support.transceiver_peer import CANDIDATE
 from support.transceiver_process import ENVIRONMENT, Bench, transceiver_process
 
 from antiphon.cli.peer import Answer, pack_binding_request
-from antiphon.schemas import messages, subjects, tunnel
+from antiphon.schemas import bus, messages, subjects, tunnel
 from antiphon.schemas.addresses import Address, parse_address
 from antiphon.schemas.audio import AudioFrame, FrameFlag
 from antiphon.schemas.messages import decode, encode
@@ -199,7 +199,7 @@ async def test_an_agent_that_does_not_answer_holds_up_nobody_else(bench: Bench) 
         asked.append(message)
 
     await bench.client.subscribe(subjects.agent_claim("deaf"), cb=deaf)
-    await bench.client.flush()
+    await bus.flush(bench.client)
     offer = bench.peer().offer()
     slow = [asyncio.create_task(bench.ask(offer, "deaf")) for _ in range(10)]
     await bench.until(lambda: len(asked) == 10, "all claims are made at the same time")

@@ -133,7 +133,7 @@ async def _record(url: str, subject: str, folder: Path, seconds: float | None) -
     tap = Tap(folder)
     try:
         await client.subscribe(subject, cb=tap.on_message, pending_msgs_limit=MAX_PENDING)
-        await client.flush()
+        await bus.flush(client)
         print(f"waiting for calls on {url}; Ctrl-C ends", file=sys.stderr, flush=True)
         while not stop.is_set():
             try:

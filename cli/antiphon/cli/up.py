@@ -31,6 +31,17 @@ from antiphon.schemas.addresses import Address, parse_address
 STATE_PREFIX: Final = "antiphon-up-"
 PROGRESS_EVERY: Final = 5.0
 """Seconds between two lines that say what the stack is still waiting for."""
+DECIDED_HERE: Final = (
+    "ANTIPHON_ROUTE_KEYS",
+    "ANTIPHON_PASSWORD_KEY",
+    "ANTIPHON_RELAY_BIND",
+    "ANTIPHON_RELAY_PUBLIC_ADDRESSES",
+    "ANTIPHON_RELAY_TUNNEL_",
+    "ANTIPHON_RELAY_TCP_",
+    "ANTIPHON_HTTP_BIND",
+    "ANTIPHON_SLOT",
+)
+"""Beginnings of variables that are not passed on: options of this command say it, or it is made anew each time."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -108,7 +119,7 @@ def run(args: argparse.Namespace) -> int:
                 return 0
             terminal.log("nats", f"serves {nats_url}")
             environments = _environments(http, relay, relay_tcp, offered, nats_url)
-            environments["relay"]["ANTIPHON_RELAY_STATE_FILE"] = str(Path(state, "relay.json"))
+            environments["relay"].setdefault("ANTIPHON_RELAY_STATE_FILE", str(Path(state, "relay.json")))
             for name, environment in environments.items():
                 supervisor.add(_python(name, ["-m", f"antiphon.{name.replace('-', '_')}"], environment, terminal))
             for plugin in args.plugin:
@@ -173,8 +184,7 @@ def _python(name: str, arguments: list[str], environment: dict[str, str], termin
 
 def _base() -> dict[str, str]:
     """Our own environment without settings that this command decides."""
-    decided = ("ANTIPHON_ROUTE_KEYS", "ANTIPHON_PASSWORD_KEY", "ANTIPHON_RELAY_", "ANTIPHON_HTTP_BIND", "ANTIPHON_SLOT")
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(decided)}
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(DECIDED_HERE)}
     return {**kept, "PYTHONUNBUFFERED": "1"}
 
 
@@ -194,7 +204,7 @@ def _environments(
         "relay": {
             **common,
             **route_keys,
-            "ANTIPHON_RELAY_NAME": "local",
+            "ANTIPHON_RELAY_NAME": os.environ.get("ANTIPHON_RELAY_NAME", "local"),
             "ANTIPHON_RELAY_BIND": str(relay),
             "ANTIPHON_RELAY_PUBLIC_ADDRESSES": ",".join(str(Address(host, relay.port)) for host in offered),
             "ANTIPHON_RELAY_TUNNEL_BIND": "127.0.0.1:0",

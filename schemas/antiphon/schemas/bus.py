@@ -10,6 +10,7 @@ import json
 import logging
 import os
 import socket
+import time
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
@@ -30,8 +31,34 @@ log = logging.getLogger(__name__)
 DEFAULT_NATS_URL = "nats://127.0.0.1:4222"
 ANNOUNCE_TTL = 5.0
 """Seconds after which an announcement that was not renewed is gone."""
+COMPLAIN_EVERY = 30.0
+"""Seconds between two lines about the same kind of connection error."""
 AGENT_SERVICE = "antiphon-agent"
 """The register name under which every agent stands, with its own name as metadata `agent`."""
+
+
+class Complaints:
+    """Which errors of a connection are worth a line: the library tells one per attempt, four times a second.
+
+    The first of its kind, then one in `COMPLAIN_EVERY` seconds, with the number of those in between.
+    """
+
+    def __init__(self) -> None:
+        self._kinds: dict[type[Exception], tuple[float, int]] = {}  # when said last, how many since
+
+    def text_for(self, error: Exception, now: float) -> str | None:
+        """What to log of this error; None: nothing."""
+        said, unsaid = self._kinds.get(type(error), (float("-inf"), 0))
+        if now - said < COMPLAIN_EVERY:
+            self._kinds[type(error)] = said, unsaid + 1
+            return None
+        self._kinds[type(error)] = now, 0
+        text = str(error) or type(error).__name__
+        return f"{text} ({unsaid} more since the last line)" if unsaid else text
+
+    def forget(self) -> None:
+        """It goes well again: the next error is news."""
+        self._kinds.clear()
 
 
 async def connect(url: str, name: str) -> Client:
@@ -40,14 +67,18 @@ async def connect(url: str, name: str) -> Client:
     While NATS is away nothing is kept for later: late audio is worthless and announcements repeat.
     """
 
+    complaints = Complaints()
+
     async def on_error(error: Exception) -> None:
-        log.warning("nats: %s", error or type(error).__name__)
+        if (text := complaints.text_for(error, time.monotonic())) is not None:
+            log.warning("nats: %s", text)
 
     async def on_disconnect() -> None:
         if not client.is_closed:  # the library says so as well when we leave
             log.warning("nats: connection lost, reconnecting")
 
     async def on_reconnect() -> None:
+        complaints.forget()
         log.info("nats: connected again")
 
     client = Client()
@@ -63,6 +94,15 @@ async def connect(url: str, name: str) -> Client:
         pending_size=0,
     )
     return client
+
+
+async def flush(client: Client) -> None:
+    """Return when all that was subscribed and published before has reached the server.
+
+    Of nats-py's own `flush` one is not enough: its ping goes past the commands that still wait for the flusher.
+    """
+    await client.flush()
+    await client.flush()
 
 
 async def bucket(js: JetStreamContext, name: str, ttl: float | None = None) -> KeyValue:

@@ -1,5 +1,9 @@
 """Logs and traces: set up alike in every service, so that one call is one trace.
 
+Logs go to stderr, one line each: text for people, or with `ANTIPHON_LOG_FORMAT=json` one JSON object per line with
+`time` (RFC 3339, UTC), `level`, `service`, `logger`, `message`, `fields` (what was given as `extra=`), and where there
+is one `exception` and `trace_id`. No service puts a client's address into a line at INFO or above.
+
 Traces are off unless an OTLP endpoint is set by the standard variables (`OTEL_EXPORTER_OTLP_ENDPOINT` or
 `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT`); then the SDK and its OTLP/HTTP exporter are loaded. Spans belong to
 sessions, turns and control messages, never to frames: one costs 30-90 us.
@@ -7,23 +11,59 @@ sessions, turns and control messages, never to frames: one costs 30-90 us.
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Final
 
 from opentelemetry import trace
 
+LEVELS: Final = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+FORMATS: Final = ("text", "json")
+BAD_SETTINGS: Final = 2
+"""Exit status of a process whose settings can't be used."""
+_ORDINARY: Final = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
+
+
+class JsonFormatter(logging.Formatter):
+    """A record as one line of JSON."""
+
+    def __init__(self, service: str) -> None:
+        super().__init__()
+        self._service = service
+
+    def format(self, record: logging.LogRecord) -> str:
+        said: dict[str, object] = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname,
+            "service": self._service,
+            "logger": record.name,
+            "message": record.getMessage(),
+            "fields": {name: value for name, value in record.__dict__.items() if name not in _ORDINARY},
+        }
+        if record.exc_info:
+            said["exception"] = self.formatException(record.exc_info)
+        context = trace.get_current_span().get_span_context()
+        if context.is_valid:
+            said["trace_id"] = format(context.trace_id, "032x")
+        return json.dumps(said, default=str, ensure_ascii=False)
+
 
 def start(service: str) -> Callable[[], None]:
-    """Configure logs and traces of this process; returns what to call at its end (flushes the spans)."""
-    logging.basicConfig(
-        level=os.environ.get("ANTIPHON_LOG_LEVEL", "INFO").upper(),
-        format=f"%(asctime)s %(levelname)s {service} %(message)s",
-        datefmt="%H:%M:%S",
-        stream=sys.stderr,
-        force=True,
-    )
+    """Configure logs and traces of this process; returns what to call at its end (flushes the spans).
+
+    Ends the process with one line and status 2 if a log setting can't be used.
+    """
+    level = _choice(service, "ANTIPHON_LOG_LEVEL", "INFO", LEVELS, str.upper)
+    handler = logging.StreamHandler(sys.stderr)
+    if _choice(service, "ANTIPHON_LOG_FORMAT", "text", FORMATS, str.lower) == "json":
+        handler.setFormatter(JsonFormatter(service))
+    else:
+        handler.setFormatter(logging.Formatter(f"%(asctime)s %(levelname)s {service} %(message)s", "%H:%M:%S"))
+    logging.basicConfig(level=level, handlers=[handler], force=True)
     if not (os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT") or os.environ.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")):
         return lambda: None
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
@@ -35,3 +75,12 @@ def start(service: str) -> Callable[[], None]:
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(), schedule_delay_millis=500))
     trace.set_tracer_provider(provider)
     return provider.shutdown
+
+
+def _choice(service: str, variable: str, default: str, choices: tuple[str, ...], spelled: Callable[[str], str]) -> str:
+    given = os.environ.get(variable, "").strip()
+    value = spelled(given or default)
+    if value not in choices:
+        print(f"antiphon-{service}: {variable}: {given!r:.40} is none of {', '.join(choices)}", file=sys.stderr)
+        sys.exit(BAD_SETTINGS)
+    return value

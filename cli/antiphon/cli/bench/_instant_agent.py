@@ -61,7 +61,7 @@ async def instant_agent(url: str) -> AsyncIterator[None]:
             await client.subscribe(subjects.audio_in(asked.session_id), cb=call.on_frame),
             await client.subscribe(subjects.session_event(asked.session_id), cb=on_event),
         ]
-        await client.flush()
+        await bus.flush(client)
         reply = messages.ClaimReply(accepted=True, input_rate=RATE, instance=INSTANT)
         await request.respond(messages.encode(reply))
 
@@ -70,7 +70,7 @@ async def instant_agent(url: str) -> AsyncIterator[None]:
         await service.add_endpoint(
             name="claim", subject=subjects.agent_claim(INSTANT), handler=claim, queue_group=INSTANT
         )
-        await client.flush()
+        await bus.flush(client)
         yield
         await service.stop()
     finally:

@@ -97,7 +97,7 @@ async def _measure(args: argparse.Namespace) -> dict[str, dict[str, float]]:
         claim = messages.decode(request.data, messages.Claim)
         sessions.append(claim.session_id)
         await client.subscribe(subjects.audio_in(claim.session_id), cb=heard)
-        await client.flush()
+        await bus.flush(client)
         await request.respond(messages.encode(messages.ClaimReply(accepted=True, input_rate=24000)))
 
     service = await bus.register(client, bus.AGENT_SERVICE, {"agent": name})

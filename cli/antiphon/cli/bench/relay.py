@@ -205,12 +205,17 @@ def _peaks(bench: Bench, subjects: list[Subject], rounds: int) -> dict[str, Any]
                 found[subject.name].append(bench.peak(subject, direction))
         pps = {name: [each[0] for each in values] for name, values in found.items()}
         ratios = [ours / c for ours, c in zip(pps["batched"], pps.get("c", []), strict=False) if c]
+        costs = [
+            (theirs[2] + theirs[3]) / (ours[2] + ours[3])
+            for ours, theirs in zip(found["batched"], found.get("c", []), strict=False)
+        ]
         out[direction] = {
             "pps": _median(pps["batched"]),
             "spread": _spread(pps["batched"]),
             "reference_c_pps": _median(pps["c"]) if "c" in pps else None,
             "portable_pps": _median(pps["portable"]),
             "ratio_to_c": _median(ratios, 3) if ratios else None,
+            "cpu_ratio_to_c": _median(costs, 3) if costs else None,
             "offered_pps": _median([each[1] for each in found["batched"]]),
             "user_us": _median([each[2] for each in found["batched"]], 2),
             "kernel_us": _median([each[3] for each in found["batched"]], 2),
@@ -244,6 +249,8 @@ def _measure(
     delays: dict[str, list[float]] = {"p50": [], "p99": []}
     for _ in range(rounds):
         direct, through = bench.delays(("", 0), 1.0), bench.delays(ours.tunnel, 1.0)
+        if min(len(direct), len(through)) < 2:
+            raise UsageError("no packet came through the relay within a second: is the machine busy with other work?")
         for name, hundredth in (("p50", 49), ("p99", 98)):
             percentile = [statistics.quantiles(each, n=100)[hundredth] for each in (direct, through)]
             delays[name].append(percentile[1] - percentile[0])

@@ -101,7 +101,7 @@ class RehearsedCall:
         await self.stop_sending()
         await self.event(messages.Ended(reason="client_closed"))
         await self._unsubscribe()
-        await self._client.flush()
+        await bus.flush(self._client)
 
     async def claim(self) -> messages.ClaimReply:
         claim = messages.Claim(session_id=self.id, agent=self._agent, session=self._session)

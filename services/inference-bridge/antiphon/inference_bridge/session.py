@@ -37,7 +37,7 @@ from antiphon.inference_bridge.talk import Talk
 from antiphon.inference_bridge.turns.detector import TurnSettings
 from antiphon.inference_bridge.turns.ear import MAX_FRAMES, Ear
 from antiphon.inference_bridge.turns.turn import Turn
-from antiphon.schemas import messages, subjects, tasks
+from antiphon.schemas import bus, messages, subjects, tasks
 from antiphon.schemas.audio import AudioFrame, unpack_frame
 from antiphon.schemas.errors import MalformedError
 
@@ -144,7 +144,7 @@ class Session:
             self._subscriptions.append(
                 await self._services.client.subscribe(subject, cb=callback, pending_msgs_limit=_MAX_PENDING)
             )
-        await self._services.client.flush()
+        await bus.flush(self._services.client)
         self._spawn(self._ear.listen())
         self._spawn(self._send_events())
         self._spawn(self._watch())

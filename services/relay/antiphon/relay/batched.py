@@ -10,9 +10,10 @@ Clients on IPv4 and on IPv6 have a batch each; the tunnel is IPv4 here.
 
 from __future__ import annotations
 
+import contextlib
 import socket
 from array import array
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import repeat
 from typing import Final, cast
 
@@ -20,6 +21,7 @@ from antiphon.relay.core import MAX_DATAGRAM, RelayCore
 from antiphon.relay.flow_key import header_of, sockaddr_in6_of
 from antiphon.relay.mmsg import HEADROOM, SLOT, SOCKADDR_IN6, SOCKADDR_IN6_STRIDE, Batch
 from antiphon.relay.portable import PortablePath
+from antiphon.relay.segments import MAX_SEGMENT, Message, grouped, uniform
 from antiphon.relay.stun import BINDING_REQUEST_FIRST_BYTE
 from antiphon.relay.token_sieve import USERNAME_FIRST, TokenSieve
 from antiphon.schemas.tunnel import FAMILY_IPV4, FAMILY_IPV6, IPV4_HEADER, IPV6_HEADER
@@ -27,6 +29,8 @@ from antiphon.schemas.tunnel import FAMILY_IPV4, FAMILY_IPV6, IPV4_HEADER, IPV6_
 BATCH: Final = 128
 SIEVE_FROM: Final = 6
 """Rows without a flow from which the sieve is cheaper than looking at each."""
+SEGMENT_FROM: Final = 16
+"""Rows from which putting them in order costs less than the system calls it saves."""
 WALKS: Final = 16
 """Requests without a flow that are parsed in a full batch. More of them means a flood that the sieve can't read:
 what is dropped then is repeated by whoever means it."""
@@ -35,6 +39,7 @@ _HALF_STRIDE: Final = SLOT // 4
 _HEAD: Final = HEADROOM // 8
 _IPV6_HEAD: Final = (HEADROOM - IPV6_HEADER) // 4
 _FAMILY_AND_PORT: Final = 0xFFFFFFFF
+
 _LANES: Final = [sum(1 << 64 * lane for lane in range(n)) for n in range(BATCH + 1)]
 _MOST: Final = MAX_DATAGRAM + IPV4_HEADER
 _NONE: Final = frozenset[int]()
@@ -53,8 +58,7 @@ class BatchedPath(PortablePath):
         self._from_ipv6 = Batch(BATCH, from_ipv6=True)
         self._sieve_ipv6 = TokenSieve(self._from_ipv6)
         self._to_ipv6 = Batch(BATCH, to_ipv6=True)
-        self._confirmed_owner = core.flows.confirmed.get
-        self._owner_octets = core.flows.owner_octets.get
+        self._owner_of = core.flows.owners.get
         self._heard = core.flows.heard
         # Where a row's outgoing datagram begins: upwards the header stands in front, downwards it is skipped.
         self._upward = _begins(self._batch, -IPV4_HEADER)
@@ -77,16 +81,17 @@ class BatchedPath(PortablePath):
         lengths: list[int] = batch.lengths[14 : 16 * n : 16].tolist()
         batch.words[_HEAD - 1 : n * _STRIDE : _STRIDE] = clients  # the header in front of each datagram
         first_bytes = batch.octets[HEADROOM : n * SLOT : SLOT].tobytes()
-        if BINDING_REQUEST_FIRST_BYTE not in first_bytes and max(lengths) <= MAX_DATAGRAM and min(lengths) > 0:
+        longest, shortest = max(lengths), min(lengths)
+        if BINDING_REQUEST_FIRST_BYTE not in first_bytes and longest <= MAX_DATAGRAM and shortest > 0:
             try:
-                owners = b"".join(map(self._owner_octets, keys))  # type: ignore[arg-type]  # None is what we look for
+                owners = b"".join(map(self._owner_of, keys))  # type: ignore[arg-type]  # None is looked for
             except TypeError:
                 pass  # one of the clients has no flow
             else:
-                batch.destinations[0 : 2 * n : 2] = memoryview(owners).cast("Q")
-                self._send_all(self._tunnel_fd, self._upward, lengths, IPV4_HEADER)
+                self._send_all_up(owners, keys, lengths, longest == shortest)
                 return n == BATCH
-        self._send_up(batch, self._owners(batch, self._sieve, keys, lengths, now), self._upward, lengths, IPV4_HEADER)
+        targets = self._targets(batch, self._sieve, keys, lengths, now)
+        self._send_up(batch, targets, self._upward, lengths, IPV4_HEADER)
         return n == BATCH
 
     def _from_ipv6_clients(self, now: float) -> bool:
@@ -99,52 +104,57 @@ class BatchedPath(PortablePath):
         columns = (batch.sources[word : 4 * n : 4].tolist() for word in range(3))
         keys = [head & _FAMILY_AND_PORT | low << 32 | high << 96 for head, low, high in zip(*columns, strict=True)]
         lengths: list[int] = batch.lengths[14 : 16 * n : 16].tolist()
-        owners = self._owners(batch, self._sieve_ipv6, keys, lengths, now)
+        targets = self._targets(batch, self._sieve_ipv6, keys, lengths, now)
         # Family and port, then the four halfwords of the address: those of the socket address, without flow info.
         for place, half in enumerate((0, 2, 3, 4, 5)):
             batch.halfwords[_IPV6_HEAD + place : n * _HALF_STRIDE : _HALF_STRIDE] = batch.source_halfwords[
                 half : 8 * n : 8
             ]
-        self._send_up(batch, owners, self._upward_ipv6, lengths, IPV6_HEADER)
+        self._send_up(batch, targets, self._upward_ipv6, lengths, IPV6_HEADER)
         return n == BATCH
 
-    def _owners(
-        self, batch: Batch, sieve: TokenSieve, keys: list[int], lengths: list[int], now: float
-    ) -> list[int | None]:
+    def _targets(
+        self,
+        batch: Batch,
+        sieve: TokenSieve,
+        keys: list[int],
+        lengths: list[int],
+        now: float,
+    ) -> list[bytes | None]:
         """Who gets each row; None for nobody."""
         n = len(keys)
         first_bytes = batch.octets[HEADROOM : n * SLOT : SLOT].tobytes()
-        owners: list[int | None] = list(map(self._confirmed_owner, keys))
-        unknown = owners.count(None)
+        targets: list[bytes | None] = list(map(self._owner_of, keys))
+        unknown = targets.count(None)
         if (
             not unknown
             and BINDING_REQUEST_FIRST_BYTE not in first_bytes
             and max(lengths) <= MAX_DATAGRAM
             and min(lengths) > 0
         ):
-            return owners
-        forged = self._forged(sieve, owners, first_bytes) if unknown >= SIEVE_FROM else _NONE
+            return targets
+        forged = self._forged(sieve, targets, unknown, first_bytes) if unknown >= SIEVE_FROM else _NONE
         if forged:
             self._core.counters.drops["forged_token"] += len(forged)
             if len(forged) == unknown == first_bytes.count(BINDING_REQUEST_FIRST_BYTE) and max(lengths) <= MAX_DATAGRAM:
-                return owners  # a flood, and calls between it
-        self._ask(batch, owners, forged, keys, lengths, first_bytes, now)
-        return owners
+                return targets  # a flood, and calls between it
+        self._ask(batch, targets, forged, keys, lengths, first_bytes, now)
+        return targets
 
     def _ask(
         self,
         batch: Batch,
-        owners: list[int | None],
+        targets: list[bytes | None],
         forged: frozenset[int],
         keys: list[int],
         lengths: list[int],
         first_bytes: bytes,
         now: float,
     ) -> None:
-        """Let the core decide what is out of the ordinary; writes into `owners`."""
+        """Let the core decide what is out of the ordinary; writes into `targets`."""
         walks = WALKS if len(keys) == BATCH else BATCH
         for row, (length, first_byte) in enumerate(zip(lengths, first_bytes, strict=True)):
-            if owners[row] is None:
+            if targets[row] is None:
                 if row in forged:
                     continue
                 if first_byte == BINDING_REQUEST_FIRST_BYTE:
@@ -155,19 +165,23 @@ class BatchedPath(PortablePath):
             elif first_byte != BINDING_REQUEST_FIRST_BYTE and 0 < length <= MAX_DATAGRAM:
                 continue
             at = row * SLOT + HEADROOM
-            owners[row] = self._core.from_client(keys[row], batch.octets[at : at + length], now)
+            owner = self._core.from_client(keys[row], batch.octets[at : at + length], now)
+            targets[row] = None if owner is None else header_of(owner)
 
-    def _forged(self, sieve: TokenSieve, owners: list[int | None], first_bytes: bytes) -> frozenset[int]:
+    def _forged(
+        self, sieve: TokenSieve, targets: list[bytes | None], unknown: int, first_bytes: bytes
+    ) -> frozenset[int]:
         """Rows of clients without a flow whose token, where it usually stands, opens with no live key."""
-        n = len(owners)
+        n = len(targets)
         may_open = sieve.may_open(self._core.keyring, n)
-        attributes = sieve.first_attributes(n)
-        if not may_open and owners.count(None) == attributes.count(USERNAME_FIRST) == first_bytes.count(0) == n:
+        if not may_open and unknown == n == first_bytes.count(0) and sieve.only_usernames(n):
             return _ALL[n]
         return frozenset(
             row
-            for row, (owner, first_byte, attribute) in enumerate(zip(owners, first_bytes, attributes, strict=True))
-            if owner is None and not first_byte and attribute == USERNAME_FIRST and row not in may_open
+            for row, (target, first_byte, attribute) in enumerate(
+                zip(targets, first_bytes, sieve.first_attributes(n), strict=True)
+            )
+            if target is None and not first_byte and attribute == USERNAME_FIRST and row not in may_open
         )
 
     def from_tunnel(self, now: float) -> bool:
@@ -177,37 +191,38 @@ class BatchedPath(PortablePath):
             counters.drops["socket_error"] += n < 0
             return n < 0
         counters.batches[n] += 1
-        keys: list[int] = batch.words[_HEAD : n * _STRIDE : _STRIDE].tolist()
-        sources: list[int] = batch.sources[0 : 2 * n : 2].tolist()
+        clients = batch.words[_HEAD : n * _STRIDE : _STRIDE]
+        keys: list[int] = clients.tolist()
         lengths: list[int] = batch.lengths[14 : 16 * n : 16].tolist()
-        owners = list(map(self._confirmed_owner, keys))
+        sources = batch.sources[0 : 2 * n : 2]
         v4 = self._public.get(socket.AF_INET)
-        if owners == sources and v4 is not None and min(lengths) > IPV4_HEADER and max(lengths) <= _MOST:
-            self._heard.update(zip(keys, repeat(now)))
-            batch.destinations[0 : 2 * n : 2] = batch.words[_HEAD : n * _STRIDE : _STRIDE]
-            self._send_all(v4.fileno(), self._downward, lengths, -IPV4_HEADER)
-            return n == BATCH
-        clients = self._clients(owners, keys, sources, lengths, now)
+        if v4 is not None and min(lengths) > IPV4_HEADER and max(lengths) <= _MOST:
+            with contextlib.suppress(TypeError):  # one of the clients has no flow
+                if b"".join(map(self._owner_of, keys)) == sources.tobytes():  # type: ignore[arg-type]
+                    if self._core.flows.noting(now):
+                        self._heard.update(zip(keys, repeat(now)))
+                    batch.destinations[0 : 2 * n : 2] = clients
+                    self._send_all(v4.fileno(), self._downward, lengths, -IPV4_HEADER)
+                    return n == BATCH
+        targets = self._clients(keys, sources.tolist(), lengths, now)
         if v4 is not None:
-            packets, octets = self._send_rows(batch, v4.fileno(), clients, self._downward, lengths, -IPV4_HEADER)
+            packets, payload = self._send_rows(batch, v4.fileno(), targets, self._downward, lengths, -IPV4_HEADER)
             counters.packets_to_clients += packets
-            counters.bytes_to_clients += octets
+            counters.bytes_to_clients += payload
         else:
-            counters.drops["no_socket_of_family"] += n - clients.count(None)
+            counters.drops["no_socket_of_family"] += n - targets.count(None)
         return n == BATCH
 
-    def _clients(
-        self, owners: list[int | None], keys: list[int], sources: list[int], lengths: list[int], now: float
-    ) -> list[int | None]:
+    def _clients(self, keys: list[int], sources: list[int], lengths: list[int], now: float) -> list[bytes | None]:
         """The IPv4 client of each row, None for nobody; rows for IPv6 clients are sent here."""
-        clients: list[int | None] = []
+        clients: list[bytes | None] = []
         on_ipv6: list[tuple[int, int, int]] = []
-        for row, (owner, key, source, length) in enumerate(zip(owners, keys, sources, lengths, strict=True)):
-            if owner == source and IPV4_HEADER < length <= _MOST:
-                self._heard[key] = now
-                clients.append(key)
-                continue
+        for row, (key, source, length) in enumerate(zip(keys, sources, lengths, strict=True)):
             at = row * SLOT + HEADROOM
+            if IPV4_HEADER < length <= _MOST and self._owner_of(key) == header_of(source):
+                self._heard[key] = now
+                clients.append(bytes(self._batch.octets[at : at + IPV4_HEADER]))
+                continue
             client = self._core.from_tunnel(source, self._batch.octets[at : at + length], now)
             if client is not None and client & 0xFFFF != FAMILY_IPV4:
                 if client & 0xFFFF == FAMILY_IPV6 and socket.AF_INET6 in self._public:
@@ -215,7 +230,7 @@ class BatchedPath(PortablePath):
                 else:
                     self.send_to_client(client, self._batch.octets[at + len(header_of(client)) : at + length])
                 client = None
-            clients.append(client)
+            clients.append(None if client is None else header_of(client))
         if on_ipv6:
             self._send_to_ipv6(on_ipv6)
         return clients
@@ -235,20 +250,45 @@ class BatchedPath(PortablePath):
             counters.drops["send_failed"] += count - sent
 
     def _send_up(
-        self, batch: Batch, owners: list[int | None], begins: array[int], lengths: list[int], header: int
+        self, batch: Batch, targets: list[bytes | None], begins: array[int], lengths: list[int], header: int
     ) -> None:
-        packets, octets = self._send_rows(batch, self._tunnel_fd, owners, begins, lengths, header)
+        packets, octets = self._send_rows(batch, self._tunnel_fd, targets, begins, lengths, header)
         self._core.counters.packets_to_transceivers += packets
         self._core.counters.bytes_to_transceivers += octets
 
-    def _send_all(self, fd: int, begins: array[int], lengths: list[int], header: int) -> None:
+    def _send_all_up(self, owners: bytes, keys: list[int], lengths: list[int], uniformly: bool) -> None:
+        """Send every row of the IPv4 batch to its owner. `uniformly`: all are equally long."""
+        batch, count = self._batch, len(lengths)
+        batch.destinations[0 : 2 * count : 2] = memoryview(owners).cast("Q")
+        if count < SEGMENT_FROM or not batch.segments or max(lengths) > MAX_SEGMENT:
+            self._send_all(self._tunnel_fd, self._upward, lengths, IPV4_HEADER)
+            return
+        one_owner = owners == owners[:IPV4_HEADER] * count
+        if one_owner and uniformly:
+            messages = uniform(count, lengths[0] + IPV4_HEADER)
+            self._send_all(self._tunnel_fd, self._upward, lengths, IPV4_HEADER, messages)
+        elif len(set(keys)) < count:  # packets of one client would overtake each other
+            self._send_all(self._tunnel_fd, self._upward, lengths, IPV4_HEADER)
+        else:
+            to = None if one_owner else memoryview(owners).cast("Q").tolist()
+            order, messages = grouped(to, [length + IPV4_HEADER for length in lengths])
+            if to is not None:
+                batch.destinations[0 : 2 * count : 2] = memoryview(array("Q", map(to.__getitem__, order)))
+            begins = array("Q", map(self._upward.__getitem__, order))
+            self._send_all(self._tunnel_fd, begins, list(map(lengths.__getitem__, order)), IPV4_HEADER, messages)
+
+    def _send_all(
+        self, fd: int, begins: array[int], lengths: list[int], header: int, messages: Sequence[Message] = ()
+    ) -> None:
         """Send every row of the IPv4 batch, whose destinations are filled in, and count what went."""
         batch, counters, count = self._batch, self._core.counters, len(lengths)
         batch.pieces[0 : 2 * count : 2] = memoryview(begins)[:count]
         # All lengths are changed by one addition of long integers, in which each has a lane of 64 bits.
-        lanes = int.from_bytes(batch.length_words[7 : 8 * count : 8].tobytes(), "little") + header * _LANES[count]
+        lanes = int.from_bytes(array("Q", lengths).tobytes(), "little") + header * _LANES[count]
         batch.pieces[1 : 2 * count : 2] = memoryview(lanes.to_bytes(8 * count, "little")).cast("Q")
-        sent = batch.send(fd, count)
+        sent = batch.segment(fd, messages) if messages else 0
+        if sent < count:
+            sent += batch.send(fd, count, sent)
         octets = sum(lengths) + (count * header if header < 0 else 0)
         if sent < count:
             counters.drops["send_failed"] += count - sent
@@ -261,7 +301,7 @@ class BatchedPath(PortablePath):
             counters.bytes_to_clients += octets
 
     def _send_rows(
-        self, batch: Batch, fd: int, targets: list[int | None], begins: array[int], lengths: list[int], header: int
+        self, batch: Batch, fd: int, targets: list[bytes | None], begins: array[int], lengths: list[int], header: int
     ) -> tuple[int, int]:
         """Send each row that has a target; returns datagrams and payload octets that went.
 
@@ -275,7 +315,7 @@ class BatchedPath(PortablePath):
             begins = array("Q", [begins[row] for row in rows])
             lengths = [lengths[row] for row in rows]
         count = len(targets)
-        batch.destinations[0 : 2 * count : 2] = memoryview(array("Q", cast("list[int]", targets)))
+        batch.destinations[0 : 2 * count : 2] = memoryview(b"".join(cast("list[bytes]", targets))).cast("Q")
         batch.pieces[0 : 2 * count : 2] = memoryview(begins)[:count]
         batch.pieces[1 : 2 * count : 2] = memoryview(array("Q", [length + header for length in lengths]))
         sent = batch.send(fd, count)

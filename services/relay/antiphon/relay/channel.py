@@ -62,6 +62,8 @@ class Ready(NamedTuple):
     path: str
     reason: str
     """Why not the batched one, or empty."""
+    at: float
+    """By `time.monotonic`, which all processes of a machine share."""
 
 
 class Find(NamedTuple):

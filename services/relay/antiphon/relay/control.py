@@ -133,7 +133,8 @@ class Control:
         statistics = total(await self._supervisor.statistics())
         if statistics != self._logged:
             self._logged = statistics
-            log.info("%s", " ".join(f"{name}={value}" for name, value in statistics._asdict().items()))
+            fields = statistics._asdict()
+            log.info("%s", " ".join(f"{name}={value}" for name, value in fields.items()), extra=fields)
 
     async def _drain(self) -> None:
         """Let calls go elsewhere: to the process that takes over, or where clients find another relay."""

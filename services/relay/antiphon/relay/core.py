@@ -7,7 +7,7 @@ What it promises, whatever it is given:
 - a client is sent only what its flow's own transceiver sent for it; the relay says nothing of its own.
 
 The packet loops ask `from_client` and `from_tunnel` about what is out of the ordinary, and look up the rest in
-`flows.confirmed` themselves, by whole batches.
+`flows.owners` themselves, by whole batches.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ class RelayCore:
 
     def _from_binding_request(self, client: int, request: bytes | memoryview, now: float) -> int | None:
         """The token wins over the table: a client that moves to another transceiver says so here."""
-        confirmed = self.flows.confirmed.get(client)
+        confirmed = self.flows.confirmed_owner(client)
         ufrag = stun.addressed_ufrag(request)
         if ufrag is None:
             return confirmed if confirmed is not None else self._drop("no_token")
@@ -143,10 +143,11 @@ class RelayCore:
             return self._drop("other_transport") if payload else None
         if payload > MAX_DATAGRAM:
             return self._drop("bad_length")
-        if self.flows.confirmed.get(client) == source:
-            self.flows.heard[client] = now
+        confirmed = self.flows.confirmed_owner(client)
+        if confirmed == source:
+            self.flows.note(client, now)
         elif not self.flows.confirm(client, source, now, self._learning):
-            if client in self.flows.confirmed:
+            if confirmed is not None:
                 return self._drop("not_owner")
             return self._drop("table_full" if self._learning else "not_learning")
         return client if payload else None
@@ -158,7 +159,7 @@ class RelayCore:
     def found(self, client: int, identity: Identity, now: float) -> int | None:
         """The bus says that this transceiver owns `client`: learn it; None if it is not announced here."""
         owner = self._routes.get(identity)
-        if owner is None or not (self.flows.confirmed.get(client) == owner or self.flows.confirm(client, owner, now)):
+        if owner is None or not (self.flows.confirmed_owner(client) == owner or self.flows.confirm(client, owner, now)):
             return None
         self.counters.flows_found += 1
         return owner

@@ -41,6 +41,11 @@ def key_of_address(address: Address) -> int:
     return int.from_bytes(tunnel.pack_header(address), "little")
 
 
+def key_of_header(header: bytes) -> int:
+    """The key of a tunnel header: the inverse of `header_of`."""
+    return int.from_bytes(header, "little")
+
+
 @functools.lru_cache(_CACHED)
 def header_of(key: int) -> bytes:
     """The tunnel header of a key: 8 or 20 bytes."""

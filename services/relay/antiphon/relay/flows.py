@@ -3,7 +3,7 @@
     (none) --binding request with a good token--> half-open --any packet of that owner--> confirmed
     (none) --packet or bare header of an announced transceiver--------------------------> confirmed
     half-open --5 s without an answer, or the table is full--> (none)
-    confirmed --60 s without a packet of its owner, or its owner's announcement is gone--> (none)
+    confirmed --60 to 80 s without a packet of its owner, or its announcement is gone----> (none)
 
 A half-open flow stands beside a confirmed one of the same client when the token names another owner; the
 confirmed one goes on carrying the call and yields when the new owner answers.
@@ -21,10 +21,14 @@ from __future__ import annotations
 from collections.abc import Set
 from typing import Final, NamedTuple
 
-from antiphon.relay.flow_key import header_of
+from antiphon.relay.flow_key import header_of, key_of_header
 
 HALF_OPEN_SECONDS: Final = 5.0
 IDLE_SECONDS: Final = 60.0
+NOTE_EVERY_SECONDS: Final = 20.0
+NOTE_FOR_SECONDS: Final = 7.0
+"""How long in every `NOTE_EVERY_SECONDS` each packet is noted as a sign of life. Noting costs a quarter of what
+forwarding does, and the owner of a live flow answers consent checks every 5 s or more often (RFC 7675)."""
 MAX_FLOWS_PER_TOKEN: Final = 16
 
 Token = tuple[int, ...]
@@ -42,35 +46,48 @@ class HalfOpen(NamedTuple):
 class FlowTable:
     """Flows by client key, at most `capacity` of them, half-open ones included.
 
-    `confirmed`, `owner_octets` and `heard` are plain dicts, never replaced, so that a packet loop may bind their
-    methods and look up a whole batch by `map`; it may write `heard` only for keys that are in `confirmed`.
+    `owners` and `heard` are plain dicts, never replaced, so that a packet loop may bind their methods and look up
+    a whole batch by `map`; it may write `heard` only for keys that are in `owners`, and need not when not `noting`.
     """
 
     def __init__(self, capacity: int) -> None:
         if capacity < 1:
             raise ValueError(f"flow table capacity is {capacity}: it needs room for one flow at least")
         self.capacity = capacity
-        self.confirmed: dict[int, int] = {}
-        """Client key -> owner."""
-        self.owner_octets: dict[int, bytes] = {}
-        """The same, with the owner's address as octets: what joined together is a column of destinations."""
+        self.owners: dict[int, bytes] = {}
+        """Client key -> confirmed owner, as octets: what joined together is a column of destinations."""
         self.heard: dict[int, float] = {}
-        """Client key -> when the owner's last packet for it came; the same keys as `confirmed`."""
+        """Client key -> when a packet of the owner for it was last noted; the same keys as `owners`."""
         self._half_open: dict[int, HalfOpen] = {}  # oldest first
         self._token_of: dict[int, Token] = {}  # confirmed flows that a token opened
         self._clients_of: dict[Token, dict[int, None]] = {}  # oldest first
 
     def __len__(self) -> int:
-        return len(self.confirmed) + len(self._half_open)
+        return len(self.owners) + len(self._half_open)
+
+    @property
+    def confirmed(self) -> int:
+        """How many flows have an owner that spoke for them."""
+        return len(self.owners)
 
     @property
     def half_open(self) -> int:
         """How many flows wait for their owner's first answer."""
         return len(self._half_open)
 
+    @staticmethod
+    def noting(now: float) -> bool:
+        """Whether signs of life are noted now."""
+        return now % NOTE_EVERY_SECONDS < NOTE_FOR_SECONDS
+
+    def confirmed_owner(self, client: int) -> int | None:
+        """Who has spoken for this client."""
+        octets = self.owners.get(client)
+        return None if octets is None else key_of_header(octets)
+
     def owner_of(self, client: int) -> int | None:
         """Where this client's packets go: to the confirmed owner, else to the half-open one."""
-        owner = self.confirmed.get(client)
+        owner = self.confirmed_owner(client)
         if owner is None:
             waiting = self._half_open.get(client)
             return waiting.owner if waiting is not None else None
@@ -112,23 +129,27 @@ class FlowTable:
             self._forget_token(client, but=waiting.token)
             if waiting.token is not None:
                 self._token_of[client] = waiting.token
-        elif not learn or client in self.confirmed or not self._make_room():
+        elif not learn or client in self.owners or not self._make_room():
             return False
-        self.confirmed[client] = owner
-        self.owner_octets[client] = header_of(owner)
+        self.owners[client] = header_of(owner)
         self.heard[client] = now
         return True
+
+    def note(self, client: int, now: float) -> None:
+        """The confirmed owner of `client` sent a packet for it."""
+        self.heard[client] = now
 
     def forget_client(self, client: int) -> None:
         """Drop this client's flows: its connection has ended."""
         if client in self._half_open:
             self._drop_half_open(client)
-        if client in self.confirmed:
+        if client in self.owners:
             self._drop_confirmed(client)
 
     def forget_owners(self, owners: Set[int]) -> int:
         """Drop every flow of these owners; returns how many. They are not announced any more."""
-        confirmed = [client for client, owner in self.confirmed.items() if owner in owners]
+        gone = {header_of(owner) for owner in owners}
+        confirmed = [client for client, owner in self.owners.items() if owner in gone]
         waiting = [client for client, flow in self._half_open.items() if flow.owner in owners]
         for client in confirmed:
             self._drop_confirmed(client)
@@ -149,14 +170,14 @@ class FlowTable:
 
     def expire_idle(self, now: float) -> int:
         """Drop confirmed flows that are silent; walks the whole table (about 3 ms at 100k flows)."""
-        before = now - IDLE_SECONDS
+        before = now - IDLE_SECONDS - (NOTE_EVERY_SECONDS - NOTE_FOR_SECONDS)
         silent = [client for client, heard in self.heard.items() if heard <= before]
         for client in silent:
             self._drop_confirmed(client)
         return len(silent)
 
     def _drop_confirmed(self, client: int) -> None:
-        del self.confirmed[client], self.owner_octets[client], self.heard[client]
+        del self.owners[client], self.heard[client]
         waiting = self._half_open.get(client)
         self._forget_token(client, but=waiting.token if waiting is not None else None)
 

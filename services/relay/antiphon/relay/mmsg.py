@@ -13,12 +13,14 @@ import mmap
 import socket
 import struct
 import sys
+from collections.abc import Sequence
 from typing import Final
 
 from antiphon.relay.flow_key import key_of
+from antiphon.relay.segments import Message
 
-SLOT: Final = 2048
-"""Bytes of memory per datagram."""
+SLOT: Final = 2112
+"""Bytes of memory per datagram: 2 KB and a cache line, so that the beginnings of a batch don't share few cache sets."""
 HEADROOM: Final = 64
 """Free bytes in front of each, where a tunnel header may be put without moving the datagram."""
 ROOM: Final = SLOT - HEADROOM
@@ -29,6 +31,11 @@ _UDP: Final = (socket.AF_INET, socket.SOCK_DGRAM)
 # | msg_len u32, padding
 _MMSGHDR: Final = struct.Struct("<QI4xQQQQi4xI4x")
 _IOVEC: Final = struct.Struct("<QQ")
+# cmsg_len u64 | level u32 | type u32 | segment size u16, padding
+_CONTROL: Final = struct.Struct("<QiiH6x")
+_CONTROL_LENGTH: Final = 18
+UDP_SEGMENT: Final = 103
+_CAN_NOT_SEGMENT: Final = (errno.EINVAL, errno.EIO, errno.EOPNOTSUPP, errno.ENOPROTOOPT)
 SOCKADDR_IN: Final = 16
 SOCKADDR_IN6: Final = 28
 SOCKADDR_IN6_STRIDE: Final = 32
@@ -46,7 +53,7 @@ class Batch:
     Columns after `receive` returned n (first n rows are valid):
         sources[0 : 2n : 2]     IPv4: socket addresses as keys (see `flow_key`)
         sources[k : 4n : 4]     IPv6: word k of the socket addresses
-        lengths[14 : 16n : 16]  bytes received; length_words[7 : 8n : 8] the same as 64-bit words
+        lengths[14 : 16n : 16]  bytes received
         octets, words           all slots as bytes and as 64-bit words; datagram i begins at i * SLOT + HEADROOM
     To be filled for `send`, one row per datagram in the order of sending:
         destinations[0 : 2n : 2] or, IPv6, addresses[32 * row : 32 * row + 28]
@@ -77,6 +84,18 @@ class Batch:
             _MMSGHDR.pack_into(received, header, name, source, room_at + iovec, 1, 0, 0, 0, 0)
             name = destinations_at + i * target_stride
             _MMSGHDR.pack_into(sending, header, name, target, pieces_at + iovec, 1, 0, 0, 0, 0)
+        controls, controls_at = _memory(size * _CONTROL.size)
+        segmenting, self._segmenting_at = _memory(size * _MMSGHDR.size)
+        for i in range(size):
+            control = i * _CONTROL.size
+            _CONTROL.pack_into(controls, control, _CONTROL_LENGTH, socket.IPPROTO_UDP, UDP_SEGMENT, 0)
+            _MMSGHDR.pack_into(
+                segmenting, i * _MMSGHDR.size, 0, SOCKADDR_IN, 0, 0, controls_at + control, _CONTROL.size, 0, 0
+            )
+        self._segmenting = memoryview(segmenting).cast("Q")
+        self._segment_lengths = memoryview(controls).cast("H")
+        self._destinations_at, self._pieces_at = destinations_at, pieces_at
+        self.segments = True
         self.octets = memoryview(slots)
         self.words = memoryview(slots).cast("Q")
         self.halfwords = memoryview(slots).cast("I")
@@ -86,8 +105,24 @@ class Batch:
         self.addresses = memoryview(destinations)
         self.pieces = memoryview(pieces).cast("Q")
         self.lengths = memoryview(received).cast("I")
-        self.length_words = memoryview(received).cast("Q")
         self._kept = (room, sending)  # the kernel's pointers lead there
+
+    def segment(self, fd: int, messages: Sequence[Message]) -> int:
+        """Send the rows of these messages (IPv4 destinations), each message in one piece that the kernel cuts up.
+
+        Its way down is walked once per message then (`UDP_SEGMENT`, Linux 4.18). Returns how many rows went; the rest
+        is still to be sent. `segments` is false once the kernel or the network card has refused.
+        """
+        for number, (first, rows, length) in enumerate(messages):
+            at = number * 8
+            self._segmenting[at] = self._destinations_at + first * SOCKADDR_IN
+            self._segmenting[at + 2] = self._pieces_at + first * _IOVEC.size
+            self._segmenting[at + 3] = rows
+            self._segment_lengths[number * 12 + 8] = length
+        sent: int = self._sendmmsg(fd, self._segmenting_at, len(messages), MSG_DONTWAIT)
+        if sent < 0 and ctypes.get_errno() in _CAN_NOT_SEGMENT:
+            self.segments = False
+        return sum(message.rows for message in messages[: max(sent, 0)])
 
     def receive(self, fd: int) -> int:
         """Fill slots with what waits at `fd`: how many. 0 if nothing waits; -1 for a pending error, now cleared."""
@@ -96,9 +131,9 @@ class Batch:
             return 0 if ctypes.get_errno() in (errno.EAGAIN, errno.EINTR) else -1
         return received
 
-    def send(self, fd: int, count: int) -> int:
-        """Send the first `count` rows in order; returns how many went. A row that the kernel refuses is skipped."""
-        at = sent = 0
+    def send(self, fd: int, count: int, at: int = 0) -> int:
+        """Send rows `at` to `count` in order; returns how many went. A row that the kernel refuses is skipped."""
+        sent = 0
         while at < count:
             went: int = self._sendmmsg(fd, self._sending_at + at * _MMSGHDR.size, count - at, MSG_DONTWAIT)
             if went > 0:

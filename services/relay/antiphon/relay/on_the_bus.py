@@ -138,7 +138,7 @@ class OnTheBus:
         said = self.announcement()
         log.info("relay %s serves %s, tunnel from %s", name, said.public_addresses, said.tunnel_addresses)
         await client.subscribe(subjects.ANY_TRANSCEIVER_ANNOUNCE, cb=self._hear_transceiver)
-        await client.flush()
+        await bus.flush(client)
         await self._read_bucket()
         self.arrived.set()
         service = await bus.register(client, REGISTER_NAME, {"name": name})

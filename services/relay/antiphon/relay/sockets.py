@@ -20,13 +20,15 @@ from typing import Final
 from antiphon.schemas.addresses import Address
 
 BUFFER_BYTES: Final = 4 << 20
-"""Asked for in both directions; the kernel may give less (net.core.rmem_max)."""
+"""Asked for in both directions: a flood fills the 200 KB that are usual in a millisecond."""
 BIND_PATIENCE: Final = 2.0
 """Seconds in which whoever holds the port, without sharing it, may let go."""
 LETTING_GO: Final = 0.5
 """Seconds in which the workers of a relay that was killed let go of its ports; on a busy machine they need some."""
 
 # linux/socket.h, linux/bpf_common.h and linux/filter.h
+_SO_SNDBUFFORCE: Final = 32
+_SO_RCVBUFFORCE: Final = 33
 _ATTACH_REUSEPORT_CBPF: Final = 51
 _DETACH_REUSEPORT_BPF: Final = 68
 _LOAD_HALF_ABSOLUTE: Final = 0x28
@@ -55,8 +57,7 @@ def bind_udp(address: Address, shared: bool = False, patience: float = BIND_PATI
             bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)  # IPv4 has a socket of its own
         if shared and hasattr(socket, "SO_REUSEPORT"):
             bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        bound.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER_BYTES)
-        bound.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER_BYTES)
+        _enlarge(bound)
         bound.setblocking(False)
         while True:
             try:
@@ -69,6 +70,15 @@ def bind_udp(address: Address, shared: bool = False, patience: float = BIND_PATI
     except BaseException:
         bound.close()
         raise
+
+
+def _enlarge(bound: socket.socket) -> None:
+    """Ask for large buffers: beyond net.core.rmem_max where we may (CAP_NET_ADMIN), else as much as that gives."""
+    for forced, plain in ((_SO_RCVBUFFORCE, socket.SO_RCVBUF), (_SO_SNDBUFFORCE, socket.SO_SNDBUF)):
+        bound.setsockopt(socket.SOL_SOCKET, plain, BUFFER_BYTES)
+        if sys.platform.startswith("linux") and bound.getsockopt(socket.SOL_SOCKET, plain) < BUFFER_BYTES:
+            with contextlib.suppress(OSError):
+                bound.setsockopt(socket.SOL_SOCKET, forced, BUFFER_BYTES)
 
 
 def listen_tcp(address: Address) -> socket.socket:

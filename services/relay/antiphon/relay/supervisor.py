@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
+import pathlib
 import time
 from collections.abc import Callable
 from typing import Final, Literal
@@ -28,6 +30,8 @@ class _Place:
 
     def __init__(self, number: int) -> None:
         self.number = number
+        self.began = _process_began()
+        """When its holder was started, by `time.monotonic`: the first one with this whole process."""
         self.process: WorkerProcess | None = None
         self.path: Path = "none"
         self.answer: asyncio.Future[Statistics] | None = None
@@ -99,6 +103,7 @@ class Supervisor:
             short_lives = short_lives + 1 if time.monotonic() - began < SHORT_LIFE_SECONDS else 0
             if short_lives > 1:
                 await asyncio.sleep(PAUSE_SECONDS)
+            place.began = time.monotonic()
             process = self._crew.hire(place.number)
 
     async def _one_life(self, place: _Place, process: WorkerProcess) -> int | None:
@@ -120,13 +125,25 @@ class Supervisor:
 
     def _hear(self, place: _Place, line: bytes) -> None:
         match unpack(line):
-            case Ready(path, reason):
+            case Ready(path, reason, at):
                 place.path = "batched" if path == "batched" else "portable"
-                log.info("worker %d forwards by the %s loop%s", place.number, path, f": {reason}" if reason else "")
+                after = (at - place.began) * 1000
+                why = f": {reason}" if reason else ""
+                log.info("worker %d forwards by the %s loop, %.0f ms after its start%s", place.number, path, after, why)
             case Find(client):
                 self._on_find(client, place.say)
             case Statistics() as statistics if place.answer is not None and not place.answer.done():
                 place.answer.set_result(statistics)
+
+
+def _process_began() -> float:
+    """When the system started this process, by `time.monotonic`; now, where it does not say."""
+    now = time.monotonic()
+    try:
+        ticks = int(pathlib.Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19])
+        return now - (time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK"))
+    except (OSError, AttributeError):
+        return now
 
 
 async def _ended(process: WorkerProcess) -> int | None:

@@ -158,7 +158,7 @@ class TcpWorker:
 
     def _make_room(self) -> bool:
         for connection in self._connections.values():
-            if self._core is None or connection.key not in self._core.flows.confirmed:
+            if self._core is None or self._core.flows.confirmed_owner(connection.key) is None:
                 self._close(connection)
                 return True
         return False
@@ -227,9 +227,9 @@ class TcpWorker:
         self._poll.modify(connection.socket.fileno(), events)
 
     def _close_what_is_no_call(self, core: RelayCore, now: float) -> None:
-        confirmed = core.flows.confirmed
         for connection in list(self._connections.values()):
-            if connection.key not in confirmed and now - connection.since > AUTHENTICATE_SECONDS:
+            known = core.flows.confirmed_owner(connection.key) is not None
+            if not known and now - connection.since > AUTHENTICATE_SECONDS:
                 self._close(connection)
 
     def _close(self, connection: Connection) -> None:
@@ -275,7 +275,7 @@ class TcpWorker:
                 learning=False,
                 tcp=True,
             )
-            self._say(Ready("portable", "connections of clients"))
+            self._say(Ready("portable", "connections of clients", time.monotonic()))
             return
         core = self._core
         assert core is not None, "the control process speaks before it starts"
@@ -294,7 +294,7 @@ class TcpWorker:
                         bytes_to_transceivers=counters.bytes_to_transceivers,
                         packets_to_clients=counters.packets_to_clients,
                         bytes_to_clients=counters.bytes_to_clients,
-                        flows_confirmed=len(flows.confirmed),
+                        flows_confirmed=flows.confirmed,
                         flows_half_open=flows.half_open,
                         routes=core.routes,
                         drops={reason: count for reason, count in counters.drops.items() if count},

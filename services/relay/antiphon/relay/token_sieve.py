@@ -16,6 +16,7 @@ from typing import Final
 from antiphon.relay.mmsg import HEADROOM, SLOT, Batch
 from antiphon.schemas.route_token import RouteKeyring
 
+_USERNAME: Final = b"\x00\x06"
 USERNAME_FIRST: Final = 0x0600
 """The type of the first attribute as a little-endian 16-bit column holds it: USERNAME is 00 06."""
 _ATTRIBUTE_AT: Final = 20
@@ -28,6 +29,7 @@ _TO_ALPHABET: Final = bytes(octet if octet in _ALPHABET else ord("A") for octet 
 _GROUP: Final = 18
 """24 characters: 16 octets of token, two of colon and next key id."""
 _BLOCK: Final = 16
+_REDUNDANCY: Final = bytes(4)
 
 
 class TokenSieve:
@@ -48,6 +50,11 @@ class TokenSieve:
         first = (HEADROOM + _ATTRIBUTE_AT) // 2
         return self._halves[first : n * SLOT // 2 : SLOT // 2].tolist()
 
+    def only_usernames(self, n: int) -> bool:
+        """Whether USERNAME is the first attribute in all of the first `n`."""
+        first = (HEADROOM + _ATTRIBUTE_AT) // 2
+        return self._halves[first : n * SLOT // 2 : SLOT // 2].tobytes() == _USERNAME * n
+
     def may_open(self, keyring: RouteKeyring, n: int) -> set[int]:
         """Rows whose token opens with a live key, if a token stands where it usually does; of the first `n`."""
         for place, column in enumerate(self._columns):
@@ -60,7 +67,8 @@ class TokenSieve:
             self._block_halves[half : n * _BLOCK // 2 : _BLOCK // 2] = decoded[half :: _GROUP // 2]
         opened: set[int] = set()
         for plain in keyring.decrypt_all(bytes(self._blocks[: n * _BLOCK])):
-            redundancy: list[int] = memoryview(plain).cast("I")[3::4].tolist()
-            if 0 in redundancy:
-                opened.update(row for row, zero in enumerate(redundancy) if not zero)
+            redundancy = memoryview(plain).cast("I")[3::4].tobytes()
+            if _REDUNDANCY in redundancy:
+                words: list[int] = memoryview(redundancy).cast("I").tolist()
+                opened.update(row for row, zero in enumerate(words) if not zero)
         return opened

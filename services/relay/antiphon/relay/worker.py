@@ -84,7 +84,7 @@ class Worker:
         self._path = loop(self._core, self._public, tunnel)
         control.setblocking(False)
         handover.setblocking(False)
-        self._say(Ready(self._path.name, reason))
+        self._why_this_path = reason
 
     def _first_word(self) -> Start:
         while b"\n" not in self._unread:
@@ -111,6 +111,7 @@ class Worker:
 
         take_over()  # before the first hello: its answers are already for clients
         self._heed(next_tick)  # routes that came along with the first word
+        self._say(Ready(path.name, self._why_this_path, time.monotonic()))
         while True:
             ready = poll.poll(TICK_SECONDS * 1000)
             now = time.monotonic()
@@ -199,7 +200,7 @@ class Worker:
             packets_to_clients=counters.packets_to_clients,
             bytes_to_clients=counters.bytes_to_clients,
             hellos_sent=counters.hellos_sent,
-            flows_confirmed=len(flows.confirmed),
+            flows_confirmed=flows.confirmed,
             flows_half_open=flows.half_open,
             flows_found=counters.flows_found,
             routes=self._core.routes,

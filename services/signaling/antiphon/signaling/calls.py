@@ -65,7 +65,8 @@ def routes(settings: Settings, stack: Stack, credentials: Credentials) -> APIRou
         async with placing:
             placed = await place(stack, body.sdp, agent, session)
         trace.get_current_span().set_attributes({"antiphon.session_id": placed.session_id, "antiphon.agent": agent})
-        log.info("call %s placed for agent %s", placed.session_id, agent)
+        fields = {"session": placed.session_id, "agent": agent}
+        log.info("call %s placed for agent %s", placed.session_id, agent, extra=fields)
         headers = {"Location": f"/v1/realtime/calls/{placed.session_id}", "Cache-Control": "no-store"}
         return Response(placed.answer, 201, headers, media_type="application/sdp")
 
@@ -98,7 +99,7 @@ def routes(settings: Settings, stack: Stack, credentials: Credentials) -> APIRou
                 await hang_up(stack.client, call_id)
             except MalformedError:
                 raise no_call(call_id) from None
-        log.info("call %s hung up by its client", call_id)
+        log.info("call %s hung up by its client", call_id, extra={"session": call_id})
 
     @router.post("/realtime/calls/{call_id}/hangup")
     async def hangup(request: Request, call_id: str) -> Response:

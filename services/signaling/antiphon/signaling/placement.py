@@ -97,14 +97,14 @@ async def _open(
 ) -> Opened | Refused | str:
     """One transceiver's reply, or in one word why there is none."""
     where = subjects.slot_key(transceiver.cluster, transceiver.slot)
+
+    async def too_late(session_id: str) -> None:
+        await _give_up(client, session_id, "late")
+
     with tracer.start_as_current_span("place", kind=SpanKind.CLIENT, attributes={"antiphon.slot": where}) as span:
         try:
-            message = await client.request(
-                subjects.transceiver_open(transceiver.cluster, transceiver.slot),
-                request,
-                timeout=timeout,
-                headers=bus.trace_headers() or None,
-            )
+            subject = subjects.transceiver_open(transceiver.cluster, transceiver.slot)
+            message = await stack.openings.ask(client, subject, request, timeout, too_late)
             reply = decode_any(message.data, OPEN_REPLY, "OpenReply")
         except (NatsError, MalformedError) as error:
             outcome = "broken"

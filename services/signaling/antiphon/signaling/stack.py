@@ -19,6 +19,7 @@ from nats.js.kv import KeyValue
 from antiphon.schemas import MalformedError, bus, subjects, tasks
 from antiphon.schemas.messages import RelayAnnouncement, TransceiverAnnouncement, decode
 from antiphon.signaling.directory import STORED_TTL, Directory
+from antiphon.signaling.opening import Openings
 from antiphon.signaling.register import Register, Roll
 from antiphon.signaling.settings import Settings
 
@@ -31,6 +32,7 @@ class Stack:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self.directory = Directory(settings.cluster, settings.region)
+        self.openings = Openings()
         self.client: Client | None = None
         self._register = Register()
         self._joining: asyncio.Task[None] | None = None
@@ -50,6 +52,7 @@ class Stack:
     async def stop(self) -> None:
         if self._joining is not None:
             await tasks.end(self._joining)
+        await self.openings.stop()
         if self.client is not None:
             await self.client.close()
 

@@ -140,7 +140,7 @@ class Bridge:
         )
         own = subjects.agent_claim_of(name, self._keeper.instance)
         await service.add_endpoint(name="claim-passed-on", subject=own, handler=self.take_claim)
-        await self._client.flush()
+        await bus.flush(self._client)
         return service
 
     async def _on_beat(self, message: Msg) -> None:

@@ -98,7 +98,7 @@ async def run(settings: Settings, kind: wire.Kind) -> None:
     worker = Worker(client, settings.bridge_threads, hears, speaks)  # type: ignore[arg-type]
     service = await bus.register(client, wire.SERVICE, {"kind": kind})
     await service.add_endpoint(name=kind, subject=subjects.worker(kind), handler=worker.asked, queue_group=wire.QUEUE)
-    await client.flush()
+    await bus.flush(client)
     log.info("ready: worker %s", kind)
     await stop.wait()
     log.info("stopping")

@@ -1,0 +1,54 @@
+"""Which datagrams go into one message that the kernel cuts up again (UDP segmentation offload).
+
+All segments of a message go to one destination and are equally long, but for the last, which may be shorter. So
+rows are sorted by destination and falling length, and every message takes a run of equal ones and one more.
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+SEGMENTS: Final = 64
+"""Segments of one message: UDP_MAX_SEGMENTS of older kernels; newer ones take 128."""
+MAX_MESSAGE: Final = 65_000
+"""Bytes of one message before it is cut: a UDP length has 16 bits."""
+MAX_SEGMENT: Final = 1400
+"""Longer ones may not fit a link in one piece, and the kernel refuses a message whose segments don't."""
+
+
+class Message(NamedTuple):
+    """Rows `first` to `first + rows` as segments of `length` bytes."""
+
+    first: int
+    rows: int
+    length: int
+
+
+def uniform(count: int, length: int) -> list[Message]:
+    """Messages for rows that are all equally long and go to one destination."""
+    most = min(SEGMENTS, MAX_MESSAGE // length)
+    return [Message(first, min(most, count - first), length) for first in range(0, count, most)]
+
+
+def grouped(destinations: list[int] | None, lengths: list[int]) -> tuple[list[int], list[Message]]:
+    """The order in which rows are to be sent, and the messages that they make then.
+
+    `destinations`: of each row; None if there is only one.
+    """
+    marks = lengths if destinations is None else [to << 16 | n for to, n in zip(destinations, lengths, strict=True)]
+    order = sorted(range(len(marks)), key=marks.__getitem__, reverse=True)
+    marks = [marks[row] for row in order]
+    messages: list[Message] = []
+    first, rows = 0, len(marks)
+    while first < rows:
+        mark = marks[first]
+        length = mark & 0xFFFF
+        end = min(rows, first + min(SEGMENTS, MAX_MESSAGE // length))
+        after = first + 1
+        while after < end and marks[after] == mark:
+            after += 1
+        if after < end and marks[after] >> 16 == mark >> 16:
+            after += 1
+        messages.append(Message(first, after - first, length))
+        first = after
+    return order, messages

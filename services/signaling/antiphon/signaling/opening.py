@@ -1,0 +1,76 @@
+"""Asking one transceiver to open a session, and what becomes of an answer that nobody waits for any more.
+
+A transceiver that was busy for longer than signaling's patience has opened a session all the same: it holds a slot
+and an agent for a caller who was given to somebody else. So the answer is awaited for a while behind the
+caller's back, and the session is hung up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.errors import Error as NatsError
+from nats.errors import TimeoutError as NatsTimeoutError
+
+from antiphon.schemas import MalformedError, bus, tasks
+from antiphon.schemas.messages import OPEN_REPLY, Opened, decode_any
+
+log = logging.getLogger(__name__)
+
+LATE_SECONDS: Final = 30.0
+"""A session that nobody calls ends by itself after this long (the transceiver's time for setting up)."""
+MAX_LATE: Final = 256
+"""Answers that are awaited at a time; those above it are left to end by themselves."""
+
+
+class Openings:
+    """Requests to open a session, in time and late."""
+
+    def __init__(self) -> None:
+        self._late: set[asyncio.Task[None]] = set()
+
+    async def ask(
+        self, client: Client, subject: str, request: bytes, timeout: float, hang_up: Callable[[str], Awaitable[None]]
+    ) -> Msg:
+        """The transceiver's reply; nats.errors.TimeoutError after `timeout` seconds, other NATS errors as they come.
+
+        `hang_up(session_id)` ends a session that came too late.
+        """
+        headers = bus.trace_headers() or None
+        reply = asyncio.create_task(client.request(subject, request, timeout=timeout + LATE_SECONDS, headers=headers))
+        try:
+            await asyncio.wait({reply}, timeout=timeout)
+        finally:  # also when the caller has gone away meanwhile
+            if not reply.done():
+                self._await_late(reply, hang_up)
+        if not reply.done():
+            raise NatsTimeoutError
+        return reply.result()
+
+    def _await_late(self, reply: asyncio.Task[Msg], hang_up: Callable[[str], Awaitable[None]]) -> None:
+        if len(self._late) >= MAX_LATE:
+            reply.cancel()
+            return
+        task = asyncio.create_task(_end_when_it_comes(reply, hang_up))
+        self._late.add(task)
+        task.add_done_callback(self._late.discard)
+
+    async def stop(self) -> None:
+        """Nobody is asked any more."""
+        await tasks.end(*self._late)
+
+
+async def _end_when_it_comes(reply: asyncio.Task[Msg], hang_up: Callable[[str], Awaitable[None]]) -> None:
+    try:
+        answer = decode_any((await reply).data, OPEN_REPLY, "OpenReply")
+    except (NatsError, MalformedError, OSError) as error:
+        log.debug("no late answer: %s", error or type(error).__name__)
+        return
+    if isinstance(answer, Opened):
+        log.warning("session %s was opened too late for its caller and is hung up", answer.session_id)
+        await hang_up(answer.session_id)

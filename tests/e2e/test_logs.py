@@ -1,0 +1,58 @@
+"""What a call leaves in the logs: lines that programs can read, and no client's address."""
+
+from __future__ import annotations
+
+import json
+from contextlib import closing
+from typing import Any
+
+import httpx
+from support.conditions import until
+from support.middlebox import middlebox
+from support.relay_process import Datagrams, mint
+from support.relay_process import binding_request as request_for
+from support.sounds import tone
+from support.stack import ECHO_AGENT, Stack, running_stack
+
+from antiphon.cli.call import Listener
+from antiphon.cli.peer import Peer
+
+CLIENT = "127.0.0.77"
+"""An address of loopback that nothing else here has."""
+SERVICES = {"relay", "transceiver", "signaling", "inference-bridge"}
+
+
+def service_lines(stack: Stack) -> list[dict[str, Any]]:
+    """What the services wrote, as objects."""
+    parts = (line.partition("| ") for line in list(stack.lines))
+    return [json.loads(text) for name, _, text in parts if name.strip() in SERVICES and text.startswith("{")]
+
+
+async def test_no_line_of_a_call_holds_its_clients_address_and_each_is_an_object() -> None:
+    options = ("--loopback-only", "--plugin", str(ECHO_AGENT))
+    with running_stack(*options, environment={"ANTIPHON_LOG_FORMAT": "json"}) as stack:
+        relay = stack.relay()
+        with middlebox(relay, CLIENT) as box, closing(Datagrams(CLIENT)) as stranger:
+            listener = Listener()
+            peer = Peer(listener.audio, listener.message)
+            await peer.connect(stack.url, "echo", relay=box.address)
+            peer.speak(tone(2))
+            await until(lambda: listener.last_audible is not None)
+            session = peer._location.rpartition("/")[2]
+            stranger.send(b"\x80noise", relay)
+            stranger.send(request_for(mint()), relay)
+            box.rebind()
+            transport = httpx.AsyncHTTPTransport(local_address=CLIENT)
+            async with httpx.AsyncClient(base_url=stack.url, transport=transport) as http:
+                assert (await http.post("/v1/realtime/calls", content="v=0")).status_code >= 400
+                assert (await http.get("/nowhere")).status_code == 404
+            await peer.close()
+            ended = {"logger": "antiphon.signaling.calls", "fields": {"session": session}}
+            await until(lambda: any(ended.items() <= line.items() for line in service_lines(stack)))
+    services = {line["service"] for line in service_lines(stack)}
+    assert services == SERVICES
+    for line in service_lines(stack):
+        assert {"time", "level", "service", "logger", "message", "fields"} <= line.keys()
+    assert CLIENT not in "\n".join(stack.lines)
+    own = [line for line in stack.lines if line.partition("|")[0].strip() in SERVICES and "| started, pid" not in line]
+    assert len(own) == len(service_lines(stack)), "a service wrote something that is no object"

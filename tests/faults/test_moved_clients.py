@@ -1,0 +1,265 @@
+"""Clients whose packets come from elsewhere, or to another relay, in mid-call: the call goes on.
+
+Real stack, real clients; between them a NAT that forgets its ports, or a load balancer that re-hashes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import nats
+import pytest
+from playwright.sync_api import Page, Route
+from support.chromium import chromium_page, wait_for
+from support.conditions import until
+from support.middlebox import Middlebox, middlebox, with_relay
+from support.more_relays import another_relay
+from support.relay_process import Datagrams
+from support.sounds import tone
+from support.stack import ECHO_AGENT, Stack, running_stack
+from support.voice import babble, write_microphone
+
+from antiphon.cli.call import Listener
+from antiphon.cli.peer import Peer
+from antiphon.schemas import subjects, tasks
+from antiphon.schemas.addresses import Address
+from antiphon.schemas.messages import RelayStatistics, decode
+
+pytestmark = pytest.mark.timeout(240)
+
+CHECK_SECONDS = 2.7
+"""Between two consent checks, of Chromium (2.66 s) and of `Peer` (2.5 s)."""
+PATIENCE = 2.0
+"""Seconds on top of what was measured, for machines that do more at once."""
+FEW_PACKETS = 15
+"""0.3 s of audio."""
+HELLOS = 4
+"""That a relay sends to a transceiver that is new to it; after these nobody tells it anything unasked."""
+
+FLOWS_OF_A_TOKEN = 16
+
+COUNT_PACKETS = """() => {
+  window.heard = [];  // [ms, packets], whenever there were more
+  setInterval(async () => {
+    const audio = (await antiphon.stats()).find(entry => entry.type === "inbound-rtp");
+    const packets = audio?.packetsReceived ?? 0;
+    if (packets > (heard.at(-1)?.[1] ?? 0)) heard.push([performance.now(), packets]);
+  }, 25);
+}"""
+
+
+@pytest.fixture(scope="module")
+def stack() -> Iterator[Stack]:
+    with running_stack("--loopback-only", "--plugin", str(ECHO_AGENT)) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def relay(stack: Stack) -> Address:
+    return stack.relay()
+
+
+@asynccontextmanager
+async def peer_call(stack: Stack, box: Middlebox) -> AsyncIterator[tuple[Peer, Listener]]:
+    """A call of our client through the box, in which it hears its own voice."""
+    listener = Listener()
+    peer = Peer(listener.audio, listener.message)
+    try:
+        await peer.connect(stack.url, "echo", relay=box.address)
+        peer.speak(tone(60))
+        await until(lambda: listener.last_audible is not None)
+        yield peer, listener
+    finally:
+        await peer.close()
+
+
+async def until_heard_anew(listener: Listener) -> None:
+    """Until the echo is heard for a second beyond now."""
+    before = listener.last_audible
+    assert before is not None
+    await until(lambda: listener.last_audible is not None and listener.last_audible > before + 1, 30)
+
+
+async def without_checks(peer: Peer) -> None:
+    """From here on nothing but its media can make this client known."""
+    await tasks.end(peer._tasks[0])
+
+
+@asynccontextmanager
+async def statistics_of(stack: Stack, name: str) -> AsyncIterator[Callable[[], RelayStatistics]]:
+    """A relay's counters, asked for all the time."""
+    client = await nats.connect(stack.nats_url)
+    latest = decode((await client.request(subjects.relay_stats(name), b"", timeout=5)).data, RelayStatistics)
+
+    async def ask() -> None:
+        nonlocal latest
+        while True:
+            latest = decode((await client.request(subjects.relay_stats(name), b"", timeout=5)).data, RelayStatistics)
+            await asyncio.sleep(0.05)
+
+    asking = asyncio.create_task(ask())
+    try:
+        yield lambda: latest
+    finally:
+        await tasks.end(asking)
+        await client.close()
+
+
+# ---- NAT -------------------------------------------------------------------------------------------------
+
+
+async def test_a_call_goes_on_at_its_new_address_when_a_nat_forgets_the_old_one(stack: Stack, relay: Address) -> None:
+    with middlebox(relay) as box:
+        async with peer_call(stack, box) as (peer, listener):
+            ports = box.ports()
+            box.rebind()
+            at = time.monotonic()
+            await until(lambda: listener.last_audible is not None and listener.last_audible > at + 0.5, 30)
+            assert not box.ports() & ports
+            assert peer.speaking, "the caller had to stop first"
+            assert not peer.closed.is_set()
+
+
+def through(box: Middlebox) -> Callable[[Route], None]:
+    """Let the page take the box for the one relay that its answer offers."""
+
+    def fulfil(route: Route) -> None:
+        reply = route.fetch()
+        route.fulfill(response=reply, body=with_relay(reply.text(), box.address))
+
+    return fulfil
+
+
+def call(page: Page, stack: Stack, box: Middlebox) -> None:
+    """The page's call through the box, with the echo heard."""
+    page.route("**/v1/realtime/calls?*", through(box))
+    page.goto(f"{stack.url}?agent=echo")
+    wait_for(page, "document.querySelector('#agent').value === 'echo'")
+    page.get_by_role("button", name="Start call").click()
+    wait_for(page, "['listening', 'speaking'].includes(window.antiphon.state)", seconds=20)
+    page.evaluate(COUNT_PACKETS)
+    wait_for(page, "heard.length > 20")
+
+
+def longest_gap(page: Page) -> float:
+    """Seconds between two looks that found more packets."""
+    heard: list[list[float]] = page.evaluate("heard")
+    return max(later[0] - earlier[0] for earlier, later in itertools.pairwise(heard)) / 1000
+
+
+def test_chromium_hears_again_after_its_next_check_when_a_nat_forgets_its_port(
+    stack: Stack, relay: Address, tmp_path: Path
+) -> None:
+    with middlebox(relay) as box, chromium_page(write_microphone(tmp_path / "babble.wav", babble(60))) as page:
+        call(page, stack, box)
+        ports, packets = box.ports(), page.evaluate("heard.at(-1)[1]")
+        box.rebind()
+        wait_for(page, f"heard.at(-1)[1] > {packets} + 50")
+        gap = longest_gap(page)
+        assert page.evaluate("antiphon.problem") is None
+        assert not box.ports() & ports
+    print(f"NAT rebinding: {gap:.2f} s without a packet")
+    assert gap < CHECK_SECONDS + PATIENCE
+
+
+# ---- a load balancer in front of two relays ---------------------------------------------------------------
+
+
+async def test_a_call_that_is_hashed_to_another_relay_is_asked_for_and_loses_hardly_anything(
+    stack: Stack, relay: Address, tmp_path: Path
+) -> None:
+    one_worker = {"ANTIPHON_RELAY_WORKERS": "1"}
+    with another_relay(stack, tmp_path, settings=one_worker) as other, middlebox(relay) as box:
+        async with statistics_of(stack, "another") as of_other:
+            await until(lambda: of_other().hellos_sent >= HELLOS)
+            async with peer_call(stack, box) as (peer, listener):
+                await without_checks(peer)
+                box.relay = other.udp
+                await until(lambda: of_other().packets_to_transceivers > 80)
+                assert of_other().flows_found == 1
+                box.relay = relay  # and back, to one that still knows it
+                there = of_other().packets_to_transceivers
+                await until_heard_anew(listener)
+                assert of_other().packets_to_transceivers - there < FEW_PACKETS
+                assert (peer.lost_to_server or 0) < FEW_PACKETS
+
+
+async def test_a_relay_that_joins_in_mid_call_knows_the_clients_of_the_others(
+    stack: Stack, relay: Address, tmp_path: Path
+) -> None:
+    with middlebox(relay) as box:
+        async with peer_call(stack, box) as (peer, _):
+            await without_checks(peer)
+            with another_relay(stack, tmp_path, settings={"ANTIPHON_RELAY_WORKERS": "1"}) as other:
+                async with statistics_of(stack, "another") as of_other:
+                    await until(lambda: of_other().hellos_sent >= HELLOS and of_other().flows_confirmed > 0)
+                    box.relay = other.udp
+                    await until(lambda: of_other().packets_to_transceivers > 80)
+                    assert of_other().flows_found == 0
+                    assert of_other().packets_to_clients > 50, "answers do not follow the client"
+                    assert (peer.lost_to_server or 0) < FEW_PACKETS
+                    box.relay = relay
+
+
+async def test_where_relays_do_not_learn_the_next_check_takes_the_call_to_another_one(
+    stack: Stack, relay: Address, tmp_path: Path
+) -> None:
+    settings = {"ANTIPHON_RELAY_WORKERS": "1", "ANTIPHON_RELAY_LEARN": "0"}
+    with another_relay(stack, tmp_path, settings=settings) as other, middlebox(relay) as box:
+        async with statistics_of(stack, "another") as of_other, peer_call(stack, box) as (_, listener):
+            box.relay = other.udp
+            await until(lambda: of_other().packets_to_clients > 50)
+            assert of_other().flows_found == 0
+            assert of_other().hellos_sent == 0
+            await until_heard_anew(listener)
+
+
+def test_chromium_hardly_notices_a_load_balancer_that_takes_a_dead_relay_out(
+    stack: Stack, relay: Address, tmp_path: Path
+) -> None:
+    with (
+        another_relay(stack, tmp_path) as doomed,
+        middlebox(doomed.udp) as box,
+        chromium_page(write_microphone(tmp_path / "babble.wav", babble(60))) as page,
+    ):
+        call(page, stack, box)
+        packets = page.evaluate("heard.at(-1)[1]")
+        doomed.kill()
+        box.relay = relay
+        wait_for(page, f"heard.at(-1)[1] > {packets} + 50")
+        gap = longest_gap(page)
+        assert page.evaluate("antiphon.problem") is None
+    print(f"dead relay taken out: {gap:.2f} s without a packet")
+    assert gap < CHECK_SECONDS + PATIENCE
+
+
+# ---- somebody on the way ----------------------------------------------------------------------------------
+
+
+async def test_a_binding_request_that_is_replayed_from_many_addresses_opens_few_flows_and_harms_no_call(
+    stack: Stack, relay: Address
+) -> None:
+    with middlebox(relay) as box:
+        async with peer_call(stack, box) as (peer, listener), statistics_of(stack, "local") as of_relay:
+            refused, before = of_relay().drops.get("token_limit", 0), of_relay().flows_confirmed
+            others = [Datagrams() for _ in range(60)]
+            try:
+                for other in others:
+                    limited = of_relay().drops.get("token_limit", 0)
+                    other.send(box.last_request, relay)
+                    # The request is authentic: its transceiver answers, unless the relay drops it.
+                    await until(lambda: other.waiting() or of_relay().drops.get("token_limit", 0) > limited)  # noqa: B023
+            finally:
+                for other in others:
+                    other.close()
+            assert of_relay().drops.get("token_limit", 0) > refused
+            # A worker counts the flows that it has.
+            opened = of_relay().flows_confirmed + of_relay().flows_half_open - before
+            assert opened <= FLOWS_OF_A_TOKEN * of_relay().workers
+            await until_heard_anew(listener)
+            assert peer.speaking

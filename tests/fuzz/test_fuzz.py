@@ -1,0 +1,63 @@
+"""Each reader of bytes from the network is fuzzed for some seconds; `make fuzz` does it for longer."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from fuzz.targets import TARGETS, seeds
+
+SECONDS = os.environ.get("ANTIPHON_FUZZ_SECONDS", "10")
+
+
+class Fuzzers:
+    """One for each target, all at once: that takes the time of one."""
+
+    def __init__(self, scratch: Path) -> None:
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+        self._log = scratch
+        self._running = {}
+        for target in TARGETS:
+            with self._log_of(target).open("w") as log:
+                self._running[target] = subprocess.Popen(
+                    [sys.executable, "-m", "fuzz", target, SECONDS], cwd=scratch, env=environment, stderr=log
+                )
+
+    def _log_of(self, target: str) -> Path:
+        return self._log / f"{target}.log"
+
+    def result(self, target: str) -> tuple[int, str]:
+        """Its exit status, and what it said."""
+        return self._running[target].wait(int(SECONDS) + 100), self._log_of(target).read_text()
+
+    def close(self) -> None:
+        for each in self._running.values():
+            each.kill()
+            each.wait()
+
+
+@pytest.fixture(scope="module")
+def fuzzers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fuzzers]:
+    running = Fuzzers(tmp_path_factory.mktemp("fuzz"))
+    yield running
+    running.close()
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_what_the_fuzzer_begins_with_passes(target: str) -> None:
+    for seed in (b"", *seeds(target)):
+        TARGETS[target](seed)
+
+
+@pytest.mark.skipif(importlib.util.find_spec("atheris") is None, reason="atheris has no wheel for this platform")
+@pytest.mark.parametrize("target", TARGETS)
+def test_fuzzing_finds_no_error_but_the_readers_own(fuzzers: Fuzzers, target: str) -> None:
+    status, log = fuzzers.result(target)
+    assert status == 0, log[-6000:]
+    assert "Done" in log, log[-2000:]
