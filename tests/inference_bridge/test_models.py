@@ -49,6 +49,43 @@ def test_a_one_word_answer_is_one_word(models: Models, speak: Speak) -> None:
     assert words(models.transcriber.transcribe(speak("Yes.").tobytes())) == "yes"
 
 
+def test_single_words_are_heard_as_what_they_are(models: Models, speak: Speak) -> None:
+    asked = [
+        "okay",
+        "yes",
+        "no",
+        "help",
+        "cancel",
+        "goodbye",
+        "monday",
+        "tuesday",
+        "thanks",
+        "repeat",
+        "hello",
+        "sure",
+        "tomorrow",
+        "please",
+        "wait",
+        "today",
+        "sorry",
+    ]
+    room = np.random.default_rng(3)
+    heard = []
+    for word in asked:
+        spoken = speak(f"{word.capitalize()}.").astype(np.float64)
+        around = np.concatenate([room.normal(0, 4, 4800), spoken, room.normal(0, 4, 2560)])
+        heard.append(words(models.transcriber.transcribe(around.astype("<i2").tobytes())))
+    right = sum(said == got for said, got in zip(asked, heard, strict=True))
+    assert right >= len(asked) - 2, list(zip(asked, heard, strict=True))
+
+
+def test_no_words_are_made_of_a_quiet_room(models: Models) -> None:
+    """The words that a short utterance may be are told to the recogniser: it must not find them in nothing."""
+    for seconds in (0.5, 0.8, 1.2):
+        noise = np.random.default_rng(5).normal(0, 30, int(16000 * seconds)).astype("<i2")
+        assert models.transcriber.transcribe(noise.tobytes()) == ""
+
+
 def test_speech_is_likely_in_speech_and_not_in_noise(models: Models, speak: Speak) -> None:
     def most_likely(samples: Samples) -> float:
         stream = models.voice_activity.stream()

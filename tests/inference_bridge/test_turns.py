@@ -5,7 +5,9 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from antiphon.inference_bridge.hearing.turns import (
+from antiphon.inference_bridge.hearing.voice_activity import WINDOW
+from antiphon.inference_bridge.hearing.windows import Window
+from antiphon.inference_bridge.turns.detector import (
     MaybeDone,
     Resumed,
     SpeechDropped,
@@ -15,8 +17,6 @@ from antiphon.inference_bridge.hearing.turns import (
     TurnEvent,
     TurnSettings,
 )
-from antiphon.inference_bridge.hearing.voice_activity import WINDOW
-from antiphon.inference_bridge.hearing.windows import Window
 
 
 class Caller:
@@ -83,7 +83,7 @@ def test_speech_that_goes_on_takes_the_hope_back() -> None:
 
 
 def test_a_soft_syllable_does_not_count_as_silence() -> None:
-    caller = Caller(TurnSettings(threshold=0.5))
+    caller = Caller(TurnSettings(threshold=0.5, sustained_ms=60_000))
     caller.windows(20, 0.9)
     assert caller.windows(20, 0.4) == []
     assert kinds(caller.windows(13, 0.3)) == ["MaybeDone", "TurnEnded"]
@@ -112,7 +112,7 @@ def test_speech_too_short_for_a_word_is_dropped() -> None:
 
 
 def test_a_turn_without_end_is_cut_at_its_longest() -> None:
-    caller = Caller(TurnSettings(max_turn_ms=2000))
+    caller = Caller(TurnSettings(max_turn_ms=2000, sustained_ms=60_000))
     events = caller.windows(70, 0.9)
     assert kinds(events)[:2] == ["SpeechStarted", "TurnEnded"]
 

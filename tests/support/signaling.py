@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 import nats
 from nats.aio.client import Client
 from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
 
 from antiphon.schemas import bus, subjects, tasks
 from antiphon.schemas.messages import (
@@ -178,6 +179,26 @@ class StandIns:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(5)
         self._loop.close()
+
+    def publish(self, subject: str, data: bytes) -> None:
+        """Say something on the bus."""
+
+        async def say() -> None:
+            await self._client.publish(subject, data)
+            await bus.flush(self._client)
+
+        self._do(say())
+
+    def listen(self, subject: str) -> Callable[[], bytes]:
+        """Hear a subject from now on; call the result for the next message."""
+
+        async def begin() -> Subscription:
+            subscription = await self._client.subscribe(subject)
+            await bus.flush(self._client)
+            return subscription
+
+        subscription = self._do(begin())
+        return lambda: self._do(subscription.next_msg(timeout=10)).data
 
     def stop(self, part: StandIn) -> None:
         """It falls silent at once, as if killed."""

@@ -22,6 +22,8 @@ COMMANDS: Final = {
     "doctor": ("antiphon.cli.doctor", "check a running stack and name what to fix"),
     "schema": ("antiphon.cli.schema", "write the JSON Schema of every message"),
     "keys": ("antiphon.cli.keys", "write fresh route and password keys, or rotate them"),
+    "record": ("antiphon.cli.record", "write calls to files: both voices and a timeline of events"),
+    "replay": ("antiphon.cli.replay", "play a recorded call's input into an agent again"),
     "bench": ("antiphon.cli.bench", "measure the stack"),
 }
 INTERRUPTED: Final = 130

@@ -16,6 +16,22 @@ Samples = NDArray[np.int16]
 
 def read_wav(path: Path, rate: int) -> Samples:
     """The file as mono 16-bit samples at `rate` Hz; UsageError names what is wrong with it."""
+    samples, own = _read(path)
+    return _resampled(samples.astype(np.float32).mean(axis=1), own, rate)
+
+
+def read_channel(path: Path, channel: int, rate: int) -> Samples:
+    """One channel of the file at `rate` Hz, sample by sample as it is where that is its own rate."""
+    samples, own = _read(path)
+    if channel >= samples.shape[1]:
+        raise UsageError(f"{path} has {samples.shape[1]} channels")
+    if own == rate:
+        return samples[:, channel].astype(np.int16)
+    return _resampled(samples[:, channel].astype(np.float32), own, rate)
+
+
+def _read(path: Path) -> tuple[Samples, int]:
+    """All channels, and the rate."""
     try:
         with wave.open(str(path), "rb") as file:
             channels, width, own = file.getnchannels(), file.getsampwidth(), file.getframerate()
@@ -29,10 +45,14 @@ def read_wav(path: Path, rate: int) -> Samples:
     samples = np.frombuffer(data[: len(data) // (2 * channels) * 2 * channels], dtype="<i2").reshape(-1, channels)
     if not len(samples):
         raise UsageError(f"{path} holds no audio")
-    mono = samples.astype(np.float32).mean(axis=1) / 32768
+    return samples, own
+
+
+def _resampled(mono: NDArray[np.float32], own: int, rate: int) -> Samples:
+    scaled = mono / np.float32(32768)
     if own != rate:
-        mono = soxr.resample(mono, own, rate)
-    samples16: Samples = np.clip(mono * 32767, -32768, 32767).astype(np.int16)
+        scaled = soxr.resample(scaled, own, rate)
+    samples16: Samples = np.clip(scaled * 32767, -32768, 32767).astype(np.int16)
     return samples16
 
 

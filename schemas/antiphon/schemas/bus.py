@@ -11,6 +11,8 @@ import logging
 import os
 import socket
 import time
+from collections.abc import Callable
+from typing import Any
 from urllib.parse import urlsplit
 
 import nats
@@ -129,10 +131,24 @@ async def keys(js: JetStreamContext, name: str, pattern: str = ">") -> list[str]
     return [text.removeprefix(subject) for text in stream.state.subjects or {}]
 
 
-async def register(client: Client, name: str, metadata: dict[str, str] | None = None) -> Service:
-    """Stand in the NATS services register, so that `nats micro list` and health checks see this process."""
+async def register(
+    client: Client,
+    name: str,
+    metadata: dict[str, str] | None = None,
+    figures: Callable[[], dict[str, Any]] | None = None,
+) -> Service:
+    """Stand in the NATS services register, so that `nats micro list` and health checks see this process.
+
+    `figures`: what `nats micro stats` shows as data of each endpoint.
+    """
     where = {"host": socket.gethostname(), "pid": str(os.getpid())}
-    return await add_service(client, name=name, version="0.1.0", metadata={**where, **(metadata or {})})
+    return await add_service(
+        client,
+        name=name,
+        version="0.1.0",
+        metadata={**where, **(metadata or {})},
+        stats_handler=(lambda _: figures()) if figures else None,
+    )
 
 
 async def instances(client: Client, name: str, wait: float = 0.5) -> list[dict[str, str]]:

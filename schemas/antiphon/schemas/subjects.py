@@ -109,6 +109,17 @@ def lease_keys(agent: str) -> str:
     return f"{_token('agent name', agent)}.*"
 
 
+def worker(kind: str) -> str:
+    """Request/reply, replies may stream: a model worker of a kind, `stt` or `tts`; msgpack."""
+    return f"{PREFIX}.worker.{_token('worker kind', kind)}"
+
+
+def agent_claim_of(name: str, instance: str) -> str:
+    """Request/reply: a claim passed on to one instance of an agent."""
+    plain = re.sub(r"[^A-Za-z0-9_-]", "-", instance)[:64]
+    return f"{agent_claim(name)}.{_token('instance', plain)}"
+
+
 def audio_in(session_id: str) -> str:
     """Caller to agent, PCM frames."""
     return f"{PREFIX}.session.{_token('session id', session_id)}.audio.in"
@@ -122,6 +133,11 @@ def audio_out(session_id: str) -> str:
 def session_out(session_id: str) -> str:
     """Wildcard: `audio.out` and `data.out` of a session, in one subscription."""
     return f"{PREFIX}.session.{_token('session id', session_id)}.*.out"
+
+
+def session_all(session_id: str | None = None) -> str:
+    """Wildcard: all that is said on a session, or on every session, for who looks on."""
+    return f"{PREFIX}.session.{'*' if session_id is None else _token('session id', session_id)}.>"
 
 
 def session_event(session_id: str) -> str:

@@ -1,4 +1,4 @@
-"""`python -m antiphon.inference_bridge [--check]`"""
+"""`python -m antiphon.inference_bridge [--check | --worker stt|tts]`"""
 
 from __future__ import annotations
 
@@ -36,17 +36,20 @@ def main() -> int:
         prog="python -m antiphon.inference_bridge", description="Takes calls for an agent."
     )
     parser.add_argument("--check", action="store_true", help="exit 0 if a bridge of this host answers on NATS")
-    if parser.parse_args().check:
+    parser.add_argument("--worker", choices=("stt", "tts"), help="serve one model to other bridges instead of calls")
+    arguments = parser.parse_args()
+    if arguments.check:
         url = os.environ.get("ANTIPHON_NATS_URL") or bus.DEFAULT_NATS_URL
         return 0 if asyncio.run(bus.answers_here(url, bus.AGENT_SERVICE)) else 1
     settings = load_settings()
-    finish = telemetry.start("inference-bridge")
+    finish = telemetry.start(f"worker-{arguments.worker}" if arguments.worker else "inference-bridge")
     # the models' libraries take a second to import: bad settings are told before that
-    from antiphon.inference_bridge.bridge import run
+    from antiphon.inference_bridge.dispatch.bridge import run
     from antiphon.inference_bridge.model_sources import ModelError
+    from antiphon.inference_bridge.remote.worker import run as run_worker
 
     try:
-        asyncio.run(run(settings))
+        asyncio.run(run_worker(settings, arguments.worker) if arguments.worker else run(settings))
     except ModelError as error:
         return _bad(str(error))
     except OSError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import time
@@ -9,7 +10,7 @@ import time
 import nats.errors
 from nats.aio.client import Client
 
-from antiphon.inference_bridge.realtime import JsonObject
+from antiphon.inference_bridge.protocol.conversation import JsonObject
 from antiphon.inference_bridge.speech.synthesizer import SPEECH_RATE
 from antiphon.schemas import bus, messages, subjects
 from antiphon.schemas.audio import AudioFrame, FrameFlag, pack_frame
@@ -31,6 +32,12 @@ class Line:
         self._data_out = subjects.data_out(session_id)
         self._control = subjects.session_control(session_id)
         self._sequence = 0
+        self._turns = asyncio.Lock()
+        """Control requests keep their order."""
+        self.paused = False
+        """The transceiver holds our speech."""
+        self.flushes = 0
+        """Flushes of ours of which nothing was reported yet."""
 
     async def _publish(self, subject: str, data: bytes) -> None:
         """While NATS is away what is said is lost, as on a bad line; the call goes on when it is back."""
@@ -52,12 +59,28 @@ class Line:
 
     async def flush(self, generation: int) -> bool:
         """Silence everything below `generation`, now."""
+        self.paused = False
+        self.flushes += 1
         return await self._request(messages.Flush(generation=generation))
+
+    async def pause(self) -> bool:
+        """Hold the speech at the exact sample; False if the transceiver did not."""
+        self.paused = True
+        return await self._request(messages.Pause())
+
+    async def resume(self) -> bool:
+        """Go on with the next sample."""
+        self.paused = False
+        return await self._request(messages.Resume())
 
     async def hang_up(self, reason: str) -> bool:
         return await self._request(messages.HangUp(reason=reason))
 
     async def _request(self, control: messages.Message) -> bool:
+        async with self._turns:
+            return await self._ask(control)
+
+    async def _ask(self, control: messages.Message) -> bool:
         try:
             answer = await self._client.request(
                 self._control, messages.encode(control), timeout=_CONTROL_TIMEOUT, headers=bus.trace_headers() or None

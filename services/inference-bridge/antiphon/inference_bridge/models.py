@@ -28,18 +28,31 @@ class Models:
 def load_models(settings: Settings) -> Models:
     """Read, check and warm up; takes 3-6 s. `ModelError` says which file is wrong and what to do."""
     started = time.perf_counter()
+    models = Models(load_voice_activity(settings), load_transcriber(settings), load_synthesizer(settings))
+    log.info("models ready in %.1f s", time.perf_counter() - started)
+    return models
+
+
+def load_voice_activity(settings: Settings) -> VoiceActivity:
     log.info("loading voice activity: silero")
     voice_activity = VoiceActivity(silero_file(settings.vad_path, settings.vad_sha256))
     voice_activity.stream().probability(bytes(WINDOW * 2))
+    return voice_activity
+
+
+def load_transcriber(settings: Settings) -> Transcriber:
     log.info("loading speech-to-text: %s", settings.whisper_path or "whisper base")
     directory = whisper_directory(settings.whisper_path, settings.whisper_sha256, settings.cache_dir)
     transcriber = Whisper(directory, settings.bridge_threads)
+    # the first run of a graph allocates and plans: a caller would wait for it
+    transcriber.transcribe(bytes(32000))
+    return transcriber
+
+
+def load_synthesizer(settings: Settings) -> Synthesizer:
     log.info("loading speech: %s", settings.voice_path or "piper joe")
     phonemizer = Phonemizer(Lexicon.read(lexicon_files()))
     synthesizer = PiperVoice(voice_file(settings.voice_path, settings.voice_sha256), phonemizer)
-    # the first run of a graph allocates and plans: a caller would wait for it
-    transcriber.transcribe(bytes(32000))
     for clause in ("Sure,", "I have booked you for tomorrow at half past ten."):
         synthesizer.synthesize(clause)
-    log.info("models ready in %.1f s", time.perf_counter() - started)
-    return Models(voice_activity, transcriber, synthesizer)
+    return synthesizer

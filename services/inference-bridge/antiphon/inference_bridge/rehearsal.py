@@ -38,8 +38,12 @@ _numbers = itertools.count()
 class RehearsedCall:
     """One call; `async with` claims it and ends it."""
 
-    def __init__(self, client: Client, agent: str, session: dict[str, Any] | None = None) -> None:
+    def __init__(
+        self, client: Client, agent: str, session: dict[str, Any] | None = None, claimed: bool = False
+    ) -> None:
+        """`claimed`: the call has, or had, an agent already."""
         self.id = f"rtc_rehearsal{time.monotonic_ns()}x{next(_numbers)}"
+        self._claimed = claimed
         self.events: list[dict[str, Any]] = []
         """What came on the data channel."""
         self.arrivals: list[float] = []
@@ -51,11 +55,22 @@ class RehearsedCall:
         """What the caller has heard: s16le at the agent's rate, without the silence between replies."""
         self.flushes: list[messages.Flush] = []
         self.flush_times: list[float] = []
+        self.paused = False
+        self.pause_times: list[float] = []
+        """`time.monotonic()` of each pause."""
+        self.resume_times: list[float] = []
         self.hung_up = asyncio.Event()
+        self.instance = ""
+        """Who has claimed the call."""
         self.speech_end_ns = 0
         """When the last loud sample of the last `say` was sent (Unix, ns)."""
+        self.speech_begin = 0.0
+        """`time.monotonic()` at which the first loud sample of the last `say` was sent."""
+        self.sent = 0
+        """Frames of the caller."""
         self._client, self._agent, self._session = client, agent, session or {}
-        self._speech: deque[tuple[bytes, bool]] = deque()
+        self._speech: deque[tuple[bytes, bool, bool]] = deque()
+        """Frames to be sent, and whether they are the first loud one and the last one."""
         self._queue: deque[AudioFrame] = deque()
         self._generation = self._played_generation = self._played_samples = self._since_report = 0
         self._changed = asyncio.Condition()
@@ -70,7 +85,8 @@ class RehearsedCall:
             (subjects.session_control(self.id), self._on_control),
         ):
             self._subscriptions.append(await self._client.subscribe(subject, cb=callback))
-        reply = await self.claim()
+        reply = messages.ClaimReply(accepted=True) if self._claimed else await self.claim()
+        self.instance = reply.instance
         if not reply.accepted:
             await self._unsubscribe()
             raise RuntimeError(f"the agent {self._agent} refused the call: {reply.message}")
@@ -102,15 +118,33 @@ class RehearsedCall:
 
     async def say(self, speech: npt.NDArray[np.int16]) -> None:
         """Send speech (mono at `INPUT_RATE`) in real time; returns when its last loud sample is out."""
-        last = int(np.flatnonzero(np.abs(speech.astype(np.int32)) > _LOUD)[-1])
+        loud = np.flatnonzero(np.abs(speech.astype(np.int32)) > _LOUD)
+        first, last = int(loud[0]) // INPUT_FRAME, int(loud[-1])
         frames = -(-(last + 1) // INPUT_FRAME)
         padded = np.zeros(frames * INPUT_FRAME, dtype="<i2")
         padded[: last + 1] = speech[: last + 1]
         self._said.clear()
         for number in range(frames):
             pcm = padded[number * INPUT_FRAME : (number + 1) * INPUT_FRAME].tobytes()
-            self._speech.append((pcm, number == frames - 1))
+            self._speech.append((pcm, number == first, number == frames - 1))
         await self._said.wait()
+
+    async def play(self, samples: npt.NDArray[np.int16]) -> None:
+        """Send samples (mono at `INPUT_RATE`) exactly as they are, in real time; returns when the last is out."""
+        frames = -(-len(samples) // INPUT_FRAME)
+        padded = np.zeros(frames * INPUT_FRAME, dtype="<i2")
+        padded[: len(samples)] = samples
+        self._said.clear()
+        for number in range(frames):
+            pcm = padded[number * INPUT_FRAME : (number + 1) * INPUT_FRAME].tobytes()
+            self._speech.append((pcm, number == 0, number == frames - 1))
+        await self._said.wait()
+
+    async def quiet(self, seconds: float) -> None:
+        """Return when the caller has been heard to say nothing for so long."""
+        until = self.sent + round(seconds * 1000 / FRAME_MS)
+        while self.sent < until:  # noqa: ASYNC110 - the caller's own clock counts
+            await asyncio.sleep(FRAME_MS / 1000)
 
     async def send(self, event: dict[str, Any]) -> None:
         """A message of the client on the data channel."""
@@ -120,6 +154,11 @@ class RehearsedCall:
     async def event(self, event: messages.Message) -> None:
         """As the transceiver."""
         await self._publish(subjects.session_event(self.id), messages.encode(event))
+
+    @property
+    def answered(self) -> bool:
+        """Nothing is being said or prepared that was announced."""
+        return len(self.of_type("response.done")) >= len(self.of_type("response.created"))
 
     def of_type(self, type_: str) -> list[dict[str, Any]]:
         return [event for event in self.events if event["type"] == type_]
@@ -150,7 +189,9 @@ class RehearsedCall:
         for sequence in itertools.count():
             now_ns = time.time_ns()
             if self._speech:
-                pcm, last = self._speech.popleft()
+                pcm, first, last = self._speech.popleft()
+                if first:
+                    self.speech_begin = time.monotonic()
                 if last:
                     self.speech_end_ns = now_ns
                     self._said.set()
@@ -158,12 +199,13 @@ class RehearsedCall:
                 pcm = noise.normal(0, 4, INPUT_FRAME).astype("<i2").tobytes()
             frame = AudioFrame(sequence, sequence * INPUT_FRAME, now_ns, INPUT_RATE, 0, 0, pcm)
             await self._publish(subjects.audio_in(self.id), pack_frame(frame))
+            self.sent = sequence + 1
             await self._play()
             due += FRAME_MS / 1000
             await asyncio.sleep(max(0.0, due - time.monotonic()))
 
     async def _play(self) -> None:
-        if not self._queue:
+        if not self._queue or self.paused:
             return
         frame = self._queue.popleft()
         self.played += frame.pcm
@@ -206,6 +248,7 @@ class RehearsedCall:
         control = messages.decode_any(msg.data, messages.CONTROL, "Control")
         await msg.respond(messages.encode(messages.ControlReply(ok=True)))
         if isinstance(control, messages.Flush):
+            self.paused = False
             self.flushes.append(control)
             self.flush_times.append(time.monotonic())
             dropped = [f for f in self._queue if f.generation < control.generation]
@@ -219,6 +262,12 @@ class RehearsedCall:
                     dropped_ms=len(dropped) * FRAME_MS,
                 )
             )
+        elif isinstance(control, messages.Pause):
+            self.paused = True
+            self.pause_times.append(time.monotonic())
+        elif isinstance(control, messages.Resume):
+            self.paused = False
+            self.resume_times.append(time.monotonic())
         elif isinstance(control, messages.HangUp):
             self.hung_up.set()
         async with self._changed:

@@ -8,24 +8,27 @@ import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
-from functools import partial
 from typing import Final
 
 import numpy as np
 
-from antiphon.inference_bridge.agents import HandOver, HangUpAfterSpeech, ReplyPart
+from antiphon.inference_bridge.agents import FunctionCall, HandOver, HangUpAfterSpeech, ReplyPart, Usage
 from antiphon.inference_bridge.line import Line
-from antiphon.inference_bridge.realtime import Realtime, RealtimeResponse
+from antiphon.inference_bridge.model_pool import ModelPool
+from antiphon.inference_bridge.protocol.server_events import Realtime, RealtimeResponse
 from antiphon.inference_bridge.speech.clauses import ClauseSplitter, pause_ms_after
 from antiphon.inference_bridge.speech.phrase_cache import PhraseCache
 from antiphon.inference_bridge.speech.playback import Backlog, SpeechLedger
-from antiphon.inference_bridge.speech.synthesizer import SPEECH_RATE, Samples, Synthesizer
-from antiphon.inference_bridge.workers import BusyError, Urgency, Workers
+from antiphon.inference_bridge.speech.synthesizer import SPEECH_RATE, Samples
+from antiphon.inference_bridge.workers import BusyError, Urgency
 from antiphon.schemas import messages
 from antiphon.schemas.audio import FRAME_MS, FrameFlag
 
 log = logging.getLogger(__name__)
 
+NO_VOICE: Final = "Sorry, I have lost my words. Please give me a moment."
+"""Said in place of an answer for which no speech could be made."""
+SPOKEN_FALLBACKS: Final = (NO_VOICE,)
 FRAME: Final = SPEECH_RATE * FRAME_MS // 1000
 MAX_BACKLOG_MS: Final = 10_000
 """Speech sent ahead of the caller's ear; the transceiver takes 30 s."""
@@ -40,8 +43,7 @@ _PLAYOUT_GRACE: Final = 3.0
 class Speech:
     """What a process needs to make speech; shared by its calls."""
 
-    synthesizer: Synthesizer
-    workers: Workers
+    pool: ModelPool
     phrases: PhraseCache
 
 
@@ -60,24 +62,46 @@ class Reply:
     """Says one answer. `run` ends when it was played; cancel that task and call `interrupted` to cut it short."""
 
     def __init__(
-        self, line: Line, realtime: Realtime, speech: Speech, generation: int, on_first_audio: Callable[[], None]
+        self,
+        line: Line,
+        realtime: Realtime,
+        speech: Speech,
+        generation: int,
+        response: RealtimeResponse,
+        on_first_audio: Callable[[], None],
+        speed: float = 1.0,
+        held: bool = False,
     ) -> None:
+        """`held`: the transceiver holds its speech until `go_on`."""
         self.generation = generation
-        self.response = RealtimeResponse(realtime)
+        self.response = response
         self.times = ReplyTimes()
         self.hang_up = False
         self.failed = False
-        self._line, self._realtime, self._speech = line, realtime, speech
+        self.complete = False
+        """All of it is on its way to the caller."""
+        self.ledger = SpeechLedger()
+        self._line, self._realtime, self._speech, self._speed = line, realtime, speech, speed
         self._on_first_audio = on_first_audio
-        self._ledger = SpeechLedger()
+        self._speechless = False
+        self._written: list[str] = []
         self._backlog = Backlog()
+        if held:
+            self._backlog.hold(time.monotonic())
         self._played = asyncio.Event()
         self._flushed: asyncio.Future[int] = asyncio.get_running_loop().create_future()
 
     @property
     def text(self) -> str:
         """All that was sent to the caller."""
-        return self._ledger.text
+        return self.ledger.text if self.response.spoken else "".join(self._written).strip()
+
+    def hold(self) -> None:
+        """The transceiver plays nothing until `go_on`."""
+        self._backlog.hold(time.monotonic())
+
+    def go_on(self) -> None:
+        self._backlog.go_on(time.monotonic())
 
     async def run(self, parts: AsyncGenerator[ReplyPart, None]) -> None:
         """Speak what the agent says while it is still saying it."""
@@ -86,21 +110,30 @@ class Reply:
         async with aclosing(parts) as stream:
             async for part in stream:
                 self.times.first_text = self.times.first_text or time.time_ns()
-                if isinstance(part, str):
-                    for clause in splitter.feed(part):
-                        await self._say(clause, before)
-                        before = clause
-                elif isinstance(part, HandOver):
-                    self._realtime.emit("antiphon.hand_over", state=part.state)
-                elif isinstance(part, HangUpAfterSpeech):
-                    self.hang_up = True
+                match part:
+                    case str() if not self.response.spoken:
+                        self._written.append(part)
+                        self.response.clause(part)
+                    case str():
+                        for clause in splitter.feed(part):
+                            await self._say(clause, before)
+                            before = clause
+                    case FunctionCall(call_id, name, arguments):
+                        self.response.function_call(call_id, name, arguments)
+                    case Usage(taken, given):
+                        self.response.used(taken, given)
+                    case HandOver(state):
+                        self._realtime.emit("antiphon.hand_over", state=state)
+                    case HangUpAfterSpeech():
+                        self.hang_up = True
         for clause in splitter.rest():
             await self._say(clause, before)
-        if not self._ledger.samples:
-            self.failed = True
+        self.complete = True
+        if not self.ledger.samples:
+            self.failed = not (self.response.calls or self._written)
             return
         # an empty frame carries the flag: which clause is the last is known only now
-        await self._line.frame(bytes(FRAME * 2), self._ledger.samples, self.generation, FrameFlag.END_OF_UTTERANCE)
+        await self._line.frame(bytes(FRAME * 2), self.ledger.samples, self.generation, FrameFlag.END_OF_UTTERANCE)
         self._backlog.sent(FRAME_MS, time.monotonic())
         while not self._played.is_set():
             left = self._backlog.queued_ms(time.monotonic()) / 1000 + _PLAYOUT_GRACE
@@ -128,7 +161,9 @@ class Reply:
 
     async def interrupted(self) -> tuple[str, int]:
         """After `run` was cancelled: silence the transceiver; returns the words heard and their milliseconds."""
-        if not self._ledger.samples:
+        if not self.response.spoken:
+            return self.text, 0
+        if not self.ledger.samples:
             return "", 0
         queued_ms = self._backlog.queued_ms(time.monotonic())
         await self._line.flush(self.generation + 1)
@@ -136,21 +171,24 @@ class Reply:
             async with asyncio.timeout(_FLUSHED_WITHIN):
                 played = await self._flushed
         except TimeoutError:
-            played = max(0, self._ledger.samples - int(queued_ms * SPEECH_RATE / 1000))
-        return self._ledger.heard(played), played * 1000 // SPEECH_RATE
+            played = max(0, self.ledger.samples - int(queued_ms * SPEECH_RATE / 1000))
+        return self.ledger.heard(played), played * 1000 // SPEECH_RATE
 
     async def _say(self, clause: str, before: str) -> None:
         samples = await self._samples(clause)
+        if samples is None and not self.ledger.samples and not self._speechless:
+            self._speechless = True
+            clause, samples = NO_VOICE, self._speech.phrases.kept(NO_VOICE)
         if samples is None or not samples.size:
             return
         if not self.times.first_clause:
             self.times.first_clause = time.time_ns()
-        pause = SPEECH_RATE * pause_ms_after(before) // 1000 if before and self._ledger.samples else 0
+        pause = SPEECH_RATE * pause_ms_after(before) // 1000 if before and self.ledger.samples else 0
         pause -= pause % FRAME
         padded = np.zeros(pause + -(-samples.size // FRAME) * FRAME, dtype="<i2")
         padded[pause : pause + samples.size] = samples
-        first = self._ledger.samples
-        self._ledger.add(clause, pause, padded.size - pause)
+        first = self.ledger.samples
+        self.ledger.add(clause, pause, padded.size - pause)
         self.response.clause(f" {clause}" if first else clause)
         pcm = padded.tobytes()
         for number, at in enumerate(range(0, len(pcm), FRAME * 2)):
@@ -164,10 +202,10 @@ class Reply:
 
     async def _samples(self, clause: str) -> Samples | None:
         """The clause as speech; None if it could not be made."""
-        if (known := self._speech.phrases.get(clause)) is not None:
+        if (known := self._speech.phrases.get(clause, self._speed)) is not None:
             return known
-        urgency = Urgency.NOW if not self._ledger.samples else Urgency.SOON
-        job = self._speech.workers.submit(partial(self._speech.synthesizer.synthesize, clause), urgency)
+        urgency = Urgency.NOW if not self.ledger.samples else Urgency.SOON
+        job = self._speech.pool.synthesize(clause, self._speed, urgency)
         try:
             samples = await job
         except BusyError as error:
@@ -176,7 +214,9 @@ class Reply:
         except Exception:
             log.exception("%s: no speech for a clause of %d characters", self._line.session_id, len(clause))
             return None
-        self._speech.phrases.put(clause, samples)
+        finally:
+            job.cancel()
+        self._speech.phrases.put(clause, self._speed, samples)
         return samples
 
     async def _wait_for_room(self) -> None:

@@ -1,9 +1,7 @@
-"""One call: hears turns, asks the agent, speaks, and is interrupted. The shell around the pure parts.
+"""One call: its subscriptions, its tasks, its end. The shell around listening, talking and the protocol.
 
-At most one reply is under way. A turn's task waits for the transcription, asks the agent and speaks; when the
-caller talks over it, the task is cancelled, the transceiver flushed, and a closing task finds out
-what was heard. If nothing was, the caller had merely paused: the agent forgets that turn, and its text
-is put in front of the next one.
+audio.in -> ear -> listening -> talk -> reply -> audio.out
+data.in and side channel -> commands -> talk, listening, settings
 """
 
 from __future__ import annotations
@@ -12,12 +10,10 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import AsyncGenerator, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import datetime
-from functools import partial
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 from nats.aio.client import Client
 from nats.aio.msg import Msg
@@ -25,39 +21,36 @@ from nats.aio.subscription import Subscription
 from opentelemetry import trace
 from opentelemetry.context import Context
 
-from antiphon.inference_bridge.agents import Agent, ReplyPart
-from antiphon.inference_bridge.ear import Ear
-from antiphon.inference_bridge.hearing.transcriber import Transcriber
-from antiphon.inference_bridge.hearing.turns import (
-    MaybeDone,
-    Resumed,
-    SpeechDropped,
-    SpeechStarted,
-    TurnEnded,
-    TurnEvent,
-    TurnSettings,
-    Utterance,
-)
+from antiphon.inference_bridge.agents import Agent
+from antiphon.inference_bridge.commands import Commands
+from antiphon.inference_bridge.dispatch.record import Record, bounded, settings_json
 from antiphon.inference_bridge.hearing.voice_activity import RATE, VoiceActivityStream
 from antiphon.inference_bridge.line import EVENTS_CHANNEL, Line
-from antiphon.inference_bridge.realtime import ClientError, JsonObject, Realtime, read_client_event, typed_text
-from antiphon.inference_bridge.reply import Reply, Speech
-from antiphon.inference_bridge.turn import Turn, already, say
-from antiphon.inference_bridge.workers import Job, Urgency
+from antiphon.inference_bridge.listening import Listening
+from antiphon.inference_bridge.protocol.client_events import read_client_event
+from antiphon.inference_bridge.protocol.conversation import Conversation, JsonObject
+from antiphon.inference_bridge.protocol.errors import ClientError
+from antiphon.inference_bridge.protocol.server_events import Realtime
+from antiphon.inference_bridge.protocol.session_settings import first_settings
+from antiphon.inference_bridge.reply import Speech
+from antiphon.inference_bridge.talk import Talk
+from antiphon.inference_bridge.turns.detector import TurnSettings
+from antiphon.inference_bridge.turns.ear import MAX_FRAMES, Ear
+from antiphon.inference_bridge.turns.turn import Turn
 from antiphon.schemas import bus, messages, subjects, tasks
-from antiphon.schemas.audio import unpack_frame
+from antiphon.schemas.audio import AudioFrame, unpack_frame
 from antiphon.schemas.errors import MalformedError
 
 log = logging.getLogger(__name__)
 tracer = trace.get_tracer(__name__)
 
-NOT_HEARD: Final = "Sorry, could you say that again?"
-TROUBLE: Final = "Sorry, something went wrong on my side. Could you say that again?"
+BACK_AGAIN: Final = "Sorry, I was gone for a moment."
+GIVE_UP: Final = (
+    "I am sorry, I have technical trouble and cannot go on with this call. Please call again later. Goodbye."
+)
 _MAX_OUTBOX: Final = 2000
 _MAX_PENDING: Final = 500
 """Messages per subscription that wait for the event loop: 10 s of frames; later ones are dropped by the client."""
-
-Reason = Literal["turn_detected", "client_cancelled"]
 
 
 @dataclass(frozen=True)
@@ -65,44 +58,79 @@ class Services:
     """What a session uses of its process."""
 
     client: Client
-    transcriber: Transcriber
     speech: Speech
     vad_executor: ThreadPoolExecutor
     turn_settings: TurnSettings
+    """Where the client asks for nothing else."""
     greeting: str
+    instructions: str
+    voice: str
     idle: float
     """Seconds without any frame or event after which a session is dropped: its transceiver is gone."""
+    save: Callable[[str, JsonObject], None]
+    """Keeps what another process needs to go on with a session."""
+    doubt: Callable[[str], None]
+    """Somebody else seems to act for a session."""
 
 
 class Session:
-    """Made for an accepted claim. `start`, then it lives until `ended` is set."""
+    """Made for an accepted claim, or for one that another process has left. It lives until `ended` is set."""
 
     def __init__(
-        self, claim: messages.Claim, agent: Agent, services: Services, stream: VoiceActivityStream, context: Context
+        self,
+        claim: messages.Claim,
+        agent: Agent,
+        services: Services,
+        stream: VoiceActivityStream,
+        context: Context,
+        record: Record | None = None,
+        era: int = 0,
+        first_generation: int = 0,
     ) -> None:
+        """`record`, `era`: what the holder before wrote, and how many there were."""
         self.id = claim.session_id
         self.ended = asyncio.Event()
-        self._services, self._agent, self._context = services, agent, context
+        self._services, self._context = services, context
         self._line = Line(services.client, claim.session_id)
         self._outbox: asyncio.Queue[JsonObject] = asyncio.Queue(_MAX_OUTBOX)
-        self._realtime = Realtime(claim.session_id, claim.agent, self._emit)
-        self._ear = Ear(stream, services.vad_executor, services.turn_settings, self._on_turn_event)
+        self._realtime = Realtime(self._emit, era)
+        self._model = claim.agent
         self._subscriptions: list[Subscription] = []
         self._tasks: set[asyncio.Task[Any]] = set()
         self._last_sign = time.monotonic()
-        self._met = False
-        self._greeted = False
-        self._generation = 0
-        self._speaking_item = ""
-        self._interrupting = False
-        self._speculation: tuple[Job[str], Utterance] | None = None
-        self._turn: Turn | None = None
-        self._closing: asyncio.Task[None] | None = None
-        self._closed_turn: Turn | None = None
-        """The turn that was interrupted last: a `Flushed` is about it."""
-        self._carried = ""
-        """What was said and never answered, because the caller went on."""
-        self._typed: list[str] = []
+        self._handed_over = False
+        self._early: list[AudioFrame] | None = [] if record else None
+        """Frames that wait for older ones that NATS remembers; 5 s at most."""
+        settings, trouble = first_settings(claim.session)
+        if trouble:
+            log.warning("%s: a setting of the offer is ignored: %s", self.id, trouble)
+        record = record or Record()
+        settings = record.session_settings() or settings
+        self._record = record
+        self._met, self._greeted = record.met, record.greeted
+        self._realtime.conversation = Conversation(record.items)
+        self._talk = Talk(
+            self._line,
+            self._realtime,
+            agent,
+            services.speech,
+            settings,
+            services.instructions,
+            first_generation,
+            self._spawn,
+            self._span,
+            self._changed,
+        )
+        self._talk.carried = record.carried
+        if record.agent is not None:
+            agent.restore(record.agent)
+        self._listening = Listening(self._talk, self._realtime, services.speech.pool, self._spawn)
+        turns = settings.turn_settings(services.turn_settings)
+        listening = self._listening
+        self._ear = Ear(stream, services.vad_executor, turns, listening.on_turn_event, listening.on_tick)
+        listening.ear = self._ear
+        self._talk.caller_speaks = lambda: self._ear.turns.speaking
+        self._commands = Commands(self._talk, listening, self._realtime, self._apply_settings)
 
     # ---- life --------------------------------------------------------------------------------------
 
@@ -121,6 +149,38 @@ class Session:
         self._spawn(self._send_events())
         self._spawn(self._watch())
 
+    def go_on(self, recent: Sequence[AudioFrame], hopeless: bool) -> None:
+        """After the holder before was silenced: hear what nobody has heard, and answer what was not answered.
+
+        `recent`: the last seconds of the caller. `hopeless`: this call costs one process after the other.
+        """
+        early, self._early = self._early or [], None
+        heard_until = self._record.heard_until
+        for frame in (*recent, *early):
+            if frame.rate == RATE and frame.first_sample >= heard_until:
+                self._ear.push(frame)
+                heard_until = frame.first_sample + 1
+        if hopeless:
+            self._spawn(self._give_up())
+        elif self._record.answering is not None:
+            text = self._record.answering
+            turn = Turn(self._span("turn"), asked_by_client=not text)
+            turn.hearing = self._spawn(_already(text))
+            turn.preamble = "" if self._record.handed_over else BACK_AGAIN
+            self._talk.begin(turn)
+
+    async def _give_up(self) -> None:
+        self._talk.say(GIVE_UP, "give_up")
+        task = self._talk.turn.task if self._talk.turn else None
+        if task:
+            await asyncio.wait([task])
+        await self._line.hang_up("agent_lost")
+
+    def hand_over(self) -> None:
+        """Another process is to go on: say no more, and write down how things stand."""
+        self._handed_over = True
+        self._changed(handed_over=True)
+
     async def close(self) -> None:
         """End all that runs for this call. Safe to call twice."""
         self.ended.set()
@@ -128,10 +188,10 @@ class Session:
             with contextlib.suppress(Exception):  # the connection may be gone: so is the subscription
                 await subscription.unsubscribe()
         self._subscriptions.clear()
-        self._forget_speculation()
+        self._listening.forget()
         await tasks.end(*(task for task in self._tasks if task is not asyncio.current_task()))
-        if self._turn:
-            self._turn.span.end()
+        if self._talk.turn:
+            self._talk.turn.span.end()
 
     def _spawn(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         task = asyncio.create_task(work)
@@ -143,6 +203,9 @@ class Session:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()):
             log.error("%s: %s", self.id, error, exc_info=error)
+
+    def _span(self, name: str, start_ns: int | None = None) -> trace.Span:
+        return tracer.start_span(name, context=self._context, start_time=start_ns)
 
     async def _watch(self) -> None:
         while (left := self._last_sign + self._services.idle - time.monotonic()) > 0:  # noqa: ASYNC110
@@ -160,6 +223,29 @@ class Session:
             self._outbox.get_nowait()
         self._outbox.put_nowait(event)
 
+    def _changed(self, handed_over: bool = False) -> None:
+        """Write down how things stand, for whoever has to go on."""
+        if self._handed_over and not handed_over:
+            return
+        talk = self._talk
+        turn = talk.turn
+        self._services.save(
+            self.id,
+            bounded(
+                Record(
+                    items=self._realtime.conversation.items,
+                    settings=settings_json(talk.settings),
+                    agent=turn.agent_before if turn and turn.asked else talk.agent.saved(),
+                    carried=talk.carried,
+                    met=self._met,
+                    greeted=self._greeted and not (turn and turn.fixed),
+                    answering=turn.text if turn and turn.asked else None,
+                    heard_until=self._ear.heard_until,
+                    handed_over=handed_over,
+                )
+            ),
+        )
+
     # ---- what comes in -----------------------------------------------------------------------------
 
     async def _on_frame(self, msg: Msg) -> None:
@@ -173,7 +259,10 @@ class Session:
             return
         self._meet()
         self._greet()
-        self._ear.push(frame)
+        if self._early is None:
+            self._ear.push(frame)
+        elif len(self._early) < MAX_FRAMES:
+            self._early.append(frame)
 
     async def _on_event(self, msg: Msg) -> None:
         self._last_sign = time.monotonic()
@@ -188,233 +277,57 @@ class Session:
             case messages.MediaStarted():
                 self._meet()
                 self._greet()
-            case messages.Playout() if self._turn and self._turn.reply:
-                self._turn.reply.playout(event)
+            case messages.Playout():
+                self._talk.playout(event)
             case messages.Flushed():
-                self._flushed(event)
+                if self._line.flushes:
+                    self._line.flushes -= 1
+                    self._talk.flushed(event)
+                else:
+                    self._services.doubt(self.id)
             case messages.Ended():
                 log.info("%s: ended (%s)", self.id, event.reason)
                 self.ended.set()
 
     async def _on_data(self, msg: Msg) -> None:
         self._last_sign = time.monotonic()
-        event: JsonObject = {}
         try:
             message = messages.decode(msg.data, messages.DataMessage)
             if message.channel != EVENTS_CHANNEL:
                 return
-            event = read_client_event(message.payload())
-            self._client_event(event)
+            self._commands.obey(read_client_event(message.payload()))
+            self._changed()
         except MalformedError as error:
             log.warning("%s: %s", self.id, error)
         except ClientError as error:
-            self._realtime.error(error, event.get("event_id"))
+            self._realtime.error(error)
 
-    def _client_event(self, event: JsonObject) -> None:
-        match event["type"]:
-            case "session.update":
-                self._realtime.session_update(event.get("session"))
-            case "conversation.item.create":
-                item = event.get("item")
-                text = typed_text(item)
-                assert isinstance(item, dict)
-                self._realtime.typed(item, text)
-                self._typed = [*self._typed, text][-20:]
-            case "conversation.item.retrieve":
-                self._realtime.retrieve(event.get("item_id"))
-            case "conversation.item.truncate":
-                pass  # an interruption has truncated it already, to what was really played
-            case "response.create":
-                if not self._typed:
-                    raise ClientError("there is no new message to answer: create one by conversation.item.create first")
-                text, self._typed = " ".join(self._typed), []
-                self._interrupt("turn_detected")
-                self._begin(Turn(self._span("turn"), self._spawn(already(text))))
-            case "response.cancel" | "output_audio_buffer.clear":
-                self._interrupt("client_cancelled")
-            case other:
-                raise ClientError(f"{other!r:.60} is not supported here", "unsupported_event", "type")
+    def _apply_settings(self) -> None:
+        self._ear.change(self._talk.settings.turn_settings(self._services.turn_settings))
+        self._realtime.session("session.updated", self._shown())
 
-    # ---- turns -------------------------------------------------------------------------------------
+    def _shown(self) -> JsonObject:
+        services = self._services
+        shown = self._talk.settings.shown(self.id, self._model, services.voice, services.turn_settings)
+        shown["instructions"] = shown["instructions"] or services.instructions
+        return shown
+
+    # ---- the beginning -----------------------------------------------------------------------------
 
     def _meet(self) -> None:
         """Somebody can receive events now."""
         if not self._met:
             self._met = True
-            self._realtime.session_created()
+            self._realtime.session("session.created", self._shown())
 
     def _greet(self) -> None:
         if self._greeted:
             return
         self._greeted = True
-        if self._services.greeting and self._turn is None:
-            self._begin(Turn(self._span("greeting")))
+        if self._services.greeting and self._talk.turn is None:
+            self._talk.say(self._services.greeting, "greeting")
 
-    def _on_turn_event(self, event: TurnEvent) -> None:
-        match event:
-            case SpeechStarted(first_sample):
-                self._interrupting = self._interrupt("turn_detected")
-                self._speaking_item = self._realtime.speech_started(first_sample * 1000 // RATE)
-            case MaybeDone(utterance):
-                work = partial(self._services.transcriber.transcribe, utterance.pcm)
-                self._speculation = self._services.speech.workers.submit(work, Urgency.MAYBE), utterance
-            case Resumed():
-                self._forget_speculation()
-            case SpeechDropped(speech_end):
-                self._forget_speculation()
-                self._realtime.speech_stopped(self._speaking_item, speech_end * 1000 // RATE)
-            case TurnEnded(utterance):
-                self._turn_ended(utterance)
 
-    def _forget_speculation(self) -> None:
-        if self._speculation:
-            self._speculation[0].cancel()
-            self._speculation = None
-
-    def _turn_ended(self, utterance: Utterance) -> None:
-        job = self._transcription(utterance)
-        item_id = self._speaking_item
-        speech_end_ns = self._ear.captured_ns(utterance.speech_end)
-        turn = Turn(
-            self._span("turn", speech_end_ns),
-            item_id=item_id,
-            speech_end_ns=speech_end_ns,
-            ended_ns=time.time_ns(),
-            interrupts=self._interrupting,
-        )
-        self._realtime.speech_stopped(item_id, utterance.speech_end * 1000 // RATE)
-        self._realtime.committed(item_id)
-        turn.hearing = self._spawn(self._hear(turn, job, len(utterance.pcm) / 2 / RATE))
-        self._begin(turn)
-
-    def _transcription(self, utterance: Utterance) -> Job[str]:
-        """The one that was begun in the silence, if it was of this utterance; else a new one."""
-        if self._speculation and self._speculation[1] is utterance:
-            job, self._speculation = self._speculation[0], None
-            job.promote(Urgency.NOW)
-            return job
-        self._forget_speculation()
-        work = partial(self._services.transcriber.transcribe, utterance.pcm)
-        return self._services.speech.workers.submit(work, Urgency.NOW)
-
-    async def _hear(self, turn: Turn, job: Job[str], seconds: float) -> str:
-        """The text of a turn; empty if there is none. Not cancelled by an interruption: words are never lost."""
-        assert turn.item_id is not None
-        try:
-            text = await job
-        except Exception as error:
-            log.warning("%s: not transcribed: %s", self.id, error)
-            self._realtime.transcription_failed(turn.item_id, str(error))
-            turn.interrupts = True  # the caller is owed an answer, if only that we did not hear
-            return ""
-        turn.heard_ns, turn.stt_ms = time.time_ns(), job.work_ms
-        self._realtime.transcribed(turn.item_id, text, seconds)
-        return text
-
-    def _begin(self, turn: Turn) -> None:
-        if self._turn:  # possible only when a greeting races with the first turn
-            self._interrupt("turn_detected")
-        self._turn = turn
-        turn.task = self._spawn(self._answer(turn))
-
-    async def _answer(self, turn: Turn) -> None:
-        """From what was said to the last sample of the reply."""
-        try:
-            if self._closing:
-                await asyncio.shield(self._closing)
-            parts = await self._parts(turn)
-            if parts is None:
-                return
-            self._generation += 1
-            turn.reply = Reply(
-                self._line, self._realtime, self._services.speech, self._generation, partial(self._first_audio, turn)
-            )
-            await turn.reply.run(parts)
-            if turn.reply.failed:
-                turn.reply.response.done("failed", "", 0)
-            else:
-                turn.reply.response.done("completed", turn.reply.text, 0)
-            self._tell_agent(turn, turn.reply.text)
-            if turn.reply.hang_up:
-                await self._line.hang_up("agent")
-        finally:
-            if self._turn is turn:  # else it was interrupted, and is closed elsewhere
-                self._turn = None
-                turn.span.end()
-
-    async def _parts(self, turn: Turn) -> AsyncGenerator[ReplyPart, None] | None:
-        """What to say; None for nothing."""
-        if turn.hearing is None:
-            return say(self._services.greeting)
-        text = await asyncio.shield(turn.hearing)
-        if not text and not self._carried:
-            return say(NOT_HEARD) if turn.interrupts else None
-        turn.text = f"{self._carried} {text}".strip()
-        self._carried = ""
-        turn.asked = True
-        turn.span.set_attribute("antiphon.heard_characters", len(turn.text))
-        return self._guarded(self._agent.reply(turn.text, datetime.now().astimezone()))
-
-    async def _guarded(self, parts: AsyncGenerator[ReplyPart, None]) -> AsyncGenerator[ReplyPart, None]:
-        """An agent that raises is not the end of the call."""
-        try:
-            async with contextlib.aclosing(parts):
-                async for part in parts:
-                    yield part
-        except Exception:
-            log.exception("%s: the agent failed", self.id)
-            yield f" {TROUBLE}"
-
-    def _tell_agent(self, turn: Turn, heard: str) -> None:
-        if turn.asked:
-            self._agent.heard(heard)
-        elif turn.hearing is None:
-            self._agent.greeted(heard)
-
-    # ---- interruption --------------------------------------------------------------------------------
-
-    def _interrupt(self, reason: Reason) -> bool:
-        """Stop what is being said or prepared; True if there was something."""
-        turn, self._turn = self._turn, None
-        if turn is None or turn.task is None:
-            return False
-        turn.task.cancel()
-        before, self._closed_turn = self._closing, turn
-        self._closing = self._spawn(self._close_turn(turn, reason, before))
-        return True
-
-    async def _close_turn(self, turn: Turn, reason: Reason, before: asyncio.Task[None] | None) -> None:
-        assert turn.task is not None
-        if before:
-            await before
-        await asyncio.wait([turn.task])
-        heard, heard_ms = "", 0
-        if turn.reply:
-            heard, heard_ms = await turn.reply.interrupted()
-            turn.reply.response.done("cancelled", heard, heard_ms, reason)
-        self._tell_agent(turn, heard)
-        if not heard and turn.hearing and reason == "turn_detected":
-            said = turn.text if turn.asked else await turn.hearing
-            self._carried = f"{self._carried} {said}".strip()
-        turn.span.set_attribute("antiphon.interrupted", True)
-        turn.span.end()
-
-    def _flushed(self, event: messages.Flushed) -> None:
-        turn = self._closed_turn
-        if turn and turn.reply:
-            turn.reply.flushed(event)
-
-    # ---- measurement ---------------------------------------------------------------------------------
-
-    def _span(self, name: str, start_ns: int | None = None) -> trace.Span:
-        return tracer.start_span(name, context=self._context, start_time=start_ns)
-
-    def _first_audio(self, turn: Turn) -> None:
-        """The first frame of a reply was published: say how long the caller waited, and for what."""
-        assert turn.reply is not None
-        latency = turn.latency_ms()
-        if not latency:
-            return
-        for name, value in latency.items():
-            turn.span.set_attribute(f"antiphon.{name}", value)
-        self._realtime.emit("antiphon.latency", item_id=turn.item_id, response_id=turn.reply.response.id, **latency)
+async def _already(text: str) -> str:
+    """Text that needs no transcription."""
+    return text

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -56,6 +57,11 @@ class Settings(BaseSettings):
     cache_dir: Path = Field(default_factory=default_cache_dir)
     """Where the two halves of the packaged Whisper model are put together."""
 
+    stt: Literal["local", "remote"] = "local"
+    """Speech to text in this process, or by workers on NATS (`--worker stt`)."""
+    tts: Literal["local", "remote"] = "local"
+    """Speech in this process, or by workers on NATS (`--worker tts`)."""
+
     # a language model instead of the scripted agent
     llm_url: str = ""
     """Base URL of an OpenAI-compatible server, such as http://127.0.0.1:11434/v1."""
@@ -79,3 +85,8 @@ class Settings(BaseSettings):
     def greeting_text(self) -> str:
         """What to say first; empty for nothing."""
         return "" if self.greeting.strip().lower() == "none" else self.greeting.strip()
+
+    @property
+    def voice_name(self) -> str:
+        """What clients are told of the voice."""
+        return self.voice_path.stem if self.voice_path else "joe"

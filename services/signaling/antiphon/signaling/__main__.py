@@ -51,7 +51,8 @@ async def _serve(settings: Settings, listener: socket.socket) -> None:
         access_log=False,  # it would hold client addresses
         proxy_headers=False,
         server_header=False,
-        ws="none",
+        ws="websockets-sansio",
+        ws_max_size=256 * 1024,
         lifespan="off",
         timeout_graceful_shutdown=1,
         timeout_keep_alive=15,

@@ -22,7 +22,12 @@ class Caller(NamedTuple):
 
 def caller_of(request: Request, credentials: Credentials) -> Caller:
     """Who sent this request, or `ApiError` 401."""
-    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    return caller_with(request.headers.get("authorization", ""), credentials)
+
+
+def caller_with(authorization: str, credentials: Credentials) -> Caller:
+    """Who says this in the Authorization header, or `ApiError` 401."""
+    scheme, _, token = authorization.partition(" ")
     token = token.strip()
     if credentials.open:
         return Caller(True, _settings_if_any(token, credentials))

@@ -10,7 +10,7 @@ from fastapi.responses import FileResponse
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
-from antiphon.signaling import calls, errors, health
+from antiphon.signaling import calls, errors, health, side_channel
 from antiphon.signaling.credentials import Credentials
 from antiphon.signaling.edge import Edge
 from antiphon.signaling.settings import Settings, is_loopback
@@ -44,6 +44,7 @@ def create_app(settings: Settings, stack: Stack) -> ASGIApp:
     )
     errors.install(app)
     app.include_router(calls.routes(settings, stack, credentials))
+    app.include_router(side_channel.routes(stack, credentials))
     app.include_router(health.routes(settings, stack))
     app.mount("/static", _Static(directory=STATIC))
 

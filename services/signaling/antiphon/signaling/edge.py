@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.websockets import WebSocket
 
 from antiphon.signaling.errors import ApiError, internal, unavailable
 from antiphon.signaling.settings import is_loopback
@@ -51,10 +52,13 @@ class Edge:
         self._extra_hosts = frozenset(extra_hosts)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = Headers(scope=scope)
+        if scope["type"] == "websocket":
+            await self._websocket(headers, scope, receive, send)
+            return
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        headers = Headers(scope=scope)
         origin = headers.get("origin")
         started = False
 
@@ -91,6 +95,18 @@ class Edge:
             log.exception("%s %s failed", scope["method"], scope["path"][:200])
             if not started:
                 await internal().response()(scope, receive, dressed)
+
+    async def _websocket(self, headers: Headers, scope: Scope, receive: Receive, send: Send) -> None:
+        refusal = self._refusal(headers.get("host", ""), headers.get("origin"))
+        try:
+            if refusal:
+                await WebSocket(scope, receive, send).send_denial_response(refusal.response())
+            else:
+                await self._app(scope, receive, send)
+        except asyncio.CancelledError:
+            log.debug("a WebSocket ends with the server")
+        except Exception:
+            log.exception("WebSocket %s failed", scope["path"][:200])
 
     def _refusal(self, host: str, origin: str | None) -> ApiError | None:
         if not self._guard:

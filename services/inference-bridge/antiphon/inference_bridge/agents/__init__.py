@@ -6,10 +6,26 @@ heard of its reply, because that is what the caller will refer to.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is to be answered, and under which settings."""
+
+    text: str
+    """What the caller said since the last answer; empty if the client wants an answer all the same."""
+    now: datetime
+    items: Sequence[dict[str, Any]] = ()
+    """The conversation on record up to here, this text included: items of the realtime protocol."""
+    instructions: str = ""
+    tools: Sequence[dict[str, Any]] = ()
+    """Functions that the client answers: `name`, `description`, `parameters` (JSON Schema)."""
+    tool_choice: str | dict[str, Any] = "auto"
+    max_output_tokens: int | None = None
 
 
 @dataclass(frozen=True)
@@ -24,14 +40,32 @@ class HandOver:
     state: Literal["offered", "accepted"]
 
 
-ReplyPart = str | HangUpAfterSpeech | HandOver
+@dataclass(frozen=True)
+class FunctionCall:
+    """The client is to call a function; its output comes with a later request."""
+
+    call_id: str
+    name: str
+    arguments: str
+    """JSON."""
+
+
+@dataclass(frozen=True)
+class Usage:
+    """Tokens that the reply cost."""
+
+    input_tokens: int
+    output_tokens: int
+
+
+ReplyPart = str | HangUpAfterSpeech | HandOver | FunctionCall | Usage
 """A piece of text, as small as the agent likes, or what to do besides speaking."""
 
 
 class Agent(Protocol):
     """One conversation. Its methods are called one after the other, never at once."""
 
-    def reply(self, text: str, now: datetime) -> AsyncGenerator[ReplyPart, None]:
+    def reply(self, request: Request) -> AsyncGenerator[ReplyPart, None]:
         """Answer what the caller said. Closing it early (barge-in) must leave the agent usable."""
 
     def heard(self, text: str) -> None:
@@ -43,3 +77,9 @@ class Agent(Protocol):
 
     def greeted(self, text: str) -> None:
         """The greeting, as far as it was heard."""
+
+    def saved(self) -> Any:
+        """What another process needs to go on with this conversation, besides its items; plain JSON."""
+
+    def restore(self, saved: Any) -> None:
+        """Go on from what `saved` gave in another process."""

@@ -1,29 +1,32 @@
 """An agent that asks any OpenAI-compatible chat server (Ollama, vLLM, llama.cpp, a hosted one), streamed.
 
-The history holds what the caller heard, not what the model wrote: after an interruption the rest of the
-reply has not been said as far as the conversation is concerned.
+It remembers nothing: what it sends is the conversation on record, which holds what the caller heard and not
+what the model wrote. After an interruption the rest of the reply has not been said as far as the model is concerned.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator
-from datetime import datetime
-from typing import Final
+from collections.abc import AsyncGenerator, Iterable
+from typing import Any, Final
 
 import openai
 from openai import AsyncOpenAI
-from openai.types.chat import ChatCompletionMessageParam
+from openai.types.chat import ChatCompletionChunk
 
-from antiphon.inference_bridge.agents import ReplyPart
+from antiphon.inference_bridge.agents import FunctionCall, ReplyPart, Request, Usage
+from antiphon.inference_bridge.protocol.conversation import text_of
 
 log = logging.getLogger(__name__)
 logging.getLogger("httpx").setLevel(logging.WARNING)  # it logs every request
 
 APOLOGY: Final = "Sorry, I can't think just now. Please try again in a moment."
 MAX_HISTORY: Final = 60
-"""Messages kept; the oldest go first."""
+"""Items of the conversation that the model is shown; the newest."""
+_NO_OUTPUT_YET: Final = "(no result yet)"
+
+ChatMessage = dict[str, Any]
 
 
 def client_for(base_url: str, api_key: str) -> AsyncOpenAI:
@@ -34,32 +37,36 @@ def client_for(base_url: str, api_key: str) -> AsyncOpenAI:
 class LanguageModel:
     """An `Agent`."""
 
-    def __init__(self, client: AsyncOpenAI, model: str, instructions: str, timeout: float) -> None:
+    def __init__(self, client: AsyncOpenAI, model: str, timeout: float) -> None:
         """`timeout`: seconds until the first word, and from one piece of the stream to the next."""
-        self._client, self._model, self._instructions, self._timeout = client, model, instructions, timeout
-        self._history: list[ChatCompletionMessageParam] = []
-        self._asked = False
+        self._client, self._model, self._timeout = client, model, timeout
 
-    async def reply(self, text: str, now: datetime) -> AsyncGenerator[ReplyPart, None]:
-        self._history.append({"role": "user", "content": text})
-        self._asked = True
+    async def reply(self, request: Request) -> AsyncGenerator[ReplyPart, None]:
+        calls: dict[int, list[str]] = {}
+        said = False
+        usage: Usage | None = None
         try:
             async with asyncio.timeout(self._timeout):
-                stream = await self._client.chat.completions.create(
-                    model=self._model, messages=self._messages(now), stream=True
-                )
+                stream = await self._client.chat.completions.create(**self._question(request))
             async with stream:
                 pieces = aiter(stream)
-                said = False
                 while True:
                     async with asyncio.timeout(self._timeout):
-                        chunk = await anext(pieces, None)
+                        chunk: ChatCompletionChunk | None = await anext(pieces, None)
                     if chunk is None:
                         break
-                    if chunk.choices and (piece := chunk.choices[0].delta.content):
-                        said = True
-                        yield piece
-            if not said:
+                    if chunk.usage:
+                        usage = Usage(chunk.usage.prompt_tokens, chunk.usage.completion_tokens)
+                    for choice in chunk.choices[:1]:
+                        _collect(calls, choice.delta.tool_calls or ())
+                        if choice.delta.content:
+                            said = True
+                            yield choice.delta.content
+            for call_id, name, arguments in calls.values():
+                yield FunctionCall(call_id, name, arguments or "{}")
+            if usage:
+                yield usage
+            if not said and not calls:
                 log.warning("language model %s: empty answer", self._model)
                 yield APOLOGY
         except (openai.OpenAIError, TimeoutError) as error:
@@ -67,17 +74,65 @@ class LanguageModel:
             yield f" {APOLOGY}"
 
     def heard(self, text: str) -> None:
-        if text:
-            self._history.append({"role": "assistant", "content": text})
-        elif self._asked:
-            self._history.pop()
-        self._asked = False
-        del self._history[:-MAX_HISTORY]
+        """The record knows."""
 
     def greeted(self, text: str) -> None:
-        if text:
-            self._history.append({"role": "assistant", "content": text})
+        """The record knows."""
 
-    def _messages(self, now: datetime) -> list[ChatCompletionMessageParam]:
-        system = f"{self._instructions}\nIt is {now:%A, %d %B %Y, %H:%M}."
-        return [{"role": "system", "content": system}, *self._history]
+    def saved(self) -> Any:
+        return None
+
+    def restore(self, saved: Any) -> None:
+        """The record is all there is."""
+
+    def _question(self, request: Request) -> dict[str, Any]:
+        system = f"{request.instructions}\nIt is {request.now:%A, %d %B %Y, %H:%M}."
+        question: dict[str, Any] = {
+            "model": self._model,
+            "messages": [{"role": "system", "content": system}, *chat_messages(request.items[-MAX_HISTORY:])],
+            "stream": True,
+            "stream_options": {"include_usage": True},
+        }
+        if request.max_output_tokens is not None:
+            question["max_tokens"] = request.max_output_tokens
+        if request.tools:
+            names = ("name", "description", "parameters")
+            functions = [{name: tool[name] for name in names if tool.get(name)} for tool in request.tools]
+            question["tools"] = [{"type": "function", "function": function} for function in functions]
+            choice = request.tool_choice
+            question["tool_choice"] = (
+                {"type": "function", "function": {"name": choice["name"]}} if isinstance(choice, dict) else choice
+            )
+        return question
+
+
+def chat_messages(items: Iterable[dict[str, Any]]) -> list[ChatMessage]:
+    """The conversation as a chat server wants it: each function call followed by its output, nothing empty."""
+    known = list(items)
+    outputs = {item["call_id"]: item["output"] for item in known if item["type"] == "function_call_output"}
+    messages: list[ChatMessage] = []
+    answers: list[ChatMessage] = []
+    for item in known:
+        if item["type"] == "function_call":
+            function = {"name": item["name"], "arguments": item["arguments"]}
+            if not answers:
+                messages.append({"role": "assistant", "content": None, "tool_calls": []})
+            messages[-1]["tool_calls"].append({"id": item["call_id"], "type": "function", "function": function})
+            output = outputs.get(item["call_id"], _NO_OUTPUT_YET)
+            answers.append({"role": "tool", "tool_call_id": item["call_id"], "content": output})
+            continue
+        messages += answers
+        answers = []
+        if item["type"] == "message" and (text := text_of(item)):
+            messages.append({"role": item["role"], "content": text})
+    return messages + answers
+
+
+def _collect(calls: dict[int, list[str]], deltas: Iterable[Any]) -> None:
+    """Function calls come in pieces: the id and name once, the arguments bit by bit."""
+    for delta in deltas:
+        call = calls.setdefault(delta.index, ["", "", ""])
+        call[0] = call[0] or delta.id or f"call_{delta.index}"
+        if delta.function:
+            call[1] += delta.function.name or ""
+            call[2] += delta.function.arguments or ""

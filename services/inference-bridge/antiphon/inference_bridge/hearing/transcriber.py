@@ -23,6 +23,17 @@ _MIN_S: Final = 1.0
 _MAX_S: Final = 29.0
 _TOKENS_PER_S: Final = 6
 """Fast speech has four; the bound ends a decoder that has lost its way."""
+_SHORT_S: Final = 1.6
+"""With what stands before and after it, a word or two."""
+_SHORT_LEAD_S: Final = 0.3
+_SHORT_PROMPT: Final = "Okay. Goodbye. Monday at ten."
+"""What may be said in one word. With it and the silence in front, 80 of 90 single words of our own voice were heard
+right, against 76 without ("Sure", not "chair"). No real speech was measured."""
+_SHORT_UNLIKELY: Final = -1.2
+"""Mean log probability per token below which a short utterance is a noise: single words measured have -0.6 to 0, what
+the recogniser makes of noise -1.8 and less."""
+_MAX_PROMPT: Final = 100
+"""Tokens; each costs time in every utterance."""
 _NO_SPEECH: Final = 0.85
 _UNLIKELY: Final = -1.0
 """Mean log probability per token. Whisper's own rule for noise says 0.6, but on unpadded features a short
@@ -32,8 +43,8 @@ answer such as "at nine" reaches 0.7; voice activity has found speech here alrea
 class Transcriber(Protocol):
     """Makes text of speech; called on worker threads, several at once."""
 
-    def transcribe(self, pcm: bytes) -> str:
-        """`pcm`: an utterance, s16le mono at 16 kHz; the text, empty if nothing was said."""
+    def transcribe(self, pcm: bytes, prompt: str = "") -> str:
+        """`pcm`: an utterance, s16le mono at 16 kHz; the text, empty if nothing was said. `prompt`: words to expect."""
 
 
 class Whisper:
@@ -53,23 +64,34 @@ class Whisper:
         )
         self._prompt = self._whisper.get_prompt(self._tokenizer, [], without_timestamps=True)
 
-    def transcribe(self, pcm: bytes) -> str:
+    def transcribe(self, pcm: bytes, prompt: str = "") -> str:
         speech = np.frombuffer(pcm, dtype="<i2")[: int(_MAX_S * RATE)] / np.float32(32768)
-        seconds = max(len(speech) / RATE + _PAD_S, _MIN_S)
+        short = len(speech) < _SHORT_S * RATE
+        lead = _SHORT_LEAD_S if short else 0.0
+        if short and not prompt:
+            prompt = _SHORT_PROMPT
+        seconds = max(lead + len(speech) / RATE + _PAD_S, _MIN_S)
         padded = np.zeros(int(seconds * RATE), dtype=np.float32)
-        padded[: len(speech)] = speech
+        first = int(lead * RATE)
+        padded[first : first + len(speech)] = speech
         features = self._whisper.feature_extractor(padded, padding=0)
         features = features[..., : features.shape[-1] // 2 * 2]  # the encoder halves the time axis
         view = ctranslate2.StorageView.from_array(np.ascontiguousarray(features[None], dtype=np.float32))
+        begin = self._prompt
+        if prompt:
+            before = self._tokenizer.encode(f" {prompt.strip()}")[-_MAX_PROMPT:]
+            begin = self._whisper.get_prompt(self._tokenizer, before, without_timestamps=True)
         result = self._whisper.model.generate(
             view,
-            [self._prompt],
+            [begin],
             beam_size=1,
-            max_length=len(self._prompt) + int(seconds * _TOKENS_PER_S) + 8,
+            max_length=len(begin) + int(seconds * _TOKENS_PER_S) + 8,
             return_scores=True,
             return_no_speech_prob=True,
         )[0]
         if result.no_speech_prob > _NO_SPEECH and result.scores[0] < _UNLIKELY:
+            return ""
+        if short and result.scores[0] < _SHORT_UNLIKELY:
             return ""
         text: str = self._tokenizer.decode(result.sequences_ids[0]).strip()
         return "" if _is_annotation(text) else without_trailing_repeat(text)

@@ -17,17 +17,27 @@ LONGEST: Final = 64
 class PhraseCache:
     def __init__(self, size: int = 128) -> None:
         self._size = size
-        self._phrases: OrderedDict[str, Samples] = OrderedDict()
+        self._kept: dict[str, Samples] = {}
+        self._phrases: OrderedDict[tuple[str, float], Samples] = OrderedDict()
 
-    def get(self, clause: str) -> Samples | None:
-        samples = self._phrases.get(clause)
+    def keep(self, clause: str, samples: Samples) -> None:
+        """For good: a phrase that must be sayable when no voice answers."""
+        self._kept[clause] = samples
+
+    def kept(self, clause: str) -> Samples | None:
+        return self._kept.get(clause)
+
+    def get(self, clause: str, speed: float) -> Samples | None:
+        if (kept := self._kept.get(clause)) is not None and speed == 1.0:
+            return kept
+        samples = self._phrases.get((clause, speed))
         if samples is not None:
-            self._phrases.move_to_end(clause)
+            self._phrases.move_to_end((clause, speed))
         return samples
 
-    def put(self, clause: str, samples: Samples) -> None:
+    def put(self, clause: str, speed: float, samples: Samples) -> None:
         if len(clause) <= LONGEST:
-            self._phrases[clause] = samples
-            self._phrases.move_to_end(clause)
+            self._phrases[clause, speed] = samples
+            self._phrases.move_to_end((clause, speed))
             if len(self._phrases) > self._size:
                 self._phrases.popitem(last=False)

@@ -52,6 +52,14 @@ class Backlog:
     def __init__(self) -> None:
         self._queued_ms = 0.0
         self._at = 0.0
+        self._held = False
+
+    def hold(self, now: float) -> None:
+        """Nothing is played from now on."""
+        self._queued_ms, self._at, self._held = self.queued_ms(now), now, True
+
+    def go_on(self, now: float) -> None:
+        self._at, self._held = now, False
 
     def sent(self, ms: float, now: float) -> None:
         self._queued_ms, self._at = self.queued_ms(now) + ms, now
@@ -60,4 +68,4 @@ class Backlog:
         self._queued_ms, self._at = queued_ms, now
 
     def queued_ms(self, now: float) -> float:
-        return max(0.0, self._queued_ms - (now - self._at) * 1000)
+        return self._queued_ms if self._held else max(0.0, self._queued_ms - (now - self._at) * 1000)

@@ -22,8 +22,8 @@ _LEAD_MS: Final = 20
 class Synthesizer(Protocol):
     """Makes speech; called on worker threads, several at once."""
 
-    def synthesize(self, clause: str) -> Samples:
-        """The clause as mono samples at `SPEECH_RATE`; empty if there is nothing to say in it."""
+    def synthesize(self, clause: str, speed: float = 1.0) -> Samples:
+        """The clause as mono samples at `SPEECH_RATE`; empty if there is nothing to say in it. `speed`: 1 is usual."""
 
 
 class PiperVoice:
@@ -48,7 +48,7 @@ class PiperVoice:
         options.inter_op_num_threads = 1
         self._graph = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
-    def synthesize(self, clause: str) -> Samples:
+    def synthesize(self, clause: str, speed: float = 1.0) -> Samples:
         phonemes = self._phonemizer.phonemes(clause)
         if not any(c.isalpha() for c in phonemes):
             return np.zeros(0, dtype=np.int16)
@@ -57,10 +57,12 @@ class PiperVoice:
         for phoneme in phonemes:
             ids += [*self._ids.get(phoneme, []), 0] if phoneme in self._ids else []
         ids += self._ids["$"]
+        scales = self._scales.copy()
+        scales[1] /= speed
         inputs = {
             "input": np.array([ids], dtype=np.int64),
             "input_lengths": np.array([len(ids)], dtype=np.int64),
-            "scales": self._scales,
+            "scales": scales,
         }
         speech = np.asarray(self._graph.run(None, inputs)[0], dtype=np.float32).reshape(-1)
         speech = soxr.resample(_without_lead(speech, self._rate), self._rate, SPEECH_RATE)

@@ -85,7 +85,8 @@ function received(event) {
   events.push(event);
   if (events.length > 500) events.shift();
   if (event.type === "antiphon.latency") showLatency(event);
-  if (event.type === "error") problem(`The agent reports: ${event.error?.message ?? "an error"}`);
+  // nothing was left to cancel: what was to be stopped had just ended by itself
+  if (event.type === "error" && event.error?.code !== "response_cancel_not_active") problem(`The agent reports: ${event.error?.message ?? "an error"}`);
   for (const item of conversation.apply(event)) showItem(item);
 }
 

@@ -6,10 +6,15 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
-from datetime import datetime
+from typing import Any, Final
 
-from antiphon.inference_bridge.agents import HandOver, HangUpAfterSpeech, ReplyPart
+from pydantic import TypeAdapter
+
+from antiphon.inference_bridge.agents import HandOver, HangUpAfterSpeech, ReplyPart, Request
 from antiphon.inference_bridge.agents.concierge.dialogue import Conversation, respond
+
+_CONVERSATION: Final = TypeAdapter(Conversation)
+_NOTHING_SAID: Final = "Please repeat that."
 
 
 class Concierge:
@@ -18,9 +23,9 @@ class Concierge:
     def __init__(self) -> None:
         self._state = self._before = Conversation()
 
-    async def reply(self, text: str, now: datetime) -> AsyncGenerator[ReplyPart, None]:
+    async def reply(self, request: Request) -> AsyncGenerator[ReplyPart, None]:
         self._before = self._state
-        self._state, reply = respond(self._state, text, now)
+        self._state, reply = respond(self._state, request.text or _NOTHING_SAID, request.now)
         yield reply.text
         if reply.hand_over:
             yield HandOver(reply.hand_over)
@@ -34,3 +39,9 @@ class Concierge:
     def greeted(self, text: str) -> None:
         if text:
             self._state = self._before = Conversation(last_reply=text)
+
+    def saved(self) -> Any:
+        return _CONVERSATION.dump_python(self._state, mode="json")
+
+    def restore(self, saved: Any) -> None:
+        self._state = self._before = _CONVERSATION.validate_python(saved)

@@ -8,6 +8,9 @@
 
 Probabilities go through a hysteresis: speech starts at `threshold` and goes on down to `threshold - 0.15`, so
 that a soft syllable does not count as silence. One click is not `onset_windows` windows.
+
+How much silence ends a turn may depend on what was said (`semantic`): `verdict` tells, once somebody knows. Without
+settings nothing is a turn by itself: audio is kept until the client commits it.
 """
 
 from __future__ import annotations
@@ -38,6 +41,14 @@ class TurnSettings:
     min_speech_ms: int = 120
     max_turn_ms: int = 25_000
     """A turn is cut here, because the recogniser takes 30 s at most."""
+    sustained_ms: int = 800
+    """Speech after which `StillSpeaking` tells what there is so far; again after as much."""
+    semantic: bool = False
+    """`silence_ms` holds until there is a verdict; then one of the following."""
+    complete_ms: int = 320
+    """Silence that ends a turn whose words sound complete."""
+    incomplete_ms: int = 4000
+    """Silence that ends one whose words do not."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +67,8 @@ class Utterance:
     first_sample: int
     speech_end: int
     """Position after the last window that was speech."""
+    speech_ms: float = 0.0
+    """How much of it was speech."""
 
 
 @dataclass(frozen=True)
@@ -84,32 +97,94 @@ class SpeechDropped:
     speech_end: int
 
 
-TurnEvent = SpeechStarted | MaybeDone | Resumed | TurnEnded | SpeechDropped
+@dataclass(frozen=True)
+class StillSpeaking:
+    """The caller has spoken for a while and goes on; what there is so far."""
+
+    utterance: Utterance
+
+
+TurnEvent = SpeechStarted | MaybeDone | Resumed | TurnEnded | SpeechDropped | StillSpeaking
+
+MIN_COMMIT_MS: Final = 100
+"""A client that commits less than that has committed nothing."""
 
 
 class TurnDetector:
     """One caller's turns. Holds at most `max_turn_ms` of audio."""
 
-    def __init__(self, settings: TurnSettings) -> None:
-        self._settings = settings
-        self._preroll: deque[bytes] = deque(maxlen=settings.onset_windows + round(settings.preroll_ms / _WINDOW_MS))
+    def __init__(self, settings: TurnSettings | None) -> None:
+        """`settings`: None where the client says when a turn is over."""
+        self.manual = settings is None
         self._likely = 0
         self._last_window: float | None = None
+        self._preroll: deque[bytes] = deque()
         self._reset()
+        self.change(settings)
+
+    def change(self, settings: TurnSettings | None) -> list[TurnEvent]:
+        """Go on with other settings. Speech under way goes on; without detection it is dropped, the audio kept."""
+        dropped: list[TurnEvent] = []
+        if (settings is None) is not self.manual:
+            dropped = [SpeechDropped(self._speech_end)] if self.speaking else []
+            self._reset()
+        self.manual = settings is None
+        self._settings = settings or TurnSettings()
+        kept = self._settings.onset_windows + round(self._settings.preroll_ms / _WINDOW_MS)
+        self._preroll = deque(self._preroll, maxlen=kept)
+        self._required_ms = self._settings.silence_ms
+        return dropped
 
     def _reset(self) -> None:
         self._audio = bytearray()
         self._first_sample = 0
+        self._speech_start: int | None = None
         self._speech_end = 0
         self._speech_windows = 0
+        self._told_ms = 0.0
         self._silence_ms = 0.0
         self._maybe: Utterance | None = None
         self.speaking = False
+
+    @property
+    def first_sample(self) -> int | None:
+        """Where the audio begins that is no turn yet; None if there is none."""
+        return self._first_sample if self._audio else None
+
+    def verdict(self, utterance: Utterance, complete: bool) -> None:
+        """Whether the words of the last `MaybeDone` sound complete; ignored if the caller has gone on since."""
+        if self._settings.semantic and self._maybe is utterance:
+            self._required_ms = self._settings.complete_ms if complete else self._settings.incomplete_ms
+
+    def commit(self) -> Utterance | None:
+        """The client says that its turn is over; None if there is next to nothing."""
+        if len(self._audio) < MIN_COMMIT_MS * RATE // 1000 * 2:
+            return None
+        utterance = self._utterance()
+        if self.manual and self._speech_start is not None:
+            # what a caller does not say while the key is held down only confuses the recogniser
+            padding = self._settings.preroll_ms * RATE // 1000
+            start = max(self._first_sample, self._speech_start - padding)
+            end = self._speech_end + padding
+            pcm = utterance.pcm[(start - self._first_sample) * 2 : (end - self._first_sample) * 2]
+            utterance = Utterance(pcm, start, self._speech_end, utterance.speech_ms)
+        self._reset()
+        return utterance
+
+    def clear(self) -> list[TurnEvent]:
+        """The client wants what was heard so far forgotten."""
+        dropped: list[TurnEvent] = [SpeechDropped(self._speech_end)] if self.speaking else []
+        self._reset()
+        self._preroll.clear()
+        return dropped
 
     def window(self, window: Window, probability: float, now: float) -> list[TurnEvent]:
         """Take the next 32 ms and how likely they are speech."""
         self._last_window = now
         threshold = self._settings.threshold
+        if self.manual:
+            self._keep(window, probability >= threshold)
+            return []
         if not self.speaking:
             return self._listen(window, probability >= threshold and not window.concealed)
         self._audio += window.pcm
@@ -133,7 +208,27 @@ class TurnDetector:
         """A long stretch of audio is missing: what came before it is a turn of its own."""
         self._likely = 0
         self._preroll.clear()
+        if self.manual:
+            self._reset()
         return self._end() if self.speaking else []
+
+    def _keep(self, window: Window, likely: bool) -> None:
+        """Without detection: all of it, the newest `max_turn_ms`, and where in it speech was."""
+        if not self._audio:
+            self._first_sample = window.first_sample
+        self._audio += window.pcm
+        end = window.first_sample + WINDOW
+        if likely:
+            self._speech_windows += 1
+            if self._speech_start is None:
+                self._speech_start = window.first_sample
+            self._speech_end = end
+        elif self._speech_start is None:
+            self._speech_end = end
+        surplus = len(self._audio) - self._settings.max_turn_ms * RATE // 1000 * 2
+        if surplus > 0:
+            del self._audio[:surplus]
+            self._first_sample += surplus // 2
 
     def _listen(self, window: Window, likely: bool) -> list[TurnEvent]:
         self._likely = self._likely + 1 if likely else 0
@@ -154,15 +249,20 @@ class TurnDetector:
         resumed: list[TurnEvent] = [Resumed()] if self._maybe else []
         self._maybe = None
         self._silence_ms = 0.0
+        self._required_ms = self._settings.silence_ms
         self._speech_windows += 1
         self._speech_end = end
         if len(self._audio) >= self._settings.max_turn_ms * RATE // 1000 * 2:
             return resumed + self._end()
+        spoken_ms = self._speech_windows * _WINDOW_MS
+        if spoken_ms - self._told_ms >= self._settings.sustained_ms:
+            self._told_ms = spoken_ms
+            resumed.append(StillSpeaking(self._utterance()))
         return resumed
 
     def _silence(self, more_ms: float) -> list[TurnEvent]:
         self._silence_ms += more_ms
-        if self._silence_ms >= self._settings.silence_ms:
+        if self._silence_ms >= self._required_ms:
             return self._end()
         if self._silence_ms >= self._settings.speculate_ms and self._maybe is None and self._long_enough():
             self._maybe = self._utterance()
@@ -173,9 +273,11 @@ class TurnDetector:
         return self._speech_windows * _WINDOW_MS >= self._settings.min_speech_ms
 
     def _utterance(self) -> Utterance:
-        return Utterance(bytes(self._audio), self._first_sample, self._speech_end)
+        spoken_ms = self._speech_windows * _WINDOW_MS
+        return Utterance(bytes(self._audio), self._first_sample, self._speech_end, spoken_ms)
 
     def _end(self) -> list[TurnEvent]:
         event = TurnEnded(self._maybe or self._utterance()) if self._long_enough() else SpeechDropped(self._speech_end)
         self._reset()
+        self._required_ms = self._settings.silence_ms
         return [event]

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
+from typing import Any
 
 from opentelemetry import trace
 
 from antiphon.inference_bridge.agents import ReplyPart
+from antiphon.inference_bridge.protocol.client_events import ResponseParameters
 from antiphon.inference_bridge.reply import Reply
 
 
@@ -19,13 +21,26 @@ class Turn:
     span: trace.Span
     hearing: asyncio.Task[str] | None = None
     """What was said; None for the greeting."""
+    fixed: str = ""
+    """Said without asking the agent: the greeting, an apology."""
+    preamble: str = ""
+    """Said before the agent's answer."""
+    agent_before: Any = None
+    """What the agent remembered before it was asked."""
+    parameters: ResponseParameters | None = None
+    """What the client wants different in this response."""
+    asked_by_client: bool = False
+    """By `response.create`: answered even if nothing was said."""
     item_id: str | None = None
     speech_end_ns: int | None = None
     """When the last sample of speech entered the stack (Unix, ns)."""
+    speech_ms: float = 0.0
     ended_ns: int = 0
     """When the turn was found to be over."""
     heard_ns: int = 0
     stt_ms: float = 0.0
+    unheard: bool = False
+    """The transcription failed."""
     asked: bool = False
     """The agent was asked: it must be told what was heard."""
     text: str = ""
@@ -33,6 +48,15 @@ class Turn:
     """The caller talked over a reply."""
     reply: Reply | None = None
     task: asyncio.Task[None] | None = None
+
+    @property
+    def on_record(self) -> bool:
+        return self.parameters is None or self.parameters.conversation == "auto"
+
+    @property
+    def generating(self) -> bool:
+        """Its answer is still being made; afterwards it is only played."""
+        return self.reply is None or not self.reply.complete
 
     def latency_ms(self) -> dict[str, float]:
         """From the last sample of speech to the first of the answer, and its parts; empty before there is one."""
@@ -47,11 +71,6 @@ class Turn:
             "tts_first_ms": times.first_clause - times.first_text,
         }
         return {name: round(ns / 1e6, 1) for name, ns in parts.items()} | {"stt_ms": round(self.stt_ms, 1)}
-
-
-async def already(text: str) -> str:
-    """Text that needs no transcription: it was typed."""
-    return text
 
 
 async def say(text: str) -> AsyncGenerator[ReplyPart, None]:

@@ -13,9 +13,9 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
-from antiphon.inference_bridge.hearing.turns import TurnDetector, TurnEvent, TurnSettings
 from antiphon.inference_bridge.hearing.voice_activity import VoiceActivityStream
 from antiphon.inference_bridge.hearing.windows import Gap, Window, WindowCutter
+from antiphon.inference_bridge.turns.detector import TurnDetector, TurnEvent, TurnSettings
 from antiphon.schemas.audio import AudioFrame
 
 MAX_FRAMES: Final = 250
@@ -29,20 +29,35 @@ class Ear:
         self,
         stream: VoiceActivityStream,
         executor: ThreadPoolExecutor,
-        settings: TurnSettings,
+        settings: TurnSettings | None,
         on_event: Callable[[TurnEvent], None],
+        on_tick: Callable[[float], None],
     ) -> None:
-        """`executor`: has one thread, shared by all calls: a hop costs more than the 0.2 ms of a window."""
-        self._stream, self._executor, self._on_event = stream, executor, on_event
-        self._turns = TurnDetector(settings)
+        """`executor`: has one thread, shared by all calls: a hop costs more than the 0.2 ms of a window.
+
+        `on_tick`: called with `time.monotonic()` at least each 0.1 s.
+        """
+        self.turns = TurnDetector(settings)
+        self.position = 0
+        """Samples of the call that were looked at."""
+        self._stream, self._executor, self._on_event, self._on_tick = stream, executor, on_event, on_tick
         self._cutter = WindowCutter()
         self._frames: deque[AudioFrame] = deque(maxlen=MAX_FRAMES)
         self._arrived = asyncio.Event()
         self._was_silent = False
 
+    @property
+    def heard_until(self) -> int:
+        """Position up to which everything was made into turns."""
+        return self.turns.first_sample if self.turns.first_sample is not None else self.position
+
     def push(self, frame: AudioFrame) -> None:
         self._frames.append(frame)
         self._arrived.set()
+
+    def change(self, settings: TurnSettings | None) -> None:
+        """Other settings, at once."""
+        self.report(self.turns.change(settings))
 
     def captured_ns(self, sample: int) -> int | None:
         """When the sample at this position entered the stack (Unix, ns)."""
@@ -51,13 +66,16 @@ class Ear:
     async def listen(self) -> None:
         """Runs for as long as the call."""
         loop = asyncio.get_running_loop()
+        ticked = 0.0
         while True:
             try:
                 async with asyncio.timeout(_TICK):
                     await self._arrived.wait()
             except TimeoutError:
-                self._report(self._turns.tick(time.monotonic()))
-                continue
+                self.report(self.turns.tick(time.monotonic()))
+            if time.monotonic() - ticked > _TICK:
+                ticked = time.monotonic()
+                self._on_tick(ticked)
             self._arrived.clear()
             cut: list[Window | Gap] = []
             while self._frames:
@@ -68,11 +86,12 @@ class Ear:
             likely = await loop.run_in_executor(self._executor, self._probabilities, cut)
             for piece, probability in zip(cut, likely, strict=True):
                 if isinstance(piece, Gap):
-                    self._report(self._turns.gap())
+                    self.report(self.turns.gap())
                 else:
-                    self._report(self._turns.window(piece, probability, time.monotonic()))
+                    self.position = piece.first_sample + len(piece.pcm) // 2
+                    self.report(self.turns.window(piece, probability, time.monotonic()))
 
-    def _report(self, events: list[TurnEvent]) -> None:
+    def report(self, events: list[TurnEvent]) -> None:
         for event in events:
             self._on_event(event)
 

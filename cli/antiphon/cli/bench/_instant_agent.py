@@ -1,0 +1,77 @@
+"""An agent that answers at once: the first quiet frame after a loud one gets a beep, with nothing in between."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator
+from typing import Final
+
+import numpy as np
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
+from nats.micro.request import Request
+
+from antiphon.schemas import bus, messages, subjects
+from antiphon.schemas.audio import AudioFrame, FrameFlag, pack_frame, unpack_frame
+
+INSTANT: Final = "bench-instant"
+RATE: Final = 24000
+_LOUD: Final = 1000
+_SIZE: Final = RATE // 50
+_FRAMES: Final = 25
+
+
+class _Call:
+    def __init__(self, client: Client, session_id: str) -> None:
+        self._client, self._out = client, subjects.audio_out(session_id)
+        self._was_loud = False
+        self._generation = 0
+        beep = (8000 * np.sin(2 * np.pi * 880 / RATE * np.arange(_SIZE * _FRAMES))).astype("<i2").tobytes()
+        self._beep = [beep[at : at + _SIZE * 2] for at in range(0, len(beep), _SIZE * 2)]
+
+    async def on_frame(self, message: Msg) -> None:
+        frame = unpack_frame(message.data)
+        loud = bool(np.abs(np.frombuffer(frame.pcm, dtype="<i2").astype(np.int32)).max() > _LOUD)
+        if self._was_loud and not loud:
+            self._generation += 1
+            for number, pcm in enumerate(self._beep):
+                flags = FrameFlag.END_OF_UTTERANCE if number == _FRAMES - 1 else 0
+                out = AudioFrame(number, number * _SIZE, frame.captured_ns, RATE, int(flags), self._generation, pcm)
+                await self._client.publish(self._out, pack_frame(out))
+        self._was_loud = loud
+
+
+@contextlib.asynccontextmanager
+async def instant_agent(url: str) -> AsyncIterator[None]:
+    """Stands on the bus at `url` under the name `INSTANT`."""
+    client = await bus.connect(url, "antiphon-bench-conversation")
+    calls: dict[str, list[Subscription]] = {}
+
+    async def claim(request: Request) -> None:
+        asked = messages.decode(request.data, messages.Claim)
+        call = _Call(client, asked.session_id)
+
+        async def on_event(message: Msg) -> None:
+            if isinstance(messages.decode_any(message.data, messages.SESSION_EVENT, "SessionEvent"), messages.Ended):
+                for subscription in calls.pop(asked.session_id, []):
+                    await subscription.unsubscribe()
+
+        calls[asked.session_id] = [
+            await client.subscribe(subjects.audio_in(asked.session_id), cb=call.on_frame),
+            await client.subscribe(subjects.session_event(asked.session_id), cb=on_event),
+        ]
+        await bus.flush(client)
+        reply = messages.ClaimReply(accepted=True, input_rate=RATE, instance=INSTANT)
+        await request.respond(messages.encode(reply))
+
+    try:
+        service = await bus.register(client, bus.AGENT_SERVICE, {"agent": INSTANT})
+        await service.add_endpoint(
+            name="claim", subject=subjects.agent_claim(INSTANT), handler=claim, queue_group=INSTANT
+        )
+        await bus.flush(client)
+        yield
+        await service.stop()
+    finally:
+        await client.close()

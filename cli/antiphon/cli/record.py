@@ -1,0 +1,146 @@
+"""`antiphon record`: a tap on NATS that writes calls to files. Nothing of a call waits for it.
+
+Per call a stereo WAV file (left the caller as the agent got it, right what the caller heard) and a time line, one JSON
+object per line. Recording people needs their consent in most places: this command asks nobody.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import signal
+import sys
+import time
+import wave
+from pathlib import Path
+from typing import IO, Final
+
+from nats.aio.msg import Msg
+
+from antiphon.cli.errors import UsageError
+from antiphon.cli.recording import Recording
+from antiphon.schemas import bus, subjects
+from antiphon.schemas.errors import MalformedError
+
+MAX_CALLS: Final = 200
+"""Recorded at once; further ones are left out, which is said."""
+MAX_PENDING: Final = 20_000
+"""Messages that wait for the disk; what comes above it is lost to the recording and to nobody else."""
+IDLE_S: Final = 60.0
+_WRITE_EVERY: Final = 0.5
+
+
+class _Files:
+    """One call's files, open."""
+
+    def __init__(self, folder: Path, session_id: str) -> None:
+        self.recording = Recording(session_id)
+        self.heard_at = time.monotonic()
+        self._path = folder / f"{session_id}.wav"
+        self._wave: wave.Wave_write | None = None
+        self._lines: IO[str] = (folder / f"{session_id}.jsonl").open("w", encoding="utf-8")
+
+    def message(self, kind: str, data: bytes) -> None:
+        self.heard_at = time.monotonic()
+        line = self.recording.message(kind, data, time.time_ns())
+        if line:
+            self._lines.write(line + "\n")
+
+    def write(self, everything: bool = False) -> None:
+        pcm = self.recording.voices.take(everything)
+        if pcm and self._wave is None:
+            self._wave = wave.open(str(self._path), "wb")  # noqa: SIM115 - open for as long as the call
+            self._wave.setnchannels(2)
+            self._wave.setsampwidth(2)
+            self._wave.setframerate(self.recording.voices.rate)
+        if pcm and self._wave is not None:
+            self._wave.writeframesraw(pcm)
+        self._lines.flush()
+
+    def close(self) -> None:
+        self.write(everything=True)
+        if self._wave is not None:
+            self._wave.close()
+        self._lines.close()
+
+
+class Tap:
+    """All calls that are being recorded."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._calls: dict[str, _Files] = {}
+        self._over: set[str] = set()
+
+    async def on_message(self, message: Msg) -> None:
+        try:
+            session_id, kind = subjects.parse_session_subject(message.subject)
+        except MalformedError:
+            return
+        files = self._calls.get(session_id)
+        if files is None:
+            if session_id in self._over or len(self._calls) >= MAX_CALLS:
+                return
+            files = self._calls[session_id] = _Files(self._folder, session_id)
+            print(f"recording {session_id}", flush=True)
+        files.message(kind, message.data)
+        if files.recording.ended:
+            self._close(session_id)
+
+    def write(self) -> None:
+        for session_id, files in list(self._calls.items()):
+            files.write()
+            if time.monotonic() - files.heard_at > IDLE_S:
+                self._close(session_id)
+
+    def close(self) -> None:
+        for session_id in list(self._calls):
+            self._close(session_id)
+
+    def _close(self, session_id: str) -> None:
+        self._calls.pop(session_id).close()
+        self._over = {*list(self._over)[-1000:], session_id}
+        print(f"recorded {self._folder / session_id}.wav", flush=True)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--out", type=Path, required=True, help="the folder for the files; must exist")
+    parser.add_argument("--session", help="one call's id (default: every call)")
+    parser.add_argument("--seconds", type=float, help="stop after so long (default: until Ctrl-C)")
+    parser.add_argument("--nats", default=os.environ.get("ANTIPHON_NATS_URL") or bus.DEFAULT_NATS_URL, help="the bus")
+
+
+def run(args: argparse.Namespace) -> int:
+    if not args.out.is_dir():
+        raise UsageError(f"--out {args.out} is no folder: make it first")
+    try:
+        subject = subjects.session_all(args.session)
+    except MalformedError as error:
+        raise UsageError(f"--session: {error}") from None
+    asyncio.run(_record(args.nats, subject, args.out, args.seconds))
+    return 0
+
+
+async def _record(url: str, subject: str, folder: Path, seconds: float | None) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    if seconds is not None:
+        loop.call_later(seconds, stop.set)
+    client = await bus.connect(url, "antiphon-record")
+    tap = Tap(folder)
+    try:
+        await client.subscribe(subject, cb=tap.on_message, pending_msgs_limit=MAX_PENDING)
+        await bus.flush(client)
+        print(f"waiting for calls on {url}; Ctrl-C ends", file=sys.stderr, flush=True)
+        while not stop.is_set():
+            try:
+                async with asyncio.timeout(_WRITE_EVERY):
+                    await stop.wait()
+            except TimeoutError:
+                tap.write()
+    finally:
+        tap.close()
+        await client.close()

@@ -1,0 +1,141 @@
+"""A recorded call: two voices on one time line, and the events between. Sans-IO: takes messages, gives bytes.
+
+The caller's frames carry their position. The agent's are published ahead of time; when they were heard is known from
+the playout events, each of which says how many samples had left by then. So the right channel holds what the caller
+heard, when the caller heard it, and not what the agent had meant to say.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import OrderedDict
+from typing import Any, Final
+
+import numpy as np
+import soxr
+from numpy.typing import NDArray
+
+from antiphon.schemas import messages
+from antiphon.schemas.audio import AudioFrame, unpack_frame
+from antiphon.schemas.errors import MalformedError
+
+Samples = NDArray[np.int16]
+SETTLED_S: Final = 3.0
+"""Seconds behind the newest audio after which nothing is added any more, and the file is written."""
+MAX_AHEAD_S: Final = 40.0
+"""Speech of the agent that waits to be heard: more than a transceiver queues."""
+_JOINED_S: Final = 0.25
+"""A report that fits the one before by so much continues it without a seam."""
+
+
+class Voices:
+    """Both sides of a call at the caller's rate; `take` gives what is settled, interleaved."""
+
+    def __init__(self) -> None:
+        self.rate = 0
+        self._written = 0
+        """Position of the first sample that is kept."""
+        self._sides: list[Samples] = [np.zeros(0, np.int16), np.zeros(0, np.int16)]
+        self._started_ns = 0
+        self._newest = 0
+        self._spoken: OrderedDict[int, bytearray] = OrderedDict()
+        self._agent_rate = 24000
+        self._heard: dict[int, int] = {}
+        self._agent_at = 0
+
+    def caller(self, frame: AudioFrame) -> None:
+        if not self.rate:
+            self.rate = frame.rate
+            self._started_ns = frame.captured_ns - frame.first_sample * 1_000_000_000 // frame.rate
+            self._written = self._agent_at = frame.first_sample
+        if frame.rate == self.rate:
+            self._put(0, frame.first_sample, np.frombuffer(frame.pcm, dtype="<i2"))
+            self._newest = max(self._newest, frame.first_sample + len(frame.pcm) // 2)
+
+    def agent(self, frame: AudioFrame) -> None:
+        """Speech that was sent, and may be heard."""
+        self._agent_rate = frame.rate
+        spoken = self._spoken.setdefault(frame.generation, bytearray())
+        if len(spoken) < MAX_AHEAD_S * 2 * frame.rate * 2 * 10:  # ten minutes of one reply
+            spoken += frame.pcm
+        while len(self._spoken) > 4:
+            self._heard.pop(self._spoken.popitem(last=False)[0], None)
+
+    def played(self, generation: int, samples: int, at_ns: int) -> None:
+        """By `at_ns` (Unix), `samples` of a generation had left for the caller."""
+        before = self._heard.get(generation, 0)
+        spoken = self._spoken.get(generation)
+        if spoken is None or samples <= before or not self.rate:
+            return
+        self._heard[generation] = samples
+        new = np.frombuffer(bytes(spoken[before * 2 : samples * 2]), dtype="<i2")
+        if self._agent_rate != self.rate and len(new):
+            new = soxr.resample(new, self._agent_rate, self.rate)
+        at = (at_ns - self._started_ns) * self.rate // 1_000_000_000 - len(new)
+        if abs(at - self._agent_at) < _JOINED_S * self.rate:
+            at = self._agent_at
+        self._put(1, at, np.asarray(new, dtype=np.int16))
+        self._agent_at = at + len(new)
+
+    def take(self, everything: bool = False) -> bytes:
+        """What is settled since the last time: s16le, left the caller, right the agent."""
+        until = self._newest if everything else self._newest - int(SETTLED_S * self.rate)
+        if everything:
+            until = max(until, self._written + max(map(len, self._sides)))
+        count = until - self._written
+        if count <= 0:
+            return b""
+        out = np.zeros((count, 2), dtype="<i2")
+        for number, side in enumerate(self._sides):
+            there = side[:count]
+            out[: len(there), number] = there
+            self._sides[number] = side[count:]
+        self._written = until
+        return out.tobytes()
+
+    def _put(self, side: int, position: int, samples: Samples) -> None:
+        at = position - self._written
+        if at < 0:
+            samples, at = samples[-at:], 0
+        if not len(samples) or at > MAX_AHEAD_S * self.rate:
+            return
+        there = self._sides[side]
+        if at + len(samples) > len(there):
+            there = np.concatenate([there, np.zeros(at + len(samples) - len(there), np.int16)])
+        there[at : at + len(samples)] = samples
+        self._sides[side] = there
+
+
+class Recording:
+    """One call: feed it what is said on the session's subjects."""
+
+    def __init__(self, session_id: str) -> None:
+        self.session_id = session_id
+        self.voices = Voices()
+        self.ended = False
+        self._began_ns = 0
+
+    def message(self, kind: str, data: bytes, now_ns: int) -> str:
+        """A message on `...session.<id>.<kind>`; returns a line for the time line, empty for audio."""
+        self._began_ns = self._began_ns or now_ns
+        try:
+            if kind == "audio.in":
+                self.voices.caller(unpack_frame(data))
+                return ""
+            if kind == "audio.out":
+                self.voices.agent(unpack_frame(data))
+                return ""
+            if kind == "event":
+                self._event(messages.decode_any(data, messages.SESSION_EVENT, "SessionEvent"), now_ns)
+            content: Any = json.loads(data)
+        except (MalformedError, ValueError) as error:
+            content = {"unreadable": str(error)}
+        at_ms = round((now_ns - self._began_ns) / 1e6, 1)
+        return json.dumps({"at_ms": at_ms, "kind": kind, "message": content})
+
+    def _event(self, event: messages.Message, now_ns: int) -> None:
+        match event:
+            case messages.Playout() | messages.Flushed():
+                self.voices.played(event.generation, event.played_samples, now_ns)
+            case messages.Ended():
+                self.ended = True

@@ -1,0 +1,89 @@
+"""`antiphon replay FILE`: what the caller of a recorded call said and typed, once more, into an agent on NATS.
+
+No WebRTC is involved: this command plays the transceiver. The same frames come in the same order and at the same
+pace as they did; what the agent makes of them is up to the agent.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+from pathlib import Path
+from typing import Any, Final
+
+from antiphon.cli.errors import UsageError
+from antiphon.cli.wav import Samples, read_channel
+from antiphon.schemas import bus
+
+RATE: Final = 16000
+ANSWER_WAIT: Final = 30.0
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "file", type=Path, help="a WAV file of antiphon record (or any: its left channel is the caller)"
+    )
+    parser.add_argument("--agent", default="concierge", help="the agent's name (default: %(default)s)")
+    parser.add_argument("--nats", default=os.environ.get("ANTIPHON_NATS_URL") or bus.DEFAULT_NATS_URL, help="the bus")
+    parser.add_argument("--json", action="store_true", help="print every event of the agent, one JSON object per line")
+
+
+def run(args: argparse.Namespace) -> int:
+    samples = read_channel(args.file, 0, RATE)
+    typed = _typed(args.file.with_suffix(".jsonl"))
+    return asyncio.run(_replay(args.nats, args.agent, samples, typed, args.json))
+
+
+def _typed(path: Path) -> list[tuple[float, dict[str, Any]]]:
+    """What the client sent on its data channel, and when (ms); empty without a time line."""
+    found: list[tuple[float, dict[str, Any]]] = []
+    if not path.is_file():
+        return found
+    for number, line in enumerate(path.read_text("utf-8").splitlines(), 1):
+        try:
+            entry = json.loads(line)
+            if entry["kind"] == "data.in" and entry["message"]["channel"] == "oai-events":
+                found.append((float(entry["at_ms"]), json.loads(entry["message"]["text"])))
+        except (ValueError, KeyError, TypeError):
+            raise UsageError(f"{path}, line {number}: this is no time line of antiphon record") from None
+    return found
+
+
+async def _replay(
+    url: str, agent: str, samples: Samples, typed: list[tuple[float, dict[str, Any]]], every_event: bool
+) -> int:
+    try:
+        from antiphon.inference_bridge.rehearsal import RehearsedCall
+    except ModuleNotFoundError as error:
+        raise UsageError(f"replaying needs {error.name}: pip install 'antiphon[inference-bridge]'") from None
+    client = await bus.connect(url, "antiphon-replay")
+    try:
+        async with RehearsedCall(client, agent) as call:
+            position = 0
+            for at_ms, event in [*typed, (float("inf"), {})]:
+                until = len(samples) if at_ms == float("inf") else min(len(samples), int(at_ms * RATE / 1000))
+                if until > position:
+                    await call.play(samples[position:until])
+                    position = until
+                if event:
+                    await call.send(event)
+            await call.quiet(1.0)  # a turn ends by silence
+            await call.until(lambda: call.answered, ANSWER_WAIT)
+            for event in call.events:
+                _print(event, every_event)
+    except (RuntimeError, TimeoutError) as error:
+        raise UsageError(str(error)) from None
+    finally:
+        await client.close()
+    return 0
+
+
+def _print(event: dict[str, Any], every_event: bool) -> None:
+    if every_event:
+        print(json.dumps(event))
+    elif event["type"] == "conversation.item.input_audio_transcription.completed":
+        print(f"caller: {event['transcript']}")
+    elif event["type"] == "response.output_audio_transcript.done":
+        print(f" agent: {event['transcript']}")

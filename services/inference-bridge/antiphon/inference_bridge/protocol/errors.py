@@ -1,0 +1,52 @@
+"""What a client did wrong, in the shape in which it is told."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from pydantic import ValidationError
+
+TAG: Final = "tag:"
+"""Begins the names of union members in our models, so that they can be left out of a field's path."""
+
+
+class ClientError(Exception):
+    """The client sent something that can't be used; it is told so by an `error` event."""
+
+    def __init__(
+        self, message: str, code: str = "invalid_value", param: str | None = None, event_id: str | None = None
+    ) -> None:
+        super().__init__(message)
+        self.code, self.param, self.event_id = code, param, event_id
+
+
+def client_error(error: ValidationError, root: str = "", event_id: str | None = None) -> ClientError:
+    """The first thing that is wrong, with the path of its field below `root` and the protocol's code for it."""
+    first = error.errors(include_url=False)[0]
+    param = root
+    for part in first["loc"]:
+        if isinstance(part, int):
+            param += f"[{part}]"
+        elif not part.startswith(TAG):
+            param += f".{part}" if param else part
+    kind = first["type"]
+    if kind == "missing":
+        return ClientError(f"Missing required parameter: '{param}'.", "missing_required_parameter", param, event_id)
+    if kind.startswith("union_tag"):
+        expected = first.get("ctx", {}).get("expected_tags", "").replace(TAG, "")
+        text = f"Invalid value for '{param}': one of {expected} is supported." if expected else first["msg"]
+        return ClientError(text, "invalid_value", param, event_id)
+    shown = "" if isinstance(first["input"], Mapping | list) else f" {first['input']!r:.60}"
+    code = "invalid_type" if kind.endswith(("_type", "_parsing")) else "invalid_value"
+    return ClientError(f"Invalid value{shown} for '{param}': {first['msg']}.", code, param, event_id)
+
+
+def tagged(field: str) -> Any:
+    """A discriminator: the union member is the one tagged with `TAG` and the value of `field`."""
+
+    def tag_of(value: Any) -> str | None:
+        found = value.get(field) if isinstance(value, Mapping) else getattr(value, field, None)
+        return f"{TAG}{found}" if isinstance(found, str) else None
+
+    return tag_of

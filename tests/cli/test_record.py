@@ -1,0 +1,124 @@
+"""A call is recorded by a tap beside it, and its input plays into an agent again."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import wave
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soxr
+from support.bridge import agent_is_there, running_bridge
+from support.voice import say, words
+
+from antiphon.cli.recording import Recording, Voices
+from antiphon.inference_bridge.rehearsal import RehearsedCall
+from antiphon.schemas import bus, messages
+from antiphon.schemas.audio import AudioFrame, pack_frame
+
+COMMAND = [sys.executable, "-m", "antiphon.cli.main"]
+SECOND = 1_000_000_000
+
+
+def frame(number: int, value: int, rate: int = 16000, generation: int = 0) -> AudioFrame:
+    size = rate // 50
+    pcm = np.full(size, value, dtype="<i2").tobytes()
+    return AudioFrame(number, number * size, SECOND + number * 20_000_000, rate, 0, generation, pcm)
+
+
+def stereo(pcm: bytes) -> np.ndarray[tuple[int, int], np.dtype[np.int16]]:
+    return np.frombuffer(pcm, dtype="<i2").reshape(-1, 2)
+
+
+def test_the_caller_s_samples_are_kept_as_they_are_and_where_they_were() -> None:
+    voices = Voices()
+    for number in (0, 1, 4):  # two frames are lost
+        voices.caller(frame(number, 100 + number))
+    left = stereo(voices.take(everything=True))[:, 0]
+    assert [int(left[at * 320]) for at in range(5)] == [100, 101, 0, 0, 104]
+
+
+def test_the_agent_is_heard_when_it_was_played_and_only_what_was_played() -> None:
+    voices = Voices()
+    for number in range(100):
+        voices.caller(frame(number, 0))
+    for number in range(50):
+        voices.agent(frame(number, 500, generation=1))  # a second of speech, sent at once
+    voices.played(1, 320, SECOND + 500_000_000)
+    voices.played(1, 3200, SECOND + 690_000_000)  # interrupted after 200 ms
+    right = stereo(voices.take(everything=True))[:, 1]
+    heard = np.flatnonzero(right)
+    assert len(heard) == 3200
+    assert abs(heard[0] - 0.48 * 16000) < 320
+    assert (np.diff(heard) == 1).all(), "no seam between two reports"
+
+
+def test_what_is_settled_is_written_and_forgotten() -> None:
+    voices = Voices()
+    written = 0
+    for number in range(2000):
+        voices.caller(frame(number, 1))
+        written += len(voices.take())
+        assert max(map(len, voices._sides)) < 4 * 16000
+    assert written + len(voices.take(everything=True)) == 2000 * 320 * 4
+
+
+def test_garbage_on_the_subjects_is_noted_and_harmless() -> None:
+    recording = Recording("rtc_1")
+    assert "unreadable" in recording.message("audio.in", b"\xff", 1)
+    assert "unreadable" in recording.message("event", b"{}", 1)
+    assert recording.message("audio.in", pack_frame(frame(0, 1)), 1) == ""
+    ended = messages.encode(messages.Ended(reason="client_closed"))
+    assert json.loads(recording.message("event", ended, 2_000_001))["at_ms"] == 2.0
+    assert recording.ended
+
+
+def recorder(folder: Path, environment: dict[str, str]) -> subprocess.Popen[str]:
+    command = [*COMMAND, "record", "--out", str(folder)]
+    return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+
+
+@pytest.mark.timeout(300)
+async def test_a_recorded_call_is_replayed_into_the_agent(nats_url: str, tmp_path: Path) -> None:
+    environment = {**os.environ, "ANTIPHON_NATS_URL": nats_url}
+    with running_bridge(nats_url, greeting="none"):
+        client = await bus.connect(nats_url, "test")
+        await agent_is_there(client, "concierge")
+        record = recorder(tmp_path, environment)
+        try:
+            assert record.stderr is not None
+            assert "waiting for calls" in await asyncio.to_thread(record.stderr.readline)
+            question = say("What time is it?")
+            async with RehearsedCall(client, "concierge") as call:
+                await call.say(soxr.resample(question.astype(np.float32), 24000, 16000).astype(np.int16))
+                await call.wait_for("response.done", timeout=60)
+                session = call.id
+        finally:
+            record.send_signal(signal.SIGINT)
+            await asyncio.to_thread(record.wait, 20)
+            record.stderr.close()  # type: ignore[union-attr]
+        await client.close()
+        path = tmp_path / f"{session}.wav"
+        with wave.open(str(path)) as file:
+            assert (file.getnchannels(), file.getframerate()) == (2, 16000)
+            both = stereo(file.readframes(file.getnframes()))
+        assert np.abs(both[:, 0].astype(int)).max() > 1000
+        assert np.abs(both[:, 1].astype(int)).max() > 1000
+        kinds = {json.loads(line)["kind"] for line in path.with_suffix(".jsonl").read_text().splitlines()}
+        assert kinds >= {"event", "data.out"}
+        replayed = await asyncio.to_thread(
+            subprocess.run,
+            [*COMMAND, "replay", str(path)],
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+        assert replayed.returncode == 0, replayed.stderr
+        assert {"it", "is"} <= set(words(replayed.stdout.partition("agent:")[2])), replayed.stdout

@@ -1,0 +1,122 @@
+"""Claims go to who has room, and what a call needs to be taken over is written down within bounds."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import Counter
+from datetime import datetime
+from typing import Any
+
+from nats.aio.client import Client
+
+from antiphon.inference_bridge.agents.concierge import Concierge
+from antiphon.inference_bridge.agents.concierge.dialogue import respond
+from antiphon.inference_bridge.dispatch.bridge import Bridge, LocalModels
+from antiphon.inference_bridge.dispatch.peers import FRESH_SECONDS, Peers
+from antiphon.inference_bridge.dispatch.record import MAX_BYTES, Record, bounded, read_record, settings_json
+from antiphon.inference_bridge.models import Models
+from antiphon.inference_bridge.protocol.conversation import message
+from antiphon.inference_bridge.protocol.session_settings import SessionSettings, read_changes
+from antiphon.inference_bridge.settings import Settings
+from antiphon.schemas import bus, messages, subjects
+from antiphon.schemas.messages import AgentBeat
+
+
+def beat(instance: str, sessions: int, capacity: int = 10, leaving: bool = False) -> AgentBeat:
+    return AgentBeat(instance=instance, sessions=sessions, capacity=capacity, leaving=leaving)
+
+
+def test_a_claim_is_passed_on_to_who_has_clearly_less_to_do() -> None:
+    peers = Peers("me")
+    peers.heard(beat("me", 0), 0.0)
+    assert peers.better(10, 10, 0.1) is None, "we are no peer of ours"
+    peers.heard(beat("idle", 1), 0.0)
+    peers.heard(beat("busy", 8), 0.0)
+    assert peers.better(2, 10, 0.1) is None, "as good as we are"
+    assert peers.better(5, 10, 0.1) == "idle"
+
+
+def test_one_beat_does_not_draw_all_claims_of_a_moment() -> None:
+    peers = Peers("me")
+    peers.heard(beat("idle", 0, 3), 0.0)
+    assert [peers.better(10, 10, 0.1) for _ in range(4)] == ["idle", "idle", "idle", None]
+
+
+def test_who_is_full_gone_or_silent_gets_nothing() -> None:
+    peers = Peers("me")
+    peers.heard(beat("full", 10), 0.0)
+    peers.heard(beat("gone", 0), 0.0)
+    peers.heard(beat("gone", 0, leaving=True), 0.1)
+    assert peers.better(10, 10, 0.2) is None
+    peers.heard(beat("silent", 0), 0.0)
+    assert peers.better(10, 10, FRESH_SECONDS + 0.1) is None
+
+
+async def test_a_full_bridge_passes_claims_on_and_the_last_one_is_refused(bus_client: Client, models: Models) -> None:
+    settings = Settings(nats_url="", bridge_capacity=2, greeting="none")
+    local = LocalModels(models.voice_activity, models.transcriber, models.synthesizer)
+    bridges = [Bridge(bus_client, local, settings) for _ in range(2)]
+    services = []
+    for bridge in bridges:
+        await bridge.start()
+        services.append(await bridge.join())
+    claimed: list[messages.ClaimReply] = []
+    async with asyncio.timeout(30):
+        number = 0
+        while sum(reply.accepted for reply in claimed) < 4:  # the first claims may come before the first beats
+            number += 1
+            claim = messages.Claim(session_id=f"rtc_{number}", agent="concierge")
+            answer = await bus_client.request(subjects.agent_claim("concierge"), messages.encode(claim), timeout=5)
+            claimed.append(messages.decode(answer.data, messages.ClaimReply))
+    assert sorted(Counter(reply.instance for reply in claimed if reply.accepted).values()) == [2, 2]
+    claim = messages.Claim(session_id="rtc_late", agent="concierge")
+    answer = await bus_client.request(subjects.agent_claim("concierge"), messages.encode(claim), timeout=5)
+    assert not messages.decode(answer.data, messages.ClaimReply).accepted
+    stats = await bus_client.request(f"$SRV.STATS.{bus.AGENT_SERVICE}", timeout=5)
+    figures = json.loads(stats.data)["endpoints"][0]["data"]
+    assert figures["sessions"] == 2
+    assert figures["claim_ms_p50"] > 0
+    for service, bridge in zip(services, bridges, strict=True):
+        await service.stop()
+        await bridge.close()
+
+
+# ---- the record ------------------------------------------------------------------------------------------
+
+
+def test_a_long_conversation_is_written_down_without_its_beginning() -> None:
+    items = [message(f"item_{n}", "user", "completed", {"type": "input_text", "text": "x" * 5000}) for n in range(40)]
+    written = bounded(Record(items=items, carried="and"))
+    assert len(json.dumps(written)) <= MAX_BYTES
+    assert written["items"][-1]["id"] == "item_39"
+    assert written["carried"] == "and"
+    assert len(read_record(written).items) == len(written["items"])
+
+
+def test_settings_survive_a_change_of_hands() -> None:
+    detection = {"type": "semantic_vad", "eagerness": "low"}
+    tools = [{"type": "function", "name": "look"}]
+    changes: dict[str, Any] = {
+        "tools": tools,
+        "audio": {"input": {"turn_detection": detection}, "output": {"speed": 1.1}},
+    }
+    settings = SessionSettings().changed(read_changes(changes))
+    written = json.loads(json.dumps(bounded(Record(settings=settings_json(settings)))))
+    assert read_record(written).session_settings() == settings
+    off = SessionSettings().changed(read_changes({"audio": {"input": {"turn_detection": None, "transcription": None}}}))
+    assert Record(settings=settings_json(off)).session_settings() == off
+
+
+def test_a_record_that_nobody_can_read_is_as_if_nothing_had_been_said() -> None:
+    assert read_record({"items": 7}) == Record()
+    assert Record(settings={"speed": "fast"}).session_settings() is None
+
+
+def test_the_concierge_goes_on_where_another_one_left_off() -> None:
+    now = datetime(2026, 11, 22, 10, 30)
+    first = Concierge()
+    first._state, _ = respond(first._state, "Book me next Tuesday at ten thirty", now)
+    second = Concierge()
+    second.restore(json.loads(json.dumps(first.saved())))
+    assert "10:30" in respond(second._state, "What have I booked?", now)[1].text

@@ -1,0 +1,128 @@
+"""What makes the agent stop and what does not: a real bridge process, a caller in real time."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from nats.aio.client import Client
+from support.bridge import Speak
+
+from antiphon.inference_bridge.rehearsal import RehearsedCall
+
+HEARD = "conversation.item.input_audio_transcription.completed"
+LONG = "Help! What can you do?"
+
+
+def transcript(done: dict[str, Any]) -> str:
+    return str(done["response"]["output"][0]["content"][0]["transcript"])
+
+
+def vad(**settings: Any) -> dict[str, Any]:
+    return {"type": "session.update", "session": {"audio": {"input": {"turn_detection": settings or None}}}}
+
+
+async def test_a_sound_without_words_holds_the_speech_and_it_goes_on_at_the_very_sample(
+    quiet_bridge: Client, speak: Speak
+) -> None:
+    async with RehearsedCall(quiet_bridge, "concierge") as call:
+        await call.say(speak(LONG))
+        await call.until(lambda: len(call.played) > 24000 * 2)
+        await call.say(speak("Ah."))
+        await call.until(lambda: len(call.resume_times) > 0, timeout=40)
+        assert len(call.pause_times) == 1
+        done = await call.wait_for("response.done", timeout=40)
+        assert done["response"]["status"] == "completed"
+        assert not call.flushes
+        assert call.of_type("antiphon.false_interruption")
+        sent = b"".join(frame.pcm for frame in call.frames)
+        assert bytes(call.played) == sent, "not a sample was lost or said twice"
+
+
+async def test_a_sign_of_listening_does_not_interrupt(quiet_bridge: Client, speak: Speak) -> None:
+    async with RehearsedCall(quiet_bridge, "concierge") as call:
+        await call.say(speak(LONG))
+        await call.until(lambda: len(call.played) > 24000)
+        await call.say(speak("Okay."))
+        await call.wait_for(HEARD, 2, timeout=40)
+        done = await call.wait_for("response.done", timeout=40)
+        assert done["response"]["status"] == "completed", [e["transcript"] for e in call.of_type(HEARD)]
+        assert len(call.of_type("response.created")) == 1, "nobody answers an okay"
+        assert not call.flushes
+
+
+async def test_from_the_onset_of_speech_to_the_order_of_silence_is_below_a_quarter_of_a_second(
+    quiet_bridge: Client, speak: Speak
+) -> None:
+    """At the transceiver; what the client's own buffer holds comes on top. A busy machine may need a second try."""
+    waits: list[float] = []
+    for _ in range(3):
+        async with RehearsedCall(quiet_bridge, "concierge") as call:
+            await call.say(speak(LONG))
+            await call.until(lambda call=call: len(call.played) > 24000)  # type: ignore[misc]
+            await call.say(speak("Stop talking now please."))
+            waits.append(call.pause_times[0] - call.speech_begin)
+            if waits[-1] < 0.25:
+                break
+    assert min(waits) < 0.25
+
+
+async def test_where_callers_may_not_interrupt_they_are_answered_afterwards(quiet_bridge: Client, speak: Speak) -> None:
+    async with RehearsedCall(quiet_bridge, "concierge") as call:
+        await call.send(vad(type="server_vad", interrupt_response=False))
+        await call.wait_for("session.updated")
+        await call.say(speak(LONG))
+        await call.until(lambda: len(call.played) > 24000)
+        await call.say(speak("What time is it right now?"))
+        first = await call.wait_for("response.done", timeout=40)
+        assert first["response"]["status"] == "completed"
+        assert "it is" in transcript(await call.wait_for("response.done", 2, timeout=40))
+        assert not call.pause_times
+        assert not call.flushes
+
+
+async def test_without_turn_detection_the_client_says_when_it_is_over(quiet_bridge: Client, speak: Speak) -> None:
+    async with RehearsedCall(quiet_bridge, "concierge") as call:
+        await call.send(vad())
+        updated = await call.wait_for("session.updated")
+        assert updated["session"]["audio"]["input"]["turn_detection"] is None
+        await call.send({"type": "input_audio_buffer.clear"})
+        await call.wait_for("input_audio_buffer.cleared")
+        await call.send({"type": "input_audio_buffer.commit", "event_id": "too_soon"})
+        assert (await call.wait_for("error"))["error"]["code"] == "input_audio_buffer_commit_empty"
+        await call.say(speak("What have I booked?"))
+        await call.quiet(0.3)
+        assert not call.of_type("input_audio_buffer.speech_started")
+        await call.send({"type": "input_audio_buffer.commit"})
+        committed = await call.wait_for("input_audio_buffer.committed")
+        await call.wait_for(HEARD)
+        assert not call.of_type("response.created"), "nobody has asked for an answer"
+        await call.send({"type": "response.create"})
+        assert "no appointment" in transcript(await call.wait_for("response.done", timeout=40)).lower()
+        assert committed["item_id"] == call.of_type("conversation.item.added")[0]["item"]["id"]
+
+
+async def test_a_turn_may_be_transcribed_without_being_answered(quiet_bridge: Client, speak: Speak) -> None:
+    async with RehearsedCall(quiet_bridge, "concierge") as call:
+        await call.send(vad(type="server_vad", create_response=False))
+        await call.wait_for("session.updated")
+        await call.say(speak("What time is it?"))
+        await call.wait_for(HEARD)
+        assert not call.of_type("response.created")
+        await call.send({"type": "response.create", "response": {"output_modalities": ["text"]}})
+        done = await call.wait_for("response.done")
+        assert "it is" in done["response"]["output"][0]["content"][0]["text"]
+        assert not call.frames
+
+
+async def test_semantic_detection_waits_for_the_end_of_a_sentence(quiet_bridge: Client, speak: Speak) -> None:
+    async with RehearsedCall(quiet_bridge, "concierge") as call:
+        await call.send(vad(type="semantic_vad", eagerness="medium"))
+        await call.wait_for("session.updated")
+        await call.say(speak("Please cancel my appointment and"))
+        await call.quiet(1.5)
+        assert not call.of_type("input_audio_buffer.committed"), [e["transcript"] for e in call.of_type(HEARD)]
+        await call.say(speak("then tell me what time it is."))
+        await call.wait_for("response.done", timeout=60)
+        (heard,) = call.of_type(HEARD)
+        assert "cancel" in heard["transcript"]
+        assert "time" in heard["transcript"]

@@ -1,0 +1,110 @@
+"""Speech to text and speech by worker processes on NATS: one dies, none is there, and what the caller hears."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import numpy as np
+import pytest
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from support.bridge import Speak, StartBridge, Understand, agent_is_there
+
+from antiphon.inference_bridge.rehearsal import RehearsedCall
+from antiphon.inference_bridge.remote import pool, wire
+from antiphon.inference_bridge.remote.pool import RemoteModels, WorkerError
+from antiphon.inference_bridge.reply import NO_VOICE
+from antiphon.inference_bridge.workers import BusyError, Urgency
+from antiphon.schemas import bus, subjects
+from antiphon.schemas.errors import MalformedError
+
+
+@contextmanager
+def worker(nats_url: str, kind: str) -> Iterator[subprocess.Popen[bytes]]:
+    command = [sys.executable, "-m", "antiphon.inference_bridge", "--worker", kind]
+    process = subprocess.Popen(command, env={**os.environ, "ANTIPHON_NATS_URL": nats_url})
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.mark.timeout(300)
+async def test_a_call_with_both_models_elsewhere_and_one_of_them_killed_in_it(
+    start_bridge: StartBridge, bus_client: Client, nats_url: str, speak: Speak, understand: Understand
+) -> None:
+    with ExitStack() as stack:
+        stack.enter_context(worker(nats_url, "stt"))
+        voice = stack.enter_context(worker(nats_url, "tts"))
+        start_bridge(greeting="none", stt="remote", tts="remote")
+        await agent_is_there(bus_client, "concierge")
+        async with RehearsedCall(bus_client, "concierge") as call:
+            await call.say(speak("What time is it?"))
+            await call.wait_for("response.done", timeout=60)
+            assert "it is" in understand(bytes(call.played)).lower()
+            voice.kill()
+            voice.wait()
+            played = len(call.played)
+            await call.say(speak("What have I booked?"))
+            done = await call.wait_for("response.done", 2, timeout=60)
+            assert done["response"]["output"][0]["content"][0]["transcript"] == NO_VOICE
+            assert "words" in understand(bytes(call.played[played:])).lower()
+
+
+async def answering(client: Client, kind: str, *answers: list[Any] | None) -> list[int]:
+    """A worker that the test plays: one answer per request, None for silence. Returns a counter of requests."""
+    asked: list[int] = []
+
+    async def on_request(message: Msg) -> None:
+        answer = answers[min(len(asked), len(answers) - 1)]
+        asked.append(1)
+        for fields in answer or ():
+            await message.respond(wire.pack(*fields))
+
+    await client.subscribe(subjects.worker(kind), cb=on_request)
+    await bus.flush(client)
+    return asked
+
+
+async def test_a_busy_worker_is_no_end_another_one_is_asked(bus_client: Client) -> None:
+    asked = await answering(bus_client, "stt", [["error", "full", True]], [["text", "hello", 12.0]])
+    job = RemoteModels(bus_client).transcribe(b"\0\0", "", Urgency.NOW)
+    assert await job == "hello"
+    assert job.work_ms == 12.0
+    assert len(asked) == 2
+
+
+async def test_a_worker_that_falls_silent_in_mid_speech_is_left_and_nothing_is_heard_twice(
+    bus_client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pool, "SPEAK_TIMEOUT", 0.3)
+    half, whole = np.full(4, 7, dtype="<i2").tobytes(), np.full(8, 9, dtype="<i2").tobytes()
+    asked = await answering(
+        bus_client, "tts", [["pcm", half, 1.0, False]], [["pcm", whole, 1.0, False], ["pcm", whole, 1.0, True]]
+    )
+    samples = await RemoteModels(bus_client).synthesize("Hello.", 1.0, Urgency.NOW)
+    assert samples.tolist() == [9] * 16
+    assert len(asked) == 2
+
+
+async def test_when_nobody_can_that_is_said_in_time(bus_client: Client) -> None:
+    models = RemoteModels(bus_client)
+    async with asyncio.timeout(10):
+        with pytest.raises(WorkerError, match="no worker for stt"):
+            await models.transcribe(b"\0\0", "", Urgency.NOW)
+        await answering(bus_client, "stt", [["error", "full", True]])
+        with pytest.raises(BusyError):
+            await models.transcribe(b"\0\0", "", Urgency.NOW)
+
+
+@pytest.mark.parametrize("data", [b"", b"\xc1", b"\x91\x02", b"\x90", b"\x92\x01\x03"])
+def test_garbage_of_a_worker_is_refused(data: bytes) -> None:
+    with pytest.raises(MalformedError):
+        wire.unpack(data, str)

@@ -1,0 +1,135 @@
+"""The realtime protocol with a running bridge: tools answered by the client, items, truncation, overrides, errors."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from nats.aio.client import Client
+from openai.types.realtime.realtime_server_event import RealtimeServerEvent
+from pydantic import TypeAdapter
+from support.bridge import StartBridge, agent_is_there
+from support.chat_server import chat_server
+
+from antiphon.inference_bridge.rehearsal import RehearsedCall
+
+SERVER_EVENT: TypeAdapter[Any] = TypeAdapter(RealtimeServerEvent)
+
+
+def user(text: str, **more: Any) -> dict[str, Any]:
+    item = {"type": "message", "role": "user", "content": [{"type": "input_text", "text": text}], **more}
+    return {"type": "conversation.item.create", "item": item}
+
+
+def all_published(call: RehearsedCall) -> None:
+    """Every event of the protocol that came validates against the published types."""
+    for event in call.events:
+        if not event["type"].startswith("antiphon."):
+            assert type(SERVER_EVENT.validate_python(event)).__name__ != "dict", event
+
+
+async def test_a_function_is_called_by_the_model_answered_by_the_client_and_spoken_about(
+    start_bridge: StartBridge, bus_client: Client
+) -> None:
+    async with chat_server() as chat:
+        piece = {"index": 0, "id": "call_7", "function": {"name": "weather", "arguments": '{"city": "Paris"}'}}
+        choices = [{"index": 0, "delta": {"tool_calls": [piece]}, "finish_reason": None}]
+        usage = {"prompt_tokens": 40, "completion_tokens": 7, "total_tokens": 47}
+        chat.replies = [[{"choices": choices}, {"choices": [], "usage": usage}]]
+        chat.pieces = ["It is sunny in Paris."]
+        start_bridge(greeting="none", agent_name="clever", llm_url=chat.url, llm_model="tiny")
+        await agent_is_there(bus_client, "clever")
+        async with RehearsedCall(bus_client, "clever", {"instructions": "Be brief."}) as call:
+            tool = {"type": "function", "name": "weather", "parameters": {"type": "object"}}
+            await call.send({"type": "session.update", "session": {"tools": [tool]}})
+            updated = await call.wait_for("session.updated")
+            assert updated["session"]["tools"][0]["name"] == "weather"
+            assert updated["session"]["instructions"] == "Be brief."
+            await call.send(user("How is the weather in Paris?"))
+            await call.send({"type": "response.create"})
+            done = (await call.wait_for("response.done"))["response"]
+            (asked,) = done["output"]
+            assert (asked["type"], asked["name"], asked["call_id"]) == ("function_call", "weather", "call_7")
+            assert json.loads(asked["arguments"]) == {"city": "Paris"}
+            assert done["usage"]["total_tokens"] == 47
+            assert call.of_type("response.function_call_arguments.done")
+            assert not call.frames
+            output = {"type": "function_call_output", "call_id": "call_7", "output": "sunny"}
+            await call.send({"type": "conversation.item.create", "item": output})
+            await call.send({"type": "response.create"})
+            done = (await call.wait_for("response.done", 2))["response"]
+            assert done["output"][0]["content"][0]["transcript"] == "It is sunny in Paris."
+            assert call.played
+            roles = [message["role"] for message in chat.requests[1]["messages"]]
+            assert roles == ["system", "user", "assistant", "tool"]
+            assert chat.requests[1]["messages"][3]["content"] == "sunny"
+
+            aside = {
+                "conversation": "none",
+                "output_modalities": ["text"],
+                "instructions": "Classify.",
+                "input": [user("Is this spam?")["item"]],
+                "metadata": {"topic": "spam"},
+            }
+            await call.send({"type": "response.create", "response": aside})
+            done = (await call.wait_for("response.done", 3))["response"]
+            assert done["metadata"] == {"topic": "spam"}
+            assert done["output"][0]["content"][0]["text"] == "It is sunny in Paris."
+            system, asked = chat.requests[2]["messages"]
+            assert system["content"].startswith("Classify.")
+            assert asked["content"] == "Is this spam?"
+            await call.send({"type": "conversation.item.retrieve", "item_id": done["output"][0]["id"]})
+            assert (await call.wait_for("error"))["error"]["code"] == "item_not_found", "it is not on record"
+            all_published(call)
+
+
+async def test_items_are_created_retrieved_truncated_and_deleted(quiet_bridge: Client) -> None:
+    async with RehearsedCall(quiet_bridge, "concierge") as call:
+        await call.send(user("When are you open?", id="mine"))
+        await call.send({"type": "response.create"})
+        done = (await call.wait_for("response.done"))["response"]
+        spoken = done["output"][0]
+        whole = spoken["content"][0]["transcript"]
+        cut = {"type": "conversation.item.truncate", "item_id": spoken["id"], "content_index": 0, "audio_end_ms": 900}
+        await call.send(cut)
+        assert (await call.wait_for("conversation.item.truncated"))["audio_end_ms"] == 900
+        await call.send({"type": "conversation.item.retrieve", "item_id": spoken["id"]})
+        left = (await call.wait_for("conversation.item.retrieved"))["item"]["content"][0]["transcript"]
+        assert len(left) < len(whole)
+        assert whole.startswith(left)
+        await call.send({**cut, "audio_end_ms": 900_000, "event_id": "too_long"})
+        error = (await call.wait_for("error"))["error"]
+        assert (error["event_id"], error["param"]) == ("too_long", "audio_end_ms")
+        await call.send({"type": "conversation.item.delete", "item_id": "mine"})
+        assert (await call.wait_for("conversation.item.deleted"))["item_id"] == "mine"
+        await call.send({"type": "conversation.item.delete", "item_id": "mine", "event_id": "again"})
+        error = (await call.wait_for("error", 2))["error"]
+        assert (error["event_id"], error["code"]) == ("again", "item_not_found")
+        await call.send({"type": "response.cancel", "event_id": "nothing"})
+        assert (await call.wait_for("error", 3))["error"]["code"] == "response_cancel_not_active"
+        await call.send({"type": "input_audio_buffer.append", "audio": "AAAA", "event_id": "append"})
+        assert (await call.wait_for("error", 4))["error"]["event_id"] == "append"
+        all_published(call)
+
+
+async def test_speed_is_a_setting_of_the_session(quiet_bridge: Client) -> None:
+    async with RehearsedCall(quiet_bridge, "concierge") as call:
+        lengths = []
+        for number, speed in enumerate((1.0, 1.5), 1):
+            await call.send({"type": "session.update", "session": {"audio": {"output": {"speed": speed}}}})
+            assert (await call.wait_for("session.updated", number))["session"]["audio"]["output"]["speed"] == speed
+            before = len(call.played)
+            await call.send(user("When are you open?"))
+            await call.send({"type": "response.create"})
+            await call.wait_for("response.done", number, timeout=60)
+            lengths.append(len(call.played) - before)
+        assert lengths[1] < 0.85 * lengths[0]
+
+
+async def test_a_silent_caller_is_spoken_to_where_that_is_asked_for(quiet_bridge: Client) -> None:
+    async with RehearsedCall(quiet_bridge, "concierge") as call:
+        detection = {"type": "server_vad", "idle_timeout_ms": 1000}
+        await call.send({"type": "session.update", "session": {"audio": {"input": {"turn_detection": detection}}}})
+        await call.wait_for("input_audio_buffer.timeout_triggered", timeout=40)
+        assert (await call.wait_for("response.done", timeout=60))["response"]["status"] == "completed"
+        all_published(call)

@@ -1,0 +1,96 @@
+"""The side channel of a call: a stock WebSocket client on one side, a real bus on the other."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import httpx
+import pytest
+from support.signaling import SignalingProcess, StandIns, signaling_process, until
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.sync.client import ClientConnection, connect
+from websockets.typing import Subprotocol
+
+from antiphon.schemas import messages, subjects
+
+CALL = "rtc_000000000000000000000001"
+
+
+def dial(service: SignalingProcess, query: str = f"call_id={CALL}", **options: Any) -> ClientConnection:
+    opened: ClientConnection = connect(
+        f"{service.url.replace('http', 'ws')}/v1/realtime?{query}", proxy=None, **options
+    )
+    return opened
+
+
+@pytest.fixture
+def called(healthy: StandIns, signaling: SignalingProcess) -> SignalingProcess:
+    """A transceiver has the call, and signaling has joined the bus."""
+    return signaling
+
+
+def test_events_of_the_agent_arrive_and_events_of_the_client_reach_it(
+    called: SignalingProcess, stand_ins: StandIns
+) -> None:
+    heard = stand_ins.listen(subjects.data_in(CALL))
+    with dial(called) as socket:
+        socket.send(json.dumps({"type": "response.cancel"}))
+        message = messages.decode(heard(), messages.DataMessage)
+        assert (message.channel, message.text) == ("oai-events", '{"type": "response.cancel"}')
+        event = {"type": "session.created", "event_id": "event_1"}
+        stand_ins.publish(subjects.data_out(CALL), messages.encode(messages.DataMessage.of("other", "{}")))
+        stand_ins.publish(
+            subjects.data_out(CALL), messages.encode(messages.DataMessage.of("oai-events", json.dumps(event)))
+        )
+        assert json.loads(socket.recv(10)) == event
+
+
+def test_it_closes_when_the_call_has_ended(called: SignalingProcess, stand_ins: StandIns) -> None:
+    with dial(called) as socket:
+        stand_ins.publish(subjects.session_event(CALL), messages.encode(messages.Ended(reason="client_closed")))
+        with pytest.raises(ConnectionClosed) as closed:
+            socket.recv(10)
+        assert closed.value.rcvd is not None
+        assert closed.value.rcvd.code == 1000
+        assert "client_closed" in closed.value.rcvd.reason
+
+
+@pytest.mark.parametrize(
+    ("query", "status", "code"),
+    [("call_id=rtc_nobody", 404, "no_call"), ("call_id=../x", 404, "no_call"), ("model=gpt", 400, "missing_call_id")],
+)
+def test_without_a_call_there_is_none(called: SignalingProcess, query: str, status: int, code: str) -> None:
+    with pytest.raises(InvalidStatus) as refused, dial(called, query):
+        pass
+    assert refused.value.response.status_code == status
+    assert json.loads(refused.value.response.body or b"")["error"]["code"] == code
+
+
+def test_a_foreign_page_may_not_connect_without_a_key(called: SignalingProcess) -> None:
+    with pytest.raises(InvalidStatus) as refused, dial(called, origin="https://evil.example"):
+        pass
+    assert refused.value.response.status_code == 403
+
+
+def test_with_keys_a_header_or_a_browser_s_subprotocol_opens_it(nats_url: str, stand_ins: StandIns) -> None:
+    stand_ins.transceiver()
+    stand_ins.relay()
+    stand_ins.agent()
+    with signaling_process(nats_url, ANTIPHON_API_KEYS="a-key-of-some-length") as service:
+        until(lambda: httpx.get(f"{service.url}/healthz").status_code == 200, "the stack is healthy")
+        with pytest.raises(InvalidStatus) as refused, dial(service):
+            pass
+        assert refused.value.response.status_code == 401
+        with dial(service, additional_headers={"Authorization": "Bearer a-key-of-some-length"}):
+            pass
+        protocols = [Subprotocol("realtime"), Subprotocol("openai-insecure-api-key.a-key-of-some-length")]
+        with dial(service, subprotocols=protocols) as socket:
+            assert socket.subprotocol == "realtime", "the key is not said back"
+
+
+def test_signaling_stops_in_time_while_a_side_channel_is_open(called: SignalingProcess) -> None:
+    with dial(called) as socket:
+        assert called.stop() == 0
+        with pytest.raises(ConnectionClosed):
+            socket.recv(5)

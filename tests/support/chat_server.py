@@ -1,0 +1,83 @@
+"""An OpenAI-compatible chat server on loopback that says what a test wants, over SSE."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+
+class ChatServer:
+    """Answers every request with `pieces`, one SSE chunk each; keeps what it was asked."""
+
+    def __init__(self) -> None:
+        self.pieces: list[str] = ["Sure, ", "it is ", "ten."]
+        self.replies: list[list[dict[str, Any]]] = []
+        """Chunks for one request after the other, instead of `pieces`, while there are any."""
+        self.chunks: list[dict[str, Any]] = []
+        """Sent after the pieces, as they are."""
+        self.status = 200
+        self.stalls = False
+        """Hang after the pieces instead of ending the stream."""
+        self.requests: list[dict[str, Any]] = []
+        self.headers: list[str] = []
+        self.closed_early = asyncio.Event()
+        self.url = ""
+        self._serving: set[asyncio.Task[None]] = set()
+
+    def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._serving.add(asyncio.create_task(self.serve(reader, writer)))
+
+    async def end(self) -> None:
+        for task in self._serving:
+            task.cancel()
+        await asyncio.gather(*self._serving, return_exceptions=True)
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            await self.answer(reader, writer)
+        finally:
+            writer.transport.abort()
+            with contextlib.suppress(OSError):
+                await writer.wait_closed()
+
+    async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = (await reader.readuntil(b"\r\n\r\n")).decode()
+        self.headers.append(head)
+        length = next(
+            int(line.split(":")[1]) for line in head.lower().splitlines() if line.startswith("content-length")
+        )
+        self.requests.append(json.loads(await reader.readexactly(length)))
+        kind = "text/event-stream" if self.status == 200 else "application/json"
+        writer.write(f"HTTP/1.1 {self.status} X\r\nContent-Type: {kind}\r\nConnection: close\r\n\r\n".encode())
+        if self.status == 200:
+            following = self.replies.pop(0) if self.replies else None
+            for piece in self.pieces if following is None else ():
+                chunk = {"id": "1", "object": "chat.completion.chunk", "created": 1, "model": "m"}
+                chunk["choices"] = [{"index": 0, "delta": {"content": piece}, "finish_reason": None}]
+                writer.write(f"data: {json.dumps(chunk)}\n\n".encode())
+            for chunk in self.chunks if following is None else following:
+                whole = {"id": "1", "object": "chat.completion.chunk", "created": 1, "model": "m", **chunk}
+                writer.write(f"data: {json.dumps(whole)}\n\n".encode())
+            if not self.stalls:
+                writer.write(b"data: [DONE]\n\n")
+        await writer.drain()
+        if self.stalls:
+            await reader.read()
+            self.closed_early.set()
+        else:
+            writer.write_eof()
+            await reader.read()
+
+
+@asynccontextmanager
+async def chat_server() -> AsyncIterator[ChatServer]:
+    chat = ChatServer()
+    server = await asyncio.start_server(chat.accept, "127.0.0.1", 0)
+    chat.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
+    async with server:
+        yield chat
+        await chat.end()
