@@ -21,8 +21,10 @@ help:
 run: set-up
 	@exec $(BIN)/antiphon up $(ARGS)
 
+# Whole stacks, browsers and faults want the machine for themselves; the rest mostly waits, two files at a time.
 test: set-up test-packages lint
-	$(BIN)/pytest $(ARGS)
+	$(BIN)/pytest tests/e2e tests/faults $(ARGS)
+	$(BIN)/pytest -n 2 --dist loadfile --ignore tests/e2e --ignore tests/faults $(ARGS)
 
 lint: set-up
 	$(BIN)/ruff check .
