@@ -24,7 +24,7 @@ run: set-up
 # Whole stacks, browsers and faults want the machine for themselves; the rest mostly waits, two files at a time.
 test: set-up test-packages lint
 	$(BIN)/pytest tests/e2e tests/faults $(ARGS)
-	$(BIN)/pytest -n 2 --dist loadfile --ignore tests/e2e --ignore tests/faults $(ARGS)
+	$(BIN)/pytest -n 2 --dist loadfile --ignore tests/e2e --ignore tests/faults --ignore tests/pipecat_transport $(ARGS)
 
 lint: set-up
 	$(BIN)/ruff check .

@@ -149,6 +149,18 @@ def test_a_call_outlives_the_key_that_sealed_its_token() -> None:
         (mint(hours_ago=26), "expired_token"),
         (mint(hours_ago=-3), "expired_token"),
     ],
+    ids=[
+        "another key",
+        "an unknown key id",
+        "no token at all",
+        "too short",
+        "cut",
+        "unknown slot",
+        "unknown epoch",
+        "unknown cluster",
+        "old",
+        "from the future",
+    ],
 )
 def test_a_request_is_refused_without_a_trace(ufrag: str, reason: str) -> None:
     core = relay()

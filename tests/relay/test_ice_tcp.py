@@ -93,7 +93,9 @@ async def test_a_call_over_tcp_goes_both_ways(relay: RelayProcess, owner: FakeTr
 
 
 @pytest.mark.parametrize(
-    "said", [b"GET / HTTP/1.1\r\n\r\n", framed(MEDIA), framed(binding_request(mint(epoch=9))), b"\xff\xff" + bytes(99)]
+    "said",
+    [b"GET / HTTP/1.1\r\n\r\n", framed(MEDIA), framed(binding_request(mint(epoch=9))), b"\xff\xff" + bytes(99)],
+    ids=["HTTP", "media", "a token of nobody", "a frame that never ends"],
 )
 async def test_who_has_no_call_is_hung_up_on(
     relay: RelayProcess, owner: FakeTransceiver, address: Address, said: bytes
