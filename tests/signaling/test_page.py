@@ -144,7 +144,7 @@ def test_a_call_given_up_while_it_is_placed_is_hung_up_all_the_same(open_page: O
           const real = window.fetch;
           window.fetch = async (...all) => {
             const response = await real(...all);
-            if (all[0].startsWith("/v1/realtime/calls?")) document.getElementById("call").click();
+            if (all[0].split("?")[0] === "/v1/realtime/calls") document.getElementById("call").click();
             return response;
           };
         }"""
