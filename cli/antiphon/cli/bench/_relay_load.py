@@ -15,6 +15,8 @@ import time
 from collections.abc import Sequence
 from typing import Final
 
+from antiphon.cli.errors import UsageError
+
 BATCH: Final = 64
 _MMSGHDR: Final = struct.Struct("<QI4xQQQQi4xI4x")
 _IOVEC: Final = struct.Struct("<QQ")
@@ -111,4 +113,11 @@ def segmented(sender: socket.socket, payloads: bytes, length: int, to: tuple[str
         (_SOL_UDP, _UDP_SEGMENT, struct.pack("H", length)),
         (socket.IPPROTO_IP, 8, struct.pack("i4s4s", 0, source, bytes(4))),
     ]
-    sender.sendmsg([payloads], control, 0, to)
+    try:
+        sender.sendmsg([payloads], control, 0, to)
+    except PermissionError:
+        raise UsageError(
+            "the kernel refuses to send: its connection tracking is full of this bench's flows (dmesg: nf_conntrack: "
+            "table full). Run it in a network namespace of its own, which tracks nothing: ip netns add bench; "
+            "ip -n bench link set lo up; ip netns exec bench antiphon bench relay --flood"
+        ) from None

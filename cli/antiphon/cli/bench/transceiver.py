@@ -408,9 +408,15 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
 
 def _round_of_ours(running: Ours, args: argparse.Namespace, note: Any) -> None:
     running.load.run(0.5)
-    memory, cpu = resident_mb(running.pid), cpu_seconds(running.pid)
-    running.join(args.sessions)
-    note(setup_cpu_ms=(cpu_seconds(running.pid) - cpu) / args.sessions * 1000)
+    memory, best, in_time, setup = resident_mb(running.pid), 0, True, 0.0
+    for count in (*range(args.step, args.sessions, args.step), args.sessions):
+        cpu = cpu_seconds(running.pid)
+        running.join(count - len(running.load.clients))
+        setup += cpu_seconds(running.pid) - cpu
+        if count < args.sessions and count >= args.sessions // 2:
+            in_time = in_time and punctual(running.talk(args.seconds / 2))
+            best = count if in_time else best
+    note(setup_cpu_ms=setup / args.sessions * 1000)
     found = running.talk(args.seconds)
     note(
         mb=(resident_mb(running.pid) - memory) / args.sessions,
@@ -426,8 +432,9 @@ def _round_of_ours(running: Ours, args: argparse.Namespace, note: Any) -> None:
     )
     wire_p50, wire_p99 = running.probe(args.seconds / 2)
     note(wire_p50=wire_p50, wire_p99=wire_p99)
-    best = args.sessions if punctual(found) else 0
-    while best and len(running.load.clients) < args.most:
+    in_time = in_time and punctual(found)
+    best = args.sessions if in_time else best
+    while in_time and len(running.load.clients) < args.most:
         running.join(args.step)
         found = running.talk(args.seconds / 2)
         if not punctual(found):
