@@ -253,7 +253,7 @@ class _Line:
 
 
 @contextmanager
-def ours(url: str, core: int, through: str | None = None) -> Iterator[Ours]:
+def ours(url: str, core: int, hand_over: bool = True) -> Iterator[Ours]:
     settings = {
         "ANTIPHON_NATS_URL": url,
         "ANTIPHON_ROUTE_KEYS": f"A:{secrets.token_hex(16)}",
@@ -263,6 +263,7 @@ def ours(url: str, core: int, through: str | None = None) -> Iterator[Ours]:
         "ANTIPHON_CAPACITY": "1000",
         "ANTIPHON_MAX_LATENESS_MS": "100000",
         "ANTIPHON_LOG_LEVEL": "WARNING",
+        "ANTIPHON_HAND_OVER": str(int(hand_over)),
     }
     with process([sys.executable, "-m", "antiphon.transceiver"], core, settings) as child:
         running = Ours(url, child.pid)

@@ -142,7 +142,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     payload = pack_frame(AudioFrame(1000, 480000, time.time_ns(), 24000, 0, 0, bytes(960)))
     for number in range(args.rounds):
         with tempfile.TemporaryDirectory() as directory, nats_server(Path(directory), rest) as url:
-            with ours(url, measured) as running:
+            with ours(url, measured, not args.no_hand_over) as running:
                 _round_of_ours(running, args, note)
             note(nats_us=nats_floor(url, args.sessions, 2.0, measured, payload))
         if not args.no_floor:
@@ -228,6 +228,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rounds", type=int, default=3, help="rounds whose median counts (default: %(default)s)")
     parser.add_argument("--sessions", type=int, default=50, help="sessions whose cost is measured (default: 50)")
     parser.add_argument("--step", type=int, default=10, help="sessions added until frames are late (default: 10)")
+    parser.add_argument("--no-hand-over", action="store_true", help="sessions are not written down")
     parser.add_argument("--most", type=int, default=150, help="sessions to stop at (default: %(default)s)")
     parser.add_argument("--seconds", type=float, default=5.0, help="of each measurement (default: %(default)s)")
     parser.add_argument("--no-stock", action="store_true", help="leave stock aiortc out")
