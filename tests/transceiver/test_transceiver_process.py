@@ -18,6 +18,7 @@ import pytest
 from aiortc import MediaStreamTrack, RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 from av import AudioFrame as AvFrame
 from nats.aio.msg import Msg
+from support.aiortc_client import Tone
 from support.nats import nats_server
 from support.relay_process import Datagrams, relay_process
 from support.sounds import speech, tone
@@ -429,29 +430,6 @@ async def test_a_new_offer_on_a_running_session_restarts_its_ice(bench: Bench) -
     gone = await bench.ask(offer, session_id="rtc_nobody")
     assert isinstance(gone, messages.Refused)
     assert gone.code == "no_session"
-
-
-class Tone(MediaStreamTrack):
-    """20 ms of a tone at a time, on schedule."""
-
-    kind = "audio"
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._pcm = tone(1.0, 48000)
-        self._number = 0
-        self._due = 0.0
-
-    async def recv(self) -> AvFrame:
-        loop = asyncio.get_running_loop()
-        self._due = max(self._due + 0.02, loop.time() - 0.1)
-        await asyncio.sleep(max(0.0, self._due - loop.time()))
-        frame = AvFrame(format="s16", layout="mono", samples=960)
-        at = self._number % 50 * 1920
-        frame.planes[0].update(self._pcm[at : at + 1920])
-        frame.sample_rate, frame.pts = 48000, self._number * 960
-        self._number += 1
-        return frame
 
 
 async def test_stock_aiortc_talks_and_listens_through_a_real_relay(bench: Bench) -> None:

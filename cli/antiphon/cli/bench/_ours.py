@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 import secrets
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, Final
 
 import msgpack
@@ -18,7 +15,7 @@ import msgpack
 from antiphon.cli.bench._clients import PERIOD, Load, LoadClient, recording
 from antiphon.cli.bench._figures import cpu_seconds, lateness_ms, percentile, waited_seconds
 from antiphon.cli.bench._nats_wire import NatsWire
-from antiphon.cli.embedded_nats import server_binary
+from antiphon.cli.bench._processes import START_SECONDS, process
 from antiphon.cli.errors import UsageError
 from antiphon.cli.peer import Answer
 from antiphon.schemas import messages, subjects, tunnel
@@ -29,7 +26,6 @@ from antiphon.transceiver.dtls_handshake import Certificate
 
 LEAD: Final = 5
 """Frames that the agent is ahead of the caller, so that the transceiver's clock and not our own paces speech."""
-START_SECONDS: Final = 15.0
 AGENT: Final = "bench-echo"
 NO_CANDIDATE: Final = "a=candidate:1 1 udp 1 127.0.0.1 9 typ host\r\n"
 """Signaling would name the relays; we are the relay."""
@@ -39,41 +35,6 @@ def cores() -> tuple[int, int]:
     """(core of what is measured, core of the rest); the same one if there is only one."""
     available = sorted(os.sched_getaffinity(0))
     return available[-1], available[0]
-
-
-@contextmanager
-def process(command: list[str], core: int, env: dict[str, str] | None = None, **kwargs: Any) -> Iterator[Any]:
-    """A child pinned to a core, ended with the block."""
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("ANTIPHON_")}
-    child = subprocess.Popen(
-        command, env=clean | (env or {}), preexec_fn=lambda: os.sched_setaffinity(0, {core}), **kwargs
-    )
-    try:
-        yield child
-    finally:
-        if child.stdin is not None:
-            child.stdin.close()
-        child.terminate()
-        try:
-            child.wait(3)
-        except subprocess.TimeoutExpired:
-            child.kill()
-            child.wait()
-
-
-@contextmanager
-def nats_server(directory: Path, core: int) -> Iterator[str]:
-    binary = server_binary()
-    free_port = ["-a", "127.0.0.1", "-p", "-1", "--ports_file_dir", str(directory)]
-    command = [str(binary), *free_port, "-js", "-sd", str(directory)]
-    with process(command, core, stderr=subprocess.DEVNULL) as server:
-        written = directory / f"{binary.name}_{server.pid}.ports"
-        deadline = time.monotonic() + START_SECONDS
-        while not written.exists() or not written.read_text().strip():
-            if server.poll() is not None or time.monotonic() > deadline:
-                raise UsageError("the NATS server for this bench does not start")
-            time.sleep(0.01)
-        yield json.loads(written.read_text())["nats"][0]
 
 
 class Ours:

@@ -28,9 +28,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
+from antiphon.cli.bench._processes import nats_server
 from antiphon.cli.bench._relay_load import BATCH, Prepared, Sink, client_host, end, segmented
 from antiphon.cli.bench._relay_subjects import Subject, compiled, cores, relay
-from antiphon.cli.bench.relay_delay import nats_for_bench
 from antiphon.cli.errors import UsageError
 from antiphon.schemas import bus
 
@@ -333,7 +333,7 @@ def _flood_round(bench: Bench, subject: Subject, forged: list[bytes], rate: floa
 async def _run(flow_counts: list[int], rounds: int, seconds: float, flood: bool) -> dict[str, Any]:
     keys = f"A:{secrets.token_hex(16)}"
     core, _ = cores()
-    with tempfile.TemporaryDirectory() as directory, nats_for_bench(Path(directory)) as url:
+    with tempfile.TemporaryDirectory() as directory, nats_server(Path(directory)) as url:
         client = await bus.connect(url, "bench-relay")
         bench = Bench(flow_counts[0], seconds)
         try:

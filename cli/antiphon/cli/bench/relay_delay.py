@@ -11,11 +11,9 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import os
 import secrets
 import socket
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -29,7 +27,7 @@ import nats
 import nats.errors
 from nats.aio.client import Client
 
-from antiphon.cli.embedded_nats import server_binary
+from antiphon.cli.bench._processes import START_SECONDS, nats_server, process
 from antiphon.cli.errors import UsageError
 from antiphon.schemas import bus, subjects, tasks, tunnel
 from antiphon.schemas.addresses import Address, parse_address
@@ -38,7 +36,6 @@ from antiphon.schemas.messages import RelayAnnouncement, RelayStatistics, Transc
 RELAY: Final = "bench"
 PAYLOAD: Final = b"\x80" + bytes(159)
 """As long as an RTP packet with 20 ms of Opus."""
-START_SECONDS: Final = 15.0
 
 
 @dataclass(frozen=True)
@@ -73,36 +70,9 @@ def measure(packets_per_second: int = 2000, seconds: float = 10.0, path: str = "
 
 
 @contextmanager
-def nats_for_bench(directory: Path) -> Iterator[str]:
-    """A NATS server of the bench's own; yields its URL."""
-    binary = server_binary()
-    free_port = ["-a", "127.0.0.1", "-p", "-1", "--ports_file_dir", str(directory)]
-    server = subprocess.Popen([str(binary), *free_port, "-js", "-sd", str(directory)], stderr=subprocess.DEVNULL)
-    try:
-        written = directory / f"{binary.name}_{server.pid}.ports"
-        deadline = time.monotonic() + START_SECONDS
-        while not written.exists() or not written.read_text().strip():
-            if server.poll() is not None or time.monotonic() > deadline:
-                raise UsageError("the NATS server for this bench does not start")
-            time.sleep(0.01)
-        yield json.loads(written.read_text())["nats"][0]
-    finally:
-        _end(server)
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    process.terminate()
-    try:
-        process.wait(3)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
-
-
-@contextmanager
 def _processes(directory: Path, path: str) -> Iterator[tuple[str, str]]:
     """NATS and a relay; yields the URL of NATS and the route keys."""
-    with nats_for_bench(directory) as url:
+    with nats_server(directory) as url:
         keys = f"A:{secrets.token_hex(16)}"
         settings = {
             "ANTIPHON_NATS_URL": url,
@@ -114,12 +84,8 @@ def _processes(directory: Path, path: str) -> Iterator[tuple[str, str]]:
             "ANTIPHON_RELAY_WORKERS": "1",
             "ANTIPHON_LOG_LEVEL": "WARNING",
         }
-        clean = {name: value for name, value in os.environ.items() if not name.startswith("ANTIPHON_")}
-        relay = subprocess.Popen([sys.executable, "-m", "antiphon.relay"], env=clean | settings)
-        try:
+        with process([sys.executable, "-m", "antiphon.relay"], env=settings):
             yield url, keys
-        finally:
-            _end(relay)
 
 
 async def _measure(url: str, keys: str, packets_per_second: int, seconds: float) -> RelayDelay:

@@ -20,7 +20,8 @@ from typing import Any, Final
 from antiphon.cli.bench._clients import PERIOD, Load, LoadClient, recording
 from antiphon.cli.bench._figures import cpu_seconds, lateness_ms, percentile, resident_mb, spread
 from antiphon.cli.bench._nats_wire import NatsWire
-from antiphon.cli.bench._ours import START_SECONDS, Ours, cores, nats_server, ours, process
+from antiphon.cli.bench._ours import Ours, cores, ours
+from antiphon.cli.bench._processes import START_SECONDS, nats_server, process
 from antiphon.cli.errors import UsageError
 from antiphon.cli.peer import Answer
 from antiphon.schemas.audio import AudioFrame, pack_frame
