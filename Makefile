@@ -22,9 +22,14 @@ run: set-up
 	@exec $(BIN)/antiphon up $(ARGS)
 
 # Whole stacks, browsers and faults want the machine for themselves; the rest mostly waits, two files at a time.
+# With ARGS, which may pick tests from either, it is one run.
 test: set-up test-packages lint
-	$(BIN)/pytest tests/e2e tests/faults $(ARGS)
-	$(BIN)/pytest -n 2 --dist loadfile --ignore tests/e2e --ignore tests/faults --ignore tests/pipecat_transport $(ARGS)
+ifdef ARGS
+	$(BIN)/pytest $(ARGS)
+else
+	$(BIN)/pytest tests/e2e tests/faults
+	$(BIN)/pytest -n 2 --dist loadfile --ignore tests/e2e --ignore tests/faults --ignore tests/pipecat_transport
+endif
 
 lint: set-up
 	$(BIN)/ruff check .

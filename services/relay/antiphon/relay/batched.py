@@ -10,7 +10,6 @@ Clients on IPv4 and on IPv6 have a batch each; the tunnel is IPv4 here.
 
 from __future__ import annotations
 
-import contextlib
 import socket
 from array import array
 from collections.abc import Mapping, Sequence
@@ -198,15 +197,18 @@ class BatchedPath(PortablePath):
         sources = batch.sources[0 : 2 * n : 2]
         v4 = self._public.get(socket.AF_INET)
         if v4 is not None and min(lengths) > IPV4_HEADER and max(lengths) <= _MOST:
-            with contextlib.suppress(TypeError):  # one of the clients has no flow
-                if b"".join(map(self._owner_of, keys)) == sources.tobytes():  # type: ignore[arg-type]
-                    # Under load one batch in eight is enough: a live flow is in hundreds of them.
-                    if self._core.flows.noting(now) and (n < BATCH or not self._down_batches % 8):
-                        self._heard.update(zip(keys, repeat(now)))
-                    self._down_batches += 1
-                    batch.destinations[0 : 2 * n : 2] = clients
-                    self._send_all(v4.fileno(), self._downward, lengths, -IPV4_HEADER)
-                    return n == BATCH
+            try:
+                owners = b"".join(map(self._owner_of, keys))  # type: ignore[arg-type]  # None is looked for
+            except TypeError:
+                owners = b""  # one of the clients has no flow
+            if owners == sources.tobytes():
+                # Under load one batch in eight is enough: a live flow is in hundreds of them.
+                if self._core.flows.noting(now) and (n < BATCH or not self._down_batches % 8):
+                    self._heard.update(zip(keys, repeat(now)))
+                self._down_batches += 1
+                batch.destinations[0 : 2 * n : 2] = clients
+                self._send_all(v4.fileno(), self._downward, lengths, -IPV4_HEADER)
+                return n == BATCH
         targets = self._clients(keys, sources.tolist(), lengths, now)
         if v4 is not None:
             packets, payload = self._send_rows(batch, v4.fileno(), targets, self._downward, lengths, -IPV4_HEADER)
