@@ -99,7 +99,8 @@ def test_a_path_on_which_things_come_in_bursts_is_given_more_time_but_less_than_
     assert ready.evaluate("kept.told") == []
     ready.evaluate("clearInterval(kept.timer)")
     holds(ready, "kept.told.length === 2")
-    assert ready.evaluate("kept.told[1][1].quiet_ms") > 550
+    # Twice the usual quiet, which shrinks meanwhile; a path without bursts is left at the first look after 400 ms.
+    assert ready.evaluate("kept.told[1][1].quiet_ms") > 450
     ready.evaluate("kept.path.close()")
 
 
