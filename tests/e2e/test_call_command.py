@@ -18,7 +18,8 @@ from support.stack import Stack
 from support.voice import RATE, say, silence, transcribe, words
 
 from antiphon.cli.call import AUDIBLE, CallResult, Listener, converse
-from antiphon.cli.peer import Answer, Peer
+from antiphon.cli.peer import Peer
+from antiphon.cli.sdp import Answer
 from antiphon.cli.wav import Samples, read_wav, write_wav
 
 pytestmark = pytest.mark.timeout(240)

@@ -25,7 +25,8 @@ from support.sounds import speech, tone
 from support.transceiver_peer import CANDIDATE
 from support.transceiver_process import ENVIRONMENT, Bench, transceiver_process
 
-from antiphon.cli.peer import Answer, pack_binding_request
+from antiphon.cli.ice_check import pack_binding_request
+from antiphon.cli.sdp import Answer
 from antiphon.schemas import bus, messages, subjects, tunnel
 from antiphon.schemas.addresses import Address, parse_address
 from antiphon.schemas.audio import AudioFrame, FrameFlag
