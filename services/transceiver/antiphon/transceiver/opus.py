@@ -8,11 +8,11 @@ calls: opus_defines.h and opus.h of libopus 1.3 and later; RFC 6716.
 from __future__ import annotations
 
 import ctypes.util
-import importlib.util
-from pathlib import Path
 from typing import Any, Final
 
 from cffi import FFI
+
+from antiphon.transceiver.library_internals import carried_by_pyav
 
 MAX_PACKET_MS: Final = 120
 MAX_PACKET_BYTES: Final = 1275
@@ -53,10 +53,7 @@ _ffi.cdef(
 
 
 def _load() -> Any:
-    candidates: list[str] = []
-    spec = importlib.util.find_spec("av")
-    if spec is not None and spec.origin is not None:
-        candidates += map(str, (Path(spec.origin).parent.parent / "av.libs").glob("libopus*"))
+    candidates = carried_by_pyav("libopus")
     system = ctypes.util.find_library("opus")
     candidates += [system] if system else []
     for name in candidates:
