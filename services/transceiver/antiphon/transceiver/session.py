@@ -10,7 +10,7 @@ import logging
 import time
 from collections.abc import Callable
 from functools import wraps
-from typing import Concatenate, Final, Literal, ParamSpec
+from typing import Final, Literal, TypeVarTuple
 
 from antiphon.schemas import messages
 from antiphon.schemas.addresses import Address
@@ -44,16 +44,16 @@ SPEECH_TOLERANCE: Final = 0.003
 REPORT_INTERVAL: Final = 1.0
 STATISTICS_EVERY: Final = 5
 """Reports between two statistics events."""
-P = ParamSpec("P")
+P = TypeVarTuple("P")
 
 
-def _contained(method: Callable[Concatenate[Session, P], None]) -> Callable[Concatenate[Session, P], None]:
+def _contained(method: Callable[[Session, *P], None]) -> Callable[[Session, *P], None]:
     """An entry point of a session: what goes wrong behind it ends this session and reaches no other one."""
 
     @wraps(method)
-    def enter(self: Session, /, *args: P.args, **kwargs: P.kwargs) -> None:
+    def enter(self: Session, *args: *P) -> None:  # no keywords: frames come this way
         try:
-            method(self, *args, **kwargs)
+            method(self, *args)
         except Exception:
             log.exception("session %s failed and ends", self.state.session_id)
             self.end("internal", self.ice.last_heard)
@@ -89,6 +89,8 @@ class Session:
         self._take_turn = take_turn or (lambda step, now: step(now))
         self._consent_timeout = consent_timeout
         self._suspect = False
+        self._followed: Path | None = None
+        """The path that the state names."""
         self._resumed = False
         self._opened_at = now
         self._setup = DtlsSetup(
@@ -178,12 +180,14 @@ class Session:
                 self.media_in.receive_rtcp(compound, now)
                 self.media_out.receive_rtcp(compound, time.time())
             return
-        before = self._srtp.state.remote_index
-        packet = self._srtp.unprotect(datagram)
+        srtp = self._srtp
+        before = srtp.state.remote_index
+        packet = srtp.unprotect(datagram)
         if packet is None:
             return
-        self.ice.heard(path, self._srtp.state.remote_index > before, now)
-        self._follow_path()
+        self.ice.heard(path, srtp.state.remote_index > before, now)
+        if self.ice.path is not self._followed:
+            self._follow_path()
         if self.media_in.receive(packet, now):
             self._join(self._visit_input, now, INPUT_TOLERANCE)
             if self._resumed:
@@ -206,7 +210,7 @@ class Session:
                 self._setup.repeat_final_flight()
 
     def _follow_path(self) -> None:
-        path = self.ice.path
+        path = self._followed = self.ice.path
         if path is not None and (path.header, path.relay) != (self.state.path_header, self.state.path_relay):
             self.state.path_header, self.state.path_relay = path.header, path.relay
             self.checkpoints.touch()
