@@ -71,19 +71,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     sentences = _recorded(args.recordings) if args.recordings else _spoken()
     understand = _recogniser()
-    rows = list(_measure(args, sentences, understand))
     unharmed = _word_error_rate([(each.text, understand(_at_hearing_rate(each.samples))) for each in sentences])
+    measured = _measure(args, sentences, understand)
     if args.json:
-        print(json.dumps({"wer_percent_uncoded": unharmed, "modes": rows}))
+        print(json.dumps({"wer_percent_uncoded": unharmed, "modes": list(measured)}))
         return 0
     print(f"{len(sentences)} sentences, WER without any codec {unharmed} %")
     heads = ("complexity", "kbit/s", "encode us", "decode us", "bytes", "loss %", "WER %", "MOS")
     print(f"{'mode':<20}" + "".join(f"{head:>11}" for head in heads))
-    for row in rows:
+    for row in measured:  # each takes a while
         print(
             f"{row['application']:<20}{row['complexity']:>11}{row['bitrate'] / 1000:>11.0f}{row['encode_us']:>11.0f}"
             f"{row['decode_us']:>11.0f}{row['bytes_per_frame']:>11.0f}{row['loss_percent']:>11g}"
-            f"{row['wer_percent']:>11.1f}{row['mos'] or '-':>11}"
+            f"{row['wer_percent']:>11.1f}{row['mos'] or '-':>11}",
+            flush=True,
         )
     return 0
 
