@@ -13,6 +13,7 @@ import os
 from pathlib import Path
 from typing import Any, Final
 
+from antiphon.cli.bus_client import on_the_bus
 from antiphon.cli.errors import UsageError
 from antiphon.cli.wav import Samples, read_channel
 from antiphon.schemas import bus
@@ -58,9 +59,8 @@ async def _replay(
         from antiphon.inference_bridge.rehearsal import RehearsedCall
     except ModuleNotFoundError as error:
         raise UsageError(f"replaying needs {error.name}: pip install 'antiphon[inference-bridge]'") from None
-    client = await bus.connect(url, "antiphon-replay")
     try:
-        async with RehearsedCall(client, agent) as call:
+        async with on_the_bus(url, "antiphon-replay") as client, RehearsedCall(client, agent) as call:
             position = 0
             for at_ms, event in [*typed, (float("inf"), {})]:
                 until = len(samples) if at_ms == float("inf") else min(len(samples), int(at_ms * RATE / 1000))
@@ -75,8 +75,6 @@ async def _replay(
                 _print(event, every_event)
     except (RuntimeError, TimeoutError) as error:
         raise UsageError(str(error)) from None
-    finally:
-        await client.close()
     return 0
 
 
