@@ -36,6 +36,7 @@ lint: set-up
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy $(foreach package,$(PACKAGES),-p antiphon.$(package))
 	$(BIN)/mypy tests
+	$(BIN)/mypy examples bench
 
 format: set-up
 	$(BIN)/ruff check --fix .
