@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from array import array
 
 import numpy as np
@@ -12,10 +13,12 @@ from hypothesis import strategies as st
 from support.sounds import tone
 
 from antiphon.agent import Agent, SpeechStarted, SpeechStopped, Word
+from antiphon.agent.agent import MAX_LATENESS_MS
 from antiphon.agent.feed import Feed
 from antiphon.agent.loudness import Loudness
 from antiphon.agent.playback import DEAF_SECONDS, Backlog, Framer, Ledger
 from antiphon.agent.resampling import HALF, Resampler
+from antiphon.agent.watchdog import Watchdog
 from antiphon.schemas.audio import RATES, AudioFrame
 
 
@@ -179,3 +182,13 @@ async def test_a_full_feed_drops_the_oldest_and_counts_them() -> None:
     feed.close()
     assert feed.take_dropped() == 2
     assert [item async for item in feed] == [2, 3, 4]
+
+
+async def test_one_hiccup_of_a_busy_machine_is_no_reason_to_take_no_calls_but_standing_still_is() -> None:
+    watchdog = Watchdog(0.2)
+    now = time.monotonic()
+    watchdog._lateness.extend((now, late) for late in (0.02, 0.3, 0.05, 0.02))
+    assert watchdog.late_ms() == pytest.approx(300)
+    assert watchdog.late_ms() < MAX_LATENESS_MS
+    watchdog._lateness.extend((now, 0.3) for _ in range(2))
+    assert watchdog.late_ms() > MAX_LATENESS_MS

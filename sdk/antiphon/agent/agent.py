@@ -33,8 +33,8 @@ log = logging.getLogger("antiphon.agent")
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-MAX_LATENESS_MS: Final = 250.0
-"""A loop that was later than this in the last five seconds takes no new sessions."""
+MAX_LATENESS_MS: Final = 500.0
+"""A loop that stood still for longer in the last five seconds takes no new sessions; one hiccup is no reason."""
 _LOOK_SECONDS: Final = 0.25
 _STOP_SECONDS: Final = 1.5
 
