@@ -13,6 +13,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
 from antiphon.inference_bridge.hearing.agreement import Agreement
+from antiphon.inference_bridge.hearing.end_of_turn import EndOfTurn
 from antiphon.inference_bridge.hearing.voice_activity import RATE
 from antiphon.inference_bridge.model_pool import ModelPool, Pending
 from antiphon.inference_bridge.protocol.server_events import Realtime
@@ -53,10 +54,13 @@ class Listening:
         realtime: Realtime,
         pool: ModelPool,
         spawn: Callable[[Coroutine[Any, Any, Any]], asyncio.Task[Any]],
+        end_of_turn: EndOfTurn | None = None,
     ) -> None:
+        """`end_of_turn`: judges by the voice whether a turn is over."""
         self.ear: Ear
         """Set by whoever makes both."""
         self._talk, self._realtime, self._pool, self._spawn = talk, realtime, pool, spawn
+        self._end_of_turn = end_of_turn
         self._item = ""
         self._taken = False
         """The agent was stopped for what the caller is saying."""
@@ -86,6 +90,8 @@ class Listening:
                 self._speculation = job, utterance
                 if semantic:
                     self._verdict = self._spawn(self._judge(job, utterance))
+                if self._end_of_turn is not None and self.ear.turns.asks_the_voice:
+                    self._spawn(self._listen_to_the_voice(self._end_of_turn, utterance))
             case Resumed():
                 if self._speculation:  # for no turn, but what the caller goes on from was heard
                     self._spawn(self._first_words(self._speculation[0], self._item, self._agreement))
@@ -232,7 +238,11 @@ class Listening:
         except Exception as error:
             log.debug("no verdict: %s", error)
             complete = True  # the turn's own transcription will say what is wrong
-        self.ear.turns.verdict(utterance, complete)
+        self.ear.turns.verdict(utterance, complete=complete)
+
+    async def _listen_to_the_voice(self, model: EndOfTurn, utterance: Utterance) -> None:
+        """Does it sound done?"""
+        self.ear.turns.verdict(utterance, likely=await model.probability(utterance.pcm))
 
     async def _look(self, utterance: Utterance) -> None:
         """Are there words in what the caller has said so far?"""
