@@ -11,12 +11,16 @@ import asyncio
 import json
 import os
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
+from antiphon.cli.bus_client import on_the_bus
 from antiphon.cli.errors import UsageError
 from antiphon.cli.wav import Samples, read_channel
 from antiphon.schemas import bus
 from antiphon.schemas.audio import FRAME_MS
+
+if TYPE_CHECKING:
+    from antiphon.inference_bridge.rehearsal import RehearsedCall
 
 RATE: Final = 16000
 ANSWER_WAIT: Final = 30.0
@@ -59,21 +63,23 @@ async def _replay(
         from antiphon.inference_bridge.rehearsal import RehearsedCall
     except ModuleNotFoundError as error:
         raise UsageError(f"replaying needs {error.name}: pip install 'antiphon[inference-bridge]'") from None
-    client = await bus.connect(url, "antiphon-replay")
     try:
-        call = RehearsedCall(client, agent)
-        call.script(samples, [(round(at_ms / FRAME_MS), event) for at_ms, event in typed])
-        async with call:
-            await call.script_over()
-            await call.quiet(1.0)  # a turn ends by silence
-            await call.until(lambda: call.answered, ANSWER_WAIT)
-            for event in call.events:
-                _print(event, every_event)
+        async with on_the_bus(url, "antiphon-replay") as client:
+            call = RehearsedCall(client, agent)
+            call.script(samples, [(round(at_ms / FRAME_MS), event) for at_ms, event in typed])
+            await _play(call, every_event)
     except (RuntimeError, TimeoutError) as error:
         raise UsageError(str(error)) from None
-    finally:
-        await client.close()
     return 0
+
+
+async def _play(call: RehearsedCall, every_event: bool) -> None:
+    async with call:
+        await call.script_over()
+        await call.quiet(1.0)  # a turn ends by silence
+        await call.until(lambda: call.answered, ANSWER_WAIT)
+        for event in call.events:
+            _print(event, every_event)
 
 
 def _print(event: dict[str, Any], every_event: bool) -> None:
