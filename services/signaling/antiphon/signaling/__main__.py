@@ -20,6 +20,7 @@ import uvicorn
 from antiphon.schemas import telemetry
 from antiphon.schemas.addresses import Address
 from antiphon.signaling.app import create_app
+from antiphon.signaling.connections import PromptProtocol
 from antiphon.signaling.settings import Settings, is_loopback, load
 from antiphon.signaling.stack import Stack
 
@@ -55,6 +56,7 @@ async def _serve(settings: Settings, listener: socket.socket) -> None:
         access_log=False,  # it would hold client addresses
         proxy_headers=False,
         server_header=False,
+        http=PromptProtocol,
         ws="websockets-sansio",
         ws_max_size=256 * 1024,
         lifespan="off",
