@@ -196,6 +196,8 @@ class Listening:
             log.warning("%s: %s", self.id, error)
             return
         self._seen(event)
+        if isinstance(event, messages.ClaimExpired):
+            return
         self._tell(event)
         if isinstance(event, messages.Ended):
             self.end = event

@@ -40,8 +40,10 @@ class Session(Listening):
         tools: Mapping[str, Tool],
         save: Callable[[str, dict[str, Any]], None],
         doubt: Callable[[str], None],
+        instance: str,
     ) -> None:
         """What the agent gives it before `open`."""
+        self._instance = instance
         self.tools, self._save, self._doubt = tools, save, doubt
         self._generation = leases.first_generation(self._lease.takeovers)
         self._turn = asyncio.Lock()
@@ -197,6 +199,9 @@ class Session(Listening):
                 if speech is not None and not speech.over:
                     speech.interrupt()
                     speech.cut(event.played_samples if event.generation == speech.generation else 0, event.rate)
+            case messages.ClaimExpired(instance=self._instance):
+                log.warning("%s: was taken too late, dropped", self.id)
+                self.finish("lost")
             case messages.Ended() if speech is not None:
                 speech.close()
 

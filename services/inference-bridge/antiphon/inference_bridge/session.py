@@ -71,6 +71,8 @@ class Services:
     """Keeps what another process needs to go on with a session."""
     doubt: Callable[[str], None]
     """Somebody else seems to act for a session."""
+    instance: str
+    """Our name among the processes of this agent."""
 
 
 class Session:
@@ -285,6 +287,9 @@ class Session:
                     self._talk.flushed(event)
                 else:
                     self._services.doubt(self.id)
+            case messages.ClaimExpired(instance=self._services.instance):
+                log.warning("%s: was taken too late, dropped", self.id)
+                self.ended.set()
             case messages.Ended():
                 log.info("%s: ended (%s)", self.id, event.reason)
                 self.ended.set()

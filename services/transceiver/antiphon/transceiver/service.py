@@ -254,7 +254,9 @@ class Transceiver:
 
     async def _serve_slot(self) -> None:
         cluster, slot, _ = self._sessions.seats.own.identity
-        self._service = await bus.register(self._client, "antiphon-transceiver", {"slot": str(slot)})
+        self._service = await bus.register(
+            self._client, "antiphon-transceiver", {"slot": str(slot)}, self._placing.claiming.figures
+        )
         await self._service.add_endpoint(
             name="open", subject=subjects.transceiver_open(cluster, slot), handler=self._placing.requested
         )

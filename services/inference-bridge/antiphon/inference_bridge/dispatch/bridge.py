@@ -102,6 +102,7 @@ class Bridge:
             settings.bridge_idle,
             self._save,
             self._keeper.doubt,
+            self._keeper.instance,
         )
         self._llm = client_for(settings.llm_url, settings.llm_api_key.get_secret_value()) if settings.llm_url else None
         self._sessions: dict[str, Session] = {}
@@ -109,7 +110,7 @@ class Bridge:
         self._leaving = False
         self._peers = Peers(self._keeper.instance)
         self._claim_ms: deque[float] = deque(maxlen=_CLAIMS_MEASURED)
-        self._refused = self._passed_on = 0
+        self._claims = self._refused = self._passed_on = 0
         self._passing: set[asyncio.Task[None]] = set()
 
     async def start(self) -> bool:
@@ -134,7 +135,8 @@ class Bridge:
     async def join(self) -> Service:
         """Stand in the register: claims may come."""
         name = self._settings.agent_name
-        service = await bus.register(self._client, bus.AGENT_SERVICE, {"agent": name}, self.figures)
+        metadata = {"agent": name, "instance": self._keeper.instance}
+        service = await bus.register(self._client, bus.AGENT_SERVICE, metadata, self.figures)
         await service.add_endpoint(
             name="claim", subject=subjects.agent_claim(name), handler=self.claim, queue_group=name
         )
@@ -153,6 +155,7 @@ class Bridge:
         return {
             "sessions": len(self._sessions),
             "capacity": self._settings.bridge_capacity,
+            "claims": self._claims,
             "claims_refused": self._refused,
             "claims_passed_on": self._passed_on,
             "claim_ms_p50": took[len(took) // 2] if took else None,
@@ -193,8 +196,8 @@ class Bridge:
                 claim = messages.decode(request.data, messages.Claim)
                 span.set_attribute("antiphon.session", claim.session_id)
                 refusal = self._refusal(claim)
-                if not refusal:
-                    await self._take(claim, trace.set_span_in_context(span, context))
+                if not refusal and not await self._take(claim, trace.set_span_in_context(span, context)):
+                    refusal = f"another instance has taken session {claim.session_id}"
             except MalformedError as error:
                 refusal = str(error)
             reply = messages.ClaimReply(
@@ -207,6 +210,7 @@ class Bridge:
                 self._refused += 1
                 log.warning("claim refused: %s", refusal)
             else:
+                self._claims += 1
                 self._claim_ms.append(round(took_ms, 2))
                 log.info(
                     "%s: claimed in %.1f ms (%d of %d)",
@@ -223,13 +227,16 @@ class Bridge:
         subjects.audio_in(claim.session_id)  # raises for a name that no subject can hold
         if claim.session_id in self._sessions:
             return f"session {claim.session_id} is claimed already"
+        if leases.is_stale(claim, time.time()):
+            return f"the claim of session {claim.session_id} is too old: or do the machines' clocks differ?"
         if self._leaving:
             return "this bridge is about to stop"
         if self._room() <= 0:
             return f"this bridge has {len(self._sessions)} calls, its capacity (ANTIPHON_BRIDGE_CAPACITY)"
         return ""
 
-    async def _take(self, claim: messages.Claim, context: Context) -> None:
+    async def _take(self, claim: messages.Claim, context: Context) -> bool:
+        """Be ready for the session; False if another instance has it."""
         stream = self._models.voice_activity.stream()
         first = leases.first_generation(0)
         session = Session(claim, self._agent(), self._services, stream, context, first_generation=first)
@@ -238,11 +245,18 @@ class Bridge:
             await self._keeper.hold(claim, 16000, bus.trace_headers())
             await session.start()
         except BaseException:
-            del self._sessions[claim.session_id]
-            await session.close()
-            await self._keeper.release(claim.session_id)
+            await self._let_go(session)
             raise
+        if not self._keeper.holds(claim.session_id):
+            await self._let_go(session)
+            return False
         self._watch(session)
+        return True
+
+    async def _let_go(self, session: Session) -> None:
+        self._sessions.pop(session.id, None)
+        await session.close()
+        await self._keeper.release(session.id)
 
     def _watch(self, session: Session) -> None:
         watcher = asyncio.create_task(self._until_ended(session))
