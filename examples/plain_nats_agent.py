@@ -10,6 +10,7 @@ from nats.micro import add_service
 
 PREFIX = "antiphon.v1"
 NAME = "plain"
+INSTANCE = f"plain-{os.getpid()}"
 END_OF_UTTERANCE = 4
 
 
@@ -45,10 +46,11 @@ async def main() -> None:
         subscriptions.append(await bus.subscribe(f"{session}.audio.in", cb=on_audio))
         subscriptions.append(await bus.subscribe(f"{session}.event", cb=on_event))
         await bus.flush()  # subscribed before the call is accepted: nothing of it is missed
-        reply = {"version": 1, "accepted": True, "input_rate": 24000, "instance": f"plain-{os.getpid()}"}
+        reply = {"version": 1, "accepted": True, "input_rate": 24000, "instance": INSTANCE}
         await request.respond(json.dumps(reply).encode())
 
-    service = await add_service(bus, name="antiphon-agent", version="0.1.0", metadata={"agent": NAME})
+    metadata = {"agent": NAME, "instance": INSTANCE}
+    service = await add_service(bus, name="antiphon-agent", version="0.1.0", metadata=metadata)
     await service.add_endpoint(name="claim", subject=f"{PREFIX}.agent.{NAME}.claim", handler=claim, queue_group=NAME)
     print("ready", flush=True)
     await asyncio.Event().wait()

@@ -19,7 +19,7 @@ from antiphon.schemas.messages import AgentBeat, Claim, Lease
 
 BEAT_SECONDS: Final = 0.25
 MISSED: Final = 4
-"""Beats of ours without one of another's: it is dead. 1.0-1.25 s, which leaves 0.75 s of the two for the take-over."""
+"""Beats of ours without one of another's: it is dead, 0.75 to 1 s after it died; one second is left to take over."""
 MAX_TAKEOVERS: Final = 5
 """A session that changes hands more often is ended: what kills its agents is in the session."""
 MAX_STATE_BYTES: Final = 32 * 1024

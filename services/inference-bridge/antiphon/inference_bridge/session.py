@@ -88,8 +88,10 @@ class Session:
         record: Record | None = None,
         era: int = 0,
         first_generation: int = 0,
+        deaf: bool = False,
     ) -> None:
-        """`record`, `era`: what the holder before wrote, and how many there were."""
+        """`record`, `era`: what the holder before wrote, and how many there were. `deaf`: the caller is not heard."""
+        self._deaf = deaf
         self.id = claim.session_id
         self.ended = asyncio.Event()
         self._services, self._context = services, context
@@ -252,6 +254,8 @@ class Session:
 
     async def _on_frame(self, msg: Msg) -> None:
         self._last_sign = time.monotonic()
+        if self._deaf:
+            return
         try:
             frame = unpack_frame(msg.data)
             if frame.rate != RATE:

@@ -7,6 +7,7 @@ import logging
 import secrets
 import string
 import time
+from collections.abc import Callable
 from typing import Any, Final
 
 import nats.errors
@@ -58,6 +59,8 @@ class Placing:
         self._password_key = settings.password_key_bytes()
         self._certificate = CurrentCertificate(self._loop.time())
         self.claiming = Claiming(client, publisher.publish)
+        self.served: Callable[[str, str, str], None] = lambda session_id, agent, instance: None
+        """Told who has taken a session."""
         self._requests: set[asyncio.Task[None]] = set()
         self._opening = 0
         """Slots reserved by offers that are being answered."""
@@ -143,6 +146,7 @@ class Placing:
                 ended = messages.Ended(reason="draining")
                 self._publisher.publish(subjects.session_event(session_id), messages.encode(ended))
                 return messages.Refused(code="draining", message="this transceiver is shutting down: ask another one")
+            self.served(session_id, request.agent, claimed.instance)
             return self._make_session(session_id, request, offer, claimed, now)
         finally:
             if self._registry.get(session_id) is None:

@@ -24,8 +24,9 @@ from opentelemetry.context import Context
 from antiphon.inference_bridge.agents import Agent
 from antiphon.inference_bridge.agents.concierge import Concierge
 from antiphon.inference_bridge.agents.language_model import LanguageModel, client_for
+from antiphon.inference_bridge.dispatch.orphanage import Orphanage
 from antiphon.inference_bridge.dispatch.peers import Peers
-from antiphon.inference_bridge.dispatch.record import read_record
+from antiphon.inference_bridge.dispatch.record import Record, read_record
 from antiphon.inference_bridge.hearing.transcriber import Transcriber
 from antiphon.inference_bridge.hearing.voice_activity import VoiceActivity
 from antiphon.inference_bridge.model_pool import LocalHearer, LocalSpeaker, ModelPool
@@ -52,6 +53,7 @@ _END_WITHIN = 1.5
 _CLAIMS_MEASURED = 1000
 _PASS_ON_WITHIN = 0.25
 """Seconds of the half second that a claim has; then there is time left to take it ourselves."""
+_SEEN_OFF_WITHIN = 30.0
 HOPELESS = 3
 """Take-overs after which the caller gets an apology instead of another try: what kills us may be in the call."""
 
@@ -104,6 +106,9 @@ class Bridge:
             self._keeper.doubt,
             self._keeper.instance,
         )
+        self._orphanage = Orphanage(
+            client, settings.agent_name, self._keeper.instance, settings.orphan_seconds, self._see_off
+        )
         self._llm = client_for(settings.llm_url, settings.llm_api_key.get_secret_value()) if settings.llm_url else None
         self._sessions: dict[str, Session] = {}
         self._watchers: set[asyncio.Task[None]] = set()
@@ -124,6 +129,8 @@ class Bridge:
         for phrase in SPOKEN_FALLBACKS:  # must be sayable when nothing else is
             speech.phrases.keep(phrase, await speech.pool.synthesize(phrase, 1.0, Urgency.SOON))
         await self._keeper.start()
+        if self._settings.orphan_seconds:
+            await self._orphanage.start()
         try:
             await recent_audio.keep(self._client.jetstream(timeout=2))
         except (nats.errors.Error, TimeoutError) as error:
@@ -311,6 +318,31 @@ class Bridge:
         self._watch(session)
         return True
 
+    async def _see_off(self, lease: messages.Lease) -> None:
+        """Apologise for another agent, which is dead, and hang up."""
+        claim = messages.Claim(session_id=lease.session_id, agent=lease.agent, session=lease.session)
+        session = Session(
+            claim,
+            Concierge(),
+            self._services,
+            self._models.voice_activity.stream(),
+            bus.trace_context(lease.trace),
+            Record(met=True, greeted=True),
+            lease.takeovers,
+            leases.first_generation(lease.takeovers),
+            deaf=True,
+        )
+        self._sessions[session.id] = session
+        try:
+            await session.start()
+            if await self._keeper.fence(lease):
+                session.go_on((), hopeless=True)
+                async with asyncio.timeout(_SEEN_OFF_WITHIN):
+                    await session.ended.wait()
+        finally:
+            self._sessions.pop(session.id, None)
+            await session.close()
+
     def _lost(self, session_id: str) -> None:
         if session := self._sessions.get(session_id):
             session.ended.set()
@@ -328,6 +360,7 @@ class Bridge:
         self._leaving = True
         for session in self._sessions.values():
             session.hand_over()
+        await self._orphanage.close()
         await self._keeper.close()
         await tasks.end(*self._watchers, *self._passing)
         self._workers.close()
