@@ -90,6 +90,7 @@ async def test_the_call_of_a_plain_agent_that_dies_is_ended_with_its_reason(nats
             await instances(bench.client, "plain", 1)
             line = await call(bench, "plain")
             await bench.until(lambda: bool(line.peer.frames), "the echo")
+            await until_rounds(bench, 2)
             os.kill(agent.pid, signal.SIGKILL)
             await until(lambda: line.ended == ["agent_lost"], 30)
             await bench.until(lambda: line.peer.closed.is_set(), "the client is told")
@@ -105,6 +106,7 @@ async def test_one_of_two_plain_agents_dies_and_only_its_call_ends(nats_url: str
             doomed = await call(bench, "plain")
             with agent_process(nats_url, script):
                 await instances(bench.client, "plain", 2)
+                await until_rounds(bench, 2)
                 os.kill(one.pid, signal.SIGKILL)
                 one.wait()
                 line = await call(bench, "plain")

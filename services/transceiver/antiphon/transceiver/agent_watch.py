@@ -106,13 +106,12 @@ class AgentWatch:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout_at(due):
                     await self._stranger.wait()
-            wanted, extra = self._stranger.is_set(), loop.time() < due
+            extra = loop.time() < due
             if not extra:
                 due = loop.time() + self._every
             self._stranger.clear()
             with contextlib.suppress(nats.errors.Error, OSError, TimeoutError):
-                if wanted or len(self._sessions.registry):
-                    await self._call(extra)
+                await self._call(extra)  # without sessions too: who dies in its first second was seen before
             await asyncio.sleep(MIN_SECONDS)
 
     async def _call(self, extra: bool) -> None:
