@@ -119,7 +119,7 @@ def lease_keys(agent: str) -> str:
 
 
 def worker(kind: str) -> str:
-    """Request/reply, replies may stream: a model worker of a kind, `stt` or `tts`; msgpack."""
+    """Request/reply, replies may stream: a model worker of a kind, `stt`, `tts` or `llm`; msgpack."""
     return f"{PREFIX}.worker.{_token('worker kind', kind)}"
 
 

@@ -64,6 +64,11 @@ class Settings(BaseSettings):
     tts: Literal["local", "remote"] = "local"
     """Speech in this process, or by workers on NATS (`--worker tts`)."""
 
+    llm: Literal["local", "remote"] = "local"
+    """The language model's server is asked by this process, or by workers on NATS (`--worker llm`)."""
+    llm_at_once: int = Field(default=16, ge=1, le=1000)
+    """Answers that one worker has made at the same time; above it the bridge asks another worker."""
+
     # a language model instead of the scripted agent
     llm_url: str = ""
     """Base URL of an OpenAI-compatible server, such as http://127.0.0.1:11434/v1."""

@@ -31,6 +31,7 @@ from antiphon.inference_bridge.hearing.transcriber import Transcriber
 from antiphon.inference_bridge.hearing.voice_activity import VoiceActivity
 from antiphon.inference_bridge.model_pool import LocalHearer, LocalSpeaker, ModelPool
 from antiphon.inference_bridge.models import load_synthesizer, load_transcriber, load_voice_activity
+from antiphon.inference_bridge.remote.language_model import RemoteLanguageModel
 from antiphon.inference_bridge.remote.pool import RemoteModels
 from antiphon.inference_bridge.reply import SPOKEN_FALLBACKS, Speech
 from antiphon.inference_bridge.session import Services, Session
@@ -99,7 +100,7 @@ class Bridge:
                 speculate_ms=min(settings.turn_speculate_ms, settings.turn_silence_ms),
             ),
             settings.greeting_text,
-            settings.llm_instructions if settings.llm_url else "",
+            settings.llm_instructions if settings.llm_url or settings.llm == "remote" else "",
             settings.voice_name,
             settings.bridge_idle,
             self._save,
@@ -109,7 +110,8 @@ class Bridge:
         self._orphanage = Orphanage(
             client, settings.agent_name, self._keeper.instance, settings.orphan_seconds, self._see_off
         )
-        self._llm = client_for(settings.llm_url, settings.llm_api_key.get_secret_value()) if settings.llm_url else None
+        local = settings.llm_url and settings.llm == "local"
+        self._llm = client_for(settings.llm_url, settings.llm_api_key.get_secret_value()) if local else None
         self._sessions: dict[str, Session] = {}
         self._watchers: set[asyncio.Task[None]] = set()
         self._leaving = False
@@ -125,6 +127,8 @@ class Bridge:
             await self._remote.there("stt")
         if self._models.synthesizer is None:
             await self._remote.there("tts")
+        if self._settings.llm == "remote":
+            await self._remote.there("llm")
         speech = self._services.speech
         for phrase in SPOKEN_FALLBACKS:  # must be sayable when nothing else is
             speech.phrases.keep(phrase, await speech.pool.synthesize(phrase, 1.0, Urgency.SOON))
@@ -280,6 +284,8 @@ class Bridge:
                 await self._keeper.release(session.id)
 
     def _agent(self) -> Agent:
+        if self._settings.llm == "remote":
+            return RemoteLanguageModel(self._client, self._settings.llm_timeout)
         if self._llm is None:
             return Concierge()
         return LanguageModel(self._llm, self._settings.llm_model, self._settings.llm_timeout)
@@ -388,7 +394,10 @@ async def run(settings: Settings) -> None:
     if await unless(stop, asyncio.ensure_future(bridge.start())) is None:
         return
     service = await bridge.join()
-    who = f"{settings.llm_model} at {settings.llm_url}" if settings.llm_url else "the scripted concierge"
+    if settings.llm == "remote":
+        who = "a language model of the workers"
+    else:
+        who = f"{settings.llm_model} at {settings.llm_url}" if settings.llm_url else "the scripted concierge"
     log.info("ready: agent %s is %s", settings.agent_name, who)
     await stop.wait()
     log.info("stopping")
