@@ -120,6 +120,8 @@ class AgentWatch:
             answers = await bus.instances(self._client, bus.AGENT_SERVICE, within)
             await self._client.flush()  # else NATS is away: nobody is missed
         self._roll.called(answers, extra)
+        for session_id in [each for each in self._served if self._sessions.registry.get(each) is None]:
+            del self._served[session_id]
         for session in self._sessions.registry:
             state = session.state
             served = self._served.get(state.session_id)

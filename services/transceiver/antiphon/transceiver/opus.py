@@ -8,11 +8,11 @@ calls: opus_defines.h and opus.h of libopus 1.3 and later; RFC 6716.
 from __future__ import annotations
 
 import ctypes.util
-import importlib.util
-from pathlib import Path
 from typing import Any, Final
 
 from cffi import FFI
+
+from antiphon.transceiver.library_internals import carried_by_pyav
 
 MAX_PACKET_MS: Final = 120
 MAX_PACKET_BYTES: Final = 1275
@@ -53,10 +53,7 @@ _ffi.cdef(
 
 
 def _load() -> Any:
-    candidates: list[str] = []
-    spec = importlib.util.find_spec("av")
-    if spec is not None and spec.origin is not None:
-        candidates += map(str, (Path(spec.origin).parent.parent / "av.libs").glob("libopus*"))
+    candidates = carried_by_pyav("libopus")
     system = ctypes.util.find_library("opus")
     candidates += [system] if system else []
     for name in candidates:
@@ -68,9 +65,12 @@ def _load() -> Any:
 
 
 _lib: Final = _load()
+_decode: Final[Any] = _lib.opus_decode
+_encode: Final[Any] = _lib.opus_encode
+_packet_samples: Final[Any] = _lib.opus_packet_get_nb_samples
 _error: Final = _ffi.new("int *")
-_pcm: Final = bytearray(48 * MAX_PACKET_MS * 2)
-_pcm_pointer: Final = _ffi.from_buffer(_pcm)
+_pcm: Final = _ffi.new("unsigned char[]", 48 * MAX_PACKET_MS * 2)
+_pcm_view: Final = _ffi.buffer(_pcm)
 _packet: Final = _ffi.new("unsigned char[]", MAX_PACKET_BYTES)
 _packet_view: Final = _ffi.buffer(_packet)
 
@@ -91,7 +91,7 @@ def _failed(code: int) -> OpusError:
 
 def packet_ticks(packet: bytes) -> int:
     """Duration of a packet in 48 kHz ticks, read from its first bytes; OpusError if it is none."""
-    ticks: int = _lib.opus_packet_get_nb_samples(packet, len(packet), 48000)
+    ticks: int = _packet_samples(packet, len(packet), 48000)
     if ticks <= 0:
         raise _failed(ticks)
     return ticks
@@ -129,10 +129,11 @@ class Decoder:
         return self._run(_ffi.NULL, 0, ticks * self.rate // 48000, 0)
 
     def _run(self, packet: Any, length: int, samples: int, fec: int) -> bytes:
-        count = _lib.opus_decode(self._decoder, packet, length, _pcm_pointer, samples, fec)
+        count = _decode(self._decoder, packet, length, _pcm, samples, fec)
         if count < 0:
             raise _failed(count)
-        return bytes(_pcm[: 2 * count])
+        pcm: bytes = _pcm_view[0 : 2 * count]
+        return pcm
 
 
 class Encoder:
@@ -166,10 +167,11 @@ class Encoder:
 
     def encode(self, pcm: bytes) -> bytes:
         """One packet of 20 ms: `rate // 50` samples of s16le mono."""
-        size = _lib.opus_encode(self._encoder, pcm, self.rate // 50, _packet, MAX_PACKET_BYTES)
+        size = _encode(self._encoder, pcm, self.rate // 50, _packet, MAX_PACKET_BYTES)
         if size < 0:
             raise _failed(size)
-        return bytes(_packet_view[0:size])
+        packet: bytes = _packet_view[0:size]
+        return packet
 
     def _set(self, request: int, value: int) -> None:
         code = _lib.opus_encoder_ctl(self._encoder, request, _ffi.cast("int", value))

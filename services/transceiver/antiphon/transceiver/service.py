@@ -28,6 +28,7 @@ from antiphon.transceiver.agent_watch import AgentWatch
 from antiphon.transceiver.announcing import Announcing
 from antiphon.transceiver.checkpoint_store import HOLDER_BYTES, CheckpointStore
 from antiphon.transceiver.clock import Clock
+from antiphon.transceiver.figures import figures
 from antiphon.transceiver.kept_flows import KeptFlows
 from antiphon.transceiver.lifeline import Lifeline, Neighbours, lifeline_address
 from antiphon.transceiver.outlet import Publisher
@@ -283,9 +284,8 @@ class Transceiver:
 
     async def _serve_slot(self) -> None:
         cluster, slot, _ = self._sessions.seats.own.identity
-        self._service = await bus.register(
-            self._client, "antiphon-transceiver", {"slot": str(slot)}, self._placing.claiming.figures
-        )
+        tell = partial(figures, self._sessions, self._placing, self._clock, self._publisher)
+        self._service = await bus.register(self._client, "antiphon-transceiver", {"slot": str(slot)}, tell)
         await self._service.add_endpoint(
             name="open", subject=subjects.transceiver_open(cluster, slot), handler=self._placing.requested
         )
