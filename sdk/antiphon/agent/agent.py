@@ -12,7 +12,7 @@ import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Any, Final, TypeVar, overload
+from typing import Any, Final, TypeVar, cast, overload
 
 import nats.errors
 from nats.aio.client import Client
@@ -27,6 +27,7 @@ from antiphon.agent.shadow import Shadow
 from antiphon.agent.tools import Tool, threads_at_work
 from antiphon.agent.watchdog import Watchdog
 from antiphon.schemas import MalformedError, bus, leases, messages, recent_audio, subjects, tasks, telemetry
+from antiphon.schemas.audio import RATES
 from antiphon.schemas.lease_keeper import LeaseKeeper
 from antiphon.schemas.messages import AudioRate, Lease
 
@@ -34,8 +35,8 @@ log = logging.getLogger("antiphon.agent")
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-MAX_LATENESS_MS: Final = 250.0
-"""A loop that was later than this in the last five seconds takes no new sessions."""
+MAX_LATENESS_MS: Final = 500.0
+"""A loop that stood still for longer in the last five seconds takes no new sessions; one hiccup is no reason."""
 _LOOK_SECONDS: Final = 0.25
 _STOP_SECONDS: Final = 1.5
 _CLAIMS_MEASURED: Final = 1000
@@ -49,7 +50,7 @@ class Agent:
         name: str,
         *,
         capacity: int = 100,
-        input_rate: AudioRate = 24000,
+        input_rate: int = 24000,
         detect_speech: bool = True,
         hang_up_on_error: bool = True,
         keep_audio: bool = False,
@@ -58,7 +59,8 @@ class Agent:
     ) -> None:
         """`capacity`: sessions at once; above it other instances of the name are asked.
 
-        `input_rate`: Hz of the caller's audio. `detect_speech`: `SpeechStarted` and `SpeechStopped` by loudness.
+        `input_rate`: Hz of the caller's audio: 8000, 16000, 24000 or 48000.
+        `detect_speech`: `SpeechStarted` and `SpeechStopped` by loudness.
         `hang_up_on_error`: a function that raises ends the call; else the caller keeps a silent line.
         `keep_audio`: after a take-over `session.recent_audio` holds the caller's last seconds (NATS keeps them).
         `blocked_ms`: a function that keeps the event loop longer is named in the log.
@@ -68,7 +70,9 @@ class Agent:
         self.name = name
         self.capacity = capacity
         self.tools: dict[str, Tool] = {}
-        self._input_rate: AudioRate = input_rate
+        if input_rate not in RATES:
+            raise ValueError(f"input_rate {input_rate}: expected one of {', '.join(map(str, RATES))}")
+        self._input_rate = cast(AudioRate, input_rate)
         self._detect_speech, self._hang_up_on_error = detect_speech, hang_up_on_error
         self._keep_audio, self._blocked_ms, self._shadow_of = keep_audio, blocked_ms, shadow_of
         self._function: Function | None = None

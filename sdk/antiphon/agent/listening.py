@@ -87,7 +87,7 @@ class Listening:
         return _Events(feed)
 
     def audio(self, rate: int | None = None) -> AsyncIterator[AudioFrame]:
-        """The caller, 20 ms at a time, at `rate` Hz (the agent's `input_rate` costs nothing, another one 1-2 ms each).
+        """The caller, 20 ms at a time, at `rate` Hz (the agent's `input_rate` costs nothing, another one 0.2 ms).
 
         A gap in the call or a consumer that is more than five seconds late shows as a jump of `first_sample`.
         """

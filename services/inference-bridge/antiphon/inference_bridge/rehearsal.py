@@ -85,11 +85,14 @@ class RehearsedCall:
             (subjects.session_control(self.id), self._on_control),
         ):
             self._subscriptions.append(await self._client.subscribe(subject, cb=callback))
-        reply = messages.ClaimReply(accepted=True) if self._claimed else await self.claim()
-        self.instance = reply.instance
-        if not reply.accepted:
+        try:
+            reply = messages.ClaimReply(accepted=True) if self._claimed else await self.claim()
+            if not reply.accepted:
+                raise RuntimeError(f"the agent {self._agent} refused the call: {reply.message}")
+        except Exception:
             await self._unsubscribe()
-            raise RuntimeError(f"the agent {self._agent} refused the call: {reply.message}")
+            raise
+        self.instance = reply.instance
         await self.event(messages.Connected(setup_ms=1))
         await self.event(messages.MediaStarted(setup_ms=2))
         self._clock = asyncio.create_task(self._run())

@@ -89,6 +89,8 @@ class Reply:
         if held:
             self._backlog.hold(time.monotonic())
         self._played = asyncio.Event()
+        self._played_samples = 0
+        """As last reported."""
         self._flushed: asyncio.Future[int] = asyncio.get_running_loop().create_future()
 
     @property
@@ -113,7 +115,7 @@ class Reply:
                 match part:
                     case str() if not self.response.spoken:
                         self._written.append(part)
-                        self.response.clause(part)
+                        self.response.text(part)
                     case str():
                         for clause in splitter.feed(part):
                             await self._say(clause, before)
@@ -151,6 +153,8 @@ class Reply:
             return
         self.response.audible()
         self._backlog.reported(event.queued_ms, time.monotonic())
+        self._played_samples = event.played_samples * SPEECH_RATE // event.rate
+        self.response.heard(self.ledger.heard(self._played_samples))
         if event.state == "ended":
             self._played.set()
 
@@ -171,7 +175,7 @@ class Reply:
             async with asyncio.timeout(_FLUSHED_WITHIN):
                 played = await self._flushed
         except TimeoutError:
-            played = max(0, self.ledger.samples - int(queued_ms * SPEECH_RATE / 1000))
+            played = max(self._played_samples, self.ledger.samples - int(queued_ms * SPEECH_RATE / 1000))
         return self.ledger.heard(played), played * 1000 // SPEECH_RATE
 
     async def _say(self, clause: str, before: str) -> None:
@@ -189,7 +193,7 @@ class Reply:
         padded[pause : pause + samples.size] = samples
         first = self.ledger.samples
         self.ledger.add(clause, pause, padded.size - pause)
-        self.response.clause(f" {clause}" if first else clause)
+        self.response.speaking()
         pcm = padded.tobytes()
         for number, at in enumerate(range(0, len(pcm), FRAME * 2)):
             if number % _BATCH == 0:

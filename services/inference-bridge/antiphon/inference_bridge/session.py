@@ -24,6 +24,7 @@ from opentelemetry.context import Context
 from antiphon.inference_bridge.agents import Agent
 from antiphon.inference_bridge.commands import Commands
 from antiphon.inference_bridge.dispatch.record import Record, bounded, settings_json
+from antiphon.inference_bridge.hearing.end_of_turn import EndOfTurn
 from antiphon.inference_bridge.hearing.voice_activity import RATE, VoiceActivityStream
 from antiphon.inference_bridge.line import EVENTS_CHANNEL, Line
 from antiphon.inference_bridge.listening import Listening
@@ -73,6 +74,8 @@ class Services:
     """Somebody else seems to act for a session."""
     instance: str
     """Our name among the processes of this agent."""
+    end_of_turn: EndOfTurn | None = None
+    """Judges by the voice whether a turn is over, where the operator wants that."""
 
 
 class Session:
@@ -128,7 +131,7 @@ class Session:
         self._talk.carried = record.carried
         if record.agent is not None:
             agent.restore(record.agent)
-        self._listening = Listening(self._talk, self._realtime, services.speech.pool, self._spawn)
+        self._listening = Listening(self._talk, self._realtime, services.speech.pool, self._spawn, services.end_of_turn)
         turns = settings.turn_settings(services.turn_settings)
         listening = self._listening
         self._ear = Ear(stream, services.vad_executor, turns, listening.on_turn_event, listening.on_tick)

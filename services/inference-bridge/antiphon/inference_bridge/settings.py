@@ -45,6 +45,9 @@ class Settings(BaseSettings):
     """Silence after which transcribing starts, in the hope that the turn is over."""
     vad_threshold: float = Field(default=0.5, gt=0, lt=1)
 
+    smart_turn: Literal["off", "on"] = "off"
+    """Let a model judge by the caller's voice whether a turn is over, and wait for less or more silence."""
+
     # models: a path, or empty for the installed package
     whisper_path: Path | None = None
     """A directory with a faster-whisper (CTranslate2) model."""
@@ -56,6 +59,9 @@ class Settings(BaseSettings):
     vad_path: Path | None = None
     """Silero VAD v5 as ONNX."""
     vad_sha256: str = ""
+    smart_turn_path: Path | None = None
+    """Smart-turn v3 as ONNX; without it the one in the package pipecat-ai, if that is installed."""
+    smart_turn_sha256: str = ""
     cache_dir: Path = Field(default_factory=default_cache_dir)
     """Where the two halves of the packaged Whisper model are put together."""
 

@@ -27,10 +27,11 @@ from antiphon.inference_bridge.agents.language_model import LanguageModel, clien
 from antiphon.inference_bridge.dispatch.orphanage import Orphanage
 from antiphon.inference_bridge.dispatch.peers import Peers
 from antiphon.inference_bridge.dispatch.record import Record, read_record
+from antiphon.inference_bridge.hearing.end_of_turn import SmartTurn
 from antiphon.inference_bridge.hearing.transcriber import Transcriber
 from antiphon.inference_bridge.hearing.voice_activity import VoiceActivity
 from antiphon.inference_bridge.model_pool import LocalHearer, LocalSpeaker, ModelPool
-from antiphon.inference_bridge.models import load_synthesizer, load_transcriber, load_voice_activity
+from antiphon.inference_bridge.models import load_end_of_turn, load_synthesizer, load_transcriber, load_voice_activity
 from antiphon.inference_bridge.remote.language_model import RemoteLanguageModel
 from antiphon.inference_bridge.remote.pool import RemoteModels
 from antiphon.inference_bridge.reply import SPOKEN_FALLBACKS, Speech
@@ -66,6 +67,7 @@ class LocalModels:
     voice_activity: VoiceActivity
     transcriber: Transcriber | None
     synthesizer: Synthesizer | None
+    end_of_turn: SmartTurn | None = None
 
 
 def load_local_models(settings: Settings) -> LocalModels:
@@ -74,6 +76,7 @@ def load_local_models(settings: Settings) -> LocalModels:
         load_voice_activity(settings),
         load_transcriber(settings) if settings.stt == "local" else None,
         load_synthesizer(settings) if settings.tts == "local" else None,
+        load_end_of_turn(settings),
     )
     log.info("models ready in %.1f s", time.perf_counter() - started)
     return models
@@ -98,6 +101,7 @@ class Bridge:
                 threshold=settings.vad_threshold,
                 silence_ms=settings.turn_silence_ms,
                 speculate_ms=min(settings.turn_speculate_ms, settings.turn_silence_ms),
+                judged=models.end_of_turn is not None,
             ),
             settings.greeting_text,
             settings.llm_instructions if settings.llm_url or settings.llm == "remote" else "",
@@ -106,6 +110,7 @@ class Bridge:
             self._save,
             self._keeper.doubt,
             self._keeper.instance,
+            end_of_turn=models.end_of_turn,
         )
         self._orphanage = Orphanage(
             client, settings.agent_name, self._keeper.instance, settings.orphan_seconds, self._see_off
