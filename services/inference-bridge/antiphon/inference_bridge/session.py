@@ -41,6 +41,7 @@ from antiphon.inference_bridge.turns.turn import Turn
 from antiphon.schemas import bus, messages, subjects, tasks
 from antiphon.schemas.audio import AudioFrame, unpack_frame
 from antiphon.schemas.errors import MalformedError
+from antiphon.schemas.unplayed import CallerClock
 
 log = logging.getLogger(__name__)
 tracer = trace.get_tracer(__name__)
@@ -105,6 +106,7 @@ class Session:
         self._subscriptions: list[Subscription] = []
         self._tasks: set[asyncio.Task[Any]] = set()
         self._last_sign = time.monotonic()
+        self._caller_clock = CallerClock()
         self._handed_over = False
         self._early: list[AudioFrame] | None = [] if record else None
         """Frames that wait for older ones that NATS remembers; 5 s at most."""
@@ -257,6 +259,7 @@ class Session:
 
     async def _on_frame(self, msg: Msg) -> None:
         self._last_sign = time.monotonic()
+        self._caller_clock.frame(self._last_sign)
         if self._deaf:
             return
         try:
@@ -288,6 +291,8 @@ class Session:
                 self._greet()
             case messages.Playout():
                 self._talk.playout(event)
+            case messages.TakenOver(handed_over=False):
+                self._talk.transceiver_lost(self._caller_clock.stopped_at(self._last_sign))
             case messages.Flushed():
                 if self._line.flushes:
                     self._line.flushes -= 1
