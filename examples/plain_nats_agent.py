@@ -10,8 +10,8 @@ from nats.aio.msg import Msg
 from nats.micro import add_service
 from nats.micro.request import Request
 
-PREFIX, NAME = "antiphon.v1", "plain"
-END_OF_UTTERANCE = 4
+PREFIX, NAME, END_OF_UTTERANCE = "antiphon.v1", "plain", 4
+WHO = {"agent": NAME, "instance": f"plain-{os.getpid()}"}
 
 
 async def main() -> None:
@@ -47,10 +47,10 @@ async def main() -> None:
             await bus.subscribe(f"{session}.event", cb=on_event),
         ]
         await bus.flush()  # subscribed before the call is accepted: nothing of it is missed
-        reply = {"version": 1, "accepted": True, "input_rate": 24000, "instance": f"plain-{os.getpid()}"}
+        reply = {"version": 1, "accepted": True, "input_rate": 24000, "instance": WHO["instance"]}
         await request.respond(json.dumps(reply).encode())
 
-    service = await add_service(bus, name="antiphon-agent", version="0.1.0", metadata={"agent": NAME})
+    service = await add_service(bus, name="antiphon-agent", version="0.1.0", metadata=WHO)
     await service.add_endpoint(name="claim", subject=f"{PREFIX}.agent.{NAME}.claim", handler=claim, queue_group=NAME)
     print("ready", flush=True)
     await asyncio.Event().wait()

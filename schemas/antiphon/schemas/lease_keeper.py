@@ -99,8 +99,13 @@ class LeaseKeeper:
 
     # ---- our own sessions
 
-    async def hold(self, claim: messages.Claim, input_rate: messages.AudioRate, trace: dict[str, str]) -> Lease:
-        """Take the lease of a session that we are about to accept; within 0.25 s, written or not."""
+    async def hold(
+        self, claim: messages.Claim, input_rate: messages.AudioRate, trace: dict[str, str], shadow_of: str = ""
+    ) -> Lease:
+        """Take the lease of a session that we are about to accept; within 0.25 s, written or not.
+
+        Afterwards `holds` says whether another instance was faster.
+        """
         lease = Lease(
             session_id=claim.session_id,
             agent=claim.agent,
@@ -109,6 +114,7 @@ class LeaseKeeper:
             session=claim.session,
             started_at=time.time(),
             trace=trace,
+            shadow_of=shadow_of,
         )
         held = self._held[claim.session_id] = _Held(lease)
         with contextlib.suppress(TimeoutError):

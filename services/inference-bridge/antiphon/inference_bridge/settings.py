@@ -31,6 +31,8 @@ class Settings(BaseSettings):
     """Calls at once; claims above it are refused."""
     bridge_idle: float = Field(default=60.0, ge=1)
     """Seconds without a frame or an event after which a call is dropped: its transceiver is gone."""
+    orphan_seconds: float = Field(default=10.0, ge=0, le=3600)
+    """Seconds after which the caller of another agent that died without a successor is told and hung up; 0: never."""
     bridge_threads: int = Field(default_factory=lambda: max(2, min(4, os.cpu_count() or 2)), ge=1, le=64)
     """Threads for speech to text and speech, one core each."""
     greeting: str = DEFAULT_GREETING
@@ -67,6 +69,11 @@ class Settings(BaseSettings):
     """Speech to text in this process, or by workers on NATS (`--worker stt`)."""
     tts: Literal["local", "remote"] = "local"
     """Speech in this process, or by workers on NATS (`--worker tts`)."""
+
+    llm: Literal["local", "remote"] = "local"
+    """The language model's server is asked by this process, or by workers on NATS (`--worker llm`)."""
+    llm_at_once: int = Field(default=16, ge=1, le=1000)
+    """Answers that one worker has made at the same time; above it the bridge asks another worker."""
 
     # a language model instead of the scripted agent
     llm_url: str = ""
