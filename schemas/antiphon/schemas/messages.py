@@ -74,6 +74,18 @@ class TakeOver(Message):
     """Who asks."""
 
 
+class Adopt(Message):
+    """A transceiver that has taken over another's seat asks a third one to go on with some of its sessions.
+
+    Who does moves their checkpoints to its own seat, and leaves word where they were.
+    """
+
+    cluster: int = Field(ge=0, lt=1 << 12)
+    slot: int = Field(ge=0, lt=1 << 16)
+    epoch: int = Field(ge=0, lt=1 << 16)
+    sessions: list[str] = Field(min_length=1, max_length=10_000)
+
+
 class RelayAnnouncement(Message):
     """A relay says under which addresses clients reach it and where its tunnel packets come from."""
 
