@@ -262,10 +262,8 @@ class CheckpointStore:
         bucket = await self._ready()
         try:
             await bucket.get(subjects.checkpoint_key(*moved.to, moved.key.rpartition(".")[2]))
-        except nats.js.errors.KeyDeletedError:
-            return False
-        except nats.js.errors.KeyNotFoundError:
-            return None
+        except nats.js.errors.KeyNotFoundError as missing:
+            return False if missing.op else None
         await bucket.put(moved.key, write_moved(moved))
         return True
 
@@ -360,11 +358,12 @@ class CheckpointStore:
         try:
             async with asyncio.timeout(ANSWER_WITHIN):
                 there = await bucket.get(entry.key)
-        except nats.js.errors.KeyDeletedError:
-            self._lose(session)
-        except nats.js.errors.KeyNotFoundError:
-            entry.revision = 0
-            session.checkpoints.touch()
+        except nats.js.errors.KeyNotFoundError as missing:
+            if missing.op:  # deleted: it was taken over, and is over there
+                self._lose(session)
+            else:
+                entry.revision = 0
+                session.checkpoints.touch()
         except (nats.errors.Error, nats.js.errors.Error, OSError, TimeoutError):
             session.checkpoints.touch()
         else:
