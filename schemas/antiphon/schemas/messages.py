@@ -480,6 +480,7 @@ MESSAGES: Final[dict[str, TypeAdapter[Any]]] = {
             RelayStatistics,
             SlotClaim,
             TakeOver,
+            Adopt,
             OpenRequest,
             Claim,
             ClaimReply,
