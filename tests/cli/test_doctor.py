@@ -16,10 +16,11 @@ from typing import Any
 import pytest
 from support.up_process import up_process
 
-from antiphon.cli import stun_check
-from antiphon.cli.stun_check import Answer
+from antiphon.cli.errors import CallError
+from antiphon.cli.ice_check import reach
+from antiphon.cli.sdp import Answer
 from antiphon.schemas.addresses import Address
-from antiphon.schemas.errors import MalformedError
+from antiphon.transceiver import stun
 
 
 def _doctor(*options: str) -> tuple[int, dict[str, list[dict[str, Any]]], str]:
@@ -81,16 +82,27 @@ def test_doctor_says_that_a_url_is_none() -> None:
 
 # ---- the STUN check: whose answer counts -------------------------------------------------------------
 
-ANSWER = Answer("server", "the password of the session", [])
+SDP = """\
+a=ice-ufrag:server\r
+a=ice-pwd:the password of the session\r
+a=fingerprint:sha-256 AB:CD\r
+a=setup:active\r
+"""
+CANDIDATES = """\
+a=candidate:1 1 udp 2130706000 192.0.2.1 3478 typ host\r
+a=candidate:2 1 tcp 1 192.0.2.1 443 typ host tcptype passive\r
+a=candidate:3 1 UDP 2130705744 2001:db8::1 3478 typ host\r
+"""
+ANSWER = Answer(SDP + CANDIDATES)
 
 
-def _respond(request: bytes, password: str, kind: int = stun_check.BINDING_SUCCESS) -> bytes:
+def _respond(request: bytes, password: str, kind: int = stun.BINDING_SUCCESS) -> bytes:
     head = kind.to_bytes(2, "big") + (24).to_bytes(2, "big") + request[4:20]
     return head + b"\x00\x08\x00\x14" + hmac.digest(password.encode(), head, "sha1")
 
 
 def _reach(reply: bytes | None, password: str = ANSWER.password) -> float | None:
-    """`stun_check.reach` against a responder that sends `reply`, or a signed success."""
+    """`reach` against a responder that sends `reply`, or a signed success."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as responder:
         responder.bind(("127.0.0.1", 0))
 
@@ -101,7 +113,7 @@ def _reach(reply: bytes | None, password: str = ANSWER.password) -> float | None
         thread = threading.Thread(target=respond)
         thread.start()
         try:
-            return stun_check.reach(ANSWER, Address(*responder.getsockname()), "client", timeout=0.5)
+            return reach(ANSWER, Address(*responder.getsockname()), "client", timeout=0.5)
         finally:
             thread.join()
 
@@ -120,17 +132,16 @@ def test_an_answer_signed_by_somebody_else_does_not_count() -> None:
 
 
 def test_an_answer_without_relays_is_told_apart() -> None:
-    with pytest.raises(MalformedError, match="no relay"):
-        stun_check.read_answer("a=ice-ufrag:abcd\r\na=ice-pwd:0123456789012345678901\r\n")
-    with pytest.raises(MalformedError, match="ufrag"):
-        stun_check.read_answer("v=0\r\n")
+    with pytest.raises(CallError, match="no relay"):
+        Answer(SDP)
+    with pytest.raises(CallError, match="ufrag"):
+        Answer("v=0\r\n")
 
 
 def test_the_candidates_of_an_answer_are_read_in_order() -> None:
-    answer = stun_check.read_answer(
-        "a=ice-ufrag:u\r\na=ice-pwd:p\r\n"
-        "a=candidate:1 1 udp 2130706000 192.0.2.1 3478 typ host\r\n"
-        "a=candidate:2 1 tcp 1 192.0.2.1 443 typ host tcptype passive\r\n"
-        "a=candidate:3 1 UDP 2130705744 2001:db8::1 3478 typ host\r\n"
-    )
-    assert answer == Answer("u", "p", [Address("192.0.2.1", 3478), Address("2001:db8::1", 3478)])
+    assert ANSWER.candidates == [Address("192.0.2.1", 3478), Address("2001:db8::1", 3478)]
+
+
+def test_a_candidate_that_is_no_address_is_named() -> None:
+    with pytest.raises(CallError, match="port"):
+        Answer(SDP + CANDIDATES.replace("3478", "99999"))

@@ -13,7 +13,8 @@ from support.conditions import until
 from support.stack import ECHO_AGENT, Stack, running_stack
 
 from antiphon.cli.call import Listener
-from antiphon.cli.peer import CallError, Peer
+from antiphon.cli.errors import CallError
+from antiphon.cli.peer import Peer
 
 pytestmark = pytest.mark.timeout(240)
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from antiphon.cli.peer import Answer, Peer
+from antiphon.cli.peer import Peer
+from antiphon.cli.sdp import Answer
 from antiphon.schemas import tasks
 from antiphon.schemas.audio import AudioFrame
 from antiphon.transceiver.dtls_records import ALERT, CLOSE_NOTIFY

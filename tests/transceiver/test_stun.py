@@ -11,7 +11,7 @@ from aioice import stun as aioice_stun
 from hypothesis import given
 from hypothesis import strategies as st
 
-from antiphon.cli.peer import is_authentic_success, pack_binding_request
+from antiphon.cli.ice_check import is_authentic_success, pack_binding_request
 from antiphon.schemas.addresses import Address
 from antiphon.schemas.route_token import ice_password
 from antiphon.transceiver import stun

@@ -12,7 +12,7 @@ from support.relay_process import Datagrams
 from support.sounds import speech, tone
 from support.transceiver_process import Bench, transceiver_process
 
-from antiphon.cli.peer import pack_binding_request
+from antiphon.cli.ice_check import pack_binding_request
 from antiphon.schemas import bus, messages, subjects, tunnel
 from antiphon.schemas.addresses import Address
 from antiphon.schemas.messages import encode

@@ -17,7 +17,7 @@ from support.transceiver_observed import kill_nats, loud, spoken
 from support.transceiver_peer import CANDIDATE
 from support.transceiver_process import Bench, transceiver_process
 
-from antiphon.cli.peer import Answer
+from antiphon.cli.sdp import Answer
 from antiphon.schemas import messages, subjects
 from antiphon.schemas.messages import encode
 

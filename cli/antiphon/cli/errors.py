@@ -1,7 +1,11 @@
-"""The one error of this package that a user sees: a mistake that the user can mend."""
+"""The errors of this package that a user sees, each as one line: what happened, to what, and the way out."""
 
 from __future__ import annotations
 
 
 class UsageError(Exception):
-    """Names the thing, the value and the way out. Shown as one line, exit status 2, never a traceback."""
+    """A mistake that the user can mend. Exit status 2, never a traceback."""
+
+
+class CallError(Exception):
+    """A call could not be set up or broke down; the text says where and what to do. Exit status 1."""

@@ -14,7 +14,7 @@ import sys
 from collections.abc import Sequence
 from typing import Final
 
-from antiphon.cli.errors import UsageError
+from antiphon.cli.errors import CallError, UsageError
 
 COMMANDS: Final = {
     "up": ("antiphon.cli.up", "run the whole stack on this machine"),
@@ -66,6 +66,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except UsageError as error:
         print(f"antiphon: {error}", file=sys.stderr)
         return 2
+    except CallError as error:
+        print(f"antiphon: {error}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:

@@ -8,24 +8,22 @@ stack is tested with browsers and stock aiortc.
 from __future__ import annotations
 
 import asyncio
-import binascii
-import hmac
 import logging
 import secrets
 import socket
-import struct
 import time
 from collections.abc import Callable
 from typing import Final
-from urllib.parse import urljoin
 
 import httpx
 
-from antiphon.cli.errors import UsageError
+from antiphon.cli.errors import CallError
+from antiphon.cli.ice_check import is_authentic_success, pack_binding_request
+from antiphon.cli.placing import hang_up, place
+from antiphon.cli.sdp import PAYLOAD_TYPE, Answer, make_offer
 from antiphon.schemas import messages, tasks
 from antiphon.schemas.addresses import Address
 from antiphon.schemas.audio import AudioFrame
-from antiphon.transceiver import stun
 from antiphon.transceiver.dtls_handshake import Certificate, DtlsError, DtlsHandshake
 from antiphon.transceiver.dtls_records import ALERT, APPLICATION_DATA, CLOSE_NOTIFY, HANDSHAKE, DtlsRecords
 from antiphon.transceiver.media_in import MediaIn
@@ -40,49 +38,9 @@ log = logging.getLogger(__name__)
 CHECK_INTERVAL: Final = 2.5
 FIRST_CHECKS: Final = 0.05
 """Seconds between checks until the first answer."""
-PAYLOAD_TYPE: Final = 111
 RATE: Final = 24000
 """Hz of the audio both ways."""
 CHANNEL: Final = "oai-events"
-
-
-class CallError(Exception):
-    """The call could not be set up or broke down; the text says where and what to do."""
-
-
-class Answer:
-    """What matters in an SDP answer."""
-
-    def __init__(self, sdp: str) -> None:
-        lines = [line.strip() for line in sdp.splitlines()]
-
-        def value(name: str) -> str:
-            found = next((line.partition(":")[2] for line in lines if line.startswith(f"a={name}:")), None)
-            if found is None:
-                raise CallError(f"the server's answer has no a={name}: is this an Antiphon server?")
-            return found
-
-        self.ufrag, self.password = value("ice-ufrag"), value("ice-pwd")
-        algorithm, _, fingerprint = value("fingerprint").partition(" ")
-        self.fingerprints = [(algorithm.lower(), fingerprint.upper())]
-        self.passive = value("setup") == "passive"
-        """The server waits for our ClientHello."""
-        self.candidates: list[Address] = []
-        for line in lines:
-            if line.startswith("a=candidate:"):
-                parts = line.split()
-                if len(parts) >= 8 and parts[2].lower() == "udp":
-                    self.candidates.append(Address(parts[4], int(parts[5])))
-        if not self.candidates:
-            raise CallError("the server's answer offers no UDP candidate: no relay is announced")
-
-
-async def hang_up(http: httpx.AsyncClient, location: str) -> None:
-    """Tell the server; a call that is over already is fine."""
-    try:
-        await http.post(location + "/hangup", timeout=5)
-    except httpx.HTTPError as error:
-        log.debug("hang up: %r", error)
 
 
 class Peer:
@@ -137,18 +95,7 @@ class Peer:
     # ---- setting up ------------------------------------------------------------------------------------
 
     def _offer(self) -> str:
-        transport = (
-            f"a=ice-ufrag:{self._ufrag}\r\na=ice-pwd:{self._password}\r\na=ice-options:trickle\r\n"
-            f"a=fingerprint:sha-256 {self._certificate.fingerprint}\r\na=setup:actpass\r\n"
-        )
-        return (
-            f"v=0\r\no=- {secrets.randbits(60)} 2 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\na=group:BUNDLE 0 1\r\n"
-            f"m=audio 9 UDP/TLS/RTP/SAVPF {PAYLOAD_TYPE}\r\nc=IN IP4 0.0.0.0\r\na=mid:0\r\n{transport}"
-            f"a=sendrecv\r\na=rtcp-mux\r\na=rtpmap:{PAYLOAD_TYPE} opus/48000/2\r\n"
-            f"a=fmtp:{PAYLOAD_TYPE} minptime=10;useinbandfec=1\r\na=ssrc:{self._rtp.ssrc} cname:call\r\n"
-            f"m=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\nc=IN IP4 0.0.0.0\r\na=mid:1\r\n{transport}"
-            "a=sctp-port:5000\r\na=max-message-size:65536\r\n"
-        )
+        return make_offer(self._ufrag, self._password, self._certificate.fingerprint, self._rtp.ssrc)
 
     async def connect(
         self,
@@ -166,25 +113,12 @@ class Peer:
         # Proxies of the environment are for the web; a call is placed directly.
         self._http = httpx.AsyncClient(headers=headers, trust_env=False, timeout=timeout)
         self._started = self._loop.time()
-        try:
-            response = await self._http.post(
-                urljoin(url, "/v1/realtime/calls"),
-                params={"agent": agent} if agent else {},
-                content=self._offer().encode(),
-                headers={"Content-Type": "application/sdp"},
-            )
-        except httpx.InvalidURL as error:
-            raise UsageError(f"{url!r} is no URL: {error}") from None
-        except httpx.HTTPError as error:
-            raise CallError(f"no answer from {url} ({type(error).__name__}): is the stack running?") from None
-        if response.status_code != 201:
-            raise CallError(f"{url} refused the call with status {response.status_code}: {_message_of(response)}")
-        self._location = urljoin(url, response.headers["Location"])
-        self._answer = Answer(response.text)
+        self._location, sdp = await place(self._http, url, self._offer(), agent)
+        self._answer = Answer(sdp)
         if relay is not None:
             self._answer.candidates = [relay]
         self._build_engines()
-        self._open_socket(self._answer.candidates[0])
+        where = self._open_socket()
         self._tasks = [
             asyncio.create_task(self._check_forever()),
             asyncio.create_task(self._poll_forever()),
@@ -193,7 +127,6 @@ class Peer:
             async with asyncio.timeout(timeout):
                 await self.connected.wait()
         except TimeoutError:
-            where = self._answer.candidates[0]
             reason = (
                 "the DTLS handshake did not finish"
                 if self._checked
@@ -208,13 +141,27 @@ class Peer:
         self.media_in = MediaIn(state, self)
         self._media_out = MediaOut(state, self)
 
-    def _open_socket(self, relay: Address) -> None:
-        family = socket.AF_INET6 if ":" in relay.host else socket.AF_INET
-        self._socket = socket.socket(family, socket.SOCK_DGRAM)
-        self._socket.setblocking(False)
-        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
-        self._socket.connect((relay.host, relay.port))
-        self._loop.add_reader(self._socket.fileno(), self._readable)
+    def _open_socket(self) -> Address:
+        """Take the first relay that this machine has a route to: it may be without IPv6."""
+        reasons = []
+        for relay in self._answer.candidates:
+            try:
+                udp = socket.socket(socket.AF_INET6 if ":" in relay.host else socket.AF_INET, socket.SOCK_DGRAM)
+            except OSError as error:
+                reasons.append(f"{relay}: {error.strerror}")
+                continue
+            try:
+                udp.setblocking(False)
+                udp.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+                udp.connect(relay)
+            except OSError as error:
+                udp.close()
+                reasons.append(f"{relay}: {error.strerror}")
+                continue
+            self._socket = udp
+            self._loop.add_reader(udp.fileno(), self._readable)
+            return relay
+        raise CallError(f"there is no way from here to any relay of the answer ({'; '.join(reasons)})")
 
     def _send(self, data: bytes) -> None:
         if self._socket is not None:
@@ -380,41 +327,3 @@ class Peer:
         if self._location:
             await hang_up(self._http, self._location)
         await self._http.aclose()
-
-
-def _message_of(response: httpx.Response) -> str:
-    try:
-        return str(response.json()["error"]["message"])
-    except (ValueError, KeyError, TypeError):
-        return response.text[:200]
-
-
-def pack_binding_request(username: str, password: str, use_candidate: bool) -> bytes:
-    """A connectivity check of a controlling agent (RFC 8445 section 7.1)."""
-    transaction_id = secrets.token_bytes(12)
-    name = username.encode()
-    body = struct.pack("!HH", stun.USERNAME, len(name)) + name + bytes(-len(name) % 4)
-    body += struct.pack("!HHI", 0x0024, 4, 0x6E0001FF)  # PRIORITY of a host candidate
-    body += struct.pack("!HHQ", 0x802A, 8, secrets.randbits(64))  # ICE-CONTROLLING
-    if use_candidate:
-        body += struct.pack("!HH", stun.USE_CANDIDATE, 0)
-    header = struct.pack("!HHI", stun.BINDING_REQUEST, len(body) + 24, stun.MAGIC_COOKIE) + transaction_id
-    body += struct.pack("!HH", stun.MESSAGE_INTEGRITY, 20) + hmac.digest(password.encode(), header + body, "sha1")
-    message = struct.pack("!HHI", stun.BINDING_REQUEST, len(body) + 8, stun.MAGIC_COOKIE) + transaction_id + body
-    fingerprint = binascii.crc32(message) ^ stun.FINGERPRINT_XOR
-    return message + struct.pack("!HHI", stun.FINGERPRINT, 4, fingerprint)
-
-
-def is_authentic_success(datagram: bytes, password: str) -> bool:
-    """A binding success response whose MESSAGE-INTEGRITY our peer's password explains."""
-    if len(datagram) < 20 or datagram[:2] != b"\x01\x01":
-        return False
-    position = 20
-    while position + 4 <= len(datagram):
-        attribute, size = struct.unpack_from("!HH", datagram, position)
-        if attribute == stun.MESSAGE_INTEGRITY and size == 20 and position + 24 <= len(datagram):
-            covered = datagram[:2] + struct.pack("!H", position + 4) + datagram[4:position]
-            expected = hmac.digest(password.encode(), covered, "sha1")
-            return hmac.compare_digest(expected, datagram[position + 4 : position + 24])
-        position += 4 + size + (-size & 3)
-    return False

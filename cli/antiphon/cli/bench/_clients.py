@@ -16,7 +16,8 @@ from typing import Final
 
 import numpy as np
 
-from antiphon.cli.peer import Answer, is_authentic_success, pack_binding_request
+from antiphon.cli.ice_check import is_authentic_success, pack_binding_request
+from antiphon.cli.sdp import PAYLOAD_TYPE, Answer, make_offer
 from antiphon.schemas.addresses import Address
 from antiphon.transceiver import opus, stun
 from antiphon.transceiver.dtls_handshake import Certificate, DtlsHandshake
@@ -26,7 +27,6 @@ from antiphon.transceiver.srtp import Srtp
 PERIOD: Final = 0.020
 SLOTS: Final = 20
 RATE: Final = 24000
-PAYLOAD_TYPE: Final = 111
 _SO_TIMESTAMPNS: Final = 35
 _TIMESPEC = struct.Struct("@qq")
 _ANCILLARY: Final = socket.CMSG_SPACE(_TIMESPEC.size)
@@ -65,14 +65,7 @@ class LoadClient:
         self._sequence, self._timestamp = secrets.randbits(15), secrets.randbits(31)
 
     def offer(self) -> str:
-        return (
-            f"v=0\r\no=- {secrets.randbits(60)} 2 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\na=group:BUNDLE 0\r\n"
-            f"m=audio 9 UDP/TLS/RTP/SAVPF {PAYLOAD_TYPE}\r\nc=IN IP4 0.0.0.0\r\na=mid:0\r\n"
-            f"a=ice-ufrag:{self.ufrag}\r\na=ice-pwd:{self.password}\r\n"
-            f"a=fingerprint:sha-256 {self._certificate.fingerprint}\r\na=setup:actpass\r\n"
-            f"a=sendrecv\r\na=rtcp-mux\r\na=rtpmap:{PAYLOAD_TYPE} opus/48000/2\r\n"
-            f"a=fmtp:{PAYLOAD_TYPE} minptime=10;useinbandfec=1\r\na=ssrc:{self._ssrc} cname:bench\r\n"
-        )
+        return make_offer(self.ufrag, self.password, self._certificate.fingerprint, self._ssrc, data_channel=False)
 
     def begin(self, answer: Answer) -> None:
         self._answer = answer

@@ -17,7 +17,7 @@ from antiphon.cli.bench._figures import cpu_seconds, lateness_ms, percentile, wa
 from antiphon.cli.bench._nats_wire import NatsWire
 from antiphon.cli.bench._processes import START_SECONDS, process
 from antiphon.cli.errors import UsageError
-from antiphon.cli.peer import Answer
+from antiphon.cli.sdp import Answer
 from antiphon.schemas import messages, subjects, tunnel
 from antiphon.schemas.addresses import Address, parse_address
 from antiphon.schemas.audio import AudioFrame, FrameFlag, pack_frame

@@ -26,8 +26,8 @@ import numpy as np
 from antiphon.cli.bench._figures import percentile
 from antiphon.cli.bench._instant_agent import INSTANT, instant_agent
 from antiphon.cli.call import AUDIBLE, Listener, converse
-from antiphon.cli.errors import UsageError
-from antiphon.cli.peer import RATE, CallError, Peer
+from antiphon.cli.errors import CallError, UsageError
+from antiphon.cli.peer import RATE, Peer
 from antiphon.cli.voice import say
 from antiphon.cli.wav import Samples, read_wav
 from antiphon.schemas import bus

@@ -16,7 +16,7 @@ import numpy as np
 from nats.aio.msg import Msg
 
 from antiphon.cli.errors import UsageError
-from antiphon.cli.peer import RATE, CallError, Peer
+from antiphon.cli.peer import RATE, Peer
 from antiphon.schemas import audio, bus, messages, subjects
 from antiphon.schemas.audio import AudioFrame
 
@@ -37,10 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     if args.marks < 1:
         raise UsageError(f"--marks {args.marks}: at least 1")
-    try:
-        result = asyncio.run(_measure(args))
-    except CallError as error:
-        raise UsageError(str(error)) from None
+    result = asyncio.run(_measure(args))
     if args.json:
         print(json.dumps(result))
     else:

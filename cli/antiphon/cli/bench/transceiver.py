@@ -23,7 +23,7 @@ from antiphon.cli.bench._nats_wire import NatsWire
 from antiphon.cli.bench._ours import Ours, cores, ours
 from antiphon.cli.bench._processes import START_SECONDS, nats_server, process
 from antiphon.cli.errors import UsageError
-from antiphon.cli.peer import Answer
+from antiphon.cli.sdp import Answer
 from antiphon.schemas.audio import AudioFrame, pack_frame
 from antiphon.transceiver.dtls_handshake import Certificate
 

@@ -17,6 +17,7 @@ class ClientPath:
         self._state = state
         self._ice = ice
         self._changed = changed
+        self._followed: Path | None = None
 
     def check(
         self, request: stun.BindingRequest, datagram: bytes, client: Address, path: Path, now: float
@@ -45,7 +46,10 @@ class ClientPath:
 
     def follow(self) -> None:
         """Write down where answers go."""
-        path, state = self._ice.path, self._state
+        path = self._ice.path
+        if path is self._followed:
+            return
+        self._followed, state = path, self._state
         if path is not None and (path.header, path.relay) != (state.path_header, state.path_relay):
             state.path_header, state.path_relay = path.header, path.relay
             self._changed()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from functools import wraps
-from typing import Concatenate, ParamSpec, Protocol, TypeVar
+from typing import Protocol, TypeVar, TypeVarTuple
 
 from antiphon.transceiver.ice_lite import IceLite
 from antiphon.transceiver.session_outlet import EndReason
@@ -13,7 +13,7 @@ from antiphon.transceiver.state import SessionState
 
 log = logging.getLogger(__name__)
 
-P = ParamSpec("P")
+P = TypeVarTuple("P")
 
 
 class _Ends(Protocol):
@@ -26,13 +26,13 @@ class _Ends(Protocol):
 S = TypeVar("S", bound=_Ends)
 
 
-def contained(method: Callable[Concatenate[S, P], None]) -> Callable[Concatenate[S, P], None]:
+def contained(method: Callable[[S, *P], None]) -> Callable[[S, *P], None]:
     """An entry point of a session: whatever is raised behind it ends this session with reason `internal`."""
 
     @wraps(method)
-    def enter(self: S, /, *args: P.args, **kwargs: P.kwargs) -> None:
+    def enter(self: S, *args: *P) -> None:  # no keywords: every frame comes this way
         try:
-            method(self, *args, **kwargs)
+            method(self, *args)
         except Exception:
             log.exception("session %s failed and ends", self.state.session_id)
             self.end("internal", self.ice.last_heard)

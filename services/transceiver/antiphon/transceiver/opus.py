@@ -65,9 +65,12 @@ def _load() -> Any:
 
 
 _lib: Final = _load()
+_decode: Final[Any] = _lib.opus_decode
+_encode: Final[Any] = _lib.opus_encode
+_packet_samples: Final[Any] = _lib.opus_packet_get_nb_samples
 _error: Final = _ffi.new("int *")
-_pcm: Final = bytearray(48 * MAX_PACKET_MS * 2)
-_pcm_pointer: Final = _ffi.from_buffer(_pcm)
+_pcm: Final = _ffi.new("unsigned char[]", 48 * MAX_PACKET_MS * 2)
+_pcm_view: Final = _ffi.buffer(_pcm)
 _packet: Final = _ffi.new("unsigned char[]", MAX_PACKET_BYTES)
 _packet_view: Final = _ffi.buffer(_packet)
 
@@ -88,7 +91,7 @@ def _failed(code: int) -> OpusError:
 
 def packet_ticks(packet: bytes) -> int:
     """Duration of a packet in 48 kHz ticks, read from its first bytes; OpusError if it is none."""
-    ticks: int = _lib.opus_packet_get_nb_samples(packet, len(packet), 48000)
+    ticks: int = _packet_samples(packet, len(packet), 48000)
     if ticks <= 0:
         raise _failed(ticks)
     return ticks
@@ -126,10 +129,11 @@ class Decoder:
         return self._run(_ffi.NULL, 0, ticks * self.rate // 48000, 0)
 
     def _run(self, packet: Any, length: int, samples: int, fec: int) -> bytes:
-        count = _lib.opus_decode(self._decoder, packet, length, _pcm_pointer, samples, fec)
+        count = _decode(self._decoder, packet, length, _pcm, samples, fec)
         if count < 0:
             raise _failed(count)
-        return bytes(_pcm[: 2 * count])
+        pcm: bytes = _pcm_view[0 : 2 * count]
+        return pcm
 
 
 class Encoder:
@@ -163,10 +167,11 @@ class Encoder:
 
     def encode(self, pcm: bytes) -> bytes:
         """One packet of 20 ms: `rate // 50` samples of s16le mono."""
-        size = _lib.opus_encode(self._encoder, pcm, self.rate // 50, _packet, MAX_PACKET_BYTES)
+        size = _encode(self._encoder, pcm, self.rate // 50, _packet, MAX_PACKET_BYTES)
         if size < 0:
             raise _failed(size)
-        return bytes(_packet_view[0:size])
+        packet: bytes = _packet_view[0:size]
+        return packet
 
     def _set(self, request: int, value: int) -> None:
         code = _lib.opus_encoder_ctl(self._encoder, request, _ffi.cast("int", value))

@@ -105,10 +105,14 @@ class ReceiveBuffer:
     def push(self, sequence: int, timestamp: int, payload: bytes, now: float) -> list[Piece]:
         """Take one packet; returns what can be decoded now."""
         try:
-            opus.packet_ticks(payload)
+            ticks = opus.packet_ticks(payload)
         except opus.OpusError:
             self.counters.malformed += 1
             return []
+        if not self._pending and timestamp == self._next_timestamp and sequence == self._next_sequence & 0xFFFF:
+            self._next_sequence += 1  # nearly always: the next one, and nothing waits
+            self._advance(timestamp + ticks, now)
+            return [Piece(Kind.DECODE, ticks, payload)]
         if self._next_sequence < 0:
             self._restart(sequence, timestamp)
         # The extended number that is nearest to the one expected.
@@ -248,7 +252,8 @@ class ReceiveBuffer:
         self._filling = False
         self._made_up = 0
         # A comfort packet is no end of the pause: only speech brings this down to nothing.
-        self._filled_frames = max(0, self._filled_frames - COMFORT_FRAMES)
+        if self._filled_frames:
+            self._filled_frames = max(0, self._filled_frames - COMFORT_FRAMES)
 
 
 def _signed(difference: int) -> int:

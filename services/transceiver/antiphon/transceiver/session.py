@@ -141,11 +141,12 @@ class Session:
                 self.media_in.receive_rtcp(compound, now)
                 self.media_out.receive_rtcp(compound, time.time())
             return
-        before = self._srtp.state.remote_index
-        packet = self._srtp.unprotect(datagram)
+        srtp = self._srtp
+        before = srtp.state.remote_index
+        packet = srtp.unprotect(datagram)
         if packet is None:
             return
-        self.ice.heard(path, self._srtp.state.remote_index > before, now)
+        self.ice.heard(path, srtp.state.remote_index > before, now)
         self._follow_path()
         if self.media_in.receive(packet, now):
             self._join(self._visit_input, now, INPUT_TOLERANCE)

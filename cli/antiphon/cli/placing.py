@@ -1,0 +1,61 @@
+"""The HTTP side of a call from the client: place it, hang it up, say why it was refused."""
+
+from __future__ import annotations
+
+import logging
+from urllib.parse import urljoin, urlsplit
+
+import httpx
+
+from antiphon.cli.errors import CallError, UsageError
+
+log = logging.getLogger(__name__)
+
+CALLS_PATH = "/v1/realtime/calls"
+
+
+def require_url(url: str) -> None:
+    """UsageError unless this is an address that HTTP can be spoken with."""
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable:
+        raise UsageError(f"--url {url}: expected an address such as http://127.0.0.1:8080")
+
+
+async def place(http: httpx.AsyncClient, url: str, offer: str, agent: str | None) -> tuple[str, str]:
+    """(the call's URL, the SDP answer); CallError with what the server says when it refuses."""
+    try:
+        response = await http.post(
+            urljoin(url, CALLS_PATH),
+            params={"agent": agent} if agent else {},
+            content=offer.encode(),
+            headers={"Content-Type": "application/sdp"},
+        )
+    except httpx.InvalidURL as error:
+        raise UsageError(f"{url!r} is no URL: {error}") from None
+    except httpx.HTTPError as error:
+        raise CallError(f"no answer from {url} ({type(error).__name__}): is the stack running?") from None
+    location = response.headers.get("Location")
+    if response.status_code != 201 or not location:
+        raise CallError(f"{url} refused the call with status {response.status_code}: {refusal(response)}")
+    return urljoin(url, location), response.text
+
+
+async def hang_up(http: httpx.AsyncClient, location: str) -> None:
+    """Tell the server; a call that is over already is fine."""
+    try:
+        await http.post(location + "/hangup", timeout=5)
+    except httpx.HTTPError as error:
+        log.debug("hang up: %r", error)
+
+
+def refusal(response: httpx.Response) -> str:
+    """The server's own words, or the beginning of whatever it sent instead, as one line."""
+    try:
+        text = str(response.json()["error"]["message"])
+    except (ValueError, LookupError, TypeError):
+        text = response.text[:200]
+    return " ".join(text.split()) or "it says nothing more"

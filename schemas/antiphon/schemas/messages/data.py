@@ -1,0 +1,32 @@
+"""A message of a session's data channel, on its way between the client and the agent."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+
+from antiphon.schemas.errors import MalformedError
+from antiphon.schemas.messages.message import Message
+
+
+class DataMessage(Message):
+    """One message of a data channel: text, or base64 of bytes."""
+
+    channel: str = "oai-events"
+    text: str | None = None
+    base64: str | None = None
+
+    def payload(self) -> str | bytes:
+        """What the channel carries; `MalformedError` if the base64 is none."""
+        if self.text is not None:
+            return self.text
+        try:
+            return base64.b64decode(self.base64 or "", validate=True)
+        except binascii.Error:
+            raise MalformedError("data message: the field base64 does not decode") from None
+
+    @classmethod
+    def of(cls, channel: str, payload: str | bytes) -> DataMessage:
+        if isinstance(payload, str):
+            return cls(channel=channel, text=payload)
+        return cls(channel=channel, base64=base64.b64encode(payload).decode())

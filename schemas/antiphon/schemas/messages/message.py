@@ -1,0 +1,52 @@
+"""What all messages share, and the only way in and out: `encode`, `decode`, `decode_any`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+
+from antiphon.schemas.errors import MalformedError
+
+MESSAGE_VERSION: Final = 1
+MAX_MESSAGE_BYTES: Final = 512 * 1024
+"""A control message above this is refused unread (an SDP offer is below 64 KiB)."""
+
+AudioRate = Literal[8000, 16000, 24000, 48000]
+M = TypeVar("M", bound="Message")
+T = TypeVar("T")
+
+
+class Message(BaseModel):
+    """What all messages share."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    version: Literal[1] = MESSAGE_VERSION
+
+
+def encode(message: Message) -> bytes:
+    """The message as JSON; fields that are None are left out."""
+    return message.model_dump_json(exclude_none=True).encode()
+
+
+def decode(data: bytes, model: type[M]) -> M:
+    """Read one model; `MalformedError` says which field is wrong."""
+    return _read(data, model.__name__, model.model_validate_json)
+
+
+def decode_any(data: bytes, adapter: TypeAdapter[T], name: str) -> T:
+    """Read one of a union, such as `OPEN_REPLY`."""
+    return _read(data, name, adapter.validate_json)
+
+
+def _read(data: bytes, name: str, validate: Callable[[bytes], T]) -> T:
+    if len(data) > MAX_MESSAGE_BYTES:
+        raise MalformedError(f"{name} of {len(data)} bytes is refused: at most {MAX_MESSAGE_BYTES} are read")
+    try:
+        return validate(data)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(map(str, first["loc"])) or "body"
+        raise MalformedError(f"{name} is malformed at {where}: {first['msg']}") from None

@@ -1,0 +1,45 @@
+"""Signaling asks a transceiver to open a session, and what comes back."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import Field, TypeAdapter
+
+from antiphon.schemas.messages.message import Message
+
+
+class OpenRequest(Message):
+    """Signaling asks a transceiver to open a session."""
+
+    offer: str = Field(max_length=256 * 1024)
+    """The client's SDP offer, as it came."""
+    agent: str = Field(default="-", pattern=r"^[A-Za-z0-9_-]{1,64}$")
+    """Unread where `session_id` is set."""
+    session: dict[str, Any] = Field(default_factory=dict)
+    """Session settings of the OpenAI realtime protocol, handed to the agent unread."""
+    session_id: str | None = None
+    """A running session whose client restarts ICE with this offer: everything but the path stays as it is."""
+
+
+class Opened(Message):
+    """The session exists. The answer names no address: signaling adds the relays' candidates."""
+
+    type: Literal["opened"] = "opened"
+    session_id: str
+    """`rtc_` and 24 letters and digits: the call's name in URLs and subjects."""
+    answer: str
+    """SDP with `c=IN IP4 0.0.0.0`, port 9 and no candidates."""
+
+
+class Refused(Message):
+    """No session, and why."""
+
+    type: Literal["refused"] = "refused"
+    code: Literal["full", "draining", "bad_offer", "no_audio", "no_opus", "no_agent", "no_session", "internal"]
+    message: str
+    """For the person who reads the error: names the thing, the value and the way out."""
+
+
+OpenReply = Annotated[Opened | Refused, Field(discriminator="type")]
+OPEN_REPLY: Final[TypeAdapter[Opened | Refused]] = TypeAdapter(OpenReply)

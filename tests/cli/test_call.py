@@ -1,0 +1,111 @@
+"""`antiphon call` against servers that are none, or answer what they should not: one line, never a traceback."""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from antiphon.cli.wav import write_wav
+
+ANSWER = "a=ice-ufrag:u\r\na=ice-pwd:p\r\na=fingerprint:sha-256 AB:CD\r\na=setup:active\r\n"
+LOCATION = {"Location": "/v1/realtime/calls/rtc_1"}
+
+
+@contextmanager
+def server(status: int, headers: dict[str, str], body: str) -> Iterator[str]:
+    """Answers every POST so; yields its URL."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            self.send_response(status)
+            for name, value in {**headers, "Content-Length": str(len(body))}.items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(body.encode())
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as running:
+        thread = threading.Thread(target=running.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{running.server_port}"
+        running.shutdown()
+        thread.join()
+
+
+@pytest.fixture(scope="module")
+def wav(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("call") / "question.wav"
+    write_wav(path, np.zeros(2400, np.int16), 24000)
+    return path
+
+
+def call(wav: Path, url: str, *options: str) -> tuple[int, str]:
+    """Exit status and what stands on stderr."""
+    done = subprocess.run(
+        [sys.executable, "-m", "antiphon.cli", "call", "--wav", str(wav), "--url", url, *options],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    return done.returncode, done.stderr
+
+
+@pytest.mark.parametrize("url", ["localhost:8080", "127.0.0.1", "ftp://localhost", "http://", "http://[::1"])
+def test_an_address_that_is_no_url_is_told_with_one_that_is(wav: Path, url: str) -> None:
+    status, said = call(wav, url)
+    assert status == 2
+    assert len(said.splitlines()) == 1
+    assert "http://127.0.0.1:8080" in said
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "body", "told"),
+    [
+        (201, {}, ANSWER, "refused"),
+        (404, {}, "<html>not here</html>", "404: <html>not here"),
+        (503, {}, json.dumps({"error": {"message": "all transceivers are full"}}), "503: all transceivers are full"),
+        (201, LOCATION, "hello", "is this an Antiphon server?"),
+        (201, LOCATION, ANSWER, "no relay is announced"),
+        (201, LOCATION, ANSWER + "a=candidate:1 1 udp 1 somewhere 3478 typ host\r\n", "somewhere"),
+        (201, LOCATION, ANSWER + "a=candidate:1 1 udp 1 255.255.255.255 3478 typ host\r\n", "no way from here"),
+    ],
+    ids=["no location", "no antiphon", "refused", "no sdp", "no candidate", "no address", "no route"],
+)
+def test_an_answer_that_cannot_be_used_is_told_in_one_line(
+    wav: Path, status: int, headers: dict[str, str], body: str, told: str
+) -> None:
+    with server(status, headers, body) as url:
+        code, said = call(wav, url)
+    assert code == 1
+    assert len(said.splitlines()) == 1
+    assert told in said
+
+
+def test_a_relay_that_there_is_no_route_to_is_passed_over(wav: Path) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as relay:
+        relay.bind(("127.0.0.1", 0))
+        port = relay.getsockname()[1]
+        candidates = (
+            "a=candidate:1 1 udp 2 255.255.255.255 3478 typ host\r\n"
+            f"a=candidate:2 1 udp 1 127.0.0.1 {port} typ host\r\n"
+        )
+        relay.settimeout(30)
+        with server(201, LOCATION, ANSWER + candidates) as url:
+            code, said = call(wav, url)
+        assert code == 1
+        assert f"no answer by UDP from the relay at 127.0.0.1:{port}" in said
+        assert relay.recv(2048)[:2] == b"\0\1"
