@@ -123,6 +123,8 @@ async def test_calls_add_no_thread_and_no_task_on_the_path_of_their_media(bench:
         busiest = max(busiest, told["tasks"])
         await asyncio.sleep(0.02)
     assert told["visits"] >= before["visits"] + 6
+    assert told["calls"]["packets_received"] > before["calls"]["packets_received"]
+    assert told["calls"]["packets_sent"] > before["calls"]["packets_sent"]
     assert bench.threads() == threads
     # Two subscriptions of a session are handled in a task of nats-py's own: control and further offers.
     assert busiest - before["tasks"] <= 6 * 2 + 8, "eight for announcing, checkpoints and this question itself"
