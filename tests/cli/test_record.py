@@ -18,6 +18,8 @@ from nats.aio.msg import Msg
 from support.bridge import agent_is_there, running_bridge
 from support.voice import say, words
 
+from antiphon.agent import Agent, DataReceived, Session
+from antiphon.cli import replay
 from antiphon.cli.record import Tap
 from antiphon.cli.recording import Recording, Voices
 from antiphon.cli.wav import write_wav
@@ -80,6 +82,36 @@ def test_garbage_on_the_subjects_is_noted_and_harmless() -> None:
     ended = messages.encode(messages.Ended(reason="client_closed"))
     assert json.loads(recording.message("event", ended, 2_000_001))["at_ms"] == 2.0
     assert recording.ended
+
+
+async def test_a_replay_is_the_same_call_frame_by_frame_each_time(nats_url: str) -> None:
+    agent = Agent("listener", input_rate=16000, detect_speech=False)
+    calls: list[list[bytes | str]] = []
+
+    @agent.session
+    async def note(session: Session) -> None:
+        seen: list[bytes | str] = []
+        calls.append(seen)
+
+        async def listen() -> None:
+            async for frame in session.audio():
+                seen.append(frame.first_sample.to_bytes(8) + frame.pcm)  # noqa: PERF401 - grows while it is played
+
+        session.start(listen())
+        async for event in session.events():
+            if isinstance(event, DataReceived):
+                seen.append(str(event.json()["item"]))  # noqa: PERF401
+
+    caller = np.random.default_rng(5).integers(-9000, 9000, 16000 + 111).astype(np.int16)
+    typed = [(210.0, {"type": "typed", "item": 1}), (705.0, {"type": "typed", "item": 2})]
+    async with agent.serving(nats_url):
+        for _ in range(2):
+            assert await replay._replay(nats_url, "listener", caller, typed, False) == 0
+    frames = [[each for each in call if isinstance(each, bytes)][:51] for call in calls]
+    assert frames[0] == frames[1]
+    heard = b"".join(frame[8:] for frame in frames[0])
+    assert heard.startswith(caller.tobytes()), "from the first frame on, and nothing between"
+    assert [[each for each in call if isinstance(each, str)] for call in calls] == [["1", "2"]] * 2
 
 
 @pytest.mark.parametrize(

@@ -37,6 +37,8 @@ class Link:
     def __init__(self, conditions: Conditions, seed: int) -> None:
         self.conditions = conditions
         self.lost = 0
+        self.stalls: list[tuple[float, float]] = []
+        """From when until when nothing arrives: what was sent meanwhile arrives at the end of it, all at once."""
         self._random = random.Random(seed)
         self._bad = False
 
@@ -46,7 +48,13 @@ class Link:
             self.lost += 1
             return []
         copies = 2 if self._random.random() < self.conditions.duplicate else 1
-        return [now + self.conditions.delay + self._random.random() * self.conditions.jitter for _ in range(copies)]
+        return [
+            self._past_stalls(now + self.conditions.delay + self._random.random() * self.conditions.jitter)
+            for _ in range(copies)
+        ]
+
+    def _past_stalls(self, arrival: float) -> float:
+        return next((end for begin, end in self.stalls if begin <= arrival < end), arrival)
 
     def _is_lost(self) -> bool:
         loss, burst = self.conditions.loss, self.conditions.burst

@@ -50,7 +50,7 @@ class CarriedPeer(Peer):
     @property
     def acknowledged(self) -> bool:
         """Nothing that was sent on the data channel waits for the other side."""
-        return self._data is not None and not self._data._sctp._sent_queue and not self._data._sctp._outbound_queue
+        return self._data is not None and not self._data._sctp.sent and not self._data._sctp.queued
 
     async def vanish(self) -> None:
         """Stop without a word."""

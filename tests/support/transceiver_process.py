@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import nats
 import nats.errors
@@ -210,6 +212,16 @@ class Bench:
         """Resident megabytes."""
         pages = int(Path(f"/proc/{self.pid}/statm").read_text().split()[1])
         return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+    async def figures(self) -> dict[str, Any]:
+        """What it tells about itself in the services register."""
+        reply = await self.client.request("$SRV.STATS.antiphon-transceiver", b"", timeout=PATIENCE)
+        told: dict[str, Any] = json.loads(reply.data)["endpoints"][0]["data"]
+        return told
+
+    def threads(self) -> int:
+        """As the system counts them."""
+        return len(list(Path(f"/proc/{self.pid}/task").iterdir()))
 
     def is_running(self) -> bool:
         return self._process.poll() is None

@@ -5,18 +5,21 @@ the loss it is told). Packets are lost at random, the same ones for every applic
 FEC of the next packet or is concealed, as in a receiver. The decoded audio goes through the bridge's own Whisper; its
 word error rate is counted over all sentences. CPU is that of this process, the median over all frames.
 
-No PESQ: the package of that name builds on ITU-T's reference code, whose licence is for evaluation only.
+How it sounds is MOS-LQO of ViSQOL in audio mode, the mean over the sentences. It is no requirement of ours, because it
+brings SciPy: `pip install visqol-python soundfile` (Apache-2.0). No PESQ: the package of that name builds on ITU-T's
+reference code, whose licence is for evaluation only.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import random
 import re
 import statistics
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -56,7 +59,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--bitrates", type=int, nargs="+", default=[20000, 24000], help="bits per second (default: 20000 24000)"
     )
     parser.add_argument("--loss", type=float, nargs="+", default=[0, 5], help="percent (default: 0 5)")
-    parser.add_argument("--complexity", type=int, default=5, help="of the encoder (default: %(default)s)")
+    parser.add_argument(
+        "--applications", nargs="+", choices=APPLICATIONS, default=list(APPLICATIONS), help="default: all of them"
+    )
+    parser.add_argument(
+        "--complexity", type=int, nargs="+", default=[2, 5], help="of the encoder, 0 to 10 (default: 2 5)"
+    )
+    parser.add_argument("--visqol", action="store_true", help="rate the sound as well (needs visqol-python)")
     parser.add_argument("--rounds", type=int, default=3, help="patterns of loss (default: %(default)s)")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
@@ -64,46 +73,54 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     sentences = _recorded(args.recordings) if args.recordings else _spoken()
     understand = _recogniser()
-    rows = list(_measure(args, sentences, understand))
     unharmed = _word_error_rate([(each.text, understand(_at_hearing_rate(each.samples))) for each in sentences])
+    measured = _measure(args, sentences, understand)
     if args.json:
-        print(json.dumps({"wer_percent_uncoded": unharmed, "modes": rows}))
+        print(json.dumps({"wer_percent_uncoded": unharmed, "modes": list(measured)}))
         return 0
     print(f"{len(sentences)} sentences, WER without any codec {unharmed} %")
-    print(f"{'mode':<20} {'kbit/s':>6} {'encode us':>10} {'decode us':>10} {'bytes':>6} {'loss %':>7} {'WER %':>7}")
-    for row in rows:
+    heads = ("complexity", "kbit/s", "encode us", "decode us", "bytes", "loss %", "WER %", "MOS")
+    print(f"{'mode':<20}" + "".join(f"{head:>11}" for head in heads))
+    for row in measured:  # each takes a while
         print(
-            f"{row['application']:<20} {row['bitrate'] / 1000:>6.0f} {row['encode_us']:>10.0f} "
-            f"{row['decode_us']:>10.0f} {row['bytes_per_frame']:>6.0f} "
-            f"{row['loss_percent']:>7g} {row['wer_percent']:>7.1f}"
+            f"{row['application']:<20}{row['complexity']:>11}{row['bitrate'] / 1000:>11.0f}{row['encode_us']:>11.0f}"
+            f"{row['decode_us']:>11.0f}{row['bytes_per_frame']:>11.0f}{row['loss_percent']:>11g}"
+            f"{row['wer_percent']:>11.1f}{row['mos'] or '-':>11}",
+            flush=True,
         )
     return 0
 
 
 def _measure(args: argparse.Namespace, sentences: list[Sentence], understand: Any) -> Iterator[dict[str, Any]]:
-    for name, application in APPLICATIONS.items():
-        for bitrate in args.bitrates:
-            for loss in args.loss:
-                encode: list[float] = []
-                decode: list[float] = []
-                sizes: list[int] = []
-                pairs: list[tuple[str, str]] = []
-                for seed in range(args.rounds if loss else 1):
-                    for number, sentence in enumerate(sentences):
-                        draw = random.Random(f"{seed} {number} {loss}")
-                        packets = list(_encoded(sentence, application, bitrate, args.complexity, loss, encode))
-                        sizes += map(len, packets)
-                        lost = [draw.random() < loss / 100 for _ in packets]
-                        pairs.append((sentence.text, understand(_received(packets, lost, decode))))
-                yield {
-                    "application": name,
-                    "bitrate": bitrate,
-                    "loss_percent": loss,
-                    "encode_us": round(statistics.median(encode), 1),
-                    "decode_us": round(statistics.median(decode), 1),
-                    "bytes_per_frame": round(statistics.fmean(sizes), 1),
-                    "wer_percent": _word_error_rate(pairs),
-                }
+    rate_sound = _listener() if args.visqol else None
+    for name, bitrate, complexity, loss in itertools.product(
+        args.applications, args.bitrates, args.complexity, args.loss
+    ):
+        encode: list[float] = []
+        decode: list[float] = []
+        sizes: list[int] = []
+        pairs: list[tuple[str, str]] = []
+        scores: list[float] = []
+        for seed in range(args.rounds if loss else 1):
+            for number, sentence in enumerate(sentences):
+                draw = random.Random(f"{seed} {number} {loss}")
+                packets = list(_encoded(sentence, APPLICATIONS[name], bitrate, complexity, loss, encode))
+                sizes += map(len, packets)
+                lost = [draw.random() < loss / 100 for _ in packets]
+                pairs.append((sentence.text, understand(_received(packets, lost, HEARING_RATE, decode))))
+                if rate_sound is not None:
+                    scores.append(rate_sound(sentence.samples, _received(packets, lost, RATE, [])))
+        yield {
+            "application": name,
+            "complexity": complexity,
+            "bitrate": bitrate,
+            "loss_percent": loss,
+            "encode_us": round(statistics.median(encode), 1),
+            "decode_us": round(statistics.median(decode), 1),
+            "bytes_per_frame": round(statistics.fmean(sizes), 1),
+            "wer_percent": _word_error_rate(pairs),
+            "mos": round(statistics.fmean(scores), 2) if scores else None,
+        }
 
 
 def _encoded(
@@ -112,7 +129,7 @@ def _encoded(
     """The packets of a sentence; `spent` gets the CPU of each, us."""
     from antiphon.transceiver import opus
 
-    encoder = opus.Encoder(RATE, bitrate, complexity, application)
+    encoder = opus.Encoder(RATE, bitrate, complexity, application, complexity)
     encoder.expect_loss(round(loss))
     for start in range(0, len(sentence.samples) - FRAME + 1, FRAME):
         pcm = sentence.samples[start : start + FRAME].astype("<i2").tobytes()
@@ -122,11 +139,11 @@ def _encoded(
         yield packet
 
 
-def _received(packets: list[bytes], lost: list[bool], spent: list[float]) -> bytes:
-    """s16le at `HEARING_RATE`, with what was lost recovered from its follower or concealed."""
+def _received(packets: list[bytes], lost: list[bool], rate: int, spent: list[float]) -> bytes:
+    """s16le at `rate`, with what was lost recovered from its follower or concealed."""
     from antiphon.transceiver import opus
 
-    decoder = opus.Decoder(HEARING_RATE)
+    decoder = opus.Decoder(rate)
     heard: list[bytes] = []
     for number, packet in enumerate(packets):
         if lost[number]:
@@ -154,6 +171,24 @@ def _recorded(directory: Path) -> list[Sentence]:
     if not found:
         raise UsageError(f"{directory} holds no WAV files")
     return found
+
+
+def _listener() -> Callable[[Samples, bytes], float]:
+    """ViSQOL: MOS-LQO of what was heard against what was said, both s16 at `RATE`."""
+    import soxr
+
+    try:
+        from visqol import VisqolApi
+    except ModuleNotFoundError as error:
+        raise UsageError(f"--visqol needs {error.name}: pip install visqol-python soundfile") from None
+    judge = VisqolApi()
+    judge.create(mode="audio")
+
+    def rate(said: Samples, heard: bytes) -> float:
+        pair = [soxr.resample(each / 32768, RATE, 48000) for each in (said, np.frombuffer(heard, "<i2"))]
+        return float(judge.measure_from_arrays(pair[0][: len(pair[1])], pair[1], 48000).moslqo)
+
+    return rate
 
 
 def _recogniser() -> Any:

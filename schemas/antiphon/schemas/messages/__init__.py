@@ -17,6 +17,7 @@ from antiphon.schemas.messages.events import (
     SESSION_EVENT,
     AudioLevel,
     ChannelOpened,
+    ClaimExpired,
     Connected,
     Draining,
     Ended,
@@ -43,6 +44,7 @@ from antiphon.schemas.messages.message import (
 )
 from antiphon.schemas.messages.opening import OPEN_REPLY, Opened, OpenReply, OpenRequest, Refused
 from antiphon.schemas.messages.presence import (
+    Adopt,
     RelayAnnouncement,
     RelayStatistics,
     SlotClaim,
@@ -57,11 +59,13 @@ __all__ = [
     "MESSAGE_VERSION",
     "OPEN_REPLY",
     "SESSION_EVENT",
+    "Adopt",
     "AgentBeat",
     "AudioLevel",
     "AudioRate",
     "ChannelOpened",
     "Claim",
+    "ClaimExpired",
     "ClaimReply",
     "Connected",
     "Control",
@@ -110,6 +114,7 @@ MESSAGES: Final[dict[str, TypeAdapter[Any]]] = {
             RelayStatistics,
             SlotClaim,
             TakeOver,
+            Adopt,
             OpenRequest,
             Claim,
             ClaimReply,

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from antiphon.schemas import bus, tasks, telemetry
 from antiphon.transceiver import processes
+from antiphon.transceiver.pulse import PulseSelector
 from antiphon.transceiver.service import Transceiver
 from antiphon.transceiver.settings import Settings
 
@@ -65,7 +66,8 @@ def main() -> int:
     try:
         if settings.transceiver_processes > 1:
             return asyncio.run(processes.serve(settings))
-        asyncio.run(serve(settings))
+        with asyncio.Runner(loop_factory=lambda: asyncio.SelectorEventLoop(PulseSelector())) as runner:
+            runner.run(serve(settings))
     except (RuntimeError, OSError, nats.errors.Error) as error:
         print(f"antiphon transceiver: {error or type(error).__name__}", file=sys.stderr)
         return 2

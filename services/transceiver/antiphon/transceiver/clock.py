@@ -34,6 +34,15 @@ class Clock:
         """Seconds below which this share of the last visits was late."""
         return self._wheel.lateness(self._loop.time(), share)[0]
 
+    @property
+    def visitors(self) -> int:
+        """How many are visited every 20 ms."""
+        return len(self._wheel)
+
+    @property
+    def handshakes_waiting(self) -> int:
+        return len(self._handshakes)
+
     def take_turn(self, step: Callable[[float], None], now: float) -> None:
         """Run a costly step of a handshake, now or when running calls allow it."""
         self._handshakes.add(step, now)

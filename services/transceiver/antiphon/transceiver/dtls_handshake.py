@@ -11,15 +11,10 @@ import hmac
 from typing import Final, NamedTuple
 
 from aiortc import RTCCertificate
-from aiortc.rtcdtlstransport import (
-    SRTP_AEAD_AES_128_GCM,
-    SRTP_AES128_CM_SHA1_80,
-    X509_DIGEST_ALGORITHMS,
-    certificate_digest,
-)
 from OpenSSL import SSL
 
 from antiphon.transceiver import srtp
+from antiphon.transceiver.library_internals import DIGESTS, certificate_digest, ssl_context
 from antiphon.transceiver.state import DtlsState, SrtpState
 
 MAX_DATAGRAM: Final = 1200
@@ -58,7 +53,7 @@ class Certificate:
         self.fingerprint = next(
             print_.value for print_ in self._certificate.getFingerprints() if print_.algorithm == "sha-256"
         )
-        self.context = self._certificate._create_ssl_context([SRTP_AEAD_AES_128_GCM, SRTP_AES128_CM_SHA1_80])
+        self.context = ssl_context(self._certificate)
         self.context.set_max_proto_version(DTLS_1_2)
         self.context.set_cipher_list(":".join(SUITES).encode())
 
@@ -173,7 +168,7 @@ class DtlsHandshake:
         certificate = self._ssl.get_peer_certificate(as_cryptography=True)
         if certificate is None:
             raise DtlsError("the client sent no certificate")
-        known = [(name, value) for name, value in self._fingerprints if name in X509_DIGEST_ALGORITHMS]
+        known = [(name, value) for name, value in self._fingerprints if name in DIGESTS]
         if not known or not all(
             hmac.compare_digest(certificate_digest(certificate, name).upper(), value.upper()) for name, value in known
         ):

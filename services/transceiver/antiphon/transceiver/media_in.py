@@ -8,6 +8,7 @@ from typing import Final, Protocol, TypedDict
 from antiphon.schemas import messages
 from antiphon.schemas.audio import AudioFrame, FrameFlag
 from antiphon.transceiver import opus, rtcp
+from antiphon.transceiver.quiet import Quiet
 from antiphon.transceiver.receive_buffer import TICKS_PER_SECOND, Kind, Piece, ReceiveBuffer
 from antiphon.transceiver.rtp import RtpError, RtpPacket, unpack_rtp
 from antiphon.transceiver.side_signals import AudioLevels, TelephoneKeys
@@ -45,6 +46,7 @@ class MediaIn:
         self._keys = TelephoneKeys(telephone[1], outlet.event) if telephone is not None else None
         self._levels = AudioLevels(level, outlet.event) if level is not None else None
         self._decoder: opus.Decoder | None = None
+        self._quiet = Quiet()
         self._frame_bytes = state.input_rate // 50 * 2
         self._pcm = bytearray()
         """Samples that do not fill a frame yet."""
@@ -71,7 +73,7 @@ class MediaIn:
             # A new source: its own numbers and order, but the same call's counters.
             self._received_before += self.reception.received
             self._lost_before += max(0, self.reception.lost)
-            self._buffer = ReceiveBuffer(self._buffer.counters)
+            self._buffer = ReceiveBuffer(self._buffer.counters, self._buffer.surplus)
         self.reception.add(header.ssrc, header.sequence, header.timestamp, now)
         self._buffer.jitter = self.reception.jitter / TICKS_PER_SECOND
         if self._resumes:
@@ -159,6 +161,8 @@ class MediaIn:
                 match piece.kind:
                     case Kind.DECODE:
                         pcm = decoder.decode(piece.payload)
+                        if self._buffer.surplus >= piece.ticks and self._takes_back(pcm, piece.ticks):
+                            continue
                     case Kind.RECOVER:
                         pcm, flags = decoder.recover(piece.payload, piece.ticks), FrameFlag.CONCEALED
                     case Kind.CONCEAL:
@@ -173,6 +177,15 @@ class MediaIn:
                 pcm, flags = bytes(piece.ticks * rate // TICKS_PER_SECOND * 2), FrameFlag.CONCEALED
                 self._buffer.counters.malformed += 1
             self._emit(pcm, flags)
+
+    def _takes_back(self, pcm: bytes, ticks: int) -> bool:
+        """The stream is longer than what was sent: leave this out, if nobody misses it."""
+        if not self._quiet.leave_out(pcm):
+            return False
+        self._buffer.surplus -= ticks
+        if self._buffer.surplus < ticks:
+            self._quiet.settled()
+        return True
 
     def _emit(self, pcm: bytes, flags: int) -> None:
         size = self._frame_bytes

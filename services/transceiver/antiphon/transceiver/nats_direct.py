@@ -2,7 +2,7 @@
 
 The one place that leans on nats-py beyond its public interface. `publish` there wakes a flusher task per
 message, and a subscription with a callback has a task and a queue of its own; at 50 frames per second and
-session that costs more than the frames. `tests/transceiver/test_adapters.py` is the contract; where a part
+session that costs more than the frames. `tests/transceiver/test_nats_direct.py` is the contract; where a part
 of it is missing, the public way is taken.
 """
 

@@ -8,11 +8,11 @@ calls: opus_defines.h and opus.h of libopus 1.3 and later; RFC 6716.
 from __future__ import annotations
 
 import ctypes.util
-import importlib.util
-from pathlib import Path
 from typing import Any, Final
 
 from cffi import FFI
+
+from antiphon.transceiver.library_internals import carried_by_pyav
 
 MAX_PACKET_MS: Final = 120
 MAX_PACKET_BYTES: Final = 1275
@@ -20,14 +20,18 @@ TICKS_PER_MS: Final = 48
 """RTP counts Opus at 48 kHz whatever the audio's rate (RFC 7587)."""
 
 # AUDIO, not VOIP: of read speech at 24 kbit/s it keeps a waveform correlation of 0.96 with the original where
-# VOIP's high-pass leaves 0.77, and while the receiver loses nothing it settles on CELT, 115 us a frame instead
-# of 350. Told of 10 % loss it changes to SILK by itself, which is the mode that has in-band FEC; at 5 % it did not.
+# VOIP's high-pass leaves 0.77, and while the receiver loses nothing it settles on CELT, a third of the CPU. Told of
+# 10 % loss it changes to SILK by itself, which is the mode that has in-band FEC; at 5 % it did not.
 APPLICATION_AUDIO: Final = 2049
 FEC_WORTH: Final = 3
 """Percent of reported loss; below it retransmissions are enough."""
 FEC_FROM: Final = 10
 """Percent that the encoder is told at least from there on: below it libopus 1.6 stays with CELT at 24 kbit/s, which
 has no FEC."""
+# What complexity buys, by `antiphon bench opus` (docs/transceiver.md): nothing that Whisper or ViSQOL notice in CELT,
+# where 2 costs two thirds of 5; fewer misunderstood words in SILK, which is what a lossy path gets.
+COMPLEXITY: Final = 2
+COMPLEXITY_WITH_FEC: Final = 5
 _SET_BITRATE: Final = 4002
 _SET_COMPLEXITY: Final = 4010
 _SET_INBAND_FEC: Final = 4012
@@ -53,10 +57,7 @@ _ffi.cdef(
 
 
 def _load() -> Any:
-    candidates: list[str] = []
-    spec = importlib.util.find_spec("av")
-    if spec is not None and spec.origin is not None:
-        candidates += map(str, (Path(spec.origin).parent.parent / "av.libs").glob("libopus*"))
+    candidates = carried_by_pyav("libopus")
     system = ctypes.util.find_library("opus")
     candidates += [system] if system else []
     for name in candidates:
@@ -68,9 +69,12 @@ def _load() -> Any:
 
 
 _lib: Final = _load()
+_decode: Final[Any] = _lib.opus_decode
+_encode: Final[Any] = _lib.opus_encode
+_packet_samples: Final[Any] = _lib.opus_packet_get_nb_samples
 _error: Final = _ffi.new("int *")
-_pcm: Final = bytearray(48 * MAX_PACKET_MS * 2)
-_pcm_pointer: Final = _ffi.from_buffer(_pcm)
+_pcm: Final = _ffi.new("unsigned char[]", 48 * MAX_PACKET_MS * 2)
+_pcm_view: Final = _ffi.buffer(_pcm)
 _packet: Final = _ffi.new("unsigned char[]", MAX_PACKET_BYTES)
 _packet_view: Final = _ffi.buffer(_packet)
 
@@ -91,7 +95,7 @@ def _failed(code: int) -> OpusError:
 
 def packet_ticks(packet: bytes) -> int:
     """Duration of a packet in 48 kHz ticks, read from its first bytes; OpusError if it is none."""
-    ticks: int = _lib.opus_packet_get_nb_samples(packet, len(packet), 48000)
+    ticks: int = _packet_samples(packet, len(packet), 48000)
     if ticks <= 0:
         raise _failed(ticks)
     return ticks
@@ -129,27 +133,33 @@ class Decoder:
         return self._run(_ffi.NULL, 0, ticks * self.rate // 48000, 0)
 
     def _run(self, packet: Any, length: int, samples: int, fec: int) -> bytes:
-        count = _lib.opus_decode(self._decoder, packet, length, _pcm_pointer, samples, fec)
+        count = _decode(self._decoder, packet, length, _pcm, samples, fec)
         if count < 0:
             raise _failed(count)
-        return bytes(_pcm[: 2 * count])
+        pcm: bytes = _pcm_view[0 : 2 * count]
+        return pcm
 
 
 class Encoder:
     """One direction of one call, mono speech in 20 ms packets."""
 
     def __init__(
-        self, rate: int, bitrate: int = 24000, complexity: int = 5, application: int = APPLICATION_AUDIO
+        self,
+        rate: int,
+        bitrate: int = 24000,
+        complexity: int = COMPLEXITY,
+        application: int = APPLICATION_AUDIO,
+        complexity_with_fec: int = COMPLEXITY_WITH_FEC,
     ) -> None:
         self.rate = rate
         self._loss = -1
+        self._complexities = complexity, complexity_with_fec
         self._full_bitrate = self._bitrate = bitrate
         pointer = _lib.opus_encoder_create(rate, 1, application, _error)
         if _error[0]:
             raise _failed(_error[0])
         self._encoder = _ffi.gc(pointer, _lib.opus_encoder_destroy, size=25000)
         self._set(_SET_BITRATE, bitrate)
-        self._set(_SET_COMPLEXITY, complexity)
         self._set(_SET_INBAND_FEC, 1)
         self.expect_loss(0)
 
@@ -159,6 +169,7 @@ class Encoder:
         if percent != self._loss:
             self._loss = percent
             self._set(_SET_PACKET_LOSS_PERC, percent)
+            self._set(_SET_COMPLEXITY, self._complexities[percent >= FEC_WORTH])
             bitrate = min(self._full_bitrate, bitrate_under_loss(percent))
             if bitrate != self._bitrate:
                 self._bitrate = bitrate
@@ -166,10 +177,11 @@ class Encoder:
 
     def encode(self, pcm: bytes) -> bytes:
         """One packet of 20 ms: `rate // 50` samples of s16le mono."""
-        size = _lib.opus_encode(self._encoder, pcm, self.rate // 50, _packet, MAX_PACKET_BYTES)
+        size = _encode(self._encoder, pcm, self.rate // 50, _packet, MAX_PACKET_BYTES)
         if size < 0:
             raise _failed(size)
-        return bytes(_packet_view[0:size])
+        packet: bytes = _packet_view[0:size]
+        return packet
 
     def _set(self, request: int, value: int) -> None:
         code = _lib.opus_encoder_ctl(self._encoder, request, _ffi.cast("int", value))

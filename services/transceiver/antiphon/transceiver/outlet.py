@@ -71,8 +71,10 @@ class Publisher:
         if not waiting:
             return
         limit = self._client.max_payload
-        fitting = [message for message in waiting if len(message[1]) <= limit]
-        self.dropped += len(waiting) - len(fitting)
+        fitting = waiting
+        if max(len(payload) for _, payload in waiting) > limit:
+            fitting = [message for message in waiting if len(message[1]) <= limit]
+            self.dropped += len(waiting) - len(fitting)
         try:
             sent = nats_direct.publish_all(self._client, fitting)
         except Exception as error:  # whatever breaks a connection, the next turn tries again

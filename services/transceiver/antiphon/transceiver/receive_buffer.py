@@ -33,6 +33,8 @@ COMFORT_FRAMES: Final = 10
 """Half of what lies between two packets of a sender in DTX (RFC 6716 section 2.1.9: 400 ms)."""
 MAX_SILENCE: Final = 10 * TICKS_PER_SECOND
 """A pause longer than this is jumped over instead of filled."""
+MAX_SURPLUS: Final = 5 * TICKS_PER_SECOND
+"""Packets that would make the stream longer than what was sent by more than this are too late, and left out."""
 
 
 class Kind(Enum):
@@ -77,8 +79,11 @@ class BufferCounters:
 class ReceiveBuffer:
     """One incoming Opus stream."""
 
-    def __init__(self, counters: BufferCounters | None = None) -> None:
+    def __init__(self, counters: BufferCounters | None = None, surplus: int = 0) -> None:
         self.counters = counters or BufferCounters()
+        self.surplus = surplus
+        """Ticks by which the stream is longer than what was sent, because packets came late after silence. Taken back
+        here in a later pause, and by the caller, which counts it down, where it leaves out quiet frames."""
         self.jitter = 0.0
         """Seconds, as in RFC 3550; kept by the caller, read for the deadline."""
         self._next_sequence = -1
@@ -89,8 +94,8 @@ class ReceiveBuffer:
         """Silence is being made up: `_next_timestamp` runs by our clock."""
         self._filled_frames = 0
         """Of this pause."""
-        self._surplus = 0
-        """Ticks by which the stream is longer than what was sent, because packets came late after silence."""
+        self._made_up = 0
+        """Ticks of silence since the last packet."""
 
     @property
     def next_timestamp(self) -> int:
@@ -100,10 +105,14 @@ class ReceiveBuffer:
     def push(self, sequence: int, timestamp: int, payload: bytes, now: float) -> list[Piece]:
         """Take one packet; returns what can be decoded now."""
         try:
-            opus.packet_ticks(payload)
+            ticks = opus.packet_ticks(payload)
         except opus.OpusError:
             self.counters.malformed += 1
             return []
+        if not self._pending and timestamp == self._next_timestamp and sequence == self._next_sequence & 0xFFFF:
+            self._next_sequence += 1  # nearly always: the next one, and nothing waits
+            self._advance(timestamp + ticks, now)
+            return [Piece(Kind.DECODE, ticks, payload)]
         if self._next_sequence < 0:
             self._restart(sequence, timestamp)
         # The extended number that is nearest to the one expected.
@@ -148,6 +157,7 @@ class ReceiveBuffer:
         self._next_sequence = sequence + 0x10000
         self._next_timestamp = timestamp
         self._filling = False
+        self._made_up = 0
 
     def _release(self, now: float) -> list[Piece]:
         pieces: list[Piece] = []
@@ -171,15 +181,19 @@ class ReceiveBuffer:
     def _in_order(self, held: _Held, now: float) -> list[Piece]:
         pieces: list[Piece] = []
         pause = _signed(held.timestamp - self._next_timestamp)
-        if pause > MAX_SILENCE or pause < -TICKS_PER_SECOND:
+        if 0 < pause <= MAX_SILENCE:
+            pieces.append(Piece(Kind.SILENCE, pause))
+        elif -self._made_up <= pause < 0:
+            # Silence was made up for longer than the pause was: the stream goes on from where it is, without
+            # a loss of speech, and what it is longer now is taken back later.
+            if self.surplus - pause > MAX_SURPLUS:
+                self.counters.late += 1
+                self._next_sequence += 1
+                return []
+            self.surplus -= pause
+        elif pause:
             # The sender's timestamps jumped (or ran on over a very long pause): count the position on.
             pieces.append(Piece(Kind.JUMP, max(0, min(pause, MAX_SILENCE))))
-        elif pause > 0:
-            pieces.append(Piece(Kind.SILENCE, pause))
-        elif pause < 0:
-            # Silence was made up for longer than the pause was: the stream goes on from where it is, without
-            # a loss of speech, and a later pause is made up that much shorter.
-            self._surplus -= pause
         ticks = opus.packet_ticks(held.payload)
         pieces.append(Piece(Kind.DECODE, ticks, held.payload))
         self._advance(held.timestamp + ticks, now)
@@ -223,9 +237,10 @@ class ReceiveBuffer:
         self._filled_until += frames * FRAME_TICKS / TICKS_PER_SECOND
         self._next_timestamp = (self._next_timestamp + frames * FRAME_TICKS) & 0xFFFFFFFF
         self._filled_frames += frames
+        self._made_up += frames * FRAME_TICKS
         if self._filled_frames > REPAY_AFTER:
-            repaid = min(frames, self._surplus // FRAME_TICKS)
-            self._surplus -= repaid * FRAME_TICKS
+            repaid = min(frames, self.surplus // FRAME_TICKS)
+            self.surplus -= repaid * FRAME_TICKS
             frames -= repaid
         skipped = max(0, frames - MAX_SILENCE // FRAME_TICKS)  # the process itself stood still
         jump = [Piece(Kind.JUMP, skipped * FRAME_TICKS)] if skipped else []
@@ -235,8 +250,10 @@ class ReceiveBuffer:
         self._next_timestamp = timestamp & 0xFFFFFFFF
         self._filled_until = now
         self._filling = False
+        self._made_up = 0
         # A comfort packet is no end of the pause: only speech brings this down to nothing.
-        self._filled_frames = max(0, self._filled_frames - COMFORT_FRAMES)
+        if self._filled_frames:
+            self._filled_frames = max(0, self._filled_frames - COMFORT_FRAMES)
 
 
 def _signed(difference: int) -> int:

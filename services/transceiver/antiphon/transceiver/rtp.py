@@ -46,7 +46,7 @@ def unpack_rtp(packet: bytes) -> RtpPacket:
         end -= packet[end - 1] or end  # a padding count of zero is malformed
     if start > end:
         raise RtpError("RTP header or padding is longer than the packet")
-    return RtpPacket(second & 0x7F, bool(second & 0x80), sequence, timestamp, ssrc, packet[start:end])
+    return RtpPacket(second & 0x7F, second > 0x7F, sequence, timestamp, ssrc, packet[start:end])
 
 
 def pack_rtp(payload_type: int, marker: bool, sequence: int, timestamp: int, ssrc: int, payload: bytes) -> bytes:

@@ -1,8 +1,6 @@
 """Data channels: aiortc's SCTP behind a plain interface, on our own record layer.
 
-The one place that leans on aiortc's SCTP transport beyond its public interface: it is handed an object that
-looks like its DTLS transport, and its coroutines are run to their end at once, because nothing in them
-waits (they only send, and our send does not block). `tests/transceiver/test_adapters.py` is the contract.
+Its coroutines are run to their end at once, because nothing in them waits: they only send, and our send does not block.
 """
 
 from __future__ import annotations
@@ -12,16 +10,12 @@ from collections import deque
 from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
-from aiortc import RTCDataChannel, RTCDataChannelParameters, RTCSctpCapabilities, RTCSctpTransport
-from aiortc import rtcsctptransport as _aiortc
-from aiortc.rtcsctptransport import SackChunk
+from aiortc import RTCDataChannel, RTCDataChannelParameters, RTCSctpCapabilities
 
 from antiphon.transceiver import sctp_state
+from antiphon.transceiver.library_internals import USER_DATA, Association, RecordTransport, SackChunk
 
 log = logging.getLogger(__name__)
-
-# On a path of 1280 bytes aiortc's 1200 bytes of user data per chunk stall: SCTP 28, DTLS 37, tunnel 20, UDP 28.
-_aiortc.USERDATA_MAX_LENGTH = 1100
 
 MAX_MESSAGE: Final = 65536
 MAX_CHANNELS: Final = 16
@@ -33,26 +27,7 @@ class ChannelError(ValueError):
     """A message that an open channel can't take: its queue is full, or the message is too long."""
 
 
-class _RecordTransport:
-    """What RTCSctpTransport asks of a DTLS transport."""
-
-    def __init__(self, client: bool, send: Callable[[bytes], None]) -> None:
-        self.state = "connected"
-        self._role = "client" if client else "server"
-        self._send = send
-
-    async def _send_data(self, data: bytes) -> None:
-        if self.state == "connected":  # a timer may come after the end
-            self._send(data)
-
-    def _register_data_receiver(self, receiver: object) -> None:
-        pass
-
-    def _unregister_data_receiver(self, receiver: object) -> None:
-        pass
-
-
-class _Association(RTCSctpTransport):
+class _Reserved(Association):
     """Acknowledges nothing and numbers nothing beyond what a checkpoint holds, where one is kept."""
 
     hold_sack: Callable[[], None] | None = None
@@ -62,36 +37,35 @@ class _Association(RTCSctpTransport):
     last_tsn: int | None = None
     """The first number that may not be used yet."""
 
-    async def _send_sack(self) -> None:
+    async def send_sack(self) -> None:
         if self.hold_sack is None:
-            await super()._send_sack()
+            await super().send_sack()
         else:
-            self._sack_needed = False
+            self.sack_needed = False
             self.hold_sack()
 
-    def _set_state(self, state: RTCSctpTransport.State) -> None:
-        super()._set_state(state)
-        if state == self.State.ESTABLISHED and self.wanted is not None:
+    def state_changed(self) -> None:
+        if self.established and self.wanted is not None:
             self.wanted()
 
-    async def _data_channel_flush(self) -> None:
+    async def flush_messages(self) -> None:
         if self.last_tsn is None:
-            await super()._data_channel_flush()
+            await super().flush_messages()
             return
-        waiting = self._data_channel_queue
-        while waiting and not self._outbound_queue and self._has_room(waiting[0][2]):
-            self._data_channel_queue = deque([waiting.popleft()])
-            await super()._data_channel_flush()
-            waiting.extendleft(reversed(self._data_channel_queue))
-            if self._association_state != self.State.ESTABLISHED:
+        waiting = self.waiting
+        while waiting and not self.queued and self._has_room(waiting[0][2]):
+            self.waiting = deque([waiting.popleft()])
+            await super().flush_messages()
+            waiting.extendleft(reversed(self.waiting))
+            if not self.established:
                 break
-        self._data_channel_queue = waiting
+        self.waiting = waiting
         if not waiting:
-            await super()._data_channel_flush()
+            await super().flush_messages()
 
     def _has_room(self, payload: bytes) -> bool:
-        left = ((self.last_tsn or 0) - self._local_tsn + 0x80000000) % (1 << 32) - 0x80000000
-        return left >= -(-len(payload) // _aiortc.USERDATA_MAX_LENGTH)
+        left = ((self.last_tsn or 0) - self.local_tsn + 0x80000000) % (1 << 32) - 0x80000000
+        return left >= -(-len(payload) // USER_DATA)
 
 
 def _run(coroutine: Coroutine[Any, Any, None]) -> None:
@@ -104,15 +78,15 @@ def _run(coroutine: Coroutine[Any, Any, None]) -> None:
     raise RuntimeError("aiortc's SCTP waited where it never did: its adapter must be looked at")
 
 
-def _sack_of(sctp: RTCSctpTransport) -> SackChunk:
+def _sack_of(sctp: Association) -> SackChunk:
     """What is acknowledged now (RFC 9260 section 3.3.4)."""
     sack = SackChunk()
-    sack.cumulative_tsn = sctp._last_received_tsn
-    sack.advertised_rwnd = max(0, sctp._advertised_rwnd)
-    sack.duplicates = sctp._sack_duplicates[:]
-    sctp._sack_duplicates.clear()
-    received: int = sctp._last_received_tsn or 0
-    for tsn in sorted((tsn - received) % (1 << 32) for tsn in sctp._sack_misordered):
+    sack.cumulative_tsn = sctp.last_received_tsn
+    sack.advertised_rwnd = max(0, sctp.advertised_window)
+    sack.duplicates = sctp.duplicates[:]
+    sctp.duplicates.clear()
+    received: int = sctp.last_received_tsn or 0
+    for tsn in sorted((tsn - received) % (1 << 32) for tsn in sctp.misordered):
         if sack.gaps and sack.gaps[-1][1] == tsn - 1:
             sack.gaps[-1] = (sack.gaps[-1][0], tsn)
         else:
@@ -130,11 +104,11 @@ class DataChannels:
         on_open: Callable[[str], None],
         on_message: Callable[[str, str | bytes], None],
     ) -> None:
-        self._transport = _RecordTransport(client, send)
+        self._transport = RecordTransport(client, send)
         self._on_open = on_open
         self._on_message = on_message
         self._channels: dict[str, RTCDataChannel] = {}
-        self._sctp = _Association(self._transport, 5000)  # type: ignore[arg-type]
+        self._sctp = _Reserved(self._transport, 5000)
         self._sack: SackChunk | None = None
         """Acknowledges what the checkpoint that is being stored holds."""
         self._sack_held = False
@@ -162,8 +136,8 @@ class DataChannels:
         self._sctp.hold_sack = self._sctp.wanted = self._sctp.last_tsn = None
         if self._sack_held or self._sack is not None:
             self._sack_held, self._sack = False, None
-            _run(self._sctp._send_sack())
-        _run(self._sctp._data_channel_flush())
+            _run(self._sctp.send_sack())
+        _run(self._sctp.flush_messages())
 
     def freeze(self) -> None:
         """`export` was written down just now: what is acknowledged when that is stored."""
@@ -179,13 +153,13 @@ class DataChannels:
         """What was frozen is safe."""
         sack, self._sack = self._sack, None
         if sack is not None:
-            _run(self._sctp._send_chunk(sack))
-        if self._sctp._data_channel_queue:
-            _run(self._sctp._data_channel_flush())
+            _run(self._sctp.send_chunk(sack))
+        if self._sctp.waiting:
+            _run(self._sctp.flush_messages())
 
     @property
     def next_tsn(self) -> int:
-        return self._sctp._local_tsn
+        return self._sctp.local_tsn
 
     def restore(self, written: dict[str, Any], handed_over: bool = True) -> None:
         """Be where `export` wrote, instead of `start`; `resume` follows."""
@@ -197,7 +171,7 @@ class DataChannels:
 
     def resume(self) -> None:
         """Go on after `restore`."""
-        _run(sctp_state.resume(self._sctp))
+        _run(self._sctp.go_on())
 
     def vanish(self) -> None:
         """Let go without a word: the association goes on elsewhere."""
@@ -214,7 +188,7 @@ class DataChannels:
     def receive(self, data: bytes) -> None:
         """Take one SCTP packet. A malformed one is dropped: it can only hurt the client that sent it."""
         try:
-            _run(self._sctp._handle_data(data))
+            _run(self._sctp.receive(data))
         except Exception as error:  # the parser asserts and indexes; whatever it raises is the peer's mistake
             log.debug("sctp: dropped a packet of %d bytes: %r", len(data), error)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Final, Literal, NamedTuple, TypeGuard
 
-from aiortc import sdp as aiortc_sdp
+from antiphon.transceiver.library_internals import MediaDescription, SessionDescription
 
 MAX_OFFER: Final = 256 * 1024
 MAX_SECTIONS: Final = 16
@@ -65,7 +65,7 @@ def read_offer(text: str) -> Offer:
     if not text.lstrip().startswith("v=0"):
         raise OfferError("bad_offer", "the offer is no SDP: its first line must be v=0")
     try:
-        description = aiortc_sdp.SessionDescription.parse(text)
+        description = SessionDescription.parse(text)
     except Exception as error:  # the parser raises whatever its line splitting runs into
         raise OfferError("bad_offer", f"the offer is no SDP that can be read: {error!r:.120}") from None
     if not description.media:
@@ -131,7 +131,7 @@ def read_offer(text: str) -> Offer:
     )
 
 
-def _telephone(audio: aiortc_sdp.MediaDescription) -> tuple[int, int] | None:
+def _telephone(audio: MediaDescription) -> tuple[int, int] | None:
     """The offer's telephone events, best at the clock rate of its Opus (RFC 4733 section 2.1)."""
     offered = {
         codec.clockRate: codec.payloadType

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import json
 import logging
 import secrets
 from functools import partial
@@ -23,26 +24,32 @@ from nats.micro.service import Service
 
 from antiphon.schemas import MalformedError, bus, messages, subjects, tasks
 from antiphon.schemas.addresses import Address
+from antiphon.transceiver.agent_watch import AgentWatch
 from antiphon.transceiver.announcing import Announcing
-from antiphon.transceiver.checkpoint_store import HOLDER_BYTES, CheckpointStore
+from antiphon.transceiver.checkpoint_store import CheckpointStore
 from antiphon.transceiver.clock import Clock
+from antiphon.transceiver.figures import figures
 from antiphon.transceiver.kept_flows import KeptFlows
 from antiphon.transceiver.lifeline import Lifeline, Neighbours, lifeline_address
 from antiphon.transceiver.outlet import Publisher
 from antiphon.transceiver.placing import Placing
 from antiphon.transceiver.port import TunnelPort
 from antiphon.transceiver.relay_side import RelaySide
+from antiphon.transceiver.sealing import HOLDER_BYTES
 from antiphon.transceiver.seat import Seat
 from antiphon.transceiver.session import Session
 from antiphon.transceiver.session_subjects import SessionSubjects
 from antiphon.transceiver.sessions import Sessions
 from antiphon.transceiver.settings import Settings
 from antiphon.transceiver.slots import Slot, claim_slot
+from antiphon.transceiver.spreading import Load
 from antiphon.transceiver.taking_over import TakingOver
 
 log = logging.getLogger(__name__)
 
 POLL_INTERVAL: Final = 0.05
+NOTICE_SECONDS: Final = 0.25
+"""For a last message to reach the client before its channel is closed."""
 ENDING_TOGETHER: Final = 0.15
 """Seconds in which others that were told to end at the same time say so: what they are handed is lost."""
 
@@ -64,6 +71,9 @@ class Transceiver:
         self._placing = Placing(settings, client, self._sessions, self._subjects, self._publisher, self._clock)
         self._subjects.offered = self._placing.requested
         self._sessions.forgetting.append(self._subjects.stop_listening)
+        self._watch = AgentWatch(client, self._sessions, settings.agent_lost_seconds, self._agent_lost)
+        self._placing.served = self._watch.served
+        self._sessions.forgetting.append(self._watch.forget)
         self._announcing = Announcing(settings, client, self._clock, self._placing, self._sessions.seats)
         self._advertised = settings.transceiver_advertise or bus.local_host_towards(settings.nats_url)
         self._sessions.seats.own = self._open_seat(settings.cluster, Slot(0, 0), int(port))
@@ -89,9 +99,31 @@ class Transceiver:
         await self._read_announcements(js)
         await self._serve_slot()
         self._tasks += [asyncio.create_task(self._announcing.run()), asyncio.create_task(self._poll_forever())]
+        if settings.agent_lost_seconds:
+            self._tasks.append(asyncio.create_task(self._watch.run()))
         if settings.keep_flows:
             self._tasks.append(asyncio.create_task(KeptFlows(client, self._relays.flows).run()))
         log.info("slot %d of cluster %d, epoch %d, ready", own.slot.number, settings.cluster, own.slot.epoch)
+
+    def _agent_lost(self, session: Session) -> None:
+        """Nobody speaks or listens on behalf of the session any more: its client is told, as far as it can be."""
+        notice = {
+            "type": "error",
+            "event_id": f"event_{secrets.token_hex(8)}",
+            "error": {
+                "type": "server_error",
+                "code": "agent_lost",
+                "message": f"the agent {session.state.agent} of this call is gone: call again",
+                "param": None,
+            },
+        }
+        session.send_message("oai-events", json.dumps(notice))
+        self._loop.call_later(NOTICE_SECONDS, self._end_without_agent, session)
+
+    def _end_without_agent(self, session: Session) -> None:
+        if session.ended is None:
+            session.end("agent_lost", self._loop.time())
+            self._sessions.forget(session)
 
     async def drain(self, hurry: asyncio.Event) -> None:
         """Take no more sessions. Hand the running ones over, or let them end: until the setting, or `hurry`."""
@@ -161,10 +193,13 @@ class Transceiver:
             self._publisher,
             self._open_seat,
             self._announcing.changed,
-            lambda: 0 if self._placing.draining else self._settings.capacity - self._placing.taken,
+            lambda: Load(self._placing.taken, 0 if self._placing.draining else self._settings.capacity),
         )
         self._taking.neighbours = Neighbours(self._holder, self._settings.cluster, self._taking.died)
-        self._tasks.append(asyncio.create_task(self._taking.find_orphans()))
+        self._tasks += [
+            asyncio.create_task(self._taking.find_orphans()),
+            asyncio.create_task(self._taking.look_after_moved()),
+        ]
 
     def _lost_to_another(self, session: Session) -> None:
         session.vanish()
@@ -206,6 +241,7 @@ class Transceiver:
         if await taking.is_ours(seat):
             self._announcing.changed()
             return
+        seat.moved.clear()
         for session_id in tuple(seat.sessions):
             session = self._sessions.registry.get(session_id)
             if session is not None:
@@ -254,7 +290,8 @@ class Transceiver:
 
     async def _serve_slot(self) -> None:
         cluster, slot, _ = self._sessions.seats.own.identity
-        self._service = await bus.register(self._client, "antiphon-transceiver", {"slot": str(slot)})
+        tell = partial(figures, self._sessions, self._placing, self._clock, self._publisher)
+        self._service = await bus.register(self._client, "antiphon-transceiver", {"slot": str(slot)}, tell)
         await self._service.add_endpoint(
             name="open", subject=subjects.transceiver_open(cluster, slot), handler=self._placing.requested
         )
@@ -263,6 +300,9 @@ class Transceiver:
                 name="take_over",
                 subject=subjects.transceiver_take_over(cluster, slot),
                 handler=self._taking.requested,
+            )
+            await self._service.add_endpoint(
+                name="adopt", subject=subjects.transceiver_adopt(cluster, slot), handler=self._taking.adopt_requested
             )
 
     async def _poll_forever(self) -> None:

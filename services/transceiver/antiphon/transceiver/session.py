@@ -9,8 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from functools import wraps
-from typing import Concatenate, Final, Literal, ParamSpec
+from typing import Final, Literal
 
 from antiphon.schemas import messages
 from antiphon.schemas.addresses import Address
@@ -18,12 +17,16 @@ from antiphon.schemas.audio import AudioFrame
 from antiphon.transceiver import stun
 from antiphon.transceiver.channels import Channels
 from antiphon.transceiver.checkpointing import Checkpointing
+from antiphon.transceiver.client_path import ClientPath
+from antiphon.transceiver.consent import CONSENT_TIMEOUT, Consent
+from antiphon.transceiver.contained import contained
 from antiphon.transceiver.dtls_handshake import Certificate, Keys
 from antiphon.transceiver.dtls_records import ALERT, APPLICATION_DATA, CLOSE_NOTIFY, HANDSHAKE, DtlsRecords
 from antiphon.transceiver.dtls_setup import DtlsSetup
 from antiphon.transceiver.ice_lite import IceLite, Path
 from antiphon.transceiver.media_in import MediaIn
 from antiphon.transceiver.media_out import MediaOut
+from antiphon.transceiver.reports import Reports
 from antiphon.transceiver.rtp import is_rtcp
 from antiphon.transceiver.session_outlet import MOVED, EndReason, Outlet
 from antiphon.transceiver.srtp import Srtp
@@ -31,34 +34,10 @@ from antiphon.transceiver.state import SessionState
 
 log = logging.getLogger(__name__)
 
-SETUP_TIMEOUT: Final = 30.0
-"""Seconds from the answer to media; includes a user who still decides about the microphone."""
-SUSPECT_AFTER: Final = 5.0
-"""Seconds of silence after which a session is suspect: a browser checks at least every 2.7 (Firefox 6)."""
-CONSENT_TIMEOUT: Final = 30.0
-"""A browser needs up to 25 s to give up and restart ICE: until then its session is kept."""
 INPUT_TOLERANCE: Final = 0.019
 """Seconds: gaps and pauses are looked at every 20 ms, no matter when."""
 SPEECH_TOLERANCE: Final = 0.003
 """A reply may start so much later where that saves a wakeup of its own per 20 ms."""
-REPORT_INTERVAL: Final = 1.0
-STATISTICS_EVERY: Final = 5
-"""Reports between two statistics events."""
-P = ParamSpec("P")
-
-
-def _contained(method: Callable[Concatenate[Session, P], None]) -> Callable[Concatenate[Session, P], None]:
-    """An entry point of a session: what goes wrong behind it ends this session and reaches no other one."""
-
-    @wraps(method)
-    def enter(self: Session, /, *args: P.args, **kwargs: P.kwargs) -> None:
-        try:
-            method(self, *args, **kwargs)
-        except Exception:
-            log.exception("session %s failed and ends", self.state.session_id)
-            self.end("internal", self.ice.last_heard)
-
-    return enter
 
 
 class Session:
@@ -87,10 +66,8 @@ class Session:
         self._outlet = outlet
         self._join, self._leave = join, leave
         self._take_turn = take_turn or (lambda step, now: step(now))
-        self._consent_timeout = consent_timeout
-        self._suspect = False
+        self._consent = Consent(now, consent_timeout, outlet.event)
         self._resumed = False
-        self._opened_at = now
         self._setup = DtlsSetup(
             certificate, state.remote_fingerprints, dtls_client, self._send, self._shook_hands, self._handshake_failed
         )
@@ -100,8 +77,9 @@ class Session:
         self.media_in = MediaIn(state, outlet)
         self.media_out = MediaOut(state, outlet)
         self.checkpoints = Checkpointing(state, self.media_in, self.media_out, self._channels)
-        self._next_report = 0.0
-        self._reports = 0
+        self._client_path = ClientPath(state, self.ice, self.checkpoints.touch)
+        self._follow_path = self._client_path.follow
+        self._reports = Reports(state, self.media_in, self.media_out, outlet.event)
 
     # ---- from the network ------------------------------------------------------------------------
 
@@ -109,20 +87,15 @@ class Session:
         self, request: stun.BindingRequest, datagram: bytes, client: Address, path: Path, now: float
     ) -> bool:
         """Answer a connectivity check; True if it was authentic. The first one starts DTLS."""
-        response = self.ice.check(request, datagram, client, path, now)
+        response = self._client_path.check(request, datagram, client, path, now)
         if response is None:
             return False
-        if request.local_ufrag == self.state.ufrags[0]:
-            for replaced in self.state.ufrags[1:]:
-                self.ice.forget(replaced)
-            del self.state.ufrags[1:]  # the newest is in use: those before it have served
         # The answer goes where the check came from, whatever the current path is.
         self._outlet.datagram(path, response)
-        self._follow_path()
         self._start_handshake(now)
         return True
 
-    @_contained
+    @contained
     def _start_handshake(self, now: float) -> None:
         if not self._setup.running and self._records is None and self.ended is None:
             # Not at nomination: Chromium nominates a lite peer 50 ms and one round trip later.
@@ -132,18 +105,8 @@ class Session:
                 self._take_turn(self._step_first, now)
 
     def restart_ice(self, ufrag: str) -> None:
-        """One more ufrag, because the client offers anew.
-
-        Keys, SSRC, setup role and data channels stay. Ufrags that were offered and never used are bounded.
-        """
-        ufrags = self.state.ufrags
-        # The one in use is the last of the list; of those never used only the newest counts.
-        if len(ufrags) > 1:
-            self.ice.forget(ufrags.pop(0))
-        ufrags.insert(0, ufrag)
-        self.ice.restart(ufrag)
-        self.state.sdp_version += 1
-        self.checkpoints.touch()
+        """The client offers anew. Keys, SSRC, setup role and data channels stay."""
+        self._client_path.restart(ufrag)
 
     @property
     def dtls_client(self) -> bool:
@@ -154,7 +117,7 @@ class Session:
         """The handshake is over and the session is not."""
         return self._records is not None and self.ended is None
 
-    @_contained
+    @contained
     def receive(self, datagram: bytes, path: Path, now: float) -> None:
         """A datagram that is not STUN, from a checked client address (RFC 7983 tells them apart)."""
         if self.ended is not None:
@@ -178,18 +141,19 @@ class Session:
                 self.media_in.receive_rtcp(compound, now)
                 self.media_out.receive_rtcp(compound, time.time())
             return
-        before = self._srtp.state.remote_index
-        packet = self._srtp.unprotect(datagram)
+        srtp = self._srtp
+        before = srtp.state.remote_index
+        packet = srtp.unprotect(datagram)
         if packet is None:
             return
-        self.ice.heard(path, self._srtp.state.remote_index > before, now)
+        self.ice.heard(path, srtp.state.remote_index > before, now)
         self._follow_path()
         if self.media_in.receive(packet, now):
             self._join(self._visit_input, now, INPUT_TOLERANCE)
             if self._resumed:
                 return  # not the first of the session
             self._outlet.milestone("first_audio_in", now)
-            self._outlet.event(messages.MediaStarted(setup_ms=(now - self._opened_at) * 1000))
+            self._outlet.event(messages.MediaStarted(setup_ms=(now - self._consent.opened_at) * 1000))
 
     def _receive_records(self, datagram: bytes, path: Path, now: float) -> None:
         assert self._records is not None
@@ -205,20 +169,14 @@ class Session:
             elif record.kind == HANDSHAKE:  # the client's Finished once more: it has not seen ours
                 self._setup.repeat_final_flight()
 
-    def _follow_path(self) -> None:
-        path = self.ice.path
-        if path is not None and (path.header, path.relay) != (self.state.path_header, self.state.path_relay):
-            self.state.path_header, self.state.path_relay = path.header, path.relay
-            self.checkpoints.touch()
-
     # ---- setting up ------------------------------------------------------------------------------
 
-    @_contained
+    @contained
     def _step_first(self, now: float) -> None:
         if self.ended is None:
             self._setup.start(now)
 
-    @_contained
+    @contained
     def _step_on(self, datagram: bytes, path: Path, now: float) -> None:
         """A datagram whose turn has come; the handshake may be over by then."""
         if self._setup.running and self.ended is None:
@@ -235,7 +193,7 @@ class Session:
         self.state.srtp, self.state.dtls = keys
         self._connect_engines(now)
         self._outlet.milestone("dtls", now)
-        self._outlet.event(messages.Connected(setup_ms=(now - self._opened_at) * 1000))
+        self._outlet.event(messages.Connected(setup_ms=(now - self._consent.opened_at) * 1000))
         self._channels.start()
         self._wake_speech(now)
 
@@ -262,7 +220,7 @@ class Session:
         self.media_in.restore()
         self.media_out.restore(now)
 
-    @_contained
+    @contained
     def resume(self, now: float) -> None:
         """Go on where the other process was: the client notices nothing."""
         self._channels.resume()
@@ -286,7 +244,7 @@ class Session:
         self._records = DtlsRecords(self.state.dtls)
         self._srtp = Srtp(self.state.srtp, self.state.rtp.ssrc)
         self.media_out.connect(self._srtp, self._send)
-        self._next_report = now + REPORT_INTERVAL
+        self._reports.start(now)
         self._channels.connect(self._send_record)
 
     def _send(self, data: bytes) -> None:
@@ -299,19 +257,19 @@ class Session:
 
     # ---- speech, messages and control ----------------------------------------------------------------
 
-    @_contained
+    @contained
     def send_message(self, channel: str, payload: str | bytes) -> None:
         """To the client's data channel of that label; kept for a while if it is not open yet."""
         if self.ended is None:
             self._channels.send(channel, payload)
 
-    @_contained
+    @contained
     def announce_draining(self, seconds: float) -> None:
         """Tell agent and client that this session is to end soon; a client can call again right away."""
         self._outlet.event(messages.Draining(seconds=seconds))
         self._channels.announce_draining(seconds)
 
-    @_contained
+    @contained
     def speak(self, frame: AudioFrame, now: float) -> None:
         """Queue a frame of speech."""
         if self.ended is not None:
@@ -324,18 +282,18 @@ class Session:
             self._join(self._visit_speech, now, SPEECH_TOLERANCE)
             self.media_out.visited = True
 
-    @_contained
+    @contained
     def _visit_speech(self, now: float) -> None:
         if self.ended is not None or not self.media_out.visit(now):
             self.media_out.visited = False
             self._leave(self._visit_speech)
 
-    @_contained
+    @contained
     def _visit_input(self, now: float) -> None:
         if self.ended is None:
             self.media_in.visit(now)
 
-    @_contained
+    @contained
     def control(self, control: messages.Flush | messages.Pause | messages.Resume | messages.HangUp, now: float) -> None:
         """Obey an agent, the bridge or signaling; nothing happens after the end."""
         if self.ended is not None:
@@ -354,7 +312,7 @@ class Session:
 
     # ---- time ----------------------------------------------------------------------------------------
 
-    @_contained
+    @contained
     def poll(self, now: float) -> None:
         """Timers of the session; call every 50 ms or so."""
         if self.ended is not None:
@@ -362,33 +320,15 @@ class Session:
         self._setup.poll(now)
         if self.ended is not None:
             return
-        if self._srtp is None:
-            if now - self._opened_at > SETUP_TIMEOUT:
-                self.end("setup_timeout", now)
-            return
-        silent = now - self.ice.last_heard
-        if silent > self._consent_timeout:
-            self.end("client_vanished", now)
-            return
-        if self._suspect != (silent > SUSPECT_AFTER):
-            self._suspect = not self._suspect
-            self._outlet.event(messages.Suspect(silent_s=round(silent, 1) if self._suspect else 0.0))
-        if now >= self._next_report:
-            self._next_report += REPORT_INTERVAL
-            self._reports += 1
-            self.media_out.report(self.media_in.reception.block(now), now)
-            if self._reports % STATISTICS_EVERY == 0:
-                self._outlet.event(self.statistics())
-        self.media_out.sign_of_life(now)
+        over = self._consent.over(self.ice.last_heard, self._srtp is not None, now)
+        if over is not None:
+            self.end(over, now)
+        elif self._srtp is not None:
+            self._reports.poll(now)
 
     def statistics(self) -> messages.Statistics:
         """The call's counters so far."""
-        return messages.Statistics(
-            **self.media_in.statistics(),
-            packets_sent=self.state.rtp.packets,
-            round_trip_ms=self.media_out.round_trip_ms,
-            remote_packets_lost=self.media_out.remote_packets_lost,
-        )
+        return self._reports.statistics()
 
     def end(self, reason: EndReason, now: float) -> None:
         """Say goodbye and let go of everything. Later calls do nothing."""

@@ -1,17 +1,13 @@
-"""SRTP and SRTCP through libsrtp on scratch buffers; the indices live in `SrtpState`.
-
-The one place that leans on pylibsrtp beyond its public interface (its cffi binding, which saves two copies
-and an allocation per packet: 3.5 us instead of 6). `tests/transceiver/test_adapters.py` is its contract.
-"""
+"""SRTP and SRTCP through libsrtp on scratch buffers; the indices live in `SrtpState`."""
 
 from __future__ import annotations
 
 from typing import Any, Final
 
-from cffi import FFI
-from pylibsrtp import Policy, Session, _binding
-from pylibsrtp._binding import ffi, lib
+from pylibsrtp import Policy, Session
 
+from antiphon.transceiver import library_internals
+from antiphon.transceiver.library_internals import SRTP_REPLAYED, set_rollover_counter, srtp_context
 from antiphon.transceiver.state import SrtpState
 
 PROFILES: Final[dict[str, tuple[int, int, int]]] = {
@@ -27,16 +23,14 @@ MAX_STREAMS: Final = 32
 """SSRCs of one client: libsrtp keeps 1-2 KB for each, and a call has one or two."""
 REPLAY_WINDOW: Final = 1024
 
-_buffer: Final = ffi.new("unsigned char[]", MAX_DATAGRAM)
-_view: Final = ffi.buffer(_buffer)
-_length: Final = ffi.new("int *")
-_unprotect: Final[Any] = lib.srtp_unprotect
-_protect: Final[Any] = lib.srtp_protect
-_roc_ffi = FFI()
-_roc_ffi.cdef("int srtp_set_stream_roc(void *session, uint32_t ssrc, uint32_t roc);")
-_roc_lib: Final[Any] = _roc_ffi.dlopen(_binding.__file__)
+_ffi: Final[Any] = library_internals.srtp_ffi
+_buffer: Final = _ffi.new("unsigned char[]", MAX_DATAGRAM)
+_view: Final = _ffi.buffer(_buffer)
+_length: Final = _ffi.new("int *")
+_move: Final[Any] = _ffi.memmove
+_protect, _unprotect = library_internals.srtp_protect, library_internals.srtp_unprotect
+_protect_rtcp, _unprotect_rtcp = library_internals.srtp_protect_rtcp, library_internals.srtp_unprotect_rtcp
 _BURNT: Final = bytes([0x80, 201, 0, 1])
-_REPLAYED: Final = (9, 10)  # srtp_err_status_replay_fail and _replay_old of srtp.h, which the binding leaves out
 
 
 def key_material_length(profile: str) -> int:
@@ -65,12 +59,15 @@ class Srtp:
         profile, _, _ = PROFILES[state.profile]
         self._outbound = Session(_policy(profile, state.local_key, Policy.SSRC_SPECIFIC, local_ssrc))
         self._inbound = Session(_policy(profile, state.remote_key, Policy.SSRC_ANY_INBOUND, 0))
-        self._tx = self._outbound._srtp[0]
-        self._rx = self._inbound._srtp[0]
+        self._tx = srtp_context(self._outbound)
+        self._rx = srtp_context(self._inbound)
         self._resumed = False
         """The rollover counter of what we receive must be told to libsrtp until a packet proves it."""
+        self._floor = state.remote_index
+        """Another process had all up to here: libsrtp's own window, which does not know that, would take them again.
+        -1 as soon as they are too old for it, too."""
         if state.local_index + 1 >> 16:  # of the next packet
-            _set_roc(self._outbound, local_ssrc, state.local_index + 1 >> 16)
+            set_rollover_counter(self._outbound, local_ssrc, state.local_index + 1 >> 16)
         if state.remote_index >= 0:
             self._inbound.add_stream(_policy(profile, state.remote_key, Policy.SSRC_SPECIFIC, state.remote_ssrc))
             self._resumed = True
@@ -85,12 +82,18 @@ class Srtp:
         if not 12 <= size <= MAX_DATAGRAM or not self._has_room(ssrc):
             self.refused += 1
             return None
-        ffi.memmove(_buffer, datagram, size)
+        _move(_buffer, datagram, size)
         _length[0] = size
-        if self._resumed and ssrc == self.state.remote_ssrc:
+        if self._floor >= 0 and ssrc == self.state.remote_ssrc:
             sequence = datagram[2] << 8 | datagram[3]
-            ahead = ((sequence - self.state.remote_index + 0x8000) & 0xFFFF) - 0x8000
-            _set_roc(self._inbound, ssrc, max(0, self.state.remote_index + ahead) >> 16)
+            index = self.state.remote_index + ((sequence - self.state.remote_index + 0x8000) & 0xFFFF) - 0x8000
+            if index <= self._floor:
+                self.replayed += 1
+                return None
+            if self._resumed:
+                set_rollover_counter(self._inbound, ssrc, index >> 16)
+            elif self.state.remote_index > self._floor + REPLAY_WINDOW:
+                self._floor = -1
         status = _unprotect(self._rx, _buffer, _length)
         if status:
             self._count(status)
@@ -129,9 +132,9 @@ class Srtp:
         if not 8 <= size <= MAX_DATAGRAM or not self._has_room(ssrc):
             self.refused += 1
             return None
-        ffi.memmove(_buffer, datagram, size)
+        _move(_buffer, datagram, size)
         _length[0] = size
-        status = lib.srtp_unprotect_rtcp(self._rx, _buffer, _length)
+        status = _unprotect_rtcp(self._rx, _buffer, _length)
         if status:
             self._count(status)
             return None
@@ -143,7 +146,7 @@ class Srtp:
         """The compound as it goes on the wire."""
         _view[0 : len(packet)] = packet
         _length[0] = len(packet)
-        status = lib.srtp_protect_rtcp(self._tx, _buffer, _length)
+        status = _protect_rtcp(self._tx, _buffer, _length)
         if status:
             raise RuntimeError(f"libsrtp could not protect an RTCP packet: status {status}")
         self.state.rtcp_index += 1
@@ -154,15 +157,10 @@ class Srtp:
         return ssrc in self._streams or len(self._streams) < MAX_STREAMS
 
     def _count(self, status: int) -> None:
-        if status in _REPLAYED:
+        if status in SRTP_REPLAYED:
             self.replayed += 1
         else:
             self.refused += 1
-
-
-def _set_roc(session: Session, ssrc: int, roc: int) -> None:
-    """Set a stream's rollover counter: exported by libsrtp, left out by the binding, in the same shared object."""
-    _roc_lib.srtp_set_stream_roc(_roc_ffi.cast("void *", int(ffi.cast("uintptr_t", session._srtp[0]))), ssrc, roc)
 
 
 def _policy(profile: int, key: bytes, ssrc_type: int, ssrc: int) -> Policy:

@@ -53,6 +53,9 @@ class Wheel:
                 break
         self._slots[step % SLOTS].append(visit)
 
+    def __len__(self) -> int:
+        return sum(map(len, self._slots))
+
     def remove(self, visit: Visit) -> None:
         """No more visits; nothing happens if there were none."""
         for slot in self._slots:

@@ -1,0 +1,39 @@
+"""Whether a session's client is still there, by when anything authentic came from it last (RFC 7675). Sans-IO."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from antiphon.schemas import messages
+from antiphon.transceiver.session_outlet import EndReason
+
+SETUP_TIMEOUT: Final = 30.0
+"""Seconds from the answer to media; includes a user who still decides about the microphone."""
+SUSPECT_AFTER: Final = 5.0
+"""Seconds of silence after which a session is suspect: a browser checks at least every 2.7 (Firefox 6)."""
+CONSENT_TIMEOUT: Final = 30.0
+"""A browser needs up to 25 s to give up and restart ICE: until then its session is kept."""
+
+
+class Consent:
+    """One session's."""
+
+    def __init__(self, now: float, timeout: float, tell: Callable[[messages.Suspect], None]) -> None:
+        """`timeout`: seconds of silence that end the session; `tell` hears that it is suspect, or no longer."""
+        self.opened_at = now
+        self._timeout = timeout
+        self._tell = tell
+        self._suspect = False
+
+    def over(self, last_heard: float, connected: bool, now: float) -> EndReason | None:
+        """Why the session is over, if it is. `connected`: the handshake is done."""
+        if not connected:
+            return "setup_timeout" if now - self.opened_at > SETUP_TIMEOUT else None
+        silent = now - last_heard
+        if silent > self._timeout:
+            return "client_vanished"
+        if self._suspect != (silent > SUSPECT_AFTER):
+            self._suspect = not self._suspect
+            self._tell(messages.Suspect(silent_s=round(silent, 1) if self._suspect else 0.0))
+        return None

@@ -1,0 +1,40 @@
+"""What goes wrong inside one session ends that session, and reaches no other one."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from functools import wraps
+from typing import Protocol, TypeVar, TypeVarTuple
+
+from antiphon.transceiver.ice_lite import IceLite
+from antiphon.transceiver.session_outlet import EndReason
+from antiphon.transceiver.state import SessionState
+
+log = logging.getLogger(__name__)
+
+P = TypeVarTuple("P")
+
+
+class _Ends(Protocol):
+    state: SessionState
+    ice: IceLite
+
+    def end(self, reason: EndReason, now: float) -> None: ...
+
+
+S = TypeVar("S", bound=_Ends)
+
+
+def contained(method: Callable[[S, *P], None]) -> Callable[[S, *P], None]:
+    """An entry point of a session: whatever is raised behind it ends this session with reason `internal`."""
+
+    @wraps(method)
+    def enter(self: S, *args: *P) -> None:  # no keywords: every frame comes this way
+        try:
+            method(self, *args)
+        except Exception:
+            log.exception("session %s failed and ends", self.state.session_id)
+            self.end("internal", self.ice.last_heard)
+
+    return enter

@@ -1,0 +1,161 @@
+"""A session of ours, its client and an impaired network between them, in virtual time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from support.emulator import Conditions, Link, virtual_loop
+from support.transceiver_peer import CarriedPeer
+
+from antiphon.schemas import messages, tunnel
+from antiphon.schemas.addresses import Address
+from antiphon.schemas.audio import AudioFrame
+from antiphon.schemas.route_token import RouteKeyring, ice_password
+from antiphon.transceiver import sdp
+from antiphon.transceiver.dtls_handshake import Certificate
+from antiphon.transceiver.ice_lite import Path
+from antiphon.transceiver.registry import Registry
+from antiphon.transceiver.session import Session
+from antiphon.transceiver.state import RtpState, SessionState
+from antiphon.transceiver.wheel import Wheel
+
+KEYRING = RouteKeyring.from_text("A:00112233445566778899aabbccddeeff")
+PASSWORD_KEY = bytes(range(16))
+HEADER = tunnel.pack_header(Address("192.0.2.1", 5000))
+RELAY = ("127.0.0.1", 4000)
+CERTIFICATE = Certificate()
+GOOD = Conditions()
+BAD = Conditions(loss=0.05, jitter=0.030)
+
+
+class Call:
+    """A session of ours, the client, and the network between them."""
+
+    def __init__(
+        self,
+        conditions: Conditions = GOOD,
+        seed: int = 1,
+        passive: bool = False,
+        extra: Callable[[str], str] = str,
+        header: bytes = HEADER,
+    ) -> None:
+        self.header = header
+        self.heard: list[AudioFrame] = []
+        self.events: list[messages.Message] = []
+        self.data: list[messages.DataMessage] = []
+        self.sent: list[bytes] = []
+        self.loop = virtual_loop()
+        self.uplink, self.downlink = Link(conditions, seed), Link(conditions, seed + 1000)
+        self.wheel = Wheel(self.loop.time())
+        self.registry = Registry()
+        self.drop_up: Callable[[bytes], bool] = lambda data: False
+        self.drop_down: Callable[[bytes], bool] = lambda data: False
+        self.peer = CarriedPeer(self._from_client)
+        text = self.peer.offer()
+        if passive:  # the client insists on being the DTLS client
+            text = text.replace("a=setup:actpass", "a=setup:active")
+        offer = sdp.read_offer(extra(text))
+        ufrag, _ = KEYRING.mint(0, 0, 0, 1.8e9)
+        state = SessionState(
+            session_id="rtc_test",
+            agent="a",
+            ufrags=[ufrag],
+            remote_fingerprints=list(offer.fingerprints),
+            input_rate=16000,
+            rtp=RtpState(7, offer.opus_payload_type, 100, 4294966000),
+            data_port=offer.data_port,
+            data_max_message=offer.data_max_message,
+            telephone=offer.telephone,
+            audio_level_id=offer.audio_level_id,
+        )
+        self.session = Session(
+            state,
+            CERTIFICATE,
+            PASSWORD_KEY,
+            offer.client,
+            self,
+            self.loop.time(),
+            self.wheel.add,
+            self.wheel.remove,
+        )
+        self.registry.add(self.session)
+        ours = sdp.Answer(ufrag, ice_password(PASSWORD_KEY, ufrag), CERTIFICATE.fingerprint, 7, 1)
+        self.answer = sdp.write_answer(offer, ours)
+        self._clock = asyncio.create_task(self._tick())
+
+    # ---- the outlet
+
+    def datagram(self, path: Path, data: bytes) -> None:
+        assert path == Path(self.header, RELAY)
+        self.sent.append(data)
+        if not self.drop_down(data):
+            for at in self.downlink.arrivals(self.loop.time()):
+                self.loop.call_at(at, self.peer.receive, data)
+
+    def audio(self, frame: AudioFrame) -> None:
+        self.heard.append(frame)
+
+    def event(self, event: messages.Message) -> None:
+        self.events.append(event)
+
+    def message(self, message: messages.DataMessage) -> None:
+        self.data.append(message)
+
+    def milestone(self, name: str, now: float) -> None:
+        pass
+
+    # ---- the network and the clock
+
+    def _from_client(self, data: bytes) -> None:
+        if not self.drop_up(data):
+            for at in self.uplink.arrivals(self.loop.time()):
+                self.loop.call_at(at, self._to_session, data)
+
+    def _to_session(self, data: bytes) -> None:
+        self.registry.receive(self.header + data, RELAY, self.loop.time())
+
+    async def _tick(self) -> None:
+        while True:
+            await asyncio.sleep(0.005)
+            now = self.loop.time()
+            self.wheel.run(now, self.loop.time)
+            self.session.poll(now)
+
+    # ---- what tests do
+
+    async def connect(self, channel: bool = True) -> None:
+        self.peer.begin(self.answer)
+        self.loop.real_time = True  # OpenSSL's retransmission timer reads the wall clock
+        async with asyncio.timeout(20):
+            await self.peer.connected.wait()
+            await self.until(lambda: bool(self.event_of(messages.Connected)))
+        self.loop.real_time = False
+        assert self.peer.failure is None
+        if channel:
+            async with asyncio.timeout(30):
+                await self.peer.channel_open.wait()
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        while not condition():  # noqa: ASYNC110 - conditions are looked at, as a test would
+            await asyncio.sleep(0.005)
+
+    def event_of(self, kind: type[messages.Message]) -> list[messages.Message]:
+        return [event for event in self.events if isinstance(event, kind)]
+
+    @property
+    def ended(self) -> str | None:
+        found = self.event_of(messages.Ended)
+        assert len(found) <= 1
+        assert not found or self.events[-1] is found[0], "something came after the end"
+        return found[0].reason if found and isinstance(found[0], messages.Ended) else None
+
+    async def stop(self) -> None:
+        await self.peer.vanish()
+        self.session.end("hang_up", self.loop.time())
+        self._clock.cancel()
+        await asyncio.gather(self._clock, return_exceptions=True)
+
+
+def loudness(frames: list[AudioFrame]) -> list[int]:
+    return [max(map(abs, memoryview(frame.pcm).cast("h"))) for frame in frames]

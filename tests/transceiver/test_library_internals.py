@@ -1,0 +1,278 @@
+"""What we use of aiortc, pylibsrtp and PyAV beyond their public interface: it exists, behaves, and stands in one file.
+
+When an upgrade of one of them breaks a test here, `library_internals` is the file to look at, before anything else
+fails in ways that are harder to read.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import inspect
+from collections.abc import Iterator
+from pathlib import Path
+
+import aiortc
+import pylibsrtp
+import pytest
+from aiortc import RTCCertificate, RTCSctpTransport
+from aiortc import rtcsctptransport as aiortc_sctp
+from OpenSSL import SSL
+from support.emulator import run_virtual
+
+import antiphon.transceiver
+from antiphon.transceiver import library_internals as ours
+
+FOREIGN = {"aiortc", "aioice", "pylibsrtp", "OpenSSL", "cryptography", "av", "pyee", "cffi"}
+ADAPTERS = {"library_internals", "nats_direct"}
+"""The second is that of nats-py."""
+PROMISED = {"_replace", "_asdict"}
+"""Names with an underscore that the language documents; those with two at both ends are its own as well."""
+FILES = sorted(path for path in Path(antiphon.transceiver.__path__[0]).glob("*.py") if path.stem not in ADAPTERS)
+
+
+# ---- libsrtp -----------------------------------------------------------------------------------------------------
+
+
+def test_the_binding_of_pylibsrtp_has_what_is_called() -> None:
+    for name in ("srtp_protect", "srtp_unprotect", "srtp_protect_rtcp", "srtp_unprotect_rtcp"):
+        assert callable(getattr(ours, name))
+    policy = pylibsrtp.Policy(
+        bytes(28), pylibsrtp.Policy.SSRC_ANY_INBOUND, 0, pylibsrtp.Policy.SRTP_PROFILE_AEAD_AES_128_GCM
+    )
+    assert ours.srtp_context(pylibsrtp.Session(policy))
+
+
+def test_a_rollover_counter_that_is_set_is_the_one_that_packets_are_protected_with() -> None:
+    def session(ssrc_type: int) -> pylibsrtp.Session:
+        profile = pylibsrtp.Policy.SRTP_PROFILE_AEAD_AES_128_GCM
+        return pylibsrtp.Session(pylibsrtp.Policy(bytes(28), ssrc_type, 7, profile))
+
+    packet = bytes([0x80, 111, 0, 1]) + bytes(4) + (7).to_bytes(4, "big") + b"speech"
+    young, old, receiver = (session(pylibsrtp.Policy.SSRC_SPECIFIC) for _ in range(3))
+    ours.set_rollover_counter(old, 7, 3)
+    ours.set_rollover_counter(receiver, 7, 3)
+    protected = old.protect(packet)
+    assert protected != young.protect(packet)
+    assert receiver.unprotect(protected) == packet
+
+
+def test_a_packet_that_was_seen_before_is_told_by_its_status() -> None:
+    profile = pylibsrtp.Policy.SRTP_PROFILE_AEAD_AES_128_GCM
+    sender = pylibsrtp.Session(pylibsrtp.Policy(bytes(28), pylibsrtp.Policy.SSRC_SPECIFIC, 7, profile))
+    receiver = pylibsrtp.Session(pylibsrtp.Policy(bytes(28), pylibsrtp.Policy.SSRC_ANY_INBOUND, 0, profile))
+    protected = sender.protect(bytes([0x80, 111, 0, 1]) + bytes(4) + (7).to_bytes(4, "big") + b"speech")
+    statuses = []
+    for _ in range(2):
+        buffer, length = ours.srtp_ffi.new("unsigned char[]", 2048), ours.srtp_ffi.new("int *", len(protected))
+        ours.srtp_ffi.memmove(buffer, protected, len(protected))
+        statuses.append(ours.srtp_unprotect(ours.srtp_context(receiver), buffer, length))
+    assert statuses[0] == 0
+    assert statuses[1] in ours.SRTP_REPLAYED
+
+
+# ---- PyAV --------------------------------------------------------------------------------------------------------
+
+
+def test_the_wheel_of_pyav_carries_libopus() -> None:
+    assert any(Path(path).is_file() for path in ours.carried_by_pyav("libopus"))
+
+
+# ---- certificates ------------------------------------------------------------------------------------------------
+
+
+def test_openssl_s_context_comes_from_aiortc_s_certificate() -> None:
+    assert "srtp_profiles" in inspect.signature(RTCCertificate._create_ssl_context).parameters
+    assert isinstance(ours.ssl_context(RTCCertificate.generateCertificate()), SSL.Context)
+
+
+def test_the_digest_of_a_certificate_is_its_fingerprint() -> None:
+    certificate = RTCCertificate.generateCertificate()
+    (print_,) = (print_ for print_ in certificate.getFingerprints() if print_.algorithm == "sha-256")
+    assert ours.certificate_digest(certificate._cert, "sha-256") == print_.value
+    assert {"sha-256", "sha-384", "sha-512"} <= ours.DIGESTS
+
+
+# ---- SDP ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_parsed_offer_has_the_parts_that_are_read() -> None:
+    text = (
+        "v=0\r\no=- 1 2 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\na=group:BUNDLE 0 1\r\n"
+        "m=audio 9 UDP/TLS/RTP/SAVPF 111\r\nc=IN IP4 0.0.0.0\r\na=mid:0\r\na=sendrecv\r\na=rtpmap:111 opus/48000/2\r\n"
+        "a=extmap:1 urn:ietf:params:rtp-hdrext:ssrc-audio-level\r\na=ice-ufrag:abcd\r\na=ice-pwd:efgh\r\n"
+        "a=fingerprint:sha-256 AB\r\na=setup:active\r\n"
+        "m=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\nc=IN IP4 0.0.0.0\r\na=mid:1\r\n"
+        "a=sctp-port:5000\r\na=max-message-size:1234\r\n"
+    )
+    read = ours.SessionDescription.parse(text)
+    audio, application = read.media
+    assert isinstance(audio, ours.MediaDescription)
+    assert (audio.kind, audio.port, audio.profile, list(audio.fmt), audio.direction) == (
+        "audio",
+        9,
+        "UDP/TLS/RTP/SAVPF",
+        [111],
+        "sendrecv",
+    )
+    (codec,) = audio.rtp.codecs
+    assert (codec.mimeType, codec.clockRate, codec.payloadType, codec.name) == ("audio/opus", 48000, 111, "opus")
+    assert [(each.id, each.uri) for each in audio.rtp.headerExtensions] == [
+        (1, "urn:ietf:params:rtp-hdrext:ssrc-audio-level")
+    ]
+    assert audio.ice is not None
+    assert (audio.ice.usernameFragment, audio.ice.password, audio.rtp.muxId) == ("abcd", "efgh", "0")
+    assert audio.dtls is not None
+    assert (audio.dtls.role, audio.dtls.fingerprints[0].algorithm, audio.dtls.fingerprints[0].value) == (
+        "client",
+        "sha-256",
+        "AB",
+    )
+    assert application.sctp_port == 5000
+    assert application.sctpCapabilities is not None
+    assert application.sctpCapabilities.maxMessageSize == 1234
+    assert [(group.semantic, list(group.items)) for group in read.group] == [("BUNDLE", ["0", "1"])]
+
+
+# ---- SCTP --------------------------------------------------------------------------------------------------------
+
+
+def test_aiortc_s_sctp_has_what_the_adapter_leans_on() -> None:
+    assert aiortc_sctp.USERDATA_MAX_LENGTH == ours.USER_DATA == 1100
+    for name in ("start", "stop", "_handle_data"):
+        assert inspect.iscoroutinefunction(getattr(RTCSctpTransport, name))
+    source = inspect.getsource(RTCSctpTransport)
+    for member in ("_send_data", "_register_data_receiver", "_unregister_data_receiver"):
+        assert f".{member}(" in source
+        assert hasattr(ours.RecordTransport, member)
+
+
+def test_aiortc_s_association_has_what_a_checkpoint_holds() -> None:
+    for name in ("_send_sack", "_send_chunk", "_data_channel_flush", "_transmit"):
+        assert inspect.iscoroutinefunction(getattr(RTCSctpTransport, name))
+    for name in ("_set_state", "_update_advanced_peer_ack_point", "_t3_start"):
+        assert callable(getattr(RTCSctpTransport, name))
+    source = inspect.getsource(RTCSctpTransport)
+    renamed = [each.name for each in vars(ours.Association).values() if isinstance(each, ours._Theirs)]
+    assert len(renamed) > 15
+    for name in (*ours._NUMBERS, *renamed, "_reconfig_request", "_t3_handle", "_association_state"):
+        assert f"self.{name}" in source, name
+    assert "self._send_sack()" in source
+    assert "self._data_channel_flush()" in source
+    assert "self._set_state(self.State.ESTABLISHED)" in source
+    for name in ours._CHUNK[6:]:
+        assert f".{name}" in source, name
+
+
+def test_every_plain_attribute_of_an_association_is_exported_or_known_not_to_be() -> None:
+    """A new version may need to know one more number: that one must not be lost on the way to another process."""
+
+    async def main() -> set[str]:
+        association = ours.Association(ours.RecordTransport(True, lambda data: None), 5000)
+        return set(vars(association))
+
+    renamed = {each.name for each in vars(ours.Association).values() if isinstance(each, ours._Theirs)}
+    elsewhere = {
+        *("_reconfig_request", "_reconfig_deferred", "_association_state"),
+        *("_RTCSctpTransport__started", "_RTCSctpTransport__state"),
+    }
+    unneeded = {
+        # what it is made of anew, and what never changes here
+        *("_RTCSctpTransport__log_debug", "_RTCSctpTransport__transport", "_loop", "_local_partial_reliability"),
+        *("_bundled", "mid"),
+        # timers, which start anew where something waits, and what they would send
+        *("_t1_chunk", "_t1_failures", "_t1_handle", "_t2_chunk", "_t2_failures", "_t2_handle", "_t3_handle"),
+        *("_reconfig_failures", "_reconfig_handle", "_reconfig_in_progress", "_forward_tsn_chunk"),
+        # pyee's listeners
+        *("_events", "_lock", "_waiting"),
+    }
+    found = run_virtual(main())
+    assert found - set(ours._NUMBERS) - renamed - elsewhere - unneeded == set()
+    assert {*ours._NUMBERS, *renamed} - {"_ssthresh"} <= found  # which comes with the peer's INIT
+
+
+# ---- nowhere else ------------------------------------------------------------------------------------------------
+
+
+def public_names(module: str) -> set[str]:
+    """What a library's module promises: `__all__` of a package's front, else every name without an underscore."""
+    loaded = importlib.import_module(module)
+    return set(getattr(loaded, "__all__", None) or (name for name in vars(loaded) if not name.startswith("_")))
+
+
+def foreign_insides(tree: ast.Module) -> Iterator[str]:
+    """Imports of what a library does not promise, and private names of anything but this file's own objects."""
+    own = {
+        name
+        for node in ast.walk(tree)
+        for name in (
+            [node.name]
+            if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
+            else [node.attr]
+            if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store) and is_self(node.value)
+            else [node.target.id]
+            if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name)
+            else []
+        )
+    }
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            for name in node.names:
+                if name.name.split(".")[0] in FOREIGN and "." in name.name:
+                    yield f"import {name.name}"
+        elif isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] in FOREIGN:
+            package = node.module.split(".")[0]
+            inside = package in ("aiortc", "aioice", "pylibsrtp", "av") and node.module != package
+            for name in node.names:
+                if inside or name.name.startswith("_") or name.name not in public_names(node.module):
+                    yield f"from {node.module} import {name.name}"
+        elif isinstance(node, ast.Attribute) and is_private(node.attr):
+            if not is_self(node.value) or node.attr not in own:
+                yield ast.unparse(node)
+        elif (
+            isinstance(node, ast.Call)
+            and isinstance(node.func, ast.Name)
+            and node.func.id in ("getattr", "setattr", "hasattr", "delattr")
+            and len(node.args) > 1
+        ):
+            name_of = node.args[1]
+            if not isinstance(name_of, ast.Constant) or str(name_of.value).startswith("_"):
+                yield ast.unparse(node)
+
+
+def is_private(name: str) -> bool:
+    return name.startswith("_") and not (name.startswith("__") and name.endswith("__")) and name not in PROMISED
+
+
+def is_self(node: ast.expr) -> bool:
+    return isinstance(node, ast.Name) and node.id in ("self", "cls")
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_no_other_file_touches_what_a_library_does_not_promise(path: Path) -> None:
+    found = list(foreign_insides(ast.parse(path.read_text())))
+    assert found == [], f"{path.name} leans on the insides of something: it belongs into library_internals"
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "from aiortc.rtcsctptransport import SackChunk",
+        "import aiortc.sdp",
+        "from aiortc import sdp",
+        "from pylibsrtp import _binding",
+        "session._srtp[0]",
+        "class A(Base):\n    def f(self):\n        return self._of_the_base_class",
+        "getattr(sctp, '_local_tsn')",
+        "getattr(sctp, name)",
+    ],
+)
+def test_the_test_above_would_notice(code: str) -> None:
+    assert list(foreign_insides(ast.parse(code)))
+
+
+def test_the_libraries_are_the_versions_that_the_lock_names() -> None:
+    """Not a promise of the stack: it says which versions the rest of this file speaks of."""
+    lock = (Path(__file__).parents[2] / "requirements.lock").read_text()
+    assert f"aiortc=={aiortc.__version__} " in lock
+    assert f"pylibsrtp=={pylibsrtp.__version__} " in lock

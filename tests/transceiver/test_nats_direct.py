@@ -1,0 +1,49 @@
+"""What we use of nats-py beyond its public interface: it exists and behaves. `nats_direct` is its adapter."""
+
+from __future__ import annotations
+
+import asyncio
+
+import nats
+import pytest
+from support.conditions import until
+
+from antiphon.transceiver import nats_direct
+
+
+def test_messages_written_at_once_arrive_in_order_between_those_of_the_client(nats_url: str) -> None:
+    async def main() -> None:
+        client, heard = await nats.connect(nats_url), []
+        subscription = await nats_direct.subscribe(client, "a.*", lambda message: heard.append(message.data))
+        await client.publish("a.0", b"first")
+        assert nats_direct.publish_all(client, [("a.1", b"second"), ("a.2", b""), ("a.1", b"fourth")])
+        await client.publish("a.0", b"last")
+        await until(lambda: len(heard) == 5)  # the library's flush may overtake its own publish
+        assert heard == [b"first", b"second", b"", b"fourth", b"last"]
+        await nats_direct.unsubscribe(client, subscription)
+        assert nats_direct.publish_all(client, [("a.1", b"unheard")])
+        await client.flush()
+        assert len(heard) == 5
+        await client.close()
+        assert not nats_direct.publish_all(client, [("a.1", b"too late")])
+
+    asyncio.run(main())
+
+
+def test_a_handler_that_fails_costs_its_message_only(nats_url: str, caplog: pytest.LogCaptureFixture) -> None:
+    async def main() -> None:
+        client, heard = await nats.connect(nats_url), []
+
+        def handle(message: nats_direct.Heard) -> None:
+            heard.append(message.data)
+            if message.data == b"bad":
+                raise ValueError("no")
+
+        await nats_direct.subscribe(client, "a", handle)
+        assert nats_direct.publish_all(client, [("a", b"bad"), ("a", b"good")])
+        await client.flush()
+        assert heard == [b"bad", b"good"]
+        await client.close()
+
+    asyncio.run(main())
+    assert "could not be handled" in caplog.text

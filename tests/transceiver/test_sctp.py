@@ -1,0 +1,142 @@
+"""Data channels: two ends and a network between them."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+
+import pytest
+from support.emulator import Conditions, Link, run_virtual, virtual_loop
+
+from antiphon.transceiver import sctp
+from antiphon.transceiver.sctp import ChannelError, DataChannels
+
+
+class Association:
+    """Two ends and a network of 1280-byte packets."""
+
+    LIMIT = 1280 - 40 - 8 - 20 - 37  # IPv6, UDP, tunnel, DTLS record
+
+    def __init__(self, conditions: Conditions) -> None:
+        self.loop = virtual_loop()
+        self.links = Link(conditions, 1), Link(conditions, 2)
+        self.largest = 0
+        self.opened: list[str] = []
+        self.received: tuple[list[str | bytes], list[str | bytes]] = ([], [])
+        self.ends = self._end(0), self._end(1)
+        for end in self.ends:
+            end.start(5000, 65536)
+
+    def _end(self, side: int) -> DataChannels:
+        return DataChannels(
+            side == 0,
+            lambda data: self._send(side, data),
+            self.opened.append,
+            lambda label, payload: self.received[side].append(payload),
+        )
+
+    def _send(self, side: int, data: bytes) -> None:
+        self.largest = max(self.largest, len(data))
+        if len(data) <= self.LIMIT:
+            for at in self.links[side].arrivals(self.loop.time()):
+                self.loop.call_at(at, self.ends[1 - side].receive, data)
+
+    def close(self) -> None:
+        for end in self.ends:
+            end.close()
+
+
+@pytest.mark.parametrize("conditions", [Conditions(), Conditions(loss=0.05, jitter=0.03)], ids=["clean", "lossy"])
+def test_16_kb_messages_pass_both_ways_on_a_1280_byte_path(conditions: Conditions) -> None:
+    async def main() -> None:
+        pair = Association(conditions)
+        opened = asyncio.Event()
+        pair.ends[0].create("oai-events", opened.set)
+        async with asyncio.timeout(60):
+            await opened.wait()
+        await asyncio.sleep(10)
+        assert pair.opened == ["oai-events"]
+        sent = [random.Random(number).randbytes(16_384) for number in range(10)]
+        for message in sent:
+            assert pair.ends[0].send("oai-events", message)
+            assert pair.ends[1].send("oai-events", message)
+        await asyncio.sleep(120)
+        assert pair.received == (sent, sent)
+        assert pair.largest <= pair.LIMIT
+        pair.close()
+
+    run_virtual(main())
+
+
+def test_a_channel_refuses_what_it_can_t_take_and_knows_only_open_ones() -> None:
+    async def main() -> None:
+        pair = Association(Conditions())
+        assert not pair.ends[0].send("oai-events", "early")
+        opened = asyncio.Event()
+        pair.ends[0].create("oai-events", opened.set)
+        async with asyncio.timeout(10):
+            await opened.wait()
+        with pytest.raises(ChannelError, match="only supports"):
+            pair.ends[0].send("oai-events", "x" * 70_000)
+        while pair.ends[0]._channels["oai-events"].bufferedAmount <= sctp.MAX_BUFFERED:
+            assert pair.ends[0].send("oai-events", "x" * 60_000)
+        with pytest.raises(ChannelError, match="unsent"):
+            pair.ends[0].send("oai-events", "one more")
+        pair.close()
+        assert not pair.ends[0].send("oai-events", "late")
+        await asyncio.sleep(30)
+
+    run_virtual(main())
+
+
+def test_a_client_opens_a_bounded_number_of_channels() -> None:
+    async def main() -> None:
+        pair = Association(Conditions())
+        for number in range(sctp.MAX_CHANNELS + 20):
+            pair.ends[0].create(f"channel {number}", lambda: None)
+        await asyncio.sleep(30)
+        assert len(pair.ends[1]._channels) == sctp.MAX_CHANNELS
+        pair.close()
+
+    run_virtual(main())
+
+
+def test_a_channel_that_is_being_closed_when_its_association_moves_is_closed_all_the_same() -> None:
+    async def main() -> None:
+        pair = Association(Conditions())
+        opened = asyncio.Event()
+        for label in ("oai-events", "second"):
+            pair.ends[0].create(label, opened.set)
+        async with asyncio.timeout(10):
+            await opened.wait()
+        await asyncio.sleep(5)
+        closing = pair.ends[1]
+        for label in ("oai-events", "second"):
+            closing._channels[label].close()
+        written = closing.export()  # before the request has left
+        assert written is not None
+        closing.vanish()
+        moved = pair.ends = (pair.ends[0], pair._end(1))
+        moved[1].restore(written)
+        moved[1].resume()
+        await asyncio.sleep(30)
+        assert [channel.readyState for channel in moved[0]._channels.values()] == ["closed", "closed"]
+        assert [channel.readyState for channel in moved[1]._channels.values()] == ["closed", "closed"]
+        pair.close()
+
+    run_virtual(main())
+
+
+def test_rubbish_in_an_association_is_dropped() -> None:
+    async def main() -> None:
+        pair = Association(Conditions())
+        generator = random.Random(1)
+        for _ in range(500):
+            pair.ends[1].receive(generator.randbytes(generator.randrange(100)))
+        opened = asyncio.Event()
+        pair.ends[0].create("oai-events", opened.set)
+        async with asyncio.timeout(10):
+            await opened.wait()
+        pair.close()
+
+    run_virtual(main())
