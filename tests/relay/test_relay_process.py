@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+import resource
 import signal
 import subprocess
 import sys
@@ -246,8 +247,35 @@ async def test_a_worker_that_dies_is_replaced_and_its_flows_come_back(relay: Rel
             await media(client, relay, owner)
 
 
+async def test_a_worker_that_cannot_be_replaced_yet_is_replaced_when_it_can(relay: RelayProcess) -> None:
+    async with fake_transceiver(relay.nats_url) as owner:
+        await relay.knows(routes=1)
+        limits = resource.prlimit(relay.pid, resource.RLIMIT_NOFILE)
+        resource.prlimit(relay.pid, resource.RLIMIT_NOFILE, (_highest_descriptor(relay.pid) + 1, limits[1]))
+        os.kill(_worker_of(relay.pid), signal.SIGKILL)
+
+        async def without_worker() -> bool:
+            return (await relay.statistics()).workers == 0
+
+        await until(without_worker, "the worker is gone")
+        for _ in range(3):  # tries in vain
+            await relay.statistics()
+        resource.prlimit(relay.pid, resource.RLIMIT_NOFILE, limits)
+        await relay.knows(routes=1)
+        with client_socket() as client:
+            await call(client, relay, owner)
+
+
+def _children(pid: int) -> list[int]:
+    return [int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
 def _worker_of(pid: int) -> int:
-    return int(Path(f"/proc/{pid}/task/{pid}/children").read_text().split()[0])
+    return _children(pid)[0]
+
+
+def _highest_descriptor(pid: int) -> int:
+    return max(int(each.name) for each in Path(f"/proc/{pid}/fd").iterdir())
 
 
 async def test_the_worker_ends_with_its_relay(relay: RelayProcess) -> None:
@@ -373,6 +401,18 @@ async def test_sigterm_ends_it_with_status_0_and_in_time(relay: RelayProcess) ->
     began = time.monotonic()
     assert relay.terminate() == 0
     assert time.monotonic() - began < 2
+
+
+async def test_an_interrupt_in_the_middle_of_its_start_ends_it_with_status_0(relay: RelayProcess) -> None:
+    elsewhere = {"ANTIPHON_RELAY_BIND": "127.0.0.1:0", "ANTIPHON_RELAY_NAME": "interrupted"}
+    process = relay.start_anew(elsewhere)
+
+    async def has_a_worker() -> bool:
+        return bool(_children(process.pid))
+
+    await until(has_a_worker, "its worker is started, and asyncio is not")
+    process.send_signal(signal.SIGINT)
+    assert await asyncio.to_thread(process.wait, 10) == 0
 
 
 async def test_check_tells_whether_a_relay_answers(nats_url: str) -> None:
