@@ -73,10 +73,10 @@ def relay_tcp_address(port: int | None, relay: Address) -> Address | None:
 def require_keys_for_others(http: Address, public: str | None) -> None:
     """Without API keys anybody who reaches the machine could use its models: others need a key."""
     serves_others = public is not None or not ipaddress.ip_address(http.host).is_loopback
-    if serves_others and not os.environ.get("ANTIPHON_API_KEYS"):
+    if serves_others and not any(os.environ.get(name) for name in ("ANTIPHON_API_KEYS", "ANTIPHON_API_KEYS_FILE")):
         raise UsageError(
             "serving other machines (--public, or --http on more than loopback) needs ANTIPHON_API_KEYS: "
-            "set it to one or more keys of your own, separated by commas"
+            "set it to one or more keys of your own, separated by commas (or ANTIPHON_API_KEYS_FILE to a file of them)"
         )
 
 

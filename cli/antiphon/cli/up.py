@@ -115,7 +115,7 @@ def run(args: argparse.Namespace) -> int:
     with state_directory() as state:
         try:
             server = embedded_nats.EmbeddedNats(state, own_nats_port)
-            store = Part("nats", server.command, _base(), terminal, embedded_nats.worth_showing)
+            store = Part("nats", server.command, _base("nats"), terminal, embedded_nats.worth_showing)
             supervisor.add(store)
             nats_url = _wait_for_nats(supervisor, store, server)
             if nats_url is None:
@@ -126,7 +126,9 @@ def run(args: argparse.Namespace) -> int:
             for name, environment in environments.items():
                 supervisor.add(_python(name, ["-m", f"antiphon.{name.replace('-', '_')}"], environment, terminal))
             for plugin in args.plugin:
-                supervisor.add(_python(plugin.stem, [str(plugin)], _base() | {"ANTIPHON_NATS_URL": nats_url}, terminal))
+                supervisor.add(
+                    _python(plugin.stem, [str(plugin)], _base(plugin.stem) | {"ANTIPHON_NATS_URL": nats_url}, terminal)
+                )
             return _watch(supervisor, terminal, http)
         finally:
             if supervisor.stopping:
@@ -185,27 +187,41 @@ def _python(name: str, arguments: list[str], environment: dict[str, str], termin
     return Part(name, lambda: [sys.executable, *arguments], environment, terminal)
 
 
-def _base() -> dict[str, str]:
-    """Our own environment without settings that this command decides."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(DECIDED_HERE)}
+def _base(part: str) -> dict[str, str]:
+    """Our own environment without settings that this command decides, and without keys that are others' business."""
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(DECIDED_HERE) and not _is_anothers_key(name, part)
+    }
     return {**kept, "PYTHONUNBUFFERED": "1"}
+
+
+def _is_anothers_key(variable: str, part: str) -> bool:
+    """Who calls is signaling's to know; what a model's server asks for, the bridge's and the plug-ins'."""
+    if variable.startswith("ANTIPHON_API_KEYS"):
+        return part != "signaling"
+    return variable.endswith("_API_KEY") and part in ("nats", "relay", "transceiver", "signaling")
 
 
 def _environments(
     http: Address, relay: Address, relay_tcp: Address | None, offered: list[str], nats_url: str
 ) -> dict[str, dict[str, str]]:
-    """The environment of each service. The keys are new each time; the relay gets no password key."""
+    """The environment of each service. Route and password keys are new each time; the relay gets no password key."""
     tcp = {}
     if relay_tcp is not None:
         tcp = {
             "ANTIPHON_RELAY_TCP_BIND": str(relay_tcp),
             "ANTIPHON_RELAY_TCP_PUBLIC_ADDRESSES": ",".join(str(Address(host, relay_tcp.port)) for host in offered),
         }
-    common = {**_base(), "ANTIPHON_NATS_URL": nats_url}
+
+    def common(part: str) -> dict[str, str]:
+        return {**_base(part), "ANTIPHON_NATS_URL": nats_url}
+
     route_keys = {"ANTIPHON_ROUTE_KEYS": fresh_route_keys()}
     return {
         "relay": {
-            **common,
+            **common("relay"),
             **route_keys,
             "ANTIPHON_RELAY_NAME": os.environ.get("ANTIPHON_RELAY_NAME", "local"),
             "ANTIPHON_RELAY_BIND": str(relay),
@@ -217,14 +233,14 @@ def _environments(
         "transceiver": {
             # Models and media share the cores here: a call that begins late is better than one that is refused.
             "ANTIPHON_MAX_LATENESS_MS": "250",
-            **common,
+            **common("transceiver"),
             **route_keys,
             "ANTIPHON_PASSWORD_KEY": fresh_password_key(),
             "ANTIPHON_TRANSCEIVER_BIND": "127.0.0.1:0",
             "ANTIPHON_TRANSCEIVER_ADVERTISE": "127.0.0.1",
         },
-        "signaling": {**common, "ANTIPHON_HTTP_BIND": str(http)},
-        "inference-bridge": common,
+        "signaling": {**common("signaling"), "ANTIPHON_HTTP_BIND": str(http)},
+        "inference-bridge": common("inference-bridge"),
     }
 
 
