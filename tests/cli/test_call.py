@@ -46,6 +46,22 @@ def test_an_address_that_is_no_url_is_told_with_one_that_is(wav: Path, url: str)
 
 
 @pytest.mark.parametrize(
+    ("content", "told"), [(None, "No such file"), (b"", "sox or ffmpeg"), (b"fLaC" + bytes(99), "sox or ffmpeg")]
+)
+def test_a_question_that_is_no_wav_file_is_told_with_what_to_give(
+    tmp_path: Path, content: bytes | None, told: str
+) -> None:
+    path = tmp_path / "question"
+    if content is not None:
+        path.write_bytes(content)
+    status, said = call(path, "http://127.0.0.1:9")
+    assert status == 2
+    assert len(said.splitlines()) == 1
+    assert told in said
+    assert said.count(str(path)) == 1
+
+
+@pytest.mark.parametrize(
     ("status", "headers", "body", "told"),
     [
         (201, {}, ANSWER, "refused"),
