@@ -49,8 +49,10 @@ def test_doctor_finds_a_running_stack_well_and_a_stopped_relay_by_its_port(tmp_p
         assert {finding["state"] for part in findings.values() for finding in part} == {"ok"}
         relay = findings["udp"][0]["message"].split()[0]
 
-        # Its workers too: the port stays open, and nothing comes back.
-        os.killpg(running.pid_of("relay"), signal.SIGSTOP)
+        # Its workers only: it stays announced and its port open, and nothing comes back.
+        relays = running.pid_of("relay")
+        for worker in Path(f"/proc/{relays}/task/{relays}/children").read_text().split():
+            os.kill(int(worker), signal.SIGSTOP)
         status, findings, _ = _doctor("--url", url, "--nats", "none")
         assert status == 1
         assert findings["udp"][0]["state"] == "fail"
