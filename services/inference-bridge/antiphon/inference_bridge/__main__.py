@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from antiphon.inference_bridge.settings import Settings
 from antiphon.schemas import bus, telemetry
+from antiphon.schemas.nats_url import without_password
 
 
 def load_settings() -> Settings:
@@ -20,7 +21,8 @@ def load_settings() -> Settings:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         name = "_".join(["ANTIPHON", *map(str, first["loc"])]).upper()
-        raise SystemExit(_bad(f"{name} is {first['input']!r:.80}: {first['msg']}")) from None
+        value = without_password(str(first["input"]))  # of a NATS address
+        raise SystemExit(_bad(f"{name} is {value!r:.80}: {first['msg'].removeprefix('Value error, ')}")) from None
     if bool(settings.llm_url) != bool(settings.llm_model):
         raise SystemExit(_bad("ANTIPHON_LLM_URL and ANTIPHON_LLM_MODEL go together: set both or neither"))
     return settings
@@ -57,7 +59,7 @@ def main() -> int:
     except ModelError as error:
         return _bad(str(error))
     except OSError as error:
-        return _bad(f"{settings.nats_url}: {error}")
+        return _bad(f"{without_password(settings.nats_url)}: {error}")
     finally:
         finish()
     return 0

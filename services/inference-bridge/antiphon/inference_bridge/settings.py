@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import AfterValidator, Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from antiphon.schemas.bus import DEFAULT_NATS_URL
+from antiphon.schemas.nats_url import DEFAULT_NATS_URL, checked
 
 DEFAULT_GREETING = "Hello, this is the Riverside Clinic. How can I help you?"
 
@@ -24,7 +24,7 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="ANTIPHON_", env_ignore_empty=True, frozen=True)
 
-    nats_url: str = DEFAULT_NATS_URL
+    nats_url: Annotated[str, AfterValidator(checked)] = DEFAULT_NATS_URL
     agent_name: str = Field(default="concierge", pattern=r"^[A-Za-z0-9_-]{1,64}$")
     """The name under which this bridge answers claims."""
     bridge_capacity: int = Field(default=32, ge=1, le=1000)

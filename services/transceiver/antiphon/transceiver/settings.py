@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import ipaddress
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from antiphon.schemas.addresses import parse_address
-from antiphon.schemas.bus import DEFAULT_NATS_URL
+from antiphon.schemas.nats_url import DEFAULT_NATS_URL, checked
 from antiphon.schemas.route_token import RouteKeyring
 
 
@@ -18,7 +19,7 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="ANTIPHON_", extra="ignore")
 
-    nats_url: str = DEFAULT_NATS_URL
+    nats_url: Annotated[str, AfterValidator(checked)] = DEFAULT_NATS_URL
     cluster: int = Field(default=0, ge=0, lt=1 << 12)
     slot: int | None = Field(default=None, ge=0, lt=1 << 16)
     transceiver_bind: str = "0.0.0.0:0"

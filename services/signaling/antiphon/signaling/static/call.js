@@ -34,6 +34,10 @@ export class Call extends EventTarget {
       this.#microphone = silence ?? (await microphone());
       if (this.state === "ended") return this.#release();
       this.#grantedAt = performance.now();
+      // Told of a device that is pulled out or taken away, not of our own stop().
+      for (const track of silence ? [] : this.#microphone.getAudioTracks()) {
+        track.addEventListener("ended", () => this.state !== "ended" && this.#say("microphone_gone"));
+      }
       this.#say("stream", { side: "microphone", stream: this.#microphone });
       this.#become("connecting");
       await this.#connect(agent, key);

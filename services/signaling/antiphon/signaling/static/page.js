@@ -51,6 +51,7 @@ function start(withMicrophone = true) {
   call.addEventListener("numbers", () => mine === call && showNumbers());
   call.addEventListener("message", ({ detail }) => mine === call && received(detail));
   call.addEventListener("stream", ({ detail }) => mine === call && streamCame(detail));
+  call.addEventListener("microphone_gone", () => mine === call && problem("The microphone is gone: the agent hears nothing. Type, or connect it and call again."));
   stateChanged();
   showNumbers();
   call.start({ agent: $("agent").value, key: sessionStorage.getItem(KEY), silence: withMicrophone ? null : levels.silence() });
