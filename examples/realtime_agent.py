@@ -9,6 +9,7 @@ import asyncio
 import base64
 import json
 import os
+from typing import Any
 
 from websockets.asyncio.client import ClientConnection, connect
 
@@ -30,7 +31,7 @@ async def bridge(session: Session) -> None:
         await server.send(json.dumps({"type": "session.update", "session": asked}))
         session.start(send_audio(session, server))
         session.start(close_at_the_end(session, server))
-        replies: asyncio.Queue[dict] = asyncio.Queue()
+        replies: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         session.start(speak_replies(session, server, replies))
         async for message in server:
             event = json.loads(message)
@@ -56,7 +57,7 @@ async def close_at_the_end(session: Session, server: ClientConnection) -> None:
     await server.close()
 
 
-async def speak_replies(session: Session, server: ClientConnection, replies: asyncio.Queue[dict]) -> None:
+async def speak_replies(session: Session, server: ClientConnection, replies: asyncio.Queue[dict[str, Any]]) -> None:
     """One reply after another. An interrupted one is cut, on the server too, to what the caller has heard."""
     event = await replies.get()
     while True:

@@ -5,6 +5,7 @@ import { connect } from "nats";
 
 const PREFIX = "antiphon.v1";
 const NAME = "echo-js";
+const INSTANCE = `js-${process.pid}`;
 const END_OF_UTTERANCE = 4;
 
 const servers = process.env.ANTIPHON_NATS_URL ?? "nats://127.0.0.1:4222";
@@ -43,10 +44,11 @@ async function take(request) {
   subscriptions.push(bus.subscribe(`${session}.audio.in`, { callback: onAudio }));
   subscriptions.push(bus.subscribe(`${session}.event`, { callback: onEvent }));
   await bus.flush(); // subscribed before the call is accepted: nothing of it is missed
-  request.respond(JSON.stringify({ version: 1, accepted: true, input_rate: 24000, instance: `js-${process.pid}` }));
+  request.respond(JSON.stringify({ version: 1, accepted: true, input_rate: 24000, instance: INSTANCE }));
 }
 
-const service = await bus.services.add({ name: "antiphon-agent", version: "0.1.0", metadata: { agent: NAME } });
+const metadata = { agent: NAME, instance: INSTANCE };
+const service = await bus.services.add({ name: "antiphon-agent", version: "0.1.0", metadata });
 service.addEndpoint("claim", {
   subject: `${PREFIX}.agent.${NAME}.claim`,
   queue: NAME,

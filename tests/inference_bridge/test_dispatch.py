@@ -94,6 +94,23 @@ def test_a_long_conversation_is_written_down_without_its_beginning() -> None:
     assert len(read_record(written).items) == len(written["items"])
 
 
+def test_what_is_kept_of_a_long_conversation_is_its_end_in_whole_items() -> None:
+    items = [
+        message(f"item_{n}", "user", "completed", {"type": "input_text", "text": f"{n} " * 400}) for n in range(60)
+    ]
+    kept = bounded(Record(items=items))["items"]
+    assert 0 < len(kept) < 60
+    assert kept == items[-len(kept) :], "no item is cut, none is missing in between"
+    one_more = len(json.dumps(bounded(Record(items=items))).encode()) + len(json.dumps(items[0]).encode())
+    assert one_more > MAX_BYTES, "as many as fit"
+
+
+def test_one_item_that_is_too_large_costs_no_other_item() -> None:
+    small = [message(f"item_{n}", "user", "completed", {"type": "input_text", "text": "hello"}) for n in range(3)]
+    large = message("large", "user", "completed", {"type": "input_text", "text": "ä" * MAX_BYTES})
+    assert bounded(Record(items=[small[0], large, *small[1:]]))["items"] == small
+
+
 def test_settings_survive_a_change_of_hands() -> None:
     detection = {"type": "semantic_vad", "eagerness": "low"}
     tools = [{"type": "function", "name": "look"}]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 from pathlib import Path
 
@@ -12,7 +13,13 @@ from support.bridge import Samples, Speak
 
 from antiphon.inference_bridge.hearing.transcriber import without_trailing_repeat
 from antiphon.inference_bridge.hearing.voice_activity import WINDOW
-from antiphon.inference_bridge.model_sources import ModelError, voice_file, whisper_directory
+from antiphon.inference_bridge.model_sources import (
+    SMART_TURN_SHA256,
+    ModelError,
+    smart_turn_file,
+    voice_file,
+    whisper_directory,
+)
 from antiphon.inference_bridge.models import Models
 from antiphon.inference_bridge.speech.spoken import speakable
 
@@ -144,3 +151,11 @@ def test_a_file_that_is_not_the_recorded_one_is_refused_by_name(tmp_path: Path) 
         voice_file(voice, "0" * 64)
     with pytest.raises(ModelError, match="ANTIPHON_VOICE_PATH"):
         voice_file(tmp_path / "missing.onnx", "")
+    with pytest.raises(ModelError, match=r"voice.onnx has SHA-256 .* expected 2bb.*ANTIPHON_SMART_TURN_PATH"):
+        smart_turn_file(voice, SMART_TURN_SHA256)
+
+
+@pytest.mark.skipif(importlib.util.find_spec("pipecat") is not None, reason="it is installed here")
+def test_the_optional_model_that_is_not_there_says_how_to_get_it() -> None:
+    with pytest.raises(ModelError, match=r"pip install --no-deps pipecat-ai.*ANTIPHON_SMART_TURN_PATH"):
+        smart_turn_file(None, "")

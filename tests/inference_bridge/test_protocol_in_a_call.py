@@ -8,7 +8,7 @@ from typing import Any
 from nats.aio.client import Client
 from openai.types.realtime.realtime_server_event import RealtimeServerEvent
 from pydantic import TypeAdapter
-from support.bridge import StartBridge, agent_is_there
+from support.bridge import Speak, StartBridge, agent_is_there
 from support.chat_server import chat_server
 
 from antiphon.inference_bridge.rehearsal import RehearsedCall
@@ -109,6 +109,57 @@ async def test_items_are_created_retrieved_truncated_and_deleted(quiet_bridge: C
         assert (await call.wait_for("error", 3))["error"]["code"] == "response_cancel_not_active"
         await call.send({"type": "input_audio_buffer.append", "audio": "AAAA", "event_id": "append"})
         assert (await call.wait_for("error", 4))["error"]["event_id"] == "append"
+        all_published(call)
+
+
+def deltas(call: RehearsedCall, type_: str) -> list[str]:
+    return [event["delta"] for event in call.of_type(type_)]
+
+
+async def test_the_words_of_an_answer_are_told_as_they_are_heard(quiet_bridge: Client) -> None:
+    async with RehearsedCall(quiet_bridge, "concierge") as call:
+        type_ = "response.output_audio_transcript.delta"
+        await call.send(user("When are you open?"))
+        await call.send({"type": "response.create"})
+        await call.wait_for(type_)
+        heard, said = len(call.played), "".join(deltas(call, type_))
+        assert heard > 0, "nothing is told that was not heard"
+        done = (await call.wait_for("response.done", timeout=60))["response"]
+        whole = done["output"][0]["content"][0]["transcript"]
+        assert whole.startswith(said)
+        assert len(said) < len(whole)
+        assert len(deltas(call, type_)) > 4
+        assert "".join(deltas(call, type_)) == whole
+
+        await call.send(user("Help! What can you do?"))
+        await call.send({"type": "response.create"})
+        before = len(call.of_type(type_))
+        await call.wait_for(type_, before + 3)
+        await call.send({"type": "response.cancel"})
+        done = (await call.wait_for("response.done", 2))["response"]
+        assert done["status"] == "cancelled"
+        assert "".join(deltas(call, type_)[before:]) == done["output"][0]["content"][0]["transcript"]
+        all_published(call)
+
+
+async def test_words_that_are_certain_are_told_while_the_caller_goes_on(quiet_bridge: Client, speak: Speak) -> None:
+    async with RehearsedCall(quiet_bridge, "concierge") as call:
+        detection = {"type": "server_vad", "silence_duration_ms": 3000}
+        await call.send({"type": "session.update", "session": {"audio": {"input": {"turn_detection": detection}}}})
+        await call.wait_for("session.updated")
+        type_ = "conversation.item.input_audio_transcription"
+        for part in ("I would like to book an appointment", "for next Tuesday", "at half past ten", "in the morning"):
+            await call.say(speak(part))
+            await call.quiet(0.7)
+        await call.until(lambda: len(call.of_type(f"{type_}.delta")) > 0)
+        assert not call.of_type(f"{type_}.completed"), "the turn is not over"
+        told = "".join(deltas(call, f"{type_}.delta"))
+        assert "would like to book" in told
+        completed = await call.wait_for(f"{type_}.completed")
+        assert completed["transcript"].startswith(told)
+        assert "".join(deltas(call, f"{type_}.delta")) == completed["transcript"]
+        started = call.of_type("input_audio_buffer.speech_started")[0]
+        assert {event["item_id"] for event in call.of_type(f"{type_}.delta")} == {started["item_id"]}
         all_published(call)
 
 

@@ -155,3 +155,84 @@ def test_whatever_is_heard_starts_and_ends_alternate_and_nothing_grows(likely: l
                 assert len(event.utterance.pcm) <= (3000 * 16 + 20 * WINDOW) * 2
                 assert event.utterance.first_sample < event.utterance.speech_end <= caller.position
     assert not speaking
+
+
+def test_settings_change_in_mid_speech_and_are_in_force_at_once() -> None:
+    caller = Caller()
+    caller.windows(20, 0.9)
+    assert caller.detector.change(TurnSettings(silence_ms=960, speculate_ms=160)) == []
+    assert kinds(caller.windows(20, 0.1)) == ["MaybeDone"], "640 ms are not the end any more"
+    assert caller.detector.change(TurnSettings(silence_ms=320)) == []
+    (ended,) = caller.windows(1, 0.1)
+    assert isinstance(ended, TurnEnded)
+    assert ended.utterance.speech_end == 20 * WINDOW, "nothing of it was lost"
+    caller.detector.change(TurnSettings(threshold=0.9))
+    assert caller.windows(10, 0.8) == []
+
+
+def test_without_detection_speech_under_way_is_no_turn_and_what_comes_is_kept_for_the_client() -> None:
+    caller = Caller()
+    caller.windows(20, 0.9)
+    assert kinds(caller.detector.change(None)) == ["SpeechDropped"]
+    assert caller.detector.commit() is None
+    assert caller.windows(20, 0.9) == []
+    utterance = caller.detector.commit()
+    assert utterance is not None
+    assert utterance.first_sample == 20 * WINDOW
+    assert caller.detector.change(TurnSettings()) == []
+    assert kinds(caller.windows(3, 0.9)) == ["SpeechStarted"]
+
+
+def test_what_the_client_clears_in_mid_speech_is_forgotten() -> None:
+    caller = Caller()
+    caller.windows(20, 0.9)
+    assert kinds(caller.detector.clear()) == ["SpeechDropped"]
+    assert caller.windows(20, 0.1) == []
+    caller.windows(20, 0.9)
+    (ended,) = [e for e in caller.windows(13, 0.1) if isinstance(e, TurnEnded)]
+    assert ended.utterance.first_sample >= 20 * WINDOW
+
+
+def after(settings: TurnSettings, likely: float | None = None, complete: bool | None = None) -> int:
+    """Milliseconds of silence after which a turn was over about which that became known at its first pause."""
+    caller = Caller(settings)
+    caller.windows(20, 0.9)
+    events: list[TurnEvent] = []
+    for number in range(1, 300):
+        events = caller.windows(1, 0.1)
+        if any(isinstance(event, TurnEnded) for event in events):
+            return number * 32
+        for event in events:
+            if isinstance(event, MaybeDone):
+                caller.detector.verdict(event.utterance, likely=likely)
+                caller.detector.verdict(event.utterance, complete=complete)
+    raise AssertionError("it never ended")
+
+
+def test_a_voice_that_sounds_done_shortens_the_wait_and_one_that_does_not_lengthens_it() -> None:
+    judged = TurnSettings(judged=True)
+    assert after(judged, likely=0.95) == 288
+    assert after(judged, likely=0.5) == 416, "undecided: as without"
+    assert after(judged, likely=None) == 416
+    assert after(judged, likely=0.02) == 1216
+    assert after(TurnSettings(), likely=0.02) == 416, "it was not asked for"
+
+
+def test_words_and_voice_that_agree_decide_and_otherwise_the_wait_lies_between() -> None:
+    semantic = TurnSettings(semantic=True, silence_ms=4000)
+    assert after(semantic, likely=0.95, complete=True) == after(semantic, complete=True) == 320
+    assert after(semantic, likely=0.02, complete=False) == after(semantic, complete=False) == 4000
+    assert after(semantic, likely=0.02, complete=True) == after(semantic, likely=0.95, complete=False) == 1216
+    assert after(semantic, likely=0.95) == 4000, "nobody knows the words yet"
+
+
+def test_a_verdict_on_a_pause_in_which_the_caller_went_on_counts_for_nothing() -> None:
+    caller = Caller(TurnSettings(judged=True))
+    caller.windows(20, 0.9)
+    (maybe,) = caller.windows(5, 0.1)
+    assert isinstance(maybe, MaybeDone)
+    caller.detector.verdict(maybe.utterance, likely=0.0)
+    assert kinds(caller.windows(10, 0.1)) == [], "a longer wait"
+    caller.windows(5, 0.9)
+    caller.detector.verdict(maybe.utterance, likely=0.0)
+    assert kinds(caller.windows(13, 0.1)) == ["MaybeDone", "TurnEnded"]

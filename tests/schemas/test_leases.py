@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 from nats.aio.client import Client
+from nats.js.errors import KeyNotFoundError
 from support.conditions import until
 
 from antiphon.schemas import MalformedError, bus, leases, messages, subjects, tasks
@@ -181,6 +182,30 @@ async def test_a_session_that_is_over_is_not_taken_and_its_lease_goes(nats_url: 
         assert await two.client.jetstream().key_value(subjects.BUCKET_LEASES)
         with pytest.raises(Exception, match="not found"):
             await stored(two.client, "rtc_gone")
+
+
+async def test_a_session_that_ends_while_its_lease_is_being_written_leaves_nothing_behind(
+    nats_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with instance(nats_url, "one") as one:
+        for number in range(40):
+            session_id = f"rtc_{number}"
+            holding = asyncio.create_task(one.hold(session_id))
+            await asyncio.sleep(0)
+            if number % 4:
+                await holding
+            one.keeper.save(session_id, {"said": ["goodbye"]})
+            one.keeper._held[session_id].written = 0.0
+            one.keeper._work.set()
+            for _ in range(number // 2):
+                await asyncio.sleep(0)
+            await one.keeper.release(session_id)
+            await holding
+        bucket = await one.client.jetstream().key_value(subjects.BUCKET_LEASES)
+        for number in range(40):
+            with pytest.raises(KeyNotFoundError):
+                await bucket.get(subjects.lease_key("echo", f"rtc_{number}"))
+    assert "cannot be kept" not in caplog.text
 
 
 async def test_a_session_that_has_lost_too_many_agents_is_ended(

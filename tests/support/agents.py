@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 
+import nats.errors
 from nats.aio.client import Client
 from support.bridge import agent_is_there
 
@@ -33,11 +35,22 @@ def agent_process(nats_url: str, script: Path, *arguments: str, **variables: str
 
 @asynccontextmanager
 async def caller(nats_url: str, agent: str, settings: dict[str, object] | None = None) -> AsyncIterator[RehearsedCall]:
-    """A call to an agent, when there is one of this name."""
+    """A call to an agent, when there is one of this name that takes calls.
+
+    An instance whose loop stood still for a while, as it may on a busy machine, takes none for five seconds.
+    """
     client = await bus.connect(nats_url, "caller")
     try:
         await agent_is_there(client, agent)
-        async with RehearsedCall(client, agent, settings) as call:
+        async with AsyncExitStack() as stack:
+            call: RehearsedCall | None = None
+            while call is None:
+                try:
+                    call = await stack.enter_async_context(RehearsedCall(client, agent, settings))
+                except (nats.errors.NoRespondersError, RuntimeError) as refused:
+                    if isinstance(refused, RuntimeError) and "is late by" not in str(refused):
+                        raise
+                    await asyncio.sleep(0.1)
             yield call
     finally:
         await client.close()

@@ -69,7 +69,7 @@ STRATEGIES: dict[str, st.SearchStrategy[m.Message]] = {
     "OpenRequest": st.builds(m.OpenRequest, offer=text, agent=names, session=settings),
     "OpenReply": st.builds(m.Opened, session_id=names, answer=text)
     | st.builds(m.Refused, code=st.sampled_from(("full", "draining", "bad_offer", "no_agent")), message=text),
-    "Claim": st.builds(m.Claim, session_id=names, agent=names, session=settings),
+    "Claim": st.builds(m.Claim, session_id=names, agent=names, session=settings, expires_at=positive),
     "ClaimReply": st.builds(m.ClaimReply, accepted=st.booleans(), input_rate=rates, instance=names, message=text),
     "Lease": st.builds(
         m.Lease,
@@ -82,6 +82,7 @@ STRATEGIES: dict[str, st.SearchStrategy[m.Message]] = {
         started_at=positive,
         trace=st.dictionaries(names, text, max_size=2),
         state=settings,
+        shadow_of=names,
     ),
     "AgentBeat": st.builds(m.AgentBeat, instance=text, sessions=counts, capacity=counts, leaving=st.booleans()),
     "Control": st.builds(m.Flush, generation=counts)
@@ -108,6 +109,7 @@ STRATEGIES: dict[str, st.SearchStrategy[m.Message]] = {
     | st.builds(m.TelephoneEvent, event=st.integers(0, 255), duration_ms=st.floats(0, 8000))
     | st.builds(m.AudioLevel, level_dbov=st.integers(-127, 0), voice=st.booleans())
     | statistics
+    | st.builds(m.ClaimExpired, instance=names)
     | st.builds(m.SessionError, message=text)
     | st.builds(m.Ended, reason=st.sampled_from(("hang_up", "client_vanished")), statistics=st.none() | statistics),
     "DataMessage": st.builds(m.DataMessage.of, text, text | st.binary(max_size=40)),

@@ -27,15 +27,17 @@ from nats.micro.service import Service
 from opentelemetry import propagate
 from opentelemetry.context import Context
 
+from antiphon.schemas.nats_url import DEFAULT_NATS_URL as DEFAULT_NATS_URL
+
 log = logging.getLogger(__name__)
 
-DEFAULT_NATS_URL = "nats://127.0.0.1:4222"
 ANNOUNCE_TTL = 5.0
 """Seconds after which an announcement that was not renewed is gone."""
 FLOWS_TTL = 86400.0
 """Seconds after which an entry that its transceiver did not take out is gone."""
 COMPLAIN_EVERY = 30.0
 """Seconds between two lines about the same kind of connection error."""
+_LOOK_SECONDS = 0.01
 AGENT_SERVICE = "antiphon-agent"
 """The register name under which every agent stands, with its own name as metadata `agent`."""
 
@@ -151,8 +153,13 @@ async def register(
     )
 
 
-async def instances(client: Client, name: str, wait: float = 0.5) -> list[dict[str, str]]:
-    """The metadata of every instance that stands in the register under `name` and answers within `wait` seconds."""
+async def instances(
+    client: Client, name: str, wait: float = 0.5, enough: Callable[[list[dict[str, str]]], bool] | None = None
+) -> list[dict[str, str]]:
+    """The metadata of every instance that stands in the register under `name` and answers within `wait` seconds.
+
+    In the order of their answers. `enough`: what is found so far will do.
+    """
     found: list[dict[str, str]] = []
 
     async def on_answer(message: Msg) -> None:
@@ -165,9 +172,15 @@ async def instances(client: Client, name: str, wait: float = 0.5) -> list[dict[s
 
     inbox = client.new_inbox()
     subscription = await client.subscribe(inbox, cb=on_answer)
-    await client.publish(f"$SRV.PING.{name}", reply=inbox)
-    await asyncio.sleep(wait)
-    await subscription.unsubscribe()
+    try:
+        await client.publish(f"$SRV.PING.{name}", reply=inbox)
+        deadline = time.monotonic() + wait
+        while (left := deadline - time.monotonic()) > 0:
+            if enough is not None and enough(found):
+                break
+            await asyncio.sleep(left if enough is None else min(left, _LOOK_SECONDS))
+    finally:
+        await subscription.unsubscribe()
     return found
 
 

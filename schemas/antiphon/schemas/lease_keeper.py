@@ -15,14 +15,14 @@ import secrets
 import socket
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import nats.errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
-from nats.js.errors import KeyNotFoundError, KeyWrongLastSequenceError
+from nats.js.errors import APIError, KeyNotFoundError, KeyWrongLastSequenceError
 from nats.js.kv import KeyValue
 
 from antiphon.schemas import bus, leases, messages, subjects, tasks
@@ -35,6 +35,9 @@ _WRITE_SECONDS: Final = 2.0
 _HOLD_SECONDS: Final = 0.25
 """What the lease may cost a claim, which has 0.5 s; if it takes longer it is written later."""
 _TAKE_SECONDS: Final = 5.0
+_DELETE_TRIES: Final = 3
+_WRONG_LAST_SEQUENCE: Final = (10071, 10164)
+"""What JetStream says to a write at a revision that is not the last."""
 _RESCAN_SECONDS: Final = 1.0
 """While sessions without an agent wait for somebody with room."""
 
@@ -51,6 +54,9 @@ class _Held:
     dirty: bool = True
     doubted: bool = False
     written: float = 0.0
+    over: bool = False
+    """Is being deleted: nothing is written any more."""
+    writing: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
 class LeaseKeeper:
@@ -93,8 +99,13 @@ class LeaseKeeper:
 
     # ---- our own sessions
 
-    async def hold(self, claim: messages.Claim, input_rate: messages.AudioRate, trace: dict[str, str]) -> Lease:
-        """Take the lease of a session that we are about to accept; within 0.25 s, written or not."""
+    async def hold(
+        self, claim: messages.Claim, input_rate: messages.AudioRate, trace: dict[str, str], shadow_of: str = ""
+    ) -> Lease:
+        """Take the lease of a session that we are about to accept; within 0.25 s, written or not.
+
+        Afterwards `holds` says whether another instance was faster.
+        """
         lease = Lease(
             session_id=claim.session_id,
             agent=claim.agent,
@@ -103,6 +114,7 @@ class LeaseKeeper:
             session=claim.session,
             started_at=time.time(),
             trace=trace,
+            shadow_of=shadow_of,
         )
         held = self._held[claim.session_id] = _Held(lease)
         with contextlib.suppress(TimeoutError):
@@ -137,7 +149,7 @@ class LeaseKeeper:
 
     async def release(self, session_id: str) -> None:
         """The session is over."""
-        if (held := self._held.pop(session_id, None)) and held.revision:
+        if held := self._held.pop(session_id, None):
             await self._delete(held)
 
     async def fence(self, lease: Lease) -> bool:
@@ -237,8 +249,11 @@ class LeaseKeeper:
 
     async def _write(self, held: _Held) -> None:
         """Write a lease of ours, unless it is no longer ours."""
-        if held.revision < 0:
-            return
+        async with held.writing:
+            if held.revision >= 0 and not held.over:
+                await self._write_now(held)
+
+    async def _write_now(self, held: _Held) -> None:
         bucket, key, written = await self._kv(), self._key(held), held.lease
         try:
             if held.revision:
@@ -273,11 +288,35 @@ class LeaseKeeper:
             self._lost(session_id)
 
     async def _delete(self, held: _Held) -> None:
-        with contextlib.suppress(KeyWrongLastSequenceError):
-            await self._attempt(self._delete_key(held), held.lease.session_id)
+        """Take a lease of ours out of the bucket, whatever of it is being written at this moment."""
+        held.over = True
+        async with held.writing:
+            if held.revision or self._bucket is not None:  # else nothing of it was ever written
+                await self._attempt(self._delete_key(held), held.lease.session_id)
 
     async def _delete_key(self, held: _Held) -> None:
-        await (await self._kv()).delete(self._key(held), last=held.revision)
+        bucket, key = await self._kv(), self._key(held)
+        for _ in range(_DELETE_TRIES):
+            if not held.revision:  # a write was given up, and may have come in all the same
+                held.revision = await self._own_revision(bucket, key)
+            if not held.revision:
+                return
+            try:
+                await bucket.delete(key, last=held.revision)
+                return
+            except APIError as error:  # nats-py gives this one a name of its own for writes only
+                if error.err_code not in _WRONG_LAST_SEQUENCE:
+                    raise
+                held.revision = 0
+
+    async def _own_revision(self, bucket: KeyValue, key: str) -> int:
+        """Where a lease of ours stands in the bucket; 0 if there is none, or another instance's."""
+        try:
+            entry = await bucket.get(key)
+            own = messages.decode(entry.value or b"", Lease).instance == self.instance
+        except (KeyNotFoundError, MalformedError):
+            return 0
+        return entry.revision or 0 if own else 0
 
     @staticmethod
     def _key(held: _Held) -> str:

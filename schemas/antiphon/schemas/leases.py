@@ -15,11 +15,11 @@ import json
 from typing import Any, Final
 
 from antiphon.schemas.errors import MalformedError
-from antiphon.schemas.messages import AgentBeat, Lease
+from antiphon.schemas.messages import AgentBeat, Claim, Lease
 
 BEAT_SECONDS: Final = 0.25
 MISSED: Final = 4
-"""Beats of ours without one of another's: it is dead. 1.0-1.25 s, which leaves 0.75 s of the two for the take-over."""
+"""Beats of ours without one of another's: it is dead, 0.75 to 1 s after it died; one second is left to take over."""
 MAX_TAKEOVERS: Final = 5
 """A session that changes hands more often is ended: what kills its agents is in the session."""
 MAX_STATE_BYTES: Final = 32 * 1024
@@ -27,6 +27,8 @@ MAX_STATE_BYTES: Final = 32 * 1024
 LEASE_TTL: Final = 600.0
 """Seconds after which a lease that nobody renewed is gone."""
 RENEW_SECONDS: Final = 60.0
+CLOCKS_APART: Final = 1.0
+"""Seconds by which the clocks of two machines may differ without a claim being taken for an old one."""
 MAX_INSTANCES: Final = 4096
 """Instances of one agent that are told apart; above it the one that was not heard for longest is forgotten."""
 
@@ -36,6 +38,11 @@ _GENERATION_BITS: Final = 32
 def first_generation(takeovers: int) -> int:
     """Where the generations of a session's holder begin, given how often the session changed hands before."""
     return takeovers << _GENERATION_BITS
+
+
+def is_stale(claim: Claim, unix_time: float) -> bool:
+    """Whoever asked has long given up: we were stopped, or the claim was on its way for too long."""
+    return 0 < claim.expires_at < unix_time - CLOCKS_APART
 
 
 def checked_state(state: dict[str, Any]) -> dict[str, Any]:

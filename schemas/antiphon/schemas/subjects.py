@@ -26,6 +26,7 @@ BUCKET_SESSIONS: Final = "antiphon-sessions"
 FLOW_FIND: Final = f"{PREFIX}.flow.find"
 ANY_TRANSCEIVER_ANNOUNCE: Final = f"{PREFIX}.transceiver.*.*.announce"
 ANY_RELAY_ANNOUNCE: Final = f"{PREFIX}.relay.*.announce"
+ANY_AGENT_BEAT: Final = f"{PREFIX}.agent.*.beat"
 ANY_AUDIO_IN: Final = f"{PREFIX}.session.*.audio.in"
 
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -104,6 +105,14 @@ def agent_beat(name: str) -> str:
     return f"{PREFIX}.agent.{_token('agent name', name)}.beat"
 
 
+def parse_agent_beat(subject: str) -> str:
+    """`antiphon.v1.agent.<name>.beat` -> `<name>`."""
+    name = subject.removeprefix(f"{PREFIX}.agent.").removesuffix(".beat")
+    if subject != f"{PREFIX}.agent.{name}.beat" or not _TOKEN.fullmatch(name):
+        raise MalformedError(f"{subject!r:.120} is no subject of an agent's beat")
+    return name
+
+
 def lease_key(agent: str, session_id: str) -> str:
     """The key of a lease in `BUCKET_LEASES`."""
     return f"{_token('agent name', agent)}.{_token('session id', session_id)}"
@@ -115,12 +124,12 @@ def lease_keys(agent: str) -> str:
 
 
 def worker(kind: str) -> str:
-    """Request/reply, replies may stream: a model worker of a kind, `stt` or `tts`; msgpack."""
+    """Request/reply, replies may stream: a model worker of a kind, `stt`, `tts` or `llm`; msgpack."""
     return f"{PREFIX}.worker.{_token('worker kind', kind)}"
 
 
 def agent_claim_of(name: str, instance: str) -> str:
-    """Request/reply: a claim passed on to one instance of an agent."""
+    """Request/reply: a claim for one instance of an agent, whose name is its register metadata `instance`."""
     plain = re.sub(r"[^A-Za-z0-9_-]", "-", instance)[:64]
     return f"{agent_claim(name)}.{_token('instance', plain)}"
 

@@ -9,14 +9,16 @@ import os
 import signal
 import sys
 import time
+from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Any, Final, TypeVar, overload
+from typing import Any, Final, TypeVar, cast, overload
 
 import nats.errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
+from nats.micro.request import Request
 
 from antiphon.agent.listening import FLUSH_SECONDS, SILENT_SECONDS, Listening
 from antiphon.agent.running import Function, run_session
@@ -24,7 +26,8 @@ from antiphon.agent.session import Session
 from antiphon.agent.shadow import Shadow
 from antiphon.agent.tools import Tool, threads_at_work
 from antiphon.agent.watchdog import Watchdog
-from antiphon.schemas import MalformedError, bus, messages, recent_audio, subjects, tasks, telemetry
+from antiphon.schemas import MalformedError, bus, leases, messages, recent_audio, subjects, tasks, telemetry
+from antiphon.schemas.audio import RATES
 from antiphon.schemas.lease_keeper import LeaseKeeper
 from antiphon.schemas.messages import AudioRate, Lease
 
@@ -32,10 +35,11 @@ log = logging.getLogger("antiphon.agent")
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-MAX_LATENESS_MS: Final = 250.0
-"""A loop that was later than this in the last five seconds takes no new sessions."""
+MAX_LATENESS_MS: Final = 500.0
+"""A loop that stood still for longer in the last five seconds takes no new sessions; one hiccup is no reason."""
 _LOOK_SECONDS: Final = 0.25
 _STOP_SECONDS: Final = 1.5
+_CLAIMS_MEASURED: Final = 1000
 
 
 class Agent:
@@ -46,7 +50,7 @@ class Agent:
         name: str,
         *,
         capacity: int = 100,
-        input_rate: AudioRate = 24000,
+        input_rate: int = 24000,
         detect_speech: bool = True,
         hang_up_on_error: bool = True,
         keep_audio: bool = False,
@@ -55,7 +59,8 @@ class Agent:
     ) -> None:
         """`capacity`: sessions at once; above it other instances of the name are asked.
 
-        `input_rate`: Hz of the caller's audio. `detect_speech`: `SpeechStarted` and `SpeechStopped` by loudness.
+        `input_rate`: Hz of the caller's audio: 8000, 16000, 24000 or 48000.
+        `detect_speech`: `SpeechStarted` and `SpeechStopped` by loudness.
         `hang_up_on_error`: a function that raises ends the call; else the caller keeps a silent line.
         `keep_audio`: after a take-over `session.recent_audio` holds the caller's last seconds (NATS keeps them).
         `blocked_ms`: a function that keeps the event loop longer is named in the log.
@@ -65,7 +70,9 @@ class Agent:
         self.name = name
         self.capacity = capacity
         self.tools: dict[str, Tool] = {}
-        self._input_rate: AudioRate = input_rate
+        if input_rate not in RATES:
+            raise ValueError(f"input_rate {input_rate}: expected one of {', '.join(map(str, RATES))}")
+        self._input_rate = cast(AudioRate, input_rate)
         self._detect_speech, self._hang_up_on_error = detect_speech, hang_up_on_error
         self._keep_audio, self._blocked_ms, self._shadow_of = keep_audio, blocked_ms, shadow_of
         self._function: Function | None = None
@@ -76,6 +83,8 @@ class Agent:
         self._watchdog: Watchdog
         self._shadow: Shadow | None = None
         self._claims: Subscription | None = None
+        self._claim_ms: deque[float] = deque(maxlen=_CLAIMS_MEASURED)
+        self._accepted = self._refused = 0
 
     # ---- for the author
 
@@ -109,6 +118,18 @@ class Agent:
     def sessions(self) -> dict[str, Listening]:
         """Those that run now, by id."""
         return dict(self._sessions)
+
+    def figures(self) -> dict[str, Any]:
+        """How this instance fares: what the register's statistics show (`nats micro stats antiphon-agent`)."""
+        took = sorted(self._claim_ms)
+        return {
+            "sessions": len(self._sessions),
+            "capacity": self.capacity,
+            "claims": self._accepted,
+            "claims_refused": self._refused,
+            "claim_ms_p50": took[len(took) // 2] if took else None,
+            "claim_ms_p95": took[len(took) * 95 // 100] if took else None,
+        }
 
     def run(self) -> None:
         """Serve until SIGTERM or SIGINT. `ANTIPHON_NATS_URL` says where (default nats://127.0.0.1:4222)."""
@@ -176,8 +197,11 @@ class Agent:
             with contextlib.suppress(nats.errors.Error, TimeoutError):
                 await recent_audio.keep(self._client.jetstream())
         await self._keeper.start()
-        await bus.register(self._client, bus.AGENT_SERVICE, {"agent": self.name, "instance": self._keeper.instance})
+        metadata = {"agent": self.name, "instance": self._keeper.instance}
+        service = await bus.register(self._client, bus.AGENT_SERVICE, metadata, self.figures)
         if self._shadow is None:
+            own = subjects.agent_claim_of(self.name, self._keeper.instance)
+            await service.add_endpoint(name="claim", subject=own, handler=self._claimed)
             await self._join()
             self._spawn(self._look())
         else:
@@ -245,7 +269,7 @@ class Agent:
                     await self._join()
             await asyncio.sleep(_LOOK_SECONDS)
 
-    async def _claimed(self, request: Msg) -> None:
+    async def _claimed(self, request: Msg | Request) -> None:
         try:
             claim = messages.decode(request.data, messages.Claim)
             subjects.audio_in(claim.session_id)  # raises for an id that no subject can hold
@@ -255,8 +279,9 @@ class Agent:
         refusal = self._fit()
         if claim.session_id in self._sessions:
             refusal = f"session {claim.session_id} is claimed already"
+        elif leases.is_stale(claim, time.time()):
+            refusal = f"the claim of session {claim.session_id} is too old: or do the machines' clocks differ?"
         if refusal:
-            log.warning("claim refused: %s", refusal)
             await self._reply(request, refusal)
             return
         trace = dict(request.headers or {})
@@ -265,11 +290,14 @@ class Agent:
         self._sessions[claim.session_id] = session  # before the first await: the capacity is exact
         self._spawn(self._accept(request, claim, session))
 
-    async def _accept(self, request: Msg, claim: messages.Claim, session: Session) -> None:
+    async def _accept(self, request: Msg | Request, claim: messages.Claim, session: Session) -> None:
         began, accepted = time.monotonic(), False
         try:
             await session.open()
             await self._keeper.hold(claim, self._input_rate, session.lease.trace)
+            if not self._keeper.holds(session.id):
+                await self._reply(request, f"another instance has taken session {session.id}")
+                return
             await self._reply(request, "")
             accepted = True
         except (nats.errors.Error, TimeoutError) as error:
@@ -280,10 +308,16 @@ class Agent:
                 del self._sessions[session.id]
                 await session.close()
                 await self._keeper.release(session.id)
-        log.info("%s: claimed in %.0f ms (%d)", session.id, (time.monotonic() - began) * 1000, len(self._sessions))
+        took_ms = (time.monotonic() - began) * 1000
+        self._accepted += 1
+        self._claim_ms.append(round(took_ms, 2))
+        log.info("%s: claimed in %.0f ms (%d)", session.id, took_ms, len(self._sessions))
         await self._work(session)
 
-    async def _reply(self, request: Msg, refusal: str) -> None:
+    async def _reply(self, request: Msg | Request, refusal: str) -> None:
+        if refusal:
+            self._refused += 1
+            log.warning("claim refused: %s", refusal)
         reply = messages.ClaimReply(
             accepted=not refusal, input_rate=self._input_rate, instance=self._keeper.instance, message=refusal
         )
@@ -293,7 +327,7 @@ class Agent:
 
     def _session_of(self, lease: Lease) -> Session:
         session = Session(self._client, lease, self._detect_speech)
-        session.prepare(self.tools, self._keeper.save, self._keeper.doubt)
+        session.prepare(self.tools, self._keeper.save, self._keeper.doubt, self._keeper.instance)
         return session
 
     async def _take_over(self, lease: Lease) -> bool:
@@ -328,7 +362,7 @@ class Agent:
         begun = False
         try:
             await session.open()
-            await self._keeper.hold(claim, source.input_rate, source.trace)
+            await self._keeper.hold(claim, source.input_rate, source.trace, shadow_of=source.agent)
             if self._keeper.holds(session.id):  # else another instance of ours has it
                 self._spawn(self._work(session))
                 begun = True

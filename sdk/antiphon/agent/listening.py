@@ -22,6 +22,7 @@ from antiphon.agent.resampling import Resampler
 from antiphon.schemas import MalformedError, bus, messages, recent_audio, subjects, tasks
 from antiphon.schemas.audio import RATES, AudioFrame, unpack_frame
 from antiphon.schemas.messages import Lease
+from antiphon.schemas.unplayed import CallerClock
 
 log = logging.getLogger("antiphon.agent")
 
@@ -66,6 +67,7 @@ class Listening:
         self._tasks: set[asyncio.Task[Any]] = set()
         self._failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._last_sign = time.monotonic()
+        self._caller_clock = CallerClock()
         self._first_events: Feed[Event] | None = Feed(MAX_EVENTS)
         self._event_feeds = weakref.WeakSet([self._first_events])
         """Each lives as long as its iterator, the first one until it has an iterator."""
@@ -87,7 +89,7 @@ class Listening:
         return _Events(feed)
 
     def audio(self, rate: int | None = None) -> AsyncIterator[AudioFrame]:
-        """The caller, 20 ms at a time, at `rate` Hz (the agent's `input_rate` costs nothing, another one 1-2 ms each).
+        """The caller, 20 ms at a time, at `rate` Hz (the agent's `input_rate` costs nothing, another one 0.2 ms).
 
         A gap in the call or a consumer that is more than five seconds late shows as a jump of `first_sample`.
         """
@@ -178,6 +180,7 @@ class Listening:
 
     async def _on_frame(self, msg: Msg) -> None:
         self._last_sign = time.monotonic()
+        self._caller_clock.frame(self._last_sign)
         try:
             frame = unpack_frame(msg.data)
         except MalformedError as error:
@@ -196,6 +199,8 @@ class Listening:
             log.warning("%s: %s", self.id, error)
             return
         self._seen(event)
+        if isinstance(event, messages.ClaimExpired):
+            return
         self._tell(event)
         if isinstance(event, messages.Ended):
             self.end = event

@@ -40,14 +40,17 @@ class Session(Listening):
         tools: Mapping[str, Tool],
         save: Callable[[str, dict[str, Any]], None],
         doubt: Callable[[str], None],
+        instance: str,
     ) -> None:
         """What the agent gives it before `open`."""
+        self._instance = instance
         self.tools, self._save, self._doubt = tools, save, doubt
         self._generation = leases.first_generation(self._lease.takeovers)
         self._turn = asyncio.Lock()
         self._speech: Speech | None = None
         self._flushed: asyncio.Future[messages.Flushed] | None = None
         self._own_flushes = int(self._lease.takeovers > 0)  # the fence of a take-over
+        self._paused = False
         self._calls: dict[str, asyncio.Task[Any]] = {}
 
     # ---- speaking
@@ -84,6 +87,7 @@ class Session(Listening):
         if speech.interrupted:
             return await speech.known()
         speech.interrupt()
+        self._paused = False
         reckoned = speech.reckoned(time.monotonic())
         self._flushed = asyncio.get_running_loop().create_future()
         self._own_flushes += 1
@@ -99,12 +103,14 @@ class Session(Listening):
 
     async def pause(self) -> None:
         """Hold the speech at the exact sample."""
+        self._paused = True
         if self._speech is not None:
             self._speech.held(time.monotonic())
         await self._control(messages.Pause())
 
     async def resume(self) -> None:
         """Go on from the exact sample."""
+        self._paused = False
         await self._control(messages.Resume())
 
     async def _begin(self, speech: Speech) -> int:
@@ -120,6 +126,16 @@ class Session(Listening):
         if not self.over.is_set():
             self._own_flushes += 1
             self.start(self._control(messages.Flush(generation=speech.generation + 1)), "flush")
+
+    async def _say_again(self, speech: Speech, stopped_at: float) -> None:
+        """The transceiver was killed at this time, and what waited in it is lost: send it to the one that goes on."""
+        self._generation += 1
+        generation, paused = self._generation, self._paused
+        self._own_flushes += 1
+        await self._control(messages.Flush(generation=generation))  # what came to the new one meanwhile
+        if paused:
+            await self._control(messages.Pause())
+        await speech.send_again(stopped_at, generation)
 
     def _left(self) -> None:
         self._speech = None
@@ -186,6 +202,9 @@ class Session(Listening):
         match event:
             case messages.Playout() if speech is not None and event.generation == speech.generation:
                 speech.playout(event, time.monotonic())
+            case messages.TakenOver(handed_over=False) if speech is not None and not speech.over:
+                stopped_at = self._caller_clock.stopped_at(time.monotonic())
+                self.start(self._say_again(speech, stopped_at), "speech again")
             case messages.Flushed():
                 if self._own_flushes:
                     self._own_flushes -= 1
@@ -197,6 +216,9 @@ class Session(Listening):
                 if speech is not None and not speech.over:
                     speech.interrupt()
                     speech.cut(event.played_samples if event.generation == speech.generation else 0, event.rate)
+            case messages.ClaimExpired(instance=self._instance):
+                log.warning("%s: was taken too late, dropped", self.id)
+                self.finish("lost")
             case messages.Ended() if speech is not None:
                 speech.close()
 

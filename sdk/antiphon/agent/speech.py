@@ -17,6 +17,7 @@ from typing import Final
 from antiphon.agent.playback import Backlog, Framer, Heard, Ledger, Word
 from antiphon.schemas.audio import AudioFrame, FrameFlag
 from antiphon.schemas.messages import Playout
+from antiphon.schemas.unplayed import Unplayed
 
 _BATCH: Final = 10
 """Frames sent between two looks at the backlog, and between two turns for everybody else on the loop."""
@@ -45,6 +46,9 @@ class Speech:
         self._ledger = Ledger(rate)
         self._framer = Framer(rate)
         self._backlog = Backlog()
+        self._unplayed = Unplayed(rate)
+        self._sending = asyncio.Lock()
+        """Frames keep their order while some are sent again."""
         self._ahead_ms, self._send, self._begin = ahead * 1000, send, begin
         self._abandon, self._left = abandon, left
         self._sequence = 0
@@ -142,6 +146,28 @@ class Speech:
                     self._settle(self._outcome(self._ledger.samples, complete=True, confirmed=False))
 
     async def _put(self, pcm: bytes, flags: int) -> None:
+        async with self._sending:
+            self._unplayed.put(pcm, int(flags))
+            self._sent += self._framer.size // 2
+            await self._send_one(pcm, int(flags))
+
+    async def send_again(self, stopped_at: float, generation: int) -> None:
+        """What was not played when its transceiver was killed goes to the next one, in a generation of its own."""
+        async with self._sending:
+            if self.interrupted or self._over.is_set():
+                return
+            self.generation = generation
+            frames = self._unplayed.again(stopped_at)
+            self._sequence = self._unplayed.position(0) // (self._framer.size // 2)
+            self._backlog = Backlog()
+            for number, (pcm, flags) in enumerate(frames):
+                if number % _BATCH == 0:
+                    await asyncio.sleep(0)
+                if self.interrupted:
+                    return
+                await self._send_one(pcm, flags)
+
+    async def _send_one(self, pcm: bytes, flags: int) -> None:
         frame = AudioFrame(
             self._sequence,
             self._sequence * (self._framer.size // 2),
@@ -152,7 +178,6 @@ class Speech:
             pcm,
         )
         self._sequence += 1
-        self._sent += self._framer.size // 2
         await self._send(frame)
         self._backlog.sent(time.monotonic())
 
@@ -170,17 +195,19 @@ class Speech:
 
     def playout(self, event: Playout, now: float) -> None:
         """A report about this speech."""
-        self._played = event.played_samples * self.rate // event.rate
-        self._backlog.reported(event.queued_ms, event.state in ("started", "playing"), now)
-        if event.state == "ended" and self._ended:
+        playing = event.state in ("started", "playing")
+        self._played = self._unplayed.reported(event.played_samples * self.rate // event.rate, playing, now)
+        self._backlog.reported(event.queued_ms, playing, now)
+        if event.state == "ended" and self._ended and self._unplayed.all_played:  # else the rest was lost
             self._settle(self._outcome(self._ledger.samples, complete=True))
 
     def held(self, now: float) -> None:
         self._backlog.held(now)
 
     def reckoned(self, now: float) -> int:
-        """Samples that must have been played by the clock."""
-        return max(0, self._sent - int(self._backlog.queued_ms(now) * self.rate / 1000))
+        """Samples of its generation that must have been played by the clock."""
+        played = self._sent - int(self._backlog.queued_ms(now) * self.rate / 1000)
+        return max(0, played - self._unplayed.position(0))
 
     def interrupt(self) -> None:
         """Nothing more is to be said: end the block, wherever it waits. What was heard is told by `cut`."""
@@ -209,8 +236,8 @@ class Speech:
         return self.heard
 
     def cut(self, played: int, rate: int, confirmed: bool = True) -> None:
-        """The interrupted speech was heard up to this sample (of `rate`)."""
-        samples = min(played * self.rate // rate, self._ledger.samples)
+        """The interrupted speech was heard up to this sample (of `rate`) of its generation."""
+        samples = min(self._unplayed.position(played * self.rate // rate), self._ledger.samples)
         self._settle(self._outcome(samples, complete=False, confirmed=confirmed))
 
     def close(self) -> None:

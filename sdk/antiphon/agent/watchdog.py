@@ -21,6 +21,7 @@ log = logging.getLogger("antiphon.agent")
 
 _TICK: Final = 0.05
 _WINDOW: Final = 5.0
+_AUDIBLE: Final = 0.1
 _OURS: Final = str(Path(__file__).parent)
 _LIBRARIES: Final = tuple({sysconfig.get_paths()[name] for name in ("stdlib", "platstdlib", "purelib", "platlib")})
 
@@ -51,8 +52,8 @@ class Watchdog:
             self._ticking.cancel()
 
     def late_ms(self) -> float:
-        """The worst lateness of the last five seconds."""
-        return max((late for _, late in self._lateness), default=0.0) * 1000
+        """How long the loop stood still in the last five seconds, in stretches that a caller can hear."""
+        return sum(late for _, late in self._lateness if late > _AUDIBLE) * 1000
 
     def _tick(self) -> None:
         now = time.monotonic()

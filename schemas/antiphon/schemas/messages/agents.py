@@ -10,11 +10,13 @@ from antiphon.schemas.messages.message import AudioRate, Message
 
 
 class Claim(Message):
-    """A transceiver asks for an agent to take a session (request to `agent_claim`, queue group)."""
+    """A transceiver asks for an agent to take a session: on `agent_claim`, then by name on `agent_claim_of`."""
 
     session_id: str
     agent: str
     session: dict[str, Any] = Field(default_factory=dict)
+    expires_at: float = Field(default=0.0, ge=0)
+    """Unix time after which nobody waits for an acceptance any more, s; 0: not said."""
 
 
 class ClaimReply(Message):
@@ -44,6 +46,8 @@ class Lease(Message):
     """Unix time of the claim, s."""
     trace: dict[str, str] = Field(default_factory=dict)
     """Trace context of the claim."""
+    shadow_of: str = ""
+    """The holder only listens to the session, which is that agent's."""
     state: dict[str, Any] = Field(default_factory=dict)
     """What the agent wants to remember, such as the conversation so far; see `leases.MAX_STATE_BYTES`."""
 

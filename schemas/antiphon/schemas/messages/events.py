@@ -127,6 +127,13 @@ class Statistics(Message):
     remote_packets_lost: int | None = None
 
 
+class ClaimExpired(Message):
+    """An agent instance has accepted after its time: it does not have the session, and is to drop it."""
+
+    type: Literal["claim_expired"] = "claim_expired"
+    instance: str
+
+
 class SessionError(Message):
     """Something sent for this session could not be used."""
 
@@ -139,7 +146,14 @@ class Ended(Message):
 
     type: Literal["ended"] = "ended"
     reason: Literal[
-        "hang_up", "client_closed", "client_vanished", "setup_timeout", "dtls_failed", "draining", "internal"
+        "hang_up",
+        "client_closed",
+        "client_vanished",
+        "agent_lost",
+        "setup_timeout",
+        "dtls_failed",
+        "draining",
+        "internal",
     ]
     statistics: Statistics | None = None
 
@@ -157,6 +171,7 @@ SessionEvent = Annotated[
     | TelephoneEvent
     | AudioLevel
     | Statistics
+    | ClaimExpired
     | SessionError
     | Ended,
     Field(discriminator="type"),

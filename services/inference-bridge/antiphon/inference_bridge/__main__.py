@@ -1,4 +1,4 @@
-"""`python -m antiphon.inference_bridge [--check | --worker stt|tts]`"""
+"""`python -m antiphon.inference_bridge [--check | --worker stt|tts|llm]`"""
 
 from __future__ import annotations
 
@@ -36,12 +36,16 @@ def main() -> int:
         prog="python -m antiphon.inference_bridge", description="Takes calls for an agent."
     )
     parser.add_argument("--check", action="store_true", help="exit 0 if a bridge of this host answers on NATS")
-    parser.add_argument("--worker", choices=("stt", "tts"), help="serve one model to other bridges instead of calls")
+    parser.add_argument(
+        "--worker", choices=("stt", "tts", "llm"), help="serve one model to other bridges instead of calls"
+    )
     arguments = parser.parse_args()
     if arguments.check:
         url = os.environ.get("ANTIPHON_NATS_URL") or bus.DEFAULT_NATS_URL
         return 0 if asyncio.run(bus.answers_here(url, bus.AGENT_SERVICE)) else 1
     settings = load_settings()
+    if arguments.worker == "llm" and not settings.llm_url:
+        return _bad("--worker llm needs ANTIPHON_LLM_URL and ANTIPHON_LLM_MODEL")
     finish = telemetry.start(f"worker-{arguments.worker}" if arguments.worker else "inference-bridge")
     # the models' libraries take a second to import: bad settings are told before that
     from antiphon.inference_bridge.dispatch.bridge import run

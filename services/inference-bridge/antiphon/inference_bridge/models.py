@@ -6,9 +6,16 @@ import logging
 import time
 from dataclasses import dataclass
 
+from antiphon.inference_bridge.hearing.end_of_turn import SmartTurn
 from antiphon.inference_bridge.hearing.transcriber import Transcriber, Whisper
 from antiphon.inference_bridge.hearing.voice_activity import WINDOW, VoiceActivity
-from antiphon.inference_bridge.model_sources import lexicon_files, silero_file, voice_file, whisper_directory
+from antiphon.inference_bridge.model_sources import (
+    lexicon_files,
+    silero_file,
+    smart_turn_file,
+    voice_file,
+    whisper_directory,
+)
 from antiphon.inference_bridge.settings import Settings
 from antiphon.inference_bridge.speech.phonemes import Lexicon, Phonemizer
 from antiphon.inference_bridge.speech.synthesizer import PiperVoice, Synthesizer
@@ -38,6 +45,16 @@ def load_voice_activity(settings: Settings) -> VoiceActivity:
     voice_activity = VoiceActivity(silero_file(settings.vad_path, settings.vad_sha256))
     voice_activity.stream().probability(bytes(WINDOW * 2))
     return voice_activity
+
+
+def load_end_of_turn(settings: Settings) -> SmartTurn | None:
+    """None where the operator has not asked for it."""
+    if settings.smart_turn == "off":
+        return None
+    log.info("loading end of turn: %s", settings.smart_turn_path or "smart-turn")
+    model = SmartTurn(smart_turn_file(settings.smart_turn_path, settings.smart_turn_sha256))
+    model.judge(bytes(32000))
+    return model
 
 
 def load_transcriber(settings: Settings) -> Transcriber:

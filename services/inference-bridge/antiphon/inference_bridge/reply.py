@@ -23,6 +23,7 @@ from antiphon.inference_bridge.speech.synthesizer import SPEECH_RATE, Samples
 from antiphon.inference_bridge.workers import BusyError, Urgency
 from antiphon.schemas import messages
 from antiphon.schemas.audio import FRAME_MS, FrameFlag
+from antiphon.schemas.unplayed import Unplayed
 
 log = logging.getLogger(__name__)
 
@@ -69,10 +70,11 @@ class Reply:
         generation: int,
         response: RealtimeResponse,
         on_first_audio: Callable[[], None],
+        new_generation: Callable[[], int],
         speed: float = 1.0,
         held: bool = False,
     ) -> None:
-        """`held`: the transceiver holds its speech until `go_on`."""
+        """`new_generation`: for what has to be said again. `held`: the transceiver holds its speech until `go_on`."""
         self.generation = generation
         self.response = response
         self.times = ReplyTimes()
@@ -83,12 +85,19 @@ class Reply:
         self.ledger = SpeechLedger()
         self._line, self._realtime, self._speech, self._speed = line, realtime, speech, speed
         self._on_first_audio = on_first_audio
+        self._new_generation = new_generation
+        self._unplayed = Unplayed(SPEECH_RATE)
+        self._sending = asyncio.Lock()
+        """Frames keep their order while some are sent again."""
+        self._cut = False
         self._speechless = False
         self._written: list[str] = []
         self._backlog = Backlog()
         if held:
             self._backlog.hold(time.monotonic())
         self._played = asyncio.Event()
+        self._played_samples = 0
+        """As last reported."""
         self._flushed: asyncio.Future[int] = asyncio.get_running_loop().create_future()
 
     @property
@@ -113,7 +122,7 @@ class Reply:
                 match part:
                     case str() if not self.response.spoken:
                         self._written.append(part)
-                        self.response.clause(part)
+                        self.response.text(part)
                     case str():
                         for clause in splitter.feed(part):
                             await self._say(clause, before)
@@ -133,8 +142,7 @@ class Reply:
             self.failed = not (self.response.calls or self._written)
             return
         # an empty frame carries the flag: which clause is the last is known only now
-        await self._line.frame(bytes(FRAME * 2), self.ledger.samples, self.generation, FrameFlag.END_OF_UTTERANCE)
-        self._backlog.sent(FRAME_MS, time.monotonic())
+        await self._put(bytes(FRAME * 2), self.ledger.samples, FrameFlag.END_OF_UTTERANCE)
         while not self._played.is_set():
             left = self._backlog.queued_ms(time.monotonic()) / 1000 + _PLAYOUT_GRACE
             try:
@@ -150,17 +158,44 @@ class Reply:
         if event.generation != self.generation:
             return
         self.response.audible()
-        self._backlog.reported(event.queued_ms, time.monotonic())
-        if event.state == "ended":
+        now, playing = time.monotonic(), event.state in ("started", "playing")
+        self._backlog.reported(event.queued_ms, now)
+        self._played_samples = self._unplayed.reported(event.played_samples * SPEECH_RATE // event.rate, playing, now)
+        self.response.heard(self.ledger.heard(self._played_samples))
+        if event.state == "ended" and self._unplayed.all_played:  # else its transceiver has lost the rest
             self._played.set()
+
+    async def say_again(self, stopped_at: float) -> None:
+        """The transceiver was killed at this time, and another one has the call: what was not heard is sent again."""
+        paused = self._line.paused
+        async with self._sending:
+            if self._cut or self._played.is_set() or not self.response.spoken:
+                return
+            self.generation = self._new_generation()
+            await self._line.flush(self.generation)  # what came to the new one meanwhile
+            frames = self._unplayed.again(stopped_at)
+            log.info("%s: %d ms of speech are said again", self._line.session_id, len(frames) * FRAME_MS)
+            if paused:
+                await self._line.pause()
+            at = self._unplayed.position(0)
+            self._backlog.reported(0, time.monotonic())
+            for number, (pcm, flags) in enumerate(frames):
+                if number % _BATCH == 0:
+                    await asyncio.sleep(0)
+                if self._cut:
+                    return
+                await self._line.frame(pcm, at + number * FRAME, self.generation, flags)
+                self._backlog.sent(FRAME_MS, time.monotonic())
 
     def flushed(self, event: messages.Flushed) -> None:
         if not self._flushed.done():
             own = event.generation == self.generation
-            self._flushed.set_result(event.played_samples * SPEECH_RATE // event.rate if own else 0)
+            played = event.played_samples * SPEECH_RATE // event.rate if own else 0
+            self._flushed.set_result(self._unplayed.position(played))
 
     async def interrupted(self) -> tuple[str, int]:
         """After `run` was cancelled: silence the transceiver; returns the words heard and their milliseconds."""
+        self._cut = True
         if not self.response.spoken:
             return self.text, 0
         if not self.ledger.samples:
@@ -171,7 +206,7 @@ class Reply:
             async with asyncio.timeout(_FLUSHED_WITHIN):
                 played = await self._flushed
         except TimeoutError:
-            played = max(0, self.ledger.samples - int(queued_ms * SPEECH_RATE / 1000))
+            played = max(self._played_samples, self.ledger.samples - int(queued_ms * SPEECH_RATE / 1000))
         return self.ledger.heard(played), played * 1000 // SPEECH_RATE
 
     async def _say(self, clause: str, before: str) -> None:
@@ -189,16 +224,21 @@ class Reply:
         padded[pause : pause + samples.size] = samples
         first = self.ledger.samples
         self.ledger.add(clause, pause, padded.size - pause)
-        self.response.clause(f" {clause}" if first else clause)
+        self.response.speaking()
         pcm = padded.tobytes()
         for number, at in enumerate(range(0, len(pcm), FRAME * 2)):
             if number % _BATCH == 0:
                 await self._wait_for_room()
-            await self._line.frame(pcm[at : at + FRAME * 2], first + at // 2, self.generation)
-            self._backlog.sent(FRAME_MS, time.monotonic())
+            await self._put(pcm[at : at + FRAME * 2], first + at // 2)
             if not self.times.first_audio:
                 self.times.first_audio = time.time_ns()
                 self._on_first_audio()
+
+    async def _put(self, pcm: bytes, first_sample: int, flags: int = 0) -> None:
+        async with self._sending:
+            self._unplayed.put(pcm, int(flags))
+            await self._line.frame(pcm, first_sample, self.generation, flags)
+            self._backlog.sent(FRAME_MS, time.monotonic())
 
     async def _samples(self, clause: str) -> Samples | None:
         """The clause as speech; None if it could not be made."""

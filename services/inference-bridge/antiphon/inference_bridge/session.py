@@ -24,6 +24,7 @@ from opentelemetry.context import Context
 from antiphon.inference_bridge.agents import Agent
 from antiphon.inference_bridge.commands import Commands
 from antiphon.inference_bridge.dispatch.record import Record, bounded, settings_json
+from antiphon.inference_bridge.hearing.end_of_turn import EndOfTurn
 from antiphon.inference_bridge.hearing.voice_activity import RATE, VoiceActivityStream
 from antiphon.inference_bridge.line import EVENTS_CHANNEL, Line
 from antiphon.inference_bridge.listening import Listening
@@ -40,6 +41,7 @@ from antiphon.inference_bridge.turns.turn import Turn
 from antiphon.schemas import bus, messages, subjects, tasks
 from antiphon.schemas.audio import AudioFrame, unpack_frame
 from antiphon.schemas.errors import MalformedError
+from antiphon.schemas.unplayed import CallerClock
 
 log = logging.getLogger(__name__)
 tracer = trace.get_tracer(__name__)
@@ -71,6 +73,10 @@ class Services:
     """Keeps what another process needs to go on with a session."""
     doubt: Callable[[str], None]
     """Somebody else seems to act for a session."""
+    instance: str
+    """Our name among the processes of this agent."""
+    end_of_turn: EndOfTurn | None = None
+    """Judges by the voice whether a turn is over, where the operator wants that."""
 
 
 class Session:
@@ -86,8 +92,10 @@ class Session:
         record: Record | None = None,
         era: int = 0,
         first_generation: int = 0,
+        deaf: bool = False,
     ) -> None:
-        """`record`, `era`: what the holder before wrote, and how many there were."""
+        """`record`, `era`: what the holder before wrote, and how many there were. `deaf`: the caller is not heard."""
+        self._deaf = deaf
         self.id = claim.session_id
         self.ended = asyncio.Event()
         self._services, self._context = services, context
@@ -98,6 +106,7 @@ class Session:
         self._subscriptions: list[Subscription] = []
         self._tasks: set[asyncio.Task[Any]] = set()
         self._last_sign = time.monotonic()
+        self._caller_clock = CallerClock()
         self._handed_over = False
         self._early: list[AudioFrame] | None = [] if record else None
         """Frames that wait for older ones that NATS remembers; 5 s at most."""
@@ -124,7 +133,7 @@ class Session:
         self._talk.carried = record.carried
         if record.agent is not None:
             agent.restore(record.agent)
-        self._listening = Listening(self._talk, self._realtime, services.speech.pool, self._spawn)
+        self._listening = Listening(self._talk, self._realtime, services.speech.pool, self._spawn, services.end_of_turn)
         turns = settings.turn_settings(services.turn_settings)
         listening = self._listening
         self._ear = Ear(stream, services.vad_executor, turns, listening.on_turn_event, listening.on_tick)
@@ -250,6 +259,9 @@ class Session:
 
     async def _on_frame(self, msg: Msg) -> None:
         self._last_sign = time.monotonic()
+        self._caller_clock.frame(self._last_sign)
+        if self._deaf:
+            return
         try:
             frame = unpack_frame(msg.data)
             if frame.rate != RATE:
@@ -279,12 +291,17 @@ class Session:
                 self._greet()
             case messages.Playout():
                 self._talk.playout(event)
+            case messages.TakenOver(handed_over=False):
+                self._talk.transceiver_lost(self._caller_clock.stopped_at(self._last_sign))
             case messages.Flushed():
                 if self._line.flushes:
                     self._line.flushes -= 1
                     self._talk.flushed(event)
                 else:
                     self._services.doubt(self.id)
+            case messages.ClaimExpired(instance=self._services.instance):
+                log.warning("%s: was taken too late, dropped", self.id)
+                self.ended.set()
             case messages.Ended():
                 log.info("%s: ended (%s)", self.id, event.reason)
                 self.ended.set()

@@ -31,6 +31,8 @@ class Settings(BaseSettings):
     """Calls at once; claims above it are refused."""
     bridge_idle: float = Field(default=60.0, ge=1)
     """Seconds without a frame or an event after which a call is dropped: its transceiver is gone."""
+    orphan_seconds: float = Field(default=10.0, ge=0, le=3600)
+    """Seconds after which the caller of another agent that died without a successor is told and hung up; 0: never."""
     bridge_threads: int = Field(default_factory=lambda: max(2, min(4, os.cpu_count() or 2)), ge=1, le=64)
     """Threads for speech to text and speech, one core each."""
     greeting: str = DEFAULT_GREETING
@@ -43,6 +45,9 @@ class Settings(BaseSettings):
     """Silence after which transcribing starts, in the hope that the turn is over."""
     vad_threshold: float = Field(default=0.5, gt=0, lt=1)
 
+    smart_turn: Literal["off", "on"] = "off"
+    """Let a model judge by the caller's voice whether a turn is over, and wait for less or more silence."""
+
     # models: a path, or empty for the installed package
     whisper_path: Path | None = None
     """A directory with a faster-whisper (CTranslate2) model."""
@@ -54,6 +59,9 @@ class Settings(BaseSettings):
     vad_path: Path | None = None
     """Silero VAD v5 as ONNX."""
     vad_sha256: str = ""
+    smart_turn_path: Path | None = None
+    """Smart-turn v3 as ONNX; without it the one in the package pipecat-ai, if that is installed."""
+    smart_turn_sha256: str = ""
     cache_dir: Path = Field(default_factory=default_cache_dir)
     """Where the two halves of the packaged Whisper model are put together."""
 
@@ -61,6 +69,11 @@ class Settings(BaseSettings):
     """Speech to text in this process, or by workers on NATS (`--worker stt`)."""
     tts: Literal["local", "remote"] = "local"
     """Speech in this process, or by workers on NATS (`--worker tts`)."""
+
+    llm: Literal["local", "remote"] = "local"
+    """The language model's server is asked by this process, or by workers on NATS (`--worker llm`)."""
+    llm_at_once: int = Field(default=16, ge=1, le=1000)
+    """Answers that one worker has made at the same time; above it the bridge asks another worker."""
 
     # a language model instead of the scripted agent
     llm_url: str = ""

@@ -168,14 +168,14 @@ class Talk:
         response = RealtimeResponse(
             self._realtime, "audio" in modalities, turn.on_record, asked.metadata if asked else None
         )
-        self._generation += 1
         reply = Reply(
             self._line,
             self._realtime,
             self._speech,
-            self._generation,
+            self._new_generation(),
             response,
             partial(self._first_audio, turn),
+            self._new_generation,
             self.settings.speed,
             self.floor.held,
         )
@@ -183,6 +183,10 @@ class Talk:
         if len(self._ledgers) > _LEDGERS:
             self._ledgers.popitem(last=False)
         return reply
+
+    def _new_generation(self) -> int:
+        self._generation += 1
+        return self._generation
 
     async def _parts(self, turn: Turn) -> AsyncGenerator[ReplyPart, None] | None:
         """What to say; None for nothing."""
@@ -305,6 +309,11 @@ class Talk:
     def playout(self, event: messages.Playout) -> None:
         if self.turn and self.turn.reply:
             self.turn.reply.playout(event)
+
+    def transceiver_lost(self, stopped_at: float) -> None:
+        """It was killed at this time, with the speech that waited in it; another one has the call."""
+        if self.turn and self.turn.reply:
+            self._spawn(self.turn.reply.say_again(stopped_at))
 
     def flushed(self, event: messages.Flushed) -> None:
         turn = self._closed_turn

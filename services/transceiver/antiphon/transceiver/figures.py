@@ -28,4 +28,5 @@ def figures(sessions: Sessions, placing: Placing, clock: Clock, publisher: Publi
         "messages_dropped": publisher.dropped,
         "datagrams_dropped": sum(seat.port.dropped for seat in sessions.seats),
         "datagrams_ignored": asdict(sessions.registry.counters),
+        **placing.claiming.figures(),
     }

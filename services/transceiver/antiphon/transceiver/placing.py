@@ -7,6 +7,7 @@ import logging
 import secrets
 import string
 import time
+from collections.abc import Callable
 from typing import Any, Final
 
 import nats.errors
@@ -16,6 +17,7 @@ from opentelemetry import trace
 from antiphon.schemas import MalformedError, bus, messages, subjects
 from antiphon.schemas.route_token import RouteKeyring, ice_password
 from antiphon.transceiver import sdp
+from antiphon.transceiver.claiming import Claiming
 from antiphon.transceiver.clock import Clock
 from antiphon.transceiver.dtls_handshake import CurrentCertificate
 from antiphon.transceiver.outlet import Publisher
@@ -29,7 +31,6 @@ from antiphon.transceiver.state import RtpState, SessionState
 log = logging.getLogger(__name__)
 tracer = trace.get_tracer("antiphon.transceiver")
 
-CLAIM_TIMEOUT: Final = 0.5
 _ID_ALPHABET: Final = string.ascii_letters + string.digits
 
 
@@ -57,6 +58,9 @@ class Placing:
         self._keyring: RouteKeyring = settings.keyring()
         self._password_key = settings.password_key_bytes()
         self._certificate = CurrentCertificate(self._loop.time())
+        self.claiming = Claiming(client, publisher.publish)
+        self.served: Callable[[str, str, str], None] = lambda session_id, agent, instance: None
+        """Told who has taken a session."""
         self._requests: set[asyncio.Task[None]] = set()
         self._opening = 0
         """Slots reserved by offers that are being answered."""
@@ -135,40 +139,18 @@ class Placing:
         session_id = "rtc_" + "".join(secrets.choice(_ID_ALPHABET) for _ in range(24))
         try:
             await self._subjects.listen(session_id)
-            claimed = await self._claim(session_id, request)
+            claimed = await self.claiming.claim(session_id, request.agent, request.session)
             if isinstance(claimed, messages.Refused):
                 return claimed
             if self.draining:
                 ended = messages.Ended(reason="draining")
                 self._publisher.publish(subjects.session_event(session_id), messages.encode(ended))
                 return messages.Refused(code="draining", message="this transceiver is shutting down: ask another one")
+            self.served(session_id, request.agent, claimed.instance)
             return self._make_session(session_id, request, offer, claimed, now)
         finally:
             if self._registry.get(session_id) is None:
                 self._subjects.stop_listening(session_id)
-
-    async def _claim(self, session_id: str, request: messages.OpenRequest) -> messages.ClaimReply | messages.Refused:
-        """Ask for an agent; it is ready before media flows."""
-        claim = messages.Claim(session_id=session_id, agent=request.agent, session=request.session)
-        try:
-            answer = await self._client.request(
-                subjects.agent_claim(request.agent),
-                messages.encode(claim),
-                timeout=CLAIM_TIMEOUT,
-                headers=bus.trace_headers() or None,
-            )
-            claimed = messages.decode(answer.data, messages.ClaimReply)
-        except MalformedError as error:
-            return messages.Refused(code="no_agent", message=f"agent {request.agent!r} answers unreadably: {error}")
-        except (nats.errors.NoRespondersError, nats.errors.TimeoutError):
-            return messages.Refused(
-                code="no_agent", message=f"no agent named {request.agent!r} answers: start it, or name another"
-            )
-        if not claimed.accepted:
-            return messages.Refused(
-                code="no_agent", message=f"agent {request.agent!r} declined: {claimed.message or 'no reason given'}"
-            )
-        return claimed
 
     def _make_session(
         self,

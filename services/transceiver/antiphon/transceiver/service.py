@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import json
 import logging
 import secrets
 from functools import partial
@@ -23,6 +24,7 @@ from nats.micro.service import Service
 
 from antiphon.schemas import MalformedError, bus, messages, subjects, tasks
 from antiphon.schemas.addresses import Address
+from antiphon.transceiver.agent_watch import AgentWatch
 from antiphon.transceiver.announcing import Announcing
 from antiphon.transceiver.checkpoint_store import CheckpointStore
 from antiphon.transceiver.clock import Clock
@@ -46,6 +48,8 @@ from antiphon.transceiver.taking_over import TakingOver
 log = logging.getLogger(__name__)
 
 POLL_INTERVAL: Final = 0.05
+NOTICE_SECONDS: Final = 0.25
+"""For a last message to reach the client before its channel is closed."""
 ENDING_TOGETHER: Final = 0.15
 """Seconds in which others that were told to end at the same time say so: what they are handed is lost."""
 
@@ -67,6 +71,9 @@ class Transceiver:
         self._placing = Placing(settings, client, self._sessions, self._subjects, self._publisher, self._clock)
         self._subjects.offered = self._placing.requested
         self._sessions.forgetting.append(self._subjects.stop_listening)
+        self._watch = AgentWatch(client, self._sessions, settings.agent_lost_seconds, self._agent_lost)
+        self._placing.served = self._watch.served
+        self._sessions.forgetting.append(self._watch.forget)
         self._announcing = Announcing(settings, client, self._clock, self._placing, self._sessions.seats)
         self._advertised = settings.transceiver_advertise or bus.local_host_towards(settings.nats_url)
         self._sessions.seats.own = self._open_seat(settings.cluster, Slot(0, 0), int(port))
@@ -92,9 +99,31 @@ class Transceiver:
         await self._read_announcements(js)
         await self._serve_slot()
         self._tasks += [asyncio.create_task(self._announcing.run()), asyncio.create_task(self._poll_forever())]
+        if settings.agent_lost_seconds:
+            self._tasks.append(asyncio.create_task(self._watch.run()))
         if settings.keep_flows:
             self._tasks.append(asyncio.create_task(KeptFlows(client, self._relays.flows).run()))
         log.info("slot %d of cluster %d, epoch %d, ready", own.slot.number, settings.cluster, own.slot.epoch)
+
+    def _agent_lost(self, session: Session) -> None:
+        """Nobody speaks or listens on behalf of the session any more: its client is told, as far as it can be."""
+        notice = {
+            "type": "error",
+            "event_id": f"event_{secrets.token_hex(8)}",
+            "error": {
+                "type": "server_error",
+                "code": "agent_lost",
+                "message": f"the agent {session.state.agent} of this call is gone: call again",
+                "param": None,
+            },
+        }
+        session.send_message("oai-events", json.dumps(notice))
+        self._loop.call_later(NOTICE_SECONDS, self._end_without_agent, session)
+
+    def _end_without_agent(self, session: Session) -> None:
+        if session.ended is None:
+            session.end("agent_lost", self._loop.time())
+            self._sessions.forget(session)
 
     async def drain(self, hurry: asyncio.Event) -> None:
         """Take no more sessions. Hand the running ones over, or let them end: until the setting, or `hurry`."""

@@ -9,7 +9,14 @@ from antiphon.schemas.audio import AudioFrame
 from antiphon.transceiver.ice_lite import Path
 
 EndReason = Literal[
-    "hang_up", "client_closed", "client_vanished", "setup_timeout", "dtls_failed", "draining", "internal"
+    "hang_up",
+    "client_closed",
+    "client_vanished",
+    "agent_lost",
+    "setup_timeout",
+    "dtls_failed",
+    "draining",
+    "internal",
 ]
 MOVED: Final = "moved"
 """It goes on in another process: ended here without a word."""

@@ -27,6 +27,7 @@ class Settings(BaseSettings):
     capacity: int = Field(default=100, ge=1, le=10000)
     max_lateness_ms: float = Field(default=50.0, gt=0)
     consent_seconds: float = Field(default=30.0, ge=6, le=600)
+    agent_lost_seconds: float = Field(default=30.0, ge=0, le=3600)
     keep_flows: bool = False
     hand_over: bool = True
     drain_seconds: float = Field(default=0.0, ge=0, le=86400)

@@ -26,6 +26,8 @@ class Request:
     """Functions that the client answers: `name`, `description`, `parameters` (JSON Schema)."""
     tool_choice: str | dict[str, Any] = "auto"
     max_output_tokens: int | None = None
+    said: str = ""
+    """What of this very answer was said already, by a model that failed then: it is to be gone on with."""
 
 
 @dataclass(frozen=True)

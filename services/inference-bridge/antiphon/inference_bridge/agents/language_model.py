@@ -7,6 +7,7 @@ what the model wrote. After an interruption the rest of the reply has not been s
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import AsyncGenerator, Iterable
 from typing import Any, Final
@@ -22,8 +23,14 @@ log = logging.getLogger(__name__)
 logging.getLogger("httpx").setLevel(logging.WARNING)  # it logs every request
 
 APOLOGY: Final = "Sorry, I can't think just now. Please try again in a moment."
+_WARM_SECONDS: Final = 300.0
+"""A server may load its model first."""
 MAX_HISTORY: Final = 60
 """Items of the conversation that the model is shown; the newest."""
+GO_ON: Final = (
+    "You were cut off in the middle of your answer, after the words at the end. Go on with the very next word, as if "
+    "nothing had happened; repeat nothing."
+)
 _NO_OUTPUT_YET: Final = "(no result yet)"
 
 ChatMessage = dict[str, Any]
@@ -34,6 +41,10 @@ def client_for(base_url: str, api_key: str) -> AsyncOpenAI:
     return AsyncOpenAI(base_url=base_url, api_key=api_key or "none", max_retries=0)
 
 
+class ModelError(Exception):
+    """The server failed, stalled, or said nothing."""
+
+
 class LanguageModel:
     """An `Agent`."""
 
@@ -42,6 +53,26 @@ class LanguageModel:
         self._client, self._model, self._timeout = client, model, timeout
 
     async def reply(self, request: Request) -> AsyncGenerator[ReplyPart, None]:
+        said = False
+        try:
+            async with contextlib.aclosing(self.stream(request)) as parts:
+                async for part in parts:
+                    said = said or isinstance(part, str)
+                    yield part
+        except ModelError as error:
+            log.warning("%s", error)
+            yield f" {APOLOGY}" if said else APOLOGY
+
+    async def warm_up(self) -> None:
+        """Have the server load its model; `ModelError` if it can't answer."""
+        question = {"model": self._model, "messages": [{"role": "user", "content": "Hello"}], "max_tokens": 1}
+        try:
+            await self._client.chat.completions.create(**question, timeout=_WARM_SECONDS)  # type: ignore[call-overload]
+        except openai.OpenAIError as error:
+            raise ModelError(f"language model {self._model}: {error}") from None
+
+    async def stream(self, request: Request) -> AsyncGenerator[ReplyPart, None]:
+        """The answer piece by piece; `ModelError` when it fails."""
         calls: dict[int, list[str]] = {}
         said = False
         usage: Usage | None = None
@@ -66,12 +97,10 @@ class LanguageModel:
                 yield FunctionCall(call_id, name, arguments or "{}")
             if usage:
                 yield usage
-            if not said and not calls:
-                log.warning("language model %s: empty answer", self._model)
-                yield APOLOGY
         except (openai.OpenAIError, TimeoutError) as error:
-            log.warning("language model %s: %s", self._model, error or "no answer in time")
-            yield f" {APOLOGY}"
+            raise ModelError(f"language model {self._model}: {error or 'no answer in time'}") from None
+        if not said and not calls and not request.said:
+            raise ModelError(f"language model {self._model}: empty answer")
 
     def heard(self, text: str) -> None:
         """The record knows."""
@@ -87,9 +116,13 @@ class LanguageModel:
 
     def _question(self, request: Request) -> dict[str, Any]:
         system = f"{request.instructions}\nIt is {request.now:%A, %d %B %Y, %H:%M}."
+        chat = chat_messages(request.items[-MAX_HISTORY:])
+        if request.said:
+            system += f"\n{GO_ON}"
+            chat.append({"role": "assistant", "content": request.said})
         question: dict[str, Any] = {
             "model": self._model,
-            "messages": [{"role": "system", "content": system}, *chat_messages(request.items[-MAX_HISTORY:])],
+            "messages": [{"role": "system", "content": system}, *chat],
             "stream": True,
             "stream_options": {"include_usage": True},
         }

@@ -24,12 +24,15 @@ from opentelemetry.context import Context
 from antiphon.inference_bridge.agents import Agent
 from antiphon.inference_bridge.agents.concierge import Concierge
 from antiphon.inference_bridge.agents.language_model import LanguageModel, client_for
+from antiphon.inference_bridge.dispatch.orphanage import Orphanage
 from antiphon.inference_bridge.dispatch.peers import Peers
-from antiphon.inference_bridge.dispatch.record import read_record
+from antiphon.inference_bridge.dispatch.record import Record, read_record
+from antiphon.inference_bridge.hearing.end_of_turn import SmartTurn
 from antiphon.inference_bridge.hearing.transcriber import Transcriber
 from antiphon.inference_bridge.hearing.voice_activity import VoiceActivity
 from antiphon.inference_bridge.model_pool import LocalHearer, LocalSpeaker, ModelPool
-from antiphon.inference_bridge.models import load_synthesizer, load_transcriber, load_voice_activity
+from antiphon.inference_bridge.models import load_end_of_turn, load_synthesizer, load_transcriber, load_voice_activity
+from antiphon.inference_bridge.remote.language_model import RemoteLanguageModel
 from antiphon.inference_bridge.remote.pool import RemoteModels
 from antiphon.inference_bridge.reply import SPOKEN_FALLBACKS, Speech
 from antiphon.inference_bridge.session import Services, Session
@@ -52,6 +55,7 @@ _END_WITHIN = 1.5
 _CLAIMS_MEASURED = 1000
 _PASS_ON_WITHIN = 0.25
 """Seconds of the half second that a claim has; then there is time left to take it ourselves."""
+_SEEN_OFF_WITHIN = 30.0
 HOPELESS = 3
 """Take-overs after which the caller gets an apology instead of another try: what kills us may be in the call."""
 
@@ -63,6 +67,7 @@ class LocalModels:
     voice_activity: VoiceActivity
     transcriber: Transcriber | None
     synthesizer: Synthesizer | None
+    end_of_turn: SmartTurn | None = None
 
 
 def load_local_models(settings: Settings) -> LocalModels:
@@ -71,6 +76,7 @@ def load_local_models(settings: Settings) -> LocalModels:
         load_voice_activity(settings),
         load_transcriber(settings) if settings.stt == "local" else None,
         load_synthesizer(settings) if settings.tts == "local" else None,
+        load_end_of_turn(settings),
     )
     log.info("models ready in %.1f s", time.perf_counter() - started)
     return models
@@ -95,21 +101,28 @@ class Bridge:
                 threshold=settings.vad_threshold,
                 silence_ms=settings.turn_silence_ms,
                 speculate_ms=min(settings.turn_speculate_ms, settings.turn_silence_ms),
+                judged=models.end_of_turn is not None,
             ),
             settings.greeting_text,
-            settings.llm_instructions if settings.llm_url else "",
+            settings.llm_instructions if settings.llm_url or settings.llm == "remote" else "",
             settings.voice_name,
             settings.bridge_idle,
             self._save,
             self._keeper.doubt,
+            self._keeper.instance,
+            end_of_turn=models.end_of_turn,
         )
-        self._llm = client_for(settings.llm_url, settings.llm_api_key.get_secret_value()) if settings.llm_url else None
+        self._orphanage = Orphanage(
+            client, settings.agent_name, self._keeper.instance, settings.orphan_seconds, self._see_off
+        )
+        local = settings.llm_url and settings.llm == "local"
+        self._llm = client_for(settings.llm_url, settings.llm_api_key.get_secret_value()) if local else None
         self._sessions: dict[str, Session] = {}
         self._watchers: set[asyncio.Task[None]] = set()
         self._leaving = False
         self._peers = Peers(self._keeper.instance)
         self._claim_ms: deque[float] = deque(maxlen=_CLAIMS_MEASURED)
-        self._refused = self._passed_on = 0
+        self._claims = self._refused = self._passed_on = 0
         self._passing: set[asyncio.Task[None]] = set()
 
     async def start(self) -> bool:
@@ -119,10 +132,14 @@ class Bridge:
             await self._remote.there("stt")
         if self._models.synthesizer is None:
             await self._remote.there("tts")
+        if self._settings.llm == "remote":
+            await self._remote.there("llm")
         speech = self._services.speech
         for phrase in SPOKEN_FALLBACKS:  # must be sayable when nothing else is
             speech.phrases.keep(phrase, await speech.pool.synthesize(phrase, 1.0, Urgency.SOON))
         await self._keeper.start()
+        if self._settings.orphan_seconds:
+            await self._orphanage.start()
         try:
             await recent_audio.keep(self._client.jetstream(timeout=2))
         except (nats.errors.Error, TimeoutError) as error:
@@ -134,7 +151,8 @@ class Bridge:
     async def join(self) -> Service:
         """Stand in the register: claims may come."""
         name = self._settings.agent_name
-        service = await bus.register(self._client, bus.AGENT_SERVICE, {"agent": name}, self.figures)
+        metadata = {"agent": name, "instance": self._keeper.instance}
+        service = await bus.register(self._client, bus.AGENT_SERVICE, metadata, self.figures)
         await service.add_endpoint(
             name="claim", subject=subjects.agent_claim(name), handler=self.claim, queue_group=name
         )
@@ -153,6 +171,7 @@ class Bridge:
         return {
             "sessions": len(self._sessions),
             "capacity": self._settings.bridge_capacity,
+            "claims": self._claims,
             "claims_refused": self._refused,
             "claims_passed_on": self._passed_on,
             "claim_ms_p50": took[len(took) // 2] if took else None,
@@ -193,8 +212,8 @@ class Bridge:
                 claim = messages.decode(request.data, messages.Claim)
                 span.set_attribute("antiphon.session", claim.session_id)
                 refusal = self._refusal(claim)
-                if not refusal:
-                    await self._take(claim, trace.set_span_in_context(span, context))
+                if not refusal and not await self._take(claim, trace.set_span_in_context(span, context)):
+                    refusal = f"another instance has taken session {claim.session_id}"
             except MalformedError as error:
                 refusal = str(error)
             reply = messages.ClaimReply(
@@ -207,6 +226,7 @@ class Bridge:
                 self._refused += 1
                 log.warning("claim refused: %s", refusal)
             else:
+                self._claims += 1
                 self._claim_ms.append(round(took_ms, 2))
                 log.info(
                     "%s: claimed in %.1f ms (%d of %d)",
@@ -223,13 +243,16 @@ class Bridge:
         subjects.audio_in(claim.session_id)  # raises for a name that no subject can hold
         if claim.session_id in self._sessions:
             return f"session {claim.session_id} is claimed already"
+        if leases.is_stale(claim, time.time()):
+            return f"the claim of session {claim.session_id} is too old: or do the machines' clocks differ?"
         if self._leaving:
             return "this bridge is about to stop"
         if self._room() <= 0:
             return f"this bridge has {len(self._sessions)} calls, its capacity (ANTIPHON_BRIDGE_CAPACITY)"
         return ""
 
-    async def _take(self, claim: messages.Claim, context: Context) -> None:
+    async def _take(self, claim: messages.Claim, context: Context) -> bool:
+        """Be ready for the session; False if another instance has it."""
         stream = self._models.voice_activity.stream()
         first = leases.first_generation(0)
         session = Session(claim, self._agent(), self._services, stream, context, first_generation=first)
@@ -238,11 +261,18 @@ class Bridge:
             await self._keeper.hold(claim, 16000, bus.trace_headers())
             await session.start()
         except BaseException:
-            del self._sessions[claim.session_id]
-            await session.close()
-            await self._keeper.release(claim.session_id)
+            await self._let_go(session)
             raise
+        if not self._keeper.holds(claim.session_id):
+            await self._let_go(session)
+            return False
         self._watch(session)
+        return True
+
+    async def _let_go(self, session: Session) -> None:
+        self._sessions.pop(session.id, None)
+        await session.close()
+        await self._keeper.release(session.id)
 
     def _watch(self, session: Session) -> None:
         watcher = asyncio.create_task(self._until_ended(session))
@@ -259,6 +289,8 @@ class Bridge:
                 await self._keeper.release(session.id)
 
     def _agent(self) -> Agent:
+        if self._settings.llm == "remote":
+            return RemoteLanguageModel(self._client, self._settings.llm_timeout)
         if self._llm is None:
             return Concierge()
         return LanguageModel(self._llm, self._settings.llm_model, self._settings.llm_timeout)
@@ -297,6 +329,31 @@ class Bridge:
         self._watch(session)
         return True
 
+    async def _see_off(self, lease: messages.Lease) -> None:
+        """Apologise for another agent, which is dead, and hang up."""
+        claim = messages.Claim(session_id=lease.session_id, agent=lease.agent, session=lease.session)
+        session = Session(
+            claim,
+            Concierge(),
+            self._services,
+            self._models.voice_activity.stream(),
+            bus.trace_context(lease.trace),
+            Record(met=True, greeted=True),
+            lease.takeovers,
+            leases.first_generation(lease.takeovers),
+            deaf=True,
+        )
+        self._sessions[session.id] = session
+        try:
+            await session.start()
+            if await self._keeper.fence(lease):
+                session.go_on((), hopeless=True)
+                async with asyncio.timeout(_SEEN_OFF_WITHIN):
+                    await session.ended.wait()
+        finally:
+            self._sessions.pop(session.id, None)
+            await session.close()
+
     def _lost(self, session_id: str) -> None:
         if session := self._sessions.get(session_id):
             session.ended.set()
@@ -314,6 +371,7 @@ class Bridge:
         self._leaving = True
         for session in self._sessions.values():
             session.hand_over()
+        await self._orphanage.close()
         await self._keeper.close()
         await tasks.end(*self._watchers, *self._passing)
         self._workers.close()
@@ -341,7 +399,10 @@ async def run(settings: Settings) -> None:
     if await unless(stop, asyncio.ensure_future(bridge.start())) is None:
         return
     service = await bridge.join()
-    who = f"{settings.llm_model} at {settings.llm_url}" if settings.llm_url else "the scripted concierge"
+    if settings.llm == "remote":
+        who = "a language model of the workers"
+    else:
+        who = f"{settings.llm_model} at {settings.llm_url}" if settings.llm_url else "the scripted concierge"
     log.info("ready: agent %s is %s", settings.agent_name, who)
     await stop.wait()
     log.info("stopping")

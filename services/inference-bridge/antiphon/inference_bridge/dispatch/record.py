@@ -1,9 +1,12 @@
-"""What another process needs to go on with a call: the conversation so far as plain JSON, bounded. Pure."""
+"""What another process needs to go on with a call: the conversation so far as plain JSON, bounded. Pure.
+
+A lease keeps 32 KiB. When the conversation is longer, whole items go, never a part of one: an item that is larger than
+`MAX_ITEM_BYTES` by itself, then the oldest. What is left is what was said last, word for word.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from typing import Any, Final
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
@@ -11,8 +14,10 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from antiphon.inference_bridge.protocol.session_settings import SessionSettings
 
 MAX_BYTES: Final = 28 * 1024
-"""Of the whole as JSON: a lease keeps 32 KiB. The oldest items go first."""
-_MAX_ITEM_TEXT: Final = 4000
+"""Of the whole as JSON."""
+MAX_ITEM_BYTES: Final = 14 * 1024
+"""Of one item, half of all there is: a text that a client has pasted must not cost the rest of the conversation."""
+_MAX_CARRIED: Final = 4000
 _SETTINGS: Final = TypeAdapter(SessionSettings)
 
 JsonObject = dict[str, Any]
@@ -52,31 +57,20 @@ def settings_json(settings: SessionSettings) -> JsonObject:
 
 
 def bounded(record: Record) -> JsonObject:
-    """The record as JSON that fits: without the oldest items, then without the settings' long texts."""
+    """The record as JSON that fits: without items that are too large or too old, then without the settings."""
     written = record.model_dump(mode="json")
-    written["items"] = [_shortened(item) for item in record.items]
-    size = len(json.dumps(written).encode())
-    for item in list(written["items"]):
-        if size <= MAX_BYTES:
-            return written
-        written["items"].pop(0)
-        size -= len(json.dumps(item).encode()) + 2
+    sizes = [(len(json.dumps(item).encode()) + 2, item) for item in written["items"]]
+    kept = [(size, item) for size, item in sizes if size <= MAX_ITEM_BYTES]
+    written["items"] = []
+    size = len(json.dumps(written).encode()) + sum(size for size, _ in kept)
+    while kept and size > MAX_BYTES:
+        size -= kept.pop(0)[0]
+    written["items"] = [item for _, item in kept]
     if size > MAX_BYTES:
         written["settings"] = None
     if len(json.dumps(written).encode()) > MAX_BYTES:
-        written.update(agent=None, carried=written["carried"][:_MAX_ITEM_TEXT])
+        written.update(agent=None, carried=written["carried"][:_MAX_CARRIED])
     return written
-
-
-def _shortened(item: JsonObject) -> JsonObject:
-    """An item whose texts are not too long to be kept."""
-    out: JsonObject = {}
-    for name, value in item.items():
-        if name == "content" and isinstance(value, Sequence):
-            out[name] = [_shortened(part) for part in value]
-        else:
-            out[name] = value[:_MAX_ITEM_TEXT] if isinstance(value, str) else value
-    return out
 
 
 def read_record(state: JsonObject) -> Record:

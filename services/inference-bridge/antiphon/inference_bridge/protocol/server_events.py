@@ -62,16 +62,17 @@ class Realtime:
     def cleared(self) -> None:
         self.emit("input_audio_buffer.cleared")
 
-    def transcribed(self, item_id: str, transcript: str, seconds: float, tell: bool) -> None:
-        """`tell`: the session has transcription on."""
-        self.conversation.heard(item_id, transcript)
-        if not tell:
-            return
-        type_ = "conversation.item.input_audio_transcription"
-        if transcript:
-            self.emit(f"{type_}.delta", item_id=item_id, content_index=0, delta=transcript)
+    def transcribing(self, item_id: str, delta: str) -> None:
+        """More words of an utterance, which are not taken back."""
+        if delta:
+            type_ = "conversation.item.input_audio_transcription.delta"
+            self.emit(type_, item_id=item_id, content_index=0, delta=delta)
+
+    def transcribed(self, item_id: str, transcript: str, seconds: float) -> None:
+        """All of it; the deltas told before add up to `transcript`."""
+        type_ = "conversation.item.input_audio_transcription.completed"
         usage = {"type": "duration", "seconds": round(seconds, 2)}
-        self.emit(f"{type_}.completed", item_id=item_id, content_index=0, transcript=transcript, usage=usage)
+        self.emit(type_, item_id=item_id, content_index=0, transcript=transcript, usage=usage)
 
     def transcription_failed(self, item_id: str, text: str) -> None:
         error = {"type": "server_error", "code": "transcription_failed", "message": text, "param": None}
@@ -123,15 +124,26 @@ class RealtimeResponse:
         self._message: JsonObject | None = None
         self._calls: list[JsonObject] = []
         self._audible = False
+        self._told = ""
+        """Of the transcript."""
         self._usage = (0, 0)
         realtime.emit("response.created", response=self._response("in_progress", []))
         realtime.emit("rate_limits.updated", rate_limits=[])
 
-    def clause(self, text: str) -> None:
-        """The next clause was handed to the transceiver, or the next piece of text is there."""
+    def speaking(self) -> None:
+        """The first clause is handed to the transceiver."""
         self._begin_message()
-        type_ = "response.output_audio_transcript.delta" if self.spoken else "response.output_text.delta"
-        self._realtime.emit(type_, **self._place, delta=text)
+
+    def text(self, piece: str) -> None:
+        """More of an answer that is written."""
+        self._begin_message()
+        self._realtime.emit("response.output_text.delta", **self._place, delta=piece)
+
+    def heard(self, transcript: str) -> None:
+        """What the caller has heard so far; the words that were not told yet are told."""
+        if len(transcript) > len(self._told):
+            delta, self._told = transcript[len(self._told) :], transcript
+            self._realtime.emit("response.output_audio_transcript.delta", **self._place, delta=delta)
 
     def audible(self) -> None:
         """The first sample was sent."""
@@ -207,6 +219,7 @@ class RealtimeResponse:
         assert item is not None
         item["status"] = "completed" if status == "completed" else "incomplete"
         if self.spoken:
+            self.heard(text)
             item["content"] = [{"type": "output_audio", "transcript": text}]
             emit("response.output_audio.done", **self._place)
             emit("response.output_audio_transcript.done", **self._place, transcript=text)

@@ -232,7 +232,7 @@ class SessionSettings:
         if detection is None:
             return None
         if isinstance(detection, SemanticVad):
-            return replace(base, semantic=True, **_EAGERNESS[detection.eagerness])
+            return replace(base, semantic=True, judged=False, **_EAGERNESS[detection.eagerness])
         silence = base.silence_ms if detection.silence_duration_ms is None else detection.silence_duration_ms
         padding = base.preroll_ms if detection.prefix_padding_ms is None else detection.prefix_padding_ms
         return replace(
@@ -241,6 +241,7 @@ class SessionSettings:
             silence_ms=silence,
             speculate_ms=min(base.speculate_ms, silence),
             preroll_ms=padding,
+            judged=base.judged and detection.silence_duration_ms is None,  # who names a silence gets that
         )
 
     def turn_prompt(self) -> str:

@@ -33,6 +33,12 @@ SPEAK_TIMEOUT: Final = 3.0
 """Seconds between two pieces of speech."""
 
 
+THINK_TIMEOUT: Final = 2.0
+"""Seconds without a sign of life of a language model."""
+_MAX_PENDING: Final = 8192
+"""Pieces that wait while speech is made of those before: more than any answer has."""
+
+
 class WorkerError(Exception):
     """No worker could do it."""
 
@@ -80,8 +86,10 @@ class RemoteModels:
             try:
                 if kind == "stt":
                     await self.transcribe(bytes(32000), "", Urgency.NOW)
-                else:
+                elif kind == "tts":
                     await self.synthesize("Hello.", 1.0, Urgency.NOW)
+                else:
+                    await self._ready()
             except (WorkerError, BusyError) as error:
                 if not told and time.monotonic() - waiting_since > 5:
                     told = True
@@ -91,6 +99,12 @@ class RemoteModels:
                 await asyncio.sleep(0.5)
             else:
                 return
+
+    async def _ready(self) -> None:
+        async for kind, _, _ in self._answers("llm", wire.pack("ready", b""), THINK_TIMEOUT):
+            if kind == "alive":
+                return
+        raise WorkerError("no worker for llm gave an answer")
 
     async def _hear(self, request: bytes) -> tuple[str, float]:
         async for kind, value, more in self._answers("stt", request, HEAR_TIMEOUT):
@@ -119,7 +133,7 @@ class RemoteModels:
             if attempt:
                 log.warning("%s: asking another worker (%s)", kind, failure)
                 yield "again", None, []
-            async with aclosing(self._pieces(kind, request, timeout)) as pieces:
+            async with aclosing(pieces_of(self._client, kind, request, timeout)) as pieces:
                 try:
                     async for answer, value, *more in pieces:
                         if answer == "error":
@@ -135,16 +149,18 @@ class RemoteModels:
                     failure = str(error) or type(error).__name__
         raise BusyError(failure) if busy else WorkerError(failure)
 
-    async def _pieces(self, kind: wire.Kind, request: bytes, timeout: float) -> AsyncGenerator[list[Any], None]:
-        inbox = self._client.new_inbox()
-        subscription = await self._client.subscribe(inbox, pending_msgs_limit=64)
-        try:
-            await self._client.publish(subjects.worker(kind), request, reply=inbox)
-            while True:
-                async with asyncio.timeout(timeout):
-                    message = await subscription.next_msg(timeout=None)
-                if message.headers and message.headers.get("Status") == "503":
-                    raise nats.errors.NoRespondersError
-                yield wire.unpack(message.data, str)
-        finally:
-            await subscription.unsubscribe()
+
+async def pieces_of(client: Client, kind: wire.Kind, request: bytes, timeout: float) -> AsyncGenerator[list[Any], None]:
+    """What one worker answers; TimeoutError when nothing comes for `timeout` seconds. Without an end of its own."""
+    inbox = client.new_inbox()
+    subscription = await client.subscribe(inbox, pending_msgs_limit=_MAX_PENDING)
+    try:
+        await client.publish(subjects.worker(kind), request, reply=inbox)
+        while True:
+            async with asyncio.timeout(timeout):
+                message = await subscription.next_msg(timeout=None)
+            if message.headers and message.headers.get("Status") == "503":
+                raise nats.errors.NoRespondersError
+            yield wire.unpack(message.data, str)
+    finally:
+        await subscription.unsubscribe()

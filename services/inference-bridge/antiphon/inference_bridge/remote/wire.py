@@ -2,10 +2,13 @@
 
     hear   [version, prompt, pcm]      -> [version, "text", text, work_ms]
     speak  [version, text, speed]      -> [version, "pcm", pcm, work_ms, last], pieces of a second
-    either                             -> [version, "error", message, busy]
+    think  [version, verb, request]    -> [version, "text", piece, number], [version, "call", id, name, arguments],
+                                          [version, "usage", taken, given], [version, "alive"], [version, "end"]
+    any                                -> [version, "error", message, busy]
 
-`pcm` is s16le mono, 16 kHz to a transcriber, 24 kHz from a voice. A worker that is busy says so at once, so that the
-bridge asks another one.
+`pcm` is s16le mono, 16 kHz to a transcriber, 24 kHz from a voice. `verb` is `reply`, with a `Request` of `agents` as
+JSON, or `ready`, which is answered by `alive`; a language model says `alive` while it thinks.
+A worker that is busy says so at once, so that the bridge asks another one.
 """
 
 from __future__ import annotations
@@ -16,8 +19,8 @@ import msgpack
 
 from antiphon.schemas.errors import MalformedError
 
-Kind = Literal["stt", "tts"]
-KINDS: Final[tuple[Kind, ...]] = ("stt", "tts")
+Kind = Literal["stt", "tts", "llm"]
+KINDS: Final[tuple[Kind, ...]] = ("stt", "tts", "llm")
 VERSION: Final = 1
 QUEUE: Final = "workers"
 SERVICE: Final = "antiphon-worker"
@@ -25,6 +28,10 @@ MAX_PCM: Final = 30 * 16000 * 2
 """Bytes of an utterance; with its frame below the megabyte that NATS takes."""
 PIECE: Final = 24000 * 2
 """Bytes of speech per message: a second."""
+MAX_REQUEST: Final = 900 * 1024
+"""Bytes of a language model's request; the oldest items of a longer conversation are left out."""
+ALIVE_SECONDS: Final = 0.5
+"""Between two signs of life of a language model that thinks."""
 MAX_TEXT: Final = 2000
 
 

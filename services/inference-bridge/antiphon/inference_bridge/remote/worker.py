@@ -1,4 +1,4 @@
-"""`python -m antiphon.inference_bridge --worker stt|tts`: a process with one model that any bridge may use.
+"""`python -m antiphon.inference_bridge --worker stt|tts|llm`: a process with one model that any bridge may use.
 
 It announces itself when the model is loaded, checked and warm, and refuses work that would wait for too long.
 """
@@ -12,10 +12,13 @@ from functools import partial
 
 from nats.aio.client import Client
 from nats.micro.request import Request
+from nats.micro.service import Service
 
+from antiphon.inference_bridge.agents.language_model import LanguageModel, client_for
 from antiphon.inference_bridge.hearing.transcriber import Transcriber
 from antiphon.inference_bridge.models import load_synthesizer, load_transcriber
 from antiphon.inference_bridge.remote import wire
+from antiphon.inference_bridge.remote.llm_worker import LanguageModelWorker
 from antiphon.inference_bridge.settings import Settings
 from antiphon.inference_bridge.speech.synthesizer import Synthesizer
 from antiphon.inference_bridge.waiting import unless
@@ -85,6 +88,9 @@ async def run(settings: Settings, kind: wire.Kind) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
+    if kind == "llm":
+        await _run_language_model(settings, stop)
+        return
     loader = Workers(1, 1)  # in a worker: the threads that the libraries start inherit its low priority
     load = partial(load_transcriber if kind == "stt" else load_synthesizer, settings)
     model = await unless(stop, loader.submit(load, Urgency.NOW).future)
@@ -99,6 +105,30 @@ async def run(settings: Settings, kind: wire.Kind) -> None:
     service = await bus.register(client, wire.SERVICE, {"kind": kind})
     await service.add_endpoint(name=kind, subject=subjects.worker(kind), handler=worker.asked, queue_group=wire.QUEUE)
     await bus.flush(client)
+    await _serve(kind, stop, service, worker, client)
+
+
+async def _run_language_model(settings: Settings, stop: asyncio.Event) -> None:
+    async with client_for(settings.llm_url, settings.llm_api_key.get_secret_value()) as server:
+        client = await unless(stop, asyncio.ensure_future(bus.connect(settings.nats_url, "antiphon-worker-llm")))
+        if client is None:
+            return
+        model = LanguageModel(server, settings.llm_model, settings.llm_timeout)
+        worker = LanguageModelWorker(client, model, settings.llm_at_once)
+        warming = asyncio.create_task(worker.warm())
+        await unless(stop, warming)
+        if stop.is_set():
+            await tasks.end(warming)
+            return
+        await worker.start()
+        service = await bus.register(client, wire.SERVICE, {"kind": "llm"})
+        await bus.flush(client)
+        await _serve("llm", stop, service, worker, client)
+
+
+async def _serve(
+    kind: wire.Kind, stop: asyncio.Event, service: Service, worker: Worker | LanguageModelWorker, client: Client
+) -> None:
     log.info("ready: worker %s", kind)
     await stop.wait()
     log.info("stopping")

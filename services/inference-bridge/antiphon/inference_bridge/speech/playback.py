@@ -24,7 +24,7 @@ class SpeechLedger:
         """The next clause: `pause` samples of silence, then `spoken` samples of speech."""
         start = self.samples + pause
         self.samples = start + spoken
-        self._clauses.append(_Clause(text, start, self.samples))
+        self._clauses.append(_Clause(" ".join(text.split()), start, self.samples))
 
     @property
     def text(self) -> str:
@@ -34,7 +34,8 @@ class SpeechLedger:
     def heard(self, played_samples: int) -> str:
         """The words that were played: of the clause that was cut, in proportion to its length.
 
-        Proportion is a guess about where a word lies in a clause; clauses being short, it is wrong by a word or so.
+        More samples only put more words behind. Proportion is a guess about where a word lies in a clause; clauses
+        being short, it is wrong by a word or so.
         """
         words: list[str] = []
         for text, start, end in self._clauses:

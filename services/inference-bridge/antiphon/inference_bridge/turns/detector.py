@@ -9,8 +9,8 @@
 Probabilities go through a hysteresis: speech starts at `threshold` and goes on down to `threshold - 0.15`, so
 that a soft syllable does not count as silence. One click is not `onset_windows` windows.
 
-How much silence ends a turn may depend on what was said (`semantic`): `verdict` tells, once somebody knows. Without
-settings nothing is a turn by itself: audio is kept until the client commits it.
+How much silence ends a turn may depend on what was said (`semantic`) and on how it sounded (`judged`): `verdict` tells,
+once somebody knows. Without settings nothing is a turn by itself: audio is kept until the client commits it.
 """
 
 from __future__ import annotations
@@ -49,6 +49,36 @@ class TurnSettings:
     """Silence that ends a turn whose words sound complete."""
     incomplete_ms: int = 4000
     """Silence that ends one whose words do not."""
+    doubtful_ms: int = 1200
+    """Silence that ends one of which words and voice say different things."""
+    judged: bool = False
+    """Without `semantic`: `silence_ms` is less where the voice sounds done, and more where it does not."""
+
+
+_SOUNDS_DONE: Final = 0.7
+_SOUNDS_OPEN: Final = 0.3
+"""How likely it must be that the caller is done, or may be at most, for the voice to change anything."""
+_SHORTER: Final = 0.7
+_LONGER: Final = 3.0
+
+
+def wait_ms(settings: TurnSettings, likely: float | None = None, complete: bool | None = None) -> int:
+    """How much silence ends a turn, given how likely its voice sounds done and whether its words are complete.
+
+    None: that is not known, yet or ever. A voice that is not decided changes nothing.
+    """
+    done = None
+    if likely is not None and not _SOUNDS_OPEN < likely < _SOUNDS_DONE:
+        done = likely >= _SOUNDS_DONE
+    if settings.semantic:
+        if complete is None:
+            return settings.silence_ms
+        if done is not None and done is not complete:
+            return settings.doubtful_ms
+        return settings.complete_ms if complete else settings.incomplete_ms
+    if not settings.judged or done is None:
+        return settings.silence_ms
+    return round(settings.silence_ms * (_SHORTER if done else _LONGER))
 
 
 @dataclass(frozen=True)
@@ -144,6 +174,8 @@ class TurnDetector:
         self._told_ms = 0.0
         self._silence_ms = 0.0
         self._maybe: Utterance | None = None
+        self._complete: bool | None = None
+        self._likely_done: float | None = None
         self.speaking = False
 
     @property
@@ -151,10 +183,21 @@ class TurnDetector:
         """Where the audio begins that is no turn yet; None if there is none."""
         return self._first_sample if self._audio else None
 
-    def verdict(self, utterance: Utterance, complete: bool) -> None:
-        """Whether the words of the last `MaybeDone` sound complete; ignored if the caller has gone on since."""
-        if self._settings.semantic and self._maybe is utterance:
-            self._required_ms = self._settings.complete_ms if complete else self._settings.incomplete_ms
+    def verdict(self, utterance: Utterance, complete: bool | None = None, likely: float | None = None) -> None:
+        """Whether the words of the last `MaybeDone` are complete, or how likely its voice is done: either comes first.
+
+        Ignored if the caller has gone on since.
+        """
+        if self._maybe is not utterance:
+            return
+        self._complete = self._complete if complete is None else complete
+        self._likely_done = self._likely_done if likely is None else likely
+        self._required_ms = wait_ms(self._settings, self._likely_done, self._complete)
+
+    @property
+    def asks_the_voice(self) -> bool:
+        """A verdict on the voice would change something."""
+        return self._settings.semantic or self._settings.judged
 
     def commit(self) -> Utterance | None:
         """The client says that its turn is over; None if there is next to nothing."""
@@ -247,7 +290,7 @@ class TurnDetector:
 
     def _speech(self, end: int) -> list[TurnEvent]:
         resumed: list[TurnEvent] = [Resumed()] if self._maybe else []
-        self._maybe = None
+        self._maybe = self._complete = self._likely_done = None
         self._silence_ms = 0.0
         self._required_ms = self._settings.silence_ms
         self._speech_windows += 1

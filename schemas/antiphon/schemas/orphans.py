@@ -1,0 +1,87 @@
+"""Calls whose agent is dead and that nobody of its name has taken: when somebody else may end them. Sans-IO.
+
+An instance of the agent may still come: the one that its supervisor starts again takes its sessions over. So a lease of
+a dead instance has to stand for `grace` seconds before it is an orphan. Time is counted in beats of our own that came
+back through NATS, as in `leases`: while NATS is away, or we are stopped, no time passes.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from antiphon.schemas import leases
+from antiphon.schemas.messages import AgentBeat, Lease
+
+GRACE_SECONDS: Final = 10.0
+"""A plug-in that is started again is back after two or three, a bridge after six."""
+MAX_AGENTS: Final = 1024
+"""Names of agents that are told apart; above it the one heard first is forgotten."""
+MAX_WAITING: Final = 10_000
+"""Leases of dead instances that are remembered."""
+
+
+class Orphans:
+    """As one process sees the agents of other names."""
+
+    def __init__(self, own_agent: str, instance: str, grace: float = GRACE_SECONDS) -> None:
+        self._own_agent, self._instance = own_agent, instance
+        self._grace_beats = round(grace / leases.BEAT_SECONDS)
+        self._beats = 0
+        self._pulses: dict[str, leases.Pulse] = {}
+        self._waiting: dict[tuple[str, str], tuple[str, int]] = {}
+        """Lease -> its dead holder, and our beats when it was found."""
+
+    def heard(self, agent: str, beat: AgentBeat, now: float) -> set[str]:
+        """A beat came, of any agent. The names of agents of which an instance is gone now: look at their leases."""
+        if agent == self._own_agent:
+            if beat.instance != self._instance:
+                return set()
+            self._beats += 1
+            for pulse in self._pulses.values():
+                pulse.heard(AgentBeat(instance=self._instance), now)
+            return {name for name, pulse in self._pulses.items() if pulse.newly_dead()}
+        self.pulse(agent).heard(beat, now)
+        return set()
+
+    def pulse(self, agent: str) -> leases.Pulse:
+        if agent not in self._pulses:
+            if len(self._pulses) >= MAX_AGENTS:
+                del self._pulses[next(iter(self._pulses))]
+            self._pulses[agent] = leases.Pulse(self._instance)
+        return self._pulses[agent]
+
+    def is_orphan(self, lease: Lease) -> bool:
+        """Asked of every lease now and then: its holder has been dead for the grace, and nobody took it."""
+        key = lease.agent, lease.session_id
+        # a shadow's session is not its own to end, and those of our own name are taken over
+        if lease.shadow_of or lease.agent == self._own_agent or not self.pulse(lease.agent).is_dead(lease.instance):
+            self._waiting.pop(key, None)
+            return False
+        holder, since = self._waiting.get(key, ("", 0))
+        if holder != lease.instance or key not in self._waiting:
+            if len(self._waiting) >= MAX_WAITING:
+                return False
+            self._waiting[key] = lease.instance, self._beats
+            return False
+        return self._beats - since >= self._grace_beats
+
+    def forget(self, lease: Lease) -> None:
+        """It was taken, or is over."""
+        self._waiting.pop((lease.agent, lease.session_id), None)
+
+    def keep_only(self, found: set[tuple[str, str]]) -> None:
+        """Leases, as (agent, session), that are still there."""
+        for key in set(self._waiting) - found:
+            del self._waiting[key]
+
+    @property
+    def any_waiting(self) -> bool:
+        return bool(self._waiting)
+
+    def agents_waiting(self) -> set[str]:
+        return {agent for agent, _ in self._waiting}
+
+    @property
+    def settled(self) -> bool:
+        """We have listened for long enough to say of an instance that we never heard that it is dead."""
+        return self._beats >= leases.MISSED

@@ -1,0 +1,126 @@
+"""Calls of other agents that have died without a successor: the caller is told so and hung up. The shell of `orphans`.
+
+Any bridge does it, whatever its own name is. Leases are looked at once at the start, then only when an instance of
+another agent is gone, and while such leases wait.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+import nats.errors
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.js.errors import KeyNotFoundError, KeyWrongLastSequenceError
+from nats.js.kv import KeyValue
+
+from antiphon.schemas import bus, leases, messages, subjects, tasks
+from antiphon.schemas.errors import MalformedError
+from antiphon.schemas.messages import Lease
+from antiphon.schemas.orphans import Orphans
+
+log = logging.getLogger(__name__)
+
+_LOOK_SECONDS: Final = 2.0
+_WITHIN: Final = 2.0
+_AT_ONCE: Final = 8
+"""Callers who are told at the same time; the others wait for the next look."""
+
+
+class Orphanage:
+    """Of one process."""
+
+    def __init__(
+        self, client: Client, agent: str, instance: str, grace: float, see_off: Callable[[Lease], Awaitable[None]]
+    ) -> None:
+        """`see_off(lease)`: the session is ours now; speak, hang up, return."""
+        self._client, self._agent, self._instance, self._see_off = client, agent, instance, see_off
+        self._orphans = Orphans(agent, instance, grace)
+        self._js = client.jetstream(timeout=_WITHIN)
+        self._suspect: set[str] = set()
+        """Agents whose leases are to be looked at."""
+        self._look = asyncio.Event()
+        self._looking: asyncio.Task[None] | None = None
+        self._at_work: set[asyncio.Task[None]] = set()
+        self._searched_at_start = False
+
+    async def start(self) -> None:
+        await self._client.subscribe(subjects.ANY_AGENT_BEAT, cb=self._on_beat)
+        self._looking = asyncio.create_task(self._look_forever())
+
+    async def close(self) -> None:
+        await tasks.end(*self._at_work, *([self._looking] if self._looking else []))
+
+    async def _on_beat(self, message: Msg) -> None:
+        with contextlib.suppress(MalformedError):
+            agent = subjects.parse_agent_beat(message.subject)
+            beat = messages.decode(message.data, messages.AgentBeat)
+            self._suspect |= self._orphans.heard(agent, beat, time.monotonic())
+        if self._suspect or (self._orphans.settled and not self._searched_at_start):
+            self._look.set()
+
+    async def _look_forever(self) -> None:
+        while True:
+            await self._look.wait()
+            self._look.clear()
+            try:
+                async with asyncio.timeout(_WITHIN * 2):
+                    await self._look_once()
+            except (nats.errors.Error, TimeoutError, OSError) as error:
+                log.debug("leases of other agents can't be looked at: %s", error or type(error).__name__)
+                self._look.set()
+            await asyncio.sleep(_LOOK_SECONDS)
+            if self._orphans.any_waiting:
+                self._look.set()
+
+    async def _look_once(self) -> None:
+        bucket = await bus.bucket(self._js, subjects.BUCKET_LEASES, ttl=leases.LEASE_TTL)
+        keys = [tuple(key.split(".", 1)) for key in await bus.keys(self._js, subjects.BUCKET_LEASES)]
+        whole = not self._searched_at_start and self._orphans.settled
+        self._searched_at_start |= whole
+        suspect, self._suspect = self._suspect | self._orphans.agents_waiting(), set()
+        found: set[tuple[str, str]] = set()
+        for agent, session_id in keys:
+            if agent != self._agent and (whole or agent in suspect):
+                entry = await self._read(bucket, agent, session_id)
+                if entry is None:
+                    continue
+                lease, revision = entry
+                found.add((agent, session_id))
+                if self._orphans.is_orphan(lease) and len(self._at_work) < _AT_ONCE:
+                    await self._take(bucket, lease, revision)
+        self._orphans.keep_only(found)
+
+    @staticmethod
+    async def _read(bucket: KeyValue, agent: str, session_id: str) -> tuple[Lease, int] | None:
+        try:
+            entry = await bucket.get(subjects.lease_key(agent, session_id))
+            return messages.decode(entry.value or b"", Lease), entry.revision or 0
+        except (KeyNotFoundError, MalformedError):
+            return None
+
+    async def _take(self, bucket: KeyValue, lease: Lease, revision: int) -> None:
+        taken = leases.taken(lease, self._instance)
+        key = subjects.lease_key(lease.agent, lease.session_id)
+        self._orphans.forget(lease)
+        try:
+            revision = await bucket.update(key, messages.encode(taken), last=revision)
+        except KeyWrongLastSequenceError:
+            return  # another bridge was faster, or the agent is back
+        log.warning("%s: agent %s is dead and has no successor, the caller is told", lease.session_id, lease.agent)
+        work = asyncio.create_task(self._end(bucket, taken, revision))
+        self._at_work.add(work)
+        work.add_done_callback(self._at_work.discard)
+
+    async def _end(self, bucket: KeyValue, lease: Lease, revision: int) -> None:
+        try:
+            await self._see_off(lease)
+        except Exception:
+            log.exception("%s: the caller could not be told", lease.session_id)
+        with contextlib.suppress(nats.errors.Error, TimeoutError, OSError):
+            await bucket.delete(subjects.lease_key(lease.agent, lease.session_id), last=revision)

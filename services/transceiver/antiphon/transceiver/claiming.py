@@ -1,0 +1,207 @@
+"""Who takes a session: one instance of an agent is asked, and when it is slow the next, until one accepts.
+
+The first acceptance counts, whoever of those asked gives it. NATS picks who is asked first (a queue group). It cannot
+know that a process hangs, so the next ones are found by the services register, where only those answer that live,
+and asked by name. An acceptance that comes too late is answered as well: `ClaimExpired`, so that no slot leaks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import time
+from collections import OrderedDict, deque
+from collections.abc import Callable
+from typing import Any, Final
+
+import nats.errors
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+
+from antiphon.schemas import MalformedError, bus, messages, subjects
+
+log = logging.getLogger(__name__)
+
+ASK_SECONDS: Final = 0.5
+"""For one instance to answer; then the next is asked."""
+CLAIM_SECONDS: Final = 1.5
+"""For all of them together: signaling waits 2 s for the whole session."""
+FIND_SECONDS: Final = 0.2
+"""For the register to name one that lives."""
+MAX_REMEMBERED: Final = 4096
+"""Claims whose late acceptances are still answered; the oldest are forgotten: agents then go by the deadline."""
+MEASURED: Final = 1000
+_NOBODY: Final = "no_responders"
+
+
+class _Asked:
+    """One claim, while it is open and for some time afterwards."""
+
+    def __init__(self, session_id: str) -> None:
+        self.session_id = session_id
+        self.answers: asyncio.Queue[messages.ClaimReply | str] = asyncio.Queue(64)
+        self.open = True
+        self.placed = False
+        """An instance has it."""
+
+
+class Claiming:
+    """The claims of a process."""
+
+    def __init__(self, client: Client, publish: Callable[[str, bytes], None]) -> None:
+        """`publish(subject, data)` sends without waiting."""
+        self._client, self._publish = client, publish
+        self._loop = asyncio.get_running_loop()
+        self._inbox = client.new_inbox()
+        self._listening: asyncio.Task[Any] | None = None
+        self._asked: OrderedDict[str, _Asked] = OrderedDict()
+        self._took_ms: deque[float] = deque(maxlen=MEASURED)
+        self._claims = self._refused = self._asked_again = self._late = 0
+
+    def figures(self) -> dict[str, Any]:
+        """How claims went: what the register's statistics show."""
+        took = sorted(self._took_ms)
+        return {
+            "claims": self._claims,
+            "claims_refused": self._refused,
+            "claims_asked_again": self._asked_again,
+            "claims_accepted_late": self._late,
+            "claim_ms_p50": took[len(took) // 2] if took else None,
+            "claim_ms_p95": took[len(took) * 95 // 100] if took else None,
+        }
+
+    async def claim(
+        self, session_id: str, agent: str, session: dict[str, Any]
+    ) -> messages.ClaimReply | messages.Refused:
+        """Find an agent for the session; it is ready when this returns. At most `CLAIM_SECONDS`."""
+        began = self._loop.time()
+        token = secrets.token_hex(8)
+        asked = self._asked[token] = _Asked(session_id)
+        while len(self._asked) > MAX_REMEMBERED:
+            self._asked.popitem(last=False)
+        claim = messages.Claim(
+            session_id=session_id, agent=agent, session=session, expires_at=time.time() + CLAIM_SECONDS
+        )
+        try:
+            await self._listen()
+            outcome = await self._ask_around(asked, f"{self._inbox}.{token}", claim, began + CLAIM_SECONDS)
+        except (nats.errors.Error, OSError) as error:
+            log.warning("session %s: no agent can be asked: %s", session_id, error or type(error).__name__)
+            outcome = _refused(agent, "cannot be asked: NATS does not answer")
+        finally:
+            asked.open = False
+        if isinstance(outcome, messages.Refused):
+            self._refused += 1
+            # who has accepted after all, or is about to, holds a slot for a session that will not be
+            over = messages.Ended(reason="setup_timeout")
+            self._publish(subjects.session_event(session_id), messages.encode(over))
+            return outcome
+        asked.placed = True
+        self._claims += 1
+        self._took_ms.append(round((self._loop.time() - began) * 1000, 2))
+        return outcome
+
+    async def _ask_around(
+        self, asked: _Asked, reply_to: str, claim: messages.Claim, deadline: float
+    ) -> messages.ClaimReply | messages.Refused:
+        agent, data = claim.agent, messages.encode(claim)
+        refusal: messages.ClaimReply | None = None
+        tried: set[str] = set()
+        whom = ""
+        """The instance that is asked by name; empty: whom the queue group picks."""
+        while True:
+            subject = subjects.agent_claim_of(agent, whom) if whom else subjects.agent_claim(agent)
+            headers = bus.trace_headers() or None
+            await self._client.publish(subject, data, reply=reply_to, headers=headers)
+            answer = await self._answer(asked, whom, min(deadline, self._loop.time() + ASK_SECONDS))
+            if isinstance(answer, messages.ClaimReply):
+                if answer.accepted:
+                    return answer
+                refusal = answer
+                tried.add(answer.instance)
+            elif answer == _NOBODY and not whom:
+                return _refused(agent, "does not answer: start it, or name another")
+            elif answer == "":
+                log.warning("session %s: agent %s does not answer the claim in time", claim.session_id, whom or agent)
+            tried.add(whom)
+            if self._loop.time() >= deadline:
+                break
+            whom = await self._next(agent, tried, deadline)
+            if not whom and (refusal is not None or self._loop.time() >= deadline):
+                break
+            self._asked_again += 1
+        while not asked.answers.empty():  # came while we gave up
+            last = asked.answers.get_nowait()
+            if isinstance(last, messages.ClaimReply) and last.accepted:
+                return last
+        if refusal is not None:
+            return _refused(agent, f"declined: {refusal.message or 'no reason given'}")
+        return _refused(agent, f"is there but has not answered within {CLAIM_SECONDS} s")
+
+    async def _next(self, agent: str, tried: set[str], deadline: float) -> str:
+        """An instance that lives and was not asked yet; empty: none is known by name."""
+
+        def fits(each: dict[str, str]) -> bool:
+            return each.get("agent") == agent and each.get("instance", "") not in tried
+
+        wait = min(FIND_SECONDS, deadline - self._loop.time())
+        found = await bus.instances(self._client, bus.AGENT_SERVICE, wait, enough=lambda found: any(map(fits, found)))
+        return next((each["instance"] for each in found if fits(each)), "")
+
+    async def _answer(self, asked: _Asked, whom: str, until: float) -> messages.ClaimReply | str:
+        """What comes next: an acceptance of anybody, a refusal of who was asked, `_NOBODY`, or "" when time is up."""
+        try:
+            async with asyncio.timeout_at(until):
+                while True:
+                    answer = await asked.answers.get()
+                    stranger = isinstance(answer, messages.ClaimReply) and whom and answer.instance != whom
+                    if not stranger or answer.accepted:  # type: ignore[union-attr]
+                        return answer
+        except TimeoutError:
+            return ""
+
+    # ---- answers
+
+    async def _listen(self) -> None:
+        """One subscription for all claims, made with the first."""
+        if self._listening is None:
+            subscribing = self._client.subscribe(f"{self._inbox}.*", cb=self._answered)
+            self._listening = asyncio.create_task(subscribing)
+        try:
+            await asyncio.shield(self._listening)
+        except (nats.errors.Error, OSError):
+            self._listening = None  # the next claim tries again
+            raise
+
+    async def _answered(self, message: Msg) -> None:
+        asked = self._asked.get(message.subject.rpartition(".")[2])
+        if asked is None:
+            return
+        answer: messages.ClaimReply | str
+        if not message.data and (message.headers or {}).get("Status") == "503":
+            answer = _NOBODY
+        else:
+            try:
+                answer = messages.decode(message.data, messages.ClaimReply)
+            except MalformedError as error:
+                answer = messages.ClaimReply(accepted=False, message=f"it answers unreadably: {error}")
+        if asked.open and not asked.answers.full():
+            asked.answers.put_nowait(answer)
+            if isinstance(answer, messages.ClaimReply) and answer.accepted:
+                asked.open = False  # the first one has it
+        elif isinstance(answer, messages.ClaimReply) and answer.accepted:
+            self._too_late(asked, answer.instance)
+
+    def _too_late(self, asked: _Asked, instance: str) -> None:
+        self._late += 1
+        log.warning("session %s: %s accepts too late", asked.session_id, instance or "an agent")
+        subject = subjects.session_event(asked.session_id)
+        if instance:
+            self._publish(subject, messages.encode(messages.ClaimExpired(instance=instance)))
+        if not asked.placed:
+            self._publish(subject, messages.encode(messages.Ended(reason="setup_timeout")))
+
+
+def _refused(agent: str, why: str) -> messages.Refused:
+    return messages.Refused(code="no_agent", message=f"agent {agent!r} {why}")

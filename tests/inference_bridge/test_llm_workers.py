@@ -1,0 +1,170 @@
+"""A language model by worker processes on NATS: one dies in mid-sentence, one is silent, nobody is there."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import aclosing, contextmanager
+from datetime import datetime
+from typing import Any
+
+import pytest
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from support.bridge import StartBridge, agent_is_there
+from support.chat_server import chat_server
+
+from antiphon.inference_bridge.agents import FunctionCall, Request, Usage
+from antiphon.inference_bridge.agents.language_model import APOLOGY, GO_ON
+from antiphon.inference_bridge.protocol.conversation import message
+from antiphon.inference_bridge.rehearsal import RehearsedCall
+from antiphon.inference_bridge.remote import language_model, wire
+from antiphon.inference_bridge.remote.language_model import RemoteLanguageModel, packed
+from antiphon.schemas import bus, subjects
+
+ITEMS = [message("item_1", "user", "completed", {"type": "input_text", "text": "What time is it?"})]
+ASKED = Request("What time is it?", datetime(2026, 11, 22, 10, 30), ITEMS, "Be brief.")
+
+
+@contextmanager
+def worker(nats_url: str, chat_url: str) -> Iterator[subprocess.Popen[bytes]]:
+    settings = {"ANTIPHON_NATS_URL": nats_url, "ANTIPHON_LLM_URL": chat_url, "ANTIPHON_LLM_MODEL": "tiny"}
+    command = [sys.executable, "-m", "antiphon.inference_bridge", "--worker", "llm"]
+    process = subprocess.Popen(command, env={**os.environ, **settings})
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+async def there(client: Client, count: int = 1) -> None:
+    while len(await bus.instances(client, wire.SERVICE, 0.1)) < count:
+        pass
+
+
+async def answer(client: Client, timeout: float = 15.0) -> str:
+    return "".join([part async for part in RemoteLanguageModel(client, timeout).reply(ASKED) if isinstance(part, str)])
+
+
+async def answering(client: Client, *answers: list[Any] | None) -> list[int]:
+    """A worker that the test plays: one answer per request, None for silence. Returns a counter of requests."""
+    asked: list[int] = []
+
+    async def on_request(request: Msg) -> None:
+        said = answers[min(len(asked), len(answers) - 1)]
+        asked.append(1)
+        for fields in said or ():
+            await request.respond(wire.pack(*fields))
+
+    await client.subscribe(subjects.worker("llm"), cb=on_request)
+    await bus.flush(client)
+    return asked
+
+
+async def test_a_worker_killed_in_mid_sentence_is_replaced_by_one_that_goes_on_with_the_very_next_word(
+    bus_client: Client, nats_url: str
+) -> None:
+    async with chat_server() as chat:
+        with worker(nats_url, chat.url) as doomed:
+            await there(bus_client)
+            chat.pieces, chat.stalls = ["It is ", "half past "], True
+            async with aclosing(RemoteLanguageModel(bus_client, 15).reply(ASKED)) as parts:
+                assert [await anext(parts), await anext(parts)] == ["It is ", "half past "]
+                chat.pieces, chat.stalls = ["ten."], False
+                with worker(nats_url, chat.url):
+                    await there(bus_client, 2)
+                    doomed.kill()
+                    assert [part async for part in parts] == ["ten."]
+            sent = chat.requests[-1]["messages"]
+            assert sent[-1] == {"role": "assistant", "content": "It is half past "}
+            assert GO_ON in sent[0]["content"]
+
+
+async def test_an_answer_that_nobody_wants_any_more_is_given_up_by_the_worker(
+    bus_client: Client, nats_url: str
+) -> None:
+    async with chat_server() as chat:
+        with worker(nats_url, chat.url):
+            await there(bus_client)
+            chat.stalls = True
+            async with aclosing(RemoteLanguageModel(bus_client, 15).reply(ASKED)) as parts:
+                assert await anext(parts) == "Sure, "
+            async with asyncio.timeout(10):
+                await chat.closed_early.wait()
+
+
+async def test_a_worker_announces_itself_only_when_its_server_has_answered(bus_client: Client, nats_url: str) -> None:
+    async with chat_server() as chat:
+        chat.status = 500
+        with worker(nats_url, chat.url):
+            async with asyncio.timeout(30):
+                while len(chat.requests) < 2:  # noqa: ASYNC110
+                    await asyncio.sleep(0.05)
+            assert not await bus.instances(bus_client, wire.SERVICE, 0.3)
+            chat.status = 200
+            await there(bus_client)
+            assert await answer(bus_client) == "Sure, it is ten."
+
+
+def test_a_worker_without_a_server_says_so_in_one_line() -> None:
+    command = [sys.executable, "-m", "antiphon.inference_bridge", "--worker", "llm"]
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=30)
+    assert ran.returncode == 2
+    assert ran.stderr.count("\n") == 1
+    assert "ANTIPHON_LLM_URL" in ran.stderr
+
+
+async def test_a_silent_worker_and_a_busy_one_are_left_for_another(
+    bus_client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(language_model, "THINK_TIMEOUT", 0.3)
+    whole = [["alive", ""], ["text", "Half past ten.", 0], ["call", "c", "look", "{}"], ["usage", 4, 2], ["end", ""]]
+    asked = await answering(bus_client, None, [["error", "full", True]], whole)
+    parts = [part async for part in RemoteLanguageModel(bus_client, 15).reply(ASKED)]
+    assert parts == ["Half past ten.", FunctionCall("c", "look", "{}"), Usage(4, 2)]
+    assert len(asked) == 3
+
+
+async def test_a_piece_that_was_lost_is_noticed_and_when_nobody_can_the_caller_hears_an_apology(
+    bus_client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(language_model, "THINK_TIMEOUT", 0.3)
+    assert await answer(bus_client) == APOLOGY, "no worker at all"
+    asked = await answering(bus_client, [["text", "Half ", 0], ["text", "ten.", 2]])
+    assert await answer(bus_client) == f"Half Half Half  {APOLOGY}", "each try tells the next what was said"
+    assert len(asked) == 3
+
+
+def test_a_conversation_that_is_too_long_for_nats_is_sent_without_its_beginning() -> None:
+    items = [
+        message(f"item_{n}", "user", "completed", {"type": "input_text", "text": "x" * 100_000}) for n in range(20)
+    ]
+    _, data = wire.unpack(packed(Request("?", ASKED.now, items)), str, bytes)
+    assert len(data) <= wire.MAX_REQUEST
+    assert language_model.REQUEST.validate_json(data).items[-1]["id"] == "item_19"
+
+
+@pytest.mark.timeout(240)
+async def test_a_call_whose_only_language_model_dies_in_mid_sentence_hears_an_apology(
+    start_bridge: StartBridge, bus_client: Client, nats_url: str
+) -> None:
+    async with chat_server() as chat:
+        with worker(nats_url, chat.url) as doomed:
+            start_bridge(greeting="none", llm="remote")
+            await agent_is_there(bus_client, "concierge")
+            async with RehearsedCall(bus_client, "concierge") as call:
+                await call.wait_for("session.created")
+                chat.pieces, chat.stalls = ["It is half past ten now. ", "And "], True
+                text = {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "Time?"}]}
+                await call.send({"type": "conversation.item.create", "item": text})
+                await call.send({"type": "response.create"})
+                await call.wait_for("output_audio_buffer.started", timeout=60)
+                doomed.kill()
+                done = await call.wait_for("response.done", timeout=60)
+                transcript = done["response"]["output"][0]["content"][0]["transcript"]
+                assert transcript.startswith("It is half past ten now.")
+                assert transcript.endswith(APOLOGY)
