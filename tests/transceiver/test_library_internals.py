@@ -159,6 +159,7 @@ def test_aiortc_s_association_has_what_a_checkpoint_holds() -> None:
         assert f"self.{name}" in source, name
     assert "self._send_sack()" in source
     assert "self._data_channel_flush()" in source
+    assert "self._receive_chunk(" in source
     assert "self._set_state(self.State.ESTABLISHED)" in source
     for name in ours._CHUNK[6:]:
         assert f".{name}" in source, name

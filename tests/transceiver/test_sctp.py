@@ -6,6 +6,7 @@ import asyncio
 import random
 
 import pytest
+from aiortc.rtcsctptransport import InitChunk, serialize_packet
 from support.emulator import Conditions, Link, run_virtual, virtual_loop
 
 from antiphon.transceiver import sctp
@@ -46,7 +47,11 @@ class Association:
             end.close()
 
 
-@pytest.mark.parametrize("conditions", [Conditions(), Conditions(loss=0.05, jitter=0.03)], ids=["clean", "lossy"])
+@pytest.mark.parametrize(
+    "conditions",
+    [Conditions(), Conditions(loss=0.05, jitter=0.03), Conditions(jitter=0.06, duplicate=0.3)],
+    ids=["clean", "lossy", "reordered and doubled"],
+)
 def test_16_kb_messages_pass_both_ways_on_a_1280_byte_path(conditions: Conditions) -> None:
     async def main() -> None:
         pair = Association(conditions)
@@ -63,6 +68,29 @@ def test_16_kb_messages_pass_both_ways_on_a_1280_byte_path(conditions: Condition
         await asyncio.sleep(120)
         assert pair.received == (sent, sent)
         assert pair.largest <= pair.LIMIT
+        pair.close()
+
+    run_virtual(main())
+
+
+def test_an_init_that_comes_late_changes_nothing() -> None:
+    async def main() -> None:
+        pair = Association(Conditions())
+        opened = asyncio.Event()
+        pair.ends[0].create("oai-events", opened.set)
+        async with asyncio.timeout(10):
+            await opened.wait()
+        again = InitChunk()
+        again.initiate_tag = pair.ends[0]._sctp._local_verification_tag
+        again.initial_tsn = pair.ends[0]._sctp.local_tsn - 1  # the channel's opening was the first
+        again.advertised_rwnd, again.outbound_streams, again.inbound_streams = 1 << 20, 65535, 65535
+        pair.ends[1].receive(serialize_packet(5000, 5000, 0, again))
+        for number in range(20):
+            assert pair.ends[0].send("oai-events", str(number))
+            assert pair.ends[1].send("oai-events", str(number))
+        await asyncio.sleep(10)
+        assert pair.received == ([str(number) for number in range(20)], [str(number) for number in range(20)])
+        assert not pair.ends[0]._sctp.sent, "all of it is acknowledged"
         pair.close()
 
     run_virtual(main())

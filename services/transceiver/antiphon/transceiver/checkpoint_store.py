@@ -323,7 +323,10 @@ class CheckpointStore:
 
     async def _write(self, bucket: KeyValue, entry: _Entry) -> None:
         async with entry.writing:
-            await self._write_now(bucket, entry)
+            try:
+                await self._write_now(bucket, entry)
+            except Exception:  # of one session must not be the end of all checkpoints
+                log.exception("session %s was not written down", entry.session.state.session_id)
 
     async def _write_now(self, bucket: KeyValue, entry: _Entry) -> None:
         session = entry.session

@@ -22,8 +22,10 @@ from aiortc.rtcdtlstransport import (
 )
 from aiortc.rtcsctptransport import (
     SCTP_DATA_UNORDERED,
+    Chunk,
     DataChunk,
     InboundStream,
+    InitChunk,
     SackChunk,
     StreamResetOutgoingParam,
 )
@@ -229,6 +231,16 @@ class Association(RTCSctpTransport):
 
     def state_changed(self) -> None:
         """`established` may be another."""
+
+    async def _receive_chunk(self, chunk: Chunk) -> None:
+        if type(chunk) is not InitChunk or not self.established:
+            await super()._receive_chunk(chunk)
+            return
+        # The peer's INIT once more, or late: it is to change nothing (RFC 9260 section 5.2.2), but aiortc goes back to
+        # its first number, and waits for ever for what it has received already.
+        kept = self._last_received_tsn, self._reconfig_response_seq, self._remote_verification_tag
+        await super()._receive_chunk(chunk)
+        self._last_received_tsn, self._reconfig_response_seq, self._remote_verification_tag = kept
 
     async def _send_sack(self) -> None:
         await self.send_sack()

@@ -87,8 +87,10 @@ class TakingOver:
     async def died(self, identity: Identity, dead: str | None) -> None:
         """A process is gone: go on with its sessions on this seat, if nobody else does."""
         began = self._loop.time()
-        if self._room() <= 0:
-            return  # somebody else may have room
+        load = self._load()
+        rooms = [said.capacity - said.sessions for said in self.neighbours.others()]
+        if not load.capacity or max(self._room(), *rooms, 0) <= 0:
+            return  # we are to end, or nobody has room
         try:
             taken = await self._take(identity, dead)
         except (nats.errors.Error, nats.js.errors.Error, OSError, TimeoutError) as error:
