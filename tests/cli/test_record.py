@@ -14,12 +14,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soxr
+from nats.aio.msg import Msg
 from support.bridge import agent_is_there, running_bridge
 from support.voice import say, words
 
+from antiphon.agent import Agent, DataReceived, Session
+from antiphon.cli import replay
+from antiphon.cli.record import Tap
 from antiphon.cli.recording import Recording, Voices
+from antiphon.cli.wav import write_wav
 from antiphon.inference_bridge.rehearsal import RehearsedCall
-from antiphon.schemas import bus, messages
+from antiphon.schemas import bus, messages, subjects
 from antiphon.schemas.audio import AudioFrame, pack_frame
 
 COMMAND = [sys.executable, "-m", "antiphon.cli.main"]
@@ -77,6 +82,69 @@ def test_garbage_on_the_subjects_is_noted_and_harmless() -> None:
     ended = messages.encode(messages.Ended(reason="client_closed"))
     assert json.loads(recording.message("event", ended, 2_000_001))["at_ms"] == 2.0
     assert recording.ended
+
+
+async def test_a_replay_is_the_same_call_frame_by_frame_each_time(nats_url: str) -> None:
+    agent = Agent("listener", input_rate=16000, detect_speech=False)
+    calls: list[list[bytes | str]] = []
+
+    @agent.session
+    async def note(session: Session) -> None:
+        seen: list[bytes | str] = []
+        calls.append(seen)
+
+        async def listen() -> None:
+            async for frame in session.audio():
+                seen.append(frame.first_sample.to_bytes(8) + frame.pcm)  # noqa: PERF401 - grows while it is played
+
+        session.start(listen())
+        async for event in session.events():
+            if isinstance(event, DataReceived):
+                seen.append(str(event.json()["item"]))  # noqa: PERF401
+
+    caller = np.random.default_rng(5).integers(-9000, 9000, 16000 + 111).astype(np.int16)
+    typed = [(210.0, {"type": "typed", "item": 1}), (705.0, {"type": "typed", "item": 2})]
+    async with agent.serving(nats_url):
+        for _ in range(2):
+            assert await replay._replay(nats_url, "listener", caller, typed, False) == 0
+    frames = [[each for each in call if isinstance(each, bytes)][:51] for call in calls]
+    assert frames[0] == frames[1]
+    heard = b"".join(frame[8:] for frame in frames[0])
+    assert heard.startswith(caller.tobytes()), "from the first frame on, and nothing between"
+    assert [[each for each in call if isinstance(each, str)] for call in calls] == [["1", "2"]] * 2
+
+
+@pytest.mark.parametrize(
+    ("command", "status"),
+    [
+        (["record", "--out", ".", "--nats", "nats://a:secret@127.0.0.1:1"], 1),
+        (["record", "--out", ".", "--nats", "nats://a:secret@127.0.0.1:abc"], 2),
+        (["replay", "question.wav", "--nats", "nats://a:secret@127.0.0.1:1"], 1),
+        (["bench", "media-delay", "--nats", "nats://a:secret@127.0.0.1:1"], 1),
+    ],
+    ids=["record", "record, no address", "replay", "bench"],
+)
+def test_a_bus_that_is_not_there_is_told_in_one_line_and_not_waited_for(
+    tmp_path: Path, command: list[str], status: int
+) -> None:
+    write_wav(tmp_path / "question.wav", np.zeros(1600, np.int16), 16000)
+    done = subprocess.run([*COMMAND, *command], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert done.returncode == status, done.stderr
+    assert "127.0.0.1" in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
+    assert "secret" not in done.stderr
+
+
+def test_calls_above_the_limit_are_left_out_and_named_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("antiphon.cli.record.MAX_CALLS", 1)
+    tap = Tap(tmp_path)
+    for name in ("rtc_1", "rtc_2", "rtc_2"):
+        asyncio.run(tap.on_message(Msg(None, subjects.audio_in(name), data=pack_frame(frame(0, 1)))))  # type: ignore[arg-type]
+    tap.close()
+    assert capsys.readouterr().err.count("rtc_2 is left out") == 1
+    assert {file.stem for file in tmp_path.iterdir()} == {"rtc_1"}
 
 
 def recorder(folder: Path, environment: dict[str, str]) -> subprocess.Popen[str]:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
+import pytest
 from nats.aio.client import Client
-from support.bridge import Speak
+from support.bridge import Samples, Speak
+from support.sounds import cough, keyboard, music
 
 from antiphon.inference_bridge.rehearsal import RehearsedCall
 
 HEARD = "conversation.item.input_audio_transcription.completed"
+ROOM: dict[str, Callable[[], Samples]] = {"keyboard": keyboard, "cough": cough, "music": music}
 LONG = "Help! What can you do?"
 
 
@@ -36,6 +40,31 @@ async def test_a_sound_without_words_holds_the_speech_and_it_goes_on_at_the_very
         assert call.of_type("antiphon.false_interruption")
         sent = b"".join(frame.pcm for frame in call.frames)
         assert bytes(call.played) == sent, "not a sample was lost or said twice"
+
+
+@pytest.mark.parametrize("sound", ["keyboard", "cough", "music", "Mhm.", "Uh-huh."])
+async def test_noises_of_a_room_cost_no_sample_and_words_after_them_still_interrupt(
+    quiet_bridge: Client, speak: Speak, sound: str
+) -> None:
+    async with RehearsedCall(quiet_bridge, "concierge") as call:
+        await call.say(speak(LONG))
+        await call.until(lambda: len(call.played) > 24000)
+        await call.play(ROOM[sound]() if sound in ROOM else speak(sound))
+        await call.quiet(1)
+        heard = [event["transcript"] for event in call.of_type(HEARD)]
+        assert not call.flushes, heard
+        await call.until(lambda: len(call.resume_times) == len(call.pause_times), timeout=40)
+        held = len(call.played)
+        await call.until(lambda: len(call.played) > held + 24000)
+        assert not call.flushes
+        sent = b"".join(frame.pcm for frame in call.frames)
+        assert sent.startswith(bytes(call.played)), "it goes on at the very sample"
+        assert len(call.of_type("response.created")) == 1
+
+        await call.say(speak("Stop, what time is it right now?"))
+        cancelled = await call.wait_for("response.done", timeout=40)
+        assert cancelled["response"]["status_details"] == {"type": "cancelled", "reason": "turn_detected"}
+        assert len(call.flushes) == 1
 
 
 async def test_a_sign_of_listening_does_not_interrupt(quiet_bridge: Client, speak: Speak) -> None:

@@ -157,6 +157,42 @@ def test_whatever_is_heard_starts_and_ends_alternate_and_nothing_grows(likely: l
     assert not speaking
 
 
+def test_settings_change_in_mid_speech_and_are_in_force_at_once() -> None:
+    caller = Caller()
+    caller.windows(20, 0.9)
+    assert caller.detector.change(TurnSettings(silence_ms=960, speculate_ms=160)) == []
+    assert kinds(caller.windows(20, 0.1)) == ["MaybeDone"], "640 ms are not the end any more"
+    assert caller.detector.change(TurnSettings(silence_ms=320)) == []
+    (ended,) = caller.windows(1, 0.1)
+    assert isinstance(ended, TurnEnded)
+    assert ended.utterance.speech_end == 20 * WINDOW, "nothing of it was lost"
+    caller.detector.change(TurnSettings(threshold=0.9))
+    assert caller.windows(10, 0.8) == []
+
+
+def test_without_detection_speech_under_way_is_no_turn_and_what_comes_is_kept_for_the_client() -> None:
+    caller = Caller()
+    caller.windows(20, 0.9)
+    assert kinds(caller.detector.change(None)) == ["SpeechDropped"]
+    assert caller.detector.commit() is None
+    assert caller.windows(20, 0.9) == []
+    utterance = caller.detector.commit()
+    assert utterance is not None
+    assert utterance.first_sample == 20 * WINDOW
+    assert caller.detector.change(TurnSettings()) == []
+    assert kinds(caller.windows(3, 0.9)) == ["SpeechStarted"]
+
+
+def test_what_the_client_clears_in_mid_speech_is_forgotten() -> None:
+    caller = Caller()
+    caller.windows(20, 0.9)
+    assert kinds(caller.detector.clear()) == ["SpeechDropped"]
+    assert caller.windows(20, 0.1) == []
+    caller.windows(20, 0.9)
+    (ended,) = [e for e in caller.windows(13, 0.1) if isinstance(e, TurnEnded)]
+    assert ended.utterance.first_sample >= 20 * WINDOW
+
+
 def after(settings: TurnSettings, likely: float | None = None, complete: bool | None = None) -> int:
     """Milliseconds of silence after which a turn was over about which that became known at its first pause."""
     caller = Caller(settings)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import resource
+import signal
 import socket
 import struct
 from collections.abc import AsyncIterator
@@ -23,7 +26,7 @@ from support.relay_process import (
     until,
 )
 
-from antiphon.relay.tcp_worker import Connection
+from antiphon.relay.tcp_worker import MAX_CONNECTIONS, Connection, allow_descriptors
 from antiphon.schemas import subjects, tunnel
 from antiphon.schemas.addresses import Address, parse_address
 from antiphon.schemas.messages import RelayAnnouncement, decode
@@ -205,3 +208,74 @@ def test_no_stream_raises_or_is_kept_beyond_a_datagram(stream: bytes) -> None:
     connection = Connection(None, 0, 0.0)  # type: ignore[arg-type]
     if connection.frames(stream) is not None:
         assert len(connection.unread) <= 1502
+
+
+def _worker_of(relay: RelayProcess) -> int:
+    """The process id of the worker that takes connections: the last one that was hired."""
+    return max(map(int, Path(f"/proc/{relay.pid}/task/{relay.pid}/children").read_text().split()))
+
+
+def _open_descriptors(pid: int) -> int:
+    return len(list(Path(f"/proc/{pid}/fd").iterdir()))
+
+
+async def test_a_client_that_comes_again_from_the_same_port_takes_no_other_call_down(
+    relay: RelayProcess, owner: FakeTransceiver, address: Address
+) -> None:
+    worker = _worker_of(relay)
+    before = _open_descriptors(worker)
+    first = socket.create_connection(address)
+    source = first.getsockname()
+
+    async def accepted() -> bool:
+        return _open_descriptors(worker) > before
+
+    await until(accepted, "the connection is accepted")
+    os.kill(worker, signal.SIGSTOP)  # the end of the first connection and the second one are seen at once
+    first.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    first.close()
+    second = socket.create_connection(address, source_address=source)
+    os.kill(worker, signal.SIGCONT)
+    second.close()
+    reader, writer = await asyncio.open_connection(*address)
+    writer.write(framed(binding_request(owner.ufrag())))
+    packet, through = await owner.receive()
+    owner.datagrams.send(packet.header + b"\1\1answer", through)
+    assert await read_frame(reader) == b"\1\1answer"
+    assert _worker_of(relay) == worker
+    writer.close()
+
+
+async def test_connections_that_say_nothing_keep_nobody_out_where_descriptors_are_few(
+    nats_url: str,
+) -> None:
+    few = 64
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    async with relay_process(nats_url, settings={"ANTIPHON_RELAY_TCP_BIND": "127.0.0.1:0"}) as relay:
+        resource.prlimit(_worker_of(relay), resource.RLIMIT_NOFILE, (few, hard))
+        async with fake_transceiver(nats_url) as owner:
+            await relay.knows(routes=1)
+            client = await nats.connect(nats_url)
+            heard = await client.subscribe(subjects.relay_announce("test"))
+            where = parse_address(decode((await heard.next_msg(5)).data, RelayAnnouncement).tcp_addresses[0])
+            await client.close()
+            with contextlib.ExitStack() as idle:
+                for _ in range(2 * few):
+                    idle.enter_context(socket.create_connection(where))
+                reader, writer = await asyncio.open_connection(*where)
+                writer.write(framed(binding_request(owner.ufrag())))
+                async with asyncio.timeout(5):  # before the idle ones are hung up on
+                    packet, through = await owner.receive()
+                    owner.datagrams.send(packet.header + b"\1\1answer", through)
+                    assert await read_frame(reader) == b"\1\1answer"
+                writer.close()
+
+
+def test_a_worker_may_open_as_many_descriptors_as_it_has_connections() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(256, hard), hard))
+        allow_descriptors()
+        assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] >= min(hard, MAX_CONNECTIONS)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

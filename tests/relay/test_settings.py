@@ -49,6 +49,8 @@ def test_one_address_of_each_family_may_be_bound(monkeypatch: pytest.MonkeyPatch
         ("ANTIPHON_ROUTE_KEYS", "", "is not set"),
         ("ANTIPHON_ROUTE_KEYS", "A:zz", "32 hex digits"),
         ("ANTIPHON_ROUTE_KEYS", "A:00", "AES-128 takes 16"),
+        ("ANTIPHON_NATS_URL", "nats://127.0.0.1:abc", "no NATS address"),
+        ("ANTIPHON_NATS_URL", "http://127.0.0.1:4222", "no NATS address"),
         ("ANTIPHON_RELAY_BIND", "localhost:3478", "not an address"),
         ("ANTIPHON_RELAY_BIND", "127.0.0.1:1,127.0.0.1:2", "one IPv4 and one IPv6"),
         ("ANTIPHON_RELAY_PUBLIC_ADDRESSES", "example.org:3478", "not an address"),
@@ -69,6 +71,14 @@ def test_a_bad_setting_is_named_with_the_reason(
     assert name in str(refused.value)
     assert says in str(refused.value)
     assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("written", [KEYS[2:], f"{KEYS[2:]}:A", f"A{KEYS[2:]}", f"{KEYS},{KEYS[2:]}"])
+def test_a_key_that_is_written_wrong_is_not_shown(monkeypatch: pytest.MonkeyPatch, written: str) -> None:
+    monkeypatch.setenv("ANTIPHON_ROUTE_KEYS", written)
+    with pytest.raises(SettingsError, match="a colon and 32 hex digits") as refused:
+        load()
+    assert KEYS[2:] not in str(refused.value)
 
 
 def _run(**environment: str) -> subprocess.CompletedProcess[str]:

@@ -137,6 +137,8 @@ def test_with_keys_every_origin_may_call_and_read_where_the_call_is(locked: http
     preflight = locked.options(CALLS, headers=asking)
     assert preflight.status_code == 204
     assert preflight.headers["access-control-allow-origin"] == "*"
+    served = {"GET", "POST", "PATCH", "DELETE"}
+    assert served <= set(preflight.headers["access-control-allow-methods"].split(", "))
     allowed = preflight.headers["access-control-allow-headers"]
     assert {"authorization", "content-type", "x-openai-agents-sdk"} <= set(allowed.split(", "))
     headers = {**bearer(KEY), "Origin": "https://shop.example", "Content-Type": "application/sdp"}

@@ -94,9 +94,28 @@ def test_each_kind_of_bad_input_has_its_status_and_says_what_is_wrong(
     assert status != 405 or response.headers["allow"]
 
 
-@pytest.mark.parametrize(
-    "session", ["{", "[1]", '"x"', "[" * 60_000], ids=["torn", "a list", "a string", "nested too deep"]
-)
+NO_SESSIONS = {
+    "torn": "{",
+    "a list": "[1]",
+    "a string": '"x"',
+    "nested too deep to read": "[" * 60_000,
+    "nested too deep to write": '{"a":' * 400 + "1" + "}" * 400,
+    "no number": '{"a": NaN}',
+    "an endless number": '{"a": -Infinity}',
+    "a number beyond all bounds": '{"a": 1e999}',
+    "half a character": '{"a": "\\ud800"}',
+    "half a character as a name": '{"\\udfff": 1}',
+}
+
+
+@pytest.mark.parametrize("session", NO_SESSIONS.values(), ids=NO_SESSIONS)
+def test_settings_for_a_secret_that_cannot_be_passed_on_are_refused(service: SignalingProcess, session: str) -> None:
+    response = httpx.post(service.url + SECRETS, content=f'{{"session": {session}}}', headers=JSON)
+    assert response.status_code == 400, response.text
+    assert response.json()["error"]["message"]
+
+
+@pytest.mark.parametrize("session", NO_SESSIONS.values(), ids=NO_SESSIONS)
 def test_a_session_that_is_no_object_is_refused(service: SignalingProcess, session: str) -> None:
     files = {"sdp": (None, OFFER), "session": (None, session)}
     response = httpx.post(service.url + CALLS, files=files)

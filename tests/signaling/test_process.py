@@ -31,6 +31,7 @@ def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]
         ({"ANTIPHON_HTTP_BIND": "0.0.0.0:0"}, "ANTIPHON_ALLOW_OPEN"),
         ({"ANTIPHON_HTTP_BIND": "nowhere"}, "ANTIPHON_HTTP_BIND"),
         ({"ANTIPHON_HTTP_BIND": "127.0.0.1:99999"}, "ANTIPHON_HTTP_BIND"),
+        ({"ANTIPHON_NATS_URL": "nats://127.0.0.1:abc"}, "ANTIPHON_NATS_URL"),
         ({"ANTIPHON_CLUSTER": "9999"}, "ANTIPHON_CLUSTER"),
         ({"ANTIPHON_DEFAULT_AGENT": "a b"}, "ANTIPHON_DEFAULT_AGENT"),
         ({"ANTIPHON_API_KEYS_FILE": "/nonexistent"}, "ANTIPHON_API_KEYS_FILE"),
@@ -89,6 +90,8 @@ def test_a_service_without_nats_ends_within_two_seconds() -> None:
 def test_check_asks_the_running_instance(signaling: SignalingProcess, healthy: StandIns) -> None:
     bind = signaling.url.removeprefix("http://")
     assert run("--check", ANTIPHON_HTTP_BIND=bind).returncode == 0
+    proxy = "http://127.0.0.1:9"  # of the environment: not asked
+    assert run("--check", ANTIPHON_HTTP_BIND=bind, http_proxy=proxy, HTTP_PROXY=proxy).returncode == 0
     healthy.stop(healthy._all[2])
     until(lambda: "concierge" in run("--check", ANTIPHON_HTTP_BIND=bind).stderr, "the check names the lost agent")
     assert run("--check", ANTIPHON_HTTP_BIND=bind).returncode == 1

@@ -29,7 +29,7 @@ from antiphon.cli.health import ask_health
 from antiphon.cli.ice_check import reach
 from antiphon.cli.placing import CALLS_PATH, refusal, require_url
 from antiphon.cli.sdp import Answer, make_offer
-from antiphon.schemas.bus import DEFAULT_NATS_URL
+from antiphon.schemas.nats_url import DEFAULT_NATS_URL, without_password
 
 DEFAULT_URL: Final = "http://127.0.0.1:8080"
 REGISTER_NAMES: Final = ("antiphon-relay", "antiphon-transceiver", "antiphon-signaling", "antiphon-agent")
@@ -172,13 +172,14 @@ async def _ask_nats(url: str) -> list[Finding]:
     async def ignore(error: Exception) -> None:
         """The failure comes out of `connect` as well."""
 
+    shown = without_password(url)
     fix = "Start the stack with `antiphon up`, or name the server with --nats URL (--nats none to leave this out)."
     try:
         async with asyncio.timeout(5):
             client = await nats.connect(url, allow_reconnect=False, connect_timeout=2, error_cb=ignore)
     except (OSError, TimeoutError, ValueError, nats.errors.Error) as error:
-        return [Finding("nats", "fail", f"{url} cannot be reached ({str(error) or type(error).__name__})", fix)]
-    findings = [Finding("nats", "ok", f"{url}, server {_version(client)}")]
+        return [Finding("nats", "fail", f"{shown} cannot be reached ({str(error) or type(error).__name__})", fix)]
+    findings = [Finding("nats", "ok", f"{shown}, server {_version(client)}")]
     try:
         for name in REGISTER_NAMES:
             found = await instances(client, name)
@@ -188,7 +189,7 @@ async def _ask_nats(url: str) -> list[Finding]:
                 detail = f": {', '.join(agents)}" if agents else ""
                 findings.append(Finding(what, "ok", f"{len(found)} in the services register{detail}"))
             else:
-                fix = f"Start it; if it runs, its log says why it is not connected to {url}."
+                fix = f"Start it; if it runs, its log says why it is not connected to {shown}."
                 findings.append(Finding(what, "fail", "none in the services register", fix))
     finally:
         await client.close()

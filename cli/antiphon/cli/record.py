@@ -18,15 +18,19 @@ from typing import IO, Final
 
 from nats.aio.msg import Msg
 
+from antiphon.cli.bus_client import on_the_bus
 from antiphon.cli.errors import UsageError
 from antiphon.cli.recording import Recording
 from antiphon.schemas import bus, subjects
 from antiphon.schemas.errors import MalformedError
+from antiphon.schemas.nats_url import without_password
 
 MAX_CALLS: Final = 200
 """Recorded at once; further ones are left out, which is said."""
 MAX_PENDING: Final = 20_000
 """Messages that wait for the disk; what comes above it is lost to the recording and to nobody else."""
+MAX_REMEMBERED: Final = 1000
+"""Calls that are over, whose stragglers begin no new file."""
 IDLE_S: Final = 60.0
 _WRITE_EVERY: Final = 0.5
 
@@ -71,7 +75,7 @@ class Tap:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._calls: dict[str, _Files] = {}
-        self._over: set[str] = set()
+        self._over: dict[str, None] = {}  # oldest first
 
     async def on_message(self, message: Msg) -> None:
         try:
@@ -80,7 +84,11 @@ class Tap:
             return
         files = self._calls.get(session_id)
         if files is None:
-            if session_id in self._over or len(self._calls) >= MAX_CALLS:
+            if session_id in self._over:
+                return
+            if len(self._calls) >= MAX_CALLS:
+                self._over_with(session_id)
+                print(f"{session_id} is left out: {MAX_CALLS} calls are being recorded", file=sys.stderr, flush=True)
                 return
             files = self._calls[session_id] = _Files(self._folder, session_id)
             print(f"recording {session_id}", flush=True)
@@ -98,9 +106,16 @@ class Tap:
         for session_id in list(self._calls):
             self._close(session_id)
 
+    def _over_with(self, session_id: str) -> None:
+        """Nothing more of this call is written."""
+        self._over.pop(session_id, None)
+        if len(self._over) >= MAX_REMEMBERED:
+            del self._over[next(iter(self._over))]
+        self._over[session_id] = None
+
     def _close(self, session_id: str) -> None:
         self._calls.pop(session_id).close()
-        self._over = {*list(self._over)[-1000:], session_id}
+        self._over_with(session_id)
         print(f"recorded {self._folder / session_id}.wav", flush=True)
 
 
@@ -118,29 +133,31 @@ def run(args: argparse.Namespace) -> int:
         subject = subjects.session_all(args.session)
     except MalformedError as error:
         raise UsageError(f"--session: {error}") from None
-    asyncio.run(_record(args.nats, subject, args.out, args.seconds))
+    try:
+        asyncio.run(_record(args.nats, subject, args.out, args.seconds))
+    except OSError as error:
+        raise UsageError(f"--out {args.out} can't be written: {error.strerror}") from None
     return 0
 
 
 async def _record(url: str, subject: str, folder: Path, seconds: float | None) -> None:
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    if seconds is not None:
-        loop.call_later(seconds, stop.set)
-    client = await bus.connect(url, "antiphon-record")
-    tap = Tap(folder)
-    try:
-        await client.subscribe(subject, cb=tap.on_message, pending_msgs_limit=MAX_PENDING)
-        await bus.flush(client)
-        print(f"waiting for calls on {url}; Ctrl-C ends", file=sys.stderr, flush=True)
-        while not stop.is_set():
-            try:
-                async with asyncio.timeout(_WRITE_EVERY):
-                    await stop.wait()
-            except TimeoutError:
-                tap.write()
-    finally:
-        tap.close()
-        await client.close()
+    async with on_the_bus(url, "antiphon-record") as client:
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop.set)
+        if seconds is not None:
+            loop.call_later(seconds, stop.set)
+        tap = Tap(folder)
+        try:
+            await client.subscribe(subject, cb=tap.on_message, pending_msgs_limit=MAX_PENDING)
+            await bus.flush(client)
+            print(f"waiting for calls on {without_password(url)}; Ctrl-C ends", file=sys.stderr, flush=True)
+            while not stop.is_set():
+                try:
+                    async with asyncio.timeout(_WRITE_EVERY):
+                        await stop.wait()
+                except TimeoutError:
+                    tap.write()
+        finally:
+            tap.close()

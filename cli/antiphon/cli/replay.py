@@ -1,7 +1,7 @@
 """`antiphon replay FILE`: what the caller of a recorded call said and typed, once more, into an agent on NATS.
 
-No WebRTC is involved: this command plays the transceiver. The same frames come in the same order and at the same
-pace as they did; what the agent makes of them is up to the agent.
+No WebRTC is involved: this command plays the transceiver. The same frames and messages come in the same order and at
+the same pace, from the first frame on, however often it is played; what the agent makes of them is up to the agent.
 """
 
 from __future__ import annotations
@@ -11,11 +11,16 @@ import asyncio
 import json
 import os
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
+from antiphon.cli.bus_client import on_the_bus
 from antiphon.cli.errors import UsageError
 from antiphon.cli.wav import Samples, read_channel
 from antiphon.schemas import bus
+from antiphon.schemas.audio import FRAME_MS
+
+if TYPE_CHECKING:
+    from antiphon.inference_bridge.rehearsal import RehearsedCall
 
 RATE: Final = 16000
 ANSWER_WAIT: Final = 30.0
@@ -58,26 +63,23 @@ async def _replay(
         from antiphon.inference_bridge.rehearsal import RehearsedCall
     except ModuleNotFoundError as error:
         raise UsageError(f"replaying needs {error.name}: pip install 'antiphon[inference-bridge]'") from None
-    client = await bus.connect(url, "antiphon-replay")
     try:
-        async with RehearsedCall(client, agent) as call:
-            position = 0
-            for at_ms, event in [*typed, (float("inf"), {})]:
-                until = len(samples) if at_ms == float("inf") else min(len(samples), int(at_ms * RATE / 1000))
-                if until > position:
-                    await call.play(samples[position:until])
-                    position = until
-                if event:
-                    await call.send(event)
-            await call.quiet(1.0)  # a turn ends by silence
-            await call.until(lambda: call.answered, ANSWER_WAIT)
-            for event in call.events:
-                _print(event, every_event)
+        async with on_the_bus(url, "antiphon-replay") as client:
+            call = RehearsedCall(client, agent)
+            call.script(samples, [(round(at_ms / FRAME_MS), event) for at_ms, event in typed])
+            await _play(call, every_event)
     except (RuntimeError, TimeoutError) as error:
         raise UsageError(str(error)) from None
-    finally:
-        await client.close()
     return 0
+
+
+async def _play(call: RehearsedCall, every_event: bool) -> None:
+    async with call:
+        await call.script_over()
+        await call.quiet(1.0)  # a turn ends by silence
+        await call.until(lambda: call.answered, ANSWER_WAIT)
+        for event in call.events:
+            _print(event, every_event)
 
 
 def _print(event: dict[str, Any], every_event: bool) -> None:

@@ -27,9 +27,10 @@ from nats.micro.service import Service
 from opentelemetry import propagate
 from opentelemetry.context import Context
 
+from antiphon.schemas.nats_url import DEFAULT_NATS_URL as DEFAULT_NATS_URL
+
 log = logging.getLogger(__name__)
 
-DEFAULT_NATS_URL = "nats://127.0.0.1:4222"
 ANNOUNCE_TTL = 5.0
 """Seconds after which an announcement that was not renewed is gone."""
 FLOWS_TTL = 86400.0

@@ -50,7 +50,7 @@ class RouteToken(NamedTuple):
 
 
 def hour_of(unix_time: float) -> int:
-    """The token hour at `unix_time` seconds; good until mid-2027."""
+    """The token hour at `unix_time` seconds; begins anew every 65536 hours (7.5 years), which `age_in_hours` knows."""
     return int(unix_time - HOURS_EPOCH) // 3600 & 0xFFFF
 
 
@@ -106,7 +106,9 @@ class RouteKeyring:
         """Read `A:<32 hex digits>[,B:<32 hex digits>]`, newest first; ValueError names what is wrong."""
         keys: list[tuple[str, bytes]] = []
         for part in filter(None, (p.strip() for p in text.split(","))):
-            key_id, _, digits = part.partition(":")
+            key_id, colon, digits = part.partition(":")
+            if not colon or len(key_id) != 1:  # not shown: it may be the key itself
+                raise ValueError("a route key is written as one letter or digit, a colon and 32 hex digits")
             try:
                 keys.append((key_id, bytes.fromhex(digits)))
             except ValueError:

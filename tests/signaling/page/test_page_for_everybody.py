@@ -89,6 +89,29 @@ def test_a_small_screen_shows_all_without_sideways_scrolling(open_page: Open) ->
     assert page.evaluate("document.documentElement.scrollWidth") <= 320
 
 
+PILED = """() => {
+  const box = (selector) => document.querySelector(selector).getBoundingClientRect();
+  const [call, talk, scroll, type, numbers] = [".call", ".talk", "#scroll", "#type", ".numbers"].map(box);
+  return {
+    below: [talk.top - call.bottom, type.top - scroll.bottom, talk.bottom - type.bottom, numbers.top - talk.bottom],
+    conversation: scroll.height,
+  };
+}"""
+
+
+@pytest.mark.parametrize("height", [480, 640, 700, 800])
+def test_on_a_telephone_nothing_lies_over_anything_and_the_conversation_can_be_read(
+    open_page: Open, height: int
+) -> None:
+    page = open_page(viewport={"width": 360, "height": height})
+    connect(page)
+    page.evaluate("events => fakePeer.say(...events)", CONVERSATION)
+    expect(page.get_by_role("listitem")).to_have_count(2)
+    piled = page.evaluate(PILED)
+    assert min(piled["below"]) >= 0
+    assert piled["conversation"] >= 120
+
+
 def test_nothing_moves_for_those_who_want_no_motion(open_page: Open) -> None:
     page = open_page(reduced_motion="reduce")
     assert page.evaluate("getComputedStyle(document.getElementById('mic-level'), '::after').transitionDuration") == "0s"

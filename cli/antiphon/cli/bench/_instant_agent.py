@@ -12,6 +12,7 @@ from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 from nats.micro.request import Request
 
+from antiphon.cli.bus_client import on_the_bus
 from antiphon.schemas import bus, messages, subjects
 from antiphon.schemas.audio import AudioFrame, FrameFlag, pack_frame, unpack_frame
 
@@ -45,27 +46,28 @@ class _Call:
 @contextlib.asynccontextmanager
 async def instant_agent(url: str) -> AsyncIterator[None]:
     """Stands on the bus at `url` under the name `INSTANT`."""
-    client = await bus.connect(url, "antiphon-bench-conversation")
-    calls: dict[str, list[Subscription]] = {}
+    async with on_the_bus(url, "antiphon-bench-conversation") as client:
+        calls: dict[str, list[Subscription]] = {}
 
-    async def claim(request: Request) -> None:
-        asked = messages.decode(request.data, messages.Claim)
-        call = _Call(client, asked.session_id)
+        async def claim(request: Request) -> None:
+            asked = messages.decode(request.data, messages.Claim)
+            call = _Call(client, asked.session_id)
 
-        async def on_event(message: Msg) -> None:
-            if isinstance(messages.decode_any(message.data, messages.SESSION_EVENT, "SessionEvent"), messages.Ended):
-                for subscription in calls.pop(asked.session_id, []):
-                    await subscription.unsubscribe()
+            async def on_event(message: Msg) -> None:
+                if isinstance(
+                    messages.decode_any(message.data, messages.SESSION_EVENT, "SessionEvent"), messages.Ended
+                ):
+                    for subscription in calls.pop(asked.session_id, []):
+                        await subscription.unsubscribe()
 
-        calls[asked.session_id] = [
-            await client.subscribe(subjects.audio_in(asked.session_id), cb=call.on_frame),
-            await client.subscribe(subjects.session_event(asked.session_id), cb=on_event),
-        ]
-        await bus.flush(client)
-        reply = messages.ClaimReply(accepted=True, input_rate=RATE, instance=INSTANT)
-        await request.respond(messages.encode(reply))
+            calls[asked.session_id] = [
+                await client.subscribe(subjects.audio_in(asked.session_id), cb=call.on_frame),
+                await client.subscribe(subjects.session_event(asked.session_id), cb=on_event),
+            ]
+            await bus.flush(client)
+            reply = messages.ClaimReply(accepted=True, input_rate=RATE, instance=INSTANT)
+            await request.respond(messages.encode(reply))
 
-    try:
         service = await bus.register(client, bus.AGENT_SERVICE, {"agent": INSTANT})
         await service.add_endpoint(
             name="claim", subject=subjects.agent_claim(INSTANT), handler=claim, queue_group=INSTANT
@@ -73,5 +75,3 @@ async def instant_agent(url: str) -> AsyncIterator[None]:
         await bus.flush(client)
         yield
         await service.stop()
-    finally:
-        await client.close()

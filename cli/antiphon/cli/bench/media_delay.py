@@ -13,8 +13,10 @@ import secrets
 from typing import Any, Final
 
 import numpy as np
+from nats.aio.client import Client
 from nats.aio.msg import Msg
 
+from antiphon.cli.bus_client import on_the_bus
 from antiphon.cli.errors import UsageError
 from antiphon.cli.peer import RATE, Peer
 from antiphon.schemas import audio, bus, messages, subjects
@@ -83,8 +85,12 @@ class _Ends:
 async def _measure(args: argparse.Namespace) -> dict[str, dict[str, float]]:
     ends = _Ends()
     name = f"bench-{secrets.token_hex(4)}"
-    async with asyncio.timeout(10):
-        client = await bus.connect(args.nats, "antiphon-bench")
+    async with on_the_bus(args.nats, "antiphon-bench") as client:
+        await _mark_both_ways(args, ends, name, client)
+    return {"client_to_agent_ms": _spread(ends.up), "agent_to_client_ms": _spread(ends.down)}
+
+
+async def _mark_both_ways(args: argparse.Namespace, ends: _Ends, name: str, client: Client) -> None:
     sessions: list[str] = []
 
     async def heard(message: Msg) -> None:
@@ -115,8 +121,6 @@ async def _measure(args: argparse.Namespace) -> dict[str, dict[str, float]]:
             await asyncio.sleep(MARK_EVERY * 0.0203)
     finally:
         await peer.close()
-        await client.close()
-    return {"client_to_agent_ms": _spread(ends.up), "agent_to_client_ms": _spread(ends.down)}
 
 
 def _spread(values: list[float]) -> dict[str, float]:

@@ -62,7 +62,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--applications", nargs="+", choices=APPLICATIONS, default=list(APPLICATIONS), help="default: all of them"
     )
-    parser.add_argument("--complexity", type=int, nargs="+", default=[5], help="of the encoder, 0 to 10 (default: 5)")
+    parser.add_argument(
+        "--complexity", type=int, nargs="+", default=[2, 5], help="of the encoder, 0 to 10 (default: 2 5)"
+    )
     parser.add_argument("--visqol", action="store_true", help="rate the sound as well (needs visqol-python)")
     parser.add_argument("--rounds", type=int, default=3, help="patterns of loss (default: %(default)s)")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
@@ -127,7 +129,7 @@ def _encoded(
     """The packets of a sentence; `spent` gets the CPU of each, us."""
     from antiphon.transceiver import opus
 
-    encoder = opus.Encoder(RATE, bitrate, complexity, application)
+    encoder = opus.Encoder(RATE, bitrate, complexity, application, complexity)
     encoder.expect_loss(round(loss))
     for start in range(0, len(sentence.samples) - FRAME + 1, FRAME):
         pcm = sentence.samples[start : start + FRAME].astype("<i2").tobytes()

@@ -12,7 +12,7 @@ import itertools
 import json
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any, Final
 
@@ -77,6 +77,8 @@ class RehearsedCall:
         self._subscriptions: list[Subscription] = []
         self._clock: asyncio.Task[None] | None = None
         self._said = asyncio.Event()
+        self._cues: deque[tuple[int, dict[str, Any]]] = deque()
+        """Events of the client, and the frame before which each is sent."""
 
     async def __aenter__(self) -> RehearsedCall:
         for subject, callback in (
@@ -143,6 +145,20 @@ class RehearsedCall:
             self._speech.append((pcm, number == 0, number == frames - 1))
         await self._said.wait()
 
+    def script(self, samples: npt.NDArray[np.int16], cues: Sequence[tuple[int, dict[str, Any]]]) -> None:
+        """Before the call begins: its caller from the first frame on, and what the client sends before which frame.
+
+        So that it is the same call, frame by frame, however often it is played. `script_over` waits for its end.
+        """
+        size = INPUT_FRAME * 2
+        pcm = samples.astype("<i2").tobytes()
+        self._speech.extend((pcm[at : at + size].ljust(size, b"\0"), at == 0, False) for at in range(0, len(pcm), size))
+        self._cues.extend(sorted(cues, key=lambda cue: cue[0]))
+
+    async def script_over(self) -> None:
+        while self._speech or self._cues:  # noqa: ASYNC110 - the caller's own clock counts
+            await asyncio.sleep(FRAME_MS / 1000)
+
     async def quiet(self, seconds: float) -> None:
         """Return when the caller has been heard to say nothing for so long."""
         until = self.sent + round(seconds * 1000 / FRAME_MS)
@@ -190,6 +206,8 @@ class RehearsedCall:
         noise = np.random.default_rng(1)
         due = time.monotonic()
         for sequence in itertools.count():
+            while self._cues and self._cues[0][0] <= sequence:
+                await self.send(self._cues.popleft()[1])
             now_ns = time.time_ns()
             if self._speech:
                 pcm, first, last = self._speech.popleft()

@@ -15,10 +15,10 @@ from typing import Final, NamedTuple, TypeVar
 
 from antiphon.schemas.addresses import Address, parse_address
 from antiphon.schemas.errors import MalformedError
+from antiphon.schemas.nats_url import DEFAULT_NATS_URL, checked
 from antiphon.schemas.route_token import RouteKeyring
 
 T = TypeVar("T")
-DEFAULT_NATS_URL: Final = "nats://127.0.0.1:4222"
 PATHS: Final = ("auto", "batched", "portable")
 MAX_WORKERS: Final = 64
 
@@ -186,7 +186,7 @@ def load(environment: Mapping[str, str] = os.environ) -> RelaySettings:
 
     nowhere: list[Address] = []
     settings = RelaySettings(
-        nats_url=read("NATS_URL", str, DEFAULT_NATS_URL),
+        nats_url=read("NATS_URL", checked, DEFAULT_NATS_URL),
         relay_name=read("RELAY_NAME", _name, _host_name()),
         relay_region=read("RELAY_REGION", _region, "local"),
         relay_bind=read("RELAY_BIND", _binds, [Address("0.0.0.0", 3478)]),

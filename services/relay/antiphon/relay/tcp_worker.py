@@ -11,6 +11,8 @@ datagrams, with bit 15 of the tunnel header's family set. A connection is kept o
 from __future__ import annotations
 
 import contextlib
+import errno
+import resource
 import select
 import signal
 import socket
@@ -41,6 +43,8 @@ from antiphon.schemas.tunnel import TCP_BIT
 TICK_SECONDS: Final = 0.1
 AUTHENTICATE_SECONDS: Final = 10.0
 MAX_CONNECTIONS: Final = 4096
+SPARE_DESCRIPTORS: Final = 64
+"""Beside the connections: listeners, the tunnel, the control process."""
 MAX_QUEUED: Final = 64 * 1024
 """About two seconds of a call in both audio and data."""
 READ_AT_ONCE: Final = 64 * 1024
@@ -144,8 +148,11 @@ class TcpWorker:
     def _accept(self, listener: socket.socket, now: float) -> None:
         try:
             client, sockaddr = listener.accept()
-        except OSError:
-            return  # gone again, or no descriptor left: the next one may have more luck
+        except OSError as error:
+            # Gone again; or no descriptor is left, and then the newcomer waits in the kernel until there is one.
+            if error.errno in (errno.EMFILE, errno.ENFILE) and not self._make_room():
+                self._count("too_many_connections")
+            return
         if len(self._connections) >= MAX_CONNECTIONS and not self._make_room():
             self._count("too_many_connections")
             client.close()
@@ -153,6 +160,9 @@ class TcpWorker:
         client.setblocking(False)
         client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         connection = Connection(client, key_of(sockaddr) | TCP_BIT, now)
+        former = self._by_key.get(connection.key)
+        if former is not None:  # it was broken off, which we have not read yet: nobody else can have its port
+            self._close(former)
         self._connections[client.fileno()] = self._by_key[connection.key] = connection
         self._poll.register(client.fileno(), select.POLLIN)
 
@@ -310,6 +320,16 @@ class TcpWorker:
             self._control.sendall(pack(word))
 
 
+def allow_descriptors() -> None:
+    """Let this process have as many open as it has connections, where the usual 1024 may be raised."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MAX_CONNECTIONS + SPARE_DESCRIPTORS
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+
+
 def main() -> None:
     """`python -m antiphon.relay.tcp_worker CONTROL HANDOVER TUNNEL`: started by the control process only."""
     try:
@@ -318,6 +338,7 @@ def main() -> None:
         sys.exit("antiphon.relay.tcp_worker is started by antiphon.relay, with three file descriptors; not by hand")
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
+    allow_descriptors()
     with contextlib.suppress(ControlEndedError, ConnectionError):
         TcpWorker(*(socket.socket(fileno=fd) for fd in (control, handover, tunnel))).run()
 

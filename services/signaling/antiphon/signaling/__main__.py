@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import http.client
 import ipaddress
 import logging
 import signal
@@ -19,10 +20,14 @@ import uvicorn
 from antiphon.schemas import telemetry
 from antiphon.schemas.addresses import Address
 from antiphon.signaling.app import create_app
+from antiphon.signaling.connections import PromptProtocol
 from antiphon.signaling.settings import Settings, is_loopback, load
 from antiphon.signaling.stack import Stack
 
 log = logging.getLogger(__name__)
+
+# Without a proxy: our own instance is asked, whatever the environment says.
+_open = urllib.request.build_opener(urllib.request.ProxyHandler({})).open
 
 
 class _Server(uvicorn.Server):
@@ -51,6 +56,7 @@ async def _serve(settings: Settings, listener: socket.socket) -> None:
         access_log=False,  # it would hold client addresses
         proxy_headers=False,
         server_header=False,
+        http=PromptProtocol,
         ws="websockets-sansio",
         ws_max_size=256 * 1024,
         lifespan="off",
@@ -84,11 +90,11 @@ def _check(settings: Settings) -> int:
     if ipaddress.ip_address(host).is_unspecified:
         host = "127.0.0.1" if ":" not in host else "::1"
     try:
-        with urllib.request.urlopen(f"http://{Address(host, port)}/healthz", timeout=3):
+        with _open(f"http://{Address(host, port)}/healthz", timeout=3):
             return 0
     except urllib.error.HTTPError as error:
         print(f"signaling: {error.read(2000).decode(errors='replace')}", file=sys.stderr)
-    except OSError as error:
+    except (OSError, http.client.HTTPException) as error:
         print(f"signaling: nothing answers at {Address(host, port)}: {error}", file=sys.stderr)
     return 1
 

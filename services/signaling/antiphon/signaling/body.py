@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterable
 from typing import Any, Final, NamedTuple
 
 from fastapi import Request
@@ -20,6 +20,8 @@ from antiphon.signaling.errors import ApiError
 MAX_SDP_BYTES: Final = 64 * 1024
 MAX_JSON_BYTES: Final = 64 * 1024
 MAX_MULTIPART_BYTES: Final = MAX_SDP_BYTES + MAX_JSON_BYTES + 4096
+MAX_DEPTH: Final = 32
+"""Of a JSON body. Tool definitions, which nest JSON Schema, stay well below."""
 READ_TIMEOUT: Final = 10.0
 """Seconds for a whole body."""
 _DISCARD_BYTES: Final = 4 * 1024 * 1024
@@ -129,4 +131,28 @@ def _json_object(data: bytes, name: str) -> dict[str, Any]:
         raise ApiError(400, "bad_json", f"{name} is no valid JSON", param=name) from None
     if not isinstance(value, dict):
         raise ApiError(400, "bad_json", f"{name} has to be a JSON object, not {type(value).__name__}", param=name)
+    if not _can_be_passed_on(value):
+        text = f"{name} holds what not every reader takes: NaN, Infinity, half a character, or over {MAX_DEPTH} levels"
+        raise ApiError(400, "bad_json", text, param=name)
     return value
+
+
+def _can_be_passed_on(value: object) -> bool:
+    """Whether this is JSON in the strict sense too (RFC 8259, in UTF-8), of a depth that every writer bears.
+
+    Python's reader takes more than that, and who writes it down again would stumble over it.
+    """
+    try:
+        json.dumps(value, allow_nan=False, ensure_ascii=False).encode()
+    except (ValueError, RecursionError):
+        return False
+    level = [value]
+    for _ in range(MAX_DEPTH):
+        level = [inner for each in level for inner in _inside(each)]
+        if not level:
+            return True
+    return False
+
+
+def _inside(value: object) -> Iterable[object]:
+    return value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()

@@ -25,7 +25,7 @@ from antiphon.signaling.settings import is_loopback
 
 log = logging.getLogger(__name__)
 
-CORS_METHODS: Final = "GET, POST, DELETE, OPTIONS"
+CORS_METHODS: Final = "GET, POST, PATCH, DELETE, OPTIONS"
 CORS_HEADERS: Final = (
     "authorization, content-type, x-openai-agents-sdk, openai-beta, openai-organization, openai-project, "
     "traceparent, tracestate"

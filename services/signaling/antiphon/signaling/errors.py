@@ -65,8 +65,10 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(HTTPException)
     async def _(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, HTTPException)
-        code, text = _PLAIN.get(error.status_code, ("http_error", str(error.detail)))
-        text = text.format(method=request.method, path=request.url.path[:200])
+        code, text = "http_error", str(error.detail)
+        if error.status_code in _PLAIN:
+            code, form = _PLAIN[error.status_code]
+            text = form.format(method=request.method, path=request.url.path[:200])
         return ApiError(error.status_code, code, text, headers=error.headers).response()
 
     @app.exception_handler(RequestValidationError)

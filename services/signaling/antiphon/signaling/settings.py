@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import ipaddress
 from pathlib import Path
-from typing import Self
+from typing import Annotated, Self
 
-from pydantic import Field, SecretStr, ValidationError, model_validator
+from pydantic import AfterValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from antiphon.schemas.bus import DEFAULT_NATS_URL
+from antiphon.schemas.nats_url import DEFAULT_NATS_URL, checked
 
 
 class Settings(BaseSettings):
@@ -17,7 +17,7 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="ANTIPHON_", frozen=True, extra="ignore")
 
-    nats_url: str = DEFAULT_NATS_URL
+    nats_url: Annotated[str, AfterValidator(checked)] = DEFAULT_NATS_URL
     cluster: int = Field(default=0, ge=0, lt=1 << 12)
     """Transceivers of this cluster are asked first."""
     region: str = Field(default="", max_length=64)

@@ -51,11 +51,13 @@ def routes(stack: Stack, credentials: Credentials) -> APIRouter:
     @router.websocket("/realtime")
     async def side_channel(socket: WebSocket) -> None:
         try:
-            client, call_id = await _admit(socket, stack, credentials, room)
+            client, call_id = await _admit(socket, stack, credentials)
+            if room.locked():
+                raise unavailable("overloaded", f"{MAX_CHANNELS} side channels are open already")
         except ApiError as error:
             await socket.send_denial_response(error.response())
             return
-        async with room:
+        async with room:  # not waited for: nothing came between
             offered = socket.headers.get("sec-websocket-protocol", "")
             await socket.accept("realtime" if "realtime" in offered.replace(" ", "").split(",") else None)
             await _Channel(socket, client, call_id).run()
@@ -63,9 +65,7 @@ def routes(stack: Stack, credentials: Credentials) -> APIRouter:
     return router
 
 
-async def _admit(
-    socket: WebSocket, stack: Stack, credentials: Credentials, room: asyncio.Semaphore
-) -> tuple[Client, str]:
+async def _admit(socket: WebSocket, stack: Stack, credentials: Credentials) -> tuple[Client, str]:
     """Whose call it is, or `ApiError`."""
     caller_with(_authorization(socket), credentials)
     call_id = socket.query_params.get("call_id")
@@ -76,8 +76,6 @@ async def _admit(
         raise no_call(call_id)
     if stack.client is None or not stack.connected:
         raise unavailable("nats_down", "signaling has no connection to NATS: the call can't be reached")
-    if room.locked():
-        raise unavailable("overloaded", f"{MAX_CHANNELS} side channels are open already")
     await _find(stack.client, call_id)
     return stack.client, call_id
 

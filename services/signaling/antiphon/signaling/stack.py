@@ -18,6 +18,7 @@ from nats.js.kv import KeyValue
 
 from antiphon.schemas import MalformedError, bus, subjects, tasks
 from antiphon.schemas.messages import RelayAnnouncement, TransceiverAnnouncement, decode
+from antiphon.schemas.nats_url import without_password
 from antiphon.signaling.directory import STORED_TTL, Directory
 from antiphon.signaling.opening import Openings
 from antiphon.signaling.register import Register, Roll
@@ -61,7 +62,7 @@ class Stack:
             try:
                 return await self._connect()
             except (OSError, ValueError, NatsError) as error:
-                url = self._settings.nats_url
+                url = without_password(self._settings.nats_url)
                 log.error("can't join NATS at ANTIPHON_NATS_URL %s: %s", url, error or type(error).__name__)
                 await asyncio.sleep(1)
 

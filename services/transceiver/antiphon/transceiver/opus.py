@@ -20,14 +20,18 @@ TICKS_PER_MS: Final = 48
 """RTP counts Opus at 48 kHz whatever the audio's rate (RFC 7587)."""
 
 # AUDIO, not VOIP: of read speech at 24 kbit/s it keeps a waveform correlation of 0.96 with the original where
-# VOIP's high-pass leaves 0.77, and while the receiver loses nothing it settles on CELT, 115 us a frame instead
-# of 350. Told of 10 % loss it changes to SILK by itself, which is the mode that has in-band FEC; at 5 % it did not.
+# VOIP's high-pass leaves 0.77, and while the receiver loses nothing it settles on CELT, a third of the CPU. Told of
+# 10 % loss it changes to SILK by itself, which is the mode that has in-band FEC; at 5 % it did not.
 APPLICATION_AUDIO: Final = 2049
 FEC_WORTH: Final = 3
 """Percent of reported loss; below it retransmissions are enough."""
 FEC_FROM: Final = 10
 """Percent that the encoder is told at least from there on: below it libopus 1.6 stays with CELT at 24 kbit/s, which
 has no FEC."""
+# What complexity buys, by `antiphon bench opus` (docs/transceiver.md): nothing that Whisper or ViSQOL notice in CELT,
+# where 2 costs two thirds of 5; fewer misunderstood words in SILK, which is what a lossy path gets.
+COMPLEXITY: Final = 2
+COMPLEXITY_WITH_FEC: Final = 5
 _SET_BITRATE: Final = 4002
 _SET_COMPLEXITY: Final = 4010
 _SET_INBAND_FEC: Final = 4012
@@ -140,17 +144,22 @@ class Encoder:
     """One direction of one call, mono speech in 20 ms packets."""
 
     def __init__(
-        self, rate: int, bitrate: int = 24000, complexity: int = 5, application: int = APPLICATION_AUDIO
+        self,
+        rate: int,
+        bitrate: int = 24000,
+        complexity: int = COMPLEXITY,
+        application: int = APPLICATION_AUDIO,
+        complexity_with_fec: int = COMPLEXITY_WITH_FEC,
     ) -> None:
         self.rate = rate
         self._loss = -1
+        self._complexities = complexity, complexity_with_fec
         self._full_bitrate = self._bitrate = bitrate
         pointer = _lib.opus_encoder_create(rate, 1, application, _error)
         if _error[0]:
             raise _failed(_error[0])
         self._encoder = _ffi.gc(pointer, _lib.opus_encoder_destroy, size=25000)
         self._set(_SET_BITRATE, bitrate)
-        self._set(_SET_COMPLEXITY, complexity)
         self._set(_SET_INBAND_FEC, 1)
         self.expect_loss(0)
 
@@ -160,6 +169,7 @@ class Encoder:
         if percent != self._loss:
             self._loss = percent
             self._set(_SET_PACKET_LOSS_PERC, percent)
+            self._set(_SET_COMPLEXITY, self._complexities[percent >= FEC_WORTH])
             bitrate = min(self._full_bitrate, bitrate_under_loss(percent))
             if bitrate != self._bitrate:
                 self._bitrate = bitrate

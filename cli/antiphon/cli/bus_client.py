@@ -1,0 +1,40 @@
+"""The command line on NATS: connected within seconds or told why not. Services wait for their bus, people do not."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Final
+
+from nats.aio.client import Client
+from nats.errors import Error as NatsError
+
+from antiphon.cli.errors import CallError, UsageError
+from antiphon.schemas import MalformedError, bus
+from antiphon.schemas.nats_url import checked, without_password
+
+CONNECT_SECONDS: Final = 5.0
+
+
+@asynccontextmanager
+async def on_the_bus(url: str, name: str) -> AsyncIterator[Client]:
+    """A connection for this block, which reconnects by itself; UsageError or CallError if there is none to be had."""
+    try:
+        checked(url)
+    except MalformedError as error:
+        raise UsageError(f"--nats: {error}") from None
+    try:
+        async with asyncio.timeout(CONNECT_SECONDS):
+            client = await bus.connect(url, name)
+    except (OSError, TimeoutError, NatsError) as error:
+        reason = str(error) or f"no answer within {CONNECT_SECONDS:.0f} s"
+        raise CallError(
+            f"NATS at {without_password(url)} cannot be reached ({reason}): is the stack running, is --nats right?"
+        ) from None
+    try:
+        yield client
+    finally:
+        with contextlib.suppress(NatsError):
+            await client.close()
