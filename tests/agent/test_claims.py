@@ -151,6 +151,10 @@ async def test_an_acceptance_after_its_time_is_told_that_it_does_not_have_the_se
         await claims[0].respond(messages.encode(messages.ClaimReply(accepted=True, instance="late")))
         await until(lambda: events)
         assert events == [messages.ClaimExpired(instance="late")]
+        await claims[0].respond(messages.encode(messages.ClaimReply(accepted=True, instance="prompt")))
+        await claims[0].respond(messages.encode(messages.ClaimReply(accepted=True, instance="later")))
+        await until(lambda: len(events) > 1)
+        assert events[1:] == [messages.ClaimExpired(instance="later")], "who has it and was asked twice keeps it"
 
 
 async def test_who_is_told_that_its_claim_has_expired_drops_the_session_without_a_word(

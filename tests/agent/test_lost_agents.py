@@ -121,7 +121,7 @@ async def test_an_agent_that_only_listens_keeps_its_call_though_it_hung_and_nats
 ) -> None:
     with nats_server(tmp_path / "nats") as url:
         port = int(url.rsplit(":", 1)[1])
-        running = transceiver_process(url, ANTIPHON_AGENT_LOST_SECONDS="6")
+        running = transceiver_process(url, ANTIPHON_AGENT_LOST_SECONDS="4")
         bench = await running.__aenter__()
         agent = agent_process(url, script)
         process = agent.__enter__()

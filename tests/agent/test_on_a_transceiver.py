@@ -131,3 +131,100 @@ async def test_while_nats_is_away_nobody_is_declared_dead_and_the_session_goes_o
         await until(lambda: not holder.sessions)
         await second.__aexit__(None, None, None)
         await first.__aexit__(None, None, None)
+
+
+async def test_nats_restarted_in_mid_sentence_costs_a_gap_and_the_agent_is_heard_again(tmp_path: Path) -> None:
+    agent = Agent("talker")
+    heard: list[Heard] = []
+
+    @agent.session
+    async def talk(session: Session) -> None:
+        heard.append(await session.say(tone(8), "a long one"))
+        while True:
+            heard.append(await session.say(tone(0.5), "and another"))
+
+    with nats_server(tmp_path / "nats") as url:
+        port = int(url.rsplit(":", 1)[1])
+        running = transceiver_process(url)
+        bench = await running.__aenter__()
+        serving = agent.serving(url)
+        await serving.__aenter__()
+        await instances(bench.client, "talker", 1)
+        peer = bench.peer()
+        opened = await bench.ask(peer.offer(), agent="talker")
+        assert isinstance(opened, messages.Opened), opened
+        peer.begin(opened.answer)
+        await bench.until(lambda: len(peer.frames) > 50 and peer.loudest > 4000, "it speaks")
+    with nats_server(tmp_path / "nats", port):
+        await bench.until(lambda: bench.client.is_connected, "NATS is back", 30)
+        await until(lambda: len(heard) >= 3, 60)
+        peer.frames.clear()
+        await bench.until(lambda: peer.loudest > 4000, "it is heard again", 30)
+        assert not peer.closed.is_set()
+        assert list(agent.sessions) == [opened.session_id]
+        await peer.close()
+        await until(lambda: not agent.sessions)
+        await serving.__aexit__(None, None, None)
+        await running.__aexit__(None, None, None)
+
+
+FLOOD = """
+import asyncio
+from antiphon.agent import Agent, Session
+from antiphon.schemas import subjects
+from antiphon.schemas.audio import AudioFrame, pack_frame
+agent = Agent("flood")
+@agent.session
+async def talk(session: Session) -> None:
+    sequence, pcm = 0, bytes(960)
+    while not session.over.is_set():
+        for _ in range(100):
+            sequence += 1
+            frame = AudioFrame(sequence, 0, 0, 24000, 0, 1, pcm)
+            await session._client.publish(subjects.audio_out(session.id), pack_frame(frame))
+        await session.send({"type": "noise", "number": sequence})
+        await asyncio.sleep(0.05)
+agent.run()
+"""
+
+
+async def test_an_agent_that_floods_its_call_is_told_so_and_other_calls_are_heard_on(
+    nats_url: str, tmp_path: Path
+) -> None:
+    steady = Agent("steady")
+    overflows: list[object] = []
+
+    @steady.session
+    async def talk(session: Session) -> None:
+        async with session.speak(ahead=1.0) as speech:
+            while True:
+                await speech.write(tone(1))
+
+    async def on_event(message: Msg) -> None:
+        event = messages.decode_any(message.data, messages.SESSION_EVENT, "event")
+        if isinstance(event, messages.PlayoutOverflow):
+            overflows.append(event)
+
+    script = tmp_path / "flood.py"
+    script.write_text(FLOOD)
+    async with transceiver_process(nats_url) as bench, steady.serving(nats_url):
+        with agent_process(nats_url, script):
+            peers = {}
+            for name in ("steady", "flood"):
+                await instances(bench.client, name, 1)
+                peers[name] = bench.peer()
+                opened = await bench.ask(peers[name].offer(), agent=name)
+                assert isinstance(opened, messages.Opened), opened
+                await bench.client.subscribe(subjects.session_event(opened.session_id), cb=on_event)
+                peers[name].begin(opened.answer)
+            await bench.until(lambda: bool(overflows), "it is told to slow down", 60)
+            heard = peers["steady"].frames
+            began = len(heard)
+
+            def loud() -> int:
+                return sum(max(map(abs, memoryview(frame.pcm).cast("h"))) > 4000 for frame in heard[began:])
+
+            await bench.until(lambda: loud() > 150, "three seconds of the other call", 60)
+            assert bench.is_running()
+            for peer in peers.values():
+                await peer.close()

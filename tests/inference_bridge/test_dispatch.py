@@ -12,7 +12,8 @@ from nats.aio.client import Client
 
 from antiphon.inference_bridge.agents.concierge import Concierge
 from antiphon.inference_bridge.agents.concierge.dialogue import respond
-from antiphon.inference_bridge.dispatch.bridge import Bridge, LocalModels
+from antiphon.inference_bridge.dispatch.bridge import Bridge
+from antiphon.inference_bridge.dispatch.local_models import LocalModels
 from antiphon.inference_bridge.dispatch.peers import FRESH_SECONDS, Peers
 from antiphon.inference_bridge.dispatch.record import MAX_BYTES, Record, bounded, read_record, settings_json
 from antiphon.inference_bridge.models import Models

@@ -37,23 +37,30 @@ def worker(nats_url: str, kind: str) -> Iterator[subprocess.Popen[bytes]]:
 
 
 @pytest.mark.timeout(300)
-async def test_a_call_with_both_models_elsewhere_and_one_of_them_killed_in_it(
+async def test_a_voice_killed_in_mid_sentence_is_replaced_by_another_one_and_without_any_a_phrase_says_so(
     start_bridge: StartBridge, bus_client: Client, nats_url: str, speak: Speak, understand: Understand
 ) -> None:
     with ExitStack() as stack:
         stack.enter_context(worker(nats_url, "stt"))
-        voice = stack.enter_context(worker(nats_url, "tts"))
+        voices = [stack.enter_context(worker(nats_url, "tts")) for _ in range(2)]
+        while len(await bus.instances(bus_client, wire.SERVICE, 0.2)) < 3:
+            pass
         start_bridge(greeting="none", stt="remote", tts="remote")
         await agent_is_there(bus_client, "concierge")
         async with RehearsedCall(bus_client, "concierge") as call:
             await call.say(speak("What time is it?"))
             await call.wait_for("response.done", timeout=60)
             assert "it is" in understand(bytes(call.played)).lower()
-            voice.kill()
-            voice.wait()
+            await call.say(speak("Help! What can you do?"))
+            await call.wait_for("output_audio_buffer.started", 2, timeout=60)
+            voices[0].kill()
+            done = await call.wait_for("response.done", 2, timeout=60)
+            assert "the time or the date" in done["response"]["output"][0]["content"][0]["transcript"], "to its end"
+            voices[1].kill()
+            voices[1].wait()
             played = len(call.played)
             await call.say(speak("What have I booked?"))
-            done = await call.wait_for("response.done", 2, timeout=60)
+            done = await call.wait_for("response.done", 3, timeout=60)
             assert done["response"]["output"][0]["content"][0]["transcript"] == NO_VOICE
             assert "words" in understand(bytes(call.played[played:])).lower()
 

@@ -67,3 +67,12 @@ def test_without_beats_of_our_own_no_time_passes() -> None:
     for _ in range(1000):
         orphans.heard("other", AgentBeat(instance="x"), 3600.0)
     assert not orphans.is_orphan(LEASE)
+
+
+def test_a_bridge_that_sees_a_caller_off_is_known_to_the_others_by_its_own_beats() -> None:
+    orphans = watching()
+    taken = leases.taken(LEASE, "bridge-2")
+    for _ in range(100):
+        orphans.heard("concierge", AgentBeat(instance="bridge-2"), 0.0)
+        orphans.heard("concierge", OURS, 0.0)
+        assert not orphans.is_orphan(taken)

@@ -14,8 +14,6 @@ from antiphon.schemas.messages import AgentBeat, Lease
 
 GRACE_SECONDS: Final = 10.0
 """A plug-in that is started again is back after two or three, a bridge after six."""
-MAX_AGENTS: Final = 1024
-"""Names of agents that are told apart; above it the one heard first is forgotten."""
 MAX_WAITING: Final = 10_000
 """Leases of dead instances that are remembered."""
 
@@ -27,34 +25,33 @@ class Orphans:
         self._own_agent, self._instance = own_agent, instance
         self._grace_beats = round(grace / leases.BEAT_SECONDS)
         self._beats = 0
-        self._pulses: dict[str, leases.Pulse] = {}
+        self._pulse = leases.Pulse(instance)
+        """Of all instances, whatever agent they are of: a bridge may hold the lease of another agent for a moment."""
+        self._agents: dict[str, str] = {}
+        """Instance -> its agent."""
         self._waiting: dict[tuple[str, str], tuple[str, int]] = {}
         """Lease -> its dead holder, and our beats when it was found."""
 
     def heard(self, agent: str, beat: AgentBeat, now: float) -> set[str]:
         """A beat came, of any agent. The names of agents of which an instance is gone now: look at their leases."""
-        if agent == self._own_agent:
-            if beat.instance != self._instance:
-                return set()
-            self._beats += 1
-            for pulse in self._pulses.values():
-                pulse.heard(AgentBeat(instance=self._instance), now)
-            return {name for name, pulse in self._pulses.items() if pulse.newly_dead()}
-        self.pulse(agent).heard(beat, now)
-        return set()
+        self._pulse.heard(beat, now)
+        if beat.instance != self._instance:
+            if beat.instance in self._agents or len(self._agents) < leases.MAX_INSTANCES:
+                self._agents[beat.instance] = agent
+            return set()
+        self._beats += 1
+        gone = {self._agents.pop(name, "") for name in self._pulse.newly_dead()}
+        return gone - {"", self._own_agent}
 
-    def pulse(self, agent: str) -> leases.Pulse:
-        if agent not in self._pulses:
-            if len(self._pulses) >= MAX_AGENTS:
-                del self._pulses[next(iter(self._pulses))]
-            self._pulses[agent] = leases.Pulse(self._instance)
-        return self._pulses[agent]
+    def is_dead(self, instance: str) -> bool:
+        """Whether this holder has left or gives no sign of life."""
+        return self._pulse.is_dead(instance)
 
     def is_orphan(self, lease: Lease) -> bool:
         """Asked of every lease now and then: its holder has been dead for the grace, and nobody took it."""
         key = lease.agent, lease.session_id
         # a shadow's session is not its own to end, and those of our own name are taken over
-        if lease.shadow_of or lease.agent == self._own_agent or not self.pulse(lease.agent).is_dead(lease.instance):
+        if lease.shadow_of or lease.agent == self._own_agent or not self.is_dead(lease.instance):
             self._waiting.pop(key, None)
             return False
         holder, since = self._waiting.get(key, ("", 0))
@@ -84,4 +81,4 @@ class Orphans:
     @property
     def settled(self) -> bool:
         """We have listened for long enough to say of an instance that we never heard that it is dead."""
-        return self._beats >= leases.MISSED
+        return self._pulse.settled

@@ -15,6 +15,8 @@ MAX_FRAMES: Final = 1500
 GAP_SECONDS: Final = 0.06
 """Without a frame of the caller: its transceiver stands still, or is gone."""
 _RECENT_SECONDS: Final = 5.0
+LOST_SECONDS: Final = 0.5
+"""A speech that is told as ended before its end was cut short; the word of a take-over follows within this, or none."""
 
 
 class CallerClock:

@@ -17,7 +17,7 @@ from typing import Final
 from antiphon.agent.playback import Backlog, Framer, Heard, Ledger, Word
 from antiphon.schemas.audio import AudioFrame, FrameFlag
 from antiphon.schemas.messages import Playout
-from antiphon.schemas.unplayed import Unplayed
+from antiphon.schemas.unplayed import LOST_SECONDS, Unplayed
 
 _BATCH: Final = 10
 """Frames sent between two looks at the backlog, and between two turns for everybody else on the loop."""
@@ -198,8 +198,16 @@ class Speech:
         playing = event.state in ("started", "playing")
         self._played = self._unplayed.reported(event.played_samples * self.rate // event.rate, playing, now)
         self._backlog.reported(event.queued_ms, playing, now)
-        if event.state == "ended" and self._ended and self._unplayed.all_played:  # else the rest was lost
+        if event.state != "ended" or not self._ended:
+            return
+        if self._unplayed.all_played:
             self._settle(self._outcome(self._ledger.samples, complete=True))
+        else:  # its transceiver was killed, and the rest will be sent again; or frames were lost on their way
+            asyncio.get_running_loop().call_later(LOST_SECONDS, self._ended_short, self.generation)
+
+    def _ended_short(self, generation: int) -> None:
+        if self.generation == generation:
+            self._settle(self._outcome(self._played, complete=False))
 
     def held(self, now: float) -> None:
         self._backlog.held(now)

@@ -23,7 +23,7 @@ from antiphon.inference_bridge.speech.synthesizer import SPEECH_RATE, Samples
 from antiphon.inference_bridge.workers import BusyError, Urgency
 from antiphon.schemas import messages
 from antiphon.schemas.audio import FRAME_MS, FrameFlag
-from antiphon.schemas.unplayed import Unplayed
+from antiphon.schemas.unplayed import LOST_SECONDS, Unplayed
 
 log = logging.getLogger(__name__)
 
@@ -162,7 +162,15 @@ class Reply:
         self._backlog.reported(event.queued_ms, now)
         self._played_samples = self._unplayed.reported(event.played_samples * SPEECH_RATE // event.rate, playing, now)
         self.response.heard(self.ledger.heard(self._played_samples))
-        if event.state == "ended" and self._unplayed.all_played:  # else its transceiver has lost the rest
+        if event.state != "ended" or not self.complete:
+            return
+        if self._unplayed.all_played:
+            self._played.set()
+        else:  # its transceiver was killed, and the rest will be sent again; or frames were lost on their way
+            asyncio.get_running_loop().call_later(LOST_SECONDS, self._ended_short, self.generation)
+
+    def _ended_short(self, generation: int) -> None:
+        if self.generation == generation:
             self._played.set()
 
     async def say_again(self, stopped_at: float) -> None:

@@ -29,7 +29,7 @@ CLAIM_SECONDS: Final = 1.5
 """For all of them together: signaling waits 2 s for the whole session."""
 FIND_SECONDS: Final = 0.2
 """For the register to name one that lives."""
-MAX_REMEMBERED: Final = 4096
+MAX_REMEMBERED: Final = 1024
 """Claims whose late acceptances are still answered; the oldest are forgotten: agents then go by the deadline."""
 MEASURED: Final = 1000
 _NOBODY: Final = "no_responders"
@@ -44,6 +44,8 @@ class _Asked:
         self.open = True
         self.placed = False
         """An instance has it."""
+        self.instance = ""
+        """Which one, where it says so."""
 
 
 class Claiming:
@@ -97,7 +99,7 @@ class Claiming:
             over = messages.Ended(reason="setup_timeout")
             self._publish(subjects.session_event(session_id), messages.encode(over))
             return outcome
-        asked.placed = True
+        asked.placed, asked.instance = True, outcome.instance
         self._claims += 1
         self._took_ms.append(round((self._loop.time() - began) * 1000, 2))
         return outcome
@@ -194,6 +196,8 @@ class Claiming:
             self._too_late(asked, answer.instance)
 
     def _too_late(self, asked: _Asked, instance: str) -> None:
+        if asked.placed and instance == asked.instance:
+            return  # it was slow, was asked twice, and has the session
         self._late += 1
         log.warning("session %s: %s accepts too late", asked.session_id, instance or "an agent")
         subject = subjects.session_event(asked.session_id)

@@ -9,7 +9,6 @@ import signal
 import time
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -24,21 +23,17 @@ from opentelemetry.context import Context
 from antiphon.inference_bridge.agents import Agent
 from antiphon.inference_bridge.agents.concierge import Concierge
 from antiphon.inference_bridge.agents.language_model import LanguageModel, client_for
+from antiphon.inference_bridge.dispatch.local_models import LocalModels, load_local_models
 from antiphon.inference_bridge.dispatch.orphanage import Orphanage
 from antiphon.inference_bridge.dispatch.peers import Peers
 from antiphon.inference_bridge.dispatch.record import Record, read_record
-from antiphon.inference_bridge.hearing.end_of_turn import SmartTurn
-from antiphon.inference_bridge.hearing.transcriber import Transcriber
-from antiphon.inference_bridge.hearing.voice_activity import VoiceActivity
 from antiphon.inference_bridge.model_pool import LocalHearer, LocalSpeaker, ModelPool
-from antiphon.inference_bridge.models import load_end_of_turn, load_synthesizer, load_transcriber, load_voice_activity
 from antiphon.inference_bridge.remote.language_model import RemoteLanguageModel
 from antiphon.inference_bridge.remote.pool import RemoteModels
 from antiphon.inference_bridge.reply import SPOKEN_FALLBACKS, Speech
 from antiphon.inference_bridge.session import Services, Session
 from antiphon.inference_bridge.settings import Settings
 from antiphon.inference_bridge.speech.phrase_cache import PhraseCache
-from antiphon.inference_bridge.speech.synthesizer import Synthesizer
 from antiphon.inference_bridge.turns.detector import TurnSettings
 from antiphon.inference_bridge.waiting import unless
 from antiphon.inference_bridge.workers import Urgency, Workers
@@ -58,28 +53,6 @@ _PASS_ON_WITHIN = 0.25
 _SEEN_OFF_WITHIN = 30.0
 HOPELESS = 3
 """Take-overs after which the caller gets an apology instead of another try: what kills us may be in the call."""
-
-
-@dataclass(frozen=True)
-class LocalModels:
-    """What runs in this process; None: workers on NATS do it."""
-
-    voice_activity: VoiceActivity
-    transcriber: Transcriber | None
-    synthesizer: Synthesizer | None
-    end_of_turn: SmartTurn | None = None
-
-
-def load_local_models(settings: Settings) -> LocalModels:
-    started = time.perf_counter()
-    models = LocalModels(
-        load_voice_activity(settings),
-        load_transcriber(settings) if settings.stt == "local" else None,
-        load_synthesizer(settings) if settings.tts == "local" else None,
-        load_end_of_turn(settings),
-    )
-    log.info("models ready in %.1f s", time.perf_counter() - started)
-    return models
 
 
 class Bridge:

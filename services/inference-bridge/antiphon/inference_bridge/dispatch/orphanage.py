@@ -80,21 +80,38 @@ class Orphanage:
 
     async def _look_once(self) -> None:
         bucket = await bus.bucket(self._js, subjects.BUCKET_LEASES, ttl=leases.LEASE_TTL)
-        keys = [tuple(key.split(".", 1)) for key in await bus.keys(self._js, subjects.BUCKET_LEASES)]
+        keys: list[tuple[str, ...]] = [
+            tuple(key.split(".", 1)) for key in await bus.keys(self._js, subjects.BUCKET_LEASES)
+        ]
         whole = not self._searched_at_start and self._orphans.settled
-        self._searched_at_start |= whole
-        suspect, self._suspect = self._suspect | self._orphans.agents_waiting(), set()
+        looked_for, self._suspect = self._suspect, set()
+        suspect = looked_for | self._orphans.agents_waiting()
         found: set[tuple[str, str]] = set()
-        for agent, session_id in keys:
-            if agent != self._agent and (whole or agent in suspect):
+        try:
+            for agent, session_id in keys:
+                if agent == self._agent or not (whole or agent in suspect):
+                    continue
                 entry = await self._read(bucket, agent, session_id)
                 if entry is None:
                     continue
-                lease, revision = entry
                 found.add((agent, session_id))
-                if self._orphans.is_orphan(lease) and len(self._at_work) < _AT_ONCE:
-                    await self._take(bucket, lease, revision)
+                room = len(self._at_work) < _AT_ONCE
+                if self._orphans.is_orphan(entry[0]) and room and not await self._is_served(bucket, keys, entry[0]):
+                    await self._take(bucket, *entry)
+        except BaseException:
+            self._suspect |= looked_for
+            raise
+        self._searched_at_start |= whole
         self._orphans.keep_only(found)
+
+    async def _is_served(self, bucket: KeyValue, keys: list[tuple[str, ...]], lease: Lease) -> bool:
+        """Another agent that lives has a lease of the same session: the dead one was not the one who spoke."""
+        for agent, session_id in keys:
+            if session_id == lease.session_id and agent != lease.agent:
+                entry = await self._read(bucket, agent, session_id)
+                if entry is not None and not self._orphans.is_dead(entry[0].instance):
+                    return True
+        return False
 
     @staticmethod
     async def _read(bucket: KeyValue, agent: str, session_id: str) -> tuple[Lease, int] | None:
