@@ -55,6 +55,12 @@ def tunnel_reader(data: bytes) -> None:
         assert tunnel.pack_header(read.client, read.tcp) == read.header
 
 
+def forwarded_reader(data: bytes) -> None:
+    with contextlib.suppress(MalformedError):
+        relay, packet = tunnel.unpack_forwarded(data)
+        assert tunnel.unpack_forwarded(tunnel.pack_forwarded(relay, packet)) == (relay, packet)
+
+
 def relay_decisions(data: bytes) -> None:
     """Packets from everywhere in turn: who, how long, the bytes; with time going by."""
     core = RelayCore(KEYS, 8, 1_800_000_000, asking=True)
@@ -117,6 +123,7 @@ TARGETS: Final[dict[str, Callable[[bytes], None]]] = {
     "relay_stun": relay_stun_reader,
     "token": token_opener,
     "tunnel": tunnel_reader,
+    "forwarded": forwarded_reader,
     "relay_core": relay_decisions,
     "ice_tcp": ice_tcp_framing,
     "stun": transceiver_stun_reader,
@@ -144,6 +151,7 @@ def seeds(target: str) -> list[bytes]:
         "relay_stun": requests,
         "token": [UFRAG.encode()],
         "tunnel": [header + each for each in packets["rtp"]] + [tunnel.pack_header(Address("2001:db8::7", 4000), True)],
+        "forwarded": [tunnel.pack_forwarded(Address("192.0.2.8", 41000), header + each) for each in requests],
         "relay_core": [said((0, ours[0]), (6, header + b"\1\1"), (0, packets["rtp"][0]), (7, header + b"no"))],
         "ice_tcp": [b"\x20" + len(each).to_bytes(2, "big") + each for each in requests],
         "stun": requests,

@@ -51,6 +51,12 @@ def test_a_tunnel_packet_splits_as_in_its_vector(case: Any) -> None:
     assert tunnel.pack_header(packet.client, packet.tcp).hex() == case["header"]
 
 
+@pytest.mark.parametrize("case", _cases("tunnel.json", "forwarded", "relay"))
+def test_a_forwarded_tunnel_packet_splits_as_in_its_vector(case: Any) -> None:
+    relay, packet = tunnel.unpack_forwarded(bytes.fromhex(case["forwarded"]))
+    assert (str(relay), packet.hex()) == (case["relay"], case["packet"])
+
+
 @pytest.mark.parametrize("case", _cases("tunnel.json", "malformed", "why"))
 def test_a_malformed_tunnel_packet_is_refused(case: Any) -> None:
     with pytest.raises(MalformedError):

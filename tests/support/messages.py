@@ -45,6 +45,9 @@ STRATEGIES: dict[str, st.SearchStrategy[m.Message]] = {
         holder=names,
         lifeline=st.none() | addresses,
     ),
+    "Adopt": st.builds(
+        m.Adopt, cluster=clusters, slot=epochs, epoch=epochs, sessions=st.lists(names, min_size=1, max_size=5)
+    ),
     "TakeOver": st.builds(m.TakeOver, cluster=clusters, slot=epochs, epoch=epochs, holder=names),
     "RelayAnnouncement": st.builds(
         m.RelayAnnouncement,

@@ -33,8 +33,14 @@ class Call:
     """A session of ours, the client, and the network between them."""
 
     def __init__(
-        self, conditions: Conditions = GOOD, seed: int = 1, passive: bool = False, extra: Callable[[str], str] = str
+        self,
+        conditions: Conditions = GOOD,
+        seed: int = 1,
+        passive: bool = False,
+        extra: Callable[[str], str] = str,
+        header: bytes = HEADER,
     ) -> None:
+        self.header = header
         self.heard: list[AudioFrame] = []
         self.events: list[messages.Message] = []
         self.data: list[messages.DataMessage] = []
@@ -81,7 +87,7 @@ class Call:
     # ---- the outlet
 
     def datagram(self, path: Path, data: bytes) -> None:
-        assert path == Path(HEADER, RELAY)
+        assert path == Path(self.header, RELAY)
         self.sent.append(data)
         if not self.drop_down(data):
             for at in self.downlink.arrivals(self.loop.time()):
@@ -107,7 +113,7 @@ class Call:
                 self.loop.call_at(at, self._to_session, data)
 
     def _to_session(self, data: bytes) -> None:
-        self.registry.receive(HEADER + data, RELAY, self.loop.time())
+        self.registry.receive(self.header + data, RELAY, self.loop.time())
 
     async def _tick(self) -> None:
         while True:

@@ -94,11 +94,20 @@ def tunnel_packets() -> dict[str, Any]:
         "family 0": bytes(8),
         "family big-endian": b"\x00\x02" + header[2:],
         "client port 0": header[:2] + b"\x00\x00" + header[4:],
+        "one that a transceiver passes on": tunnel.pack_forwarded(Address("192.0.2.8", 9), header),
         "a relay's hello, which is no client's packet": tunnel.HELLO,
     }
     return {
         "about": "UDP between relay and transceiver: header, then the client's datagram",
         "hello": tunnel.HELLO.hex(),
+        "forwarded": [
+            {
+                "relay": str(relay),
+                "packet": (header + payload).hex(),
+                "forwarded": tunnel.pack_forwarded(relay, header + payload).hex(),
+            }
+            for relay in (Address("192.0.2.8", 41000), Address("2001:db8::8", 41000))
+        ],
         "valid": [
             {
                 "client": str(client),
@@ -184,6 +193,7 @@ def control_messages() -> dict[str, Any]:
         ),
         ("SlotClaim", messages.SlotClaim(epoch=2, holder="c0ffee", claimed_at=1767225600.0)),
         ("TakeOver", messages.TakeOver(cluster=0, slot=3, epoch=2, holder="c0ffee")),
+        ("Adopt", messages.Adopt(cluster=0, slot=3, epoch=2, sessions=["rtc_abcdefghijklmnopqrstuvwx"])),
         ("OpenRequest", messages.OpenRequest(offer="v=0\r\n", agent="concierge", session={"type": "realtime"})),
         ("OpenReply", messages.Opened(session_id="rtc_abcdefghijklmnopqrstuvwx", answer="v=0\r\n")),
         ("OpenReply", messages.Refused(code="full", message="all 50 places are taken")),

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from itertools import pairwise
 
 import pytest
 from support.emulator import run_virtual
 from support.session_call import BAD, Call, loudness
 from support.sounds import speech, tone
 
-from antiphon.schemas import messages
+from antiphon.schemas import messages, tunnel
+from antiphon.schemas.addresses import Address
 from antiphon.schemas.audio import FrameFlag
 from antiphon.transceiver.rtp import pack_rtp
 
@@ -36,6 +38,45 @@ def test_a_call_with_5_percent_loss_and_30_ms_jitter_carries_audio_and_data(seed
         assert started[-1].played_samples == 240000
         statistics = call.session.statistics()
         assert 0.02 < statistics.packets_lost / statistics.packets_received < 0.09
+        await call.stop()
+
+    run_virtual(main())
+
+
+def test_a_client_on_ipv6_talks_and_listens() -> None:
+    async def main() -> None:
+        call = Call(header=tunnel.pack_header(Address("2001:db8::7", 5000)))
+        await call.connect()
+        call.peer.speak(tone(1.0))
+        for frame in speech(1.0):
+            call.session.speak(frame, call.loop.time())
+        call.peer.send_text("up")
+        await asyncio.sleep(3)
+        assert sum(level > 4000 for level in loudness(call.heard)) > 45
+        assert sum(level > 4000 for level in loudness(call.peer.frames)) > 45
+        assert [message.text for message in call.data] == ["up"]
+        await call.stop()
+
+    run_virtual(main())
+
+
+def test_the_statistics_of_a_call_are_told_every_5_s() -> None:
+    async def main() -> None:
+        call = Call(BAD, 3)
+        await call.connect(channel=False)
+        for frame in speech(3.0):
+            call.session.speak(frame, call.loop.time())
+        await asyncio.sleep(21)
+        told = [event for event in call.events if isinstance(event, messages.Statistics)]
+        assert len(told) == 4
+        assert [later.packets_received - earlier.packets_received for earlier, later in pairwise(told)] == [
+            pytest.approx(237, abs=20)
+        ] * 3
+        assert told[-1].packets_lost == pytest.approx(50, abs=30)
+        assert told[-1].frames_concealed > 0
+        assert told[-1].packets_sent == 150
+        assert 3 < told[-1].jitter_ms < 30
+        assert told[-1].remote_packets_lost == pytest.approx(8, abs=8)
         await call.stop()
 
     run_virtual(main())

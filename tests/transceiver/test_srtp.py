@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -44,6 +46,24 @@ def test_srtp_refuses_replays_forgeries_and_rubbish(profile: str) -> None:
     for rubbish in (bytes(forged), b"", b"\x80", bytes(3000), b"\x80\x6f" + bytes(10)):
         assert receiver.unprotect(rubbish) is None
     assert receiver.refused == 5
+
+
+@pytest.mark.parametrize("first", [100, 65_450], ids=["young", "around the wrap"])
+@pytest.mark.parametrize("profile", PROFILES)
+def test_what_another_process_has_received_is_refused_by_the_one_that_goes_on(profile: str, first: int) -> None:
+    sender, receiver = srtp_pair(profile)
+    sent = [sender.protect(rtp(number)) for number in range(first, first + 3000)]
+    for packet in sent[:100]:
+        assert receiver.unprotect(packet) is not None
+    other = Srtp(replace(receiver.state), 6)
+    assert [other.unprotect(packet) for packet in sent[:100]] == [None] * 100
+    assert other.replayed == 100
+    assert other.unprotect(sent[103]) == rtp(first + 103)
+    assert other.unprotect(sent[101]) == rtp(first + 101), "what is only late is taken"
+    for number in range(104, 3000):
+        assert other.unprotect(sent[number]) is not None
+        assert other.unprotect(sent[number % 100]) is None, "a window that has moved on takes it no sooner"
+    assert other.unprotect(sent[101]) is None
 
 
 @pytest.mark.parametrize("profile", PROFILES)

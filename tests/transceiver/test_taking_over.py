@@ -206,6 +206,19 @@ async def test_a_process_that_was_taken_for_dead_lets_go_when_it_wakes(several: 
     await several.call_on(max(key[1] for key, said in several.seats.items() if said.holder == first.holder))
 
 
+async def test_a_session_that_has_ended_in_another_process_is_let_go(several: Several) -> None:
+    first = await several.spawn()
+    peer, line = await several.call_on(first.slot)
+    key = subjects.checkpoint_key(first.cluster, first.slot, first.epoch, line.session_id)
+    bucket = await several.client.jetstream().key_value(subjects.BUCKET_SESSIONS)
+    await bucket.delete(key)  # as whoever had taken it over would, at its end
+    assert (await several.control(line, messages.Flush(generation=1))).ok  # is to be written down
+    await several.until(lambda: several.seats[first.cluster, first.slot, first.epoch].sessions == 0, "it is let go")
+    assert line.ended is None, "nothing is said for it"
+    assert not peer.closed.is_set()
+    assert key not in await several.checkpoints()
+
+
 async def test_without_handing_over_nothing_is_stored_and_the_end_is_told(nats_url: str) -> None:
     async with several_transceivers(nats_url, ANTIPHON_HAND_OVER="0") as several:
         first = await several.spawn()

@@ -9,6 +9,7 @@ import nats.errors
 import pytest
 from nats.aio.msg import Msg
 from support.relay_process import Datagrams
+from support.sounds import speech, tone
 from support.transceiver_process import Bench, transceiver_process
 
 from antiphon.cli.ice_check import pack_binding_request
@@ -88,6 +89,45 @@ async def test_concurrent_opens_never_exceed_the_capacity(nats_url: str) -> None
         line = bench.lines[opened[0].session_id]
         assert (await bench.control(line, messages.HangUp())).ok
         assert isinstance(await bench.ask(offer), messages.Opened)
+
+
+async def test_a_transceiver_that_is_late_refuses_new_calls_at_once_and_keeps_those_it_has(nats_url: str) -> None:
+    async with transceiver_process(nats_url, ANTIPHON_MAX_LATENESS_MS="0.001") as bench:  # nobody is ever that early
+        _, line = await bench.call()
+        frames = len(line.frames)
+        await bench.until(lambda: len(line.frames) > frames + 50, "its clock has something to measure")
+        refused = await bench.ask(bench.peer().offer())
+        assert isinstance(refused, messages.Refused)
+        assert refused.code == "full"
+        assert "late" in refused.message
+        assert line.ended is None
+        await bench.control(line, messages.HangUp())
+        await bench.sessions(0)
+        opened = None
+        async with asyncio.timeout(30):  # what was measured is forgotten after 5 s
+            while not isinstance(opened, messages.Opened):
+                opened = await bench.ask(bench.peer().offer())
+                await asyncio.sleep(0.1)
+
+
+async def test_calls_add_no_thread_and_no_task_on_the_path_of_their_media(bench: Bench) -> None:
+    await bench.call()
+    before, threads = await bench.figures(), bench.threads()
+    calls = [await bench.call() for _ in range(6)]
+    for peer, line in calls:
+        peer.speak(tone(1.0))
+        await bench.say(line, speech(1.0))
+    busiest = 0
+    for _ in range(10):
+        told = await bench.figures()
+        busiest = max(busiest, told["tasks"])
+        await asyncio.sleep(0.02)
+    assert told["visits"] >= before["visits"] + 6
+    assert told["calls"]["packets_received"] > before["calls"]["packets_received"]
+    assert told["calls"]["packets_sent"] > before["calls"]["packets_sent"]
+    assert bench.threads() == threads
+    # Two subscriptions of a session are handled in a task of nats-py's own: control and further offers.
+    assert busiest - before["tasks"] <= 6 * 2 + 8, "eight for announcing, checkpoints and this question itself"
 
 
 async def test_an_agent_that_does_not_answer_holds_up_nobody_else(bench: Bench) -> None:

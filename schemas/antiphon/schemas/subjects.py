@@ -69,6 +69,11 @@ def transceiver_take_over(cluster: int, slot: int) -> str:
     return f"{PREFIX}.transceiver.{slot_key(cluster, slot)}.take_over"
 
 
+def transceiver_adopt(cluster: int, slot: int) -> str:
+    """Request/reply: go on with some sessions of a seat that the asking transceiver has taken over, `Adopt`."""
+    return f"{PREFIX}.transceiver.{slot_key(cluster, slot)}.adopt"
+
+
 def seat_prefix(cluster: int, slot: int, epoch: int) -> str:
     """What the keys of one transceiver's sessions in `BUCKET_SESSIONS` begin with."""
     return f"{slot_key(cluster, slot)}.{_number('epoch', epoch, 16)}"

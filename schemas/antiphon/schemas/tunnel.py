@@ -7,6 +7,9 @@ Bit 15 of the family means that the client is on ICE-TCP. The IPv4 layout is tha
 Linux `sockaddr_in`, so a relay can use those bytes as flow key and header at once. The transceiver sends
 the header back unchanged in front of every reply.
 
+A transceiver passes on to another one what came for a call that has moved there: `FORWARDED`, the relay's address
+in the layout of a header, the relay's packet.
+
 Two packets carry no client datagram: a relay's `HELLO` ("tell me your clients"), and a bare header
 without payload, by which a transceiver tells a relay that this client is its own.
 """
@@ -26,6 +29,9 @@ TCP_BIT: Final = 0x8000
 IPV4_HEADER: Final = 8
 IPV6_HEADER: Final = 20
 HELLO: Final = bytes(8) + b"\xff"
+
+FORWARDED: Final = b"\xfe\x7f"
+"""First octets of a packet that one transceiver passes on to another: no address family is that."""
 
 _PREFIX = struct.Struct("<H")
 _PORT = struct.Struct(">H")
@@ -58,6 +64,19 @@ def header_length(packet: bytes | memoryview) -> int:
         if length and len(packet) >= length:
             return length
     raise MalformedError(f"tunnel packet of {len(packet)} bytes has no IPv4 or IPv6 header")
+
+
+def pack_forwarded(relay: Address, packet: bytes) -> bytes:
+    """A relay's packet as one transceiver passes it on to another, which answers through that relay."""
+    return FORWARDED + pack_header(relay) + packet
+
+
+def unpack_forwarded(packet: bytes) -> tuple[Address, bytes]:
+    """The relay and its packet; `MalformedError` for anything that `pack_forwarded` has not made."""
+    if packet[: len(FORWARDED)] != FORWARDED:
+        raise MalformedError(f"{len(packet)} bytes are no forwarded tunnel packet")
+    read = unpack(packet[len(FORWARDED) :])
+    return read.client, read.payload
 
 
 def unpack(packet: bytes) -> Tunnelled:

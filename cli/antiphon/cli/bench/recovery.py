@@ -30,8 +30,8 @@ from antiphon.cli.bench._figures import spread
 from antiphon.cli.bench._own_stack import OwnStack, own_stack
 from antiphon.cli.bench._talking_agent import TALKER
 from antiphon.cli.call import AUDIBLE, Listener
-from antiphon.cli.errors import UsageError
-from antiphon.cli.peer import RATE, CallError, Peer
+from antiphon.cli.errors import CallError, UsageError
+from antiphon.cli.peer import RATE, Peer
 from antiphon.cli.voice import say
 from antiphon.schemas import MalformedError, bus, leases, messages, subjects
 

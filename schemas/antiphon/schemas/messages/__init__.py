@@ -44,6 +44,7 @@ from antiphon.schemas.messages.message import (
 )
 from antiphon.schemas.messages.opening import OPEN_REPLY, Opened, OpenReply, OpenRequest, Refused
 from antiphon.schemas.messages.presence import (
+    Adopt,
     RelayAnnouncement,
     RelayStatistics,
     SlotClaim,
@@ -58,6 +59,7 @@ __all__ = [
     "MESSAGE_VERSION",
     "OPEN_REPLY",
     "SESSION_EVENT",
+    "Adopt",
     "AgentBeat",
     "AudioLevel",
     "AudioRate",
@@ -112,6 +114,7 @@ MESSAGES: Final[dict[str, TypeAdapter[Any]]] = {
             RelayStatistics,
             SlotClaim,
             TakeOver,
+            Adopt,
             OpenRequest,
             Claim,
             ClaimReply,

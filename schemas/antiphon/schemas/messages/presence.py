@@ -96,3 +96,15 @@ class TakeOver(Message):
     epoch: int = Field(ge=0, lt=1 << 16)
     holder: str = Field(max_length=64)
     """Who asks."""
+
+
+class Adopt(Message):
+    """A transceiver that has taken over another's seat asks a third one to go on with some of its sessions.
+
+    Who does moves their checkpoints to its own seat, and leaves word where they were.
+    """
+
+    cluster: int = Field(ge=0, lt=1 << 12)
+    slot: int = Field(ge=0, lt=1 << 16)
+    epoch: int = Field(ge=0, lt=1 << 16)
+    sessions: list[str] = Field(min_length=1, max_length=10_000)

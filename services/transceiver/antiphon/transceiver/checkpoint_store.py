@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
@@ -17,15 +16,13 @@ from typing import Final, NamedTuple
 import nats.errors
 import nats.js.errors
 from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from nats.aio.client import Client
 from nats.js.api import StorageType
 from nats.js.kv import KeyValue
 
 from antiphon.schemas import bus, subjects, tasks
-from antiphon.transceiver.seat import Identity
+from antiphon.transceiver.sealing import Sealing, identity_of, read_moved, write_moved
+from antiphon.transceiver.seat import Identity, Moved
 from antiphon.transceiver.session import Session
 from antiphon.transceiver.session_outlet import MOVED
 from antiphon.transceiver.state import SessionState
@@ -45,13 +42,6 @@ POLLS: Final = 40
 ANSWER_WITHIN: Final = 2.0
 MAX_BYTES: Final = 900_000
 """Of a checkpoint: below what NATS takes in one message."""
-HOLDER_BYTES: Final = 16
-_NONCE: Final = 12
-
-
-def _seat(key: str) -> Identity:
-    cluster, slot, epoch, _ = key.split(".")
-    return int(cluster), int(slot), int(epoch)
 
 
 class Found(NamedTuple):
@@ -75,15 +65,12 @@ class CheckpointStore:
     """The checkpoints of this process's sessions. `fenced` is called with a session that another process has taken."""
 
     def __init__(self, client: Client, password_key: bytes, holder: str, fenced: Callable[[Session], None]) -> None:
-        if len(holder) != HOLDER_BYTES:
-            raise ValueError(f"a holder's name has {HOLDER_BYTES} characters, not {len(holder)}")
+        self._sealing = Sealing(password_key, holder)
         self._client = client
         self._holder = holder
         self._fenced = fenced
-        self._cipher = AESGCM(
-            HKDF(hashes.SHA256(), 32, salt=None, info=b"antiphon session checkpoints").derive(password_key)
-        )
         self._entries: dict[str, _Entry] = {}
+        self._taking: set[str] = set()
         self._wanted: dict[str, None] = {}
         self._wake = asyncio.Event()
         self._bucket: KeyValue | None = None
@@ -113,7 +100,8 @@ class CheckpointStore:
             self._wake.set()
 
     def keeps(self, session: Session) -> bool:
-        return session.state.session_id in self._entries
+        """Also while it is being taken."""
+        return session.state.session_id in self._entries or session.state.session_id in self._taking
 
     def forget(self, session_id: str) -> None:
         """The session is over, or no longer ours."""
@@ -156,11 +144,11 @@ class CheckpointStore:
 
     async def _write_last(self, bucket: KeyValue, entry: _Entry) -> None:
         session = entry.session
-        data = self._seal(entry.key, session.export(self._loop.time()))
+        data = self._sealing.seal(entry.key, session.export(self._loop.time()))
         while len(data) > MAX_BYTES and session.state.speech.frames:
             frames = session.state.speech.frames
             del frames[len(frames) * 9 // 10 :]
-            data = self._seal(entry.key, session.state.to_bytes())
+            data = self._sealing.seal(entry.key, session.state.to_bytes())
         # From here on this session says nothing more: its counters are somebody else's.
         session.vanish()
         del self._entries[session.state.session_id]
@@ -169,15 +157,16 @@ class CheckpointStore:
 
     # ---- sessions of others --------------------------------------------------------------------------
 
-    async def claim_seat(self, key: str, dead: str | None) -> bool:
-        """Be the one process that takes over this seat of the dead process; None: whoever had it is dead."""
+    async def claim_seat(self, key: str, dead: str | None, lives: Callable[[str], bool]) -> bool:
+        """Be the one process that takes over this seat of the dead process; None: of whoever does not live any more."""
         bucket = await self._ready()
         try:
             try:
                 await bucket.create(key, self._holder.encode())
             except nats.js.errors.KeyWrongLastSequenceError:
                 entry = await bucket.get(key)
-                if dead is not None and entry.value != dead.encode():
+                holder = (entry.value or b"").decode()
+                if lives(holder) if dead is None else holder != dead:
                     return False
                 await bucket.update(key, self._holder.encode(), last=entry.revision)
         except nats.js.errors.KeyWrongLastSequenceError:
@@ -194,21 +183,30 @@ class CheckpointStore:
     async def seats_of(self, holder: str) -> list[Identity]:
         """The seats that a process has taken over."""
         await self._ready()
-        return [_seat(key) for key in await self._keys("*.*.*.seat") if await self.holder_of(key) == holder]
+        return [identity_of(key) for key in await self._keys("*.*.*.seat") if await self.holder_of(key) == holder]
 
-    async def read(self, prefix: str) -> list[Found]:
-        """The checkpoints below this prefix; one that can't be read is named and left out."""
+    async def read(self, prefix: str) -> tuple[list[Found], list[Moved]]:
+        """The checkpoints below this prefix, and where others went; one that can't be read is named and left out."""
         bucket = await self._ready()
         keys = [key for key in await self._keys(f"{prefix}.*") if not key.endswith(".seat")]
-        found: list[Found | None] = []
+        read: list[Found | Moved | None] = []
         for start in range(0, len(keys), AT_ONCE):
-            found += await asyncio.gather(*(self._found(bucket, key) for key in keys[start : start + AT_ONCE]))
-        return [each for each in found if each is not None]
+            read += await asyncio.gather(*(self._found(bucket, key) for key in keys[start : start + AT_ONCE]))
+        found = [each for each in read if isinstance(each, Found)]
+        return found, [each for each in read if isinstance(each, Moved)]
 
-    async def _found(self, bucket: KeyValue, key: str) -> Found | None:
+    async def find(self, key: str) -> Found | None:
+        """The checkpoint of that key."""
+        found = await self._found(await self._ready(), key)
+        return found if isinstance(found, Found) else None
+
+    async def _found(self, bucket: KeyValue, key: str) -> Found | Moved | None:
         try:
             entry = await bucket.get(key)
-            return Found(key, entry.revision or 0, SessionState.from_bytes(self._open(key, entry.value or b"")))
+            moved = read_moved(key, entry.value or b"")
+            return moved or Found(
+                key, entry.revision or 0, SessionState.from_bytes(self._sealing.open(key, entry.value or b""))
+            )
         except nats.js.errors.KeyNotFoundError:
             return None
         except (ValueError, InvalidTag) as error:
@@ -218,27 +216,61 @@ class CheckpointStore:
     async def _keys(self, pattern: str) -> list[str]:
         return await bus.keys(self._client.jetstream(timeout=ANSWER_WITHIN), subjects.BUCKET_SESSIONS, pattern)
 
-    async def take(self, session: Session, found: Found) -> bool:
-        """Store a checkpoint of ours in the place of the other's; False if somebody else was first."""
-        bucket = await self._ready()
+    async def take(self, session: Session, found: Found, key: str) -> bool:
+        """Store a checkpoint of ours in the place of the other's; False if somebody else was first.
+
+        Where `key` is that of another seat, it moves there, and word of that stays where it was.
+        """
+        session_id = session.state.session_id
         entry = _Entry(session, found.key, found.revision)
-        session.checkpoints.begin(lambda: self._want(session.state.session_id), silent=True)
-        data = self._seal(entry.key, session.checkpoints.write(self._loop.time()))
+        session.checkpoints.begin(lambda: self._want(session_id), silent=True)
+        plain = session.checkpoints.write(self._loop.time())
+        self._taking.add(session_id)
         try:
+            bucket = await self._ready()
             async with asyncio.timeout(ANSWER_WITHIN):
-                await self._put(bucket, entry, data)
+                await self._put(bucket, entry, self._sealing.seal(entry.key, plain))
+                if key != found.key:
+                    entry = await self._move(bucket, entry, key, plain)
         except (nats.errors.Error, nats.js.errors.Error, OSError, TimeoutError) as error:
-            log.info("session %s is not taken over: %r", session.state.session_id, error)
+            log.info("session %s is not taken over: %r", session_id, error)
             return False
+        finally:
+            self._taking.discard(session_id)
         entry.begun = True
-        self._entries[session.state.session_id] = entry
+        self._entries[session_id] = entry
         session.checkpoints.stored()
+        return True
+
+    async def _move(self, bucket: KeyValue, entry: _Entry, key: str, plain: bytes) -> _Entry:
+        """Nobody goes on from the old place any more before anything is said from the new one."""
+        moved = _Entry(entry.session, key)
+        await self._put(bucket, moved, self._sealing.seal(key, plain))
+        word = Moved(entry.key, identity_of(key), tuple(entry.session.state.ufrags))
+        try:
+            await bucket.update(entry.key, write_moved(word), last=entry.revision)
+        except BaseException:
+            await self.delete(key)
+            raise
+        return moved
+
+    async def renew(self, moved: Moved) -> bool | None:
+        """Keep word of where a session went for as long as it is there.
+
+        False: it is over. None: it is not there, and nobody has taken it out; NATS may have lost its store.
+        """
+        bucket = await self._ready()
+        try:
+            await bucket.get(subjects.checkpoint_key(*moved.to, moved.key.rpartition(".")[2]))
+        except nats.js.errors.KeyNotFoundError as missing:
+            return False if missing.op else None
+        await bucket.put(moved.key, write_moved(moved))
         return True
 
     async def seats(self) -> set[Identity]:
         """Whose checkpoints there are."""
         await self._ready()
-        return {_seat(key) for key in await self._keys(">")}
+        return {identity_of(key) for key in await self._keys(">")}
 
     async def delete(self, key: str) -> None:
         with contextlib.suppress(Exception):
@@ -297,7 +329,7 @@ class CheckpointStore:
         session = entry.session
         if not session.connected or self._entries.get(session.state.session_id) is not entry:
             return
-        data = self._seal(entry.key, session.checkpoints.write(self._loop.time()))
+        data = self._sealing.seal(entry.key, session.checkpoints.write(self._loop.time()))
         if len(data) > MAX_BYTES:
             log.warning("session %s: a state of %d bytes is not written down", session.state.session_id, len(data))
             return
@@ -326,15 +358,16 @@ class CheckpointStore:
         try:
             async with asyncio.timeout(ANSWER_WITHIN):
                 there = await bucket.get(entry.key)
-        except nats.js.errors.KeyDeletedError:
-            self._lose(session)
-        except nats.js.errors.KeyNotFoundError:
-            entry.revision = 0
-            session.checkpoints.touch()
+        except nats.js.errors.KeyNotFoundError as missing:
+            if missing.op:  # deleted: it was taken over, and is over there
+                self._lose(session)
+            else:
+                entry.revision = 0
+                session.checkpoints.touch()
         except (nats.errors.Error, nats.js.errors.Error, OSError, TimeoutError):
             session.checkpoints.touch()
         else:
-            if (there.value or b"")[:HOLDER_BYTES] == self._holder.encode():
+            if self._sealing.is_ours(there.value or b""):
                 entry.revision = there.revision or 0
                 session.checkpoints.touch()
             else:
@@ -344,14 +377,3 @@ class CheckpointStore:
         if session.connected:
             log.warning("session %s was taken over by another process: it goes on there", session.state.session_id)
             self._fenced(session)
-
-    def _seal(self, key: str, data: bytes) -> bytes:
-        nonce = os.urandom(_NONCE)
-        head = self._holder.encode()
-        return head + nonce + self._cipher.encrypt(nonce, data, head + key.encode())
-
-    def _open(self, key: str, sealed: bytes) -> bytes:
-        head, nonce = sealed[:HOLDER_BYTES], sealed[HOLDER_BYTES : HOLDER_BYTES + _NONCE]
-        if len(nonce) < _NONCE:
-            raise ValueError(f"it has {len(sealed)} bytes only")
-        return self._cipher.decrypt(nonce, sealed[HOLDER_BYTES + _NONCE :], head + key.encode())

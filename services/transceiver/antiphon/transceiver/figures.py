@@ -24,6 +24,7 @@ def figures(sessions: Sessions, placing: Placing, clock: Clock, publisher: Publi
         "visits": clock.visitors,
         "handshakes_waiting": clock.handshakes_waiting,
         "lateness_ms": {name: round(clock.lateness(share) * 1000, 2) for name, share in (("p50", 0.5), ("p99", 0.99))},
+        "calls": sessions.totals(),
         "messages_dropped": publisher.dropped,
         "datagrams_dropped": sum(seat.port.dropped for seat in sessions.seats),
         "datagrams_ignored": asdict(sessions.registry.counters),

@@ -129,6 +129,19 @@ class Neighbours:
         ready = [known.said for known in self._known.values() if known.said.state == "ready"]
         return sorted(ready, key=lambda said: said.sessions / max(1, said.capacity))
 
+    def address_of(self, identity: Identity) -> Address | None:
+        """Where the seat is reached, whoever has it."""
+        known = self._known.get(identity)
+        return parse_address(known.said.tunnel_address) if known is not None else None
+
+    def lives(self, holder: str) -> bool:
+        """Whether that process has announced anything lately; we ourselves do."""
+        return holder == self._holder or any(known.said.holder == holder for known in self._known.values())
+
+    def announces(self, address: Address) -> bool:
+        """Whether one of the others is reached there."""
+        return any(parse_address(known.said.tunnel_address) == address for known in self._known.values())
+
     async def close(self) -> None:
         await tasks.end(*self._lines.values(), *self._questions)
 

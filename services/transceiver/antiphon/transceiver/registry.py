@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from antiphon.schemas import MalformedError, tunnel
@@ -26,6 +26,8 @@ class Registry:
 
     def __init__(self) -> None:
         self.counters = PortCounters()
+        self.elsewhere: Callable[[str, bytes, tuple[str, int]], bool] = lambda ufrag, packet, relay: False
+        """Passes on a check for a session that is not here; whether it could."""
         self._by_id: dict[str, Session] = {}
         self._by_ufrag: dict[str, Session] = {}
         self._by_client: dict[bytes, Session] = {}
@@ -102,6 +104,8 @@ class Registry:
             self.counters.malformed += 1
             return
         session = self._by_ufrag.get(request.local_ufrag)
+        if session is None and self.elsewhere(request.local_ufrag, read.header + read.payload, path.relay):
+            return
         if session is None or not session.receive_check(request, read.payload, read.client, path, now):
             self.counters.refused_checks += 1
             return

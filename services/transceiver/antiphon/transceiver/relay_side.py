@@ -15,6 +15,7 @@ from nats.js.client import JetStreamContext
 from antiphon.schemas import MalformedError, bus, messages, subjects, tunnel
 from antiphon.schemas.addresses import parse_address
 from antiphon.transceiver.seat import Seat
+from antiphon.transceiver.session import Session
 from antiphon.transceiver.sessions import Sessions
 from antiphon.transceiver.trusted_relays import TrustedRelays, on_socket
 
@@ -35,6 +36,8 @@ class RelaySide:
         self._ipv6 = ipv6
         self._relays = TrustedRelays(ipv6)
         self._loop = asyncio.get_running_loop()
+        self.is_transceiver: Callable[[tuple[str, int]], bool] = lambda source: False
+        """Whether another transceiver announces this address: it passes on what came for sessions that are here."""
 
     async def start(self, js: JetStreamContext) -> None:
         """Hear of relays, those announced before us included."""
@@ -48,11 +51,24 @@ class RelaySide:
     def received(self, seat: Callable[[], Seat], packet: bytes, source: tuple[str, int]) -> None:
         """One datagram of a seat's socket."""
         if source not in self._relays:
-            self._registry.counters.untrusted += 1
+            if packet[:2] != tunnel.FORWARDED or not self._passed_on(packet, source):
+                self._registry.counters.untrusted += 1
         elif packet == tunnel.HELLO:
             self._tell_clients(seat(), [source])
         else:
             self._registry.receive(packet, source, self._loop.time())
+
+    def _passed_on(self, packet: bytes, source: tuple[str, int]) -> bool:
+        """A relay's packet that another transceiver passes on; False if it does not come from one."""
+        try:
+            relay, inner = tunnel.unpack_forwarded(packet)
+        except MalformedError:
+            return False
+        seen = self.as_seen(relay.host, relay.port)
+        if seen not in self._relays or not self.is_transceiver(source):
+            return False
+        self._registry.receive(inner, seen, self._loop.time())
+        return True
 
     def poll(self, now: float, bus_answers: bool) -> None:
         """Forget relays that keep silent, while somebody could hear them."""
@@ -65,9 +81,11 @@ class RelaySide:
         """A relay's address as our sockets name it."""
         return on_socket(host, self._ipv6), port
 
-    def tell_all(self, seat: Seat) -> None:
-        """Tell every relay whose clients sit here now."""
-        self._tell_clients(seat, self._relays)
+    def tell_of(self, session: Session, seat: Seat) -> None:
+        """Tell every relay that this session's client is here now."""
+        for relay in self._relays:
+            for header in session.ice.headers:
+                seat.port.send(header, relay)
 
     def flows(self) -> dict[bytes, messages.FlowOwner]:
         """Whose each of our clients is, by tunnel header."""

@@ -8,12 +8,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from antiphon.transceiver.port import TunnelPort
 from antiphon.transceiver.slots import Slot
 
 Identity = tuple[int, int, int]
 """Cluster, slot, epoch."""
+
+
+class Moved(NamedTuple):
+    """Where a session is that was on another seat when its token was minted."""
+
+    key: str
+    """Where this stands in the bucket: in the place of the session's checkpoint."""
+    to: Identity
+    ufrags: tuple[str, ...]
 
 
 @dataclass(eq=False)
@@ -27,6 +37,8 @@ class Seat:
     sessions: set[str] = field(default_factory=set)
     filling: bool = False
     """Sessions are on their way to it."""
+    moved: dict[str, Moved] = field(default_factory=dict)
+    """By ufrag: sessions of this seat that sit on another process's now. Checks of their clients still come here."""
     given_up: bool = False
     """It is another process's now: not announced any more."""
 
@@ -67,7 +79,7 @@ class Seats:
 
     def let_go(self) -> list[Seat]:
         """Close the kept seats that nobody sits on any more."""
-        empty = [seat for seat in self.kept.values() if not seat.sessions and not seat.filling]
+        empty = [each for each in self.kept.values() if not each.sessions and not each.filling and not each.moved]
         for seat in empty:
             del self.kept[seat.identity]
             seat.port.close()

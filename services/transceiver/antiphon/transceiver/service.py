@@ -26,7 +26,7 @@ from antiphon.schemas import MalformedError, bus, messages, subjects, tasks
 from antiphon.schemas.addresses import Address
 from antiphon.transceiver.agent_watch import AgentWatch
 from antiphon.transceiver.announcing import Announcing
-from antiphon.transceiver.checkpoint_store import HOLDER_BYTES, CheckpointStore
+from antiphon.transceiver.checkpoint_store import CheckpointStore
 from antiphon.transceiver.clock import Clock
 from antiphon.transceiver.figures import figures
 from antiphon.transceiver.kept_flows import KeptFlows
@@ -35,12 +35,14 @@ from antiphon.transceiver.outlet import Publisher
 from antiphon.transceiver.placing import Placing
 from antiphon.transceiver.port import TunnelPort
 from antiphon.transceiver.relay_side import RelaySide
+from antiphon.transceiver.sealing import HOLDER_BYTES
 from antiphon.transceiver.seat import Seat
 from antiphon.transceiver.session import Session
 from antiphon.transceiver.session_subjects import SessionSubjects
 from antiphon.transceiver.sessions import Sessions
 from antiphon.transceiver.settings import Settings
 from antiphon.transceiver.slots import Slot, claim_slot
+from antiphon.transceiver.spreading import Load
 from antiphon.transceiver.taking_over import TakingOver
 
 log = logging.getLogger(__name__)
@@ -191,10 +193,13 @@ class Transceiver:
             self._publisher,
             self._open_seat,
             self._announcing.changed,
-            lambda: 0 if self._placing.draining else self._settings.capacity - self._placing.taken,
+            lambda: Load(self._placing.taken, 0 if self._placing.draining else self._settings.capacity),
         )
         self._taking.neighbours = Neighbours(self._holder, self._settings.cluster, self._taking.died)
-        self._tasks.append(asyncio.create_task(self._taking.find_orphans()))
+        self._tasks += [
+            asyncio.create_task(self._taking.find_orphans()),
+            asyncio.create_task(self._taking.look_after_moved()),
+        ]
 
     def _lost_to_another(self, session: Session) -> None:
         session.vanish()
@@ -236,6 +241,7 @@ class Transceiver:
         if await taking.is_ours(seat):
             self._announcing.changed()
             return
+        seat.moved.clear()
         for session_id in tuple(seat.sessions):
             session = self._sessions.registry.get(session_id)
             if session is not None:
@@ -294,6 +300,9 @@ class Transceiver:
                 name="take_over",
                 subject=subjects.transceiver_take_over(cluster, slot),
                 handler=self._taking.requested,
+            )
+            await self._service.add_endpoint(
+                name="adopt", subject=subjects.transceiver_adopt(cluster, slot), handler=self._taking.adopt_requested
             )
 
     async def _poll_forever(self) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable
+from typing import Final
 
 from opentelemetry import trace
 
@@ -15,6 +17,9 @@ from antiphon.transceiver.seat import Seat, Seats
 from antiphon.transceiver.session import Session
 from antiphon.transceiver.settings import Settings
 from antiphon.transceiver.state import SessionState
+
+COUNTED: Final = ("packets_received", "packets_lost", "packets_late", "frames_concealed", "packets_sent")
+"""Of the statistics of a call: what can be added up."""
 
 
 class Sessions:
@@ -30,6 +35,7 @@ class Sessions:
         self._publisher = publisher
         self._clock = clock
         self._loop = asyncio.get_running_loop()
+        self._of_the_past: Counter[str] = Counter()
 
     def make(self, state: SessionState, certificate: Certificate | None, dtls_client: bool, seat: Seat) -> Session:
         """A session on this seat, found from now on; spans of its milestones belong to the current one."""
@@ -51,9 +57,22 @@ class Sessions:
         self.registry.add(session)
         return session
 
+    def totals(self) -> dict[str, int]:
+        """The counters of all calls so far, those that run included; of one that moved here, from its beginning."""
+        totals = self._of_the_past.copy()
+        for session in self.registry:
+            totals.update(_counted(session))
+        return {name: totals[name] for name in COUNTED}
+
     def forget(self, session: Session) -> None:
         """The session is over here: let go of it under all its names."""
+        if self.registry.get(session.state.session_id) is session:
+            self._of_the_past.update(_counted(session))
         self.registry.remove(session)
         self.seats.remove(session.state.session_id)
         for forget in self.forgetting:
             forget(session.state.session_id)
+
+
+def _counted(session: Session) -> dict[str, int]:
+    return session.statistics().model_dump(include=set(COUNTED))

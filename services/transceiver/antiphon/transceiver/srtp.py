@@ -63,6 +63,9 @@ class Srtp:
         self._rx = srtp_context(self._inbound)
         self._resumed = False
         """The rollover counter of what we receive must be told to libsrtp until a packet proves it."""
+        self._floor = state.remote_index
+        """Another process had all up to here: libsrtp's own window, which does not know that, would take them again.
+        -1 as soon as they are too old for it, too."""
         if state.local_index + 1 >> 16:  # of the next packet
             set_rollover_counter(self._outbound, local_ssrc, state.local_index + 1 >> 16)
         if state.remote_index >= 0:
@@ -81,10 +84,16 @@ class Srtp:
             return None
         _move(_buffer, datagram, size)
         _length[0] = size
-        if self._resumed and ssrc == self.state.remote_ssrc:
+        if self._floor >= 0 and ssrc == self.state.remote_ssrc:
             sequence = datagram[2] << 8 | datagram[3]
-            ahead = ((sequence - self.state.remote_index + 0x8000) & 0xFFFF) - 0x8000
-            set_rollover_counter(self._inbound, ssrc, max(0, self.state.remote_index + ahead) >> 16)
+            index = self.state.remote_index + ((sequence - self.state.remote_index + 0x8000) & 0xFFFF) - 0x8000
+            if index <= self._floor:
+                self.replayed += 1
+                return None
+            if self._resumed:
+                set_rollover_counter(self._inbound, ssrc, index >> 16)
+            elif self.state.remote_index > self._floor + REPLAY_WINDOW:
+                self._floor = -1
         status = _unprotect(self._rx, _buffer, _length)
         if status:
             self._count(status)
