@@ -6,43 +6,16 @@ import json
 import socket
 import subprocess
 import sys
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import numpy as np
 import pytest
+from support.http_answers import http_answers
 
 from antiphon.cli.wav import write_wav
 
 ANSWER = "a=ice-ufrag:u\r\na=ice-pwd:p\r\na=fingerprint:sha-256 AB:CD\r\na=setup:active\r\n"
 LOCATION = {"Location": "/v1/realtime/calls/rtc_1"}
-
-
-@contextmanager
-def server(status: int, headers: dict[str, str], body: str) -> Iterator[str]:
-    """Answers every POST so; yields its URL."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            self.send_response(status)
-            for name, value in {**headers, "Content-Length": str(len(body))}.items():
-                self.send_header(name, value)
-            self.end_headers()
-            self.wfile.write(body.encode())
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with HTTPServer(("127.0.0.1", 0), Handler) as running:
-        thread = threading.Thread(target=running.serve_forever)
-        thread.start()
-        yield f"http://127.0.0.1:{running.server_port}"
-        running.shutdown()
-        thread.join()
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +46,22 @@ def test_an_address_that_is_no_url_is_told_with_one_that_is(wav: Path, url: str)
 
 
 @pytest.mark.parametrize(
+    ("content", "told"), [(None, "No such file"), (b"", "sox or ffmpeg"), (b"fLaC" + bytes(99), "sox or ffmpeg")]
+)
+def test_a_question_that_is_no_wav_file_is_told_with_what_to_give(
+    tmp_path: Path, content: bytes | None, told: str
+) -> None:
+    path = tmp_path / "question"
+    if content is not None:
+        path.write_bytes(content)
+    status, said = call(path, "http://127.0.0.1:9")
+    assert status == 2
+    assert len(said.splitlines()) == 1
+    assert told in said
+    assert said.count(str(path)) == 1
+
+
+@pytest.mark.parametrize(
     ("status", "headers", "body", "told"),
     [
         (201, {}, ANSWER, "refused"),
@@ -88,7 +77,7 @@ def test_an_address_that_is_no_url_is_told_with_one_that_is(wav: Path, url: str)
 def test_an_answer_that_cannot_be_used_is_told_in_one_line(
     wav: Path, status: int, headers: dict[str, str], body: str, told: str
 ) -> None:
-    with server(status, headers, body) as url:
+    with http_answers(status, headers, body) as url:
         code, said = call(wav, url)
     assert code == 1
     assert len(said.splitlines()) == 1
@@ -104,7 +93,7 @@ def test_a_relay_that_there_is_no_route_to_is_passed_over(wav: Path) -> None:
             f"a=candidate:2 1 udp 1 127.0.0.1 {port} typ host\r\n"
         )
         relay.settimeout(30)
-        with server(201, LOCATION, ANSWER + candidates) as url:
+        with http_answers(201, LOCATION, ANSWER + candidates) as url:
             code, said = call(wav, url)
         assert code == 1
         assert f"no answer by UDP from the relay at 127.0.0.1:{port}" in said

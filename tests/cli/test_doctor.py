@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.http_answers import http_answers
 from support.up_process import up_process
 
 from antiphon.cli.errors import CallError
@@ -48,8 +49,10 @@ def test_doctor_finds_a_running_stack_well_and_a_stopped_relay_by_its_port(tmp_p
         assert {finding["state"] for part in findings.values() for finding in part} == {"ok"}
         relay = findings["udp"][0]["message"].split()[0]
 
-        # Its workers too: the port stays open, and nothing comes back.
-        os.killpg(running.pid_of("relay"), signal.SIGSTOP)
+        # Its workers only: it stays announced and its port open, and nothing comes back.
+        relays = running.pid_of("relay")
+        for worker in Path(f"/proc/{relays}/task/{relays}/children").read_text().split():
+            os.kill(int(worker), signal.SIGSTOP)
         status, findings, _ = _doctor("--url", url, "--nats", "none")
         assert status == 1
         assert findings["udp"][0]["state"] == "fail"
@@ -65,6 +68,21 @@ def test_doctor_without_a_stack_names_what_to_start() -> None:
     assert not errors
     for check in ("nats", "health", "page", "call"):
         assert findings[check][0]["state"] == "fail"
+        assert findings[check][0]["fix"]
+
+
+@pytest.mark.parametrize(
+    ("status", "way_out"),
+    [(401, "--key"), (403, "--url"), (404, "--agent"), (503, "transceiver"), (418, "Antiphon's address")],
+)
+def test_doctor_names_a_way_out_for_each_kind_of_refusal(status: int, way_out: str) -> None:
+    with http_answers(status, {}, json.dumps({"error": {"message": "this server's own words"}})) as url:
+        code, findings, _ = _doctor("--url", url, "--nats", "none")
+    assert code == 1
+    (call,) = findings["call"]
+    assert "this server's own words" in call["message"]
+    assert way_out in call["fix"]
+    for check in ("health", "page"):
         assert findings[check][0]["fix"]
 
 

@@ -98,6 +98,18 @@ def test_a_part_that_refuses_its_settings_is_not_started_again(bench: Bench) -> 
     assert "refuses its settings" in bench.screen.getvalue()
 
 
+def test_a_part_that_has_run_well_is_started_again_whatever_it_says_later(bench: Bench) -> None:
+    programs = [SLEEPER]
+    part = Part("part", lambda: [sys.executable, "-c", programs[-1]], os.environ, bench.terminal)
+    bench.supervisor.parts.append(part)
+    clock = time.monotonic() - 10 * RestartPolicy.STABLE
+    part.start(clock)
+    programs.append("import sys; print('the port is taken'); sys.exit(2)")
+    os.kill(part.pid, signal.SIGKILL)
+    bench.tend_until(lambda: bench.screen.getvalue().count("the port is taken") > 1)
+    assert not part.refused
+
+
 def test_a_part_that_ignores_the_request_to_end_is_killed_in_time(bench: Bench) -> None:
     bench.add(SLEEPER, "part")
     stubborn = bench.add(f"import signal; signal.signal(15, signal.SIG_IGN); print('deaf', flush=True); {SLEEPER}")

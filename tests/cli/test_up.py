@@ -75,10 +75,11 @@ def test_nothing_runs_on_when_the_supervisor_is_killed_outright(tmp_path: Path) 
         assert not left.exists()
 
 
-def test_the_relay_has_no_password_key_and_keys_are_new_each_time(tmp_path: Path) -> None:
+def test_each_part_has_its_own_keys_only_and_those_of_the_media_are_new_each_time(tmp_path: Path) -> None:
     keys = []
+    given = {"ANTIPHON_API_KEYS": "sk-of-callers-0123456789", "ANTIPHON_LLM_API_KEY": "sk-of-the-model"}
     for _ in range(2):
-        with up_process(tmp_path) as running:
+        with up_process(tmp_path, environment=given) as running:
             running.wait_for(r"^inference-bridge +\| started")
             secrets = {}
             for part in ("relay", "transceiver", "signaling", "inference-bridge"):
@@ -87,8 +88,8 @@ def test_the_relay_has_no_password_key_and_keys_are_new_each_time(tmp_path: Path
             keys.append(secrets["transceiver"])
             assert secrets["relay"] == {"ROUTE_KEYS": secrets["transceiver"]["ROUTE_KEYS"]}
             assert secrets["transceiver"].keys() == {"ROUTE_KEYS", "PASSWORD_KEY"}
-            assert not secrets["signaling"]
-            assert not secrets["inference-bridge"]
+            assert secrets["signaling"] == {"API_KEYS": given["ANTIPHON_API_KEYS"]}
+            assert secrets["inference-bridge"] == {"LLM_API_KEY": given["ANTIPHON_LLM_API_KEY"]}
     assert keys[0]["ROUTE_KEYS"] != keys[1]["ROUTE_KEYS"]
     assert keys[0]["PASSWORD_KEY"] != keys[1]["PASSWORD_KEY"]
 

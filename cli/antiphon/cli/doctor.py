@@ -41,6 +41,15 @@ LIBRARIES: Final = {
 }
 
 
+CALL_FIXES: Final = {
+    401: "Give one of the stack's keys with --key or in ANTIPHON_API_KEY.",
+    403: "Ask by a name that the stack serves (--url), or give it ANTIPHON_API_KEYS and one of them here (--key).",
+    404: "Name an agent that is there with --agent, or start the one that is missing.",
+    503: "Start what the lines above miss; if nothing is missing all calls are taken: end some, or add a transceiver.",
+}
+"""By the status of a refused offer."""
+
+
 @dataclass(frozen=True)
 class Finding:
     """The result of one check."""
@@ -256,7 +265,7 @@ def check_udp(url: str, agent: str | None, key: str) -> Iterator[Finding]:
             yield Finding("call", "fail", f"the offer got no answer ({error})", "Is signaling running?")
             return
         if reply.status_code != 201:
-            fix = "Give a key with --key or ANTIPHON_API_KEY." if reply.status_code == 401 else ""
+            fix = CALL_FIXES.get(reply.status_code, "Its log says more; is this Antiphon's address?")
             yield Finding("call", "fail", f"the offer was answered {reply.status_code}: {refusal(reply)}", fix)
             return
         yield Finding("call", "ok", "a session was opened")

@@ -60,7 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--rotate",
         action="store_true",
         help="put a new route key in front of the present one, which still opens the tokens of running calls; "
-        "then restart the relays, after them the transceivers",
+        "relays that read the file notice by themselves; then restart the transceivers",
     )
 
 

@@ -23,7 +23,7 @@ from antiphon.cli.terminal import Terminal
 TERM_GRACE: Final = 2.0
 """Seconds a part gets to end by itself; with the NATS server after it, all is over within 3 s."""
 BAD_SETTINGS: Final = 2
-"""Exit status by which a service says that its settings are wrong: starting it again would not help."""
+"""Exit status by which a service says at its start that its settings are wrong: another start would not help."""
 MAX_LINE: Final = 8192
 """Characters of one log line that are shown."""
 
@@ -72,6 +72,8 @@ class Part:
         self._process: subprocess.Popen[str] | None = None
         self._started = 0.0
         self._due = 0.0
+        self._has_run = False
+        """With these settings: what refuses them later (a port that somebody took meanwhile) may pass."""
 
     def start(self, now: float) -> None:
         self._process = subprocess.Popen(
@@ -105,11 +107,13 @@ class Part:
         if status is None:
             return
         self._process = None
-        if status == BAD_SETTINGS:
+        lived = now - self._started
+        self._has_run = self._has_run or lived >= self._policy.STABLE
+        if status == BAD_SETTINGS and not self._has_run:
             self.refused = True
             self._terminal.warn(f"{self.name} refuses its settings (see its last line).")
             return
-        wait = self._policy.wait_after(now - self._started)
+        wait = self._policy.wait_after(lived)
         self._due = now + wait
         often = f", {self._policy.failures} times in a row now" if self._policy.failures > 2 else ""
         self._terminal.warn(f"{self.name} has died ({_cause(status)}{often}); it is started again in {wait:g} s.")

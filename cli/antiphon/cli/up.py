@@ -6,17 +6,11 @@ Which parts there are and what each is told; starting, watching and ending them 
 from __future__ import annotations
 
 import argparse
-import contextlib
-import fcntl
-import ipaddress
 import os
-import shutil
 import socket
 import sys
-import tempfile
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -24,11 +18,20 @@ from antiphon.cli import embedded_nats
 from antiphon.cli.errors import UsageError
 from antiphon.cli.health import Health, ask_health
 from antiphon.cli.keys import fresh_password_key, fresh_route_keys
+from antiphon.cli.listening import (
+    http_address,
+    nats_port,
+    offered_hosts,
+    relay_address,
+    relay_tcp_address,
+    require_keys_for_others,
+    usable_port,
+)
+from antiphon.cli.state_directory import state_directory
 from antiphon.cli.supervisor import Part, Supervisor
 from antiphon.cli.terminal import Terminal
-from antiphon.schemas.addresses import Address, parse_address
+from antiphon.schemas.addresses import Address
 
-STATE_PREFIX: Final = "antiphon-up-"
 PROGRESS_EVERY: Final = 5.0
 """Seconds between two lines that say what the stack is still waiting for."""
 DECIDED_HERE: Final = (
@@ -93,26 +96,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    offered = _offered_hosts(args.public, args.loopback_only)
-    http, relay = _http_address(args.http), _relay_address(args.relay_port, offered)
-    _require_keys_for_others(http, args.public)
+    offered = offered_hosts(args.public, args.loopback_only)
+    http, relay = http_address(args.http), relay_address(args.relay_port, offered)
+    require_keys_for_others(http, args.public)
     for plugin in args.plugin:
         if not plugin.is_file():
             raise UsageError(f"there is no plug-in {plugin}: --plugin takes a Python file")
-    http = http._replace(port=_usable_port(http, socket.SOCK_STREAM, "--http"))
-    relay = relay._replace(port=_usable_port(relay, socket.SOCK_DGRAM, "--relay-port"))
-    relay_tcp = _relay_tcp_address(args.relay_tcp_port, relay)
-    nats_port = _nats_port(args.nats_port)
+    http = http._replace(port=usable_port(http, socket.SOCK_STREAM, "--http"))
+    relay = relay._replace(port=usable_port(relay, socket.SOCK_DGRAM, "--relay-port"))
+    relay_tcp = relay_tcp_address(args.relay_tcp_port, relay)
+    own_nats_port = nats_port(args.nats_port)
     embedded_nats.server_binary()
 
     names = ["nats", "relay", "transceiver", "signaling", "inference-bridge", *(p.stem for p in args.plugin)]
     terminal = Terminal(names)
     supervisor = Supervisor(terminal)
     supervisor.catch_signals()
-    with _state_directory() as state:
+    with state_directory() as state:
         try:
-            server = embedded_nats.EmbeddedNats(state, nats_port)
-            store = Part("nats", server.command, _base(), terminal, embedded_nats.worth_showing)
+            server = embedded_nats.EmbeddedNats(state, own_nats_port)
+            store = Part("nats", server.command, _base("nats"), terminal, embedded_nats.worth_showing)
             supervisor.add(store)
             nats_url = _wait_for_nats(supervisor, store, server)
             if nats_url is None:
@@ -123,7 +126,9 @@ def run(args: argparse.Namespace) -> int:
             for name, environment in environments.items():
                 supervisor.add(_python(name, ["-m", f"antiphon.{name.replace('-', '_')}"], environment, terminal))
             for plugin in args.plugin:
-                supervisor.add(_python(plugin.stem, [str(plugin)], _base() | {"ANTIPHON_NATS_URL": nats_url}, terminal))
+                supervisor.add(
+                    _python(plugin.stem, [str(plugin)], _base(plugin.stem) | {"ANTIPHON_NATS_URL": nats_url}, terminal)
+                )
             return _watch(supervisor, terminal, http)
         finally:
             if supervisor.stopping:
@@ -182,27 +187,41 @@ def _python(name: str, arguments: list[str], environment: dict[str, str], termin
     return Part(name, lambda: [sys.executable, *arguments], environment, terminal)
 
 
-def _base() -> dict[str, str]:
-    """Our own environment without settings that this command decides."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(DECIDED_HERE)}
+def _base(part: str) -> dict[str, str]:
+    """Our own environment without settings that this command decides, and without keys that are others' business."""
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(DECIDED_HERE) and not _is_anothers_key(name, part)
+    }
     return {**kept, "PYTHONUNBUFFERED": "1"}
+
+
+def _is_anothers_key(variable: str, part: str) -> bool:
+    """Who calls is signaling's to know; what a model's server asks for, the bridge's and the plug-ins'."""
+    if variable.startswith("ANTIPHON_API_KEYS"):
+        return part != "signaling"
+    return variable.endswith("_API_KEY") and part in ("nats", "relay", "transceiver", "signaling")
 
 
 def _environments(
     http: Address, relay: Address, relay_tcp: Address | None, offered: list[str], nats_url: str
 ) -> dict[str, dict[str, str]]:
-    """The environment of each service. The keys are new each time; the relay gets no password key."""
+    """The environment of each service. Route and password keys are new each time; the relay gets no password key."""
     tcp = {}
     if relay_tcp is not None:
         tcp = {
             "ANTIPHON_RELAY_TCP_BIND": str(relay_tcp),
             "ANTIPHON_RELAY_TCP_PUBLIC_ADDRESSES": ",".join(str(Address(host, relay_tcp.port)) for host in offered),
         }
-    common = {**_base(), "ANTIPHON_NATS_URL": nats_url}
+
+    def common(part: str) -> dict[str, str]:
+        return {**_base(part), "ANTIPHON_NATS_URL": nats_url}
+
     route_keys = {"ANTIPHON_ROUTE_KEYS": fresh_route_keys()}
     return {
         "relay": {
-            **common,
+            **common("relay"),
             **route_keys,
             "ANTIPHON_RELAY_NAME": os.environ.get("ANTIPHON_RELAY_NAME", "local"),
             "ANTIPHON_RELAY_BIND": str(relay),
@@ -214,118 +233,15 @@ def _environments(
         "transceiver": {
             # Models and media share the cores here: a call that begins late is better than one that is refused.
             "ANTIPHON_MAX_LATENESS_MS": "250",
-            **common,
+            **common("transceiver"),
             **route_keys,
             "ANTIPHON_PASSWORD_KEY": fresh_password_key(),
             "ANTIPHON_TRANSCEIVER_BIND": "127.0.0.1:0",
             "ANTIPHON_TRANSCEIVER_ADVERTISE": "127.0.0.1",
         },
-        "signaling": {**common, "ANTIPHON_HTTP_BIND": str(http)},
-        "inference-bridge": common,
+        "signaling": {**common("signaling"), "ANTIPHON_HTTP_BIND": str(http)},
+        "inference-bridge": common("inference-bridge"),
     }
-
-
-def _http_address(text: str) -> Address:
-    host, _, port = text.rpartition(":")
-    try:
-        if port == "0":  # a free one; `parse_address` is for addresses that somebody can be reached at
-            return Address(parse_address(f"{host or '127.0.0.1'}:1").host, 0)
-        return parse_address(f"{host or '127.0.0.1'}:{port}")
-    except ValueError as error:
-        raise UsageError(f"--http {text}: {error}") from None
-
-
-def _offered_hosts(public: str | None, loopback_only: bool) -> list[str]:
-    """Where clients are told to send media, the likeliest first.
-
-    Without `--public` these are for browsers on this machine. Firefox sends nothing to 127.0.0.1 from any other
-    address, so the machine's own network address stands beside it. What reaches the relay there from other machines
-    it drops: only the ufrag of an answer opens a flow, and answers are given on loopback.
-    """
-    if public is not None:
-        try:
-            return [str(ipaddress.ip_address(public))]
-        except ValueError:
-            raise UsageError(f"--public {public}: expected an IP address, such as 192.0.2.1") from None
-    own = None if loopback_only else _own_network_address()
-    return ["127.0.0.1", own] if own else ["127.0.0.1"]
-
-
-def _own_network_address() -> str | None:
-    """The IPv4 address that this machine's default route leaves from; None without a network."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        try:
-            probe.connect(("192.0.2.1", 9))  # a datagram socket: sends nothing, only asks the routing table
-        except OSError:
-            return None
-        host: str = probe.getsockname()[0]
-    return None if ipaddress.ip_address(host).is_loopback else host
-
-
-def _relay_address(port: int, offered: list[str]) -> Address:
-    if not 0 <= port < 65536:
-        raise UsageError(f"--relay-port {port}: a port is a number from 1 to 65535, or 0 for a free one")
-    if offered == ["127.0.0.1"]:
-        return Address("127.0.0.1", port)
-    return Address("::" if ":" in offered[0] else "0.0.0.0", port)
-
-
-def _relay_tcp_address(port: int | None, relay: Address) -> Address | None:
-    """Where ICE-TCP is served; None when nobody asked for a port and the relay's number is taken."""
-    if port is None:
-        try:
-            _usable_port(relay, socket.SOCK_STREAM, "--relay-tcp-port")
-        except UsageError:
-            return None
-        return relay
-    if not 0 <= port < 65536:
-        raise UsageError(f"--relay-tcp-port {port}: a port is a number from 1 to 65535, or 0 for a free one")
-    wanted = relay._replace(port=port)
-    return wanted._replace(port=_usable_port(wanted, socket.SOCK_STREAM, "--relay-tcp-port"))
-
-
-def _require_keys_for_others(http: Address, public: str | None) -> None:
-    """Without API keys anybody who reaches the machine could use its models: others need a key."""
-    serves_others = public is not None or not ipaddress.ip_address(http.host).is_loopback
-    if serves_others and not os.environ.get("ANTIPHON_API_KEYS"):
-        raise UsageError(
-            "serving other machines (--public, or --http on more than loopback) needs ANTIPHON_API_KEYS: "
-            "set it to one or more keys of your own, separated by commas"
-        )
-
-
-# ---- ports and the state directory -------------------------------------------------------------------
-
-
-def _usable_port(address: Address, kind: socket.SocketKind, option: str) -> int:
-    """The port, or a free one for 0. Asked for here, because a relay may share its port with a second one unseen."""
-    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
-    with socket.socket(family, kind) as probe:
-        if kind == socket.SOCK_STREAM:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a former server's TIME_WAIT is no obstacle
-        try:
-            probe.bind((address.host, address.port))
-            if kind == socket.SOCK_STREAM:
-                probe.listen(1)
-        except OSError as error:
-            what = "UDP" if kind == socket.SOCK_DGRAM else "TCP"
-            raise UsageError(
-                f"{what} port {address.port} on {address.host} cannot be used ({error.strerror}): "
-                f"end the program that has it, or choose another port with {option}"
-            ) from None
-        port: int = probe.getsockname()[1]
-        return port
-
-
-def _nats_port(wanted: int | None) -> int | None:
-    """The port asked for, or None when the server may choose."""
-    if wanted is not None:
-        return _usable_port(Address("127.0.0.1", wanted), socket.SOCK_STREAM, "--nats-port")
-    try:
-        _usable_port(Address("127.0.0.1", embedded_nats.DEFAULT_PORT), socket.SOCK_STREAM, "--nats-port")
-    except UsageError:
-        return embedded_nats.ANY_PORT
-    return None
 
 
 def _wait_for_nats(supervisor: Supervisor, part: Part, server: embedded_nats.EmbeddedNats) -> str | None:
@@ -338,35 +254,3 @@ def _wait_for_nats(supervisor: Supervisor, part: Part, server: embedded_nats.Emb
         if time.monotonic() > deadline:
             raise UsageError("the NATS server does not listen after 15 s: see its lines above")
     return None
-
-
-@contextlib.contextmanager
-def _state_directory() -> Iterator[Path]:
-    """A directory for NATS, gone at the end. Left-overs of a supervisor that was killed outright go as well.
-
-    The lock on the directory says that its supervisor lives; the system drops it however that ends.
-    """
-    for old in Path(tempfile.gettempdir()).glob(f"{STATE_PREFIX}*"):
-        with contextlib.suppress(OSError):
-            if old.stat().st_uid == os.getuid() and time.time() - old.stat().st_mtime > 10:
-                handle = _locked(old)
-                shutil.rmtree(old, ignore_errors=True)
-                os.close(handle)
-    state = Path(tempfile.mkdtemp(prefix=STATE_PREFIX))
-    handle = _locked(state)
-    try:
-        yield state
-    finally:
-        shutil.rmtree(state, ignore_errors=True)
-        os.close(handle)
-
-
-def _locked(directory: Path) -> int:
-    """Take the directory's lock; OSError when another process has it."""
-    handle = os.open(directory, os.O_RDONLY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(handle)
-        raise
-    return handle

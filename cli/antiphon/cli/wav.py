@@ -36,7 +36,9 @@ def _read(path: Path) -> tuple[Samples, int]:
         with wave.open(str(path), "rb") as file:
             channels, width, own = file.getnchannels(), file.getsampwidth(), file.getframerate()
             data = file.readframes(file.getnframes())
-    except (OSError, EOFError, wave.Error) as error:
+    except OSError as error:
+        raise UsageError(f"{path} can't be read: {error.strerror}") from None
+    except (EOFError, wave.Error) as error:
         raise UsageError(
             f"{path} can't be read as WAV ({error}): give a PCM file such as sox or ffmpeg writes"
         ) from None

@@ -6,8 +6,10 @@ import os
 import statistics
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from antiphon.cli.bench._clients import LoadClient
+if TYPE_CHECKING:
+    from antiphon.cli.bench._clients import LoadClient
 
 
 def cpu_seconds(pid: int) -> float:
@@ -66,3 +68,7 @@ def spread(values: list[float], digits: int = 2) -> dict[str, float | None]:
         "min": round(min(values), digits),
         "max": round(max(values), digits),
     }
+
+
+def median(values: list[float], digits: int = 0) -> float:
+    return round(statistics.median(values), digits) if values else 0.0

@@ -36,7 +36,8 @@ def main() -> int:
     from antiphon.relay.crew import Crew
 
     # Until the event loop handles them, which is half a second from here.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: sys.exit(0))
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         crew = Crew(settings)

@@ -103,8 +103,17 @@ class Supervisor:
             short_lives = short_lives + 1 if time.monotonic() - began < SHORT_LIFE_SECONDS else 0
             if short_lives > 1:
                 await asyncio.sleep(PAUSE_SECONDS)
+            process = await self._hire(place)
+
+    async def _hire(self, place: _Place) -> WorkerProcess:
+        """Another process, as soon as the system gives us one: the other workers go on meanwhile."""
+        while True:
             place.began = time.monotonic()
-            process = self._crew.hire(place.number)
+            try:
+                return self._crew.hire(place.number)
+            except OSError as error:
+                log.error("forwarding worker %d can't be replaced yet: %s", place.number, error.strerror)
+                await asyncio.sleep(PAUSE_SECONDS)
 
     async def _one_life(self, place: _Place, process: WorkerProcess) -> int | None:
         place.process = process

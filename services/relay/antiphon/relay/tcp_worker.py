@@ -14,30 +14,15 @@ import contextlib
 import errno
 import resource
 import select
-import signal
 import socket
-import sys
 import time
 from typing import Final
 
 from antiphon.relay import stun
-from antiphon.relay.channel import (
-    MAX_LINE,
-    MAX_SOCKETS,
-    Ask,
-    Keys,
-    Ready,
-    Routes,
-    Start,
-    Statistics,
-    Word,
-    pack,
-    unpack,
-)
-from antiphon.relay.core import MAX_DATAGRAM, RelayCore
-from antiphon.relay.flow_key import header_of, key_of, key_of_address, sockaddr_of
-from antiphon.schemas.addresses import parse_address
-from antiphon.schemas.route_token import RouteKeyring
+from antiphon.relay.channel import MAX_SOCKETS, Ask, Ready
+from antiphon.relay.control_line import ControlEndedError, ControlLine, heed, new_core, run_worker, statistics_of
+from antiphon.relay.core import MAX_DATAGRAM
+from antiphon.relay.flow_key import header_of, key_of, sockaddr_of
 from antiphon.schemas.tunnel import TCP_BIT
 
 TICK_SECONDS: Final = 0.1
@@ -49,10 +34,6 @@ MAX_QUEUED: Final = 64 * 1024
 """About two seconds of a call in both audio and data."""
 READ_AT_ONCE: Final = 64 * 1024
 _LENGTH: Final = 2
-
-
-class ControlEndedError(Exception):
-    """The control process closed its end of the socket pair, or died."""
 
 
 class Connection:
@@ -107,41 +88,41 @@ class TcpWorker:
     """The loop: connections in, decisions of the core, tunnel out; and back."""
 
     def __init__(self, control: socket.socket, handover: socket.socket, tunnel: socket.socket) -> None:
-        self._control = control
+        self._control = ControlLine(control)
         self._handover = handover
         self._tunnel = tunnel
-        self._unread = b""
-        self._core: RelayCore | None = None
+        # Nothing is learned here: a connection ends with its relay, and no packet of an owner brings it back.
+        self._core = new_core(self._control.first_word(), learning=False, tcp=True)
         self._listeners: dict[int, socket.socket] = {}
         self._connections: dict[int, Connection] = {}  # by descriptor, oldest first
         self._by_key: dict[int, Connection] = {}
         self._poll = select.poll()
-        for each in (control, handover, tunnel):
-            each.setblocking(False)
+        handover.setblocking(False)
+        tunnel.setblocking(False)
+        for each in (self._control, handover, tunnel):
             self._poll.register(each.fileno(), select.POLLIN)
 
     def run(self) -> None:
         """Forward until the control process ends."""
+        self._control.say(Ready("portable", "connections of clients", time.monotonic()))
         next_tick = 0.0
         while True:
             now = time.monotonic()
             for fd, event in self._poll.poll(TICK_SECONDS * 1000):
                 if fd == self._control.fileno():
-                    self._hear_control(now)
+                    self._heed(now)
                 elif fd == self._handover.fileno():
                     self._take_over()
-                elif self._core is None:
-                    continue
                 elif fd == self._tunnel.fileno():
-                    self._from_tunnel(self._core, now)
+                    self._from_tunnel(now)
                 elif fd in self._listeners:
                     self._accept(self._listeners[fd], now)
                 elif fd in self._connections:
-                    self._serve(self._core, self._connections[fd], event, now)
-            if now >= next_tick and self._core is not None:
+                    self._serve(self._connections[fd], event, now)
+            if now >= next_tick:
                 next_tick = now + TICK_SECONDS
                 self._core.tick(now, time.time())
-                self._close_what_is_no_call(self._core, now)
+                self._close_what_is_no_call(now)
 
     # ---- connections ----
 
@@ -168,12 +149,13 @@ class TcpWorker:
 
     def _make_room(self) -> bool:
         for connection in self._connections.values():
-            if self._core is None or self._core.flows.confirmed_owner(connection.key) is None:
+            if self._core.flows.confirmed_owner(connection.key) is None:
                 self._close(connection)
                 return True
         return False
 
-    def _serve(self, core: RelayCore, connection: Connection, event: int, now: float) -> None:
+    def _serve(self, connection: Connection, event: int, now: float) -> None:
+        core = self._core
         try:
             if event & select.POLLOUT:
                 connection.flush()
@@ -205,7 +187,8 @@ class TcpWorker:
                 except OSError:
                     self._count("send_failed")
 
-    def _from_tunnel(self, core: RelayCore, now: float) -> None:
+    def _from_tunnel(self, now: float) -> None:
+        core = self._core
         for _ in range(64):
             try:
                 packet, sockaddr = self._tunnel.recvfrom(2048)
@@ -236,9 +219,9 @@ class TcpWorker:
         events = select.POLLIN | (select.POLLOUT if connection.unwritten else 0)
         self._poll.modify(connection.socket.fileno(), events)
 
-    def _close_what_is_no_call(self, core: RelayCore, now: float) -> None:
+    def _close_what_is_no_call(self, now: float) -> None:
         for connection in list(self._connections.values()):
-            known = core.flows.confirmed_owner(connection.key) is not None
+            known = self._core.flows.confirmed_owner(connection.key) is not None
             if not known and now - connection.since > AUTHENTICATE_SECONDS:
                 self._close(connection)
 
@@ -246,8 +229,7 @@ class TcpWorker:
         self._poll.unregister(connection.socket.fileno())
         del self._connections[connection.socket.fileno()], self._by_key[connection.key]
         connection.socket.close()
-        if self._core is not None:
-            self._core.flows.forget_client(connection.key)
+        self._core.flows.forget_client(connection.key)
 
     # ---- the control process ----
 
@@ -262,62 +244,15 @@ class TcpWorker:
                 self._listeners[fd] = listener
                 self._poll.register(fd, select.POLLIN)
 
-    def _hear_control(self, now: float) -> None:
-        try:
-            data = self._control.recv(1 << 16)
-        except BlockingIOError:
-            return
-        self._unread += data
-        if not data or (len(self._unread) > MAX_LINE and b"\n" not in self._unread):
-            raise ControlEndedError
-        *lines, self._unread = self._unread.split(b"\n")
-        for line in lines:
-            self._heed(unpack(line), now)
-
-    def _heed(self, word: Word, now: float) -> None:
-        if isinstance(word, Start):
-            # Nothing is learned here: a connection ends with its relay, and no packet of an owner brings it back.
-            self._core = RelayCore(
-                RouteKeyring.from_text(word.route_keys),
-                word.max_flows,
-                time.time(),
-                word.new_flows_per_network,
-                learning=False,
-                tcp=True,
-            )
-            self._say(Ready("portable", "connections of clients", time.monotonic()))
-            return
-        core = self._core
-        assert core is not None, "the control process speaks before it starts"
-        match word:
-            case Routes() as routes:
-                core.set_routes(
-                    {who: key_of_address(parse_address(at)) for who, at in routes.by_identity().items()}, now
-                )
-            case Keys(route_keys):
-                core.set_keyring(RouteKeyring.from_text(route_keys))
-            case Ask():
-                counters, flows = core.counters, core.flows
-                self._say(
-                    Statistics(
-                        packets_to_transceivers=counters.packets_to_transceivers,
-                        bytes_to_transceivers=counters.bytes_to_transceivers,
-                        packets_to_clients=counters.packets_to_clients,
-                        bytes_to_clients=counters.bytes_to_clients,
-                        flows_confirmed=flows.confirmed,
-                        flows_half_open=flows.half_open,
-                        routes=core.routes,
-                        drops={reason: count for reason, count in counters.drops.items() if count},
-                    )
-                )
+    def _heed(self, now: float) -> None:
+        for word in self._control.words():
+            if isinstance(word, Ask):
+                self._control.say(statistics_of(self._core))
+            else:
+                heed(self._core, word, now)
 
     def _count(self, reason: str) -> None:
-        if self._core is not None:
-            self._core.counters.drops[reason] += 1
-
-    def _say(self, word: Word) -> None:
-        with contextlib.suppress(BlockingIOError):
-            self._control.sendall(pack(word))
+        self._core.counters.drops[reason] += 1
 
 
 def allow_descriptors() -> None:
@@ -330,18 +265,6 @@ def allow_descriptors() -> None:
             resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
-def main() -> None:
-    """`python -m antiphon.relay.tcp_worker CONTROL HANDOVER TUNNEL`: started by the control process only."""
-    try:
-        control, handover, tunnel = map(int, sys.argv[1:])
-    except ValueError:
-        sys.exit("antiphon.relay.tcp_worker is started by antiphon.relay, with three file descriptors; not by hand")
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)
-    allow_descriptors()
-    with contextlib.suppress(ControlEndedError, ConnectionError):
-        TcpWorker(*(socket.socket(fileno=fd) for fd in (control, handover, tunnel))).run()
-
-
 if __name__ == "__main__":
-    main()
+    allow_descriptors()
+    run_worker("antiphon.relay.tcp_worker", TcpWorker)

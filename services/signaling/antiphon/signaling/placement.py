@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Final
 
 from nats.aio.client import Client
@@ -91,7 +93,7 @@ async def restart_ice(stack: Stack, session_id: str, offer: str) -> Placed:
     relays = stack.directory.relay_offers(session_id, time.monotonic())
     if not relays:
         raise unavailable("no_relay", "no relay is announced: there is no way for media to reach this server")
-    try:
+    with _answers_for(session_id, "try again, or place a new call"):
         message = await client.request(
             subjects.session_open(session_id),
             encode(OpenRequest(offer=offer, session_id=session_id)),
@@ -99,14 +101,6 @@ async def restart_ice(stack: Stack, session_id: str, offer: str) -> Placed:
             headers=bus.trace_headers() or None,
         )
         reply = decode_any(message.data, OPEN_REPLY, "OpenReply")
-    except NoRespondersError:
-        raise no_call(session_id) from None
-    except NatsTimeoutError:
-        text = f"the transceiver of call {session_id} does not answer: try again, or place a new call"
-        raise ApiError(504, "transceiver_silent", text) from None
-    except (NatsError, MalformedError) as error:
-        log.warning("restarting ICE of %s: %s", session_id, error or type(error).__name__)
-        raise unavailable("nats_down", "signaling could not reach the call's transceiver over NATS") from None
     if isinstance(reply, Refused):
         if reply.code in _OFFER_REFUSALS:
             raise ApiError(400, reply.code, reply.message, param="sdp")
@@ -185,7 +179,7 @@ async def _give_up(client: Client, session_id: str, reason: str) -> None:
 
 async def hang_up(client: Client, session_id: str, reason: str = "hang_up") -> None:
     """End a session; `ApiError` 404 when nobody holds it, 504 when its holder keeps silent."""
-    try:
+    with _answers_for(session_id, "it ends by itself if that one is dead"):
         message = await client.request(
             subjects.session_control(session_id),
             encode(HangUp(reason=reason)),
@@ -193,16 +187,23 @@ async def hang_up(client: Client, session_id: str, reason: str = "hang_up") -> N
             headers=bus.trace_headers() or None,
         )
         reply = decode(message.data, ControlReply)
+    if not reply.ok:
+        raise no_call(session_id)
+
+
+@contextmanager
+def _answers_for(session_id: str, way_out: str) -> Iterator[None]:
+    """What it means when the holder of a call is asked and does not answer properly, as the `ApiError` for it."""
+    try:
+        yield
     except NoRespondersError:
         raise no_call(session_id) from None
     except NatsTimeoutError:
-        text = f"the transceiver of call {session_id} does not answer: the call ends by itself if it is dead"
+        text = f"the transceiver of call {session_id} does not answer: {way_out}"
         raise ApiError(504, "transceiver_silent", text) from None
     except (NatsError, MalformedError) as error:
-        log.warning("hanging up %s: %s", session_id, error or type(error).__name__)
+        log.warning("asking the holder of call %s: %s", session_id, error or type(error).__name__)
         raise unavailable("nats_down", "signaling could not reach the call's transceiver over NATS") from None
-    if not reply.ok:
-        raise no_call(session_id)
 
 
 def no_call(session_id: str) -> ApiError:

@@ -1,0 +1,111 @@
+"""Where the stack of `antiphon up` listens and what clients are told of it; ports are tried before any part starts."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import socket
+
+from antiphon.cli import embedded_nats
+from antiphon.cli.errors import UsageError
+from antiphon.schemas.addresses import Address, parse_address
+
+
+def http_address(text: str) -> Address:
+    host, _, port = text.rpartition(":")
+    try:
+        if port == "0":  # a free one; `parse_address` is for addresses that somebody can be reached at
+            return Address(parse_address(f"{host or '127.0.0.1'}:1").host, 0)
+        return parse_address(f"{host or '127.0.0.1'}:{port}")
+    except ValueError as error:
+        raise UsageError(f"--http {text}: {error}") from None
+
+
+def offered_hosts(public: str | None, loopback_only: bool) -> list[str]:
+    """Where clients are told to send media, the likeliest first.
+
+    Without `--public` these are for browsers on this machine. Firefox sends nothing to 127.0.0.1 from any other
+    address, so the machine's own network address stands beside it. What reaches the relay there from other machines
+    it drops: only the ufrag of an answer opens a flow, and answers are given on loopback.
+    """
+    if public is not None:
+        try:
+            return [str(ipaddress.ip_address(public))]
+        except ValueError:
+            raise UsageError(f"--public {public}: expected an IP address, such as 192.0.2.1") from None
+    own = None if loopback_only else _own_network_address()
+    return ["127.0.0.1", own] if own else ["127.0.0.1"]
+
+
+def _own_network_address() -> str | None:
+    """The IPv4 address that this machine's default route leaves from; None without a network."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))  # a datagram socket: sends nothing, only asks the routing table
+        except OSError:
+            return None
+        host: str = probe.getsockname()[0]
+    return None if ipaddress.ip_address(host).is_loopback else host
+
+
+def relay_address(port: int, offered: list[str]) -> Address:
+    if not 0 <= port < 65536:
+        raise UsageError(f"--relay-port {port}: a port is a number from 1 to 65535, or 0 for a free one")
+    if offered == ["127.0.0.1"]:
+        return Address("127.0.0.1", port)
+    return Address("::" if ":" in offered[0] else "0.0.0.0", port)
+
+
+def relay_tcp_address(port: int | None, relay: Address) -> Address | None:
+    """Where ICE-TCP is served; None when nobody asked for a port and the relay's number is taken."""
+    if port is None:
+        try:
+            usable_port(relay, socket.SOCK_STREAM, "--relay-tcp-port")
+        except UsageError:
+            return None
+        return relay
+    if not 0 <= port < 65536:
+        raise UsageError(f"--relay-tcp-port {port}: a port is a number from 1 to 65535, or 0 for a free one")
+    wanted = relay._replace(port=port)
+    return wanted._replace(port=usable_port(wanted, socket.SOCK_STREAM, "--relay-tcp-port"))
+
+
+def require_keys_for_others(http: Address, public: str | None) -> None:
+    """Without API keys anybody who reaches the machine could use its models: others need a key."""
+    serves_others = public is not None or not ipaddress.ip_address(http.host).is_loopback
+    if serves_others and not any(os.environ.get(name) for name in ("ANTIPHON_API_KEYS", "ANTIPHON_API_KEYS_FILE")):
+        raise UsageError(
+            "serving other machines (--public, or --http on more than loopback) needs ANTIPHON_API_KEYS: "
+            "set it to one or more keys of your own, separated by commas (or ANTIPHON_API_KEYS_FILE to a file of them)"
+        )
+
+
+def usable_port(address: Address, kind: socket.SocketKind, option: str) -> int:
+    """The port, or a free one for 0. Asked for here, because a relay may share its port with a second one unseen."""
+    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
+    with socket.socket(family, kind) as probe:
+        if kind == socket.SOCK_STREAM:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a former server's TIME_WAIT is no obstacle
+        try:
+            probe.bind((address.host, address.port))
+            if kind == socket.SOCK_STREAM:
+                probe.listen(1)
+        except OSError as error:
+            what = "UDP" if kind == socket.SOCK_DGRAM else "TCP"
+            raise UsageError(
+                f"{what} port {address.port} on {address.host} cannot be used ({error.strerror}): "
+                f"end the program that has it, or choose another port with {option}"
+            ) from None
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def nats_port(wanted: int | None) -> int | None:
+    """The port asked for, or None when the server may choose."""
+    if wanted is not None:
+        return usable_port(Address("127.0.0.1", wanted), socket.SOCK_STREAM, "--nats-port")
+    try:
+        usable_port(Address("127.0.0.1", embedded_nats.DEFAULT_PORT), socket.SOCK_STREAM, "--nats-port")
+    except UsageError:
+        return embedded_nats.ANY_PORT
+    return None
