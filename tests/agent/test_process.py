@@ -13,6 +13,8 @@ from pathlib import Path
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from support.agents import EXAMPLES, agent_process, instances
+from support.bridge import agent_is_there
+from support.conditions import until
 
 from antiphon.schemas import messages, subjects
 
@@ -62,6 +64,26 @@ async def test_a_tool_that_does_not_return_does_not_hold_up_the_end(
         await called.wait()
         process.send_signal(signal.SIGTERM)
         assert await asyncio.to_thread(process.wait, 30) == 0
+
+
+async def test_a_process_that_the_machine_had_no_time_for_blames_nobody(
+    nats_url: str, bus_client: Client, tmp_path: Path
+) -> None:
+    log = tmp_path / "log"
+    with log.open("wb") as file:
+        environment = {**os.environ, "ANTIPHON_NATS_URL": nats_url}
+        command = [sys.executable, str(EXAMPLES / "echo_agent.py")]
+        process = await asyncio.to_thread(subprocess.Popen, command, env=environment, stderr=file)
+        try:
+            await agent_is_there(bus_client, "echo")
+            process.send_signal(signal.SIGSTOP)
+            await asyncio.sleep(0.6)  # as long as nobody runs it
+            process.send_signal(signal.SIGCONT)
+            await until(lambda: "the machine had no time for this process" in log.read_text())
+        finally:
+            process.kill()
+            process.wait()
+    assert "blocked" not in log.read_text()
 
 
 async def test_sigterm_ends_an_agent_within_two_seconds_with_status_zero(nats_url: str, bus_client: Client) -> None:

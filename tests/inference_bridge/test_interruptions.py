@@ -89,6 +89,7 @@ async def test_from_the_onset_of_speech_to_the_order_of_silence_is_below_a_quart
             await call.say(speak(LONG))
             await call.until(lambda call=call: len(call.played) > 24000)  # type: ignore[misc]
             await call.say(speak("Stop talking now please."))
+            await call.until(lambda call=call: bool(call.pause_times))  # type: ignore[misc]
             waits.append(call.pause_times[0] - call.speech_begin)
             if waits[-1] < 0.25:
                 break

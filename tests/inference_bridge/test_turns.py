@@ -183,6 +183,15 @@ def test_without_detection_speech_under_way_is_no_turn_and_what_comes_is_kept_fo
     assert kinds(caller.windows(3, 0.9)) == ["SpeechStarted"]
 
 
+def test_what_the_client_commits_in_mid_speech_is_a_turn_and_what_follows_is_another() -> None:
+    caller = Caller()
+    caller.windows(20, 0.9)
+    first = caller.detector.commit()
+    assert first is not None
+    assert first.speech_end == 20 * WINDOW
+    assert kinds(caller.windows(20, 0.9) + caller.windows(13, 0.1)) == ["SpeechStarted", "MaybeDone", "TurnEnded"]
+
+
 def test_what_the_client_clears_in_mid_speech_is_forgotten() -> None:
     caller = Caller()
     caller.windows(20, 0.9)

@@ -1,7 +1,8 @@
 """Finds functions that block the event loop, and names them; measures how late the loop is.
 
 All sessions of a process share one loop: one `time.sleep(1)` is a second of silence for everybody.
-A thread looks whether the loop still turns, and when it does not, at what it is standing on.
+A thread looks whether the loop still turns, and when it does not, at what it is standing on. Where that thread was late
+itself and the process did not compute, nobody has blocked anything: the machine had no time for the process.
 """
 
 from __future__ import annotations
@@ -66,15 +67,24 @@ class Watchdog:
             found, self._found = self._found, ""
             self.blocked += 1
             log.error("the event loop was blocked for %.0f ms by %s", late * 1000, found)
+        elif late > self._limit:
+            log.warning("the event loop was late by %.0f ms: the machine had no time for this process", late * 1000)
         self._ticking = self._loop.call_later(_TICK, self._tick)
 
     def _watch(self) -> None:
         """In the thread."""
-        while not self._stop.wait(min(_TICK, self._limit / 2)):
-            if time.monotonic() - self._last > self._limit + _TICK and not self._found:
+        step = min(_TICK, self._limit / 2)
+        excused = 0.0
+        woke, computed = time.monotonic(), time.process_time()
+        while not self._stop.wait(step):
+            now, computing = time.monotonic(), time.process_time()
+            if now - woke - step - (computing - computed) > self._limit / 2:
+                excused = now
+            if now - max(self._last, excused) > self._limit + _TICK and not self._found:
                 frame = sys._current_frames().get(self._loop_thread)
                 if frame is not None:
                     self._found = self._name(frame)
+            woke, computed = now, computing
 
     def _name(self, frame: FrameType) -> str:
         task = asyncio.current_task(self._loop)

@@ -93,9 +93,10 @@ class Listening:
                 if self._end_of_turn is not None and self.ear.turns.asks_the_voice:
                     self._spawn(self._listen_to_the_voice(self._end_of_turn, utterance))
             case Resumed():
-                if self._speculation:  # for no turn, but what the caller goes on from was heard
+                if self._speculation and self._tells:  # no turn, but what the caller goes on from was heard
                     self._spawn(self._first_words(self._speculation[0], self._item, self._agreement))
                     self._speculation = None
+                self.forget()
             case SpeechDropped(speech_end):
                 self.forget()
                 self._realtime.speech_stopped(self._item, speech_end * 1000 // RATE)

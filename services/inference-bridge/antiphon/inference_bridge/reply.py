@@ -97,7 +97,7 @@ class Reply:
             self._backlog.hold(time.monotonic())
         self._played = asyncio.Event()
         self._played_samples = 0
-        """As last reported."""
+        """The furthest that was reported."""
         self._flushed: asyncio.Future[int] = asyncio.get_running_loop().create_future()
 
     @property
@@ -160,7 +160,8 @@ class Reply:
         self.response.audible()
         now, playing = time.monotonic(), event.state in ("started", "playing")
         self._backlog.reported(event.queued_ms, now)
-        self._played_samples = self._unplayed.reported(event.played_samples * SPEECH_RATE // event.rate, playing, now)
+        played = self._unplayed.reported(event.played_samples * SPEECH_RATE // event.rate, playing, now)
+        self._played_samples = max(self._played_samples, played)  # what is said again was told already
         self.response.heard(self.ledger.heard(self._played_samples))
         if event.state != "ended" or not self.complete:
             return
@@ -214,7 +215,8 @@ class Reply:
             async with asyncio.timeout(_FLUSHED_WITHIN):
                 played = await self._flushed
         except TimeoutError:
-            played = max(self._played_samples, self.ledger.samples - int(queued_ms * SPEECH_RATE / 1000))
+            played = self.ledger.samples - int(queued_ms * SPEECH_RATE / 1000)
+        played = max(played, self._played_samples)
         return self.ledger.heard(played), played * 1000 // SPEECH_RATE
 
     async def _say(self, clause: str, before: str) -> None:
