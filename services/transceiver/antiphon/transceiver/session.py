@@ -19,7 +19,7 @@ from antiphon.transceiver.channels import Channels
 from antiphon.transceiver.checkpointing import Checkpointing
 from antiphon.transceiver.client_path import ClientPath
 from antiphon.transceiver.consent import CONSENT_TIMEOUT, Consent
-from antiphon.transceiver.contained import contained
+from antiphon.transceiver.contained import contained, failed
 from antiphon.transceiver.dtls_handshake import Certificate, Keys
 from antiphon.transceiver.dtls_records import ALERT, APPLICATION_DATA, CLOSE_NOTIFY, HANDSHAKE, DtlsRecords
 from antiphon.transceiver.dtls_setup import DtlsSetup
@@ -117,7 +117,6 @@ class Session:
         """The handshake is over and the session is not."""
         return self._records is not None and self.ended is None
 
-    @contained
     def receive(self, datagram: bytes, path: Path, now: float) -> None:
         """A datagram that is not STUN, from a checked client address (RFC 7983 tells them apart)."""
         if self.ended is not None:
@@ -125,8 +124,17 @@ class Session:
         first = datagram[0]
         if 127 < first < 192:
             if self._srtp is not None:
-                self._receive_media(datagram, path, now)
-        elif 19 < first < 64:
+                try:
+                    self._receive_media(datagram, path, now)
+                except Exception:
+                    failed(self)
+        else:
+            self._receive_other(datagram, path, now)
+
+    @contained
+    def _receive_other(self, datagram: bytes, path: Path, now: float) -> None:
+        first = datagram[0]
+        if 19 < first < 64:
             if self._records is not None:
                 self._receive_records(datagram, path, now)
             elif self._setup.running:
@@ -269,29 +277,36 @@ class Session:
         self._outlet.event(messages.Draining(seconds=seconds))
         self._channels.announce_draining(seconds)
 
-    @contained
     def speak(self, frame: AudioFrame, now: float) -> None:
         """Queue a frame of speech."""
         if self.ended is not None:
             return
-        self.media_out.offer(frame)
-        self._wake_speech(now)
+        try:
+            self.media_out.offer(frame)
+            self._wake_speech(now)
+        except Exception:
+            failed(self)
 
     def _wake_speech(self, now: float) -> None:
         if self.media_out.wants_visits and self.ended is None:
             self._join(self._visit_speech, now, SPEECH_TOLERANCE)
             self.media_out.visited = True
 
-    @contained
     def _visit_speech(self, now: float) -> None:
-        if self.ended is not None or not self.media_out.visit(now):
-            self.media_out.visited = False
-            self._leave(self._visit_speech)
+        try:
+            if self.ended is None and self.media_out.visit(now):
+                return
+        except Exception:
+            failed(self)
+        self.media_out.visited = False
+        self._leave(self._visit_speech)
 
-    @contained
     def _visit_input(self, now: float) -> None:
-        if self.ended is None:
-            self.media_in.visit(now)
+        try:
+            if self.ended is None:
+                self.media_in.visit(now)
+        except Exception:
+            failed(self)
 
     @contained
     def control(self, control: messages.Flush | messages.Pause | messages.Resume | messages.HangUp, now: float) -> None:
