@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from support.up_process import is_alive, wait_until_gone
 
-from antiphon.cli.supervisor import Part, RestartPolicy, Supervisor
+from antiphon.cli.supervisor import TERM_GRACE, Part, RestartPolicy, Supervisor
 from antiphon.cli.terminal import Terminal
 
 SLEEPER = "import time; time.sleep(600)"
@@ -128,7 +128,7 @@ def test_a_second_interrupt_kills_at_once(bench: Bench) -> None:
     threading.Timer(0.1, bench.supervisor.request_stop).start()
     begun = time.monotonic()
     bench.supervisor.end_all()
-    assert time.monotonic() - begun < 1.5
+    assert time.monotonic() - begun < TERM_GRACE
 
 
 def test_a_part_whose_supervisor_is_killed_outright_goes_with_it(tmp_path: Path) -> None:
