@@ -104,6 +104,7 @@ class TcpWorker:
 
     def run(self) -> None:
         """Forward until the control process ends."""
+        self._heed(time.monotonic())  # routes that came along with the first word
         self._control.say(Ready("portable", "connections of clients", time.monotonic()))
         next_tick = 0.0
         while True:
