@@ -23,6 +23,9 @@ log = logging.getLogger("antiphon.agent")
 _TICK: Final = 0.05
 _WINDOW: Final = 5.0
 _AUDIBLE: Final = 0.1
+_EXCUSES: Final = 64
+_WAKES_WITHIN: Final = 0.25
+"""Seconds by which the thread may notice later than the loop that both had no time."""
 _OURS: Final = str(Path(__file__).parent)
 _LIBRARIES: Final = tuple({sysconfig.get_paths()[name] for name in ("stdlib", "platstdlib", "purelib", "platlib")})
 
@@ -35,6 +38,8 @@ class Watchdog:
         """How often the loop was blocked."""
         self._limit = blocked_seconds
         self._lateness: deque[tuple[float, float]] = deque()
+        self._excuses: deque[float] = deque(maxlen=_EXCUSES)
+        """When it was seen that the machine had no time for the process."""
         self._last = time.monotonic()
         self._stop = threading.Event()
         self._loop = asyncio.get_running_loop()
@@ -53,8 +58,16 @@ class Watchdog:
             self._ticking.cancel()
 
     def late_ms(self) -> float:
-        """How long the loop stood still in the last five seconds, in stretches that a caller can hear."""
-        return sum(late for _, late in self._lateness if late > _AUDIBLE) * 1000
+        """How long the loop stood still in the last five seconds, in stretches that a caller can hear.
+
+        Not where the machine had no time for the process: that passes, and its neighbours would be no better.
+        """
+        excuses = tuple(self._excuses)
+        return 1000 * sum(
+            late
+            for at, late in self._lateness
+            if late > _AUDIBLE and not any(at - late - _TICK <= each <= at + _WAKES_WITHIN for each in excuses)
+        )
 
     def _tick(self) -> None:
         now = time.monotonic()
@@ -74,12 +87,12 @@ class Watchdog:
     def _watch(self) -> None:
         """In the thread."""
         step = min(_TICK, self._limit / 2)
-        excused = 0.0
         woke, computed = time.monotonic(), time.process_time()
         while not self._stop.wait(step):
             now, computing = time.monotonic(), time.process_time()
             if now - woke - step - (computing - computed) > self._limit / 2:
-                excused = now
+                self._excuses.append(now)
+            excused = self._excuses[-1] if self._excuses else 0.0
             if now - max(self._last, excused) > self._limit + _TICK and not self._found:
                 frame = sys._current_frames().get(self._loop_thread)
                 if frame is not None:
