@@ -76,7 +76,7 @@ async def place(stack: Stack, offer: str, agent: str, session: dict[str, Any]) -
             if reply.code in _OFFER_REFUSALS:
                 raise ApiError(400, reply.code, reply.message, param="sdp")
             if reply.code == "no_agent":
-                raise await no_agent(stack, agent)
+                raise await no_agent(stack, agent, reply.message)
             refusals.append(reply.code)
         else:
             refusals.append(reply)
@@ -114,11 +114,11 @@ async def restart_ice(stack: Stack, session_id: str, offer: str) -> Placed:
         raise ApiError(502, "bad_answer", "the transceiver's answer can't be passed on; its log says more") from None
 
 
-async def no_agent(stack: Stack, agent: str) -> ApiError:
+async def no_agent(stack: Stack, agent: str, why: str) -> ApiError:
     """404 that says who is there instead; 503 when the agent is there but did not take the call in time."""
     there = sorted((await stack.roll()).agents)
     if agent in there:
-        return unavailable("agent_busy", f"agent {agent!r} is there but did not take the call")
+        return unavailable("agent_busy", f"agent {agent!r} is there but did not take the call: {why}")
     others = f"these are: {', '.join(there)}" if there else "no agent is"
     return ApiError(404, "no_agent", f"agent {agent!r} is not there to take the call; {others}", param="agent")
 
