@@ -32,6 +32,15 @@ def test_offers_of_real_clients_are_understood(client: str, opus: int) -> None:
     assert offer.fingerprints[0][0] == "sha-256"
 
 
+def test_a_section_that_stands_alone_needs_no_mid() -> None:
+    alone = offer_of("chromium").partition("m=application")[0]
+    for text in (alone.replace("a=mid:0\r\n", ""), alone.replace("a=mid:0\r\n", "a=mid\r\n")):
+        assert text != alone
+        answer = write_answer(read_offer(text), OURS)
+        assert "a=group" not in answer
+        assert "a=mid" not in answer
+
+
 @pytest.mark.parametrize("client", ["chromium", "firefox", "aiortc"])
 def test_the_answer_names_no_address_and_says_what_was_agreed(client: str) -> None:
     offer = read_offer(offer_of(client))

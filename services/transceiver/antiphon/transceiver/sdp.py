@@ -105,7 +105,7 @@ def read_offer(text: str) -> Offer:
         raise OfferError("bad_offer", "audio and data channel are not in one BUNDLE group: use bundlePolicy max-bundle")
     return Offer(
         sections=tuple(
-            Section(m.kind, m.profile, m.rtp.muxId, " ".join(map(str, m.fmt)), any(m is a for a in accepted))
+            Section(m.kind, m.profile, _mid(m), " ".join(map(str, m.fmt)), any(m is a for a in accepted))
             for m in description.media
         ),
         fingerprints=tuple(
@@ -123,7 +123,7 @@ def read_offer(text: str) -> Offer:
             if application is not None and application.sctpCapabilities is not None
             else 65536
         ),
-        bundled=bool(bundle),
+        bundled=bool(bundle) and bool(_mid(audio)),
         telephone=_telephone(audio),
         audio_level_id=next(
             (one.id for one in audio.rtp.headerExtensions if one.uri == AUDIO_LEVEL and 0 < one.id < 15), None
@@ -155,8 +155,14 @@ def _is_fingerprint(algorithm: str, value: str) -> bool:
     return len(octets) == _DIGEST_LENGTH.get(algorithm.lower()) and all(_HEX_OCTET.fullmatch(o) for o in octets)
 
 
-def _is_token(text: str) -> bool:
-    return bool(text) and len(text) <= 64 and all(c.isascii() and (c.isalnum() or c in "-_.") for c in text)
+def _mid(media: MediaDescription) -> str:
+    """Empty where it has none that an answer can repeat: a section that stands alone needs none."""
+    mid: str | None = media.rtp.muxId
+    return mid if mid is not None and _is_token(mid) else ""
+
+
+def _is_token(text: str | None) -> bool:
+    return text is not None and 0 < len(text) <= 64 and all(c.isascii() and (c.isalnum() or c in "-_.") for c in text)
 
 
 class Answer(NamedTuple):
