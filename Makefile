@@ -22,14 +22,14 @@ help:
 run: set-up
 	@exec $(BIN)/antiphon up $(ARGS)
 
-# Whole stacks, browsers and faults want the machine for themselves; the rest mostly waits, two files at a time.
+# Whole stacks, browsers and faults want the machine for themselves; the rest waits for half of its time, three files at a time.
 # With ARGS, which may pick tests from either, it is one run.
 test: set-up test-packages lint
 ifdef ARGS
 	$(BIN)/pytest $(ARGS)
 else
 	$(BIN)/pytest tests/e2e tests/faults
-	$(BIN)/pytest -n 2 --dist loadfile --ignore tests/e2e --ignore tests/faults --ignore tests/pipecat_transport
+	$(BIN)/pytest -n 3 --dist loadfile --ignore tests/e2e --ignore tests/faults --ignore tests/pipecat_transport
 endif
 
 lint: set-up
