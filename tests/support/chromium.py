@@ -49,7 +49,7 @@ def chromium_page(microphone: Path, within: Sequence[str] = ()) -> Iterator[Page
             browser.close()
 
 
-def wait_for(page: Page, expression: str, seconds: float = 30) -> None:
+def wait_for(page: Page, expression: str, seconds: float = 45) -> None:
     """Until the JavaScript expression is true. From here, because the page's policy forbids it to evaluate text."""
     try:
         wait_until(lambda: page.evaluate(expression), seconds)

@@ -9,14 +9,14 @@ from collections.abc import Callable
 POLL = 0.01
 
 
-async def until(condition: Callable[[], object], seconds: float = 20) -> None:
+async def until(condition: Callable[[], object], seconds: float = 30) -> None:
     """Return as soon as `condition()` is true; TimeoutError after `seconds`."""
     async with asyncio.timeout(seconds):
         while not condition():  # noqa: ASYNC110 - conditions of other processes raise no event here
             await asyncio.sleep(POLL)
 
 
-def wait_until(condition: Callable[[], object], seconds: float = 20) -> None:
+def wait_until(condition: Callable[[], object], seconds: float = 30) -> None:
     """The same for tests without a loop."""
     deadline = time.monotonic() + seconds
     while not condition():

@@ -201,7 +201,7 @@ class Agent:
         service = await bus.register(self._client, bus.AGENT_SERVICE, metadata, self.figures)
         if self._shadow is None:
             own = subjects.agent_claim_of(self.name, self._keeper.instance)
-            await service.add_endpoint(name="claim", subject=own, handler=self._claimed)
+            await service.add_endpoint(name="claim", subject=own, handler=self._claimed_by_name)
             await self._join()
             self._spawn(self._look())
         else:
@@ -233,13 +233,15 @@ class Agent:
     def _room(self) -> int:
         return self.capacity - len(self._sessions)
 
-    def _fit(self) -> str:
-        """Why no session is taken now; empty: one is."""
-        if self._room() <= 0:
-            return f"this instance has {len(self._sessions)} sessions, its capacity"
+    def _full(self) -> str:
+        """Why no session is taken at all; empty: there is room."""
+        return f"this instance has {len(self._sessions)} sessions, its capacity" if self._room() <= 0 else ""
+
+    def _unfit(self) -> str:
+        """Why another instance would be better; empty: none would."""
         if (late := self._watchdog.late_ms()) > MAX_LATENESS_MS:
             return f"this instance is late by {late:.0f} ms"
-        return ""
+        return self._full()
 
     async def _join(self) -> None:
         """Into the queue group. While it is out, NATS gives claims to other instances, or says that there is none."""
@@ -259,7 +261,7 @@ class Agent:
     async def _look(self) -> None:
         """Out of the group when full or late, in again when not."""
         while True:
-            reason = self._fit()
+            reason = self._unfit()
             with contextlib.suppress(nats.errors.Error, TimeoutError):
                 if reason and self._claims is not None:
                     log.warning("agent %s: takes no sessions for now: %s", self.name, reason)
@@ -270,13 +272,19 @@ class Agent:
             await asyncio.sleep(_LOOK_SECONDS)
 
     async def _claimed(self, request: Msg | Request) -> None:
+        await self._claim(request, self._unfit())
+
+    async def _claimed_by_name(self, request: Request) -> None:
+        """Others were asked before, or there are none: also when late."""
+        await self._claim(request, self._full())
+
+    async def _claim(self, request: Msg | Request, refusal: str) -> None:
         try:
             claim = messages.decode(request.data, messages.Claim)
             subjects.audio_in(claim.session_id)  # raises for an id that no subject can hold
         except MalformedError as error:
             await self._reply(request, str(error))
             return
-        refusal = self._fit()
         if claim.session_id in self._sessions:
             refusal = f"session {claim.session_id} is claimed already"
         elif leases.is_stale(claim, time.time()):

@@ -108,3 +108,21 @@ def test_the_page_says_when_no_agent_is_there_and_notices_when_one_comes(open_pa
     page.reload()
     alert(page).to_contain_text("No agent is there yet")
     alert(page).to_have_text("")
+
+
+def test_an_agent_in_the_address_is_chosen_when_it_comes_but_not_over_a_choice_by_hand(open_page: Open) -> None:
+    page = open_page()
+    there = ["concierge"]
+    page.route("**/v1/agents", lambda route: route.fulfill(json={"agents": there, "default": "concierge"}))
+    page.goto(page.url.split("?")[0] + "?agent=echo")
+    chosen = page.get_by_label("Agent")
+    expect(chosen).to_have_value("concierge")
+    there.append("echo")
+    expect(chosen).to_have_value("echo")
+    page.goto(page.url.split("?")[0] + "?agent=late")
+    expect(chosen).to_have_value("concierge")
+    chosen.select_option("echo")
+    there.append("late")
+    with page.expect_response("**/v1/agents"):
+        pass
+    expect(chosen).to_have_value("echo")

@@ -35,10 +35,10 @@ from antiphon.signaling.stack import Stack
 log = logging.getLogger(__name__)
 tracer = trace.get_tracer("antiphon.signaling")
 
-OPEN_TIMEOUT: Final = 2.0
-"""Seconds for one transceiver's answer. It waits up to 0.5 s itself, for an agent to claim the session."""
+OPEN_TIMEOUT: Final = 3.0
+"""Seconds for one transceiver's answer while there are others to ask. It waits up to 2.5 s itself, for an agent."""
 PLACEMENT_TIMEOUT: Final = 6.0
-"""Seconds for all of them: whoever waits longer for a dial tone has given up."""
+"""Seconds for all of them, and so for the last one: whoever waits longer for a dial tone has given up."""
 CONTROL_TIMEOUT: Final = 1.0
 
 _OFFER_REFUSALS: Final = ("bad_offer", "no_audio", "no_opus")
@@ -64,11 +64,12 @@ async def place(stack: Stack, offer: str, agent: str, session: dict[str, Any]) -
         raise unavailable("no_transceiver", "no transceiver with room is announced: all are full, draining or gone")
     request = encode(OpenRequest(offer=offer, agent=agent, session=session))
     refusals: list[str] = []
-    for transceiver in asked:
+    for others, transceiver in zip(reversed(range(len(asked))), asked, strict=True):
         left = now + PLACEMENT_TIMEOUT - time.monotonic()
         if left <= 0:
             break
-        reply = await _open(stack, stack.client, transceiver, request, min(OPEN_TIMEOUT, left))
+        patience = min(OPEN_TIMEOUT, left) if others else left
+        reply = await _open(stack, stack.client, transceiver, request, patience)
         if isinstance(reply, Opened):
             stack.directory.took_a_call(transceiver, time.monotonic())
             return await _placed(stack, stack.client, transceiver, reply)

@@ -11,6 +11,7 @@ import json
 import logging
 import time
 from collections import Counter
+from collections.abc import Set
 from typing import Final
 
 import nats.errors
@@ -28,7 +29,7 @@ CALLED: Final = (AGENT_SERVICE, TRANSCEIVER_SERVICE, RELAY_SERVICE)
 FRESH_FOR: Final = 1.0
 """Seconds for which a roll call is served again."""
 QUIET: Final = 0.1
-"""Seconds without an answer after which all have answered, once each name has been heard of."""
+"""Seconds without an answer after which all have answered, once each name and who answered last time has been heard."""
 LONGEST: Final = 0.75
 MAX_ANSWERS: Final = 4096
 
@@ -41,6 +42,8 @@ class Roll:
         """Answers per service name."""
         self.agents: set[str] = set()
         """The names of the agents that answered."""
+        self.ids: set[str] = set()
+        """Of all that answered: the register's own names for instances."""
 
     def take(self, data: bytes) -> str | None:
         """Note one PING response; its service name, or None for something else."""
@@ -53,6 +56,7 @@ class Roll:
         if name not in CALLED:
             return None
         self.instances[name] += 1
+        self.ids.add(str(said.get("id", "")))
         if isinstance(agent, str) and agent:
             self.agents.add(agent)
         return str(name)
@@ -73,7 +77,7 @@ class Register:
         async with self._lock:
             if time.monotonic() - self._called_at >= FRESH_FOR:
                 try:
-                    self._roll = await _call(client)
+                    self._roll = await _call(client, self._roll.ids)
                 except nats.errors.Error as error:
                     log.warning("the services register can't be asked: %s", error or type(error).__name__)
                     return Roll()
@@ -81,18 +85,19 @@ class Register:
             return self._roll
 
 
-async def _call(client: Client) -> Roll:
+async def _call(client: Client, expected: Set[str]) -> Roll:
+    """`expected`: the ids of those that should answer; gone ones cost `LONGEST` once."""
     inbox = client.new_inbox()
     answers = await client.subscribe(inbox)
     try:
         for name in CALLED:
             await client.publish(f"$SRV.PING.{name}", b"", reply=inbox)
-        return await _collect(answers)
+        return await _collect(answers, expected)
     finally:
         await answers.unsubscribe()
 
 
-async def _collect(answers: Subscription) -> Roll:
+async def _collect(answers: Subscription, expected: Set[str]) -> Roll:
     roll = Roll()
     deadline = time.monotonic() + LONGEST
     nobody = 0
@@ -101,7 +106,8 @@ async def _collect(answers: Subscription) -> Roll:
         heard = len(roll.instances) + nobody
         left = deadline - time.monotonic()
         try:
-            answer = await answers.next_msg(timeout=max(min(left, QUIET) if heard >= len(CALLED) else left, 0.001))
+            complete = heard >= len(CALLED) and expected <= roll.ids
+            answer = await answers.next_msg(timeout=max(min(left, QUIET) if complete else left, 0.001))
         except nats.errors.TimeoutError:
             break
         if (answer.headers or {}).get("Status") == "503":

@@ -2,7 +2,8 @@
 
 The first acceptance counts, whoever of those asked gives it. NATS picks who is asked first (a queue group). It cannot
 know that a process hangs, so the next ones are found by the services register, where only those answer that live,
-and asked by name. An acceptance that comes too late is answered as well: `ClaimExpired`, so that no slot leaks.
+and asked by name. So is an instance that has left the group for being late, when nobody else is there: late is better
+than not at all. An acceptance that comes too late is answered as well: `ClaimExpired`, so that no slot leaks.
 """
 
 from __future__ import annotations
@@ -25,8 +26,8 @@ log = logging.getLogger(__name__)
 
 ASK_SECONDS: Final = 0.5
 """For one instance to answer; then the next is asked."""
-CLAIM_SECONDS: Final = 1.5
-"""For all of them together: signaling waits 2 s for the whole session."""
+CLAIM_SECONDS: Final = 2.5
+"""For all of them together: signaling waits 3 s for the whole session, when it has others to ask."""
 FIND_SECONDS: Final = 0.2
 """For the register to name one that lives."""
 MAX_REMEMBERED: Final = 1024
@@ -112,6 +113,8 @@ class Claiming:
         tried: set[str] = set()
         whom = ""
         """The instance that is asked by name; empty: whom the queue group picks."""
+        nobody = False
+        """None stands in the queue group."""
         while True:
             subject = subjects.agent_claim_of(agent, whom) if whom else subjects.agent_claim(agent)
             headers = bus.trace_headers() or None
@@ -123,14 +126,16 @@ class Claiming:
                 refusal = answer
                 tried.add(answer.instance)
             elif answer == _NOBODY and not whom:
-                return _refused(agent, "does not answer: start it, or name another")
+                nobody = True
             elif answer == "":
                 log.warning("session %s: agent %s does not answer the claim in time", claim.session_id, whom or agent)
             tried.add(whom)
             if self._loop.time() >= deadline:
                 break
             whom = await self._next(agent, tried, deadline)
-            if not whom and (refusal is not None or self._loop.time() >= deadline):
+            if not whom and nobody and len(tried) == 1:
+                return _refused(agent, "does not answer: start it, or name another")
+            if not whom and (refusal is not None or nobody or self._loop.time() >= deadline):
                 break
             self._asked_again += 1
         while not asked.answers.empty():  # came while we gave up

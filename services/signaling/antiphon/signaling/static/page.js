@@ -207,17 +207,19 @@ function agentName() {
 
 // ---- agents and key -------------------------------------------------------------------------------
 
+let picked = null; // by hand: counts for more than the address
+
 async function loadAgents() {
   try {
     const response = await ask("/v1/agents", sessionStorage.getItem(KEY));
     const { agents, default: standard } = await response.json();
-    const wanted = new URLSearchParams(location.search).get("agent") ?? $("agent").value;
-    const chosen = agents.includes(wanted) ? wanted : standard;
+    const wanted = picked ?? new URLSearchParams(location.search).get("agent") ?? standard;
+    const there = agents.includes(wanted);
+    const chosen = there ? wanted : standard;
     $("agent").replaceChildren(...(agents.length ? agents : [standard]).map((name) => new Option(name, name, false, name === chosen)));
-    if (!agents.length) {
-      problem(NO_AGENT);
-      setTimeout(loadAgents, 3000);
-    } else if ($("problem").textContent === NO_AGENT) problem("");
+    if (!agents.length) problem(NO_AGENT);
+    else if ($("problem").textContent === NO_AGENT) problem("");
+    if (!there && (!call || call.state === "ended")) setTimeout(loadAgents, 3000); // it may still be starting
   } catch (error) {
     if (error.kind === "key") askForKey(error.message, loadAgents);
     else problem(error.message);
@@ -234,6 +236,7 @@ function askForKey(why, then) {
 // ---- wiring ---------------------------------------------------------------------------------------
 
 $("call").addEventListener("click", () => (call && call.state !== "ended" ? call.hangUp() : start()));
+$("agent").addEventListener("change", () => (picked = $("agent").value));
 $("without-microphone").addEventListener("click", () => start(false));
 $("type").addEventListener("submit", (event) => {
   event.preventDefault();

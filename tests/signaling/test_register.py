@@ -1,0 +1,65 @@
+"""The roll call: it waits for those that answered last time, and no longer for those that are gone."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+
+import nats
+import pytest
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+
+from antiphon.schemas import bus
+from antiphon.schemas.bus import AGENT_SERVICE
+from antiphon.signaling import register
+from antiphon.signaling.register import CALLED, Register
+
+
+class Answering:
+    """A member of the register that answers after `delay` seconds."""
+
+    def __init__(self, client: Client, name: str, agent: str = "", delay: float = 0.0) -> None:
+        self.client, self.name, self.agent, self.delay = client, name, agent, delay
+
+    async def start(self) -> None:
+        await self.client.subscribe(f"$SRV.PING.{self.name}", cb=self._on_ping)
+
+    async def _on_ping(self, ping: Msg) -> None:
+        await asyncio.sleep(self.delay)
+        said = {"name": self.name, "id": f"{self.name}-{self.agent}", "metadata": {"agent": self.agent}}
+        await ping.respond(json.dumps(said).encode())
+
+
+async def test_an_agent_that_answers_slowly_stays_listed_and_a_gone_one_is_waited_for_once(
+    nats_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(register, "FRESH_FOR", 0.0)
+    client, members = await nats.connect(nats_url), await nats.connect(nats_url)
+    try:
+        for name in CALLED:
+            await Answering(members, name, "prompt").start()
+        slow_client = await nats.connect(nats_url)
+        slow = Answering(slow_client, AGENT_SERVICE, "slow")
+        await slow.start()
+        await bus.flush(members)
+        await bus.flush(slow_client)
+        roll_call = Register()
+
+        async def agents() -> set[str]:
+            return (await roll_call.roll(client)).agents
+
+        async with asyncio.timeout(10):
+            while await agents() != {"prompt", "slow"}:
+                pass
+        slow.delay = register.QUIET * 3
+        assert await agents() == {"prompt", "slow"}
+        await slow_client.close()
+        assert await agents() == {"prompt"}
+        began = time.monotonic()
+        assert await agents() == {"prompt"}
+        assert time.monotonic() - began < register.LONGEST
+    finally:
+        await client.close()
+        await members.close()
