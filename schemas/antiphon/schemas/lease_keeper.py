@@ -98,7 +98,7 @@ class LeaseKeeper:
             shadow_of=shadow_of,
         )
         held = self._held[claim.session_id] = Held(lease)
-        with contextlib.suppress(TimeoutError):
+        with contextlib.suppress(TimeoutError, nats.errors.Error):
             async with asyncio.timeout(_HOLD_SECONDS):
                 await self._bucket.write(held)
         if held.dirty and self.holds(claim.session_id):
