@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 from nats.aio.client import Client
 from nats.js.errors import KeyNotFoundError
 from support.conditions import until
+from support.nats import nats_server
 
 from antiphon.schemas import MalformedError, bus, leases, messages, subjects, tasks
 from antiphon.schemas.lease_keeper import LeaseKeeper
@@ -182,6 +184,14 @@ async def test_a_session_that_is_over_is_not_taken_and_its_lease_goes(nats_url: 
         assert await two.client.jetstream().key_value(subjects.BUCKET_LEASES)
         with pytest.raises(Exception, match="not found"):
             await stored(two.client, "rtc_gone")
+
+
+async def test_a_session_is_held_while_there_is_no_jetstream(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with nats_server(tmp_path, jetstream=False) as url:
+        async with instance(url, "one") as one:
+            await one.hold("rtc_call")
+            assert one.keeper.holds("rtc_call")
+    assert "its lease is not written yet" in caplog.text
 
 
 async def test_a_session_that_ends_while_its_lease_is_being_written_leaves_nothing_behind(

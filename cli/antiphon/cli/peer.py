@@ -81,6 +81,11 @@ class Peer:
         self._speech: list[bytes] = []
         self._started = 0.0
 
+    @property
+    def session_id(self) -> str:
+        """The session's name in the stack; empty before `connect`."""
+        return self._location.rpartition("/")[2]
+
     # ---- the outlet of our own media engines -----------------------------------------------------------
 
     def audio(self, frame: AudioFrame) -> None:

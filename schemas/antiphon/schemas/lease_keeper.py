@@ -1,7 +1,7 @@
-"""The leases of one agent process on NATS: beats, keeps its own, takes those of the dead. The shell of `leases`.
+"""An agent process among others of its name: beats, keeps its sessions, takes those of the dead. The shell of `leases`.
 
 NATS or JetStream may be away at any time: a call is never refused and never ended for that. A lease that could not
-be written is written when the bucket is back.
+be written is written when the bucket is back. How it is written is in `lease_bucket`.
 """
 
 from __future__ import annotations
@@ -10,34 +10,28 @@ import asyncio
 import contextlib
 import logging
 import os
-import random
 import secrets
 import socket
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
 from typing import Any, Final
 
 import nats.errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
-from nats.js.errors import APIError, KeyNotFoundError, KeyWrongLastSequenceError
-from nats.js.kv import KeyValue
 
-from antiphon.schemas import bus, leases, messages, subjects, tasks
+from antiphon.schemas import leases, messages, subjects, tasks
 from antiphon.schemas.errors import MalformedError
+from antiphon.schemas.lease_bucket import Held, LeaseBucket
 from antiphon.schemas.messages import AgentBeat, Lease
 
 log = logging.getLogger(__name__)
 
-_WRITE_SECONDS: Final = 2.0
+_ASK_SECONDS: Final = 1.0
 _HOLD_SECONDS: Final = 0.25
 """What the lease may cost a claim, which has 0.5 s; if it takes longer it is written later."""
 _TAKE_SECONDS: Final = 5.0
-_DELETE_TRIES: Final = 3
-_WRONG_LAST_SEQUENCE: Final = (10071, 10164)
-"""What JetStream says to a write at a revision that is not the last."""
 _RESCAN_SECONDS: Final = 1.0
 """While sessions without an agent wait for somebody with room."""
 
@@ -45,18 +39,6 @@ _RESCAN_SECONDS: Final = 1.0
 def new_instance() -> str:
     """A name for this process that no other has: host, process id, and chance for containers that share both."""
     return f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
-
-
-@dataclass
-class _Held:
-    lease: Lease
-    revision: int = 0
-    dirty: bool = True
-    doubted: bool = False
-    written: float = 0.0
-    over: bool = False
-    """Is being deleted: nothing is written any more."""
-    writing: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
 class LeaseKeeper:
@@ -78,10 +60,9 @@ class LeaseKeeper:
         self.instance = instance or new_instance()
         self.agent = agent
         self._client, self._take, self._lost, self._room = client, take, lost, room
-        self._js = client.jetstream(timeout=_WRITE_SECONDS)
-        self._bucket: KeyValue | None = None
+        self._bucket = LeaseBucket(client, agent, self.instance, self._is_lost)
         self._pulse = leases.Pulse(self.instance)
-        self._held: dict[str, _Held] = {}
+        self._held: dict[str, Held] = {}
         self._heard_own = asyncio.Event()
         self._work = asyncio.Event()
         self._scan_at = 0.0
@@ -116,10 +97,10 @@ class LeaseKeeper:
             trace=trace,
             shadow_of=shadow_of,
         )
-        held = self._held[claim.session_id] = _Held(lease)
-        with contextlib.suppress(TimeoutError):
+        held = self._held[claim.session_id] = Held(lease)
+        with contextlib.suppress(TimeoutError, nats.errors.Error):
             async with asyncio.timeout(_HOLD_SECONDS):
-                await self._write(held)
+                await self._bucket.write(held)
         if held.dirty and self.holds(claim.session_id):
             log.warning("%s: its lease is not written yet; should we die now, nobody takes over", claim.session_id)
             self._work.set()
@@ -150,7 +131,7 @@ class LeaseKeeper:
     async def release(self, session_id: str) -> None:
         """The session is over."""
         if held := self._held.pop(session_id, None):
-            await self._delete(held)
+            await self._bucket.delete(held)
 
     async def fence(self, lease: Lease) -> bool:
         """Silence the holders before us, for good; False if the session is over: no transceiver answers for it."""
@@ -162,7 +143,7 @@ class LeaseKeeper:
         held, self._held = list(self._held.values()), {}
         for each in held:
             each.lease = each.lease.model_copy(update={"instance": ""})
-            await self._attempt(self._write(each), each.lease.session_id)
+            await self._bucket.attempt(self._bucket.write(each), each.lease.session_id)
         if self._subscription is not None:
             with contextlib.suppress(nats.errors.Error):
                 await self._beat(leaving=True)
@@ -202,7 +183,7 @@ class LeaseKeeper:
             self._scan_at = time.monotonic()
         self._work.set()  # each beat: what is to be written is written now
 
-    # ---- the bucket
+    # ---- what is to be written and looked for
 
     async def _keep_forever(self) -> None:
         self._scan_at = time.monotonic()  # leases that nobody holds are free at once
@@ -217,169 +198,51 @@ class LeaseKeeper:
 
     async def _keep(self, now: float) -> None:
         for held in list(self._held.values()):
-            resting = now - held.written < leases.BEAT_SECONDS
-            if held.doubted or (held.dirty and not resting) or now - held.written > leases.RENEW_SECONDS:
-                await self._attempt(self._check_and_write(held), held.lease.session_id)
+            if held.is_due(now):
+                await self._bucket.attempt(self._bucket.check_and_write(held), held.lease.session_id)
         if self._scan_at and now >= self._scan_at:
             self._scan_at = 0.0
             await self._scan()
 
-    async def _attempt(self, work: Awaitable[None], who: str) -> bool:
-        """Do something that may fail while NATS is away; False if it did."""
-        try:
-            async with asyncio.timeout(_WRITE_SECONDS):
-                await work
-        except (nats.errors.Error, TimeoutError, OSError) as error:
-            log.warning("%s: leases cannot be kept at the moment: %s", who, error or type(error).__name__)
-            self._bucket = None
-            return False
-        return True
-
-    async def _kv(self) -> KeyValue:
-        if self._bucket is None:
-            self._bucket = await bus.bucket(self._js, subjects.BUCKET_LEASES, ttl=leases.LEASE_TTL)
-        return self._bucket
-
-    async def _check_and_write(self, held: _Held) -> None:
-        if held.doubted and held.revision:
-            await self._find_again(held)
-            held.doubted = False
-        if held.dirty or time.monotonic() - held.written > leases.RENEW_SECONDS:
-            await self._write(held)
-
-    async def _write(self, held: _Held) -> None:
-        """Write a lease of ours, unless it is no longer ours."""
-        async with held.writing:
-            if held.revision >= 0 and not held.over:
-                await self._write_now(held)
-
-    async def _write_now(self, held: _Held) -> None:
-        bucket, key, written = await self._kv(), self._key(held), held.lease
-        try:
-            if held.revision:
-                held.revision = await bucket.update(key, messages.encode(written), last=held.revision)
-            else:
-                held.revision = await bucket.create(key, messages.encode(written))
-        except KeyWrongLastSequenceError:
-            await self._find_again(held)
-            held.dirty = True
-            return
-        held.written = time.monotonic()
-        held.dirty = held.lease is not written
-
-    async def _find_again(self, held: _Held) -> None:
-        """The bucket may know better: another holder, or nothing at all (it was lost with its server)."""
-        try:
-            entry = await (await self._kv()).get(self._key(held))
-            there = messages.decode(entry.value or b"", Lease)
-        except KeyNotFoundError:
-            held.revision, held.dirty = 0, True
-            return
-        except MalformedError:
-            held.revision, held.dirty = entry.revision or 0, True
-            return
-        if there.instance == self.instance:
-            held.revision = entry.revision or 0
-            return
-        session_id = held.lease.session_id
-        held.revision = -1
-        if self._held.pop(session_id, None):
-            log.warning("%s: instance %s holds it now, dropped here", session_id, there.instance or "nobody")
-            self._lost(session_id)
-
-    async def _delete(self, held: _Held) -> None:
-        """Take a lease of ours out of the bucket, whatever of it is being written at this moment."""
-        held.over = True
-        async with held.writing:
-            if held.revision or self._bucket is not None:  # else nothing of it was ever written
-                await self._attempt(self._delete_key(held), held.lease.session_id)
-
-    async def _delete_key(self, held: _Held) -> None:
-        bucket, key = await self._kv(), self._key(held)
-        for _ in range(_DELETE_TRIES):
-            if not held.revision:  # a write was given up, and may have come in all the same
-                held.revision = await self._own_revision(bucket, key)
-            if not held.revision:
-                return
-            try:
-                await bucket.delete(key, last=held.revision)
-                return
-            except APIError as error:  # nats-py gives this one a name of its own for writes only
-                if error.err_code not in _WRONG_LAST_SEQUENCE:
-                    raise
-                held.revision = 0
-
-    async def _own_revision(self, bucket: KeyValue, key: str) -> int:
-        """Where a lease of ours stands in the bucket; 0 if there is none, or another instance's."""
-        try:
-            entry = await bucket.get(key)
-            own = messages.decode(entry.value or b"", Lease).instance == self.instance
-        except (KeyNotFoundError, MalformedError):
-            return 0
-        return entry.revision or 0 if own else 0
-
-    @staticmethod
-    def _key(held: _Held) -> str:
-        return subjects.lease_key(held.lease.agent, held.lease.session_id)
+    def _is_lost(self, lease: Lease, holder: str) -> None:
+        if self._held.pop(lease.session_id, None):
+            log.warning("%s: instance %s holds it now, dropped here", lease.session_id, holder or "nobody")
+            self._lost(lease.session_id)
 
     # ---- sessions of the dead
-
-    async def _free_leases(self) -> list[tuple[Lease, int]]:
-        """Look through all leases of the agent once: those whose holder is gone, with their revisions."""
-        found: list[tuple[Lease, int]] = []
-        watcher = await (await self._kv()).watch(subjects.lease_keys(self.agent), ignore_deletes=True)
-        try:
-            async for entry in watcher:
-                if entry is None:
-                    break
-                try:
-                    lease = messages.decode(entry.value or b"", Lease)
-                except MalformedError as error:
-                    log.warning("lease %s: %s", entry.key, error)
-                    continue
-                if self._pulse.is_dead(lease.instance):
-                    found.append((lease, entry.revision or 0))
-        finally:
-            await watcher.stop()  # type: ignore[no-untyped-call]
-        random.shuffle(found)  # several instances look at once: each begins with another one
-        return found
 
     async def _scan(self) -> None:
         """Take the sessions of the dead while there is room; what is left is looked at again in a second."""
         found: list[tuple[Lease, int]] = []
 
         async def look() -> None:
-            found.extend(await self._free_leases())
+            found.extend(await self._bucket.free_leases(self._pulse.is_dead))
 
-        if not await self._attempt(look(), f"agent {self.agent}"):
+        if not await self._bucket.attempt(look(), f"agent {self.agent}"):
             self._scan_at = time.monotonic() + _RESCAN_SECONDS
         for lease, revision in found:
             has_room = self._room() > 0 or leases.is_hopeless(lease)
-            if not (has_room and await self._attempt(self._take_over(lease, revision), lease.session_id)):
+            if not (has_room and await self._bucket.attempt(self._take_over(lease, revision), lease.session_id)):
                 self._scan_at = time.monotonic() + _RESCAN_SECONDS
 
     async def _take_over(self, lease: Lease, revision: int) -> None:
         """Make the lease ours, unless another instance is faster; the session itself is then taken by a task."""
         if lease.session_id in self._held:
             return
-        held = _Held(leases.taken(lease, self.instance), revision, dirty=False, written=time.monotonic())
-        try:
-            held.revision = await (await self._kv()).update(
-                self._key(held), messages.encode(held.lease), last=held.revision
-            )
-        except KeyWrongLastSequenceError:
+        held = await self._bucket.take(lease, revision)
+        if held is None:
             return
         work = self._give_up(held) if leases.is_hopeless(lease) else self._take_session(held)
         task = asyncio.create_task(work)
         self._takes.add(task)
         task.add_done_callback(self._takes.discard)
 
-    async def _give_up(self, held: _Held) -> None:
+    async def _give_up(self, held: Held) -> None:
         log.error("%s: has lost %d agents and is ended", held.lease.session_id, held.lease.takeovers)
         await self._request(held.lease, messages.HangUp(reason="agent_lost"))
-        await self._delete(held)
+        await self._bucket.delete(held)
 
-    async def _take_session(self, held: _Held) -> None:
+    async def _take_session(self, held: Held) -> None:
         session_id, began = held.lease.session_id, time.monotonic()
         self._held[session_id] = held
         try:
@@ -389,20 +252,20 @@ class LeaseKeeper:
             log.exception("%s: could not be taken over, another instance may try", session_id)
             self._held.pop(session_id, None)
             held.lease = held.lease.model_copy(update={"instance": ""})
-            await self._attempt(self._write(held), session_id)
+            await self._bucket.attempt(self._bucket.write(held), session_id)
             self._scan_at = time.monotonic() + _RESCAN_SECONDS
             return
         if there:
             log.info("%s: taken over in %.0f ms", session_id, (time.monotonic() - began) * 1000)
         else:
-            await self._delete(held)
+            await self._bucket.delete(held)
             self._held.pop(session_id, None)
 
     async def _request(self, lease: Lease, control: messages.Message) -> bool:
         """Ask the transceiver; False if there is none that has the session."""
         try:
             await self._client.request(
-                subjects.session_control(lease.session_id), messages.encode(control), timeout=_WRITE_SECONDS / 2
+                subjects.session_control(lease.session_id), messages.encode(control), timeout=_ASK_SECONDS
             )
         except nats.errors.NoRespondersError:
             return False

@@ -18,10 +18,11 @@ from typing import Any, Final
 import nats
 from cffi import FFI
 from nats.aio.msg import Msg
-from pylibsrtp import Policy, Session, _binding
+from pylibsrtp import Policy, Session
 
 from antiphon.cli.bench._clients import RATE, recording
 from antiphon.transceiver import opus
+from antiphon.transceiver.library_internals import SRTP_LIBRARY, srtp_address
 
 _FUNCTIONS: Final = """
     double chain(void *, void *, void *, void *, void **, void **, void **, void **, void **, int,
@@ -42,10 +43,10 @@ def chain_us(sessions: int, frames: int = 60) -> float | None:
             return None
         ffi = FFI()
         ffi.cdef(_FUNCTIONS + _SRTP)
-        floor, srtp = ffi.dlopen(str(library)), ffi.dlopen(_binding.__file__)
+        floor, srtp = ffi.dlopen(str(library)), ffi.dlopen(SRTP_LIBRARY)
 
-        def pointer(of: Any, value: Any) -> Any:
-            return ffi.cast("void *", int(of.cast("uintptr_t", value)))
+        def pointer(address: int) -> Any:
+            return ffi.cast("void *", address)
 
         profile, key = Policy.SRTP_PROFILE_AEAD_AES_128_GCM, bytes(range(28))
 
@@ -54,19 +55,19 @@ def chain_us(sessions: int, frames: int = 60) -> float | None:
 
         keep = [srtp_sessions(Policy.SSRC_ANY_INBOUND)]
         keep += [srtp_sessions(Policy.SSRC_ANY_OUTBOUND), srtp_sessions(Policy.SSRC_ANY_OUTBOUND)]
-        rx, tx, feed = ([pointer(_binding.ffi, one._srtp[0]) for one in each] for each in keep)
+        rx, tx, feed = ([pointer(srtp_address(one)) for one in each] for each in keep)
         codecs = [(opus.Decoder(RATE), opus.Encoder(RATE)) for _ in range(sessions)]
         packets = recording()
         spent = floor.chain(
             ffi.cast("void *", srtp.srtp_protect),
             ffi.cast("void *", srtp.srtp_unprotect),
-            pointer(opus._ffi, opus._ffi.addressof(opus._lib, "opus_decode")),
-            pointer(opus._ffi, opus._ffi.addressof(opus._lib, "opus_encode")),
+            pointer(opus.address_of("opus_decode")),
+            pointer(opus.address_of("opus_encode")),
             ffi.new("void *[]", rx),
             ffi.new("void *[]", tx),
             ffi.new("void *[]", feed),
-            ffi.new("void *[]", [pointer(opus._ffi, decoder._decoder) for decoder, _ in codecs]),
-            ffi.new("void *[]", [pointer(opus._ffi, encoder._encoder) for _, encoder in codecs]),
+            ffi.new("void *[]", [pointer(decoder.address) for decoder, _ in codecs]),
+            ffi.new("void *[]", [pointer(encoder.address) for _, encoder in codecs]),
             sessions,
             b"".join(packets),
             ffi.new("int[]", [len(packet) for packet in packets]),

@@ -124,7 +124,7 @@ class _Round:
         peer = Peer(listener.audio, listener.message)
         try:
             await peer.connect(self._stack.url, BRIDGE if question else TALKER)
-            self._session_id = peer._location.rpartition("/")[2]
+            self._session_id = peer.session_id
             subscription = await self._client.subscribe(subjects.session_event(self._session_id), cb=self._on_event)
             if question:
                 await asyncio.sleep(0.5)

@@ -245,8 +245,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     for name in ("rounds", "sessions", "step"):
-        if getattr(args, name) < 1:
-            raise UsageError(f"--{name} {getattr(args, name)}: at least 1")
+        if (value := vars(args)[name]) < 1:
+            raise UsageError(f"--{name} {value}: at least 1")
     found = measure(args)
     if args.json:
         print(json.dumps(found))

@@ -141,20 +141,24 @@ class SessionError(Message):
     message: str
 
 
+EndReason = Literal[
+    "hang_up",
+    "client_closed",
+    "client_vanished",
+    "agent_lost",
+    "setup_timeout",
+    "dtls_failed",
+    "draining",
+    "internal",
+]
+"""Why a session is over, as everybody is told."""
+
+
 class Ended(Message):
     """The session is over; nothing follows."""
 
     type: Literal["ended"] = "ended"
-    reason: Literal[
-        "hang_up",
-        "client_closed",
-        "client_vanished",
-        "agent_lost",
-        "setup_timeout",
-        "dtls_failed",
-        "draining",
-        "internal",
-    ]
+    reason: EndReason
     statistics: Statistics | None = None
 
 

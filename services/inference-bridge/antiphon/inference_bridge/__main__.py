@@ -9,7 +9,7 @@ import sys
 
 from pydantic import ValidationError
 
-from antiphon.inference_bridge.settings import Settings
+from antiphon.inference_bridge.settings import Settings, what_is_wrong
 from antiphon.schemas import bus, telemetry
 from antiphon.schemas.nats_url import without_password
 
@@ -19,10 +19,7 @@ def load_settings() -> Settings:
     try:
         settings = Settings()
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        name = "_".join(["ANTIPHON", *map(str, first["loc"])]).upper()
-        value = without_password(str(first["input"]))  # of a NATS address
-        raise SystemExit(_bad(f"{name} is {value!r:.80}: {first['msg'].removeprefix('Value error, ')}")) from None
+        raise SystemExit(_bad(what_is_wrong(error))) from None
     if bool(settings.llm_url) != bool(settings.llm_model):
         raise SystemExit(_bad("ANTIPHON_LLM_URL and ANTIPHON_LLM_MODEL go together: set both or neither"))
     return settings

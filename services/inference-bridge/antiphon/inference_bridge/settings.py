@@ -6,10 +6,10 @@ import os
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, SecretStr, field_validator
+from pydantic import AfterValidator, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from antiphon.schemas.nats_url import DEFAULT_NATS_URL, checked
+from antiphon.schemas.nats_url import DEFAULT_NATS_URL, checked, without_password
 
 DEFAULT_GREETING = "Hello, this is the Riverside Clinic. How can I help you?"
 
@@ -17,6 +17,14 @@ DEFAULT_GREETING = "Hello, this is the Riverside Clinic. How can I help you?"
 def default_cache_dir() -> Path:
     """`~/.cache/antiphon`, or below `XDG_CACHE_HOME` where that is set."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "antiphon"
+
+
+def what_is_wrong(error: ValidationError) -> str:
+    """One line that names the first variable that can't be used, its value and why; without passwords."""
+    first = error.errors(include_url=False)[0]
+    name = "_".join(["ANTIPHON", *map(str, first["loc"])]).upper()
+    value = without_password(str(first["input"]))  # of a NATS address
+    return f"{name} is {value!r:.80}: {first['msg'].removeprefix('Value error, ')}"
 
 
 class Settings(BaseSettings):

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Final
 
 from antiphon.schemas import messages
-from antiphon.transceiver.session_outlet import EndReason
 
 SETUP_TIMEOUT: Final = 30.0
 """Seconds from the answer to media; includes a user who still decides about the microphone."""
@@ -26,7 +25,7 @@ class Consent:
         self._tell = tell
         self._suspect = False
 
-    def over(self, last_heard: float, connected: bool, now: float) -> EndReason | None:
+    def over(self, last_heard: float, connected: bool, now: float) -> messages.EndReason | None:
         """Why the session is over, if it is. `connected`: the handshake is done."""
         if not connected:
             return "setup_timeout" if now - self.opened_at > SETUP_TIMEOUT else None

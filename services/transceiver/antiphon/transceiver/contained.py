@@ -7,8 +7,8 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Protocol, TypeVar, TypeVarTuple
 
+from antiphon.schemas import messages
 from antiphon.transceiver.ice_lite import IceLite
-from antiphon.transceiver.session_outlet import EndReason
 from antiphon.transceiver.state import SessionState
 
 log = logging.getLogger(__name__)
@@ -20,7 +20,7 @@ class _Ends(Protocol):
     state: SessionState
     ice: IceLite
 
-    def end(self, reason: EndReason, now: float) -> None: ...
+    def end(self, reason: messages.EndReason, now: float) -> None: ...
 
 
 S = TypeVar("S", bound=_Ends)

@@ -59,9 +59,12 @@ srtp_unprotect_rtcp: Final[Any] = _binding.lib.srtp_unprotect_rtcp
 SRTP_REPLAYED: Final = (9, 10)
 """srtp_err_status_replay_fail and _replay_old of srtp.h, which the binding leaves out."""
 
+SRTP_LIBRARY: Final[str] = _binding.__file__
+"""The shared object that all of libsrtp is in, with what the binding leaves out."""
+
 _roc_ffi: Final = FFI()
 _roc_ffi.cdef("int srtp_set_stream_roc(void *session, uint32_t ssrc, uint32_t roc);")
-_roc_lib: Final[Any] = _roc_ffi.dlopen(_binding.__file__)
+_roc_lib: Final[Any] = _roc_ffi.dlopen(SRTP_LIBRARY)
 
 
 def srtp_context(session: SrtpSession) -> Any:
@@ -69,10 +72,14 @@ def srtp_context(session: SrtpSession) -> Any:
     return session._srtp[0]
 
 
+def srtp_address(session: SrtpSession) -> int:
+    """Where that is, for code that knows nothing of the binding."""
+    return int(srtp_ffi.cast("uintptr_t", srtp_context(session)))
+
+
 def set_rollover_counter(session: SrtpSession, ssrc: int, roc: int) -> None:
-    """Exported by libsrtp, left out by the binding, in the same shared object."""
-    context = _roc_ffi.cast("void *", int(srtp_ffi.cast("uintptr_t", session._srtp[0])))
-    _roc_lib.srtp_set_stream_roc(context, ssrc, roc)
+    """By a function that the binding leaves out."""
+    _roc_lib.srtp_set_stream_roc(_roc_ffi.cast("void *", srtp_address(session)), ssrc, roc)
 
 
 # ---- PyAV: the libraries that its wheel carries ----------------------------------------------------------------------

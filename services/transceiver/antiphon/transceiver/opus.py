@@ -89,6 +89,11 @@ def version() -> str:
     return text.decode()
 
 
+def address_of(function: str) -> int:
+    """Where a function of libopus is, for code in C."""
+    return int(_ffi.cast("uintptr_t", _ffi.addressof(_lib, function)))
+
+
 def _failed(code: int) -> OpusError:
     return OpusError(_ffi.string(_lib.opus_strerror(code)).decode())
 
@@ -119,6 +124,11 @@ class Decoder:
         if _error[0]:
             raise _failed(_error[0])
         self._decoder = _ffi.gc(pointer, _lib.opus_decoder_destroy, size=18000)
+
+    @property
+    def address(self) -> int:
+        """Of libopus's own decoder, for code in C; valid as long as this one lives."""
+        return int(_ffi.cast("uintptr_t", self._decoder))
 
     def decode(self, packet: bytes) -> bytes:
         """The packet's samples, s16le mono at `rate`."""
@@ -162,6 +172,11 @@ class Encoder:
         self._set(_SET_BITRATE, bitrate)
         self._set(_SET_INBAND_FEC, 1)
         self.expect_loss(0)
+
+    @property
+    def address(self) -> int:
+        """Of libopus's own encoder, for code in C; valid as long as this one lives."""
+        return int(_ffi.cast("uintptr_t", self._encoder))
 
     def expect_loss(self, percent: int) -> None:
         """Tell the encoder what the receiver loses: from `FEC_WORTH` on it spends bits, and CPU, on in-band FEC."""

@@ -28,7 +28,7 @@ from antiphon.transceiver.media_in import MediaIn
 from antiphon.transceiver.media_out import MediaOut
 from antiphon.transceiver.reports import Reports
 from antiphon.transceiver.rtp import is_rtcp
-from antiphon.transceiver.session_outlet import MOVED, EndReason, Outlet
+from antiphon.transceiver.session_outlet import MOVED, Outlet
 from antiphon.transceiver.srtp import Srtp
 from antiphon.transceiver.state import SessionState
 
@@ -61,7 +61,7 @@ class Session:
         A session that another process began needs no certificate: its handshake is over.
         """
         self.state = state
-        self.ended: EndReason | Literal["moved"] | None = None
+        self.ended: messages.EndReason | Literal["moved"] | None = None
         self.ice = IceLite(password_key, state.ufrags)
         self._outlet = outlet
         self._join, self._leave = join, leave
@@ -345,7 +345,7 @@ class Session:
         """The call's counters so far."""
         return self._reports.statistics()
 
-    def end(self, reason: EndReason, now: float) -> None:
+    def end(self, reason: messages.EndReason, now: float) -> None:
         """Say goodbye and let go of everything. Later calls do nothing."""
         if self.ended is not None:
             return

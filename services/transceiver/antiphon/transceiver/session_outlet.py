@@ -1,23 +1,13 @@
-"""What a session says, to whom, and why it ends: the words between `session` and its shell."""
+"""What a session says and to whom, and the one end it says nothing of: the words between `session` and its shell."""
 
 from __future__ import annotations
 
-from typing import Final, Literal, Protocol
+from typing import Final, Protocol
 
 from antiphon.schemas import messages
 from antiphon.schemas.audio import AudioFrame
 from antiphon.transceiver.ice_lite import Path
 
-EndReason = Literal[
-    "hang_up",
-    "client_closed",
-    "client_vanished",
-    "agent_lost",
-    "setup_timeout",
-    "dtls_failed",
-    "draining",
-    "internal",
-]
 MOVED: Final = "moved"
 """It goes on in another process: ended here without a word."""
 

@@ -7,12 +7,12 @@ import contextlib
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
-import nats.errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 from antiphon.schemas import MalformedError, audio, messages, subjects, tasks
 from antiphon.transceiver import nats_direct
+from antiphon.transceiver.control_requests import Refusal, answer
 from antiphon.transceiver.outlet import Publisher
 from antiphon.transceiver.session import Session
 from antiphon.transceiver.sessions import Sessions
@@ -48,10 +48,7 @@ class SessionSubjects:
                 early.append(message)
 
         async def controlled(message: Msg) -> None:
-            reply = self._controlled(session_id, message)
-            if message.reply:
-                with contextlib.suppress(nats.errors.Error, OSError):
-                    await message.respond(messages.encode(reply))
+            await answer(message, lambda data: self._control(session_id, data))
 
         self._early[session_id] = []
         subscribed = self._subscriptions[session_id] = []
@@ -89,18 +86,15 @@ class SessionSubjects:
         if session.ended is not None:
             self._sessions.forget(session)
 
-    def _controlled(self, session_id: str, message: Msg) -> messages.ControlReply:
-        try:
-            control = messages.decode_any(message.data, messages.CONTROL, "Control")
-        except MalformedError as error:
-            return messages.ControlReply(ok=False, message=str(error))
+    async def _control(self, session_id: str, data: bytes) -> str:
+        control = messages.decode_any(data, messages.CONTROL, "Control")
         session = self._registry.get(session_id)
         if session is None or session.ended is not None:
-            return messages.ControlReply(ok=False, message=f"session {session_id} is over")
+            raise Refusal(f"session {session_id} is over")
         session.control(control, self._loop.time())
         if session.ended is not None:
             self._sessions.forget(session)
-        return messages.ControlReply(ok=True)
+        return ""
 
 
 async def _unsubscribe(client: Client, subscription: Any) -> None:

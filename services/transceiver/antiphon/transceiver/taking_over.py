@@ -24,6 +24,7 @@ from opentelemetry import trace
 from antiphon.schemas import MalformedError, messages, subjects, tunnel
 from antiphon.schemas.addresses import Address
 from antiphon.transceiver.checkpoint_store import CheckpointStore, Found
+from antiphon.transceiver.control_requests import Refusal, answer
 from antiphon.transceiver.lifeline import Neighbours
 from antiphon.transceiver.outlet import Publisher
 from antiphon.transceiver.relay_side import RelaySide
@@ -118,18 +119,13 @@ class TakingOver:
 
     async def requested(self, request: Any) -> None:
         """Handler of the `take_over` subject."""
-        try:
-            asked = messages.decode(request.data, messages.TakeOver)
-            if self._room() <= 0:
-                raise MalformedError("no room: all sessions are taken, or this transceiver ends as well")
-            taken = await self._take((asked.cluster, asked.slot, asked.epoch), asked.holder)
-            reply = messages.ControlReply(ok=True, message=f"{taken} sessions")
-        except MalformedError as error:
-            reply = messages.ControlReply(ok=False, message=str(error))
-        except Exception as error:
-            log.exception("sessions of another process were not taken over")
-            reply = messages.ControlReply(ok=False, message=repr(error))
-        await request.respond(messages.encode(reply))
+        await answer(request, self._take_as_asked)
+
+    async def _take_as_asked(self, data: bytes) -> str:
+        asked = messages.decode(data, messages.TakeOver)
+        if self._room() <= 0:
+            raise Refusal("no room: all sessions are taken, or this transceiver ends as well")
+        return f"{await self._take((asked.cluster, asked.slot, asked.epoch), asked.holder)} sessions"
 
     async def find_orphans(self) -> None:
         """Once, some time after our start: sessions of processes that died before anybody watched them."""
@@ -239,22 +235,16 @@ class TakingOver:
 
     async def adopt_requested(self, request: Any) -> None:
         """Handler of the `adopt` subject."""
+        await answer(request, self._adopt_as_asked)
+
+    async def _adopt_as_asked(self, data: bytes) -> str:
+        asked = messages.decode(data, messages.Adopt)
         adopted = 0
-        try:
-            asked = messages.decode(request.data, messages.Adopt)
-            for session_id in asked.sessions:
-                found = await self._store.find(
-                    subjects.checkpoint_key(asked.cluster, asked.slot, asked.epoch, session_id)
-                )
-                if found is not None:
-                    adopted += await self._adopt(found, self._sessions.seats.own)
-            reply = messages.ControlReply(ok=True, message=f"{adopted} adopted")
-        except MalformedError as error:
-            reply = messages.ControlReply(ok=False, message=str(error))
-        except Exception as error:
-            log.exception("sessions of another process were not adopted")
-            reply = messages.ControlReply(ok=False, message=repr(error))
-        await request.respond(messages.encode(reply))
+        for session_id in asked.sessions:
+            found = await self._store.find(subjects.checkpoint_key(asked.cluster, asked.slot, asked.epoch, session_id))
+            if found is not None:
+                adopted += await self._adopt(found, self._sessions.seats.own)
+        return f"{adopted} adopted"
 
     # ---- sessions that have moved on ------------------------------------------------------------------
 

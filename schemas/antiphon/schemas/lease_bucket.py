@@ -1,0 +1,201 @@
+"""The bucket of leases as one instance of an agent uses it: written by compare-and-swap, so that one instance wins.
+
+A write may come in although we gave up waiting for its answer, and the bucket may be lost with its server and begin
+anew: what is known of a lease here is therefore looked up again whenever a write says otherwise. When to write, and
+what follows from a lease that was won or lost, is the business of `lease_keeper`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Final
+
+import nats.errors
+from nats.aio.client import Client
+from nats.js.errors import APIError, KeyNotFoundError, KeyWrongLastSequenceError
+from nats.js.kv import KeyValue
+
+from antiphon.schemas import bus, leases, messages, subjects
+from antiphon.schemas.errors import MalformedError
+from antiphon.schemas.messages import Lease
+
+log = logging.getLogger(__name__)
+
+_ATTEMPT_SECONDS: Final = 2.0
+_DELETE_TRIES: Final = 3
+_WRONG_LAST_SEQUENCE: Final = (10071, 10164)
+"""What JetStream says to a write at a revision that is not the last."""
+
+
+@dataclass
+class Held:
+    """A lease of ours, and what we know of it in the bucket."""
+
+    lease: Lease
+    """As it is to be; replaced, never changed."""
+    revision: int = 0
+    """Where it stands; 0: not there, as far as we know, -1: it is another instance's."""
+    dirty: bool = True
+    """Is not written yet as it is."""
+    doubted: bool = False
+    """May be another instance's: to be looked up."""
+    written: float = 0.0
+    """`time.monotonic()` of the last write; 0: none."""
+    over: bool = False
+    """Is being deleted: nothing is written any more."""
+    writing: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    def is_due(self, now: float) -> bool:
+        """There is something to look up or to write; a lease that was just written rests for a beat."""
+        resting = now - self.written < leases.BEAT_SECONDS
+        return self.doubted or (self.dirty and not resting) or self.is_old(now)
+
+    def is_old(self, now: float) -> bool:
+        """To be written again before the bucket forgets it."""
+        return now - self.written > leases.RENEW_SECONDS
+
+
+class LeaseBucket:
+    """`lost(lease, holder)` is called when a lease of ours turns out to be another instance's; "" is nobody's.
+
+    While NATS is away its errors are raised, by all but `attempt` and `delete`.
+    """
+
+    def __init__(self, client: Client, agent: str, instance: str, lost: Callable[[Lease, str], None]) -> None:
+        self._agent, self._instance, self._lost = agent, instance, lost
+        self._js = client.jetstream(timeout=_ATTEMPT_SECONDS)
+        self._bucket: KeyValue | None = None
+
+    async def attempt(self, work: Awaitable[None], who: str) -> bool:
+        """Do something that may fail while NATS is away; False if it did. `who` is named in the log."""
+        try:
+            async with asyncio.timeout(_ATTEMPT_SECONDS):
+                await work
+        except (nats.errors.Error, TimeoutError, OSError) as error:
+            log.warning("%s: leases cannot be kept at the moment: %s", who, error or type(error).__name__)
+            self._bucket = None
+            return False
+        return True
+
+    async def _kv(self) -> KeyValue:
+        if self._bucket is None:
+            self._bucket = await bus.bucket(self._js, subjects.BUCKET_LEASES, ttl=leases.LEASE_TTL)
+        return self._bucket
+
+    # ---- leases of ours
+
+    async def check_and_write(self, held: Held) -> None:
+        """What `held.is_due` asks for."""
+        if held.doubted and held.revision:
+            await self._find_again(held)
+            held.doubted = False
+        if held.dirty or held.is_old(time.monotonic()):
+            await self.write(held)
+
+    async def write(self, held: Held) -> None:
+        """Write a lease of ours, unless it is no longer ours."""
+        async with held.writing:
+            if held.revision >= 0 and not held.over:
+                await self._write_now(held)
+
+    async def _write_now(self, held: Held) -> None:
+        bucket, key, written = await self._kv(), _key(held.lease), held.lease
+        try:
+            if held.revision:
+                held.revision = await bucket.update(key, messages.encode(written), last=held.revision)
+            else:
+                held.revision = await bucket.create(key, messages.encode(written))
+        except KeyWrongLastSequenceError:
+            await self._find_again(held)
+            held.dirty = True
+            return
+        held.written = time.monotonic()
+        held.dirty = held.lease is not written
+
+    async def _find_again(self, held: Held) -> None:
+        """The bucket may know better: another holder, or nothing at all (it was lost with its server)."""
+        try:
+            entry = await (await self._kv()).get(_key(held.lease))
+            there = messages.decode(entry.value or b"", Lease)
+        except KeyNotFoundError:
+            held.revision, held.dirty = 0, True
+            return
+        except MalformedError:
+            held.revision, held.dirty = entry.revision or 0, True
+            return
+        if there.instance == self._instance:
+            held.revision = entry.revision or 0
+            return
+        held.revision = -1
+        self._lost(held.lease, there.instance)
+
+    async def delete(self, held: Held) -> None:
+        """Take a lease of ours out of the bucket, whatever of it is being written at this moment."""
+        held.over = True
+        async with held.writing:
+            if held.revision or self._bucket is not None:  # else nothing of it was ever written
+                await self.attempt(self._delete_key(held), held.lease.session_id)
+
+    async def _delete_key(self, held: Held) -> None:
+        bucket, key = await self._kv(), _key(held.lease)
+        for _ in range(_DELETE_TRIES):
+            if not held.revision:  # a write was given up, and may have come in all the same
+                held.revision = await self._own_revision(bucket, key)
+            if not held.revision:
+                return
+            try:
+                await bucket.delete(key, last=held.revision)
+                return
+            except APIError as error:  # nats-py gives this one a name of its own for writes only
+                if error.err_code not in _WRONG_LAST_SEQUENCE:
+                    raise
+                held.revision = 0
+
+    async def _own_revision(self, bucket: KeyValue, key: str) -> int:
+        """Where a lease of ours stands in the bucket; 0 if there is none, or another instance's."""
+        try:
+            entry = await bucket.get(key)
+            own = messages.decode(entry.value or b"", Lease).instance == self._instance
+        except (KeyNotFoundError, MalformedError):
+            return 0
+        return entry.revision or 0 if own else 0
+
+    # ---- leases of others
+
+    async def free_leases(self, is_dead: Callable[[str], bool]) -> list[tuple[Lease, int]]:
+        """Look through all leases of the agent once: those whose holder is gone, with their revisions."""
+        found: list[tuple[Lease, int]] = []
+        watcher = await (await self._kv()).watch(subjects.lease_keys(self._agent), ignore_deletes=True)
+        try:
+            async for entry in watcher:
+                if entry is None:
+                    break
+                try:
+                    lease = messages.decode(entry.value or b"", Lease)
+                except MalformedError as error:
+                    log.warning("lease %s: %s", entry.key, error)
+                    continue
+                if is_dead(lease.instance):
+                    found.append((lease, entry.revision or 0))
+        finally:
+            await watcher.stop()  # type: ignore[no-untyped-call]
+        random.shuffle(found)  # several instances look at once: each begins with another one
+        return found
+
+    async def take(self, lease: Lease, revision: int) -> Held | None:
+        """Make a free lease ours; None if another instance is faster."""
+        taken, began = leases.taken(lease, self._instance), time.monotonic()
+        try:
+            revision = await (await self._kv()).update(_key(taken), messages.encode(taken), last=revision)
+        except KeyWrongLastSequenceError:
+            return None
+        return Held(taken, revision, dirty=False, written=began)
+
+
+def _key(lease: Lease) -> str:
+    return subjects.lease_key(lease.agent, lease.session_id)
