@@ -98,3 +98,17 @@ def test_a_relay_that_there_is_no_route_to_is_passed_over(wav: Path) -> None:
         assert code == 1
         assert f"no answer by UDP from the relay at 127.0.0.1:{port}" in said
         assert relay.recv(2048)[:2] == b"\0\1"
+
+
+def test_a_setting_that_the_voice_of_a_spoken_text_can_not_use_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ANTIPHON_VAD_THRESHOLD", "loud")
+    done = subprocess.run(
+        [sys.executable, "-m", "antiphon.cli", "call", "--say", "Hello.", "--url", "http://127.0.0.1:9"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1
+    assert "ANTIPHON_VAD_THRESHOLD is 'loud'" in done.stderr

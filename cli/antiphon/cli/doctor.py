@@ -152,21 +152,29 @@ def check_models() -> Iterator[Finding]:
         fix = "Correct the variable, or leave it unset."
         yield Finding("models", "fail", f"not looked at: {what_is_wrong(error)}", fix)
         return
-    sources: dict[str, Callable[[], object]] = {
-        "voice activity": lambda: models.silero_file(settings.vad_path, settings.vad_sha256),
-        "speech to text": lambda: models.whisper_directory(
-            settings.whisper_path, settings.whisper_sha256, settings.cache_dir
-        ),
-        "text to speech": lambda: models.voice_file(settings.voice_path, settings.voice_sha256),
-        "lexicons": models.lexicon_files,
+    own = {
+        "voice activity": (settings.vad_path, settings.vad_sha256),
+        "end of turn": (settings.smart_turn_path, settings.smart_turn_sha256),
+        "speech to text": (settings.whisper_path, settings.whisper_sha256),
+        "text to speech": (settings.voice_path, settings.voice_sha256),
     }
+    sources: dict[str, Callable[[], object]] = {"voice activity": lambda: models.silero_file(*own["voice activity"])}
+    if settings.smart_turn == "on":
+        sources["end of turn"] = lambda: models.smart_turn_file(*own["end of turn"])
+    if settings.stt == "local":
+        sources["speech to text"] = lambda: models.whisper_directory(*own["speech to text"], settings.cache_dir)
+    if settings.tts == "local":
+        sources["text to speech"] = lambda: models.voice_file(*own["text to speech"])
+        sources["lexicons"] = models.lexicon_files
     for name, source in sources.items():
+        path, sha256 = own.get(name, (None, ""))
         try:
             source()
         except models.ModelError as error:
             yield Finding("models", "fail", f"{name}: {error.problem}", error.fix)
         else:
-            yield Finding("models", "ok", f"{name}: present, with the recorded hash")
+            with_hash = "no hash to compare with" if path and not sha256 else "with the recorded hash"
+            yield Finding("models", "ok", f"{name}: present, {with_hash}")
 
 
 # ---- the stack ---------------------------------------------------------------------------------------

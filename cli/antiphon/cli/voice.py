@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import soxr
+from pydantic import ValidationError
 
 from antiphon.cli.errors import UsageError
 from antiphon.cli.wav import Samples
@@ -16,17 +17,19 @@ def say(texts: list[str], rate: int) -> list[Samples]:
     """Each text spoken, mono at `rate` Hz. Loads the voice, about a second."""
     try:
         from antiphon.inference_bridge.model_sources import ModelError, lexicon_files, voice_file
-        from antiphon.inference_bridge.settings import Settings
+        from antiphon.inference_bridge.settings import Settings, what_is_wrong
         from antiphon.inference_bridge.speech.phonemes import Lexicon, Phonemizer
         from antiphon.inference_bridge.speech.synthesizer import SPEECH_RATE, PiperVoice
     except ModuleNotFoundError as error:
         raise UsageError(
             f"speaking a text needs {error.name}: pip install 'antiphon[inference-bridge]', or give a recording"
         ) from None
-    settings = Settings()
     try:
+        settings = Settings()
         path = voice_file(settings.voice_path, settings.voice_sha256)
         voice = PiperVoice(path, Phonemizer(Lexicon.read(lexicon_files())))
+    except ValidationError as error:
+        raise UsageError(what_is_wrong(error)) from None
     except ModelError as error:
         raise UsageError(str(error)) from None
     quiet = np.random.default_rng(0).normal(0, 8, int(PAUSE * rate)).astype(np.int16)
