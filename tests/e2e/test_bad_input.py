@@ -20,7 +20,7 @@ from antiphon.cli.peer import Peer
 from antiphon.schemas import messages, subjects
 from antiphon.schemas.addresses import parse_address
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(480)
 
 OFFERS = Path(__file__).parents[1] / "transceiver" / "offers"
 SDP = {"Content-Type": "application/sdp"}

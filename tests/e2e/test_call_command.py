@@ -22,7 +22,7 @@ from antiphon.cli.peer import Peer
 from antiphon.cli.sdp import Answer
 from antiphon.cli.wav import Samples, read_wav, write_wav
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(480)
 
 BOOKING = "I would like to book an appointment for tomorrow at half past ten."
 

@@ -11,7 +11,7 @@ from support.conditions import wait_until
 from support.stack import Stack
 from support.voice import Samples, decode_stereo_wav, say, silence, transcribe, words, write_microphone
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(480)
 
 GREETING = 9.0
 """Seconds that the greeting is given before the question is asked."""

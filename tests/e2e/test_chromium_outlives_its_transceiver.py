@@ -26,7 +26,7 @@ from support.voice import write_microphone
 from antiphon.schemas import messages, subjects
 from antiphon.schemas.messages import decode, decode_any, encode
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(480)
 
 T = TypeVar("T")
 

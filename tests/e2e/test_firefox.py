@@ -16,7 +16,7 @@ from support.more_relays import PREFERRED_REGION, another_relay
 from support.namespace import ADDRESS, laptop_namespace
 from support.stack import ECHO_AGENT, running_stack
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(480)
 
 
 def test_firefox_connects_and_gets_its_own_audio_back() -> None:

@@ -14,7 +14,7 @@ from support.more_relays import PREFERRED_REGION, AnotherRelay, another_relay
 from support.stack import ECHO_AGENT, Stack, running_stack
 from support.voice import babble, silence, write_microphone
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(480)
 
 LONGEST_GAP = 2500.0
 """ms. Measured 500 to 700 on an idle machine; the rest is for machines that do more at once."""

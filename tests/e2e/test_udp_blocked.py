@@ -14,7 +14,7 @@ from support.restarts import COUNT_PACKETS, kill_relay
 from support.stack import ECHO_AGENT, Stack, running_stack
 from support.voice import babble, decode_stereo_wav, say, silence, transcribe, words, write_microphone
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(480)
 
 SENTENCE = {"brown", "fox", "lazy", "dog"}
 RELAY_PORT = "3478"

@@ -16,7 +16,7 @@ from antiphon.cli.call import Listener
 from antiphon.cli.errors import CallError
 from antiphon.cli.peer import Peer
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(480)
 
 
 @pytest.fixture(scope="module")

@@ -25,7 +25,7 @@ from support.voice import babble, write_microphone
 from antiphon.cli.peer import Peer
 from antiphon.schemas.audio import AudioFrame, FrameFlag
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(480)
 
 GAP_SECONDS = 0.3
 CHECK_SECONDS = 2.7

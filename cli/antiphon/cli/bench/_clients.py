@@ -63,6 +63,7 @@ class LoadClient:
         self._srtp: Srtp | None = None
         self._ssrc = secrets.randbits(31) + 1
         self._sequence, self._timestamp = secrets.randbits(15), secrets.randbits(31)
+        self._rested = True
 
     def offer(self) -> str:
         return make_offer(self.ufrag, self.password, self._certificate.fingerprint, self._ssrc, data_channel=False)
@@ -84,11 +85,17 @@ class LoadClient:
         if self._srtp is None:
             return
         payload = self._packets[len(self.sent_ns) % len(self._packets)]
-        packet = pack_rtp(PAYLOAD_TYPE, not self.sent_ns, self._sequence, self._timestamp, self._ssrc, payload)
+        packet = pack_rtp(PAYLOAD_TYPE, self._rested, self._sequence, self._timestamp, self._ssrc, payload)
+        self._rested = False
         protected = self._srtp.protect(packet)
         self.sent_ns.append(time.time_ns())
         self._send(protected)
         self._sequence = (self._sequence + 1) & 0xFFFF
+        self._timestamp = (self._timestamp + 960) & 0xFFFFFFFF
+
+    def rest(self) -> None:
+        """Let the time of a packet pass without one, as senders do that are silent: no stall to be made good."""
+        self._rested = True
         self._timestamp = (self._timestamp + 960) & 0xFFFFFFFF
 
     def receive(self, datagram: bytes, arrived_ns: int) -> None:
@@ -172,9 +179,11 @@ class Load:
             if now - self._due > 1:
                 self._due = now
             while self._due <= now:
-                if self.speaking:
-                    for client in self._slots[self._step]:
+                for client in self._slots[self._step]:
+                    if self.speaking:
                         client.speak()
+                    else:
+                        client.rest()
                 self._step = (self._step + 1) % SLOTS
                 self._due += PERIOD / SLOTS
             self.each_step()

@@ -13,7 +13,7 @@ from typing import Any, Final
 import msgpack
 
 from antiphon.cli.bench._clients import PERIOD, Load, LoadClient, recording
-from antiphon.cli.bench._figures import cpu_seconds, lateness_ms, percentile, waited_seconds
+from antiphon.cli.bench._figures import cpu_seconds, lateness_ms, percentile, stolen_seconds, waited_seconds
 from antiphon.cli.bench._nats_wire import NatsWire
 from antiphon.cli.bench._processes import START_SECONDS, process
 from antiphon.cli.errors import UsageError
@@ -106,7 +106,8 @@ class Ours:
         self.arrival_ms.clear()
         self.decoded_ms.clear()
         since = {id(client): len(client.heard) for client in self.load.clients}
-        began, cpu, waited = time.monotonic(), cpu_seconds(self.pid), waited_seconds(self.pid)
+        began, cpu = time.monotonic(), cpu_seconds(self.pid)
+        waited, stolen = waited_seconds(self.pid), stolen_seconds()
         self.load.run(seconds)
         elapsed, cpu = time.monotonic() - began, cpu_seconds(self.pid) - cpu
         late = lateness_ms(self.load.clients, since)
@@ -116,6 +117,7 @@ class Ours:
             "sessions": count,
             "core_percent": cpu / elapsed * 100,
             "waited_percent": (waited_seconds(self.pid) - waited) / elapsed * 100,
+            "stolen_percent": (stolen_seconds() - stolen) / elapsed * 100,
             "cpu_percent_per_session": cpu / elapsed * 100 / count,
             "late_p50": percentile(late, 50),
             "late_p99": percentile(late, 99),

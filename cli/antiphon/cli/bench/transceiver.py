@@ -163,6 +163,9 @@ def _round_of_ours(running: Ours, args: argparse.Namespace, note: Any) -> None:
         cpu = cpu_seconds(running.pid)
         running.join(count - len(running.load.clients))
         setup += cpu_seconds(running.pid) - cpu
+        if count == args.step:
+            idle = running.talk(args.seconds / 2)["arrival_to_nats"]
+            note(unloaded_p50=idle[0], unloaded_p99=idle[1])
         if count < args.sessions and count >= args.sessions // 2:
             in_time = in_time and punctual(running.talk(args.seconds / 2))
             best = count if in_time else best
@@ -172,6 +175,7 @@ def _round_of_ours(running: Ours, args: argparse.Namespace, note: Any) -> None:
         mb=(resident_mb(running.pid) - memory) / args.sessions,
         cpu=found["cpu_percent_per_session"],
         waited_percent=found["waited_percent"],
+        stolen_percent=found["stolen_percent"],
         complete=found["complete"],
         late_p50=found["late_p50"],
         late_p99=found["late_p99"],
@@ -212,6 +216,7 @@ def _summary(args: argparse.Namespace, rounds: dict[str, list[Any]]) -> dict[str
         "ratio_to_floor": round(cpu / floor, 2) if cpu and floor else None,
         "late_ms": pair("late"),
         "arrival_to_nats_ms": pair("arrival"),
+        "arrival_to_nats_unloaded_ms": pair("unloaded"),
         "nats_to_wire_ms": pair("wire"),
         "mb_per_session": median("mb"),
         "setup_cpu_ms": median("setup_cpu_ms", 2),
@@ -219,6 +224,7 @@ def _summary(args: argparse.Namespace, rounds: dict[str, list[Any]]) -> dict[str
         "floor": {"c_chain_us": chain, "nats_us": bus, "percent_per_session": round(floor, 3) if floor else None},
         "arrival_to_frame_ms": pair("frame"),
         "waited_for_core_percent": median("waited_percent", 1),
+        "stolen_from_machine_percent": median("stolen_percent", 1),
         "sessions_measured": args.sessions,
         "rounds": args.rounds,
         "spread": {name: spread(values, 3) for name, values in sorted(rounds.items())},
