@@ -146,8 +146,10 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
             with ours(url, measured, not args.no_hand_over) as running:
                 _round_of_ours(running, args, note)
             note(nats_us=nats_floor(url, args.sessions, 2.0, measured, payload))
-        if not args.no_floor:
-            note(chain_us=chain_floor(args.sessions, measured))
+        if not args.no_floor and (chain := chain_floor(args.sessions, measured)) is not None:
+            # A frame each way per 20 ms: 50 of both, chain and messages, a second.
+            floor = (chain + rounds["nats_us"][-1]) * 50 / 1e4
+            note(chain_us=chain, floor=floor, ratio_to_floor=rounds["cpu"][-1] / floor)
         if not args.no_stock:
             best, steps = stock_capacity(args.seconds / 2, measured)
             note(stock_sessions=best, stock_cpu=steps[max(0, best - 1)]["cpu_percent_per_session"])
@@ -205,15 +207,12 @@ def _summary(args: argparse.Namespace, rounds: dict[str, list[Any]]) -> dict[str
         return {"p50": median(f"{name}_p50"), "p99": median(f"{name}_p99")}
 
     sessions, stock_sessions = median("sessions"), median("stock_sessions")
-    cpu, chain, bus = median("cpu"), median("chain_us"), median("nats_us")
-    # A frame each way per 20 ms: 50 of both, chain and messages, a second.
-    floor = (chain + bus) * 50 / 1e4 if chain is not None and bus is not None else None
     return {
         "sessions_per_core": sessions,
         "stock_sessions_per_core": stock_sessions,
         "ratio_to_stock": round(sessions / stock_sessions, 1) if sessions and stock_sessions else None,
-        "cpu_percent_per_session": cpu,
-        "ratio_to_floor": round(cpu / floor, 2) if cpu and floor else None,
+        "cpu_percent_per_session": median("cpu"),
+        "ratio_to_floor": median("ratio_to_floor", 2),
         "late_ms": pair("late"),
         "arrival_to_nats_ms": pair("arrival"),
         "arrival_to_nats_unloaded_ms": pair("unloaded"),
@@ -221,7 +220,11 @@ def _summary(args: argparse.Namespace, rounds: dict[str, list[Any]]) -> dict[str
         "mb_per_session": median("mb"),
         "setup_cpu_ms": median("setup_cpu_ms", 2),
         "stock_cpu_percent_per_session": median("stock_cpu", 2),
-        "floor": {"c_chain_us": chain, "nats_us": bus, "percent_per_session": round(floor, 3) if floor else None},
+        "floor": {
+            "c_chain_us": median("chain_us"),
+            "nats_us": median("nats_us"),
+            "percent_per_session": median("floor"),
+        },
         "arrival_to_frame_ms": pair("frame"),
         "waited_for_core_percent": median("waited_percent", 1),
         "stolen_from_machine_percent": median("stolen_percent", 1),
