@@ -165,7 +165,7 @@ def _round_of_ours(running: Ours, args: argparse.Namespace, note: Any) -> None:
         cpu = cpu_seconds(running.pid)
         running.join(count - len(running.load.clients))
         setup += cpu_seconds(running.pid) - cpu
-        if count == args.step:
+        if count == min(args.step, args.sessions):
             idle = running.talk(args.seconds / 2)["arrival_to_nats"]
             note(unloaded_p50=idle[0], unloaded_p99=idle[1])
         if count < args.sessions and count >= args.sessions // 2:
