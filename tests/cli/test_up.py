@@ -11,6 +11,7 @@ import sys
 import urllib.request
 from pathlib import Path
 
+from support.conditions import wait_until
 from support.up_process import descendants, is_alive, up_process, wait_until_gone
 
 
@@ -75,6 +76,12 @@ def test_nothing_runs_on_when_the_supervisor_is_killed_outright(tmp_path: Path) 
         assert not left.exists()
 
 
+def environment_of(pid: int) -> str:
+    """Of a process that was just started: the kernel shows it a moment after the program has begun."""
+    wait_until(lambda: Path(f"/proc/{pid}/environ").read_text())
+    return Path(f"/proc/{pid}/environ").read_text()
+
+
 def test_each_part_has_its_own_keys_only_and_those_of_the_media_are_new_each_time(tmp_path: Path) -> None:
     keys = []
     given = {"ANTIPHON_API_KEYS": "sk-of-callers-0123456789", "ANTIPHON_LLM_API_KEY": "sk-of-the-model"}
@@ -83,7 +90,7 @@ def test_each_part_has_its_own_keys_only_and_those_of_the_media_are_new_each_tim
             running.wait_for(r"^inference-bridge +\| started")
             secrets = {}
             for part in ("relay", "transceiver", "signaling", "inference-bridge"):
-                environment = Path(f"/proc/{running.pid_of(part)}/environ").read_text()
+                environment = environment_of(running.pid_of(part))
                 secrets[part] = dict(re.findall(r"ANTIPHON_(\w+_KEYS?)=([^\0]*)", environment))
             keys.append(secrets["transceiver"])
             assert secrets["relay"] == {"ROUTE_KEYS": secrets["transceiver"]["ROUTE_KEYS"]}
@@ -98,7 +105,7 @@ def test_settings_of_the_relay_are_passed_on_unless_options_decide_them(tmp_path
     given = {"ANTIPHON_RELAY_WORKERS": "1", "ANTIPHON_RELAY_NAME": "mine", "ANTIPHON_RELAY_BIND": "127.0.0.1:9"}
     with up_process(tmp_path, environment=given) as running:
         running.wait_for(r"^relay +\| .*relay mine serves")
-        environment = Path(f"/proc/{running.pid_of('relay')}/environ").read_text()
+        environment = environment_of(running.pid_of("relay"))
     told = dict(re.findall(r"ANTIPHON_RELAY_(\w+)=([^\0]*)", environment))
     assert told["WORKERS"] == "1"
     assert told["BIND"] != "127.0.0.1:9"

@@ -63,13 +63,28 @@ def test_a_noise_without_end_is_spoken_against_and_does_not_hold_again() -> None
     assert floor.onset(30.0, agent_active=True) is Act.HOLD
 
 
-@pytest.mark.parametrize("text", ["Mm-hmm.", "Mm-hm", "Uh-huh.", "Yeah.", "Okay.", "Oh, I see.", "Right, okay.", "Hmm"])
+@pytest.mark.parametrize(
+    "text",
+    ["Mm-hmm.", "Mm-hm", "Uh-huh.", "Yeah.", "Okay.", "Oh, I see.", "Right, okay.", "Hmm", "Aho.", "Nana.", "Mhm."],
+)
 def test_a_sign_of_listening_is_none_that_interrupts(text: str) -> None:
     assert is_backchannel(text, asked=False)
 
 
 @pytest.mark.parametrize(
-    "text", ["Stop.", "No.", "Wait a second.", "Okay, but not on Monday.", "What?", "Yeah, book it"]
+    "text",
+    [
+        "Stop.",
+        "No.",
+        "Wait a second.",
+        "Okay, but not on Monday.",
+        "What?",
+        "Yeah, book it",
+        "Ham.",
+        "Hello?",
+        "Nah.",
+        "On",
+    ],
 )
 def test_words_are_no_sign_of_listening(text: str) -> None:
     assert not is_backchannel(text, asked=False)

@@ -10,8 +10,9 @@ def _listed(words: str) -> frozenset[str]:
     return frozenset(words.split())
 
 
-_SOUNDS: Final = _listed("mm mhm mmhm mmhmm hm hmm hmmm mmm mmmm uh huh uhhuh um ah aha oh ooh er erm wow")
-"""Signs of listening whatever was asked."""
+_SOUNDS: Final = _listed("um er erm wow")
+_HUMMED: Final = re.compile(r"m+h*m*|h+[mu]+h*m*|[uao]+h+[uao]*h*m*|(?:na){2,}")
+"""A hum has no spelling: "mhm", "uh-huh", "aha", and what recognisers write for one ("aho", "nana"); not "no"."""
 _AGREEMENT: Final = _listed("yeah yep yes yup okay ok right sure alright good great nice cool fine exactly indeed true")
 """Signs of listening while somebody tells something; an answer where something was asked."""
 _PHRASES: Final = ("i see", "got it", "go on", "of course", "all right", "i know", "makes sense")
@@ -30,6 +31,11 @@ def _words(text: str) -> list[str]:
     return re.findall(r"[a-z']+|\d+", text.lower().replace("-", ""))
 
 
+def _is_sound(word: str) -> bool:
+    """A sign of listening whatever was asked."""
+    return word in _SOUNDS or _HUMMED.fullmatch(word) is not None
+
+
 def is_backchannel(text: str, asked: bool) -> bool:
     """Whether `text`, said while the agent speaks, only shows that the caller listens.
 
@@ -38,11 +44,11 @@ def is_backchannel(text: str, asked: bool) -> bool:
     words = _words(text)
     if len(words) > _MAX_WORDS:
         return False
-    if all(word in _SOUNDS for word in words):
+    if all(_is_sound(word) for word in words):
         return True
     if asked:
         return False
-    plain = " ".join(word for word in words if word not in _SOUNDS)
+    plain = " ".join(word for word in words if not _is_sound(word))
     for phrase in _PHRASES:
         plain = plain.replace(phrase, "")
     return all(word in _AGREEMENT for word in plain.split())
