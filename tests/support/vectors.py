@@ -189,7 +189,9 @@ def control_messages() -> dict[str, Any]:
         ),
         (
             "RelayStatistics",
-            messages.RelayStatistics(name="relay-1", path="batched", packets_to_clients=9, drops={"no_flow": 2}),
+            messages.RelayStatistics(
+                name="relay-1", path="batched", packets_to_clients=9, drops={"no_flow": 2}, batches={"4": 3}
+            ),
         ),
         ("SlotClaim", messages.SlotClaim(epoch=2, holder="c0ffee", claimed_at=1767225600.0)),
         ("TakeOver", messages.TakeOver(cluster=0, slot=3, epoch=2, holder="c0ffee")),

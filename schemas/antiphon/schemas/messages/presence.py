@@ -73,9 +73,13 @@ class RelayStatistics(Message):
     flows_found: int = 0
     """Flows learned by asking on the bus."""
     routes: int = 0
-    """Transceivers it would forward to."""
+    """Transceivers it would forward to: the least of the workers' numbers."""
+    lateness_ms: float = 0.0
+    """Most by which a packet loop missed its tick since the counters were last read."""
     drops: dict[str, int] = Field(default_factory=dict)
     """Packets that went nowhere, by reason."""
+    batches: dict[str, int] = Field(default_factory=dict)
+    """How often so many datagrams were read at once; the keys are upper bounds: 1, 2, 4 ... 128."""
 
 
 class SlotClaim(Message):

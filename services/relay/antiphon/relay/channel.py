@@ -82,22 +82,9 @@ class Found(NamedTuple):
 
 
 class Statistics(NamedTuple):
-    """A worker's counters since its start."""
+    """A worker's counters since its start, as `Counters.values` gives them."""
 
-    packets_to_transceivers: int = 0
-    bytes_to_transceivers: int = 0
-    packets_to_clients: int = 0
-    bytes_to_clients: int = 0
-    hellos_sent: int = 0
-    flows_confirmed: int = 0
-    flows_half_open: int = 0
-    flows_found: int = 0
-    routes: int = 0
-    lateness_ms: float = 0.0
-    """The most by which the loop missed its tick since it was last asked."""
-    drops: dict[str, int] = {}  # noqa: RUF012  # never written to
-    batches: dict[str, int] = {}  # noqa: RUF012
-    """Datagrams that came at once, up to 1, 2, 4 ... 128: how often."""
+    values: dict[str, Any]
 
 
 Word = Start | Routes | Keys | Hello | Ask | Ready | Find | Found | Statistics

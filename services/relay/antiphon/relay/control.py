@@ -11,17 +11,18 @@ import contextlib
 import logging
 import signal
 import time
-from typing import Final
+from typing import Any, Final
 
 from antiphon.relay import last_known
-from antiphon.relay.channel import Hello, Keys, Routes, Statistics
+from antiphon.relay.channel import Hello, Keys, Routes
+from antiphon.relay.counters import merged
 from antiphon.relay.crew import Crew
 from antiphon.relay.http import HttpEndpoint
 from antiphon.relay.last_known import LastKnown
 from antiphon.relay.on_the_bus import GOODBYE_SECONDS, OnTheBus
 from antiphon.relay.settings import RelaySettings
 from antiphon.relay.sockets import bound_port
-from antiphon.relay.supervisor import Supervisor, total
+from antiphon.relay.supervisor import Supervisor
 from antiphon.schemas.route_token import RouteKeyring
 from antiphon.schemas.tasks import end
 
@@ -45,7 +46,7 @@ class Control:
         self._bus = OnTheBus(settings, crew, self._set_routes)
         self._supervisor = self._bus.supervisor = Supervisor(crew, self._bus.find)
         self._http = HttpEndpoint(settings, self._supervisor, self._bus)
-        self._logged: Statistics | None = None
+        self._logged: dict[str, Any] = {}
         self._keys_changed = self._keys_time()
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -130,10 +131,9 @@ class Control:
         log.info("route keys read anew, key ids %s", ",".join(part.strip()[0] for part in text.split(",") if part))
 
     async def _log_statistics(self) -> None:
-        statistics = total(await self._supervisor.statistics())
-        if statistics != self._logged:
-            self._logged = statistics
-            fields = statistics._asdict()
+        fields = merged(await self._supervisor.statistics()).values()
+        if fields != self._logged:
+            self._logged = fields
             log.info("%s", " ".join(f"{name}={value}" for name, value in fields.items()), extra=fields)
 
     async def _drain(self) -> None:
@@ -149,7 +149,7 @@ class Control:
                     await self._bus.announce()
         deadline = time.monotonic() + self._settings.relay_drain_seconds
         while time.monotonic() < deadline:
-            if not total(await self._supervisor.statistics()).flows_confirmed:
+            if not merged(await self._supervisor.statistics()).flows_confirmed:
                 break
             await asyncio.sleep(DRAIN_POLL_SECONDS)
 

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from typing import Final, Protocol
 
-from antiphon.relay.channel import MAX_LINE, Keys, Routes, Start, Statistics, Word, pack, unpack
+from antiphon.relay.channel import MAX_LINE, Keys, Routes, Start, Word, pack, unpack
 from antiphon.relay.core import RelayCore
 from antiphon.relay.flow_key import key_of_address
 from antiphon.schemas.addresses import parse_address
@@ -82,29 +82,6 @@ def heed(core: RelayCore, word: Word, now: float) -> None:
             core.set_routes({who: key_of_address(parse_address(at)) for who, at in routes.by_identity().items()}, now)
         case Keys(route_keys):
             core.set_keyring(RouteKeyring.from_text(route_keys))
-
-
-def statistics_of(core: RelayCore, lateness: float = 0.0) -> Statistics:
-    """The counters of a worker; `lateness` in seconds."""
-    counters, flows = core.counters, core.flows
-    batches: dict[str, int] = {}
-    for size, times in counters.batches.items():
-        up_to = str(1 << (size - 1).bit_length())
-        batches[up_to] = batches.get(up_to, 0) + times
-    return Statistics(
-        packets_to_transceivers=counters.packets_to_transceivers,
-        bytes_to_transceivers=counters.bytes_to_transceivers,
-        packets_to_clients=counters.packets_to_clients,
-        bytes_to_clients=counters.bytes_to_clients,
-        hellos_sent=counters.hellos_sent,
-        flows_confirmed=flows.confirmed,
-        flows_half_open=flows.half_open,
-        flows_found=counters.flows_found,
-        routes=core.routes,
-        lateness_ms=round(lateness * 1000, 2),
-        drops={reason: count for reason, count in counters.drops.items() if count},
-        batches=batches,
-    )
 
 
 class _Runs(Protocol):

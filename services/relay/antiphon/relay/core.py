@@ -12,11 +12,11 @@ The packet loops ask `from_client` and `from_tunnel` about what is out of the or
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Final
 
 from antiphon.relay import stun
+from antiphon.relay.counters import Counters
 from antiphon.relay.flow_key import header_of, key_in_tunnel_packet
 from antiphon.relay.flows import FlowTable
 from antiphon.relay.held import HeldPackets, may_be_media
@@ -38,23 +38,6 @@ IDLE_SWEEP_SECONDS: Final = 5.0
 HELLO_AFTER: Final = (0.0, 0.3, 1.2, 2.5)
 """Seconds after which a new transceiver is asked for its clients. More than once, because UDP loses and
 because the transceiver ignores a relay whose announcement it has not read yet."""
-
-
-class Counters:
-    """What went through, and what did not."""
-
-    def __init__(self) -> None:
-        self.packets_to_transceivers = 0
-        self.bytes_to_transceivers = 0
-        self.packets_to_clients = 0
-        self.bytes_to_clients = 0
-        self.hellos_sent = 0
-        self.flows_found = 0
-        """Flows that were asked for on the bus, and had an owner."""
-        self.batches = Counter[int]()
-        """How many datagrams came at once, and how often."""
-        self.drops = Counter[str]()
-        """By reason; the reasons are listed in docs/relay.md."""
 
 
 class RelayCore:
@@ -88,10 +71,10 @@ class RelayCore:
         self._hellos: list[tuple[float, int]] = []
         self._next_idle_sweep = 0.0
 
-    @property
-    def routes(self) -> int:
-        """How many transceivers are announced."""
-        return len(self._routes)
+    def measured(self, lateness: float = 0.0) -> Counters:
+        """The counters, with the gauges of this moment; `lateness` of the packet loop in seconds."""
+        self.counters.measure(self.flows.confirmed, self.flows.half_open, len(self._routes), lateness)
+        return self.counters
 
     def from_client(self, client: int, datagram: bytes | memoryview, now: float) -> int | None:
         """The owner that gets this datagram of `client`; None if it is dropped (and counted)."""

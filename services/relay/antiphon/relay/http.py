@@ -14,11 +14,11 @@ import asyncio
 import contextlib
 import json
 import logging
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
+from antiphon.relay.counters import Family, merged, metrics
 from antiphon.relay.settings import RelaySettings
-from antiphon.relay.supervisor import Supervisor, total
+from antiphon.relay.supervisor import Supervisor
 
 if TYPE_CHECKING:
     from antiphon.relay.on_the_bus import OnTheBus
@@ -27,7 +27,6 @@ log = logging.getLogger(__name__)
 
 MAX_REQUEST: Final = 8192
 PATIENCE_SECONDS: Final = 5.0
-BATCH_BOUNDS: Final = (1, 2, 4, 8, 16, 32, 64, 128)
 _TEXT: Final = "text/plain; version=0.0.4; charset=utf-8"
 
 
@@ -102,51 +101,21 @@ class HttpEndpoint:
     async def metrics(self) -> str:
         """The page for a scraper. Counters are sums over the workers, and fall when one of them was replaced."""
         parts = await self._supervisor.statistics()
-        now = total(parts)
-        page = _Page()
-        up = {"direction": "to_transceivers"}, now.packets_to_transceivers, now.bytes_to_transceivers
-        down = {"direction": "to_clients"}, now.packets_to_clients, now.bytes_to_clients
-        page.family("packets_total", "counter", "Datagrams forwarded.", [(way, n) for way, n, _ in (up, down)])
-        page.family("bytes_total", "counter", "Octets of clients' datagrams.", [(way, n) for way, _, n in (up, down)])
-        flows = [({"state": "confirmed"}, now.flows_confirmed), ({"state": "half_open"}, now.flows_half_open)]
-        page.family("flows", "gauge", "Flows in the tables of the workers.", flows)
-        page.family("flows_found_total", "counter", "Flows learned by asking on the bus.", [({}, now.flows_found)])
-        drops = [({"reason": reason}, count) for reason, count in now.drops.items()]
-        page.family("drops_total", "counter", "Datagrams that went nowhere, by reason.", drops)
-        page.family("hellos_total", "counter", "Transceivers asked for their clients.", [({}, now.hellos_sent)])
-        page.family("transceivers", "gauge", "Transceivers that are announced.", [({}, self._bus.routes)])
-        page.family("workers", "gauge", "Forwarding workers that answer.", [({}, len(parts))])
-        page.family("worker_restarts_total", "counter", "Workers replaced.", [({}, self._supervisor.restarts)])
-        page.family("nats_reachable", "gauge", "Announcements arrive.", [({}, int(self._bus.reachable))])
-        page.family(
-            "lateness_seconds",
-            "gauge",
-            "Most by which a worker's loop missed its tick since the last scrape.",
-            [({}, now.lateness_ms / 1000)],
-        )
-        page.histogram("batch_datagrams", "Datagrams read at once.", now.batches)
-        return page.text()
+        bus, supervisor = self._bus, self._supervisor
+        gauges = [
+            ("transceivers", "gauge", "Transceivers that are announced.", bus.routes),
+            ("workers", "gauge", "Forwarding workers that answer.", len(parts)),
+            ("worker_restarts_total", "counter", "Workers replaced.", supervisor.restarts),
+            ("nats_reachable", "gauge", "Announcements arrive.", int(bus.reachable)),
+        ]
+        own = [Family(name, kind, says, [("", {}, value)]) for name, kind, says, value in gauges]
+        return "".join(map(_text_of, metrics(merged(parts)) + own))
 
 
-class _Page:
-    def __init__(self) -> None:
-        self._lines: list[str] = []
-
-    def family(self, name: str, kind: str, says: str, samples: Sequence[tuple[dict[str, str], float]]) -> None:
-        name = f"antiphon_relay_{name}"
-        self._lines += [f"# HELP {name} {says}", f"# TYPE {name} {kind}"]
-        for labels, value in samples:
-            inside = ",".join(f'{label}="{text}"' for label, text in labels.items())
-            self._lines.append(f"{name}{{{inside}}} {value:g}" if labels else f"{name} {value:g}")
-
-    def histogram(self, name: str, says: str, counts: dict[str, int]) -> None:
-        name = f"antiphon_relay_{name}"
-        self._lines += [f"# HELP {name} {says}", f"# TYPE {name} histogram"]
-        so_far = 0
-        for bound in BATCH_BOUNDS:
-            so_far += counts.get(str(bound), 0)
-            self._lines.append(f'{name}_bucket{{le="{bound}"}} {so_far}')
-        self._lines += [f'{name}_bucket{{le="+Inf"}} {so_far}', f"{name}_count {so_far}"]
-
-    def text(self) -> str:
-        return "\n".join(self._lines) + "\n"
+def _text_of(family: Family) -> str:
+    name = f"antiphon_relay_{family.name}"
+    lines = [f"# HELP {name} {family.help}", f"# TYPE {name} {family.kind}"]
+    for suffix, labels, value in family.samples:
+        inside = ",".join(f'{label}="{text}"' for label, text in labels.items())
+        lines.append(f"{name}{suffix}{{{inside}}} {value}" if labels else f"{name}{suffix} {value}")
+    return "\n".join(lines) + "\n"

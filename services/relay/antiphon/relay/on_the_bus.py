@@ -20,12 +20,13 @@ from nats.js.kv import KeyValue
 from nats.micro.request import Request
 
 from antiphon.relay.channel import Found, Routes
+from antiphon.relay.counters import merged
 from antiphon.relay.crew import Crew
 from antiphon.relay.flow_key import header_of, sockaddr_of
 from antiphon.relay.held import HOLD_SECONDS
 from antiphon.relay.routes import RouteBook
 from antiphon.relay.settings import RelaySettings
-from antiphon.relay.supervisor import Supervisor, total
+from antiphon.relay.supervisor import Supervisor
 from antiphon.schemas import bus, subjects
 from antiphon.schemas.addresses import Address
 from antiphon.schemas.errors import MalformedError
@@ -252,8 +253,10 @@ class OnTheBus:
     async def _tell_statistics(self, request: Request) -> None:
         assert self.supervisor is not None
         answered = await self.supervisor.statistics()
-        fields = total(answered)._asdict()
         told = RelayStatistics(
-            name=self._settings.relay_name, path=self.supervisor.path, workers=len(answered), **fields
+            name=self._settings.relay_name,
+            path=self.supervisor.path,
+            workers=len(answered),
+            **merged(answered).values(),
         )
         await request.respond(encode(told))

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Final, Literal
 
 from antiphon.relay.channel import MAX_LINE, Ask, Find, Found, Ready, Statistics, Word, pack, unpack
+from antiphon.relay.counters import Counters
 from antiphon.relay.crew import Crew, WorkerProcess
 
 log = logging.getLogger(__name__)
@@ -34,7 +35,7 @@ class _Place:
         """When its holder was started, by `time.monotonic`: the first one with this whole process."""
         self.process: WorkerProcess | None = None
         self.path: Path = "none"
-        self.answer: asyncio.Future[Statistics] | None = None
+        self.answer: asyncio.Future[Counters] | None = None
         self.writer: asyncio.StreamWriter | None = None
 
     def say(self, word: Word) -> None:
@@ -80,7 +81,7 @@ class Supervisor:
             if place.process is not None:
                 place.process.hand_over(self._crew.public[place.number])
 
-    async def statistics(self) -> list[Statistics]:
+    async def statistics(self) -> list[Counters]:
         """The workers' counters; without those who don't answer within half a second."""
         async with self._asking:
             futures = []
@@ -141,8 +142,8 @@ class Supervisor:
                 log.info("worker %d forwards by the %s loop, %.0f ms after its start%s", place.number, path, after, why)
             case Find(client):
                 self._on_find(client, place.say)
-            case Statistics() as statistics if place.answer is not None and not place.answer.done():
-                place.answer.set_result(statistics)
+            case Statistics(values) if place.answer is not None and not place.answer.done():
+                place.answer.set_result(Counters.of(values))
 
 
 def _process_began() -> float:
@@ -161,26 +162,3 @@ async def _ended(process: WorkerProcess) -> int | None:
     while (status := process.status()) is None and time.monotonic() < deadline:  # noqa: ASYNC110
         await asyncio.sleep(0.005)
     return status
-
-
-def total(parts: list[Statistics]) -> Statistics:
-    """The sum of the workers' counters; of routes the least, of lateness the most."""
-    if not parts:
-        return Statistics()
-    summed = {
-        name: sum(getattr(each, name) for each in parts)
-        for name in Statistics._fields
-        if name not in ("routes", "lateness_ms", "drops", "batches")
-    }
-    return Statistics(
-        **summed,
-        routes=min(each.routes for each in parts),
-        lateness_ms=max(each.lateness_ms for each in parts),
-        drops=_sum_of([each.drops for each in parts]),
-        batches=_sum_of([each.batches for each in parts]),
-    )
-
-
-def _sum_of(parts: list[dict[str, int]]) -> dict[str, int]:
-    names = sorted({name for part in parts for name in part})
-    return {name: sum(part.get(name, 0) for part in parts) for name in names}

@@ -19,8 +19,8 @@ import time
 from typing import Final
 
 from antiphon.relay import stun
-from antiphon.relay.channel import MAX_SOCKETS, Ask, Ready
-from antiphon.relay.control_line import ControlEndedError, ControlLine, heed, new_core, run_worker, statistics_of
+from antiphon.relay.channel import MAX_SOCKETS, Ask, Ready, Statistics
+from antiphon.relay.control_line import ControlEndedError, ControlLine, heed, new_core, run_worker
 from antiphon.relay.core import MAX_DATAGRAM
 from antiphon.relay.flow_key import header_of, key_of, sockaddr_of
 from antiphon.schemas.tunnel import TCP_BIT
@@ -248,7 +248,7 @@ class TcpWorker:
     def _heed(self, now: float) -> None:
         for word in self._control.words():
             if isinstance(word, Ask):
-                self._control.say(statistics_of(self._core))
+                self._control.say(Statistics(self._core.measured().values()))
             else:
                 heed(self._core, word, now)
 

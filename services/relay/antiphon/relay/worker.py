@@ -18,8 +18,8 @@ import time
 from typing import Final
 
 from antiphon.relay.batched import BatchedPath
-from antiphon.relay.channel import MAX_SOCKETS, Ask, Find, Found, Hello, Ready
-from antiphon.relay.control_line import ControlEndedError, ControlLine, heed, new_core, run_worker, statistics_of
+from antiphon.relay.channel import MAX_SOCKETS, Ask, Find, Found, Hello, Ready, Statistics
+from antiphon.relay.control_line import ControlEndedError, ControlLine, heed, new_core, run_worker
 from antiphon.relay.mmsg import why_not
 from antiphon.relay.portable import PortablePath
 
@@ -124,7 +124,7 @@ class Worker:
                     if core.found(client, (cluster, slot, epoch), now) is not None:
                         self._path.release_held()
                 case Ask():
-                    self._control.say(statistics_of(core, self._lateness))
+                    self._control.say(Statistics(core.measured(self._lateness).values()))
                     self._lateness = 0.0
                 case _:
                     heed(core, word, now)
