@@ -37,7 +37,7 @@ def check(sender: OddSender, heard: Heard, exactly: float = 0.05) -> None:
 
 @pytest.mark.parametrize("marker_loss", [0, 1, 3], ids=["nothing lost", "one lost", "three lost"])
 @pytest.mark.parametrize("clock_runs", [False, True], ids=["frozen", "running"])
-@pytest.mark.parametrize("seconds", [0.15, 1, 3, 4.5, 8, 30, 3600])
+@pytest.mark.parametrize("seconds", [0.15, 1, 3, 4.5, 8, 30, 600])
 def test_a_caller_is_heard_after_a_mute_whatever_its_clock_did(
     seconds: float, clock_runs: bool, marker_loss: int
 ) -> None:

@@ -28,6 +28,9 @@ MAX_STREAMS: Final = 32
 one."""
 MAX_FORGOTTEN: Final = 1024
 """SSRCs of one client before these. The first of more can be replayed."""
+MAX_TRIES: Final = 100
+"""Packets of unknown SSRCs between two reports that are tried as behind a wrap, and in vain: a stream is made for each
+try, at four times the cost of a forged packet."""
 REPLAY_WINDOW: Final = 1024
 
 _ffi: Final[Any] = library_internals.srtp_ffi
@@ -71,6 +74,7 @@ class Srtp:
         self._reports: dict[int, int] = {}
         """The highest SRTCP index of each of `_streams` that sent reports."""
         self._report_floors: dict[int, int] = {}
+        self._tries = 0
         profile, _, _ = PROFILES[state.profile]
         self._profile = profile
         # The index is the last word, behind it only the tag of an HMAC (RFC 3711 section 3.4, RFC 7714 section 9).
@@ -127,7 +131,8 @@ class Srtp:
             return None
         # What libsrtp has not received itself begins with a rollover counter of 0, unless it is told another.
         status = self._try(datagram, ssrc, 0 if known else index >> 16)
-        if status in SRTP_AUTH_FAILED and highest < 0 and sequence < 0x8000:
+        if status in SRTP_AUTH_FAILED and highest < 0 and sequence < 0x8000 and self._tries < MAX_TRIES:
+            self._tries += 1
             # The first packet that reached us may be one after the wrap (RFC 3711 section 3.3.1).
             index += 0x10000
             status = self._try(datagram, ssrc, 1)
@@ -213,6 +218,7 @@ class Srtp:
             return None
         if ssrc not in self._streams or ssrc != self.state.remote_ssrc:
             self._remember(ssrc, self._streams.get(ssrc, -1))
+        self._tries = 0
         self._reports[ssrc] = max(index, self._reports.get(ssrc, -1))
         plain: bytes = _view[0 : _length[0]]
         return plain
