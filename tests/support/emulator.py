@@ -54,7 +54,10 @@ class Link:
         ]
 
     def _past_stalls(self, arrival: float) -> float:
-        return next((end for begin, end in self.stalls if begin <= arrival < end), arrival)
+        # Apart by a millionth of what they were: timers of the same moment run in any order.
+        return next(
+            (end + (arrival - begin) / 1_000_000 for begin, end in self.stalls if begin <= arrival < end), arrival
+        )
 
     def _is_lost(self) -> bool:
         loss, burst = self.conditions.loss, self.conditions.burst

@@ -12,7 +12,7 @@ from support.sounds import speech
 from antiphon.schemas import messages
 from antiphon.schemas.audio import AudioFrame
 from antiphon.transceiver import opus, rtcp, srtp
-from antiphon.transceiver.media_out import HISTORY, MAX_RETRANSMITTED, MediaOut
+from antiphon.transceiver.media_out import HICCUP, HISTORY, MAX_RETRANSMITTED, MediaOut
 from antiphon.transceiver.playout import MAX_QUEUED, PlayoutQueue, fade_out
 from antiphon.transceiver.rtp import RtpPacket, unpack_rtp
 from antiphon.transceiver.state import RtpState, SessionState, SrtpState
@@ -150,6 +150,47 @@ def test_the_timestamp_runs_on_in_a_pause_and_the_marker_is_set_after_it() -> No
     assert [packet.marker for packet in packets] == [True, *[False] * 4, True, *[False] * 4]
     elapsed = [(packet.timestamp - 0xFFFFF000) & 0xFFFFFFFF for packet in packets]
     assert elapsed == [*(960 * n for n in range(5)), *(5 * 48000 + 960 * n for n in range(5))]
+
+
+@pytest.mark.parametrize("stall", [0.15, 1.0, 7.0])
+def test_the_timestamp_runs_on_while_the_process_stands_still_with_speech_in_its_queue(stall: float) -> None:
+    wire = Wire()
+    for frame in speech(2.0):
+        wire.out.offer(frame)
+    times = [10 + 0.02 * n + (stall if n >= 50 else 0) for n in range(100)]
+    for now in times:
+        assert wire.out.visit(now)
+    packets = wire.packets()
+    assert [n for n, packet in enumerate(packets) if packet.marker] == [0, 50]
+    late = [
+        now - 10 - ((packet.timestamp - 0xFFFFF000) & 0xFFFFFFFF) / 48000
+        for now, packet in zip(times, packets, strict=True)
+    ]
+    assert max(late) < 0.011
+    assert min(late) > -0.011
+
+
+def test_visits_that_are_late_and_made_up_for_leave_the_timestamps_alone() -> None:
+    wire = Wire()
+    for frame in speech(1.0):
+        wire.out.offer(frame)
+    for n in range(50):
+        wire.out.visit(10.28 if 10 <= n < 15 else 10 + 0.02 * n)
+    packets = wire.packets()
+    assert [packet.marker for packet in packets] == [True, *[False] * 49]
+    assert [(packet.timestamp - 0xFFFFF000) & 0xFFFFFFFF for packet in packets] == [960 * n for n in range(50)]
+
+
+def test_an_agent_slower_than_its_speech_does_not_make_the_timestamps_lag_more_and_more() -> None:
+    wire = Wire()
+    for n, frame in enumerate(speech(4.0)):
+        wire.out.offer(frame)
+        wire.out.visit(10 + 0.025 * n)
+    late = [
+        0.025 * n - ((packet.timestamp - 0xFFFFF000) & 0xFFFFFFFF) / 48000 for n, packet in enumerate(wire.packets())
+    ]
+    assert max(late) <= HICCUP
+    assert min(late) > -0.011
 
 
 def test_a_reply_is_announced_from_its_start_to_its_end() -> None:

@@ -77,13 +77,90 @@ def test_srtcp_passes_and_refuses(profile: str) -> None:
     assert sender.state.rtcp_index == 1
 
 
-def test_the_streams_of_one_client_are_bounded() -> None:
-    state = SrtpState("SRTP_AEAD_AES_128_GCM", bytes(28), bytes(28))
-    receiver, taken = Srtp(state, 1), 0
-    for ssrc in range(100, 200):
-        sender = Srtp(SrtpState("SRTP_AEAD_AES_128_GCM", bytes(28), bytes(28)), ssrc)
-        taken += receiver.unprotect(sender.protect(rtp(1, ssrc))) is not None
-    assert taken == MAX_STREAMS
+def senders(profile: str, count: int) -> tuple[list[Srtp], Srtp]:
+    """One client under many SSRCs, and who hears it."""
+    _, key, salt = srtp.PROFILES[profile]
+    secret = bytes(range(key + salt))
+    return [Srtp(SrtpState(profile, secret, secret), 100 + n) for n in range(count)], Srtp(
+        SrtpState(profile, secret, secret), 1
+    )
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+@pytest.mark.parametrize("first", [1, 65_500])
+def test_a_client_may_use_any_number_of_ssrcs_and_none_of_their_packets_is_taken_twice(
+    profile: str, first: int
+) -> None:
+    clients, receiver = senders(profile, 3 * MAX_STREAMS)
+    kept = []
+    for ssrc, client in enumerate(clients, 100):
+        packets = [client.protect(rtp(number, ssrc)) for number in range(first, first + 60)]
+        reports = [client.protect_rtcp(b"\x80\xc9\0\1" + ssrc.to_bytes(4, "big")) for _ in range(3)]
+        assert [receiver.unprotect(packet) is not None for packet in packets[:50]] == [True] * 50
+        assert [receiver.unprotect_rtcp(report) is not None for report in reports[:2]] == [True] * 2
+        kept.append((packets, reports))
+    assert len(receiver._streams) == MAX_STREAMS
+    for packets, reports in kept:
+        assert [receiver.unprotect(packet) for packet in packets[:50]] == [None] * 50
+        assert [receiver.unprotect_rtcp(report) for report in reports[:2]] == [None] * 2
+    # Each of them may come back, also beyond a wrap of its numbers, and old packets stay refused.
+    for packets, reports in kept:
+        assert receiver.unprotect(packets[55]) is not None
+        assert receiver.unprotect(packets[52]) is not None, "what is only late is taken"
+        assert receiver.unprotect_rtcp(reports[2]) is not None
+        assert [receiver.unprotect(packet) for packet in (*packets[:50], packets[55])] == [None] * 51
+        assert receiver.unprotect_rtcp(reports[0]) is None
+    assert len(receiver._streams) == MAX_STREAMS
+    assert len(receiver._floors) <= 3 * MAX_STREAMS
+
+
+def test_reports_of_many_ssrcs_leave_the_one_that_is_heard() -> None:
+    clients, receiver = senders(PROFILES[0], 3 * MAX_STREAMS)
+    heard = clients[0]
+    assert receiver.unprotect(heard.protect(rtp(1, 100))) == rtp(1, 100)
+    for ssrc, client in enumerate(clients[1:], 101):
+        assert receiver.unprotect_rtcp(client.protect_rtcp(b"\x80\xc9\0\1" + ssrc.to_bytes(4, "big"))) is not None
+    assert receiver.unprotect(heard.protect(rtp(2, 100))) == rtp(2, 100)
+    assert 100 in receiver._streams
+    # One that was known by its reports only, and was forgotten.
+    assert receiver.unprotect(clients[1].protect(rtp(5, 101))) == rtp(5, 101)
+
+
+def test_packets_that_are_not_authentic_make_nothing_forgotten() -> None:
+    clients, receiver = senders(PROFILES[0], 1)
+    assert receiver.unprotect(clients[0].protect(rtp(1, 100))) is not None
+    for ssrc in range(1000, 1200):
+        assert receiver.unprotect(pack_rtp(111, False, 5, 0, ssrc, bytes(60))) is None
+        assert receiver.unprotect_rtcp(b"\x80\xc9\0\1" + ssrc.to_bytes(4, "big") + bytes(20)) is None
+    assert list(receiver._streams) == [100]
+    assert receiver.refused == 400
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+@pytest.mark.parametrize("by_report", [False, True], ids=["unknown", "known by a report"])
+def test_a_client_whose_numbers_wrapped_before_its_first_packet_arrived_is_heard(profile: str, by_report: bool) -> None:
+    clients, receiver = senders(profile, 2)
+    sent = [clients[0].protect(rtp(number, 100)) for number in range(65_533, 65_533 + 200)]
+    if by_report:
+        assert receiver.unprotect_rtcp(clients[0].protect_rtcp(b"\x80\xc9\0\1\0\0\0\x64")) is not None
+    assert [receiver.unprotect(packet) is not None for packet in sent[5:]] == [True] * 195
+    assert receiver.unprotect(sent[1]) is not None, "from before the wrap, late"
+    assert [receiver.unprotect(packet) for packet in sent[5:]] == [None] * 195
+    assert receiver.state.remote_index == 65_533 + 199
+    other = Srtp(replace(receiver.state), 6)
+    assert other.unprotect(clients[0].protect(rtp(65_533 + 200, 100))) is not None
+
+
+@pytest.mark.parametrize("first", [100, 65_450])
+def test_reports_that_come_first_after_a_take_over_change_nothing(first: int) -> None:
+    clients, receiver = senders(PROFILES[0], 2)
+    sent = [clients[0].protect(rtp(number, 100)) for number in range(first, first + 200)]
+    assert all(receiver.unprotect(packet) is not None for packet in sent[:150])
+    other = Srtp(replace(receiver.state), 6)
+    assert other.unprotect_rtcp(clients[0].protect_rtcp(b"\x80\xc9\0\1\0\0\0\x64")) is not None
+    assert other.unprotect(clients[1].protect(rtp(9, 101))) is not None
+    assert [other.unprotect(packet) for packet in sent[:150]] == [None] * 150
+    assert all(other.unprotect(packet) is not None for packet in sent[150:])
 
 
 @given(st.binary(max_size=2100))

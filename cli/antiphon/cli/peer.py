@@ -38,6 +38,8 @@ log = logging.getLogger(__name__)
 CHECK_INTERVAL: Final = 2.5
 FIRST_CHECKS: Final = 0.05
 """Seconds between checks until the first answer."""
+MAX_CATCH_UP: Final = 0.1
+"""Seconds of frames that are sent late, all at once; what is later is left out, as the transceiver does."""
 RATE: Final = 24000
 """Hz of the audio both ways."""
 CHANNEL: Final = "oai-events"
@@ -316,6 +318,8 @@ class Peer:
             if sequence % 50 == 0:
                 self._media_out.report(self.media_in.reception.block(now), now)
             due += 0.02
+            if self._loop.time() - due > MAX_CATCH_UP:
+                due = self._loop.time()  # we stood still: a microphone's frames of that time are gone
             await asyncio.sleep(max(0.0, due - self._loop.time()))
 
     async def close(self) -> None:

@@ -56,6 +56,8 @@ srtp_protect: Final[Any] = _binding.lib.srtp_protect
 srtp_unprotect: Final[Any] = _binding.lib.srtp_unprotect
 srtp_protect_rtcp: Final[Any] = _binding.lib.srtp_protect_rtcp
 srtp_unprotect_rtcp: Final[Any] = _binding.lib.srtp_unprotect_rtcp
+SRTP_AUTH_FAILED: Final = (7, 8)
+"""srtp_err_status_auth_fail and _cipher_fail."""
 SRTP_REPLAYED: Final = (9, 10)
 """srtp_err_status_replay_fail and _replay_old of srtp.h, which the binding leaves out."""
 

@@ -9,13 +9,14 @@ from antiphon.schemas import messages
 from antiphon.schemas.audio import AudioFrame, FrameFlag
 from antiphon.transceiver import opus, rtcp
 from antiphon.transceiver.quiet import Quiet
-from antiphon.transceiver.receive_buffer import TICKS_PER_SECOND, Kind, Piece, ReceiveBuffer
+from antiphon.transceiver.receive_buffer import Kind, Piece, ReceiveBuffer
 from antiphon.transceiver.rtp import RtpError, RtpPacket, unpack_rtp
 from antiphon.transceiver.side_signals import AudioLevels, TelephoneKeys
 from antiphon.transceiver.state import SessionState
+from antiphon.transceiver.timeline import TICKS_PER_SECOND, signed
 
 SLACK: Final = 1.0
-"""Seconds by which a sender's timestamps may be ahead of the time that has passed by our clock."""
+"""Seconds by which a sender's timestamps may differ from the time that has passed by our clock."""
 
 
 class AudioOutlet(Protocol):
@@ -73,7 +74,7 @@ class MediaIn:
             # A new source: its own numbers and order, but the same call's counters.
             self._received_before += self.reception.received
             self._lost_before += max(0, self.reception.lost)
-            self._buffer = ReceiveBuffer(self._buffer.counters, self._buffer.surplus)
+            self._play(self._buffer.change_source(now))
         self.reception.add(header.ssrc, header.sequence, header.timestamp, now)
         self._buffer.jitter = self.reception.jitter / TICKS_PER_SECOND
         if self._resumes:
@@ -132,14 +133,14 @@ class MediaIn:
     def _catch_up(self, timestamp: int) -> None:
         """What came between the state and this packet was published by the other process, or is lost.
 
-        The packet's place follows from its timestamp; where a sender has begun anew meanwhile, from the clock.
+        The packet's place follows from its timestamp; where that stood still or began anew meanwhile, from the clock.
         """
         self._resumes = False
         state = self._state
         assert state.input_timestamp is not None
         elapsed = max(0.0, time.time() - state.input_at)
-        ticks = (timestamp - state.input_timestamp) & 0xFFFFFFFF
-        if ticks > (elapsed + SLACK) * TICKS_PER_SECOND:
+        ticks = max(0, signed(timestamp - state.input_timestamp))
+        if abs(ticks - elapsed * TICKS_PER_SECOND) > SLACK * TICKS_PER_SECOND:
             ticks = round(elapsed * TICKS_PER_SECOND)
         state.input_samples += ticks * state.input_rate // TICKS_PER_SECOND
         state.input_sequence += -(-ticks // 960)
@@ -161,7 +162,7 @@ class MediaIn:
                 match piece.kind:
                     case Kind.DECODE:
                         pcm = decoder.decode(piece.payload)
-                        if self._buffer.surplus >= piece.ticks and self._takes_back(pcm, piece.ticks):
+                        if self._buffer.timeline.surplus >= piece.ticks and self._takes_back(pcm, piece.ticks):
                             continue
                     case Kind.RECOVER:
                         pcm, flags = decoder.recover(piece.payload, piece.ticks), FrameFlag.CONCEALED
@@ -182,8 +183,8 @@ class MediaIn:
         """The stream is longer than what was sent: leave this out, if nobody misses it."""
         if not self._quiet.leave_out(pcm):
             return False
-        self._buffer.surplus -= ticks
-        if self._buffer.surplus < ticks:
+        self._buffer.timeline.surplus -= ticks
+        if self._buffer.timeline.surplus < ticks:
             self._quiet.settled()
         return True
 

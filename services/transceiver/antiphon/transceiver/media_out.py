@@ -1,7 +1,9 @@
 """The agent's side: speech frames in, protected RTP packets out, one every 20 ms while there is speech.
 
 Nothing is encoded or sent in silence: the RTP timestamp runs on with the clock, and the first packet after
-a pause carries the marker bit (RFC 7587 section 3.1.3, RFC 3551 section 4.1).
+a pause carries the marker bit (RFC 7587 section 3.1.3, RFC 3551 section 4.1). A pause is also what this
+process makes by standing still, with speech in its queue: the timestamp follows real time (RFC 3550
+section 5.1), else a receiver would take all that follows for late.
 """
 
 from __future__ import annotations
@@ -21,9 +23,10 @@ from antiphon.transceiver.state import SessionState, SpeechState
 TICKS: Final = 960
 POSITION_EVERY: Final = 10
 """Frames between two playout events: 200 ms."""
+PERIOD: Final = 0.02
 HICCUP: Final = 0.1
 """Seconds. A live agent's frame that comes later than its turn is jitter, for the receiver's buffer to even out,
-and its timestamp goes on; only a longer break is a pause."""
+and its timestamp goes on; only a longer break is a pause. The wheel makes up for visits that are as late."""
 HISTORY: Final = 64
 """Protected packets kept for retransmission: 1.3 s, more than a client waits for one."""
 MAX_RETRANSMITTED: Final = 50
@@ -56,6 +59,8 @@ class MediaOut:
         self._encoder: opus.Encoder | None = None
         self._loss_percent = 0
         self._last_sent: float | None = None
+        self._due = 0.0
+        """When the packet with the next timestamp is on time; read where `_last_sent` is known."""
         self._announced = False
         """The reply in progress was announced as started."""
         self._lost = False
@@ -102,11 +107,7 @@ class MediaOut:
         self._encoder.expect_loss(self._loss_percent)
         payload = self._encoder.encode(spoken.pcm)
         rtp = self._state.rtp
-        starts = spoken.starts and (self._last_sent is None or now - self._last_sent > HICCUP)
-        if starts and self._last_sent is not None:
-            # The clock ran on in the pause: whole frames, so that the receiver's buffer sees a plain gap.
-            rtp.timestamp += max(0, round((now - self._last_sent) * 50) - 1) * TICKS
-            rtp.timestamp &= 0xFFFFFFFF
+        starts = self._follow_clock(spoken.starts, now)
         packet = pack_rtp(rtp.payload_type, starts, rtp.sequence, rtp.timestamp, rtp.ssrc, payload)
         protected = self._srtp.protect(packet)
         self._send(protected)
@@ -128,6 +129,21 @@ class MediaOut:
         elif self._since_position >= POSITION_EVERY:
             self._position("playing")
         return True
+
+    def _follow_clock(self, after_silence: bool, now: float) -> bool:
+        """Move the timestamp over a pause, if there was one before this packet; whether it begins a talk spurt."""
+        if self._last_sent is None:
+            self._due = now + PERIOD
+            return True
+        lag = now - self._due
+        starts = lag > HICCUP or (after_silence and now - self._last_sent > HICCUP)
+        if starts and lag > 0:
+            # Whole frames, so that the receiver's buffer sees a plain gap.
+            frames = round(lag / PERIOD)
+            self._state.rtp.timestamp = (self._state.rtp.timestamp + frames * TICKS) & 0xFFFFFFFF
+            lag -= frames * PERIOD
+        self._due = now + PERIOD - max(0.0, lag)
+        return starts
 
     def flush(self, generation: int) -> None:
         """Stop speaking: fade within a frame, drop everything older than `generation`."""
@@ -199,7 +215,7 @@ class MediaOut:
         rtp = self._state.rtp
         timestamp = rtp.timestamp
         if self._last_sent is not None:
-            timestamp = (timestamp - TICKS + round((now - self._last_sent) * 48000)) & 0xFFFFFFFF
+            timestamp = (timestamp + round((now - self._due) * 48000)) & 0xFFFFFFFF
         report = rtcp.pack_report(rtp.ssrc, time.time(), timestamp, rtp.packets, rtp.octets, CNAME, block)
         self._send(self._srtp.protect_rtcp(report))
 
@@ -222,6 +238,7 @@ class MediaOut:
         speech, rtp = self._state.speech, self._state.rtp
         if rtp.sent_at:
             self._last_sent = now - max(0.0, time.time() - rtp.sent_at)
+            self._due = self._last_sent + PERIOD
         frames = [unpack_frame(packed) for packed in speech.frames]
         self._queue.restore(speech.generation, speech.played_samples, speech.rate, frames)
         self._queue.paused = speech.paused

@@ -4,7 +4,7 @@ A model needs no playout delay, so a packet that is in order leaves at once. Onl
 deadline that follows the measured jitter, then the last missing packet comes from the in-band FEC of its
 follower and the others are concealed. One lost packet so delays what follows it once and leaves no delay
 behind. When a sender stops sending (discontinuous transmission, mute), silence is made up at the pace of
-the clock, so that the end of an utterance is not seen late.
+the clock, so that the end of an utterance is not seen late. What a timestamp means `Timeline` decides.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from enum import Enum
 from typing import Final, NamedTuple
 
 from antiphon.transceiver import opus
+from antiphon.transceiver.timeline import TICKS_PER_SECOND, Timeline, signed
 
-TICKS_PER_SECOND: Final = 48000
 FRAME_TICKS: Final = 960
 MAX_PENDING: Final = 64
 """Packets held behind a gap; one more gives the gap up."""
@@ -33,8 +33,16 @@ COMFORT_FRAMES: Final = 10
 """Half of what lies between two packets of a sender in DTX (RFC 6716 section 2.1.9: 400 ms)."""
 MAX_SILENCE: Final = 10 * TICKS_PER_SECOND
 """A pause longer than this is jumped over instead of filled."""
-MAX_SURPLUS: Final = 5 * TICKS_PER_SECOND
-"""Packets that would make the stream longer than what was sent by more than this are too late, and left out."""
+OVERDUE: Final = 0.080
+"""Seconds by which a packet is missed before silence is made up, where the packets are long."""
+MAX_STARVED_AFTER: Final = 0.250
+"""A path whose jitter is that large, or a sender that sends several packets at a time, is given more time."""
+SETTLE_EVERY: Final = 1.0
+RESTART_AFTER: Final = 0.2
+"""Seconds of packets one after the other, all numbered lower than what was played: the sender counts anew. Such
+packets of a path that reorders come at once, or between newer ones."""
+MAX_SUSPECTS: Final = 2 * MAX_PENDING
+"""200 ms of the shortest packets are 80."""
 
 
 class Kind(Enum):
@@ -60,7 +68,9 @@ class Piece(NamedTuple):
 class _Held(NamedTuple):
     timestamp: int
     payload: bytes
+    """Empty: no audio, only a number."""
     arrived: float
+    ticks: int
 
 
 @dataclass
@@ -77,30 +87,38 @@ class BufferCounters:
 
 
 class ReceiveBuffer:
-    """One incoming Opus stream."""
+    """One incoming Opus stream, owned by a session's `MediaIn` for as long as the session lives."""
 
-    def __init__(self, counters: BufferCounters | None = None, surplus: int = 0) -> None:
+    def __init__(self, counters: BufferCounters | None = None) -> None:
         self.counters = counters or BufferCounters()
-        self.surplus = surplus
-        """Ticks by which the stream is longer than what was sent, because packets came late after silence. Taken back
-        here in a later pause, and by the caller, which counts it down, where it leaves out quiet frames."""
+        self.timeline = Timeline()
         self.jitter = 0.0
         """Seconds, as in RFC 3550; kept by the caller, read for the deadline."""
         self._next_sequence = -1
-        self._next_timestamp = 0
+        """Extended beyond 16 bit; `_plain` is ahead of it where it is not -1."""
+        self._plain = -1
+        """The sequence number to come, where the packet with it may leave without another look; else -1. This is all
+        that is looked at for nearly every packet: packets that wait and pauses are told by it."""
+        self._ticks = FRAME_TICKS
+        """Of the last packet."""
         self._pending: dict[int, _Held] = {}
+        self._suspects: list[_Held] = []
+        """Packets in a row that came too late by their numbers."""
+        self._suspected_at = 0, -1
+        """The lowest and the next number of these; they count while `_next_sequence` stays."""
+        self._suspected_before = -1
+        self._started = False
         self._filled_until = 0.0
         self._filling = False
-        """Silence is being made up: `_next_timestamp` runs by our clock."""
+        """Silence is being made up: the timeline runs by our clock."""
         self._filled_frames = 0
         """Of this pause."""
-        self._made_up = 0
-        """Ticks of silence since the last packet."""
+        self._settle_at = 0.0
 
     @property
     def next_timestamp(self) -> int:
         """RTP timestamp of what is played next."""
-        return self._next_timestamp & 0xFFFFFFFF
+        return self.timeline.next_timestamp
 
     def push(self, sequence: int, timestamp: int, payload: bytes, now: float) -> list[Piece]:
         """Take one packet; returns what can be decoded now."""
@@ -109,116 +127,171 @@ class ReceiveBuffer:
         except opus.OpusError:
             self.counters.malformed += 1
             return []
-        if not self._pending and timestamp == self._next_timestamp and sequence == self._next_sequence & 0xFFFF:
-            self._next_sequence += 1  # nearly always: the next one, and nothing waits
-            self._advance(timestamp + ticks, now)
+        timeline = self.timeline
+        if sequence == self._plain and timestamp == timeline.next_timestamp and ticks == self._ticks:
+            # Nearly always: the next one, and nothing waits.
+            self._plain = (sequence + 1) & 0xFFFF
+            timeline.next_timestamp = (timestamp + ticks) & 0xFFFFFFFF
+            self._filled_until = now
             return [Piece(Kind.DECODE, ticks, payload)]
+        self._extend()
+        held = _Held(timestamp, payload, now, ticks)
+        pieces: list[Piece] = []
         if self._next_sequence < 0:
-            self._restart(sequence, timestamp)
+            self._restart(sequence, held)
         # The extended number that is nearest to the one expected.
         ahead = ((sequence - self._next_sequence + 0x8000) & 0xFFFF) - 0x8000
         if abs(ahead) > MAX_MISORDER:
-            self.counters.resets += 1
-            self._restart(sequence, timestamp)
+            pieces = self._count_anew(sequence, held)
             ahead = 0
-        extended = self._next_sequence + ahead
         if ahead < 0:
-            self.counters.late += 1
-            return []
-        if extended in self._pending:
+            pieces = self._too_late(self._next_sequence + ahead, held)
+        elif self._next_sequence + ahead in self._pending:
             self.counters.duplicate += 1
-            return []
-        self._pending[extended] = _Held(timestamp, payload, now)
-        return self._release(now)
+        else:
+            self._pending[self._next_sequence + ahead] = held
+        pieces += self._release(now)
+        self._allow_plain()
+        return pieces
 
     def skip(self, sequence: int, now: float) -> list[Piece]:
         """A packet of this stream without audio (a telephone event, a probe): its number is no loss."""
         if self._next_sequence < 0:
             return []
+        self._extend()
         ahead = ((sequence - self._next_sequence + 0x8000) & 0xFFFF) - 0x8000
         if 0 <= ahead <= MAX_MISORDER:
-            self._pending.setdefault(self._next_sequence + ahead, _Held(0, b"", now))
-        return self._release(now)
+            self._pending.setdefault(self._next_sequence + ahead, _Held(0, b"", now, 0))
+        pieces = self._release(now)
+        self._allow_plain()
+        return pieces
+
+    def change_source(self, now: float) -> list[Piece]:
+        """What comes next has another SSRC, with numbers and timestamps of its own; returns what still waited."""
+        if self._next_sequence < 0:
+            return []
+        self._extend()
+        pieces = self._drain(now)
+        self._next_sequence = -1
+        self._suspects.clear()
+        return pieces
 
     def poll(self, now: float) -> list[Piece]:
         """Give up gaps whose time is over, and fill a pause; call every 20 ms."""
-        if self._next_sequence < 0:
-            return []
-        pieces = self._release(now)
+        if self._pending:
+            pieces = self._release(now)
+            self._allow_plain()
+            if self._pending:
+                return pieces
+        else:
+            pieces = []
+            if now >= self._settle_at:
+                self._settle_at = now + SETTLE_EVERY
+                self.timeline.settle(self._filled_until)
         # Once silence is being made up it comes frame by frame; only its start waits.
-        quiet = FRAME_TICKS / TICKS_PER_SECOND if self._filling else STARVED_AFTER
-        if not self._pending and now - self._filled_until >= quiet:
+        quiet = now - self._filled_until
+        if quiet < FRAME_TICKS / TICKS_PER_SECOND or self._next_sequence < 0:
+            return pieces
+        if self._filling or (quiet >= STARVED_AFTER and quiet >= self._starved_after()):
             pieces += self._fill_pause(now)
         return pieces
 
-    def _restart(self, sequence: int, timestamp: int) -> None:
-        self._pending.clear()
+    def _starved_after(self) -> float:
+        return max(self._ticks / TICKS_PER_SECOND + OVERDUE, min(4 * self.jitter, MAX_STARVED_AFTER))
+
+    def _extend(self) -> None:
+        """Bring the extended number up to the plain one."""
+        if self._plain >= 0:
+            self._next_sequence += (self._plain - self._next_sequence) & 0xFFFF
+            self._plain = -1
+
+    def _allow_plain(self) -> None:
+        watched = self._pending or self._filling or self._filled_frames or self.timeline.undecided
+        self._plain = -1 if watched else self._next_sequence & 0xFFFF
+
+    def _count_anew(self, sequence: int, first: _Held) -> list[Piece]:
+        """The sender's numbers begin anew; what still waited is played before."""
+        self.counters.resets += 1
+        pieces = self._drain(first.arrived)
+        self._restart(sequence, first)
+        return pieces
+
+    def _restart(self, sequence: int, first: _Held) -> None:
         # Extended numbers stay positive however far back a reordered packet lies.
         self._next_sequence = sequence + 0x10000
-        self._next_timestamp = timestamp
-        self._filling = False
-        self._made_up = 0
+        self._suspects.clear()
+        if self._started:
+            self.timeline.begin_anew(first.timestamp)
+        else:
+            self._started = True
+            self.timeline.begin(first.timestamp, first.ticks, first.arrived)
 
-    def _release(self, now: float) -> list[Piece]:
+    def _too_late(self, extended: int, held: _Held) -> list[Piece]:
+        """A number below what was played: a straggler, a double, or a sender that counts anew from close by."""
+        self.counters.late += 1
+        following = self._suspects and self._suspected_before == self._next_sequence and not self._pending
+        if not following or extended != self._suspected_at[1] or len(self._suspects) >= MAX_SUSPECTS:
+            self._suspects.clear()
+            self._suspected_before, self._suspected_at = self._next_sequence, (extended, extended)
+        self._suspects.append(held)
+        first, _ = self._suspected_at
+        self._suspected_at = first, extended + 1
+        # A timestamp after everything that was played: the number can't mean that the packet is late.
+        newer = signed(held.timestamp - self.timeline.next_timestamp) >= 0
+        if not newer and held.arrived - self._suspects[0].arrived < RESTART_AFTER:
+            return []
+        suspects = list(self._suspects)
+        self.counters.late -= len(suspects)
+        pieces = self._count_anew(first & 0xFFFF, suspects[0])
+        self._pending = {self._next_sequence + number: each for number, each in enumerate(suspects)}
+        return pieces
+
+    def _drain(self, now: float) -> list[Piece]:
+        """Everything that waits, without waiting for what is missing."""
+        return self._release(now, patient=False)
+
+    def _release(self, now: float, patient: bool = True) -> list[Piece]:
         pieces: list[Piece] = []
         while self._pending:
             held = self._pending.pop(self._next_sequence, None)
             if held is not None:
                 if held.payload:
-                    pieces += self._in_order(held, now)
-                else:
-                    self._next_sequence += 1
+                    pieces += self._in_order(held)
+                self._next_sequence += 1
                 continue
             first = min(self._pending)
-            wait = min(max(3 * self.jitter, MIN_WAIT), MAX_WAIT)
-            # Every pending packet came behind the gap; the first of them to come started its wait.
-            since = min(held.arrived for held in self._pending.values())
-            if now - since < wait and len(self._pending) <= MAX_PENDING:
-                break
+            if patient and len(self._pending) <= MAX_PENDING:
+                wait = min(max(3 * self.jitter, MIN_WAIT), MAX_WAIT)
+                # Every pending packet came behind the gap; the first of them to come started its wait.
+                if now - min(held.arrived for held in self._pending.values()) < wait:
+                    break
             pieces += self._give_up(first)
         return pieces
 
-    def _in_order(self, held: _Held, now: float) -> list[Piece]:
-        pieces: list[Piece] = []
-        pause = _signed(held.timestamp - self._next_timestamp)
-        if 0 < pause <= MAX_SILENCE:
-            pieces.append(Piece(Kind.SILENCE, pause))
-        elif -self._made_up <= pause < 0:
-            # Silence was made up for longer than the pause was: the stream goes on from where it is, without
-            # a loss of speech, and what it is longer now is taken back later.
-            if self.surplus - pause > MAX_SURPLUS:
-                self.counters.late += 1
-                self._next_sequence += 1
-                return []
-            self.surplus -= pause
-        elif pause:
-            # The sender's timestamps jumped (or ran on over a very long pause): count the position on.
-            pieces.append(Piece(Kind.JUMP, max(0, min(pause, MAX_SILENCE))))
-        ticks = opus.packet_ticks(held.payload)
-        pieces.append(Piece(Kind.DECODE, ticks, held.payload))
-        self._advance(held.timestamp + ticks, now)
-        self._next_sequence += 1
-        return pieces
+    def _in_order(self, held: _Held) -> list[Piece]:
+        gap = held.arrived - self._filled_until
+        pause = self.timeline.place(self._next_sequence, held.timestamp, held.ticks, held.arrived, gap)
+        self._ticks = held.ticks
+        self._filled_until = max(self._filled_until, held.arrived)
+        self._filling = False
+        # A comfort packet is no end of the pause: only speech brings this down to nothing.
+        self._filled_frames = max(0, self._filled_frames - COMFORT_FRAMES)
+        if pause is None:
+            self.counters.late += 1
+            return []
+        return [*_silence(pause), Piece(Kind.DECODE, held.ticks, held.payload)]
 
     def _give_up(self, first: int) -> list[Piece]:
         """The packets before `first` are lost."""
-        held = self._pending[first]
-        if not held.payload:
-            # How much was lost the next audio's timestamp tells; by then it is a pause.
-            self._next_sequence = first
-            return []
-        missing = first - self._next_sequence
-        span = _signed(held.timestamp - self._next_timestamp)
-        own = opus.packet_ticks(held.payload)
+        held, missing = self._pending[first], first - self._next_sequence
         self._next_sequence = first
-        if span <= 0:
-            return []  # silence was made up for all of it already
-        pieces: list[Piece] = []
-        if span > missing * opus.MAX_PACKET_MS * opus.TICKS_PER_MS:
-            # More time than the lost packets can have held: the sender also paused, or chose new timestamps.
-            pause, span = span - missing * own, missing * own
-            pieces.append(Piece(Kind.SILENCE, pause) if pause <= MAX_SILENCE else Piece(Kind.JUMP, MAX_SILENCE))
-        recoverable = min(own, span)
+        if not held.payload:
+            return []  # how much was lost the next audio's timestamp tells; by then it is a pause
+        pause, span = self.timeline.lost_before(missing, first, held.timestamp, held.ticks, held.arrived)
+        pieces = _silence(pause)
+        if not span:
+            return pieces
+        recoverable = min(held.ticks, span)
         rest = span - recoverable
         while rest > 0:
             step = min(FRAME_TICKS, rest)
@@ -228,34 +301,26 @@ class ReceiveBuffer:
             rest -= step
         pieces.append(Piece(Kind.RECOVER, recoverable, held.payload))
         self.counters.recovered += 1
-        self._next_timestamp = held.timestamp
         return pieces
 
     def _fill_pause(self, now: float) -> list[Piece]:
+        self._extend()
+        timeline = self.timeline
         frames = int((now - self._filled_until) * TICKS_PER_SECOND) // FRAME_TICKS
         self._filling = True
         self._filled_until += frames * FRAME_TICKS / TICKS_PER_SECOND
-        self._next_timestamp = (self._next_timestamp + frames * FRAME_TICKS) & 0xFFFFFFFF
+        timeline.fill(frames * FRAME_TICKS)
         self._filled_frames += frames
-        self._made_up += frames * FRAME_TICKS
         if self._filled_frames > REPAY_AFTER:
-            repaid = min(frames, self.surplus // FRAME_TICKS)
-            self.surplus -= repaid * FRAME_TICKS
+            repaid = min(frames, timeline.surplus // FRAME_TICKS)
+            timeline.surplus -= repaid * FRAME_TICKS
             frames -= repaid
         skipped = max(0, frames - MAX_SILENCE // FRAME_TICKS)  # the process itself stood still
         jump = [Piece(Kind.JUMP, skipped * FRAME_TICKS)] if skipped else []
         return jump + [Piece(Kind.SILENCE, FRAME_TICKS)] * (frames - skipped)
 
-    def _advance(self, timestamp: int, now: float) -> None:
-        self._next_timestamp = timestamp & 0xFFFFFFFF
-        self._filled_until = now
-        self._filling = False
-        self._made_up = 0
-        # A comfort packet is no end of the pause: only speech brings this down to nothing.
-        if self._filled_frames:
-            self._filled_frames = max(0, self._filled_frames - COMFORT_FRAMES)
 
-
-def _signed(difference: int) -> int:
-    """A 32-bit difference as a signed number."""
-    return ((difference + 0x80000000) & 0xFFFFFFFF) - 0x80000000
+def _silence(ticks: int) -> list[Piece]:
+    if not ticks:
+        return []
+    return [Piece(Kind.SILENCE if ticks <= MAX_SILENCE else Kind.JUMP, ticks)]

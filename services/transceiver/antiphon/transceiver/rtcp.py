@@ -163,9 +163,9 @@ class Reception:
         self.count(sequence)
         transit = now * self._clock_rate - timestamp
         if self._transit is not None:
-            # Timestamps wrap at 2^32; a jump of more than 10 s is a new start, not jitter.
+            # Timestamps wrap at 2^32; a jump of more than a second is a mute or a new start, not jitter.
             change = abs((transit - self._transit + 0x80000000) % 0x100000000 - 0x80000000)
-            if change < 10 * self._clock_rate:
+            if change < self._clock_rate:
                 self.jitter += (change - self.jitter) / 16
         self._transit = transit
 

@@ -1,4 +1,8 @@
-"""SRTP and SRTCP through libsrtp on scratch buffers; the indices live in `SrtpState`."""
+"""SRTP and SRTCP through libsrtp on scratch buffers; the indices live in `SrtpState`.
+
+A client may use as many SSRCs as it likes, one after the other. libsrtp keeps those heard last; of the others only
+the index is remembered here, so that a packet of theirs is not taken twice.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,7 @@ from typing import Any, Final
 from pylibsrtp import Policy, Session
 
 from antiphon.transceiver import library_internals
-from antiphon.transceiver.library_internals import SRTP_REPLAYED, set_rollover_counter, srtp_context
+from antiphon.transceiver.library_internals import SRTP_AUTH_FAILED, SRTP_REPLAYED, set_rollover_counter, srtp_context
 from antiphon.transceiver.state import SrtpState
 
 PROFILES: Final[dict[str, tuple[int, int, int]]] = {
@@ -20,7 +24,13 @@ PROFILES: Final[dict[str, tuple[int, int, int]]] = {
 
 MAX_DATAGRAM: Final = 2048
 MAX_STREAMS: Final = 32
-"""SSRCs of one client: libsrtp keeps 1-2 KB for each, and a call has one or two."""
+"""SSRCs of one client that libsrtp knows, at 1-2 KB each; the one that was silent for longest makes room for a new
+one."""
+MAX_FORGOTTEN: Final = 1024
+"""SSRCs of one client before these. The first of more can be replayed."""
+MAX_TRIES: Final = 100
+"""Packets of unknown SSRCs between two reports that are tried as behind a wrap, and in vain: a stream is made for each
+try, at four times the cost of a forged packet."""
 REPLAY_WINDOW: Final = 1024
 
 _ffi: Final[Any] = library_internals.srtp_ffi
@@ -54,23 +64,29 @@ class Srtp:
         self.replayed = 0
         """Packets seen twice. With NACK a retransmission that was not needed looks like one: no attack."""
         self.refused = 0
-        """Packets that failed authentication, were malformed or of an SSRC too many."""
-        self._streams: set[int] = set()
+        """Packets that failed authentication or were malformed."""
+        self._streams: dict[int, int] = {}
+        """SSRCs that libsrtp knows, heard last at the end: the highest RTP index, -1 if none. Of `remote_ssrc` it is in
+        the state."""
+        self._floors: dict[int, int] = {}
+        """Up to this index everything of an SSRC was received, by a stream that libsrtp does not know any more or by
+        another process: libsrtp's window for the one it has now would take it again."""
+        self._reports: dict[int, int] = {}
+        """The highest SRTCP index of each of `_streams` that sent reports."""
+        self._report_floors: dict[int, int] = {}
+        self._tries = 0
         profile, _, _ = PROFILES[state.profile]
+        self._profile = profile
+        # The index is the last word, behind it only the tag of an HMAC (RFC 3711 section 3.4, RFC 7714 section 9).
+        self._report_trailer = 14 if profile == Policy.SRTP_PROFILE_AES128_CM_SHA1_80 else 4
         self._outbound = Session(_policy(profile, state.local_key, Policy.SSRC_SPECIFIC, local_ssrc))
         self._inbound = Session(_policy(profile, state.remote_key, Policy.SSRC_ANY_INBOUND, 0))
         self._tx = srtp_context(self._outbound)
         self._rx = srtp_context(self._inbound)
-        self._resumed = False
-        """The rollover counter of what we receive must be told to libsrtp until a packet proves it."""
-        self._floor = state.remote_index
-        """Another process had all up to here: libsrtp's own window, which does not know that, would take them again.
-        -1 as soon as they are too old for it, too."""
         if state.local_index + 1 >> 16:  # of the next packet
             set_rollover_counter(self._outbound, local_ssrc, state.local_index + 1 >> 16)
         if state.remote_index >= 0:
-            self._inbound.add_stream(_policy(profile, state.remote_key, Policy.SSRC_SPECIFIC, state.remote_ssrc))
-            self._resumed = True
+            self._floors[state.remote_ssrc] = state.remote_index
         sent, state.rtcp_index = state.rtcp_index, 0
         for _ in range(sent):  # libsrtp can't be told its SRTCP index: run it forward, 1.5 us each
             self.protect_rtcp(_BURNT + local_ssrc.to_bytes(4, "big"))
@@ -78,39 +94,96 @@ class Srtp:
     def unprotect(self, datagram: bytes) -> bytes | None:
         """The RTP packet inside, or None if it is not authentic or was seen before."""
         size = len(datagram)
-        ssrc = int.from_bytes(datagram[8:12], "big")
-        if not 12 <= size <= MAX_DATAGRAM or not self._has_room(ssrc):
+        if not 12 <= size <= MAX_DATAGRAM:
             self.refused += 1
             return None
-        _move(_buffer, datagram, size)
-        _length[0] = size
-        if self._floor >= 0 and ssrc == self.state.remote_ssrc:
-            sequence = datagram[2] << 8 | datagram[3]
-            index = self.state.remote_index + ((sequence - self.state.remote_index + 0x8000) & 0xFFFF) - 0x8000
-            if index <= self._floor:
-                self.replayed += 1
-                return None
-            if self._resumed:
-                set_rollover_counter(self._inbound, ssrc, index >> 16)
-            elif self.state.remote_index > self._floor + REPLAY_WINDOW:
-                self._floor = -1
-        status = _unprotect(self._rx, _buffer, _length)
-        if status:
-            self._count(status)
-            return None
-        state = self.state
-        self._streams.add(ssrc)
-        if ssrc == state.remote_ssrc:
-            self._resumed = False
+        ssrc = int.from_bytes(datagram[8:12], "big")
         sequence = datagram[2] << 8 | datagram[3]
-        if ssrc != state.remote_ssrc or state.remote_index < 0:
-            state.remote_ssrc, state.remote_index = ssrc, sequence
+        state = self.state
+        if ssrc != state.remote_ssrc or self._floors or not self._streams:
+            index = self._unprotect_with_care(datagram, ssrc, sequence)
+            if index is None:
+                return None
+            if ssrc != state.remote_ssrc:
+                self._follow(ssrc)
+            state.remote_index = max(state.remote_index, index)
         else:
+            _move(_buffer, datagram, size)
+            _length[0] = size
+            status = _unprotect(self._rx, _buffer, _length)
+            if status:
+                self._count(status)
+                return None
             ahead = (sequence - state.remote_index) & 0xFFFF
             if 0 < ahead < 0x8000:
                 state.remote_index += ahead
         plain: bytes = _view[0 : _length[0]]
         return plain
+
+    def _unprotect_with_care(self, datagram: bytes, ssrc: int, sequence: int) -> int | None:
+        """A packet of another SSRC than the last one, or of one that libsrtp does not know as we do: its index."""
+        floor = self._floors.get(ssrc, -1)
+        highest = self._highest(ssrc)
+        known = self._streams.get(ssrc, -1) >= 0
+        index = sequence if highest < 0 else highest + ((sequence - highest + 0x8000) & 0xFFFF) - 0x8000
+        if index <= floor:
+            self.replayed += 1
+            return None
+        # What libsrtp has not received itself begins with a rollover counter of 0, unless it is told another.
+        status = self._try(datagram, ssrc, 0 if known else index >> 16)
+        if status in SRTP_AUTH_FAILED and highest < 0 and sequence < 0x8000 and self._tries < MAX_TRIES:
+            self._tries += 1
+            # The first packet that reached us may be one after the wrap (RFC 3711 section 3.3.1).
+            index += 0x10000
+            status = self._try(datagram, ssrc, 1)
+        if status:
+            self._count(status)
+            return None
+        if ssrc != self.state.remote_ssrc or not known:
+            self._remember(ssrc, max(index, highest))
+        if 0 <= floor < max(index, highest) - REPLAY_WINDOW:
+            del self._floors[ssrc]
+        return index
+
+    def _try(self, datagram: bytes, ssrc: int, rollovers: int) -> int:
+        """libsrtp's status for this packet. What was made for a packet that is not authentic is taken away again."""
+        made = rollovers > 0 and ssrc not in self._streams
+        if made:
+            self._inbound.add_stream(_policy(self._profile, self.state.remote_key, Policy.SSRC_SPECIFIC, ssrc))
+        if rollovers:
+            set_rollover_counter(self._inbound, ssrc, rollovers)
+        _move(_buffer, datagram, len(datagram))
+        _length[0] = len(datagram)
+        status: int = _unprotect(self._rx, _buffer, _length)
+        if status and made:
+            self._inbound.remove_stream(ssrc)
+        elif status and rollovers:
+            set_rollover_counter(self._inbound, ssrc, 0)
+        return status
+
+    def _highest(self, ssrc: int) -> int:
+        """Index of the newest packet of this SSRC; -1 if there was none."""
+        if ssrc == self.state.remote_ssrc:
+            return self.state.remote_index
+        return max(self._streams.get(ssrc, -1), self._floors.get(ssrc, -1))
+
+    def _follow(self, ssrc: int) -> None:
+        """What comes from this SSRC is what the client says now."""
+        state = self.state
+        if self._streams.get(state.remote_ssrc, -1) >= 0:
+            self._remember(state.remote_ssrc, state.remote_index)
+        state.remote_ssrc, state.remote_index = ssrc, self._streams[ssrc]
+
+    def _remember(self, ssrc: int, index: int) -> None:
+        """libsrtp knows this SSRC, which was heard just now; the one that was silent for longest is forgotten."""
+        self._streams.pop(ssrc, None)
+        self._streams[ssrc] = index
+        if len(self._streams) <= MAX_STREAMS:
+            return
+        oldest = next(each for each in self._streams if each != self.state.remote_ssrc)
+        self._inbound.remove_stream(oldest)
+        _keep_floor(self._floors, oldest, self._streams.pop(oldest))
+        _keep_floor(self._report_floors, oldest, self._reports.pop(oldest, -1))
 
     def protect(self, packet: bytes) -> bytes:
         """The packet as it goes on the wire."""
@@ -126,11 +199,16 @@ class Srtp:
         return protected
 
     def unprotect_rtcp(self, datagram: bytes) -> bytes | None:
-        """The RTCP compound inside, or None if it is not authentic."""
+        """The RTCP compound inside, or None if it is not authentic or was seen before."""
         size = len(datagram)
-        ssrc = int.from_bytes(datagram[4:8], "big")
-        if not 8 <= size <= MAX_DATAGRAM or not self._has_room(ssrc):
+        if not 8 + self._report_trailer <= size <= MAX_DATAGRAM:
             self.refused += 1
+            return None
+        ssrc = int.from_bytes(datagram[4:8], "big")
+        at = size - self._report_trailer
+        index = int.from_bytes(datagram[at : at + 4], "big") & 0x7FFFFFFF
+        if index <= self._report_floors.get(ssrc, -1):
+            self.replayed += 1
             return None
         _move(_buffer, datagram, size)
         _length[0] = size
@@ -138,7 +216,10 @@ class Srtp:
         if status:
             self._count(status)
             return None
-        self._streams.add(ssrc)
+        if ssrc not in self._streams or ssrc != self.state.remote_ssrc:
+            self._remember(ssrc, self._streams.get(ssrc, -1))
+        self._tries = 0
+        self._reports[ssrc] = max(index, self._reports.get(ssrc, -1))
         plain: bytes = _view[0 : _length[0]]
         return plain
 
@@ -153,14 +234,17 @@ class Srtp:
         protected: bytes = _view[0 : _length[0]]
         return protected
 
-    def _has_room(self, ssrc: int) -> bool:
-        return ssrc in self._streams or len(self._streams) < MAX_STREAMS
-
     def _count(self, status: int) -> None:
         if status in SRTP_REPLAYED:
             self.replayed += 1
         else:
             self.refused += 1
+
+
+def _keep_floor(floors: dict[int, int], ssrc: int, index: int) -> None:
+    floors[ssrc] = max(index, floors.pop(ssrc, -1))
+    if len(floors) > MAX_FORGOTTEN:
+        del floors[next(iter(floors))]
 
 
 def _policy(profile: int, key: bytes, ssrc_type: int, ssrc: int) -> Policy:
