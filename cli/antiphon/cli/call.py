@@ -1,7 +1,7 @@
 """`antiphon call`: a spoken conversation from a WAV file, for scripts and for people on a server.
 
-Status 0: an answer was heard, or the agent said something and ended the call as one ends a conversation. 1: no call came
-about, no answer was heard, or the call broke off. 2: something is wrong with the options.
+Status 0: an answer was heard, or the agent said something and ended the call as one ends a conversation. 1: no call
+came about, no answer was heard, or the call broke off. 2: something is wrong with the options.
 """
 
 from __future__ import annotations

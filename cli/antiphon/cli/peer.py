@@ -13,7 +13,7 @@ import secrets
 import socket
 import time
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 import httpx
 
@@ -77,7 +77,7 @@ class Peer:
         self._srtp: Srtp | None = None
         self._data: DataChannels | None = None
         self._media_out: MediaOut
-        self._tasks: list[asyncio.Task[None]] = []
+        self._tasks: list[asyncio.Task[Any]] = []
         self._loop = asyncio.get_running_loop()
         self._checked = False
         self._speech: list[bytes] = []

@@ -17,7 +17,6 @@ from nats.errors import TimeoutError as NatsTimeoutError
 from antiphon.schemas import MalformedError, subjects
 from antiphon.schemas.messages import CallStatus, decode
 from antiphon.signaling.errors import unavailable
-from antiphon.signaling.placement import no_call
 
 log = logging.getLogger(__name__)
 
@@ -68,12 +67,16 @@ def in_words(status: CallStatus) -> Words:
 
 
 async def ask_status(client: Client, call_id: str) -> dict[str, Any]:
-    """What a client is told; `ApiError` 404 where no transceiver knows the call."""
+    """What a client is told.
+
+    A call that no transceiver knows is `unknown` and no error: it may have ended a while ago.
+    """
     try:
         answer = await client.request(subjects.call_status(call_id), b"", timeout=STATUS_TIMEOUT)
         status = decode(answer.data, CallStatus)
     except (NoRespondersError, NatsTimeoutError, MalformedError):
-        raise no_call(call_id) from None
+        text = "no transceiver knows the call: it never was, or ended more than two minutes ago"
+        return {"id": call_id, "object": "realtime.call", "status": "unknown", "message": text}
     except NatsError as error:
         log.warning("asking after call %s: %s", call_id, error or type(error).__name__)
         raise unavailable("nats_down", "signaling could not ask for the call over NATS") from None
