@@ -6,8 +6,9 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 from nats.aio.msg import Msg
+from support.emulator import run_virtual
 from support.session_call import Call
-from support.sounds import speech, tone
+from support.sounds import speech
 from support.transceiver_process import Bench, Line
 
 from antiphon.schemas import messages, subjects
@@ -59,7 +60,7 @@ async def test_a_hang_up_before_the_session_is_there_is_carried_out_and_its_reas
 
 async def test_speech_flushed_before_the_session_is_there_is_not_heard_and_later_speech_is(bench: Bench) -> None:
     async def change_of_mind(session_id: str) -> None:
-        for frame in speech(tone(1.0), generation=1):
+        for frame in speech(1.0, generation=1):
             await bench.client.publish(subjects.audio_out(session_id), pack_frame(frame))
         assert (await control(bench, session_id, messages.Flush(generation=2))).ok
         assert (await control(bench, session_id, messages.Pause())).ok
@@ -72,7 +73,7 @@ async def test_speech_flushed_before_the_session_is_there_is_not_heard_and_later
     peer.begin(opened.answer)
     line = bench.lines[opened.session_id]
     await bench.until(lambda: any(isinstance(event, messages.Flushed) for event in line.events), "it is flushed")
-    await bench.say(line, speech(tone(0.4), generation=2))
+    await bench.say(line, speech(0.4, generation=2))
     await bench.until(lambda: "ended" in line.states(), "the second speech was played")
     played = [event for event in line.events if isinstance(event, messages.Playout)]
     assert {event.generation for event in played} == {2}
@@ -89,22 +90,25 @@ async def test_another_instance_than_the_one_that_has_the_session_cannot_hang_it
     assert (await control(bench, opened.session_id, messages.HangUp(instance="one"))).ok
 
 
-async def test_why_a_session_ended_is_kept_for_two_minutes_and_for_so_many(monkeypatch: pytest.MonkeyPatch) -> None:
-    call, kept = Call(), Endings()
-    now = call.loop.time()
-    kept.note(call.session, now)
-    assert len(kept) == 0, "it runs"
-    call.session.control(messages.HangUp(reason="x" * 500), now)
-    kept.note(call.session, now)
-    told = kept.get("rtc_test", now + endings.KEEP_SECONDS)
-    assert told is not None
-    assert (told.reason, told.cause, told.connected, told.spoke) == ("hang_up", "x" * 200, False, False)
-    assert kept.get("rtc_test", now + endings.KEEP_SECONDS + 0.1) is None
-    monkeypatch.setattr(endings, "MAX_KEPT", 3)
-    for number in range(10):
-        call.session.state.session_id = f"rtc_{number}"
+def test_why_a_session_ended_is_kept_for_two_minutes_and_for_so_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main() -> None:
+        call, kept = Call(), Endings()
+        now = call.loop.time()
         kept.note(call.session, now)
-    assert len(kept) == 3
-    assert kept.get("rtc_6", now) is None
-    assert kept.get("rtc_9", now) is not None
-    await call.stop()
+        assert len(kept) == 0, "it runs"
+        call.session.control(messages.HangUp(reason="x" * 500), now)
+        kept.note(call.session, now)
+        told = kept.get("rtc_test", now + endings.KEEP_SECONDS)
+        assert told is not None
+        assert (told.reason, told.cause, told.connected, told.spoke) == ("hang_up", "x" * 200, False, False)
+        assert kept.get("rtc_test", now + endings.KEEP_SECONDS + 0.1) is None
+        monkeypatch.setattr(endings, "MAX_KEPT", 3)
+        for number in range(10):
+            call.session.state.session_id = f"rtc_{number}"
+            kept.note(call.session, now)
+        assert len(kept) == 3
+        assert kept.get("rtc_6", now) is None
+        assert kept.get("rtc_9", now) is not None
+        await call.stop()
+
+    run_virtual(main())

@@ -193,7 +193,7 @@ class Placing:
         )
         session = self._sessions.make(state, certificate, offer.client, self._sessions.seats.own)
         try:
-            self._subjects.born(session)
+            self._subjects.born(session, claimed.instance)
             return messages.Opened(session_id=session_id, answer=self._written_answer(session, offer))
         except Exception:  # nobody will ever call
             session.end("internal", self._loop.time())

@@ -89,15 +89,18 @@ class SessionSubjects:
         subscribed.append(await self._client.subscribe(subjects.session_control(session_id), cb=controlled))
         subscribed.append(await self._client.subscribe(subjects.session_open(session_id), cb=self.offered))
 
-    def born(self, session: Session) -> None:
-        """The session is registered: it gets what was said to it before, in that order."""
+    def born(self, session: Session, instance: str = "") -> None:
+        """The session is registered: it gets what was said to it before, in that order.
+
+        `instance`: which one of its agent has it, if that is known.
+        """
         early = self._early.pop(session.state.session_id, None)
         for said in early.said if early else ():
             if isinstance(said, Controlled):
                 session.control(said, self._loop.time())
             else:
                 self._spoken(session, said)
-        if early and (hang_up := self._obeyed(session.state.session_id, early, "")):
+        if early and (hang_up := self._obeyed(session.state.session_id, early, instance)):
             self._loop.call_soon(self._carry_out, session, hang_up)  # whoever makes the session finishes first
 
     def hung_up(self, session_id: str, instance: str) -> messages.HangUp | None:
