@@ -6,7 +6,10 @@ import json
 import socket
 import subprocess
 import sys
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import numpy as np
 import pytest
@@ -112,3 +115,37 @@ def test_a_setting_that_the_voice_of_a_spoken_text_can_not_use_is_named(monkeypa
     assert done.returncode == 2
     assert len(done.stderr.splitlines()) == 1
     assert "ANTIPHON_VAD_THRESHOLD is 'loud'" in done.stderr
+
+
+class EndedCalls(BaseHTTPRequestHandler):
+    """Takes every call, and says of each that its agent has hung up."""
+
+    def log_message(self, format: str, *args: object) -> None: ...
+
+    def _answer(self, status: int, body: str, kind: str) -> None:
+        self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        self.send_response(status)
+        for name, value in (LOCATION | {"Content-Type": kind, "Content-Length": str(len(body))}).items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(body.encode())
+
+    def do_POST(self) -> None:
+        candidate = "a=candidate:1 1 udp 1 127.0.0.1 9 typ host\r\n"
+        self._answer(201, ANSWER + candidate, "application/sdp")
+
+    def do_GET(self) -> None:
+        told = {"status": "ended", "fault": True, "message": "the agent ended the call at once, without a word"}
+        self._answer(200, json.dumps(told), "application/json")
+
+
+def test_an_agent_that_hung_up_before_we_were_connected_is_named_soon_and_no_closed_port(wav: Path) -> None:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), EndedCalls)
+    Thread(target=server.serve_forever, daemon=True).start()
+    began = time.monotonic()
+    status, said = call(wav, f"http://127.0.0.1:{server.server_port}")
+    took = time.monotonic() - began
+    server.shutdown()
+    server.server_close()
+    assert (status, said) == (1, "antiphon call: the agent ended the call at once, without a word\n")
+    assert took < 9, "it is asked before the 10 s for a connection are over"

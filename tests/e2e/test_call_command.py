@@ -6,6 +6,7 @@ import asyncio
 import json
 import subprocess
 import sys
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import httpx
@@ -17,6 +18,7 @@ from support.otlp import OtlpReceiver
 from support.stack import Stack
 from support.voice import RATE, say, silence, transcribe, words
 
+from antiphon.agent import Agent, Session
 from antiphon.cli.call import AUDIBLE, CallResult, Listener, converse
 from antiphon.cli.peer import Peer
 from antiphon.cli.sdp import Answer
@@ -222,3 +224,50 @@ async def test_a_call_that_is_over_is_unknown_and_the_stack_stays_healthy(stack:
         assert gone.status_code == 404
         assert gone.json()["error"]["message"]
         assert (await http.get("/healthz")).status_code == 200
+
+
+async def test_an_agent_that_ends_the_call_is_told_from_a_firewall_and_a_goodbye_from_a_fault(
+    stack: Stack, tmp_path: Path
+) -> None:
+    agents = {name: Agent(name) for name in ("goodbye", "hasty", "mute", "failing")}
+
+    @agents["goodbye"].session
+    async def goodbye(session: Session) -> None:
+        await session.say(np.asarray(say("Goodbye."), dtype="<i2").tobytes())
+
+    @agents["hasty"].session
+    async def hasty(session: Session) -> None:
+        await asyncio.sleep(0.1)  # the session is there by then, the client is not connected
+
+    @agents["mute"].session
+    async def mute(session: Session) -> None:
+        async for _ in session.audio():
+            return
+
+    @agents["failing"].session
+    async def failing(session: Session) -> None:
+        await session.say(np.asarray(say("Well."), dtype="<i2").tobytes())
+        raise RuntimeError("in mid-call")
+
+    async with AsyncExitStack() as serving:
+        for agent in agents.values():
+            await serving.enter_async_context(agent.serving(stack.nats_url))
+        out, wav = tmp_path / "said.wav", tmp_path / "question.wav"
+        write_wav(wav, question("What time is it?"), RATE)
+        command = ["-m", "antiphon.cli.main", "call", "--json", "--url", stack.url, "--agent", "goodbye"]
+        done = await asyncio.create_subprocess_exec(
+            sys.executable, *command, "--wav", str(wav), "--out", str(out), stdout=subprocess.PIPE
+        )
+        told = json.loads((await done.communicate())[0])
+        assert (done.returncode, told["ok"], told["ended"]) == (0, True, "the agent ended the call")
+        assert "error" not in told
+        assert "goodbye" in words(transcribe(read_wav(out, RATE)))
+        began = asyncio.get_running_loop().time()
+        for name, message in (
+            ("hasty", "the agent ended the call at once, without a word"),
+            ("mute", "the agent ended the call at once, without a word"),
+            ("failing", "the agent failed and ended the call"),
+        ):
+            result, _ = await converse(stack.url, name, None, question("What time is it?"))
+            assert (result.ok, result.error) == (False, message), name
+        assert asyncio.get_running_loop().time() - began < 15

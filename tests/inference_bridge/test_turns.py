@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -115,6 +116,33 @@ def test_a_turn_without_end_is_cut_at_its_longest() -> None:
     caller = Caller(TurnSettings(max_turn_ms=2000, sustained_ms=60_000))
     events = caller.windows(70, 0.9)
     assert kinds(events)[:2] == ["SpeechStarted", "TurnEnded"]
+
+
+def test_a_turn_that_is_cut_loses_nothing_and_the_caller_goes_on_in_the_next_one() -> None:
+    caller = Caller(TurnSettings(max_turn_ms=2000, sustained_ms=60_000))
+    events = caller.windows(100, 0.9) + caller.windows(13, 0.1)
+    assert kinds(events) == ["SpeechStarted", "TurnEnded", "SpeechStarted", "MaybeDone", "TurnEnded"]
+    _, first, started, _, second = events
+    assert isinstance(first, TurnEnded)
+    assert isinstance(started, SpeechStarted)
+    assert isinstance(second, TurnEnded)
+    end = first.utterance.first_sample + len(first.utterance.pcm) // 2
+    assert first.utterance.speech_end == started.first_sample == second.utterance.first_sample == end
+    assert second.utterance.speech_end == 100 * WINDOW
+    assert first.utterance.speech_ms + second.utterance.speech_ms == pytest.approx(3200, abs=64)
+
+
+def test_a_turn_of_half_a_minute_is_one_turn_with_and_without_detection() -> None:
+    caller = Caller()
+    events = caller.windows(30 * 16000 // WINDOW, 0.9) + caller.windows(13, 0.1)
+    (ended,) = [event for event in events if isinstance(event, TurnEnded)]
+    assert ended.utterance.speech_ms > 29_000
+    manual = TurnDetector(None)
+    for number in range(35 * 16000 // WINDOW):
+        manual.window(Window(number * WINDOW, bytes(WINDOW * 2), False, False), 0.9, number * 0.032)
+    committed = manual.commit()
+    assert committed is not None
+    assert len(committed.pcm) > 34 * 16000 * 2
 
 
 def test_concealed_audio_does_not_start_speech_but_goes_on_with_it() -> None:

@@ -1,4 +1,8 @@
-"""`antiphon call`: a spoken conversation from a WAV file, for scripts and for people on a server."""
+"""`antiphon call`: a spoken conversation from a WAV file, for scripts and for people on a server.
+
+Status 0: an answer was heard, or the agent said something and ended the call as one ends a conversation. 1: no call
+came about, no answer was heard, or the call broke off. 2: something is wrong with the options.
+"""
 
 from __future__ import annotations
 
@@ -45,6 +49,8 @@ class CallResult:
     answer_ms: float | None = None
     """End of our speech to the first audible frame of the answer."""
     lost_packets: int | None = None
+    ended: str | None = None
+    """Why the call was over before we hung up, if it was."""
     error: str | None = None
 
 
@@ -84,7 +90,11 @@ class Listener:
         return " ".join(str(event.get("transcript", "")).strip() for event in found).strip()
 
     def recording(self, start: float) -> Samples:
-        """Everything heard since `start`."""
+        """Everything heard since `start`; if nothing was audible since then, everything."""
+        if self.audible_since(start) is None:
+            start = 0.0
+        if self.last_audible is None:
+            return np.zeros(0, dtype=np.int16)
         heard = b"".join(pcm for at, pcm in self.frames if at >= start)
         return np.frombuffer(heard, dtype="<i2").astype(np.int16)
 
@@ -101,21 +111,25 @@ async def converse(
     try:
         await peer.connect(url, agent, key, relay)
         result.setup_ms = round(peer.setup_ms, 1)
-        await _let_greet(listener, loop.time())
+        await _let_greet(peer, listener, loop.time())
         seen = len(listener.events)
-        start = loop.time()
-        peer.speak(question.tobytes())
-        spoken_until = start + last_voiced(question) / RATE
-        answer_at = await _await_answer(peer, listener, spoken_until)
-        # An answer may begin while we still speak (an echo): then there is no wait to report.
-        if answer_at is not None:
-            result.answer_ms = round(max(0.0, answer_at - spoken_until) * 1000, 1)
-            await _until_answered(listener, seen)
+        answer_at = None
+        if not peer.closed.is_set():
+            start = loop.time()
+            peer.speak(question.tobytes())
+            spoken_until = start + last_voiced(question) / RATE
+            answer_at = await _await_answer(peer, listener, spoken_until)
+            # An answer may begin while we still speak (an echo): then there is no wait to report.
+            if answer_at is not None:
+                result.answer_ms = round(max(0.0, answer_at - spoken_until) * 1000, 1)
+                await _until_answered(peer, listener, seen)
         result.heard = listener.texts("conversation.item.input_audio_transcription.completed", seen)
         result.answered = listener.texts("response.output_audio_transcript.done", seen)
         result.lost_packets = max(0, peer.media_in.reception.lost)
         result.ok = answer_at is not None
-        if answer_at is None:
+        if peer.closed.is_set():
+            await _tell_end(peer, listener, result)
+        elif answer_at is None:
             result.error = f"no answer was heard within {ANSWER_WAIT:.0f} s after the question"
     except CallError as error:
         result.error = str(error)
@@ -124,40 +138,58 @@ async def converse(
     return result, listener.recording(start)
 
 
-async def _let_greet(listener: Listener, connected: float) -> None:
+async def _tell_end(peer: Peer, listener: Listener, result: CallResult) -> None:
+    """The call was ended by the other side: a goodbye, or a fault."""
+    told = await peer.fate()
+    result.ended = told.message if told and told.over else "the server ended the call"
+    # A goodbye in place of an answer is one too. What the server does not know is judged by what was heard.
+    said = listener.last_audible is not None
+    fault = told.fault if told and told.over else not said
+    result.ok = said and not fault
+    if not result.ok:
+        result.error = result.ended
+
+
+async def _let_greet(peer: Peer, listener: Listener, connected: float) -> None:
     """Wait until the agent's greeting is over, if it greets."""
-    loop = asyncio.get_running_loop()
-    await asyncio.sleep(max(0.0, connected + GREETING_WAIT - loop.time()))
-    if listener.last_audible is not None:
-        await _until_quiet(listener, PAUSE, MAX_ANSWER)
+    try:
+        async with asyncio.timeout_at(connected + GREETING_WAIT):
+            await peer.closed.wait()
+    except TimeoutError:
+        if listener.last_audible is not None:
+            await _until_quiet(peer, listener, PAUSE, MAX_ANSWER)
 
 
 async def _await_answer(peer: Peer, listener: Listener, spoken_until: float) -> float | None:
     loop = asyncio.get_running_loop()
-    while loop.time() < spoken_until + ANSWER_WAIT and not peer.closed.is_set():
-        await asyncio.sleep(0.02)
+    while loop.time() < spoken_until + ANSWER_WAIT:
+        over = peer.closed.is_set()
+        if not over:
+            await asyncio.sleep(0.02)
         answer_at = listener.audible_since(spoken_until - 0.02)
-        if answer_at is not None and not peer.speaking:
+        if answer_at is not None and (over or not peer.speaking):
             return answer_at
+        if over:
+            return None
     return None
 
 
-async def _until_answered(listener: Listener, seen: int) -> None:
-    """Until the agent says that it has finished (if it says so at all), and it is quiet."""
+async def _until_answered(peer: Peer, listener: Listener, seen: int) -> None:
+    """Until the agent says that it has finished (if it says so at all), and it is quiet; or the call is over."""
     loop = asyncio.get_running_loop()
     start = loop.time()
-    while loop.time() - start < MAX_ANSWER:
-        await _until_quiet(listener, PAUSE * 1.5, MAX_ANSWER)
+    while loop.time() - start < MAX_ANSWER and not peer.closed.is_set():
+        await _until_quiet(peer, listener, PAUSE * 1.5, MAX_ANSWER)
         kinds = [event.get("type") for event in listener.events[seen:]]
         if kinds.count("response.done") >= kinds.count("response.created"):
             return
         await asyncio.sleep(0.1)
 
 
-async def _until_quiet(listener: Listener, pause: float, limit: float) -> None:
+async def _until_quiet(peer: Peer, listener: Listener, pause: float, limit: float) -> None:
     loop = asyncio.get_running_loop()
     start = loop.time()
-    while loop.time() - start < limit:
+    while loop.time() - start < limit and not peer.closed.is_set():
         if loop.time() - (listener.last_audible or start) > pause:
             return
         await asyncio.sleep(0.02)
@@ -188,7 +220,11 @@ def run(args: argparse.Namespace) -> int:
     if args.out is not None and len(answer):
         write_wav(args.out, answer, RATE)
     if args.json:
-        print(json.dumps({name: value for name, value in asdict(result).items() if name != "error" or value}))
+        print(
+            json.dumps(
+                {name: value for name, value in asdict(result).items() if name not in ("ended", "error") or value}
+            )
+        )
     else:
         _print(result)
     return 0 if result.ok else 1
@@ -202,6 +238,7 @@ def _print(result: CallResult) -> None:
         ("answered", result.answered),
         ("setup", f"{result.setup_ms:.0f} ms" if result.setup_ms is not None else ""),
         ("answer after", f"{result.answer_ms:.0f} ms" if result.answer_ms is not None else ""),
+        ("ended", result.ended if result.ended and not result.error else ""),
         ("lost packets", "" if result.lost_packets is None else str(result.lost_packets)),
     )
     for name, value in rows:

@@ -13,13 +13,13 @@ import secrets
 import socket
 import time
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 import httpx
 
 from antiphon.cli.errors import CallError
 from antiphon.cli.ice_check import is_authentic_success, pack_binding_request
-from antiphon.cli.placing import hang_up, place
+from antiphon.cli.placing import Fate, fate, hang_up, place
 from antiphon.cli.sdp import PAYLOAD_TYPE, Answer, make_offer
 from antiphon.schemas import messages, tasks
 from antiphon.schemas.addresses import Address
@@ -36,6 +36,8 @@ from antiphon.transceiver.state import RtpState, SessionState
 log = logging.getLogger(__name__)
 
 CHECK_INTERVAL: Final = 2.5
+ASK_INTERVAL: Final = 1.0
+"""Seconds between two questions to the server whether the call is over already, while there is no connection."""
 FIRST_CHECKS: Final = 0.05
 """Seconds between checks until the first answer."""
 MAX_CATCH_UP: Final = 0.1
@@ -77,7 +79,7 @@ class Peer:
         self._srtp: Srtp | None = None
         self._data: DataChannels | None = None
         self._media_out: MediaOut
-        self._tasks: list[asyncio.Task[None]] = []
+        self._tasks: list[asyncio.Task[Any]] = []
         self._loop = asyncio.get_running_loop()
         self._checked = False
         self._speech: list[bytes] = []
@@ -130,18 +132,34 @@ class Peer:
             asyncio.create_task(self._check_forever()),
             asyncio.create_task(self._poll_forever()),
         ]
+        ended = asyncio.create_task(self._ended_early())
+        self._tasks.append(ended)
+        connected = asyncio.create_task(self.connected.wait())
         try:
-            async with asyncio.timeout(timeout):
-                await self.connected.wait()
-        except TimeoutError:
+            await asyncio.wait({connected, ended}, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            connected.cancel()
+        if not self.connected.is_set() or self.failure:
+            told = ended.result() if ended.done() else await self.fate()
             reason = (
                 "the DTLS handshake did not finish"
                 if self._checked
                 else f"no answer by UDP from the relay at {where}: is the port open and published?"
             )
-            raise CallError(self.failure or reason) from None
-        if self.failure:
-            raise CallError(self.failure)
+            raise CallError(told.message if told and told.over else self.failure or reason)
+        ended.cancel()
+
+    async def fate(self) -> Fate | None:
+        """What the server says of the call, if it knows it."""
+        return await fate(self._http, self._location) if self._location else None
+
+    async def _ended_early(self) -> Fate:
+        """Done when the server says that the call is over: an agent may hang up before we are connected."""
+        while True:
+            await asyncio.sleep(ASK_INTERVAL)
+            told = await self.fate()
+            if told and told.over:
+                return told
 
     def _build_engines(self) -> None:
         state = SessionState("call", "", [], self._answer.fingerprints, RATE, self._rtp)

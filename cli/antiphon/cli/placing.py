@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass
 from urllib.parse import urljoin, urlsplit
 
 import httpx
@@ -42,6 +43,29 @@ async def place(http: httpx.AsyncClient, url: str, offer: str, agent: str | None
     if response.status_code != 201 or not location:
         raise CallError(f"{url} refused the call with status {response.status_code}: {refusal(response)}")
     return urljoin(url, location), response.text
+
+
+@dataclass(frozen=True)
+class Fate:
+    """What the server says of a call."""
+
+    over: bool
+    fault: bool
+    """It is over, and that was no ordinary end of a conversation."""
+    message: str
+
+
+async def fate(http: httpx.AsyncClient, location: str) -> Fate | None:
+    """None where the server does not know the call (any more), or does not answer."""
+    try:
+        response = await http.get(location, timeout=2)
+        told = response.json() if response.status_code == 200 else None
+    except (httpx.HTTPError, ValueError) as error:
+        log.debug("status: %r", error)
+        return None
+    if not isinstance(told, dict) or not isinstance(told.get("message"), str):
+        return None
+    return Fate(told.get("status") == "ended", bool(told.get("fault")), " ".join(told["message"].split()))
 
 
 async def hang_up(http: httpx.AsyncClient, location: str) -> None:

@@ -27,6 +27,7 @@ FLOW_FIND: Final = f"{PREFIX}.flow.find"
 ANY_TRANSCEIVER_ANNOUNCE: Final = f"{PREFIX}.transceiver.*.*.announce"
 ANY_RELAY_ANNOUNCE: Final = f"{PREFIX}.relay.*.announce"
 ANY_AGENT_BEAT: Final = f"{PREFIX}.agent.*.beat"
+ANY_CALL_STATUS: Final = f"{PREFIX}.status.*"
 ANY_AUDIO_IN: Final = f"{PREFIX}.session.*.audio.in"
 
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -166,6 +167,19 @@ def session_control(session_id: str) -> str:
 def session_open(session_id: str) -> str:
     """Request/reply to the owner of a running session: another offer of its client, `OpenRequest` to `OpenReply`."""
     return f"{PREFIX}.session.{_token('session id', session_id)}.open"
+
+
+def call_status(session_id: str) -> str:
+    """Request/reply: `CallStatus`, of the one transceiver that knows the session; others keep silent."""
+    return f"{PREFIX}.status.{_token('session id', session_id)}"
+
+
+def parse_call_status(subject: str) -> str:
+    """`antiphon.v1.status.<id>` -> `<id>`."""
+    session_id = subject.removeprefix(f"{PREFIX}.status.")
+    if subject != f"{PREFIX}.status.{session_id}" or not _TOKEN.fullmatch(session_id):
+        raise MalformedError(f"{subject!r:.120} is no subject of a call's status")
+    return session_id
 
 
 def data_in(session_id: str) -> str:

@@ -24,6 +24,11 @@ log = logging.getLogger("antiphon.agent")
 
 EVENTS_CHANNEL: Final = "oai-events"
 _CONTROL_SECONDS: Final = 1.0
+HANG_UP_SECONDS: Final = 30.0
+"""As long as the transceiver itself waits for a client, or for an agent that is gone."""
+_AGAIN_SECONDS: Final = 0.2
+_MAX_UNANSWERED: Final = 3
+"""Times that no transceiver has the session until it is taken for over: one that takes it over needs some 30 ms."""
 _FLUSHED_SECONDS: Final = 0.5
 MAX_TOOLS_AT_WORK: Final = 16
 
@@ -51,6 +56,7 @@ class Session(Listening):
         self._flushed: asyncio.Future[messages.Flushed] | None = None
         self._own_flushes = int(self._lease.takeovers > 0)  # the fence of a take-over
         self._paused = False
+        self._unanswered = 0
         self._calls: dict[str, asyncio.Task[Any]] = {}
 
     # ---- speaking
@@ -153,8 +159,20 @@ class Session(Listening):
         await self._publish(subjects.data_out(self.id), messages.encode(message))
 
     async def hang_up(self, reason: str = "hang_up") -> None:
-        """End the call, at once. To let the last words be heard, leave their `speak` block first."""
-        await self._control(messages.HangUp(reason=reason))
+        """End the call, at once. To let the last words be heard, leave their `speak` block first.
+
+        Asked for again until the transceiver answers, `HANG_UP_SECONDS` at most: a caller without an agent hears
+        silence. It may be asked before the session is there; then there will be none.
+        """
+        control = messages.HangUp(reason=reason, instance=self._instance)
+        began = time.monotonic()
+        while not await self._control(control) and not self.over.is_set():
+            if time.monotonic() - began > HANG_UP_SECONDS:
+                log.error("%s: could not be hung up: no transceiver answers", self.id)
+                return
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_AGAIN_SECONDS):
+                    await self.over.wait()
 
     def save(self) -> None:
         """Keep `state` for whoever takes the session over; MalformedError if it is no JSON or above 32 KiB."""
@@ -226,10 +244,10 @@ class Session(Listening):
         with contextlib.suppress(nats.errors.Error):  # NATS is away: lost, as on a bad line; the call goes on
             await self._client.publish(subject, data)
 
-    async def _control(self, control: messages.Message) -> None:
-        """Ask the transceiver; a refusal or no answer is logged, the call goes on."""
+    async def _control(self, control: messages.Message) -> bool:
+        """Ask the transceiver; a refusal or no answer is logged, the call goes on. False: it should be asked again."""
         if self.over.is_set():
-            return
+            return True
         try:
             answer = await self._client.request(
                 subjects.session_control(self.id),
@@ -240,5 +258,12 @@ class Session(Listening):
             reply = messages.decode(answer.data, messages.ControlReply)
             if not reply.ok:
                 log.warning("%s: %s refused: %s", self.id, type(control).__name__, reply.message)
+        except nats.errors.NoRespondersError:
+            # no transceiver has the session, or one is just taking it over from another
+            self._unanswered += 1
+            log.warning("%s: no transceiver has it: %s", self.id, type(control).__name__)
+            return self._unanswered >= _MAX_UNANSWERED
         except (nats.errors.Error, TimeoutError, MalformedError) as error:
             log.warning("%s: no answer to %s: %s", self.id, type(control).__name__, error or type(error).__name__)
+            return False
+        return True

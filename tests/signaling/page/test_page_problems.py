@@ -126,3 +126,41 @@ def test_an_agent_in_the_address_is_chosen_when_it_comes_but_not_over_a_choice_b
     with page.expect_response("**/v1/agents"):
         pass
     expect(chosen).to_have_value("echo")
+
+
+def tell(page: Page, **status: object) -> None:
+    """What the server says of every call from now on."""
+    told = {"object": "realtime.call", "connected": False, **status}
+    page.route("**/v1/realtime/calls/rtc_*", lambda route: route.fulfill(json=told))
+
+
+def test_an_agent_that_ended_the_call_before_it_was_connected_is_named_and_no_firewall(ready: Page) -> None:
+    message = "the agent ended the call at once, without a word"
+    tell(ready, status="ended", reason="hang_up", fault=True, message=message)
+    ready.get_by_role("button", name="Start call").click()
+    alert(ready).to_have_text("The agent ended the call at once, without a word.")
+    assert ready.evaluate("antiphon.problem.kind") == "agent_ended"
+
+
+def test_an_agent_that_ended_the_call_before_there_was_an_answer_is_named(open_page: Open, parts: StandIns) -> None:
+    ready = open_page(quiet=False)
+    transceiver = parts._all[0]
+    reply, transceiver.reply = (
+        transceiver.reply,
+        Refused(code="agent_ended", message="agent 'a' ended the call at once"),
+    )
+    try:
+        with ready.expect_response(lambda response: response.status == 502):
+            ready.get_by_role("button", name="Start call").click()
+        alert(ready).to_have_text("Agent 'a' ended the call at once.")
+    finally:
+        transceiver.reply = reply
+
+
+def test_a_goodbye_of_the_agent_is_no_fault(ready: Page) -> None:
+    connect(ready)
+    tell(ready, status="ended", reason="hang_up", fault=False, message="the agent ended the call")
+    ready.evaluate("fakePeer.channel.dispatchEvent(new Event('close'))")
+    expect(ready.get_by_role("status")).to_have_text("The agent ended the call.")
+    alert(ready).to_have_text("")
+    assert ready.evaluate("antiphon.problem") is None

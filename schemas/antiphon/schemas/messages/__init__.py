@@ -43,7 +43,7 @@ from antiphon.schemas.messages.message import (
     decode_any,
     encode,
 )
-from antiphon.schemas.messages.opening import OPEN_REPLY, Opened, OpenReply, OpenRequest, Refused
+from antiphon.schemas.messages.opening import OPEN_REPLY, CallStatus, Opened, OpenReply, OpenRequest, Refused
 from antiphon.schemas.messages.presence import (
     Adopt,
     RelayAnnouncement,
@@ -64,6 +64,7 @@ __all__ = [
     "AgentBeat",
     "AudioLevel",
     "AudioRate",
+    "CallStatus",
     "ChannelOpened",
     "Claim",
     "ClaimExpired",
@@ -118,6 +119,7 @@ MESSAGES: Final[dict[str, TypeAdapter[Any]]] = {
             TakeOver,
             Adopt,
             OpenRequest,
+            CallStatus,
             Claim,
             ClaimReply,
             Lease,

@@ -34,6 +34,9 @@ class HangUp(Message):
 
     type: Literal["hang_up"] = "hang_up"
     reason: str = "hang_up"
+    """In a word, for logs and for whoever asks why the call is over: `cause` of `Ended`."""
+    instance: str = ""
+    """The agent instance that hangs up, as in its claim's answer; one that was told `claim_expired` is not obeyed."""
 
 
 Control = Annotated[Flush | Pause | Resume | HangUp, Field(discriminator="type")]

@@ -159,6 +159,8 @@ class Ended(Message):
 
     type: Literal["ended"] = "ended"
     reason: EndReason
+    cause: str = ""
+    """With `hang_up`: what was given as its reason."""
     statistics: Statistics | None = None
 
 

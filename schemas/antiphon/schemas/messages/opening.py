@@ -1,4 +1,4 @@
-"""Signaling asks a transceiver to open a session, and what comes back."""
+"""Signaling asks a transceiver to open a session, or what became of one, and what comes back."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field, TypeAdapter
 
+from antiphon.schemas.messages.events import EndReason
 from antiphon.schemas.messages.message import Message
 
 
@@ -36,10 +37,27 @@ class Refused(Message):
     """No session, and why."""
 
     type: Literal["refused"] = "refused"
-    code: Literal["full", "draining", "bad_offer", "no_audio", "no_opus", "no_agent", "no_session", "internal"]
+    code: Literal[
+        "full", "draining", "bad_offer", "no_audio", "no_opus", "no_agent", "agent_ended", "no_session", "internal"
+    ]
     message: str
     """For the person who reads the error: names the thing, the value and the way out."""
 
 
 OpenReply = Annotated[Opened | Refused, Field(discriminator="type")]
 OPEN_REPLY: Final[TypeAdapter[Opened | Refused]] = TypeAdapter(OpenReply)
+
+
+class CallStatus(Message):
+    """Whether a session runs, and else why not: the answer of the transceiver that has it, or had it lately."""
+
+    session_id: str
+    state: Literal["running", "ended"]
+    connected: bool
+    """Its client got through: the DTLS handshake was finished."""
+    spoke: bool
+    """The agent has been heard: speech was sent to the client."""
+    reason: EndReason | None = None
+    """As in `Ended`; None while it runs."""
+    cause: str = ""
+    """As in `Ended`."""

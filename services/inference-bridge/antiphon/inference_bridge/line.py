@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 import time
+from typing import Final
 
 import nats.errors
 from nats.aio.client import Client
@@ -19,6 +20,8 @@ from antiphon.schemas.errors import MalformedError
 log = logging.getLogger(__name__)
 
 EVENTS_CHANNEL = "oai-events"
+_HANG_UP_TRIES: Final = 5
+_AGAIN_SECONDS: Final = 0.2
 _CONTROL_TIMEOUT = 1.0
 
 
@@ -74,7 +77,12 @@ class Line:
         return await self._request(messages.Resume())
 
     async def hang_up(self, reason: str) -> bool:
-        return await self._request(messages.HangUp(reason=reason))
+        """End the call; asked for again where nobody answers: the caller would hear silence."""
+        for _ in range(_HANG_UP_TRIES):
+            if await self._request(messages.HangUp(reason=reason)):
+                return True
+            await asyncio.sleep(_AGAIN_SECONDS)
+        return False
 
     async def _request(self, control: messages.Message) -> bool:
         async with self._turns:

@@ -5,15 +5,21 @@ A call sees a pool and cannot tell which it is.
 
 from __future__ import annotations
 
+import asyncio
+import hashlib
+from collections import OrderedDict
 from collections.abc import Generator
 from functools import partial
-from typing import Any, Protocol, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
+from antiphon.inference_bridge.hearing.pieces import cut
 from antiphon.inference_bridge.hearing.transcriber import Transcriber
 from antiphon.inference_bridge.speech.synthesizer import Samples, Synthesizer
 from antiphon.inference_bridge.workers import Urgency, Workers
 
 T_co = TypeVar("T_co", covariant=True)
+MAX_PIECES: Final = 128
+"""Pieces of long turns whose text is kept while these turns go on; the oldest are forgotten and transcribed again."""
 
 
 class Pending(Protocol[T_co]):
@@ -47,11 +53,69 @@ class Speaker(Protocol):
 
 
 class ModelPool:
-    """Both, each from where it is."""
+    """Both, each from where it is. Made by the bridge, for all its calls; used on the event loop."""
 
     def __init__(self, hearer: Hearer, speaker: Speaker) -> None:
-        self.transcribe = hearer.transcribe
         self.synthesize = speaker.synthesize
+        self._hearer = hearer
+        self._heard: OrderedDict[bytes, asyncio.Task[str]] = OrderedDict()
+        """By prompt and audio: whole pieces of turns that may still grow."""
+
+    def transcribe(self, pcm: bytes, prompt: str, urgency: Urgency) -> Pending[str]:
+        """As a `Hearer` does, of any length: what is longer than the recogniser's window goes to it piece by piece."""
+        *before, last = cut(pcm)
+        if not before:
+            return self._hearer.transcribe(pcm, prompt, urgency)
+        known = [self._piece(piece, prompt, urgency) for piece in before]
+        return _Joined(known, self._hearer.transcribe(last, prompt, urgency))
+
+    def _piece(self, pcm: bytes, prompt: str, urgency: Urgency) -> asyncio.Task[str]:
+        """A piece that will not change any more: a turn is transcribed at each pause, its pieces once."""
+        key = hashlib.blake2b(pcm, key=hashlib.blake2b(prompt.encode(), digest_size=32).digest()).digest()
+        task = self._heard.pop(key, None)
+        if task is None or (task.done() and (task.cancelled() or task.exception() is not None)):
+            task = asyncio.ensure_future(_text(self._hearer.transcribe(pcm, prompt, urgency)))
+            task.add_done_callback(_look)
+        self._heard[key] = task
+        while len(self._heard) > MAX_PIECES:
+            self._heard.popitem(last=False)
+        return task
+
+
+async def _text(pending: Pending[str]) -> str:
+    return await pending
+
+
+def _look(task: asyncio.Task[str]) -> None:
+    if not task.cancelled():
+        task.exception()  # one that nobody waits for any more is no error
+
+
+class _Joined:
+    """The `Pending` of an utterance in several pieces."""
+
+    def __init__(self, before: list[asyncio.Task[str]], last: Pending[str]) -> None:
+        self._before, self._last = before, last
+
+    @property
+    def work_ms(self) -> float:
+        """Of the last piece: the others were mostly heard while the caller spoke."""
+        return self._last.work_ms
+
+    def __await__(self) -> Generator[Any, None, str]:
+        texts = []
+        for task in self._before:
+            text = yield from asyncio.shield(task).__await__()  # others may wait for it too
+            texts.append(text)
+        texts.append((yield from self._last.__await__()))
+        return " ".join(text for text in texts if text)
+
+    def promote(self, urgency: Urgency) -> None:
+        self._last.promote(urgency)
+
+    def cancel(self) -> None:
+        """The pieces before the last one are finished: they are wanted when the caller goes on."""
+        self._last.cancel()
 
 
 class LocalHearer:

@@ -23,6 +23,7 @@ from antiphon.signaling.placement import hang_up, no_call, place, restart_ice
 from antiphon.signaling.sdp import OfferError, check_offer
 from antiphon.signaling.settings import Settings
 from antiphon.signaling.stack import Stack
+from antiphon.signaling.status import CLIENT, ask_status
 
 log = logging.getLogger(__name__)
 tracer = trace.get_tracer("antiphon.signaling")
@@ -123,10 +124,19 @@ def routes(settings: Settings, stack: Stack, credentials: Credentials) -> APIRou
         with tracer.start_as_current_span("hang_up", context=context, kind=SpanKind.SERVER) as span:
             span.set_attribute("antiphon.session_id", call_id)
             try:
-                await hang_up(stack.client, call_id)
+                await hang_up(stack.client, call_id, CLIENT)
             except MalformedError:
                 raise no_call(call_id) from None
         log.info("call %s hung up by its client", call_id, extra={"session": call_id})
+
+    @router.get("/realtime/calls/{call_id}")
+    async def status(request: Request, call_id: str) -> JSONResponse:
+        caller_of(request, credentials)
+        if not _SESSION_ID.fullmatch(call_id):
+            raise no_call(call_id)
+        if stack.client is None or not stack.connected:
+            raise unavailable("nats_down", "signaling has no connection to NATS: the call can't be asked for")
+        return JSONResponse(await ask_status(stack.client, call_id), headers={"Cache-Control": "no-store"})
 
     @router.post("/realtime/calls/{call_id}/hangup")
     async def hangup(request: Request, call_id: str) -> Response:

@@ -78,6 +78,8 @@ async def place(stack: Stack, offer: str, agent: str, session: dict[str, Any]) -
                 raise ApiError(400, reply.code, reply.message, param="sdp")
             if reply.code == "no_agent":
                 raise await no_agent(stack, agent, reply.message)
+            if reply.code == "agent_ended":
+                raise ApiError(502, "agent_ended", reply.message, param="agent")
             refusals.append(reply.code)
         else:
             refusals.append(reply)

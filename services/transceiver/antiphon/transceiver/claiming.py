@@ -52,9 +52,14 @@ class _Asked:
 class Claiming:
     """The claims of a process."""
 
-    def __init__(self, client: Client, publish: Callable[[str, bytes], None]) -> None:
-        """`publish(subject, data)` sends without waiting."""
-        self._client, self._publish = client, publish
+    def __init__(
+        self, client: Client, publish: Callable[[str, bytes], None], turned_away: Callable[[str, str], None]
+    ) -> None:
+        """`publish(subject, data)` sends without waiting.
+
+        `turned_away(session_id, instance)`: that one has accepted too late, and may not control the session.
+        """
+        self._client, self._publish, self._turned_away = client, publish, turned_away
         self._loop = asyncio.get_running_loop()
         self._inbox = client.new_inbox()
         self._listening: asyncio.Task[Any] | None = None
@@ -92,18 +97,24 @@ class Claiming:
         except (nats.errors.Error, OSError) as error:
             log.warning("session %s: no agent can be asked: %s", session_id, error or type(error).__name__)
             outcome = _refused(agent, "cannot be asked: NATS does not answer")
+        except BaseException:  # we are stopped
+            self._tell_over(session_id)
+            raise
         finally:
             asked.open = False
         if isinstance(outcome, messages.Refused):
             self._refused += 1
-            # who has accepted after all, or is about to, holds a slot for a session that will not be
-            over = messages.Ended(reason="setup_timeout")
-            self._publish(subjects.session_event(session_id), messages.encode(over))
+            self._tell_over(session_id)
             return outcome
         asked.placed, asked.instance = True, outcome.instance
         self._claims += 1
         self._took_ms.append(round((self._loop.time() - began) * 1000, 2))
         return outcome
+
+    def _tell_over(self, session_id: str) -> None:
+        """Who has accepted after all, or is about to, holds a slot for a session that will not be."""
+        over = messages.Ended(reason="setup_timeout")
+        self._publish(subjects.session_event(session_id), messages.encode(over))
 
     async def _ask_around(
         self, asked: _Asked, reply_to: str, claim: messages.Claim, deadline: float
@@ -207,6 +218,7 @@ class Claiming:
         log.warning("session %s: %s accepts too late", asked.session_id, instance or "an agent")
         subject = subjects.session_event(asked.session_id)
         if instance:
+            self._turned_away(asked.session_id, instance)
             self._publish(subject, messages.encode(messages.ClaimExpired(instance=instance)))
         if not asked.placed:
             self._publish(subject, messages.encode(messages.Ended(reason="setup_timeout")))

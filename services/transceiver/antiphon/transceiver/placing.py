@@ -22,7 +22,7 @@ from antiphon.transceiver.clock import Clock
 from antiphon.transceiver.dtls_handshake import CurrentCertificate
 from antiphon.transceiver.outlet import Publisher
 from antiphon.transceiver.seat import Seat
-from antiphon.transceiver.session import Session
+from antiphon.transceiver.session import MAX_CAUSE, Session
 from antiphon.transceiver.session_subjects import SessionSubjects
 from antiphon.transceiver.sessions import Sessions
 from antiphon.transceiver.settings import Settings
@@ -58,7 +58,7 @@ class Placing:
         self._keyring: RouteKeyring = settings.keyring()
         self._password_key = settings.password_key_bytes()
         self._certificate = CurrentCertificate(self._loop.time())
-        self.claiming = Claiming(client, publisher.publish)
+        self.claiming = Claiming(client, publisher.publish, listening.turned_away)
         self.served: Callable[[str, str, str], None] = lambda session_id, agent, instance: None
         """Told who has taken a session."""
         self._requests: set[asyncio.Task[None]] = set()
@@ -137,19 +137,28 @@ class Placing:
         self, request: messages.OpenRequest, offer: sdp.Offer, now: float
     ) -> messages.Opened | messages.Refused:
         session_id = "rtc_" + "".join(secrets.choice(_ID_ALPHABET) for _ in range(24))
+        over: messages.Ended | None = None
+        """What an agent is told that has accepted, where there will be no session after all."""
         try:
             await self._subjects.listen(session_id)
             claimed = await self.claiming.claim(session_id, request.agent, request.session)
             if isinstance(claimed, messages.Refused):
                 return claimed
+            over = messages.Ended(reason="internal")
             if self.draining:
-                ended = messages.Ended(reason="draining")
-                self._publisher.publish(subjects.session_event(session_id), messages.encode(ended))
+                over = messages.Ended(reason="draining")
                 return messages.Refused(code="draining", message="this transceiver is shutting down: ask another one")
+            hung_up = self._subjects.hung_up(session_id, claimed.instance)
+            if hung_up is not None:
+                over = messages.Ended(reason="hang_up", cause=hung_up.reason[:MAX_CAUSE])
+                text = f"agent {request.agent!r} ended the call at once ({over.cause or 'no reason given'})"
+                return messages.Refused(code="agent_ended", message=text)
             self.served(session_id, request.agent, claimed.instance)
             return self._make_session(session_id, request, offer, claimed, now)
         finally:
             if self._registry.get(session_id) is None:
+                if over is not None:
+                    self._publisher.publish(subjects.session_event(session_id), messages.encode(over))
                 self._subjects.stop_listening(session_id)
 
     def _make_session(
@@ -183,8 +192,13 @@ class Placing:
             sdp_origin=secrets.randbits(40),
         )
         session = self._sessions.make(state, certificate, offer.client, self._sessions.seats.own)
-        self._subjects.born(session)
-        return messages.Opened(session_id=session_id, answer=self._written_answer(session, offer))
+        try:
+            self._subjects.born(session, claimed.instance)
+            return messages.Opened(session_id=session_id, answer=self._written_answer(session, offer))
+        except Exception:  # nobody will ever call
+            session.end("internal", self._loop.time())
+            self._sessions.forget(session)
+            raise
 
     def _restart_ice(self, session_id: str, offer: sdp.Offer) -> messages.Opened | messages.Refused:
         """A new offer on a running session: new ICE credentials, everything else as it was."""

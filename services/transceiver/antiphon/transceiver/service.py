@@ -28,6 +28,7 @@ from antiphon.transceiver.agent_watch import AgentWatch
 from antiphon.transceiver.announcing import Announcing
 from antiphon.transceiver.checkpoint_store import CheckpointStore
 from antiphon.transceiver.clock import Clock
+from antiphon.transceiver.endings import status
 from antiphon.transceiver.figures import figures
 from antiphon.transceiver.kept_flows import KeptFlows
 from antiphon.transceiver.lifeline import Lifeline, Neighbours, lifeline_address
@@ -96,6 +97,7 @@ class Transceiver:
         if settings.hand_over:
             await self._start_taking_over()
         await client.subscribe(subjects.ANY_TRANSCEIVER_ANNOUNCE, cb=self._heard)
+        await client.subscribe(subjects.ANY_CALL_STATUS, cb=self._status_asked)
         await self._read_announcements(js)
         await self._serve_slot()
         self._tasks += [asyncio.create_task(self._announcing.run()), asyncio.create_task(self._poll_forever())]
@@ -124,6 +126,17 @@ class Transceiver:
         if session.ended is None:
             session.end("agent_lost", self._loop.time())
             self._sessions.forget(session)
+
+    async def _status_asked(self, message: Msg) -> None:
+        """What became of a call; silence if it is none of ours: another transceiver knows, or nobody."""
+        try:
+            session_id = subjects.parse_call_status(message.subject)
+        except MalformedError:
+            return
+        session = self._sessions.registry.get(session_id)
+        found = status(session) if session else self._sessions.endings.get(session_id, self._loop.time())
+        if found is not None and message.reply:
+            self._publisher.publish(message.reply, messages.encode(found))
 
     async def drain(self, hurry: asyncio.Event) -> None:
         """Take no more sessions. Hand the running ones over, or let them end: until the setting, or `hurry`."""

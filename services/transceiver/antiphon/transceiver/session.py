@@ -36,6 +36,8 @@ log = logging.getLogger(__name__)
 
 INPUT_TOLERANCE: Final = 0.019
 """Seconds: gaps and pauses are looked at every 20 ms, no matter when."""
+MAX_CAUSE: Final = 200
+"""Letters of a hang-up's reason that are passed on."""
 SPEECH_TOLERANCE: Final = 0.003
 """A reply may start so much later where that saves a wakeup of its own per 20 ms."""
 
@@ -62,6 +64,10 @@ class Session:
         """
         self.state = state
         self.ended: messages.EndReason | Literal["moved"] | None = None
+        self.cause = ""
+        """What the request that ended it gave as its reason."""
+        self.got_through = False
+        """The client's handshake was finished, here or in the process before."""
         self.ice = IceLite(password_key, state.ufrags)
         self._outlet = outlet
         self._join, self._leave = join, leave
@@ -198,6 +204,7 @@ class Session:
         self.end("dtls_failed", now)
 
     def _shook_hands(self, keys: Keys, now: float) -> None:
+        self.got_through = True
         self.state.srtp, self.state.dtls = keys
         self._connect_engines(now)
         self._outlet.milestone("dtls", now)
@@ -221,7 +228,7 @@ class Session:
             raise ValueError(f"the state of session {state.session_id} was written before it was connected")
         if not state.handed_over:
             state.leave_out(time.time())
-        self._resumed = True
+        self._resumed = self.got_through = True
         self.ice.resume(Path(state.path_header, state.path_relay), now)
         self._connect_engines(now)
         self._channels.restore()
@@ -321,8 +328,8 @@ class Session:
                 self.media_out.pause()
             case messages.Resume():
                 self.media_out.resume()
-            case messages.HangUp():
-                self.end("hang_up", now)
+            case messages.HangUp(reason=cause):
+                self.end("hang_up", now, cause)
         self._wake_speech(now)
 
     # ---- time ----------------------------------------------------------------------------------------
@@ -345,11 +352,11 @@ class Session:
         """The call's counters so far."""
         return self._reports.statistics()
 
-    def end(self, reason: messages.EndReason, now: float) -> None:
+    def end(self, reason: messages.EndReason, now: float, cause: str = "") -> None:
         """Say goodbye and let go of everything. Later calls do nothing."""
         if self.ended is not None:
             return
-        self.ended = reason
+        self.ended, self.cause = reason, cause[:MAX_CAUSE]
         self._leave(self._visit_input)
         self._leave(self._visit_speech)
         try:
@@ -358,7 +365,7 @@ class Session:
                 self._send(self._records.seal(ALERT, CLOSE_NOTIFY))
         except Exception:  # a goodbye that fails must not keep what is let go of below
             log.exception("session %s: no goodbye was said", self.state.session_id)
-        self._outlet.event(messages.Ended(reason=reason, statistics=self.statistics()))
+        self._outlet.event(messages.Ended(reason=reason, cause=self.cause, statistics=self.statistics()))
         self._setup.close()
         self._srtp = self._records = None
         self.media_out.close()

@@ -18,7 +18,38 @@ from antiphon.transceiver.session import Session
 from antiphon.transceiver.sessions import Sessions
 
 MAX_EARLY: Final = 256
-"""Messages of an agent kept between its claim and the session's birth."""
+"""Messages of an agent kept between its claim and the session's birth; what comes above that is not taken."""
+MAX_INSTANCES: Final = 64
+"""Agent instances of which, per session, it is kept that they have hung up early, or accepted too late."""
+Controlled = messages.Flush | messages.Pause | messages.Resume | messages.HangUp
+
+
+class _Early:
+    """What was said to a session that is being made: an agent may speak, and hang up, as soon as it is asked.
+
+    Lives from before the claim until the session is born or will not be: for the time of a claim, 2.5 s.
+    """
+
+    def __init__(self) -> None:
+        self.said: list[nats_direct.Heard | Controlled] = []
+        self.hung_up: dict[str, messages.HangUp] = {}
+        """By instance, which may be empty. Kept apart: a hang-up is never one message too many."""
+
+    def hear(self, message: nats_direct.Heard) -> None:
+        if len(self.said) < MAX_EARLY:
+            self.said.append(message)
+
+    def control(self, control: Controlled) -> str:
+        """Keep it; says so, or `Refusal`."""
+        if isinstance(control, messages.HangUp):
+            if control.instance not in self.hung_up and len(self.hung_up) >= MAX_INSTANCES:
+                raise Refusal(f"{MAX_INSTANCES} instances have hung up already")
+            self.hung_up.setdefault(control.instance, control)
+        elif len(self.said) >= MAX_EARLY:
+            raise Refusal(f"{MAX_EARLY} messages wait for the session already")
+        else:
+            self.said.append(control)
+        return "kept: the session is being made"
 
 
 class SessionSubjects:
@@ -31,8 +62,10 @@ class SessionSubjects:
         self._publisher = publisher
         self._loop = asyncio.get_running_loop()
         self._subscriptions: dict[str, list[Any]] = {}
-        self._early: dict[str, list[nats_direct.Heard]] = {}
-        """What agents say to sessions that are being made: an agent may speak as soon as it is asked."""
+        self._early: dict[str, _Early] = {}
+        """Of sessions that are being made."""
+        self._turned_away: dict[str, set[str]] = {}
+        """By session: instances that have accepted it too late."""
         self._leaving: set[asyncio.Task[None]] = set()
         self.offered: Callable[[Msg], Awaitable[None]]
         """Takes another offer of a running session's client."""
@@ -44,25 +77,54 @@ class SessionSubjects:
             session = self._registry.get(session_id)
             if session is not None:
                 self._spoken(session, message)
-            elif len(early := self._early.get(session_id, [])) < MAX_EARLY:
-                early.append(message)
+            elif (early := self._early.get(session_id)) is not None:
+                early.hear(message)
 
         async def controlled(message: Msg) -> None:
             await answer(message, lambda data: self._control(session_id, data))
 
-        self._early[session_id] = []
+        self._early[session_id] = _Early()
         subscribed = self._subscriptions[session_id] = []
         subscribed.append(await nats_direct.subscribe(self._client, subjects.session_out(session_id), spoken))
         subscribed.append(await self._client.subscribe(subjects.session_control(session_id), cb=controlled))
         subscribed.append(await self._client.subscribe(subjects.session_open(session_id), cb=self.offered))
 
-    def born(self, session: Session) -> None:
-        """The session is registered: it gets what was said to it before."""
-        for message in self._early.pop(session.state.session_id, []):
-            self._spoken(session, message)
+    def born(self, session: Session, instance: str = "") -> None:
+        """The session is registered: it gets what was said to it before, in that order.
+
+        `instance`: which one of its agent has it, if that is known.
+        """
+        early = self._early.pop(session.state.session_id, None)
+        for said in early.said if early else ():
+            if isinstance(said, Controlled):
+                session.control(said, self._loop.time())
+            else:
+                self._spoken(session, said)
+        if early and (hang_up := self._obeyed(session.state.session_id, early, instance)):
+            self._loop.call_soon(self._carry_out, session, hang_up)  # whoever makes the session finishes first
+
+    def hung_up(self, session_id: str, instance: str) -> messages.HangUp | None:
+        """The hang-up of the agent that has taken the session which is being made, if it has come already."""
+        early = self._early.get(session_id)
+        return self._obeyed(session_id, early, instance) if early else None
+
+    def turned_away(self, session_id: str, instance: str) -> None:
+        """This instance has accepted too late: another one has the session, and it must not end that one's call."""
+        away = self._turned_away.setdefault(session_id, set()) if session_id in self._subscriptions else set()
+        if len(away) < MAX_INSTANCES:
+            away.add(instance)
+
+    def _obeyed(self, session_id: str, early: _Early, instance: str) -> messages.HangUp | None:
+        """`instance`: which one has the session, if it has said so."""
+        away = self._turned_away.get(session_id, set())
+        for hang_up in early.hung_up.values():
+            if hang_up.instance not in away and (not instance or hang_up.instance in ("", instance)):
+                return hang_up
+        return None
 
     def stop_listening(self, session_id: str) -> None:
         self._early.pop(session_id, None)
+        self._turned_away.pop(session_id, None)
         for subscription in self._subscriptions.pop(session_id, []):
             leaving = asyncio.create_task(_unsubscribe(self._client, subscription))
             self._leaving.add(leaving)
@@ -88,13 +150,20 @@ class SessionSubjects:
 
     async def _control(self, session_id: str, data: bytes) -> str:
         control = messages.decode_any(data, messages.CONTROL, "Control")
+        if isinstance(control, messages.HangUp) and control.instance in self._turned_away.get(session_id, ()):
+            raise Refusal(f"{control.instance} was too late: another instance has session {session_id}")
         session = self._registry.get(session_id)
+        if session is None and (early := self._early.get(session_id)) is not None:
+            return early.control(control)
         if session is None or session.ended is not None:
             raise Refusal(f"session {session_id} is over")
+        self._carry_out(session, control)
+        return ""
+
+    def _carry_out(self, session: Session, control: Controlled) -> None:
         session.control(control, self._loop.time())
         if session.ended is not None:
             self._sessions.forget(session)
-        return ""
 
 
 async def _unsubscribe(client: Client, subscription: Any) -> None:

@@ -11,6 +11,7 @@ from opentelemetry import trace
 
 from antiphon.transceiver.clock import Clock
 from antiphon.transceiver.dtls_handshake import Certificate
+from antiphon.transceiver.endings import Endings
 from antiphon.transceiver.outlet import Publisher, SessionOutlet
 from antiphon.transceiver.registry import Registry
 from antiphon.transceiver.seat import Seat, Seats
@@ -28,6 +29,7 @@ class Sessions:
     def __init__(self, settings: Settings, publisher: Publisher, clock: Clock) -> None:
         self.registry = Registry()
         self.seats = Seats()
+        self.endings = Endings()
         self.forgetting: list[Callable[[str], None]] = []
         """What else lets go of a session, by its name."""
         self._settings = settings
@@ -68,6 +70,7 @@ class Sessions:
         """The session is over here: let go of it under all its names."""
         if self.registry.get(session.state.session_id) is session:
             self._of_the_past.update(_counted(session))
+            self.endings.note(session, self._loop.time())
         self.registry.remove(session)
         self.seats.remove(session.state.session_id)
         for forget in self.forgetting:

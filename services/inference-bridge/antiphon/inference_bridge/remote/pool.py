@@ -16,6 +16,7 @@ import nats.errors
 import numpy as np
 from nats.aio.client import Client
 
+from antiphon.inference_bridge.hearing.pieces import RATE
 from antiphon.inference_bridge.model_pool import Pending
 from antiphon.inference_bridge.remote import wire
 from antiphon.inference_bridge.speech.synthesizer import Samples
@@ -29,6 +30,8 @@ T = TypeVar("T")
 ATTEMPTS: Final = 3
 HEAR_TIMEOUT: Final = 3.0
 """Seconds for a transcription; a worker that takes longer is asked for nothing more, another one is."""
+HEAR_TIMEOUT_PER_S: Final = 0.2
+"""More for each second of audio: 29 s of speech take a worker 1.7 s on a core of its own."""
 SPEAK_TIMEOUT: Final = 3.0
 """Seconds between two pieces of speech."""
 
@@ -74,7 +77,10 @@ class RemoteModels:
         self._client = client
 
     def transcribe(self, pcm: bytes, prompt: str, urgency: Urgency) -> Pending[str]:
-        return _Asked(self._hear(wire.pack(prompt, pcm[: wire.MAX_PCM])))
+        if len(pcm) > wire.MAX_PCM:
+            raise ValueError(f"{len(pcm)} bytes of audio: a worker takes {wire.MAX_PCM}, longer turns go in pieces")
+        within = HEAR_TIMEOUT + HEAR_TIMEOUT_PER_S * len(pcm) / (2 * RATE)
+        return _Asked(self._hear(wire.pack(prompt, pcm), within))
 
     def synthesize(self, clause: str, speed: float, urgency: Urgency) -> Pending[Samples]:
         return _Asked(self._speak(wire.pack(clause[: wire.MAX_TEXT], speed)))
@@ -106,8 +112,8 @@ class RemoteModels:
                 return
         raise WorkerError("no worker for llm gave an answer")
 
-    async def _hear(self, request: bytes) -> tuple[str, float]:
-        async for kind, value, more in self._answers("stt", request, HEAR_TIMEOUT):
+    async def _hear(self, request: bytes, within: float) -> tuple[str, float]:
+        async for kind, value, more in self._answers("stt", request, within):
             if kind == "text" and isinstance(value, str):
                 return value, float(more[0])
         raise WorkerError("no worker for stt gave an answer")

@@ -65,7 +65,9 @@ class Worker:
 
     async def _hear(self, request: Request, model: Transcriber) -> None:
         prompt, pcm = wire.unpack(request.data, str, bytes)[:2]
-        job: Job[str] = self._workers.submit(partial(model.transcribe, pcm[: wire.MAX_PCM], prompt), Urgency.NOW)
+        if len(pcm) > wire.MAX_PCM:
+            raise MalformedError(f"{len(pcm)} bytes of audio: at most {wire.MAX_PCM}, longer turns go in pieces")
+        job: Job[str] = self._workers.submit(partial(model.transcribe, pcm, prompt), Urgency.NOW)
         text = await job
         await request.respond(wire.pack("text", text, job.work_ms))
 

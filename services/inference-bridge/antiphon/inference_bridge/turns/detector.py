@@ -5,6 +5,7 @@
                    SpeechStarted                    |  ^         TurnEnded, or SpeechDropped if
                                                     |  |         it was shorter than min_speech_ms
                      speculate_ms unlikely: MaybeDone  likely again: Resumed
+                     max_turn_ms without an end: TurnEnded up to a pause, SpeechStarted behind it
 
 Probabilities go through a hysteresis: speech starts at `threshold` and goes on down to `threshold - 0.15`, so
 that a soft syllable does not count as silence. One click is not `onset_windows` windows.
@@ -19,6 +20,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Final
 
+from antiphon.inference_bridge.hearing.pieces import pause
 from antiphon.inference_bridge.hearing.voice_activity import RATE, WINDOW
 from antiphon.inference_bridge.hearing.windows import Window
 
@@ -39,8 +41,8 @@ class TurnSettings:
     preroll_ms: int = 300
     """Kept from before the onset: a soft first consonant is not yet likely speech."""
     min_speech_ms: int = 120
-    max_turn_ms: int = 25_000
-    """A turn is cut here, because the recogniser takes 30 s at most."""
+    max_turn_ms: int = 60_000
+    """A longer turn is cut at a pause: the first part is answered. The bound of the memory that a caller takes."""
     sustained_ms: int = 800
     """Speech after which `StillSpeaking` tells what there is so far; again after as much."""
     semantic: bool = False
@@ -296,7 +298,7 @@ class TurnDetector:
         self._speech_windows += 1
         self._speech_end = end
         if len(self._audio) >= self._settings.max_turn_ms * RATE // 1000 * 2:
-            return resumed + self._end()
+            return resumed + self._cut()
         spoken_ms = self._speech_windows * _WINDOW_MS
         if spoken_ms - self._told_ms >= self._settings.sustained_ms:
             self._told_ms = spoken_ms
@@ -318,6 +320,22 @@ class TurnDetector:
     def _utterance(self) -> Utterance:
         spoken_ms = self._speech_windows * _WINDOW_MS
         return Utterance(bytes(self._audio), self._first_sample, self._speech_end, spoken_ms)
+
+    def _cut(self) -> list[TurnEvent]:
+        """It has lasted for too long: what came before the last pause is a turn, the caller goes on with the rest."""
+        samples = len(self._audio) // 2
+        at = pause(bytes(self._audio), samples * 3 // 4, samples - samples // 20)
+        first, audio = self._first_sample, bytes(self._audio)
+        rest = samples - at
+        spoken = max(0, self._speech_windows - rest // WINDOW)
+        ended = Utterance(audio[: at * 2], first, first + at, spoken * _WINDOW_MS)
+        speech_end = self._speech_end
+        self._reset()
+        self.speaking = True
+        self._audio += audio[at * 2 :]
+        self._first_sample, self._speech_end = first + at, speech_end
+        self._speech_windows = max(1, rest // WINDOW)
+        return [TurnEnded(ended), SpeechStarted(first + at)]
 
     def _end(self) -> list[TurnEvent]:
         event = TurnEnded(self._maybe or self._utterance()) if self._long_enough() else SpeechDropped(self._speech_end)

@@ -60,6 +60,7 @@ export class AntiphonCall extends EventTarget {
   path = null; // KeptPath
   #server;
   #key;
+  #location = null; // of the call on the server
   #over = false;
 
   /** `server`: origin of the signaling service, "" for the page's own. `key`: an API key or an ek_ secret. */
@@ -94,6 +95,16 @@ export class AntiphonCall extends EventTarget {
     return true;
   }
 
+  /**
+   * What the server says of the call: {status: "running", "ended" or "unknown", connected, reason, cause, fault, message}. It
+   * knows a call for two minutes after its end. null where it does not answer.
+   */
+  async status() {
+    if (!this.#location) return null;
+    const options = { signal: AbortSignal.timeout(2000) };
+    return request(this.#location, options, this.#key).then((response) => response.json()).catch(() => null);
+  }
+
   /** End the call here and, unless the server ended it already, there; safe at any time, also while the page goes away. */
   async hangUp({ tell = true } = {}) {
     this.#over = true;
@@ -107,6 +118,7 @@ export class AntiphonCall extends EventTarget {
     const url = `${this.#server}/v1/realtime/calls${agent ? "?" + new URLSearchParams({ agent }) : ""}`;
     const response = await request(url, { method: "POST", body: sdp, headers: { "Content-Type": "application/sdp" } }, this.#key);
     this.id = response.headers.get("Location")?.split("/").pop() ?? null;
+    if (this.id) this.#location = `${this.#server}/v1/realtime/calls/${this.id}`;
     if (this.#over) await this.#tellServer(); // hung up while the offer was on its way
     return response.text();
   }

@@ -6,6 +6,7 @@
 
 import { AntiphonCall, AntiphonError, request } from "./antiphon.js";
 
+const ASK_EVERY = 1500; // ms, while there is no connection: the agent may have ended the call already
 const CONNECT_WITHIN = 15000; // ms from the answer to a connected call
 const MICROPHONE = { echoCancellation: true, noiseSuppression: true, autoGainControl: true, channelCount: 1 };
 
@@ -20,10 +21,12 @@ export class CallProblem extends Error {
 export class Call extends EventTarget {
   state = "microphone"; // then connecting, listening, speaking, reconnecting, ended
   problem = null; // CallProblem, when the call did not end as wished
+  ending = null; // who ended the call, in words, when that was no problem and not the caller
   numbers = { setup_ms: null, round_trip_ms: null, packets_received: 0, packets_lost: 0, remote_packets_lost: null };
   moves = []; // to another relay: {relay, why, quiet_ms, gap_ms}
   #connection = null; // AntiphonCall
   #microphone = null;
+  #asking = false; // why the call is over
   #tellsSpeaking = false; // the agent sends output_audio_buffer events
   #grantedAt = 0;
   #timers = [];
@@ -85,9 +88,10 @@ export class Call extends EventTarget {
     connection.addEventListener("back", ({ detail }) => Object.assign(this.moves.at(-1), detail));
     await connection.connect({ stream: this.#microphone, agent });
     if (this.state === "ended") return;
+    this.#timers.push(setInterval(() => this.state === "connecting" && this.#endIfOver(), ASK_EVERY));
     this.#later(CONNECT_WITHIN, () => {
       if (this.state !== "connecting") return;
-      this.#end(new CallProblem("no_media", "The server answered, but no audio gets through: its UDP port can't be reached from here. A firewall may block it; on the server, “antiphon doctor” names what to fix."));
+      this.#endAsTold(new CallProblem("no_media", "The server answered, but no audio gets through: its UDP port can't be reached from here. A firewall may block it; on the server, “antiphon doctor” names what to fix."));
     });
     this.#timers.push(setInterval(() => this.#measure(), 1000));
   }
@@ -104,7 +108,7 @@ export class Call extends EventTarget {
         if (this.state !== "connecting") this.#become("reconnecting");
         break;
       case "failed":
-        this.#end(this.state === "connecting"
+        this.#endAsTold(this.state === "connecting"
           ? new CallProblem("no_media", "The server answered, but no connection for audio came about. A firewall may block UDP; on the server, “antiphon doctor” names what to fix.")
           : new CallProblem("dropped", "The connection was lost and did not come back. Check your network, then call again."));
         break;
@@ -114,7 +118,22 @@ export class Call extends EventTarget {
   }
 
   #closedByServer() {
-    if (this.state !== "ended") this.#end(new CallProblem("closed", "The server ended the call."));
+    this.#endAsTold(new CallProblem("closed", "The server ended the call."));
+  }
+
+  /** End the call as the server tells it: only that can tell an agent that hung up from a firewall. Else with `problem`. */
+  async #endAsTold(problem) {
+    if (this.state === "ended" || this.#asking) return;
+    this.#asking = true;
+    await this.#endIfOver();
+    this.#end(problem);
+  }
+
+  async #endIfOver() {
+    const told = await this.#connection.status();
+    if (this.state === "ended" || told?.status !== "ended") return;
+    if (!told.fault) this.ending = sentence(told.message);
+    this.#end(told.fault ? new CallProblem(told.reason === "hang_up" ? "agent_ended" : "closed", sentence(told.message)) : null);
   }
 
   #received(event) {
@@ -154,7 +173,7 @@ export class Call extends EventTarget {
   #release() {
     for (const timer of this.#timers) clearInterval(timer);
     this.#microphone?.getTracks().forEach((track) => track.stop());
-    this.#connection?.hangUp({ tell: this.problem?.kind !== "closed" });
+    this.#connection?.hangUp({ tell: !this.ending && !["closed", "agent_ended"].includes(this.problem?.kind) });
   }
 
   #later(ms, action) {
@@ -198,9 +217,15 @@ export async function ask(url, key = null) {
   }
 }
 
+/** "the agent ended the call" -> "The agent ended the call." */
+function sentence(message) {
+  return `${message[0].toUpperCase()}${message.slice(1)}.`;
+}
+
 function inWords({ status, code, message, retryAfter }, key) {
   if (status === 0) return new CallProblem("gone", "The server does not answer. Is Antiphon still running, and are you online? Then start again.");
   if (status === 401) return new CallProblem("key", key ? `That key was not accepted: ${message}.` : "A key is needed to call here. Whoever runs this server can give you one.");
+  if (code === "agent_ended") return new CallProblem(code, sentence(message));
   if (status === 503) return new CallProblem("busy", `The server can't take a call right now: ${message}.${retryAfter ? ` Try again in ${retryAfter} s.` : ""}`);
   return new CallProblem(code ?? "refused_by_server", `The server did not take the call: ${message}.`);
 }

@@ -111,7 +111,7 @@ function stateChanged() {
   document.body.dataset.state = state;
   document.body.classList.toggle("in-call", active);
   const never = state === "ended" && call.problem && call.numbers.setup_ms === null;
-  $("state").textContent = never ? "No call was made." : STATES[state];
+  $("state").textContent = never ? "No call was made." : state === "ended" ? (call.ending ?? STATES.ended) : STATES[state];
   $("call").textContent = active ? "End call" : state === "ended" ? "Call again" : "Start call";
   $("agent").disabled = active;
   allowTyping();

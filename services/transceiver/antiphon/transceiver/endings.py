@@ -1,0 +1,62 @@
+"""Why sessions of this process ended: kept for a while, for clients that ask. Sans-IO.
+
+A client that never got through, or whose connection was closed, cannot tell an agent that hung up from a firewall.
+Policy: a session is kept for `KEEP_SECONDS` after its end; above `MAX_KEPT` the oldest are forgotten, and whoever asks
+for one of these is answered by nobody, as for a session that never was.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import Final
+
+from antiphon.schemas import messages
+from antiphon.transceiver.session import Session
+from antiphon.transceiver.session_outlet import MOVED
+
+KEEP_SECONDS: Final = 120.0
+"""A page asks when it finds its connection closed, at the latest after the 30 s of consent; a phone may sleep."""
+MAX_KEPT: Final = 2048
+
+
+class Endings:
+    """Of one process; owned by `Sessions`, which notes each session that it forgets."""
+
+    def __init__(self) -> None:
+        self._kept: OrderedDict[str, tuple[float, messages.CallStatus]] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def note(self, session: Session, now: float) -> None:
+        """The session is over; one that goes on elsewhere is not."""
+        if session.ended is None or session.ended == MOVED:
+            return
+        self._kept[session.state.session_id] = now, status(session)
+        self.expire(now)
+
+    def expire(self, now: float) -> None:
+        """Forget what is too old or too much."""
+        while self._kept and (len(self._kept) > MAX_KEPT or self._oldest() < now - KEEP_SECONDS):
+            self._kept.popitem(last=False)
+
+    def get(self, session_id: str, now: float) -> messages.CallStatus | None:
+        self.expire(now)
+        kept = self._kept.get(session_id)
+        return kept[1] if kept else None
+
+    def _oldest(self) -> float:
+        return next(iter(self._kept.values()))[0]
+
+
+def status(session: Session) -> messages.CallStatus:
+    """How things stand with a session, during the call and afterwards."""
+    ended = session.ended if session.ended != MOVED else None
+    return messages.CallStatus(
+        session_id=session.state.session_id,
+        state="running" if ended is None else "ended",
+        connected=session.got_through,
+        spoke=session.statistics().packets_sent > 0,
+        reason=ended,
+        cause=session.cause,
+    )
