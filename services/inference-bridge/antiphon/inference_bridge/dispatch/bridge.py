@@ -77,7 +77,7 @@ class Bridge:
                 judged=models.end_of_turn is not None,
             ),
             settings.greeting_text,
-            settings.llm_instructions if settings.llm_url or settings.llm == "remote" else "",
+            settings.llm_instructions if settings.has_language_model else "",
             settings.voice_name,
             settings.bridge_idle,
             self._save,
