@@ -230,6 +230,8 @@ def check_health(url: str) -> Iterator[Finding]:
         yield Finding("health", "ok", f"{urljoin(url, '/healthz')} says that a call would succeed")
     else:
         yield Finding("health", "fail", f"{urljoin(url, '/healthz')}: {health.message}", "Start what is missing.")
+    for trouble in health.troubles:
+        yield Finding("agent", "fail", f"agent {trouble}", "Its log names the address, and what to do.")
 
 
 def check_page(url: str) -> Iterator[Finding]:
