@@ -105,7 +105,7 @@ if [ ! -d .venv ]; then
     mkdir .venv
     echo unfinished >"$stamp"
     if ! trouble=$("$python" -m venv .venv 2>&1); then
-        printf '%s\n' "$trouble" >.venv/set-up.log
+        { printf "%s\n" "$trouble" >.venv/set-up.log; } 2>/dev/null || true # the disk may be full
         deploy/why-pip-failed.sh .venv/set-up.log "$python_version" >&2
         exit 1
     fi

@@ -22,8 +22,10 @@ if requirement=$(grep -m 1 -oP 'satisfies the requirement \K\S+(?= \(from versio
         --dest "$(mktemp -d)" "$requirement" </dev/null >>"$log" 2>&1 || true
 fi
 
-if line 'No space left on device|Errno 28|[Dd]isk quota exceeded' >/dev/null; then
-    say "no space left. The requirements take 1.5 GB in $PWD/.venv, and 0.6 GB while they are installed in" \
+# On a full disk the log may have no room for the words.
+least_mb=$(df -Pm "$(dirname "$log")" "${TMPDIR:-/tmp}" 2>/dev/null | awk 'NR > 1 && (least == "" || $4 < least) { least = $4 } END { print least }')
+if [ "${least_mb:-99}" -lt 5 ] || line 'No space left on device|Errno 28|[Dd]isk quota exceeded' >/dev/null; then
+    say "no space left. The requirements take 1.3 GB in $PWD/.venv, and 0.6 GB while they are installed in" \
         "${TMPDIR:-/tmp} (TMPDIR) and in pip's cache ($(df -Ph . "${TMPDIR:-/tmp}" 2>/dev/null |
             awk 'NR > 1 { printf "%s%s free of %s", (NR > 2 ? ", " : ""), $4, $6 }'))."
 elif line 'externally-managed|ensurepip is not available' >/dev/null; then
