@@ -1,4 +1,5 @@
 # `make run` and `make test` do all their own set-up; the rest is for working on Antiphon.
+# A variable PYTHON, here or in the environment, names the interpreter for deploy/set-up.sh.
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
@@ -17,6 +18,7 @@ help:
 	@echo 'make fuzz          fuzz all readers of network bytes, SECONDS=60 each; findings go to .fuzz/'
 	@echo 'make lint          ruff and mypy only          make format   let ruff put the code in order'
 	@echo 'make lock          pin the requirements anew   make vectors  write schemas/vectors anew'
+	@echo 'PYTHON=python3.13 behind any of them chooses the interpreter; .venv is made anew if it has another version'
 	@echo 'make clean         remove what these targets have made'
 
 run: set-up

@@ -71,6 +71,15 @@ def test_doctor_without_a_stack_names_what_to_start() -> None:
         assert findings[check][0]["fix"]
 
 
+def test_doctor_sees_an_agent_that_takes_calls_and_could_not_serve_them() -> None:
+    body = json.dumps({"status": "ok", "troubles": {"concierge": "its chat server refuses the connection"}})
+    with http_answers(200, {"Content-Type": "application/json"}, body) as url:
+        status, findings, _ = _doctor("--url", url, "--nats", "none")
+    assert status == 1
+    (agent,) = findings["agent"]
+    assert (agent["state"], agent["message"]) == ("fail", "agent concierge: its chat server refuses the connection")
+
+
 @pytest.mark.parametrize(
     ("status", "way_out"),
     [(401, "--key"), (403, "--url"), (404, "--agent"), (503, "transceiver"), (418, "Antiphon's address")],

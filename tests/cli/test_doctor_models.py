@@ -16,7 +16,7 @@ import pytest
 from support.up_process import UpProcess, up_process
 
 Doctor = Callable[..., subprocess.CompletedProcess[str]]
-INSTALL = "pip install 'antiphon[inference-bridge]'"
+INSTALL = "pip install '.[inference-bridge]' in a clone of Antiphon"
 
 
 @pytest.fixture(scope="module")
@@ -93,11 +93,11 @@ def test_doctor_names_the_model_that_is_not_installed_and_both_ways_to_get_one(
 
 
 def test_doctor_names_the_lexicons_that_speech_can_not_do_without(doctor: Doctor, tmp_path: Path) -> None:
-    environment_without("misaki", tmp_path / "environment")
+    environment_without("kokorog2p", tmp_path / "environment")
     done = doctor(tmp_path / "environment" / "bin" / "python", "--json")
     assert done.returncode == 1
     assert [(each["message"], each["fix"]) for each in not_well(done)] == [
-        ("lexicons: the package misaki is not installed", INSTALL)
+        ("lexicons: the package kokorog2p is not installed", INSTALL)
     ]
 
 

@@ -13,7 +13,7 @@ import pytest
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
-pytest.importorskip("pipecat", reason="the extra antiphon[pipecat] is not installed: make pipecat-test")
+pytest.importorskip("pipecat", reason="the extra pipecat is not installed: make pipecat-test")
 
 from pipecat.frames.frames import (
     Frame,

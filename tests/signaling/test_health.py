@@ -38,6 +38,15 @@ def test_every_missing_part_is_named_until_it_comes_and_again_when_it_dies(
     stand_ins.stop(stranger)
 
 
+def test_an_agent_in_trouble_takes_calls_and_is_named(http: httpx.Client, stand_ins: StandIns) -> None:
+    stand_ins.transceiver()
+    stand_ins.relay()
+    agent = stand_ins.agent(trouble="its chat server is gone")
+    until(lambda: failing(http) == set(), "all is there")
+    assert http.get("/healthz").json() == {"status": "ok", "troubles": {"concierge": "its chat server is gone"}}
+    stand_ins.stop(agent)
+
+
 def test_a_full_or_draining_stack_is_not_healthy(http: httpx.Client, stand_ins: StandIns) -> None:
     stand_ins.agent()
     stand_ins.relay()

@@ -20,6 +20,10 @@ class ChatServer:
         self.chunks: list[dict[str, Any]] = []
         """Sent after the pieces, as they are."""
         self.status = 200
+        self.error = ""
+        """Said with a status other than 200."""
+        self.silent: asyncio.Event | None = None
+        """Nothing is answered before it is set."""
         self.stalls = False
         """Hang after the pieces instead of ending the stream."""
         self.requests: list[dict[str, Any]] = []
@@ -51,6 +55,8 @@ class ChatServer:
             int(line.split(":")[1]) for line in head.lower().splitlines() if line.startswith("content-length")
         )
         self.requests.append(json.loads(await reader.readexactly(length)))
+        if self.silent:
+            await self.silent.wait()
         kind = "text/event-stream" if self.status == 200 else "application/json"
         writer.write(f"HTTP/1.1 {self.status} X\r\nContent-Type: {kind}\r\nConnection: close\r\n\r\n".encode())
         if self.status == 200:
@@ -64,6 +70,8 @@ class ChatServer:
                 writer.write(f"data: {json.dumps(whole)}\n\n".encode())
             if not self.stalls:
                 writer.write(b"data: [DONE]\n\n")
+        elif self.error:
+            writer.write(json.dumps({"error": {"message": self.error}}).encode())
         await writer.drain()
         if self.stalls:
             await reader.read()

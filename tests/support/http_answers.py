@@ -1,4 +1,4 @@
-"""An HTTP server that answers every POST in the same way: a server that is none of ours, or refuses."""
+"""An HTTP server that answers every request in the same way: a server that is none of ours, or refuses."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 @contextmanager
 def http_answers(status: int, headers: dict[str, str], body: str) -> Iterator[str]:
-    """Answers every POST so; yields its URL."""
+    """Answers every GET and POST so; yields its URL."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
@@ -20,6 +20,8 @@ def http_answers(status: int, headers: dict[str, str], body: str) -> Iterator[st
                 self.send_header(name, value)
             self.end_headers()
             self.wfile.write(body.encode())
+
+        do_GET = do_POST
 
         def log_message(self, *_: object) -> None:
             pass

@@ -273,9 +273,10 @@ class StandIns:
         part = StandIn(said)
         return self._begin(part, self._stand(part, "antiphon-relay", subjects.relay_announce(name)))
 
-    def agent(self, name: str = "concierge") -> StandIn:
+    def agent(self, name: str = "concierge", trouble: str = "") -> StandIn:
         part = StandIn()
-        return self._begin(part, self._stand(part, bus.AGENT_SERVICE, None, {"agent": name}))
+        metadata = {"agent": name} | ({bus.TROUBLE: trouble} if trouble else {})
+        return self._begin(part, self._stand(part, bus.AGENT_SERVICE, None, metadata))
 
     def _begin(self, part: StandIn, work: Coroutine[Any, Any, None]) -> StandIn:
         self._do(work)

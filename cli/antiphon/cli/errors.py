@@ -7,5 +7,10 @@ class UsageError(Exception):
     """A mistake that the user can mend. Exit status 2, never a traceback."""
 
 
+def installing(extra: str) -> str:
+    """The way out where packages of `extra` are missing. By a path: on the package index this name is not ours."""
+    return f"pip install '.[{extra}]' in a clone of Antiphon"
+
+
 class CallError(Exception):
     """A call could not be set up or broke down; the text says where and what to do. Exit status 1."""

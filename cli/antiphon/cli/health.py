@@ -17,21 +17,32 @@ class Health(NamedTuple):
     """/healthz is 200: a call would succeed."""
     message: str
     """What is missing, when not ready."""
+    troubles: tuple[str, ...] = ()
+    """Of agents that take calls and could not serve them."""
 
 
 def ask_health(url: str, timeout: float = 3.0) -> Health:
     """One request; every failure is an answer too."""
     try:
         with _open(urljoin(url, "/healthz"), timeout=timeout) as reply:
-            reply.read()
-            return Health(reply.status == 200, f"/healthz says {reply.status}")
+            body = reply.read(65536)
+            return Health(reply.status == 200, f"/healthz says {reply.status}", _troubles(body))
     except urllib.error.HTTPError as error:
         with error:
-            return Health(False, _missing(error.read(65536)) or f"/healthz says {error.code}")
+            body = error.read(65536)
+            return Health(False, _missing(body) or f"/healthz says {error.code}", _troubles(body))
     except (OSError, ValueError) as error:
         reason = getattr(error, "reason", None) or error
         text = reason.strerror if isinstance(reason, OSError) and reason.strerror else str(reason)
         return Health(False, f"signaling does not answer ({text})")
+
+
+def _troubles(body: bytes) -> tuple[str, ...]:
+    """What `troubles` says of each agent."""
+    try:
+        return tuple(f"{agent}: {trouble}" for agent, trouble in json.loads(body).get("troubles", {}).items())
+    except (ValueError, AttributeError):
+        return ()
 
 
 def _missing(body: bytes) -> str:

@@ -14,7 +14,7 @@ import sys
 from collections.abc import Sequence
 from typing import Final
 
-from antiphon.cli.errors import CallError, UsageError
+from antiphon.cli.errors import CallError, UsageError, installing
 
 COMMANDS: Final = {
     "up": ("antiphon.cli.up", "run the whole stack on this machine"),
@@ -50,9 +50,7 @@ def _load(name: str, module: str):  # type: ignore[no-untyped-def]  # a module; 
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
         missing = error.name or "a module"
-        way_out = (
-            "is not part of this install" if missing == module else f"needs {missing}: pip install 'antiphon[cli]'"
-        )
+        way_out = "is not part of this install" if missing == module else f"needs {missing}: {installing('cli')}"
         raise UsageError(f"`antiphon {name}` {way_out}") from None
 
 

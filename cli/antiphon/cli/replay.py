@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from antiphon.cli.bus_client import on_the_bus
-from antiphon.cli.errors import UsageError
+from antiphon.cli.errors import UsageError, installing
 from antiphon.cli.wav import Samples, read_channel
 from antiphon.schemas import bus
 from antiphon.schemas.audio import FRAME_MS
@@ -62,7 +62,7 @@ async def _replay(
     try:
         from antiphon.inference_bridge.rehearsal import RehearsedCall
     except ModuleNotFoundError as error:
-        raise UsageError(f"replaying needs {error.name}: pip install 'antiphon[inference-bridge]'") from None
+        raise UsageError(f"replaying needs {error.name}: {installing('inference-bridge')}") from None
     try:
         async with on_the_bus(url, "antiphon-replay") as client:
             call = RehearsedCall(client, agent)

@@ -6,7 +6,7 @@ import numpy as np
 import soxr
 from pydantic import ValidationError
 
-from antiphon.cli.errors import UsageError
+from antiphon.cli.errors import UsageError, installing
 from antiphon.cli.wav import Samples
 
 PAUSE: float = 0.25
@@ -22,7 +22,7 @@ def say(texts: list[str], rate: int) -> list[Samples]:
         from antiphon.inference_bridge.speech.synthesizer import SPEECH_RATE, PiperVoice
     except ModuleNotFoundError as error:
         raise UsageError(
-            f"speaking a text needs {error.name}: pip install 'antiphon[inference-bridge]', or give a recording"
+            f"speaking a text needs {error.name}: {installing('inference-bridge')}, or give a recording"
         ) from None
     try:
         settings = Settings()

@@ -40,6 +40,8 @@ COMPLAIN_EVERY = 30.0
 _LOOK_SECONDS = 0.01
 AGENT_SERVICE = "antiphon-agent"
 """The register name under which every agent stands, with its own name as metadata `agent`."""
+TROUBLE = "trouble"
+"""In the metadata of an instance: why it could not serve callers at the moment; signaling shows it to everybody."""
 
 
 class Complaints:
@@ -141,14 +143,16 @@ async def register(
 ) -> Service:
     """Stand in the NATS services register, so that `nats micro list` and health checks see this process.
 
+    `metadata` is completed here, and stays the caller's: what is changed in it later is answered from then on.
     `figures`: what `nats micro stats` shows as data of each endpoint.
     """
-    where = {"host": socket.gethostname(), "pid": str(os.getpid())}
+    metadata = {} if metadata is None else metadata
+    metadata.update(host=socket.gethostname(), pid=str(os.getpid()))
     return await add_service(
         client,
         name=name,
         version="0.1.0",
-        metadata={**where, **(metadata or {})},
+        metadata=metadata,
         stats_handler=(lambda _: figures()) if figures else None,
     )
 

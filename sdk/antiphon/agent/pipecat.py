@@ -6,7 +6,7 @@
         pipeline = Pipeline([transport.input(), ..., transport.output()])
         await transport.run(PipelineWorker(pipeline))
 
-Needs the extra `antiphon[pipecat]` (pipecat-ai, BSD-2-Clause), which nothing else here imports. An `InterruptionFrame`
+Needs the extra `pipecat` (pipecat-ai, BSD-2-Clause), which nothing else here imports. An `InterruptionFrame`
 flushes the transceiver, so that nothing queued is heard, and `on_interrupted` tells what the caller did hear.
 """
 

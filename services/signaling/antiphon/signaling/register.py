@@ -18,7 +18,7 @@ import nats.errors
 from nats.aio.client import Client
 from nats.aio.subscription import Subscription
 
-from antiphon.schemas.bus import AGENT_SERVICE
+from antiphon.schemas.bus import AGENT_SERVICE, TROUBLE
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +32,8 @@ QUIET: Final = 0.1
 """Seconds without an answer after which all have answered, once each name and who answered last time has been heard."""
 LONGEST: Final = 0.75
 MAX_ANSWERS: Final = 4096
+MAX_TROUBLE: Final = 500
+"""Characters."""
 
 
 class Roll:
@@ -42,6 +44,8 @@ class Roll:
         """Answers per service name."""
         self.agents: set[str] = set()
         """The names of the agents that answered."""
+        self.troubles: dict[str, str] = {}
+        """By agent: why it would disappoint a caller, as one of its processes says."""
         self.ids: set[str] = set()
         """Of all that answered: the register's own names for instances."""
 
@@ -50,7 +54,8 @@ class Roll:
         try:
             said = json.loads(data)
             name = said["name"]
-            agent = said.get("metadata", {}).get("agent") if name == AGENT_SERVICE else None
+            metadata = said.get("metadata", {}) if name == AGENT_SERVICE else {}
+            agent, trouble = metadata.get("agent"), metadata.get(TROUBLE)
         except (ValueError, TypeError, KeyError, AttributeError):
             return None
         if name not in CALLED:
@@ -59,6 +64,8 @@ class Roll:
         self.ids.add(str(said.get("id", "")))
         if isinstance(agent, str) and agent:
             self.agents.add(agent)
+            if isinstance(trouble, str) and trouble:
+                self.troubles[agent] = trouble[:MAX_TROUBLE]
         return str(name)
 
 

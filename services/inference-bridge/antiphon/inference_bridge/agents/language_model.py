@@ -9,22 +9,20 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import AsyncGenerator, Callable, Iterable
 from typing import Any, Final
 
 import openai
 from openai import AsyncOpenAI
 from openai.types.chat import ChatCompletionChunk
 
-from antiphon.inference_bridge.agents import FunctionCall, ReplyPart, Request, Usage
+from antiphon.inference_bridge.agents import FunctionCall, ReplyPart, Request, Usage, chat_check
 from antiphon.inference_bridge.protocol.conversation import text_of
 
 log = logging.getLogger(__name__)
 logging.getLogger("httpx").setLevel(logging.WARNING)  # it logs every request
 
 APOLOGY: Final = "Sorry, I can't think just now. Please try again in a moment."
-_WARM_SECONDS: Final = 300.0
-"""A server may load its model first."""
 MAX_HISTORY: Final = 60
 """Items of the conversation that the model is shown; the newest."""
 GO_ON: Final = (
@@ -33,12 +31,14 @@ GO_ON: Final = (
 )
 _NO_OUTPUT_YET: Final = "(no result yet)"
 
+NO_KEY: Final = "none"
+
 ChatMessage = dict[str, Any]
 
 
 def client_for(base_url: str, api_key: str) -> AsyncOpenAI:
     """`api_key` may be empty: local servers want none, the library insists on some."""
-    return AsyncOpenAI(base_url=base_url, api_key=api_key or "none", max_retries=0)
+    return AsyncOpenAI(base_url=base_url, api_key=api_key or NO_KEY, max_retries=0)
 
 
 class ModelError(Exception):
@@ -48,9 +48,11 @@ class ModelError(Exception):
 class LanguageModel:
     """An `Agent`."""
 
-    def __init__(self, client: AsyncOpenAI, model: str, timeout: float) -> None:
-        """`timeout`: seconds until the first word, and from one piece of the stream to the next."""
-        self._client, self._model, self._timeout = client, model, timeout
+    def __init__(
+        self, client: AsyncOpenAI, model: str, timeout: float, failed: Callable[[], None] = lambda: None
+    ) -> None:
+        """`timeout`: seconds until the first word, and from one piece to the next. `failed`: told of failures."""
+        self._client, self._model, self._timeout, self._failed = client, model, timeout, failed
 
     async def reply(self, request: Request) -> AsyncGenerator[ReplyPart, None]:
         said = False
@@ -61,15 +63,14 @@ class LanguageModel:
                     yield part
         except ModelError as error:
             log.warning("%s", error)
+            self._failed()
             yield f" {APOLOGY}" if said else APOLOGY
 
     async def warm_up(self) -> None:
         """Have the server load its model; `ModelError` if it can't answer."""
-        question = {"model": self._model, "messages": [{"role": "user", "content": "Hello"}], "max_tokens": 1}
-        try:
-            await self._client.chat.completions.create(**question, timeout=_WARM_SECONDS)  # type: ignore[call-overload]
-        except openai.OpenAIError as error:
-            raise ModelError(f"language model {self._model}: {error}") from None
+        trouble = await chat_check.ask(self._client, self._model, self._client.api_key != NO_KEY)
+        if trouble:
+            raise ModelError(f"language model {self._model}: {trouble.what}. {trouble.fix}")
 
     async def stream(self, request: Request) -> AsyncGenerator[ReplyPart, None]:
         """The answer piece by piece; `ModelError` when it fails."""

@@ -21,6 +21,7 @@ from opentelemetry import trace
 from opentelemetry.context import Context
 
 from antiphon.inference_bridge.agents import Agent
+from antiphon.inference_bridge.agents.chat_check import ChatCheck
 from antiphon.inference_bridge.agents.concierge import Concierge
 from antiphon.inference_bridge.agents.language_model import LanguageModel, client_for
 from antiphon.inference_bridge.dispatch.local_models import LocalModels, load_local_models
@@ -77,7 +78,7 @@ class Bridge:
                 judged=models.end_of_turn is not None,
             ),
             settings.greeting_text,
-            settings.llm_instructions if settings.llm_url or settings.llm == "remote" else "",
+            settings.llm_instructions if settings.has_language_model else "",
             settings.voice_name,
             settings.bridge_idle,
             self._save,
@@ -88,8 +89,17 @@ class Bridge:
         self._orphanage = Orphanage(
             client, settings.agent_name, self._keeper.instance, settings.orphan_seconds, self._see_off
         )
+        self._about = {"agent": settings.agent_name, "instance": self._keeper.instance}
+        """What the register says of this process."""
         local = settings.llm_url and settings.llm == "local"
-        self._llm = client_for(settings.llm_url, settings.llm_api_key.get_secret_value()) if local else None
+        key = settings.llm_api_key.get_secret_value()
+        self._llm = client_for(settings.llm_url, key) if local else None
+        self._chat_check = (
+            ChatCheck(self._llm, settings.llm_model, bool(key), settings.llm_timeout, self._on_chat_server)
+            if self._llm
+            else None
+        )
+        self._checking: asyncio.Task[None] | None = None
         self._sessions: dict[str, Session] = {}
         self._watchers: set[asyncio.Task[None]] = set()
         self._leaving = False
@@ -124,8 +134,9 @@ class Bridge:
     async def join(self) -> Service:
         """Stand in the register: claims may come."""
         name = self._settings.agent_name
-        metadata = {"agent": name, "instance": self._keeper.instance}
-        service = await bus.register(self._client, bus.AGENT_SERVICE, metadata, self.figures)
+        if self._chat_check:
+            self._checking = asyncio.create_task(self._chat_check.run())
+        service = await bus.register(self._client, bus.AGENT_SERVICE, self._about, self.figures)
         await service.add_endpoint(
             name="claim", subject=subjects.agent_claim(name), handler=self.claim, queue_group=name
         )
@@ -133,6 +144,11 @@ class Bridge:
         await service.add_endpoint(name="claim-passed-on", subject=own, handler=self.take_claim)
         await bus.flush(self._client)
         return service
+
+    def _on_chat_server(self, trouble: str | None) -> None:
+        self._about.pop(bus.TROUBLE, None)
+        if trouble:
+            self._about[bus.TROUBLE] = f"its chat server (ANTIPHON_LLM_URL) won't answer callers: {trouble}"
 
     async def _on_beat(self, message: Msg) -> None:
         with contextlib.suppress(MalformedError):
@@ -264,9 +280,10 @@ class Bridge:
     def _agent(self) -> Agent:
         if self._settings.llm == "remote":
             return RemoteLanguageModel(self._client, self._settings.llm_timeout)
-        if self._llm is None:
+        if self._llm is None or self._chat_check is None:
             return Concierge()
-        return LanguageModel(self._llm, self._settings.llm_model, self._settings.llm_timeout)
+        model, timeout = self._settings.llm_model, self._settings.llm_timeout
+        return LanguageModel(self._llm, model, timeout, self._chat_check.doubt)
 
     # ---- calls of others -----------------------------------------------------------------------------
 
@@ -346,7 +363,7 @@ class Bridge:
             session.hand_over()
         await self._orphanage.close()
         await self._keeper.close()
-        await tasks.end(*self._watchers, *self._passing)
+        await tasks.end(*self._watchers, *self._passing, *([self._checking] if self._checking else []))
         self._workers.close()
         self._vad_executor.shutdown(wait=False, cancel_futures=True)
         if self._llm:

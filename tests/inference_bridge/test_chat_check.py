@@ -1,0 +1,154 @@
+"""A chat server that won't answer is known from the start, by one line that names what is wrong and what to do."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import cast
+
+import pytest
+from nats.aio.client import Client
+from support.chat_server import chat_server
+
+from antiphon.inference_bridge.agents import chat_check
+from antiphon.inference_bridge.agents.chat_check import ChatCheck, ask
+from antiphon.inference_bridge.agents.language_model import client_for
+from antiphon.inference_bridge.dispatch.bridge import Bridge
+from antiphon.inference_bridge.dispatch.local_models import LocalModels
+from antiphon.inference_bridge.hearing.voice_activity import VoiceActivity
+from antiphon.inference_bridge.settings import Settings
+from antiphon.schemas import bus, tasks
+
+
+def nobody_there() -> str:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        return f"http://127.0.0.1:{taken.getsockname()[1]}/v1"
+
+
+async def trouble(url: str, key: str = "") -> tuple[str, str]:
+    async with client_for(url, key) as client:
+        found = await ask(client, "tiny", bool(key))
+    return ("", "") if found is None else (found.what, found.fix)
+
+
+@pytest.mark.parametrize(
+    ("status", "what", "fix"),
+    [
+        (200, "", ""),
+        (400, "", ""),  # it is there, and does not like the question
+        (401, "it does not accept the key (status 401)", "Set ANTIPHON_LLM_API_KEY."),
+        (403, "it does not accept the key (status 403)", "Set ANTIPHON_LLM_API_KEY."),
+        (503, "it answers with status 503", "It says: "),
+        (404, "it has no chat completions (status 404)", "Correct ANTIPHON_LLM_URL; most such URLs end in /v1."),
+    ],
+)
+async def test_what_a_server_answers_is_told_in_words(status: int, what: str, fix: str) -> None:
+    async with chat_server() as chat:
+        chat.status = status
+        said, advice = await trouble(chat.url)
+    assert said == what
+    assert advice.startswith(fix)
+
+
+async def test_a_missing_model_and_a_wrong_key_are_named() -> None:
+    async with chat_server() as chat:
+        chat.status, chat.error = 404, "model 'tiny' not found"
+        assert (await trouble(chat.url))[0] == "it has no model tiny (status 404)"
+        chat.status, chat.error = 401, "invalid key"
+        assert (await trouble(chat.url, "sk-wrong"))[1] == "Correct ANTIPHON_LLM_API_KEY."
+
+
+@pytest.mark.parametrize(
+    ("contained", "fix"),
+    [
+        (False, "Does it run, and is ANTIPHON_LLM_URL right?"),
+        (True, "127.0.0.1 is this container itself; a server on "),
+    ],
+)
+async def test_loopback_of_a_container_is_told_from_a_server_that_is_down(
+    contained: bool, fix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(chat_check, "in_container", lambda: contained)
+    url = nobody_there()
+    what, advice = await trouble(url)
+    assert what == "it refuses the connection"
+    assert advice.startswith(fix)
+    assert (f"{url.replace('127.0.0.1', 'host.docker.internal')}: set ANTIPHON_LLM_URL" in advice) == contained
+
+
+async def test_a_name_that_does_not_exist_is_named() -> None:
+    what, _ = await trouble("http://nowhere.invalid/v1")
+    assert what.startswith("it can't be reached (")
+
+
+@asynccontextmanager
+async def checking(url: str, heard: list[str | None], patience: float = 5.0) -> AsyncIterator[ChatCheck]:
+    async with client_for(url, "") as client:
+        check = ChatCheck(client, "tiny", False, patience, heard.append)
+        running = asyncio.create_task(check.run())
+        try:
+            yield check
+        finally:
+            await tasks.end(running)
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    while not condition():  # noqa: ASYNC110 - the test's time limit bounds it
+        await asyncio.sleep(0.01)
+
+
+async def until_heard(heard: list[str | None], *wanted: str | None) -> None:
+    await until(lambda: heard == list(wanted))
+
+
+async def test_a_server_in_trouble_is_asked_until_it_answers_and_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(chat_check, "_FIRST_PAUSE", 0.01)
+    heard: list[str | None] = []
+    async with chat_server() as chat:
+        chat.status = 503
+        async with checking(chat.url, heard) as check:
+            await until(lambda: len(chat.requests) >= 3)
+            assert heard == ["it answers with status 503"]
+            chat.status = 200
+            await until_heard(heard, "it answers with status 503", None)
+            chat.status = 401
+            check.doubt()
+            await until_heard(heard, "it answers with status 503", None, "it does not accept the key (status 401)")
+
+
+async def test_a_silent_server_is_told_and_waited_for() -> None:
+    heard: list[str | None] = []
+    async with chat_server() as chat:
+        chat.silent = asyncio.Event()
+        async with checking(chat.url, heard, patience=0.05):
+            await until_heard(heard, "it has not answered for 0.05 s")
+            chat.silent.set()
+            await until_heard(heard, "it has not answered for 0.05 s", None)
+            assert len(chat.requests) == 1
+
+
+async def test_the_register_knows_of_a_bridge_without_its_chat_server_until_that_answers(bus_client: Client) -> None:
+    async with chat_server() as chat:
+        chat.status = 503
+        settings = Settings(agent_name="mute", llm_url=chat.url, llm_model="tiny")
+        # speech is the workers' here: this bridge takes no call
+        bridge = Bridge(bus_client, LocalModels(cast(VoiceActivity, None), None, None), settings)
+        service = await bridge.join()
+        try:
+            expected = "its chat server (ANTIPHON_LLM_URL) won't answer callers: it answers with status 503"
+            while await trouble_in_register(bus_client) != expected:
+                pass
+            chat.status = 200
+            while await trouble_in_register(bus_client):
+                pass
+        finally:
+            await service.stop()
+            await bridge.close()
+
+
+async def trouble_in_register(client: Client) -> str:
+    (found,) = [each for each in await bus.instances(client, bus.AGENT_SERVICE, 0.1) if each["agent"] == "mute"]
+    return found.get(bus.TROUBLE, "")
