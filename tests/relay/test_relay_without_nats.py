@@ -6,7 +6,6 @@ import asyncio
 import time
 from pathlib import Path
 
-import nats
 from support.nats import nats_server
 from support.relay_calls import MEDIA, call, client_socket, media
 from support.relay_process import (
@@ -55,7 +54,7 @@ async def test_a_relay_comes_back_to_a_nats_that_forgot_everything(tmp_path: Pat
         with nats_server(tmp_path / "second", port):
             async with fake_transceiver(url, slot=2):
                 await relay.knows(routes=2)
-            client = await nats.connect(url)
+            client = await bus.connect(url, "test")
             kept = await bus.bucket(client.jetstream(), subjects.BUCKET_RELAYS, ttl=bus.ANNOUNCE_TTL)
 
             async def is_kept() -> bool:
@@ -89,7 +88,7 @@ async def test_an_announcement_that_is_not_renewed_ends_the_forwarding(relay: Re
 async def test_a_transceiver_in_the_bucket_is_known_from_the_start(nats_url: str) -> None:
     async with fake_transceiver(nats_url) as owner:
         owner.announcing = False
-        client = await nats.connect(nats_url)
+        client = await bus.connect(nats_url, "test")
         kept = await bus.bucket(client.jetstream(), subjects.BUCKET_TRANSCEIVERS)
         await kept.put(subjects.slot_key(owner.cluster, owner.slot), encode(owner.announcement()))
         await client.close()
