@@ -98,8 +98,8 @@ async def connect(url: str, name: str) -> BusClient:
         disconnected_cb=on_disconnect,
         reconnected_cb=on_reconnect,
         max_reconnect_attempts=-1,
-        reconnect_time_wait=0.25,  # type: ignore[arg-type]  # seconds, and slept: fractions are fine
-        connect_timeout=int(CONNECT_SECONDS),
+        reconnect_time_wait=0.25,
+        connect_timeout=CONNECT_SECONDS,
         pending_size=0,
     )
     return client
@@ -120,7 +120,7 @@ async def connect_once(url: str, name: str) -> BusClient:
         name=name,
         error_cb=on_error,
         allow_reconnect=False,
-        connect_timeout=int(CONNECT_SECONDS),
+        connect_timeout=CONNECT_SECONDS,
     )
     async with asyncio.timeout(ONCE_SECONDS):
         await connecting
