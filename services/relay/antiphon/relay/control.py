@@ -150,6 +150,7 @@ class Control:
             with contextlib.suppress(Exception):
                 async with asyncio.timeout(GOODBYE_SECONDS):
                     await self._bus.announce()
+                    await self._bus.kept()
         deadline = time.monotonic() + self._settings.relay_drain_seconds
         while time.monotonic() < deadline:
             if not total(await self._supervisor.statistics()).flows_confirmed:

@@ -60,7 +60,7 @@ async def serve(settings: Settings) -> None:
 
 
 def main() -> int:
-    """Exit status 0 after a stop, 1 for a failed check, 2 for settings that can't work."""
+    """Exit status 0 after a stop, 1 for a failed check or a bus that fails while we start, 2 for unusable settings."""
     try:
         settings = Settings()
     except ValidationError as error:
@@ -76,7 +76,10 @@ def main() -> int:
             return asyncio.run(processes.serve(settings))
         with asyncio.Runner(loop_factory=lambda: asyncio.SelectorEventLoop(PulseSelector())) as runner:
             runner.run(serve(settings))
-    except (RuntimeError, OSError, nats.errors.Error) as error:
+    except (nats.errors.Error, TimeoutError) as error:
+        print(f"antiphon transceiver: NATS fails us at our start: {error or type(error).__name__}", file=sys.stderr)
+        return 1  # to be started again
+    except (RuntimeError, OSError) as error:
         print(f"antiphon transceiver: {error or type(error).__name__}", file=sys.stderr)
         return 2
     finally:
