@@ -15,7 +15,7 @@ from nats.aio.msg import Msg
 from support.conditions import until
 from support.scripted_nats import INFO, ScriptedNats, scripted_nats
 
-from antiphon.schemas import bus, liveness, tasks
+from antiphon.schemas import bus, liveness, nats_client, tasks
 from antiphon.schemas.nats_client import MAX_UNSENT, BusClient, BusTransport
 
 SUBJECT = "said"
@@ -63,6 +63,15 @@ async def listening(server: ScriptedNats, client: BusClient) -> AsyncIterator[Li
 
 
 @pytest.fixture
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Patience of a third: for tests of what follows from it, not of how long it is."""
+    monkeypatch.setattr(liveness, "PING_SECONDS", 0.25)
+    monkeypatch.setattr(liveness, "SILENT_SECONDS", 1.0)
+    monkeypatch.setattr(nats_client, "ENDING_SECONDS", 0.2)
+    monkeypatch.setattr(bus, "CONNECT_SECONDS", 0.5)
+
+
+@pytest.fixture
 async def line() -> AsyncIterator[Line]:
     async with scripted_nats() as server, listening(server, await bus.connect(server.url, "test")) as each:
         yield each
@@ -103,6 +112,7 @@ async def test_one_flush_covers_what_was_subscribed_and_published_before(line: L
     assert b"PUB told  1" in line.server.newest.lines
 
 
+@pytest.mark.usefixtures("hasty")
 @pytest.mark.parametrize("name", ["_reading_task", "_flusher_task", "_ping_interval_task"])
 async def test_a_connection_one_of_whose_tasks_has_ended_is_made_anew(line: Line, name: str) -> None:
     getattr(line.client, name).cancel()
@@ -201,6 +211,7 @@ GREETINGS: dict[str, bytes] = {
 }
 
 
+@pytest.mark.usefixtures("hasty")
 @pytest.mark.parametrize("what", GREETINGS)
 async def test_a_server_that_does_not_greet_properly_is_tried_again(what: str) -> None:
     async with scripted_nats() as server:
@@ -243,6 +254,7 @@ async def test_a_black_hole_is_left_within_five_seconds_however_full_the_send_bu
             assert not [line for line in other.newest.lines if line.startswith(b"PUB")]
 
 
+@pytest.mark.usefixtures("hasty")
 async def test_a_server_that_is_silent_for_longer_than_a_connection_is_heard_soon_after_its_return(line: Line) -> None:
     line.server.answers = line.server.greets = False
     await until(lambda: not line.client.is_connected, 6)
@@ -292,6 +304,7 @@ async def test_a_flush_that_is_cancelled_ends(line: Line) -> None:
     await line.hears()
 
 
+@pytest.mark.usefixtures("hasty")
 async def test_a_pause_of_our_own_loop_does_not_cost_the_connection(line: Line) -> None:
     time.sleep(liveness.SILENT_SECONDS + 0.5)  # noqa: ASYNC251 - the loop stands still: that is the case
     await line.hears()

@@ -29,11 +29,12 @@ def test_a_process_that_is_stopped_or_waits_for_a_disk_does_not(states: str) -> 
 
 
 def test_a_process_for_which_the_machine_has_no_processor_does_not() -> None:
-    assert after(60.0, "R", computes=0.01) < 1.0
+    assert after(60.0, "R", computes=0.01) < 2.0
 
 
-def test_of_a_shared_processor_what_is_computed_counts() -> None:
-    assert 3.0 < after(8.0, "R", computes=0.5) < 5.0
+@pytest.mark.parametrize(("share", "counts"), [(0.5, 1.0), (0.25, 0.5), (0.1, 0.2)])
+def test_of_a_shared_processor_twice_what_is_computed_counts(share: float, counts: float) -> None:
+    assert after(20.0, "R", computes=share) == pytest.approx(20.0 * counts, abs=1.0)
 
 
 def test_a_pause_of_the_watching_process_counts_as_one_tick() -> None:

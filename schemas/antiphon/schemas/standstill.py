@@ -29,6 +29,8 @@ LONGEST_TICK: Final = 0.2
 """What one tick counts at most."""
 LOOK_SECONDS: Final = 0.5
 """Without a beat for this long the watched process is looked at; before that the loop is only late."""
+SHARE: Final = 2.0
+"""On a machine with others, a process that computes gets a part of the processor: half of it counts as all."""
 STACK_SIGNAL: Final = signal.SIGUSR2
 """Makes the watched process write its stacks; by `faulthandler`, so also inside a call into C."""
 STACK_SECONDS: Final = 0.3
@@ -81,7 +83,7 @@ class Standstill:
         if any(state in "Tt" for state in seen.states):
             return
         if "R" in seen.states:  # it computes, or waits for a processor
-            self.seconds += min(self._passed, used)
+            self.seconds += min(self._passed, used * SHARE)
         elif seen.states[:1] == "S":
             self.seconds += self._passed
 
