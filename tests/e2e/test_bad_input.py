@@ -9,7 +9,6 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import httpx
-import nats
 import pytest
 from nats.aio.msg import Msg
 from support.conditions import until
@@ -17,7 +16,7 @@ from support.stack import Stack
 
 from antiphon.cli.call import Listener
 from antiphon.cli.peer import Peer
-from antiphon.schemas import messages, subjects
+from antiphon.schemas import bus, messages, subjects
 from antiphon.schemas.addresses import parse_address
 
 pytestmark = pytest.mark.timeout(480)
@@ -53,7 +52,7 @@ class Announcements:
 @pytest.fixture
 async def transceiver(stack: Stack) -> AsyncIterator[Announcements]:
     announcements = Announcements()
-    client = await nats.connect(stack.nats_url)
+    client = await bus.connect(stack.nats_url, "test")
     await client.subscribe(subjects.ANY_TRANSCEIVER_ANNOUNCE, cb=announcements.take)
     yield announcements
     await client.close()

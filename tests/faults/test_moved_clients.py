@@ -13,7 +13,6 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-import nats
 import pytest
 from nats.errors import NoRespondersError
 from playwright.sync_api import Page, Route
@@ -29,7 +28,7 @@ from support.voice import babble, write_microphone
 from antiphon.cli.call import Listener
 from antiphon.cli.errors import CallError
 from antiphon.cli.peer import Peer
-from antiphon.schemas import subjects, tasks
+from antiphon.schemas import bus, subjects, tasks
 from antiphon.schemas.addresses import Address
 from antiphon.schemas.messages import RelayStatistics, decode
 
@@ -106,7 +105,7 @@ async def without_checks(peer: Peer) -> None:
 @asynccontextmanager
 async def statistics_of(stack: Stack, name: str) -> AsyncIterator[Callable[[], RelayStatistics]]:
     """A relay's counters, asked for all the time."""
-    client = await nats.connect(stack.nats_url)
+    client = await bus.connect(stack.nats_url, "test")
     latest: list[RelayStatistics] = []
 
     async def ask() -> None:

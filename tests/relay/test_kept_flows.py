@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import closing
 
-import nats
 from nats.js.errors import KeyDeletedError, KeyNotFoundError
 from nats.js.kv import KeyValue
 from support.relay_process import Datagrams, fake_transceiver, relay_process, until
@@ -20,7 +19,7 @@ OTHER = FlowOwner(cluster=0, slot=9, epoch=9)
 
 
 async def test_a_call_that_was_moved_here_is_looked_up_in_the_bucket(nats_url: str) -> None:
-    client = await nats.connect(nats_url)
+    client = await bus.connect(nats_url, "test")
     async with (
         relay_process(nats_url, settings={"ANTIPHON_RELAY_FIND": "kv"}) as relay,
         fake_transceiver(nats_url) as owner,

@@ -12,7 +12,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-import nats
 from nats.aio.client import Client
 from support.nats import nats_server
 from support.relay_process import (
@@ -26,7 +25,7 @@ from support.relay_process import (
     until,
 )
 
-from antiphon.schemas import tunnel
+from antiphon.schemas import bus, tunnel
 from antiphon.schemas.addresses import Address
 from antiphon.schemas.tunnel import pack_header
 
@@ -37,7 +36,7 @@ NEW_KEYS = "B:ffeeddccbbaa99887766554433221100"
 
 @asynccontextmanager
 async def on_the_bus(url: str) -> AsyncIterator[Client]:
-    client = await nats.connect(url)
+    client = await bus.connect(url, "test")
     try:
         yield client
     finally:

@@ -6,8 +6,7 @@ import asyncio
 import time
 from pathlib import Path
 
-import nats
-from support.nats import nats_server
+from support.nats import nats_server, server_pid, stopped
 from support.relay_calls import MEDIA, call, client_socket, media
 from support.relay_process import (
     RelayProcess,
@@ -15,6 +14,7 @@ from support.relay_process import (
     relay_process,
     until,
 )
+from support.swallowing_proxy import swallowing_proxy
 
 from antiphon.schemas import bus, subjects
 from antiphon.schemas.messages import encode
@@ -55,7 +55,7 @@ async def test_a_relay_comes_back_to_a_nats_that_forgot_everything(tmp_path: Pat
         with nats_server(tmp_path / "second", port):
             async with fake_transceiver(url, slot=2):
                 await relay.knows(routes=2)
-            client = await nats.connect(url)
+            client = await bus.connect(url, "test")
             kept = await bus.bucket(client.jetstream(), subjects.BUCKET_RELAYS, ttl=bus.ANNOUNCE_TTL)
 
             async def is_kept() -> bool:
@@ -89,10 +89,37 @@ async def test_an_announcement_that_is_not_renewed_ends_the_forwarding(relay: Re
 async def test_a_transceiver_in_the_bucket_is_known_from_the_start(nats_url: str) -> None:
     async with fake_transceiver(nats_url) as owner:
         owner.announcing = False
-        client = await nats.connect(nats_url)
+        client = await bus.connect(nats_url, "test")
         kept = await bus.bucket(client.jetstream(), subjects.BUCKET_TRANSCEIVERS)
         await kept.put(subjects.slot_key(owner.cluster, owner.slot), encode(owner.announcement()))
         await client.close()
         async with relay_process(nats_url) as relay:
             await relay.knows(routes=1)
             assert await owner.hello() == relay.tunnel
+
+
+async def test_a_relay_hears_the_bus_again_after_nats_stood_still_within_a_flush(tmp_path: Path) -> None:
+    with nats_server(tmp_path / "nats") as url:
+        async with relay_process(url) as relay, fake_transceiver(url):
+            await relay.knows(routes=1)
+            with stopped(server_pid(tmp_path / "nats")):
+                # An announcement each second, whose flush gives up after one more: after two of them for certain.
+                await asyncio.sleep(2.2)
+            began = time.monotonic()
+            async with fake_transceiver(url, slot=2):
+                await relay.knows(routes=2)
+                assert time.monotonic() - began < 5
+
+
+async def test_a_relay_notices_a_way_to_nats_that_swallows_everything(nats_url: str) -> None:
+    async with (
+        swallowing_proxy(nats_url) as proxy,
+        relay_process(proxy.url) as relay,
+        fake_transceiver(nats_url),
+    ):
+        await relay.knows(routes=1)
+        proxy.swallow()
+        began = time.monotonic()
+        async with fake_transceiver(nats_url, slot=2):
+            await relay.knows(routes=2)
+            assert time.monotonic() - began < 6

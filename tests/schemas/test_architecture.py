@@ -77,6 +77,55 @@ def test_antiphon_is_a_namespace_that_every_package_may_add_to() -> None:
     assert not [home for home in homes if (home / "antiphon" / "__init__.py").exists()]
 
 
+CONNECTS: Final = {"nats.connect", "nats.aio.client.Client", "nats.NATS", "nats.aio.client.NATS"}
+CLIENT: Final = SCHEMAS / "nats_client.py"
+"""The one place that may make a client of nats-py's."""
+STRANGER: Final = ROOT / "examples" / "plain_nats_agent.py"
+"""Shows what any NATS client can do, without a line of ours."""
+
+
+def _full_names(tree: ast.AST) -> dict[str, str]:
+    """What the names that a file imports stand for."""
+    names: dict[str, str] = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                names[alias.asname or alias.name.split(".")[0]] = (
+                    alias.name if alias.asname else alias.name.split(".")[0]
+                )
+        elif isinstance(node, ast.ImportFrom):
+            names |= {alias.asname or alias.name: f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+def _connections(file: Path) -> Iterator[str]:
+    """Calls and subclasses by which a file makes a client of nats-py's."""
+    tree = ast.parse(file.read_text())
+    names = _full_names(tree)
+
+    def full(node: ast.expr) -> str:
+        first, dot, rest = ast.unparse(node).partition(".")
+        return names.get(first, first) + dot + rest
+
+    for node in ast.walk(tree):
+        called = [node.func] if isinstance(node, ast.Call) else node.bases if isinstance(node, ast.ClassDef) else []
+        yield from (f"{file.relative_to(ROOT)}:{node.lineno} {full(each)}" for each in called if full(each) in CONNECTS)  # type: ignore[attr-defined]
+
+
+def test_every_connection_to_nats_is_made_by_the_bus() -> None:
+    """nats-py's own client may be connected and never read again: `antiphon.schemas.nats_client` says how."""
+    found = [
+        each
+        for part in ("schemas", "services", "sdk", "cli", "examples", "bench", "tests", "deploy")
+        for file in sorted((ROOT / part).rglob("*.py"))
+        if file not in (CLIENT, STRANGER)
+        for each in _connections(file)
+    ]
+    assert not found, "use antiphon.schemas.bus.connect or connect_once"
+    assert list(_connections(CLIENT))
+    assert list(_connections(STRANGER))
+
+
 # ---- extras ------------------------------------------------------------------------------------------
 
 

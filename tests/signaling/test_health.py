@@ -89,15 +89,13 @@ def test_the_agents_in_the_register_are_listed(http: httpx.Client, stand_ins: St
 def test_what_was_announced_before_the_start_is_read_from_the_buckets(nats_url: str) -> None:
     import asyncio
 
-    import nats
-
     from antiphon.schemas import bus, subjects
     from antiphon.schemas.messages import RelayAnnouncement, TransceiverAnnouncement, encode
     from antiphon.signaling.settings import Settings
     from antiphon.signaling.stack import Stack
 
     async def scenario() -> None:
-        client = await nats.connect(nats_url)
+        client = await bus.connect(nats_url, "test")
         js = client.jetstream()
         relay = RelayAnnouncement(name="r1", public_addresses=["192.0.2.1:1"], tunnel_addresses=["192.0.2.1:2"])
         transceiver = TransceiverAnnouncement(

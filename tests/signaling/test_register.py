@@ -6,7 +6,6 @@ import asyncio
 import json
 import time
 
-import nats
 import pytest
 from nats.aio.client import Client
 from nats.aio.msg import Msg
@@ -36,11 +35,11 @@ async def test_an_agent_that_answers_slowly_stays_listed_and_a_gone_one_is_waite
     nats_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(register, "FRESH_FOR", 0.0)
-    client, members = await nats.connect(nats_url), await nats.connect(nats_url)
+    client, members = await bus.connect(nats_url, "test"), await bus.connect(nats_url, "test")
     try:
         for name in CALLED:
             await Answering(members, name, "prompt").start()
-        slow_client = await nats.connect(nats_url)
+        slow_client = await bus.connect(nats_url, "test")
         slow = Answering(slow_client, AGENT_SERVICE, "slow")
         await slow.start()
         await bus.flush(members)

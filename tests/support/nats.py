@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
+import os
+import signal
 import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+SETTINGS = Path(__file__).parents[2] / "cli" / "antiphon" / "cli" / "nats.conf"
 
 
 def server_binary() -> Path:
@@ -17,12 +21,33 @@ def server_binary() -> Path:
     return Path(str(next(f for f in files if f.name in ("nats-server", "nats-server.exe")).locate()))
 
 
+def server_pid(directory: Path) -> int:
+    """The process that serves from this directory."""
+    (ports,) = directory.glob(f"{server_binary().name}_*.ports")
+    return int(ports.stem.rpartition("_")[2])
+
+
 @contextmanager
-def nats_server(directory: Path, port: int = -1, jetstream: bool = True) -> Iterator[str]:
-    """Run a server, with JetStream below `directory` or without it; yields its URL. `port` -1 takes a free one."""
+def stopped(pid: int) -> Iterator[None]:
+    """A process that stands still for the length of the block, as one on a machine without memory does."""
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+@contextmanager
+def nats_server(directory: Path, port: int = -1, jetstream: bool = True, settings: str = "") -> Iterator[str]:
+    """Run a server, with JetStream below `directory` or without it; yields its URL. `port` -1 takes a free one.
+
+    `settings`: more than those of `antiphon up`, as a configuration file has them.
+    """
     directory.mkdir(parents=True, exist_ok=True)
     arguments = ["-a", "127.0.0.1", "-p", str(port), "--ports_file_dir", str(directory)]
     arguments += ["-js", "-sd", str(directory)] if jetstream else []
+    (directory / "server.conf").write_text(SETTINGS.read_text() + settings)
+    arguments += ["-c", str(directory / "server.conf")]
     process = subprocess.Popen([str(server_binary()), *arguments], stderr=subprocess.DEVNULL)
     ports = directory / f"{server_binary().name}_{process.pid}.ports"
     try:

@@ -288,10 +288,7 @@ class RelayProcess:
 
 
 async def _connect(nats_url: str) -> Client:
-    async def quiet(error: Exception) -> None:
-        """A test that stops NATS expects the complaint."""
-
-    return await nats.connect(nats_url, error_cb=quiet, max_reconnect_attempts=-1, reconnect_time_wait=0.1)
+    return await bus.connect(nats_url, "test")
 
 
 @asynccontextmanager

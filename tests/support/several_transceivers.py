@@ -10,14 +10,13 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-import nats
 from nats.aio.msg import Msg
 from nats.js.errors import BucketNotFoundError, NoKeysError
 from support.relay_process import PATIENCE, Datagrams, RelayProcess, relay_process
 from support.transceiver_peer import CarriedPeer
 from support.transceiver_process import ENVIRONMENT, Bench, Line
 
-from antiphon.schemas import messages, subjects
+from antiphon.schemas import bus, messages, subjects
 from antiphon.schemas.messages import decode, decode_any, encode
 
 Identity = tuple[int, int, int]
@@ -113,10 +112,7 @@ class Several(Bench):
 async def several_transceivers(nats_url: str, **environment: str) -> AsyncIterator[Several]:
     """An agent named `echo`, a relay, and room for transceivers."""
 
-    async def quiet(error: Exception) -> None:
-        """A test that stops NATS expects the complaint."""
-
-    client = await nats.connect(nats_url, error_cb=quiet, max_reconnect_attempts=-1, reconnect_time_wait=0.1)
+    client = await bus.connect(nats_url, "test")
     several = Several(nats_url, client)
     try:
         async with relay_process(nats_url, path="portable") as relay:

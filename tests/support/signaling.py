@@ -14,7 +14,6 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-import nats
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
@@ -165,7 +164,7 @@ class StandIns:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
-        self._client: Client = self._do(nats.connect(nats_url))
+        self._client: Client = self._do(bus.connect(nats_url, "test"))
         self._all: list[StandIn] = []
 
     def _do(self, work: Coroutine[Any, Any, T]) -> T:

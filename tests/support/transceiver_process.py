@@ -261,10 +261,7 @@ class Bench:
 async def transceiver_process(nats_url: str, **environment: str) -> AsyncIterator[Bench]:
     """A running transceiver with a relay and an agent named `echo`."""
 
-    async def quiet(error: Exception) -> None:
-        """A test that stops NATS expects the complaint."""
-
-    client = await nats.connect(nats_url, error_cb=quiet, max_reconnect_attempts=-1, reconnect_time_wait=0.1)
+    client = await bus.connect(nats_url, "test")
     bench = Bench(nats_url, client)
     try:
         await bench.start(**environment)

@@ -8,6 +8,7 @@ import os
 import signal
 import time
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 from support.several_transceivers import Several, several_transceivers
@@ -77,6 +78,28 @@ async def test_a_killed_transceiver_s_call_goes_on_in_another_process(several: S
     async with asyncio.timeout(10):
         while any(line.session_id in key for key in await several.checkpoints()):  # noqa: ASYNC110
             await asyncio.sleep(0.05)
+
+
+STANDS_STILL = """
+import re, signal
+signal.signal(signal.SIGUSR1, lambda *_: re.match("(a+)+$", "a" * 64 + "b"))
+"""
+"""What a packet that no parser foresaw may do: a call into C that keeps the interpreter's lock for ever."""
+
+
+async def test_a_transceiver_whose_loop_stands_still_is_ended_and_its_call_goes_on(
+    several: Several, tmp_path: Path
+) -> None:
+    (tmp_path / "sitecustomize.py").write_text(STANDS_STILL)
+    first = await several.spawn(PYTHONPATH=str(tmp_path))
+    await several.spawn()
+    peer, line = await several.call_on(first.slot)
+    several.processes[0].send_signal(signal.SIGUSR1)
+    began = time.monotonic()
+    await several.until(lambda: bool(taken_over(line)), "another process has the session", 20)
+    print(f"taken over {time.monotonic() - began:.1f} s after the loop stood still")
+    assert several.processes[0].wait(5) == -signal.SIGKILL
+    await talk_and_write(several, peer, line, "after")
 
 
 async def speak_live(several: Several, line: Line, stop: asyncio.Event) -> None:

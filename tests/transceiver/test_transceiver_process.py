@@ -117,6 +117,17 @@ def test_settings_that_can_t_work_are_one_line_and_status_2(nats_url: str, chang
     assert "Traceback" not in done.stderr
 
 
+def test_a_bus_that_fails_a_start_is_status_1_so_that_a_supervisor_starts_it_again(tmp_path: Path) -> None:
+    with nats_server(tmp_path / "nats", jetstream=False) as nats_url:
+        environment = os.environ | ENVIRONMENT | {"ANTIPHON_NATS_URL": nats_url}
+        done = subprocess.run(
+            [sys.executable, "-m", "antiphon.transceiver"], env=environment, capture_output=True, text=True, timeout=30
+        )
+    assert done.returncode == 1
+    assert "NATS fails us" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 async def test_slots_are_taken_by_one_process_each(bench: Bench) -> None:
     slots: set[tuple[int, int]] = set()
     seen = await bench.client.subscribe(subjects.ANY_TRANSCEIVER_ANNOUNCE)

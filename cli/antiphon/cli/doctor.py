@@ -188,18 +188,14 @@ def check_nats(url: str) -> Iterator[Finding]:
 
 
 async def _ask_nats(url: str) -> list[Finding]:
-    import nats
+    import nats.errors
 
-    from antiphon.schemas.bus import instances
-
-    async def ignore(error: Exception) -> None:
-        """The failure comes out of `connect` as well."""
+    from antiphon.schemas.bus import connect_once, instances
 
     shown = without_password(url)
     fix = "Start the stack with `antiphon up`, or name the server with --nats URL (--nats none to leave this out)."
     try:
-        async with asyncio.timeout(5):
-            client = await nats.connect(url, allow_reconnect=False, connect_timeout=2, error_cb=ignore)
+        client = await connect_once(url, "antiphon-doctor")
     except (OSError, TimeoutError, ValueError, nats.errors.Error) as error:
         return [Finding("nats", "fail", f"{shown} cannot be reached ({str(error) or type(error).__name__})", fix)]
     findings = [Finding("nats", "ok", f"{shown}, server {_version(client)}")]

@@ -12,6 +12,7 @@ from antiphon.cli.errors import UsageError, installing
 
 DEFAULT_PORT: Final = 4222
 ANY_PORT: Final = -1
+SETTINGS: Final = Path(__file__).with_name("nats.conf")
 
 
 @functools.cache
@@ -27,7 +28,8 @@ def server_binary() -> Path:
 
 def command(port: int, directory: Path) -> list[str]:
     """Run the server on loopback, with JetStream kept below `directory`."""
-    return [str(server_binary()), "-a", "127.0.0.1", "-p", str(port), "-js", "-sd", str(directory)]
+    where = ["-a", "127.0.0.1", "-p", str(port)]
+    return [str(server_binary()), "-c", str(SETTINGS), *where, "-js", "-sd", str(directory)]
 
 
 class EmbeddedNats:

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
 
-import nats
+import nats.errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.js.api import StorageType
@@ -27,6 +27,7 @@ from nats.micro.service import Service
 from opentelemetry import propagate
 from opentelemetry.context import Context
 
+from antiphon.schemas.nats_client import CONNECT_SECONDS, BusClient
 from antiphon.schemas.nats_url import DEFAULT_NATS_URL as DEFAULT_NATS_URL
 
 log = logging.getLogger(__name__)
@@ -37,6 +38,8 @@ FLOWS_TTL = 86400.0
 """Seconds after which an entry that its transceiver did not take out is gone."""
 COMPLAIN_EVERY = 30.0
 """Seconds between two lines about the same kind of connection error."""
+ONCE_SECONDS = 3.0
+"""For a connection that is made for one question."""
 _LOOK_SECONDS = 0.01
 AGENT_SERVICE = "antiphon-agent"
 """The register name under which every agent stands, with its own name as metadata `agent`."""
@@ -68,10 +71,11 @@ class Complaints:
         self._kinds.clear()
 
 
-async def connect(url: str, name: str) -> Client:
+async def connect(url: str, name: str) -> BusClient:
     """Connect, and reconnect for as long as the process lives; waits until a server is there.
 
-    While NATS is away nothing is kept for later: late audio is worthless and announcements repeat.
+    While NATS is away nothing is kept for later: late audio is worthless and announcements repeat. What else may
+    happen to a connection, and what follows, is in `nats_client`.
     """
 
     complaints = Complaints()
@@ -88,7 +92,7 @@ async def connect(url: str, name: str) -> Client:
         complaints.forget()
         log.info("nats: connected again")
 
-    client = Client()
+    client = BusClient()
     await client.connect(
         url,
         name=name,
@@ -96,19 +100,37 @@ async def connect(url: str, name: str) -> Client:
         disconnected_cb=on_disconnect,
         reconnected_cb=on_reconnect,
         max_reconnect_attempts=-1,
-        reconnect_time_wait=0.25,  # type: ignore[arg-type]  # seconds, and slept: fractions are fine
-        connect_timeout=2,
+        reconnect_time_wait=0.25,
+        connect_timeout=CONNECT_SECONDS,
         pending_size=0,
     )
     return client
 
 
-async def flush(client: Client) -> None:
-    """Return when all that was subscribed and published before has reached the server.
+async def connect_once(url: str, name: str) -> BusClient:
+    """Connect for a question or two: one attempt, and no other one when the connection is lost.
 
-    Of nats-py's own `flush` one is not enough: its ping goes past the commands that still wait for the flusher.
+    `OSError`, `TimeoutError` or an error of nats-py when there is no server.
     """
-    await client.flush()
+
+    async def on_error(error: Exception) -> None:
+        log.debug("nats: %s", error)
+
+    client = BusClient()
+    connecting = client.connect(
+        url,
+        name=name,
+        error_cb=on_error,
+        allow_reconnect=False,
+        connect_timeout=CONNECT_SECONDS,
+    )
+    async with asyncio.timeout(ONCE_SECONDS):
+        await connecting
+    return client
+
+
+async def flush(client: Client) -> None:
+    """Return when all that was subscribed and published before has reached the server."""
     await client.flush()
 
 
@@ -193,13 +215,9 @@ async def answers_here(url: str, name: str, wait: float = 1.0) -> bool:
 
     What `--check` of every service asks; False as well when NATS at `url` cannot be reached.
     """
-
-    async def on_error(error: Exception) -> None:
-        log.debug("nats: %s", error)
-
     try:
-        async with asyncio.timeout(2 + wait):
-            client = await nats.connect(url, allow_reconnect=False, connect_timeout=2, error_cb=on_error)
+        async with asyncio.timeout(ONCE_SECONDS + wait):
+            client = await connect_once(url, "antiphon-check")
             try:
                 host = socket.gethostname()
                 return any(metadata.get("host") == host for metadata in await instances(client, name, wait))

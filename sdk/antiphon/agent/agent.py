@@ -143,7 +143,8 @@ class Agent:
         except (OSError, nats.errors.Error) as error:
             where = url.rpartition("@")[2]
             print(f"agent {self.name}: NATS at {where}: {error or type(error).__name__}", file=sys.stderr)
-            raise SystemExit(2) from None
+            passes = isinstance(error, (nats.errors.Error, TimeoutError))  # then another start may succeed
+            raise SystemExit(1 if passes else 2) from None
         finally:
             finish()
         if threads_at_work():

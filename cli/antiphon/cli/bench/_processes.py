@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
+from antiphon.cli import embedded_nats
 from antiphon.cli.embedded_nats import server_binary
 from antiphon.cli.errors import UsageError
 
@@ -42,8 +43,7 @@ def process(
 def nats_server(directory: Path, core: int | None = None) -> Iterator[str]:
     """A NATS server of the bench's own; yields its URL."""
     binary = server_binary()
-    free_port = ["-a", "127.0.0.1", "-p", "-1", "--ports_file_dir", str(directory)]
-    command = [str(binary), *free_port, "-js", "-sd", str(directory)]
+    command = [*embedded_nats.command(embedded_nats.ANY_PORT, directory), "--ports_file_dir", str(directory)]
     with process(command, core, stderr=subprocess.DEVNULL) as server:
         written = directory / f"{binary.name}_{server.pid}.ports"
         deadline = time.monotonic() + START_SECONDS

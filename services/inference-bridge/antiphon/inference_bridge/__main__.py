@@ -7,6 +7,7 @@ import asyncio
 import os
 import sys
 
+import nats.errors
 from pydantic import ValidationError
 
 from antiphon.inference_bridge.settings import Settings, what_is_wrong
@@ -55,6 +56,9 @@ def main() -> int:
         asyncio.run(run_worker(settings, arguments.worker) if arguments.worker else run(settings))
     except ModelError as error:
         return _bad(str(error))
+    except (nats.errors.Error, TimeoutError) as error:
+        _bad(f"NATS at {without_password(settings.nats_url)} fails us at our start: {error or type(error).__name__}")
+        return 1  # to be started again
     except OSError as error:
         return _bad(f"{without_password(settings.nats_url)}: {error}")
     finally:

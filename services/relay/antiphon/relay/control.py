@@ -23,6 +23,7 @@ from antiphon.relay.on_the_bus import GOODBYE_SECONDS, OnTheBus
 from antiphon.relay.settings import RelaySettings
 from antiphon.relay.sockets import bound_port
 from antiphon.relay.supervisor import Supervisor
+from antiphon.schemas.loop_watchdog import LoopWatchdog
 from antiphon.schemas.route_token import RouteKeyring
 from antiphon.schemas.tasks import end
 
@@ -35,6 +36,8 @@ LEARN_SECONDS: Final = 1.5
 ARRIVE_SECONDS: Final = 5.0
 """Without a bus the port is taken after this long: then nobody tells us more."""
 DRAIN_POLL_SECONDS: Final = 0.1
+STANDSTILL_SECONDS: Final = 10.0
+"""The workers forward without this process, and end with it: patience costs less than a needless restart."""
 
 
 class Control:
@@ -147,6 +150,7 @@ class Control:
             with contextlib.suppress(Exception):
                 async with asyncio.timeout(GOODBYE_SECONDS):
                     await self._bus.announce()
+                    await self._bus.kept()
         deadline = time.monotonic() + self._settings.relay_drain_seconds
         while time.monotonic() < deadline:
             if not merged(await self._supervisor.statistics()).flows_confirmed:
@@ -162,4 +166,9 @@ async def serve(settings: RelaySettings, crew: Crew) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     loop.add_signal_handler(signal.SIGHUP, control.read_keys)
-    await control.run(stop)
+    watchdog = LoopWatchdog("relay", STANDSTILL_SECONDS)
+    watchdog.start()
+    try:
+        await control.run(stop)
+    finally:
+        watchdog.stop()

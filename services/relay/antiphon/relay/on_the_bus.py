@@ -27,7 +27,7 @@ from antiphon.relay.held import HOLD_SECONDS
 from antiphon.relay.routes import RouteBook
 from antiphon.relay.settings import RelaySettings
 from antiphon.relay.supervisor import Supervisor
-from antiphon.schemas import bus, subjects
+from antiphon.schemas import bus, subjects, tasks
 from antiphon.schemas.addresses import Address
 from antiphon.schemas.errors import MalformedError
 from antiphon.schemas.messages import (
@@ -77,6 +77,7 @@ class OnTheBus:
         self._bucket: KeyValue | None = None
         self._flows: KeyValue | None = None
         self._questions: set[asyncio.Task[None]] = set()
+        self._keeping: asyncio.Task[None] | None = None
 
     @property
     def reachable(self) -> bool:
@@ -124,6 +125,8 @@ class OnTheBus:
                 await asyncio.sleep(ANNOUNCE_SECONDS)
 
     async def leave(self) -> None:
+        if self._keeping is not None:
+            await tasks.end(self._keeping)
         if self._client is not None:
             with contextlib.suppress(Exception):
                 async with asyncio.timeout(GOODBYE_SECONDS):
@@ -236,19 +239,27 @@ class OnTheBus:
         if client is None or not client.is_connected:
             return
         said = encode(self.announcement())
-        try:
+        with contextlib.suppress(nats.errors.Error, OSError):  # away: said again in a second
             await client.publish(subjects.relay_announce(self._settings.relay_name), said)
+            if self._keeping is None or self._keeping.done():
+                self._keeping = asyncio.create_task(self._keep(client, said))
             await client.flush(timeout=1)
+
+    async def kept(self) -> None:
+        """Wait until the bucket has what was announced last, or has failed to take it."""
+        if self._keeping is not None:
+            await asyncio.wait({self._keeping})
+
+    async def _keep(self, client: Client, said: bytes) -> None:
+        """Beside the announcements, which do not wait for a bucket whose disk is full."""
+        try:
             async with asyncio.timeout(KEEP_SECONDS):
-                await self._keep(client, said)
+                if self._bucket is None:
+                    self._bucket = await bus.bucket(client.jetstream(), subjects.BUCKET_RELAYS, ttl=bus.ANNOUNCE_TTL)
+                await self._bucket.put(self._settings.relay_name, said)
         except (nats.errors.Error, JetStreamError, OSError, TimeoutError) as error:
             self._bucket = None  # gone with a server that kept nothing: made anew next time
             log.debug("announcement not kept: %s", error or type(error).__name__)
-
-    async def _keep(self, client: Client, said: bytes) -> None:
-        if self._bucket is None:
-            self._bucket = await bus.bucket(client.jetstream(), subjects.BUCKET_RELAYS, ttl=bus.ANNOUNCE_TTL)
-        await self._bucket.put(self._settings.relay_name, said)
 
     async def _tell_statistics(self, request: Request) -> None:
         assert self.supervisor is not None

@@ -14,17 +14,21 @@ import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from typing import Final
 
 import uvicorn
 
 from antiphon.schemas import telemetry
 from antiphon.schemas.addresses import Address
+from antiphon.schemas.loop_watchdog import LoopWatchdog
 from antiphon.signaling.app import create_app
 from antiphon.signaling.connections import PromptProtocol
 from antiphon.signaling.settings import Settings, is_loopback, load
 from antiphon.signaling.stack import Stack
 
 log = logging.getLogger(__name__)
+STANDSTILL_SECONDS: Final = 10.0
+"""No call runs through here, so patience costs less than a needless restart."""
 
 # Without a proxy: our own instance is asked, whatever the environment says.
 _open = urllib.request.build_opener(urllib.request.ProxyHandler({})).open
@@ -40,7 +44,9 @@ class _Server(uvicorn.Server):
 
 def _listen(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ipaddress.ip_address(host).version == 6 else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
+    # Named, because asyncio sets TCP_NODELAY on accepted connections of such sockets only. Without it each request
+    # but a connection's first one is answered 40 ms late: Nagle's algorithm waits for the client's delayed ACK.
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.bind((host, port))
     listener.listen(512)
@@ -78,10 +84,13 @@ async def _serve(settings: Settings, listener: socket.socket) -> None:
             log.warning(
                 "API key %d has %d characters: an ek_ secret lets its holder guess at short keys", number, len(key)
             )
+    watchdog = LoopWatchdog("signaling", STANDSTILL_SECONDS)
+    watchdog.start()
     try:
         await server.serve(sockets=[listener])
     finally:
         await stack.stop()
+        watchdog.stop()
 
 
 def _check(settings: Settings) -> int:

@@ -6,15 +6,20 @@ import asyncio
 import gc
 import signal
 import sys
+from typing import Final
 
 import nats.errors
 from pydantic import ValidationError
 
 from antiphon.schemas import bus, tasks, telemetry
+from antiphon.schemas.loop_watchdog import LoopWatchdog
 from antiphon.transceiver import processes
 from antiphon.transceiver.pulse import PulseSelector
 from antiphon.transceiver.service import Transceiver
 from antiphon.transceiver.settings import Settings
+
+STANDSTILL_SECONDS: Final = 2.0
+"""After which the calls are better off in another process; docs/transceiver.md says what is done at a stretch."""
 
 
 async def serve(settings: Settings) -> None:
@@ -42,6 +47,8 @@ async def serve(settings: Settings) -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 20)  # frames make no cycles
+    watchdog = LoopWatchdog("transceiver", STANDSTILL_SECONDS)
+    watchdog.start()
     await stop.wait()
     stop.clear()  # a second signal ends the drain
     if processes.is_orphan():
@@ -49,10 +56,11 @@ async def serve(settings: Settings) -> None:
     await transceiver.drain(stop)
     await transceiver.stop()
     await client.close()
+    watchdog.stop()
 
 
 def main() -> int:
-    """Exit status 0 after a stop, 1 for a failed check, 2 for settings that can't work."""
+    """Exit status 0 after a stop, 1 for a failed check or a bus that fails while we start, 2 for unusable settings."""
     try:
         settings = Settings()
     except ValidationError as error:
@@ -68,7 +76,10 @@ def main() -> int:
             return asyncio.run(processes.serve(settings))
         with asyncio.Runner(loop_factory=lambda: asyncio.SelectorEventLoop(PulseSelector())) as runner:
             runner.run(serve(settings))
-    except (RuntimeError, OSError, nats.errors.Error) as error:
+    except (nats.errors.Error, TimeoutError) as error:
+        print(f"antiphon transceiver: NATS fails us at our start: {error or type(error).__name__}", file=sys.stderr)
+        return 1  # to be started again
+    except (RuntimeError, OSError) as error:
         print(f"antiphon transceiver: {error or type(error).__name__}", file=sys.stderr)
         return 2
     finally:

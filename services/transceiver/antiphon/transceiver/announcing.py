@@ -10,7 +10,7 @@ from typing import Final
 from nats.aio.client import Client
 from nats.js.kv import KeyValue
 
-from antiphon.schemas import bus, messages, subjects
+from antiphon.schemas import bus, messages, subjects, tasks
 from antiphon.transceiver.clock import Clock
 from antiphon.transceiver.placing import Placing
 from antiphon.transceiver.seat import Seat, Seats
@@ -22,7 +22,9 @@ EVERY: Final = 1.0
 AT_MOST_EVERY: Final = 0.02
 """Seconds, where something changes."""
 BUS_SILENCE: Final = 2.0
-"""Seconds without an answer from NATS after which missing announcements prove nothing."""
+"""Seconds without an announcement of our own coming back after which those of others that are missing prove nothing."""
+KEEP_SECONDS: Final = 2.0
+"""For the bucket to take an announcement."""
 
 
 class Announcing:
@@ -40,10 +42,15 @@ class Announcing:
         self._answered = self._loop.time()
         self._changed = asyncio.Event()
         self._was_ready = True
-        self._bucket: KeyValue | None = None
+        self._unkept = asyncio.Event()
+        """The own seat was announced and is to be written into the bucket."""
+
+    def heard(self) -> None:
+        """An announcement of ours has come back from NATS."""
+        self._answered = self._loop.time()
 
     def bus_answers(self, now: float) -> bool:
-        """NATS took our last announcements."""
+        """What is announced is heard."""
         return now - self._answered < BUS_SILENCE
 
     def changed(self) -> None:
@@ -64,25 +71,42 @@ class Announcing:
                 await self._client.publish(*self._announcement(self._seats.own))
 
     async def run(self) -> None:
-        while True:
-            try:
+        """Announce on the bus, whether or not the bucket takes anything: its disk may be full."""
+        keeping = asyncio.create_task(self._keep())
+        try:
+            while True:
                 for seat in [seat for seat in self._seats if not seat.given_up]:
-                    await self._client.publish(*self._announcement(seat))
-                if self._bucket is None:
-                    js = self._client.jetstream()
-                    self._bucket = await bus.bucket(js, subjects.BUCKET_TRANSCEIVERS, ttl=bus.ANNOUNCE_TTL)
-                own = self._seats.own
-                if not own.given_up:
-                    await self._bucket.put(subjects.slot_key(own.cluster, own.slot.number), self._announcement(own)[1])
-                self._answered = self._loop.time()
-            except Exception as error:  # NATS is away, or has lost its store: whatever it is, try again
-                log.debug("announcing failed: %r", error)
-                self._bucket = None
-            await asyncio.sleep(AT_MOST_EVERY)
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(EVERY - AT_MOST_EVERY):
-                    await self._changed.wait()
-            self._changed.clear()
+                    try:
+                        await self._client.publish(*self._announcement(seat))
+                    except Exception as error:  # NATS is away, or whatever it is: said again in a second
+                        log.debug("announcing failed: %r", error)
+                self._unkept.set()
+                await asyncio.sleep(AT_MOST_EVERY)
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(EVERY - AT_MOST_EVERY):
+                        await self._changed.wait()
+                self._changed.clear()
+        finally:
+            await tasks.end(keeping)
+
+    async def _keep(self) -> None:
+        """The newest announcement goes into the bucket, one write at a time."""
+        bucket: KeyValue | None = None
+        while True:
+            await self._unkept.wait()
+            self._unkept.clear()
+            own = self._seats.own
+            if own.given_up:
+                continue
+            try:
+                async with asyncio.timeout(KEEP_SECONDS):
+                    if bucket is None:
+                        js = self._client.jetstream()
+                        bucket = await bus.bucket(js, subjects.BUCKET_TRANSCEIVERS, ttl=bus.ANNOUNCE_TTL)
+                    await bucket.put(subjects.slot_key(own.cluster, own.slot.number), self._announcement(own)[1])
+            except Exception as error:  # NATS is away, or has lost its store: whatever it is, the next one tries again
+                log.debug("an announcement is not kept: %r", error)
+                bucket = None
 
     def _announcement(self, seat: Seat) -> tuple[str, bytes]:
         cluster, slot, epoch = seat.identity

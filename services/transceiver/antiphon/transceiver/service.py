@@ -235,6 +235,7 @@ class Transceiver:
             log.warning("%s", error)
             return
         if said.holder == self._holder:
+            self._announcing.heard()
             return
         for seat in self._sessions.seats:
             cluster, slot, epoch = seat.identity

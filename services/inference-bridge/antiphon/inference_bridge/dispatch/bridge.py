@@ -41,6 +41,7 @@ from antiphon.inference_bridge.workers import Urgency, Workers
 from antiphon.schemas import bus, leases, messages, recent_audio, subjects, tasks
 from antiphon.schemas.errors import MalformedError
 from antiphon.schemas.lease_keeper import LeaseKeeper
+from antiphon.schemas.loop_watchdog import LoopWatchdog
 
 log = logging.getLogger(__name__)
 tracer = trace.get_tracer(__name__)
@@ -48,6 +49,8 @@ tracer = trace.get_tracer(__name__)
 _JOBS_PER_CALL = 4
 """Waiting model jobs per call of the capacity; above that the least urgent are given up."""
 _END_WITHIN = 1.5
+STANDSTILL_SECONDS = 10.0
+"""Another bridge takes the calls after one second without a beat; this is for the process that would stay deaf."""
 _CLAIMS_MEASURED = 1000
 _PASS_ON_WITHIN = 0.25
 """Seconds of the half second that a claim has; then there is time left to take it ourselves."""
@@ -394,7 +397,10 @@ async def run(settings: Settings) -> None:
     else:
         who = f"{settings.llm_model} at {settings.llm_url}" if settings.llm_url else "the scripted concierge"
     log.info("ready: agent %s is %s", settings.agent_name, who)
+    watchdog = LoopWatchdog("inference-bridge", STANDSTILL_SECONDS)
+    watchdog.start()
     await stop.wait()
+    watchdog.stop()
     log.info("stopping")
     try:
         async with asyncio.timeout(_END_WITHIN):

@@ -1,0 +1,320 @@
+"""The bus client against servers that pause, swallow, or talk nonsense: it is never connected and deaf."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import nats.errors
+import pytest
+from nats.aio.msg import Msg
+from support.conditions import until
+from support.scripted_nats import INFO, ScriptedNats, scripted_nats
+
+from antiphon.schemas import bus, liveness, nats_client, tasks
+from antiphon.schemas.nats_client import MAX_UNSENT, BusClient, BusTransport
+
+SUBJECT = "said"
+
+
+class Line:
+    """A client that listens on `SUBJECT`, and its server."""
+
+    def __init__(self, server: ScriptedNats, client: BusClient, heard: list[bytes]) -> None:
+        self.server, self.client, self.heard = server, client, heard
+
+    async def hears(self, within: float = 5) -> None:
+        """What the server sends over its newest connection arrives."""
+        newest = self.server.newest
+        await until(lambda: newest.subscribed(SUBJECT), within)
+        before = len(self.heard)
+        newest.say(f"MSG {SUBJECT} {newest.sid_of(SUBJECT)} 4\r\nwell\r\n".encode())
+        await until(lambda: len(self.heard) > before, within)
+
+    async def hears_anew(self, within: float = 5) -> None:
+        """The connection has been made anew, and is heard."""
+        await until(lambda: len(self.server.connections) > 1 and self.client.is_connected, within)
+        await self.hears(within)
+
+    async def flush_in_vain(self) -> None:
+        """A flush whose answer stays away is given up."""
+        self.server.answers = False
+        with pytest.raises(nats.errors.TimeoutError):
+            await self.client.flush(timeout=0.05)
+        self.server.answers = True
+
+
+@asynccontextmanager
+async def listening(server: ScriptedNats, client: BusClient) -> AsyncIterator[Line]:
+    heard: list[bytes] = []
+
+    async def take(message: Msg) -> None:
+        heard.append(message.data)
+
+    await client.subscribe(SUBJECT, cb=take)
+    try:
+        yield Line(server, client, heard)
+    finally:
+        await client.close()
+
+
+@pytest.fixture
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Patience of a third: for tests of what follows from it, not of how long it is."""
+    monkeypatch.setattr(liveness, "PING_SECONDS", 0.25)
+    monkeypatch.setattr(liveness, "SILENT_SECONDS", 1.0)
+    monkeypatch.setattr(nats_client, "ENDING_SECONDS", 0.2)
+    monkeypatch.setattr(bus, "CONNECT_SECONDS", 0.5)
+
+
+@pytest.fixture
+async def line() -> AsyncIterator[Line]:
+    async with scripted_nats() as server, listening(server, await bus.connect(server.url, "test")) as each:
+        yield each
+
+
+async def test_a_pong_that_comes_after_its_flush_was_given_up_does_no_harm(line: Line) -> None:
+    await line.flush_in_vain()
+    line.server.newest.say(b"PONG\r\n")
+    await line.hears()
+    await line.client.flush(timeout=1)
+    assert len(line.server.connections) == 1
+
+
+async def test_a_pong_that_nobody_asked_for_does_no_harm(line: Line) -> None:
+    line.server.newest.say(b"PONG\r\n" * 3)
+    await line.hears()
+    await line.client.flush(timeout=1)
+    assert len(line.server.connections) == 1
+
+
+async def test_a_flush_after_one_that_was_given_up_waits_for_its_own_pong(line: Line) -> None:
+    await line.flush_in_vain()
+    line.server.answers = False
+    second = asyncio.create_task(line.client.flush(timeout=5))
+    await until(lambda: line.server.newest.pings >= 3)  # of connecting, of either flush
+    line.server.newest.say(b"PONG\r\n")  # the first one's
+    await line.hears()
+    assert not second.done()
+    line.server.newest.say(b"PONG\r\n")
+    await second
+
+
+async def test_one_flush_covers_what_was_subscribed_and_published_before(line: Line) -> None:
+    await line.client.subscribe("later")
+    await line.client.publish("told", b"x")
+    await line.client.flush(timeout=1)
+    assert line.server.newest.subscribed("later")
+    assert b"PUB told  1" in line.server.newest.lines
+
+
+@pytest.mark.usefixtures("hasty")
+@pytest.mark.parametrize("name", ["_reading_task", "_flusher_task", "_ping_interval_task"])
+async def test_a_connection_one_of_whose_tasks_has_ended_is_made_anew(line: Line, name: str) -> None:
+    getattr(line.client, name).cancel()
+    await line.hears_anew()
+
+
+LINES: dict[str, bytes] = {
+    "no protocol": b"HTTP/1.1 400 Bad Request\r\n\r\n",
+    "an error without a text": b"-ERR \r\n",
+    "INFO that is no JSON": b"INFO {nonsense}\r\n",
+    "a line without an end": b"M" * (100 << 10),
+    "a message without an end": b"MSG said 1 99999999999\r\n",
+}
+
+
+@pytest.mark.parametrize("what", LINES)
+async def test_after_a_line_that_cannot_be_read_the_connection_is_made_anew(line: Line, what: str) -> None:
+    line.server.newest.say(LINES[what])
+    await line.hears_anew()
+
+
+HARMLESS: dict[str, bytes] = {
+    "a subject that is no UTF-8": b"MSG \xff\xfe 1 1\r\nx\r\n",
+    "headers that are none": b"HMSG said 1 8 8\r\nNATS/1.0\r\n",
+    "a subscription that is not there": b"MSG said 999 1\r\nx\r\n",
+    "a permissions violation": b"-ERR 'Permissions Violation for Publish to \"x\"'\r\n",
+    "INFO of another kind": b'INFO {"connect_urls": [5], "ldm": true}\r\n',
+}
+
+
+@pytest.mark.parametrize("what", HARMLESS)
+async def test_a_line_that_concerns_one_message_costs_that_message_only(line: Line, what: str) -> None:
+    line.server.newest.say(HARMLESS[what])
+    await line.hears()
+    assert len(line.server.connections) == 1
+
+
+@pytest.mark.parametrize(
+    "error",
+    ["Stale Connection", "Authorization Violation", "User Authentication Expired", "Slow Consumer", "Server Shutdown"],
+)
+async def test_an_error_with_which_the_server_ends_the_connection_is_not_the_end(line: Line, error: str) -> None:
+    line.server.newest.say(f"-ERR '{error}'\r\n".encode())
+    line.server.newest.close()
+    await line.hears_anew()
+
+
+def _raise(error: BaseException) -> Callable[[Msg], Awaitable[None]]:
+    async def callback(message: Msg) -> None:
+        raise error
+
+    return callback
+
+
+@pytest.mark.parametrize("error", [ValueError("ours"), asyncio.CancelledError(), asyncio.InvalidStateError()])
+async def test_a_callback_that_fails_goes_on_being_called(line: Line, error: BaseException) -> None:
+    calls, fails = 0, _raise(error)
+
+    async def callback(message: Msg) -> None:
+        nonlocal calls
+        calls += 1
+        await fails(message)
+
+    await line.client.subscribe("other", cb=callback)
+    await line.client.flush()
+    sid = line.server.newest.sid_of("other")
+    for count in (1, 2):
+        line.server.newest.say(f"MSG other {sid} 1\r\nx\r\n".encode())
+        await until(lambda wanted=count: calls == wanted)  # type: ignore[misc]
+    await line.hears()
+
+
+async def test_what_fails_while_the_connection_is_made_anew_is_tried_again(
+    line: Line, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    working, failed = BusTransport.connect, False
+
+    async def fails_once(self: BusTransport, *arguments: object) -> None:
+        nonlocal failed
+        if not failed:
+            failed = True
+            raise KeyError("unforeseen")
+        await working(self, *arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(BusTransport, "connect", fails_once)
+    line.server.newest.close()
+    await line.hears_anew()
+    assert failed
+
+
+GREETINGS: dict[str, bytes] = {
+    "nothing": b"",
+    "no INFO": b"SSH-2.0-OpenSSH_9.6\r\n",
+    "INFO without an end": b"INFO " + b"x" * (200 << 10),
+    "INFO that is a list": b"INFO [1, 2]\r\n",
+}
+
+
+@pytest.mark.usefixtures("hasty")
+@pytest.mark.parametrize("what", GREETINGS)
+async def test_a_server_that_does_not_greet_properly_is_tried_again(what: str) -> None:
+    async with scripted_nats() as server:
+        well, server.greeting = server.greeting, lambda: GREETINGS[what]
+        connecting = asyncio.create_task(bus.connect(server.url, "test"))
+        await until(lambda: len(server.connections) > 1)
+        server.greeting = well
+        async with asyncio.timeout(5):
+            client = await connecting
+        await client.flush(timeout=1)
+        await client.close()
+
+
+async def test_a_line_of_the_server_before_its_first_pong_does_not_hold_up_connecting() -> None:
+    async with scripted_nats() as server:
+        server.greeting = lambda: (b"INFO " + json.dumps(INFO).encode() + b"\r\n") * 2
+        async with listening(server, await bus.connect(server.url, "test")) as each:
+            await each.hears()
+
+
+async def test_a_black_hole_is_left_within_five_seconds_however_full_the_send_buffer_is() -> None:
+    async with scripted_nats() as hole, scripted_nats() as other:
+        client = await bus.connect(hole.url, "test")
+        async with listening(other, client) as each:
+            hole.reads = hole.answers = hole.greets = False
+            began = time.monotonic()
+            for _ in range(100):
+                with contextlib.suppress(nats.errors.OutboundBufferLimitError):
+                    await client.publish("audio", bytes(1 << 19))
+                if client.dropped:
+                    break
+            assert client.dropped
+            buffered = client._transport.unsent()  # type: ignore[union-attr]
+            assert 0 < buffered <= MAX_UNSENT + (1 << 20)
+            client.set_server_pool([hole.url, other.url])
+            await until(lambda: bool(other.connections) and client.is_connected, 10)
+            await each.hears()
+            assert time.monotonic() - began < 5
+            # And nothing of what was swallowed comes late.
+            assert not [line for line in other.newest.lines if line.startswith(b"PUB")]
+
+
+@pytest.mark.usefixtures("hasty")
+async def test_a_server_that_is_silent_for_longer_than_a_connection_is_heard_soon_after_its_return(line: Line) -> None:
+    line.server.answers = line.server.greets = False
+    await until(lambda: not line.client.is_connected, 6)
+    with pytest.raises(nats.errors.Error):
+        await line.client.flush(timeout=1)
+    with pytest.raises(nats.errors.OutboundBufferLimitError):
+        await line.client.publish("told", b"late")
+    line.server.answers = line.server.greets = True
+    began = time.monotonic()
+    await until(lambda: line.client.is_connected, 5)
+    await line.hears_anew()
+    assert time.monotonic() - began < 4
+
+
+async def test_who_waits_for_an_answer_when_the_connection_is_lost_is_told_at_once(line: Line) -> None:
+    line.server.answers = False
+    waiting = [
+        asyncio.create_task(line.client.flush(timeout=30)),
+        asyncio.create_task(line.client.request("asked", b"", timeout=30)),
+    ]
+    await until(lambda: any(each.startswith(b"PUB asked") for each in line.server.newest.lines))
+    line.server.answers = True
+    line.server.newest.close()
+    async with asyncio.timeout(3):
+        results = await asyncio.gather(*waiting, return_exceptions=True)
+    assert [isinstance(result, nats.errors.TimeoutError) for result in results] == [True, True]
+    await line.hears_anew()
+
+
+async def test_a_client_is_closed_soon_although_nobody_takes_what_it_says() -> None:
+    async with scripted_nats() as hole:
+        client = await bus.connect(hole.url, "test")
+        hole.reads = False
+        for _ in range(7):
+            await client.publish("audio", bytes(1 << 19))
+        async with asyncio.timeout(3):
+            await client.close()
+
+
+async def test_a_flush_that_is_cancelled_ends(line: Line) -> None:
+    line.server.answers = False
+    flushing = asyncio.create_task(line.client.flush(timeout=30))
+    await until(lambda: line.server.newest.pings >= 2)
+    await tasks.end(flushing)
+    assert flushing.cancelled()
+    line.server.newest.say(b"PONG\r\n")
+    await line.hears()
+
+
+@pytest.mark.usefixtures("hasty")
+async def test_a_pause_of_our_own_loop_does_not_cost_the_connection(line: Line) -> None:
+    time.sleep(liveness.SILENT_SECONDS + 0.5)  # noqa: ASYNC251 - the loop stands still: that is the case
+    await line.hears()
+    await line.client.flush(timeout=1)
+    assert len(line.server.connections) == 1
+
+
+async def test_a_question_to_a_server_that_does_not_answer_is_given_up() -> None:
+    async with scripted_nats() as server:
+        server.greets = False
+        began = time.monotonic()
+        assert not await bus.answers_here(server.url, "antiphon-relay", wait=0.2)
+        assert time.monotonic() - began < 4

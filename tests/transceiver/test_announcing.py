@@ -1,0 +1,96 @@
+"""A transceiver is heard each second, whatever the store behind NATS does with its announcements."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from nats.aio.msg import Msg
+from nats.js.api import StreamConfig
+from support.conditions import until
+from support.nats import nats_server
+
+from antiphon.schemas import bus, messages, subjects, tasks
+from antiphon.transceiver.announcing import Announcing
+from antiphon.transceiver.seat import Seat, Seats
+from antiphon.transceiver.settings import Settings
+from antiphon.transceiver.slots import Slot
+
+DENIED = """
+authorization { users = [
+  { user: all, password: all }
+  { user: t, password: t, permissions: { publish: { deny: ["$KV.antiphon-transceivers.>"] } } }
+] }
+"""
+"""What the user `t` writes into the bucket is never answered."""
+
+
+@asynccontextmanager
+async def announcing(url: str) -> AsyncIterator[tuple[Announcing, list[float], list[messages.TransceiverAnnouncement]]]:
+    """One that runs, when its announcements came, and what they said."""
+    client, times, said = await bus.connect(url, "test"), list[float](), list[messages.TransceiverAnnouncement]()
+    seats = Seats()
+    seats.own = Seat(0, Slot(1, 1), "127.0.0.1:1", SimpleNamespace())  # type: ignore[arg-type]
+    clock: Any = SimpleNamespace(lateness=lambda share: 0.0)
+    placing: Any = SimpleNamespace(draining=False, taken=0)
+    settings = Settings(route_keys=f"A:{'0' * 32}", password_key="0" * 64)
+    each = Announcing(settings, client, clock, placing, seats)
+
+    async def heard(message: Msg) -> None:
+        times.append(time.monotonic())
+        said.append(messages.decode(message.data, messages.TransceiverAnnouncement))
+        each.heard()
+
+    await client.subscribe(subjects.ANY_TRANSCEIVER_ANNOUNCE, cb=heard)
+    running = asyncio.create_task(each.run())
+    try:
+        yield each, times, said
+    finally:
+        await tasks.end(running)
+        await client.close()
+
+
+async def _refuse_everything(url: str) -> None:
+    """The store answers each write with an error, as it does when its disk is full."""
+    client = await bus.connect(url, "test")
+    js = client.jetstream()
+    await bus.bucket(js, subjects.BUCKET_TRANSCEIVERS, ttl=bus.ANNOUNCE_TTL)
+    config: StreamConfig = (await js.stream_info(f"KV_{subjects.BUCKET_TRANSCEIVERS}")).config
+    config.max_msg_size = 1
+    await js.update_stream(config)
+    await client.close()
+
+
+@pytest.mark.parametrize("store", ["silent", "refusing"])
+async def test_announcements_go_out_each_second_while_the_store_takes_none(tmp_path: Path, store: str) -> None:
+    with nats_server(tmp_path / "nats", settings=DENIED if store == "silent" else "") as url:
+        if store == "refusing":
+            await _refuse_everything(url)
+        else:
+            url = url.replace("nats://", "nats://t:t@")
+        async with announcing(url) as (each, times, _):
+            await until(lambda: len(times) >= 5, 10)
+            assert max(later - earlier for earlier, later in itertools.pairwise(times)) < 1.5
+            # Who misses announcements of others may believe that: what is said is heard.
+            assert each.bus_answers(asyncio.get_running_loop().time())
+
+
+async def test_what_is_announced_stands_in_the_bucket_for_those_who_come_later(nats_url: str) -> None:
+    async with announcing(nats_url) as (_, _, said):
+        await until(lambda: said, 10)
+        client = await bus.connect(nats_url, "test")
+        kept = await bus.bucket(client.jetstream(), subjects.BUCKET_TRANSCEIVERS, ttl=bus.ANNOUNCE_TTL)
+        async with asyncio.timeout(5):
+            js, name = client.jetstream(), subjects.BUCKET_TRANSCEIVERS
+            while subjects.slot_key(0, 1) not in await bus.keys(js, name):  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
+        entry = await kept.get(subjects.slot_key(0, 1))
+        assert messages.decode(entry.value or b"", messages.TransceiverAnnouncement) == said[0]
+        await client.close()
