@@ -6,7 +6,7 @@ PACKAGES := schemas relay transceiver signaling inference_bridge agent cli
 SERVICES := relay transceiver signaling inference-bridge
 BIN := .venv/bin
 
-.PHONY: help run test check lint format set-up test-packages fuzz compose-test pipecat-test smart-turn-test lock vectors clean
+.PHONY: help run test check lint format set-up test-packages fuzz fuzz-live compose-test pipecat-test smart-turn-test lock vectors clean
 
 help:
 	@echo 'make run           start the whole stack; options of `antiphon up` go into ARGS="..."'
@@ -15,6 +15,7 @@ help:
 	@echo 'make pipecat-test  install Pipecat beside, and test the transport for it'
 	@echo 'make smart-turn-test  fetch the end-of-turn model beside, and test with it'
 	@echo 'make fuzz          fuzz all readers of network bytes, SECONDS=60 each; findings go to .fuzz/'
+	@echo 'make fuzz-live     SCTP of an attacker at a real transceiver for SECONDS=60, and what its neighbour feels'
 	@echo 'make lint          ruff and mypy only          make format   let ruff put the code in order'
 	@echo 'make lock          pin the requirements anew   make vectors  write schemas/vectors anew'
 	@echo 'make clean         remove what these targets have made'
@@ -53,6 +54,9 @@ SECONDS := 60
 fuzz: set-up
 	@mkdir -p .fuzz
 	cd .fuzz && PYTHONPATH=../tests ../$(BIN)/python -m fuzz all $(SECONDS)
+
+fuzz-live: set-up
+	PYTHONPATH=tests $(BIN)/python -m fuzz.live $(SECONDS)
 
 # Its packages are half a gigabyte, and older than ours where both have them: an environment of its own.
 pipecat-test: set-up
