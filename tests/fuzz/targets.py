@@ -54,8 +54,7 @@ def established() -> dict[str, Any]:
 
             return send
 
-        for side in (0, 1):
-            ends.append(DataChannels(side == 0, to(1 - side), lambda _: None, lambda *_: None))
+        ends.extend(DataChannels(side == 0, to(1 - side), lambda _: None, lambda *_: None) for side in (0, 1))
         association = ends[0]._sctp
         association.tag, association.local_tsn = CLIENT_TAG, 5000
         association._last_sacked_tsn = association._advanced_peer_ack_tsn = 4999
