@@ -15,7 +15,7 @@ from support import sctp_packets as packets
 from support.emulator import run_virtual, virtual_loop
 from support.sctp_packets import FIRST, LAST, UNORDERED
 
-from antiphon.transceiver import sctp
+from antiphon.transceiver import sctp, sctp_packet
 from antiphon.transceiver.sctp import ChannelError, DataChannels
 from antiphon.transceiver.sctp_inbound import Fragment, Inbound
 
@@ -136,6 +136,28 @@ def test_a_packet_with_another_tag_or_a_wrong_checksum_is_not_looked_at() -> Non
         await attack.is_well()
 
     attack(main)
+
+
+def test_packets_of_browsers_are_read() -> None:
+    """INIT with all parameters of usrsctp and dcsctp, unpadded ends, bundles, and chunks of extensions not agreed on."""
+    offered = [
+        packets.parameter(kind, value)
+        for kind, value in (
+            *((0x8000, b""), (0xC000, b""), (0x8001, bytes(4)), (0x8002, bytes(32)), (0x8003, b"\xc1\x80")),
+            *((0x8004, b"\0\3\0\1"), (0x8008, b"\x82\xc0\x40\xc2\x80\xc1\x0f"), (0x000C, b"\0\5\0\6")),
+            (0x000B, b""),
+        )
+    ]
+    init = packets.init(packets.INIT, *offered)
+    assert [chunk.kind for chunk in sctp_packet.read_packet(packets.packet(0, init), 9)] == [packets.INIT]
+    pad, i_data = packets.chunk(132, bytes(40)), packets.chunk(64, bytes(20), FIRST | LAST)
+    bundle = [packets.sack(1, []), packets.data(1, b"a"), pad, packets.data(2, b"bc"), packets.data(3, b"def")]
+    unpadded = packets.packet(9, b"".join(bundle)[:-1])
+    for written in (packets.packet(9, *bundle), unpadded):
+        kinds = [chunk.kind for chunk in sctp_packet.read_packet(written, 9)]
+        assert kinds == [packets.SACK, packets.DATA, packets.DATA, packets.DATA]
+    after = sctp_packet.read_packet(packets.packet(9, bundle[0], i_data, bundle[1]), 9)
+    assert [chunk.kind for chunk in after] == [packets.SACK], "what follows a chunk of type 0 to 127 that is unknown"
 
 
 # ---- acknowledgements

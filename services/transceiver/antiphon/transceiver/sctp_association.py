@@ -28,9 +28,9 @@ MESSAGES: Final = (200, 500)
 BYTES: Final = (524_288, 1 << 20)
 """Of these messages together."""
 AT_ONCE: Final = 16
-"""Messages passed on in one turn of the loop; a packet can bring 72."""
+"""Messages passed on within a `PAUSE`: a packet can bring 72, and a turn of the loop 64 packets."""
 PAUSE: Final = 0.002
-"""Seconds until the next ones, at least."""
+"""Seconds."""
 MAX_CWND: Final = 262_144
 """Octets under way: aiortc lets it grow as long as it is acknowledged."""
 MAX_KNOWN: Final = 64
@@ -66,6 +66,7 @@ class BoundedAssociation(Association):
         self.advertised_window = WINDOW
         self._packets, self._messages, self._bytes = (TokenBucket(*limit) for limit in (PACKETS, MESSAGES, BYTES))
         self._later: asyncio.TimerHandle | None = None
+        self._passing_since, self._passed = float("-inf"), 0
         self._failed_at: float | None = None
 
     async def take(self, packet: bytes) -> None:
@@ -126,15 +127,16 @@ class BoundedAssociation(Association):
     async def pass_on(self) -> None:
         """Messages that are whole, as many as may pass now; the others later."""
         now, ready = self._timers.time(), self.inbound.ready
-        for _ in range(AT_ONCE):
-            if not ready:
-                return
+        if now - self._passing_since >= PAUSE:
+            self._passing_since, self._passed = now, 0
+        while ready and self._passed < AT_ONCE:
             size = len(ready[0].payload)
             wait = max(self._messages.wait(1, now), self._bytes.wait(size, now))
             if wait > 0:
                 break
             self._messages.take(1, now)
             self._bytes.take(size, now)
+            self._passed += 1
             await self.message_arrived(*self.inbound.pop())
         if ready and not self.closed:
             wait = max(self._messages.wait(1, now), self._bytes.wait(len(ready[0].payload), now))

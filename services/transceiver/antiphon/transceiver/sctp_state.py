@@ -65,6 +65,7 @@ def restore(sctp: BoundedAssociation, written: dict[str, Any]) -> list[RTCDataCh
         ],
         [Message(*message) for message in written.get("ready", [])],  # a version before this one wrote none
     )
+    sctp.advertised_window = sctp.inbound.window
     sctp.set_established()
     channels = {}
     for number, label, protocol, ordered, lifetime, retransmits, ready in written["channels"]:
