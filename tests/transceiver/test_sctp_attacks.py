@@ -139,7 +139,7 @@ def test_a_packet_with_another_tag_or_a_wrong_checksum_is_not_looked_at() -> Non
 
 
 def test_packets_of_browsers_are_read() -> None:
-    """INIT with all parameters of usrsctp and dcsctp, unpadded ends, bundles, and chunks of extensions not agreed on."""
+    """INIT with all parameters of usrsctp and dcsctp, unpadded ends, bundles, chunks of extensions not agreed on."""
     offered = [
         packets.parameter(kind, value)
         for kind, value in (
