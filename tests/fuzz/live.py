@@ -8,6 +8,7 @@ no error, both of its calls could be held, and 99 of 100 of the neighbour's fram
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 import subprocess
 import sys
@@ -34,6 +35,8 @@ from fuzz.targets import WELL_FORMED
 
 BATCH: Final = 0.005
 """Seconds between two batches of an attacker: it is no faster than its own loop."""
+MOST: Final = 40
+"""Packets of a batch."""
 WITHIN: Final = 0.010
 """Seconds: how late a frame may be."""
 
@@ -94,6 +97,16 @@ async def process(nats_url: str, log: Path) -> AsyncIterator[Process]:
         await client.close()
 
 
+class Beside(Bench):
+    """Relay and signaling of the attacker, in a process of its own: it takes no time from the neighbour's."""
+
+    def _spawn(self, settings: dict[str, str]) -> None:
+        pass  # the transceiver is the other one's
+
+    def relay_announcement(self) -> messages.RelayAnnouncement:
+        return super().relay_announcement().model_copy(update={"name": "beside"})
+
+
 class Attacker:
     """One caller: well-behaved until its channel is open, again and again."""
 
@@ -110,7 +123,8 @@ class Attacker:
             self._ahead = 0
             began, before = time.monotonic(), self.sent
             while time.monotonic() < until and line.ended is None and peer.channel_open.is_set() and not over(peer):
-                while self.sent - before < (time.monotonic() - began) * per_second:
+                due = int((time.monotonic() - began) * per_second) - (self.sent - before)
+                for _ in range(min(due, MOST)):
                     self._send(peer)
                 await asyncio.sleep(BATCH)
             await self.bench.control(line, messages.HangUp())
@@ -173,33 +187,51 @@ def over(peer: CarriedPeer) -> bool:
     return peer._data is None or peer._data._sctp.closed or peer.closed.is_set()
 
 
-async def attacked(
-    nats_url: str, log: Path, seconds: float, per_second: int, seed: int = 1
-) -> tuple[Process, Attacker]:
-    """Attack for so long; what the neighbour heard is in the process that is returned, which has ended."""
+async def attack(nats_url: str, seconds: float, per_second: int) -> None:
+    """What the attacker's process does; it says what it has done on its standard output."""
+    client = await nats.connect(nats_url)
+    bench = Beside(nats_url, client)
+    try:
+        await bench.start()
+        attacker = Attacker(bench, 1)
+        await attacker.attack(time.monotonic() + seconds, per_second)
+    finally:
+        await bench.close()
+        await client.close()
+    print(attacker.sent, attacker.calls)
+
+
+async def attacked(nats_url: str, log: Path, seconds: float, per_second: int) -> tuple[Process, int, int]:
+    """Attack for so long: the process, which has ended then, with what the neighbour heard; packets and calls."""
     async with process(nats_url, log) as bench:
         neighbour, line = await bench.call()
+        command = [sys.executable, "-m", "fuzz.live", "attack", nats_url, str(seconds), str(per_second)]
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+        attacker = await asyncio.create_subprocess_exec(*command, env=environment, stdout=subprocess.PIPE)
         bench.listened, bench.heard = line, Heard()
-        attacker = Attacker(bench, seed)
-        await attacker.attack(time.monotonic() + seconds, per_second)
+        try:
+            said, _ = await attacker.communicate()
+        finally:
+            if attacker.returncode is None:
+                attacker.kill()
+        assert attacker.returncode == 0
+        sent, calls = map(int, said.split())
         assert line.ended is None, "the neighbour's call goes on"
         assert bench.is_running()
         neighbour.send_text("still here")
         await bench.until(lambda: any(each.text == "still here" for each in line.data), "its channel works")
         peer, _ = await bench.call()
         await peer.close()
-        return bench, attacker
+        return bench, sent, calls
 
 
 async def main(seconds: float, per_second: int) -> int:
     with tempfile.TemporaryDirectory(prefix="antiphon-live-") as scratch, nats_server(Path(scratch, "nats")) as url:
-        bench, attacker = await attacked(url, Path(scratch, "log"), seconds, per_second)
+        bench, sent, calls = await attacked(url, Path(scratch, "log"), seconds, per_second)
         heard, complaints = bench.heard, bench.complaints()
         assert heard is not None
         late = [heard.percentile(share) * 1000 for share in (0.5, 0.99, 0.999, 1.0)]
-        print(
-            f"{attacker.sent} packets in {seconds:.0f} s, {attacker.calls} calls, {len(complaints)} errors in the log"
-        )
+        print(f"{sent} packets in {seconds:.0f} s, {calls} calls, {len(complaints)} errors in the log")
         missing = heard.sequences[-1] - heard.sequences[0] + 1 - len(heard.sequences)
         print(f"the neighbour's {len(heard.sequences)} frames, {missing} missing; lateness in ms: ", end="")
         print("p50 {:.1f}, p99 {:.1f}, p99.9 {:.1f}, most {:.1f}".format(*late))
@@ -208,5 +240,8 @@ async def main(seconds: float, per_second: int) -> int:
 
 
 if __name__ == "__main__":
-    rate = int(sys.argv[2]) if len(sys.argv) > 2 else 2000
-    sys.exit(asyncio.run(main(float(sys.argv[1]), rate)))
+    match sys.argv[1:]:
+        case ["attack", url, seconds, rate]:
+            asyncio.run(attack(url, float(seconds), int(rate)))
+        case [seconds, *rates]:
+            sys.exit(asyncio.run(main(float(seconds), int(rates[0]) if rates else 2000)))
