@@ -7,7 +7,7 @@ PACKAGES := schemas relay transceiver signaling inference_bridge agent cli
 SERVICES := relay transceiver signaling inference-bridge
 BIN := .venv/bin
 
-.PHONY: help run test check lint format set-up test-packages fuzz chaos compose-test pipecat-test smart-turn-test lock vectors clean
+.PHONY: help run test check lint format set-up test-packages fuzz fuzz-live chaos compose-test pipecat-test smart-turn-test lock vectors clean
 
 help:
 	@echo 'make run           start the whole stack; options of `antiphon up` go into ARGS="..."'
@@ -17,6 +17,7 @@ help:
 	@echo 'make smart-turn-test  fetch the end-of-turn model beside, and test with it'
 	@echo 'make fuzz          fuzz all readers of network bytes, SECONDS=60 each; findings go to .fuzz/'
 	@echo 'make chaos         stop NATS in running calls, ROUNDS=10 times for each length of pause'
+	@echo 'make fuzz-live     SCTP of an attacker at a real transceiver for SECONDS=60, and what its neighbour feels'
 	@echo 'make lint          ruff and mypy only          make format   let ruff put the code in order'
 	@echo 'make lock          pin the requirements anew   make vectors  write schemas/vectors anew'
 	@echo 'PYTHON=python3.13 behind any of them chooses the interpreter; .venv is made anew if it has another version'
@@ -60,6 +61,9 @@ fuzz: set-up
 ROUNDS := 10
 chaos: set-up
 	PYTHONPATH=tests $(BIN)/python -m chaos.nats_pauses --rounds $(ROUNDS) $(ARGS)
+
+fuzz-live: set-up
+	PYTHONPATH=tests $(BIN)/python -m fuzz.live $(SECONDS)
 
 # Its packages are half a gigabyte, and older than ours where both have them: an environment of its own.
 pipecat-test: set-up

@@ -6,13 +6,18 @@ packets, so that it does not spend its time on the way to the first valid one.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import copy
 import json
 import struct
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
+from unittest import mock
 
+from support import sctp_packets
+from support.emulator import run_virtual, virtual_loop
 from support.signaling import OFFER
 
 from antiphon.relay import stun as relay_stun
@@ -23,13 +28,71 @@ from antiphon.schemas import tunnel
 from antiphon.schemas.addresses import Address
 from antiphon.schemas.errors import MalformedError
 from antiphon.schemas.route_token import UFRAG_LENGTH, RouteKeyring
-from antiphon.transceiver import rtcp, rtp, sdp
+from antiphon.transceiver import rtcp, rtp, sctp_packet, sdp
 from antiphon.transceiver import stun as transceiver_stun
+from antiphon.transceiver.sctp import DataChannels
+from antiphon.transceiver.sctp_association import run
+from antiphon.transceiver.sctp_inbound import WINDOW
 
 KEYS: Final = RouteKeyring.from_text("A:00112233445566778899aabbccddeeff")
 UFRAG, TOKEN = KEYS.mint(0, 1, 1, 1_800_000_000)
 OWNERS: Final = [key_of_address(Address("10.0.0.1", 5000)), key_of_address(Address("10.0.0.2", 5000))]
 CLIENTS: Final = [key_of_address(Address("203.0.113.7", 4000)), key_of_address(Address("2001:db8::7", 4000))]
+CLIENT_TAG: Final = 1
+"""Stands in the packets of the client that `sctp_association` plays."""
+
+
+def established() -> dict[str, Any]:
+    """An association with one channel, as `sctp_state` writes it; tags and TSNs always the same."""
+
+    async def main() -> dict[str, Any]:
+        ends: list[DataChannels] = []
+
+        def to(side: int) -> Callable[[bytes], None]:
+            def send(packet: bytes) -> None:
+                virtual_loop().call_soon(ends[side].receive, packet)
+
+            return send
+
+        ends.extend(DataChannels(side == 0, to(1 - side), lambda _: None, lambda *_: None) for side in (0, 1))
+        association = ends[0]._sctp
+        association.tag, association.local_tsn = CLIENT_TAG, 5000
+        association._last_sacked_tsn = association._advanced_peer_ack_tsn = 4999
+        association._reconfig_request_seq = 5000
+        ends[1]._sctp.local_tsn = 999
+        for end in ends:
+            end.start(5000, 0)
+        ends[1].create("oai-events", lambda: None)
+        await asyncio.sleep(10)
+        written = ends[0].export()
+        assert written is not None
+        for end in ends:
+            end.close()
+        return written
+
+    return run_virtual(main())
+
+
+ESTABLISHED: Final = established()
+WELL_FORMED: Final = [
+    sctp_packets.data(1000, b"hello", sequence=1),
+    sctp_packets.data(1002, b"a gap", sequence=3) + sctp_packets.data(1001, b"first", sctp_packets.FIRST, sequence=2),
+    sctp_packets.data(1003, b"begin", sctp_packets.FIRST | sctp_packets.UNORDERED)
+    + sctp_packets.data(1004, b"end", sctp_packets.LAST | sctp_packets.UNORDERED),
+    sctp_packets.sack(5000, [(1, 1), (3, 5)], 2),
+    sctp_packets.forward_tsn(1010, (1, 4)),
+    sctp_packets.chunk(sctp_packets.RE_CONFIG, sctp_packets.parameter(13, struct.pack("!LLLH", 77, 0, 1010, 1))),
+    sctp_packets.chunk(sctp_packets.RE_CONFIG, sctp_packets.parameter(16, struct.pack("!LL", 5000, 1))),
+    sctp_packets.chunk(sctp_packets.RE_CONFIG, sctp_packets.parameter(17, struct.pack("!LHH", 78, 9, 0))),
+    sctp_packets.data(1011, struct.pack("!BBHLHH", 3, 0, 0, 0, 3, 0) + b"new", stream=3, protocol=50),
+    sctp_packets.data(1012, b"\2", stream=3, protocol=50),
+    sctp_packets.chunk(sctp_packets.HEARTBEAT, sctp_packets.parameter(1, b"12345678")),
+    sctp_packets.init(),
+    sctp_packets.chunk(sctp_packets.COOKIE_ECHO, bytes(24)),
+    sctp_packets.chunk(sctp_packets.ERROR, sctp_packets.parameter(3, bytes(4))),
+    sctp_packets.chunk(sctp_packets.SHUTDOWN, struct.pack("!L", 5000)),
+    sctp_packets.chunk(sctp_packets.ABORT, b""),
+]
 PACKETS: Final = Path(__file__).parents[1] / "relay" / "packets"
 
 
@@ -119,6 +182,51 @@ def sdp_reader(data: bytes) -> None:
         assert "a=candidate:" not in answer
 
 
+def sctp_association(data: bytes) -> None:
+    """Chunks of a client, packet by packet (a length before each), to an association that is established."""
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        failures: list[object] = []
+        loop.set_exception_handler(lambda _, context: failures.append(context))
+        told: list[str] = []
+        ours = DataChannels(True, lambda _: None, lambda _: None, lambda *_: None, told.append)
+        ours.restore(copy.deepcopy(ESTABLISHED))
+        ours.resume()
+        association = ours._sctp
+        with mock.patch.object(association, "broke", failures.append):
+            ours.send("oai-events", "something to acknowledge")
+            at = 0
+            while at + 2 <= len(data):
+                (length,) = struct.unpack_from("!H", data, at)
+                chunks = data[at + 2 : at + 2 + length]
+                at += 2 + length
+                tag = 0 if chunks[:1] == b"\1" else CLIENT_TAG
+                run(association.take(sctp_packets.packet(tag, chunks)))
+                assert 0 <= association.inbound.window <= WINDOW
+                assert len(bytes(association.acknowledgement())) < 1189
+            written = ours.export()
+            if written is not None:
+                other = DataChannels(True, lambda _: None, lambda _: None, lambda *_: None)
+                other.restore(written)
+                assert other._sctp.inbound.window == association.inbound.window
+                other.vanish()
+            await asyncio.sleep(5)  # timers: retransmission, and messages that wait
+        assert len(told) <= 1
+        ours.close()
+        assert failures == []
+
+    run_virtual(main())
+
+
+def sctp_reader(data: bytes) -> None:
+    for packet in (data, sctp_packets.packet(CLIENT_TAG, data[12:])):
+        with contextlib.suppress(MalformedError):
+            chunks = sctp_packet.read_packet(packet, CLIENT_TAG)
+            assert len(chunks) <= sctp_packet.MAX_CHUNKS
+            assert sum(len(chunk.body) + 4 for chunk in chunks) <= len(packet) - 12
+
+
 TARGETS: Final[dict[str, Callable[[bytes], None]]] = {
     "relay_stun": relay_stun_reader,
     "token": token_opener,
@@ -130,6 +238,8 @@ TARGETS: Final[dict[str, Callable[[bytes], None]]] = {
     "rtp": rtp_reader,
     "rtcp": rtcp_reader,
     "sdp": sdp_reader,
+    "sctp_packet": sctp_reader,
+    "sctp": sctp_association,
 }
 
 
@@ -158,4 +268,9 @@ def seeds(target: str) -> list[bytes]:
         "rtp": packets["rtp"],
         "rtcp": [struct.pack("!BBHI20x", 0x80, 200, 6, 7) + struct.pack("!BBHI24x", 0x81, 201, 7, 7)],
         "sdp": [OFFER.encode()],
+        "sctp_packet": [bytes(12) + written for written in sctp_packets.MALFORMED.values()],
+        "sctp": [
+            *(struct.pack("!H", len(written)) + written for written in sctp_packets.MALFORMED.values()),
+            b"".join(struct.pack("!H", len(written)) + written for written in WELL_FORMED),
+        ],
     }[target]

@@ -155,9 +155,16 @@ def test_aiortc_s_sctp_has_what_the_adapter_leans_on() -> None:
 
 
 def test_aiortc_s_association_has_what_a_checkpoint_holds() -> None:
-    for name in ("_send_sack", "_send_chunk", "_data_channel_flush", "_transmit"):
+    for name in (
+        *("_send_sack", "_send_chunk", "_data_channel_flush", "_transmit", "_transmit_reconfig", "_receive_chunk"),
+        *("_receive_data_chunk", "_receive_forward_tsn_chunk", "_receive_sack_chunk", "_reset_deferred_streams"),
+        "_data_channel_receive",
+    ):
         assert inspect.iscoroutinefunction(getattr(RTCSctpTransport, name))
-    for name in ("_set_state", "_update_advanced_peer_ack_point", "_t3_start"):
+    for name in (
+        *("_set_state", "_update_advanced_peer_ack_point", "_t3_start"),
+        *("_t1_expired", "_t2_expired", "_t3_expired", "_reconfig_timer_expired"),
+    ):
         assert callable(getattr(RTCSctpTransport, name))
     source = inspect.getsource(RTCSctpTransport)
     renamed = [each.name for each in vars(ours.Association).values() if isinstance(each, ours._Theirs)]
@@ -188,6 +195,8 @@ def test_every_plain_attribute_of_an_association_is_exported_or_known_not_to_be(
         # what it is made of anew, and what never changes here
         *("_RTCSctpTransport__log_debug", "_RTCSctpTransport__transport", "_loop", "_local_partial_reliability"),
         *("_bundled", "mid"),
+        # what `sctp_inbound` keeps in their place
+        *("_inbound_streams", "_sack_misordered", "_sack_duplicates"),
         # timers, which start anew where something waits, and what they would send
         *("_t1_chunk", "_t1_failures", "_t1_handle", "_t2_chunk", "_t2_failures", "_t2_handle", "_t3_handle"),
         *("_reconfig_failures", "_reconfig_handle", "_reconfig_in_progress", "_forward_tsn_chunk"),

@@ -38,7 +38,7 @@ class Channels:
         """The record layer is there; `start` or `restore` follows."""
         assert self._state.dtls is not None
         if self._state.data_port is not None:
-            self._data = DataChannels(self._state.dtls.client, send, self._opened, self._received)
+            self._data = DataChannels(self._state.dtls.client, send, self._opened, self._received, self._failed)
 
     def start(self) -> None:
         """Start the association with a client that is new."""
@@ -140,6 +140,10 @@ class Channels:
         waiting, self._early = self._early, deque()
         for channel, payload in waiting:
             self.send(channel, payload)
+
+    def _failed(self, reason: str) -> None:
+        self._early.clear()
+        self._outlet.event(messages.SessionError(message=f"the data channels are closed: {reason}"))
 
     def _received(self, label: str, payload: str | bytes) -> None:
         self._outlet.message(messages.DataMessage.of(label, payload))

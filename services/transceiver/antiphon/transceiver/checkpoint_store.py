@@ -21,6 +21,7 @@ from nats.js.api import StorageType
 from nats.js.kv import KeyValue
 
 from antiphon.schemas import bus, subjects, tasks
+from antiphon.transceiver.bounded_log import BoundedLog
 from antiphon.transceiver.sealing import Sealing, identity_of, read_moved, write_moved
 from antiphon.transceiver.seat import Identity, Moved
 from antiphon.transceiver.session import Session
@@ -28,6 +29,7 @@ from antiphon.transceiver.session_outlet import MOVED
 from antiphon.transceiver.state import SessionState
 
 log = logging.getLogger(__name__)
+complaints: Final = BoundedLog(log)
 
 TTL: Final = 60.0
 """Seconds that a checkpoint outlives its last renewal, which comes every 15 s: calls of a stack that is gone."""
@@ -325,8 +327,8 @@ class CheckpointStore:
         async with entry.writing:
             try:
                 await self._write_now(bucket, entry)
-            except Exception:  # of one session must not be the end of all checkpoints
-                log.exception("session %s was not written down", entry.session.state.session_id)
+            except Exception as error:  # of one session must not be the end of all checkpoints
+                complaints.exception(f"session {entry.session.state.session_id} was not written down", error)
 
     async def _write_now(self, bucket: KeyValue, entry: _Entry) -> None:
         session = entry.session

@@ -6,9 +6,10 @@ one of them breaks something, `tests/transceiver/test_library_internals.py` says
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final, Generic, TypeVar
 
@@ -21,30 +22,39 @@ from aiortc.rtcdtlstransport import (
     certificate_digest,
 )
 from aiortc.rtcsctptransport import (
+    CHUNK_TYPES,
+    SCTP_DATA_FIRST_FRAG,
+    SCTP_DATA_LAST_FRAG,
     SCTP_DATA_UNORDERED,
+    AbortChunk,
+    BaseInitChunk,
     Chunk,
     DataChunk,
-    InboundStream,
-    InitChunk,
+    ForwardTsnChunk,
     SackChunk,
     StreamResetOutgoingParam,
 )
 from aiortc.sdp import MediaDescription, SessionDescription
 from cffi import FFI
+from google_crc32c import value as crc32c
 from OpenSSL import SSL
 from pylibsrtp import Session as SrtpSession
 from pylibsrtp import _binding
 
 __all__ = [
     "DIGESTS",
+    "FIRST",
+    "LAST",
     "UNORDERED",
     "Association",
     "DataChunk",
+    "ForwardTsnChunk",
     "MediaDescription",
     "RecordTransport",
     "SackChunk",
     "SessionDescription",
     "certificate_digest",
+    "crc32c",
 ]
 
 T = TypeVar("T")
@@ -111,7 +121,10 @@ def ssl_context(certificate: RTCCertificate) -> SSL.Context:
 # On a path of 1280 bytes aiortc's 1200 bytes of user data per chunk stall: SCTP 28, DTLS 37, tunnel 20, UDP 28.
 USER_DATA: Final = 1100
 _sctp.USERDATA_MAX_LENGTH = USER_DATA
+FIRST: Final = SCTP_DATA_FIRST_FRAG
+LAST: Final = SCTP_DATA_LAST_FRAG
 UNORDERED: Final = SCTP_DATA_UNORDERED
+"""Flags of a DATA chunk: it begins a message, it ends one, messages of its stream have no order."""
 
 _NUMBERS: Final = (
     "_local_port",
@@ -162,6 +175,9 @@ _CHUNK: Final = (
     "_sent_time",
 )
 
+CHUNK_LENGTH: Final = len(_CHUNK)
+"""Of what `chunk_fields` writes."""
+
 
 class RecordTransport:
     """What RTCSctpTransport asks of a DTLS transport."""
@@ -206,13 +222,11 @@ class Association(RTCSctpTransport):
     """Messages that are not cut into chunks yet: channel, protocol, data."""
     channels = _Theirs[dict[int, RTCDataChannel]]("_data_channels")
     outbound_sequences = _Theirs[dict[int, int]]("_outbound_stream_seq")
-    inbound_streams = _Theirs[dict[int, InboundStream]]("_inbound_streams")
-    misordered = _Theirs[set[int]]("_sack_misordered")
-    duplicates = _Theirs[list[int]]("_sack_duplicates")
     sack_needed = _Theirs[bool]("_sack_needed")
     local_tsn = _Theirs[int]("_local_tsn")
     last_received_tsn = _Theirs["int | None"]("_last_received_tsn")
     advertised_window = _Theirs[int]("_advertised_rwnd")
+    congestion_window = _Theirs[int]("_cwnd")
     flight_size = _Theirs[int]("_flight_size")
     partial_bytes_acknowledged = _Theirs[int]("_partial_bytes_acked")
     fast_recovery_exit = _Theirs["int | None"]("_fast_recovery_exit")
@@ -224,6 +238,8 @@ class Association(RTCSctpTransport):
     """Channels to close when the peer has answered the request before (RFC 6525)."""
     reset_inbound = _Theirs[set[int]]("_data_channel_inbound_reset")
     reset_outbound = _Theirs[set[int]]("_data_channel_outbound_reset")
+    tag = _Theirs[int]("_local_verification_tag")
+    """Stands in every packet of the peer's."""
 
     def __init__(self, transport: RecordTransport, port: int) -> None:
         super().__init__(transport, port)  # type: ignore[arg-type]
@@ -239,27 +255,109 @@ class Association(RTCSctpTransport):
         await super()._data_channel_flush()
 
     def state_changed(self) -> None:
-        """`established` may be another."""
+        """`established` may be another, or `closed`."""
+
+    def peer_began(self) -> None:
+        """`last_received_tsn` is the one before the peer's first."""
+
+    async def data_arrived(self, chunk: DataChunk) -> None:
+        await super()._receive_data_chunk(chunk)
+
+    async def forwarded(self, chunk: ForwardTsnChunk) -> None:
+        await super()._receive_forward_tsn_chunk(chunk)
+
+    def is_possible(self, sack: SackChunk) -> bool:
+        """Whether an acknowledgement is taken at all; it may be changed."""
+        return True
+
+    async def message_arrived(self, stream: int, protocol: int, payload: bytes) -> None:
+        """A whole message, of `receive_message` or of aiortc's own reassembly."""
+        await super()._data_channel_receive(stream, protocol, payload)
+
+    async def reset_streams(self) -> None:
+        """Close the channels that the peer has asked to close, if what it sent before has come."""
+        await super()._reset_deferred_streams()
+
+    def broke(self, error: Exception) -> None:
+        """A timer or something sent later failed, outside of any call of ours."""
+        raise error
 
     async def _receive_chunk(self, chunk: Chunk) -> None:
-        if type(chunk) is not InitChunk or not self.established:
-            await super()._receive_chunk(chunk)
-            return
-        # The peer's INIT once more, or late: it is to change nothing (RFC 9260 section 5.2.2), but aiortc goes back to
-        # its first number, and waits for ever for what it has received already.
         kept = self._last_received_tsn, self._reconfig_response_seq, self._remote_verification_tag
         await super()._receive_chunk(chunk)
-        self._last_received_tsn, self._reconfig_response_seq, self._remote_verification_tag = kept
+        if not isinstance(chunk, BaseInitChunk):
+            return
+        if kept[0] is not None and (self.established or kept[2] == chunk.initiate_tag):
+            # The peer's INIT once more, or late: it is to change nothing (RFC 9260 section 5.2.2), but aiortc goes back
+            # to its first number, and waits for ever for what it has received already.
+            self._last_received_tsn, self._reconfig_response_seq, self._remote_verification_tag = kept
+        elif self._last_received_tsn != kept[0]:
+            self.peer_began()
+
+    async def _receive_data_chunk(self, chunk: DataChunk) -> None:
+        await self.data_arrived(chunk)
+
+    async def _receive_forward_tsn_chunk(self, chunk: ForwardTsnChunk) -> None:
+        await self.forwarded(chunk)
+
+    async def _receive_sack_chunk(self, chunk: SackChunk) -> None:
+        if self.is_possible(chunk):
+            await super()._receive_sack_chunk(chunk)
+
+    async def _data_channel_receive(self, stream_id: int, pp_id: int, data: bytes) -> None:
+        await self.message_arrived(stream_id, pp_id, data)
+
+    async def _reset_deferred_streams(self) -> None:
+        await self.reset_streams()
 
     async def _send_sack(self) -> None:
         await self.send_sack()
 
     async def _data_channel_flush(self) -> None:
-        await self.flush_messages()
+        with self.contained():
+            await self.flush_messages()
+
+    # These run as tasks and timers of aiortc's: what they raise would reach the loop's handler, and not us.
+
+    async def _transmit(self) -> None:
+        with self.contained():
+            await super()._transmit()
+
+    async def _transmit_reconfig(self) -> None:
+        with self.contained():
+            await super()._transmit_reconfig()
+
+    async def _send_chunk(self, chunk: Chunk) -> None:
+        with self.contained():
+            await super()._send_chunk(chunk)
+
+    def _t1_expired(self) -> None:
+        with self.contained():
+            super()._t1_expired()
+
+    def _t2_expired(self) -> None:
+        with self.contained():
+            super()._t2_expired()
+
+    def _t3_expired(self) -> None:
+        with self.contained():
+            super()._t3_expired()
+
+    def _reconfig_timer_expired(self) -> None:
+        with self.contained():
+            super()._reconfig_timer_expired()
 
     def _set_state(self, state: RTCSctpTransport.State) -> None:
         super()._set_state(state)
         self.state_changed()
+
+    @contextlib.contextmanager
+    def contained(self) -> Iterator[None]:
+        """What is raised in it is told to `broke`."""
+        try:
+            yield
+        except Exception as error:
+            self.broke(error)
 
     # -- what we call
 
@@ -267,9 +365,27 @@ class Association(RTCSctpTransport):
     def established(self) -> bool:
         return self._association_state == self.State.ESTABLISHED
 
-    async def receive(self, packet: bytes) -> None:
-        """Take one packet; whatever its parser raises is the peer's mistake."""
-        await self._handle_data(packet)
+    @property
+    def closed(self) -> bool:
+        """Not begun, or over."""
+        return self._association_state == self.State.CLOSED
+
+    async def receive(self, chunks: Iterable[tuple[int, int, bytes]]) -> None:
+        """Take the chunks (type, flags, body) of one packet, whose lengths are right."""
+        for kind, flags, body in chunks:
+            await self._receive_chunk(CHUNK_TYPES[kind](flags, body))
+        if self._sack_needed:
+            await self._send_sack()
+
+    async def abort(self, cause: int, text: str) -> None:
+        """Tell the peer that it is over (RFC 9260 section 3.3.10)."""
+        chunk = AbortChunk()
+        chunk.params = [(cause, text.encode())]
+        await self._send_chunk(chunk)
+
+    def close(self) -> None:
+        """Be over, without a word; the channels close."""
+        self._set_state(self.State.CLOSED)
 
     async def send_chunk(self, chunk: SackChunk) -> None:
         await self._send_chunk(chunk)
@@ -322,10 +438,6 @@ class Association(RTCSctpTransport):
         channel = self._data_channels[parameters.id] = RTCDataChannel(self, parameters, False)
         channel._setReadyState(ready_state)
         return channel
-
-    def add_inbound_stream(self, number: int, sequence: int, chunks: list[DataChunk]) -> None:
-        stream = self._inbound_streams[number] = InboundStream()
-        stream.sequence_number, stream.reassembly = sequence, chunks
 
     def set_established(self) -> None:
         """Be established without any handshake: `numbers` say with whom."""

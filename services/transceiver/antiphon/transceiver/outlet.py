@@ -39,6 +39,11 @@ class Publisher:
         self.dropped = 0
         """Messages not sent because NATS was away or too slow."""
 
+    @property
+    def max_payload(self) -> int:
+        """Bytes of a message that NATS takes."""
+        return self._client.max_payload
+
     def publish(self, subject: str, payload: bytes) -> None:
         """Send at the end of this turn of the loop; never waits."""
         if not self._waiting and not self._held:
@@ -108,7 +113,18 @@ class SessionOutlet:
         self._publisher.publish(self._event, messages.encode(event))
 
     def message(self, message: messages.DataMessage) -> None:
-        self._publisher.publish(self._data_in, messages.encode(message))
+        """One that NATS or its reader would refuse is told of as an error: JSON writes some characters as six."""
+        data = messages.encode(message)
+        limit = min(messages.MAX_MESSAGE_BYTES, self._publisher.max_payload)
+        if len(data) <= limit:
+            self._publisher.publish(self._data_in, data)
+            return
+        self.event(
+            messages.SessionError(
+                message=f"a message of the client's data channel {message.channel!r} has {len(data)} bytes as JSON, of "
+                f"which at most {limit} can be passed on: it is dropped"
+            )
+        )
 
     def milestone(self, name: str, now: float) -> None:
         """A span from the milestone before to this one."""

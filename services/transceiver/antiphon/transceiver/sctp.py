@@ -7,27 +7,35 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from typing import Any, Final
 
 from aiortc import RTCDataChannel, RTCDataChannelParameters, RTCSctpCapabilities
 
 from antiphon.transceiver import sctp_state
-from antiphon.transceiver.library_internals import USER_DATA, Association, RecordTransport, SackChunk
+from antiphon.transceiver.bounded_log import BoundedLog
+from antiphon.transceiver.library_internals import USER_DATA, RecordTransport, SackChunk
+from antiphon.transceiver.sctp_association import BoundedAssociation, run
+from antiphon.transceiver.sctp_inbound import MAX_MESSAGE
 
 log = logging.getLogger(__name__)
+complaints: Final = BoundedLog(log)
 
-MAX_MESSAGE: Final = 65536
 MAX_CHANNELS: Final = 16
 MAX_BUFFERED: Final = 1 << 20
-"""Bytes queued towards a slow client: beyond it messages are refused."""
+"""Bytes queued towards a slow client, on all its channels: beyond it messages are refused."""
+MAX_WAITING: Final = 4096
+"""Messages queued, however small."""
+MAX_OUTSTANDING: Final = 512
+"""Chunks sent and not acknowledged beyond which no further message is cut into chunks: each acknowledgement walks
+through all of them."""
 
 
 class ChannelError(ValueError):
     """A message that an open channel can't take: its queue is full, or the message is too long."""
 
 
-class _Reserved(Association):
+class _Reserved(BoundedAssociation):
     """Acknowledges nothing and numbers nothing beyond what a checkpoint holds, where one is kept."""
 
     hold_sack: Callable[[], None] | None = None
@@ -45,15 +53,13 @@ class _Reserved(Association):
             self.hold_sack()
 
     def state_changed(self) -> None:
+        super().state_changed()
         if self.established and self.wanted is not None:
             self.wanted()
 
     async def flush_messages(self) -> None:
-        if self.last_tsn is None:
-            await super().flush_messages()
-            return
         waiting = self.waiting
-        while waiting and not self.queued and self._has_room(waiting[0][2]):
+        while waiting and not self.queued and len(self.sent) < MAX_OUTSTANDING and self._has_room(waiting[0][2]):
             self.waiting = deque([waiting.popleft()])
             await super().flush_messages()
             waiting.extendleft(reversed(self.waiting))
@@ -64,34 +70,10 @@ class _Reserved(Association):
             await super().flush_messages()
 
     def _has_room(self, payload: bytes) -> bool:
-        left = ((self.last_tsn or 0) - self.local_tsn + 0x80000000) % (1 << 32) - 0x80000000
+        if self.last_tsn is None:
+            return True
+        left = (self.last_tsn - self.local_tsn + 0x80000000) % (1 << 32) - 0x80000000
         return left >= -(-len(payload) // USER_DATA)
-
-
-def _run(coroutine: Coroutine[Any, Any, None]) -> None:
-    """Run a coroutine that never waits."""
-    try:
-        coroutine.send(None)
-    except StopIteration:
-        return
-    coroutine.close()
-    raise RuntimeError("aiortc's SCTP waited where it never did: its adapter must be looked at")
-
-
-def _sack_of(sctp: Association) -> SackChunk:
-    """What is acknowledged now (RFC 9260 section 3.3.4)."""
-    sack = SackChunk()
-    sack.cumulative_tsn = sctp.last_received_tsn
-    sack.advertised_rwnd = max(0, sctp.advertised_window)
-    sack.duplicates = sctp.duplicates[:]
-    sctp.duplicates.clear()
-    received: int = sctp.last_received_tsn or 0
-    for tsn in sorted((tsn - received) % (1 << 32) for tsn in sctp.misordered):
-        if sack.gaps and sack.gaps[-1][1] == tsn - 1:
-            sack.gaps[-1] = (sack.gaps[-1][0], tsn)
-        else:
-            sack.gaps.append((tsn, tsn))
-    return sack
 
 
 class DataChannels:
@@ -103,7 +85,9 @@ class DataChannels:
         send: Callable[[bytes], None],
         on_open: Callable[[str], None],
         on_message: Callable[[str, str | bytes], None],
+        on_failed: Callable[[str], None] = lambda reason: None,
     ) -> None:
+        """`on_failed` gets the reason when the association was aborted for what the client sent."""
         self._transport = RecordTransport(client, send)
         self._on_open = on_open
         self._on_message = on_message
@@ -113,10 +97,13 @@ class DataChannels:
         """Acknowledges what the checkpoint that is being stored holds."""
         self._sack_held = False
         self._sctp.on("datachannel", self._opened)
+        self._sctp.failed = self._failed
+        self._on_failed = on_failed
+        self._failure = ""
 
     def start(self, remote_port: int, remote_max_message: int) -> None:
         """Start the association; both sides do (RFC 8841 section 9.3)."""
-        _run(self._sctp.start(RTCSctpCapabilities(remote_max_message or MAX_MESSAGE), remote_port))
+        run(self._sctp.start(RTCSctpCapabilities(remote_max_message or MAX_MESSAGE), remote_port))
 
     def export(self) -> dict[str, Any] | None:
         """The association as a plain value; None before it is established."""
@@ -136,14 +123,14 @@ class DataChannels:
         self._sctp.hold_sack = self._sctp.wanted = self._sctp.last_tsn = None
         if self._sack_held or self._sack is not None:
             self._sack_held, self._sack = False, None
-            _run(self._sctp.send_sack())
-        _run(self._sctp.flush_messages())
+            run(self._sctp.send_sack())
+        run(self._sctp.flush_messages())
 
     def freeze(self) -> None:
         """`export` was written down just now: what is acknowledged when that is stored."""
         if self._sack_held:
             self._sack_held = False
-            self._sack = _sack_of(self._sctp)
+            self._sack = self._sctp.acknowledgement()
 
     def reserve(self, tsn: int) -> None:
         """Chunk numbers below this one may be used."""
@@ -153,9 +140,9 @@ class DataChannels:
         """What was frozen is safe."""
         sack, self._sack = self._sack, None
         if sack is not None:
-            _run(self._sctp.send_chunk(sack))
+            run(self._sctp.send_chunk(sack))
         if self._sctp.waiting:
-            _run(self._sctp.flush_messages())
+            run(self._sctp.flush_messages())
 
     @property
     def next_tsn(self) -> int:
@@ -171,7 +158,8 @@ class DataChannels:
 
     def resume(self) -> None:
         """Go on after `restore`."""
-        _run(self._sctp.go_on())
+        run(self._sctp.pass_on())
+        run(self._sctp.go_on())
 
     def vanish(self) -> None:
         """Let go without a word: the association goes on elsewhere."""
@@ -188,17 +176,23 @@ class DataChannels:
     def receive(self, data: bytes) -> None:
         """Take one SCTP packet. A malformed one is dropped: it can only hurt the client that sent it."""
         try:
-            _run(self._sctp.receive(data))
-        except Exception as error:  # the parser asserts and indexes; whatever it raises is the peer's mistake
-            log.debug("sctp: dropped a packet of %d bytes: %r", len(data), error)
+            run(self._sctp.take(data))
+        except Exception as error:  # of aiortc or ours: the packet is lost, the session is not
+            complaints.exception(f"an SCTP packet of {len(data)} bytes was dropped", error)
 
     def send(self, label: str, payload: str | bytes) -> bool:
         """Queue a message; False if no such channel is open, ChannelError if it can't take this message."""
+        if self._failure:
+            raise ChannelError(f"data channel {label!r} is closed: {self._failure}")
         channel = self._channels.get(label)
         if channel is None or channel.readyState != "open":
             return False
-        if channel.bufferedAmount > MAX_BUFFERED:
-            raise ChannelError(f"data channel {label!r} holds {channel.bufferedAmount} bytes unsent: message dropped")
+        unsent = sum(each.bufferedAmount for each in self._channels.values())
+        if unsent > MAX_BUFFERED or len(self._sctp.waiting) >= MAX_WAITING:
+            raise ChannelError(
+                f"data channel {label!r}: {unsent} bytes in {len(self._sctp.waiting)} messages are unsent, because the "
+                "client takes none: message dropped"
+            )
         try:
             channel.send(payload)
         except ValueError as error:  # larger than the client's a=max-message-size
@@ -208,13 +202,19 @@ class DataChannels:
     def close(self) -> None:
         """Abort the association and stop its timers."""
         try:
-            _run(self._sctp.stop())
+            run(self._sctp.stop())
         finally:
             self._transport.state = "closed"
             self._sctp.remove_all_listeners()
             self._channels.clear()
 
+    def _failed(self, reason: str) -> None:
+        self._failure = reason
+        self._on_failed(reason)
+
     def _opened(self, channel: RTCDataChannel) -> None:
+        # A label whose channel is closed stands for nothing; the same label again takes its place.
+        self._channels = {label: kept for label, kept in self._channels.items() if kept.readyState != "closed"}
         if len(self._channels) >= MAX_CHANNELS or len(channel.label) > 128:
             channel.close()
             return

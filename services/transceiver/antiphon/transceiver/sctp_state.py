@@ -8,29 +8,37 @@ from typing import Any
 from aiortc import RTCDataChannel, RTCDataChannelParameters
 
 from antiphon.transceiver.library_internals import (
+    CHUNK_LENGTH,
     UNORDERED,
-    Association,
     abandoned_chunk,
     chunk_fields,
     chunk_of,
     count_as_sent,
     repeat,
 )
+from antiphon.transceiver.sctp_association import BoundedAssociation
+from antiphon.transceiver.sctp_inbound import Fragment, Inbound, Message
 from antiphon.transceiver.state import CHUNKS_AHEAD
 
+_RECEIVED = 6
+"""Fields of a chunk that make a `Fragment`."""
+_NOT_SENT = (None,) * (CHUNK_LENGTH - _RECEIVED)
+"""What a chunk that was received lacks of one that we send: both are written alike."""
 
-def export(sctp: Association) -> dict[str, Any] | None:
+
+def export(sctp: BoundedAssociation) -> dict[str, Any] | None:
     """Everything that the association is, as ints, bytes, lists and dicts; None before it is established."""
     if not sctp.established:
         return None
     return {
         "plain": sctp.numbers,
         "outbound": dict(sctp.outbound_sequences),
-        "misordered": sorted(sctp.misordered),
+        "misordered": sctp.inbound.received(),
         "inbound": [
-            [number, stream.sequence_number, [chunk_fields(chunk) for chunk in stream.reassembly]]
-            for number, stream in sctp.inbound_streams.items()
+            [number, sequence, [[*fragment, *_NOT_SENT] for fragment in fragments]]
+            for number, sequence, fragments in sctp.inbound.streams()
         ],
+        "ready": [list(message) for message in sctp.inbound.ready],
         "sent": [chunk_fields(chunk) for chunk in sctp.sent],
         "queued": [chunk_fields(chunk) for chunk in sctp.queued],
         "request": sctp.reset_request,
@@ -44,13 +52,20 @@ def export(sctp: Association) -> dict[str, Any] | None:
     }
 
 
-def restore(sctp: Association, written: dict[str, Any]) -> list[RTCDataChannel]:
+def restore(sctp: BoundedAssociation, written: dict[str, Any]) -> list[RTCDataChannel]:
     """Turn a fresh association into the one that was written; returns its channels. `go_on` follows."""
     sctp.numbers = written["plain"]
     sctp.outbound_sequences = dict(written["outbound"])
-    sctp.misordered = set(written["misordered"])
-    for number, sequence, chunks in written["inbound"]:
-        sctp.add_inbound_stream(number, sequence, [chunk_of(chunk) for chunk in chunks])
+    sctp.inbound = Inbound(sctp.last_received_tsn or 0)
+    sctp.inbound.restore(
+        written["misordered"],
+        [
+            (number, sequence, [Fragment(*chunk[:_RECEIVED]) for chunk in chunks])
+            for number, sequence, chunks in written["inbound"]
+        ],
+        [Message(*message) for message in written.get("ready", [])],  # a version before this one wrote none
+    )
+    sctp.advertised_window = sctp.inbound.window
     sctp.set_established()
     channels = {}
     for number, label, protocol, ordered, lifetime, retransmits, ready in written["channels"]:
@@ -74,7 +89,7 @@ def restore(sctp: Association, written: dict[str, Any]) -> list[RTCDataChannel]:
     return list(channels.values())
 
 
-def leave_out(sctp: Association) -> None:
+def leave_out(sctp: BoundedAssociation) -> None:
     """After `restore` of what a process wrote some time before it died: use nothing that it may have used since.
 
     Chunks that it wrote down keep their numbers and are repeated: a client that has them knows them by these. The

@@ -10,9 +10,12 @@ import re
 from typing import Final, Literal, NamedTuple, TypeGuard
 
 from antiphon.transceiver.library_internals import MediaDescription, SessionDescription
+from antiphon.transceiver.sctp_inbound import MAX_MESSAGE
 
 MAX_OFFER: Final = 256 * 1024
 MAX_SECTIONS: Final = 16
+DEFAULT_MAX_MESSAGE: Final = 65_536
+"""Octets that a client takes whose offer says nothing of it (RFC 8841 section 6.1)."""
 
 AUDIO_LEVEL: Final = "urn:ietf:params:rtp-hdrext:ssrc-audio-level"
 _DIGEST_LENGTH: Final = {"sha-256": 32, "sha-384": 48, "sha-512": 64}
@@ -121,7 +124,7 @@ def read_offer(text: str) -> Offer:
         data_max_message=(
             application.sctpCapabilities.maxMessageSize
             if application is not None and application.sctpCapabilities is not None
-            else 65536
+            else DEFAULT_MAX_MESSAGE
         ),
         bundled=bool(bundle) and bool(_mid(audio)),
         telephone=_telephone(audio),
@@ -210,6 +213,6 @@ def write_answer(offer: Offer, ours: Answer) -> str:
         else:
             lines.append(
                 f"m=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\nc=IN IP4 0.0.0.0\r\n{mid}{transport}"
-                "a=sctp-port:5000\r\na=max-message-size:65536\r\n"
+                f"a=sctp-port:5000\r\na=max-message-size:{MAX_MESSAGE}\r\n"
             )
     return "".join(lines)

@@ -1,0 +1,223 @@
+"""aiortc's association behind bounds: what of a peer's packets reaches it, and how much work they may be.
+
+All that is received passes `sctp_packet` and `sctp_inbound`; what is left to aiortc is the handshake, sending, and the
+channels. Nothing that a peer sends makes it raise, take more time than a packet should, or hold more than a window.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import struct
+from collections.abc import Callable, Coroutine
+from typing import Any, Final
+
+from antiphon.transceiver.bounded_log import BoundedLog
+from antiphon.transceiver.library_internals import Association, DataChunk, ForwardTsnChunk, RecordTransport, SackChunk
+from antiphon.transceiver.sctp_inbound import WINDOW, AssociationError, Fragment, Inbound
+from antiphon.transceiver.sctp_packet import SctpError, read_packet, trimmed_gaps
+from antiphon.transceiver.token_bucket import TokenBucket
+
+log = logging.getLogger(__name__)
+complaints: Final = BoundedLog(log)
+
+PACKETS: Final = (1000, 2000)
+"""A second, and at once, per session; more are dropped unread, which a sender takes for a full path."""
+MESSAGES: Final = (200, 500)
+"""As `PACKETS`, of messages passed on. More wait, and the window closes: a reliable sender loses none."""
+BYTES: Final = (524_288, 1 << 20)
+"""Of these messages together."""
+AT_ONCE: Final = 16
+"""Messages passed on within a `PAUSE`: a packet can bring 72, and a turn of the loop 64 packets."""
+PAUSE: Final = 0.002
+"""Seconds."""
+MAX_CWND: Final = 262_144
+"""Octets under way: aiortc lets it grow as long as it is acknowledged."""
+MAX_KNOWN: Final = 64
+"""Channels that exist, those being closed included; a client that opens more than it may gets no answer beyond it."""
+ABORT_AGAIN: Final = 1.0
+"""Seconds: a peer that goes on after our ABORT has not got it."""
+
+PROTOCOL_VIOLATION: Final = 13
+DCEP, TEXT = 50, 51
+CHANNEL_ACK, CHANNEL_OPEN = 2, 3
+
+
+def run(coroutine: Coroutine[Any, Any, None]) -> None:
+    """Run a coroutine of aiortc's that never waits."""
+    try:
+        coroutine.send(None)
+    except StopIteration:
+        return
+    coroutine.close()
+    raise RuntimeError("aiortc's SCTP waited where it never did: its adapter must be looked at")
+
+
+class BoundedAssociation(Association):
+    """One session's association. Its owner is `DataChannels`, which calls `take`; timers of its own call the rest."""
+
+    failed: Callable[[str], None] | None = None
+    """Called once, with the reason, when it was aborted for what the peer sent."""
+
+    def __init__(self, transport: RecordTransport, port: int) -> None:
+        super().__init__(transport, port)
+        self._timers = asyncio.get_running_loop()
+        self.inbound = Inbound(0)
+        self.advertised_window = WINDOW
+        self._packets, self._messages, self._bytes = (TokenBucket(*limit) for limit in (PACKETS, MESSAGES, BYTES))
+        self._later: asyncio.TimerHandle | None = None
+        self._passing_since, self._passed = float("-inf"), 0
+        self._failed_at: float | None = None
+
+    async def take(self, packet: bytes) -> None:
+        """Take one packet of the peer's."""
+        now = self._timers.time()
+        if (self.closed and self._failed_at is None) or not self._packets.take(1, now):
+            return
+        try:
+            chunks = read_packet(packet, self.tag)
+        except SctpError as error:
+            log.debug("sctp: dropped a packet of %d bytes: %s", len(packet), error)
+            return
+        if self._failed_at is not None:
+            if now - self._failed_at >= ABORT_AGAIN:
+                self._failed_at = now
+                await self.abort(PROTOCOL_VIOLATION, "aborted before")
+            return
+        try:
+            await self.receive(chunks)
+        except AssociationError as error:
+            await self._give_up(str(error), now)
+
+    async def _give_up(self, reason: str, now: float) -> None:
+        self._failed_at = now
+        await self.abort(PROTOCOL_VIOLATION, reason)
+        self.close()
+        if self.failed is not None:
+            self.failed(reason)
+
+    # ---- what is received
+
+    def peer_began(self) -> None:
+        self.inbound = Inbound(self.last_received_tsn or 0)
+
+    async def data_arrived(self, chunk: DataChunk) -> None:
+        if self.last_received_tsn is None:
+            return  # before any INIT
+        self.sack_needed = True
+        self.inbound.receive(
+            Fragment(chunk.flags, chunk.tsn, chunk.stream_id, chunk.stream_seq, chunk.protocol, chunk.user_data)
+        )
+        await self._after_data()
+
+    async def forwarded(self, chunk: ForwardTsnChunk) -> None:
+        if self.last_received_tsn is None:
+            return
+        self.sack_needed = True
+        self.inbound.forward(chunk.cumulative_tsn, chunk.streams)
+        await self._after_data()
+
+    async def _after_data(self) -> None:
+        self.last_received_tsn = self.inbound.tsn
+        if self._later is None:
+            await self.pass_on()
+        await self.reset_streams()
+        self.advertised_window = self.inbound.window
+
+    async def pass_on(self) -> None:
+        """Messages that are whole, as many as may pass now; the others later."""
+        now, ready = self._timers.time(), self.inbound.ready
+        if now - self._passing_since >= PAUSE:
+            self._passing_since, self._passed = now, 0
+        while ready and self._passed < AT_ONCE:
+            size = len(ready[0].payload)
+            wait = max(self._messages.wait(1, now), self._bytes.wait(size, now))
+            if wait > 0:
+                break
+            self._messages.take(1, now)
+            self._bytes.take(size, now)
+            self._passed += 1
+            await self.message_arrived(*self.inbound.pop())
+        if ready and not self.closed:
+            wait = max(self._messages.wait(1, now), self._bytes.wait(len(ready[0].payload), now))
+            self._later = self._timers.call_later(max(PAUSE, wait), self._go_on)
+
+    def _go_on(self) -> None:
+        self._later = None
+        if self.closed:
+            return
+        with self.contained():
+            run(self._pass_on_later())
+
+    async def _pass_on_later(self) -> None:
+        await self.pass_on()
+        await self.reset_streams()
+        # The peer may have stopped at a closed window, and a checkpoint is to know what was passed on.
+        await self.send_sack()
+
+    async def message_arrived(self, stream: int, protocol: int, payload: bytes) -> None:
+        if protocol == DCEP:
+            if not self._is_sound(stream, payload):
+                return
+        elif protocol == TEXT:
+            payload = payload.decode(errors="replace").encode()
+        await super().message_arrived(stream, protocol, payload)
+
+    def _is_sound(self, stream: int, payload: bytes) -> bool:
+        """A message of RFC 8832 that aiortc can read, and that says something new."""
+        if payload[0] == CHANNEL_ACK:
+            return stream in self.channels
+        if payload[0] != CHANNEL_OPEN or len(payload) < 12 or stream in self.channels or stream == 65535:
+            return False
+        label, protocol = struct.unpack_from("!HH", payload, 8)
+        try:
+            payload[12 : 12 + label].decode()
+            payload[12 + label : 12 + label + protocol].decode()
+        except UnicodeDecodeError:
+            return False
+        return 12 + label + protocol <= len(payload) and len(self.channels) < MAX_KNOWN
+
+    async def reset_streams(self) -> None:
+        asked = self.reset_deferred
+        if asked is None or self.inbound.ready:  # messages of before are passed on first
+            return
+        await super().reset_streams()
+        if self.reset_deferred is None:
+            self.inbound.reset(asked["streams"])
+
+    # ---- acknowledgements
+
+    def acknowledgement(self) -> SackChunk:
+        """What is acknowledged now (RFC 9260 section 3.3.4); duplicates are told once."""
+        sack = SackChunk()
+        sack.cumulative_tsn = self.inbound.tsn
+        self.advertised_window = sack.advertised_rwnd = self.inbound.window
+        sack.gaps = self.inbound.gaps()
+        sack.duplicates = self.inbound.duplicates[:]
+        self.inbound.duplicates.clear()
+        return sack
+
+    async def send_sack(self) -> None:
+        self.sack_needed = False
+        await self.send_chunk(self.acknowledgement())
+
+    def is_possible(self, sack: SackChunk) -> bool:
+        """Not beyond what was sent; gap ack blocks of outstanding chunks are left in it."""
+        modulo = 1 << 32
+        unsent = self.queued[0].tsn if self.queued else self.local_tsn
+        if not 0 < (unsent - sack.cumulative_tsn) % modulo < modulo >> 1:
+            return False
+        outstanding = (self.sent[-1].tsn - sack.cumulative_tsn) % modulo if self.sent else 0
+        sack.gaps = trimmed_gaps(sack.gaps, outstanding if outstanding < modulo >> 1 else 0)
+        self.congestion_window = min(self.congestion_window, MAX_CWND)
+        return True
+
+    # ---- the rest
+
+    def broke(self, error: Exception) -> None:
+        complaints.exception("an SCTP association failed in a timer or in sending", error)
+
+    def state_changed(self) -> None:
+        if self.closed and self._later is not None:
+            self._later.cancel()
+            self._later = None

@@ -1,0 +1,27 @@
+"""A token bucket: so much a second, and so much at once after a pause. Sans-IO."""
+
+from __future__ import annotations
+
+
+class TokenBucket:
+    """Owned by what it limits. It is full at first."""
+
+    def __init__(self, rate: float, burst: float) -> None:
+        """`rate`: tokens that come back per second; `burst`: the most that it holds."""
+        self.rate, self.burst = rate, burst
+        self._tokens = burst
+        self._filled_at = float("-inf")
+
+    def take(self, amount: float, now: float) -> bool:
+        """Take so many tokens, or none if there are not as many. More than `burst` can be had from a full bucket."""
+        if self.wait(amount, now) > 0:
+            return False
+        self._tokens -= amount
+        return True
+
+    def wait(self, amount: float, now: float) -> float:
+        """Seconds until `take` succeeds."""
+        if now > self._filled_at:
+            self._tokens = min(self.burst, self._tokens + self.rate * (now - self._filled_at))
+            self._filled_at = now
+        return max(0.0, (min(amount, self.burst) - self._tokens) / self.rate)

@@ -1,0 +1,33 @@
+"""What a session says on NATS."""
+
+from __future__ import annotations
+
+import asyncio
+
+import nats
+import pytest
+from opentelemetry import trace
+
+from antiphon.schemas import messages, subjects
+from antiphon.schemas.messages import decode
+from antiphon.transceiver.outlet import Publisher, SessionOutlet
+from antiphon.transceiver.port import TunnelPort
+
+
+@pytest.mark.parametrize("payload", ["\x01" * 262_144, '{"type":"x"}'], ids=["grows sixfold as JSON", "of any length"])
+async def test_a_message_that_nats_can_t_carry_is_told_of_as_an_error(nats_url: str, payload: str) -> None:
+    client = await nats.connect(nats_url)
+    said = await client.subscribe("antiphon.v1.session.>")
+    await client.flush()
+    port = TunnelPort("127.0.0.1", 0, lambda *_: None, lambda: None, lambda: None)
+    outlet = SessionOutlet("rtc_one", port, Publisher(client), trace.INVALID_SPAN, 0.0)
+    outlet.message(messages.DataMessage.of("oai-events", payload))
+    message = await asyncio.wait_for(said.next_msg(5), 5)
+    if len(payload) < 100:
+        assert message.subject == subjects.data_in("rtc_one")
+        assert decode(message.data, messages.DataMessage).text == payload
+    else:
+        assert message.subject == subjects.session_event("rtc_one")
+        assert "it is dropped" in decode(message.data, messages.SessionError).message
+    port.close()
+    await client.close()
