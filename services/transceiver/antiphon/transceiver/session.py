@@ -291,6 +291,8 @@ class Session:
         if self.media_out.wants_visits and self.ended is None:
             self._join(self._visit_speech, now, SPEECH_TOLERANCE)
             self.media_out.visited = True
+        elif self.media_out.overdue:
+            self._visit_speech(now)
 
     def _visit_speech(self, now: float) -> None:
         try:
