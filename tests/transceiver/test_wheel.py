@@ -7,7 +7,8 @@ from itertools import pairwise
 
 import pytest
 
-from antiphon.transceiver.wheel import PERIOD, Wheel
+from antiphon.transceiver.pacing import PERIOD, STEP
+from antiphon.transceiver.wheel import Wheel
 
 
 def turn(wheel: Wheel, now: float, until: float) -> float:
@@ -28,7 +29,7 @@ def test_every_visitor_comes_once_per_20_ms() -> None:
         wheel.add(visits[number].append, now)
     turn(wheel, now, 15.0)
     for times in visits.values():
-        assert all(b - a == pytest.approx(PERIOD, abs=0.0011) for a, b in pairwise(times))
+        assert all(b - a == pytest.approx(PERIOD, abs=STEP + 0.0001) for a, b in pairwise(times))
         assert len(times) == pytest.approx((15.0 - times[0]) / PERIOD, abs=2)
 
 
@@ -117,4 +118,4 @@ def test_visitors_that_can_wait_share_wakeups_and_still_come_in_their_tolerance(
     assert woken < 700
     for number, visits in firsts.items():
         assert visits[0] - joined[number] <= (0.0201 if number % 2 else 0.0041)
-        assert all(b - a == pytest.approx(PERIOD, abs=0.0011) for a, b in pairwise(visits))
+        assert all(b - a == pytest.approx(PERIOD, abs=STEP + 0.0001) for a, b in pairwise(visits))

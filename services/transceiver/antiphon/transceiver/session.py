@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from typing import Final, Literal
+from typing import Literal
 
 from antiphon.schemas import messages
 from antiphon.schemas.addresses import Address
@@ -26,6 +26,7 @@ from antiphon.transceiver.dtls_setup import DtlsSetup
 from antiphon.transceiver.ice_lite import IceLite, Path
 from antiphon.transceiver.media_in import MediaIn
 from antiphon.transceiver.media_out import MediaOut
+from antiphon.transceiver.pacing import INPUT_TOLERANCE, SPEECH_TOLERANCE
 from antiphon.transceiver.reports import Reports
 from antiphon.transceiver.rtp import is_rtcp
 from antiphon.transceiver.session_outlet import MOVED, Outlet
@@ -33,11 +34,6 @@ from antiphon.transceiver.srtp import Srtp
 from antiphon.transceiver.state import SessionState
 
 log = logging.getLogger(__name__)
-
-INPUT_TOLERANCE: Final = 0.019
-"""Seconds: gaps and pauses are looked at every 20 ms, no matter when."""
-SPEECH_TOLERANCE: Final = 0.003
-"""A reply may start so much later where that saves a wakeup of its own per 20 ms."""
 
 
 class Session:

@@ -13,13 +13,10 @@ from collections.abc import Callable
 from math import ceil
 from typing import Final
 
+from antiphon.transceiver.pacing import MAX_SHARED, SLOTS, STEP
+
 log = logging.getLogger(__name__)
 
-PERIOD: Final = 0.020
-SLOTS: Final = 20
-STEP: Final = PERIOD / SLOTS
-MAX_SHARED: Final = 12
-"""Visitors of a slot that is joined to save a wakeup."""
 MEASURED_VISITS: Final = 2000
 MEASURED_SECONDS: Final = 5.0
 MAX_CATCH_UP: Final = 5
