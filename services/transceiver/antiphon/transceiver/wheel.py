@@ -17,6 +17,8 @@ from antiphon.transceiver.pacing import MAX_SHARED, SLOTS, STEP
 
 log = logging.getLogger(__name__)
 
+ROUNDING: Final = 1e-6
+"""Steps by which a division may miss what `due` has multiplied: a slot that is due is run."""
 MEASURED_VISITS: Final = 2000
 MEASURED_SECONDS: Final = 5.0
 MAX_CATCH_UP: Final = 5
@@ -68,7 +70,7 @@ class Wheel:
 
     def run(self, now: float, clock: Callable[[], float]) -> None:
         """Make all visits that are due; `clock` measures how late each slot was done."""
-        last = int((now - self._origin) / STEP)
+        last = int((now - self._origin) / STEP + ROUNDING)
         if last - self._turn > MAX_CATCH_UP * SLOTS:
             self._turn = last - SLOTS + 1
         while self._turn <= last:
