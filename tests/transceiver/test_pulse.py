@@ -41,7 +41,7 @@ class Loop:
     def work_for(self, seconds: float, share: float) -> None:
         until = self.now + seconds
         while self.now < until:
-            self.turn(0.001 * share, 0.001 * (1 - share))
+            self.turn(PULSE * share, PULSE * (1 - share))
 
 
 @pytest.fixture

@@ -60,6 +60,20 @@ def test_a_slot_that_is_due_is_run(origin: float) -> None:
         assert visits == expected
 
 
+def test_a_newcomer_of_a_wakeup_is_visited_in_it() -> None:
+    """What is read in a wakeup comes before the visits that were due then: a reply need not wait for the next slot."""
+    wheel, visits = Wheel(0.0), list[float]()
+    wheel.add(lambda now: None, 0.0)
+    wheel.run(0.0, lambda: 0.0)
+    woken = PERIOD + STEP / 10
+    wheel.add(visits.append, woken)
+    wheel.run(woken, lambda: woken)
+    assert visits == [woken]
+    wheel.add(visits.append, woken + STEP / 10)  # that slot has had its turn
+    wheel.run(woken + STEP / 10, lambda: woken)
+    assert len(visits) == 1
+
+
 @pytest.mark.parametrize("idle", [0.03, 0.09, 0.5, 3600.0])
 def test_a_wheel_that_stood_still_visits_a_newcomer_once_and_is_not_late(idle: float) -> None:
     wheel = Wheel(0.0)

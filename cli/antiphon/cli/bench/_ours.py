@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import secrets
 import sys
 import time
@@ -30,8 +31,8 @@ this lead by the clock: an echo frame for frame would lose it with the first fra
 frame would race its own 20 ms."""
 RUSH: Final = 10
 """Joins at a time: those who speak are not held up by more handshakes than a server sees in a busy minute."""
-PROBED: Final = 10
-"""Every so many sessions one takes part in a probe."""
+PROBED: Final = 5
+"""Sessions that take part in a probe."""
 SAMPLES: Final = 480
 """Of a frame at the rate that the agent asks for."""
 AGENT: Final = "bench-echo"
@@ -67,6 +68,8 @@ class Ours:
         self._announcement: messages.TransceiverAnnouncement | None = None
         self._replies: dict[bytes, LoadClient] = {}
         self._refused: list[str] = []
+        self._asks: list[tuple[float, _Line, bytes]] = []
+        """Replies that are said at a random instant of the next 20 ms: an agent keeps no time with its caller."""
         self.wire.subscribe(subjects.ANY_TRANSCEIVER_ANNOUNCE, self._transceiver_announced)
         self.wire.subscribe(subjects.agent_claim(AGENT), self._claimed)
         self.wire.subscribe("antiphon.v1.session.*.audio.in", self._heard)
@@ -108,13 +111,14 @@ class Ours:
         return "; ".join(sorted(set(self._refused))) or "their handshakes do not end"
 
     def probe(self, seconds: float) -> list[float]:
-        """While the others go on, every tenth agent replies with single frames: NATS message to packet, ms."""
-        probed = list(self._lines.values())[::PROBED]
+        """While the others go on, a few agents reply with single frames: NATS message to packet on the wire, ms."""
+        probed = list(self._lines.values())[:: max(1, len(self._lines) // PROBED)]
         for line in probed:
             line.probing = True
         self.load.run(LEAD * PERIOD + 0.4)  # what it was ahead is played out
         self.answered_ms.clear()
         self.load.run(seconds)
+        self._asks.clear()
         for line in probed:
             line.probing, line.asked_ns, line.began = False, 0, 0.0
         return list(self.answered_ms)
@@ -133,7 +137,7 @@ class Ours:
         client.receive(packet[8:], arrived_ns)
         if len(client.heard) > heard and client.session_id:
             line = self._lines[client.session_id.encode()]
-            if line.asked_ns:
+            if line.asked_ns > 0:
                 self.answered_ms.append((arrived_ns - line.asked_ns) / 1e6)
                 line.asked_ns = 0
 
@@ -144,6 +148,10 @@ class Ours:
             here = str(Address(*self.load.socket.getsockname()))
             relay = messages.RelayAnnouncement(name="bench", public_addresses=[here], tunnel_addresses=[here])
             self.wire.publish(subjects.relay_announce("bench").encode(), encode(relay))
+        for ask in [ask for ask in self._asks if ask[0] <= now]:
+            self._asks.remove(ask)
+            ask[1].asked_ns = time.time_ns()
+            self.wire.publish(ask[1].out, ask[2])
         self.wire.flush()
 
     def _transceiver_announced(self, subject: bytes, reply: bytes, payload: bytes) -> None:
@@ -184,8 +192,8 @@ class Ours:
         if (line.frames + line.turn) % 6 == 0 and not line.asked_ns:
             flags = int(FrameFlag.END_OF_UTTERANCE)
             whole = AudioFrame(fields[1], fields[2], fields[3], fields[4], flags, 0, fields[7])
-            line.asked_ns = time.time_ns()
-            self.wire.publish(line.out, pack_frame(whole))
+            line.asked_ns = -1
+            self._asks.append((time.monotonic() + random.random() * PERIOD, line, pack_frame(whole)))
 
 
 class _Line:

@@ -1,4 +1,4 @@
-"""One clock for all sessions: a wheel of 20 ms with a slot per millisecond.
+"""One clock for all sessions: a wheel of 20 ms with a few slots (`pacing`).
 
 Only occupied slots wake the process (a wheel that turns a thousand times a second costs 9 % of a core by
 itself). The wheel measures how late each visit is: that is the lateness by which a transceiver refuses
@@ -38,12 +38,16 @@ class Wheel:
         self._lateness: deque[tuple[float, float]] = deque(maxlen=MEASURED_VISITS)
 
     def add(self, visit: Visit, now: float, tolerance: float = 0.0) -> None:
-        """First visit within a millisecond of now, or `tolerance` seconds later, then every 20 ms.
+        """First visit within a slot's length of now, or `tolerance` seconds later, then every 20 ms.
 
         Within the tolerance a slot that wakes anyway is taken, until `MAX_SHARED` share it: each
         wakeup costs as much as a packet, and a shared slot is still done in one or two milliseconds.
         """
         step = max(self._turn, ceil((now - self._origin) / STEP))
+        if self._turn < step and self._slots[(step - 1) % SLOTS]:
+            # Due by now, and its turn is still to come, after what was read in this wakeup.
+            self._slots[(step - 1) % SLOTS].append(visit)
+            return
         if not any(self._slots):
             self._turn = step  # nobody was due while the wheel stood still: nothing is late
         for later in range(step, step + int(tolerance / STEP) + 1):
