@@ -13,22 +13,30 @@ FIELDS = {
     "cpu_percent_per_session",
     "ratio_to_floor",
     "late_ms",
-    "arrival_to_nats_ms",
-    "arrival_to_nats_unloaded_ms",
-    "nats_to_wire_ms",
+    "packet_to_frame_ms",
+    "packet_to_agent_ms",
+    "packet_to_agent_unloaded_ms",
+    "reply_to_wire_ms",
     "mb_per_session",
     "setup_cpu_ms",
+    "levels",
+    "scheduling",
 }
+DELAYS = ("late_ms", "packet_to_frame_ms", "packet_to_agent_ms", "reply_to_wire_ms")
 
 
 def test_the_bench_reports_what_it_promises_as_one_json_object() -> None:
     command = [sys.executable, "-m", "antiphon.cli", "bench", "transceiver", "--json", "--rounds", "1"]
-    shortest = ["--sessions", "2", "--most", "2", "--seconds", "1", "--no-stock"]
+    shortest = ["--sessions", "2", "--at", "--most", "3", "--step", "1", "--seconds", "1", "--no-stock"]
     found = json.loads(subprocess.run([*command, *shortest], check=True, capture_output=True, timeout=100).stdout)
     assert set(found) >= FIELDS
     assert found["cpu_percent_per_session"] > 0
     assert found["stock_sessions_per_core"] is None
-    for name in ("late_ms", "arrival_to_nats_ms", "arrival_to_nats_unloaded_ms", "nats_to_wire_ms"):
-        assert set(found[name]) == {"p50", "p99"}
-        assert found[name]["p50"] > 0 or name == "late_ms"
-    assert found["spread"]["complete"]["median"] > 0.5
+    for name in DELAYS:
+        assert set(found[name]) == {"p50", "p99", "p99.9", "max"}
+        assert found[name]["max"] > 0
+    first, second = found["levels"]
+    assert (first["sessions"], second["sessions"]) == (2, 3)
+    assert first["nats_us"] > 0
+    assert set(first["driver_late_ms"]) == {"p50", "p99", "p99.9", "max"}
+    assert first["missing"] == 0 or not first["in_time"]

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from antiphon.transceiver.pulse import MEASURED, PULSE, PulseSelector
+from antiphon.transceiver.pacing import BUSY, PULSE
+from antiphon.transceiver.pulse import MEASURED, PulseSelector
 
 
 class Loop:
@@ -40,7 +41,7 @@ class Loop:
     def work_for(self, seconds: float, share: float) -> None:
         until = self.now + seconds
         while self.now < until:
-            self.turn(0.001 * share, 0.001 * (1 - share))
+            self.turn(PULSE * share, PULSE * (1 - share))
 
 
 @pytest.fixture
@@ -53,7 +54,7 @@ def loop() -> Iterator[Loop]:
 
 
 def test_a_loop_that_has_time_takes_up_every_packet_at_once(loop: Loop) -> None:
-    loop.work_for(2.0, 0.3)
+    loop.work_for(2.0, BUSY * 0.6)
     assert not loop.slept
 
 
@@ -84,5 +85,5 @@ def test_callbacks_that_are_ready_do_not_wait_for_the_pulse(loop: Loop) -> None:
 def test_a_loop_that_has_time_again_no_longer_waits(loop: Loop) -> None:
     loop.work_for(MEASURED * 2, 0.9)
     assert loop.selector.pulsing
-    loop.work_for(MEASURED * 8, 0.1)
+    loop.work_for(MEASURED * 8, BUSY * 0.4)
     assert not loop.selector.pulsing

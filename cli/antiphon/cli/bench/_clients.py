@@ -1,7 +1,8 @@
 """Many WebRTC clients on one socket and one thread, without asyncio: checks, handshake, prerecorded Opus.
 
-They take no part in decoding what comes back: RTP headers are in the clear, and the kernel's own arrival
-times tell how punctual they were, however busy this process is.
+A client speaks from its join to the end without a pause. It takes no part in decoding what comes back: RTP headers are
+in the clear, and the kernel's own arrival times tell how punctual they were, however busy this process is. How late the
+clients themselves are sent for is noted as well: a load generator that stumbles must not count as a server that does.
 """
 
 from __future__ import annotations
@@ -11,11 +12,14 @@ import selectors
 import socket
 import struct
 import time
+from array import array
+from collections import deque
 from collections.abc import Callable
 from typing import Final
 
 import numpy as np
 
+from antiphon.cli.bench._lateness import Frame
 from antiphon.cli.ice_check import is_authentic_success, pack_binding_request
 from antiphon.cli.sdp import PAYLOAD_TYPE, Answer, make_offer
 from antiphon.schemas.addresses import Address
@@ -27,6 +31,9 @@ from antiphon.transceiver.srtp import Srtp
 PERIOD: Final = 0.020
 SLOTS: Final = 20
 RATE: Final = 24000
+SPEAK_AFTER: Final = 0.2
+"""Seconds from the end of a client's handshake to its first packet: the other end has the last flight to read first,
+and that packet's timestamp is position 0 of the agent's frames."""
 _SO_TIMESTAMPNS: Final = 35
 _TIMESPEC = struct.Struct("@qq")
 _ANCILLARY: Final = socket.CMSG_SPACE(_TIMESPEC.size)
@@ -47,23 +54,36 @@ def recording(seconds: float = 4.0) -> list[bytes]:
 class LoadClient:
     """One call: what it sent when, and when each packet came back."""
 
-    def __init__(self, certificate: Certificate, send: Callable[[bytes], object], packets: list[bytes]) -> None:
+    def __init__(
+        self,
+        certificate: Certificate,
+        send: Callable[[bytes], object],
+        packets: list[bytes],
+        take_turn: Callable[[Callable[[], None]], None],
+    ) -> None:
+        """`take_turn` runs a step of the handshake (milliseconds) when those who speak allow it."""
         self.ufrag, self.password = secrets.token_hex(4), secrets.token_hex(12)
         self.session_id = ""
         self.connected = False
         self.sent_ns: list[int] = []
         """Wall clock at which packet n left."""
         self.heard: list[tuple[int, int]] = []
-        """(kernel's arrival time in ns, RTP timestamp) of what came back."""
+        """(kernel's arrival time in ns, RTP timestamp) of what came back since the window began."""
+        self.frames: list[Frame] = []
+        """What its agent read since the window began."""
+        self.made_up = 0
+        """Frames of silence that its agent ever read."""
+        self.speaks_from: float | None = None
+        """By the monotonic clock; None until its handshake is done."""
         self._certificate = certificate
         self._send = send
         self._packets = packets
+        self._take_turn = take_turn
         self._answer: Answer | None = None
         self._handshake: DtlsHandshake | None = None
         self._srtp: Srtp | None = None
         self._ssrc = secrets.randbits(31) + 1
         self._sequence, self._timestamp = secrets.randbits(15), secrets.randbits(31)
-        self._rested = True
 
     def offer(self) -> str:
         return make_offer(self.ufrag, self.password, self._certificate.fingerprint, self._ssrc, data_channel=False)
@@ -82,21 +102,19 @@ class LoadClient:
 
     def speak(self) -> None:
         """Send the next prerecorded packet."""
-        if self._srtp is None:
-            return
-        payload = self._packets[len(self.sent_ns) % len(self._packets)]
-        packet = pack_rtp(PAYLOAD_TYPE, self._rested, self._sequence, self._timestamp, self._ssrc, payload)
-        self._rested = False
+        assert self._srtp is not None
+        number = len(self.sent_ns)
+        payload = self._packets[number % len(self._packets)]
+        packet = pack_rtp(PAYLOAD_TYPE, not number, self._sequence, self._timestamp, self._ssrc, payload)
         protected = self._srtp.protect(packet)
         self.sent_ns.append(time.time_ns())
         self._send(protected)
         self._sequence = (self._sequence + 1) & 0xFFFF
         self._timestamp = (self._timestamp + 960) & 0xFFFFFFFF
 
-    def rest(self) -> None:
-        """Let the time of a packet pass without one, as senders do that are silent: no stall to be made good."""
-        self._rested = True
-        self._timestamp = (self._timestamp + 960) & 0xFFFFFFFF
+    def forget(self) -> None:
+        """A window begins."""
+        self.heard, self.frames = [], []
 
     def receive(self, datagram: bytes, arrived_ns: int) -> None:
         first = datagram[0] if datagram else 255
@@ -105,12 +123,12 @@ class LoadClient:
                 self.heard.append((arrived_ns, int.from_bytes(datagram[4:8], "big")))
         elif 19 < first < 64:
             if not self.connected:
-                self._shake(datagram)
+                self._take_turn(lambda: self._shake(datagram))
         elif first < 4 and self._answer is not None:
             if datagram[:2] == b"\0\1":  # a full ICE agent checks us in turn
                 self._answer_check(datagram)
             elif is_authentic_success(datagram, self._answer.password) and self._answer.passive:
-                self._shake(b"")
+                self._take_turn(lambda: self._shake(b""))
 
     def _answer_check(self, datagram: bytes) -> None:
         try:
@@ -122,6 +140,8 @@ class LoadClient:
 
     def _shake(self, datagram: bytes) -> None:
         assert self._answer is not None
+        if self.connected:
+            return
         now = time.monotonic()
         if self._handshake is None:
             answer = self._answer
@@ -135,6 +155,7 @@ class LoadClient:
             self._srtp = Srtp(self._handshake.keys.srtp, self._ssrc)
             self._handshake = None
             self.connected = True
+            self.speaks_from = now + SPEAK_AFTER
 
     def _flush(self) -> None:
         assert self._handshake is not None
@@ -157,44 +178,67 @@ class Load:
         self.deliver: Callable[[bytes, tuple[str, int], int], None] = lambda data, source, arrived: None
         self.each_step: Callable[[], None] = lambda: None
         """Called once per turn: what batches its output writes it here."""
-        self.speaking = False
+        self.late_ms = array("d")
+        """Of each packet since the window began: due time to sending."""
         self._slots: list[list[LoadClient]] = [[] for _ in range(SLOTS)]
         self._due = time.monotonic()
         self._step = 0
+        self._steps: deque[Callable[[], None]] = deque()
+        """Of handshakes: one per turn, so that whoever speaks is late by one of them at most."""
+        self._next_check = 0.0
 
     def add(self, client: LoadClient) -> None:
         self.clients.append(client)
         min(self._slots, key=len).append(client)
 
+    def take_turn(self, step: Callable[[], None]) -> None:
+        self._steps.append(step)
+
+    def forget(self) -> None:
+        """A window begins."""
+        self.late_ms = array("d")
+        for client in self.clients:
+            client.forget()
+
     def run(self, seconds: float, until: Callable[[], bool] = lambda: False) -> bool:
         """Turn for so long, or until the condition holds: whether it does."""
         end = time.monotonic() + seconds
-        next_check = 0.0
-        while (now := time.monotonic()) < end:
+        while time.monotonic() < end:
             if until():
                 return True
-            for key, _ in self.selector.select(max(0.0, min(self._due - now, end - now))):
-                key.data()
-            now = time.monotonic()
-            if now - self._due > 1:
-                self._due = now
-            while self._due <= now:
-                for client in self._slots[self._step]:
-                    if self.speaking:
-                        client.speak()
-                    else:
-                        client.rest()
-                self._step = (self._step + 1) % SLOTS
-                self._due += PERIOD / SLOTS
-            self.each_step()
-            if not self.speaking and now >= next_check:
-                next_check = now + 0.1
-                for client in self.clients:
-                    client.check()
+            self.turn(end)
         return until()
 
+    def turn(self, end: float = 0.0) -> None:
+        """Wait for something to do, not beyond `end`, and do it."""
+        now = time.monotonic()
+        wait = 0.0 if self._steps else max(0.0, min(self._due, end) - now)
+        for key, _ in self.selector.select(wait):
+            key.data()
+        self._speak()
+        if self._steps:
+            self._steps.popleft()()
+        self.each_step()
+        now = time.monotonic()
+        if now >= self._next_check:
+            self._next_check = now + 0.1
+            for client in self.clients:
+                if not client.connected:
+                    self.take_turn(client.check)
+
+    def _speak(self) -> None:
+        while (now := time.monotonic()) >= self._due:
+            late = (now - self._due) * 1000
+            for client in self._slots[self._step]:
+                if client.speaks_from is not None and now >= client.speaks_from:
+                    client.speak()
+                    self.late_ms.append(late)
+            self._step = (self._step + 1) % SLOTS
+            # After a second's stop nothing is made up for: no server would get such a flood.
+            self._due = now if late > 1000 else self._due + PERIOD / SLOTS
+
     def _readable(self) -> None:
-        for _ in range(256):
+        for _ in range(64):
             try:
                 data, ancillary, _, source = self.socket.recvmsg(2048, _ANCILLARY)
             except BlockingIOError:

@@ -1,4 +1,4 @@
-"""What a bench reads off processes and packet times: CPU, memory, lateness, percentiles, spread."""
+"""What a bench reads off processes and makes of rounds: CPU, memory, percentiles, spread."""
 
 from __future__ import annotations
 
@@ -6,10 +6,6 @@ import os
 import statistics
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from antiphon.cli.bench._clients import LoadClient
 
 
 def cpu_seconds(pid: int) -> float:
@@ -41,27 +37,6 @@ def resident_mb(pid: int) -> float:
 def percentile(values: Iterable[float], percent: float) -> float:
     ordered = sorted(values)
     return ordered[min(len(ordered) - 1, int(len(ordered) * percent / 100))] if ordered else 0.0
-
-
-def lateness_ms(clients: Iterable[LoadClient], since: dict[int, int]) -> list[float]:
-    """How late each packet was against its stream's own schedule, ms.
-
-    A stream's schedule is its RTP timestamps, laid where its most punctual twentieth arrived. `since` says
-    from which packet of each client (by `id`) on.
-    """
-    late: list[float] = []
-    for client in clients:
-        heard = client.heard[since.get(id(client), 0) :]
-        if len(heard) < 10:
-            continue
-        first_ns, first_timestamp = heard[0]
-        shifts = [
-            (at - first_ns) / 1e6 - (((timestamp - first_timestamp + 0x80000000) & 0xFFFFFFFF) - 0x80000000) / 48
-            for at, timestamp in heard
-        ]
-        base = percentile(shifts, 5)
-        late += [max(0.0, shift - base) for shift in shifts]
-    return late
 
 
 def spread(values: list[float], digits: int = 2) -> dict[str, float | None]:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import os
+import random
 import secrets
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import Final
 
 import msgpack
 
 from antiphon.cli.bench._clients import PERIOD, Load, LoadClient, recording
-from antiphon.cli.bench._figures import cpu_seconds, lateness_ms, percentile, stolen_seconds, waited_seconds
+from antiphon.cli.bench._lateness import Frame
 from antiphon.cli.bench._nats_wire import NatsWire
 from antiphon.cli.bench._processes import START_SECONDS, process
 from antiphon.cli.errors import UsageError
@@ -25,7 +26,15 @@ from antiphon.schemas.messages import decode, decode_any, encode
 from antiphon.transceiver.dtls_handshake import Certificate
 
 LEAD: Final = 5
-"""Frames that the agent is ahead of the caller, so that the transceiver's clock and not our own paces speech."""
+"""Frames that the agent is ahead of the caller, so that the transceiver's clock and not our own paces speech. It keeps
+this lead by the clock: an echo frame for frame would lose it with the first frame that is lost, and from then on each
+frame would race its own 20 ms."""
+RUSH: Final = 10
+"""Joins at a time: those who speak are not held up by more handshakes than a server sees in a busy minute."""
+PROBED: Final = 5
+"""Sessions that take part in a probe."""
+SAMPLES: Final = 480
+"""Of a frame at the rate that the agent asks for."""
 AGENT: Final = "bench-echo"
 NO_CANDIDATE: Final = "a=candidate:1 1 udp 1 127.0.0.1 9 typ host\r\n"
 """Signaling would name the relays; we are the relay."""
@@ -40,6 +49,8 @@ def cores() -> tuple[int, int]:
 class Ours:
     """A running transceiver, its clients, and the agent that echoes to them."""
 
+    has_agent = True
+
     def __init__(self, url: str, pid: int) -> None:
         self.pid = pid
         self.load = Load()
@@ -47,21 +58,18 @@ class Ours:
         self.load.selector.register(self.wire.socket, 1, self.wire.readable)
         self.load.deliver = self._deliver
         self.load.each_step = self._each_step
-        self.arrival_ms: list[float] = []
-        """Packet sent by a client to frame read by the agent."""
-        self.decoded_ms: list[float] = []
-        """Packet sent to frame made: without NATS and without us."""
         self.answered_ms: list[float] = []
         """First frame of a reply published to its packet on the wire."""
         self._packets = recording()
         self._certificate = Certificate()
         self._headers: dict[bytes, LoadClient] = {}
         self._lines: dict[bytes, _Line] = {}
-        self._probing = False
         self._announced_at = 0.0
         self._announcement: messages.TransceiverAnnouncement | None = None
         self._replies: dict[bytes, LoadClient] = {}
         self._refused: list[str] = []
+        self._asks: list[tuple[float, _Line, bytes]] = []
+        """Replies that are said at a random instant of the next 20 ms: an agent keeps no time with its caller."""
         self.wire.subscribe(subjects.ANY_TRANSCEIVER_ANNOUNCE, self._transceiver_announced)
         self.wire.subscribe(subjects.agent_claim(AGENT), self._claimed)
         self.wire.subscribe("antiphon.v1.session.*.audio.in", self._heard)
@@ -69,20 +77,25 @@ class Ours:
         if not self.load.run(START_SECONDS, lambda: self._announcement is not None):
             raise UsageError("the transceiver for this bench does not start")
 
-    def join(self, count: int) -> None:
-        """So many more sessions, up to the end of their handshakes."""
+    def join(self, count: int, rush: int = RUSH) -> bool:
+        """So many more sessions, `rush` at a time; they speak from then on. False if some do not come up."""
+        while count > 0:
+            if not self._join(min(count, rush)):
+                return False
+            count -= rush
+        return True
+
+    def _join(self, count: int) -> bool:
         assert self._announcement is not None
         subject = subjects.transceiver_open(0, self._announcement.slot).encode()
         owner = tuple(parse_address(self._announcement.tunnel_address))
-        while count > 10:  # a rush as big as this process can serve as agent and as client in time
-            self.join(10)
-            count -= 10
         for _ in range(count):
             header = tunnel.pack_header(Address("192.0.2.1", 1024 + len(self._headers)))
             client = LoadClient(
                 self._certificate,
                 lambda data, header=header: self.load.socket.sendto(header + data, owner),  # type: ignore[misc]
                 self._packets,
+                self.load.take_turn,
             )
             self._headers[header] = client
             self.load.add(client)
@@ -90,49 +103,25 @@ class Ours:
             self._replies[inbox] = client
             self.wire.publish(subject, encode(messages.OpenRequest(offer=client.offer(), agent=AGENT)), inbox)
         self.wire.flush()
-        was, self.load.speaking = self.load.speaking, False
-        up = self.load.run(START_SECONDS, lambda: all(client.connected for client in self.load.clients))
-        self.load.run(0.2)  # the other ends have their last flights to read before they take media
-        self.load.speaking = was
-        if not up:
-            reasons = "; ".join(sorted(set(self._refused))) or "their handshakes do not end"
-            raise UsageError(f"not all of {len(self.load.clients)} sessions came up: {reasons}")
+        return self.load.run(START_SECONDS, lambda: all(client.connected for client in self.load.clients[-count:]))
 
-    def talk(self, seconds: float) -> dict[str, Any]:
-        """Everybody speaks and hears themselves: CPU per session, lateness, delays."""
-        self.load.speaking = True
-        self._probing = False
-        self.load.run(1.5)  # lead and decoders settle
-        self.arrival_ms.clear()
-        self.decoded_ms.clear()
-        since = {id(client): len(client.heard) for client in self.load.clients}
-        began, cpu = time.monotonic(), cpu_seconds(self.pid)
-        waited, stolen = waited_seconds(self.pid), stolen_seconds()
-        self.load.run(seconds)
-        elapsed, cpu = time.monotonic() - began, cpu_seconds(self.pid) - cpu
-        late = lateness_ms(self.load.clients, since)
-        count = len(self.load.clients)
-        heard = sum(len(client.heard) - since[id(client)] for client in self.load.clients)
-        return {
-            "sessions": count,
-            "core_percent": cpu / elapsed * 100,
-            "waited_percent": (waited_seconds(self.pid) - waited) / elapsed * 100,
-            "stolen_percent": (stolen_seconds() - stolen) / elapsed * 100,
-            "cpu_percent_per_session": cpu / elapsed * 100 / count,
-            "late_p50": percentile(late, 50),
-            "late_p99": percentile(late, 99),
-            "complete": heard / (elapsed / PERIOD * count),
-            "arrival_to_nats": (percentile(self.arrival_ms, 50), percentile(self.arrival_ms, 99)),
-            "arrival_to_frame": (percentile(self.decoded_ms, 50), percentile(self.decoded_ms, 99)),
-        }
+    @property
+    def refused(self) -> str:
+        """Why sessions did not come up."""
+        return "; ".join(sorted(set(self._refused))) or "their handshakes do not end"
 
-    def probe(self, seconds: float) -> tuple[float, float]:
-        """Everybody speaks, replies are single frames now and then: NATS message to packet on the wire, ms."""
-        self._probing = True
-        self.load.run(0.5)
+    def probe(self, seconds: float) -> list[float]:
+        """While the others go on, a few agents reply with single frames: NATS message to packet on the wire, ms."""
+        probed = list(self._lines.values())[:: max(1, len(self._lines) // PROBED)]
+        for line in probed:
+            line.probing = True
+        self.load.run(LEAD * PERIOD + 0.4)  # what it was ahead is played out
         self.answered_ms.clear()
         self.load.run(seconds)
-        return percentile(self.answered_ms, 50), percentile(self.answered_ms, 99)
+        self._asks.clear()
+        for line in probed:
+            line.probing, line.asked_ns, line.began = False, 0, 0.0
+        return list(self.answered_ms)
 
     def close(self) -> None:
         self.load.close()
@@ -146,9 +135,9 @@ class Ours:
             return
         heard = len(client.heard)
         client.receive(packet[8:], arrived_ns)
-        if self._probing and len(client.heard) > heard:
+        if len(client.heard) > heard and client.session_id:
             line = self._lines[client.session_id.encode()]
-            if line.asked_ns:
+            if line.asked_ns > 0:
                 self.answered_ms.append((arrived_ns - line.asked_ns) / 1e6)
                 line.asked_ns = 0
 
@@ -159,6 +148,10 @@ class Ours:
             here = str(Address(*self.load.socket.getsockname()))
             relay = messages.RelayAnnouncement(name="bench", public_addresses=[here], tunnel_addresses=[here])
             self.wire.publish(subjects.relay_announce("bench").encode(), encode(relay))
+        for ask in [ask for ask in self._asks if ask[0] <= now]:
+            self._asks.remove(ask)
+            ask[1].asked_ns = time.time_ns()
+            self.wire.publish(ask[1].out, ask[2])
         self.wire.flush()
 
     def _transceiver_announced(self, subject: bytes, reply: bytes, payload: bytes) -> None:
@@ -184,24 +177,23 @@ class Ours:
         line = self._lines.get(subject.split(b".", 4)[3])
         if line is None or line.client is None:
             return
-        frame = msgpack.unpackb(payload)
-        if frame[5] & FrameFlag.SILENCE:
+        fields = msgpack.unpackb(payload)
+        line.client.frames.append(Frame(fields[2] // SAMPLES, fields[5], fields[3], now))
+        if fields[5] & FrameFlag.SILENCE:
+            line.client.made_up += 1
+            payload = line.last or payload  # speech goes on: silence costs other than speech
+        line.last = payload
+        if not line.probing:
+            for _ in range(line.due()):
+                self.wire.publish(line.out, payload)
             return
-        number, line.frames = line.frames, line.frames + 1
-        if number < len(line.client.sent_ns):
-            sent = line.client.sent_ns[number]
-            self.arrival_ms.append((now - sent) / 1e6)
-            self.decoded_ms.append((frame[3] - sent) / 1e6)
-        if self._probing:
-            # One frame in six, each session in its own turn, each the whole of a reply.
-            if (number + line.turn) % 6 == 0 and not line.asked_ns:
-                flags = int(FrameFlag.END_OF_UTTERANCE)
-                whole = AudioFrame(frame[1], frame[2], frame[3], frame[4], flags, 0, frame[7])
-                line.asked_ns = time.time_ns()
-                self.wire.publish(line.out, pack_frame(whole))
-            return
-        for _ in range(LEAD if not number else 1):
-            self.wire.publish(line.out, payload)
+        line.frames += 1
+        # One frame in six, each session in its own turn, each the whole of a reply.
+        if (line.frames + line.turn) % 6 == 0 and not line.asked_ns:
+            flags = int(FrameFlag.END_OF_UTTERANCE)
+            whole = AudioFrame(fields[1], fields[2], fields[3], fields[4], flags, 0, fields[7])
+            line.asked_ns = -1
+            self._asks.append((time.monotonic() + random.random() * PERIOD, line, pack_frame(whole)))
 
 
 class _Line:
@@ -212,7 +204,20 @@ class _Line:
         self.client: LoadClient | None = None
         self.frames = 0
         self.turn = secrets.randbelow(6)
+        self.probing = False
         self.asked_ns = 0
+        self.last = b""
+        self.began = 0.0
+        self._published = 0
+
+    def due(self) -> int:
+        """Frames to say now, so that the agent is `LEAD` ahead again; what it did not say in time is left out."""
+        now = time.monotonic()
+        if not self.began:
+            self.began, self._published = now, 0
+        due = LEAD + round((now - self.began) / PERIOD) - self._published
+        self._published += max(0, due)
+        return min(max(0, due), LEAD)
 
 
 @contextmanager

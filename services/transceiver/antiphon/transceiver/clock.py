@@ -18,7 +18,8 @@ class Clock:
         self._publisher = publisher
         self._loop = asyncio.get_running_loop()
         self._wheel = Wheel(self._loop.time())
-        self._wheel_timer: asyncio.TimerHandle | None = None
+        self._wheel_timer: asyncio.Handle | None = None
+        self._wheel_is_due = False
         self._handshakes = HandshakeQueue(self._loop.time(), time.perf_counter)
         self._handshake_timer: asyncio.TimerHandle | None = None
 
@@ -54,12 +55,20 @@ class Clock:
                 timer.cancel()
 
     def _arm_wheel(self) -> None:
+        if self._wheel_is_due:
+            return
         due = self._wheel.due()
         if self._wheel_timer is not None:
             self._wheel_timer.cancel()
-        self._wheel_timer = None if due is None else self._loop.call_at(due, self._turn_wheel)
+        self._wheel_timer = None if due is None else self._loop.call_at(due, self._wheel_due)
+
+    def _wheel_due(self) -> None:
+        """Visit one turn of the loop later: nats-py hands on what is there in that turn, and replies need not wait."""
+        self._wheel_is_due = True
+        self._wheel_timer = self._loop.call_soon(self._turn_wheel)
 
     def _turn_wheel(self) -> None:
+        self._wheel_is_due = False
         self._publisher.hold()
         try:
             self._wheel.run(self._loop.time(), self._loop.time)

@@ -15,6 +15,7 @@ from typing import Final, Protocol
 from antiphon.schemas import messages
 from antiphon.schemas.audio import AudioFrame, pack_frame, unpack_frame
 from antiphon.transceiver import opus, rtcp
+from antiphon.transceiver.pacing import PERIOD
 from antiphon.transceiver.playout import PlayoutQueue
 from antiphon.transceiver.rtp import pack_rtp
 from antiphon.transceiver.srtp import Srtp
@@ -23,10 +24,11 @@ from antiphon.transceiver.state import SessionState, SpeechState
 TICKS: Final = 960
 POSITION_EVERY: Final = 10
 """Frames between two playout events: 200 ms."""
-PERIOD: Final = 0.02
 HICCUP: Final = 0.1
 """Seconds. A live agent's frame that comes later than its turn is jitter, for the receiver's buffer to even out,
 and its timestamp goes on; only a longer break is a pause. The wheel makes up for visits that are as late."""
+MAX_OWED: Final = 5
+"""Frames that leave at once where as many visits found none: as many as the wheel makes up for after a stop."""
 HISTORY: Final = 64
 """Protected packets kept for retransmission: 1.3 s, more than a client waits for one."""
 MAX_RETRANSMITTED: Final = 50
@@ -65,6 +67,8 @@ class MediaOut:
         """The reply in progress was announced as started."""
         self._lost = False
         """The rest of the announced reply died with its process."""
+        self._owed = 0
+        """Visits in mid-reply that found nothing to send: so many frames leave as soon as they come."""
         self._since_position = 0
         self._history: dict[int, bytes] = {}
         self._retransmitted = 0
@@ -84,6 +88,11 @@ class MediaOut:
         """There is speech to send and nobody visits."""
         return self._srtp is not None and self._queue.waiting and not self.visited
 
+    @property
+    def overdue(self) -> bool:
+        """There is a frame that has missed its visit: it is to be sent at once, or all that follow are late with it."""
+        return self._owed > 0 and self._queue.waiting
+
     def offer(self, frame: AudioFrame) -> None:
         """Queue a frame; tells the agent, once per second of speech, when the queue is full."""
         if not self._queue.offer(frame):
@@ -97,9 +106,16 @@ class MediaOut:
             return True  # nothing is sent that whoever takes over might send again: speech waits for the store
         spoken = self._queue.take()
         if spoken is None:
+            if self._queue.speaking and not self._queue.paused and self._last_sent is not None:
+                # The wheel keeps its slot for a while: a frame that misses it must not move those behind it.
+                self._owed = min(self._owed + 1, MAX_OWED)
+                if now - self._last_sent <= HICCUP:
+                    return True
             if self._announced and not self._queue.paused and not self._queue.speaking:
                 self._position("ended")
+            self._owed = 0
             return False
+        self._owed = max(0, self._owed - 1)
         assert self._srtp is not None
         assert self._send is not None
         if self._encoder is None or self._encoder.rate != spoken.rate:
@@ -148,6 +164,7 @@ class MediaOut:
     def flush(self, generation: int) -> None:
         """Stop speaking: fade within a frame, drop everything older than `generation`."""
         interrupted = self._queue.flush(generation)
+        self._owed = 0
         self._state.generation = self._queue.generation
         if self._queue.playing_generation < generation and not self._queue.fading:
             self._announced = False  # what is heard next is another reply
@@ -163,6 +180,7 @@ class MediaOut:
     def pause(self) -> None:
         """Hold at this sample."""
         self._queue.paused = True
+        self._owed = 0
         if self._announced:
             self._position("paused")
 

@@ -13,9 +13,8 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-PULSE: Final = 0.002
-BUSY: Final = 0.5
-"""Share of the time from which on the loop waits for company, and below 0.8 of which it no longer does."""
+from antiphon.transceiver.pacing import BUSY, PULSE
+
 MEASURED: Final = 0.25
 """Seconds over which the share is taken."""
 

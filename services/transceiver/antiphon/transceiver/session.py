@@ -26,6 +26,7 @@ from antiphon.transceiver.dtls_setup import DtlsSetup
 from antiphon.transceiver.ice_lite import IceLite, Path
 from antiphon.transceiver.media_in import MediaIn
 from antiphon.transceiver.media_out import MediaOut
+from antiphon.transceiver.pacing import INPUT_TOLERANCE, SPEECH_TOLERANCE
 from antiphon.transceiver.reports import Reports
 from antiphon.transceiver.rtp import is_rtcp
 from antiphon.transceiver.session_outlet import MOVED, Outlet
@@ -34,12 +35,8 @@ from antiphon.transceiver.state import SessionState
 
 log = logging.getLogger(__name__)
 
-INPUT_TOLERANCE: Final = 0.019
-"""Seconds: gaps and pauses are looked at every 20 ms, no matter when."""
 MAX_CAUSE: Final = 200
 """Letters of a hang-up's reason that are passed on."""
-SPEECH_TOLERANCE: Final = 0.003
-"""A reply may start so much later where that saves a wakeup of its own per 20 ms."""
 
 
 class Session:
@@ -298,6 +295,8 @@ class Session:
         if self.media_out.wants_visits and self.ended is None:
             self._join(self._visit_speech, now, SPEECH_TOLERANCE)
             self.media_out.visited = True
+        elif self.media_out.overdue:
+            self._visit_speech(now)
 
     def _visit_speech(self, now: float) -> None:
         try:

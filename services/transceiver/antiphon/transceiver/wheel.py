@@ -1,4 +1,4 @@
-"""One clock for all sessions: a wheel of 20 ms with a slot per millisecond.
+"""One clock for all sessions: a wheel of 20 ms with a few slots (`pacing`).
 
 Only occupied slots wake the process (a wheel that turns a thousand times a second costs 9 % of a core by
 itself). The wheel measures how late each visit is: that is the lateness by which a transceiver refuses
@@ -13,13 +13,12 @@ from collections.abc import Callable
 from math import ceil
 from typing import Final
 
+from antiphon.transceiver.pacing import MAX_SHARED, SLOTS, STEP
+
 log = logging.getLogger(__name__)
 
-PERIOD: Final = 0.020
-SLOTS: Final = 20
-STEP: Final = PERIOD / SLOTS
-MAX_SHARED: Final = 12
-"""Visitors of a slot that is joined to save a wakeup."""
+ROUNDING: Final = 1e-6
+"""Steps by which a division may miss what `due` has multiplied: a slot that is due is run."""
 MEASURED_VISITS: Final = 2000
 MEASURED_SECONDS: Final = 5.0
 MAX_CATCH_UP: Final = 5
@@ -39,12 +38,16 @@ class Wheel:
         self._lateness: deque[tuple[float, float]] = deque(maxlen=MEASURED_VISITS)
 
     def add(self, visit: Visit, now: float, tolerance: float = 0.0) -> None:
-        """First visit within a millisecond of now, or `tolerance` seconds later, then every 20 ms.
+        """First visit within a slot's length of now, or `tolerance` seconds later, then every 20 ms.
 
         Within the tolerance a slot that wakes anyway is taken, until `MAX_SHARED` share it: each
         wakeup costs as much as a packet, and a shared slot is still done in one or two milliseconds.
         """
         step = max(self._turn, ceil((now - self._origin) / STEP))
+        if self._turn < step and self._slots[(step - 1) % SLOTS]:
+            # Due by now, and its turn is still to come, after what was read in this wakeup.
+            self._slots[(step - 1) % SLOTS].append(visit)
+            return
         if not any(self._slots):
             self._turn = step  # nobody was due while the wheel stood still: nothing is late
         for later in range(step, step + int(tolerance / STEP) + 1):
@@ -71,7 +74,7 @@ class Wheel:
 
     def run(self, now: float, clock: Callable[[], float]) -> None:
         """Make all visits that are due; `clock` measures how late each slot was done."""
-        last = int((now - self._origin) / STEP)
+        last = int((now - self._origin) / STEP + ROUNDING)
         if last - self._turn > MAX_CATCH_UP * SLOTS:
             self._turn = last - SLOTS + 1
         while self._turn <= last:
