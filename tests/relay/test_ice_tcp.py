@@ -23,6 +23,7 @@ from support.relay_process import (
     mint,
     relay_process,
     until,
+    workers_of,
 )
 
 from antiphon.relay.tcp_worker import MAX_CONNECTIONS, Connection, allow_descriptors
@@ -134,8 +135,7 @@ async def test_a_slow_reader_loses_datagrams_and_holds_little_memory(
 
 def worker_descriptors(relay: RelayProcess) -> int:
     """Of the process that holds the connections: the last that was started."""
-    workers = Path(f"/proc/{relay.pid}/task/{relay.pid}/children").read_text().split()
-    return len(list(Path(f"/proc/{workers[-1]}/fd").iterdir()))
+    return _open_descriptors(_worker_of(relay))
 
 
 async def enter(owner: FakeTransceiver, address: Address) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
@@ -211,7 +211,7 @@ def test_no_stream_raises_or_is_kept_beyond_a_datagram(stream: bytes) -> None:
 
 def _worker_of(relay: RelayProcess) -> int:
     """The process id of the worker that takes connections: the last one that was hired."""
-    return max(map(int, Path(f"/proc/{relay.pid}/task/{relay.pid}/children").read_text().split()))
+    return workers_of(relay.pid)[-1]
 
 
 def _open_descriptors(pid: int) -> int:

@@ -23,6 +23,7 @@ from support.relay_process import (
     mint,
     relay_process,
     until,
+    workers_of,
 )
 
 from antiphon.schemas import bus, tunnel
@@ -95,7 +96,7 @@ async def test_clients_are_spread_over_workers_and_a_dead_one_is_replaced(nats_u
                 assert (await client.receive())[0] == b"\1\1answer"
             assert set(through.values()) == set(relay.tunnels)
             owner.datagrams.waiting()
-            os.kill(_workers_of(relay.pid)[0], signal.SIGKILL)
+            os.kill(workers_of(relay.pid)[0], signal.SIGKILL)
             while (asking := await owner.hello()) != relay.tunnels[0]:
                 pass  # the other worker's, which asks more than once
             for client in clients:
@@ -108,10 +109,6 @@ async def test_clients_are_spread_over_workers_and_a_dead_one_is_replaced(nats_u
         finally:
             for client in clients:
                 client.close()
-
-
-def _workers_of(pid: int) -> list[int]:
-    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 def _is_alive(pid: int) -> bool:
@@ -142,7 +139,7 @@ async def test_a_killed_relay_asks_for_its_clients_without_waiting_for_the_bus(t
                     return _says(kept, str(owner.address))
 
                 await until(written, "the routes are written down")
-                workers = _workers_of(relay.pid)
+                workers = workers_of(relay.pid)
                 relay.kill()
 
                 async def gone() -> bool:

@@ -12,13 +12,7 @@ import time
 from pathlib import Path
 
 from support.relay_calls import call, client_socket, media
-from support.relay_process import (
-    RelayProcess,
-    binding_request,
-    fake_transceiver,
-    relay_process,
-    until,
-)
+from support.relay_process import RelayProcess, binding_request, fake_transceiver, relay_process, until, workers_of
 
 from antiphon.schemas.tunnel import pack_header
 
@@ -74,12 +68,8 @@ async def test_a_worker_that_cannot_be_replaced_yet_is_replaced_when_it_can(rela
             await call(client, relay, owner)
 
 
-def _children(pid: int) -> list[int]:
-    return [int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-
-
 def _worker_of(pid: int) -> int:
-    return _children(pid)[0]
+    return workers_of(pid)[0]
 
 
 def _highest_descriptor(pid: int) -> int:
@@ -114,7 +104,7 @@ async def test_an_interrupt_in_the_middle_of_its_start_ends_it_with_status_0(rel
     process = relay.start_anew(elsewhere)
 
     async def has_a_worker() -> bool:
-        return bool(_children(process.pid))
+        return bool(workers_of(process.pid))
 
     await until(has_a_worker, "its worker is started, and asyncio is not")
     process.send_signal(signal.SIGINT)

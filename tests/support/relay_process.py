@@ -13,6 +13,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import nats
 import nats.errors
@@ -285,6 +286,12 @@ class RelayProcess:
 
     def is_running(self) -> bool:
         return self._process is not None and self._process.poll() is None
+
+
+def workers_of(pid: int) -> list[int]:
+    """A relay's workers, in the order of their starts: its children but the one that watches its event loop."""
+    children = map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
+    return [each for each in children if b"standstill.py" not in Path(f"/proc/{each}/cmdline").read_bytes()]
 
 
 async def _connect(nats_url: str) -> Client:
