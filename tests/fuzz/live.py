@@ -21,7 +21,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-import nats
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from support.nats import nats_server
@@ -29,7 +28,7 @@ from support.sctp_packets import MALFORMED, UNORDERED, data, forward_tsn, packet
 from support.transceiver_peer import CarriedPeer
 from support.transceiver_process import Bench, Line
 
-from antiphon.schemas import messages, subjects
+from antiphon.schemas import bus, messages, subjects
 from antiphon.schemas.audio import unpack_frame
 from fuzz.targets import WELL_FORMED
 
@@ -87,7 +86,7 @@ class Process(Bench):
 
 @asynccontextmanager
 async def process(nats_url: str, log: Path) -> AsyncIterator[Process]:
-    client = await nats.connect(nats_url)
+    client = await bus.connect(nats_url, "antiphon-fuzz")
     running = Process(nats_url, client, log)
     try:
         await running.start()
@@ -189,7 +188,7 @@ def over(peer: CarriedPeer) -> bool:
 
 async def attack(nats_url: str, seconds: float, per_second: int) -> None:
     """What the attacker's process does; it says what it has done on its standard output."""
-    client = await nats.connect(nats_url)
+    client = await bus.connect(nats_url, "antiphon-fuzz")
     bench = Beside(nats_url, client)
     try:
         await bench.start()
