@@ -112,6 +112,15 @@ STRATEGIES: dict[str, st.SearchStrategy[m.Message]] = {
     | st.builds(m.ClaimExpired, instance=names)
     | st.builds(m.SessionError, message=text)
     | st.builds(m.Ended, reason=st.sampled_from(("hang_up", "client_vanished")), statistics=st.none() | statistics),
+    "CallStatus": st.builds(
+        m.CallStatus,
+        session_id=names,
+        state=st.sampled_from(("running", "ended")),
+        connected=st.booleans(),
+        spoke=st.booleans(),
+        reason=st.none() | st.sampled_from(("hang_up", "client_vanished")),
+        cause=text,
+    ),
     "DataMessage": st.builds(m.DataMessage.of, text, text | st.binary(max_size=40)),
     "FlowFind": st.builds(m.FlowFind, client=addresses, tcp=st.booleans()),
     "FlowOwner": st.builds(m.FlowOwner, cluster=clusters, slot=epochs, epoch=epochs),
