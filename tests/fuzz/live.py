@@ -36,6 +36,8 @@ BATCH: Final = 0.005
 """Seconds between two batches of an attacker: it is no faster than its own loop."""
 MOST: Final = 40
 """Packets of a batch."""
+DEAF: Final = 1.0
+"""Seconds without a record of the transceiver's after which its association is taken for closed."""
 WITHIN: Final = 0.010
 """Seconds: how late a frame may be."""
 
@@ -121,7 +123,12 @@ class Attacker:
             self.calls += 1
             self._ahead = 0
             began, before = time.monotonic(), self.sent
-            while time.monotonic() < until and line.ended is None and peer.channel_open.is_set() and not over(peer):
+            records, changed = 0, began
+            while time.monotonic() < until and line.ended is None and not over(peer):
+                if peer._records is not None and peer._records.state.read_highest != records:
+                    records, changed = peer._records.state.read_highest, time.monotonic()
+                elif self.sent > before and time.monotonic() - changed > DEAF:
+                    break  # a packet has ended the association
                 due = int((time.monotonic() - began) * per_second) - (self.sent - before)
                 for _ in range(min(due, MOST)):
                     self._send(peer)

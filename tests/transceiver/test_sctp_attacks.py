@@ -452,6 +452,20 @@ def test_jumps_and_resets_without_end_leave_nothing() -> None:
     attack(main)
 
 
+def test_chunks_that_overtake_the_reset_of_their_stream_belong_to_the_stream_after_it() -> None:
+    inbound = Inbound(999)
+    inbound.receive(Fragment(FIRST | LAST, 1000, 3, 0, 53, b"before"))
+    inbound.receive(Fragment(FIRST, 1003, 3, 1, 53, b"second, "))
+    inbound.receive(Fragment(FIRST | LAST, 1005, 3, 2, 53, b"third"))
+    inbound.reset([3, 4])
+    assert [number for number, _, _ in inbound.streams()] == [3]
+    inbound.receive(Fragment(FIRST | LAST, 1002, 3, 0, 53, b"first"))
+    inbound.receive(Fragment(LAST, 1004, 3, 1, 53, b"whole"))
+    assert [message.payload for message in inbound.ready] == [b"before", b"first", b"second, whole", b"third"]
+    inbound.reset([3])
+    assert inbound.streams() == []
+
+
 def test_a_flood_of_inits_leaves_the_association_as_it_is() -> None:
     async def main(attack: Attack) -> None:
         for number in range(5000):

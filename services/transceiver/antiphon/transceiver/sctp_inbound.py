@@ -156,10 +156,18 @@ class Inbound:
 
     def reset(self, streams: list[int]) -> None:
         """The peer counts these streams anew (RFC 6525): sequence numbers begin at 0."""
+        needed = {fragment.stream for fragment in self._held.values()}
         for number in streams:
             stream = self._streams.pop(number, None)
-            for run in list(stream.blocked.values()) if stream is not None else ():
-                self._drop(run)
+            if stream is None or number not in needed:
+                continue
+            # Chunks of after the reset may be here already.
+            self._streams[number] = _Stream()
+            for run in sorted(stream.blocked.values(), key=lambda run: run.first):
+                if run.first > self.cumulative:
+                    self._complete(run, self._held[run.first])
+                else:
+                    self._drop(run)
 
     def pop(self) -> Message:
         """The first of `ready`; its room is free again."""
