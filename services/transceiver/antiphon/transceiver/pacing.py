@@ -10,16 +10,16 @@ from typing import Final
 
 PERIOD: Final = 0.020
 """Seconds from visit to visit: a frame."""
-SLOTS: Final = 20
-"""Of a period: who is visited together."""
+SLOTS: Final = 4
+"""Of a period: who is visited together. 20 of 1 ms cost a quarter more CPU at 50 sessions (docs/transceiver.md)."""
 STEP: Final = PERIOD / SLOTS
 MAX_SHARED: Final = 12
 """Visitors of a slot that is joined to save a wakeup."""
-SPEECH_TOLERANCE: Final = 0.003
-"""Seconds that a reply may start later where that saves a wakeup of its own per period."""
+SPEECH_TOLERANCE: Final = 0.0
+"""Seconds beyond a slot that a reply may start later where that saves a wakeup of its own per period."""
 INPUT_TOLERANCE: Final = 0.019
 """The same for gaps and pauses of callers, which are looked at once per period, no matter when."""
-PULSE: Final = 0.002
+PULSE: Final = STEP
 """Seconds within which packets are taken up together while the loop is busy."""
-BUSY: Final = 0.5
+BUSY: Final = 0.25
 """Share of the time from which on the loop waits for company, and below 0.8 of which it no longer does."""
