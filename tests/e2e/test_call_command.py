@@ -12,6 +12,7 @@ from pathlib import Path
 import httpx
 import numpy as np
 import pytest
+from support.bookings import BOOKING, DAY
 from support.conditions import until
 from support.impaired import impaired_path
 from support.otlp import OtlpReceiver
@@ -25,8 +26,6 @@ from antiphon.cli.sdp import Answer
 from antiphon.cli.wav import Samples, read_wav, write_wav
 
 pytestmark = pytest.mark.timeout(480)
-
-BOOKING = "I would like to book an appointment for tomorrow at half past ten."
 
 
 def question(text: str) -> Samples:
@@ -42,10 +41,10 @@ def test_a_spoken_question_is_understood_and_answered(stack: Stack, tmp_path: Pa
     assert done.returncode == 0, done.stderr
     assert result.keys() == {"ok", "heard", "answered", "setup_ms", "answer_ms", "lost_packets"}
     assert result["ok"] is True
-    assert {"book", "appointment", "tomorrow", "half", "past"} <= set(words(result["heard"]))
+    assert {"book", "appointment", DAY.lower(), "half", "past"} <= set(words(result["heard"]))
     assert "10:30" in result["answered"]
     spoken = transcribe(read_wav(out, RATE))
-    assert {"done", "tomorrow", "anything", "else"} <= set(words(spoken)), spoken
+    assert {"done", DAY.lower(), "anything", "else"} <= set(words(spoken)), spoken
 
 
 def test_a_question_may_be_given_as_text(stack: Stack) -> None:
@@ -92,8 +91,8 @@ async def test_a_path_that_loses_and_reorders_carries_a_conversation(stack: Stac
         result, answer = await converse(stack.url, None, None, question(BOOKING), address)
     assert path.lost > 0
     assert result.error is None
-    assert {"book", "appointment", "tomorrow"} <= set(words(result.heard)), result.heard
-    assert {"tomorrow", "anything", "else"} <= set(words(transcribe(answer)))
+    assert {"book", "appointment", DAY.lower()} <= set(words(result.heard)), result.heard
+    assert {DAY.lower(), "anything", "else"} <= set(words(transcribe(answer)))
 
 
 async def _silenced_after_ms(stack: Stack) -> float:

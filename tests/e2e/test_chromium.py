@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page
+from support.bookings import BOOKING, DAY
 from support.chromium import chromium_page, wait_for
 from support.conditions import wait_until
 from support.stack import Stack
@@ -34,7 +35,7 @@ def recorded_agent(page: Page) -> tuple[Samples, int]:
 
 
 def test_a_spoken_question_is_answered_and_both_transcripts_are_shown(stack: Stack, tmp_path: Path) -> None:
-    asked = say("I would like to book an appointment for tomorrow at half past ten.")
+    asked = say(BOOKING)
     microphone = write_microphone(tmp_path / "question.wav", silence(GREETING), asked, silence(30))
     with chromium_page(microphone) as page:
         start_call(page, stack.url, "concierge")
@@ -57,7 +58,7 @@ def test_a_spoken_question_is_answered_and_both_transcripts_are_shown(stack: Sta
         wait_for(page, "window.antiphon.state === 'ended'")
     # The greeting comes first; Whisper hears at most half a minute at once.
     heard = set(words(transcribe(agent[-20 * rate :], rate)))
-    assert {"tomorrow", "anything", "else"} <= heard, heard
+    assert {DAY.lower(), "anything", "else"} <= heard, heard
     assert "appointment" in shown
     assert "10:30" in shown
     assert numbers["setup_ms"] > 0
