@@ -41,6 +41,9 @@ WRITES: Final = 4
 """The same for writes: each holds up frames for half a millisecond, and those of a turn of the loop add up."""
 POLLS: Final = 40
 """Between two checkpoints of a session that speaks: 2 s."""
+BYTES_A_SECOND: Final = 1 << 20
+"""Of one session's checkpoints: after each it rests for as long as this takes, at least for `COALESCE`. What its client
+sends makes it want one each time, and the frames of all calls share a connection with them."""
 ANSWER_WITHIN: Final = 2.0
 MAX_BYTES: Final = 900_000
 """Of a checkpoint: below what NATS takes in one message."""
@@ -60,6 +63,7 @@ class _Entry:
     key: str
     revision: int = 0
     begun: bool = False
+    rests_until: float = 0.0
     writing: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
@@ -285,6 +289,10 @@ class CheckpointStore:
         entry.session.checkpoints.begin(lambda: self._want(entry.session.state.session_id))
 
     def _want(self, session_id: str) -> None:
+        entry = self._entries.get(session_id)
+        if entry is not None and entry.rests_until > self._loop.time():
+            self._loop.call_at(entry.rests_until, self._want, session_id)
+            return
         self._wanted[session_id] = None
         self._wake.set()
 
@@ -335,6 +343,7 @@ class CheckpointStore:
         if not session.connected or self._entries.get(session.state.session_id) is not entry:
             return
         data = self._sealing.seal(entry.key, session.checkpoints.write(self._loop.time()))
+        entry.rests_until = self._loop.time() + max(COALESCE, len(data) / BYTES_A_SECOND)
         if len(data) > MAX_BYTES:
             log.warning("session %s: a state of %d bytes is not written down", session.state.session_id, len(data))
             return
