@@ -110,7 +110,7 @@ async def test_a_server_in_trouble_is_asked_until_it_answers_and_told_once(monke
     async with chat_server() as chat:
         chat.status = 503
         async with checking(chat.url, heard) as check:
-            await until(lambda: len(chat.requests) >= 3)
+            await until(lambda: len(chat.checks) >= 3)
             assert heard == ["it answers with status 503"]
             chat.status = 200
             await until_heard(heard, "it answers with status 503", None)
@@ -127,7 +127,7 @@ async def test_a_silent_server_is_told_and_waited_for() -> None:
             await until_heard(heard, "it has not answered for 0.05 s")
             chat.silent.set()
             await until_heard(heard, "it has not answered for 0.05 s", None)
-            assert len(chat.requests) == 1
+            assert len(chat.checks) == 1
 
 
 async def test_the_register_knows_of_a_bridge_without_its_chat_server_until_that_answers(bus_client: Client) -> None:

@@ -102,7 +102,7 @@ async def test_a_worker_announces_itself_only_when_its_server_has_answered(bus_c
         chat.status = 500
         with worker(nats_url, chat.url):
             async with asyncio.timeout(30):
-                while len(chat.requests) < 2:  # noqa: ASYNC110
+                while len(chat.checks) < 2:  # noqa: ASYNC110
                     await asyncio.sleep(0.05)
             assert not await bus.instances(bus_client, wire.SERVICE, 0.3)
             chat.status = 200

@@ -27,6 +27,8 @@ class ChatServer:
         self.stalls = False
         """Hang after the pieces instead of ending the stream."""
         self.requests: list[dict[str, Any]] = []
+        self.checks: list[dict[str, Any]] = []
+        """Requests for one token in one piece, by which the bridge looks whether we would answer; kept apart."""
         self.headers: list[str] = []
         self.closed_early = asyncio.Event()
         self.url = ""
@@ -54,12 +56,19 @@ class ChatServer:
         length = next(
             int(line.split(":")[1]) for line in head.lower().splitlines() if line.startswith("content-length")
         )
-        self.requests.append(json.loads(await reader.readexactly(length)))
+        request = json.loads(await reader.readexactly(length))
+        streams = bool(request.get("stream"))
+        (self.requests if streams else self.checks).append(request)
         if self.silent:
             await self.silent.wait()
-        kind = "text/event-stream" if self.status == 200 else "application/json"
+        kind = "text/event-stream" if self.status == 200 and streams else "application/json"
         writer.write(f"HTTP/1.1 {self.status} X\r\nContent-Type: {kind}\r\nConnection: close\r\n\r\n".encode())
-        if self.status == 200:
+        if self.status == 200 and not streams:
+            message = {"role": "assistant", "content": "Hi"}
+            whole = {"id": "1", "object": "chat.completion", "created": 1, "model": "m"}
+            whole["choices"] = [{"index": 0, "message": message, "finish_reason": "length"}]
+            writer.write(json.dumps(whole).encode())
+        elif self.status == 200:
             following = self.replies.pop(0) if self.replies else None
             for piece in self.pieces if following is None else ():
                 chunk = {"id": "1", "object": "chat.completion.chunk", "created": 1, "model": "m"}
@@ -73,7 +82,7 @@ class ChatServer:
         elif self.error:
             writer.write(json.dumps({"error": {"message": self.error}}).encode())
         await writer.drain()
-        if self.stalls:
+        if self.stalls and streams:
             await reader.read()
             self.closed_early.set()
         else:

@@ -23,10 +23,20 @@ async def talks_again(bench: Bench, peer: CarriedPeer, line: Line, since: float,
         await asyncio.sleep(0.1)
         assert time.monotonic() - since < within + 1, "the caller is not heard again"
     assert (await bench.control(line, messages.Flush(generation=1))).ok
-    await bench.call()
-    assert time.monotonic() - since < within + 5
+    await _new_call(bench, since + within + 5)
     assert line.ended is None
     assert bench.is_running()
+
+
+async def _new_call(bench: Bench, until: float) -> None:
+    """A new call comes about. Until NATS gives up the connection that was cut off, 6 s, every other offer goes there."""
+    while True:
+        try:
+            async with asyncio.timeout(3):
+                await bench.call()
+            return
+        except TimeoutError:
+            assert time.monotonic() < until, "no new call comes about"
 
 
 async def test_after_nats_stood_still_a_call_goes_on_and_new_ones_come_about(tmp_path: Path) -> None:

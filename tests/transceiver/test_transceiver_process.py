@@ -62,13 +62,13 @@ async def test_a_thousand_sessions_leave_nothing_behind(nats_url: str) -> None:
                 await asyncio.sleep(0.05)
             return lowest
 
-        await round_of(200)  # what is loaded and cached once, and as many at a time as later
+        await round_of(1000)  # what is loaded and cached once, and what the allocator keeps for as many as later
         before, descriptors, threads, memory = await at_rest(), bench.descriptors(), bench.threads(), bench.memory()
         await round_of(1000)
         assert await at_rest(before) == before
         assert (bench.descriptors(), bench.threads()) == (descriptors, threads)
-        print(f"memory {memory:.1f} MB, after 1,000 sessions {bench.memory():.1f} MB")
-        assert bench.memory() - memory < 8
+        print(f"memory {memory:.1f} MB, after 1,000 more sessions {bench.memory():.1f} MB")
+        assert bench.memory() - memory < 3
         assert all(line.ended is not None for line in bench.lines.values())
         peer, _ = await bench.call()
         await peer.close()

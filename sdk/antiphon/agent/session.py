@@ -25,7 +25,8 @@ log = logging.getLogger("antiphon.agent")
 EVENTS_CHANNEL: Final = "oai-events"
 _CONTROL_SECONDS: Final = 1.0
 HANG_UP_SECONDS: Final = 30.0
-"""As long as the transceiver itself waits for a client, or for an agent that is gone."""
+"""As long as the transceiver itself waits for a client, or for an agent that is gone. Only time with a connection to
+NATS counts: when NATS comes back after minutes, calls without an agent are still to be ended."""
 _AGAIN_SECONDS: Final = 0.2
 _MAX_UNANSWERED: Final = 3
 """Times that no transceiver has the session until it is taken for over: one that takes it over needs some 30 ms."""
@@ -165,14 +166,18 @@ class Session(Listening):
         silence. It may be asked before the session is there; then there will be none.
         """
         control = messages.HangUp(reason=reason, instance=self._instance)
-        began = time.monotonic()
+        unanswered, asked_at = 0.0, time.monotonic()
         while not await self._control(control) and not self.over.is_set():
-            if time.monotonic() - began > HANG_UP_SECONDS:
-                log.error("%s: could not be hung up: no transceiver answers", self.id)
-                return
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_AGAIN_SECONDS):
                     await self.over.wait()
+            now = time.monotonic()
+            if self._client.is_connected:
+                unanswered += now - asked_at
+            asked_at = now
+            if unanswered > HANG_UP_SECONDS:
+                log.error("%s: could not be hung up: no transceiver answers", self.id)
+                return
 
     def save(self) -> None:
         """Keep `state` for whoever takes the session over; MalformedError if it is no JSON or above 32 KiB."""

@@ -8,7 +8,7 @@ for one of these is answered by nobody, as for a session that never was.
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import Final
+from typing import Final, NamedTuple
 
 from antiphon.schemas import messages
 from antiphon.transceiver.session import Session
@@ -19,11 +19,21 @@ KEEP_SECONDS: Final = 120.0
 MAX_KEPT: Final = 2048
 
 
+class _Ending(NamedTuple):
+    """As much of a session as its status is made of: a tenth of what a message takes."""
+
+    at: float
+    connected: bool
+    spoke: bool
+    reason: messages.EndReason
+    cause: str
+
+
 class Endings:
     """Of one process; owned by `Sessions`, which notes each session that it forgets."""
 
     def __init__(self) -> None:
-        self._kept: OrderedDict[str, tuple[float, messages.CallStatus]] = OrderedDict()
+        self._kept: OrderedDict[str, _Ending] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._kept)
@@ -32,7 +42,8 @@ class Endings:
         """The session is over; one that goes on elsewhere is not."""
         if session.ended is None or session.ended == MOVED:
             return
-        self._kept[session.state.session_id] = now, status(session)
+        spoke = session.statistics().packets_sent > 0
+        self._kept[session.state.session_id] = _Ending(now, session.got_through, spoke, session.ended, session.cause)
         self.expire(now)
 
     def expire(self, now: float) -> None:
@@ -43,10 +54,19 @@ class Endings:
     def get(self, session_id: str, now: float) -> messages.CallStatus | None:
         self.expire(now)
         kept = self._kept.get(session_id)
-        return kept[1] if kept else None
+        if kept is None:
+            return None
+        return messages.CallStatus(
+            session_id=session_id,
+            state="ended",
+            connected=kept.connected,
+            spoke=kept.spoke,
+            reason=kept.reason,
+            cause=kept.cause,
+        )
 
     def _oldest(self) -> float:
-        return next(iter(self._kept.values()))[0]
+        return next(iter(self._kept.values())).at
 
 
 def status(session: Session) -> messages.CallStatus:
