@@ -25,6 +25,7 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from support.nats import nats_server
 from support.sctp_packets import MALFORMED, UNORDERED, data, forward_tsn, packet, sack
+from support.sounds import tone
 from support.transceiver_peer import CarriedPeer
 from support.transceiver_process import Bench, Line
 
@@ -38,6 +39,12 @@ MOST: Final = 40
 """Packets of a batch."""
 DEAF: Final = 1.0
 """Seconds without a record of the transceiver's after which its association is taken for closed."""
+RENEW: Final = 5.0
+"""Seconds after which the attacker calls again anyway: an association may have closed unnoticed."""
+NICE: Final = 10
+"""The attacker's machine is another one in reality: on ours it gets what the transceiver and the neighbour leave."""
+LONGER: Final = 15.0
+"""Seconds that the neighbour speaks beyond the attack: its process has to start."""
 WITHIN: Final = 0.010
 """Seconds: how late a frame may be."""
 
@@ -101,6 +108,8 @@ async def process(nats_url: str, log: Path) -> AsyncIterator[Process]:
 class Beside(Bench):
     """Relay and signaling of the attacker, in a process of its own: it takes no time from the neighbour's."""
 
+    clients_host = "192.0.2.2"
+
     def _spawn(self, settings: dict[str, str]) -> None:
         pass  # the transceiver is the other one's
 
@@ -124,7 +133,7 @@ class Attacker:
             self._ahead = 0
             began, before = time.monotonic(), self.sent
             records, changed = 0, began
-            while time.monotonic() < until and line.ended is None and not over(peer):
+            while time.monotonic() < min(until, began + RENEW) and line.ended is None and not over(peer):
                 if peer._records is not None and peer._records.state.read_highest != records:
                     records, changed = peer._records.state.read_highest, time.monotonic()
                 elif self.sent > before and time.monotonic() - changed > DEAF:
@@ -195,6 +204,7 @@ def over(peer: CarriedPeer) -> bool:
 
 async def attack(nats_url: str, seconds: float, per_second: int) -> None:
     """What the attacker's process does; it says what it has done on its standard output."""
+    os.nice(NICE)
     client = await bus.connect(nats_url, "antiphon-fuzz")
     bench = Beside(nats_url, client)
     try:
@@ -211,6 +221,8 @@ async def attacked(nats_url: str, log: Path, seconds: float, per_second: int) ->
     """Attack for so long: the process, which has ended then, with what the neighbour heard; packets and calls."""
     async with process(nats_url, log) as bench:
         neighbour, line = await bench.call()
+        # All the time: the silence of a sender in DTX is made up here, and the first of it late by design.
+        neighbour.speak(tone(seconds + LONGER))
         command = [sys.executable, "-m", "fuzz.live", "attack", nats_url, str(seconds), str(per_second)]
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
         attacker = await asyncio.create_subprocess_exec(*command, env=environment, stdout=subprocess.PIPE)

@@ -56,6 +56,9 @@ class Line:
 class Bench:
     """The process and everything around it."""
 
+    clients_host = "192.0.2.1"
+    """Where our clients are, as the tunnel says it: an address names one client, whichever relay it comes by."""
+
     def __init__(self, nats_url: str, client: Client) -> None:
         self.nats_url = nats_url
         self.client = client
@@ -146,7 +149,7 @@ class Bench:
 
     def peer(self) -> CarriedPeer:
         """A client behind our relay, under an address of its own."""
-        header = tunnel.pack_header(Address("192.0.2.1", 10_000 + self._forgotten + len(self.clients)))
+        header = tunnel.pack_header(Address(self.clients_host, 10_000 + self._forgotten + len(self.clients)))
         peer = CarriedPeer(lambda data: self.relay.send(header + data, self.address))
         self.clients[header] = peer
         return peer

@@ -29,7 +29,7 @@ async def talks_again(bench: Bench, peer: CarriedPeer, line: Line, since: float,
 
 
 async def _new_call(bench: Bench, until: float) -> None:
-    """A new call comes about. Until NATS gives up the connection that was cut off (6 s) every other offer goes there."""
+    """A new call comes about. Until NATS gives up the connection that was cut off (6 s) half of the offers go there."""
     while True:
         try:
             async with asyncio.timeout(3):

@@ -17,6 +17,7 @@ from support.sctp_packets import FIRST, LAST, UNORDERED
 
 from antiphon.transceiver import sctp, sctp_packet
 from antiphon.transceiver.sctp import ChannelError, DataChannels
+from antiphon.transceiver.sctp_association import MAX_WAITING
 from antiphon.transceiver.sctp_inbound import Fragment, Inbound
 
 GENEROUS = 8.0
@@ -274,8 +275,8 @@ def test_a_message_without_end_aborts_the_association_and_says_why(size: int) ->
         first = attack.next_tsn
         for number in range(4000):
             attack.send(packets.data(first + number, b"x" * size, FIRST if number == 0 else 0, sequence=1))
-            if number % 500 == 0:
-                await asyncio.sleep(1)
+            if number % 200 == 0:
+                await asyncio.sleep(0.5)  # as many as are taken: what comes faster is lost
         assert len(attack.failures) == 1
         assert attack.ours._sctp.inbound.held <= 2100
         kinds = [kind for reply in attack.replies for kind, _, _ in packets.chunks_of(reply)]
@@ -563,3 +564,18 @@ def test_a_random_association_is_as_it_was_sent_through_any_loss_and_a_small_win
         for stream in range(6):
             assert received.get(stream) == sent.get(stream), "in order"
         assert (inbound.held, inbound.window, inbound.gaps()) == (0, 524_288, [])
+
+
+def test_a_burst_of_packets_is_taken_whole_and_a_flood_in_part() -> None:
+    async def main(attack: Attack) -> None:
+        first = attack.next_tsn
+        for number in range(MAX_WAITING):
+            attack.send(packets.data(first + number, b"x", FIRST | LAST, sequence=number))
+        await asyncio.sleep(2)
+        assert len(attack.received) == MAX_WAITING
+        for number in range(MAX_WAITING, 20 * MAX_WAITING):
+            attack.send(packets.data(first + number, b"x", FIRST | LAST, sequence=number))
+        await asyncio.sleep(2)
+        assert MAX_WAITING < len(attack.received) < 3 * MAX_WAITING
+
+    attack(main)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
@@ -44,6 +45,11 @@ POLLS: Final = 40
 BYTES_A_SECOND: Final = 1 << 20
 """Of one session's checkpoints: after each it rests for as long as this takes, at least for `COALESCE`. What its client
 sends makes it want one each time, and the frames of all calls share a connection with them."""
+SLOW: Final = 0.002
+"""Seconds of computing. A state that takes longer to write holds up the frames of all calls (16 ms where a client
+leaves out messages and we keep thousands of chunks: `make fuzz-live`). It rests for `RESTS` times as long."""
+RESTS: Final = 150
+MAX_REST: Final = 5.0
 ANSWER_WITHIN: Final = 2.0
 MAX_BYTES: Final = 900_000
 """Of a checkpoint: below what NATS takes in one message."""
@@ -342,8 +348,11 @@ class CheckpointStore:
         session = entry.session
         if not session.connected or self._entries.get(session.state.session_id) is not entry:
             return
+        computed = time.thread_time()
         data = self._sealing.seal(entry.key, session.checkpoints.write(self._loop.time()))
-        entry.rests_until = self._loop.time() + max(COALESCE, len(data) / BYTES_A_SECOND)
+        computed = time.thread_time() - computed
+        rest = min(MAX_REST, RESTS * computed) if computed > SLOW else COALESCE
+        entry.rests_until = self._loop.time() + max(rest, len(data) / BYTES_A_SECOND)
         if len(data) > MAX_BYTES:
             log.warning("session %s: a state of %d bytes is not written down", session.state.session_id, len(data))
             return

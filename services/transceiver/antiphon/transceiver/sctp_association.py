@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import struct
+from collections import deque
 from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
@@ -21,8 +22,12 @@ from antiphon.transceiver.token_bucket import TokenBucket
 log = logging.getLogger(__name__)
 complaints: Final = BoundedLog(log)
 
-PACKETS: Final = (1000, 2000)
-"""A second, and at once, per session; more are dropped unread, which a sender takes for a full path."""
+PACKETS: Final = (500, 16)
+"""Taken a second, and at once, per session. A hostile one costs 0.5 ms, so 16 of them are what other calls may be late
+by; 500 of the usual size are more than `BYTES`."""
+MAX_WAITING: Final = 256
+"""Packets that wait for their turn, so that a sender's burst loses none; what comes beyond is dropped unread, which a
+sender takes for a full path."""
 MESSAGES: Final = (200, 500)
 """As `PACKETS`, of messages passed on. More wait, and the window closes: a reliable sender loses none."""
 BYTES: Final = (524_288, 1 << 20)
@@ -65,15 +70,36 @@ class BoundedAssociation(Association):
         self.inbound = Inbound(0)
         self.advertised_window = WINDOW
         self._packets, self._messages, self._bytes = (TokenBucket(*limit) for limit in (PACKETS, MESSAGES, BYTES))
+        self._unread: deque[bytes] = deque()
+        self._next_packet: asyncio.TimerHandle | None = None
         self._later: asyncio.TimerHandle | None = None
         self._passing_since, self._passed = float("-inf"), 0
         self._failed_at: float | None = None
 
     async def take(self, packet: bytes) -> None:
-        """Take one packet of the peer's."""
+        """Take one packet of the peer's, now or in its turn."""
         now = self._timers.time()
-        if (self.closed and self._failed_at is None) or not self._packets.take(1, now):
+        if self.closed and self._failed_at is None:
             return
+        if not self._unread and self._packets.take(1, now):
+            await self._take_now(packet, now)
+        elif len(self._unread) < MAX_WAITING:
+            self._unread.append(packet)
+            self._take_later(now)
+
+    def _take_later(self, now: float) -> None:
+        if self._next_packet is None and self._unread:
+            self._next_packet = self._timers.call_later(max(PAUSE, self._packets.wait(1, now)), self._take_waiting)
+
+    def _take_waiting(self) -> None:
+        self._next_packet = None
+        now = self._timers.time()
+        while self._unread and self._packets.take(1, now):
+            with self.contained():
+                run(self._take_now(self._unread.popleft(), now))
+        self._take_later(now)
+
+    async def _take_now(self, packet: bytes, now: float) -> None:
         try:
             chunks = read_packet(packet, self.tag)
         except SctpError as error:
@@ -218,6 +244,10 @@ class BoundedAssociation(Association):
         complaints.exception("an SCTP association failed in a timer or in sending", error)
 
     def state_changed(self) -> None:
-        if self.closed and self._later is not None:
-            self._later.cancel()
-            self._later = None
+        if not self.closed:
+            return
+        for timer in (self._later, self._next_packet):
+            if timer is not None:
+                timer.cancel()
+        self._later = self._next_packet = None
+        self._unread.clear()
