@@ -70,6 +70,7 @@ class _Entry:
     revision: int = 0
     begun: bool = False
     rests_until: float = 0.0
+    wanted_after_rest: bool = False
     writing: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
@@ -294,10 +295,18 @@ class CheckpointStore:
         entry.begun = True
         entry.session.checkpoints.begin(lambda: self._want(entry.session.state.session_id))
 
+    def _rested(self, entry: _Entry) -> None:
+        entry.wanted_after_rest = False
+        session_id = entry.session.state.session_id
+        if self._entries.get(session_id) is entry:
+            self._want(session_id)
+
     def _want(self, session_id: str) -> None:
         entry = self._entries.get(session_id)
         if entry is not None and entry.rests_until > self._loop.time():
-            self._loop.call_at(entry.rests_until, self._want, session_id)
+            if not entry.wanted_after_rest:  # one timer, however often it is wanted meanwhile
+                entry.wanted_after_rest = True
+                self._loop.call_at(entry.rests_until, self._rested, entry)
             return
         self._wanted[session_id] = None
         self._wake.set()
