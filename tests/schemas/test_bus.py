@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import time
 
+import nats.errors
 import pytest
+from nats.aio.msg import Msg
 from support.conditions import until
 
 from antiphon.schemas import bus, tasks
@@ -77,3 +79,38 @@ def test_an_error_that_goes_on_is_told_again_every_30_s_with_what_was_left_out()
     assert complaints.text_for(TimeoutError("slow"), 61) == "slow"
     complaints.forget()
     assert complaints.text_for(refused, 61) == "refused"
+
+
+async def test_requests_under_way_to_a_subscription_that_ends_are_answered(nats_url: str) -> None:
+    client, asker = await bus.connect(nats_url, "test"), await bus.connect(nats_url, "asker")
+    gate = asyncio.Event()
+
+    async def answer(message: Msg) -> None:
+        await gate.wait()
+        await message.respond(b"over")
+
+    try:
+        subscription = await client.subscribe("control", cb=answer)
+        await bus.flush(client)
+        asked = [asyncio.create_task(asker.request("control", b"", timeout=5)) for _ in range(3)]
+        await until(lambda: subscription.pending_msgs == 2)
+        ending = asyncio.create_task(bus.stop_answering(client, subscription))
+        await bus.flush(client)
+        gate.set()
+        assert [reply.data for reply in await asyncio.gather(*asked)] == [b"over"] * 3
+        await ending
+        with pytest.raises(nats.errors.NoRespondersError):
+            await asker.request("control", b"", timeout=5)
+    finally:
+        await client.close()
+        await asker.close()
+
+
+async def test_a_subscription_ends_on_a_connection_that_is_closed(nats_url: str) -> None:
+    async def answer(message: Msg) -> None:
+        await message.respond(b"over")
+
+    client = await bus.connect(nats_url, "test")
+    subscription = await client.subscribe("control", cb=answer)
+    await client.close()
+    await bus.stop_answering(client, subscription)

@@ -6,6 +6,7 @@ What all services must do alike so that they meet. What they say to each other i
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 import os
@@ -18,6 +19,7 @@ from urllib.parse import urlsplit
 import nats.errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
 from nats.js.api import StorageType
 from nats.js.client import JetStreamContext
 from nats.js.errors import BucketNotFoundError
@@ -132,6 +134,21 @@ async def connect_once(url: str, name: str) -> BusClient:
 async def flush(client: Client) -> None:
     """Return when all that was subscribed and published before has reached the server."""
     await client.flush()
+
+
+async def stop_answering(client: Client, subscription: Subscription) -> None:
+    """End a subscription that answers requests: those which the server has passed on already are still answered.
+
+    `Subscription.unsubscribe` drops them, and their senders wait for their whole time limit. Ends without an error
+    whatever state the connection is in.
+    """
+    try:
+        await subscription.drain()  # type: ignore[no-untyped-call]
+    except (nats.errors.Error, TimeoutError):  # no connection, or one that pauses
+        client._remove_sub(subscription._id)
+        subscription._stop_processing()
+        with contextlib.suppress(nats.errors.Error, OSError):
+            await client._send_unsubscribe(subscription._id)
 
 
 async def bucket(

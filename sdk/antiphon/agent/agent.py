@@ -256,8 +256,7 @@ class Agent:
     async def _step_back(self) -> None:
         claims, self._claims = self._claims, None
         if claims is not None:
-            with contextlib.suppress(nats.errors.Error):
-                await claims.unsubscribe()
+            await bus.stop_answering(self._client, claims)
 
     async def _look(self) -> None:
         """Out of the group when full or late, in again when not."""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Final
 
+import nats.errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
-from antiphon.schemas import MalformedError, audio, messages, subjects, tasks
+from antiphon.schemas import MalformedError, audio, bus, messages, subjects, tasks
 from antiphon.transceiver import nats_direct
 from antiphon.transceiver.control_requests import Refusal, answer
 from antiphon.transceiver.outlet import Publisher
@@ -125,8 +126,12 @@ class SessionSubjects:
     def stop_listening(self, session_id: str) -> None:
         self._early.pop(session_id, None)
         self._turned_away.pop(session_id, None)
-        for subscription in self._subscriptions.pop(session_id, []):
-            leaving = asyncio.create_task(_unsubscribe(self._client, subscription))
+        speech, *answering = self._subscriptions.pop(session_id, []) or [None]
+        endings = [bus.stop_answering(self._client, each) for each in answering]
+        if speech is not None:
+            endings.append(nats_direct.unsubscribe(self._client, speech))
+        for ending in endings:
+            leaving = asyncio.create_task(_in_peace(ending))
             self._leaving.add(leaving)
             leaving.add_done_callback(self._leaving.discard)
 
@@ -166,6 +171,7 @@ class SessionSubjects:
             self._sessions.forget(session)
 
 
-async def _unsubscribe(client: Client, subscription: Any) -> None:
-    with contextlib.suppress(Exception):
-        await nats_direct.unsubscribe(client, subscription)
+async def _in_peace(ending: Coroutine[Any, Any, None]) -> None:
+    """A connection that is closed, or being closed, has no subscriptions left to end."""
+    with contextlib.suppress(nats.errors.Error):
+        await ending
