@@ -13,6 +13,7 @@ RUN pip install --no-cache-dir --require-hashes -r /tmp/build.txt
 WORKDIR /source
 COPY pyproject.toml README.md LICENSE ./
 COPY schemas ./schemas
+COPY libs ./libs
 COPY services/${SERVICE} ./services/${SERVICE}
 RUN pip wheel --no-cache-dir --no-deps --no-build-isolation --wheel-dir /wheels .
 

@@ -7,11 +7,11 @@ from collections.abc import AsyncIterator
 import pytest
 from nats.aio.client import Client
 
-from antiphon.schemas import bus
+from antiphon.runtime.nats import connection
 
 
 @pytest.fixture
 async def bus_client(nats_url: str) -> AsyncIterator[Client]:
-    client = await bus.connect(nats_url, "test")
+    client = await connection.connect(nats_url, "test")
     yield client
     await client.close()

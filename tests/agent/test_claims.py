@@ -20,7 +20,9 @@ from support.conditions import until
 from support.transceiver_process import Bench, transceiver_process
 
 from antiphon.agent import Agent, Session
-from antiphon.schemas import bus, leases, messages, subjects
+from antiphon.runtime.agent_sessions import leases
+from antiphon.runtime.nats import buckets, connection, service_discovery
+from antiphon.schemas import messages, subjects
 
 PATIENT = """
 from antiphon.agent import Agent, Session
@@ -83,7 +85,7 @@ async def test_every_call_is_answered_while_one_of_two_agents_hangs_and_no_slot_
                 os.kill(frozen.pid, signal.SIGCONT)
             held = {pid_of(name): name for name in beats}
             await until(lambda: beats[held[frozen.pid]] == 0 and sum(beats.values()) == CALLS)
-            said = await figures(bench.client, bus.AGENT_SERVICE)
+            said = await figures(bench.client, service_discovery.AGENT_SERVICE)
             assert {each["instance"]: each["claims"] for each in said} == beats, "each is counted once, where it is"
             ours = (await figures(bench.client, "antiphon-transceiver"))[0]
             assert (ours["claims"], ours["claims_refused"]) == (CALLS, 0)
@@ -122,7 +124,7 @@ async def test_a_claim_that_nobody_answers_is_refused_before_signaling_gives_up_
             assert 2.4 < took_s < 6, "signaling waits 3 s for a machine that is idle"
             beats.clear()
             await until(lambda: len(beats) >= 8 and set(beats[-4:]) == {0})
-            said = await figures(bench.client, bus.AGENT_SERVICE)
+            said = await figures(bench.client, service_discovery.AGENT_SERVICE)
             assert said[0]["sessions"] == 0
 
 
@@ -164,14 +166,14 @@ async def test_an_acceptance_after_its_time_is_told_that_it_does_not_have_the_se
             events.append(messages.decode_any(message.data, messages.SESSION_EVENT, "event"))
 
         await bench.client.subscribe(subjects.agent_claim("plain"), cb=on_claim)
-        await bus.flush(bench.client)
+        await connection.flush(bench.client)
         call = await opened(bench, "plain")
         claim = messages.decode(claims[0].data, messages.Claim)
         assert claim.session_id == call.session_id
         assert not leases.is_stale(claim, time.time())
         assert leases.is_stale(claim, time.time() + 4)
         await bench.client.subscribe(subjects.session_event(call.session_id), cb=on_event)
-        await bus.flush(bench.client)
+        await connection.flush(bench.client)
         await claims[0].respond(messages.encode(messages.ClaimReply(accepted=True, instance="late")))
         await until(lambda: events)
         assert events == [messages.ClaimExpired(instance="late")]
@@ -206,7 +208,7 @@ async def test_who_is_told_that_its_claim_has_expired_drops_the_session_without_
         assert reply.accepted
         expired = messages.encode(messages.ClaimExpired(instance="somebody else"))
         await bus_client.publish(subjects.session_event("rtc_1"), expired)
-        await bus.flush(bus_client)
+        await connection.flush(bus_client)
         assert "rtc_1" in agent.sessions
         expired = messages.encode(messages.ClaimExpired(instance=reply.instance))
         await bus_client.publish(subjects.session_event("rtc_1"), expired)
@@ -221,7 +223,7 @@ async def test_a_session_that_another_instance_holds_is_not_accepted(nats_url: s
     async def talk(session: Session) -> None:
         await session.over.wait()
 
-    bucket = await bus.bucket(bus_client.jetstream(), subjects.BUCKET_LEASES, ttl=leases.LEASE_TTL)
+    bucket = await buckets.bucket(bus_client.jetstream(), subjects.BUCKET_LEASES, ttl=leases.LEASE_TTL)
     async with agent.serving(nats_url):
         held = messages.Lease(session_id="rtc_1", agent="second", instance="faster")
         await bucket.create(subjects.lease_key("second", "rtc_1"), messages.encode(held))

@@ -12,7 +12,8 @@ from support.agents import agent_process, instances
 from support.conditions import until
 from support.transceiver_process import Bench, transceiver_process
 
-from antiphon.schemas import bus, messages, subjects
+from antiphon.runtime.nats import buckets
+from antiphon.schemas import messages, subjects
 
 CALLS = 200
 AT_ONCE = 20
@@ -81,7 +82,7 @@ async def test_200_calls_of_an_agent_that_hangs_up_at_once_leave_nothing(nats_ur
             assert set(ended.values()) == {"hang_up"}
             js = bench.client.jetstream()
             leases = await js.key_value(subjects.BUCKET_LEASES)
-            for key in await bus.keys(js, subjects.BUCKET_LEASES):
+            for key in await buckets.keys(js, subjects.BUCKET_LEASES):
                 with pytest.raises(KeyNotFoundError):
                     await leases.get(key)
             for reply in replies:

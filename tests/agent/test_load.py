@@ -15,7 +15,9 @@ from support.conditions import until
 from support.sounds import tone
 
 from antiphon.agent import Agent, Session
-from antiphon.schemas import leases, messages, subjects, tasks
+from antiphon.runtime import tasks
+from antiphon.runtime.agent_sessions import leases
+from antiphon.schemas import messages, subjects
 from antiphon.schemas.audio import AudioFrame, pack_frame, unpack_frame
 
 CALLS = 30

@@ -17,7 +17,9 @@ from support.transceiver_peer import CarriedPeer
 from support.transceiver_process import Bench, transceiver_process
 
 from antiphon.agent import Agent, Listening, Session, TakenOver
-from antiphon.schemas import bus, leases, messages, subjects
+from antiphon.runtime.agent_sessions import leases
+from antiphon.runtime.nats import buckets, connection
+from antiphon.schemas import messages, subjects
 
 COUNTER = '''
 """Counts in its state, says a tone of ten seconds; after a take-over it tells what it knows and speaks a higher one."""
@@ -124,7 +126,7 @@ async def test_a_session_that_kills_every_agent_is_ended(nats_url: str, bus_clie
         await message.respond(messages.encode(messages.ControlReply(ok=True)))  # type: ignore[attr-defined]
 
     await bus_client.subscribe("antiphon.v1.session.rtc_doomed.control", cb=control)
-    await bus.flush(bus_client)
+    await connection.flush(bus_client)
     agent = Agent("mortal")
     agent.session(talk)
     async with agent.serving(nats_url):
@@ -134,7 +136,7 @@ async def test_a_session_that_kills_every_agent_is_ended(nats_url: str, bus_clie
 
 
 async def _bucket(client: Client) -> KeyValue:
-    return await bus.bucket(client.jetstream(), subjects.BUCKET_LEASES, ttl=leases.LEASE_TTL)
+    return await buckets.bucket(client.jetstream(), subjects.BUCKET_LEASES, ttl=leases.LEASE_TTL)
 
 
 async def test_an_agent_that_stops_hands_its_calls_over_with_their_state(nats_url: str) -> None:

@@ -24,7 +24,8 @@ from antiphon.cli.record import Tap
 from antiphon.cli.recording import Recording, Voices
 from antiphon.cli.wav import write_wav
 from antiphon.inference_bridge.rehearsal import RehearsedCall
-from antiphon.schemas import bus, messages, subjects
+from antiphon.runtime.nats import connection
+from antiphon.schemas import messages, subjects
 from antiphon.schemas.audio import AudioFrame, pack_frame
 
 COMMAND = [sys.executable, "-m", "antiphon.cli.main"]
@@ -156,7 +157,7 @@ def recorder(folder: Path, environment: dict[str, str]) -> subprocess.Popen[str]
 async def test_a_recorded_call_is_replayed_into_the_agent(nats_url: str, tmp_path: Path) -> None:
     environment = {**os.environ, "ANTIPHON_NATS_URL": nats_url}
     with running_bridge(nats_url, greeting="none"):
-        client = await bus.connect(nats_url, "test")
+        client = await connection.connect(nats_url, "test")
         await agent_is_there(client, "concierge")
         record = recorder(tmp_path, environment)
         try:

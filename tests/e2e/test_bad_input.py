@@ -16,7 +16,8 @@ from support.stack import Stack
 
 from antiphon.cli.call import Listener
 from antiphon.cli.peer import Peer
-from antiphon.schemas import bus, messages, subjects
+from antiphon.runtime.nats import connection
+from antiphon.schemas import messages, subjects
 from antiphon.schemas.addresses import parse_address
 
 pytestmark = pytest.mark.timeout(480)
@@ -52,7 +53,7 @@ class Announcements:
 @pytest.fixture
 async def transceiver(stack: Stack) -> AsyncIterator[Announcements]:
     announcements = Announcements()
-    client = await bus.connect(stack.nats_url, "test")
+    client = await connection.connect(stack.nats_url, "test")
     await client.subscribe(subjects.ANY_TRANSCEIVER_ANNOUNCE, cb=announcements.take)
     yield announcements
     await client.close()

@@ -22,7 +22,8 @@ from support.sounds import tone
 from support.stack import ECHO_AGENT, Stack, running_stack
 from support.voice import write_microphone
 
-from antiphon.schemas import bus, messages, subjects
+from antiphon.runtime.nats import connection
+from antiphon.schemas import messages, subjects
 from antiphon.schemas.messages import decode, decode_any, encode
 
 pytestmark = pytest.mark.timeout(480)
@@ -94,7 +95,7 @@ class Bus:
             said = decode(message.data, messages.TransceiverAnnouncement)
             self.seats[said.slot] = said
 
-        client = await bus.connect(url, "test")
+        client = await connection.connect(url, "test")
         await client.subscribe("antiphon.v1.session.*.data.in", cb=heard)
         await client.subscribe("antiphon.v1.session.*.event", cb=heard)
         await client.subscribe(subjects.ANY_TRANSCEIVER_ANNOUNCE, cb=announced)

@@ -28,7 +28,9 @@ from support.voice import babble, write_microphone
 from antiphon.cli.call import Listener
 from antiphon.cli.errors import CallError
 from antiphon.cli.peer import Peer
-from antiphon.schemas import bus, subjects, tasks
+from antiphon.runtime import tasks
+from antiphon.runtime.nats import connection
+from antiphon.schemas import subjects
 from antiphon.schemas.addresses import Address
 from antiphon.schemas.messages import RelayStatistics, decode
 
@@ -105,7 +107,7 @@ async def without_checks(peer: Peer) -> None:
 @asynccontextmanager
 async def statistics_of(stack: Stack, name: str) -> AsyncIterator[Callable[[], RelayStatistics]]:
     """A relay's counters, asked for all the time."""
-    client = await bus.connect(stack.nats_url, "test")
+    client = await connection.connect(stack.nats_url, "test")
     latest: list[RelayStatistics] = []
 
     async def ask() -> None:

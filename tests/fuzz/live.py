@@ -29,7 +29,8 @@ from support.sounds import tone
 from support.transceiver_peer import CarriedPeer
 from support.transceiver_process import Bench, Line
 
-from antiphon.schemas import bus, messages, subjects
+from antiphon.runtime.nats import connection
+from antiphon.schemas import messages, subjects
 from antiphon.schemas.audio import unpack_frame
 from fuzz.targets import WELL_FORMED
 
@@ -95,7 +96,7 @@ class Process(Bench):
 
 @asynccontextmanager
 async def process(nats_url: str, log: Path) -> AsyncIterator[Process]:
-    client = await bus.connect(nats_url, "antiphon-fuzz")
+    client = await connection.connect(nats_url, "antiphon-fuzz")
     running = Process(nats_url, client, log)
     try:
         await running.start()
@@ -205,7 +206,7 @@ def over(peer: CarriedPeer) -> bool:
 async def attack(nats_url: str, seconds: float, per_second: int) -> None:
     """What the attacker's process does; it says what it has done on its standard output."""
     os.nice(NICE)
-    client = await bus.connect(nats_url, "antiphon-fuzz")
+    client = await connection.connect(nats_url, "antiphon-fuzz")
     bench = Beside(nats_url, client)
     try:
         await bench.start()

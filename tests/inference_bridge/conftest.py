@@ -17,7 +17,7 @@ from antiphon.inference_bridge.model_sources import lexicon_files, voice_file
 from antiphon.inference_bridge.models import Models
 from antiphon.inference_bridge.speech.phonemes import Lexicon, Phonemizer
 from antiphon.inference_bridge.speech.synthesizer import PiperVoice
-from antiphon.schemas import bus
+from antiphon.runtime.nats import connection
 
 
 @pytest.fixture(scope="session")
@@ -57,7 +57,7 @@ def start_bridge(nats_url: str) -> Iterator[StartBridge]:
 
 @pytest.fixture
 async def bus_client(nats_url: str) -> AsyncIterator[Client]:
-    client = await bus.connect(nats_url, "test")
+    client = await connection.connect(nats_url, "test")
     yield client
     await client.close()
 
@@ -72,7 +72,7 @@ def quiet_bridge_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.fixture
 async def quiet_bridge(quiet_bridge_url: str) -> AsyncIterator[Client]:
     """A connection to the shared bridge's NATS server; the agent is there."""
-    client = await bus.connect(quiet_bridge_url, "test")
+    client = await connection.connect(quiet_bridge_url, "test")
     await agent_is_there(client, "concierge")
     yield client
     await client.close()

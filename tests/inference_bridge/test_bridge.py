@@ -21,7 +21,8 @@ from support.nats import nats_server
 from support.otlp import otlp_receiver
 
 from antiphon.inference_bridge.rehearsal import RehearsedCall
-from antiphon.schemas import bus, messages, subjects
+from antiphon.runtime.nats import connection
+from antiphon.schemas import messages, subjects
 from antiphon.schemas.audio import FrameFlag
 
 
@@ -163,7 +164,7 @@ async def test_a_call_goes_on_when_nats_was_restarted_in_the_middle(tmp_path: Pa
     with ExitStack() as first, ExitStack() as second:
         url = first.enter_context(nats_server(tmp_path / "first"))
         with running_bridge(url, greeting="none"):
-            client = await bus.connect(url, "test")
+            client = await connection.connect(url, "test")
             await agent_is_there(client, "concierge")
             async with RehearsedCall(client, "concierge") as call:
                 await call.say(speak("Please book an appointment for next Tuesday at eleven."))

@@ -19,7 +19,8 @@ from antiphon.inference_bridge.dispatch.bridge import Bridge
 from antiphon.inference_bridge.dispatch.local_models import LocalModels
 from antiphon.inference_bridge.hearing.voice_activity import VoiceActivity
 from antiphon.inference_bridge.settings import Settings
-from antiphon.schemas import bus, tasks
+from antiphon.runtime import tasks
+from antiphon.runtime.nats import service_discovery
 
 
 def nobody_there() -> str:
@@ -150,5 +151,9 @@ async def test_the_register_knows_of_a_bridge_without_its_chat_server_until_that
 
 
 async def trouble_in_register(client: Client) -> str:
-    (found,) = [each for each in await bus.instances(client, bus.AGENT_SERVICE, 0.1) if each["agent"] == "mute"]
-    return found.get(bus.TROUBLE, "")
+    (found,) = [
+        each
+        for each in await service_discovery.instances(client, service_discovery.AGENT_SERVICE, 0.1)
+        if each["agent"] == "mute"
+    ]
+    return found.get(service_discovery.TROUBLE, "")

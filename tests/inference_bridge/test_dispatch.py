@@ -20,7 +20,8 @@ from antiphon.inference_bridge.models import Models
 from antiphon.inference_bridge.protocol.conversation import message
 from antiphon.inference_bridge.protocol.session_settings import SessionSettings, read_changes
 from antiphon.inference_bridge.settings import Settings
-from antiphon.schemas import bus, messages, subjects
+from antiphon.runtime.nats import service_discovery
+from antiphon.schemas import messages, subjects
 from antiphon.schemas.messages import AgentBeat
 
 
@@ -74,7 +75,7 @@ async def test_a_full_bridge_passes_claims_on_and_the_last_one_is_refused(bus_cl
     claim = messages.Claim(session_id="rtc_late", agent="concierge")
     answer = await bus_client.request(subjects.agent_claim("concierge"), messages.encode(claim), timeout=5)
     assert not messages.decode(answer.data, messages.ClaimReply).accepted
-    stats = await bus_client.request(f"$SRV.STATS.{bus.AGENT_SERVICE}", timeout=5)
+    stats = await bus_client.request(f"$SRV.STATS.{service_discovery.AGENT_SERVICE}", timeout=5)
     figures = json.loads(stats.data)["endpoints"][0]["data"]
     assert figures["sessions"] == 2
     assert figures["claim_ms_p50"] > 0

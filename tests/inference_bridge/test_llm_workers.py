@@ -23,7 +23,8 @@ from antiphon.inference_bridge.protocol.conversation import message
 from antiphon.inference_bridge.rehearsal import RehearsedCall
 from antiphon.inference_bridge.remote import language_model, wire
 from antiphon.inference_bridge.remote.language_model import RemoteLanguageModel, packed
-from antiphon.schemas import bus, subjects
+from antiphon.runtime.nats import connection, service_discovery
+from antiphon.schemas import subjects
 
 ITEMS = [message("item_1", "user", "completed", {"type": "input_text", "text": "What time is it?"})]
 ASKED = Request("What time is it?", datetime(2026, 11, 22, 10, 30), ITEMS, "Be brief.")
@@ -42,7 +43,7 @@ def worker(nats_url: str, chat_url: str) -> Iterator[subprocess.Popen[bytes]]:
 
 
 async def there(client: Client, count: int = 1) -> None:
-    while len(await bus.instances(client, wire.SERVICE, 0.1)) < count:
+    while len(await service_discovery.instances(client, wire.SERVICE, 0.1)) < count:
         pass
 
 
@@ -61,7 +62,7 @@ async def answering(client: Client, *answers: list[Any] | None) -> list[int]:
             await request.respond(wire.pack(*fields))
 
     await client.subscribe(subjects.worker("llm"), cb=on_request)
-    await bus.flush(client)
+    await connection.flush(client)
     return asked
 
 
@@ -104,7 +105,7 @@ async def test_a_worker_announces_itself_only_when_its_server_has_answered(bus_c
             async with asyncio.timeout(30):
                 while len(chat.checks) < 2:  # noqa: ASYNC110
                     await asyncio.sleep(0.05)
-            assert not await bus.instances(bus_client, wire.SERVICE, 0.3)
+            assert not await service_discovery.instances(bus_client, wire.SERVICE, 0.3)
             chat.status = 200
             await there(bus_client)
             assert await answer(bus_client) == "Sure, it is ten."

@@ -21,7 +21,8 @@ from antiphon.inference_bridge.remote import pool, wire
 from antiphon.inference_bridge.remote.pool import RemoteModels, WorkerError
 from antiphon.inference_bridge.reply import NO_VOICE
 from antiphon.inference_bridge.workers import BusyError, Urgency
-from antiphon.schemas import bus, subjects
+from antiphon.runtime.nats import connection, service_discovery
+from antiphon.schemas import subjects
 from antiphon.schemas.errors import MalformedError
 
 
@@ -43,7 +44,7 @@ async def test_a_voice_killed_in_mid_sentence_is_replaced_by_another_one_and_wit
     with ExitStack() as stack:
         stack.enter_context(worker(nats_url, "stt"))
         voices = [stack.enter_context(worker(nats_url, "tts")) for _ in range(2)]
-        while len(await bus.instances(bus_client, wire.SERVICE, 0.2)) < 3:
+        while len(await service_discovery.instances(bus_client, wire.SERVICE, 0.2)) < 3:
             pass
         start_bridge(greeting="none", stt="remote", tts="remote")
         await agent_is_there(bus_client, "concierge")
@@ -76,7 +77,7 @@ async def answering(client: Client, kind: str, *answers: list[Any] | None) -> li
             await message.respond(wire.pack(*fields))
 
     await client.subscribe(subjects.worker(kind), cb=on_request)
-    await bus.flush(client)
+    await connection.flush(client)
     return asked
 
 

@@ -13,7 +13,8 @@ from support.bridge import Speak, StartBridge, Understand, agent_is_there
 
 from antiphon.inference_bridge.dispatch.bridge import HOPELESS
 from antiphon.inference_bridge.rehearsal import RehearsedCall
-from antiphon.schemas import bus, messages, subjects
+from antiphon.runtime.nats import buckets, service_discovery
+from antiphon.schemas import messages, subjects
 
 pytestmark = pytest.mark.timeout(300)
 """Two processes load their models in each, on a machine that may do other things."""
@@ -27,7 +28,7 @@ async def two_bridges(start_bridge: StartBridge, client: Client, **settings: str
     """By process id."""
     started = [start_bridge(greeting="none", **settings) for _ in range(2)]
     async with asyncio.timeout(150):
-        while len(await bus.instances(client, bus.AGENT_SERVICE, 0.2)) < 2:
+        while len(await service_discovery.instances(client, service_discovery.AGENT_SERVICE, 0.2)) < 2:
             pass
     return {process.pid: process for process in started}
 
@@ -115,7 +116,7 @@ async def test_a_call_that_costs_one_bridge_after_the_other_ends_with_an_apology
             started_at=time.time(),
             state={"answering": "What time is it?", "met": True},
         )
-        bucket = await bus.bucket(bus_client.jetstream(), subjects.BUCKET_LEASES, ttl=600)
+        bucket = await buckets.bucket(bus_client.jetstream(), subjects.BUCKET_LEASES, ttl=600)
         await bucket.put(subjects.lease_key("concierge", call.id), messages.encode(lease))
         start_bridge(greeting="none")
         async with asyncio.timeout(150):

@@ -32,7 +32,9 @@ from support.nats import nats_server
 
 from antiphon.agent import Agent, Heard, Session
 from antiphon.agent.pipecat import AntiphonTransport
-from antiphon.schemas import bus, messages, subjects, tasks
+from antiphon.runtime import tasks
+from antiphon.runtime.nats import connection
+from antiphon.schemas import messages, subjects
 from antiphon.schemas.audio import AudioFrame, pack_frame, unpack_frame
 
 
@@ -164,7 +166,7 @@ async def test_a_pipeline_hears_speaks_is_interrupted_and_ends_with_its_call(tmp
         said.append("left")
 
     with nats_server(tmp_path / "nats") as url:
-        client = await bus.connect(url, "line")
+        client = await connection.connect(url, "line")
         async with agent.serving(url):
             line = Line(client, "rtc_pipecat")
             await line.open()

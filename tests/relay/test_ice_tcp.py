@@ -27,7 +27,8 @@ from support.relay_process import (
 )
 
 from antiphon.relay.tcp_worker import MAX_CONNECTIONS, Connection, allow_descriptors
-from antiphon.schemas import bus, subjects, tunnel
+from antiphon.runtime.nats import connection
+from antiphon.schemas import subjects, tunnel
 from antiphon.schemas.addresses import Address, parse_address
 from antiphon.schemas.messages import RelayAnnouncement, decode
 
@@ -60,7 +61,7 @@ async def owner(nats_url: str, relay: RelayProcess) -> AsyncIterator[FakeTransce
 @pytest.fixture
 async def address(nats_url: str, relay: RelayProcess) -> Address:
     """Where clients connect, as the relay announces it."""
-    client = await bus.connect(nats_url, "test")
+    client = await connection.connect(nats_url, "test")
     heard = await client.subscribe(subjects.relay_announce("test"))
     said = decode((await heard.next_msg(5)).data, RelayAnnouncement)
     await client.close()
@@ -254,7 +255,7 @@ async def test_connections_that_say_nothing_keep_nobody_out_where_descriptors_ar
         resource.prlimit(_worker_of(relay), resource.RLIMIT_NOFILE, (few, hard))
         async with fake_transceiver(nats_url) as owner:
             await relay.knows(routes=1)
-            client = await bus.connect(nats_url, "test")
+            client = await connection.connect(nats_url, "test")
             heard = await client.subscribe(subjects.relay_announce("test"))
             where = parse_address(decode((await heard.next_msg(5)).data, RelayAnnouncement).tcp_addresses[0])
             await client.close()

@@ -11,7 +11,8 @@ from nats.js.kv import KeyValue
 from support.relay_process import Datagrams, fake_transceiver, relay_process, until
 from support.transceiver_process import transceiver_process
 
-from antiphon.schemas import bus, messages, subjects, tunnel
+from antiphon.runtime.nats import buckets, connection
+from antiphon.schemas import messages, subjects, tunnel
 from antiphon.schemas.messages import FlowOwner, decode, encode
 
 MEDIA = b"\x80\x6f" + bytes(160)
@@ -19,7 +20,7 @@ OTHER = FlowOwner(cluster=0, slot=9, epoch=9)
 
 
 async def test_a_call_that_was_moved_here_is_looked_up_in_the_bucket(nats_url: str) -> None:
-    client = await bus.connect(nats_url, "test")
+    client = await connection.connect(nats_url, "test")
     async with (
         relay_process(nats_url, settings={"ANTIPHON_RELAY_FIND": "kv"}) as relay,
         fake_transceiver(nats_url) as owner,
@@ -29,7 +30,7 @@ async def test_a_call_that_was_moved_here_is_looked_up_in_the_bucket(nats_url: s
             asked = await client.subscribe(subjects.FLOW_FIND)
             stranger.send(MEDIA, relay.address)  # there is no bucket yet
             await relay.dropped("unknown_client", 1)
-            bucket = await bus.bucket(client.jetstream(), subjects.BUCKET_FLOWS, ttl=bus.FLOWS_TTL)
+            bucket = await buckets.bucket(client.jetstream(), subjects.BUCKET_FLOWS, ttl=buckets.FLOWS_TTL)
             its = FlowOwner(cluster=owner.cluster, slot=owner.slot, epoch=owner.epoch)
             await bucket.put(subjects.flow_key(tunnel.pack_header(known.address)), encode(its))
             await bucket.put(subjects.flow_key(tunnel.pack_header(stale.address)), encode(OTHER))
@@ -64,7 +65,7 @@ async def test_a_transceiver_keeps_its_clients_in_the_bucket_until_their_calls_e
         keys = {each: subjects.flow_key(header) for header, each in bench.clients.items()}
         said = bench.announcement
         ours = FlowOwner(cluster=said.cluster, slot=said.slot, epoch=said.epoch)
-        bucket = await bus.bucket(bench.client.jetstream(), subjects.BUCKET_FLOWS)
+        bucket = await buckets.bucket(bench.client.jetstream(), subjects.BUCKET_FLOWS)
         await until(says(bucket, keys[peer], ours), "the first client is kept")
         await until(says(bucket, keys[other], ours), "the second client is kept")
         await bucket.put(keys[other], encode(OTHER))

@@ -26,7 +26,8 @@ from support.relay_process import (
     workers_of,
 )
 
-from antiphon.schemas import bus, tunnel
+from antiphon.runtime.nats import connection
+from antiphon.schemas import tunnel
 from antiphon.schemas.addresses import Address
 from antiphon.schemas.tunnel import pack_header
 
@@ -37,7 +38,7 @@ NEW_KEYS = "B:ffeeddccbbaa99887766554433221100"
 
 @asynccontextmanager
 async def on_the_bus(url: str) -> AsyncIterator[Client]:
-    client = await bus.connect(url, "test")
+    client = await connection.connect(url, "test")
     try:
         yield client
     finally:

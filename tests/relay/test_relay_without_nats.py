@@ -16,7 +16,8 @@ from support.relay_process import (
 )
 from support.swallowing_proxy import swallowing_proxy
 
-from antiphon.schemas import bus, subjects
+from antiphon.runtime.nats import buckets, connection
+from antiphon.schemas import subjects
 from antiphon.schemas.messages import encode
 from antiphon.schemas.tunnel import pack_header
 
@@ -34,7 +35,7 @@ async def test_forwarding_goes_on_without_nats(tmp_path: Path) -> None:
                 stopped = True
                 await call(bob, relay, owner)  # a token is all that a new flow needs
                 away_since = time.monotonic()
-                while time.monotonic() < away_since + bus.ANNOUNCE_TTL + 2:
+                while time.monotonic() < away_since + buckets.ANNOUNCE_TTL + 2:
                     await media(alice, relay, owner)
                     await asyncio.sleep(0.1)
                 with client_socket() as carol:
@@ -55,8 +56,8 @@ async def test_a_relay_comes_back_to_a_nats_that_forgot_everything(tmp_path: Pat
         with nats_server(tmp_path / "second", port):
             async with fake_transceiver(url, slot=2):
                 await relay.knows(routes=2)
-            client = await bus.connect(url, "test")
-            kept = await bus.bucket(client.jetstream(), subjects.BUCKET_RELAYS, ttl=bus.ANNOUNCE_TTL)
+            client = await connection.connect(url, "test")
+            kept = await buckets.bucket(client.jetstream(), subjects.BUCKET_RELAYS, ttl=buckets.ANNOUNCE_TTL)
 
             async def is_kept() -> bool:
                 return "test" in await kept.keys() if (await kept.status()).values else False
@@ -89,8 +90,8 @@ async def test_an_announcement_that_is_not_renewed_ends_the_forwarding(relay: Re
 async def test_a_transceiver_in_the_bucket_is_known_from_the_start(nats_url: str) -> None:
     async with fake_transceiver(nats_url) as owner:
         owner.announcing = False
-        client = await bus.connect(nats_url, "test")
-        kept = await bus.bucket(client.jetstream(), subjects.BUCKET_TRANSCEIVERS)
+        client = await connection.connect(nats_url, "test")
+        kept = await buckets.bucket(client.jetstream(), subjects.BUCKET_TRANSCEIVERS)
         await kept.put(subjects.slot_key(owner.cluster, owner.slot), encode(owner.announcement()))
         await client.close()
         async with relay_process(nats_url) as relay:

@@ -24,7 +24,7 @@ EXTRA_OF: Final = {
     "inference_bridge": "inference-bridge",
 }
 TELEMETRY_ONLY_WHEN_ON: Final = "opentelemetry"
-"""`antiphon.schemas.telemetry` loads the SDK when an endpoint is set; the extra `telemetry` brings it."""
+"""`antiphon.runtime.telemetry` loads the SDK when an endpoint is set; the extra `telemetry` brings it."""
 
 CARRIED: Final = {"starlette": "fastapi", "ctranslate2": "faster-whisper"}
 """Distributions that are the public ground of another one, so that naming the other is enough."""
@@ -49,8 +49,8 @@ def _imports(package: Path) -> Iterator[tuple[Path, str]]:
                 yield from ((file, name) for name in names)
 
 
-def _strangers(package: Path, own: str) -> list[str]:
-    allowed = ("antiphon.schemas", own)
+def _strangers(package: Path, *own: str) -> list[str]:
+    allowed = ("antiphon.schemas", *own)
     return [
         f"{file.relative_to(ROOT)} imports {module}"
         for file, module in _imports(package)
@@ -61,7 +61,7 @@ def _strangers(package: Path, own: str) -> list[str]:
 @pytest.mark.parametrize("service", EXTRA_OF)
 def test_a_service_imports_the_schemas_and_itself_only(service: str) -> None:
     assert _package(service).is_dir()
-    assert not _strangers(_package(service), f"antiphon.{service}")
+    assert not _strangers(_package(service), f"antiphon.{service}", "antiphon.runtime", "antiphon.rtc")
 
 
 def test_the_schemas_import_no_service() -> None:
@@ -69,7 +69,7 @@ def test_the_schemas_import_no_service() -> None:
 
 
 def test_the_sdk_imports_the_schemas_only() -> None:
-    assert not _strangers(SDK, "antiphon.agent")
+    assert not _strangers(SDK, "antiphon.agent", "antiphon.runtime")
 
 
 def test_antiphon_is_a_namespace_that_every_package_may_add_to() -> None:
@@ -78,7 +78,7 @@ def test_antiphon_is_a_namespace_that_every_package_may_add_to() -> None:
 
 
 CONNECTS: Final = {"nats.connect", "nats.aio.client.Client", "nats.NATS", "nats.aio.client.NATS"}
-CLIENT: Final = SCHEMAS / "nats_client.py"
+CLIENT: Final = ROOT / "libs" / "antiphon" / "runtime" / "nats" / "client.py"
 """The one place that may make a client of nats-py's."""
 STRANGER: Final = ROOT / "examples" / "plain_nats_agent.py"
 """Shows what any NATS client can do, without a line of ours."""
@@ -113,15 +113,15 @@ def _connections(file: Path) -> Iterator[str]:
 
 
 def test_every_connection_to_nats_is_made_by_the_bus() -> None:
-    """nats-py's own client may be connected and never read again: `antiphon.schemas.nats_client` says how."""
+    """nats-py's own client may be connected and never read again: `antiphon.runtime.nats.client` says how."""
     found = [
         each
-        for part in ("schemas", "services", "sdk", "cli", "examples", "bench", "tests", "deploy")
+        for part in ("schemas", "libs", "services", "sdk", "cli", "examples", "bench", "tests", "deploy")
         for file in sorted((ROOT / part).rglob("*.py"))
         if file not in (CLIENT, STRANGER)
         for each in _connections(file)
     ]
-    assert not found, "use antiphon.schemas.bus.connect or connect_once"
+    assert not found, "use antiphon.runtime.nats.connection.connect or connect_once"
     assert list(_connections(CLIENT))
     assert list(_connections(STRANGER))
 

@@ -10,35 +10,39 @@ import pytest
 from nats.aio.msg import Msg
 from support.conditions import until
 
-from antiphon.schemas import bus, tasks
+from antiphon.runtime import tasks
+from antiphon.runtime.nats import connection, service_discovery
 
 
 async def test_a_health_check_finds_the_service_of_this_host(nats_url: str) -> None:
-    client = await bus.connect(nats_url, "test")
+    client = await connection.connect(nats_url, "test")
     try:
-        assert not await bus.answers_here(nats_url, "antiphon-relay", wait=0.2)
-        service = await bus.register(client, "antiphon-relay")
-        assert await bus.answers_here(nats_url, "antiphon-relay")
-        assert not await bus.answers_here(nats_url, "antiphon-transceiver", wait=0.2)
+        assert not await service_discovery.answers_here(nats_url, "antiphon-relay", wait=0.2)
+        service = await service_discovery.register(client, "antiphon-relay")
+        assert await service_discovery.answers_here(nats_url, "antiphon-relay")
+        assert not await service_discovery.answers_here(nats_url, "antiphon-transceiver", wait=0.2)
         await service.stop()
-        assert not await bus.answers_here(nats_url, "antiphon-relay", wait=0.2)
+        assert not await service_discovery.answers_here(nats_url, "antiphon-relay", wait=0.2)
     finally:
         await client.close()
 
 
 async def test_a_health_check_without_nats_fails_soon() -> None:
     begun = time.monotonic()
-    assert not await bus.answers_here("nats://127.0.0.1:1", "antiphon-relay")
+    assert not await service_discovery.answers_here("nats://127.0.0.1:1", "antiphon-relay")
     assert time.monotonic() - begun < 4
 
 
 async def test_instances_are_told_apart_by_their_metadata(nats_url: str) -> None:
-    client = await bus.connect(nats_url, "test")
+    client = await connection.connect(nats_url, "test")
     try:
         await asyncio.gather(
-            *(bus.register(client, bus.AGENT_SERVICE, {"agent": name}) for name in ("concierge", "echo"))
+            *(
+                service_discovery.register(client, service_discovery.AGENT_SERVICE, {"agent": name})
+                for name in ("concierge", "echo")
+            )
         )
-        found = await bus.instances(client, bus.AGENT_SERVICE)
+        found = await service_discovery.instances(client, service_discovery.AGENT_SERVICE)
         assert sorted(metadata["agent"] for metadata in found) == ["concierge", "echo"]
     finally:
         await client.close()
@@ -56,19 +60,19 @@ async def test_a_server_that_is_away_is_complained_of_once_and_not_at_each_attem
 
     server = await asyncio.start_server(hang_up, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
-    connecting = asyncio.create_task(bus.connect(f"nats://127.0.0.1:{port}", "test"))
+    connecting = asyncio.create_task(connection.connect(f"nats://127.0.0.1:{port}", "test"))
     try:
         await until(lambda: attempts >= 6)
     finally:
         await tasks.end(connecting)
         server.close()
-    kinds = {record.getMessage() for record in caplog.records if record.name == bus.__name__}
-    lines = [record for record in caplog.records if record.name == bus.__name__]
+    kinds = {record.getMessage() for record in caplog.records if record.name == connection.__name__}
+    lines = [record for record in caplog.records if record.name == connection.__name__]
     assert 1 <= len(lines) == len(kinds) < attempts
 
 
 def test_an_error_that_goes_on_is_told_again_every_30_s_with_what_was_left_out() -> None:
-    complaints = bus.Complaints()
+    complaints = connection.Complaints()
     refused = ConnectionRefusedError("refused")
     said = [complaints.text_for(refused, now / 4) for now in range(4 * 61)]
     assert [text for text in said if text is not None] == [
@@ -82,7 +86,7 @@ def test_an_error_that_goes_on_is_told_again_every_30_s_with_what_was_left_out()
 
 
 async def test_requests_under_way_to_a_subscription_that_ends_are_answered(nats_url: str) -> None:
-    client, asker = await bus.connect(nats_url, "test"), await bus.connect(nats_url, "asker")
+    client, asker = await connection.connect(nats_url, "test"), await connection.connect(nats_url, "asker")
     gate = asyncio.Event()
 
     async def answer(message: Msg) -> None:
@@ -91,11 +95,11 @@ async def test_requests_under_way_to_a_subscription_that_ends_are_answered(nats_
 
     try:
         subscription = await client.subscribe("control", cb=answer)
-        await bus.flush(client)
+        await connection.flush(client)
         asked = [asyncio.create_task(asker.request("control", b"", timeout=5)) for _ in range(3)]
         await until(lambda: subscription.pending_msgs == 2)
-        ending = asyncio.create_task(bus.stop_answering(client, subscription))
-        await bus.flush(client)
+        ending = asyncio.create_task(connection.stop_answering(client, subscription))
+        await connection.flush(client)
         gate.set()
         assert [reply.data for reply in await asyncio.gather(*asked)] == [b"over"] * 3
         await ending
@@ -110,7 +114,7 @@ async def test_a_subscription_ends_on_a_connection_that_is_closed(nats_url: str)
     async def answer(message: Msg) -> None:
         await message.respond(b"over")
 
-    client = await bus.connect(nats_url, "test")
+    client = await connection.connect(nats_url, "test")
     subscription = await client.subscribe("control", cb=answer)
     await client.close()
-    await bus.stop_answering(client, subscription)
+    await connection.stop_answering(client, subscription)

@@ -13,8 +13,11 @@ from nats.js.errors import KeyNotFoundError
 from support.conditions import until
 from support.nats import nats_server
 
-from antiphon.schemas import MalformedError, bus, leases, messages, subjects, tasks
-from antiphon.schemas.lease_keeper import LeaseKeeper
+from antiphon.runtime import tasks
+from antiphon.runtime.agent_sessions import leases
+from antiphon.runtime.agent_sessions.keeper import LeaseKeeper
+from antiphon.runtime.nats import connection
+from antiphon.schemas import MalformedError, messages, subjects
 from antiphon.schemas.messages import AgentBeat, Lease
 
 OURS = AgentBeat(instance="ours")
@@ -102,7 +105,7 @@ class Instance:
 
 @asynccontextmanager
 async def instance(nats_url: str, name: str, room: Callable[[], int] = lambda: 10) -> AsyncIterator[Instance]:
-    client = await bus.connect(nats_url, name)
+    client = await connection.connect(nats_url, name)
     one = Instance(client, name, room)
     await one.keeper.start()
     try:
@@ -117,14 +120,14 @@ async def instance(nats_url: str, name: str, room: Callable[[], int] = lambda: 1
 async def transceiver(nats_url: str) -> AsyncIterator[list[messages.Message]]:
     """Has the session `rtc_call`, and notes what it is asked to do."""
     controls: list[messages.Message] = []
-    client = await bus.connect(nats_url, "transceiver")
+    client = await connection.connect(nats_url, "transceiver")
 
     async def control(message: object) -> None:
         controls.append(messages.decode_any(message.data, messages.CONTROL, "Control"))  # type: ignore[attr-defined]
         await message.respond(messages.encode(messages.ControlReply(ok=True)))  # type: ignore[attr-defined]
 
     await client.subscribe(subjects.session_control("rtc_call"), cb=control)
-    await bus.flush(client)
+    await connection.flush(client)
     yield controls
     await client.close()
 

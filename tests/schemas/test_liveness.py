@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from antiphon.schemas.liveness import TICK_SECONDS, Liveness, Verdict
+from antiphon.runtime.nats.liveness import TICK_SECONDS, Liveness, Verdict
 
 
 class Ticking:

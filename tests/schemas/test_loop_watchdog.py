@@ -17,7 +17,7 @@ from support.conditions import wait_until
 LIMIT = 1.0
 SCRIPT = """
 import asyncio, os, re, select, sys, time
-from antiphon.schemas.loop_watchdog import LoopWatchdog
+from antiphon.runtime.loop_watchdog import LoopWatchdog
 
 def culprit():
     {deed}
@@ -106,7 +106,7 @@ def _children(pid: int) -> list[int]:
 
 
 def test_the_watching_process_ends_with_the_watched_one_and_is_replaced_when_it_dies() -> None:
-    script = f"import antiphon.schemas.loop_watchdog as module; module.AGAIN_SECONDS = 0.0{SCRIPT}"
+    script = f"import antiphon.runtime.loop_watchdog as module; module.AGAIN_SECONDS = 0.0{SCRIPT}"
     running = subprocess.Popen(
         [sys.executable, "-c", script.format(deed="pass", limit=LIMIT, rest=30)], stderr=subprocess.DEVNULL
     )

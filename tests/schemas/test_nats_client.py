@@ -15,8 +15,10 @@ from nats.aio.msg import Msg
 from support.conditions import until
 from support.scripted_nats import INFO, ScriptedNats, scripted_nats
 
-from antiphon.schemas import bus, liveness, nats_client, tasks
-from antiphon.schemas.nats_client import MAX_UNSENT, BusClient, BusTransport
+from antiphon.runtime import tasks
+from antiphon.runtime.nats import client as nats_client
+from antiphon.runtime.nats import connection, liveness, service_discovery
+from antiphon.runtime.nats.client import MAX_UNSENT, BusClient, BusTransport
 
 SUBJECT = "said"
 
@@ -68,12 +70,12 @@ def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(liveness, "PING_SECONDS", 0.25)
     monkeypatch.setattr(liveness, "SILENT_SECONDS", 1.0)
     monkeypatch.setattr(nats_client, "ENDING_SECONDS", 0.2)
-    monkeypatch.setattr(bus, "CONNECT_SECONDS", 0.5)
+    monkeypatch.setattr(connection, "CONNECT_SECONDS", 0.5)
 
 
 @pytest.fixture
 async def line() -> AsyncIterator[Line]:
-    async with scripted_nats() as server, listening(server, await bus.connect(server.url, "test")) as each:
+    async with scripted_nats() as server, listening(server, await connection.connect(server.url, "test")) as each:
         yield each
 
 
@@ -216,7 +218,7 @@ GREETINGS: dict[str, bytes] = {
 async def test_a_server_that_does_not_greet_properly_is_tried_again(what: str) -> None:
     async with scripted_nats() as server:
         well, server.greeting = server.greeting, lambda: GREETINGS[what]
-        connecting = asyncio.create_task(bus.connect(server.url, "test"))
+        connecting = asyncio.create_task(connection.connect(server.url, "test"))
         await until(lambda: len(server.connections) > 1)
         server.greeting = well
         async with asyncio.timeout(5):
@@ -228,13 +230,13 @@ async def test_a_server_that_does_not_greet_properly_is_tried_again(what: str) -
 async def test_a_line_of_the_server_before_its_first_pong_does_not_hold_up_connecting() -> None:
     async with scripted_nats() as server:
         server.greeting = lambda: (b"INFO " + json.dumps(INFO).encode() + b"\r\n") * 2
-        async with listening(server, await bus.connect(server.url, "test")) as each:
+        async with listening(server, await connection.connect(server.url, "test")) as each:
             await each.hears()
 
 
 async def test_a_black_hole_is_left_within_five_seconds_however_full_the_send_buffer_is() -> None:
     async with scripted_nats() as hole, scripted_nats() as other:
-        client = await bus.connect(hole.url, "test")
+        client = await connection.connect(hole.url, "test")
         async with listening(other, client) as each:
             hole.reads = hole.answers = hole.greets = False
             began = time.monotonic()
@@ -286,7 +288,7 @@ async def test_who_waits_for_an_answer_when_the_connection_is_lost_is_told_at_on
 
 async def test_a_client_is_closed_soon_although_nobody_takes_what_it_says() -> None:
     async with scripted_nats() as hole:
-        client = await bus.connect(hole.url, "test")
+        client = await connection.connect(hole.url, "test")
         hole.reads = False
         for _ in range(7):
             await client.publish("audio", bytes(1 << 19))
@@ -316,5 +318,5 @@ async def test_a_question_to_a_server_that_does_not_answer_is_given_up() -> None
     async with scripted_nats() as server:
         server.greets = False
         began = time.monotonic()
-        assert not await bus.answers_here(server.url, "antiphon-relay", wait=0.2)
+        assert not await service_discovery.answers_here(server.url, "antiphon-relay", wait=0.2)
         assert time.monotonic() - began < 4

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from nats.aio.client import Client
 
-from antiphon.schemas import MalformedError, nats_url
+from antiphon.runtime.nats import server_url
+from antiphon.schemas import MalformedError
 
 SECRET = "hunter2"
 
@@ -23,20 +24,20 @@ SECRET = "hunter2"
     ],
 )
 def test_what_is_taken_the_client_can_read(url: str) -> None:
-    assert nats_url.checked(url) == url
+    assert server_url.checked(url) == url
     assert Client._parse_server_uri(url).hostname
 
 
 @pytest.mark.parametrize("rest", ["host:abc", "host:99999", "host:0", "[::1", "", ":4222", "a b", "one:1,nats://two:2"])
 def test_what_is_refused_is_named_without_its_password(rest: str) -> None:
     with pytest.raises(MalformedError, match="expected one such as") as refused:
-        nats_url.checked(f"nats://admin:{SECRET}@{rest}")
+        server_url.checked(f"nats://admin:{SECRET}@{rest}")
     assert SECRET not in str(refused.value)
 
 
 def test_another_protocol_is_refused() -> None:
     with pytest.raises(MalformedError):
-        nats_url.checked("http://127.0.0.1:4222")
+        server_url.checked("http://127.0.0.1:4222")
 
 
 @pytest.mark.parametrize(
@@ -50,4 +51,4 @@ def test_another_protocol_is_refused() -> None:
     ],
 )
 def test_no_password_is_shown(url: str, shown: str) -> None:
-    assert nats_url.without_password(url) == shown
+    assert server_url.without_password(url) == shown

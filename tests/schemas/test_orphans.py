@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from antiphon.schemas import leases
+from antiphon.runtime.agent_sessions import leases
+from antiphon.runtime.agent_sessions.abandoned import Orphans
 from antiphon.schemas.messages import AgentBeat, Lease
-from antiphon.schemas.orphans import Orphans
 
 OURS = AgentBeat(instance="bridge")
 LEASE = Lease(session_id="rtc_1", agent="echo", instance="echo-1")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from antiphon.schemas.standstill import LONGEST_TICK, TICK_SECONDS, Look, Standstill
+from antiphon.runtime.standstill import LONGEST_TICK, TICK_SECONDS, Look, Standstill
 
 
 def after(seconds: float, states: str, computes: float = 0.0, tick: float = TICK_SECONDS) -> float:

@@ -7,7 +7,7 @@ import contextlib
 
 import pytest
 
-from antiphon.schemas import tasks
+from antiphon.runtime import tasks
 
 
 async def test_a_task_that_loses_a_cancellation_is_cancelled_again(monkeypatch: pytest.MonkeyPatch) -> None:

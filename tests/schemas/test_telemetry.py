@@ -11,7 +11,7 @@ import pytest
 
 PROGRAM = """
 import logging
-from antiphon.schemas import telemetry
+from antiphon.runtime import telemetry
 telemetry.start("relay")
 log = logging.getLogger("antiphon.relay.core")
 log.info("call %s\\nplaced", "rtc_1", extra={"session": "rtc_1", "where": {1}})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from antiphon.schemas.unplayed import MAX_FRAMES, CallerClock, Unplayed
+from antiphon.runtime.agent_sessions.playout_retransmission import MAX_FRAMES, CallerClock, Unplayed
 
 FRAME = 480
 

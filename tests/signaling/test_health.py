@@ -89,20 +89,21 @@ def test_the_agents_in_the_register_are_listed(http: httpx.Client, stand_ins: St
 def test_what_was_announced_before_the_start_is_read_from_the_buckets(nats_url: str) -> None:
     import asyncio
 
-    from antiphon.schemas import bus, subjects
+    from antiphon.runtime.nats import buckets, connection
+    from antiphon.schemas import subjects
     from antiphon.schemas.messages import RelayAnnouncement, TransceiverAnnouncement, encode
     from antiphon.signaling.settings import Settings
     from antiphon.signaling.stack import Stack
 
     async def scenario() -> None:
-        client = await bus.connect(nats_url, "test")
+        client = await connection.connect(nats_url, "test")
         js = client.jetstream()
         relay = RelayAnnouncement(name="r1", public_addresses=["192.0.2.1:1"], tunnel_addresses=["192.0.2.1:2"])
         transceiver = TransceiverAnnouncement(
             cluster=0, slot=4, epoch=1, tunnel_address="10.0.0.1:1", state="ready", sessions=0, capacity=1
         )
-        await (await bus.bucket(js, subjects.BUCKET_RELAYS, bus.ANNOUNCE_TTL)).put("r1", encode(relay))
-        slots = await bus.bucket(js, subjects.BUCKET_TRANSCEIVERS, bus.ANNOUNCE_TTL)
+        await (await buckets.bucket(js, subjects.BUCKET_RELAYS, buckets.ANNOUNCE_TTL)).put("r1", encode(relay))
+        slots = await buckets.bucket(js, subjects.BUCKET_TRANSCEIVERS, buckets.ANNOUNCE_TTL)
         await slots.put(subjects.slot_key(0, 4), encode(transceiver))
         stack = Stack(Settings(nats_url=nats_url))
         stack.start()

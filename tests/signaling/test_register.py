@@ -10,8 +10,8 @@ import pytest
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
-from antiphon.schemas import bus
-from antiphon.schemas.bus import AGENT_SERVICE
+from antiphon.runtime.nats import connection
+from antiphon.runtime.nats.service_discovery import AGENT_SERVICE
 from antiphon.signaling import register
 from antiphon.signaling.register import CALLED, Register
 
@@ -35,15 +35,15 @@ async def test_an_agent_that_answers_slowly_stays_listed_and_a_gone_one_is_waite
     nats_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(register, "FRESH_FOR", 0.0)
-    client, members = await bus.connect(nats_url, "test"), await bus.connect(nats_url, "test")
+    client, members = await connection.connect(nats_url, "test"), await connection.connect(nats_url, "test")
     try:
         for name in CALLED:
             await Answering(members, name, "prompt").start()
-        slow_client = await bus.connect(nats_url, "test")
+        slow_client = await connection.connect(nats_url, "test")
         slow = Answering(slow_client, AGENT_SERVICE, "slow")
         await slow.start()
-        await bus.flush(members)
-        await bus.flush(slow_client)
+        await connection.flush(members)
+        await connection.flush(slow_client)
         roll_call = Register()
 
         async def agents() -> set[str]:

@@ -18,7 +18,7 @@ from antiphon.inference_bridge.model_sources import lexicon_files, smart_turn_fi
 from antiphon.inference_bridge.rehearsal import RehearsedCall
 from antiphon.inference_bridge.speech.phonemes import Lexicon, Phonemizer
 from antiphon.inference_bridge.speech.synthesizer import PiperVoice
-from antiphon.schemas import bus
+from antiphon.runtime.nats import connection
 
 if importlib.util.find_spec("pipecat") is None:
     pytest.skip("the model is not installed: make smart-turn-test", allow_module_level=True)
@@ -74,7 +74,7 @@ def test_silence_and_next_to_nothing_are_judged_without_an_error(model: SmartTur
 
 
 async def test_a_caller_who_breaks_off_is_given_more_time(model: SmartTurn, bridge_url: str) -> None:
-    client = await bus.connect(bridge_url, "test")
+    client = await connection.connect(bridge_url, "test")
     try:
         await agent_is_there(client, "concierge")
         async with RehearsedCall(client, "concierge") as call:

@@ -16,7 +16,7 @@ from support.bridge import agent_is_there
 
 from antiphon.agent import Agent
 from antiphon.inference_bridge.rehearsal import RehearsedCall
-from antiphon.schemas import bus
+from antiphon.runtime.nats import connection, service_discovery
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -39,7 +39,7 @@ async def caller(nats_url: str, agent: str, settings: dict[str, object] | None =
 
     An instance whose loop stood still for a while, as it may on a busy machine, takes none for five seconds.
     """
-    client = await bus.connect(nats_url, "caller")
+    client = await connection.connect(nats_url, "caller")
     try:
         await agent_is_there(client, agent)
         async with AsyncExitStack() as stack:
@@ -69,7 +69,7 @@ async def instances(client: Client, name: str, count: int) -> None:
     """Return when so many instances of the agent stand in the register."""
 
     async def there() -> bool:
-        found = await bus.instances(client, bus.AGENT_SERVICE, 0.1)
+        found = await service_discovery.instances(client, service_discovery.AGENT_SERVICE, 0.1)
         return sum(each.get("agent") == name for each in found) >= count
 
     while not await there():

@@ -16,7 +16,7 @@ from support.conditions import until
 from support.middlebox import with_relay
 from support.sounds import tone
 
-from antiphon.schemas import tasks
+from antiphon.runtime import tasks
 from antiphon.schemas.addresses import Address
 
 LOOK_SECONDS = 0.01

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from nats.aio.client import Client
 
-from antiphon.schemas import bus
+from antiphon.runtime.nats import service_discovery
 
 Samples = npt.NDArray[np.int16]
 Speak = Callable[[str], Samples]
@@ -30,7 +30,10 @@ async def agent_is_there(client: Client, name: str) -> None:
     """Return when an agent of this name stands in the register; the test's time limit bounds it."""
     while True:
         with contextlib.suppress(nats.errors.Error):  # not connected at the moment
-            if any(found.get("agent") == name for found in await bus.instances(client, bus.AGENT_SERVICE, 0.1)):
+            if any(
+                found.get("agent") == name
+                for found in await service_discovery.instances(client, service_discovery.AGENT_SERVICE, 0.1)
+            ):
                 return
         await asyncio.sleep(0.02)
 

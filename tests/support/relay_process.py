@@ -20,7 +20,9 @@ import nats.errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
-from antiphon.schemas import bus, subjects, tasks, tunnel
+from antiphon.runtime import tasks
+from antiphon.runtime.nats import connection
+from antiphon.schemas import subjects, tunnel
 from antiphon.schemas.addresses import Address, parse_address
 from antiphon.schemas.messages import (
     FlowFind,
@@ -138,7 +140,7 @@ class FakeTransceiver:
                 await message.respond(encode(FlowOwner(cluster=self.cluster, slot=self.slot, epoch=self.epoch)))
 
         await client.subscribe(subjects.FLOW_FIND, cb=on_question)
-        await bus.flush(client)
+        await connection.flush(client)
 
     async def hello(self) -> Address:
         """The next relay that asks for clients."""
@@ -295,7 +297,7 @@ def workers_of(pid: int) -> list[int]:
 
 
 async def _connect(nats_url: str) -> Client:
-    return await bus.connect(nats_url, "test")
+    return await connection.connect(nats_url, "test")
 
 
 @asynccontextmanager

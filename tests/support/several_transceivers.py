@@ -16,7 +16,8 @@ from support.relay_process import PATIENCE, Datagrams, RelayProcess, relay_proce
 from support.transceiver_peer import CarriedPeer
 from support.transceiver_process import ENVIRONMENT, Bench, Line
 
-from antiphon.schemas import bus, messages, subjects
+from antiphon.runtime.nats import connection
+from antiphon.schemas import messages, subjects
 from antiphon.schemas.messages import decode, decode_any, encode
 
 Identity = tuple[int, int, int]
@@ -112,7 +113,7 @@ class Several(Bench):
 async def several_transceivers(nats_url: str, **environment: str) -> AsyncIterator[Several]:
     """An agent named `echo`, a relay, and room for transceivers."""
 
-    client = await bus.connect(nats_url, "test")
+    client = await connection.connect(nats_url, "test")
     several = Several(nats_url, client)
     try:
         async with relay_process(nats_url, path="portable") as relay:

@@ -18,7 +18,9 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
-from antiphon.schemas import bus, subjects, tasks
+from antiphon.runtime import tasks
+from antiphon.runtime.nats import connection, service_discovery
+from antiphon.schemas import subjects
 from antiphon.schemas.messages import (
     ControlReply,
     Message,
@@ -164,7 +166,7 @@ class StandIns:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
-        self._client: Client = self._do(bus.connect(nats_url, "test"))
+        self._client: Client = self._do(connection.connect(nats_url, "test"))
         self._all: list[StandIn] = []
 
     def _do(self, work: Coroutine[Any, Any, T]) -> T:
@@ -184,7 +186,7 @@ class StandIns:
 
         async def say() -> None:
             await self._client.publish(subject, data)
-            await bus.flush(self._client)
+            await connection.flush(self._client)
 
         self._do(say())
 
@@ -193,7 +195,7 @@ class StandIns:
 
         async def begin() -> Subscription:
             subscription = await self._client.subscribe(subject)
-            await bus.flush(self._client)
+            await connection.flush(self._client)
             return subscription
 
         subscription = self._do(begin())
@@ -274,8 +276,8 @@ class StandIns:
 
     def agent(self, name: str = "concierge", trouble: str = "") -> StandIn:
         part = StandIn()
-        metadata = {"agent": name} | ({bus.TROUBLE: trouble} if trouble else {})
-        return self._begin(part, self._stand(part, bus.AGENT_SERVICE, None, metadata))
+        metadata = {"agent": name} | ({service_discovery.TROUBLE: trouble} if trouble else {})
+        return self._begin(part, self._stand(part, service_discovery.AGENT_SERVICE, None, metadata))
 
     def _begin(self, part: StandIn, work: Coroutine[Any, Any, None]) -> StandIn:
         self._do(work)
@@ -285,7 +287,7 @@ class StandIns:
     async def _stand(
         self, part: StandIn, service: str, subject: str | None, metadata: dict[str, str] | None = None
     ) -> None:
-        registered = await bus.register(self._client, service, metadata)
+        registered = await service_discovery.register(self._client, service, metadata)
         part._undo.append(registered.stop)
         if subject is not None:
             task = asyncio.create_task(self._announce(part, subject))
@@ -294,7 +296,7 @@ class StandIns:
                 await tasks.end(task)
 
             part._undo.append(cancel)
-        await bus.flush(self._client)
+        await connection.flush(self._client)
 
     async def _announce(self, part: StandIn, subject: str) -> None:
         while True:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from antiphon.cli.peer import Peer
 from antiphon.cli.sdp import Answer
-from antiphon.schemas import tasks
+from antiphon.runtime import tasks
 from antiphon.schemas.audio import AudioFrame
 from antiphon.transceiver.dtls_records import ALERT, CLOSE_NOTIFY
 

@@ -21,7 +21,9 @@ from nats.aio.msg import Msg
 from support.relay_process import PATIENCE, ROUTE_KEYS, Datagrams
 from support.transceiver_peer import CarriedPeer
 
-from antiphon.schemas import bus, messages, subjects, tasks, tunnel
+from antiphon.runtime import tasks
+from antiphon.runtime.nats import connection
+from antiphon.schemas import messages, subjects, tunnel
 from antiphon.schemas.addresses import Address, parse_address
 from antiphon.schemas.audio import AudioFrame, pack_frame, unpack_frame
 from antiphon.schemas.messages import decode, decode_any, encode
@@ -94,7 +96,7 @@ class Bench:
     async def is_trusted(self) -> None:
         """Wait until the process has heard of our relay: it answers what was published after the announcement."""
         await self.client.publish(subjects.relay_announce("bench"), encode(self.relay_announcement()))
-        await bus.flush(self.client)
+        await connection.flush(self.client)
         await self.client.request("$SRV.PING.antiphon-transceiver", b"", timeout=5)
 
     def relay_announcement(self) -> messages.RelayAnnouncement:
@@ -264,7 +266,7 @@ class Bench:
 async def transceiver_process(nats_url: str, **environment: str) -> AsyncIterator[Bench]:
     """A running transceiver with a relay and an agent named `echo`."""
 
-    client = await bus.connect(nats_url, "test")
+    client = await connection.connect(nats_url, "test")
     bench = Bench(nats_url, client)
     try:
         await bench.start(**environment)

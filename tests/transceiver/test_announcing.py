@@ -17,7 +17,9 @@ from nats.js.api import StreamConfig
 from support.conditions import until
 from support.nats import nats_server
 
-from antiphon.schemas import bus, messages, subjects, tasks
+from antiphon.runtime import tasks
+from antiphon.runtime.nats import buckets, connection
+from antiphon.schemas import messages, subjects
 from antiphon.transceiver.announcing import Announcing
 from antiphon.transceiver.seat import Seat, Seats
 from antiphon.transceiver.settings import Settings
@@ -35,7 +37,7 @@ authorization { users = [
 @asynccontextmanager
 async def announcing(url: str) -> AsyncIterator[tuple[Announcing, list[float], list[messages.TransceiverAnnouncement]]]:
     """One that runs, when its announcements came, and what they said."""
-    client, times, said = await bus.connect(url, "test"), list[float](), list[messages.TransceiverAnnouncement]()
+    client, times, said = await connection.connect(url, "test"), list[float](), list[messages.TransceiverAnnouncement]()
     seats = Seats()
     seats.own = Seat(0, Slot(1, 1), "127.0.0.1:1", SimpleNamespace())  # type: ignore[arg-type]
     clock: Any = SimpleNamespace(lateness=lambda share: 0.0)
@@ -59,9 +61,9 @@ async def announcing(url: str) -> AsyncIterator[tuple[Announcing, list[float], l
 
 async def _refuse_everything(url: str) -> None:
     """The store answers each write with an error, as it does when its disk is full."""
-    client = await bus.connect(url, "test")
+    client = await connection.connect(url, "test")
     js = client.jetstream()
-    await bus.bucket(js, subjects.BUCKET_TRANSCEIVERS, ttl=bus.ANNOUNCE_TTL)
+    await buckets.bucket(js, subjects.BUCKET_TRANSCEIVERS, ttl=buckets.ANNOUNCE_TTL)
     config: StreamConfig = (await js.stream_info(f"KV_{subjects.BUCKET_TRANSCEIVERS}")).config
     config.max_msg_size = 1
     await js.update_stream(config)
@@ -85,11 +87,11 @@ async def test_announcements_go_out_each_second_while_the_store_takes_none(tmp_p
 async def test_what_is_announced_stands_in_the_bucket_for_those_who_come_later(nats_url: str) -> None:
     async with announcing(nats_url) as (_, _, said):
         await until(lambda: said, 10)
-        client = await bus.connect(nats_url, "test")
-        kept = await bus.bucket(client.jetstream(), subjects.BUCKET_TRANSCEIVERS, ttl=bus.ANNOUNCE_TTL)
+        client = await connection.connect(nats_url, "test")
+        kept = await buckets.bucket(client.jetstream(), subjects.BUCKET_TRANSCEIVERS, ttl=buckets.ANNOUNCE_TTL)
         async with asyncio.timeout(5):
             js, name = client.jetstream(), subjects.BUCKET_TRANSCEIVERS
-            while subjects.slot_key(0, 1) not in await bus.keys(js, name):  # noqa: ASYNC110
+            while subjects.slot_key(0, 1) not in await buckets.keys(js, name):  # noqa: ASYNC110
                 await asyncio.sleep(0.02)
         entry = await kept.get(subjects.slot_key(0, 1))
         assert messages.decode(entry.value or b"", messages.TransceiverAnnouncement) == said[0]

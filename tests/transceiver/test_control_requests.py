@@ -10,7 +10,8 @@ from nats.aio.client import Client
 from nats.micro.service import ServiceConfig
 from support.conditions import until
 
-from antiphon.schemas import bus, messages
+from antiphon.runtime.nats import connection
+from antiphon.schemas import messages
 from antiphon.transceiver.control_requests import Refusal, Request, answer
 
 PLAIN, SERVICE = "test.message", "test.service"
@@ -33,11 +34,11 @@ async def asking(nats_url: str) -> AsyncIterator[Client]:
     async def asked(request: Request) -> None:
         await answer(request, paused)
 
-    answering, client = await bus.connect(nats_url, "answering"), await bus.connect(nats_url, "asking")
+    answering, client = await connection.connect(nats_url, "answering"), await connection.connect(nats_url, "asking")
     await answering.subscribe(PLAIN, cb=asked)
     service = await nats.micro.add_service(answering, ServiceConfig(name="test", version="1.0.0"))
     await service.add_endpoint(name="test", subject=SERVICE, handler=asked)
-    await bus.flush(answering)
+    await connection.flush(answering)
     yield client
     await service.stop()
     await client.close()

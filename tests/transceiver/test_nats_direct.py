@@ -7,13 +7,13 @@ import asyncio
 import pytest
 from support.conditions import until
 
-from antiphon.schemas import bus
+from antiphon.runtime.nats import connection
 from antiphon.transceiver import nats_direct
 
 
 def test_messages_written_at_once_arrive_in_order_between_those_of_the_client(nats_url: str) -> None:
     async def main() -> None:
-        client, heard = await bus.connect(nats_url, "test"), []
+        client, heard = await connection.connect(nats_url, "test"), []
         subscription = await nats_direct.subscribe(client, "a.*", lambda message: heard.append(message.data))
         await client.publish("a.0", b"first")
         assert nats_direct.publish_all(client, [("a.1", b"second"), ("a.2", b""), ("a.1", b"fourth")])
@@ -32,7 +32,7 @@ def test_messages_written_at_once_arrive_in_order_between_those_of_the_client(na
 
 def test_a_handler_that_fails_costs_its_message_only(nats_url: str, caplog: pytest.LogCaptureFixture) -> None:
     async def main() -> None:
-        client, heard = await bus.connect(nats_url, "test"), []
+        client, heard = await connection.connect(nats_url, "test"), []
 
         def handle(message: nats_direct.Heard) -> None:
             heard.append(message.data)

@@ -7,7 +7,8 @@ import asyncio
 import pytest
 from opentelemetry import trace
 
-from antiphon.schemas import bus, messages, subjects
+from antiphon.runtime.nats import connection
+from antiphon.schemas import messages, subjects
 from antiphon.schemas.messages import decode
 from antiphon.transceiver.outlet import Publisher, SessionOutlet
 from antiphon.transceiver.port import TunnelPort
@@ -15,7 +16,7 @@ from antiphon.transceiver.port import TunnelPort
 
 @pytest.mark.parametrize("payload", ["\x01" * 262_144, '{"type":"x"}'], ids=["grows sixfold as JSON", "of any length"])
 async def test_a_message_that_nats_can_t_carry_is_told_of_as_an_error(nats_url: str, payload: str) -> None:
-    client = await bus.connect(nats_url, "test")
+    client = await connection.connect(nats_url, "test")
     said = await client.subscribe("antiphon.v1.session.>")
     await client.flush()
     port = TunnelPort("127.0.0.1", 0, lambda *_: None, lambda: None, lambda: None)

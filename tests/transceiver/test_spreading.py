@@ -14,7 +14,8 @@ from support.sounds import speech, tone
 from support.transceiver_peer import CarriedPeer
 from support.transceiver_process import Line
 
-from antiphon.schemas import bus, messages, subjects
+from antiphon.runtime.nats import connection
+from antiphon.schemas import messages, subjects
 from antiphon.schemas.messages import encode
 from antiphon.transceiver.checkpoint_store import CheckpointStore
 from antiphon.transceiver.spreading import Load, shares
@@ -161,7 +162,7 @@ async def nothing_is_left_of(several: Several, calls: list[Call]) -> None:
 
 
 async def test_a_seat_is_claimed_by_one_process_and_from_nobody_that_lives(nats_url: str) -> None:
-    client = await bus.connect(nats_url, "test")
+    client = await connection.connect(nats_url, "test")
     one, other = (CheckpointStore(client, bytes(16), name * 16, lambda session: None) for name in "ab")
     alive = {"a" * 16, "b" * 16}
     assert await one.claim_seat("0.1.2.seat", "d" * 16, alive.__contains__)

@@ -13,7 +13,8 @@ from support.sounds import speech, tone
 from support.transceiver_process import Bench, transceiver_process
 
 from antiphon.cli.ice_check import pack_binding_request
-from antiphon.schemas import bus, messages, subjects, tunnel
+from antiphon.runtime.nats import connection
+from antiphon.schemas import messages, subjects, tunnel
 from antiphon.schemas.addresses import Address
 from antiphon.schemas.messages import encode
 
@@ -138,7 +139,7 @@ async def test_an_agent_that_does_not_answer_holds_up_nobody_else(bench: Bench) 
         asked.append(message)
 
     await bench.client.subscribe(subjects.agent_claim("deaf"), cb=deaf)
-    await bus.flush(bench.client)
+    await connection.flush(bench.client)
     offer = bench.peer().offer()
     slow = [asyncio.create_task(bench.ask(offer, "deaf")) for _ in range(10)]
     await bench.until(lambda: len(asked) == 10, "all claims are made at the same time")

@@ -12,8 +12,9 @@ from nats.aio.client import Client
 from nats.errors import Error as NatsError
 
 from antiphon.cli.errors import CallError, UsageError
-from antiphon.schemas import MalformedError, bus
-from antiphon.schemas.nats_url import checked, without_password
+from antiphon.runtime.nats import connection
+from antiphon.runtime.nats.server_url import checked, without_password
+from antiphon.schemas import MalformedError
 
 CONNECT_SECONDS: Final = 5.0
 
@@ -27,7 +28,7 @@ async def on_the_bus(url: str, name: str) -> AsyncIterator[Client]:
         raise UsageError(f"--nats: {error}") from None
     try:
         async with asyncio.timeout(CONNECT_SECONDS):
-            client = await bus.connect(url, name)
+            client = await connection.connect(url, name)
     except (OSError, TimeoutError, NatsError) as error:
         reason = str(error) or f"no answer within {CONNECT_SECONDS:.0f} s"
         raise CallError(

@@ -30,7 +30,7 @@ from antiphon.cli.health import ask_health
 from antiphon.cli.ice_check import reach
 from antiphon.cli.placing import CALLS_PATH, refusal, require_url
 from antiphon.cli.sdp import Answer, make_offer
-from antiphon.schemas.nats_url import DEFAULT_NATS_URL, without_password
+from antiphon.runtime.nats.server_url import DEFAULT_NATS_URL, without_password
 
 DEFAULT_URL: Final = "http://127.0.0.1:8080"
 REGISTER_NAMES: Final = ("antiphon-relay", "antiphon-transceiver", "antiphon-signaling", "antiphon-agent")
@@ -190,7 +190,8 @@ def check_nats(url: str) -> Iterator[Finding]:
 async def _ask_nats(url: str) -> list[Finding]:
     import nats.errors
 
-    from antiphon.schemas.bus import connect_once, instances
+    from antiphon.runtime.nats.connection import connect_once
+    from antiphon.runtime.nats.service_discovery import instances
 
     shown = without_password(url)
     fix = "Start the stack with `antiphon up`, or name the server with --nats URL (--nats none to leave this out)."

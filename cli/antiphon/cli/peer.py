@@ -21,7 +21,8 @@ from antiphon.cli.errors import CallError
 from antiphon.cli.ice_check import is_authentic_success, pack_binding_request
 from antiphon.cli.placing import Fate, fate, hang_up, place
 from antiphon.cli.sdp import PAYLOAD_TYPE, Answer, make_offer
-from antiphon.schemas import messages, tasks
+from antiphon.runtime import tasks
+from antiphon.schemas import messages
 from antiphon.schemas.addresses import Address
 from antiphon.schemas.audio import AudioFrame
 from antiphon.transceiver.dtls_handshake import Certificate, DtlsError, DtlsHandshake

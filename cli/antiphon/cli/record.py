@@ -21,9 +21,10 @@ from nats.aio.msg import Msg
 from antiphon.cli.bus_client import on_the_bus
 from antiphon.cli.errors import UsageError
 from antiphon.cli.recording import Recording
-from antiphon.schemas import bus, subjects
+from antiphon.runtime.nats import connection
+from antiphon.runtime.nats.server_url import without_password
+from antiphon.schemas import subjects
 from antiphon.schemas.errors import MalformedError
-from antiphon.schemas.nats_url import without_password
 
 MAX_CALLS: Final = 200
 """Recorded at once; further ones are left out, which is said."""
@@ -123,7 +124,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, required=True, help="the folder for the files; must exist")
     parser.add_argument("--session", help="one call's id (default: every call)")
     parser.add_argument("--seconds", type=float, help="stop after so long (default: until Ctrl-C)")
-    parser.add_argument("--nats", default=os.environ.get("ANTIPHON_NATS_URL") or bus.DEFAULT_NATS_URL, help="the bus")
+    parser.add_argument(
+        "--nats", default=os.environ.get("ANTIPHON_NATS_URL") or connection.DEFAULT_NATS_URL, help="the bus"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -151,7 +154,7 @@ async def _record(url: str, subject: str, folder: Path, seconds: float | None) -
         tap = Tap(folder)
         try:
             await client.subscribe(subject, cb=tap.on_message, pending_msgs_limit=MAX_PENDING)
-            await bus.flush(client)
+            await connection.flush(client)
             print(f"waiting for calls on {without_password(url)}; Ctrl-C ends", file=sys.stderr, flush=True)
             while not stop.is_set():
                 try:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 from antiphon.cli.bus_client import on_the_bus
 from antiphon.cli.errors import UsageError, installing
 from antiphon.cli.wav import Samples, read_channel
-from antiphon.schemas import bus
+from antiphon.runtime.nats import connection
 from antiphon.schemas.audio import FRAME_MS
 
 if TYPE_CHECKING:
@@ -31,7 +31,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "file", type=Path, help="a WAV file of antiphon record (or any: its left channel is the caller)"
     )
     parser.add_argument("--agent", default="concierge", help="the agent's name (default: %(default)s)")
-    parser.add_argument("--nats", default=os.environ.get("ANTIPHON_NATS_URL") or bus.DEFAULT_NATS_URL, help="the bus")
+    parser.add_argument(
+        "--nats", default=os.environ.get("ANTIPHON_NATS_URL") or connection.DEFAULT_NATS_URL, help="the bus"
+    )
     parser.add_argument("--json", action="store_true", help="print every event of the agent, one JSON object per line")
 
 

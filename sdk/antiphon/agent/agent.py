@@ -26,9 +26,12 @@ from antiphon.agent.session import Session
 from antiphon.agent.shadow import Shadow
 from antiphon.agent.tools import Tool, threads_at_work
 from antiphon.agent.watchdog import Watchdog
-from antiphon.schemas import MalformedError, bus, leases, messages, recent_audio, subjects, tasks, telemetry
+from antiphon.runtime import tasks, telemetry
+from antiphon.runtime.agent_sessions import leases, recent_audio
+from antiphon.runtime.agent_sessions.keeper import LeaseKeeper
+from antiphon.runtime.nats import connection, service_discovery
+from antiphon.schemas import MalformedError, messages, subjects
 from antiphon.schemas.audio import RATES
-from antiphon.schemas.lease_keeper import LeaseKeeper
 from antiphon.schemas.messages import AudioRate, Lease
 
 log = logging.getLogger("antiphon.agent")
@@ -135,7 +138,7 @@ class Agent:
         """Serve until SIGTERM or SIGINT. `ANTIPHON_NATS_URL` says where (default nats://127.0.0.1:4222)."""
         if self._function is None:
             raise SystemExit(f"agent {self.name} has no function: put @agent.session above one")
-        url = os.environ.get("ANTIPHON_NATS_URL") or bus.DEFAULT_NATS_URL
+        url = os.environ.get("ANTIPHON_NATS_URL") or connection.DEFAULT_NATS_URL
         finish = telemetry.start(f"agent-{self.name}")
         log.info("agent %s connects to NATS at %s", self.name, url.rpartition("@")[2])  # without a password
         try:
@@ -158,7 +161,9 @@ class Agent:
         """Serve inside a program of your own, for as long as the block lasts."""
         if self._function is None:
             raise RuntimeError(f"agent {self.name} has no function: put @agent.session above one")
-        self._client = await bus.connect(url or os.environ.get("ANTIPHON_NATS_URL") or bus.DEFAULT_NATS_URL, self.name)
+        self._client = await connection.connect(
+            url or os.environ.get("ANTIPHON_NATS_URL") or connection.DEFAULT_NATS_URL, self.name
+        )
         self._watchdog = Watchdog(self._blocked_ms / 1000)
         self._keeper = LeaseKeeper(self._client, self.name, self._take_over, self._lost, self._room)
         self._shadow = Shadow(self._client, self.name, self._shadow_of) if self._shadow_of else None
@@ -199,7 +204,9 @@ class Agent:
                 await recent_audio.keep(self._client.jetstream())
         await self._keeper.start()
         metadata = {"agent": self.name, "instance": self._keeper.instance}
-        service = await bus.register(self._client, bus.AGENT_SERVICE, metadata, self.figures)
+        service = await service_discovery.register(
+            self._client, service_discovery.AGENT_SERVICE, metadata, self.figures
+        )
         if self._shadow is None:
             own = subjects.agent_claim_of(self.name, self._keeper.instance)
             await service.add_endpoint(name="claim", subject=own, handler=self._claimed_by_name)
@@ -251,12 +258,12 @@ class Agent:
                 subjects.agent_claim(self.name), queue=self.name, cb=self._claimed
             )
             async with asyncio.timeout(FLUSH_SECONDS):
-                await bus.flush(self._client)
+                await connection.flush(self._client)
 
     async def _step_back(self) -> None:
         claims, self._claims = self._claims, None
         if claims is not None:
-            await bus.stop_answering(self._client, claims)
+            await connection.stop_answering(self._client, claims)
 
     async def _look(self) -> None:
         """Out of the group when full or late, in again when not."""

@@ -19,10 +19,13 @@ from antiphon.agent.events import DataReceived, Event, Lagged, TakenOver
 from antiphon.agent.feed import Feed
 from antiphon.agent.loudness import Loudness
 from antiphon.agent.resampling import Resampler
-from antiphon.schemas import MalformedError, bus, messages, recent_audio, subjects, tasks
+from antiphon.runtime import tasks
+from antiphon.runtime.agent_sessions import recent_audio
+from antiphon.runtime.agent_sessions.playout_retransmission import CallerClock
+from antiphon.runtime.nats import connection
+from antiphon.schemas import MalformedError, messages, subjects
 from antiphon.schemas.audio import RATES, AudioFrame, unpack_frame
 from antiphon.schemas.messages import Lease
-from antiphon.schemas.unplayed import CallerClock
 
 log = logging.getLogger("antiphon.agent")
 
@@ -134,7 +137,7 @@ class Listening:
                 await self._client.subscribe(subject, cb=callback, pending_msgs_limit=_MAX_PENDING)
             )
         async with asyncio.timeout(FLUSH_SECONDS):
-            await bus.flush(self._client)
+            await connection.flush(self._client)
 
     async def recall(self) -> None:
         """Fetch `recent_audio`, up to the first frame that `audio` gives."""

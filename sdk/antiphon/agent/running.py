@@ -12,7 +12,7 @@ from opentelemetry.context import Context
 
 from antiphon.agent.listening import Listening
 from antiphon.agent.session import Session
-from antiphon.schemas import bus, tasks
+from antiphon.runtime import tasks, telemetry
 
 log = logging.getLogger("antiphon.agent")
 tracer = trace.get_tracer("antiphon.agent")
@@ -25,7 +25,7 @@ Function = Callable[[Any], Awaitable[None]]
 
 async def run_session(session: Listening, function: Function, hang_up_on_error: bool) -> None:
     """Until the session is over, all its tasks too. The caller is never left with nobody: who returns hangs up."""
-    context: Context = bus.trace_context(session.lease.trace)
+    context: Context = telemetry.trace_context(session.lease.trace)
     with tracer.start_as_current_span("agent session", context=context) as span:
         span.set_attribute("antiphon.session", session.id)
         span.set_attribute("antiphon.agent", session.agent)

@@ -17,7 +17,9 @@ from antiphon.agent.listening import Listening, as_payload
 from antiphon.agent.playback import Heard
 from antiphon.agent.speech import Speech
 from antiphon.agent.tools import Tool
-from antiphon.schemas import MalformedError, bus, leases, messages, subjects
+from antiphon.runtime import telemetry
+from antiphon.runtime.agent_sessions import leases
+from antiphon.schemas import MalformedError, messages, subjects
 from antiphon.schemas.audio import AudioFrame, pack_frame
 
 log = logging.getLogger("antiphon.agent")
@@ -258,7 +260,7 @@ class Session(Listening):
                 subjects.session_control(self.id),
                 messages.encode(control),
                 timeout=_CONTROL_SECONDS,
-                headers=bus.trace_headers() or None,
+                headers=telemetry.trace_headers() or None,
             )
             reply = messages.decode(answer.data, messages.ControlReply)
             if not reply.ok:

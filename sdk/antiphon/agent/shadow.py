@@ -18,7 +18,9 @@ import nats.errors
 from nats.aio.client import Client
 from nats.js.errors import KeyNotFoundError
 
-from antiphon.schemas import MalformedError, bus, leases, messages, subjects
+from antiphon.runtime.agent_sessions import leases
+from antiphon.runtime.nats import buckets
+from antiphon.schemas import MalformedError, messages, subjects
 from antiphon.schemas.messages import Lease
 
 log = logging.getLogger("antiphon.agent")
@@ -49,7 +51,7 @@ class Shadow:
             await asyncio.sleep(_AGAIN_SECONDS)
 
     async def _watch(self, begin: Callable[[Lease], Awaitable[None]]) -> None:
-        bucket = await bus.bucket(self._js, subjects.BUCKET_LEASES, ttl=leases.LEASE_TTL)
+        bucket = await buckets.bucket(self._js, subjects.BUCKET_LEASES, ttl=leases.LEASE_TTL)
         watcher = await bucket.watch(subjects.lease_keys(self._of), ignore_deletes=True)
         try:
             async for entry in watcher:
@@ -63,7 +65,7 @@ class Shadow:
 
     async def runs(self, session_id: str) -> bool:
         """Whether the shadowed agent has this session."""
-        bucket = await bus.bucket(self._js, subjects.BUCKET_LEASES, ttl=leases.LEASE_TTL)
+        bucket = await buckets.bucket(self._js, subjects.BUCKET_LEASES, ttl=leases.LEASE_TTL)
         try:
             await bucket.get(subjects.lease_key(self._of, session_id))
         except KeyNotFoundError:

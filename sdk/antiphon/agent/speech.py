@@ -15,9 +15,9 @@ from types import TracebackType
 from typing import Final
 
 from antiphon.agent.playback import Backlog, Framer, Heard, Ledger, Word
+from antiphon.runtime.agent_sessions.playout_retransmission import LOST_SECONDS, Unplayed
 from antiphon.schemas.audio import AudioFrame, FrameFlag
 from antiphon.schemas.messages import Playout
-from antiphon.schemas.unplayed import LOST_SECONDS, Unplayed
 
 _BATCH: Final = 10
 """Frames sent between two looks at the backlog, and between two turns for everybody else on the loop."""

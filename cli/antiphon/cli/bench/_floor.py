@@ -20,7 +20,7 @@ from nats.aio.msg import Msg
 from pylibsrtp import Policy, Session
 
 from antiphon.cli.bench._clients import RATE, recording
-from antiphon.schemas import bus
+from antiphon.runtime.nats import connection
 from antiphon.transceiver import opus
 from antiphon.transceiver.library_internals import SRTP_LIBRARY, srtp_address
 
@@ -80,7 +80,7 @@ def chain_us(sessions: int, frames: int = 60) -> float | None:
 
 async def echo(url: str) -> None:
     """One message in, one message out, by the client of all parts and nothing else: what the bus costs by itself."""
-    client = await bus.connect(url, "antiphon-bench-floor")
+    client = await connection.connect(url, "antiphon-bench-floor")
 
     async def back(message: Msg) -> None:
         await client.publish("bench.floor.out", message.data)

@@ -13,7 +13,8 @@ from nats.aio.subscription import Subscription
 from nats.micro.request import Request
 
 from antiphon.cli.bus_client import on_the_bus
-from antiphon.schemas import bus, messages, subjects
+from antiphon.runtime.nats import connection, service_discovery
+from antiphon.schemas import messages, subjects
 from antiphon.schemas.audio import AudioFrame, FrameFlag, pack_frame, unpack_frame
 
 INSTANT: Final = "bench-instant"
@@ -64,14 +65,14 @@ async def instant_agent(url: str) -> AsyncIterator[None]:
                 await client.subscribe(subjects.audio_in(asked.session_id), cb=call.on_frame),
                 await client.subscribe(subjects.session_event(asked.session_id), cb=on_event),
             ]
-            await bus.flush(client)
+            await connection.flush(client)
             reply = messages.ClaimReply(accepted=True, input_rate=RATE, instance=INSTANT)
             await request.respond(messages.encode(reply))
 
-        service = await bus.register(client, bus.AGENT_SERVICE, {"agent": INSTANT})
+        service = await service_discovery.register(client, service_discovery.AGENT_SERVICE, {"agent": INSTANT})
         await service.add_endpoint(
             name="claim", subject=subjects.agent_claim(INSTANT), handler=claim, queue_group=INSTANT
         )
-        await bus.flush(client)
+        await connection.flush(client)
         yield
         await service.stop()

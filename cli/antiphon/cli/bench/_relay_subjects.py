@@ -25,7 +25,8 @@ import nats.errors
 from nats.aio.client import Client
 
 from antiphon.cli.errors import UsageError
-from antiphon.schemas import subjects, tasks
+from antiphon.runtime import tasks
+from antiphon.schemas import subjects
 from antiphon.schemas.addresses import Address, parse_address
 from antiphon.schemas.messages import RelayAnnouncement, RelayStatistics, TransceiverAnnouncement, decode, encode
 

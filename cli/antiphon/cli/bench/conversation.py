@@ -30,7 +30,7 @@ from antiphon.cli.errors import CallError, UsageError
 from antiphon.cli.peer import RATE, Peer
 from antiphon.cli.voice import say
 from antiphon.cli.wav import Samples, read_wav
-from antiphon.schemas import bus
+from antiphon.runtime.nats import connection
 
 READ_SPEECH: Final = Path("/usr/share/pocketsphinx/test/data/librivox")
 """Where Debian's pocketsphinx-testdata puts public-domain read speech with its transcript."""
@@ -53,7 +53,9 @@ class Sentence(NamedTuple):
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--url", default="http://127.0.0.1:8080", help="the running stack (default: %(default)s)")
-    parser.add_argument("--nats", default=os.environ.get("ANTIPHON_NATS_URL") or bus.DEFAULT_NATS_URL, help="its bus")
+    parser.add_argument(
+        "--nats", default=os.environ.get("ANTIPHON_NATS_URL") or connection.DEFAULT_NATS_URL, help="its bus"
+    )
     parser.add_argument("--key", default=os.environ.get("ANTIPHON_API_KEY"), help="API key (or ANTIPHON_API_KEY)")
     parser.add_argument("--agent", help="which agent to talk to (default: the server's)")
     help_text = "a folder of WAV files and a file `transcription`, one `text (name)` per line (default: %(default)s)"

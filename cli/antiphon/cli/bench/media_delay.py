@@ -19,7 +19,8 @@ from nats.aio.msg import Msg
 from antiphon.cli.bus_client import on_the_bus
 from antiphon.cli.errors import UsageError
 from antiphon.cli.peer import RATE, Peer
-from antiphon.schemas import audio, bus, messages, subjects
+from antiphon.runtime.nats import connection, service_discovery
+from antiphon.schemas import audio, messages, subjects
 from antiphon.schemas.audio import AudioFrame
 
 FRAME: Final = RATE // 50
@@ -30,7 +31,7 @@ LOUD: Final = 2000
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--url", default="http://127.0.0.1:8080", help="the running stack (default: %(default)s)")
-    parser.add_argument("--nats", default=bus.DEFAULT_NATS_URL, help="its NATS server (default: %(default)s)")
+    parser.add_argument("--nats", default=connection.DEFAULT_NATS_URL, help="its NATS server (default: %(default)s)")
     parser.add_argument("--key", help="API key")
     parser.add_argument("--marks", type=int, default=60, help="measurements each way (default: %(default)s)")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
@@ -100,10 +101,10 @@ async def _mark_both_ways(args: argparse.Namespace, ends: _Ends, name: str, clie
         claim = messages.decode(request.data, messages.Claim)
         sessions.append(claim.session_id)
         await client.subscribe(subjects.audio_in(claim.session_id), cb=heard)
-        await bus.flush(client)
+        await connection.flush(client)
         await request.respond(messages.encode(messages.ClaimReply(accepted=True, input_rate=24000)))
 
-    service = await bus.register(client, bus.AGENT_SERVICE, {"agent": name})
+    service = await service_discovery.register(client, service_discovery.AGENT_SERVICE, {"agent": name})
     await service.add_endpoint(name="claim", subject=subjects.agent_claim(name), handler=claimed)
     peer = Peer(ends.at_client, lambda _: None)
     try:

@@ -33,7 +33,9 @@ from antiphon.cli.call import AUDIBLE, Listener
 from antiphon.cli.errors import CallError, UsageError
 from antiphon.cli.peer import RATE, Peer
 from antiphon.cli.voice import say
-from antiphon.schemas import MalformedError, bus, leases, messages, subjects
+from antiphon.runtime.agent_sessions import leases
+from antiphon.runtime.nats import connection, service_discovery
+from antiphon.schemas import MalformedError, messages, subjects
 
 CASES: Final = ("bridge", "agent", "transceiver", "relay")
 QUESTION: Final = "Help! What can you do?"
@@ -76,7 +78,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 async def _case(stack: OwnStack, case: str, rounds: int) -> dict[str, Any]:
-    client = await bus.connect(stack.nats_url, "antiphon-bench-recovery")
+    client = await connection.connect(stack.nats_url, "antiphon-bench-recovery")
     question = say([QUESTION], RATE)[0].tobytes() if case == "bridge" else b""
     found: list[dict[str, float]] = []
     try:
@@ -95,15 +97,15 @@ async def _case(stack: OwnStack, case: str, rounds: int) -> dict[str, Any]:
 async def _all_there(client: Client, case: str) -> None:
     """Return when there is a successor for what is to be killed."""
     wanted = {
-        "bridge": (bus.AGENT_SERVICE, {"agent": BRIDGE}, 2),
-        "agent": (bus.AGENT_SERVICE, {"agent": TALKER}, 2),
+        "bridge": (service_discovery.AGENT_SERVICE, {"agent": BRIDGE}, 2),
+        "agent": (service_discovery.AGENT_SERVICE, {"agent": TALKER}, 2),
         "transceiver": ("antiphon-transceiver", {}, 2),
         "relay": ("antiphon-relay", {}, 1),
     }
     service, metadata, count = wanted[case]
     async with asyncio.timeout(120):
         while True:
-            there = await bus.instances(client, service, 0.3)
+            there = await service_discovery.instances(client, service, 0.3)
             if sum(metadata.items() <= each.items() for each in there) >= count:
                 break
     await asyncio.sleep(2)  # they have heard each other
@@ -174,7 +176,7 @@ class _Round:
     async def _victim(self) -> tuple[int, Callable[[], object], Callable[[], Awaitable[object]]]:
         """Whom to kill, how to start another one, and what to wait for."""
         if self._case == "relay":
-            there = await bus.instances(self._client, "antiphon-relay", 0.3)
+            there = await service_discovery.instances(self._client, "antiphon-relay", 0.3)
             return int(there[0]["pid"]), self._stack.relay, _at_once
         if self._case == "transceiver":
             return await self._owner(), self._stack.transceiver, self._taken_over.wait
@@ -190,7 +192,7 @@ class _Round:
             while True:
                 said = messages.decode((await announced.next_msg(5)).data, messages.TransceiverAnnouncement)
                 if said.sessions and said.state == "ready":
-                    there = await bus.instances(self._client, "antiphon-transceiver", 0.3)
+                    there = await service_discovery.instances(self._client, "antiphon-transceiver", 0.3)
                     return next(int(each["pid"]) for each in there if each["slot"] == str(said.slot))
         finally:
             await announced.unsubscribe()

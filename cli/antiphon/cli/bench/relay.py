@@ -28,7 +28,7 @@ from antiphon.cli.bench._relay_flood import flood as flooded
 from antiphon.cli.bench._relay_load import BATCH, Prepared
 from antiphon.cli.bench._relay_subjects import Subject, compiled, cores, relay
 from antiphon.cli.errors import UsageError
-from antiphon.schemas import bus
+from antiphon.runtime.nats import connection
 
 DIRECTIONS: Final = ("up", "down", "both")
 
@@ -125,7 +125,7 @@ async def _run(flow_counts: list[int], rounds: int, seconds: float, flood: bool)
     keys = f"A:{secrets.token_hex(16)}"
     core, _ = cores()
     with tempfile.TemporaryDirectory() as directory, nats_server(Path(directory)) as url:
-        client = await bus.connect(url, "bench-relay")
+        client = await connection.connect(url, "bench-relay")
         bench = Bench(flow_counts[0], seconds)
         try:
             async with (

@@ -29,7 +29,9 @@ from nats.aio.client import Client
 
 from antiphon.cli.bench._processes import START_SECONDS, nats_server, process
 from antiphon.cli.errors import UsageError
-from antiphon.schemas import bus, subjects, tasks, tunnel
+from antiphon.runtime import tasks
+from antiphon.runtime.nats import connection
+from antiphon.schemas import subjects, tunnel
 from antiphon.schemas.addresses import Address, parse_address
 from antiphon.schemas.messages import RelayAnnouncement, RelayStatistics, TransceiverAnnouncement, decode, encode
 
@@ -94,16 +96,16 @@ async def _measure(url: str, keys: str, packets_per_second: int, seconds: float)
         for end in (client_end, owner_end):
             end.bind(("127.0.0.1", 0))
             end.settimeout(0.2)
-        connection = await bus.connect(url, "bench-relay-delay")
+        client = await connection.connect(url, "bench-relay-delay")
         try:
-            ends = await _arrive(connection, client_end, owner_end, keys)
-            announcing = asyncio.create_task(_announce(connection, owner_end))
+            ends = await _arrive(client, client_end, owner_end, keys)
+            announcing = asyncio.create_task(_announce(client, owner_end))
             try:
                 return await asyncio.to_thread(_send_and_time, ends, packets_per_second, seconds)
             finally:
                 await tasks.end(announcing)
         finally:
-            await connection.close()
+            await client.close()
 
 
 async def _announce(connection: Client, owner: socket.socket) -> None:

@@ -11,8 +11,9 @@ import nats.errors
 from pydantic import ValidationError
 
 from antiphon.inference_bridge.settings import Settings, what_is_wrong
-from antiphon.schemas import bus, telemetry
-from antiphon.schemas.nats_url import without_password
+from antiphon.runtime import telemetry
+from antiphon.runtime.nats import connection, service_discovery
+from antiphon.runtime.nats.server_url import without_password
 
 
 def load_settings() -> Settings:
@@ -41,8 +42,8 @@ def main() -> int:
     )
     arguments = parser.parse_args()
     if arguments.check:
-        url = os.environ.get("ANTIPHON_NATS_URL") or bus.DEFAULT_NATS_URL
-        return 0 if asyncio.run(bus.answers_here(url, bus.AGENT_SERVICE)) else 1
+        url = os.environ.get("ANTIPHON_NATS_URL") or connection.DEFAULT_NATS_URL
+        return 0 if asyncio.run(service_discovery.answers_here(url, service_discovery.AGENT_SERVICE)) else 1
     settings = load_settings()
     if arguments.worker == "llm" and not settings.llm_url:
         return _bad("--worker llm needs ANTIPHON_LLM_URL and ANTIPHON_LLM_MODEL")

@@ -23,7 +23,7 @@ from antiphon.inference_bridge.models import Models, load_models
 from antiphon.inference_bridge.rehearsal import INPUT_RATE, RehearsedCall
 from antiphon.inference_bridge.settings import Settings
 from antiphon.inference_bridge.speech.synthesizer import SPEECH_RATE, Samples
-from antiphon.schemas import bus
+from antiphon.runtime.nats import connection
 
 QUESTIONS: Final = (
     "What time is it?",
@@ -74,7 +74,7 @@ async def measure(settings: Settings, calls: int) -> dict[str, Any]:
     voiced = [soxr.resample(models.synthesizer.synthesize(q), SPEECH_RATE, INPUT_RATE) for q in QUESTIONS]
     spoken: list[Samples] = [np.asarray(v, dtype=np.int16) for v in voiced]
     result: dict[str, Any] = {"models_alone": models_alone(models, spoken), "calls": calls}
-    client = await bus.connect(settings.nats_url, "antiphon-inference-bridge-bench")
+    client = await connection.connect(settings.nats_url, "antiphon-inference-bridge-bench")
     waits: list[float] = []
     events: list[dict[str, Any]] = []
 

@@ -13,7 +13,8 @@ from nats.aio.client import Client
 
 from antiphon.inference_bridge.protocol.conversation import JsonObject
 from antiphon.inference_bridge.speech.synthesizer import SPEECH_RATE
-from antiphon.schemas import bus, messages, subjects
+from antiphon.runtime import telemetry
+from antiphon.schemas import messages, subjects
 from antiphon.schemas.audio import AudioFrame, FrameFlag, pack_frame
 from antiphon.schemas.errors import MalformedError
 
@@ -91,7 +92,10 @@ class Line:
     async def _ask(self, control: messages.Message) -> bool:
         try:
             answer = await self._client.request(
-                self._control, messages.encode(control), timeout=_CONTROL_TIMEOUT, headers=bus.trace_headers() or None
+                self._control,
+                messages.encode(control),
+                timeout=_CONTROL_TIMEOUT,
+                headers=telemetry.trace_headers() or None,
             )
             reply = messages.decode(answer.data, messages.ControlReply)
         except (nats.errors.Error, TimeoutError, MalformedError) as error:

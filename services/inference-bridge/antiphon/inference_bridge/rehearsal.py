@@ -24,7 +24,9 @@ from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
 from antiphon.inference_bridge.line import EVENTS_CHANNEL
-from antiphon.schemas import bus, messages, subjects, tasks
+from antiphon.runtime import tasks, telemetry
+from antiphon.runtime.nats import connection
+from antiphon.schemas import messages, subjects
 from antiphon.schemas.audio import FRAME_MS, AudioFrame, FrameFlag, pack_frame, unpack_frame
 
 INPUT_RATE: Final = 16000
@@ -106,12 +108,12 @@ class RehearsedCall:
         await self.stop_sending()
         await self.event(messages.Ended(reason="client_closed"))
         await self._unsubscribe()
-        await bus.flush(self._client)
+        await connection.flush(self._client)
 
     async def claim(self) -> messages.ClaimReply:
         claim = messages.Claim(session_id=self.id, agent=self._agent, session=self._session)
         subject = subjects.agent_claim(self._agent)
-        headers = bus.trace_headers() or None
+        headers = telemetry.trace_headers() or None
         answer = await self._client.request(subject, messages.encode(claim), timeout=2, headers=headers)
         return messages.decode(answer.data, messages.ClaimReply)
 

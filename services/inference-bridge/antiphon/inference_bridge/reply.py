@@ -21,9 +21,9 @@ from antiphon.inference_bridge.speech.phrase_cache import PhraseCache
 from antiphon.inference_bridge.speech.playback import Backlog, SpeechLedger
 from antiphon.inference_bridge.speech.synthesizer import SPEECH_RATE, Samples
 from antiphon.inference_bridge.workers import BusyError, Urgency
+from antiphon.runtime.agent_sessions.playout_retransmission import LOST_SECONDS, Unplayed
 from antiphon.schemas import messages
 from antiphon.schemas.audio import FRAME_MS, FrameFlag
-from antiphon.schemas.unplayed import LOST_SECONDS, Unplayed
 
 log = logging.getLogger(__name__)
 

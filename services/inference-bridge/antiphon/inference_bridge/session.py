@@ -38,10 +38,12 @@ from antiphon.inference_bridge.talk import Talk
 from antiphon.inference_bridge.turns.detector import TurnSettings
 from antiphon.inference_bridge.turns.ear import MAX_FRAMES, Ear
 from antiphon.inference_bridge.turns.turn import Turn
-from antiphon.schemas import bus, messages, subjects, tasks
+from antiphon.runtime import tasks
+from antiphon.runtime.agent_sessions.playout_retransmission import CallerClock
+from antiphon.runtime.nats import connection
+from antiphon.schemas import messages, subjects
 from antiphon.schemas.audio import AudioFrame, unpack_frame
 from antiphon.schemas.errors import MalformedError
-from antiphon.schemas.unplayed import CallerClock
 
 log = logging.getLogger(__name__)
 tracer = trace.get_tracer(__name__)
@@ -153,7 +155,7 @@ class Session:
             self._subscriptions.append(
                 await self._services.client.subscribe(subject, cb=callback, pending_msgs_limit=_MAX_PENDING)
             )
-        await bus.flush(self._services.client)
+        await connection.flush(self._services.client)
         self._spawn(self._ear.listen())
         self._spawn(self._send_events())
         self._spawn(self._watch())

@@ -9,7 +9,7 @@ from typing import Annotated, Final, Literal
 from pydantic import AfterValidator, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from antiphon.schemas.nats_url import DEFAULT_NATS_URL, checked, without_password
+from antiphon.runtime.nats.server_url import DEFAULT_NATS_URL, checked, without_password
 
 CONCIERGE_GREETING: Final = "Hello, this is the Riverside Clinic. How can I help you?"
 MODEL_GREETING: Final = "Hello, how can I help you?"

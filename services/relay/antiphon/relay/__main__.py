@@ -48,7 +48,7 @@ def main() -> int:
     import asyncio
 
     from antiphon.relay.control import serve
-    from antiphon.schemas import telemetry
+    from antiphon.runtime import telemetry
 
     finish = telemetry.start("relay")
     try:
@@ -74,10 +74,10 @@ def _check() -> int:
     import asyncio
     import os
 
-    from antiphon.schemas import bus
+    from antiphon.runtime.nats import connection, service_discovery
 
-    url = os.environ.get("ANTIPHON_NATS_URL") or bus.DEFAULT_NATS_URL
-    return 0 if asyncio.run(bus.answers_here(url, "antiphon-relay")) else 1
+    url = os.environ.get("ANTIPHON_NATS_URL") or connection.DEFAULT_NATS_URL
+    return 0 if asyncio.run(service_discovery.answers_here(url, "antiphon-relay")) else 1
 
 
 if __name__ == "__main__":

@@ -23,9 +23,9 @@ from antiphon.relay.on_the_bus import GOODBYE_SECONDS, OnTheBus
 from antiphon.relay.settings import RelaySettings
 from antiphon.relay.sockets import bound_port
 from antiphon.relay.supervisor import Supervisor
-from antiphon.schemas.loop_watchdog import LoopWatchdog
+from antiphon.runtime.loop_watchdog import LoopWatchdog
+from antiphon.runtime.tasks import end
 from antiphon.schemas.route_token import RouteKeyring
-from antiphon.schemas.tasks import end
 
 log = logging.getLogger(__name__)
 

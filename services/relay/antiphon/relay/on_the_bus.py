@@ -27,7 +27,9 @@ from antiphon.relay.held import HOLD_SECONDS
 from antiphon.relay.routes import RouteBook
 from antiphon.relay.settings import RelaySettings
 from antiphon.relay.supervisor import Supervisor
-from antiphon.schemas import bus, subjects, tasks
+from antiphon.runtime import tasks
+from antiphon.runtime.nats import buckets, connection, service_discovery
+from antiphon.schemas import subjects
 from antiphon.schemas.addresses import Address
 from antiphon.schemas.errors import MalformedError
 from antiphon.schemas.messages import (
@@ -135,19 +137,19 @@ class OnTheBus:
     async def _stay(self) -> None:
         name = self._settings.relay_name
         self._flows = None
-        self._client = client = await bus.connect(self._settings.nats_url, f"relay-{name}")
+        self._client = client = await connection.connect(self._settings.nats_url, f"relay-{name}")
         if self._tunnel_host in _LOOPBACK:
-            self._tunnel_host = bus.local_host_towards(self._settings.nats_url)
+            self._tunnel_host = connection.local_host_towards(self._settings.nats_url)
         await client.subscribe(subjects.relay_announce(name), cb=self._hear_relay)
         # Before anything is read: a transceiver ignores the hello of a relay that it doesn't know.
         await self.announce()
         said = self.announcement()
         log.info("relay %s serves %s, tunnel from %s", name, said.public_addresses, said.tunnel_addresses)
         await client.subscribe(subjects.ANY_TRANSCEIVER_ANNOUNCE, cb=self._hear_transceiver)
-        await bus.flush(client)
+        await connection.flush(client)
         await self._read_bucket()
         self.arrived.set()
-        service = await bus.register(client, REGISTER_NAME, {"name": name})
+        service = await service_discovery.register(client, REGISTER_NAME, {"name": name})
         await service.add_endpoint(name="stats", subject=subjects.relay_stats(name), handler=self._tell_statistics)
         while True:
             began = time.monotonic()
@@ -185,7 +187,7 @@ class OnTheBus:
         assert self._client is not None
         try:
             js = self._client.jetstream()
-            kept = await bus.bucket(js, subjects.BUCKET_TRANSCEIVERS, ttl=bus.ANNOUNCE_TTL)
+            kept = await buckets.bucket(js, subjects.BUCKET_TRANSCEIVERS, ttl=buckets.ANNOUNCE_TTL)
             watcher = await kept.watchall(ignore_deletes=True)
             entries = []
             try:
@@ -255,7 +257,9 @@ class OnTheBus:
         try:
             async with asyncio.timeout(KEEP_SECONDS):
                 if self._bucket is None:
-                    self._bucket = await bus.bucket(client.jetstream(), subjects.BUCKET_RELAYS, ttl=bus.ANNOUNCE_TTL)
+                    self._bucket = await buckets.bucket(
+                        client.jetstream(), subjects.BUCKET_RELAYS, ttl=buckets.ANNOUNCE_TTL
+                    )
                 await self._bucket.put(self._settings.relay_name, said)
         except (nats.errors.Error, JetStreamError, OSError, TimeoutError) as error:
             self._bucket = None  # gone with a server that kept nothing: made anew next time

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from antiphon.relay.core import Identity
+from antiphon.runtime.nats.buckets import ANNOUNCE_TTL
 from antiphon.schemas.addresses import Address, parse_address
-from antiphon.schemas.bus import ANNOUNCE_TTL
 from antiphon.schemas.messages import TransceiverAnnouncement
 
 log = logging.getLogger(__name__)

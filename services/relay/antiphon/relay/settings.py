@@ -13,9 +13,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final, NamedTuple, TypeVar
 
+from antiphon.runtime.nats.server_url import DEFAULT_NATS_URL, checked
 from antiphon.schemas.addresses import Address, parse_address
 from antiphon.schemas.errors import MalformedError
-from antiphon.schemas.nats_url import DEFAULT_NATS_URL, checked
 from antiphon.schemas.route_token import RouteKeyring
 
 T = TypeVar("T")

@@ -18,9 +18,9 @@ from typing import Final
 
 import uvicorn
 
-from antiphon.schemas import telemetry
+from antiphon.runtime import telemetry
+from antiphon.runtime.loop_watchdog import LoopWatchdog
 from antiphon.schemas.addresses import Address
-from antiphon.schemas.loop_watchdog import LoopWatchdog
 from antiphon.signaling.app import create_app
 from antiphon.signaling.connections import PromptProtocol
 from antiphon.signaling.settings import Settings, is_loopback, load

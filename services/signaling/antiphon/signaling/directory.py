@@ -9,8 +9,8 @@ import hashlib
 from collections.abc import Hashable
 from typing import Final, Generic, NamedTuple, TypeVar
 
+from antiphon.runtime.nats.buckets import ANNOUNCE_TTL
 from antiphon.schemas.addresses import Address, parse_address
-from antiphon.schemas.bus import ANNOUNCE_TTL
 from antiphon.schemas.messages import RelayAnnouncement, TransceiverAnnouncement
 
 MAX_ENTRIES: Final = 4096

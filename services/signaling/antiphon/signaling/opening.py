@@ -17,7 +17,8 @@ from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 from nats.errors import TimeoutError as NatsTimeoutError
 
-from antiphon.schemas import MalformedError, bus, tasks
+from antiphon.runtime import tasks, telemetry
+from antiphon.schemas import MalformedError
 from antiphon.schemas.messages import OPEN_REPLY, Opened, decode_any
 
 log = logging.getLogger(__name__)
@@ -41,7 +42,7 @@ class Openings:
 
         `hang_up(session_id)` ends a session that came too late.
         """
-        headers = bus.trace_headers() or None
+        headers = telemetry.trace_headers() or None
         reply = asyncio.create_task(client.request(subject, request, timeout=timeout + LATE_SECONDS, headers=headers))
         try:
             await asyncio.wait({reply}, timeout=timeout)

@@ -15,7 +15,8 @@ from nats.errors import TimeoutError as NatsTimeoutError
 from opentelemetry import trace
 from opentelemetry.trace import SpanKind, Status, StatusCode
 
-from antiphon.schemas import MalformedError, bus, subjects
+from antiphon.runtime import telemetry
+from antiphon.schemas import MalformedError, subjects
 from antiphon.schemas.messages import (
     OPEN_REPLY,
     ControlReply,
@@ -101,7 +102,7 @@ async def restart_ice(stack: Stack, session_id: str, offer: str) -> Placed:
             subjects.session_open(session_id),
             encode(OpenRequest(offer=offer, session_id=session_id)),
             timeout=CONTROL_TIMEOUT,
-            headers=bus.trace_headers() or None,
+            headers=telemetry.trace_headers() or None,
         )
         reply = decode_any(message.data, OPEN_REPLY, "OpenReply")
     if isinstance(reply, Refused):
@@ -187,7 +188,7 @@ async def hang_up(client: Client, session_id: str, reason: str = "hang_up") -> N
             subjects.session_control(session_id),
             encode(HangUp(reason=reason)),
             timeout=CONTROL_TIMEOUT,
-            headers=bus.trace_headers() or None,
+            headers=telemetry.trace_headers() or None,
         )
         reply = decode(message.data, ControlReply)
     if not reply.ok:

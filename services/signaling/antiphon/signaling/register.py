@@ -18,7 +18,7 @@ import nats.errors
 from nats.aio.client import Client
 from nats.aio.subscription import Subscription
 
-from antiphon.schemas.bus import AGENT_SERVICE, TROUBLE
+from antiphon.runtime.nats.service_discovery import AGENT_SERVICE, TROUBLE
 
 log = logging.getLogger(__name__)
 

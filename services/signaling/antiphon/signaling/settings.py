@@ -9,7 +9,7 @@ from typing import Annotated, Self
 from pydantic import AfterValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from antiphon.schemas.nats_url import DEFAULT_NATS_URL, checked
+from antiphon.runtime.nats.server_url import DEFAULT_NATS_URL, checked
 
 
 class Settings(BaseSettings):

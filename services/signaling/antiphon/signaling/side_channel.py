@@ -20,7 +20,8 @@ from nats.errors import NoRespondersError
 from nats.errors import TimeoutError as NatsTimeoutError
 from starlette.websockets import WebSocketDisconnect, WebSocketState
 
-from antiphon.schemas import MalformedError, subjects, tasks
+from antiphon.runtime import tasks
+from antiphon.schemas import MalformedError, subjects
 from antiphon.schemas.messages import SESSION_EVENT, DataMessage, Ended, decode, decode_any, encode
 from antiphon.signaling.access import caller_with
 from antiphon.signaling.credentials import Credentials

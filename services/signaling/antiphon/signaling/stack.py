@@ -16,9 +16,11 @@ from nats.errors import Error as NatsError
 from nats.js.errors import NoKeysError
 from nats.js.kv import KeyValue
 
-from antiphon.schemas import MalformedError, bus, subjects, tasks
+from antiphon.runtime import tasks
+from antiphon.runtime.nats import buckets, connection, service_discovery
+from antiphon.runtime.nats.server_url import without_password
+from antiphon.schemas import MalformedError, subjects
 from antiphon.schemas.messages import RelayAnnouncement, TransceiverAnnouncement, decode
-from antiphon.schemas.nats_url import without_password
 from antiphon.signaling.directory import STORED_TTL, Directory
 from antiphon.signaling.opening import Openings
 from antiphon.signaling.register import Register, Roll
@@ -69,10 +71,10 @@ class Stack:
     async def _connect(self) -> None:
         if self.client is not None:
             await self.client.close()
-        self.client = client = await bus.connect(self._settings.nats_url, "signaling")
+        self.client = client = await connection.connect(self._settings.nats_url, "signaling")
         await client.subscribe(subjects.ANY_TRANSCEIVER_ANNOUNCE, cb=self._hear(self._learn_transceiver))
         await client.subscribe(subjects.ANY_RELAY_ANNOUNCE, cb=self._hear(self._learn_relay))
-        await bus.register(client, "antiphon-signaling")
+        await service_discovery.register(client, "antiphon-signaling")
         log.info("connected to NATS")
         await self._read_bucket(subjects.BUCKET_TRANSCEIVERS, self._learn_transceiver)
         await self._read_bucket(subjects.BUCKET_RELAYS, self._learn_relay)
@@ -86,7 +88,7 @@ class Stack:
     def _hear(self, learn: Callable[[bytes, float], None]) -> Callable[[Msg], Awaitable[None]]:
         async def heard(message: Msg) -> None:
             try:
-                learn(message.data, bus.ANNOUNCE_TTL)
+                learn(message.data, buckets.ANNOUNCE_TTL)
             except MalformedError as error:
                 log.warning("ignored an announcement on %s: %s", message.subject, error)
 

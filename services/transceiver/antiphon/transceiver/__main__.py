@@ -11,8 +11,9 @@ from typing import Final
 import nats.errors
 from pydantic import ValidationError
 
-from antiphon.schemas import bus, tasks, telemetry
-from antiphon.schemas.loop_watchdog import LoopWatchdog
+from antiphon.runtime import tasks, telemetry
+from antiphon.runtime.loop_watchdog import LoopWatchdog
+from antiphon.runtime.nats import connection, service_discovery
 from antiphon.transceiver import processes
 from antiphon.transceiver.pulse import PulseSelector
 from antiphon.transceiver.service import Transceiver
@@ -28,7 +29,7 @@ async def serve(settings: Settings) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    connecting = asyncio.create_task(bus.connect(settings.nats_url, "antiphon-transceiver"))
+    connecting = asyncio.create_task(connection.connect(settings.nats_url, "antiphon-transceiver"))
     stopping = asyncio.create_task(stop.wait())
     await asyncio.wait({connecting, stopping}, return_when=asyncio.FIRST_COMPLETED)
     if stop.is_set():
@@ -68,7 +69,7 @@ def main() -> int:
         print(f"antiphon transceiver: {problems}", file=sys.stderr)
         return 2
     if "--check" in sys.argv[1:]:
-        return 0 if asyncio.run(bus.answers_here(settings.nats_url, "antiphon-transceiver")) else 1
+        return 0 if asyncio.run(service_discovery.answers_here(settings.nats_url, "antiphon-transceiver")) else 1
     processes.tie_to_parent()
     flush_traces = telemetry.start("transceiver")
     try:

@@ -23,7 +23,8 @@ import nats.errors
 from nats.aio.client import Client
 from nats.js.errors import BucketNotFoundError, KeyNotFoundError
 
-from antiphon.schemas import MalformedError, bus, messages, subjects
+from antiphon.runtime.nats import service_discovery
+from antiphon.schemas import MalformedError, messages, subjects
 from antiphon.transceiver.session import Session
 from antiphon.transceiver.sessions import Sessions
 
@@ -117,7 +118,7 @@ class AgentWatch:
     async def _call(self, extra: bool) -> None:
         within = min(ANSWER_SECONDS, self._every)
         async with asyncio.timeout(within + 2):
-            answers = await bus.instances(self._client, bus.AGENT_SERVICE, within)
+            answers = await service_discovery.instances(self._client, service_discovery.AGENT_SERVICE, within)
             await self._client.flush()  # else NATS is away: nobody is missed
         self._roll.called(answers, extra)
         for session_id in [each for each in self._served if self._sessions.registry.get(each) is None]:

@@ -10,7 +10,9 @@ from typing import Final
 from nats.aio.client import Client
 from nats.js.kv import KeyValue
 
-from antiphon.schemas import bus, messages, subjects, tasks
+from antiphon.runtime import tasks
+from antiphon.runtime.nats import buckets
+from antiphon.schemas import messages, subjects
 from antiphon.transceiver.clock import Clock
 from antiphon.transceiver.placing import Placing
 from antiphon.transceiver.seat import Seat, Seats
@@ -102,7 +104,7 @@ class Announcing:
                 async with asyncio.timeout(KEEP_SECONDS):
                     if bucket is None:
                         js = self._client.jetstream()
-                        bucket = await bus.bucket(js, subjects.BUCKET_TRANSCEIVERS, ttl=bus.ANNOUNCE_TTL)
+                        bucket = await buckets.bucket(js, subjects.BUCKET_TRANSCEIVERS, ttl=buckets.ANNOUNCE_TTL)
                     await bucket.put(subjects.slot_key(own.cluster, own.slot.number), self._announcement(own)[1])
             except Exception as error:  # NATS is away, or has lost its store: whatever it is, the next one tries again
                 log.debug("an announcement is not kept: %r", error)

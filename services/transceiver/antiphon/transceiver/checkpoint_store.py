@@ -21,7 +21,9 @@ from nats.aio.client import Client
 from nats.js.api import StorageType
 from nats.js.kv import KeyValue
 
-from antiphon.schemas import bus, subjects, tasks
+from antiphon.runtime import tasks
+from antiphon.runtime.nats import buckets
+from antiphon.schemas import subjects
 from antiphon.transceiver.bounded_log import BoundedLog
 from antiphon.transceiver.sealing import Sealing, identity_of, read_moved, write_moved
 from antiphon.transceiver.seat import Identity, Moved
@@ -227,7 +229,7 @@ class CheckpointStore:
             return None
 
     async def _keys(self, pattern: str) -> list[str]:
-        return await bus.keys(self._client.jetstream(timeout=ANSWER_WITHIN), subjects.BUCKET_SESSIONS, pattern)
+        return await buckets.keys(self._client.jetstream(timeout=ANSWER_WITHIN), subjects.BUCKET_SESSIONS, pattern)
 
     async def take(self, session: Session, found: Found, key: str) -> bool:
         """Store a checkpoint of ours in the place of the other's; False if somebody else was first.
@@ -313,7 +315,7 @@ class CheckpointStore:
 
     async def _ready(self) -> KeyValue:
         if self._bucket is None:
-            self._bucket = await bus.bucket(
+            self._bucket = await buckets.bucket(
                 self._client.jetstream(timeout=ANSWER_WITHIN), subjects.BUCKET_SESSIONS, TTL, StorageType.MEMORY
             )
         return self._bucket

@@ -20,7 +20,9 @@ import nats.errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
-from antiphon.schemas import MalformedError, bus, messages, subjects
+from antiphon.runtime import telemetry
+from antiphon.runtime.nats import service_discovery
+from antiphon.schemas import MalformedError, messages, subjects
 
 log = logging.getLogger(__name__)
 
@@ -128,7 +130,7 @@ class Claiming:
         """None stands in the queue group."""
         while True:
             subject = subjects.agent_claim_of(agent, whom) if whom else subjects.agent_claim(agent)
-            headers = bus.trace_headers() or None
+            headers = telemetry.trace_headers() or None
             await self._client.publish(subject, data, reply=reply_to, headers=headers)
             answer = await self._answer(asked, whom, min(deadline, self._loop.time() + ASK_SECONDS))
             if isinstance(answer, messages.ClaimReply):
@@ -164,7 +166,9 @@ class Claiming:
             return each.get("agent") == agent and each.get("instance", "") not in tried
 
         wait = min(FIND_SECONDS, deadline - self._loop.time())
-        found = await bus.instances(self._client, bus.AGENT_SERVICE, wait, enough=lambda found: any(map(fits, found)))
+        found = await service_discovery.instances(
+            self._client, service_discovery.AGENT_SERVICE, wait, enough=lambda found: any(map(fits, found))
+        )
         return next((each["instance"] for each in found if fits(each)), "")
 
     async def _answer(self, asked: _Asked, whom: str, until: float) -> messages.ClaimReply | str:

@@ -17,7 +17,8 @@ from nats.js.errors import Error as JetStreamError
 from nats.js.errors import KeyNotFoundError
 from nats.js.kv import KeyValue
 
-from antiphon.schemas import bus, messages, subjects
+from antiphon.runtime.nats import buckets
+from antiphon.schemas import messages, subjects
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +39,7 @@ class KeptFlows:
     async def run(self) -> None:
         while True:
             try:
-                bucket = await bus.bucket(self._client.jetstream(), subjects.BUCKET_FLOWS, ttl=bus.FLOWS_TTL)
+                bucket = await buckets.bucket(self._client.jetstream(), subjects.BUCKET_FLOWS, ttl=buckets.FLOWS_TTL)
                 self._kept.clear()  # a server that came back may have lost them
                 while True:
                     await self._follow(bucket)

@@ -13,9 +13,10 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Final, NamedTuple
 
-from antiphon.schemas import messages, tasks
+from antiphon.runtime import tasks
+from antiphon.runtime.nats.buckets import ANNOUNCE_TTL
+from antiphon.schemas import messages
 from antiphon.schemas.addresses import Address, parse_address
-from antiphon.schemas.bus import ANNOUNCE_TTL
 from antiphon.transceiver.seat import Identity
 
 log = logging.getLogger(__name__)

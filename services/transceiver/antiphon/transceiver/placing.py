@@ -14,7 +14,8 @@ import nats.errors
 from nats.aio.client import Client
 from opentelemetry import trace
 
-from antiphon.schemas import MalformedError, bus, messages, subjects
+from antiphon.runtime import telemetry
+from antiphon.schemas import MalformedError, messages, subjects
 from antiphon.schemas.route_token import RouteKeyring, ice_password
 from antiphon.transceiver import sdp
 from antiphon.transceiver.claiming import Claiming
@@ -84,7 +85,7 @@ class Placing:
             request.cancel()
 
     async def _serve(self, request: Any) -> None:
-        context = bus.trace_context(request.headers)
+        context = telemetry.trace_context(request.headers)
         with tracer.start_as_current_span("open", context=context) as span:
             started = self._loop.time()
             try:

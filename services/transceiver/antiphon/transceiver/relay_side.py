@@ -12,7 +12,8 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.js.client import JetStreamContext
 
-from antiphon.schemas import MalformedError, bus, messages, subjects, tunnel
+from antiphon.runtime.nats import buckets
+from antiphon.schemas import MalformedError, messages, subjects, tunnel
 from antiphon.schemas.addresses import parse_address
 from antiphon.transceiver.seat import Seat
 from antiphon.transceiver.session import Session
@@ -43,7 +44,7 @@ class RelaySide:
         """Hear of relays, those announced before us included."""
         await self._client.subscribe(subjects.ANY_RELAY_ANNOUNCE, cb=self._relay_announced)
         await self._client.subscribe(subjects.FLOW_FIND, cb=self._flow_find)
-        relays = await bus.bucket(js, subjects.BUCKET_RELAYS, ttl=bus.ANNOUNCE_TTL)
+        relays = await buckets.bucket(js, subjects.BUCKET_RELAYS, ttl=buckets.ANNOUNCE_TTL)
         with contextlib.suppress(nats.errors.Error):
             for key in await relays.keys():
                 self._take_relay((await relays.get(key)).value or b"")

@@ -22,7 +22,9 @@ from nats.js.errors import Error as JetStreamError
 from nats.js.errors import KeyNotFoundError
 from nats.micro.service import Service
 
-from antiphon.schemas import MalformedError, bus, messages, subjects, tasks
+from antiphon.runtime import tasks
+from antiphon.runtime.nats import buckets, connection, service_discovery
+from antiphon.schemas import MalformedError, messages, subjects
 from antiphon.schemas.addresses import Address
 from antiphon.transceiver.agent_watch import AgentWatch
 from antiphon.transceiver.announcing import Announcing
@@ -76,7 +78,7 @@ class Transceiver:
         self._placing.served = self._watch.served
         self._sessions.forgetting.append(self._watch.forget)
         self._announcing = Announcing(settings, client, self._clock, self._placing, self._sessions.seats)
-        self._advertised = settings.transceiver_advertise or bus.local_host_towards(settings.nats_url)
+        self._advertised = settings.transceiver_advertise or connection.local_host_towards(settings.nats_url)
         self._sessions.seats.own = self._open_seat(settings.cluster, Slot(0, 0), int(port))
         self._holder = secrets.token_hex(HOLDER_BYTES // 2)
         self._service: Service
@@ -220,8 +222,8 @@ class Transceiver:
 
     async def _read_announcements(self, js: JetStreamContext) -> None:
         """Who was there before us; among them may be one that has just died and has nobody else to go on with it."""
-        known = await bus.bucket(js, subjects.BUCKET_TRANSCEIVERS, ttl=bus.ANNOUNCE_TTL)
-        for key in await bus.keys(js, subjects.BUCKET_TRANSCEIVERS):
+        known = await buckets.bucket(js, subjects.BUCKET_TRANSCEIVERS, ttl=buckets.ANNOUNCE_TTL)
+        for key in await buckets.keys(js, subjects.BUCKET_TRANSCEIVERS):
             with contextlib.suppress(KeyNotFoundError, MalformedError):
                 said = messages.decode((await known.get(key)).value or b"", messages.TransceiverAnnouncement)
                 if self._taking is not None:
@@ -305,7 +307,9 @@ class Transceiver:
     async def _serve_slot(self) -> None:
         cluster, slot, _ = self._sessions.seats.own.identity
         tell = partial(figures, self._sessions, self._placing, self._clock, self._publisher)
-        self._service = await bus.register(self._client, "antiphon-transceiver", {"slot": str(slot)}, tell)
+        self._service = await service_discovery.register(
+            self._client, "antiphon-transceiver", {"slot": str(slot)}, tell
+        )
         await self._service.add_endpoint(
             name="open", subject=subjects.transceiver_open(cluster, slot), handler=self._placing.requested
         )

@@ -11,7 +11,9 @@ import nats.errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
-from antiphon.schemas import MalformedError, audio, bus, messages, subjects, tasks
+from antiphon.runtime import tasks
+from antiphon.runtime.nats import connection
+from antiphon.schemas import MalformedError, audio, messages, subjects
 from antiphon.transceiver import nats_direct
 from antiphon.transceiver.control_requests import Refusal, answer
 from antiphon.transceiver.outlet import Publisher
@@ -127,7 +129,7 @@ class SessionSubjects:
         self._early.pop(session_id, None)
         self._turned_away.pop(session_id, None)
         speech, *answering = self._subscriptions.pop(session_id, []) or [None]
-        endings = [bus.stop_answering(self._client, each) for each in answering]
+        endings = [connection.stop_answering(self._client, each) for each in answering]
         if speech is not None:
             endings.append(nats_direct.unsubscribe(self._client, speech))
         for ending in endings:

@@ -9,8 +9,8 @@ from typing import Annotated
 from pydantic import AfterValidator, Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from antiphon.runtime.nats.server_url import DEFAULT_NATS_URL, checked
 from antiphon.schemas.addresses import parse_address
-from antiphon.schemas.nats_url import DEFAULT_NATS_URL, checked
 from antiphon.schemas.route_token import RouteKeyring
 
 

@@ -14,11 +14,12 @@ from nats.js.client import JetStreamContext
 from nats.js.errors import KeyNotFoundError, KeyWrongLastSequenceError
 from nats.js.kv import KeyValue
 
-from antiphon.schemas import bus, messages, subjects
+from antiphon.runtime.nats import buckets
+from antiphon.schemas import messages, subjects
 from antiphon.schemas.errors import MalformedError
 
 MAX_SLOTS: Final = 4096
-FRESH: Final = bus.ANNOUNCE_TTL
+FRESH: Final = buckets.ANNOUNCE_TTL
 """Seconds for which a claim counts as live although its holder has not announced itself yet."""
 
 
@@ -29,8 +30,8 @@ class Slot(NamedTuple):
 
 async def claim_slot(js: JetStreamContext, cluster: int, wanted: int | None) -> Slot:
     """Take `wanted`, or the lowest slot that nobody holds; RuntimeError if there is none."""
-    claims = await bus.bucket(js, subjects.BUCKET_SLOTS)
-    live = await bus.bucket(js, subjects.BUCKET_TRANSCEIVERS, ttl=bus.ANNOUNCE_TTL)
+    claims = await buckets.bucket(js, subjects.BUCKET_SLOTS)
+    live = await buckets.bucket(js, subjects.BUCKET_TRANSCEIVERS, ttl=buckets.ANNOUNCE_TTL)
     for number in range(MAX_SLOTS) if wanted is None else [wanted]:
         key = subjects.slot_key(cluster, number)
         claim, revision = await _read(claims, key)

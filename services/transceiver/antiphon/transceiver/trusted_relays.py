@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from antiphon.runtime.nats.buckets import ANNOUNCE_TTL
 from antiphon.schemas.addresses import parse_address
-from antiphon.schemas.bus import ANNOUNCE_TTL
 from antiphon.schemas.messages import RelayAnnouncement
 
 

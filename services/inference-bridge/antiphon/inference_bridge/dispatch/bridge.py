@@ -38,10 +38,13 @@ from antiphon.inference_bridge.speech.phrase_cache import PhraseCache
 from antiphon.inference_bridge.turns.detector import TurnSettings
 from antiphon.inference_bridge.waiting import unless
 from antiphon.inference_bridge.workers import Urgency, Workers
-from antiphon.schemas import bus, leases, messages, recent_audio, subjects, tasks
+from antiphon.runtime import tasks, telemetry
+from antiphon.runtime.agent_sessions import leases, recent_audio
+from antiphon.runtime.agent_sessions.keeper import LeaseKeeper
+from antiphon.runtime.loop_watchdog import LoopWatchdog
+from antiphon.runtime.nats import connection, service_discovery
+from antiphon.schemas import messages, subjects
 from antiphon.schemas.errors import MalformedError
-from antiphon.schemas.lease_keeper import LeaseKeeper
-from antiphon.schemas.loop_watchdog import LoopWatchdog
 
 log = logging.getLogger(__name__)
 tracer = trace.get_tracer(__name__)
@@ -139,19 +142,23 @@ class Bridge:
         name = self._settings.agent_name
         if self._chat_check:
             self._checking = asyncio.create_task(self._chat_check.run())
-        service = await bus.register(self._client, bus.AGENT_SERVICE, self._about, self.figures)
+        service = await service_discovery.register(
+            self._client, service_discovery.AGENT_SERVICE, self._about, self.figures
+        )
         await service.add_endpoint(
             name="claim", subject=subjects.agent_claim(name), handler=self.claim, queue_group=name
         )
         own = subjects.agent_claim_of(name, self._keeper.instance)
         await service.add_endpoint(name="claim-passed-on", subject=own, handler=self.take_claim)
-        await bus.flush(self._client)
+        await connection.flush(self._client)
         return service
 
     def _on_chat_server(self, trouble: str | None) -> None:
-        self._about.pop(bus.TROUBLE, None)
+        self._about.pop(service_discovery.TROUBLE, None)
         if trouble:
-            self._about[bus.TROUBLE] = f"its chat server (ANTIPHON_LLM_URL) won't answer callers: {trouble}"
+            self._about[service_discovery.TROUBLE] = (
+                f"its chat server (ANTIPHON_LLM_URL) won't answer callers: {trouble}"
+            )
 
     async def _on_beat(self, message: Msg) -> None:
         with contextlib.suppress(MalformedError):
@@ -198,7 +205,7 @@ class Bridge:
     async def take_claim(self, request: Request) -> None:
         """Answer a claim: the session is subscribed before it is accepted."""
         started = time.perf_counter()
-        context = bus.trace_context(request.headers)
+        context = telemetry.trace_context(request.headers)
         with tracer.start_as_current_span("claim", context=context) as span:
             try:
                 claim = messages.decode(request.data, messages.Claim)
@@ -250,7 +257,7 @@ class Bridge:
         session = Session(claim, self._agent(), self._services, stream, context, first_generation=first)
         self._sessions[claim.session_id] = session  # before the first await: the capacity is exact
         try:
-            await self._keeper.hold(claim, 16000, bus.trace_headers())
+            await self._keeper.hold(claim, 16000, telemetry.trace_headers())
             await session.start()
         except BaseException:
             await self._let_go(session)
@@ -299,7 +306,7 @@ class Bridge:
             self._agent(),
             self._services,
             self._models.voice_activity.stream(),
-            bus.trace_context(lease.trace),
+            telemetry.trace_context(lease.trace),
             record,
             lease.takeovers,
             leases.first_generation(lease.takeovers),
@@ -330,7 +337,7 @@ class Bridge:
             Concierge(),
             self._services,
             self._models.voice_activity.stream(),
-            bus.trace_context(lease.trace),
+            telemetry.trace_context(lease.trace),
             Record(met=True, greeted=True),
             lease.takeovers,
             leases.first_generation(lease.takeovers),
@@ -385,7 +392,9 @@ async def run(settings: Settings) -> None:
     loader.close()
     if models is None:
         return
-    client = await unless(stop, asyncio.ensure_future(bus.connect(settings.nats_url, "antiphon-inference-bridge")))
+    client = await unless(
+        stop, asyncio.ensure_future(connection.connect(settings.nats_url, "antiphon-inference-bridge"))
+    )
     if client is None:
         return
     bridge = Bridge(client, models, settings)

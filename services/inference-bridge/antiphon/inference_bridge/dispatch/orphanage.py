@@ -19,10 +19,13 @@ from nats.aio.msg import Msg
 from nats.js.errors import KeyNotFoundError, KeyWrongLastSequenceError
 from nats.js.kv import KeyValue
 
-from antiphon.schemas import bus, leases, messages, subjects, tasks
+from antiphon.runtime import tasks
+from antiphon.runtime.agent_sessions import leases
+from antiphon.runtime.agent_sessions.abandoned import Orphans
+from antiphon.runtime.nats import buckets
+from antiphon.schemas import messages, subjects
 from antiphon.schemas.errors import MalformedError
 from antiphon.schemas.messages import Lease
-from antiphon.schemas.orphans import Orphans
 
 log = logging.getLogger(__name__)
 
@@ -79,9 +82,9 @@ class Orphanage:
                 self._look.set()
 
     async def _look_once(self) -> None:
-        bucket = await bus.bucket(self._js, subjects.BUCKET_LEASES, ttl=leases.LEASE_TTL)
+        bucket = await buckets.bucket(self._js, subjects.BUCKET_LEASES, ttl=leases.LEASE_TTL)
         keys: list[tuple[str, ...]] = [
-            tuple(key.split(".", 1)) for key in await bus.keys(self._js, subjects.BUCKET_LEASES)
+            tuple(key.split(".", 1)) for key in await buckets.keys(self._js, subjects.BUCKET_LEASES)
         ]
         whole = not self._searched_at_start and self._orphans.settled
         looked_for, self._suspect = self._suspect, set()

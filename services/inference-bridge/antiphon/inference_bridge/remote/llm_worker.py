@@ -19,7 +19,8 @@ from antiphon.inference_bridge.agents import FunctionCall, Request, Usage
 from antiphon.inference_bridge.agents.language_model import LanguageModel, ModelError
 from antiphon.inference_bridge.remote import wire
 from antiphon.inference_bridge.remote.language_model import REQUEST
-from antiphon.schemas import subjects, tasks
+from antiphon.runtime import tasks
+from antiphon.schemas import subjects
 from antiphon.schemas.errors import MalformedError
 
 log = logging.getLogger(__name__)

@@ -23,7 +23,9 @@ from antiphon.inference_bridge.settings import Settings
 from antiphon.inference_bridge.speech.synthesizer import Synthesizer
 from antiphon.inference_bridge.waiting import unless
 from antiphon.inference_bridge.workers import Job, Urgency, Workers
-from antiphon.schemas import bus, subjects, tasks
+from antiphon.runtime import tasks
+from antiphon.runtime.nats import connection, service_discovery
+from antiphon.schemas import subjects
 from antiphon.schemas.errors import MalformedError
 
 log = logging.getLogger(__name__)
@@ -99,20 +101,20 @@ async def run(settings: Settings, kind: wire.Kind) -> None:
     loader.close()
     if model is None:
         return
-    client = await unless(stop, asyncio.ensure_future(bus.connect(settings.nats_url, f"antiphon-worker-{kind}")))
+    client = await unless(stop, asyncio.ensure_future(connection.connect(settings.nats_url, f"antiphon-worker-{kind}")))
     if client is None:
         return
     hears, speaks = (model, None) if kind == "stt" else (None, model)
     worker = Worker(client, settings.bridge_threads, hears, speaks)  # type: ignore[arg-type]
-    service = await bus.register(client, wire.SERVICE, {"kind": kind})
+    service = await service_discovery.register(client, wire.SERVICE, {"kind": kind})
     await service.add_endpoint(name=kind, subject=subjects.worker(kind), handler=worker.asked, queue_group=wire.QUEUE)
-    await bus.flush(client)
+    await connection.flush(client)
     await _serve(kind, stop, service, worker, client)
 
 
 async def _run_language_model(settings: Settings, stop: asyncio.Event) -> None:
     async with client_for(settings.llm_url, settings.llm_api_key.get_secret_value()) as server:
-        client = await unless(stop, asyncio.ensure_future(bus.connect(settings.nats_url, "antiphon-worker-llm")))
+        client = await unless(stop, asyncio.ensure_future(connection.connect(settings.nats_url, "antiphon-worker-llm")))
         if client is None:
             return
         model = LanguageModel(server, settings.llm_model, settings.llm_timeout)
@@ -123,8 +125,8 @@ async def _run_language_model(settings: Settings, stop: asyncio.Event) -> None:
             await tasks.end(warming)
             return
         await worker.start()
-        service = await bus.register(client, wire.SERVICE, {"kind": "llm"})
-        await bus.flush(client)
+        service = await service_discovery.register(client, wire.SERVICE, {"kind": "llm"})
+        await connection.flush(client)
         await _serve("llm", stop, service, worker, client)
 
 

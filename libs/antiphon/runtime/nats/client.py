@@ -37,7 +37,7 @@ from nats.aio.subscription import (
 from nats.aio.transport import TcpTransport
 from nats.protocol.parser import AUTHORIZATION_VIOLATION, AWAITING_CONTROL_LINE, STALE_CONNECTION, Parser
 
-from antiphon.schemas.liveness import TICK_SECONDS, Liveness, Verdict
+from antiphon.runtime.nats.liveness import TICK_SECONDS, Liveness, Verdict
 
 log = logging.getLogger(__name__)
 

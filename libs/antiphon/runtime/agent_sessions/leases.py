@@ -1,4 +1,4 @@
-"""Which instance of an agent is alive, and who may take a session over. Sans-IO; the shell is `lease_keeper`.
+"""Which instance of an agent is alive, and who may take a session over. Sans-IO; the shell is `keeper`.
 
 Every instance beats on `agent_beat` and hears all beats of its name, its own too. Its own are the clock: another
 instance is dead when `MISSED` beats of ours came back through NATS and none of its own. So nobody is declared

@@ -1,7 +1,7 @@
 """An agent process among others of its name: beats, keeps its sessions, takes those of the dead. The shell of `leases`.
 
 NATS or JetStream may be away at any time: a call is never refused and never ended for that. A lease that could not
-be written is written when the bucket is back. How it is written is in `lease_bucket`.
+be written is written when the bucket is back. How it is written is in `bucket`.
 """
 
 from __future__ import annotations
@@ -21,9 +21,11 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
-from antiphon.schemas import leases, messages, subjects, tasks
+from antiphon.runtime import tasks
+from antiphon.runtime.agent_sessions import leases
+from antiphon.runtime.agent_sessions.bucket import Held, LeaseBucket
+from antiphon.schemas import messages, subjects
 from antiphon.schemas.errors import MalformedError
-from antiphon.schemas.lease_bucket import Held, LeaseBucket
 from antiphon.schemas.messages import AgentBeat, Lease
 
 log = logging.getLogger(__name__)

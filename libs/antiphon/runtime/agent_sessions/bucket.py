@@ -2,7 +2,7 @@
 
 A write may come in although we gave up waiting for its answer, and the bucket may be lost with its server and begin
 anew: what is known of a lease here is therefore looked up again whenever a write says otherwise. When to write, and
-what follows from a lease that was won or lost, is the business of `lease_keeper`.
+what follows from a lease that was won or lost, is the business of `keeper`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ from nats.aio.client import Client
 from nats.js.errors import APIError, KeyNotFoundError, KeyWrongLastSequenceError
 from nats.js.kv import KeyValue
 
-from antiphon.schemas import bus, leases, messages, subjects
+from antiphon.runtime.agent_sessions import leases
+from antiphon.runtime.nats import buckets
+from antiphon.schemas import messages, subjects
 from antiphon.schemas.errors import MalformedError
 from antiphon.schemas.messages import Lease
 
@@ -84,7 +86,7 @@ class LeaseBucket:
 
     async def _kv(self) -> KeyValue:
         if self._bucket is None:
-            self._bucket = await bus.bucket(self._js, subjects.BUCKET_LEASES, ttl=leases.LEASE_TTL)
+            self._bucket = await buckets.bucket(self._js, subjects.BUCKET_LEASES, ttl=leases.LEASE_TTL)
         return self._bucket
 
     # ---- leases of ours

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from antiphon.schemas import leases
+from antiphon.runtime.agent_sessions import leases
 from antiphon.schemas.messages import AgentBeat, Lease
 
 GRACE_SECONDS: Final = 10.0

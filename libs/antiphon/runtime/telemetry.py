@@ -19,7 +19,8 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Final
 
-from opentelemetry import trace
+from opentelemetry import propagate, trace
+from opentelemetry.context import Context
 
 LEVELS: Final = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 FORMATS: Final = ("text", "json")
@@ -84,3 +85,15 @@ def _choice(service: str, variable: str, default: str, choices: tuple[str, ...],
         print(f"antiphon-{service}: {variable}: {given!r:.40} is none of {', '.join(choices)}", file=sys.stderr)
         sys.exit(BAD_SETTINGS)
     return value
+
+
+def trace_headers() -> dict[str, str]:
+    """The current trace context as NATS headers; empty when nothing is being traced."""
+    headers: dict[str, str] = {}
+    propagate.inject(headers)
+    return headers
+
+
+def trace_context(headers: dict[str, str] | None) -> Context:
+    """The trace context that a NATS message carries."""
+    return propagate.extract(headers or {})

@@ -17,7 +17,7 @@ import sys
 import time
 from typing import IO, Final
 
-from antiphon.schemas import standstill
+from antiphon.runtime import standstill
 
 log = logging.getLogger(__name__)
 
