@@ -20,8 +20,8 @@ from support.up_process import up_process
 from antiphon.cli.errors import CallError
 from antiphon.cli.ice_check import reach
 from antiphon.cli.sdp import Answer
+from antiphon.rtc import stun
 from antiphon.schemas.addresses import Address
-from antiphon.transceiver import stun
 
 
 def _doctor(*options: str) -> tuple[int, dict[str, list[dict[str, Any]]], str]:

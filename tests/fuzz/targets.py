@@ -24,26 +24,29 @@ from antiphon.relay import stun as relay_stun
 from antiphon.relay.core import MAX_DATAGRAM, RelayCore
 from antiphon.relay.flow_key import key_of_address
 from antiphon.relay.tcp_worker import Connection
+from antiphon.rtc import sdp
+from antiphon.rtc import stun as transceiver_stun
+from antiphon.rtc.rtp import packet as rtp_packet
+from antiphon.rtc.rtp import rtcp
+from antiphon.rtc.sctp import packet as sctp_packet
+from antiphon.rtc.sctp.association import run
+from antiphon.rtc.sctp.data_channels import DataChannels
+from antiphon.rtc.sctp.inbound import WINDOW
 from antiphon.schemas import tunnel
 from antiphon.schemas.addresses import Address
 from antiphon.schemas.errors import MalformedError
 from antiphon.schemas.route_token import UFRAG_LENGTH, RouteKeyring
-from antiphon.transceiver import rtcp, rtp, sctp_packet, sdp
-from antiphon.transceiver import stun as transceiver_stun
-from antiphon.transceiver.sctp import DataChannels
-from antiphon.transceiver.sctp_association import run
-from antiphon.transceiver.sctp_inbound import WINDOW
 
 KEYS: Final = RouteKeyring.from_text("A:00112233445566778899aabbccddeeff")
 UFRAG, TOKEN = KEYS.mint(0, 1, 1, 1_800_000_000)
 OWNERS: Final = [key_of_address(Address("10.0.0.1", 5000)), key_of_address(Address("10.0.0.2", 5000))]
 CLIENTS: Final = [key_of_address(Address("203.0.113.7", 4000)), key_of_address(Address("2001:db8::7", 4000))]
 CLIENT_TAG: Final = 1
-"""Stands in the packets of the client that `sctp_association` plays."""
+"""Stands in the packets of the client that `association` plays."""
 
 
 def established() -> dict[str, Any]:
-    """An association with one channel, as `sctp_state` writes it; tags and TSNs always the same."""
+    """An association with one channel, as `association_state` writes it; tags and TSNs always the same."""
 
     async def main() -> dict[str, Any]:
         ends: list[DataChannels] = []
@@ -161,10 +164,10 @@ def transceiver_stun_reader(data: bytes) -> None:
 
 
 def rtp_reader(data: bytes) -> None:
-    rtp.is_rtcp(data)
-    with contextlib.suppress(rtp.RtpError):
-        packet = rtp.unpack_rtp(data)
-        assert len(packet.payload) <= len(data) - rtp.HEADER_LENGTH
+    rtp_packet.is_rtcp(data)
+    with contextlib.suppress(rtp_packet.RtpError):
+        packet = rtp_packet.unpack_rtp(data)
+        assert len(packet.payload) <= len(data) - rtp_packet.HEADER_LENGTH
 
 
 def rtcp_reader(data: bytes) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from antiphon.transceiver.receive_buffer import Kind, Piece, ReceiveBuffer
-from antiphon.transceiver.rtcp import Reception
+from antiphon.rtc.media.jitter_buffer import Kind, Piece, ReceiveBuffer
+from antiphon.rtc.rtp.rtcp import Reception
 
 TOC = {2.5: b"\xe0", 5: b"\xe8", 10: b"\xf0", 20: b"\xf8", 40: b"\x10", 60: b"\x18", 120: b"\x1b\x02"}
 """First bytes of Opus packets of so many ms (RFC 6716 section 3.1)."""

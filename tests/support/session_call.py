@@ -8,12 +8,12 @@ from collections.abc import Callable
 from support.emulator import Conditions, Link, virtual_loop
 from support.transceiver_peer import CarriedPeer
 
+from antiphon.rtc import sdp
+from antiphon.rtc.dtls.handshake import Certificate
 from antiphon.schemas import messages, tunnel
 from antiphon.schemas.addresses import Address
 from antiphon.schemas.audio import AudioFrame
 from antiphon.schemas.route_token import RouteKeyring, ice_password
-from antiphon.transceiver import sdp
-from antiphon.transceiver.dtls_handshake import Certificate
 from antiphon.transceiver.ice_lite import Path
 from antiphon.transceiver.registry import Registry
 from antiphon.transceiver.session import Session

@@ -7,9 +7,9 @@ from collections.abc import Callable
 
 from antiphon.cli.peer import Peer
 from antiphon.cli.sdp import Answer
+from antiphon.rtc.dtls.record_layer import ALERT, CLOSE_NOTIFY
 from antiphon.runtime import tasks
 from antiphon.schemas.audio import AudioFrame
-from antiphon.transceiver.dtls_records import ALERT, CLOSE_NOTIFY
 
 CANDIDATE = "a=candidate:1 1 udp 2130706000 127.0.0.1 9 typ host\r\n"
 

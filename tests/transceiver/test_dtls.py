@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from antiphon.transceiver.dtls_handshake import Certificate, CurrentCertificate, DtlsError, DtlsHandshake
-from antiphon.transceiver.dtls_records import ALERT, APPLICATION_DATA, CLOSE_NOTIFY, WINDOW, DtlsRecords
-from antiphon.transceiver.state import DtlsState
+from antiphon.rtc.dtls.handshake import Certificate, CurrentCertificate, DtlsError, DtlsHandshake
+from antiphon.rtc.dtls.record_layer import ALERT, APPLICATION_DATA, CLOSE_NOTIFY, WINDOW, DtlsRecords
+from antiphon.rtc.dtls.state import DtlsState
 
 OURS, THEIRS = Certificate(), Certificate()
 

@@ -10,10 +10,10 @@ from support.emulator import run_virtual
 from support.session_call import Call, loudness
 from support.sounds import speech, tone
 
+from antiphon.rtc.media import opus
+from antiphon.rtc.rtp.packet import pack_rtp
+from antiphon.rtc.rtp.rtcp import pack_report
 from antiphon.schemas.audio import AudioFrame, FrameFlag
-from antiphon.transceiver import opus
-from antiphon.transceiver.rtcp import pack_report
-from antiphon.transceiver.rtp import pack_rtp
 
 LOUD = 4000
 

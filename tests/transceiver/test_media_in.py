@@ -7,11 +7,11 @@ from itertools import pairwise
 import pytest
 from support.sounds import tone
 
+from antiphon.rtc.media import opus
+from antiphon.rtc.rtp.packet import pack_rtp
 from antiphon.schemas import messages
 from antiphon.schemas.audio import AudioFrame
-from antiphon.transceiver import opus
 from antiphon.transceiver.media_in import MediaIn
-from antiphon.transceiver.rtp import pack_rtp
 from antiphon.transceiver.state import RtpState, SessionState
 
 

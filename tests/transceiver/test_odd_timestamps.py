@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.odd_senders import BEGIN, TOC, Heard, OddSender, listen
 
-from antiphon.transceiver.receive_buffer import STARVED_AFTER
+from antiphon.rtc.media.jitter_buffer import STARVED_AFTER
 
 HEARD_WITHIN = 0.5
 """Seconds from a packet's arrival to its frame."""

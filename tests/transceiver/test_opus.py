@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.sounds import tone
 
-from antiphon.transceiver import opus
+from antiphon.rtc.media import opus
 
 
 @pytest.mark.parametrize("rate", [8000, 16000, 24000, 48000])

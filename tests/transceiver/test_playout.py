@@ -9,13 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.sounds import speech
 
+from antiphon.rtc.media import opus
+from antiphon.rtc.rtp import rtcp, srtp
+from antiphon.rtc.rtp.packet import RtpPacket, unpack_rtp
+from antiphon.rtc.rtp.srtp_state import SrtpState
 from antiphon.schemas import messages
 from antiphon.schemas.audio import AudioFrame
-from antiphon.transceiver import opus, rtcp, srtp
 from antiphon.transceiver.media_out import HICCUP, HISTORY, MAX_RETRANSMITTED, MediaOut
 from antiphon.transceiver.playout import MAX_QUEUED, PlayoutQueue, fade_out
-from antiphon.transceiver.rtp import RtpPacket, unpack_rtp
-from antiphon.transceiver.state import RtpState, SessionState, SrtpState
+from antiphon.transceiver.state import RtpState, SessionState
 
 
 def filled(queue: PlayoutQueue, frames: list[AudioFrame]) -> PlayoutQueue:

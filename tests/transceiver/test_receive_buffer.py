@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.emulator import Conditions, Link
 
-from antiphon.transceiver.receive_buffer import (
+from antiphon.rtc.media.jitter_buffer import (
     FRAME_TICKS,
     MAX_PENDING,
     MAX_SILENCE,
@@ -21,7 +21,7 @@ from antiphon.transceiver.receive_buffer import (
     Piece,
     ReceiveBuffer,
 )
-from antiphon.transceiver.rtcp import Reception
+from antiphon.rtc.rtp.rtcp import Reception
 
 SILK_20_MS = b"\x08"
 FRAME = 0.020

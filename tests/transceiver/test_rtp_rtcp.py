@@ -10,8 +10,8 @@ from aiortc.rtcrtpparameters import RTCRtpHeaderExtensionParameters, RTCRtpParam
 from hypothesis import given
 from hypothesis import strategies as st
 
-from antiphon.transceiver import rtcp
-from antiphon.transceiver.rtp import RtpError, is_rtcp, pack_rtp, unpack_rtp
+from antiphon.rtc.rtp import rtcp
+from antiphon.rtc.rtp.packet import RtpError, is_rtcp, pack_rtp, unpack_rtp
 
 u16, u32 = st.integers(0, 0xFFFF), st.integers(0, 0xFFFFFFFF)
 

@@ -9,8 +9,8 @@ import pytest
 from aiortc.rtcsctptransport import InitChunk, serialize_packet
 from support.emulator import Conditions, Link, run_virtual, virtual_loop
 
-from antiphon.transceiver import sctp
-from antiphon.transceiver.sctp import ChannelError, DataChannels
+from antiphon.rtc.sctp import data_channels
+from antiphon.rtc.sctp.data_channels import ChannelError, DataChannels
 
 
 class Association:
@@ -106,7 +106,7 @@ def test_a_channel_refuses_what_it_can_t_take_and_knows_only_open_ones() -> None
             await opened.wait()
         with pytest.raises(ChannelError, match="only supports"):
             pair.ends[0].send("oai-events", "x" * 70_000)
-        while pair.ends[0]._channels["oai-events"].bufferedAmount <= sctp.MAX_BUFFERED:
+        while pair.ends[0]._channels["oai-events"].bufferedAmount <= data_channels.MAX_BUFFERED:
             assert pair.ends[0].send("oai-events", "x" * 60_000)
         with pytest.raises(ChannelError, match="unsent"):
             pair.ends[0].send("oai-events", "one more")
@@ -120,10 +120,10 @@ def test_a_channel_refuses_what_it_can_t_take_and_knows_only_open_ones() -> None
 def test_a_client_opens_a_bounded_number_of_channels() -> None:
     async def main() -> None:
         pair = Association(Conditions())
-        for number in range(sctp.MAX_CHANNELS + 20):
+        for number in range(data_channels.MAX_CHANNELS + 20):
             pair.ends[0].create(f"channel {number}", lambda: None)
         await asyncio.sleep(30)
-        assert len(pair.ends[1]._channels) == sctp.MAX_CHANNELS
+        assert len(pair.ends[1]._channels) == data_channels.MAX_CHANNELS
         pair.close()
 
     run_virtual(main())

@@ -15,10 +15,10 @@ from support import sctp_packets as packets
 from support.emulator import run_virtual, virtual_loop
 from support.sctp_packets import FIRST, LAST, UNORDERED
 
-from antiphon.transceiver import sctp, sctp_packet
-from antiphon.transceiver.sctp import ChannelError, DataChannels
-from antiphon.transceiver.sctp_association import MAX_WAITING
-from antiphon.transceiver.sctp_inbound import Fragment, Inbound
+from antiphon.rtc.sctp import data_channels, packet
+from antiphon.rtc.sctp.association import MAX_WAITING
+from antiphon.rtc.sctp.data_channels import ChannelError, DataChannels
+from antiphon.rtc.sctp.inbound import Fragment, Inbound
 
 GENEROUS = 8.0
 """Seconds of CPU for what takes a fraction of one, and took minutes."""
@@ -150,14 +150,14 @@ def test_packets_of_browsers_are_read() -> None:
         )
     ]
     init = packets.init(packets.INIT, *offered)
-    assert [chunk.kind for chunk in sctp_packet.read_packet(packets.packet(0, init), 9)] == [packets.INIT]
+    assert [chunk.kind for chunk in packet.read_packet(packets.packet(0, init), 9)] == [packets.INIT]
     pad, i_data = packets.chunk(132, bytes(40)), packets.chunk(64, bytes(20), FIRST | LAST)
     bundle = [packets.sack(1, []), packets.data(1, b"a"), pad, packets.data(2, b"bc"), packets.data(3, b"def")]
     unpadded = packets.packet(9, b"".join(bundle)[:-1])
     for written in (packets.packet(9, *bundle), unpadded):
-        kinds = [chunk.kind for chunk in sctp_packet.read_packet(written, 9)]
+        kinds = [chunk.kind for chunk in packet.read_packet(written, 9)]
         assert kinds == [packets.SACK, packets.DATA, packets.DATA, packets.DATA]
-    after = sctp_packet.read_packet(packets.packet(9, bundle[0], i_data, bundle[1]), 9)
+    after = packet.read_packet(packets.packet(9, bundle[0], i_data, bundle[1]), 9)
     assert [chunk.kind for chunk in after] == [packets.SACK], "what follows a chunk of type 0 to 127 that is unknown"
 
 
@@ -198,7 +198,7 @@ def test_an_acknowledgement_of_what_was_never_sent_is_ignored() -> None:
 def test_a_client_that_acknowledges_nothing_makes_nothing_grow_and_the_sender_hears_of_it() -> None:
     async def main(attack: Attack) -> None:
         attack.deaf = True
-        for _ in range(sctp.MAX_WAITING):
+        for _ in range(data_channels.MAX_WAITING):
             assert attack.ours.send("oai-events", "x")
         with pytest.raises(ChannelError, match="client takes none"):
             attack.ours.send("oai-events", "x")
@@ -430,7 +430,7 @@ def test_a_flood_of_channel_openings_leaves_a_bounded_number() -> None:
                 await asyncio.sleep(1)
         await asyncio.sleep(30)
         assert len(attack.ours._sctp.channels) <= 64
-        assert len(attack.ours._channels) <= sctp.MAX_CHANNELS
+        assert len(attack.ours._channels) <= data_channels.MAX_CHANNELS
 
     attack(main)
 
@@ -480,7 +480,7 @@ def test_a_flood_of_inits_leaves_the_association_as_it_is() -> None:
 
 def test_closed_channels_make_room_for_others() -> None:
     async def main(attack: Attack) -> None:
-        for number in range(3 * sctp.MAX_CHANNELS):
+        for number in range(3 * data_channels.MAX_CHANNELS):
             opened = asyncio.Event()
             attack.client.create(f"channel {number}", opened.set)
             async with asyncio.timeout(10):
@@ -500,7 +500,7 @@ def test_an_error_of_aiortc_s_is_kept_to_its_packet_and_logged_once_in_a_while(
         async def fail(*_: object) -> None:
             raise struct.error("what nobody has thought of")
 
-        monkeypatch.setattr(sctp.complaints, "_next", float("-inf"))
+        monkeypatch.setattr(data_channels.complaints, "_next", float("-inf"))
         monkeypatch.setattr(attack.ours._sctp, "message_arrived", fail)
         first = attack.next_tsn
         for number in range(200):

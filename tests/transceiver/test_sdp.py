@@ -9,7 +9,7 @@ from aiortc import RTCPeerConnection, RTCSessionDescription
 from hypothesis import given
 from hypothesis import strategies as st
 
-from antiphon.transceiver.sdp import Answer, OfferError, read_offer, write_answer
+from antiphon.rtc.sdp import Answer, OfferError, read_offer, write_answer
 
 OFFERS = Path(__file__).parent / "offers"
 FINGERPRINT = ":".join(["AB"] * 32)

@@ -10,10 +10,10 @@ from support.emulator import run_virtual
 from support.session_call import BAD, Call, loudness
 from support.sounds import speech, tone
 
+from antiphon.rtc.rtp.packet import pack_rtp
 from antiphon.schemas import messages, tunnel
 from antiphon.schemas.addresses import Address
 from antiphon.schemas.audio import FrameFlag
-from antiphon.transceiver.rtp import pack_rtp
 
 
 @pytest.mark.parametrize("passive", [False, True], ids=["we are the DTLS client", "we are the DTLS server"])

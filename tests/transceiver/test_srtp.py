@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from antiphon.transceiver import srtp
-from antiphon.transceiver.rtp import pack_rtp
-from antiphon.transceiver.srtp import MAX_STREAMS, Srtp
-from antiphon.transceiver.state import SrtpState
+from antiphon.rtc.rtp import srtp
+from antiphon.rtc.rtp.packet import pack_rtp
+from antiphon.rtc.rtp.srtp import MAX_STREAMS, Srtp
+from antiphon.rtc.rtp.srtp_state import SrtpState
 
 PROFILES = list(srtp.PROFILES)
 

@@ -13,14 +13,14 @@ from itertools import pairwise
 import pytest
 from support.emulator import Conditions, Link
 
+from antiphon.rtc.media import opus
+from antiphon.rtc.media.timeline import MAX_SURPLUS
+from antiphon.rtc.rtp.packet import pack_rtp
 from antiphon.schemas import messages
 from antiphon.schemas.audio import AudioFrame, FrameFlag
-from antiphon.transceiver import opus
 from antiphon.transceiver.media_in import MediaIn
 from antiphon.transceiver.quiet import AFTER, Quiet
-from antiphon.transceiver.rtp import pack_rtp
 from antiphon.transceiver.state import RtpState, SessionState
-from antiphon.transceiver.timeline import MAX_SURPLUS
 
 RATE = 16000
 FRAME = 0.020

@@ -6,7 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from antiphon.transceiver.state import DtlsState, RtpState, SessionState, SrtpState
+from antiphon.rtc.dtls.state import DtlsState
+from antiphon.rtc.rtp.srtp_state import SrtpState
+from antiphon.transceiver.state import RtpState, SessionState
 
 numbers = st.integers(0, 2**48)
 keys = st.binary(max_size=88)

@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from antiphon.cli.ice_check import is_authentic_success, pack_binding_request
+from antiphon.rtc import stun
 from antiphon.schemas.addresses import Address
 from antiphon.schemas.route_token import ice_password
-from antiphon.transceiver import stun
 from antiphon.transceiver.ice_lite import MAX_PATHS, IceLite, Path
 
 PASSWORD = b"VOkJxbRl1RmTxUk/WvJxBt"

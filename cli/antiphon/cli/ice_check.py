@@ -15,8 +15,8 @@ import time
 from typing import Final
 
 from antiphon.cli.sdp import Answer
+from antiphon.rtc import stun
 from antiphon.schemas.addresses import Address
-from antiphon.transceiver import stun
 
 PRIORITY: Final = 0x0024
 ICE_CONTROLLING: Final = 0x802A

@@ -21,17 +21,17 @@ from antiphon.cli.errors import CallError
 from antiphon.cli.ice_check import is_authentic_success, pack_binding_request
 from antiphon.cli.placing import Fate, fate, hang_up, place
 from antiphon.cli.sdp import PAYLOAD_TYPE, Answer, make_offer
+from antiphon.rtc.dtls.handshake import Certificate, DtlsError, DtlsHandshake
+from antiphon.rtc.dtls.record_layer import ALERT, APPLICATION_DATA, CLOSE_NOTIFY, HANDSHAKE, DtlsRecords
+from antiphon.rtc.rtp.packet import is_rtcp
+from antiphon.rtc.rtp.srtp import Srtp
+from antiphon.rtc.sctp.data_channels import DataChannels
 from antiphon.runtime import tasks
 from antiphon.schemas import messages
 from antiphon.schemas.addresses import Address
 from antiphon.schemas.audio import AudioFrame
-from antiphon.transceiver.dtls_handshake import Certificate, DtlsError, DtlsHandshake
-from antiphon.transceiver.dtls_records import ALERT, APPLICATION_DATA, CLOSE_NOTIFY, HANDSHAKE, DtlsRecords
 from antiphon.transceiver.media_in import MediaIn
 from antiphon.transceiver.media_out import MediaOut
-from antiphon.transceiver.rtp import is_rtcp
-from antiphon.transceiver.sctp import DataChannels
-from antiphon.transceiver.srtp import Srtp
 from antiphon.transceiver.state import RtpState, SessionState
 
 log = logging.getLogger(__name__)

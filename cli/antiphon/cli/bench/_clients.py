@@ -22,11 +22,12 @@ import numpy as np
 from antiphon.cli.bench._lateness import Frame
 from antiphon.cli.ice_check import is_authentic_success, pack_binding_request
 from antiphon.cli.sdp import PAYLOAD_TYPE, Answer, make_offer
+from antiphon.rtc import stun
+from antiphon.rtc.dtls.handshake import Certificate, DtlsHandshake
+from antiphon.rtc.media import opus
+from antiphon.rtc.rtp.packet import pack_rtp
+from antiphon.rtc.rtp.srtp import Srtp
 from antiphon.schemas.addresses import Address
-from antiphon.transceiver import opus, stun
-from antiphon.transceiver.dtls_handshake import Certificate, DtlsHandshake
-from antiphon.transceiver.rtp import pack_rtp
-from antiphon.transceiver.srtp import Srtp
 
 PERIOD: Final = 0.020
 SLOTS: Final = 20

@@ -20,9 +20,9 @@ from nats.aio.msg import Msg
 from pylibsrtp import Policy, Session
 
 from antiphon.cli.bench._clients import RATE, recording
+from antiphon.rtc.media import opus
+from antiphon.rtc.rtp.libsrtp_internals import SRTP_LIBRARY, srtp_address
 from antiphon.runtime.nats import connection
-from antiphon.transceiver import opus
-from antiphon.transceiver.library_internals import SRTP_LIBRARY, srtp_address
 
 _FUNCTIONS: Final = """
     double chain(void *, void *, void *, void *, void **, void **, void **, void **, void **, int,

@@ -19,11 +19,11 @@ from antiphon.cli.bench._nats_wire import NatsWire
 from antiphon.cli.bench._processes import START_SECONDS, process
 from antiphon.cli.errors import UsageError
 from antiphon.cli.sdp import Answer
+from antiphon.rtc.dtls.handshake import Certificate
 from antiphon.schemas import messages, subjects, tunnel
 from antiphon.schemas.addresses import Address, parse_address
 from antiphon.schemas.audio import AudioFrame, FrameFlag, pack_frame
 from antiphon.schemas.messages import decode, decode_any, encode
-from antiphon.transceiver.dtls_handshake import Certificate
 
 LEAD: Final = 5
 """Frames that the agent is ahead of the caller, so that the transceiver's clock and not our own paces speech. It keeps

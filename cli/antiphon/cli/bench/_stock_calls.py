@@ -14,7 +14,7 @@ from typing import Any
 from antiphon.cli.bench._clients import Load, LoadClient, recording
 from antiphon.cli.bench._processes import START_SECONDS, process
 from antiphon.cli.sdp import Answer
-from antiphon.transceiver.dtls_handshake import Certificate
+from antiphon.rtc.dtls.handshake import Certificate
 
 
 class StockCalls:

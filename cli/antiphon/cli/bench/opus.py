@@ -127,7 +127,7 @@ def _encoded(
     sentence: Sentence, application: int, bitrate: int, complexity: int, loss: float, spent: list[float]
 ) -> Iterator[bytes]:
     """The packets of a sentence; `spent` gets the CPU of each, us."""
-    from antiphon.transceiver import opus
+    from antiphon.rtc.media import opus
 
     encoder = opus.Encoder(RATE, bitrate, complexity, application, complexity)
     encoder.expect_loss(round(loss))
@@ -141,7 +141,7 @@ def _encoded(
 
 def _received(packets: list[bytes], lost: list[bool], rate: int, spent: list[float]) -> bytes:
     """s16le at `rate`, with what was lost recovered from its follower or concealed."""
-    from antiphon.transceiver import opus
+    from antiphon.rtc.media import opus
 
     decoder = opus.Decoder(rate)
     heard: list[bytes] = []

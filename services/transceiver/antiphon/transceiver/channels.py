@@ -9,9 +9,10 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Final, Protocol
 
+from antiphon.rtc.sctp.association_state import CHUNKS_AHEAD
+from antiphon.rtc.sctp.data_channels import ChannelError, DataChannels
 from antiphon.schemas import messages
-from antiphon.transceiver.sctp import ChannelError, DataChannels
-from antiphon.transceiver.state import CHUNKS_AHEAD, SessionState
+from antiphon.transceiver.state import SessionState
 
 MAX_EARLY_DATA: Final = 256
 """Messages kept for a data channel that is not open yet; the oldest goes first."""

@@ -22,9 +22,9 @@ from nats.js.api import StorageType
 from nats.js.kv import KeyValue
 
 from antiphon.runtime import tasks
+from antiphon.runtime.bounded_log import BoundedLog
 from antiphon.runtime.nats import buckets
 from antiphon.schemas import subjects
-from antiphon.transceiver.bounded_log import BoundedLog
 from antiphon.transceiver.sealing import Sealing, identity_of, read_moved, write_moved
 from antiphon.transceiver.seat import Identity, Moved
 from antiphon.transceiver.session import Session

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from antiphon.rtc import stun
 from antiphon.schemas.addresses import Address
-from antiphon.transceiver import stun
 from antiphon.transceiver.ice_lite import IceLite, Path
 from antiphon.transceiver.state import SessionState
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
+from antiphon.rtc import stun
 from antiphon.schemas.addresses import Address
 from antiphon.schemas.route_token import ice_password
-from antiphon.transceiver import stun
 
 MAX_PATHS: Final = 8
 """Client addresses kept as checked; the one not used for longest goes first."""

@@ -5,15 +5,16 @@ from __future__ import annotations
 import time
 from typing import Final, Protocol, TypedDict
 
+from antiphon.rtc.media import opus
+from antiphon.rtc.media.jitter_buffer import Kind, Piece, ReceiveBuffer
+from antiphon.rtc.media.timeline import TICKS_PER_SECOND, signed
+from antiphon.rtc.rtp import rtcp
+from antiphon.rtc.rtp.packet import RtpError, RtpPacket, unpack_rtp
 from antiphon.schemas import messages
 from antiphon.schemas.audio import AudioFrame, FrameFlag
-from antiphon.transceiver import opus, rtcp
 from antiphon.transceiver.quiet import Quiet
-from antiphon.transceiver.receive_buffer import Kind, Piece, ReceiveBuffer
-from antiphon.transceiver.rtp import RtpError, RtpPacket, unpack_rtp
 from antiphon.transceiver.side_signals import AudioLevels, TelephoneKeys
 from antiphon.transceiver.state import SessionState
-from antiphon.transceiver.timeline import TICKS_PER_SECOND, signed
 
 SLACK: Final = 1.0
 """Seconds by which a sender's timestamps may differ from the time that has passed by our clock."""

@@ -12,13 +12,14 @@ import time
 from collections.abc import Callable
 from typing import Final, Protocol
 
+from antiphon.rtc.media import opus
+from antiphon.rtc.rtp import rtcp
+from antiphon.rtc.rtp.packet import pack_rtp
+from antiphon.rtc.rtp.srtp import Srtp
 from antiphon.schemas import messages
 from antiphon.schemas.audio import AudioFrame, pack_frame, unpack_frame
-from antiphon.transceiver import opus, rtcp
 from antiphon.transceiver.pacing import PERIOD
 from antiphon.transceiver.playout import PlayoutQueue
-from antiphon.transceiver.rtp import pack_rtp
-from antiphon.transceiver.srtp import Srtp
 from antiphon.transceiver.state import SessionState, SpeechState
 
 TICKS: Final = 960

@@ -14,13 +14,13 @@ import nats.errors
 from nats.aio.client import Client
 from opentelemetry import trace
 
+from antiphon.rtc import sdp
+from antiphon.rtc.dtls.handshake import CurrentCertificate
 from antiphon.runtime import telemetry
 from antiphon.schemas import MalformedError, messages, subjects
 from antiphon.schemas.route_token import RouteKeyring, ice_password
-from antiphon.transceiver import sdp
 from antiphon.transceiver.claiming import Claiming
 from antiphon.transceiver.clock import Clock
-from antiphon.transceiver.dtls_handshake import CurrentCertificate
 from antiphon.transceiver.outlet import Publisher
 from antiphon.transceiver.seat import Seat
 from antiphon.transceiver.session import MAX_CAUSE, Session

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from antiphon.rtc import stun
 from antiphon.schemas import MalformedError, tunnel
-from antiphon.transceiver import stun
 from antiphon.transceiver.ice_lite import Path
 from antiphon.transceiver.session import Session
 

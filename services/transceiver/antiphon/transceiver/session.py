@@ -11,26 +11,26 @@ import time
 from collections.abc import Callable
 from typing import Final, Literal
 
+from antiphon.rtc import stun
+from antiphon.rtc.dtls.handshake import Certificate, Keys
+from antiphon.rtc.dtls.record_layer import ALERT, APPLICATION_DATA, CLOSE_NOTIFY, HANDSHAKE, DtlsRecords
+from antiphon.rtc.dtls.setup import DtlsSetup
+from antiphon.rtc.rtp.packet import is_rtcp
+from antiphon.rtc.rtp.srtp import Srtp
 from antiphon.schemas import messages
 from antiphon.schemas.addresses import Address
 from antiphon.schemas.audio import AudioFrame
-from antiphon.transceiver import stun
 from antiphon.transceiver.channels import Channels
 from antiphon.transceiver.checkpointing import Checkpointing
 from antiphon.transceiver.client_path import ClientPath
 from antiphon.transceiver.consent import CONSENT_TIMEOUT, Consent
 from antiphon.transceiver.contained import contained, failed
-from antiphon.transceiver.dtls_handshake import Certificate, Keys
-from antiphon.transceiver.dtls_records import ALERT, APPLICATION_DATA, CLOSE_NOTIFY, HANDSHAKE, DtlsRecords
-from antiphon.transceiver.dtls_setup import DtlsSetup
 from antiphon.transceiver.ice_lite import IceLite, Path
 from antiphon.transceiver.media_in import MediaIn
 from antiphon.transceiver.media_out import MediaOut
 from antiphon.transceiver.pacing import INPUT_TOLERANCE, SPEECH_TOLERANCE
 from antiphon.transceiver.reports import Reports
-from antiphon.transceiver.rtp import is_rtcp
 from antiphon.transceiver.session_outlet import MOVED, Outlet
-from antiphon.transceiver.srtp import Srtp
 from antiphon.transceiver.state import SessionState
 
 log = logging.getLogger(__name__)

@@ -9,8 +9,8 @@ from typing import Final
 
 from opentelemetry import trace
 
+from antiphon.rtc.dtls.handshake import Certificate
 from antiphon.transceiver.clock import Clock
-from antiphon.transceiver.dtls_handshake import Certificate
 from antiphon.transceiver.endings import Endings
 from antiphon.transceiver.outlet import Publisher, SessionOutlet
 from antiphon.transceiver.registry import Registry

@@ -12,6 +12,9 @@ from typing import Any, Final
 
 import msgpack
 
+from antiphon.rtc.dtls.state import DtlsState
+from antiphon.rtc.rtp.srtp_state import SrtpState
+
 STATE_VERSION: Final = 2
 
 RTP_AHEAD: Final = 2048
@@ -21,43 +24,8 @@ RTCP_AHEAD: Final = 600
 """Reports, one a second. Whoever takes over runs libsrtp's index forward over them, 1.5 us each."""
 RECORDS_AHEAD: Final = 4096
 """DTLS records."""
-CHUNKS_AHEAD: Final = 1024
-"""SCTP chunks, and as many messages per channel."""
 FRAMES_AHEAD: Final = 1
 """Outgoing frames whose timestamps are left out: the clocks of two machines differ a little."""
-
-
-@dataclass
-class SrtpState:
-    """Keys and indices of RFC 3711 and RFC 7714."""
-
-    profile: str
-    """OpenSSL's name, such as SRTP_AEAD_AES_128_GCM."""
-    local_key: bytes
-    """Master key and salt of what we send."""
-    remote_key: bytes
-    local_index: int = 0
-    """48 bit: rollover counter and sequence number of the last packet sent."""
-    remote_ssrc: int = 0
-    remote_index: int = -1
-    """48 bit: the highest received; -1 before the first packet."""
-    rtcp_index: int = 0
-    """SRTCP packets sent."""
-
-
-@dataclass
-class DtlsState:
-    """The record layer after the handshake (RFC 6347, epoch 1)."""
-
-    suite: str
-    """OpenSSL's cipher name."""
-    client: bool
-    """We are the DTLS client (`a=setup:active`)."""
-    key_block: bytes
-    write_sequence: int = 1
-    read_highest: int = 0
-    read_window: int = 1
-    """Bit n: record `read_highest - n` was read."""
 
 
 @dataclass
@@ -132,7 +100,7 @@ class SessionState:
     sdp_version: int = 1
     """Of our answers: an ICE restart raises it (RFC 3264 section 8)."""
     sctp: dict[str, Any] | None = None
-    """What the association was when this was written (`sctp_state`); None without one."""
+    """What the association was when this was written (`association_state`); None without one."""
     generation: int = 0
     """The first generation of speech that may be heard."""
     speech: SpeechState = field(default_factory=SpeechState)
@@ -149,7 +117,7 @@ class SessionState:
     def leave_out(self, unix_time: float) -> None:
         """Jump over all that another process may have sent after it wrote this: no keystream is used twice.
 
-        The association's counters jump where it is restored (`sctp_state`).
+        The association's counters jump where it is restored (`association_state`).
         """
         self.rtp.sequence = (self.rtp.sequence + RTP_AHEAD) & 0xFFFF
         if self.rtp.sent_at:

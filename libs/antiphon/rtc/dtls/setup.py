@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from antiphon.transceiver.dtls_handshake import Certificate, DtlsError, DtlsHandshake, Keys
+from antiphon.rtc.dtls.handshake import Certificate, DtlsError, DtlsHandshake, Keys
 
 
 class DtlsSetup:

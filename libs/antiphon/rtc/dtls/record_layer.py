@@ -12,8 +12,8 @@ from typing import Final, NamedTuple
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM, ChaCha20Poly1305
 
-from antiphon.transceiver.dtls_handshake import DTLS_1_2, SUITES
-from antiphon.transceiver.state import DtlsState
+from antiphon.rtc.dtls.handshake import DTLS_1_2, SUITES
+from antiphon.rtc.dtls.state import DtlsState
 
 ALERT: Final = 21
 HANDSHAKE: Final = 22

@@ -1,7 +1,7 @@
-"""What we use of aiortc, pylibsrtp and PyAV beyond their public interface: it exists, behaves, and stands in one file.
+"""What we use of aiortc, pylibsrtp and PyAV beyond their public interface exists and behaves; only adapters touch it.
 
-When an upgrade of one of them breaks a test here, `library_internals` is the file to look at, before anything else
-fails in ways that are harder to read.
+When an upgrade of one of them breaks a test here, the adapter (`*_internals.py`) is the file to look at, before
+anything else fails in ways that are harder to read.
 """
 
 from __future__ import annotations
@@ -21,19 +21,26 @@ from OpenSSL import SSL
 from support.emulator import run_virtual
 
 import antiphon.cli
+import antiphon.rtc
 import antiphon.transceiver
-from antiphon.transceiver import library_internals as ours
+from antiphon.rtc import aiortc_internals as sdp_internals
+from antiphon.rtc.dtls import aiortc_internals as dtls_internals
+from antiphon.rtc.media import pyav_internals
+from antiphon.rtc.rtp import libsrtp_internals
+from antiphon.rtc.sctp import aiortc_internals as sctp_internals
 
 FOREIGN = {"aiortc", "aioice", "pylibsrtp", "OpenSSL", "cryptography", "av", "pyee", "cffi"}
-ADAPTERS = {"library_internals", "nats_direct"}
-"""The second is that of nats-py."""
+ADAPTERS = ("_internals", "nats_direct", "nats_fast_path")
+"""How the names of adapters end. The last is that of nats-py."""
 OTHER_STACK = "_stock"
 """The bench's call by aiortc alone, in a process without anything of ours: what ours is compared with."""
 PROMISED = {"_replace", "_asdict"}
 """Names with an underscore that the language documents; those with two at both ends are its own as well."""
 FILES = [
-    *sorted(path for path in Path(antiphon.transceiver.__path__[0]).glob("*.py") if path.stem not in ADAPTERS),
-    *sorted(path for path in Path(antiphon.cli.__path__[0]).rglob("*.py") if path.stem != OTHER_STACK),
+    path
+    for package in (antiphon.rtc, antiphon.transceiver, antiphon.cli)
+    for path in sorted(Path(package.__path__[0]).rglob("*.py"))
+    if not path.stem.endswith(ADAPTERS) and path.stem != OTHER_STACK
 ]
 
 
@@ -42,12 +49,12 @@ FILES = [
 
 def test_the_binding_of_pylibsrtp_has_what_is_called() -> None:
     for name in ("srtp_protect", "srtp_unprotect", "srtp_protect_rtcp", "srtp_unprotect_rtcp"):
-        assert callable(getattr(ours, name))
+        assert callable(getattr(libsrtp_internals, name))
     policy = pylibsrtp.Policy(
         bytes(28), pylibsrtp.Policy.SSRC_ANY_INBOUND, 0, pylibsrtp.Policy.SRTP_PROFILE_AEAD_AES_128_GCM
     )
-    assert ours.srtp_context(pylibsrtp.Session(policy))
-    assert Path(ours.SRTP_LIBRARY).is_file()
+    assert libsrtp_internals.srtp_context(pylibsrtp.Session(policy))
+    assert Path(libsrtp_internals.SRTP_LIBRARY).is_file()
 
 
 def test_a_rollover_counter_that_is_set_is_the_one_that_packets_are_protected_with() -> None:
@@ -57,8 +64,8 @@ def test_a_rollover_counter_that_is_set_is_the_one_that_packets_are_protected_wi
 
     packet = bytes([0x80, 111, 0, 1]) + bytes(4) + (7).to_bytes(4, "big") + b"speech"
     young, old, receiver = (session(pylibsrtp.Policy.SSRC_SPECIFIC) for _ in range(3))
-    ours.set_rollover_counter(old, 7, 3)
-    ours.set_rollover_counter(receiver, 7, 3)
+    libsrtp_internals.set_rollover_counter(old, 7, 3)
+    libsrtp_internals.set_rollover_counter(receiver, 7, 3)
     protected = old.protect(packet)
     assert protected != young.protect(packet)
     assert receiver.unprotect(protected) == packet
@@ -71,18 +78,21 @@ def test_a_packet_that_was_seen_before_is_told_by_its_status() -> None:
     protected = sender.protect(bytes([0x80, 111, 0, 1]) + bytes(4) + (7).to_bytes(4, "big") + b"speech")
     statuses = []
     for _ in range(2):
-        buffer, length = ours.srtp_ffi.new("unsigned char[]", 2048), ours.srtp_ffi.new("int *", len(protected))
-        ours.srtp_ffi.memmove(buffer, protected, len(protected))
-        statuses.append(ours.srtp_unprotect(ours.srtp_context(receiver), buffer, length))
+        buffer, length = (
+            libsrtp_internals.srtp_ffi.new("unsigned char[]", 2048),
+            libsrtp_internals.srtp_ffi.new("int *", len(protected)),
+        )
+        libsrtp_internals.srtp_ffi.memmove(buffer, protected, len(protected))
+        statuses.append(libsrtp_internals.srtp_unprotect(libsrtp_internals.srtp_context(receiver), buffer, length))
     assert statuses[0] == 0
-    assert statuses[1] in ours.SRTP_REPLAYED
+    assert statuses[1] in libsrtp_internals.SRTP_REPLAYED
 
 
 # ---- PyAV --------------------------------------------------------------------------------------------------------
 
 
 def test_the_wheel_of_pyav_carries_libopus() -> None:
-    assert any(Path(path).is_file() for path in ours.carried_by_pyav("libopus"))
+    assert any(Path(path).is_file() for path in pyav_internals.carried_by_pyav("libopus"))
 
 
 # ---- certificates ------------------------------------------------------------------------------------------------
@@ -90,14 +100,14 @@ def test_the_wheel_of_pyav_carries_libopus() -> None:
 
 def test_openssl_s_context_comes_from_aiortc_s_certificate() -> None:
     assert "srtp_profiles" in inspect.signature(RTCCertificate._create_ssl_context).parameters
-    assert isinstance(ours.ssl_context(RTCCertificate.generateCertificate()), SSL.Context)
+    assert isinstance(dtls_internals.ssl_context(RTCCertificate.generateCertificate()), SSL.Context)
 
 
 def test_the_digest_of_a_certificate_is_its_fingerprint() -> None:
     certificate = RTCCertificate.generateCertificate()
     (print_,) = (print_ for print_ in certificate.getFingerprints() if print_.algorithm == "sha-256")
-    assert ours.certificate_digest(certificate._cert, "sha-256") == print_.value
-    assert {"sha-256", "sha-384", "sha-512"} <= ours.DIGESTS
+    assert dtls_internals.certificate_digest(certificate._cert, "sha-256") == print_.value
+    assert {"sha-256", "sha-384", "sha-512"} <= dtls_internals.DIGESTS
 
 
 # ---- SDP ---------------------------------------------------------------------------------------------------------
@@ -112,9 +122,9 @@ def test_a_parsed_offer_has_the_parts_that_are_read() -> None:
         "m=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\nc=IN IP4 0.0.0.0\r\na=mid:1\r\n"
         "a=sctp-port:5000\r\na=max-message-size:1234\r\n"
     )
-    read = ours.SessionDescription.parse(text)
+    read = sdp_internals.SessionDescription.parse(text)
     audio, application = read.media
-    assert isinstance(audio, ours.MediaDescription)
+    assert isinstance(audio, sdp_internals.MediaDescription)
     assert (audio.kind, audio.port, audio.profile, list(audio.fmt), audio.direction) == (
         "audio",
         9,
@@ -145,13 +155,13 @@ def test_a_parsed_offer_has_the_parts_that_are_read() -> None:
 
 
 def test_aiortc_s_sctp_has_what_the_adapter_leans_on() -> None:
-    assert aiortc_sctp.USERDATA_MAX_LENGTH == ours.USER_DATA == 1100
+    assert aiortc_sctp.USERDATA_MAX_LENGTH == sctp_internals.USER_DATA == 1100
     for name in ("start", "stop", "_handle_data"):
         assert inspect.iscoroutinefunction(getattr(RTCSctpTransport, name))
     source = inspect.getsource(RTCSctpTransport)
     for member in ("_send_data", "_register_data_receiver", "_unregister_data_receiver"):
         assert f".{member}(" in source
-        assert hasattr(ours.RecordTransport, member)
+        assert hasattr(sctp_internals.RecordTransport, member)
 
 
 def test_aiortc_s_association_has_what_a_checkpoint_holds() -> None:
@@ -167,15 +177,17 @@ def test_aiortc_s_association_has_what_a_checkpoint_holds() -> None:
     ):
         assert callable(getattr(RTCSctpTransport, name))
     source = inspect.getsource(RTCSctpTransport)
-    renamed = [each.name for each in vars(ours.Association).values() if isinstance(each, ours._Theirs)]
+    renamed = [
+        each.name for each in vars(sctp_internals.Association).values() if isinstance(each, sctp_internals._Theirs)
+    ]
     assert len(renamed) > 15
-    for name in (*ours._NUMBERS, *renamed, "_reconfig_request", "_t3_handle", "_association_state"):
+    for name in (*sctp_internals._NUMBERS, *renamed, "_reconfig_request", "_t3_handle", "_association_state"):
         assert f"self.{name}" in source, name
     assert "self._send_sack()" in source
     assert "self._data_channel_flush()" in source
     assert "self._receive_chunk(" in source
     assert "self._set_state(self.State.ESTABLISHED)" in source
-    for name in ours._CHUNK[6:]:
+    for name in sctp_internals._CHUNK[6:]:
         assert f".{name}" in source, name
 
 
@@ -183,10 +195,12 @@ def test_every_plain_attribute_of_an_association_is_exported_or_known_not_to_be(
     """A new version may need to know one more number: that one must not be lost on the way to another process."""
 
     async def main() -> set[str]:
-        association = ours.Association(ours.RecordTransport(True, lambda data: None), 5000)
+        association = sctp_internals.Association(sctp_internals.RecordTransport(True, lambda data: None), 5000)
         return set(vars(association))
 
-    renamed = {each.name for each in vars(ours.Association).values() if isinstance(each, ours._Theirs)}
+    renamed = {
+        each.name for each in vars(sctp_internals.Association).values() if isinstance(each, sctp_internals._Theirs)
+    }
     elsewhere = {
         *("_reconfig_request", "_reconfig_deferred", "_association_state"),
         *("_RTCSctpTransport__started", "_RTCSctpTransport__state"),
@@ -195,7 +209,7 @@ def test_every_plain_attribute_of_an_association_is_exported_or_known_not_to_be(
         # what it is made of anew, and what never changes here
         *("_RTCSctpTransport__log_debug", "_RTCSctpTransport__transport", "_loop", "_local_partial_reliability"),
         *("_bundled", "mid"),
-        # what `sctp_inbound` keeps in their place
+        # what `inbound` keeps in their place
         *("_inbound_streams", "_sack_misordered", "_sack_duplicates"),
         # timers, which start anew where something waits, and what they would send
         *("_t1_chunk", "_t1_failures", "_t1_handle", "_t2_chunk", "_t2_failures", "_t2_handle", "_t3_handle"),
@@ -204,8 +218,8 @@ def test_every_plain_attribute_of_an_association_is_exported_or_known_not_to_be(
         *("_events", "_lock", "_waiting"),
     }
     found = run_virtual(main())
-    assert found - set(ours._NUMBERS) - renamed - elsewhere - unneeded == set()
-    assert {*ours._NUMBERS, *renamed} - {"_ssthresh"} <= found  # which comes with the peer's INIT
+    assert found - set(sctp_internals._NUMBERS) - renamed - elsewhere - unneeded == set()
+    assert {*sctp_internals._NUMBERS, *renamed} - {"_ssthresh"} <= found  # which comes with the peer's INIT
 
 
 # ---- nowhere else ------------------------------------------------------------------------------------------------
@@ -268,7 +282,7 @@ def is_self(node: ast.expr) -> bool:
 @pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.name}/{path.stem}")
 def test_no_other_file_touches_what_a_library_does_not_promise(path: Path) -> None:
     found = list(foreign_insides(ast.parse(path.read_text())))
-    assert found == [], f"{path.name} leans on the insides of something: it belongs into library_internals"
+    assert found == [], f"{path.name} leans on the insides of something: it belongs into an adapter"
 
 
 @pytest.mark.parametrize(

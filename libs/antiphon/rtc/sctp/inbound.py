@@ -12,7 +12,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
-from antiphon.transceiver.library_internals import FIRST, LAST, UNORDERED
+from antiphon.rtc.sctp.aiortc_internals import FIRST, LAST, UNORDERED
 
 MAX_MESSAGE: Final = 262_144
 """Octets of a message that a client sends us, `a=max-message-size` of the answer: what browsers take of each other.

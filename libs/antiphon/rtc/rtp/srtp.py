@@ -10,9 +10,9 @@ from typing import Any, Final
 
 from pylibsrtp import Policy, Session
 
-from antiphon.transceiver import library_internals
-from antiphon.transceiver.library_internals import SRTP_AUTH_FAILED, SRTP_REPLAYED, set_rollover_counter, srtp_context
-from antiphon.transceiver.state import SrtpState
+from antiphon.rtc.rtp import libsrtp_internals
+from antiphon.rtc.rtp.libsrtp_internals import SRTP_AUTH_FAILED, SRTP_REPLAYED, set_rollover_counter, srtp_context
+from antiphon.rtc.rtp.srtp_state import SrtpState
 
 PROFILES: Final[dict[str, tuple[int, int, int]]] = {
     # OpenSSL's name: libsrtp's profile, key length, salt length
@@ -33,13 +33,13 @@ MAX_TRIES: Final = 100
 try, at four times the cost of a forged packet."""
 REPLAY_WINDOW: Final = 1024
 
-_ffi: Final[Any] = library_internals.srtp_ffi
+_ffi: Final[Any] = libsrtp_internals.srtp_ffi
 _buffer: Final = _ffi.new("unsigned char[]", MAX_DATAGRAM)
 _view: Final = _ffi.buffer(_buffer)
 _length: Final = _ffi.new("int *")
 _move: Final[Any] = _ffi.memmove
-_protect, _unprotect = library_internals.srtp_protect, library_internals.srtp_unprotect
-_protect_rtcp, _unprotect_rtcp = library_internals.srtp_protect_rtcp, library_internals.srtp_unprotect_rtcp
+_protect, _unprotect = libsrtp_internals.srtp_protect, libsrtp_internals.srtp_unprotect
+_protect_rtcp, _unprotect_rtcp = libsrtp_internals.srtp_protect_rtcp, libsrtp_internals.srtp_unprotect_rtcp
 _BURNT: Final = bytes([0x80, 201, 0, 1])
 
 

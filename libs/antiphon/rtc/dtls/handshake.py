@@ -1,7 +1,7 @@
 """The DTLS 1.2 handshake, and nothing after it: datagrams in, datagrams out, at the end the keys.
 
 OpenSSL does the handshake only. When it is done, the keys of SRTP and of the record layer are taken out,
-and `dtls_records` carries on, because a live OpenSSL object can't be written down and moved.
+and `record_layer` carries on, because a live OpenSSL object can't be written down and moved.
 The certificate and its context come from aiortc.
 """
 
@@ -13,9 +13,10 @@ from typing import Final, NamedTuple
 from aiortc import RTCCertificate
 from OpenSSL import SSL
 
-from antiphon.transceiver import srtp
-from antiphon.transceiver.library_internals import DIGESTS, certificate_digest, ssl_context
-from antiphon.transceiver.state import DtlsState, SrtpState
+from antiphon.rtc.dtls.aiortc_internals import DIGESTS, certificate_digest, ssl_context
+from antiphon.rtc.dtls.state import DtlsState
+from antiphon.rtc.rtp import srtp
+from antiphon.rtc.rtp.srtp_state import SrtpState
 
 MAX_DATAGRAM: Final = 1200
 """Bytes of a handshake datagram: fits any path, tunnel header included."""

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from cffi import FFI
 
-from antiphon.transceiver.library_internals import carried_by_pyav
+from antiphon.rtc.media.pyav_internals import carried_by_pyav
 
 MAX_PACKET_MS: Final = 120
 MAX_PACKET_BYTES: Final = 1275

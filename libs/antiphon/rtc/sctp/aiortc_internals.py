@@ -1,26 +1,18 @@
-"""What is used of aiortc, pylibsrtp and PyAV beyond their public interface, under names of ours. No decisions here.
+"""What is used of aiortc's SCTP transport beyond its public interface, under names of ours. No decisions here.
 
-No other file of the transceiver touches what these libraries do not promise; a test sees to that. When an upgrade of
-one of them breaks something, `tests/transceiver/test_library_internals.py` says what, and this is the file to change.
+Its association, its chunks, and the checksum as aiortc computes it.
+`tests/rtc/test_library_internals.py` is the contract: when an upgrade of the library breaks it, change this file.
 """
 
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from pathlib import Path
 from typing import Any, Final, Generic, TypeVar
 
-from aiortc import RTCCertificate, RTCDataChannel, RTCDataChannelParameters, RTCSctpTransport
+from aiortc import RTCDataChannel, RTCDataChannelParameters, RTCSctpTransport
 from aiortc import rtcsctptransport as _sctp
-from aiortc.rtcdtlstransport import (
-    SRTP_AEAD_AES_128_GCM,
-    SRTP_AES128_CM_SHA1_80,
-    X509_DIGEST_ALGORITHMS,
-    certificate_digest,
-)
 from aiortc.rtcsctptransport import (
     CHUNK_TYPES,
     SCTP_DATA_FIRST_FRAG,
@@ -34,89 +26,21 @@ from aiortc.rtcsctptransport import (
     SackChunk,
     StreamResetOutgoingParam,
 )
-from aiortc.sdp import MediaDescription, SessionDescription
-from cffi import FFI
 from google_crc32c import value as crc32c
-from OpenSSL import SSL
-from pylibsrtp import Session as SrtpSession
-from pylibsrtp import _binding
 
 __all__ = [
-    "DIGESTS",
     "FIRST",
     "LAST",
     "UNORDERED",
     "Association",
     "DataChunk",
     "ForwardTsnChunk",
-    "MediaDescription",
     "RecordTransport",
     "SackChunk",
-    "SessionDescription",
-    "certificate_digest",
     "crc32c",
 ]
 
 T = TypeVar("T")
-
-# ---- pylibsrtp: its cffi binding, which saves two copies and an allocation per packet (3.5 us instead of 6) ----------
-
-srtp_ffi: Final[Any] = _binding.ffi
-srtp_protect: Final[Any] = _binding.lib.srtp_protect
-srtp_unprotect: Final[Any] = _binding.lib.srtp_unprotect
-srtp_protect_rtcp: Final[Any] = _binding.lib.srtp_protect_rtcp
-srtp_unprotect_rtcp: Final[Any] = _binding.lib.srtp_unprotect_rtcp
-SRTP_AUTH_FAILED: Final = (7, 8)
-"""srtp_err_status_auth_fail and _cipher_fail."""
-SRTP_REPLAYED: Final = (9, 10)
-"""srtp_err_status_replay_fail and _replay_old of srtp.h, which the binding leaves out."""
-
-SRTP_LIBRARY: Final[str] = _binding.__file__
-"""The shared object that all of libsrtp is in, with what the binding leaves out."""
-
-_roc_ffi: Final = FFI()
-_roc_ffi.cdef("int srtp_set_stream_roc(void *session, uint32_t ssrc, uint32_t roc);")
-_roc_lib: Final[Any] = _roc_ffi.dlopen(SRTP_LIBRARY)
-
-
-def srtp_context(session: SrtpSession) -> Any:
-    """libsrtp's own session, as the four functions above take it; valid as long as `session` lives."""
-    return session._srtp[0]
-
-
-def srtp_address(session: SrtpSession) -> int:
-    """Where that is, for code that knows nothing of the binding."""
-    return int(srtp_ffi.cast("uintptr_t", srtp_context(session)))
-
-
-def set_rollover_counter(session: SrtpSession, ssrc: int, roc: int) -> None:
-    """By a function that the binding leaves out."""
-    _roc_lib.srtp_set_stream_roc(_roc_ffi.cast("void *", srtp_address(session)), ssrc, roc)
-
-
-# ---- PyAV: the libraries that its wheel carries ----------------------------------------------------------------------
-
-
-def carried_by_pyav(library: str) -> list[str]:
-    """Paths of the shared objects of that name; none where PyAV was built against the system's."""
-    spec = importlib.util.find_spec("av")
-    if spec is None or spec.origin is None:
-        return []
-    return [str(path) for path in (Path(spec.origin).parent.parent / "av.libs").glob(f"{library}*")]
-
-
-# ---- aiortc: certificates --------------------------------------------------------------------------------------------
-
-DIGESTS: Final = frozenset(X509_DIGEST_ALGORITHMS)
-"""Names of the algorithms that `certificate_digest` knows."""
-
-
-def ssl_context(certificate: RTCCertificate) -> SSL.Context:
-    """A DTLS context with this certificate that asks the peer for one, and offers SRTP with GCM before SHA-1."""
-    return certificate._create_ssl_context([SRTP_AEAD_AES_128_GCM, SRTP_AES128_CM_SHA1_80])
-
-
-# ---- aiortc: SCTP ----------------------------------------------------------------------------------------------------
 
 # On a path of 1280 bytes aiortc's 1200 bytes of user data per chunk stall: SCTP 28, DTLS 37, tunnel 20, UDP 28.
 USER_DATA: Final = 1100

@@ -1,6 +1,6 @@
 """aiortc's association behind bounds: what of a peer's packets reaches it, and how much work they may be.
 
-All that is received passes `sctp_packet` and `sctp_inbound`; what is left to aiortc is the handshake, sending, and the
+All that is received passes `packet` and `inbound`; what is left to aiortc is the handshake, sending, and the
 channels. Nothing that a peer sends makes it raise, take more time than a packet should, or hold more than a window.
 """
 
@@ -13,11 +13,11 @@ from collections import deque
 from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
-from antiphon.transceiver.bounded_log import BoundedLog
-from antiphon.transceiver.library_internals import Association, DataChunk, ForwardTsnChunk, RecordTransport, SackChunk
-from antiphon.transceiver.sctp_inbound import WINDOW, AssociationError, Fragment, Inbound
-from antiphon.transceiver.sctp_packet import SctpError, read_packet, trimmed_gaps
-from antiphon.transceiver.token_bucket import TokenBucket
+from antiphon.rtc.sctp.aiortc_internals import Association, DataChunk, ForwardTsnChunk, RecordTransport, SackChunk
+from antiphon.rtc.sctp.inbound import WINDOW, AssociationError, Fragment, Inbound
+from antiphon.rtc.sctp.packet import SctpError, read_packet, trimmed_gaps
+from antiphon.rtc.token_bucket import TokenBucket
+from antiphon.runtime.bounded_log import BoundedLog
 
 log = logging.getLogger(__name__)
 complaints: Final = BoundedLog(log)

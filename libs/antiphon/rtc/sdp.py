@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from typing import Final, Literal, NamedTuple, TypeGuard
 
-from antiphon.transceiver.library_internals import MediaDescription, SessionDescription
-from antiphon.transceiver.sctp_inbound import MAX_MESSAGE
+from antiphon.rtc.aiortc_internals import MediaDescription, SessionDescription
+from antiphon.rtc.sctp.inbound import MAX_MESSAGE
 
 MAX_OFFER: Final = 256 * 1024
 MAX_SECTIONS: Final = 16

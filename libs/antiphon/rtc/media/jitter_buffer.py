@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final, NamedTuple
 
-from antiphon.transceiver import opus
-from antiphon.transceiver.timeline import TICKS_PER_SECOND, Timeline, signed
+from antiphon.rtc.media import opus
+from antiphon.rtc.media.timeline import TICKS_PER_SECOND, Timeline, signed
 
 FRAME_TICKS: Final = 960
 MAX_PENDING: Final = 64

@@ -12,11 +12,11 @@ from typing import Any, Final
 
 from aiortc import RTCDataChannel, RTCDataChannelParameters, RTCSctpCapabilities
 
-from antiphon.transceiver import sctp_state
-from antiphon.transceiver.bounded_log import BoundedLog
-from antiphon.transceiver.library_internals import USER_DATA, RecordTransport, SackChunk
-from antiphon.transceiver.sctp_association import BoundedAssociation, run
-from antiphon.transceiver.sctp_inbound import MAX_MESSAGE
+from antiphon.rtc.sctp import association_state
+from antiphon.rtc.sctp.aiortc_internals import USER_DATA, RecordTransport, SackChunk
+from antiphon.rtc.sctp.association import BoundedAssociation, run
+from antiphon.rtc.sctp.inbound import MAX_MESSAGE
+from antiphon.runtime.bounded_log import BoundedLog
 
 log = logging.getLogger(__name__)
 complaints: Final = BoundedLog(log)
@@ -107,7 +107,7 @@ class DataChannels:
 
     def export(self) -> dict[str, Any] | None:
         """The association as a plain value; None before it is established."""
-        return sctp_state.export(self._sctp)
+        return association_state.export(self._sctp)
 
     def keep_checkpoints(self, wanted: Callable[[], None]) -> None:
         """From now on acknowledge only what is stored: each time that calls `wanted`, `freeze` and `stored` follow."""
@@ -150,11 +150,11 @@ class DataChannels:
 
     def restore(self, written: dict[str, Any], handed_over: bool = True) -> None:
         """Be where `export` wrote, instead of `start`; `resume` follows."""
-        for channel in sctp_state.restore(self._sctp, written):
+        for channel in association_state.restore(self._sctp, written):
             self._channels[channel.label] = channel
             channel.on("message", lambda message, label=channel.label: self._on_message(label, message))
         if not handed_over:
-            sctp_state.leave_out(self._sctp)
+            association_state.leave_out(self._sctp)
 
     def resume(self) -> None:
         """Go on after `restore`."""

@@ -10,8 +10,8 @@ import struct
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
+from antiphon.rtc.sctp.aiortc_internals import crc32c
 from antiphon.schemas.errors import MalformedError
-from antiphon.transceiver.library_internals import crc32c
 
 DATA, INIT, INIT_ACK, SACK, HEARTBEAT, HEARTBEAT_ACK, ABORT, SHUTDOWN, SHUTDOWN_ACK, ERROR = range(10)
 COOKIE_ECHO, COOKIE_ACK, SHUTDOWN_COMPLETE, RE_CONFIG, FORWARD_TSN = 10, 11, 14, 130, 192

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import Any
+from typing import Any, Final
 
 from aiortc import RTCDataChannel, RTCDataChannelParameters
 
-from antiphon.transceiver.library_internals import (
+from antiphon.rtc.sctp.aiortc_internals import (
     CHUNK_LENGTH,
     UNORDERED,
     abandoned_chunk,
@@ -16,14 +16,16 @@ from antiphon.transceiver.library_internals import (
     count_as_sent,
     repeat,
 )
-from antiphon.transceiver.sctp_association import BoundedAssociation
-from antiphon.transceiver.sctp_inbound import Fragment, Inbound, Message
-from antiphon.transceiver.state import CHUNKS_AHEAD
+from antiphon.rtc.sctp.association import BoundedAssociation
+from antiphon.rtc.sctp.inbound import Fragment, Inbound, Message
 
 _RECEIVED = 6
 """Fields of a chunk that make a `Fragment`."""
 _NOT_SENT = (None,) * (CHUNK_LENGTH - _RECEIVED)
 """What a chunk that was received lacks of one that we send: both are written alike."""
+
+CHUNKS_AHEAD: Final = 1024
+"""SCTP chunks, and as many messages per channel."""
 
 
 def export(sctp: BoundedAssociation) -> dict[str, Any] | None:
