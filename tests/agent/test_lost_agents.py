@@ -16,7 +16,7 @@ from support.transceiver_peer import CarriedPeer
 from support.transceiver_process import Bench, transceiver_process
 
 from antiphon.schemas import messages, subjects
-from antiphon.transceiver.agent_watch import ROUNDS, Roll, Served
+from antiphon.transceiver.calls.agent_liveness import ROUNDS, Roll, Served
 
 SILENT = """
 import os

@@ -14,11 +14,11 @@ from antiphon.schemas import messages, tunnel
 from antiphon.schemas.addresses import Address
 from antiphon.schemas.audio import AudioFrame
 from antiphon.schemas.route_token import RouteKeyring, ice_password
-from antiphon.transceiver.ice_lite import Path
-from antiphon.transceiver.registry import Registry
-from antiphon.transceiver.session import Session
-from antiphon.transceiver.state import RtpState, SessionState
-from antiphon.transceiver.wheel import Wheel
+from antiphon.transceiver.ice.agent import Path
+from antiphon.transceiver.net.demux import Registry
+from antiphon.transceiver.session.session import Session
+from antiphon.transceiver.session.state import RtpState, SessionState
+from antiphon.transceiver.timing.timing_wheel import Wheel
 
 KEYRING = RouteKeyring.from_text("A:00112233445566778899aabbccddeeff")
 PASSWORD_KEY = bytes(range(16))

@@ -20,10 +20,10 @@ from support.nats import nats_server
 from antiphon.runtime import tasks
 from antiphon.runtime.nats import buckets, connection
 from antiphon.schemas import messages, subjects
-from antiphon.transceiver.announcing import Announcing
-from antiphon.transceiver.seat import Seat, Seats
+from antiphon.transceiver.bus.announcer import Announcing
+from antiphon.transceiver.failover.slot_claim import Slot
+from antiphon.transceiver.net.endpoint import Seat, Seats
 from antiphon.transceiver.settings import Settings
-from antiphon.transceiver.slots import Slot
 
 DENIED = """
 authorization { users = [

@@ -12,7 +12,7 @@ from support.conditions import until
 
 from antiphon.runtime.nats import connection
 from antiphon.schemas import messages
-from antiphon.transceiver.control_requests import Refusal, Request, answer
+from antiphon.transceiver.calls.control_rpc import Refusal, Request, answer
 
 PLAIN, SERVICE = "test.message", "test.service"
 

@@ -13,8 +13,8 @@ from support.transceiver_process import Bench, Line
 
 from antiphon.schemas import messages, subjects
 from antiphon.schemas.audio import pack_frame
-from antiphon.transceiver import endings
-from antiphon.transceiver.endings import Endings
+from antiphon.transceiver.session import endings
+from antiphon.transceiver.session.endings import Endings
 
 Before = Callable[[str], Awaitable[None]]
 

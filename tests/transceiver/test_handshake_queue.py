@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from antiphon.transceiver.handshake_queue import BURST, MAX_WAITING, SHARE, HandshakeQueue
+from antiphon.transceiver.timing.handshake_scheduler import BURST, MAX_WAITING, SHARE, HandshakeQueue
 
 STEP = 0.002
 

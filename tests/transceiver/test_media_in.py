@@ -11,8 +11,8 @@ from antiphon.rtc.media import opus
 from antiphon.rtc.rtp.packet import pack_rtp
 from antiphon.schemas import messages
 from antiphon.schemas.audio import AudioFrame
-from antiphon.transceiver.media_in import MediaIn
-from antiphon.transceiver.state import RtpState, SessionState
+from antiphon.transceiver.media.receiver import MediaIn
+from antiphon.transceiver.session.state import RtpState, SessionState
 
 
 class Heard:

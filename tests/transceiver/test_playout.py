@@ -15,9 +15,9 @@ from antiphon.rtc.rtp.packet import RtpPacket, unpack_rtp
 from antiphon.rtc.rtp.srtp_state import SrtpState
 from antiphon.schemas import messages
 from antiphon.schemas.audio import AudioFrame
-from antiphon.transceiver.media_out import HICCUP, HISTORY, MAX_RETRANSMITTED, MediaOut
-from antiphon.transceiver.playout import MAX_QUEUED, PlayoutQueue, fade_out
-from antiphon.transceiver.state import RtpState, SessionState
+from antiphon.transceiver.media.playout_queue import MAX_QUEUED, PlayoutQueue, fade_out
+from antiphon.transceiver.media.sender import HICCUP, HISTORY, MAX_RETRANSMITTED, MediaOut
+from antiphon.transceiver.session.state import RtpState, SessionState
 
 
 def filled(queue: PlayoutQueue, frames: list[AudioFrame]) -> PlayoutQueue:

@@ -10,7 +10,7 @@ from support.session_call import Call
 from support.sounds import speech
 
 from antiphon.schemas.audio import AudioFrame
-from antiphon.transceiver.ice_lite import Path
+from antiphon.transceiver.ice.agent import Path
 
 TURN: float = 0.006
 """How often the call's wheel is looked at here, and a little."""

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from antiphon.transceiver.pacing import BUSY, PULSE
-from antiphon.transceiver.pulse import MEASURED, PulseSelector
+from antiphon.transceiver.timing.coalescing_selector import MEASURED, PulseSelector
+from antiphon.transceiver.timing.pacing import BUSY, PULSE
 
 
 class Loop:

@@ -10,8 +10,8 @@ from support.session_call import PASSWORD_KEY, Call, loudness
 from support.sounds import speech, tone
 
 from antiphon.schemas import messages
-from antiphon.transceiver.session import Session
-from antiphon.transceiver.state import RTP_AHEAD, SessionState
+from antiphon.transceiver.session.session import Session
+from antiphon.transceiver.session.state import RTP_AHEAD, SessionState
 
 
 @pytest.mark.parametrize("crashed", [False, True], ids=["handed over", "taken over after a crash"])

@@ -10,8 +10,8 @@ from opentelemetry import trace
 from antiphon.runtime.nats import connection
 from antiphon.schemas import messages, subjects
 from antiphon.schemas.messages import decode
-from antiphon.transceiver.outlet import Publisher, SessionOutlet
-from antiphon.transceiver.port import TunnelPort
+from antiphon.transceiver.bus.publisher import Publisher, SessionOutlet
+from antiphon.transceiver.net.udp_socket import TunnelPort
 
 
 @pytest.mark.parametrize("payload", ["\x01" * 262_144, '{"type":"x"}'], ids=["grows sixfold as JSON", "of any length"])

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from antiphon.schemas import messages
-from antiphon.transceiver.side_signals import AudioLevels, TelephoneKeys
+from antiphon.transceiver.media.side_signals import AudioLevels, TelephoneKeys
 
 
 def key(event: int, duration: int, end: bool = False) -> bytes:

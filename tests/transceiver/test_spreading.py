@@ -17,8 +17,8 @@ from support.transceiver_process import Line
 from antiphon.runtime.nats import connection
 from antiphon.schemas import messages, subjects
 from antiphon.schemas.messages import encode
-from antiphon.transceiver.checkpoint_store import CheckpointStore
-from antiphon.transceiver.spreading import Load, shares
+from antiphon.transceiver.failover.checkpoint_store import CheckpointStore
+from antiphon.transceiver.failover.distribution import Load, shares
 
 Call = tuple[CarriedPeer, Line]
 

@@ -18,9 +18,9 @@ from antiphon.rtc.media.timeline import MAX_SURPLUS
 from antiphon.rtc.rtp.packet import pack_rtp
 from antiphon.schemas import messages
 from antiphon.schemas.audio import AudioFrame, FrameFlag
-from antiphon.transceiver.media_in import MediaIn
-from antiphon.transceiver.quiet import AFTER, Quiet
-from antiphon.transceiver.state import RtpState, SessionState
+from antiphon.transceiver.media.receiver import MediaIn
+from antiphon.transceiver.media.silence_trimmer import AFTER, Quiet
+from antiphon.transceiver.session.state import RtpState, SessionState
 
 RATE = 16000
 FRAME = 0.020

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from antiphon.rtc.dtls.state import DtlsState
 from antiphon.rtc.rtp.srtp_state import SrtpState
-from antiphon.transceiver.state import RtpState, SessionState
+from antiphon.transceiver.session.state import RtpState, SessionState
 
 numbers = st.integers(0, 2**48)
 keys = st.binary(max_size=88)

@@ -15,7 +15,7 @@ from antiphon.cli.ice_check import is_authentic_success, pack_binding_request
 from antiphon.rtc import stun
 from antiphon.schemas.addresses import Address
 from antiphon.schemas.route_token import ice_password
-from antiphon.transceiver.ice_lite import MAX_PATHS, IceLite, Path
+from antiphon.transceiver.ice.agent import MAX_PATHS, IceLite, Path
 
 PASSWORD = b"VOkJxbRl1RmTxUk/WvJxBt"
 # RFC 5769 section 2.1: USERNAME evtj:h6vY, SOFTWARE, PRIORITY, ICE-CONTROLLED, MESSAGE-INTEGRITY, FINGERPRINT.

@@ -7,8 +7,8 @@ from itertools import pairwise
 
 import pytest
 
-from antiphon.transceiver.pacing import PERIOD, STEP
-from antiphon.transceiver.wheel import Wheel
+from antiphon.transceiver.timing.pacing import PERIOD, STEP
+from antiphon.transceiver.timing.timing_wheel import Wheel
 
 
 def turn(wheel: Wheel, now: float, until: float) -> float:

@@ -30,9 +30,9 @@ from antiphon.runtime import tasks
 from antiphon.schemas import messages
 from antiphon.schemas.addresses import Address
 from antiphon.schemas.audio import AudioFrame
-from antiphon.transceiver.media_in import MediaIn
-from antiphon.transceiver.media_out import MediaOut
-from antiphon.transceiver.state import RtpState, SessionState
+from antiphon.transceiver.media.receiver import MediaIn
+from antiphon.transceiver.media.sender import MediaOut
+from antiphon.transceiver.session.state import RtpState, SessionState
 
 log = logging.getLogger(__name__)
 

@@ -14,10 +14,10 @@ from pydantic import ValidationError
 from antiphon.runtime import tasks, telemetry
 from antiphon.runtime.loop_watchdog import LoopWatchdog
 from antiphon.runtime.nats import connection, service_discovery
-from antiphon.transceiver import processes
-from antiphon.transceiver.pulse import PulseSelector
-from antiphon.transceiver.service import Transceiver
+from antiphon.transceiver import prefork
+from antiphon.transceiver.process import Transceiver
 from antiphon.transceiver.settings import Settings
+from antiphon.transceiver.timing.coalescing_selector import PulseSelector
 
 STANDSTILL_SECONDS: Final = 2.0
 """After which the calls are better off in another process; docs/transceiver.md says what is done at a stretch."""
@@ -52,7 +52,7 @@ async def serve(settings: Settings) -> None:
     watchdog.start()
     await stop.wait()
     stop.clear()  # a second signal ends the drain
-    if processes.is_orphan():
+    if prefork.is_orphan():
         stop.set()  # hand over or end, and no waiting
     await transceiver.drain(stop)
     await transceiver.stop()
@@ -70,11 +70,11 @@ def main() -> int:
         return 2
     if "--check" in sys.argv[1:]:
         return 0 if asyncio.run(service_discovery.answers_here(settings.nats_url, "antiphon-transceiver")) else 1
-    processes.tie_to_parent()
+    prefork.tie_to_parent()
     flush_traces = telemetry.start("transceiver")
     try:
         if settings.transceiver_processes > 1:
-            return asyncio.run(processes.serve(settings))
+            return asyncio.run(prefork.serve(settings))
         with asyncio.Runner(loop_factory=lambda: asyncio.SelectorEventLoop(PulseSelector())) as runner:
             runner.run(serve(settings))
     except (nats.errors.Error, TimeoutError) as error:

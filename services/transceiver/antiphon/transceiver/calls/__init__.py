@@ -1,0 +1,4 @@
+"""Calls: opening one, its agent, its control requests, the table of running sessions.
+
+Imports `session`, `bus`, `net`.
+"""

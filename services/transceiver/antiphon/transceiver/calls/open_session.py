@@ -1,0 +1,236 @@
+"""Offers become sessions, or are refused: the requests on the `open` subject."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import string
+import time
+from collections.abc import Callable
+from typing import Any, Final
+
+import nats.errors
+from nats.aio.client import Client
+from opentelemetry import trace
+
+from antiphon.rtc import sdp
+from antiphon.rtc.dtls.handshake import CurrentCertificate
+from antiphon.runtime import telemetry
+from antiphon.schemas import MalformedError, messages, subjects
+from antiphon.schemas.route_token import RouteKeyring, ice_password
+from antiphon.transceiver.bus.publisher import Publisher
+from antiphon.transceiver.calls.agent_claims import Claiming
+from antiphon.transceiver.calls.session_bus import SessionSubjects
+from antiphon.transceiver.calls.session_table import Sessions
+from antiphon.transceiver.net.endpoint import Seat
+from antiphon.transceiver.session.session import MAX_CAUSE, Session
+from antiphon.transceiver.session.state import RtpState, SessionState
+from antiphon.transceiver.settings import Settings
+from antiphon.transceiver.timing.scheduler import Clock
+
+log = logging.getLogger(__name__)
+tracer = trace.get_tracer("antiphon.transceiver")
+
+_ID_ALPHABET: Final = string.ascii_letters + string.digits
+
+
+class Placing:
+    """Answers offers within the capacity of the process."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        client: Client,
+        sessions: Sessions,
+        listening: SessionSubjects,
+        publisher: Publisher,
+        clock: Clock,
+    ) -> None:
+        self.draining = False
+        self._settings = settings
+        self._client = client
+        self._sessions = sessions
+        self._registry = sessions.registry
+        self._subjects = listening
+        self._publisher = publisher
+        self._clock = clock
+        self._loop = asyncio.get_running_loop()
+        self._keyring: RouteKeyring = settings.keyring()
+        self._password_key = settings.password_key_bytes()
+        self._certificate = CurrentCertificate(self._loop.time())
+        self.claiming = Claiming(client, publisher.publish, listening.turned_away)
+        self.served: Callable[[str, str, str], None] = lambda session_id, agent, instance: None
+        """Told who has taken a session."""
+        self._requests: set[asyncio.Task[None]] = set()
+        self._opening = 0
+        """Slots reserved by offers that are being answered."""
+
+    @property
+    def taken(self) -> int:
+        """Slots of the capacity that are in use or reserved."""
+        return len(self._registry) + self._opening
+
+    async def requested(self, request: Any) -> None:
+        """Handler of the `open` subject."""
+        # One task each: an agent that answers slowly must not hold up the offers for other agents. A task
+        # takes its slot, or refuses, before it waits for anything, so capacity bounds those that wait.
+        task = asyncio.create_task(self._serve(request))
+        self._requests.add(task)
+        task.add_done_callback(self._requests.discard)
+
+    def close(self) -> None:
+        """Drop the offers that are being answered."""
+        for request in tuple(self._requests):
+            request.cancel()
+
+    async def _serve(self, request: Any) -> None:
+        context = telemetry.trace_context(request.headers)
+        with tracer.start_as_current_span("open", context=context) as span:
+            started = self._loop.time()
+            try:
+                reply: messages.Opened | messages.Refused = await self._open(request.data, started)
+            except MalformedError as error:
+                reply = messages.Refused(code="bad_offer", message=str(error))
+            except Exception:
+                log.exception("an offer could not be answered")
+                reply = messages.Refused(code="internal", message="the transceiver failed to answer: see its log")
+            span.set_attribute("antiphon.open", reply.type if isinstance(reply, messages.Opened) else reply.code)
+            if isinstance(reply, messages.Opened):
+                span.set_attribute("antiphon.session", reply.session_id)
+            try:
+                await request.respond(messages.encode(reply))
+            except (nats.errors.Error, OSError) as error:
+                # Nobody will ever call: the session ends by its setup timeout, or by a retry's hang-up.
+                log.warning("an offer's answer could not be sent: %r", error)
+
+    def _refusal(self) -> messages.Refused | None:
+        """Why no further session is taken, if so."""
+        if self.draining:
+            return messages.Refused(code="draining", message="this transceiver is shutting down: ask another one")
+        capacity = self._settings.capacity
+        if self.taken >= capacity:
+            return messages.Refused(code="full", message=f"all {capacity} sessions of this transceiver are taken")
+        # A tenth of the last 5 s: one stop (some clients joining at once) is no reason to send callers away.
+        late = self._clock.lateness(0.9) * 1000
+        if late > self._settings.max_lateness_ms:
+            return messages.Refused(code="full", message=f"this transceiver is {late:.0f} ms late: it takes no more")
+        return None
+
+    async def _open(self, data: bytes, now: float) -> messages.Opened | messages.Refused:
+        request = messages.decode(data, messages.OpenRequest)
+        refusal = self._refusal() if request.session_id is None else None
+        if refusal is not None:
+            return refusal
+        try:
+            offer = sdp.read_offer(request.offer)
+        except sdp.OfferError as error:
+            return messages.Refused(code=error.code, message=str(error))
+        if request.session_id is not None:
+            return self._restart_ice(request.session_id, offer)
+        self._opening += 1  # from here to the end of this coroutine the slot is ours
+        try:
+            return await self._answer(request, offer, now)
+        finally:
+            self._opening -= 1
+
+    async def _answer(
+        self, request: messages.OpenRequest, offer: sdp.Offer, now: float
+    ) -> messages.Opened | messages.Refused:
+        session_id = "rtc_" + "".join(secrets.choice(_ID_ALPHABET) for _ in range(24))
+        over: messages.Ended | None = None
+        """What an agent is told that has accepted, where there will be no session after all."""
+        try:
+            await self._subjects.listen(session_id)
+            claimed = await self.claiming.claim(session_id, request.agent, request.session)
+            if isinstance(claimed, messages.Refused):
+                return claimed
+            over = messages.Ended(reason="internal")
+            if self.draining:
+                over = messages.Ended(reason="draining")
+                return messages.Refused(code="draining", message="this transceiver is shutting down: ask another one")
+            hung_up = self._subjects.hung_up(session_id, claimed.instance)
+            if hung_up is not None:
+                over = messages.Ended(reason="hang_up", cause=hung_up.reason[:MAX_CAUSE])
+                text = f"agent {request.agent!r} ended the call at once ({over.cause or 'no reason given'})"
+                return messages.Refused(code="agent_ended", message=text)
+            self.served(session_id, request.agent, claimed.instance)
+            return self._make_session(session_id, request, offer, claimed, now)
+        finally:
+            if self._registry.get(session_id) is None:
+                if over is not None:
+                    self._publisher.publish(subjects.session_event(session_id), messages.encode(over))
+                self._subjects.stop_listening(session_id)
+
+    def _make_session(
+        self,
+        session_id: str,
+        request: messages.OpenRequest,
+        offer: sdp.Offer,
+        claimed: messages.ClaimReply,
+        now: float,
+    ) -> messages.Opened:
+        certificate = self._certificate.at(now)
+        state = SessionState(
+            session_id=session_id,
+            agent=request.agent,
+            ufrags=[self._mint(self._sessions.seats.own)],
+            remote_fingerprints=list(offer.fingerprints),
+            input_rate=claimed.input_rate,
+            rtp=RtpState(
+                ssrc=secrets.randbits(31) + 1,
+                payload_type=offer.opus_payload_type,
+                # Small enough that no receiver sees a wrap in its first packets (RFC 3711 section 3.3.1).
+                sequence=secrets.randbits(15),
+                timestamp=secrets.randbits(32),
+            ),
+            local_fingerprint=certificate.fingerprint,
+            session_settings=request.session,
+            data_port=offer.data_port,
+            data_max_message=offer.data_max_message,
+            telephone=offer.telephone,
+            audio_level_id=offer.audio_level_id,
+            sdp_origin=secrets.randbits(40),
+        )
+        session = self._sessions.make(state, certificate, offer.client, self._sessions.seats.own)
+        try:
+            self._subjects.born(session, claimed.instance)
+            return messages.Opened(session_id=session_id, answer=self._written_answer(session, offer))
+        except Exception:  # nobody will ever call
+            session.end("internal", self._loop.time())
+            self._sessions.forget(session)
+            raise
+
+    def _restart_ice(self, session_id: str, offer: sdp.Offer) -> messages.Opened | messages.Refused:
+        """A new offer on a running session: new ICE credentials, everything else as it was."""
+        session = self._registry.get(session_id)
+        if session is None or session.ended is not None:
+            return messages.Refused(code="no_session", message=f"session {session_id} is over: place a new call")
+        state = session.state
+        if sorted(offer.fingerprints) != sorted(state.remote_fingerprints):
+            return messages.Refused(
+                code="bad_offer", message="the offer has another a=fingerprint than the session: place a new call"
+            )
+        if offer.opus_payload_type != state.rtp.payload_type:
+            return messages.Refused(
+                code="bad_offer",
+                message=f"the offer has Opus as {offer.opus_payload_type}, the session as {state.rtp.payload_type}",
+            )
+        self._registry.restart_ice(session, self._mint(self._sessions.seats.of(session_id)))
+        return messages.Opened(session_id=session_id, answer=self._written_answer(session, offer))
+
+    def _mint(self, seat: Seat) -> str:
+        ufrag, _ = self._keyring.mint(*seat.identity, time.time())
+        return ufrag
+
+    def _written_answer(self, session: Session, offer: sdp.Offer) -> str:
+        state = session.state
+        ours = sdp.Answer(
+            ufrag=state.ufrags[0],
+            password=ice_password(self._password_key, state.ufrags[0]),
+            fingerprint=state.local_fingerprint,
+            ssrc=state.rtp.ssrc,
+            origin=state.sdp_origin,
+            version=state.sdp_version,
+        )
+        return sdp.write_answer(offer._replace(client=session.dtls_client), ours)

@@ -1,0 +1,55 @@
+"""The ufrags and the path of one session, as its state has them: what `agent` decides is written down here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from antiphon.rtc import stun
+from antiphon.schemas.addresses import Address
+from antiphon.transceiver.ice.agent import IceLite, Path
+from antiphon.transceiver.session.state import SessionState
+
+
+class ClientPath:
+    """`changed` is called whenever the state has become another."""
+
+    def __init__(self, state: SessionState, ice: IceLite, changed: Callable[[], None]) -> None:
+        self._state = state
+        self._ice = ice
+        self._changed = changed
+        self._followed: Path | None = None
+
+    def check(
+        self, request: stun.BindingRequest, datagram: bytes, client: Address, path: Path, now: float
+    ) -> bytes | None:
+        """The answer to a connectivity check, None if it was not authentic."""
+        response = self._ice.check(request, datagram, client, path, now)
+        if response is None:
+            return None
+        if request.local_ufrag == self._state.ufrags[0]:
+            for replaced in self._state.ufrags[1:]:
+                self._ice.forget(replaced)
+            del self._state.ufrags[1:]  # the newest is in use: those before it have served
+        self.follow()
+        return response
+
+    def restart(self, ufrag: str) -> None:
+        """One more ufrag, because the client offers anew. Those that were offered and never used are bounded."""
+        ufrags = self._state.ufrags
+        # The one in use is the last of the list; of those never used only the newest counts.
+        if len(ufrags) > 1:
+            self._ice.forget(ufrags.pop(0))
+        ufrags.insert(0, ufrag)
+        self._ice.restart(ufrag)
+        self._state.sdp_version += 1
+        self._changed()
+
+    def follow(self) -> None:
+        """Write down where answers go."""
+        path = self._ice.path
+        if path is self._followed:
+            return
+        self._followed, state = path, self._state
+        if path is not None and (path.header, path.relay) != (state.path_header, state.path_relay):
+            state.path_header, state.path_relay = path.header, path.relay
+            self._changed()

@@ -1,0 +1,212 @@
+"""The caller's side: decrypted RTP packets in, 20 ms PCM frames out, at the rate that the agent wants."""
+
+from __future__ import annotations
+
+import time
+from typing import Final, Protocol, TypedDict
+
+from antiphon.rtc.media import opus
+from antiphon.rtc.media.jitter_buffer import Kind, Piece, ReceiveBuffer
+from antiphon.rtc.media.timeline import TICKS_PER_SECOND, signed
+from antiphon.rtc.rtp import rtcp
+from antiphon.rtc.rtp.packet import RtpError, RtpPacket, unpack_rtp
+from antiphon.schemas import messages
+from antiphon.schemas.audio import AudioFrame, FrameFlag
+from antiphon.transceiver.media.side_signals import AudioLevels, TelephoneKeys
+from antiphon.transceiver.media.silence_trimmer import Quiet
+from antiphon.transceiver.session.state import SessionState
+
+SLACK: Final = 1.0
+"""Seconds by which a sender's timestamps may differ from the time that has passed by our clock."""
+
+
+class AudioOutlet(Protocol):
+    def audio(self, frame: AudioFrame) -> None: ...
+    def event(self, event: messages.Message) -> None: ...
+
+
+class ReceivedStatistics(TypedDict):
+    """The half of `Statistics` that this side knows."""
+
+    packets_received: int
+    packets_lost: int
+    packets_late: int
+    frames_concealed: int
+    jitter_ms: float
+
+
+class MediaIn:
+    """One session's incoming audio."""
+
+    def __init__(self, state: SessionState, outlet: AudioOutlet) -> None:
+        self.reception = rtcp.Reception()
+        self.started = False
+        self._state = state
+        self._outlet = outlet
+        self._buffer = ReceiveBuffer()
+        telephone, level = state.telephone, state.audio_level_id
+        self._keys = TelephoneKeys(telephone[1], outlet.event) if telephone is not None else None
+        self._levels = AudioLevels(level, outlet.event) if level is not None else None
+        self._decoder: opus.Decoder | None = None
+        self._quiet = Quiet()
+        self._frame_bytes = state.input_rate // 50 * 2
+        self._pcm = bytearray()
+        """Samples that do not fill a frame yet."""
+        self._flags = 0
+        """Of the samples in `_pcm`."""
+        self._received_before, self._lost_before = state.packets_received, state.packets_lost
+        """Packets of sources (SSRCs) and processes before this one."""
+        self._resumes = False
+        """The position is another process's, of when it wrote it: the next packet says how much is missing."""
+
+    def receive(self, packet: bytes, now: float) -> bool:
+        """Take one decrypted RTP packet; True if it was the first of the session."""
+        try:
+            header = unpack_rtp(packet)
+        except RtpError:
+            self._buffer.counters.malformed += 1
+            return False
+        if header.payload_type != self._state.rtp.payload_type or not header.payload:
+            self._receive_other(header, now)
+            return False
+        if self._levels is not None:
+            self._levels.receive(packet)
+        if self.started and header.ssrc != self.reception.ssrc:
+            # A new source: its own numbers and order, but the same call's counters.
+            self._received_before += self.reception.received
+            self._lost_before += max(0, self.reception.lost)
+            self._play(self._buffer.change_source(now))
+        self.reception.add(header.ssrc, header.sequence, header.timestamp, now)
+        self._buffer.jitter = self.reception.jitter / TICKS_PER_SECOND
+        if self._resumes:
+            self._catch_up(header.timestamp)
+        first = not self.started
+        self.started = True
+        self._play(self._buffer.push(header.sequence, header.timestamp, header.payload, now))
+        return first
+
+    def _receive_other(self, header: RtpPacket, now: float) -> None:
+        """Telephone events, comfort noise, padding probes: numbered among the audio packets, but no audio."""
+        if self._keys is not None and self._state.telephone and header.payload_type == self._state.telephone[0]:
+            self._keys.receive(header.timestamp, header.payload)
+        if self.started and header.ssrc == self.reception.ssrc:
+            self.reception.count(header.sequence)
+            self._play(self._buffer.skip(header.sequence, now))
+
+    def receive_rtcp(self, compound: bytes, now: float) -> None:
+        """Take the sender report out of a decrypted compound packet."""
+        try:
+            read = rtcp.unpack_compound(compound)
+        except rtcp.RtcpError:
+            self._buffer.counters.malformed += 1
+            return
+        if read.sender_ntp is not None:
+            self.reception.sender_report(read.sender_ntp, now)
+
+    def visit(self, now: float) -> None:
+        """Every 20 ms: give up gaps whose time is over, fill pauses."""
+        self._play(self._buffer.poll(now))
+
+    def statistics(self) -> ReceivedStatistics:
+        counters = self._buffer.counters
+        return ReceivedStatistics(
+            packets_received=self._received_before + self.reception.received,
+            packets_lost=self._lost_before + max(0, self.reception.lost),
+            packets_late=counters.late,
+            frames_concealed=counters.concealed_ticks // 960 + counters.recovered,
+            jitter_ms=round(self.reception.jitter / 48, 2),
+        )
+
+    def export(self) -> None:
+        """Write into the state what this side knows and the state does not hold yet."""
+        state = self._state
+        if self.started:
+            unpublished = len(self._pcm) // 2 * TICKS_PER_SECOND // state.input_rate
+            state.input_timestamp = (self._buffer.next_timestamp - unpublished) & 0xFFFFFFFF
+            state.input_at = time.time()
+        counters = self.statistics()
+        state.packets_received, state.packets_lost = counters["packets_received"], counters["packets_lost"]
+
+    def restore(self) -> None:
+        """Go on from what another process wrote."""
+        self._resumes = self._state.input_timestamp is not None
+
+    def _catch_up(self, timestamp: int) -> None:
+        """What came between the state and this packet was published by the other process, or is lost.
+
+        The packet's place follows from its timestamp; where that stood still or began anew meanwhile, from the clock.
+        """
+        self._resumes = False
+        state = self._state
+        assert state.input_timestamp is not None
+        elapsed = max(0.0, time.time() - state.input_at)
+        ticks = max(0, signed(timestamp - state.input_timestamp))
+        if abs(ticks - elapsed * TICKS_PER_SECOND) > SLACK * TICKS_PER_SECOND:
+            ticks = round(elapsed * TICKS_PER_SECOND)
+        state.input_samples += ticks * state.input_rate // TICKS_PER_SECOND
+        state.input_sequence += -(-ticks // 960)
+
+    def close(self) -> None:
+        """Free the decoder."""
+        self._decoder = None
+        self._pcm.clear()
+
+    def _play(self, pieces: list[Piece]) -> None:
+        if not pieces:
+            return
+        if self._decoder is None:
+            self._decoder = opus.Decoder(self._state.input_rate)
+        decoder, rate = self._decoder, self._state.input_rate
+        for piece in pieces:
+            flags = 0
+            try:
+                match piece.kind:
+                    case Kind.DECODE:
+                        pcm = decoder.decode(piece.payload)
+                        if self._buffer.timeline.surplus >= piece.ticks and self._takes_back(pcm, piece.ticks):
+                            continue
+                    case Kind.RECOVER:
+                        pcm, flags = decoder.recover(piece.payload, piece.ticks), FrameFlag.CONCEALED
+                    case Kind.CONCEAL:
+                        pcm, flags = decoder.conceal(piece.ticks), FrameFlag.CONCEALED
+                    case Kind.SILENCE:
+                        pcm, flags = bytes(piece.ticks * rate // TICKS_PER_SECOND * 2), FrameFlag.SILENCE
+                    case Kind.JUMP:
+                        self._state.input_samples += piece.ticks * rate // TICKS_PER_SECOND
+                        continue
+            except opus.OpusError:
+                # A packet that its length fields allow and its content does not: a hole of the same length.
+                pcm, flags = bytes(piece.ticks * rate // TICKS_PER_SECOND * 2), FrameFlag.CONCEALED
+                self._buffer.counters.malformed += 1
+            self._emit(pcm, flags)
+
+    def _takes_back(self, pcm: bytes, ticks: int) -> bool:
+        """The stream is longer than what was sent: leave this out, if nobody misses it."""
+        if not self._quiet.leave_out(pcm):
+            return False
+        self._buffer.timeline.surplus -= ticks
+        if self._buffer.timeline.surplus < ticks:
+            self._quiet.settled()
+        return True
+
+    def _emit(self, pcm: bytes, flags: int) -> None:
+        size = self._frame_bytes
+        if not self._pcm and len(pcm) == size:  # nearly always: a packet is a frame
+            self._publish(pcm, flags)
+            return
+        # A frame of mixed origin is concealed if any part is, and silence only if all of it is.
+        silent = flags & self._flags & FrameFlag.SILENCE if self._pcm else flags & FrameFlag.SILENCE
+        self._flags = silent | ((flags | self._flags) & FrameFlag.CONCEALED)
+        self._pcm += pcm
+        while len(self._pcm) >= size:
+            self._publish(bytes(self._pcm[:size]), self._flags)
+            del self._pcm[:size]
+            self._flags = flags
+
+    def _publish(self, pcm: bytes, flags: int) -> None:
+        state = self._state
+        self._outlet.audio(
+            AudioFrame(state.input_sequence, state.input_samples, time.time_ns(), state.input_rate, int(flags), 0, pcm)
+        )
+        state.input_sequence += 1
+        state.input_samples += len(pcm) // 2

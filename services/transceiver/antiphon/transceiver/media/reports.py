@@ -1,0 +1,55 @@
+"""What a session reports: each second to its client by RTCP, each five to everybody on the bus."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from antiphon.schemas import messages
+from antiphon.transceiver.media.receiver import MediaIn
+from antiphon.transceiver.media.sender import MediaOut
+from antiphon.transceiver.session.state import SessionState
+
+REPORT_INTERVAL: Final = 1.0
+STATISTICS_EVERY: Final = 5
+"""Reports between two statistics events."""
+
+
+class Reports:
+    """One session's."""
+
+    def __init__(
+        self,
+        state: SessionState,
+        media_in: MediaIn,
+        media_out: MediaOut,
+        tell: Callable[[messages.Statistics], None],
+    ) -> None:
+        self._state = state
+        self._media_in, self._media_out = media_in, media_out
+        self._tell = tell
+        self._next = 0.0
+        self._count = 0
+
+    def start(self, now: float) -> None:
+        """The keys are there: the first report comes after one interval."""
+        self._next = now + REPORT_INTERVAL
+
+    def poll(self, now: float) -> None:
+        """Report what is due."""
+        if now >= self._next:
+            self._next += REPORT_INTERVAL
+            self._count += 1
+            self._media_out.report(self._media_in.reception.block(now), now)
+            if self._count % STATISTICS_EVERY == 0:
+                self._tell(self.statistics())
+        self._media_out.sign_of_life(now)
+
+    def statistics(self) -> messages.Statistics:
+        """The call's counters so far."""
+        return messages.Statistics(
+            **self._media_in.statistics(),
+            packets_sent=self._state.rtp.packets,
+            round_trip_ms=self._media_out.round_trip_ms,
+            remote_packets_lost=self._media_out.remote_packets_lost,
+        )

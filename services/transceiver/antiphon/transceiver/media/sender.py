@@ -1,0 +1,291 @@
+"""The agent's side: speech frames in, protected RTP packets out, one every 20 ms while there is speech.
+
+Nothing is encoded or sent in silence: the RTP timestamp runs on with the clock, and the first packet after
+a pause carries the marker bit (RFC 7587 section 3.1.3, RFC 3551 section 4.1). A pause is also what this
+process makes by standing still, with speech in its queue: the timestamp follows real time (RFC 3550
+section 5.1), else a receiver would take all that follows for late.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Final, Protocol
+
+from antiphon.rtc.media import opus
+from antiphon.rtc.rtp import rtcp
+from antiphon.rtc.rtp.packet import pack_rtp
+from antiphon.rtc.rtp.srtp import Srtp
+from antiphon.schemas import messages
+from antiphon.schemas.audio import AudioFrame, pack_frame, unpack_frame
+from antiphon.transceiver.media.playout_queue import PlayoutQueue
+from antiphon.transceiver.session.state import SessionState, SpeechState
+from antiphon.transceiver.timing.pacing import PERIOD
+
+TICKS: Final = 960
+POSITION_EVERY: Final = 10
+"""Frames between two playout events: 200 ms."""
+HICCUP: Final = 0.1
+"""Seconds. A live agent's frame that comes later than its turn is jitter, for the receiver's buffer to even out,
+and its timestamp goes on; only a longer break is a pause. The wheel makes up for visits that are as late."""
+MAX_OWED: Final = 5
+"""Frames that leave at once where as many visits found none: as many as the wheel makes up for after a stop."""
+HISTORY: Final = 64
+"""Protected packets kept for retransmission: 1.3 s, more than a client waits for one."""
+MAX_RETRANSMITTED: Final = 50
+"""Packets per second that NACKs may cost: as many again as are sent; the rest is the client's loss."""
+CNAME: Final = b"antiphon"
+SIGN_AFTER: Final = 0.1
+"""Seconds of silence that are noticed; with the 50 ms in which they are, 150 ms from sign to sign."""
+UNLIMITED: Final = 1 << 62
+
+
+class EventOutlet(Protocol):
+    def event(self, event: messages.Message) -> None: ...
+    def milestone(self, name: str, now: float) -> None: ...
+
+
+class MediaOut:
+    """One session's outgoing speech."""
+
+    def __init__(self, state: SessionState, outlet: EventOutlet) -> None:
+        self.visited = False
+        """The wheel visits us."""
+        self.round_trip_ms: float | None = None
+        self.remote_packets_lost: int | None = None
+        self.overflowed = 0
+        self._state = state
+        self._outlet = outlet
+        self._queue = PlayoutQueue(state.generation)
+        self._srtp: Srtp | None = None
+        self._send: Callable[[bytes], None] | None = None
+        self._encoder: opus.Encoder | None = None
+        self._loss_percent = 0
+        self._last_sent: float | None = None
+        self._due = 0.0
+        """When the packet with the next timestamp is on time; read where `_last_sent` is known."""
+        self._announced = False
+        """The reply in progress was announced as started."""
+        self._lost = False
+        """The rest of the announced reply died with its process."""
+        self._owed = 0
+        """Visits in mid-reply that found nothing to send: so many frames leave as soon as they come."""
+        self._since_position = 0
+        self._history: dict[int, bytes] = {}
+        self._retransmitted = 0
+        """Since the last report."""
+        self._said = 0, 0
+        """Packets and reports sent, when that was looked at last."""
+        self._said_at = 0.0
+        self.packets_limit = self.reports_limit = UNLIMITED
+        """Of `RtpState.packets` and `SrtpState.rtcp_index`: what is reserved by a stored checkpoint."""
+
+    def connect(self, srtp: Srtp, send: Callable[[bytes], None]) -> None:
+        """The keys are there: speech may leave."""
+        self._srtp, self._send = srtp, send
+
+    @property
+    def wants_visits(self) -> bool:
+        """There is speech to send and nobody visits."""
+        return self._srtp is not None and self._queue.waiting and not self.visited
+
+    @property
+    def overdue(self) -> bool:
+        """There is a frame that has missed its visit: it is to be sent at once, or all that follow are late with it."""
+        return self._owed > 0 and self._queue.waiting
+
+    def offer(self, frame: AudioFrame) -> None:
+        """Queue a frame; tells the agent, once per second of speech, when the queue is full."""
+        if not self._queue.offer(frame):
+            self.overflowed += 1
+            if self.overflowed % 50 == 1:
+                self._outlet.event(messages.PlayoutOverflow(dropped_frames=self.overflowed))
+
+    def visit(self, now: float) -> bool:
+        """Send the next frame; False when there is none and the wheel need not come again."""
+        if self._state.rtp.packets >= self.packets_limit:
+            return True  # nothing is sent that whoever takes over might send again: speech waits for the store
+        spoken = self._queue.take()
+        if spoken is None:
+            if self._queue.speaking and not self._queue.paused and self._last_sent is not None:
+                # The wheel keeps its slot for a while: a frame that misses it must not move those behind it.
+                self._owed = min(self._owed + 1, MAX_OWED)
+                if now - self._last_sent <= HICCUP:
+                    return True
+            if self._announced and not self._queue.paused and not self._queue.speaking:
+                self._position("ended")
+            self._owed = 0
+            return False
+        self._owed = max(0, self._owed - 1)
+        assert self._srtp is not None
+        assert self._send is not None
+        if self._encoder is None or self._encoder.rate != spoken.rate:
+            self._encoder = opus.Encoder(spoken.rate)
+        self._encoder.expect_loss(self._loss_percent)
+        payload = self._encoder.encode(spoken.pcm)
+        rtp = self._state.rtp
+        starts = self._follow_clock(spoken.starts, now)
+        packet = pack_rtp(rtp.payload_type, starts, rtp.sequence, rtp.timestamp, rtp.ssrc, payload)
+        protected = self._srtp.protect(packet)
+        self._send(protected)
+        if not rtp.packets:
+            self._outlet.milestone("first_audio_out", now)
+        self._history[rtp.sequence] = protected
+        self._history.pop((rtp.sequence - HISTORY) & 0xFFFF, None)
+        rtp.sequence = (rtp.sequence + 1) & 0xFFFF
+        rtp.timestamp = (rtp.timestamp + TICKS) & 0xFFFFFFFF
+        rtp.packets += 1
+        rtp.octets += len(payload)
+        self._last_sent = now
+        self._since_position += 1
+        if not self._announced:
+            self._announced = True
+            self._position("started")
+        elif spoken.ends:
+            self._position("ended")
+        elif self._since_position >= POSITION_EVERY:
+            self._position("playing")
+        return True
+
+    def _follow_clock(self, after_silence: bool, now: float) -> bool:
+        """Move the timestamp over a pause, if there was one before this packet; whether it begins a talk spurt."""
+        if self._last_sent is None:
+            self._due = now + PERIOD
+            return True
+        lag = now - self._due
+        starts = lag > HICCUP or (after_silence and now - self._last_sent > HICCUP)
+        if starts and lag > 0:
+            # Whole frames, so that the receiver's buffer sees a plain gap.
+            frames = round(lag / PERIOD)
+            self._state.rtp.timestamp = (self._state.rtp.timestamp + frames * TICKS) & 0xFFFFFFFF
+            lag -= frames * PERIOD
+        self._due = now + PERIOD - max(0.0, lag)
+        return starts
+
+    def flush(self, generation: int) -> None:
+        """Stop speaking: fade within a frame, drop everything older than `generation`."""
+        interrupted = self._queue.flush(generation)
+        self._owed = 0
+        self._state.generation = self._queue.generation
+        if self._queue.playing_generation < generation and not self._queue.fading:
+            self._announced = False  # what is heard next is another reply
+        self._outlet.event(
+            messages.Flushed(
+                generation=interrupted.generation,
+                played_samples=interrupted.played_samples,
+                rate=interrupted.rate,  # type: ignore[arg-type]
+                dropped_ms=interrupted.dropped_ms,
+            )
+        )
+
+    def pause(self) -> None:
+        """Hold at this sample."""
+        self._queue.paused = True
+        self._owed = 0
+        if self._announced:
+            self._position("paused")
+
+    def resume(self) -> None:
+        """Go on from the sample that was next."""
+        self._queue.paused = False
+
+    def receive_rtcp(self, compound: bytes, unix_time: float) -> None:
+        """Learn loss and round trip from receiver reports; retransmit what is asked for."""
+        try:
+            read = rtcp.unpack_compound(compound)
+        except rtcp.RtcpError:
+            return
+        for block in read.reports:
+            if block.ssrc == self._state.rtp.ssrc:
+                self.remote_packets_lost = max(0, block.packets_lost)
+                # Quickly up, slowly down: FEC must be on before the next loss, not after it.
+                percent = round(block.fraction_lost * 100 / 256)
+                self._loss_percent = min(30, max(percent, self._loss_percent * 3 // 4))
+                delay = rtcp.round_trip(block, unix_time)
+                if delay is not None:
+                    self.round_trip_ms = round(delay * 1000, 2)
+        for ssrc, sequence in read.nacked:
+            packet = self._history.get(sequence) if ssrc == self._state.rtp.ssrc else None
+            if packet is not None and self._send is not None and self._retransmitted < MAX_RETRANSMITTED:
+                self._retransmitted += 1
+                self._send(packet)
+
+    def report(self, block: rtcp.ReportBlock | None, now: float) -> None:
+        """Send a sender report with what we received."""
+        self._retransmitted = 0
+        self._report(block, now)
+
+    def sign_of_life(self, now: float) -> None:
+        """Call every 50 ms: where nothing else is said a report without news goes out every 150 ms.
+
+        By it a client tells a silent agent from a dead relay, as soon as it would in the middle of speech.
+        """
+        if self._srtp is None:
+            return
+        said = self._state.rtp.packets, self._srtp.state.rtcp_index
+        if said != self._said:
+            self._said, self._said_at = said, now
+        elif now - self._said_at >= SIGN_AFTER:
+            self._report(None, now)
+
+    def _report(self, block: rtcp.ReportBlock | None, now: float) -> None:
+        if self._srtp is None or self._send is None or self._srtp.state.rtcp_index >= self.reports_limit:
+            return
+        rtp = self._state.rtp
+        timestamp = rtp.timestamp
+        if self._last_sent is not None:
+            timestamp = (timestamp + round((now - self._due) * 48000)) & 0xFFFFFFFF
+        report = rtcp.pack_report(rtp.ssrc, time.time(), timestamp, rtp.packets, rtp.octets, CNAME, block)
+        self._send(self._srtp.protect_rtcp(report))
+
+    def export(self, now: float, with_speech: bool) -> None:
+        """Write into the state what this side knows and the state does not hold yet."""
+        queue, state = self._queue, self._state
+        if self._last_sent is not None:
+            state.rtp.sent_at = time.time() - (now - self._last_sent)
+        state.speech = SpeechState(
+            queue.playing_generation,
+            queue.played_samples,
+            queue.rate,
+            self._announced,
+            queue.paused,
+            [pack_frame(frame) for frame in queue.frames] if with_speech else [],
+        )
+
+    def restore(self, now: float) -> None:
+        """Be where another process was when it wrote; `settle` follows."""
+        speech, rtp = self._state.speech, self._state.rtp
+        if rtp.sent_at:
+            self._last_sent = now - max(0.0, time.time() - rtp.sent_at)
+            self._due = self._last_sent + PERIOD
+        frames = [unpack_frame(packed) for packed in speech.frames]
+        self._queue.restore(speech.generation, speech.played_samples, speech.rate, frames)
+        self._queue.paused = speech.paused
+        self._announced = speech.announced
+        self._lost = speech.announced and not frames and not self._state.handed_over
+
+    def settle(self) -> None:
+        """Go on. Speech that the other process did not hand over is over, and told so."""
+        if self._lost:
+            self._lost = False
+            self._position("ended")
+
+    def close(self) -> None:
+        """Free the encoder, the history and the speech that waits."""
+        self._encoder = self._srtp = self._send = None
+        self._history.clear()
+        self._queue = PlayoutQueue(self._state.generation)
+
+    def _position(self, state: str) -> None:
+        self._since_position = 0
+        if state == "ended":
+            self._announced = False
+        self._outlet.event(
+            messages.Playout(
+                generation=self._queue.playing_generation,
+                played_samples=self._queue.played_samples,
+                rate=self._queue.rate,  # type: ignore[arg-type]
+                queued_ms=self._queue.queued_ms,
+                state=state,  # type: ignore[arg-type]
+            )
+        )

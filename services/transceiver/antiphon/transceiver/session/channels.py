@@ -1,0 +1,150 @@
+"""The data channels of one session: messages between the client's channels and NATS, those of before they open kept."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import secrets
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Final, Protocol
+
+from antiphon.rtc.sctp.association_state import CHUNKS_AHEAD
+from antiphon.rtc.sctp.data_channels import ChannelError, DataChannels
+from antiphon.schemas import messages
+from antiphon.transceiver.session.state import SessionState
+
+MAX_EARLY_DATA: Final = 256
+"""Messages kept for a data channel that is not open yet; the oldest goes first."""
+MAX_EARLY_BYTES: Final = 1 << 20
+"""Of all of these messages together."""
+
+
+class MessageOutlet(Protocol):
+    def event(self, event: messages.Message) -> None: ...
+    def message(self, message: messages.DataMessage) -> None: ...
+
+
+class Channels:
+    """Nothing here does anything for a client without a data channel section."""
+
+    def __init__(self, state: SessionState, outlet: MessageOutlet) -> None:
+        self._state = state
+        self._outlet = outlet
+        self._data: DataChannels | None = None
+        self._early: deque[tuple[str, str | bytes]] = deque()
+        self._wanted: Callable[[], None] | None = None
+
+    def connect(self, send: Callable[[bytes], None]) -> None:
+        """The record layer is there; `start` or `restore` follows."""
+        assert self._state.dtls is not None
+        if self._state.data_port is not None:
+            self._data = DataChannels(self._state.dtls.client, send, self._opened, self._received, self._failed)
+
+    def start(self) -> None:
+        """Start the association with a client that is new."""
+        if self._data is not None and self._state.data_port is not None:
+            self._data.start(self._state.data_port, self._state.data_max_message)
+
+    def restore(self) -> None:
+        """Be the association of another process; `resume` follows."""
+        if self._data is not None and self._state.sctp is not None:
+            self._data.restore(self._state.sctp, self._state.handed_over)
+
+    def resume(self) -> None:
+        """Go on with it."""
+        if self._data is not None and self._state.sctp is not None:
+            self._data.resume()
+        else:
+            self.start()  # it was not established yet: the client's INIT is answered as a new one
+
+    def keep_checkpoints(self, wanted: Callable[[], None]) -> None:
+        """Acknowledge only what is stored; `wanted` is called when something has to be."""
+        self._wanted = wanted
+        if self._data is not None:
+            self._data.keep_checkpoints(wanted)
+
+    def stop_checkpoints(self) -> None:
+        self._wanted = None
+        if self._data is not None:
+            self._data.stop_checkpoints()
+
+    @property
+    def next_chunk(self) -> int | None:
+        """The number of the next chunk of data."""
+        return self._data.next_tsn if self._data is not None else None
+
+    def freeze(self) -> int | None:
+        """What `export` said is being stored; returns the first chunk number that it does not cover."""
+        if self._data is None:
+            return None
+        self._data.freeze()
+        return self._data.next_tsn + CHUNKS_AHEAD
+
+    def reserve(self, tsn: int) -> None:
+        """Chunk numbers below this one may be used."""
+        if self._data is not None:
+            self._data.reserve(tsn)
+
+    def stored(self) -> None:
+        """What was frozen is stored."""
+        if self._data is not None:
+            self._data.stored()
+
+    def export(self) -> dict[str, Any] | None:
+        """The association as a plain value, if there is one."""
+        return self._data.export() if self._data is not None else None
+
+    def receive(self, packet: bytes) -> None:
+        """Take one SCTP packet."""
+        if self._data is not None:
+            self._data.receive(packet)
+
+    def send(self, channel: str, payload: str | bytes) -> None:
+        """To the client's data channel of that label; kept for a while if it is not open yet."""
+        if self._state.data_port is None:
+            return  # a client without data channels never opens one
+        try:
+            if self._data is not None and self._data.send(channel, payload):
+                if self._wanted is not None:
+                    self._wanted()  # until that is stored the message is lost with this process
+                return
+        except ChannelError as error:
+            self._outlet.event(messages.SessionError(message=str(error)))
+            return
+        self._early.append((channel, payload))
+        while len(self._early) > MAX_EARLY_DATA or sum(len(kept) for _, kept in self._early) > MAX_EARLY_BYTES:
+            self._early.popleft()
+
+    def announce_draining(self, seconds: float) -> None:
+        """Tell the client that its session is to end soon, if it can be told right now."""
+        notice = {"type": "antiphon.draining", "event_id": f"event_{secrets.token_hex(8)}", "seconds": seconds}
+        if self._data is not None:
+            with contextlib.suppress(ChannelError):
+                self._data.send("oai-events", json.dumps(notice))
+
+    def vanish(self) -> None:
+        """Let go without a word: the association goes on elsewhere."""
+        if self._data is not None:
+            self._data.vanish()
+        self._data = None
+
+    def close(self) -> None:
+        """Abort the association and drop what waits."""
+        data, self._data = self._data, None
+        self._early.clear()
+        if data is not None:
+            data.close()
+
+    def _opened(self, label: str) -> None:
+        self._outlet.event(messages.ChannelOpened(channel=label))
+        waiting, self._early = self._early, deque()
+        for channel, payload in waiting:
+            self.send(channel, payload)
+
+    def _failed(self, reason: str) -> None:
+        self._early.clear()
+        self._outlet.event(messages.SessionError(message=f"the data channels are closed: {reason}"))
+
+    def _received(self, label: str, payload: str | bytes) -> None:
+        self._outlet.message(messages.DataMessage.of(label, payload))

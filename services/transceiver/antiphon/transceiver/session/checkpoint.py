@@ -1,0 +1,114 @@
+"""What of a session is written down and when, and what it may send in the meantime. Sans-IO.
+
+A checkpoint reserves: nothing is sent with a counter that the stored one does not cover, and whoever takes over
+begins behind all that it covers. So no keystream is used twice, however old the checkpoint was.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Final, NamedTuple
+
+from antiphon.transceiver.media.receiver import MediaIn
+from antiphon.transceiver.media.sender import UNLIMITED, MediaOut
+from antiphon.transceiver.session.channels import Channels
+from antiphon.transceiver.session.state import RECORDS_AHEAD, RTCP_AHEAD, RTP_AHEAD, SessionState
+
+WHILE_SPEAKING: Final = 2.0
+"""Seconds between two checkpoints while the agent speaks: a twentieth of what one reserves."""
+AT_LEAST_EVERY: Final = 15.0
+"""Seconds: the position of the caller's audio, RTCP, and the life of the entry in its bucket."""
+
+
+class _Reserved(NamedTuple):
+    """The first counter of each kind that a checkpoint does not cover."""
+
+    packets: int
+    reports: int
+    records: int
+    chunks: int | None
+
+
+class Checkpointing:
+    """The checkpoints of one session. Without `begin` nothing is limited and nothing written."""
+
+    def __init__(self, state: SessionState, media_in: MediaIn, media_out: MediaOut, channels: Channels) -> None:
+        self.records_limit = UNLIMITED
+        """The first DTLS record number that may not be used yet."""
+        self._state = state
+        self._media_in, self._media_out, self._channels = media_in, media_out, channels
+        self._wanted: Callable[[], None] | None = None
+        self._touched = False
+        self._written_at = float("-inf")
+        self._packets_written = 0
+        self._pending: _Reserved | None = None
+        self._limited = False
+
+    def begin(self, wanted: Callable[[], None], silent: bool = False) -> None:
+        """Checkpoints are stored from now on; `wanted` is called when one should not wait for its time.
+
+        `silent`: nothing is sent before the first one is stored, because others may be about to store theirs.
+        """
+        self._wanted = wanted
+        if silent:
+            self._reserve(_Reserved(0, 0, 0, self._channels.next_chunk))
+        self._channels.keep_checkpoints(self.touch)
+        self.touch()
+
+    def touch(self) -> None:
+        """Something happened that must not be lost."""
+        if self._wanted is not None and not self._touched:
+            self._touched = True
+            self._wanted()
+
+    def due(self, now: float) -> bool:
+        """Whether it is time for one."""
+        if self._wanted is None:
+            return False
+        speaks = self._state.rtp.packets != self._packets_written
+        return self._touched or now - self._written_at >= (WHILE_SPEAKING if speaks else AT_LEAST_EVERY)
+
+    def write(self, now: float, handing_over: bool = False) -> bytes:
+        """The session as it is. `handing_over`: nothing will be sent after it, so every counter is exact."""
+        state = self._state
+        self._touched = False
+        self._written_at, self._packets_written = now, state.rtp.packets
+        self._media_in.export()
+        self._media_out.export(now, with_speech=handing_over)
+        state.sctp = self._channels.export()
+        state.written_at, state.handed_over = time.time(), handing_over
+        assert state.srtp is not None
+        assert state.dtls is not None
+        if self._wanted is not None:
+            self._pending = _Reserved(
+                state.rtp.packets + RTP_AHEAD,
+                state.srtp.rtcp_index + RTCP_AHEAD,
+                state.dtls.write_sequence + RECORDS_AHEAD,
+                self._channels.freeze(),
+            )
+            if not self._limited:  # it may be stored before we hear of it
+                self._reserve(self._pending)
+        return state.to_bytes()
+
+    def stored(self) -> None:
+        """What was written last is stored."""
+        if self._pending is not None:
+            self._reserve(self._pending)
+            self._pending = None
+            self._channels.stored()
+
+    def stop(self) -> None:
+        """There is no store: nobody can take over, so nothing needs to be held back."""
+        self._wanted = self._pending = None
+        self._touched = self._limited = False
+        self._media_out.packets_limit = self._media_out.reports_limit = self.records_limit = UNLIMITED
+        self._channels.stop_checkpoints()
+
+    def _reserve(self, reserved: _Reserved) -> None:
+        self._limited = True
+        self._media_out.packets_limit = reserved.packets
+        self._media_out.reports_limit = reserved.reports
+        self.records_limit = reserved.records
+        if reserved.chunks is not None:
+            self._channels.reserve(reserved.chunks)

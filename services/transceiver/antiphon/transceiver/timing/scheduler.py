@@ -1,0 +1,87 @@
+"""What drives the sessions of a process: the wheel of 20 ms visits, the turns of handshakes, on the loop's timers."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+
+from antiphon.transceiver.bus.publisher import Publisher
+from antiphon.transceiver.timing.handshake_scheduler import HandshakeQueue
+from antiphon.transceiver.timing.timing_wheel import Visit, Wheel
+
+
+class Clock:
+    """The wheel and the handshake queue are sans-IO: this wakes them when they are due."""
+
+    def __init__(self, publisher: Publisher) -> None:
+        self._publisher = publisher
+        self._loop = asyncio.get_running_loop()
+        self._wheel = Wheel(self._loop.time())
+        self._wheel_timer: asyncio.Handle | None = None
+        self._wheel_is_due = False
+        self._handshakes = HandshakeQueue(self._loop.time(), time.perf_counter)
+        self._handshake_timer: asyncio.TimerHandle | None = None
+
+    def join(self, visit: Visit, now: float, tolerance: float) -> None:
+        """Visit every 20 ms from about now on."""
+        self._wheel.add(visit, now, tolerance)
+        self._arm_wheel()
+
+    def leave(self, visit: Visit) -> None:
+        self._wheel.remove(visit)
+
+    def lateness(self, share: float) -> float:
+        """Seconds below which this share of the last visits was late."""
+        return self._wheel.lateness(self._loop.time(), share)[0]
+
+    @property
+    def visitors(self) -> int:
+        """How many are visited every 20 ms."""
+        return len(self._wheel)
+
+    @property
+    def handshakes_waiting(self) -> int:
+        return len(self._handshakes)
+
+    def take_turn(self, step: Callable[[float], None], now: float) -> None:
+        """Run a costly step of a handshake, now or when running calls allow it."""
+        self._handshakes.add(step, now)
+        self._arm_handshakes()
+
+    def close(self) -> None:
+        for timer in (self._wheel_timer, self._handshake_timer):
+            if timer is not None:
+                timer.cancel()
+
+    def _arm_wheel(self) -> None:
+        if self._wheel_is_due:
+            return
+        due = self._wheel.due()
+        if self._wheel_timer is not None:
+            self._wheel_timer.cancel()
+        self._wheel_timer = None if due is None else self._loop.call_at(due, self._wheel_due)
+
+    def _wheel_due(self) -> None:
+        """Visit one turn of the loop later: nats-py hands on what is there in that turn, and replies need not wait."""
+        self._wheel_is_due = True
+        self._wheel_timer = self._loop.call_soon(self._turn_wheel)
+
+    def _turn_wheel(self) -> None:
+        self._wheel_is_due = False
+        self._publisher.hold()
+        try:
+            self._wheel.run(self._loop.time(), self._loop.time)
+        finally:
+            self._publisher.release()
+        self._arm_wheel()
+
+    def _arm_handshakes(self) -> None:
+        due = self._handshakes.due()
+        if due is not None and self._handshake_timer is None:
+            self._handshake_timer = self._loop.call_at(due, self._step_handshakes)
+
+    def _step_handshakes(self) -> None:
+        self._handshake_timer = None
+        self._handshakes.run(self._loop.time())
+        self._arm_handshakes()

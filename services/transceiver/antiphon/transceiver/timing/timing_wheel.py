@@ -1,0 +1,96 @@
+"""One clock for all sessions: a wheel of 20 ms with a few slots (`pacing`).
+
+Only occupied slots wake the process (a wheel that turns a thousand times a second costs 9 % of a core by
+itself). The wheel measures how late each visit is: that is the lateness by which a transceiver refuses
+sessions. It knows no time of its own: the shell asks when the next visit is due and calls `run`.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable
+from math import ceil
+from typing import Final
+
+from antiphon.transceiver.timing.pacing import MAX_SHARED, SLOTS, STEP
+
+log = logging.getLogger(__name__)
+
+ROUNDING: Final = 1e-6
+"""Steps by which a division may miss what `due` has multiplied: a slot that is due is run."""
+MEASURED_VISITS: Final = 2000
+MEASURED_SECONDS: Final = 5.0
+MAX_CATCH_UP: Final = 5
+"""Periods: after a longer stop (a suspended machine) missed visits are not made up for."""
+
+Visit = Callable[[float], None]
+
+
+class Wheel:
+    """Who is due when. A visitor is called with `now`, once per period, in its slot."""
+
+    def __init__(self, now: float) -> None:
+        self._origin = now
+        self._turn = 0
+        """Steps since `_origin` that have been run."""
+        self._slots: list[list[Visit]] = [[] for _ in range(SLOTS)]
+        self._lateness: deque[tuple[float, float]] = deque(maxlen=MEASURED_VISITS)
+
+    def add(self, visit: Visit, now: float, tolerance: float = 0.0) -> None:
+        """First visit within a slot's length of now, or `tolerance` seconds later, then every 20 ms.
+
+        Within the tolerance a slot that wakes anyway is taken, until `MAX_SHARED` share it: each
+        wakeup costs as much as a packet, and a shared slot is still done in one or two milliseconds.
+        """
+        step = max(self._turn, ceil((now - self._origin) / STEP))
+        if self._turn < step and self._slots[(step - 1) % SLOTS]:
+            # Due by now, and its turn is still to come, after what was read in this wakeup.
+            self._slots[(step - 1) % SLOTS].append(visit)
+            return
+        if not any(self._slots):
+            self._turn = step  # nobody was due while the wheel stood still: nothing is late
+        for later in range(step, step + int(tolerance / STEP) + 1):
+            if 0 < len(self._slots[later % SLOTS]) < MAX_SHARED:
+                step = later
+                break
+        self._slots[step % SLOTS].append(visit)
+
+    def __len__(self) -> int:
+        return sum(map(len, self._slots))
+
+    def remove(self, visit: Visit) -> None:
+        """No more visits; nothing happens if there were none."""
+        for slot in self._slots:
+            if visit in slot:
+                slot.remove(visit)
+
+    def due(self) -> float | None:
+        """When the next occupied slot is due; None if the wheel is empty."""
+        for step in range(self._turn, self._turn + SLOTS):
+            if self._slots[step % SLOTS]:
+                return self._origin + step * STEP
+        return None
+
+    def run(self, now: float, clock: Callable[[], float]) -> None:
+        """Make all visits that are due; `clock` measures how late each slot was done."""
+        last = int((now - self._origin) / STEP + ROUNDING)
+        if last - self._turn > MAX_CATCH_UP * SLOTS:
+            self._turn = last - SLOTS + 1
+        while self._turn <= last:
+            slot = self._slots[self._turn % SLOTS]
+            if slot:
+                for visit in tuple(slot):
+                    try:
+                        visit(now)
+                    except Exception:  # one broken visitor must not stop the clock of the others
+                        log.exception("a visit failed: %r is not visited any more", visit)
+                        self.remove(visit)
+                done = clock()
+                self._lateness.append((done, done - (self._origin + self._turn * STEP)))
+            self._turn += 1
+
+    def lateness(self, now: float, *shares: float) -> tuple[float, ...]:
+        """Seconds of due time against done time over the last 5 s, below which each share of the visits was."""
+        recent = sorted(late for done, late in self._lateness if now - done < MEASURED_SECONDS)
+        return tuple(recent[int(len(recent) * share)] if recent else 0.0 for share in shares)
