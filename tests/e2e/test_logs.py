@@ -47,7 +47,7 @@ async def test_no_line_of_a_call_holds_its_clients_address_and_each_is_an_object
                 assert (await http.post("/v1/realtime/calls", content="v=0")).status_code >= 400
                 assert (await http.get("/nowhere")).status_code == 404
             await peer.close()
-            ended = {"logger": "antiphon.signaling.calls", "fields": {"session": session}}
+            ended = {"logger": "antiphon.signaling.protocols.openai_calls", "fields": {"session": session}}
             await until(lambda: any(ended.items() <= line.items() for line in service_lines(stack)))
     services = {line["service"] for line in service_lines(stack)}
     assert services == SERVICES

@@ -20,10 +20,10 @@ from support import sctp_packets
 from support.emulator import run_virtual, virtual_loop
 from support.signaling import OFFER
 
-from antiphon.relay import stun as relay_stun
-from antiphon.relay.core import MAX_DATAGRAM, RelayCore
-from antiphon.relay.flow_key import key_of_address
-from antiphon.relay.tcp_worker import Connection
+from antiphon.relay.core import stun as relay_stun
+from antiphon.relay.core.core import MAX_DATAGRAM, RelayCore
+from antiphon.relay.core.flow_key import key_of_address
+from antiphon.relay.dataplane.ice_tcp_worker import Connection
 from antiphon.rtc import sdp
 from antiphon.rtc import stun as transceiver_stun
 from antiphon.rtc.rtp import packet as rtp_packet

@@ -10,9 +10,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from antiphon.relay.batched import BATCH, BatchedPath
-from antiphon.relay.core import RelayCore
-from antiphon.relay.flow_key import header_of, key_of
+from antiphon.relay.core.core import RelayCore
+from antiphon.relay.core.flow_key import header_of, key_of
+from antiphon.relay.dataplane.batched import BATCH, BatchedPath
 from antiphon.schemas.route_token import RouteKeyring
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the batched loop is for Linux")

@@ -14,9 +14,9 @@ from typing import NamedTuple
 import pytest
 from support.relay_process import Datagrams, binding_request, fake_transceiver, relay_process
 
-from antiphon.relay import stun
-from antiphon.relay.core import RelayCore
-from antiphon.relay.flow_key import key_of_address
+from antiphon.relay.core import stun
+from antiphon.relay.core.core import RelayCore
+from antiphon.relay.core.flow_key import key_of_address
 from antiphon.schemas.addresses import Address
 from antiphon.schemas.route_token import HOURS_EPOCH, RouteKeyring
 from antiphon.schemas.tunnel import pack_header

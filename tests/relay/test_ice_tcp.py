@@ -26,7 +26,7 @@ from support.relay_process import (
     workers_of,
 )
 
-from antiphon.relay.tcp_worker import MAX_CONNECTIONS, Connection, allow_descriptors
+from antiphon.relay.dataplane.ice_tcp_worker import MAX_CONNECTIONS, Connection, allow_descriptors
 from antiphon.runtime.nats import connection
 from antiphon.schemas import subjects, tunnel
 from antiphon.schemas.addresses import Address, parse_address

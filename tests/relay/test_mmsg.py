@@ -8,8 +8,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from antiphon.relay.flow_key import key_of
-from antiphon.relay.mmsg import HEADROOM, SLOT, Batch, why_not
+from antiphon.relay.core.flow_key import key_of
+from antiphon.relay.dataplane.mmsg import HEADROOM, SLOT, Batch, why_not
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the batched loop is for Linux")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from antiphon.relay.routes import MAX_ROUTES, RouteBook
+from antiphon.relay.core.route_table import MAX_ROUTES, RouteBook
 from antiphon.schemas.addresses import Address
 from antiphon.schemas.messages import TransceiverAnnouncement
 

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from antiphon.relay.flow_key import key_of
-from antiphon.relay.mmsg import HEADROOM, SLOT, Batch
-from antiphon.relay.segments import MAX_MESSAGE, SEGMENTS, grouped, uniform
+from antiphon.relay.core.flow_key import key_of
+from antiphon.relay.dataplane.mmsg import HEADROOM, SLOT, Batch
+from antiphon.relay.dataplane.segmentation import MAX_MESSAGE, SEGMENTS, grouped, uniform
 
 SO_NO_CHECK = 11
 ROWS = st.lists(st.tuples(st.sampled_from([0x1000, 0x2000, 0x3000]), st.integers(1, 1408)), min_size=1, max_size=128)

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.relay_process import ROUTE_KEYS, binding_request, mint
 
-from antiphon.relay.mmsg import HEADROOM, SLOT, Batch
-from antiphon.relay.token_sieve import USERNAME_FIRST, TokenSieve
+from antiphon.relay.dataplane.mmsg import HEADROOM, SLOT, Batch
+from antiphon.relay.dataplane.token_prefilter import USERNAME_FIRST, TokenSieve
 from antiphon.schemas.route_token import RouteKeyring
 
 OTHER = "B:ffeeddccbbaa99887766554433221100"

@@ -13,7 +13,7 @@ PROGRAM = """
 import logging
 from antiphon.runtime import telemetry
 telemetry.start("relay")
-log = logging.getLogger("antiphon.relay.core")
+log = logging.getLogger("antiphon.relay.core.core")
 log.info("call %s\\nplaced", "rtc_1", extra={"session": "rtc_1", "where": {1}})
 try:
     1 / 0
@@ -39,7 +39,7 @@ def test_a_record_is_one_object_on_one_line_with_its_fields_and_its_exception() 
     assert {name: placed[name] for name in ("level", "service", "logger", "message", "fields")} == {
         "level": "INFO",
         "service": "relay",
-        "logger": "antiphon.relay.core",
+        "logger": "antiphon.relay.core.core",
         "message": "call rtc_1\nplaced",
         "fields": {"session": "rtc_1", "where": "{1}"},
     }

@@ -10,7 +10,7 @@ import httpx
 import pytest
 from support.signaling import OFFER, SignalingProcess, StandIn, StandIns, signaling_process, until
 
-from antiphon.signaling.credentials import Credentials
+from antiphon.signaling.auth.credentials import Credentials
 
 KEY = "sk-test-0123456789abcdef"
 CALLS = "/v1/realtime/calls"

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import httpx
 from support.signaling import SignalingProcess, until
 
-from antiphon.signaling.connections import HEAD_SECONDS
+from antiphon.signaling.http.header_timeout import HEAD_SECONDS
 
 GET = b"GET /v1/agents HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from antiphon.signaling.credentials import Credentials, SecretError
+from antiphon.signaling.auth.credentials import Credentials, SecretError
 
 KEY = "sk-0123456789abcdef"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from antiphon.schemas.messages import RelayAnnouncement, TransceiverAnnouncement
-from antiphon.signaling.directory import MAX_ENTRIES, Directory
+from antiphon.signaling.placement.directory import MAX_ENTRIES, Directory
 
 
 def transceiver(slot: int, **said: Any) -> TransceiverAnnouncement:

@@ -92,8 +92,8 @@ def test_what_was_announced_before_the_start_is_read_from_the_buckets(nats_url: 
     from antiphon.runtime.nats import buckets, connection
     from antiphon.schemas import subjects
     from antiphon.schemas.messages import RelayAnnouncement, TransceiverAnnouncement, encode
+    from antiphon.signaling.placement.backend import Stack
     from antiphon.signaling.settings import Settings
-    from antiphon.signaling.stack import Stack
 
     async def scenario() -> None:
         client = await connection.connect(nats_url, "test")

@@ -12,8 +12,8 @@ from nats.aio.msg import Msg
 
 from antiphon.runtime.nats import connection
 from antiphon.runtime.nats.service_discovery import AGENT_SERVICE
-from antiphon.signaling import register
-from antiphon.signaling.register import CALLED, Register
+from antiphon.signaling.placement import service_discovery
+from antiphon.signaling.placement.service_discovery import CALLED, Register
 
 
 class Answering:
@@ -34,7 +34,7 @@ class Answering:
 async def test_an_agent_that_answers_slowly_stays_listed_and_a_gone_one_is_waited_for_once(
     nats_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(register, "FRESH_FOR", 0.0)
+    monkeypatch.setattr(service_discovery, "FRESH_FOR", 0.0)
     client, members = await connection.connect(nats_url, "test"), await connection.connect(nats_url, "test")
     try:
         for name in CALLED:
@@ -52,13 +52,13 @@ async def test_an_agent_that_answers_slowly_stays_listed_and_a_gone_one_is_waite
         async with asyncio.timeout(10):
             while await agents() != {"prompt", "slow"}:
                 pass
-        slow.delay = register.QUIET * 3
+        slow.delay = service_discovery.QUIET * 3
         assert await agents() == {"prompt", "slow"}
         await slow_client.close()
         assert await agents() == {"prompt"}
         began = time.monotonic()
         assert await agents() == {"prompt"}
-        assert time.monotonic() - began < register.LONGEST
+        assert time.monotonic() - began < service_discovery.LONGEST
     finally:
         await client.close()
         await members.close()

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from support.signaling import ANSWER, OFFER
 
 from antiphon.schemas.addresses import Address
-from antiphon.signaling.directory import RelayOffer
-from antiphon.signaling.sdp import AnswerError, OfferError, check_offer, with_candidates
+from antiphon.signaling.placement.directory import RelayOffer
+from antiphon.signaling.placement.sdp import AnswerError, OfferError, check_offer, with_candidates
 
 RELAYS = [
     RelayOffer((Address("203.0.113.10", 3478), Address("203.0.113.11", 3478)), (Address("203.0.113.10", 443),)),

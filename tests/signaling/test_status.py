@@ -7,7 +7,7 @@ import pytest
 from support.signaling import SignalingProcess
 
 from antiphon.schemas.messages import CallStatus, EndReason
-from antiphon.signaling.status import in_words
+from antiphon.signaling.placement.call_status import in_words
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,7 @@ def main() -> int:
         print(f"antiphon-relay: {error}", file=sys.stderr)
         return 2
 
-    from antiphon.relay.crew import Crew
+    from antiphon.relay.control.worker_pool import Crew
 
     # Until the event loop handles them, which is half a second from here.
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -47,7 +47,7 @@ def main() -> int:
 
     import asyncio
 
-    from antiphon.relay.control import serve
+    from antiphon.relay.control.process import serve
     from antiphon.runtime import telemetry
 
     finish = telemetry.start("relay")

@@ -21,10 +21,10 @@ import uvicorn
 from antiphon.runtime import telemetry
 from antiphon.runtime.loop_watchdog import LoopWatchdog
 from antiphon.schemas.addresses import Address
-from antiphon.signaling.app import create_app
-from antiphon.signaling.connections import PromptProtocol
+from antiphon.signaling.http.app import create_app
+from antiphon.signaling.http.header_timeout import PromptProtocol
+from antiphon.signaling.placement.backend import Stack
 from antiphon.signaling.settings import Settings, is_loopback, load
-from antiphon.signaling.stack import Stack
 
 log = logging.getLogger(__name__)
 STANDSTILL_SECONDS: Final = 10.0

@@ -1,0 +1,174 @@
+"""The control process: the relay's life from its start to its end. No packet passes here.
+
+The crew is launched before this is imported. What the bus says goes to the workers; a port that another relay
+process still has is taken when our workers know that one's clients; at the end the workers go on for a while.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+import time
+from typing import Any, Final
+
+from antiphon.relay.control import state_file
+from antiphon.relay.control.ipc import Hello, Keys, Routes
+from antiphon.relay.control.metrics_http import HttpEndpoint
+from antiphon.relay.control.nats_client import GOODBYE_SECONDS, OnTheBus
+from antiphon.relay.control.sockets import bound_port
+from antiphon.relay.control.state_file import LastKnown
+from antiphon.relay.control.worker_pool import Crew
+from antiphon.relay.control.worker_supervisor import Supervisor
+from antiphon.relay.counters import merged
+from antiphon.relay.settings import RelaySettings
+from antiphon.runtime.loop_watchdog import LoopWatchdog
+from antiphon.runtime.tasks import end
+from antiphon.schemas.route_token import RouteKeyring
+
+log = logging.getLogger(__name__)
+
+WATCH_SECONDS: Final = 1.0
+LOG_SECONDS: Final = 60.0
+LEARN_SECONDS: Final = 1.5
+"""Between our arrival on the bus and the taking of a port that another process has: hellos are answered by then."""
+ARRIVE_SECONDS: Final = 5.0
+"""Without a bus the port is taken after this long: then nobody tells us more."""
+DRAIN_POLL_SECONDS: Final = 0.1
+STANDSTILL_SECONDS: Final = 10.0
+"""The workers forward without this process, and end with it: patience costs less than a needless restart."""
+
+
+class Control:
+    """One relay process."""
+
+    def __init__(self, settings: RelaySettings, crew: Crew) -> None:
+        self._settings = settings
+        self._crew = crew
+        self._bus = OnTheBus(settings, crew, self._set_routes)
+        self._supervisor = self._bus.supervisor = Supervisor(crew, self._bus.find)
+        self._http = HttpEndpoint(settings, self._supervisor, self._bus)
+        self._logged: dict[str, Any] = {}
+        self._keys_changed = self._keys_time()
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Forward and stand on the bus until `stop`; raises OSError if a port can't be had."""
+        try:
+            await self._http.start()
+            async with asyncio.TaskGroup() as tasks:
+                running = [
+                    tasks.create_task(each)
+                    for each in (self._supervisor.run(), self._bus.run(), self._take_port(), self._watch())
+                ]
+                await stop.wait()
+                await self._drain()
+                await end(*running)
+        finally:
+            self._http.close()
+            await self._bus.leave()
+            self._crew.close()
+
+    def _set_routes(self, routes: Routes) -> None:
+        self._crew.known = LastKnown(routes.table, [bound_port(tunnel) for tunnel in self._crew.tunnels])
+        self._supervisor.tell(routes)
+        self._write_down()
+
+    def _write_down(self) -> None:
+        if self._settings.relay_state_file is not None:
+            state_file.write(self._settings.relay_state_file, self._crew.known)
+
+    async def _take_port(self) -> None:
+        """Where another process has the port: learn its clients first, then share it."""
+        if not self._crew.beside_another:
+            return
+        log.info("another process has the port: taking over from it")
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(ARRIVE_SECONDS):
+                await self._bus.arrived.wait()
+            await asyncio.sleep(LEARN_SECONDS)
+        self._crew.take_port()
+        self._supervisor.hand_over()
+        log.info("the port is ours as well")
+        while self._bus.other_process() is not None:  # noqa: ASYNC110  # time ends it, nobody would set an event
+            await asyncio.sleep(DRAIN_POLL_SECONDS)
+        self._crew.keep_port()
+        self._supervisor.tell(Hello())  # clients may be spread in another way now
+        log.info("the other process is gone")
+
+    async def _watch(self) -> None:
+        """What is looked at once a second: keys in the file, the time for a line in the log."""
+        log_at = time.monotonic() + LOG_SECONDS
+        while True:
+            await asyncio.sleep(WATCH_SECONDS)
+            changed = self._keys_time()
+            if changed != self._keys_changed:
+                self._keys_changed = changed
+                self.read_keys()
+            self._write_down()
+            if time.monotonic() >= log_at:
+                log_at += LOG_SECONDS
+                await self._log_statistics()
+
+    def _keys_time(self) -> tuple[int, int] | None:
+        if self._settings.route_keys is not None or self._settings.route_keys_file is None:
+            return None
+        try:
+            found = self._settings.route_keys_file.stat()
+        except OSError:
+            return None
+        return found.st_mtime_ns, found.st_ino
+
+    def read_keys(self) -> None:
+        """Rotate: what ANTIPHON_ROUTE_KEYS_FILE says now holds for new flows; running calls are not asked."""
+        try:
+            text = self._settings.route_keys_text()
+            RouteKeyring.from_text(text)
+        except ValueError as error:
+            log.error("the route keys stay as they were: %s", error)
+            return
+        if text == self._crew.start.route_keys:
+            return
+        self._crew.start = self._crew.start._replace(route_keys=text)
+        self._supervisor.tell(Keys(text))
+        log.info("route keys read anew, key ids %s", ",".join(part.strip()[0] for part in text.split(",") if part))
+
+    async def _log_statistics(self) -> None:
+        fields = merged(await self._supervisor.statistics()).values()
+        if fields != self._logged:
+            self._logged = fields
+            log.info("%s", " ".join(f"{name}={value}" for name, value in fields.items()), extra=fields)
+
+    async def _drain(self) -> None:
+        """Let calls go elsewhere: to the process that takes over, or where clients find another relay."""
+        successor = self._bus.other_process()
+        if successor is not None:
+            log.info("yielding the port to the process that takes over")
+            self._crew.yield_port(len(successor.tunnel_addresses) - bool(successor.tcp_addresses))
+        else:
+            self._bus.state = "draining"
+            with contextlib.suppress(Exception):
+                async with asyncio.timeout(GOODBYE_SECONDS):
+                    await self._bus.announce()
+                    await self._bus.kept()
+        deadline = time.monotonic() + self._settings.relay_drain_seconds
+        while time.monotonic() < deadline:
+            if not merged(await self._supervisor.statistics()).flows_confirmed:
+                break
+            await asyncio.sleep(DRAIN_POLL_SECONDS)
+
+
+async def serve(settings: RelaySettings, crew: Crew) -> None:
+    """Run a relay until SIGTERM or SIGINT; SIGHUP reads the route keys anew."""
+    control = Control(settings, crew)
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    loop.add_signal_handler(signal.SIGHUP, control.read_keys)
+    watchdog = LoopWatchdog("relay", STANDSTILL_SECONDS)
+    watchdog.start()
+    try:
+        await control.run(stop)
+    finally:
+        watchdog.stop()

@@ -1,0 +1,218 @@
+"""The relay's decisions: where does this packet go, if anywhere? No socket, no clock, no log.
+
+What it promises, whatever it is given:
+- a client's packet goes to an announced transceiver or nowhere;
+- a flow begins with a token that opens, is of this day and names an announced transceiver of that epoch, or
+  with a packet of an announced transceiver;
+- a client is sent only what its flow's own transceiver sent for it; the relay says nothing of its own.
+
+The packet loops ask `from_client` and `from_tunnel` about what is out of the ordinary, and look up the rest in
+`flows.owners` themselves, by whole batches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+from antiphon.relay.core import stun
+from antiphon.relay.core.flow_key import header_of, key_in_tunnel_packet
+from antiphon.relay.core.flow_table import FlowTable
+from antiphon.relay.core.new_flow_limiter import NetworkLimit
+from antiphon.relay.core.pending_packets import HeldPackets, may_be_media
+from antiphon.relay.counters import Counters
+from antiphon.schemas.route_token import RouteKeyring, age_in_hours
+from antiphon.schemas.tunnel import TCP_BIT
+
+Identity = tuple[int, int, int]
+"""(cluster, slot, epoch): a transceiver's incarnation, as a token names it."""
+
+MAX_DATAGRAM: Final = 1500
+"""Bytes of a client's datagram: more does not come through the internet in one piece."""
+MAX_TOKEN_AGE_HOURS: Final = 24
+MAX_TOKEN_LEAD_HOURS: Final = 1
+"""Clocks differ: a token may be this much from the future."""
+FIRST_BYTE_BEYOND_STUN: Final = 4
+"""RFC 7983: STUN begins with 0 to 3."""
+IDLE_SWEEP_SECONDS: Final = 5.0
+HELLO_AFTER: Final = (0.0, 0.3, 1.2, 2.5)
+"""Seconds after which a new transceiver is asked for its clients. More than once, because UDP loses and
+because the transceiver ignores a relay whose announcement it has not read yet."""
+
+
+class RelayCore:
+    """One worker's flows and routes.
+
+    `now` is a monotonic clock in seconds, `unix_time` the wall clock: tokens carry the hour they were minted.
+    """
+
+    def __init__(
+        self,
+        keyring: RouteKeyring,
+        max_flows: int,
+        unix_time: float,
+        new_flows_per_network: float = 0,
+        learning: bool = True,
+        asking: bool = False,
+        tcp: bool = False,
+    ) -> None:
+        """`learning`: owners' packets make flows known; `asking`: somebody puts `questions` to the bus;
+        `tcp`: clients are on ICE-TCP."""
+        self.flows = FlowTable(max_flows)
+        self.counters = Counters()
+        self._held = HeldPackets() if asking else None
+        self._limit = NetworkLimit(new_flows_per_network)
+        self._learning = learning
+        self._tcp_bit = TCP_BIT if tcp else 0
+        self._keyring = keyring
+        self._unix_time = unix_time
+        self._routes: dict[Identity, int] = {}
+        self._announced: frozenset[int] = frozenset()
+        self._hellos: list[tuple[float, int]] = []
+        self._next_idle_sweep = 0.0
+
+    def measured(self, lateness: float = 0.0) -> Counters:
+        """The counters, with the gauges of this moment; `lateness` of the packet loop in seconds."""
+        self.counters.measure(self.flows.confirmed, self.flows.half_open, len(self._routes), lateness)
+        return self.counters
+
+    def from_client(self, client: int, datagram: bytes | memoryview, now: float) -> int | None:
+        """The owner that gets this datagram of `client`; None if it is dropped (and counted)."""
+        if not 0 < len(datagram) <= MAX_DATAGRAM:
+            return self._drop("bad_length")
+        if stun.is_binding_request(datagram):
+            return self._from_binding_request(client, datagram, now)
+        owner = self.flows.owner_of(client)
+        if owner is not None:
+            return owner
+        held = self._held
+        if held is not None and may_be_media(datagram[0]) and held.hold(client, bytes(datagram), now):
+            return None
+        return self._drop("unknown_client")
+
+    def _from_binding_request(self, client: int, request: bytes | memoryview, now: float) -> int | None:
+        """The token wins over the table: a client that moves to another transceiver says so here."""
+        confirmed = self.flows.confirmed_owner(client)
+        ufrag = stun.addressed_ufrag(request)
+        if ufrag is None:
+            return confirmed if confirmed is not None else self._drop("no_token")
+        token = self._keyring.find(ufrag)
+        if token is None:
+            # A call may outlive the key that sealed its token: its flow goes on, a new one is not made.
+            return confirmed if confirmed is not None else self._drop("forged_token")
+        owner = self._routes.get(token[:3])
+        if owner is None:
+            return self._drop("no_route")
+        if owner == confirmed or self.flows.is_waiting(client, owner):
+            return owner
+        if not -MAX_TOKEN_LEAD_HOURS <= age_in_hours(token, self._unix_time) <= MAX_TOKEN_AGE_HOURS:
+            return self._drop("expired_token")
+        if not self._limit.allows(client, now):
+            return self._drop("network_limit")
+        refused = self.flows.open(client, owner, now, token[:4])
+        return owner if refused is None else self._drop(refused)
+
+    def from_tunnel(self, source: int, packet: bytes | memoryview, now: float) -> int | None:
+        """The client that gets this tunnel packet's payload; None if nobody does.
+
+        A bare header makes its flow known and goes no further; that is no drop.
+        """
+        if source not in self._announced:
+            return self._drop("unannounced_sender")
+        client = key_in_tunnel_packet(packet)
+        if client is None:
+            return self._drop("malformed_tunnel")
+        begins = len(header_of(client))
+        payload = len(packet) - begins
+        if client & TCP_BIT != self._tcp_bit:
+            # Owners tell all their clients to all workers.
+            return self._drop("other_transport") if payload else None
+        if payload > MAX_DATAGRAM:
+            return self._drop("bad_length")
+        confirmed = self.flows.confirmed_owner(client)
+        if confirmed == source:
+            self.flows.note(client, now)
+        else:
+            # An answer to a check teaches nothing: its flow was half-open, or gave way to others of the same token.
+            learn = self._learning and not (payload and packet[begins] < FIRST_BYTE_BEYOND_STUN)
+            if not self.flows.confirm(client, source, now, learn):
+                if confirmed is not None:
+                    return self._drop("not_owner")
+                return self._drop("table_full" if learn else "not_learning")
+        return client if payload else None
+
+    def questions(self) -> list[int]:
+        """Clients whose packets are held and whose owners nobody has been asked for yet."""
+        return self._held.questions() if self._held is not None else []
+
+    def found(self, client: int, identity: Identity, now: float) -> int | None:
+        """The bus says that this transceiver owns `client`: learn it; None if it is not announced here."""
+        owner = self._routes.get(identity)
+        if owner is None or not (self.flows.confirmed_owner(client) == owner or self.flows.confirm(client, owner, now)):
+            return None
+        self.counters.flows_found += 1
+        return owner
+
+    def released(self) -> list[tuple[int, int, bytes]]:
+        """(client, owner, datagram) of held packets whose owner is known by now, in whichever way."""
+        if self._held is None:
+            return []
+        known = ((client, self.flows.owner_of(client)) for client in self._held.clients())
+        return [
+            (client, owner, datagram)
+            for client, owner in list(known)
+            if owner is not None
+            for datagram in self._held.take(client)
+        ]
+
+    def set_keyring(self, keyring: RouteKeyring) -> None:
+        """These route keys are live, and no others. Flows are not asked: calls outlive the keys of their tokens."""
+        self._keyring = keyring
+
+    @property
+    def keyring(self) -> RouteKeyring:
+        return self._keyring
+
+    def set_routes(self, routes: Mapping[Identity, int], now: float) -> None:
+        """These transceivers are announced, and no others. Flows of those that are gone go with them."""
+        gone = {owner for identity, owner in self._routes.items() if routes.get(identity) != owner}
+        new = [owner for identity, owner in routes.items() if self._routes.get(identity) != owner]
+        if gone:
+            self.flows.forget_owners(gone)
+        self._routes = dict(routes)
+        self._announced = frozenset(routes.values())
+        self._hellos = [hello for hello in self._hellos if hello[1] in self._announced and hello[1] not in gone]
+        self._schedule_hellos(new, now)
+
+    def say_hello_again(self, now: float) -> None:
+        """Flows may come here from another process: ask all transceivers for their clients."""
+        self._hellos.clear()
+        self._schedule_hellos(self._announced, now)
+
+    def _schedule_hellos(self, owners: Iterable[int], now: float) -> None:
+        if self._learning:
+            self._hellos += [(now + delay, owner) for owner in owners for delay in HELLO_AFTER]
+
+    def due_hellos(self, now: float) -> list[int]:
+        """Transceivers to ask for their clients now."""
+        due = [owner for when, owner in self._hellos if when <= now]
+        if due:
+            self._hellos = [hello for hello in self._hellos if hello[0] > now]
+            self.counters.hellos_sent += len(due)
+        return due
+
+    def tick(self, now: float, unix_time: float) -> None:
+        """Time passes; to be called several times a second."""
+        self._unix_time = unix_time
+        self.flows.expire_half_open(now)
+        if self._held is not None:
+            expired = self._held.expire(now)
+            if expired:
+                self.counters.drops["unknown_client"] += expired
+        if now >= self._next_idle_sweep:
+            self._next_idle_sweep = now + IDLE_SWEEP_SECONDS
+            self.flows.expire_idle(now)
+
+    def _drop(self, reason: str) -> int | None:
+        self.counters.drops[reason] += 1
+        return None

@@ -1,0 +1,217 @@
+"""The flow table: which transceiver owns which client address.
+
+    (none) --binding request with a good token--> half-open --any packet of that owner--> confirmed
+    (none) --packet or bare header of an announced transceiver--------------------------> confirmed
+    half-open --5 s without an answer, or the table is full--> (none)
+    confirmed --60 to 80 s without a packet of its owner, or its announcement is gone----> (none)
+
+A half-open flow stands beside a confirmed one of the same client when the token names another owner; the
+confirmed one goes on carrying the call and yields when the new owner answers.
+
+Only the owner's packets keep a flow alive: they are the proof that the owner still knows this client.
+Whoever can forge source addresses can therefore fill the half-open part alone, and that is the part which
+goes first when the table is full: a call is never displaced by a request that nobody has checked.
+
+A token opens few flows at a time (a client has a handful of local addresses), so that a captured one is of little
+use: the oldest half-open flow of the same token makes room.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Set
+from typing import Final, NamedTuple
+
+from antiphon.relay.core.flow_key import header_of, key_of_header
+
+HALF_OPEN_SECONDS: Final = 5.0
+IDLE_SECONDS: Final = 60.0
+NOTE_EVERY_SECONDS: Final = 20.0
+NOTE_FOR_SECONDS: Final = 7.0
+"""How long in every `NOTE_EVERY_SECONDS` each packet is noted as a sign of life. Noting costs a quarter of what
+forwarding does, and the owner of a live flow answers consent checks every 5 s or more often (RFC 7675)."""
+MAX_FLOWS_PER_TOKEN: Final = 16
+
+Token = tuple[int, ...]
+"""What names a call: cluster, slot, epoch and session of its route token."""
+
+
+class HalfOpen(NamedTuple):
+    """A request went to this owner and nobody has answered yet."""
+
+    owner: int
+    opened: float
+    token: Token | None
+
+
+class FlowTable:
+    """Flows by client key, at most `capacity` of them, half-open ones included.
+
+    `owners` and `heard` are plain dicts, never replaced, so that a packet loop may bind their methods and look up
+    a whole batch by `map`; it may write `heard` only for keys that are in `owners`, and need not when not `noting`.
+    """
+
+    def __init__(self, capacity: int) -> None:
+        if capacity < 1:
+            raise ValueError(f"flow table capacity is {capacity}: it needs room for one flow at least")
+        self.capacity = capacity
+        self.owners: dict[int, bytes] = {}
+        """Client key -> confirmed owner, as octets: what joined together is a column of destinations."""
+        self.heard: dict[int, float] = {}
+        """Client key -> when a packet of the owner for it was last noted; the same keys as `owners`."""
+        self._half_open: dict[int, HalfOpen] = {}  # oldest first
+        self._token_of: dict[int, Token] = {}  # confirmed flows that a token opened
+        self._clients_of: dict[Token, dict[int, None]] = {}  # oldest first
+
+    def __len__(self) -> int:
+        return len(self.owners) + len(self._half_open)
+
+    @property
+    def confirmed(self) -> int:
+        """How many flows have an owner that spoke for them."""
+        return len(self.owners)
+
+    @property
+    def half_open(self) -> int:
+        """How many flows wait for their owner's first answer."""
+        return len(self._half_open)
+
+    @staticmethod
+    def noting(now: float) -> bool:
+        """Whether signs of life are noted now."""
+        return now % NOTE_EVERY_SECONDS < NOTE_FOR_SECONDS
+
+    def confirmed_owner(self, client: int) -> int | None:
+        """Who has spoken for this client."""
+        octets = self.owners.get(client)
+        return None if octets is None else key_of_header(octets)
+
+    def owner_of(self, client: int) -> int | None:
+        """Where this client's packets go: to the confirmed owner, else to the half-open one."""
+        owner = self.confirmed_owner(client)
+        if owner is None:
+            waiting = self._half_open.get(client)
+            return waiting.owner if waiting is not None else None
+        return owner
+
+    def open(self, client: int, owner: int, now: float, token: Token | None = None) -> str | None:
+        """A request of `client` goes to `owner`: note it half-open. Else the reason why not, a drop reason.
+
+        Asking again does not renew: what isn't answered within 5 s starts over.
+        """
+        waiting = self._half_open.get(client)
+        if waiting is not None:
+            if waiting.owner == owner:
+                return None
+            self._drop_half_open(client)
+        if token is not None and not self._make_room_for_token(token):
+            return "token_limit"
+        if not self._make_room():
+            return "table_full"
+        self._half_open[client] = HalfOpen(owner, now, token)
+        if token is not None:
+            self._clients_of.setdefault(token, {})[client] = None
+        return None
+
+    def is_waiting(self, client: int, owner: int) -> bool:
+        """Whether a half-open flow to this owner is noted already."""
+        waiting = self._half_open.get(client)
+        return waiting is not None and waiting.owner == owner
+
+    def confirm(self, client: int, owner: int, now: float, learn: bool = True) -> bool:
+        """`owner` sent a packet for `client`, whose flow it is not yet: make it so, if it may.
+
+        It may if it answers a half-open flow, or with `learn` if the client has no confirmed owner. False if the
+        client is somebody else's, or if the table is full of calls.
+        """
+        waiting = self._half_open.get(client)
+        if waiting is not None and waiting.owner == owner:
+            del self._half_open[client]
+            self._forget_token(client, but=waiting.token)
+            if waiting.token is not None:
+                self._token_of[client] = waiting.token
+        elif not learn or client in self.owners or not self._make_room():
+            return False
+        self.owners[client] = header_of(owner)
+        self.heard[client] = now
+        return True
+
+    def note(self, client: int, now: float) -> None:
+        """The confirmed owner of `client` sent a packet for it."""
+        self.heard[client] = now
+
+    def forget_client(self, client: int) -> None:
+        """Drop this client's flows: its connection has ended."""
+        if client in self._half_open:
+            self._drop_half_open(client)
+        if client in self.owners:
+            self._drop_confirmed(client)
+
+    def forget_owners(self, owners: Set[int]) -> int:
+        """Drop every flow of these owners; returns how many. They are not announced any more."""
+        gone = {header_of(owner) for owner in owners}
+        confirmed = [client for client, owner in self.owners.items() if owner in gone]
+        waiting = [client for client, flow in self._half_open.items() if flow.owner in owners]
+        for client in confirmed:
+            self._drop_confirmed(client)
+        for client in waiting:
+            self._drop_half_open(client)
+        return len(confirmed) + len(waiting)
+
+    def expire_half_open(self, now: float) -> int:
+        """Drop what was never answered; costs only what it drops."""
+        expired = 0
+        while self._half_open:
+            client, flow = next(iter(self._half_open.items()))
+            if now - flow.opened < HALF_OPEN_SECONDS:
+                break
+            self._drop_half_open(client)
+            expired += 1
+        return expired
+
+    def expire_idle(self, now: float) -> int:
+        """Drop confirmed flows that are silent; walks the whole table (about 3 ms at 100k flows)."""
+        before = now - IDLE_SECONDS - (NOTE_EVERY_SECONDS - NOTE_FOR_SECONDS)
+        silent = [client for client, heard in self.heard.items() if heard <= before]
+        for client in silent:
+            self._drop_confirmed(client)
+        return len(silent)
+
+    def _drop_confirmed(self, client: int) -> None:
+        del self.owners[client], self.heard[client]
+        waiting = self._half_open.get(client)
+        self._forget_token(client, but=waiting.token if waiting is not None else None)
+
+    def _drop_half_open(self, client: int) -> None:
+        token = self._half_open.pop(client).token
+        if token is not None and self._token_of.get(client) != token:
+            self._unlink(client, token)
+
+    def _forget_token(self, client: int, but: Token | None) -> None:
+        """This confirmed flow is its token's no longer; `but` is still linked to the client by another flow."""
+        token = self._token_of.pop(client, None)
+        if token is not None and token != but:
+            self._unlink(client, token)
+
+    def _unlink(self, client: int, token: Token) -> None:
+        clients = self._clients_of[token]
+        del clients[client]
+        if not clients:
+            del self._clients_of[token]
+
+    def _make_room_for_token(self, token: Token) -> bool:
+        clients = self._clients_of.get(token, {})
+        if len(clients) < MAX_FLOWS_PER_TOKEN:
+            return True
+        oldest = next((each for each in clients if self._token_of.get(each) != token), None)
+        if oldest is None:
+            return False
+        self._drop_half_open(oldest)
+        return True
+
+    def _make_room(self) -> bool:
+        if len(self) < self.capacity:
+            return True
+        if not self._half_open:
+            return False
+        self._drop_half_open(next(iter(self._half_open)))
+        return True

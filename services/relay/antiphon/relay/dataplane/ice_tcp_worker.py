@@ -1,0 +1,271 @@
+"""ICE-TCP (RFC 6544, passive): a process that takes clients' connections and tunnels what they frame (RFC 4571).
+
+For clients whose network lets no UDP through. Each frame is a datagram to the core, and goes the way of all
+datagrams, with bit 15 of the tunnel header's family set. A connection is kept only while it is a call's:
+
+- it may say nothing before a binding request with a good token, and must be answered by the owner within 10 s;
+- who reads slowly loses datagrams, as on UDP, and holds at most `MAX_QUEUED` octets of ours;
+- `MAX_CONNECTIONS` at a time; when they are taken the oldest that no owner has answered makes room.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import resource
+import select
+import socket
+import time
+from typing import Final
+
+from antiphon.relay.control.ipc import MAX_SOCKETS, Ask, Ready, Statistics
+from antiphon.relay.core import stun
+from antiphon.relay.core.core import MAX_DATAGRAM
+from antiphon.relay.core.flow_key import header_of, key_of, sockaddr_of
+from antiphon.relay.dataplane.worker_control import ControlEndedError, ControlLine, heed, new_core, run_worker
+from antiphon.schemas.tunnel import TCP_BIT
+
+TICK_SECONDS: Final = 0.1
+AUTHENTICATE_SECONDS: Final = 10.0
+MAX_CONNECTIONS: Final = 4096
+SPARE_DESCRIPTORS: Final = 64
+"""Beside the connections: listeners, the tunnel, the control process."""
+MAX_QUEUED: Final = 64 * 1024
+"""About two seconds of a call in both audio and data."""
+READ_AT_ONCE: Final = 64 * 1024
+_LENGTH: Final = 2
+
+
+class Connection:
+    """One client's, with what is read in part and what is not written yet."""
+
+    def __init__(self, client: socket.socket, key: int, now: float) -> None:
+        self.socket = client
+        self.key = key
+        self.since = now
+        self.requested = False
+        """A binding request with a good token came."""
+        self.unread = b""
+        self.unwritten = bytearray()
+
+    def frames(self, data: bytes) -> list[bytes] | None:
+        """The frames that are complete with this data; None if one is longer than a datagram."""
+        unread, at, frames = self.unread + data, 0, []
+        while len(unread) - at >= _LENGTH:
+            length = unread[at] << 8 | unread[at + 1]
+            if length > MAX_DATAGRAM:
+                return None
+            if len(unread) - at - _LENGTH < length:
+                break
+            at += _LENGTH
+            if length:
+                frames.append(unread[at : at + length])
+            at += length
+        self.unread = unread[at:]
+        return frames
+
+    def write(self, payload: bytes) -> bool:
+        """Frame and send a datagram, or queue it; False if it is dropped because the client reads too slowly.
+
+        Raises OSError when the connection is gone.
+        """
+        frame = len(payload).to_bytes(_LENGTH, "big") + payload
+        if self.unwritten:
+            if len(self.unwritten) + len(frame) > MAX_QUEUED:
+                return False
+            self.unwritten += frame
+            return True
+        self.unwritten += frame
+        self.flush()
+        return True
+
+    def flush(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            del self.unwritten[: self.socket.send(self.unwritten)]
+
+
+class TcpWorker:
+    """The loop: connections in, decisions of the core, tunnel out; and back."""
+
+    def __init__(self, control: socket.socket, handover: socket.socket, tunnel: socket.socket) -> None:
+        self._control = ControlLine(control)
+        self._handover = handover
+        self._tunnel = tunnel
+        # Nothing is learned here: a connection ends with its relay, and no packet of an owner brings it back.
+        self._core = new_core(self._control.first_word(), learning=False, tcp=True)
+        self._listeners: dict[int, socket.socket] = {}
+        self._connections: dict[int, Connection] = {}  # by descriptor, oldest first
+        self._by_key: dict[int, Connection] = {}
+        self._poll = select.poll()
+        handover.setblocking(False)
+        tunnel.setblocking(False)
+        for each in (self._control, handover, tunnel):
+            self._poll.register(each.fileno(), select.POLLIN)
+
+    def run(self) -> None:
+        """Forward until the control process ends."""
+        self._heed(time.monotonic())  # routes that came along with the first word
+        self._control.say(Ready("portable", "connections of clients", time.monotonic()))
+        next_tick = 0.0
+        while True:
+            now = time.monotonic()
+            for fd, event in self._poll.poll(TICK_SECONDS * 1000):
+                if fd == self._control.fileno():
+                    self._heed(now)
+                elif fd == self._handover.fileno():
+                    self._take_over()
+                elif fd == self._tunnel.fileno():
+                    self._from_tunnel(now)
+                elif fd in self._listeners:
+                    self._accept(self._listeners[fd], now)
+                elif fd in self._connections:
+                    self._serve(self._connections[fd], event, now)
+            if now >= next_tick:
+                next_tick = now + TICK_SECONDS
+                self._core.tick(now, time.time())
+                self._close_what_is_no_call(now)
+
+    # ---- connections ----
+
+    def _accept(self, listener: socket.socket, now: float) -> None:
+        try:
+            client, sockaddr = listener.accept()
+        except OSError as error:
+            # Gone again; or no descriptor is left, and then the newcomer waits in the kernel until there is one.
+            if error.errno in (errno.EMFILE, errno.ENFILE) and not self._make_room():
+                self._count("too_many_connections")
+            return
+        if len(self._connections) >= MAX_CONNECTIONS and not self._make_room():
+            self._count("too_many_connections")
+            client.close()
+            return
+        client.setblocking(False)
+        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connection = Connection(client, key_of(sockaddr) | TCP_BIT, now)
+        former = self._by_key.get(connection.key)
+        if former is not None:  # it was broken off, which we have not read yet: nobody else can have its port
+            self._close(former)
+        self._connections[client.fileno()] = self._by_key[connection.key] = connection
+        self._poll.register(client.fileno(), select.POLLIN)
+
+    def _make_room(self) -> bool:
+        for connection in self._connections.values():
+            if self._core.flows.confirmed_owner(connection.key) is None:
+                self._close(connection)
+                return True
+        return False
+
+    def _serve(self, connection: Connection, event: int, now: float) -> None:
+        core = self._core
+        try:
+            if event & select.POLLOUT:
+                connection.flush()
+                self._watch(connection)
+            data = connection.socket.recv(READ_AT_ONCE) if event & ~select.POLLOUT else None
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if data is None:
+            return
+        frames = connection.frames(data)
+        if not data or frames is None:
+            if frames is None:
+                self._count("bad_length")
+            self._close(connection)
+            return
+        for frame in frames:
+            owner = core.from_client(connection.key, frame, now)
+            if owner is None and not connection.requested:
+                self._close(connection)  # who has no call has nothing to say here
+                return
+            connection.requested = connection.requested or stun.is_binding_request(frame)
+            if owner is not None:
+                try:
+                    self._tunnel.sendto(header_of(connection.key) + frame, sockaddr_of(owner))
+                    core.counters.packets_to_transceivers += 1
+                    core.counters.bytes_to_transceivers += len(frame)
+                except OSError:
+                    self._count("send_failed")
+
+    def _from_tunnel(self, now: float) -> None:
+        core = self._core
+        for _ in range(64):
+            try:
+                packet, sockaddr = self._tunnel.recvfrom(2048)
+            except BlockingIOError:
+                return
+            except OSError:
+                self._count("socket_error")
+                continue
+            client = core.from_tunnel(key_of(sockaddr), packet, now)
+            if client is None:
+                continue
+            connection = self._by_key.get(client)
+            if connection is None:
+                self._count("not_connected")
+                continue
+            payload = packet[len(header_of(client)) :]
+            try:
+                if connection.write(payload):
+                    core.counters.packets_to_clients += 1
+                    core.counters.bytes_to_clients += len(payload)
+                else:
+                    self._count("slow_reader")
+                self._watch(connection)
+            except OSError:
+                self._close(connection)
+
+    def _watch(self, connection: Connection) -> None:
+        events = select.POLLIN | (select.POLLOUT if connection.unwritten else 0)
+        self._poll.modify(connection.socket.fileno(), events)
+
+    def _close_what_is_no_call(self, now: float) -> None:
+        for connection in list(self._connections.values()):
+            known = self._core.flows.confirmed_owner(connection.key) is not None
+            if not known and now - connection.since > AUTHENTICATE_SECONDS:
+                self._close(connection)
+
+    def _close(self, connection: Connection) -> None:
+        self._poll.unregister(connection.socket.fileno())
+        del self._connections[connection.socket.fileno()], self._by_key[connection.key]
+        connection.socket.close()
+        self._core.flows.forget_client(connection.key)
+
+    # ---- the control process ----
+
+    def _take_over(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            said, descriptors, _, _ = socket.recv_fds(self._handover, 64, MAX_SOCKETS)
+            if not said:
+                raise ControlEndedError
+            for fd in descriptors:
+                listener = socket.socket(fileno=fd)
+                listener.setblocking(False)
+                self._listeners[fd] = listener
+                self._poll.register(fd, select.POLLIN)
+
+    def _heed(self, now: float) -> None:
+        for word in self._control.words():
+            if isinstance(word, Ask):
+                self._control.say(Statistics(self._core.measured().values()))
+            else:
+                heed(self._core, word, now)
+
+    def _count(self, reason: str) -> None:
+        self._core.counters.drops[reason] += 1
+
+
+def allow_descriptors() -> None:
+    """Let this process have as many open as it has connections, where the usual 1024 may be raised."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MAX_CONNECTIONS + SPARE_DESCRIPTORS
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+
+
+if __name__ == "__main__":
+    allow_descriptors()
+    run_worker("antiphon.relay.dataplane.ice_tcp_worker", TcpWorker)

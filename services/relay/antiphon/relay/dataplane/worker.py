@@ -1,0 +1,136 @@
+"""A forwarding worker: a process that does nothing but move datagrams.
+
+Why a process and not a thread: the control side parses JSON, talks to NATS and collects garbage, and while it
+holds the interpreter's lock no packet moves. Here nothing else runs, so the collector can be off
+(nothing on the packet path makes cycles). It reads no configuration and opens no socket: the control process
+binds them and hands them over, so that datagrams wait in the kernel while a dead worker is replaced.
+It ends when its control process does: the socket pair tells at once, also after a kill -9.
+
+Its imports are few: a relay that was killed forwards again when its worker is up, not when NATS is connected.
+"""
+
+from __future__ import annotations
+
+import gc
+import select
+import socket
+import time
+from typing import Final
+
+from antiphon.relay.control.ipc import MAX_SOCKETS, Ask, Find, Found, Hello, Ready, Statistics
+from antiphon.relay.dataplane.batched import BatchedPath
+from antiphon.relay.dataplane.mmsg import why_not
+from antiphon.relay.dataplane.portable import PortablePath
+from antiphon.relay.dataplane.worker_control import ControlEndedError, ControlLine, heed, new_core, run_worker
+
+TICK_SECONDS: Final = 0.1
+ROUNDS: Final = 4
+"""Batches read from one socket before the other one gets its turn."""
+
+
+class Worker:
+    """The loop: sockets in, decisions of the core, sockets out."""
+
+    def __init__(self, control: socket.socket, handover: socket.socket, tunnel: socket.socket) -> None:
+        self._control = ControlLine(control)
+        self._handover = handover
+        self._public: dict[socket.AddressFamily, socket.socket] = {}
+        self._tunnel = tunnel
+        self._lateness = 0.0
+        tunnel.setblocking(False)
+        start = self._control.first_word()
+        self._core = new_core(start, learning=start.learning)
+        reason = ""
+        if start.path == "portable":
+            reason = "ANTIPHON_RELAY_PATH says so"
+        elif tunnel.family != socket.AF_INET:
+            reason = "the tunnel socket is IPv6"
+        else:
+            reason = why_not() or ""
+        loop = PortablePath if reason else BatchedPath
+        self._path = loop(self._core, self._public, tunnel)
+        handover.setblocking(False)
+        self._why_this_path = reason
+
+    def run(self) -> None:
+        """Forward until the control process ends."""
+        gc.collect()
+        gc.freeze()
+        gc.disable()
+        families: dict[int, socket.AddressFamily] = {}
+        sockets = {self._tunnel.fileno(): self._tunnel}
+        control_fd, handover_fd, path, core = self._control.fileno(), self._handover.fileno(), self._path, self._core
+        poll = select.poll()
+        for fd in (*sockets, control_fd, handover_fd):
+            poll.register(fd, select.POLLIN)
+        next_tick = time.monotonic()
+
+        def take_over() -> None:
+            for public in self._take_over():
+                families[public.fileno()], sockets[public.fileno()] = public.family, public
+                poll.register(public.fileno(), select.POLLIN)
+
+        take_over()  # before the first hello: its answers are already for clients
+        self._heed(next_tick)  # routes that came along with the first word
+        self._control.say(Ready(path.name, self._why_this_path, time.monotonic()))
+        while True:
+            ready = poll.poll(TICK_SECONDS * 1000)
+            now = time.monotonic()
+            for fd, event in ready:
+                if fd == control_fd:
+                    self._heed(now)
+                    continue
+                if fd == handover_fd:
+                    take_over()
+                    continue
+                if event & select.POLLERR:
+                    sockets[fd].getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)  # reading clears it
+                family = families.get(fd)
+                for _ in range(ROUNDS):
+                    more = path.from_tunnel(now) if family is None else path.from_clients(family, now)
+                    if not more:
+                        break
+            for client in core.questions():
+                self._control.say(Find(client))
+            if now >= next_tick:
+                self._lateness = max(self._lateness, now - next_tick - TICK_SECONDS)
+                next_tick = now + TICK_SECONDS
+                core.tick(now, time.time())
+                for owner in core.due_hellos(now):
+                    path.hello(owner)
+                path.release_held()
+
+    def _take_over(self) -> list[socket.socket]:
+        """Public sockets that were just handed to us."""
+        try:
+            said, descriptors, _, _ = socket.recv_fds(self._handover, 64, MAX_SOCKETS)
+        except BlockingIOError:
+            return []
+        if not said:
+            raise ControlEndedError
+        taken = [socket.socket(fileno=fd) for fd in descriptors]
+        for public in taken:
+            public.setblocking(False)
+            self._public[public.family] = public
+        return taken
+
+    def _heed(self, now: float) -> None:
+        core = self._core
+        for word in self._control.words():
+            match word:
+                case Hello():
+                    core.say_hello_again(now)
+                case Found(client, cluster, slot, epoch):
+                    if core.found(client, (cluster, slot, epoch), now) is not None:
+                        self._path.release_held()
+                case Ask():
+                    self._control.say(Statistics(core.measured(self._lateness).values()))
+                    self._lateness = 0.0
+                case _:
+                    heed(core, word, now)
+        for owner in core.due_hellos(now):
+            self._path.hello(owner)
+
+
+if __name__ == "__main__":
+    run_worker("antiphon.relay.dataplane.worker", Worker)

@@ -1,0 +1,101 @@
+"""A worker's end of the line to its control process: the words on it, what all workers make of them, and its end."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable
+from typing import Final, Protocol
+
+from antiphon.relay.control.ipc import MAX_LINE, Keys, Routes, Start, Word, pack, unpack
+from antiphon.relay.core.core import RelayCore
+from antiphon.relay.core.flow_key import key_of_address
+from antiphon.schemas.addresses import parse_address
+from antiphon.schemas.route_token import RouteKeyring
+
+READ_AT_ONCE: Final = 1 << 16
+
+
+class ControlEndedError(Exception):
+    """The control process closed its end of the socket pair, or died."""
+
+
+class ControlLine:
+    """Words in and out; blocking until the first one has come, and never again."""
+
+    def __init__(self, control: socket.socket) -> None:
+        self._socket = control
+        self._unread = b""
+
+    def fileno(self) -> int:
+        return self._socket.fileno()
+
+    def first_word(self) -> Start:
+        """What the worker needs to know; the control process says it at once."""
+        while b"\n" not in self._unread:
+            self._read()
+        self._socket.setblocking(False)
+        line, _, self._unread = self._unread.partition(b"\n")
+        start = unpack(line)
+        assert isinstance(start, Start), f"the control process began with {type(start).__name__}"
+        return start
+
+    def words(self) -> list[Word]:
+        """What has come since, if anything; raises `ControlEndedError`."""
+        with contextlib.suppress(BlockingIOError):
+            self._read()
+        *lines, self._unread = self._unread.split(b"\n")
+        return [unpack(line) for line in lines]
+
+    def _read(self) -> None:
+        data = self._socket.recv(READ_AT_ONCE)
+        self._unread += data
+        if not data or (len(self._unread) > MAX_LINE and b"\n" not in self._unread):
+            raise ControlEndedError
+
+    def say(self, word: Word) -> None:
+        # Questions are few and one `Ask` is outstanding at most, so the pair's buffer holds every line whole.
+        with contextlib.suppress(BlockingIOError):
+            self._socket.sendall(pack(word))
+
+
+def new_core(start: Start, *, learning: bool, tcp: bool = False) -> RelayCore:
+    """The decisions of a worker that was started so."""
+    return RelayCore(
+        RouteKeyring.from_text(start.route_keys),
+        start.max_flows,
+        time.time(),
+        start.new_flows_per_network,
+        learning=learning,
+        asking=learning,
+        tcp=tcp,
+    )
+
+
+def heed(core: RelayCore, word: Word, now: float) -> None:
+    """What every worker does about a word; other words change nothing."""
+    match word:
+        case Routes() as routes:
+            core.set_routes({who: key_of_address(parse_address(at)) for who, at in routes.by_identity().items()}, now)
+        case Keys(route_keys):
+            core.set_keyring(RouteKeyring.from_text(route_keys))
+
+
+class _Runs(Protocol):
+    def run(self) -> None: ...
+
+
+def run_worker(module: str, worker: Callable[[socket.socket, socket.socket, socket.socket], _Runs]) -> None:
+    """`python -m MODULE CONTROL HANDOVER TUNNEL`: started by the control process only, and ends with it."""
+    try:
+        control, handover, tunnel = map(int, sys.argv[1:])
+    except ValueError:
+        sys.exit(f"{module} is started by antiphon.relay, with three file descriptors; not by hand")
+    # Ctrl-C and a service manager signal the whole group; the control process decides when this one ends.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    with contextlib.suppress(ControlEndedError, ConnectionError):
+        worker(*(socket.socket(fileno=fd) for fd in (control, handover, tunnel))).run()

@@ -1,0 +1,4 @@
+"""Who may call: API keys, client secrets.
+
+Imports `http.errors`.
+"""

@@ -1,0 +1,156 @@
+"""The outermost layer of HTTP: who may speak to us from where, what browsers are told, and the last resort.
+
+Pure ASGI, no knowledge of calls. Without keys a web page of somebody else must not reach this service through
+the visitor's browser: neither by another origin's script (Origin), nor by a name that suddenly resolves to
+this machine (DNS rebinding: Host). With keys every origin may call, because the key is what counts and no
+cookie exists that a browser would add by itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import logging
+from collections.abc import Iterable
+from typing import Final
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.websockets import WebSocket
+
+from antiphon.signaling.http.errors import ApiError, internal, unavailable
+from antiphon.signaling.settings import is_loopback
+
+log = logging.getLogger(__name__)
+
+CORS_METHODS: Final = "GET, POST, PATCH, DELETE, OPTIONS"
+CORS_HEADERS: Final = (
+    "authorization, content-type, x-openai-agents-sdk, openai-beta, openai-organization, openai-project, "
+    "traceparent, tracestate"
+)
+
+SECURITY_HEADERS: Final = {
+    # Everything comes from here: no inline script or style, nothing from elsewhere, no framing.
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
+    "connect-src 'self'; media-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "Permissions-Policy": "microphone=(self), camera=(), geolocation=()",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+}
+
+
+class Edge:
+    """Wraps the application."""
+
+    def __init__(self, app: ASGIApp, *, guard: bool, loopback_only: bool, extra_hosts: Iterable[str] = ()) -> None:
+        """`guard`: no keys are set, so Host and Origin decide. `loopback_only`: what the bound address is."""
+        self._app = app
+        self._guard = guard
+        self._loopback_only = loopback_only
+        self._extra_hosts = frozenset(extra_hosts)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = Headers(scope=scope)
+        if scope["type"] == "websocket":
+            await self._websocket(headers, scope, receive, send)
+            return
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        origin = headers.get("origin")
+        started = False
+
+        async def dressed(message: Message) -> None:
+            nonlocal started
+            if message["type"] == "http.response.start":
+                started = True
+                out = MutableHeaders(raw=message["headers"])
+                for name, value in SECURITY_HEADERS.items():
+                    out.setdefault(name, value)
+                if origin is not None and self._origin_may(origin, headers.get("host", "")):
+                    out["Access-Control-Allow-Origin"] = origin if self._guard else "*"
+                    out["Access-Control-Expose-Headers"] = "Location, Retry-After"
+                    out.add_vary_header("Origin")
+            await send(message)
+
+        try:
+            if refusal := self._refusal(headers.get("host", ""), origin):
+                await refusal.response()(scope, receive, dressed)
+            elif scope["method"] == "OPTIONS" and "access-control-request-method" in headers:
+                allowed = {
+                    "Access-Control-Allow-Methods": CORS_METHODS,
+                    "Access-Control-Allow-Headers": CORS_HEADERS,
+                    "Access-Control-Max-Age": "600",
+                }
+                await Response(status_code=204, headers=allowed)(scope, receive, dressed)
+            else:
+                await self._app(scope, receive, dressed)
+        except asyncio.CancelledError:
+            # Only the server's end cancels a request. Passed on, it would be logged as a fault.
+            if not started:
+                await unavailable("ending", "this server is ending: call again").response()(scope, receive, dressed)
+        except Exception:
+            log.exception("%s %s failed", scope["method"], scope["path"][:200])
+            if not started:
+                await internal().response()(scope, receive, dressed)
+
+    async def _websocket(self, headers: Headers, scope: Scope, receive: Receive, send: Send) -> None:
+        refusal = self._refusal(headers.get("host", ""), headers.get("origin"))
+        try:
+            if refusal:
+                await WebSocket(scope, receive, send).send_denial_response(refusal.response())
+            else:
+                await self._app(scope, receive, send)
+        except asyncio.CancelledError:
+            log.debug("a WebSocket ends with the server")
+        except Exception:
+            log.exception("WebSocket %s failed", scope["path"][:200])
+
+    def _refusal(self, host: str, origin: str | None) -> ApiError | None:
+        if not self._guard:
+            return None
+        if not self._host_may(host):
+            text = (
+                f"Host {host!r:.80} is not served: without API keys only {self._served()} are. "
+                "Set ANTIPHON_API_KEYS, or name the host in ANTIPHON_ALLOWED_HOSTS"
+            )
+            return ApiError(403, "foreign_host", text)
+        if origin is not None and not self._origin_may(origin, host):
+            text = f"Origin {origin!r:.80} may not call: without API keys only this server's own pages may"
+            return ApiError(403, "foreign_origin", text)
+        return None
+
+    def _served(self) -> str:
+        return "localhost and loopback addresses" if self._loopback_only else "IP addresses and names without a dot"
+
+    def _host_may(self, host: str) -> bool:
+        """A rebound name is always a public one: never an IP address, localhost or a name without a dot."""
+        name = _hostname(f"//{host}")
+        if name is None:
+            return False
+        if is_loopback(name) or name in self._extra_hosts:
+            return True
+        return not self._loopback_only and ("." not in name or _is_ip(name))
+
+    def _origin_may(self, origin: str, host: str) -> bool:
+        if not self._guard:
+            return True
+        name = _hostname(origin) if origin.startswith(("http://", "https://")) else None
+        return name is not None and (is_loopback(name) or urlsplit(origin).netloc.lower() == host.lower())
+
+
+def _hostname(url: str) -> str | None:
+    try:
+        return urlsplit(url).hostname
+    except ValueError:
+        return None
+
+
+def _is_ip(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,93 @@
+"""What became of a call: asked of the transceivers, and put into words for people and programs.
+
+A client that was not connected, or was disconnected, cannot tell an agent that hung up from a firewall. The transceiver
+that had the call can, for two minutes after its end; any replica of signaling may be asked.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any, Final, NamedTuple
+
+from nats.aio.client import Client
+from nats.errors import Error as NatsError
+from nats.errors import NoRespondersError
+from nats.errors import TimeoutError as NatsTimeoutError
+
+from antiphon.schemas import MalformedError, subjects
+from antiphon.schemas.messages import CallStatus, decode
+from antiphon.signaling.http.errors import unavailable
+
+log = logging.getLogger(__name__)
+
+STATUS_TIMEOUT: Final = 0.5
+"""Seconds for an answer; transceivers that do not know the call keep silent."""
+CLIENT: Final = "client"
+"""The cause of a hang-up that a client asked signaling for."""
+
+_REASONS: Final = {
+    "client_closed": (False, "the client ended the call"),
+    "client_vanished": (True, "nothing came from the client any more"),
+    "agent_lost": (True, "the agent of the call is gone"),
+    "setup_timeout": (True, "no connection came about in time: the client's packets did not get through"),
+    "dtls_failed": (True, "the DTLS handshake failed"),
+    "draining": (True, "the server was shut down"),
+    "internal": (True, "the server failed in this call; the transceiver's log says why"),
+}
+
+
+class Words(NamedTuple):
+    """How an end is told."""
+
+    fault: bool
+    """It is no ordinary end of a conversation."""
+    message: str
+
+
+def in_words(status: CallStatus) -> Words:
+    """Why the call is over; of one that runs, that it does."""
+    if status.reason is None:
+        return Words(False, "the call is running")
+    if status.reason != "hang_up":
+        fault, message = _REASONS.get(status.reason, (True, f"the call ended: {status.reason}"))
+        return Words(fault, message)
+    match status.cause:
+        case "client":
+            return Words(False, "the client ended the call")
+        case "agent_lost":
+            return Words(True, "the agent of the call is gone")
+        case "late" | "no_relay" | "bad_answer":
+            return Words(True, "the server gave the call up before it began")
+        case "agent_error" if status.spoke:
+            return Words(True, "the agent failed and ended the call")
+    if status.spoke:
+        return Words(False, "the agent ended the call")
+    failed = " (it failed)" if status.cause == "agent_error" else ""
+    return Words(True, f"the agent ended the call at once, without a word{failed}")
+
+
+async def ask_status(client: Client, call_id: str) -> dict[str, Any]:
+    """What a client is told.
+
+    A call that no transceiver knows is `unknown` and no error: it may have ended a while ago.
+    """
+    try:
+        answer = await client.request(subjects.call_status(call_id), b"", timeout=STATUS_TIMEOUT)
+        status = decode(answer.data, CallStatus)
+    except (NoRespondersError, NatsTimeoutError, MalformedError):
+        text = "no transceiver knows the call: it never was, or ended more than two minutes ago"
+        return {"id": call_id, "object": "realtime.call", "status": "unknown", "message": text}
+    except NatsError as error:
+        log.warning("asking after call %s: %s", call_id, error or type(error).__name__)
+        raise unavailable("nats_down", "signaling could not ask for the call over NATS") from None
+    words = in_words(status)
+    return {
+        "id": call_id,
+        "object": "realtime.call",
+        "status": status.state,
+        "connected": status.connected,
+        "reason": status.reason,
+        "cause": status.cause,
+        "fault": words.fault,
+        "message": words.message,
+    }

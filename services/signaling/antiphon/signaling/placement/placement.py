@@ -1,0 +1,214 @@
+"""Finding a transceiver for an offer: ask the announced ones in their order until one opens a session."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+from nats.aio.client import Client
+from nats.errors import Error as NatsError
+from nats.errors import NoRespondersError
+from nats.errors import TimeoutError as NatsTimeoutError
+from opentelemetry import trace
+from opentelemetry.trace import SpanKind, Status, StatusCode
+
+from antiphon.runtime import telemetry
+from antiphon.schemas import MalformedError, subjects
+from antiphon.schemas.messages import (
+    OPEN_REPLY,
+    ControlReply,
+    HangUp,
+    Opened,
+    OpenRequest,
+    Refused,
+    TransceiverAnnouncement,
+    decode,
+    decode_any,
+    encode,
+)
+from antiphon.signaling.http.errors import ApiError, unavailable
+from antiphon.signaling.placement.backend import Stack
+from antiphon.signaling.placement.sdp import AnswerError, with_candidates
+
+log = logging.getLogger(__name__)
+tracer = trace.get_tracer("antiphon.signaling")
+
+OPEN_TIMEOUT: Final = 3.0
+"""Seconds for one transceiver's answer while there are others to ask. It waits up to 2.5 s itself, for an agent."""
+PLACEMENT_TIMEOUT: Final = 6.0
+"""Seconds for all of them, and so for the last one: whoever waits longer for a dial tone has given up."""
+CONTROL_TIMEOUT: Final = 1.0
+
+_OFFER_REFUSALS: Final = ("bad_offer", "no_audio", "no_opus")
+
+
+class Placed:
+    """A call that exists: its name, and the answer with the relays in it."""
+
+    def __init__(self, session_id: str, answer: str) -> None:
+        self.session_id = session_id
+        self.answer = answer
+
+
+async def place(stack: Stack, offer: str, agent: str, session: dict[str, Any]) -> Placed:
+    """Open a session for this offer, or raise the `ApiError` that its client gets."""
+    now = time.monotonic()
+    if stack.client is None or not stack.connected:
+        raise unavailable("nats_down", "signaling has no connection to NATS: no call can be placed right now")
+    if not stack.directory.relays(now):
+        raise unavailable("no_relay", "no relay is announced: there is no way for media to reach this server")
+    asked = stack.directory.transceivers(now)
+    if not asked:
+        raise unavailable("no_transceiver", "no transceiver with room is announced: all are full, draining or gone")
+    request = encode(OpenRequest(offer=offer, agent=agent, session=session))
+    refusals: list[str] = []
+    for others, transceiver in zip(reversed(range(len(asked))), asked, strict=True):
+        left = now + PLACEMENT_TIMEOUT - time.monotonic()
+        if left <= 0:
+            break
+        patience = min(OPEN_TIMEOUT, left) if others else left
+        reply = await _open(stack, stack.client, transceiver, request, patience)
+        if isinstance(reply, Opened):
+            stack.directory.took_a_call(transceiver, time.monotonic())
+            return await _placed(stack, stack.client, transceiver, reply)
+        if isinstance(reply, Refused):
+            if reply.code in _OFFER_REFUSALS:
+                raise ApiError(400, reply.code, reply.message, param="sdp")
+            if reply.code == "no_agent":
+                raise await no_agent(stack, agent, reply.message)
+            if reply.code == "agent_ended":
+                raise ApiError(502, "agent_ended", reply.message, param="agent")
+            refusals.append(reply.code)
+        else:
+            refusals.append(reply)
+    raise unavailable(
+        "overloaded", f"no transceiver took the call ({', '.join(sorted(set(refusals)))}): try again soon"
+    )
+
+
+async def restart_ice(stack: Stack, session_id: str, offer: str) -> Placed:
+    """Another offer of a running call's client: new ICE credentials, everything else stays. `ApiError` otherwise."""
+    client = stack.client
+    if client is None or not stack.connected:
+        raise unavailable("nats_down", "signaling has no connection to NATS: the call can't be reached")
+    relays = stack.directory.relay_offers(session_id, time.monotonic())
+    if not relays:
+        raise unavailable("no_relay", "no relay is announced: there is no way for media to reach this server")
+    with _answers_for(session_id, "try again, or place a new call"):
+        message = await client.request(
+            subjects.session_open(session_id),
+            encode(OpenRequest(offer=offer, session_id=session_id)),
+            timeout=CONTROL_TIMEOUT,
+            headers=telemetry.trace_headers() or None,
+        )
+        reply = decode_any(message.data, OPEN_REPLY, "OpenReply")
+    if isinstance(reply, Refused):
+        if reply.code in _OFFER_REFUSALS:
+            raise ApiError(400, reply.code, reply.message, param="sdp")
+        if reply.code == "no_session":
+            raise no_call(session_id)
+        raise unavailable("overloaded", f"the call's transceiver did not take the offer: {reply.message}")
+    try:
+        return Placed(session_id, with_candidates(reply.answer, relays))
+    except AnswerError as error:
+        log.error("another answer for call %s is not passed on: %s", session_id, error)
+        raise ApiError(502, "bad_answer", "the transceiver's answer can't be passed on; its log says more") from None
+
+
+async def no_agent(stack: Stack, agent: str, why: str) -> ApiError:
+    """404 that says who is there instead; 503 when the agent is there but did not take the call in time."""
+    there = sorted((await stack.roll()).agents)
+    if agent in there:
+        return unavailable("agent_busy", f"agent {agent!r} is there but did not take the call: {why}")
+    others = f"these are: {', '.join(there)}" if there else "no agent is"
+    return ApiError(404, "no_agent", f"agent {agent!r} is not there to take the call; {others}", param="agent")
+
+
+async def _open(
+    stack: Stack, client: Client, transceiver: TransceiverAnnouncement, request: bytes, timeout: float
+) -> Opened | Refused | str:
+    """One transceiver's reply, or in one word why there is none."""
+    where = subjects.slot_key(transceiver.cluster, transceiver.slot)
+
+    async def too_late(session_id: str) -> None:
+        await _give_up(client, session_id, "late")
+
+    with tracer.start_as_current_span("place", kind=SpanKind.CLIENT, attributes={"antiphon.slot": where}) as span:
+        try:
+            subject = subjects.transceiver_open(transceiver.cluster, transceiver.slot)
+            message = await stack.openings.ask(client, subject, request, timeout, too_late)
+            reply = decode_any(message.data, OPEN_REPLY, "OpenReply")
+        except (NatsError, MalformedError) as error:
+            outcome = "broken"
+            if isinstance(error, NoRespondersError):
+                outcome = "gone"
+            elif isinstance(error, NatsTimeoutError):
+                outcome = "silent"
+            log.warning("transceiver %s is %s: %s", where, outcome, error or type(error).__name__)
+            stack.directory.forget(transceiver)
+            span.set_status(Status(StatusCode.ERROR, outcome))
+            return outcome
+        if isinstance(reply, Refused):
+            log.info("transceiver %s refused a call: %s: %s", where, reply.code, reply.message)
+            span.set_attribute("antiphon.refused", reply.code)
+        else:
+            span.set_attribute("antiphon.session_id", reply.session_id)
+        return reply
+
+
+async def _placed(stack: Stack, client: Client, transceiver: TransceiverAnnouncement, opened: Opened) -> Placed:
+    relays = stack.directory.relay_offers(opened.session_id, time.monotonic())
+    if not relays:
+        await _give_up(client, opened.session_id, "no_relay")
+        raise unavailable("no_relay", "the last relay went away while the call was being placed")
+    try:
+        return Placed(opened.session_id, with_candidates(opened.answer, relays))
+    except AnswerError as error:
+        where = subjects.slot_key(transceiver.cluster, transceiver.slot)
+        log.error("the answer of transceiver %s is not passed on: %s", where, error)
+        await _give_up(client, opened.session_id, "bad_answer")
+        raise ApiError(502, "bad_answer", "the transceiver's answer can't be passed on; its log says more") from None
+
+
+async def _give_up(client: Client, session_id: str, reason: str) -> None:
+    """End a session whose client will never hear of it."""
+    try:
+        await hang_up(client, session_id, reason)
+    except ApiError as failure:
+        log.warning("session %s could not be ended: %s", session_id, failure)
+
+
+async def hang_up(client: Client, session_id: str, reason: str = "hang_up") -> None:
+    """End a session; `ApiError` 404 when nobody holds it, 504 when its holder keeps silent."""
+    with _answers_for(session_id, "it ends by itself if that one is dead"):
+        message = await client.request(
+            subjects.session_control(session_id),
+            encode(HangUp(reason=reason)),
+            timeout=CONTROL_TIMEOUT,
+            headers=telemetry.trace_headers() or None,
+        )
+        reply = decode(message.data, ControlReply)
+    if not reply.ok:
+        raise no_call(session_id)
+
+
+@contextmanager
+def _answers_for(session_id: str, way_out: str) -> Iterator[None]:
+    """What it means when the holder of a call is asked and does not answer properly, as the `ApiError` for it."""
+    try:
+        yield
+    except NoRespondersError:
+        raise no_call(session_id) from None
+    except NatsTimeoutError:
+        text = f"the transceiver of call {session_id} does not answer: {way_out}"
+        raise ApiError(504, "transceiver_silent", text) from None
+    except (NatsError, MalformedError) as error:
+        log.warning("asking the holder of call %s: %s", session_id, error or type(error).__name__)
+        raise unavailable("nats_down", "signaling could not reach the call's transceiver over NATS") from None
+
+
+def no_call(session_id: str) -> ApiError:
+    return ApiError(404, "no_call", f"there is no call {session_id!r:.80}: it has ended, or never was", param="call_id")

@@ -1,0 +1,183 @@
+"""The server-side side channel of a call: a WebSocket that sees and sends what the client's data channel does.
+
+`/v1/realtime?call_id=rtc_...` speaks the realtime protocol with the call's agent over NATS: everything that the agent
+sends to the channel `oai-events` arrives here as well, and what comes from here reaches the agent as if the client
+had said it. Nothing of it passes the transceiver. Audio over WebSocket (`/v1/realtime?model=...`) is not served.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+from typing import Final
+
+from fastapi import APIRouter, WebSocket
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.errors import Error as NatsError
+from nats.errors import NoRespondersError
+from nats.errors import TimeoutError as NatsTimeoutError
+from starlette.websockets import WebSocketDisconnect, WebSocketState
+
+from antiphon.runtime import tasks
+from antiphon.schemas import MalformedError, subjects
+from antiphon.schemas.messages import SESSION_EVENT, DataMessage, Ended, decode, decode_any, encode
+from antiphon.signaling.auth.authentication import caller_with
+from antiphon.signaling.auth.credentials import Credentials
+from antiphon.signaling.http.errors import ApiError, unavailable
+from antiphon.signaling.placement.backend import Stack
+from antiphon.signaling.placement.placement import no_call
+
+log = logging.getLogger(__name__)
+
+MAX_CHANNELS: Final = 256
+"""Side channels of this process."""
+MAX_WAITING: Final = 512
+"""Events that wait for a slow reader; above it the channel is closed rather than full of holes."""
+MAX_EVENT_BYTES: Final = 256 * 1024
+CHANNEL: Final = "oai-events"
+_KEY_PROTOCOL: Final = "openai-insecure-api-key."
+_FIND_TIMEOUT: Final = 1.0
+_SESSION_ID: Final = re.compile(r"rtc_[A-Za-z0-9]{1,60}")
+_GOING_AWAY: Final = 1001
+_TRY_AGAIN: Final = 1013
+
+
+def routes(stack: Stack, credentials: Credentials) -> APIRouter:
+    """The WebSocket below `/v1/realtime`."""
+    router = APIRouter(prefix="/v1")
+    room = asyncio.Semaphore(MAX_CHANNELS)
+
+    @router.websocket("/realtime")
+    async def side_channel(socket: WebSocket) -> None:
+        try:
+            client, call_id = await _admit(socket, stack, credentials)
+            if room.locked():
+                raise unavailable("overloaded", f"{MAX_CHANNELS} side channels are open already")
+        except ApiError as error:
+            await socket.send_denial_response(error.response())
+            return
+        async with room:  # not waited for: nothing came between
+            offered = socket.headers.get("sec-websocket-protocol", "")
+            await socket.accept("realtime" if "realtime" in offered.replace(" ", "").split(",") else None)
+            await _Channel(socket, client, call_id).run()
+
+    return router
+
+
+async def _admit(socket: WebSocket, stack: Stack, credentials: Credentials) -> tuple[Client, str]:
+    """Whose call it is, or `ApiError`."""
+    caller_with(_authorization(socket), credentials)
+    call_id = socket.query_params.get("call_id")
+    if call_id is None:
+        text = "call_id is missing: audio over WebSocket is not served, calls are placed at POST /v1/realtime/calls"
+        raise ApiError(400, "missing_call_id", text, param="call_id")
+    if not _SESSION_ID.fullmatch(call_id):
+        raise no_call(call_id)
+    if stack.client is None or not stack.connected:
+        raise unavailable("nats_down", "signaling has no connection to NATS: the call can't be reached")
+    await _find(stack.client, call_id)
+    return stack.client, call_id
+
+
+def _authorization(socket: WebSocket) -> str:
+    """The header, or what browsers put in its place: a subprotocol that carries the key."""
+    for protocol in socket.headers.get("sec-websocket-protocol", "").split(","):
+        if protocol.strip().startswith(_KEY_PROTOCOL):
+            return f"Bearer {protocol.strip().removeprefix(_KEY_PROTOCOL)}"
+    return socket.headers.get("authorization", "")
+
+
+async def _find(client: Client, call_id: str) -> None:
+    """`ApiError` 404 if no transceiver has the call: asked something that it refuses, so that nothing happens."""
+    try:
+        await client.request(subjects.session_control(call_id), b'{"version":1,"type":"attach"}', timeout=_FIND_TIMEOUT)
+    except NoRespondersError:
+        raise no_call(call_id) from None
+    except NatsTimeoutError:
+        pass  # slow, but there
+    except NatsError:
+        raise unavailable("nats_down", "signaling could not reach the call over NATS") from None
+
+
+class _Channel:
+    """One open side channel."""
+
+    def __init__(self, socket: WebSocket, client: Client, call_id: str) -> None:
+        self._socket, self._client, self._call_id = socket, client, call_id
+        self._events: asyncio.Queue[str] = asyncio.Queue(MAX_WAITING)
+        self._over = asyncio.Event()
+        self._code, self._reason = 1000, "the call has ended"
+
+    async def run(self) -> None:
+        """Until the call or the connection ends."""
+        subscriptions = [
+            await self._client.subscribe(subjects.data_out(self._call_id), cb=self._on_data),
+            await self._client.subscribe(subjects.session_event(self._call_id), cb=self._on_event),
+        ]
+        log.info("side channel of call %s opened", self._call_id)
+        jobs = [asyncio.create_task(job) for job in (self._read(), self._write(), self._over.wait())]
+        try:
+            await asyncio.wait(jobs, return_when=asyncio.FIRST_COMPLETED)
+        except asyncio.CancelledError:
+            self._end(_GOING_AWAY, "this server is ending")
+            raise
+        finally:
+            for subscription in subscriptions:
+                try:
+                    await subscription.unsubscribe()
+                except NatsError as error:
+                    log.debug("side channel: %s", error)
+            await tasks.end(*jobs)
+            if self._socket.client_state is WebSocketState.CONNECTED and self._over.is_set():
+                await self._socket.close(self._code, self._reason)
+            log.info("side channel of call %s closed", self._call_id)
+
+    def _end(self, code: int, reason: str) -> None:
+        if not self._over.is_set():
+            self._code, self._reason = code, reason
+            self._over.set()
+
+    async def _on_data(self, message: Msg) -> None:
+        try:
+            data = decode(message.data, DataMessage)
+        except MalformedError as error:
+            log.debug("side channel: %s", error)
+            return
+        if data.channel != CHANNEL or data.text is None:
+            return
+        try:
+            self._events.put_nowait(data.text)
+        except asyncio.QueueFull:
+            self._end(_TRY_AGAIN, f"{MAX_WAITING} events were not read")
+
+    async def _on_event(self, message: Msg) -> None:
+        try:
+            event = decode_any(message.data, SESSION_EVENT, "SessionEvent")
+        except MalformedError:
+            return
+        if isinstance(event, Ended):
+            self._end(1000, f"the call has ended: {event.reason}")
+
+    async def _read(self) -> None:
+        subject = subjects.data_in(self._call_id)
+        try:
+            while True:
+                text = await self._socket.receive_text()
+                if len(text) > MAX_EVENT_BYTES:
+                    self._end(1009, f"an event holds at most {MAX_EVENT_BYTES} bytes")
+                    return
+                try:
+                    await self._client.publish(subject, encode(DataMessage.of(CHANNEL, text)))
+                except NatsError as error:
+                    log.warning("side channel of %s: an event is lost: %s", self._call_id, error)
+        except (WebSocketDisconnect, KeyError):  # KeyError: a binary message, which the protocol has not
+            return
+
+    async def _write(self) -> None:
+        try:
+            while True:
+                await self._socket.send_text(await self._events.get())
+        except (WebSocketDisconnect, RuntimeError):
+            return
