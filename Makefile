@@ -3,7 +3,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-PACKAGES := schemas runtime rtc relay transceiver signaling inference_bridge agent cli
+PACKAGES := schemas runtime rtc testing relay transceiver signaling inference_bridge agent cli demo
 SERVICES := relay transceiver signaling inference-bridge
 BIN := .venv/bin
 

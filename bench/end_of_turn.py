@@ -16,10 +16,10 @@ import numpy as np
 import numpy.typing as npt
 import soxr
 
-from antiphon.inference_bridge.hearing.end_of_turn import RATE, SmartTurn
-from antiphon.inference_bridge.models import load_synthesizer
+from antiphon.inference_bridge.models.local import load_synthesizer
 from antiphon.inference_bridge.settings import Settings
 from antiphon.inference_bridge.turns.detector import TurnSettings, wait_ms
+from antiphon.inference_bridge.turns.smart_turn import RATE, SmartTurn
 
 LIBRIVOX = Path("/usr/share/pocketsphinx/test/data/librivox")
 SAID = (

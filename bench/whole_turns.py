@@ -15,13 +15,13 @@ import jiwer
 import numpy as np
 import soxr
 
-from antiphon.inference_bridge.hearing.transcriber import Whisper
-from antiphon.inference_bridge.model_sources import lexicon_files, voice_file
-from antiphon.inference_bridge.models import load_transcriber
+from antiphon.inference_bridge.models.local import load_transcriber
+from antiphon.inference_bridge.models.sources import lexicon_files, voice_file
 from antiphon.inference_bridge.settings import Settings
-from antiphon.inference_bridge.speech.phonemes import Lexicon, Phonemizer
-from antiphon.inference_bridge.speech.spoken import speakable
-from antiphon.inference_bridge.speech.synthesizer import PiperVoice
+from antiphon.inference_bridge.stt.transcriber import Whisper
+from antiphon.inference_bridge.tts.g2p import Lexicon, Phonemizer
+from antiphon.inference_bridge.tts.synthesizer import PiperVoice
+from antiphon.inference_bridge.tts.text_normalization import speakable
 
 SENTENCES = [
     "I called you last week about the heating in my apartment on the third floor.",

@@ -14,7 +14,7 @@ from support.model_servers import models_server, realtime_server
 from support.sounds import tone
 
 from antiphon.agent import TelephoneEvent
-from antiphon.inference_bridge.rehearsal import RehearsedCall
+from antiphon.testing.fake_transceiver import RehearsedCall
 
 
 def loud(seconds: float, hertz: float = 440.0) -> np.ndarray[tuple[int], np.dtype[np.int16]]:

@@ -14,8 +14,8 @@ from support.sounds import tone
 
 from antiphon.agent import Agent, SpeechStarted, SpeechStopped, Word
 from antiphon.agent.agent import MAX_LATENESS_MS
-from antiphon.agent.feed import Feed
-from antiphon.agent.loudness import Loudness
+from antiphon.agent.energy_vad import Loudness
+from antiphon.agent.event_queue import Feed
 from antiphon.agent.playback import DEAF_SECONDS, Backlog, Framer, Ledger
 from antiphon.agent.resampling import HALF, Resampler
 from antiphon.agent.watchdog import Watchdog

@@ -25,8 +25,8 @@ from antiphon.agent import (
     TelephoneEvent,
     Word,
 )
-from antiphon.inference_bridge.rehearsal import RehearsedCall
 from antiphon.schemas import messages
+from antiphon.testing.fake_transceiver import RehearsedCall
 
 
 def loud(seconds: float) -> np.ndarray[tuple[int], np.dtype[np.int16]]:
@@ -298,7 +298,7 @@ async def test_an_exception_ends_the_session_with_a_log_and_a_hang_up(
 async def test_a_function_that_outstays_its_session_is_cancelled(
     nats_url: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("antiphon.agent.running.END_GRACE", 0.2)
+    monkeypatch.setattr("antiphon.agent.session_runner.END_GRACE", 0.2)
     agent = Agent("leaks")
 
     @agent.session

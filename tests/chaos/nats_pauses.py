@@ -29,7 +29,7 @@ from support.stack import ECHO_AGENT, Stack, running_stack
 from antiphon.cli.call import AUDIBLE, Listener
 from antiphon.cli.errors import CallError
 from antiphon.cli.health import ask_health
-from antiphon.cli.peer import RATE, Peer
+from antiphon.cli.webrtc_client import RATE, Peer
 
 PAUSES: Final = (1.3, 1.5, 2.0, 3.0, 5.0, 12.0)
 CALLS: Final = 2

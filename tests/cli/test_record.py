@@ -23,10 +23,10 @@ from antiphon.cli import replay
 from antiphon.cli.record import Tap
 from antiphon.cli.recording import Recording, Voices
 from antiphon.cli.wav import write_wav
-from antiphon.inference_bridge.rehearsal import RehearsedCall
 from antiphon.runtime.nats import connection
 from antiphon.schemas import messages, subjects
 from antiphon.schemas.audio import AudioFrame, pack_frame
+from antiphon.testing.fake_transceiver import RehearsedCall
 
 COMMAND = [sys.executable, "-m", "antiphon.cli.main"]
 SECOND = 1_000_000_000

@@ -15,7 +15,7 @@ from support.conditions import until
 from support.stack import Stack
 
 from antiphon.cli.call import Listener
-from antiphon.cli.peer import Peer
+from antiphon.cli.webrtc_client import Peer
 from antiphon.runtime.nats import connection
 from antiphon.schemas import messages, subjects
 from antiphon.schemas.addresses import parse_address

@@ -21,9 +21,9 @@ from support.voice import RATE, say, silence, transcribe, words
 
 from antiphon.agent import Agent, Session
 from antiphon.cli.call import AUDIBLE, CallResult, Listener, converse
-from antiphon.cli.peer import Peer
 from antiphon.cli.sdp import Answer
 from antiphon.cli.wav import Samples, read_wav, write_wav
+from antiphon.cli.webrtc_client import Peer
 
 pytestmark = pytest.mark.timeout(480)
 

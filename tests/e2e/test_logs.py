@@ -15,7 +15,7 @@ from support.sounds import tone
 from support.stack import ECHO_AGENT, Stack, running_stack
 
 from antiphon.cli.call import Listener
-from antiphon.cli.peer import Peer
+from antiphon.cli.webrtc_client import Peer
 
 CLIENT = "127.0.0.77"
 """An address of loopback that nothing else here has."""

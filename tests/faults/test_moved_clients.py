@@ -27,7 +27,7 @@ from support.voice import babble, write_microphone
 
 from antiphon.cli.call import Listener
 from antiphon.cli.errors import CallError
-from antiphon.cli.peer import Peer
+from antiphon.cli.webrtc_client import Peer
 from antiphon.runtime import tasks
 from antiphon.runtime.nats import connection
 from antiphon.schemas import subjects

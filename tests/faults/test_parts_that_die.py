@@ -14,7 +14,7 @@ from support.stack import ECHO_AGENT, Stack, running_stack
 
 from antiphon.cli.call import Listener
 from antiphon.cli.errors import CallError
-from antiphon.cli.peer import Peer
+from antiphon.cli.webrtc_client import Peer
 
 pytestmark = pytest.mark.timeout(480)
 

@@ -22,7 +22,7 @@ from support.sounds import tone
 from support.stack import ECHO_AGENT, Stack, running_stack
 from support.voice import babble, write_microphone
 
-from antiphon.cli.peer import Peer
+from antiphon.cli.webrtc_client import Peer
 from antiphon.schemas.audio import AudioFrame, FrameFlag
 
 pytestmark = pytest.mark.timeout(480)

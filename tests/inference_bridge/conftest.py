@@ -13,10 +13,10 @@ from support.bridge import Samples, Speak, StartBridge, Understand, agent_is_the
 from support.nats import nats_server
 from support.voice import models as loaded_models
 
-from antiphon.inference_bridge.model_sources import lexicon_files, voice_file
-from antiphon.inference_bridge.models import Models
-from antiphon.inference_bridge.speech.phonemes import Lexicon, Phonemizer
-from antiphon.inference_bridge.speech.synthesizer import PiperVoice
+from antiphon.inference_bridge.models.local import Models
+from antiphon.inference_bridge.models.sources import lexicon_files, voice_file
+from antiphon.inference_bridge.tts.g2p import Lexicon, Phonemizer
+from antiphon.inference_bridge.tts.synthesizer import PiperVoice
 from antiphon.runtime.nats import connection
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from antiphon.inference_bridge.hearing.agreement import Agreement
+from antiphon.inference_bridge.stt.local_agreement import Agreement
 
 TEXT = st.lists(st.sampled_from(["I", "i", "want", "want.", "to", "book,", "a", "room"]), max_size=8).map(" ".join)
 

@@ -20,10 +20,10 @@ from support.bridge import Speak, StartBridge, Understand, agent_is_there, runni
 from support.nats import nats_server
 from support.otlp import otlp_receiver
 
-from antiphon.inference_bridge.rehearsal import RehearsedCall
 from antiphon.runtime.nats import connection
 from antiphon.schemas import messages, subjects
 from antiphon.schemas.audio import FrameFlag
+from antiphon.testing.fake_transceiver import RehearsedCall
 
 
 def transcript(done: dict[str, Any]) -> str:

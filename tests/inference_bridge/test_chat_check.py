@@ -17,7 +17,7 @@ from antiphon.inference_bridge.agents.chat_check import ChatCheck, ask
 from antiphon.inference_bridge.agents.language_model import client_for
 from antiphon.inference_bridge.dispatch.bridge import Bridge
 from antiphon.inference_bridge.dispatch.local_models import LocalModels
-from antiphon.inference_bridge.hearing.voice_activity import VoiceActivity
+from antiphon.inference_bridge.input.voice_activity import VoiceActivity
 from antiphon.inference_bridge.settings import Settings
 from antiphon.runtime import tasks
 from antiphon.runtime.nats import service_discovery

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from antiphon.inference_bridge.speech.clauses import MAX_CLAUSE, ClauseSplitter, clauses_of
+from antiphon.inference_bridge.tts.clauses import MAX_CLAUSE, ClauseSplitter, clauses_of
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from antiphon.inference_bridge.agents.concierge.dialogue import Conversation, Reply, respond
-from antiphon.inference_bridge.speech.clauses import clauses_of
+from antiphon.demo.concierge.dialogue import Conversation, Reply, respond
+from antiphon.inference_bridge.tts.clauses import clauses_of
 
 NOW = datetime(2026, 11, 22, 10, 30)
 MONDAY_1030 = datetime(2026, 11, 23, 10, 30)

@@ -10,15 +10,21 @@ from typing import Any
 
 from nats.aio.client import Client
 
-from antiphon.inference_bridge.agents.concierge import Concierge
-from antiphon.inference_bridge.agents.concierge.dialogue import respond
+from antiphon.demo.concierge import Concierge
+from antiphon.demo.concierge.dialogue import respond
 from antiphon.inference_bridge.dispatch.bridge import Bridge
+from antiphon.inference_bridge.dispatch.conversation_snapshot import (
+    MAX_BYTES,
+    Record,
+    bounded,
+    read_record,
+    settings_json,
+)
 from antiphon.inference_bridge.dispatch.local_models import LocalModels
 from antiphon.inference_bridge.dispatch.peers import FRESH_SECONDS, Peers
-from antiphon.inference_bridge.dispatch.record import MAX_BYTES, Record, bounded, read_record, settings_json
-from antiphon.inference_bridge.models import Models
-from antiphon.inference_bridge.protocol.conversation import message
-from antiphon.inference_bridge.protocol.session_settings import SessionSettings, read_changes
+from antiphon.inference_bridge.models.local import Models
+from antiphon.inference_bridge.realtime_protocol.conversation import message
+from antiphon.inference_bridge.realtime_protocol.session_settings import SessionSettings, read_changes
 from antiphon.inference_bridge.settings import Settings
 from antiphon.runtime.nats import service_discovery
 from antiphon.schemas import messages, subjects

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from antiphon.inference_bridge.turns.floor import MAX_HELD_S, PATIENCE_S, Act, Floor
-from antiphon.inference_bridge.turns.words import is_backchannel, sounds_complete
+from antiphon.inference_bridge.turns.backchannel import is_backchannel, sounds_complete
+from antiphon.inference_bridge.turns.barge_in import MAX_HELD_S, PATIENCE_S, Act, Floor
 
 
 def held(now: float = 10.0) -> Floor:

@@ -10,7 +10,7 @@ from nats.aio.client import Client
 from support.bridge import Samples, Speak
 from support.sounds import cough, keyboard, music
 
-from antiphon.inference_bridge.rehearsal import RehearsedCall
+from antiphon.testing.fake_transceiver import RehearsedCall
 
 HEARD = "conversation.item.input_audio_transcription.completed"
 ROOM: dict[str, Callable[[], Samples]] = {"keyboard": keyboard, "cough": cough, "music": music}

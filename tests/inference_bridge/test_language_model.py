@@ -12,7 +12,7 @@ from support.chat_server import ChatServer, chat_server
 
 from antiphon.inference_bridge.agents import FunctionCall, Request, Usage
 from antiphon.inference_bridge.agents.language_model import APOLOGY, LanguageModel, chat_messages, client_for
-from antiphon.inference_bridge.protocol.conversation import message
+from antiphon.inference_bridge.realtime_protocol.conversation import message
 
 NOW = datetime(2026, 11, 22, 10, 30)
 

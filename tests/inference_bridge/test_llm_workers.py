@@ -19,12 +19,12 @@ from support.chat_server import chat_server
 
 from antiphon.inference_bridge.agents import FunctionCall, Request, Usage
 from antiphon.inference_bridge.agents.language_model import APOLOGY, GO_ON
-from antiphon.inference_bridge.protocol.conversation import message
-from antiphon.inference_bridge.rehearsal import RehearsedCall
-from antiphon.inference_bridge.remote import language_model, wire
-from antiphon.inference_bridge.remote.language_model import RemoteLanguageModel, packed
+from antiphon.inference_bridge.models.remote import language_model, wire
+from antiphon.inference_bridge.models.remote.language_model import RemoteLanguageModel, packed
+from antiphon.inference_bridge.realtime_protocol.conversation import message
 from antiphon.runtime.nats import connection, service_discovery
 from antiphon.schemas import subjects
+from antiphon.testing.fake_transceiver import RehearsedCall
 
 ITEMS = [message("item_1", "user", "completed", {"type": "input_text", "text": "What time is it?"})]
 ASKED = Request("What time is it?", datetime(2026, 11, 22, 10, 30), ITEMS, "Be brief.")

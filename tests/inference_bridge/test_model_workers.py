@@ -16,14 +16,14 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from support.bridge import Speak, StartBridge, Understand, agent_is_there
 
-from antiphon.inference_bridge.rehearsal import RehearsedCall
-from antiphon.inference_bridge.remote import pool, wire
-from antiphon.inference_bridge.remote.pool import RemoteModels, WorkerError
-from antiphon.inference_bridge.reply import NO_VOICE
-from antiphon.inference_bridge.workers import BusyError, Urgency
+from antiphon.inference_bridge.conversation.response_playback import NO_VOICE
+from antiphon.inference_bridge.models.remote import pool, wire
+from antiphon.inference_bridge.models.remote.pool import RemoteModels, WorkerError
+from antiphon.inference_bridge.models.threads import BusyError, Urgency
 from antiphon.runtime.nats import connection, service_discovery
 from antiphon.schemas import subjects
 from antiphon.schemas.errors import MalformedError
+from antiphon.testing.fake_transceiver import RehearsedCall
 
 
 @contextmanager

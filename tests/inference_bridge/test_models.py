@@ -11,17 +11,17 @@ import numpy as np
 import pytest
 from support.bridge import Samples, Speak
 
-from antiphon.inference_bridge.hearing.transcriber import without_trailing_repeat
-from antiphon.inference_bridge.hearing.voice_activity import WINDOW
-from antiphon.inference_bridge.model_sources import (
+from antiphon.inference_bridge.input.voice_activity import WINDOW
+from antiphon.inference_bridge.models.local import Models
+from antiphon.inference_bridge.models.sources import (
     SMART_TURN_SHA256,
     ModelError,
     smart_turn_file,
     voice_file,
     whisper_directory,
 )
-from antiphon.inference_bridge.models import Models
-from antiphon.inference_bridge.speech.spoken import speakable
+from antiphon.inference_bridge.stt.transcriber import without_trailing_repeat
+from antiphon.inference_bridge.tts.text_normalization import speakable
 
 SENTENCES = [
     "I would like to book an appointment for tomorrow at ten thirty.",

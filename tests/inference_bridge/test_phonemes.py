@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from antiphon.inference_bridge.model_sources import lexicon_files, package_file
-from antiphon.inference_bridge.speech.letter_to_sound import letters_to_phonemes
-from antiphon.inference_bridge.speech.phonemes import Lexicon, Phonemizer
+from antiphon.inference_bridge.models.sources import lexicon_files, package_file
+from antiphon.inference_bridge.tts.g2p import Lexicon, Phonemizer
+from antiphon.inference_bridge.tts.g2p_rules import letters_to_phonemes
 
 
 @pytest.fixture(scope="module")

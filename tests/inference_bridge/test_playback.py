@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from antiphon.inference_bridge.speech.playback import Backlog, SpeechLedger
+from antiphon.inference_bridge.conversation.playout_tracking import Backlog, SpeechLedger
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from pydantic import TypeAdapter
 from support.bridge import Speak, StartBridge, agent_is_there
 from support.chat_server import chat_server
 
-from antiphon.inference_bridge.rehearsal import RehearsedCall
+from antiphon.testing.fake_transceiver import RehearsedCall
 
 SERVER_EVENT: TypeAdapter[Any] = TypeAdapter(RealtimeServerEvent)
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from openai.types.realtime.realtime_server_event import RealtimeServerEvent
 from pydantic import TypeAdapter
 
-from antiphon.inference_bridge.protocol.client_events import (
+from antiphon.inference_bridge.realtime_protocol.client_events import (
     EVENTS,
     FunctionCallOutputItem,
     ItemCreate,
@@ -21,10 +21,10 @@ from antiphon.inference_bridge.protocol.client_events import (
     SessionUpdate,
     read_client_event,
 )
-from antiphon.inference_bridge.protocol.conversation import MAX_ITEMS, Conversation, message
-from antiphon.inference_bridge.protocol.errors import ClientError
-from antiphon.inference_bridge.protocol.server_events import Realtime, RealtimeResponse
-from antiphon.inference_bridge.protocol.session_settings import SessionSettings, first_settings, read_changes
+from antiphon.inference_bridge.realtime_protocol.conversation import MAX_ITEMS, Conversation, message
+from antiphon.inference_bridge.realtime_protocol.errors import ClientError
+from antiphon.inference_bridge.realtime_protocol.server_events import Realtime, RealtimeResponse
+from antiphon.inference_bridge.realtime_protocol.session_settings import SessionSettings, first_settings, read_changes
 from antiphon.inference_bridge.turns.detector import TurnSettings
 
 SERVER_EVENT: TypeAdapter[Any] = TypeAdapter(RealtimeServerEvent)

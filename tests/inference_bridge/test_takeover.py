@@ -12,9 +12,9 @@ from nats.aio.client import Client
 from support.bridge import Speak, StartBridge, Understand, agent_is_there
 
 from antiphon.inference_bridge.dispatch.bridge import HOPELESS
-from antiphon.inference_bridge.rehearsal import RehearsedCall
 from antiphon.runtime.nats import buckets, service_discovery
 from antiphon.schemas import messages, subjects
+from antiphon.testing.fake_transceiver import RehearsedCall
 
 pytestmark = pytest.mark.timeout(300)
 """Two processes load their models in each, on a machine that may do other things."""

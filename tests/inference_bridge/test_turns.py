@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from antiphon.inference_bridge.hearing.voice_activity import WINDOW
-from antiphon.inference_bridge.hearing.windows import Window
+from antiphon.inference_bridge.input.vad_framing import Window
+from antiphon.inference_bridge.input.voice_activity import WINDOW
 from antiphon.inference_bridge.turns.detector import (
     MaybeDone,
     Resumed,

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from antiphon.inference_bridge.agents.concierge.when import find_when
+from antiphon.demo.concierge.when import find_when
 
 TODAY = date(2026, 11, 22)
 

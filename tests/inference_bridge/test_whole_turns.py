@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 from support.bridge import Samples, Speak
 
-from antiphon.inference_bridge.hearing.pieces import LONGEST_S, cut
-from antiphon.inference_bridge.hearing.transcriber import without_loop
-from antiphon.inference_bridge.model_pool import ModelPool
-from antiphon.inference_bridge.models import Models
-from antiphon.inference_bridge.workers import BusyError, Job, Urgency
+from antiphon.inference_bridge.models.clients import ModelPool
+from antiphon.inference_bridge.models.local import Models
+from antiphon.inference_bridge.models.threads import BusyError, Job, Urgency
+from antiphon.inference_bridge.stt.chunking import LONGEST_S, cut
+from antiphon.inference_bridge.stt.transcriber import without_loop
 
 RATE = 16000
 SENTENCES = [
@@ -77,7 +77,7 @@ def test_spelled_letters_have_many_tokens_and_are_all_heard(models: Models, spea
 def test_the_limit_of_ordinary_speech_is_noticed_when_it_is_reached(
     models: Models, speak: Speak, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("antiphon.inference_bridge.hearing.transcriber._FEW_TOKENS", -4)
+    monkeypatch.setattr("antiphon.inference_bridge.stt.transcriber._FEW_TOKENS", -4)
     with caplog.at_level(logging.INFO):
         heard = models.transcriber.transcribe(speak(SENTENCES[8]).tobytes())
     assert words(heard) == words(SENTENCES[8])

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from antiphon.inference_bridge.workers import BusyError, Job, Urgency, Workers
+from antiphon.inference_bridge.models.threads import BusyError, Job, Urgency, Workers
 
 
 @pytest.fixture

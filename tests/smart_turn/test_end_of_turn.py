@@ -13,12 +13,12 @@ import soxr
 from support.bridge import Samples, agent_is_there, running_bridge
 from support.nats import nats_server
 
-from antiphon.inference_bridge.hearing.end_of_turn import RATE, SmartTurn
-from antiphon.inference_bridge.model_sources import lexicon_files, smart_turn_file, voice_file
-from antiphon.inference_bridge.rehearsal import RehearsedCall
-from antiphon.inference_bridge.speech.phonemes import Lexicon, Phonemizer
-from antiphon.inference_bridge.speech.synthesizer import PiperVoice
+from antiphon.inference_bridge.models.sources import lexicon_files, smart_turn_file, voice_file
+from antiphon.inference_bridge.tts.g2p import Lexicon, Phonemizer
+from antiphon.inference_bridge.tts.synthesizer import PiperVoice
+from antiphon.inference_bridge.turns.smart_turn import RATE, SmartTurn
 from antiphon.runtime.nats import connection
+from antiphon.testing.fake_transceiver import RehearsedCall
 
 if importlib.util.find_spec("pipecat") is None:
     pytest.skip("the model is not installed: make smart-turn-test", allow_module_level=True)

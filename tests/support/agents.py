@@ -15,8 +15,8 @@ from nats.aio.client import Client
 from support.bridge import agent_is_there
 
 from antiphon.agent import Agent
-from antiphon.inference_bridge.rehearsal import RehearsedCall
 from antiphon.runtime.nats import connection, service_discovery
+from antiphon.testing.fake_transceiver import RehearsedCall
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from antiphon.cli.peer import Peer
 from antiphon.cli.sdp import Answer
+from antiphon.cli.webrtc_client import Peer
 from antiphon.rtc.dtls.record_layer import ALERT, CLOSE_NOTIFY
 from antiphon.runtime import tasks
 from antiphon.schemas.audio import AudioFrame

@@ -14,7 +14,7 @@ import soxr
 from numpy.typing import NDArray
 
 from antiphon.cli.wav import write_wav
-from antiphon.inference_bridge.models import Models, load_models
+from antiphon.inference_bridge.models.local import Models, load_models
 from antiphon.inference_bridge.settings import Settings
 
 Samples = NDArray[np.int16]

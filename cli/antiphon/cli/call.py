@@ -17,11 +17,11 @@ from typing import Final
 
 import numpy as np
 
+from antiphon.cli.call_client import require_url
 from antiphon.cli.errors import CallError, UsageError
-from antiphon.cli.peer import RATE, Peer
-from antiphon.cli.placing import require_url
 from antiphon.cli.voice import say
 from antiphon.cli.wav import Samples, last_voiced, read_wav, write_wav
+from antiphon.cli.webrtc_client import RATE, Peer
 from antiphon.schemas import MalformedError
 from antiphon.schemas.addresses import Address, parse_address
 from antiphon.schemas.audio import AudioFrame

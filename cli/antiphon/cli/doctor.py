@@ -25,10 +25,10 @@ import httpx
 from nats.aio.client import Client
 from pydantic import ValidationError
 
+from antiphon.cli.call_client import CALLS_PATH, refusal, require_url
 from antiphon.cli.errors import CallError, installing
 from antiphon.cli.health import ask_health
 from antiphon.cli.ice_check import reach
-from antiphon.cli.placing import CALLS_PATH, refusal, require_url
 from antiphon.cli.sdp import Answer, make_offer
 from antiphon.runtime.nats.server_url import DEFAULT_NATS_URL, without_password
 
@@ -140,7 +140,7 @@ def check_models() -> Iterator[Finding]:
     if importlib.util.find_spec("faster_whisper") is None:
         return
     try:
-        from antiphon.inference_bridge import model_sources as models
+        from antiphon.inference_bridge.models import sources as models
         from antiphon.inference_bridge.settings import Settings, what_is_wrong
     except ImportError as error:
         fix = "pip install --force-reinstall '.[inference-bridge]' in a clone of Antiphon"

@@ -20,7 +20,7 @@ from antiphon.runtime.nats import connection
 from antiphon.schemas.audio import FRAME_MS
 
 if TYPE_CHECKING:
-    from antiphon.inference_bridge.rehearsal import RehearsedCall
+    from antiphon.testing.fake_transceiver import RehearsedCall
 
 RATE: Final = 16000
 ANSWER_WAIT: Final = 30.0
@@ -62,7 +62,7 @@ async def _replay(
     url: str, agent: str, samples: Samples, typed: list[tuple[float, dict[str, Any]]], every_event: bool
 ) -> int:
     try:
-        from antiphon.inference_bridge.rehearsal import RehearsedCall
+        from antiphon.testing.fake_transceiver import RehearsedCall
     except ModuleNotFoundError as error:
         raise UsageError(f"replaying needs {error.name}: {installing('inference-bridge')}") from None
     try:

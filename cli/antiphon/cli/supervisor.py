@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from antiphon.cli import tether
+from antiphon.cli import parent_death
 from antiphon.cli.terminal import Terminal
 
 TERM_GRACE: Final = 2.0
@@ -77,7 +77,7 @@ class Part:
 
     def start(self, now: float) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-I", "-S", str(Path(tether.__file__)), str(os.getpid()), *self._command()],
+            [sys.executable, "-I", "-S", str(Path(parent_death.__file__)), str(os.getpid()), *self._command()],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -15,10 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from antiphon.cli import embedded_nats
-from antiphon.cli.errors import UsageError
-from antiphon.cli.health import Health, ask_health
-from antiphon.cli.keys import fresh_password_key, fresh_route_keys
-from antiphon.cli.listening import (
+from antiphon.cli.bind_options import (
     http_address,
     nats_port,
     offered_hosts,
@@ -27,6 +24,9 @@ from antiphon.cli.listening import (
     require_keys_for_others,
     usable_port,
 )
+from antiphon.cli.errors import UsageError
+from antiphon.cli.health import Health, ask_health
+from antiphon.cli.keys import fresh_password_key, fresh_route_keys
 from antiphon.cli.state_directory import state_directory
 from antiphon.cli.supervisor import Part, Supervisor
 from antiphon.cli.terminal import Terminal

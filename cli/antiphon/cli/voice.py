@@ -16,10 +16,10 @@ PAUSE: float = 0.25
 def say(texts: list[str], rate: int) -> list[Samples]:
     """Each text spoken, mono at `rate` Hz. Loads the voice, about a second."""
     try:
-        from antiphon.inference_bridge.model_sources import ModelError, lexicon_files, voice_file
+        from antiphon.inference_bridge.models.sources import ModelError, lexicon_files, voice_file
         from antiphon.inference_bridge.settings import Settings, what_is_wrong
-        from antiphon.inference_bridge.speech.phonemes import Lexicon, Phonemizer
-        from antiphon.inference_bridge.speech.synthesizer import SPEECH_RATE, PiperVoice
+        from antiphon.inference_bridge.tts.g2p import Lexicon, Phonemizer
+        from antiphon.inference_bridge.tts.synthesizer import SPEECH_RATE, PiperVoice
     except ModuleNotFoundError as error:
         raise UsageError(
             f"speaking a text needs {error.name}: {installing('inference-bridge')}, or give a recording"

@@ -34,9 +34,9 @@ from antiphon.agent.events import (
     ToolFailed,
     ToolResult,
 )
-from antiphon.agent.listening import Listening
 from antiphon.agent.playback import Heard, Word
 from antiphon.agent.session import Session
+from antiphon.agent.shadow_session import Listening
 from antiphon.agent.speech import Speech
 from antiphon.agent.tools import ToolError
 from antiphon.schemas.audio import AudioFrame, FrameFlag

@@ -20,10 +20,10 @@ from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 from nats.micro.request import Request
 
-from antiphon.agent.listening import FLUSH_SECONDS, SILENT_SECONDS, Listening
-from antiphon.agent.running import Function, run_session
 from antiphon.agent.session import Session
+from antiphon.agent.session_runner import Function, run_session
 from antiphon.agent.shadow import Shadow
+from antiphon.agent.shadow_session import FLUSH_SECONDS, SILENT_SECONDS, Listening
 from antiphon.agent.tools import Tool, threads_at_work
 from antiphon.agent.watchdog import Watchdog
 from antiphon.runtime import tasks, telemetry

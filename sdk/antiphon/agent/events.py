@@ -49,7 +49,7 @@ from antiphon.schemas.messages import (
 
 @dataclass(frozen=True)
 class SpeechStarted:
-    """The caller has begun to speak, by loudness (`antiphon.agent.loudness`)."""
+    """The caller has begun to speak, by loudness (`antiphon.agent.energy_vad`)."""
 
     at: float
     """Seconds since the session's start, in the caller's audio."""

@@ -13,8 +13,8 @@ from typing import Any, Final
 import nats.errors
 
 from antiphon.agent.events import ToolFailed, ToolResult
-from antiphon.agent.listening import Listening, as_payload
 from antiphon.agent.playback import Heard
+from antiphon.agent.shadow_session import Listening, as_payload
 from antiphon.agent.speech import Speech
 from antiphon.agent.tools import Tool
 from antiphon.runtime import telemetry

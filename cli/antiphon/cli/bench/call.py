@@ -12,9 +12,9 @@ from typing import Final
 
 from antiphon.cli.call import converse
 from antiphon.cli.errors import UsageError
-from antiphon.cli.peer import RATE
 from antiphon.cli.voice import say
 from antiphon.cli.wav import Samples, read_wav
+from antiphon.cli.webrtc_client import RATE
 
 DEFAULT_URL: Final = "http://127.0.0.1:8080"
 QUESTIONS: Final = (

@@ -27,9 +27,9 @@ from antiphon.cli.bench._figures import percentile
 from antiphon.cli.bench._instant_agent import INSTANT, instant_agent
 from antiphon.cli.call import AUDIBLE, Listener, converse
 from antiphon.cli.errors import CallError, UsageError
-from antiphon.cli.peer import RATE, Peer
 from antiphon.cli.voice import say
 from antiphon.cli.wav import Samples, read_wav
+from antiphon.cli.webrtc_client import RATE, Peer
 from antiphon.runtime.nats import connection
 
 READ_SPEECH: Final = Path("/usr/share/pocketsphinx/test/data/librivox")

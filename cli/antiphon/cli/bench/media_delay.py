@@ -18,7 +18,7 @@ from nats.aio.msg import Msg
 
 from antiphon.cli.bus_client import on_the_bus
 from antiphon.cli.errors import UsageError
-from antiphon.cli.peer import RATE, Peer
+from antiphon.cli.webrtc_client import RATE, Peer
 from antiphon.runtime.nats import connection, service_discovery
 from antiphon.schemas import audio, messages, subjects
 from antiphon.schemas.audio import AudioFrame

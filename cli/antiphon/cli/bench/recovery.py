@@ -31,8 +31,8 @@ from antiphon.cli.bench._own_stack import OwnStack, own_stack
 from antiphon.cli.bench._talking_agent import TALKER
 from antiphon.cli.call import AUDIBLE, Listener
 from antiphon.cli.errors import CallError, UsageError
-from antiphon.cli.peer import RATE, Peer
 from antiphon.cli.voice import say
+from antiphon.cli.webrtc_client import RATE, Peer
 from antiphon.runtime.agent_sessions import leases
 from antiphon.runtime.nats import connection, service_discovery
 from antiphon.schemas import MalformedError, messages, subjects

@@ -50,8 +50,8 @@ def main() -> int:
     finish = telemetry.start(f"worker-{arguments.worker}" if arguments.worker else "inference-bridge")
     # the models' libraries take a second to import: bad settings are told before that
     from antiphon.inference_bridge.dispatch.bridge import run
-    from antiphon.inference_bridge.model_sources import ModelError
-    from antiphon.inference_bridge.remote.worker import run as run_worker
+    from antiphon.inference_bridge.models.remote.worker import run as run_worker
+    from antiphon.inference_bridge.models.sources import ModelError
 
     try:
         asyncio.run(run_worker(settings, arguments.worker) if arguments.worker else run(settings))

@@ -19,11 +19,11 @@ from typing import Any, Final
 import numpy as np
 import soxr
 
-from antiphon.inference_bridge.models import Models, load_models
-from antiphon.inference_bridge.rehearsal import INPUT_RATE, RehearsedCall
+from antiphon.inference_bridge.models.local import Models, load_models
 from antiphon.inference_bridge.settings import Settings
-from antiphon.inference_bridge.speech.synthesizer import SPEECH_RATE, Samples
+from antiphon.inference_bridge.tts.synthesizer import SPEECH_RATE, Samples
 from antiphon.runtime.nats import connection
+from antiphon.testing.fake_transceiver import INPUT_RATE, RehearsedCall
 
 QUESTIONS: Final = (
     "What time is it?",

@@ -17,7 +17,7 @@ from openai import AsyncOpenAI
 from openai.types.chat import ChatCompletionChunk
 
 from antiphon.inference_bridge.agents import FunctionCall, ReplyPart, Request, Usage, chat_check
-from antiphon.inference_bridge.protocol.conversation import text_of
+from antiphon.inference_bridge.realtime_protocol.conversation import text_of
 
 log = logging.getLogger(__name__)
 logging.getLogger("httpx").setLevel(logging.WARNING)  # it logs every request

@@ -20,24 +20,24 @@ from nats.micro.service import Service
 from opentelemetry import trace
 from opentelemetry.context import Context
 
+from antiphon.demo.concierge import Concierge
 from antiphon.inference_bridge.agents import Agent
 from antiphon.inference_bridge.agents.chat_check import ChatCheck
-from antiphon.inference_bridge.agents.concierge import Concierge
 from antiphon.inference_bridge.agents.language_model import LanguageModel, client_for
+from antiphon.inference_bridge.conversation.response_playback import SPOKEN_FALLBACKS, Speech
+from antiphon.inference_bridge.conversation.session import Services, Session
+from antiphon.inference_bridge.dispatch.abandoned_calls import Orphanage
+from antiphon.inference_bridge.dispatch.conversation_snapshot import Record, read_record
 from antiphon.inference_bridge.dispatch.local_models import LocalModels, load_local_models
-from antiphon.inference_bridge.dispatch.orphanage import Orphanage
 from antiphon.inference_bridge.dispatch.peers import Peers
-from antiphon.inference_bridge.dispatch.record import Record, read_record
-from antiphon.inference_bridge.model_pool import LocalHearer, LocalSpeaker, ModelPool
-from antiphon.inference_bridge.remote.language_model import RemoteLanguageModel
-from antiphon.inference_bridge.remote.pool import RemoteModels
-from antiphon.inference_bridge.reply import SPOKEN_FALLBACKS, Speech
-from antiphon.inference_bridge.session import Services, Session
+from antiphon.inference_bridge.models.clients import LocalHearer, LocalSpeaker, ModelPool
+from antiphon.inference_bridge.models.remote.language_model import RemoteLanguageModel
+from antiphon.inference_bridge.models.remote.pool import RemoteModels
+from antiphon.inference_bridge.models.threads import Urgency, Workers
 from antiphon.inference_bridge.settings import Settings
-from antiphon.inference_bridge.speech.phrase_cache import PhraseCache
+from antiphon.inference_bridge.tts.phrase_cache import PhraseCache
 from antiphon.inference_bridge.turns.detector import TurnSettings
-from antiphon.inference_bridge.waiting import unless
-from antiphon.inference_bridge.workers import Urgency, Workers
+from antiphon.inference_bridge.unless_stopped import unless
 from antiphon.runtime import tasks, telemetry
 from antiphon.runtime.agent_sessions import leases, recent_audio
 from antiphon.runtime.agent_sessions.keeper import LeaseKeeper

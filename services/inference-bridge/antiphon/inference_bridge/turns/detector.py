@@ -20,9 +20,9 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Final
 
-from antiphon.inference_bridge.hearing.pieces import pause
-from antiphon.inference_bridge.hearing.voice_activity import RATE, WINDOW
-from antiphon.inference_bridge.hearing.windows import Window
+from antiphon.inference_bridge.input.vad_framing import Window
+from antiphon.inference_bridge.input.voice_activity import RATE, WINDOW
+from antiphon.inference_bridge.stt.chunking import pause
 
 _HYSTERESIS: Final = 0.15
 _WINDOW_MS: Final = WINDOW * 1000 / RATE

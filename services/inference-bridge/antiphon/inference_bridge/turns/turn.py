@@ -10,8 +10,8 @@ from typing import Any
 from opentelemetry import trace
 
 from antiphon.inference_bridge.agents import ReplyPart
-from antiphon.inference_bridge.protocol.client_events import ResponseParameters
-from antiphon.inference_bridge.reply import Reply
+from antiphon.inference_bridge.conversation.response_playback import Reply
+from antiphon.inference_bridge.realtime_protocol.client_events import ResponseParameters
 
 
 @dataclass

@@ -1,0 +1,73 @@
+"""One session at work: its function, the tasks beside it, and how both come to their end."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+from opentelemetry import trace
+from opentelemetry.context import Context
+
+from antiphon.agent.session import Session
+from antiphon.agent.shadow_session import Listening
+from antiphon.runtime import tasks, telemetry
+
+log = logging.getLogger("antiphon.agent")
+tracer = trace.get_tracer("antiphon.agent")
+
+END_GRACE: Final = 5.0
+"""Seconds that a function may still take when its session is over."""
+
+Function = Callable[[Any], Awaitable[None]]
+
+
+async def run_session(session: Listening, function: Function, hang_up_on_error: bool) -> None:
+    """Until the session is over, all its tasks too. The caller is never left with nobody: who returns hangs up."""
+    context: Context = telemetry.trace_context(session.lease.trace)
+    with tracer.start_as_current_span("agent session", context=context) as span:
+        span.set_attribute("antiphon.session", session.id)
+        span.set_attribute("antiphon.agent", session.agent)
+        main = asyncio.create_task(_call(function, session), name=session.id)
+        over = asyncio.create_task(session.over.wait())
+        try:
+            waited: set[asyncio.Future[Any]] = {main, session.failure, over}
+            await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
+            if session.why in ("ended", "silent"):
+                await asyncio.wait(waited - {over}, timeout=END_GRACE, return_when=asyncio.FIRST_COMPLETED)
+                if not main.done() and not session.failure.done():
+                    log.error("%s: its function still runs %.0f s after the end, cancelled", session.id, END_GRACE)
+            error = _error(main, session)
+            if error is not None:
+                span.record_exception(error)
+                log.error("%s: the function has failed: %r", session.id, error, exc_info=error)
+            await _leave(session, main, error, hang_up_on_error)
+        finally:
+            await tasks.end(main, over)
+            await session.close()
+
+
+async def _call(function: Function, session: Listening) -> None:
+    await function(session)
+
+
+def _error(main: asyncio.Task[None], session: Listening) -> BaseException | None:
+    for work in (main, session.failure):
+        if work.done() and not work.cancelled() and (error := work.exception()):
+            return error
+    return None
+
+
+async def _leave(
+    session: Listening, main: asyncio.Task[None], error: BaseException | None, hang_up_on_error: bool
+) -> None:
+    if not isinstance(session, Session) or session.over.is_set():
+        session.finish("failed" if error else "returned")
+    elif error is not None:
+        if hang_up_on_error:
+            await session.hang_up("agent_error")
+        session.finish("failed")
+    elif main.done():
+        await session.hang_up("agent_returned")
+        session.finish("returned")

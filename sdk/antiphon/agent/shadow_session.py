@@ -1,0 +1,256 @@
+"""What every agent of a session has, also one that may only listen: its events, its audio, its end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import time
+import weakref
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from typing import Any, Final, Literal
+
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
+
+from antiphon.agent.energy_vad import Loudness
+from antiphon.agent.event_queue import Feed
+from antiphon.agent.events import DataReceived, Event, Lagged, TakenOver
+from antiphon.agent.resampling import Resampler
+from antiphon.runtime import tasks
+from antiphon.runtime.agent_sessions import recent_audio
+from antiphon.runtime.agent_sessions.playout_retransmission import CallerClock
+from antiphon.runtime.nats import connection
+from antiphon.schemas import MalformedError, messages, subjects
+from antiphon.schemas.audio import RATES, AudioFrame, unpack_frame
+from antiphon.schemas.messages import Lease
+
+log = logging.getLogger("antiphon.agent")
+
+MAX_EVENTS: Final = 1000
+MAX_FRAMES: Final = 250
+"""Five seconds of the caller; a slower consumer sees `first_sample` jump."""
+UNHEARD_FRAMES: Final = 50
+"""What is kept for a function that has not asked for audio yet."""
+SILENT_SECONDS: Final = 60.0
+"""Without a frame or an event for so long the transceiver is gone."""
+FLUSH_SECONDS: Final = 2.0
+_MAX_PENDING: Final = 500
+
+Reason = Literal["ended", "silent", "lost", "failed", "returned", "stopped"]
+
+
+class Listening:
+    """A session as a listener has it; `Session` adds what a speaker does."""
+
+    def __init__(
+        self,
+        client: Client,
+        lease: Lease,
+        detect_speech: bool = True,
+    ) -> None:
+        self.id = lease.session_id
+        self.agent = lease.agent
+        self.settings = lease.session
+        """What the client sent as its realtime session, unread."""
+        self.state: dict[str, Any] = dict(lease.state)
+        """Plain JSON, yours. `save` keeps it for whoever takes the session over."""
+        self.takeovers = lease.takeovers
+        self.over = asyncio.Event()
+        """Set when nothing more comes."""
+        self.why: Reason | None = None
+        self.end: messages.Ended | None = None
+        self.recent_audio: list[AudioFrame] = []
+        """After a take-over: the caller's last seconds, if the agent asked to keep them."""
+        self._client, self._lease = client, lease
+        self._loudness = Loudness() if detect_speech else None
+        self._subscriptions: list[Subscription] = []
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._last_sign = time.monotonic()
+        self._caller_clock = CallerClock()
+        self._first_events: Feed[Event] | None = Feed(MAX_EVENTS)
+        self._event_feeds = weakref.WeakSet([self._first_events])
+        """Each lives as long as its iterator, the first one until it has an iterator."""
+        self._first_frames: Feed[AudioFrame] | None = Feed(UNHEARD_FRAMES)
+        self._frame_feeds = weakref.WeakSet([self._first_frames])
+        if lease.takeovers:
+            self._tell(TakenOver(lease.takeovers))
+
+    # ---- for the author
+
+    def events(self) -> AsyncIterator[Event]:
+        """All that happens, from the claim on; ends with the session. A second iterator begins at its own now."""
+        feed, self._first_events = self._first_events, None
+        if feed is None:
+            feed = Feed(MAX_EVENTS)
+            self._event_feeds.add(feed)
+            if self.over.is_set():
+                feed.close()
+        return _Events(feed)
+
+    def audio(self, rate: int | None = None) -> AsyncIterator[AudioFrame]:
+        """The caller, 20 ms at a time, at `rate` Hz (the agent's `input_rate` costs nothing, another one 0.2 ms).
+
+        A gap in the call or a consumer that is more than five seconds late shows as a jump of `first_sample`.
+        """
+        if rate is not None and rate not in RATES:
+            raise ValueError(f"audio at {rate} Hz: expected one of {', '.join(map(str, RATES))}")
+        feed, self._first_frames = self._first_frames, None
+        if feed is None:
+            feed = Feed(MAX_FRAMES)
+            self._frame_feeds.add(feed)
+            if self.over.is_set():
+                feed.close()
+        feed.limit = MAX_FRAMES
+        return _Audio(feed, rate)
+
+    def start(self, work: Coroutine[Any, Any, Any], name: str = "") -> asyncio.Task[Any]:
+        """Run something beside the function, for as long as the session at most; its exception ends the session."""
+        task = asyncio.create_task(work, name=f"{self.id} {name or getattr(work, '__qualname__', 'task')}")
+        self._tasks.add(task)
+        task.add_done_callback(self._task_done)
+        return task
+
+    # ---- for the agent
+
+    @property
+    def lease(self) -> Lease:
+        return self._lease
+
+    @property
+    def failure(self) -> asyncio.Future[None]:
+        """Gets the exception of a task that was started by `start`."""
+        return self._failure
+
+    async def open(self) -> None:
+        """Subscribe; when this returns nothing of the call is missed."""
+        wanted: list[tuple[str, Callable[[Msg], Awaitable[None]]]] = [
+            (subjects.audio_in(self.id), self._on_frame),
+            (subjects.session_event(self.id), self._on_event),
+            (subjects.data_in(self.id), self._on_data),
+        ]
+        for subject, callback in wanted:
+            self._subscriptions.append(
+                await self._client.subscribe(subject, cb=callback, pending_msgs_limit=_MAX_PENDING)
+            )
+        async with asyncio.timeout(FLUSH_SECONDS):
+            await connection.flush(self._client)
+
+    async def recall(self) -> None:
+        """Fetch `recent_audio`, up to the first frame that `audio` gives."""
+        recent = await recent_audio.read(self._client, self.id)
+        first = next(iter(self._first_frames or ()), None)
+        self.recent_audio = [frame for frame in recent if first is None or frame.sequence < first.sequence]
+
+    def finish(self, why: Reason) -> None:
+        """Nothing more comes: iterators end when they have given out what waits."""
+        if self.why is None:
+            self.why = why
+            self.over.set()
+            for events in list(self._event_feeds):
+                events.close()
+            for frames in list(self._frame_feeds):
+                frames.close()
+
+    async def close(self) -> None:
+        """End all tasks of the session."""
+        self.finish("stopped")
+        for subscription in self._subscriptions:
+            with contextlib.suppress(Exception):  # the connection may be gone, and the subscription with it
+                await subscription.unsubscribe()
+        self._subscriptions.clear()
+        await tasks.end(*self._tasks)
+        if not self._failure.done():
+            self._failure.cancel()
+        elif not self._failure.cancelled():
+            self._failure.exception()  # seen: it need not be logged again
+
+    def silent_for(self) -> float:
+        """Seconds since anything came."""
+        return time.monotonic() - self._last_sign
+
+    def _task_done(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) and not self._failure.done():
+            self._failure.set_exception(error)
+
+    def _tell(self, event: Event) -> None:
+        for feed in list(self._event_feeds):
+            feed.put(event)
+
+    async def _on_frame(self, msg: Msg) -> None:
+        self._last_sign = time.monotonic()
+        self._caller_clock.frame(self._last_sign)
+        try:
+            frame = unpack_frame(msg.data)
+        except MalformedError as error:
+            log.warning("%s: %s", self.id, error)
+            return
+        for feed in list(self._frame_feeds):
+            feed.put(frame)
+        if self._loudness is not None and (event := self._loudness.push(frame)):
+            self._tell(event)
+
+    async def _on_event(self, msg: Msg) -> None:
+        self._last_sign = time.monotonic()
+        try:
+            event = messages.decode_any(msg.data, messages.SESSION_EVENT, "SessionEvent")
+        except MalformedError as error:
+            log.warning("%s: %s", self.id, error)
+            return
+        self._seen(event)
+        if isinstance(event, messages.ClaimExpired):
+            return
+        self._tell(event)
+        if isinstance(event, messages.Ended):
+            self.end = event
+            self.finish("ended")
+
+    def _seen(self, event: messages.Message) -> None:
+        """Before the author sees it."""
+
+    async def _on_data(self, msg: Msg) -> None:
+        self._last_sign = time.monotonic()
+        try:
+            message = messages.decode(msg.data, messages.DataMessage)
+            self._tell(DataReceived(message.channel, message.payload()))
+        except MalformedError as error:
+            log.warning("%s: %s", self.id, error)
+
+
+class _Events(AsyncIterator[Event]):
+    """What `events` gives."""
+
+    def __init__(self, feed: Feed[Event]) -> None:
+        self._feed = feed
+
+    async def __anext__(self) -> Event:
+        if dropped := self._feed.take_dropped():
+            return Lagged(dropped)
+        return await anext(self._feed)
+
+
+class _Audio(AsyncIterator[AudioFrame]):
+    """What `audio` gives."""
+
+    def __init__(self, feed: Feed[AudioFrame], rate: int | None) -> None:
+        self._feed, self._rate = feed, rate
+        self._resampler: Resampler | None = None
+        self._source = 0
+
+    async def __anext__(self) -> AudioFrame:
+        frame, rate = await anext(self._feed), self._rate
+        if rate is None or frame.rate == rate:
+            return frame
+        if self._resampler is None or self._source != frame.rate:
+            self._resampler, self._source = Resampler(frame.rate, rate), frame.rate
+        first_sample = frame.first_sample * rate // frame.rate
+        return frame._replace(first_sample=first_sample, rate=rate, pcm=self._resampler.push(frame.pcm))
+
+
+def as_payload(content: str | bytes | dict[str, Any] | list[Any]) -> str | bytes:
+    """What goes onto a data channel: text and bytes as they are, the rest as JSON."""
+    return content if isinstance(content, str | bytes) else json.dumps(content)

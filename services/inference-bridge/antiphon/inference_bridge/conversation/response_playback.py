@@ -1,0 +1,275 @@
+"""One reply from the agent's first word to the last sample played: clauses, speech, frames, and what was heard."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from antiphon.inference_bridge.agents import FunctionCall, HandOver, HangUpAfterSpeech, ReplyPart, Usage
+from antiphon.inference_bridge.conversation.playout_tracking import Backlog, SpeechLedger
+from antiphon.inference_bridge.conversation.session_bus import Line
+from antiphon.inference_bridge.models.clients import ModelPool
+from antiphon.inference_bridge.models.threads import BusyError, Urgency
+from antiphon.inference_bridge.realtime_protocol.server_events import Realtime, RealtimeResponse
+from antiphon.inference_bridge.tts.clauses import ClauseSplitter, pause_ms_after
+from antiphon.inference_bridge.tts.phrase_cache import PhraseCache
+from antiphon.inference_bridge.tts.synthesizer import SPEECH_RATE, Samples
+from antiphon.runtime.agent_sessions.playout_retransmission import LOST_SECONDS, Unplayed
+from antiphon.schemas import messages
+from antiphon.schemas.audio import FRAME_MS, FrameFlag
+
+log = logging.getLogger(__name__)
+
+NO_VOICE: Final = "Sorry, I have lost my words. Please give me a moment."
+"""Said in place of an answer for which no speech could be made."""
+SPOKEN_FALLBACKS: Final = (NO_VOICE,)
+FRAME: Final = SPEECH_RATE * FRAME_MS // 1000
+MAX_BACKLOG_MS: Final = 10_000
+"""Speech sent ahead of the caller's ear; the transceiver takes 30 s."""
+_BATCH: Final = 25
+"""Frames published before other calls get the event loop."""
+_FLUSHED_WITHIN: Final = 0.3
+_PLAYOUT_GRACE: Final = 3.0
+"""Seconds past the computed end after which a playout report that does not come is no longer waited for."""
+
+
+@dataclass
+class Speech:
+    """What a process needs to make speech; shared by its calls."""
+
+    pool: ModelPool
+    phrases: PhraseCache
+
+
+@dataclass
+class ReplyTimes:
+    """`time.time_ns()` of what a caller waits for; 0: not reached."""
+
+    first_text: int = 0
+    first_clause: int = 0
+    """Its samples were ready."""
+    first_audio: int = 0
+    """Its first frame was published."""
+
+
+class Reply:
+    """Says one answer. `run` ends when it was played; cancel that task and call `interrupted` to cut it short."""
+
+    def __init__(
+        self,
+        line: Line,
+        realtime: Realtime,
+        speech: Speech,
+        generation: int,
+        response: RealtimeResponse,
+        on_first_audio: Callable[[], None],
+        new_generation: Callable[[], int],
+        speed: float = 1.0,
+        held: bool = False,
+    ) -> None:
+        """`new_generation`: for what has to be said again. `held`: the transceiver holds its speech until `go_on`."""
+        self.generation = generation
+        self.response = response
+        self.times = ReplyTimes()
+        self.hang_up = False
+        self.failed = False
+        self.complete = False
+        """All of it is on its way to the caller."""
+        self.ledger = SpeechLedger()
+        self._line, self._realtime, self._speech, self._speed = line, realtime, speech, speed
+        self._on_first_audio = on_first_audio
+        self._new_generation = new_generation
+        self._unplayed = Unplayed(SPEECH_RATE)
+        self._sending = asyncio.Lock()
+        """Frames keep their order while some are sent again."""
+        self._cut = False
+        self._speechless = False
+        self._written: list[str] = []
+        self._backlog = Backlog()
+        if held:
+            self._backlog.hold(time.monotonic())
+        self._played = asyncio.Event()
+        self._played_samples = 0
+        """The furthest that was reported."""
+        self._flushed: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+    @property
+    def text(self) -> str:
+        """All that was sent to the caller."""
+        return self.ledger.text if self.response.spoken else "".join(self._written).strip()
+
+    def hold(self) -> None:
+        """The transceiver plays nothing until `go_on`."""
+        self._backlog.hold(time.monotonic())
+
+    def go_on(self) -> None:
+        self._backlog.go_on(time.monotonic())
+
+    async def run(self, parts: AsyncGenerator[ReplyPart, None]) -> None:
+        """Speak what the agent says while it is still saying it."""
+        splitter = ClauseSplitter()
+        before = ""
+        async with aclosing(parts) as stream:
+            async for part in stream:
+                self.times.first_text = self.times.first_text or time.time_ns()
+                match part:
+                    case str() if not self.response.spoken:
+                        self._written.append(part)
+                        self.response.text(part)
+                    case str():
+                        for clause in splitter.feed(part):
+                            await self._say(clause, before)
+                            before = clause
+                    case FunctionCall(call_id, name, arguments):
+                        self.response.function_call(call_id, name, arguments)
+                    case Usage(taken, given):
+                        self.response.used(taken, given)
+                    case HandOver(state):
+                        self._realtime.emit("antiphon.hand_over", state=state)
+                    case HangUpAfterSpeech():
+                        self.hang_up = True
+        for clause in splitter.rest():
+            await self._say(clause, before)
+        self.complete = True
+        if not self.ledger.samples:
+            self.failed = not (self.response.calls or self._written)
+            return
+        # an empty frame carries the flag: which clause is the last is known only now
+        await self._put(bytes(FRAME * 2), self.ledger.samples, FrameFlag.END_OF_UTTERANCE)
+        while not self._played.is_set():
+            left = self._backlog.queued_ms(time.monotonic()) / 1000 + _PLAYOUT_GRACE
+            try:
+                async with asyncio.timeout(left):
+                    await self._played.wait()
+            except TimeoutError:
+                if self._backlog.queued_ms(time.monotonic()) == 0:
+                    log.warning("%s: no report that the speech was played", self._line.session_id)
+                    return
+
+    def playout(self, event: messages.Playout) -> None:
+        """The transceiver says where it is."""
+        if event.generation != self.generation:
+            return
+        self.response.audible()
+        now, playing = time.monotonic(), event.state in ("started", "playing")
+        self._backlog.reported(event.queued_ms, now)
+        played = self._unplayed.reported(event.played_samples * SPEECH_RATE // event.rate, playing, now)
+        self._played_samples = max(self._played_samples, played)  # what is said again was told already
+        self.response.heard(self.ledger.heard(self._played_samples))
+        if event.state != "ended" or not self.complete:
+            return
+        if self._unplayed.all_played:
+            self._played.set()
+        else:  # its transceiver was killed, and the rest will be sent again; or frames were lost on their way
+            asyncio.get_running_loop().call_later(LOST_SECONDS, self._ended_short, self.generation)
+
+    def _ended_short(self, generation: int) -> None:
+        if self.generation == generation:
+            self._played.set()
+
+    async def say_again(self, stopped_at: float) -> None:
+        """The transceiver was killed at this time, and another one has the call: what was not heard is sent again."""
+        paused = self._line.paused
+        async with self._sending:
+            if self._cut or self._played.is_set() or not self.response.spoken:
+                return
+            self.generation = self._new_generation()
+            await self._line.flush(self.generation)  # what came to the new one meanwhile
+            frames = self._unplayed.again(stopped_at)
+            log.info("%s: %d ms of speech are said again", self._line.session_id, len(frames) * FRAME_MS)
+            if paused:
+                await self._line.pause()
+            at = self._unplayed.position(0)
+            self._backlog.reported(0, time.monotonic())
+            for number, (pcm, flags) in enumerate(frames):
+                if number % _BATCH == 0:
+                    await asyncio.sleep(0)
+                if self._cut:
+                    return
+                await self._line.frame(pcm, at + number * FRAME, self.generation, flags)
+                self._backlog.sent(FRAME_MS, time.monotonic())
+
+    def flushed(self, event: messages.Flushed) -> None:
+        if not self._flushed.done():
+            own = event.generation == self.generation
+            played = event.played_samples * SPEECH_RATE // event.rate if own else 0
+            self._flushed.set_result(self._unplayed.position(played))
+
+    async def interrupted(self) -> tuple[str, int]:
+        """After `run` was cancelled: silence the transceiver; returns the words heard and their milliseconds."""
+        self._cut = True
+        if not self.response.spoken:
+            return self.text, 0
+        if not self.ledger.samples:
+            return "", 0
+        queued_ms = self._backlog.queued_ms(time.monotonic())
+        await self._line.flush(self.generation + 1)
+        try:
+            async with asyncio.timeout(_FLUSHED_WITHIN):
+                played = await self._flushed
+        except TimeoutError:
+            played = self.ledger.samples - int(queued_ms * SPEECH_RATE / 1000)
+        played = max(played, self._played_samples)
+        return self.ledger.heard(played), played * 1000 // SPEECH_RATE
+
+    async def _say(self, clause: str, before: str) -> None:
+        samples = await self._samples(clause)
+        if samples is None and not self.ledger.samples and not self._speechless:
+            self._speechless = True
+            clause, samples = NO_VOICE, self._speech.phrases.kept(NO_VOICE)
+        if samples is None or not samples.size:
+            return
+        if not self.times.first_clause:
+            self.times.first_clause = time.time_ns()
+        pause = SPEECH_RATE * pause_ms_after(before) // 1000 if before and self.ledger.samples else 0
+        pause -= pause % FRAME
+        padded = np.zeros(pause + -(-samples.size // FRAME) * FRAME, dtype="<i2")
+        padded[pause : pause + samples.size] = samples
+        first = self.ledger.samples
+        self.ledger.add(clause, pause, padded.size - pause)
+        self.response.speaking()
+        pcm = padded.tobytes()
+        for number, at in enumerate(range(0, len(pcm), FRAME * 2)):
+            if number % _BATCH == 0:
+                await self._wait_for_room()
+            await self._put(pcm[at : at + FRAME * 2], first + at // 2)
+            if not self.times.first_audio:
+                self.times.first_audio = time.time_ns()
+                self._on_first_audio()
+
+    async def _put(self, pcm: bytes, first_sample: int, flags: int = 0) -> None:
+        async with self._sending:
+            self._unplayed.put(pcm, int(flags))
+            await self._line.frame(pcm, first_sample, self.generation, flags)
+            self._backlog.sent(FRAME_MS, time.monotonic())
+
+    async def _samples(self, clause: str) -> Samples | None:
+        """The clause as speech; None if it could not be made."""
+        if (known := self._speech.phrases.get(clause, self._speed)) is not None:
+            return known
+        urgency = Urgency.NOW if not self.ledger.samples else Urgency.SOON
+        job = self._speech.pool.synthesize(clause, self._speed, urgency)
+        try:
+            samples = await job
+        except BusyError as error:
+            log.warning("%s: a clause is left out: %s", self._line.session_id, error)
+            return None
+        except Exception:
+            log.exception("%s: no speech for a clause of %d characters", self._line.session_id, len(clause))
+            return None
+        finally:
+            job.cancel()
+        self._speech.phrases.put(clause, self._speed, samples)
+        return samples
+
+    async def _wait_for_room(self) -> None:
+        await asyncio.sleep(0)
+        while (ahead := self._backlog.queued_ms(time.monotonic()) - MAX_BACKLOG_MS) > 0:  # noqa: ASYNC110
+            await asyncio.sleep(ahead / 1000)  # time itself empties the queue, no event says when

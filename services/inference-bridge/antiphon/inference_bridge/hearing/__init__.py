@@ -1,1 +1,0 @@
-"""From the caller's audio frames to turns and their text."""

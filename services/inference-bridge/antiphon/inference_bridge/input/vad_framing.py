@@ -1,0 +1,101 @@
+"""Audio frames of a call to the windows that voice activity reads, with positions and capture times. Pure.
+
+Frames come every 20 ms and windows are 32 ms. Where frames are missing, a short gap is filled with zeros so that
+positions stay true; after a long one everything starts afresh. Bounded: holds less than one window
+of samples and capture times of the last frames.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Final, NamedTuple
+
+from antiphon.inference_bridge.input.voice_activity import RATE, WINDOW
+from antiphon.schemas.audio import AudioFrame, FrameFlag
+
+MAX_FILL_MS: Final = 500
+_REMEMBERED_FRAMES: Final = 400
+"""8 s: further back than any end of a turn lies behind the newest frame."""
+
+
+class Window(NamedTuple):
+    """32 ms of a call."""
+
+    first_sample: int
+    pcm: bytes
+    """s16le mono at 16 kHz."""
+    silent: bool
+    """The sender sent nothing here: no need to ask the model."""
+    concealed: bool
+    """Mostly made up by the receiver: not to be taken for the start of speech."""
+
+
+class Gap(NamedTuple):
+    """A stretch is missing that is too long to fill; `first_sample` is where audio goes on."""
+
+    first_sample: int
+
+
+class WindowCutter:
+    """Frames in, windows out."""
+
+    def __init__(self) -> None:
+        self._pcm = bytearray()
+        self._flags: list[tuple[int, int]] = []
+        self._next: int | None = None
+        self._captured: deque[tuple[int, int]] = deque(maxlen=_REMEMBERED_FRAMES)
+
+    def push(self, frame: AudioFrame) -> list[Window | Gap]:
+        """Take a frame at 16 kHz; a frame that is late or doubled is ignored."""
+        if frame.rate != RATE:
+            raise ValueError(f"audio frame at {frame.rate} Hz: the claim asked for {RATE}")
+        out: list[Window | Gap] = []
+        if self._next is not None:
+            missing = frame.first_sample - self._next
+            if missing < 0:
+                if missing > -RATE:
+                    return []
+                missing = RATE  # the sender's count started over
+            if missing * 1000 > MAX_FILL_MS * RATE:
+                self._pcm.clear()
+                self._flags.clear()
+                self._captured.clear()
+                out.append(Gap(frame.first_sample))
+            elif missing:
+                self._append(bytes(missing * 2), int(FrameFlag.CONCEALED))
+        self._next = frame.first_sample + len(frame.pcm) // 2
+        self._captured.append((frame.first_sample, frame.captured_ns))
+        self._append(frame.pcm, frame.flags)
+        while len(self._pcm) >= WINDOW * 2:
+            out.append(self._cut())
+        return out
+
+    def captured_ns(self, sample: int) -> int | None:
+        """Wall clock (Unix, ns) at which `sample` entered the stack; None if it is too long ago."""
+        for first_sample, captured in reversed(self._captured):
+            if first_sample <= sample:
+                return captured + (sample - first_sample) * 1_000_000_000 // RATE
+        return None
+
+    def _append(self, pcm: bytes, flags: int) -> None:
+        self._pcm += pcm
+        self._flags.append((len(pcm) // 2, flags))
+
+    def _cut(self) -> Window:
+        assert self._next is not None
+        first = self._next - len(self._pcm) // 2
+        pcm = bytes(self._pcm[: WINDOW * 2])
+        del self._pcm[: WINDOW * 2]
+        silent = concealed = 0
+        left = WINDOW
+        while left:
+            samples, flags = self._flags[0]
+            taken = min(samples, left)
+            left -= taken
+            silent += taken if flags & FrameFlag.SILENCE else 0
+            concealed += taken if flags & FrameFlag.CONCEALED else 0
+            if taken == samples:
+                self._flags.pop(0)
+            else:
+                self._flags[0] = (samples - taken, flags)
+        return Window(first, pcm, silent == WINDOW, concealed * 2 > WINDOW)

@@ -1,0 +1,103 @@
+"""An agent whose language model is asked by workers on NATS, which stream the answer.
+
+A worker that is busy, fails, or gives no sign of life is left, and another one is asked; if some of the answer was
+said by then, that one is told the words and goes on after them. When nobody can, the caller hears an apology.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from dataclasses import replace
+from typing import Any, Final
+
+import nats.errors
+from nats.aio.client import Client
+from pydantic import TypeAdapter
+
+from antiphon.inference_bridge.agents import FunctionCall, ReplyPart, Request, Usage
+from antiphon.inference_bridge.agents.language_model import APOLOGY, MAX_HISTORY
+from antiphon.inference_bridge.models.remote import wire
+from antiphon.inference_bridge.models.remote.pool import ATTEMPTS, THINK_TIMEOUT, WorkerError, pieces_of
+from antiphon.schemas.errors import MalformedError
+
+log = logging.getLogger(__name__)
+
+REQUEST: Final = TypeAdapter(Request)
+_BETWEEN_TRIES: Final = 0.1
+
+
+def packed(request: Request) -> bytes:
+    """The request as a worker wants it; without its oldest items where it would be too long."""
+    items = list(request.items[-MAX_HISTORY:])
+    while True:
+        data: bytes = REQUEST.dump_json(replace(request, items=items))
+        if len(data) <= wire.MAX_REQUEST or not items:
+            return wire.pack("reply", data)
+        del items[: max(1, len(items) // 4)]
+
+
+class RemoteLanguageModel:
+    """An `Agent`."""
+
+    def __init__(self, client: Client, timeout: float) -> None:
+        """`timeout`: seconds after which no further worker is asked for an answer of which nothing was said."""
+        self._client, self._timeout = client, timeout
+
+    async def reply(self, request: Request) -> AsyncGenerator[ReplyPart, None]:
+        said, final, began = "", False, time.monotonic()
+        for attempt in range(ATTEMPTS):
+            try:
+                async with aclosing(self._ask(replace(request, said=said))) as parts:
+                    async for part in parts:
+                        if isinstance(part, str):
+                            said += part
+                        final = final or not isinstance(part, str)
+                        yield part
+                return
+            except (WorkerError, TimeoutError, nats.errors.Error, MalformedError) as error:
+                log.warning("language model, try %d: %s", attempt + 1, error or "no sign of life of its worker")
+                if final or (not said and time.monotonic() - began > self._timeout):
+                    break
+                await asyncio.sleep(_BETWEEN_TRIES)
+        if not final:
+            yield f" {APOLOGY}" if said else APOLOGY
+
+    async def _ask(self, request: Request) -> AsyncGenerator[ReplyPart, None]:
+        """One worker's answer."""
+        number = 0
+        async with aclosing(pieces_of(self._client, "llm", packed(request), THINK_TIMEOUT)) as pieces:
+            async for kind, *fields in pieces:
+                match kind, fields:
+                    case "text", [str(piece), int(at)]:
+                        if at != number:
+                            raise WorkerError(f"piece {number} of an answer is missing")
+                        number += 1
+                        yield piece
+                    case "call", [str(call_id), str(name), str(arguments)]:
+                        yield FunctionCall(call_id, name, arguments)
+                    case "usage", [int(taken), int(given)]:
+                        yield Usage(taken, given)
+                    case "alive", _:
+                        pass
+                    case "end", _:
+                        return
+                    case "error", [str(text), _]:
+                        raise WorkerError(text)
+                    case _:
+                        raise MalformedError(f"a language model's worker says {kind!r:.40}")
+
+    def heard(self, text: str) -> None:
+        """The record knows."""
+
+    def greeted(self, text: str) -> None:
+        """The record knows."""
+
+    def saved(self) -> Any:
+        return None
+
+    def restore(self, saved: Any) -> None:
+        """The record is all there is."""

@@ -1,0 +1,145 @@
+"""`python -m antiphon.inference_bridge --worker stt|tts|llm`: a process with one model that any bridge may use.
+
+It announces itself when the model is loaded, checked and warm, and refuses work that would wait for too long.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+from functools import partial
+
+from nats.aio.client import Client
+from nats.micro.request import Request
+from nats.micro.service import Service
+
+from antiphon.inference_bridge.agents.language_model import LanguageModel, client_for
+from antiphon.inference_bridge.models.local import load_synthesizer, load_transcriber
+from antiphon.inference_bridge.models.remote import wire
+from antiphon.inference_bridge.models.remote.llm_worker import LanguageModelWorker
+from antiphon.inference_bridge.models.threads import Job, Urgency, Workers
+from antiphon.inference_bridge.settings import Settings
+from antiphon.inference_bridge.stt.transcriber import Transcriber
+from antiphon.inference_bridge.tts.synthesizer import Synthesizer
+from antiphon.inference_bridge.unless_stopped import unless
+from antiphon.runtime import tasks
+from antiphon.runtime.nats import connection, service_discovery
+from antiphon.schemas import subjects
+from antiphon.schemas.errors import MalformedError
+
+log = logging.getLogger(__name__)
+
+_WAITING_PER_THREAD = 2
+"""Jobs that may wait here; a bridge asks another worker sooner than it waits behind more."""
+_END_WITHIN = 1.5
+
+
+class Worker:
+    """Answers requests with one model."""
+
+    def __init__(
+        self, client: Client, threads: int, transcriber: Transcriber | None, voice: Synthesizer | None
+    ) -> None:
+        self._client, self._transcriber, self._voice = client, transcriber, voice
+        self._workers = Workers(threads, threads * _WAITING_PER_THREAD)
+        self._most = threads * (1 + _WAITING_PER_THREAD)
+        self._jobs: set[asyncio.Task[None]] = set()
+
+    async def asked(self, request: Request) -> None:
+        if len(self._jobs) >= self._most:
+            await request.respond(wire.pack("error", "all threads are taken", True))
+            return
+        job = asyncio.create_task(self._answer(request))  # requests come one by one, work goes on side by side
+        self._jobs.add(job)
+        job.add_done_callback(self._jobs.discard)
+
+    async def _answer(self, request: Request) -> None:
+        try:
+            if self._transcriber is not None:
+                await self._hear(request, self._transcriber)
+            elif self._voice is not None:
+                await self._speak(request, self._voice)
+        except Exception as error:
+            if not isinstance(error, MalformedError):
+                log.exception("a job failed")
+            await request.respond(wire.pack("error", str(error)[:500] or type(error).__name__, False))
+
+    async def _hear(self, request: Request, model: Transcriber) -> None:
+        prompt, pcm = wire.unpack(request.data, str, bytes)[:2]
+        if len(pcm) > wire.MAX_PCM:
+            raise MalformedError(f"{len(pcm)} bytes of audio: at most {wire.MAX_PCM}, longer turns go in pieces")
+        job: Job[str] = self._workers.submit(partial(model.transcribe, pcm, prompt), Urgency.NOW)
+        text = await job
+        await request.respond(wire.pack("text", text, job.work_ms))
+
+    async def _speak(self, request: Request, voice: Synthesizer) -> None:
+        text, speed = wire.unpack(request.data, str, float)[:2]
+        job = self._workers.submit(partial(voice.synthesize, text[: wire.MAX_TEXT], speed), Urgency.NOW)
+        pcm = (await job).astype("<i2").tobytes()
+        for at in range(0, max(1, len(pcm)), wire.PIECE):
+            last = at + wire.PIECE >= len(pcm)
+            await request.respond(wire.pack("pcm", pcm[at : at + wire.PIECE], job.work_ms, last))
+
+    async def close(self) -> None:
+        await tasks.end(*self._jobs)
+        self._workers.close()
+
+
+async def run(settings: Settings, kind: wire.Kind) -> None:
+    """Serve until SIGTERM or SIGINT."""
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    if kind == "llm":
+        await _run_language_model(settings, stop)
+        return
+    loader = Workers(1, 1)  # in a worker: the threads that the libraries start inherit its low priority
+    load = partial(load_transcriber if kind == "stt" else load_synthesizer, settings)
+    model = await unless(stop, loader.submit(load, Urgency.NOW).future)
+    loader.close()
+    if model is None:
+        return
+    client = await unless(stop, asyncio.ensure_future(connection.connect(settings.nats_url, f"antiphon-worker-{kind}")))
+    if client is None:
+        return
+    hears, speaks = (model, None) if kind == "stt" else (None, model)
+    worker = Worker(client, settings.bridge_threads, hears, speaks)  # type: ignore[arg-type]
+    service = await service_discovery.register(client, wire.SERVICE, {"kind": kind})
+    await service.add_endpoint(name=kind, subject=subjects.worker(kind), handler=worker.asked, queue_group=wire.QUEUE)
+    await connection.flush(client)
+    await _serve(kind, stop, service, worker, client)
+
+
+async def _run_language_model(settings: Settings, stop: asyncio.Event) -> None:
+    async with client_for(settings.llm_url, settings.llm_api_key.get_secret_value()) as server:
+        client = await unless(stop, asyncio.ensure_future(connection.connect(settings.nats_url, "antiphon-worker-llm")))
+        if client is None:
+            return
+        model = LanguageModel(server, settings.llm_model, settings.llm_timeout)
+        worker = LanguageModelWorker(client, model, settings.llm_at_once)
+        warming = asyncio.create_task(worker.warm())
+        await unless(stop, warming)
+        if stop.is_set():
+            await tasks.end(warming)
+            return
+        await worker.start()
+        service = await service_discovery.register(client, wire.SERVICE, {"kind": "llm"})
+        await connection.flush(client)
+        await _serve("llm", stop, service, worker, client)
+
+
+async def _serve(
+    kind: wire.Kind, stop: asyncio.Event, service: Service, worker: Worker | LanguageModelWorker, client: Client
+) -> None:
+    log.info("ready: worker %s", kind)
+    await stop.wait()
+    log.info("stopping")
+    try:
+        async with asyncio.timeout(_END_WITHIN):
+            await service.stop()
+            await worker.close()
+            await client.close()
+    except TimeoutError:
+        log.warning("some work did not end in time")

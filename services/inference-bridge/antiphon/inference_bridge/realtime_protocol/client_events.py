@@ -1,0 +1,187 @@
+"""The events that a client may send, as models: one per type, in our own words after the published protocol.
+
+Fields that a model does not name are ignored: the protocol grows. `read_client_event` is the only way in.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError
+
+from antiphon.inference_bridge.realtime_protocol.errors import ClientError, client_error, tagged
+from antiphon.inference_bridge.realtime_protocol.session_settings import (
+    MaxTokens,
+    Modalities,
+    SessionChanges,
+    ToolChoice,
+    Tools,
+)
+
+MAX_TEXT: Final = 64 * 1024
+ItemId = Annotated[str, Field(min_length=1, max_length=64)]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class _Event(_Model):
+    event_id: str | None = Field(default=None, max_length=512)
+
+
+# ---- items ---------------------------------------------------------------------------------------
+
+
+class Content(_Model):
+    type: Literal["input_text", "input_audio", "input_image", "output_text", "output_audio", "text", "audio"]
+    text: str | None = Field(default=None, max_length=MAX_TEXT)
+    transcript: str | None = Field(default=None, max_length=MAX_TEXT)
+
+
+class MessageItem(_Model):
+    type: Literal["message"]
+    id: ItemId | None = None
+    role: Literal["user", "assistant", "system"]
+    content: list[Content] = Field(min_length=1, max_length=64)
+
+
+class FunctionCallItem(_Model):
+    type: Literal["function_call"]
+    id: ItemId | None = None
+    call_id: ItemId
+    name: str = Field(min_length=1, max_length=64)
+    arguments: str = Field(max_length=MAX_TEXT)
+
+
+class FunctionCallOutputItem(_Model):
+    type: Literal["function_call_output"]
+    id: ItemId | None = None
+    call_id: ItemId
+    output: str = Field(max_length=MAX_TEXT)
+
+
+Item = Annotated[
+    Annotated[MessageItem, Tag("tag:message")]
+    | Annotated[FunctionCallItem, Tag("tag:function_call")]
+    | Annotated[FunctionCallOutputItem, Tag("tag:function_call_output")],
+    Discriminator(tagged("type")),
+]
+
+
+# ---- events --------------------------------------------------------------------------------------
+
+
+class SessionUpdate(_Event):
+    type: Literal["session.update"]
+    session: SessionChanges
+
+
+class BufferAppend(_Event):
+    type: Literal["input_audio_buffer.append"]
+
+
+class BufferCommit(_Event):
+    type: Literal["input_audio_buffer.commit"]
+
+
+class BufferClear(_Event):
+    type: Literal["input_audio_buffer.clear"]
+
+
+class ItemCreate(_Event):
+    type: Literal["conversation.item.create"]
+    item: Item
+    previous_item_id: str | None = None
+    """`root`: before all others; None: at the end."""
+
+
+class ItemRetrieve(_Event):
+    type: Literal["conversation.item.retrieve"]
+    item_id: ItemId
+
+
+class ItemDelete(_Event):
+    type: Literal["conversation.item.delete"]
+    item_id: ItemId
+
+
+class ItemTruncate(_Event):
+    type: Literal["conversation.item.truncate"]
+    item_id: ItemId
+    content_index: int = Field(ge=0)
+    audio_end_ms: int = Field(ge=0)
+
+
+class ResponseParameters(_Model):
+    """What one response has different from the session."""
+
+    instructions: str | None = Field(default=None, max_length=MAX_TEXT)
+    output_modalities: Modalities | None = None
+    tools: Tools | None = None
+    tool_choice: ToolChoice | None = None
+    max_output_tokens: MaxTokens | None = None
+    conversation: Literal["auto", "none"] = "auto"
+    """`none`: the answer stays outside of the conversation."""
+    input: list[Item] | None = Field(default=None, max_length=200)
+    """To be answered instead of the conversation."""
+    metadata: dict[str, str] | None = Field(default=None, max_length=16)
+
+
+class ResponseCreate(_Event):
+    type: Literal["response.create"]
+    response: ResponseParameters | None = None
+
+
+class ResponseCancel(_Event):
+    type: Literal["response.cancel"]
+    response_id: str | None = None
+
+
+class OutputClear(_Event):
+    type: Literal["output_audio_buffer.clear"]
+
+
+ClientEvent = (
+    SessionUpdate
+    | BufferAppend
+    | BufferCommit
+    | BufferClear
+    | ItemCreate
+    | ItemRetrieve
+    | ItemDelete
+    | ItemTruncate
+    | ResponseCreate
+    | ResponseCancel
+    | OutputClear
+)
+EVENTS: Final[dict[str, type[Any]]] = {
+    str(model.model_fields["type"].annotation.__args__[0]): model for model in ClientEvent.__args__
+}
+"""By the value of `type`."""
+
+
+def read_client_event(text: str | bytes) -> ClientEvent:
+    """A client's message as one of the models; `ClientError`, with the client's `event_id`, for anything else."""
+    try:
+        event = json.loads(text)
+    except (ValueError, RecursionError):
+        raise ClientError("the message is no JSON", "invalid_json") from None
+    if not isinstance(event, dict):
+        raise ClientError("the message is no object", "invalid_event")
+    event_id = event.get("event_id") if isinstance(event.get("event_id"), str) else None
+    kind = event.get("type")
+    if not isinstance(kind, str):
+        raise ClientError("Missing required parameter: 'type'.", "missing_required_parameter", "type", event_id)
+    model = EVENTS.get(kind)
+    if model is None:
+        known = ", ".join(sorted(EVENTS))
+        raise ClientError(
+            f"Invalid value {kind!r:.60} for 'type': supported are {known}.", param="type", event_id=event_id
+        )
+    try:
+        read: ClientEvent = model.model_validate(event)
+    except ValidationError as error:
+        raise client_error(error, event_id=event_id) from None
+    return read

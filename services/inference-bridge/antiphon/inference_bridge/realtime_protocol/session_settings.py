@@ -1,0 +1,287 @@
+"""The settings of a session: which there are, what `session.update` may change, what is in force.
+
+Changes are partial: what an update does not name stays, what it names as null is switched off. Fields of the
+published protocol that mean nothing here (the hosted models' names, noise reduction, tracing, truncation) are taken and
+shown, or shown as they really are; fields that nobody knows are ignored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, Final, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError
+
+from antiphon.inference_bridge.realtime_protocol.errors import client_error, tagged
+from antiphon.inference_bridge.turns.detector import TurnSettings
+
+JsonObject = dict[str, Any]
+M = TypeVar("M", bound=BaseModel)
+Modality = Literal["text", "audio"]
+
+TRANSCRIBER: Final = "whisper-base"
+MAX_TOOLS: Final = 128
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class ServerVad(_Part):
+    """Turns end after a silence of fixed length."""
+
+    type: Literal["server_vad"] = "server_vad"
+    threshold: float | None = Field(default=None, gt=0, lt=1)
+    prefix_padding_ms: int | None = Field(default=None, ge=0, le=2000)
+    silence_duration_ms: int | None = Field(default=None, ge=96, le=10_000)
+    idle_timeout_ms: int | None = Field(default=None, ge=1000, le=60_000)
+    create_response: bool = True
+    interrupt_response: bool = True
+
+
+class SemanticVad(_Part):
+    """Turns end sooner or later, depending on whether what was said sounds complete."""
+
+    type: Literal["semantic_vad"] = "semantic_vad"
+    eagerness: Literal["low", "medium", "high", "auto"] = "auto"
+    create_response: bool = True
+    interrupt_response: bool = True
+
+
+TurnDetection = Annotated[
+    Annotated[ServerVad, Tag("tag:server_vad")] | Annotated[SemanticVad, Tag("tag:semantic_vad")],
+    Discriminator(tagged("type")),
+]
+
+
+class Transcription(_Part):
+    """Whether and how what the caller says is transcribed for the client."""
+
+    model: str | None = None
+    language: str | None = Field(default=None, max_length=16)
+    prompt: str | None = Field(default=None, max_length=2000)
+    """Words to expect; given to the recogniser as what was said before."""
+
+
+class FunctionTool(_Part):
+    """A function that the client answers."""
+
+    type: Literal["function"]
+    name: str = Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")
+    description: str = ""
+    parameters: JsonObject | None = None
+
+
+class ToolChoiceFunction(_Part):
+    type: Literal["function"]
+    name: str
+
+
+Tools = Annotated[list[FunctionTool], Field(max_length=MAX_TOOLS)]
+ToolChoice = Literal["auto", "none", "required"] | ToolChoiceFunction
+MaxTokens = Annotated[int, Field(ge=1, le=100_000)] | Literal["inf"]
+Modalities = Annotated[list[Modality], Field(min_length=1, max_length=2)]
+
+
+class AudioFormat(_Part):
+    type: Literal["audio/pcm", "audio/pcmu", "audio/pcma"] = "audio/pcm"
+    rate: Literal[24000] | None = 24000
+
+
+class _Input(_Part):
+    format: AudioFormat | None = None
+    noise_reduction: JsonObject | None = None
+    transcription: Transcription | None = None
+    turn_detection: TurnDetection | None = None
+
+
+class _Output(_Part):
+    format: AudioFormat | None = None
+    voice: str | JsonObject | None = None
+    speed: float | None = Field(default=None, ge=0.25, le=1.5)
+
+
+class _Audio(_Part):
+    input: _Input = _Input()
+    output: _Output = _Output()
+
+
+class SessionChanges(_Part):
+    """The `session` of a `session.update`, or of the offer."""
+
+    type: Literal["realtime"] | None = None
+    instructions: str | None = Field(default=None, max_length=100_000)
+    output_modalities: Modalities | None = None
+    tools: Tools | None = None
+    tool_choice: ToolChoice | None = None
+    max_output_tokens: MaxTokens | None = None
+    audio: _Audio | None = None
+    tracing: Any = None
+    truncation: Any = None
+
+
+_TRANSCRIPTION: Final = Transcription()
+_SERVER_VAD: Final = ServerVad()
+
+
+@dataclass(frozen=True)
+class SessionSettings:
+    """What is in force."""
+
+    instructions: str = ""
+    output_modalities: tuple[Modality, ...] = ("audio",)
+    tools: tuple[FunctionTool, ...] = ()
+    tool_choice: ToolChoice = "auto"
+    max_output_tokens: MaxTokens = "inf"
+    transcription: Transcription | None = _TRANSCRIPTION
+    turn_detection: TurnDetection | None = _SERVER_VAD
+    speed: float = 1.0
+    tracing: Any = None
+    truncation: Any = "auto"
+
+    @property
+    def spoken(self) -> bool:
+        """Answers are audio (with a transcript); else they are text."""
+        return "audio" in self.output_modalities
+
+    @property
+    def creates_responses(self) -> bool:
+        return self.turn_detection is not None and self.turn_detection.create_response
+
+    @property
+    def interrupts(self) -> bool:
+        return self.turn_detection is not None and self.turn_detection.interrupt_response
+
+    def changed(self, changes: SessionChanges) -> SessionSettings:
+        """With what the update names; the rest as it is."""
+        new: dict[str, Any] = {}
+        named = changes.model_fields_set
+        for name, default in (
+            ("instructions", ""),
+            ("tool_choice", "auto"),
+            ("max_output_tokens", "inf"),
+            ("tracing", None),
+            ("truncation", "auto"),
+        ):
+            if name in named:
+                value = getattr(changes, name)
+                new[name] = default if value is None else value
+        if "tools" in named:
+            new["tools"] = tuple(changes.tools or ())
+        if changes.output_modalities:
+            new["output_modalities"] = tuple(dict.fromkeys(changes.output_modalities))
+        if changes.audio is not None:
+            given = changes.audio.input
+            if "transcription" in given.model_fields_set:
+                new["transcription"] = given.transcription
+            if "turn_detection" in given.model_fields_set:
+                new["turn_detection"] = given.turn_detection
+            if changes.audio.output.speed is not None:
+                new["speed"] = changes.audio.output.speed
+        return replace(self, **new)
+
+    def shown(self, session_id: str, model: str, voice: str, base: TurnSettings) -> JsonObject:
+        """As `session.created` and `session.updated` show it."""
+        wav = {"type": "audio/pcm", "rate": 24000}
+        heard = self.transcription
+        transcription: JsonObject | None = None
+        if heard is not None:
+            transcription = {"model": TRANSCRIBER, "language": "en"}
+            if heard.prompt:
+                transcription["prompt"] = heard.prompt
+        return {
+            "type": "realtime",
+            "object": "realtime.session",
+            "id": session_id,
+            "model": model,
+            "instructions": self.instructions,
+            "output_modalities": list(self.output_modalities),
+            "tools": [tool.model_dump(exclude_none=True) for tool in self.tools],
+            "tool_choice": _plain(self.tool_choice),
+            "max_output_tokens": self.max_output_tokens,
+            "tracing": self.tracing,
+            "truncation": self.truncation,
+            "audio": {
+                "input": {
+                    "format": wav,
+                    "noise_reduction": None,
+                    "transcription": transcription,
+                    "turn_detection": self._shown_detection(base),
+                },
+                "output": {"format": wav, "voice": voice, "speed": self.speed},
+            },
+        }
+
+    def _shown_detection(self, base: TurnSettings) -> JsonObject | None:
+        detection = self.turn_detection
+        if isinstance(detection, ServerVad):
+            turns = self.turn_settings(base)
+            assert turns is not None
+            return {
+                **detection.model_dump(),
+                "threshold": turns.threshold,
+                "prefix_padding_ms": turns.preroll_ms,
+                "silence_duration_ms": turns.silence_ms,
+            }
+        return detection.model_dump() if detection else None
+
+    def turn_settings(self, base: TurnSettings) -> TurnSettings | None:
+        """For the detector; None when the client says when a turn is over. `base`: the operator's defaults."""
+        detection = self.turn_detection
+        if detection is None:
+            return None
+        if isinstance(detection, SemanticVad):
+            return replace(base, semantic=True, judged=False, **_EAGERNESS[detection.eagerness])
+        silence = base.silence_ms if detection.silence_duration_ms is None else detection.silence_duration_ms
+        padding = base.preroll_ms if detection.prefix_padding_ms is None else detection.prefix_padding_ms
+        return replace(
+            base,
+            threshold=base.threshold if detection.threshold is None else detection.threshold,
+            silence_ms=silence,
+            speculate_ms=min(base.speculate_ms, silence),
+            preroll_ms=padding,
+            judged=base.judged and detection.silence_duration_ms is None,  # who names a silence gets that
+        )
+
+    def turn_prompt(self) -> str:
+        """Words that the recogniser may expect."""
+        return (self.transcription.prompt or "") if self.transcription else ""
+
+
+_EAGERNESS: Final[dict[str, dict[str, int]]] = {
+    # Silence after words that sound complete, and after words that do not. Until that is known there could be no
+    # answer either, so nothing is lost by waiting for it.
+    "high": {"complete_ms": 200, "silence_ms": 2000, "incomplete_ms": 2000},
+    "medium": {"complete_ms": 320, "silence_ms": 4000, "incomplete_ms": 4000},
+    "auto": {"complete_ms": 320, "silence_ms": 4000, "incomplete_ms": 4000},
+    "low": {"complete_ms": 640, "silence_ms": 8000, "incomplete_ms": 8000},
+}
+
+
+def read_changes(session: object, root: str = "session") -> SessionChanges:
+    """The changes, or `ClientError` that names the field."""
+    try:
+        return SessionChanges.model_validate(session)
+    except ValidationError as error:
+        raise client_error(error, root) from None
+
+
+def first_settings(session: Mapping[str, Any]) -> tuple[SessionSettings, str]:
+    """What a call begins with, from the session of its offer; and what of it could not be used.
+
+    An offer was accepted by now: a field that can't be used costs that field, not the call.
+    """
+    trouble = ""
+    changes = dict(session)
+    while True:
+        try:
+            return SessionSettings().changed(SessionChanges.model_validate(changes)), trouble
+        except ValidationError as error:
+            found = client_error(error, "session")
+            trouble = trouble or str(found)
+            changes.pop(str(error.errors(include_url=False)[0]["loc"][0]), None)
+
+
+def _plain(value: Any) -> Any:
+    return value.model_dump() if isinstance(value, BaseModel) else value

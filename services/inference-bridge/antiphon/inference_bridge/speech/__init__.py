@@ -1,1 +1,0 @@
-"""From an agent's text to speech: words, phonemes, samples, and what of them the caller has heard."""

@@ -1,0 +1,4 @@
+"""Speech to text.
+
+Imports nothing of ours outside this folder.
+"""

@@ -1,0 +1,4 @@
+"""Text to speech: clauses, normalization, phonemes, the synthesizer.
+
+Imports nothing of ours outside this folder.
+"""

@@ -1,0 +1,43 @@
+"""Short phrases that were said before, kept as samples: replies tend to open alike ("Sure," "Done.").
+
+Bounded: the phrase that was not used for the longest time goes. Used on the event loop only.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import Final
+
+from antiphon.inference_bridge.tts.synthesizer import Samples
+
+LONGEST: Final = 64
+"""Characters; longer clauses seldom come twice. About 4 s, 200 KB."""
+
+
+class PhraseCache:
+    def __init__(self, size: int = 128) -> None:
+        self._size = size
+        self._kept: dict[str, Samples] = {}
+        self._phrases: OrderedDict[tuple[str, float], Samples] = OrderedDict()
+
+    def keep(self, clause: str, samples: Samples) -> None:
+        """For good: a phrase that must be sayable when no voice answers."""
+        self._kept[clause] = samples
+
+    def kept(self, clause: str) -> Samples | None:
+        return self._kept.get(clause)
+
+    def get(self, clause: str, speed: float) -> Samples | None:
+        if (kept := self._kept.get(clause)) is not None and speed == 1.0:
+            return kept
+        samples = self._phrases.get((clause, speed))
+        if samples is not None:
+            self._phrases.move_to_end((clause, speed))
+        return samples
+
+    def put(self, clause: str, speed: float, samples: Samples) -> None:
+        if len(clause) <= LONGEST:
+            self._phrases[clause, speed] = samples
+            self._phrases.move_to_end((clause, speed))
+            if len(self._phrases) > self._size:
+                self._phrases.popitem(last=False)

@@ -1,0 +1,75 @@
+"""Text to speech: a Piper voice through onnxruntime, phonemes from `phonemes`, 24 kHz samples out."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime
+import soxr
+
+from antiphon.inference_bridge.tts.g2p import Phonemizer
+
+SPEECH_RATE: Final = 24000
+Samples = npt.NDArray[np.int16]
+_LEAD_MS: Final = 20
+"""Silence left in front of speech: the voice's own is up to 100 ms, which the caller would wait for."""
+
+
+class Synthesizer(Protocol):
+    """Makes speech; called on worker threads, several at once."""
+
+    def synthesize(self, clause: str, speed: float = 1.0) -> Samples:
+        """The clause as mono samples at `SPEECH_RATE`; empty if there is nothing to say in it. `speed`: 1 is usual."""
+
+
+class PiperVoice:
+    """One ONNX graph, shared by all calls: onnxruntime runs it from several threads at once."""
+
+    def __init__(self, path: Path, phonemizer: Phonemizer, variation: float = 1.0) -> None:
+        """`path`: the `.onnx` file, its configuration beside it as `.onnx.json`.
+
+        `variation`: of melody and rhythm from one time to the next; 0 says a text the same way every time.
+        """
+        config: dict[str, Any] = json.loads(path.with_name(f"{path.name}.json").read_text("utf-8"))
+        self._ids: dict[str, list[int]] = config["phoneme_id_map"]
+        self._rate: int = config["audio"]["sample_rate"]
+        inference = config["inference"]
+        self._scales = np.array(
+            [inference["noise_scale"] * variation, inference["length_scale"], inference["noise_w"] * variation],
+            dtype=np.float32,
+        )
+        self._phonemizer = phonemizer
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 1
+        options.inter_op_num_threads = 1
+        self._graph = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+
+    def synthesize(self, clause: str, speed: float = 1.0) -> Samples:
+        phonemes = self._phonemizer.phonemes(clause)
+        if not any(c.isalpha() for c in phonemes):
+            return np.zeros(0, dtype=np.int16)
+        # ^ and $ frame the utterance, and the pad symbol 0 stands between any two phonemes
+        ids = [*self._ids["^"], 0]
+        for phoneme in phonemes:
+            ids += [*self._ids.get(phoneme, []), 0] if phoneme in self._ids else []
+        ids += self._ids["$"]
+        scales = self._scales.copy()
+        scales[1] /= speed
+        inputs = {
+            "input": np.array([ids], dtype=np.int64),
+            "input_lengths": np.array([len(ids)], dtype=np.int64),
+            "scales": scales,
+        }
+        speech = np.asarray(self._graph.run(None, inputs)[0], dtype=np.float32).reshape(-1)
+        speech = soxr.resample(_without_lead(speech, self._rate), self._rate, SPEECH_RATE)
+        samples: Samples = (np.clip(speech, -1.0, 1.0) * 32767).astype(np.int16)
+        return samples
+
+
+def _without_lead(speech: npt.NDArray[np.float32], rate: int) -> npt.NDArray[np.float32]:
+    loud = np.flatnonzero(np.abs(speech) > 0.01)
+    return speech[max(0, int(loud[0]) - rate * _LEAD_MS // 1000) :] if loud.size else speech
