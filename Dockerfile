@@ -14,6 +14,7 @@ WORKDIR /source
 COPY pyproject.toml README.md LICENSE ./
 COPY schemas ./schemas
 COPY libs ./libs
+COPY demo ./demo
 COPY services/${SERVICE} ./services/${SERVICE}
 RUN pip wheel --no-cache-dir --no-deps --no-build-isolation --wheel-dir /wheels .
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from antiphon.cli.bench.conversation import _sentences, edits, words
+from antiphon.bench.calls.conversation import _sentences, edits, words
 from antiphon.cli.errors import UsageError
 from antiphon.cli.wav import write_wav
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from antiphon.cli.bench import _steady
-from antiphon.cli.bench._lateness import CONCEALED, SILENCE, Evaluation, Frame
+from antiphon.bench.media import steady_load
+from antiphon.bench.media.lateness import CONCEALED, SILENCE, Evaluation, Frame
 
 BEGIN = 1_700_000_000_000_000_000
 MS = 1_000_000
@@ -235,17 +235,17 @@ def test_windows_in_which_the_load_was_late_are_measured_again(
 ) -> None:
     server = FakeServer(late)
     server.join(1)
-    found = _steady.level(server, 0.0)
+    found = steady_load.level(server, 0.0)
     assert (found["discarded"], found["driver_was_late"]) == (discarded, flagged)
 
 
 def test_a_search_ends_where_the_load_can_do_no_more_and_does_not_count_that_level() -> None:
-    found = list(_steady.search(FakeServer([20.0]), range(1, 9), 0.0))
+    found = list(steady_load.search(FakeServer([20.0]), range(1, 9), 0.0))
     assert len(found) == 1
-    assert _steady.capacity(found) == 0
+    assert steady_load.capacity(found) == 0
 
 
 def test_the_capacity_is_the_last_level_below_the_first_failure() -> None:
     levels = [(50, True), (60, True), (70, False), (150, True)]
     found = [{"sessions": count, "in_time": good, "driver_was_late": False} for count, good in levels]
-    assert _steady.capacity(found) == 60
+    assert steady_load.capacity(found) == 60

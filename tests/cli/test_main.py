@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from antiphon.cli import bench, keys, main
+from antiphon import bench
+from antiphon.cli import keys, main
 from antiphon.schemas.messages import MESSAGES
 from antiphon.schemas.route_token import RouteKeyring
 

@@ -15,6 +15,7 @@ from support.chat_server import chat_server
 from antiphon.inference_bridge.agents import chat_check
 from antiphon.inference_bridge.agents.chat_check import ChatCheck, ask
 from antiphon.inference_bridge.agents.language_model import client_for
+from antiphon.inference_bridge.agents.scripted import SilentAgent
 from antiphon.inference_bridge.dispatch.bridge import Bridge
 from antiphon.inference_bridge.dispatch.local_models import LocalModels
 from antiphon.inference_bridge.input.voice_activity import VoiceActivity
@@ -136,7 +137,7 @@ async def test_the_register_knows_of_a_bridge_without_its_chat_server_until_that
         chat.status = 503
         settings = Settings(agent_name="mute", llm_url=chat.url, llm_model="tiny")
         # speech is the workers' here: this bridge takes no call
-        bridge = Bridge(bus_client, LocalModels(cast(VoiceActivity, None), None, None), settings)
+        bridge = Bridge(bus_client, LocalModels(cast(VoiceActivity, None), None, None), settings, SilentAgent)
         service = await bridge.join()
         try:
             expected = "its chat server (ANTIPHON_LLM_URL) won't answer callers: it answers with status 503"

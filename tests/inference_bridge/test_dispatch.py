@@ -64,7 +64,7 @@ def test_who_is_full_gone_or_silent_gets_nothing() -> None:
 async def test_a_full_bridge_passes_claims_on_and_the_last_one_is_refused(bus_client: Client, models: Models) -> None:
     settings = Settings(bridge_capacity=2, greeting="none")
     local = LocalModels(models.voice_activity, models.transcriber, models.synthesizer)
-    bridges = [Bridge(bus_client, local, settings) for _ in range(2)]
+    bridges = [Bridge(bus_client, local, settings, Concierge) for _ in range(2)]
     services = []
     for bridge in bridges:
         await bridge.start()

@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
+from antiphon.inference_bridge.agents.scripted import (
+    NEUTRAL_GREETING,
+    AgentNameError,
+    SilentAgent,
+    greeting_of,
+    load_agent_class,
+)
 from antiphon.inference_bridge.settings import Settings
 
 MODEL = {"ANTIPHON_LLM_URL": "http://127.0.0.1:11434/v1", "ANTIPHON_LLM_MODEL": "tiny"}
@@ -29,7 +38,23 @@ def test_the_demo_clinic_greets_for_the_concierge_alone(
         monkeypatch.delenv(name, raising=False)
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    assert Settings().greeting_text == greeting
+    settings = Settings()
+    of_agent = (
+        NEUTRAL_GREETING if settings.has_language_model else greeting_of(load_agent_class(settings.scripted_agent))
+    )
+    assert settings.greeting_text(of_agent) == greeting
+
+
+def test_an_agent_without_a_greeting_greets_neutrally() -> None:
+    assert greeting_of(SilentAgent) == NEUTRAL_GREETING
+
+
+@pytest.mark.parametrize(
+    "name", ["", "Concierge", "no.such.module.Agent", "antiphon.demo.concierge.Nobody", "antiphon.demo.__doc__", "..a"]
+)
+def test_a_name_of_no_agent_is_an_error_that_names_it(name: str) -> None:
+    with pytest.raises(AgentNameError, match=re.escape(f"ANTIPHON_SCRIPTED_AGENT is {name!r}")):
+        load_agent_class(name)
 
 
 def test_what_a_model_is_told_by_default_is_of_no_clinic() -> None:

@@ -1,4 +1,7 @@
-"""Turns of 1 to 40 s are heard to their last word. The longer sweep, with speeds and letters: bench/whole_turns.py."""
+"""Turns of 1 to 40 s are transcribed to their last word.
+
+`antiphon.bench.models.whole_turns` is the longer sweep, with speeds and letters.
+"""
 
 from __future__ import annotations
 

@@ -20,6 +20,7 @@ from aiortc import rtcsctptransport as aiortc_sctp
 from OpenSSL import SSL
 from support.emulator import run_virtual
 
+import antiphon.bench
 import antiphon.cli
 import antiphon.rtc
 import antiphon.transceiver
@@ -32,15 +33,15 @@ from antiphon.rtc.sctp import aiortc_internals as sctp_internals
 FOREIGN = {"aiortc", "aioice", "pylibsrtp", "OpenSSL", "cryptography", "av", "pyee", "cffi"}
 ADAPTERS = ("_internals", "nats_direct", "nats_fast_path")
 """How the names of adapters end. The last is that of nats-py."""
-OTHER_STACK = "_stock"
-"""The bench's call by aiortc alone, in a process without anything of ours: what ours is compared with."""
+OTHER_STACK = {"aiortc_baseline", "independent_driver"}
+"""Callers by aiortc and libraries alone, without anything of ours: what ours is compared with."""
 PROMISED = {"_replace", "_asdict"}
 """Names with an underscore that the language documents; those with two at both ends are its own as well."""
 FILES = [
     path
-    for package in (antiphon.rtc, antiphon.transceiver, antiphon.cli)
+    for package in (antiphon.rtc, antiphon.transceiver, antiphon.cli, antiphon.bench)
     for path in sorted(Path(package.__path__[0]).rglob("*.py"))
-    if not path.stem.endswith(ADAPTERS) and path.stem != OTHER_STACK
+    if not path.stem.endswith(ADAPTERS) and path.stem not in OTHER_STACK
 ]
 
 

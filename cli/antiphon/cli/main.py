@@ -24,7 +24,7 @@ COMMANDS: Final = {
     "keys": ("antiphon.cli.keys", "write fresh route and password keys, or rotate them"),
     "record": ("antiphon.cli.record", "write calls to files: both voices and a timeline of events"),
     "replay": ("antiphon.cli.replay", "play a recorded call's input into an agent again"),
-    "bench": ("antiphon.cli.bench", "measure the stack"),
+    "bench": ("antiphon.bench", "measure the stack"),
 }
 INTERRUPTED: Final = 130
 """Exit status after Ctrl-C, as shells have it: 128 + SIGINT."""

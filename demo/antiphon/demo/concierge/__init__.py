@@ -18,7 +18,9 @@ _NOTHING_SAID: Final = "Please repeat that."
 
 
 class Concierge:
-    """An `Agent`."""
+    """An `Agent` of the inference bridge. Made and owned by the session of one call."""
+
+    greeting: Final = "Hello, this is the Riverside Clinic. How can I help you?"
 
     def __init__(self) -> None:
         self._state = self._before = Conversation()

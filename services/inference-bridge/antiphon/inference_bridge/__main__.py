@@ -49,13 +49,14 @@ def main() -> int:
         return _bad("--worker llm needs ANTIPHON_LLM_URL and ANTIPHON_LLM_MODEL")
     finish = telemetry.start(f"worker-{arguments.worker}" if arguments.worker else "inference-bridge")
     # the models' libraries take a second to import: bad settings are told before that
+    from antiphon.inference_bridge.agents.scripted import AgentNameError
     from antiphon.inference_bridge.dispatch.bridge import run
     from antiphon.inference_bridge.models.remote.worker import run as run_worker
     from antiphon.inference_bridge.models.sources import ModelError
 
     try:
         asyncio.run(run_worker(settings, arguments.worker) if arguments.worker else run(settings))
-    except ModelError as error:
+    except (ModelError, AgentNameError) as error:
         return _bad(str(error))
     except (nats.errors.Error, TimeoutError) as error:
         _bad(f"NATS at {without_password(settings.nats_url)} fails us at our start: {error or type(error).__name__}")

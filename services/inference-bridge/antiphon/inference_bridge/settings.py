@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated, Final, Literal
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from antiphon.runtime.nats.server_url import DEFAULT_NATS_URL, checked, without_password
-
-CONCIERGE_GREETING: Final = "Hello, this is the Riverside Clinic. How can I help you?"
-MODEL_GREETING: Final = "Hello, how can I help you?"
-"""A language model is nobody's front desk until ANTIPHON_LLM_INSTRUCTIONS say so."""
 
 
 def default_cache_dir() -> Path:
@@ -45,6 +41,8 @@ class Settings(BaseSettings):
     """Seconds after which the caller of another agent that died without a successor is told and hung up; 0: never."""
     bridge_threads: int = Field(default_factory=lambda: max(2, min(4, os.cpu_count() or 2)), ge=1, le=64)
     """Threads for speech to text and speech, one core each."""
+    scripted_agent: str = "antiphon.demo.concierge.Concierge"
+    """Answers where no language model is set: a class by its dotted name, an `agents.Agent`."""
     greeting: str = ""
     """Said when the caller's first audio arrives; `none` for silence, empty for what suits the agent."""
 
@@ -104,15 +102,14 @@ class Settings(BaseSettings):
             raise ValueError(f"{value!r} is no base URL: expected one such as http://127.0.0.1:11434/v1")
         return value
 
-    @property
-    def greeting_text(self) -> str:
-        """What to say first; empty for nothing."""
-        greeting = self.greeting.strip() or (MODEL_GREETING if self.has_language_model else CONCIERGE_GREETING)
+    def greeting_text(self, of_agent: str) -> str:
+        """What to say first; empty for nothing. `of_agent`: what the agent says unless it is set otherwise."""
+        greeting = self.greeting.strip() or of_agent
         return "" if greeting.lower() == "none" else greeting
 
     @property
     def has_language_model(self) -> bool:
-        """A language model answers, and not the scripted concierge."""
+        """A language model answers, and not the scripted agent."""
         return bool(self.llm_url) or self.llm == "remote"
 
     @property

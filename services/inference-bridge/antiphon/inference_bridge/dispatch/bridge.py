@@ -8,6 +8,7 @@ import logging
 import signal
 import time
 from collections import deque
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
@@ -20,10 +21,10 @@ from nats.micro.service import Service
 from opentelemetry import trace
 from opentelemetry.context import Context
 
-from antiphon.demo.concierge import Concierge
 from antiphon.inference_bridge.agents import Agent
 from antiphon.inference_bridge.agents.chat_check import ChatCheck
 from antiphon.inference_bridge.agents.language_model import LanguageModel, client_for
+from antiphon.inference_bridge.agents.scripted import NEUTRAL_GREETING, SilentAgent, greeting_of, load_agent_class
 from antiphon.inference_bridge.conversation.response_playback import SPOKEN_FALLBACKS, Speech
 from antiphon.inference_bridge.conversation.session import Services, Session
 from antiphon.inference_bridge.dispatch.abandoned_calls import Orphanage
@@ -65,8 +66,11 @@ HOPELESS = 3
 class Bridge:
     """All calls of this process."""
 
-    def __init__(self, client: Client, models: LocalModels, settings: Settings) -> None:
+    def __init__(
+        self, client: Client, models: LocalModels, settings: Settings, scripted_agent: Callable[[], Agent]
+    ) -> None:
         self._client, self._models, self._settings = client, models, settings
+        self._scripted_agent = scripted_agent
         self._workers = Workers(settings.bridge_threads, settings.bridge_capacity * _JOBS_PER_CALL)
         self._remote = RemoteModels(client)
         hearer = LocalHearer(models.transcriber, self._workers) if models.transcriber else self._remote
@@ -83,7 +87,7 @@ class Bridge:
                 speculate_ms=min(settings.turn_speculate_ms, settings.turn_silence_ms),
                 judged=models.end_of_turn is not None,
             ),
-            settings.greeting_text,
+            settings.greeting_text(NEUTRAL_GREETING if settings.has_language_model else greeting_of(scripted_agent)),
             settings.llm_instructions if settings.has_language_model else "",
             settings.voice_name,
             settings.bridge_idle,
@@ -291,7 +295,7 @@ class Bridge:
         if self._settings.llm == "remote":
             return RemoteLanguageModel(self._client, self._settings.llm_timeout)
         if self._llm is None or self._chat_check is None:
-            return Concierge()
+            return self._scripted_agent()
         model, timeout = self._settings.llm_model, self._settings.llm_timeout
         return LanguageModel(self._llm, model, timeout, self._chat_check.doubt)
 
@@ -334,7 +338,7 @@ class Bridge:
         claim = messages.Claim(session_id=lease.session_id, agent=lease.agent, session=lease.session)
         session = Session(
             claim,
-            Concierge(),
+            SilentAgent(),
             self._services,
             self._models.voice_activity.stream(),
             telemetry.trace_context(lease.trace),
@@ -381,7 +385,11 @@ class Bridge:
 
 
 async def run(settings: Settings) -> None:
-    """Serve until SIGTERM or SIGINT. Models are ready before the first claim can come."""
+    """Serve until SIGTERM or SIGINT. Models are ready before the first claim can come.
+
+    `ModelError` and `AgentNameError` for settings that can't be used.
+    """
+    scripted_agent = load_agent_class(settings.scripted_agent)
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -397,14 +405,18 @@ async def run(settings: Settings) -> None:
     )
     if client is None:
         return
-    bridge = Bridge(client, models, settings)
+    bridge = Bridge(client, models, settings, scripted_agent)
     if await unless(stop, asyncio.ensure_future(bridge.start())) is None:
         return
     service = await bridge.join()
     if settings.llm == "remote":
         who = "a language model of the workers"
     else:
-        who = f"{settings.llm_model} at {settings.llm_url}" if settings.llm_url else "the scripted concierge"
+        who = (
+            f"{settings.llm_model} at {settings.llm_url}"
+            if settings.llm_url
+            else f"{settings.scripted_agent}, a scripted agent"
+        )
     log.info("ready: agent %s is %s", settings.agent_name, who)
     watchdog = LoopWatchdog("inference-bridge", STANDSTILL_SECONDS)
     watchdog.start()

@@ -37,8 +37,8 @@ _BRIEF_TOKENS_PER_S: Final = 3.0
 _TOKENS_PER_S: Final = 7.5
 """The first limit: 6 tokens, 3 more for each of the first 4 s, 7.5 more for each second behind. Our voice has 4.0 to
 4.8 tokens per second, 5.6 to 6.1 at 1.5 times its speed, 6.6 to 7.0 at twice; spelled letters 8.4 at 1.5 times
-(`python bench/whole_turns.py`). It is low for short utterances because these go round most often: above it
-they would take longer, and if words are missing the second limit brings them."""
+(`python -m antiphon.bench.models.whole_turns`). It is low for short utterances because these go round most often:
+above it they would take longer, and if words are missing the second limit brings them."""
 _MOST_TOKENS_PER_S: Final = 14.0
 _MOST_TOKENS: Final = 16
 """The second limit: letters spelled at more than twice the speed of our voice."""
@@ -112,7 +112,7 @@ class Whisper:
             begin = self._whisper.get_prompt(self._tokenizer, before, without_timestamps=True)
         encoded = self._whisper.model.encode(view)
         limit = ordinary_tokens(seconds)
-        result = self._decode(encoded, begin, limit)
+        result = self.decode(encoded, begin, limit)
         if result.no_speech_prob > _NO_SPEECH and result.scores[0] < _UNLIKELY:
             return ""
         if short and result.scores[0] < _SHORT_UNLIKELY:
@@ -129,7 +129,7 @@ class Whisper:
     def _again(self, encoded: ctranslate2.StorageView, begin: list[int], seconds: float, text: str) -> str:
         """`text` is as long as the first limit and does not go round: there may be more words."""
         limit = min(most_tokens(seconds), _POSITIONS - len(begin))
-        result = self._decode(encoded, begin, limit)
+        result = self.decode(encoded, begin, limit)
         length = len(result.sequences_ids[0])
         log.info("%.1f s of speech have %d tokens, more than usual: decoded again", seconds, length)
         whole = self._text(result)
@@ -140,7 +140,7 @@ class Whisper:
         log.warning("%.1f s of speech do not end after %d tokens: the repeats are cut", seconds, limit)
         return once if once != whole else text
 
-    def _decode(
+    def decode(
         self, encoded: ctranslate2.StorageView, begin: list[int], limit: int
     ) -> ctranslate2.models.WhisperGenerationResult:
         """At most `limit` tokens."""

@@ -9,10 +9,10 @@ import struct
 import time
 from typing import Final
 
-from antiphon.cli.bench._figures import median
-from antiphon.cli.bench._relay_ends import Bench
-from antiphon.cli.bench._relay_load import client_host, segmented
-from antiphon.cli.bench._relay_subjects import Subject
+from antiphon.bench._lib.statistics import median
+from antiphon.bench.relay.ends import Bench
+from antiphon.bench.relay.load import client_host, segmented
+from antiphon.bench.relay.relays_under_test import Subject
 
 CALLS: Final = 100
 FORGED_AT_ONCE: Final = 32

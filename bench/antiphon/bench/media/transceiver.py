@@ -2,7 +2,7 @@
 
 The real `python -m antiphon.transceiver` and a real NATS server run on this machine; one lean process is
 relay, clients, signaling and echo agent. Transceiver and stock get one core, everything else another one. All sessions
-of a level have joined before it is measured, and each speaks without a pause from its join to the end (`_steady`).
+of a level have joined before it is measured, and each speaks without a pause from its join to the end (`steady_load`).
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ import time
 from pathlib import Path
 from typing import Any, Final
 
-from antiphon.cli.bench import _steady
-from antiphon.cli.bench._clients import PERIOD, Load
-from antiphon.cli.bench._figures import cpu_seconds, resident_mb
-from antiphon.cli.bench._lateness import distribution
-from antiphon.cli.bench._nats_wire import NatsWire
-from antiphon.cli.bench._ours import Ours, cores, ours
-from antiphon.cli.bench._processes import nats_server, process
-from antiphon.cli.bench._stock_calls import stock_calls
-from antiphon.cli.bench._transceiver_figures import markdown, summary
+from antiphon.bench._lib.processes import nats_server, process
+from antiphon.bench._lib.statistics import cpu_seconds, resident_mb
+from antiphon.bench.media import steady_load
+from antiphon.bench.media.aiortc_calls import stock_calls
+from antiphon.bench.media.lateness import distribution
+from antiphon.bench.media.load_clients import PERIOD, Load
+from antiphon.bench.media.nats_wire import NatsWire
+from antiphon.bench.media.transceiver_report import markdown, summary
+from antiphon.bench.media.transceiver_under_test import Ours, cores, ours
 from antiphon.cli.errors import UsageError
 from antiphon.schemas.audio import AudioFrame, pack_frame
 
@@ -37,7 +37,7 @@ STOCK_MOST: Final = 30
 
 def chain_floor(sessions: int, core: int) -> float | None:
     """CPU microseconds of one session frame in C, at so many sessions; None without a C compiler."""
-    command = [sys.executable, "-m", "antiphon.cli.bench._floor", "chain", str(sessions)]
+    command = [sys.executable, "-m", "antiphon.bench.media.c_baseline", "chain", str(sessions)]
     with process(command, core, stdout=subprocess.PIPE, text=True) as child:
         found = json.loads(child.communicate()[0] or "null")
         return float(found) if found is not None else None
@@ -46,7 +46,7 @@ def chain_floor(sessions: int, core: int) -> float | None:
 def nats_floor(url: str, sessions: int, seconds: float, core: int) -> float:
     """CPU microseconds of one frame-sized message in and one out in nats-py, at the pace of so many sessions."""
     payload = pack_frame(AudioFrame(1000, 480000, time.time_ns(), 24000, 0, 0, bytes(960)))
-    command = [sys.executable, "-m", "antiphon.cli.bench._floor", "nats", url]
+    command = [sys.executable, "-m", "antiphon.bench.media.c_baseline", "nats", url]
     with process(command, core, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as child:
         child.stdout.readline()
         wire, load = NatsWire(url), Load()
@@ -96,11 +96,11 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
                     one["chain_us"] = chain_floor(one["sessions"], measured)
         if not args.no_stock:
             with stock_calls(measured) as calls:
-                found["stock"] = list(_steady.search(calls, range(1, STOCK_MOST + 1), args.seconds / 2))
+                found["stock"] = list(steady_load.search(calls, range(1, STOCK_MOST + 1), args.seconds / 2))
         rounds.append(found)
         gc.collect()
         if args.verbose:
-            reached = _steady.capacity(found["levels"])
+            reached = steady_load.capacity(found["levels"])
             print(f"round {number + 1} of {args.rounds} is done: {reached} sessions", file=sys.stderr)
     return summary(rounds, args.sessions, "SCHED_RR" if args.realtime else "SCHED_OTHER", measured, rest)
 
@@ -116,7 +116,7 @@ def _round_of_ours(running: Ours, args: argparse.Namespace, found: dict[str, Any
     levels: list[dict[str, Any]] = []
     found["levels"] = levels
     for count in sorted({*looked_at, *range(args.sessions, args.most + 1, args.step)}):
-        if count not in looked_at and levels and _steady.capacity(levels) < levels[-1]["sessions"]:
+        if count not in looked_at and levels and steady_load.capacity(levels) < levels[-1]["sessions"]:
             continue  # the capacity is exceeded: only what is to be shown anyway
         cpu, joins = cpu_seconds(running.pid), count - len(running.load.clients)
         if not running.join(joins, args.rush):
@@ -125,7 +125,7 @@ def _round_of_ours(running: Ours, args: argparse.Namespace, found: dict[str, Any
             found["joins_failed"] = count
             return
         cpu = cpu_seconds(running.pid) - cpu
-        one = _steady.level(running, args.seconds if count in looked_at else args.seconds / 2)
+        one = steady_load.level(running, args.seconds if count in looked_at else args.seconds / 2)
         levels.append(one)
         if count == args.sessions:
             found["mb"] = (resident_mb(running.pid) - memory) / count

@@ -1,6 +1,6 @@
 """The transceiver under steady speech, measured by a program that shares no code with `antiphon bench transceiver`.
 
-    python bench/transceiver/independent_driver.py --sessions 50 100 [--seconds 5] [--realtime]
+    python -m antiphon.bench.media.independent_driver --sessions 50 100 [--seconds 5] [--realtime]
 
 For each number of sessions a NATS server and `python -m antiphon.transceiver` are started, all sessions join, then all
 speak; after 3 s one window is measured, and one line of JSON says what came of it. The definitions are those of the

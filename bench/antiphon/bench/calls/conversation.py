@@ -23,8 +23,8 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from antiphon.cli.bench._figures import percentile
-from antiphon.cli.bench._instant_agent import INSTANT, instant_agent
+from antiphon.bench._lib.statistics import percentile
+from antiphon.bench.calls.instant_agent import INSTANT, instant_agent
 from antiphon.cli.call import AUDIBLE, Listener, converse
 from antiphon.cli.errors import CallError, UsageError
 from antiphon.cli.voice import say

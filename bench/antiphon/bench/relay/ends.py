@@ -10,8 +10,8 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from antiphon.cli.bench._relay_load import BATCH, Prepared, Sink, client_host, end, segmented
-from antiphon.cli.bench._relay_subjects import Subject
+from antiphon.bench.relay.load import BATCH, Prepared, Sink, client_host, end, segmented
+from antiphon.bench.relay.relays_under_test import Subject
 from antiphon.cli.errors import UsageError
 
 PAYLOAD: Final = b"\x80" + bytes(159)

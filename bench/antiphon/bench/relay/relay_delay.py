@@ -27,7 +27,7 @@ import nats
 import nats.errors
 from nats.aio.client import Client
 
-from antiphon.cli.bench._processes import START_SECONDS, nats_server, process
+from antiphon.bench._lib.processes import START_SECONDS, nats_server, process
 from antiphon.cli.errors import UsageError
 from antiphon.runtime import tasks
 from antiphon.runtime.nats import connection

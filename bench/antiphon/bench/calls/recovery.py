@@ -26,9 +26,9 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.js.errors import Error as JetStreamError
 
-from antiphon.cli.bench._figures import spread
-from antiphon.cli.bench._own_stack import OwnStack, own_stack
-from antiphon.cli.bench._talking_agent import TALKER
+from antiphon.bench._lib.statistics import spread
+from antiphon.bench.calls.own_stack import OwnStack, own_stack
+from antiphon.bench.calls.talking_agent import TALKER
 from antiphon.cli.call import AUDIBLE, Listener
 from antiphon.cli.errors import CallError, UsageError
 from antiphon.cli.voice import say

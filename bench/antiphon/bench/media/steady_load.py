@@ -11,9 +11,9 @@ from array import array
 from collections.abc import Iterable, Iterator
 from typing import Any, Final, Protocol
 
-from antiphon.cli.bench._clients import PERIOD, Load
-from antiphon.cli.bench._figures import cpu_seconds, stolen_seconds, waited_seconds
-from antiphon.cli.bench._lateness import Evaluation
+from antiphon.bench._lib.statistics import cpu_seconds, stolen_seconds, waited_seconds
+from antiphon.bench.media.lateness import Evaluation
+from antiphon.bench.media.load_clients import PERIOD, Load
 
 SETTLE_SECONDS: Final = 1.5
 GRACE_SECONDS: Final = 0.25

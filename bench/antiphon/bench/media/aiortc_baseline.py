@@ -1,6 +1,6 @@
 """Stock aiortc as its examples use it: an echo on RTCPeerConnection. A process of its own for the bench.
 
-    python -m antiphon.cli.bench._stock     # one JSON line {"offer": SDP} in, one {"answer": SDP} out
+    python -m antiphon.bench.media.aiortc_baseline     # one JSON line {"offer": SDP} in, one {"answer": SDP} out
 
 Only the list of host addresses is replaced, so that nothing leaves this machine.
 """

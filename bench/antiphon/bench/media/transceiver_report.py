@@ -5,8 +5,8 @@ from __future__ import annotations
 import statistics
 from typing import Any, Final
 
-from antiphon.cli.bench._figures import spread
-from antiphon.cli.bench._steady import capacity
+from antiphon.bench._lib.statistics import spread
+from antiphon.bench.media.steady_load import capacity
 
 RANKS: Final = ("p50", "p99", "p99.9", "max")
 NUMBERS: Final = (

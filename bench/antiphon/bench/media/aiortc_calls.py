@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from antiphon.cli.bench._clients import Load, LoadClient, recording
-from antiphon.cli.bench._processes import START_SECONDS, process
+from antiphon.bench._lib.processes import START_SECONDS, process
+from antiphon.bench.media.load_clients import Load, LoadClient, recording
 from antiphon.cli.sdp import Answer
 from antiphon.rtc.dtls.handshake import Certificate
 
@@ -78,7 +78,7 @@ class StockCalls:
 
 @contextmanager
 def stock_calls(core: int) -> Iterator[StockCalls]:
-    command = [sys.executable, "-m", "antiphon.cli.bench._stock"]
+    command = [sys.executable, "-m", "antiphon.bench.media.aiortc_baseline"]
     pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
     with process(command, core, **pipes) as child:
         running = StockCalls(child)

@@ -30,7 +30,7 @@ from antiphon.schemas import subjects
 from antiphon.schemas.addresses import Address, parse_address
 from antiphon.schemas.messages import RelayAnnouncement, RelayStatistics, TransceiverAnnouncement, decode, encode
 
-SOURCE: Final = Path(__file__).parents[4] / "bench" / "relay" / "forward.c"
+SOURCE: Final = Path(__file__).with_name("forward.c")
 START_SECONDS: Final = 15.0
 _TICK: Final = os.sysconf("SC_CLK_TCK")
 

@@ -1,6 +1,6 @@
 """Are turns heard whole? Our own voice says texts of 1 to 40 s, at several speeds, also digits and letters.
 
-    python bench/whole_turns.py            # words lost, tokens per second, time; some minutes on one core
+    python -m antiphon.bench.models.whole_turns    # words lost, tokens per second, time; some minutes
 
 The last column is what was heard where the text's last word is missing or more than one word in ten is wrong.
 """
@@ -78,14 +78,14 @@ def main() -> None:
     ear = load_transcriber(Settings())
     assert isinstance(ear, Whisper)
     decoded: list[int] = []
-    decode = ear._decode
+    decode = ear.decode
 
     def counted(*args: object) -> object:
         result = decode(*args)  # type: ignore[arg-type]
         decoded.append(len(result.sequences_ids[0]))
         return result
 
-    ear._decode = counted  # type: ignore[assignment, method-assign]
+    ear.decode = counted  # type: ignore[assignment, method-assign]
     missed = 0
     for text, speed in texts():
         samples = np.asarray(soxr.resample(voice.synthesize(text, speed), 24000, 16000), dtype="<i2")

@@ -19,7 +19,7 @@ from typing import Final
 
 import numpy as np
 
-from antiphon.cli.bench._lateness import Frame
+from antiphon.bench.media.lateness import Frame
 from antiphon.cli.ice_check import is_authentic_success, pack_binding_request
 from antiphon.cli.sdp import PAYLOAD_TYPE, Answer, make_offer
 from antiphon.rtc import stun

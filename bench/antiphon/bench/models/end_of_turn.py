@@ -1,6 +1,6 @@
 """What smart-turn makes of recorded speech: whole sentences, and the same ones cut off where the reader is softest.
 
-python bench/end_of_turn.py MODEL.onnx [FOLDER]
+python -m antiphon.bench.models.end_of_turn MODEL.onnx [FOLDER]
 
 FOLDER holds WAV files at 16 kHz, one sentence each (default: where Debian's pocketsphinx-testdata puts LibriVox). The
 built-in voice says eight sentences more, whole and broken off. For each it prints how likely the model finds

@@ -13,10 +13,10 @@ from typing import Final
 
 import msgpack
 
-from antiphon.cli.bench._clients import PERIOD, Load, LoadClient, recording
-from antiphon.cli.bench._lateness import Frame
-from antiphon.cli.bench._nats_wire import NatsWire
-from antiphon.cli.bench._processes import START_SECONDS, process
+from antiphon.bench._lib.processes import START_SECONDS, process
+from antiphon.bench.media.lateness import Frame
+from antiphon.bench.media.load_clients import PERIOD, Load, LoadClient, recording
+from antiphon.bench.media.nats_wire import NatsWire
 from antiphon.cli.errors import UsageError
 from antiphon.cli.sdp import Answer
 from antiphon.rtc.dtls.handshake import Certificate

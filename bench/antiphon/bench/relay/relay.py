@@ -2,7 +2,7 @@
 
 The forwarder has a core of its own, the load another one. In every round each of them is measured in turn, so
 that what the machine does besides hits all alike: compare ratios within one run. Load comes in batches that are
-prepared beforehand; `_relay_load` says how, `bench/relay/forward.c` is the compiled loop.
+prepared beforehand; `load` says how, `forward.c` is the compiled loop.
 
 All peaks are at saturation: more is offered than is forwarded. `loss_free_pps` is the most of which nothing is
 lost for half a second. `overload_ratio` is what is forwarded of `overload_offered` times its own peak,
@@ -21,12 +21,12 @@ import tempfile
 from pathlib import Path
 from typing import Any, Final
 
-from antiphon.cli.bench._figures import median
-from antiphon.cli.bench._processes import nats_server
-from antiphon.cli.bench._relay_ends import DELAY_PPS, PAYLOAD, Bench
-from antiphon.cli.bench._relay_flood import flood as flooded
-from antiphon.cli.bench._relay_load import BATCH, Prepared
-from antiphon.cli.bench._relay_subjects import Subject, compiled, cores, relay
+from antiphon.bench._lib.processes import nats_server
+from antiphon.bench._lib.statistics import median
+from antiphon.bench.relay.ends import DELAY_PPS, PAYLOAD, Bench
+from antiphon.bench.relay.flood import flood as flooded
+from antiphon.bench.relay.load import BATCH, Prepared
+from antiphon.bench.relay.relays_under_test import Subject, compiled, cores, relay
 from antiphon.cli.errors import UsageError
 from antiphon.runtime.nats import connection
 

@@ -1,4 +1,4 @@
-"""`python -m antiphon.inference_bridge.bench`: how long a caller waits for a running bridge, and for what.
+"""`python -m antiphon.bench.calls.bridge`: how long a caller waits for a running bridge, and for what.
 
 Plays callers against the bridge that answers on ANTIPHON_NATS_URL, in real time, with questions that the
 packaged voice speaks. What is measured is this side's share: from the last loud sample on NATS to the first
@@ -97,7 +97,7 @@ async def measure(settings: Settings, calls: int) -> dict[str, Any]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m antiphon.inference_bridge.bench", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m antiphon.bench.calls.bridge", description=__doc__)
     parser.add_argument("--calls", type=int, default=1, help="conversations at once (default 1)")
     parser.add_argument("--json", action="store_true", help="one JSON object instead of a table")
     arguments = parser.parse_args()

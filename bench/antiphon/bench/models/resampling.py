@@ -1,6 +1,6 @@
 """What `session.audio(rate=...)` costs at a rate other than the agent's: processor time per frame of 20 ms.
 
-python bench/resampling.py
+python -m antiphon.bench.models.resampling
 """
 
 import random

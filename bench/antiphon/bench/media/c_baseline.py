@@ -1,7 +1,7 @@
 """What a session frame costs at the least: the same libraries called from C, and bare NATS messages.
 
-python -m antiphon.cli.bench._floor chain SESSIONS     # us per frame as JSON, null without a C compiler
-python -m antiphon.cli.bench._floor nats URL           # echoes `bench.floor.in` until stdin ends
+python -m antiphon.bench.media.c_baseline chain SESSIONS     # us per frame as JSON, null without a C compiler
+python -m antiphon.bench.media.c_baseline nats URL           # echoes `bench.floor.in` until stdin ends
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from cffi import FFI
 from nats.aio.msg import Msg
 from pylibsrtp import Policy, Session
 
-from antiphon.cli.bench._clients import RATE, recording
+from antiphon.bench.media.load_clients import RATE, recording
 from antiphon.rtc.media import opus
 from antiphon.rtc.rtp.libsrtp_internals import SRTP_LIBRARY, srtp_address
 from antiphon.runtime.nats import connection
@@ -38,7 +38,15 @@ def chain_us(sessions: int, frames: int = 60) -> float | None:
         return None
     with tempfile.TemporaryDirectory() as directory:
         library = Path(directory, "floor.so")
-        command = [compiler, "-O2", "-shared", "-fPIC", "-o", str(library), str(Path(__file__).with_name("floor.c"))]
+        command = [
+            compiler,
+            "-O2",
+            "-shared",
+            "-fPIC",
+            "-o",
+            str(library),
+            str(Path(__file__).with_name("c_baseline.c")),
+        ]
         if subprocess.run(command, check=False, capture_output=True).returncode:
             return None
         ffi = FFI()

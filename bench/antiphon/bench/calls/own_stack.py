@@ -13,8 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from antiphon.cli.bench._processes import nats_server
-from antiphon.cli.bench._talking_agent import TALKER
+from antiphon.bench._lib.processes import nats_server
+from antiphon.bench.calls.talking_agent import TALKER
 from antiphon.cli.errors import UsageError
 from antiphon.cli.health import ask_health
 
@@ -63,7 +63,7 @@ class OwnStack:
         return self._start("antiphon.inference_bridge", ANTIPHON_GREETING="none")
 
     def agent(self) -> int:
-        return self._start("antiphon.cli.bench._talking_agent")
+        return self._start("antiphon.bench.calls.talking_agent")
 
     def _start(self, module: str, **settings: str) -> int:
         clean = {name: value for name, value in os.environ.items() if not name.startswith("ANTIPHON_")}

@@ -1,0 +1,1 @@
+"""What several benches use: statistics, processes."""

@@ -1,0 +1,1 @@
+"""Benches of whole calls: answer times, recovery."""

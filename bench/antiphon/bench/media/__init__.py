@@ -1,0 +1,1 @@
+"""Benches of the media path: transceiver, delay, Opus."""
