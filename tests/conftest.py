@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 from hypothesis import HealthCheck, settings
-from support.nats import nats_server
+from support.processes.nats import nats_server
 from support.steadiness import (  # noqa: F401 - pytest finds its hooks here
     pytest_report_teststatus,
     pytest_runtest_protocol,

@@ -15,9 +15,9 @@ import nats.errors
 import pytest
 from nats.aio.client import Client
 from nats.aio.msg import Msg
-from support.agents import agent_process, instances
 from support.conditions import until
-from support.transceiver_process import Bench, transceiver_process
+from support.processes.agents import agent_process, instances
+from support.processes.transceiver_process import Bench, transceiver_process
 
 from antiphon.agent import Agent, Session
 from antiphon.runtime.agent_sessions import leases

@@ -8,10 +8,10 @@ import wave
 from pathlib import Path
 
 import numpy as np
-from support.agents import EXAMPLES, agent_process, caller, loudest
 from support.conditions import until
-from support.model_servers import models_server, realtime_server
-from support.sounds import tone
+from support.models.model_servers import models_server, realtime_server
+from support.models.sounds import tone
+from support.processes.agents import EXAMPLES, agent_process, caller, loudest
 
 from antiphon.agent import TelephoneEvent
 from antiphon.testing.fake_transceiver import RehearsedCall

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from nats.aio.msg import Msg
 from nats.js.errors import KeyNotFoundError
-from support.agents import agent_process, instances
 from support.conditions import until
-from support.transceiver_process import Bench, transceiver_process
+from support.processes.agents import agent_process, instances
+from support.processes.transceiver_process import Bench, transceiver_process
 
 from antiphon.runtime.nats import buckets
 from antiphon.schemas import messages, subjects

@@ -10,9 +10,9 @@ from contextlib import AsyncExitStack
 
 from nats.aio.client import Client
 from nats.aio.msg import Msg
-from support.agents import EXAMPLES, agent_process, instances, loudest
 from support.conditions import until
-from support.sounds import tone
+from support.models.sounds import tone
+from support.processes.agents import EXAMPLES, agent_process, instances, loudest
 
 from antiphon.agent import Agent, Session
 from antiphon.runtime import tasks

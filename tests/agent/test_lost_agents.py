@@ -8,12 +8,12 @@ import signal
 from pathlib import Path
 
 import pytest
-from support.agents import EXAMPLES, agent_process, instances
-from support.bridge import agent_is_there, running_bridge
 from support.conditions import until
-from support.nats import nats_server
-from support.transceiver_peer import CarriedPeer
-from support.transceiver_process import Bench, transceiver_process
+from support.peers.transceiver_peer import CarriedPeer
+from support.processes.agents import EXAMPLES, agent_process, instances
+from support.processes.bridge import agent_is_there, running_bridge
+from support.processes.nats import nats_server
+from support.processes.transceiver_process import Bench, transceiver_process
 
 from antiphon.schemas import messages, subjects
 from antiphon.transceiver.calls.agent_liveness import ROUNDS, Roll, Served

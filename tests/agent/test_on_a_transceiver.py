@@ -8,11 +8,11 @@ import signal
 from pathlib import Path
 
 from nats.aio.msg import Msg
-from support.agents import agent_process, caller, instances
 from support.conditions import until
-from support.nats import nats_server
-from support.sounds import tone
-from support.transceiver_process import transceiver_process
+from support.models.sounds import tone
+from support.processes.agents import agent_process, caller, instances
+from support.processes.nats import nats_server
+from support.processes.transceiver_process import transceiver_process
 
 from antiphon.agent import Agent, Heard, Session
 from antiphon.schemas import messages, subjects

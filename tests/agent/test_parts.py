@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.sounds import tone
+from support.models.sounds import tone
 
 from antiphon.agent import Agent, SpeechStarted, SpeechStopped, Word
 from antiphon.agent.agent import MAX_LATENESS_MS

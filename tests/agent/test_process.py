@@ -12,9 +12,9 @@ from pathlib import Path
 
 from nats.aio.client import Client
 from nats.aio.msg import Msg
-from support.agents import EXAMPLES, agent_process, instances
-from support.bridge import agent_is_there
 from support.conditions import until
+from support.processes.agents import EXAMPLES, agent_process, instances
+from support.processes.bridge import agent_is_there
 
 from antiphon.schemas import messages, subjects
 

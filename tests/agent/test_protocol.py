@@ -12,11 +12,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from support.agents import EXAMPLES, instances
 from support.conditions import until
-from support.relay_process import PATIENCE
-from support.sounds import tone
-from support.transceiver_process import Bench, transceiver_process
+from support.models.sounds import tone
+from support.processes.agents import EXAMPLES, instances
+from support.processes.relay_process import PATIENCE
+from support.processes.transceiver_process import Bench, transceiver_process
 
 from antiphon.schemas import messages, subjects
 

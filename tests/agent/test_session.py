@@ -9,9 +9,9 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from support.agents import caller, calling, loudest
 from support.conditions import until
-from support.sounds import tone
+from support.models.sounds import tone
+from support.processes.agents import caller, calling, loudest
 
 from antiphon.agent import (
     Agent,

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 from nats.aio.client import Client
 from nats.js.kv import KeyValue
-from support.agents import agent_process, caller, instances
 from support.conditions import until
-from support.transceiver_peer import CarriedPeer
-from support.transceiver_process import Bench, transceiver_process
+from support.peers.transceiver_peer import CarriedPeer
+from support.processes.agents import agent_process, caller, instances
+from support.processes.transceiver_process import Bench, transceiver_process
 
 from antiphon.agent import Agent, Listening, Session, TakenOver
 from antiphon.runtime.agent_sessions import leases

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import time
 
-from support.agents import calling
 from support.conditions import until
-from support.sounds import tone
+from support.models.sounds import tone
+from support.processes.agents import calling
 
 from antiphon.agent import Agent, Session, ToolFailed, ToolResult
 

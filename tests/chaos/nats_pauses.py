@@ -23,8 +23,8 @@ from itertools import pairwise
 from typing import Final, NamedTuple
 
 import numpy as np
-from support.nats import server_binary
-from support.stack import ECHO_AGENT, Stack, running_stack
+from support.processes.nats import server_binary
+from support.processes.stack import ECHO_AGENT, Stack, running_stack
 
 from antiphon.cli.call import AUDIBLE, Listener
 from antiphon.cli.errors import CallError

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 from support.http_answers import http_answers
-from support.up_process import up_process
+from support.processes.up_process import up_process
 
 from antiphon.cli.errors import CallError
 from antiphon.cli.ice_check import reach

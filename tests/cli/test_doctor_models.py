@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.up_process import UpProcess, up_process
+from support.processes.up_process import UpProcess, up_process
 
 Doctor = Callable[..., subprocess.CompletedProcess[str]]
 INSTALL = "pip install '.[inference-bridge]' in a clone of Antiphon"

@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 import soxr
 from nats.aio.msg import Msg
-from support.bridge import agent_is_there, running_bridge
-from support.voice import say, words
+from support.models.voice import say, words
+from support.processes.bridge import agent_is_there, running_bridge
 
 from antiphon.agent import Agent, DataReceived, Session
 from antiphon.cli import replay

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from support.up_process import is_alive, wait_until_gone
+from support.processes.up_process import is_alive, wait_until_gone
 
 from antiphon.cli.supervisor import TERM_GRACE, Part, RestartPolicy, Supervisor
 from antiphon.cli.terminal import Terminal

@@ -12,7 +12,7 @@ import urllib.request
 from pathlib import Path
 
 from support.conditions import wait_until
-from support.up_process import descendants, is_alive, up_process, wait_until_gone
+from support.processes.up_process import descendants, is_alive, up_process, wait_until_gone
 
 
 def _up(*options: str, **environment: str) -> subprocess.CompletedProcess[str]:

@@ -98,7 +98,7 @@ def _stack_up(environment: dict[str, str]) -> Iterator[None]:
 
 def _converse() -> None:
     """Ask through the published ports, and compare the words that come back, by ear and by transcript."""
-    from support.voice import say, transcribe, words
+    from support.models.voice import say, transcribe, words
 
     from antiphon.cli.wav import read_wav, write_wav
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from support.otlp import OtlpReceiver, otlp_receiver
-from support.stack import ECHO_AGENT, Stack, running_stack
+from support.processes.otlp import OtlpReceiver, otlp_receiver
+from support.processes.stack import ECHO_AGENT, Stack, running_stack
 
 
 @pytest.fixture(scope="session")

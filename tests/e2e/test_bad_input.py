@@ -12,7 +12,7 @@ import httpx
 import pytest
 from nats.aio.msg import Msg
 from support.conditions import until
-from support.stack import Stack
+from support.processes.stack import Stack
 
 from antiphon.cli.call import Listener
 from antiphon.cli.webrtc_client import Peer
@@ -22,7 +22,7 @@ from antiphon.schemas.addresses import parse_address
 
 pytestmark = pytest.mark.timeout(480)
 
-OFFERS = Path(__file__).parents[1] / "transceiver" / "offers"
+OFFERS = Path(__file__).parents[1] / "rtc" / "offers"
 SDP = {"Content-Type": "application/sdp"}
 
 

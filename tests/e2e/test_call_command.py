@@ -12,12 +12,12 @@ from pathlib import Path
 import httpx
 import numpy as np
 import pytest
-from support.bookings import BOOKING, DAY
 from support.conditions import until
-from support.impaired import impaired_path
-from support.otlp import OtlpReceiver
-from support.stack import Stack
-from support.voice import RATE, say, silence, transcribe, words
+from support.models.bookings import BOOKING, DAY
+from support.models.voice import RATE, say, silence, transcribe, words
+from support.net.impaired import impaired_path
+from support.processes.otlp import OtlpReceiver
+from support.processes.stack import Stack
 
 from antiphon.agent import Agent, Session
 from antiphon.cli.call import AUDIBLE, CallResult, Listener, converse

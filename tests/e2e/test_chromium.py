@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page
-from support.bookings import BOOKING, DAY
-from support.chromium import chromium_page, wait_for
+from support.browsers.chromium import chromium_page, wait_for
 from support.conditions import wait_until
-from support.stack import Stack
-from support.voice import Samples, decode_stereo_wav, say, silence, transcribe, words, write_microphone
+from support.models.bookings import BOOKING, DAY
+from support.models.voice import Samples, decode_stereo_wav, say, silence, transcribe, words, write_microphone
+from support.processes.stack import Stack
 
 pytestmark = pytest.mark.timeout(480)
 

@@ -16,11 +16,11 @@ import pytest
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from playwright.sync_api import Page
-from support.chromium import chromium_page
+from support.browsers.chromium import chromium_page
 from support.conditions import wait_until
-from support.sounds import tone
-from support.stack import ECHO_AGENT, Stack, running_stack
-from support.voice import write_microphone
+from support.models.sounds import tone
+from support.models.voice import write_microphone
+from support.processes.stack import ECHO_AGENT, Stack, running_stack
 
 from antiphon.runtime.nats import connection
 from antiphon.schemas import messages, subjects

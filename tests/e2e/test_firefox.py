@@ -12,9 +12,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from support.more_relays import PREFERRED_REGION, another_relay
-from support.namespace import ADDRESS, laptop_namespace
-from support.stack import ECHO_AGENT, running_stack
+from support.net.namespace import ADDRESS, laptop_namespace
+from support.processes.more_relays import PREFERRED_REGION, another_relay
+from support.processes.stack import ECHO_AGENT, running_stack
 
 pytestmark = pytest.mark.timeout(480)
 
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.timeout(480)
 def test_firefox_connects_and_gets_its_own_audio_back() -> None:
     with laptop_namespace() as inside, running_stack("--plugin", str(ECHO_AGENT), within=inside) as stack:
         done = subprocess.run(
-            [*inside, sys.executable, "-m", "support.firefox", stack.url],
+            [*inside, sys.executable, "-m", "support.browsers.firefox", stack.url],
             capture_output=True,
             text=True,
             check=False,
@@ -43,7 +43,7 @@ def test_when_the_used_relay_is_killed_firefox_moves_to_the_other(tmp_path: Path
         running_stack("--plugin", str(ECHO_AGENT), within=inside, environment=environment) as stack,
         another_relay(stack, tmp_path, PREFERRED_REGION, f"{ADDRESS}:0", inside) as relay,
         subprocess.Popen(
-            [*inside, sys.executable, "-m", "support.firefox", stack.url, "--until-moved"],
+            [*inside, sys.executable, "-m", "support.browsers.firefox", stack.url, "--until-moved"],
             stdout=subprocess.PIPE,
             text=True,
             env={**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[1]), *sys.path])},

@@ -8,11 +8,11 @@ from typing import Any
 
 import httpx
 from support.conditions import until
-from support.middlebox import middlebox
-from support.relay_process import Datagrams, mint
-from support.relay_process import binding_request as request_for
-from support.sounds import tone
-from support.stack import ECHO_AGENT, Stack, running_stack
+from support.models.sounds import tone
+from support.net.middlebox import middlebox
+from support.processes.relay_process import Datagrams, mint
+from support.processes.relay_process import binding_request as request_for
+from support.processes.stack import ECHO_AGENT, Stack, running_stack
 
 from antiphon.cli.call import Listener
 from antiphon.cli.webrtc_client import Peer

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 from playwright.sync_api import Page
-from support.chromium import chromium_page, wait_for
-from support.more_relays import PREFERRED_REGION, AnotherRelay, another_relay
-from support.stack import ECHO_AGENT, Stack, running_stack
-from support.voice import babble, silence, write_microphone
+from support.browsers.chromium import chromium_page, wait_for
+from support.models.voice import babble, silence, write_microphone
+from support.processes.more_relays import PREFERRED_REGION, AnotherRelay, another_relay
+from support.processes.stack import ECHO_AGENT, Stack, running_stack
 
 pytestmark = pytest.mark.timeout(480)
 

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page
-from support.chromium import chromium_page, wait_for
-from support.more_relays import PREFERRED_REGION, another_relay
-from support.namespace import ADDRESS, laptop_namespace
-from support.restarts import COUNT_PACKETS, kill_relay
-from support.stack import ECHO_AGENT, Stack, running_stack
-from support.voice import babble, decode_stereo_wav, say, silence, transcribe, words, write_microphone
+from support.browsers.chromium import chromium_page, wait_for
+from support.models.voice import babble, decode_stereo_wav, say, silence, transcribe, words, write_microphone
+from support.net.namespace import ADDRESS, laptop_namespace
+from support.processes.more_relays import PREFERRED_REGION, another_relay
+from support.processes.restarts import COUNT_PACKETS, kill_relay
+from support.processes.stack import ECHO_AGENT, Stack, running_stack
 
 pytestmark = pytest.mark.timeout(480)
 

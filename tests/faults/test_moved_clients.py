@@ -16,14 +16,14 @@ from pathlib import Path
 import pytest
 from nats.errors import NoRespondersError
 from playwright.sync_api import Page, Route
-from support.chromium import chromium_page, wait_for
+from support.browsers.chromium import chromium_page, wait_for
 from support.conditions import until
-from support.middlebox import Middlebox, middlebox, with_relay
-from support.more_relays import another_relay
-from support.relay_process import Datagrams
-from support.sounds import tone
-from support.stack import ECHO_AGENT, Stack, running_stack
-from support.voice import babble, write_microphone
+from support.models.sounds import tone
+from support.models.voice import babble, write_microphone
+from support.net.middlebox import Middlebox, middlebox, with_relay
+from support.processes.more_relays import another_relay
+from support.processes.relay_process import Datagrams
+from support.processes.stack import ECHO_AGENT, Stack, running_stack
 
 from antiphon.cli.call import Listener
 from antiphon.cli.errors import CallError

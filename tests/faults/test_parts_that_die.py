@@ -10,7 +10,7 @@ import httpx
 import numpy as np
 import pytest
 from support.conditions import until
-from support.stack import ECHO_AGENT, Stack, running_stack
+from support.processes.stack import ECHO_AGENT, Stack, running_stack
 
 from antiphon.cli.call import Listener
 from antiphon.cli.errors import CallError

@@ -14,13 +14,13 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page
-from support.aiortc_client import aiortc_call
-from support.chromium import chromium_page, wait_for
+from support.browsers.chromium import chromium_page, wait_for
 from support.conditions import until
-from support.restarts import COUNT_PACKETS, kill_relay
-from support.sounds import tone
-from support.stack import ECHO_AGENT, Stack, running_stack
-from support.voice import babble, write_microphone
+from support.models.sounds import tone
+from support.models.voice import babble, write_microphone
+from support.peers.aiortc_client import aiortc_call
+from support.processes.restarts import COUNT_PACKETS, kill_relay
+from support.processes.stack import ECHO_AGENT, Stack, running_stack
 
 from antiphon.cli.webrtc_client import Peer
 from antiphon.schemas.audio import AudioFrame, FrameFlag

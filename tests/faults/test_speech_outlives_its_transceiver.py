@@ -11,12 +11,12 @@ from collections.abc import AsyncIterator
 import numpy as np
 import pytest
 import soxr
-from support.bridge import agent_is_there, running_bridge
 from support.conditions import until
-from support.relay_process import PATIENCE
-from support.several_transceivers import Several, several_transceivers
-from support.transceiver_peer import CarriedPeer
-from support.voice import models
+from support.models.voice import models
+from support.peers.transceiver_peer import CarriedPeer
+from support.processes.bridge import agent_is_there, running_bridge
+from support.processes.relay_process import PATIENCE
+from support.processes.several_transceivers import Several, several_transceivers
 
 from antiphon.agent import Agent, Heard, Session
 from antiphon.schemas import messages, subjects

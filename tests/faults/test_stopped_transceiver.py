@@ -8,8 +8,8 @@ import signal
 from collections.abc import AsyncIterator
 
 import pytest
-from support.sounds import speech, tone
-from support.transceiver_process import Bench, transceiver_process
+from support.models.sounds import speech, tone
+from support.processes.transceiver_process import Bench, transceiver_process
 
 from antiphon.schemas.audio import AudioFrame, FrameFlag
 

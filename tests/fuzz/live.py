@@ -23,11 +23,11 @@ from typing import Final
 
 from nats.aio.client import Client
 from nats.aio.msg import Msg
-from support.nats import nats_server
-from support.sctp_packets import MALFORMED, UNORDERED, data, forward_tsn, packet, sack
-from support.sounds import tone
-from support.transceiver_peer import CarriedPeer
-from support.transceiver_process import Bench, Line
+from support.models.sounds import tone
+from support.peers.sctp_packets import MALFORMED, UNORDERED, data, forward_tsn, packet, sack
+from support.peers.transceiver_peer import CarriedPeer
+from support.processes.nats import nats_server
+from support.processes.transceiver_process import Bench, Line
 
 from antiphon.runtime.nats import connection
 from antiphon.schemas import messages, subjects

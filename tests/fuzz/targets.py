@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any, Final
 from unittest import mock
 
-from support import sctp_packets
-from support.emulator import run_virtual, virtual_loop
-from support.signaling import OFFER
+from support.net.emulator import run_virtual, virtual_loop
+from support.peers import sctp_packets
+from support.processes.signaling import OFFER
 
 from antiphon.relay.core import stun as relay_stun
 from antiphon.relay.core.core import MAX_DATAGRAM, RelayCore

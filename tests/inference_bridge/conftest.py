@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import soxr
 from nats.aio.client import Client
-from support.bridge import Samples, Speak, StartBridge, Understand, agent_is_there, running_bridge
-from support.nats import nats_server
-from support.voice import models as loaded_models
+from support.models.voice import models as loaded_models
+from support.processes.bridge import Samples, Speak, StartBridge, Understand, agent_is_there, running_bridge
+from support.processes.nats import nats_server
 
 from antiphon.inference_bridge.models.local import Models
 from antiphon.inference_bridge.models.sources import lexicon_files, voice_file

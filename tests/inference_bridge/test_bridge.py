@@ -16,9 +16,9 @@ from typing import Any
 import pytest
 from nats.aio.client import Client
 from opentelemetry import trace
-from support.bridge import Speak, StartBridge, Understand, agent_is_there, running_bridge
-from support.nats import nats_server
-from support.otlp import otlp_receiver
+from support.processes.bridge import Speak, StartBridge, Understand, agent_is_there, running_bridge
+from support.processes.nats import nats_server
+from support.processes.otlp import otlp_receiver
 
 from antiphon.runtime.nats import connection
 from antiphon.schemas import messages, subjects

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 from nats.aio.client import Client
-from support.bridge import Samples, Speak
-from support.sounds import cough, keyboard, music
+from support.models.sounds import cough, keyboard, music
+from support.processes.bridge import Samples, Speak
 
 from antiphon.testing.fake_transceiver import RehearsedCall
 

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any
 
-from support.chat_server import ChatServer, chat_server
+from support.models.chat_server import ChatServer, chat_server
 
 from antiphon.inference_bridge.agents import FunctionCall, Request, Usage
 from antiphon.inference_bridge.agents.language_model import APOLOGY, LanguageModel, chat_messages, client_for

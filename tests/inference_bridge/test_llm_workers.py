@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 from nats.aio.client import Client
 from nats.aio.msg import Msg
-from support.bridge import StartBridge, agent_is_there
-from support.chat_server import chat_server
+from support.models.chat_server import chat_server
+from support.processes.bridge import StartBridge, agent_is_there
 
 from antiphon.inference_bridge.agents import FunctionCall, Request, Usage
 from antiphon.inference_bridge.agents.language_model import APOLOGY, GO_ON

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from nats.aio.client import Client
 from nats.aio.msg import Msg
-from support.bridge import Speak, StartBridge, Understand, agent_is_there
+from support.processes.bridge import Speak, StartBridge, Understand, agent_is_there
 
 from antiphon.inference_bridge.conversation.response_playback import NO_VOICE
 from antiphon.inference_bridge.models.remote import pool, wire

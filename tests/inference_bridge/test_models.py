@@ -9,7 +9,7 @@ from pathlib import Path
 import jiwer
 import numpy as np
 import pytest
-from support.bridge import Samples, Speak
+from support.processes.bridge import Samples, Speak
 
 from antiphon.inference_bridge.input.voice_activity import WINDOW
 from antiphon.inference_bridge.models.local import Models

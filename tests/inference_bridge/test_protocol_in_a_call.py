@@ -8,8 +8,8 @@ from typing import Any
 from nats.aio.client import Client
 from openai.types.realtime.realtime_server_event import RealtimeServerEvent
 from pydantic import TypeAdapter
-from support.bridge import Speak, StartBridge, agent_is_there
-from support.chat_server import chat_server
+from support.models.chat_server import chat_server
+from support.processes.bridge import Speak, StartBridge, agent_is_there
 
 from antiphon.testing.fake_transceiver import RehearsedCall
 

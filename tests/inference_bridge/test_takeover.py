@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from nats.aio.client import Client
-from support.bridge import Speak, StartBridge, Understand, agent_is_there
+from support.processes.bridge import Speak, StartBridge, Understand, agent_is_there
 
 from antiphon.inference_bridge.dispatch.bridge import HOPELESS
 from antiphon.runtime.nats import buckets, service_discovery

@@ -13,7 +13,7 @@ from typing import Any, cast
 import jiwer
 import numpy as np
 import pytest
-from support.bridge import Samples, Speak
+from support.processes.bridge import Samples, Speak
 
 from antiphon.inference_bridge.models.clients import ModelPool
 from antiphon.inference_bridge.models.local import Models

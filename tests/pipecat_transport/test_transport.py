@@ -28,7 +28,7 @@ from pipecat.pipeline.pipeline import Pipeline
 from pipecat.pipeline.worker import PipelineWorker
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
 from support.conditions import until
-from support.nats import nats_server
+from support.processes.nats import nats_server
 
 from antiphon.agent import Agent, Heard, Session
 from antiphon.agent.pipecat import AntiphonTransport

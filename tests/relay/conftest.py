@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 import pytest
-from support.relay_process import (
+from support.processes.relay_process import (
     RelayProcess,
     relay_process,
 )

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from support.relay_process import Datagrams, binding_request, fake_transceiver, relay_process
+from support.processes.relay_process import Datagrams, binding_request, fake_transceiver, relay_process
 
 from antiphon.relay.core import stun
 from antiphon.relay.core.core import RelayCore

@@ -7,7 +7,7 @@ import time
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.relay_process import ROUTE_KEYS, binding_request, mint
+from support.processes.relay_process import ROUTE_KEYS, binding_request, mint
 
 from antiphon.relay.core.core import MAX_DATAGRAM, RelayCore
 from antiphon.relay.core.flow_key import header_of, key_of, sockaddr_of

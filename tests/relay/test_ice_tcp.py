@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.relay_process import (
+from support.processes.relay_process import (
     FakeTransceiver,
     RelayProcess,
     binding_request,

@@ -8,8 +8,8 @@ from contextlib import closing
 
 from nats.js.errors import KeyDeletedError, KeyNotFoundError
 from nats.js.kv import KeyValue
-from support.relay_process import Datagrams, fake_transceiver, relay_process, until
-from support.transceiver_process import transceiver_process
+from support.processes.relay_process import Datagrams, fake_transceiver, relay_process, until
+from support.processes.transceiver_process import transceiver_process
 
 from antiphon.runtime.nats import buckets, connection
 from antiphon.schemas import messages, subjects, tunnel

@@ -13,8 +13,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from nats.aio.client import Client
-from support.nats import nats_server
-from support.relay_process import (
+from support.processes.nats import nats_server
+from support.processes.relay_process import (
     Datagrams,
     FakeTransceiver,
     RelayProcess,

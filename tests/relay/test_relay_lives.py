@@ -11,8 +11,15 @@ import sys
 import time
 from pathlib import Path
 
-from support.relay_calls import call, client_socket, media
-from support.relay_process import RelayProcess, binding_request, fake_transceiver, relay_process, until, workers_of
+from support.peers.relay_calls import call, client_socket, media
+from support.processes.relay_process import (
+    RelayProcess,
+    binding_request,
+    fake_transceiver,
+    relay_process,
+    until,
+    workers_of,
+)
 
 from antiphon.schemas.tunnel import pack_header
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import random
 
 import pytest
-from support.relay_calls import MEDIA, call, client_socket, media
-from support.relay_process import (
+from support.peers.relay_calls import MEDIA, call, client_socket, media
+from support.processes.relay_process import (
     Datagrams,
     RelayProcess,
     binding_request,

@@ -6,15 +6,15 @@ import asyncio
 import time
 from pathlib import Path
 
-from support.nats import nats_server, server_pid, stopped
-from support.relay_calls import MEDIA, call, client_socket, media
-from support.relay_process import (
+from support.net.swallowing_proxy import swallowing_proxy
+from support.peers.relay_calls import MEDIA, call, client_socket, media
+from support.processes.nats import nats_server, server_pid, stopped
+from support.processes.relay_process import (
     RelayProcess,
     fake_transceiver,
     relay_process,
     until,
 )
-from support.swallowing_proxy import swallowing_proxy
 
 from antiphon.runtime.nats import buckets, connection
 from antiphon.schemas import subjects

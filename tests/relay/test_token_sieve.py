@@ -6,7 +6,7 @@ import random
 
 from hypothesis import given
 from hypothesis import strategies as st
-from support.relay_process import ROUTE_KEYS, binding_request, mint
+from support.processes.relay_process import ROUTE_KEYS, binding_request, mint
 
 from antiphon.relay.dataplane.mmsg import HEADROOM, SLOT, Batch
 from antiphon.relay.dataplane.token_prefilter import USERNAME_FIRST, TokenSieve

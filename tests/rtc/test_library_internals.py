@@ -18,7 +18,7 @@ import pytest
 from aiortc import RTCCertificate, RTCSctpTransport
 from aiortc import rtcsctptransport as aiortc_sctp
 from OpenSSL import SSL
-from support.emulator import run_virtual
+from support.net.emulator import run_virtual
 
 import antiphon.bench
 import antiphon.cli

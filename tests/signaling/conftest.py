@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import httpx
 import pytest
-from support.signaling import SignalingProcess, StandIns, signaling_process, until
+from support.processes.signaling import SignalingProcess, StandIns, signaling_process, until
 
 
 @pytest.fixture

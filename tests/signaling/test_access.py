@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx
 import pytest
-from support.signaling import OFFER, SignalingProcess, StandIn, StandIns, signaling_process, until
+from support.processes.signaling import OFFER, SignalingProcess, StandIn, StandIns, signaling_process, until
 
 from antiphon.signaling.auth.credentials import Credentials
 

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
-from support.signaling import OFFER, SignalingProcess, StandIns
+from support.processes.signaling import OFFER, SignalingProcess, StandIns
 
 CALLS = "/v1/realtime/calls"
 SDP = {"Content-Type": "application/sdp"}
@@ -61,8 +61,8 @@ ROWS = [
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SignalingProcess]:
     """One complete stack for all rows: none of them changes anything."""
-    from support.nats import nats_server
-    from support.signaling import signaling_process, until
+    from support.processes.nats import nats_server
+    from support.processes.signaling import signaling_process, until
 
     with nats_server(tmp_path_factory.mktemp("nats")) as url:
         parts = StandIns(url)

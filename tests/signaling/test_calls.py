@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
-from support.signaling import ANSWER, OFFER, StandIns, until
+from support.processes.signaling import ANSWER, OFFER, StandIns, until
 
 from antiphon.schemas.messages import Opened, Refused
 

@@ -8,7 +8,7 @@ import time
 from urllib.parse import urlsplit
 
 import httpx
-from support.signaling import SignalingProcess, until
+from support.processes.signaling import SignalingProcess, until
 
 from antiphon.signaling.http.header_timeout import HEAD_SECONDS
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import httpx
-from support.nats import nats_server
-from support.signaling import SignalingProcess, StandIns, signaling_process, until
+from support.processes.nats import nats_server
+from support.processes.signaling import SignalingProcess, StandIns, signaling_process, until
 
 
 def failing(http: httpx.Client) -> set[str]:

@@ -16,7 +16,7 @@ import httpx
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
-from support.signaling import OFFER, SignalingProcess, StandIns, signaling_process, until
+from support.processes.signaling import OFFER, SignalingProcess, StandIns, signaling_process, until
 
 
 def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:

@@ -8,7 +8,7 @@ import re
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.signaling import ANSWER, OFFER
+from support.processes.signaling import ANSWER, OFFER
 
 from antiphon.schemas.addresses import Address
 from antiphon.signaling.placement.directory import RelayOffer

@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 import pytest
-from support.signaling import SignalingProcess, StandIns, signaling_process, until
+from support.processes.signaling import SignalingProcess, StandIns, signaling_process, until
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Subprotocol

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import httpx
 import pytest
-from support.signaling import SignalingProcess
+from support.processes.signaling import SignalingProcess
 
 from antiphon.schemas.messages import CallStatus, EndReason
 from antiphon.signaling.placement.call_status import in_words

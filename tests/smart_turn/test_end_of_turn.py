@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soxr
-from support.bridge import Samples, agent_is_there, running_bridge
-from support.nats import nats_server
+from support.processes.bridge import Samples, agent_is_there, running_bridge
+from support.processes.nats import nats_server
 
 from antiphon.inference_bridge.models.sources import lexicon_files, smart_turn_file, voice_file
 from antiphon.inference_bridge.tts.g2p import Lexicon, Phonemizer

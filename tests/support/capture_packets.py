@@ -16,12 +16,12 @@ from importlib.metadata import version
 from pathlib import Path
 
 from playwright.sync_api import Route
-from support.aiortc_client import aiortc_call
-from support.chromium import CHROMIUM, chromium_page, wait_for
+from support.browsers.chromium import CHROMIUM, chromium_page, wait_for
 from support.conditions import wait_until
-from support.middlebox import middlebox, with_relay
-from support.stack import ECHO_AGENT, Stack, running_stack
-from support.voice import babble, write_microphone
+from support.models.voice import babble, write_microphone
+from support.net.middlebox import middlebox, with_relay
+from support.peers.aiortc_client import aiortc_call
+from support.processes.stack import ECHO_AGENT, Stack, running_stack
 
 from antiphon.schemas.addresses import Address
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 import pytest
-from support.transceiver_process import Bench, transceiver_process
+from support.processes.transceiver_process import Bench, transceiver_process
 
 
 @pytest.fixture

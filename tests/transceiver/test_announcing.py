@@ -15,7 +15,7 @@ import pytest
 from nats.aio.msg import Msg
 from nats.js.api import StreamConfig
 from support.conditions import until
-from support.nats import nats_server
+from support.processes.nats import nats_server
 
 from antiphon.runtime import tasks
 from antiphon.runtime.nats import buckets, connection

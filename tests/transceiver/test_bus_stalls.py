@@ -6,11 +6,11 @@ import asyncio
 import time
 from pathlib import Path
 
-from support.nats import nats_server, server_pid, stopped
-from support.sounds import tone
-from support.swallowing_proxy import swallowing_proxy
-from support.transceiver_peer import CarriedPeer
-from support.transceiver_process import Bench, Line, transceiver_process
+from support.models.sounds import tone
+from support.net.swallowing_proxy import swallowing_proxy
+from support.peers.transceiver_peer import CarriedPeer
+from support.processes.nats import nats_server, server_pid, stopped
+from support.processes.transceiver_process import Bench, Line, transceiver_process
 
 from antiphon.schemas import messages
 

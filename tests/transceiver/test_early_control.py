@@ -6,10 +6,10 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 from nats.aio.msg import Msg
-from support.emulator import run_virtual
-from support.session_call import Call
-from support.sounds import speech
-from support.transceiver_process import Bench, Line
+from support.models.sounds import speech
+from support.net.emulator import run_virtual
+from support.peers.session_call import Call
+from support.processes.transceiver_process import Bench, Line
 
 from antiphon.schemas import messages, subjects
 from antiphon.schemas.audio import pack_frame

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 import pytest
-from support.sounds import tone
+from support.models.sounds import tone
 
 from antiphon.rtc.media import opus
 from antiphon.rtc.rtp.packet import pack_rtp

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.odd_senders import BEGIN, TOC, Heard, OddSender, listen
+from support.peers.odd_senders import BEGIN, TOC, Heard, OddSender, listen
 
 from antiphon.rtc.media.jitter_buffer import STARVED_AFTER
 

@@ -7,7 +7,7 @@ from array import array
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.sounds import speech
+from support.models.sounds import speech
 
 from antiphon.rtc.media import opus
 from antiphon.rtc.rtp import rtcp, srtp

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from support.emulator import run_virtual
-from support.session_call import Call
-from support.sounds import speech
+from support.models.sounds import speech
+from support.net.emulator import run_virtual
+from support.peers.session_call import Call
 
 from antiphon.schemas.audio import AudioFrame
 from antiphon.transceiver.ice.agent import Path

@@ -7,7 +7,7 @@ import random
 
 import pytest
 from aiortc.rtcsctptransport import InitChunk, serialize_packet
-from support.emulator import Conditions, Link, run_virtual, virtual_loop
+from support.net.emulator import Conditions, Link, run_virtual, virtual_loop
 
 from antiphon.rtc.sctp import data_channels
 from antiphon.rtc.sctp.data_channels import ChannelError, DataChannels

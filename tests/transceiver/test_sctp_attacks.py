@@ -11,9 +11,9 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 import pytest
-from support import sctp_packets as packets
-from support.emulator import run_virtual, virtual_loop
-from support.sctp_packets import FIRST, LAST, UNORDERED
+from support.net.emulator import run_virtual, virtual_loop
+from support.peers import sctp_packets as packets
+from support.peers.sctp_packets import FIRST, LAST, UNORDERED
 
 from antiphon.rtc.sctp import data_channels, packet
 from antiphon.rtc.sctp.association import MAX_WAITING

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
-from support.emulator import run_virtual
-from support.session_call import Call
+from support.net.emulator import run_virtual
+from support.peers.session_call import Call
 
 from antiphon.schemas import messages
 

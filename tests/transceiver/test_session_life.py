@@ -6,9 +6,9 @@ import asyncio
 import json
 
 import pytest
-from support.emulator import run_virtual
-from support.session_call import KEYRING, PASSWORD_KEY, Call
-from support.sounds import speech
+from support.models.sounds import speech
+from support.net.emulator import run_virtual
+from support.peers.session_call import KEYRING, PASSWORD_KEY, Call
 
 from antiphon.schemas import messages
 from antiphon.schemas.route_token import ice_password

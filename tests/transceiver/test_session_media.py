@@ -6,9 +6,9 @@ import asyncio
 from itertools import pairwise
 
 import pytest
-from support.emulator import run_virtual
-from support.session_call import BAD, Call, loudness
-from support.sounds import speech, tone
+from support.models.sounds import speech, tone
+from support.net.emulator import run_virtual
+from support.peers.session_call import BAD, Call, loudness
 
 from antiphon.rtc.rtp.packet import pack_rtp
 from antiphon.schemas import messages, tunnel

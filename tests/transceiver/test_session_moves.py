@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from support.emulator import run_virtual
-from support.session_call import PASSWORD_KEY, Call, loudness
-from support.sounds import speech, tone
+from support.models.sounds import speech, tone
+from support.net.emulator import run_virtual
+from support.peers.session_call import PASSWORD_KEY, Call, loudness
 
 from antiphon.schemas import messages
 from antiphon.transceiver.session.session import Session

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from support.emulator import run_virtual
-from support.session_call import Call
+from support.net.emulator import run_virtual
+from support.peers.session_call import Call
 
 from antiphon.schemas import messages
 

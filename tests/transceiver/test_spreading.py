@@ -9,10 +9,10 @@ from collections import Counter
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.several_transceivers import Several, several_transceivers
-from support.sounds import speech, tone
-from support.transceiver_peer import CarriedPeer
-from support.transceiver_process import Line
+from support.models.sounds import speech, tone
+from support.peers.transceiver_peer import CarriedPeer
+from support.processes.several_transceivers import Several, several_transceivers
+from support.processes.transceiver_process import Line
 
 from antiphon.runtime.nats import connection
 from antiphon.schemas import messages, subjects

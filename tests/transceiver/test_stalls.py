@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 import pytest
-from support.emulator import Conditions, Link
+from support.net.emulator import Conditions, Link
 
 from antiphon.rtc.media import opus
 from antiphon.rtc.media.timeline import MAX_SURPLUS

@@ -11,10 +11,10 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from support.several_transceivers import Several, several_transceivers
-from support.sounds import speech, tone
-from support.transceiver_peer import CarriedPeer
-from support.transceiver_process import Line
+from support.models.sounds import speech, tone
+from support.peers.transceiver_peer import CarriedPeer
+from support.processes.several_transceivers import Several, several_transceivers
+from support.processes.transceiver_process import Line
 
 from antiphon.schemas import messages, subjects
 from antiphon.schemas.messages import encode

@@ -8,9 +8,9 @@ import random
 import nats.errors
 import pytest
 from nats.aio.msg import Msg
-from support.relay_process import Datagrams
-from support.sounds import speech, tone
-from support.transceiver_process import Bench, transceiver_process
+from support.models.sounds import speech, tone
+from support.processes.relay_process import Datagrams
+from support.processes.transceiver_process import Bench, transceiver_process
 
 from antiphon.cli.ice_check import pack_binding_request
 from antiphon.runtime.nats import connection

@@ -9,13 +9,13 @@ from pathlib import Path
 
 from aiortc import MediaStreamTrack, RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 from av import AudioFrame as AvFrame
-from support.aiortc_client import Tone
-from support.nats import nats_server
-from support.relay_process import relay_process
-from support.sounds import speech, tone
-from support.transceiver_observed import kill_nats, loud, spoken
-from support.transceiver_peer import CANDIDATE
-from support.transceiver_process import Bench, transceiver_process
+from support.models.sounds import speech, tone
+from support.peers.aiortc_client import Tone
+from support.peers.transceiver_peer import CANDIDATE
+from support.processes.nats import nats_server
+from support.processes.relay_process import relay_process
+from support.processes.transceiver_observed import kill_nats, loud, spoken
+from support.processes.transceiver_process import Bench, transceiver_process
 
 from antiphon.cli.sdp import Answer
 from antiphon.schemas import messages, subjects

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 from nats.aio.msg import Msg
-from support.nats import nats_server
-from support.transceiver_observed import children_of, is_alive, kill_nats, others
-from support.transceiver_process import ENVIRONMENT, Bench, transceiver_process
+from support.processes.nats import nats_server
+from support.processes.transceiver_observed import children_of, is_alive, kill_nats, others
+from support.processes.transceiver_process import ENVIRONMENT, Bench, transceiver_process
 
 from antiphon.schemas import messages, subjects
 from antiphon.schemas.addresses import parse_address

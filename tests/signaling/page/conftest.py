@@ -10,10 +10,10 @@ from typing import Any
 import httpx
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
-from support.chromium import CHROMIUM, QUIET
-from support.nats import nats_server
-from support.page import Open
-from support.signaling import OFFER, SignalingProcess, StandIns, signaling_process, until
+from support.browsers.chromium import CHROMIUM, QUIET
+from support.browsers.page import Open
+from support.processes.nats import nats_server
+from support.processes.signaling import OFFER, SignalingProcess, StandIns, signaling_process, until
 
 FAKE_PEER = (Path(__file__).parent / "fake_peer.js").read_text() + f"window.fakeOffer = {json.dumps(OFFER)};"
 ARGUMENTS = [*QUIET, "--use-fake-device-for-media-stream", "--autoplay-policy=no-user-gesture-required"]

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from playwright.sync_api import Page
-from support.page import holds
-from support.signaling import until
+from support.browsers.page import holds
+from support.processes.signaling import until
 
 TWO_RELAYS = """\
 v=0\r

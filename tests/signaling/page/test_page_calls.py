@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import httpx
 from playwright.sync_api import Page, expect
-from support.page import Open, connect, state
-from support.signaling import SignalingProcess, StandIns, signaling_process, until
+from support.browsers.page import Open, connect, state
+from support.processes.signaling import SignalingProcess, StandIns, signaling_process, until
 
 
 def test_a_call_is_made_without_ice_servers_and_with_its_channel_in_the_offer(ready: Page) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from playwright.sync_api import Page, expect
-from support.page import CONVERSATION, connect, holds, state
+from support.browsers.page import CONVERSATION, connect, holds, state
 
 
 def test_both_sides_are_written_down_as_they_speak(ready: Page) -> None:

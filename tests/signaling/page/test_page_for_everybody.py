@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from playwright.sync_api import Page, expect
-from support.page import CONVERSATION, Open, connect, holds, state
+from support.browsers.page import CONVERSATION, Open, connect, holds, state
 
 
 def test_everything_works_from_the_keyboard(ready: Page) -> None:

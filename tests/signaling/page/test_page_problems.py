@@ -5,8 +5,8 @@ from __future__ import annotations
 import httpx
 import pytest
 from playwright.sync_api import Page, Route, expect
-from support.page import Open, alert, connect, holds
-from support.signaling import StandIns, signaling_process, until
+from support.browsers.page import Open, alert, connect, holds
+from support.processes.signaling import StandIns, signaling_process, until
 
 from antiphon.schemas.messages import Refused
 

@@ -3,8 +3,8 @@
 A message is its length in bytes, a colon and JSON: `[0, id, command, parameters]` there, `[1, id, error,
 result]` back (firefox-source-docs, testing/marionette).
 
-`python -m support.firefox URL [--until-moved]` makes one call on the page and prints what came of it, so that a test
-can run it inside a network namespace.
+`python -m support.browsers.firefox URL [--until-moved]` makes one call on the page and prints what came of it, so that
+a test can run it inside a network namespace.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from support.conditions import wait_until
-from support.stack import START_WITHIN, Stack
+from support.processes.stack import START_WITHIN, Stack
 
 from antiphon.schemas.addresses import Address, parse_address
 

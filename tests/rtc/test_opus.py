@@ -7,7 +7,7 @@ from itertools import pairwise
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.sounds import tone
+from support.models.sounds import tone
 
 from antiphon.rtc.media import opus
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from support.conditions import wait_until
-from support.stack import Stack
+from support.processes.stack import Stack
 
 FORWARDS = re.compile(r"worker 0 forwards by the \w+ loop, (\d+) ms after its start")
 

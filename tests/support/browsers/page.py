@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from playwright.sync_api import Page, expect
-from support.signaling import until
+from support.processes.signaling import until
 
 Open = Callable[..., Page]
 """Opens the page; see the fixture `open_page`."""

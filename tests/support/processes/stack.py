@@ -17,7 +17,7 @@ from typing import IO
 
 from antiphon.schemas.addresses import Address, parse_address
 
-ECHO_AGENT = Path(__file__).parents[2] / "examples" / "echo_agent.py"
+ECHO_AGENT = Path(__file__).parents[3] / "examples" / "echo_agent.py"
 READY = re.compile(r"Antiphon is ready: (\S+)")
 START_WITHIN = 120.0
 

@@ -13,8 +13,8 @@ import httpx
 from aiortc import MediaStreamTrack, RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 from av import AudioFrame
 from support.conditions import until
-from support.middlebox import with_relay
-from support.sounds import tone
+from support.models.sounds import tone
+from support.net.middlebox import with_relay
 
 from antiphon.runtime import tasks
 from antiphon.schemas.addresses import Address

@@ -18,8 +18,8 @@ import nats
 import nats.errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
-from support.relay_process import PATIENCE, ROUTE_KEYS, Datagrams
-from support.transceiver_peer import CarriedPeer
+from support.peers.transceiver_peer import CarriedPeer
+from support.processes.relay_process import PATIENCE, ROUTE_KEYS, Datagrams
 
 from antiphon.runtime import tasks
 from antiphon.runtime.nats import connection

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from support.relay_process import (
+from support.processes.relay_process import (
     Datagrams,
     FakeTransceiver,
     RelayProcess,

@@ -11,7 +11,7 @@ import pytest
 from nats.aio.client import Client
 from nats.js.errors import KeyNotFoundError
 from support.conditions import until
-from support.nats import nats_server
+from support.processes.nats import nats_server
 
 from antiphon.runtime import tasks
 from antiphon.runtime.agent_sessions import leases

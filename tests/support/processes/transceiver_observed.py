@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from support.transceiver_process import ENVIRONMENT, Bench
+from support.processes.transceiver_process import ENVIRONMENT, Bench
 
 from antiphon.schemas.audio import AudioFrame, FrameFlag
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.emulator import Conditions, Link
+from support.net.emulator import Conditions, Link
 
 from antiphon.rtc.media.jitter_buffer import (
     FRAME_TICKS,

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-SETTINGS = Path(__file__).parents[2] / "cli" / "antiphon" / "cli" / "nats.conf"
+SETTINGS = Path(__file__).parents[3] / "cli" / "antiphon" / "cli" / "nats.conf"
 
 
 def server_binary() -> Path:

@@ -12,9 +12,9 @@ from contextlib import asynccontextmanager
 
 from nats.aio.msg import Msg
 from nats.js.errors import BucketNotFoundError, NoKeysError
-from support.relay_process import PATIENCE, Datagrams, RelayProcess, relay_process
-from support.transceiver_peer import CarriedPeer
-from support.transceiver_process import ENVIRONMENT, Bench, Line
+from support.peers.transceiver_peer import CarriedPeer
+from support.processes.relay_process import PATIENCE, Datagrams, RelayProcess, relay_process
+from support.processes.transceiver_process import ENVIRONMENT, Bench, Line
 
 from antiphon.runtime.nats import connection
 from antiphon.schemas import messages, subjects

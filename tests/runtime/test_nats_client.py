@@ -13,7 +13,7 @@ import nats.errors
 import pytest
 from nats.aio.msg import Msg
 from support.conditions import until
-from support.scripted_nats import INFO, ScriptedNats, scripted_nats
+from support.net.scripted_nats import INFO, ScriptedNats, scripted_nats
 
 from antiphon.runtime import tasks
 from antiphon.runtime.nats import client as nats_client

@@ -12,13 +12,13 @@ from pathlib import Path
 
 import nats.errors
 from nats.aio.client import Client
-from support.bridge import agent_is_there
+from support.processes.bridge import agent_is_there
 
 from antiphon.agent import Agent
 from antiphon.runtime.nats import connection, service_discovery
 from antiphon.testing.fake_transceiver import RehearsedCall
 
-EXAMPLES = Path(__file__).parents[2] / "examples"
+EXAMPLES = Path(__file__).parents[3] / "examples"
 
 
 @contextmanager

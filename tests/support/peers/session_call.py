@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from support.emulator import Conditions, Link, virtual_loop
-from support.transceiver_peer import CarriedPeer
+from support.net.emulator import Conditions, Link, virtual_loop
+from support.peers.transceiver_peer import CarriedPeer
 
 from antiphon.rtc import sdp
 from antiphon.rtc.dtls.handshake import Certificate

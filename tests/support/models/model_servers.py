@@ -15,7 +15,7 @@ import uvicorn
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import StreamingResponse
 from support.conditions import until
-from support.sounds import tone
+from support.models.sounds import tone
 from websockets.asyncio.server import ServerConnection, serve
 
 SPEECH_PER_WORD = 0.25
