@@ -8,7 +8,7 @@ import re
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -16,6 +16,10 @@ import pytest
 
 ROOT: Final = Path(__file__).parents[2]
 SCHEMAS: Final = ROOT / "schemas" / "antiphon" / "schemas"
+HOMES: Final = [ROOT / name for name in ("schemas", "libs", "sdk", "cli", "demo", "bench")] + [
+    path for path in sorted((ROOT / "services").iterdir()) if (path / "antiphon").is_dir()
+]
+"""Folders that hold packages below `antiphon`."""
 SDK: Final = ROOT / "sdk" / "antiphon" / "agent"
 EXTRA_OF: Final = {
     "relay": "relay",
@@ -49,32 +53,115 @@ def _imports(package: Path) -> Iterator[tuple[Path, str]]:
                 yield from ((file, name) for name in names)
 
 
-def _strangers(package: Path, *own: str) -> list[str]:
-    allowed = ("antiphon.schemas", *own)
-    return [
-        f"{file.relative_to(ROOT)} imports {module}"
-        for file, module in _imports(package)
-        if module.split(".")[0] == "antiphon" and not any(module == a or module.startswith(f"{a}.") for a in allowed)
+MAY_IMPORT: Final = {
+    "schemas": "",
+    "runtime": "schemas",
+    "rtc": "schemas runtime",
+    "testing": "schemas runtime rtc",
+    "relay": "schemas runtime rtc.stun",
+    "transceiver": "schemas runtime rtc",
+    "signaling": "schemas runtime",
+    "inference_bridge": "schemas runtime",
+    "agent": "schemas runtime",
+    "demo": "schemas inference_bridge.agents inference_bridge.tts",
+    "cli": "schemas runtime rtc testing inference_bridge transceiver.media transceiver.session",
+    "bench": "schemas runtime rtc testing agent inference_bridge cli",
+}
+"""Package -> what of ours it may import besides itself. `docs/architecture.md` shows the same table."""
+
+INSIDE: Final = {
+    "relay.core": "counters",
+    "relay.dataplane": "core control.ipc",
+    "relay.control": "core counters settings",
+    "transceiver.ice": "session.state",
+    "transceiver.timing": "bus.publisher",
+    "transceiver.media": "session.state timing.pacing",
+    "transceiver.session": "ice media timing.pacing",
+    "transceiver.bus": "calls ice.agent net settings timing.scheduler",
+    "transceiver.net": "calls.session_table failover.slot_claim ice.agent session",
+    "transceiver.calls": "bus net session settings timing",
+    "transceiver.failover": "bus calls net session",
+    "signaling.http": "auth placement protocols settings",
+    "signaling.auth": "http.errors",
+    "signaling.placement": "http.errors settings",
+    "signaling.protocols": "auth http placement settings",
+    "inference_bridge.stt": "",
+    "inference_bridge.tts": "",
+    "inference_bridge.realtime_protocol": "turns.detector",
+    "inference_bridge.agents": "realtime_protocol",
+    "inference_bridge.turns": "agents conversation.response_playback input realtime_protocol stt.chunking",
+    "inference_bridge.input": "conversation models realtime_protocol stt turns",
+    "inference_bridge.models": "agents input settings stt tts turns unless_stopped",
+    "inference_bridge.conversation": "agents dispatch.conversation_snapshot input models realtime_protocol tts turns",
+    "inference_bridge.dispatch": (
+        "agents conversation input models realtime_protocol settings stt tts turns unless_stopped"
+    ),
+}
+"""Folder of a service -> what of the same service it may import besides itself. The files at a service's top may all."""
+
+
+def _package_of(file: Path) -> str:
+    """`antiphon.relay.core.core` of its path."""
+    parts = file.with_suffix("").parts
+    return ".".join(parts[len(parts) - 1 - parts[::-1].index("antiphon") :]).removesuffix(".__init__")
+
+
+def _is_within(module: str, packages: Iterable[str]) -> bool:
+    return any(module == package or module.startswith(f"{package}.") for package in packages)
+
+
+def _ours(package: Path) -> Iterator[tuple[Path, str]]:
+    """(file, full name of the module) of every import of ours; `from antiphon.relay import core` names the second."""
+    for file in sorted(package.rglob("*.py")):
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom):
+                names = [f"{node.module}.{alias.name}" for alias in node.names]
+            else:
+                continue
+            yield from ((file, name) for name in names if _is_within(name, ["antiphon"]))
+
+
+def _home(package: str) -> Path:
+    """Where the package with this name is."""
+    found = [root for root in HOMES if (root / "antiphon" / package).is_dir()]
+    assert len(found) == 1, f"{package} is in {found}"
+    return found[0] / "antiphon" / package
+
+
+@pytest.mark.parametrize("package", MAY_IMPORT)
+def test_a_package_imports_what_the_table_allows_only(package: str) -> None:
+    allowed = [f"antiphon.{each}" for each in (package, *MAY_IMPORT[package].split())]
+    wrong = [
+        f"{file.relative_to(ROOT)}: {name}" for file, name in _ours(_home(package)) if not _is_within(name, allowed)
     ]
+    assert not wrong
 
 
-@pytest.mark.parametrize("service", EXTRA_OF)
-def test_a_service_imports_the_schemas_and_itself_only(service: str) -> None:
-    assert _package(service).is_dir()
-    assert not _strangers(_package(service), f"antiphon.{service}", "antiphon.runtime", "antiphon.rtc")
+@pytest.mark.parametrize("folder", INSIDE)
+def test_a_folder_of_a_service_imports_what_the_table_allows_only(folder: str) -> None:
+    service, inner = folder.split(".")
+    allowed = [f"antiphon.{service}.{each}" for each in (inner, *INSIDE[folder].split())]
+    wrong = [
+        f"{file.relative_to(ROOT)}: {name}"
+        for file, name in _ours(_home(service) / inner)
+        if _is_within(name, [f"antiphon.{service}"]) and not _is_within(name, allowed)
+    ]
+    assert not wrong
 
 
-def test_the_schemas_import_no_service() -> None:
-    assert not _strangers(SCHEMAS, "antiphon.schemas")
-
-
-def test_the_sdk_imports_the_schemas_only() -> None:
-    assert not _strangers(SDK, "antiphon.agent", "antiphon.runtime")
+def test_the_tables_name_every_package_and_every_folder_of_a_service() -> None:
+    packages = {path.name for root in HOMES for path in (root / "antiphon").iterdir() if path.is_dir()}
+    assert packages - {"__pycache__"} == set(MAY_IMPORT)
+    folders = {
+        f"{service}.{path.parent.name}" for service in EXTRA_OF for path in _package(service).glob("*/__init__.py")
+    }
+    assert folders == set(INSIDE)
 
 
 def test_antiphon_is_a_namespace_that_every_package_may_add_to() -> None:
-    homes = [ROOT / "schemas", ROOT / "cli", *(ROOT / "services").iterdir(), ROOT / "sdk"]
-    assert not [home for home in homes if (home / "antiphon" / "__init__.py").exists()]
+    assert not [home for home in HOMES if (home / "antiphon" / "__init__.py").exists()]
 
 
 CONNECTS: Final = {"nats.connect", "nats.aio.client.Client", "nats.NATS", "nats.aio.client.NATS"}
@@ -116,7 +203,7 @@ def test_every_connection_to_nats_is_made_by_the_bus() -> None:
     """nats-py's own client may be connected and never read again: `antiphon.runtime.nats.client` says how."""
     found = [
         each
-        for part in ("schemas", "libs", "services", "sdk", "cli", "examples", "bench", "tests", "deploy")
+        for part in ("schemas", "libs", "services", "sdk", "cli", "demo", "examples", "bench", "tests", "deploy")
         for file in sorted((ROOT / part).rglob("*.py"))
         if file not in (CLIENT, STRANGER)
         for each in _connections(file)

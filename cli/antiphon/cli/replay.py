@@ -17,6 +17,7 @@ from antiphon.cli.bus_client import on_the_bus
 from antiphon.cli.errors import UsageError, installing
 from antiphon.cli.wav import Samples, read_channel
 from antiphon.runtime.nats import connection
+from antiphon.schemas import messages
 from antiphon.schemas.audio import FRAME_MS
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ def _typed(path: Path) -> list[tuple[float, dict[str, Any]]]:
     for number, line in enumerate(path.read_text("utf-8").splitlines(), 1):
         try:
             entry = json.loads(line)
-            if entry["kind"] == "data.in" and entry["message"]["channel"] == "oai-events":
+            if entry["kind"] == "data.in" and entry["message"]["channel"] == messages.EVENTS_CHANNEL:
                 found.append((float(entry["at_ms"]), json.loads(entry["message"]["text"])))
         except (ValueError, KeyError, TypeError):
             raise UsageError(f"{path}, line {number}: this is no time line of antiphon record") from None

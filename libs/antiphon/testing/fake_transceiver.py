@@ -23,7 +23,6 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
-from antiphon.inference_bridge.conversation.session_bus import EVENTS_CHANNEL
 from antiphon.runtime import tasks, telemetry
 from antiphon.runtime.nats import connection
 from antiphon.schemas import messages, subjects
@@ -169,7 +168,7 @@ class RehearsedCall:
 
     async def send(self, event: dict[str, Any]) -> None:
         """A message of the client on the data channel."""
-        message = messages.DataMessage.of(EVENTS_CHANNEL, json.dumps(event))
+        message = messages.DataMessage.of(messages.EVENTS_CHANNEL, json.dumps(event))
         await self._client.publish(subjects.data_in(self.id), messages.encode(message))
 
     async def event(self, event: messages.Message) -> None:

@@ -24,7 +24,7 @@ from antiphon.schemas.audio import AudioFrame, pack_frame
 
 log = logging.getLogger("antiphon.agent")
 
-EVENTS_CHANNEL: Final = "oai-events"
+EVENTS_CHANNEL: Final = messages.EVENTS_CHANNEL
 _CONTROL_SECONDS: Final = 1.0
 HANG_UP_SECONDS: Final = 30.0
 """As long as the transceiver itself waits for a client, or for an agent that is gone. Only time with a connection to

@@ -11,7 +11,8 @@ What is different, and what happened without it:
 - While the server takes nothing, what is published is bounded by `MAX_UNSENT`.
 - A request or a flush that waits when the connection is lost fails at once, with a time-out.
 
-`connection.connect` and `connection.connect_once` make such clients; nothing else does (`tests/schemas/test_architecture.py`).
+`connection.connect` and `connection.connect_once` make such clients; nothing else does
+(`tests/schemas/test_architecture.py`).
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from pydantic import TypeAdapter
 
 from antiphon.schemas.messages.agents import AgentBeat, Claim, ClaimReply, Lease
 from antiphon.schemas.messages.control import CONTROL, Control, ControlReply, Flush, HangUp, Pause, Resume
-from antiphon.schemas.messages.data import DataMessage
+from antiphon.schemas.messages.data import EVENTS_CHANNEL, DataMessage
 from antiphon.schemas.messages.events import (
     SESSION_EVENT,
     AudioLevel,
@@ -55,6 +55,7 @@ from antiphon.schemas.messages.presence import (
 
 __all__ = [
     "CONTROL",
+    "EVENTS_CHANNEL",
     "MAX_MESSAGE_BYTES",
     "MESSAGES",
     "MESSAGE_VERSION",

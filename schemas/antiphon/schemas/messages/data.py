@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import base64
 import binascii
+from typing import Final
 
 from antiphon.schemas.errors import MalformedError
 from antiphon.schemas.messages.message import Message
+
+EVENTS_CHANNEL: Final = "oai-events"
+"""Label of the data channel on which events of the realtime protocol travel, as OpenAI's clients name it."""
 
 
 class DataMessage(Message):
     """One message of a data channel: text, or base64 of bytes."""
 
-    channel: str = "oai-events"
+    channel: str = EVENTS_CHANNEL
     text: str | None = None
     base64: str | None = None
 

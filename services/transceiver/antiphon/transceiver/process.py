@@ -121,7 +121,7 @@ class Transceiver:
                 "param": None,
             },
         }
-        session.send_message("oai-events", json.dumps(notice))
+        session.send_message(messages.EVENTS_CHANNEL, json.dumps(notice))
         self._loop.call_later(NOTICE_SECONDS, self._end_without_agent, session)
 
     def _end_without_agent(self, session: Session) -> None:

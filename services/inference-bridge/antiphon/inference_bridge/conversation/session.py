@@ -25,7 +25,7 @@ from antiphon.inference_bridge.agents import Agent
 from antiphon.inference_bridge.conversation.client_commands import Commands
 from antiphon.inference_bridge.conversation.response_playback import Speech
 from antiphon.inference_bridge.conversation.responses import Talk
-from antiphon.inference_bridge.conversation.session_bus import EVENTS_CHANNEL, Line
+from antiphon.inference_bridge.conversation.session_bus import Line
 from antiphon.inference_bridge.dispatch.conversation_snapshot import Record, bounded, settings_json
 from antiphon.inference_bridge.input.turn_handling import Listening
 from antiphon.inference_bridge.input.vad_pipeline import MAX_FRAMES, Ear
@@ -286,7 +286,7 @@ class Session:
             log.warning("%s: %s", self.id, error)
             return
         match event:
-            case messages.Connected() | messages.ChannelOpened(channel="oai-events"):
+            case messages.Connected() | messages.ChannelOpened(channel=messages.EVENTS_CHANNEL):
                 self._meet()
             case messages.MediaStarted():
                 self._meet()
@@ -312,7 +312,7 @@ class Session:
         self._last_sign = time.monotonic()
         try:
             message = messages.decode(msg.data, messages.DataMessage)
-            if message.channel != EVENTS_CHANNEL:
+            if message.channel != messages.EVENTS_CHANNEL:
                 return
             self._commands.obey(read_client_event(message.payload()))
             self._changed()

@@ -20,7 +20,6 @@ from antiphon.schemas.errors import MalformedError
 
 log = logging.getLogger(__name__)
 
-EVENTS_CHANNEL = "oai-events"
 _HANG_UP_TRIES: Final = 5
 _AGAIN_SECONDS: Final = 0.2
 _CONTROL_TIMEOUT = 1.0
@@ -58,7 +57,7 @@ class Line:
 
     async def event(self, event: JsonObject) -> None:
         """To the client's data channel."""
-        message = messages.DataMessage.of(EVENTS_CHANNEL, json.dumps(event))
+        message = messages.DataMessage.of(messages.EVENTS_CHANNEL, json.dumps(event))
         await self._publish(self._data_out, messages.encode(message))
 
     async def flush(self, generation: int) -> bool:

@@ -133,7 +133,7 @@ class RelaySide:
         leaving = {self.as_seen(*parse_address(text)) for text in relay.tunnel_addresses}
         for session in self._registry:
             if session.ice.path is not None and session.ice.path.relay in leaving:
-                session.send_message("oai-events", RELAY_DRAINING)
+                session.send_message(messages.EVENTS_CHANNEL, RELAY_DRAINING)
 
     async def _flow_find(self, message: Msg) -> None:
         try:

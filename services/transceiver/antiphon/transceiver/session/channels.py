@@ -121,7 +121,7 @@ class Channels:
         notice = {"type": "antiphon.draining", "event_id": f"event_{secrets.token_hex(8)}", "seconds": seconds}
         if self._data is not None:
             with contextlib.suppress(ChannelError):
-                self._data.send("oai-events", json.dumps(notice))
+                self._data.send(messages.EVENTS_CHANNEL, json.dumps(notice))
 
     def vanish(self) -> None:
         """Let go without a word: the association goes on elsewhere."""
