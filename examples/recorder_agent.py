@@ -12,7 +12,7 @@ import time
 import wave
 from pathlib import Path
 
-from antiphon.agent import Agent, Event, Listening
+from antiphon.agent import Agent, Event, ShadowSession
 
 RECORDINGS = Path(os.environ.get("RECORDINGS", "recordings"))
 RATE = 16000
@@ -26,7 +26,7 @@ def as_json(event: Event) -> str:
 
 
 @agent.session
-async def record(session: Listening) -> None:
+async def record(session: ShadowSession) -> None:
     session.start(write_events(session))
     with wave.open(str(RECORDINGS / f"{session.id}.wav"), "wb") as file:
         file.setnchannels(1)
@@ -40,7 +40,7 @@ async def record(session: Listening) -> None:
     await session.over.wait()
 
 
-async def write_events(session: Listening) -> None:
+async def write_events(session: ShadowSession) -> None:
     with (RECORDINGS / f"{session.id}.jsonl").open("w", buffering=1) as file:
         async for event in session.events():
             file.write(as_json(event) + "\n")

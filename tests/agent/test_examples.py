@@ -14,7 +14,7 @@ from support.models.sounds import tone
 from support.processes.agents import EXAMPLES, agent_process, caller, loudest
 
 from antiphon.agent import TelephoneEvent
-from antiphon.testing.fake_transceiver import RehearsedCall
+from antiphon.testing.fake_transceiver import FakeTransceiver
 
 
 def loud(seconds: float, hertz: float = 440.0) -> np.ndarray[tuple[int], np.dtype[np.int16]]:
@@ -28,7 +28,7 @@ def pitch(pcm: bytes, rate: int = 24000) -> float:
     return float(np.argmax(spectrum) * rate / samples.size)
 
 
-def speech_of(call: RehearsedCall) -> bytes:
+def speech_of(call: FakeTransceiver) -> bytes:
     """What was heard, without its silence."""
     frames = [bytes(call.played[at : at + 960]) for at in range(0, len(call.played), 960)]
     return b"".join(frame for frame in frames if loudest(frame) > 1000)

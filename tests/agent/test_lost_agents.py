@@ -16,7 +16,7 @@ from support.processes.nats import nats_server
 from support.processes.transceiver_process import Bench, transceiver_process
 
 from antiphon.schemas import messages, subjects
-from antiphon.transceiver.calls.agent_liveness import ROUNDS, Roll, Served
+from antiphon.transceiver.calls.agent_liveness import ROUNDS, LivenessTable, Served
 
 SILENT = """
 import os
@@ -64,8 +64,8 @@ async def call(bench: Bench, agent: str) -> Call:
 # ---- by the transceiver ------------------------------------------------------------------------------
 
 
-def roll(*rounds: list[dict[str, str]]) -> Roll:
-    called = Roll()
+def roll(*rounds: list[dict[str, str]]) -> LivenessTable:
+    called = LivenessTable()
     for answers in rounds:
         called.called(answers)
     return called

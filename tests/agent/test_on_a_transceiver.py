@@ -14,13 +14,13 @@ from support.processes.agents import agent_process, caller, instances
 from support.processes.nats import nats_server
 from support.processes.transceiver_process import transceiver_process
 
-from antiphon.agent import Agent, Heard, Session
+from antiphon.agent import Agent, Played, Session
 from antiphon.schemas import messages, subjects
 
 
 async def test_pause_and_resume_lose_no_sample_and_a_flush_tells_what_was_heard(nats_url: str) -> None:
     agent = Agent("speaker")
-    heard: list[Heard | None] = []
+    heard: list[Played | None] = []
     flushed: list[messages.Flushed] = []
 
     @agent.session
@@ -58,7 +58,7 @@ async def test_pause_and_resume_lose_no_sample_and_a_flush_tells_what_was_heard(
         assert not heard
         await session.resume()
         await bench.until(lambda: bool(heard), "the end")
-        assert heard == [Heard(36000, 24000, "all of it", complete=True)]
+        assert heard == [Played(36000, 24000, "all of it", complete=True)]
         peer.frames.clear()
         await bench.until(lambda: peer.loudest > 4000, "the second speech")
         go.set()
@@ -135,7 +135,7 @@ async def test_while_nats_is_away_nobody_is_declared_dead_and_the_session_goes_o
 
 async def test_nats_restarted_in_mid_sentence_costs_a_gap_and_the_agent_is_heard_again(tmp_path: Path) -> None:
     agent = Agent("talker")
-    heard: list[Heard] = []
+    heard: list[Played] = []
 
     @agent.session
     async def talk(session: Session) -> None:

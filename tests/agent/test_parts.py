@@ -14,8 +14,8 @@ from support.models.sounds import tone
 
 from antiphon.agent import Agent, SpeechStarted, SpeechStopped, Word
 from antiphon.agent.agent import MAX_LATENESS_MS
-from antiphon.agent.energy_vad import Loudness
-from antiphon.agent.event_queue import Feed
+from antiphon.agent.energy_vad import EnergyVad
+from antiphon.agent.event_queue import EventQueue
 from antiphon.agent.playback import DEAF_SECONDS, Backlog, Framer, Ledger
 from antiphon.agent.resampling import HALF, Resampler
 from antiphon.agent.watchdog import Watchdog
@@ -160,7 +160,7 @@ def _noise(seconds: float, level: int) -> bytes:
 
 def test_speech_above_steady_noise_is_found_and_noise_alone_is_not() -> None:
     pcm = _noise(6, 400) + tone(1, 16000) + _noise(1, 400)
-    loudness = Loudness()
+    loudness = EnergyVad()
     events = [(frame.first_sample, event) for frame in _frames(pcm) if (event := loudness.push(frame))]
     late = [event for at, event in events if at > 5 * 16000]
     started, stopped = late
@@ -171,12 +171,12 @@ def test_speech_above_steady_noise_is_found_and_noise_alone_is_not() -> None:
 
 
 def test_a_click_is_no_speech() -> None:
-    loudness = Loudness()
+    loudness = EnergyVad()
     assert not [e for frame in _frames(bytes(3200) + tone(0.04, 16000) + bytes(16000)) if (e := loudness.push(frame))]
 
 
 async def test_a_full_feed_drops_the_oldest_and_counts_them() -> None:
-    feed: Feed[int] = Feed(3)
+    feed: EventQueue[int] = EventQueue(3)
     for number in range(5):
         feed.put(number)
     feed.close()

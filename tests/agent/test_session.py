@@ -17,8 +17,8 @@ from antiphon.agent import (
     Agent,
     DataReceived,
     Ended,
-    Heard,
     MediaStarted,
+    Played,
     Session,
     SpeechStarted,
     SpeechStopped,
@@ -26,7 +26,7 @@ from antiphon.agent import (
     Word,
 )
 from antiphon.schemas import messages
-from antiphon.testing.fake_transceiver import RehearsedCall
+from antiphon.testing.fake_transceiver import FakeTransceiver
 
 
 def loud(seconds: float) -> np.ndarray[tuple[int], np.dtype[np.int16]]:
@@ -87,7 +87,7 @@ async def test_audio_comes_at_the_rate_that_is_asked_for(nats_url: str) -> None:
 
 async def test_a_speech_is_heard_whole_and_its_block_ends_when_it_was(nats_url: str) -> None:
     agent = Agent("speaker")
-    heard: list[tuple[Heard, float]] = []
+    heard: list[tuple[Played, float]] = []
 
     @agent.session
     async def talk(session: Session) -> None:
@@ -102,7 +102,7 @@ async def test_a_speech_is_heard_whole_and_its_block_ends_when_it_was(nats_url: 
         await until(lambda: heard)
     outcome, seconds = heard[0]
     samples = 7440 + 7200
-    assert outcome == Heard(samples, 24000, "three words here", complete=True)
+    assert outcome == Played(samples, 24000, "three words here", complete=True)
     assert seconds > 0.5
     said = bytes(call.played)
     assert said[: samples * 2] == tone(0.31) + tone(0.3)
@@ -127,7 +127,7 @@ async def test_back_pressure_keeps_the_queue_of_the_transceiver_short(nats_url: 
     assert 15 <= longest <= 40, "half a second is 25 frames; a batch is 10"
 
 
-async def interrupted(agent: Agent, nats_url: str, when: Callable[[RehearsedCall], bool]) -> RehearsedCall:
+async def interrupted(agent: Agent, nats_url: str, when: Callable[[FakeTransceiver], bool]) -> FakeTransceiver:
     async with calling(agent, nats_url) as call:
         await until(lambda: when(call))
         await call.say(loud(1))
@@ -137,7 +137,7 @@ async def interrupted(agent: Agent, nats_url: str, when: Callable[[RehearsedCall
 
 async def test_an_interruption_leaves_the_block_and_tells_samples_and_words_that_were_heard(nats_url: str) -> None:
     agent = Agent("speaker")
-    heard: list[Heard | None] = []
+    heard: list[Played | None] = []
 
     @agent.session
     async def talk(session: Session) -> None:
@@ -220,9 +220,9 @@ async def test_a_flush_from_inside_its_block_leaves_it_and_two_flushes_agree(nat
     async with calling(agent, nats_url) as call:
         await until(call.hung_up.is_set)
     inside, first, second, said = seen
-    assert isinstance(inside, Heard)
+    assert isinstance(inside, Played)
     assert inside.samples < 24000
-    assert isinstance(first, Heard)
+    assert isinstance(first, Played)
     assert first == second == said
     assert first.confirmed
     assert 0 < first.samples < 72000

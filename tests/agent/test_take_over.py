@@ -16,7 +16,7 @@ from support.peers.transceiver_peer import CarriedPeer
 from support.processes.agents import agent_process, caller, instances
 from support.processes.transceiver_process import Bench, transceiver_process
 
-from antiphon.agent import Agent, Listening, Session, TakenOver
+from antiphon.agent import Agent, Session, ShadowSession, TakenOver
 from antiphon.runtime.agent_sessions import leases
 from antiphon.runtime.nats import buckets, connection
 from antiphon.schemas import messages, subjects
@@ -173,7 +173,7 @@ async def test_a_shadow_hears_the_same_audio_and_events_and_another_shadow_takes
 
     def listen(name: str) -> None:
         @shadows[name].session
-        async def listening(session: Listening) -> None:
+        async def listening(session: ShadowSession) -> None:
             assert not hasattr(session, "speak")
             async for frame in session.audio():
                 heard[name].append(frame.sequence)

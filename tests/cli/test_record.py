@@ -26,7 +26,7 @@ from antiphon.cli.wav import write_wav
 from antiphon.runtime.nats import connection
 from antiphon.schemas import messages, subjects
 from antiphon.schemas.audio import AudioFrame, pack_frame
-from antiphon.testing.fake_transceiver import RehearsedCall
+from antiphon.testing.fake_transceiver import FakeTransceiver
 
 COMMAND = [sys.executable, "-m", "antiphon.cli.main"]
 SECOND = 1_000_000_000
@@ -164,7 +164,7 @@ async def test_a_recorded_call_is_replayed_into_the_agent(nats_url: str, tmp_pat
             assert record.stderr is not None
             assert "waiting for calls" in await asyncio.to_thread(record.stderr.readline)
             question = say("What time is it?")
-            async with RehearsedCall(client, "concierge") as call:
+            async with FakeTransceiver(client, "concierge") as call:
                 await call.say(soxr.resample(question.astype(np.float32), 24000, 16000).astype(np.int16))
                 await call.wait_for("response.done", timeout=60)
                 session = call.id

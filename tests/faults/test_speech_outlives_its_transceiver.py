@@ -18,7 +18,7 @@ from support.processes.bridge import agent_is_there, running_bridge
 from support.processes.relay_process import PATIENCE
 from support.processes.several_transceivers import Several, several_transceivers
 
-from antiphon.agent import Agent, Heard, Session
+from antiphon.agent import Agent, Played, Session
 from antiphon.schemas import messages, subjects
 from antiphon.schemas.messages import decode_any, encode
 
@@ -100,7 +100,7 @@ def tones(pcm: bytes) -> list[int]:
 async def test_an_agent_s_speech_is_said_to_its_end_through_the_next_transceiver(
     several: Several, nats_url: str
 ) -> None:
-    said: list[Heard] = []
+    said: list[Played] = []
     agent = Agent("scale")
 
     @agent.session
@@ -125,7 +125,7 @@ async def test_an_agent_s_speech_is_said_to_its_end_through_the_next_transceiver
         assert heard[-1] == STEPS - 1
         repeated = sum(max(0, count - whole - 1) for count in frames)
         assert repeated <= 2 * whole, f"hardly anything is heard twice: {frames}"
-        assert said == [Heard(len(scale()) // 2, RATE, "up and up", complete=True)]
+        assert said == [Played(len(scale()) // 2, RATE, "up and up", complete=True)]
 
 
 async def test_an_answer_of_the_bridge_is_said_to_its_end_through_the_next_transceiver(

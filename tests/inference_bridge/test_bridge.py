@@ -23,7 +23,7 @@ from support.processes.otlp import otlp_receiver
 from antiphon.runtime.nats import connection
 from antiphon.schemas import messages, subjects
 from antiphon.schemas.audio import FrameFlag
-from antiphon.testing.fake_transceiver import RehearsedCall
+from antiphon.testing.fake_transceiver import FakeTransceiver
 
 
 def transcript(done: dict[str, Any]) -> str:
@@ -33,7 +33,7 @@ def transcript(done: dict[str, Any]) -> str:
 async def test_a_spoken_question_gets_a_spoken_answer(
     quiet_bridge: Client, speak: Speak, understand: Understand
 ) -> None:
-    async with RehearsedCall(quiet_bridge, "concierge") as call:
+    async with FakeTransceiver(quiet_bridge, "concierge") as call:
         await call.say(speak("I would like to book an appointment for next Tuesday at ten thirty."))
         done = await call.wait_for("response.done")
         heard = understand(bytes(call.played)).lower()
@@ -58,7 +58,7 @@ async def test_a_spoken_question_gets_a_spoken_answer(
 async def test_talking_over_the_agent_stops_it_and_the_page_is_told_what_was_heard(
     quiet_bridge: Client, speak: Speak
 ) -> None:
-    async with RehearsedCall(quiet_bridge, "concierge") as call:
+    async with FakeTransceiver(quiet_bridge, "concierge") as call:
         await call.say(speak("Help! What can you do?"))
         await call.until(lambda: len(call.played) > 24000 * 2)
         assert not call.flushes
@@ -83,7 +83,7 @@ async def test_the_caller_is_greeted_and_may_interrupt_the_greeting(
 ) -> None:
     start_bridge(greeting="Hello and welcome to a very long greeting, which goes on and on, until somebody speaks.")
     await agent_is_there(bus_client, "concierge")
-    async with RehearsedCall(bus_client, "concierge") as call:
+    async with FakeTransceiver(bus_client, "concierge") as call:
         await call.until(lambda: len(call.played) > 48000)
         await call.say(speak("What time is it, please?"))
         done = await call.wait_for("response.done")
@@ -93,7 +93,7 @@ async def test_the_caller_is_greeted_and_may_interrupt_the_greeting(
 
 
 async def test_a_typed_message_is_answered_and_a_bad_one_refused(quiet_bridge: Client) -> None:
-    async with RehearsedCall(quiet_bridge, "concierge") as call:
+    async with FakeTransceiver(quiet_bridge, "concierge") as call:
         await call.send({"type": "session.update", "session": {"type": "realtime"}})
         await call.wait_for("session.updated")
         await call.send({"type": "dance", "event_id": "mine"})
@@ -109,7 +109,7 @@ async def test_a_typed_message_is_answered_and_a_bad_one_refused(quiet_bridge: C
 async def test_the_client_can_stop_the_speech(start_bridge: StartBridge, bus_client: Client) -> None:
     start_bridge(greeting="This is a greeting that nobody wants to hear to its end, because it is so long.")
     await agent_is_there(bus_client, "concierge")
-    async with RehearsedCall(bus_client, "concierge") as call:
+    async with FakeTransceiver(bus_client, "concierge") as call:
         await call.until(lambda: len(call.played) > 24000)
         await call.send({"type": "response.cancel"})
         await call.send({"type": "output_audio_buffer.clear"})
@@ -119,7 +119,7 @@ async def test_the_client_can_stop_the_speech(start_bridge: StartBridge, bus_cli
 
 
 async def test_goodbye_hangs_up_after_it_was_said(quiet_bridge: Client, speak: Speak) -> None:
-    async with RehearsedCall(quiet_bridge, "concierge") as call:
+    async with FakeTransceiver(quiet_bridge, "concierge") as call:
         await call.say(speak("That is all, thank you, goodbye."))
         await asyncio.wait_for(call.hung_up.wait(), 20)
         assert any(frame.flags & FrameFlag.END_OF_UTTERANCE for frame in call.frames)
@@ -131,15 +131,15 @@ async def test_a_claim_above_the_capacity_is_refused_until_a_call_ends(
 ) -> None:
     start_bridge(bridge_capacity="1", greeting="none")
     await agent_is_there(bus_client, "concierge")
-    async with RehearsedCall(bus_client, "concierge") as call:
+    async with FakeTransceiver(bus_client, "concierge") as call:
         assert (await call.claim()).message == f"session {call.id} is claimed already"
         with pytest.raises(RuntimeError, match="ANTIPHON_BRIDGE_CAPACITY"):
-            async with RehearsedCall(bus_client, "concierge"):
+            async with FakeTransceiver(bus_client, "concierge"):
                 pass
     async with asyncio.timeout(5):
         while True:
             try:
-                async with RehearsedCall(bus_client, "concierge"):
+                async with FakeTransceiver(bus_client, "concierge"):
                     return
             except RuntimeError:
                 await asyncio.sleep(0.02)
@@ -154,7 +154,7 @@ async def test_a_call_of_which_nothing_comes_any_more_is_dropped(start_bridge: S
     async with asyncio.timeout(10):
         while True:
             try:
-                async with RehearsedCall(bus_client, "concierge"):
+                async with FakeTransceiver(bus_client, "concierge"):
                     return
             except RuntimeError:
                 await asyncio.sleep(0.02)
@@ -166,7 +166,7 @@ async def test_a_call_goes_on_when_nats_was_restarted_in_the_middle(tmp_path: Pa
         with running_bridge(url, greeting="none"):
             client = await connection.connect(url, "test")
             await agent_is_there(client, "concierge")
-            async with RehearsedCall(client, "concierge") as call:
+            async with FakeTransceiver(client, "concierge") as call:
                 await call.say(speak("Please book an appointment for next Tuesday at eleven."))
                 await call.wait_for("response.done")
                 await call.say(speak("Help! What can you do?"))
@@ -188,7 +188,7 @@ async def test_a_claim_that_is_none_is_refused(quiet_bridge: Client) -> None:
 
 
 async def test_garbage_on_a_call_s_subjects_does_not_end_it(quiet_bridge: Client, speak: Speak) -> None:
-    async with RehearsedCall(quiet_bridge, "concierge") as call:
+    async with FakeTransceiver(quiet_bridge, "concierge") as call:
         for subject in (subjects.audio_in(call.id), subjects.session_event(call.id), subjects.data_in(call.id)):
             for data in (b"", b"\x00\xff", b"[]", b'{"version":1,"text":"{"}'):
                 await quiet_bridge.publish(subject, data)
@@ -201,7 +201,7 @@ async def test_a_bridge_that_is_told_to_stop_is_gone_within_two_seconds(
 ) -> None:
     process = start_bridge()
     await agent_is_there(bus_client, "concierge")
-    async with RehearsedCall(bus_client, "concierge") as call:
+    async with FakeTransceiver(bus_client, "concierge") as call:
         await call.until(lambda: bool(call.frames))
         started = time.monotonic()
         process.send_signal(signal.SIGTERM)
@@ -232,7 +232,7 @@ async def test_a_language_model_takes_the_place_of_the_concierge(
         url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
         start_bridge(greeting="none", agent_name="clever", llm_url=url, llm_model="tiny")
         await agent_is_there(bus_client, "clever")
-        async with RehearsedCall(bus_client, "clever", {"instructions": "Be a geographer."}) as call:
+        async with FakeTransceiver(bus_client, "clever", {"instructions": "Be a geographer."}) as call:
             await call.say(speak("What is the capital of France?"))
             done = await call.wait_for("response.done")
             assert transcript(done) == "Well, the capital of France is Paris. It is lovely in spring."
@@ -247,7 +247,7 @@ async def test_a_call_whose_transceiver_vanishes_is_answered_and_not_kept_busy(
     quiet_bridge: Client, speak: Speak
 ) -> None:
     """Audio that stops in the middle of speech ends the turn: no reply hangs on a frame that never comes."""
-    async with RehearsedCall(quiet_bridge, "concierge") as call:
+    async with FakeTransceiver(quiet_bridge, "concierge") as call:
         await call.say(speak("What time is it?"))
         await call.stop_sending()
         await call.until(lambda: bool(call.of_type("conversation.item.input_audio_transcription.completed")))
@@ -275,7 +275,7 @@ async def test_turn_and_greeting_are_spans_of_the_call_s_trace(
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", receiver.url)
         process = start_bridge(greeting="Hello.")
         await agent_is_there(bus_client, "concierge")
-        async with RehearsedCall(bus_client, "concierge") as call:
+        async with FakeTransceiver(bus_client, "concierge") as call:
             await call.wait_for("response.done")
             await call.say(speak("What time is it?"))
             await call.wait_for("response.done", 2)

@@ -15,7 +15,7 @@ from antiphon.demo.concierge.dialogue import respond
 from antiphon.inference_bridge.dispatch.bridge import Bridge
 from antiphon.inference_bridge.dispatch.conversation_snapshot import (
     MAX_BYTES,
-    Record,
+    ConversationSnapshot,
     bounded,
     read_record,
     settings_json,
@@ -95,7 +95,7 @@ async def test_a_full_bridge_passes_claims_on_and_the_last_one_is_refused(bus_cl
 
 def test_a_long_conversation_is_written_down_without_its_beginning() -> None:
     items = [message(f"item_{n}", "user", "completed", {"type": "input_text", "text": "x" * 5000}) for n in range(40)]
-    written = bounded(Record(items=items, carried="and"))
+    written = bounded(ConversationSnapshot(items=items, carried="and"))
     assert len(json.dumps(written)) <= MAX_BYTES
     assert written["items"][-1]["id"] == "item_39"
     assert written["carried"] == "and"
@@ -106,17 +106,17 @@ def test_what_is_kept_of_a_long_conversation_is_its_end_in_whole_items() -> None
     items = [
         message(f"item_{n}", "user", "completed", {"type": "input_text", "text": f"{n} " * 400}) for n in range(60)
     ]
-    kept = bounded(Record(items=items))["items"]
+    kept = bounded(ConversationSnapshot(items=items))["items"]
     assert 0 < len(kept) < 60
     assert kept == items[-len(kept) :], "no item is cut, none is missing in between"
-    one_more = len(json.dumps(bounded(Record(items=items))).encode()) + len(json.dumps(items[0]).encode())
+    one_more = len(json.dumps(bounded(ConversationSnapshot(items=items))).encode()) + len(json.dumps(items[0]).encode())
     assert one_more > MAX_BYTES, "as many as fit"
 
 
 def test_one_item_that_is_too_large_costs_no_other_item() -> None:
     small = [message(f"item_{n}", "user", "completed", {"type": "input_text", "text": "hello"}) for n in range(3)]
     large = message("large", "user", "completed", {"type": "input_text", "text": "ä" * MAX_BYTES})
-    assert bounded(Record(items=[small[0], large, *small[1:]]))["items"] == small
+    assert bounded(ConversationSnapshot(items=[small[0], large, *small[1:]]))["items"] == small
 
 
 def test_settings_survive_a_change_of_hands() -> None:
@@ -127,15 +127,15 @@ def test_settings_survive_a_change_of_hands() -> None:
         "audio": {"input": {"turn_detection": detection}, "output": {"speed": 1.1}},
     }
     settings = SessionSettings().changed(read_changes(changes))
-    written = json.loads(json.dumps(bounded(Record(settings=settings_json(settings)))))
+    written = json.loads(json.dumps(bounded(ConversationSnapshot(settings=settings_json(settings)))))
     assert read_record(written).session_settings() == settings
     off = SessionSettings().changed(read_changes({"audio": {"input": {"turn_detection": None, "transcription": None}}}))
-    assert Record(settings=settings_json(off)).session_settings() == off
+    assert ConversationSnapshot(settings=settings_json(off)).session_settings() == off
 
 
 def test_a_record_that_nobody_can_read_is_as_if_nothing_had_been_said() -> None:
-    assert read_record({"items": 7}) == Record()
-    assert Record(settings={"speed": "fast"}).session_settings() is None
+    assert read_record({"items": 7}) == ConversationSnapshot()
+    assert ConversationSnapshot(settings={"speed": "fast"}).session_settings() is None
 
 
 def test_the_concierge_goes_on_where_another_one_left_off() -> None:

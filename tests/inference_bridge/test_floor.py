@@ -5,17 +5,17 @@ from __future__ import annotations
 import pytest
 
 from antiphon.inference_bridge.turns.backchannel import is_backchannel, sounds_complete
-from antiphon.inference_bridge.turns.barge_in import MAX_HELD_S, PATIENCE_S, Act, Floor
+from antiphon.inference_bridge.turns.barge_in import MAX_HELD_S, PATIENCE_S, Act, BargeInPolicy
 
 
-def held(now: float = 10.0) -> Floor:
-    floor = Floor()
+def held(now: float = 10.0) -> BargeInPolicy:
+    floor = BargeInPolicy()
     assert floor.onset(now, agent_active=True) is Act.HOLD
     return floor
 
 
 def test_a_sound_in_the_agent_s_silence_holds_nothing() -> None:
-    floor = Floor()
+    floor = BargeInPolicy()
     assert floor.onset(1.0, agent_active=False) is None
     assert floor.stopped(1.5, to_be_read=True) is None
     assert floor.read(True) is None

@@ -10,7 +10,7 @@ from nats.aio.client import Client
 from support.models.sounds import cough, keyboard, music
 from support.processes.bridge import Samples, Speak
 
-from antiphon.testing.fake_transceiver import RehearsedCall
+from antiphon.testing.fake_transceiver import FakeTransceiver
 
 HEARD = "conversation.item.input_audio_transcription.completed"
 ROOM: dict[str, Callable[[], Samples]] = {"keyboard": keyboard, "cough": cough, "music": music}
@@ -28,7 +28,7 @@ def vad(**settings: Any) -> dict[str, Any]:
 async def test_a_sound_without_words_holds_the_speech_and_it_goes_on_at_the_very_sample(
     quiet_bridge: Client, speak: Speak
 ) -> None:
-    async with RehearsedCall(quiet_bridge, "concierge") as call:
+    async with FakeTransceiver(quiet_bridge, "concierge") as call:
         await call.say(speak(LONG))
         await call.until(lambda: len(call.played) > 24000 * 2)
         await call.say(speak("Ah."))
@@ -46,7 +46,7 @@ async def test_a_sound_without_words_holds_the_speech_and_it_goes_on_at_the_very
 async def test_noises_of_a_room_cost_no_sample_and_words_after_them_still_interrupt(
     quiet_bridge: Client, speak: Speak, sound: str
 ) -> None:
-    async with RehearsedCall(quiet_bridge, "concierge") as call:
+    async with FakeTransceiver(quiet_bridge, "concierge") as call:
         await call.say(speak(LONG))
         await call.until(lambda: len(call.played) > 24000)
         await call.play(ROOM[sound]() if sound in ROOM else speak(sound))
@@ -68,7 +68,7 @@ async def test_noises_of_a_room_cost_no_sample_and_words_after_them_still_interr
 
 
 async def test_a_sign_of_listening_does_not_interrupt(quiet_bridge: Client, speak: Speak) -> None:
-    async with RehearsedCall(quiet_bridge, "concierge") as call:
+    async with FakeTransceiver(quiet_bridge, "concierge") as call:
         await call.say(speak(LONG))
         await call.until(lambda: len(call.played) > 24000)
         await call.say(speak("Okay."))
@@ -85,7 +85,7 @@ async def test_from_the_onset_of_speech_to_the_order_of_silence_is_below_a_quart
     """At the transceiver; what the client's own buffer holds comes on top. A busy machine may need a second try."""
     waits: list[float] = []
     for _ in range(3):
-        async with RehearsedCall(quiet_bridge, "concierge") as call:
+        async with FakeTransceiver(quiet_bridge, "concierge") as call:
             await call.say(speak(LONG))
             await call.until(lambda call=call: len(call.played) > 24000)  # type: ignore[misc]
             await call.say(speak("Stop talking now please."))
@@ -97,7 +97,7 @@ async def test_from_the_onset_of_speech_to_the_order_of_silence_is_below_a_quart
 
 
 async def test_where_callers_may_not_interrupt_they_are_answered_afterwards(quiet_bridge: Client, speak: Speak) -> None:
-    async with RehearsedCall(quiet_bridge, "concierge") as call:
+    async with FakeTransceiver(quiet_bridge, "concierge") as call:
         await call.send(vad(type="server_vad", interrupt_response=False))
         await call.wait_for("session.updated")
         await call.say(speak(LONG))
@@ -111,7 +111,7 @@ async def test_where_callers_may_not_interrupt_they_are_answered_afterwards(quie
 
 
 async def test_without_turn_detection_the_client_says_when_it_is_over(quiet_bridge: Client, speak: Speak) -> None:
-    async with RehearsedCall(quiet_bridge, "concierge") as call:
+    async with FakeTransceiver(quiet_bridge, "concierge") as call:
         await call.send(vad())
         updated = await call.wait_for("session.updated")
         assert updated["session"]["audio"]["input"]["turn_detection"] is None
@@ -132,7 +132,7 @@ async def test_without_turn_detection_the_client_says_when_it_is_over(quiet_brid
 
 
 async def test_a_turn_may_be_transcribed_without_being_answered(quiet_bridge: Client, speak: Speak) -> None:
-    async with RehearsedCall(quiet_bridge, "concierge") as call:
+    async with FakeTransceiver(quiet_bridge, "concierge") as call:
         await call.send(vad(type="server_vad", create_response=False))
         await call.wait_for("session.updated")
         await call.say(speak("What time is it?"))
@@ -145,7 +145,7 @@ async def test_a_turn_may_be_transcribed_without_being_answered(quiet_bridge: Cl
 
 
 async def test_semantic_detection_waits_for_the_end_of_a_sentence(quiet_bridge: Client, speak: Speak) -> None:
-    async with RehearsedCall(quiet_bridge, "concierge") as call:
+    async with FakeTransceiver(quiet_bridge, "concierge") as call:
         await call.send(vad(type="semantic_vad", eagerness="medium"))
         await call.wait_for("session.updated")
         await call.say(speak("Please cancel my appointment and"))

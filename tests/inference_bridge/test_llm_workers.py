@@ -24,7 +24,7 @@ from antiphon.inference_bridge.models.remote.language_model import RemoteLanguag
 from antiphon.inference_bridge.realtime_protocol.conversation import message
 from antiphon.runtime.nats import connection, service_discovery
 from antiphon.schemas import subjects
-from antiphon.testing.fake_transceiver import RehearsedCall
+from antiphon.testing.fake_transceiver import FakeTransceiver
 
 ITEMS = [message("item_1", "user", "completed", {"type": "input_text", "text": "What time is it?"})]
 ASKED = Request("What time is it?", datetime(2026, 11, 22, 10, 30), ITEMS, "Be brief.")
@@ -157,7 +157,7 @@ async def test_a_call_whose_only_language_model_dies_in_mid_sentence_hears_an_ap
         with worker(nats_url, chat.url) as doomed:
             start_bridge(greeting="none", llm="remote")
             await agent_is_there(bus_client, "concierge")
-            async with RehearsedCall(bus_client, "concierge") as call:
+            async with FakeTransceiver(bus_client, "concierge") as call:
                 await call.wait_for("session.created")
                 chat.pieces, chat.stalls = ["It is half past ten now. ", "And "], True
                 text = {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "Time?"}]}

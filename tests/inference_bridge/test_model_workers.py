@@ -23,7 +23,7 @@ from antiphon.inference_bridge.models.threads import BusyError, Urgency
 from antiphon.runtime.nats import connection, service_discovery
 from antiphon.schemas import subjects
 from antiphon.schemas.errors import MalformedError
-from antiphon.testing.fake_transceiver import RehearsedCall
+from antiphon.testing.fake_transceiver import FakeTransceiver
 
 
 @contextmanager
@@ -48,7 +48,7 @@ async def test_a_voice_killed_in_mid_sentence_is_replaced_by_another_one_and_wit
             pass
         start_bridge(greeting="none", stt="remote", tts="remote")
         await agent_is_there(bus_client, "concierge")
-        async with RehearsedCall(bus_client, "concierge") as call:
+        async with FakeTransceiver(bus_client, "concierge") as call:
             await call.say(speak("What time is it?"))
             await call.wait_for("response.done", timeout=60)
             assert "it is" in understand(bytes(call.played)).lower()

@@ -11,7 +11,7 @@ from pydantic import TypeAdapter
 from support.models.chat_server import chat_server
 from support.processes.bridge import Speak, StartBridge, agent_is_there
 
-from antiphon.testing.fake_transceiver import RehearsedCall
+from antiphon.testing.fake_transceiver import FakeTransceiver
 
 SERVER_EVENT: TypeAdapter[Any] = TypeAdapter(RealtimeServerEvent)
 
@@ -21,7 +21,7 @@ def user(text: str, **more: Any) -> dict[str, Any]:
     return {"type": "conversation.item.create", "item": item}
 
 
-def all_published(call: RehearsedCall) -> None:
+def all_published(call: FakeTransceiver) -> None:
     """Every event of the protocol that came validates against the published types."""
     for event in call.events:
         if not event["type"].startswith("antiphon."):
@@ -39,7 +39,7 @@ async def test_a_function_is_called_by_the_model_answered_by_the_client_and_spok
         chat.pieces = ["It is sunny in Paris."]
         start_bridge(greeting="none", agent_name="clever", llm_url=chat.url, llm_model="tiny")
         await agent_is_there(bus_client, "clever")
-        async with RehearsedCall(bus_client, "clever", {"instructions": "Be brief."}) as call:
+        async with FakeTransceiver(bus_client, "clever", {"instructions": "Be brief."}) as call:
             tool = {"type": "function", "name": "weather", "parameters": {"type": "object"}}
             await call.send({"type": "session.update", "session": {"tools": [tool]}})
             updated = await call.wait_for("session.updated")
@@ -84,7 +84,7 @@ async def test_a_function_is_called_by_the_model_answered_by_the_client_and_spok
 
 
 async def test_items_are_created_retrieved_truncated_and_deleted(quiet_bridge: Client) -> None:
-    async with RehearsedCall(quiet_bridge, "concierge") as call:
+    async with FakeTransceiver(quiet_bridge, "concierge") as call:
         await call.send(user("When are you open?", id="mine"))
         await call.send({"type": "response.create"})
         done = (await call.wait_for("response.done"))["response"]
@@ -112,12 +112,12 @@ async def test_items_are_created_retrieved_truncated_and_deleted(quiet_bridge: C
         all_published(call)
 
 
-def deltas(call: RehearsedCall, type_: str) -> list[str]:
+def deltas(call: FakeTransceiver, type_: str) -> list[str]:
     return [event["delta"] for event in call.of_type(type_)]
 
 
 async def test_the_words_of_an_answer_are_told_as_they_are_heard(quiet_bridge: Client) -> None:
-    async with RehearsedCall(quiet_bridge, "concierge") as call:
+    async with FakeTransceiver(quiet_bridge, "concierge") as call:
         type_ = "response.output_audio_transcript.delta"
         await call.send(user("When are you open?"))
         await call.send({"type": "response.create"})
@@ -143,7 +143,7 @@ async def test_the_words_of_an_answer_are_told_as_they_are_heard(quiet_bridge: C
 
 
 async def test_words_that_are_certain_are_told_while_the_caller_goes_on(quiet_bridge: Client, speak: Speak) -> None:
-    async with RehearsedCall(quiet_bridge, "concierge") as call:
+    async with FakeTransceiver(quiet_bridge, "concierge") as call:
         detection = {"type": "server_vad", "silence_duration_ms": 3000}
         await call.send({"type": "session.update", "session": {"audio": {"input": {"turn_detection": detection}}}})
         await call.wait_for("session.updated")
@@ -164,7 +164,7 @@ async def test_words_that_are_certain_are_told_while_the_caller_goes_on(quiet_br
 
 
 async def test_speed_is_a_setting_of_the_session(quiet_bridge: Client) -> None:
-    async with RehearsedCall(quiet_bridge, "concierge") as call:
+    async with FakeTransceiver(quiet_bridge, "concierge") as call:
         lengths = []
         for number, speed in enumerate((1.0, 1.5), 1):
             await call.send({"type": "session.update", "session": {"audio": {"output": {"speed": speed}}}})
@@ -178,7 +178,7 @@ async def test_speed_is_a_setting_of_the_session(quiet_bridge: Client) -> None:
 
 
 async def test_a_silent_caller_is_spoken_to_where_that_is_asked_for(quiet_bridge: Client) -> None:
-    async with RehearsedCall(quiet_bridge, "concierge") as call:
+    async with FakeTransceiver(quiet_bridge, "concierge") as call:
         detection = {"type": "server_vad", "idle_timeout_ms": 1000}
         await call.send({"type": "session.update", "session": {"audio": {"input": {"turn_detection": detection}}}})
         await call.wait_for("input_audio_buffer.timeout_triggered", timeout=40)

@@ -14,7 +14,7 @@ from support.processes.bridge import Speak, StartBridge, Understand, agent_is_th
 from antiphon.inference_bridge.dispatch.bridge import HOPELESS
 from antiphon.runtime.nats import buckets, service_discovery
 from antiphon.schemas import messages, subjects
-from antiphon.testing.fake_transceiver import RehearsedCall
+from antiphon.testing.fake_transceiver import FakeTransceiver
 
 pytestmark = pytest.mark.timeout(300)
 """Two processes load their models in each, on a machine that may do other things."""
@@ -33,7 +33,7 @@ async def two_bridges(start_bridge: StartBridge, client: Client, **settings: str
     return {process.pid: process for process in started}
 
 
-def holder(call: RehearsedCall) -> int:
+def holder(call: FakeTransceiver) -> int:
     """The process that has the call: its instance is named `host-pid-chance`."""
     return int(call.instance.split("-")[-2])
 
@@ -42,7 +42,7 @@ async def test_a_bridge_killed_in_mid_sentence_is_replaced_and_the_appointment_i
     start_bridge: StartBridge, bus_client: Client, speak: Speak
 ) -> None:
     bridges = await two_bridges(start_bridge, bus_client)
-    async with RehearsedCall(bus_client, "concierge") as call:
+    async with FakeTransceiver(bus_client, "concierge") as call:
         await call.say(speak("I would like to book an appointment for next Tuesday at ten thirty."))
         await call.wait_for("response.done", timeout=40)
         await call.say(speak("Help! What can you do?"))
@@ -66,7 +66,7 @@ async def test_what_the_caller_said_while_nobody_listened_is_heard(
     start_bridge: StartBridge, bus_client: Client, speak: Speak
 ) -> None:
     bridges = await two_bridges(start_bridge, bus_client)
-    async with RehearsedCall(bus_client, "concierge") as call:
+    async with FakeTransceiver(bus_client, "concierge") as call:
         await call.quiet(0.5)
         bridges[holder(call)].kill()
         await call.say(speak("What time is it?"))
@@ -77,7 +77,7 @@ async def test_a_bridge_that_is_told_to_stop_hands_its_calls_over(
     start_bridge: StartBridge, bus_client: Client, speak: Speak
 ) -> None:
     bridges = await two_bridges(start_bridge, bus_client)
-    async with RehearsedCall(bus_client, "concierge") as call:
+    async with FakeTransceiver(bus_client, "concierge") as call:
         await call.say(speak("Please book an appointment for next Tuesday at eleven."))
         await call.wait_for("response.done", timeout=40)
         leaving = bridges[holder(call)]
@@ -93,7 +93,7 @@ async def test_the_only_bridge_dies_and_the_one_started_in_its_place_goes_on(
 ) -> None:
     first = start_bridge(greeting="none")
     await agent_is_there(bus_client, "concierge")
-    async with RehearsedCall(bus_client, "concierge") as call:
+    async with FakeTransceiver(bus_client, "concierge") as call:
         await call.say(speak("Please book an appointment for next Tuesday at eleven."))
         await call.wait_for("response.done", timeout=40)
         first.kill()
@@ -106,7 +106,7 @@ async def test_the_only_bridge_dies_and_the_one_started_in_its_place_goes_on(
 async def test_a_call_that_costs_one_bridge_after_the_other_ends_with_an_apology(
     start_bridge: StartBridge, bus_client: Client, understand: Understand
 ) -> None:
-    async with RehearsedCall(bus_client, "concierge", claimed=True) as call:
+    async with FakeTransceiver(bus_client, "concierge", claimed=True) as call:
         lease = messages.Lease(
             session_id=call.id,
             agent="concierge",

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from support.processes.bridge import Samples, Speak
 
-from antiphon.inference_bridge.models.clients import ModelPool
+from antiphon.inference_bridge.models.clients import ModelClients
 from antiphon.inference_bridge.models.local import Models
 from antiphon.inference_bridge.models.threads import BusyError, Job, Urgency
 from antiphon.inference_bridge.stt.chunking import LONGEST_S, cut
@@ -177,7 +177,7 @@ class Ready:
 
 async def test_a_turn_that_is_transcribed_at_each_pause_has_its_first_pieces_transcribed_once() -> None:
     hearer = Counting()
-    pool = ModelPool(hearer, Mute())
+    pool = ModelClients(hearer, Mute())
     pcm = tone_with_pauses(70, 5, 20, 33, 44, 60)
     texts = [await pool.transcribe(pcm[: seconds * RATE * 2], "", Urgency.MAYBE) for seconds in (25, 33, 50, 70)]
     assert hearer.asked == [25, 20, 13, 24, 6, 26]
@@ -189,7 +189,7 @@ async def test_a_turn_that_is_transcribed_at_each_pause_has_its_first_pieces_tra
 
 async def test_a_piece_that_was_given_up_is_transcribed_again() -> None:
     hearer = Counting()
-    pool = ModelPool(hearer, Mute())
+    pool = ModelClients(hearer, Mute())
     pcm = tone_with_pauses(35, 5, 20)
     hearer.fails = True
     with pytest.raises(BusyError):

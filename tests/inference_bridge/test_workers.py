@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from antiphon.inference_bridge.models.threads import BusyError, Job, Urgency, Workers
+from antiphon.inference_bridge.models.threads import BusyError, Job, ModelThreads, Urgency
 
 
 @pytest.fixture
@@ -20,8 +20,8 @@ def gate() -> Iterator[threading.Event]:
 
 
 @pytest.fixture
-async def workers(gate: threading.Event) -> Workers:
-    pool = Workers(1, 4)
+async def workers(gate: threading.Event) -> ModelThreads:
+    pool = ModelThreads(1, 4)
     started = threading.Event()
 
     def hold() -> None:
@@ -41,7 +41,7 @@ def noting(into: list[str], name: str) -> Callable[[], str]:
     return work
 
 
-async def test_what_a_caller_waits_for_goes_first(workers: Workers, gate: threading.Event) -> None:
+async def test_what_a_caller_waits_for_goes_first(workers: ModelThreads, gate: threading.Event) -> None:
     done: list[str] = []
     names = {"maybe": Urgency.MAYBE, "soon": Urgency.SOON, "now": Urgency.NOW, "now too": Urgency.NOW}
     jobs = [workers.submit(noting(done, name), urgency) for name, urgency in names.items()]
@@ -50,7 +50,7 @@ async def test_what_a_caller_waits_for_goes_first(workers: Workers, gate: thread
     assert done == ["now", "now too", "soon", "maybe"]
 
 
-async def test_a_job_that_became_urgent_overtakes(workers: Workers, gate: threading.Event) -> None:
+async def test_a_job_that_became_urgent_overtakes(workers: ModelThreads, gate: threading.Event) -> None:
     done: list[str] = []
     hope = workers.submit(noting(done, "hope"), Urgency.MAYBE)
     other = workers.submit(noting(done, "other"), Urgency.SOON)
@@ -61,7 +61,9 @@ async def test_a_job_that_became_urgent_overtakes(workers: Workers, gate: thread
     assert done == ["hope", "other"]
 
 
-async def test_when_the_queue_is_full_the_least_urgent_is_given_up(workers: Workers, gate: threading.Event) -> None:
+async def test_when_the_queue_is_full_the_least_urgent_is_given_up(
+    workers: ModelThreads, gate: threading.Event
+) -> None:
     done: list[str] = []
     hope = workers.submit(noting(done, "hope"), Urgency.MAYBE)
     jobs = [workers.submit(noting(done, str(n)), Urgency.NOW) for n in range(4)]
@@ -72,7 +74,7 @@ async def test_when_the_queue_is_full_the_least_urgent_is_given_up(workers: Work
     assert done == ["0", "1", "2", "3"]
 
 
-async def test_a_cancelled_job_is_not_run(workers: Workers, gate: threading.Event) -> None:
+async def test_a_cancelled_job_is_not_run(workers: ModelThreads, gate: threading.Event) -> None:
     done: list[str] = []
     jobs: list[Job[str]] = [workers.submit(noting(done, name), Urgency.NOW) for name in ("dropped", "kept")]
     jobs[0].cancel()
@@ -82,7 +84,7 @@ async def test_a_cancelled_job_is_not_run(workers: Workers, gate: threading.Even
     assert done == ["kept"]
 
 
-async def test_what_a_model_raises_reaches_whoever_waits(workers: Workers, gate: threading.Event) -> None:
+async def test_what_a_model_raises_reaches_whoever_waits(workers: ModelThreads, gate: threading.Event) -> None:
     def broken() -> None:
         raise ValueError("no such phoneme")
 
@@ -94,7 +96,7 @@ async def test_what_a_model_raises_reaches_whoever_waits(workers: Workers, gate:
 
 
 async def test_one_thread_is_kept_for_what_is_urgent(gate: threading.Event) -> None:
-    pool = Workers(2, 4)
+    pool = ModelThreads(2, 4)
     started = threading.Event()
 
     def hold() -> None:

@@ -30,7 +30,7 @@ from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
 from support.conditions import until
 from support.processes.nats import nats_server
 
-from antiphon.agent import Agent, Heard, Session
+from antiphon.agent import Agent, Played, Session
 from antiphon.agent.pipecat import AntiphonTransport
 from antiphon.runtime import tasks
 from antiphon.runtime.nats import connection
@@ -146,7 +146,7 @@ class Line:
 async def test_a_pipeline_hears_speaks_is_interrupted_and_ends_with_its_call(tmp_path: Path) -> None:
     agent = Agent("pipecat", input_rate=16000)
     brain = Brain()
-    interruptions: list[Heard] = []
+    interruptions: list[Played] = []
     said: list[str] = []
 
     @agent.session
@@ -154,7 +154,7 @@ async def test_a_pipeline_hears_speaks_is_interrupted_and_ends_with_its_call(tmp
         transport = AntiphonTransport(session)
 
         @transport.event_handler("on_interrupted")  # type: ignore[untyped-decorator]
-        async def interrupted(_: AntiphonTransport, heard: Heard) -> None:
+        async def interrupted(_: AntiphonTransport, heard: Played) -> None:
             interruptions.append(heard)
 
         @transport.event_handler("on_client_disconnected")  # type: ignore[untyped-decorator]

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from support.processes.relay_process import ROUTE_KEYS, binding_request, mint
 
 from antiphon.relay.dataplane.mmsg import HEADROOM, SLOT, Batch
-from antiphon.relay.dataplane.token_prefilter import USERNAME_FIRST, TokenSieve
+from antiphon.relay.dataplane.token_prefilter import USERNAME_FIRST, TokenPrefilter
 from antiphon.schemas.route_token import RouteKeyring
 
 OTHER = "B:ffeeddccbbaa99887766554433221100"
@@ -32,7 +32,7 @@ def test_no_good_token_is_taken_for_a_forgery_and_hardly_a_forgery_for_good(kind
         }[kind]()
         at = row * SLOT + HEADROOM
         BATCH.octets[at : at + len(datagram)] = datagram
-    sieve = TokenSieve(BATCH)
+    sieve = TokenPrefilter(BATCH)
     opened = sieve.may_open(keyring, len(kinds))
     assert opened == {row for row, kind in enumerate(kinds) if kind in ("good", "other")}
     first = sieve.first_attributes(len(kinds))

@@ -17,9 +17,9 @@ from antiphon.rtc.media.jitter_buffer import (
     MAX_PENDING,
     MAX_SILENCE,
     STARVED_AFTER,
+    JitterBuffer,
     Kind,
     Piece,
-    ReceiveBuffer,
 )
 from antiphon.rtc.rtp.rtcp import Reception
 
@@ -66,9 +66,9 @@ def run(
     first_sequence: int = 65000,
     first_timestamp: int = 0xFFFF0000,
     drift: float = 0.0,
-) -> tuple[Played, ReceiveBuffer, Link]:
+) -> tuple[Played, JitterBuffer, Link]:
     """A sender of 20 ms packets, the link, and the buffer, polled every 20 ms. `speaks(n)`: packet n is sent."""
-    link, buffer, played, reception = Link(conditions, seed), ReceiveBuffer(), Played(), Reception()
+    link, buffer, played, reception = Link(conditions, seed), JitterBuffer(), Played(), Reception()
     events: list[tuple[float, int, int, int]] = []  # (arrival, sequence, timestamp, number)
     sequence, number, poll = first_sequence, 0, 10.0
     while number * FRAME < seconds or events:
@@ -141,14 +141,14 @@ def test_no_delay_is_left_behind(network: str) -> None:
 
 
 def test_packets_in_order_leave_at_once() -> None:
-    buffer = ReceiveBuffer()
+    buffer = JitterBuffer()
     for number in range(100):
         pieces = buffer.push(number, number * FRAME_TICKS, packet(number), number * FRAME)
         assert pieces == [Piece(Kind.DECODE, FRAME_TICKS, packet(number))]
 
 
 def test_one_lost_packet_delays_its_followers_once_and_only_by_the_deadline() -> None:
-    buffer, played = ReceiveBuffer(), Played()
+    buffer, played = JitterBuffer(), Played()
     for number in range(100):
         now = number * FRAME
         if number != 50:
@@ -161,7 +161,7 @@ def test_one_lost_packet_delays_its_followers_once_and_only_by_the_deadline() ->
 
 
 def test_the_last_of_several_lost_packets_comes_from_fec_and_the_others_are_concealed() -> None:
-    buffer, played = ReceiveBuffer(), Played()
+    buffer, played = JitterBuffer(), Played()
     for number in (0, 1, 5):
         played.take(buffer.push(number, number * FRAME_TICKS, packet(number), number * FRAME), number * FRAME)
     played.take(buffer.poll(0.2), 0.2)
@@ -171,7 +171,7 @@ def test_the_last_of_several_lost_packets_comes_from_fec_and_the_others_are_conc
 
 
 def test_a_reordered_packet_in_time_is_played_and_nothing_is_concealed() -> None:
-    buffer, played = ReceiveBuffer(), Played()
+    buffer, played = JitterBuffer(), Played()
     for number, now in ((0, 0.0), (2, 0.030), (1, 0.040), (3, 0.060)):
         played.take(buffer.push(number, number * FRAME_TICKS, packet(number), now), now)
     assert [number for number, _, _ in played.decoded] == [0, 1, 2, 3]
@@ -181,7 +181,7 @@ def test_a_reordered_packet_in_time_is_played_and_nothing_is_concealed() -> None
 def test_the_end_of_an_utterance_is_never_late() -> None:
     """A sender that stops sending is silent at most 100 ms and a poll later, and then at the clock's pace."""
     stopped = 10.0 + 500 * FRAME
-    buffer = ReceiveBuffer()
+    buffer = JitterBuffer()
     played = Played()
     for number in range(500):
         played.take(buffer.push(number, number * FRAME_TICKS, packet(number), 10 + number * FRAME), 0)
@@ -197,7 +197,7 @@ def test_the_end_of_an_utterance_is_never_late() -> None:
 
 
 def test_a_long_stop_of_the_process_is_jumped_over_not_filled() -> None:
-    buffer, played = ReceiveBuffer(), Played()
+    buffer, played = JitterBuffer(), Played()
     played.take(buffer.push(0, 0, packet(0), 0.0), 0.0)
     played.take(buffer.poll(3600.0), 3600.0)
     assert len(played.silence) <= MAX_SILENCE // FRAME_TICKS
@@ -205,7 +205,7 @@ def test_a_long_stop_of_the_process_is_jumped_over_not_filled() -> None:
 
 
 def test_a_sender_that_starts_anew_is_followed_at_once() -> None:
-    buffer, played = ReceiveBuffer(), Played()
+    buffer, played = JitterBuffer(), Played()
     numbers = [*range(10), *range(40_000, 40_010), *range(5, 15)]
     for at, number in enumerate(numbers):
         timestamp = number * 777_777 & 0xFFFFFFFF if number >= 40_000 else number * FRAME_TICKS
@@ -217,7 +217,7 @@ def test_a_sender_that_starts_anew_is_followed_at_once() -> None:
 
 
 def test_a_jump_of_the_timestamps_alone_costs_no_sample() -> None:
-    buffer, played = ReceiveBuffer(), Played()
+    buffer, played = JitterBuffer(), Played()
     for number in range(20):
         timestamp = number * FRAME_TICKS + (0x70000000 if number >= 10 else 0)
         played.take(buffer.push(number, timestamp, packet(number), number * FRAME), number * FRAME)
@@ -234,7 +234,7 @@ def test_an_hour_of_clock_drift_adds_nothing(drift: float) -> None:
 
 
 def test_a_gap_while_silence_is_made_up_adds_no_time() -> None:
-    buffer, played = ReceiveBuffer(), Played()
+    buffer, played = JitterBuffer(), Played()
     played.take(buffer.push(0, 0, packet(0), 0.0), 0.0)
     now = 0.0
     while now < 1.0:
@@ -259,7 +259,7 @@ def test_a_gap_while_silence_is_made_up_adds_no_time() -> None:
     )
 )
 def test_any_packets_at_all_keep_the_buffer_bounded(packets: list[tuple[int, int, bytes, float]]) -> None:
-    buffer, now = ReceiveBuffer(), 0.0
+    buffer, now = JitterBuffer(), 0.0
     for sequence, timestamp, payload, wait in packets:
         now += wait
         pieces = buffer.push(sequence, timestamp, payload, now) + buffer.poll(now)
@@ -268,7 +268,7 @@ def test_any_packets_at_all_keep_the_buffer_bounded(packets: list[tuple[int, int
 
 
 def test_memory_is_bounded_when_the_first_packet_of_a_flood_is_missing() -> None:
-    buffer, generator = ReceiveBuffer(), random.Random(3)
+    buffer, generator = JitterBuffer(), random.Random(3)
     buffer.push(0, 0, packet(0), 0.0)
     for number in range(2, 100_000):
         buffer.push(number + generator.randrange(2), number * FRAME_TICKS, packet(number), 0.0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from antiphon.runtime.agent_sessions import leases
-from antiphon.runtime.agent_sessions.abandoned import Orphans
+from antiphon.runtime.agent_sessions.abandoned import AbandonedLeases
 from antiphon.schemas.messages import AgentBeat, Lease
 
 OURS = AgentBeat(instance="bridge")
@@ -11,7 +11,7 @@ LEASE = Lease(session_id="rtc_1", agent="echo", instance="echo-1")
 GRACE = 10
 
 
-def beats(orphans: Orphans, count: int, *others: str) -> set[str]:
+def beats(orphans: AbandonedLeases, count: int, *others: str) -> set[str]:
     """So many of our own, with those of others before each."""
     gone: set[str] = set()
     for _ in range(count):
@@ -21,8 +21,8 @@ def beats(orphans: Orphans, count: int, *others: str) -> set[str]:
     return gone
 
 
-def watching() -> Orphans:
-    return Orphans("concierge", "bridge", grace=GRACE * leases.BEAT_SECONDS)
+def watching() -> AbandonedLeases:
+    return AbandonedLeases("concierge", "bridge", grace=GRACE * leases.BEAT_SECONDS)
 
 
 def test_a_lease_is_an_orphan_when_its_holder_was_dead_for_the_whole_grace() -> None:

@@ -97,7 +97,7 @@ INSIDE: Final = {
         "agents conversation input models realtime_protocol settings stt tts turns unless_stopped"
     ),
 }
-"""Folder of a service -> what of the same service it may import besides itself. The files at a service's top may all."""
+"""Folder of a service -> what of the same service it may import besides itself; files at a service's top may all."""
 
 
 def _package_of(file: Path) -> str:

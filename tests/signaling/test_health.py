@@ -92,7 +92,7 @@ def test_what_was_announced_before_the_start_is_read_from_the_buckets(nats_url: 
     from antiphon.runtime.nats import buckets, connection
     from antiphon.schemas import subjects
     from antiphon.schemas.messages import RelayAnnouncement, TransceiverAnnouncement, encode
-    from antiphon.signaling.placement.backend import Stack
+    from antiphon.signaling.placement.backend import Backend
     from antiphon.signaling.settings import Settings
 
     async def scenario() -> None:
@@ -105,7 +105,7 @@ def test_what_was_announced_before_the_start_is_read_from_the_buckets(nats_url: 
         await (await buckets.bucket(js, subjects.BUCKET_RELAYS, buckets.ANNOUNCE_TTL)).put("r1", encode(relay))
         slots = await buckets.bucket(js, subjects.BUCKET_TRANSCEIVERS, buckets.ANNOUNCE_TTL)
         await slots.put(subjects.slot_key(0, 4), encode(transceiver))
-        stack = Stack(Settings(nats_url=nats_url))
+        stack = Backend(Settings(nats_url=nats_url))
         stack.start()
         loop = asyncio.get_running_loop()
         try:

@@ -13,7 +13,7 @@ from nats.aio.msg import Msg
 from antiphon.runtime.nats import connection
 from antiphon.runtime.nats.service_discovery import AGENT_SERVICE
 from antiphon.signaling.placement import service_discovery
-from antiphon.signaling.placement.service_discovery import CALLED, Register
+from antiphon.signaling.placement.service_discovery import CALLED, ServiceDiscovery
 
 
 class Answering:
@@ -44,7 +44,7 @@ async def test_an_agent_that_answers_slowly_stays_listed_and_a_gone_one_is_waite
         await slow.start()
         await connection.flush(members)
         await connection.flush(slow_client)
-        roll_call = Register()
+        roll_call = ServiceDiscovery()
 
         async def agents() -> set[str]:
             return (await roll_call.roll(client)).agents

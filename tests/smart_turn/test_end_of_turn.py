@@ -18,7 +18,7 @@ from antiphon.inference_bridge.tts.g2p import Lexicon, Phonemizer
 from antiphon.inference_bridge.tts.synthesizer import PiperVoice
 from antiphon.inference_bridge.turns.smart_turn import RATE, SmartTurn
 from antiphon.runtime.nats import connection
-from antiphon.testing.fake_transceiver import RehearsedCall
+from antiphon.testing.fake_transceiver import FakeTransceiver
 
 if importlib.util.find_spec("pipecat") is None:
     pytest.skip("the model is not installed: make smart-turn-test", allow_module_level=True)
@@ -77,7 +77,7 @@ async def test_a_caller_who_breaks_off_is_given_more_time(model: SmartTurn, brid
     client = await connection.connect(bridge_url, "test")
     try:
         await agent_is_there(client, "concierge")
-        async with RehearsedCall(client, "concierge") as call:
+        async with FakeTransceiver(client, "concierge") as call:
             broken_off = spoken("I need to see the doctor because")
             assert model.judge(up_to_its_last_word(broken_off)) < 0.3
             await call.say(broken_off)

@@ -20,9 +20,9 @@ from support.processes.nats import nats_server
 from antiphon.runtime import tasks
 from antiphon.runtime.nats import buckets, connection
 from antiphon.schemas import messages, subjects
-from antiphon.transceiver.bus.announcer import Announcing
+from antiphon.transceiver.bus.announcer import Announcer
 from antiphon.transceiver.failover.slot_claim import Slot
-from antiphon.transceiver.net.endpoint import Seat, Seats
+from antiphon.transceiver.net.endpoint import Endpoint, Endpoints
 from antiphon.transceiver.settings import Settings
 
 DENIED = """
@@ -35,15 +35,15 @@ authorization { users = [
 
 
 @asynccontextmanager
-async def announcing(url: str) -> AsyncIterator[tuple[Announcing, list[float], list[messages.TransceiverAnnouncement]]]:
+async def announcing(url: str) -> AsyncIterator[tuple[Announcer, list[float], list[messages.TransceiverAnnouncement]]]:
     """One that runs, when its announcements came, and what they said."""
     client, times, said = await connection.connect(url, "test"), list[float](), list[messages.TransceiverAnnouncement]()
-    seats = Seats()
-    seats.own = Seat(0, Slot(1, 1), "127.0.0.1:1", SimpleNamespace())  # type: ignore[arg-type]
+    seats = Endpoints()
+    seats.own = Endpoint(0, Slot(1, 1), "127.0.0.1:1", SimpleNamespace())  # type: ignore[arg-type]
     clock: Any = SimpleNamespace(lateness=lambda share: 0.0)
     placing: Any = SimpleNamespace(draining=False, taken=0)
     settings = Settings(route_keys=f"A:{'0' * 32}", password_key="0" * 64)
-    each = Announcing(settings, client, clock, placing, seats)
+    each = Announcer(settings, client, clock, placing, seats)
 
     async def heard(message: Msg) -> None:
         times.append(time.monotonic())

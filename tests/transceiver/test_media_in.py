@@ -11,7 +11,7 @@ from antiphon.rtc.media import opus
 from antiphon.rtc.rtp.packet import pack_rtp
 from antiphon.schemas import messages
 from antiphon.schemas.audio import AudioFrame
-from antiphon.transceiver.media.receiver import MediaIn
+from antiphon.transceiver.media.receiver import AudioReceiver
 from antiphon.transceiver.session.state import RtpState, SessionState
 
 
@@ -28,9 +28,9 @@ class Heard:
         pass
 
 
-def media_in(rate: int = 16000) -> tuple[MediaIn, Heard]:
+def media_in(rate: int = 16000) -> tuple[AudioReceiver, Heard]:
     heard = Heard()
-    return MediaIn(SessionState("rtc_test", "a", ["u"], [], rate, RtpState(7, 111, 0, 0)), heard), heard
+    return AudioReceiver(SessionState("rtc_test", "a", ["u"], [], rate, RtpState(7, 111, 0, 0)), heard), heard
 
 
 def sound(seconds: float) -> list[bytes]:

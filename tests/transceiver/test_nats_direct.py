@@ -34,7 +34,7 @@ def test_a_handler_that_fails_costs_its_message_only(nats_url: str, caplog: pyte
     async def main() -> None:
         client, heard = await connection.connect(nats_url, "test"), []
 
-        def handle(message: nats_fast_path.Heard) -> None:
+        def handle(message: nats_fast_path.Received) -> None:
             heard.append(message.data)
             if message.data == b"bad":
                 raise ValueError("no")

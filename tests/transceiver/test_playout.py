@@ -16,7 +16,7 @@ from antiphon.rtc.rtp.srtp_state import SrtpState
 from antiphon.schemas import messages
 from antiphon.schemas.audio import AudioFrame
 from antiphon.transceiver.media.playout_queue import MAX_QUEUED, PlayoutQueue, fade_out
-from antiphon.transceiver.media.sender import HICCUP, HISTORY, MAX_RETRANSMITTED, MediaOut
+from antiphon.transceiver.media.sender import HICCUP, HISTORY, MAX_RETRANSMITTED, AudioSender
 from antiphon.transceiver.session.state import RtpState, SessionState
 
 
@@ -109,7 +109,7 @@ def test_a_fade_ends_at_zero_and_is_never_louder(pcm: bytes) -> None:
 
 
 class Wire:
-    """A `MediaOut` whose packets are opened again as the client would."""
+    """A `AudioSender` whose packets are opened again as the client would."""
 
     def __init__(self) -> None:
         key = bytes(range(28))
@@ -118,7 +118,7 @@ class Wire:
         self.client = srtp.Srtp(SrtpState("SRTP_AEAD_AES_128_GCM", key, key), 1)
         self.events: list[messages.Message] = []
         self.raw: list[bytes] = []
-        self.out = MediaOut(self.state, self)
+        self.out = AudioSender(self.state, self)
         self.out.connect(srtp.Srtp(ours, 7), self.raw.append)
 
     def event(self, event: messages.Message) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from antiphon.transceiver.timing.coalescing_selector import MEASURED, PulseSelector
+from antiphon.transceiver.timing.coalescing_selector import MEASURED, CoalescingSelector
 from antiphon.transceiver.timing.pacing import BUSY, PULSE
 
 
@@ -20,7 +20,7 @@ class Loop:
         self.ends = socket.socketpair()
         self.waits: list[float] = []
         """What the next readings of the clock add to it."""
-        self.selector = PulseSelector(self._clock, self._sleep)
+        self.selector = CoalescingSelector(self._clock, self._sleep)
         self.selector.register(self.ends[0], 1)
         self.ends[1].send(b"x")
 

@@ -10,8 +10,8 @@ from opentelemetry import trace
 from antiphon.runtime.nats import connection
 from antiphon.schemas import messages, subjects
 from antiphon.schemas.messages import decode
-from antiphon.transceiver.bus.publisher import Publisher, SessionOutlet
-from antiphon.transceiver.net.udp_socket import TunnelPort
+from antiphon.transceiver.bus.publisher import Publisher, SessionOutput
+from antiphon.transceiver.net.udp_socket import TunnelSocket
 
 
 @pytest.mark.parametrize("payload", ["\x01" * 262_144, '{"type":"x"}'], ids=["grows sixfold as JSON", "of any length"])
@@ -19,8 +19,8 @@ async def test_a_message_that_nats_can_t_carry_is_told_of_as_an_error(nats_url: 
     client = await connection.connect(nats_url, "test")
     said = await client.subscribe("antiphon.v1.session.>")
     await client.flush()
-    port = TunnelPort("127.0.0.1", 0, lambda *_: None, lambda: None, lambda: None)
-    outlet = SessionOutlet("rtc_one", port, Publisher(client), trace.INVALID_SPAN, 0.0)
+    port = TunnelSocket("127.0.0.1", 0, lambda *_: None, lambda: None, lambda: None)
+    outlet = SessionOutput("rtc_one", port, Publisher(client), trace.INVALID_SPAN, 0.0)
     outlet.message(messages.DataMessage.of("oai-events", payload))
     message = await asyncio.wait_for(said.next_msg(5), 5)
     if len(payload) < 100:

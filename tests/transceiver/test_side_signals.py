@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from antiphon.schemas import messages
-from antiphon.transceiver.media.side_signals import AudioLevels, TelephoneKeys
+from antiphon.transceiver.media.side_signals import AudioLevels, TelephoneEvents
 
 
 def key(event: int, duration: int, end: bool = False) -> bytes:
@@ -17,7 +17,7 @@ def key(event: int, duration: int, end: bool = False) -> bytes:
 
 def test_each_key_is_told_once_however_often_its_end_is_repeated() -> None:
     told: list[messages.TelephoneEvent] = []
-    keys = TelephoneKeys(8000, told.append)
+    keys = TelephoneEvents(8000, told.append)
     for press, event in enumerate((1, 1, 11)):
         for duration in (160, 320, 480):
             keys.receive(press * 4000, key(event, duration))
@@ -28,7 +28,7 @@ def test_each_key_is_told_once_however_often_its_end_is_repeated() -> None:
 
 def test_a_key_whose_end_was_lost_is_told_when_the_next_one_begins_and_stragglers_are_ignored() -> None:
     told: list[messages.TelephoneEvent] = []
-    keys = TelephoneKeys(8000, told.append)
+    keys = TelephoneEvents(8000, told.append)
     keys.receive(0, key(3, 400))
     keys.receive(4000, key(4, 160))
     keys.receive(0, key(3, 640, end=True))
@@ -38,7 +38,7 @@ def test_a_key_whose_end_was_lost_is_told_when_the_next_one_begins_and_straggler
 
 @given(st.integers(0, 0xFFFFFFFF), st.binary(max_size=8))
 def test_no_payload_breaks_the_reader(timestamp: int, payload: bytes) -> None:
-    TelephoneKeys(8000, lambda event: None).receive(timestamp, payload)
+    TelephoneEvents(8000, lambda event: None).receive(timestamp, payload)
 
 
 @given(st.binary(max_size=64), st.integers(0, 20))

@@ -18,8 +18,8 @@ from antiphon.rtc.media.timeline import MAX_SURPLUS
 from antiphon.rtc.rtp.packet import pack_rtp
 from antiphon.schemas import messages
 from antiphon.schemas.audio import AudioFrame, FrameFlag
-from antiphon.transceiver.media.receiver import MediaIn
-from antiphon.transceiver.media.silence_trimmer import AFTER, Quiet
+from antiphon.transceiver.media.receiver import AudioReceiver
+from antiphon.transceiver.media.silence_trimmer import AFTER, SilenceTrimmer
 from antiphon.transceiver.session.state import RtpState, SessionState
 
 RATE = 16000
@@ -79,7 +79,7 @@ def listen(kind: str, seconds: float, stalls: list[tuple[float, float]], jitter:
     link, heard = Link(Conditions(jitter=jitter), 1), Heard()
     link.stalls = stalls
     state = SessionState("rtc_test", "a", ["u"], [], RATE, RtpState(7, 111, 0, 0))
-    media_in = MediaIn(state, heard)
+    media_in = AudioReceiver(state, heard)
     sounds = packets(kind)
     sent = [
         (arrival, number)
@@ -144,7 +144,7 @@ def test_a_sender_of_music_loses_nothing_of_it_and_its_delay_is_bounded() -> Non
 
 
 def test_frames_are_left_out_one_by_one_and_never_the_first_second_of_a_pause() -> None:
-    quiet, noise = Quiet(), random.Random(1)
+    quiet, noise = SilenceTrimmer(), random.Random(1)
 
     def frame(level: int) -> bytes:
         return array("h", (noise.randint(-level, level) for _ in range(320))).tobytes()

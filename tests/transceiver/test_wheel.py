@@ -8,10 +8,10 @@ from itertools import pairwise
 import pytest
 
 from antiphon.transceiver.timing.pacing import PERIOD, STEP
-from antiphon.transceiver.timing.timing_wheel import Wheel
+from antiphon.transceiver.timing.timing_wheel import TimingWheel
 
 
-def turn(wheel: Wheel, now: float, until: float) -> float:
+def turn(wheel: TimingWheel, now: float, until: float) -> float:
     """Sleep from due time to due time, as the shell does."""
     while (due := wheel.due()) is not None and due <= until:
         now = max(now, due)
@@ -21,7 +21,7 @@ def turn(wheel: Wheel, now: float, until: float) -> float:
 
 
 def test_every_visitor_comes_once_per_20_ms() -> None:
-    wheel, generator = Wheel(5.0), random.Random(1)
+    wheel, generator = TimingWheel(5.0), random.Random(1)
     visits: dict[int, list[float]] = {number: [] for number in range(50)}
     now = 5.0
     for number in visits:
@@ -34,7 +34,7 @@ def test_every_visitor_comes_once_per_20_ms() -> None:
 
 
 def test_only_occupied_slots_wake() -> None:
-    wheel, woken = Wheel(0.0), 0
+    wheel, woken = TimingWheel(0.0), 0
     wheel.add(lambda now: None, 0.0)
     wheel.add(lambda now: None, 0.0)
     while (due := wheel.due()) is not None and due < 1.0:
@@ -46,7 +46,7 @@ def test_only_occupied_slots_wake() -> None:
 @pytest.mark.parametrize("origin", [0.0, 5.0, 1234.5678, 987654.321])
 def test_a_slot_that_is_due_is_run(origin: float) -> None:
     """Woken exactly when it asked for, whatever that number is: else it would ask for the same time again."""
-    wheel, visits = Wheel(origin), 0
+    wheel, visits = TimingWheel(origin), 0
 
     def visit(now: float) -> None:
         nonlocal visits
@@ -62,7 +62,7 @@ def test_a_slot_that_is_due_is_run(origin: float) -> None:
 
 def test_a_newcomer_of_a_wakeup_is_visited_in_it() -> None:
     """What is read in a wakeup comes before the visits that were due then: a reply need not wait for the next slot."""
-    wheel, visits = Wheel(0.0), list[float]()
+    wheel, visits = TimingWheel(0.0), list[float]()
     wheel.add(lambda now: None, 0.0)
     wheel.run(0.0, lambda: 0.0)
     woken = PERIOD + STEP / 10
@@ -76,7 +76,7 @@ def test_a_newcomer_of_a_wakeup_is_visited_in_it() -> None:
 
 @pytest.mark.parametrize("idle", [0.03, 0.09, 0.5, 3600.0])
 def test_a_wheel_that_stood_still_visits_a_newcomer_once_and_is_not_late(idle: float) -> None:
-    wheel = Wheel(0.0)
+    wheel = TimingWheel(0.0)
     wheel.add(print, 0.0)
     wheel.run(0.001, lambda: 0.001)
     wheel.remove(print)
@@ -88,7 +88,7 @@ def test_a_wheel_that_stood_still_visits_a_newcomer_once_and_is_not_late(idle: f
 
 
 def test_short_stops_are_made_up_for_and_long_ones_are_not() -> None:
-    wheel = Wheel(0.0)
+    wheel = TimingWheel(0.0)
     visits: list[float] = []
     wheel.add(visits.append, 0.0)
     wheel.run(0.0, lambda: 0.0)
@@ -99,7 +99,7 @@ def test_short_stops_are_made_up_for_and_long_ones_are_not() -> None:
 
 
 def test_lateness_is_due_time_against_done_time() -> None:
-    wheel = Wheel(0.0)
+    wheel = TimingWheel(0.0)
     wheel.add(lambda now: None, 0.0)
     wheel.run(0.0, lambda: 0.007)
     assert wheel.lateness(0.01, 0.5, 0.99) == pytest.approx((0.007, 0.007))
@@ -107,7 +107,7 @@ def test_lateness_is_due_time_against_done_time() -> None:
 
 
 def test_a_visitor_may_leave_or_add_others_while_visited() -> None:
-    wheel = Wheel(0.0)
+    wheel = TimingWheel(0.0)
     visits: list[float] = []
 
     def leaves(now: float) -> None:
@@ -120,7 +120,7 @@ def test_a_visitor_may_leave_or_add_others_while_visited() -> None:
 
 
 def test_a_visitor_that_raises_is_taken_off_and_the_others_go_on(caplog: pytest.LogCaptureFixture) -> None:
-    wheel = Wheel(0.0)
+    wheel = TimingWheel(0.0)
     visits: list[float] = []
 
     def broken(now: float) -> None:
@@ -134,7 +134,7 @@ def test_a_visitor_that_raises_is_taken_off_and_the_others_go_on(caplog: pytest.
 
 
 def test_visitors_that_can_wait_share_wakeups_and_still_come_in_their_tolerance() -> None:
-    wheel, generator = Wheel(0.0), random.Random(3)
+    wheel, generator = TimingWheel(0.0), random.Random(3)
     firsts: dict[int, list[float]] = {}
     joined: dict[int, float] = {}
     now = 0.0

@@ -21,7 +21,7 @@ from antiphon.schemas import messages
 from antiphon.schemas.audio import FRAME_MS
 
 if TYPE_CHECKING:
-    from antiphon.testing.fake_transceiver import RehearsedCall
+    from antiphon.testing.fake_transceiver import FakeTransceiver
 
 RATE: Final = 16000
 ANSWER_WAIT: Final = 30.0
@@ -63,12 +63,12 @@ async def _replay(
     url: str, agent: str, samples: Samples, typed: list[tuple[float, dict[str, Any]]], every_event: bool
 ) -> int:
     try:
-        from antiphon.testing.fake_transceiver import RehearsedCall
+        from antiphon.testing.fake_transceiver import FakeTransceiver
     except ModuleNotFoundError as error:
         raise UsageError(f"replaying needs {error.name}: {installing('inference-bridge')}") from None
     try:
         async with on_the_bus(url, "antiphon-replay") as client:
-            call = RehearsedCall(client, agent)
+            call = FakeTransceiver(client, agent)
             call.script(samples, [(round(at_ms / FRAME_MS), event) for at_ms, event in typed])
             await _play(call, every_event)
     except (RuntimeError, TimeoutError) as error:
@@ -76,7 +76,7 @@ async def _replay(
     return 0
 
 
-async def _play(call: RehearsedCall, every_event: bool) -> None:
+async def _play(call: FakeTransceiver, every_event: bool) -> None:
     async with call:
         await call.script_over()
         await call.quiet(1.0)  # a turn ends by silence

@@ -30,8 +30,8 @@ from antiphon.runtime import tasks
 from antiphon.schemas import messages
 from antiphon.schemas.addresses import Address
 from antiphon.schemas.audio import AudioFrame
-from antiphon.transceiver.media.receiver import MediaIn
-from antiphon.transceiver.media.sender import MediaOut
+from antiphon.transceiver.media.receiver import AudioReceiver
+from antiphon.transceiver.media.sender import AudioSender
 from antiphon.transceiver.session.state import RtpState, SessionState
 
 log = logging.getLogger(__name__)
@@ -65,7 +65,7 @@ class Peer:
         self.on_sent: Callable[[], None] | None = None
         """Called when a frame of queued speech leaves."""
         self.lost_to_server: int | None = None
-        self.media_in: MediaIn
+        self.media_in: AudioReceiver
         self._on_audio, self._on_message = on_audio, on_message
         self._certificate = Certificate()
         self._ufrag, self._password = secrets.token_hex(4), secrets.token_hex(12)
@@ -79,7 +79,7 @@ class Peer:
         self._final_flight: list[bytes] = []
         self._srtp: Srtp | None = None
         self._data: DataChannels | None = None
-        self._media_out: MediaOut
+        self._media_out: AudioSender
         self._tasks: list[asyncio.Task[Any]] = []
         self._loop = asyncio.get_running_loop()
         self._checked = False
@@ -164,8 +164,8 @@ class Peer:
 
     def _build_engines(self) -> None:
         state = SessionState("call", "", [], self._answer.fingerprints, RATE, self._rtp)
-        self.media_in = MediaIn(state, self)
-        self._media_out = MediaOut(state, self)
+        self.media_in = AudioReceiver(state, self)
+        self._media_out = AudioSender(state, self)
 
     def _open_socket(self) -> Address:
         """Take the first relay that this machine has a route to: it may be without IPv6."""

@@ -36,7 +36,7 @@ _LOUD: Final = 300
 _numbers = itertools.count()
 
 
-class RehearsedCall:
+class FakeTransceiver:
     """One call; `async with` claims it and ends it."""
 
     def __init__(
@@ -81,7 +81,7 @@ class RehearsedCall:
         self._cues: deque[tuple[int, dict[str, Any]]] = deque()
         """Events of the client, and the frame before which each is sent."""
 
-    async def __aenter__(self) -> RehearsedCall:
+    async def __aenter__(self) -> FakeTransceiver:
         for subject, callback in (
             (subjects.audio_out(self.id), self._on_audio),
             (subjects.data_out(self.id), self._on_data),

@@ -34,9 +34,9 @@ from antiphon.agent.events import (
     ToolFailed,
     ToolResult,
 )
-from antiphon.agent.playback import Heard, Word
+from antiphon.agent.playback import Played, Word
 from antiphon.agent.session import Session
-from antiphon.agent.shadow_session import Listening
+from antiphon.agent.shadow_session import ShadowSession
 from antiphon.agent.speech import Speech
 from antiphon.agent.tools import ToolError
 from antiphon.schemas.audio import AudioFrame, FrameFlag
@@ -53,14 +53,14 @@ __all__ = [
     "Event",
     "Flushed",
     "FrameFlag",
-    "Heard",
     "Lagged",
-    "Listening",
     "MediaStarted",
+    "Played",
     "Playout",
     "PlayoutOverflow",
     "Session",
     "SessionError",
+    "ShadowSession",
     "Speech",
     "SpeechStarted",
     "SpeechStopped",

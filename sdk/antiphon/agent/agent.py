@@ -23,7 +23,7 @@ from nats.micro.request import Request
 from antiphon.agent.session import Session
 from antiphon.agent.session_runner import Function, run_session
 from antiphon.agent.shadow import Shadow
-from antiphon.agent.shadow_session import FLUSH_SECONDS, SILENT_SECONDS, Listening
+from antiphon.agent.shadow_session import FLUSH_SECONDS, SILENT_SECONDS, ShadowSession
 from antiphon.agent.tools import Tool, threads_at_work
 from antiphon.agent.watchdog import Watchdog
 from antiphon.runtime import tasks, telemetry
@@ -67,7 +67,7 @@ class Agent:
         `hang_up_on_error`: a function that raises ends the call; else the caller keeps a silent line.
         `keep_audio`: after a take-over `session.recent_audio` holds the caller's last seconds (NATS keeps them).
         `blocked_ms`: a function that keeps the event loop longer is named in the log.
-        `shadow_of`: listen to the sessions of that agent instead of taking calls; the function gets a `Listening`.
+        `shadow_of`: listen to the sessions of that agent instead of taking calls; the function gets a `ShadowSession`.
         """
         subjects.agent_claim(name)  # raises for a name that no subject can hold
         self.name = name
@@ -79,7 +79,7 @@ class Agent:
         self._detect_speech, self._hang_up_on_error = detect_speech, hang_up_on_error
         self._keep_audio, self._blocked_ms, self._shadow_of = keep_audio, blocked_ms, shadow_of
         self._function: Function | None = None
-        self._sessions: dict[str, Listening] = {}
+        self._sessions: dict[str, ShadowSession] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
         self._client: Client
         self._keeper: LeaseKeeper
@@ -118,7 +118,7 @@ class Agent:
         return [tool.schema() for tool in self.tools.values()]
 
     @property
-    def sessions(self) -> dict[str, Listening]:
+    def sessions(self) -> dict[str, ShadowSession]:
         """Those that run now, by id."""
         return dict(self._sessions)
 
@@ -363,8 +363,8 @@ class Agent:
                 await session.close()
         return there
 
-    def _listening(self, lease: Lease) -> Listening:
-        return Listening(self._client, lease, self._detect_speech)
+    def _listening(self, lease: Lease) -> ShadowSession:
+        return ShadowSession(self._client, lease, self._detect_speech)
 
     async def _begin_shadow(self, source: Lease) -> None:
         """A session of the agent that we shadow; one of our instances gets it."""
@@ -386,7 +386,7 @@ class Agent:
                 del self._sessions[session.id]
                 await session.close()
 
-    async def _work(self, session: Listening) -> None:
+    async def _work(self, session: ShadowSession) -> None:
         assert self._function is not None
         try:
             await run_session(session, self._function, self._hang_up_on_error)

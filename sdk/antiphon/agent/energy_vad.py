@@ -24,7 +24,7 @@ _FLOOR_RISE: Final = 1.01
 """Per frame: noise that sets in is taken for speech for some two seconds."""
 
 
-class Loudness:
+class EnergyVad:
     """One caller's."""
 
     def __init__(self) -> None:

@@ -13,7 +13,7 @@ from typing import Generic, TypeVar
 T = TypeVar("T")
 
 
-class Feed(Generic[T]):
+class EventQueue(Generic[T]):
     """One consumer's. `async for` over it ends after `close`, when what was waiting is consumed."""
 
     def __init__(self, limit: int) -> None:
@@ -45,7 +45,7 @@ class Feed(Generic[T]):
         """What waits now; it goes on waiting."""
         return iter(tuple(self._waiting))
 
-    def __aiter__(self) -> Feed[T]:
+    def __aiter__(self) -> EventQueue[T]:
         return self
 
     async def __anext__(self) -> T:

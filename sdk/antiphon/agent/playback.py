@@ -26,7 +26,7 @@ class Word(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Heard:
+class Played:
     """What of a speech the caller has heard."""
 
     samples: int

@@ -13,8 +13,8 @@ from typing import Any, Final
 import nats.errors
 
 from antiphon.agent.events import ToolFailed, ToolResult
-from antiphon.agent.playback import Heard
-from antiphon.agent.shadow_session import Listening, as_payload
+from antiphon.agent.playback import Played
+from antiphon.agent.shadow_session import ShadowSession, as_payload
 from antiphon.agent.speech import Speech
 from antiphon.agent.tools import Tool
 from antiphon.runtime import telemetry
@@ -36,7 +36,7 @@ _FLUSHED_SECONDS: Final = 0.5
 MAX_TOOLS_AT_WORK: Final = 16
 
 
-class Session(Listening):
+class Session(ShadowSession):
     """Given to the function under `@agent.session`."""
 
     tools: Mapping[str, Tool]
@@ -79,13 +79,13 @@ class Session(Listening):
             raise ValueError(f"speech {ahead} s ahead: from 0.1 to 25")
         return Speech(rate, ahead, self._send_frame, self._begin, self._abandon, self._left)
 
-    async def say(self, pcm: bytes, words: str = "", rate: int = 24000) -> Heard:
+    async def say(self, pcm: bytes, words: str = "", rate: int = 24000) -> Played:
         """Speak one piece of audio; returns what was heard of it."""
         async with self.speak(rate) as speech:
             await speech.write(pcm, words)
         return speech.heard
 
-    async def flush(self) -> Heard | None:
+    async def flush(self) -> Played | None:
         """Stop speaking, now: it fades out within 20 ms. Returns what was heard; None if nothing was being said.
 
         The block of the speech is left; its `heard` is exact. One that waits for its turn begins.

@@ -11,7 +11,7 @@ from opentelemetry import trace
 from opentelemetry.context import Context
 
 from antiphon.agent.session import Session
-from antiphon.agent.shadow_session import Listening
+from antiphon.agent.shadow_session import ShadowSession
 from antiphon.runtime import tasks, telemetry
 
 log = logging.getLogger("antiphon.agent")
@@ -23,7 +23,7 @@ END_GRACE: Final = 5.0
 Function = Callable[[Any], Awaitable[None]]
 
 
-async def run_session(session: Listening, function: Function, hang_up_on_error: bool) -> None:
+async def run_session(session: ShadowSession, function: Function, hang_up_on_error: bool) -> None:
     """Until the session is over, all its tasks too. The caller is never left with nobody: who returns hangs up."""
     context: Context = telemetry.trace_context(session.lease.trace)
     with tracer.start_as_current_span("agent session", context=context) as span:
@@ -48,11 +48,11 @@ async def run_session(session: Listening, function: Function, hang_up_on_error: 
             await session.close()
 
 
-async def _call(function: Function, session: Listening) -> None:
+async def _call(function: Function, session: ShadowSession) -> None:
     await function(session)
 
 
-def _error(main: asyncio.Task[None], session: Listening) -> BaseException | None:
+def _error(main: asyncio.Task[None], session: ShadowSession) -> BaseException | None:
     for work in (main, session.failure):
         if work.done() and not work.cancelled() and (error := work.exception()):
             return error
@@ -60,7 +60,7 @@ def _error(main: asyncio.Task[None], session: Listening) -> BaseException | None
 
 
 async def _leave(
-    session: Listening, main: asyncio.Task[None], error: BaseException | None, hang_up_on_error: bool
+    session: ShadowSession, main: asyncio.Task[None], error: BaseException | None, hang_up_on_error: bool
 ) -> None:
     if not isinstance(session, Session) or session.over.is_set():
         session.finish("failed" if error else "returned")

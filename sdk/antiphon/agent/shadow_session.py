@@ -15,8 +15,8 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
-from antiphon.agent.energy_vad import Loudness
-from antiphon.agent.event_queue import Feed
+from antiphon.agent.energy_vad import EnergyVad
+from antiphon.agent.event_queue import EventQueue
 from antiphon.agent.events import DataReceived, Event, Lagged, TakenOver
 from antiphon.agent.resampling import Resampler
 from antiphon.runtime import tasks
@@ -42,7 +42,7 @@ _MAX_PENDING: Final = 500
 Reason = Literal["ended", "silent", "lost", "failed", "returned", "stopped"]
 
 
-class Listening:
+class ShadowSession:
     """A session as a listener has it; `Session` adds what a speaker does."""
 
     def __init__(
@@ -65,16 +65,16 @@ class Listening:
         self.recent_audio: list[AudioFrame] = []
         """After a take-over: the caller's last seconds, if the agent asked to keep them."""
         self._client, self._lease = client, lease
-        self._loudness = Loudness() if detect_speech else None
+        self._loudness = EnergyVad() if detect_speech else None
         self._subscriptions: list[Subscription] = []
         self._tasks: set[asyncio.Task[Any]] = set()
         self._failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._last_sign = time.monotonic()
         self._caller_clock = CallerClock()
-        self._first_events: Feed[Event] | None = Feed(MAX_EVENTS)
+        self._first_events: EventQueue[Event] | None = EventQueue(MAX_EVENTS)
         self._event_feeds = weakref.WeakSet([self._first_events])
         """Each lives as long as its iterator, the first one until it has an iterator."""
-        self._first_frames: Feed[AudioFrame] | None = Feed(UNHEARD_FRAMES)
+        self._first_frames: EventQueue[AudioFrame] | None = EventQueue(UNHEARD_FRAMES)
         self._frame_feeds = weakref.WeakSet([self._first_frames])
         if lease.takeovers:
             self._tell(TakenOver(lease.takeovers))
@@ -85,7 +85,7 @@ class Listening:
         """All that happens, from the claim on; ends with the session. A second iterator begins at its own now."""
         feed, self._first_events = self._first_events, None
         if feed is None:
-            feed = Feed(MAX_EVENTS)
+            feed = EventQueue(MAX_EVENTS)
             self._event_feeds.add(feed)
             if self.over.is_set():
                 feed.close()
@@ -100,7 +100,7 @@ class Listening:
             raise ValueError(f"audio at {rate} Hz: expected one of {', '.join(map(str, RATES))}")
         feed, self._first_frames = self._first_frames, None
         if feed is None:
-            feed = Feed(MAX_FRAMES)
+            feed = EventQueue(MAX_FRAMES)
             self._frame_feeds.add(feed)
             if self.over.is_set():
                 feed.close()
@@ -224,7 +224,7 @@ class Listening:
 class _Events(AsyncIterator[Event]):
     """What `events` gives."""
 
-    def __init__(self, feed: Feed[Event]) -> None:
+    def __init__(self, feed: EventQueue[Event]) -> None:
         self._feed = feed
 
     async def __anext__(self) -> Event:
@@ -236,7 +236,7 @@ class _Events(AsyncIterator[Event]):
 class _Audio(AsyncIterator[AudioFrame]):
     """What `audio` gives."""
 
-    def __init__(self, feed: Feed[AudioFrame], rate: int | None) -> None:
+    def __init__(self, feed: EventQueue[AudioFrame], rate: int | None) -> None:
         self._feed, self._rate = feed, rate
         self._resampler: Resampler | None = None
         self._source = 0

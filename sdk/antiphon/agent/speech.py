@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from types import TracebackType
 from typing import Final
 
-from antiphon.agent.playback import Backlog, Framer, Heard, Ledger, Word
+from antiphon.agent.playback import Backlog, Framer, Ledger, Played, Word
 from antiphon.runtime.agent_sessions.playout_retransmission import LOST_SECONDS, Unplayed
 from antiphon.schemas.audio import AudioFrame, FrameFlag
 from antiphon.schemas.messages import Playout
@@ -42,7 +42,7 @@ class Speech:
         self.rate = rate
         self.interrupted = False
         self.generation = -1
-        self._heard: Heard | None = None
+        self._heard: Played | None = None
         self._ledger = Ledger(rate)
         self._framer = Framer(rate)
         self._backlog = Backlog()
@@ -65,7 +65,7 @@ class Speech:
     # ---- the author's side
 
     @property
-    def heard(self) -> Heard:
+    def heard(self) -> Played:
         """What the caller has heard so far; final when the block has been left."""
         return self._heard or self._outcome(self._played, complete=False)
 
@@ -236,7 +236,7 @@ class Speech:
             self._cancelled_here = True
             self._task.cancel()
 
-    async def known(self) -> Heard:
+    async def known(self) -> Played:
         """What was heard of an interrupted speech, as soon as that is known."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_GRACE):
@@ -253,10 +253,10 @@ class Speech:
         self.interrupt()
         self._settle(self._outcome(min(self._played, self._ledger.samples), complete=False))
 
-    def _outcome(self, samples: int, complete: bool, confirmed: bool = True) -> Heard:
-        return Heard(samples, self.rate, self._ledger.text(None if complete else samples), complete, confirmed)
+    def _outcome(self, samples: int, complete: bool, confirmed: bool = True) -> Played:
+        return Played(samples, self.rate, self._ledger.text(None if complete else samples), complete, confirmed)
 
-    def _settle(self, heard: Heard) -> None:
+    def _settle(self, heard: Played) -> None:
         if self._heard is None:
             self._heard = heard
         self._over.set()

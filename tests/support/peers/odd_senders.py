@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from antiphon.rtc.media.jitter_buffer import Kind, Piece, ReceiveBuffer
+from antiphon.rtc.media.jitter_buffer import JitterBuffer, Kind, Piece
 from antiphon.rtc.rtp.rtcp import Reception
 
 TOC = {2.5: b"\xe0", 5: b"\xe8", 10: b"\xf0", 20: b"\xf8", 40: b"\x10", 60: b"\x18", 120: b"\x1b\x02"}
@@ -101,7 +101,7 @@ class Heard:
     longest_silence: int = 0
     """Ticks of silence and concealment in a row."""
     end: float = 0.0
-    buffer: ReceiveBuffer = field(default_factory=ReceiveBuffer)
+    buffer: JitterBuffer = field(default_factory=JitterBuffer)
     _silence: int = 0
 
     def take(self, pieces: list[Piece], now: float) -> None:

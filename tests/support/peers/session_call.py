@@ -15,10 +15,10 @@ from antiphon.schemas.addresses import Address
 from antiphon.schemas.audio import AudioFrame
 from antiphon.schemas.route_token import RouteKeyring, ice_password
 from antiphon.transceiver.ice.agent import Path
-from antiphon.transceiver.net.demux import Registry
+from antiphon.transceiver.net.demux import Demux
 from antiphon.transceiver.session.session import Session
 from antiphon.transceiver.session.state import RtpState, SessionState
-from antiphon.transceiver.timing.timing_wheel import Wheel
+from antiphon.transceiver.timing.timing_wheel import TimingWheel
 
 KEYRING = RouteKeyring.from_text("A:00112233445566778899aabbccddeeff")
 PASSWORD_KEY = bytes(range(16))
@@ -47,8 +47,8 @@ class Call:
         self.sent: list[bytes] = []
         self.loop = virtual_loop()
         self.uplink, self.downlink = Link(conditions, seed), Link(conditions, seed + 1000)
-        self.wheel = Wheel(self.loop.time())
-        self.registry = Registry()
+        self.wheel = TimingWheel(self.loop.time())
+        self.registry = Demux()
         self.drop_up: Callable[[bytes], bool] = lambda data: False
         self.drop_down: Callable[[bytes], bool] = lambda data: False
         self.peer = CarriedPeer(self._from_client)

@@ -16,7 +16,7 @@ from support.processes.bridge import agent_is_there
 
 from antiphon.agent import Agent
 from antiphon.runtime.nats import connection, service_discovery
-from antiphon.testing.fake_transceiver import RehearsedCall
+from antiphon.testing.fake_transceiver import FakeTransceiver
 
 EXAMPLES = Path(__file__).parents[3] / "examples"
 
@@ -34,7 +34,9 @@ def agent_process(nats_url: str, script: Path, *arguments: str, **variables: str
 
 
 @asynccontextmanager
-async def caller(nats_url: str, agent: str, settings: dict[str, object] | None = None) -> AsyncIterator[RehearsedCall]:
+async def caller(
+    nats_url: str, agent: str, settings: dict[str, object] | None = None
+) -> AsyncIterator[FakeTransceiver]:
     """A call to an agent, when there is one of this name that takes calls.
 
     An instance whose loop stood still for a while, as it may on a busy machine, takes none for five seconds.
@@ -43,10 +45,10 @@ async def caller(nats_url: str, agent: str, settings: dict[str, object] | None =
     try:
         await agent_is_there(client, agent)
         async with AsyncExitStack() as stack:
-            call: RehearsedCall | None = None
+            call: FakeTransceiver | None = None
             while call is None:
                 try:
-                    call = await stack.enter_async_context(RehearsedCall(client, agent, settings))
+                    call = await stack.enter_async_context(FakeTransceiver(client, agent, settings))
                 except (nats.errors.NoRespondersError, RuntimeError) as refused:
                     if isinstance(refused, RuntimeError) and "is late by" not in str(refused):
                         raise
@@ -59,7 +61,7 @@ async def caller(nats_url: str, agent: str, settings: dict[str, object] | None =
 @asynccontextmanager
 async def calling(
     agent: Agent, nats_url: str, settings: dict[str, object] | None = None
-) -> AsyncIterator[RehearsedCall]:
+) -> AsyncIterator[FakeTransceiver]:
     """A call to an agent that serves in this process."""
     async with agent.serving(nats_url), caller(nats_url, agent.name, settings) as call:
         yield call

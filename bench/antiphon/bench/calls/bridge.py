@@ -23,7 +23,7 @@ from antiphon.inference_bridge.models.local import Models, load_models
 from antiphon.inference_bridge.settings import Settings
 from antiphon.inference_bridge.tts.synthesizer import SPEECH_RATE, Samples
 from antiphon.runtime.nats import connection
-from antiphon.testing.fake_transceiver import INPUT_RATE, RehearsedCall
+from antiphon.testing.fake_transceiver import INPUT_RATE, FakeTransceiver
 
 QUESTIONS: Final = (
     "What time is it?",
@@ -60,7 +60,7 @@ def models_alone(models: Models, spoken: list[Samples]) -> dict[str, Any]:
     return {"stt_ms": _spread(hearing), "tts_three_words_ms": _spread(first), "tts_ten_words_ms": _spread(long)}
 
 
-async def conversation(call: RehearsedCall, spoken: list[Samples], waits: list[float]) -> None:
+async def conversation(call: FakeTransceiver, spoken: list[Samples], waits: list[float]) -> None:
     """Ask everything once; the ms from the last loud sample to the answer's first frame go into `waits`."""
     for number, speech in enumerate(spoken, 1):
         frames = len(call.frames)
@@ -79,7 +79,7 @@ async def measure(settings: Settings, calls: int) -> dict[str, Any]:
     events: list[dict[str, Any]] = []
 
     async def caller(number: int) -> None:
-        async with RehearsedCall(client, settings.agent_name) as call:
+        async with FakeTransceiver(client, settings.agent_name) as call:
             await asyncio.sleep(number * 0.37)  # people do not speak in chorus
             order = spoken[number % len(spoken) :] + spoken[: number % len(spoken)]
             await conversation(call, order, waits)

@@ -65,7 +65,7 @@ class Piece(NamedTuple):
     payload: bytes = b""
 
 
-class _Held(NamedTuple):
+class _Waiting(NamedTuple):
     timestamp: int
     payload: bytes
     """Empty: no audio, only a number."""
@@ -86,7 +86,7 @@ class BufferCounters:
     malformed: int = 0
 
 
-class ReceiveBuffer:
+class JitterBuffer:
     """One incoming Opus stream, owned by a session's `MediaIn` for as long as the session lives."""
 
     def __init__(self, counters: BufferCounters | None = None) -> None:
@@ -101,8 +101,8 @@ class ReceiveBuffer:
         that is looked at for nearly every packet: packets that wait and pauses are told by it."""
         self._ticks = FRAME_TICKS
         """Of the last packet."""
-        self._pending: dict[int, _Held] = {}
-        self._suspects: list[_Held] = []
+        self._pending: dict[int, _Waiting] = {}
+        self._suspects: list[_Waiting] = []
         """Packets in a row that came too late by their numbers."""
         self._suspected_at = 0, -1
         """The lowest and the next number of these; they count while `_next_sequence` stays."""
@@ -135,7 +135,7 @@ class ReceiveBuffer:
             self._filled_until = now
             return [Piece(Kind.DECODE, ticks, payload)]
         self._extend()
-        held = _Held(timestamp, payload, now, ticks)
+        held = _Waiting(timestamp, payload, now, ticks)
         pieces: list[Piece] = []
         if self._next_sequence < 0:
             self._restart(sequence, held)
@@ -161,7 +161,7 @@ class ReceiveBuffer:
         self._extend()
         ahead = ((sequence - self._next_sequence + 0x8000) & 0xFFFF) - 0x8000
         if 0 <= ahead <= MAX_MISORDER:
-            self._pending.setdefault(self._next_sequence + ahead, _Held(0, b"", now, 0))
+            self._pending.setdefault(self._next_sequence + ahead, _Waiting(0, b"", now, 0))
         pieces = self._release(now)
         self._allow_plain()
         return pieces
@@ -209,14 +209,14 @@ class ReceiveBuffer:
         watched = self._pending or self._filling or self._filled_frames or self.timeline.undecided
         self._plain = -1 if watched else self._next_sequence & 0xFFFF
 
-    def _count_anew(self, sequence: int, first: _Held) -> list[Piece]:
+    def _count_anew(self, sequence: int, first: _Waiting) -> list[Piece]:
         """The sender's numbers begin anew; what still waited is played before."""
         self.counters.resets += 1
         pieces = self._drain(first.arrived)
         self._restart(sequence, first)
         return pieces
 
-    def _restart(self, sequence: int, first: _Held) -> None:
+    def _restart(self, sequence: int, first: _Waiting) -> None:
         # Extended numbers stay positive however far back a reordered packet lies.
         self._next_sequence = sequence + 0x10000
         self._suspects.clear()
@@ -226,7 +226,7 @@ class ReceiveBuffer:
             self._started = True
             self.timeline.begin(first.timestamp, first.ticks, first.arrived)
 
-    def _too_late(self, extended: int, held: _Held) -> list[Piece]:
+    def _too_late(self, extended: int, held: _Waiting) -> list[Piece]:
         """A number below what was played: a straggler, a double, or a sender that counts anew from close by."""
         self.counters.late += 1
         following = self._suspects and self._suspected_before == self._next_sequence and not self._pending
@@ -268,7 +268,7 @@ class ReceiveBuffer:
             pieces += self._give_up(first)
         return pieces
 
-    def _in_order(self, held: _Held) -> list[Piece]:
+    def _in_order(self, held: _Waiting) -> list[Piece]:
         gap = held.arrived - self._filled_until
         pause = self.timeline.place(self._next_sequence, held.timestamp, held.ticks, held.arrived, gap)
         self._ticks = held.ticks

@@ -35,7 +35,7 @@ class ChannelError(ValueError):
     """A message that an open channel can't take: its queue is full, or the message is too long."""
 
 
-class _Reserved(BoundedAssociation):
+class _ReservingAssociation(BoundedAssociation):
     """Acknowledges nothing and numbers nothing beyond what a checkpoint holds, where one is kept."""
 
     hold_sack: Callable[[], None] | None = None
@@ -92,7 +92,7 @@ class DataChannels:
         self._on_open = on_open
         self._on_message = on_message
         self._channels: dict[str, RTCDataChannel] = {}
-        self._sctp = _Reserved(self._transport, 5000)
+        self._sctp = _ReservingAssociation(self._transport, 5000)
         self._sack: SackChunk | None = None
         """Acknowledges what the checkpoint that is being stored holds."""
         self._sack_held = False

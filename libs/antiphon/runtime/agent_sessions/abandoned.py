@@ -18,7 +18,7 @@ MAX_WAITING: Final = 10_000
 """Leases of dead instances that are remembered."""
 
 
-class Orphans:
+class AbandonedLeases:
     """As one process sees the agents of other names."""
 
     def __init__(self, own_agent: str, instance: str, grace: float = GRACE_SECONDS) -> None:

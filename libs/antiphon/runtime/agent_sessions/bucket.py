@@ -35,7 +35,7 @@ _WRONG_LAST_SEQUENCE: Final = (10071, 10164)
 
 
 @dataclass
-class Held:
+class HeldLease:
     """A lease of ours, and what we know of it in the bucket."""
 
     lease: Lease
@@ -91,7 +91,7 @@ class LeaseBucket:
 
     # ---- leases of ours
 
-    async def check_and_write(self, held: Held) -> None:
+    async def check_and_write(self, held: HeldLease) -> None:
         """What `held.is_due` asks for."""
         if held.doubted and held.revision:
             await self._find_again(held)
@@ -99,13 +99,13 @@ class LeaseBucket:
         if held.dirty or held.is_old(time.monotonic()):
             await self.write(held)
 
-    async def write(self, held: Held) -> None:
+    async def write(self, held: HeldLease) -> None:
         """Write a lease of ours, unless it is no longer ours."""
         async with held.writing:
             if held.revision >= 0 and not held.over:
                 await self._write_now(held)
 
-    async def _write_now(self, held: Held) -> None:
+    async def _write_now(self, held: HeldLease) -> None:
         bucket, key, written = await self._kv(), _key(held.lease), held.lease
         try:
             if held.revision:
@@ -119,7 +119,7 @@ class LeaseBucket:
         held.written = time.monotonic()
         held.dirty = held.lease is not written
 
-    async def _find_again(self, held: Held) -> None:
+    async def _find_again(self, held: HeldLease) -> None:
         """The bucket may know better: another holder, or nothing at all (it was lost with its server)."""
         try:
             entry = await (await self._kv()).get(_key(held.lease))
@@ -136,14 +136,14 @@ class LeaseBucket:
         held.revision = -1
         self._lost(held.lease, there.instance)
 
-    async def delete(self, held: Held) -> None:
+    async def delete(self, held: HeldLease) -> None:
         """Take a lease of ours out of the bucket, whatever of it is being written at this moment."""
         held.over = True
         async with held.writing:
             if held.revision or self._bucket is not None:  # else nothing of it was ever written
                 await self.attempt(self._delete_key(held), held.lease.session_id)
 
-    async def _delete_key(self, held: Held) -> None:
+    async def _delete_key(self, held: HeldLease) -> None:
         bucket, key = await self._kv(), _key(held.lease)
         for _ in range(_DELETE_TRIES):
             if not held.revision:  # a write was given up, and may have come in all the same
@@ -189,14 +189,14 @@ class LeaseBucket:
         random.shuffle(found)  # several instances look at once: each begins with another one
         return found
 
-    async def take(self, lease: Lease, revision: int) -> Held | None:
+    async def take(self, lease: Lease, revision: int) -> HeldLease | None:
         """Make a free lease ours; None if another instance is faster."""
         taken, began = leases.taken(lease, self._instance), time.monotonic()
         try:
             revision = await (await self._kv()).update(_key(taken), messages.encode(taken), last=revision)
         except KeyWrongLastSequenceError:
             return None
-        return Held(taken, revision, dirty=False, written=began)
+        return HeldLease(taken, revision, dirty=False, written=began)
 
 
 def _key(lease: Lease) -> str:

@@ -23,7 +23,7 @@ from nats.aio.subscription import Subscription
 
 from antiphon.runtime import tasks
 from antiphon.runtime.agent_sessions import leases
-from antiphon.runtime.agent_sessions.bucket import Held, LeaseBucket
+from antiphon.runtime.agent_sessions.bucket import HeldLease, LeaseBucket
 from antiphon.schemas import messages, subjects
 from antiphon.schemas.errors import MalformedError
 from antiphon.schemas.messages import AgentBeat, Lease
@@ -64,7 +64,7 @@ class LeaseKeeper:
         self._client, self._take, self._lost, self._room = client, take, lost, room
         self._bucket = LeaseBucket(client, agent, self.instance, self._is_lost)
         self._pulse = leases.Pulse(self.instance)
-        self._held: dict[str, Held] = {}
+        self._held: dict[str, HeldLease] = {}
         self._heard_own = asyncio.Event()
         self._work = asyncio.Event()
         self._scan_at = 0.0
@@ -99,7 +99,7 @@ class LeaseKeeper:
             trace=trace,
             shadow_of=shadow_of,
         )
-        held = self._held[claim.session_id] = Held(lease)
+        held = self._held[claim.session_id] = HeldLease(lease)
         with contextlib.suppress(TimeoutError, nats.errors.Error):
             async with asyncio.timeout(_HOLD_SECONDS):
                 await self._bucket.write(held)
@@ -239,12 +239,12 @@ class LeaseKeeper:
         self._takes.add(task)
         task.add_done_callback(self._takes.discard)
 
-    async def _give_up(self, held: Held) -> None:
+    async def _give_up(self, held: HeldLease) -> None:
         log.error("%s: has lost %d agents and is ended", held.lease.session_id, held.lease.takeovers)
         await self._request(held.lease, messages.HangUp(reason="agent_lost"))
         await self._bucket.delete(held)
 
-    async def _take_session(self, held: Held) -> None:
+    async def _take_session(self, held: HeldLease) -> None:
         session_id, began = held.lease.session_id, time.monotonic()
         self._held[session_id] = held
         try:

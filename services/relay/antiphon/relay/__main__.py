@@ -33,14 +33,14 @@ def main() -> int:
         print(f"antiphon-relay: {error}", file=sys.stderr)
         return 2
 
-    from antiphon.relay.control.worker_pool import Crew
+    from antiphon.relay.control.worker_pool import WorkerPool
 
     # Until the event loop handles them, which is half a second from here.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: sys.exit(0))
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
-        crew = Crew(settings)
+        crew = WorkerPool(settings)
     except OSError as error:
         print(f"antiphon-relay: {error.strerror or error}", file=sys.stderr)
         return 2

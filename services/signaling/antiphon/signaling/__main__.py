@@ -22,8 +22,8 @@ from antiphon.runtime import telemetry
 from antiphon.runtime.loop_watchdog import LoopWatchdog
 from antiphon.schemas.addresses import Address
 from antiphon.signaling.http.app import create_app
-from antiphon.signaling.http.header_timeout import PromptProtocol
-from antiphon.signaling.placement.backend import Stack
+from antiphon.signaling.http.header_timeout import HeaderTimeoutProtocol
+from antiphon.signaling.placement.backend import Backend
 from antiphon.signaling.settings import Settings, is_loopback, load
 
 log = logging.getLogger(__name__)
@@ -54,7 +54,7 @@ def _listen(host: str, port: int) -> socket.socket:
 
 
 async def _serve(settings: Settings, listener: socket.socket) -> None:
-    stack = Stack(settings)
+    stack = Backend(settings)
     config = uvicorn.Config(
         create_app(settings, stack),
         log_config=None,
@@ -62,7 +62,7 @@ async def _serve(settings: Settings, listener: socket.socket) -> None:
         access_log=False,  # it would hold client addresses
         proxy_headers=False,
         server_header=False,
-        http=PromptProtocol,
+        http=HeaderTimeoutProtocol,
         ws="websockets-sansio",
         ws_max_size=256 * 1024,
         lifespan="off",

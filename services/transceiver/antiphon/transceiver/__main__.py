@@ -17,7 +17,7 @@ from antiphon.runtime.nats import connection, service_discovery
 from antiphon.transceiver import prefork
 from antiphon.transceiver.process import Transceiver
 from antiphon.transceiver.settings import Settings
-from antiphon.transceiver.timing.coalescing_selector import PulseSelector
+from antiphon.transceiver.timing.coalescing_selector import CoalescingSelector
 
 STANDSTILL_SECONDS: Final = 2.0
 """After which the calls are better off in another process; docs/transceiver.md says what is done at a stretch."""
@@ -75,7 +75,7 @@ def main() -> int:
     try:
         if settings.transceiver_processes > 1:
             return asyncio.run(prefork.serve(settings))
-        with asyncio.Runner(loop_factory=lambda: asyncio.SelectorEventLoop(PulseSelector())) as runner:
+        with asyncio.Runner(loop_factory=lambda: asyncio.SelectorEventLoop(CoalescingSelector())) as runner:
             runner.run(serve(settings))
     except (nats.errors.Error, TimeoutError) as error:
         print(f"antiphon transceiver: NATS fails us at our start: {error or type(error).__name__}", file=sys.stderr)

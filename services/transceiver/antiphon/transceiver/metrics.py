@@ -8,12 +8,12 @@ from dataclasses import asdict
 from typing import Any
 
 from antiphon.transceiver.bus.publisher import Publisher
-from antiphon.transceiver.calls.open_session import Placing
-from antiphon.transceiver.calls.session_table import Sessions
-from antiphon.transceiver.timing.scheduler import Clock
+from antiphon.transceiver.calls.open_session import SessionOpener
+from antiphon.transceiver.calls.session_table import SessionTable
+from antiphon.transceiver.timing.scheduler import Scheduler
 
 
-def figures(sessions: Sessions, placing: Placing, clock: Clock, publisher: Publisher) -> dict[str, Any]:
+def figures(sessions: SessionTable, placing: SessionOpener, clock: Scheduler, publisher: Publisher) -> dict[str, Any]:
     """Everything that should be back where it was when the last session is over, and what was dropped so far."""
     return {
         "sessions": len(sessions.registry),

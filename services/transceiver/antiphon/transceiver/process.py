@@ -26,27 +26,27 @@ from antiphon.runtime import tasks
 from antiphon.runtime.nats import buckets, connection, service_discovery
 from antiphon.schemas import MalformedError, messages, subjects
 from antiphon.schemas.addresses import Address
-from antiphon.transceiver.bus.announcer import Announcing
+from antiphon.transceiver.bus.announcer import Announcer
 from antiphon.transceiver.bus.publisher import Publisher
-from antiphon.transceiver.calls.agent_liveness import AgentWatch
-from antiphon.transceiver.calls.open_session import Placing
-from antiphon.transceiver.calls.session_bus import SessionSubjects
-from antiphon.transceiver.calls.session_table import Sessions
+from antiphon.transceiver.calls.agent_liveness import AgentLiveness
+from antiphon.transceiver.calls.open_session import SessionOpener
+from antiphon.transceiver.calls.session_bus import SessionBus
+from antiphon.transceiver.calls.session_table import SessionTable
 from antiphon.transceiver.failover.checkpoint_crypto import HOLDER_BYTES
 from antiphon.transceiver.failover.checkpoint_store import CheckpointStore
 from antiphon.transceiver.failover.distribution import Load
-from antiphon.transceiver.failover.failure_detector import Lifeline, Neighbours, lifeline_address
+from antiphon.transceiver.failover.failure_detector import FailureDetector, Peers, lifeline_address
 from antiphon.transceiver.failover.slot_claim import Slot, claim_slot
-from antiphon.transceiver.failover.takeover import TakingOver
+from antiphon.transceiver.failover.takeover import Takeover
 from antiphon.transceiver.metrics import figures
-from antiphon.transceiver.net.endpoint import Seat
-from antiphon.transceiver.net.flow_directory import KeptFlows
-from antiphon.transceiver.net.relay_link import RelaySide
-from antiphon.transceiver.net.udp_socket import TunnelPort
+from antiphon.transceiver.net.endpoint import Endpoint
+from antiphon.transceiver.net.flow_directory import FlowDirectory
+from antiphon.transceiver.net.relay_link import RelayLink
+from antiphon.transceiver.net.udp_socket import TunnelSocket
 from antiphon.transceiver.session.endings import status
 from antiphon.transceiver.session.session import Session
 from antiphon.transceiver.settings import Settings
-from antiphon.transceiver.timing.scheduler import Clock
+from antiphon.transceiver.timing.scheduler import Scheduler
 
 log = logging.getLogger(__name__)
 
@@ -65,26 +65,26 @@ class Transceiver:
         self._client = client
         self._loop = asyncio.get_running_loop()
         self._publisher = Publisher(client)
-        self._clock = Clock(self._publisher)
-        self._sessions = Sessions(settings, self._publisher, self._clock)
+        self._clock = Scheduler(self._publisher)
+        self._sessions = SessionTable(settings, self._publisher, self._clock)
         host, _, port = settings.transceiver_bind.rpartition(":")
         self._bind = host.strip("[]")
-        self._relays = RelaySide(self._sessions, client, ":" in self._bind)
-        self._subjects = SessionSubjects(client, self._sessions, self._publisher)
-        self._placing = Placing(settings, client, self._sessions, self._subjects, self._publisher, self._clock)
+        self._relays = RelayLink(self._sessions, client, ":" in self._bind)
+        self._subjects = SessionBus(client, self._sessions, self._publisher)
+        self._placing = SessionOpener(settings, client, self._sessions, self._subjects, self._publisher, self._clock)
         self._subjects.offered = self._placing.requested
         self._sessions.forgetting.append(self._subjects.stop_listening)
-        self._watch = AgentWatch(client, self._sessions, settings.agent_lost_seconds, self._agent_lost)
+        self._watch = AgentLiveness(client, self._sessions, settings.agent_lost_seconds, self._agent_lost)
         self._placing.served = self._watch.served
         self._sessions.forgetting.append(self._watch.forget)
-        self._announcing = Announcing(settings, client, self._clock, self._placing, self._sessions.seats)
+        self._announcing = Announcer(settings, client, self._clock, self._placing, self._sessions.seats)
         self._advertised = settings.transceiver_advertise or connection.local_host_towards(settings.nats_url)
         self._sessions.seats.own = self._open_seat(settings.cluster, Slot(0, 0), int(port))
         self._holder = secrets.token_hex(HOLDER_BYTES // 2)
         self._service: Service
         self._store: CheckpointStore | None = None
-        self._lifeline: Lifeline | None = None
-        self._taking: TakingOver | None = None
+        self._lifeline: FailureDetector | None = None
+        self._taking: Takeover | None = None
         self._reseating: asyncio.Task[None] | None = None
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -106,7 +106,7 @@ class Transceiver:
         if settings.agent_lost_seconds:
             self._tasks.append(asyncio.create_task(self._watch.run()))
         if settings.keep_flows:
-            self._tasks.append(asyncio.create_task(KeptFlows(client, self._relays.flows).run()))
+            self._tasks.append(asyncio.create_task(FlowDirectory(client, self._relays.flows).run()))
         log.info("slot %d of cluster %d, epoch %d, ready", own.slot.number, settings.cluster, own.slot.epoch)
 
     def _agent_lost(self, session: Session) -> None:
@@ -195,10 +195,10 @@ class Transceiver:
         )
         self._store.start()
         self._sessions.forgetting.append(self._store.forget)
-        self._lifeline = Lifeline(self._holder)
+        self._lifeline = FailureDetector(self._holder)
         await self._lifeline.start(self._bind)
         self._announcing.lifeline = lifeline_address(self._advertised, self._lifeline.port)
-        self._taking = TakingOver(
+        self._taking = Takeover(
             self._client,
             self._holder,
             self._sessions,
@@ -210,7 +210,7 @@ class Transceiver:
             self._announcing.changed,
             lambda: Load(self._placing.taken, 0 if self._placing.draining else self._settings.capacity),
         )
-        self._taking.neighbours = Neighbours(self._holder, self._settings.cluster, self._taking.died)
+        self._taking.neighbours = Peers(self._holder, self._settings.cluster, self._taking.died)
         self._tasks += [
             asyncio.create_task(self._taking.find_orphans()),
             asyncio.create_task(self._taking.look_after_moved()),
@@ -250,7 +250,7 @@ class Transceiver:
         if self._taking is not None:
             self._taking.neighbours.heard(said)
 
-    async def _settle(self, seat: Seat, taking: TakingOver) -> None:
+    async def _settle(self, seat: Endpoint, taking: Takeover) -> None:
         """Another process announces our very seat: one of us was taken for dead. Its sessions are the claimant's."""
         if self._placing.draining:
             return
@@ -292,16 +292,16 @@ class Transceiver:
 
     # ---- a slot ----------------------------------------------------------------------------------------
 
-    def _open_seat(self, cluster: int, slot: Slot, port: int = 0) -> Seat:
-        opened: list[Seat] = []
-        socket = TunnelPort(
+    def _open_seat(self, cluster: int, slot: Slot, port: int = 0) -> Endpoint:
+        opened: list[Endpoint] = []
+        socket = TunnelSocket(
             self._bind,
             port,
             partial(self._relays.received, lambda: opened[0]),
             self._publisher.hold,
             self._publisher.release,
         )
-        opened.append(Seat(cluster, slot, str(Address(self._advertised, socket.port)), socket))
+        opened.append(Endpoint(cluster, slot, str(Address(self._advertised, socket.port)), socket))
         return opened[0]
 
     async def _serve_slot(self) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from antiphon.inference_bridge.conversation.responses import Talk
-from antiphon.inference_bridge.input.turn_handling import Listening
+from antiphon.inference_bridge.conversation.responses import Responses
+from antiphon.inference_bridge.input.turn_handling import TurnHandling
 from antiphon.inference_bridge.realtime_protocol.client_events import (
     BufferAppend,
     BufferClear,
@@ -25,11 +25,11 @@ from antiphon.inference_bridge.realtime_protocol.errors import ClientError
 from antiphon.inference_bridge.realtime_protocol.server_events import Realtime
 
 
-class Commands:
+class ClientCommands:
     """Of one call."""
 
     def __init__(
-        self, talk: Talk, listening: Listening, realtime: Realtime, settings_changed: Callable[[], None]
+        self, talk: Responses, listening: TurnHandling, realtime: Realtime, settings_changed: Callable[[], None]
     ) -> None:
         """`settings_changed`: applies `talk.settings` and tells the client."""
         self._talk, self._listening, self._realtime = talk, listening, realtime

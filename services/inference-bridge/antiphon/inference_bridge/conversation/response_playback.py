@@ -14,8 +14,8 @@ import numpy as np
 
 from antiphon.inference_bridge.agents import FunctionCall, HandOver, HangUpAfterSpeech, ReplyPart, Usage
 from antiphon.inference_bridge.conversation.playout_tracking import Backlog, SpeechLedger
-from antiphon.inference_bridge.conversation.session_bus import Line
-from antiphon.inference_bridge.models.clients import ModelPool
+from antiphon.inference_bridge.conversation.session_bus import SessionBus
+from antiphon.inference_bridge.models.clients import ModelClients
 from antiphon.inference_bridge.models.threads import BusyError, Urgency
 from antiphon.inference_bridge.realtime_protocol.server_events import Realtime, RealtimeResponse
 from antiphon.inference_bridge.tts.clauses import ClauseSplitter, pause_ms_after
@@ -44,7 +44,7 @@ _PLAYOUT_GRACE: Final = 3.0
 class Speech:
     """What a process needs to make speech; shared by its calls."""
 
-    pool: ModelPool
+    pool: ModelClients
     phrases: PhraseCache
 
 
@@ -59,12 +59,12 @@ class ReplyTimes:
     """Its first frame was published."""
 
 
-class Reply:
+class ResponsePlayback:
     """Says one answer. `run` ends when it was played; cancel that task and call `interrupted` to cut it short."""
 
     def __init__(
         self,
-        line: Line,
+        line: SessionBus,
         realtime: Realtime,
         speech: Speech,
         generation: int,

@@ -23,13 +23,13 @@ from opentelemetry import trace
 
 from antiphon.inference_bridge.agents import Agent, ReplyPart, Request
 from antiphon.inference_bridge.conversation.playout_tracking import SpeechLedger
-from antiphon.inference_bridge.conversation.response_playback import Reply, Speech
-from antiphon.inference_bridge.conversation.session_bus import Line
+from antiphon.inference_bridge.conversation.response_playback import ResponsePlayback, Speech
+from antiphon.inference_bridge.conversation.session_bus import SessionBus
 from antiphon.inference_bridge.realtime_protocol.client_events import ResponseParameters
 from antiphon.inference_bridge.realtime_protocol.conversation import item_of
 from antiphon.inference_bridge.realtime_protocol.server_events import CancelReason, Realtime, RealtimeResponse
 from antiphon.inference_bridge.realtime_protocol.session_settings import SessionSettings
-from antiphon.inference_bridge.turns.barge_in import Act, Floor
+from antiphon.inference_bridge.turns.barge_in import Act, BargeInPolicy
 from antiphon.inference_bridge.turns.turn import Turn, say
 from antiphon.schemas import messages
 
@@ -42,12 +42,12 @@ _LEDGERS: Final = 20
 """Replies that a client can still truncate by time."""
 
 
-class Talk:
+class Responses:
     """Of one call; everything here runs on the event loop."""
 
     def __init__(
         self,
-        line: Line,
+        line: SessionBus,
         realtime: Realtime,
         agent: Agent,
         speech: Speech,
@@ -60,7 +60,7 @@ class Talk:
     ) -> None:
         """`instructions`: where the session has none. `changed`: the conversation is not what it was."""
         self.settings = settings
-        self.floor = Floor()
+        self.floor = BargeInPolicy()
         self.turn: Turn | None = None
         self.idle_since: float | None = time.monotonic()
         self.carried = ""
@@ -162,13 +162,13 @@ class Talk:
             following, self._next = self._next, None
             self.begin(following)
 
-    def _reply(self, turn: Turn) -> Reply:
+    def _reply(self, turn: Turn) -> ResponsePlayback:
         asked = turn.parameters
         modalities = asked.output_modalities if asked and asked.output_modalities else self.settings.output_modalities
         response = RealtimeResponse(
             self._realtime, "audio" in modalities, turn.on_record, asked.metadata if asked else None
         )
-        reply = Reply(
+        reply = ResponsePlayback(
             self._line,
             self._realtime,
             self._speech,

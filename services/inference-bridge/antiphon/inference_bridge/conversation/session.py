@@ -22,13 +22,13 @@ from opentelemetry import trace
 from opentelemetry.context import Context
 
 from antiphon.inference_bridge.agents import Agent
-from antiphon.inference_bridge.conversation.client_commands import Commands
+from antiphon.inference_bridge.conversation.client_commands import ClientCommands
 from antiphon.inference_bridge.conversation.response_playback import Speech
-from antiphon.inference_bridge.conversation.responses import Talk
-from antiphon.inference_bridge.conversation.session_bus import Line
-from antiphon.inference_bridge.dispatch.conversation_snapshot import Record, bounded, settings_json
-from antiphon.inference_bridge.input.turn_handling import Listening
-from antiphon.inference_bridge.input.vad_pipeline import MAX_FRAMES, Ear
+from antiphon.inference_bridge.conversation.responses import Responses
+from antiphon.inference_bridge.conversation.session_bus import SessionBus
+from antiphon.inference_bridge.dispatch.conversation_snapshot import ConversationSnapshot, bounded, settings_json
+from antiphon.inference_bridge.input.turn_handling import TurnHandling
+from antiphon.inference_bridge.input.vad_pipeline import MAX_FRAMES, VadPipeline
 from antiphon.inference_bridge.input.voice_activity import RATE, VoiceActivityStream
 from antiphon.inference_bridge.realtime_protocol.client_events import read_client_event
 from antiphon.inference_bridge.realtime_protocol.conversation import Conversation, JsonObject
@@ -91,7 +91,7 @@ class Session:
         services: Services,
         stream: VoiceActivityStream,
         context: Context,
-        record: Record | None = None,
+        record: ConversationSnapshot | None = None,
         era: int = 0,
         first_generation: int = 0,
         deaf: bool = False,
@@ -101,7 +101,7 @@ class Session:
         self.id = claim.session_id
         self.ended = asyncio.Event()
         self._services, self._context = services, context
-        self._line = Line(services.client, claim.session_id)
+        self._line = SessionBus(services.client, claim.session_id)
         self._outbox: asyncio.Queue[JsonObject] = asyncio.Queue(_MAX_OUTBOX)
         self._realtime = Realtime(self._emit, era)
         self._model = claim.agent
@@ -115,12 +115,12 @@ class Session:
         settings, trouble = first_settings(claim.session)
         if trouble:
             log.warning("%s: a setting of the offer is ignored: %s", self.id, trouble)
-        record = record or Record()
+        record = record or ConversationSnapshot()
         settings = record.session_settings() or settings
         self._record = record
         self._met, self._greeted = record.met, record.greeted
         self._realtime.conversation = Conversation(record.items)
-        self._talk = Talk(
+        self._talk = Responses(
             self._line,
             self._realtime,
             agent,
@@ -135,13 +135,15 @@ class Session:
         self._talk.carried = record.carried
         if record.agent is not None:
             agent.restore(record.agent)
-        self._listening = Listening(self._talk, self._realtime, services.speech.pool, self._spawn, services.end_of_turn)
+        self._listening = TurnHandling(
+            self._talk, self._realtime, services.speech.pool, self._spawn, services.end_of_turn
+        )
         turns = settings.turn_settings(services.turn_settings)
         listening = self._listening
-        self._ear = Ear(stream, services.vad_executor, turns, listening.on_turn_event, listening.on_tick)
+        self._ear = VadPipeline(stream, services.vad_executor, turns, listening.on_turn_event, listening.on_tick)
         listening.ear = self._ear
         self._talk.caller_speaks = lambda: self._ear.turns.speaking
-        self._commands = Commands(self._talk, listening, self._realtime, self._apply_settings)
+        self._commands = ClientCommands(self._talk, listening, self._realtime, self._apply_settings)
 
     # ---- life --------------------------------------------------------------------------------------
 
@@ -243,7 +245,7 @@ class Session:
         self._services.save(
             self.id,
             bounded(
-                Record(
+                ConversationSnapshot(
                     items=self._realtime.conversation.items,
                     settings=settings_json(talk.settings),
                     agent=turn.agent_before if turn and turn.asked else talk.agent.saved(),

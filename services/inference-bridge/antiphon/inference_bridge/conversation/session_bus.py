@@ -25,7 +25,7 @@ _AGAIN_SECONDS: Final = 0.2
 _CONTROL_TIMEOUT = 1.0
 
 
-class Line:
+class SessionBus:
     """What the bridge says on behalf of one session."""
 
     def __init__(self, client: Client, session_id: str) -> None:

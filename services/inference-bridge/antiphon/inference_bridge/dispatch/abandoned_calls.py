@@ -21,7 +21,7 @@ from nats.js.kv import KeyValue
 
 from antiphon.runtime import tasks
 from antiphon.runtime.agent_sessions import leases
-from antiphon.runtime.agent_sessions.abandoned import Orphans
+from antiphon.runtime.agent_sessions.abandoned import AbandonedLeases
 from antiphon.runtime.nats import buckets
 from antiphon.schemas import messages, subjects
 from antiphon.schemas.errors import MalformedError
@@ -35,7 +35,7 @@ _AT_ONCE: Final = 8
 """Callers who are told at the same time; the others wait for the next look."""
 
 
-class Orphanage:
+class AbandonedCalls:
     """Of one process."""
 
     def __init__(
@@ -43,7 +43,7 @@ class Orphanage:
     ) -> None:
         """`see_off(lease)`: the session is ours now; speak, hang up, return."""
         self._client, self._agent, self._instance, self._see_off = client, agent, instance, see_off
-        self._orphans = Orphans(agent, instance, grace)
+        self._orphans = AbandonedLeases(agent, instance, grace)
         self._js = client.jetstream(timeout=_WITHIN)
         self._suspect: set[str] = set()
         """Agents whose leases are to be looked at."""

@@ -27,14 +27,14 @@ from antiphon.inference_bridge.agents.language_model import LanguageModel, clien
 from antiphon.inference_bridge.agents.scripted import NEUTRAL_GREETING, SilentAgent, greeting_of, load_agent_class
 from antiphon.inference_bridge.conversation.response_playback import SPOKEN_FALLBACKS, Speech
 from antiphon.inference_bridge.conversation.session import Services, Session
-from antiphon.inference_bridge.dispatch.abandoned_calls import Orphanage
-from antiphon.inference_bridge.dispatch.conversation_snapshot import Record, read_record
+from antiphon.inference_bridge.dispatch.abandoned_calls import AbandonedCalls
+from antiphon.inference_bridge.dispatch.conversation_snapshot import ConversationSnapshot, read_record
 from antiphon.inference_bridge.dispatch.local_models import LocalModels, load_local_models
 from antiphon.inference_bridge.dispatch.peers import Peers
-from antiphon.inference_bridge.models.clients import LocalHearer, LocalSpeaker, ModelPool
+from antiphon.inference_bridge.models.clients import LocalStt, LocalTts, ModelClients
 from antiphon.inference_bridge.models.remote.language_model import RemoteLanguageModel
 from antiphon.inference_bridge.models.remote.pool import RemoteModels
-from antiphon.inference_bridge.models.threads import Urgency, Workers
+from antiphon.inference_bridge.models.threads import ModelThreads, Urgency
 from antiphon.inference_bridge.settings import Settings
 from antiphon.inference_bridge.tts.phrase_cache import PhraseCache
 from antiphon.inference_bridge.turns.detector import TurnSettings
@@ -71,15 +71,15 @@ class Bridge:
     ) -> None:
         self._client, self._models, self._settings = client, models, settings
         self._scripted_agent = scripted_agent
-        self._workers = Workers(settings.bridge_threads, settings.bridge_capacity * _JOBS_PER_CALL)
+        self._workers = ModelThreads(settings.bridge_threads, settings.bridge_capacity * _JOBS_PER_CALL)
         self._remote = RemoteModels(client)
-        hearer = LocalHearer(models.transcriber, self._workers) if models.transcriber else self._remote
-        speaker = LocalSpeaker(models.synthesizer, self._workers) if models.synthesizer else self._remote
+        hearer = LocalStt(models.transcriber, self._workers) if models.transcriber else self._remote
+        speaker = LocalTts(models.synthesizer, self._workers) if models.synthesizer else self._remote
         self._vad_executor = ThreadPoolExecutor(1, thread_name_prefix="vad")
         self._keeper = LeaseKeeper(client, settings.agent_name, self._take_over, self._lost, self._room)
         self._services = Services(
             client,
-            Speech(ModelPool(hearer, speaker), PhraseCache()),
+            Speech(ModelClients(hearer, speaker), PhraseCache()),
             self._vad_executor,
             TurnSettings(
                 threshold=settings.vad_threshold,
@@ -96,7 +96,7 @@ class Bridge:
             self._keeper.instance,
             end_of_turn=models.end_of_turn,
         )
-        self._orphanage = Orphanage(
+        self._orphanage = AbandonedCalls(
             client, settings.agent_name, self._keeper.instance, settings.orphan_seconds, self._see_off
         )
         self._about = {"agent": settings.agent_name, "instance": self._keeper.instance}
@@ -342,7 +342,7 @@ class Bridge:
             self._services,
             self._models.voice_activity.stream(),
             telemetry.trace_context(lease.trace),
-            Record(met=True, greeted=True),
+            ConversationSnapshot(met=True, greeted=True),
             lease.takeovers,
             leases.first_generation(lease.takeovers),
             deaf=True,
@@ -395,7 +395,7 @@ async def run(settings: Settings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     # in a worker, because the threads that the models' libraries start inherit its low priority
-    loader = Workers(1, 1)
+    loader = ModelThreads(1, 1)
     models = await unless(stop, loader.submit(partial(load_local_models, settings), Urgency.NOW).future)
     loader.close()
     if models is None:

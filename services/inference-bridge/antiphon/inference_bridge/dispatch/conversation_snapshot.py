@@ -23,7 +23,7 @@ _SETTINGS: Final = TypeAdapter(SessionSettings)
 JsonObject = dict[str, Any]
 
 
-class Record(BaseModel):
+class ConversationSnapshot(BaseModel):
     """One call, as it stands between two of its events."""
 
     model_config = ConfigDict(extra="ignore")
@@ -56,7 +56,7 @@ def settings_json(settings: SessionSettings) -> JsonObject:
     return written
 
 
-def bounded(record: Record) -> JsonObject:
+def bounded(record: ConversationSnapshot) -> JsonObject:
     """The record as JSON that fits: without items that are too large or too old, then without the settings."""
     written = record.model_dump(mode="json")
     sizes = [(len(json.dumps(item).encode()) + 2, item) for item in written["items"]]
@@ -73,9 +73,9 @@ def bounded(record: Record) -> JsonObject:
     return written
 
 
-def read_record(state: JsonObject) -> Record:
+def read_record(state: JsonObject) -> ConversationSnapshot:
     """A record as another process wrote it; what can't be read is as if nothing had been said."""
     try:
-        return Record.model_validate(state)
+        return ConversationSnapshot.model_validate(state)
     except ValidationError:
-        return Record()
+        return ConversationSnapshot()

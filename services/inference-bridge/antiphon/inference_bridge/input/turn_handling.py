@@ -12,14 +12,14 @@ import time
 from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
-from antiphon.inference_bridge.conversation.responses import Talk
-from antiphon.inference_bridge.input.vad_pipeline import Ear
+from antiphon.inference_bridge.conversation.responses import Responses
+from antiphon.inference_bridge.input.vad_pipeline import VadPipeline
 from antiphon.inference_bridge.input.voice_activity import RATE
-from antiphon.inference_bridge.models.clients import ModelPool, Pending
+from antiphon.inference_bridge.models.clients import ModelClients, Pending
 from antiphon.inference_bridge.models.threads import Urgency
 from antiphon.inference_bridge.realtime_protocol.server_events import Realtime
 from antiphon.inference_bridge.realtime_protocol.session_settings import SemanticVad, ServerVad
-from antiphon.inference_bridge.stt.local_agreement import Agreement
+from antiphon.inference_bridge.stt.local_agreement import LocalAgreement
 from antiphon.inference_bridge.turns.backchannel import is_backchannel, sounds_complete
 from antiphon.inference_bridge.turns.barge_in import MIN_WORD_MS, Act
 from antiphon.inference_bridge.turns.detector import (
@@ -45,26 +45,26 @@ _MAX_PROMPTS: Final = 3
 """Times in a row that a silent caller is spoken to (`idle_timeout_ms`)."""
 
 
-class Listening:
+class TurnHandling:
     """Of one call."""
 
     def __init__(
         self,
-        talk: Talk,
+        talk: Responses,
         realtime: Realtime,
-        pool: ModelPool,
+        pool: ModelClients,
         spawn: Callable[[Coroutine[Any, Any, Any]], asyncio.Task[Any]],
         end_of_turn: EndOfTurn | None = None,
     ) -> None:
         """`smart_turn`: judges by the voice whether a turn is over."""
-        self.ear: Ear
+        self.ear: VadPipeline
         """Set by whoever makes both."""
         self._talk, self._realtime, self._pool, self._spawn = talk, realtime, pool, spawn
         self._end_of_turn = end_of_turn
         self._item = ""
         self._taken = False
         """The agent was stopped for what the caller is saying."""
-        self._agreement = Agreement()
+        self._agreement = LocalAgreement()
         """On the words of what the caller is saying."""
         self._speculation: tuple[Pending[str], Utterance] | None = None
         self._verdict: asyncio.Task[Any] | None = None
@@ -77,7 +77,7 @@ class Listening:
             case SpeechStarted(first_sample):
                 self._prompts = 0
                 self._taken = False
-                self._agreement = Agreement()
+                self._agreement = LocalAgreement()
                 self._item = self._realtime.speech_started(first_sample * 1000 // RATE)
                 talk.act(talk.floor.onset(now, talk.turn is not None and talk.settings.interrupts))
             case StillSpeaking(utterance):
@@ -177,7 +177,7 @@ class Listening:
             interrupts=self._taken,
         )
         self._realtime.committed(self._item)
-        agreement, self._agreement = self._agreement, Agreement()
+        agreement, self._agreement = self._agreement, LocalAgreement()
         job, seconds = self._transcription(utterance), len(utterance.pcm) / 2 / RATE
         turn.hearing = self._spawn(self._hear(turn, job, seconds, agreement))
         return turn
@@ -194,7 +194,7 @@ class Listening:
     def _prompt(self, utterance: Utterance) -> str:
         return self._talk.settings.turn_prompt()
 
-    async def _hear(self, turn: Turn, job: Pending[str], seconds: float, agreement: Agreement) -> str:
+    async def _hear(self, turn: Turn, job: Pending[str], seconds: float, agreement: LocalAgreement) -> str:
         """The text of a turn; empty if there is none. Not cancelled by an interruption: words are never lost."""
         assert turn.item_id is not None
         try:
@@ -217,7 +217,7 @@ class Listening:
         """The session has transcription on."""
         return self._talk.settings.transcription is not None
 
-    async def _first_words(self, job: Pending[str], item_id: str, agreement: Agreement) -> None:
+    async def _first_words(self, job: Pending[str], item_id: str, agreement: LocalAgreement) -> None:
         """The caller went on: what was transcribed in hope may still tell the first words."""
         try:
             async with asyncio.timeout(_HYPOTHESIS_S):
@@ -228,7 +228,7 @@ class Listening:
             return
         self._agree(text, item_id, agreement)
 
-    def _agree(self, text: str, item_id: str, agreement: Agreement) -> None:
+    def _agree(self, text: str, item_id: str, agreement: LocalAgreement) -> None:
         if agreement is self._agreement and self._tells:
             self._realtime.transcribing(item_id, agreement.hypothesis(text))
 

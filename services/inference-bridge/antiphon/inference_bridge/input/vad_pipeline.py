@@ -22,7 +22,7 @@ MAX_FRAMES: Final = 250
 _TICK: Final = 0.1
 
 
-class Ear:
+class VadPipeline:
     """One caller's."""
 
     def __init__(

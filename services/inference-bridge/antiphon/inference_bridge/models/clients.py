@@ -12,7 +12,7 @@ from collections.abc import Generator
 from functools import partial
 from typing import Any, Final, Protocol, TypeVar
 
-from antiphon.inference_bridge.models.threads import Urgency, Workers
+from antiphon.inference_bridge.models.threads import ModelThreads, Urgency
 from antiphon.inference_bridge.stt.chunking import cut
 from antiphon.inference_bridge.stt.transcriber import Transcriber
 from antiphon.inference_bridge.tts.synthesizer import Samples, Synthesizer
@@ -38,31 +38,31 @@ class Pending(Protocol[T_co]):
         """Nobody wants it."""
 
 
-class Hearer(Protocol):
+class SttClient(Protocol):
     """Makes text of speech."""
 
     def transcribe(self, pcm: bytes, prompt: str, urgency: Urgency) -> Pending[str]:
         """`pcm`: an utterance, s16le mono at 16 kHz; `prompt`: words to expect."""
 
 
-class Speaker(Protocol):
+class TtsClient(Protocol):
     """Makes speech of text."""
 
     def synthesize(self, clause: str, speed: float, urgency: Urgency) -> Pending[Samples]:
         """Mono samples at `SPEECH_RATE`."""
 
 
-class ModelPool:
+class ModelClients:
     """Both, each from where it is. Made by the bridge, for all its calls; used on the event loop."""
 
-    def __init__(self, hearer: Hearer, speaker: Speaker) -> None:
+    def __init__(self, hearer: SttClient, speaker: TtsClient) -> None:
         self.synthesize = speaker.synthesize
         self._hearer = hearer
         self._heard: OrderedDict[bytes, asyncio.Task[str]] = OrderedDict()
         """By prompt and audio: whole pieces of turns that may still grow."""
 
     def transcribe(self, pcm: bytes, prompt: str, urgency: Urgency) -> Pending[str]:
-        """As a `Hearer` does, of any length: what is longer than the recogniser's window goes to it piece by piece."""
+        """As an `SttClient` does, of any length: longer audio goes to the recogniser in pieces of its window."""
         *before, last = cut(pcm)
         if not before:
             return self._hearer.transcribe(pcm, prompt, urgency)
@@ -118,20 +118,20 @@ class _Joined:
         self._last.cancel()
 
 
-class LocalHearer:
+class LocalStt:
     """On this process's threads."""
 
-    def __init__(self, model: Transcriber, workers: Workers) -> None:
+    def __init__(self, model: Transcriber, workers: ModelThreads) -> None:
         self._model, self._workers = model, workers
 
     def transcribe(self, pcm: bytes, prompt: str, urgency: Urgency) -> Pending[str]:
         return self._workers.submit(partial(self._model.transcribe, pcm, prompt), urgency)
 
 
-class LocalSpeaker:
+class LocalTts:
     """On this process's threads."""
 
-    def __init__(self, model: Synthesizer, workers: Workers) -> None:
+    def __init__(self, model: Synthesizer, workers: ModelThreads) -> None:
         self._model, self._workers = model, workers
 
     def synthesize(self, clause: str, speed: float, urgency: Urgency) -> Pending[Samples]:

@@ -43,7 +43,7 @@ class BusyError(Exception):
 class Job(Generic[T]):
     """A piece of model work. Await it for its result; it may be cancelled while it waits."""
 
-    def __init__(self, work: Callable[[], T], urgency: Urgency, order: int, pool: Workers) -> None:
+    def __init__(self, work: Callable[[], T], urgency: Urgency, order: int, pool: ModelThreads) -> None:
         self.urgency = urgency
         self.order = order
         self.work_ms = 0.0
@@ -93,7 +93,7 @@ class Job(Generic[T]):
             self.future.set_result(result)
 
 
-class Workers:
+class ModelThreads:
     """The threads. `submit` is called on the event loop; `limit` bounds the jobs that wait."""
 
     def __init__(self, threads: int, limit: int) -> None:

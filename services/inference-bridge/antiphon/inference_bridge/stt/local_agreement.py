@@ -12,7 +12,7 @@ import re
 from difflib import SequenceMatcher
 
 
-class Agreement:
+class LocalAgreement:
     """Of one utterance."""
 
     def __init__(self) -> None:

@@ -30,7 +30,7 @@ class Act(Enum):
     GO_ON = "go_on"
 
 
-class Floor:
+class BargeInPolicy:
     """Of one call."""
 
     def __init__(self, patience_s: float = PATIENCE_S, max_held_s: float = MAX_HELD_S) -> None:

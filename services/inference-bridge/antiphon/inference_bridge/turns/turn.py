@@ -10,7 +10,7 @@ from typing import Any
 from opentelemetry import trace
 
 from antiphon.inference_bridge.agents import ReplyPart
-from antiphon.inference_bridge.conversation.response_playback import Reply
+from antiphon.inference_bridge.conversation.response_playback import ResponsePlayback
 from antiphon.inference_bridge.realtime_protocol.client_events import ResponseParameters
 
 
@@ -46,7 +46,7 @@ class Turn:
     text: str = ""
     interrupts: bool = False
     """The caller talked over a reply."""
-    reply: Reply | None = None
+    reply: ResponsePlayback | None = None
     task: asyncio.Task[None] | None = None
 
     @property

@@ -87,19 +87,19 @@ class Statistics(NamedTuple):
     values: dict[str, Any]
 
 
-Word = Start | Routes | Keys | Hello | Ask | Ready | Find | Found | Statistics
+IpcMessage = Start | Routes | Keys | Hello | Ask | Ready | Find | Found | Statistics
 _WORDS: Final[dict[str, type[Any]]] = {
     word.__name__: word for word in (Start, Routes, Keys, Hello, Ask, Ready, Find, Found, Statistics)
 }
 
 
-def pack(word: Word) -> bytes:
+def pack(word: IpcMessage) -> bytes:
     """One line."""
     return json.dumps([type(word).__name__, *word], separators=(",", ":")).encode() + b"\n"
 
 
-def unpack(line: bytes) -> Word:
+def unpack(line: bytes) -> IpcMessage:
     """The word that a line holds."""
     name, *fields = json.loads(line)
-    word: Word = _WORDS[name](*fields)
+    word: IpcMessage = _WORDS[name](*fields)
     return word

@@ -16,12 +16,12 @@ import json
 import logging
 from typing import TYPE_CHECKING, Final
 
-from antiphon.relay.control.worker_supervisor import Supervisor
+from antiphon.relay.control.worker_supervisor import WorkerSupervisor
 from antiphon.relay.counters import Family, merged, metrics
 from antiphon.relay.settings import RelaySettings
 
 if TYPE_CHECKING:
-    from antiphon.relay.control.nats_client import OnTheBus
+    from antiphon.relay.control.nats_client import RelayNatsClient
 
 log = logging.getLogger(__name__)
 
@@ -30,10 +30,10 @@ PATIENCE_SECONDS: Final = 5.0
 _TEXT: Final = "text/plain; version=0.0.4; charset=utf-8"
 
 
-class HttpEndpoint:
+class MetricsHttp:
     """Serves on `ANTIPHON_RELAY_HTTP_BIND`, if that is set."""
 
-    def __init__(self, settings: RelaySettings, supervisor: Supervisor, bus: OnTheBus) -> None:
+    def __init__(self, settings: RelaySettings, supervisor: WorkerSupervisor, bus: RelayNatsClient) -> None:
         self._settings = settings
         self._supervisor = supervisor
         self._bus = bus

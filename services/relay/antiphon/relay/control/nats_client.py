@@ -20,11 +20,11 @@ from nats.js.kv import KeyValue
 from nats.micro.request import Request
 
 from antiphon.relay.control.ipc import Found, Routes
-from antiphon.relay.control.worker_pool import Crew
-from antiphon.relay.control.worker_supervisor import Supervisor
+from antiphon.relay.control.worker_pool import WorkerPool
+from antiphon.relay.control.worker_supervisor import WorkerSupervisor
 from antiphon.relay.core.flow_key import header_of, sockaddr_of
 from antiphon.relay.core.pending_packets import HOLD_SECONDS
-from antiphon.relay.core.route_table import RouteBook
+from antiphon.relay.core.route_table import RouteTable
 from antiphon.relay.counters import merged
 from antiphon.relay.settings import RelaySettings
 from antiphon.runtime import tasks
@@ -59,19 +59,19 @@ MAX_QUESTIONS: Final = 256
 _LOOPBACK: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 
 
-class OnTheBus:
+class RelayNatsClient:
     """One relay's standing on NATS; `run` until cancelled, then `leave`."""
 
-    def __init__(self, settings: RelaySettings, crew: Crew, on_routes: Callable[[Routes], None]) -> None:
+    def __init__(self, settings: RelaySettings, crew: WorkerPool, on_routes: Callable[[Routes], None]) -> None:
         self._settings = settings
         self._crew = crew
         self._on_routes = on_routes
-        self.supervisor: Supervisor | None = None
+        self.supervisor: WorkerSupervisor | None = None
         self.state: Literal["ready", "draining"] = "ready"
         self.arrived = asyncio.Event()
         """We are announced and have read who else is."""
         self._tunnel_host = settings.relay_tunnel_advertise or settings.relay_tunnel_bind.host
-        self._book = RouteBook(ipv6=":" in settings.relay_tunnel_bind.host)
+        self._book = RouteTable(ipv6=":" in settings.relay_tunnel_bind.host)
         self._book.restore(crew.known.routes, time.monotonic())
         self._echoed = float("-inf")
         self._other: tuple[float, RelayAnnouncement] | None = None

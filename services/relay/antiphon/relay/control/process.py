@@ -15,12 +15,12 @@ from typing import Any, Final
 
 from antiphon.relay.control import state_file
 from antiphon.relay.control.ipc import Hello, Keys, Routes
-from antiphon.relay.control.metrics_http import HttpEndpoint
-from antiphon.relay.control.nats_client import GOODBYE_SECONDS, OnTheBus
+from antiphon.relay.control.metrics_http import MetricsHttp
+from antiphon.relay.control.nats_client import GOODBYE_SECONDS, RelayNatsClient
 from antiphon.relay.control.sockets import bound_port
-from antiphon.relay.control.state_file import LastKnown
-from antiphon.relay.control.worker_pool import Crew
-from antiphon.relay.control.worker_supervisor import Supervisor
+from antiphon.relay.control.state_file import StateFile
+from antiphon.relay.control.worker_pool import WorkerPool
+from antiphon.relay.control.worker_supervisor import WorkerSupervisor
 from antiphon.relay.counters import merged
 from antiphon.relay.settings import RelaySettings
 from antiphon.runtime.loop_watchdog import LoopWatchdog
@@ -43,12 +43,12 @@ STANDSTILL_SECONDS: Final = 10.0
 class Control:
     """One relay process."""
 
-    def __init__(self, settings: RelaySettings, crew: Crew) -> None:
+    def __init__(self, settings: RelaySettings, crew: WorkerPool) -> None:
         self._settings = settings
         self._crew = crew
-        self._bus = OnTheBus(settings, crew, self._set_routes)
-        self._supervisor = self._bus.supervisor = Supervisor(crew, self._bus.find)
-        self._http = HttpEndpoint(settings, self._supervisor, self._bus)
+        self._bus = RelayNatsClient(settings, crew, self._set_routes)
+        self._supervisor = self._bus.supervisor = WorkerSupervisor(crew, self._bus.find)
+        self._http = MetricsHttp(settings, self._supervisor, self._bus)
         self._logged: dict[str, Any] = {}
         self._keys_changed = self._keys_time()
 
@@ -70,7 +70,7 @@ class Control:
             self._crew.close()
 
     def _set_routes(self, routes: Routes) -> None:
-        self._crew.known = LastKnown(routes.table, [bound_port(tunnel) for tunnel in self._crew.tunnels])
+        self._crew.known = StateFile(routes.table, [bound_port(tunnel) for tunnel in self._crew.tunnels])
         self._supervisor.tell(routes)
         self._write_down()
 
@@ -158,7 +158,7 @@ class Control:
             await asyncio.sleep(DRAIN_POLL_SECONDS)
 
 
-async def serve(settings: RelaySettings, crew: Crew) -> None:
+async def serve(settings: RelaySettings, crew: WorkerPool) -> None:
     """Run a relay until SIGTERM or SIGINT; SIGHUP reads the route keys anew."""
     control = Control(settings, crew)
     stop = asyncio.Event()

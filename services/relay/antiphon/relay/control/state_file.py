@@ -22,17 +22,17 @@ GOOD_FOR_SECONDS: Final = 60.0
 """Addresses may belong to somebody else after a while."""
 
 
-class LastKnown(NamedTuple):
+class StateFile(NamedTuple):
     """Empty if there is nothing to go by."""
 
     routes: list[tuple[int, int, int, str]]
     tunnel_ports: list[int]
 
 
-NOTHING: Final = LastKnown([], [])
+NOTHING: Final = StateFile([], [])
 
 
-def read(path: Path | None) -> LastKnown:
+def read(path: Path | None) -> StateFile:
     """What the file says; `NOTHING` if there is none, it is old or it can't be read."""
     if path is None:
         return NOTHING
@@ -41,7 +41,7 @@ def read(path: Path | None) -> LastKnown:
             return NOTHING
         said = json.loads(path.read_bytes())
         routes = [(int(c), int(s), int(e), str(parse_address(at))) for c, s, e, at in said["routes"]]
-        return LastKnown(routes, [int(port) for port in said["tunnel_ports"]])
+        return StateFile(routes, [int(port) for port in said["tunnel_ports"]])
     except FileNotFoundError:
         return NOTHING
     except (OSError, ValueError, LookupError, TypeError) as error:
@@ -49,7 +49,7 @@ def read(path: Path | None) -> LastKnown:
         return NOTHING
 
 
-def write(path: Path, known: LastKnown) -> None:
+def write(path: Path, known: StateFile) -> None:
     """Replace the file in one step."""
     beside = path.with_name(f"{path.name}.{os.getpid()}")
     try:

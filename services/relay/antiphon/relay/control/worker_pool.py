@@ -64,7 +64,7 @@ class WorkerProcess:
         self._process.wait()
 
 
-class Crew:
+class WorkerPool:
     """Sockets and workers by number; the last one is for ICE-TCP, if that is offered.
 
     Raises OSError with a text for the operator when a port can't be had.

@@ -11,8 +11,8 @@ import time
 from collections.abc import Callable
 from typing import Final, Literal
 
-from antiphon.relay.control.ipc import MAX_LINE, Ask, Find, Found, Ready, Statistics, Word, pack, unpack
-from antiphon.relay.control.worker_pool import Crew, WorkerProcess
+from antiphon.relay.control.ipc import MAX_LINE, Ask, Find, Found, IpcMessage, Ready, Statistics, pack, unpack
+from antiphon.relay.control.worker_pool import WorkerPool, WorkerProcess
 from antiphon.relay.counters import Counters
 
 log = logging.getLogger(__name__)
@@ -38,15 +38,15 @@ class _Place:
         self.answer: asyncio.Future[Counters] | None = None
         self.writer: asyncio.StreamWriter | None = None
 
-    def say(self, word: Word) -> None:
+    def say(self, word: IpcMessage) -> None:
         if self.writer is not None and not self.writer.is_closing():
             self.writer.write(pack(word))
 
 
-class Supervisor:
+class WorkerSupervisor:
     """Keeps a crew complete; `run` until cancelled."""
 
-    def __init__(self, crew: Crew, on_find: Callable[[int, Callable[[Found], None]], None]) -> None:
+    def __init__(self, crew: WorkerPool, on_find: Callable[[int, Callable[[Found], None]], None]) -> None:
         """`on_find(client, reply)` is called for each question whose client this is."""
         self._crew = crew
         self._on_find = on_find
@@ -70,7 +70,7 @@ class Supervisor:
             for place in self._places:
                 tasks.create_task(self._keep(place, self._crew.workers[place.number]))
 
-    def tell(self, word: Word) -> None:
+    def tell(self, word: IpcMessage) -> None:
         """Tell every worker. What a worker must know from its start is told by the crew."""
         for place in self._places:
             place.say(word)

@@ -18,8 +18,8 @@ from typing import Final
 from antiphon.relay.core import stun
 from antiphon.relay.core.flow_key import header_of, key_in_tunnel_packet
 from antiphon.relay.core.flow_table import FlowTable
-from antiphon.relay.core.new_flow_limiter import NetworkLimit
-from antiphon.relay.core.pending_packets import HeldPackets, may_be_media
+from antiphon.relay.core.new_flow_limiter import NewFlowLimiter
+from antiphon.relay.core.pending_packets import PendingPackets, may_be_media
 from antiphon.relay.counters import Counters
 from antiphon.schemas.route_token import RouteKeyring, age_in_hours
 from antiphon.schemas.tunnel import TCP_BIT
@@ -60,8 +60,8 @@ class RelayCore:
         `tcp`: clients are on ICE-TCP."""
         self.flows = FlowTable(max_flows)
         self.counters = Counters()
-        self._held = HeldPackets() if asking else None
-        self._limit = NetworkLimit(new_flows_per_network)
+        self._held = PendingPackets() if asking else None
+        self._limit = NewFlowLimiter(new_flows_per_network)
         self._learning = learning
         self._tcp_bit = TCP_BIT if tcp else 0
         self._keyring = keyring

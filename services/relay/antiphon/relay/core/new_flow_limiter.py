@@ -24,7 +24,7 @@ def network_of(client: int) -> int:
     return 1 << 48 | client >> 32 & 0xFFFFFFFFFFFF
 
 
-class NetworkLimit:
+class NewFlowLimiter:
     """At most `per_second` new flows of one network in the long run; 0 is no limit."""
 
     def __init__(self, per_second: float) -> None:

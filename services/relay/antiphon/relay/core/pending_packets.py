@@ -29,7 +29,7 @@ class _Waiting(NamedTuple):
     datagrams: list[bytes]
 
 
-class HeldPackets:
+class PendingPackets:
     """Held packets by client, and the questions that have not been put yet."""
 
     def __init__(self) -> None:

@@ -27,7 +27,7 @@ class _Route:
     heard: float
 
 
-class RouteBook:
+class RouteTable:
     """Announced transceivers by identity, at most `MAX_ROUTES`; an address belongs to one of them.
 
     `ipv6` says the family of the relay's tunnel socket: a transceiver of the other family can't be

@@ -21,8 +21,8 @@ from antiphon.relay.core.flow_key import header_of, sockaddr_in6_of
 from antiphon.relay.core.stun import BINDING_REQUEST_FIRST_BYTE
 from antiphon.relay.dataplane.mmsg import HEADROOM, SLOT, SOCKADDR_IN6, SOCKADDR_IN6_STRIDE, Batch
 from antiphon.relay.dataplane.portable import PortablePath
-from antiphon.relay.dataplane.segmentation import MAX_SEGMENT, Message, grouped, uniform
-from antiphon.relay.dataplane.token_prefilter import USERNAME_FIRST, TokenSieve
+from antiphon.relay.dataplane.segmentation import MAX_SEGMENT, OutgoingMessage, grouped, uniform
+from antiphon.relay.dataplane.token_prefilter import USERNAME_FIRST, TokenPrefilter
 from antiphon.schemas.tunnel import FAMILY_IPV4, FAMILY_IPV6, IPV4_HEADER, IPV6_HEADER
 
 BATCH: Final = 128
@@ -53,9 +53,9 @@ class BatchedPath(PortablePath):
     def __init__(self, core: RelayCore, public: Mapping[socket.AddressFamily, socket.socket], tunnel: socket.socket):
         super().__init__(core, public, tunnel)
         self._batch = Batch(BATCH)
-        self._sieve = TokenSieve(self._batch)
+        self._sieve = TokenPrefilter(self._batch)
         self._from_ipv6 = Batch(BATCH, from_ipv6=True)
-        self._sieve_ipv6 = TokenSieve(self._from_ipv6)
+        self._sieve_ipv6 = TokenPrefilter(self._from_ipv6)
         self._to_ipv6 = Batch(BATCH, to_ipv6=True)
         self._owner_of = core.flows.owners.get
         self._heard = core.flows.heard
@@ -116,7 +116,7 @@ class BatchedPath(PortablePath):
     def _targets(
         self,
         batch: Batch,
-        sieve: TokenSieve,
+        sieve: TokenPrefilter,
         keys: list[int],
         lengths: list[int],
         now: float,
@@ -169,7 +169,7 @@ class BatchedPath(PortablePath):
             targets[row] = None if owner is None else header_of(owner)
 
     def _forged(
-        self, sieve: TokenSieve, targets: list[bytes | None], unknown: int, first_bytes: bytes
+        self, sieve: TokenPrefilter, targets: list[bytes | None], unknown: int, first_bytes: bytes
     ) -> frozenset[int]:
         """Rows of clients without a flow whose token, where it usually stands, opens with no live key."""
         n = len(targets)
@@ -283,7 +283,7 @@ class BatchedPath(PortablePath):
             self._send_all(self._tunnel_fd, begins, list(map(lengths.__getitem__, order)), IPV4_HEADER, messages)
 
     def _send_all(
-        self, fd: int, begins: array[int], lengths: list[int], header: int, messages: Sequence[Message] = ()
+        self, fd: int, begins: array[int], lengths: list[int], header: int, messages: Sequence[OutgoingMessage] = ()
     ) -> None:
         """Send every row of the IPv4 batch, whose destinations are filled in, and count what went."""
         batch, counters, count = self._batch, self._core.counters, len(lengths)

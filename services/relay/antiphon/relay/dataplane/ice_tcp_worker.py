@@ -22,7 +22,7 @@ from antiphon.relay.control.ipc import MAX_SOCKETS, Ask, Ready, Statistics
 from antiphon.relay.core import stun
 from antiphon.relay.core.core import MAX_DATAGRAM
 from antiphon.relay.core.flow_key import header_of, key_of, sockaddr_of
-from antiphon.relay.dataplane.worker_control import ControlEndedError, ControlLine, heed, new_core, run_worker
+from antiphon.relay.dataplane.worker_control import ControlEndedError, WorkerControl, heed, new_core, run_worker
 from antiphon.schemas.tunnel import TCP_BIT
 
 TICK_SECONDS: Final = 0.1
@@ -84,11 +84,11 @@ class Connection:
             del self.unwritten[: self.socket.send(self.unwritten)]
 
 
-class TcpWorker:
+class IceTcpWorker:
     """The loop: connections in, decisions of the core, tunnel out; and back."""
 
     def __init__(self, control: socket.socket, handover: socket.socket, tunnel: socket.socket) -> None:
-        self._control = ControlLine(control)
+        self._control = WorkerControl(control)
         self._handover = handover
         self._tunnel = tunnel
         # Nothing is learned here: a connection ends with its relay, and no packet of an owner brings it back.
@@ -268,4 +268,4 @@ def allow_descriptors() -> None:
 
 if __name__ == "__main__":
     allow_descriptors()
-    run_worker("antiphon.relay.dataplane.ice_tcp_worker", TcpWorker)
+    run_worker("antiphon.relay.dataplane.ice_tcp_worker", IceTcpWorker)

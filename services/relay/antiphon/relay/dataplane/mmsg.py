@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from antiphon.relay.core.flow_key import key_of
-from antiphon.relay.dataplane.segmentation import Message
+from antiphon.relay.dataplane.segmentation import OutgoingMessage
 
 SLOT: Final = 2112
 """Bytes of memory per datagram: 2 KB and a cache line, so that the beginnings of a batch don't share few cache sets."""
@@ -107,7 +107,7 @@ class Batch:
         self.lengths = memoryview(received).cast("I")
         self._kept = (room, sending)  # the kernel's pointers lead there
 
-    def segment(self, fd: int, messages: Sequence[Message]) -> int:
+    def segment(self, fd: int, messages: Sequence[OutgoingMessage]) -> int:
         """Send the rows of these messages (IPv4 destinations), each message in one piece that the kernel cuts up.
 
         Its way down is walked once per message then (`UDP_SEGMENT`, Linux 4.18). Returns how many rows went; the rest

@@ -16,7 +16,7 @@ MAX_SEGMENT: Final = 1400
 """Longer ones may not fit a link in one piece, and the kernel refuses a message whose segments don't."""
 
 
-class Message(NamedTuple):
+class OutgoingMessage(NamedTuple):
     """Rows `first` to `first + rows` as segments of `length` bytes."""
 
     first: int
@@ -24,13 +24,13 @@ class Message(NamedTuple):
     length: int
 
 
-def uniform(count: int, length: int) -> list[Message]:
+def uniform(count: int, length: int) -> list[OutgoingMessage]:
     """Messages for rows that are all equally long and go to one destination."""
     most = min(SEGMENTS, MAX_MESSAGE // length)
-    return [Message(first, min(most, count - first), length) for first in range(0, count, most)]
+    return [OutgoingMessage(first, min(most, count - first), length) for first in range(0, count, most)]
 
 
-def grouped(destinations: list[int] | None, lengths: list[int]) -> tuple[list[int], list[Message]]:
+def grouped(destinations: list[int] | None, lengths: list[int]) -> tuple[list[int], list[OutgoingMessage]]:
     """The order in which rows are to be sent, and the messages that they make then.
 
     `destinations`: of each row; None if there is only one.
@@ -38,7 +38,7 @@ def grouped(destinations: list[int] | None, lengths: list[int]) -> tuple[list[in
     marks = lengths if destinations is None else [to << 16 | n for to, n in zip(destinations, lengths, strict=True)]
     order = sorted(range(len(marks)), key=marks.__getitem__, reverse=True)
     marks = [marks[row] for row in order]
-    messages: list[Message] = []
+    messages: list[OutgoingMessage] = []
     first, rows = 0, len(marks)
     while first < rows:
         mark = marks[first]
@@ -49,6 +49,6 @@ def grouped(destinations: list[int] | None, lengths: list[int]) -> tuple[list[in
             after += 1
         if after < end and marks[after] >> 16 == mark >> 16:
             after += 1
-        messages.append(Message(first, after - first, length))
+        messages.append(OutgoingMessage(first, after - first, length))
         first = after
     return order, messages

@@ -32,7 +32,7 @@ _BLOCK: Final = 16
 _REDUNDANCY: Final = bytes(4)
 
 
-class TokenSieve:
+class TokenPrefilter:
     """For the slots of one batch."""
 
     def __init__(self, batch: Batch) -> None:

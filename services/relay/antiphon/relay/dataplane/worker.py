@@ -21,7 +21,7 @@ from antiphon.relay.control.ipc import MAX_SOCKETS, Ask, Find, Found, Hello, Rea
 from antiphon.relay.dataplane.batched import BatchedPath
 from antiphon.relay.dataplane.mmsg import why_not
 from antiphon.relay.dataplane.portable import PortablePath
-from antiphon.relay.dataplane.worker_control import ControlEndedError, ControlLine, heed, new_core, run_worker
+from antiphon.relay.dataplane.worker_control import ControlEndedError, WorkerControl, heed, new_core, run_worker
 
 TICK_SECONDS: Final = 0.1
 ROUNDS: Final = 4
@@ -32,7 +32,7 @@ class Worker:
     """The loop: sockets in, decisions of the core, sockets out."""
 
     def __init__(self, control: socket.socket, handover: socket.socket, tunnel: socket.socket) -> None:
-        self._control = ControlLine(control)
+        self._control = WorkerControl(control)
         self._handover = handover
         self._public: dict[socket.AddressFamily, socket.socket] = {}
         self._tunnel = tunnel

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from typing import Final, Protocol
 
-from antiphon.relay.control.ipc import MAX_LINE, Keys, Routes, Start, Word, pack, unpack
+from antiphon.relay.control.ipc import MAX_LINE, IpcMessage, Keys, Routes, Start, pack, unpack
 from antiphon.relay.core.core import RelayCore
 from antiphon.relay.core.flow_key import key_of_address
 from antiphon.schemas.addresses import parse_address
@@ -23,7 +23,7 @@ class ControlEndedError(Exception):
     """The control process closed its end of the socket pair, or died."""
 
 
-class ControlLine:
+class WorkerControl:
     """Words in and out; blocking until the first one has come, and never again."""
 
     def __init__(self, control: socket.socket) -> None:
@@ -43,7 +43,7 @@ class ControlLine:
         assert isinstance(start, Start), f"the control process began with {type(start).__name__}"
         return start
 
-    def words(self) -> list[Word]:
+    def words(self) -> list[IpcMessage]:
         """What has come since, if anything; raises `ControlEndedError`."""
         with contextlib.suppress(BlockingIOError):
             self._read()
@@ -56,7 +56,7 @@ class ControlLine:
         if not data or (len(self._unread) > MAX_LINE and b"\n" not in self._unread):
             raise ControlEndedError
 
-    def say(self, word: Word) -> None:
+    def say(self, word: IpcMessage) -> None:
         # Questions are few and one `Ask` is outstanding at most, so the pair's buffer holds every line whole.
         with contextlib.suppress(BlockingIOError):
             self._socket.sendall(pack(word))
@@ -75,7 +75,7 @@ def new_core(start: Start, *, learning: bool, tcp: bool = False) -> RelayCore:
     )
 
 
-def heed(core: RelayCore, word: Word, now: float) -> None:
+def heed(core: RelayCore, word: IpcMessage, now: float) -> None:
     """What every worker does about a word; other words change nothing."""
     match word:
         case Routes() as routes:

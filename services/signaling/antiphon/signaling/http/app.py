@@ -12,8 +12,8 @@ from starlette.types import ASGIApp
 
 from antiphon.signaling.auth.credentials import Credentials
 from antiphon.signaling.http import errors, health
-from antiphon.signaling.http.middleware import Edge
-from antiphon.signaling.placement.backend import Stack
+from antiphon.signaling.http.middleware import Middleware
+from antiphon.signaling.placement.backend import Backend
 from antiphon.signaling.protocols import openai_calls, side_channel
 from antiphon.signaling.settings import Settings, is_loopback
 
@@ -30,7 +30,7 @@ class _Static(StaticFiles):
         return response  # type: ignore[return-value]
 
 
-def create_app(settings: Settings, stack: Stack) -> ASGIApp:
+def create_app(settings: Settings, stack: Backend) -> ASGIApp:
     """The whole service, as one ASGI application."""
     credentials = Credentials(settings.keys())
     app = FastAPI(
@@ -54,4 +54,4 @@ def create_app(settings: Settings, stack: Stack) -> ASGIApp:
         return FileResponse(STATIC / "index.html", headers=_REVALIDATE)
 
     host, _ = settings.bind_address()
-    return Edge(app, guard=credentials.open, loopback_only=is_loopback(host), extra_hosts=settings.extra_hosts())
+    return Middleware(app, guard=credentials.open, loopback_only=is_loopback(host), extra_hosts=settings.extra_hosts())

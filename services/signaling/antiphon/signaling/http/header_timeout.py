@@ -18,7 +18,7 @@ MAX_CONNECTIONS: Final = 4096
 """At once; those above it are closed unread."""
 
 
-class PromptProtocol(H11Protocol):
+class HeaderTimeoutProtocol(H11Protocol):
     """One connection, as uvicorn serves it, with a limit on the time that a request's headers take."""
 
     _deadline: asyncio.TimerHandle | None = None

@@ -10,12 +10,12 @@ import time
 from fastapi import APIRouter
 from fastapi.responses import JSONResponse
 
-from antiphon.signaling.placement.backend import Stack
+from antiphon.signaling.placement.backend import Backend
 from antiphon.signaling.placement.service_discovery import RELAY_SERVICE, TRANSCEIVER_SERVICE
 from antiphon.signaling.settings import Settings
 
 
-async def failing_parts(settings: Settings, stack: Stack) -> dict[str, str]:
+async def failing_parts(settings: Settings, stack: Backend) -> dict[str, str]:
     """What stands in the way of a call: part -> what is wrong with it. Empty when nothing does.
 
     A transceiver and a relay have to be announced (which says that they have room) and to answer in the
@@ -39,7 +39,7 @@ async def failing_parts(settings: Settings, stack: Stack) -> dict[str, str]:
     return failing
 
 
-def routes(settings: Settings, stack: Stack) -> APIRouter:
+def routes(settings: Settings, stack: Backend) -> APIRouter:
     router = APIRouter()
 
     @router.api_route("/healthz", methods=["GET", "HEAD"])

@@ -41,7 +41,7 @@ SECURITY_HEADERS: Final = {
 }
 
 
-class Edge:
+class Middleware:
     """Wraps the application."""
 
     def __init__(self, app: ASGIApp, *, guard: bool, loopback_only: bool, extra_hosts: Iterable[str] = ()) -> None:

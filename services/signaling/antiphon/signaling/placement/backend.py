@@ -22,29 +22,29 @@ from antiphon.runtime.nats.server_url import without_password
 from antiphon.schemas import MalformedError, subjects
 from antiphon.schemas.messages import RelayAnnouncement, TransceiverAnnouncement, decode
 from antiphon.signaling.placement.directory import STORED_TTL, Directory
-from antiphon.signaling.placement.open_rpc import Openings
-from antiphon.signaling.placement.service_discovery import Register, Roll
+from antiphon.signaling.placement.open_rpc import OpenRpc
+from antiphon.signaling.placement.service_discovery import ServiceDiscovery, ServiceTable
 from antiphon.signaling.settings import Settings
 
 log = logging.getLogger(__name__)
 
 
-class Stack:
+class Backend:
     """Signaling's view of the other services."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self.directory = Directory(settings.cluster, settings.region)
-        self.openings = Openings()
+        self.openings = OpenRpc()
         self.client: Client | None = None
-        self._register = Register()
+        self._register = ServiceDiscovery()
         self._joining: asyncio.Task[None] | None = None
 
     @property
     def connected(self) -> bool:
         return self.client is not None and self.client.is_connected
 
-    async def roll(self) -> Roll:
+    async def roll(self) -> ServiceTable:
         """Who answers in the services register."""
         return await self._register.roll(self.client)
 

@@ -29,7 +29,7 @@ MAX_LATE: Final = 256
 """Answers that are awaited at a time; those above it are left to end by themselves."""
 
 
-class Openings:
+class OpenRpc:
     """Requests to open a session, in time and late."""
 
     def __init__(self) -> None:

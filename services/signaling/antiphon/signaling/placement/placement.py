@@ -30,7 +30,7 @@ from antiphon.schemas.messages import (
     encode,
 )
 from antiphon.signaling.http.errors import ApiError, unavailable
-from antiphon.signaling.placement.backend import Stack
+from antiphon.signaling.placement.backend import Backend
 from antiphon.signaling.placement.sdp import AnswerError, with_candidates
 
 log = logging.getLogger(__name__)
@@ -53,7 +53,7 @@ class Placed:
         self.answer = answer
 
 
-async def place(stack: Stack, offer: str, agent: str, session: dict[str, Any]) -> Placed:
+async def place(stack: Backend, offer: str, agent: str, session: dict[str, Any]) -> Placed:
     """Open a session for this offer, or raise the `ApiError` that its client gets."""
     now = time.monotonic()
     if stack.client is None or not stack.connected:
@@ -89,7 +89,7 @@ async def place(stack: Stack, offer: str, agent: str, session: dict[str, Any]) -
     )
 
 
-async def restart_ice(stack: Stack, session_id: str, offer: str) -> Placed:
+async def restart_ice(stack: Backend, session_id: str, offer: str) -> Placed:
     """Another offer of a running call's client: new ICE credentials, everything else stays. `ApiError` otherwise."""
     client = stack.client
     if client is None or not stack.connected:
@@ -118,7 +118,7 @@ async def restart_ice(stack: Stack, session_id: str, offer: str) -> Placed:
         raise ApiError(502, "bad_answer", "the transceiver's answer can't be passed on; its log says more") from None
 
 
-async def no_agent(stack: Stack, agent: str, why: str) -> ApiError:
+async def no_agent(stack: Backend, agent: str, why: str) -> ApiError:
     """404 that says who is there instead; 503 when the agent is there but did not take the call in time."""
     there = sorted((await stack.roll()).agents)
     if agent in there:
@@ -128,7 +128,7 @@ async def no_agent(stack: Stack, agent: str, why: str) -> ApiError:
 
 
 async def _open(
-    stack: Stack, client: Client, transceiver: TransceiverAnnouncement, request: bytes, timeout: float
+    stack: Backend, client: Client, transceiver: TransceiverAnnouncement, request: bytes, timeout: float
 ) -> Opened | Refused | str:
     """One transceiver's reply, or in one word why there is none."""
     where = subjects.slot_key(transceiver.cluster, transceiver.slot)
@@ -159,7 +159,7 @@ async def _open(
         return reply
 
 
-async def _placed(stack: Stack, client: Client, transceiver: TransceiverAnnouncement, opened: Opened) -> Placed:
+async def _placed(stack: Backend, client: Client, transceiver: TransceiverAnnouncement, opened: Opened) -> Placed:
     relays = stack.directory.relay_offers(opened.session_id, time.monotonic())
     if not relays:
         await _give_up(client, opened.session_id, "no_relay")

@@ -36,7 +36,7 @@ MAX_TROUBLE: Final = 500
 """Characters."""
 
 
-class Roll:
+class ServiceTable:
     """What one roll call found."""
 
     def __init__(self) -> None:
@@ -69,30 +69,30 @@ class Roll:
         return str(name)
 
 
-class Register:
+class ServiceDiscovery:
     """Calls the roll, at most once per `FRESH_FOR`."""
 
     def __init__(self) -> None:
         self._lock = asyncio.Lock()
-        self._roll = Roll()
+        self._roll = ServiceTable()
         self._called_at = -FRESH_FOR
 
-    async def roll(self, client: Client | None) -> Roll:
+    async def roll(self, client: Client | None) -> ServiceTable:
         """A roll call no older than `FRESH_FOR`; an empty one when NATS is not connected."""
         if client is None or not client.is_connected:
-            return Roll()
+            return ServiceTable()
         async with self._lock:
             if time.monotonic() - self._called_at >= FRESH_FOR:
                 try:
                     self._roll = await _call(client, self._roll.ids)
                 except nats.errors.Error as error:
                     log.warning("the services register can't be asked: %s", error or type(error).__name__)
-                    return Roll()
+                    return ServiceTable()
                 self._called_at = time.monotonic()
             return self._roll
 
 
-async def _call(client: Client, expected: Set[str]) -> Roll:
+async def _call(client: Client, expected: Set[str]) -> ServiceTable:
     """`expected`: the ids of those that should answer; gone ones cost `LONGEST` once."""
     inbox = client.new_inbox()
     answers = await client.subscribe(inbox)
@@ -104,8 +104,8 @@ async def _call(client: Client, expected: Set[str]) -> Roll:
         await answers.unsubscribe()
 
 
-async def _collect(answers: Subscription, expected: Set[str]) -> Roll:
-    roll = Roll()
+async def _collect(answers: Subscription, expected: Set[str]) -> ServiceTable:
+    roll = ServiceTable()
     deadline = time.monotonic() + LONGEST
     nobody = 0
     for _ in range(MAX_ANSWERS):

@@ -19,7 +19,7 @@ from antiphon.signaling.auth.authentication import Caller, caller_of
 from antiphon.signaling.auth.credentials import Credentials
 from antiphon.signaling.http.errors import ApiError, unavailable
 from antiphon.signaling.http.request_body import read_json, read_offer
-from antiphon.signaling.placement.backend import Stack
+from antiphon.signaling.placement.backend import Backend
 from antiphon.signaling.placement.call_status import CLIENT, ask_status
 from antiphon.signaling.placement.placement import hang_up, no_call, place, restart_ice
 from antiphon.signaling.placement.sdp import OfferError, check_offer
@@ -35,7 +35,7 @@ _AGENT_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _SESSION_ID = re.compile(r"rtc_[A-Za-z0-9]{1,60}")
 
 
-def routes(settings: Settings, stack: Stack, credentials: Credentials) -> APIRouter:
+def routes(settings: Settings, stack: Backend, credentials: Credentials) -> APIRouter:
     """Everything below `/v1`."""
     router = APIRouter(prefix="/v1")
     placing = asyncio.Semaphore(MAX_PLACING)

@@ -26,7 +26,7 @@ from antiphon.schemas.messages import SESSION_EVENT, DataMessage, Ended, decode,
 from antiphon.signaling.auth.authentication import caller_with
 from antiphon.signaling.auth.credentials import Credentials
 from antiphon.signaling.http.errors import ApiError, unavailable
-from antiphon.signaling.placement.backend import Stack
+from antiphon.signaling.placement.backend import Backend
 from antiphon.signaling.placement.placement import no_call
 
 log = logging.getLogger(__name__)
@@ -44,7 +44,7 @@ _GOING_AWAY: Final = 1001
 _TRY_AGAIN: Final = 1013
 
 
-def routes(stack: Stack, credentials: Credentials) -> APIRouter:
+def routes(stack: Backend, credentials: Credentials) -> APIRouter:
     """The WebSocket below `/v1/realtime`."""
     router = APIRouter(prefix="/v1")
     room = asyncio.Semaphore(MAX_CHANNELS)
@@ -66,7 +66,7 @@ def routes(stack: Stack, credentials: Credentials) -> APIRouter:
     return router
 
 
-async def _admit(socket: WebSocket, stack: Stack, credentials: Credentials) -> tuple[Client, str]:
+async def _admit(socket: WebSocket, stack: Backend, credentials: Credentials) -> tuple[Client, str]:
     """Whose call it is, or `ApiError`."""
     caller_with(_authorization(socket), credentials)
     call_id = socket.query_params.get("call_id")

@@ -13,10 +13,10 @@ from nats.js.kv import KeyValue
 from antiphon.runtime import tasks
 from antiphon.runtime.nats import buckets
 from antiphon.schemas import messages, subjects
-from antiphon.transceiver.calls.open_session import Placing
-from antiphon.transceiver.net.endpoint import Seat, Seats
+from antiphon.transceiver.calls.open_session import SessionOpener
+from antiphon.transceiver.net.endpoint import Endpoint, Endpoints
 from antiphon.transceiver.settings import Settings
-from antiphon.transceiver.timing.scheduler import Clock
+from antiphon.transceiver.timing.scheduler import Scheduler
 
 log = logging.getLogger(__name__)
 
@@ -29,10 +29,12 @@ KEEP_SECONDS: Final = 2.0
 """For the bucket to take an announcement."""
 
 
-class Announcing:
+class Announcer:
     """Announces all seats: the own one as it is, the kept ones as draining."""
 
-    def __init__(self, settings: Settings, client: Client, clock: Clock, placing: Placing, seats: Seats) -> None:
+    def __init__(
+        self, settings: Settings, client: Client, clock: Scheduler, placing: SessionOpener, seats: Endpoints
+    ) -> None:
         self.holder = ""
         self.lifeline: str | None = None
         self._settings = settings
@@ -110,7 +112,7 @@ class Announcing:
                 log.debug("an announcement is not kept: %r", error)
                 bucket = None
 
-    def _announcement(self, seat: Seat) -> tuple[str, bytes]:
+    def _announcement(self, seat: Endpoint) -> tuple[str, bytes]:
         cluster, slot, epoch = seat.identity
         own = seat is self._seats.own
         announcement = messages.TransceiverAnnouncement(

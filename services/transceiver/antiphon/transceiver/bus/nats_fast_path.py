@@ -21,14 +21,14 @@ MAX_UNSENT: Final = 1 << 20
 """Bytes that may wait in the socket's buffer: about 20 ms of 1000 sessions. More is late audio: dropped."""
 
 
-class Heard(NamedTuple):
+class Received(NamedTuple):
     """A message as the frame path needs it."""
 
     subject: str
     data: bytes
 
 
-Handler = Callable[[Heard], None]
+Handler = Callable[[Received], None]
 
 
 def publish_all(client: Client, waiting: list[tuple[str, bytes]]) -> bool:
@@ -74,7 +74,7 @@ class _Dispatch:
             del self.handlers[sid]
             return
         try:
-            handler(Heard(subject.decode(), data))
+            handler(Received(subject.decode(), data))
         except Exception:  # nats-py would take it for a broken connection
             log.exception("a message on %s could not be handled", subject.decode())
 

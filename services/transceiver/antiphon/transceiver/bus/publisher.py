@@ -16,7 +16,7 @@ from antiphon.schemas import messages, subjects
 from antiphon.schemas.audio import AudioFrame, pack_frame
 from antiphon.transceiver.bus import nats_fast_path
 from antiphon.transceiver.ice.agent import Path
-from antiphon.transceiver.net.udp_socket import TunnelPort
+from antiphon.transceiver.net.udp_socket import TunnelSocket
 
 log = logging.getLogger(__name__)
 tracer = trace.get_tracer("antiphon.transceiver")
@@ -89,10 +89,12 @@ class Publisher:
             self.dropped += len(fitting)
 
 
-class SessionOutlet:
+class SessionOutput:
     """One session's `Outlet`. Spans are made per milestone of a call, never per frame."""
 
-    def __init__(self, session_id: str, port: TunnelPort, publisher: Publisher, parent: trace.Span, now: float) -> None:
+    def __init__(
+        self, session_id: str, port: TunnelSocket, publisher: Publisher, parent: trace.Span, now: float
+    ) -> None:
         self._port = port
         self._publisher = publisher
         self._audio_in = subjects.audio_in(session_id)

@@ -51,7 +51,7 @@ class _Asked:
         """Which one, where it says so."""
 
 
-class Claiming:
+class AgentClaims:
     """The claims of a process."""
 
     def __init__(

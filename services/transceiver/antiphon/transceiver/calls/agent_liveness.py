@@ -25,7 +25,7 @@ from nats.js.errors import BucketNotFoundError, KeyNotFoundError
 
 from antiphon.runtime.nats import service_discovery
 from antiphon.schemas import MalformedError, messages, subjects
-from antiphon.transceiver.calls.session_table import Sessions
+from antiphon.transceiver.calls.session_table import SessionTable
 from antiphon.transceiver.session.session import Session
 
 log = logging.getLogger(__name__)
@@ -49,7 +49,7 @@ class Served:
     """Empty: not known."""
 
 
-class Roll:
+class LivenessTable:
     """Who was seen when, in rounds. Pure."""
 
     def __init__(self, rounds: int = ROUNDS) -> None:
@@ -80,14 +80,14 @@ class Roll:
         return seen is not None and self._round - seen >= self._rounds
 
 
-class AgentWatch:
+class AgentLiveness:
     """Of one process."""
 
-    def __init__(self, client: Client, sessions: Sessions, seconds: float, end: Callable[[Session], None]) -> None:
+    def __init__(self, client: Client, sessions: SessionTable, seconds: float, end: Callable[[Session], None]) -> None:
         """`seconds` without a sign of life until `end` is called for a session."""
         self._client, self._sessions, self._end = client, sessions, end
         self._every = seconds / ROUNDS
-        self._roll = Roll()
+        self._roll = LivenessTable()
         self._served: dict[str, Served] = {}
         self._stranger = asyncio.Event()
 

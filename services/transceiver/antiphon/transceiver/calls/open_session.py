@@ -20,14 +20,14 @@ from antiphon.runtime import telemetry
 from antiphon.schemas import MalformedError, messages, subjects
 from antiphon.schemas.route_token import RouteKeyring, ice_password
 from antiphon.transceiver.bus.publisher import Publisher
-from antiphon.transceiver.calls.agent_claims import Claiming
-from antiphon.transceiver.calls.session_bus import SessionSubjects
-from antiphon.transceiver.calls.session_table import Sessions
-from antiphon.transceiver.net.endpoint import Seat
+from antiphon.transceiver.calls.agent_claims import AgentClaims
+from antiphon.transceiver.calls.session_bus import SessionBus
+from antiphon.transceiver.calls.session_table import SessionTable
+from antiphon.transceiver.net.endpoint import Endpoint
 from antiphon.transceiver.session.session import MAX_CAUSE, Session
 from antiphon.transceiver.session.state import RtpState, SessionState
 from antiphon.transceiver.settings import Settings
-from antiphon.transceiver.timing.scheduler import Clock
+from antiphon.transceiver.timing.scheduler import Scheduler
 
 log = logging.getLogger(__name__)
 tracer = trace.get_tracer("antiphon.transceiver")
@@ -35,17 +35,17 @@ tracer = trace.get_tracer("antiphon.transceiver")
 _ID_ALPHABET: Final = string.ascii_letters + string.digits
 
 
-class Placing:
+class SessionOpener:
     """Answers offers within the capacity of the process."""
 
     def __init__(
         self,
         settings: Settings,
         client: Client,
-        sessions: Sessions,
-        listening: SessionSubjects,
+        sessions: SessionTable,
+        listening: SessionBus,
         publisher: Publisher,
-        clock: Clock,
+        clock: Scheduler,
     ) -> None:
         self.draining = False
         self._settings = settings
@@ -59,7 +59,7 @@ class Placing:
         self._keyring: RouteKeyring = settings.keyring()
         self._password_key = settings.password_key_bytes()
         self._certificate = CurrentCertificate(self._loop.time())
-        self.claiming = Claiming(client, publisher.publish, listening.turned_away)
+        self.claiming = AgentClaims(client, publisher.publish, listening.turned_away)
         self.served: Callable[[str, str, str], None] = lambda session_id, agent, instance: None
         """Told who has taken a session."""
         self._requests: set[asyncio.Task[None]] = set()
@@ -219,7 +219,7 @@ class Placing:
         self._registry.restart_ice(session, self._mint(self._sessions.seats.of(session_id)))
         return messages.Opened(session_id=session_id, answer=self._written_answer(session, offer))
 
-    def _mint(self, seat: Seat) -> str:
+    def _mint(self, seat: Endpoint) -> str:
         ufrag, _ = self._keyring.mint(*seat.identity, time.time())
         return ufrag
 

@@ -17,7 +17,7 @@ from antiphon.schemas import MalformedError, audio, messages, subjects
 from antiphon.transceiver.bus import nats_fast_path
 from antiphon.transceiver.bus.publisher import Publisher
 from antiphon.transceiver.calls.control_rpc import Refusal, answer
-from antiphon.transceiver.calls.session_table import Sessions
+from antiphon.transceiver.calls.session_table import SessionTable
 from antiphon.transceiver.session.session import Session
 
 MAX_EARLY: Final = 256
@@ -34,11 +34,11 @@ class _Early:
     """
 
     def __init__(self) -> None:
-        self.said: list[nats_fast_path.Heard | Controlled] = []
+        self.said: list[nats_fast_path.Received | Controlled] = []
         self.hung_up: dict[str, messages.HangUp] = {}
         """By instance, which may be empty. Kept apart: a hang-up is never one message too many."""
 
-    def hear(self, message: nats_fast_path.Heard) -> None:
+    def hear(self, message: nats_fast_path.Received) -> None:
         if len(self.said) < MAX_EARLY:
             self.said.append(message)
 
@@ -55,10 +55,10 @@ class _Early:
         return "kept: the session is being made"
 
 
-class SessionSubjects:
+class SessionBus:
     """Subscriptions by session, from before its agent is asked until it is over."""
 
-    def __init__(self, client: Client, sessions: Sessions, publisher: Publisher) -> None:
+    def __init__(self, client: Client, sessions: SessionTable, publisher: Publisher) -> None:
         self._client = client
         self._sessions = sessions
         self._registry = sessions.registry
@@ -76,7 +76,7 @@ class SessionSubjects:
     async def listen(self, session_id: str) -> None:
         """Subscribe before the agent is asked: what it says at once must find us listening."""
 
-        def spoken(message: nats_fast_path.Heard) -> None:
+        def spoken(message: nats_fast_path.Received) -> None:
             session = self._registry.get(session_id)
             if session is not None:
                 self._spoken(session, message)
@@ -140,7 +140,7 @@ class SessionSubjects:
     async def close(self) -> None:
         await tasks.end(*self._leaving)
 
-    def _spoken(self, session: Session, message: nats_fast_path.Heard) -> None:
+    def _spoken(self, session: Session, message: nats_fast_path.Received) -> None:
         try:
             if message.subject.endswith(".audio.out"):
                 session.speak(audio.unpack_frame(message.data), self._loop.time())

@@ -10,25 +10,25 @@ from typing import Final
 from opentelemetry import trace
 
 from antiphon.rtc.dtls.handshake import Certificate
-from antiphon.transceiver.bus.publisher import Publisher, SessionOutlet
-from antiphon.transceiver.net.demux import Registry
-from antiphon.transceiver.net.endpoint import Seat, Seats
+from antiphon.transceiver.bus.publisher import Publisher, SessionOutput
+from antiphon.transceiver.net.demux import Demux
+from antiphon.transceiver.net.endpoint import Endpoint, Endpoints
 from antiphon.transceiver.session.endings import Endings
 from antiphon.transceiver.session.session import Session
 from antiphon.transceiver.session.state import SessionState
 from antiphon.transceiver.settings import Settings
-from antiphon.transceiver.timing.scheduler import Clock
+from antiphon.transceiver.timing.scheduler import Scheduler
 
 COUNTED: Final = ("packets_received", "packets_lost", "packets_late", "frames_concealed", "packets_sent")
 """Of the statistics of a call: what can be added up."""
 
 
-class Sessions:
+class SessionTable:
     """Sessions of the process with their seats."""
 
-    def __init__(self, settings: Settings, publisher: Publisher, clock: Clock) -> None:
-        self.registry = Registry()
-        self.seats = Seats()
+    def __init__(self, settings: Settings, publisher: Publisher, clock: Scheduler) -> None:
+        self.registry = Demux()
+        self.seats = Endpoints()
         self.endings = Endings()
         self.forgetting: list[Callable[[str], None]] = []
         """What else lets go of a session, by its name."""
@@ -39,10 +39,10 @@ class Sessions:
         self._loop = asyncio.get_running_loop()
         self._of_the_past: Counter[str] = Counter()
 
-    def make(self, state: SessionState, certificate: Certificate | None, dtls_client: bool, seat: Seat) -> Session:
+    def make(self, state: SessionState, certificate: Certificate | None, dtls_client: bool, seat: Endpoint) -> Session:
         """A session on this seat, found from now on; spans of its milestones belong to the current one."""
         now = self._loop.time()
-        outlet = SessionOutlet(state.session_id, seat.port, self._publisher, trace.get_current_span(), now)
+        outlet = SessionOutput(state.session_id, seat.port, self._publisher, trace.get_current_span(), now)
         session = Session(
             state,
             certificate,

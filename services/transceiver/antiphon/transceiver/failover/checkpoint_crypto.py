@@ -18,7 +18,7 @@ _MOVED: Final = b"moved "
 """Begins what is left where a session was: a checkpoint begins with a holder's name, in hex digits."""
 
 
-class Sealing:
+class CheckpointCrypto:
     """Checkpoints hold media keys: AES-256-GCM under a key derived from the password key, bound to its place."""
 
     def __init__(self, password_key: bytes, holder: str) -> None:

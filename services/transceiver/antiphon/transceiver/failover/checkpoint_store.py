@@ -25,7 +25,7 @@ from antiphon.runtime import tasks
 from antiphon.runtime.bounded_log import BoundedLog
 from antiphon.runtime.nats import buckets
 from antiphon.schemas import subjects
-from antiphon.transceiver.failover.checkpoint_crypto import Sealing, identity_of, read_moved, write_moved
+from antiphon.transceiver.failover.checkpoint_crypto import CheckpointCrypto, identity_of, read_moved, write_moved
 from antiphon.transceiver.net.endpoint import Identity, Moved
 from antiphon.transceiver.session.output import MOVED
 from antiphon.transceiver.session.session import Session
@@ -80,7 +80,7 @@ class CheckpointStore:
     """The checkpoints of this process's sessions. `fenced` is called with a session that another process has taken."""
 
     def __init__(self, client: Client, password_key: bytes, holder: str, fenced: Callable[[Session], None]) -> None:
-        self._sealing = Sealing(password_key, holder)
+        self._sealing = CheckpointCrypto(password_key, holder)
         self._client = client
         self._holder = holder
         self._fenced = fenced

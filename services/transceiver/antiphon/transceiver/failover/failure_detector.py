@@ -29,7 +29,7 @@ MAX_LINES: Final = 64
 MAX_KNOWN: Final = 4096
 
 
-class Lifeline:
+class FailureDetector:
     """Our end."""
 
     def __init__(self, holder: str) -> None:
@@ -87,7 +87,7 @@ class Known(NamedTuple):
     heard: float
 
 
-class Neighbours:
+class Peers:
     """The other processes, by what they announce, and lines to the next ones.
 
     `died` is called with a seat and the name of its dead process.

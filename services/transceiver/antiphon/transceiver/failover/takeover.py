@@ -25,14 +25,14 @@ from antiphon.schemas import MalformedError, messages, subjects, tunnel
 from antiphon.schemas.addresses import Address
 from antiphon.transceiver.bus.publisher import Publisher
 from antiphon.transceiver.calls.control_rpc import Refusal, answer
-from antiphon.transceiver.calls.session_bus import SessionSubjects
-from antiphon.transceiver.calls.session_table import Sessions
+from antiphon.transceiver.calls.session_bus import SessionBus
+from antiphon.transceiver.calls.session_table import SessionTable
 from antiphon.transceiver.failover.checkpoint_store import CheckpointStore, Found
 from antiphon.transceiver.failover.distribution import Load, shares
-from antiphon.transceiver.failover.failure_detector import Neighbours
+from antiphon.transceiver.failover.failure_detector import Peers
 from antiphon.transceiver.failover.slot_claim import Slot
-from antiphon.transceiver.net.endpoint import Identity, Seat
-from antiphon.transceiver.net.relay_link import RelaySide
+from antiphon.transceiver.net.endpoint import Endpoint, Identity
+from antiphon.transceiver.net.relay_link import RelayLink
 
 log = logging.getLogger(__name__)
 tracer = trace.get_tracer("antiphon.transceiver")
@@ -49,24 +49,24 @@ MISSED: Final = 5
 """Looks in which a session that has moved was not there: NATS may have lost its store, and gets it back in 15 s."""
 
 
-class TakingOver:
+class Takeover:
     """Makes the sessions of other processes ours, and ours theirs."""
 
     def __init__(
         self,
         client: Client,
         holder: str,
-        sessions: Sessions,
-        listening: SessionSubjects,
+        sessions: SessionTable,
+        listening: SessionBus,
         store: CheckpointStore,
-        relays: RelaySide,
+        relays: RelayLink,
         publisher: Publisher,
-        open_seat: Callable[[int, Slot], Seat],
+        open_seat: Callable[[int, Slot], Endpoint],
         announce: Callable[[], None],
         load: Callable[[], Load],
     ) -> None:
         """`open_seat` makes a seat with a socket, `announce` says what has changed, `load` is ours."""
-        self.neighbours: Neighbours
+        self.neighbours: Peers
         self._client = client
         self._holder = holder
         self._sessions = sessions
@@ -109,7 +109,7 @@ class TakingOver:
             for identity in await self._store.seats_of(dead):
                 await self._take(identity, dead)
 
-    async def is_ours(self, seat: Seat) -> bool:
+    async def is_ours(self, seat: Endpoint) -> bool:
         """Somebody else announces this seat: whether it is ours all the same. Without an answer it is."""
         try:
             holder = await self._store.holder_of(subjects.seat_key(*seat.identity))
@@ -148,7 +148,7 @@ class TakingOver:
             gone += await self._hand_over(seat, others)
         return gone
 
-    async def _hand_over(self, seat: Seat, others: list[messages.TransceiverAnnouncement]) -> int:
+    async def _hand_over(self, seat: Endpoint, others: list[messages.TransceiverAnnouncement]) -> int:
         cluster, slot, epoch = seat.identity
         sessions = [self._sessions.registry.get(session_id) for session_id in tuple(seat.sessions)]
 
@@ -204,7 +204,7 @@ class TakingOver:
             await self._store.delete(each.key)
         return len(seat.sessions) + len({each.key for each in seat.moved.values()})
 
-    async def _spread(self, found: list[Found], seat: Seat, others: list[messages.TransceiverAnnouncement]) -> None:
+    async def _spread(self, found: list[Found], seat: Endpoint, others: list[messages.TransceiverAnnouncement]) -> None:
         """Go on with our share of these sessions, those that were written last first, and ask others for the rest."""
         waiting = sorted(found, key=lambda each: each.state.written_at, reverse=True)
         takes = shares(len(waiting), self._load(), [Load(said.sessions, said.capacity) for said in others])
@@ -216,11 +216,11 @@ class TakingOver:
                 asking.append(self._ask_to_adopt(said, seat, [each.state.session_id for each in theirs]))
         await asyncio.gather(self._adopt_all(ours, seat), *asking)
 
-    async def _adopt_all(self, found: list[Found], seat: Seat) -> None:
+    async def _adopt_all(self, found: list[Found], seat: Endpoint) -> None:
         for each in found:
             await self._adopt(each, seat)
 
-    async def _ask_to_adopt(self, said: messages.TransceiverAnnouncement, seat: Seat, sessions: list[str]) -> None:
+    async def _ask_to_adopt(self, said: messages.TransceiverAnnouncement, seat: Endpoint, sessions: list[str]) -> None:
         cluster, slot, epoch = seat.identity
         asked = messages.Adopt(cluster=cluster, slot=slot, epoch=epoch, sessions=sessions)
         try:
@@ -277,7 +277,7 @@ class TakingOver:
     def _announces(self, source: tuple[str, int]) -> bool:
         return self.neighbours.announces(Address(source[0].removeprefix("::ffff:"), source[1]))
 
-    async def _adopt(self, found: Found, seat: Seat) -> bool:
+    async def _adopt(self, found: Found, seat: Endpoint) -> bool:
         state = found.state
         session_id = state.session_id
         if state.dtls is None or self._sessions.registry.get(session_id) is not None or self._room() <= 0:

@@ -6,14 +6,14 @@ import time
 from typing import Final, Protocol, TypedDict
 
 from antiphon.rtc.media import opus
-from antiphon.rtc.media.jitter_buffer import Kind, Piece, ReceiveBuffer
+from antiphon.rtc.media.jitter_buffer import JitterBuffer, Kind, Piece
 from antiphon.rtc.media.timeline import TICKS_PER_SECOND, signed
 from antiphon.rtc.rtp import rtcp
 from antiphon.rtc.rtp.packet import RtpError, RtpPacket, unpack_rtp
 from antiphon.schemas import messages
 from antiphon.schemas.audio import AudioFrame, FrameFlag
-from antiphon.transceiver.media.side_signals import AudioLevels, TelephoneKeys
-from antiphon.transceiver.media.silence_trimmer import Quiet
+from antiphon.transceiver.media.side_signals import AudioLevels, TelephoneEvents
+from antiphon.transceiver.media.silence_trimmer import SilenceTrimmer
 from antiphon.transceiver.session.state import SessionState
 
 SLACK: Final = 1.0
@@ -35,7 +35,7 @@ class ReceivedStatistics(TypedDict):
     jitter_ms: float
 
 
-class MediaIn:
+class AudioReceiver:
     """One session's incoming audio."""
 
     def __init__(self, state: SessionState, outlet: AudioOutlet) -> None:
@@ -43,12 +43,12 @@ class MediaIn:
         self.started = False
         self._state = state
         self._outlet = outlet
-        self._buffer = ReceiveBuffer()
+        self._buffer = JitterBuffer()
         telephone, level = state.telephone, state.audio_level_id
-        self._keys = TelephoneKeys(telephone[1], outlet.event) if telephone is not None else None
+        self._keys = TelephoneEvents(telephone[1], outlet.event) if telephone is not None else None
         self._levels = AudioLevels(level, outlet.event) if level is not None else None
         self._decoder: opus.Decoder | None = None
-        self._quiet = Quiet()
+        self._quiet = SilenceTrimmer()
         self._frame_bytes = state.input_rate // 50 * 2
         self._pcm = bytearray()
         """Samples that do not fill a frame yet."""

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import Final
 
 from antiphon.schemas import messages
-from antiphon.transceiver.media.receiver import MediaIn
-from antiphon.transceiver.media.sender import MediaOut
+from antiphon.transceiver.media.receiver import AudioReceiver
+from antiphon.transceiver.media.sender import AudioSender
 from antiphon.transceiver.session.state import SessionState
 
 REPORT_INTERVAL: Final = 1.0
@@ -21,8 +21,8 @@ class Reports:
     def __init__(
         self,
         state: SessionState,
-        media_in: MediaIn,
-        media_out: MediaOut,
+        media_in: AudioReceiver,
+        media_out: AudioSender,
         tell: Callable[[messages.Statistics], None],
     ) -> None:
         self._state = state

@@ -45,7 +45,7 @@ class EventOutlet(Protocol):
     def milestone(self, name: str, now: float) -> None: ...
 
 
-class MediaOut:
+class AudioSender:
     """One session's outgoing speech."""
 
     def __init__(self, state: SessionState, outlet: EventOutlet) -> None:

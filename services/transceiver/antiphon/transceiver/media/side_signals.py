@@ -12,7 +12,7 @@ LEVEL_EVERY: Final = 10
 _ONE_BYTE_EXTENSIONS: Final = b"\xbe\xde"  # RFC 8285 section 4.2
 
 
-class TelephoneKeys:
+class TelephoneEvents:
     """Each key press becomes one event, when its end is seen or the next key begins.
 
     A press is told apart by its RTP timestamp; its packets repeat with a growing duration, the last of them

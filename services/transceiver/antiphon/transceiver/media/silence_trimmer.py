@@ -26,7 +26,7 @@ PATIENCE: Final = 500
 """Frames (10 s) to wait for a stretch of more than `AFTER`; who talks on pauses between words only."""
 
 
-class Quiet:
+class SilenceTrimmer:
     """Leaves out every second frame of a quiet stretch, from its first second on; of shorter ones after 10 s."""
 
     def __init__(self) -> None:

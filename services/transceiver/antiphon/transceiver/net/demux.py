@@ -12,7 +12,7 @@ from antiphon.transceiver.session.session import Session
 
 
 @dataclass
-class PortCounters:
+class SocketCounters:
     """Datagrams that reached no session, by reason."""
 
     untrusted: int = 0
@@ -21,11 +21,11 @@ class PortCounters:
     refused_checks: int = 0
 
 
-class Registry:
+class Demux:
     """Who gets a datagram. Sans-IO."""
 
     def __init__(self) -> None:
-        self.counters = PortCounters()
+        self.counters = SocketCounters()
         self.elsewhere: Callable[[str, bytes, tuple[str, int]], bool] = lambda ufrag, packet, relay: False
         """Passes on a check for a session that is not here; whether it could."""
         self._by_id: dict[str, Session] = {}

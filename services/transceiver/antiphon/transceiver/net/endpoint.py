@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from antiphon.transceiver.failover.slot_claim import Slot
-from antiphon.transceiver.net.udp_socket import TunnelPort
+from antiphon.transceiver.net.udp_socket import TunnelSocket
 
 Identity = tuple[int, int, int]
 """Cluster, slot, epoch."""
@@ -27,13 +27,13 @@ class Moved(NamedTuple):
 
 
 @dataclass(eq=False)
-class Seat:
+class Endpoint:
     """Tokens that name its identity are routed to `address`, which is `port` as relays see it."""
 
     cluster: int
     slot: Slot
     address: str
-    port: TunnelPort
+    port: TunnelSocket
     sessions: set[str] = field(default_factory=set)
     filling: bool = False
     """Sessions are on their way to it."""
@@ -48,22 +48,22 @@ class Seat:
         return self.cluster, self.slot.number, self.slot.epoch
 
 
-class Seats:
+class Endpoints:
     """The seats of a process, and on which of them each session sits."""
 
     def __init__(self) -> None:
-        self.own: Seat
-        self.kept: dict[Identity, Seat] = {}
-        self._of: dict[str, Seat] = {}
+        self.own: Endpoint
+        self.kept: dict[Identity, Endpoint] = {}
+        self._of: dict[str, Endpoint] = {}
 
-    def __iter__(self) -> Iterator[Seat]:
+    def __iter__(self) -> Iterator[Endpoint]:
         yield self.own
         yield from tuple(self.kept.values())
 
-    def of(self, session_id: str) -> Seat:
+    def of(self, session_id: str) -> Endpoint:
         return self._of[session_id]
 
-    def put(self, session_id: str, seat: Seat) -> None:
+    def put(self, session_id: str, seat: Endpoint) -> None:
         self._of[session_id] = seat
         seat.sessions.add(session_id)
 
@@ -72,12 +72,12 @@ class Seats:
         if seat is not None:
             seat.sessions.discard(session_id)
 
-    def replace_own(self, seat: Seat) -> None:
+    def replace_own(self, seat: Endpoint) -> None:
         """Another seat takes new sessions; the former one is kept for those that it has."""
         former, self.own = self.own, seat
         self.kept[former.identity] = former
 
-    def let_go(self) -> list[Seat]:
+    def let_go(self) -> list[Endpoint]:
         """Close the kept seats that nobody sits on any more."""
         empty = [each for each in self.kept.values() if not each.sessions and not each.filling and not each.moved]
         for seat in empty:

@@ -27,7 +27,7 @@ AGAIN_SECONDS: Final = 2.0
 """After NATS failed us."""
 
 
-class KeptFlows:
+class FlowDirectory:
     """`run` until cancelled."""
 
     def __init__(self, client: Client, flows: Callable[[], dict[bytes, messages.FlowOwner]]) -> None:

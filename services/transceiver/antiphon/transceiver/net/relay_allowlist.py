@@ -17,7 +17,7 @@ def on_socket(host: str, ipv6: bool) -> str:
     return host
 
 
-class TrustedRelays:
+class RelayAllowlist:
     """Announced tunnel addresses. While NATS is away nothing expires: the last known relays stay trusted."""
 
     def __init__(self, ipv6: bool = False) -> None:

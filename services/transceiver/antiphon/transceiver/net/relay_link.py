@@ -15,9 +15,9 @@ from nats.js.client import JetStreamContext
 from antiphon.runtime.nats import buckets
 from antiphon.schemas import MalformedError, messages, subjects, tunnel
 from antiphon.schemas.addresses import parse_address
-from antiphon.transceiver.calls.session_table import Sessions
-from antiphon.transceiver.net.endpoint import Seat
-from antiphon.transceiver.net.relay_allowlist import TrustedRelays, on_socket
+from antiphon.transceiver.calls.session_table import SessionTable
+from antiphon.transceiver.net.endpoint import Endpoint
+from antiphon.transceiver.net.relay_allowlist import RelayAllowlist, on_socket
 from antiphon.transceiver.session.session import Session
 
 log = logging.getLogger(__name__)
@@ -26,16 +26,16 @@ RELAY_DRAINING = '{"type":"antiphon.relay_draining"}'
 """To the client: its relay ends soon, another one of the answer is the better way (docs/antiphon-js.md)."""
 
 
-class RelaySide:
+class RelayLink:
     """Packets of announced relays go to the registry; relays learn whose clients are ours."""
 
-    def __init__(self, sessions: Sessions, client: Client, ipv6: bool) -> None:
+    def __init__(self, sessions: SessionTable, client: Client, ipv6: bool) -> None:
         """`ipv6`: our sockets are, and see relays on IPv4 as ::ffff:a.b.c.d."""
         self._registry = sessions.registry
         self._seats = sessions.seats
         self._client = client
         self._ipv6 = ipv6
-        self._relays = TrustedRelays(ipv6)
+        self._relays = RelayAllowlist(ipv6)
         self._loop = asyncio.get_running_loop()
         self.is_transceiver: Callable[[tuple[str, int]], bool] = lambda source: False
         """Whether another transceiver announces this address: it passes on what came for sessions that are here."""
@@ -49,7 +49,7 @@ class RelaySide:
             for key in await relays.keys():
                 self._take_relay((await relays.get(key)).value or b"")
 
-    def received(self, seat: Callable[[], Seat], packet: bytes, source: tuple[str, int]) -> None:
+    def received(self, seat: Callable[[], Endpoint], packet: bytes, source: tuple[str, int]) -> None:
         """One datagram of a seat's socket."""
         if source not in self._relays:
             if packet[:2] != tunnel.FORWARDED or not self._passed_on(packet, source):
@@ -82,7 +82,7 @@ class RelaySide:
         """A relay's address as our sockets name it."""
         return on_socket(host, self._ipv6), port
 
-    def tell_of(self, session: Session, seat: Seat) -> None:
+    def tell_of(self, session: Session, seat: Endpoint) -> None:
         """Tell every relay that this session's client is here now."""
         for relay in self._relays:
             for header in session.ice.headers:
@@ -97,7 +97,7 @@ class RelaySide:
             found |= dict.fromkeys(self._headers(seat), owner)
         return found
 
-    def _headers(self, seat: Seat) -> list[bytes]:
+    def _headers(self, seat: Endpoint) -> list[bytes]:
         return [
             header
             for session_id in seat.sessions
@@ -105,7 +105,7 @@ class RelaySide:
             for header in session.ice.headers
         ]
 
-    def _tell_clients(self, seat: Seat, relays: Iterable[tuple[str, int]]) -> None:
+    def _tell_clients(self, seat: Endpoint, relays: Iterable[tuple[str, int]]) -> None:
         """Bare headers of a seat's clients: the relay learns its flows from them."""
         headers = self._headers(seat)
         for relay in relays:

@@ -15,7 +15,7 @@ MAX_DATAGRAM: Final = 2048
 Receiver = Callable[[bytes, tuple[str, int]], None]
 
 
-class TunnelPort:
+class TunnelSocket:
     """Non-blocking, drained in batches: asyncio's own datagram endpoint reads one per turn of its loop."""
 
     def __init__(

@@ -10,8 +10,8 @@ import time
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
-from antiphon.transceiver.media.receiver import MediaIn
-from antiphon.transceiver.media.sender import UNLIMITED, MediaOut
+from antiphon.transceiver.media.receiver import AudioReceiver
+from antiphon.transceiver.media.sender import UNLIMITED, AudioSender
 from antiphon.transceiver.session.channels import Channels
 from antiphon.transceiver.session.state import RECORDS_AHEAD, RTCP_AHEAD, RTP_AHEAD, SessionState
 
@@ -21,7 +21,7 @@ AT_LEAST_EVERY: Final = 15.0
 """Seconds: the position of the caller's audio, RTCP, and the life of the entry in its bucket."""
 
 
-class _Reserved(NamedTuple):
+class _ReservedCounters(NamedTuple):
     """The first counter of each kind that a checkpoint does not cover."""
 
     packets: int
@@ -30,10 +30,12 @@ class _Reserved(NamedTuple):
     chunks: int | None
 
 
-class Checkpointing:
+class Checkpoint:
     """The checkpoints of one session. Without `begin` nothing is limited and nothing written."""
 
-    def __init__(self, state: SessionState, media_in: MediaIn, media_out: MediaOut, channels: Channels) -> None:
+    def __init__(
+        self, state: SessionState, media_in: AudioReceiver, media_out: AudioSender, channels: Channels
+    ) -> None:
         self.records_limit = UNLIMITED
         """The first DTLS record number that may not be used yet."""
         self._state = state
@@ -42,7 +44,7 @@ class Checkpointing:
         self._touched = False
         self._written_at = float("-inf")
         self._packets_written = 0
-        self._pending: _Reserved | None = None
+        self._pending: _ReservedCounters | None = None
         self._limited = False
 
     def begin(self, wanted: Callable[[], None], silent: bool = False) -> None:
@@ -52,7 +54,7 @@ class Checkpointing:
         """
         self._wanted = wanted
         if silent:
-            self._reserve(_Reserved(0, 0, 0, self._channels.next_chunk))
+            self._reserve(_ReservedCounters(0, 0, 0, self._channels.next_chunk))
         self._channels.keep_checkpoints(self.touch)
         self.touch()
 
@@ -81,7 +83,7 @@ class Checkpointing:
         assert state.srtp is not None
         assert state.dtls is not None
         if self._wanted is not None:
-            self._pending = _Reserved(
+            self._pending = _ReservedCounters(
                 state.rtp.packets + RTP_AHEAD,
                 state.srtp.rtcp_index + RTCP_AHEAD,
                 state.dtls.write_sequence + RECORDS_AHEAD,
@@ -105,7 +107,7 @@ class Checkpointing:
         self._media_out.packets_limit = self._media_out.reports_limit = self.records_limit = UNLIMITED
         self._channels.stop_checkpoints()
 
-    def _reserve(self, reserved: _Reserved) -> None:
+    def _reserve(self, reserved: _ReservedCounters) -> None:
         self._limited = True
         self._media_out.packets_limit = reserved.packets
         self._media_out.reports_limit = reserved.reports

@@ -12,7 +12,7 @@ MOVED: Final = "moved"
 """It goes on in another process: ended here without a word."""
 
 
-class Outlet(Protocol):
+class Output(Protocol):
     """Where a session's output goes. None of these may block."""
 
     def datagram(self, path: Path, data: bytes) -> None: ...

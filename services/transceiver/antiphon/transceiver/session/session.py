@@ -1,4 +1,4 @@
-"""One call: its protocol engines wired together. Sans-IO: datagrams, frames and `now` in, `Outlet` out.
+"""One call: its protocol engines wired together. Sans-IO: datagrams, frames and `now` in, `Output` out.
 
 The engines live in files of their own; what is decided here is only what goes from which to which, and
 when the session is over.
@@ -23,13 +23,13 @@ from antiphon.schemas.audio import AudioFrame
 from antiphon.transceiver.ice.agent import IceLite, Path
 from antiphon.transceiver.ice.client_path import ClientPath
 from antiphon.transceiver.ice.consent import CONSENT_TIMEOUT, Consent
-from antiphon.transceiver.media.receiver import MediaIn
+from antiphon.transceiver.media.receiver import AudioReceiver
 from antiphon.transceiver.media.reports import Reports
-from antiphon.transceiver.media.sender import MediaOut
+from antiphon.transceiver.media.sender import AudioSender
 from antiphon.transceiver.session.channels import Channels
-from antiphon.transceiver.session.checkpoint import Checkpointing
+from antiphon.transceiver.session.checkpoint import Checkpoint
 from antiphon.transceiver.session.fault_isolation import contained, failed
-from antiphon.transceiver.session.output import MOVED, Outlet
+from antiphon.transceiver.session.output import MOVED, Output
 from antiphon.transceiver.session.state import SessionState
 from antiphon.transceiver.timing.pacing import INPUT_TOLERANCE, SPEECH_TOLERANCE
 
@@ -48,7 +48,7 @@ class Session:
         certificate: Certificate | None,
         password_key: bytes,
         dtls_client: bool,
-        outlet: Outlet,
+        outlet: Output,
         now: float,
         join: Callable[[Callable[[float], None], float, float], None],
         leave: Callable[[Callable[[float], None]], None],
@@ -77,9 +77,9 @@ class Session:
         self._records: DtlsRecords | None = None
         self._srtp: Srtp | None = None
         self._channels = Channels(state, outlet)
-        self.media_in = MediaIn(state, outlet)
-        self.media_out = MediaOut(state, outlet)
-        self.checkpoints = Checkpointing(state, self.media_in, self.media_out, self._channels)
+        self.media_in = AudioReceiver(state, outlet)
+        self.media_out = AudioSender(state, outlet)
+        self.checkpoints = Checkpoint(state, self.media_in, self.media_out, self._channels)
         self._client_path = ClientPath(state, self.ice, self.checkpoints.touch)
         self._follow_path = self._client_path.follow
         self._reports = Reports(state, self.media_in, self.media_out, outlet.event)

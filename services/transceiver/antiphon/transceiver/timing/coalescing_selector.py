@@ -19,7 +19,7 @@ MEASURED: Final = 0.25
 """Seconds over which the share is taken."""
 
 
-class PulseSelector(selectors.DefaultSelector):
+class CoalescingSelector(selectors.DefaultSelector):
     """The selector of an asyncio loop."""
 
     def __init__(

@@ -8,16 +8,16 @@ from collections.abc import Callable
 
 from antiphon.transceiver.bus.publisher import Publisher
 from antiphon.transceiver.timing.handshake_scheduler import HandshakeQueue
-from antiphon.transceiver.timing.timing_wheel import Visit, Wheel
+from antiphon.transceiver.timing.timing_wheel import TimingWheel, Visit
 
 
-class Clock:
+class Scheduler:
     """The wheel and the handshake queue are sans-IO: this wakes them when they are due."""
 
     def __init__(self, publisher: Publisher) -> None:
         self._publisher = publisher
         self._loop = asyncio.get_running_loop()
-        self._wheel = Wheel(self._loop.time())
+        self._wheel = TimingWheel(self._loop.time())
         self._wheel_timer: asyncio.Handle | None = None
         self._wheel_is_due = False
         self._handshakes = HandshakeQueue(self._loop.time(), time.perf_counter)

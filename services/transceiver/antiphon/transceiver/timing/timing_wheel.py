@@ -27,7 +27,7 @@ MAX_CATCH_UP: Final = 5
 Visit = Callable[[float], None]
 
 
-class Wheel:
+class TimingWheel:
     """Who is due when. A visitor is called with `now`, once per period, in its slot."""
 
     def __init__(self, now: float) -> None:

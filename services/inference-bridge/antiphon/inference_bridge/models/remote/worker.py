@@ -18,7 +18,7 @@ from antiphon.inference_bridge.agents.language_model import LanguageModel, clien
 from antiphon.inference_bridge.models.local import load_synthesizer, load_transcriber
 from antiphon.inference_bridge.models.remote import wire
 from antiphon.inference_bridge.models.remote.llm_worker import LanguageModelWorker
-from antiphon.inference_bridge.models.threads import Job, Urgency, Workers
+from antiphon.inference_bridge.models.threads import Job, ModelThreads, Urgency
 from antiphon.inference_bridge.settings import Settings
 from antiphon.inference_bridge.stt.transcriber import Transcriber
 from antiphon.inference_bridge.tts.synthesizer import Synthesizer
@@ -42,7 +42,7 @@ class Worker:
         self, client: Client, threads: int, transcriber: Transcriber | None, voice: Synthesizer | None
     ) -> None:
         self._client, self._transcriber, self._voice = client, transcriber, voice
-        self._workers = Workers(threads, threads * _WAITING_PER_THREAD)
+        self._workers = ModelThreads(threads, threads * _WAITING_PER_THREAD)
         self._most = threads * (1 + _WAITING_PER_THREAD)
         self._jobs: set[asyncio.Task[None]] = set()
 
@@ -95,7 +95,7 @@ async def run(settings: Settings, kind: wire.Kind) -> None:
     if kind == "llm":
         await _run_language_model(settings, stop)
         return
-    loader = Workers(1, 1)  # in a worker: the threads that the libraries start inherit its low priority
+    loader = ModelThreads(1, 1)  # in a worker: the threads that the libraries start inherit its low priority
     load = partial(load_transcriber if kind == "stt" else load_synthesizer, settings)
     model = await unless(stop, loader.submit(load, Urgency.NOW).future)
     loader.close()
