@@ -71,8 +71,11 @@ class Agent:
         """
         subjects.agent_claim(name)  # raises for a name that no subject can hold
         self.name = name
+        """As callers choose it."""
         self.capacity = capacity
+        """Sessions at once."""
         self.tools: dict[str, Tool] = {}
+        """By name: what `tool` has registered."""
         if input_rate not in RATES:
             raise ValueError(f"input_rate {input_rate}: expected one of {', '.join(map(str, RATES))}")
         self._input_rate = cast(AudioRate, input_rate)

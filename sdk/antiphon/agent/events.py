@@ -70,7 +70,9 @@ class DataReceived:
     """A message of the client on a data channel."""
 
     channel: str
+    """The channel's label, such as `oai-events`."""
     payload: str | bytes
+    """Text as text, binary messages as bytes."""
 
     def json(self) -> Any:
         """The payload as JSON; ValueError if it is none."""
@@ -82,10 +84,13 @@ class ToolResult:
     """A tool has answered."""
 
     call_id: str
+    """What `call_tool` was given, or returned."""
     name: str
+    """The tool."""
     output: Any
     """What the function returned."""
     seconds: float
+    """How long it took."""
 
 
 @dataclass(frozen=True)
@@ -93,8 +98,11 @@ class ToolFailed:
     """A tool has not: wrong arguments, an exception, too slow."""
 
     call_id: str
+    """What `call_tool` was given, or returned."""
     name: str
+    """The tool."""
     error: str
+    """Why, in words that a language model may read."""
 
 
 @dataclass(frozen=True)
@@ -110,6 +118,7 @@ class Lagged:
     """The function is slower than the events come; so many were dropped, the oldest first."""
 
     dropped: int
+    """Events."""
 
 
 Event = (
@@ -134,3 +143,4 @@ Event = (
     | TakenOver
     | Lagged
 )
+"""What `session.events()` gives, for `match`."""

@@ -20,9 +20,11 @@ class Word(NamedTuple):
     """A word and where it is in the audio it was written with."""
 
     text: str
+    """As it is to appear in `Heard.text`."""
     start: float
     """Seconds from the first sample of the `write`."""
     end: float
+    """Likewise, where the word is over."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,7 @@ class Played:
     samples: int
     """At the speech's rate, exact when the transceiver has said so (`confirmed`)."""
     rate: int
+    """Hz: the speech's."""
     text: str
     """The words of which at least half was played, as they were written."""
     complete: bool
@@ -41,6 +44,7 @@ class Played:
 
     @property
     def seconds(self) -> float:
+        """`samples` as time."""
         return self.samples / self.rate
 
 

@@ -40,6 +40,7 @@ class Session(ShadowSession):
     """Given to the function under `@agent.session`."""
 
     tools: Mapping[str, Tool]
+    """Those of the agent, by name."""
     _save: Callable[[str, dict[str, Any]], None]
     _doubt: Callable[[str], None]
 

@@ -52,16 +52,22 @@ class ShadowSession:
         detect_speech: bool = True,
     ) -> None:
         self.id = lease.session_id
+        """Names the call everywhere: in subjects, logs, traces and URLs."""
         self.agent = lease.agent
+        """The name of our agent."""
         self.settings = lease.session
         """What the client sent as its realtime session, unread."""
         self.state: dict[str, Any] = dict(lease.state)
         """Plain JSON, yours. `save` keeps it for whoever takes the session over."""
         self.takeovers = lease.takeovers
+        """How often the session has changed hands; 0: this instance accepted its claim."""
         self.over = asyncio.Event()
         """Set when nothing more comes."""
         self.why: Reason | None = None
+        """Why nothing more comes: the call has `ended`, its transceiver is `silent`, another instance has it (`lost`),
+        the function has `failed` or `returned`, the agent was `stopped`. None while the session runs."""
         self.end: messages.Ended | None = None
+        """The transceiver's last word, with its reason; None if there was none."""
         self.recent_audio: list[AudioFrame] = []
         """After a take-over: the caller's last seconds, if the agent asked to keep them."""
         self._client, self._lease = client, lease

@@ -40,7 +40,9 @@ class Speech:
         left: Callable[[], None],
     ) -> None:
         self.rate = rate
+        """Hz of what is written."""
         self.interrupted = False
+        """It was flushed, or the session ended, before all of it was played."""
         self.generation = -1
         self._heard: Played | None = None
         self._ledger = Ledger(rate)
@@ -191,6 +193,7 @@ class Speech:
 
     @property
     def over(self) -> bool:
+        """Played to its end, or interrupted: `heard` is final."""
         return self._over.is_set()
 
     def playout(self, event: Playout, now: float) -> None:
