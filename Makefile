@@ -7,7 +7,7 @@ PACKAGES := schemas runtime rtc testing relay transceiver signaling inference_br
 SERVICES := relay transceiver signaling inference-bridge
 BIN := .venv/bin
 
-.PHONY: help run test check lint format set-up test-packages fuzz fuzz-live chaos compose-test pipecat-test smart-turn-test lock vectors clean
+.PHONY: help run test check lint format set-up test-packages fuzz fuzz-live chaos compose-test pipecat-test smart-turn-test lock vectors reference clean
 
 help:
 	@echo 'make run           start the whole stack; options of `antiphon up` go into ARGS="..."'
@@ -20,6 +20,7 @@ help:
 	@echo 'make fuzz-live     SCTP of an attacker at a real transceiver for SECONDS=60, and what its neighbour feels'
 	@echo 'make lint          ruff and mypy only          make format   let ruff put the code in order'
 	@echo 'make lock          pin the requirements anew   make vectors  write schemas/vectors anew'
+	@echo 'make reference     write docs/sdk-reference.md anew, after a change of the SDK'
 	@echo 'PYTHON=python3.13 behind any of them chooses the interpreter; .venv is made anew if it has another version'
 	@echo 'make clean         remove what these targets have made'
 
@@ -41,7 +42,7 @@ lint: set-up
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy $(foreach package,$(PACKAGES),-p antiphon.$(package))
 	$(BIN)/mypy tests
-	$(BIN)/mypy examples
+	$(BIN)/mypy examples docs
 
 format: set-up
 	$(BIN)/ruff check --fix .
@@ -85,6 +86,9 @@ lock:
 
 vectors: set-up
 	PYTHONPATH=tests $(BIN)/python -m support.vectors
+
+reference: set-up
+	$(BIN)/python docs/generate_sdk_reference.py
 
 clean:
 	rm -rf .venv .venv-pipecat .smart-turn .antiphon .fuzz .mypy_cache .ruff_cache .pytest_cache .hypothesis dist
