@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import importlib.metadata
 import json
 import os
+import re
 import socket
 import time
 from collections.abc import Callable
@@ -41,7 +43,7 @@ async def register(
     return await add_service(
         client,
         name=name,
-        version="0.1.0",
+        version=_version(),
         metadata=metadata,
         stats_handler=(lambda _: figures()) if figures else None,
     )
@@ -93,3 +95,12 @@ async def answers_here(url: str, name: str, wait: float = 1.0) -> bool:
                 await client.close()
     except (OSError, TimeoutError, nats.errors.Error):
         return False
+
+
+def _version() -> str:
+    """Of the installed distribution; the register takes three numbers only, and Python's 0.2.0rc1 is none."""
+    try:
+        found = re.match(r"\d+\.\d+\.\d+", importlib.metadata.version("antiphon"))
+    except importlib.metadata.PackageNotFoundError:  # a source tree that was never installed
+        found = None
+    return found[0] if found else "0.0.0"
