@@ -16,14 +16,13 @@ from typing import Final
 
 from nats.aio.client import Client
 from nats.aio.msg import Msg
-from nats.errors import Error as NatsError
 from nats.js.client import JetStreamContext
-from nats.js.errors import Error as JetStreamError
 from nats.js.errors import KeyNotFoundError
 from nats.micro.service import Service
 
 from antiphon.runtime import tasks
 from antiphon.runtime.nats import buckets, connection, service_discovery
+from antiphon.runtime.nats.errors import BUS_ERRORS
 from antiphon.schemas import MalformedError, messages, subjects
 from antiphon.schemas.addresses import Address
 from antiphon.transceiver.bus.announcer import Announcer
@@ -284,7 +283,7 @@ class Transceiver:
             slot = await claim_slot(self._client.jetstream(), self._settings.cluster, None)
             self._sessions.seats.replace_own(self._open_seat(self._settings.cluster, slot))
             await self._serve_slot()
-        except (OSError, RuntimeError, TimeoutError, NatsError, JetStreamError) as error:
+        except (RuntimeError, *BUS_ERRORS) as error:
             log.error("no other slot could be taken: %r", error)  # the next announcement brings us here again
             return
         self._announcing.changed()

@@ -24,6 +24,7 @@ from nats.js.kv import KeyValue
 from antiphon.runtime import tasks
 from antiphon.runtime.bounded_log import BoundedLog
 from antiphon.runtime.nats import buckets
+from antiphon.runtime.nats.errors import BUS_ERRORS
 from antiphon.schemas import subjects
 from antiphon.transceiver.failover.checkpoint_crypto import CheckpointCrypto, identity_of, read_moved, write_moved
 from antiphon.transceiver.net.endpoint import Identity, Moved
@@ -153,7 +154,7 @@ class CheckpointStore:
                 return False
             try:
                 await self._write_last(self._bucket, entry)
-            except (nats.errors.Error, nats.js.errors.Error, OSError, TimeoutError) as error:
+            except BUS_ERRORS as error:
                 log.warning("session %s could not be written down: %r", session.state.session_id, error)
         return True
 
@@ -247,7 +248,7 @@ class CheckpointStore:
                 await self._put(bucket, entry, self._sealing.seal(entry.key, plain))
                 if key != found.key:
                     entry = await self._move(bucket, entry, key, plain)
-        except (nats.errors.Error, nats.js.errors.Error, OSError, TimeoutError) as error:
+        except BUS_ERRORS as error:
             log.info("session %s is not taken over: %r", session_id, error)
             return False
         finally:
@@ -335,7 +336,7 @@ class CheckpointStore:
                     for key in tuple(self._wanted)[:WRITES]:
                         del self._wanted[key]
                     await asyncio.gather(*(self._write(bucket, entry) for entry in batch if entry is not None))
-            except (nats.errors.Error, nats.js.errors.Error, OSError, TimeoutError) as error:
+            except BUS_ERRORS as error:
                 log.debug("no bucket for checkpoints: %r", error)
                 self._bucket = None
                 await asyncio.sleep(1)
@@ -372,7 +373,7 @@ class CheckpointStore:
                 await self._put(bucket, entry, data)
         except nats.js.errors.KeyWrongLastSequenceError:
             await self._settle(bucket, entry)
-        except (nats.errors.Error, nats.js.errors.Error, OSError, TimeoutError) as error:
+        except BUS_ERRORS as error:
             log.debug("session %s was not written down: %r", session.state.session_id, error)
             self._bucket = None
             session.checkpoints.touch()
@@ -398,7 +399,7 @@ class CheckpointStore:
             else:
                 entry.revision = 0
                 session.checkpoints.touch()
-        except (nats.errors.Error, nats.js.errors.Error, OSError, TimeoutError):
+        except BUS_ERRORS:
             session.checkpoints.touch()
         else:
             if self._sealing.is_ours(there.value or b""):

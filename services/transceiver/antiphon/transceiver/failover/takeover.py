@@ -21,6 +21,7 @@ import nats.js.errors
 from nats.aio.client import Client
 from opentelemetry import trace
 
+from antiphon.runtime.nats.errors import BUS_ERRORS
 from antiphon.schemas import MalformedError, messages, subjects, tunnel
 from antiphon.schemas.addresses import Address
 from antiphon.transceiver.bus.publisher import Publisher
@@ -94,7 +95,7 @@ class Takeover:
             return  # we are to end, or nobody has room
         try:
             taken = await self._take(identity, dead)
-        except (nats.errors.Error, nats.js.errors.Error, OSError, TimeoutError) as error:
+        except BUS_ERRORS as error:
             log.warning("the sessions of slot %d.%d, epoch %d, can't be taken over: %r", *identity, error)
             return
         if dead is not None:
@@ -105,7 +106,7 @@ class Takeover:
 
     async def _look_for_seats_of(self, dead: str) -> None:
         """Seats that the dead process had taken over itself, and of which we have not heard yet."""
-        with contextlib.suppress(nats.errors.Error, nats.js.errors.Error, OSError, TimeoutError):
+        with contextlib.suppress(*BUS_ERRORS):
             for identity in await self._store.seats_of(dead):
                 await self._take(identity, dead)
 
@@ -113,7 +114,7 @@ class Takeover:
         """Somebody else announces this seat: whether it is ours all the same. Without an answer it is."""
         try:
             holder = await self._store.holder_of(subjects.seat_key(*seat.identity))
-        except (nats.errors.Error, nats.js.errors.Error, OSError, TimeoutError):
+        except BUS_ERRORS:
             return True
         return holder in (None, self._holder)
 
@@ -133,7 +134,7 @@ class Takeover:
         known = {seat.identity for seat in self._sessions.seats} | self.neighbours.identities()
         try:
             orphans = await self._store.seats() - known
-        except (nats.errors.Error, nats.js.errors.Error, OSError, TimeoutError):
+        except BUS_ERRORS:
             return
         for identity in orphans:
             await self.died(identity, None)
@@ -255,7 +256,7 @@ class Takeover:
             await asyncio.sleep(RENEW_EVERY)
             for seat in self._sessions.seats:
                 for moved in set(seat.moved.values()):
-                    with contextlib.suppress(nats.errors.Error, nats.js.errors.Error, OSError, TimeoutError):
+                    with contextlib.suppress(*BUS_ERRORS):
                         there = await self._store.renew(moved)
                         missed[moved.key] = missed[moved.key] + 1 if there is None else 0
                         if there is False or missed[moved.key] >= MISSED:

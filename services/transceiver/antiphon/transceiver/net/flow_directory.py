@@ -11,13 +11,12 @@ import logging
 from collections.abc import Callable
 from typing import Final
 
-import nats.errors
 from nats.aio.client import Client
-from nats.js.errors import Error as JetStreamError
 from nats.js.errors import KeyNotFoundError
 from nats.js.kv import KeyValue
 
 from antiphon.runtime.nats import buckets
+from antiphon.runtime.nats.errors import BUS_ERRORS
 from antiphon.schemas import messages, subjects
 
 log = logging.getLogger(__name__)
@@ -44,7 +43,7 @@ class FlowDirectory:
                 while True:
                     await self._follow(bucket)
                     await asyncio.sleep(FOLLOW_SECONDS)
-            except (nats.errors.Error, JetStreamError, OSError, TimeoutError) as error:
+            except BUS_ERRORS as error:
                 log.debug("flows are not kept: %s", error or type(error).__name__)
                 await asyncio.sleep(AGAIN_SECONDS)
 
