@@ -17,8 +17,9 @@ from support.processes.transceiver_process import Line
 from antiphon.runtime.nats import connection
 from antiphon.schemas import messages, subjects
 from antiphon.schemas.messages import encode
-from antiphon.transceiver.failover.checkpoint_store import CheckpointStore
+from antiphon.transceiver.failover.checkpoint_bucket import CheckpointBucket
 from antiphon.transceiver.failover.distribution import Load, shares
+from antiphon.transceiver.net.endpoint import TransceiverIdentity
 
 Call = tuple[CarriedPeer, Line]
 
@@ -161,16 +162,17 @@ async def nothing_is_left_of(several: Several, calls: list[Call]) -> None:
             await asyncio.sleep(0.1)
 
 
-async def test_a_seat_is_claimed_by_one_process_and_from_nobody_that_lives(nats_url: str) -> None:
+async def test_an_endpoint_is_claimed_by_one_process_and_from_none_that_is_alive(nats_url: str) -> None:
     client = await connection.connect(nats_url, "test")
-    one, other = (CheckpointStore(client, bytes(16), name * 16, lambda session: None) for name in "ab")
+    one, other = (CheckpointBucket(client, bytes(16), name * 16) for name in "ab")
+    identity = TransceiverIdentity(0, 1, 2)
     alive = {"a" * 16, "b" * 16}
-    assert await one.claim_seat("0.1.2.seat", "d" * 16, alive.__contains__)
-    assert not await other.claim_seat("0.1.2.seat", "d" * 16, alive.__contains__), "it is no longer the dead one's"
-    assert not await other.claim_seat("0.1.2.seat", None, alive.__contains__), "whoever has it lives"
+    assert await one.claim(identity, "d" * 16, alive.__contains__)
+    assert not await other.claim(identity, "d" * 16, alive.__contains__), "it is no longer the dead one's"
+    assert not await other.claim(identity, None, alive.__contains__), "the process that has it is alive"
     alive.discard("a" * 16)
-    assert await other.claim_seat("0.1.2.seat", None, alive.__contains__)
-    assert await other.holder_of("0.1.2.seat") == "b" * 16
+    assert await other.claim(identity, None, alive.__contains__)
+    assert await other.claimant_of(identity) == "b" * 16
     await client.close()
 
 
