@@ -1,4 +1,4 @@
-"""A transceiver is heard each second, whatever the store behind NATS does with its announcements."""
+"""A transceiver announces itself each second, whatever the store behind NATS does with its announcements."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ async def test_announcements_go_out_each_second_while_the_store_takes_none(tmp_p
         async with announcing(url) as (each, times, _):
             await until(lambda: len(times) >= 5, 10)
             assert max(later - earlier for earlier, later in itertools.pairwise(times)) < 1.5
-            # Who misses announcements of others may believe that: what is said is heard.
+            # A process that misses announcements of others may believe that: its own come back.
             assert each.bus_answers(asyncio.get_running_loop().time())
 
 
