@@ -229,7 +229,7 @@ class Transceiver:
             acquired = _Acquired(process_id, host, advertised, identity, socket, detector)
             transceiver = cls(settings, client, process_id, _build(settings, client, acquired))
             await transceiver._run()
-            on_failure.pop_all()
+            on_failure.pop_all()  # from here on `stop` closes them
         log.info("slot %d of cluster %d, epoch %d, ready", identity.slot, identity.cluster, identity.epoch)
         return transceiver
 

@@ -7,8 +7,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
-import nats.errors
-
+from antiphon.runtime.nats.errors import BUS_ERRORS
 from antiphon.schemas import MalformedError, messages
 
 log = logging.getLogger(__name__)
@@ -48,5 +47,5 @@ async def answer(request: Request, carry_out: Callable[[bytes], Awaitable[str]])
         log.exception("a request on %s could not be carried out", request.subject)
         reply = messages.ControlReply(ok=False, message=repr(error))
     # nats-py raises a ValueError of a service's request, and an error of its own otherwise, where no answer is wanted
-    with contextlib.suppress(nats.errors.Error, OSError, ValueError):
+    with contextlib.suppress(ValueError, *BUS_ERRORS):
         await request.respond(messages.encode(reply))
