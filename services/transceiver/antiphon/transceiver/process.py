@@ -228,12 +228,13 @@ class Transceiver:
             advertised = settings.transceiver_advertise or connection.local_host_towards(settings.nats_url)
             acquired = _Acquired(process_id, host, advertised, identity, socket, detector)
             transceiver = cls(settings, client, process_id, _build(settings, client, acquired))
-            await transceiver._run()
+            await transceiver.begin()
             on_failure.pop_all()  # from here on `stop` closes them
         log.info("slot %d of cluster %d, epoch %d, ready", identity.slot, identity.cluster, identity.epoch)
         return transceiver
 
-    async def _run(self) -> None:
+    async def begin(self) -> None:
+        """Receive, announce and poll from now on. `start` calls it."""
         parts, client = self._parts, self._client
         js = client.jetstream()
         await parts.relays.start(js)

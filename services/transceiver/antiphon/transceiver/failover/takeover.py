@@ -60,7 +60,6 @@ class Takeover:
         self._publisher = publisher
         self._announce = announce
         self._loop = asyncio.get_running_loop()
-        self._started_at = self._loop.time()
 
     async def died(self, identity: TransceiverIdentity, process_id: str | None) -> None:
         """A process is gone: take over this endpoint of it, if no other process does.
@@ -101,12 +100,13 @@ class Takeover:
 
     async def find_orphans(self) -> None:
         """Once, some time after our start: sessions of processes that died before any process watched them."""
-        plan = orphans(self._started_at, self._loop.time(), (), ())
+        started_at = self._loop.time()
+        plan = orphans(started_at, started_at, (), ())
         while isinstance(plan, Rescan):
             await asyncio.sleep(plan.at - self._loop.time())
             known = {endpoint.identity for endpoint in self._endpoints} | self._peers.identities()
             try:
-                plan = orphans(self._started_at, self._loop.time(), await self._bucket.identities(), known)
+                plan = orphans(started_at, self._loop.time(), await self._bucket.identities(), known)
             except BUS_ERRORS:
                 return
         for take in plan:
