@@ -1,4 +1,4 @@
-"""A transceiver is heard each second, whatever the store behind NATS does with its announcements."""
+"""A transceiver announces itself each second, whatever the store behind NATS does with its announcements."""
 
 from __future__ import annotations
 
@@ -20,10 +20,8 @@ from support.processes.nats import nats_server
 from antiphon.runtime import tasks
 from antiphon.runtime.nats import buckets, connection
 from antiphon.schemas import messages, subjects
-from antiphon.transceiver.bus.announcer import Announcer
-from antiphon.transceiver.failover.slot_claim import Slot
-from antiphon.transceiver.net.endpoint import Endpoint, Endpoints
-from antiphon.transceiver.settings import Settings
+from antiphon.transceiver.bus.announcer import Announcer, Liveness
+from antiphon.transceiver.net.endpoint import Endpoint, Endpoints, TransceiverIdentity
 
 DENIED = """
 authorization { users = [
@@ -38,19 +36,17 @@ authorization { users = [
 async def announcing(url: str) -> AsyncIterator[tuple[Announcer, list[float], list[messages.TransceiverAnnouncement]]]:
     """One that runs, when its announcements came, and what they said."""
     client, times, said = await connection.connect(url, "test"), list[float](), list[messages.TransceiverAnnouncement]()
-    seats = Endpoints()
-    seats.own = Endpoint(0, Slot(1, 1), "127.0.0.1:1", SimpleNamespace())  # type: ignore[arg-type]
-    clock: Any = SimpleNamespace(lateness=lambda share: 0.0)
-    placing: Any = SimpleNamespace(draining=False, taken=0)
-    settings = Settings(route_keys=f"A:{'0' * 32}", password_key="0" * 64)
-    each = Announcer(settings, client, clock, placing, seats)
+    socket: Any = SimpleNamespace()
+    endpoints = Endpoints(Endpoint(TransceiverIdentity(0, 1, 1), "127.0.0.1:1", socket))
+    admission: Any = SimpleNamespace(draining=False, taken=0)
+    each = Announcer(client, endpoints, 100, admission, lambda: 0.0, Liveness("", None))
 
-    async def heard(message: Msg) -> None:
+    async def received(message: Msg) -> None:
         times.append(time.monotonic())
         said.append(messages.decode(message.data, messages.TransceiverAnnouncement))
-        each.heard()
+        each.came_back()
 
-    await client.subscribe(subjects.ANY_TRANSCEIVER_ANNOUNCE, cb=heard)
+    await client.subscribe(subjects.ANY_TRANSCEIVER_ANNOUNCE, cb=received)
     running = asyncio.create_task(each.run())
     try:
         yield each, times, said
@@ -80,7 +76,7 @@ async def test_announcements_go_out_each_second_while_the_store_takes_none(tmp_p
         async with announcing(url) as (each, times, _):
             await until(lambda: len(times) >= 5, 10)
             assert max(later - earlier for earlier, later in itertools.pairwise(times)) < 1.5
-            # Who misses announcements of others may believe that: what is said is heard.
+            # A process that misses announcements of others may believe that: its own come back.
             assert each.bus_answers(asyncio.get_running_loop().time())
 
 

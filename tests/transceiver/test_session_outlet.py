@@ -19,7 +19,7 @@ async def test_a_message_that_nats_can_t_carry_is_told_of_as_an_error(nats_url: 
     client = await connection.connect(nats_url, "test")
     said = await client.subscribe("antiphon.v1.session.>")
     await client.flush()
-    port = TunnelSocket("127.0.0.1", 0, lambda *_: None, lambda: None, lambda: None)
+    port = TunnelSocket("127.0.0.1", 0)
     outlet = SessionOutput("rtc_one", port, Publisher(client), trace.INVALID_SPAN, 0.0)
     outlet.message(messages.DataMessage.of("oai-events", payload))
     message = await asyncio.wait_for(said.next_msg(5), 5)

@@ -17,8 +17,9 @@ from support.processes.transceiver_process import Line
 from antiphon.runtime.nats import connection
 from antiphon.schemas import messages, subjects
 from antiphon.schemas.messages import encode
-from antiphon.transceiver.failover.checkpoint_store import CheckpointStore
+from antiphon.transceiver.failover.checkpoint_bucket import CheckpointBucket
 from antiphon.transceiver.failover.distribution import Load, shares
+from antiphon.transceiver.net.endpoint import TransceiverIdentity
 
 Call = tuple[CarriedPeer, Line]
 
@@ -39,7 +40,7 @@ loads = st.builds(Load, st.integers(0, 120), st.integers(0, 100))
 
 
 @given(st.integers(0, 300), loads, st.lists(loads, max_size=6))
-def test_nobody_gets_more_than_its_room_and_nothing_is_left_while_anybody_has_room(
+def test_no_process_gets_more_than_its_room_and_nothing_is_left_while_any_has_room(
     count: int, own: Load, others: list[Load]
 ) -> None:
     takes = shares(count, own, others)
@@ -103,12 +104,12 @@ async def test_the_calls_of_a_process_that_ends_are_spread_and_survive_the_next_
         identity = (first.cluster, first.slot, first.epoch)
         several.processes[0].send_signal(how)
         await several.until(lambda: all(taken_over(line) == 1 for _, line in calls), "all are taken over")
-        claimant = several.seats[identity].holder
+        claimant = several.endpoints[identity].holder
         await several.until(
             lambda: (
                 sorted(
                     said.sessions
-                    for said in several.seats.values()
+                    for said in several.endpoints.values()
                     if said.state == "ready" and said.holder != first.holder
                 )
                 == [2, 3]
@@ -122,7 +123,9 @@ async def test_the_calls_of_a_process_that_ends_are_spread_and_survive_the_next_
         await several.until(
             lambda: sum(taken_over(line) for _, line in calls) == 5 + 3, "those of the second are taken over, too"
         )
-        await several.until(lambda: several.seats[identity].holder != claimant, "and so is the first one's seat")
+        await several.until(
+            lambda: several.endpoints[identity].holder != claimant, "and so is the first one's endpoint"
+        )
         await all_go_on(several, calls, "after the second")
 
 
@@ -135,14 +138,14 @@ async def test_calls_that_went_to_a_third_process_survive_its_death_too(nats_url
         identity = (first.cluster, first.slot, first.epoch)
         several.processes[0].kill()
         await several.until(lambda: all(taken_over(line) == 1 for _, line in calls), "all are taken over")
-        claimant = several.seats[identity].holder
+        claimant = several.endpoints[identity].holder
         adopter = 2 if second.holder == claimant else 1
         several.processes[adopter].kill()
         await several.until(
             lambda: sum(taken_over(line) for _, line in calls) == 5 + 2, "what it had adopted is taken over"
         )
         await all_go_on(several, calls, "after the adopter")
-        # At a new offer a call that has moved gets a token of the seat where it is.
+        # At a new offer a call that has moved gets a token of the endpoint where it is.
         for peer, line in calls:
             offer = messages.OpenRequest(offer=peer.offer(), session_id=line.session_id)
             answer = await several.client.request(subjects.session_open(line.session_id), encode(offer), timeout=5)
@@ -152,7 +155,7 @@ async def test_calls_that_went_to_a_third_process_survive_its_death_too(nats_url
 
 
 async def nothing_is_left_of(several: Several, calls: list[Call]) -> None:
-    """Their checkpoints go, and so does the word of where they went."""
+    """Their checkpoints go, and so do the entries that name their new places."""
     async with asyncio.timeout(30):
         while True:
             keys = await several.checkpoints()
@@ -161,20 +164,21 @@ async def nothing_is_left_of(several: Several, calls: list[Call]) -> None:
             await asyncio.sleep(0.1)
 
 
-async def test_a_seat_is_claimed_by_one_process_and_from_nobody_that_lives(nats_url: str) -> None:
+async def test_an_endpoint_is_claimed_by_one_process_and_from_none_that_is_alive(nats_url: str) -> None:
     client = await connection.connect(nats_url, "test")
-    one, other = (CheckpointStore(client, bytes(16), name * 16, lambda session: None) for name in "ab")
+    one, other = (CheckpointBucket(client, bytes(16), name * 16) for name in "ab")
+    identity = TransceiverIdentity(0, 1, 2)
     alive = {"a" * 16, "b" * 16}
-    assert await one.claim_seat("0.1.2.seat", "d" * 16, alive.__contains__)
-    assert not await other.claim_seat("0.1.2.seat", "d" * 16, alive.__contains__), "it is no longer the dead one's"
-    assert not await other.claim_seat("0.1.2.seat", None, alive.__contains__), "whoever has it lives"
+    assert await one.claim(identity, "d" * 16, alive.__contains__)
+    assert not await other.claim(identity, "d" * 16, alive.__contains__), "it is no longer the dead one's"
+    assert not await other.claim(identity, None, alive.__contains__), "the process that has it is alive"
     alive.discard("a" * 16)
-    assert await other.claim_seat("0.1.2.seat", None, alive.__contains__)
-    assert await other.holder_of("0.1.2.seat") == "b" * 16
+    assert await other.claim(identity, None, alive.__contains__)
+    assert await other.claimant_of(identity) == "b" * 16
     await client.close()
 
 
-async def test_only_what_nobody_has_room_for_ends(nats_url: str) -> None:
+async def test_only_sessions_that_no_process_has_room_for_end(nats_url: str) -> None:
     async with several_transceivers(nats_url, ANTIPHON_CAPACITY="2") as several:
         first = await several.spawn(ANTIPHON_CAPACITY="5")
         await several.spawn()

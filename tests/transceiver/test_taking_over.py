@@ -62,7 +62,7 @@ async def test_a_killed_transceiver_s_call_goes_on_in_another_process(several: S
     began = time.monotonic()
     await several.until(lambda: bool(taken_over(line)), "it is told that another process has the session")
     print(f"taken over {(time.monotonic() - began) * 1000:.0f} ms after the kill")
-    await several.until(lambda: several.seats[identity].holder == second.holder, "the seat is the other's")
+    await several.until(lambda: several.endpoints[identity].holder == second.holder, "the endpoint is the other's")
     await talk_and_write(several, peer, line, "after")
     await talk_and_write(several, peer, line, "once more")
     assert not taken_over(line)[0].handed_over
@@ -195,12 +195,12 @@ async def test_a_call_survives_one_process_after_the_other(several: Several) -> 
     peer, line = await several.call_on(first.slot)
     identity = (first.cluster, first.slot, first.epoch)
     for number in range(2):
-        before = several.seats[identity].holder
+        before = several.endpoints[identity].holder
         await talk_and_write(several, peer, line, f"{number}")
         alive = [process for process in several.processes if process.poll() is None]
         alive[0].kill()
         await several.until(lambda count=number: len(taken_over(line)) == count + 1, "it is taken over")  # type: ignore[misc]
-        await several.until(lambda old=before: several.seats[identity].holder != old, "the seat moves")  # type: ignore[misc]
+        await several.until(lambda old=before: several.endpoints[identity].holder != old, "the endpoint moves")  # type: ignore[misc]
         if not number:
             await several.spawn()
     await talk_and_write(several, peer, line, "at last")
@@ -209,35 +209,38 @@ async def test_a_call_survives_one_process_after_the_other(several: Several) -> 
     assert b'"type":"opened"' in answer.data, "its ICE can be restarted as well"
 
 
-async def test_a_process_that_was_taken_for_dead_lets_go_when_it_wakes(several: Several) -> None:
+async def test_a_process_that_was_taken_for_dead_releases_its_sessions_when_it_wakes(several: Several) -> None:
     first = await several.spawn()
     second = await several.spawn()
     peer, line = await several.call_on(first.slot)
     identity = (first.cluster, first.slot, first.epoch)
     os.kill(several.processes[0].pid, signal.SIGSTOP)
     try:
-        await several.until(lambda: several.seats[identity].holder == second.holder, "the other takes over", 20)
+        await several.until(lambda: several.endpoints[identity].holder == second.holder, "the other takes over", 20)
         await talk_and_write(several, peer, line, "meanwhile")
     finally:
         os.kill(several.processes[0].pid, signal.SIGCONT)
     await several.until(
-        lambda: any(said.holder == first.holder and key != identity for key, said in several.seats.items()),
+        lambda: any(said.holder == first.holder and key != identity for key, said in several.endpoints.items()),
         "the first takes another slot",
     )
     await talk_and_write(several, peer, line, "afterwards")
     assert line.ended is None
-    await several.call_on(max(key[1] for key, said in several.seats.items() if said.holder == first.holder))
+    await several.call_on(max(key[1] for key, said in several.endpoints.items() if said.holder == first.holder))
 
 
-async def test_a_session_that_has_ended_in_another_process_is_let_go(several: Several) -> None:
+async def test_a_session_that_has_ended_in_another_process_is_detached(several: Several) -> None:
     first = await several.spawn()
     peer, line = await several.call_on(first.slot)
-    key = subjects.checkpoint_key(first.cluster, first.slot, first.epoch, line.session_id)
+    identity = (first.cluster, first.slot, first.epoch)
+    key = subjects.checkpoint_key(*identity, line.session_id)
     bucket = await several.client.jetstream().key_value(subjects.BUCKET_SESSIONS)
-    await bucket.delete(key)  # as whoever had taken it over would, at its end
+    await bucket.delete(key)  # as the process that had taken it over would, at its end
     assert (await several.control(line, messages.Flush(generation=1))).ok  # is to be written down
-    await several.until(lambda: several.seats[first.cluster, first.slot, first.epoch].sessions == 0, "it is let go")
-    assert line.ended is None, "nothing is said for it"
+    await several.until(
+        lambda: several.endpoints[first.cluster, first.slot, first.epoch].sessions == 0, "it is detached"
+    )
+    assert line.ended is None, "nothing is published for it"
     assert not peer.closed.is_set()
     assert key not in await several.checkpoints()
 
@@ -262,7 +265,7 @@ async def test_without_handing_over_nothing_is_stored_and_the_end_is_told(nats_u
         await several.until(lambda: line.ended == "draining" and peer.closed.is_set(), "both are told")
 
 
-async def test_a_process_whose_slot_somebody_else_has_taken_moves_to_another(several: Several) -> None:
+async def test_a_process_whose_slot_another_process_has_taken_moves_to_another(several: Several) -> None:
     first = await several.spawn()
     peer, line = await several.call_on(first.slot)
     usurper = first.model_copy(
@@ -275,14 +278,14 @@ async def test_a_process_whose_slot_somebody_else_has_taken_moves_to_another(sev
     )
     await several.client.publish(subjects.transceiver_announce(first.cluster, first.slot), encode(usurper))
 
-    def new_seats() -> list[messages.TransceiverAnnouncement]:
-        return [said for said in several.seats.values() if said.holder == first.holder and said.slot != first.slot]
+    def new_endpoints() -> list[messages.TransceiverAnnouncement]:
+        return [said for said in several.endpoints.values() if said.holder == first.holder and said.slot != first.slot]
 
-    await several.until(lambda: bool(new_seats()), "it has another slot for new calls")
-    await talk_and_write(several, peer, line, "on the old seat")
-    another, another_line = await several.call_on(new_seats()[0].slot)
-    await talk_and_write(several, another, another_line, "on the new seat")
-    assert several.seats[first.cluster, first.slot, first.epoch].state == "draining"
+    await several.until(lambda: bool(new_endpoints()), "it has another slot for new calls")
+    await talk_and_write(several, peer, line, "at the old endpoint")
+    another, another_line = await several.call_on(new_endpoints()[0].slot)
+    await talk_and_write(several, another, another_line, "at the new endpoint")
+    assert several.endpoints[first.cluster, first.slot, first.epoch].state == "draining"
     assert line.ended is None
 
 
@@ -303,11 +306,11 @@ async def test_a_full_transceiver_says_so_before_its_next_second(nats_url: str) 
         identity = (first.cluster, first.slot, first.epoch)
         waited = []
         for _ in range(4):
-            await several.until(lambda: several.seats[identity].sessions == 0, "there is room")
+            await several.until(lambda: several.endpoints[identity].sessions == 0, "there is room")
             began = time.monotonic()
             _, line = await several.call_on(first.slot)
             assert line.ended is None
-            await several.until(lambda: several.seats[identity].sessions == 1, "it is full")
+            await several.until(lambda: several.endpoints[identity].sessions == 1, "it is full")
             waited.append(time.monotonic() - began)
             assert (await several.control(line, messages.HangUp())).ok
         assert min(waited) < 0.9

@@ -113,7 +113,9 @@ class Call:
                 self.loop.call_at(at, self._to_session, data)
 
     def _to_session(self, data: bytes) -> None:
-        self.registry.receive(self.header + data, RELAY, self.loop.time())
+        unrouted = self.registry.receive(self.header + data, RELAY, self.loop.time())
+        if unrouted is not None:  # as `TunnelReceiver` does where no other transceiver has the session
+            self.registry.counters.refused_checks += 1
 
     async def _tick(self) -> None:
         while True:

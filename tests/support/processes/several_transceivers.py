@@ -32,8 +32,8 @@ class Several(Bench):
         """The agent only: processes follow with `spawn`."""
         self.environment = os.environ | ENVIRONMENT | {"ANTIPHON_NATS_URL": self.nats_url} | environment
         self.processes: list[subprocess.Popen[bytes]] = []
-        self.seats: dict[Identity, messages.TransceiverAnnouncement] = {}
-        """What was announced last of each seat."""
+        self.endpoints: dict[Identity, messages.TransceiverAnnouncement] = {}
+        """What was announced last of each endpoint."""
         self.sockets: list[Datagrams] = []
         await self.client.subscribe(subjects.ANY_TRANSCEIVER_ANNOUNCE, cb=self._announced)
         await self.client.subscribe(subjects.agent_claim("echo"), cb=self._claimed)
@@ -41,18 +41,18 @@ class Several(Bench):
 
     async def spawn(self, **environment: str) -> messages.TransceiverAnnouncement:
         """One more process, ready and known to the relay; what it announces."""
-        before = set(self.seats)
+        before = set(self.endpoints)
         self.processes.append(self._start_one(environment))
-        await self.until(lambda: bool(set(self.seats) - before), "it announces itself", 20)
-        await self.through.knows(routes=len(self.seats))
-        return self.seats[(set(self.seats) - before).pop()]
+        await self.until(lambda: bool(set(self.endpoints) - before), "it announces itself", 20)
+        await self.through.knows(routes=len(self.endpoints))
+        return self.endpoints[(set(self.endpoints) - before).pop()]
 
     def _start_one(self, environment: dict[str, str]) -> subprocess.Popen[bytes]:
         return subprocess.Popen([sys.executable, "-m", "antiphon.transceiver"], env=self.environment | environment)
 
     async def _announced(self, message: Msg) -> None:
         said = decode(message.data, messages.TransceiverAnnouncement)
-        self.seats[said.cluster, said.slot, said.epoch] = said
+        self.endpoints[said.cluster, said.slot, said.epoch] = said
 
     def peer(self) -> CarriedPeer:
         """A client with a socket of its own."""

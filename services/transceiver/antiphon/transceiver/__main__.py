@@ -1,4 +1,4 @@
-"""`python -m antiphon.transceiver`: run one transceiver until SIGTERM. `--check`: is one here?"""
+"""`python -m antiphon.transceiver`: run one transceiver until SIGTERM. `--check`: does one of this host answer?"""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ from antiphon.transceiver.settings import Settings
 from antiphon.transceiver.timing.coalescing_selector import CoalescingSelector
 
 STANDSTILL_SECONDS: Final = 2.0
-"""After which the calls are better off in another process; docs/transceiver.md says what is done at a stretch."""
+"""Of the event loop, after which the calls are better off in another process; docs/transceiver.md says what may take
+long."""
 
 
 async def serve(settings: Settings) -> None:
@@ -36,15 +37,14 @@ async def serve(settings: Settings) -> None:
         await tasks.end(connecting)
         return
     client = connecting.result()
-    transceiver = Transceiver(settings, client)
-    starting = asyncio.create_task(transceiver.start())
+    starting = asyncio.create_task(Transceiver.start(settings, client))
     await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
     if not starting.done():
         await tasks.end(starting)
         await client.close()
         return
-    starting.result()
-    # What is alive now stays: the collector need not look at it again while frames are due.
+    transceiver = starting.result()
+    # These objects live as long as the process: the collector need not look at them again while frames are due.
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 20)  # frames make no cycles
@@ -53,7 +53,7 @@ async def serve(settings: Settings) -> None:
     await stop.wait()
     stop.clear()  # a second signal ends the drain
     if prefork.is_orphan():
-        stop.set()  # hand over or end, and no waiting
+        stop.set()  # hand over or end at once
     await transceiver.drain(stop)
     await transceiver.stop()
     await client.close()

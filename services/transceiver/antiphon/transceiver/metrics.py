@@ -1,4 +1,4 @@
-"""What a process tells about itself in the services register: `nats micro stats antiphon-transceiver`."""
+"""Statistics of a process in the services register: `nats micro stats antiphon-transceiver`."""
 
 from __future__ import annotations
 
@@ -8,25 +8,32 @@ from dataclasses import asdict
 from typing import Any
 
 from antiphon.transceiver.bus.publisher import Publisher
+from antiphon.transceiver.calls.agent_claims import AgentClaims
 from antiphon.transceiver.calls.open_session import SessionOpener
 from antiphon.transceiver.calls.session_table import SessionTable
 from antiphon.transceiver.timing.scheduler import Scheduler
 
 
-def figures(sessions: SessionTable, placing: SessionOpener, clock: Scheduler, publisher: Publisher) -> dict[str, Any]:
-    """Everything that should be back where it was when the last session is over, and what was dropped so far."""
+def service_statistics(
+    sessions: SessionTable, opener: SessionOpener, claims: AgentClaims, scheduler: Scheduler, publisher: Publisher
+) -> dict[str, Any]:
+    """All that should be back where it was when the last session has ended, and what was dropped so far.
+
+    The keys are public: monitoring reads them.
+    """
+    lateness = {name: round(scheduler.lateness(share) * 1000, 2) for name, share in (("p50", 0.5), ("p99", 0.99))}
     return {
-        "sessions": len(sessions.registry),
-        "taken": placing.taken,
-        "seats": sum(1 for _ in sessions.seats),
+        "sessions": len(sessions.demux),
+        "taken": opener.taken,
+        "seats": sum(1 for _ in sessions.endpoints),
         "tasks": len(asyncio.all_tasks()),
         "threads": threading.active_count(),
-        "visits": clock.visitors,
-        "handshakes_waiting": clock.handshakes_waiting,
-        "lateness_ms": {name: round(clock.lateness(share) * 1000, 2) for name, share in (("p50", 0.5), ("p99", 0.99))},
+        "visits": scheduler.visitors,
+        "handshakes_waiting": scheduler.handshakes_waiting,
+        "lateness_ms": lateness,
         "calls": sessions.totals(),
         "messages_dropped": publisher.dropped,
-        "datagrams_dropped": sum(seat.port.dropped for seat in sessions.seats),
-        "datagrams_ignored": asdict(sessions.registry.counters),
-        **placing.claiming.figures(),
+        "datagrams_dropped": sum(endpoint.socket.dropped for endpoint in sessions.endpoints),
+        "datagrams_ignored": asdict(sessions.demux.counters),
+        **claims.statistics(),
     }

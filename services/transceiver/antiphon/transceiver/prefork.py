@@ -1,8 +1,8 @@
-"""One transceiver per core: a parent that starts children, watches them and passes on what it is told.
+"""One transceiver per core: a parent process that starts children, restarts them and passes its signals on to them.
 
 Each child is a whole transceiver with a port, a slot and an announcement of its own; they share nothing. A
-child that dies is started again, its slot with the next epoch; another one goes on with its calls. No media,
-no NATS and no session lives in the parent, and no child outlives it.
+child that dies is started again, its slot with the next epoch; another one takes its calls over. The parent has
+no media, no NATS connection and no session, and no child outlives it.
 """
 
 from __future__ import annotations
@@ -21,18 +21,19 @@ from antiphon.transceiver.settings import Settings
 log = logging.getLogger(__name__)
 
 FIRST_WAIT: Final = 0.25
+"""Seconds before a child that died is started again; doubled with each further death."""
 LONGEST_WAIT: Final = 5.0
-SETTLED: Final = 10.0
-"""Seconds after which a child counts as healthy, and its next death as the first."""
+HEALTHY_AFTER: Final = 10.0
+"""Seconds after which the next death of a child counts as its first."""
 PARENT: Final = "ANTIPHON_TRANSCEIVER_PARENT"
 """Environment variable by which a child knows that it is one: the parent's process id."""
 PR_SET_PDEATHSIG: Final = 1
 REFUSES_SETTINGS: Final = 2
-"""Exit status of a child that would refuse again."""
+"""Exit status of a child whose settings are unusable: it would end in the same way again."""
 
 
 def tie_to_parent() -> None:
-    """In a child: end with SIGTERM when the parent dies, however it dies (Linux; elsewhere nothing happens)."""
+    """In a child: have the kernel send SIGTERM when the parent dies (Linux; elsewhere nothing happens)."""
     if not os.environ.get(PARENT):
         return
     if sys.platform == "linux":
@@ -42,7 +43,7 @@ def tie_to_parent() -> None:
 
 
 def is_orphan() -> bool:
-    """Our parent is dead: nobody would start us again, or end us."""
+    """Our parent is dead: no process would start us again, or end us."""
     parent = os.environ.get(PARENT, "")
     return parent.isdigit() and os.getppid() != int(parent)
 
@@ -94,7 +95,7 @@ async def _watch(
                 with contextlib.suppress(ProcessLookupError):
                     other.terminate()
             return max(status, 0) if status != -signal.SIGTERM else 0
-        wait = FIRST_WAIT if loop.time() - began > SETTLED else min(2 * wait, LONGEST_WAIT)
+        wait = FIRST_WAIT if loop.time() - began > HEALTHY_AFTER else min(2 * wait, LONGEST_WAIT)
         log.error("transceiver process %d has ended with status %d: started again in %g s", number, status, wait)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(wait):
@@ -103,18 +104,18 @@ async def _watch(
 
 
 def _environment(settings: Settings, number: int) -> dict[str, str]:
-    """What child `number` is told: it is alone, and next to the others where a port or slot is fixed."""
-    told = {"ANTIPHON_TRANSCEIVER_PROCESSES": "1", PARENT: str(os.getpid())}
+    """Settings of child `number`: a single process; a fixed port or slot is counted up from the first child's."""
+    changed = {"ANTIPHON_TRANSCEIVER_PROCESSES": "1", PARENT: str(os.getpid())}
     host, _, port = settings.transceiver_bind.rpartition(":")
     if int(port):
-        told["ANTIPHON_TRANSCEIVER_BIND"] = f"{host}:{int(port) + number}"
+        changed["ANTIPHON_TRANSCEIVER_BIND"] = f"{host}:{int(port) + number}"
     if settings.slot is not None:
-        told["ANTIPHON_SLOT"] = str(settings.slot + number)
-    return told
+        changed["ANTIPHON_SLOT"] = str(settings.slot + number)
+    return changed
 
 
 def _pin(pid: int, number: int) -> None:
-    """A core of its own where there are enough and the system lets us."""
+    """To one core each, where there are enough and the system permits it."""
     with contextlib.suppress(OSError, AttributeError):
         cores = sorted(os.sched_getaffinity(0))
         os.sched_setaffinity(pid, {cores[number % len(cores)]})

@@ -1,4 +1,4 @@
-"""What an operator sets, by environment variables that begin with ANTIPHON_."""
+"""The settings of a transceiver: environment variables that begin with ANTIPHON_."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from antiphon.schemas.route_token import RouteKeyring
 
 
 class Settings(BaseSettings):
-    """Settings of one transceiver process; docs/transceiver.md explains each."""
+    """Settings of one transceiver process; docs/transceiver.md explains each. A value, read once at its start."""
 
     model_config = SettingsConfigDict(env_prefix="ANTIPHON_", extra="ignore")
 
@@ -40,7 +40,7 @@ class Settings(BaseSettings):
     @field_validator("transceiver_bind")
     @classmethod
     def _is_address(cls, value: str) -> str:
-        # Port 0 means a free one, which no other address may have.
+        # Port 0 means any free port; `parse_address` refuses it, as every other address needs a port.
         parse_address(value[:-1] + "1" if value.endswith(":0") else value)
         return value
 

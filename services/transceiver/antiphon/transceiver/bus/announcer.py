@@ -1,11 +1,12 @@
-"""What a process says of its seats: each second, and at once when it matters to somebody."""
+"""Announces the endpoints of a process: each second, and at once when something has changed that others act on."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import logging
-from typing import Final
+from collections.abc import Callable
+from typing import Final, NamedTuple, Protocol
 
 from nats.aio.client import Client
 from nats.js.kv import KeyValue
@@ -13,10 +14,7 @@ from nats.js.kv import KeyValue
 from antiphon.runtime import tasks
 from antiphon.runtime.nats import buckets
 from antiphon.schemas import messages, subjects
-from antiphon.transceiver.calls.open_session import SessionOpener
 from antiphon.transceiver.net.endpoint import Endpoint, Endpoints
-from antiphon.transceiver.settings import Settings
-from antiphon.transceiver.timing.scheduler import Scheduler
 
 log = logging.getLogger(__name__)
 
@@ -29,62 +27,90 @@ KEEP_SECONDS: Final = 2.0
 """For the bucket to take an announcement."""
 
 
+class Admission(Protocol):
+    """Whether this process takes calls, and how many it has: `SessionOpener`."""
+
+    @property
+    def draining(self) -> bool: ...
+    @property
+    def taken(self) -> int: ...
+
+
+class Liveness(NamedTuple):
+    """By what other processes find out that this one has died."""
+
+    process_id: str
+    """Goes into the field `holder` of announcements."""
+    address: str | None
+    """Of the failure detector's listening end; None without failover. The field `lifeline` of announcements."""
+
+
 class Announcer:
-    """Announces all seats: the own one as it is, the kept ones as draining."""
+    """Announces all endpoints: the own one as it is, the kept ones as draining.
+
+    Owner: the process, for its whole life. Event loop only; `run` is a task of its own. Any component may call
+    `changed`; the process calls `poll`.
+    """
 
     def __init__(
-        self, settings: Settings, client: Client, clock: Scheduler, placing: SessionOpener, seats: Endpoints
+        self,
+        client: Client,
+        endpoints: Endpoints,
+        capacity: int,
+        admission: Admission,
+        lateness_p99: Callable[[], float],
+        liveness: Liveness,
     ) -> None:
-        self.holder = ""
-        self.lifeline: str | None = None
-        self._settings = settings
+        """`lateness_p99()`: of 20 ms visits, in seconds."""
         self._client = client
-        self._clock = clock
-        self._placing = placing
-        self._seats = seats
+        self._endpoints = endpoints
+        self._capacity = capacity
+        self._admission = admission
+        self._lateness_p99 = lateness_p99
+        self._liveness = liveness
         self._loop = asyncio.get_running_loop()
-        self._answered = self._loop.time()
+        self._came_back_at = self._loop.time()
         self._changed = asyncio.Event()
         self._was_ready = True
-        self._unkept = asyncio.Event()
-        """The own seat was announced and is to be written into the bucket."""
+        self._to_keep = asyncio.Event()
+        """The own endpoint was announced and is to be written into the bucket."""
 
-    def heard(self) -> None:
-        """An announcement of ours has come back from NATS."""
-        self._answered = self._loop.time()
+    def came_back(self) -> None:
+        """An announcement of ours was received from NATS."""
+        self._came_back_at = self._loop.time()
 
     def bus_answers(self, now: float) -> bool:
-        """What is announced is heard."""
-        return now - self._answered < BUS_SILENCE
+        """Whether announcements are delivered: then a missing one means something."""
+        return now - self._came_back_at < BUS_SILENCE
 
     def changed(self) -> None:
-        """Say everything again, now."""
+        """Announce everything again, now."""
         self._changed.set()
 
-    def look(self) -> None:
+    def poll(self) -> None:
         """Announce at once that no more calls are taken, or that they are again."""
-        ready = not self._placing.draining and self._placing.taken < self._settings.capacity
+        ready = not self._admission.draining and self._admission.taken < self._capacity
         if ready != self._was_ready:
             self._was_ready = ready
             self.changed()
 
-    async def say_last(self) -> None:
-        """Before the end."""
-        if not self._seats.own.given_up:
+    async def announce_last(self) -> None:
+        """Before the process ends."""
+        if not self._endpoints.own.withdrawn:
             with contextlib.suppress(Exception):
-                await self._client.publish(*self._announcement(self._seats.own))
+                await self._client.publish(*self._announcement(self._endpoints.own))
 
     async def run(self) -> None:
-        """Announce on the bus, whether or not the bucket takes anything: its disk may be full."""
+        """Announce on NATS, whether or not the bucket takes anything: its disk may be full. Until cancelled."""
         keeping = asyncio.create_task(self._keep())
         try:
             while True:
-                for seat in [seat for seat in self._seats if not seat.given_up]:
+                for endpoint in [each for each in self._endpoints if not each.withdrawn]:
                     try:
-                        await self._client.publish(*self._announcement(seat))
-                    except Exception as error:  # NATS is away, or whatever it is: said again in a second
+                        await self._client.publish(*self._announcement(endpoint))
+                    except Exception as error:  # NATS is away, or whatever it is: announced again in a second
                         log.debug("announcing failed: %r", error)
-                self._unkept.set()
+                self._to_keep.set()
                 await asyncio.sleep(AT_MOST_EVERY)
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(EVERY - AT_MOST_EVERY):
@@ -97,34 +123,35 @@ class Announcer:
         """The newest announcement goes into the bucket, one write at a time."""
         bucket: KeyValue | None = None
         while True:
-            await self._unkept.wait()
-            self._unkept.clear()
-            own = self._seats.own
-            if own.given_up:
+            await self._to_keep.wait()
+            self._to_keep.clear()
+            own = self._endpoints.own
+            if own.withdrawn:
                 continue
             try:
                 async with asyncio.timeout(KEEP_SECONDS):
                     if bucket is None:
                         js = self._client.jetstream()
                         bucket = await buckets.bucket(js, subjects.BUCKET_TRANSCEIVERS, ttl=buckets.ANNOUNCE_TTL)
-                    await bucket.put(subjects.slot_key(own.cluster, own.slot.number), self._announcement(own)[1])
+                    key = subjects.slot_key(own.identity.cluster, own.identity.slot)
+                    await bucket.put(key, self._announcement(own)[1])
             except Exception as error:  # NATS is away, or has lost its store: whatever it is, the next one tries again
                 log.debug("an announcement is not kept: %r", error)
                 bucket = None
 
-    def _announcement(self, seat: Endpoint) -> tuple[str, bytes]:
-        cluster, slot, epoch = seat.identity
-        own = seat is self._seats.own
+    def _announcement(self, endpoint: Endpoint) -> tuple[str, bytes]:
+        cluster, slot, epoch = endpoint.identity
+        own = endpoint is self._endpoints.own
         announcement = messages.TransceiverAnnouncement(
             cluster=cluster,
             slot=slot,
             epoch=epoch,
-            tunnel_address=seat.address,
-            state="ready" if own and not self._placing.draining else "draining",
-            sessions=self._placing.taken if own else len(seat.sessions),
-            capacity=self._settings.capacity if own else 0,
-            lateness_ms=round(self._clock.lateness(0.99) * 1000, 2),
-            holder=self.holder,
-            lifeline=self.lifeline,
+            tunnel_address=endpoint.address,
+            state="ready" if own and not self._admission.draining else "draining",
+            sessions=self._admission.taken if own else len(endpoint.sessions),
+            capacity=self._capacity if own else 0,
+            lateness_ms=round(self._lateness_p99() * 1000, 2),
+            holder=self._liveness.process_id,
+            lifeline=self._liveness.address,
         )
         return subjects.transceiver_announce(cluster, slot), messages.encode(announcement)

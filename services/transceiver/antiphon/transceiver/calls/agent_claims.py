@@ -1,9 +1,9 @@
-"""Who takes a session: one instance of an agent is asked, and when it is slow the next, until one accepts.
+"""Asks agents to take a session: one instance is asked, and when it is slow the next, until one accepts.
 
-The first acceptance counts, whoever of those asked gives it. NATS picks who is asked first (a queue group). It cannot
-know that a process hangs, so the next ones are found by the services register, where only those answer that live,
-and asked by name. So is an instance that has left the group for being late, when nobody else is there: late is better
-than not at all. An acceptance that comes too late is answered as well: `ClaimExpired`, so that no slot leaks.
+The first acceptance counts, whichever of the asked instances gives it. NATS picks the first one (a queue group). It
+cannot know that a process hangs, so the next ones are found by the services register, where only those answer that are
+alive, and asked by name. So is an instance that has left the group for being late, when there is no other: late is
+better than not at all. An acceptance that comes too late is answered as well: `ClaimExpired`, so that no slot leaks.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ import secrets
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
-import nats.errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 from antiphon.runtime import telemetry
 from antiphon.runtime.nats import service_discovery
+from antiphon.runtime.nats.errors import BUS_ERRORS
 from antiphon.schemas import MalformedError, messages, subjects
 
 log = logging.getLogger(__name__)
@@ -31,37 +31,66 @@ ASK_SECONDS: Final = 0.5
 CLAIM_SECONDS: Final = 2.5
 """For all of them together: signaling waits 3 s for the whole session, when it has others to ask."""
 FIND_SECONDS: Final = 0.2
-"""For the register to name one that lives."""
+"""For the register to name one that is alive."""
 MAX_REMEMBERED: Final = 1024
 """Claims whose late acceptances are still answered; the oldest are forgotten: agents then go by the deadline."""
 MEASURED: Final = 1000
-_NOBODY: Final = "no_responders"
+"""Claims whose time is kept for the statistics."""
+
+
+class Accepted(NamedTuple):
+    """An instance takes the session."""
+
+    reply: messages.ClaimReply
+
+
+class Declined(NamedTuple):
+    """An instance does not take it, or answers what cannot be read."""
+
+    instance: str
+    """Empty: it has not named itself."""
+    message: str
+
+
+class NoResponders(NamedTuple):
+    """NATS knows of no subscriber."""
+
+
+class TimedOut(NamedTuple):
+    """No answer has come in time."""
+
+
+ClaimOutcome = Accepted | Declined | NoResponders | TimedOut
+"""What becomes of asking one instance."""
 
 
 class _Asked:
-    """One claim, while it is open and for some time afterwards."""
+    """One claim, while it is open and for some time afterwards. Owner: `AgentClaims`."""
 
     def __init__(self, session_id: str) -> None:
         self.session_id = session_id
-        self.answers: asyncio.Queue[messages.ClaimReply | str] = asyncio.Queue(64)
+        self.answers: asyncio.Queue[Accepted | Declined | NoResponders] = asyncio.Queue(64)
         self.open = True
         self.placed = False
-        """An instance has it."""
+        """An instance has the session."""
         self.instance = ""
-        """Which one, where it says so."""
+        """Its name, if it has named itself."""
 
 
 class AgentClaims:
-    """The claims of a process."""
+    """The claims of a process.
+
+    Owner: the process, for its whole life. Event loop only; each `claim` is awaited by the task of one offer.
+    """
 
     def __init__(
-        self, client: Client, publish: Callable[[str, bytes], None], turned_away: Callable[[str, str], None]
+        self, client: Client, publish: Callable[[str, bytes], None], turn_away: Callable[[str, str], None]
     ) -> None:
         """`publish(subject, data)` sends without waiting.
 
-        `turned_away(session_id, instance)`: that one has accepted too late, and may not control the session.
+        `turn_away(session_id, instance)`: that one has accepted too late, and may not control the session.
         """
-        self._client, self._publish, self._turned_away = client, publish, turned_away
+        self._client, self._publish, self._turn_away = client, publish, turn_away
         self._loop = asyncio.get_running_loop()
         self._inbox = client.new_inbox()
         self._listening: asyncio.Task[Any] | None = None
@@ -69,8 +98,8 @@ class AgentClaims:
         self._took_ms: deque[float] = deque(maxlen=MEASURED)
         self._claims = self._refused = self._asked_again = self._late = 0
 
-    def figures(self) -> dict[str, Any]:
-        """How claims went: what the register's statistics show."""
+    def statistics(self) -> dict[str, Any]:
+        """How claims went, for the statistics of the services register."""
         took = sorted(self._took_ms)
         return {
             "claims": self._claims,
@@ -96,71 +125,73 @@ class AgentClaims:
         try:
             await self._listen()
             outcome = await self._ask_around(asked, f"{self._inbox}.{token}", claim, began + CLAIM_SECONDS)
-        except (nats.errors.Error, OSError) as error:
+        except BUS_ERRORS as error:
             log.warning("session %s: no agent can be asked: %s", session_id, error or type(error).__name__)
             outcome = _refused(agent, "cannot be asked: NATS does not answer")
         except BaseException:  # we are stopped
-            self._tell_over(session_id)
+            self._publish_end(session_id)
             raise
         finally:
             asked.open = False
         if isinstance(outcome, messages.Refused):
             self._refused += 1
-            self._tell_over(session_id)
+            self._publish_end(session_id)
             return outcome
         asked.placed, asked.instance = True, outcome.instance
         self._claims += 1
         self._took_ms.append(round((self._loop.time() - began) * 1000, 2))
         return outcome
 
-    def _tell_over(self, session_id: str) -> None:
-        """Who has accepted after all, or is about to, holds a slot for a session that will not be."""
-        over = messages.Ended(reason="setup_timeout")
-        self._publish(subjects.session_event(session_id), messages.encode(over))
+    def _publish_end(self, session_id: str) -> None:
+        """An instance that has accepted after all, or is about to, holds a slot for a session that will not be made."""
+        ended = messages.Ended(reason="setup_timeout")
+        self._publish(subjects.session_event(session_id), messages.encode(ended))
 
     async def _ask_around(
         self, asked: _Asked, reply_to: str, claim: messages.Claim, deadline: float
     ) -> messages.ClaimReply | messages.Refused:
         agent, data = claim.agent, messages.encode(claim)
-        refusal: messages.ClaimReply | None = None
+        declined: Declined | None = None
         tried: set[str] = set()
-        whom = ""
-        """The instance that is asked by name; empty: whom the queue group picks."""
-        nobody = False
-        """None stands in the queue group."""
+        asked_by_name = ""
+        """The instance that is asked by name; empty: the one that the queue group picks."""
+        group_is_empty = False
         while True:
-            subject = subjects.agent_claim_of(agent, whom) if whom else subjects.agent_claim(agent)
+            subject = subjects.agent_claim_of(agent, asked_by_name) if asked_by_name else subjects.agent_claim(agent)
             headers = telemetry.trace_headers() or None
             await self._client.publish(subject, data, reply=reply_to, headers=headers)
-            answer = await self._answer(asked, whom, min(deadline, self._loop.time() + ASK_SECONDS))
-            if isinstance(answer, messages.ClaimReply):
-                if answer.accepted:
-                    return answer
-                refusal = answer
-                tried.add(answer.instance)
-            elif answer == _NOBODY and not whom:
-                nobody = True
-            elif answer == "":
-                log.warning("session %s: agent %s does not answer the claim in time", claim.session_id, whom or agent)
-            tried.add(whom)
+            match await self._outcome(asked, asked_by_name, min(deadline, self._loop.time() + ASK_SECONDS)):
+                case Accepted(reply):
+                    return reply
+                case Declined(instance) as declined:
+                    tried.add(instance)
+                case NoResponders():
+                    group_is_empty = group_is_empty or not asked_by_name
+                case TimedOut():
+                    log.warning(
+                        "session %s: agent %s does not answer the claim in time",
+                        claim.session_id,
+                        asked_by_name or agent,
+                    )
+            tried.add(asked_by_name)
             if self._loop.time() >= deadline:
                 break
-            whom = await self._next(agent, tried, deadline)
-            if not whom and nobody and len(tried) == 1:
+            asked_by_name = await self._next(agent, tried, deadline)
+            if not asked_by_name and group_is_empty and len(tried) == 1:
                 return _refused(agent, "does not answer: start it, or name another")
-            if not whom and (refusal is not None or nobody or self._loop.time() >= deadline):
+            if not asked_by_name and (declined is not None or group_is_empty or self._loop.time() >= deadline):
                 break
             self._asked_again += 1
         while not asked.answers.empty():  # came while we gave up
             last = asked.answers.get_nowait()
-            if isinstance(last, messages.ClaimReply) and last.accepted:
-                return last
-        if refusal is not None:
-            return _refused(agent, f"declined: {refusal.message or 'no reason given'}")
+            if isinstance(last, Accepted):
+                return last.reply
+        if declined is not None:
+            return _refused(agent, f"declined: {declined.message or 'no reason given'}")
         return _refused(agent, f"is there but has not answered within {CLAIM_SECONDS} s")
 
     async def _next(self, agent: str, tried: set[str], deadline: float) -> str:
-        """An instance that lives and was not asked yet; empty: none is known by name."""
+        """An instance that is alive and was not asked yet; empty: none is known by name."""
 
         def fits(each: dict[str, str]) -> bool:
             return each.get("agent") == agent and each.get("instance", "") not in tried
@@ -171,17 +202,17 @@ class AgentClaims:
         )
         return next((each["instance"] for each in found if fits(each)), "")
 
-    async def _answer(self, asked: _Asked, whom: str, until: float) -> messages.ClaimReply | str:
-        """What comes next: an acceptance of anybody, a refusal of who was asked, `_NOBODY`, or "" when time is up."""
+    async def _outcome(self, asked: _Asked, asked_by_name: str, until: float) -> ClaimOutcome:
+        """What comes next: an acceptance of any instance, or what becomes of the one that was asked."""
         try:
             async with asyncio.timeout_at(until):
                 while True:
-                    answer = await asked.answers.get()
-                    stranger = isinstance(answer, messages.ClaimReply) and whom and answer.instance != whom
-                    if not stranger or answer.accepted:  # type: ignore[union-attr]
-                        return answer
+                    outcome = await asked.answers.get()
+                    late = isinstance(outcome, Declined) and asked_by_name and outcome.instance != asked_by_name
+                    if not late:  # a refusal of an instance that was asked earlier decides nothing
+                        return outcome
         except TimeoutError:
-            return ""
+            return TimedOut()
 
     # ---- answers
 
@@ -192,7 +223,7 @@ class AgentClaims:
             self._listening = asyncio.create_task(subscribing)
         try:
             await asyncio.shield(self._listening)
-        except (nats.errors.Error, OSError):
+        except BUS_ERRORS:
             self._listening = None  # the next claim tries again
             raise
 
@@ -200,20 +231,13 @@ class AgentClaims:
         asked = self._asked.get(message.subject.rpartition(".")[2])
         if asked is None:
             return
-        answer: messages.ClaimReply | str
-        if not message.data and (message.headers or {}).get("Status") == "503":
-            answer = _NOBODY
-        else:
-            try:
-                answer = messages.decode(message.data, messages.ClaimReply)
-            except MalformedError as error:
-                answer = messages.ClaimReply(accepted=False, message=f"it answers unreadably: {error}")
+        outcome = _read(message)
         if asked.open and not asked.answers.full():
-            asked.answers.put_nowait(answer)
-            if isinstance(answer, messages.ClaimReply) and answer.accepted:
+            asked.answers.put_nowait(outcome)
+            if isinstance(outcome, Accepted):
                 asked.open = False  # the first one has it
-        elif isinstance(answer, messages.ClaimReply) and answer.accepted:
-            self._too_late(asked, answer.instance)
+        elif isinstance(outcome, Accepted):
+            self._too_late(asked, outcome.reply.instance)
 
     def _too_late(self, asked: _Asked, instance: str) -> None:
         if asked.placed and instance == asked.instance:
@@ -222,10 +246,20 @@ class AgentClaims:
         log.warning("session %s: %s accepts too late", asked.session_id, instance or "an agent")
         subject = subjects.session_event(asked.session_id)
         if instance:
-            self._turned_away(asked.session_id, instance)
+            self._turn_away(asked.session_id, instance)
             self._publish(subject, messages.encode(messages.ClaimExpired(instance=instance)))
         if not asked.placed:
             self._publish(subject, messages.encode(messages.Ended(reason="setup_timeout")))
+
+
+def _read(message: Msg) -> Accepted | Declined | NoResponders:
+    if not message.data and (message.headers or {}).get("Status") == "503":
+        return NoResponders()
+    try:
+        reply = messages.decode(message.data, messages.ClaimReply)
+    except MalformedError as error:
+        return Declined("", f"it answers unreadably: {error}")
+    return Accepted(reply) if reply.accepted else Declined(reply.instance, reply.message)
 
 
 def _refused(agent: str, why: str) -> messages.Refused:

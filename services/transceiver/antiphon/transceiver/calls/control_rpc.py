@@ -7,19 +7,18 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
-import nats.errors
-
+from antiphon.runtime.nats.errors import BUS_ERRORS
 from antiphon.schemas import MalformedError, messages
 
 log = logging.getLogger(__name__)
 
 
 class Refusal(Exception):
-    """It was understood and is not done. The text is for whoever asked."""
+    """The request was understood and is not carried out. The text is for the component that asked."""
 
 
 class Request(Protocol):
-    """A message of nats-py, or a request to a service of it."""
+    """A message of nats-py, or a request to one of its services."""
 
     @property
     def subject(self) -> str: ...
@@ -28,10 +27,17 @@ class Request(Protocol):
     async def respond(self, data: bytes) -> None: ...
 
 
-async def answer(request: Request, carry_out: Callable[[bytes], Awaitable[str]]) -> None:
-    """Answer with what `carry_out` says that it did with the request's data, or with what it raised.
+class TracedRequest(Request, Protocol):
+    """A request that may belong to a trace."""
 
-    `MalformedError` and `Refusal` are the asker's to deal with; anything else is our mistake and is logged.
+    @property
+    def headers(self) -> dict[str, str] | None: ...
+
+
+async def answer(request: Request, carry_out: Callable[[bytes], Awaitable[str]]) -> None:
+    """Answer with the text that `carry_out` returns for the request's data, or with the text of what it raised.
+
+    `MalformedError` and `Refusal` are for the asker to deal with; anything else is our mistake and is logged.
     """
     try:
         reply = messages.ControlReply(ok=True, message=await carry_out(request.data))
@@ -41,5 +47,5 @@ async def answer(request: Request, carry_out: Callable[[bytes], Awaitable[str]])
         log.exception("a request on %s could not be carried out", request.subject)
         reply = messages.ControlReply(ok=False, message=repr(error))
     # nats-py raises a ValueError of a service's request, and an error of its own otherwise, where no answer is wanted
-    with contextlib.suppress(nats.errors.Error, OSError, ValueError):
+    with contextlib.suppress(ValueError, *BUS_ERRORS):
         await request.respond(messages.encode(reply))

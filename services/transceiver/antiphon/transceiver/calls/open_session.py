@@ -7,20 +7,20 @@ import logging
 import secrets
 import string
 import time
-from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
-import nats.errors
-from nats.aio.client import Client
 from opentelemetry import trace
 
 from antiphon.rtc import sdp
 from antiphon.rtc.dtls.handshake import CurrentCertificate
 from antiphon.runtime import telemetry
+from antiphon.runtime.nats.errors import BUS_ERRORS
 from antiphon.schemas import MalformedError, messages, subjects
 from antiphon.schemas.route_token import RouteKeyring, ice_password
 from antiphon.transceiver.bus.publisher import Publisher
 from antiphon.transceiver.calls.agent_claims import AgentClaims
+from antiphon.transceiver.calls.agent_liveness import AgentLiveness
+from antiphon.transceiver.calls.control_rpc import TracedRequest
 from antiphon.transceiver.calls.session_bus import SessionBus
 from antiphon.transceiver.calls.session_table import SessionTable
 from antiphon.transceiver.net.endpoint import Endpoint
@@ -36,43 +36,59 @@ _ID_ALPHABET: Final = string.ascii_letters + string.digits
 
 
 class SessionOpener:
-    """Answers offers within the capacity of the process."""
+    """Answers offers within the capacity of the process.
+
+    Owner: the process, for its whole life. Event loop only; each offer is a task of its own.
+    """
 
     def __init__(
         self,
         settings: Settings,
-        client: Client,
         sessions: SessionTable,
-        listening: SessionBus,
+        bus: SessionBus,
+        claims: AgentClaims,
+        liveness: AgentLiveness,
         publisher: Publisher,
-        clock: Scheduler,
+        scheduler: Scheduler,
     ) -> None:
-        self.draining = False
         self._settings = settings
-        self._client = client
         self._sessions = sessions
-        self._registry = sessions.registry
-        self._subjects = listening
+        self._demux = sessions.demux
+        self._bus = bus
+        self._claims = claims
+        self._liveness = liveness
         self._publisher = publisher
-        self._clock = clock
+        self._scheduler = scheduler
         self._loop = asyncio.get_running_loop()
         self._keyring: RouteKeyring = settings.keyring()
         self._password_key = settings.password_key_bytes()
         self._certificate = CurrentCertificate(self._loop.time())
-        self.claiming = AgentClaims(client, publisher.publish, listening.turned_away)
-        self.served: Callable[[str, str, str], None] = lambda session_id, agent, instance: None
-        """Told who has taken a session."""
+        self._draining = False
         self._requests: set[asyncio.Task[None]] = set()
         self._opening = 0
         """Slots reserved by offers that are being answered."""
 
     @property
+    def draining(self) -> bool:
+        """No more sessions are taken, for good."""
+        return self._draining
+
+    @property
+    def capacity(self) -> int:
+        """Sessions that this process takes at most; 0 while it drains."""
+        return 0 if self._draining else self._settings.capacity
+
+    def drain(self) -> None:
+        """Take no more sessions."""
+        self._draining = True
+
+    @property
     def taken(self) -> int:
         """Slots of the capacity that are in use or reserved."""
-        return len(self._registry) + self._opening
+        return len(self._demux) + self._opening
 
-    async def requested(self, request: Any) -> None:
-        """Handler of the `open` subject."""
+    async def requested(self, request: TracedRequest) -> None:
+        """Handler of the `open` subjects: of this transceiver, and of each of its sessions."""
         # One task each: an agent that answers slowly must not hold up the offers for other agents. A task
         # takes its slot, or refuses, before it waits for anything, so capacity bounds those that wait.
         task = asyncio.create_task(self._serve(request))
@@ -84,7 +100,7 @@ class SessionOpener:
         for request in tuple(self._requests):
             request.cancel()
 
-    async def _serve(self, request: Any) -> None:
+    async def _serve(self, request: TracedRequest) -> None:
         context = telemetry.trace_context(request.headers)
         with tracer.start_as_current_span("open", context=context) as span:
             started = self._loop.time()
@@ -100,19 +116,19 @@ class SessionOpener:
                 span.set_attribute("antiphon.session", reply.session_id)
             try:
                 await request.respond(messages.encode(reply))
-            except (nats.errors.Error, OSError) as error:
-                # Nobody will ever call: the session ends by its setup timeout, or by a retry's hang-up.
+            except BUS_ERRORS as error:
+                # No client will ever use it: the session ends by its setup timeout, or by a retry's hang-up.
                 log.warning("an offer's answer could not be sent: %r", error)
 
     def _refusal(self) -> messages.Refused | None:
         """Why no further session is taken, if so."""
-        if self.draining:
+        if self._draining:
             return messages.Refused(code="draining", message="this transceiver is shutting down: ask another one")
         capacity = self._settings.capacity
         if self.taken >= capacity:
             return messages.Refused(code="full", message=f"all {capacity} sessions of this transceiver are taken")
         # A tenth of the last 5 s: one stop (some clients joining at once) is no reason to send callers away.
-        late = self._clock.lateness(0.9) * 1000
+        late = self._scheduler.lateness(0.9) * 1000
         if late > self._settings.max_lateness_ms:
             return messages.Refused(code="full", message=f"this transceiver is {late:.0f} ms late: it takes no more")
         return None
@@ -138,29 +154,37 @@ class SessionOpener:
         self, request: messages.OpenRequest, offer: sdp.Offer, now: float
     ) -> messages.Opened | messages.Refused:
         session_id = "rtc_" + "".join(secrets.choice(_ID_ALPHABET) for _ in range(24))
-        over: messages.Ended | None = None
-        """What an agent is told that has accepted, where there will be no session after all."""
+        ended: messages.Ended | None = None
+        """Published to an agent that has accepted, where no session is made after all."""
+        made = False
         try:
-            await self._subjects.listen(session_id)
-            claimed = await self.claiming.claim(session_id, request.agent, request.session)
+            await self._bus.listen(session_id, self.requested)
+            claimed = await self._claims.claim(session_id, request.agent, request.session)
             if isinstance(claimed, messages.Refused):
                 return claimed
-            over = messages.Ended(reason="internal")
-            if self.draining:
-                over = messages.Ended(reason="draining")
+            ended = messages.Ended(reason="internal")
+            if self._draining:
+                ended = messages.Ended(reason="draining")
                 return messages.Refused(code="draining", message="this transceiver is shutting down: ask another one")
-            hung_up = self._subjects.hung_up(session_id, claimed.instance)
+            hung_up = self._bus.hung_up(session_id, claimed.instance)
             if hung_up is not None:
-                over = messages.Ended(reason="hang_up", cause=hung_up.reason[:MAX_CAUSE])
-                text = f"agent {request.agent!r} ended the call at once ({over.cause or 'no reason given'})"
+                ended = messages.Ended(reason="hang_up", cause=hung_up.reason[:MAX_CAUSE])
+                text = f"agent {request.agent!r} ended the call at once ({ended.cause or 'no reason given'})"
                 return messages.Refused(code="agent_ended", message=text)
-            self.served(session_id, request.agent, claimed.instance)
-            return self._make_session(session_id, request, offer, claimed, now)
+            session = self._make_session(session_id, request, offer, claimed, now)
+            made = True  # from here on the session itself tells of its end
         finally:
-            if self._registry.get(session_id) is None:
-                if over is not None:
-                    self._publisher.publish(subjects.session_event(session_id), messages.encode(over))
-                self._subjects.stop_listening(session_id)
+            if not made:
+                if ended is not None:
+                    self._publisher.publish(subjects.session_event(session_id), messages.encode(ended))
+                self._bus.session_removed(session_id)
+        try:
+            self._liveness.watch(session_id, request.agent, claimed.instance)
+            self._bus.activate(session, claimed.instance)
+            return messages.Opened(session_id=session_id, answer=self._written_answer(session, offer))
+        except Exception:  # no client will ever use it
+            session.end("internal", self._loop.time())
+            raise
 
     def _make_session(
         self,
@@ -169,12 +193,13 @@ class SessionOpener:
         offer: sdp.Offer,
         claimed: messages.ClaimReply,
         now: float,
-    ) -> messages.Opened:
+    ) -> Session:
         certificate = self._certificate.at(now)
+        own = self._sessions.endpoints.own
         state = SessionState(
             session_id=session_id,
             agent=request.agent,
-            ufrags=[self._mint(self._sessions.seats.own)],
+            ufrags=[self._mint(own)],
             remote_fingerprints=list(offer.fingerprints),
             input_rate=claimed.input_rate,
             rtp=RtpState(
@@ -192,18 +217,11 @@ class SessionOpener:
             audio_level_id=offer.audio_level_id,
             sdp_origin=secrets.randbits(40),
         )
-        session = self._sessions.make(state, certificate, offer.client, self._sessions.seats.own)
-        try:
-            self._subjects.born(session, claimed.instance)
-            return messages.Opened(session_id=session_id, answer=self._written_answer(session, offer))
-        except Exception:  # nobody will ever call
-            session.end("internal", self._loop.time())
-            self._sessions.forget(session)
-            raise
+        return self._sessions.make(state, certificate, offer.client, own)
 
     def _restart_ice(self, session_id: str, offer: sdp.Offer) -> messages.Opened | messages.Refused:
         """A new offer on a running session: new ICE credentials, everything else as it was."""
-        session = self._registry.get(session_id)
+        session = self._demux.get(session_id)
         if session is None or session.ended is not None:
             return messages.Refused(code="no_session", message=f"session {session_id} is over: place a new call")
         state = session.state
@@ -216,11 +234,11 @@ class SessionOpener:
                 code="bad_offer",
                 message=f"the offer has Opus as {offer.opus_payload_type}, the session as {state.rtp.payload_type}",
             )
-        self._registry.restart_ice(session, self._mint(self._sessions.seats.of(session_id)))
+        self._demux.restart_ice(session, self._mint(self._sessions.endpoints.of(session_id)))
         return messages.Opened(session_id=session_id, answer=self._written_answer(session, offer))
 
-    def _mint(self, seat: Endpoint) -> str:
-        ufrag, _ = self._keyring.mint(*seat.identity, time.time())
+    def _mint(self, endpoint: Endpoint) -> str:
+        ufrag, _ = self._keyring.mint(*endpoint.identity, time.time())
         return ufrag
 
     def _written_answer(self, session: Session, offer: sdp.Offer) -> str:

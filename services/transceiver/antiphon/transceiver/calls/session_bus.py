@@ -1,15 +1,17 @@
-"""The subjects of each session on NATS: what its agent says, and what controls it."""
+"""The subjects of each session on NATS: the speech and messages of its agent, and what controls it."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import nats.errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
 
 from antiphon.runtime import tasks
 from antiphon.runtime.nats import connection
@@ -17,130 +19,147 @@ from antiphon.schemas import MalformedError, audio, messages, subjects
 from antiphon.transceiver.bus import nats_fast_path
 from antiphon.transceiver.bus.publisher import Publisher
 from antiphon.transceiver.calls.control_rpc import Refusal, answer
-from antiphon.transceiver.calls.session_table import SessionTable
+from antiphon.transceiver.net.demux import Demux
 from antiphon.transceiver.session.session import Session
 
 MAX_EARLY: Final = 256
-"""Messages of an agent kept between its claim and the session's birth; what comes above that is not taken."""
+"""Messages of an agent kept between its claim and the making of its session; any above that are dropped."""
 MAX_INSTANCES: Final = 64
-"""Agent instances of which, per session, it is kept that they have hung up early, or accepted too late."""
+"""Agent instances of which, per session, an early hang-up, or a late acceptance, is remembered."""
 Controlled = messages.Flush | messages.Pause | messages.Resume | messages.HangUp
 
 
 class _Early:
-    """What was said to a session that is being made: an agent may speak, and hang up, as soon as it is asked.
+    """Messages to a session that is being made: an agent may speak, and hang up, as soon as it is asked.
 
-    Lives from before the claim until the session is born or will not be: for the time of a claim, 2.5 s.
+    Owner: `SessionBus`, from before the claim until the session is made or is not: for the time of a claim, 2.5 s.
     """
 
     def __init__(self) -> None:
-        self.said: list[nats_fast_path.Received | Controlled] = []
+        self.received: list[nats_fast_path.Received | Controlled] = []
         self.hung_up: dict[str, messages.HangUp] = {}
         """By instance, which may be empty. Kept apart: a hang-up is never one message too many."""
 
-    def hear(self, message: nats_fast_path.Received) -> None:
-        if len(self.said) < MAX_EARLY:
-            self.said.append(message)
+    def keep(self, message: nats_fast_path.Received) -> None:
+        if len(self.received) < MAX_EARLY:
+            self.received.append(message)
 
     def control(self, control: Controlled) -> str:
-        """Keep it; says so, or `Refusal`."""
+        """Keep it; returns the text of the answer, or raises `Refusal`."""
         if isinstance(control, messages.HangUp):
             if control.instance not in self.hung_up and len(self.hung_up) >= MAX_INSTANCES:
                 raise Refusal(f"{MAX_INSTANCES} instances have hung up already")
             self.hung_up.setdefault(control.instance, control)
-        elif len(self.said) >= MAX_EARLY:
+        elif len(self.received) >= MAX_EARLY:
             raise Refusal(f"{MAX_EARLY} messages wait for the session already")
         else:
-            self.said.append(control)
+            self.received.append(control)
         return "kept: the session is being made"
 
 
-class SessionBus:
-    """Subscriptions by session, from before its agent is asked until it is over."""
+@dataclass
+class _Subscriptions:
+    """Of one session. Filled one by one, so that an end in the middle of it ends those that were made."""
 
-    def __init__(self, client: Client, sessions: SessionTable, publisher: Publisher) -> None:
+    speech: Subscription | None = None
+    requests: list[Subscription] = field(default_factory=list)
+
+
+class SessionBus:
+    """Subscribes to the subjects of each session, from before its agent is asked until it has ended.
+
+    Owner: the process, for its whole life. Event loop only. A `SessionListener`.
+    """
+
+    def __init__(self, client: Client, demux: Demux, publisher: Publisher) -> None:
         self._client = client
-        self._sessions = sessions
-        self._registry = sessions.registry
+        self._demux = demux
         self._publisher = publisher
         self._loop = asyncio.get_running_loop()
-        self._subscriptions: dict[str, list[Any]] = {}
+        self._subscriptions: dict[str, _Subscriptions] = {}
         self._early: dict[str, _Early] = {}
         """Of sessions that are being made."""
-        self._turned_away: dict[str, set[str]] = {}
+        self._late: dict[str, set[str]] = {}
         """By session: instances that have accepted it too late."""
-        self._leaving: set[asyncio.Task[None]] = set()
-        self.offered: Callable[[Msg], Awaitable[None]]
-        """Takes another offer of a running session's client."""
+        self._unsubscribing: set[asyncio.Task[None]] = set()
 
-    async def listen(self, session_id: str) -> None:
-        """Subscribe before the agent is asked: what it says at once must find us listening."""
+    async def listen(self, session_id: str, offered: Callable[[Msg], Awaitable[None]]) -> None:
+        """Subscribe before the agent is asked: what it publishes at once must be received.
 
-        def spoken(message: nats_fast_path.Received) -> None:
-            session = self._registry.get(session_id)
+        `offered` takes another offer of the running session's client.
+        """
+
+        def published(message: nats_fast_path.Received) -> None:
+            session = self._demux.get(session_id)
             if session is not None:
-                self._spoken(session, message)
+                self._pass_on(session, message)
             elif (early := self._early.get(session_id)) is not None:
-                early.hear(message)
+                early.keep(message)
 
         async def controlled(message: Msg) -> None:
             await answer(message, lambda data: self._control(session_id, data))
 
         self._early[session_id] = _Early()
-        subscribed = self._subscriptions[session_id] = []
-        subscribed.append(await nats_fast_path.subscribe(self._client, subjects.session_out(session_id), spoken))
-        subscribed.append(await self._client.subscribe(subjects.session_control(session_id), cb=controlled))
-        subscribed.append(await self._client.subscribe(subjects.session_open(session_id), cb=self.offered))
+        subscribed = self._subscriptions[session_id] = _Subscriptions()
+        subscribed.speech = await nats_fast_path.subscribe(self._client, subjects.session_out(session_id), published)
+        for subject, handler in (
+            (subjects.session_control(session_id), controlled),
+            (subjects.session_open(session_id), offered),
+        ):
+            subscribed.requests.append(await self._client.subscribe(subject, cb=handler))
 
-    def born(self, session: Session, instance: str = "") -> None:
-        """The session is registered: it gets what was said to it before, in that order.
+    def activate(self, session: Session, instance: str = "") -> None:
+        """The session is made: it gets what was published to it before, in that order.
 
         `instance`: which one of its agent has it, if that is known.
         """
-        early = self._early.pop(session.state.session_id, None)
-        for said in early.said if early else ():
-            if isinstance(said, Controlled):
-                session.control(said, self._loop.time())
+        session_id = session.state.session_id
+        early = self._early.pop(session_id, None)
+        for received in early.received if early else ():
+            if isinstance(received, Controlled):
+                session.control(received, self._loop.time())
             else:
-                self._spoken(session, said)
-        if early and (hang_up := self._obeyed(session.state.session_id, early, instance)):
-            self._loop.call_soon(self._carry_out, session, hang_up)  # whoever makes the session finishes first
+                self._pass_on(session, received)
+        if early and (hang_up := self._valid_hang_up(session_id, early, instance)):
+            # Later, because the caller is in the middle of making the session.
+            self._loop.call_soon(lambda: session.control(hang_up, self._loop.time()))
 
     def hung_up(self, session_id: str, instance: str) -> messages.HangUp | None:
         """The hang-up of the agent that has taken the session which is being made, if it has come already."""
         early = self._early.get(session_id)
-        return self._obeyed(session_id, early, instance) if early else None
+        return self._valid_hang_up(session_id, early, instance) if early else None
 
-    def turned_away(self, session_id: str, instance: str) -> None:
+    def turn_away(self, session_id: str, instance: str) -> None:
         """This instance has accepted too late: another one has the session, and it must not end that one's call."""
-        away = self._turned_away.setdefault(session_id, set()) if session_id in self._subscriptions else set()
-        if len(away) < MAX_INSTANCES:
-            away.add(instance)
+        late = self._late.setdefault(session_id, set()) if session_id in self._subscriptions else set()
+        if len(late) < MAX_INSTANCES:
+            late.add(instance)
 
-    def _obeyed(self, session_id: str, early: _Early, instance: str) -> messages.HangUp | None:
-        """`instance`: which one has the session, if it has said so."""
-        away = self._turned_away.get(session_id, set())
+    def _valid_hang_up(self, session_id: str, early: _Early, instance: str) -> messages.HangUp | None:
+        """`instance`: which one has the session, if it has named itself."""
+        late = self._late.get(session_id, set())
         for hang_up in early.hung_up.values():
-            if hang_up.instance not in away and (not instance or hang_up.instance in ("", instance)):
+            if hang_up.instance not in late and (not instance or hang_up.instance in ("", instance)):
                 return hang_up
         return None
 
-    def stop_listening(self, session_id: str) -> None:
+    def session_removed(self, session_id: str) -> None:
+        """End the subscriptions. Also for a session that was never made."""
         self._early.pop(session_id, None)
-        self._turned_away.pop(session_id, None)
-        speech, *answering = self._subscriptions.pop(session_id, []) or [None]
-        endings = [connection.stop_answering(self._client, each) for each in answering]
-        if speech is not None:
-            endings.append(nats_fast_path.unsubscribe(self._client, speech))
+        self._late.pop(session_id, None)
+        subscribed = self._subscriptions.pop(session_id, _Subscriptions())
+        endings = [connection.stop_answering(self._client, each) for each in subscribed.requests]
+        if subscribed.speech is not None:
+            endings.append(nats_fast_path.unsubscribe(self._client, subscribed.speech))
         for ending in endings:
-            leaving = asyncio.create_task(_in_peace(ending))
-            self._leaving.add(leaving)
-            leaving.add_done_callback(self._leaving.discard)
+            task = asyncio.create_task(_without_errors(ending))
+            self._unsubscribing.add(task)
+            task.add_done_callback(self._unsubscribing.discard)
 
     async def close(self) -> None:
-        await tasks.end(*self._leaving)
+        await tasks.end(*self._unsubscribing)
 
-    def _spoken(self, session: Session, message: nats_fast_path.Received) -> None:
+    def _pass_on(self, session: Session, message: nats_fast_path.Received) -> None:
         try:
             if message.subject.endswith(".audio.out"):
                 session.speak(audio.unpack_frame(message.data), self._loop.time())
@@ -152,28 +171,21 @@ class SessionBus:
                 subjects.session_event(session.state.session_id),
                 messages.encode(messages.SessionError(message=str(error))),
             )
-        if session.ended is not None:
-            self._sessions.forget(session)
 
     async def _control(self, session_id: str, data: bytes) -> str:
         control = messages.decode_any(data, messages.CONTROL, "Control")
-        if isinstance(control, messages.HangUp) and control.instance in self._turned_away.get(session_id, ()):
+        if isinstance(control, messages.HangUp) and control.instance in self._late.get(session_id, ()):
             raise Refusal(f"{control.instance} was too late: another instance has session {session_id}")
-        session = self._registry.get(session_id)
+        session = self._demux.get(session_id)
         if session is None and (early := self._early.get(session_id)) is not None:
             return early.control(control)
         if session is None or session.ended is not None:
             raise Refusal(f"session {session_id} is over")
-        self._carry_out(session, control)
+        session.control(control, self._loop.time())
         return ""
 
-    def _carry_out(self, session: Session, control: Controlled) -> None:
-        session.control(control, self._loop.time())
-        if session.ended is not None:
-            self._sessions.forget(session)
 
-
-async def _in_peace(ending: Coroutine[Any, Any, None]) -> None:
+async def _without_errors(ending: Coroutine[Any, Any, None]) -> None:
     """A connection that is closed, or being closed, has no subscriptions left to end."""
     with contextlib.suppress(nats.errors.Error):
         await ending

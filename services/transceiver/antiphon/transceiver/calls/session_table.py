@@ -1,11 +1,11 @@
-"""The making and forgetting of sessions: what belongs to one is found, and given back, in one place."""
+"""The making and removing of sessions: all that belongs to one is acquired, and given back, in one place."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Sequence
+from typing import Final, Protocol
 
 from opentelemetry import trace
 
@@ -23,58 +23,82 @@ COUNTED: Final = ("packets_received", "packets_lost", "packets_late", "frames_co
 """Of the statistics of a call: what can be added up."""
 
 
-class SessionTable:
-    """Sessions of the process with their seats."""
+class SessionListener(Protocol):
+    """A component that keeps something for each session."""
 
-    def __init__(self, settings: Settings, publisher: Publisher, clock: Scheduler) -> None:
-        self.registry = Demux()
-        self.seats = Endpoints()
+    def session_removed(self, session_id: str) -> None:
+        """The session has ended here, or is in another process now: release what is kept for it."""
+
+
+class SessionTable:
+    """Makes sessions, and removes each when it ends.
+
+    Owner: the process, for its whole life. Event loop only. A session reports its own end, whatever the reason was;
+    this is the one place that acts on it. The table owns the demultiplexer's and the endpoints' entries of a session.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        publisher: Publisher,
+        scheduler: Scheduler,
+        demux: Demux,
+        endpoints: Endpoints,
+        listeners: Sequence[SessionListener],
+    ) -> None:
+        """`listeners` are notified in this order when a session is removed."""
+        self.demux = demux
+        self.endpoints = endpoints
         self.endings = Endings()
-        self.forgetting: list[Callable[[str], None]] = []
-        """What else lets go of a session, by its name."""
         self._settings = settings
         self._password_key = settings.password_key_bytes()
         self._publisher = publisher
-        self._clock = clock
+        self._scheduler = scheduler
+        self._listeners = tuple(listeners)
         self._loop = asyncio.get_running_loop()
-        self._of_the_past: Counter[str] = Counter()
+        self._removed_totals: Counter[str] = Counter()
 
-    def make(self, state: SessionState, certificate: Certificate | None, dtls_client: bool, seat: Endpoint) -> Session:
-        """A session on this seat, found from now on; spans of its milestones belong to the current one."""
+    def make(
+        self, state: SessionState, certificate: Certificate | None, dtls_client: bool, endpoint: Endpoint
+    ) -> Session:
+        """A session at this endpoint, found from now on; spans of its milestones belong to the current one."""
         now = self._loop.time()
-        outlet = SessionOutput(state.session_id, seat.port, self._publisher, trace.get_current_span(), now)
+        output = SessionOutput(state.session_id, endpoint.socket, self._publisher, trace.get_current_span(), now)
         session = Session(
             state,
             certificate,
             self._password_key,
             dtls_client,
-            outlet,
+            output,
             now,
-            self._clock.join,
-            self._clock.leave,
-            self._clock.take_turn,
+            self._scheduler.join,
+            self._scheduler.leave,
+            self._scheduler.take_turn,
             self._settings.consent_seconds,
+            self._remove,
         )
-        self.seats.put(state.session_id, seat)
-        self.registry.add(session)
+        self.endpoints.put(state.session_id, endpoint)
+        self.demux.add(session)
         return session
 
     def totals(self) -> dict[str, int]:
-        """The counters of all calls so far, those that run included; of one that moved here, from its beginning."""
-        totals = self._of_the_past.copy()
-        for session in self.registry:
+        """The counters of all calls so far, running ones included; of one that moved here, from its beginning."""
+        totals = self._removed_totals.copy()
+        for session in self.demux:
             totals.update(_counted(session))
         return {name: totals[name] for name in COUNTED}
 
-    def forget(self, session: Session) -> None:
-        """The session is over here: let go of it under all its names."""
-        if self.registry.get(session.state.session_id) is session:
-            self._of_the_past.update(_counted(session))
-            self.endings.note(session, self._loop.time())
-        self.registry.remove(session)
-        self.seats.remove(session.state.session_id)
-        for forget in self.forgetting:
-            forget(session.state.session_id)
+    def _remove(self, session: Session) -> None:
+        """The session has ended here: forget it under all its names."""
+        session_id = session.state.session_id
+        if self.demux.get(session_id) is not session:
+            return
+        self._removed_totals.update(_counted(session))
+        self.endings.note(session, self._loop.time())
+        self.demux.remove(session)
+        self.endpoints.remove(session_id)
+        for listener in self._listeners:
+            listener.session_removed(session_id)
 
 
 def _counted(session: Session) -> dict[str, int]:

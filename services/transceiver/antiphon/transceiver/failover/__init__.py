@@ -1,4 +1,5 @@
-"""Sessions outlive their process: slots, checkpoints, the failure detector, takeover.
+"""Sessions outlive their process: slots, checkpoints, the failure detector, takeover, handover.
 
-Imports `calls`, `bus`, `net`, `session`.
+Pure: `takeover_planner`, `checkpoint_schedule`, `distribution`, `peers`; the others are shells around them. Imports
+`calls`, `bus`, `net`, `session`.
 """

@@ -1,14 +1,14 @@
 """Which transceiver slot this process has, and in which incarnation.
 
-A slot's epoch grows each time somebody takes it, by compare-and-swap in a bucket that keeps it, so a route
-token names exactly one process, also after its address was given to another.
+A slot's epoch grows with each claim, by compare-and-swap in a bucket that keeps it, so a route token names exactly
+one process, also after its address was given to another.
 """
 
 from __future__ import annotations
 
 import secrets
 import time
-from typing import Final, NamedTuple
+from typing import Final
 
 from nats.js.client import JetStreamContext
 from nats.js.errors import KeyNotFoundError, KeyWrongLastSequenceError
@@ -17,25 +17,21 @@ from nats.js.kv import KeyValue
 from antiphon.runtime.nats import buckets
 from antiphon.schemas import messages, subjects
 from antiphon.schemas.errors import MalformedError
+from antiphon.transceiver.net.endpoint import TransceiverIdentity
 
 MAX_SLOTS: Final = 4096
 FRESH: Final = buckets.ANNOUNCE_TTL
-"""Seconds for which a claim counts as live although its holder has not announced itself yet."""
+"""Seconds for which a claim counts as live although its process has not announced itself yet."""
 
 
-class Slot(NamedTuple):
-    number: int
-    epoch: int
-
-
-async def claim_slot(js: JetStreamContext, cluster: int, wanted: int | None) -> Slot:
-    """Take `wanted`, or the lowest slot that nobody holds; RuntimeError if there is none."""
+async def claim_slot(js: JetStreamContext, cluster: int, wanted: int | None) -> TransceiverIdentity:
+    """Take the slot `wanted`, or the lowest free one; RuntimeError if there is none."""
     claims = await buckets.bucket(js, subjects.BUCKET_SLOTS)
     live = await buckets.bucket(js, subjects.BUCKET_TRANSCEIVERS, ttl=buckets.ANNOUNCE_TTL)
-    for number in range(MAX_SLOTS) if wanted is None else [wanted]:
-        key = subjects.slot_key(cluster, number)
+    for slot in range(MAX_SLOTS) if wanted is None else [wanted]:
+        key = subjects.slot_key(cluster, slot)
         claim, revision = await _read(claims, key)
-        if wanted is None and claim is not None and await _is_held(live, key, claim):
+        if wanted is None and claim is not None and await _is_live(live, key, claim):
             continue
         epoch = (claim.epoch + 1) & 0xFFFF if claim else secrets.randbits(16)
         ours = messages.encode(messages.SlotClaim(epoch=epoch, holder=secrets.token_hex(8), claimed_at=time.time()))
@@ -48,7 +44,7 @@ async def claim_slot(js: JetStreamContext, cluster: int, wanted: int | None) -> 
             if wanted is None:
                 continue
             return await claim_slot(js, cluster, wanted)
-        return Slot(number, epoch)
+        return TransceiverIdentity(cluster, slot, epoch)
     raise RuntimeError(f"all {MAX_SLOTS} transceiver slots of cluster {cluster} are taken")
 
 
@@ -62,7 +58,7 @@ async def _read(claims: KeyValue, key: str) -> tuple[messages.SlotClaim | None, 
         return None, entry.revision or 0
 
 
-async def _is_held(live: KeyValue, key: str, claim: messages.SlotClaim) -> bool:
+async def _is_live(live: KeyValue, key: str, claim: messages.SlotClaim) -> bool:
     if time.time() - claim.claimed_at < FRESH:
         return True
     try:

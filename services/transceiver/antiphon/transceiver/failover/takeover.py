@@ -1,9 +1,9 @@
-"""Sessions of other processes: taken over when those are killed, or when they ask because they are to end.
+"""Takes over the sessions of a process that has died, or that asks for it because it is about to end.
 
-One process takes the whole seat of another: the tokens of its clients name that seat, and relays route them to
-whoever announces it last. Who that is a compare-and-swap decides; each session is fenced by another one. What is
-too much for it goes on in third processes, on seats of theirs (`spreading`): media finds them by their flows,
-and checks, which name the old seat, are passed on to them.
+One process takes a whole endpoint of another: the tokens of its clients name that endpoint, and relays route them to
+the process that announces it last. Which one that is a compare-and-swap decides; each session is fenced by another one.
+Sessions that are too many for it go to third processes, at endpoints of theirs (`distribution`): media finds them by
+their flows, and checks, which name the old endpoint, are forwarded to them (`forwarding`).
 """
 
 from __future__ import annotations
@@ -11,298 +11,151 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import time
-from collections import Counter
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
-import nats.errors
-import nats.js.errors
 from nats.aio.client import Client
-from opentelemetry import trace
 
-from antiphon.schemas import MalformedError, messages, subjects, tunnel
-from antiphon.schemas.addresses import Address
+from antiphon.runtime.nats.errors import BUS_ERRORS
+from antiphon.schemas import MalformedError, messages, subjects
 from antiphon.transceiver.bus.publisher import Publisher
-from antiphon.transceiver.calls.control_rpc import Refusal, answer
-from antiphon.transceiver.calls.session_bus import SessionBus
-from antiphon.transceiver.calls.session_table import SessionTable
-from antiphon.transceiver.failover.checkpoint_store import CheckpointStore, Found
-from antiphon.transceiver.failover.distribution import Load, shares
-from antiphon.transceiver.failover.failure_detector import Peers
-from antiphon.transceiver.failover.slot_claim import Slot
-from antiphon.transceiver.net.endpoint import Endpoint, Identity
-from antiphon.transceiver.net.relay_link import RelayLink
+from antiphon.transceiver.calls.control_rpc import Refusal, Request, answer
+from antiphon.transceiver.failover.adoption import Adoption
+from antiphon.transceiver.failover.checkpoint_bucket import CheckpointBucket, Found
+from antiphon.transceiver.failover.peers import Peers
+from antiphon.transceiver.failover.takeover_planner import Adopt, Leave, Rescan, Share, TakeoverPlanner, orphans
+from antiphon.transceiver.net.endpoint import Endpoint, Endpoints, TransceiverIdentity
 
 log = logging.getLogger(__name__)
-tracer = trace.get_tracer("antiphon.transceiver")
 
-ORPHANS_AFTER: Final = 5.5
-"""Seconds from the start after which whoever has checkpoints and announced nothing is dead."""
-PASSES: Final = 3
-"""Readings of a seat's checkpoints: a process that was taken for dead may write until it hears of us."""
-HANDING_OVER: Final = 5.0
-"""Seconds for another process to take over what we hand it."""
-RENEW_EVERY: Final = 5.0
-"""Seconds: word of where sessions went lives as long as a checkpoint, a minute, and is left by ourselves."""
-MISSED: Final = 5
-"""Looks in which a session that has moved was not there: NATS may have lost its store, and gets it back in 15 s."""
+REQUEST_SECONDS: Final = 5.0
+"""For another process to take over, or to adopt, what we ask it to."""
 
 
 class Takeover:
-    """Makes the sessions of other processes ours, and ours theirs."""
+    """Makes the endpoints of dead processes ours, with their sessions.
+
+    Owner: the process, for its whole life. Event loop only. Called by `PeerMonitor`, by requests of other processes
+    and by its own `find_orphans`, which is a task; several takeovers may run at a time, of different endpoints.
+    """
 
     def __init__(
         self,
         client: Client,
-        holder: str,
-        sessions: SessionTable,
-        listening: SessionBus,
-        store: CheckpointStore,
-        relays: RelayLink,
+        bucket: CheckpointBucket,
+        peers: Peers,
+        endpoints: Endpoints,
+        open_endpoint: Callable[[TransceiverIdentity], Endpoint],
+        adoption: Adoption,
         publisher: Publisher,
-        open_seat: Callable[[int, Slot], Endpoint],
         announce: Callable[[], None],
-        load: Callable[[], Load],
     ) -> None:
-        """`open_seat` makes a seat with a socket, `announce` says what has changed, `load` is ours."""
-        self.neighbours: Peers
+        """`open_endpoint` makes an endpoint that receives; `announce` announces all endpoints now."""
         self._client = client
-        self._holder = holder
-        self._sessions = sessions
-        self._subjects = listening
-        self._store = store
-        self._relays = relays
+        self._bucket = bucket
+        self._peers = peers
+        self._endpoints = endpoints
+        self._open_endpoint = open_endpoint
+        self._adoption = adoption
         self._publisher = publisher
-        self._open_seat = open_seat
         self._announce = announce
-        self._load = load
         self._loop = asyncio.get_running_loop()
-        sessions.registry.elsewhere = self._pass_on
-        relays.is_transceiver = self._announces
 
-    def _room(self) -> int:
-        load = self._load()
-        return load.capacity - load.sessions
+    async def died(self, identity: TransceiverIdentity, process_id: str | None) -> None:
+        """A process is gone: take over this endpoint of it, if no other process does.
 
-    async def died(self, identity: Identity, dead: str | None) -> None:
-        """A process is gone: go on with its sessions on this seat, if nobody else does."""
+        `process_id` None: whichever process has it does not announce it.
+        """
         began = self._loop.time()
-        load = self._load()
-        rooms = [said.capacity - said.sessions for said in self.neighbours.others()]
-        if not load.capacity or max(self._room(), *rooms, 0) <= 0:
-            return  # we are to end, or nobody has room
+        planner = TakeoverPlanner(identity)
+        if isinstance(planner.process_died(self._adoption.load, self._peers.ready()), Leave):
+            return
         try:
-            taken = await self._take(identity, dead)
-        except (nats.errors.Error, nats.js.errors.Error, OSError, TimeoutError) as error:
+            taken = await self._take(planner, identity, process_id)
+        except BUS_ERRORS as error:
             log.warning("the sessions of slot %d.%d, epoch %d, can't be taken over: %r", *identity, error)
             return
-        if dead is not None:
-            await self._look_for_seats_of(dead)
+        if process_id is not None:
+            with contextlib.suppress(*BUS_ERRORS):
+                await self._take_what_it_had_taken(process_id)
         if taken:
             spent = (self._loop.time() - began) * 1000
             log.warning("slot %d.%d, epoch %d, is dead: %d sessions taken over in %.0f ms", *identity, taken, spent)
 
-    async def _look_for_seats_of(self, dead: str) -> None:
-        """Seats that the dead process had taken over itself, and of which we have not heard yet."""
-        with contextlib.suppress(nats.errors.Error, nats.js.errors.Error, OSError, TimeoutError):
-            for identity in await self._store.seats_of(dead):
-                await self._take(identity, dead)
+    async def _take_what_it_had_taken(self, process_id: str) -> None:
+        """Endpoints that the dead process had taken over itself, and had not announced to us yet."""
+        for identity in await self._bucket.claimed_by(process_id):
+            await self._take(TakeoverPlanner(identity), identity, process_id)
 
-    async def is_ours(self, seat: Endpoint) -> bool:
-        """Somebody else announces this seat: whether it is ours all the same. Without an answer it is."""
-        try:
-            holder = await self._store.holder_of(subjects.seat_key(*seat.identity))
-        except (nats.errors.Error, nats.js.errors.Error, OSError, TimeoutError):
-            return True
-        return holder in (None, self._holder)
-
-    async def requested(self, request: Any) -> None:
+    async def requested(self, request: Request) -> None:
         """Handler of the `take_over` subject."""
         await answer(request, self._take_as_asked)
 
     async def _take_as_asked(self, data: bytes) -> str:
         asked = messages.decode(data, messages.TakeOver)
-        if self._room() <= 0:
+        if self._adoption.load.room <= 0:
             raise Refusal("no room: all sessions are taken, or this transceiver ends as well")
-        return f"{await self._take((asked.cluster, asked.slot, asked.epoch), asked.holder)} sessions"
+        identity = TransceiverIdentity(asked.cluster, asked.slot, asked.epoch)
+        return f"{await self._take(TakeoverPlanner(identity), identity, asked.holder)} sessions"
 
     async def find_orphans(self) -> None:
-        """Once, some time after our start: sessions of processes that died before anybody watched them."""
-        await asyncio.sleep(ORPHANS_AFTER)
-        known = {seat.identity for seat in self._sessions.seats} | self.neighbours.identities()
-        try:
-            orphans = await self._store.seats() - known
-        except (nats.errors.Error, nats.js.errors.Error, OSError, TimeoutError):
-            return
-        for identity in orphans:
-            await self.died(identity, None)
-
-    async def hand_over_all(self) -> int:
-        """Ask another process to go on with all our connected sessions; returns how many of them are gone."""
-        gone = 0
-        for seat in self._sessions.seats:
-            others = self.neighbours.others()
-            if not (seat.sessions or seat.moved) or not others:
-                continue
-            gone += await self._hand_over(seat, others)
-        return gone
-
-    async def _hand_over(self, seat: Endpoint, others: list[messages.TransceiverAnnouncement]) -> int:
-        cluster, slot, epoch = seat.identity
-        sessions = [self._sessions.registry.get(session_id) for session_id in tuple(seat.sessions)]
-
-        async def write_down(session: Any) -> bool:
-            if session is None or not await self._store.hand_over(session):
-                return False
-            self._sessions.forget(session)
-            return True
-
-        gone = sum(await asyncio.gather(*map(write_down, sessions)))
-        if gone or seat.moved:
-            seat.given_up = True  # from here on only who has the sessions may say where it is
-            asked = messages.encode(messages.TakeOver(cluster=cluster, slot=slot, epoch=epoch, holder=self._holder))
-            for other in others:
-                try:
-                    subject = subjects.transceiver_take_over(other.cluster, other.slot)
-                    answer = await self._client.request(subject, asked, timeout=HANDING_OVER)
-                    reply = messages.decode(answer.data, messages.ControlReply)
-                    if reply.ok:
-                        break
-                    log.warning("slot %d.%d takes nothing over: %s", other.cluster, other.slot, reply.message)
-                except (nats.errors.Error, MalformedError) as error:
-                    log.warning("slot %d.%d takes nothing over: %r", other.cluster, other.slot, error)
-        return gone
-
-    async def _take(self, identity: Identity, dead: str | None) -> int:
-        prefix = subjects.seat_prefix(*identity)
-        found, moved = await self._store.read(prefix)
-        lives, key = self.neighbours.lives, subjects.seat_key(*identity)
-        if not (found or moved) or not await self._store.claim_seat(key, dead, lives):
-            return 0
-        cluster, slot, epoch = identity
-        seat = self._sessions.seats.kept[identity] = self._open_seat(cluster, Slot(slot, epoch))
-        seat.filling = True
-        try:
-            self._announce()  # relays route the dead one's clients to us before the first session is made
-            for turn in range(PASSES):
-                seat.moved = {ufrag: each for each in moved for ufrag in each.ufrags}
-                # What nobody else has taken, or has failed to take, is ours in the end.
-                await self._spread(found, seat, self.neighbours.others() if turn < PASSES - 1 else [])
-                found, moved = await self._store.read(prefix)
-                found = [each for each in found if each.state.session_id not in seat.sessions]
-                if not found:
-                    break
-            seat.moved = {ufrag: each for each in moved for ufrag in each.ufrags}
-        finally:
-            seat.filling = False
-        if found:
-            log.error("%d sessions of slot %d.%d could not be taken over and end", len(found), cluster, slot)
-        for each in found:
-            ended = messages.encode(messages.Ended(reason="internal"))
-            self._publisher.publish(subjects.session_event(each.state.session_id), ended)
-            await self._store.delete(each.key)
-        return len(seat.sessions) + len({each.key for each in seat.moved.values()})
-
-    async def _spread(self, found: list[Found], seat: Endpoint, others: list[messages.TransceiverAnnouncement]) -> None:
-        """Go on with our share of these sessions, those that were written last first, and ask others for the rest."""
-        waiting = sorted(found, key=lambda each: each.state.written_at, reverse=True)
-        takes = shares(len(waiting), self._load(), [Load(said.sessions, said.capacity) for said in others])
-        ours, waiting = waiting[: takes[0]], waiting[takes[0] :]
-        asking = []
-        for said, count in zip(others, takes[1:], strict=True):
-            theirs, waiting = waiting[:count], waiting[count:]
-            if theirs:
-                asking.append(self._ask_to_adopt(said, seat, [each.state.session_id for each in theirs]))
-        await asyncio.gather(self._adopt_all(ours, seat), *asking)
-
-    async def _adopt_all(self, found: list[Found], seat: Endpoint) -> None:
-        for each in found:
-            await self._adopt(each, seat)
-
-    async def _ask_to_adopt(self, said: messages.TransceiverAnnouncement, seat: Endpoint, sessions: list[str]) -> None:
-        cluster, slot, epoch = seat.identity
-        asked = messages.Adopt(cluster=cluster, slot=slot, epoch=epoch, sessions=sessions)
-        try:
-            subject = subjects.transceiver_adopt(said.cluster, said.slot)
-            answer = await self._client.request(subject, messages.encode(asked), timeout=HANDING_OVER)
-            reply = messages.decode(answer.data, messages.ControlReply)
-            log.info(
-                "slot %d.%d was asked to adopt %d sessions: %s", said.cluster, said.slot, len(sessions), reply.message
-            )
-        except (nats.errors.Error, MalformedError) as error:
-            log.warning("slot %d.%d adopts nothing: %r", said.cluster, said.slot, error)
-
-    async def adopt_requested(self, request: Any) -> None:
-        """Handler of the `adopt` subject."""
-        await answer(request, self._adopt_as_asked)
-
-    async def _adopt_as_asked(self, data: bytes) -> str:
-        asked = messages.decode(data, messages.Adopt)
-        adopted = 0
-        for session_id in asked.sessions:
-            found = await self._store.find(subjects.checkpoint_key(asked.cluster, asked.slot, asked.epoch, session_id))
-            if found is not None:
-                adopted += await self._adopt(found, self._sessions.seats.own)
-        return f"{adopted} adopted"
-
-    # ---- sessions that have moved on ------------------------------------------------------------------
-
-    async def look_after_moved(self) -> None:
-        """Keep word of where sessions of our seats went, for as long as they are there; runs until cancelled."""
-        missed: Counter[str] = Counter()
-        while True:
-            await asyncio.sleep(RENEW_EVERY)
-            for seat in self._sessions.seats:
-                for moved in set(seat.moved.values()):
-                    with contextlib.suppress(nats.errors.Error, nats.js.errors.Error, OSError, TimeoutError):
-                        there = await self._store.renew(moved)
-                        missed[moved.key] = missed[moved.key] + 1 if there is None else 0
-                        if there is False or missed[moved.key] >= MISSED:
-                            del missed[moved.key]
-                            seat.moved = {ufrag: each for ufrag, each in seat.moved.items() if each != moved}
-                            await self._store.delete(moved.key)
-
-    def _pass_on(self, ufrag: str, packet: bytes, relay: tuple[str, int]) -> bool:
-        """A check for a session that has moved: whoever has it answers through the same relay."""
-        for seat in self._sessions.seats:
-            moved = seat.moved.get(ufrag)
-            address = self.neighbours.address_of(moved.to) if moved is not None else None
-            if address is not None:
-                passed_on = tunnel.pack_forwarded(Address(relay[0].removeprefix("::ffff:"), relay[1]), packet)
-                seat.port.send(passed_on, self._relays.as_seen(address.host, address.port))
-                return True
-        return False
-
-    def _announces(self, source: tuple[str, int]) -> bool:
-        return self.neighbours.announces(Address(source[0].removeprefix("::ffff:"), source[1]))
-
-    async def _adopt(self, found: Found, seat: Endpoint) -> bool:
-        state = found.state
-        session_id = state.session_id
-        if state.dtls is None or self._sessions.registry.get(session_id) is not None or self._room() <= 0:
-            return False
-        age, handed_over = time.time() - state.written_at, state.handed_over
-        if state.path_relay is not None:
-            state.path_relay = self._relays.as_seen(*state.path_relay)
-        with tracer.start_as_current_span("take over") as span:
-            span.set_attribute("antiphon.session", session_id)
-            await self._subjects.listen(session_id)
-            session = self._sessions.make(state, None, state.dtls.client, seat)
+        """Once, some time after our start: sessions of processes that died before any process watched them."""
+        started_at = self._loop.time()
+        plan = orphans(started_at, started_at, (), ())
+        while isinstance(plan, Rescan):
+            await asyncio.sleep(plan.at - self._loop.time())
+            known = {endpoint.identity for endpoint in self._endpoints} | self._peers.identities()
             try:
-                session.restore(self._loop.time())
-                stored = await self._store.take(session, found, subjects.checkpoint_key(*seat.identity, session_id))
-            except ValueError as error:
-                log.error("session %s can't be taken over: %s", session_id, error)
-                stored = False
-            if not stored:
-                session.vanish()
-                self._sessions.forget(session)
-                return False
-            session.resume(self._loop.time())
-            self._sessions.registry.adopt(session)
-            self._relays.tell_of(session, seat)
-            self._subjects.born(session)
-        event = messages.TakenOver(handed_over=handed_over, checkpoint_age_ms=round(max(0.0, age) * 1000, 1))
-        self._publisher.publish(subjects.session_event(session_id), messages.encode(event))
-        return True
+                plan = orphans(started_at, self._loop.time(), await self._bucket.identities(), known)
+            except BUS_ERRORS:
+                return
+        for take in plan:
+            await self.died(take.identity, None)
+
+    async def _take(self, planner: TakeoverPlanner, identity: TransceiverIdentity, process_id: str | None) -> int:
+        """The number of its sessions that are with us or where we forward to."""
+        prefix = subjects.seat_prefix(*identity)
+        found, moved = await self._bucket.read(prefix)
+        if not (found or moved) or not await self._bucket.claim(identity, process_id, self._peers.is_alive):
+            return 0
+        endpoint = self._open_endpoint(identity)
+        self._endpoints.keep(endpoint)
+        with endpoint.filling():
+            self._announce()  # relays route the dead one's clients to us before the first session is made
+            while True:
+                endpoint.set_moved(moved)
+                plan = planner.checkpoints_read(found, endpoint.sessions, self._adoption.load, self._peers.ready())
+                if isinstance(plan, Leave):
+                    break
+                await self._carry_out(plan, endpoint)
+                found, moved = await self._bucket.read(prefix)
+        await self._end(plan.unplaced, identity)
+        return len(endpoint.sessions) + len(endpoint.moved)
+
+    async def _carry_out(self, plan: Adopt, endpoint: Endpoint) -> None:
+        async def adopt_here() -> None:
+            for found in plan.here:  # one at a time: each holds up the frames of all calls
+                await self._adoption.adopt(found, endpoint)
+
+        await asyncio.gather(adopt_here(), *(self._ask_to_adopt(share, endpoint) for share in plan.elsewhere))
+
+    async def _ask_to_adopt(self, share: Share, endpoint: Endpoint) -> None:
+        peer = share.peer
+        asked = messages.Adopt(**endpoint.identity._asdict(), sessions=share.sessions)
+        try:
+            subject = subjects.transceiver_adopt(peer.cluster, peer.slot)
+            answered = await self._client.request(subject, messages.encode(asked), timeout=REQUEST_SECONDS)
+            reply = messages.decode(answered.data, messages.ControlReply)
+        except (MalformedError, *BUS_ERRORS) as error:
+            log.warning("slot %d.%d adopts nothing: %r", peer.cluster, peer.slot, error)
+            return
+        count = len(share.sessions)
+        log.info("slot %d.%d was asked to adopt %d sessions: %s", peer.cluster, peer.slot, count, reply.message)
+
+    async def _end(self, unplaced: list[Found], identity: TransceiverIdentity) -> None:
+        if unplaced:
+            log.error("%d sessions of slot %d.%d, epoch %d, could not be taken over and end", len(unplaced), *identity)
+        for found in unplaced:
+            ended = messages.encode(messages.Ended(reason="internal"))
+            self._publisher.publish(subjects.session_event(found.state.session_id), ended)
+            await self._bucket.delete(found.key)

@@ -1,9 +1,10 @@
-"""The sessions of a process and the two ways to find one: by ufrag for checks, by client for the rest."""
+"""The sessions of a process and the two ways to find one: by ufrag for checks, by client address for the rest."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from antiphon.rtc import stun
 from antiphon.schemas import MalformedError, tunnel
@@ -13,7 +14,7 @@ from antiphon.transceiver.session.session import Session
 
 @dataclass
 class SocketCounters:
-    """Datagrams that reached no session, by reason."""
+    """Datagrams that reached no session, by reason. Owner: `Demux`; `TunnelReceiver` counts what it refuses itself."""
 
     untrusted: int = 0
     malformed: int = 0
@@ -21,13 +22,24 @@ class SocketCounters:
     refused_checks: int = 0
 
 
+class Unrouted(NamedTuple):
+    """A connectivity check for a session that is not here. It may have moved to another transceiver."""
+
+    ufrag: str
+    packet: bytes
+    """The whole tunnel packet."""
+    relay: tuple[str, int]
+
+
 class Demux:
-    """Who gets a datagram. Sans-IO."""
+    """Which session gets a datagram. Sans-IO.
+
+    Owner: the process, for its whole life. Event loop only. Sessions are added and removed by `SessionTable` alone;
+    what it finds them by are the ufrags and client addresses that each session itself knows.
+    """
 
     def __init__(self) -> None:
         self.counters = SocketCounters()
-        self.elsewhere: Callable[[str, bytes, tuple[str, int]], bool] = lambda ufrag, packet, relay: False
-        """Passes on a check for a session that is not here; whether it could."""
         self._by_id: dict[str, Session] = {}
         self._by_ufrag: dict[str, Session] = {}
         self._by_client: dict[bytes, Session] = {}
@@ -46,72 +58,81 @@ class Demux:
     def remove(self, session: Session) -> None:
         """Forget a session under all its names."""
         self._by_id.pop(session.state.session_id, None)
-        for ufrag in [ufrag for ufrag, owner in self._by_ufrag.items() if owner is session]:
-            del self._by_ufrag[ufrag]
-        for header in [header for header, owner in self._by_client.items() if owner is session]:
-            del self._by_client[header]
+        self._forget(session, session.state.ufrags, session.ice.headers)
 
     def adopt(self, session: Session) -> None:
-        """A session that came from another process: its client is known already."""
-        for header in session.ice.headers:
-            self._by_client[header] = session
+        """A session that came from another process: the addresses of its client are known already."""
+        if self._is_here(session):
+            for header in session.ice.headers:
+                self._by_client[header] = session
 
     def restart_ice(self, session: Session, ufrag: str) -> None:
         """Find the session under one more ufrag."""
+        before = tuple(session.state.ufrags)
         session.restart_ice(ufrag)
-        for known in [known for known, owner in self._by_ufrag.items() if owner is session]:
-            if known not in session.state.ufrags:
-                del self._by_ufrag[known]
+        self._forget(session, [each for each in before if each not in session.state.ufrags], ())
         self._by_ufrag[ufrag] = session
 
     def get(self, session_id: str) -> Session | None:
         return self._by_id.get(session_id)
 
     def owner_of(self, header: bytes) -> Session | None:
-        """Whose client this tunnel header names."""
+        """The session whose client has this tunnel header."""
         return self._by_client.get(header)
 
-    def clients(self) -> tuple[bytes, ...]:
-        """The tunnel headers of all clients, for a relay that has to learn its flows again."""
-        return tuple(self._by_client)
-
-    def receive(self, packet: bytes, relay: tuple[str, int], now: float) -> None:
-        """Deliver one tunnel packet of a trusted relay."""
-        header, datagram = packet[:8], packet[8:]
+    def receive(self, packet: bytes, relay: tuple[str, int], now: float) -> Unrouted | None:
+        """Deliver one tunnel packet of a trusted relay. A check for a session that is not here is returned."""
+        header, datagram = packet[: tunnel.IPV4_HEADER], packet[tunnel.IPV4_HEADER :]
         session = self._by_client.get(header)
         if session is not None and datagram and datagram[0] > 3:  # nearly always: media of a known IPv4 client
             session.receive(datagram, Path(header, relay), now)
-            return
+            return None
         try:
             read = tunnel.unpack(packet)
         except MalformedError:
             self.counters.malformed += 1
-            return
+            return None
         path = Path(read.header, relay)
         if stun.is_stun(read.payload):
-            self._check(read, path, now)
-            return
+            return self._check(packet, read, path, now)
         session = self._by_client.get(read.header)
         if session is None or not read.payload:
             self.counters.unknown_client += 1
-            return
+            return None
         session.receive(read.payload, path, now)
+        return None
 
-    def _check(self, read: tunnel.Tunnelled, path: Path, now: float) -> None:
+    def _check(self, packet: bytes, read: tunnel.Tunnelled, path: Path, now: float) -> Unrouted | None:
         try:
             request = stun.unpack_binding_request(read.payload)
         except stun.StunError:
             self.counters.malformed += 1
-            return
+            return None
         session = self._by_ufrag.get(request.local_ufrag)
-        if session is None and self.elsewhere(request.local_ufrag, read.header + read.payload, path.relay):
-            return
-        if session is None or not session.receive_check(request, read.payload, read.client, path, now):
+        if session is None:
+            return Unrouted(request.local_ufrag, packet, path.relay)
+        ufrags, headers = tuple(session.state.ufrags), session.ice.headers
+        if not session.receive_check(request, read.payload, read.client, path, now):
             self.counters.refused_checks += 1
-            return
-        if self._by_client.get(path.header) is not session:
+            return None
+        if self._is_here(session):  # it may have ended when its handshake began
+            # A check with the newest ufrag replaces the others; one from a ninth address replaces the oldest.
+            kept = session.ice.headers
+            self._forget(
+                session,
+                [each for each in ufrags if each not in session.state.ufrags],
+                [each for each in headers if each not in kept],
+            )
             self._by_client[path.header] = session
-            # What the session no longer keeps as checked must not be delivered to it either.
-            kept = set(session.ice.headers)
-            for header in [h for h, owner in self._by_client.items() if owner is session and h not in kept]:
+        return None
+
+    def _is_here(self, session: Session) -> bool:
+        return self._by_id.get(session.state.session_id) is session
+
+    def _forget(self, session: Session, ufrags: list[str], headers: list[bytes] | tuple[bytes, ...]) -> None:
+        for ufrag in ufrags:
+            if self._by_ufrag.get(ufrag) is session:
+                del self._by_ufrag[ufrag]
+        for header in headers:
+            if self._by_client.get(header) is session:  # a newer call may come from the same address
                 del self._by_client[header]

@@ -1,90 +1,153 @@
-"""Where calls of a process are reached: identities of route tokens, each with a socket of its own.
+"""Where the calls of a process are reached: an identity that route tokens name, with one UDP socket for each.
 
-A process has one seat of its own. It keeps others until their last session is over: those of processes whose
-sessions it has taken over, and a former one of its own whose slot somebody else has taken.
+A process has one endpoint of its own, which takes new calls. It keeps others until their last session has ended: the
+endpoints of processes whose sessions it has taken over, and a former one of its own whose slot another process took.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from typing import NamedTuple
 
-from antiphon.transceiver.failover.slot_claim import Slot
 from antiphon.transceiver.net.udp_socket import TunnelSocket
 
-Identity = tuple[int, int, int]
-"""Cluster, slot, epoch."""
+
+class TransceiverIdentity(NamedTuple):
+    """What a route token names: one incarnation of one slot. Never used twice, because each claim raises the epoch."""
+
+    cluster: int
+    slot: int
+    epoch: int
 
 
 class Moved(NamedTuple):
-    """Where a session is that was on another seat when its token was minted."""
+    """Where a session is now that was at another endpoint when its token was minted."""
 
     key: str
-    """Where this stands in the bucket: in the place of the session's checkpoint."""
-    to: Identity
+    """Of this entry in the bucket of sessions: the place where the session's checkpoint was."""
+    to: TransceiverIdentity
     ufrags: tuple[str, ...]
 
 
-@dataclass(eq=False)
 class Endpoint:
-    """Tokens that name its identity are routed to `address`, which is `port` as relays see it."""
+    """An identity and its socket. Relays route the tokens that name `identity` to `address`.
 
-    cluster: int
-    slot: Slot
-    address: str
-    port: TunnelSocket
-    sessions: set[str] = field(default_factory=set)
-    filling: bool = False
-    """Sessions are on their way to it."""
-    moved: dict[str, Moved] = field(default_factory=dict)
-    """By ufrag: sessions of this seat that sit on another process's now. Checks of their clients still come here."""
-    given_up: bool = False
-    """It is another process's now: not announced any more."""
+    Owner: `Endpoints`, from the claim of the identity until it closes the socket. Event loop only. Other components
+    change it by the methods below; `sessions` is changed by `Endpoints` alone.
+    """
+
+    def __init__(self, identity: TransceiverIdentity, address: str, socket: TunnelSocket) -> None:
+        """`address`: the socket's address as relays and other transceivers reach it."""
+        self.identity = identity
+        self.address = address
+        self.socket = socket
+        self.sessions: set[str] = set()
+        self._moved: dict[str, Moved] = {}
+        self._filling = False
+        self._withdrawn = False
+
+    def start(
+        self,
+        receive: Callable[[Endpoint, bytes, tuple[str, int]], None],
+        begin: Callable[[], None],
+        end: Callable[[], None],
+    ) -> None:
+        """Read from now on: `receive(endpoint, packet, source)` for each datagram, `begin` and `end` around a batch."""
+        self.socket.start(partial(receive, self), begin, end)
+
+    # ---- sessions that have moved on -------------------------------------------------------------------
 
     @property
-    def identity(self) -> Identity:
-        """As a route token names it."""
-        return self.cluster, self.slot.number, self.slot.epoch
+    def moved(self) -> frozenset[Moved]:
+        """Sessions whose tokens name this endpoint and which are at another one now."""
+        return frozenset(self._moved.values())
+
+    def moved_session(self, ufrag: str) -> Moved | None:
+        """Where the session with this ufrag has moved to, if it has: checks of its client still come here."""
+        return self._moved.get(ufrag)
+
+    def set_moved(self, moved: Iterable[Moved]) -> None:
+        self._moved = {ufrag: each for each in moved for ufrag in each.ufrags}
+
+    def forget_moved(self, moved: Moved) -> None:
+        self._moved = {ufrag: each for ufrag, each in self._moved.items() if each != moved}
+
+    # ---- its life --------------------------------------------------------------------------------------
+
+    @property
+    def withdrawn(self) -> bool:
+        """Another process has this identity now: we no longer announce it."""
+        return self._withdrawn
+
+    def withdraw(self) -> None:
+        self._withdrawn = True
+
+    @contextmanager
+    def filling(self) -> Iterator[None]:
+        """Within it the endpoint is kept although it has no session yet: a takeover is bringing them."""
+        self._filling = True
+        try:
+            yield
+        finally:
+            self._filling = False
+
+    @property
+    def idle(self) -> bool:
+        """Nothing needs its socket."""
+        return not (self.sessions or self._moved or self._filling)
 
 
 class Endpoints:
-    """The seats of a process, and on which of them each session sits."""
+    """The endpoints of a process, and at which of them each session is.
 
-    def __init__(self) -> None:
-        self.own: Endpoint
-        self.kept: dict[Identity, Endpoint] = {}
+    Owner: the process, for its whole life. Event loop only.
+    """
+
+    def __init__(self, own: Endpoint) -> None:
+        self._own = own
+        self._kept: dict[TransceiverIdentity, Endpoint] = {}
         self._of: dict[str, Endpoint] = {}
 
+    @property
+    def own(self) -> Endpoint:
+        """The one that takes new calls."""
+        return self._own
+
     def __iter__(self) -> Iterator[Endpoint]:
-        yield self.own
-        yield from tuple(self.kept.values())
+        yield self._own
+        yield from tuple(self._kept.values())
 
     def of(self, session_id: str) -> Endpoint:
         return self._of[session_id]
 
-    def put(self, session_id: str, seat: Endpoint) -> None:
-        self._of[session_id] = seat
-        seat.sessions.add(session_id)
+    def put(self, session_id: str, endpoint: Endpoint) -> None:
+        self._of[session_id] = endpoint
+        endpoint.sessions.add(session_id)
 
     def remove(self, session_id: str) -> None:
-        seat = self._of.pop(session_id, None)
-        if seat is not None:
-            seat.sessions.discard(session_id)
+        endpoint = self._of.pop(session_id, None)
+        if endpoint is not None:
+            endpoint.sessions.discard(session_id)
 
-    def replace_own(self, seat: Endpoint) -> None:
-        """Another seat takes new sessions; the former one is kept for those that it has."""
-        former, self.own = self.own, seat
-        self.kept[former.identity] = former
+    def keep(self, endpoint: Endpoint) -> None:
+        """One more, for sessions that are taken over."""
+        self._kept[endpoint.identity] = endpoint
 
-    def let_go(self) -> list[Endpoint]:
-        """Close the kept seats that nobody sits on any more."""
-        empty = [each for each in self.kept.values() if not each.sessions and not each.filling and not each.moved]
-        for seat in empty:
-            del self.kept[seat.identity]
-            seat.port.close()
-        return empty
+    def replace_own(self, endpoint: Endpoint) -> None:
+        """Another endpoint takes new calls; the former one is kept for the sessions that it has."""
+        former, self._own = self._own, endpoint
+        self._kept[former.identity] = former
+
+    def close_idle(self) -> list[Endpoint]:
+        """Close the kept endpoints that nothing needs any more; returns them."""
+        idle = [each for each in self._kept.values() if each.idle]
+        for endpoint in idle:
+            del self._kept[endpoint.identity]
+            endpoint.socket.close()
+        return idle
 
     def close(self) -> None:
-        for seat in self:
-            seat.port.close()
+        for endpoint in self:
+            endpoint.socket.close()

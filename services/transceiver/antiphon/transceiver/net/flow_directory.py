@@ -1,7 +1,7 @@
 """Our clients in the bucket `antiphon-flows`, for relays that look there instead of asking every transceiver.
 
-Off the packet path: the bucket follows what the registry knows, a few times a second. Who dies leaves entries behind;
-they name an incarnation that nobody announces any more, and go after a day.
+Off the packet path: the bucket follows what the demultiplexer knows, a few times a second. A process that dies leaves
+its entries behind. They name an incarnation that is no longer announced, and expire after a day.
 """
 
 from __future__ import annotations
@@ -11,54 +11,56 @@ import logging
 from collections.abc import Callable
 from typing import Final
 
-import nats.errors
 from nats.aio.client import Client
-from nats.js.errors import Error as JetStreamError
 from nats.js.errors import KeyNotFoundError
 from nats.js.kv import KeyValue
 
 from antiphon.runtime.nats import buckets
+from antiphon.runtime.nats.errors import BUS_ERRORS
 from antiphon.schemas import messages, subjects
 
 log = logging.getLogger(__name__)
 
 FOLLOW_SECONDS: Final = 0.2
 AGAIN_SECONDS: Final = 2.0
-"""After NATS failed us."""
+"""After a call on NATS failed."""
 
 
 class FlowDirectory:
-    """`run` until cancelled."""
+    """Writes what changed of our clients into the bucket.
+
+    Owner: the process, for its whole life, where ANTIPHON_KEEP_FLOWS is set. `run` is a task, until cancelled.
+    """
 
     def __init__(self, client: Client, flows: Callable[[], dict[bytes, messages.FlowOwner]]) -> None:
-        """`flows()`: whose each of our clients is, by tunnel header, now."""
+        """`flows()`: the owner of each of our clients, by tunnel header, now."""
         self._client = client
         self._flows = flows
-        self._kept: dict[bytes, messages.FlowOwner] = {}
+        self._written: dict[bytes, messages.FlowOwner] = {}
 
     async def run(self) -> None:
         while True:
             try:
                 bucket = await buckets.bucket(self._client.jetstream(), subjects.BUCKET_FLOWS, ttl=buckets.FLOWS_TTL)
-                self._kept.clear()  # a server that came back may have lost them
+                self._written.clear()  # a server that came back may have lost them
                 while True:
                     await self._follow(bucket)
                     await asyncio.sleep(FOLLOW_SECONDS)
-            except (nats.errors.Error, JetStreamError, OSError, TimeoutError) as error:
+            except BUS_ERRORS as error:
                 log.debug("flows are not kept: %s", error or type(error).__name__)
                 await asyncio.sleep(AGAIN_SECONDS)
 
     async def _follow(self, bucket: KeyValue) -> None:
         now = self._flows()
         for header, owner in now.items():
-            if self._kept.get(header) != owner:
+            if self._written.get(header) != owner:
                 await bucket.put(subjects.flow_key(header), messages.encode(owner))
-                self._kept[header] = owner
-        for header in self._kept.keys() - now.keys():
-            await self._let_go(bucket, subjects.flow_key(header), messages.encode(self._kept[header]))
-            del self._kept[header]
+                self._written[header] = owner
+        for header in self._written.keys() - now.keys():
+            await self._delete_ours(bucket, subjects.flow_key(header), messages.encode(self._written[header]))
+            del self._written[header]
 
-    async def _let_go(self, bucket: KeyValue, key: str, ours: bytes) -> None:
+    async def _delete_ours(self, bucket: KeyValue, key: str, ours: bytes) -> None:
         try:
             entry = await bucket.get(key)
             if entry.value == ours:  # and not that of a transceiver which has the client now

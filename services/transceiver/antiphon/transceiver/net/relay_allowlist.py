@@ -1,41 +1,53 @@
-"""Which addresses tunnel packets may come from: those of announced relays."""
+"""Which addresses tunnel packets may come from, those of announced relays, and how a socket spells an address."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 from antiphon.runtime.nats.buckets import ANNOUNCE_TTL
-from antiphon.schemas.addresses import parse_address
+from antiphon.schemas.addresses import Address, parse_address
 from antiphon.schemas.messages import RelayAnnouncement
+
+_MAPPED = "::ffff:"
 
 
 def on_socket(host: str, ipv6: bool) -> str:
-    """An IP literal as a UDP socket names its peer: IPv4 on an IPv6 socket is ::ffff:a.b.c.d (RFC 4291 2.5.5.2)."""
-    bare = host.removeprefix("::ffff:")
+    """An IP literal as a UDP socket spells its peer's: IPv4 on an IPv6 socket is ::ffff:a.b.c.d (RFC 4291 2.5.5.2)."""
+    bare = host.removeprefix(_MAPPED)
     if "." in bare:
-        return f"::ffff:{bare}" if ipv6 else bare
+        return f"{_MAPPED}{bare}" if ipv6 else bare
     return host
 
 
+def announced_address(source: tuple[str, int]) -> Address:
+    """The reverse of `on_socket`: a peer's address as it stands in announcements and tunnel headers."""
+    return Address(source[0].removeprefix(_MAPPED), source[1])
+
+
 class RelayAllowlist:
-    """Announced tunnel addresses. While NATS is away nothing expires: the last known relays stay trusted."""
+    """Announced tunnel addresses. While NATS is away nothing expires: the last known relays stay trusted.
+
+    Owner: the process, for its whole life. `RelayLink` fills it, `TunnelReceiver` asks it. Event loop only. Pure.
+    """
 
     def __init__(self, ipv6: bool = False) -> None:
-        """`ipv6`: addresses are compared as a socket of that family names them."""
+        """`ipv6`: addresses are compared as a socket of that family spells them."""
         self._ipv6 = ipv6
-        # By name and addresses: while a new relay process takes over from an old one, both speak under one name.
+        # By name and addresses: while a new relay process takes over from an old one, both announce one name.
         self._relays: dict[tuple[str, frozenset[tuple[str, int]]], float] = {}
         self._trusted: frozenset[tuple[str, int]] = frozenset()
 
     def announce(self, relay: RelayAnnouncement, now: float) -> list[tuple[str, int]]:
         """Take an announcement; returns the addresses that are new."""
-        addresses = frozenset(
-            (on_socket(host, self._ipv6), port) for host, port in map(parse_address, relay.tunnel_addresses)
-        )
+        addresses = frozenset(self.as_seen(host, port) for host, port in map(parse_address, relay.tunnel_addresses))
         new = sorted(addresses - self._trusted)
         self._relays[relay.name, addresses] = now
-        self._sum_up()
+        self._update_trusted()
         return new
+
+    def as_seen(self, host: str, port: int) -> tuple[str, int]:
+        """An announced address as our sockets spell it."""
+        return on_socket(host, self._ipv6), port
 
     def expire(self, now: float) -> None:
         """Forget relays that have not announced themselves for a while."""
@@ -43,10 +55,10 @@ class RelayAllowlist:
         for relay in gone:
             del self._relays[relay]
         if gone:
-            self._sum_up()
+            self._update_trusted()
 
     def renew(self, now: float) -> None:
-        """Start every relay's time anew: while nobody can announce anything, nobody is late."""
+        """Start every relay's time anew: without NATS no relay can announce itself, so none is late."""
         self._relays = dict.fromkeys(self._relays, now)
 
     def __iter__(self) -> Iterator[tuple[str, int]]:
@@ -55,5 +67,5 @@ class RelayAllowlist:
     def __contains__(self, address: tuple[str, int]) -> bool:
         return address in self._trusted
 
-    def _sum_up(self) -> None:
+    def _update_trusted(self) -> None:
         self._trusted = frozenset().union(*(addresses for _, addresses in self._relays))

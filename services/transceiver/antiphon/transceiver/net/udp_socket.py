@@ -1,4 +1,4 @@
-"""The one UDP socket of a transceiver: tunnel packets in and out, for all its sessions."""
+"""The UDP socket of one endpoint: tunnel packets in and out, for all sessions at that endpoint."""
 
 from __future__ import annotations
 
@@ -16,24 +16,31 @@ Receiver = Callable[[bytes, tuple[str, int]], None]
 
 
 class TunnelSocket:
-    """Non-blocking, drained in batches: asyncio's own datagram endpoint reads one per turn of its loop."""
+    """Non-blocking, drained in batches: asyncio's own datagram endpoint reads one datagram per iteration of its loop.
 
-    def __init__(
-        self, host: str, port: int, receive: Receiver, begin: Callable[[], None], end: Callable[[], None]
-    ) -> None:
-        """`begin` and `end` are called around each batch that is handed to `receive`."""
+    Owner: an `Endpoint`, which closes it. Event loop only. The constructor binds, so that the port is known; `start`
+    begins to read.
+    """
+
+    def __init__(self, host: str, port: int) -> None:
         self.dropped = 0
-        """Datagrams that the kernel would not take."""
+        """Datagrams that the kernel did not take."""
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self._socket = socket.socket(family, socket.SOCK_DGRAM)
-        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SOCKET_BUFFER)
-        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SOCKET_BUFFER)
-        self._socket.setblocking(False)
-        self._socket.bind((host, port))
+        try:
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SOCKET_BUFFER)
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SOCKET_BUFFER)
+            self._socket.setblocking(False)
+            self._socket.bind((host, port))
+        except OSError:
+            self._socket.close()
+            raise
         self.port: int = self._socket.getsockname()[1]
-        self._receive, self._begin, self._end = receive, begin, end
         self._loop = asyncio.get_running_loop()
-        self._loop.add_reader(self._socket.fileno(), self._readable)
+
+    def start(self, receive: Receiver, begin: Callable[[], None], end: Callable[[], None]) -> None:
+        """Read from now on; `begin` and `end` are called around each batch that is handed to `receive`."""
+        self._loop.add_reader(self._socket.fileno(), self._readable, receive, begin, end)
 
     def send(self, data: bytes, to: tuple[str, int]) -> None:
         """Hand one datagram to the kernel; drops it rather than wait."""
@@ -47,15 +54,15 @@ class TunnelSocket:
         self._loop.remove_reader(self._socket.fileno())
         self._socket.close()
 
-    def _readable(self) -> None:
-        self._begin()
+    def _readable(self, receive: Receiver, begin: Callable[[], None], end: Callable[[], None]) -> None:
+        begin()
         try:
-            self._read_batch()
+            self._read_batch(receive)
         finally:
-            self._end()
+            end()
 
-    def _read_batch(self) -> None:
-        receive_from, receive = self._socket.recvfrom, self._receive
+    def _read_batch(self, receive: Receiver) -> None:
+        receive_from = self._socket.recvfrom
         for _ in range(BATCH):
             try:
                 data, source = receive_from(MAX_DATAGRAM)

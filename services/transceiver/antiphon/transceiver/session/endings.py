@@ -1,8 +1,8 @@
 """Why sessions of this process ended: kept for a while, for clients that ask. Sans-IO.
 
-A client that never got through, or whose connection was closed, cannot tell an agent that hung up from a firewall.
-Policy: a session is kept for `KEEP_SECONDS` after its end; above `MAX_KEPT` the oldest are forgotten, and whoever asks
-for one of these is answered by nobody, as for a session that never was.
+A client that never connected, or whose connection was closed, cannot distinguish an agent that hung up from a firewall.
+Policy: a session is kept for `KEEP_SECONDS` after its end; above `MAX_KEPT` the oldest are forgotten. A request for one
+of these gets no answer, as one for a session that never existed.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ MAX_KEPT: Final = 2048
 
 
 class _Ending(NamedTuple):
-    """As much of a session as its status is made of: a tenth of what a message takes."""
+    """What the status of an ended session is made of: a tenth of the memory that the message takes."""
 
     at: float
     connected: bool
@@ -30,7 +30,10 @@ class _Ending(NamedTuple):
 
 
 class Endings:
-    """Of one process; owned by `Sessions`, which notes each session that it forgets."""
+    """The sessions that ended lately.
+
+    Owner: `SessionTable`, for the life of the process; it notes each session that it removes. Event loop only.
+    """
 
     def __init__(self) -> None:
         self._kept: OrderedDict[str, _Ending] = OrderedDict()
@@ -39,7 +42,7 @@ class Endings:
         return len(self._kept)
 
     def note(self, session: Session, now: float) -> None:
-        """The session is over; one that goes on elsewhere is not."""
+        """The session has ended. One that is in another process now has not, and is left out."""
         if session.ended is None or session.ended == MOVED:
             return
         spoke = session.statistics().packets_sent > 0
@@ -70,7 +73,7 @@ class Endings:
 
 
 def status(session: Session) -> messages.CallStatus:
-    """How things stand with a session, during the call and afterwards."""
+    """The status of a session, during the call and afterwards."""
     ended = session.ended if session.ended != MOVED else None
     return messages.CallStatus(
         session_id=session.state.session_id,

@@ -54,8 +54,11 @@ class Session:
         leave: Callable[[Callable[[float], None]], None],
         take_turn: Callable[[Callable[[float], None], float], None] | None = None,
         consent_timeout: float = CONSENT_TIMEOUT,
+        on_end: Callable[[Session], None] | None = None,
     ) -> None:
         """`take_turn` runs a costly step of the handshake, now or when running calls allow it.
+
+        `on_end(session)` is called once, as the last step of `end` or `vanish`.
 
         A session that another process began needs no certificate: its handshake is over.
         """
@@ -69,6 +72,7 @@ class Session:
         self._outlet = outlet
         self._join, self._leave = join, leave
         self._take_turn = take_turn or (lambda step, now: step(now))
+        self._on_end = on_end
         self._consent = Consent(now, consent_timeout, outlet.event)
         self._resumed = False
         self._setup = DtlsSetup(
@@ -249,6 +253,8 @@ class Session:
         self._srtp = self._records = None
         self.media_out.close()
         self.media_in.close()
+        if self._on_end is not None:
+            self._on_end(self)
 
     def _connect_engines(self, now: float) -> None:
         assert self.state.srtp is not None
@@ -369,3 +375,5 @@ class Session:
         self._srtp = self._records = None
         self.media_out.close()
         self.media_in.close()
+        if self._on_end is not None:
+            self._on_end(self)

@@ -1,0 +1,82 @@
+"""Connectivity checks of sessions that have moved to an endpoint of another process.
+
+Their tokens name the old endpoint, so relays send their checks there. The process that has the old endpoint forwards
+them, with the relay's address in front, and the process that has the session answers through that relay.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import Counter
+from typing import Final
+
+from antiphon.runtime.nats.errors import BUS_ERRORS
+from antiphon.schemas import tunnel
+from antiphon.transceiver.failover.checkpoint_bucket import CheckpointBucket
+from antiphon.transceiver.failover.peers import Peers
+from antiphon.transceiver.net.demux import Unrouted
+from antiphon.transceiver.net.endpoint import Endpoint, Endpoints, Moved
+from antiphon.transceiver.net.relay_allowlist import RelayAllowlist, announced_address
+
+RENEW_EVERY: Final = 5.0
+"""Seconds between renewals of `Moved` entries, whose TTL is that of checkpoints, 60 s."""
+MISSED: Final = 5
+"""Renewals in a row that did not find the session's checkpoint: NATS may have lost its store, and the process that has
+the session writes it again within 15 s."""
+
+
+class CheckForwarder:
+    """Forwards checks, and knows from which sources forwarded ones may come. The `Forwarding` of `TunnelReceiver`.
+
+    Owner: the process, for its whole life. Event loop only; nothing here waits.
+    """
+
+    def __init__(self, endpoints: Endpoints, peers: Peers, allowlist: RelayAllowlist) -> None:
+        self._endpoints = endpoints
+        self._peers = peers
+        self._allowlist = allowlist
+
+    def forward(self, unrouted: Unrouted) -> bool:
+        """Pass the check on to the process that has its session; False if none is known."""
+        for endpoint in self._endpoints:
+            moved = endpoint.moved_session(unrouted.ufrag)
+            address = self._peers.address_of(moved.to) if moved is not None else None
+            if address is not None:
+                packet = tunnel.pack_forwarded(announced_address(unrouted.relay), unrouted.packet)
+                endpoint.socket.send(packet, self._allowlist.as_seen(*address))
+                return True
+        return False
+
+    def is_transceiver(self, source: tuple[str, int]) -> bool:
+        """Whether another process announces this address for one of its endpoints."""
+        return self._peers.has_address(announced_address(source))
+
+
+class MovedRenewal:
+    """Keeps the `Moved` entries of our endpoints in the bucket for as long as their sessions run.
+
+    Owner: the process, for its whole life; `run` is a task of its own.
+    """
+
+    def __init__(self, endpoints: Endpoints, bucket: CheckpointBucket) -> None:
+        self._endpoints = endpoints
+        self._bucket = bucket
+        self._missed: Counter[str] = Counter()
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        while True:
+            await asyncio.sleep(RENEW_EVERY)
+            for endpoint in self._endpoints:
+                for moved in endpoint.moved:
+                    with contextlib.suppress(*BUS_ERRORS):
+                        await self._renew(moved, endpoint)
+
+    async def _renew(self, moved: Moved, endpoint: Endpoint) -> None:
+        is_there = await self._bucket.renew_moved(moved)
+        self._missed[moved.key] = self._missed[moved.key] + 1 if is_there is None else 0
+        if is_there is False or self._missed[moved.key] >= MISSED:
+            del self._missed[moved.key]
+            endpoint.forget_moved(moved)
+            await self._bucket.delete(moved.key)
