@@ -60,6 +60,19 @@ def test_a_client_on_ipv6_talks_and_listens() -> None:
     run_virtual(main())
 
 
+def test_frames_carry_the_arrival_of_their_packets_through_the_whole_session() -> None:
+    async def main() -> None:
+        call = Call(BAD, 3)
+        await call.connect(channel=False)
+        await asyncio.sleep(10)
+        received = [frame for frame in call.heard if not frame.flags]
+        assert len(received) > 300
+        assert {frame.captured_ns for frame in received} <= set(call.arrivals_ns)
+        await call.stop()
+
+    run_virtual(main())
+
+
 def test_the_statistics_of_a_call_are_told_every_5_s() -> None:
     async def main() -> None:
         call = Call(BAD, 3)

@@ -93,7 +93,8 @@ def listen(kind: str, seconds: float, stalls: list[tuple[float, float]], jitter:
             arrival, number = heapq.heappop(sent)
             before = len(heard.frames)
             payload = sounds[number % len(sounds)]
-            media_in.receive(pack_rtp(111, False, number & 0xFFFF, number * 960, 5, payload), arrival)
+            packet = pack_rtp(111, False, number & 0xFFFF, number * 960, 5, payload)
+            media_in.receive(packet, arrival, int(arrival * 1e9))
             if len(heard.frames) > before:  # it was neither left out nor has it to wait for another one
                 heard.behind.append(state.input_samples / RATE - (number + 1) * FRAME)
         media_in.visit(poll)

@@ -251,7 +251,7 @@ class Peer:
             else:
                 packet = self._srtp.unprotect(datagram)
                 if packet is not None:
-                    self.media_in.receive(packet, now)
+                    self.media_in.receive(packet, now, time.time_ns())
 
     def _new_handshake(self, now: float) -> DtlsHandshake:
         return DtlsHandshake(self._certificate, self._answer.fingerprints, self._answer.passive, now)

@@ -62,6 +62,12 @@ class Piece(NamedTuple):
 
     kind: Kind
     ticks: int
+    arrived: float
+    """When its samples arrived, by the clock of `now`.
+
+    DECODE, RECOVER: when the packet with this payload arrived; FEC arrives with the packet that follows the lost one.
+    CONCEAL, SILENCE in a gap: its own length after the piece before it, but not later than the packet that ended the
+    gap. SILENCE in a pause: by the clock, one frame after the other from the last arrival on."""
     payload: bytes = b""
 
 
@@ -133,7 +139,7 @@ class JitterBuffer:
             self._plain = (sequence + 1) & 0xFFFF
             timeline.next_timestamp = (timestamp + ticks) & 0xFFFFFFFF
             self._filled_until = now
-            return [Piece(Kind.DECODE, ticks, payload)]
+            return [Piece(Kind.DECODE, ticks, now, payload)]
         self._extend()
         held = _Waiting(timestamp, payload, now, ticks)
         pieces: list[Piece] = []
@@ -269,7 +275,8 @@ class JitterBuffer:
         return pieces
 
     def _in_order(self, held: _Waiting) -> list[Piece]:
-        gap = held.arrived - self._filled_until
+        before = self._filled_until
+        gap = held.arrived - before
         pause = self.timeline.place(self._next_sequence, held.timestamp, held.ticks, held.arrived, gap)
         self._ticks = held.ticks
         self._filled_until = max(self._filled_until, held.arrived)
@@ -279,7 +286,9 @@ class JitterBuffer:
         if pause is None:
             self.counters.late += 1
             return []
-        return [*_silence(pause), Piece(Kind.DECODE, held.ticks, held.payload)]
+        pieces = _silence(pause, before, held.arrived)
+        pieces.append(Piece(Kind.DECODE, held.ticks, held.arrived, held.payload))
+        return pieces
 
     def _give_up(self, first: int) -> list[Piece]:
         """The packets before `first` are lost."""
@@ -288,18 +297,21 @@ class JitterBuffer:
         if not held.payload:
             return []  # how much was lost the next audio's timestamp tells; by then it is a pause
         pause, span = self.timeline.lost_before(missing, first, held.timestamp, held.ticks, held.arrived)
-        pieces = _silence(pause)
+        at = self._filled_until
+        pieces = _silence(pause, at, held.arrived)
         if not span:
             return pieces
+        at += pause / TICKS_PER_SECOND
         recoverable = min(held.ticks, span)
         rest = span - recoverable
         while rest > 0:
             step = min(FRAME_TICKS, rest)
             concealed = span - recoverable - rest < MAX_CONCEALED
-            pieces.append(Piece(Kind.CONCEAL if concealed else Kind.SILENCE, step))
+            at += step / TICKS_PER_SECOND
+            pieces.append(Piece(Kind.CONCEAL if concealed else Kind.SILENCE, step, min(at, held.arrived)))
             self.counters.concealed_ticks += step
             rest -= step
-        pieces.append(Piece(Kind.RECOVER, recoverable, held.payload))
+        pieces.append(Piece(Kind.RECOVER, recoverable, held.arrived, held.payload))
         self.counters.recovered += 1
         return pieces
 
@@ -316,11 +328,23 @@ class JitterBuffer:
             timeline.surplus -= repaid * FRAME_TICKS
             frames -= repaid
         skipped = max(0, frames - MAX_SILENCE // FRAME_TICKS)  # the process itself stood still
-        jump = [Piece(Kind.JUMP, skipped * FRAME_TICKS)] if skipped else []
-        return jump + [Piece(Kind.SILENCE, FRAME_TICKS)] * (frames - skipped)
+        end = self._filled_until
+        pieces = [Piece(Kind.JUMP, skipped * FRAME_TICKS, end)] if skipped else []
+        pieces += [
+            Piece(Kind.SILENCE, FRAME_TICKS, end - left * FRAME_TICKS / TICKS_PER_SECOND)
+            for left in range(frames - skipped - 1, -1, -1)
+        ]
+        return pieces
 
 
-def _silence(ticks: int) -> list[Piece]:
-    if not ticks:
-        return []
-    return [Piece(Kind.SILENCE if ticks <= MAX_SILENCE else Kind.JUMP, ticks)]
+def _silence(ticks: int, after: float, until: float) -> list[Piece]:
+    """A pause, frame by frame: it follows what arrived at `after`, and a packet that arrived at `until` ends it."""
+    if ticks > MAX_SILENCE:
+        return [Piece(Kind.JUMP, ticks, until)]
+    pieces: list[Piece] = []
+    while ticks > 0:
+        step = min(FRAME_TICKS, ticks)
+        after += step / TICKS_PER_SECOND
+        pieces.append(Piece(Kind.SILENCE, step, min(after, until)))
+        ticks -= step
+    return pieces

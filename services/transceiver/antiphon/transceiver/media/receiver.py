@@ -58,9 +58,17 @@ class AudioReceiver:
         """Packets of sources (SSRCs) and processes before this one."""
         self._resumes = False
         """The position is another process's, of when it wrote it: the next packet says how much is missing."""
+        self._unix_offset = 0
+        """Nanoseconds from our clock to Unix time, as of the last packet."""
+        self._begun_at = 0.0
+        """When the first of the samples in `_pcm` arrived."""
 
-    def receive(self, packet: bytes, now: float) -> bool:
-        """Take one decrypted RTP packet; True if it was the first of the session."""
+    def receive(self, packet: bytes, now: float, unix_ns: int) -> bool:
+        """Take one decrypted RTP packet; True if it was the first of the session.
+
+        `now` and `unix_ns` are the moment at which it was read from the socket, by our clock and as Unix time.
+        """
+        self._unix_offset = unix_ns - int(now * 1e9)
         try:
             header = unpack_rtp(packet)
         except RtpError:
@@ -178,7 +186,7 @@ class AudioReceiver:
                 # A packet that its length fields allow and its content does not: a hole of the same length.
                 pcm, flags = bytes(piece.ticks * rate // TICKS_PER_SECOND * 2), FrameFlag.CONCEALED
                 self._buffer.counters.malformed += 1
-            self._emit(pcm, flags)
+            self._emit(pcm, flags, piece.arrived)
 
     def _takes_back(self, pcm: bytes, ticks: int) -> bool:
         """The stream is longer than what was sent: leave this out, if nobody misses it."""
@@ -189,24 +197,28 @@ class AudioReceiver:
             self._quiet.settled()
         return True
 
-    def _emit(self, pcm: bytes, flags: int) -> None:
+    def _emit(self, pcm: bytes, flags: int, arrived: float) -> None:
+        """Cut into frames; one that several pieces share has the arrival of the piece that its first sample is from."""
         size = self._frame_bytes
         if not self._pcm and len(pcm) == size:  # nearly always: a packet is a frame
-            self._publish(pcm, flags)
+            self._publish(pcm, flags, arrived)
             return
+        if not self._pcm:
+            self._begun_at = arrived
         # A frame of mixed origin is concealed if any part is, and silence only if all of it is.
         silent = flags & self._flags & FrameFlag.SILENCE if self._pcm else flags & FrameFlag.SILENCE
         self._flags = silent | ((flags | self._flags) & FrameFlag.CONCEALED)
         self._pcm += pcm
         while len(self._pcm) >= size:
-            self._publish(bytes(self._pcm[:size]), self._flags)
+            self._publish(bytes(self._pcm[:size]), self._flags, self._begun_at)
             del self._pcm[:size]
-            self._flags = flags
+            self._flags, self._begun_at = flags, arrived
 
-    def _publish(self, pcm: bytes, flags: int) -> None:
+    def _publish(self, pcm: bytes, flags: int, arrived: float) -> None:
         state = self._state
+        captured_ns = self._unix_offset + int(arrived * 1e9)
         self._outlet.audio(
-            AudioFrame(state.input_sequence, state.input_samples, time.time_ns(), state.input_rate, int(flags), 0, pcm)
+            AudioFrame(state.input_sequence, state.input_samples, captured_ns, state.input_rate, int(flags), 0, pcm)
         )
         state.input_sequence += 1
         state.input_samples += len(pcm) // 2

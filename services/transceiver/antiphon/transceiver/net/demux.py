@@ -75,12 +75,12 @@ class Demux:
         """The tunnel headers of all clients, for a relay that has to learn its flows again."""
         return tuple(self._by_client)
 
-    def receive(self, packet: bytes, relay: tuple[str, int], now: float) -> None:
-        """Deliver one tunnel packet of a trusted relay."""
+    def receive(self, packet: bytes, relay: tuple[str, int], now: float, unix_ns: int) -> None:
+        """Deliver one tunnel packet of a trusted relay, read at `now`, which is `unix_ns` by the wall clock."""
         header, datagram = packet[:8], packet[8:]
         session = self._by_client.get(header)
         if session is not None and datagram and datagram[0] > 3:  # nearly always: media of a known IPv4 client
-            session.receive(datagram, Path(header, relay), now)
+            session.receive(datagram, Path(header, relay), now, unix_ns)
             return
         try:
             read = tunnel.unpack(packet)
@@ -95,7 +95,7 @@ class Demux:
         if session is None or not read.payload:
             self.counters.unknown_client += 1
             return
-        session.receive(read.payload, path, now)
+        session.receive(read.payload, path, now, unix_ns)
 
     def _check(self, read: tunnel.Tunnelled, path: Path, now: float) -> None:
         try:

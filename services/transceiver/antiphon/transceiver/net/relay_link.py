@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import Callable, Iterable
 
 import nats.errors
@@ -57,7 +58,7 @@ class RelayLink:
         elif packet == tunnel.HELLO:
             self._tell_clients(seat(), [source])
         else:
-            self._registry.receive(packet, source, self._loop.time())
+            self._registry.receive(packet, source, self._loop.time(), time.time_ns())
 
     def _passed_on(self, packet: bytes, source: tuple[str, int]) -> bool:
         """A relay's packet that another transceiver passes on; False if it does not come from one."""
@@ -68,7 +69,7 @@ class RelayLink:
         seen = self.as_seen(relay.host, relay.port)
         if seen not in self._relays or not self.is_transceiver(source):
             return False
-        self._registry.receive(inner, seen, self._loop.time())
+        self._registry.receive(inner, seen, self._loop.time(), time.time_ns())
         return True
 
     def poll(self, now: float, bus_answers: bool) -> None:

@@ -120,15 +120,18 @@ class Session:
         """The handshake is over and the session is not."""
         return self._records is not None and self.ended is None
 
-    def receive(self, datagram: bytes, path: Path, now: float) -> None:
-        """A datagram that is not STUN, from a checked client address (RFC 7983 tells them apart)."""
+    def receive(self, datagram: bytes, path: Path, now: float, unix_ns: int) -> None:
+        """A datagram that is not STUN, from a checked client address (RFC 7983 tells them apart).
+
+        It was read at `now`, which is `unix_ns` by the wall clock.
+        """
         if self.ended is not None:
             return
         first = datagram[0]
         if 127 < first < 192:
             if self._srtp is not None:
                 try:
-                    self._receive_media(datagram, path, now)
+                    self._receive_media(datagram, path, now, unix_ns)
                 except Exception:
                     failed(self)
         else:
@@ -143,7 +146,7 @@ class Session:
             elif self._setup.running:
                 self._take_turn(lambda later: self._step_on(datagram, path, later), now)
 
-    def _receive_media(self, datagram: bytes, path: Path, now: float) -> None:
+    def _receive_media(self, datagram: bytes, path: Path, now: float, unix_ns: int) -> None:
         assert self._srtp is not None
         if is_rtcp(datagram):
             compound = self._srtp.unprotect_rtcp(datagram)
@@ -159,7 +162,7 @@ class Session:
             return
         self.ice.heard(path, srtp.state.remote_index > before, now)
         self._follow_path()
-        if self.media_in.receive(packet, now):
+        if self.media_in.receive(packet, now, unix_ns):
             self._join(self._visit_input, now, INPUT_TOLERANCE)
             if self._resumed:
                 return  # not the first of the session
