@@ -7,6 +7,7 @@ derives it from the sequence number (RFC 7905).
 from __future__ import annotations
 
 import struct
+from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from cryptography.exceptions import InvalidTag
@@ -33,13 +34,20 @@ class Record(NamedTuple):
     payload: bytes
 
 
+@dataclass
+class RecordCounters:
+    """What was not taken, since the engine was made. It outlives the engine: the last statistics of a call need it."""
+
+    refused: int = 0
+    """Records that were not authentic, replayed or of another epoch."""
+
+
 class DtlsRecords:
     """The engine made from a `DtlsState`."""
 
     def __init__(self, state: DtlsState) -> None:
         self.state = state
-        self.refused = 0
-        """Records that were not authentic, replayed or of another epoch."""
+        self.counters = RecordCounters()
         key, nonce, _ = SUITES[state.suite]
         block = state.key_block
         client_key, server_key = block[:key], block[key : 2 * key]
@@ -73,7 +81,7 @@ class DtlsRecords:
             position += 13 + length
             payload = self._open_one(kind, number, body, length)
             if payload is None:
-                self.refused += 1
+                self.counters.refused += 1
             else:
                 records.append(Record(kind, payload))
         return records

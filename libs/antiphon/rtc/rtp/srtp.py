@@ -6,6 +6,7 @@ the index is remembered here, so that a packet of theirs is not taken twice.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, Final
 
 from pylibsrtp import Policy, Session
@@ -56,15 +57,22 @@ def split_key_material(profile: str, material: bytes) -> tuple[bytes, bytes]:
     return material[:key] + salts[:salt], material[key : 2 * key] + salts[salt : 2 * salt]
 
 
+@dataclass
+class SrtpCounters:
+    """What was not taken, since the engine was made. It outlives the engine: the last statistics of a call need it."""
+
+    replayed: int = 0
+    """Packets seen twice. With NACK a retransmission that was not needed looks like one: no attack."""
+    refused: int = 0
+    """Packets that failed authentication or were malformed."""
+
+
 class Srtp:
     """The engine made from a `SrtpState`. Its counters are written back into that state."""
 
     def __init__(self, state: SrtpState, local_ssrc: int) -> None:
         self.state = state
-        self.replayed = 0
-        """Packets seen twice. With NACK a retransmission that was not needed looks like one: no attack."""
-        self.refused = 0
-        """Packets that failed authentication or were malformed."""
+        self.counters = SrtpCounters()
         self._streams: dict[int, int] = {}
         """SSRCs that libsrtp knows, heard last at the end: the highest RTP index, -1 if none. Of `remote_ssrc` it is in
         the state."""
@@ -95,7 +103,7 @@ class Srtp:
         """The RTP packet inside, or None if it is not authentic or was seen before."""
         size = len(datagram)
         if not 12 <= size <= MAX_DATAGRAM:
-            self.refused += 1
+            self.counters.refused += 1
             return None
         ssrc = int.from_bytes(datagram[8:12], "big")
         sequence = datagram[2] << 8 | datagram[3]
@@ -127,7 +135,7 @@ class Srtp:
         known = self._streams.get(ssrc, -1) >= 0
         index = sequence if highest < 0 else highest + ((sequence - highest + 0x8000) & 0xFFFF) - 0x8000
         if index <= floor:
-            self.replayed += 1
+            self.counters.replayed += 1
             return None
         # What libsrtp has not received itself begins with a rollover counter of 0, unless it is told another.
         status = self._try(datagram, ssrc, 0 if known else index >> 16)
@@ -202,13 +210,13 @@ class Srtp:
         """The RTCP compound inside, or None if it is not authentic or was seen before."""
         size = len(datagram)
         if not 8 + self._report_trailer <= size <= MAX_DATAGRAM:
-            self.refused += 1
+            self.counters.refused += 1
             return None
         ssrc = int.from_bytes(datagram[4:8], "big")
         at = size - self._report_trailer
         index = int.from_bytes(datagram[at : at + 4], "big") & 0x7FFFFFFF
         if index <= self._report_floors.get(ssrc, -1):
-            self.replayed += 1
+            self.counters.replayed += 1
             return None
         _move(_buffer, datagram, size)
         _length[0] = size
@@ -236,9 +244,9 @@ class Srtp:
 
     def _count(self, status: int) -> None:
         if status in SRTP_REPLAYED:
-            self.replayed += 1
+            self.counters.replayed += 1
         else:
-            self.refused += 1
+            self.counters.refused += 1
 
 
 def _keep_floor(floors: dict[int, int], ssrc: int, index: int) -> None:

@@ -19,7 +19,16 @@ from antiphon.transceiver.session.state import SessionState
 from antiphon.transceiver.settings import Settings
 from antiphon.transceiver.timing.scheduler import Scheduler
 
-COUNTED: Final = ("packets_received", "packets_lost", "packets_late", "frames_concealed", "packets_sent")
+COUNTED: Final = (
+    "packets_received",
+    "packets_lost",
+    "packets_late",
+    "frames_concealed",
+    "packets_sent",
+    "packets_refused",
+    "packets_replayed",
+    "records_refused",
+)
 """Of the statistics of a call: what can be added up."""
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
+from antiphon.rtc.dtls.record_layer import RecordCounters
+from antiphon.rtc.rtp.srtp import SrtpCounters
 from antiphon.schemas import messages
 from antiphon.transceiver.media.receiver import AudioReceiver
 from antiphon.transceiver.media.sender import AudioSender
@@ -28,11 +30,13 @@ class Reports:
         self._state = state
         self._media_in, self._media_out = media_in, media_out
         self._tell = tell
+        self._srtp, self._records = SrtpCounters(), RecordCounters()
         self._next = 0.0
         self._count = 0
 
-    def start(self, now: float) -> None:
-        """The keys are there: the first report comes after one interval."""
+    def start(self, srtp: SrtpCounters, records: RecordCounters, now: float) -> None:
+        """The keys are there: the first report comes after one interval. The counters are those of the engines."""
+        self._srtp, self._records = srtp, records
         self._next = now + REPORT_INTERVAL
 
     def poll(self, now: float) -> None:
@@ -52,4 +56,7 @@ class Reports:
             packets_sent=self._state.rtp.packets,
             round_trip_ms=self._media_out.round_trip_ms,
             remote_packets_lost=self._media_out.remote_packets_lost,
+            packets_refused=self._srtp.refused,
+            packets_replayed=self._srtp.replayed,
+            records_refused=self._records.refused,
         )

@@ -259,7 +259,7 @@ class Session:
         self._records = DtlsRecords(self.state.dtls)
         self._srtp = Srtp(self.state.srtp, self.state.rtp.ssrc)
         self.media_out.connect(self._srtp, self._send)
-        self._reports.start(now)
+        self._reports.start(self._srtp.counters, self._records.counters, now)
         self._channels.connect(self._send_record)
 
     def _send(self, data: bytes) -> None:
