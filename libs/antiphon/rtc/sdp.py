@@ -12,7 +12,6 @@ from typing import Final, Literal, NamedTuple, TypeGuard
 from antiphon.rtc.aiortc_internals import MediaDescription, SessionDescription
 from antiphon.rtc.sctp.inbound import MAX_MESSAGE
 
-MAX_OFFER: Final = 256 * 1024
 MAX_SECTIONS: Final = 16
 DEFAULT_MAX_MESSAGE: Final = 65_536
 """Octets that a client takes whose offer says nothing of it (RFC 8841 section 6.1)."""
@@ -45,7 +44,6 @@ class Offer(NamedTuple):
 
     sections: tuple[Section, ...]
     fingerprints: tuple[tuple[str, str], ...]
-    remote_ufrag: str
     client: bool
     """We are to be the DTLS client (the peer offered actpass or passive)."""
     opus_payload_type: int
@@ -116,7 +114,6 @@ def read_offer(text: str) -> Offer:
             for f in audio.dtls.fingerprints
             if _is_fingerprint(f.algorithm, f.value)
         ),
-        remote_ufrag=audio.ice.usernameFragment,
         client=audio.dtls.role != "client",
         opus_payload_type=opus[0],
         direction=direction,

@@ -65,7 +65,7 @@ def restore(sctp: BoundedAssociation, written: dict[str, Any]) -> list[RTCDataCh
             (number, sequence, [Fragment(*chunk[:_RECEIVED]) for chunk in chunks])
             for number, sequence, chunks in written["inbound"]
         ],
-        [Message(*message) for message in written.get("ready", [])],  # a version before this one wrote none
+        [Message(*message) for message in written["ready"]],
     )
     sctp.advertised_window = sctp.inbound.window
     sctp.set_established()
@@ -81,10 +81,9 @@ def restore(sctp: BoundedAssociation, written: dict[str, Any]) -> list[RTCDataCh
         )
         channels[number] = sctp.add_channel(parameters, ready)
     sctp.reset_request = written["request"]
-    # A version before this one wrote neither of these.
-    sctp.reset_deferred, queue, inbound, outbound = written.get("resets", (None, [], [], []))
+    sctp.reset_deferred, queue, inbound, outbound = written["resets"]
     sctp.reset_queue, sctp.reset_inbound, sctp.reset_outbound = list(queue), set(inbound), set(outbound)
-    sctp.skipped = {stream: (sequence, tsn) for stream, sequence, tsn in written.get("skipped", [])}
+    sctp.skipped = {stream: (sequence, tsn) for stream, sequence, tsn in written["skipped"]}
     sctp.sent = deque(chunk_of(chunk) for chunk in written["sent"])
     sctp.queued = deque(chunk_of(chunk) for chunk in written["queued"])
     sctp.waiting = deque((channels[number], protocol, data) for number, protocol, data in written["waiting"])

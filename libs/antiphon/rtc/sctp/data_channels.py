@@ -118,14 +118,6 @@ class DataChannels:
 
         self._sctp.hold_sack, self._sctp.wanted = hold, wanted
 
-    def stop_checkpoints(self) -> None:
-        """Nobody stores anything: acknowledge at once, and use any number."""
-        self._sctp.hold_sack = self._sctp.wanted = self._sctp.last_tsn = None
-        if self._sack_held or self._sack is not None:
-            self._sack_held, self._sack = False, None
-            run(self._sctp.send_sack())
-        run(self._sctp.flush_messages())
-
     def freeze(self) -> None:
         """`export` was written down just now: what is acknowledged when that is stored."""
         if self._sack_held:

@@ -87,8 +87,6 @@ class Inbound:
         """To be reported once; more than `MAX_DUPLICATES` are not."""
         self.ready: deque[Message] = deque()
         """Whole messages, in order."""
-        self.refused = 0
-        """Chunks that were not taken, so that the peer sends them again."""
         self._firsts: list[int] = []
         self._lasts: list[int] = []
         """Stretches of TSNs received beyond `cumulative`."""
@@ -121,14 +119,13 @@ class Inbound:
         ]
 
     def receive(self, chunk: Fragment) -> None:
-        """Take a chunk; what is refused (`refused`) is not acknowledged. AssociationError ends the association."""
+        """Take a chunk; one that there is no room for is not acknowledged. AssociationError ends the association."""
         tsn = self._number(chunk.tsn)
         if tsn <= self.cumulative or self._has(tsn):
             if len(self.duplicates) < MAX_DUPLICATES:
                 self.duplicates.append(chunk.tsn)
             return
         if tsn - self.cumulative > MAX_AHEAD or not self._make_room(len(chunk.payload) + OVERHEAD, tsn):
-            self.refused += 1
             return
         before = self.cumulative
         self._mark(tsn)

@@ -64,11 +64,6 @@ class Channels:
         if self._data is not None:
             self._data.keep_checkpoints(wanted)
 
-    def stop_checkpoints(self) -> None:
-        self._wanted = None
-        if self._data is not None:
-            self._data.stop_checkpoints()
-
     @property
     def next_chunk(self) -> int | None:
         """The number of the next chunk of data."""

@@ -100,13 +100,6 @@ class Checkpoint:
             self._pending = None
             self._channels.stored()
 
-    def stop(self) -> None:
-        """There is no store: nobody can take over, so nothing needs to be held back."""
-        self._wanted = self._pending = None
-        self._touched = self._limited = False
-        self._media_out.packets_limit = self._media_out.reports_limit = self.records_limit = UNLIMITED
-        self._channels.stop_checkpoints()
-
     def _reserve(self, reserved: _ReservedCounters) -> None:
         self._limited = True
         self._media_out.packets_limit = reserved.packets

@@ -15,7 +15,7 @@ import msgpack
 from antiphon.rtc.dtls.state import DtlsState
 from antiphon.rtc.rtp.srtp_state import SrtpState
 
-STATE_VERSION: Final = 2
+STATE_VERSION: Final = 3
 
 RTP_AHEAD: Final = 2048
 """Packets that may be sent before the next checkpoint is stored: more than the speech queue holds (1500). A client
@@ -78,11 +78,9 @@ class SessionState:
     path_relay: tuple[str, int] | None = None
     srtp: SrtpState | None = None
     dtls: DtlsState | None = None
-    has_audio: bool = True
     data_port: int | None = None
     """The client's SCTP port; None without a data channel section."""
     data_max_message: int = 65536
-    nack: bool = False
     telephone: tuple[int, int] | None = None
     """(payload type, clock rate) of telephone events."""
     audio_level_id: int | None = None
