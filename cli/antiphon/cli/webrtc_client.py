@@ -21,7 +21,8 @@ from antiphon.cli.call_client import Fate, fate, hang_up, place
 from antiphon.cli.errors import CallError
 from antiphon.cli.ice_check import is_authentic_success, pack_binding_request
 from antiphon.cli.sdp import PAYLOAD_TYPE, Answer, make_offer
-from antiphon.rtc.dtls.handshake import Certificate, DtlsError, DtlsHandshake
+from antiphon.rtc.dtls.certificate import Certificate
+from antiphon.rtc.dtls.handshake import DtlsError, DtlsHandshake
 from antiphon.rtc.dtls.record_layer import ALERT, APPLICATION_DATA, CLOSE_NOTIFY, HANDSHAKE, DtlsRecords
 from antiphon.rtc.rtp.packet import is_rtcp
 from antiphon.rtc.rtp.srtp import Srtp

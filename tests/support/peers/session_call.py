@@ -9,7 +9,7 @@ from support.net.emulator import Conditions, Link, virtual_loop
 from support.peers.transceiver_peer import CarriedPeer
 
 from antiphon.rtc import sdp
-from antiphon.rtc.dtls.handshake import Certificate
+from antiphon.rtc.dtls.certificate import Certificate
 from antiphon.schemas import messages, tunnel
 from antiphon.schemas.addresses import Address
 from antiphon.schemas.audio import AudioFrame

@@ -2,7 +2,6 @@
 
 OpenSSL does the handshake only. When it is done, the keys of SRTP and of the record layer are taken out,
 and `record_layer` carries on, because a live OpenSSL object can't be written down and moved.
-The certificate and its context come from aiortc.
 """
 
 from __future__ import annotations
@@ -10,29 +9,19 @@ from __future__ import annotations
 import hmac
 from typing import Final, NamedTuple
 
-from aiortc import RTCCertificate
 from OpenSSL import SSL
 
-from antiphon.rtc.dtls.aiortc_internals import DIGESTS, certificate_digest, ssl_context
+from antiphon.rtc.dtls.aiortc_internals import DIGESTS, certificate_digest
+from antiphon.rtc.dtls.certificate import Certificate
+from antiphon.rtc.dtls.cipher_suites import SUITES
 from antiphon.rtc.dtls.state import DtlsState
 from antiphon.rtc.rtp import srtp
 from antiphon.rtc.rtp.srtp_state import SrtpState
 
 MAX_DATAGRAM: Final = 1200
 """Bytes of a handshake datagram: fits any path, tunnel header included."""
-DTLS_1_2: Final = 0xFEFD
 EXPORTER_LABEL: Final = b"EXTRACTOR-dtls_srtp"
-CERTIFICATE_LIFETIME: Final = 24 * 3600.0
-"""Seconds. A stolen key is of use for that long, and two calls of different days can't be told to be of one server."""
 HANDSHAKE_TIMEOUT: Final = 15.0
-
-# cipher -> (AEAD key, implicit nonce, hash of the PRF): what the key block is cut into
-SUITES: Final = {
-    "ECDHE-ECDSA-AES128-GCM-SHA256": (16, 4, "sha256"),
-    "ECDHE-RSA-AES128-GCM-SHA256": (16, 4, "sha256"),
-    "ECDHE-ECDSA-CHACHA20-POLY1305": (32, 12, "sha256"),
-    "ECDHE-RSA-CHACHA20-POLY1305": (32, 12, "sha256"),
-}
 
 
 class DtlsError(Exception):
@@ -44,32 +33,6 @@ class Keys(NamedTuple):
 
     srtp: SrtpState
     dtls: DtlsState
-
-
-class Certificate:
-    """A process's certificate and the OpenSSL context made from it, shared by its sessions."""
-
-    def __init__(self) -> None:
-        self._certificate = RTCCertificate.generateCertificate()
-        self.fingerprint = next(
-            print_.value for print_ in self._certificate.getFingerprints() if print_.algorithm == "sha-256"
-        )
-        self.context = ssl_context(self._certificate)
-        self.context.set_max_proto_version(DTLS_1_2)
-        self.context.set_cipher_list(":".join(SUITES).encode())
-
-
-class CurrentCertificate:
-    """The certificate of new sessions; running ones keep theirs."""
-
-    def __init__(self, now: float) -> None:
-        self._certificate, self._made_at = Certificate(), now
-
-    def at(self, now: float) -> Certificate:
-        """Made anew when it is older than `CERTIFICATE_LIFETIME`."""
-        if now - self._made_at > CERTIFICATE_LIFETIME:
-            self._certificate, self._made_at = Certificate(), now
-        return self._certificate
 
 
 class DtlsHandshake:

@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM, ChaCha20Poly1305
 
-from antiphon.rtc.dtls.handshake import DTLS_1_2, SUITES
+from antiphon.rtc.dtls.cipher_suites import DTLS_1_2, SUITES
 from antiphon.rtc.dtls.state import DtlsState
 
 ALERT: Final = 21

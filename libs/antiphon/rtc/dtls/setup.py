@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from antiphon.rtc.dtls.handshake import Certificate, DtlsError, DtlsHandshake, Keys
+from antiphon.rtc.dtls.certificate import Certificate
+from antiphon.rtc.dtls.handshake import DtlsError, DtlsHandshake, Keys
 
 
 class DtlsSetup:

@@ -15,7 +15,7 @@ from nats.aio.client import Client
 from opentelemetry import trace
 
 from antiphon.rtc import sdp
-from antiphon.rtc.dtls.handshake import CurrentCertificate
+from antiphon.rtc.dtls.certificate import CurrentCertificate
 from antiphon.runtime import telemetry
 from antiphon.schemas import MalformedError, messages, subjects
 from antiphon.schemas.route_token import RouteKeyring, ice_password

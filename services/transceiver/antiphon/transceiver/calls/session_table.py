@@ -9,8 +9,9 @@ from typing import Final
 
 from opentelemetry import trace
 
-from antiphon.rtc.dtls.handshake import Certificate
-from antiphon.transceiver.bus.publisher import Publisher, SessionOutput
+from antiphon.rtc.dtls.certificate import Certificate
+from antiphon.transceiver.bus.publisher import Publisher
+from antiphon.transceiver.bus.session_output import SessionOutput
 from antiphon.transceiver.net.demux import Demux
 from antiphon.transceiver.net.endpoint import Endpoint, Endpoints
 from antiphon.transceiver.session.endings import Endings

@@ -9,10 +9,11 @@ from antiphon.rtc.media import opus
 from antiphon.rtc.media.jitter_buffer import JitterBuffer, Kind, Piece
 from antiphon.rtc.media.timeline import TICKS_PER_SECOND, signed
 from antiphon.rtc.rtp import rtcp
+from antiphon.rtc.rtp.audio_level import AudioLevels
 from antiphon.rtc.rtp.packet import RtpError, RtpPacket, unpack_rtp
+from antiphon.rtc.rtp.telephone_event import TelephoneEvents
 from antiphon.schemas import messages
 from antiphon.schemas.audio import AudioFrame, FrameFlag
-from antiphon.transceiver.media.side_signals import AudioLevels, TelephoneEvents
 from antiphon.transceiver.media.silence_trimmer import SilenceTrimmer
 from antiphon.transceiver.session.state import SessionState
 

@@ -12,7 +12,8 @@ from collections.abc import Callable
 from typing import Final, Literal
 
 from antiphon.rtc import stun
-from antiphon.rtc.dtls.handshake import Certificate, Keys
+from antiphon.rtc.dtls.certificate import Certificate
+from antiphon.rtc.dtls.handshake import Keys
 from antiphon.rtc.dtls.record_layer import ALERT, APPLICATION_DATA, CLOSE_NOTIFY, HANDSHAKE, DtlsRecords
 from antiphon.rtc.dtls.setup import DtlsSetup
 from antiphon.rtc.rtp.packet import is_rtcp

@@ -1,4 +1,4 @@
-"""What comes with the caller's audio and is none: telephone keys (RFC 4733) and audio levels (RFC 6464). Sans-IO."""
+"""Audio levels in RTP header extensions (RFC 6464), as events. Sans-IO."""
 
 from __future__ import annotations
 
@@ -10,42 +10,6 @@ from antiphon.schemas import messages
 LEVEL_EVERY: Final = 10
 """Packets between two audio level events: 200 ms."""
 _ONE_BYTE_EXTENSIONS: Final = b"\xbe\xde"  # RFC 8285 section 4.2
-
-
-class TelephoneEvents:
-    """Each key press becomes one event, when its end is seen or the next key begins.
-
-    A press is told apart by its RTP timestamp; its packets repeat with a growing duration, the last of them
-    three times (RFC 4733 section 2.5).
-    """
-
-    def __init__(self, clock_rate: int, tell: Callable[[messages.TelephoneEvent], None]) -> None:
-        self._clock_rate = clock_rate
-        self._tell = tell
-        self._timestamp: int | None = None
-        self._event = self._duration = 0
-        self._told = True
-
-    def receive(self, timestamp: int, payload: bytes) -> None:
-        """Take one payload; anything too short to be one is ignored."""
-        if len(payload) < 4:
-            return
-        if timestamp != self._timestamp:
-            if self._timestamp is not None and (self._timestamp - timestamp) & 0xFFFFFFFF < 0x80000000:
-                return  # a straggler of a press before
-            self._finish()  # of the press before every packet with the end bit was lost
-            self._timestamp, self._told = timestamp, False
-            self._event = payload[0]
-            self._duration = 0
-        self._duration = max(self._duration, payload[2] << 8 | payload[3])
-        if payload[1] & 0x80:
-            self._finish()
-
-    def _finish(self) -> None:
-        if not self._told:
-            self._told = True
-            duration_ms = self._duration * 1000 / self._clock_rate
-            self._tell(messages.TelephoneEvent(event=self._event, duration_ms=round(duration_ms, 1)))
 
 
 class AudioLevels:
