@@ -14,12 +14,12 @@ import pytest
 from support.net.emulator import Conditions, Link
 
 from antiphon.rtc.media import opus
+from antiphon.rtc.media.silence_trimmer import AFTER, SilenceTrimmer
 from antiphon.rtc.media.timeline import MAX_SURPLUS
 from antiphon.rtc.rtp.packet import pack_rtp
 from antiphon.schemas import messages
 from antiphon.schemas.audio import AudioFrame, FrameFlag
 from antiphon.transceiver.media.receiver import AudioReceiver
-from antiphon.transceiver.media.silence_trimmer import AFTER, SilenceTrimmer
 from antiphon.transceiver.session.state import RtpState, SessionState
 
 RATE = 16000

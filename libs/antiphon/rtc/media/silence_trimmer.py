@@ -33,7 +33,7 @@ class SilenceTrimmer:
         self._floor, self._speech = float("inf"), 0.0
         self._run = self._waited = 0
 
-    def settled(self) -> None:
+    def reset(self) -> None:
         """Nothing is to be taken back any more."""
         self._run = self._waited = 0
 
