@@ -343,7 +343,7 @@ def test_messages_that_wait_for_their_turn_move_with_their_session() -> None:
         assert before < 900
         written = attack.ours.export()
         assert written is not None
-        attack.ours.vanish()
+        attack.ours.detach()
         moved = DataChannels(
             True, lambda packet: None, lambda _: None, lambda _, payload: attack.received.append(payload)
         )

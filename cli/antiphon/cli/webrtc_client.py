@@ -75,7 +75,7 @@ class Peer:
         self._http: httpx.AsyncClient
         self._location = ""
         self._socket: socket.socket | None = None
-        self._setup: DtlsSetup
+        self._setup: DtlsSetup | None = None
         self._records: DtlsRecords | None = None
         self._srtp: Srtp | None = None
         self._data: DataChannels | None = None
@@ -90,6 +90,11 @@ class Peer:
     def session_id(self) -> str:
         """The session's name in the stack; empty before `connect`."""
         return self._location.rpartition("/")[2]
+
+    @property
+    def handshaking(self) -> bool:
+        """The DTLS handshake has begun and has not ended; False before the answer is there."""
+        return self._setup is not None and self._setup.running
 
     # ---- setting up ------------------------------------------------------------------------------------
 
@@ -201,6 +206,7 @@ class Peer:
     async def _poll_forever(self) -> None:
         while True:
             await asyncio.sleep(0.02)
+            assert self._setup is not None
             self._setup.poll(self._loop.time())
 
     # ---- from the network --------------------------------------------------------------------------------
@@ -219,6 +225,7 @@ class Peer:
                 self._receive(datagram, self._loop.time())
 
     def _receive(self, datagram: bytes, now: float) -> None:
+        assert self._setup is not None
         first = datagram[0]
         if first < 4:
             if is_authentic_success(datagram, self._answer.password) and not self._checked:
@@ -258,6 +265,7 @@ class Peer:
             self.lost_to_server = self._sender.remote_packets_lost
 
     def _receive_records(self, datagram: bytes) -> None:
+        assert self._setup is not None
         assert self._records is not None
         for record in self._records.open(datagram):
             if record.kind == APPLICATION_DATA and self._data is not None:

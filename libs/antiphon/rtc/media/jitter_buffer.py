@@ -18,7 +18,7 @@ from antiphon.rtc.media.timeline import TICKS_PER_SECOND, Timeline, signed
 
 FRAME_TICKS: Final = 960
 MAX_PENDING: Final = 64
-"""Packets held behind a gap; one more gives the gap up."""
+"""Packets kept behind a gap; one more gives the gap up."""
 MAX_MISORDER: Final = 1000
 """A sequence number further off than this is a new start of the sender."""
 MIN_WAIT: Final = 0.020
@@ -37,7 +37,7 @@ OVERDUE: Final = 0.080
 """Seconds by which a packet is missed before silence is made up, where the packets are long."""
 MAX_STARVED_AFTER: Final = 0.250
 """A path whose jitter is that large, or a sender that sends several packets at a time, is given more time."""
-SETTLE_EVERY: Final = 1.0
+TRACK_EVERY: Final = 1.0
 RESTART_AFTER: Final = 0.2
 """Seconds of packets one after the other, all numbered lower than what was played: the sender counts anew. Such
 packets of a path that reorders come at once, or between newer ones."""
@@ -71,7 +71,7 @@ class Piece(NamedTuple):
     payload: bytes = b""
 
 
-class _Waiting(NamedTuple):
+class _BufferedPacket(NamedTuple):
     timestamp: int
     payload: bytes
     """Empty: no audio, only a number."""
@@ -93,7 +93,7 @@ class BufferCounters:
 
 
 class JitterBuffer:
-    """One incoming Opus stream, owned by a session's `MediaIn` for as long as the session lives."""
+    """One incoming Opus stream, owned by a session's receiver for as long as the session lives."""
 
     def __init__(self, counters: BufferCounters | None = None) -> None:
         self.counters = counters or BufferCounters()
@@ -107,8 +107,8 @@ class JitterBuffer:
         that is looked at for nearly every packet: packets that wait and pauses are told by it."""
         self._ticks = FRAME_TICKS
         """Of the last packet."""
-        self._pending: dict[int, _Waiting] = {}
-        self._suspects: list[_Waiting] = []
+        self._pending: dict[int, _BufferedPacket] = {}
+        self._suspects: list[_BufferedPacket] = []
         """Packets in a row that came too late by their numbers."""
         self._suspected_at = 0, -1
         """The lowest and the next number of these; they count while `_next_sequence` stays."""
@@ -119,7 +119,7 @@ class JitterBuffer:
         """Silence is being made up: the timeline runs by our clock."""
         self._filled_frames = 0
         """Of this pause."""
-        self._settle_at = 0.0
+        self._track_at = 0.0
 
     @property
     def next_timestamp(self) -> int:
@@ -141,21 +141,21 @@ class JitterBuffer:
             self._filled_until = now
             return [Piece(Kind.DECODE, ticks, now, payload)]
         self._extend()
-        held = _Waiting(timestamp, payload, now, ticks)
+        packet = _BufferedPacket(timestamp, payload, now, ticks)
         pieces: list[Piece] = []
         if self._next_sequence < 0:
-            self._restart(sequence, held)
+            self._restart(sequence, packet)
         # The extended number that is nearest to the one expected.
         ahead = ((sequence - self._next_sequence + 0x8000) & 0xFFFF) - 0x8000
         if abs(ahead) > MAX_MISORDER:
-            pieces = self._count_anew(sequence, held)
+            pieces = self._count_anew(sequence, packet)
             ahead = 0
         if ahead < 0:
-            pieces = self._too_late(self._next_sequence + ahead, held)
+            pieces = self._too_late(self._next_sequence + ahead, packet)
         elif self._next_sequence + ahead in self._pending:
             self.counters.duplicate += 1
         else:
-            self._pending[self._next_sequence + ahead] = held
+            self._pending[self._next_sequence + ahead] = packet
         pieces += self._release(now)
         self._allow_plain()
         return pieces
@@ -167,7 +167,7 @@ class JitterBuffer:
         self._extend()
         ahead = ((sequence - self._next_sequence + 0x8000) & 0xFFFF) - 0x8000
         if 0 <= ahead <= MAX_MISORDER:
-            self._pending.setdefault(self._next_sequence + ahead, _Waiting(0, b"", now, 0))
+            self._pending.setdefault(self._next_sequence + ahead, _BufferedPacket(0, b"", now, 0))
         pieces = self._release(now)
         self._allow_plain()
         return pieces
@@ -191,14 +191,14 @@ class JitterBuffer:
                 return pieces
         else:
             pieces = []
-            if now >= self._settle_at:
-                self._settle_at = now + SETTLE_EVERY
-                self.timeline.settle(self._filled_until)
+            if now >= self._track_at:
+                self._track_at = now + TRACK_EVERY
+                self.timeline.track_clock(self._filled_until)
         # Once silence is being made up it comes frame by frame; only its start waits.
-        quiet = now - self._filled_until
-        if quiet < FRAME_TICKS / TICKS_PER_SECOND or self._next_sequence < 0:
+        silent_for = now - self._filled_until
+        if silent_for < FRAME_TICKS / TICKS_PER_SECOND or self._next_sequence < 0:
             return pieces
-        if self._filling or (quiet >= STARVED_AFTER and quiet >= self._starved_after()):
+        if self._filling or (silent_for >= STARVED_AFTER and silent_for >= self._starved_after()):
             pieces += self._fill_pause(now)
         return pieces
 
@@ -215,14 +215,14 @@ class JitterBuffer:
         watched = self._pending or self._filling or self._filled_frames or self.timeline.undecided
         self._plain = -1 if watched else self._next_sequence & 0xFFFF
 
-    def _count_anew(self, sequence: int, first: _Waiting) -> list[Piece]:
+    def _count_anew(self, sequence: int, first: _BufferedPacket) -> list[Piece]:
         """The sender's numbers begin anew; what still waited is played before."""
         self.counters.resets += 1
         pieces = self._drain(first.arrived)
         self._restart(sequence, first)
         return pieces
 
-    def _restart(self, sequence: int, first: _Waiting) -> None:
+    def _restart(self, sequence: int, first: _BufferedPacket) -> None:
         # Extended numbers stay positive however far back a reordered packet lies.
         self._next_sequence = sequence + 0x10000
         self._suspects.clear()
@@ -232,19 +232,19 @@ class JitterBuffer:
             self._started = True
             self.timeline.begin(first.timestamp, first.ticks, first.arrived)
 
-    def _too_late(self, extended: int, held: _Waiting) -> list[Piece]:
+    def _too_late(self, extended: int, packet: _BufferedPacket) -> list[Piece]:
         """A number below what was played: a straggler, a double, or a sender that counts anew from close by."""
         self.counters.late += 1
         following = self._suspects and self._suspected_before == self._next_sequence and not self._pending
         if not following or extended != self._suspected_at[1] or len(self._suspects) >= MAX_SUSPECTS:
             self._suspects.clear()
             self._suspected_before, self._suspected_at = self._next_sequence, (extended, extended)
-        self._suspects.append(held)
+        self._suspects.append(packet)
         first, _ = self._suspected_at
         self._suspected_at = first, extended + 1
         # A timestamp after everything that was played: the number can't mean that the packet is late.
-        newer = signed(held.timestamp - self.timeline.next_timestamp) >= 0
-        if not newer and held.arrived - self._suspects[0].arrived < RESTART_AFTER:
+        newer = signed(packet.timestamp - self.timeline.next_timestamp) >= 0
+        if not newer and packet.arrived - self._suspects[0].arrived < RESTART_AFTER:
             return []
         suspects = list(self._suspects)
         self.counters.late -= len(suspects)
@@ -259,59 +259,59 @@ class JitterBuffer:
     def _release(self, now: float, patient: bool = True) -> list[Piece]:
         pieces: list[Piece] = []
         while self._pending:
-            held = self._pending.pop(self._next_sequence, None)
-            if held is not None:
-                if held.payload:
-                    pieces += self._in_order(held)
+            packet = self._pending.pop(self._next_sequence, None)
+            if packet is not None:
+                if packet.payload:
+                    pieces += self._in_order(packet)
                 self._next_sequence += 1
                 continue
             first = min(self._pending)
             if patient and len(self._pending) <= MAX_PENDING:
                 wait = min(max(3 * self.jitter, MIN_WAIT), MAX_WAIT)
                 # Every pending packet came behind the gap; the first of them to come started its wait.
-                if now - min(held.arrived for held in self._pending.values()) < wait:
+                if now - min(packet.arrived for packet in self._pending.values()) < wait:
                     break
             pieces += self._give_up(first)
         return pieces
 
-    def _in_order(self, held: _Waiting) -> list[Piece]:
+    def _in_order(self, packet: _BufferedPacket) -> list[Piece]:
         before = self._filled_until
-        gap = held.arrived - before
-        pause = self.timeline.place(self._next_sequence, held.timestamp, held.ticks, held.arrived, gap)
-        self._ticks = held.ticks
-        self._filled_until = max(self._filled_until, held.arrived)
+        gap = packet.arrived - before
+        pause = self.timeline.place(self._next_sequence, packet.timestamp, packet.ticks, packet.arrived, gap)
+        self._ticks = packet.ticks
+        self._filled_until = max(self._filled_until, packet.arrived)
         self._filling = False
         # A comfort packet is no end of the pause: only speech brings this down to nothing.
         self._filled_frames = max(0, self._filled_frames - COMFORT_FRAMES)
         if pause is None:
             self.counters.late += 1
             return []
-        pieces = _silence(pause, before, held.arrived)
-        pieces.append(Piece(Kind.DECODE, held.ticks, held.arrived, held.payload))
+        pieces = _silence(pause, before, packet.arrived)
+        pieces.append(Piece(Kind.DECODE, packet.ticks, packet.arrived, packet.payload))
         return pieces
 
     def _give_up(self, first: int) -> list[Piece]:
         """The packets before `first` are lost."""
-        held, missing = self._pending[first], first - self._next_sequence
+        packet, missing = self._pending[first], first - self._next_sequence
         self._next_sequence = first
-        if not held.payload:
+        if not packet.payload:
             return []  # how much was lost the next audio's timestamp tells; by then it is a pause
-        pause, span = self.timeline.lost_before(missing, first, held.timestamp, held.ticks, held.arrived)
+        pause, span = self.timeline.lost_before(missing, first, packet.timestamp, packet.ticks, packet.arrived)
         at = self._filled_until
-        pieces = _silence(pause, at, held.arrived)
+        pieces = _silence(pause, at, packet.arrived)
         if not span:
             return pieces
         at += pause / TICKS_PER_SECOND
-        recoverable = min(held.ticks, span)
+        recoverable = min(packet.ticks, span)
         rest = span - recoverable
         while rest > 0:
             step = min(FRAME_TICKS, rest)
             concealed = span - recoverable - rest < MAX_CONCEALED
             at += step / TICKS_PER_SECOND
-            pieces.append(Piece(Kind.CONCEAL if concealed else Kind.SILENCE, step, min(at, held.arrived)))
+            pieces.append(Piece(Kind.CONCEAL if concealed else Kind.SILENCE, step, min(at, packet.arrived)))
             self.counters.concealed_ticks += step
             rest -= step
-        pieces.append(Piece(Kind.RECOVER, recoverable, held.arrived, held.payload))
+        pieces.append(Piece(Kind.RECOVER, recoverable, packet.arrived, packet.payload))
         self.counters.recovered += 1
         return pieces
 

@@ -31,11 +31,11 @@ MAX_SURPLUS: Final = 10 * TICKS_PER_SECOND
 """A stream gets no longer than what was sent by more than this: what comes faster than time passes is then left out."""
 FOLLOW: Final = 8
 """The estimate of the sender's clock follows a path that becomes slower, or a clock that runs slower, by one part in
-this many at each `settle`."""
+this many at each `track_clock`."""
 
 
 class Timeline:
-    """One sender's RTP time, followed by a `ReceiveBuffer`, which owns it and tells it what is played.
+    """One sender's RTP time, followed by a `JitterBuffer`, which owns it and tells it what is played.
 
     `next_timestamp` is the RTP time of what is played next. Our estimate of the sender's clock is
     `now * 48000 + _origin`: what a packet that was not delayed has as its end.
@@ -134,7 +134,7 @@ class Timeline:
         self.next_timestamp = timestamp
         return 0, lost
 
-    def settle(self, arrived: float) -> None:
+    def track_clock(self, arrived: float) -> None:
         """Call every second or so, with when the last packet arrived: follows drift and a path that becomes slower."""
         if not self._undecided and not self.made_up:
             ahead = self._ahead(arrived)

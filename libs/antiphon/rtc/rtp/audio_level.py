@@ -15,9 +15,9 @@ _ONE_BYTE_EXTENSIONS: Final = b"\xbe\xde"  # RFC 8285 section 4.2
 class AudioLevels:
     """The loudest of each ten packets, by the client's own measure."""
 
-    def __init__(self, extension_id: int, tell: Callable[[messages.AudioLevel], None]) -> None:
+    def __init__(self, extension_id: int, notify: Callable[[messages.AudioLevel], None]) -> None:
         self._id = extension_id
-        self._tell = tell
+        self._notify = notify
         self._count = 0
         self._attenuation = 127
         self._voice = False
@@ -47,5 +47,5 @@ class AudioLevels:
         self._voice = self._voice or bool(value & 0x80)
         self._count += 1
         if self._count == LEVEL_EVERY:
-            self._tell(messages.AudioLevel(level_dbov=-self._attenuation, voice=self._voice))
+            self._notify(messages.AudioLevel(level_dbov=-self._attenuation, voice=self._voice))
             self._count, self._attenuation, self._voice = 0, 127, False

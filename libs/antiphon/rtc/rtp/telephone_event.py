@@ -14,12 +14,12 @@ class TelephoneEvents:
     three times (RFC 4733 section 2.5).
     """
 
-    def __init__(self, clock_rate: int, tell: Callable[[messages.TelephoneEvent], None]) -> None:
+    def __init__(self, clock_rate: int, notify: Callable[[messages.TelephoneEvent], None]) -> None:
         self._clock_rate = clock_rate
-        self._tell = tell
+        self._notify = notify
         self._timestamp: int | None = None
         self._event = self._duration = 0
-        self._told = True
+        self._notified = True
 
     def receive(self, timestamp: int, payload: bytes) -> None:
         """Take one payload; anything too short to be one is ignored."""
@@ -29,7 +29,7 @@ class TelephoneEvents:
             if self._timestamp is not None and (self._timestamp - timestamp) & 0xFFFFFFFF < 0x80000000:
                 return  # a straggler of a press before
             self._finish()  # of the press before every packet with the end bit was lost
-            self._timestamp, self._told = timestamp, False
+            self._timestamp, self._notified = timestamp, False
             self._event = payload[0]
             self._duration = 0
         self._duration = max(self._duration, payload[2] << 8 | payload[3])
@@ -37,7 +37,7 @@ class TelephoneEvents:
             self._finish()
 
     def _finish(self) -> None:
-        if not self._told:
-            self._told = True
+        if not self._notified:
+            self._notified = True
             duration_ms = self._duration * 1000 / self._clock_rate
-            self._tell(messages.TelephoneEvent(event=self._event, duration_ms=round(duration_ms, 1)))
+            self._notify(messages.TelephoneEvent(event=self._event, duration_ms=round(duration_ms, 1)))

@@ -202,7 +202,7 @@ class Association(RTCSctpTransport):
         """Close the channels that the peer has asked to close, if what it sent before has come."""
         await super()._reset_deferred_streams()
 
-    def broke(self, error: Exception) -> None:
+    def on_error(self, error: Exception) -> None:
         """A timer or something sent later failed, outside of any call of ours."""
         raise error
 
@@ -277,11 +277,11 @@ class Association(RTCSctpTransport):
 
     @contextlib.contextmanager
     def contained(self) -> Iterator[None]:
-        """What is raised in it is told to `broke`."""
+        """What is raised in it is told to `on_error`."""
         try:
             yield
         except Exception as error:
-            self.broke(error)
+            self.on_error(error)
 
     # -- what we call
 
@@ -314,7 +314,7 @@ class Association(RTCSctpTransport):
     async def send_chunk(self, chunk: SackChunk) -> None:
         await self._send_chunk(chunk)
 
-    async def go_on(self) -> None:
+    async def resume(self) -> None:
         """Start the retransmission timers where something is out, and send what the window allows."""
         if self._sent_queue and not self._t3_handle:
             self._t3_start()

@@ -146,11 +146,11 @@ class BoundedAssociation(Association):
     async def _after_data(self) -> None:
         self.last_received_tsn = self.inbound.tsn
         if self._later is None:
-            await self.pass_on()
+            await self.deliver()
         await self.reset_streams()
         self.advertised_window = self.inbound.window
 
-    async def pass_on(self) -> None:
+    async def deliver(self) -> None:
         """Messages that are whole, as many as may pass now; the others later."""
         now, ready = self._timers.time(), self.inbound.ready
         if now - self._passing_since >= PAUSE:
@@ -166,17 +166,17 @@ class BoundedAssociation(Association):
             await self.message_arrived(*self.inbound.pop())
         if ready and not self.closed:
             wait = max(self._messages.wait(1, now), self._bytes.wait(len(ready[0].payload), now))
-            self._later = self._timers.call_later(max(PAUSE, wait), self._go_on)
+            self._later = self._timers.call_later(max(PAUSE, wait), self._deliver_later)
 
-    def _go_on(self) -> None:
+    def _deliver_later(self) -> None:
         self._later = None
         if self.closed:
             return
         with self.contained():
-            run(self._pass_on_later())
+            run(self._deliver_and_acknowledge())
 
-    async def _pass_on_later(self) -> None:
-        await self.pass_on()
+    async def _deliver_and_acknowledge(self) -> None:
+        await self.deliver()
         await self.reset_streams()
         # The peer may have stopped at a closed window, and a checkpoint is to know what was passed on.
         await self.send_sack()
@@ -240,7 +240,7 @@ class BoundedAssociation(Association):
 
     # ---- the rest
 
-    def broke(self, error: Exception) -> None:
+    def on_error(self, error: Exception) -> None:
         complaints.exception("an SCTP association failed in a timer or in sending", error)
 
     def state_changed(self) -> None:

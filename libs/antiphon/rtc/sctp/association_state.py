@@ -55,7 +55,7 @@ def export(sctp: BoundedAssociation) -> dict[str, Any] | None:
 
 
 def restore(sctp: BoundedAssociation, written: dict[str, Any]) -> list[RTCDataChannel]:
-    """Turn a fresh association into the one that was written; returns its channels. `go_on` follows."""
+    """Turn a fresh association into the one that was written; returns its channels. `resume` follows."""
     sctp.numbers = written["plain"]
     sctp.outbound_sequences = dict(written["outbound"])
     sctp.inbound = Inbound(sctp.last_received_tsn or 0)
@@ -90,7 +90,7 @@ def restore(sctp: BoundedAssociation, written: dict[str, Any]) -> list[RTCDataCh
     return list(channels.values())
 
 
-def leave_out(sctp: BoundedAssociation) -> None:
+def skip_reserved(sctp: BoundedAssociation) -> None:
     """After `restore` of what a process wrote some time before it died: use nothing that it may have used since.
 
     Chunks that it wrote down keep their numbers and are repeated: a client that has them knows them by these. The

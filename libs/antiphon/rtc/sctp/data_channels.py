@@ -40,7 +40,7 @@ class _ReservingAssociation(BoundedAssociation):
 
     hold_sack: Callable[[], None] | None = None
     """Called when an acknowledgement is due that `DataChannels.stored` will send."""
-    wanted: Callable[[], None] | None = None
+    request_checkpoint: Callable[[], None] | None = None
     """Called when the association is established: from here on it is worth a checkpoint."""
     last_tsn: int | None = None
     """The first number that may not be used yet."""
@@ -54,8 +54,8 @@ class _ReservingAssociation(BoundedAssociation):
 
     def state_changed(self) -> None:
         super().state_changed()
-        if self.established and self.wanted is not None:
-            self.wanted()
+        if self.established and self.request_checkpoint is not None:
+            self.request_checkpoint()
 
     async def flush_messages(self) -> None:
         waiting = self.waiting
@@ -109,14 +109,14 @@ class DataChannels:
         """The association as a plain value; None before it is established."""
         return association_state.export(self._sctp)
 
-    def keep_checkpoints(self, wanted: Callable[[], None]) -> None:
-        """From now on acknowledge only what is stored: each time that calls `wanted`, `freeze` and `stored` follow."""
+    def keep_checkpoints(self, request_checkpoint: Callable[[], None]) -> None:
+        """From now on acknowledge only what is stored. `freeze` and `stored` follow each `request_checkpoint`."""
 
         def hold() -> None:
             self._sack_held = True
-            wanted()
+            request_checkpoint()
 
-        self._sctp.hold_sack, self._sctp.wanted = hold, wanted
+        self._sctp.hold_sack, self._sctp.request_checkpoint = hold, request_checkpoint
 
     def freeze(self) -> None:
         """`export` was written down just now: what is acknowledged when that is stored."""
@@ -146,14 +146,14 @@ class DataChannels:
             self._channels[channel.label] = channel
             channel.on("message", lambda message, label=channel.label: self._on_message(label, message))
         if not handed_over:
-            association_state.leave_out(self._sctp)
+            association_state.skip_reserved(self._sctp)
 
     def resume(self) -> None:
         """Go on after `restore`."""
-        run(self._sctp.pass_on())
-        run(self._sctp.go_on())
+        run(self._sctp.deliver())
+        run(self._sctp.resume())
 
-    def vanish(self) -> None:
+    def detach(self) -> None:
         """Let go without a word: the association goes on elsewhere."""
         self._transport.state = "closed"
         self.close()

@@ -217,7 +217,7 @@ class Transceiver:
         ]
 
     def _lost_to_another(self, session: Session) -> None:
-        session.vanish()
+        session.detach()
         self._sessions.forget(session)
 
     async def _read_announcements(self, js: JetStreamContext) -> None:

@@ -28,7 +28,7 @@ class Publisher:
         self._client = client
         self._loop = asyncio.get_running_loop()
         self._waiting: list[tuple[str, bytes]] = []
-        self._held = False
+        self._batching = False
         self.dropped = 0
         """Messages not sent because NATS was away or too slow."""
 
@@ -39,7 +39,7 @@ class Publisher:
 
     def publish(self, subject: str, payload: bytes) -> None:
         """Send at the end of this turn of the loop; never waits."""
-        if not self._waiting and not self._held:
+        if not self._waiting and not self._batching:
             self._loop.call_soon(self._send)
         if len(self._waiting) >= MAX_WAITING:
             self.dropped += 1
@@ -51,11 +51,11 @@ class Publisher:
 
         Saves the turn of the loop that the end of a turn would otherwise be waited for by: two of five.
         """
-        self._held = True
+        self._batching = True
 
     def release(self) -> None:
         """Send what the batch had to say."""
-        self._held = False
+        self._batching = False
         self._send()
 
     async def drain(self) -> None:

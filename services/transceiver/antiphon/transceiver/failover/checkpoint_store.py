@@ -165,7 +165,7 @@ class CheckpointStore:
             del frames[len(frames) * 9 // 10 :]
             data = self._sealing.seal(entry.key, session.state.to_bytes())
         # From here on this session says nothing more: its counters are somebody else's.
-        session.vanish()
+        session.detach()
         del self._entries[session.state.session_id]
         async with asyncio.timeout(ANSWER_WITHIN):
             await self._put(bucket, entry, data)

@@ -296,7 +296,7 @@ class Takeover:
                 log.error("session %s can't be taken over: %s", session_id, error)
                 stored = False
             if not stored:
-                session.vanish()
+                session.detach()
                 self._sessions.forget(session)
                 return False
             session.resume(self._loop.time())

@@ -30,7 +30,7 @@ class IceLite:
     def __init__(self, password_key: bytes, ufrags: list[str]) -> None:
         self.path: Path | None = None
         """Where answers go; None before the first authenticated check."""
-        self.last_heard = 0.0
+        self.last_received = 0.0
         """When anything authenticated came last: consent (RFC 7675) as a server sees it."""
         self._password_key = password_key
         self._passwords = {ufrag: ice_password(password_key, ufrag).encode() for ufrag in ufrags}
@@ -40,7 +40,7 @@ class IceLite:
         """Go on with the path of another process."""
         self.path = path
         self._checked[path.header] = now
-        self.last_heard = now
+        self.last_received = now
 
     def restart(self, ufrag: str) -> None:
         """Accept checks to one more ufrag (RFC 8445 section 9): the path stays until the new one is checked."""
@@ -68,13 +68,13 @@ class IceLite:
             oldest = min((header for header in self._checked if header != current), key=self._checked.__getitem__)
             del self._checked[oldest]
         self._checked[path.header] = now
-        self.last_heard = now
+        self.last_received = now
         if self.path is None or request.use_candidate:
             self.path = path
         return stun.pack_binding_success(request.transaction_id, client, password)
 
-    def heard(self, path: Path, newest: bool, now: float) -> None:
+    def received(self, path: Path, newest: bool, now: float) -> None:
         """An authenticated media or data packet came by `path`; `newest`: it is no straggler."""
-        self.last_heard = now
+        self.last_received = now
         if newest and path != self.path and path.header in self._checked:
             self.path = path

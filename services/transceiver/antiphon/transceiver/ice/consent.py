@@ -18,21 +18,21 @@ CONSENT_TIMEOUT: Final = 30.0
 class Consent:
     """One session's."""
 
-    def __init__(self, now: float, timeout: float, tell: Callable[[messages.Suspect], None]) -> None:
-        """`timeout`: seconds of silence that end the session; `tell` hears that it is suspect, or no longer."""
+    def __init__(self, now: float, timeout: float, notify: Callable[[messages.Suspect], None]) -> None:
+        """`timeout`: seconds of silence that end the session; `notify` hears that it is suspect, or no longer."""
         self.opened_at = now
         self._timeout = timeout
-        self._tell = tell
+        self._notify = notify
         self._suspect = False
 
-    def over(self, last_heard: float, connected: bool, now: float) -> messages.EndReason | None:
+    def end_reason(self, last_received: float, connected: bool, now: float) -> messages.EndReason | None:
         """Why the session is over, if it is. `connected`: the handshake is done."""
         if not connected:
             return "setup_timeout" if now - self.opened_at > SETUP_TIMEOUT else None
-        silent = now - last_heard
+        silent = now - last_received
         if silent > self._timeout:
             return "client_vanished"
         if self._suspect != (silent > SUSPECT_AFTER):
             self._suspect = not self._suspect
-            self._tell(messages.Suspect(silent_s=round(silent, 1) if self._suspect else 0.0))
+            self._notify(messages.Suspect(silent_s=round(silent, 1) if self._suspect else 0.0))
         return None

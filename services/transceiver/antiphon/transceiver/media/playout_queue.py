@@ -17,7 +17,7 @@ MAX_QUEUED: Final = 30_000 // FRAME_MS
 """Frames. The agent is told when more come; they are dropped, the queue is not."""
 
 
-class Spoken(NamedTuple):
+class OutgoingFrame(NamedTuple):
     """One frame that leaves now."""
 
     pcm: bytes
@@ -52,7 +52,7 @@ class PlayoutQueue:
         self.speaking = False
         """A reply has begun and its end was not sent yet."""
         self._queue: deque[AudioFrame] = deque()
-        self._fade: Spoken | None = None
+        self._fade: OutgoingFrame | None = None
         """What is left of an interrupted reply: one frame, counted when it was cut."""
         self._silent = True
 
@@ -90,7 +90,7 @@ class PlayoutQueue:
         self._queue.append(frame)
         return True
 
-    def take(self) -> Spoken | None:
+    def take(self) -> OutgoingFrame | None:
         """The frame to send at this tick; None: send nothing."""
         if not self.waiting:
             self._silent = True
@@ -109,7 +109,7 @@ class PlayoutQueue:
         starts, self._silent = self._silent, False
         ends = frame.flags & _ENDS != 0
         self.speaking = not ends
-        return Spoken(frame.pcm, frame.rate, starts, ends)
+        return OutgoingFrame(frame.pcm, frame.rate, starts, ends)
 
     def flush(self, generation: int) -> Interrupted:
         """Drop everything below `generation` but one last frame that fades out."""
@@ -118,10 +118,10 @@ class PlayoutQueue:
         self.generation = max(self.generation, generation)
         self.paused = self.speaking = False
         # What follows a reply that was over, or a fade that has not left yet, was never heard: no fade for it.
-        heard = doomed and doomed[0].generation == self.playing_generation and not self._silent
-        if heard and self._fade is None:
+        was_playing = doomed and doomed[0].generation == self.playing_generation and not self._silent
+        if was_playing and self._fade is None:
             last = doomed.pop(0)
-            self._fade = Spoken(fade_out(last.pcm), last.rate, starts=False, ends=True)
+            self._fade = OutgoingFrame(fade_out(last.pcm), last.rate, starts=False, ends=True)
             self.played_samples += len(last.pcm) // 2
         return Interrupted(self.playing_generation, self.played_samples, self.rate, len(doomed) * FRAME_MS)
 

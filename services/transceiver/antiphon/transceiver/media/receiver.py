@@ -20,7 +20,7 @@ SLACK: Final = 1.0
 """Seconds by which a sender's timestamps may differ from the time that has passed by our clock."""
 
 
-class AudioOutlet(Protocol):
+class AudioOutput(Protocol):
     def audio(self, frame: AudioFrame) -> None: ...
     def event(self, event: messages.Message) -> None: ...
 
@@ -38,15 +38,15 @@ class ReceivedStatistics(TypedDict):
 class AudioReceiver:
     """One session's incoming audio."""
 
-    def __init__(self, state: SessionState, outlet: AudioOutlet) -> None:
+    def __init__(self, state: SessionState, output: AudioOutput) -> None:
         self.reception = rtcp.Reception()
         self.started = False
         self._state = state
-        self._outlet = outlet
+        self._output = output
         self._buffer = JitterBuffer()
         telephone, level = state.telephone, state.audio_level_id
-        self._keys = TelephoneEvents(telephone[1], outlet.event) if telephone is not None else None
-        self._levels = AudioLevels(level, outlet.event) if level is not None else None
+        self._keys = TelephoneEvents(telephone[1], output.event) if telephone is not None else None
+        self._levels = AudioLevels(level, output.event) if level is not None else None
         self._decoder = FrameDecoder(state.input_rate, self._buffer, self._publish, self._jump)
         self._received_before, self._lost_before = state.packets_received, state.packets_lost
         """Packets of sources (SSRCs) and processes before this one."""
@@ -156,7 +156,7 @@ class AudioReceiver:
     def _publish(self, pcm: bytes, flags: int, arrived: float) -> None:
         state = self._state
         captured_ns = self._unix_offset + int(arrived * 1e9)
-        self._outlet.audio(
+        self._output.audio(
             AudioFrame(state.input_sequence, state.input_samples, captured_ns, state.input_rate, int(flags), 0, pcm)
         )
         state.input_sequence += 1

@@ -23,13 +23,13 @@ class Reports:
     def __init__(
         self,
         state: SessionState,
-        media_in: AudioReceiver,
-        media_out: AudioSender,
-        tell: Callable[[messages.Statistics], None],
+        receiver: AudioReceiver,
+        sender: AudioSender,
+        notify: Callable[[messages.Statistics], None],
     ) -> None:
         self._state = state
-        self._media_in, self._media_out = media_in, media_out
-        self._tell = tell
+        self._receiver, self._sender = receiver, sender
+        self._notify = notify
         self._srtp, self._records = SrtpCounters(), RecordCounters()
         self._next = 0.0
         self._count = 0
@@ -44,18 +44,18 @@ class Reports:
         if now >= self._next:
             self._next += REPORT_INTERVAL
             self._count += 1
-            self._media_out.report(self._media_in.reception.block(now), now)
+            self._sender.report(self._receiver.reception.block(now), now)
             if self._count % STATISTICS_EVERY == 0:
-                self._tell(self.statistics())
-        self._media_out.sign_of_life(now)
+                self._notify(self.statistics())
+        self._sender.send_keepalive(now)
 
     def statistics(self) -> messages.Statistics:
         """The call's counters so far."""
         return messages.Statistics(
-            **self._media_in.statistics(),
+            **self._receiver.statistics(),
             packets_sent=self._state.rtp.packets,
-            round_trip_ms=self._media_out.round_trip_ms,
-            remote_packets_lost=self._media_out.remote_packets_lost,
+            round_trip_ms=self._sender.round_trip_ms,
+            remote_packets_lost=self._sender.remote_packets_lost,
             packets_refused=self._srtp.refused,
             packets_replayed=self._srtp.replayed,
             records_refused=self._records.refused,

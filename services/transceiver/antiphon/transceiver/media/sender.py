@@ -35,12 +35,12 @@ HISTORY: Final = 64
 MAX_RETRANSMITTED: Final = 50
 """Packets per second that NACKs may cost: as many again as are sent; the rest is the client's loss."""
 CNAME: Final = b"antiphon"
-SIGN_AFTER: Final = 0.1
+KEEPALIVE_AFTER: Final = 0.1
 """Seconds of silence that are noticed; with the 50 ms in which they are, 150 ms from sign to sign."""
 UNLIMITED: Final = 1 << 62
 
 
-class EventOutlet(Protocol):
+class EventOutput(Protocol):
     def event(self, event: messages.Message) -> None: ...
     def milestone(self, name: str, now: float) -> None: ...
 
@@ -48,14 +48,14 @@ class EventOutlet(Protocol):
 class AudioSender:
     """One session's outgoing speech."""
 
-    def __init__(self, state: SessionState, outlet: EventOutlet) -> None:
+    def __init__(self, state: SessionState, output: EventOutput) -> None:
         self.visited = False
         """The wheel visits us."""
         self.round_trip_ms: float | None = None
         self.remote_packets_lost: int | None = None
         self.overflowed = 0
         self._state = state
-        self._outlet = outlet
+        self._output = output
         self._queue = PlayoutQueue(state.generation)
         self._srtp: Srtp | None = None
         self._send: Callable[[bytes], None] | None = None
@@ -66,7 +66,7 @@ class AudioSender:
         """When the packet with the next timestamp is on time; read where `_last_sent` is known."""
         self._announced = False
         """The reply in progress was announced as started."""
-        self._lost = False
+        self._reply_lost = False
         """The rest of the announced reply died with its process."""
         self._owed = 0
         """Visits in mid-reply that found nothing to send: so many frames leave as soon as they come."""
@@ -74,9 +74,9 @@ class AudioSender:
         self._history: dict[int, bytes] = {}
         self._retransmitted = 0
         """Since the last report."""
-        self._said = 0, 0
+        self._counted = 0, 0
         """Packets and reports sent, when that was looked at last."""
-        self._said_at = 0.0
+        self._counted_at = 0.0
         self.packets_limit = self.reports_limit = UNLIMITED
         """Of `RtpState.packets` and `SrtpState.rtcp_index`: what is reserved by a stored checkpoint."""
 
@@ -99,14 +99,14 @@ class AudioSender:
         if not self._queue.offer(frame):
             self.overflowed += 1
             if self.overflowed % 50 == 1:
-                self._outlet.event(messages.PlayoutOverflow(dropped_frames=self.overflowed))
+                self._output.event(messages.PlayoutOverflow(dropped_frames=self.overflowed))
 
     def visit(self, now: float) -> bool:
         """Send the next frame; False when there is none and the wheel need not come again."""
         if self._state.rtp.packets >= self.packets_limit:
             return True  # nothing is sent that whoever takes over might send again: speech waits for the store
-        spoken = self._queue.take()
-        if spoken is None:
+        outgoing = self._queue.take()
+        if outgoing is None:
             if self._queue.speaking and not self._queue.paused and self._last_sent is not None:
                 # The wheel keeps its slot for a while: a frame that misses it must not move those behind it.
                 self._owed = min(self._owed + 1, MAX_OWED)
@@ -119,17 +119,17 @@ class AudioSender:
         self._owed = max(0, self._owed - 1)
         assert self._srtp is not None
         assert self._send is not None
-        if self._encoder is None or self._encoder.rate != spoken.rate:
-            self._encoder = opus.Encoder(spoken.rate)
+        if self._encoder is None or self._encoder.rate != outgoing.rate:
+            self._encoder = opus.Encoder(outgoing.rate)
         self._encoder.expect_loss(self._loss_percent)
-        payload = self._encoder.encode(spoken.pcm)
+        payload = self._encoder.encode(outgoing.pcm)
         rtp = self._state.rtp
-        starts = self._follow_clock(spoken.starts, now)
+        starts = self._follow_clock(outgoing.starts, now)
         packet = pack_rtp(rtp.payload_type, starts, rtp.sequence, rtp.timestamp, rtp.ssrc, payload)
         protected = self._srtp.protect(packet)
         self._send(protected)
         if not rtp.packets:
-            self._outlet.milestone("first_audio_out", now)
+            self._output.milestone("first_audio_out", now)
         self._history[rtp.sequence] = protected
         self._history.pop((rtp.sequence - HISTORY) & 0xFFFF, None)
         rtp.sequence = (rtp.sequence + 1) & 0xFFFF
@@ -141,7 +141,7 @@ class AudioSender:
         if not self._announced:
             self._announced = True
             self._position("started")
-        elif spoken.ends:
+        elif outgoing.ends:
             self._position("ended")
         elif self._since_position >= POSITION_EVERY:
             self._position("playing")
@@ -169,7 +169,7 @@ class AudioSender:
         self._state.generation = self._queue.generation
         if self._queue.playing_generation < generation and not self._queue.fading:
             self._announced = False  # what is heard next is another reply
-        self._outlet.event(
+        self._output.event(
             messages.Flushed(
                 generation=interrupted.generation,
                 played_samples=interrupted.played_samples,
@@ -215,17 +215,17 @@ class AudioSender:
         self._retransmitted = 0
         self._report(block, now)
 
-    def sign_of_life(self, now: float) -> None:
+    def send_keepalive(self, now: float) -> None:
         """Call every 50 ms: where nothing else is said a report without news goes out every 150 ms.
 
         By it a client tells a silent agent from a dead relay, as soon as it would in the middle of speech.
         """
         if self._srtp is None:
             return
-        said = self._state.rtp.packets, self._srtp.state.rtcp_index
-        if said != self._said:
-            self._said, self._said_at = said, now
-        elif now - self._said_at >= SIGN_AFTER:
+        counts = self._state.rtp.packets, self._srtp.state.rtcp_index
+        if counts != self._counted:
+            self._counted, self._counted_at = counts, now
+        elif now - self._counted_at >= KEEPALIVE_AFTER:
             self._report(None, now)
 
     def _report(self, block: rtcp.ReportBlock | None, now: float) -> None:
@@ -253,7 +253,7 @@ class AudioSender:
         )
 
     def restore(self, now: float) -> None:
-        """Be where another process was when it wrote; `settle` follows."""
+        """Be where another process was when it wrote; `end_lost_reply` follows."""
         speech, rtp = self._state.speech, self._state.rtp
         if rtp.sent_at:
             self._last_sent = now - max(0.0, time.time() - rtp.sent_at)
@@ -262,12 +262,12 @@ class AudioSender:
         self._queue.restore(speech.generation, speech.played_samples, speech.rate, frames)
         self._queue.paused = speech.paused
         self._announced = speech.announced
-        self._lost = speech.announced and not frames and not self._state.handed_over
+        self._reply_lost = speech.announced and not frames and not self._state.handed_over
 
-    def settle(self) -> None:
+    def end_lost_reply(self) -> None:
         """Go on. Speech that the other process did not hand over is over, and told so."""
-        if self._lost:
-            self._lost = False
+        if self._reply_lost:
+            self._reply_lost = False
             self._position("ended")
 
     def close(self) -> None:
@@ -280,7 +280,7 @@ class AudioSender:
         self._since_position = 0
         if state == "ended":
             self._announced = False
-        self._outlet.event(
+        self._output.event(
             messages.Playout(
                 generation=self._queue.playing_generation,
                 played_samples=self._queue.played_samples,

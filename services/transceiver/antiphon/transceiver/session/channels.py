@@ -20,7 +20,7 @@ MAX_EARLY_BYTES: Final = 1 << 20
 """Of all of these messages together."""
 
 
-class MessageOutlet(Protocol):
+class MessageOutput(Protocol):
     def event(self, event: messages.Message) -> None: ...
     def message(self, message: messages.DataMessage) -> None: ...
 
@@ -28,12 +28,12 @@ class MessageOutlet(Protocol):
 class Channels:
     """Nothing here does anything for a client without a data channel section."""
 
-    def __init__(self, state: SessionState, outlet: MessageOutlet) -> None:
+    def __init__(self, state: SessionState, output: MessageOutput) -> None:
         self._state = state
-        self._outlet = outlet
+        self._output = output
         self._data: DataChannels | None = None
         self._early: deque[tuple[str, str | bytes]] = deque()
-        self._wanted: Callable[[], None] | None = None
+        self._request_checkpoint: Callable[[], None] | None = None
 
     def connect(self, send: Callable[[bytes], None]) -> None:
         """The record layer is there; `start` or `restore` follows."""
@@ -58,11 +58,11 @@ class Channels:
         else:
             self.start()  # it was not established yet: the client's INIT is answered as a new one
 
-    def keep_checkpoints(self, wanted: Callable[[], None]) -> None:
-        """Acknowledge only what is stored; `wanted` is called when something has to be."""
-        self._wanted = wanted
+    def keep_checkpoints(self, request_checkpoint: Callable[[], None]) -> None:
+        """Acknowledge only what is stored; `request_checkpoint` is called when something has to be."""
+        self._request_checkpoint = request_checkpoint
         if self._data is not None:
-            self._data.keep_checkpoints(wanted)
+            self._data.keep_checkpoints(request_checkpoint)
 
     @property
     def next_chunk(self) -> int | None:
@@ -101,11 +101,11 @@ class Channels:
             return  # a client without data channels never opens one
         try:
             if self._data is not None and self._data.send(channel, payload):
-                if self._wanted is not None:
-                    self._wanted()  # until that is stored the message is lost with this process
+                if self._request_checkpoint is not None:
+                    self._request_checkpoint()  # until that is stored the message is lost with this process
                 return
         except ChannelError as error:
-            self._outlet.event(messages.SessionError(message=str(error)))
+            self._output.event(messages.SessionError(message=str(error)))
             return
         self._early.append((channel, payload))
         while len(self._early) > MAX_EARLY_DATA or sum(len(kept) for _, kept in self._early) > MAX_EARLY_BYTES:
@@ -118,10 +118,10 @@ class Channels:
             with contextlib.suppress(ChannelError):
                 self._data.send(messages.EVENTS_CHANNEL, json.dumps(notice))
 
-    def vanish(self) -> None:
+    def detach(self) -> None:
         """Let go without a word: the association goes on elsewhere."""
         if self._data is not None:
-            self._data.vanish()
+            self._data.detach()
         self._data = None
 
     def close(self) -> None:
@@ -132,14 +132,14 @@ class Channels:
             data.close()
 
     def _opened(self, label: str) -> None:
-        self._outlet.event(messages.ChannelOpened(channel=label))
+        self._output.event(messages.ChannelOpened(channel=label))
         waiting, self._early = self._early, deque()
         for channel, payload in waiting:
             self.send(channel, payload)
 
     def _failed(self, reason: str) -> None:
         self._early.clear()
-        self._outlet.event(messages.SessionError(message=f"the data channels are closed: {reason}"))
+        self._output.event(messages.SessionError(message=f"the data channels are closed: {reason}"))
 
     def _received(self, label: str, payload: str | bytes) -> None:
-        self._outlet.message(messages.DataMessage.of(label, payload))
+        self._output.message(messages.DataMessage.of(label, payload))

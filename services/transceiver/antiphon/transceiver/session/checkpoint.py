@@ -33,26 +33,24 @@ class _ReservedCounters(NamedTuple):
 class Checkpoint:
     """The checkpoints of one session. Without `begin` nothing is limited and nothing written."""
 
-    def __init__(
-        self, state: SessionState, media_in: AudioReceiver, media_out: AudioSender, channels: Channels
-    ) -> None:
+    def __init__(self, state: SessionState, receiver: AudioReceiver, sender: AudioSender, channels: Channels) -> None:
         self.records_limit = UNLIMITED
         """The first DTLS record number that may not be used yet."""
         self._state = state
-        self._media_in, self._media_out, self._channels = media_in, media_out, channels
-        self._wanted: Callable[[], None] | None = None
+        self._receiver, self._sender, self._channels = receiver, sender, channels
+        self._request_checkpoint: Callable[[], None] | None = None
         self._touched = False
         self._written_at = float("-inf")
         self._packets_written = 0
         self._pending: _ReservedCounters | None = None
         self._limited = False
 
-    def begin(self, wanted: Callable[[], None], silent: bool = False) -> None:
-        """Checkpoints are stored from now on; `wanted` is called when one should not wait for its time.
+    def begin(self, request_checkpoint: Callable[[], None], silent: bool = False) -> None:
+        """Checkpoints are stored from now on; `request_checkpoint` is called when one should not wait for its time.
 
         `silent`: nothing is sent before the first one is stored, because others may be about to store theirs.
         """
-        self._wanted = wanted
+        self._request_checkpoint = request_checkpoint
         if silent:
             self._reserve(_ReservedCounters(0, 0, 0, self._channels.next_chunk))
         self._channels.keep_checkpoints(self.touch)
@@ -60,13 +58,13 @@ class Checkpoint:
 
     def touch(self) -> None:
         """Something happened that must not be lost."""
-        if self._wanted is not None and not self._touched:
+        if self._request_checkpoint is not None and not self._touched:
             self._touched = True
-            self._wanted()
+            self._request_checkpoint()
 
     def due(self, now: float) -> bool:
         """Whether it is time for one."""
-        if self._wanted is None:
+        if self._request_checkpoint is None:
             return False
         speaks = self._state.rtp.packets != self._packets_written
         return self._touched or now - self._written_at >= (WHILE_SPEAKING if speaks else AT_LEAST_EVERY)
@@ -76,13 +74,13 @@ class Checkpoint:
         state = self._state
         self._touched = False
         self._written_at, self._packets_written = now, state.rtp.packets
-        self._media_in.export()
-        self._media_out.export(now, with_speech=handing_over)
+        self._receiver.export()
+        self._sender.export(now, with_speech=handing_over)
         state.sctp = self._channels.export()
         state.written_at, state.handed_over = time.time(), handing_over
         assert state.srtp is not None
         assert state.dtls is not None
-        if self._wanted is not None:
+        if self._request_checkpoint is not None:
             self._pending = _ReservedCounters(
                 state.rtp.packets + RTP_AHEAD,
                 state.srtp.rtcp_index + RTCP_AHEAD,
@@ -102,8 +100,8 @@ class Checkpoint:
 
     def _reserve(self, reserved: _ReservedCounters) -> None:
         self._limited = True
-        self._media_out.packets_limit = reserved.packets
-        self._media_out.reports_limit = reserved.reports
+        self._sender.packets_limit = reserved.packets
+        self._sender.reports_limit = reserved.reports
         self.records_limit = reserved.records
         if reserved.chunks is not None:
             self._channels.reserve(reserved.chunks)

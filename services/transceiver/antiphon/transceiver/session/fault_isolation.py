@@ -42,4 +42,4 @@ def contained(method: Callable[[S, *P], None]) -> Callable[[S, *P], None]:
 def failed(session: _Ends) -> None:
     """What `contained` does, for the entry points of frames: a wrapper costs as much as reading an RTP header."""
     log.exception("session %s failed and ends", session.state.session_id)
-    session.end("internal", session.ice.last_heard)
+    session.end("internal", session.ice.last_received)

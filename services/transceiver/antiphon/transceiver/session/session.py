@@ -49,7 +49,7 @@ class Session:
         certificate: Certificate | None,
         password_key: bytes,
         dtls_client: bool,
-        outlet: Output,
+        output: Output,
         now: float,
         join: Callable[[Callable[[float], None], float, float], None],
         leave: Callable[[Callable[[float], None]], None],
@@ -67,23 +67,23 @@ class Session:
         self.got_through = False
         """The client's handshake was finished, here or in the process before."""
         self.ice = IceLite(password_key, state.ufrags)
-        self._outlet = outlet
+        self._output = output
         self._join, self._leave = join, leave
         self._take_turn = take_turn or (lambda step, now: step(now))
-        self._consent = Consent(now, consent_timeout, outlet.event)
+        self._consent = Consent(now, consent_timeout, output.event)
         self._resumed = False
         self._setup = DtlsSetup(
             certificate, state.remote_fingerprints, dtls_client, self._send, self._shook_hands, self._handshake_failed
         )
         self._records: DtlsRecords | None = None
         self._srtp: Srtp | None = None
-        self._channels = Channels(state, outlet)
-        self.media_in = AudioReceiver(state, outlet)
-        self.media_out = AudioSender(state, outlet)
-        self.checkpoints = Checkpoint(state, self.media_in, self.media_out, self._channels)
+        self._channels = Channels(state, output)
+        self.receiver = AudioReceiver(state, output)
+        self.sender = AudioSender(state, output)
+        self.checkpoints = Checkpoint(state, self.receiver, self.sender, self._channels)
         self._client_path = ClientPath(state, self.ice, self.checkpoints.touch)
         self._follow_path = self._client_path.follow
-        self._reports = Reports(state, self.media_in, self.media_out, outlet.event)
+        self._reports = Reports(state, self.receiver, self.sender, output.event)
 
     # ---- from the network ------------------------------------------------------------------------
 
@@ -95,7 +95,7 @@ class Session:
         if response is None:
             return False
         # The answer goes where the check came from, whatever the current path is.
-        self._outlet.datagram(path, response)
+        self._output.datagram(path, response)
         self._start_handshake(now)
         return True
 
@@ -103,7 +103,7 @@ class Session:
     def _start_handshake(self, now: float) -> None:
         if not self._setup.running and self._records is None and self.ended is None:
             # Not at nomination: Chromium nominates a lite peer 50 ms and one round trip later.
-            self._outlet.milestone("ice", now)
+            self._output.milestone("ice", now)
             self._setup.begin(now)
             if self._setup.client:
                 self._take_turn(self._step_first, now)
@@ -152,29 +152,29 @@ class Session:
         if is_rtcp(datagram):
             compound = self._srtp.unprotect_rtcp(datagram)
             if compound is not None:
-                self.ice.heard(path, False, now)
-                self.media_in.receive_rtcp(compound, now)
-                self.media_out.receive_rtcp(compound, time.time())
+                self.ice.received(path, False, now)
+                self.receiver.receive_rtcp(compound, now)
+                self.sender.receive_rtcp(compound, time.time())
             return
         srtp = self._srtp
         before = srtp.state.remote_index
         packet = srtp.unprotect(datagram)
         if packet is None:
             return
-        self.ice.heard(path, srtp.state.remote_index > before, now)
+        self.ice.received(path, srtp.state.remote_index > before, now)
         self._follow_path()
-        if self.media_in.receive(packet, now, unix_ns):
+        if self.receiver.receive(packet, now, unix_ns):
             self._join(self._visit_input, now, INPUT_TOLERANCE)
             if self._resumed:
                 return  # not the first of the session
-            self._outlet.milestone("first_audio_in", now)
-            self._outlet.event(messages.MediaStarted(setup_ms=(now - self._consent.opened_at) * 1000))
+            self._output.milestone("first_audio_in", now)
+            self._output.event(messages.MediaStarted(setup_ms=(now - self._consent.opened_at) * 1000))
 
     def _receive_records(self, datagram: bytes, path: Path, now: float) -> None:
         assert self._records is not None
         before = self._records.state.read_highest
         for record in self._records.open(datagram):
-            self.ice.heard(path, self._records.state.read_highest > before, now)
+            self.ice.received(path, self._records.state.read_highest > before, now)
             self._follow_path()
             if record.kind == APPLICATION_DATA:
                 self._channels.receive(record.payload)
@@ -201,22 +201,22 @@ class Session:
 
     def _handshake_failed(self, text: str, now: float) -> None:
         log.warning("session %s: %s", self.state.session_id, text)
-        self._outlet.event(messages.SessionError(message=text))
+        self._output.event(messages.SessionError(message=text))
         self.end("dtls_failed", now)
 
     def _shook_hands(self, keys: Keys, now: float) -> None:
         self.got_through = True
         self.state.srtp, self.state.dtls = keys
         self._connect_engines(now)
-        self._outlet.milestone("dtls", now)
-        self._outlet.event(messages.Connected(setup_ms=(now - self._consent.opened_at) * 1000))
+        self._output.milestone("dtls", now)
+        self._output.event(messages.Connected(setup_ms=(now - self._consent.opened_at) * 1000))
         self._channels.start()
         self._wake_speech(now)
 
     def export(self, now: float) -> bytes:
         """The whole session as `SessionState` writes it, for another process; ValueError before it is connected.
 
-        What comes later is not in it: `vanish` has to follow.
+        What comes later is not in it: `detach` has to follow.
         """
         if not self.connected:
             raise ValueError(f"session {self.state.session_id} is not connected: there is nothing to hand over yet")
@@ -228,44 +228,44 @@ class Session:
         if state.srtp is None or state.dtls is None or state.path_relay is None:
             raise ValueError(f"the state of session {state.session_id} was written before it was connected")
         if not state.handed_over:
-            state.leave_out(time.time())
+            state.skip_reserved(time.time())
         self._resumed = self.got_through = True
         self.ice.resume(Path(state.path_header, state.path_relay), now)
         self._connect_engines(now)
         self._channels.restore()
-        self.media_in.restore()
-        self.media_out.restore(now)
+        self.receiver.restore()
+        self.sender.restore(now)
 
     @contained
     def resume(self, now: float) -> None:
         """Go on where the other process was: the client notices nothing."""
         self._channels.resume()
-        self.media_out.settle()
+        self.sender.end_lost_reply()
         self._wake_speech(now)
 
-    def vanish(self) -> None:
+    def detach(self) -> None:
         """Let go of everything without a word to anybody: the session goes on elsewhere."""
         self.ended = MOVED
         self._leave(self._visit_input)
         self._leave(self._visit_speech)
         self._setup.close()
-        self._channels.vanish()
+        self._channels.detach()
         self._srtp = self._records = None
-        self.media_out.close()
-        self.media_in.close()
+        self.sender.close()
+        self.receiver.close()
 
     def _connect_engines(self, now: float) -> None:
         assert self.state.srtp is not None
         assert self.state.dtls is not None
         self._records = DtlsRecords(self.state.dtls)
         self._srtp = Srtp(self.state.srtp, self.state.rtp.ssrc)
-        self.media_out.connect(self._srtp, self._send)
+        self.sender.connect(self._srtp, self._send)
         self._reports.start(self._srtp.counters, self._records.counters, now)
         self._channels.connect(self._send_record)
 
     def _send(self, data: bytes) -> None:
         if self.ice.path is not None:
-            self._outlet.datagram(self.ice.path, data)
+            self._output.datagram(self.ice.path, data)
 
     def _send_record(self, data: bytes) -> None:
         if self._records is not None and self._records.state.write_sequence < self.checkpoints.records_limit:
@@ -282,7 +282,7 @@ class Session:
     @contained
     def announce_draining(self, seconds: float) -> None:
         """Tell agent and client that this session is to end soon; a client can call again right away."""
-        self._outlet.event(messages.Draining(seconds=seconds))
+        self._output.event(messages.Draining(seconds=seconds))
         self._channels.announce_draining(seconds)
 
     def speak(self, frame: AudioFrame, now: float) -> None:
@@ -290,31 +290,31 @@ class Session:
         if self.ended is not None:
             return
         try:
-            self.media_out.offer(frame)
+            self.sender.offer(frame)
             self._wake_speech(now)
         except Exception:
             failed(self)
 
     def _wake_speech(self, now: float) -> None:
-        if self.media_out.wants_visits and self.ended is None:
+        if self.sender.wants_visits and self.ended is None:
             self._join(self._visit_speech, now, SPEECH_TOLERANCE)
-            self.media_out.visited = True
-        elif self.media_out.overdue:
+            self.sender.visited = True
+        elif self.sender.overdue:
             self._visit_speech(now)
 
     def _visit_speech(self, now: float) -> None:
         try:
-            if self.ended is None and self.media_out.visit(now):
+            if self.ended is None and self.sender.visit(now):
                 return
         except Exception:
             failed(self)
-        self.media_out.visited = False
+        self.sender.visited = False
         self._leave(self._visit_speech)
 
     def _visit_input(self, now: float) -> None:
         try:
             if self.ended is None:
-                self.media_in.visit(now)
+                self.receiver.visit(now)
         except Exception:
             failed(self)
 
@@ -325,12 +325,12 @@ class Session:
             return
         match control:
             case messages.Flush(generation=generation):
-                self.media_out.flush(generation)
+                self.sender.flush(generation)
                 self.checkpoints.touch()
             case messages.Pause():
-                self.media_out.pause()
+                self.sender.pause()
             case messages.Resume():
-                self.media_out.resume()
+                self.sender.resume()
             case messages.HangUp(reason=cause):
                 self.end("hang_up", now, cause)
         self._wake_speech(now)
@@ -345,9 +345,9 @@ class Session:
         self._setup.poll(now)
         if self.ended is not None:
             return
-        over = self._consent.over(self.ice.last_heard, self._srtp is not None, now)
-        if over is not None:
-            self.end(over, now)
+        reason = self._consent.end_reason(self.ice.last_received, self._srtp is not None, now)
+        if reason is not None:
+            self.end(reason, now)
         elif self._srtp is not None:
             self._reports.poll(now)
 
@@ -368,8 +368,8 @@ class Session:
                 self._send(self._records.seal(ALERT, CLOSE_NOTIFY))
         except Exception:  # a goodbye that fails must not keep what is let go of below
             log.exception("session %s: no goodbye was said", self.state.session_id)
-        self._outlet.event(messages.Ended(reason=reason, cause=self.cause, statistics=self.statistics()))
+        self._output.event(messages.Ended(reason=reason, cause=self.cause, statistics=self.statistics()))
         self._setup.close()
         self._srtp = self._records = None
-        self.media_out.close()
-        self.media_in.close()
+        self.sender.close()
+        self.receiver.close()

@@ -112,7 +112,7 @@ class SessionState:
         packed: bytes = msgpack.packb([STATE_VERSION, asdict(self)], use_bin_type=True)
         return packed
 
-    def leave_out(self, unix_time: float) -> None:
+    def skip_reserved(self, unix_time: float) -> None:
         """Jump over all that another process may have sent after it wrote this: no keystream is used twice.
 
         The association's counters jump where it is restored (`association_state`).

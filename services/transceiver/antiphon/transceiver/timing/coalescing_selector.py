@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from antiphon.transceiver.timing.pacing import BUSY, PULSE
+from antiphon.transceiver.timing.pacing import COALESCE_ABOVE, COALESCING_WINDOW
 
 MEASURED: Final = 0.25
 """Seconds over which the share is taken."""
@@ -26,10 +26,10 @@ class CoalescingSelector(selectors.DefaultSelector):
         self, clock: Callable[[], float] = time.monotonic, sleep: Callable[[float], object] = time.sleep
     ) -> None:
         super().__init__()
-        self.pulsing = False
+        self.coalescing = False
         """The loop is busy: it waits for company."""
         self._clock, self._sleep = clock, sleep
-        self._woken = self._pulse = self._since = clock()
+        self._woken = self._window_began = self._since = clock()
         """When the loop went to work last, when it had waited for that, and when the current measurement began."""
         self._worked = 0.0
         """Seconds of the current measurement in which the loop was at work."""
@@ -40,11 +40,11 @@ class CoalescingSelector(selectors.DefaultSelector):
         self._worked += now - self._woken
         measured = now - self._since
         if measured >= MEASURED:
-            self.pulsing = self._worked > measured * (BUSY * 0.8 if self.pulsing else BUSY)
+            self.coalescing = self._worked > measured * (COALESCE_ABOVE * 0.8 if self.coalescing else COALESCE_ABOVE)
             self._since, self._worked = now, 0.0
         waits = timeout is None or timeout > 0
-        if self.pulsing and waits:
-            rest = self._pulse + PULSE - now
+        if self.coalescing and waits:
+            rest = self._window_began + COALESCING_WINDOW - now
             if timeout is not None and timeout < rest:
                 rest = timeout
             if rest > 0:
@@ -53,5 +53,5 @@ class CoalescingSelector(selectors.DefaultSelector):
         ready = super().select(timeout)
         self._woken = self._clock()
         if waits:
-            self._pulse = self._woken
+            self._window_began = self._woken
         return ready

@@ -20,7 +20,7 @@ SPEECH_TOLERANCE: Final = 0.003
 """Seconds beyond a slot that a reply may start later where that saves a wakeup of its own per period."""
 INPUT_TOLERANCE: Final = 0.019
 """The same for gaps and pauses of callers, which are looked at once per period, no matter when."""
-PULSE: Final = 0.002
+COALESCING_WINDOW: Final = 0.002
 """Seconds within which packets are taken up together while the loop is busy."""
-BUSY: Final = 0.5
+COALESCE_ABOVE: Final = 0.5
 """Share of the time from which on the loop waits for company, and below 0.8 of which it no longer does."""
