@@ -37,11 +37,11 @@ log = logging.getLogger(__name__)
 
 CHECK_INTERVAL: Final = 2.5
 ASK_INTERVAL: Final = 1.0
-"""Seconds between two questions to the server whether the call is over already, while there is no connection."""
+"""Seconds between two requests to the server for the call's status, while there is no connection."""
 FIRST_CHECKS: Final = 0.05
 """Seconds between checks until the first answer."""
 MAX_CATCH_UP: Final = 0.1
-"""Seconds of frames that are sent late, all at once; what is later is left out, as the transceiver does."""
+"""Seconds of frames that are sent late, all at once; frames that are later are left out, as the transceiver does."""
 REPORT_EVERY: Final = 50
 """Frames between two RTCP reports."""
 RATE: Final = 24000
@@ -52,6 +52,7 @@ CHANNEL: Final = "oai-events"
 class Peer:
     """One call from the client's side.
 
+    Owner: the command or test that makes it, on one event loop, from `connect` to `close`; only that loop may call it.
     `on_audio` gets every decoded frame of the remote side (24 kHz), `on_message` every text message of the
     `oai-events` channel. Speech to send is queued with `speak`; silence is sent when nothing is queued.
     """
@@ -145,11 +146,11 @@ class Peer:
         ended.cancel()
 
     async def fate(self) -> Fate | None:
-        """What the server says of the call, if it knows it."""
+        """The call's status by the server; None if it does not know the call."""
         return await fate(self._http, self._location) if self._location else None
 
     async def _ended_early(self) -> Fate:
-        """Done when the server says that the call is over: an agent may hang up before we are connected."""
+        """Returns when the server reports the call as ended: an agent may hang up before we are connected."""
         while True:
             await asyncio.sleep(ASK_INTERVAL)
             told = await self.fate()
@@ -168,7 +169,7 @@ class Peer:
         )
 
     def _open_socket(self) -> Address:
-        """Take the first relay that this machine has a route to: it may be without IPv6."""
+        """Use the first relay that this machine has a route to: it may have no IPv6."""
         reasons = []
         for relay in self._answer.candidates:
             try:
@@ -272,7 +273,7 @@ class Peer:
                 self._data.receive(record.payload)
             elif record.kind == ALERT and record.payload[:2] == CLOSE_NOTIFY:
                 self.closed.set()
-            elif record.kind == HANDSHAKE:  # the server's Finished once more: it has not seen ours
+            elif record.kind == HANDSHAKE:  # the server repeats its Finished: it has not received ours
                 self._setup.repeat_final_flight()
 
     def _handshake_failed(self, text: str, now: float) -> None:
@@ -306,7 +307,7 @@ class Peer:
 
     @property
     def speaking(self) -> bool:
-        """Queued speech is not sent yet."""
+        """There is queued speech that is not sent yet."""
         return bool(self._speech)
 
     def send_text(self, text: str) -> None:
@@ -333,11 +334,13 @@ class Peer:
                 sender.report(self.receiver.reception.block(now), now, time.time())
             due += 0.02
             if self._loop.time() - due > MAX_CATCH_UP:
-                due = self._loop.time()  # we stood still: a microphone's frames of that time are gone
+                due = (
+                    self._loop.time()
+                )  # this process was stopped: a microphone would have lost the frames of that time
             await asyncio.sleep(max(0.0, due - self._loop.time()))
 
     async def close(self) -> None:
-        """Hang up and let go of everything."""
+        """Hang up and free everything."""
         await tasks.end(*self._tasks)
         if self._data is not None:
             self._data.close()

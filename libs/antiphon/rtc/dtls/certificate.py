@@ -13,11 +13,14 @@ from antiphon.rtc.dtls.aiortc_internals import ssl_context
 from antiphon.rtc.dtls.cipher_suites import DTLS_1_2, SUITES
 
 CERTIFICATE_LIFETIME: Final = 24 * 3600.0
-"""Seconds. A stolen key is of use for that long, and two calls of different days can't be told to be of one server."""
+"""Seconds. A stolen key is of use for that long, and calls of different days can't be linked to one server."""
 
 
 class Certificate:
-    """A process's certificate and the OpenSSL context made from it, shared by its sessions."""
+    """A self-signed certificate and the OpenSSL context made from it.
+
+    Immutable. Sessions share it; each keeps it until its handshake is done.
+    """
 
     def __init__(self) -> None:
         self._certificate = RTCCertificate.generateCertificate()
@@ -30,7 +33,7 @@ class Certificate:
 
 
 class CurrentCertificate:
-    """The certificate of new sessions; running ones keep theirs."""
+    """The certificate of new sessions; running ones keep theirs. Owner: the process; called on its event loop only."""
 
     def __init__(self, now: float) -> None:
         self._certificate, self._made_at = Certificate(), now

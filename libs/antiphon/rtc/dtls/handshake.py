@@ -1,7 +1,7 @@
 """The DTLS 1.2 handshake, and nothing after it: datagrams in, datagrams out, at the end the keys.
 
-OpenSSL does the handshake only. When it is done, the keys of SRTP and of the record layer are taken out,
-and `record_layer` carries on, because a live OpenSSL object can't be written down and moved.
+OpenSSL does the handshake only. When it is done, the keys of SRTP and of the record layer are exported and
+`record_layer` continues, because a live OpenSSL object can't be moved to another process.
 """
 
 from __future__ import annotations
@@ -29,20 +29,23 @@ class DtlsError(Exception):
 
 
 class Keys(NamedTuple):
-    """What the handshake was for."""
+    """The result of a handshake."""
 
     srtp: SrtpState
     dtls: DtlsState
 
 
 class DtlsHandshake:
-    """One handshake. Call `start` or `receive`, then send `outgoing()`; `keys` is set when it is done."""
+    """One handshake. Call `start`, `receive` or `poll`, then send `outgoing()`; `keys` is set when it is done.
+
+    Owner: a `DtlsSetup`, until the handshake has finished or failed; one thread only.
+    """
 
     def __init__(self, certificate: Certificate, fingerprints: list[tuple[str, str]], client: bool, now: float) -> None:
         self.keys: Keys | None = None
         self.final_flight: list[bytes] = []
-        """As server: our last datagrams. A client that lost them repeats its own last flight, for ever,
-        until it gets these again (RFC 6347 section 4.2.4); the handshake has ended here by then."""
+        """As server: our last datagrams. A client that lost them repeats its own last flight until it gets these again
+        (RFC 6347 section 4.2.4), after the handshake has ended here."""
         self._client = client
         self._fingerprints = fingerprints
         self._started_at = now
@@ -64,7 +67,7 @@ class DtlsHandshake:
     def receive(self, datagram: bytes, now: float) -> None:
         """Take one datagram; DtlsError if the handshake can't succeed any more."""
         for sequence in _epoch_one(datagram):
-            # Not authenticated yet: a forged far sequence number must not shut the window to the real ones.
+            # Not authenticated yet: a forged high sequence number must not close the window to the real ones.
             if self._read_highest < sequence < 64:
                 self._read_window = (self._read_window << sequence - self._read_highest | 1) & (1 << 64) - 1
                 self._read_highest = sequence
@@ -158,7 +161,7 @@ class DtlsHandshake:
 
 
 def _reason(error: SSL.Error) -> str:
-    """OpenSSL's words: a list of (library, function, reason), or an errno and a text, or nothing."""
+    """OpenSSL's reason: from a list of (library, function, reason), or an errno and a text, or nothing."""
     details = error.args[0] if error.args else None
     if isinstance(details, list) and details:
         return str(details[0][2])
@@ -176,7 +179,7 @@ def _prf(secret: bytes, label: bytes, seed: bytes, length: int, digest: str) -> 
 
 
 def _epoch_one(datagram: bytes) -> list[int]:
-    """Sequence numbers of the encrypted records in a datagram: the record layer goes on after them."""
+    """Sequence numbers of the encrypted records in a datagram: the record layer continues after them."""
     found = []
     position = 0
     while position + 13 <= len(datagram):

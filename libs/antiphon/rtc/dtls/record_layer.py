@@ -43,7 +43,10 @@ class RecordCounters:
 
 
 class DtlsRecords:
-    """The engine made from a `DtlsState`."""
+    """The record layer of one session, made from its `DtlsState`, into which it writes the counters back.
+
+    Owner: the session or client, from the end of the handshake to its own end; one thread only.
+    """
 
     def __init__(self, state: DtlsState) -> None:
         self.state = state
@@ -88,7 +91,7 @@ class DtlsRecords:
 
     def _open_one(self, kind: int, number: int, body: bytes, length: int) -> bytes | None:
         state = self.state
-        # Epoch 0 here is a late retransmission of the handshake: everything it says is known.
+        # Epoch 0 is a late retransmission of the handshake: its content is known.
         if number >> 48 != 1 or len(body) != length or length < _TAG + self._explicit:
             return None
         sequence = number & 0xFFFFFFFFFFFF

@@ -13,7 +13,7 @@ _ONE_BYTE_EXTENSIONS: Final = b"\xbe\xde"  # RFC 8285 section 4.2
 
 
 class AudioLevels:
-    """The loudest of each ten packets, by the client's own measure."""
+    """The loudest of each ten packets, as the client measured it. Owner: a receiver, for its life; one thread only."""
 
     def __init__(self, extension_id: int, notify: Callable[[messages.AudioLevel], None]) -> None:
         self._id = extension_id
@@ -23,7 +23,7 @@ class AudioLevels:
         self._voice = False
 
     def receive(self, packet: bytes) -> None:
-        """Take a decrypted RTP packet whose lengths were found right."""
+        """Take a decrypted RTP packet that `unpack_rtp` accepted."""
         start = 12 + 4 * (packet[0] & 15)
         if not packet[0] & 16 or packet[start : start + 2] != _ONE_BYTE_EXTENSIONS:
             return

@@ -8,10 +8,10 @@ from antiphon.schemas import messages
 
 
 class TelephoneEvents:
-    """Each key press becomes one event, when its end is seen or the next key begins.
+    """Each key press becomes one event, when its end arrives or the next key begins.
 
     A press is told apart by its RTP timestamp; its packets repeat with a growing duration, the last of them
-    three times (RFC 4733 section 2.5).
+    three times (RFC 4733 section 2.5). Owner: a receiver, for its life; one thread only.
     """
 
     def __init__(self, clock_rate: int, notify: Callable[[messages.TelephoneEvent], None]) -> None:
@@ -27,8 +27,8 @@ class TelephoneEvents:
             return
         if timestamp != self._timestamp:
             if self._timestamp is not None and (self._timestamp - timestamp) & 0xFFFFFFFF < 0x80000000:
-                return  # a straggler of a press before
-            self._finish()  # of the press before every packet with the end bit was lost
+                return  # a late packet of an earlier press
+            self._finish()  # every packet with the end bit of the press before was lost
             self._timestamp, self._notified = timestamp, False
             self._event = payload[0]
             self._duration = 0

@@ -1,6 +1,6 @@
 """Data channels: aiortc's SCTP behind a plain interface, on our own record layer.
 
-Its coroutines are run to their end at once, because nothing in them waits: they only send, and our send does not block.
+aiortc's coroutines run to their end at once, because none of them waits: they only send, and our send does not block.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ MAX_BUFFERED: Final = 1 << 20
 MAX_WAITING: Final = 4096
 """Messages queued, however small."""
 MAX_OUTSTANDING: Final = 512
-"""Chunks sent and not acknowledged beyond which no further message is cut into chunks: each acknowledgement walks
-through all of them."""
+"""Chunks sent and not acknowledged; above it no further message is cut into chunks, because aiortc walks through all of
+them for each acknowledgement."""
 
 
 class ChannelError(ValueError):
@@ -36,12 +36,15 @@ class ChannelError(ValueError):
 
 
 class _ReservingAssociation(BoundedAssociation):
-    """Acknowledges nothing and numbers nothing beyond what a checkpoint holds, where one is kept."""
+    """Where checkpoints are kept: acknowledges only data, and uses only chunk numbers, that a stored one covers.
+
+    Owner: `DataChannels`, for its whole life. The owner and timers of aiortc call it, on the event loop.
+    """
 
     hold_sack: Callable[[], None] | None = None
     """Called when an acknowledgement is due that `DataChannels.stored` will send."""
     request_checkpoint: Callable[[], None] | None = None
-    """Called when the association is established: from here on it is worth a checkpoint."""
+    """Called when the association is established, to request the first checkpoint that holds it."""
     last_tsn: int | None = None
     """The first number that may not be used yet."""
 
@@ -77,7 +80,11 @@ class _ReservingAssociation(BoundedAssociation):
 
 
 class DataChannels:
-    """The association of one session and its channels, by label."""
+    """The association of one session or client and its channels, by label.
+
+    Owner: the session or client, until `close` or `detach`, which calls it on the event loop only. aiortc's timers run
+    on that loop, too.
+    """
 
     def __init__(
         self,
@@ -94,7 +101,7 @@ class DataChannels:
         self._channels: dict[str, RTCDataChannel] = {}
         self._sctp = _ReservingAssociation(self._transport, 5000)
         self._sack: SackChunk | None = None
-        """Acknowledges what the checkpoint that is being stored holds."""
+        """The acknowledgement of what the checkpoint that is being stored holds."""
         self._sack_held = False
         self._sctp.on("datachannel", self._opened)
         self._sctp.failed = self._failed
@@ -119,7 +126,7 @@ class DataChannels:
         self._sctp.hold_sack, self._sctp.request_checkpoint = hold, request_checkpoint
 
     def freeze(self) -> None:
-        """`export` was written down just now: what is acknowledged when that is stored."""
+        """The last `export` is being stored: note what to acknowledge when `stored` confirms it."""
         if self._sack_held:
             self._sack_held = False
             self._sack = self._sctp.acknowledgement()
@@ -129,7 +136,7 @@ class DataChannels:
         self._sctp.last_tsn = tsn % (1 << 32)
 
     def stored(self) -> None:
-        """What was frozen is safe."""
+        """The checkpoint that `freeze` was called for is stored: send the acknowledgement of what it holds."""
         sack, self._sack = self._sack, None
         if sack is not None:
             run(self._sctp.send_chunk(sack))
@@ -141,7 +148,7 @@ class DataChannels:
         return self._sctp.local_tsn
 
     def restore(self, written: dict[str, Any], handed_over: bool = True) -> None:
-        """Be where `export` wrote, instead of `start`; `resume` follows."""
+        """Instead of `start`: take over what `export` wrote; `resume` follows."""
         for channel in association_state.restore(self._sctp, written):
             self._channels[channel.label] = channel
             channel.on("message", lambda message, label=channel.label: self._on_message(label, message))
@@ -149,12 +156,12 @@ class DataChannels:
             association_state.skip_reserved(self._sctp)
 
     def resume(self) -> None:
-        """Go on after `restore`."""
+        """Continue after `restore`."""
         run(self._sctp.deliver())
         run(self._sctp.resume())
 
     def detach(self) -> None:
-        """Let go without a word: the association goes on elsewhere."""
+        """Free the association and send nothing: it continues in another process."""
         self._transport.state = "closed"
         self.close()
 
@@ -166,7 +173,7 @@ class DataChannels:
         channel.on("open", on_open)
 
     def receive(self, data: bytes) -> None:
-        """Take one SCTP packet. A malformed one is dropped: it can only hurt the client that sent it."""
+        """Take one SCTP packet. A malformed one is dropped: it can only harm the client that sent it."""
         try:
             run(self._sctp.take(data))
         except Exception as error:  # of aiortc or ours: the packet is lost, the session is not
@@ -205,7 +212,7 @@ class DataChannels:
         self._on_failed(reason)
 
     def _opened(self, channel: RTCDataChannel) -> None:
-        # A label whose channel is closed stands for nothing; the same label again takes its place.
+        # A label whose channel is closed is free for a new channel.
         self._channels = {label: kept for label, kept in self._channels.items() if kept.readyState != "closed"}
         if len(self._channels) >= MAX_CHANNELS or len(channel.label) > 128:
             channel.close()

@@ -15,13 +15,15 @@ from antiphon.transceiver.bus import nats_fast_path
 log = logging.getLogger(__name__)
 
 MAX_WAITING: Final = 4096
-"""Messages between two turns of the loop; beyond it the oldest is dropped: late audio is worthless."""
+"""Messages between two iterations of the loop; beyond it the oldest is dropped: late audio is worthless."""
 
 
 class Publisher:
-    """Publishes in order from synchronous code: all messages of a turn of the loop leave in one write.
+    """Publishes in order from synchronous code: all messages of an iteration of the loop leave in one write.
 
-    `Client.publish` from a task costs about 31 us a message when paced: most of it is wakeups.
+    Owner: the process, one per NATS connection, until the process ends. Every session and the scheduler call it, on the
+    event loop only. `Client.publish` from a task costs about 31 us a message when paced, most of it wakeups
+    (`antiphon bench transceiver`).
     """
 
     def __init__(self, client: Client) -> None:
@@ -30,15 +32,15 @@ class Publisher:
         self._waiting: list[tuple[str, bytes]] = []
         self._batching = False
         self.dropped = 0
-        """Messages not sent because NATS was away or too slow."""
+        """Messages not sent: NATS was not connected or too slow, or they were longer than it takes."""
 
     @property
     def max_payload(self) -> int:
-        """Bytes of a message that NATS takes."""
+        """Bytes of the longest message that the NATS server takes."""
         return self._client.max_payload
 
     def publish(self, subject: str, payload: bytes) -> None:
-        """Send at the end of this turn of the loop; never waits."""
+        """Send at the end of this iteration of the loop; never waits."""
         if not self._waiting and not self._batching:
             self._loop.call_soon(self._send)
         if len(self._waiting) >= MAX_WAITING:
@@ -47,19 +49,19 @@ class Publisher:
         self._waiting.append((subject, payload))
 
     def hold(self) -> None:
-        """Until `release` follows in the same turn: a batch is being worked on that ends by itself.
+        """Send nothing before `release`, which the caller of this method calls in the same iteration of the loop.
 
-        Saves the turn of the loop that the end of a turn would otherwise be waited for by: two of five.
+        It saves a `call_soon` per batch: 2 of 5 iterations of the loop (`antiphon bench transceiver`).
         """
         self._batching = True
 
     def release(self) -> None:
-        """Send what the batch had to say."""
+        """Send what was published since `hold`."""
         self._batching = False
         self._send()
 
     async def drain(self) -> None:
-        """Send what waits, and wait until the server has it."""
+        """Send what waits, and wait up to a second until the server has it."""
         with contextlib.suppress(nats.errors.Error, OSError):
             self._send()
             await self._client.flush(1)
@@ -75,7 +77,7 @@ class Publisher:
             self.dropped += len(waiting) - len(fitting)
         try:
             sent = nats_fast_path.publish_all(self._client, fitting)
-        except Exception as error:  # whatever breaks a connection, the next turn tries again
+        except Exception as error:  # whatever broke the connection, the next iteration tries again
             log.debug("%d messages were dropped: %r", len(fitting), error)
             sent = False
         if not sent:

@@ -16,7 +16,10 @@ tracer = trace.get_tracer("antiphon.transceiver")
 
 
 class SessionOutput:
-    """One session's `Outlet`. Spans are made per milestone of a call, never per frame."""
+    """The `Output` of one session, owned by it and called by it only, on the event loop.
+
+    Spans are made per milestone of a call, never per frame.
+    """
 
     def __init__(
         self, session_id: str, port: TunnelSocket, publisher: Publisher, parent: trace.Span, now: float
@@ -41,7 +44,7 @@ class SessionOutput:
         self._publisher.publish(self._event, messages.encode(event))
 
     def message(self, message: messages.DataMessage) -> None:
-        """One that NATS or its reader would refuse is told of as an error: JSON writes some characters as six."""
+        """Publish the client's message; one too long for NATS becomes an error: JSON makes six of some characters."""
         data = messages.encode(message)
         limit = min(messages.MAX_MESSAGE_BYTES, self._publisher.max_payload)
         if len(data) <= limit:
@@ -55,7 +58,7 @@ class SessionOutput:
         )
 
     def milestone(self, name: str, now: float) -> None:
-        """A span from the milestone before to this one."""
+        """Record a span from the last milestone to this one."""
         reached = self._began_ns + int((now - self._began) * 1e9)
         span = tracer.start_span(name, context=self._context, start_time=self._began_ns)
         span.set_attribute("antiphon.session", self._session_id)

@@ -1,4 +1,4 @@
-"""The caller's side: decrypted RTP packets in, 20 ms PCM frames out, at the rate that the agent wants."""
+"""The caller's audio: decrypted RTP packets in, 20 ms PCM frames out, at the rate that the agent wants."""
 
 from __future__ import annotations
 
@@ -36,7 +36,10 @@ class ReceivedStatistics(TypedDict):
 
 
 class AudioReceiver:
-    """One session's incoming audio."""
+    """Incoming audio of one session.
+
+    Owner: the `Session`, for its whole life, which calls it on the event loop only.
+    """
 
     def __init__(self, state: SessionState, output: AudioOutput) -> None:
         self.reception = rtcp.Reception()
@@ -51,7 +54,7 @@ class AudioReceiver:
         self._received_before, self._lost_before = state.packets_received, state.packets_lost
         """Packets of sources (SSRCs) and processes before this one."""
         self._resumes = False
-        """The position is another process's, of when it wrote it: the next packet says how much is missing."""
+        """The position is that of another process's checkpoint: the next packet shows how much is missing."""
         self._unix_offset = 0
         """Nanoseconds from our clock to Unix time, as of the last packet."""
 
@@ -104,7 +107,7 @@ class AudioReceiver:
             self.reception.sender_report(read.sender_ntp, now)
 
     def visit(self, now: float) -> None:
-        """Every 20 ms: give up gaps whose time is over, fill pauses."""
+        """Call every 20 ms: gives up gaps whose time has passed and fills pauses."""
         self._decoder.play(self._buffer.poll(now))
 
     def statistics(self) -> ReceivedStatistics:
@@ -128,13 +131,13 @@ class AudioReceiver:
         state.packets_received, state.packets_lost = counters["packets_received"], counters["packets_lost"]
 
     def restore(self) -> None:
-        """Go on from what another process wrote."""
+        """Continue from the state that another process wrote."""
         self._resumes = self._state.input_timestamp is not None
 
     def _catch_up(self, timestamp: int) -> None:
-        """What came between the state and this packet was published by the other process, or is lost.
+        """Audio between the state and this packet was published by the other process, or is lost: advance over it.
 
-        The packet's place follows from its timestamp; where that stood still or began anew meanwhile, from the clock.
+        The packet's timestamp says by how much; if the sender's clock stopped or was reset meanwhile, our clock does.
         """
         self._resumes = False
         state = self._state

@@ -1,4 +1,4 @@
-"""What a session reports: each second to its client by RTCP, each five to everybody on the bus."""
+"""When a session reports: each second to its client by RTCP, every 5 s to its agent by `Statistics`. Sans-IO."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ STATISTICS_EVERY: Final = 5
 
 
 class Reports:
-    """One session's."""
+    """The reports of one session, which owns it for its whole life and calls it on the event loop only."""
 
     def __init__(
         self,
@@ -35,12 +35,12 @@ class Reports:
         self._count = 0
 
     def start(self, srtp: SrtpCounters, records: RecordCounters, now: float) -> None:
-        """The keys are there: the first report comes after one interval. The counters are those of the engines."""
+        """The handshake is done: the first report comes after one interval. The counters are those of the engines."""
         self._srtp, self._records = srtp, records
         self._next = now + REPORT_INTERVAL
 
     def poll(self, now: float) -> None:
-        """Report what is due."""
+        """Send the reports that are due, else a keepalive where one is needed."""
         if now >= self._next:
             self._next += REPORT_INTERVAL
             self._count += 1

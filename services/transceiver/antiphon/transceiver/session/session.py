@@ -1,7 +1,6 @@
-"""One call: its protocol engines wired together. Sans-IO: datagrams, frames and `now` in, `Output` out.
+"""One call: its protocol engines wired together. Datagrams, frames and `now` in, calls of `Output` out; no sockets.
 
-The engines live in files of their own; what is decided here is only what goes from which to which, and
-when the session is over.
+The engines have files of their own. This file decides only which engine gets what, and when the session ends.
 """
 
 from __future__ import annotations
@@ -37,11 +36,15 @@ from antiphon.transceiver.timing.pacing import INPUT_TOLERANCE, SPEECH_TOLERANCE
 log = logging.getLogger(__name__)
 
 MAX_CAUSE: Final = 200
-"""Letters of a hang-up's reason that are passed on."""
+"""Characters of a hang-up's cause that are kept."""
 
 
 class Session:
-    """A call from the accepted offer to its end."""
+    """A call from the accepted offer to its end.
+
+    Owner: the `SessionTable`, which forgets it once `ended` is set. The demux, the scheduler, the session's bus and the
+    checkpoint store call it, on the event loop only. An error inside ends this session and no other (`contained`).
+    """
 
     def __init__(
         self,
@@ -56,16 +59,16 @@ class Session:
         take_turn: Callable[[Callable[[float], None], float], None] | None = None,
         consent_timeout: float = CONSENT_TIMEOUT,
     ) -> None:
-        """`take_turn` runs a costly step of the handshake, now or when running calls allow it.
-
-        A session that another process began needs no certificate: its handshake is over.
+        """`join` and `leave` begin and end visits of the timing wheel. `take_turn` runs a costly step of the handshake,
+        now or when running calls allow it. A session that another process began needs no certificate: its handshake is
+        done.
         """
         self.state = state
         self.ended: messages.EndReason | Literal["moved"] | None = None
         self.cause = ""
-        """What the request that ended it gave as its reason."""
+        """The cause that the hang-up request gave."""
         self.got_through = False
-        """The client's handshake was finished, here or in the process before."""
+        """The handshake finished, here or in the process that had the session before."""
         self.ice = IceLite(password_key, state.ufrags)
         self._output = output
         self._join, self._leave = join, leave
@@ -94,7 +97,7 @@ class Session:
         response = self._client_path.check(request, datagram, client, path, now)
         if response is None:
             return False
-        # The answer goes where the check came from, whatever the current path is.
+        # The answer takes the path of the check, not the current path.
         self._output.datagram(path, response)
         self._start_handshake(now)
         return True
@@ -109,7 +112,7 @@ class Session:
                 self._take_turn(self._step_first, now)
 
     def restart_ice(self, ufrag: str) -> None:
-        """The client offers anew. Keys, SSRC, setup role and data channels stay."""
+        """The client restarts ICE with a new offer. Keys, SSRC, setup role and data channels stay."""
         self._client_path.restart(ufrag)
 
     @property
@@ -118,7 +121,7 @@ class Session:
 
     @property
     def connected(self) -> bool:
-        """The handshake is over and the session is not."""
+        """The handshake has finished and the session has not ended."""
         return self._records is not None and self.ended is None
 
     def receive(self, datagram: bytes, path: Path, now: float, unix_ns: int) -> None:
@@ -181,7 +184,7 @@ class Session:
             elif record.kind == ALERT and record.payload[:2] in (CLOSE_NOTIFY, b"\x02\x00"):
                 self.end("client_closed", now)
                 return
-            elif record.kind == HANDSHAKE:  # the client's Finished once more: it has not seen ours
+            elif record.kind == HANDSHAKE:  # the client repeats its Finished: it has not received ours
                 self._setup.repeat_final_flight()
 
     # ---- setting up ------------------------------------------------------------------------------
@@ -193,7 +196,7 @@ class Session:
 
     @contained
     def _step_on(self, datagram: bytes, path: Path, now: float) -> None:
-        """A datagram whose turn has come; the handshake may be over by then."""
+        """Handle a datagram whose turn has come; the handshake may have finished meanwhile."""
         if self._setup.running and self.ended is None:
             self._setup.receive(datagram, now)
         elif self._records is not None:
@@ -216,14 +219,14 @@ class Session:
     def export(self, now: float) -> bytes:
         """The whole session as `SessionState` writes it, for another process; ValueError before it is connected.
 
-        What comes later is not in it: `detach` has to follow.
+        Nothing that happens later is in it: `detach` has to follow.
         """
         if not self.connected:
             raise ValueError(f"session {self.state.session_id} is not connected: there is nothing to hand over yet")
         return self.checkpoints.write(now, handing_over=True)
 
     def restore(self, now: float) -> None:
-        """Be what another process wrote; nothing is said before `resume`, which waits for a checkpoint of ours."""
+        """Take over the state that another process wrote; `resume` follows as soon as a checkpoint of it is stored."""
         state = self.state
         if state.srtp is None or state.dtls is None or state.path_relay is None:
             raise ValueError(f"the state of session {state.session_id} was written before it was connected")
@@ -238,13 +241,13 @@ class Session:
 
     @contained
     def resume(self, now: float) -> None:
-        """Go on where the other process was: the client notices nothing."""
+        """Continue where the other process stopped: the client notices nothing."""
         self._channels.resume()
         self.sender.end_lost_reply()
         self._wake_speech(now)
 
     def detach(self) -> None:
-        """Let go of everything without a word to anybody: the session goes on elsewhere."""
+        """Free everything and send nothing: the session continues in another process."""
         self.ended = MOVED
         self._leave(self._visit_input)
         self._leave(self._visit_speech)
@@ -275,13 +278,13 @@ class Session:
 
     @contained
     def send_message(self, channel: str, payload: str | bytes) -> None:
-        """To the client's data channel of that label; kept for a while if it is not open yet."""
+        """Send on the client's data channel of that label; kept for a while if it is not open yet."""
         if self.ended is None:
             self._channels.send(channel, payload)
 
     @contained
     def announce_draining(self, seconds: float) -> None:
-        """Tell agent and client that this session is to end soon; a client can call again right away."""
+        """Notify agent and client that this session will end within `seconds`; a client can call again right away."""
         self._output.event(messages.Draining(seconds=seconds))
         self._channels.announce_draining(seconds)
 
@@ -320,7 +323,7 @@ class Session:
 
     @contained
     def control(self, control: messages.Flush | messages.Pause | messages.Resume | messages.HangUp, now: float) -> None:
-        """Obey an agent, the bridge or signaling; nothing happens after the end."""
+        """Carry out a request of an agent, the bridge or signaling; nothing happens after the end."""
         if self.ended is not None:
             return
         match control:
@@ -356,7 +359,7 @@ class Session:
         return self._reports.statistics()
 
     def end(self, reason: messages.EndReason, now: float, cause: str = "") -> None:
-        """Say goodbye and let go of everything. Later calls do nothing."""
+        """Close towards client and agent, and free everything. Later calls do nothing."""
         if self.ended is not None:
             return
         self.ended, self.cause = reason, cause[:MAX_CAUSE]
@@ -366,8 +369,8 @@ class Session:
             self._channels.close()
             if self._records is not None and self._records.state.write_sequence < self.checkpoints.records_limit:
                 self._send(self._records.seal(ALERT, CLOSE_NOTIFY))
-        except Exception:  # a goodbye that fails must not keep what is let go of below
-            log.exception("session %s: no goodbye was said", self.state.session_id)
+        except Exception:  # a close that fails must not keep what is freed below
+            log.exception("session %s: the client was not told of the end", self.state.session_id)
         self._output.event(messages.Ended(reason=reason, cause=self.cause, statistics=self.statistics()))
         self._setup.close()
         self._srtp = self._records = None
