@@ -61,7 +61,7 @@ def evaluated(*sessions: Noted, driver_ms: list[float] | None = None) -> Evaluat
 def test_a_punctual_schedule_is_found_punctual() -> None:
     found = evaluated(session(), session(phase_ms=13.0)).figures()
     assert found["late_ms"] == {"p50": 0, "p99": 0, "p99.9": 0, "max": 0}
-    assert found["packet_to_frame_ms"] == {"p50": 1.5, "p99": 1.5, "p99.9": 1.5, "max": 1.5}
+    assert found["packet_to_transceiver_ms"] == {"p50": 1.5, "p99": 1.5, "p99.9": 1.5, "max": 1.5}
     assert found["packet_to_agent_ms"]["p50"] == 1.75
     assert (found["missing"], found["missing_frames"], found["concealed_frames"]) == (0, 0, 0)
     assert found["in_time"]
@@ -137,7 +137,7 @@ def test_made_up_frames_are_counted_and_move_no_pair() -> None:
     noted.frames = [frame._replace(flags=CONCEALED) if 100 <= frame.position < 103 else frame for frame in noted.frames]
     evaluation = evaluated(noted)
     assert evaluation.concealed == 3
-    assert set(evaluation.made_ms) == {1.5}
+    assert set(evaluation.arrived_ms) == {1.5}
     assert not evaluation.in_time
 
 
@@ -146,7 +146,7 @@ def test_frames_that_never_reach_the_agent_are_missing_and_move_no_pair() -> Non
     noted.frames = [frame for frame in noted.frames if frame.position not in (90, 91, 170)]
     evaluation = evaluated(noted)
     assert evaluation.missing_frames == 3
-    assert set(evaluation.made_ms) == {1.5}
+    assert set(evaluation.arrived_ms) == {1.5}
 
 
 def slipped(taken_back_at: int | None) -> Noted:
@@ -176,7 +176,7 @@ def test_positions_that_slip_are_followed(taken_back_at: int | None) -> None:
     expected = [1.5 + 150 - 20 * n for n in range(8)]
     left_out = 0 if taken_back_at is None else 4
     assert evaluation.missing_frames == left_out
-    assert sorted(evaluation.made_ms) == pytest.approx([1.5] * (PACKETS - 8 - left_out) + sorted(expected), abs=1e-4)
+    assert sorted(evaluation.arrived_ms) == pytest.approx([1.5] * (PACKETS - 8 - left_out) + sorted(expected), abs=1e-4)
     assert not evaluation.in_time
 
 

@@ -197,7 +197,7 @@ def sctp_association(data: bytes) -> None:
         ours.restore(copy.deepcopy(ESTABLISHED))
         ours.resume()
         association = ours._sctp
-        with mock.patch.object(association, "broke", failures.append):
+        with mock.patch.object(association, "on_error", failures.append):
             ours.send("oai-events", "something to acknowledge")
             at = 0
             while at + 2 <= len(data):
@@ -213,7 +213,7 @@ def sctp_association(data: bytes) -> None:
                 other = DataChannels(True, lambda _: None, lambda _: None, lambda *_: None)
                 other.restore(written)
                 assert other._sctp.inbound.window == association.inbound.window
-                other.vanish()
+                other.detach()
             await asyncio.sleep(5)  # timers: retransmission, and messages that wait
         assert len(told) <= 1
         ours.close()

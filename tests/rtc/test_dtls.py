@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from antiphon.rtc.dtls.handshake import Certificate, CurrentCertificate, DtlsError, DtlsHandshake
+from antiphon.rtc.dtls.certificate import Certificate, CurrentCertificate
+from antiphon.rtc.dtls.handshake import DtlsError, DtlsHandshake
 from antiphon.rtc.dtls.record_layer import ALERT, APPLICATION_DATA, CLOSE_NOTIFY, WINDOW, DtlsRecords
 from antiphon.rtc.dtls.state import DtlsState
 

@@ -71,15 +71,20 @@ def run(
     link, buffer, played, reception = Link(conditions, seed), JitterBuffer(), Played(), Reception()
     events: list[tuple[float, int, int, int]] = []  # (arrival, sequence, timestamp, number)
     sequence, number, poll = first_sequence, 0, 10.0
+
+    def take(pieces: list[Piece], now: float) -> None:
+        assert all(piece.arrived <= now + 1e-9 for piece in pieces), "audio is played before it arrived"
+        played.take(pieces, now)
+
     while number * FRAME < seconds or events:
         # Polls come every 20 ms of our clock, packets when the link delivers them.
         while events and events[0][0] <= poll:
             arrival, seq, timestamp, which = heapq.heappop(events)
             reception.add(1, seq, timestamp, arrival)
             buffer.jitter = reception.jitter / 48000
-            played.take(buffer.push(seq, timestamp, packet(which), arrival), arrival)
+            take(buffer.push(seq, timestamp, packet(which), arrival), arrival)
             played.most_pending = max(played.most_pending, len(buffer._pending))
-        played.take(buffer.poll(poll), poll)
+        take(buffer.poll(poll), poll)
         poll += FRAME
         while number * FRAME < seconds and 10.0 + number * FRAME * (1 + drift) <= poll:
             if speaks(number):
@@ -144,7 +149,33 @@ def test_packets_in_order_leave_at_once() -> None:
     buffer = JitterBuffer()
     for number in range(100):
         pieces = buffer.push(number, number * FRAME_TICKS, packet(number), number * FRAME)
-        assert pieces == [Piece(Kind.DECODE, FRAME_TICKS, packet(number))]
+        assert pieces == [Piece(Kind.DECODE, FRAME_TICKS, number * FRAME, packet(number))]
+
+
+def test_a_decoded_piece_has_the_arrival_of_its_packet_and_a_made_up_one_lies_beside_its_neighbours() -> None:
+    """Behind a path that loses, doubles and reorders; nothing but the path itself makes arrivals run backwards."""
+    link, buffer = Link(NETWORKS["everything"], 5), JitterBuffer()
+    arrived: dict[int, float] = {}
+    events = [(at, number) for number in range(10_000) for at in link.arrivals(number * FRAME) if number % 100 < 80]
+    pieces: list[Piece] = []
+    poll = 0.0
+    for at, number in sorted(events):
+        while poll <= at:
+            pieces += buffer.poll(poll)
+            poll += FRAME
+        arrived.setdefault(number, at)
+        pieces += buffer.push(number & 0xFFFF, number * FRAME_TICKS, packet(number), at)
+    newest = 0.0
+    following = [piece for piece in pieces if piece.kind in (Kind.DECODE, Kind.RECOVER)]
+    for piece in pieces:
+        if piece.kind in (Kind.DECODE, Kind.RECOVER):
+            assert piece.arrived == arrived[int.from_bytes(piece.payload[1:], "big")]
+            following.pop(0)
+        elif following:
+            assert piece.arrived >= min(newest, following[0].arrived)
+            assert piece.arrived <= newest + FRAME + 1e-9
+        newest = max(newest, piece.arrived)
+    assert {piece.kind for piece in pieces} >= {Kind.DECODE, Kind.RECOVER, Kind.CONCEAL, Kind.SILENCE}
 
 
 def test_one_lost_packet_delays_its_followers_once_and_only_by_the_deadline() -> None:

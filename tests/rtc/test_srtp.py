@@ -40,12 +40,12 @@ def test_srtp_refuses_replays_forgeries_and_rubbish(profile: str) -> None:
     packet = sender.protect(rtp(1))
     assert receiver.unprotect(packet) == rtp(1)
     assert receiver.unprotect(packet) is None
-    assert (receiver.replayed, receiver.refused) == (1, 0)
+    assert (receiver.counters.replayed, receiver.counters.refused) == (1, 0)
     forged = bytearray(sender.protect(rtp(2)))
     forged[14] ^= 1
     for rubbish in (bytes(forged), b"", b"\x80", bytes(3000), b"\x80\x6f" + bytes(10)):
         assert receiver.unprotect(rubbish) is None
-    assert receiver.refused == 5
+    assert receiver.counters.refused == 5
 
 
 @pytest.mark.parametrize("first", [100, 65_450], ids=["young", "around the wrap"])
@@ -57,7 +57,7 @@ def test_what_another_process_has_received_is_refused_by_the_one_that_goes_on(pr
         assert receiver.unprotect(packet) is not None
     other = Srtp(replace(receiver.state), 6)
     assert [other.unprotect(packet) for packet in sent[:100]] == [None] * 100
-    assert other.replayed == 100
+    assert other.counters.replayed == 100
     assert other.unprotect(sent[103]) == rtp(first + 103)
     assert other.unprotect(sent[101]) == rtp(first + 101), "what is only late is taken"
     for number in range(104, 3000):
@@ -133,7 +133,7 @@ def test_packets_that_are_not_authentic_make_nothing_forgotten() -> None:
         assert receiver.unprotect(pack_rtp(111, False, 5, 0, ssrc, bytes(60))) is None
         assert receiver.unprotect_rtcp(b"\x80\xc9\0\1" + ssrc.to_bytes(4, "big") + bytes(20)) is None
     assert list(receiver._streams) == [100]
-    assert receiver.refused == 400
+    assert receiver.counters.refused == 400
 
 
 @pytest.mark.parametrize("profile", PROFILES)

@@ -29,6 +29,9 @@ statistics = st.builds(
     jitter_ms=positive,
     round_trip_ms=st.none() | positive,
     remote_packets_lost=st.none() | counts,
+    packets_refused=counts,
+    packets_replayed=counts,
+    records_refused=counts,
 )
 
 STRATEGIES: dict[str, st.SearchStrategy[m.Message]] = {

@@ -142,7 +142,7 @@ def test_both_sides_hear_each_other_after_the_transceiver_stood_still(seconds: f
         await asyncio.sleep(5)
         assert real(call.peer.frames[played:]) >= 245
         assert len(call.peer.frames) - played == pytest.approx(250, abs=3)
-        assert call.peer.media_in.statistics()["packets_late"] == 0
+        assert call.peer.receiver.packets_late == 0
         await call.stop()
 
     run_virtual(main())

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from antiphon.transceiver.timing.coalescing_selector import MEASURED, CoalescingSelector
-from antiphon.transceiver.timing.pacing import BUSY, PULSE
+from antiphon.transceiver.timing.pacing import COALESCE_ABOVE, COALESCING_WINDOW
 
 
 class Loop:
@@ -41,7 +41,7 @@ class Loop:
     def work_for(self, seconds: float, share: float) -> None:
         until = self.now + seconds
         while self.now < until:
-            self.turn(PULSE * share, PULSE * (1 - share))
+            self.turn(COALESCING_WINDOW * share, COALESCING_WINDOW * (1 - share))
 
 
 @pytest.fixture
@@ -54,7 +54,7 @@ def loop() -> Iterator[Loop]:
 
 
 def test_a_loop_that_has_time_takes_up_every_packet_at_once(loop: Loop) -> None:
-    loop.work_for(2.0, BUSY * 0.6)
+    loop.work_for(2.0, COALESCE_ABOVE * 0.6)
     assert not loop.slept
 
 
@@ -64,7 +64,7 @@ def test_a_busy_loop_takes_up_together_what_comes_within_a_pulse(loop: Loop) -> 
     loop.slept.clear()
     for _ in range(10):
         loop.turn(0.0005)
-    assert loop.slept == pytest.approx([PULSE - 0.0005] * 10, abs=1e-6)
+    assert loop.slept == pytest.approx([COALESCING_WINDOW - 0.0005] * 10, abs=1e-6)
 
 
 def test_a_busy_loop_is_on_time_for_its_timers(loop: Loop) -> None:
@@ -84,6 +84,6 @@ def test_callbacks_that_are_ready_do_not_wait_for_the_pulse(loop: Loop) -> None:
 
 def test_a_loop_that_has_time_again_no_longer_waits(loop: Loop) -> None:
     loop.work_for(MEASURED * 2, 0.9)
-    assert loop.selector.pulsing
-    loop.work_for(MEASURED * 8, BUSY * 0.4)
-    assert not loop.selector.pulsing
+    assert loop.selector.coalescing
+    loop.work_for(MEASURED * 8, COALESCE_ABOVE * 0.4)
+    assert not loop.selector.coalescing

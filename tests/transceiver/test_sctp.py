@@ -143,7 +143,7 @@ def test_a_channel_that_is_being_closed_when_its_association_moves_is_closed_all
             closing._channels[label].close()
         written = closing.export()  # before the request has left
         assert written is not None
-        closing.vanish()
+        closing.detach()
         moved = pair.ends = (pair.ends[0], pair._end(1))
         moved[1].restore(written)
         moved[1].resume()

@@ -245,7 +245,12 @@ def test_a_number_far_ahead_is_refused_and_checkpoints_go_on(ahead: int) -> None
         assert attack.ours.export() is not None
         attack.ours.stored()
         assert struct.unpack_from("!HH", attack.sacks()[-1], 8) == (0, 0), "neither gaps nor duplicates"
-        attack.ours.stop_checkpoints()
+
+        def store_soon() -> None:
+            virtual_loop().call_soon(attack.ours.freeze)
+            virtual_loop().call_soon(attack.ours.stored)
+
+        attack.ours.keep_checkpoints(store_soon)
         await attack.is_well()
 
     attack(main)
@@ -338,7 +343,7 @@ def test_messages_that_wait_for_their_turn_move_with_their_session() -> None:
         assert before < 900
         written = attack.ours.export()
         assert written is not None
-        attack.ours.vanish()
+        attack.ours.detach()
         moved = DataChannels(
             True, lambda packet: None, lambda _: None, lambda _, payload: attack.received.append(payload)
         )

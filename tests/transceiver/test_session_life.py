@@ -157,10 +157,10 @@ def test_a_session_that_fails_inside_ends_alone(caplog: pytest.LogCaptureFixture
         call = Call()
         await call.connect()
 
-        def broken(packet: bytes, now: float) -> bool:
+        def broken(packet: bytes, now: float, unix_ns: int) -> bool:
             raise ZeroDivisionError
 
-        call.session.media_in.receive = broken  # type: ignore[method-assign]
+        call.session.receiver.receive = broken  # type: ignore[method-assign]
         await asyncio.sleep(0.1)
         assert call.ended == "internal"
         assert call.wheel.due() is None

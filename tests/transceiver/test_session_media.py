@@ -8,7 +8,7 @@ from itertools import pairwise
 import pytest
 from support.models.sounds import speech, tone
 from support.net.emulator import run_virtual
-from support.peers.session_call import BAD, Call, loudness
+from support.peers.session_call import BAD, RELAY, Call, loudness, unix_ns
 
 from antiphon.rtc.rtp.packet import pack_rtp
 from antiphon.schemas import messages, tunnel
@@ -55,6 +55,60 @@ def test_a_client_on_ipv6_talks_and_listens() -> None:
         assert sum(level > 4000 for level in loudness(call.heard)) > 45
         assert sum(level > 4000 for level in loudness(call.peer.frames)) > 45
         assert [message.text for message in call.data] == ["up"]
+        await call.stop()
+
+    run_virtual(main())
+
+
+def test_replayed_and_forged_packets_are_in_the_statistics_of_the_call_also_at_its_end() -> None:
+    async def main() -> None:
+        call = Call()
+        up: list[bytes] = []
+
+        def keep_back(data: bytes) -> bool:
+            up.append(data)
+            return True
+
+        await call.connect()
+        call.drop_up = keep_back
+        call.peer.send_text("kept back")
+        await asyncio.sleep(0.1)
+        media = next(data for data in up if data[0] >> 6 == 2)
+        record = next(data for data in up if 19 < data[0] < 64)
+
+        def deliver(*datagrams: bytes) -> None:
+            for datagram in datagrams:
+                now = call.loop.time()
+                call.registry.receive(call.header + datagram, RELAY, now, unix_ns(now))
+
+        def forged(datagram: bytes) -> bytes:
+            return datagram[:-1] + bytes([datagram[-1] ^ 1])
+
+        before = call.session.statistics()
+        deliver(forged(media), b"\x80", media, media, media, forged(record), record, record)
+        after = call.session.statistics()
+        assert after.packets_replayed - before.packets_replayed == 2
+        assert after.packets_refused - before.packets_refused == 2
+        assert after.records_refused - before.records_refused == 2
+        await call.stop()
+        last = call.events[-1]
+        assert isinstance(last, messages.Ended)
+        assert last.statistics is not None
+        counted = (last.statistics.packets_replayed, last.statistics.packets_refused, last.statistics.records_refused)
+        assert counted == (after.packets_replayed, after.packets_refused, after.records_refused)
+        assert call.session.statistics() == last.statistics
+
+    run_virtual(main())
+
+
+def test_frames_carry_the_arrival_of_their_packets_through_the_whole_session() -> None:
+    async def main() -> None:
+        call = Call(BAD, 3)
+        await call.connect(channel=False)
+        await asyncio.sleep(10)
+        received = [frame for frame in call.heard if not frame.flags]
+        assert len(received) > 300
+        assert {frame.captured_ns for frame in received} <= set(call.arrivals_ns)
         await call.stop()
 
     run_virtual(main())

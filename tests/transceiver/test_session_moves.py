@@ -33,7 +33,7 @@ def test_a_session_goes_on_in_another_process_from_its_written_state(sequence: i
         events = len(call.events)
         call.peer.send_text("just before")
         written = call.session.export(call.loop.time())
-        call.session.vanish()
+        call.session.detach()
         call.registry.remove(call.session)
         assert len(call.events) == events
 
@@ -116,7 +116,7 @@ def test_messages_under_way_when_a_process_dies_arrive_once_and_in_order() -> No
         call.drop_down = lambda data: False
         call.session.send_message("oai-events", "after the checkpoint")  # delivered, and not in it
         await asyncio.sleep(0.05)
-        call.session.vanish()
+        call.session.detach()
         call.registry.remove(call.session)
         state = SessionState.from_bytes(written)
         call.session = Session(

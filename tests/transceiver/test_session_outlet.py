@@ -10,7 +10,8 @@ from opentelemetry import trace
 from antiphon.runtime.nats import connection
 from antiphon.schemas import messages, subjects
 from antiphon.schemas.messages import decode
-from antiphon.transceiver.bus.publisher import Publisher, SessionOutput
+from antiphon.transceiver.bus.publisher import Publisher
+from antiphon.transceiver.bus.session_output import SessionOutput
 from antiphon.transceiver.net.udp_socket import TunnelSocket
 
 

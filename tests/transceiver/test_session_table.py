@@ -66,7 +66,7 @@ async def test_the_end_of_a_session_is_told_once_whatever_ended_it(made: Made, h
         case "timed out":
             session.poll(now + SETUP_TIMEOUT + 1)
         case "moved":
-            session.vanish()
+            session.detach()
     session.end("internal", now)
     assert [listener.removed for listener in listeners] == [["rtc_one"], ["rtc_one"]]
     assert table.demux.get("rtc_one") is None
@@ -77,6 +77,6 @@ async def test_the_end_of_a_session_is_told_once_whatever_ended_it(made: Made, h
 async def test_a_session_that_was_removed_is_not_removed_again_when_it_is_detached(made: Made) -> None:
     table, session, listeners = made
     session.end("draining", asyncio.get_running_loop().time())
-    session.vanish()
+    session.detach()
     assert [listener.removed for listener in listeners] == [["rtc_one"], ["rtc_one"]]
     assert len(table.endings) == 1

@@ -14,12 +14,12 @@ import pytest
 from support.net.emulator import Conditions, Link
 
 from antiphon.rtc.media import opus
+from antiphon.rtc.media.silence_trimmer import AFTER, SilenceTrimmer
 from antiphon.rtc.media.timeline import MAX_SURPLUS
 from antiphon.rtc.rtp.packet import pack_rtp
 from antiphon.schemas import messages
 from antiphon.schemas.audio import AudioFrame, FrameFlag
 from antiphon.transceiver.media.receiver import AudioReceiver
-from antiphon.transceiver.media.silence_trimmer import AFTER, SilenceTrimmer
 from antiphon.transceiver.session.state import RtpState, SessionState
 
 RATE = 16000
@@ -93,7 +93,8 @@ def listen(kind: str, seconds: float, stalls: list[tuple[float, float]], jitter:
             arrival, number = heapq.heappop(sent)
             before = len(heard.frames)
             payload = sounds[number % len(sounds)]
-            media_in.receive(pack_rtp(111, False, number & 0xFFFF, number * 960, 5, payload), arrival)
+            packet = pack_rtp(111, False, number & 0xFFFF, number * 960, 5, payload)
+            media_in.receive(packet, arrival, int(arrival * 1e9))
             if len(heard.frames) > before:  # it was neither left out nor has it to wait for another one
                 heard.behind.append(state.input_samples / RATE - (number + 1) * FRAME)
         media_in.visit(poll)

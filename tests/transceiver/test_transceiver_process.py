@@ -40,7 +40,7 @@ async def test_a_thousand_sessions_leave_nothing_behind(nats_url: str) -> None:
                         transmit = peer.transmit
                         peer.transmit = lambda data: transmit(data) if data[0] < 4 else None
                         peer.begin(opened.answer)
-                        await bench.until(lambda: peer._handshake is not None, "the handshake has begun")
+                        await bench.until(lambda: peer.handshaking, "the handshake has begun")
                         await peer.vanish()
                     await bench.control(bench.lines[opened.session_id], messages.HangUp())
 

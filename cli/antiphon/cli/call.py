@@ -125,7 +125,7 @@ async def converse(
                 await _until_answered(peer, listener, seen)
         result.heard = listener.texts("conversation.item.input_audio_transcription.completed", seen)
         result.answered = listener.texts("response.output_audio_transcript.done", seen)
-        result.lost_packets = max(0, peer.media_in.reception.lost)
+        result.lost_packets = max(0, peer.receiver.reception.lost)
         result.ok = answer_at is not None
         if peer.closed.is_set():
             await _tell_end(peer, listener, result)

@@ -1,7 +1,7 @@
-"""A client's connectivity checks: made, told from forgeries, and one alone as a test of the way.
+"""A client's connectivity checks: requests, the check of responses, and one request as a test of the path.
 
-A success response whose MESSAGE-INTEGRITY holds can come from the session's transceiver only, since nobody
-else on the path has the ICE password. RFC 8489 (STUN) and RFC 8445 section 7.1 (its use by ICE).
+Only the session's transceiver can send a success response with a correct MESSAGE-INTEGRITY, because no other component
+on the path has the ICE password. RFC 8489 (STUN) and RFC 8445 section 7.1 (its use by ICE).
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def pack_binding_request(username: str, password: str, use_candidate: bool) -> b
 
 
 def is_authentic_success(datagram: bytes, password: str) -> bool:
-    """A binding success response whose MESSAGE-INTEGRITY our peer's password explains."""
+    """Whether this is a binding success response whose MESSAGE-INTEGRITY is made with our peer's password."""
     if len(datagram) < stun.HEADER_LENGTH or datagram[:2] != struct.pack("!H", stun.BINDING_SUCCESS):
         return False
     position = stun.HEADER_LENGTH
@@ -68,12 +68,12 @@ def reach(answer: Answer, candidate: Address, local_ufrag: str, timeout: float =
             sent = time.monotonic()
             try:
                 udp.send(request)
-                while time.monotonic() - begun < timeout:  # an answer to somebody else's request is passed over
+                while time.monotonic() - begun < timeout:  # ignore answers to earlier requests
                     reply = udp.recv(2048)
                     if reply[8:20] == request[8:20] and is_authentic_success(reply, answer.password):
                         return (time.monotonic() - sent) * 1000
             except TimeoutError:
                 continue
-            except ConnectionRefusedError:  # the port is closed; whoever should have it may be restarting
+            except ConnectionRefusedError:  # the port is closed: the relay may be restarting
                 time.sleep(RETRANSMIT_S)
     return None

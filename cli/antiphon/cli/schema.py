@@ -67,7 +67,11 @@ def formats() -> dict[str, Any]:
                     **unsigned,
                     "description": "position of the first sample since the session's start, at rate; jumps over gaps",
                 },
-                {"name": "captured_ns", **unsigned, "description": "Unix time, ns, at which the frame came in"},
+                {
+                    "name": "captured_ns",
+                    **unsigned,
+                    "description": "Unix time, ns, at which the packet with its first sample arrived",
+                },
                 {"name": "rate", "enum": list(audio.RATES), "description": "Hz"},
                 {"name": "flags", **unsigned, "bits": {flag.name: flag.value for flag in audio.FrameFlag}},
                 {"name": "generation", **unsigned, "description": "after a flush, frames of older generations drop"},

@@ -1,4 +1,4 @@
-"""The two session descriptions of a call as its client sees them: the offer it makes, the answer it gets."""
+"""The session descriptions of a call on the client's side: the offer that it makes, the answer that it gets."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ PAYLOAD_TYPE: Final = 111
 
 
 def make_offer(ufrag: str, password: str, fingerprint: str, ssrc: int, data_channel: bool = True) -> str:
-    """One Opus stream both ways, and a data channel beside it, from an ICE agent that trickles and asks."""
+    """An offer of one Opus stream both ways and a data channel, by a full ICE agent with trickle ICE."""
     transport = (
         f"a=ice-ufrag:{ufrag}\r\na=ice-pwd:{password}\r\na=ice-options:trickle\r\n"
         f"a=fingerprint:sha-256 {fingerprint}\r\na=setup:actpass\r\n"
@@ -36,7 +36,7 @@ def make_offer(ufrag: str, password: str, fingerprint: str, ssrc: int, data_chan
 
 
 class Answer:
-    """What matters in an SDP answer; CallError names what is missing."""
+    """The parts of an SDP answer that a client needs; CallError names what is missing. Owner: one `Peer`."""
 
     def __init__(self, sdp: str) -> None:
         lines = [line.strip() for line in sdp.splitlines()]

@@ -1,8 +1,7 @@
 """A WebRTC client in one object, for scripts and loads: one UDP socket, Opus both ways, a data channel.
 
-It stands on the transceiver's own engines (handshake, records, SRTP, Opus, receive buffer), turned round:
-here we ask, there it answers. So it shares their mistakes: what browsers and stock aiortc make of the
-stack is tested with browsers and stock aiortc.
+It is made of the parts that the transceiver is made of (`antiphon.rtc`: handshake, records, SRTP, Opus, jitter
+buffer), so it shares their mistakes: browsers and stock aiortc test what others make of the stack.
 """
 
 from __future__ import annotations
@@ -21,28 +20,30 @@ from antiphon.cli.call_client import Fate, fate, hang_up, place
 from antiphon.cli.errors import CallError
 from antiphon.cli.ice_check import is_authentic_success, pack_binding_request
 from antiphon.cli.sdp import PAYLOAD_TYPE, Answer, make_offer
-from antiphon.rtc.dtls.handshake import Certificate, DtlsError, DtlsHandshake
+from antiphon.cli.webrtc_audio import ClientReceiver, ClientSender, OutgoingStream
+from antiphon.rtc.dtls.certificate import Certificate
+from antiphon.rtc.dtls.handshake import Keys
 from antiphon.rtc.dtls.record_layer import ALERT, APPLICATION_DATA, CLOSE_NOTIFY, HANDSHAKE, DtlsRecords
+from antiphon.rtc.dtls.setup import DtlsSetup
+from antiphon.rtc.rtp import rtcp
 from antiphon.rtc.rtp.packet import is_rtcp
 from antiphon.rtc.rtp.srtp import Srtp
 from antiphon.rtc.sctp.data_channels import DataChannels
 from antiphon.runtime import tasks
-from antiphon.schemas import messages
 from antiphon.schemas.addresses import Address
 from antiphon.schemas.audio import AudioFrame
-from antiphon.transceiver.media.receiver import AudioReceiver
-from antiphon.transceiver.media.sender import AudioSender
-from antiphon.transceiver.session.state import RtpState, SessionState
 
 log = logging.getLogger(__name__)
 
 CHECK_INTERVAL: Final = 2.5
 ASK_INTERVAL: Final = 1.0
-"""Seconds between two questions to the server whether the call is over already, while there is no connection."""
+"""Seconds between two requests to the server for the call's status, while there is no connection."""
 FIRST_CHECKS: Final = 0.05
 """Seconds between checks until the first answer."""
 MAX_CATCH_UP: Final = 0.1
-"""Seconds of frames that are sent late, all at once; what is later is left out, as the transceiver does."""
+"""Seconds of frames that are sent late, all at once; frames that are later are left out, as the transceiver does."""
+REPORT_EVERY: Final = 50
+"""Frames between two RTCP reports."""
 RATE: Final = 24000
 """Hz of the audio both ways."""
 CHANNEL: Final = "oai-events"
@@ -51,6 +52,7 @@ CHANNEL: Final = "oai-events"
 class Peer:
     """One call from the client's side.
 
+    Owner: the command or test that makes it, on one event loop, from `connect` to `close`; only that loop may call it.
     `on_audio` gets every decoded frame of the remote side (24 kHz), `on_message` every text message of the
     `oai-events` channel. Speech to send is queued with `speak`; silence is sent when nothing is queued.
     """
@@ -65,21 +67,20 @@ class Peer:
         self.on_sent: Callable[[], None] | None = None
         """Called when a frame of queued speech leaves."""
         self.lost_to_server: int | None = None
-        self.media_in: AudioReceiver
-        self._on_audio, self._on_message = on_audio, on_message
+        self.receiver = ClientReceiver(PAYLOAD_TYPE, RATE, on_audio)
+        self._on_message = on_message
         self._certificate = Certificate()
         self._ufrag, self._password = secrets.token_hex(4), secrets.token_hex(12)
-        self._rtp = RtpState(secrets.randbits(31) + 1, PAYLOAD_TYPE, secrets.randbits(15), secrets.randbits(32))
+        self._rtp = OutgoingStream(secrets.randbits(31) + 1, PAYLOAD_TYPE, secrets.randbits(15), secrets.randbits(32))
         self._answer: Answer
         self._http: httpx.AsyncClient
         self._location = ""
         self._socket: socket.socket | None = None
-        self._handshake: DtlsHandshake | None = None
+        self._setup: DtlsSetup | None = None
         self._records: DtlsRecords | None = None
-        self._final_flight: list[bytes] = []
         self._srtp: Srtp | None = None
         self._data: DataChannels | None = None
-        self._media_out: AudioSender
+        self._sender: ClientSender | None = None
         self._tasks: list[asyncio.Task[Any]] = []
         self._loop = asyncio.get_running_loop()
         self._checked = False
@@ -91,16 +92,10 @@ class Peer:
         """The session's name in the stack; empty before `connect`."""
         return self._location.rpartition("/")[2]
 
-    # ---- the outlet of our own media engines -----------------------------------------------------------
-
-    def audio(self, frame: AudioFrame) -> None:
-        self._on_audio(frame)
-
-    def event(self, event: messages.Message) -> None:
-        pass
-
-    def milestone(self, name: str, now: float) -> None:
-        pass
+    @property
+    def handshaking(self) -> bool:
+        """The DTLS handshake has begun and has not ended; False before the answer is there."""
+        return self._setup is not None and self._setup.running
 
     # ---- setting up ------------------------------------------------------------------------------------
 
@@ -127,7 +122,7 @@ class Peer:
         self._answer = Answer(sdp)
         if relay is not None:
             self._answer.candidates = [relay]
-        self._build_engines()
+        self._make_setup()
         where = self._open_socket()
         self._tasks = [
             asyncio.create_task(self._check_forever()),
@@ -151,24 +146,30 @@ class Peer:
         ended.cancel()
 
     async def fate(self) -> Fate | None:
-        """What the server says of the call, if it knows it."""
+        """The call's status by the server; None if it does not know the call."""
         return await fate(self._http, self._location) if self._location else None
 
     async def _ended_early(self) -> Fate:
-        """Done when the server says that the call is over: an agent may hang up before we are connected."""
+        """Returns when the server reports the call as ended: an agent may hang up before we are connected."""
         while True:
             await asyncio.sleep(ASK_INTERVAL)
             told = await self.fate()
             if told and told.over:
                 return told
 
-    def _build_engines(self) -> None:
-        state = SessionState("call", "", [], self._answer.fingerprints, RATE, self._rtp)
-        self.media_in = AudioReceiver(state, self)
-        self._media_out = AudioSender(state, self)
+    def _make_setup(self) -> None:
+        """The answer is there; the handshake begins with the first authentic answer to a check."""
+        self._setup = DtlsSetup(
+            self._certificate,
+            self._answer.fingerprints,
+            self._answer.passive,
+            self._send,
+            self._shook_hands,
+            self._handshake_failed,
+        )
 
     def _open_socket(self) -> Address:
-        """Take the first relay that this machine has a route to: it may be without IPv6."""
+        """Use the first relay that this machine has a route to: it may have no IPv6."""
         reasons = []
         for relay in self._answer.candidates:
             try:
@@ -206,8 +207,8 @@ class Peer:
     async def _poll_forever(self) -> None:
         while True:
             await asyncio.sleep(0.02)
-            if self._handshake is not None:
-                self._drive(lambda handshake: handshake.poll(self._loop.time()))
+            assert self._setup is not None
+            self._setup.poll(self._loop.time())
 
     # ---- from the network --------------------------------------------------------------------------------
 
@@ -225,72 +226,68 @@ class Peer:
                 self._receive(datagram, self._loop.time())
 
     def _receive(self, datagram: bytes, now: float) -> None:
+        assert self._setup is not None
         first = datagram[0]
         if first < 4:
             if is_authentic_success(datagram, self._answer.password) and not self._checked:
                 self._checked = True
-                self._handshake = self._new_handshake(now)
+                self._setup.begin(now)
                 if self._answer.passive:
-                    self._drive(lambda handshake: handshake.start(now))
+                    self._setup.start(now)
         elif 19 < first < 64:
             if self._records is not None:
                 self._receive_records(datagram)
             elif self._checked or not self._answer.passive:
                 # The server starts at our first check: its ClientHello may overtake the check's answer.
-                if self._handshake is None:
+                if not self._setup.running:
                     self._checked = True
-                    self._handshake = self._new_handshake(now)
-                self._drive(lambda handshake: handshake.receive(datagram, now))
+                    self._setup.begin(now)
+                self._setup.receive(datagram, now)
         elif 127 < first < 192 and self._srtp is not None:
             if is_rtcp(datagram):
-                compound = self._srtp.unprotect_rtcp(datagram)
-                if compound is not None:
-                    self.media_in.receive_rtcp(compound, now)
-                    self._media_out.receive_rtcp(compound, time.time())
-                    self.lost_to_server = self._media_out.remote_packets_lost
+                self._receive_rtcp(datagram, now)
             else:
                 packet = self._srtp.unprotect(datagram)
                 if packet is not None:
-                    self.media_in.receive(packet, now)
+                    self.receiver.receive(packet, now, time.time_ns())
 
-    def _new_handshake(self, now: float) -> DtlsHandshake:
-        return DtlsHandshake(self._certificate, self._answer.fingerprints, self._answer.passive, now)
+    def _receive_rtcp(self, datagram: bytes, now: float) -> None:
+        assert self._srtp is not None
+        packet = self._srtp.unprotect_rtcp(datagram)
+        if packet is None:
+            return
+        try:
+            compound = rtcp.unpack_compound(packet)
+        except rtcp.RtcpError:
+            return
+        self.receiver.receive_rtcp(compound, now)
+        if self._sender is not None:
+            self._sender.receive_rtcp(compound)
+            self.lost_to_server = self._sender.remote_packets_lost
 
     def _receive_records(self, datagram: bytes) -> None:
+        assert self._setup is not None
         assert self._records is not None
         for record in self._records.open(datagram):
             if record.kind == APPLICATION_DATA and self._data is not None:
                 self._data.receive(record.payload)
             elif record.kind == ALERT and record.payload[:2] == CLOSE_NOTIFY:
                 self.closed.set()
-            elif record.kind == HANDSHAKE:  # the server's Finished once more: it has not seen ours
-                for lost in self._final_flight:
-                    self._send(lost)
+            elif record.kind == HANDSHAKE:  # the server repeats its Finished: it has not received ours
+                self._setup.repeat_final_flight()
 
-    def _drive(self, step: Callable[[DtlsHandshake], None]) -> None:
-        handshake = self._handshake
-        assert handshake is not None
-        try:
-            step(handshake)
-        except DtlsError as error:
-            self.failure = str(error).replace("client", "server")
-            self._handshake = None
-            self.connected.set()
-            return
-        for datagram in handshake.outgoing():
-            self._send(datagram)
-        if handshake.keys is None:
-            return
-        self._handshake = None
-        self._final_flight = handshake.final_flight
-        srtp, dtls = handshake.keys
-        self._srtp, self._records = Srtp(srtp, self._rtp.ssrc), DtlsRecords(dtls)
-        self._media_out.connect(self._srtp, self._send)
-        self._data = DataChannels(dtls.client, self._send_record, lambda _: None, self._message)
+    def _handshake_failed(self, text: str, now: float) -> None:
+        self.failure = text.replace("client", "server")
+        self.connected.set()
+
+    def _shook_hands(self, keys: Keys, now: float) -> None:
+        self._srtp, self._records = Srtp(keys.srtp, self._rtp.ssrc), DtlsRecords(keys.dtls)
+        self._sender = ClientSender(self._rtp, RATE, self._srtp, self._send)
+        self._data = DataChannels(keys.dtls.client, self._send_record, lambda _: None, self._message)
         self._data.start(5000, 65536)
         self._data.create(CHANNEL, self.channel_open.set)
         self.setup_ms = (self._loop.time() - self._started) * 1000
-        self._tasks.append(asyncio.create_task(self._talk_forever()))
+        self._tasks.append(asyncio.create_task(self._talk_forever(self._sender)))
         self.connected.set()
 
     def _send_record(self, data: bytes) -> None:
@@ -310,7 +307,7 @@ class Peer:
 
     @property
     def speaking(self) -> bool:
-        """Queued speech is not sent yet."""
+        """There is queued speech that is not sent yet."""
         return bool(self._speech)
 
     def send_text(self, text: str) -> None:
@@ -318,31 +315,32 @@ class Peer:
         if self._data is not None:
             self._data.send(CHANNEL, text)
 
-    async def _talk_forever(self) -> None:
+    async def _talk_forever(self, sender: ClientSender) -> None:
         """A microphone: a frame every 20 ms, whatever is on it."""
         due = self._loop.time()
         silence = bytes(RATE // 50 * 2)
-        sequence = 0
+        frames = 0
         while True:
             pcm = silence
             if self._speech:
                 pcm = self._speech.pop(0)
                 if self.on_sent is not None:
                     self.on_sent()
-            self._media_out.offer(AudioFrame(sequence, 0, 0, RATE, 0, 0, pcm))
             now = self._loop.time()
-            self._media_out.visit(now)
-            self.media_in.visit(now)
-            sequence += 1
-            if sequence % 50 == 0:
-                self._media_out.report(self.media_in.reception.block(now), now)
+            sender.speak(pcm, now)
+            self.receiver.visit(now)
+            frames += 1
+            if frames % REPORT_EVERY == 0:
+                sender.report(self.receiver.reception.block(now), now, time.time())
             due += 0.02
             if self._loop.time() - due > MAX_CATCH_UP:
-                due = self._loop.time()  # we stood still: a microphone's frames of that time are gone
+                due = (
+                    self._loop.time()
+                )  # this process was stopped: a microphone would have lost the frames of that time
             await asyncio.sleep(max(0.0, due - self._loop.time()))
 
     async def close(self) -> None:
-        """Hang up and let go of everything."""
+        """Hang up and free everything."""
         await tasks.end(*self._tasks)
         if self._data is not None:
             self._data.close()

@@ -1,4 +1,4 @@
-"""What is used of aiortc's SDP parser beyond its public interface. No decisions here.
+"""All use of aiortc's SDP parser beyond its public interface. No decisions here.
 
 `tests/rtc/test_library_internals.py` is the contract: when an upgrade of the library breaks it, change this file.
 """

@@ -1,4 +1,4 @@
-"""SDP: what an offer says that matters here, and the answer to it.
+"""SDP: the parts of an offer that matter here, and the answer to it.
 
 aiortc parses the offer; the answer is a template of our own, because it names no address (signaling adds
 the relays) and because what browsers accept was measured line by line.
@@ -12,10 +12,9 @@ from typing import Final, Literal, NamedTuple, TypeGuard
 from antiphon.rtc.aiortc_internals import MediaDescription, SessionDescription
 from antiphon.rtc.sctp.inbound import MAX_MESSAGE
 
-MAX_OFFER: Final = 256 * 1024
 MAX_SECTIONS: Final = 16
 DEFAULT_MAX_MESSAGE: Final = 65_536
-"""Octets that a client takes whose offer says nothing of it (RFC 8841 section 6.1)."""
+"""Octets of a message that a client takes if its offer does not say (RFC 8841 section 6.1)."""
 
 AUDIO_LEVEL: Final = "urn:ietf:params:rtp-hdrext:ssrc-audio-level"
 _DIGEST_LENGTH: Final = {"sha-256": 32, "sha-384": 48, "sha-512": 64}
@@ -41,11 +40,10 @@ class Section(NamedTuple):
 
 
 class Offer(NamedTuple):
-    """What a session is made from."""
+    """The parts of an offer that a session is made from."""
 
     sections: tuple[Section, ...]
     fingerprints: tuple[tuple[str, str], ...]
-    remote_ufrag: str
     client: bool
     """We are to be the DTLS client (the peer offered actpass or passive)."""
     opus_payload_type: int
@@ -116,7 +114,6 @@ def read_offer(text: str) -> Offer:
             for f in audio.dtls.fingerprints
             if _is_fingerprint(f.algorithm, f.value)
         ),
-        remote_ufrag=audio.ice.usernameFragment,
         client=audio.dtls.role != "client",
         opus_payload_type=opus[0],
         direction=direction,
@@ -169,7 +166,7 @@ def _is_token(text: str | None) -> bool:
 
 
 class Answer(NamedTuple):
-    """What the answer says of us."""
+    """Our own parts of an answer."""
 
     ufrag: str
     password: str

@@ -1,10 +1,10 @@
-"""A token bucket: so much a second, and so much at once after a pause. Sans-IO."""
+"""A token bucket: a rate per second, and a burst at once after a pause. Sans-IO."""
 
 from __future__ import annotations
 
 
 class TokenBucket:
-    """Owned by what it limits. It is full at first."""
+    """Owner: the object that it limits, from that one's thread only. It starts full."""
 
     def __init__(self, rate: float, burst: float) -> None:
         """`rate`: tokens that come back per second; `burst`: the most that it holds."""
@@ -13,7 +13,7 @@ class TokenBucket:
         self._filled_at = float("-inf")
 
     def take(self, amount: float, now: float) -> bool:
-        """Take so many tokens, or none if there are not as many. More than `burst` can be had from a full bucket."""
+        """Take so many tokens, or none if there are fewer. A full bucket gives also more than `burst`."""
         if self.wait(amount, now) > 0:
             return False
         self._tokens -= amount

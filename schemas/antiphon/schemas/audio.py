@@ -36,7 +36,8 @@ class AudioFrame(NamedTuple):
     first_sample: int
     """Position of the first sample since the session's start, at `rate`; jumps over gaps, so loss is seen."""
     captured_ns: int
-    """Wall clock (Unix, ns) at which the frame entered the stack."""
+    """Wall clock (Unix, ns) at which the frame entered the stack: of the caller's audio, the arrival of the packet with
+    its first sample. docs/agent-protocol.md says what a concealed or silent frame has."""
     rate: int
     """Hz: 8000, 16000, 24000 or 48000."""
     flags: int

@@ -9,7 +9,7 @@ from support.net.emulator import Conditions, Link, virtual_loop
 from support.peers.transceiver_peer import CarriedPeer
 
 from antiphon.rtc import sdp
-from antiphon.rtc.dtls.handshake import Certificate
+from antiphon.rtc.dtls.certificate import Certificate
 from antiphon.schemas import messages, tunnel
 from antiphon.schemas.addresses import Address
 from antiphon.schemas.audio import AudioFrame
@@ -29,6 +29,11 @@ GOOD = Conditions()
 BAD = Conditions(loss=0.05, jitter=0.030)
 
 
+def unix_ns(at: float) -> int:
+    """The wall clock at a moment of the loop's."""
+    return 1_700_000_000_000_000_000 + int(at * 1e9)
+
+
 class Call:
     """A session of ours, the client, and the network between them."""
 
@@ -45,6 +50,8 @@ class Call:
         self.events: list[messages.Message] = []
         self.data: list[messages.DataMessage] = []
         self.sent: list[bytes] = []
+        self.arrivals_ns: list[int] = []
+        """Wall clock at which each datagram of the client's reached the session."""
         self.loop = virtual_loop()
         self.uplink, self.downlink = Link(conditions, seed), Link(conditions, seed + 1000)
         self.wheel = TimingWheel(self.loop.time())
@@ -113,7 +120,9 @@ class Call:
                 self.loop.call_at(at, self._to_session, data)
 
     def _to_session(self, data: bytes) -> None:
-        unrouted = self.registry.receive(self.header + data, RELAY, self.loop.time())
+        now = self.loop.time()
+        self.arrivals_ns.append(unix_ns(now))
+        unrouted = self.registry.receive(self.header + data, RELAY, now, unix_ns(now))
         if unrouted is not None:  # as `TunnelReceiver` does where no other transceiver has the session
             self.registry.counters.refused_checks += 1
 

@@ -32,7 +32,7 @@ class CarriedPeer(Peer):
         """Start with checks, as after the HTTP answer."""
         self._answer = Answer(answer + CANDIDATE)
         self._started = self._loop.time()
-        self._build_engines()
+        self._make_setup()
         self._tasks = [asyncio.create_task(self._check_forever()), asyncio.create_task(self._poll_forever())]
 
     def receive(self, datagram: bytes) -> None:

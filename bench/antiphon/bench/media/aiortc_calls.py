@@ -14,7 +14,7 @@ from typing import Any
 from antiphon.bench._lib.processes import START_SECONDS, process
 from antiphon.bench.media.load_clients import Load, LoadClient, recording
 from antiphon.cli.sdp import Answer
-from antiphon.rtc.dtls.handshake import Certificate
+from antiphon.rtc.dtls.certificate import Certificate
 
 
 class StockCalls:

@@ -111,7 +111,7 @@ class Caller:
         self.driver_late: list[float] = []
         self.came: list[tuple[int, int]] = []
         self.made: list[tuple[int, int, int]] = []
-        """(first sample, flags, captured) of frames to the agent."""
+        """(first sample, flags, when it was read) of frames to the agent."""
 
     def offer(self, fingerprint: str) -> str:
         return "\r\n".join(
@@ -280,7 +280,7 @@ class Driver:
             caller = self.by_session.get(subject.split(".")[3])
             if caller is not None:
                 fields = msgpack.unpackb(payload)
-                caller.made.append((fields[2], fields[5], fields[3]))
+                caller.made.append((fields[2], fields[5], time.time_ns()))
             return
         read = json.loads(payload)
         if subscription == 0:
@@ -344,11 +344,9 @@ def measured(driver: Driver, pid: int, seconds: float) -> dict[str, Any]:
         inside = [(offset - base) / 1e6 for at, offset in offsets if begin <= at - (offset - base) < end]
         late += [max(0.0, one) for one in inside]
         missing += max(0, round((end - begin) / 20e6) - 1 - len(inside))
-        captured = {first // FRAME: at for first, flags, at in caller.made if not flags}
+        read = {first // FRAME: at for first, flags, at in caller.made if not flags}
         delays += [
-            (captured[number] - at) / 1e6
-            for number, at in enumerate(caller.sent)
-            if begin <= at < end and number in captured
+            (read[number] - at) / 1e6 for number, at in enumerate(caller.sent) if begin <= at < end and number in read
         ]
     ranks = (("p50", 0.5), ("p99", 0.99), ("p99.9", 0.999), ("max", 1.0))
     return {
@@ -358,7 +356,7 @@ def measured(driver: Driver, pid: int, seconds: float) -> dict[str, Any]:
         "late_ms": {name: at_rank(late, rank) for name, rank in ranks},
         "late_percent": round(sum(one > 10 for one in late) / max(1, len(late)) * 100, 3),
         "missing": missing,
-        "packet_to_frame_ms": {name: at_rank(delays, rank) for name, rank in ranks},
+        "packet_to_agent_ms": {name: at_rank(delays, rank) for name, rank in ranks},
         "frames_paired": len(delays),
         "driver_late_ms": {name: at_rank(own, rank) for name, rank in ranks},
     }

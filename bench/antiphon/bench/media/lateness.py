@@ -67,8 +67,8 @@ class Evaluation:
     end_ns: int
     late_ms: list[float] = field(default_factory=list)
     """Of packets to clients, due time to arrival."""
-    made_ms: list[float] = field(default_factory=list)
-    """Packet sent to frame made by the transceiver."""
+    arrived_ms: list[float] = field(default_factory=list)
+    """Packet sent to packet read by the transceiver (`captured_ns`): what it waited in the socket."""
     read_ms: list[float] = field(default_factory=list)
     """Packet sent to frame read by the agent."""
     driver_ms: list[float] = field(default_factory=list)
@@ -122,7 +122,7 @@ class Evaluation:
             if frame.flags & CONCEALED:
                 self.concealed += 1
                 continue
-            self.made_ms.append((frame.captured_ns - sent) / 1e6)
+            self.arrived_ms.append((frame.captured_ns - sent) / 1e6)
             self.read_ms.append((frame.read_ns - sent) / 1e6)
 
     @property
@@ -135,14 +135,14 @@ class Evaluation:
     def in_time(self) -> bool:
         """All frames came, both ways, and hardly any was late."""
         whole = not (self.missing or self.missing_frames or self.concealed)
-        return whole and all(late_share(values) <= LATE_SHARE for values in (self.late_ms, self.made_ms))
+        return whole and all(late_share(values) <= LATE_SHARE for values in (self.late_ms, self.read_ms))
 
     def figures(self) -> dict[str, Any]:
         return {
             "late_ms": distribution(self.late_ms),
             "late_percent": round(late_share(self.late_ms) * 100, 3),
             "missing": self.missing,
-            "packet_to_frame_ms": distribution(self.made_ms),
+            "packet_to_transceiver_ms": distribution(self.arrived_ms),
             "packet_to_agent_ms": distribution(self.read_ms),
             "missing_frames": self.missing_frames,
             "concealed_frames": self.concealed,
@@ -177,7 +177,7 @@ def _shifts(stretch: Sequence[Frame], stream: Stream) -> list[int | None]:
     """By how many frames positions have moved.
 
     Packets that come after silence was made up for them lie that much further on; what is left out of quiet places
-    later takes it back. No frame is made before its packet is sent, and among the next half second at least one is made
+    later takes it back. No packet arrives before it is sent, and among the next half second at least one arrives
     within 20 ms: so it is the least number by which none of these would be too early.
     """
     least: list[int | None] = []

@@ -23,7 +23,8 @@ from antiphon.bench.media.lateness import Frame
 from antiphon.cli.ice_check import is_authentic_success, pack_binding_request
 from antiphon.cli.sdp import PAYLOAD_TYPE, Answer, make_offer
 from antiphon.rtc import stun
-from antiphon.rtc.dtls.handshake import Certificate, DtlsHandshake
+from antiphon.rtc.dtls.certificate import Certificate
+from antiphon.rtc.dtls.handshake import DtlsHandshake
 from antiphon.rtc.media import opus
 from antiphon.rtc.rtp.packet import pack_rtp
 from antiphon.rtc.rtp.srtp import Srtp

@@ -23,7 +23,7 @@ NUMBERS: Final = (
     "nats_us",
     "discarded",
 )
-DELAYS: Final = ("late_ms", "packet_to_frame_ms", "packet_to_agent_ms", "reply_to_wire_ms", "driver_late_ms")
+DELAYS: Final = ("late_ms", "packet_to_transceiver_ms", "packet_to_agent_ms", "reply_to_wire_ms", "driver_late_ms")
 
 
 def summary(
@@ -46,7 +46,7 @@ def summary(
         "cpu_percent_per_session": here.get("cpu_percent_per_session"),
         "ratio_to_floor": here.get("ratio_to_floor"),
         "late_ms": here.get("late_ms"),
-        "packet_to_frame_ms": here.get("packet_to_frame_ms"),
+        "packet_to_transceiver_ms": here.get("packet_to_transceiver_ms"),
         "packet_to_agent_ms": here.get("packet_to_agent_ms"),
         "packet_to_agent_unloaded_ms": unloaded.get("packet_to_agent_ms"),
         "reply_to_wire_ms": here.get("reply_to_wire_ms"),
@@ -103,8 +103,9 @@ def markdown(found: dict[str, Any]) -> str:
         f"| memory per session | {found['mb_per_session']} MB | |",
         f"| setup, CPU per session | {found['setup_cpu_ms']} ms | |",
         "",
-        "| sessions | in time | lateness p50 / p99 / p99.9 / max, ms | packet to frame p50 / p99 | to agent p50 / p99 "
-        "| reply to wire p50 / p99 | us per pair | C chain + nats-py echo, us | ratio | of a core | driver late p99 "
+        "| sessions | in time | lateness p50 / p99 / p99.9 / max, ms "
+        "| packet to transceiver p50 / p99 | to agent p50 / p99 | reply to wire p50 / p99 | us per pair "
+        "| C chain + nats-py echo, us | ratio | of a core | driver late p99 "
         "| stolen |",
         "|---|---|---|---|---|---|---|---|---|---|---|---|",
     ]
@@ -114,7 +115,8 @@ def markdown(found: dict[str, Any]) -> str:
             floor = f"{one['chain_us']:.0f} + {one['nats_us']:.0f}"
         lines.append(
             f"| {one['sessions']} | {one['in_time']} of {one['rounds']} | {_ranks(one, 'late_ms', *RANKS)} "
-            f"| {_ranks(one, 'packet_to_frame_ms', 'p50', 'p99')} | {_ranks(one, 'packet_to_agent_ms', 'p50', 'p99')} "
+            f"| {_ranks(one, 'packet_to_transceiver_ms', 'p50', 'p99')} "
+            f"| {_ranks(one, 'packet_to_agent_ms', 'p50', 'p99')} "
             f"| {_ranks(one, 'reply_to_wire_ms', 'p50', 'p99')} "
             f"| {us['median']:.0f} ({us['min']:.0f} - {us['max']:.0f}) | {floor} | {one.get('ratio_to_floor', '-')} "
             f"| {one['core_percent']:.0f} % | {one['driver_late_ms']['p99']:.1f} ms | {one['stolen_percent']:.1f} % |"

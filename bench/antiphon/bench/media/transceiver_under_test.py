@@ -19,7 +19,7 @@ from antiphon.bench.media.load_clients import PERIOD, Load, LoadClient, recordin
 from antiphon.bench.media.nats_wire import NatsWire
 from antiphon.cli.errors import UsageError
 from antiphon.cli.sdp import Answer
-from antiphon.rtc.dtls.handshake import Certificate
+from antiphon.rtc.dtls.certificate import Certificate
 from antiphon.schemas import messages, subjects, tunnel
 from antiphon.schemas.addresses import Address, parse_address
 from antiphon.schemas.audio import AudioFrame, FrameFlag, pack_frame

@@ -1,4 +1,4 @@
-"""What is used of aiortc's DTLS transport beyond its public interface, under names of ours. No decisions here.
+"""All use of aiortc's DTLS transport beyond its public interface, under names of ours. No decisions here.
 
 Certificates, their digests and the OpenSSL context that aiortc makes of them.
 `tests/rtc/test_library_internals.py` is the contract: when an upgrade of the library breaks it, change this file.

@@ -1,8 +1,7 @@
 """The DTLS 1.2 handshake, and nothing after it: datagrams in, datagrams out, at the end the keys.
 
-OpenSSL does the handshake only. When it is done, the keys of SRTP and of the record layer are taken out,
-and `record_layer` carries on, because a live OpenSSL object can't be written down and moved.
-The certificate and its context come from aiortc.
+OpenSSL does the handshake only. When it is done, the keys of SRTP and of the record layer are exported and
+`record_layer` continues, because a live OpenSSL object can't be moved to another process.
 """
 
 from __future__ import annotations
@@ -10,29 +9,19 @@ from __future__ import annotations
 import hmac
 from typing import Final, NamedTuple
 
-from aiortc import RTCCertificate
 from OpenSSL import SSL
 
-from antiphon.rtc.dtls.aiortc_internals import DIGESTS, certificate_digest, ssl_context
+from antiphon.rtc.dtls.aiortc_internals import DIGESTS, certificate_digest
+from antiphon.rtc.dtls.certificate import Certificate
+from antiphon.rtc.dtls.cipher_suites import SUITES
 from antiphon.rtc.dtls.state import DtlsState
 from antiphon.rtc.rtp import srtp
 from antiphon.rtc.rtp.srtp_state import SrtpState
 
 MAX_DATAGRAM: Final = 1200
 """Bytes of a handshake datagram: fits any path, tunnel header included."""
-DTLS_1_2: Final = 0xFEFD
 EXPORTER_LABEL: Final = b"EXTRACTOR-dtls_srtp"
-CERTIFICATE_LIFETIME: Final = 24 * 3600.0
-"""Seconds. A stolen key is of use for that long, and two calls of different days can't be told to be of one server."""
 HANDSHAKE_TIMEOUT: Final = 15.0
-
-# cipher -> (AEAD key, implicit nonce, hash of the PRF): what the key block is cut into
-SUITES: Final = {
-    "ECDHE-ECDSA-AES128-GCM-SHA256": (16, 4, "sha256"),
-    "ECDHE-RSA-AES128-GCM-SHA256": (16, 4, "sha256"),
-    "ECDHE-ECDSA-CHACHA20-POLY1305": (32, 12, "sha256"),
-    "ECDHE-RSA-CHACHA20-POLY1305": (32, 12, "sha256"),
-}
 
 
 class DtlsError(Exception):
@@ -40,46 +29,23 @@ class DtlsError(Exception):
 
 
 class Keys(NamedTuple):
-    """What the handshake was for."""
+    """The result of a handshake."""
 
     srtp: SrtpState
     dtls: DtlsState
 
 
-class Certificate:
-    """A process's certificate and the OpenSSL context made from it, shared by its sessions."""
-
-    def __init__(self) -> None:
-        self._certificate = RTCCertificate.generateCertificate()
-        self.fingerprint = next(
-            print_.value for print_ in self._certificate.getFingerprints() if print_.algorithm == "sha-256"
-        )
-        self.context = ssl_context(self._certificate)
-        self.context.set_max_proto_version(DTLS_1_2)
-        self.context.set_cipher_list(":".join(SUITES).encode())
-
-
-class CurrentCertificate:
-    """The certificate of new sessions; running ones keep theirs."""
-
-    def __init__(self, now: float) -> None:
-        self._certificate, self._made_at = Certificate(), now
-
-    def at(self, now: float) -> Certificate:
-        """Made anew when it is older than `CERTIFICATE_LIFETIME`."""
-        if now - self._made_at > CERTIFICATE_LIFETIME:
-            self._certificate, self._made_at = Certificate(), now
-        return self._certificate
-
-
 class DtlsHandshake:
-    """One handshake. Call `start` or `receive`, then send `outgoing()`; `keys` is set when it is done."""
+    """One handshake. Call `start`, `receive` or `poll`, then send `outgoing()`; `keys` is set when it is done.
+
+    Owner: a `DtlsSetup`, until the handshake has finished or failed; one thread only.
+    """
 
     def __init__(self, certificate: Certificate, fingerprints: list[tuple[str, str]], client: bool, now: float) -> None:
         self.keys: Keys | None = None
         self.final_flight: list[bytes] = []
-        """As server: our last datagrams. A client that lost them repeats its own last flight, for ever,
-        until it gets these again (RFC 6347 section 4.2.4); the handshake has ended here by then."""
+        """As server: our last datagrams. A client that lost them repeats its own last flight until it gets these again
+        (RFC 6347 section 4.2.4), after the handshake has ended here."""
         self._client = client
         self._fingerprints = fingerprints
         self._started_at = now
@@ -101,7 +67,7 @@ class DtlsHandshake:
     def receive(self, datagram: bytes, now: float) -> None:
         """Take one datagram; DtlsError if the handshake can't succeed any more."""
         for sequence in _epoch_one(datagram):
-            # Not authenticated yet: a forged far sequence number must not shut the window to the real ones.
+            # Not authenticated yet: a forged high sequence number must not close the window to the real ones.
             if self._read_highest < sequence < 64:
                 self._read_window = (self._read_window << sequence - self._read_highest | 1) & (1 << 64) - 1
                 self._read_highest = sequence
@@ -195,7 +161,7 @@ class DtlsHandshake:
 
 
 def _reason(error: SSL.Error) -> str:
-    """OpenSSL's words: a list of (library, function, reason), or an errno and a text, or nothing."""
+    """OpenSSL's reason: from a list of (library, function, reason), or an errno and a text, or nothing."""
     details = error.args[0] if error.args else None
     if isinstance(details, list) and details:
         return str(details[0][2])
@@ -213,7 +179,7 @@ def _prf(secret: bytes, label: bytes, seed: bytes, length: int, digest: str) -> 
 
 
 def _epoch_one(datagram: bytes) -> list[int]:
-    """Sequence numbers of the encrypted records in a datagram: the record layer goes on after them."""
+    """Sequence numbers of the encrypted records in a datagram: the record layer continues after them."""
     found = []
     position = 0
     while position + 13 <= len(datagram):

@@ -7,12 +7,13 @@ derives it from the sequence number (RFC 7905).
 from __future__ import annotations
 
 import struct
+from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM, ChaCha20Poly1305
 
-from antiphon.rtc.dtls.handshake import DTLS_1_2, SUITES
+from antiphon.rtc.dtls.cipher_suites import DTLS_1_2, SUITES
 from antiphon.rtc.dtls.state import DtlsState
 
 ALERT: Final = 21
@@ -33,13 +34,23 @@ class Record(NamedTuple):
     payload: bytes
 
 
+@dataclass
+class RecordCounters:
+    """What was not taken, since the engine was made. It outlives the engine: the last statistics of a call need it."""
+
+    refused: int = 0
+    """Records that were not authentic, replayed or of another epoch."""
+
+
 class DtlsRecords:
-    """The engine made from a `DtlsState`."""
+    """The record layer of one session, made from its `DtlsState`, into which it writes the counters back.
+
+    Owner: the session or client, from the end of the handshake to its own end; one thread only.
+    """
 
     def __init__(self, state: DtlsState) -> None:
         self.state = state
-        self.refused = 0
-        """Records that were not authentic, replayed or of another epoch."""
+        self.counters = RecordCounters()
         key, nonce, _ = SUITES[state.suite]
         block = state.key_block
         client_key, server_key = block[:key], block[key : 2 * key]
@@ -73,14 +84,14 @@ class DtlsRecords:
             position += 13 + length
             payload = self._open_one(kind, number, body, length)
             if payload is None:
-                self.refused += 1
+                self.counters.refused += 1
             else:
                 records.append(Record(kind, payload))
         return records
 
     def _open_one(self, kind: int, number: int, body: bytes, length: int) -> bytes | None:
         state = self.state
-        # Epoch 0 here is a late retransmission of the handshake: everything it says is known.
+        # Epoch 0 is a late retransmission of the handshake: its content is known.
         if number >> 48 != 1 or len(body) != length or length < _TAG + self._explicit:
             return None
         sequence = number & 0xFFFFFFFFFFFF

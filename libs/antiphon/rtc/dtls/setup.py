@@ -1,14 +1,19 @@
-"""The handshake of one session: steps that take their turn, datagrams that leave, and what it ends with."""
+"""Drives the handshake of one session: sends what leaves, and reports how it ends. Sans-IO."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from antiphon.rtc.dtls.handshake import Certificate, DtlsError, DtlsHandshake, Keys
+from antiphon.rtc.dtls.certificate import Certificate
+from antiphon.rtc.dtls.handshake import DtlsError, DtlsHandshake, Keys
 
 
 class DtlsSetup:
-    """From the first authenticated check to the keys. `done` or `failed` is called once, inside a step."""
+    """From the first authenticated check to the keys. `done` or `failed` is called once, inside a step.
+
+    Owner: a session or a client, which calls it on one thread only and keeps it after the handshake, for
+    `repeat_final_flight`, until `close`.
+    """
 
     def __init__(
         self,
@@ -32,7 +37,7 @@ class DtlsSetup:
         return self._handshake is not None
 
     def begin(self, now: float) -> None:
-        """Make the handshake's engine; `start` follows where we are the client."""
+        """Make the OpenSSL object; `start` follows where we are the client."""
         if self._certificate is None:
             raise RuntimeError("a handshake was begun in a session that had finished it in another process")
         self._handshake = DtlsHandshake(self._certificate, self._fingerprints, self.client, now)
@@ -48,7 +53,7 @@ class DtlsSetup:
         self._drive(now, lambda handshake: handshake.poll(now))
 
     def repeat_final_flight(self) -> None:
-        """The client's Finished came once more: it has not seen ours."""
+        """The peer repeats its Finished: it has not received ours."""
         for lost in self._final_flight:
             self._send(lost)
 

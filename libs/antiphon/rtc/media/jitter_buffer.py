@@ -1,10 +1,10 @@
 """From packets as they come to an unbroken stream of things to decode. Sans-IO.
 
-A model needs no playout delay, so a packet that is in order leaves at once. Only a gap waits: for a
-deadline that follows the measured jitter, then the last missing packet comes from the in-band FEC of its
-follower and the others are concealed. One lost packet so delays what follows it once and leaves no delay
-behind. When a sender stops sending (discontinuous transmission, mute), silence is made up at the pace of
-the clock, so that the end of an utterance is not seen late. What a timestamp means `Timeline` decides.
+A model needs no playout delay, so a packet that is in order leaves at once. Packets behind a gap wait for a deadline
+that follows the measured jitter; then the last missing packet is recovered from the in-band FEC of its follower and the
+others are concealed. So a lost packet delays what follows it once and leaves no delay behind. When a sender stops
+sending (discontinuous transmission, mute), silence is made up at the pace of the clock, so that the end of an utterance
+is found in time. `Timeline` decides what a timestamp means.
 """
 
 from __future__ import annotations
@@ -18,35 +18,36 @@ from antiphon.rtc.media.timeline import TICKS_PER_SECOND, Timeline, signed
 
 FRAME_TICKS: Final = 960
 MAX_PENDING: Final = 64
-"""Packets held behind a gap; one more gives the gap up."""
+"""Packets kept behind a gap; one more gives the gap up."""
 MAX_MISORDER: Final = 1000
-"""A sequence number further off than this is a new start of the sender."""
+"""A sequence number further off than this means that the sender numbers its packets anew."""
 MIN_WAIT: Final = 0.020
 MAX_WAIT: Final = 0.120
 STARVED_AFTER: Final = 0.100
 """Seconds without a packet after which silence is made up."""
 MAX_CONCEALED: Final = 5 * FRAME_TICKS
-"""Concealment beyond 100 ms is noise: the rest of a longer gap is silence."""
+"""Concealment beyond 100 ms is only noise: the rest of a longer gap is silence."""
 REPAY_AFTER: Final = 50
-"""Frames of a pause that come in full, because the end of a turn is found by them; later ones may be left out."""
+"""Frames of a pause that are always made up, because the agent finds the end of a turn by them; while there is a
+surplus, later ones are left out."""
 COMFORT_FRAMES: Final = 10
-"""Half of what lies between two packets of a sender in DTX (RFC 6716 section 2.1.9: 400 ms)."""
+"""Half of the time between two packets of a sender in DTX (RFC 6716 section 2.1.9: 400 ms)."""
 MAX_SILENCE: Final = 10 * TICKS_PER_SECOND
-"""A pause longer than this is jumped over instead of filled."""
+"""A longer pause becomes a JUMP instead of silence."""
 OVERDUE: Final = 0.080
-"""Seconds by which a packet is missed before silence is made up, where the packets are long."""
+"""Seconds by which a packet must be late before silence is made up, where the packets are long."""
 MAX_STARVED_AFTER: Final = 0.250
-"""A path whose jitter is that large, or a sender that sends several packets at a time, is given more time."""
-SETTLE_EVERY: Final = 1.0
+"""Seconds: upper bound of the wait that large jitter, or a sender of several packets at a time, is given."""
+TRACK_EVERY: Final = 1.0
 RESTART_AFTER: Final = 0.2
-"""Seconds of packets one after the other, all numbered lower than what was played: the sender counts anew. Such
-packets of a path that reorders come at once, or between newer ones."""
+"""Seconds of consecutive packets, all numbered lower than what was played, after which the sender is believed to number
+its packets anew. A path that reorders delivers such packets all at once, or between newer ones."""
 MAX_SUSPECTS: Final = 2 * MAX_PENDING
-"""200 ms of the shortest packets are 80."""
+"""More than 200 ms of the shortest packets, which are 80."""
 
 
 class Kind(Enum):
-    """What to do for a piece of the stream."""
+    """How the samples of a piece are made."""
 
     DECODE = "decode"
     RECOVER = "recover"
@@ -62,10 +63,16 @@ class Piece(NamedTuple):
 
     kind: Kind
     ticks: int
+    arrived: float
+    """When its samples arrived, by the clock of `now`.
+
+    DECODE, RECOVER: when the packet with this payload arrived; FEC arrives with the packet that follows the lost one.
+    CONCEAL, SILENCE in a gap: its own length after the piece before it, but not later than the packet that ended the
+    gap. SILENCE in a pause: by the clock, one frame after the other from the last arrival on."""
     payload: bytes = b""
 
 
-class _Waiting(NamedTuple):
+class _BufferedPacket(NamedTuple):
     timestamp: int
     payload: bytes
     """Empty: no audio, only a number."""
@@ -87,33 +94,36 @@ class BufferCounters:
 
 
 class JitterBuffer:
-    """One incoming Opus stream, owned by a session's `MediaIn` for as long as the session lives."""
+    """One incoming Opus stream.
+
+    Owner: the receiver of one session or client, for as long as that lives, which alone calls it, from one thread.
+    """
 
     def __init__(self, counters: BufferCounters | None = None) -> None:
         self.counters = counters or BufferCounters()
         self.timeline = Timeline()
         self.jitter = 0.0
-        """Seconds, as in RFC 3550; kept by the caller, read for the deadline."""
+        """Seconds, as in RFC 3550. The owner updates it; the deadline of a gap follows it."""
         self._next_sequence = -1
-        """Extended beyond 16 bit; `_plain` is ahead of it where it is not -1."""
+        """The next sequence number, extended beyond 16 bit. Where `_plain` is not -1, that is the current one."""
         self._plain = -1
-        """The sequence number to come, where the packet with it may leave without another look; else -1. This is all
-        that is looked at for nearly every packet: packets that wait and pauses are told by it."""
+        """The next sequence number while nothing waits and no pause is being filled, else -1. For nearly every packet
+        the comparison with it is the only check."""
         self._ticks = FRAME_TICKS
         """Of the last packet."""
-        self._pending: dict[int, _Waiting] = {}
-        self._suspects: list[_Waiting] = []
-        """Packets in a row that came too late by their numbers."""
+        self._pending: dict[int, _BufferedPacket] = {}
+        self._suspects: list[_BufferedPacket] = []
+        """Consecutive packets that were too late by their numbers."""
         self._suspected_at = 0, -1
-        """The lowest and the next number of these; they count while `_next_sequence` stays."""
+        """The lowest number of these and the one after the highest; valid while `_next_sequence` stays the same."""
         self._suspected_before = -1
         self._started = False
         self._filled_until = 0.0
         self._filling = False
-        """Silence is being made up: the timeline runs by our clock."""
+        """Silence is being made up: the timeline follows our clock."""
         self._filled_frames = 0
         """Of this pause."""
-        self._settle_at = 0.0
+        self._track_at = 0.0
 
     @property
     def next_timestamp(self) -> int:
@@ -121,7 +131,7 @@ class JitterBuffer:
         return self.timeline.next_timestamp
 
     def push(self, sequence: int, timestamp: int, payload: bytes, now: float) -> list[Piece]:
-        """Take one packet; returns what can be decoded now."""
+        """Take one packet that arrived at `now`; returns what can be decoded now."""
         try:
             ticks = opus.packet_ticks(payload)
         except opus.OpusError:
@@ -129,45 +139,45 @@ class JitterBuffer:
             return []
         timeline = self.timeline
         if sequence == self._plain and timestamp == timeline.next_timestamp and ticks == self._ticks:
-            # Nearly always: the next one, and nothing waits.
+            # Nearly always: the next packet, and no other waits.
             self._plain = (sequence + 1) & 0xFFFF
             timeline.next_timestamp = (timestamp + ticks) & 0xFFFFFFFF
             self._filled_until = now
-            return [Piece(Kind.DECODE, ticks, payload)]
+            return [Piece(Kind.DECODE, ticks, now, payload)]
         self._extend()
-        held = _Waiting(timestamp, payload, now, ticks)
+        packet = _BufferedPacket(timestamp, payload, now, ticks)
         pieces: list[Piece] = []
         if self._next_sequence < 0:
-            self._restart(sequence, held)
-        # The extended number that is nearest to the one expected.
+            self._restart(sequence, packet)
+        # The extended number nearest to the expected one.
         ahead = ((sequence - self._next_sequence + 0x8000) & 0xFFFF) - 0x8000
         if abs(ahead) > MAX_MISORDER:
-            pieces = self._count_anew(sequence, held)
+            pieces = self._count_anew(sequence, packet)
             ahead = 0
         if ahead < 0:
-            pieces = self._too_late(self._next_sequence + ahead, held)
+            pieces = self._too_late(self._next_sequence + ahead, packet)
         elif self._next_sequence + ahead in self._pending:
             self.counters.duplicate += 1
         else:
-            self._pending[self._next_sequence + ahead] = held
+            self._pending[self._next_sequence + ahead] = packet
         pieces += self._release(now)
         self._allow_plain()
         return pieces
 
     def skip(self, sequence: int, now: float) -> list[Piece]:
-        """A packet of this stream without audio (a telephone event, a probe): its number is no loss."""
+        """Take a packet without audio (a telephone event, a probe): its number does not count as lost."""
         if self._next_sequence < 0:
             return []
         self._extend()
         ahead = ((sequence - self._next_sequence + 0x8000) & 0xFFFF) - 0x8000
         if 0 <= ahead <= MAX_MISORDER:
-            self._pending.setdefault(self._next_sequence + ahead, _Waiting(0, b"", now, 0))
+            self._pending.setdefault(self._next_sequence + ahead, _BufferedPacket(0, b"", now, 0))
         pieces = self._release(now)
         self._allow_plain()
         return pieces
 
     def change_source(self, now: float) -> list[Piece]:
-        """What comes next has another SSRC, with numbers and timestamps of its own; returns what still waited."""
+        """The next packet has another SSRC, with its own numbers and timestamps; returns what still waited."""
         if self._next_sequence < 0:
             return []
         self._extend()
@@ -177,7 +187,7 @@ class JitterBuffer:
         return pieces
 
     def poll(self, now: float) -> list[Piece]:
-        """Give up gaps whose time is over, and fill a pause; call every 20 ms."""
+        """Give up gaps whose deadline has passed, and fill a pause; call every 20 ms."""
         if self._pending:
             pieces = self._release(now)
             self._allow_plain()
@@ -185,14 +195,14 @@ class JitterBuffer:
                 return pieces
         else:
             pieces = []
-            if now >= self._settle_at:
-                self._settle_at = now + SETTLE_EVERY
-                self.timeline.settle(self._filled_until)
-        # Once silence is being made up it comes frame by frame; only its start waits.
-        quiet = now - self._filled_until
-        if quiet < FRAME_TICKS / TICKS_PER_SECOND or self._next_sequence < 0:
+            if now >= self._track_at:
+                self._track_at = now + TRACK_EVERY
+                self.timeline.track_clock(self._filled_until)
+        # Only the first frame of silence waits; later ones are made up as time passes.
+        silent_for = now - self._filled_until
+        if silent_for < FRAME_TICKS / TICKS_PER_SECOND or self._next_sequence < 0:
             return pieces
-        if self._filling or (quiet >= STARVED_AFTER and quiet >= self._starved_after()):
+        if self._filling or (silent_for >= STARVED_AFTER and silent_for >= self._starved_after()):
             pieces += self._fill_pause(now)
         return pieces
 
@@ -200,7 +210,7 @@ class JitterBuffer:
         return max(self._ticks / TICKS_PER_SECOND + OVERDUE, min(4 * self.jitter, MAX_STARVED_AFTER))
 
     def _extend(self) -> None:
-        """Bring the extended number up to the plain one."""
+        """Update the extended number from the plain one."""
         if self._plain >= 0:
             self._next_sequence += (self._plain - self._next_sequence) & 0xFFFF
             self._plain = -1
@@ -209,14 +219,14 @@ class JitterBuffer:
         watched = self._pending or self._filling or self._filled_frames or self.timeline.undecided
         self._plain = -1 if watched else self._next_sequence & 0xFFFF
 
-    def _count_anew(self, sequence: int, first: _Waiting) -> list[Piece]:
-        """The sender's numbers begin anew; what still waited is played before."""
+    def _count_anew(self, sequence: int, first: _BufferedPacket) -> list[Piece]:
+        """The sender numbers its packets anew; what still waited is played first."""
         self.counters.resets += 1
         pieces = self._drain(first.arrived)
         self._restart(sequence, first)
         return pieces
 
-    def _restart(self, sequence: int, first: _Waiting) -> None:
+    def _restart(self, sequence: int, first: _BufferedPacket) -> None:
         # Extended numbers stay positive however far back a reordered packet lies.
         self._next_sequence = sequence + 0x10000
         self._suspects.clear()
@@ -226,19 +236,19 @@ class JitterBuffer:
             self._started = True
             self.timeline.begin(first.timestamp, first.ticks, first.arrived)
 
-    def _too_late(self, extended: int, held: _Waiting) -> list[Piece]:
-        """A number below what was played: a straggler, a double, or a sender that counts anew from close by."""
+    def _too_late(self, extended: int, packet: _BufferedPacket) -> list[Piece]:
+        """A number below what was played: a late packet, a duplicate, or a sender that numbers anew from close by."""
         self.counters.late += 1
         following = self._suspects and self._suspected_before == self._next_sequence and not self._pending
         if not following or extended != self._suspected_at[1] or len(self._suspects) >= MAX_SUSPECTS:
             self._suspects.clear()
             self._suspected_before, self._suspected_at = self._next_sequence, (extended, extended)
-        self._suspects.append(held)
+        self._suspects.append(packet)
         first, _ = self._suspected_at
         self._suspected_at = first, extended + 1
-        # A timestamp after everything that was played: the number can't mean that the packet is late.
-        newer = signed(held.timestamp - self.timeline.next_timestamp) >= 0
-        if not newer and held.arrived - self._suspects[0].arrived < RESTART_AFTER:
+        # Its timestamp is after all that was played, so the packet is not late.
+        newer = signed(packet.timestamp - self.timeline.next_timestamp) >= 0
+        if not newer and packet.arrived - self._suspects[0].arrived < RESTART_AFTER:
             return []
         suspects = list(self._suspects)
         self.counters.late -= len(suspects)
@@ -247,59 +257,65 @@ class JitterBuffer:
         return pieces
 
     def _drain(self, now: float) -> list[Piece]:
-        """Everything that waits, without waiting for what is missing."""
+        """Everything that waits, without waiting for missing packets."""
         return self._release(now, patient=False)
 
     def _release(self, now: float, patient: bool = True) -> list[Piece]:
         pieces: list[Piece] = []
         while self._pending:
-            held = self._pending.pop(self._next_sequence, None)
-            if held is not None:
-                if held.payload:
-                    pieces += self._in_order(held)
+            packet = self._pending.pop(self._next_sequence, None)
+            if packet is not None:
+                if packet.payload:
+                    pieces += self._in_order(packet)
                 self._next_sequence += 1
                 continue
             first = min(self._pending)
             if patient and len(self._pending) <= MAX_PENDING:
                 wait = min(max(3 * self.jitter, MIN_WAIT), MAX_WAIT)
-                # Every pending packet came behind the gap; the first of them to come started its wait.
-                if now - min(held.arrived for held in self._pending.values()) < wait:
+                # All pending packets are behind the gap; the wait began when the first of them arrived.
+                if now - min(packet.arrived for packet in self._pending.values()) < wait:
                     break
             pieces += self._give_up(first)
         return pieces
 
-    def _in_order(self, held: _Waiting) -> list[Piece]:
-        gap = held.arrived - self._filled_until
-        pause = self.timeline.place(self._next_sequence, held.timestamp, held.ticks, held.arrived, gap)
-        self._ticks = held.ticks
-        self._filled_until = max(self._filled_until, held.arrived)
+    def _in_order(self, packet: _BufferedPacket) -> list[Piece]:
+        before = self._filled_until
+        gap = packet.arrived - before
+        pause = self.timeline.place(self._next_sequence, packet.timestamp, packet.ticks, packet.arrived, gap)
+        self._ticks = packet.ticks
+        self._filled_until = max(self._filled_until, packet.arrived)
         self._filling = False
-        # A comfort packet is no end of the pause: only speech brings this down to nothing.
+        # A comfort noise packet does not end the pause: only several packets bring this down to zero.
         self._filled_frames = max(0, self._filled_frames - COMFORT_FRAMES)
         if pause is None:
             self.counters.late += 1
             return []
-        return [*_silence(pause), Piece(Kind.DECODE, held.ticks, held.payload)]
+        pieces = _silence(pause, before, packet.arrived)
+        pieces.append(Piece(Kind.DECODE, packet.ticks, packet.arrived, packet.payload))
+        return pieces
 
     def _give_up(self, first: int) -> list[Piece]:
         """The packets before `first` are lost."""
-        held, missing = self._pending[first], first - self._next_sequence
+        packet, missing = self._pending[first], first - self._next_sequence
         self._next_sequence = first
-        if not held.payload:
-            return []  # how much was lost the next audio's timestamp tells; by then it is a pause
-        pause, span = self.timeline.lost_before(missing, first, held.timestamp, held.ticks, held.arrived)
-        pieces = _silence(pause)
+        if not packet.payload:
+            return []  # the next audio packet's timestamp says how much was lost; it is then a pause
+        pause, span = self.timeline.lost_before(missing, first, packet.timestamp, packet.ticks, packet.arrived)
+        at = self._filled_until
+        pieces = _silence(pause, at, packet.arrived)
         if not span:
             return pieces
-        recoverable = min(held.ticks, span)
+        at += pause / TICKS_PER_SECOND
+        recoverable = min(packet.ticks, span)
         rest = span - recoverable
         while rest > 0:
             step = min(FRAME_TICKS, rest)
             concealed = span - recoverable - rest < MAX_CONCEALED
-            pieces.append(Piece(Kind.CONCEAL if concealed else Kind.SILENCE, step))
+            at += step / TICKS_PER_SECOND
+            pieces.append(Piece(Kind.CONCEAL if concealed else Kind.SILENCE, step, min(at, packet.arrived)))
             self.counters.concealed_ticks += step
             rest -= step
-        pieces.append(Piece(Kind.RECOVER, recoverable, held.payload))
+        pieces.append(Piece(Kind.RECOVER, recoverable, packet.arrived, packet.payload))
         self.counters.recovered += 1
         return pieces
 
@@ -315,12 +331,24 @@ class JitterBuffer:
             repaid = min(frames, timeline.surplus // FRAME_TICKS)
             timeline.surplus -= repaid * FRAME_TICKS
             frames -= repaid
-        skipped = max(0, frames - MAX_SILENCE // FRAME_TICKS)  # the process itself stood still
-        jump = [Piece(Kind.JUMP, skipped * FRAME_TICKS)] if skipped else []
-        return jump + [Piece(Kind.SILENCE, FRAME_TICKS)] * (frames - skipped)
+        skipped = max(0, frames - MAX_SILENCE // FRAME_TICKS)  # this process was stopped
+        end = self._filled_until
+        pieces = [Piece(Kind.JUMP, skipped * FRAME_TICKS, end)] if skipped else []
+        pieces += [
+            Piece(Kind.SILENCE, FRAME_TICKS, end - left * FRAME_TICKS / TICKS_PER_SECOND)
+            for left in range(frames - skipped - 1, -1, -1)
+        ]
+        return pieces
 
 
-def _silence(ticks: int) -> list[Piece]:
-    if not ticks:
-        return []
-    return [Piece(Kind.SILENCE if ticks <= MAX_SILENCE else Kind.JUMP, ticks)]
+def _silence(ticks: int, after: float, until: float) -> list[Piece]:
+    """A pause, frame by frame: it follows what arrived at `after`, and a packet that arrived at `until` ends it."""
+    if ticks > MAX_SILENCE:
+        return [Piece(Kind.JUMP, ticks, until)]
+    pieces: list[Piece] = []
+    while ticks > 0:
+        step = min(FRAME_TICKS, ticks)
+        after += step / TICKS_PER_SECOND
+        pieces.append(Piece(Kind.SILENCE, step, min(after, until)))
+        ticks -= step
+    return pieces

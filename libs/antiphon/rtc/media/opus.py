@@ -1,8 +1,8 @@
 """Opus by libopus itself: one call per packet on buffers that are made once.
 
-The library is the copy that PyAV's wheel carries (aiortc depends on PyAV), else the system's. The media
-path of a process is single-threaded, so one set of scratch buffers serves every session. Constants and
-calls: opus_defines.h and opus.h of libopus 1.3 and later; RFC 6716.
+The library is the copy in PyAV's wheel (aiortc depends on PyAV), else the system's. The media path of a process is
+single-threaded, so one set of scratch buffers serves every session. Constants and calls: opus_defines.h and opus.h of
+libopus 1.3 and later; RFC 6716.
 """
 
 from __future__ import annotations
@@ -16,20 +16,18 @@ from antiphon.rtc.media.pyav_internals import carried_by_pyav
 
 MAX_PACKET_MS: Final = 120
 MAX_PACKET_BYTES: Final = 1275
-TICKS_PER_MS: Final = 48
-"""RTP counts Opus at 48 kHz whatever the audio's rate (RFC 7587)."""
 
 # AUDIO, not VOIP: of read speech at 24 kbit/s it keeps a waveform correlation of 0.96 with the original where
-# VOIP's high-pass leaves 0.77, and while the receiver loses nothing it settles on CELT, a third of the CPU. Told of
-# 10 % loss it changes to SILK by itself, which is the mode that has in-band FEC; at 5 % it did not.
+# VOIP's high-pass leaves 0.77, and while the receiver loses nothing it uses CELT, a third of the CPU. With an expected
+# loss of 10 % it changes to SILK, the mode that has in-band FEC; at 5 % it did not.
 APPLICATION_AUDIO: Final = 2049
 FEC_WORTH: Final = 3
 """Percent of reported loss; below it retransmissions are enough."""
 FEC_FROM: Final = 10
-"""Percent that the encoder is told at least from there on: below it libopus 1.6 stays with CELT at 24 kbit/s, which
-has no FEC."""
-# What complexity buys, by `antiphon bench opus` (docs/transceiver.md): nothing that Whisper or ViSQOL notice in CELT,
-# where 2 costs two thirds of 5; fewer misunderstood words in SILK, which is what a lossy path gets.
+"""Percent: above `FEC_WORTH` the encoder is set to at least this. Below it libopus 1.6 stays with CELT at 24 kbit/s,
+which has no FEC."""
+# By `antiphon bench opus` (docs/transceiver.md) a higher complexity gains nothing in CELT that Whisper or ViSQOL
+# measure, and 2 costs two thirds of 5; in SILK, which a lossy path gets, more words are recognised correctly.
 COMPLEXITY: Final = 2
 COMPLEXITY_WITH_FEC: Final = 5
 _SET_BITRATE: Final = 4002
@@ -84,7 +82,7 @@ class OpusError(ValueError):
 
 
 def version() -> str:
-    """Which libopus was found."""
+    """The version text of the libopus that was found."""
     text: bytes = _ffi.string(_lib.opus_get_version_string())
     return text.decode()
 
@@ -107,16 +105,19 @@ def packet_ticks(packet: bytes) -> int:
 
 
 def bitrate_under_loss(percent: int) -> int:
-    """Bits per second that a path losing so much is asked to carry.
+    """The highest bit rate for a path with this loss.
 
-    Up to 20 % loss the in-band FEC needs its bits: the rate stays. More is congestion more often than radio,
-    and sending less is the only cure; 20 kbit/s still carry FEC, 16 kbit/s did not.
+    Up to 20 % loss the rate stays, because in-band FEC needs its bits. A higher loss is more often congestion than
+    radio, and only a lower rate helps; 20 kbit/s still carry FEC, 16 kbit/s did not.
     """
     return 64000 if percent <= 20 else 20000
 
 
 class Decoder:
-    """One direction of one call, mono, straight to the rate that its consumer wants."""
+    """Decodes one direction of one call to mono at `rate`.
+
+    Owner: a `FrameDecoder`. All decoders and encoders share scratch buffers: one thread of a process only.
+    """
 
     def __init__(self, rate: int) -> None:
         self.rate = rate
@@ -151,7 +152,10 @@ class Decoder:
 
 
 class Encoder:
-    """One direction of one call, mono speech in 20 ms packets."""
+    """Encodes one direction of one call: mono speech, packets of 20 ms.
+
+    Owner: the sender of a session or client. All decoders and encoders share scratch buffers: one thread only.
+    """
 
     def __init__(
         self,
@@ -179,7 +183,7 @@ class Encoder:
         return int(_ffi.cast("uintptr_t", self._encoder))
 
     def expect_loss(self, percent: int) -> None:
-        """Tell the encoder what the receiver loses: from `FEC_WORTH` on it spends bits, and CPU, on in-band FEC."""
+        """Set the loss that the receiver reports: from `FEC_WORTH` on, bits and CPU are spent on in-band FEC."""
         percent = max(percent, FEC_FROM) if percent >= FEC_WORTH else percent
         if percent != self._loss:
             self._loss = percent

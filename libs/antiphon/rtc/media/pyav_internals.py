@@ -1,4 +1,4 @@
-"""What is used of PyAV beyond its public interface, under names of ours. No decisions here.
+"""All use of PyAV beyond its public interface, under names of ours. No decisions here.
 
 Its wheel carries shared libraries that we load ourselves.
 `tests/rtc/test_library_internals.py` is the contract: when an upgrade of the library breaks it, change this file.
@@ -11,7 +11,7 @@ from pathlib import Path
 
 
 def carried_by_pyav(library: str) -> list[str]:
-    """Paths of the shared objects of that name; none where PyAV was built against the system's."""
+    """Paths of the shared objects of that name in PyAV's wheel; none where PyAV was built against the system's."""
     spec = importlib.util.find_spec("av")
     if spec is None or spec.origin is None:
         return []

@@ -1,12 +1,12 @@
-"""Where in a stream a packet belongs: a sender's RTP time against our clock. Sans-IO.
+"""The position of a packet in its stream, from the sender's RTP time and our clock. Sans-IO.
 
-An honest timestamp says how long a pause was. Many senders write others: they stand still over a mute, jump, start
-anew, count at another rate, or are all the same. So a timestamp is believed as far as sequence numbers and arrivals
-agree with it: it never inserts more silence than our clock has time for, and it never makes a packet too late.
+A correct timestamp says how long a pause was. Many senders write others: timestamps that stop during a mute, jump,
+start anew, count at another rate, or are all the same. So a timestamp is believed only as far as sequence numbers and
+arrivals agree with it: it never inserts more silence than our clock has time for, and never makes a packet too late.
 
-The one question that a single packet leaves open is what one behind made-up silence means: it was on its way for so
-long (a stall), or its sender's clock stood still (a mute). The clock answers it: after a stall more audio comes
-than time passes. Until then the packet counts as on time; what comes too fast turns the silence into `surplus`.
+A packet that follows made-up silence may have been delayed (a stall), or its sender's clock stopped (a mute). Later
+packets decide: after a stall more audio arrives than time passes. Until then the packet counts as on time; audio that
+arrives faster than time passes turns the silence into `surplus`.
 """
 
 from __future__ import annotations
@@ -15,52 +15,52 @@ from typing import Final
 
 TICKS_PER_SECOND: Final = 48000
 SMALLEST: Final = 120
-"""Ticks of the shortest Opus frame (2.5 ms). Less than this between two packets is no pause, but a sender that reads
-its timestamps from a clock."""
+"""Ticks of the shortest Opus frame (2.5 ms). A smaller difference between two packets is no pause: the sender reads its
+timestamps from a clock."""
 SLACK: Final = TICKS_PER_SECOND * 120 // 1000
-"""What a pause may be longer than the time for it: the packet before it was late by the path's jitter."""
+"""Ticks by which a pause may exceed the time that passed: the packet before it may have been late by jitter."""
 BEHIND: Final = TICKS_PER_SECOND // 10
-"""A stream that is so far behind our clock stood still, with its process."""
+"""Ticks behind our clock from which on the sending process is believed to have been stopped."""
 LONGEST_FRAMES: Final = TICKS_PER_SECOND * 120 // 1000
 """Ticks of the longest Opus packet (RFC 6716 section 3.2.5)."""
 UNDECIDED: Final = TICKS_PER_SECOND // 2
-"""Ticks of audio at the pace of the clock after which a sender is known to have stood still."""
+"""Ticks of audio at the pace of the clock after which the sender's clock is known to have stopped."""
 MAX_PAUSE_BEHIND_TIME: Final = TICKS_PER_SECOND
-"""Of a pause among packets that all come too late, this much is played: by it the end of a turn is found."""
+"""Ticks played of a pause between packets that are all late: the agent finds the end of a turn by them."""
 MAX_SURPLUS: Final = 10 * TICKS_PER_SECOND
-"""A stream gets no longer than what was sent by more than this: what comes faster than time passes is then left out."""
+"""Ticks by which a stream may become longer than what was sent; beyond it, audio that arrives too fast is left out."""
 FOLLOW: Final = 8
-"""The estimate of the sender's clock follows a path that becomes slower, or a clock that runs slower, by one part in
-this many at each `settle`."""
+"""At each `track_clock` the estimate of the sender's clock moves by one part in this many towards a path that became
+slower, or a clock that runs slower."""
 
 
 class Timeline:
-    """One sender's RTP time, followed by a `ReceiveBuffer`, which owns it and tells it what is played.
+    """One sender's RTP time. Owner: a `JitterBuffer`, for as long as that lives, which reports what is played.
 
     `next_timestamp` is the RTP time of what is played next. Our estimate of the sender's clock is
-    `now * 48000 + _origin`: what a packet that was not delayed has as its end.
+    `now * 48000 + _origin`: the end of a packet that arrives now without delay.
     """
 
     def __init__(self) -> None:
         self.next_timestamp = 0
         self.surplus = 0
         """Ticks by which the stream is longer than what was sent, because packets came late after made-up silence.
-        Whoever leaves a part of it out counts it down."""
+        The jitter buffer and the `FrameDecoder` count it down by what they leave out."""
         self.made_up = 0
         """Ticks of silence since the last packet."""
         self._origin = 0
         self._undecided = 0
-        """Ticks of made-up silence that the last packet came behind of: its sender's clock stood still, or it was
-        late. What arrives faster than time passes decides it."""
+        """Ticks of made-up silence before the last packet: its sender's clock stopped, or it was late. Audio that
+        arrives faster than time passes decides it."""
         self._at_pace = 0
-        """Ticks of audio since something came faster than time passes."""
+        """Ticks of audio since audio last arrived faster than time passes."""
         self._odd_sequence = -1
-        """The last packet whose timestamp fitted neither the end of the one before nor a pause. Where it was the last
-        packet of all, the next timestamp is not believed: of another clock rate every one is odd."""
+        """The last packet whose timestamp fitted neither the end of the packet before nor a pause. If it was the newest
+        packet, the next timestamp is not believed: with another clock rate every timestamp is odd."""
 
     @property
     def undecided(self) -> bool:
-        """Every packet must be looked at."""
+        """Every packet must be placed, also those in order."""
         return self._undecided > 0
 
     def begin(self, timestamp: int, ticks: int, now: float) -> None:
@@ -69,7 +69,7 @@ class Timeline:
         self._origin = timestamp + ticks - int(now * TICKS_PER_SECOND)
 
     def begin_anew(self, timestamp: int) -> None:
-        """The sender numbers its packets anew, the next one is this: the stream goes on where it is."""
+        """The sender numbers its packets anew and this is the first: the stream continues at its position."""
         self._move(signed(timestamp - self.next_timestamp))
         self._take_made_up_as_undecided(self.made_up)
 
@@ -79,7 +79,7 @@ class Timeline:
         self.made_up += ticks
 
     def place(self, sequence: int, timestamp: int, ticks: int, arrived: float, gap: float) -> int | None:
-        """The packet whose turn it is, `gap` seconds after the one before it: ticks of silence to play before it.
+        """Ticks of silence to play before the packet whose turn it is, `gap` seconds after the one before it.
 
         None: it would make the stream longer than what was sent by more than `MAX_SURPLUS` and is left out.
         """
@@ -94,7 +94,7 @@ class Timeline:
                 elif 0 < pause <= room + SLACK:
                     inserted = pause
                 if not inserted:
-                    # A timestamp before the silence began, or far behind it, is of a clock that was set anew.
+                    # A timestamp before the silence began, or far after it: the sender's clock was reset.
                     self._take_made_up_as_undecided(min(-pause, self.made_up) if pause < 0 else self.made_up)
             elif room >= BEHIND and 0 < pause <= room + SLACK:
                 inserted = pause
@@ -104,7 +104,7 @@ class Timeline:
                     if pause <= room + SLACK:
                         inserted = pause
                     elif self._undecided > 0 and gap * TICKS_PER_SECOND < ticks / 2:
-                        # A pause of a sender whose packets were late, all of them: it comes together with them.
+                        # A pause of a sender all of whose packets were late: it arrives together with them.
                         inserted = min(pause, self._undecided, MAX_PAUSE_BEHIND_TIME)
                         skipped = min(pause, self._undecided) - inserted
                     elif room >= BEHIND:
@@ -123,7 +123,7 @@ class Timeline:
             self.next_timestamp = timestamp
             if span <= missing * LONGEST_FRAMES:
                 return 0, span
-            # More time than the lost packets can have held: the sender also paused.
+            # More than the lost packets can have held: the sender also paused.
             return span - missing * ticks, missing * ticks
         if distrusted:
             self._odd_sequence = sequence - 1
@@ -134,8 +134,8 @@ class Timeline:
         self.next_timestamp = timestamp
         return 0, lost
 
-    def settle(self, arrived: float) -> None:
-        """Call every second or so, with when the last packet arrived: follows drift and a path that becomes slower."""
+    def track_clock(self, arrived: float) -> None:
+        """Call every second or so with the last arrival: follows clock drift and a path that becomes slower."""
         if not self._undecided and not self.made_up:
             ahead = self._ahead(arrived)
             self._origin += ahead if ahead > 0 else -(-ahead // FOLLOW)
@@ -156,7 +156,7 @@ class Timeline:
         late = min(early, self._undecided)
         self._undecided -= late
         if 0 < self._undecided <= min(ticks, TICKS_PER_SECOND // 50):
-            # All but a packet: the sender's clock ran on, and this much is the path's jitter.
+            # All but one packet: the sender's clock ran on, and this much is jitter.
             late += self._undecided
             self._origin += self._undecided
             self._undecided = 0
@@ -177,11 +177,11 @@ class Timeline:
         return signed(self.next_timestamp - int(now * TICKS_PER_SECOND) - self._origin)
 
     def _room(self, ticks: int, arrived: float) -> int:
-        """Ticks that passed by our clock and are not played yet, but for the packet itself."""
+        """Ticks that passed by our clock and are not played yet, without those of the packet."""
         return -self._ahead(arrived) - ticks
 
     def _move(self, ticks: int) -> None:
-        """The sender's timestamps were set by so much, without time passing."""
+        """The sender's timestamps jumped by so much, without time passing."""
         self.next_timestamp = (self.next_timestamp + ticks) & 0xFFFFFFFF
         self._origin += ticks
 

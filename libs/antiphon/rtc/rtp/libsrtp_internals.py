@@ -1,4 +1,4 @@
-"""What is used of pylibsrtp beyond its public interface, under names of ours. No decisions here.
+"""All use of pylibsrtp beyond its public interface, under names of ours. No decisions here.
 
 Its cffi binding saves two copies and an allocation per packet (3.5 us instead of 6).
 `tests/rtc/test_library_internals.py` is the contract: when an upgrade of the library breaks it, change this file.

@@ -14,7 +14,7 @@ class RtpError(ValueError):
 
 
 class RtpPacket(NamedTuple):
-    """What this project needs of a received packet."""
+    """The fields of a received packet that are used here."""
 
     payload_type: int
     marker: bool

@@ -1,4 +1,4 @@
-"""RTCP (RFC 3550 section 6, RFC 4585): sender and receiver reports, NACK, and the sums behind them."""
+"""RTCP (RFC 3550 section 6, RFC 4585): sender and receiver reports, NACK, and the statistics in them. Sans-IO."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ GENERIC_NACK: Final = 1
 MAX_NACKED: Final = 256
 """Sequence numbers taken from one compound packet."""
 MAX_DROPOUT: Final = 1000
-"""A sequence number further off than this is a new start of the sender, not loss (RFC 3550 appendix A.1)."""
+"""A sequence number further off than this is a restart of the sender, not loss (RFC 3550 appendix A.1)."""
 NTP_UNIX_OFFSET: Final = 2_208_988_800
 """Seconds from 1900 to 1970."""
 
@@ -27,7 +27,7 @@ class RtcpError(ValueError):
 
 
 class ReportBlock(NamedTuple):
-    """What a receiver says about one of our streams."""
+    """What a receiver reports about one of our streams."""
 
     ssrc: int
     fraction_lost: int
@@ -135,7 +135,10 @@ def pack_report(
 
 
 class Reception:
-    """The sums that a receiver report is made of, for one incoming stream (RFC 3550 appendix A)."""
+    """The statistics of one incoming stream for its receiver reports (RFC 3550 appendix A).
+
+    Owner: a receiver, for its whole life; one thread only. A new SSRC starts it over.
+    """
 
     def __init__(self, clock_rate: int = 48000) -> None:
         self.ssrc = 0

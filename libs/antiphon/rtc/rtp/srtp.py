@@ -1,11 +1,12 @@
 """SRTP and SRTCP through libsrtp on scratch buffers; the indices live in `SrtpState`.
 
-A client may use as many SSRCs as it likes, one after the other. libsrtp keeps those heard last; of the others only
-the index is remembered here, so that a packet of theirs is not taken twice.
+A client may use as many SSRCs as it likes, one after the other. libsrtp knows the `MAX_STREAMS` newest. Of the others
+this module remembers the highest index, so that no packet is accepted twice.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, Final
 
 from pylibsrtp import Policy, Session
@@ -27,10 +28,10 @@ MAX_STREAMS: Final = 32
 """SSRCs of one client that libsrtp knows, at 1-2 KB each; the one that was silent for longest makes room for a new
 one."""
 MAX_FORGOTTEN: Final = 1024
-"""SSRCs of one client before these. The first of more can be replayed."""
+"""SSRCs of one client whose highest index is remembered after that. Packets of even older ones can be replayed."""
 MAX_TRIES: Final = 100
-"""Packets of unknown SSRCs between two reports that are tried as behind a wrap, and in vain: a stream is made for each
-try, at four times the cost of a forged packet."""
+"""Packets of unknown SSRCs, between two RTCP packets, that are tried with a rollover counter of 1. Each try makes a
+stream, which costs four times as much as to refuse a forged packet."""
 REPLAY_WINDOW: Final = 1024
 
 _ffi: Final[Any] = libsrtp_internals.srtp_ffi
@@ -56,28 +57,39 @@ def split_key_material(profile: str, material: bytes) -> tuple[bytes, bytes]:
     return material[:key] + salts[:salt], material[key : 2 * key] + salts[salt : 2 * salt]
 
 
+@dataclass
+class SrtpCounters:
+    """What was not taken, since the engine was made. It outlives the engine: the last statistics of a call need it."""
+
+    replayed: int = 0
+    """Packets seen twice. With NACK a retransmission that was not needed looks like one: no attack."""
+    refused: int = 0
+    """Packets that failed authentication or were malformed."""
+
+
 class Srtp:
-    """The engine made from a `SrtpState`. Its counters are written back into that state."""
+    """libsrtp for one session, made from its `SrtpState`, into which it writes the indices back.
+
+    Owner: the session, from the end of the handshake to its own end. All methods share scratch buffers: one thread
+    only, the event loop's.
+    """
 
     def __init__(self, state: SrtpState, local_ssrc: int) -> None:
         self.state = state
-        self.replayed = 0
-        """Packets seen twice. With NACK a retransmission that was not needed looks like one: no attack."""
-        self.refused = 0
-        """Packets that failed authentication or were malformed."""
+        self.counters = SrtpCounters()
         self._streams: dict[int, int] = {}
-        """SSRCs that libsrtp knows, heard last at the end: the highest RTP index, -1 if none. Of `remote_ssrc` it is in
-        the state."""
+        """SSRC -> highest RTP index of what libsrtp knows, -1 if none; the newest SSRC is the last. For `remote_ssrc`
+        the state holds the index."""
         self._floors: dict[int, int] = {}
-        """Up to this index everything of an SSRC was received, by a stream that libsrtp does not know any more or by
-        another process: libsrtp's window for the one it has now would take it again."""
+        """SSRC -> highest index that a former stream or the previous process accepted. libsrtp's replay window starts
+        empty, so this class rejects anything at or below it; the entry goes once the window has moved past it."""
         self._reports: dict[int, int] = {}
         """The highest SRTCP index of each of `_streams` that sent reports."""
         self._report_floors: dict[int, int] = {}
         self._tries = 0
         profile, _, _ = PROFILES[state.profile]
         self._profile = profile
-        # The index is the last word, behind it only the tag of an HMAC (RFC 3711 section 3.4, RFC 7714 section 9).
+        # The index is the last 32 bits; only the tag of an HMAC follows it (RFC 3711 section 3.4, RFC 7714 section 9).
         self._report_trailer = 14 if profile == Policy.SRTP_PROFILE_AES128_CM_SHA1_80 else 4
         self._outbound = Session(_policy(profile, state.local_key, Policy.SSRC_SPECIFIC, local_ssrc))
         self._inbound = Session(_policy(profile, state.remote_key, Policy.SSRC_ANY_INBOUND, 0))
@@ -88,14 +100,14 @@ class Srtp:
         if state.remote_index >= 0:
             self._floors[state.remote_ssrc] = state.remote_index
         sent, state.rtcp_index = state.rtcp_index, 0
-        for _ in range(sent):  # libsrtp can't be told its SRTCP index: run it forward, 1.5 us each
+        for _ in range(sent):  # libsrtp has no call to set its SRTCP index: run it forward, 1.5 us each
             self.protect_rtcp(_BURNT + local_ssrc.to_bytes(4, "big"))
 
     def unprotect(self, datagram: bytes) -> bytes | None:
         """The RTP packet inside, or None if it is not authentic or was seen before."""
         size = len(datagram)
         if not 12 <= size <= MAX_DATAGRAM:
-            self.refused += 1
+            self.counters.refused += 1
             return None
         ssrc = int.from_bytes(datagram[8:12], "big")
         sequence = datagram[2] << 8 | datagram[3]
@@ -121,15 +133,15 @@ class Srtp:
         return plain
 
     def _unprotect_with_care(self, datagram: bytes, ssrc: int, sequence: int) -> int | None:
-        """A packet of another SSRC than the last one, or of one that libsrtp does not know as we do: its index."""
+        """The slow path, for another SSRC than that of the last packet, or one with a floor: the packet's index."""
         floor = self._floors.get(ssrc, -1)
         highest = self._highest(ssrc)
         known = self._streams.get(ssrc, -1) >= 0
         index = sequence if highest < 0 else highest + ((sequence - highest + 0x8000) & 0xFFFF) - 0x8000
         if index <= floor:
-            self.replayed += 1
+            self.counters.replayed += 1
             return None
-        # What libsrtp has not received itself begins with a rollover counter of 0, unless it is told another.
+        # For an SSRC that libsrtp has not received yet it assumes a rollover counter of 0, unless we set another.
         status = self._try(datagram, ssrc, 0 if known else index >> 16)
         if status in SRTP_AUTH_FAILED and highest < 0 and sequence < 0x8000 and self._tries < MAX_TRIES:
             self._tries += 1
@@ -146,7 +158,7 @@ class Srtp:
         return index
 
     def _try(self, datagram: bytes, ssrc: int, rollovers: int) -> int:
-        """libsrtp's status for this packet. What was made for a packet that is not authentic is taken away again."""
+        """libsrtp's status for this packet. A stream made for a packet that is not authentic is removed again."""
         made = rollovers > 0 and ssrc not in self._streams
         if made:
             self._inbound.add_stream(_policy(self._profile, self.state.remote_key, Policy.SSRC_SPECIFIC, ssrc))
@@ -168,14 +180,14 @@ class Srtp:
         return max(self._streams.get(ssrc, -1), self._floors.get(ssrc, -1))
 
     def _follow(self, ssrc: int) -> None:
-        """What comes from this SSRC is what the client says now."""
+        """This SSRC is the client's current one."""
         state = self.state
         if self._streams.get(state.remote_ssrc, -1) >= 0:
             self._remember(state.remote_ssrc, state.remote_index)
         state.remote_ssrc, state.remote_index = ssrc, self._streams[ssrc]
 
     def _remember(self, ssrc: int, index: int) -> None:
-        """libsrtp knows this SSRC, which was heard just now; the one that was silent for longest is forgotten."""
+        """Note a packet of this SSRC; above `MAX_STREAMS` libsrtp forgets the one that was silent for longest."""
         self._streams.pop(ssrc, None)
         self._streams[ssrc] = index
         if len(self._streams) <= MAX_STREAMS:
@@ -202,13 +214,13 @@ class Srtp:
         """The RTCP compound inside, or None if it is not authentic or was seen before."""
         size = len(datagram)
         if not 8 + self._report_trailer <= size <= MAX_DATAGRAM:
-            self.refused += 1
+            self.counters.refused += 1
             return None
         ssrc = int.from_bytes(datagram[4:8], "big")
         at = size - self._report_trailer
         index = int.from_bytes(datagram[at : at + 4], "big") & 0x7FFFFFFF
         if index <= self._report_floors.get(ssrc, -1):
-            self.replayed += 1
+            self.counters.replayed += 1
             return None
         _move(_buffer, datagram, size)
         _length[0] = size
@@ -236,9 +248,9 @@ class Srtp:
 
     def _count(self, status: int) -> None:
         if status in SRTP_REPLAYED:
-            self.replayed += 1
+            self.counters.replayed += 1
         else:
-            self.refused += 1
+            self.counters.refused += 1
 
 
 def _keep_floor(floors: dict[int, int], ssrc: int, index: int) -> None:

@@ -1,6 +1,6 @@
-"""What is used of aiortc's SCTP transport beyond its public interface, under names of ours. No decisions here.
+"""All use of aiortc's SCTP transport beyond its public interface, under names of ours. No decisions here.
 
-Its association, its chunks, and the checksum as aiortc computes it.
+The association, chunks, and the checksum as aiortc computes it.
 `tests/rtc/test_library_internals.py` is the contract: when an upgrade of the library breaks it, change this file.
 """
 
@@ -104,11 +104,11 @@ CHUNK_LENGTH: Final = len(_CHUNK)
 
 
 class RecordTransport:
-    """What RTCSctpTransport asks of a DTLS transport."""
+    """The part of a DTLS transport that RTCSctpTransport uses. Owner: `DataChannels`, for its whole life."""
 
     def __init__(self, client: bool, send: Callable[[bytes], None]) -> None:
         self.state = "connected"
-        """Anything else: nothing is sent any more."""
+        """With any other value nothing is sent."""
         self._role = "client" if client else "server"
         self._send = send
 
@@ -138,7 +138,10 @@ class _Theirs(Generic[T]):
 
 
 class Association(RTCSctpTransport):
-    """aiortc's association with its insides open. What is overridden by a subclass is called by aiortc as well."""
+    """aiortc's association with its internals under names of ours.
+
+    Owner: `DataChannels`. aiortc calls the methods of the first part, also where a subclass overrides them.
+    """
 
     sent = _Theirs[deque[DataChunk]]("_sent_queue")
     queued = _Theirs[deque[DataChunk]]("_outbound_queue")
@@ -156,14 +159,14 @@ class Association(RTCSctpTransport):
     fast_recovery_exit = _Theirs["int | None"]("_fast_recovery_exit")
     fast_recovery_transmit = _Theirs[bool]("_fast_recovery_transmit")
     skipped = _Theirs[dict[int, tuple[int, int]]]("_forward_tsn_streams")
-    """By stream: sequence number and TSN of the last chunk that was given up and is not acknowledged as that."""
+    """By stream: sequence number and TSN of the last abandoned chunk whose FORWARD-TSN is not acknowledged."""
     reset_sequence = _Theirs[int]("_reconfig_request_seq")
     reset_queue = _Theirs[list[int]]("_reconfig_queue")
-    """Channels to close when the peer has answered the request before (RFC 6525)."""
+    """Channels to close when the peer has answered the previous request (RFC 6525)."""
     reset_inbound = _Theirs[set[int]]("_data_channel_inbound_reset")
     reset_outbound = _Theirs[set[int]]("_data_channel_outbound_reset")
     tag = _Theirs[int]("_local_verification_tag")
-    """Stands in every packet of the peer's."""
+    """The verification tag in every packet of the peer."""
 
     def __init__(self, transport: RecordTransport, port: int) -> None:
         super().__init__(transport, port)  # type: ignore[arg-type]
@@ -179,10 +182,10 @@ class Association(RTCSctpTransport):
         await super()._data_channel_flush()
 
     def state_changed(self) -> None:
-        """`established` may be another, or `closed`."""
+        """`established` or `closed` may have changed."""
 
     def peer_began(self) -> None:
-        """`last_received_tsn` is the one before the peer's first."""
+        """The peer's INIT arrived: `last_received_tsn` is the one before its first."""
 
     async def data_arrived(self, chunk: DataChunk) -> None:
         await super()._receive_data_chunk(chunk)
@@ -191,19 +194,19 @@ class Association(RTCSctpTransport):
         await super()._receive_forward_tsn_chunk(chunk)
 
     def is_possible(self, sack: SackChunk) -> bool:
-        """Whether an acknowledgement is taken at all; it may be changed."""
+        """Whether an acknowledgement is handled at all; an override may change it."""
         return True
 
     async def message_arrived(self, stream: int, protocol: int, payload: bytes) -> None:
-        """A whole message, of `receive_message` or of aiortc's own reassembly."""
+        """A whole message, of ours or of aiortc's own reassembly."""
         await super()._data_channel_receive(stream, protocol, payload)
 
     async def reset_streams(self) -> None:
-        """Close the channels that the peer has asked to close, if what it sent before has come."""
+        """Close the channels that the peer asked to close, if everything that it sent before has arrived."""
         await super()._reset_deferred_streams()
 
-    def broke(self, error: Exception) -> None:
-        """A timer or something sent later failed, outside of any call of ours."""
+    def on_error(self, error: Exception) -> None:
+        """A timer or a later transmission failed, outside of any call of ours."""
         raise error
 
     async def _receive_chunk(self, chunk: Chunk) -> None:
@@ -212,8 +215,8 @@ class Association(RTCSctpTransport):
         if not isinstance(chunk, BaseInitChunk):
             return
         if kept[0] is not None and (self.established or kept[2] == chunk.initiate_tag):
-            # The peer's INIT once more, or late: it is to change nothing (RFC 9260 section 5.2.2), but aiortc goes back
-            # to its first number, and waits for ever for what it has received already.
+            # The peer's INIT, repeated or late, must change nothing (RFC 9260 section 5.2.2). aiortc would go back to
+            # its first number and wait for ever for chunks that it has received already.
             self._last_received_tsn, self._reconfig_response_seq, self._remote_verification_tag = kept
         elif self._last_received_tsn != kept[0]:
             self.peer_began()
@@ -241,7 +244,7 @@ class Association(RTCSctpTransport):
         with self.contained():
             await self.flush_messages()
 
-    # These run as tasks and timers of aiortc's: what they raise would reach the loop's handler, and not us.
+    # These run as tasks and timers of aiortc: without `contained` their exceptions would reach only the loop's handler.
 
     async def _transmit(self) -> None:
         with self.contained():
@@ -277,11 +280,11 @@ class Association(RTCSctpTransport):
 
     @contextlib.contextmanager
     def contained(self) -> Iterator[None]:
-        """What is raised in it is told to `broke`."""
+        """Passes an exception in it to `on_error`."""
         try:
             yield
         except Exception as error:
-            self.broke(error)
+            self.on_error(error)
 
     # -- what we call
 
@@ -291,7 +294,7 @@ class Association(RTCSctpTransport):
 
     @property
     def closed(self) -> bool:
-        """Not begun, or over."""
+        """Not begun, or ended."""
         return self._association_state == self.State.CLOSED
 
     async def receive(self, chunks: Iterable[tuple[int, int, bytes]]) -> None:
@@ -302,20 +305,20 @@ class Association(RTCSctpTransport):
             await self._send_sack()
 
     async def abort(self, cause: int, text: str) -> None:
-        """Tell the peer that it is over (RFC 9260 section 3.3.10)."""
+        """Send an ABORT (RFC 9260 section 3.3.10)."""
         chunk = AbortChunk()
         chunk.params = [(cause, text.encode())]
         await self._send_chunk(chunk)
 
     def close(self) -> None:
-        """Be over, without a word; the channels close."""
+        """End without sending anything; the channels close."""
         self._set_state(self.State.CLOSED)
 
     async def send_chunk(self, chunk: SackChunk) -> None:
         await self._send_chunk(chunk)
 
-    async def go_on(self) -> None:
-        """Start the retransmission timers where something is out, and send what the window allows."""
+    async def resume(self) -> None:
+        """Start the retransmission timers where something is outstanding, and send what the window allows."""
         if self._sent_queue and not self._t3_handle:
             self._t3_start()
         if self._reconfig_request and not self._reconfig_handle:
@@ -325,7 +328,7 @@ class Association(RTCSctpTransport):
         await self._transmit_reconfig()
 
     def skip_abandoned(self) -> None:
-        """Tell the peer, from now on, of the abandoned chunks at the head of `sent` (FORWARD-TSN)."""
+        """Send FORWARD-TSN for the abandoned chunks at the head of `sent`, until it is acknowledged."""
         self._update_advanced_peer_ack_point()
 
     @property
@@ -349,7 +352,7 @@ class Association(RTCSctpTransport):
 
     @property
     def reset_deferred(self) -> dict[str, Any] | None:
-        """The peer's request, which waits for data that was sent before it."""
+        """The peer's request to close channels, which waits for data that was sent before it."""
         return vars(self._reconfig_deferred).copy() if self._reconfig_deferred else None
 
     @reset_deferred.setter
@@ -357,21 +360,21 @@ class Association(RTCSctpTransport):
         self._reconfig_deferred = StreamResetOutgoingParam(**fields) if fields else None
 
     def add_channel(self, parameters: RTCDataChannelParameters, ready_state: str) -> RTCDataChannel:
-        """A channel that was opened elsewhere: nothing is said to the peer."""
+        """Add a channel that another process opened; nothing is sent."""
         assert parameters.id is not None
         channel = self._data_channels[parameters.id] = RTCDataChannel(self, parameters, False)
         channel._setReadyState(ready_state)
         return channel
 
     def set_established(self) -> None:
-        """Be established without any handshake: `numbers` say with whom."""
+        """Be established without a handshake, with the peer that `numbers` name."""
         self._RTCSctpTransport__started = True
         self._RTCSctpTransport__state = "connected"
         self._association_state = self.State.ESTABLISHED
 
 
 def chunk_fields(chunk: DataChunk) -> list[Any]:
-    """All that a chunk is, as plain values; None for what one that was not sent yet does not have."""
+    """A chunk as plain values; None for fields that a chunk gets only when it is sent."""
     return [getattr(chunk, name, None) for name in _CHUNK]
 
 
@@ -384,17 +387,17 @@ def chunk_of(fields: list[Any]) -> DataChunk:
 
 
 def abandoned_chunk(flags: int, tsn: int, stream: int, sequence: int) -> DataChunk:
-    """One without data that counts as sent once, and given up."""
+    """A chunk without data that counts as sent once, and abandoned."""
     return chunk_of([flags, tsn, stream, sequence, 0, b"", True, False, 0, None, False, None, 0, False, 1, 0.0])
 
 
 def count_as_sent(chunk: DataChunk) -> None:
-    """One that waited in `queued`, for `sent`."""
+    """Prepare a chunk of `queued` for `sent`."""
     chunk._retransmit, chunk._sent_count, chunk._sent_time = True, 1, 0.0
 
 
 def repeat(chunk: DataChunk) -> None:
-    """It is sent again, where it was not abandoned, and no round trip is measured by it."""
+    """Send it again, unless it was abandoned, and measure no round trip with it."""
     chunk._in_flight = False
     chunk._retransmit = not chunk._abandoned
     chunk._sent_count += 1

@@ -1,7 +1,7 @@
-"""aiortc's association behind bounds: what of a peer's packets reaches it, and how much work they may be.
+"""aiortc's association behind bounds: which packets of a peer reach it, and how much work they may cause.
 
-All that is received passes `packet` and `inbound`; what is left to aiortc is the handshake, sending, and the
-channels. Nothing that a peer sends makes it raise, take more time than a packet should, or hold more than a window.
+Everything received passes `packet` and `inbound`; aiortc does the handshake, sending and the channels. Nothing that a
+peer sends makes it raise, take more time than a packet should, or hold more than a window.
 """
 
 from __future__ import annotations
@@ -23,25 +23,25 @@ log = logging.getLogger(__name__)
 complaints: Final = BoundedLog(log)
 
 PACKETS: Final = (500, 16)
-"""Taken a second, and at once, per session. A hostile one costs 0.5 ms, so 16 of them are what other calls may be late
-by; 500 of the usual size are more than `BYTES`."""
+"""Packets handled per second, and at once, per session. A hostile one costs 0.5 ms, so 16 of them delay other calls as
+much as is allowed; 500 of the usual size are more than `BYTES`."""
 MAX_WAITING: Final = 256
-"""Packets that wait for their turn, so that a sender's burst loses none; what comes beyond is dropped unread, which a
-sender takes for a full path."""
+"""Packets that wait for their turn, so that a burst loses none. More are dropped unread, which a sender treats as
+congestion."""
 MESSAGES: Final = (200, 500)
-"""As `PACKETS`, of messages passed on. More wait, and the window closes: a reliable sender loses none."""
+"""Messages delivered per second, and at once. More wait, and the window closes: a reliable sender loses none."""
 BYTES: Final = (524_288, 1 << 20)
 """Of these messages together."""
 AT_ONCE: Final = 16
-"""Messages passed on within a `PAUSE`: a packet can bring 72, and a turn of the loop 64 packets."""
+"""Messages delivered within a `PAUSE`: a packet can hold 72, and an iteration of the loop reads 64 packets."""
 PAUSE: Final = 0.002
 """Seconds."""
 MAX_CWND: Final = 262_144
-"""Octets under way: aiortc lets it grow as long as it is acknowledged."""
+"""Octets sent and not acknowledged: aiortc alone would let it grow without a limit."""
 MAX_KNOWN: Final = 64
-"""Channels that exist, those being closed included; a client that opens more than it may gets no answer beyond it."""
+"""Channels that exist, with those being closed; a request for one more gets no answer."""
 ABORT_AGAIN: Final = 1.0
-"""Seconds: a peer that goes on after our ABORT has not got it."""
+"""Seconds: a peer that still sends so long after our ABORT has not received it, and gets another one."""
 
 PROTOCOL_VIOLATION: Final = 13
 DCEP, TEXT = 50, 51
@@ -59,7 +59,10 @@ def run(coroutine: Coroutine[Any, Any, None]) -> None:
 
 
 class BoundedAssociation(Association):
-    """One session's association. Its owner is `DataChannels`, which calls `take`; timers of its own call the rest."""
+    """The association of one session.
+
+    Owner: `DataChannels`, which calls `take`. Timers of its own and of aiortc call the rest, all on the event loop.
+    """
 
     failed: Callable[[str], None] | None = None
     """Called once, with the reason, when it was aborted for what the peer sent."""
@@ -77,7 +80,7 @@ class BoundedAssociation(Association):
         self._failed_at: float | None = None
 
     async def take(self, packet: bytes) -> None:
-        """Take one packet of the peer's, now or in its turn."""
+        """Handle one packet of the peer, now or in its turn."""
         now = self._timers.time()
         if self.closed and self._failed_at is None:
             return
@@ -146,12 +149,12 @@ class BoundedAssociation(Association):
     async def _after_data(self) -> None:
         self.last_received_tsn = self.inbound.tsn
         if self._later is None:
-            await self.pass_on()
+            await self.deliver()
         await self.reset_streams()
         self.advertised_window = self.inbound.window
 
-    async def pass_on(self) -> None:
-        """Messages that are whole, as many as may pass now; the others later."""
+    async def deliver(self) -> None:
+        """Deliver whole messages, as many as the limits allow now; the others follow later."""
         now, ready = self._timers.time(), self.inbound.ready
         if now - self._passing_since >= PAUSE:
             self._passing_since, self._passed = now, 0
@@ -166,19 +169,19 @@ class BoundedAssociation(Association):
             await self.message_arrived(*self.inbound.pop())
         if ready and not self.closed:
             wait = max(self._messages.wait(1, now), self._bytes.wait(len(ready[0].payload), now))
-            self._later = self._timers.call_later(max(PAUSE, wait), self._go_on)
+            self._later = self._timers.call_later(max(PAUSE, wait), self._deliver_later)
 
-    def _go_on(self) -> None:
+    def _deliver_later(self) -> None:
         self._later = None
         if self.closed:
             return
         with self.contained():
-            run(self._pass_on_later())
+            run(self._deliver_and_acknowledge())
 
-    async def _pass_on_later(self) -> None:
-        await self.pass_on()
+    async def _deliver_and_acknowledge(self) -> None:
+        await self.deliver()
         await self.reset_streams()
-        # The peer may have stopped at a closed window, and a checkpoint is to know what was passed on.
+        # The peer may have stopped at a closed window, and a checkpoint has to hold what was delivered.
         await self.send_sack()
 
     async def message_arrived(self, stream: int, protocol: int, payload: bytes) -> None:
@@ -190,7 +193,7 @@ class BoundedAssociation(Association):
         await super().message_arrived(stream, protocol, payload)
 
     def _is_sound(self, stream: int, payload: bytes) -> bool:
-        """A message of RFC 8832 that aiortc can read, and that says something new."""
+        """Whether aiortc can read this message of RFC 8832, and it changes something."""
         if payload[0] == CHANNEL_ACK:
             return stream in self.channels
         if payload[0] != CHANNEL_OPEN or len(payload) < 12 or stream in self.channels or stream == 65535:
@@ -205,7 +208,7 @@ class BoundedAssociation(Association):
 
     async def reset_streams(self) -> None:
         asked = self.reset_deferred
-        if asked is None or self.inbound.ready:  # messages of before are passed on first
+        if asked is None or self.inbound.ready:  # earlier messages are delivered first
             return
         await super().reset_streams()
         if self.reset_deferred is None:
@@ -214,7 +217,7 @@ class BoundedAssociation(Association):
     # ---- acknowledgements
 
     def acknowledgement(self) -> SackChunk:
-        """What is acknowledged now (RFC 9260 section 3.3.4); duplicates are told once."""
+        """What is acknowledged now (RFC 9260 section 3.3.4); each duplicate is reported once."""
         sack = SackChunk()
         sack.cumulative_tsn = self.inbound.tsn
         self.advertised_window = sack.advertised_rwnd = self.inbound.window
@@ -228,7 +231,7 @@ class BoundedAssociation(Association):
         await self.send_chunk(self.acknowledgement())
 
     def is_possible(self, sack: SackChunk) -> bool:
-        """Not beyond what was sent; gap ack blocks of outstanding chunks are left in it."""
+        """Whether it acknowledges nothing that was not sent; only gap ack blocks of outstanding chunks stay in it."""
         modulo = 1 << 32
         unsent = self.queued[0].tsn if self.queued else self.local_tsn
         if not 0 < (unsent - sack.cumulative_tsn) % modulo < modulo >> 1:
@@ -240,7 +243,7 @@ class BoundedAssociation(Association):
 
     # ---- the rest
 
-    def broke(self, error: Exception) -> None:
+    def on_error(self, error: Exception) -> None:
         complaints.exception("an SCTP association failed in a timer or in sending", error)
 
     def state_changed(self) -> None:

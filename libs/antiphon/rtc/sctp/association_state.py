@@ -1,4 +1,4 @@
-"""An SCTP association as a plain value, and back (RFC 9260 state, channels, what is on its way)."""
+"""An SCTP association as a plain value, and back (RFC 9260 state, channels, data that is on its way). Sans-IO."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from antiphon.rtc.sctp.inbound import Fragment, Inbound, Message
 _RECEIVED = 6
 """Fields of a chunk that make a `Fragment`."""
 _NOT_SENT = (None,) * (CHUNK_LENGTH - _RECEIVED)
-"""What a chunk that was received lacks of one that we send: both are written alike."""
+"""In place of the fields that only a chunk of ours has: received chunks are written in the same form."""
 
 CHUNKS_AHEAD: Final = 1024
 """SCTP chunks, and as many messages per channel."""
 
 
 def export(sctp: BoundedAssociation) -> dict[str, Any] | None:
-    """Everything that the association is, as ints, bytes, lists and dicts; None before it is established."""
+    """The whole association as ints, bytes, lists and dicts; None before it is established."""
     if not sctp.established:
         return None
     return {
@@ -55,7 +55,7 @@ def export(sctp: BoundedAssociation) -> dict[str, Any] | None:
 
 
 def restore(sctp: BoundedAssociation, written: dict[str, Any]) -> list[RTCDataChannel]:
-    """Turn a fresh association into the one that was written; returns its channels. `go_on` follows."""
+    """Turn a fresh association into the one that was written; returns its channels. `resume` follows."""
     sctp.numbers = written["plain"]
     sctp.outbound_sequences = dict(written["outbound"])
     sctp.inbound = Inbound(sctp.last_received_tsn or 0)
@@ -65,7 +65,7 @@ def restore(sctp: BoundedAssociation, written: dict[str, Any]) -> list[RTCDataCh
             (number, sequence, [Fragment(*chunk[:_RECEIVED]) for chunk in chunks])
             for number, sequence, chunks in written["inbound"]
         ],
-        [Message(*message) for message in written.get("ready", [])],  # a version before this one wrote none
+        [Message(*message) for message in written["ready"]],
     )
     sctp.advertised_window = sctp.inbound.window
     sctp.set_established()
@@ -81,22 +81,21 @@ def restore(sctp: BoundedAssociation, written: dict[str, Any]) -> list[RTCDataCh
         )
         channels[number] = sctp.add_channel(parameters, ready)
     sctp.reset_request = written["request"]
-    # A version before this one wrote neither of these.
-    sctp.reset_deferred, queue, inbound, outbound = written.get("resets", (None, [], [], []))
+    sctp.reset_deferred, queue, inbound, outbound = written["resets"]
     sctp.reset_queue, sctp.reset_inbound, sctp.reset_outbound = list(queue), set(inbound), set(outbound)
-    sctp.skipped = {stream: (sequence, tsn) for stream, sequence, tsn in written.get("skipped", [])}
+    sctp.skipped = {stream: (sequence, tsn) for stream, sequence, tsn in written["skipped"]}
     sctp.sent = deque(chunk_of(chunk) for chunk in written["sent"])
     sctp.queued = deque(chunk_of(chunk) for chunk in written["queued"])
     sctp.waiting = deque((channels[number], protocol, data) for number, protocol, data in written["waiting"])
     return list(channels.values())
 
 
-def leave_out(sctp: BoundedAssociation) -> None:
-    """After `restore` of what a process wrote some time before it died: use nothing that it may have used since.
+def skip_reserved(sctp: BoundedAssociation) -> None:
+    """After `restore` of an older checkpoint: skip every number that its process may have used since.
 
-    Chunks that it wrote down keep their numbers and are repeated: a client that has them knows them by these. The
-    numbers after them are given up as if messages had been abandoned (FORWARD-TSN, RFC 3758), which also moves
-    each channel's stream sequence number; aiortc repeats that until the client has acknowledged it.
+    Chunks in the checkpoint keep their numbers and are repeated: a client that has them recognises them by these. The
+    numbers after them are abandoned like messages (FORWARD-TSN, RFC 3758), which also advances each channel's stream
+    sequence number; aiortc repeats that until the client has acknowledged it.
     """
     modulo = 1 << 32
     for chunk in sctp.queued:
@@ -112,10 +111,12 @@ def leave_out(sctp: BoundedAssociation) -> None:
         sequence = (sctp.outbound_sequences.get(number, 0) + CHUNKS_AHEAD) & 0xFFFF
         if not flags:
             sctp.outbound_sequences[number] = sequence
-        # It stands for all chunks before it.
+        # One abandoned chunk is enough for all numbers before it.
         sctp.sent.append(abandoned_chunk(flags, (sctp.local_tsn + position) % modulo, number, (sequence - 1) & 0xFFFF))
     sctp.reset_sequence = (sctp.reset_sequence + 16) % modulo
-    if sctp.reset_request is not None:  # asked again under a new number: what was closed already is closed
+    if (
+        sctp.reset_request is not None
+    ):  # repeat the request under a new number; channels that are closed already stay closed
         sctp.reset_queue = [*sctp.reset_request["streams"], *sctp.reset_queue]
         sctp.reset_request = None
     sctp.fast_recovery_exit, sctp.fast_recovery_transmit = None, False

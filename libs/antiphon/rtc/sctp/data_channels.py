@@ -1,6 +1,6 @@
 """Data channels: aiortc's SCTP behind a plain interface, on our own record layer.
 
-Its coroutines are run to their end at once, because nothing in them waits: they only send, and our send does not block.
+aiortc's coroutines run to their end at once, because none of them waits: they only send, and our send does not block.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ MAX_BUFFERED: Final = 1 << 20
 MAX_WAITING: Final = 4096
 """Messages queued, however small."""
 MAX_OUTSTANDING: Final = 512
-"""Chunks sent and not acknowledged beyond which no further message is cut into chunks: each acknowledgement walks
-through all of them."""
+"""Chunks sent and not acknowledged; above it no further message is cut into chunks, because aiortc walks through all of
+them for each acknowledgement."""
 
 
 class ChannelError(ValueError):
@@ -36,12 +36,15 @@ class ChannelError(ValueError):
 
 
 class _ReservingAssociation(BoundedAssociation):
-    """Acknowledges nothing and numbers nothing beyond what a checkpoint holds, where one is kept."""
+    """Where checkpoints are kept: acknowledges only data, and uses only chunk numbers, that a stored one covers.
+
+    Owner: `DataChannels`, for its whole life. The owner and timers of aiortc call it, on the event loop.
+    """
 
     hold_sack: Callable[[], None] | None = None
     """Called when an acknowledgement is due that `DataChannels.stored` will send."""
-    wanted: Callable[[], None] | None = None
-    """Called when the association is established: from here on it is worth a checkpoint."""
+    request_checkpoint: Callable[[], None] | None = None
+    """Called when the association is established, to request the first checkpoint that holds it."""
     last_tsn: int | None = None
     """The first number that may not be used yet."""
 
@@ -54,8 +57,8 @@ class _ReservingAssociation(BoundedAssociation):
 
     def state_changed(self) -> None:
         super().state_changed()
-        if self.established and self.wanted is not None:
-            self.wanted()
+        if self.established and self.request_checkpoint is not None:
+            self.request_checkpoint()
 
     async def flush_messages(self) -> None:
         waiting = self.waiting
@@ -77,7 +80,11 @@ class _ReservingAssociation(BoundedAssociation):
 
 
 class DataChannels:
-    """The association of one session and its channels, by label."""
+    """The association of one session or client and its channels, by label.
+
+    Owner: the session or client, until `close` or `detach`, which calls it on the event loop only. aiortc's timers run
+    on that loop, too.
+    """
 
     def __init__(
         self,
@@ -94,7 +101,7 @@ class DataChannels:
         self._channels: dict[str, RTCDataChannel] = {}
         self._sctp = _ReservingAssociation(self._transport, 5000)
         self._sack: SackChunk | None = None
-        """Acknowledges what the checkpoint that is being stored holds."""
+        """The acknowledgement of what the checkpoint that is being stored holds."""
         self._sack_held = False
         self._sctp.on("datachannel", self._opened)
         self._sctp.failed = self._failed
@@ -109,25 +116,17 @@ class DataChannels:
         """The association as a plain value; None before it is established."""
         return association_state.export(self._sctp)
 
-    def keep_checkpoints(self, wanted: Callable[[], None]) -> None:
-        """From now on acknowledge only what is stored: each time that calls `wanted`, `freeze` and `stored` follow."""
+    def keep_checkpoints(self, request_checkpoint: Callable[[], None]) -> None:
+        """From now on acknowledge only what is stored. `freeze` and `stored` follow each `request_checkpoint`."""
 
         def hold() -> None:
             self._sack_held = True
-            wanted()
+            request_checkpoint()
 
-        self._sctp.hold_sack, self._sctp.wanted = hold, wanted
-
-    def stop_checkpoints(self) -> None:
-        """Nobody stores anything: acknowledge at once, and use any number."""
-        self._sctp.hold_sack = self._sctp.wanted = self._sctp.last_tsn = None
-        if self._sack_held or self._sack is not None:
-            self._sack_held, self._sack = False, None
-            run(self._sctp.send_sack())
-        run(self._sctp.flush_messages())
+        self._sctp.hold_sack, self._sctp.request_checkpoint = hold, request_checkpoint
 
     def freeze(self) -> None:
-        """`export` was written down just now: what is acknowledged when that is stored."""
+        """The last `export` is being stored: note what to acknowledge when `stored` confirms it."""
         if self._sack_held:
             self._sack_held = False
             self._sack = self._sctp.acknowledgement()
@@ -137,7 +136,7 @@ class DataChannels:
         self._sctp.last_tsn = tsn % (1 << 32)
 
     def stored(self) -> None:
-        """What was frozen is safe."""
+        """The checkpoint that `freeze` was called for is stored: send the acknowledgement of what it holds."""
         sack, self._sack = self._sack, None
         if sack is not None:
             run(self._sctp.send_chunk(sack))
@@ -149,20 +148,20 @@ class DataChannels:
         return self._sctp.local_tsn
 
     def restore(self, written: dict[str, Any], handed_over: bool = True) -> None:
-        """Be where `export` wrote, instead of `start`; `resume` follows."""
+        """Instead of `start`: take over what `export` wrote; `resume` follows."""
         for channel in association_state.restore(self._sctp, written):
             self._channels[channel.label] = channel
             channel.on("message", lambda message, label=channel.label: self._on_message(label, message))
         if not handed_over:
-            association_state.leave_out(self._sctp)
+            association_state.skip_reserved(self._sctp)
 
     def resume(self) -> None:
-        """Go on after `restore`."""
-        run(self._sctp.pass_on())
-        run(self._sctp.go_on())
+        """Continue after `restore`."""
+        run(self._sctp.deliver())
+        run(self._sctp.resume())
 
-    def vanish(self) -> None:
-        """Let go without a word: the association goes on elsewhere."""
+    def detach(self) -> None:
+        """Free the association and send nothing: it continues in another process."""
         self._transport.state = "closed"
         self.close()
 
@@ -174,7 +173,7 @@ class DataChannels:
         channel.on("open", on_open)
 
     def receive(self, data: bytes) -> None:
-        """Take one SCTP packet. A malformed one is dropped: it can only hurt the client that sent it."""
+        """Take one SCTP packet. A malformed one is dropped: it can only harm the client that sent it."""
         try:
             run(self._sctp.take(data))
         except Exception as error:  # of aiortc or ours: the packet is lost, the session is not
@@ -213,7 +212,7 @@ class DataChannels:
         self._on_failed(reason)
 
     def _opened(self, channel: RTCDataChannel) -> None:
-        # A label whose channel is closed stands for nothing; the same label again takes its place.
+        # A label whose channel is closed is free for a new channel.
         self._channels = {label: kept for label, kept in self._channels.items() if kept.readyState != "closed"}
         if len(self._channels) >= MAX_CHANNELS or len(channel.label) > 128:
             channel.close()

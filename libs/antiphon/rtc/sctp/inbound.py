@@ -1,7 +1,7 @@
-"""What an SCTP association has received: which TSNs, fragments of messages, and messages that wait. Sans-IO.
+"""What an SCTP association has received: TSNs, fragments of messages, and messages that wait. Sans-IO.
 
-It stands in the place of aiortc's own, which keeps no receive window and sorts all that it holds for each chunk. Here a
-chunk costs the same however many are held, and everything that is held counts against one window, the advertised one.
+It replaces aiortc's own receiving side, which keeps no receive window and sorts everything it holds for each chunk.
+Here a chunk costs the same however many are held, and everything held counts against the advertised window.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from antiphon.rtc.sctp.aiortc_internals import FIRST, LAST, UNORDERED
 
 MAX_MESSAGE: Final = 262_144
 """Octets of a message that a client sends us, `a=max-message-size` of the answer: what browsers take of each other.
-With what JSON adds it is a NATS message of at most 1 MiB; see `SessionOutlet.message` for what doesn't fit."""
+With what JSON adds it is a NATS message of at most 1 MiB; `SessionOutput.message` refuses what does not fit."""
 WINDOW: Final = 524_288
-"""Octets: twice the largest message, so that one in fragments and others before it have room."""
+"""Octets: twice the largest message, so that one in fragments fits beside messages before it."""
 OVERHEAD: Final = 256
-"""Octets that each chunk and message is counted for beside its own: it bounds how many of the smallest are held."""
+"""Octets that each chunk and message counts for beside its own: this bounds how many of the smallest are held."""
 MAX_AHEAD: Final = 8192
-"""How far beyond the last TSN of all a chunk may be: more than the window holds, and than the numbers that are left out
-when another process takes over (`CHUNKS_AHEAD`), several times. A SACK can tell of 65,535."""
+"""How far beyond the last TSN of all a chunk may be: more than the window holds, and several times as many as are
+skipped when another process takes over (`CHUNKS_AHEAD`). A SACK can report 65,535."""
 MAX_JUMP: Final = 65_535
 """TSNs that one FORWARD-TSN may give up."""
 MAX_STREAMS: Final = 256
@@ -34,11 +34,11 @@ MAX_DUPLICATES: Final = 16
 
 
 class AssociationError(Exception):
-    """The peer does what the association can't go on after: it is aborted, and the agent told why."""
+    """The peer broke the protocol beyond repair: the association is aborted, and the agent gets the reason."""
 
 
 class Fragment(NamedTuple):
-    """A DATA chunk, or as much of it as makes a message."""
+    """The fields of a DATA chunk that messages are made of."""
 
     flags: int
     tsn: int
@@ -74,21 +74,20 @@ class _Stream:
 
 
 class Inbound:
-    """One association's receiving side; made anew when the peer's first TSN is heard of, and by a restored session.
+    """One association's receiving side.
 
-    TSNs are kept as numbers that never wrap; `& 0xFFFFFFFF` is what stands in packets.
+    Owner: the association, which makes a new one when it learns the peer's first TSN and when it is restored; one
+    thread only. TSNs are kept as numbers that never wrap; `& 0xFFFFFFFF` gives the one in packets.
     """
 
     def __init__(self, last_tsn: int) -> None:
-        """`last_tsn`: the one before the first that is awaited."""
+        """`last_tsn`: the TSN before the first expected one."""
         self.cumulative = last_tsn
-        """All up to this one were received, or given up."""
+        """All TSNs up to this one were received or abandoned."""
         self.duplicates: list[int] = []
         """To be reported once; more than `MAX_DUPLICATES` are not."""
         self.ready: deque[Message] = deque()
         """Whole messages, in order."""
-        self.refused = 0
-        """Chunks that were not taken, so that the peer sends them again."""
         self._firsts: list[int] = []
         self._lasts: list[int] = []
         """Stretches of TSNs received beyond `cumulative`."""
@@ -121,14 +120,13 @@ class Inbound:
         ]
 
     def receive(self, chunk: Fragment) -> None:
-        """Take a chunk; what is refused (`refused`) is not acknowledged. AssociationError ends the association."""
+        """Take a chunk; one that there is no room for is not acknowledged. AssociationError ends the association."""
         tsn = self._number(chunk.tsn)
         if tsn <= self.cumulative or self._has(tsn):
             if len(self.duplicates) < MAX_DUPLICATES:
                 self.duplicates.append(chunk.tsn)
             return
         if tsn - self.cumulative > MAX_AHEAD or not self._make_room(len(chunk.payload) + OVERHEAD, tsn):
-            self.refused += 1
             return
         before = self.cumulative
         self._mark(tsn)
@@ -139,7 +137,7 @@ class Inbound:
             self._forget_hopeless(before)
 
     def forward(self, tsn: int, streams: list[tuple[int, int]]) -> None:
-        """FORWARD-TSN (RFC 3758 section 3.6): what is missing up to this TSN will never come."""
+        """FORWARD-TSN (RFC 3758 section 3.6): the peer abandoned what is missing up to this TSN."""
         before, to = self.cumulative, self._number(tsn)
         if not before < to <= before + MAX_JUMP:
             return
@@ -161,7 +159,7 @@ class Inbound:
             stream = self._streams.pop(number, None)
             if stream is None or number not in needed:
                 continue
-            # Chunks of after the reset may be here already.
+            # Chunks sent after the reset may have arrived already.
             self._streams[number] = _Stream()
             for run in sorted(stream.blocked.values(), key=lambda run: run.first):
                 if run.first > self.cumulative:
@@ -195,7 +193,7 @@ class Inbound:
     def restore(
         self, received: list[int], streams: list[tuple[int, int, list[Fragment]]], ready: list[Message]
     ) -> None:
-        """Be what the three above said."""
+        """Take over what `received`, `streams` and `ready` of another one held."""
         for tsn in received:
             self._mark(self._number(tsn))
         for message in ready:
@@ -203,7 +201,7 @@ class Inbound:
         for number, sequence, fragments in streams:
             self._streams[number] = _Stream(sequence)
             for fragment in fragments:
-                with contextlib.suppress(AssociationError):  # raised again at the next of its fragments
+                with contextlib.suppress(AssociationError):  # raised again at its next fragment
                     self._hold(self._number(fragment.tsn), fragment)
 
     # ---- TSNs
@@ -260,7 +258,7 @@ class Inbound:
         while self._used + octets > WINDOW:
             highest = max(self._held, default=self.cumulative)
             if highest <= self.cumulative:
-                if self.ready:  # they leave by themselves
+                if self.ready:  # they are delivered without further data
                     return False
                 raise AssociationError(f"the client left out a message, and {WINDOW} bytes wait behind it")
             self._give_back(highest)

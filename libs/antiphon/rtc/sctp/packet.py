@@ -1,7 +1,7 @@
-"""SCTP packets as they stand on the wire (RFC 9260 section 3). Sans-IO.
+"""SCTP packets on the wire (RFC 9260 section 3). Sans-IO.
 
-aiortc's parser believes the lengths that stand inside of chunks (one parameter of length 0 keeps it busy for ever), so
-it is given nothing but what was read here: verification tag and checksum first, then every length.
+aiortc's parser trusts the lengths inside of chunks: a parameter of length 0 keeps it busy for ever. So it gets only
+what was checked here: verification tag and checksum first, then every length.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _RE_CONFIG_LENGTHS: Final = {13: (12, 2), 14: (4, 2), 15: (4, 0), 16: (8, 8), 17
 
 
 class SctpError(MalformedError):
-    """No SCTP packet that can be taken; what it says is only for the log."""
+    """An SCTP packet that is not accepted; the text is only for the log."""
 
 
 class RawChunk(NamedTuple):
@@ -136,7 +136,7 @@ def _check_re_config(parameters: list[tuple[int, int]]) -> None:
 def trimmed_gaps(gaps: list[tuple[int, int]], outstanding: int) -> list[tuple[int, int]]:
     """Gap ack blocks in order, without overlaps, of no more than the chunks that are outstanding.
 
-    Whoever walks through them takes as many steps as chunks are outstanding, whatever the peer has written.
+    aiortc takes a step for each number in them: so at most as many as chunks are outstanding, whatever the peer wrote.
     """
     found: list[tuple[int, int]] = []
     for first, last in sorted(gaps):

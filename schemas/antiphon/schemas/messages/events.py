@@ -125,6 +125,13 @@ class Statistics(Message):
     jitter_ms: float
     round_trip_ms: float | None = None
     remote_packets_lost: int | None = None
+    packets_refused: int = 0
+    """SRTP and SRTCP packets of the client's address that were malformed or failed authentication. This one and the two
+    below count what reached the process that has the call now."""
+    packets_replayed: int = 0
+    """SRTP and SRTCP packets that came twice: doubled by the network, sent again without need, or replayed."""
+    records_refused: int = 0
+    """DTLS records that failed authentication, came twice, or were late ones of the handshake."""
 
 
 class ClaimExpired(Message):

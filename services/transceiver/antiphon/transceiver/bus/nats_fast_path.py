@@ -1,9 +1,8 @@
 """The frame path through nats-py: many messages per write, and handlers that are called where bytes are read.
 
-The one place that leans on nats-py beyond its public interface. `publish` there wakes a flusher task per
-message, and a subscription with a callback has a task and a queue of its own; at 50 frames per second and
-session that costs more than the frames. `tests/transceiver/test_nats_direct.py` is the contract; where a part
-of it is missing, the public way is taken.
+This is the only file that uses nats-py beyond its public interface. Its `publish` wakes a flusher task per message, and
+each of its subscriptions with a callback has a task and a queue. At 50 frames per second and session that costs more
+than the frames (`antiphon bench transceiver`). `tests/transceiver/test_nats_direct.py` is the contract with nats-py.
 """
 
 from __future__ import annotations
@@ -32,10 +31,10 @@ Handler = Callable[[Received], None]
 
 
 def publish_all(client: Client, waiting: list[tuple[str, bytes]]) -> bool:
-    """Write the messages behind what the client itself has to write, in one go.
+    """Write the messages in one call, after what the client itself has to write.
 
-    False, and nothing written, while there is no connection or the server does not keep up. Subjects must
-    be valid and payloads below the server's limit: nothing is checked here.
+    Returns False and writes nothing while there is no connection or the server does not keep up. The caller passes
+    valid subjects and payloads below the server's limit: nothing is checked here.
     """
     transport = client._transport
     if not client.is_connected or transport is None:
@@ -55,9 +54,10 @@ def publish_all(client: Client, waiting: list[tuple[str, bytes]]) -> bool:
 
 
 class _Dispatch:
-    """Stands where a client hands on what it has read: our subscriptions' messages go straight to their handlers.
+    """Replaces a client's `_process_msg`: messages of our subscriptions go straight to their handlers.
 
-    What it saves per message: a `Msg`, a look for headers, a queue and a task's wakeup.
+    Owner: the client that it was installed in, for as long as that lives. nats-py's read task calls it. It saves a
+    `Msg`, the parsing of headers, a queue and a task's wakeup per message.
     """
 
     def __init__(self, client: Client) -> None:
@@ -70,17 +70,17 @@ class _Dispatch:
         if handler is None:
             await self._process(sid, subject, reply, data, headers)
             return
-        if sid not in self._client._subs:  # unsubscribed: what was on its way is nobody's
+        if sid not in self._client._subs:  # unsubscribed; this message was already on its way
             del self.handlers[sid]
             return
         try:
             handler(Received(subject.decode(), data))
-        except Exception:  # nats-py would take it for a broken connection
+        except Exception:  # nats-py would treat it as a broken connection
             log.exception("a message on %s could not be handled", subject.decode())
 
 
 async def subscribe(client: Client, subject: str, handler: Handler) -> Subscription:
-    """A subscription whose messages are handed over as they are read, without a task of its own."""
+    """Subscribe; `handler` is called in the task that reads the connection, and must not block."""
     dispatch = client._process_msg
     if not isinstance(dispatch, _Dispatch):
         dispatch = client._process_msg = _Dispatch(client)  # type: ignore[method-assign]
@@ -90,7 +90,7 @@ async def subscribe(client: Client, subject: str, handler: Handler) -> Subscript
 
 
 async def unsubscribe(client: Client, subscription: Subscription) -> None:
-    """The end of a subscription made here."""
+    """End a subscription that `subscribe` made."""
     dispatch = client._process_msg
     if isinstance(dispatch, _Dispatch):
         dispatch.handlers.pop(subscription._id, None)

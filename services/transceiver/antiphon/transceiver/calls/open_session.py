@@ -12,7 +12,7 @@ from typing import Final
 from opentelemetry import trace
 
 from antiphon.rtc import sdp
-from antiphon.rtc.dtls.handshake import CurrentCertificate
+from antiphon.rtc.dtls.certificate import CurrentCertificate
 from antiphon.runtime import telemetry
 from antiphon.runtime.nats.errors import BUS_ERRORS
 from antiphon.schemas import MalformedError, messages, subjects

@@ -9,8 +9,9 @@ from typing import Final, Protocol
 
 from opentelemetry import trace
 
-from antiphon.rtc.dtls.handshake import Certificate
-from antiphon.transceiver.bus.publisher import Publisher, SessionOutput
+from antiphon.rtc.dtls.certificate import Certificate
+from antiphon.transceiver.bus.publisher import Publisher
+from antiphon.transceiver.bus.session_output import SessionOutput
 from antiphon.transceiver.net.demux import Demux
 from antiphon.transceiver.net.endpoint import Endpoint, Endpoints
 from antiphon.transceiver.session.endings import Endings
@@ -19,7 +20,16 @@ from antiphon.transceiver.session.state import SessionState
 from antiphon.transceiver.settings import Settings
 from antiphon.transceiver.timing.scheduler import Scheduler
 
-COUNTED: Final = ("packets_received", "packets_lost", "packets_late", "frames_concealed", "packets_sent")
+COUNTED: Final = (
+    "packets_received",
+    "packets_lost",
+    "packets_late",
+    "frames_concealed",
+    "packets_sent",
+    "packets_refused",
+    "packets_replayed",
+    "records_refused",
+)
 """Of the statistics of a call: what can be added up."""
 
 

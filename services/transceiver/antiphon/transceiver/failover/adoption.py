@@ -93,7 +93,7 @@ class Adoption:
                 log.error("session %s can't be taken over: %s", session_id, error)
                 stored = False
             if not stored:
-                session.vanish()
+                session.detach()
                 return False
             session.resume(self._loop.time())
             self._sessions.demux.adopt(session)

@@ -138,7 +138,7 @@ class CheckpointWriter:
                 return False
             sealed = self._seal_last(entry)
             # From here on this session sends nothing more: its counters are the other process's.
-            session.vanish()
+            session.detach()
             try:
                 if await self._bucket.write(entry.key, sealed, entry.revision) is None:
                     log.warning("session %s could not be written: another checkpoint is there", entry.session_id)
@@ -280,4 +280,4 @@ class CheckpointWriter:
             case Foreign():
                 if session.connected:
                     log.warning("session %s was taken over by another process: it goes on there", entry.session_id)
-                    session.vanish()
+                    session.detach()

@@ -84,7 +84,7 @@ class SlotKeeper:
         for session_id in tuple(endpoint.sessions):
             session = self._demux.get(session_id)
             if session is not None:
-                session.vanish()
+                session.detach()
         if endpoint is self._endpoints.own:
             endpoint.withdraw()
             self._change("its sessions were taken over by another process")

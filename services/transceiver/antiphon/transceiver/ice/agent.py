@@ -1,8 +1,8 @@
 """An ICE-lite agent (RFC 8445 section 2.5) for one session: which paths are checked, which one answers take.
 
-We never send checks. A path is (tunnel header, relay): the client's address as the relay saw it, and the
-relay that saw it. Answers follow the newest authenticated packet on a checked path, not nomination alone:
-that saves the seconds until the next check when a relay goes away. Sans-IO.
+We never send checks. A path is (tunnel header, relay): the client's address as the relay saw it, and that relay.
+Answers follow the newest authenticated packet on a checked path, not only nomination: when a relay fails, this saves
+the seconds until the next check. Sans-IO.
 """
 
 from __future__ import annotations
@@ -25,32 +25,29 @@ class Path(NamedTuple):
 
 
 class IceLite:
-    """Checks and paths of one session."""
+    """Checks and paths of one session, which owns it for its whole life and calls it on the event loop only."""
 
     def __init__(self, password_key: bytes, ufrags: list[str]) -> None:
         self.path: Path | None = None
         """Where answers go; None before the first authenticated check."""
-        self.last_check = 0.0
-        self.last_heard = 0.0
-        """When anything authenticated came last: consent (RFC 7675) as a server sees it."""
-        self.moves = 0
-        """Times that the client or its relay changed."""
+        self.last_received = 0.0
+        """When the last authenticated packet arrived: consent (RFC 7675) as a server sees it."""
         self._password_key = password_key
         self._passwords = {ufrag: ice_password(password_key, ufrag).encode() for ufrag in ufrags}
         self._checked: dict[bytes, float] = {}
 
     def resume(self, path: Path, now: float) -> None:
-        """Go on with the path of another process."""
+        """Continue with the path of another process."""
         self.path = path
         self._checked[path.header] = now
-        self.last_check = self.last_heard = now
+        self.last_received = now
 
     def restart(self, ufrag: str) -> None:
         """Accept checks to one more ufrag (RFC 8445 section 9): the path stays until the new one is checked."""
         self._passwords[ufrag] = ice_password(self._password_key, ufrag).encode()
 
     def forget(self, ufrag: str) -> None:
-        """No more checks to this one."""
+        """Accept no more checks to this ufrag."""
         self._passwords.pop(ufrag, None)
 
     @property
@@ -61,7 +58,7 @@ class IceLite:
     def check(
         self, request: stun.BindingRequest, datagram: bytes, client: Address, path: Path, now: float
     ) -> bytes | None:
-        """Answer an authentic check, or None: who does not know the password gets no answer."""
+        """The answer to an authentic check; None, and no answer, to one without the password."""
         password = self._passwords.get(request.local_ufrag)
         if password is None or not stun.is_authentic(datagram, request, password):
             return None
@@ -71,21 +68,13 @@ class IceLite:
             oldest = min((header for header in self._checked if header != current), key=self._checked.__getitem__)
             del self._checked[oldest]
         self._checked[path.header] = now
-        self.last_check = self.last_heard = now
+        self.last_received = now
         if self.path is None or request.use_candidate:
-            self._move(path)
+            self.path = path
         return stun.pack_binding_success(request.transaction_id, client, password)
 
-    def heard(self, path: Path, newest: bool, now: float) -> None:
-        """An authenticated media or data packet came by `path`; `newest`: it is no straggler."""
-        self.last_heard = now
+    def received(self, path: Path, newest: bool, now: float) -> None:
+        """Note an authenticated packet that arrived by `path`; `newest`: none of a higher number arrived before."""
+        self.last_received = now
         if newest and path != self.path and path.header in self._checked:
-            self._move(path)
-
-    def is_checked(self, header: bytes) -> bool:
-        return header in self._checked
-
-    def _move(self, path: Path) -> None:
-        if path != self.path:
-            self.moves += self.path is not None
             self.path = path

@@ -1,4 +1,4 @@
-"""The ufrags and the path of one session, as its state has them: what `agent` decides is written down here."""
+"""Writes what the ICE agent decides, ufrags and the current path, into the state of a session. Sans-IO."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from antiphon.transceiver.session.state import SessionState
 
 
 class ClientPath:
-    """`changed` is called whenever the state has become another."""
+    """Owner: the session, for its whole life; called on the event loop only. `changed` is called after each change."""
 
     def __init__(self, state: SessionState, ice: IceLite, changed: Callable[[], None]) -> None:
         self._state = state
@@ -29,14 +29,14 @@ class ClientPath:
         if request.local_ufrag == self._state.ufrags[0]:
             for replaced in self._state.ufrags[1:]:
                 self._ice.forget(replaced)
-            del self._state.ufrags[1:]  # the newest is in use: those before it have served
+            del self._state.ufrags[1:]  # the client uses the newest: the older ones are no longer needed
         self.follow()
         return response
 
     def restart(self, ufrag: str) -> None:
-        """One more ufrag, because the client offers anew. Those that were offered and never used are bounded."""
+        """Add a ufrag, because the client restarts ICE. At most one that was never used is kept."""
         ufrags = self._state.ufrags
-        # The one in use is the last of the list; of those never used only the newest counts.
+        # The one in use is the last of the list; of the others only the newest is kept.
         if len(ufrags) > 1:
             self._ice.forget(ufrags.pop(0))
         ufrags.insert(0, ufrag)
@@ -45,7 +45,7 @@ class ClientPath:
         self._changed()
 
     def follow(self) -> None:
-        """Write down where answers go."""
+        """Write the current path into the state, if it has changed."""
         path = self._ice.path
         if path is self._followed:
             return

@@ -1,4 +1,4 @@
-"""Whether a session's client is still there, by when anything authentic came from it last (RFC 7675). Sans-IO."""
+"""Whether a session's client is still there, by the time of its last authenticated packet (RFC 7675). Sans-IO."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Final
 from antiphon.schemas import messages
 
 SETUP_TIMEOUT: Final = 30.0
-"""Seconds from the answer to media; includes a user who still decides about the microphone."""
+"""Seconds from the answer to media, with those in which a user decides about the microphone."""
 SUSPECT_AFTER: Final = 5.0
 """Seconds of silence after which a session is suspect: a browser checks at least every 2.7 (Firefox 6)."""
 CONSENT_TIMEOUT: Final = 30.0
@@ -16,23 +16,23 @@ CONSENT_TIMEOUT: Final = 30.0
 
 
 class Consent:
-    """One session's."""
+    """The consent of one session, which owns it for its whole life and calls it on the event loop only."""
 
-    def __init__(self, now: float, timeout: float, tell: Callable[[messages.Suspect], None]) -> None:
-        """`timeout`: seconds of silence that end the session; `tell` hears that it is suspect, or no longer."""
+    def __init__(self, now: float, timeout: float, notify: Callable[[messages.Suspect], None]) -> None:
+        """`timeout`: seconds of silence that end the session. `notify` gets each change of whether it is suspect."""
         self.opened_at = now
         self._timeout = timeout
-        self._tell = tell
+        self._notify = notify
         self._suspect = False
 
-    def over(self, last_heard: float, connected: bool, now: float) -> messages.EndReason | None:
-        """Why the session is over, if it is. `connected`: the handshake is done."""
+    def end_reason(self, last_received: float, connected: bool, now: float) -> messages.EndReason | None:
+        """Why the session has to end, or None. `connected`: the handshake is done."""
         if not connected:
             return "setup_timeout" if now - self.opened_at > SETUP_TIMEOUT else None
-        silent = now - last_heard
+        silent = now - last_received
         if silent > self._timeout:
             return "client_vanished"
         if self._suspect != (silent > SUSPECT_AFTER):
             self._suspect = not self._suspect
-            self._tell(messages.Suspect(silent_s=round(silent, 1) if self._suspect else 0.0))
+            self._notify(messages.Suspect(silent_s=round(silent, 1) if self._suspect else 0.0))
         return None

@@ -1,7 +1,7 @@
-"""The speech queue of a session: what is said next, up to which sample it was said. Sans-IO.
+"""The playout queue of a session: the next frame of speech, and up to which sample speech was played. Sans-IO.
 
-An agent publishes faster than real time; every 20 ms one frame leaves. Generations fence the past: after a
-flush no frame of an older generation is heard, however late it arrives.
+An agent publishes faster than real time; every 20 ms one frame leaves. Generations fence off interrupted speech: after
+a flush no frame of an older generation is played, however late it arrives.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from antiphon.schemas.audio import FRAME_MS, AudioFrame, FrameFlag
 
 _ENDS: Final = FrameFlag.END_OF_UTTERANCE.value  # a plain number: `&` of an enum costs 1 us
 MAX_QUEUED: Final = 30_000 // FRAME_MS
-"""Frames. The agent is told when more come; they are dropped, the queue is not."""
+"""Frames. More are dropped as they come, and the agent gets a `PlayoutOverflow` event."""
 
 
-class Spoken(NamedTuple):
+class OutgoingFrame(NamedTuple):
     """One frame that leaves now."""
 
     pcm: bytes
@@ -29,7 +29,7 @@ class Spoken(NamedTuple):
 
 
 class Interrupted(NamedTuple):
-    """What a flush found."""
+    """What a flush cut off."""
 
     generation: int
     played_samples: int
@@ -39,11 +39,11 @@ class Interrupted(NamedTuple):
 
 
 class PlayoutQueue:
-    """The speech of one session."""
+    """The speech of one session. Owner: its `AudioSender`, which alone calls it, on the event loop."""
 
     def __init__(self, generation: int = 0) -> None:
         self.generation = generation
-        """The first generation that may be heard."""
+        """The first generation that may be played."""
         self.playing_generation = generation
         self.played_samples = 0
         """Of `playing_generation`."""
@@ -52,17 +52,17 @@ class PlayoutQueue:
         self.speaking = False
         """A reply has begun and its end was not sent yet."""
         self._queue: deque[AudioFrame] = deque()
-        self._fade: Spoken | None = None
-        """What is left of an interrupted reply: one frame, counted when it was cut."""
+        self._fade: OutgoingFrame | None = None
+        """The last frame of an interrupted reply, faded out; its samples were counted at the flush."""
         self._silent = True
 
     @property
     def frames(self) -> tuple[AudioFrame, ...]:
-        """What waits to be said."""
+        """The frames that wait to be played."""
         return tuple(self._queue)
 
     def restore(self, generation: int, played_samples: int, rate: int, frames: list[AudioFrame]) -> None:
-        """Go on with a reply of another process."""
+        """Continue a reply that another process began."""
         self.playing_generation, self.played_samples, self.rate = generation, played_samples, rate
         self._queue.extend(frames)
         self.speaking = bool(frames)
@@ -90,7 +90,7 @@ class PlayoutQueue:
         self._queue.append(frame)
         return True
 
-    def take(self) -> Spoken | None:
+    def take(self) -> OutgoingFrame | None:
         """The frame to send at this tick; None: send nothing."""
         if not self.waiting:
             self._silent = True
@@ -109,7 +109,7 @@ class PlayoutQueue:
         starts, self._silent = self._silent, False
         ends = frame.flags & _ENDS != 0
         self.speaking = not ends
-        return Spoken(frame.pcm, frame.rate, starts, ends)
+        return OutgoingFrame(frame.pcm, frame.rate, starts, ends)
 
     def flush(self, generation: int) -> Interrupted:
         """Drop everything below `generation` but one last frame that fades out."""
@@ -117,11 +117,11 @@ class PlayoutQueue:
         self._queue = deque(frame for frame in self._queue if frame.generation >= generation)
         self.generation = max(self.generation, generation)
         self.paused = self.speaking = False
-        # What follows a reply that was over, or a fade that has not left yet, was never heard: no fade for it.
-        heard = doomed and doomed[0].generation == self.playing_generation and not self._silent
-        if heard and self._fade is None:
+        # Only speech that is being played fades: not what follows a finished reply or a fade that has not left yet.
+        was_playing = doomed and doomed[0].generation == self.playing_generation and not self._silent
+        if was_playing and self._fade is None:
             last = doomed.pop(0)
-            self._fade = Spoken(fade_out(last.pcm), last.rate, starts=False, ends=True)
+            self._fade = OutgoingFrame(fade_out(last.pcm), last.rate, starts=False, ends=True)
             self.played_samples += len(last.pcm) // 2
         return Interrupted(self.playing_generation, self.played_samples, self.rate, len(doomed) * FRAME_MS)
 

@@ -1,26 +1,26 @@
-"""The caller's side: decrypted RTP packets in, 20 ms PCM frames out, at the rate that the agent wants."""
+"""The caller's audio: decrypted RTP packets in, 20 ms PCM frames out, at the rate that the agent wants."""
 
 from __future__ import annotations
 
 import time
 from typing import Final, Protocol, TypedDict
 
-from antiphon.rtc.media import opus
-from antiphon.rtc.media.jitter_buffer import JitterBuffer, Kind, Piece
+from antiphon.rtc.media.frame_decoder import FrameDecoder
+from antiphon.rtc.media.jitter_buffer import JitterBuffer
 from antiphon.rtc.media.timeline import TICKS_PER_SECOND, signed
 from antiphon.rtc.rtp import rtcp
+from antiphon.rtc.rtp.audio_level import AudioLevels
 from antiphon.rtc.rtp.packet import RtpError, RtpPacket, unpack_rtp
+from antiphon.rtc.rtp.telephone_event import TelephoneEvents
 from antiphon.schemas import messages
-from antiphon.schemas.audio import AudioFrame, FrameFlag
-from antiphon.transceiver.media.side_signals import AudioLevels, TelephoneEvents
-from antiphon.transceiver.media.silence_trimmer import SilenceTrimmer
+from antiphon.schemas.audio import AudioFrame
 from antiphon.transceiver.session.state import SessionState
 
 SLACK: Final = 1.0
 """Seconds by which a sender's timestamps may differ from the time that has passed by our clock."""
 
 
-class AudioOutlet(Protocol):
+class AudioOutput(Protocol):
     def audio(self, frame: AudioFrame) -> None: ...
     def event(self, event: messages.Message) -> None: ...
 
@@ -36,31 +36,34 @@ class ReceivedStatistics(TypedDict):
 
 
 class AudioReceiver:
-    """One session's incoming audio."""
+    """Incoming audio of one session.
 
-    def __init__(self, state: SessionState, outlet: AudioOutlet) -> None:
+    Owner: the `Session`, for its whole life, which calls it on the event loop only.
+    """
+
+    def __init__(self, state: SessionState, output: AudioOutput) -> None:
         self.reception = rtcp.Reception()
         self.started = False
         self._state = state
-        self._outlet = outlet
+        self._output = output
         self._buffer = JitterBuffer()
         telephone, level = state.telephone, state.audio_level_id
-        self._keys = TelephoneEvents(telephone[1], outlet.event) if telephone is not None else None
-        self._levels = AudioLevels(level, outlet.event) if level is not None else None
-        self._decoder: opus.Decoder | None = None
-        self._quiet = SilenceTrimmer()
-        self._frame_bytes = state.input_rate // 50 * 2
-        self._pcm = bytearray()
-        """Samples that do not fill a frame yet."""
-        self._flags = 0
-        """Of the samples in `_pcm`."""
+        self._keys = TelephoneEvents(telephone[1], output.event) if telephone is not None else None
+        self._levels = AudioLevels(level, output.event) if level is not None else None
+        self._decoder = FrameDecoder(state.input_rate, self._buffer, self._publish, self._jump)
         self._received_before, self._lost_before = state.packets_received, state.packets_lost
         """Packets of sources (SSRCs) and processes before this one."""
         self._resumes = False
-        """The position is another process's, of when it wrote it: the next packet says how much is missing."""
+        """The position is that of another process's checkpoint: the next packet shows how much is missing."""
+        self._unix_offset = 0
+        """Nanoseconds from our clock to Unix time, as of the last packet."""
 
-    def receive(self, packet: bytes, now: float) -> bool:
-        """Take one decrypted RTP packet; True if it was the first of the session."""
+    def receive(self, packet: bytes, now: float, unix_ns: int) -> bool:
+        """Take one decrypted RTP packet; True if it was the first of the session.
+
+        `now` and `unix_ns` are the moment at which it was read from the socket, by our clock and as Unix time.
+        """
+        self._unix_offset = unix_ns - int(now * 1e9)
         try:
             header = unpack_rtp(packet)
         except RtpError:
@@ -75,14 +78,14 @@ class AudioReceiver:
             # A new source: its own numbers and order, but the same call's counters.
             self._received_before += self.reception.received
             self._lost_before += max(0, self.reception.lost)
-            self._play(self._buffer.change_source(now))
+            self._decoder.play(self._buffer.change_source(now))
         self.reception.add(header.ssrc, header.sequence, header.timestamp, now)
         self._buffer.jitter = self.reception.jitter / TICKS_PER_SECOND
         if self._resumes:
             self._catch_up(header.timestamp)
         first = not self.started
         self.started = True
-        self._play(self._buffer.push(header.sequence, header.timestamp, header.payload, now))
+        self._decoder.play(self._buffer.push(header.sequence, header.timestamp, header.payload, now))
         return first
 
     def _receive_other(self, header: RtpPacket, now: float) -> None:
@@ -91,7 +94,7 @@ class AudioReceiver:
             self._keys.receive(header.timestamp, header.payload)
         if self.started and header.ssrc == self.reception.ssrc:
             self.reception.count(header.sequence)
-            self._play(self._buffer.skip(header.sequence, now))
+            self._decoder.play(self._buffer.skip(header.sequence, now))
 
     def receive_rtcp(self, compound: bytes, now: float) -> None:
         """Take the sender report out of a decrypted compound packet."""
@@ -104,8 +107,8 @@ class AudioReceiver:
             self.reception.sender_report(read.sender_ntp, now)
 
     def visit(self, now: float) -> None:
-        """Every 20 ms: give up gaps whose time is over, fill pauses."""
-        self._play(self._buffer.poll(now))
+        """Call every 20 ms: gives up gaps whose time has passed and fills pauses."""
+        self._decoder.play(self._buffer.poll(now))
 
     def statistics(self) -> ReceivedStatistics:
         counters = self._buffer.counters
@@ -121,20 +124,20 @@ class AudioReceiver:
         """Write into the state what this side knows and the state does not hold yet."""
         state = self._state
         if self.started:
-            unpublished = len(self._pcm) // 2 * TICKS_PER_SECOND // state.input_rate
+            unpublished = self._decoder.unpublished * TICKS_PER_SECOND // state.input_rate
             state.input_timestamp = (self._buffer.next_timestamp - unpublished) & 0xFFFFFFFF
             state.input_at = time.time()
         counters = self.statistics()
         state.packets_received, state.packets_lost = counters["packets_received"], counters["packets_lost"]
 
     def restore(self) -> None:
-        """Go on from what another process wrote."""
+        """Continue from the state that another process wrote."""
         self._resumes = self._state.input_timestamp is not None
 
     def _catch_up(self, timestamp: int) -> None:
-        """What came between the state and this packet was published by the other process, or is lost.
+        """Audio between the state and this packet was published by the other process, or is lost: advance over it.
 
-        The packet's place follows from its timestamp; where that stood still or began anew meanwhile, from the clock.
+        The packet's timestamp says by how much; if the sender's clock stopped or was reset meanwhile, our clock does.
         """
         self._resumes = False
         state = self._state
@@ -148,65 +151,16 @@ class AudioReceiver:
 
     def close(self) -> None:
         """Free the decoder."""
-        self._decoder = None
-        self._pcm.clear()
+        self._decoder.close()
 
-    def _play(self, pieces: list[Piece]) -> None:
-        if not pieces:
-            return
-        if self._decoder is None:
-            self._decoder = opus.Decoder(self._state.input_rate)
-        decoder, rate = self._decoder, self._state.input_rate
-        for piece in pieces:
-            flags = 0
-            try:
-                match piece.kind:
-                    case Kind.DECODE:
-                        pcm = decoder.decode(piece.payload)
-                        if self._buffer.timeline.surplus >= piece.ticks and self._takes_back(pcm, piece.ticks):
-                            continue
-                    case Kind.RECOVER:
-                        pcm, flags = decoder.recover(piece.payload, piece.ticks), FrameFlag.CONCEALED
-                    case Kind.CONCEAL:
-                        pcm, flags = decoder.conceal(piece.ticks), FrameFlag.CONCEALED
-                    case Kind.SILENCE:
-                        pcm, flags = bytes(piece.ticks * rate // TICKS_PER_SECOND * 2), FrameFlag.SILENCE
-                    case Kind.JUMP:
-                        self._state.input_samples += piece.ticks * rate // TICKS_PER_SECOND
-                        continue
-            except opus.OpusError:
-                # A packet that its length fields allow and its content does not: a hole of the same length.
-                pcm, flags = bytes(piece.ticks * rate // TICKS_PER_SECOND * 2), FrameFlag.CONCEALED
-                self._buffer.counters.malformed += 1
-            self._emit(pcm, flags)
+    def _jump(self, samples: int) -> None:
+        self._state.input_samples += samples
 
-    def _takes_back(self, pcm: bytes, ticks: int) -> bool:
-        """The stream is longer than what was sent: leave this out, if nobody misses it."""
-        if not self._quiet.leave_out(pcm):
-            return False
-        self._buffer.timeline.surplus -= ticks
-        if self._buffer.timeline.surplus < ticks:
-            self._quiet.settled()
-        return True
-
-    def _emit(self, pcm: bytes, flags: int) -> None:
-        size = self._frame_bytes
-        if not self._pcm and len(pcm) == size:  # nearly always: a packet is a frame
-            self._publish(pcm, flags)
-            return
-        # A frame of mixed origin is concealed if any part is, and silence only if all of it is.
-        silent = flags & self._flags & FrameFlag.SILENCE if self._pcm else flags & FrameFlag.SILENCE
-        self._flags = silent | ((flags | self._flags) & FrameFlag.CONCEALED)
-        self._pcm += pcm
-        while len(self._pcm) >= size:
-            self._publish(bytes(self._pcm[:size]), self._flags)
-            del self._pcm[:size]
-            self._flags = flags
-
-    def _publish(self, pcm: bytes, flags: int) -> None:
+    def _publish(self, pcm: bytes, flags: int, arrived: float) -> None:
         state = self._state
-        self._outlet.audio(
-            AudioFrame(state.input_sequence, state.input_samples, time.time_ns(), state.input_rate, int(flags), 0, pcm)
+        captured_ns = self._unix_offset + int(arrived * 1e9)
+        self._output.audio(
+            AudioFrame(state.input_sequence, state.input_samples, captured_ns, state.input_rate, int(flags), 0, pcm)
         )
         state.input_sequence += 1
         state.input_samples += len(pcm) // 2

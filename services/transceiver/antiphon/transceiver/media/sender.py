@@ -1,9 +1,9 @@
 """The agent's side: speech frames in, protected RTP packets out, one every 20 ms while there is speech.
 
-Nothing is encoded or sent in silence: the RTP timestamp runs on with the clock, and the first packet after
-a pause carries the marker bit (RFC 7587 section 3.1.3, RFC 3551 section 4.1). A pause is also what this
-process makes by standing still, with speech in its queue: the timestamp follows real time (RFC 3550
-section 5.1), else a receiver would take all that follows for late.
+Nothing is encoded or sent in silence: the RTP timestamp runs on with the clock, and the first packet after a pause
+carries the marker bit (RFC 7587 section 3.1.3, RFC 3551 section 4.1). A stop of this process while speech is queued is
+a pause as well: the timestamp follows real time (RFC 3550 section 5.1), else a receiver would treat all later packets
+as late.
 """
 
 from __future__ import annotations
@@ -26,36 +26,39 @@ TICKS: Final = 960
 POSITION_EVERY: Final = 10
 """Frames between two playout events: 200 ms."""
 HICCUP: Final = 0.1
-"""Seconds. A live agent's frame that comes later than its turn is jitter, for the receiver's buffer to even out,
-and its timestamp goes on; only a longer break is a pause. The wheel makes up for visits that are as late."""
+"""Seconds. A frame of a live agent that comes later than its visit is jitter, which the client's jitter buffer evens
+out: its timestamp continues. Only a longer break is a pause. The timing wheel makes up for visits that are as late."""
 MAX_OWED: Final = 5
-"""Frames that leave at once where as many visits found none: as many as the wheel makes up for after a stop."""
+"""Frames that leave at once after as many visits found none: as many visits as the timing wheel catches up with."""
 HISTORY: Final = 64
-"""Protected packets kept for retransmission: 1.3 s, more than a client waits for one."""
+"""Protected packets kept for retransmission: 1.3 s, longer than a client waits for one."""
 MAX_RETRANSMITTED: Final = 50
-"""Packets per second that NACKs may cost: as many again as are sent; the rest is the client's loss."""
+"""Packets per second that are sent again on NACKs: as many as are sent at first; more NACKs are ignored."""
 CNAME: Final = b"antiphon"
-SIGN_AFTER: Final = 0.1
-"""Seconds of silence that are noticed; with the 50 ms in which they are, 150 ms from sign to sign."""
+KEEPALIVE_AFTER: Final = 0.1
+"""Seconds without a packet after which a keepalive is due. It is checked every 50 ms: at most 150 ms between two."""
 UNLIMITED: Final = 1 << 62
 
 
-class EventOutlet(Protocol):
+class EventOutput(Protocol):
     def event(self, event: messages.Message) -> None: ...
     def milestone(self, name: str, now: float) -> None: ...
 
 
 class AudioSender:
-    """One session's outgoing speech."""
+    """Outgoing speech of one session.
 
-    def __init__(self, state: SessionState, outlet: EventOutlet) -> None:
+    Owner: the `Session`, for its whole life, which calls it on the event loop only. Nothing leaves before `connect`.
+    """
+
+    def __init__(self, state: SessionState, output: EventOutput) -> None:
         self.visited = False
-        """The wheel visits us."""
+        """The timing wheel visits us; the session sets it when it joins or leaves the wheel."""
         self.round_trip_ms: float | None = None
         self.remote_packets_lost: int | None = None
         self.overflowed = 0
         self._state = state
-        self._outlet = outlet
+        self._output = output
         self._queue = PlayoutQueue(state.generation)
         self._srtp: Srtp | None = None
         self._send: Callable[[bytes], None] | None = None
@@ -66,49 +69,49 @@ class AudioSender:
         """When the packet with the next timestamp is on time; read where `_last_sent` is known."""
         self._announced = False
         """The reply in progress was announced as started."""
-        self._lost = False
-        """The rest of the announced reply died with its process."""
+        self._reply_lost = False
+        """The rest of the announced reply was lost with the process that had it."""
         self._owed = 0
-        """Visits in mid-reply that found nothing to send: so many frames leave as soon as they come."""
+        """Visits within a reply that found no frame: so many frames leave as soon as they come."""
         self._since_position = 0
         self._history: dict[int, bytes] = {}
         self._retransmitted = 0
         """Since the last report."""
-        self._said = 0, 0
-        """Packets and reports sent, when that was looked at last."""
-        self._said_at = 0.0
+        self._counted = 0, 0
+        """Packets and reports sent, as of the last check for a keepalive."""
+        self._counted_at = 0.0
         self.packets_limit = self.reports_limit = UNLIMITED
         """Of `RtpState.packets` and `SrtpState.rtcp_index`: what is reserved by a stored checkpoint."""
 
     def connect(self, srtp: Srtp, send: Callable[[bytes], None]) -> None:
-        """The keys are there: speech may leave."""
+        """The handshake is done: speech may leave."""
         self._srtp, self._send = srtp, send
 
     @property
     def wants_visits(self) -> bool:
-        """There is speech to send and nobody visits."""
+        """There is speech to send, and the timing wheel does not visit us."""
         return self._srtp is not None and self._queue.waiting and not self.visited
 
     @property
     def overdue(self) -> bool:
-        """There is a frame that has missed its visit: it is to be sent at once, or all that follow are late with it."""
+        """A frame has missed its visit: it has to be sent at once, or all later ones are late with it."""
         return self._owed > 0 and self._queue.waiting
 
     def offer(self, frame: AudioFrame) -> None:
-        """Queue a frame; tells the agent, once per second of speech, when the queue is full."""
+        """Queue a frame; if the queue is full, publish `PlayoutOverflow` once per second of speech."""
         if not self._queue.offer(frame):
             self.overflowed += 1
             if self.overflowed % 50 == 1:
-                self._outlet.event(messages.PlayoutOverflow(dropped_frames=self.overflowed))
+                self._output.event(messages.PlayoutOverflow(dropped_frames=self.overflowed))
 
     def visit(self, now: float) -> bool:
-        """Send the next frame; False when there is none and the wheel need not come again."""
+        """Send the next frame; False when there is none and the timing wheel need not visit us again."""
         if self._state.rtp.packets >= self.packets_limit:
-            return True  # nothing is sent that whoever takes over might send again: speech waits for the store
-        spoken = self._queue.take()
-        if spoken is None:
+            return True  # a process that takes over might send this number again: wait until a checkpoint is stored
+        outgoing = self._queue.take()
+        if outgoing is None:
             if self._queue.speaking and not self._queue.paused and self._last_sent is not None:
-                # The wheel keeps its slot for a while: a frame that misses it must not move those behind it.
+                # Keep the slot for a while: a frame that misses its visit must not delay those behind it.
                 self._owed = min(self._owed + 1, MAX_OWED)
                 if now - self._last_sent <= HICCUP:
                     return True
@@ -119,17 +122,17 @@ class AudioSender:
         self._owed = max(0, self._owed - 1)
         assert self._srtp is not None
         assert self._send is not None
-        if self._encoder is None or self._encoder.rate != spoken.rate:
-            self._encoder = opus.Encoder(spoken.rate)
+        if self._encoder is None or self._encoder.rate != outgoing.rate:
+            self._encoder = opus.Encoder(outgoing.rate)
         self._encoder.expect_loss(self._loss_percent)
-        payload = self._encoder.encode(spoken.pcm)
+        payload = self._encoder.encode(outgoing.pcm)
         rtp = self._state.rtp
-        starts = self._follow_clock(spoken.starts, now)
+        starts = self._follow_clock(outgoing.starts, now)
         packet = pack_rtp(rtp.payload_type, starts, rtp.sequence, rtp.timestamp, rtp.ssrc, payload)
         protected = self._srtp.protect(packet)
         self._send(protected)
         if not rtp.packets:
-            self._outlet.milestone("first_audio_out", now)
+            self._output.milestone("first_audio_out", now)
         self._history[rtp.sequence] = protected
         self._history.pop((rtp.sequence - HISTORY) & 0xFFFF, None)
         rtp.sequence = (rtp.sequence + 1) & 0xFFFF
@@ -141,7 +144,7 @@ class AudioSender:
         if not self._announced:
             self._announced = True
             self._position("started")
-        elif spoken.ends:
+        elif outgoing.ends:
             self._position("ended")
         elif self._since_position >= POSITION_EVERY:
             self._position("playing")
@@ -163,13 +166,13 @@ class AudioSender:
         return starts
 
     def flush(self, generation: int) -> None:
-        """Stop speaking: fade within a frame, drop everything older than `generation`."""
+        """Stop speaking: fade out within a frame and drop everything older than `generation`."""
         interrupted = self._queue.flush(generation)
         self._owed = 0
         self._state.generation = self._queue.generation
         if self._queue.playing_generation < generation and not self._queue.fading:
-            self._announced = False  # what is heard next is another reply
-        self._outlet.event(
+            self._announced = False  # the next frame begins another reply
+        self._output.event(
             messages.Flushed(
                 generation=interrupted.generation,
                 played_samples=interrupted.played_samples,
@@ -179,14 +182,14 @@ class AudioSender:
         )
 
     def pause(self) -> None:
-        """Hold at this sample."""
+        """Stop after the last frame that was sent, and keep the queue."""
         self._queue.paused = True
         self._owed = 0
         if self._announced:
             self._position("paused")
 
     def resume(self) -> None:
-        """Go on from the sample that was next."""
+        """Continue with the first frame of the queue."""
         self._queue.paused = False
 
     def receive_rtcp(self, compound: bytes, unix_time: float) -> None:
@@ -211,21 +214,21 @@ class AudioSender:
                 self._send(packet)
 
     def report(self, block: rtcp.ReportBlock | None, now: float) -> None:
-        """Send a sender report with what we received."""
+        """Send a sender report, with `block` for the stream that we receive."""
         self._retransmitted = 0
         self._report(block, now)
 
-    def sign_of_life(self, now: float) -> None:
-        """Call every 50 ms: where nothing else is said a report without news goes out every 150 ms.
+    def send_keepalive(self, now: float) -> None:
+        """Call every 50 ms: while nothing else is sent, an RTCP report goes out every 150 ms.
 
-        By it a client tells a silent agent from a dead relay, as soon as it would in the middle of speech.
+        With it a client distinguishes a silent agent from a dead relay as fast as it would during speech.
         """
         if self._srtp is None:
             return
-        said = self._state.rtp.packets, self._srtp.state.rtcp_index
-        if said != self._said:
-            self._said, self._said_at = said, now
-        elif now - self._said_at >= SIGN_AFTER:
+        counts = self._state.rtp.packets, self._srtp.state.rtcp_index
+        if counts != self._counted:
+            self._counted, self._counted_at = counts, now
+        elif now - self._counted_at >= KEEPALIVE_AFTER:
             self._report(None, now)
 
     def _report(self, block: rtcp.ReportBlock | None, now: float) -> None:
@@ -253,7 +256,7 @@ class AudioSender:
         )
 
     def restore(self, now: float) -> None:
-        """Be where another process was when it wrote; `settle` follows."""
+        """Continue from the state that another process wrote; `end_lost_reply` follows."""
         speech, rtp = self._state.speech, self._state.rtp
         if rtp.sent_at:
             self._last_sent = now - max(0.0, time.time() - rtp.sent_at)
@@ -262,16 +265,16 @@ class AudioSender:
         self._queue.restore(speech.generation, speech.played_samples, speech.rate, frames)
         self._queue.paused = speech.paused
         self._announced = speech.announced
-        self._lost = speech.announced and not frames and not self._state.handed_over
+        self._reply_lost = speech.announced and not frames and not self._state.handed_over
 
-    def settle(self) -> None:
-        """Go on. Speech that the other process did not hand over is over, and told so."""
-        if self._lost:
-            self._lost = False
+    def end_lost_reply(self) -> None:
+        """Publish that a reply ended whose rest the other process did not hand over."""
+        if self._reply_lost:
+            self._reply_lost = False
             self._position("ended")
 
     def close(self) -> None:
-        """Free the encoder, the history and the speech that waits."""
+        """Free the encoder, the history and the queue."""
         self._encoder = self._srtp = self._send = None
         self._history.clear()
         self._queue = PlayoutQueue(self._state.generation)
@@ -280,7 +283,7 @@ class AudioSender:
         self._since_position = 0
         if state == "ended":
             self._announced = False
-        self._outlet.event(
+        self._output.event(
             messages.Playout(
                 generation=self._queue.playing_generation,
                 played_samples=self._queue.played_samples,

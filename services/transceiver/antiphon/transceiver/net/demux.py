@@ -80,12 +80,15 @@ class Demux:
         """The session whose client has this tunnel header."""
         return self._by_client.get(header)
 
-    def receive(self, packet: bytes, relay: tuple[str, int], now: float) -> Unrouted | None:
-        """Deliver one tunnel packet of a trusted relay. A check for a session that is not here is returned."""
+    def receive(self, packet: bytes, relay: tuple[str, int], now: float, unix_ns: int) -> Unrouted | None:
+        """Deliver one tunnel packet of a trusted relay, read at `now`, which is `unix_ns` by the wall clock.
+
+        A check for a session that is not here is returned.
+        """
         header, datagram = packet[: tunnel.IPV4_HEADER], packet[tunnel.IPV4_HEADER :]
         session = self._by_client.get(header)
         if session is not None and datagram and datagram[0] > 3:  # nearly always: media of a known IPv4 client
-            session.receive(datagram, Path(header, relay), now)
+            session.receive(datagram, Path(header, relay), now, unix_ns)
             return None
         try:
             read = tunnel.unpack(packet)
@@ -99,7 +102,7 @@ class Demux:
         if session is None or not read.payload:
             self.counters.unknown_client += 1
             return None
-        session.receive(read.payload, path, now)
+        session.receive(read.payload, path, now, unix_ns)
         return None
 
     def _check(self, packet: bytes, read: tunnel.Tunnelled, path: Path, now: float) -> Unrouted | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterable
 from typing import Protocol
 
@@ -57,7 +58,7 @@ class TunnelReceiver:
         return True
 
     def _deliver(self, packet: bytes, relay: tuple[str, int]) -> None:
-        unrouted = self._demux.receive(packet, relay, self._loop.time())
+        unrouted = self._demux.receive(packet, relay, self._loop.time(), time.time_ns())
         if unrouted is not None and not self._forwarding.forward(unrouted):
             self._demux.counters.refused_checks += 1
 

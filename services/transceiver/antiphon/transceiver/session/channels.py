@@ -1,4 +1,4 @@
-"""The data channels of one session: messages between the client's channels and NATS, those of before they open kept."""
+"""The data channels of one session: messages from NATS to the client's channels and back, kept until those open."""
 
 from __future__ import annotations
 
@@ -15,59 +15,57 @@ from antiphon.schemas import messages
 from antiphon.transceiver.session.state import SessionState
 
 MAX_EARLY_DATA: Final = 256
-"""Messages kept for a data channel that is not open yet; the oldest goes first."""
+"""Messages kept for data channels that are not open yet; the oldest is dropped first."""
 MAX_EARLY_BYTES: Final = 1 << 20
-"""Of all of these messages together."""
+"""Size of all of these messages together."""
 
 
-class MessageOutlet(Protocol):
+class MessageOutput(Protocol):
     def event(self, event: messages.Message) -> None: ...
     def message(self, message: messages.DataMessage) -> None: ...
 
 
 class Channels:
-    """Nothing here does anything for a client without a data channel section."""
+    """Owner: the `Session`, for its whole life, which calls it on the event loop only.
 
-    def __init__(self, state: SessionState, outlet: MessageOutlet) -> None:
+    For a client whose offer has no data channel section all methods do nothing.
+    """
+
+    def __init__(self, state: SessionState, output: MessageOutput) -> None:
         self._state = state
-        self._outlet = outlet
+        self._output = output
         self._data: DataChannels | None = None
         self._early: deque[tuple[str, str | bytes]] = deque()
-        self._wanted: Callable[[], None] | None = None
+        self._request_checkpoint: Callable[[], None] | None = None
 
     def connect(self, send: Callable[[bytes], None]) -> None:
-        """The record layer is there; `start` or `restore` follows."""
+        """The handshake is done; `start` or `restore` follows. `send` gets SCTP packets."""
         assert self._state.dtls is not None
         if self._state.data_port is not None:
             self._data = DataChannels(self._state.dtls.client, send, self._opened, self._received, self._failed)
 
     def start(self) -> None:
-        """Start the association with a client that is new."""
+        """Start the association with a new client."""
         if self._data is not None and self._state.data_port is not None:
             self._data.start(self._state.data_port, self._state.data_max_message)
 
     def restore(self) -> None:
-        """Be the association of another process; `resume` follows."""
+        """Take over the association of another process; `resume` follows."""
         if self._data is not None and self._state.sctp is not None:
             self._data.restore(self._state.sctp, self._state.handed_over)
 
     def resume(self) -> None:
-        """Go on with it."""
+        """Continue the restored association."""
         if self._data is not None and self._state.sctp is not None:
             self._data.resume()
         else:
             self.start()  # it was not established yet: the client's INIT is answered as a new one
 
-    def keep_checkpoints(self, wanted: Callable[[], None]) -> None:
-        """Acknowledge only what is stored; `wanted` is called when something has to be."""
-        self._wanted = wanted
+    def keep_checkpoints(self, request_checkpoint: Callable[[], None]) -> None:
+        """Acknowledge only what a stored checkpoint holds; `request_checkpoint` is called when one is due."""
+        self._request_checkpoint = request_checkpoint
         if self._data is not None:
-            self._data.keep_checkpoints(wanted)
-
-    def stop_checkpoints(self) -> None:
-        self._wanted = None
-        if self._data is not None:
-            self._data.stop_checkpoints()
+            self._data.keep_checkpoints(request_checkpoint)
 
     @property
     def next_chunk(self) -> int | None:
@@ -75,7 +73,7 @@ class Channels:
         return self._data.next_tsn if self._data is not None else None
 
     def freeze(self) -> int | None:
-        """What `export` said is being stored; returns the first chunk number that it does not cover."""
+        """The last `export` is being stored; returns the first chunk number that it does not cover."""
         if self._data is None:
             return None
         self._data.freeze()
@@ -87,7 +85,7 @@ class Channels:
             self._data.reserve(tsn)
 
     def stored(self) -> None:
-        """What was frozen is stored."""
+        """The checkpoint that `freeze` was called for is stored: acknowledge what it holds."""
         if self._data is not None:
             self._data.stored()
 
@@ -101,50 +99,50 @@ class Channels:
             self._data.receive(packet)
 
     def send(self, channel: str, payload: str | bytes) -> None:
-        """To the client's data channel of that label; kept for a while if it is not open yet."""
+        """Send on the client's data channel of that label; kept for a while if it is not open yet."""
         if self._state.data_port is None:
             return  # a client without data channels never opens one
         try:
             if self._data is not None and self._data.send(channel, payload):
-                if self._wanted is not None:
-                    self._wanted()  # until that is stored the message is lost with this process
+                if self._request_checkpoint is not None:
+                    self._request_checkpoint()  # until that is stored the message is lost with this process
                 return
         except ChannelError as error:
-            self._outlet.event(messages.SessionError(message=str(error)))
+            self._output.event(messages.SessionError(message=str(error)))
             return
         self._early.append((channel, payload))
         while len(self._early) > MAX_EARLY_DATA or sum(len(kept) for _, kept in self._early) > MAX_EARLY_BYTES:
             self._early.popleft()
 
     def announce_draining(self, seconds: float) -> None:
-        """Tell the client that its session is to end soon, if it can be told right now."""
+        """Send the client a notice that its session will end soon, if a channel is open for it."""
         notice = {"type": "antiphon.draining", "event_id": f"event_{secrets.token_hex(8)}", "seconds": seconds}
         if self._data is not None:
             with contextlib.suppress(ChannelError):
                 self._data.send(messages.EVENTS_CHANNEL, json.dumps(notice))
 
-    def vanish(self) -> None:
-        """Let go without a word: the association goes on elsewhere."""
+    def detach(self) -> None:
+        """Free the association and send nothing: it continues in another process."""
         if self._data is not None:
-            self._data.vanish()
+            self._data.detach()
         self._data = None
 
     def close(self) -> None:
-        """Abort the association and drop what waits."""
+        """Abort the association and drop the messages that wait."""
         data, self._data = self._data, None
         self._early.clear()
         if data is not None:
             data.close()
 
     def _opened(self, label: str) -> None:
-        self._outlet.event(messages.ChannelOpened(channel=label))
+        self._output.event(messages.ChannelOpened(channel=label))
         waiting, self._early = self._early, deque()
         for channel, payload in waiting:
             self.send(channel, payload)
 
     def _failed(self, reason: str) -> None:
         self._early.clear()
-        self._outlet.event(messages.SessionError(message=f"the data channels are closed: {reason}"))
+        self._output.event(messages.SessionError(message=f"the data channels are closed: {reason}"))
 
     def _received(self, label: str, payload: str | bytes) -> None:
-        self._outlet.message(messages.DataMessage.of(label, payload))
+        self._output.message(messages.DataMessage.of(label, payload))

@@ -1,7 +1,7 @@
-"""What of a session is written down and when, and what it may send in the meantime. Sans-IO.
+"""When a checkpoint of a session is due, what it holds, and which counters it reserves. No store, no network.
 
-A checkpoint reserves: nothing is sent with a counter that the stored one does not cover, and whoever takes over
-begins behind all that it covers. So no keystream is used twice, however old the checkpoint was.
+A checkpoint reserves counters: nothing is sent with a counter that the stored one does not cover, and a process that
+takes over begins after all that it covers. So no keystream is used twice, however old the checkpoint was.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from antiphon.transceiver.session.channels import Channels
 from antiphon.transceiver.session.state import RECORDS_AHEAD, RTCP_AHEAD, RTP_AHEAD, SessionState
 
 WHILE_SPEAKING: Final = 2.0
-"""Seconds between two checkpoints while the agent speaks: a twentieth of what one reserves."""
+"""Seconds between two checkpoints while the agent speaks: one reserves packets for twenty times as long."""
 AT_LEAST_EVERY: Final = 15.0
-"""Seconds: the position of the caller's audio, RTCP, and the life of the entry in its bucket."""
+"""Seconds: for the position of the caller's audio, for RTCP, and because entries of the bucket expire."""
 
 
 class _ReservedCounters(NamedTuple):
@@ -31,86 +31,80 @@ class _ReservedCounters(NamedTuple):
 
 
 class Checkpoint:
-    """The checkpoints of one session. Without `begin` nothing is limited and nothing written."""
+    """The checkpoints of one session. Before `begin` nothing is limited and nothing is due.
 
-    def __init__(
-        self, state: SessionState, media_in: AudioReceiver, media_out: AudioSender, channels: Channels
-    ) -> None:
+    Owner: the `Session`, for its whole life; the checkpoint store of the process calls it, on the event loop only.
+    """
+
+    def __init__(self, state: SessionState, receiver: AudioReceiver, sender: AudioSender, channels: Channels) -> None:
         self.records_limit = UNLIMITED
         """The first DTLS record number that may not be used yet."""
         self._state = state
-        self._media_in, self._media_out, self._channels = media_in, media_out, channels
-        self._wanted: Callable[[], None] | None = None
+        self._receiver, self._sender, self._channels = receiver, sender, channels
+        self._request_checkpoint: Callable[[], None] | None = None
         self._touched = False
         self._written_at = float("-inf")
         self._packets_written = 0
         self._pending: _ReservedCounters | None = None
         self._limited = False
 
-    def begin(self, wanted: Callable[[], None], silent: bool = False) -> None:
-        """Checkpoints are stored from now on; `wanted` is called when one should not wait for its time.
+    def begin(self, request_checkpoint: Callable[[], None], silent: bool = False) -> None:
+        """Checkpoints are stored from now on; `request_checkpoint` is called when one should not wait for its time.
 
-        `silent`: nothing is sent before the first one is stored, because others may be about to store theirs.
+        `silent`: nothing is sent before the first one is stored, because other processes may be taking over as well.
         """
-        self._wanted = wanted
+        self._request_checkpoint = request_checkpoint
         if silent:
             self._reserve(_ReservedCounters(0, 0, 0, self._channels.next_chunk))
         self._channels.keep_checkpoints(self.touch)
         self.touch()
 
     def touch(self) -> None:
-        """Something happened that must not be lost."""
-        if self._wanted is not None and not self._touched:
+        """Request a checkpoint: something changed that must not be lost."""
+        if self._request_checkpoint is not None and not self._touched:
             self._touched = True
-            self._wanted()
+            self._request_checkpoint()
 
     def due(self, now: float) -> bool:
-        """Whether it is time for one."""
-        if self._wanted is None:
+        """Whether a checkpoint is due."""
+        if self._request_checkpoint is None:
             return False
         speaks = self._state.rtp.packets != self._packets_written
         return self._touched or now - self._written_at >= (WHILE_SPEAKING if speaks else AT_LEAST_EVERY)
 
     def write(self, now: float, handing_over: bool = False) -> bytes:
-        """The session as it is. `handing_over`: nothing will be sent after it, so every counter is exact."""
+        """The session's state, packed. `handing_over`: nothing will be sent after it, so every counter is exact."""
         state = self._state
         self._touched = False
         self._written_at, self._packets_written = now, state.rtp.packets
-        self._media_in.export()
-        self._media_out.export(now, with_speech=handing_over)
+        self._receiver.export()
+        self._sender.export(now, with_speech=handing_over)
         state.sctp = self._channels.export()
         state.written_at, state.handed_over = time.time(), handing_over
         assert state.srtp is not None
         assert state.dtls is not None
-        if self._wanted is not None:
+        if self._request_checkpoint is not None:
             self._pending = _ReservedCounters(
                 state.rtp.packets + RTP_AHEAD,
                 state.srtp.rtcp_index + RTCP_AHEAD,
                 state.dtls.write_sequence + RECORDS_AHEAD,
                 self._channels.freeze(),
             )
-            if not self._limited:  # it may be stored before we hear of it
+            if not self._limited:  # it may be stored before that is confirmed
                 self._reserve(self._pending)
         return state.to_bytes()
 
     def stored(self) -> None:
-        """What was written last is stored."""
+        """The checkpoint that was written last is stored: its counters may be used."""
         if self._pending is not None:
             self._reserve(self._pending)
             self._pending = None
             self._channels.stored()
 
-    def stop(self) -> None:
-        """There is no store: nobody can take over, so nothing needs to be held back."""
-        self._wanted = self._pending = None
-        self._touched = self._limited = False
-        self._media_out.packets_limit = self._media_out.reports_limit = self.records_limit = UNLIMITED
-        self._channels.stop_checkpoints()
-
     def _reserve(self, reserved: _ReservedCounters) -> None:
         self._limited = True
-        self._media_out.packets_limit = reserved.packets
-        self._media_out.reports_limit = reserved.reports
+        self._sender.packets_limit = reserved.packets
+        self._sender.reports_limit = reserved.reports
         self.records_limit = reserved.records
         if reserved.chunks is not None:
             self._channels.reserve(reserved.chunks)

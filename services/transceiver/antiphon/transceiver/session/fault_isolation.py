@@ -1,4 +1,4 @@
-"""What goes wrong inside one session ends that session, and reaches no other one."""
+"""An error inside one session ends that session and reaches no other one."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ S = TypeVar("S", bound=_Ends)
 
 
 def contained(method: Callable[[S, *P], None]) -> Callable[[S, *P], None]:
-    """An entry point of a session: whatever is raised behind it ends this session with reason `internal`."""
+    """Decorate an entry point of a session: an exception in it ends this session with reason `internal`."""
 
     @wraps(method)
     def enter(self: S, *args: *P) -> None:
@@ -40,6 +40,9 @@ def contained(method: Callable[[S, *P], None]) -> Callable[[S, *P], None]:
 
 
 def failed(session: _Ends) -> None:
-    """What `contained` does, for the entry points of frames: a wrapper costs as much as reading an RTP header."""
+    """End a session in an exception handler, as `contained` does.
+
+    The entry points of frames call it: there a decorator would cost as much as reading an RTP header.
+    """
     log.exception("session %s failed and ends", session.state.session_id)
-    session.end("internal", session.ice.last_heard)
+    session.end("internal", session.ice.last_received)

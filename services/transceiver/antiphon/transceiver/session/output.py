@@ -1,4 +1,4 @@
-"""What a session says and to whom, and the one end it says nothing of: the words between `session` and its shell."""
+"""The calls by which a session hands its output to the process, and the one end that has no `Ended` event."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from antiphon.schemas.audio import AudioFrame
 from antiphon.transceiver.ice.agent import Path
 
 MOVED: Final = "moved"
-"""It goes on in another process: ended here without a word."""
+"""The value of `Session.ended` when the session continues in another process: nothing was published."""
 
 
 class Output(Protocol):
-    """Where a session's output goes. None of these may block."""
+    """Where a session's output goes: `bus.session_output.SessionOutput`, or a test. None of these may block."""
 
     def datagram(self, path: Path, data: bytes) -> None: ...
     def audio(self, frame: AudioFrame) -> None: ...

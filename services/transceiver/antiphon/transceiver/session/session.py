@@ -1,7 +1,6 @@
-"""One call: its protocol engines wired together. Sans-IO: datagrams, frames and `now` in, `Output` out.
+"""One call: its protocol engines wired together. Datagrams, frames and `now` in, calls of `Output` out; no sockets.
 
-The engines live in files of their own; what is decided here is only what goes from which to which, and
-when the session is over.
+The engines have files of their own. This file decides only which engine gets what, and when the session ends.
 """
 
 from __future__ import annotations
@@ -12,7 +11,8 @@ from collections.abc import Callable
 from typing import Final, Literal
 
 from antiphon.rtc import stun
-from antiphon.rtc.dtls.handshake import Certificate, Keys
+from antiphon.rtc.dtls.certificate import Certificate
+from antiphon.rtc.dtls.handshake import Keys
 from antiphon.rtc.dtls.record_layer import ALERT, APPLICATION_DATA, CLOSE_NOTIFY, HANDSHAKE, DtlsRecords
 from antiphon.rtc.dtls.setup import DtlsSetup
 from antiphon.rtc.rtp.packet import is_rtcp
@@ -36,11 +36,15 @@ from antiphon.transceiver.timing.pacing import INPUT_TOLERANCE, SPEECH_TOLERANCE
 log = logging.getLogger(__name__)
 
 MAX_CAUSE: Final = 200
-"""Letters of a hang-up's reason that are passed on."""
+"""Characters of a hang-up's cause that are kept."""
 
 
 class Session:
-    """A call from the accepted offer to its end."""
+    """A call from the accepted offer to its end.
+
+    Owner: the `SessionTable`, which forgets it once `ended` is set. The demux, the scheduler, the session's bus and the
+    checkpoint store call it, on the event loop only. An error inside ends this session and no other (`contained`).
+    """
 
     def __init__(
         self,
@@ -48,7 +52,7 @@ class Session:
         certificate: Certificate | None,
         password_key: bytes,
         dtls_client: bool,
-        outlet: Output,
+        output: Output,
         now: float,
         join: Callable[[Callable[[float], None], float, float], None],
         leave: Callable[[Callable[[float], None]], None],
@@ -56,37 +60,35 @@ class Session:
         consent_timeout: float = CONSENT_TIMEOUT,
         on_end: Callable[[Session], None] | None = None,
     ) -> None:
-        """`take_turn` runs a costly step of the handshake, now or when running calls allow it.
-
-        `on_end(session)` is called once, as the last step of `end` or `vanish`.
-
-        A session that another process began needs no certificate: its handshake is over.
+        """`join` and `leave` begin and end visits of the timing wheel. `take_turn` runs a costly step of the handshake,
+        now or when running calls allow it. `on_end(session)` is called once, as the last step of `end` or `detach`.
+        A session that another process began needs no certificate: its handshake is done.
         """
         self.state = state
         self.ended: messages.EndReason | Literal["moved"] | None = None
         self.cause = ""
-        """What the request that ended it gave as its reason."""
+        """The cause that the hang-up request gave."""
         self.got_through = False
-        """The client's handshake was finished, here or in the process before."""
+        """The handshake finished, here or in the process that had the session before."""
         self.ice = IceLite(password_key, state.ufrags)
-        self._outlet = outlet
+        self._output = output
         self._join, self._leave = join, leave
         self._take_turn = take_turn or (lambda step, now: step(now))
         self._on_end = on_end
-        self._consent = Consent(now, consent_timeout, outlet.event)
+        self._consent = Consent(now, consent_timeout, output.event)
         self._resumed = False
         self._setup = DtlsSetup(
             certificate, state.remote_fingerprints, dtls_client, self._send, self._shook_hands, self._handshake_failed
         )
         self._records: DtlsRecords | None = None
         self._srtp: Srtp | None = None
-        self._channels = Channels(state, outlet)
-        self.media_in = AudioReceiver(state, outlet)
-        self.media_out = AudioSender(state, outlet)
-        self.checkpoints = Checkpoint(state, self.media_in, self.media_out, self._channels)
+        self._channels = Channels(state, output)
+        self.receiver = AudioReceiver(state, output)
+        self.sender = AudioSender(state, output)
+        self.checkpoints = Checkpoint(state, self.receiver, self.sender, self._channels)
         self._client_path = ClientPath(state, self.ice, self.checkpoints.touch)
         self._follow_path = self._client_path.follow
-        self._reports = Reports(state, self.media_in, self.media_out, outlet.event)
+        self._reports = Reports(state, self.receiver, self.sender, output.event)
 
     # ---- from the network ------------------------------------------------------------------------
 
@@ -97,8 +99,8 @@ class Session:
         response = self._client_path.check(request, datagram, client, path, now)
         if response is None:
             return False
-        # The answer goes where the check came from, whatever the current path is.
-        self._outlet.datagram(path, response)
+        # The answer takes the path of the check, not the current path.
+        self._output.datagram(path, response)
         self._start_handshake(now)
         return True
 
@@ -106,13 +108,13 @@ class Session:
     def _start_handshake(self, now: float) -> None:
         if not self._setup.running and self._records is None and self.ended is None:
             # Not at nomination: Chromium nominates a lite peer 50 ms and one round trip later.
-            self._outlet.milestone("ice", now)
+            self._output.milestone("ice", now)
             self._setup.begin(now)
             if self._setup.client:
                 self._take_turn(self._step_first, now)
 
     def restart_ice(self, ufrag: str) -> None:
-        """The client offers anew. Keys, SSRC, setup role and data channels stay."""
+        """The client restarts ICE with a new offer. Keys, SSRC, setup role and data channels stay."""
         self._client_path.restart(ufrag)
 
     @property
@@ -121,18 +123,21 @@ class Session:
 
     @property
     def connected(self) -> bool:
-        """The handshake is over and the session is not."""
+        """The handshake has finished and the session has not ended."""
         return self._records is not None and self.ended is None
 
-    def receive(self, datagram: bytes, path: Path, now: float) -> None:
-        """A datagram that is not STUN, from a checked client address (RFC 7983 tells them apart)."""
+    def receive(self, datagram: bytes, path: Path, now: float, unix_ns: int) -> None:
+        """A datagram that is not STUN, from a checked client address (RFC 7983 tells them apart).
+
+        It was read at `now`, which is `unix_ns` by the wall clock.
+        """
         if self.ended is not None:
             return
         first = datagram[0]
         if 127 < first < 192:
             if self._srtp is not None:
                 try:
-                    self._receive_media(datagram, path, now)
+                    self._receive_media(datagram, path, now, unix_ns)
                 except Exception:
                     failed(self)
         else:
@@ -147,41 +152,41 @@ class Session:
             elif self._setup.running:
                 self._take_turn(lambda later: self._step_on(datagram, path, later), now)
 
-    def _receive_media(self, datagram: bytes, path: Path, now: float) -> None:
+    def _receive_media(self, datagram: bytes, path: Path, now: float, unix_ns: int) -> None:
         assert self._srtp is not None
         if is_rtcp(datagram):
             compound = self._srtp.unprotect_rtcp(datagram)
             if compound is not None:
-                self.ice.heard(path, False, now)
-                self.media_in.receive_rtcp(compound, now)
-                self.media_out.receive_rtcp(compound, time.time())
+                self.ice.received(path, False, now)
+                self.receiver.receive_rtcp(compound, now)
+                self.sender.receive_rtcp(compound, time.time())
             return
         srtp = self._srtp
         before = srtp.state.remote_index
         packet = srtp.unprotect(datagram)
         if packet is None:
             return
-        self.ice.heard(path, srtp.state.remote_index > before, now)
+        self.ice.received(path, srtp.state.remote_index > before, now)
         self._follow_path()
-        if self.media_in.receive(packet, now):
+        if self.receiver.receive(packet, now, unix_ns):
             self._join(self._visit_input, now, INPUT_TOLERANCE)
             if self._resumed:
                 return  # not the first of the session
-            self._outlet.milestone("first_audio_in", now)
-            self._outlet.event(messages.MediaStarted(setup_ms=(now - self._consent.opened_at) * 1000))
+            self._output.milestone("first_audio_in", now)
+            self._output.event(messages.MediaStarted(setup_ms=(now - self._consent.opened_at) * 1000))
 
     def _receive_records(self, datagram: bytes, path: Path, now: float) -> None:
         assert self._records is not None
         before = self._records.state.read_highest
         for record in self._records.open(datagram):
-            self.ice.heard(path, self._records.state.read_highest > before, now)
+            self.ice.received(path, self._records.state.read_highest > before, now)
             self._follow_path()
             if record.kind == APPLICATION_DATA:
                 self._channels.receive(record.payload)
             elif record.kind == ALERT and record.payload[:2] in (CLOSE_NOTIFY, b"\x02\x00"):
                 self.end("client_closed", now)
                 return
-            elif record.kind == HANDSHAKE:  # the client's Finished once more: it has not seen ours
+            elif record.kind == HANDSHAKE:  # the client repeats its Finished: it has not received ours
                 self._setup.repeat_final_flight()
 
     # ---- setting up ------------------------------------------------------------------------------
@@ -193,7 +198,7 @@ class Session:
 
     @contained
     def _step_on(self, datagram: bytes, path: Path, now: float) -> None:
-        """A datagram whose turn has come; the handshake may be over by then."""
+        """Handle a datagram whose turn has come; the handshake may have finished meanwhile."""
         if self._setup.running and self.ended is None:
             self._setup.receive(datagram, now)
         elif self._records is not None:
@@ -201,58 +206,58 @@ class Session:
 
     def _handshake_failed(self, text: str, now: float) -> None:
         log.warning("session %s: %s", self.state.session_id, text)
-        self._outlet.event(messages.SessionError(message=text))
+        self._output.event(messages.SessionError(message=text))
         self.end("dtls_failed", now)
 
     def _shook_hands(self, keys: Keys, now: float) -> None:
         self.got_through = True
         self.state.srtp, self.state.dtls = keys
         self._connect_engines(now)
-        self._outlet.milestone("dtls", now)
-        self._outlet.event(messages.Connected(setup_ms=(now - self._consent.opened_at) * 1000))
+        self._output.milestone("dtls", now)
+        self._output.event(messages.Connected(setup_ms=(now - self._consent.opened_at) * 1000))
         self._channels.start()
         self._wake_speech(now)
 
     def export(self, now: float) -> bytes:
         """The whole session as `SessionState` writes it, for another process; ValueError before it is connected.
 
-        What comes later is not in it: `vanish` has to follow.
+        Nothing that happens later is in it: `detach` has to follow.
         """
         if not self.connected:
             raise ValueError(f"session {self.state.session_id} is not connected: there is nothing to hand over yet")
         return self.checkpoints.write(now, handing_over=True)
 
     def restore(self, now: float) -> None:
-        """Be what another process wrote; nothing is said before `resume`, which waits for a checkpoint of ours."""
+        """Take over the state that another process wrote; `resume` follows as soon as a checkpoint of it is stored."""
         state = self.state
         if state.srtp is None or state.dtls is None or state.path_relay is None:
             raise ValueError(f"the state of session {state.session_id} was written before it was connected")
         if not state.handed_over:
-            state.leave_out(time.time())
+            state.skip_reserved(time.time())
         self._resumed = self.got_through = True
         self.ice.resume(Path(state.path_header, state.path_relay), now)
         self._connect_engines(now)
         self._channels.restore()
-        self.media_in.restore()
-        self.media_out.restore(now)
+        self.receiver.restore()
+        self.sender.restore(now)
 
     @contained
     def resume(self, now: float) -> None:
-        """Go on where the other process was: the client notices nothing."""
+        """Continue where the other process stopped: the client notices nothing."""
         self._channels.resume()
-        self.media_out.settle()
+        self.sender.end_lost_reply()
         self._wake_speech(now)
 
-    def vanish(self) -> None:
-        """Let go of everything without a word to anybody: the session goes on elsewhere."""
+    def detach(self) -> None:
+        """Free everything and send nothing: the session continues in another process."""
         self.ended = MOVED
         self._leave(self._visit_input)
         self._leave(self._visit_speech)
         self._setup.close()
-        self._channels.vanish()
+        self._channels.detach()
         self._srtp = self._records = None
-        self.media_out.close()
-        self.media_in.close()
+        self.sender.close()
+        self.receiver.close()
         if self._on_end is not None:
             self._on_end(self)
 
@@ -261,13 +266,13 @@ class Session:
         assert self.state.dtls is not None
         self._records = DtlsRecords(self.state.dtls)
         self._srtp = Srtp(self.state.srtp, self.state.rtp.ssrc)
-        self.media_out.connect(self._srtp, self._send)
-        self._reports.start(now)
+        self.sender.connect(self._srtp, self._send)
+        self._reports.start(self._srtp.counters, self._records.counters, now)
         self._channels.connect(self._send_record)
 
     def _send(self, data: bytes) -> None:
         if self.ice.path is not None:
-            self._outlet.datagram(self.ice.path, data)
+            self._output.datagram(self.ice.path, data)
 
     def _send_record(self, data: bytes) -> None:
         if self._records is not None and self._records.state.write_sequence < self.checkpoints.records_limit:
@@ -277,14 +282,14 @@ class Session:
 
     @contained
     def send_message(self, channel: str, payload: str | bytes) -> None:
-        """To the client's data channel of that label; kept for a while if it is not open yet."""
+        """Send on the client's data channel of that label; kept for a while if it is not open yet."""
         if self.ended is None:
             self._channels.send(channel, payload)
 
     @contained
     def announce_draining(self, seconds: float) -> None:
-        """Tell agent and client that this session is to end soon; a client can call again right away."""
-        self._outlet.event(messages.Draining(seconds=seconds))
+        """Notify agent and client that this session will end within `seconds`; a client can call again right away."""
+        self._output.event(messages.Draining(seconds=seconds))
         self._channels.announce_draining(seconds)
 
     def speak(self, frame: AudioFrame, now: float) -> None:
@@ -292,47 +297,47 @@ class Session:
         if self.ended is not None:
             return
         try:
-            self.media_out.offer(frame)
+            self.sender.offer(frame)
             self._wake_speech(now)
         except Exception:
             failed(self)
 
     def _wake_speech(self, now: float) -> None:
-        if self.media_out.wants_visits and self.ended is None:
+        if self.sender.wants_visits and self.ended is None:
             self._join(self._visit_speech, now, SPEECH_TOLERANCE)
-            self.media_out.visited = True
-        elif self.media_out.overdue:
+            self.sender.visited = True
+        elif self.sender.overdue:
             self._visit_speech(now)
 
     def _visit_speech(self, now: float) -> None:
         try:
-            if self.ended is None and self.media_out.visit(now):
+            if self.ended is None and self.sender.visit(now):
                 return
         except Exception:
             failed(self)
-        self.media_out.visited = False
+        self.sender.visited = False
         self._leave(self._visit_speech)
 
     def _visit_input(self, now: float) -> None:
         try:
             if self.ended is None:
-                self.media_in.visit(now)
+                self.receiver.visit(now)
         except Exception:
             failed(self)
 
     @contained
     def control(self, control: messages.Flush | messages.Pause | messages.Resume | messages.HangUp, now: float) -> None:
-        """Obey an agent, the bridge or signaling; nothing happens after the end."""
+        """Carry out a request of an agent, the bridge or signaling; nothing happens after the end."""
         if self.ended is not None:
             return
         match control:
             case messages.Flush(generation=generation):
-                self.media_out.flush(generation)
+                self.sender.flush(generation)
                 self.checkpoints.touch()
             case messages.Pause():
-                self.media_out.pause()
+                self.sender.pause()
             case messages.Resume():
-                self.media_out.resume()
+                self.sender.resume()
             case messages.HangUp(reason=cause):
                 self.end("hang_up", now, cause)
         self._wake_speech(now)
@@ -347,9 +352,9 @@ class Session:
         self._setup.poll(now)
         if self.ended is not None:
             return
-        over = self._consent.over(self.ice.last_heard, self._srtp is not None, now)
-        if over is not None:
-            self.end(over, now)
+        reason = self._consent.end_reason(self.ice.last_received, self._srtp is not None, now)
+        if reason is not None:
+            self.end(reason, now)
         elif self._srtp is not None:
             self._reports.poll(now)
 
@@ -358,7 +363,7 @@ class Session:
         return self._reports.statistics()
 
     def end(self, reason: messages.EndReason, now: float, cause: str = "") -> None:
-        """Say goodbye and let go of everything. Later calls do nothing."""
+        """Close towards client and agent, and free everything. Later calls do nothing."""
         if self.ended is not None:
             return
         self.ended, self.cause = reason, cause[:MAX_CAUSE]
@@ -368,12 +373,12 @@ class Session:
             self._channels.close()
             if self._records is not None and self._records.state.write_sequence < self.checkpoints.records_limit:
                 self._send(self._records.seal(ALERT, CLOSE_NOTIFY))
-        except Exception:  # a goodbye that fails must not keep what is let go of below
-            log.exception("session %s: no goodbye was said", self.state.session_id)
-        self._outlet.event(messages.Ended(reason=reason, cause=self.cause, statistics=self.statistics()))
+        except Exception:  # a close that fails must not keep what is freed below
+            log.exception("session %s: the client was not told of the end", self.state.session_id)
+        self._output.event(messages.Ended(reason=reason, cause=self.cause, statistics=self.statistics()))
         self._setup.close()
         self._srtp = self._records = None
-        self.media_out.close()
-        self.media_in.close()
+        self.sender.close()
+        self.receiver.close()
         if self._on_end is not None:
             self._on_end(self)

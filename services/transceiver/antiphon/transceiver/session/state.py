@@ -1,8 +1,8 @@
-"""What makes a session, as one plain value that can be written and read back.
+"""A session as one plain value that can be written and read back.
 
-Every counter that must never repeat is an integer in here; OpenSSL, libsrtp and libopus objects are engines
-that are made from it and hold nothing of their own that a session could not lose. That is what lets a
-session move to another process without its client noticing.
+Every counter that must never repeat is an integer in here. OpenSSL, libsrtp and libopus objects are engines made from
+it; a session can lose all that only they hold. So a session can move to another process, and its client notices
+nothing.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ import msgpack
 from antiphon.rtc.dtls.state import DtlsState
 from antiphon.rtc.rtp.srtp_state import SrtpState
 
-STATE_VERSION: Final = 2
+STATE_VERSION: Final = 3
 
 RTP_AHEAD: Final = 2048
 """Packets that may be sent before the next checkpoint is stored: more than the speech queue holds (1500). A client
 takes sequence numbers up to 32768 ahead (RFC 3711 section 3.3.1)."""
 RTCP_AHEAD: Final = 600
-"""Reports, one a second. Whoever takes over runs libsrtp's index forward over them, 1.5 us each."""
+"""Reports, one a second. A process that takes over runs libsrtp's index forward over them, 1.5 us each."""
 RECORDS_AHEAD: Final = 4096
 """DTLS records."""
 FRAMES_AHEAD: Final = 1
-"""Outgoing frames whose timestamps are left out: the clocks of two machines differ a little."""
+"""Outgoing frames whose timestamps are skipped: the clocks of two machines differ a little."""
 
 
 @dataclass
@@ -45,22 +45,25 @@ class RtpState:
 
 @dataclass
 class SpeechState:
-    """What the agent says, as far as it was heard."""
+    """How much of the agent's speech was played."""
 
     generation: int = 0
     """Of the reply in progress."""
     played_samples: int = 0
     rate: int = 24000
     announced: bool = False
-    """It was told as started and not yet as ended."""
+    """Published as started and not yet as ended."""
     paused: bool = False
     frames: list[bytes] = field(default_factory=list)
-    """What waits to be said, packed: only where one process hands the session to another."""
+    """Frames that wait to be played, packed: only where one process hands the session to another."""
 
 
 @dataclass
 class SessionState:
-    """One session. Addresses are those of the checked path that answers take."""
+    """One session. Addresses are those of the checked path that answers take.
+
+    Owner: the `Session`. Its engines write into it, on the event loop only.
+    """
 
     session_id: str
     agent: str
@@ -78,11 +81,9 @@ class SessionState:
     path_relay: tuple[str, int] | None = None
     srtp: SrtpState | None = None
     dtls: DtlsState | None = None
-    has_audio: bool = True
     data_port: int | None = None
     """The client's SCTP port; None without a data channel section."""
     data_max_message: int = 65536
-    nack: bool = False
     telephone: tuple[int, int] | None = None
     """(payload type, clock rate) of telephone events."""
     audio_level_id: int | None = None
@@ -95,29 +96,29 @@ class SessionState:
     """Unix time."""
     packets_received: int = 0
     packets_lost: int = 0
-    """Both as of the statistics, when this was written by another process; it counts on from there."""
+    """Both as of the statistics, at the time of writing; another process counts on from there."""
     sdp_origin: int = 0
     sdp_version: int = 1
     """Of our answers: an ICE restart raises it (RFC 3264 section 8)."""
     sctp: dict[str, Any] | None = None
-    """What the association was when this was written (`association_state`); None without one."""
+    """The SCTP association (`association_state`) at the time of writing; None without one."""
     generation: int = 0
-    """The first generation of speech that may be heard."""
+    """The first generation of speech that may be played."""
     speech: SpeechState = field(default_factory=SpeechState)
     written_at: float = 0.0
     """Unix time."""
     handed_over: bool = False
-    """Its process let go of the session after writing this: every counter is exact, nothing is to be left out."""
+    """Its process detached the session after it wrote this: every counter is exact, none has to be skipped."""
 
     def to_bytes(self) -> bytes:
         """The whole value as msgpack. It holds media keys: encrypt it before it leaves the process."""
         packed: bytes = msgpack.packb([STATE_VERSION, asdict(self)], use_bin_type=True)
         return packed
 
-    def leave_out(self, unix_time: float) -> None:
-        """Jump over all that another process may have sent after it wrote this: no keystream is used twice.
+    def skip_reserved(self, unix_time: float) -> None:
+        """Skip every counter that another process may have used after it wrote this: no keystream is used twice.
 
-        The association's counters jump where it is restored (`association_state`).
+        `association_state` skips those of the association when that is restored.
         """
         self.rtp.sequence = (self.rtp.sequence + RTP_AHEAD) & 0xFFFF
         if self.rtp.sent_at:

@@ -1,8 +1,8 @@
-"""Handshakes take turns, so that a rush of joins does not make running calls late. Sans-IO.
+"""Limits the time for DTLS handshakes, so that many joins at once do not make running calls late. Sans-IO.
 
-A step of a DTLS handshake costs 0.5-2 ms of OpenSSL, a hundred times a media packet, and forty clients that
-join at once would block the loop for 100-280 ms. Steps draw on a budget: a short burst is free, so that one
-call is set up without any wait; beyond it steps run one per turn of the loop, `SHARE` of the time at most.
+A step of a handshake costs 0.5-2 ms of OpenSSL, a hundred times as much as a media packet: forty clients that join at
+once would block the loop for 100-280 ms. Steps draw on a budget. A short burst is free, so that a single call is set up
+without a wait; beyond it steps run one per iteration of the loop, for `SHARE` of the time at most.
 """
 
 from __future__ import annotations
@@ -12,17 +12,21 @@ from collections.abc import Callable
 from typing import Final
 
 SHARE: Final = 0.35
-"""Of one core."""
+"""Share of one core that handshakes may take."""
 BURST: Final = 0.004
-"""Seconds of OpenSSL at once before anybody waits: what a running call may come late by."""
+"""Seconds of OpenSSL at once before a step has to wait: as late may a frame of a running call be."""
 MAX_WAITING: Final = 1024
-"""Steps; one more is dropped. DTLS repeats what it gets no answer to."""
+"""Steps that wait; one more is dropped. A DTLS client retransmits what is not answered."""
 
 Step = Callable[[float], None]
 
 
 class HandshakeQueue:
-    """The shell asks when the next step is `due` and calls `run`."""
+    """The steps that wait for their turn, first in, first out.
+
+    Owner: the `Scheduler`, which asks when the next step is `due` and calls `run`, on the event loop. A step may add
+    others.
+    """
 
     def __init__(self, now: float, clock: Callable[[], float]) -> None:
         self.dropped = 0
@@ -35,7 +39,7 @@ class HandshakeQueue:
         return len(self._waiting)
 
     def add(self, step: Step, now: float) -> None:
-        """Run the step now if there is credit and nobody waits; else in its turn."""
+        """Run the step now if there is credit and no other waits; else in its turn."""
         self._fill(now)
         if not self._waiting and self._credit > 0:
             self._run(step, now)
@@ -45,7 +49,7 @@ class HandshakeQueue:
             self.dropped += 1
 
     def due(self) -> float | None:
-        """When the next step may run; None if nobody waits."""
+        """When the next step may run; None if none waits."""
         if not self._waiting:
             return None
         return self._filled_at + max(0.0, -self._credit / SHARE)

@@ -1,4 +1,4 @@
-"""What drives the sessions of a process: the wheel of 20 ms visits, the turns of handshakes, on the loop's timers."""
+"""Runs the timing wheel and the handshake queue of a process on timers of the event loop."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ from antiphon.transceiver.timing.timing_wheel import TimingWheel, Visit
 
 
 class Scheduler:
-    """The wheel and the handshake queue are sans-IO: this wakes them when they are due."""
+    """Wakes the timing wheel and the handshake queue, which are sans-IO, when they are due.
+
+    Owner: the process, until `close`. Sessions call `join`, `leave` and `take_turn`, on the event loop only.
+    """
 
     def __init__(self, publisher: Publisher) -> None:
         self._publisher = publisher
@@ -24,7 +27,7 @@ class Scheduler:
         self._handshake_timer: asyncio.TimerHandle | None = None
 
     def join(self, visit: Visit, now: float, tolerance: float) -> None:
-        """Visit every 20 ms from about now on."""
+        """Call `visit` every 20 ms, first within a slot of now or up to `tolerance` seconds later."""
         self._wheel.add(visit, now, tolerance)
         self._arm_wheel()
 
@@ -32,12 +35,12 @@ class Scheduler:
         self._wheel.remove(visit)
 
     def lateness(self, share: float) -> float:
-        """Seconds below which this share of the last visits was late."""
+        """Seconds by which this share of the last visits was late at most."""
         return self._wheel.lateness(self._loop.time(), share)[0]
 
     @property
     def visitors(self) -> int:
-        """How many are visited every 20 ms."""
+        """Number of visitors that are called every 20 ms."""
         return len(self._wheel)
 
     @property
@@ -45,7 +48,7 @@ class Scheduler:
         return len(self._handshakes)
 
     def take_turn(self, step: Callable[[float], None], now: float) -> None:
-        """Run a costly step of a handshake, now or when running calls allow it."""
+        """Run a costly step of a handshake, now or when the budget allows it."""
         self._handshakes.add(step, now)
         self._arm_handshakes()
 
@@ -63,7 +66,7 @@ class Scheduler:
         self._wheel_timer = None if due is None else self._loop.call_at(due, self._wheel_due)
 
     def _wheel_due(self) -> None:
-        """Visit one turn of the loop later: nats-py hands on what is there in that turn, and replies need not wait."""
+        """Visit one iteration later: nats-py delivers in it what it has read, and that speech need not wait."""
         self._wheel_is_due = True
         self._wheel_timer = self._loop.call_soon(self._turn_wheel)
 

@@ -1,8 +1,8 @@
-"""One clock for all sessions: a wheel of 20 ms with a few slots (`pacing`).
+"""A timing wheel of 20 ms with a few slots (`pacing`) that visits all sessions of a process.
 
-Only occupied slots wake the process (a wheel that turns a thousand times a second costs 9 % of a core by
-itself). The wheel measures how late each visit is: that is the lateness by which a transceiver refuses
-sessions. It knows no time of its own: the shell asks when the next visit is due and calls `run`.
+Only occupied slots wake the process: a wheel that turned a thousand times a second would cost 9 % of a core. The wheel
+measures how late each visit is; above some lateness the transceiver refuses sessions. Sans-IO: `Scheduler` asks when
+the next visit is due and calls `run`.
 """
 
 from __future__ import annotations
@@ -18,17 +18,20 @@ from antiphon.transceiver.timing.pacing import MAX_SHARED, SLOTS, STEP
 log = logging.getLogger(__name__)
 
 ROUNDING: Final = 1e-6
-"""Steps by which a division may miss what `due` has multiplied: a slot that is due is run."""
+"""Steps of rounding error between the product in `due` and the quotient in `run`, so that a slot that is due is run."""
 MEASURED_VISITS: Final = 2000
 MEASURED_SECONDS: Final = 5.0
 MAX_CATCH_UP: Final = 5
-"""Periods: after a longer stop (a suspended machine) missed visits are not made up for."""
+"""Periods: after a longer stop (a suspended machine) missed visits are skipped."""
 
 Visit = Callable[[float], None]
 
 
 class TimingWheel:
-    """Who is due when. A visitor is called with `now`, once per period, in its slot."""
+    """Calls each visitor with `now`, once per period, in its slot.
+
+    Owner: the `Scheduler`, for the life of the process; called on its event loop only.
+    """
 
     def __init__(self, now: float) -> None:
         self._origin = now
@@ -45,11 +48,11 @@ class TimingWheel:
         """
         step = max(self._turn, ceil((now - self._origin) / STEP))
         if self._turn < step and self._slots[(step - 1) % SLOTS]:
-            # Due by now, and its turn is still to come, after what was read in this wakeup.
+            # This slot is due and will run later in this wakeup.
             self._slots[(step - 1) % SLOTS].append(visit)
             return
         if not any(self._slots):
-            self._turn = step  # nobody was due while the wheel stood still: nothing is late
+            self._turn = step  # no slot was occupied until now, so none is late
         for later in range(step, step + int(tolerance / STEP) + 1):
             if 0 < len(self._slots[later % SLOTS]) < MAX_SHARED:
                 step = later
@@ -83,7 +86,7 @@ class TimingWheel:
                 for visit in tuple(slot):
                     try:
                         visit(now)
-                    except Exception:  # one broken visitor must not stop the clock of the others
+                    except Exception:  # a visitor that fails must not keep the others from being visited
                         log.exception("a visit failed: %r is not visited any more", visit)
                         self.remove(visit)
                 done = clock()
@@ -91,6 +94,6 @@ class TimingWheel:
             self._turn += 1
 
     def lateness(self, now: float, *shares: float) -> tuple[float, ...]:
-        """Seconds of due time against done time over the last 5 s, below which each share of the visits was."""
+        """For each share: the seconds by which that share of the slots of the last 5 s was done late at most."""
         recent = sorted(late for done, late in self._lateness if now - done < MEASURED_SECONDS)
         return tuple(recent[int(len(recent) * share)] if recent else 0.0 for share in shares)

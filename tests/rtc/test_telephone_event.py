@@ -1,4 +1,4 @@
-"""Telephone keys and audio levels in a caller's packets."""
+"""Telephone keys in a caller's packets."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import struct
 from hypothesis import given
 from hypothesis import strategies as st
 
+from antiphon.rtc.rtp.telephone_event import TelephoneEvents
 from antiphon.schemas import messages
-from antiphon.transceiver.media.side_signals import AudioLevels, TelephoneEvents
 
 
 def key(event: int, duration: int, end: bool = False) -> bytes:
@@ -39,10 +39,3 @@ def test_a_key_whose_end_was_lost_is_told_when_the_next_one_begins_and_straggler
 @given(st.integers(0, 0xFFFFFFFF), st.binary(max_size=8))
 def test_no_payload_breaks_the_reader(timestamp: int, payload: bytes) -> None:
     TelephoneEvents(8000, lambda event: None).receive(timestamp, payload)
-
-
-@given(st.binary(max_size=64), st.integers(0, 20))
-def test_no_extension_breaks_the_level_reader(rest: bytes, words: int) -> None:
-    levels = AudioLevels(1, lambda level: None)
-    size = 4 * words
-    levels.receive(bytes([0x90]) + bytes(11) + b"\xbe\xde" + struct.pack("!H", words) + rest[:size].ljust(size, b"\0"))

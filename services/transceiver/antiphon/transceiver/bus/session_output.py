@@ -1,0 +1,67 @@
+"""Where the output of one session goes: the tunnel socket, NATS, the trace. `publisher` holds the queue before NATS."""
+
+from __future__ import annotations
+
+import time
+
+from opentelemetry import trace
+
+from antiphon.schemas import messages, subjects
+from antiphon.schemas.audio import AudioFrame, pack_frame
+from antiphon.transceiver.bus.publisher import Publisher
+from antiphon.transceiver.ice.agent import Path
+from antiphon.transceiver.net.udp_socket import TunnelSocket
+
+tracer = trace.get_tracer("antiphon.transceiver")
+
+
+class SessionOutput:
+    """The `Output` of one session, owned by it and called by it only, on the event loop.
+
+    Spans are made per milestone of a call, never per frame.
+    """
+
+    def __init__(
+        self, session_id: str, port: TunnelSocket, publisher: Publisher, parent: trace.Span, now: float
+    ) -> None:
+        self._port = port
+        self._publisher = publisher
+        self._audio_in = subjects.audio_in(session_id)
+        self._event = subjects.session_event(session_id)
+        self._data_in = subjects.data_in(session_id)
+        self._context = trace.set_span_in_context(parent)
+        self._session_id = session_id
+        self._began_ns = time.time_ns()
+        self._began = now
+
+    def datagram(self, path: Path, data: bytes) -> None:
+        self._port.send(path.header + data, path.relay)
+
+    def audio(self, frame: AudioFrame) -> None:
+        self._publisher.publish(self._audio_in, pack_frame(frame))
+
+    def event(self, event: messages.Message) -> None:
+        self._publisher.publish(self._event, messages.encode(event))
+
+    def message(self, message: messages.DataMessage) -> None:
+        """Publish the client's message; one too long for NATS becomes an error: JSON makes six of some characters."""
+        data = messages.encode(message)
+        limit = min(messages.MAX_MESSAGE_BYTES, self._publisher.max_payload)
+        if len(data) <= limit:
+            self._publisher.publish(self._data_in, data)
+            return
+        self.event(
+            messages.SessionError(
+                message=f"a message of the client's data channel {message.channel!r} has {len(data)} bytes as JSON, of "
+                f"which at most {limit} can be passed on: it is dropped"
+            )
+        )
+
+    def milestone(self, name: str, now: float) -> None:
+        """Record a span from the last milestone to this one."""
+        reached = self._began_ns + int((now - self._began) * 1e9)
+        span = tracer.start_span(name, context=self._context, start_time=self._began_ns)
+        span.set_attribute("antiphon.session", self._session_id)
+        span.end(reached)
+        if name in ("ice", "dtls"):
+            self._began_ns, self._began = reached, now
