@@ -19,7 +19,7 @@ from typing import Final
 
 import numpy as np
 
-from antiphon.bench.media.lateness import Frame
+from antiphon.bench.media.lateness import SILENCE, Frame
 from antiphon.cli.ice_check import is_authentic_success, pack_binding_request
 from antiphon.cli.sdp import PAYLOAD_TYPE, Answer, make_offer
 from antiphon.rtc import stun
@@ -89,8 +89,9 @@ class LoadClient:
     def offer(self) -> str:
         return make_offer(self.ufrag, self.password, self._certificate.fingerprint, self._ssrc, data_channel=False)
 
-    def begin(self, answer: Answer) -> None:
-        self._answer = answer
+    def begin(self, answer: Answer, session_id: str = "") -> None:
+        """Check and connect from now on. `session_id`: where frames of the call go over NATS."""
+        self._answer, self.session_id = answer, session_id
 
     def check(self) -> None:
         """Ask once more, until the handshake is done."""
@@ -116,6 +117,12 @@ class LoadClient:
     def forget(self) -> None:
         """A window begins."""
         self.received, self.frames = [], []
+
+    def receive_frame(self, frame: Frame) -> None:
+        """Its agent has received a frame."""
+        self.frames.append(frame)
+        if frame.flags & SILENCE:
+            self.silence_frames += 1
 
     def receive(self, datagram: bytes, arrived_ns: int) -> None:
         first = datagram[0] if datagram else 255

@@ -109,13 +109,13 @@ class TransceiverUnderTest:
         """While the others go on, a few agents reply with single frames: NATS message to packet on the wire, ms."""
         probed = list(self._sessions.values())[:: max(1, len(self._sessions) // PROBED)]
         for session in probed:
-            session.probing = True
+            session.probe(True)
         self.load.run(LEAD * PERIOD + 0.4)  # the lead is played out
         self.reply_to_wire_ms.clear()
         self.load.run(seconds)
         self._replies_due.clear()
         for session in probed:
-            session.probing, session.replied_ns, session.began = False, 0, 0.0
+            session.probe(False)
         return list(self.reply_to_wire_ms)
 
     def close(self) -> None:
@@ -131,10 +131,9 @@ class TransceiverUnderTest:
         received = len(client.received)
         client.receive(packet[8:], arrived_ns)
         if len(client.received) > received and client.session_id:
-            session = self._sessions[client.session_id.encode()]
-            if session.replied_ns > 0:
-                self.reply_to_wire_ms.append((arrived_ns - session.replied_ns) / 1e6)
-                session.replied_ns = 0
+            sent_ns = self._sessions[client.session_id.encode()].reply_arrived()
+            if sent_ns is not None:
+                self.reply_to_wire_ms.append((arrived_ns - sent_ns) / 1e6)
 
     def _each_step(self) -> None:
         now = time.monotonic()
@@ -145,7 +144,7 @@ class TransceiverUnderTest:
             self.wire.publish(subjects.relay_announce("bench").encode(), encode(relay))
         for reply in [reply for reply in self._replies_due if reply[0] <= now]:
             self._replies_due.remove(reply)
-            reply[1].replied_ns = time.time_ns()
+            reply[1].reply_sent(time.time_ns())
             self.wire.publish(reply[1].out, reply[2])
         self.wire.flush()
 
@@ -163,54 +162,80 @@ class TransceiverUnderTest:
             self._refused.append(opened.message)
             return
         client = self._replies.pop(subject)
-        client.session_id = opened.session_id
-        self._sessions[opened.session_id.encode()].client = client
-        client.begin(Answer(opened.answer + NO_CANDIDATE))
+        self._sessions[opened.session_id.encode()].serve(client)
+        client.begin(Answer(opened.answer + NO_CANDIDATE), opened.session_id)
 
     def _frame_received(self, subject: bytes, reply: bytes, payload: bytes) -> None:
         now = time.time_ns()
         session = self._sessions.get(subject.split(b".", 4)[3])
-        if session is None or session.client is None:
+        if session is None:
             return
-        fields = msgpack.unpackb(payload)
-        session.client.frames.append(Frame(fields[2] // SAMPLES, fields[5], fields[3], now))
-        if fields[5] & FrameFlag.SILENCE:
-            session.client.silence_frames += 1
-            payload = session.last or payload  # speech goes on: silence costs other than speech
-        session.last = payload
-        if not session.probing:
-            for _ in range(session.due()):
-                self.wire.publish(session.out, payload)
-            return
-        session.frames += 1
-        # One frame in six, each session in its own turn, each the whole of a reply.
-        if (session.frames + session.turn) % 6 == 0 and not session.replied_ns:
-            flags = int(FrameFlag.END_OF_UTTERANCE)
-            whole = AudioFrame(fields[1], fields[2], fields[3], fields[4], flags, 0, fields[7])
-            session.replied_ns = -1
-            self._replies_due.append((time.monotonic() + random.random() * PERIOD, session, pack_frame(whole)))
+        echoes, whole_reply = session.receive(payload, now)
+        for frame in echoes:
+            self.wire.publish(session.out, frame)
+        if whole_reply:
+            self._replies_due.append((time.monotonic() + random.random() * PERIOD, session, whole_reply))
 
 
 class _EchoSession:
-    """A session as the echo agent knows it. Owned by `TransceiverUnderTest`."""
+    """A session as the echo agent knows it. Owned by `TransceiverUnderTest`, used from its thread."""
 
     def __init__(self, session_id: str) -> None:
         self.out = subjects.audio_out(session_id).encode()
-        self.client: LoadClient | None = None
-        self.frames = 0
-        self.turn = secrets.randbelow(6)
-        self.probing = False
-        self.replied_ns = 0
-        self.last = b""
-        self.began = 0.0
+        self._client: LoadClient | None = None
+        self._frames = 0
+        self._turn = secrets.randbelow(6)
+        self._probing = False
+        self._replied_ns = 0
+        """When the last reply of the probe was published; -1 until it is, 0 if none is on its way."""
+        self._last = b""
+        self._began = 0.0
         self._published = 0
 
-    def due(self) -> int:
+    def serve(self, client: LoadClient) -> None:
+        """The open reply has come: frames before it count nowhere."""
+        self._client = client
+
+    def probe(self, on: bool) -> None:
+        """Reply with single frames instead of an echo, or echo again."""
+        self._probing, self._replied_ns, self._began = on, 0, 0.0
+
+    def receive(self, payload: bytes, now_ns: int) -> tuple[list[bytes], bytes]:
+        """(frames to publish at once, a whole reply to publish a little later or nothing) for a frame of the caller."""
+        if self._client is None:
+            return [], b""
+        fields = msgpack.unpackb(payload)
+        self._client.receive_frame(Frame(fields[2] // SAMPLES, fields[5], fields[3], now_ns))
+        if fields[5] & FrameFlag.SILENCE:
+            payload = self._last or payload  # the echo stays speech: silence costs other than speech
+        self._last = payload
+        if not self._probing:
+            return [payload] * self._due(), b""
+        self._frames += 1
+        # One frame in six, each session in its own turn, each the whole of a reply.
+        if (self._frames + self._turn) % 6 or self._replied_ns:
+            return [], b""
+        self._replied_ns = -1
+        flags = int(FrameFlag.END_OF_UTTERANCE)
+        return [], pack_frame(AudioFrame(fields[1], fields[2], fields[3], fields[4], flags, 0, fields[7]))
+
+    def reply_sent(self, now_ns: int) -> None:
+        """The whole reply is published now."""
+        self._replied_ns = now_ns
+
+    def reply_arrived(self) -> int | None:
+        """When the reply was published whose packet has arrived at the client; None if none was on its way."""
+        if self._replied_ns <= 0:
+            return None
+        sent_ns, self._replied_ns = self._replied_ns, 0
+        return sent_ns
+
+    def _due(self) -> int:
         """Frames to publish now, so that the agent is `LEAD` ahead again; frames that are late are left out."""
         now = time.monotonic()
-        if not self.began:
-            self.began, self._published = now, 0
-        due = LEAD + round((now - self.began) / PERIOD) - self._published
+        if not self._began:
+            self._began, self._published = now, 0
+        due = LEAD + round((now - self._began) / PERIOD) - self._published
         self._published += max(0, due)
         return min(max(0, due), LEAD)
 

@@ -11,11 +11,9 @@ from collections.abc import Callable
 from typing import Final
 
 from antiphon.bench.relay.load import BATCH, Prepared, Sink, client_host, segmented, udp_socket
-from antiphon.bench.relay.relays_under_test import RelayUnderTest
+from antiphon.bench.relay.relays_under_test import PAYLOAD, RelayUnderTest
 from antiphon.cli.errors import UsageError
 
-PAYLOAD: Final = b"\x80" + bytes(159)
-"""As long as an RTP packet with 20 ms of Opus."""
 DELAY_PPS: Final = 20_000
 OVERLOAD: Final = 3.0
 SETUP_PASSES: Final = 4

@@ -23,10 +23,10 @@ from typing import Any, Final
 
 from antiphon.bench._lib.processes import nats_server
 from antiphon.bench._lib.statistics import median, relative_spread
-from antiphon.bench.relay.ends import DELAY_PPS, PAYLOAD, FlowEnds
+from antiphon.bench.relay.ends import DELAY_PPS, FlowEnds
 from antiphon.bench.relay.flood import flood as flooded
 from antiphon.bench.relay.load import BATCH
-from antiphon.bench.relay.relays_under_test import RelayUnderTest, compiled_loop, relay, two_cores
+from antiphon.bench.relay.relays_under_test import PAYLOAD, RelayUnderTest, compiled_loop, relay, two_cores
 from antiphon.cli.errors import UsageError
 from antiphon.runtime.nats import connection
 

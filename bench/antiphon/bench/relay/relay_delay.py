@@ -18,16 +18,12 @@ import tempfile
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Final
 
 from antiphon.bench._lib.processes import nats_server
-from antiphon.bench.relay.relays_under_test import RelayUnderTest, relay
+from antiphon.bench.relay.relays_under_test import PAYLOAD, RelayUnderTest, relay
 from antiphon.runtime.nats import connection
 from antiphon.schemas import tunnel
 from antiphon.schemas.addresses import Address
-
-PAYLOAD: Final = b"\x80" + bytes(159)
-"""As long as an RTP packet with 20 ms of Opus."""
 
 
 @dataclass(frozen=True)

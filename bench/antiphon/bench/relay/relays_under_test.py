@@ -33,6 +33,8 @@ from antiphon.schemas import subjects
 from antiphon.schemas.addresses import Address, parse_address
 from antiphon.schemas.messages import RelayAnnouncement, RelayStatistics, TransceiverAnnouncement, decode, encode
 
+PAYLOAD: Final = b"\x80" + bytes(159)
+"""As long as an RTP packet with 20 ms of Opus."""
 SOURCE: Final = Path(__file__).with_name("forward.c")
 
 
