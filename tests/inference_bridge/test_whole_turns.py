@@ -1,6 +1,6 @@
 """Turns of 1 to 40 s are transcribed to their last word.
 
-`antiphon.bench.models.whole_turns` is the longer sweep, with speeds and letters.
+`antiphon bench whole-turns` is the longer sweep, with speeds and letters.
 """
 
 from __future__ import annotations

@@ -12,17 +12,25 @@ import importlib
 import sys
 from importlib.util import find_spec
 from pathlib import Path
+from types import ModuleType
 from typing import Final
 
+from antiphon.cli.errors import UsageError, installing
+
 BENCHES: Final = {
+    "bridge": "calls.bridge",
     "call": "calls.call",
     "conversation": "calls.conversation",
+    "end-of-turn": "models.end_of_turn",
+    "independent-driver": "media.independent_driver",
     "media-delay": "media.media_delay",
     "opus": "media.opus",
     "recovery": "calls.recovery",
     "relay": "relay.relay",
     "relay-delay": "relay.relay_delay",
+    "resampling": "models.resampling",
     "transceiver": "media.transceiver",
+    "whole-turns": "models.whole_turns",
 }
 """By name: the module inside this package."""
 
@@ -50,9 +58,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     for name in names():
         subparser = subparsers.add_parser(name, help=_summary(name), description=_summary(name))
         if name in sys.argv:
-            bench = importlib.import_module(_module(name))
+            bench = _load(name)
             bench.add_arguments(subparser)
             subparser.set_defaults(bench_run=bench.run)
+
+
+def _load(name: str) -> ModuleType:
+    try:
+        return importlib.import_module(_module(name))
+    except ModuleNotFoundError as error:
+        raise UsageError(f"`antiphon bench {name}` needs {error.name}: {installing('bench')}") from None
 
 
 def run(args: argparse.Namespace) -> int:

@@ -5,7 +5,7 @@ by one slowly and long integers fast, so a frame is one long integer with a samp
 are another, and their product holds the sums of all output samples of that phase, side by side: a product of
 polynomials at x = 2**40. Everything is whole numbers, so the result is the same on every machine.
 
-`python -m antiphon.bench.models.resampling`, processor time per frame of 20 ms: 0.03 to 0.33 ms (24 to 16 kHz
+`antiphon bench resampling`, processor time per frame of 20 ms: 0.03 to 0.33 ms (24 to 16 kHz
 0.18 ms); a loop over the output samples, as this was before, took 1.1 to 4.3 ms (1.8 ms).
 """
 

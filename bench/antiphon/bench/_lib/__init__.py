@@ -1,1 +1,1 @@
-"""What several benches use: statistics, processes."""
+"""What several benches use: statistics, processes and what the kernel counts of them, cores, ports, words, loudness."""

@@ -18,14 +18,18 @@ from antiphon.cli.errors import UsageError
 START_SECONDS: Final = 15.0
 
 
+def clean_environment() -> dict[str, str]:
+    """This process's environment without the settings of a service."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("ANTIPHON_")}
+
+
 @contextmanager
 def process(
     command: list[str], core: int | None = None, env: dict[str, str] | None = None, **kwargs: Any
 ) -> Iterator[Any]:
     """A child without our own settings, pinned to `core` if one is given."""
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("ANTIPHON_")}
     pin = None if core is None else lambda: os.sched_setaffinity(0, {core})
-    child = subprocess.Popen(command, env=clean | (env or {}), preexec_fn=pin, **kwargs)
+    child = subprocess.Popen(command, env=clean_environment() | (env or {}), preexec_fn=pin, **kwargs)
     try:
         yield child
     finally:

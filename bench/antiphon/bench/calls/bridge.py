@@ -1,8 +1,9 @@
-"""`python -m antiphon.bench.calls.bridge`: how long a caller waits for a running bridge, and for what.
+"""How long a caller waits for a running bridge, and which step it waits for.
 
-Plays callers against the bridge that answers on ANTIPHON_NATS_URL, in real time, with questions that the
-packaged voice speaks. What is measured is this side's share: from the last loud sample on NATS to the first
-frame of the answer on NATS, without any network. The bridge's own account of it comes from `antiphon.latency`.
+Plays callers against the bridge that answers on ANTIPHON_NATS_URL, in real time, with questions in the packaged voice.
+It measures the bridge's share of the wait: from the last loud sample on NATS to the first frame of the answer on NATS,
+without any network. The bridge's own times come from its events `antiphon.latency`. Run the bridge under test with
+ANTIPHON_GREETING=none.
 """
 
 from __future__ import annotations
@@ -11,14 +12,14 @@ import argparse
 import asyncio
 import json
 import logging
-import statistics
-import sys
 import time
 from typing import Any, Final
 
 import numpy as np
 import soxr
 
+from antiphon.bench._lib.statistics import percentiles
+from antiphon.cli.errors import UsageError
 from antiphon.inference_bridge.models.local import Models, load_models
 from antiphon.inference_bridge.settings import Settings
 from antiphon.inference_bridge.tts.synthesizer import SPEECH_RATE, Samples
@@ -37,27 +38,25 @@ QUESTIONS: Final = (
 )
 
 
-def _spread(values: list[float]) -> dict[str, float]:
-    ordered = sorted(values)
-    at = min(len(ordered) - 1, int(len(ordered) * 0.95))
-    return {"p50": round(statistics.median(ordered), 1), "p95": round(ordered[at], 1), "max": round(ordered[-1], 1)}
+def _summary(times_ms: list[float]) -> dict[str, float | None]:
+    return percentiles(times_ms, (50, 95, 100))
 
 
 def models_alone(models: Models, spoken: list[Samples]) -> dict[str, Any]:
     """What the models take on an idle machine, one at a time, in ms."""
-    hearing: list[float] = []
+    transcribing: list[float] = []
     first: list[float] = []
     long: list[float] = []
     for speech in spoken:
         started = time.perf_counter()
         models.transcriber.transcribe(speech.astype("<i2").tobytes())
-        hearing.append((time.perf_counter() - started) * 1000)
+        transcribing.append((time.perf_counter() - started) * 1000)
     for clauses, text in ((first, "Let me see."), (long, "I have booked you for tomorrow at half past ten.")):
         for _ in range(len(spoken)):
             started = time.perf_counter()
             models.synthesizer.synthesize(text)
             clauses.append((time.perf_counter() - started) * 1000)
-    return {"stt_ms": _spread(hearing), "tts_three_words_ms": _spread(first), "tts_ten_words_ms": _spread(long)}
+    return {"stt_ms": _summary(transcribing), "tts_three_words_ms": _summary(first), "tts_ten_words_ms": _summary(long)}
 
 
 async def conversation(call: FakeTransceiver, spoken: list[Samples], waits: list[float]) -> None:
@@ -90,30 +89,28 @@ async def measure(settings: Settings, calls: int) -> dict[str, Any]:
     finally:
         await client.close()
     result["turns"] = len(waits)
-    result["end_of_speech_to_first_audio_ms"] = _spread(waits)
+    result["end_of_speech_to_first_audio_ms"] = _summary(waits)
     for name in ("end_of_turn_ms", "stt_ms", "stt_wait_ms", "agent_ms", "tts_first_ms"):
-        result[name] = _spread([event[name] for event in events])
+        result[name] = _summary([event[name] for event in events])
     return result
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m antiphon.bench.calls.bridge", description=__doc__)
-    parser.add_argument("--calls", type=int, default=1, help="conversations at once (default 1)")
-    parser.add_argument("--json", action="store_true", help="one JSON object instead of a table")
-    arguments = parser.parse_args()
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--calls", type=int, default=1, help="conversations at once (default: %(default)s)")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+
+
+def run(args: argparse.Namespace) -> int:
+    if args.calls < 1:
+        raise UsageError(f"--calls {args.calls}: at least 1")
     logging.basicConfig(level=logging.WARNING)
-    # the bridge under test must greet nobody: ANTIPHON_GREETING=none
-    result = asyncio.run(measure(Settings(), arguments.calls))
-    if arguments.json:
+    result = asyncio.run(measure(Settings(), args.calls))
+    if args.json:
         print(json.dumps(result))
         return 0
     for name, value in {**result.pop("models_alone"), **result}.items():
-        spread = (
+        shown = (
             "   ".join(f"{key} {number:7.1f}" for key, number in value.items()) if isinstance(value, dict) else value
         )
-        print(f"{name:36} {spread}")
+        print(f"{name:36} {shown}")
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

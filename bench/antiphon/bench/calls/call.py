@@ -6,10 +6,10 @@ import argparse
 import asyncio
 import json
 import os
-import statistics
 from pathlib import Path
 from typing import Final
 
+from antiphon.bench._lib.statistics import percentiles
 from antiphon.cli.call import converse
 from antiphon.cli.errors import UsageError
 from antiphon.cli.voice import say
@@ -17,6 +17,8 @@ from antiphon.cli.wav import Samples, read_wav
 from antiphon.cli.webrtc_client import RATE
 
 DEFAULT_URL: Final = "http://127.0.0.1:8080"
+SHOWN: Final = (50, 95, 0, 100)
+"""Percentiles; the last two are least and most."""
 QUESTIONS: Final = (
     "What time is it?",
     "I would like to book an appointment for tomorrow at half past ten.",
@@ -45,18 +47,14 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError(f"--rounds {args.rounds}: at least 1")
     questions = [read_wav(path, RATE) for path in args.wav] or say(list(QUESTIONS), RATE)
     setup, answer, failed = asyncio.run(_measure(args, questions))
-    result = {
-        "calls": len(setup) + failed,
-        "failed": failed,
-        "setup_ms": _spread(setup),
-        "answer_ms": _spread(answer),
-    }
+    spreads = {"setup_ms": percentiles(setup, SHOWN), "answer_ms": percentiles(answer, SHOWN)}
+    result = {"calls": len(setup) + failed, "failed": failed, **spreads}
     if args.json:
         print(json.dumps(result))
     else:
         print(f"{result['calls']} calls, {failed} failed")
-        for name in ("setup_ms", "answer_ms"):
-            print(f"{name:>10}: " + "  ".join(f"{key} {value}" for key, value in _spread_of(result, name).items()))
+        for name, spread in spreads.items():
+            print(f"{name:>10}: " + "  ".join(f"{key} {value}" for key, value in spread.items()))
     return 1 if failed else 0
 
 
@@ -73,22 +71,3 @@ async def _measure(args: argparse.Namespace, questions: list[Samples]) -> tuple[
             setup.append(result.setup_ms)
             answer.append(result.answer_ms)
     return setup, answer, failed
-
-
-def _spread(values: list[float]) -> dict[str, float | None]:
-    """Median, 95th percentile, least and most."""
-    if not values:
-        return {"p50": None, "p95": None, "min": None, "max": None}
-    ordered = sorted(values)
-    return {
-        "p50": round(statistics.median(ordered), 1),
-        "p95": ordered[min(len(ordered) - 1, len(ordered) * 95 // 100)],
-        "min": ordered[0],
-        "max": ordered[-1],
-    }
-
-
-def _spread_of(result: dict[str, object], name: str) -> dict[str, object]:
-    spread = result[name]
-    assert isinstance(spread, dict)
-    return spread

@@ -5,7 +5,7 @@ Needs a running stack (`antiphon up`) and its NATS address. Four numbers:
 - `answer_ms`: end of the caller's speech to the first answering audio at the client, over read speech.
 - `stack_share_ms`: the same with an agent that answers at once, when a frame of silence follows speech: all that the
   stack itself takes, both ways, the 20 ms of that frame included.
-- `barge_in_ms`: first loud sample of a caller who talks over the agent to the last audible audio of the agent.
+- `barge_in_ms`: first loud sample of a caller that talks over the agent to the last audible audio of the agent.
 - `wer`: word error rate of the transcripts, case and punctuation left aside.
 """
 
@@ -23,7 +23,9 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from antiphon.bench._lib.statistics import percentile
+from antiphon.bench._lib.loudness import is_audible
+from antiphon.bench._lib.statistics import percentiles
+from antiphon.bench._lib.word_errors import word_error_rate, words
 from antiphon.bench.calls.instant_agent import INSTANT, instant_agent
 from antiphon.cli.call import AUDIBLE, Listener, converse
 from antiphon.cli.errors import CallError, UsageError
@@ -68,7 +70,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     if args.most < 1 or args.rounds < 1:
         raise UsageError("--most and --rounds are at least 1")
-    sentences, source = _sentences(args.speech, args.most)
+    sentences, source = sentences_of(args.speech, args.most)
     result = asyncio.run(_measure(args, sentences))
     result["speech"] = source
     if args.json:
@@ -79,8 +81,8 @@ def run(args: argparse.Namespace) -> int:
     return 1 if result["failed"] else 0
 
 
-def _sentences(folder: Path, most: int) -> tuple[list[Sentence], str]:
-    """Read speech where it is there, else the built-in voice, which is easier to understand."""
+def sentences_of(folder: Path, most: int) -> tuple[list[Sentence], str]:
+    """At most `most` recordings of `folder` and where they are from; else the built-in voice, which is clearer."""
     index = folder / "transcription"
     if not index.is_file():
         if folder != READ_SPEECH:
@@ -101,12 +103,11 @@ def _sentences(folder: Path, most: int) -> tuple[list[Sentence], str]:
 
 async def _measure(args: argparse.Namespace, sentences: list[Sentence]) -> dict[str, object]:
     answers: list[float] = []
-    failed = wrong = spoken = 0
+    failed = 0
+    pairs: list[tuple[list[str], list[str]]] = []
     for samples, text in sentences:
         result, _ = await converse(args.url, args.agent, args.key, samples)
-        expected, heard = words(text), words(result.heard)
-        spoken += len(expected)
-        wrong += edits(expected, heard)
+        pairs.append((words(text), words(result.heard)))
         if result.answer_ms is None:
             failed += 1
         else:
@@ -129,10 +130,10 @@ async def _measure(args: argparse.Namespace, sentences: list[Sentence]) -> dict[
         else:
             silences.append(silence)
     return {
-        "answer_ms": _spread(answers),
-        "stack_share_ms": _spread(shares),
-        "barge_in_ms": _spread(silences),
-        "wer": round(wrong / spoken, 4) if spoken else None,
+        "answer_ms": percentiles(answers),
+        "stack_share_ms": percentiles(shares),
+        "barge_in_ms": percentiles(silences),
+        "wer": round(word_error_rate(pairs), 4),
         "calls": len(sentences) + 2 * args.rounds,
         "failed": failed,
     }
@@ -155,7 +156,7 @@ async def _talk_over(args: argparse.Namespace, opening: Samples, over: Samples) 
         onset = loop.time() + loud / RATE
         peer.speak(over.tobytes())
         await asyncio.sleep((len(over) / RATE) + 0.3)
-        audible = [at for at, pcm in listener.frames if at >= began and _is_audible(pcm)]
+        audible = [at for at, pcm in listener.frames if at >= began and is_audible(pcm)]
         ends = [first for first, second in pairwise([*audible, float("inf")]) if second - first > _SILENCE_S]
         end = next((at for at in ends if at >= onset), None)
         return round((end + 0.02 - onset) * 1000, 1) if end is not None else None
@@ -163,10 +164,6 @@ async def _talk_over(args: argparse.Namespace, opening: Samples, over: Samples) 
         return None
     finally:
         await peer.close()
-
-
-def _is_audible(pcm: bytes) -> bool:
-    return bool(np.abs(np.frombuffer(pcm, dtype="<i2").astype(np.int32)).max() > AUDIBLE * 32768)
 
 
 async def _until_quiet(listener: Listener) -> None:
@@ -189,24 +186,3 @@ async def _until_speaking(listener: Listener, peer: Peer, since: float) -> bool:
 def _tone(seconds: float) -> Samples:
     wave: Samples = (8000 * np.sin(2 * np.pi * 440 / RATE * np.arange(int(seconds * RATE)))).astype(np.int16)
     return wave
-
-
-def _spread(values: list[float]) -> dict[str, float | None]:
-    if not values:
-        return {"p50": None, "p95": None}
-    return {"p50": round(percentile(values, 50), 1), "p95": round(percentile(values, 95), 1)}
-
-
-def words(text: str) -> list[str]:
-    """Lower case, without punctuation."""
-    return re.findall(r"[a-z0-9']+", text.lower().replace("-", " "))
-
-
-def edits(expected: list[str], heard: list[str]) -> int:
-    """Words put in, left out and taken for others: the Levenshtein distance."""
-    row = list(range(len(heard) + 1))
-    for number, word in enumerate(expected, 1):
-        before, row[0] = row[0], number
-        for at, other in enumerate(heard, 1):
-            before, row[at] = row[at], min(row[at] + 1, row[at - 1] + 1, before + (word != other))
-    return row[-1]

@@ -12,6 +12,7 @@ from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 from nats.micro.request import Request
 
+from antiphon.bench._lib.loudness import peak
 from antiphon.cli.bus_client import on_the_bus
 from antiphon.runtime.nats import connection, service_discovery
 from antiphon.schemas import messages, subjects
@@ -25,6 +26,8 @@ _FRAMES: Final = 25
 
 
 class _Call:
+    """One call of the agent; owned by the closure that claimed it, used from the event loop."""
+
     def __init__(self, client: Client, session_id: str) -> None:
         self._client, self._out = client, subjects.audio_out(session_id)
         self._was_loud = False
@@ -34,7 +37,7 @@ class _Call:
 
     async def on_frame(self, message: Msg) -> None:
         frame = unpack_frame(message.data)
-        loud = bool(np.abs(np.frombuffer(frame.pcm, dtype="<i2").astype(np.int32)).max() > _LOUD)
+        loud = peak(frame.pcm) > _LOUD
         if self._was_loud and not loud:
             self._generation += 1
             for number, pcm in enumerate(self._beep):
@@ -46,7 +49,7 @@ class _Call:
 
 @contextlib.asynccontextmanager
 async def instant_agent(url: str) -> AsyncIterator[None]:
-    """Stands on the bus at `url` under the name `INSTANT`."""
+    """Answers claims on the NATS server at `url` under the name `INSTANT`."""
     async with on_the_bus(url, "antiphon-bench-conversation") as client:
         calls: dict[str, list[Subscription]] = {}
 

@@ -1,4 +1,4 @@
-"""A stack of a bench's own on loopback whose parts it may kill: NATS, a relay, transceivers, signaling, agents."""
+"""A stack of a bench's own on loopback whose processes it may kill: NATS, relay, transceivers, signaling, agents."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from antiphon.bench._lib.processes import nats_server
+from antiphon.bench._lib.free_port import free_port
+from antiphon.bench._lib.proc import children
+from antiphon.bench._lib.processes import clean_environment, nats_server
 from antiphon.bench.calls.talking_agent import TALKER
 from antiphon.cli.errors import UsageError
 from antiphon.cli.health import ask_health
@@ -23,13 +25,13 @@ START_SECONDS: Final = 90.0
 
 
 class OwnStack:
-    """Processes by their ids."""
+    """Processes by their ids. Owned by `own_stack`, which ends them; used from one thread."""
 
     def __init__(self, nats_url: str) -> None:
         self.nats_url = nats_url
-        self.http = f"127.0.0.1:{_free_port(socket.SOCK_STREAM)}"
+        self.http = f"127.0.0.1:{free_port(socket.SOCK_STREAM)}"
         self.url = f"http://{self.http}"
-        self._relay = f"127.0.0.1:{_free_port(socket.SOCK_DGRAM)}"
+        self._relay = f"127.0.0.1:{free_port(socket.SOCK_DGRAM)}"
         self._running: dict[int, subprocess.Popen[bytes]] = {}
         self._keys = {"ANTIPHON_ROUTE_KEYS": f"A:{secrets.token_hex(16)}"}
         self._password = {"ANTIPHON_PASSWORD_KEY": secrets.token_hex(32)}
@@ -66,15 +68,15 @@ class OwnStack:
         return self._start("antiphon.bench.calls.talking_agent")
 
     def _start(self, module: str, **settings: str) -> int:
-        clean = {name: value for name, value in os.environ.items() if not name.startswith("ANTIPHON_")}
-        environment = clean | {"ANTIPHON_NATS_URL": self.nats_url, "ANTIPHON_LOG_LEVEL": "ERROR"} | settings
+        common = {"ANTIPHON_NATS_URL": self.nats_url, "ANTIPHON_LOG_LEVEL": "ERROR"}
+        environment = clean_environment() | common | settings
         child = subprocess.Popen([sys.executable, "-m", module], env=environment, stderr=subprocess.DEVNULL)
         self._running[child.pid] = child
         return child.pid
 
     def kill(self, pid: int) -> None:
         """SIGKILL, to it and to what it has started."""
-        for each in [*_children(pid), pid]:
+        for each in [*children(pid), pid]:
             os.kill(each, 9)
         self._running.pop(pid).wait()
 
@@ -108,14 +110,3 @@ def wait_for(condition: Callable[[], Any], what: str) -> None:
         if time.monotonic() > deadline:
             raise UsageError(f"waited {START_SECONDS:.0f} s for {what}")
         time.sleep(0.05)
-
-
-def _children(parent: int) -> list[int]:
-    return [int(pid) for pid in Path(f"/proc/{parent}/task/{parent}/children").read_text().split()]
-
-
-def _free_port(kind: socket.SocketKind) -> int:
-    with socket.socket(socket.AF_INET, kind) as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

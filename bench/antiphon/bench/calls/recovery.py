@@ -1,12 +1,12 @@
-"""What a caller notices when a part of the stack is killed in mid-sentence: bridge, agent, transceiver, relay.
+"""What a caller notices when a process is killed in mid-sentence: bridge, agent, transceiver or relay.
 
-Runs a stack of its own with two of each part that has a successor, holds a call in which the agent speaks, kills the
-part that has the call outright (SIGKILL), and listens at the client. Per case, in ms from the kill:
+Runs a stack of its own with two processes of each kind that has a successor, holds a call in which the agent speaks,
+kills the process that has the call (SIGKILL), and measures at the client. Per case, in ms from the kill:
 
-- `owner_ms`: until another process holds the call (its lease; for a transceiver, its word that it has taken over).
+- `owner_ms`: until another process holds the call (its lease; for a transceiver, its event `taken_over`).
   A relay has no successor here: it is started again at once, as a supervisor would.
-- `audio_ms`: until the client hears what comes next: speech of the new holder, or the end of the longest silence.
-- `silence_ms`: the longest silence that followed. Speech that was queued in the transceiver is heard meanwhile.
+- `audio_ms`: until the client plays speech of the new holder, or until the end of the longest silence.
+- `silence_ms`: the longest silence that followed. Speech that was queued in the transceiver is played meanwhile.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.js.errors import Error as JetStreamError
 
+from antiphon.bench._lib.loudness import is_audible
 from antiphon.bench._lib.statistics import spread
 from antiphon.bench.calls.own_stack import OwnStack, own_stack
 from antiphon.bench.calls.talking_agent import TALKER
-from antiphon.cli.call import AUDIBLE, Listener
+from antiphon.cli.call import Listener
 from antiphon.cli.errors import CallError, UsageError
 from antiphon.cli.voice import say
 from antiphon.cli.webrtc_client import RATE, Peer
@@ -43,7 +43,7 @@ BRIDGE: Final = "concierge"
 SPEAKS_WITHIN: Final = 20.0
 RECOVERS_WITHIN: Final = 20.0
 SETTLES: Final = 3.0
-"""Seconds that are listened to after the new owner is known."""
+"""Seconds of audio after the new owner is known."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -90,12 +90,12 @@ async def _case(stack: OwnStack, case: str, rounds: int) -> dict[str, Any]:
     finally:
         await client.close()
     names = ("audio_ms", "silence_ms") if case == "relay" else ("owner_ms", "audio_ms", "silence_ms")
-    figures: dict[str, Any] = {name: spread([each[name] for each in found], 0) for name in names}
-    return figures | {"failed": rounds - len(found)}
+    statistics: dict[str, Any] = {name: spread([each[name] for each in found], 0) for name in names}
+    return statistics | {"failed": rounds - len(found)}
 
 
 async def _all_there(client: Client, case: str) -> None:
-    """Return when there is a successor for what is to be killed."""
+    """Return when the process that is to be killed has a successor."""
     wanted = {
         "bridge": (service_discovery.AGENT_SERVICE, {"agent": BRIDGE}, 2),
         "agent": (service_discovery.AGENT_SERVICE, {"agent": TALKER}, 2),
@@ -108,7 +108,7 @@ async def _all_there(client: Client, case: str) -> None:
             there = await service_discovery.instances(client, service, 0.3)
             if sum(metadata.items() <= each.items() for each in there) >= count:
                 break
-    await asyncio.sleep(2)  # they have heard each other
+    await asyncio.sleep(2)  # their announcements have reached each other
 
 
 class _Round:
@@ -119,7 +119,7 @@ class _Round:
         self._loop = asyncio.get_running_loop()
         self._taken_over = asyncio.Event()
         self._new_speech: float | None = None
-        """When the transceiver began to play what a new holder of the lease says."""
+        """When the transceiver began to play speech of a new holder of the lease."""
 
     async def run(self, question: bytes) -> dict[str, float]:
         listener = Listener()
@@ -143,21 +143,21 @@ class _Round:
             async with asyncio.timeout(RECOVERS_WITHIN):
                 await until_owned()
                 owned = self._loop.time()
-                gap = await self._heard_again(listener, killed)
+                gap = await self._longest_silence(listener, killed)
             await subscription.unsubscribe()
-            heard = gap[1]
+            audible = gap[1]
             if self._new_speech is not None:
-                heard = listener.audible_since(self._new_speech) or heard
+                audible = listener.audible_since(self._new_speech) or audible
             return {
                 "owner_ms": (owned - killed) * 1000,
-                "audio_ms": (heard - killed) * 1000,
+                "audio_ms": (audible - killed) * 1000,
                 "silence_ms": (gap[1] - gap[0]) * 1000,
             }
         finally:
             await peer.close()
 
-    async def _heard_again(self, listener: Listener, killed: float) -> tuple[float, float]:
-        """Listen until the agent has been heard again for a while: from when to when it was silent longest."""
+    async def _longest_silence(self, listener: Listener, killed: float) -> tuple[float, float]:
+        """Wait until the agent has been audible again for a while: from when to when it was silent longest."""
         awaits_speech = self._case in ("bridge", "agent")
         while True:
             await asyncio.sleep(0.05)
@@ -174,7 +174,7 @@ class _Round:
                 self._new_speech = self._new_speech or self._loop.time() - 0.02
 
     async def _victim(self) -> tuple[int, Callable[[], object], Callable[[], Awaitable[object]]]:
-        """Whom to kill, how to start another one, and what to wait for."""
+        """The process to kill, how to start another one, and the wait for its successor."""
         if self._case == "relay":
             there = await service_discovery.instances(self._client, "antiphon-relay", 0.3)
             return int(there[0]["pid"]), self._stack.relay, _at_once
@@ -190,10 +190,10 @@ class _Round:
         announced = await self._client.subscribe(subjects.ANY_TRANSCEIVER_ANNOUNCE)
         try:
             while True:
-                said = messages.decode((await announced.next_msg(5)).data, messages.TransceiverAnnouncement)
-                if said.sessions and said.state == "ready":
+                announcement = messages.decode((await announced.next_msg(5)).data, messages.TransceiverAnnouncement)
+                if announcement.sessions and announcement.state == "ready":
                     there = await service_discovery.instances(self._client, "antiphon-transceiver", 0.3)
-                    return next(int(each["pid"]) for each in there if each["slot"] == str(said.slot))
+                    return next(int(each["pid"]) for each in there if each["slot"] == str(announcement.slot))
         finally:
             await announced.unsubscribe()
 
@@ -211,18 +211,14 @@ class _Round:
 
 
 async def _at_once() -> None:
-    """There is nobody to wait for."""
+    """A relay has no successor to wait for."""
 
 
 def longest_gap(listener: Listener, since: float, now: float) -> tuple[float, float] | None:
     """From when to when nothing audible came, the longest such time after `since`; None while it is still so."""
-    audible = [at for at, pcm in listener.frames if at >= since - 0.2 and _is_audible(pcm)]
+    audible = [at for at, pcm in listener.frames if at >= since - 0.2 and is_audible(pcm)]
     gaps = [(second - first, first, second) for first, second in pairwise(audible) if second >= since]
     if not gaps:
         return None
     longest, first, second = max(gaps)
     return None if now - audible[-1] > longest else (first, second)
-
-
-def _is_audible(pcm: bytes) -> bool:
-    return bool(np.abs(np.frombuffer(pcm, dtype="<i2").astype(np.int32)).max() > AUDIBLE * 32768)

@@ -1,4 +1,4 @@
-"""An agent that talks without end, for benches that need to hear when it stops and goes on: `python -m` this."""
+"""An agent that talks without end, for benches that measure when its speech stops and continues. Run by `python -m`."""
 
 from __future__ import annotations
 

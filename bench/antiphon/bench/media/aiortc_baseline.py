@@ -1,4 +1,4 @@
-"""Stock aiortc as its examples use it: an echo on RTCPeerConnection. A process of its own for the bench.
+"""The aiortc baseline: aiortc as its examples use it, an echo on RTCPeerConnection. A process of its own for the bench.
 
     python -m antiphon.bench.media.aiortc_baseline     # one JSON line {"offer": SDP} in, one {"answer": SDP} out
 

@@ -1,4 +1,4 @@
-"""Calls to stock aiortc's echo: the same clients as those of the transceiver, without relay, NATS and agent."""
+"""Calls to the aiortc baseline: the same clients as those of the transceiver, without relay, NATS and agent."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from antiphon.cli.sdp import Answer
 from antiphon.rtc.dtls.certificate import Certificate
 
 
-class StockCalls:
-    """A running echo and its clients."""
+class AiortcCalls:
+    """A running echo and its clients. Owned by `aiortc_calls`; used from one thread."""
 
     has_agent = False
 
     def __init__(self, child: subprocess.Popen[bytes]) -> None:
         self.pid = child.pid
-        self.load = Load()
+        self.load = Load(self._deliver)
         self._child = child
         self._certificate, self._packets = Certificate(), recording()
         self._waiting: list[tuple[LoadClient, list[tuple[str, int]]]] = []
@@ -35,7 +35,6 @@ class StockCalls:
         self._answers = child.stdout.fileno()
         os.set_blocking(self._answers, False)  # the others go on speaking while an answer is made
         self.load.selector.register(self._answers, selectors.EVENT_READ, self._answered)
-        self.load.deliver = self._deliver
 
     def join(self, count: int) -> bool:
         """So many more calls, which speak from then on."""
@@ -66,7 +65,7 @@ class StockCalls:
     def _answered(self) -> None:
         data = os.read(self._answers, 1 << 16)
         if not data:
-            raise ConnectionError("stock aiortc's process has ended")
+            raise ConnectionError("the process of the aiortc baseline has ended")
         *lines, self._read = (self._read + data).split(b"\n")
         for line in lines:
             client, where = self._waiting.pop(0)
@@ -77,11 +76,11 @@ class StockCalls:
 
 
 @contextmanager
-def stock_calls(core: int) -> Iterator[StockCalls]:
+def aiortc_calls(core: int) -> Iterator[AiortcCalls]:
     command = [sys.executable, "-m", "antiphon.bench.media.aiortc_baseline"]
     pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
     with process(command, core, **pipes) as child:
-        running = StockCalls(child)
+        running = AiortcCalls(child)
         try:
             yield running
         finally:

@@ -1,7 +1,7 @@
 """What a session frame costs at the least: the same libraries called from C, and bare NATS messages.
 
 python -m antiphon.bench.media.c_baseline chain SESSIONS     # us per frame as JSON, null without a C compiler
-python -m antiphon.bench.media.c_baseline nats URL           # echoes `bench.floor.in` until stdin ends
+python -m antiphon.bench.media.c_baseline nats URL           # echoes `bench.baseline.in` until stdin ends
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def chain_us(sessions: int, frames: int = 60) -> float | None:
     if compiler is None:
         return None
     with tempfile.TemporaryDirectory() as directory:
-        library = Path(directory, "floor.so")
+        library = Path(directory, "baseline.so")
         command = [
             compiler,
             "-O2",
@@ -51,7 +51,7 @@ def chain_us(sessions: int, frames: int = 60) -> float | None:
             return None
         ffi = FFI()
         ffi.cdef(_FUNCTIONS + _SRTP)
-        floor, srtp = ffi.dlopen(str(library)), ffi.dlopen(SRTP_LIBRARY)
+        baseline, srtp = ffi.dlopen(str(library)), ffi.dlopen(SRTP_LIBRARY)
 
         def pointer(address: int) -> Any:
             return ffi.cast("void *", address)
@@ -66,7 +66,7 @@ def chain_us(sessions: int, frames: int = 60) -> float | None:
         rx, tx, feed = ([pointer(srtp_address(one)) for one in each] for each in keep)
         codecs = [(opus.Decoder(RATE), opus.Encoder(RATE)) for _ in range(sessions)]
         packets = recording()
-        spent = floor.chain(
+        spent = baseline.chain(
             ffi.cast("void *", srtp.srtp_protect),
             ffi.cast("void *", srtp.srtp_unprotect),
             pointer(opus.address_of("opus_decode")),
@@ -87,13 +87,13 @@ def chain_us(sessions: int, frames: int = 60) -> float | None:
 
 
 async def echo(url: str) -> None:
-    """One message in, one message out, by the client of all parts and nothing else: what the bus costs by itself."""
-    client = await connection.connect(url, "antiphon-bench-floor")
+    """One message in, one message out, by the client of all parts and nothing else: what NATS alone costs."""
+    client = await connection.connect(url, "antiphon-bench-baseline")
 
     async def back(message: Msg) -> None:
-        await client.publish("bench.floor.out", message.data)
+        await client.publish("bench.baseline.out", message.data)
 
-    await client.subscribe("bench.floor.in", cb=back)
+    await client.subscribe("bench.baseline.in", cb=back)
     await client.flush()
     print("ready", flush=True)
     await asyncio.to_thread(sys.stdin.read)

@@ -1,13 +1,11 @@
 """The transceiver under steady speech, measured by a program that shares no code with `antiphon bench transceiver`.
 
-    python -m antiphon.bench.media.independent_driver --sessions 50 100 [--seconds 5] [--realtime]
-
-For each number of sessions a NATS server and `python -m antiphon.transceiver` are started, all sessions join, then all
-speak; after 3 s one window is measured, and one line of JSON says what came of it. The definitions are those of the
-bench (lateness: against the stream's timestamps, laid where its most punctual twentieth arrived; a pair: a packet in
-and one out), the code is not: wire formats are written out here, DTLS is pyOpenSSL, SRTP pylibsrtp, Opus PyAV. Its
-agent is no echo: it says a prerecorded sound by its own clock, 100 ms ahead. The transceiver has the last core to
-itself, everything else the first.
+It imports nothing of Antiphon; `antiphon bench` hands it its arguments and no more. For each number of sessions a NATS
+server and `python -m antiphon.transceiver` are started, all sessions join, then all speak; after 3 s one window is
+measured, and one line of JSON has its statistics. The definitions are those of the bench (lateness: against the
+stream's timestamps, laid where its most punctual twentieth arrived; a pair: a packet in and one out), the code is not:
+wire formats are written out here, DTLS is pyOpenSSL, SRTP pylibsrtp, Opus PyAV. Its agent is no echo: it plays a
+prerecorded sound by its own clock, 100 ms ahead. The transceiver has the last core to itself, all else the first.
 """
 
 from __future__ import annotations
@@ -324,7 +322,7 @@ def at_rank(values: list[float], rank: float) -> float:
 
 
 def measured(driver: Driver, pid: int, seconds: float) -> dict[str, Any]:
-    """One window; every figure is made after it."""
+    """One window; its statistics are made after it."""
     driver.wait(SETTLE)
     begin, cpu, clock = time.time_ns(), cpu_ns(pid), time.monotonic_ns()
     sends = [len(caller.sent) for caller in driver.callers]
@@ -362,7 +360,7 @@ def measured(driver: Driver, pid: int, seconds: float) -> dict[str, Any]:
     }
 
 
-def run(count: int, seconds: float, cores: tuple[int, int]) -> dict[str, Any]:
+def measure(count: int, seconds: float, cores: tuple[int, int]) -> dict[str, Any]:
     clean = {name: value for name, value in os.environ.items() if not name.startswith("ANTIPHON_")}
     with tempfile.TemporaryDirectory() as directory:
         with socket.socket() as probe:
@@ -402,20 +400,18 @@ def run(count: int, seconds: float, cores: tuple[int, int]) -> dict[str, Any]:
                 child.wait(10)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--sessions", type=int, nargs="+", default=[50, 100])
-    parser.add_argument("--seconds", type=float, default=5.0)
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--sessions", type=int, nargs="+", default=[50, 100], help="of each run (default: 50 100)")
+    parser.add_argument("--seconds", type=float, default=5.0, help="of the window (default: %(default)s)")
     parser.add_argument("--realtime", action="store_true", help="SCHED_RR, needs root")
-    args = parser.parse_args()
+
+
+def run(args: argparse.Namespace) -> int:
     available = sorted(os.sched_getaffinity(0))
     os.sched_setaffinity(0, {available[0]})
     if args.realtime:
         os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))
     gc.disable()
     for count in args.sessions:
-        print(json.dumps(run(count, args.seconds, (available[0], available[-1]))), flush=True)
-
-
-if __name__ == "__main__":
-    main()
+        print(json.dumps(measure(count, args.seconds, (available[0], available[-1]))), flush=True)
+    return 0

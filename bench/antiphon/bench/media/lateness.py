@@ -1,13 +1,13 @@
-"""From what a load generator noted to lateness, losses and delays. Pure: records in, figures out, no clock.
+"""From what a load generator noted to lateness, losses and delays. Pure: records in, statistics out, no clock.
 
-Everything is paired by timestamp and nothing by order, so that a lost, repeated or made-up frame moves no other one:
+Everything is paired by timestamp and nothing by order, so that a lost, repeated or concealed frame moves no other one:
 
 - packets to the client lie on their stream's own schedule, 20 ms per 960 ticks of RTP timestamp, laid where the most
   punctual twentieth of the window arrived. A timestamp that is due in the window and never comes is missing;
-- frames to the agent belong to the packet whose timestamp has their position (`first_sample`). Silence that was made up
+- frames to the agent belong to the packet whose timestamp has their position (`first_sample`). Silence that was played
   for packets that came after all moves the positions behind it: by how much is found by causality, see `_shifts`.
 
-A load generator that was late itself says nothing about the server: `driver_was_late` tells.
+A window in which the load generator itself was late says nothing about the server: `driver_was_late`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ LATE_SHARE: Final = 0.01
 DRIVER_LATE_MS: Final = 5.0
 """p99 of the load generator's own lateness above which a window says nothing about the server."""
 DRIVER_STALL_MS: Final = 60.0
-"""The same, of a single stop: the agent is 100 ms ahead, and at 100 ms the transceiver makes up silence."""
+"""The same, of a single stop: the agent is 100 ms ahead, and after 100 ms the transceiver conceals."""
 PUNCTUAL_PERCENT: Final = 5
 LOOKED_AHEAD: Final = 25
 """Frames among which one took less than 20 ms on its way."""
@@ -37,7 +37,7 @@ SILENCE: Final = 2
 
 
 class Frame(NamedTuple):
-    """What the agent read."""
+    """A frame that the agent received."""
 
     position: int
     """Its first sample, in frames."""
@@ -47,29 +47,29 @@ class Frame(NamedTuple):
 
 
 class Stream(Protocol):
-    """What was noted of one session; times are of one wall clock."""
+    """The records of one session; all times are of one wall clock."""
 
     sent_ns: list[int]
     """When packet n left, from the session's first packet on; its timestamp is n frames after the first one's."""
-    heard: list[tuple[int, int]]
+    received: list[tuple[int, int]]
     """(arrival, RTP timestamp) of packets to the client, from the beginning of the window on."""
     frames: list[Frame]
     """To the agent, from the beginning of the window on."""
-    made_up: int
-    """Frames of silence that the agent ever got: positions may have moved by as many."""
+    silence_frames: int
+    """Frames of silence that the agent ever received: positions may have moved by as many."""
 
 
 @dataclass
 class Evaluation:
-    """One window of steady speech. Its owner adds every stream once, then asks for the figures."""
+    """One window of steady speech. Its owner adds every stream once, then asks for the statistics."""
 
     begin_ns: int
     end_ns: int
     late_ms: list[float] = field(default_factory=list)
     """Of packets to clients, due time to arrival."""
-    arrived_ms: list[float] = field(default_factory=list)
+    packet_to_transceiver_ms: list[float] = field(default_factory=list)
     """Packet sent to packet read by the transceiver (`captured_ns`): what it waited in the socket."""
-    read_ms: list[float] = field(default_factory=list)
+    packet_to_agent_ms: list[float] = field(default_factory=list)
     """Packet sent to frame read by the agent."""
     driver_ms: list[float] = field(default_factory=list)
     """Due time of the load generator's packets to their sending."""
@@ -78,11 +78,11 @@ class Evaluation:
     missing_frames: int = 0
     """Packets whose frame did not reach the agent."""
     concealed: int = 0
-    """Packets in whose place the agent got something made up."""
+    """Packets in whose place the agent received a concealed frame."""
     streams: int = 0
 
     def add(self, stream: Stream, agent: bool = True) -> None:
-        """Take what was noted of a session; `agent`: its frames count as well."""
+        """Count the records of a session; `agent`: its frames count as well."""
         self.streams += 1
         self._to_client(stream)
         if agent:
@@ -90,10 +90,10 @@ class Evaluation:
 
     def _to_client(self, stream: Stream) -> None:
         arrivals: dict[int, int] = {}
-        """By timestamp in frames from the first one; what is sent again comes too late for its first copy."""
-        if stream.heard:
-            first = stream.heard[0][1]
-            for at, timestamp in stream.heard:
+        """By timestamp in frames from the first one; a repeated packet counts by its first copy."""
+        if stream.received:
+            first = stream.received[0][1]
+            for at, timestamp in stream.received:
                 ticks = ((timestamp - first + 0x80000000) & 0xFFFFFFFF) - 0x80000000
                 arrivals.setdefault(round(ticks / PERIOD_TICKS), at)
         if len(arrivals) < 2:
@@ -122,12 +122,12 @@ class Evaluation:
             if frame.flags & CONCEALED:
                 self.concealed += 1
                 continue
-            self.arrived_ms.append((frame.captured_ns - sent) / 1e6)
-            self.read_ms.append((frame.read_ns - sent) / 1e6)
+            self.packet_to_transceiver_ms.append((frame.captured_ns - sent) / 1e6)
+            self.packet_to_agent_ms.append((frame.read_ns - sent) / 1e6)
 
     @property
     def driver_was_late(self) -> bool:
-        """The load generator itself was: the window has to be measured again."""
+        """Whether the load generator itself was late: then the window has to be measured again."""
         found = distribution(self.driver_ms)
         return found["p99"] > DRIVER_LATE_MS or found["max"] > DRIVER_STALL_MS
 
@@ -135,15 +135,15 @@ class Evaluation:
     def in_time(self) -> bool:
         """All frames came, both ways, and hardly any was late."""
         whole = not (self.missing or self.missing_frames or self.concealed)
-        return whole and all(late_share(values) <= LATE_SHARE for values in (self.late_ms, self.read_ms))
+        return whole and all(late_share(values) <= LATE_SHARE for values in (self.late_ms, self.packet_to_agent_ms))
 
-    def figures(self) -> dict[str, Any]:
+    def statistics(self) -> dict[str, Any]:
         return {
             "late_ms": distribution(self.late_ms),
             "late_percent": round(late_share(self.late_ms) * 100, 3),
             "missing": self.missing,
-            "packet_to_transceiver_ms": distribution(self.arrived_ms),
-            "packet_to_agent_ms": distribution(self.read_ms),
+            "packet_to_transceiver_ms": distribution(self.packet_to_transceiver_ms),
+            "packet_to_agent_ms": distribution(self.packet_to_agent_ms),
             "missing_frames": self.missing_frames,
             "concealed_frames": self.concealed,
             "driver_late_ms": distribution(self.driver_ms),
@@ -152,7 +152,7 @@ class Evaluation:
 
 
 def paired(stream: Stream) -> Iterator[tuple[int, Frame]]:
-    """Each frame that was no made-up silence, with the number of its packet."""
+    """Each frame that is not silence, with the number of its packet."""
     stretch: list[Frame] = []
     for frame in stream.frames:
         if not frame.flags & SILENCE:
@@ -165,7 +165,7 @@ def paired(stream: Stream) -> Iterator[tuple[int, Frame]]:
 
 def _pair_stretch(stretch: Sequence[Frame], stream: Stream) -> Iterator[tuple[int, Frame]]:
     """Of frames without silence between them."""
-    if not stream.made_up:
+    if not stream.silence_frames:
         yield from ((frame.position, frame) for frame in stretch if frame.position < len(stream.sent_ns))
         return
     for frame, shift in zip(stretch, _shifts(stretch, stream), strict=True):
@@ -184,11 +184,11 @@ def _shifts(stretch: Sequence[Frame], stream: Stream) -> list[int | None]:
     for frame in stretch:
         last = len(stream.sent_ns) - 1
         shift = max(0, frame.position - last)
-        while shift <= min(stream.made_up, frame.position) and (
+        while shift <= min(stream.silence_frames, frame.position) and (
             stream.sent_ns[frame.position - shift] > frame.captured_ns
         ):
             shift += 1
-        least.append(shift if shift <= min(stream.made_up, frame.position) else None)
+        least.append(shift if shift <= min(stream.silence_frames, frame.position) else None)
     found: list[int | None] = []
     for index, own in enumerate(least):
         ahead = [shift for shift in least[index : index + LOOKED_AHEAD] if shift is not None]

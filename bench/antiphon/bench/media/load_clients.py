@@ -1,8 +1,8 @@
 """Many WebRTC clients on one socket and one thread, without asyncio: checks, handshake, prerecorded Opus.
 
 A client speaks from its join to the end without a pause. It takes no part in decoding what comes back: RTP headers are
-in the clear, and the kernel's own arrival times tell how punctual they were, however busy this process is. How late the
-clients themselves are sent for is noted as well: a load generator that stumbles must not count as a server that does.
+in the clear, and the kernel's own arrival times tell how punctual they were, however busy this process is. It also
+notes how late the clients themselves are: a load generator that stumbles must not count as a server that does.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Final
 
 import numpy as np
 
-from antiphon.bench.media.lateness import Frame
+from antiphon.bench.media.lateness import SILENCE, Frame
 from antiphon.cli.ice_check import is_authentic_success, pack_binding_request
 from antiphon.cli.sdp import PAYLOAD_TYPE, Answer, make_offer
 from antiphon.rtc import stun
@@ -54,7 +54,7 @@ def recording(seconds: float = 4.0) -> list[bytes]:
 
 
 class LoadClient:
-    """One call: what it sent when, and when each packet came back."""
+    """One call: when each packet left, and when each one came back. Owned by its `Load`, used from its thread."""
 
     def __init__(
         self,
@@ -63,18 +63,18 @@ class LoadClient:
         packets: list[bytes],
         take_turn: Callable[[Callable[[], None]], None],
     ) -> None:
-        """`take_turn` runs a step of the handshake (milliseconds) when those who speak allow it."""
+        """`take_turn` runs a step of the handshake (milliseconds) between two clients that speak."""
         self.ufrag, self.password = secrets.token_hex(4), secrets.token_hex(12)
         self.session_id = ""
         self.connected = False
         self.sent_ns: list[int] = []
         """Wall clock at which packet n left."""
-        self.heard: list[tuple[int, int]] = []
-        """(kernel's arrival time in ns, RTP timestamp) of what came back since the window began."""
+        self.received: list[tuple[int, int]] = []
+        """(kernel's arrival time in ns, RTP timestamp) of packets that came back since the window began."""
         self.frames: list[Frame] = []
-        """What its agent read since the window began."""
-        self.made_up = 0
-        """Frames of silence that its agent ever read."""
+        """Frames that its agent received since the window began."""
+        self.silence_frames = 0
+        """Frames of silence that its agent ever received."""
         self.speaks_from: float | None = None
         """By the monotonic clock; None until its handshake is done."""
         self._certificate = certificate
@@ -90,8 +90,9 @@ class LoadClient:
     def offer(self) -> str:
         return make_offer(self.ufrag, self.password, self._certificate.fingerprint, self._ssrc, data_channel=False)
 
-    def begin(self, answer: Answer) -> None:
-        self._answer = answer
+    def begin(self, answer: Answer, session_id: str = "") -> None:
+        """Check and connect from now on. `session_id`: where frames of the call go over NATS."""
+        self._answer, self.session_id = answer, session_id
 
     def check(self) -> None:
         """Ask once more, until the handshake is done."""
@@ -116,13 +117,19 @@ class LoadClient:
 
     def forget(self) -> None:
         """A window begins."""
-        self.heard, self.frames = [], []
+        self.received, self.frames = [], []
+
+    def receive_frame(self, frame: Frame) -> None:
+        """Its agent has received a frame."""
+        self.frames.append(frame)
+        if frame.flags & SILENCE:
+            self.silence_frames += 1
 
     def receive(self, datagram: bytes, arrived_ns: int) -> None:
         first = datagram[0] if datagram else 255
         if 127 < first < 192:
             if not 64 <= datagram[1] & 0x7F < 96:
-                self.heard.append((arrived_ns, int.from_bytes(datagram[4:8], "big")))
+                self.received.append((arrived_ns, int.from_bytes(datagram[4:8], "big")))
         elif 19 < first < 64:
             if not self.connected:
                 self._take_turn(lambda: self._shake(datagram))
@@ -166,9 +173,18 @@ class LoadClient:
 
 
 class Load:
-    """All clients, their socket and the clock that makes them speak."""
+    """All clients, their socket and the clock that makes them speak.
 
-    def __init__(self) -> None:
+    Owned by what is measured (`TransceiverUnderTest`, `AiortcCalls`), which closes it; all of it runs in one thread.
+    """
+
+    def __init__(
+        self,
+        deliver: Callable[[bytes, tuple[str, int], int], None] = lambda data, source, arrived_ns: None,
+        each_step: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`deliver(datagram, source, arrival in ns)` gets every datagram; `each_step` runs once per turn and writes
+        what batches its output."""
         self.selector = selectors.DefaultSelector()
         self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
@@ -177,16 +193,14 @@ class Load:
         self.socket.setblocking(False)
         self.selector.register(self.socket, selectors.EVENT_READ, self._readable)
         self.clients: list[LoadClient] = []
-        self.deliver: Callable[[bytes, tuple[str, int], int], None] = lambda data, source, arrived: None
-        self.each_step: Callable[[], None] = lambda: None
-        """Called once per turn: what batches its output writes it here."""
+        self._deliver, self._each_step = deliver, each_step
         self.late_ms = array("d")
         """Of each packet since the window began: due time to sending."""
         self._slots: list[list[LoadClient]] = [[] for _ in range(SLOTS)]
         self._due = time.monotonic()
         self._step = 0
         self._steps: deque[Callable[[], None]] = deque()
-        """Of handshakes: one per turn, so that whoever speaks is late by one of them at most."""
+        """Of handshakes: one per turn, so that a client that speaks is late by one of them at most."""
         self._next_check = 0.0
 
     def add(self, client: LoadClient) -> None:
@@ -220,7 +234,7 @@ class Load:
         self._speak()
         if self._steps:
             self._steps.popleft()()
-        self.each_step()
+        self._each_step()
         now = time.monotonic()
         if now >= self._next_check:
             self._next_check = now + 0.1
@@ -236,7 +250,7 @@ class Load:
                     client.speak()
                     self.late_ms.append(late)
             self._step = (self._step + 1) % SLOTS
-            # After a second's stop nothing is made up for: no server would get such a flood.
+            # After a stop of a second the packets of that time are left out: no server would get such a flood.
             self._due = now if late > 1000 else self._due + PERIOD / SLOTS
 
     def _readable(self) -> None:
@@ -248,7 +262,7 @@ class Load:
             except OSError:
                 continue
             seconds, nanoseconds = _TIMESPEC.unpack(ancillary[0][2]) if ancillary else (0, time.time_ns())
-            self.deliver(data, source, seconds * 1_000_000_000 + nanoseconds)
+            self._deliver(data, source, seconds * 1_000_000_000 + nanoseconds)
 
     def close(self) -> None:
         self.selector.close()

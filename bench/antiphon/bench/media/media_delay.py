@@ -16,6 +16,8 @@ import numpy as np
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
+from antiphon.bench._lib.loudness import mean_level
+from antiphon.bench._lib.statistics import percentiles
 from antiphon.cli.bus_client import on_the_bus
 from antiphon.cli.errors import UsageError
 from antiphon.cli.webrtc_client import RATE, Peer
@@ -55,10 +57,6 @@ def mark(rate: int) -> bytes:
     return (np.sin(2 * np.pi * 440 * time) * 12000).astype("<i2").tobytes()
 
 
-def is_loud(pcm: bytes) -> bool:
-    return bool(np.abs(np.frombuffer(pcm, dtype="<i2").astype(np.int32)).mean() > LOUD)
-
-
 class _Ends:
     """Both ends: when each mark left, and when it was seen."""
 
@@ -73,34 +71,34 @@ class _Ends:
         self.up_sent = self.loop.time()
 
     def at_agent(self, pcm: bytes) -> None:
-        if self.up_sent is not None and is_loud(pcm):
+        if self.up_sent is not None and mean_level(pcm) > LOUD:
             self.up.append((self.loop.time() - self.up_sent) * 1000)
             self.up_sent = None
 
     def at_client(self, frame: AudioFrame) -> None:
-        if self.down_sent is not None and is_loud(frame.pcm):
+        if self.down_sent is not None and mean_level(frame.pcm) > LOUD:
             self.down.append((self.loop.time() - self.down_sent) * 1000)
             self.down_sent = None
 
 
-async def _measure(args: argparse.Namespace) -> dict[str, dict[str, float]]:
+async def _measure(args: argparse.Namespace) -> dict[str, dict[str, float | None]]:
     ends = _Ends()
     name = f"bench-{secrets.token_hex(4)}"
     async with on_the_bus(args.nats, "antiphon-bench") as client:
         await _mark_both_ways(args, ends, name, client)
-    return {"client_to_agent_ms": _spread(ends.up), "agent_to_client_ms": _spread(ends.down)}
+    return {"client_to_agent_ms": _summary(ends.up), "agent_to_client_ms": _summary(ends.down)}
 
 
 async def _mark_both_ways(args: argparse.Namespace, ends: _Ends, name: str, client: Client) -> None:
     sessions: list[str] = []
 
-    async def heard(message: Msg) -> None:
+    async def received(message: Msg) -> None:
         ends.at_agent(audio.unpack_frame(message.data).pcm)
 
     async def claimed(request: Any) -> None:
         claim = messages.decode(request.data, messages.Claim)
         sessions.append(claim.session_id)
-        await client.subscribe(subjects.audio_in(claim.session_id), cb=heard)
+        await client.subscribe(subjects.audio_in(claim.session_id), cb=received)
         await connection.flush(client)
         await request.respond(messages.encode(messages.ClaimReply(accepted=True, input_rate=24000)))
 
@@ -124,12 +122,5 @@ async def _mark_both_ways(args: argparse.Namespace, ends: _Ends, name: str, clie
         await peer.close()
 
 
-def _spread(values: list[float]) -> dict[str, float]:
-    ordered = sorted(values)
-    if not ordered:
-        return {"marks": 0}
-    return {
-        "marks": len(ordered),
-        "p50": round(ordered[len(ordered) // 2], 2),
-        "p99": round(ordered[min(len(ordered) - 1, len(ordered) * 99 // 100)], 2),
-    }
+def _summary(delays_ms: list[float]) -> dict[str, float | None]:
+    return {"marks": len(delays_ms), **(percentiles(delays_ms, (50, 99), 2) if delays_ms else {})}

@@ -16,7 +16,6 @@ import argparse
 import itertools
 import json
 import random
-import re
 import statistics
 import time
 from collections.abc import Callable, Iterator
@@ -25,13 +24,14 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
+from antiphon.bench._lib.word_errors import word_error_rate, words
 from antiphon.cli.errors import UsageError, installing
 from antiphon.cli.voice import say
 from antiphon.cli.wav import Samples, read_wav
 
 RATE: Final = 24000
 """Of speech on its way out: what the voice of the bridge and the realtime protocol have."""
-HEARING_RATE: Final = 16000
+RECOGNISER_RATE: Final = 16000
 APPLICATIONS: Final = {"voip": 2048, "audio": 2049, "restricted_lowdelay": 2051}
 """Names and numbers as in opus_defines.h."""
 FRAME: Final = RATE // 50
@@ -45,7 +45,7 @@ SENTENCES: Final = (
 
 
 class Sentence(NamedTuple):
-    """What is said, and how it sounds: s16 mono at `RATE`."""
+    """A text and its speech: s16 mono at `RATE`."""
 
     text: str
     samples: Samples
@@ -73,7 +73,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     sentences = _recorded(args.recordings) if args.recordings else _spoken()
     understand = _recogniser()
-    unharmed = _word_error_rate([(each.text, understand(_at_hearing_rate(each.samples))) for each in sentences])
+    unharmed = _wer_percent([(each.text, understand(_at_recogniser_rate(each.samples))) for each in sentences])
     measured = _measure(args, sentences, understand)
     if args.json:
         print(json.dumps({"wer_percent_uncoded": unharmed, "modes": list(measured)}))
@@ -107,7 +107,7 @@ def _measure(args: argparse.Namespace, sentences: list[Sentence], understand: An
                 packets = list(_encoded(sentence, APPLICATIONS[name], bitrate, complexity, loss, encode))
                 sizes += map(len, packets)
                 lost = [draw.random() < loss / 100 for _ in packets]
-                pairs.append((sentence.text, understand(_received(packets, lost, HEARING_RATE, decode))))
+                pairs.append((sentence.text, understand(_received(packets, lost, RECOGNISER_RATE, decode))))
                 if rate_sound is not None:
                     scores.append(rate_sound(sentence.samples, _received(packets, lost, RATE, [])))
         yield {
@@ -118,7 +118,7 @@ def _measure(args: argparse.Namespace, sentences: list[Sentence], understand: An
             "encode_us": round(statistics.median(encode), 1),
             "decode_us": round(statistics.median(decode), 1),
             "bytes_per_frame": round(statistics.fmean(sizes), 1),
-            "wer_percent": _word_error_rate(pairs),
+            "wer_percent": _wer_percent(pairs),
             "mos": round(statistics.fmean(scores), 2) if scores else None,
         }
 
@@ -144,16 +144,16 @@ def _received(packets: list[bytes], lost: list[bool], rate: int, spent: list[flo
     from antiphon.rtc.media import opus
 
     decoder = opus.Decoder(rate)
-    heard: list[bytes] = []
+    received: list[bytes] = []
     for number, packet in enumerate(packets):
         if lost[number]:
             following = number + 1 < len(packets) and not lost[number + 1]
-            heard.append(decoder.recover(packets[number + 1], 960) if following else decoder.conceal(960))
+            received.append(decoder.recover(packets[number + 1], 960) if following else decoder.conceal(960))
             continue
         began = time.process_time_ns()
-        heard.append(decoder.decode(packet))
+        received.append(decoder.decode(packet))
         spent.append((time.process_time_ns() - began) / 1000)
-    return b"".join(heard)
+    return b"".join(received)
 
 
 def _spoken() -> list[Sentence]:
@@ -166,7 +166,7 @@ def _recorded(directory: Path) -> list[Sentence]:
         try:
             text = path.with_suffix(".txt").read_text().strip()
         except OSError:
-            raise UsageError(f"{path} has no {path.stem}.txt beside it that says what is said in it") from None
+            raise UsageError(f"{path} has no {path.stem}.txt beside it with its text") from None
         found.append(Sentence(text, read_wav(path, RATE)))
     if not found:
         raise UsageError(f"{directory} holds no WAV files")
@@ -174,7 +174,7 @@ def _recorded(directory: Path) -> list[Sentence]:
 
 
 def _listener() -> Callable[[Samples, bytes], float]:
-    """ViSQOL: MOS-LQO of what was heard against what was said, both s16 at `RATE`."""
+    """ViSQOL: MOS-LQO of the decoded speech against the original, both s16 at `RATE`."""
     import soxr
 
     try:
@@ -184,49 +184,31 @@ def _listener() -> Callable[[Samples, bytes], float]:
     judge = VisqolApi()
     judge.create(mode="audio")
 
-    def rate(said: Samples, heard: bytes) -> float:
-        pair = [soxr.resample(each / 32768, RATE, 48000) for each in (said, np.frombuffer(heard, "<i2"))]
+    def rate(said: Samples, received: bytes) -> float:
+        pair = [soxr.resample(each / 32768, RATE, 48000) for each in (said, np.frombuffer(received, "<i2"))]
         return float(judge.measure_from_arrays(pair[0][: len(pair[1])], pair[1], 48000).moslqo)
 
     return rate
 
 
 def _recogniser() -> Any:
-    """The bridge's transcriber as a function of s16le at `HEARING_RATE`."""
+    """The bridge's transcriber as a function of s16le at `RECOGNISER_RATE`."""
     try:
         from antiphon.inference_bridge.models.local import load_models
         from antiphon.inference_bridge.settings import Settings
     except ModuleNotFoundError as error:
-        raise UsageError(f"this bench needs {error.name}: {installing('inference-bridge,transceiver')}") from None
+        raise UsageError(f"this bench needs {error.name}: {installing('bench')}") from None
     return load_models(Settings()).transcriber.transcribe
 
 
-def _at_hearing_rate(samples: Samples) -> bytes:
+def _at_recogniser_rate(samples: Samples) -> bytes:
     import soxr
 
-    heard = soxr.resample(samples.astype(np.float32), RATE, HEARING_RATE)
-    pcm: bytes = np.clip(heard, -32768, 32767).astype("<i2").tobytes()
+    resampled = soxr.resample(samples.astype(np.float32), RATE, RECOGNISER_RATE)
+    pcm: bytes = np.clip(resampled, -32768, 32767).astype("<i2").tobytes()
     return pcm
 
 
-def _word_error_rate(pairs: list[tuple[str, str]]) -> float:
-    """Percent: edits per word of what was said, over all pairs of (said, understood)."""
-    edits = sum(_edits(_words(said), _words(understood)) for said, understood in pairs)
-    return round(100 * edits / sum(len(_words(said)) for said, _ in pairs), 1)
-
-
-def _words(text: str) -> list[str]:
-    return re.findall(r"[a-z0-9']+", text.lower())
-
-
-def _edits(said: list[str], understood: list[str]) -> int:
-    """Levenshtein's distance in words."""
-    row = list(range(len(understood) + 1))
-    for number, word in enumerate(said, 1):
-        diagonal, row[0] = row[0], number
-        for column, other in enumerate(understood, 1):
-            diagonal, row[column] = (
-                row[column],
-                min(row[column] + 1, row[column - 1] + 1, diagonal + (word != other)),
-            )
-    return row[-1]
+def _wer_percent(pairs: list[tuple[str, str]]) -> float:
+    """Over all pairs of (said, transcript)."""
+    return round(100 * word_error_rate((words(said), words(transcript)) for said, transcript in pairs), 1)

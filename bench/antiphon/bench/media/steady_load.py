@@ -1,6 +1,6 @@
 """Steady speech: one level after the other, all sessions joined first, and the same way for every server.
 
-Nobody stops speaking while sessions join, while figures are made, or in between. What was noted is looked at one
+No client stops speaking while sessions join, while statistics are made, or in between. Records are evaluated one
 session per turn of the load, so that the load generator does not stumble over its own sums.
 """
 
@@ -11,7 +11,7 @@ from array import array
 from collections.abc import Iterable, Iterator
 from typing import Any, Final, Protocol
 
-from antiphon.bench._lib.statistics import cpu_seconds, stolen_seconds, waited_seconds
+from antiphon.bench._lib.proc import cpu_seconds, stolen_seconds, waited_seconds
 from antiphon.bench.media.lateness import Evaluation
 from antiphon.bench.media.load_clients import PERIOD, Load
 
@@ -23,7 +23,7 @@ TRIES: Final = 3
 
 
 class Server(Protocol):
-    """What is measured."""
+    """A server under test and its load."""
 
     load: Load
     pid: int
@@ -35,7 +35,7 @@ class Server(Protocol):
 
 
 def window(server: Server, seconds: float) -> tuple[Evaluation, dict[str, Any]]:
-    """So much of steady speech, and its figures."""
+    """So much of steady speech, and its statistics."""
     load, pid, count = server.load, server.pid, len(server.load.clients)
     load.forget()
     begin_ns, began, cpu = time.time_ns(), time.monotonic(), cpu_seconds(pid)
@@ -56,7 +56,7 @@ def window(server: Server, seconds: float) -> tuple[Evaluation, dict[str, Any]]:
         "us_per_pair": cpu / elapsed * PERIOD / count * 1e6,
         "waited_percent": waited / elapsed * 100,
         "stolen_percent": stolen / elapsed * 100,
-        **evaluation.figures(),
+        **evaluation.statistics(),
     }
 
 

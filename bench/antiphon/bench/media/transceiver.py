@@ -1,7 +1,7 @@
-"""Sessions per core, cost, memory and delay of the transceiver, against stock aiortc and a C chain.
+"""Sessions per core, cost, memory and delay of the transceiver, against aiortc and a C baseline.
 
 The real `python -m antiphon.transceiver` and a real NATS server run on this machine; one lean process is
-relay, clients, signaling and echo agent. Transceiver and stock get one core, everything else another one. All sessions
+relay, clients, signaling and echo agent. Transceiver and aiortc get one core, everything else another one. All sessions
 of a level have joined before it is measured, and each speaks without a pause from its join to the end (`steady_load`).
 """
 
@@ -18,24 +18,25 @@ import time
 from pathlib import Path
 from typing import Any, Final
 
+from antiphon.bench._lib.cores import cores
+from antiphon.bench._lib.proc import cpu_seconds, resident_mb
 from antiphon.bench._lib.processes import nats_server, process
-from antiphon.bench._lib.statistics import cpu_seconds, resident_mb
 from antiphon.bench.media import steady_load
-from antiphon.bench.media.aiortc_calls import stock_calls
+from antiphon.bench.media.aiortc_calls import aiortc_calls
 from antiphon.bench.media.lateness import distribution
 from antiphon.bench.media.load_clients import PERIOD, Load
 from antiphon.bench.media.nats_wire import NatsWire
 from antiphon.bench.media.transceiver_report import markdown, summary
-from antiphon.bench.media.transceiver_under_test import Ours, cores, ours
+from antiphon.bench.media.transceiver_under_test import TransceiverUnderTest, transceiver_under_test
 from antiphon.cli.errors import UsageError
 from antiphon.schemas.audio import AudioFrame, pack_frame
 
 UNLOADED: Final = 10
 """Sessions of a core that has time to spare."""
-STOCK_MOST: Final = 30
+AIORTC_MOST: Final = 30
 
 
-def chain_floor(sessions: int, core: int) -> float | None:
+def chain_baseline(sessions: int, core: int) -> float | None:
     """CPU microseconds of one session frame in C, at so many sessions; None without a C compiler."""
     command = [sys.executable, "-m", "antiphon.bench.media.c_baseline", "chain", str(sessions)]
     with process(command, core, stdout=subprocess.PIPE, text=True) as child:
@@ -43,31 +44,30 @@ def chain_floor(sessions: int, core: int) -> float | None:
         return float(found) if found is not None else None
 
 
-def nats_floor(url: str, sessions: int, seconds: float, core: int) -> float:
+def nats_baseline(url: str, sessions: int, seconds: float, core: int) -> float:
     """CPU microseconds of one frame-sized message in and one out in nats-py, at the pace of so many sessions."""
     payload = pack_frame(AudioFrame(1000, 480000, time.time_ns(), 24000, 0, 0, bytes(960)))
     command = [sys.executable, "-m", "antiphon.bench.media.c_baseline", "nats", url]
     with process(command, core, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as child:
         child.stdout.readline()
-        wire, load = NatsWire(url), Load()
-        load.selector.register(wire.socket, 1, wire.readable)
-        back = 0
+        wire, back = NatsWire(url), 0
 
         def count(subject: bytes, reply: bytes, data: bytes) -> None:
             nonlocal back
             back += 1
 
-        wire.subscribe("bench.floor.out", count)
+        wire.subscribe("bench.baseline.out", count)
         due, gap = time.monotonic(), PERIOD / sessions
 
         def each_step() -> None:
             nonlocal due
             while due <= time.monotonic():
-                wire.publish(b"bench.floor.in", payload)
+                wire.publish(b"bench.baseline.in", payload)
                 due += gap
             wire.flush()
 
-        load.each_step = each_step
+        load = Load(each_step=each_step)
+        load.selector.register(wire.socket, 1, wire.readable)
         load.run(0.5)
         before, cpu = back, cpu_seconds(child.pid)
         load.run(seconds)
@@ -88,15 +88,15 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     for number in range(args.rounds):
         found: dict[str, Any] = {}
         with tempfile.TemporaryDirectory() as directory, nats_server(Path(directory), rest) as url:
-            with ours(url, measured, not args.no_hand_over) as running:
-                _round_of_ours(running, args, found)
+            with transceiver_under_test(url, measured, not args.no_hand_over) as running:
+                _search_capacity(running, args, found)
             for one in found["levels"] if not args.no_floor else []:
                 if one["sessions"] in _looked_at(args):
-                    one["nats_us"] = nats_floor(url, one["sessions"], 2.0, measured)
-                    one["chain_us"] = chain_floor(one["sessions"], measured)
+                    one["nats_us"] = nats_baseline(url, one["sessions"], 2.0, measured)
+                    one["chain_us"] = chain_baseline(one["sessions"], measured)
         if not args.no_stock:
-            with stock_calls(measured) as calls:
-                found["stock"] = list(steady_load.search(calls, range(1, STOCK_MOST + 1), args.seconds / 2))
+            with aiortc_calls(measured) as calls:
+                found["stock"] = list(steady_load.search(calls, range(1, AIORTC_MOST + 1), args.seconds / 2))
         rounds.append(found)
         gc.collect()
         if args.verbose:
@@ -106,11 +106,11 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _looked_at(args: argparse.Namespace) -> list[int]:
-    """Levels that are measured at full length and beside their floor, even above the capacity."""
+    """Levels that are measured at full length and beside their baseline, even above the capacity."""
     return sorted({min(UNLOADED, args.sessions), args.sessions, *(at for at in args.at if at <= args.most)})
 
 
-def _round_of_ours(running: Ours, args: argparse.Namespace, found: dict[str, Any]) -> None:
+def _search_capacity(running: TransceiverUnderTest, args: argparse.Namespace, found: dict[str, Any]) -> None:
     running.load.run(0.5)
     memory, looked_at = resident_mb(running.pid), _looked_at(args)
     levels: list[dict[str, Any]] = []
@@ -151,21 +151,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=int,
         nargs="*",
         default=[50, 150, 200],
-        help="levels shown beside their floor (default: 50 150 200)",
+        help="levels shown beside their baseline (default: 50 150 200)",
     )
     parser.add_argument("--step", type=int, default=10, help="sessions added until frames are late (default: 10)")
     parser.add_argument("--rush", type=int, default=10, help="sessions that join at a time (default: %(default)s)")
     parser.add_argument("--no-hand-over", action="store_true", help="sessions are not written down")
     parser.add_argument("--most", type=int, default=300, help="sessions to stop at (default: %(default)s)")
     parser.add_argument("--seconds", type=float, default=4.0, help="of each measurement (default: %(default)s)")
-    parser.add_argument("--no-stock", action="store_true", help="leave stock aiortc out")
-    parser.add_argument("--no-floor", action="store_true", help="leave C chain and nats-py echo out")
+    parser.add_argument("--no-stock", action="store_true", help="leave the aiortc baseline out")
+    parser.add_argument("--no-floor", action="store_true", help="leave the C baseline and the nats-py echo out")
     parser.add_argument(
         "--realtime",
         action="store_true",
-        help="run everything before what else this machine does (SCHED_RR, needs root): no delays of neighbours",
+        help="run before everything else on this machine (SCHED_RR, needs root): no delays by neighbours",
     )
-    parser.add_argument("--verbose", action="store_true", help="say each level on stderr")
+    parser.add_argument("--verbose", action="store_true", help="print each level on stderr")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--markdown", action="store_true", help="print the tables of docs/transceiver.md")
 

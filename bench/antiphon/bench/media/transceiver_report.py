@@ -29,20 +29,20 @@ DELAYS: Final = ("late_ms", "packet_to_transceiver_ms", "packet_to_agent_ms", "r
 def summary(
     rounds: list[dict[str, Any]], sessions: int, scheduling: str, measured_core: int, other_core: int
 ) -> dict[str, Any]:
-    """Figures of all rounds; those of `sessions` stand at the top as well."""
+    """Statistics of all rounds; those of `sessions` are at the top level as well."""
     counts = sorted({one["sessions"] for found in rounds for one in found["levels"]})
     levels = [
         _level([one for found in rounds for one in found["levels"] if one["sessions"] == count]) for count in counts
     ]
     here = next((level for level in levels if level["sessions"] == sessions), {})
-    ours = spread([capacity(found["levels"]) for found in rounds], 1)
-    stock = spread([capacity(found["stock"]) for found in rounds if "stock" in found], 1)
-    stock_cpu = [one["cpu_percent_per_session"] for found in rounds for one in found.get("stock", [])]
+    transceiver = spread([capacity(found["levels"]) for found in rounds], 1)
+    aiortc = spread([capacity(found["stock"]) for found in rounds if "stock" in found], 1)
+    aiortc_cpu = [one["cpu_percent_per_session"] for found in rounds for one in found.get("stock", [])]
     unloaded = levels[0] if levels else {}
     return {
-        "sessions_per_core": ours["median"],
-        "stock_sessions_per_core": stock["median"],
-        "ratio_to_stock": round(ours["median"] / stock["median"], 1) if ours["median"] and stock["median"] else None,
+        "sessions_per_core": transceiver["median"],
+        "stock_sessions_per_core": aiortc["median"],
+        "ratio_to_stock": _ratio(transceiver["median"], aiortc["median"]),
         "cpu_percent_per_session": here.get("cpu_percent_per_session"),
         "ratio_to_floor": here.get("ratio_to_floor"),
         "late_ms": here.get("late_ms"),
@@ -52,15 +52,19 @@ def summary(
         "reply_to_wire_ms": here.get("reply_to_wire_ms"),
         "mb_per_session": spread([found["mb"] for found in rounds if "mb" in found], 3)["median"],
         "setup_cpu_ms": spread([found["setup_cpu_ms"] for found in rounds if "setup_cpu_ms" in found])["median"],
-        "stock_cpu_percent_per_session": spread(stock_cpu)["median"],
+        "stock_cpu_percent_per_session": spread(aiortc_cpu)["median"],
         "levels": levels,
-        "capacities": {"ours": ours, "stock": stock},
+        "capacities": {"ours": transceiver, "stock": aiortc},
         "limited_by_driver": sum(bool(found["levels"]) and found["levels"][-1]["driver_was_late"] for found in rounds),
         "sessions_measured": sessions,
         "rounds": len(rounds),
         "scheduling": scheduling,
         "cores": {"measured": measured_core, "nats_and_driver": other_core},
     }
+
+
+def _ratio(value: float | None, baseline: float | None) -> float | None:
+    return round(value / baseline, 1) if value and baseline else None
 
 
 def _level(found: list[dict[str, Any]]) -> dict[str, Any]:
@@ -94,12 +98,12 @@ def _level(found: list[dict[str, Any]]) -> dict[str, Any]:
 
 def markdown(found: dict[str, Any]) -> str:
     """The tables of docs/transceiver.md."""
-    ours, stock = found["capacities"]["ours"], found["capacities"]["stock"]
+    transceiver, aiortc = found["capacities"]["ours"], found["capacities"]["stock"]
     lines = [
         "| | median | least and most |",
         "|---|---|---|",
-        f"| sessions per core | {_spread(ours)} |",
-        f"| stock aiortc in the same run | {_spread(stock)} |",
+        f"| sessions per core | {_median_and_range(transceiver)} |",
+        f"| stock aiortc in the same run | {_median_and_range(aiortc)} |",
         f"| memory per session | {found['mb_per_session']} MB | |",
         f"| setup, CPU per session | {found['setup_cpu_ms']} ms | |",
         "",
@@ -110,15 +114,15 @@ def markdown(found: dict[str, Any]) -> str:
         "|---|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for one in found["levels"]:
-        us, floor = one["us_per_pair_spread"], "-"
+        us, baseline = one["us_per_pair_spread"], "-"
         if "chain_us" in one and "nats_us" in one:
-            floor = f"{one['chain_us']:.0f} + {one['nats_us']:.0f}"
+            baseline = f"{one['chain_us']:.0f} + {one['nats_us']:.0f}"
         lines.append(
             f"| {one['sessions']} | {one['in_time']} of {one['rounds']} | {_ranks(one, 'late_ms', *RANKS)} "
             f"| {_ranks(one, 'packet_to_transceiver_ms', 'p50', 'p99')} "
             f"| {_ranks(one, 'packet_to_agent_ms', 'p50', 'p99')} "
             f"| {_ranks(one, 'reply_to_wire_ms', 'p50', 'p99')} "
-            f"| {us['median']:.0f} ({us['min']:.0f} - {us['max']:.0f}) | {floor} | {one.get('ratio_to_floor', '-')} "
+            f"| {us['median']:.0f} ({us['min']:.0f} - {us['max']:.0f}) | {baseline} | {one.get('ratio_to_floor', '-')} "
             f"| {one['core_percent']:.0f} % | {one['driver_late_ms']['p99']:.1f} ms | {one['stolen_percent']:.1f} % |"
         )
     if found["limited_by_driver"]:
@@ -130,7 +134,7 @@ def _ranks(level: dict[str, Any], name: str, *ranks: str) -> str:
     return " / ".join(f"{level[name][rank]:.1f}" for rank in ranks) if name in level else "-"
 
 
-def _spread(found: dict[str, float | None]) -> str:
+def _median_and_range(found: dict[str, float | None]) -> str:
     return f"{_number(found['median'])} | {_number(found['min'])} - {_number(found['max'])}"
 
 

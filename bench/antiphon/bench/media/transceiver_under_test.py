@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 import secrets
 import sys
@@ -30,7 +29,7 @@ LEAD: Final = 5
 this lead by the clock: an echo frame for frame would lose it with the first frame that is lost, and from then on each
 frame would race its own 20 ms."""
 RUSH: Final = 10
-"""Joins at a time: those who speak are not held up by more handshakes than a server sees in a busy minute."""
+"""Joins at a time: clients that speak meet no more handshakes than a server sees in a busy minute."""
 PROBED: Final = 5
 """Sessions that take part in a probe."""
 SAMPLES: Final = 480
@@ -40,39 +39,35 @@ NO_CANDIDATE: Final = "a=candidate:1 1 udp 1 127.0.0.1 9 typ host\r\n"
 """Signaling would name the relays; we are the relay."""
 
 
-def cores() -> tuple[int, int]:
-    """(core of what is measured, core of the rest); the same one if there is only one."""
-    available = sorted(os.sched_getaffinity(0))
-    return available[-1], available[0]
+class TransceiverUnderTest:
+    """A running transceiver, its clients, and the agent that echoes to them.
 
-
-class Ours:
-    """A running transceiver, its clients, and the agent that echoes to them."""
+    Owned by `transceiver_under_test`, which closes it; used from one thread.
+    """
 
     has_agent = True
 
     def __init__(self, url: str, pid: int) -> None:
         self.pid = pid
-        self.load = Load()
+        self.load = Load(self._deliver, self._each_step)
         self.wire = NatsWire(url)
         self.load.selector.register(self.wire.socket, 1, self.wire.readable)
-        self.load.deliver = self._deliver
-        self.load.each_step = self._each_step
-        self.answered_ms: list[float] = []
+        self.reply_to_wire_ms: list[float] = []
         """First frame of a reply published to its packet on the wire."""
         self._packets = recording()
         self._certificate = Certificate()
         self._headers: dict[bytes, LoadClient] = {}
-        self._lines: dict[bytes, _Line] = {}
+        self._sessions: dict[bytes, _EchoSession] = {}
         self._announced_at = 0.0
         self._announcement: messages.TransceiverAnnouncement | None = None
         self._replies: dict[bytes, LoadClient] = {}
         self._refused: list[str] = []
-        self._asks: list[tuple[float, _Line, bytes]] = []
-        """Replies that are said at a random instant of the next 20 ms: an agent keeps no time with its caller."""
+        self._replies_due: list[tuple[float, _EchoSession, bytes]] = []
+        """(monotonic time, session, frame) of replies: at a random instant of the next 20 ms, because agent and caller
+        have clocks of their own."""
         self.wire.subscribe(subjects.ANY_TRANSCEIVER_ANNOUNCE, self._transceiver_announced)
         self.wire.subscribe(subjects.agent_claim(AGENT), self._claimed)
-        self.wire.subscribe("antiphon.v1.session.*.audio.in", self._heard)
+        self.wire.subscribe("antiphon.v1.session.*.audio.in", self._frame_received)
         self.wire.subscribe("_INBOX.bench.*", self._opened)
         if not self.load.run(START_SECONDS, lambda: self._announcement is not None):
             raise UsageError("the transceiver for this bench does not start")
@@ -112,16 +107,16 @@ class Ours:
 
     def probe(self, seconds: float) -> list[float]:
         """While the others go on, a few agents reply with single frames: NATS message to packet on the wire, ms."""
-        probed = list(self._lines.values())[:: max(1, len(self._lines) // PROBED)]
-        for line in probed:
-            line.probing = True
-        self.load.run(LEAD * PERIOD + 0.4)  # what it was ahead is played out
-        self.answered_ms.clear()
+        probed = list(self._sessions.values())[:: max(1, len(self._sessions) // PROBED)]
+        for session in probed:
+            session.probe(True)
+        self.load.run(LEAD * PERIOD + 0.4)  # the lead is played out
+        self.reply_to_wire_ms.clear()
         self.load.run(seconds)
-        self._asks.clear()
-        for line in probed:
-            line.probing, line.asked_ns, line.began = False, 0, 0.0
-        return list(self.answered_ms)
+        self._replies_due.clear()
+        for session in probed:
+            session.probe(False)
+        return list(self.reply_to_wire_ms)
 
     def close(self) -> None:
         self.load.close()
@@ -133,13 +128,12 @@ class Ours:
         client = self._headers.get(packet[:8])
         if client is None or len(packet) == tunnel.IPV4_HEADER:
             return
-        heard = len(client.heard)
+        received = len(client.received)
         client.receive(packet[8:], arrived_ns)
-        if len(client.heard) > heard and client.session_id:
-            line = self._lines[client.session_id.encode()]
-            if line.asked_ns > 0:
-                self.answered_ms.append((arrived_ns - line.asked_ns) / 1e6)
-                line.asked_ns = 0
+        if len(client.received) > received and client.session_id:
+            sent_ns = self._sessions[client.session_id.encode()].reply_arrived()
+            if sent_ns is not None:
+                self.reply_to_wire_ms.append((arrived_ns - sent_ns) / 1e6)
 
     def _each_step(self) -> None:
         now = time.monotonic()
@@ -148,10 +142,10 @@ class Ours:
             here = str(Address(*self.load.socket.getsockname()))
             relay = messages.RelayAnnouncement(name="bench", public_addresses=[here], tunnel_addresses=[here])
             self.wire.publish(subjects.relay_announce("bench").encode(), encode(relay))
-        for ask in [ask for ask in self._asks if ask[0] <= now]:
-            self._asks.remove(ask)
-            ask[1].asked_ns = time.time_ns()
-            self.wire.publish(ask[1].out, ask[2])
+        for reply in [reply for reply in self._replies_due if reply[0] <= now]:
+            self._replies_due.remove(reply)
+            reply[1].reply_sent(time.time_ns())
+            self.wire.publish(reply[1].out, reply[2])
         self.wire.flush()
 
     def _transceiver_announced(self, subject: bytes, reply: bytes, payload: bytes) -> None:
@@ -159,7 +153,7 @@ class Ours:
 
     def _claimed(self, subject: bytes, reply: bytes, payload: bytes) -> None:
         claim = decode(payload, messages.Claim)
-        self._lines[claim.session_id.encode()] = _Line(claim.session_id)
+        self._sessions[claim.session_id.encode()] = _EchoSession(claim.session_id)
         self.wire.publish(reply, encode(messages.ClaimReply(accepted=True, input_rate=24000)))
 
     def _opened(self, subject: bytes, reply: bytes, payload: bytes) -> None:
@@ -168,60 +162,86 @@ class Ours:
             self._refused.append(opened.message)
             return
         client = self._replies.pop(subject)
-        client.session_id = opened.session_id
-        self._lines[opened.session_id.encode()].client = client
-        client.begin(Answer(opened.answer + NO_CANDIDATE))
+        self._sessions[opened.session_id.encode()].serve(client)
+        client.begin(Answer(opened.answer + NO_CANDIDATE), opened.session_id)
 
-    def _heard(self, subject: bytes, reply: bytes, payload: bytes) -> None:
+    def _frame_received(self, subject: bytes, reply: bytes, payload: bytes) -> None:
         now = time.time_ns()
-        line = self._lines.get(subject.split(b".", 4)[3])
-        if line is None or line.client is None:
+        session = self._sessions.get(subject.split(b".", 4)[3])
+        if session is None:
             return
-        fields = msgpack.unpackb(payload)
-        line.client.frames.append(Frame(fields[2] // SAMPLES, fields[5], fields[3], now))
-        if fields[5] & FrameFlag.SILENCE:
-            line.client.made_up += 1
-            payload = line.last or payload  # speech goes on: silence costs other than speech
-        line.last = payload
-        if not line.probing:
-            for _ in range(line.due()):
-                self.wire.publish(line.out, payload)
-            return
-        line.frames += 1
-        # One frame in six, each session in its own turn, each the whole of a reply.
-        if (line.frames + line.turn) % 6 == 0 and not line.asked_ns:
-            flags = int(FrameFlag.END_OF_UTTERANCE)
-            whole = AudioFrame(fields[1], fields[2], fields[3], fields[4], flags, 0, fields[7])
-            line.asked_ns = -1
-            self._asks.append((time.monotonic() + random.random() * PERIOD, line, pack_frame(whole)))
+        echoes, whole_reply = session.receive(payload, now)
+        for frame in echoes:
+            self.wire.publish(session.out, frame)
+        if whole_reply:
+            self._replies_due.append((time.monotonic() + random.random() * PERIOD, session, whole_reply))
 
 
-class _Line:
-    """A session as the agent knows it."""
+class _EchoSession:
+    """A session as the echo agent knows it. Owned by `TransceiverUnderTest`, used from its thread."""
 
     def __init__(self, session_id: str) -> None:
         self.out = subjects.audio_out(session_id).encode()
-        self.client: LoadClient | None = None
-        self.frames = 0
-        self.turn = secrets.randbelow(6)
-        self.probing = False
-        self.asked_ns = 0
-        self.last = b""
-        self.began = 0.0
+        self._client: LoadClient | None = None
+        self._frames = 0
+        self._turn = secrets.randbelow(6)
+        self._probing = False
+        self._replied_ns = 0
+        """When the last reply of the probe was published; -1 until it is, 0 if none is on its way."""
+        self._last = b""
+        self._began = 0.0
         self._published = 0
 
-    def due(self) -> int:
-        """Frames to say now, so that the agent is `LEAD` ahead again; what it did not say in time is left out."""
+    def serve(self, client: LoadClient) -> None:
+        """The open reply has come: frames before it count nowhere."""
+        self._client = client
+
+    def probe(self, on: bool) -> None:
+        """Reply with single frames instead of an echo, or echo again."""
+        self._probing, self._replied_ns, self._began = on, 0, 0.0
+
+    def receive(self, payload: bytes, now_ns: int) -> tuple[list[bytes], bytes]:
+        """(frames to publish at once, a whole reply to publish a little later or nothing) for a frame of the caller."""
+        if self._client is None:
+            return [], b""
+        fields = msgpack.unpackb(payload)
+        self._client.receive_frame(Frame(fields[2] // SAMPLES, fields[5], fields[3], now_ns))
+        if fields[5] & FrameFlag.SILENCE:
+            payload = self._last or payload  # the echo stays speech: silence costs other than speech
+        self._last = payload
+        if not self._probing:
+            return [payload] * self._due(), b""
+        self._frames += 1
+        # One frame in six, each session in its own turn, each the whole of a reply.
+        if (self._frames + self._turn) % 6 or self._replied_ns:
+            return [], b""
+        self._replied_ns = -1
+        flags = int(FrameFlag.END_OF_UTTERANCE)
+        return [], pack_frame(AudioFrame(fields[1], fields[2], fields[3], fields[4], flags, 0, fields[7]))
+
+    def reply_sent(self, now_ns: int) -> None:
+        """The whole reply is published now."""
+        self._replied_ns = now_ns
+
+    def reply_arrived(self) -> int | None:
+        """When the reply was published whose packet has arrived at the client; None if none was on its way."""
+        if self._replied_ns <= 0:
+            return None
+        sent_ns, self._replied_ns = self._replied_ns, 0
+        return sent_ns
+
+    def _due(self) -> int:
+        """Frames to publish now, so that the agent is `LEAD` ahead again; frames that are late are left out."""
         now = time.monotonic()
-        if not self.began:
-            self.began, self._published = now, 0
-        due = LEAD + round((now - self.began) / PERIOD) - self._published
+        if not self._began:
+            self._began, self._published = now, 0
+        due = LEAD + round((now - self._began) / PERIOD) - self._published
         self._published += max(0, due)
         return min(max(0, due), LEAD)
 
 
 @contextmanager
-def ours(url: str, core: int, hand_over: bool = True) -> Iterator[Ours]:
+def transceiver_under_test(url: str, core: int, hand_over: bool = True) -> Iterator[TransceiverUnderTest]:
     settings = {
         "ANTIPHON_NATS_URL": url,
         "ANTIPHON_ROUTE_KEYS": f"A:{secrets.token_hex(16)}",
@@ -234,7 +254,7 @@ def ours(url: str, core: int, hand_over: bool = True) -> Iterator[Ours]:
         "ANTIPHON_HAND_OVER": str(int(hand_over)),
     }
     with process([sys.executable, "-m", "antiphon.transceiver"], core, settings) as child:
-        running = Ours(url, child.pid)
+        running = TransceiverUnderTest(url, child.pid)
         try:
             yield running
         finally:

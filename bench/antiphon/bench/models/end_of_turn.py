@@ -1,28 +1,31 @@
 """What smart-turn makes of recorded speech: whole sentences, and the same ones cut off where the reader is softest.
 
-python -m antiphon.bench.models.end_of_turn MODEL.onnx [FOLDER]
-
-FOLDER holds WAV files at 16 kHz, one sentence each (default: where Debian's pocketsphinx-testdata puts LibriVox). The
-built-in voice says eight sentences more, whole and broken off. For each it prints how likely the model finds
-it to be over after 160 ms of silence, and how much silence the turn detector would then wait for.
+The built-in voice says eight sentences more, whole and broken off. For each set it prints how likely the model finds
+the turn complete after 160 ms of silence, and how much silence the turn detector would then wait for.
 """
+
+from __future__ import annotations
 
 import argparse
 import time
 import wave
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 import soxr
 
+from antiphon.bench._lib.statistics import median
+from antiphon.cli.errors import UsageError
 from antiphon.inference_bridge.models.local import load_synthesizer
 from antiphon.inference_bridge.settings import Settings
 from antiphon.inference_bridge.turns.detector import TurnSettings, wait_ms
 from antiphon.inference_bridge.turns.smart_turn import RATE, SmartTurn
 
-LIBRIVOX = Path("/usr/share/pocketsphinx/test/data/librivox")
-SAID = (
+LIBRIVOX: Final = Path("/usr/share/pocketsphinx/test/data/librivox")
+"""Where Debian's pocketsphinx-testdata puts it."""
+SPOKEN: Final = (
     ("I would like to book an appointment for Tuesday.", "I would like to book an"),
     ("What time do you close today?", "What time do you"),
     ("My name is Anna Miller.", "My name is"),
@@ -57,20 +60,24 @@ def cuts(speech: Samples) -> list[Samples]:
     return out
 
 
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("model", type=Path)
-    parser.add_argument("folder", type=Path, nargs="?", default=LIBRIVOX)
-    arguments = parser.parse_args()
-    model, settings, costs = SmartTurn(arguments.model), TurnSettings(judged=True), []
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", type=Path, help="the smart-turn model, an ONNX file")
+    help_text = "folder of WAV files at 16 kHz, one sentence each (default: %(default)s)"
+    parser.add_argument("folder", type=Path, nargs="?", default=LIBRIVOX, help=help_text)
+
+
+def run(args: argparse.Namespace) -> int:
+    if not args.model.is_file():
+        raise UsageError(f"{args.model}: there is no such model")
+    model, settings, costs = SmartTurn(args.model), TurnSettings(judged=True), list[float]()
     voice = load_synthesizer(Settings())
-    said = [[soxr.resample(voice.synthesize(text), 24000, RATE).astype(np.int16) for text in pair] for pair in SAID]
-    read_aloud = [read(path) for path in sorted(arguments.folder.glob("*.wav"))]
+    spoken = [[soxr.resample(voice.synthesize(text), 24000, RATE).astype(np.int16) for text in pair] for pair in SPOKEN]
+    read_aloud = [read(path) for path in sorted(args.folder.glob("*.wav"))]
     sets = {
         "recorded, whole": read_aloud,
         "recorded, cut off": [cut for speech in read_aloud for cut in cuts(speech)],
-        "voice, whole": [whole for whole, _ in said],
-        "voice, broken off": [broken for _, broken in said],
+        "voice, whole": [whole for whole, _ in spoken],
+        "voice, broken off": [broken for _, broken in spoken],
     }
     for name, speeches in sets.items():
         likely = []
@@ -81,6 +88,7 @@ if __name__ == "__main__":
             costs.append((time.perf_counter() - began) * 1000)
         waits = sorted(wait_ms(settings, each) for each in likely)
         counted = {wait: waits.count(wait) for wait in sorted(set(waits))}
-        told = ", ".join(f"{count} x {wait} ms" for wait, count in counted.items())
-        print(f"{name:18} {len(speeches):3}   waits {told}   p {' '.join(f'{each:.2f}' for each in sorted(likely))}")
-    print(f"one judgement: {sorted(costs)[len(costs) // 2]:.0f} ms")
+        shown = ", ".join(f"{count} x {wait} ms" for wait, count in counted.items())
+        print(f"{name:18} {len(speeches):3}   waits {shown}   p {' '.join(f'{each:.2f}' for each in sorted(likely))}")
+    print(f"one judgement: {median(costs):.0f} ms")
+    return 0

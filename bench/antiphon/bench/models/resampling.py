@@ -1,17 +1,19 @@
-"""What `session.audio(rate=...)` costs at a rate other than the agent's: processor time per frame of 20 ms.
+"""What `session.audio(rate=...)` costs at a rate other than the agent's: processor time per frame of 20 ms."""
 
-python -m antiphon.bench.models.resampling
-"""
+from __future__ import annotations
 
+import argparse
 import random
 import time
 from array import array
+from typing import Final
 
 from antiphon.agent.resampling import Resampler
+from antiphon.bench._lib.statistics import median
 from antiphon.schemas.audio import RATES
 
-FRAMES = 250
-ROUNDS = 5
+FRAMES: Final = 250
+ROUNDS: Final = 5
 
 
 def cost_ms(source: int, target: int) -> float:
@@ -24,11 +26,16 @@ def cost_ms(source: int, target: int) -> float:
         for frame in frames:
             resampler.push(frame)
         costs.append((time.process_time() - began) * 1000 / FRAMES)
-    return sorted(costs)[ROUNDS // 2]
+    return median(costs, 6)
 
 
-if __name__ == "__main__":
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """It has none."""
+
+
+def run(args: argparse.Namespace) -> int:
     for source in RATES:
         for target in RATES:
             if source != target:
                 print(f"{source:6} to {target:5} Hz: {cost_ms(source, target):.3f} ms")
+    return 0

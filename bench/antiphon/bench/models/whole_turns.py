@@ -1,8 +1,7 @@
-"""Are turns heard whole? Our own voice says texts of 1 to 40 s, at several speeds, also digits and letters.
+"""Whether turns are transcribed to their last word: the packaged voice says texts of 1 to 40 s, at several speeds.
 
-    python -m antiphon.bench.models.whole_turns    # words lost, tokens per second, time; some minutes
-
-The last column is what was heard where the text's last word is missing or more than one word in ten is wrong.
+Some texts are digits and letters. For each it prints words lost, tokens and time; all of them take some minutes. The
+last column is the transcript where the text's last word is missing or more than one word in ten is wrong.
 """
 
 from __future__ import annotations
@@ -10,20 +9,22 @@ from __future__ import annotations
 import argparse
 import re
 import time
+from pathlib import Path
+from typing import Final
 
-import jiwer
+import ctranslate2
 import numpy as np
 import soxr
 
-from antiphon.inference_bridge.models.local import load_transcriber
-from antiphon.inference_bridge.models.sources import lexicon_files, voice_file
+from antiphon.bench._lib.word_errors import word_error_rate
+from antiphon.inference_bridge.models.sources import lexicon_files, voice_file, whisper_directory
 from antiphon.inference_bridge.settings import Settings
 from antiphon.inference_bridge.stt.transcriber import Whisper
 from antiphon.inference_bridge.tts.g2p import Lexicon, Phonemizer
 from antiphon.inference_bridge.tts.synthesizer import PiperVoice
 from antiphon.inference_bridge.tts.text_normalization import speakable
 
-SENTENCES = [
+SENTENCES: Final = [
     "I called you last week about the heating in my apartment on the third floor.",
     "The radiator in the bedroom has been cold since Monday morning.",
     "Your colleague told me that somebody would come on Wednesday, but nobody was here.",
@@ -35,7 +36,7 @@ SENTENCES = [
     "By the way, the lamp in the hallway is broken too.",
     "And please tell the plumber to ring twice, because the bell is hard to hear.",
 ]
-SHORT = [
+SHORT: Final = [
     "What time is it?",
     "I would like to book an appointment.",
     "Can you cancel my appointment?",
@@ -47,20 +48,20 @@ SHORT = [
     "Is there anything on Monday?",
     "I need to speak to somebody.",
 ]
-DIGITS = list("55550123479981267543")
-SPELLED = list("ABCDEFGHIJKLMNOPQRSTUVWXYZ")
+DIGITS: Final = list("55550123479981267543")
+SPELLED: Final = list("ABCDEFGHIJKLMNOPQRSTUVWXYZ")
 
 
 def texts() -> list[tuple[str, float]]:
-    """What is said, and how fast."""
-    said = [(text, 1.0) for text in SHORT + SENTENCES]
+    """(text, speed) of each."""
+    found = [(text, 1.0) for text in SHORT + SENTENCES]
     for count in (2, 3, 4, 6, 8, 10, 12):
-        said += [(" ".join((SENTENCES + SHORT)[:count]), speed) for speed in (1.0, 1.5, 2.0)]
+        found += [(" ".join((SENTENCES + SHORT)[:count]), speed) for speed in (1.0, 1.5, 2.0)]
     for count in (6, 12, 20):
-        said += [(" ".join(DIGITS[:count]) + ".", speed) for speed in (1.0, 1.5)]
+        found += [(" ".join(DIGITS[:count]) + ".", speed) for speed in (1.0, 1.5)]
     for count in (10, 26, 78):
-        said += [(" ".join((SPELLED * 3)[:count]) + ".", speed) for speed in (1.0, 1.5)]
-    return said
+        found += [(" ".join((SPELLED * 3)[:count]) + ".", speed) for speed in (1.0, 1.5)]
+    return found
 
 
 def plain(text: str) -> list[str]:
@@ -70,43 +71,49 @@ def plain(text: str) -> list[str]:
     return re.findall(r"[a-z']+", speakable(text).lower())
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=float, default=1e9, help="only what is spoken in less than that")
-    longest = parser.parse_args().seconds
-    voice = PiperVoice(voice_file(None, ""), Phonemizer(Lexicon.read(lexicon_files())), variation=0)
-    ear = load_transcriber(Settings())
-    assert isinstance(ear, Whisper)
-    decoded: list[int] = []
-    decode = ear.decode
+class CountingWhisper(Whisper):
+    """Notes how many tokens each decoding gave. Used by one thread."""
 
-    def counted(*args: object) -> object:
-        result = decode(*args)  # type: ignore[arg-type]
-        decoded.append(len(result.sequences_ids[0]))
+    def __init__(self, directory: Path, threads: int) -> None:
+        super().__init__(directory, threads)
+        self.tokens: list[int] = []
+
+    def decode(
+        self, encoded: ctranslate2.StorageView, begin: list[int], limit: int
+    ) -> ctranslate2.models.WhisperGenerationResult:
+        result = super().decode(encoded, begin, limit)
+        self.tokens.append(len(result.sequences_ids[0]))
         return result
 
-    ear.decode = counted  # type: ignore[assignment, method-assign]
-    missed = 0
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--seconds", type=float, default=1e9, help="only texts that take less to speak (default: all)")
+
+
+def run(args: argparse.Namespace) -> int:
+    settings = Settings()
+    voice = PiperVoice(voice_file(None, ""), Phonemizer(Lexicon.read(lexicon_files())), variation=0)
+    directory = whisper_directory(settings.whisper_path, settings.whisper_sha256, settings.cache_dir)
+    transcriber = CountingWhisper(directory, settings.bridge_threads)
+    missed = measured = 0
     for text, speed in texts():
         samples = np.asarray(soxr.resample(voice.synthesize(text, speed), 24000, 16000), dtype="<i2")
         seconds = len(samples) / 16000
-        if seconds > longest:
+        if seconds > args.seconds:
             continue
-        decoded.clear()
+        transcriber.tokens.clear()
         began = time.perf_counter()
-        heard = ear.transcribe(samples.tobytes())
+        transcript = transcriber.transcribe(samples.tobytes())
         took = (time.perf_counter() - began) * 1000
-        said, got = plain(text), plain(heard)
-        wrong = jiwer.wer(" ".join(said), " ".join(got) or "-")
-        whole = bool(got) and said[-1] == got[-1] and wrong <= 0.1
+        spoken, transcribed = plain(text), plain(transcript)
+        wrong = word_error_rate([(spoken, transcribed)])
+        whole = bool(transcribed) and spoken[-1] == transcribed[-1] and wrong <= 0.1
+        measured += 1
         missed += not whole
         print(
-            f"{seconds:5.1f} s at {speed:3.1f}: {took:6.0f} ms, tokens {decoded}, {wrong:6.1%} wrong"
-            + ("" if whole else f"  {heard[:60]} ... {heard[-60:]}"),
+            f"{seconds:5.1f} s at {speed:3.1f}: {took:6.0f} ms, tokens {transcriber.tokens}, {wrong:6.1%} wrong"
+            + ("" if whole else f"  {transcript[:60]} ... {transcript[-60:]}"),
             flush=True,
         )
-    print(f"{missed} of {len(texts())} with a last word missing or more than a tenth wrong")
-
-
-if __name__ == "__main__":
-    main()
+    print(f"{missed} of {measured} with a last word missing or more than a tenth wrong")
+    return 0

@@ -10,29 +10,32 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from antiphon.bench.relay.load import BATCH, Prepared, Sink, client_host, end, segmented
-from antiphon.bench.relay.relays_under_test import Subject
+from antiphon.bench.relay.load import BATCH, Prepared, Sink, client_host, segmented, udp_socket
+from antiphon.bench.relay.relays_under_test import PAYLOAD, RelayUnderTest
 from antiphon.cli.errors import UsageError
 
-PAYLOAD: Final = b"\x80" + bytes(159)
-"""As long as an RTP packet with 20 ms of Opus."""
 DELAY_PPS: Final = 20_000
 OVERLOAD: Final = 3.0
 SETUP_PASSES: Final = 4
-"""Times that all flows are made known, until the subject has them all; the compiled loop does not say."""
+"""Times that all flows are made known, until the relay under test has them all; the compiled loop does not say."""
 _TIMESTAMPNS: Final = 35
 
 
-class Bench:
-    """Both ends of every flow, and what is measured between them."""
+class FlowEnds:
+    """Both ends of every flow, and what is measured between them.
 
-    def __init__(self, flows: int, seconds: float) -> None:
-        self.flows = flows
+    Owned by one run of `antiphon bench relay`, which closes it; used from one thread, that of the measurement.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        """`seconds`: length of a measurement of `peak` and `overload`."""
+        self.flows = 0
         self.seconds = seconds
-        self.clients = end("0.0.0.0")
-        self.owner = end("127.0.0.1")
+        self.clients = udp_socket("0.0.0.0")
+        self.owner = udp_socket("127.0.0.1")
         self.port: int = self.clients.getsockname()[1]
         self.prepared: dict[tuple[str, str], Prepared] = {}
+        """Load by direction and name of the forwarder."""
         self._bare: dict[str, Prepared] = {}
 
     def close(self) -> None:
@@ -42,39 +45,40 @@ class Bench:
     def header(self, number: int) -> bytes:
         return struct.pack("<H", 2) + struct.pack(">H", self.port) + client_host(number)
 
-    def make_flows(self, subject: Subject, flows: int) -> None:
+    def make_flows(self, forwarder: RelayUnderTest, flows: int) -> None:
         """Bare headers of the owner, slowly enough that none is lost; and the load for this many flows."""
         order = list(range(flows))
         random.Random(1).shuffle(order)
-        bare = Prepared([(self.header(number), subject.tunnel, None) for number in order])
+        bare = Prepared([(self.header(number), forwarder.tunnel, None) for number in order])
         for number in range(SETUP_PASSES):
             for _ in range(0, flows, BATCH):
                 bare.send(self.owner.fileno())
                 time.sleep(0.0005 * (number + 1))
-            if subject.statistics is not None and subject.statistics().flows_confirmed >= flows:
+            if forwarder.statistics is not None and forwarder.statistics().flows_confirmed >= flows:
                 break
-        self._bare[subject.name] = bare
+        self._bare[forwarder.name] = bare
         some = order[: max(BATCH, min(flows, 1 << 17))]
-        self.prepared = {
-            ("up", subject.name): Prepared([(PAYLOAD, subject.public, client_host(number)) for number in some]),
-            ("down", subject.name): Prepared([(self.header(n) + PAYLOAD, subject.tunnel, None) for n in some]),
+        self.flows = flows
+        self.prepared |= {
+            ("up", forwarder.name): Prepared([(PAYLOAD, forwarder.public, client_host(number)) for number in some]),
+            ("down", forwarder.name): Prepared([(self.header(n) + PAYLOAD, forwarder.tunnel, None) for n in some]),
         }
-        if subject.statistics is not None:
-            known = subject.statistics().flows_confirmed
+        if forwarder.statistics is not None:
+            known = forwarder.statistics().flows_confirmed
             if known < flows * 0.99:
-                raise UsageError(f"only {known} of {flows} flows were learned by the {subject.name} loop")
+                raise UsageError(f"only {known} of {flows} flows were learned by the {forwarder.name} loop")
 
-    def renew_flows(self, subject: Subject) -> None:
-        """The owner speaks of each client once: a flow of which nothing is heard for a minute is dropped."""
-        bare = self._bare[subject.name]
+    def renew_flows(self, forwarder: RelayUnderTest) -> None:
+        """The owner sends a header for each client once: a relay drops a flow that had no packet for a minute."""
+        bare = self._bare[forwarder.name]
         for _ in range(0, bare.count, BATCH):
             bare.send(self.owner.fileno())
             time.sleep(0.0005)
 
-    def senders(self, subject: Subject, direction: str) -> list[Callable[[int], int]]:
+    def senders(self, forwarder: RelayUnderTest, direction: str) -> list[Callable[[int], int]]:
         ways = {
-            "up": lambda count: self.prepared["up", subject.name].send(self.clients.fileno(), count),
-            "down": lambda count: self.prepared["down", subject.name].send(self.owner.fileno(), count),
+            "up": lambda count: self.prepared["up", forwarder.name].send(self.clients.fileno(), count),
+            "down": lambda count: self.prepared["down", forwarder.name].send(self.owner.fileno(), count),
         }
         return list(ways.values()) if direction == "both" else [ways[direction]]
 
@@ -82,13 +86,13 @@ class Bench:
         sinks = (Sink(self.owner), Sink(self.clients))
         return sum(sink.settled() if settled else sink.arrived() for sink in sinks)
 
-    def peak(self, subject: Subject, direction: str) -> tuple[float, float, float, float]:
+    def peak(self, forwarder: RelayUnderTest, direction: str) -> tuple[float, float, float, float]:
         """(forwarded per second, offered per second, user us, kernel us) under more load than it can bear."""
-        senders = self.senders(subject, direction)
+        senders = self.senders(forwarder, direction)
         self._offer(senders, 0.1)
-        before, cpu, began = self.arrived(), subject.cpu_seconds(), time.perf_counter()
+        before, cpu, began = self.arrived(), forwarder.cpu_seconds(), time.perf_counter()
         sent = self._offer(senders, self.seconds)
-        took, forwarded, after = time.perf_counter() - began, self.arrived() - before, subject.cpu_seconds()
+        took, forwarded, after = time.perf_counter() - began, self.arrived() - before, forwarder.cpu_seconds()
         self.arrived(settled=True)
         per = max(1, forwarded) / 1e6
         return forwarded / took, sent / took, (after[0] - cpu[0]) / per, (after[1] - cpu[1]) / per
@@ -100,9 +104,9 @@ class Bench:
                 sent += send(BATCH)
         return sent
 
-    def paced(self, subject: Subject, direction: str, rate: float, seconds: float) -> tuple[int, int]:
+    def paced(self, forwarder: RelayUnderTest, direction: str, rate: float, seconds: float) -> tuple[int, int]:
         """(sent, arrived) at a steady rate, in small batches."""
-        senders = self.senders(subject, direction)
+        senders = self.senders(forwarder, direction)
         before, began, sent, at_once = self.arrived(settled=True), time.perf_counter(), 0, 16
         while (now := time.perf_counter() - began) < seconds:
             if sent < now * rate:
@@ -110,23 +114,23 @@ class Bench:
                     sent += send(at_once)
         return sent, self.arrived(settled=True) - before
 
-    def loss_free(self, subject: Subject, peak: float) -> float:
+    def loss_free(self, forwarder: RelayUnderTest, peak: float) -> float:
         """The highest of 8 steps between nothing and the peak at which nothing was lost."""
         low, high = 0.0, peak * 1.1
         for _ in range(6):
             rate = (low + high) / 2
-            sent, arrived = self.paced(subject, "up", rate, 0.5)
+            sent, arrived = self.paced(forwarder, "up", rate, 0.5)
             low, high = (rate, high) if arrived >= sent - 2 else (low, rate)
         return low
 
-    def overload(self, subject: Subject, peak: float) -> tuple[float, float]:
+    def overload(self, forwarder: RelayUnderTest, peak: float) -> tuple[float, float]:
         """(forwarded, offered) per second at up to `OVERLOAD` times the peak, by segmentation offload."""
         count = 50
         before, began, sent, number = self.arrived(), time.perf_counter(), 0, 0
         while (now := time.perf_counter() - began) < self.seconds:
             if sent < now * peak * OVERLOAD:
                 number = (number + 1) % self.flows
-                segmented(self.clients, PAYLOAD * count, len(PAYLOAD), subject.public, client_host(number))
+                segmented(self.clients, PAYLOAD * count, len(PAYLOAD), forwarder.public, client_host(number))
                 sent += count
         took = time.perf_counter() - began
         forwarded = self.arrived() - before
@@ -135,7 +139,7 @@ class Bench:
 
     def delays(self, to: tuple[str, int], seconds: float) -> list[float]:
         """One-way delay in us of packets at `DELAY_PPS`, from before the send call to the arrival in the kernel."""
-        with end("127.0.0.1", small=False) as sink:
+        with udp_socket("127.0.0.1", small=False) as sink:
             sink.setsockopt(socket.SOL_SOCKET, _TIMESTAMPNS, 1)
             sink.setblocking(False)
             return self._delays(sink, to, seconds)

@@ -10,9 +10,9 @@ import time
 from typing import Final
 
 from antiphon.bench._lib.statistics import median
-from antiphon.bench.relay.ends import Bench
+from antiphon.bench.relay.ends import FlowEnds
 from antiphon.bench.relay.load import client_host, segmented
-from antiphon.bench.relay.relays_under_test import Subject
+from antiphon.bench.relay.relays_under_test import RelayUnderTest
 
 CALLS: Final = 100
 FORGED_AT_ONCE: Final = 32
@@ -29,7 +29,7 @@ def _forged_request(draw: random.Random) -> bytes:
     return struct.pack("!HHI", 1, len(attributes), 0x2112A442) + draw.randbytes(12) + attributes
 
 
-def flood(bench: Bench, subject: Subject, rounds: int) -> dict[str, float]:
+def flood(ends: FlowEnds, forwarder: RelayUnderTest, rounds: int) -> dict[str, float]:
     """The highest rate of forged requests at which 100 running calls lose at most 1 %."""
     draw = random.Random(7)
     forged = [b"".join(_forged_request(draw) for _ in range(FORGED_AT_ONCE)) for _ in range(64)]
@@ -38,7 +38,7 @@ def flood(bench: Bench, subject: Subject, rounds: int) -> dict[str, float]:
     for rate in range(100_000, 900_001, 50_000):
         shed, losses = [], []
         for _ in range(rounds):
-            pps, loss = _flood_round(bench, subject, forged, rate)
+            pps, loss = _flood_round(ends, forwarder, forged, rate)
             shed.append(pps)
             losses.append(loss)
         if statistics.median(losses) > 0.01:
@@ -51,11 +51,11 @@ def flood(bench: Bench, subject: Subject, rounds: int) -> dict[str, float]:
     return best
 
 
-def _flood_round(bench: Bench, subject: Subject, forged: list[bytes], rate: float) -> tuple[float, float]:
-    assert subject.statistics is not None
-    calls = bench.senders(subject, "both")
-    bench.arrived(settled=True)
-    drops, arrived, began = sum(subject.statistics().drops.values()), bench.arrived(), time.perf_counter()
+def _flood_round(ends: FlowEnds, forwarder: RelayUnderTest, forged: list[bytes], rate: float) -> tuple[float, float]:
+    assert forwarder.statistics is not None
+    calls = ends.senders(forwarder, "both")
+    ends.arrived(settled=True)
+    drops, arrived, began = sum(forwarder.statistics().drops.values()), ends.arrived(), time.perf_counter()
     sent = in_calls = 0
     while (now := time.perf_counter() - began) < 1.0:
         if in_calls < now * CALLS * 100:  # 50 packets per second and direction
@@ -65,8 +65,8 @@ def _flood_round(bench: Bench, subject: Subject, forged: list[bytes], rate: floa
             number = sent // FORGED_AT_ONCE
             some = forged[number % len(forged)]
             source = client_host(200_000 + number % 60_000)
-            segmented(bench.clients, some, len(some) // FORGED_AT_ONCE, subject.public, source)
+            segmented(ends.clients, some, len(some) // FORGED_AT_ONCE, forwarder.public, source)
             sent += FORGED_AT_ONCE
     took = time.perf_counter() - began
-    lost = in_calls - (bench.arrived(settled=True) - arrived)
-    return (sum(subject.statistics().drops.values()) - drops) / took, max(0, lost) / in_calls
+    lost = in_calls - (ends.arrived(settled=True) - arrived)
+    return (sum(forwarder.statistics().drops.values()) - drops) / took, max(0, lost) / in_calls

@@ -79,7 +79,7 @@ class Prepared:
 
 
 class Sink:
-    """Counts what arrives at a socket that nobody reads."""
+    """Counts what arrives at a socket that this bench does not read."""
 
     def __init__(self, bound: socket.socket) -> None:
         self._socket = bound
@@ -97,7 +97,7 @@ class Sink:
         return now
 
 
-def end(host: str, small: bool = True) -> socket.socket:
+def udp_socket(host: str, small: bool = True) -> socket.socket:
     """A UDP socket at a free port of `host`; with `small` its receive buffer is full at once."""
     bound = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     if small:

@@ -22,42 +22,36 @@ from pathlib import Path
 from typing import Any, Final
 
 from antiphon.bench._lib.processes import nats_server
-from antiphon.bench._lib.statistics import median
-from antiphon.bench.relay.ends import DELAY_PPS, PAYLOAD, Bench
+from antiphon.bench._lib.statistics import median, relative_spread
+from antiphon.bench.relay.ends import DELAY_PPS, FlowEnds
 from antiphon.bench.relay.flood import flood as flooded
-from antiphon.bench.relay.load import BATCH, Prepared
-from antiphon.bench.relay.relays_under_test import Subject, compiled, cores, relay
+from antiphon.bench.relay.load import BATCH
+from antiphon.bench.relay.relays_under_test import PAYLOAD, RelayUnderTest, compiled_loop, relay, two_cores
 from antiphon.cli.errors import UsageError
 from antiphon.runtime.nats import connection
 
 DIRECTIONS: Final = ("up", "down", "both")
 
 
-def _spread(values: list[float]) -> float:
-    """Half the range over the median."""
-    middle = statistics.median(values)
-    return round((max(values) - min(values)) / 2 / middle, 3) if middle else 0.0
-
-
-def _peaks(bench: Bench, subjects: list[Subject], rounds: int) -> dict[str, Any]:
-    """Per direction, every subject in turn."""
+def _peaks(ends: FlowEnds, forwarders: list[RelayUnderTest], rounds: int) -> dict[str, Any]:
+    """Per direction, every relay under test in turn."""
     out: dict[str, Any] = {}
     for direction in DIRECTIONS:
-        found: dict[str, list[tuple[float, float, float, float]]] = {subject.name: [] for subject in subjects}
-        for subject in subjects:
-            bench.renew_flows(subject)
+        found: dict[str, list[tuple[float, float, float, float]]] = {forwarder.name: [] for forwarder in forwarders}
+        for forwarder in forwarders:
+            ends.renew_flows(forwarder)
         for number in range(rounds):
-            for subject in subjects if number % 2 == 0 else subjects[::-1]:
-                found[subject.name].append(bench.peak(subject, direction))
+            for forwarder in forwarders if number % 2 == 0 else forwarders[::-1]:
+                found[forwarder.name].append(ends.peak(forwarder, direction))
         pps = {name: [each[0] for each in values] for name, values in found.items()}
-        ratios = [ours / c for ours, c in zip(pps["batched"], pps.get("c", []), strict=False) if c]
+        ratios = [batched / c for batched, c in zip(pps["batched"], pps.get("c", []), strict=False) if c]
         costs = [
-            (theirs[2] + theirs[3]) / (ours[2] + ours[3])
-            for ours, theirs in zip(found["batched"], found.get("c", []), strict=False)
+            (c[2] + c[3]) / (batched[2] + batched[3])
+            for batched, c in zip(found["batched"], found.get("c", []), strict=False)
         ]
         out[direction] = {
             "pps": median(pps["batched"]),
-            "spread": _spread(pps["batched"]),
+            "spread": relative_spread(pps["batched"]),
             "reference_c_pps": median(pps["c"]) if "c" in pps else None,
             "portable_pps": median(pps["portable"]),
             "ratio_to_c": median(ratios, 3) if ratios else None,
@@ -70,31 +64,26 @@ def _peaks(bench: Bench, subjects: list[Subject], rounds: int) -> dict[str, Any]
 
 
 def _measure(
-    benches: dict[str, Bench], subjects: list[Subject], flow_counts: list[int], rounds: int, flood: str | None
+    ends: FlowEnds, forwarders: list[RelayUnderTest], flow_counts: list[int], rounds: int, flood: bool
 ) -> dict[str, Any]:
     """Everything; runs in a thread that is pinned to the core for the load."""
-    os.sched_setaffinity(0, {cores()[1]})
-    ours = next(subject for subject in subjects if subject.name == "batched")
-    bench = benches["all"]
+    os.sched_setaffinity(0, {two_cores()[1]})
+    batched = next(forwarder for forwarder in forwarders if forwarder.name == "batched")
     by_flows: dict[str, Any] = {}
     for flows in flow_counts:
-        prepared: dict[tuple[str, str], Prepared] = {}
-        for subject in subjects:
-            bench.make_flows(subject, flows)
-            prepared |= bench.prepared
-        bench.prepared = prepared
-        by_flows[str(flows)] = _peaks(bench, subjects, rounds)
+        for forwarder in forwarders:
+            ends.make_flows(forwarder, flows)
+        by_flows[str(flows)] = _peaks(ends, forwarders, rounds)
     first = by_flows[str(flow_counts[0])]
     peak = first["up"]["pps"]
-    for subject in subjects:
-        bench.make_flows(subject, min(1000, flow_counts[0]))
-    bench.flows = min(1000, flow_counts[0])
-    bench.make_flows(ours, bench.flows)
-    loss_free = [bench.loss_free(ours, peak) for _ in range(rounds)]
-    overloads = [bench.overload(ours, peak) for _ in range(rounds)]
+    for forwarder in forwarders:
+        ends.make_flows(forwarder, min(1000, flow_counts[0]))
+    ends.make_flows(batched, min(1000, flow_counts[0]))
+    loss_free = [ends.loss_free(batched, peak) for _ in range(rounds)]
+    overloads = [ends.overload(batched, peak) for _ in range(rounds)]
     delays: dict[str, list[float]] = {"p50": [], "p99": []}
     for _ in range(rounds):
-        direct, through = bench.delays(("", 0), 1.0), bench.delays(ours.tunnel, 1.0)
+        direct, through = ends.delays(("", 0), 1.0), ends.delays(batched.tunnel, 1.0)
         if min(len(direct), len(through)) < 2:
             raise UsageError("no packet came through the relay within a second: is the machine busy with other work?")
         for name, hundredth in (("p50", 49), ("p99", 98)):
@@ -117,28 +106,26 @@ def _measure(
         "payload_bytes": len(PAYLOAD),
         "rounds": rounds,
         "by_flows": by_flows,
-        **({"flood": flooded(bench, ours, rounds)} if flood else {}),
+        **({"flood": flooded(ends, batched, rounds)} if flood else {}),
     }
 
 
 async def _run(flow_counts: list[int], rounds: int, seconds: float, flood: bool) -> dict[str, Any]:
     keys = f"A:{secrets.token_hex(16)}"
-    core, _ = cores()
+    core, _ = two_cores()
     with tempfile.TemporaryDirectory() as directory, nats_server(Path(directory)) as url:
         client = await connection.connect(url, "bench-relay")
-        bench = Bench(flow_counts[0], seconds)
+        ends = FlowEnds(seconds)
         try:
             async with (
-                compiled(core) as c,
-                relay(client, url, "batched", core, bench.owner, keys) as batched,
-                relay(client, url, "portable", core, bench.owner, keys) as portable,
+                compiled_loop(core) as c,
+                relay(client, url, "batched", ends.owner, keys, core) as batched,
+                relay(client, url, "portable", ends.owner, keys, core) as portable,
             ):
-                subjects = [subject for subject in (batched, c, portable) if subject is not None]
-                found = await asyncio.to_thread(
-                    _measure, {"all": bench}, subjects, flow_counts, rounds, "flood" if flood else None
-                )
+                forwarders = [forwarder for forwarder in (batched, c, portable) if forwarder is not None]
+                found = await asyncio.to_thread(_measure, ends, forwarders, flow_counts, rounds, flood)
         finally:
-            bench.close()
+            ends.close()
             await client.close()
     if flood:
         found |= found.pop("flood")
@@ -147,7 +134,7 @@ async def _run(flow_counts: list[int], rounds: int, seconds: float, flood: bool)
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--flows", default="1000,10000,100000", help="flow counts (default 1000,10000,100000)")
-    parser.add_argument("--rounds", type=int, default=5, help="alternating rounds per figure (default 5)")
+    parser.add_argument("--rounds", type=int, default=5, help="alternating rounds per number (default 5)")
     parser.add_argument("--seconds", type=float, default=1.0, help="length of a round (default 1)")
     parser.add_argument("--flood", action="store_true", help="also shed forged requests while 100 calls run")
     parser.add_argument("--json", action="store_true", help="print one JSON object")

@@ -1,13 +1,12 @@
-"""What `antiphon bench relay` measures: the relay by its batched and its portable loop, and a compiled loop.
+"""What the relay's benches measure: the relay by its batched or its portable loop, and a compiled loop.
 
-Each is a process of its own on one pinned core, with one public and one tunnel port on loopback.
+Each is a process of its own with one public and one tunnel port on loopback, pinned to a core if one is given.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import secrets
 import shutil
 import socket
@@ -15,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,81 +23,69 @@ from typing import Final
 import nats.errors
 from nats.aio.client import Client
 
+from antiphon.bench._lib.cores import cores
+from antiphon.bench._lib.free_port import free_port
+from antiphon.bench._lib.proc import children, user_and_kernel_seconds
+from antiphon.bench._lib.processes import START_SECONDS, process
 from antiphon.cli.errors import UsageError
 from antiphon.runtime import tasks
 from antiphon.schemas import subjects
 from antiphon.schemas.addresses import Address, parse_address
 from antiphon.schemas.messages import RelayAnnouncement, RelayStatistics, TransceiverAnnouncement, decode, encode
 
+PAYLOAD: Final = b"\x80" + bytes(159)
+"""As long as an RTP packet with 20 ms of Opus."""
 SOURCE: Final = Path(__file__).with_name("forward.c")
-START_SECONDS: Final = 15.0
-_TICK: Final = os.sysconf("SC_CLK_TCK")
 
 
 @dataclass
-class Subject:
+class RelayUnderTest:
     """A running forwarder."""
 
     name: str
+    """`c`, or the relay's packet loop: `batched` or `portable`."""
     public: tuple[str, int]
     tunnel: tuple[str, int]
     pid: int
     """Of the process that forwards."""
     statistics: Callable[[], RelayStatistics] | None = None
+    """Asks the relay; from any thread but that of the event loop. None: the compiled loop counts nothing."""
 
     def cpu_seconds(self) -> tuple[float, float]:
         """User and kernel time so far."""
-        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
-        return int(fields[11]) / _TICK, int(fields[12]) / _TICK
+        return user_and_kernel_seconds(self.pid)
 
 
-def cores() -> tuple[int, int]:
-    """The core for the forwarder and the core for the load."""
-    available = sorted(os.sched_getaffinity(0))
-    if len(available) < 2:
+def two_cores() -> tuple[int, int]:
+    """(core of the forwarder, core of the load); UsageError if this process may use only one."""
+    measured, rest = cores()
+    if measured == rest:
         raise UsageError("bench relay needs two cores: one forwards, the other one makes the load")
-    return available[0], available[1]
-
-
-def _on(core: int) -> Callable[[], None]:
-    return lambda: os.sched_setaffinity(0, {core})
+    return measured, rest
 
 
 @asynccontextmanager
-async def compiled(core: int) -> AsyncIterator[Subject | None]:
-    """The C loop; None without a compiler or its source."""
+async def compiled_loop(core: int) -> AsyncIterator[RelayUnderTest | None]:
+    """The C loop; None without a compiler."""
     compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
-    if compiler is None or not SOURCE.exists():
+    if compiler is None:
         yield None
         return
     with tempfile.TemporaryDirectory() as directory:
         binary = Path(directory, "forward")
         await asyncio.to_thread(subprocess.run, [compiler, "-O2", "-o", str(binary), str(SOURCE)], check=True)
-        public, tunnel = _free_port(), _free_port()
-        command = [str(binary), str(public), str(tunnel)]
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, preexec_fn=_on(core))  # noqa: ASYNC220
-        try:
-            assert process.stdout is not None
-            if await asyncio.to_thread(process.stdout.readline) != b"ready\n":
+        public, tunnel = free_port(socket.SOCK_DGRAM), free_port(socket.SOCK_DGRAM)
+        with process([str(binary), str(public), str(tunnel)], core, stdout=subprocess.PIPE) as child:
+            if await asyncio.to_thread(child.stdout.readline) != b"ready\n":
                 raise UsageError("the compiled loop does not start")
-            yield Subject("c", ("127.0.0.1", public), ("127.0.0.1", tunnel), process.pid)
-        finally:
-            process.kill()
-            process.communicate()
-
-
-def _free_port() -> int:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+            yield RelayUnderTest("c", ("127.0.0.1", public), ("127.0.0.1", tunnel), child.pid)
 
 
 @asynccontextmanager
 async def relay(
-    client: Client, url: str, path: str, core: int, owner: socket.socket, keys: str
-) -> AsyncIterator[Subject]:
-    """A relay with one worker and this packet loop, which knows `owner` as its only transceiver."""
+    client: Client, url: str, path: str, owner: socket.socket, keys: str, core: int | None = None
+) -> AsyncIterator[RelayUnderTest]:
+    """A relay with one worker and this packet loop (or `auto`), which knows `owner` as its only transceiver."""
     name = f"bench-{path}-{secrets.token_hex(4)}"
     settings = {
         "ANTIPHON_NATS_URL": url,
@@ -112,50 +99,46 @@ async def relay(
         "ANTIPHON_RELAY_DRAIN_SECONDS": "0",
         "ANTIPHON_LOG_LEVEL": "WARNING",
     }
-    clean = {key: value for key, value in os.environ.items() if not key.startswith("ANTIPHON_")}
-    heard = await client.subscribe(subjects.relay_announce(name))
-    command = [sys.executable, "-m", "antiphon.relay"]
-    process = subprocess.Popen(command, env=clean | settings, preexec_fn=_on(core))  # noqa: ASYNC220
-    announcing = asyncio.create_task(_announce(client, owner))
+    announcements = await client.subscribe(subjects.relay_announce(name))
     loop = asyncio.get_running_loop()
 
     async def ask() -> RelayStatistics:
         return decode((await client.request(subjects.relay_stats(name), timeout=2)).data, RelayStatistics)
 
-    try:
-        said = decode((await heard.next_msg(START_SECONDS)).data, RelayAnnouncement)
-        await heard.unsubscribe()
-        deadline = time.monotonic() + START_SECONDS
-        while time.monotonic() < deadline:
-            with contextlib.suppress(nats.errors.Error):
-                if (now := await ask()).routes and now.path == path:
-                    break
-            await asyncio.sleep(0.05)
-        else:
-            raise UsageError(f"the relay for this bench does not forward by the {path} loop")
-        yield Subject(
-            path,
-            parse_address(said.public_addresses[0]),
-            parse_address(said.tunnel_addresses[0]),
-            _worker_of(process.pid),
-            lambda: asyncio.run_coroutine_threadsafe(ask(), loop).result(5),
-        )
-    finally:
-        await tasks.end(announcing)
-        process.terminate()
+    with process([sys.executable, "-m", "antiphon.relay"], core, settings) as child:
+        announcing = asyncio.create_task(_announce_transceiver(client, owner))
         try:
-            await asyncio.to_thread(process.wait, 3)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+            try:
+                announced = decode((await announcements.next_msg(START_SECONDS)).data, RelayAnnouncement)
+            except nats.errors.TimeoutError:
+                raise UsageError(f"the relay for this bench does not start within {START_SECONDS:.0f} s") from None
+            await announcements.unsubscribe()
+            loop_name = await _until_forwarding(ask, path)
+            yield RelayUnderTest(
+                loop_name,
+                parse_address(announced.public_addresses[0]),
+                parse_address(announced.tunnel_addresses[0]),
+                children(child.pid)[0],
+                lambda: asyncio.run_coroutine_threadsafe(ask(), loop).result(5),
+            )
+        finally:
+            await tasks.end(announcing)
 
 
-def _worker_of(pid: int) -> int:
-    return int(Path(f"/proc/{pid}/task/{pid}/children").read_text().split()[0])
+async def _until_forwarding(ask: Callable[[], Awaitable[RelayStatistics]], path: str) -> str:
+    """The packet loop by which the relay forwards, once it knows the transceiver."""
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        with contextlib.suppress(nats.errors.Error):
+            counted = await ask()
+            if counted.routes and counted.path != "none" and path in ("auto", counted.path):
+                return counted.path
+        await asyncio.sleep(0.05)
+    raise UsageError(f"the relay for this bench does not forward by the {path} loop")
 
 
-async def _announce(client: Client, owner: socket.socket) -> None:
-    said = TransceiverAnnouncement(
+async def _announce_transceiver(client: Client, owner: socket.socket) -> None:
+    announcement = TransceiverAnnouncement(
         cluster=0,
         slot=1,
         epoch=1,
@@ -165,5 +148,5 @@ async def _announce(client: Client, owner: socket.socket) -> None:
         capacity=1,
     )
     while True:
-        await client.publish(subjects.transceiver_announce(0, 1), encode(said))
+        await client.publish(subjects.transceiver_announce(0, 1), encode(announcement))
         await asyncio.sleep(0.5)

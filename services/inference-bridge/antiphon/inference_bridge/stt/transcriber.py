@@ -37,7 +37,7 @@ _BRIEF_TOKENS_PER_S: Final = 3.0
 _TOKENS_PER_S: Final = 7.5
 """The first limit: 6 tokens, 3 more for each of the first 4 s, 7.5 more for each second behind. Our voice has 4.0 to
 4.8 tokens per second, 5.6 to 6.1 at 1.5 times its speed, 6.6 to 7.0 at twice; spelled letters 8.4 at 1.5 times
-(`python -m antiphon.bench.models.whole_turns`). It is low for short utterances because these go round most often:
+(`antiphon bench whole-turns`). It is low for short utterances because these go round most often:
 above it they would take longer, and if words are missing the second limit brings them."""
 _MOST_TOKENS_PER_S: Final = 14.0
 _MOST_TOKENS: Final = 16

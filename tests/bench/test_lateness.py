@@ -25,9 +25,9 @@ class Noted:
     """A session that spoke for a second before the window and speaks on after it."""
 
     sent_ns: list[int] = field(default_factory=list)
-    heard: list[tuple[int, int]] = field(default_factory=list)
+    received: list[tuple[int, int]] = field(default_factory=list)
     frames: list[Frame] = field(default_factory=list)
-    made_up: int = 0
+    silence_frames: int = 0
 
 
 def session(
@@ -45,8 +45,8 @@ def session(
         noted.frames.append(Frame(position, 0, due + int(delay_ms * MS), due + int((delay_ms + 0.25) * MS)))
         late = late_ms(number) if 0 <= number < PACKETS else 0.0
         if number >= 0 and late is not None:
-            noted.heard.append((due + 3 * MS + int(late * MS), (first_timestamp + 960 * number) & 0xFFFFFFFF))
-    noted.heard.sort()
+            noted.received.append((due + 3 * MS + int(late * MS), (first_timestamp + 960 * number) & 0xFFFFFFFF))
+    noted.received.sort()
     noted.frames = [frame for frame in noted.frames if frame.read_ns >= BEGIN]
     return noted
 
@@ -59,7 +59,7 @@ def evaluated(*sessions: Noted, driver_ms: list[float] | None = None) -> Evaluat
 
 
 def test_a_punctual_schedule_is_found_punctual() -> None:
-    found = evaluated(session(), session(phase_ms=13.0)).figures()
+    found = evaluated(session(), session(phase_ms=13.0)).statistics()
     assert found["late_ms"] == {"p50": 0, "p99": 0, "p99.9": 0, "max": 0}
     assert found["packet_to_transceiver_ms"] == {"p50": 1.5, "p99": 1.5, "p99.9": 1.5, "max": 1.5}
     assert found["packet_to_agent_ms"]["p50"] == 1.75
@@ -74,7 +74,7 @@ def test_known_lateness_is_found_at_its_ranks() -> None:
     sessions = [session(values[at : at + PACKETS].__getitem__) for at in range(0, len(values), PACKETS)]
     evaluation = evaluated(*sessions)
     assert sorted(evaluation.late_ms) == pytest.approx(sorted(values), abs=1e-4)
-    found = evaluation.figures()
+    found = evaluation.statistics()
     assert found["late_ms"] == {"p50": 0.0, "p99": 8.0, "p99.9": 45.0, "max": 45.0}
     assert found["late_percent"] == 0.2
     assert found["in_time"]
@@ -108,9 +108,9 @@ def test_lost_packets_are_missing_and_move_no_other() -> None:
 
 def test_timestamps_that_a_sender_leaves_out_are_missing() -> None:
     noted = session()
-    noted.heard = [
+    noted.received = [
         (at, (0xFFFFF000 + 960 * (number + (5 if number >= 100 else 0))) & 0xFFFFFFFF)
-        for number, (at, _) in enumerate(noted.heard)
+        for number, (at, _) in enumerate(noted.received)
     ]
     evaluation = evaluated(noted)
     assert evaluation.missing == 5
@@ -119,14 +119,14 @@ def test_timestamps_that_a_sender_leaves_out_are_missing() -> None:
 
 def test_a_silent_stream_misses_all_of_it() -> None:
     noted = session()
-    noted.heard = []
+    noted.received = []
     assert evaluated(noted).missing == PACKETS
 
 
 def test_reordered_and_repeated_packets_count_once_by_their_first_arrival() -> None:
     noted = session(lambda number: 25.0 if number == 60 else 0.0)
-    noted.heard += [(at + 40 * MS, timestamp) for at, timestamp in noted.heard[::7]]
-    noted.heard.sort()
+    noted.received += [(at + 40 * MS, timestamp) for at, timestamp in noted.received[::7]]
+    noted.received.sort()
     evaluation = evaluated(noted)
     assert len(evaluation.late_ms) == PACKETS
     assert sorted(evaluation.late_ms)[-2:] == [0.0, 25.0]
@@ -137,7 +137,7 @@ def test_made_up_frames_are_counted_and_move_no_pair() -> None:
     noted.frames = [frame._replace(flags=CONCEALED) if 100 <= frame.position < 103 else frame for frame in noted.frames]
     evaluation = evaluated(noted)
     assert evaluation.concealed == 3
-    assert set(evaluation.arrived_ms) == {1.5}
+    assert set(evaluation.packet_to_transceiver_ms) == {1.5}
     assert not evaluation.in_time
 
 
@@ -146,7 +146,7 @@ def test_frames_that_never_reach_the_agent_are_missing_and_move_no_pair() -> Non
     noted.frames = [frame for frame in noted.frames if frame.position not in (90, 91, 170)]
     evaluation = evaluated(noted)
     assert evaluation.missing_frames == 3
-    assert set(evaluation.arrived_ms) == {1.5}
+    assert set(evaluation.packet_to_transceiver_ms) == {1.5}
 
 
 def slipped(taken_back_at: int | None) -> Noted:
@@ -166,7 +166,7 @@ def slipped(taken_back_at: int | None) -> Noted:
             continue
         late = max(0, 150 - (packet - 100) * 20) * MS if packet >= 100 else 0
         frames.append(Frame(packet + shift, 0, frame.captured_ns + late, frame.read_ns + late))
-    noted.frames, noted.made_up = frames, 7
+    noted.frames, noted.silence_frames = frames, 7
     return noted
 
 
@@ -176,7 +176,9 @@ def test_positions_that_slip_are_followed(taken_back_at: int | None) -> None:
     expected = [1.5 + 150 - 20 * n for n in range(8)]
     left_out = 0 if taken_back_at is None else 4
     assert evaluation.missing_frames == left_out
-    assert sorted(evaluation.arrived_ms) == pytest.approx([1.5] * (PACKETS - 8 - left_out) + sorted(expected), abs=1e-4)
+    assert sorted(evaluation.packet_to_transceiver_ms) == pytest.approx(
+        [1.5] * (PACKETS - 8 - left_out) + sorted(expected), abs=1e-4
+    )
     assert not evaluation.in_time
 
 

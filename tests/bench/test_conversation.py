@@ -7,13 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from antiphon.bench.calls.conversation import _sentences, edits, words
+from antiphon.bench._lib.word_errors import edit_distance, words
+from antiphon.bench.calls.conversation import sentences_of
 from antiphon.cli.errors import UsageError
 from antiphon.cli.wav import write_wav
 
 
 @pytest.mark.parametrize(
-    ("expected", "heard", "count"),
+    ("expected", "transcript", "count"),
     [
         ("ten of clubs", "Ten of clubs.", 0),
         ("ten of clubs", "ten clubs", 1),
@@ -23,16 +24,18 @@ from antiphon.cli.wav import write_wav
         ("hello", "", 1),
     ],
 )
-def test_the_word_error_rate_counts_words_put_in_left_out_and_mistaken(expected: str, heard: str, count: int) -> None:
-    assert edits(words(expected), words(heard)) == count
+def test_the_word_error_rate_counts_words_put_in_left_out_and_mistaken(
+    expected: str, transcript: str, count: int
+) -> None:
+    assert edit_distance(words(expected), words(transcript)) == count
 
 
 def test_a_folder_of_read_speech_is_its_recordings_and_their_transcription(tmp_path: Path) -> None:
     write_wav(tmp_path / "one.wav", np.full(16000, 500, np.int16), 16000)
     (tmp_path / "transcription").write_text("<s> hello there </s> (one)\nnobody said this (two)\n")
-    (sentence,), source = _sentences(tmp_path, 5)
+    (sentence,), source = sentences_of(tmp_path, 5)
     assert sentence.text.strip() == "hello there"
     assert len(sentence.samples) == 24000
     assert source == str(tmp_path)
     with pytest.raises(UsageError, match="transcription"):
-        _sentences(tmp_path / "elsewhere", 5)
+        sentences_of(tmp_path / "elsewhere", 5)
