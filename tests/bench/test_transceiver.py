@@ -13,7 +13,7 @@ FIELDS = {
     "cpu_percent_per_session",
     "ratio_to_floor",
     "late_ms",
-    "packet_to_frame_ms",
+    "packet_to_transceiver_ms",
     "packet_to_agent_ms",
     "packet_to_agent_unloaded_ms",
     "reply_to_wire_ms",
@@ -22,7 +22,7 @@ FIELDS = {
     "levels",
     "scheduling",
 }
-DELAYS = ("late_ms", "packet_to_frame_ms", "packet_to_agent_ms", "reply_to_wire_ms")
+DELAYS = ("late_ms", "packet_to_transceiver_ms", "packet_to_agent_ms", "reply_to_wire_ms")
 
 
 def test_the_bench_reports_what_it_promises_as_one_json_object() -> None:
