@@ -10,6 +10,7 @@ Clients on IPv4 and on IPv6 have a batch each; the tunnel is IPv4 here.
 
 from __future__ import annotations
 
+import enum
 import socket
 from array import array
 from collections.abc import Mapping, Sequence
@@ -19,7 +20,7 @@ from typing import Final, cast
 from antiphon.relay.core.core import MAX_DATAGRAM, RelayCore
 from antiphon.relay.core.flow_key import header_of, sockaddr_in6_of
 from antiphon.relay.core.stun import BINDING_REQUEST_FIRST_BYTE
-from antiphon.relay.dataplane.mmsg import HEADROOM, SLOT, SOCKADDR_IN6, SOCKADDR_IN6_STRIDE, Batch
+from antiphon.relay.dataplane.mmsg import Batch
 from antiphon.relay.dataplane.portable import PortablePath
 from antiphon.relay.dataplane.segmentation import MAX_SEGMENT, OutgoingMessage, grouped, uniform
 from antiphon.relay.dataplane.token_prefilter import USERNAME_FIRST, TokenPrefilter
@@ -33,16 +34,22 @@ SEGMENT_FROM: Final = 16
 WALKS: Final = 16
 """Requests without a flow that are parsed in a full batch. More of them means a flood that the sieve can't read:
 what is dropped then is repeated by whoever means it."""
-_STRIDE: Final = SLOT // 8
-_HALF_STRIDE: Final = SLOT // 4
-_HEAD: Final = HEADROOM // 8
-_IPV6_HEAD: Final = (HEADROOM - IPV6_HEADER) // 4
-_FAMILY_AND_PORT: Final = 0xFFFFFFFF
-
-_LANES: Final = [sum(1 << 64 * lane for lane in range(n)) for n in range(BATCH + 1)]
+_HEADERS: Final = [sum(IPV4_HEADER << 64 * lane for lane in range(n)) for n in range(BATCH + 1)]
+"""By number of rows: the length of a tunnel header in each lane of 64 bits."""
 _MOST: Final = MAX_DATAGRAM + IPV4_HEADER
 _NONE: Final = frozenset[int]()
 _ALL: Final = [frozenset(range(n)) for n in range(BATCH + 1)]
+
+
+class Direction(enum.Enum):
+    """Which way datagrams go, and what becomes of the tunnel header on the way."""
+
+    TO_TRANSCEIVERS = "put in front"
+    TO_CLIENTS = "cut off"
+
+
+_UP: Final = Direction.TO_TRANSCEIVERS
+_DOWN: Final = Direction.TO_CLIENTS
 
 
 class BatchedPath(PortablePath):
@@ -59,10 +66,11 @@ class BatchedPath(PortablePath):
         self._to_ipv6 = Batch(BATCH, to_ipv6=True)
         self._owner_of = core.flows.owners.get
         self._heard = core.flows.heard
-        # Where a row's outgoing datagram begins: upwards the header stands in front, downwards it is skipped.
-        self._upward = _begins(self._batch, -IPV4_HEADER)
-        self._upward_ipv6 = _begins(self._from_ipv6, -IPV6_HEADER)
-        self._downward = _begins(self._batch, IPV4_HEADER)
+        # Where a row's outgoing datagram begins: upwards the header is in front of it, downwards it is skipped.
+        self._upward = self._batch.memory_addresses(-IPV4_HEADER)
+        self._upward_ipv6 = self._from_ipv6.memory_addresses(-IPV6_HEADER)
+        self._downward = self._batch.memory_addresses(IPV4_HEADER)
+        self._downward_ipv6 = self._batch.memory_addresses(IPV6_HEADER)
         self._tunnel_fd = tunnel.fileno()
         self._down_batches = 0
 
@@ -76,11 +84,11 @@ class BatchedPath(PortablePath):
             counters.drops["socket_error"] += n < 0
             return n < 0
         counters.batches[n] += 1
-        clients = batch.sources[0 : 2 * n : 2]
+        clients = batch.sources_of(n)
         keys: list[int] = clients.tolist()
-        lengths: list[int] = batch.lengths[14 : 16 * n : 16].tolist()
-        batch.words[_HEAD - 1 : n * _STRIDE : _STRIDE] = clients  # the header in front of each datagram
-        first_bytes = batch.octets[HEADROOM : n * SLOT : SLOT].tobytes()
+        lengths = batch.lengths_of(n)
+        batch.set_headers(n, clients)
+        first_bytes = batch.first_bytes_of(n)
         longest, shortest = max(lengths), min(lengths)
         if BINDING_REQUEST_FIRST_BYTE not in first_bytes and longest <= MAX_DATAGRAM and shortest > 0:
             try:
@@ -91,7 +99,7 @@ class BatchedPath(PortablePath):
                 self._send_all_up(owners, keys, lengths, longest == shortest)
                 return n == BATCH
         targets = self._targets(batch, self._sieve, keys, lengths, now)
-        self._send_up(batch, targets, self._upward, lengths, IPV4_HEADER)
+        self._send_rows(batch, _UP, self._tunnel_fd, targets, self._upward, lengths, IPV4_HEADER)
         return n == BATCH
 
     def _from_ipv6_clients(self, now: float) -> bool:
@@ -101,16 +109,10 @@ class BatchedPath(PortablePath):
             counters.drops["socket_error"] += n < 0
             return n < 0
         counters.batches[n] += 1
-        columns = (batch.sources[word : 4 * n : 4].tolist() for word in range(3))
-        keys = [head & _FAMILY_AND_PORT | low << 32 | high << 96 for head, low, high in zip(*columns, strict=True)]
-        lengths: list[int] = batch.lengths[14 : 16 * n : 16].tolist()
+        keys, lengths = batch.ipv6_sources_of(n), batch.lengths_of(n)
         targets = self._targets(batch, self._sieve_ipv6, keys, lengths, now)
-        # Family and port, then the four halfwords of the address: those of the socket address, without flow info.
-        for place, half in enumerate((0, 2, 3, 4, 5)):
-            batch.halfwords[_IPV6_HEAD + place : n * _HALF_STRIDE : _HALF_STRIDE] = batch.source_halfwords[
-                half : 8 * n : 8
-            ]
-        self._send_up(batch, targets, self._upward_ipv6, lengths, IPV6_HEADER)
+        batch.set_ipv6_headers(n)
+        self._send_rows(batch, _UP, self._tunnel_fd, targets, self._upward_ipv6, lengths, IPV6_HEADER)
         return n == BATCH
 
     def _targets(
@@ -123,7 +125,7 @@ class BatchedPath(PortablePath):
     ) -> list[bytes | None]:
         """Who gets each row; None for nobody."""
         n = len(keys)
-        first_bytes = batch.octets[HEADROOM : n * SLOT : SLOT].tobytes()
+        first_bytes = batch.first_bytes_of(n)
         targets: list[bytes | None] = list(map(self._owner_of, keys))
         unknown = targets.count(None)
         if (
@@ -164,8 +166,7 @@ class BatchedPath(PortablePath):
                     walks -= 1
             elif first_byte != BINDING_REQUEST_FIRST_BYTE and 0 < length <= MAX_DATAGRAM:
                 continue
-            at = row * SLOT + HEADROOM
-            owner = self._core.from_client(keys[row], batch.octets[at : at + length], now)
+            owner = self._core.from_client(keys[row], batch.datagram(row, length), now)
             targets[row] = None if owner is None else header_of(owner)
 
     def _forged(
@@ -191,10 +192,10 @@ class BatchedPath(PortablePath):
             counters.drops["socket_error"] += n < 0
             return n < 0
         counters.batches[n] += 1
-        clients = batch.words[_HEAD : n * _STRIDE : _STRIDE]
+        clients = batch.headers_of(n)
         keys: list[int] = clients.tolist()
-        lengths: list[int] = batch.lengths[14 : 16 * n : 16].tolist()
-        sources = batch.sources[0 : 2 * n : 2]
+        lengths = batch.lengths_of(n)
+        sources = batch.sources_of(n)
         v4 = self._public.get(socket.AF_INET)
         if v4 is not None and min(lengths) > IPV4_HEADER and max(lengths) <= _MOST:
             try:
@@ -206,34 +207,33 @@ class BatchedPath(PortablePath):
                 if self._core.flows.noting(now) and (n < BATCH or not self._down_batches % 8):
                     self._heard.update(zip(keys, repeat(now)))
                 self._down_batches += 1
-                batch.destinations[0 : 2 * n : 2] = clients
-                self._send_all(v4.fileno(), self._downward, lengths, -IPV4_HEADER)
+                batch.set_destinations(n, clients)
+                self._send_all(_DOWN, v4.fileno(), self._downward, lengths)
                 return n == BATCH
         targets = self._clients(keys, sources.tolist(), lengths, now)
         if v4 is not None:
-            packets, payload = self._send_rows(batch, v4.fileno(), targets, self._downward, lengths, -IPV4_HEADER)
-            counters.packets_to_clients += packets
-            counters.bytes_to_clients += payload
+            self._send_rows(batch, _DOWN, v4.fileno(), targets, self._downward, lengths, IPV4_HEADER)
         else:
             counters.drops["no_socket_of_family"] += n - targets.count(None)
         return n == BATCH
 
     def _clients(self, keys: list[int], sources: list[int], lengths: list[int], now: float) -> list[bytes | None]:
         """The IPv4 client of each row, None for nobody; rows for IPv6 clients are sent here."""
+        datagram = self._batch.datagram
         clients: list[bytes | None] = []
         on_ipv6: list[tuple[int, int, int]] = []
         for row, (key, source, length) in enumerate(zip(keys, sources, lengths, strict=True)):
-            at = row * SLOT + HEADROOM
             if IPV4_HEADER < length <= _MOST and self._owner_of(key) == header_of(source):
                 self._heard[key] = now
-                clients.append(bytes(self._batch.octets[at : at + IPV4_HEADER]))
+                clients.append(bytes(datagram(row, IPV4_HEADER)))
                 continue
-            client = self._core.from_tunnel(source, self._batch.octets[at : at + length], now)
+            packet = datagram(row, length)
+            client = self._core.from_tunnel(source, packet, now)
             if client is not None and client & 0xFFFF != FAMILY_IPV4:
                 if client & 0xFFFF == FAMILY_IPV6 and socket.AF_INET6 in self._public:
-                    on_ipv6.append((client, self._batch.slots_at + at + IPV6_HEADER, length - IPV6_HEADER))
+                    on_ipv6.append((client, self._downward_ipv6[row], length - IPV6_HEADER))
                 else:
-                    self.send_to_client(client, self._batch.octets[at + len(header_of(client)) : at + length])
+                    self.send_to_client(client, packet[len(header_of(client)) :])
                 client = None
             clients.append(None if client is None else header_of(client))
         if on_ipv6:
@@ -244,93 +244,95 @@ class BatchedPath(PortablePath):
         """Send (client, address in memory, length) each."""
         batch, counters = self._to_ipv6, self._core.counters
         for row, (client, _, _) in enumerate(rows):
-            at = row * SOCKADDR_IN6_STRIDE
-            batch.addresses[at : at + SOCKADDR_IN6] = sockaddr_in6_of(client)
+            batch.set_ipv6_destination(row, sockaddr_in6_of(client))
         count = len(rows)
-        batch.pieces[0 : 2 * count] = memoryview(array("Q", [word for row in rows for word in row[1:]]))
+        addresses, lengths = (array("Q", [row[field] for row in rows]) for field in (1, 2))
+        batch.set_pieces(count, addresses, memoryview(lengths))
         sent = batch.send(self._public[socket.AF_INET6].fileno(), count)
         counters.packets_to_clients += sent
         counters.bytes_to_clients += sum(length for _, _, length in rows) * sent // count
         if sent < count:
             counters.drops["send_failed"] += count - sent
 
-    def _send_up(
-        self, batch: Batch, targets: list[bytes | None], begins: array[int], lengths: list[int], header: int
-    ) -> None:
-        packets, octets = self._send_rows(batch, self._tunnel_fd, targets, begins, lengths, header)
-        self._core.counters.packets_to_transceivers += packets
-        self._core.counters.bytes_to_transceivers += octets
-
     def _send_all_up(self, owners: bytes, keys: list[int], lengths: list[int], uniformly: bool) -> None:
         """Send every row of the IPv4 batch to its owner. `uniformly`: all are equally long."""
         batch, count = self._batch, len(lengths)
-        batch.destinations[0 : 2 * count : 2] = memoryview(owners).cast("Q")
+        batch.set_destinations(count, memoryview(owners).cast("Q"))
         if count < SEGMENT_FROM or not batch.segments or max(lengths) > MAX_SEGMENT:
-            self._send_all(self._tunnel_fd, self._upward, lengths, IPV4_HEADER)
+            self._send_all(_UP, self._tunnel_fd, self._upward, lengths)
             return
         one_owner = owners == owners[:IPV4_HEADER] * count
         if one_owner and uniformly:
             messages = uniform(count, lengths[0] + IPV4_HEADER)
-            self._send_all(self._tunnel_fd, self._upward, lengths, IPV4_HEADER, messages)
+            self._send_all(_UP, self._tunnel_fd, self._upward, lengths, messages)
         elif len(set(keys)) < count:  # packets of one client would overtake each other
-            self._send_all(self._tunnel_fd, self._upward, lengths, IPV4_HEADER)
+            self._send_all(_UP, self._tunnel_fd, self._upward, lengths)
         else:
             to = None if one_owner else memoryview(owners).cast("Q").tolist()
             order, messages = grouped(to, [length + IPV4_HEADER for length in lengths])
             if to is not None:
-                batch.destinations[0 : 2 * count : 2] = memoryview(array("Q", map(to.__getitem__, order)))
-            begins = array("Q", map(self._upward.__getitem__, order))
-            self._send_all(self._tunnel_fd, begins, list(map(lengths.__getitem__, order)), IPV4_HEADER, messages)
+                batch.set_destinations(count, memoryview(array("Q", map(to.__getitem__, order))))
+            addresses = array("Q", map(self._upward.__getitem__, order))
+            self._send_all(_UP, self._tunnel_fd, addresses, list(map(lengths.__getitem__, order)), messages)
 
     def _send_all(
-        self, fd: int, begins: array[int], lengths: list[int], header: int, messages: Sequence[OutgoingMessage] = ()
+        self,
+        direction: Direction,
+        fd: int,
+        addresses: array[int],
+        lengths: list[int],
+        messages: Sequence[OutgoingMessage] = (),
     ) -> None:
-        """Send every row of the IPv4 batch, whose destinations are filled in, and count what went."""
-        batch, counters, count = self._batch, self._core.counters, len(lengths)
-        batch.pieces[0 : 2 * count : 2] = memoryview(begins)[:count]
-        # All lengths are changed by one addition of long integers, in which each has a lane of 64 bits.
-        lanes = int.from_bytes(array("Q", lengths).tobytes(), "little") + header * _LANES[count]
-        batch.pieces[1 : 2 * count : 2] = memoryview(lanes.to_bytes(8 * count, "little")).cast("Q")
+        """Send every row of the IPv4 batch, whose destinations are set, and count what the kernel took.
+
+        `addresses`: where each outgoing datagram begins in memory; `lengths`: of the datagrams received.
+        """
+        batch, count = self._batch, len(lengths)
+        # All lengths change by one addition of long integers, in which each has a lane of 64 bits.
+        lanes = int.from_bytes(array("Q", lengths).tobytes(), "little")
+        lanes = lanes + _HEADERS[count] if direction is _UP else lanes - _HEADERS[count]
+        batch.set_pieces(count, addresses, memoryview(lanes.to_bytes(8 * count, "little")).cast("Q"))
         sent = batch.segment(fd, messages) if messages else 0
         if sent < count:
             sent += batch.send(fd, count, sent)
-        octets = sum(lengths) + (count * header if header < 0 else 0)
+        self._count(direction, sent, lengths, IPV4_HEADER)
+
+    def _send_rows(
+        self,
+        batch: Batch,
+        direction: Direction,
+        fd: int,
+        targets: list[bytes | None],
+        addresses: array[int],
+        lengths: list[int],
+        header: int,
+    ) -> None:
+        """Send each row that has a target, and count what the kernel took. `header`: octets of a tunnel header."""
+        if None in targets:
+            rows = [row for row, target in enumerate(targets) if target is not None]
+            if not rows:
+                return
+            targets = [targets[row] for row in rows]
+            addresses = array("Q", [addresses[row] for row in rows])
+            lengths = [lengths[row] for row in rows]
+        count = len(targets)
+        batch.set_destinations(count, memoryview(b"".join(cast("list[bytes]", targets))).cast("Q"))
+        change = header if direction is _UP else -header
+        batch.set_pieces(count, addresses, memoryview(array("Q", [length + change for length in lengths])))
+        self._count(direction, batch.send(fd, count), lengths, header)
+
+    def _count(self, direction: Direction, sent: int, lengths: list[int], header: int) -> None:
+        """Count datagrams of these received lengths, of which `sent` went out; octets count without headers."""
+        counters, count = self._core.counters, len(lengths)
+        octets = sum(lengths)
+        if direction is _DOWN:
+            octets -= count * header
         if sent < count:
             counters.drops["send_failed"] += count - sent
             octets = octets * sent // count  # which ones failed is not known: their mean length will do
-        if header > 0:
+        if direction is _UP:
             counters.packets_to_transceivers += sent
             counters.bytes_to_transceivers += octets
         else:
             counters.packets_to_clients += sent
             counters.bytes_to_clients += octets
-
-    def _send_rows(
-        self, batch: Batch, fd: int, targets: list[bytes | None], begins: array[int], lengths: list[int], header: int
-    ) -> tuple[int, int]:
-        """Send each row that has a target; returns datagrams and payload octets that went.
-
-        `header`: octets that the outgoing datagram is longer than the one received.
-        """
-        if None in targets:
-            rows = [row for row, target in enumerate(targets) if target is not None]
-            if not rows:
-                return 0, 0
-            targets = [targets[row] for row in rows]
-            begins = array("Q", [begins[row] for row in rows])
-            lengths = [lengths[row] for row in rows]
-        count = len(targets)
-        batch.destinations[0 : 2 * count : 2] = memoryview(b"".join(cast("list[bytes]", targets))).cast("Q")
-        batch.pieces[0 : 2 * count : 2] = memoryview(begins)[:count]
-        batch.pieces[1 : 2 * count : 2] = memoryview(array("Q", [length + header for length in lengths]))
-        sent = batch.send(fd, count)
-        octets = sum(lengths) + (count * header if header < 0 else 0)
-        if sent < count:
-            self._core.counters.drops["send_failed"] += count - sent
-            octets = octets * sent // count  # which ones failed is not known: their mean length will do
-        return sent, octets
-
-
-def _begins(batch: Batch, shift: int) -> array[int]:
-    """The memory address of each row's datagram, shifted."""
-    return array("Q", [batch.slots_at + HEADROOM + row * SLOT + shift for row in range(batch.size)])

@@ -13,7 +13,7 @@ import binascii
 import string
 from typing import Final
 
-from antiphon.relay.dataplane.mmsg import HEADROOM, SLOT, Batch
+from antiphon.relay.dataplane.mmsg import Batch
 from antiphon.schemas.route_token import RouteKeyring
 
 _USERNAME: Final = b"\x00\x06"
@@ -36,31 +36,25 @@ class TokenPrefilter:
     """For the slots of one batch."""
 
     def __init__(self, batch: Batch) -> None:
-        first = (HEADROOM + _UFRAG_AT) // 8
-        self._words = batch.words
-        self._columns = range(first, first + _UFRAG_WORDS)
+        self._ufrags = [batch.columns("Q", _UFRAG_AT + 8 * word) for word in range(_UFRAG_WORDS)]
+        self._first_attributes = batch.columns("H", _ATTRIBUTE_AT)
         self._gathered = bytearray(batch.size * 8 * _UFRAG_WORDS)
         self._gathered_words = memoryview(self._gathered).cast("Q")
         self._blocks = bytearray(batch.size * _BLOCK)
         self._block_halves = memoryview(self._blocks).cast("H")
-        self._halves = memoryview(batch.octets).cast("H")
 
     def first_attributes(self, n: int) -> list[int]:
         """The type of each datagram's first attribute, if it is STUN: compare with `USERNAME_FIRST`."""
-        first = (HEADROOM + _ATTRIBUTE_AT) // 2
-        return self._halves[first : n * SLOT // 2 : SLOT // 2].tolist()
+        return self._first_attributes[n].tolist()
 
     def only_usernames(self, n: int) -> bool:
         """Whether USERNAME is the first attribute in all of the first `n`."""
-        first = (HEADROOM + _ATTRIBUTE_AT) // 2
-        return self._halves[first : n * SLOT // 2 : SLOT // 2].tobytes() == _USERNAME * n
+        return self._first_attributes[n].tobytes() == _USERNAME * n
 
     def may_open(self, keyring: RouteKeyring, n: int) -> set[int]:
         """Rows whose token opens with a live key, if a token stands where it usually does; of the first `n`."""
-        for place, column in enumerate(self._columns):
-            self._gathered_words[place : _UFRAG_WORDS * n : _UFRAG_WORDS] = self._words[
-                column : n * SLOT // 8 : SLOT // 8
-            ]
+        for word, column in enumerate(self._ufrags):
+            self._gathered_words[word : _UFRAG_WORDS * n : _UFRAG_WORDS] = column[n]
         text = bytes(self._gathered[1 : 8 * _UFRAG_WORDS * n]) + b"A"
         decoded = memoryview(binascii.a2b_base64(text.translate(_TO_ALPHABET))).cast("H")
         for half in range(_BLOCK // 2):
