@@ -13,15 +13,8 @@ from typing import Final
 
 from antiphon.relay.control import state_file
 from antiphon.relay.control.ipc import SOCKETS, Routes, Start, pack
-from antiphon.relay.control.sockets import (
-    LETTING_GO,
-    bind_udp,
-    bound_port,
-    free_port,
-    listen_tcp,
-    steer_away,
-    steer_no_more,
-)
+from antiphon.relay.control.port_takeover import free_port, steer_away, stop_steering
+from antiphon.relay.control.sockets import RELEASE_SECONDS, bind_udp, bound_port, listen_tcp
 from antiphon.relay.settings import RelaySettings
 from antiphon.schemas.addresses import Address
 
@@ -102,7 +95,7 @@ class WorkerPool:
             return bind_udp(address._replace(port=address.port + number))
         if number < len(self.known.tunnel_ports) and not self.beside_another:
             try:
-                return bind_udp(address._replace(port=self.known.tunnel_ports[number]), patience=LETTING_GO)
+                return bind_udp(address._replace(port=self.known.tunnel_ports[number]), patience=RELEASE_SECONDS)
             except OSError:
                 pass  # somebody else's by now
         return bind_udp(address)
@@ -134,7 +127,7 @@ class WorkerPool:
     def keep_port(self) -> None:
         """Whoever yielded the port to us is gone."""
         for each in self.public[0]:
-            steer_no_more(each)
+            stop_steering(each)
 
     def close(self) -> None:
         for each in (*self.tunnels, *(public for mine in self.public for public in mine)):

@@ -22,6 +22,7 @@ from antiphon.relay.control.ipc import MAX_SOCKETS, Ask, Ready, Statistics
 from antiphon.relay.core import stun
 from antiphon.relay.core.core import MAX_DATAGRAM
 from antiphon.relay.core.flow_key import header_of, key_of, sockaddr_of
+from antiphon.relay.dataplane.rfc4571 import FrameReader, FrameTooLongError, pack_frame
 from antiphon.relay.dataplane.worker_control import ControlEndedError, WorkerControl, heed, new_core, run_worker
 from antiphon.schemas.tunnel import TCP_BIT
 
@@ -33,7 +34,6 @@ SPARE_DESCRIPTORS: Final = 64
 MAX_QUEUED: Final = 64 * 1024
 """About two seconds of a call in both audio and data."""
 READ_AT_ONCE: Final = 64 * 1024
-_LENGTH: Final = 2
 
 
 class Connection:
@@ -45,31 +45,15 @@ class Connection:
         self.since = now
         self.requested = False
         """A binding request with a good token came."""
-        self.unread = b""
+        self.frames = FrameReader(MAX_DATAGRAM)
         self.unwritten = bytearray()
-
-    def frames(self, data: bytes) -> list[bytes] | None:
-        """The frames that are complete with this data; None if one is longer than a datagram."""
-        unread, at, frames = self.unread + data, 0, []
-        while len(unread) - at >= _LENGTH:
-            length = unread[at] << 8 | unread[at + 1]
-            if length > MAX_DATAGRAM:
-                return None
-            if len(unread) - at - _LENGTH < length:
-                break
-            at += _LENGTH
-            if length:
-                frames.append(unread[at : at + length])
-            at += length
-        self.unread = unread[at:]
-        return frames
 
     def write(self, payload: bytes) -> bool:
         """Frame and send a datagram, or queue it; False if it is dropped because the client reads too slowly.
 
         Raises OSError when the connection is gone.
         """
-        frame = len(payload).to_bytes(_LENGTH, "big") + payload
+        frame = pack_frame(payload)
         if self.unwritten:
             if len(self.unwritten) + len(frame) > MAX_QUEUED:
                 return False
@@ -168,10 +152,13 @@ class IceTcpWorker:
             data = b""
         if data is None:
             return
-        frames = connection.frames(data)
-        if not data or frames is None:
-            if frames is None:
-                self._count("bad_length")
+        if not data:
+            self._close(connection)
+            return
+        try:
+            frames = connection.frames.receive(data)
+        except FrameTooLongError:
+            self._count("bad_length")
             self._close(connection)
             return
         for frame in frames:
