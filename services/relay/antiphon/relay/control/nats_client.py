@@ -21,7 +21,7 @@ from nats.micro.request import Request
 
 from antiphon.relay.control.ipc import Found, Routes
 from antiphon.relay.control.worker_pool import WorkerPool
-from antiphon.relay.control.worker_supervisor import WorkerSupervisor
+from antiphon.relay.control.worker_supervisor import MAX_QUESTIONS, Question, WorkerSupervisor
 from antiphon.relay.core.flow_key import header_of, sockaddr_of
 from antiphon.relay.core.pending_packets import HOLD_SECONDS
 from antiphon.relay.core.route_table import RouteTable
@@ -53,8 +53,6 @@ cable is noticed by nothing else for minutes."""
 KEEP_SECONDS: Final = 1.0
 """Patience with the bucket: announcements on the subject go on without it."""
 GOODBYE_SECONDS: Final = 0.3
-MAX_QUESTIONS: Final = 256
-"""Questions that wait for an answer at a time; those above it are not put."""
 
 _LOOPBACK: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 
@@ -62,11 +60,18 @@ _LOOPBACK: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 class RelayNatsClient:
     """One relay's standing on NATS; `run` until cancelled, then `leave`."""
 
-    def __init__(self, settings: RelaySettings, crew: WorkerPool, on_routes: Callable[[Routes], None]) -> None:
+    def __init__(
+        self,
+        settings: RelaySettings,
+        crew: WorkerPool,
+        supervisor: WorkerSupervisor,
+        on_routes: Callable[[Routes], None],
+    ) -> None:
+        """`on_routes` is called with the whole table whenever the announced transceivers change."""
         self._settings = settings
         self._crew = crew
+        self._supervisor = supervisor
         self._on_routes = on_routes
-        self.supervisor: WorkerSupervisor | None = None
         self.state: Literal["ready", "draining"] = "ready"
         self.arrived = asyncio.Event()
         """We are announced and have read who else is."""
@@ -78,7 +83,7 @@ class RelayNatsClient:
         self._client: Client | None = None
         self._bucket: KeyValue | None = None
         self._flows: KeyValue | None = None
-        self._questions: set[asyncio.Task[None]] = set()
+        self._lookups: set[asyncio.Task[None]] = set()
         self._keeping: asyncio.Task[None] | None = None
 
     @property
@@ -116,7 +121,13 @@ class RelayNatsClient:
         )
 
     async def run(self) -> None:
-        """The client reconnects by itself; this is for a bus that goes away while we are still arriving."""
+        """Announce, listen and look up until cancelled."""
+        async with asyncio.TaskGroup() as running:
+            running.create_task(self._stay_connected())
+            running.create_task(self._look_up_owners())
+
+    async def _stay_connected(self) -> None:
+        """The NATS client reconnects; this starts again if the first connection fails before we are announced."""
         while True:
             try:
                 await self._stay()
@@ -209,19 +220,23 @@ class RelayNatsClient:
 
     # ---- questions ----
 
-    def find(self, client: int, reply: Callable[[Found], None]) -> None:
-        """Ask the transceivers whose this client is, beside everything else; no reply if it is nobody's."""
-        if self._client is not None and self._client.is_connected and len(self._questions) < MAX_QUESTIONS:
-            task = asyncio.create_task(self._find(self._client, client, reply))
-            self._questions.add(task)
-            task.add_done_callback(self._questions.discard)
+    async def _look_up_owners(self) -> None:
+        """Look up what workers ask, side by side, at most `MAX_QUESTIONS` at a time; further ones are dropped."""
+        while True:
+            question = await self._supervisor.questions.get()
+            if self._client is not None and self._client.is_connected and len(self._lookups) < MAX_QUESTIONS:
+                task = asyncio.create_task(self._find(self._client, question))
+                self._lookups.add(task)
+                task.add_done_callback(self._lookups.discard)
 
-    async def _find(self, bus_client: Client, client: int, reply: Callable[[Found], None]) -> None:
+    async def _find(self, bus_client: Client, question: Question) -> None:
+        """Reply with the client's owner; no reply if it has none."""
+        client = question.client
         with contextlib.suppress(nats.errors.Error, JetStreamError, TimeoutError, MalformedError, OSError):
             looked_up = self._settings.relay_find == "kv"
             answer = await (self._look_up(bus_client, client) if looked_up else self._ask(bus_client, client))
             owner = decode(answer, FlowOwner)
-            reply(Found(client, owner.cluster, owner.slot, owner.epoch))
+            question.reply(Found(client, owner.cluster, owner.slot, owner.epoch))
 
     async def _ask(self, bus_client: Client, client: int) -> bytes:
         host, port = sockaddr_of(client)
@@ -247,6 +262,12 @@ class RelayNatsClient:
                 self._keeping = asyncio.create_task(self._keep(client, said))
             await client.flush(timeout=1)
 
+    async def announce_draining(self) -> None:
+        """Tell the others that no new call may come here, and wait until the bucket has it or can't take it."""
+        self.state = "draining"
+        await self.announce()
+        await self.kept()
+
     async def kept(self) -> None:
         """Wait until the bucket has what was announced last, or has failed to take it."""
         if self._keeping is not None:
@@ -266,11 +287,10 @@ class RelayNatsClient:
             log.debug("announcement not kept: %s", error or type(error).__name__)
 
     async def _tell_statistics(self, request: Request) -> None:
-        assert self.supervisor is not None
-        answered = await self.supervisor.statistics()
+        answered = await self._supervisor.statistics()
         told = RelayStatistics(
             name=self._settings.relay_name,
-            path=self.supervisor.path,
+            path=self._supervisor.path,
             workers=len(answered),
             **merged(answered).values(),
         )

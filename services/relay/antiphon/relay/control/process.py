@@ -13,12 +13,9 @@ import signal
 import time
 from typing import Any, Final
 
-from antiphon.relay.control import state_file
 from antiphon.relay.control.ipc import Hello, Keys, Routes
 from antiphon.relay.control.metrics_http import MetricsHttp
 from antiphon.relay.control.nats_client import GOODBYE_SECONDS, RelayNatsClient
-from antiphon.relay.control.sockets import bound_port
-from antiphon.relay.control.state_file import StateFile
 from antiphon.relay.control.worker_pool import WorkerPool
 from antiphon.relay.control.worker_supervisor import WorkerSupervisor
 from antiphon.relay.counters import merged
@@ -46,8 +43,8 @@ class Control:
     def __init__(self, settings: RelaySettings, crew: WorkerPool) -> None:
         self._settings = settings
         self._crew = crew
-        self._bus = RelayNatsClient(settings, crew, self._set_routes)
-        self._supervisor = self._bus.supervisor = WorkerSupervisor(crew, self._bus.find)
+        self._supervisor = WorkerSupervisor(crew)
+        self._bus = RelayNatsClient(settings, crew, self._supervisor, self._set_routes)
         self._http = MetricsHttp(settings, self._supervisor, self._bus)
         self._logged: dict[str, Any] = {}
         self._keys_changed = self._keys_time()
@@ -70,13 +67,9 @@ class Control:
             self._crew.close()
 
     def _set_routes(self, routes: Routes) -> None:
-        self._crew.known = StateFile(routes.table, [bound_port(tunnel) for tunnel in self._crew.tunnels])
+        self._crew.set_routes(routes)
         self._supervisor.tell(routes)
-        self._write_down()
-
-    def _write_down(self) -> None:
-        if self._settings.relay_state_file is not None:
-            state_file.write(self._settings.relay_state_file, self._crew.known)
+        self._crew.write_state_file()
 
     async def _take_port(self) -> None:
         """Where another process has the port: learn its clients first, then share it."""
@@ -105,7 +98,7 @@ class Control:
             if changed != self._keys_changed:
                 self._keys_changed = changed
                 self.read_keys()
-            self._write_down()
+            self._crew.write_state_file()
             if time.monotonic() >= log_at:
                 log_at += LOG_SECONDS
                 await self._log_statistics()
@@ -127,9 +120,8 @@ class Control:
         except ValueError as error:
             log.error("the route keys stay as they were: %s", error)
             return
-        if text == self._crew.start.route_keys:
+        if not self._crew.set_route_keys(text):
             return
-        self._crew.start = self._crew.start._replace(route_keys=text)
         self._supervisor.tell(Keys(text))
         log.info("route keys read anew, key ids %s", ",".join(part.strip()[0] for part in text.split(",") if part))
 
@@ -146,11 +138,9 @@ class Control:
             log.info("yielding the port to the process that takes over")
             self._crew.yield_port(len(successor.tunnel_addresses) - bool(successor.tcp_addresses))
         else:
-            self._bus.state = "draining"
             with contextlib.suppress(Exception):
                 async with asyncio.timeout(GOODBYE_SECONDS):
-                    await self._bus.announce()
-                    await self._bus.kept()
+                    await self._bus.announce_draining()
         deadline = time.monotonic() + self._settings.relay_drain_seconds
         while time.monotonic() < deadline:
             if not merged(await self._supervisor.statistics()).flows_confirmed:

@@ -66,7 +66,7 @@ class WorkerPool:
     def __init__(self, settings: RelaySettings) -> None:
         self._settings = settings
         self.known = state_file.read(settings.relay_state_file)
-        self.start = Start(
+        self._start = Start(
             settings.route_keys_text(),
             settings.relay_max_flows,
             settings.relay_path,
@@ -109,11 +109,26 @@ class WorkerPool:
         """A new process for this worker's sockets."""
         of_tcp = number >= self._settings.relay_workers
         module = "antiphon.relay.dataplane.ice_tcp_worker" if of_tcp else "antiphon.relay.dataplane.worker"
-        worker = WorkerProcess(self.start, self.tunnels[number], module)
+        worker = WorkerProcess(self._start, self.tunnels[number], module)
         if self.known.routes:
             worker.control.sendall(pack(Routes(self.known.routes)))
         worker.hand_over(self.public[number])
         return worker
+
+    def set_routes(self, routes: Routes) -> None:
+        """What workers that are started from now on, and the state file, begin with."""
+        self.known = state_file.StateFile(routes.table, [bound_port(tunnel) for tunnel in self.tunnels])
+
+    def set_route_keys(self, route_keys: str) -> bool:
+        """What workers that are started from now on begin with; False if these keys are live already."""
+        changed = route_keys != self._start.route_keys
+        self._start = self._start._replace(route_keys=route_keys)
+        return changed
+
+    def write_state_file(self) -> None:
+        """Write down routes and tunnel ports, if a file is set."""
+        if self._settings.relay_state_file is not None:
+            state_file.write(self._settings.relay_state_file, self.known)
 
     def tunnel_addresses(self, host: str) -> list[Address]:
         """Where this crew's tunnel packets come from."""

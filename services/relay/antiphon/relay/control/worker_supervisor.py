@@ -9,7 +9,7 @@ import os
 import pathlib
 import time
 from collections.abc import Callable
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 from antiphon.relay.control.ipc import MAX_LINE, Ask, Find, Found, IpcMessage, Ready, Statistics, pack, unpack
 from antiphon.relay.control.worker_pool import WorkerPool, WorkerProcess
@@ -23,7 +23,17 @@ SHORT_LIFE_SECONDS: Final = 5.0
 PAUSE_SECONDS: Final = 1.0
 END_SECONDS: Final = 1.0
 
-Path = Literal["batched", "portable", "none"]
+MAX_QUESTIONS: Final = 256
+"""Questions of workers that wait to be looked up; those above it are dropped, and with them what the worker holds."""
+
+PacketPath = Literal["batched", "portable", "none"]
+
+
+class Question(NamedTuple):
+    """A worker asks for the owner of a client; `reply` sends it the answer, if it still runs."""
+
+    client: int
+    reply: Callable[[Found], None]
 
 
 class _Place:
@@ -34,7 +44,7 @@ class _Place:
         self.began = _process_began()
         """When its holder was started, by `time.monotonic`: the first one with this whole process."""
         self.process: WorkerProcess | None = None
-        self.path: Path = "none"
+        self.path: PacketPath = "none"
         self.answer: asyncio.Future[Counters] | None = None
         self.writer: asyncio.StreamWriter | None = None
 
@@ -46,16 +56,16 @@ class _Place:
 class WorkerSupervisor:
     """Keeps a crew complete; `run` until cancelled."""
 
-    def __init__(self, crew: WorkerPool, on_find: Callable[[int, Callable[[Found], None]], None]) -> None:
-        """`on_find(client, reply)` is called for each question whose client this is."""
+    def __init__(self, crew: WorkerPool) -> None:
         self._crew = crew
-        self._on_find = on_find
+        self.questions: asyncio.Queue[Question] = asyncio.Queue(MAX_QUESTIONS)
+        """What workers ask; the NATS client takes them out."""
         self._places = [_Place(number) for number in range(len(crew.workers))]
         self._asking = asyncio.Lock()
         self.restarts = 0
 
     @property
-    def path(self) -> Path:
+    def path(self) -> PacketPath:
         """The loop of the workers that are up."""
         return next((place.path for place in self._places if place.path != "none"), "none")
 
@@ -141,7 +151,8 @@ class WorkerSupervisor:
                 why = f": {reason}" if reason else ""
                 log.info("worker %d forwards by the %s loop, %.0f ms after its start%s", place.number, path, after, why)
             case Find(client):
-                self._on_find(client, place.say)
+                with contextlib.suppress(asyncio.QueueFull):
+                    self.questions.put_nowait(Question(client, place.say))
             case Statistics(values) if place.answer is not None and not place.answer.done():
                 place.answer.set_result(Counters.of(values))
 
