@@ -1,9 +1,8 @@
 """The fast packet loop: a batch per system call, and columns instead of packets in between.
 
-What is ordinary, a packet of a confirmed flow, is never looked at one by one: keys are looked up by `map`,
-headers are written by strided copies. Rows that are out of the ordinary (no flow yet, a binding
-request, odd length, a stranger) are asked about in the core one by one, and the batch is closed up around
-those that go nowhere. docs/relay.md says how to measure it.
+An ordinary packet, one of a confirmed flow, is never looked at alone: `map` looks keys up, strided copies write
+headers. The core decides about other rows one by one (no flow yet, a binding request, odd length, unknown sender), and
+rows that are dropped are left out of what is sent. docs/relay.md says how to measure it.
 
 Clients on IPv4 and on IPv6 have a batch each; the tunnel is IPv4 here.
 """
@@ -27,16 +26,16 @@ from antiphon.relay.dataplane.token_prefilter import USERNAME_FIRST, TokenPrefil
 from antiphon.schemas.tunnel import FAMILY_IPV4, FAMILY_IPV6, IPV4_HEADER, IPV6_HEADER
 
 BATCH: Final = 128
-SIEVE_FROM: Final = 6
-"""Rows without a flow from which the sieve is cheaper than looking at each."""
+PREFILTER_FROM: Final = 6
+"""From this many rows without a flow on, the prefilter costs less than to parse each."""
 SEGMENT_FROM: Final = 16
-"""Rows from which putting them in order costs less than the system calls it saves."""
-WALKS: Final = 16
-"""Requests without a flow that are parsed in a full batch. More of them means a flood that the sieve can't read:
-what is dropped then is repeated by whoever means it."""
+"""From this many rows on, to sort them costs less than the system calls that segmentation saves."""
+MAX_PARSED: Final = 16
+"""Requests without a flow that are parsed in a full batch. More of them mean a flood that the prefilter can't read;
+the rest is dropped. A legitimate client retransmits its binding request."""
 _HEADERS: Final = [sum(IPV4_HEADER << 64 * lane for lane in range(n)) for n in range(BATCH + 1)]
 """By number of rows: the length of a tunnel header in each lane of 64 bits."""
-_MOST: Final = MAX_DATAGRAM + IPV4_HEADER
+_MAX_PACKET: Final = MAX_DATAGRAM + IPV4_HEADER
 _NONE: Final = frozenset[int]()
 _ALL: Final = [frozenset(range(n)) for n in range(BATCH + 1)]
 
@@ -53,19 +52,19 @@ _DOWN: Final = Direction.TO_CLIENTS
 
 
 class BatchedPath(PortablePath):
-    """Moves datagrams in batches."""
+    """Moves datagrams in batches; belongs to its `Worker`, which alone calls it, and lives as long."""
 
     name = "batched"
 
     def __init__(self, core: RelayCore, public: Mapping[socket.AddressFamily, socket.socket], tunnel: socket.socket):
         super().__init__(core, public, tunnel)
         self._batch = Batch(BATCH)
-        self._sieve = TokenPrefilter(self._batch)
+        self._prefilter = TokenPrefilter(self._batch)
         self._from_ipv6 = Batch(BATCH, from_ipv6=True)
-        self._sieve_ipv6 = TokenPrefilter(self._from_ipv6)
+        self._prefilter_ipv6 = TokenPrefilter(self._from_ipv6)
         self._to_ipv6 = Batch(BATCH, to_ipv6=True)
         self._owner_of = core.flows.owners.get
-        self._heard = core.flows.heard
+        self._last_noted = core.flows.last_noted
         # Where a row's outgoing datagram begins: upwards the header is in front of it, downwards it is skipped.
         self._upward = self._batch.memory_addresses(-IPV4_HEADER)
         self._upward_ipv6 = self._from_ipv6.memory_addresses(-IPV6_HEADER)
@@ -98,7 +97,7 @@ class BatchedPath(PortablePath):
             else:
                 self._send_all_up(owners, keys, lengths, longest == shortest)
                 return n == BATCH
-        targets = self._targets(batch, self._sieve, keys, lengths, now)
+        targets = self._targets(batch, self._prefilter, keys, lengths, now)
         self._send_rows(batch, _UP, self._tunnel_fd, targets, self._upward, lengths, IPV4_HEADER)
         return n == BATCH
 
@@ -110,7 +109,7 @@ class BatchedPath(PortablePath):
             return n < 0
         counters.batches[n] += 1
         keys, lengths = batch.ipv6_sources_of(n), batch.lengths_of(n)
-        targets = self._targets(batch, self._sieve_ipv6, keys, lengths, now)
+        targets = self._targets(batch, self._prefilter_ipv6, keys, lengths, now)
         batch.set_ipv6_headers(n)
         self._send_rows(batch, _UP, self._tunnel_fd, targets, self._upward_ipv6, lengths, IPV6_HEADER)
         return n == BATCH
@@ -118,12 +117,12 @@ class BatchedPath(PortablePath):
     def _targets(
         self,
         batch: Batch,
-        sieve: TokenPrefilter,
+        prefilter: TokenPrefilter,
         keys: list[int],
         lengths: list[int],
         now: float,
     ) -> list[bytes | None]:
-        """Who gets each row; None for nobody."""
+        """The owner that gets each row; None for a row that is dropped."""
         n = len(keys)
         first_bytes = batch.first_bytes_of(n)
         targets: list[bytes | None] = list(map(self._owner_of, keys))
@@ -135,15 +134,15 @@ class BatchedPath(PortablePath):
             and min(lengths) > 0
         ):
             return targets
-        forged = self._forged(sieve, targets, unknown, first_bytes) if unknown >= SIEVE_FROM else _NONE
+        forged = self._forged(prefilter, targets, unknown, first_bytes) if unknown >= PREFILTER_FROM else _NONE
         if forged:
             self._core.counters.drops["forged_token"] += len(forged)
             if len(forged) == unknown == first_bytes.count(BINDING_REQUEST_FIRST_BYTE) and max(lengths) <= MAX_DATAGRAM:
                 return targets  # a flood, and calls between it
-        self._ask(batch, targets, forged, keys, lengths, first_bytes, now)
+        self._decide(batch, targets, forged, keys, lengths, first_bytes, now)
         return targets
 
-    def _ask(
+    def _decide(
         self,
         batch: Batch,
         targets: list[bytes | None],
@@ -153,34 +152,34 @@ class BatchedPath(PortablePath):
         first_bytes: bytes,
         now: float,
     ) -> None:
-        """Let the core decide what is out of the ordinary; writes into `targets`."""
-        walks = WALKS if len(keys) == BATCH else BATCH
+        """Let the core decide about each row that is not a confirmed flow's media; writes into `targets`."""
+        left_to_parse = MAX_PARSED if len(keys) == BATCH else BATCH
         for row, (length, first_byte) in enumerate(zip(lengths, first_bytes, strict=True)):
             if targets[row] is None:
                 if row in forged:
                     continue
                 if first_byte == BINDING_REQUEST_FIRST_BYTE:
-                    if not walks:
+                    if not left_to_parse:
                         self._core.counters.drops["overload"] += 1
                         continue
-                    walks -= 1
+                    left_to_parse -= 1
             elif first_byte != BINDING_REQUEST_FIRST_BYTE and 0 < length <= MAX_DATAGRAM:
                 continue
             owner = self._core.from_client(keys[row], batch.datagram(row, length), now)
             targets[row] = None if owner is None else header_of(owner)
 
     def _forged(
-        self, sieve: TokenPrefilter, targets: list[bytes | None], unknown: int, first_bytes: bytes
+        self, prefilter: TokenPrefilter, targets: list[bytes | None], unknown: int, first_bytes: bytes
     ) -> frozenset[int]:
-        """Rows of clients without a flow whose token, where it usually stands, opens with no live key."""
+        """Rows of clients without a flow whose token, at its usual place, opens with no live key."""
         n = len(targets)
-        may_open = sieve.may_open(self._core.keyring, n)
-        if not may_open and unknown == n == first_bytes.count(0) and sieve.only_usernames(n):
+        may_open = prefilter.may_open(self._core.keyring, n)
+        if not may_open and unknown == n == first_bytes.count(0) and prefilter.only_usernames(n):
             return _ALL[n]
         return frozenset(
             row
             for row, (target, first_byte, attribute) in enumerate(
-                zip(targets, first_bytes, sieve.first_attributes(n), strict=True)
+                zip(targets, first_bytes, prefilter.first_attributes(n), strict=True)
             )
             if target is None and not first_byte and attribute == USERNAME_FIRST and row not in may_open
         )
@@ -197,7 +196,7 @@ class BatchedPath(PortablePath):
         lengths = batch.lengths_of(n)
         sources = batch.sources_of(n)
         v4 = self._public.get(socket.AF_INET)
-        if v4 is not None and min(lengths) > IPV4_HEADER and max(lengths) <= _MOST:
+        if v4 is not None and min(lengths) > IPV4_HEADER and max(lengths) <= _MAX_PACKET:
             try:
                 owners = b"".join(map(self._owner_of, keys))  # type: ignore[arg-type]  # None is looked for
             except TypeError:
@@ -205,7 +204,7 @@ class BatchedPath(PortablePath):
             if owners == sources.tobytes():
                 # Under load one batch in eight is enough: a live flow is in hundreds of them.
                 if self._core.flows.noting(now) and (n < BATCH or not self._down_batches % 8):
-                    self._heard.update(zip(keys, repeat(now)))
+                    self._last_noted.update(zip(keys, repeat(now)))
                 self._down_batches += 1
                 batch.set_destinations(n, clients)
                 self._send_all(_DOWN, v4.fileno(), self._downward, lengths)
@@ -218,13 +217,13 @@ class BatchedPath(PortablePath):
         return n == BATCH
 
     def _clients(self, keys: list[int], sources: list[int], lengths: list[int], now: float) -> list[bytes | None]:
-        """The IPv4 client of each row, None for nobody; rows for IPv6 clients are sent here."""
+        """The IPv4 client of each row, None for a row that is dropped; rows for IPv6 clients are sent here."""
         datagram = self._batch.datagram
         clients: list[bytes | None] = []
         on_ipv6: list[tuple[int, int, int]] = []
         for row, (key, source, length) in enumerate(zip(keys, sources, lengths, strict=True)):
-            if IPV4_HEADER < length <= _MOST and self._owner_of(key) == header_of(source):
-                self._heard[key] = now
+            if IPV4_HEADER < length <= _MAX_PACKET and self._owner_of(key) == header_of(source):
+                self._last_noted[key] = now
                 clients.append(bytes(datagram(row, IPV4_HEADER)))
                 continue
             packet = datagram(row, length)

@@ -3,8 +3,8 @@
 Clients put USERNAME first, and then a token stands at fixed offsets of the datagram: one key-id character,
 22 of base64, a colon. That is three aligned 64-bit words of a slot, so the tokens of a batch are
 gathered by three strided copies, decoded by one base64 call and opened by one AES call per key. What does not
-show the token's zero bits is forged: 0.4 us of user time per request, 3 us when each is parsed. What does show
-them, and what is laid out in another way, is read properly by the core.
+show the token's zero bits is forged: 0.4 us of user time per request, 3 us when each is parsed. The core reads the
+requests that do show them, and those laid out in another way.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _REDUNDANCY: Final = bytes(4)
 
 
 class TokenPrefilter:
-    """For the slots of one batch."""
+    """Reads the tokens in the slots of one batch; belongs to the `BatchedPath` that owns the batch."""
 
     def __init__(self, batch: Batch) -> None:
         self._ufrags = [batch.columns("Q", _UFRAG_AT + 8 * word) for word in range(_UFRAG_WORDS)]
