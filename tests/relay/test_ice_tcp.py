@@ -1,4 +1,4 @@
-"""ICE-TCP through a real relay process: the stream, the tunnel's bit 15, and what becomes of those who misbehave."""
+"""ICE-TCP through a real relay process: the stream, the tunnel's bit 15, and clients that misbehave."""
 
 from __future__ import annotations
 
@@ -93,9 +93,9 @@ async def test_a_call_over_tcp_goes_both_ways(relay: RelayProcess, owner: FakeTr
 @pytest.mark.parametrize(
     "said",
     [b"GET / HTTP/1.1\r\n\r\n", pack_frame(MEDIA), pack_frame(binding_request(mint(epoch=9))), b"\xff\xff" + bytes(99)],
-    ids=["HTTP", "media", "a token of nobody", "a frame that never ends"],
+    ids=["HTTP", "media", "a token of no transceiver", "a frame that never ends"],
 )
-async def test_who_has_no_call_is_hung_up_on(
+async def test_a_connection_without_a_call_is_closed(
     relay: RelayProcess, owner: FakeTransceiver, address: Address, said: bytes
 ) -> None:
     reader, writer = await asyncio.open_connection(*address)
@@ -180,7 +180,7 @@ async def test_connections_that_come_and_go_leave_nothing_behind(
     async def gone() -> bool:
         return (await relay.statistics()).flows_confirmed == 0 and worker_descriptors(relay) == before
 
-    await until(gone, "connections and flows are let go of")
+    await until(gone, "connections and flows are gone")
 
 
 def _worker_of(relay: RelayProcess) -> int:
@@ -219,7 +219,7 @@ async def test_a_client_that_comes_again_from_the_same_port_takes_no_other_call_
     writer.close()
 
 
-async def test_connections_that_say_nothing_keep_nobody_out_where_descriptors_are_few(
+async def test_silent_connections_keep_no_call_out_where_descriptors_are_few(
     nats_url: str,
 ) -> None:
     few = 64
@@ -237,7 +237,7 @@ async def test_connections_that_say_nothing_keep_nobody_out_where_descriptors_ar
                     idle.enter_context(socket.create_connection(where))
                 reader, writer = await asyncio.open_connection(*where)
                 writer.write(pack_frame(binding_request(owner.ufrag())))
-                async with asyncio.timeout(5):  # before the idle ones are hung up on
+                async with asyncio.timeout(5):  # before the idle ones are closed
                     packet, through = await owner.receive()
                     owner.datagrams.send(packet.header + b"\1\1answer", through)
                     assert await read_frame(reader) == b"\1\1answer"

@@ -117,7 +117,7 @@ class MetricsHttp:
             ("worker_restarts_total", "counter", "Workers replaced.", supervisor.restarts),
             ("nats_reachable", "gauge", "Announcements arrive.", int(nats_client.reachable)),
         ]
-        own = [Family(name, kind, says, [("", {}, value)]) for name, kind, says, value in gauges]
+        own = [Family(name, kind, text, [("", {}, value)]) for name, kind, text, value in gauges]
         return "".join(map(_text_of, metrics(merged(parts)) + own))
 
 

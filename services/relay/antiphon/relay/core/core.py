@@ -4,7 +4,7 @@ What it promises, whatever it is given:
 - a client's packet goes to an announced transceiver or nowhere;
 - a flow begins with a token that opens, is of this day and names an announced transceiver of that epoch, or
   with a packet of an announced transceiver;
-- a client is sent only what its flow's own transceiver sent for it; the relay says nothing of its own.
+- a client is sent only what its flow's own transceiver sent for it; the relay sends nothing of its own.
 
 The packet loops ask `from_client` and `from_tunnel` about what is out of the ordinary, and look up the rest in
 `flows.owners` themselves, by whole batches.
@@ -92,14 +92,14 @@ class RelayCore:
         return self._drop("unknown_client")
 
     def _from_binding_request(self, client: int, request: bytes | memoryview, now: float) -> int | None:
-        """The token wins over the table: a client that moves to another transceiver says so here."""
+        """The token wins over the table: a client moves to another transceiver by its request."""
         confirmed = self.flows.confirmed_owner(client)
         ufrag = stun.addressed_ufrag(request)
         if ufrag is None:
             return confirmed if confirmed is not None else self._drop("no_token")
         token = self._keyring.find(ufrag)
         if token is None:
-            # A call may outlive the key that sealed its token: its flow goes on, a new one is not made.
+            # A call may outlive the key that sealed its token: its flow stays, a new one is not made.
             return confirmed if confirmed is not None else self._drop("forged_token")
         owner = self._routes.get(token[:3])
         if owner is None:

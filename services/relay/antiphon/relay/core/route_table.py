@@ -33,8 +33,8 @@ class RouteTable:
     Belongs to the control process's `RelayNatsClient`, which alone calls it, on its event loop. When full, further
     transceivers are left out.
 
-    `ipv6` says the family of the relay's tunnel socket: a transceiver of the other family can't be
-    reached, is left out and named in the log once.
+    `ipv6` is the family of the relay's tunnel socket: a transceiver of the other family can't be reached; it is left
+    out and named in the log once.
     """
 
     def __init__(self, ipv6: bool = False) -> None:

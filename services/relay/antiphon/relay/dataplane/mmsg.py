@@ -254,7 +254,7 @@ class Batch:
 def why_not() -> str | None:
     """None if the batched calls work here, else the reason: asked once at start.
 
-    Sends two datagrams through loopback and looks whether every column says what it should.
+    Sends two datagrams through loopback and checks every column.
     """
     if not sys.platform.startswith("linux") or sys.byteorder != "little" or struct.calcsize("P") != 8:
         return f"this is {sys.platform}, {sys.byteorder} endian, {struct.calcsize('P') * 8} bit: not 64-bit Linux"

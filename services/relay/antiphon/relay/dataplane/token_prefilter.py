@@ -1,6 +1,6 @@
 """Tells forged binding requests by whole batches, before any of them is parsed.
 
-Clients put USERNAME first, and then a token stands at fixed offsets of the datagram: one key-id character,
+Clients put USERNAME first, and then a token is at fixed offsets of the datagram: one key-id character,
 22 of base64, a colon. That is three aligned 64-bit words of a slot, so the tokens of a batch are
 gathered by three strided copies, decoded by one base64 call and opened by one AES call per key. What does not
 show the token's zero bits is forged: 0.4 us of user time per request, 3 us when each is parsed. The core reads the
@@ -52,7 +52,7 @@ class TokenPrefilter:
         return self._first_attributes[n].tobytes() == _USERNAME * n
 
     def may_open(self, keyring: RouteKeyring, n: int) -> set[int]:
-        """Rows whose token opens with a live key, if a token stands where it usually does; of the first `n`."""
+        """Rows whose token opens with a live key, if a token is at its usual place; of the first `n`."""
         for word, column in enumerate(self._ufrags):
             self._gathered_words[word : _UFRAG_WORDS * n : _UFRAG_WORDS] = column[n]
         text = bytes(self._gathered[1 : 8 * _UFRAG_WORDS * n]) + b"A"

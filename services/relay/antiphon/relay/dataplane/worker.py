@@ -42,7 +42,7 @@ class Worker:
         self._core = new_core(start, learning=start.learning)
         reason = ""
         if start.path == "portable":
-            reason = "ANTIPHON_RELAY_PATH says so"
+            reason = "ANTIPHON_RELAY_PATH is portable"
         elif tunnel.family != socket.AF_INET:
             reason = "the tunnel socket is IPv6"
         else:
