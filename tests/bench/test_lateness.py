@@ -179,8 +179,6 @@ def test_positions_that_slip_are_followed(taken_back_at: int | None) -> None:
     assert sorted(evaluation.packet_to_transceiver_ms) == pytest.approx(
         [1.5] * (PACKETS - 8 - left_out) + sorted(expected), abs=1e-4
     )
-        [1.5] * (PACKETS - 8 - left_out) + sorted(expected), abs=1e-4
-    )
     assert not evaluation.in_time
 
 

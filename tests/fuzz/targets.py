@@ -23,7 +23,7 @@ from support.processes.signaling import OFFER
 from antiphon.relay.core import stun as relay_stun
 from antiphon.relay.core.core import MAX_DATAGRAM, RelayCore
 from antiphon.relay.core.flow_key import key_of_address
-from antiphon.relay.dataplane.ice_tcp_worker import Connection
+from antiphon.relay.dataplane.rfc4571 import FrameReader, FrameTooLongError
 from antiphon.rtc import sdp
 from antiphon.rtc import stun as transceiver_stun
 from antiphon.rtc.rtp import packet as rtp_packet
@@ -147,14 +147,15 @@ def relay_decisions(data: bytes) -> None:
 
 
 def ice_tcp_framing(data: bytes) -> None:
-    connection = Connection(None, 0, 0.0)  # type: ignore[arg-type]  # reads no socket
+    reader = FrameReader(MAX_DATAGRAM)
     cut = data[0] if data else 0
     for part in (data[1:cut], data[max(1, cut) :]):
-        frames = connection.frames(part)
-        if frames is None:
+        try:
+            frames = reader.receive(part)
+        except FrameTooLongError:
             return
         assert all(0 < len(frame) <= MAX_DATAGRAM for frame in frames)
-        assert len(connection.unread) <= MAX_DATAGRAM + 2
+        assert len(reader.unread) <= MAX_DATAGRAM + 2
 
 
 def transceiver_stun_reader(data: bytes) -> None:

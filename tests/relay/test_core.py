@@ -12,7 +12,7 @@ from support.processes.relay_process import ROUTE_KEYS, binding_request, mint
 from antiphon.relay.core.core import MAX_DATAGRAM, RelayCore
 from antiphon.relay.core.flow_key import header_of, key_of, sockaddr_of
 from antiphon.relay.core.flow_table import HALF_OPEN_SECONDS, IDLE_SECONDS, MAX_FLOWS_PER_TOKEN, NOTE_EVERY_SECONDS
-from antiphon.relay.core.pending_packets import HOLD_SECONDS, MAX_CLIENTS, MAX_PACKETS
+from antiphon.relay.core.pending_packets import MAX_CLIENTS, MAX_PACKETS, PENDING_SECONDS
 from antiphon.schemas.route_token import RouteKeyring
 from antiphon.schemas.tunnel import HELLO
 
@@ -331,10 +331,10 @@ def test_media_of_an_unknown_client_is_held_for_an_answer_and_no_longer() -> Non
     assert core.questions() == []
     assert core.found(ALICE, (0, 2, 1), 0.1) == SECOND
     assert core.found(BOB, (0, 2, 9), 0.1) is None
-    assert core.released() == [(ALICE, SECOND, MEDIA + bytes([number])) for number in range(3)]
-    core.tick(HOLD_SECONDS, time.time())
+    assert core.take_deliverable() == [(ALICE, SECOND, MEDIA + bytes([number])) for number in range(3)]
+    core.tick(PENDING_SECONDS, time.time())
     assert core.found(BOB, (0, 2, 1), 1.0) == SECOND
-    assert core.released() == []
+    assert core.take_deliverable() == []
     assert core.counters.drops == {"unknown_client": 4}
 
 
@@ -348,7 +348,7 @@ def test_what_is_held_is_bounded() -> None:
     assert len(questions) <= MAX_CLIENTS
     for client in questions:
         core.found(client, (0, 1, 1), 0.0)
-    assert len(core.released()) <= 100 * MAX_PACKETS
+    assert len(core.take_deliverable()) <= 100 * MAX_PACKETS
 
 
 def test_a_rotated_key_opens_new_flows_and_the_old_one_no_more() -> None:

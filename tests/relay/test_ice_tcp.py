@@ -1,4 +1,4 @@
-"""ICE-TCP through a real relay process: framing, the tunnel's bit 15, and what becomes of those who misbehave."""
+"""ICE-TCP through a real relay process: the stream, the tunnel's bit 15, and clients that misbehave."""
 
 from __future__ import annotations
 
@@ -13,8 +13,6 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from support.processes.relay_process import (
     FakeTransceiver,
     RelayProcess,
@@ -26,18 +24,14 @@ from support.processes.relay_process import (
     workers_of,
 )
 
-from antiphon.relay.dataplane.ice_tcp_worker import MAX_CONNECTIONS, Connection, allow_descriptors
+from antiphon.relay.dataplane.ice_tcp_worker import MAX_CONNECTIONS, allow_descriptors
+from antiphon.relay.dataplane.rfc4571 import pack_frame
 from antiphon.runtime.nats import connection
 from antiphon.schemas import subjects, tunnel
 from antiphon.schemas.addresses import Address, parse_address
 from antiphon.schemas.messages import RelayAnnouncement, decode
 
 MEDIA = b"\x80\x6f" + bytes(160)
-
-
-def framed(datagram: bytes) -> bytes:
-    """RFC 4571: 16 bits of length in front."""
-    return struct.pack("!H", len(datagram)) + datagram
 
 
 async def read_frame(reader: asyncio.StreamReader) -> bytes:
@@ -72,7 +66,7 @@ async def test_a_call_over_tcp_goes_both_ways(relay: RelayProcess, owner: FakeTr
     reader, writer = await asyncio.open_connection(*address)
     here = Address(*writer.get_extra_info("sockname"))
     request = binding_request(owner.ufrag())
-    for part in (framed(request)[:1], framed(request)[1:30], framed(request)[30:]):
+    for part in (pack_frame(request)[:1], pack_frame(request)[1:30], pack_frame(request)[30:]):
         writer.write(part)
         await writer.drain()
         await asyncio.sleep(0.01)
@@ -81,7 +75,7 @@ async def test_a_call_over_tcp_goes_both_ways(relay: RelayProcess, owner: FakeTr
     assert through == relay.tunnels[1]
     owner.datagrams.send(packet.header + b"\1\1answer", through)
     assert await read_frame(reader) == b"\1\1answer"
-    writer.write(framed(MEDIA) + framed(b"") + framed(MEDIA[::-1]))
+    writer.write(pack_frame(MEDIA) + pack_frame(b"") + pack_frame(MEDIA[::-1]))
     assert [(await owner.receive())[0].payload for _ in range(2)] == [MEDIA, MEDIA[::-1]]
     for number in range(20):
         owner.datagrams.send(packet.header + MEDIA + bytes([number]), through)
@@ -98,10 +92,10 @@ async def test_a_call_over_tcp_goes_both_ways(relay: RelayProcess, owner: FakeTr
 
 @pytest.mark.parametrize(
     "said",
-    [b"GET / HTTP/1.1\r\n\r\n", framed(MEDIA), framed(binding_request(mint(epoch=9))), b"\xff\xff" + bytes(99)],
-    ids=["HTTP", "media", "a token of nobody", "a frame that never ends"],
+    [b"GET / HTTP/1.1\r\n\r\n", pack_frame(MEDIA), pack_frame(binding_request(mint(epoch=9))), b"\xff\xff" + bytes(99)],
+    ids=["HTTP", "media", "a token of no transceiver", "a frame that never ends"],
 )
-async def test_who_has_no_call_is_hung_up_on(
+async def test_a_connection_without_a_call_is_closed(
     relay: RelayProcess, owner: FakeTransceiver, address: Address, said: bytes
 ) -> None:
     reader, writer = await asyncio.open_connection(*address)
@@ -116,7 +110,7 @@ async def test_a_slow_reader_loses_datagrams_and_holds_little_memory(
     relay: RelayProcess, owner: FakeTransceiver, address: Address
 ) -> None:
     reader, writer = await asyncio.open_connection(*address, limit=1024)
-    writer.write(framed(binding_request(owner.ufrag())))
+    writer.write(pack_frame(binding_request(owner.ufrag())))
     packet, through = await owner.receive()
     owner.datagrams.send(packet.header + b"\1\1answer", through)
     assert await read_frame(reader) == b"\1\1answer"
@@ -129,7 +123,7 @@ async def test_a_slow_reader_loses_datagrams_and_holds_little_memory(
     await relay.dropped("slow_reader")
     writer.transport.resume_reading()  # type: ignore[attr-defined]
     assert await read_frame(reader) == bytes(1400)
-    writer.write(framed(MEDIA))
+    writer.write(pack_frame(MEDIA))
     assert (await owner.receive())[0].payload == MEDIA
     writer.close()
 
@@ -142,7 +136,7 @@ def worker_descriptors(relay: RelayProcess) -> int:
 async def enter(owner: FakeTransceiver, address: Address) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     """A call over a new connection."""
     reader, writer = await asyncio.open_connection(*address)
-    writer.write(framed(binding_request(owner.ufrag())))
+    writer.write(pack_frame(binding_request(owner.ufrag())))
     packet, through = await owner.receive()
     owner.datagrams.send(packet.header + b"\1\1answer", through)
     assert await read_frame(reader) == b"\1\1answer"
@@ -166,7 +160,7 @@ async def test_connections_of_a_killed_relay_end_at_once_and_calls_go_on_over_ne
         await relay.knows(routes=1)
         owner.datagrams.waiting()
         reader, writer = await enter(owner, address)
-        writer.write(framed(MEDIA))
+        writer.write(pack_frame(MEDIA))
         assert (await owner.receive())[0].payload == MEDIA
         assert (await relay.statistics()).flows_confirmed == 1
         writer.close()
@@ -186,28 +180,7 @@ async def test_connections_that_come_and_go_leave_nothing_behind(
     async def gone() -> bool:
         return (await relay.statistics()).flows_confirmed == 0 and worker_descriptors(relay) == before
 
-    await until(gone, "connections and flows are let go of")
-
-
-@given(st.lists(st.binary(max_size=60), max_size=20), st.data())
-def test_frames_come_out_whole_however_the_stream_is_cut(datagrams: list[bytes], data: st.DataObject) -> None:
-    connection = Connection(None, 0, 0.0)  # type: ignore[arg-type]  # reads no socket
-    stream, found = b"".join(map(framed, datagrams)), []
-    while stream:
-        cut = data.draw(st.integers(1, len(stream)))
-        frames = connection.frames(stream[:cut])
-        assert frames is not None
-        found += frames
-        stream = stream[cut:]
-    assert found == [datagram for datagram in datagrams if datagram]
-    assert connection.unread == b""
-
-
-@given(st.binary(max_size=5000))
-def test_no_stream_raises_or_is_kept_beyond_a_datagram(stream: bytes) -> None:
-    connection = Connection(None, 0, 0.0)  # type: ignore[arg-type]
-    if connection.frames(stream) is not None:
-        assert len(connection.unread) <= 1502
+    await until(gone, "connections and flows are gone")
 
 
 def _worker_of(relay: RelayProcess) -> int:
@@ -238,7 +211,7 @@ async def test_a_client_that_comes_again_from_the_same_port_takes_no_other_call_
     os.kill(worker, signal.SIGCONT)
     second.close()
     reader, writer = await asyncio.open_connection(*address)
-    writer.write(framed(binding_request(owner.ufrag())))
+    writer.write(pack_frame(binding_request(owner.ufrag())))
     packet, through = await owner.receive()
     owner.datagrams.send(packet.header + b"\1\1answer", through)
     assert await read_frame(reader) == b"\1\1answer"
@@ -246,7 +219,7 @@ async def test_a_client_that_comes_again_from_the_same_port_takes_no_other_call_
     writer.close()
 
 
-async def test_connections_that_say_nothing_keep_nobody_out_where_descriptors_are_few(
+async def test_silent_connections_keep_no_call_out_where_descriptors_are_few(
     nats_url: str,
 ) -> None:
     few = 64
@@ -263,8 +236,8 @@ async def test_connections_that_say_nothing_keep_nobody_out_where_descriptors_ar
                 for _ in range(2 * few):
                     idle.enter_context(socket.create_connection(where))
                 reader, writer = await asyncio.open_connection(*where)
-                writer.write(framed(binding_request(owner.ufrag())))
-                async with asyncio.timeout(5):  # before the idle ones are hung up on
+                writer.write(pack_frame(binding_request(owner.ufrag())))
+                async with asyncio.timeout(5):  # before the idle ones are closed
                     packet, through = await owner.receive()
                     owner.datagrams.send(packet.header + b"\1\1answer", through)
                     assert await read_frame(reader) == b"\1\1answer"

@@ -37,7 +37,7 @@ NEW_KEYS = "B:ffeeddccbbaa99887766554433221100"
 
 
 @asynccontextmanager
-async def on_the_bus(url: str) -> AsyncIterator[Client]:
+async def nats_connection(url: str) -> AsyncIterator[Client]:
     client = await connection.connect(url, "test")
     try:
         yield client
@@ -58,12 +58,12 @@ async def test_a_call_that_was_moved_here_loses_nothing(nats_url: str) -> None:
     async with (
         relay_process(nats_url) as relay,
         fake_transceiver(nats_url) as owner,
-        on_the_bus(nats_url) as bus_client,
+        nats_connection(nats_url) as nats_client,
     ):
         await relay.knows(routes=1)
         client, stranger = Datagrams(), Datagrams()
         try:
-            await owner.answer_finds(bus_client, [client.address])
+            await owner.answer_finds(nats_client, [client.address])
             for number in range(5):
                 client.send(MEDIA + bytes([number]), relay.address)
                 stranger.send(MEDIA, relay.address)
@@ -247,10 +247,10 @@ async def test_a_new_process_takes_over_the_port_and_no_packet_is_lost(nats_url:
             stop = asyncio.Event()
             running = asyncio.create_task(converse(conversations, old, owner, stop))
             async with (
-                on_the_bus(nats_url) as bus_client,
+                nats_connection(nats_url) as nats_client,
                 relay_process(nats_url, bind=str(old.address), beside=[old], settings=two) as new,
             ):
-                await owner.answer_finds(bus_client, [client.address for client in clients])
+                await owner.answer_finds(nats_client, [client.address for client in clients])
 
                 async def shared() -> bool:
                     return _sockets_on(new.address.port) == 4

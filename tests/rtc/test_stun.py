@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import binascii
 import hmac
+import ipaddress
 import struct
 
 import pytest
@@ -70,6 +71,58 @@ def test_a_request_of_another_implementation_is_read() -> None:
     request = stun.unpack_binding_request(bytes(message))
     assert (request.local_ufrag, request.remote_ufrag, request.use_candidate) == ("ours", "theirs", True)
     assert stun.is_authentic(bytes(message), request, PASSWORD)
+
+
+@pytest.mark.parametrize("use_candidate", [False, True])
+def test_a_request_of_ours_is_what_another_implementation_expects(use_candidate: bool) -> None:
+    request = stun.pack_binding_request("theirs:ours", PASSWORD, bytes(range(12)), 7, use_candidate=use_candidate)
+    read = aioice_stun.parse_message(request)
+    read.check_message_integrity(PASSWORD)
+    assert read.message_class == aioice_stun.Class.REQUEST
+    assert read.transaction_id == bytes(range(12))
+    assert read.attributes["USERNAME"] == "theirs:ours"
+    assert read.attributes["ICE-CONTROLLING"] == 7
+    assert read.attributes["PRIORITY"] == stun.HOST_PRIORITY
+    assert ("USE-CANDIDATE" in read.attributes) == use_candidate
+
+
+@given(
+    st.text(st.characters(min_codepoint=33, max_codepoint=126, exclude_characters=":"), min_size=1, max_size=32),
+    st.binary(max_size=40),
+    st.binary(min_size=12, max_size=12),
+    st.integers(0, 2**64 - 1),
+    st.booleans(),
+)
+def test_what_is_packed_as_a_request_is_unpacked_again(
+    ufrag: str, password: bytes, transaction: bytes, tie_breaker: int, use_candidate: bool
+) -> None:
+    packed = stun.pack_binding_request(f"{ufrag}:x", password, transaction, tie_breaker, use_candidate=use_candidate)
+    request = stun.unpack_binding_request(packed)
+    assert request[:4] == (transaction, ufrag, "x", use_candidate)
+    assert stun.is_authentic(packed, request, password)
+    assert not stun.is_authentic(packed, request, password + b"x")
+
+
+@given(st.binary(min_size=12, max_size=12), st.ip_addresses(), st.integers(0, 65535), st.binary(max_size=40))
+def test_what_is_packed_as_a_success_is_unpacked_again(
+    transaction: bytes, host: ipaddress.IPv4Address | ipaddress.IPv6Address, port: int, password: bytes
+) -> None:
+    packed = stun.pack_binding_success(transaction, Address(str(host), port), password)
+    success = stun.unpack_binding_success(packed)
+    assert (success.transaction_id, success.mapped) == (transaction, Address(str(host), port))
+    assert stun.is_authentic(packed, success, password)
+    assert not stun.is_authentic(packed, success, password + b"x")
+
+
+@given(st.lists(st.tuples(st.sampled_from([8, 0x20, 0x8028]), st.integers(0, 40), st.binary(max_size=40))))
+def test_no_success_raises_anything_but_stun_error(attributes: list[tuple[int, int, bytes]]) -> None:
+    body = b"".join(struct.pack("!HH", kind, size) + value for kind, size, value in attributes)
+    datagram = struct.pack("!HHI12s", 0x0101, len(body), 0x2112A442, bytes(12)) + body
+    try:
+        success = stun.unpack_binding_success(datagram)
+    except stun.StunError:
+        return
+    assert not stun.is_authentic(datagram, success, PASSWORD)
 
 
 @given(st.binary(max_size=300))

@@ -58,7 +58,7 @@ MAY_IMPORT: Final = {
     "runtime": "schemas",
     "rtc": "schemas runtime",
     "testing": "schemas runtime rtc",
-    "relay": "schemas runtime rtc.stun",
+    "relay": "schemas runtime",
     "transceiver": "schemas runtime rtc",
     "signaling": "schemas runtime",
     "inference_bridge": "schemas runtime",

@@ -1,4 +1,9 @@
-"""The piece of STUN (RFC 8489) that an ICE-lite agent needs: read binding requests, answer them."""
+"""STUN (RFC 8489) as ICE uses it (RFC 8445): binding requests and success responses, packed and unpacked.
+
+Bytes in, bytes out: no socket, no clock, no randomness. The transceiver unpacks requests and packs successes, a client
+packs requests and unpacks successes. An unpacked message is not authentic yet: `is_authentic` checks its
+MESSAGE-INTEGRITY.
+"""
 
 from __future__ import annotations
 
@@ -16,17 +21,24 @@ BINDING_SUCCESS: Final = 0x0101
 USERNAME: Final = 0x0006
 MESSAGE_INTEGRITY: Final = 0x0008
 XOR_MAPPED_ADDRESS: Final = 0x0020
+PRIORITY: Final = 0x0024
 USE_CANDIDATE: Final = 0x0025
 FINGERPRINT: Final = 0x8028
+ICE_CONTROLLING: Final = 0x802A
 FINGERPRINT_XOR: Final = 0x5354554E
 HEADER_LENGTH: Final = 20
+INTEGRITY_LENGTH: Final = 20
+"""HMAC-SHA1."""
+HOST_PRIORITY: Final = 0x6E0001FF
+"""Of a peer-reflexive candidate of a host with one address (RFC 8445 section 5.1.2.1)."""
 
 _HEADER = struct.Struct("!HHI12s")
 _ATTRIBUTE = struct.Struct("!HH")
+_FAMILY_OCTETS: Final = {1: 4, 2: 16}
 
 
 class StunError(ValueError):
-    """Bytes that are no binding request that we could answer."""
+    """Bytes that are not the message that was to be unpacked, or not one that we could use."""
 
 
 class BindingRequest(NamedTuple):
@@ -41,57 +53,114 @@ class BindingRequest(NamedTuple):
     """Offset of MESSAGE-INTEGRITY in the datagram."""
 
 
+class BindingSuccess(NamedTuple):
+    """The answer to a check, not yet authenticated."""
+
+    transaction_id: bytes
+    mapped: Address | None
+    """XOR-MAPPED-ADDRESS: where the other end sees us; None if it does not say."""
+    integrity: int
+    """Offset of MESSAGE-INTEGRITY in the datagram."""
+
+
 def is_stun(datagram: bytes) -> bool:
     """STUN starts with two zero bits (RFC 7983)."""
     return len(datagram) >= HEADER_LENGTH and datagram[0] < 4
 
 
+def pack_binding_request(
+    username: str,
+    password: bytes,
+    transaction_id: bytes,
+    tie_breaker: int,
+    *,
+    priority: int = HOST_PRIORITY,
+    use_candidate: bool = False,
+) -> bytes:
+    """A connectivity check of a controlling agent (RFC 8445 section 7.1): with integrity and fingerprint.
+
+    `username`: `<ufrag of the other end>:<our ufrag>`; `password`: the other end's; `transaction_id`: 12 random octets;
+    `tie_breaker`: 64 random bits, the same in all checks of one agent.
+    """
+    name = username.encode()
+    body = _ATTRIBUTE.pack(USERNAME, len(name)) + name + bytes(-len(name) % 4)
+    body += _ATTRIBUTE.pack(PRIORITY, 4) + struct.pack("!I", priority)
+    body += _ATTRIBUTE.pack(ICE_CONTROLLING, 8) + struct.pack("!Q", tie_breaker)
+    if use_candidate:
+        body += _ATTRIBUTE.pack(USE_CANDIDATE, 0)
+    return _pack_message(BINDING_REQUEST, transaction_id, body, password)
+
+
 def unpack_binding_request(datagram: bytes) -> BindingRequest:
     """Read a check up to its MESSAGE-INTEGRITY: what follows that is not covered by it and is ignored."""
-    if len(datagram) < HEADER_LENGTH:
-        raise StunError(f"{len(datagram)} bytes are no STUN message")
-    kind, length, cookie, transaction_id = _HEADER.unpack_from(datagram)
-    if kind != BINDING_REQUEST or cookie != MAGIC_COOKIE or length + HEADER_LENGTH != len(datagram):
-        raise StunError("not a binding request")
-    username: bytes | None = None
-    use_candidate = False
-    position = HEADER_LENGTH
-    while position + 4 <= len(datagram):
-        attribute, size = _ATTRIBUTE.unpack_from(datagram, position)
-        end = position + 4 + size
-        if end > len(datagram):
-            raise StunError(f"attribute 0x{attribute:04x} is longer than the message")
-        if attribute == USERNAME:
-            username = datagram[position + 4 : end]
-        elif attribute == USE_CANDIDATE:
-            use_candidate = True
-        elif attribute == MESSAGE_INTEGRITY and size == 20:
-            if username is None:
-                break
-            local, colon, remote = username.partition(b":")
-            if not colon or not local.isascii() or not remote.isascii():
-                raise StunError("USERNAME is not two ufrags with a colon between")
-            return BindingRequest(transaction_id, local.decode(), remote.decode(), use_candidate, position)
-        position = end + (-size & 3)
-    raise StunError("binding request without USERNAME and MESSAGE-INTEGRITY")
+    transaction_id, attributes, integrity = _unpack_message(datagram, BINDING_REQUEST)
+    local, colon, remote = attributes.get(USERNAME, b"").partition(b":")
+    if not colon or not local.isascii() or not remote.isascii():
+        raise StunError("USERNAME is not two ufrags with a colon between")
+    return BindingRequest(transaction_id, local.decode(), remote.decode(), USE_CANDIDATE in attributes, integrity)
 
 
-def is_authentic(datagram: bytes, request: BindingRequest, password: bytes) -> bool:
-    """Check MESSAGE-INTEGRITY with our password (RFC 8489 section 14.5)."""
-    at = request.integrity
+def pack_binding_success(transaction_id: bytes, client: Address, password: bytes) -> bytes:
+    """The answer to a check from `client`: XOR-MAPPED-ADDRESS, MESSAGE-INTEGRITY, FINGERPRINT."""
+    packed = ipaddress.ip_address(client.host).packed
+    value = struct.pack("!BBH", 0, 1 if len(packed) == 4 else 2, client.port ^ MAGIC_COOKIE >> 16)
+    value += _masked(packed, transaction_id)
+    body = _ATTRIBUTE.pack(XOR_MAPPED_ADDRESS, len(value)) + value
+    return _pack_message(BINDING_SUCCESS, transaction_id, body, password)
+
+
+def unpack_binding_success(datagram: bytes) -> BindingSuccess:
+    """Read an answer up to its MESSAGE-INTEGRITY: what follows that is not covered by it and is ignored."""
+    transaction_id, attributes, integrity = _unpack_message(datagram, BINDING_SUCCESS)
+    value = attributes.get(XOR_MAPPED_ADDRESS)
+    return BindingSuccess(transaction_id, None if value is None else _unpack_mapped(value, transaction_id), integrity)
+
+
+def is_authentic(datagram: bytes, message: BindingRequest | BindingSuccess, password: bytes) -> bool:
+    """Check MESSAGE-INTEGRITY with the password of the end that was asked (RFC 8489 section 14.5)."""
+    at = message.integrity
     # The length field covers the message up to and including the attribute, whatever follows it.
     covered = datagram[:2] + struct.pack("!H", at + 24 - HEADER_LENGTH) + datagram[4:at]
     return hmac.compare_digest(hmac.digest(password, covered, "sha1"), datagram[at + 4 : at + 24])
 
 
-def pack_binding_success(transaction_id: bytes, client: Address, password: bytes) -> bytes:
-    """The answer: XOR-MAPPED-ADDRESS, MESSAGE-INTEGRITY, FINGERPRINT."""
-    packed = ipaddress.ip_address(client.host).packed
+def _unpack_message(datagram: bytes, expected: int) -> tuple[bytes, dict[int, bytes], int]:
+    """Transaction id, the attributes in front of MESSAGE-INTEGRITY, and its offset; of equal ones the last."""
+    if len(datagram) < HEADER_LENGTH:
+        raise StunError(f"{len(datagram)} bytes are no STUN message")
+    kind, length, cookie, transaction_id = _HEADER.unpack_from(datagram)
+    if kind != expected or cookie != MAGIC_COOKIE or length + HEADER_LENGTH != len(datagram):
+        raise StunError(f"not a STUN message of type 0x{expected:04x}")
+    attributes: dict[int, bytes] = {}
+    position, end = HEADER_LENGTH, len(datagram)
+    while position + 4 <= end:
+        attribute, size = _ATTRIBUTE.unpack_from(datagram, position)
+        value = position + 4
+        if value + size > end:
+            raise StunError(f"attribute 0x{attribute:04x} is longer than the message")
+        if attribute == MESSAGE_INTEGRITY and size == INTEGRITY_LENGTH:
+            return transaction_id, attributes, position
+        attributes[attribute] = datagram[value : value + size]
+        position = value + size + (-size & 3)
+    raise StunError("a STUN message without MESSAGE-INTEGRITY")
+
+
+def _masked(packed: bytes, transaction_id: bytes) -> bytes:
+    """An address exclusive-ored with cookie and transaction id, which is its own inverse (RFC 8489 section 14.2)."""
     mask = struct.pack("!I", MAGIC_COOKIE) + transaction_id
-    mapped = bytes(a ^ b for a, b in zip(packed, mask, strict=False))
-    value = struct.pack("!BBH", 0, 1 if len(packed) == 4 else 2, client.port ^ MAGIC_COOKIE >> 16) + mapped
-    body = _ATTRIBUTE.pack(XOR_MAPPED_ADDRESS, len(value)) + value
-    covered = _HEADER.pack(BINDING_SUCCESS, len(body) + 24, MAGIC_COOKIE, transaction_id) + body
-    body += _ATTRIBUTE.pack(MESSAGE_INTEGRITY, 20) + hmac.digest(password, covered, "sha1")
-    message = _HEADER.pack(BINDING_SUCCESS, len(body) + 8, MAGIC_COOKIE, transaction_id) + body
+    return bytes(a ^ b for a, b in zip(packed, mask, strict=False))
+
+
+def _unpack_mapped(value: bytes, transaction_id: bytes) -> Address:
+    if len(value) < 4 or len(value) != 4 + _FAMILY_OCTETS.get(value[1], -1):
+        raise StunError(f"XOR-MAPPED-ADDRESS of {len(value)} bytes is no address")
+    host = ipaddress.ip_address(_masked(value[4:], transaction_id))
+    return Address(str(host), (value[2] << 8 | value[3]) ^ MAGIC_COOKIE >> 16)
+
+
+def _pack_message(kind: int, transaction_id: bytes, body: bytes, password: bytes) -> bytes:
+    """Header, body, MESSAGE-INTEGRITY, FINGERPRINT; each check covers a header that counts it already (section 14)."""
+    covered = _HEADER.pack(kind, len(body) + 24, MAGIC_COOKIE, transaction_id) + body
+    body += _ATTRIBUTE.pack(MESSAGE_INTEGRITY, INTEGRITY_LENGTH) + hmac.digest(password, covered, "sha1")
+    message = _HEADER.pack(kind, len(body) + 8, MAGIC_COOKIE, transaction_id) + body
     return message + _ATTRIBUTE.pack(FINGERPRINT, 4) + struct.pack("!I", binascii.crc32(message) ^ FINGERPRINT_XOR)

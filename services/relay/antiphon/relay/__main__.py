@@ -1,4 +1,4 @@
-"""`python -m antiphon.relay [--check]`: runs the relay, or asks whether one on this host answers on the bus.
+"""`python -m antiphon.relay [--check]`: runs the relay, or asks whether a relay of this host answers on NATS.
 
 The workers are started before anything else is imported: packets move again about 0.2 s after the start.
 """
@@ -35,12 +35,12 @@ def main() -> int:
 
     from antiphon.relay.control.worker_pool import WorkerPool
 
-    # Until the event loop handles them, which is half a second from here.
+    # Until the event loop handles them, half a second later.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: sys.exit(0))
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
-        crew = WorkerPool(settings)
+        pool = WorkerPool(settings)
     except OSError as error:
         print(f"antiphon-relay: {error.strerror or error}", file=sys.stderr)
         return 2
@@ -52,7 +52,7 @@ def main() -> int:
 
     finish = telemetry.start("relay")
     try:
-        asyncio.run(serve(settings, crew))
+        asyncio.run(serve(settings, pool))
     except* OSError as group:
         print(f"antiphon-relay: {_first(group)}", file=sys.stderr)
         return_status = 2

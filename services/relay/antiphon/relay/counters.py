@@ -117,16 +117,16 @@ _TABLES: Final = ("drops", "batches")
 
 def merged(parts: Iterable[Counters]) -> Counters:
     """The workers' counters as one."""
-    everybody, result = list(parts), Counters()
+    workers, result = list(parts), Counters()
     for name, metric in METRICS.items():
-        of_all = [getattr(each, name) for each in everybody]
+        values = [getattr(each, name) for each in workers]
         match metric.merge:
             case Merge.SUM:
-                setattr(result, name, sum(of_all, getattr(result, name)))
+                setattr(result, name, sum(values, getattr(result, name)))
             case Merge.LEAST:
-                setattr(result, name, min(of_all, default=0))
+                setattr(result, name, min(values, default=0))
             case Merge.MOST:
-                setattr(result, name, max(of_all, default=0))
+                setattr(result, name, max(values, default=0))
     return result
 
 
@@ -140,7 +140,7 @@ class Family(NamedTuple):
 
 
 def metrics(counters: Counters) -> list[Family]:
-    """All counters as Prometheus shows them; those of one name stand together."""
+    """All counters as Prometheus shows them; those of one name are together."""
     families: dict[str, Family] = {}
     for name, metric in METRICS.items():
         family = families.setdefault(metric.name, Family(metric.name, metric.kind, metric.help, []))

@@ -1,10 +1,10 @@
-"""What the control process and a forwarding worker say to each other: JSON lines over a socket pair.
+"""Messages between the control process and a forwarding worker: JSON lines over a socket pair.
 
-Both ends are the same release of the same service, so this is no schema. The control process speaks
-`start` once, then `routes` whenever the table changes (always the whole of it: swapped in one step), `keys` when
-they were rotated, `found`, `hello` and `ask`; the worker answers `ready` and `statistics`, and asks to `find`.
-Keys travel here, not in arguments that others can list. Public sockets come by another pair as descriptors: they
-may be bound long after a worker's start, when it takes over from a worker of an older process.
+Both ends are the same release of the same service, so this is no schema. The control process sends `Start` once, then
+`Routes` whenever the table changes (the whole table, swapped in one step), `Keys` when they were rotated, `Found`,
+`Hello` and `Ask`; the worker sends `Ready`, `Statistics` and `Find`. Keys travel here, not in arguments that other
+users can list. Public sockets come by another pair as descriptors: they may be bound long after a worker's start, when
+it takes over from a worker of an older process.
 
 Named tuples, because a worker is up sooner without `dataclasses`.
 """
@@ -22,7 +22,7 @@ MAX_SOCKETS: Final = 2
 
 
 class Start(NamedTuple):
-    """First of all: what the worker needs to know."""
+    """The first message: a worker's settings."""
 
     route_keys: str
     max_flows: int
@@ -49,7 +49,7 @@ class Keys(NamedTuple):
 
 
 class Hello(NamedTuple):
-    """Ask all transceivers for their clients again: flows are about to come here from another process."""
+    """Ask all transceivers for their clients again: flows may come here from another process."""
 
 
 class Ask(NamedTuple):
@@ -67,13 +67,13 @@ class Ready(NamedTuple):
 
 
 class Find(NamedTuple):
-    """Whose client is this? Its packets are held meanwhile."""
+    """Asks for the owner of this client, whose packets wait meanwhile."""
 
     client: int
 
 
 class Found(NamedTuple):
-    """This transceiver's."""
+    """The owner of a client that was looked up over NATS."""
 
     client: int
     cluster: int
@@ -88,18 +88,18 @@ class Statistics(NamedTuple):
 
 
 IpcMessage = Start | Routes | Keys | Hello | Ask | Ready | Find | Found | Statistics
-_WORDS: Final[dict[str, type[Any]]] = {
-    word.__name__: word for word in (Start, Routes, Keys, Hello, Ask, Ready, Find, Found, Statistics)
+_MESSAGES: Final[dict[str, type[Any]]] = {
+    message.__name__: message for message in (Start, Routes, Keys, Hello, Ask, Ready, Find, Found, Statistics)
 }
 
 
-def pack(word: IpcMessage) -> bytes:
+def pack(message: IpcMessage) -> bytes:
     """One line."""
-    return json.dumps([type(word).__name__, *word], separators=(",", ":")).encode() + b"\n"
+    return json.dumps([type(message).__name__, *message], separators=(",", ":")).encode() + b"\n"
 
 
 def unpack(line: bytes) -> IpcMessage:
-    """The word that a line holds."""
+    """The message that a line holds."""
     name, *fields = json.loads(line)
-    word: IpcMessage = _WORDS[name](*fields)
-    return word
+    message: IpcMessage = _MESSAGES[name](*fields)
+    return message

@@ -1,6 +1,6 @@
-"""The relay on NATS: routes in, announcements and counters out, questions whose client somebody is.
+"""The relay on NATS: routes in, announcements and counters out, look-ups of the owners of unknown clients.
 
-While NATS is away the workers go on forwarding with the routes last known, and learning from tokens.
+While NATS is away the workers forward with the last known routes, and learn from tokens.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from nats.micro.request import Request
 
 from antiphon.relay.control.ipc import Found, Routes
 from antiphon.relay.control.worker_pool import WorkerPool
-from antiphon.relay.control.worker_supervisor import WorkerSupervisor
+from antiphon.relay.control.worker_supervisor import MAX_QUESTIONS, Question, WorkerSupervisor
 from antiphon.relay.core.flow_key import header_of, sockaddr_of
-from antiphon.relay.core.pending_packets import HOLD_SECONDS
+from antiphon.relay.core.pending_packets import PENDING_SECONDS
 from antiphon.relay.core.route_table import RouteTable
 from antiphon.relay.counters import merged
 from antiphon.relay.settings import RelaySettings
@@ -48,230 +48,261 @@ log = logging.getLogger(__name__)
 REGISTER_NAME: Final = "antiphon-relay"
 ANNOUNCE_SECONDS: Final = 1.0
 ECHO_SECONDS: Final = 2.5
-"""The bus is away if our own announcement has not come back for this long: a server that hangs or a cut
-cable is noticed by nothing else for minutes."""
-KEEP_SECONDS: Final = 1.0
-"""Patience with the bucket: announcements on the subject go on without it."""
-GOODBYE_SECONDS: Final = 0.3
-MAX_QUESTIONS: Final = 256
-"""Questions that wait for an answer at a time; those above it are not put."""
+"""NATS is away if our own announcement has not come back for this long: nothing else notices a server that hangs or a
+cut cable for minutes."""
+STORE_SECONDS: Final = 1.0
+"""Time limit of a call to a bucket: announcements on the subject do not wait for it."""
+CLOSE_SECONDS: Final = 0.3
 
 _LOOPBACK: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 
 
 class RelayNatsClient:
-    """One relay's standing on NATS; `run` until cancelled, then `leave`."""
+    """One relay's connection to NATS: `run` until cancelled, then `close`.
 
-    def __init__(self, settings: RelaySettings, crew: WorkerPool, on_routes: Callable[[Routes], None]) -> None:
+    Belongs to `Control` and lives as long as the relay, also while NATS is away. Its callers are on the event loop of
+    the control process.
+    """
+
+    def __init__(
+        self,
+        settings: RelaySettings,
+        pool: WorkerPool,
+        supervisor: WorkerSupervisor,
+        on_routes: Callable[[Routes], None],
+    ) -> None:
+        """`on_routes` is called with the whole table whenever the announced transceivers change."""
         self._settings = settings
-        self._crew = crew
+        self._pool = pool
+        self._supervisor = supervisor
         self._on_routes = on_routes
-        self.supervisor: WorkerSupervisor | None = None
         self.state: Literal["ready", "draining"] = "ready"
-        self.arrived = asyncio.Event()
-        """We are announced and have read who else is."""
+        self.announced = asyncio.Event()
+        """Set once this relay is announced and has read which transceivers are."""
         self._tunnel_host = settings.relay_tunnel_advertise or settings.relay_tunnel_bind.host
-        self._book = RouteTable(ipv6=":" in settings.relay_tunnel_bind.host)
-        self._book.restore(crew.known.routes, time.monotonic())
-        self._echoed = float("-inf")
-        self._other: tuple[float, RelayAnnouncement] | None = None
+        self._routes = RouteTable(ipv6=":" in settings.relay_tunnel_bind.host)
+        self._routes.restore(pool.saved.routes, time.monotonic())
+        self._echoed_at = float("-inf")
+        self._other_relay: tuple[float, RelayAnnouncement] | None = None
         self._client: Client | None = None
         self._bucket: KeyValue | None = None
         self._flows: KeyValue | None = None
-        self._questions: set[asyncio.Task[None]] = set()
-        self._keeping: asyncio.Task[None] | None = None
+        self._lookups: set[asyncio.Task[None]] = set()
+        self._storing: asyncio.Task[None] | None = None
 
     @property
     def reachable(self) -> bool:
-        """What we say arrives."""
-        return time.monotonic() - self._echoed < ECHO_SECONDS
+        """Whether our announcements arrive: the last one came back a short while ago."""
+        return time.monotonic() - self._echoed_at < ECHO_SECONDS
 
     @property
     def routes(self) -> int:
-        return len(self._book.table())
+        """How many transceivers are announced."""
+        return len(self._routes.table())
 
     def other_process(self) -> RelayAnnouncement | None:
-        """What another process said lately under our name: one of us takes over from the other."""
-        if self._other is None or time.monotonic() - self._other[0] > ECHO_SECONDS:
+        """The last announcement of another process under our name, if recent: one takes over from the other."""
+        if self._other_relay is None or time.monotonic() - self._other_relay[0] > ECHO_SECONDS:
             return None
-        return self._other[1]
+        return self._other_relay[1]
 
     def announcement(self) -> RelayAnnouncement:
-        """What this relay says of itself."""
+        """What this relay announces of itself."""
         settings = self._settings
         public = settings.relay_public_addresses or [
-            address._replace(host=_LOOPBACK.get(address.host, address.host)) for address in self._crew.addresses
+            address._replace(host=_LOOPBACK.get(address.host, address.host)) for address in self._pool.addresses
         ]
         return RelayAnnouncement(
             name=settings.relay_name,
             region=settings.relay_region,
             public_addresses=[str(address) for address in public],
-            tunnel_addresses=[str(address) for address in self._crew.tunnel_addresses(self._tunnel_host)],
+            tunnel_addresses=[str(address) for address in self._pool.tunnel_addresses(self._tunnel_host)],
             tcp_addresses=[
                 str(address)
                 for address in settings.relay_tcp_public_addresses
-                or [each._replace(host=_LOOPBACK.get(each.host, each.host)) for each in self._crew.tcp_addresses]
+                or [each._replace(host=_LOOPBACK.get(each.host, each.host)) for each in self._pool.tcp_addresses]
             ],
             state=self.state,
         )
 
     async def run(self) -> None:
-        """The client reconnects by itself; this is for a bus that goes away while we are still arriving."""
+        """Announce, listen and look up until cancelled."""
+        async with asyncio.TaskGroup() as running:
+            running.create_task(self._stay_connected())
+            running.create_task(self._look_up_owners())
+
+    async def _stay_connected(self) -> None:
+        """The NATS client reconnects; this starts again if the first connection fails before we are announced."""
         while True:
             try:
-                await self._stay()
+                await self._serve()
             except (nats.errors.Error, JetStreamError, OSError, TimeoutError) as error:
                 log.warning("nats: %s, trying again", error or type(error).__name__)
                 if self._client is not None:
                     await self._client.close()
                 await asyncio.sleep(ANNOUNCE_SECONDS)
 
-    async def leave(self) -> None:
-        if self._keeping is not None:
-            await tasks.end(self._keeping)
+    async def close(self) -> None:
+        """Close the connection, within `CLOSE_SECONDS`; after `run` has ended."""
+        if self._storing is not None:
+            await tasks.end(self._storing)
         if self._client is not None:
             with contextlib.suppress(Exception):
-                async with asyncio.timeout(GOODBYE_SECONDS):
+                async with asyncio.timeout(CLOSE_SECONDS):
                     await self._client.close()
 
-    async def _stay(self) -> None:
+    async def _serve(self) -> None:
         name = self._settings.relay_name
         self._flows = None
         self._client = client = await connection.connect(self._settings.nats_url, f"relay-{name}")
         if self._tunnel_host in _LOOPBACK:
             self._tunnel_host = connection.local_host_towards(self._settings.nats_url)
-        await client.subscribe(subjects.relay_announce(name), cb=self._hear_relay)
+        await client.subscribe(subjects.relay_announce(name), cb=self._on_relay)
         # Before anything is read: a transceiver ignores the hello of a relay that it doesn't know.
         await self.announce()
-        said = self.announcement()
-        log.info("relay %s serves %s, tunnel from %s", name, said.public_addresses, said.tunnel_addresses)
-        await client.subscribe(subjects.ANY_TRANSCEIVER_ANNOUNCE, cb=self._hear_transceiver)
+        announcement = self.announcement()
+        log.info(
+            "relay %s serves %s, tunnel from %s", name, announcement.public_addresses, announcement.tunnel_addresses
+        )
+        await client.subscribe(subjects.ANY_TRANSCEIVER_ANNOUNCE, cb=self._on_transceiver)
         await connection.flush(client)
         await self._read_bucket()
-        self.arrived.set()
+        self.announced.set()
         service = await service_discovery.register(client, REGISTER_NAME, {"name": name})
-        await service.add_endpoint(name="stats", subject=subjects.relay_stats(name), handler=self._tell_statistics)
+        await service.add_endpoint(
+            name="stats", subject=subjects.relay_stats(name), handler=self._on_statistics_request
+        )
         while True:
             began = time.monotonic()
             await self.announce()
-            if self._book.expire(time.monotonic(), began - self._echoed < ECHO_SECONDS):
+            if self._routes.expire(time.monotonic(), began - self._echoed_at < ECHO_SECONDS):
                 self._push_routes()
             await asyncio.sleep(max(0.0, ANNOUNCE_SECONDS - (time.monotonic() - began)))
 
     # ---- routes in ----
 
-    async def _hear_relay(self, message: Msg) -> None:
+    async def _on_relay(self, message: Msg) -> None:
         try:
-            said = decode(message.data, RelayAnnouncement)
+            announcement = decode(message.data, RelayAnnouncement)
         except MalformedError as error:
             log.warning("an announcement under our name is ignored: %s", error)
             return
-        if said.tunnel_addresses == self.announcement().tunnel_addresses:
-            self._echoed = time.monotonic()
+        if announcement.tunnel_addresses == self.announcement().tunnel_addresses:
+            self._echoed_at = time.monotonic()
         else:
-            self._other = (time.monotonic(), said)
+            self._other_relay = (time.monotonic(), announcement)
 
-    async def _hear_transceiver(self, message: Msg) -> None:
-        if self._note(message.data):
+    async def _on_transceiver(self, message: Msg) -> None:
+        if self._update_route(message.data):
             self._push_routes()
 
-    def _note(self, data: bytes) -> bool:
+    def _update_route(self, data: bytes) -> bool:
         try:
-            return self._book.hear(decode(data, TransceiverAnnouncement), time.monotonic())
+            return self._routes.update(decode(data, TransceiverAnnouncement), time.monotonic())
         except MalformedError as error:
             log.warning("an announcement is ignored: %s", error)
             return False
 
     async def _read_bucket(self) -> None:
-        """Transceivers that were announced before we came: saves the second until they speak again."""
+        """Transceivers that were announced before we came: saves the second until their next announcement."""
         assert self._client is not None
         try:
             js = self._client.jetstream()
-            kept = await buckets.bucket(js, subjects.BUCKET_TRANSCEIVERS, ttl=buckets.ANNOUNCE_TTL)
-            watcher = await kept.watchall(ignore_deletes=True)
+            bucket = await buckets.bucket(js, subjects.BUCKET_TRANSCEIVERS, ttl=buckets.ANNOUNCE_TTL)
+            watcher = await bucket.watchall(ignore_deletes=True)
             entries = []
             try:
-                while (entry := await watcher.updates(timeout=KEEP_SECONDS)) is not None:  # type: ignore[no-untyped-call]
+                while (entry := await watcher.updates(timeout=STORE_SECONDS)) is not None:  # type: ignore[no-untyped-call]
                     entries.append((entry.revision or 0, entry.value or b""))
             finally:
                 await watcher.stop()  # type: ignore[no-untyped-call]
             # In the order of writing: of two claims on one address the later one holds.
-            changes = [self._note(value) for _, value in sorted(entries)]
+            changes = [self._update_route(value) for _, value in sorted(entries)]
             if any(changes):
                 self._push_routes()
         except (nats.errors.Error, JetStreamError, OSError, TimeoutError) as error:
             log.warning("bucket %s can't be read: %s", subjects.BUCKET_TRANSCEIVERS, error or type(error).__name__)
 
     def _push_routes(self) -> None:
-        table = self._book.table()
+        table = self._routes.table()
         log.info("%d transceivers announced", len(table))
         self._on_routes(Routes([(*identity, str(address)) for identity, address in table]))
 
-    # ---- questions ----
+    # ---- look-ups of owners ----
 
-    def find(self, client: int, reply: Callable[[Found], None]) -> None:
-        """Ask the transceivers whose this client is, beside everything else; no reply if it is nobody's."""
-        if self._client is not None and self._client.is_connected and len(self._questions) < MAX_QUESTIONS:
-            task = asyncio.create_task(self._find(self._client, client, reply))
-            self._questions.add(task)
-            task.add_done_callback(self._questions.discard)
+    async def _look_up_owners(self) -> None:
+        """Look up what workers ask, side by side, at most `MAX_QUESTIONS` at a time; further ones are dropped."""
+        while True:
+            question = await self._supervisor.questions.get()
+            if self._client is not None and self._client.is_connected and len(self._lookups) < MAX_QUESTIONS:
+                task = asyncio.create_task(self._find(self._client, question))
+                self._lookups.add(task)
+                task.add_done_callback(self._lookups.discard)
 
-    async def _find(self, bus_client: Client, client: int, reply: Callable[[Found], None]) -> None:
+    async def _find(self, nats_client: Client, question: Question) -> None:
+        """Reply with the client's owner; no reply if it has none."""
+        client = question.client
         with contextlib.suppress(nats.errors.Error, JetStreamError, TimeoutError, MalformedError, OSError):
             looked_up = self._settings.relay_find == "kv"
-            answer = await (self._look_up(bus_client, client) if looked_up else self._ask(bus_client, client))
+            answer = await (self._look_up(nats_client, client) if looked_up else self._ask(nats_client, client))
             owner = decode(answer, FlowOwner)
-            reply(Found(client, owner.cluster, owner.slot, owner.epoch))
+            question.reply(Found(client, owner.cluster, owner.slot, owner.epoch))
 
-    async def _ask(self, bus_client: Client, client: int) -> bytes:
+    async def _ask(self, nats_client: Client, client: int) -> bytes:
         host, port = sockaddr_of(client)
         question = FlowFind(client=str(Address(host, port)), tcp=bool(client & TCP_BIT))
-        return (await bus_client.request(subjects.FLOW_FIND, encode(question), timeout=HOLD_SECONDS)).data
+        return (await nats_client.request(subjects.FLOW_FIND, encode(question), timeout=PENDING_SECONDS)).data
 
-    async def _look_up(self, bus_client: Client, client: int) -> bytes:
-        async with asyncio.timeout(HOLD_SECONDS):
+    async def _look_up(self, nats_client: Client, client: int) -> bytes:
+        async with asyncio.timeout(PENDING_SECONDS):
             if self._flows is None:
-                self._flows = await bus_client.jetstream(timeout=HOLD_SECONDS).key_value(subjects.BUCKET_FLOWS)
+                self._flows = await nats_client.jetstream(timeout=PENDING_SECONDS).key_value(subjects.BUCKET_FLOWS)
             return (await self._flows.get(subjects.flow_key(header_of(client)))).value or b""
 
     # ---- ourselves out ----
 
     async def announce(self) -> None:
+        """Publish the announcement and store it in the bucket; does nothing while NATS is away."""
         client = self._client
         if client is None or not client.is_connected:
             return
-        said = encode(self.announcement())
-        with contextlib.suppress(nats.errors.Error, OSError):  # away: said again in a second
-            await client.publish(subjects.relay_announce(self._settings.relay_name), said)
-            if self._keeping is None or self._keeping.done():
-                self._keeping = asyncio.create_task(self._keep(client, said))
+        announcement = encode(self.announcement())
+        with contextlib.suppress(nats.errors.Error, OSError):  # away: published again in a second
+            await client.publish(subjects.relay_announce(self._settings.relay_name), announcement)
+            if self._storing is None or self._storing.done():
+                self._storing = asyncio.create_task(self._store(client, announcement))
             await client.flush(timeout=1)
 
-    async def kept(self) -> None:
-        """Wait until the bucket has what was announced last, or has failed to take it."""
-        if self._keeping is not None:
-            await asyncio.wait({self._keeping})
+    async def announce_draining(self) -> None:
+        """Announce that no new call may come here, and wait until the bucket has it or can't take it."""
+        self.state = "draining"
+        await self.announce()
+        await self.wait_until_stored()
 
-    async def _keep(self, client: Client, said: bytes) -> None:
-        """Beside the announcements, which do not wait for a bucket whose disk is full."""
+    async def wait_until_stored(self) -> None:
+        """Wait until the bucket has what was announced last, or has failed to take it."""
+        if self._storing is not None:
+            await asyncio.wait({self._storing})
+
+    async def _store(self, client: Client, announcement: bytes) -> None:
+        """Put the announcement into the bucket: a task of its own, so that a full disk delays no announcement."""
         try:
-            async with asyncio.timeout(KEEP_SECONDS):
+            async with asyncio.timeout(STORE_SECONDS):
                 if self._bucket is None:
                     self._bucket = await buckets.bucket(
                         client.jetstream(), subjects.BUCKET_RELAYS, ttl=buckets.ANNOUNCE_TTL
                     )
-                await self._bucket.put(self._settings.relay_name, said)
+                await self._bucket.put(self._settings.relay_name, announcement)
         except (nats.errors.Error, JetStreamError, OSError, TimeoutError) as error:
-            self._bucket = None  # gone with a server that kept nothing: made anew next time
-            log.debug("announcement not kept: %s", error or type(error).__name__)
+            self._bucket = None  # gone with a server that stored nothing: made anew next time
+            log.debug("announcement not stored: %s", error or type(error).__name__)
 
-    async def _tell_statistics(self, request: Request) -> None:
-        assert self.supervisor is not None
-        answered = await self.supervisor.statistics()
-        told = RelayStatistics(
+    async def _on_statistics_request(self, request: Request) -> None:
+        answered = await self._supervisor.statistics()
+        statistics = RelayStatistics(
             name=self._settings.relay_name,
-            path=self.supervisor.path,
+            path=self._supervisor.path,
             workers=len(answered),
             **merged(answered).values(),
         )
-        await request.respond(encode(told))
+        await request.respond(encode(statistics))

@@ -1,7 +1,8 @@
 """The control process: the relay's life from its start to its end. No packet passes here.
 
-The crew is launched before this is imported. What the bus says goes to the workers; a port that another relay
-process still has is taken when our workers know that one's clients; at the end the workers go on for a while.
+The worker pool is started before this is imported. Routes from NATS go to the workers. Where another relay process has
+the port, this one binds it too once its workers know the other's clients. After SIGTERM the workers forward for a
+while.
 """
 
 from __future__ import annotations
@@ -13,12 +14,9 @@ import signal
 import time
 from typing import Any, Final
 
-from antiphon.relay.control import state_file
 from antiphon.relay.control.ipc import Hello, Keys, Routes
 from antiphon.relay.control.metrics_http import MetricsHttp
-from antiphon.relay.control.nats_client import GOODBYE_SECONDS, RelayNatsClient
-from antiphon.relay.control.sockets import bound_port
-from antiphon.relay.control.state_file import StateFile
+from antiphon.relay.control.nats_client import CLOSE_SECONDS, RelayNatsClient
 from antiphon.relay.control.worker_pool import WorkerPool
 from antiphon.relay.control.worker_supervisor import WorkerSupervisor
 from antiphon.relay.counters import merged
@@ -32,72 +30,71 @@ log = logging.getLogger(__name__)
 WATCH_SECONDS: Final = 1.0
 LOG_SECONDS: Final = 60.0
 LEARN_SECONDS: Final = 1.5
-"""Between our arrival on the bus and the taking of a port that another process has: hellos are answered by then."""
-ARRIVE_SECONDS: Final = 5.0
-"""Without a bus the port is taken after this long: then nobody tells us more."""
+"""From our first announcement until we bind a port that another process has: hellos are answered by then."""
+ANNOUNCED_WITHIN_SECONDS: Final = 5.0
+"""Without NATS the port is bound after this long: no more clients can be learned then."""
 DRAIN_POLL_SECONDS: Final = 0.1
 STANDSTILL_SECONDS: Final = 10.0
 """The workers forward without this process, and end with it: patience costs less than a needless restart."""
 
 
 class Control:
-    """One relay process."""
+    """One relay process: its parts, built from leaf to root, and its life from start to drain.
 
-    def __init__(self, settings: RelaySettings, crew: WorkerPool) -> None:
+    `serve` makes it once per process; everything runs on the event loop of the control process.
+    """
+
+    def __init__(self, settings: RelaySettings, pool: WorkerPool) -> None:
         self._settings = settings
-        self._crew = crew
-        self._bus = RelayNatsClient(settings, crew, self._set_routes)
-        self._supervisor = self._bus.supervisor = WorkerSupervisor(crew, self._bus.find)
-        self._http = MetricsHttp(settings, self._supervisor, self._bus)
+        self._pool = pool
+        self._supervisor = WorkerSupervisor(pool)
+        self._nats = RelayNatsClient(settings, pool, self._supervisor, self._set_routes)
+        self._http = MetricsHttp(settings, self._supervisor, self._nats)
         self._logged: dict[str, Any] = {}
         self._keys_changed = self._keys_time()
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Forward and stand on the bus until `stop`; raises OSError if a port can't be had."""
+        """Forward and stay announced until `stop`, then drain; raises OSError if a port can't be bound."""
         try:
             await self._http.start()
             async with asyncio.TaskGroup() as tasks:
                 running = [
                     tasks.create_task(each)
-                    for each in (self._supervisor.run(), self._bus.run(), self._take_port(), self._watch())
+                    for each in (self._supervisor.run(), self._nats.run(), self._take_port(), self._watch())
                 ]
                 await stop.wait()
                 await self._drain()
                 await end(*running)
         finally:
             self._http.close()
-            await self._bus.leave()
-            self._crew.close()
+            await self._nats.close()
+            self._pool.close()
 
     def _set_routes(self, routes: Routes) -> None:
-        self._crew.known = StateFile(routes.table, [bound_port(tunnel) for tunnel in self._crew.tunnels])
-        self._supervisor.tell(routes)
-        self._write_down()
-
-    def _write_down(self) -> None:
-        if self._settings.relay_state_file is not None:
-            state_file.write(self._settings.relay_state_file, self._crew.known)
+        self._pool.set_routes(routes)
+        self._supervisor.send_to_all(routes)
+        self._pool.write_state_file()
 
     async def _take_port(self) -> None:
         """Where another process has the port: learn its clients first, then share it."""
-        if not self._crew.beside_another:
+        if not self._pool.port_is_taken:
             return
         log.info("another process has the port: taking over from it")
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(ARRIVE_SECONDS):
-                await self._bus.arrived.wait()
+            async with asyncio.timeout(ANNOUNCED_WITHIN_SECONDS):
+                await self._nats.announced.wait()
             await asyncio.sleep(LEARN_SECONDS)
-        self._crew.take_port()
+        self._pool.take_port()
         self._supervisor.hand_over()
-        log.info("the port is ours as well")
-        while self._bus.other_process() is not None:  # noqa: ASYNC110  # time ends it, nobody would set an event
+        log.info("the port is bound beside the other process")
+        while self._nats.other_process() is not None:  # noqa: ASYNC110  # time ends it, no event would
             await asyncio.sleep(DRAIN_POLL_SECONDS)
-        self._crew.keep_port()
-        self._supervisor.tell(Hello())  # clients may be spread in another way now
+        self._pool.stop_yielding_port()
+        self._supervisor.send_to_all(Hello())  # clients may be spread in another way now
         log.info("the other process is gone")
 
     async def _watch(self) -> None:
-        """What is looked at once a second: keys in the file, the time for a line in the log."""
+        """Once a second: read changed keys, write the state file, and log the counters once a minute."""
         log_at = time.monotonic() + LOG_SECONDS
         while True:
             await asyncio.sleep(WATCH_SECONDS)
@@ -105,7 +102,7 @@ class Control:
             if changed != self._keys_changed:
                 self._keys_changed = changed
                 self.read_keys()
-            self._write_down()
+            self._pool.write_state_file()
             if time.monotonic() >= log_at:
                 log_at += LOG_SECONDS
                 await self._log_statistics()
@@ -120,17 +117,16 @@ class Control:
         return found.st_mtime_ns, found.st_ino
 
     def read_keys(self) -> None:
-        """Rotate: what ANTIPHON_ROUTE_KEYS_FILE says now holds for new flows; running calls are not asked."""
+        """Rotate: the keys now in ANTIPHON_ROUTE_KEYS_FILE open new flows; running calls keep theirs."""
         try:
             text = self._settings.route_keys_text()
             RouteKeyring.from_text(text)
         except ValueError as error:
             log.error("the route keys stay as they were: %s", error)
             return
-        if text == self._crew.start.route_keys:
+        if not self._pool.set_route_keys(text):
             return
-        self._crew.start = self._crew.start._replace(route_keys=text)
-        self._supervisor.tell(Keys(text))
+        self._supervisor.send_to_all(Keys(text))
         log.info("route keys read anew, key ids %s", ",".join(part.strip()[0] for part in text.split(",") if part))
 
     async def _log_statistics(self) -> None:
@@ -140,17 +136,15 @@ class Control:
             log.info("%s", " ".join(f"{name}={value}" for name, value in fields.items()), extra=fields)
 
     async def _drain(self) -> None:
-        """Let calls go elsewhere: to the process that takes over, or where clients find another relay."""
-        successor = self._bus.other_process()
+        """Yield the port to a process that takes over, or announce that we drain; forward until calls are gone."""
+        successor = self._nats.other_process()
         if successor is not None:
             log.info("yielding the port to the process that takes over")
-            self._crew.yield_port(len(successor.tunnel_addresses) - bool(successor.tcp_addresses))
+            self._pool.yield_port(len(successor.tunnel_addresses) - bool(successor.tcp_addresses))
         else:
-            self._bus.state = "draining"
             with contextlib.suppress(Exception):
-                async with asyncio.timeout(GOODBYE_SECONDS):
-                    await self._bus.announce()
-                    await self._bus.kept()
+                async with asyncio.timeout(CLOSE_SECONDS):
+                    await self._nats.announce_draining()
         deadline = time.monotonic() + self._settings.relay_drain_seconds
         while time.monotonic() < deadline:
             if not merged(await self._supervisor.statistics()).flows_confirmed:
@@ -158,9 +152,9 @@ class Control:
             await asyncio.sleep(DRAIN_POLL_SECONDS)
 
 
-async def serve(settings: RelaySettings, crew: WorkerPool) -> None:
+async def serve(settings: RelaySettings, pool: WorkerPool) -> None:
     """Run a relay until SIGTERM or SIGINT; SIGHUP reads the route keys anew."""
-    control = Control(settings, crew)
+    control = Control(settings, pool)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

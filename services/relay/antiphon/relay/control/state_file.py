@@ -1,8 +1,7 @@
-"""What a relay knew when it last ran, in a small file: routes, and the ports of its tunnel sockets.
+"""A small file of what a relay knew when it last ran: routes, and the ports of its tunnel sockets.
 
-With it a relay that was killed asks for its clients as soon as a worker is up, from addresses that the
-transceivers still trust, and not only when it has found NATS and was announced again. It is a shortcut: without
-it, or when it is old, everything is learned from the bus.
+With it a relay that was killed asks for its clients as soon as a worker is up, from addresses that the transceivers
+still trust; without it, or when it is old, the relay first connects to NATS and is announced again.
 """
 
 from __future__ import annotations
@@ -19,11 +18,11 @@ from antiphon.schemas.addresses import parse_address
 log = logging.getLogger(__name__)
 
 GOOD_FOR_SECONDS: Final = 60.0
-"""Addresses may belong to somebody else after a while."""
+"""After a while other processes may have these addresses."""
 
 
 class StateFile(NamedTuple):
-    """Empty if there is nothing to go by."""
+    """What the file holds; a value that the worker pool keeps."""
 
     routes: list[tuple[int, int, int, str]]
     tunnel_ports: list[int]
@@ -33,15 +32,15 @@ NOTHING: Final = StateFile([], [])
 
 
 def read(path: Path | None) -> StateFile:
-    """What the file says; `NOTHING` if there is none, it is old or it can't be read."""
+    """The file's content; `NOTHING` if there is no file, it is old or it can't be read."""
     if path is None:
         return NOTHING
     try:
         if not 0 <= time.time() - path.stat().st_mtime < GOOD_FOR_SECONDS:
             return NOTHING
-        said = json.loads(path.read_bytes())
-        routes = [(int(c), int(s), int(e), str(parse_address(at))) for c, s, e, at in said["routes"]]
-        return StateFile(routes, [int(port) for port in said["tunnel_ports"]])
+        content = json.loads(path.read_bytes())
+        routes = [(int(c), int(s), int(e), str(parse_address(at))) for c, s, e, at in content["routes"]]
+        return StateFile(routes, [int(port) for port in content["tunnel_ports"]])
     except FileNotFoundError:
         return NOTHING
     except (OSError, ValueError, LookupError, TypeError) as error:
@@ -49,11 +48,11 @@ def read(path: Path | None) -> StateFile:
         return NOTHING
 
 
-def write(path: Path, known: StateFile) -> None:
+def write(path: Path, state: StateFile) -> None:
     """Replace the file in one step."""
     beside = path.with_name(f"{path.name}.{os.getpid()}")
     try:
-        beside.write_text(json.dumps(known._asdict()))
+        beside.write_text(json.dumps(state._asdict()))
         beside.replace(path)
     except OSError as error:
         log.warning("ANTIPHON_RELAY_STATE_FILE %s can't be written: %s", path, error.strerror)

@@ -1,6 +1,6 @@
 """The workers as processes, and the sockets they work with: what exists before asyncio and NATS are imported.
 
-A crew is launched first thing, so that packets move while the control side still arrives. Its sockets stay
+The pool is started first, so that packets move while the control process still imports and connects. Its sockets stay
 open here: what clients send while a dead worker is replaced waits in the kernel for the next one.
 """
 
@@ -13,15 +13,8 @@ from typing import Final
 
 from antiphon.relay.control import state_file
 from antiphon.relay.control.ipc import SOCKETS, Routes, Start, pack
-from antiphon.relay.control.sockets import (
-    LETTING_GO,
-    bind_udp,
-    bound_port,
-    free_port,
-    listen_tcp,
-    steer_away,
-    steer_no_more,
-)
+from antiphon.relay.control.port_takeover import free_port, steer_away, stop_steering
+from antiphon.relay.control.sockets import RELEASE_SECONDS, bind_udp, bound_port, listen_tcp
 from antiphon.relay.settings import RelaySettings
 from antiphon.schemas.addresses import Address
 
@@ -29,7 +22,7 @@ END_SECONDS: Final = 1.0
 
 
 class WorkerProcess:
-    """One life of a worker."""
+    """One run of a worker process; made by `WorkerPool.start_worker`, ended by the `WorkerSupervisor`."""
 
     def __init__(self, start: Start, tunnel: socket.socket, module: str) -> None:
         self.control, control = socket.socketpair()
@@ -51,11 +44,11 @@ class WorkerProcess:
         return self._process.pid
 
     def status(self) -> int | None:
-        """Exit status; None while it lives."""
+        """Exit status; None while it runs."""
         return self._process.poll()
 
     def end(self) -> None:
-        """It ends by itself when these are closed; if it does not, `kill`."""
+        """Close our ends of its sockets, which ends it; if it does not end, `kill`."""
         self.control.close()
         self._handover.close()
 
@@ -67,13 +60,14 @@ class WorkerProcess:
 class WorkerPool:
     """Sockets and workers by number; the last one is for ICE-TCP, if that is offered.
 
+    Made once in `__main__`, before there is an event loop; `Control` owns it then, and closes it at the end.
     Raises OSError with a text for the operator when a port can't be had.
     """
 
     def __init__(self, settings: RelaySettings) -> None:
         self._settings = settings
-        self.known = state_file.read(settings.relay_state_file)
-        self.start = Start(
+        self.saved = state_file.read(settings.relay_state_file)
+        self._start = Start(
             settings.route_keys_text(),
             settings.relay_max_flows,
             settings.relay_path,
@@ -83,10 +77,10 @@ class WorkerPool:
         asked = [free_port(address) for address in settings.relay_bind]
         self.addresses = [address for address, _ in asked]
         """Public addresses, with their ports."""
-        self.beside_another = not all(free for _, free in asked)
-        """Another process has the port: it is to be taken over from, not to be torn from."""
+        self.port_is_taken = not all(free for _, free in asked)
+        """Another process has the port: bind beside it when its clients are known (`take_port`), not before."""
         self.public: list[list[socket.socket]] = [[] for _ in range(settings.relay_workers)]
-        if not self.beside_another:
+        if not self.port_is_taken:
             self.take_port()
         self.tcp_addresses: list[Address] = []
         if settings.relay_tcp_bind is not None:
@@ -94,17 +88,17 @@ class WorkerPool:
             self.public.append([listener])
             self.tcp_addresses = [settings.relay_tcp_bind._replace(port=bound_port(listener))]
         self.tunnels = [self._bind_tunnel(number) for number in range(len(self.public))]
-        self.workers = [self.hire(number) for number in range(len(self.public))]
+        self.workers = [self.start_worker(number) for number in range(len(self.public))]
 
     def _bind_tunnel(self, number: int) -> socket.socket:
         address = self._settings.relay_tunnel_bind
         if address.port:
             return bind_udp(address._replace(port=address.port + number))
-        if number < len(self.known.tunnel_ports) and not self.beside_another:
+        if number < len(self.saved.tunnel_ports) and not self.port_is_taken:
             try:
-                return bind_udp(address._replace(port=self.known.tunnel_ports[number]), patience=LETTING_GO)
+                return bind_udp(address._replace(port=self.saved.tunnel_ports[number]), patience=RELEASE_SECONDS)
             except OSError:
-                pass  # somebody else's by now
+                pass  # another process has it by now
         return bind_udp(address)
 
     def take_port(self) -> None:
@@ -112,30 +106,46 @@ class WorkerPool:
         for mine in self.public[: self._settings.relay_workers]:
             mine.extend(bind_udp(address, shared=True) for address in self.addresses)
 
-    def hire(self, number: int) -> WorkerProcess:
-        """A new process for this worker's sockets."""
+    def start_worker(self, number: int) -> WorkerProcess:
+        """Start a process for this worker's sockets."""
         of_tcp = number >= self._settings.relay_workers
         module = "antiphon.relay.dataplane.ice_tcp_worker" if of_tcp else "antiphon.relay.dataplane.worker"
-        worker = WorkerProcess(self.start, self.tunnels[number], module)
-        if self.known.routes:
-            worker.control.sendall(pack(Routes(self.known.routes)))
+        worker = WorkerProcess(self._start, self.tunnels[number], module)
+        if self.saved.routes:
+            worker.control.sendall(pack(Routes(self.saved.routes)))
         worker.hand_over(self.public[number])
         return worker
 
+    def set_routes(self, routes: Routes) -> None:
+        """What workers that are started from now on, and the state file, begin with."""
+        self.saved = state_file.StateFile(routes.table, [bound_port(tunnel) for tunnel in self.tunnels])
+
+    def set_route_keys(self, route_keys: str) -> bool:
+        """What workers that are started from now on begin with; False if these keys are live already."""
+        changed = route_keys != self._start.route_keys
+        self._start = self._start._replace(route_keys=route_keys)
+        return changed
+
+    def write_state_file(self) -> None:
+        """Write down routes and tunnel ports, if a file is set."""
+        if self._settings.relay_state_file is not None:
+            state_file.write(self._settings.relay_state_file, self.saved)
+
     def tunnel_addresses(self, host: str) -> list[Address]:
-        """Where this crew's tunnel packets come from."""
+        """Where this relay's tunnel packets come from, with `host` as their IP."""
         return [Address(host, bound_port(tunnel)) for tunnel in self.tunnels]
 
     def yield_port(self, to_workers: int) -> None:
-        """Let new packets go to another process's sockets; what has come is still read."""
+        """Steer new packets to another process's sockets; our workers still read what has come."""
         for each in self.public[0]:
             steer_away(each, self._settings.relay_workers, to_workers)
 
-    def keep_port(self) -> None:
-        """Whoever yielded the port to us is gone."""
+    def stop_yielding_port(self) -> None:
+        """The process that yielded the port to us is gone: the kernel may spread clients over our sockets."""
         for each in self.public[0]:
-            steer_no_more(each)
+            stop_steering(each)
 
     def close(self) -> None:
+        """Close all sockets; the workers have ended."""
         for each in (*self.tunnels, *(public for mine in self.public for public in mine)):
             each.close()

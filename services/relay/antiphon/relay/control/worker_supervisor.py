@@ -1,4 +1,4 @@
-"""The forwarding workers' lives: told, asked, replaced when they die, ended with us."""
+"""Supervision of the forwarding workers: messages to and from them, their counters, a new process for a dead one."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import os
 import pathlib
 import time
 from collections.abc import Callable
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 from antiphon.relay.control.ipc import MAX_LINE, Ask, Find, Found, IpcMessage, Ready, Statistics, pack, unpack
 from antiphon.relay.control.worker_pool import WorkerPool, WorkerProcess
@@ -19,135 +19,151 @@ log = logging.getLogger(__name__)
 
 ANSWER_SECONDS: Final = 0.5
 SHORT_LIFE_SECONDS: Final = 5.0
-"""Workers that die younger, one after the other, are replaced only after a pause."""
+"""Workers that die sooner, one after the other, are replaced only after a pause."""
 PAUSE_SECONDS: Final = 1.0
 END_SECONDS: Final = 1.0
 
-Path = Literal["batched", "portable", "none"]
+MAX_QUESTIONS: Final = 256
+"""Questions of workers that wait to be looked up; those above it are dropped, and with them what the worker holds."""
+
+PacketPath = Literal["batched", "portable", "none"]
 
 
-class _Place:
-    """One worker's place: whoever holds it now, and what is said to them."""
+class Question(NamedTuple):
+    """A worker asks for the owner of a client; `reply` sends it the answer, if it still runs."""
+
+    client: int
+    reply: Callable[[Found], None]
+
+
+class _WorkerRecord:
+    """One worker by number: the process that runs as it now, and the connection to that process."""
 
     def __init__(self, number: int) -> None:
         self.number = number
         self.began = _process_began()
-        """When its holder was started, by `time.monotonic`: the first one with this whole process."""
+        """When its process was started, by `time.monotonic`: the first one together with this process."""
         self.process: WorkerProcess | None = None
-        self.path: Path = "none"
+        self.path: PacketPath = "none"
         self.answer: asyncio.Future[Counters] | None = None
         self.writer: asyncio.StreamWriter | None = None
 
-    def say(self, word: IpcMessage) -> None:
+    def send(self, message: IpcMessage) -> None:
         if self.writer is not None and not self.writer.is_closing():
-            self.writer.write(pack(word))
+            self.writer.write(pack(message))
 
 
 class WorkerSupervisor:
-    """Keeps a crew complete; `run` until cancelled."""
+    """Keeps every worker of the pool running: `run` until cancelled.
 
-    def __init__(self, crew: WorkerPool, on_find: Callable[[int, Callable[[Found], None]], None]) -> None:
-        """`on_find(client, reply)` is called for each question whose client this is."""
-        self._crew = crew
-        self._on_find = on_find
-        self._places = [_Place(number) for number in range(len(crew.workers))]
+    Belongs to `Control`; its callers are on the event loop of the control process.
+    """
+
+    def __init__(self, pool: WorkerPool) -> None:
+        self._pool = pool
+        self.questions: asyncio.Queue[Question] = asyncio.Queue(MAX_QUESTIONS)
+        """What workers ask; the NATS client takes them out."""
+        self._records = [_WorkerRecord(number) for number in range(len(pool.workers))]
         self._asking = asyncio.Lock()
         self.restarts = 0
 
     @property
-    def path(self) -> Path:
+    def path(self) -> PacketPath:
         """The loop of the workers that are up."""
-        return next((place.path for place in self._places if place.path != "none"), "none")
+        return next((record.path for record in self._records if record.path != "none"), "none")
 
     @property
-    def complete(self) -> bool:
+    def all_up(self) -> bool:
         """Every worker is up."""
-        return all(place.path != "none" for place in self._places)
+        return all(record.path != "none" for record in self._records)
 
     async def run(self) -> None:
         """Keep the workers alive."""
         async with asyncio.TaskGroup() as tasks:
-            for place in self._places:
-                tasks.create_task(self._keep(place, self._crew.workers[place.number]))
+            for record in self._records:
+                tasks.create_task(self._keep_running(record, self._pool.workers[record.number]))
 
-    def tell(self, word: IpcMessage) -> None:
-        """Tell every worker. What a worker must know from its start is told by the crew."""
-        for place in self._places:
-            place.say(word)
+    def send_to_all(self, message: IpcMessage) -> None:
+        """Send a message to every worker that runs. The pool sends a new one what it needs from its start."""
+        for record in self._records:
+            record.send(message)
 
     def hand_over(self) -> None:
         """Give the workers the public sockets that were bound after they had started."""
-        for place in self._places:
-            if place.process is not None:
-                place.process.hand_over(self._crew.public[place.number])
+        for record in self._records:
+            if record.process is not None:
+                record.process.hand_over(self._pool.public[record.number])
 
     async def statistics(self) -> list[Counters]:
-        """The workers' counters; without those who don't answer within half a second."""
+        """The workers' counters, without those of workers that don't answer within half a second."""
         async with self._asking:
             futures = []
-            for place in self._places:
-                place.answer = asyncio.get_running_loop().create_future()
-                futures.append(place.answer)
-                place.say(Ask())
+            for record in self._records:
+                record.answer = asyncio.get_running_loop().create_future()
+                futures.append(record.answer)
+                record.send(Ask())
             done, _ = await asyncio.wait(futures, timeout=ANSWER_SECONDS)
-            for place in self._places:
-                place.answer = None
+            for record in self._records:
+                record.answer = None
             return [each.result() for each in done]
 
-    async def _keep(self, place: _Place, process: WorkerProcess) -> None:
+    async def _keep_running(self, record: _WorkerRecord, process: WorkerProcess) -> None:
         short_lives = 0
         while True:
             began = time.monotonic()
-            status = await self._one_life(place, process)
+            status = await self._run_once(record, process)
             self.restarts += 1
-            log.error("forwarding worker %d died with status %s: starting another", place.number, status)
+            log.error("forwarding worker %d died with status %s: starting another", record.number, status)
             short_lives = short_lives + 1 if time.monotonic() - began < SHORT_LIFE_SECONDS else 0
             if short_lives > 1:
                 await asyncio.sleep(PAUSE_SECONDS)
-            process = await self._hire(place)
+            process = await self._start_again(record)
 
-    async def _hire(self, place: _Place) -> WorkerProcess:
-        """Another process, as soon as the system gives us one: the other workers go on meanwhile."""
+    async def _start_again(self, record: _WorkerRecord) -> WorkerProcess:
+        """Start a process in place of one that died, as soon as the system has the resources."""
         while True:
-            place.began = time.monotonic()
+            record.began = time.monotonic()
             try:
-                return self._crew.hire(place.number)
+                return self._pool.start_worker(record.number)
             except OSError as error:
-                log.error("forwarding worker %d can't be replaced yet: %s", place.number, error.strerror)
+                log.error("forwarding worker %d can't be replaced yet: %s", record.number, error.strerror)
                 await asyncio.sleep(PAUSE_SECONDS)
 
-    async def _one_life(self, place: _Place, process: WorkerProcess) -> int | None:
-        place.process = process
+    async def _run_once(self, record: _WorkerRecord, process: WorkerProcess) -> int | None:
+        record.process = process
         try:
-            reader, place.writer = await asyncio.open_connection(sock=process.control, limit=MAX_LINE)
+            reader, record.writer = await asyncio.open_connection(sock=process.control, limit=MAX_LINE)
             with contextlib.suppress(ConnectionError):
                 while line := await reader.readline():
-                    self._hear(place, line)
+                    self._on_message(record, line)
             return await _ended(process)
         finally:
-            place.path, place.process = "none", None
-            if place.writer is not None:
-                place.writer.close()  # tells the worker to end, if it is not it that did
-                place.writer = None
+            record.path, record.process = "none", None
+            if record.writer is not None:
+                record.writer.close()  # ends the worker, if it has not ended
+                record.writer = None
             process.end()
             if await _ended(process) is None:
                 process.kill()
 
-    def _hear(self, place: _Place, line: bytes) -> None:
+    def _on_message(self, record: _WorkerRecord, line: bytes) -> None:
         match unpack(line):
             case Ready(path, reason, at):
-                place.path = "batched" if path == "batched" else "portable"
-                after = (at - place.began) * 1000
+                record.path = "batched" if path == "batched" else "portable"
+                after = (at - record.began) * 1000
                 why = f": {reason}" if reason else ""
-                log.info("worker %d forwards by the %s loop, %.0f ms after its start%s", place.number, path, after, why)
+                log.info(
+                    "worker %d forwards by the %s loop, %.0f ms after its start%s", record.number, path, after, why
+                )
             case Find(client):
-                self._on_find(client, place.say)
-            case Statistics(values) if place.answer is not None and not place.answer.done():
-                place.answer.set_result(Counters.of(values))
+                with contextlib.suppress(asyncio.QueueFull):
+                    self.questions.put_nowait(Question(client, record.send))
+            case Statistics(values) if record.answer is not None and not record.answer.done():
+                record.answer.set_result(Counters.of(values))
 
 
 def _process_began() -> float:
-    """When the system started this process, by `time.monotonic`; now, where it does not say."""
+    """When the system started this process, by `time.monotonic`; now, where it does not tell."""
     now = time.monotonic()
     try:
         ticks = int(pathlib.Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19])

@@ -4,7 +4,7 @@ What it promises, whatever it is given:
 - a client's packet goes to an announced transceiver or nowhere;
 - a flow begins with a token that opens, is of this day and names an announced transceiver of that epoch, or
   with a packet of an announced transceiver;
-- a client is sent only what its flow's own transceiver sent for it; the relay says nothing of its own.
+- a client is sent only what its flow's own transceiver sent for it; the relay sends nothing of its own.
 
 The packet loops ask `from_client` and `from_tunnel` about what is out of the ordinary, and look up the rest in
 `flows.owners` themselves, by whole batches.
@@ -24,7 +24,7 @@ from antiphon.relay.counters import Counters
 from antiphon.schemas.route_token import RouteKeyring, age_in_hours
 from antiphon.schemas.tunnel import TCP_BIT
 
-Identity = tuple[int, int, int]
+TransceiverIdentity = tuple[int, int, int]
 """(cluster, slot, epoch): a transceiver's incarnation, as a token names it."""
 
 MAX_DATAGRAM: Final = 1500
@@ -43,6 +43,7 @@ because the transceiver ignores a relay whose announcement it has not read yet."
 class RelayCore:
     """One worker's flows and routes.
 
+    Belongs to its worker process and lives as long; the worker's loop calls it, on the process's one thread.
     `now` is a monotonic clock in seconds, `unix_time` the wall clock: tokens carry the hour they were minted.
     """
 
@@ -56,17 +57,17 @@ class RelayCore:
         asking: bool = False,
         tcp: bool = False,
     ) -> None:
-        """`learning`: owners' packets make flows known; `asking`: somebody puts `questions` to the bus;
+        """`learning`: owners' packets make flows known; `asking`: the caller looks the `questions` up over NATS;
         `tcp`: clients are on ICE-TCP."""
         self.flows = FlowTable(max_flows)
         self.counters = Counters()
-        self._held = PendingPackets() if asking else None
+        self._pending = PendingPackets() if asking else None
         self._limit = NewFlowLimiter(new_flows_per_network)
         self._learning = learning
         self._tcp_bit = TCP_BIT if tcp else 0
         self._keyring = keyring
         self._unix_time = unix_time
-        self._routes: dict[Identity, int] = {}
+        self._routes: dict[TransceiverIdentity, int] = {}
         self._announced: frozenset[int] = frozenset()
         self._hellos: list[tuple[float, int]] = []
         self._next_idle_sweep = 0.0
@@ -85,20 +86,20 @@ class RelayCore:
         owner = self.flows.owner_of(client)
         if owner is not None:
             return owner
-        held = self._held
-        if held is not None and may_be_media(datagram[0]) and held.hold(client, bytes(datagram), now):
+        pending = self._pending
+        if pending is not None and may_be_media(datagram[0]) and pending.add(client, bytes(datagram), now):
             return None
         return self._drop("unknown_client")
 
     def _from_binding_request(self, client: int, request: bytes | memoryview, now: float) -> int | None:
-        """The token wins over the table: a client that moves to another transceiver says so here."""
+        """The token wins over the table: a client moves to another transceiver by its request."""
         confirmed = self.flows.confirmed_owner(client)
         ufrag = stun.addressed_ufrag(request)
         if ufrag is None:
             return confirmed if confirmed is not None else self._drop("no_token")
         token = self._keyring.find(ufrag)
         if token is None:
-            # A call may outlive the key that sealed its token: its flow goes on, a new one is not made.
+            # A call may outlive the key that sealed its token: its flow stays, a new one is not made.
             return confirmed if confirmed is not None else self._drop("forged_token")
         owner = self._routes.get(token[:3])
         if owner is None:
@@ -113,7 +114,7 @@ class RelayCore:
         return owner if refused is None else self._drop(refused)
 
     def from_tunnel(self, source: int, packet: bytes | memoryview, now: float) -> int | None:
-        """The client that gets this tunnel packet's payload; None if nobody does.
+        """The client that gets this tunnel packet's payload; None if there is none.
 
         A bare header makes its flow known and goes no further; that is no drop.
         """
@@ -142,39 +143,39 @@ class RelayCore:
         return client if payload else None
 
     def questions(self) -> list[int]:
-        """Clients whose packets are held and whose owners nobody has been asked for yet."""
-        return self._held.questions() if self._held is not None else []
+        """Clients whose packets wait and whose owners have not been looked up yet."""
+        return self._pending.questions() if self._pending is not None else []
 
-    def found(self, client: int, identity: Identity, now: float) -> int | None:
-        """The bus says that this transceiver owns `client`: learn it; None if it is not announced here."""
+    def found(self, client: int, identity: TransceiverIdentity, now: float) -> int | None:
+        """A look-up names the transceiver that owns `client`: learn it; None if that one is not announced here."""
         owner = self._routes.get(identity)
         if owner is None or not (self.flows.confirmed_owner(client) == owner or self.flows.confirm(client, owner, now)):
             return None
         self.counters.flows_found += 1
         return owner
 
-    def released(self) -> list[tuple[int, int, bytes]]:
-        """(client, owner, datagram) of held packets whose owner is known by now, in whichever way."""
-        if self._held is None:
+    def take_deliverable(self) -> list[tuple[int, int, bytes]]:
+        """(client, owner, datagram) of the waiting packets whose owner is known by now; they wait no longer."""
+        if self._pending is None:
             return []
-        known = ((client, self.flows.owner_of(client)) for client in self._held.clients())
+        known = ((client, self.flows.owner_of(client)) for client in self._pending.clients())
         return [
             (client, owner, datagram)
             for client, owner in list(known)
             if owner is not None
-            for datagram in self._held.take(client)
+            for datagram in self._pending.take(client)
         ]
 
     def set_keyring(self, keyring: RouteKeyring) -> None:
-        """These route keys are live, and no others. Flows are not asked: calls outlive the keys of their tokens."""
+        """These route keys are live, and no others. Flows stay: calls outlive the keys of their tokens."""
         self._keyring = keyring
 
     @property
     def keyring(self) -> RouteKeyring:
         return self._keyring
 
-    def set_routes(self, routes: Mapping[Identity, int], now: float) -> None:
-        """These transceivers are announced, and no others. Flows of those that are gone go with them."""
+    def set_routes(self, routes: Mapping[TransceiverIdentity, int], now: float) -> None:
+        """These transceivers are announced, and no others. The flows of all others are dropped."""
         gone = {owner for identity, owner in self._routes.items() if routes.get(identity) != owner}
         new = [owner for identity, owner in routes.items() if self._routes.get(identity) != owner]
         if gone:
@@ -184,7 +185,7 @@ class RelayCore:
         self._hellos = [hello for hello in self._hellos if hello[1] in self._announced and hello[1] not in gone]
         self._schedule_hellos(new, now)
 
-    def say_hello_again(self, now: float) -> None:
+    def repeat_hellos(self, now: float) -> None:
         """Flows may come here from another process: ask all transceivers for their clients."""
         self._hellos.clear()
         self._schedule_hellos(self._announced, now)
@@ -205,8 +206,8 @@ class RelayCore:
         """Time passes; to be called several times a second."""
         self._unix_time = unix_time
         self.flows.expire_half_open(now)
-        if self._held is not None:
-            expired = self._held.expire(now)
+        if self._pending is not None:
+            expired = self._pending.expire(now)
             if expired:
                 self.counters.drops["unknown_client"] += expired
         if now >= self._next_idle_sweep:

@@ -37,7 +37,7 @@ def key_of(sockaddr: tuple[Any, ...]) -> int:
 
 
 def key_of_address(address: Address) -> int:
-    """The key of an address that stands in an announcement."""
+    """The key of an address in an announcement."""
     return int.from_bytes(tunnel.pack_header(address), "little")
 
 

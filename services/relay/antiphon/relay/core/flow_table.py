@@ -5,12 +5,12 @@
     half-open --5 s without an answer, or the table is full--> (none)
     confirmed --60 to 80 s without a packet of its owner, or its announcement is gone----> (none)
 
-A half-open flow stands beside a confirmed one of the same client when the token names another owner; the
-confirmed one goes on carrying the call and yields when the new owner answers.
+A half-open flow exists beside a confirmed one of the same client when the token names another owner. The confirmed
+flow carries the call until the new owner answers.
 
 Only the owner's packets keep a flow alive: they are the proof that the owner still knows this client.
-Whoever can forge source addresses can therefore fill the half-open part alone, and that is the part which
-goes first when the table is full: a call is never displaced by a request that nobody has checked.
+An attacker who forges source addresses can therefore fill the half-open part alone, and that part goes first when the
+table is full: a request that its transceiver has not checked never displaces a call.
 
 A token opens few flows at a time (a client has a handful of local addresses), so that a captured one is of little
 use: the oldest half-open flow of the same token makes room.
@@ -36,7 +36,7 @@ Token = tuple[int, ...]
 
 
 class HalfOpen(NamedTuple):
-    """A request went to this owner and nobody has answered yet."""
+    """A request went to this owner, which has not answered yet."""
 
     owner: int
     opened: float
@@ -46,8 +46,11 @@ class HalfOpen(NamedTuple):
 class FlowTable:
     """Flows by client key, at most `capacity` of them, half-open ones included.
 
-    `owners` and `heard` are plain dicts, never replaced, so that a packet loop may bind their methods and look up
-    a whole batch by `map`; it may write `heard` only for keys that are in `owners`, and need not when not `noting`.
+    Belongs to a worker's `RelayCore`; the core and the worker's packet loop use it, on the process's one thread. When
+    full, the oldest half-open flow makes room for a new one; without one the new flow is refused.
+
+    `owners` and `last_noted` are plain dicts, never replaced, so that a packet loop may bind their methods and look up
+    a whole batch by `map`; it may write `last_noted` for keys that are in `owners` alone, and only while `noting`.
     """
 
     def __init__(self, capacity: int) -> None:
@@ -56,7 +59,7 @@ class FlowTable:
         self.capacity = capacity
         self.owners: dict[int, bytes] = {}
         """Client key -> confirmed owner, as octets: what joined together is a column of destinations."""
-        self.heard: dict[int, float] = {}
+        self.last_noted: dict[int, float] = {}
         """Client key -> when a packet of the owner for it was last noted; the same keys as `owners`."""
         self._half_open: dict[int, HalfOpen] = {}  # oldest first
         self._token_of: dict[int, Token] = {}  # confirmed flows that a token opened
@@ -67,7 +70,7 @@ class FlowTable:
 
     @property
     def confirmed(self) -> int:
-        """How many flows have an owner that spoke for them."""
+        """How many flows have an owner that sent packets for them."""
         return len(self.owners)
 
     @property
@@ -81,7 +84,7 @@ class FlowTable:
         return now % NOTE_EVERY_SECONDS < NOTE_FOR_SECONDS
 
     def confirmed_owner(self, client: int) -> int | None:
-        """Who has spoken for this client."""
+        """The transceiver that sent packets for this client."""
         octets = self.owners.get(client)
         return None if octets is None else key_of_header(octets)
 
@@ -121,7 +124,7 @@ class FlowTable:
         """`owner` sent a packet for `client`, whose flow it is not yet: make it so, if it may.
 
         It may if it answers a half-open flow, or with `learn` if the client has no confirmed owner. False if the
-        client is somebody else's, or if the table is full of calls.
+        client is another transceiver's, or if the table is full of calls.
         """
         waiting = self._half_open.get(client)
         if waiting is not None and waiting.owner == owner:
@@ -132,12 +135,12 @@ class FlowTable:
         elif not learn or client in self.owners or not self._make_room():
             return False
         self.owners[client] = header_of(owner)
-        self.heard[client] = now
+        self.last_noted[client] = now
         return True
 
     def note(self, client: int, now: float) -> None:
         """The confirmed owner of `client` sent a packet for it."""
-        self.heard[client] = now
+        self.last_noted[client] = now
 
     def forget_client(self, client: int) -> None:
         """Drop this client's flows: its connection has ended."""
@@ -147,7 +150,7 @@ class FlowTable:
             self._drop_confirmed(client)
 
     def forget_owners(self, owners: Set[int]) -> int:
-        """Drop every flow of these owners; returns how many. They are not announced any more."""
+        """Drop every flow of these owners, which are no longer announced; returns how many."""
         gone = {header_of(owner) for owner in owners}
         confirmed = [client for client, owner in self.owners.items() if owner in gone]
         waiting = [client for client, flow in self._half_open.items() if flow.owner in owners]
@@ -171,13 +174,13 @@ class FlowTable:
     def expire_idle(self, now: float) -> int:
         """Drop confirmed flows that are silent; walks the whole table (about 3 ms at 100k flows)."""
         before = now - IDLE_SECONDS - (NOTE_EVERY_SECONDS - NOTE_FOR_SECONDS)
-        silent = [client for client, heard in self.heard.items() if heard <= before]
+        silent = [client for client, last_noted in self.last_noted.items() if last_noted <= before]
         for client in silent:
             self._drop_confirmed(client)
         return len(silent)
 
     def _drop_confirmed(self, client: int) -> None:
-        del self.owners[client], self.heard[client]
+        del self.owners[client], self.last_noted[client]
         waiting = self._half_open.get(client)
         self._forget_token(client, but=waiting.token if waiting is not None else None)
 

@@ -1,7 +1,7 @@
 """How many new flows one source network may open: a bucket per /24 or /48.
 
-Who has a good token and many addresses could otherwise fill the half-open part of the table and load
-a transceiver with requests. Calls that run are never asked.
+A client with a good token and many addresses could otherwise fill the half-open part of the table and load
+a transceiver with requests. Running calls are not limited.
 """
 
 from __future__ import annotations
@@ -25,7 +25,10 @@ def network_of(client: int) -> int:
 
 
 class NewFlowLimiter:
-    """At most `per_second` new flows of one network in the long run; 0 is no limit."""
+    """A token bucket per source network: `per_second` new flows in the long run; 0 is no limit.
+
+    Belongs to a worker's `RelayCore`, which alone calls it.
+    """
 
     def __init__(self, per_second: float) -> None:
         self._rate = per_second

@@ -3,9 +3,9 @@
 For clients whose network lets no UDP through. Each frame is a datagram to the core, and goes the way of all
 datagrams, with bit 15 of the tunnel header's family set. A connection is kept only while it is a call's:
 
-- it may say nothing before a binding request with a good token, and must be answered by the owner within 10 s;
-- who reads slowly loses datagrams, as on UDP, and holds at most `MAX_QUEUED` octets of ours;
-- `MAX_CONNECTIONS` at a time; when they are taken the oldest that no owner has answered makes room.
+- its first frame must be a binding request with a good token, and the owner must answer it within 10 s;
+- a client that reads slowly loses datagrams, as on UDP; at most `MAX_QUEUED` octets wait for it;
+- `MAX_CONNECTIONS` at a time; when all are taken, the oldest one that no owner has answered makes room.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ from antiphon.relay.control.ipc import MAX_SOCKETS, Ask, Ready, Statistics
 from antiphon.relay.core import stun
 from antiphon.relay.core.core import MAX_DATAGRAM
 from antiphon.relay.core.flow_key import header_of, key_of, sockaddr_of
-from antiphon.relay.dataplane.worker_control import ControlEndedError, WorkerControl, heed, new_core, run_worker
+from antiphon.relay.dataplane.rfc4571 import FrameReader, FrameTooLongError, pack_frame
+from antiphon.relay.dataplane.worker_control import ControlEndedError, WorkerControl, apply, new_core, run_worker
 from antiphon.schemas.tunnel import TCP_BIT
 
 TICK_SECONDS: Final = 0.1
@@ -33,11 +34,10 @@ SPARE_DESCRIPTORS: Final = 64
 MAX_QUEUED: Final = 64 * 1024
 """About two seconds of a call in both audio and data."""
 READ_AT_ONCE: Final = 64 * 1024
-_LENGTH: Final = 2
 
 
 class Connection:
-    """One client's, with what is read in part and what is not written yet."""
+    """One client's connection; belongs to the `IceTcpWorker` that accepted it, until either end closes it."""
 
     def __init__(self, client: socket.socket, key: int, now: float) -> None:
         self.socket = client
@@ -45,31 +45,15 @@ class Connection:
         self.since = now
         self.requested = False
         """A binding request with a good token came."""
-        self.unread = b""
+        self.frames = FrameReader(MAX_DATAGRAM)
         self.unwritten = bytearray()
-
-    def frames(self, data: bytes) -> list[bytes] | None:
-        """The frames that are complete with this data; None if one is longer than a datagram."""
-        unread, at, frames = self.unread + data, 0, []
-        while len(unread) - at >= _LENGTH:
-            length = unread[at] << 8 | unread[at + 1]
-            if length > MAX_DATAGRAM:
-                return None
-            if len(unread) - at - _LENGTH < length:
-                break
-            at += _LENGTH
-            if length:
-                frames.append(unread[at : at + length])
-            at += length
-        self.unread = unread[at:]
-        return frames
 
     def write(self, payload: bytes) -> bool:
         """Frame and send a datagram, or queue it; False if it is dropped because the client reads too slowly.
 
         Raises OSError when the connection is gone.
         """
-        frame = len(payload).to_bytes(_LENGTH, "big") + payload
+        frame = pack_frame(payload)
         if self.unwritten:
             if len(self.unwritten) + len(frame) > MAX_QUEUED:
                 return False
@@ -85,14 +69,14 @@ class Connection:
 
 
 class IceTcpWorker:
-    """The loop: connections in, decisions of the core, tunnel out; and back."""
+    """The loop: connections in, decisions of the core, tunnel out; and back. One per process, for the life of it."""
 
     def __init__(self, control: socket.socket, handover: socket.socket, tunnel: socket.socket) -> None:
         self._control = WorkerControl(control)
         self._handover = handover
         self._tunnel = tunnel
         # Nothing is learned here: a connection ends with its relay, and no packet of an owner brings it back.
-        self._core = new_core(self._control.first_word(), learning=False, tcp=True)
+        self._core = new_core(self._control.receive_start(), learning=False, tcp=True)
         self._listeners: dict[int, socket.socket] = {}
         self._connections: dict[int, Connection] = {}  # by descriptor, oldest first
         self._by_key: dict[int, Connection] = {}
@@ -104,16 +88,16 @@ class IceTcpWorker:
 
     def run(self) -> None:
         """Forward until the control process ends."""
-        self._heed(time.monotonic())  # routes that came along with the first word
-        self._control.say(Ready("portable", "connections of clients", time.monotonic()))
+        self._apply_messages(time.monotonic())  # routes that came along with the first message
+        self._control.send(Ready("portable", "connections of clients", time.monotonic()))
         next_tick = 0.0
         while True:
             now = time.monotonic()
             for fd, event in self._poll.poll(TICK_SECONDS * 1000):
                 if fd == self._control.fileno():
-                    self._heed(now)
+                    self._apply_messages(now)
                 elif fd == self._handover.fileno():
-                    self._take_over()
+                    self._receive_sockets()
                 elif fd == self._tunnel.fileno():
                     self._from_tunnel(now)
                 elif fd in self._listeners:
@@ -143,7 +127,7 @@ class IceTcpWorker:
         client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         connection = Connection(client, key_of(sockaddr) | TCP_BIT, now)
         former = self._by_key.get(connection.key)
-        if former is not None:  # it was broken off, which we have not read yet: nobody else can have its port
+        if former is not None:  # it has ended, which we have not read yet: no other client can have its port
             self._close(former)
         self._connections[client.fileno()] = self._by_key[connection.key] = connection
         self._poll.register(client.fileno(), select.POLLIN)
@@ -168,16 +152,19 @@ class IceTcpWorker:
             data = b""
         if data is None:
             return
-        frames = connection.frames(data)
-        if not data or frames is None:
-            if frames is None:
-                self._count("bad_length")
+        if not data:
+            self._close(connection)
+            return
+        try:
+            frames = connection.frames.receive(data)
+        except FrameTooLongError:
+            self._count("bad_length")
             self._close(connection)
             return
         for frame in frames:
             owner = core.from_client(connection.key, frame, now)
             if owner is None and not connection.requested:
-                self._close(connection)  # who has no call has nothing to say here
+                self._close(connection)  # a client without a call
                 return
             connection.requested = connection.requested or stun.is_binding_request(frame)
             if owner is not None:
@@ -234,10 +221,10 @@ class IceTcpWorker:
 
     # ---- the control process ----
 
-    def _take_over(self) -> None:
+    def _receive_sockets(self) -> None:
         with contextlib.suppress(BlockingIOError):
-            said, descriptors, _, _ = socket.recv_fds(self._handover, 64, MAX_SOCKETS)
-            if not said:
+            data, descriptors, _, _ = socket.recv_fds(self._handover, 64, MAX_SOCKETS)
+            if not data:
                 raise ControlEndedError
             for fd in descriptors:
                 listener = socket.socket(fileno=fd)
@@ -245,12 +232,12 @@ class IceTcpWorker:
                 self._listeners[fd] = listener
                 self._poll.register(fd, select.POLLIN)
 
-    def _heed(self, now: float) -> None:
-        for word in self._control.words():
-            if isinstance(word, Ask):
-                self._control.say(Statistics(self._core.measured().values()))
+    def _apply_messages(self, now: float) -> None:
+        for message in self._control.receive():
+            if isinstance(message, Ask):
+                self._control.send(Statistics(self._core.measured().values()))
             else:
-                heed(self._core, word, now)
+                apply(self._core, message, now)
 
     def _count(self, reason: str) -> None:
         self._core.counters.drops[reason] += 1

@@ -19,7 +19,10 @@ _ROOM: Final = 2048 - IPV6_HEADER
 
 
 class PortablePath:
-    """Moves datagrams between the public sockets (at most one per family) and the tunnel socket."""
+    """Moves datagrams between the public sockets (at most one per family) and the tunnel socket.
+
+    Belongs to its `Worker`, which alone calls it, and lives as long. The sockets are the worker's.
+    """
 
     name = "portable"
 
@@ -84,10 +87,10 @@ class PortablePath:
             counters.packets_to_clients += 1
             counters.bytes_to_clients += len(payload)
 
-    def release_held(self) -> None:
-        """Send on what was held for clients whose owner is known by now."""
+    def forward_pending(self) -> None:
+        """Forward the waiting packets of clients whose owner is known by now."""
         counters = self._core.counters
-        for client, owner, datagram in self._core.released():
+        for client, owner, datagram in self._core.take_deliverable():
             if self._send(self._tunnel, header_of(client) + datagram, owner):
                 counters.packets_to_transceivers += 1
                 counters.bytes_to_transceivers += len(datagram)

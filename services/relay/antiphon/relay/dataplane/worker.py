@@ -1,10 +1,10 @@
 """A forwarding worker: a process that does nothing but move datagrams.
 
-Why a process and not a thread: the control side parses JSON, talks to NATS and collects garbage, and while it
-holds the interpreter's lock no packet moves. Here nothing else runs, so the collector can be off
-(nothing on the packet path makes cycles). It reads no configuration and opens no socket: the control process
-binds them and hands them over, so that datagrams wait in the kernel while a dead worker is replaced.
-It ends when its control process does: the socket pair tells at once, also after a kill -9.
+Why a process and not a thread: the control process parses JSON, talks to NATS and collects garbage, and no packet
+moves while it holds the interpreter's lock. Here nothing else runs, so the collector can be off (nothing on the packet
+path makes cycles). A worker reads no configuration and opens no socket: the control process binds them and hands them
+over, so that datagrams wait in the kernel while a dead worker is replaced. A worker ends when its control process does:
+the socket pair closes at once, also after a kill -9.
 
 Its imports are few: a relay that was killed forwards again when its worker is up, not when NATS is connected.
 """
@@ -21,7 +21,7 @@ from antiphon.relay.control.ipc import MAX_SOCKETS, Ask, Find, Found, Hello, Rea
 from antiphon.relay.dataplane.batched import BatchedPath
 from antiphon.relay.dataplane.mmsg import why_not
 from antiphon.relay.dataplane.portable import PortablePath
-from antiphon.relay.dataplane.worker_control import ControlEndedError, WorkerControl, heed, new_core, run_worker
+from antiphon.relay.dataplane.worker_control import ControlEndedError, WorkerControl, apply, new_core, run_worker
 
 TICK_SECONDS: Final = 0.1
 ROUNDS: Final = 4
@@ -29,7 +29,7 @@ ROUNDS: Final = 4
 
 
 class Worker:
-    """The loop: sockets in, decisions of the core, sockets out."""
+    """The loop: sockets in, decisions of the core, sockets out. One per worker process, for the life of it."""
 
     def __init__(self, control: socket.socket, handover: socket.socket, tunnel: socket.socket) -> None:
         self._control = WorkerControl(control)
@@ -38,11 +38,11 @@ class Worker:
         self._tunnel = tunnel
         self._lateness = 0.0
         tunnel.setblocking(False)
-        start = self._control.first_word()
+        start = self._control.receive_start()
         self._core = new_core(start, learning=start.learning)
         reason = ""
         if start.path == "portable":
-            reason = "ANTIPHON_RELAY_PATH says so"
+            reason = "ANTIPHON_RELAY_PATH is portable"
         elif tunnel.family != socket.AF_INET:
             reason = "the tunnel socket is IPv6"
         else:
@@ -65,23 +65,23 @@ class Worker:
             poll.register(fd, select.POLLIN)
         next_tick = time.monotonic()
 
-        def take_over() -> None:
-            for public in self._take_over():
+        def add_sockets() -> None:
+            for public in self._receive_sockets():
                 families[public.fileno()], sockets[public.fileno()] = public.family, public
                 poll.register(public.fileno(), select.POLLIN)
 
-        take_over()  # before the first hello: its answers are already for clients
-        self._heed(next_tick)  # routes that came along with the first word
-        self._control.say(Ready(path.name, self._why_this_path, time.monotonic()))
+        add_sockets()  # before the first hello: its answers are already for clients
+        self._apply_messages(next_tick)  # routes that came along with the first message
+        self._control.send(Ready(path.name, self._why_this_path, time.monotonic()))
         while True:
             ready = poll.poll(TICK_SECONDS * 1000)
             now = time.monotonic()
             for fd, event in ready:
                 if fd == control_fd:
-                    self._heed(now)
+                    self._apply_messages(now)
                     continue
                 if fd == handover_fd:
-                    take_over()
+                    add_sockets()
                     continue
                 if event & select.POLLERR:
                     sockets[fd].getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)  # reading clears it
@@ -91,22 +91,22 @@ class Worker:
                     if not more:
                         break
             for client in core.questions():
-                self._control.say(Find(client))
+                self._control.send(Find(client))
             if now >= next_tick:
                 self._lateness = max(self._lateness, now - next_tick - TICK_SECONDS)
                 next_tick = now + TICK_SECONDS
                 core.tick(now, time.time())
                 for owner in core.due_hellos(now):
                     path.hello(owner)
-                path.release_held()
+                path.forward_pending()
 
-    def _take_over(self) -> list[socket.socket]:
-        """Public sockets that were just handed to us."""
+    def _receive_sockets(self) -> list[socket.socket]:
+        """Public sockets that the control process has handed over since."""
         try:
-            said, descriptors, _, _ = socket.recv_fds(self._handover, 64, MAX_SOCKETS)
+            data, descriptors, _, _ = socket.recv_fds(self._handover, 64, MAX_SOCKETS)
         except BlockingIOError:
             return []
-        if not said:
+        if not data:
             raise ControlEndedError
         taken = [socket.socket(fileno=fd) for fd in descriptors]
         for public in taken:
@@ -114,20 +114,20 @@ class Worker:
             self._public[public.family] = public
         return taken
 
-    def _heed(self, now: float) -> None:
+    def _apply_messages(self, now: float) -> None:
         core = self._core
-        for word in self._control.words():
-            match word:
+        for message in self._control.receive():
+            match message:
                 case Hello():
-                    core.say_hello_again(now)
+                    core.repeat_hellos(now)
                 case Found(client, cluster, slot, epoch):
                     if core.found(client, (cluster, slot, epoch), now) is not None:
-                        self._path.release_held()
+                        self._path.forward_pending()
                 case Ask():
-                    self._control.say(Statistics(core.measured(self._lateness).values()))
+                    self._control.send(Statistics(core.measured(self._lateness).values()))
                     self._lateness = 0.0
                 case _:
-                    heed(core, word, now)
+                    apply(core, message, now)
         for owner in core.due_hellos(now):
             self._path.hello(owner)
 

@@ -1,4 +1,4 @@
-"""A worker's end of the line to its control process: the words on it, what all workers make of them, and its end."""
+"""A worker's end of the socket pair to its control process: the messages on it and what all workers do about them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,10 @@ class ControlEndedError(Exception):
 
 
 class WorkerControl:
-    """Words in and out; blocking until the first one has come, and never again."""
+    """Messages from and to the control process. Belongs to the worker, whose loop alone calls it.
+
+    Blocks until the first message has come, and never again.
+    """
 
     def __init__(self, control: socket.socket) -> None:
         self._socket = control
@@ -33,8 +36,8 @@ class WorkerControl:
     def fileno(self) -> int:
         return self._socket.fileno()
 
-    def first_word(self) -> Start:
-        """What the worker needs to know; the control process says it at once."""
+    def receive_start(self) -> Start:
+        """The first message, which the control process sends at once; waits for it."""
         while b"\n" not in self._unread:
             self._read()
         self._socket.setblocking(False)
@@ -43,8 +46,8 @@ class WorkerControl:
         assert isinstance(start, Start), f"the control process began with {type(start).__name__}"
         return start
 
-    def words(self) -> list[IpcMessage]:
-        """What has come since, if anything; raises `ControlEndedError`."""
+    def receive(self) -> list[IpcMessage]:
+        """The messages that have come since, if any; raises `ControlEndedError`."""
         with contextlib.suppress(BlockingIOError):
             self._read()
         *lines, self._unread = self._unread.split(b"\n")
@@ -56,14 +59,15 @@ class WorkerControl:
         if not data or (len(self._unread) > MAX_LINE and b"\n" not in self._unread):
             raise ControlEndedError
 
-    def say(self, word: IpcMessage) -> None:
-        # Questions are few and one `Ask` is outstanding at most, so the pair's buffer holds every line whole.
+    def send(self, message: IpcMessage) -> None:
+        """Send one message; dropped if the control process does not read."""
+        # Look-ups are few and one `Ask` is outstanding at most, so the pair's buffer holds every line whole.
         with contextlib.suppress(BlockingIOError):
-            self._socket.sendall(pack(word))
+            self._socket.sendall(pack(message))
 
 
 def new_core(start: Start, *, learning: bool, tcp: bool = False) -> RelayCore:
-    """The decisions of a worker that was started so."""
+    """The core of a worker that was started with these settings."""
     return RelayCore(
         RouteKeyring.from_text(start.route_keys),
         start.max_flows,
@@ -75,20 +79,20 @@ def new_core(start: Start, *, learning: bool, tcp: bool = False) -> RelayCore:
     )
 
 
-def heed(core: RelayCore, word: IpcMessage, now: float) -> None:
-    """What every worker does about a word; other words change nothing."""
-    match word:
+def apply(core: RelayCore, message: IpcMessage, now: float) -> None:
+    """What every worker does about a message; other messages change nothing."""
+    match message:
         case Routes() as routes:
             core.set_routes({who: key_of_address(parse_address(at)) for who, at in routes.by_identity().items()}, now)
         case Keys(route_keys):
             core.set_keyring(RouteKeyring.from_text(route_keys))
 
 
-class _Runs(Protocol):
+class _Runnable(Protocol):
     def run(self) -> None: ...
 
 
-def run_worker(module: str, worker: Callable[[socket.socket, socket.socket, socket.socket], _Runs]) -> None:
+def run_worker(module: str, worker: Callable[[socket.socket, socket.socket, socket.socket], _Runnable]) -> None:
     """`python -m MODULE CONTROL HANDOVER TUNNEL`: started by the control process only, and ends with it."""
     try:
         control, handover, tunnel = map(int, sys.argv[1:])

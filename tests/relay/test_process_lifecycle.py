@@ -1,4 +1,4 @@
-"""Lives of a relay and of its workers: started again, replaced, interrupted, ended, asked after."""
+"""A relay and its workers as processes: started again, replaced, interrupted, ended, checked."""
 
 from __future__ import annotations
 

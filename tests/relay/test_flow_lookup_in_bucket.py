@@ -1,4 +1,4 @@
-"""Flows in the bucket `antiphon-flows`: transceivers keep it, relays look there instead of asking everybody."""
+"""Flows in the bucket `antiphon-flows`: transceivers keep it, relays look there instead of asking all transceivers."""
 
 from __future__ import annotations
 
@@ -60,15 +60,15 @@ def says(bucket: KeyValue, key: str, expected: FlowOwner | None) -> Callable[[],
 
 async def test_a_transceiver_keeps_its_clients_in_the_bucket_until_their_calls_end(nats_url: str) -> None:
     async with transceiver_process(nats_url, ANTIPHON_KEEP_FLOWS="1") as bench:
-        peer, line = await bench.call()
-        other, other_line = await bench.call()
+        peer, session = await bench.call()
+        other, other_session = await bench.call()
         keys = {each: subjects.flow_key(header) for header, each in bench.clients.items()}
-        said = bench.announcement
-        ours = FlowOwner(cluster=said.cluster, slot=said.slot, epoch=said.epoch)
+        announced = bench.announcement
+        ours = FlowOwner(cluster=announced.cluster, slot=announced.slot, epoch=announced.epoch)
         bucket = await buckets.bucket(bench.client.jetstream(), subjects.BUCKET_FLOWS)
-        await until(says(bucket, keys[peer], ours), "the first client is kept")
-        await until(says(bucket, keys[other], ours), "the second client is kept")
+        await until(says(bucket, keys[peer], ours), "the first client is in it")
+        await until(says(bucket, keys[other], ours), "the second client is in it")
         await bucket.put(keys[other], encode(OTHER))
-        await asyncio.gather(*(bench.control(each, messages.HangUp()) for each in (line, other_line)))
-        await until(says(bucket, keys[peer], None), "it is let go of")
+        await asyncio.gather(*(bench.control(each, messages.HangUp()) for each in (session, other_session)))
+        await until(says(bucket, keys[peer], None), "it is removed")
         await until(says(bucket, keys[other], OTHER), "what another transceiver has is left alone")

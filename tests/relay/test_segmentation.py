@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from antiphon.relay.core.flow_key import key_of
-from antiphon.relay.dataplane.mmsg import HEADROOM, SLOT, Batch
+from antiphon.relay.dataplane.mmsg import Batch
 from antiphon.relay.dataplane.segmentation import MAX_MESSAGE, SEGMENTS, grouped, uniform
 
 SO_NO_CHECK = 11
@@ -62,10 +62,7 @@ def test_segmented_datagrams_arrive_as_they_were_at_both_destinations() -> None:
         order, messages = grouped([to for to, _ in datagrams], [len(data) for _, data in datagrams])
         for place, row in enumerate(order):
             to, data = datagrams[row]
-            at = row * SLOT + HEADROOM
-            batch.octets[at : at + len(data)] = data
-            batch.destinations[place * 2] = to
-            batch.pieces[place * 2], batch.pieces[place * 2 + 1] = batch.slots_at + at, len(data)
+            batch.put(place, data, to)
         assert batch.segment(sender.fileno(), messages) == 40
         assert batch.segments
         for receiver, key in ((one, keys[0]), (two, keys[1])):
@@ -84,9 +81,7 @@ def test_where_segmentation_is_refused_it_is_not_tried_again() -> None:
         sender.setsockopt(socket.SOL_SOCKET, SO_NO_CHECK, 1)  # the kernel cuts nothing up without checksums
         batch = Batch(2)
         for row in range(2):
-            batch.octets[row * SLOT + HEADROOM] = row
-            batch.destinations[row * 2] = key_of(receiver.getsockname())
-            batch.pieces[row * 2], batch.pieces[row * 2 + 1] = batch.slots_at + row * SLOT + HEADROOM, 1
+            batch.put(row, bytes([row]), key_of(receiver.getsockname()))
         assert batch.segment(sender.fileno(), uniform(2, 1)) == 0
         assert not batch.segments
         assert batch.send(sender.fileno(), 2) == 2

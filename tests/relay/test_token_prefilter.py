@@ -1,4 +1,4 @@
-"""The sieve says of a whole batch what the keyring says of each ufrag."""
+"""The prefilter says of a whole batch what the keyring says of each ufrag."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.processes.relay_process import ROUTE_KEYS, binding_request, mint
 
-from antiphon.relay.dataplane.mmsg import HEADROOM, SLOT, Batch
+from antiphon.relay.dataplane.mmsg import Batch
 from antiphon.relay.dataplane.token_prefilter import USERNAME_FIRST, TokenPrefilter
 from antiphon.schemas.route_token import RouteKeyring
 
@@ -30,10 +30,9 @@ def test_no_good_token_is_taken_for_a_forgery_and_hardly_a_forgery_for_good(kind
             "noise": lambda: draw.randbytes(100),
             "spelling": lambda: binding_request("A" + "".join(draw.choices("abc\x7f=. ", k=22))),
         }[kind]()
-        at = row * SLOT + HEADROOM
-        BATCH.octets[at : at + len(datagram)] = datagram
-    sieve = TokenPrefilter(BATCH)
-    opened = sieve.may_open(keyring, len(kinds))
+        BATCH.datagram(row, len(datagram))[:] = datagram
+    prefilter = TokenPrefilter(BATCH)
+    opened = prefilter.may_open(keyring, len(kinds))
     assert opened == {row for row, kind in enumerate(kinds) if kind in ("good", "other")}
-    first = sieve.first_attributes(len(kinds))
+    first = prefilter.first_attributes(len(kinds))
     assert all((attribute == USERNAME_FIRST) == (kind != "noise") for kind, attribute in zip(kinds, first, strict=True))
