@@ -24,11 +24,11 @@ log = logging.getLogger(__name__)
 
 TRANSCEIVER_SERVICE: Final = "antiphon-transceiver"
 RELAY_SERVICE: Final = "antiphon-relay"
-CALLED: Final = (AGENT_SERVICE, TRANSCEIVER_SERVICE, RELAY_SERVICE)
+PINGED: Final = (AGENT_SERVICE, TRANSCEIVER_SERVICE, RELAY_SERVICE)
 
 FRESH_FOR: Final = 1.0
 """Seconds for which a roll call is served again."""
-QUIET: Final = 0.1
+SETTLE: Final = 0.1
 """Seconds without an answer after which all have answered, once each name and who answered last time has been heard."""
 LONGEST: Final = 0.75
 MAX_ANSWERS: Final = 4096
@@ -58,7 +58,7 @@ class ServiceTable:
             agent, trouble = metadata.get("agent"), metadata.get(TROUBLE)
         except (ValueError, TypeError, KeyError, AttributeError):
             return None
-        if name not in CALLED:
+        if name not in PINGED:
             return None
         self.instances[name] += 1
         self.ids.add(str(said.get("id", "")))
@@ -74,22 +74,22 @@ class ServiceDiscovery:
 
     def __init__(self) -> None:
         self._lock = asyncio.Lock()
-        self._roll = ServiceTable()
+        self._table = ServiceTable()
         self._called_at = -FRESH_FOR
 
-    async def roll(self, client: Client | None) -> ServiceTable:
+    async def table(self, client: Client | None) -> ServiceTable:
         """A roll call no older than `FRESH_FOR`; an empty one when NATS is not connected."""
         if client is None or not client.is_connected:
             return ServiceTable()
         async with self._lock:
             if time.monotonic() - self._called_at >= FRESH_FOR:
                 try:
-                    self._roll = await _call(client, self._roll.ids)
+                    self._table = await _call(client, self._table.ids)
                 except nats.errors.Error as error:
                     log.warning("the services register can't be asked: %s", error or type(error).__name__)
                     return ServiceTable()
                 self._called_at = time.monotonic()
-            return self._roll
+            return self._table
 
 
 async def _call(client: Client, expected: Set[str]) -> ServiceTable:
@@ -97,7 +97,7 @@ async def _call(client: Client, expected: Set[str]) -> ServiceTable:
     inbox = client.new_inbox()
     answers = await client.subscribe(inbox)
     try:
-        for name in CALLED:
+        for name in PINGED:
             await client.publish(f"$SRV.PING.{name}", b"", reply=inbox)
         return await _collect(answers, expected)
     finally:
@@ -113,8 +113,8 @@ async def _collect(answers: Subscription, expected: Set[str]) -> ServiceTable:
         heard = len(roll.instances) + nobody
         left = deadline - time.monotonic()
         try:
-            complete = heard >= len(CALLED) and expected <= roll.ids
-            answer = await answers.next_msg(timeout=max(min(left, QUIET) if complete else left, 0.001))
+            complete = heard >= len(PINGED) and expected <= roll.ids
+            answer = await answers.next_msg(timeout=max(min(left, SETTLE) if complete else left, 0.001))
         except nats.errors.TimeoutError:
             break
         if (answer.headers or {}).get("Status") == "503":
