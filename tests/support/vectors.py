@@ -217,6 +217,7 @@ def control_messages() -> dict[str, Any]:
         ("Control", messages.Pause()),
         ("Control", messages.Resume()),
         ("Control", messages.HangUp(reason="done", instance="echo-1")),
+        ("Control", messages.Probe()),
         ("ControlReply", messages.ControlReply(ok=True)),
         ("SessionEvent", messages.Connected(setup_ms=120.5)),
         ("SessionEvent", messages.MediaStarted(setup_ms=140.25)),

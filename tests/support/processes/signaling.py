@@ -22,13 +22,16 @@ from antiphon.runtime import tasks
 from antiphon.runtime.nats import connection, service_discovery
 from antiphon.schemas import subjects
 from antiphon.schemas.messages import (
+    CONTROL,
     ControlReply,
+    HangUp,
     Message,
     Opened,
     OpenRequest,
     RelayAnnouncement,
     TransceiverAnnouncement,
     decode,
+    decode_any,
     encode,
 )
 
@@ -156,6 +159,9 @@ class StandIn:
     opened: list[OpenRequest] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
     hung_up: list[str] = field(default_factory=list)
+    """Sessions that it was asked to end."""
+    refuses: str = ""
+    """The text with which it refuses every control request; empty: it does what it is asked for."""
     _undo: list[Callable[[], Coroutine[Any, Any, Any]]] = field(default_factory=list)
 
 
@@ -246,8 +252,9 @@ class StandIns:
                 await message.respond(part.reply if isinstance(part.reply, bytes) else encode(part.reply))
 
         async def on_control(message: Msg) -> None:
-            part.hung_up.append(subjects.parse_session_subject(message.subject)[0])
-            await message.respond(encode(ControlReply(ok=True)))
+            if isinstance(decode_any(message.data, CONTROL, "Control"), HangUp):
+                part.hung_up.append(subjects.parse_session_subject(message.subject)[0])
+            await message.respond(encode(ControlReply(ok=not part.refuses, message=part.refuses)))
 
         async def begin() -> None:
             if not unreachable:

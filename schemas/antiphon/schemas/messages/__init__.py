@@ -11,7 +11,7 @@ from typing import Any, Final
 from pydantic import TypeAdapter
 
 from antiphon.schemas.messages.agents import AgentBeat, Claim, ClaimReply, Lease
-from antiphon.schemas.messages.control import CONTROL, Control, ControlReply, Flush, HangUp, Pause, Resume
+from antiphon.schemas.messages.control import CONTROL, Control, ControlReply, Flush, HangUp, Pause, Probe, Resume
 from antiphon.schemas.messages.data import EVENTS_CHANNEL, DataMessage
 from antiphon.schemas.messages.events import (
     SESSION_EVENT,
@@ -91,6 +91,7 @@ __all__ = [
     "Pause",
     "Playout",
     "PlayoutOverflow",
+    "Probe",
     "Refused",
     "RelayAnnouncement",
     "RelayStatistics",

@@ -22,7 +22,16 @@ from starlette.websockets import WebSocketDisconnect, WebSocketState
 
 from antiphon.runtime import tasks
 from antiphon.schemas import MalformedError, subjects
-from antiphon.schemas.messages import SESSION_EVENT, DataMessage, Ended, decode, decode_any, encode
+from antiphon.schemas.messages import (
+    SESSION_EVENT,
+    ControlReply,
+    DataMessage,
+    Ended,
+    Probe,
+    decode,
+    decode_any,
+    encode,
+)
 from antiphon.signaling.auth.authentication import caller_with
 from antiphon.signaling.auth.credentials import Credentials
 from antiphon.signaling.http.dependencies import ServicesDep
@@ -87,15 +96,18 @@ def _authorization(socket: WebSocket) -> str:
 
 
 async def _find(client: Client, call_id: str) -> None:
-    """`ApiError` 404 if no transceiver has the call: asked something that it refuses, so that nothing happens."""
+    """`ApiError` 404 if no transceiver has the call."""
     try:
-        await client.request(subjects.session_control(call_id), b'{"version":1,"type":"attach"}', timeout=_FIND_TIMEOUT)
+        message = await client.request(subjects.session_control(call_id), encode(Probe()), timeout=_FIND_TIMEOUT)
+        reply = decode(message.data, ControlReply)
     except NoRespondersError:
         raise no_call(call_id) from None
-    except NatsTimeoutError:
-        pass  # slow, but there
+    except (NatsTimeoutError, MalformedError):
+        return  # a transceiver subscribes for the call, but is slow or of another version
     except NatsError:
         raise unavailable("nats_down", "signaling could not reach the call over NATS") from None
+    if not reply.ok and Probe().type not in reply.message:  # an older transceiver refuses the probe by its name
+        raise no_call(call_id)
 
 
 class _Channel:

@@ -161,10 +161,11 @@ class SessionBus:
             raise Refusal(f"{control.instance} was too late: another instance has session {session_id}")
         session = self._registry.get(session_id)
         if session is None and (early := self._early.get(session_id)) is not None:
-            return early.control(control)
+            return "" if isinstance(control, messages.Probe) else early.control(control)
         if session is None or session.ended is not None:
             raise Refusal(f"session {session_id} is over")
-        self._carry_out(session, control)
+        if not isinstance(control, messages.Probe):
+            self._carry_out(session, control)
         return ""
 
     def _carry_out(self, session: Session, control: Controlled) -> None:
