@@ -11,6 +11,7 @@ from typing import Any, Final
 from pydantic import TypeAdapter
 
 from antiphon.schemas.messages.agents import AgentBeat, Claim, ClaimReply, Lease
+from antiphon.schemas.messages.announcements import RelayAnnouncement, TransceiverAnnouncement
 from antiphon.schemas.messages.control import CONTROL, Control, ControlReply, Flush, HangUp, Pause, Probe, Resume
 from antiphon.schemas.messages.data import EVENTS_CHANNEL, DataMessage
 from antiphon.schemas.messages.events import (
@@ -33,6 +34,7 @@ from antiphon.schemas.messages.events import (
     TakenOver,
     TelephoneEvent,
 )
+from antiphon.schemas.messages.failover import Adopt, TakeOver
 from antiphon.schemas.messages.flows import FlowFind, FlowOwner
 from antiphon.schemas.messages.message import (
     MAX_MESSAGE_BYTES,
@@ -44,14 +46,8 @@ from antiphon.schemas.messages.message import (
     encode,
 )
 from antiphon.schemas.messages.opening import OPEN_REPLY, CallStatus, Opened, OpenReply, OpenRequest, Refused
-from antiphon.schemas.messages.presence import (
-    Adopt,
-    RelayAnnouncement,
-    RelayStatistics,
-    SlotClaim,
-    TakeOver,
-    TransceiverAnnouncement,
-)
+from antiphon.schemas.messages.slots import SlotClaim
+from antiphon.schemas.messages.statistics import RelayStatistics
 
 __all__ = [
     "CONTROL",
