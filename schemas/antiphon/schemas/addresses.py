@@ -9,10 +9,12 @@ from antiphon.schemas.errors import MalformedError
 
 
 class Address(NamedTuple):
-    """An IP address and a port. `host` is a literal in its canonical spelling, never a name."""
+    """An IP address and a port. A value."""
 
     host: str
+    """An IP literal in its canonical spelling, never a name."""
     port: int
+    """0 to 65535; 0 only where a free port is to be chosen."""
 
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"

@@ -1,7 +1,7 @@
 """Every control message on NATS: pydantic models in JSON, each with its schema version.
 
 Fields that a reader does not know are ignored, so that a version can grow optional fields; a version that
-a reader does not know is refused. Each room holds the messages of one purpose; all are imported from here.
+a reader does not know is refused. Each file holds the messages of one purpose; all are imported from here.
 """
 
 from __future__ import annotations
@@ -132,4 +132,4 @@ MESSAGES: Final[dict[str, TypeAdapter[Any]]] = {
     "Control": CONTROL,
     "SessionEvent": SESSION_EVENT,
 }
-"""Every message by name: what `antiphon schema export` writes and the property tests go through."""
+"""Every message by name, for `antiphon schema export` and the property tests."""

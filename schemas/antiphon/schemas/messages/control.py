@@ -34,7 +34,7 @@ class HangUp(Message):
 
     type: Literal["hang_up"] = "hang_up"
     reason: str = "hang_up"
-    """A short word for logs and for a client that asks why the call ended: `cause` of `Ended`, at most 200 characters."""
+    """A short word for logs and for clients that ask why the call ended: `cause` of `Ended`, cut to 200 characters."""
     instance: str = ""
     """The agent instance that hangs up, as in its claim's answer. One that got `claim_expired` is refused."""
 
