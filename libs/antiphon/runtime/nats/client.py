@@ -409,3 +409,18 @@ def _contained(subject: str, callback: Callable[[Msg], Awaitable[None]]) -> Call
             log.error("nats: what the callback of %s waited for was cancelled", subject)
 
     return call
+
+
+async def stop_answering(client: Client, subscription: Subscription) -> None:
+    """End a subscription that answers requests: those that the server has already delivered are still answered.
+
+    `Subscription.unsubscribe` drops them, and their senders wait for their whole time limit. Ends without an error
+    in every state of the connection.
+    """
+    try:
+        await subscription.drain()  # type: ignore[no-untyped-call]
+    except (errors.Error, TimeoutError):  # no connection, or one that pauses
+        client._remove_sub(subscription._id)
+        subscription._stop_processing()
+        with contextlib.suppress(errors.Error, OSError):
+            await client._send_unsubscribe(subscription._id)

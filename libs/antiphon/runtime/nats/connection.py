@@ -6,17 +6,15 @@ What they publish is in `antiphon.schemas.messages`.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import socket
 import time
 from urllib.parse import urlsplit
 
-import nats.errors
 from nats.aio.client import Client
-from nats.aio.subscription import Subscription
 
 from antiphon.runtime.nats.client import CONNECT_SECONDS, BusClient
+from antiphon.runtime.nats.client import stop_answering as stop_answering
 from antiphon.runtime.nats.server_url import DEFAULT_NATS_URL as DEFAULT_NATS_URL
 
 log = logging.getLogger(__name__)
@@ -112,21 +110,6 @@ async def connect_once(url: str, name: str) -> BusClient:
 async def flush(client: Client) -> None:
     """Return when all that was subscribed and published before has reached the server."""
     await client.flush()
-
-
-async def stop_answering(client: Client, subscription: Subscription) -> None:
-    """End a subscription that answers requests: those which the server has passed on already are still answered.
-
-    `Subscription.unsubscribe` drops them, and their senders wait for their whole time limit. Ends without an error
-    whatever state the connection is in.
-    """
-    try:
-        await subscription.drain()  # type: ignore[no-untyped-call]
-    except (nats.errors.Error, TimeoutError):  # no connection, or one that pauses
-        client._remove_sub(subscription._id)
-        subscription._stop_processing()
-        with contextlib.suppress(nats.errors.Error, OSError):
-            await client._send_unsubscribe(subscription._id)
 
 
 def local_host_towards(url: str) -> str:
