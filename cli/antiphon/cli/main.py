@@ -19,7 +19,7 @@ from antiphon.cli.errors import CallError, UsageError, installing
 COMMANDS: Final = {
     "up": ("antiphon.cli.up", "run the whole stack on this machine"),
     "call": ("antiphon.cli.call", "hold a spoken conversation without a browser"),
-    "doctor": ("antiphon.cli.doctor", "check a running stack and name what to fix"),
+    "doctor": ("antiphon.cli.doctor.command", "check a running stack and name what to fix"),
     "schema": ("antiphon.cli.schema", "write the JSON Schema of every message"),
     "keys": ("antiphon.cli.keys", "write fresh route and password keys, or rotate them"),
     "record": ("antiphon.cli.record", "write calls to files: both voices and a timeline of events"),
