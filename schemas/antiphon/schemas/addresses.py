@@ -35,5 +35,5 @@ def parse_address(text: str) -> Address:
             f"{text!r} is not an address: expected an IP literal and a port such as 127.0.0.1:3478 or [::1]:3478"
         )
     if isinstance(literal, ipaddress.IPv6Address) != text.startswith("["):
-        raise MalformedError(f"{text!r} is not an address: an IPv6 literal stands in brackets, IPv4 does not")
+        raise MalformedError(f"{text!r} is not an address: an IPv6 literal is written in brackets, IPv4 is not")
     return Address(str(literal), number)

@@ -94,6 +94,7 @@ class _BoundedParser(Parser):
     nc: BusClient
 
     async def parse(self, data: bytes = b"") -> None:
+        """As nats-py's; `ProtocolError` for a line or message above its limit."""
         if data:
             self.nc.liveness.bytes_received()
         await super().parse(data)

@@ -114,7 +114,7 @@ async def flush(client: Client) -> None:
 
 
 def local_host_towards(url: str) -> str:
-    """The local IP address from which packets to `url`'s host leave: what to announce unless told otherwise."""
+    """The local IP address from which packets to `url`'s host leave: the default of what services announce."""
     parts = urlsplit(url if "//" in url else f"//{url}")
     family, _, _, _, where = socket.getaddrinfo(parts.hostname, parts.port or 4222, type=socket.SOCK_DGRAM)[0]
     with socket.socket(family, socket.SOCK_DGRAM) as probe:

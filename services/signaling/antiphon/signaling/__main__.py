@@ -42,6 +42,7 @@ class _Server(uvicorn.Server):
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
+        """Leave the signals to `_serve`."""
         yield
 
 
@@ -112,6 +113,7 @@ def _check(settings: Settings) -> int:
 
 
 def main() -> int:
+    """Run the service, or check the running one; returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m antiphon.signaling", description=__doc__)
     parser.add_argument("--check", action="store_true", help="ask the running instance's /healthz; exit status 0 or 1")
     arguments = parser.parse_args()

@@ -27,6 +27,7 @@ class HeaderTimeoutProtocol(H11Protocol):
     _deadline: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Start the timer, or close a connection above `MAX_CONNECTIONS`."""
         super().connection_made(transport)
         if len(self.connections) > MAX_CONNECTIONS:
             transport.abort()
@@ -34,6 +35,7 @@ class HeaderTimeoutProtocol(H11Protocol):
         self._start_timer()
 
     def data_received(self, data: bytes) -> None:
+        """Stop the timer when the headers are complete; start it with the first byte of the next ones."""
         super().data_received(data)
         if self._in_request():
             self._stop_timer()
@@ -41,10 +43,12 @@ class HeaderTimeoutProtocol(H11Protocol):
             self._start_timer()
 
     def on_response_complete(self) -> None:
+        """The next headers have their own time."""
         super().on_response_complete()
         self._stop_timer()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        """Stop the timer."""
         self._stop_timer()
         super().connection_lost(exc)
 

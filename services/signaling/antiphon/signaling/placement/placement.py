@@ -42,7 +42,7 @@ tracer = trace.get_tracer("antiphon.signaling")
 OPEN_TIMEOUT: Final = 3.0
 """Seconds for one transceiver's answer while there are others to ask. It waits up to 2.5 s itself, for an agent."""
 PLACEMENT_TIMEOUT: Final = 6.0
-"""Seconds for all of them, and so for the last one: a caller who waits longer for a dial tone has given up."""
+"""Seconds for all of them, and so for the last one: a caller does not wait longer for a dial tone."""
 CONTROL_TIMEOUT: Final = 1.0
 
 _OFFER_REFUSALS: Final = ("bad_offer", "no_audio", "no_opus")
