@@ -1,4 +1,4 @@
-"""The services register on a real NATS server, and what is said of a server that is away."""
+"""The services register on a real NATS server, and what is logged about a server that is away."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ async def test_instances_are_told_apart_by_their_metadata(nats_url: str) -> None
         await client.close()
 
 
-async def test_a_server_that_is_away_is_complained_of_once_and_not_at_each_attempt(
+async def test_a_server_that_is_away_is_reported_once_and_not_at_each_attempt(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     attempts = 0
@@ -71,18 +71,18 @@ async def test_a_server_that_is_away_is_complained_of_once_and_not_at_each_attem
     assert 1 <= len(lines) == len(kinds) < attempts
 
 
-def test_an_error_that_goes_on_is_told_again_every_30_s_with_what_was_left_out() -> None:
-    complaints = connection.Complaints()
+def test_a_repeated_error_is_reported_every_30_s_with_the_number_left_out() -> None:
+    reports = connection.ErrorReports()
     refused = ConnectionRefusedError("refused")
-    said = [complaints.text_for(refused, now / 4) for now in range(4 * 61)]
-    assert [text for text in said if text is not None] == [
+    texts = [reports.text_for(refused, now / 4) for now in range(4 * 61)]
+    assert [text for text in texts if text is not None] == [
         "refused",
         "refused (119 more since the last line)",
         "refused (119 more since the last line)",
     ]
-    assert complaints.text_for(TimeoutError("slow"), 61) == "slow"
-    complaints.forget()
-    assert complaints.text_for(refused, 61) == "refused"
+    assert reports.text_for(TimeoutError("slow"), 61) == "slow"
+    reports.forget()
+    assert reports.text_for(refused, 61) == "refused"
 
 
 async def test_requests_under_way_to_a_subscription_that_ends_are_answered(nats_url: str) -> None:

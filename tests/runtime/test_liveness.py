@@ -1,4 +1,4 @@
-"""When a connection's far end is asked, and when it is given up; in a time of the test's own."""
+"""When a server gets a ping, and when its connection counts as dead; in a time of the test's own."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ class Ticking:
         self.liveness = Liveness()
         self.liveness.tick(self.now)
 
-    def until(self, *verdicts: Verdict, at_most: float = 60, heard_each_tick: bool = False) -> Verdict | None:
+    def until(self, *verdicts: Verdict, at_most: float = 60, bytes_each_tick: bool = False) -> Verdict | None:
         end = self.now + at_most
         while self.now < end:
             self.now += TICK_SECONDS
-            if heard_each_tick:
-                self.liveness.heard()
+            if bytes_each_tick:
+                self.liveness.bytes_received()
             if (verdict := self.liveness.tick(self.now)) in verdicts:
                 return verdict
         return None
@@ -28,27 +28,27 @@ def test_a_ping_is_sent_each_second_and_only_after_the_answer_to_the_one_before(
     ticking = Ticking()
     assert ticking.until(Verdict.PING)
     assert ticking.now == 1.0
-    ticking.liveness.heard()
+    ticking.liveness.bytes_received()
     assert ticking.until(Verdict.PING, at_most=2) is None
-    ticking.liveness.answered()
+    ticking.liveness.pong_received()
     began = ticking.now
     assert ticking.until(Verdict.PING)
     assert ticking.now == began + 1.0
 
 
-def test_a_far_end_that_falls_silent_is_given_up_within_four_seconds() -> None:
+def test_a_server_that_falls_silent_counts_as_dead_within_four_seconds() -> None:
     ticking = Ticking()
     for _ in range(5):
         ticking.until(Verdict.PING)
-        ticking.liveness.answered()
+        ticking.liveness.pong_received()
     began = ticking.now
     assert ticking.until(Verdict.SILENT) is Verdict.SILENT
     assert ticking.now - began <= 4
 
 
-def test_bytes_without_the_answer_to_a_ping_are_given_up_too() -> None:
+def test_a_server_that_sends_bytes_and_no_pong_counts_as_dead_too() -> None:
     ticking = Ticking()
-    assert ticking.until(Verdict.SILENT, Verdict.DEAF, heard_each_tick=True) is Verdict.DEAF
+    assert ticking.until(Verdict.SILENT, Verdict.NO_PONG, bytes_each_tick=True) is Verdict.NO_PONG
     assert ticking.now <= 17
 
 
@@ -57,5 +57,5 @@ def test_a_pause_of_our_own_process_counts_as_one_tick() -> None:
     ticking.until(Verdict.PING)
     for _ in range(3):
         ticking.now += 100
-        assert ticking.liveness.tick(ticking.now) is Verdict.WELL
+        assert ticking.liveness.tick(ticking.now) is Verdict.ALIVE
     assert ticking.until(Verdict.SILENT, at_most=2)

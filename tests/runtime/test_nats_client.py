@@ -1,4 +1,4 @@
-"""The bus client against servers that pause, swallow, or talk nonsense: it is never connected and deaf."""
+"""The bus client against servers that pause, swallow, or send nonsense: no connection stays open and unread."""
 
 from __future__ import annotations
 
@@ -23,24 +23,24 @@ from antiphon.runtime.nats.client import MAX_UNSENT, BusClient, BusTransport
 SUBJECT = "said"
 
 
-class Line:
+class Listener:
     """A client that listens on `SUBJECT`, and its server."""
 
-    def __init__(self, server: ScriptedNats, client: BusClient, heard: list[bytes]) -> None:
-        self.server, self.client, self.heard = server, client, heard
+    def __init__(self, server: ScriptedNats, client: BusClient, received: list[bytes]) -> None:
+        self.server, self.client, self.received = server, client, received
 
-    async def hears(self, within: float = 5) -> None:
+    async def receives(self, within: float = 5) -> None:
         """What the server sends over its newest connection arrives."""
         newest = self.server.newest
         await until(lambda: newest.subscribed(SUBJECT), within)
-        before = len(self.heard)
+        before = len(self.received)
         newest.say(f"MSG {SUBJECT} {newest.sid_of(SUBJECT)} 4\r\nwell\r\n".encode())
-        await until(lambda: len(self.heard) > before, within)
+        await until(lambda: len(self.received) > before, within)
 
-    async def hears_anew(self, within: float = 5) -> None:
-        """The connection has been made anew, and is heard."""
+    async def receives_after_reconnecting(self, within: float = 5) -> None:
+        """The client has reconnected, and messages arrive."""
         await until(lambda: len(self.server.connections) > 1 and self.client.is_connected, within)
-        await self.hears(within)
+        await self.receives(within)
 
     async def flush_in_vain(self) -> None:
         """A flush whose answer stays away is given up."""
@@ -51,74 +51,74 @@ class Line:
 
 
 @asynccontextmanager
-async def listening(server: ScriptedNats, client: BusClient) -> AsyncIterator[Line]:
-    heard: list[bytes] = []
+async def listening(server: ScriptedNats, client: BusClient) -> AsyncIterator[Listener]:
+    received: list[bytes] = []
 
     async def take(message: Msg) -> None:
-        heard.append(message.data)
+        received.append(message.data)
 
     await client.subscribe(SUBJECT, cb=take)
     try:
-        yield Line(server, client, heard)
+        yield Listener(server, client, received)
     finally:
         await client.close()
 
 
 @pytest.fixture
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Patience of a third: for tests of what follows from it, not of how long it is."""
+    """A third of the time limits: for tests of what follows after them, not of their length."""
     monkeypatch.setattr(liveness, "PING_SECONDS", 0.25)
     monkeypatch.setattr(liveness, "SILENT_SECONDS", 1.0)
-    monkeypatch.setattr(nats_client, "ENDING_SECONDS", 0.2)
+    monkeypatch.setattr(nats_client, "CANCELLED_SECONDS", 0.2)
     monkeypatch.setattr(connection, "CONNECT_SECONDS", 0.5)
 
 
 @pytest.fixture
-async def line() -> AsyncIterator[Line]:
+async def listener() -> AsyncIterator[Listener]:
     async with scripted_nats() as server, listening(server, await connection.connect(server.url, "test")) as each:
         yield each
 
 
-async def test_a_pong_that_comes_after_its_flush_was_given_up_does_no_harm(line: Line) -> None:
-    await line.flush_in_vain()
-    line.server.newest.say(b"PONG\r\n")
-    await line.hears()
-    await line.client.flush(timeout=1)
-    assert len(line.server.connections) == 1
+async def test_a_pong_that_comes_after_its_flush_was_given_up_does_no_harm(listener: Listener) -> None:
+    await listener.flush_in_vain()
+    listener.server.newest.say(b"PONG\r\n")
+    await listener.receives()
+    await listener.client.flush(timeout=1)
+    assert len(listener.server.connections) == 1
 
 
-async def test_a_pong_that_nobody_asked_for_does_no_harm(line: Line) -> None:
-    line.server.newest.say(b"PONG\r\n" * 3)
-    await line.hears()
-    await line.client.flush(timeout=1)
-    assert len(line.server.connections) == 1
+async def test_a_pong_that_nobody_asked_for_does_no_harm(listener: Listener) -> None:
+    listener.server.newest.say(b"PONG\r\n" * 3)
+    await listener.receives()
+    await listener.client.flush(timeout=1)
+    assert len(listener.server.connections) == 1
 
 
-async def test_a_flush_after_one_that_was_given_up_waits_for_its_own_pong(line: Line) -> None:
-    await line.flush_in_vain()
-    line.server.answers = False
-    second = asyncio.create_task(line.client.flush(timeout=5))
-    await until(lambda: line.server.newest.pings >= 3)  # of connecting, of either flush
-    line.server.newest.say(b"PONG\r\n")  # the first one's
-    await line.hears()
+async def test_a_flush_after_one_that_was_given_up_waits_for_its_own_pong(listener: Listener) -> None:
+    await listener.flush_in_vain()
+    listener.server.answers = False
+    second = asyncio.create_task(listener.client.flush(timeout=5))
+    await until(lambda: listener.server.newest.pings >= 3)  # of connecting, of either flush
+    listener.server.newest.say(b"PONG\r\n")  # the first one's
+    await listener.receives()
     assert not second.done()
-    line.server.newest.say(b"PONG\r\n")
+    listener.server.newest.say(b"PONG\r\n")
     await second
 
 
-async def test_one_flush_covers_what_was_subscribed_and_published_before(line: Line) -> None:
-    await line.client.subscribe("later")
-    await line.client.publish("told", b"x")
-    await line.client.flush(timeout=1)
-    assert line.server.newest.subscribed("later")
-    assert b"PUB told  1" in line.server.newest.lines
+async def test_one_flush_covers_what_was_subscribed_and_published_before(listener: Listener) -> None:
+    await listener.client.subscribe("later")
+    await listener.client.publish("told", b"x")
+    await listener.client.flush(timeout=1)
+    assert listener.server.newest.subscribed("later")
+    assert b"PUB told  1" in listener.server.newest.lines
 
 
 @pytest.mark.usefixtures("hasty")
 @pytest.mark.parametrize("name", ["_reading_task", "_flusher_task", "_ping_interval_task"])
-async def test_a_connection_one_of_whose_tasks_has_ended_is_made_anew(line: Line, name: str) -> None:
-    getattr(line.client, name).cancel()
-    await line.hears_anew()
+async def test_a_connection_one_of_whose_tasks_has_ended_is_replaced(listener: Listener, name: str) -> None:
+    getattr(listener.client, name).cancel()
+    await listener.receives_after_reconnecting()
 
 
 LINES: dict[str, bytes] = {
@@ -131,9 +131,9 @@ LINES: dict[str, bytes] = {
 
 
 @pytest.mark.parametrize("what", LINES)
-async def test_after_a_line_that_cannot_be_read_the_connection_is_made_anew(line: Line, what: str) -> None:
-    line.server.newest.say(LINES[what])
-    await line.hears_anew()
+async def test_after_a_line_that_cannot_be_read_the_connection_is_replaced(listener: Listener, what: str) -> None:
+    listener.server.newest.say(LINES[what])
+    await listener.receives_after_reconnecting()
 
 
 HARMLESS: dict[str, bytes] = {
@@ -146,20 +146,22 @@ HARMLESS: dict[str, bytes] = {
 
 
 @pytest.mark.parametrize("what", HARMLESS)
-async def test_a_line_that_concerns_one_message_costs_that_message_only(line: Line, what: str) -> None:
-    line.server.newest.say(HARMLESS[what])
-    await line.hears()
-    assert len(line.server.connections) == 1
+async def test_a_line_that_concerns_one_message_costs_that_message_only(listener: Listener, what: str) -> None:
+    listener.server.newest.say(HARMLESS[what])
+    await listener.receives()
+    assert len(listener.server.connections) == 1
 
 
 @pytest.mark.parametrize(
     "error",
     ["Stale Connection", "Authorization Violation", "User Authentication Expired", "Slow Consumer", "Server Shutdown"],
 )
-async def test_an_error_with_which_the_server_ends_the_connection_is_not_the_end(line: Line, error: str) -> None:
-    line.server.newest.say(f"-ERR '{error}'\r\n".encode())
-    line.server.newest.close()
-    await line.hears_anew()
+async def test_an_error_with_which_the_server_ends_the_connection_is_not_the_end(
+    listener: Listener, error: str
+) -> None:
+    listener.server.newest.say(f"-ERR '{error}'\r\n".encode())
+    listener.server.newest.close()
+    await listener.receives_after_reconnecting()
 
 
 def _raise(error: BaseException) -> Callable[[Msg], Awaitable[None]]:
@@ -170,7 +172,7 @@ def _raise(error: BaseException) -> Callable[[Msg], Awaitable[None]]:
 
 
 @pytest.mark.parametrize("error", [ValueError("ours"), asyncio.CancelledError(), asyncio.InvalidStateError()])
-async def test_a_callback_that_fails_goes_on_being_called(line: Line, error: BaseException) -> None:
+async def test_a_callback_that_fails_goes_on_being_called(listener: Listener, error: BaseException) -> None:
     calls, fails = 0, _raise(error)
 
     async def callback(message: Msg) -> None:
@@ -178,17 +180,17 @@ async def test_a_callback_that_fails_goes_on_being_called(line: Line, error: Bas
         calls += 1
         await fails(message)
 
-    await line.client.subscribe("other", cb=callback)
-    await line.client.flush()
-    sid = line.server.newest.sid_of("other")
+    await listener.client.subscribe("other", cb=callback)
+    await listener.client.flush()
+    sid = listener.server.newest.sid_of("other")
     for count in (1, 2):
-        line.server.newest.say(f"MSG other {sid} 1\r\nx\r\n".encode())
+        listener.server.newest.say(f"MSG other {sid} 1\r\nx\r\n".encode())
         await until(lambda wanted=count: calls == wanted)  # type: ignore[misc]
-    await line.hears()
+    await listener.receives()
 
 
-async def test_what_fails_while_the_connection_is_made_anew_is_tried_again(
-    line: Line, monkeypatch: pytest.MonkeyPatch
+async def test_what_fails_while_the_connection_is_replaced_is_tried_again(
+    listener: Listener, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     working, failed = BusTransport.connect, False
 
@@ -200,8 +202,8 @@ async def test_what_fails_while_the_connection_is_made_anew_is_tried_again(
         await working(self, *arguments)  # type: ignore[arg-type]
 
     monkeypatch.setattr(BusTransport, "connect", fails_once)
-    line.server.newest.close()
-    await line.hears_anew()
+    listener.server.newest.close()
+    await listener.receives_after_reconnecting()
     assert failed
 
 
@@ -231,7 +233,7 @@ async def test_a_line_of_the_server_before_its_first_pong_does_not_hold_up_conne
     async with scripted_nats() as server:
         server.greeting = lambda: (b"INFO " + json.dumps(INFO).encode() + b"\r\n") * 2
         async with listening(server, await connection.connect(server.url, "test")) as each:
-            await each.hears()
+            await each.receives()
 
 
 async def test_a_black_hole_is_left_within_five_seconds_however_full_the_send_buffer_is() -> None:
@@ -250,40 +252,42 @@ async def test_a_black_hole_is_left_within_five_seconds_however_full_the_send_bu
             assert 0 < buffered <= MAX_UNSENT + (1 << 20)
             client.set_server_pool([hole.url, other.url])
             await until(lambda: bool(other.connections) and client.is_connected, 10)
-            await each.hears()
+            await each.receives()
             assert time.monotonic() - began < 5
             # And nothing of what was swallowed comes late.
             assert not [line for line in other.newest.lines if line.startswith(b"PUB")]
 
 
 @pytest.mark.usefixtures("hasty")
-async def test_a_server_that_is_silent_for_longer_than_a_connection_is_heard_soon_after_its_return(line: Line) -> None:
-    line.server.answers = line.server.greets = False
-    await until(lambda: not line.client.is_connected, 6)
+async def test_a_server_that_is_silent_for_longer_than_a_connection_is_used_soon_after_its_return(
+    listener: Listener,
+) -> None:
+    listener.server.answers = listener.server.greets = False
+    await until(lambda: not listener.client.is_connected, 6)
     with pytest.raises(nats.errors.Error):
-        await line.client.flush(timeout=1)
+        await listener.client.flush(timeout=1)
     with pytest.raises(nats.errors.OutboundBufferLimitError):
-        await line.client.publish("told", b"late")
-    line.server.answers = line.server.greets = True
+        await listener.client.publish("told", b"late")
+    listener.server.answers = listener.server.greets = True
     began = time.monotonic()
-    await until(lambda: line.client.is_connected, 5)
-    await line.hears_anew()
+    await until(lambda: listener.client.is_connected, 5)
+    await listener.receives_after_reconnecting()
     assert time.monotonic() - began < 4
 
 
-async def test_who_waits_for_an_answer_when_the_connection_is_lost_is_told_at_once(line: Line) -> None:
-    line.server.answers = False
+async def test_who_waits_for_an_answer_when_the_connection_is_lost_is_told_at_once(listener: Listener) -> None:
+    listener.server.answers = False
     waiting = [
-        asyncio.create_task(line.client.flush(timeout=30)),
-        asyncio.create_task(line.client.request("asked", b"", timeout=30)),
+        asyncio.create_task(listener.client.flush(timeout=30)),
+        asyncio.create_task(listener.client.request("asked", b"", timeout=30)),
     ]
-    await until(lambda: any(each.startswith(b"PUB asked") for each in line.server.newest.lines))
-    line.server.answers = True
-    line.server.newest.close()
+    await until(lambda: any(each.startswith(b"PUB asked") for each in listener.server.newest.lines))
+    listener.server.answers = True
+    listener.server.newest.close()
     async with asyncio.timeout(3):
         results = await asyncio.gather(*waiting, return_exceptions=True)
     assert [isinstance(result, nats.errors.TimeoutError) for result in results] == [True, True]
-    await line.hears_anew()
+    await listener.receives_after_reconnecting()
 
 
 async def test_a_client_is_closed_soon_although_nobody_takes_what_it_says() -> None:
@@ -296,22 +300,22 @@ async def test_a_client_is_closed_soon_although_nobody_takes_what_it_says() -> N
             await client.close()
 
 
-async def test_a_flush_that_is_cancelled_ends(line: Line) -> None:
-    line.server.answers = False
-    flushing = asyncio.create_task(line.client.flush(timeout=30))
-    await until(lambda: line.server.newest.pings >= 2)
+async def test_a_flush_that_is_cancelled_ends(listener: Listener) -> None:
+    listener.server.answers = False
+    flushing = asyncio.create_task(listener.client.flush(timeout=30))
+    await until(lambda: listener.server.newest.pings >= 2)
     await tasks.end(flushing)
     assert flushing.cancelled()
-    line.server.newest.say(b"PONG\r\n")
-    await line.hears()
+    listener.server.newest.say(b"PONG\r\n")
+    await listener.receives()
 
 
 @pytest.mark.usefixtures("hasty")
-async def test_a_pause_of_our_own_loop_does_not_cost_the_connection(line: Line) -> None:
+async def test_a_pause_of_our_own_loop_does_not_cost_the_connection(listener: Listener) -> None:
     time.sleep(liveness.SILENT_SECONDS + 0.5)  # noqa: ASYNC251 - the loop stands still: that is the case
-    await line.hears()
-    await line.client.flush(timeout=1)
-    assert len(line.server.connections) == 1
+    await listener.receives()
+    await listener.client.flush(timeout=1)
+    assert len(listener.server.connections) == 1
 
 
 async def test_a_question_to_a_server_that_does_not_answer_is_given_up() -> None:

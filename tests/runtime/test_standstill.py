@@ -1,20 +1,20 @@
-"""What counts as an event loop that stands still, in a time of the test's own."""
+"""When an event loop counts as blocked, in a time of the test's own."""
 
 from __future__ import annotations
 
 import pytest
 
-from antiphon.runtime.standstill import LONGEST_TICK, TICK_SECONDS, Look, Standstill
+from antiphon.runtime.standstill import LONGEST_TICK, TICK_SECONDS, Sample, Standstill
 
 
 def after(seconds: float, states: str, computes: float = 0.0, tick: float = TICK_SECONDS) -> float:
-    """How long the loop stands still, says the watch, `seconds` after its last beat; `computes` is a share."""
+    """Seconds that count as blocked, `seconds` after the last beat; `computes` is the share of a processor."""
     standstill, now = Standstill(), 100.0
     standstill.beat(now)
     while now < 100 + seconds:
         now += tick
         if standstill.tick(now):
-            standstill.look(Look(states, computes * now))
+            standstill.add(Sample(states, computes * now))
     return standstill.seconds
 
 
@@ -46,7 +46,7 @@ def test_a_beat_ends_a_standstill() -> None:
     standstill.beat(0.0)
     for tick in range(1, 16):
         if standstill.tick(tick * TICK_SECONDS):
-            standstill.look(Look("S", 0.0))
+            standstill.add(Sample("S", 0.0))
     assert standstill.seconds > 1
     standstill.beat(1.6)
     assert standstill.seconds == 0

@@ -105,16 +105,16 @@ def test_what_was_announced_before_the_start_is_read_from_the_buckets(nats_url: 
         await (await buckets.bucket(js, subjects.BUCKET_RELAYS, buckets.ANNOUNCE_TTL)).put("r1", encode(relay))
         slots = await buckets.bucket(js, subjects.BUCKET_TRANSCEIVERS, buckets.ANNOUNCE_TTL)
         await slots.put(subjects.slot_key(0, 4), encode(transceiver))
-        stack = Backend(Settings(nats_url=nats_url))
-        stack.start()
+        backend = Backend(Settings(nats_url=nats_url))
+        backend.start()
         loop = asyncio.get_running_loop()
         try:
             deadline = loop.time() + 10
-            while not (stack.directory.transceivers(loop.time()) and stack.directory.relays(loop.time())):
+            while not (backend.directory.transceivers(loop.time()) and backend.directory.relays(loop.time())):
                 assert loop.time() < deadline, "the buckets were not read within 10 s"
                 await asyncio.sleep(0.01)
         finally:
-            await stack.stop()
+            await backend.stop()
             await client.close()
 
     asyncio.run(scenario())

@@ -24,6 +24,12 @@ def dial(service: SignalingProcess, query: str = f"call_id={CALL}", **options: A
     return opened
 
 
+def dial_when_joined(service: SignalingProcess) -> ClientConnection:
+    """Wait until signaling has joined the bus, then dial."""
+    until(lambda: "nats" not in httpx.get(f"{service.url}/healthz").json().get("failing", {}), "signaling has joined")
+    return dial(service)
+
+
 @pytest.fixture
 def called(healthy: StandIns, signaling: SignalingProcess) -> SignalingProcess:
     """A transceiver has the call, and signaling has joined the bus."""
@@ -33,10 +39,10 @@ def called(healthy: StandIns, signaling: SignalingProcess) -> SignalingProcess:
 def test_events_of_the_agent_arrive_and_events_of_the_client_reach_it(
     called: SignalingProcess, stand_ins: StandIns
 ) -> None:
-    heard = stand_ins.listen(subjects.data_in(CALL))
+    next_message = stand_ins.listen(subjects.data_in(CALL))
     with dial(called) as socket:
         socket.send(json.dumps({"type": "response.cancel"}))
-        message = messages.decode(heard(), messages.DataMessage)
+        message = messages.decode(next_message(), messages.DataMessage)
         assert (message.channel, message.text) == ("oai-events", '{"type": "response.cancel"}')
         event = {"type": "session.created", "event_id": "event_1"}
         stand_ins.publish(subjects.data_out(CALL), messages.encode(messages.DataMessage.of("other", "{}")))
@@ -65,6 +71,33 @@ def test_without_a_call_there_is_none(called: SignalingProcess, query: str, stat
         pass
     assert refused.value.response.status_code == status
     assert json.loads(refused.value.response.body or b"")["error"]["code"] == code
+
+
+def test_looking_for_the_call_changes_nothing_in_it(signaling: SignalingProcess, stand_ins: StandIns) -> None:
+    transceiver = stand_ins.transceiver()
+    with dial_when_joined(signaling):
+        pass
+    assert transceiver.hung_up == []
+
+
+@pytest.mark.parametrize(
+    ("refusal", "status"),
+    [
+        ("Control is malformed at body: Input tag 'probe' found using 'type' does not match any of ...", 101),
+        (f"session {CALL} is over", 404),
+    ],
+)
+def test_an_older_transceiver_that_refuses_the_probe_has_the_call_and_one_whose_call_is_over_has_not(
+    signaling: SignalingProcess, stand_ins: StandIns, refusal: str, status: int
+) -> None:
+    stand_ins.transceiver().refuses = refusal
+    found = 101
+    try:
+        with dial_when_joined(signaling):
+            pass
+    except InvalidStatus as refused:
+        found = refused.response.status_code
+    assert found == status
 
 
 def test_a_foreign_page_may_not_connect_without_a_key(called: SignalingProcess) -> None:

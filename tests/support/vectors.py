@@ -217,6 +217,7 @@ def control_messages() -> dict[str, Any]:
         ("Control", messages.Pause()),
         ("Control", messages.Resume()),
         ("Control", messages.HangUp(reason="done", instance="echo-1")),
+        ("Control", messages.Probe()),
         ("ControlReply", messages.ControlReply(ok=True)),
         ("SessionEvent", messages.Connected(setup_ms=120.5)),
         ("SessionEvent", messages.MediaStarted(setup_ms=140.25)),
@@ -301,9 +302,18 @@ def subject_names() -> dict[str, Any]:
         "valid": {
             "transceiver_announce": {"cluster": 1, "slot": 2, "subject": subjects.transceiver_announce(1, 2)},
             "transceiver_open": {"cluster": 1, "slot": 2, "subject": subjects.transceiver_open(1, 2)},
+            "transceiver_take_over": {"cluster": 1, "slot": 2, "subject": subjects.transceiver_take_over(1, 2)},
+            "transceiver_adopt": {"cluster": 1, "slot": 2, "subject": subjects.transceiver_adopt(1, 2)},
             "relay_announce": {"name": "relay-1", "subject": subjects.relay_announce("relay-1")},
+            "relay_stats": {"name": "relay-1", "subject": subjects.relay_stats("relay-1")},
             "agent_claim": {"name": "concierge", "subject": subjects.agent_claim("concierge")},
+            "agent_claim_of": {
+                "name": "concierge",
+                "instance": "host.1",
+                "subject": subjects.agent_claim_of("concierge", "host.1"),
+            },
             "agent_beat": {"name": "concierge", "subject": subjects.agent_beat("concierge")},
+            "worker": {"kind": "stt", "subject": subjects.worker("stt")},
             **{
                 build.__name__: {"session": session, "subject": build(session)}
                 for build in (
@@ -311,6 +321,8 @@ def subject_names() -> dict[str, Any]:
                     subjects.audio_out,
                     subjects.session_event,
                     subjects.session_control,
+                    subjects.session_open,
+                    subjects.call_status,
                     subjects.data_in,
                     subjects.data_out,
                 )

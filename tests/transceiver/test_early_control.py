@@ -90,6 +90,22 @@ async def test_another_instance_than_the_one_that_has_the_session_cannot_hang_it
     assert (await control(bench, opened.session_id, messages.HangUp(instance="one"))).ok
 
 
+async def test_a_probe_is_answered_before_and_while_the_session_is_there_and_does_nothing(bench: Bench) -> None:
+    replies: list[messages.ControlReply] = []
+
+    async def probe(session_id: str) -> None:
+        replies.append(await control(bench, session_id, messages.Probe()))
+
+    await hasty_agent(bench, "probed", probe)
+    peer = bench.peer()
+    opened = await bench.ask(peer.offer(), agent="probed")
+    assert isinstance(opened, messages.Opened)
+    replies.append(await control(bench, opened.session_id, messages.Probe()))
+    assert [(reply.ok, reply.message) for reply in replies] == [(True, "")] * 2
+    assert bench.lines[opened.session_id].ended is None
+    assert (await control(bench, opened.session_id, messages.HangUp())).ok
+
+
 def test_why_a_session_ended_is_kept_for_two_minutes_and_for_so_many(monkeypatch: pytest.MonkeyPatch) -> None:
     async def main() -> None:
         call, kept = Call(), Endings()

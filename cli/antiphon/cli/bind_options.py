@@ -1,4 +1,4 @@
-"""Where the stack of `antiphon up` listens and what clients are told of it; ports are tried before any part starts."""
+"""Where the services of `antiphon up` listen, and which addresses clients get; ports are tried before the start."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from antiphon.schemas.addresses import Address, parse_address
 
 
 def http_address(text: str) -> Address:
+    """The address of `--http`; `UsageError` for another text than `[ADDRESS:]PORT`."""
     host, _, port = text.rpartition(":")
     try:
-        if port == "0":  # a free one; `parse_address` is for addresses that somebody can be reached at
+        if port == "0":  # a free one; `parse_address` refuses it, because no peer can be reached there
             return Address(parse_address(f"{host or '127.0.0.1'}:1").host, 0)
         return parse_address(f"{host or '127.0.0.1'}:{port}")
     except ValueError as error:
@@ -22,11 +23,11 @@ def http_address(text: str) -> Address:
 
 
 def offered_hosts(public: str | None, loopback_only: bool) -> list[str]:
-    """Where clients are told to send media, the likeliest first.
+    """The addresses to which clients send media, the likeliest first.
 
     Without `--public` these are for browsers on this machine. Firefox sends nothing to 127.0.0.1 from any other
-    address, so the machine's own network address stands beside it. What reaches the relay there from other machines
-    it drops: only the ufrag of an answer opens a flow, and answers are given on loopback.
+    address, so the machine's own network address is offered too. The relay drops what comes to it there from other
+    machines: only the ufrag of an answer opens a flow, and answers are given on loopback.
     """
     if public is not None:
         try:
@@ -49,6 +50,7 @@ def _own_network_address() -> str | None:
 
 
 def relay_address(port: int, offered: list[str]) -> Address:
+    """Where the relay listens for these offered addresses; `UsageError` for a port out of range."""
     if not 0 <= port < 65536:
         raise UsageError(f"--relay-port {port}: a port is a number from 1 to 65535, or 0 for a free one")
     if offered == ["127.0.0.1"]:
@@ -57,7 +59,7 @@ def relay_address(port: int, offered: list[str]) -> Address:
 
 
 def relay_tcp_address(port: int | None, relay: Address) -> Address | None:
-    """Where ICE-TCP is served; None when nobody asked for a port and the relay's number is taken."""
+    """Where ICE-TCP is served; None when no port was given and the relay's number is taken."""
     if port is None:
         try:
             usable_port(relay, socket.SOCK_STREAM, "--relay-tcp-port")
@@ -71,7 +73,7 @@ def relay_tcp_address(port: int | None, relay: Address) -> Address | None:
 
 
 def require_keys_for_others(http: Address, public: str | None) -> None:
-    """Without API keys anybody who reaches the machine could use its models: others need a key."""
+    """`UsageError` if other machines can call and no API keys are set: every one of them could use the models."""
     serves_others = public is not None or not ipaddress.ip_address(http.host).is_loopback
     if serves_others and not any(os.environ.get(name) for name in ("ANTIPHON_API_KEYS", "ANTIPHON_API_KEYS_FILE")):
         raise UsageError(
@@ -81,7 +83,7 @@ def require_keys_for_others(http: Address, public: str | None) -> None:
 
 
 def usable_port(address: Address, kind: socket.SocketKind, option: str) -> int:
-    """The port, or a free one for 0. Asked for here, because a relay may share its port with a second one unseen."""
+    """The port, or a free one for 0. Tried here, because a second relay would share the port of the first unnoticed."""
     family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
     with socket.socket(family, kind) as probe:
         if kind == socket.SOCK_STREAM:
@@ -101,7 +103,7 @@ def usable_port(address: Address, kind: socket.SocketKind, option: str) -> int:
 
 
 def nats_port(wanted: int | None) -> int | None:
-    """The port asked for, or None when the server may choose."""
+    """The wanted port, `ANY_PORT` if the usual one is taken, None for the usual one."""
     if wanted is not None:
         return usable_port(Address("127.0.0.1", wanted), socket.SOCK_STREAM, "--nats-port")
     try:

@@ -1,4 +1,4 @@
-"""The command line on NATS: connected within seconds or told why not. Services wait for their bus, people do not."""
+"""The NATS connection of a command: made within seconds, or an error says why not. Services wait longer than people."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CONNECT_SECONDS: Final = 5.0
 
 @asynccontextmanager
 async def on_the_bus(url: str, name: str) -> AsyncIterator[Client]:
-    """A connection for this block, which reconnects by itself; UsageError or CallError if there is none to be had."""
+    """A connection for this block, which reconnects when it is lost; `UsageError` or `CallError` without a server."""
     try:
         checked(url)
     except MalformedError as error:

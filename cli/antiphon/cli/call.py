@@ -1,7 +1,7 @@
 """`antiphon call`: a spoken conversation from a WAV file, for scripts and for people on a server.
 
-Status 0: an answer was heard, or the agent said something and ended the call as one ends a conversation. 1: no call
-came about, no answer was heard, or the call broke off. 2: something is wrong with the options.
+Status 0: audible speech answered, or the agent spoke and ended the call as conversations end. 1: no call was set up, no
+speech answered, or the call broke off. 2: something is wrong with the options.
 """
 
 from __future__ import annotations
@@ -31,31 +31,40 @@ AUDIBLE: Final = 0.01
 GREETING_WAIT: Final = 1.5
 """Seconds in which an agent may begin to greet before we speak."""
 PAUSE: Final = 0.8
-"""Seconds of silence that end what the other side says."""
+"""Seconds of silence that end an utterance of the agent."""
 ANSWER_WAIT: Final = 12.0
+"""Seconds from the end of our speech to the first sound of the answer."""
 MAX_ANSWER: Final = 60.0
+"""Seconds for which an answer is recorded."""
 
 
 @dataclass
 class CallResult:
-    """What a call was; the object that `--json` prints."""
+    """The result of a call; the object that `--json` prints. Made and filled by `converse`."""
 
     ok: bool = False
+    """The exit status is 0."""
     heard: str = ""
-    """What the agent understood of us."""
+    """The agent's transcript of our speech."""
     answered: str = ""
-    """What the agent says that it said; empty for agents that send no transcript."""
+    """The agent's own transcript of its answer; empty for agents that send none."""
     setup_ms: float | None = None
+    """Offer to connection."""
     answer_ms: float | None = None
     """End of our speech to the first audible frame of the answer."""
     lost_packets: int | None = None
+    """RTP packets of the agent's speech."""
     ended: str | None = None
-    """Why the call was over before we hung up, if it was."""
+    """Why the call ended before we hung up, if it did."""
     error: str | None = None
+    """Why `ok` is false."""
 
 
 class Listener:
-    """What we hear and read of the other side."""
+    """The audio and the events that one call receives.
+
+    Made by the caller of `Peer`, which calls `audio` and `message` on its loop; kept as long as the call.
+    """
 
     def __init__(self) -> None:
         self.frames: list[tuple[float, bytes]] = []
@@ -64,6 +73,7 @@ class Listener:
         self._loop = asyncio.get_running_loop()
 
     def audio(self, frame: AudioFrame) -> None:
+        """Keep a decoded frame, with its time."""
         now = self._loop.time()
         self.frames.append((now, frame.pcm))
         samples = np.frombuffer(frame.pcm, dtype="<i2")
@@ -71,6 +81,7 @@ class Listener:
             self.last_audible = now
 
     def message(self, text: str) -> None:
+        """Keep an event of the data channel; other texts are ignored."""
         try:
             event = json.loads(text)
         except ValueError:
@@ -79,30 +90,31 @@ class Listener:
             self.events.append(event)
 
     def audible_since(self, start: float) -> float | None:
-        """When the first audible frame after `start` came."""
+        """The arrival time of the first audible frame after `start`; None without one."""
         for at, pcm in self.frames:
             if at > start and np.abs(np.frombuffer(pcm, dtype="<i2").astype(np.int32)).max() > AUDIBLE * 32768:
                 return at
         return None
 
     def texts(self, kind: str, skip: int = 0) -> str:
+        """The transcripts of all events of a type, without the first `skip` events."""
         found = [event for event in self.events[skip:] if event.get("type") == kind]
         return " ".join(str(event.get("transcript", "")).strip() for event in found).strip()
 
     def recording(self, start: float) -> Samples:
-        """Everything heard since `start`; if nothing was audible since then, everything."""
+        """All audio since `start`; if none of it was audible, all audio of the call."""
         if self.audible_since(start) is None:
             start = 0.0
         if self.last_audible is None:
             return np.zeros(0, dtype=np.int16)
-        heard = b"".join(pcm for at, pcm in self.frames if at >= start)
-        return np.frombuffer(heard, dtype="<i2").astype(np.int16)
+        pcm = b"".join(pcm for at, pcm in self.frames if at >= start)
+        return np.frombuffer(pcm, dtype="<i2").astype(np.int16)
 
 
 async def converse(
     url: str, agent: str | None, key: str | None, question: Samples, relay: Address | None = None
 ) -> tuple[CallResult, Samples]:
-    """Place a call, say `question` (24 kHz), return the result and what was answered."""
+    """Place a call, play `question` (24 kHz), return the result and the audio of the answer."""
     listener = Listener()
     peer = Peer(listener.audio, listener.message)
     loop = asyncio.get_running_loop()
@@ -128,7 +140,7 @@ async def converse(
         result.lost_packets = max(0, peer.receiver.reception.lost)
         result.ok = answer_at is not None
         if peer.closed.is_set():
-            await _tell_end(peer, listener, result)
+            await _describe_end(peer, listener, result)
         elif answer_at is None:
             result.error = f"no answer was heard within {ANSWER_WAIT:.0f} s after the question"
     except CallError as error:
@@ -138,20 +150,20 @@ async def converse(
     return result, listener.recording(start)
 
 
-async def _tell_end(peer: Peer, listener: Listener, result: CallResult) -> None:
-    """The call was ended by the other side: a goodbye, or a fault."""
-    told = await peer.fate()
-    result.ended = told.message if told and told.over else "the server ended the call"
-    # A goodbye in place of an answer is one too. What the server does not know is judged by what was heard.
-    said = listener.last_audible is not None
-    fault = told.fault if told and told.over else not said
-    result.ok = said and not fault
+async def _describe_end(peer: Peer, listener: Listener, result: CallResult) -> None:
+    """Put into the result why the server ended the call: a goodbye, or a fault."""
+    status = await peer.fate()
+    result.ended = status.message if status and status.over else "the server ended the call"
+    # A goodbye in place of an answer is one too. A call that the server does not know is judged by its audio.
+    spoke = listener.last_audible is not None
+    fault = status.fault if status and status.over else not spoke
+    result.ok = spoke and not fault
     if not result.ok:
         result.error = result.ended
 
 
 async def _let_greet(peer: Peer, listener: Listener, connected: float) -> None:
-    """Wait until the agent's greeting is over, if it greets."""
+    """Wait for the end of the agent's greeting, if it greets."""
     try:
         async with asyncio.timeout_at(connected + GREETING_WAIT):
             await peer.closed.wait()
@@ -163,19 +175,19 @@ async def _let_greet(peer: Peer, listener: Listener, connected: float) -> None:
 async def _await_answer(peer: Peer, listener: Listener, spoken_until: float) -> float | None:
     loop = asyncio.get_running_loop()
     while loop.time() < spoken_until + ANSWER_WAIT:
-        over = peer.closed.is_set()
-        if not over:
+        ended = peer.closed.is_set()
+        if not ended:
             await asyncio.sleep(0.02)
         answer_at = listener.audible_since(spoken_until - 0.02)
-        if answer_at is not None and (over or not peer.speaking):
+        if answer_at is not None and (ended or not peer.speaking):
             return answer_at
-        if over:
+        if ended:
             return None
     return None
 
 
 async def _until_answered(peer: Peer, listener: Listener, seen: int) -> None:
-    """Until the agent says that it has finished (if it says so at all), and it is quiet; or the call is over."""
+    """Wait for the agent's event that it has finished, if it sends one, and for silence; or for the end of the call."""
     loop = asyncio.get_running_loop()
     start = loop.time()
     while loop.time() - start < MAX_ANSWER and not peer.closed.is_set():
@@ -196,6 +208,7 @@ async def _until_quiet(peer: Peer, listener: Listener, pause: float, limit: floa
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of `antiphon call`."""
     question = parser.add_mutually_exclusive_group(required=True)
     question.add_argument("--wav", type=Path, help="the question: PCM WAV, any rate, mono or stereo")
     question.add_argument("--say", metavar="TEXT", help="the question as text, spoken by the built-in voice")
@@ -208,6 +221,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    """Hold the call and print its result; returns the exit status."""
     require_url(args.url)
     question = read_wav(args.wav, RATE) if args.wav is not None else say([args.say], RATE)[0]
     if args.out is not None and not args.out.absolute().parent.is_dir():

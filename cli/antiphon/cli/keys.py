@@ -17,7 +17,7 @@ from typing import Final
 
 KEY_IDS: Final = string.ascii_uppercase + string.ascii_lowercase + string.digits
 LIVE_ROUTE_KEYS: Final = 2
-"""The newest seals, the one before it still opens the tokens of running calls."""
+"""The newest key seals; the one before it still opens the tokens of running calls."""
 
 
 def fresh_route_keys() -> str:
@@ -51,6 +51,7 @@ def write_secret(path: Path, text: str, owner: int | None) -> None:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of `antiphon keys`."""
     parser.add_argument("--route", type=Path, default=Path("keys/route"), metavar="FILE", help="default: %(default)s")
     parser.add_argument(
         "--password", type=Path, default=Path("keys/password"), metavar="FILE", help="default: %(default)s"
@@ -65,7 +66,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Files that are there are left alone, so that running calls keep their keys; `--rotate` says otherwise."""
+    """Write missing files only, so that running calls keep their keys, unless `--rotate` is given. The exit status."""
     route: Path = args.route
     password: Path = args.password
     try:

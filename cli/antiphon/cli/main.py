@@ -1,7 +1,7 @@
 """The dispatcher of the `antiphon` command.
 
-Each subcommand is a module with `add_arguments(parser)` and `run(args) -> int`, imported only when it is
-the one that was asked for: `antiphon keys` must not wait for the imports of `antiphon call`.
+Each subcommand is a module with `add_arguments(parser)` and `run(args) -> int`. Only the module of the given command is
+imported: `antiphon keys` must not wait for the imports of `antiphon call`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from antiphon.cli.errors import CallError, UsageError, installing
 COMMANDS: Final = {
     "up": ("antiphon.cli.up", "run the whole stack on this machine"),
     "call": ("antiphon.cli.call", "hold a spoken conversation without a browser"),
-    "doctor": ("antiphon.cli.doctor", "check a running stack and name what to fix"),
+    "doctor": ("antiphon.cli.doctor.command", "check a running stack and name what to fix"),
     "schema": ("antiphon.cli.schema", "write the JSON Schema of every message"),
     "keys": ("antiphon.cli.keys", "write fresh route and password keys, or rotate them"),
     "record": ("antiphon.cli.record", "write calls to files: both voices and a timeline of events"),
@@ -35,7 +35,7 @@ def parser_for(argv: Sequence[str]) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="antiphon", description="Antiphon, a self-hosted real-time voice stack.")
     parser.add_argument("--version", action="version", version=f"antiphon {importlib.metadata.version('antiphon')}")
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    wanted = next((word for word in argv if not word.startswith("-")), None)
+    wanted = next((argument for argument in argv if not argument.startswith("-")), None)
     for name, (module, summary) in COMMANDS.items():
         subparser = subparsers.add_parser(name, help=summary, description=summary[0].upper() + summary[1:] + ".")
         if name == wanted:
@@ -70,7 +70,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:
-        # The reader of our output is gone (`antiphon ... | head`); nothing more can be said, at exit neither.
+        # The reader of our output has ended (`antiphon ... | head`): no further output, at exit neither.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     return status

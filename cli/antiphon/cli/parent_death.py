@@ -1,9 +1,8 @@
-"""Ties a process to its supervisor, then becomes the command: `python -I -S tether.py SUPERVISOR_PID COMMAND...`
+"""Sets the parent-death signal, then executes a command: `python -I -S parent_death.py SUPERVISOR_PID COMMAND...`
 
-Linux kills the process when the supervisor dies, however it dies (`kill -9` too), because nobody else would
-end it then. This is a program of its own rather than a `preexec_fn`, which runs Python code between fork and
-exec and may deadlock when the supervisor has threads. The setting survives the exec. Other systems have
-no such thing: there the command simply starts.
+Linux then kills the process when its supervisor dies in any way (`kill -9` too); nothing else would end it. This is a
+program rather than a `preexec_fn`, which runs Python code between fork and exec and may deadlock when the supervisor
+has threads. The setting survives the exec. Other systems have no such signal: there the command just starts.
 """
 
 from __future__ import annotations
@@ -19,6 +18,6 @@ if __name__ == "__main__":
     supervisor, command = int(sys.argv[1]), sys.argv[2:]
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    if os.getppid() != supervisor:  # it died before the setting was made
+    if os.getppid() != supervisor:  # the supervisor died before `prctl`
         sys.exit(1)
     os.execvp(command[0], command)

@@ -1,7 +1,7 @@
-"""`antiphon record`: a tap on NATS that writes calls to files. Nothing of a call waits for it.
+"""`antiphon record`: subscribes to calls on NATS and writes them to files. No part of a call waits for it.
 
-Per call a stereo WAV file (left the caller as the agent got it, right what the caller heard) and a time line, one JSON
-object per line. Recording people needs their consent in most places: this command asks nobody.
+Per call a stereo WAV file (left the caller as the agent got it, right the speech at the time the caller got it) and a
+time line, one JSON object per line. Recording people needs their consent in most places: this command does not ask.
 """
 
 from __future__ import annotations
@@ -27,32 +27,35 @@ from antiphon.schemas import subjects
 from antiphon.schemas.errors import MalformedError
 
 MAX_CALLS: Final = 200
-"""Recorded at once; further ones are left out, which is said."""
+"""Calls recorded at once; further ones are left out, with a line on stderr."""
 MAX_PENDING: Final = 20_000
-"""Messages that wait for the disk; what comes above it is lost to the recording and to nobody else."""
+"""Messages that wait for the disk; further ones are missing in the recording only."""
 MAX_REMEMBERED: Final = 1000
-"""Calls that are over, whose stragglers begin no new file."""
+"""Ended calls, whose late messages begin no new file."""
 IDLE_S: Final = 60.0
+"""Seconds without a message after which a call counts as ended."""
 _WRITE_EVERY: Final = 0.5
 
 
 class _Files:
-    """One call's files, open."""
+    """The open files of one call. Owned by `Tap`, until `close`; called on its loop."""
 
     def __init__(self, folder: Path, session_id: str) -> None:
         self.recording = Recording(session_id)
-        self.heard_at = time.monotonic()
+        self.last_message_at = time.monotonic()
         self._path = folder / f"{session_id}.wav"
         self._wave: wave.Wave_write | None = None
         self._lines: IO[str] = (folder / f"{session_id}.jsonl").open("w", encoding="utf-8")
 
     def message(self, kind: str, data: bytes) -> None:
-        self.heard_at = time.monotonic()
+        """Take a message of the call; events go to the time line at once."""
+        self.last_message_at = time.monotonic()
         line = self.recording.message(kind, data, time.time_ns())
         if line:
             self._lines.write(line + "\n")
 
     def write(self, everything: bool = False) -> None:
+        """Write the audio to which nothing is added any more."""
         pcm = self.recording.voices.take(everything)
         if pcm and self._wave is None:
             self._wave = wave.open(str(self._path), "wb")  # noqa: SIM115 - open for as long as the call
@@ -64,6 +67,7 @@ class _Files:
         self._lines.flush()
 
     def close(self) -> None:
+        """Write all audio and close the files."""
         self.write(everything=True)
         if self._wave is not None:
             self._wave.close()
@@ -71,24 +75,25 @@ class _Files:
 
 
 class Tap:
-    """All calls that are being recorded."""
+    """All calls that are being recorded. Made by the command, which calls it on the loop of its NATS client."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._calls: dict[str, _Files] = {}
-        self._over: dict[str, None] = {}  # oldest first
+        self._ended: dict[str, None] = {}  # oldest first
 
     async def on_message(self, message: Msg) -> None:
+        """Take a message of any session; the first one of a call opens its files."""
         try:
             session_id, kind = subjects.parse_session_subject(message.subject)
         except MalformedError:
             return
         files = self._calls.get(session_id)
         if files is None:
-            if session_id in self._over:
+            if session_id in self._ended:
                 return
             if len(self._calls) >= MAX_CALLS:
-                self._over_with(session_id)
+                self._remember_ended(session_id)
                 print(f"{session_id} is left out: {MAX_CALLS} calls are being recorded", file=sys.stderr, flush=True)
                 return
             files = self._calls[session_id] = _Files(self._folder, session_id)
@@ -98,29 +103,32 @@ class Tap:
             self._close(session_id)
 
     def write(self) -> None:
+        """Write what is due of all calls, and close those that are idle."""
         for session_id, files in list(self._calls.items()):
             files.write()
-            if time.monotonic() - files.heard_at > IDLE_S:
+            if time.monotonic() - files.last_message_at > IDLE_S:
                 self._close(session_id)
 
     def close(self) -> None:
+        """Close the files of all calls."""
         for session_id in list(self._calls):
             self._close(session_id)
 
-    def _over_with(self, session_id: str) -> None:
-        """Nothing more of this call is written."""
-        self._over.pop(session_id, None)
-        if len(self._over) >= MAX_REMEMBERED:
-            del self._over[next(iter(self._over))]
-        self._over[session_id] = None
+    def _remember_ended(self, session_id: str) -> None:
+        """Ignore further messages of this call."""
+        self._ended.pop(session_id, None)
+        if len(self._ended) >= MAX_REMEMBERED:
+            del self._ended[next(iter(self._ended))]
+        self._ended[session_id] = None
 
     def _close(self, session_id: str) -> None:
         self._calls.pop(session_id).close()
-        self._over_with(session_id)
+        self._remember_ended(session_id)
         print(f"recorded {self._folder / session_id}.wav", flush=True)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of `antiphon record`."""
     parser.add_argument("--out", type=Path, required=True, help="the folder for the files; must exist")
     parser.add_argument("--session", help="one call's id (default: every call)")
     parser.add_argument("--seconds", type=float, help="stop after so long (default: until Ctrl-C)")
@@ -130,6 +138,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    """Record until Ctrl-C or for `--seconds`; returns the exit status."""
     if not args.out.is_dir():
         raise UsageError(f"--out {args.out} is no folder: make it first")
     try:

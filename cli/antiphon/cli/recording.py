@@ -1,8 +1,8 @@
-"""A recorded call: two voices on one time line, and the events between. Sans-IO: takes messages, gives bytes.
+"""A recorded call: both sides on one time line, and the events between. Sans-IO: takes messages, gives bytes.
 
-The caller's frames carry their position. The agent's are published ahead of time; when they were heard is known from
-the playout events, each of which says how many samples had left by then. So the right channel holds what the caller
-heard, when the caller heard it, and not what the agent had meant to say.
+The caller's frames carry their position. The agent's are published ahead of time; the playout events say how many of
+their samples had been sent by then. So the right channel holds the speech that the caller got, at the time when the
+caller got it, and not all speech that the agent published.
 """
 
 from __future__ import annotations
@@ -21,15 +21,22 @@ from antiphon.schemas.errors import MalformedError
 
 Samples = NDArray[np.int16]
 SETTLED_S: Final = 3.0
-"""Seconds behind the newest audio after which nothing is added any more, and the file is written."""
+"""Seconds behind the newest audio after which no audio is added, so that it can be written to the file."""
 MAX_AHEAD_S: Final = 40.0
-"""Speech of the agent that waits to be heard: more than a transceiver queues."""
+"""Seconds between the newest and the oldest unwritten audio: more than a transceiver queues."""
+MAX_REPLY_S: Final = 800.0
+"""Seconds of one generation's speech that are kept; what the agent sends beyond that is missing in the recording."""
+MAX_REPLIES: Final = 4
+"""Generations whose speech is kept; a new one drops the oldest."""
 _JOINED_S: Final = 0.25
-"""A report that fits the one before by so much continues it without a seam."""
+"""Seconds by which a playout report may miss the end of the one before and still continue it without a gap."""
 
 
 class Voices:
-    """Both sides of a call at the caller's rate; `take` gives what is settled, interleaved."""
+    """Both sides of a call at the caller's rate; `take` gives what is complete, interleaved.
+
+    Owned by a `Recording`, as long as that one.
+    """
 
     def __init__(self) -> None:
         self.rate = 0
@@ -40,10 +47,11 @@ class Voices:
         self._newest = 0
         self._spoken: OrderedDict[int, bytearray] = OrderedDict()
         self._agent_rate = 24000
-        self._heard: dict[int, int] = {}
+        self._played: dict[int, int] = {}
         self._agent_at = 0
 
     def caller(self, frame: AudioFrame) -> None:
+        """Audio of the caller, at its own position."""
         if not self.rate:
             self.rate = frame.rate
             self._started_ns = frame.captured_ns - frame.first_sample * 1_000_000_000 // frame.rate
@@ -53,21 +61,21 @@ class Voices:
             self._newest = max(self._newest, frame.first_sample + len(frame.pcm) // 2)
 
     def agent(self, frame: AudioFrame) -> None:
-        """Speech that was sent, and may be heard."""
+        """Speech that the agent has published; `played` places it."""
         self._agent_rate = frame.rate
         spoken = self._spoken.setdefault(frame.generation, bytearray())
-        if len(spoken) < MAX_AHEAD_S * 2 * frame.rate * 2 * 10:  # ten minutes of one reply
+        if len(spoken) < MAX_REPLY_S * frame.rate * 2:
             spoken += frame.pcm
-        while len(self._spoken) > 4:
-            self._heard.pop(self._spoken.popitem(last=False)[0], None)
+        while len(self._spoken) > MAX_REPLIES:
+            self._played.pop(self._spoken.popitem(last=False)[0], None)
 
     def played(self, generation: int, samples: int, at_ns: int) -> None:
-        """By `at_ns` (Unix), `samples` of a generation had left for the caller."""
-        before = self._heard.get(generation, 0)
+        """By `at_ns` (Unix), `samples` of a generation had been sent to the caller."""
+        before = self._played.get(generation, 0)
         spoken = self._spoken.get(generation)
         if spoken is None or samples <= before or not self.rate:
             return
-        self._heard[generation] = samples
+        self._played[generation] = samples
         new = np.frombuffer(bytes(spoken[before * 2 : samples * 2]), dtype="<i2")
         if self._agent_rate != self.rate and len(new):
             new = soxr.resample(new, self._agent_rate, self.rate)
@@ -78,7 +86,7 @@ class Voices:
         self._agent_at = at + len(new)
 
     def take(self, everything: bool = False) -> bytes:
-        """What is settled since the last time: s16le, left the caller, right the agent."""
+        """The audio that has become complete since the last call: s16le, left the caller, right the agent."""
         until = self._newest if everything else self._newest - int(SETTLED_S * self.rate)
         if everything:
             until = max(until, self._written + max(map(len, self._sides)))
@@ -107,7 +115,7 @@ class Voices:
 
 
 class Recording:
-    """One call: feed it what is said on the session's subjects."""
+    """One call: it is given the messages on the session's subjects. Owned by the recording command, per call."""
 
     def __init__(self, session_id: str) -> None:
         self.session_id = session_id

@@ -1,7 +1,7 @@
-"""`antiphon replay FILE`: what the caller of a recorded call said and typed, once more, into an agent on NATS.
+"""`antiphon replay FILE`: sends the caller's speech and messages of a recorded call to an agent on NATS again.
 
-No WebRTC is involved: this command plays the transceiver. The same frames and messages come in the same order and at
-the same pace, from the first frame on, however often it is played; what the agent makes of them is up to the agent.
+No WebRTC is involved: this command acts as the transceiver. Each replay sends the same frames and messages, in the same
+order and at the same pace.
 """
 
 from __future__ import annotations
@@ -25,9 +25,11 @@ if TYPE_CHECKING:
 
 RATE: Final = 16000
 ANSWER_WAIT: Final = 30.0
+"""Seconds for the agent's last answer after the end of the recording."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of `antiphon replay`."""
     parser.add_argument(
         "file", type=Path, help="a WAV file of antiphon record (or any: its left channel is the caller)"
     )
@@ -39,6 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    """Replay the file and print the agent's events; returns the exit status."""
     samples = read_channel(args.file, 0, RATE)
     typed = _typed(args.file.with_suffix(".jsonl"))
     return asyncio.run(_replay(args.nats, args.agent, samples, typed, args.json))

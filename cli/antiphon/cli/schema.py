@@ -1,7 +1,7 @@
 """`antiphon schema export`: the contract of the bus as JSON Schema, one file per message.
 
-What is no JSON stands beside them in `formats.json`: the audio frame, the tunnel header, the route token
-and the subjects, each with its layout; the vectors in `schemas/vectors/` show them byte by byte.
+`formats.json` describes what is no JSON: the audio frame, the tunnel header, the route token and the subjects, each
+with its layout. The vectors in `schemas/vectors/` show them byte by byte.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ JSON_SCHEMA: Final = "https://json-schema.org/draft/2020-12/schema"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of `antiphon schema`."""
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     export = actions.add_parser("export", help="write one JSON Schema file per message")
     export.add_argument(
@@ -27,6 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    """Write the files; returns the exit status."""
     directory: Path = args.directory
     try:
         directory.mkdir(parents=True, exist_ok=True)
@@ -119,17 +121,9 @@ def formats() -> dict[str, Any]:
             "bit_order": "big-endian, first field in the highest bits",
             "ice_password": "first 24 characters of base64(HMAC-SHA256(password key, ufrag))",
         },
-        "subjects": {
-            "transceiver_announce": f"{subjects.PREFIX}.transceiver.<cluster>.<slot>.announce",
-            "transceiver_open": f"{subjects.PREFIX}.transceiver.<cluster>.<slot>.open",
-            "relay_announce": f"{subjects.PREFIX}.relay.<name>.announce",
-            "agent_claim": f"{subjects.PREFIX}.agent.<name>.claim",
-            "audio_in": f"{subjects.PREFIX}.session.<id>.audio.in",
-            "audio_out": f"{subjects.PREFIX}.session.<id>.audio.out",
-            "session_event": f"{subjects.PREFIX}.session.<id>.event",
-            "session_control": f"{subjects.PREFIX}.session.<id>.control",
-            "data_in": f"{subjects.PREFIX}.session.<id>.data.in",
-            "data_out": f"{subjects.PREFIX}.session.<id>.data.out",
-            "flow_find": subjects.FLOW_FIND,
+        "subjects": {name: subject.pattern for name, subject in subjects.SUBJECTS.items()},
+        "subject_messages": {
+            name: {"publisher": subject.publisher, "message": subject.message, "reply": subject.reply}
+            for name, subject in subjects.SUBJECTS.items()
         },
     }

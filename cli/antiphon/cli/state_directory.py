@@ -1,4 +1,4 @@
-"""A directory for as long as one supervisor lives, however that ends."""
+"""A directory that exists as long as one supervisor, also when that one is killed."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ STATE_PREFIX: Final = "antiphon-up-"
 
 @contextlib.contextmanager
 def state_directory() -> Iterator[Path]:
-    """A directory for NATS, gone at the end. Left-overs of a supervisor that was killed outright go as well.
+    """A directory for NATS, removed at the end. Removes those of killed supervisors as well.
 
-    The lock on the directory says that its supervisor lives; the system drops it however that ends.
+    A supervisor holds a lock on its directory while it lives; the kernel drops the lock when it ends in any way.
     """
     for old in Path(tempfile.gettempdir()).glob(f"{STATE_PREFIX}*"):
         with contextlib.suppress(OSError):

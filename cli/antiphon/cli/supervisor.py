@@ -1,7 +1,7 @@
 """Runs processes, restarts those that die, and ends all of them.
 
-A part is one process in a process group of its own. Nothing here knows what the parts are: `up` says that.
-`RestartPolicy` decides, on the time it is given; `Part` and `Supervisor` do it.
+A part is one process in a process group of its own; `up` decides which parts there are. `RestartPolicy` decides from
+the times that it is given; `Part` and `Supervisor` execute.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from antiphon.cli import parent_death
 from antiphon.cli.terminal import Terminal
 
 TERM_GRACE: Final = 2.0
-"""Seconds a part gets to end by itself; with the NATS server after it, all is over within 3 s."""
+"""Seconds that a part gets to end after SIGTERM; the NATS server ends after the others, all of them within 3 s."""
 BAD_SETTINGS: Final = 2
-"""Exit status by which a service says at its start that its settings are wrong: another start would not help."""
+"""Exit status of a service whose settings are wrong: another start would not help."""
 MAX_LINE: Final = 8192
 """Characters of one log line that are shown."""
 
@@ -31,8 +31,8 @@ MAX_LINE: Final = 8192
 class RestartPolicy:
     """How long to wait before a part that died is started again: 0.25 s, doubling up to 8 s.
 
-    A part that had lived for `STABLE` seconds starts over at the shortest wait. There is no last attempt:
-    a stack that runs unattended shall come back when the cause is gone.
+    A part that has lived for `STABLE` seconds starts over at the shortest wait. There is no last attempt: services that
+    run unattended come back when the cause has gone. Owned by a `Part`, as long as that one.
     """
 
     FIRST: Final = 0.25
@@ -50,7 +50,10 @@ class RestartPolicy:
 
 
 class Part:
-    """One process, started again when it dies."""
+    """One process, started again when it dies. Made by `up` for the run; called by its main thread.
+
+    A thread for each process reads its log.
+    """
 
     def __init__(
         self,
@@ -63,7 +66,7 @@ class Part:
         self.name = name
         self.pid = 0
         self.refused = False
-        """It ended with `BAD_SETTINGS` and is left alone."""
+        """It ended with `BAD_SETTINGS` and is not started again."""
         self._command = command
         self._environment = dict(environment)
         self._terminal = terminal
@@ -73,9 +76,10 @@ class Part:
         self._started = 0.0
         self._due = 0.0
         self._has_run = False
-        """With these settings: what refuses them later (a port that somebody took meanwhile) may pass."""
+        """It has run with these settings: a later refusal has another cause, such as a taken port, which may pass."""
 
     def start(self, now: float) -> None:
+        """Start the process, which ends with this one."""
         self._process = subprocess.Popen(
             [sys.executable, "-I", "-S", str(Path(parent_death.__file__)), str(os.getpid()), *self._command()],
             stdin=subprocess.DEVNULL,
@@ -98,7 +102,7 @@ class Part:
                     self._terminal.log(self.name, line.rstrip("\n"))
 
     def tend(self, now: float) -> None:
-        """Notice a death, and start again when the wait is over."""
+        """Notice that the process has died, and start it again after the wait."""
         if self._process is None:
             if not self.refused and now >= self._due:
                 self.start(now)
@@ -119,9 +123,9 @@ class Part:
         self._terminal.warn(f"{self.name} has died ({_cause(status)}{often}); it is started again in {wait:g} s.")
 
     def _reap(self) -> int | None:
-        """Its exit status once it has ended, and then the end of whatever it had started itself.
+        """Its exit status once it has ended; also kills the processes that it has started.
 
-        The process is waited for only after its group was killed: until then its id can't be another's.
+        The process is reaped only after its group was killed: until then no other process can get its id.
         """
         if self._process is None or self._process.returncode is not None:
             return None
@@ -137,7 +141,7 @@ class Part:
                 os.killpg(self._process.pid, number)
 
     def gone(self) -> bool:
-        """Whether there is no process (any more); reaps it."""
+        """Whether there is no process; reaps one that has ended."""
         return self._process is None or self._process.returncode is not None or self._reap() is not None
 
 
@@ -146,7 +150,10 @@ def _cause(status: int) -> str:
 
 
 class Supervisor:
-    """Keeps parts running until it is told to stop; `first` starts first and ends last."""
+    """Keeps parts running until `request_stop`; the first part starts first and ends last.
+
+    Made by `up` for the run; called by its main thread.
+    """
 
     def __init__(self, terminal: Terminal) -> None:
         self.parts: list[Part] = []
@@ -160,27 +167,31 @@ class Supervisor:
         self._stop.set()
 
     def catch_signals(self) -> None:
+        """Make SIGINT, SIGTERM and SIGHUP request the stop."""
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, self.request_stop)
 
     @property
     def stopping(self) -> bool:
+        """The stop was requested."""
         return self._stop.is_set()
 
     def pause(self, seconds: float) -> bool:
-        """Wait; True when the stop came."""
+        """Wait; True when the stop was requested."""
         return self._stop.wait(seconds)
 
     def add(self, part: Part) -> None:
+        """Start a part and keep it running."""
         self.parts.append(part)
         part.start(time.monotonic())
 
     def tend(self) -> None:
+        """Restart parts that have died and waited; call it several times a second."""
         for part in self.parts:
             part.tend(time.monotonic())
 
     def end_all(self) -> None:
-        """SIGTERM to all but the first, then to the first; SIGKILL to what is left. Returns when all are gone."""
+        """SIGTERM to all but the first, then to the first; SIGKILL to the rest. Returns when all have ended."""
         for parts, grace in ((self.parts[1:], TERM_GRACE), (self.parts[:1], 0.5)):
             for part in parts:
                 part.signal(signal.SIGTERM)

@@ -12,7 +12,7 @@ _SERVICE_LINE = re.compile(r"(\d\d:\d\d:\d\d) ([A-Z]+) \S+ (.*)")
 
 
 class Terminal:
-    """Writes whole lines. A terminal that has gone away is no reason to end the stack untidily."""
+    """Writes whole lines, from any thread. Made by `up` for the run. A closed terminal does not raise."""
 
     def __init__(self, names: list[str], stream: TextIO | None = None) -> None:
         self._stream = stream or sys.stderr
@@ -22,7 +22,7 @@ class Terminal:
         self._lock = threading.Lock()
 
     def log(self, name: str, text: str) -> None:
-        """One line of a part. The name that services put into their own lines is left out: it is the prefix."""
+        """One log line of a part. The service's own name in it is left out, because it is the prefix."""
         if match := _SERVICE_LINE.fullmatch(text):
             time, level, message = match.groups()
             text = f"{time} {message}" if level == "INFO" else f"{time} {self._bold(level)} {message}"
@@ -36,7 +36,7 @@ class Terminal:
         self._write(f"\x1b[1;32m{text}\x1b[0m" if self._coloured else text)
 
     def warn(self, text: str) -> None:
-        """A line about something that went wrong and what is done about it."""
+        """A line about a failure and what is done about it."""
         self._write(f"\x1b[1;31m{text}\x1b[0m" if self._coloured else text)
 
     def _bold(self, text: str) -> str:

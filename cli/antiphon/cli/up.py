@@ -1,6 +1,6 @@
 """`antiphon up`: the whole stack on one machine, each part its own process.
 
-Which parts there are and what each is told; starting, watching and ending them is in `supervisor`.
+Decides which parts there are and their settings; `supervisor` starts, watches and ends them.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from antiphon.cli.terminal import Terminal
 from antiphon.schemas.addresses import Address
 
 PROGRESS_EVERY: Final = 5.0
-"""Seconds between two lines that say what the stack is still waiting for."""
+"""Seconds between two lines about what is still missing."""
 DECIDED_HERE: Final = (
     "ANTIPHON_ROUTE_KEYS",
     "ANTIPHON_PASSWORD_KEY",
@@ -44,10 +44,11 @@ DECIDED_HERE: Final = (
     "ANTIPHON_HTTP_BIND",
     "ANTIPHON_SLOT",
 )
-"""Beginnings of variables that are not passed on: options of this command say it, or it is made anew each time."""
+"""Prefixes of variables that are not passed on: they come from options of this command, or are new in each run."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of `antiphon up`."""
     parser.add_argument(
         "--http",
         default="127.0.0.1:8080",
@@ -96,6 +97,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    """Run all parts until a signal; returns the exit status."""
     offered = offered_hosts(args.public, args.loopback_only)
     http, relay = http_address(args.http), relay_address(args.relay_port, offered)
     require_keys_for_others(http, args.public)
@@ -139,7 +141,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _watch(supervisor: Supervisor, terminal: Terminal, http: Address) -> int:
-    """Tend the parts until the stop; say when a call would succeed, and until then what is missing."""
+    """Restart parts until the stop; print when a call would succeed, and until then what is missing."""
     url = f"http://{http}/" if http.host not in ("0.0.0.0", "::") else f"http://127.0.0.1:{http.port}/"
     begun = time.monotonic()
     next_progress = begun + PROGRESS_EVERY
@@ -167,7 +169,7 @@ def _watch(supervisor: Supervisor, terminal: Terminal, http: Address) -> int:
 
 
 class _HealthWatch:
-    """Asks /healthz in a thread of its own, so that a slow answer holds up neither restarts nor the end."""
+    """Asks /healthz in a thread, so that a slow answer delays neither restarts nor the end. Made by `_watch`."""
 
     def __init__(self, url: str) -> None:
         self.state = Health(False, "signaling does not answer yet")
@@ -180,7 +182,7 @@ class _HealthWatch:
             time.sleep(0.25)
 
 
-# ---- what each part is told --------------------------------------------------------------------------
+# ---- the settings of each part -----------------------------------------------------------------------
 
 
 def _python(name: str, arguments: list[str], environment: dict[str, str], terminal: Terminal) -> Part:
@@ -188,7 +190,7 @@ def _python(name: str, arguments: list[str], environment: dict[str, str], termin
 
 
 def _base(part: str) -> dict[str, str]:
-    """Our own environment without settings that this command decides, and without keys that are others' business."""
+    """Our own environment, without settings that this command decides and without the keys of other parts."""
     kept = {
         name: value
         for name, value in os.environ.items()
@@ -198,7 +200,7 @@ def _base(part: str) -> dict[str, str]:
 
 
 def _is_anothers_key(variable: str, part: str) -> bool:
-    """Who calls is signaling's to know; what a model's server asks for, the bridge's and the plug-ins'."""
+    """Whether this secret is of other parts: signaling gets API keys, bridge and plug-ins those of model servers."""
     if variable.startswith("ANTIPHON_API_KEYS"):
         return part != "signaling"
     return variable.endswith("_API_KEY") and part in ("nats", "relay", "transceiver", "signaling")
@@ -245,7 +247,7 @@ def _environments(
 
 
 def _wait_for_nats(supervisor: Supervisor, part: Part, server: embedded_nats.EmbeddedNats) -> str | None:
-    """The server's URL as soon as it listens; None when the stop came first."""
+    """The server's URL as soon as it listens; None when the stop was requested before."""
     deadline = time.monotonic() + 15
     while not supervisor.pause(0.02):
         supervisor.tend()

@@ -1,4 +1,4 @@
-"""A caller's voice for those who have no recording at hand: the built-in agent's own speech synthesis."""
+"""Synthesised speech of a caller, for those without a recording: the voice of the built-in agent."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from antiphon.cli.errors import UsageError, installing
 from antiphon.cli.wav import Samples
 
 PAUSE: float = 0.25
-"""Seconds of a quiet room before and after the words."""
+"""Seconds of background noise before and after the speech."""
 
 
 def say(texts: list[str], rate: int) -> list[Samples]:
-    """Each text spoken, mono at `rate` Hz. Loads the voice, about a second."""
+    """Each text as speech, mono at `rate` Hz. Loads the voice, about a second."""
     try:
         from antiphon.inference_bridge.models.sources import ModelError, lexicon_files, voice_file
         from antiphon.inference_bridge.settings import Settings, what_is_wrong
@@ -32,13 +32,13 @@ def say(texts: list[str], rate: int) -> list[Samples]:
         raise UsageError(what_is_wrong(error)) from None
     except ModelError as error:
         raise UsageError(str(error)) from None
-    quiet = np.random.default_rng(0).normal(0, 8, int(PAUSE * rate)).astype(np.int16)
+    noise = np.random.default_rng(0).normal(0, 8, int(PAUSE * rate)).astype(np.int16)
     spoken = []
     for text in texts:
         samples = voice.synthesize(text).astype(np.float32)
         if not len(samples):
             raise UsageError(f"there is nothing to say in {text!r}")
         resampled = soxr.resample(samples, SPEECH_RATE, rate)
-        words = np.clip(resampled, -32768, 32767).astype(np.int16)
-        spoken.append(np.concatenate([quiet, words, quiet]))
+        speech = np.clip(resampled, -32768, 32767).astype(np.int16)
+        spoken.append(np.concatenate([noise, speech, noise]))
     return spoken

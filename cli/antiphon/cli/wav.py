@@ -1,4 +1,4 @@
-"""WAV files as the call uses them: any PCM file in, 24 kHz mono in and out."""
+"""WAV files: 16-bit PCM of any rate and number of channels in, mono out."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def read_wav(path: Path, rate: int) -> Samples:
 
 
 def read_channel(path: Path, channel: int, rate: int) -> Samples:
-    """One channel of the file at `rate` Hz, sample by sample as it is where that is its own rate."""
+    """One channel of the file at `rate` Hz; unchanged if that is the file's own rate."""
     samples, own = _read(path)
     if channel >= samples.shape[1]:
         raise UsageError(f"{path} has {samples.shape[1]} channels")

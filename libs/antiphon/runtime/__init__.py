@@ -1,4 +1,4 @@
-"""What every process of ours needs to run: NATS, telemetry, tasks, watchdog, the agent's side of sessions.
+"""What all processes share at run time: NATS, telemetry, tasks, watchdog, the agent's side of sessions.
 
 Imports `antiphon.schemas` and nothing else of ours.
 """

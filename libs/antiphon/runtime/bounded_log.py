@@ -1,4 +1,4 @@
-"""Tracebacks in the log, but not as often as a peer likes."""
+"""Tracebacks in the log, limited in number, so that a peer's input cannot fill the disk."""
 
 from __future__ import annotations
 
@@ -11,15 +11,19 @@ EVERY: Final = 10.0
 
 
 class BoundedLog:
-    """One for each place that a peer's input might fail in, for all sessions of the process."""
+    """Logs the failures of one place that handles peers' input, for all sessions of the process.
+
+    Owned by the module of that place, for the process's lifetime; any task may call it.
+    """
 
     def __init__(self, log: logging.Logger) -> None:
         self._log = log
         self._next = float("-inf")
         self.left_out = 0
+        """Failures since the last traceback."""
 
     def exception(self, text: str, error: Exception) -> None:
-        """Write what happened, with its traceback, unless one was written just now."""
+        """Log the error with its traceback, unless one was logged within `EVERY` seconds."""
         now = time.monotonic()
         if now < self._next:
             self.left_out += 1

@@ -1,7 +1,7 @@
-"""Ends this process when its event loop stands still, so that others go on with what it holds.
+"""Ends this process when its event loop is blocked, so that other processes continue its work.
 
-The loop gives beats to a process of its own (`standstill`), which says what counts as standing still. Linux only:
-elsewhere nothing is watched.
+The loop sends beats to a child process, the watcher (`standstill`), which defines when a loop counts as blocked. Linux
+only: other systems have no watcher.
 """
 
 from __future__ import annotations
@@ -22,94 +22,99 @@ from antiphon.runtime import standstill
 log = logging.getLogger(__name__)
 
 VARIABLE: Final = "ANTIPHON_LOOP_WATCHDOG_SECONDS"
-"""Overrides what the service gives; 0 watches nothing (for a debugger that runs inside the process)."""
+"""Overrides the limit of the service, s; 0 starts no watcher (for a debugger that runs inside the process)."""
 BEAT_SECONDS: Final = 0.2
 LEAST_SECONDS: Final = 1.0
+"""The shortest limit that can be set."""
 AGAIN_SECONDS: Final = 10.0
-"""Between two starts of the watching process, should it die."""
+"""Seconds between two starts of a watcher, should it die."""
 END_SECONDS: Final = 1.0
+"""Seconds that a watcher gets to end before it is killed."""
 _PASSED_ON: Final = ("LD_LIBRARY_PATH", "TZ")
-"""Variables that Python itself may need. Keys are none of them."""
+"""Variables that Python itself may need, and no secrets."""
 
 
 class LoopWatchdog:
-    """Of the running loop, from `start` to `stop`. Start it when everything is loaded: imports stand still too."""
+    """Watches the running loop from `start` to `stop`. Owned by the main function of a service, called on that loop.
+
+    Start it when all imports are done: an import blocks the loop too.
+    """
 
     def __init__(self, service: str, seconds: float) -> None:
-        """`service` names the process in the last line of its log; `seconds` unless the environment says otherwise."""
+        """`service` names the process in its last log line. `seconds` is the limit, unless `VARIABLE` overrides it."""
         self._service = service
         self._seconds = _chosen(seconds)
-        self._watching: subprocess.Popen[bytes] | None = None
-        self._stack: IO[bytes] | None = None
+        self._watcher: subprocess.Popen[bytes] | None = None
+        self._stack_file: IO[bytes] | None = None
         self._started = -math.inf
         self._timer: asyncio.TimerHandle | None = None
 
     def start(self) -> None:
-        """From now on the loop must not stand still."""
+        """Start the watcher: from now on a blocked loop ends this process."""
         if sys.platform != "linux" or not self._seconds or self._timer is not None:
             return
-        self._stack = os.fdopen(os.memfd_create("antiphon-stack"), "wb", buffering=0)
-        faulthandler.register(standstill.STACK_SIGNAL, file=self._stack, all_threads=True)
+        self._stack_file = os.fdopen(os.memfd_create("antiphon-stack"), "wb", buffering=0)
+        faulthandler.register(standstill.STACK_SIGNAL, file=self._stack_file, all_threads=True)
         self._beat(asyncio.get_running_loop())
 
     def stop(self) -> None:
-        """Nothing is watched any more; what ends the process may take its time."""
+        """End the watcher, so that the shutdown of the process may block the loop."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
             faulthandler.unregister(standstill.STACK_SIGNAL)
-        if self._watching is not None:
-            self._let_go(self._watching)
-        if self._stack is not None:
-            self._stack.close()
+        if self._watcher is not None:
+            self._end_watcher(self._watcher)
+        if self._stack_file is not None:
+            self._stack_file.close()
 
     def _beat(self, loop: asyncio.AbstractEventLoop) -> None:
         try:
-            if self._watching is None or self._watching.stdin is None:
+            if self._watcher is None or self._watcher.stdin is None:
                 raise BrokenPipeError
-            os.write(self._watching.stdin.fileno(), b".")
+            os.write(self._watcher.stdin.fileno(), b".")
         except BlockingIOError:
-            pass  # it has no time to read: then it can't take us for dead either
+            pass  # the watcher does not run, so it does not count this time either
         except OSError:
-            self._watch_again()
+            self._restart_watcher()
         self._timer = loop.call_later(BEAT_SECONDS, self._beat, loop)
 
-    def _watch_again(self) -> None:
+    def _restart_watcher(self) -> None:
         now = time.monotonic()
-        if self._stack is None or now - self._started < AGAIN_SECONDS:
+        if self._stack_file is None or now - self._started < AGAIN_SECONDS:
             return
-        if self._watching is not None:
+        if self._watcher is not None:
             log.warning("the process that watches the event loop is gone: another one is started")
-            self._let_go(self._watching)
-            self._watching = None
+            self._end_watcher(self._watcher)
+            self._watcher = None
         self._started = now
         form = os.environ.get("ANTIPHON_LOG_FORMAT", "").strip().lower() or "text"
-        told = [str(os.getpid()), str(self._seconds), self._service, form, str(self._stack.fileno())]
+        arguments = [str(os.getpid()), str(self._seconds), self._service, form, str(self._stack_file.fileno())]
         try:
-            self._watching = subprocess.Popen(
-                [sys.executable, "-I", "-S", standstill.__file__, *told],
+            self._watcher = subprocess.Popen(
+                [sys.executable, "-I", "-S", standstill.__file__, *arguments],
                 stdin=subprocess.PIPE,
-                pass_fds=[self._stack.fileno()],
+                pass_fds=[self._stack_file.fileno()],
                 stdout=subprocess.DEVNULL,
                 env={name: os.environ[name] for name in _PASSED_ON if name in os.environ},
             )
         except OSError as error:
             log.warning("the event loop is not watched: %s", error)
             return
-        assert self._watching.stdin is not None
-        os.set_blocking(self._watching.stdin.fileno(), False)
+        assert self._watcher.stdin is not None
+        os.set_blocking(self._watcher.stdin.fileno(), False)
 
     @staticmethod
-    def _let_go(watching: subprocess.Popen[bytes]) -> None:
-        """It ends when its standard input does."""
-        if watching.stdin is not None:
+    def _end_watcher(watcher: subprocess.Popen[bytes]) -> None:
+        """It ends at the end of its standard input."""
+        if watcher.stdin is not None:
             with contextlib.suppress(OSError):
-                watching.stdin.close()
+                watcher.stdin.close()
         try:
-            watching.wait(END_SECONDS)
+            watcher.wait(END_SECONDS)
         except subprocess.TimeoutExpired:
-            watching.kill()
-            watching.wait()
+            watcher.kill()
+            watcher.wait()
 
 
 def _chosen(default: float) -> float:

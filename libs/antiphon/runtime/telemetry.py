@@ -1,7 +1,7 @@
 """Logs and traces: set up alike in every service, so that one call is one trace.
 
 Logs go to stderr, one line each: text for people, or with `ANTIPHON_LOG_FORMAT=json` one JSON object per line with
-`time` (RFC 3339, UTC), `level`, `service`, `logger`, `message`, `fields` (what was given as `extra=`), and where there
+`time` (RFC 3339, UTC), `level`, `service`, `logger`, `message`, `fields` (the `extra=` of the call), and where there
 is one `exception` and `trace_id`. No service puts a client's address into a line at INFO or above.
 
 Traces are off unless an OTLP endpoint is set by the standard variables (`OTEL_EXPORTER_OTLP_ENDPOINT` or
@@ -30,14 +30,15 @@ _ORDINARY: Final = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "
 
 
 class JsonFormatter(logging.Formatter):
-    """A record as one line of JSON."""
+    """A record as one line of JSON. Owned by the log handler of the process; called by any thread."""
 
     def __init__(self, service: str) -> None:
         super().__init__()
         self._service = service
 
     def format(self, record: logging.LogRecord) -> str:
-        said: dict[str, object] = {
+        """The line, without its end."""
+        entry: dict[str, object] = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname,
             "service": self._service,
@@ -46,15 +47,15 @@ class JsonFormatter(logging.Formatter):
             "fields": {name: value for name, value in record.__dict__.items() if name not in _ORDINARY},
         }
         if record.exc_info:
-            said["exception"] = self.formatException(record.exc_info)
+            entry["exception"] = self.formatException(record.exc_info)
         context = trace.get_current_span().get_span_context()
         if context.is_valid:
-            said["trace_id"] = format(context.trace_id, "032x")
-        return json.dumps(said, default=str, ensure_ascii=False)
+            entry["trace_id"] = format(context.trace_id, "032x")
+        return json.dumps(entry, default=str, ensure_ascii=False)
 
 
 def start(service: str) -> Callable[[], None]:
-    """Configure logs and traces of this process; returns what to call at its end (flushes the spans).
+    """Configure logs and traces of this process; returns the function to call at its end, which flushes the spans.
 
     Ends the process with one line and status 2 if a log setting can't be used.
     """

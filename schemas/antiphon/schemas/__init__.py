@@ -1,4 +1,4 @@
-"""What crosses a process boundary in Antiphon, and nothing else."""
+"""The wire formats of Antiphon: what crosses a process boundary, and nothing else."""
 
 from antiphon.schemas.errors import MalformedError
 

@@ -9,10 +9,12 @@ from antiphon.schemas.errors import MalformedError
 
 
 class Address(NamedTuple):
-    """An IP address and a port. `host` is a literal in its canonical spelling, never a name."""
+    """An IP address and a port. A value."""
 
     host: str
+    """An IP literal in its canonical spelling, never a name."""
     port: int
+    """0 to 65535; 0 only where a free port is to be chosen."""
 
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
@@ -33,5 +35,5 @@ def parse_address(text: str) -> Address:
             f"{text!r} is not an address: expected an IP literal and a port such as 127.0.0.1:3478 or [::1]:3478"
         )
     if isinstance(literal, ipaddress.IPv6Address) != text.startswith("["):
-        raise MalformedError(f"{text!r} is not an address: an IPv6 literal stands in brackets, IPv4 does not")
+        raise MalformedError(f"{text!r} is not an address: an IPv6 literal is written in brackets, IPv4 is not")
     return Address(str(literal), number)

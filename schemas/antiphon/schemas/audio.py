@@ -18,10 +18,10 @@ FRAME_MS: Final = 20
 
 
 class FrameFlag(IntFlag):
-    """What a consumer may want to know about a frame before it looks at the samples."""
+    """Bits of `AudioFrame.flags`: what a consumer may want to know before it reads the samples."""
 
     CONCEALED = 1
-    """Made up by the receiver for a packet that was lost (FEC or concealment)."""
+    """Made by the receiver for a lost packet (FEC or concealment)."""
     SILENCE = 2
     """The sender sends nothing here (discontinuous transmission, mute); the samples are zero."""
     END_OF_UTTERANCE = 4
@@ -29,7 +29,7 @@ class FrameFlag(IntFlag):
 
 
 class AudioFrame(NamedTuple):
-    """20 ms of one side of a session."""
+    """20 ms of one direction of a session. A value."""
 
     sequence: int
     """Counts the frames of this direction from 0."""
@@ -43,7 +43,8 @@ class AudioFrame(NamedTuple):
     flags: int
     """`FrameFlag` bits."""
     generation: int
-    """Fences speech: after a flush the transceiver drops frames of older generations."""
+    """Number of the reply, counted up by the agent: after a flush the transceiver drops frames of older generations.
+    0 in `audio.in`."""
     pcm: bytes
     """Signed 16-bit little-endian mono, exactly 20 ms: `rate // 50` samples."""
 
@@ -65,7 +66,7 @@ def unpack_frame(data: bytes) -> AudioFrame:
         fields = msgpack.unpackb(data, raw=False, use_list=True, max_ext_len=0, max_map_len=0)
     except Exception as error:  # msgpack raises half a dozen types, some of them bare ValueError or TypeError
         raise MalformedError(f"audio frame of {len(data)} bytes is no msgpack array: {error}") from None
-    # One look at all types and one at all signs: field by field this cost as much as unpacking.
+    # All types at once and all signs at once: field by field this cost as much as unpacking.
     typed = type(fields) is list and list(map(type, fields)) == _TYPES
     if typed and fields[0] == AUDIO_VERSION and min(fields[:7]) >= 0 and _PCM_BYTES.get(fields[4]) == len(fields[7]):
         return AudioFrame._make(fields[1:])

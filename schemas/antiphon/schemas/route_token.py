@@ -1,4 +1,4 @@
-"""The route token: who owns a call, sealed into the ICE username fragment.
+"""The route token: the transceiver that owns a call, sealed into the ICE username fragment.
 
 ufrag = one key-id character + 22 characters of unpadded base64 over one AES-128 block:
 
@@ -35,14 +35,14 @@ KEY_IDS: Final = string.ascii_letters + string.digits
 
 
 class RouteToken(NamedTuple):
-    """What a ufrag says once it is opened. Every field is an unsigned integer of the stated width."""
+    """The content of a ufrag. A value; every field is an unsigned integer of the stated width."""
 
     cluster: int
     """12 bit."""
     slot: int
     """16 bit: transceiver slot in the cluster."""
     epoch: int
-    """16 bit: incarnation of that slot, so that a recycled address never gets a stranger's packets."""
+    """16 bit: counts the processes on that slot, so that a later one never gets an earlier one's packets."""
     session: int
     """32 bit, drawn at random by the minter."""
     hour: int
@@ -79,6 +79,8 @@ def _unpack(block: bytes) -> RouteToken | None:
 
 class RouteKeyring:
     """The route keys that are live, newest first. Seals with the first, opens with any.
+
+    Made by a relay or transceiver from its settings, never changed; used by one thread.
 
     Two keys are live during a rotation: the key-id character in front of the token says which. The AES
     contexts are kept, because making one costs 7 us and using it 0.4 us. ECB over a single block that
@@ -136,7 +138,7 @@ class RouteKeyring:
         return token
 
     def find(self, ufrag: bytes) -> RouteToken | None:
-        """As `open`, but None instead of an error: for who is sent forgeries by the hundred thousand."""
+        """As `open`, but None instead of an error: for a relay, which may get 100,000 forgeries at once."""
         decrypt = self._open.get(chr(ufrag[0])) if len(ufrag) == UFRAG_LENGTH else None
         if decrypt is None:
             return None
@@ -149,12 +151,12 @@ class RouteKeyring:
         return _unpack(decrypt(block))
 
     def decrypt_all(self, blocks: bytes) -> list[bytes]:
-        """Many blocks at once (a multiple of 16 bytes), under each key: to tell forgeries by the redundancy."""
+        """Many blocks at once (a multiple of 16 bytes), under each key: to recognise forgeries by the redundancy."""
         return [decrypt(blocks) for decrypt in self._open.values()]
 
 
 def ice_password(password_key: bytes, ufrag: str) -> str:
-    """The ICE password of a ufrag: 24 characters, derived, so that whoever adopts a session can answer.
+    """The ICE password of a ufrag: 24 characters, derived, so that a transceiver which takes a session over can answer.
 
     Only transceivers and signaling hold `password_key`; a relay can route a call but not join it.
     """

@@ -1,9 +1,13 @@
-"""Every subject and bucket name, built and parsed here only."""
+"""Every subject, bucket and key on NATS: their names, built and parsed here only.
+
+`SUBJECTS` is the contract: the pattern of each subject, which component publishes on it, and what a message holds. The
+functions below build subjects from it, wildcards and parsers derive from it, and `antiphon schema export` writes it.
+"""
 
 from __future__ import annotations
 
 import re
-from typing import Final
+from typing import Final, NamedTuple
 
 from antiphon.schemas.errors import MalformedError
 
@@ -14,28 +18,83 @@ BUCKET_TRANSCEIVERS: Final = "antiphon-transceivers"
 BUCKET_RELAYS: Final = "antiphon-relays"
 """`<name>` -> RelayAnnouncement, TTL 5 s."""
 BUCKET_FLOWS: Final = "antiphon-flows"
-"""`flow_key` of a client -> FlowOwner, TTL a day; only where transceivers are told to keep it."""
+"""`flow_key` of a client -> FlowOwner, TTL a day; only where the transceivers are set to keep it."""
 BUCKET_SLOTS: Final = "antiphon-slots"
 """`<cluster>.<slot>` -> SlotClaim, kept: the last epoch of every slot."""
 BUCKET_LEASES: Final = "antiphon-leases"
-"""`<agent>.<session id>` -> Lease, TTL 10 min: which agent instance holds a session, and what another needs of it."""
-
+"""`<agent>.<session id>` -> Lease, TTL 10 min: which agent instance has a session, and what another one needs of it."""
 BUCKET_SESSIONS: Final = "antiphon-sessions"
-"""`<cluster>.<slot>.<epoch>.<session id>` -> encrypted checkpoint; `...<epoch>.seat` -> who took them over."""
+"""`<cluster>.<slot>.<epoch>.<session id>` -> encrypted checkpoint; `...<epoch>.seat` -> the process that has them."""
 
-FLOW_FIND: Final = f"{PREFIX}.flow.find"
-ANY_TRANSCEIVER_ANNOUNCE: Final = f"{PREFIX}.transceiver.*.*.announce"
-ANY_RELAY_ANNOUNCE: Final = f"{PREFIX}.relay.*.announce"
-ANY_AGENT_BEAT: Final = f"{PREFIX}.agent.*.beat"
-ANY_CALL_STATUS: Final = f"{PREFIX}.status.*"
-ANY_AUDIO_IN: Final = f"{PREFIX}.session.*.audio.in"
 
+class Subject(NamedTuple):
+    """One kind of subject. A row of `SUBJECTS`."""
+
+    pattern: str
+    """Parts in angle brackets stand for one token each: letters, digits, `-` and `_`, at most 64 of them."""
+    publisher: str
+    """The component that publishes or sends requests here."""
+    message: str
+    """Name of the message in `messages.MESSAGES`; `AudioFrame`, `msgpack` for what is no JSON, empty for no content."""
+    reply: str = ""
+    """Likewise, of the answer; empty: no request, nothing answers."""
+
+
+_SESSION: Final = f"{PREFIX}.session.<id>"
+_TRANSCEIVER: Final = f"{PREFIX}.transceiver.<cluster>.<slot>"
+
+SUBJECTS: Final = {
+    "transceiver_announce": Subject(f"{_TRANSCEIVER}.announce", "transceiver", "TransceiverAnnouncement"),
+    "transceiver_open": Subject(f"{_TRANSCEIVER}.open", "signaling", "OpenRequest", "OpenReply"),
+    "transceiver_take_over": Subject(f"{_TRANSCEIVER}.take_over", "transceiver", "TakeOver", "ControlReply"),
+    "transceiver_adopt": Subject(f"{_TRANSCEIVER}.adopt", "transceiver", "Adopt", "ControlReply"),
+    "relay_announce": Subject(f"{PREFIX}.relay.<name>.announce", "relay", "RelayAnnouncement"),
+    "relay_stats": Subject(f"{PREFIX}.relay.<name>.stats", "operator", "", "RelayStatistics"),
+    "agent_claim": Subject(f"{PREFIX}.agent.<name>.claim", "transceiver", "Claim", "ClaimReply"),
+    "agent_claim_of": Subject(f"{PREFIX}.agent.<name>.claim.<instance>", "transceiver", "Claim", "ClaimReply"),
+    "agent_beat": Subject(f"{PREFIX}.agent.<name>.beat", "agent", "AgentBeat"),
+    "worker": Subject(f"{PREFIX}.worker.<kind>", "inference bridge", "msgpack", "msgpack"),
+    "audio_in": Subject(f"{_SESSION}.audio.in", "transceiver", "AudioFrame"),
+    "audio_out": Subject(f"{_SESSION}.audio.out", "agent", "AudioFrame"),
+    "data_in": Subject(f"{_SESSION}.data.in", "transceiver, signaling (side channel)", "DataMessage"),
+    "data_out": Subject(f"{_SESSION}.data.out", "agent", "DataMessage"),
+    "session_event": Subject(f"{_SESSION}.event", "transceiver", "SessionEvent"),
+    "session_control": Subject(f"{_SESSION}.control", "agent, signaling", "Control", "ControlReply"),
+    "session_open": Subject(f"{_SESSION}.open", "signaling", "OpenRequest", "OpenReply"),
+    "call_status": Subject(f"{PREFIX}.status.<id>", "signaling", "", "CallStatus"),
+    "flow_find": Subject(f"{PREFIX}.flow.find", "relay", "FlowFind", "FlowOwner"),
+}
+"""Name -> subject. The function of the same name builds it; `flow_find`, which has no parts, is `FLOW_FIND`."""
+
+_PART = re.compile(r"<([a-z]+)>")
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{1,64}")
-_SESSION_SUBJECT = re.compile(r"antiphon\.v1\.session\.([A-Za-z0-9_-]{1,64})\.([a-z]+(?:\.[a-z]+)?)")
+_FORMS: Final = {name: _PART.sub(r"{\1}", subject.pattern) for name, subject in SUBJECTS.items()}
+
+
+def _any(name: str) -> str:
+    """The wildcard for all subjects of this name."""
+    return _PART.sub("*", SUBJECTS[name].pattern)
+
+
+def _reader(name: str) -> re.Pattern[str]:
+    """Matches the subjects of this name, with a group for each part."""
+    return re.compile(_PART.sub(rf"({_TOKEN.pattern})", re.escape(SUBJECTS[name].pattern)))
+
+
+FLOW_FIND: Final = SUBJECTS["flow_find"].pattern
+ANY_TRANSCEIVER_ANNOUNCE: Final = _any("transceiver_announce")
+ANY_RELAY_ANNOUNCE: Final = _any("relay_announce")
+ANY_AGENT_BEAT: Final = _any("agent_beat")
+ANY_CALL_STATUS: Final = _any("call_status")
+ANY_AUDIO_IN: Final = _any("audio_in")
+
+_AGENT_BEAT: Final = _reader("agent_beat")
+_CALL_STATUS: Final = _reader("call_status")
+_OF_A_SESSION: Final = re.compile(rf"{re.escape(PREFIX)}\.session\.({_TOKEN.pattern})\.([a-z]+(?:\.[a-z]+)?)")
 
 
 def _token(kind: str, text: str) -> str:
-    """A name that may stand in a subject: no dots, wildcards or blanks."""
+    """A name that a subject can hold: no dots, wildcards or blanks."""
     if not _TOKEN.fullmatch(text):
         raise MalformedError(f"{kind} {text!r:.80} may hold letters, digits, - and _ only, at most 64 of them")
     return text
@@ -45,6 +104,155 @@ def _number(kind: str, value: int, bits: int) -> str:
     if not 0 <= value < 1 << bits:
         raise MalformedError(f"{kind} {value} is out of range: it has {bits} bits")
     return str(value)
+
+
+def _transceiver(name: str, cluster: int, slot: int) -> str:
+    return _FORMS[name].format(cluster=_number("cluster", cluster, 12), slot=_number("slot", slot, 16))
+
+
+def _relay(name: str, relay: str) -> str:
+    return _FORMS[name].format(name=_token("relay name", relay))
+
+
+def _session(name: str, session_id: str) -> str:
+    return _FORMS[name].format(id=_token("session id", session_id))
+
+
+# ---- transceivers and relays ---------------------------------------------------------------------------
+
+
+def transceiver_announce(cluster: int, slot: int) -> str:
+    """Each second, and on change."""
+    return _transceiver("transceiver_announce", cluster, slot)
+
+
+def transceiver_open(cluster: int, slot: int) -> str:
+    """Request/reply: open a session."""
+    return _transceiver("transceiver_open", cluster, slot)
+
+
+def transceiver_take_over(cluster: int, slot: int) -> str:
+    """Request/reply: a transceiver that stops asks another one to continue its sessions."""
+    return _transceiver("transceiver_take_over", cluster, slot)
+
+
+def transceiver_adopt(cluster: int, slot: int) -> str:
+    """Request/reply: continue some sessions of a slot that the asking transceiver has taken over."""
+    return _transceiver("transceiver_adopt", cluster, slot)
+
+
+def relay_announce(name: str) -> str:
+    """Each second, and on change."""
+    return _relay("relay_announce", name)
+
+
+def relay_stats(name: str) -> str:
+    """Request/reply: a relay's counters."""
+    return _relay("relay_stats", name)
+
+
+# ---- agents and model workers --------------------------------------------------------------------------
+
+
+def agent_claim(name: str) -> str:
+    """Request/reply: a claim; NATS gives it to one of the agent's queue group."""
+    return _FORMS["agent_claim"].format(name=_token("agent name", name))
+
+
+def agent_claim_of(name: str, instance: str) -> str:
+    """Request/reply: a claim for one instance of an agent, whose name is its register metadata `instance`."""
+    plain = re.sub(r"[^A-Za-z0-9_-]", "-", instance)[:64]
+    return _FORMS["agent_claim_of"].format(name=_token("agent name", name), instance=_token("instance", plain))
+
+
+def agent_beat(name: str) -> str:
+    """The beats of all instances of an agent."""
+    return _FORMS["agent_beat"].format(name=_token("agent name", name))
+
+
+def parse_agent_beat(subject: str) -> str:
+    """`antiphon.v1.agent.<name>.beat` -> `<name>`."""
+    match = _AGENT_BEAT.fullmatch(subject)
+    if match is None:
+        raise MalformedError(f"{subject!r:.120} is no subject of an agent's beat")
+    return match[1]
+
+
+def worker(kind: str) -> str:
+    """Request/reply, replies may stream: a model worker of a kind, `stt`, `tts` or `llm`."""
+    return _FORMS["worker"].format(kind=_token("worker kind", kind))
+
+
+# ---- sessions ------------------------------------------------------------------------------------------
+
+
+def audio_in(session_id: str) -> str:
+    """Caller to agent, PCM frames."""
+    return _session("audio_in", session_id)
+
+
+def audio_out(session_id: str) -> str:
+    """Agent to caller, PCM frames."""
+    return _session("audio_out", session_id)
+
+
+def data_in(session_id: str) -> str:
+    """Caller to agent, data-channel messages."""
+    return _session("data_in", session_id)
+
+
+def data_out(session_id: str) -> str:
+    """Agent to caller, data-channel messages."""
+    return _session("data_out", session_id)
+
+
+def session_event(session_id: str) -> str:
+    """What happens to the session."""
+    return _session("session_event", session_id)
+
+
+def session_control(session_id: str) -> str:
+    """Request/reply: the transceiver answers every control message."""
+    return _session("session_control", session_id)
+
+
+def session_open(session_id: str) -> str:
+    """Request/reply to the owner of a running session: another offer of its client."""
+    return _session("session_open", session_id)
+
+
+def session_out(session_id: str) -> str:
+    """Wildcard: `audio.out` and `data.out` of a session, in one subscription."""
+    return f"{PREFIX}.session.{_token('session id', session_id)}.*.out"
+
+
+def session_all(session_id: str | None = None) -> str:
+    """Wildcard: all subjects of a session, or of every session, for a recorder."""
+    return f"{PREFIX}.session.{'*' if session_id is None else _token('session id', session_id)}.>"
+
+
+def parse_session_subject(subject: str) -> tuple[str, str]:
+    """`antiphon.v1.session.<id>.audio.in` -> (`<id>`, `audio.in`)."""
+    match = _OF_A_SESSION.fullmatch(subject)
+    if match is None:
+        raise MalformedError(f"{subject!r:.120} is no session subject")
+    return match[1], match[2]
+
+
+def call_status(session_id: str) -> str:
+    """Request/reply: only the transceiver that knows the session answers."""
+    return _session("call_status", session_id)
+
+
+def parse_call_status(subject: str) -> str:
+    """`antiphon.v1.status.<id>` -> `<id>`."""
+    match = _CALL_STATUS.fullmatch(subject)
+    if match is None:
+        raise MalformedError(f"{subject!r:.120} is no subject of a call's status")
+    return match[1]
+
+
+# ---- keys of buckets -----------------------------------------------------------------------------------
 
 
 def flow_key(header: bytes) -> str:
@@ -57,61 +265,19 @@ def slot_key(cluster: int, slot: int) -> str:
     return f"{_number('cluster', cluster, 12)}.{_number('slot', slot, 16)}"
 
 
-def transceiver_announce(cluster: int, slot: int) -> str:
-    return f"{PREFIX}.transceiver.{slot_key(cluster, slot)}.announce"
-
-
-def transceiver_open(cluster: int, slot: int) -> str:
-    return f"{PREFIX}.transceiver.{slot_key(cluster, slot)}.open"
-
-
-def transceiver_take_over(cluster: int, slot: int) -> str:
-    """Request/reply: a transceiver that ends asks another one to go on with its sessions, `TakeOver`."""
-    return f"{PREFIX}.transceiver.{slot_key(cluster, slot)}.take_over"
-
-
-def transceiver_adopt(cluster: int, slot: int) -> str:
-    """Request/reply: go on with some sessions of a seat that the asking transceiver has taken over, `Adopt`."""
-    return f"{PREFIX}.transceiver.{slot_key(cluster, slot)}.adopt"
-
-
 def seat_prefix(cluster: int, slot: int, epoch: int) -> str:
-    """What the keys of one transceiver's sessions in `BUCKET_SESSIONS` begin with."""
+    """The first part of all keys of one transceiver's sessions in `BUCKET_SESSIONS`."""
     return f"{slot_key(cluster, slot)}.{_number('epoch', epoch, 16)}"
 
 
 def seat_key(cluster: int, slot: int, epoch: int) -> str:
+    """The key in `BUCKET_SESSIONS` that names the process which took a transceiver's sessions over."""
     return f"{seat_prefix(cluster, slot, epoch)}.seat"
 
 
 def checkpoint_key(cluster: int, slot: int, epoch: int, session_id: str) -> str:
+    """The key of a session's checkpoint in `BUCKET_SESSIONS`."""
     return f"{seat_prefix(cluster, slot, epoch)}.{_token('session id', session_id)}"
-
-
-def relay_announce(name: str) -> str:
-    return f"{PREFIX}.relay.{_token('relay name', name)}.announce"
-
-
-def relay_stats(name: str) -> str:
-    """Request/reply: a relay's counters, `RelayStatistics`."""
-    return f"{PREFIX}.relay.{_token('relay name', name)}.stats"
-
-
-def agent_claim(name: str) -> str:
-    return f"{PREFIX}.agent.{_token('agent name', name)}.claim"
-
-
-def agent_beat(name: str) -> str:
-    """Each instance of an agent says here that it lives, `AgentBeat`."""
-    return f"{PREFIX}.agent.{_token('agent name', name)}.beat"
-
-
-def parse_agent_beat(subject: str) -> str:
-    """`antiphon.v1.agent.<name>.beat` -> `<name>`."""
-    name = subject.removeprefix(f"{PREFIX}.agent.").removesuffix(".beat")
-    if subject != f"{PREFIX}.agent.{name}.beat" or not _TOKEN.fullmatch(name):
-        raise MalformedError(f"{subject!r:.120} is no subject of an agent's beat")
-    return name
 
 
 def lease_key(agent: str, session_id: str) -> str:
@@ -122,79 +288,3 @@ def lease_key(agent: str, session_id: str) -> str:
 def lease_keys(agent: str) -> str:
     """Wildcard: all leases of an agent."""
     return f"{_token('agent name', agent)}.*"
-
-
-def worker(kind: str) -> str:
-    """Request/reply, replies may stream: a model worker of a kind, `stt`, `tts` or `llm`; msgpack."""
-    return f"{PREFIX}.worker.{_token('worker kind', kind)}"
-
-
-def agent_claim_of(name: str, instance: str) -> str:
-    """Request/reply: a claim for one instance of an agent, whose name is its register metadata `instance`."""
-    plain = re.sub(r"[^A-Za-z0-9_-]", "-", instance)[:64]
-    return f"{agent_claim(name)}.{_token('instance', plain)}"
-
-
-def audio_in(session_id: str) -> str:
-    """Caller to agent, PCM frames."""
-    return f"{PREFIX}.session.{_token('session id', session_id)}.audio.in"
-
-
-def audio_out(session_id: str) -> str:
-    """Agent to caller, PCM frames."""
-    return f"{PREFIX}.session.{_token('session id', session_id)}.audio.out"
-
-
-def session_out(session_id: str) -> str:
-    """Wildcard: `audio.out` and `data.out` of a session, in one subscription."""
-    return f"{PREFIX}.session.{_token('session id', session_id)}.*.out"
-
-
-def session_all(session_id: str | None = None) -> str:
-    """Wildcard: all that is said on a session, or on every session, for who looks on."""
-    return f"{PREFIX}.session.{'*' if session_id is None else _token('session id', session_id)}.>"
-
-
-def session_event(session_id: str) -> str:
-    return f"{PREFIX}.session.{_token('session id', session_id)}.event"
-
-
-def session_control(session_id: str) -> str:
-    """Request/reply: the transceiver answers every control message."""
-    return f"{PREFIX}.session.{_token('session id', session_id)}.control"
-
-
-def session_open(session_id: str) -> str:
-    """Request/reply to the owner of a running session: another offer of its client, `OpenRequest` to `OpenReply`."""
-    return f"{PREFIX}.session.{_token('session id', session_id)}.open"
-
-
-def call_status(session_id: str) -> str:
-    """Request/reply: `CallStatus`, of the one transceiver that knows the session; others keep silent."""
-    return f"{PREFIX}.status.{_token('session id', session_id)}"
-
-
-def parse_call_status(subject: str) -> str:
-    """`antiphon.v1.status.<id>` -> `<id>`."""
-    session_id = subject.removeprefix(f"{PREFIX}.status.")
-    if subject != f"{PREFIX}.status.{session_id}" or not _TOKEN.fullmatch(session_id):
-        raise MalformedError(f"{subject!r:.120} is no subject of a call's status")
-    return session_id
-
-
-def data_in(session_id: str) -> str:
-    """Caller to agent, data-channel messages."""
-    return f"{PREFIX}.session.{_token('session id', session_id)}.data.in"
-
-
-def data_out(session_id: str) -> str:
-    """Agent to caller, data-channel messages."""
-    return f"{PREFIX}.session.{_token('session id', session_id)}.data.out"
-
-
-def parse_session_subject(subject: str) -> tuple[str, str]:
-    """`antiphon.v1.session.<id>.audio.in` -> (`<id>`, `audio.in`)."""
-    match = _SESSION_SUBJECT.fullmatch(subject)
-    if match is None:
-        raise MalformedError(f"{subject!r:.120} is no session subject")
-    return match[1], match[2]

@@ -7,8 +7,8 @@ Bit 15 of the family means that the client is on ICE-TCP. The IPv4 layout is tha
 Linux `sockaddr_in`, so a relay can use those bytes as flow key and header at once. The transceiver sends
 the header back unchanged in front of every reply.
 
-A transceiver passes on to another one what came for a call that has moved there: `FORWARDED`, the relay's address
-in the layout of a header, the relay's packet.
+A transceiver forwards packets of a call that has moved to another transceiver: `FORWARDED`, the relay's address in the
+layout of a header, the relay's packet.
 
 Two packets carry no client datagram: a relay's `HELLO` ("tell me your clients"), and a bare header
 without payload, by which a transceiver tells a relay that this client is its own.
@@ -31,18 +31,19 @@ IPV6_HEADER: Final = 20
 HELLO: Final = bytes(8) + b"\xff"
 
 FORWARDED: Final = b"\xfe\x7f"
-"""First octets of a packet that one transceiver passes on to another: no address family is that."""
+"""First octets of a packet that one transceiver forwards to another: no address family has this number."""
 
 _PREFIX = struct.Struct("<H")
 _PORT = struct.Struct(">H")
 
 
 class Tunnelled(NamedTuple):
-    """A tunnel packet, read."""
+    """A tunnel packet, unpacked. A value."""
 
     header: bytes
     """8 or 20 bytes: the flow's name, sent back unchanged in front of replies."""
     client: Address
+    """The address in the header."""
     tcp: bool
     """The client is on ICE-TCP."""
     payload: bytes
@@ -57,7 +58,7 @@ def pack_header(client: Address, tcp: bool = False) -> bytes:
 
 
 def header_length(packet: bytes | memoryview) -> int:
-    """8 or 20; `MalformedError` if no header starts here. The only look a forwarding loop takes."""
+    """8 or 20; `MalformedError` if no header starts here. All that a forwarding loop reads."""
     if len(packet) >= 2:
         family = (packet[0] | packet[1] << 8) & ~TCP_BIT
         length = IPV4_HEADER if family == FAMILY_IPV4 else IPV6_HEADER if family == FAMILY_IPV6 else 0
@@ -67,12 +68,12 @@ def header_length(packet: bytes | memoryview) -> int:
 
 
 def pack_forwarded(relay: Address, packet: bytes) -> bytes:
-    """A relay's packet as one transceiver passes it on to another, which answers through that relay."""
+    """A relay's packet as one transceiver forwards it to another, which answers through that relay."""
     return FORWARDED + pack_header(relay) + packet
 
 
 def unpack_forwarded(packet: bytes) -> tuple[Address, bytes]:
-    """The relay and its packet; `MalformedError` for anything that `pack_forwarded` has not made."""
+    """The relay and its packet; `MalformedError` for anything that `pack_forwarded` does not make."""
     if packet[: len(FORWARDED)] != FORWARDED:
         raise MalformedError(f"{len(packet)} bytes are no forwarded tunnel packet")
     read = unpack(packet[len(FORWARDED) :])

@@ -1,4 +1,4 @@
-"""The signaling service as a process, and stand-ins for everything that it meets on NATS."""
+"""The signaling service as a process, and stand-ins for all other services on NATS."""
 
 from __future__ import annotations
 
@@ -22,13 +22,16 @@ from antiphon.runtime import tasks
 from antiphon.runtime.nats import connection, service_discovery
 from antiphon.schemas import subjects
 from antiphon.schemas.messages import (
+    CONTROL,
     ControlReply,
+    HangUp,
     Message,
     Opened,
     OpenRequest,
     RelayAnnouncement,
     TransceiverAnnouncement,
     decode,
+    decode_any,
     encode,
 )
 
@@ -156,6 +159,9 @@ class StandIn:
     opened: list[OpenRequest] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
     hung_up: list[str] = field(default_factory=list)
+    """Sessions that it was asked to end."""
+    refuses: str = ""
+    """The text with which it refuses every control request; empty: it does what it is asked for."""
     _undo: list[Callable[[], Coroutine[Any, Any, Any]]] = field(default_factory=list)
 
 
@@ -182,16 +188,16 @@ class StandIns:
         self._loop.close()
 
     def publish(self, subject: str, data: bytes) -> None:
-        """Say something on the bus."""
+        """Publish a message."""
 
-        async def say() -> None:
+        async def send() -> None:
             await self._client.publish(subject, data)
             await connection.flush(self._client)
 
-        self._do(say())
+        self._do(send())
 
     def listen(self, subject: str) -> Callable[[], bytes]:
-        """Hear a subject from now on; call the result for the next message."""
+        """Receive on a subject from now on; call the result for the next message."""
 
         async def begin() -> Subscription:
             subscription = await self._client.subscribe(subject)
@@ -202,7 +208,7 @@ class StandIns:
         return lambda: self._do(subscription.next_msg(timeout=10)).data
 
     def stop(self, part: StandIn) -> None:
-        """It falls silent at once, as if killed."""
+        """It stops at once, as if killed."""
         self._all.remove(part)
         for undo in reversed(part._undo):
             self._do(undo())
@@ -217,11 +223,11 @@ class StandIns:
         state: str = "ready",
         reply: Message | bytes | None = None,
         silent: bool = False,
-        deaf: bool = False,
+        unreachable: bool = False,
         answers_after: threading.Event | None = None,
     ) -> StandIn:
-        """`silent`: takes requests and never answers; `deaf`: announced, but nobody takes its requests."""
-        said = TransceiverAnnouncement.model_validate(
+        """`silent`: takes requests and never answers; `unreachable`: announced, but it has no subscriptions."""
+        announcement = TransceiverAnnouncement.model_validate(
             {
                 "cluster": 0,
                 "slot": slot,
@@ -235,7 +241,7 @@ class StandIns:
         )
         if reply is None and not silent:
             reply = Opened(session_id=f"rtc_{slot:024d}", answer=ANSWER)
-        part = StandIn(said, reply, answers_after)
+        part = StandIn(announcement, reply, answers_after)
 
         async def on_open(message: Msg) -> None:
             part.opened.append(decode(message.data, OpenRequest))
@@ -246,11 +252,12 @@ class StandIns:
                 await message.respond(part.reply if isinstance(part.reply, bytes) else encode(part.reply))
 
         async def on_control(message: Msg) -> None:
-            part.hung_up.append(subjects.parse_session_subject(message.subject)[0])
-            await message.respond(encode(ControlReply(ok=True)))
+            if isinstance(decode_any(message.data, CONTROL, "Control"), HangUp):
+                part.hung_up.append(subjects.parse_session_subject(message.subject)[0])
+            await message.respond(encode(ControlReply(ok=not part.refuses, message=part.refuses)))
 
         async def begin() -> None:
-            if not deaf:
+            if not unreachable:
                 opens = await self._client.subscribe(subjects.transceiver_open(0, slot), cb=on_open)
                 control = await self._client.subscribe(subjects.session_control(f"rtc_{slot:024d}"), cb=on_control)
                 again = await self._client.subscribe(subjects.session_open(f"rtc_{slot:024d}"), cb=on_open)
@@ -262,7 +269,7 @@ class StandIns:
     def relay(
         self, name: str = "r1", *addresses: str, state: str = "ready", tcp_addresses: Sequence[str] = ()
     ) -> StandIn:
-        said = RelayAnnouncement.model_validate(
+        announcement = RelayAnnouncement.model_validate(
             {
                 "name": name,
                 "public_addresses": addresses or ("203.0.113.10:3478",),
@@ -271,7 +278,7 @@ class StandIns:
                 "state": state,
             }
         )
-        part = StandIn(said)
+        part = StandIn(announcement)
         return self._begin(part, self._stand(part, "antiphon-relay", subjects.relay_announce(name)))
 
     def agent(self, name: str = "concierge", trouble: str = "") -> StandIn:

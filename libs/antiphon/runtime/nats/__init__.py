@@ -1,4 +1,4 @@
-"""The connection to NATS: one client for all, its buckets, the register of services.
+"""The connection to NATS: the client of all processes, buckets, the services register.
 
 Imports nothing of ours but `antiphon.schemas`.
 """

@@ -1,4 +1,4 @@
-"""Key-value buckets of NATS: made when missing, listed completely."""
+"""Key-value buckets of NATS: created when missing, listed completely."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from nats.js.errors import BucketNotFoundError
 from nats.js.kv import KeyValue
 
 ANNOUNCE_TTL = 5.0
-"""Seconds after which an announcement that was not renewed is gone."""
+"""Seconds after which an announcement that was not renewed expires."""
 FLOWS_TTL = 86400.0
-"""Seconds after which an entry that its transceiver did not take out is gone."""
+"""Seconds after which an entry that its transceiver did not remove expires."""
 
 
 async def bucket(
     js: JetStreamContext, name: str, ttl: float | None = None, storage: StorageType | None = None
 ) -> KeyValue:
-    """The key-value bucket `name`, made if it is not there. `ttl` in seconds; None keeps entries for good.
+    """The key-value bucket `name`, created if there is none. `ttl` in seconds; None keeps entries for ever.
 
     `storage` None leaves it to the server, which means on disk.
     """
@@ -29,7 +29,7 @@ async def bucket(
 async def keys(js: JetStreamContext, name: str, pattern: str = ">") -> list[str]:
     """The keys of bucket `name` that match, deleted ones included; `Error` of JetStream where there is no bucket.
 
-    Not by nats-py's watchers: those say that there is nothing where the entries come faster than their number.
+    Not by nats-py's watchers: they report an empty bucket when entries arrive before their number does.
     """
     subject = f"$KV.{name}."
     stream = await js.stream_info(f"KV_{name}", subjects_filter=subject + pattern)

@@ -1,18 +1,18 @@
-"""The NATS client of every process: nats-py's, so that a connection which no longer works never looks as if it did.
+"""The NATS client of every process: nats-py's, changed so that it notices every connection that no longer works.
 
-What is different, and what happened without it:
+The changes, and what nats-py does instead:
 
-- A PONG whose `flush` was given up is ignored. In nats-py it raises, and the task that reads ends for good.
-- A message, a callback or a line of the server that raises is reported. In nats-py it ends the task that reads.
-- When one of the connection's own tasks has ended, the connection is made anew.
-- A server that does not answer is given up after `liveness.SILENT_SECONDS`, however full our send buffer is; what is
-  in that buffer is thrown away. nats-py waits until the kernel gives up, a quarter of an hour later.
-- An error that the server reports never ends the client. In nats-py it does, without another attempt.
-- While the server takes nothing, what is published is bounded by `MAX_UNSENT`.
+- A PONG that comes after the time-out of its `flush` is ignored. nats-py raises, which ends its reading task.
+- A message, a callback or a line of the server that raises is reported. In nats-py it ends the reading task.
+- When one of the connection's own tasks has ended, the client reconnects.
+- When the server does not answer for `liveness.SILENT_SECONDS`, the client reconnects, however full the send buffer
+  is, and drops what is in that buffer. nats-py waits for the kernel's time-out, a quarter of an hour.
+- An error that the server reports never ends the client. nats-py ends without another attempt.
+- `MAX_UNSENT` bounds what is published while the server reads nothing.
 - A request or a flush that waits when the connection is lost fails at once, with a time-out.
 
-`connection.connect` and `connection.connect_once` make such clients; nothing else does
-(`tests/schemas/test_architecture.py`).
+Only this file uses private names of nats-py. Clients are made by `connection.connect` and `connection.connect_once`
+alone (`tests/schemas/test_architecture.py`).
 """
 
 from __future__ import annotations
@@ -43,55 +43,60 @@ from antiphon.runtime.nats.liveness import TICK_SECONDS, Liveness, Verdict
 log = logging.getLogger(__name__)
 
 CONNECT_SECONDS: Final = 2.0
-"""For each step of connecting: the TCP connection, the server's greeting, TLS, the answer to our CONNECT."""
+"""Seconds for each step of connecting: the TCP connection, the server's greeting, TLS, the answer to our CONNECT."""
 GREETING_SECONDS: Final = 3 * CONNECT_SECONDS
-"""For all steps after the TCP connection."""
+"""Seconds for all steps after the TCP connection."""
 CLOSE_SECONDS: Final = 1.0
-"""What a connection that is closed may still take to send what was written."""
+"""Seconds that a closing connection has for sending what was written."""
 MAX_UNSENT: Final = 4 << 20
-"""Bytes that wait for the server to take them. More: `publish` waits `ROOM_SECONDS` and raises."""
+"""Bytes that wait for the server. Above it `publish` waits for `ROOM_SECONDS` and then raises."""
 ROOM_SECONDS: Final = 0.1
 MAX_LINE: Final = 64 << 10
-"""Bytes of a line that is not understood yet. The longest of a server, INFO, names its neighbours."""
+"""Bytes of a line without its end. The longest line of a server, INFO, names the servers of its cluster."""
 MAX_MESSAGE: Final = (64 << 20) + MAX_LINE
 """Octets that a message may announce; NATS itself has 64 MiB as the highest limit."""
-LOOK_AGAIN_SECONDS: Final = 0.1
-ENDING_SECONDS: Final = 1.0
-"""After a task of the connection was cancelled: either the loop has ended by then, or the cancelling was a mistake."""
+RECHECK_SECONDS: Final = 0.1
+"""From the end of one of the connection's tasks to the check whether the connection is still in use."""
+CANCELLED_SECONDS: Final = 1.0
+"""Likewise when the task was cancelled: the loop ends within that time, or the cancellation was a mistake."""
 _PING: Final = b"PING\r\n"
 _RESET: Final = struct.pack("ii", 1, 0)
-"""SO_LINGER: the kernel throws away what it has not sent, and resets the connection."""
+"""SO_LINGER: the kernel drops what it has not sent, and resets the connection."""
 
 
 class SilentServerError(errors.StaleConnectionError):
-    """The server, or the way to it, does not answer."""
+    """The server, or the network on the way to it, does not answer."""
 
     def __init__(self, verdict: Verdict) -> None:
         self._verdict = verdict
 
     def __str__(self) -> str:
-        return f"nats: {self._verdict.value}, the connection is given up"
+        return f"nats: {self._verdict.value}, the connection is closed"
 
 
 class EndedTaskError(errors.Error):
-    """A task of the connection has ended although the connection stands."""
+    """A task of the connection has ended although the connection is in use."""
 
     def __str__(self) -> str:
         return "nats: the connection is no longer read, written or watched"
 
 
-class Greeting(errors.Error):
-    """The server does not talk as a NATS server does."""
+class GreetingError(errors.Error):
+    """The server does not greet as a NATS server does."""
 
 
 class _BoundedParser(Parser):
-    """nats-py's parser, which tells that bytes came and does not wait for an end that never comes."""
+    """nats-py's parser, which reports received bytes and limits the length of lines and messages.
+
+    Owned by one client, called by its reading task.
+    """
 
     nc: BusClient
 
     async def parse(self, data: bytes = b"") -> None:
+        """As nats-py's; `ProtocolError` for a line or message above its limit."""
         if data:
-            self.nc.liveness.heard()
+            self.nc.liveness.bytes_received()
         await super().parse(data)
         if self.state == AWAITING_CONTROL_LINE:
             if len(self.buf) > MAX_LINE:
@@ -101,7 +106,10 @@ class _BoundedParser(Parser):
 
 
 class BusTransport(TcpTransport):
-    """A TCP or TLS connection that can be cut off, whatever waits in its buffers. Owned by one client."""
+    """A TCP or TLS connection that can be cut, whatever waits in its buffers.
+
+    Owned by one client, which uses it for all its connections, one after the other, on its loop.
+    """
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -109,7 +117,7 @@ class BusTransport(TcpTransport):
         self._cut = False
 
     async def connect(self, uri: ParseResult, buffer_size: int, connect_timeout: float) -> None:
-        """To one address of the name. Each attempt begins with another one: the first may be a black hole."""
+        """Connect to one address of the name. Each attempt begins with another one: an address may never answer."""
         self.abort()
         loop = asyncio.get_running_loop()
         async with asyncio.timeout(connect_timeout):
@@ -138,7 +146,7 @@ class BusTransport(TcpTransport):
         raise failure
 
     def abort(self) -> None:
-        """Cut the connection now. A close would wait until the far end has taken what is in the buffers."""
+        """Cut the connection now. A close would wait until the server has read what is in the buffers."""
         self._cut = True
         for writer in (self._io_writer, self._bare_io_writer):
             if writer is not None:
@@ -147,32 +155,33 @@ class BusTransport(TcpTransport):
                 writer.transport.abort()
 
     async def drain(self) -> None:
+        """As nats-py's; after `abort` without an error."""
         try:
             await super().drain()  # type: ignore[no-untyped-call]
         except OSError:
-            if not self._cut:  # else it was meant
+            if not self._cut:
                 raise
 
     def unsent(self) -> int:
-        """Bytes that the kernel has not taken yet."""
+        """Bytes that are not in the kernel's buffer yet."""
         return self._io_writer.transport.get_write_buffer_size() if self._io_writer is not None else 0
 
 
 class BusClient(Client):
-    """One connection, from `connect` to `close`, of the loop in which it was made."""
+    """A client of NATS, from `connect` to `close`. Owned by its process; called on the loop that made it only."""
 
     def __init__(self) -> None:
         super().__init__()
         self.liveness = Liveness()
         self.dropped = 0
-        """Messages that were refused because the server did not take those before them."""
+        """Messages that `publish` refused because the server did not read the earlier ones."""
         self._ps = _BoundedParser(self)
-        self._again: set[asyncio.Task[None]] = set()
+        self._reconnecting: set[asyncio.Task[None]] = set()
 
     # ---- the connection --------------------------------------------------------------------------------
 
     async def connect(self, *arguments: Any, **options: Any) -> None:
-        """As nats-py's. What is not finished, because of a failure or a cancellation, leaves no connection behind."""
+        """As nats-py's. A failure or cancellation leaves no connection behind."""
         try:
             await super().connect(*arguments, **options)
         except BaseException:
@@ -190,7 +199,7 @@ class BusClient(Client):
         await self._transport.connect(s.uri, MAX_LINE, CONNECT_SECONDS)
 
     async def _select_next_server(self) -> None:
-        """The one that was tried longest ago first: not the one that has just been lost, where there is another."""
+        """The server whose last attempt is the oldest: not the one that was lost just now, if there is another."""
         if not self.options["allow_reconnect"]:  # one attempt, whose error is the answer
             self._current_server = self._server_pool[0]
             await self._connect_to_server(self._current_server)
@@ -206,59 +215,59 @@ class BusClient(Client):
                 await super()._process_connect_init()
         except (OSError, errors.Error):
             raise
-        except Exception as error:  # a line that is too long, JSON that is no object, ...
-            raise Greeting(f"nats: the server's greeting cannot be used: {error!r}") from error
+        except Exception as error:  # such as a line that is too long, or JSON that is no object
+            raise GreetingError(f"nats: the server's greeting cannot be used: {error!r}") from error
         mine = [self._reading_task, self._ping_interval_task, self._flusher_task]
-        if self.is_connecting:  # what came was no PONG
+        if self.is_connecting:  # the first line was no PONG
             if self._transport is None or self._transport.at_eof():
                 for task in mine:
                     if task is not None:
                         task.cancel()
                 raise errors.UnexpectedEOF
-            self._status = Client.CONNECTED  # another line of the server was faster; the next ping will tell
+            self._status = Client.CONNECTED  # another line came before the PONG; the next ping decides
         for task in mine:
             if task is not None:
                 task.add_done_callback(self._task_ended)
 
     async def _ping_interval(self) -> None:
-        """The connection's third task, beside the one that reads and the one that writes."""
+        """The connection's third task, besides those that read and write."""
         loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(TICK_SECONDS)
             match self.liveness.tick(loop.time()):
                 case Verdict.PING:
                     await self._send_ping()
-                case Verdict.SILENT | Verdict.DEAF as verdict:
+                case Verdict.SILENT | Verdict.NO_PONG as verdict:
                     error = SilentServerError(verdict)
                     await self._error_cb(error)
                     await self._process_op_err(error)
                     return
 
     def _task_ended(self, task: asyncio.Task[Any]) -> None:
-        """Of the three; on purpose, or because it failed."""
+        """One of the connection's three tasks has ended, by a failure, by a cancellation or because it was replaced."""
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("nats: a task of the connection has failed", exc_info=error)
-        wait = ENDING_SECONDS if task.cancelling() else LOOK_AGAIN_SECONDS
-        if self._is_standing(task):
-            task.get_loop().call_later(wait, self._make_anew, task)
+        wait = CANCELLED_SECONDS if task.cancelling() else RECHECK_SECONDS
+        if self._is_current(task):
+            task.get_loop().call_later(wait, self._reconnect_if_current, task)
 
-    def _is_standing(self, task: asyncio.Task[Any]) -> bool:
-        """The connection that the task belongs to is the present one, and nobody is closing or renewing it."""
+    def _is_current(self, task: asyncio.Task[Any]) -> bool:
+        """The task's connection is in use: it was neither closed nor replaced."""
         return self.is_connected and task in (self._reading_task, self._ping_interval_task, self._flusher_task)
 
-    def _make_anew(self, ended: asyncio.Task[Any]) -> None:
-        if self._is_standing(ended):
-            again = ended.get_loop().create_task(self._renew())
-            self._again.add(again)
-            again.add_done_callback(self._again.discard)
+    def _reconnect_if_current(self, ended: asyncio.Task[Any]) -> None:
+        if self._is_current(ended):
+            reconnecting = ended.get_loop().create_task(self._reconnect())
+            self._reconnecting.add(reconnecting)
+            reconnecting.add_done_callback(self._reconnecting.discard)
 
-    async def _renew(self) -> None:
+    async def _reconnect(self) -> None:
         error = EndedTaskError()
         await self._error_cb(error)
         await self._process_op_err(error)
 
     async def _attempt_reconnect(self) -> None:
-        """Until there is a connection, or the client is closed; whatever fails on the way is reported."""
+        """Try until there is a connection or the client is closed; report every failure."""
         this = asyncio.current_task()
         assert this is not None
         while True:
@@ -269,14 +278,14 @@ class BusClient(Client):
                 await super()._attempt_reconnect()
             except Exception as error:
                 await self._error_cb(error)
-            settled = self.is_closed or self.is_connected
-            if settled or this.cancelling() or self._reconnection_task is not this:
+            done = self.is_closed or self.is_connected
+            if done or this.cancelling() or self._reconnection_task is not this:
                 return
             self._status = Client.RECONNECTING
             await asyncio.sleep(self.options["reconnect_time_wait"])
 
     async def _close(self, status: int, do_cbs: bool = True) -> None:
-        """In bounded time, also when nobody takes what was written last."""
+        """As nats-py's, in bounded time, also when the server reads nothing."""
         cut = None
         if isinstance(self._transport, BusTransport):
             cut = asyncio.get_running_loop().call_later(CLOSE_SECONDS, self._transport.abort)
@@ -288,27 +297,27 @@ class BusClient(Client):
             self._fail_waiting()
 
     def _fail_waiting(self) -> None:
-        """Who waits for an answer over this connection gets none."""
+        """End all requests and flushes that wait for an answer over this connection, with a time-out."""
         waiting, self._pongs = [*self._pongs, *getattr(self, "_resp_map", {}).values()], []
         for future in waiting:
             if not future.done():
                 future.set_exception(TimeoutError())
-                future.exception()  # perhaps nobody waits: then that is no news
+                future.exception()  # marks it as retrieved, if its task has gone
 
-    # ---- what the server says --------------------------------------------------------------------------
+    # ---- from the server --------------------------------------------------------------------------------
 
     async def _process_pong(self) -> None:
-        self.liveness.answered()
+        self.liveness.pong_received()
         if self._pongs:
             future = self._pongs.pop(0)
             self._pongs_received += 1
-            if not future.done():  # its flush was given up meanwhile
+            if not future.done():  # else its flush has timed out
                 future.set_result(True)
 
     async def _process_msg(self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes) -> None:
         try:
             await super()._process_msg(sid, subject, reply, data, headers)
-        except Exception as error:  # this message only: the parser stands behind it already
+        except Exception as error:  # costs this message only: the parser has left it behind
             log.error("nats: a message could not be handed on", exc_info=error)
 
     async def _process_info(self, info: dict[str, Any], initial_connection: bool = False) -> None:
@@ -320,7 +329,7 @@ class BusClient(Client):
             log.error("nats: an INFO line could not be used", exc_info=error)
 
     async def _process_err(self, err_msg: str) -> None:
-        """Reported. Where the error ends the connection the server closes it, and it is made anew."""
+        """Report it. If the error ends the connection, the server closes it, and the client reconnects."""
         if AUTHORIZATION_VIOLATION in err_msg:
             self._err = errors.AuthorizationError()
         elif STALE_CONNECTION in err_msg:
@@ -329,19 +338,19 @@ class BusClient(Client):
             self._err = errors.Error(f"nats: {err_msg.strip(chr(39))}")
         await self._error_cb(self._err)
 
-    # ---- what we say -----------------------------------------------------------------------------------
+    # ---- to the server ----------------------------------------------------------------------------------
 
     async def _send_ping(self, future: asyncio.Future[Any] | None = None) -> None:
-        """Behind everything that was said before, and without waiting for room in the send buffer."""
+        """Write a ping behind all earlier commands, without waiting for room in the send buffer."""
         assert self._transport is not None, "Client.connect must be called first"
         self._pongs.append(future or asyncio.get_running_loop().create_future())
         pending, self._pending, self._pending_data_size = self._pending, [], 0
         self._transport.write(b"".join([*pending, _PING]))
         if not isinstance(self._transport, BusTransport):
-            await self._transport.drain()  # type: ignore[no-untyped-call]  # a WebSocket writes then only
+            await self._transport.drain()  # type: ignore[no-untyped-call]  # a WebSocket writes only then
 
     async def flush(self, timeout: float = 10) -> None:
-        """Return when the server has all that was said before.
+        """Return when the server has all earlier commands.
 
         `ConnectionReconnectingError` while there is no connection, `FlushTimeoutError` after `timeout` seconds or
         when the connection is lost meanwhile.
@@ -364,7 +373,7 @@ class BusClient(Client):
     async def publish(
         self, subject: str, payload: bytes = b"", reply: str = "", headers: dict[str, str] | None = None
     ) -> None:
-        """`OutboundBufferLimitError` while there is no connection, or the server does not take what was said before."""
+        """`OutboundBufferLimitError` without a connection, or while the server does not read earlier messages."""
         if self.is_connected and self._unsent() > MAX_UNSENT:
             await self._wait_for_room()
         await super().publish(subject, payload, reply, headers)
@@ -391,7 +400,7 @@ class BusClient(Client):
         pending_msgs_limit: int = DEFAULT_SUB_PENDING_MSGS_LIMIT,
         pending_bytes_limit: int = DEFAULT_SUB_PENDING_BYTES_LIMIT,
     ) -> Subscription:
-        """A callback that ends in a cancellation of something it waited for does not end its subscription."""
+        """As nats-py's. A cancellation of what a callback waits for does not end its subscription."""
         contained = None if cb is None else _contained(subject, cb)
         return await super().subscribe(
             subject, queue, contained, future, max_msgs, pending_msgs_limit, pending_bytes_limit
@@ -409,3 +418,18 @@ def _contained(subject: str, callback: Callable[[Msg], Awaitable[None]]) -> Call
             log.error("nats: what the callback of %s waited for was cancelled", subject)
 
     return call
+
+
+async def stop_answering(client: Client, subscription: Subscription) -> None:
+    """End a subscription that answers requests: those that the server has already delivered are still answered.
+
+    `Subscription.unsubscribe` drops them, and their senders wait for their whole time limit. Ends without an error
+    in every state of the connection.
+    """
+    try:
+        await subscription.drain()  # type: ignore[no-untyped-call]
+    except (errors.Error, TimeoutError):  # no connection, or one that pauses
+        client._remove_sub(subscription._id)
+        subscription._stop_processing()
+        with contextlib.suppress(errors.Error, OSError):
+            await client._send_unsubscribe(subscription._id)

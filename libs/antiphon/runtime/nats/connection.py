@@ -1,75 +1,74 @@
-"""How a process joins the bus: the options of its connection to NATS, the same for all services.
+"""Connecting to NATS: the options of a connection, the same for all processes, and what is logged about it.
 
-What they publish is in `antiphon.schemas.messages`.
+What the processes publish is in `antiphon.schemas.messages`.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import socket
 import time
 from urllib.parse import urlsplit
 
-import nats.errors
 from nats.aio.client import Client
-from nats.aio.subscription import Subscription
 
 from antiphon.runtime.nats.client import CONNECT_SECONDS, BusClient
+from antiphon.runtime.nats.client import stop_answering as stop_answering
 from antiphon.runtime.nats.server_url import DEFAULT_NATS_URL as DEFAULT_NATS_URL
 
 log = logging.getLogger(__name__)
 
-COMPLAIN_EVERY = 30.0
+REPORT_EVERY = 30.0
 """Seconds between two lines about the same kind of connection error."""
 ONCE_SECONDS = 3.0
-"""For a connection that is made for one question."""
+"""Seconds for making a connection that is used for a request or two."""
 
 
-class Complaints:
-    """Which errors of a connection are worth a line: the library tells one per attempt, four times a second.
+class ErrorReports:
+    """Which errors of a connection are logged: nats-py reports one per attempt, four times a second.
 
-    The first of its kind, then one in `COMPLAIN_EVERY` seconds, with the number of those in between.
+    The first of its kind is, then one in `REPORT_EVERY` seconds, with the number of those in between. Owned by one
+    connection of `connect`, called by its callbacks.
     """
 
     def __init__(self) -> None:
-        self._kinds: dict[type[Exception], tuple[float, int]] = {}  # when said last, how many since
+        self._kinds: dict[type[Exception], tuple[float, int]] = {}  # time of the last line, errors since
 
     def text_for(self, error: Exception, now: float) -> str | None:
-        """What to log of this error; None: nothing."""
-        said, unsaid = self._kinds.get(type(error), (float("-inf"), 0))
-        if now - said < COMPLAIN_EVERY:
-            self._kinds[type(error)] = said, unsaid + 1
+        """The text for the log; None: this error is not logged."""
+        reported, left_out = self._kinds.get(type(error), (float("-inf"), 0))
+        if now - reported < REPORT_EVERY:
+            self._kinds[type(error)] = reported, left_out + 1
             return None
         self._kinds[type(error)] = now, 0
         text = str(error) or type(error).__name__
-        return f"{text} ({unsaid} more since the last line)" if unsaid else text
+        return f"{text} ({left_out} more since the last line)" if left_out else text
 
     def forget(self) -> None:
-        """It goes well again: the next error is news."""
+        """The connection works again: the next error is logged at once."""
         self._kinds.clear()
 
 
 async def connect(url: str, name: str) -> BusClient:
-    """Connect, and reconnect for as long as the process lives; waits until a server is there.
+    """Connect, and reconnect for as long as the process lives; waits until a server answers.
 
-    While NATS is away nothing is kept for later: late audio is worthless and announcements repeat. What else may
-    happen to a connection, and what follows, is in `client`.
+    While NATS is away nothing is kept for later: late audio is worthless and announcements repeat. `client` says how
+    a connection is lost.
     """
 
-    complaints = Complaints()
+    reports = ErrorReports()
 
     async def on_error(error: Exception) -> None:
-        if (text := complaints.text_for(error, time.monotonic())) is not None:
+        if (text := reports.text_for(error, time.monotonic())) is not None:
             log.warning("nats: %s", text)
 
     async def on_disconnect() -> None:
-        if not client.is_closed:  # the library says so as well when we leave
+        if not client.is_closed:  # nats-py calls this after our own `close` too
             log.warning("nats: connection lost, reconnecting")
 
     async def on_reconnect() -> None:
-        complaints.forget()
+        reports.forget()
         log.info("nats: connected again")
 
     client = BusClient()
@@ -88,7 +87,7 @@ async def connect(url: str, name: str) -> BusClient:
 
 
 async def connect_once(url: str, name: str) -> BusClient:
-    """Connect for a question or two: one attempt, and no other one when the connection is lost.
+    """Connect for a request or two: one attempt, and none when the connection is lost.
 
     `OSError`, `TimeoutError` or an error of nats-py when there is no server.
     """
@@ -110,27 +109,12 @@ async def connect_once(url: str, name: str) -> BusClient:
 
 
 async def flush(client: Client) -> None:
-    """Return when all that was subscribed and published before has reached the server."""
+    """Return when all earlier subscriptions and messages have reached the server."""
     await client.flush()
 
 
-async def stop_answering(client: Client, subscription: Subscription) -> None:
-    """End a subscription that answers requests: those which the server has passed on already are still answered.
-
-    `Subscription.unsubscribe` drops them, and their senders wait for their whole time limit. Ends without an error
-    whatever state the connection is in.
-    """
-    try:
-        await subscription.drain()  # type: ignore[no-untyped-call]
-    except (nats.errors.Error, TimeoutError):  # no connection, or one that pauses
-        client._remove_sub(subscription._id)
-        subscription._stop_processing()
-        with contextlib.suppress(nats.errors.Error, OSError):
-            await client._send_unsubscribe(subscription._id)
-
-
 def local_host_towards(url: str) -> str:
-    """The local IP address from which packets to `url`'s host leave: what to announce unless told otherwise."""
+    """The local IP address from which packets to `url`'s host leave: the default of what services announce."""
     parts = urlsplit(url if "//" in url else f"//{url}")
     family, _, _, _, where = socket.getaddrinfo(parts.hostname, parts.port or 4222, type=socket.SOCK_DGRAM)[0]
     with socket.socket(family, socket.SOCK_DGRAM) as probe:

@@ -1,4 +1,4 @@
-"""The address of the bus, as people write it into settings: checked before it is used, shown without its password.
+"""The address of the NATS server, as settings name it: checked before it is used, shown without its password.
 
 Of the standard library only, so that a relay's settings can be read before anything else is imported.
 """

@@ -1,16 +1,17 @@
-"""Who is there: instances in the register that NATS micro services answer (`$SRV.PING`), and the health check on it."""
+"""The NATS services register: entering it, asking it by `$SRV.PING`, and the health check on it."""
 
 from __future__ import annotations
 
 import asyncio
 import importlib.metadata
 import json
+import math
 import os
 import re
 import socket
 import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, Final, NamedTuple
 
 import nats.errors
 from nats.aio.client import Client
@@ -20,11 +21,33 @@ from nats.micro.service import Service
 
 from antiphon.runtime.nats.connection import ONCE_SECONDS, connect_once
 
-_LOOK_SECONDS = 0.01
-AGENT_SERVICE = "antiphon-agent"
-"""The register name under which every agent stands, with its own name as metadata `agent`."""
-TROUBLE = "trouble"
+AGENT_SERVICE: Final = "antiphon-agent"
+"""The register name of every agent; its own name is the metadata `agent`."""
+TROUBLE: Final = "trouble"
 """In the metadata of an instance: why it could not serve callers at the moment; signaling shows it to everybody."""
+MAX_ANSWERS: Final = 4096
+"""Answers that one `ping` takes; it ends with this one."""
+
+
+class Instance(NamedTuple):
+    """One process in the register, as it answered a PING."""
+
+    service: str
+    """The name that was asked for, such as `AGENT_SERVICE`."""
+    id: str
+    """The register's own name of this instance."""
+    metadata: dict[str, str]
+    """What it was registered with."""
+
+
+class Answers:
+    """What one `ping` has received so far. Owned by that call, which fills it; its `patience` only reads it."""
+
+    def __init__(self) -> None:
+        self.instances: list[Instance] = []
+        """In the order of their answers."""
+        self.absent = 0
+        """Names without an instance: the server answers for each of them, with status 503."""
 
 
 async def register(
@@ -33,9 +56,9 @@ async def register(
     metadata: dict[str, str] | None = None,
     figures: Callable[[], dict[str, Any]] | None = None,
 ) -> Service:
-    """Stand in the NATS services register, so that `nats micro list` and health checks see this process.
+    """Enter the NATS services register, so that `nats micro list` and health checks see this process.
 
-    `metadata` is completed here, and stays the caller's: what is changed in it later is answered from then on.
+    `metadata` is completed here, and stays the caller's: what the caller changes in it later is answered from then on.
     `figures`: what `nats micro stats` shows as data of each endpoint.
     """
     metadata = {} if metadata is None else metadata
@@ -49,35 +72,58 @@ async def register(
     )
 
 
-async def instances(
-    client: Client, name: str, wait: float = 0.5, enough: Callable[[list[dict[str, str]]], bool] | None = None
-) -> list[dict[str, str]]:
-    """The metadata of every instance that stands in the register under `name` and answers within `wait` seconds.
+async def ping(client: Client, names: Sequence[str], wait: float, patience: Callable[[Answers], float]) -> Answers:
+    """Ask the register for all instances of these names, for `wait` seconds at most.
 
-    In the order of their answers. `enough`: what is found so far will do.
+    `patience` is asked before each answer: how many seconds to wait for one more. 0 ends the ping, `math.inf` uses up
+    what is left of `wait`.
     """
-    found: list[dict[str, str]] = []
+    answers = Answers()
+    received: asyncio.Queue[Msg] = asyncio.Queue()
 
     async def on_answer(message: Msg) -> None:
-        try:
-            metadata = json.loads(message.data)["metadata"]
-        except (ValueError, LookupError, TypeError):
-            return
-        if isinstance(metadata, dict):
-            found.append({str(key): str(value) for key, value in metadata.items()})
+        received.put_nowait(message)
 
     inbox = client.new_inbox()
     subscription = await client.subscribe(inbox, cb=on_answer)
+    deadline = time.monotonic() + wait
     try:
-        await client.publish(f"$SRV.PING.{name}", reply=inbox)
-        deadline = time.monotonic() + wait
-        while (left := deadline - time.monotonic()) > 0:
-            if enough is not None and enough(found):
+        for name in names:
+            await client.publish(f"$SRV.PING.{name}", reply=inbox)
+        for _ in range(MAX_ANSWERS):
+            left = min(deadline - time.monotonic(), patience(answers))
+            if left <= 0:
                 break
-            await asyncio.sleep(left if enough is None else min(left, _LOOK_SECONDS))
+            try:
+                # Not by `next_msg`, whose `wait_for` may lose a cancellation before Python 3.12.
+                async with asyncio.timeout(left):
+                    message = await received.get()
+            except TimeoutError:
+                break
+            if (message.headers or {}).get("Status") == "503":
+                answers.absent += 1
+            elif (instance := _instance(message.data)) is not None:
+                answers.instances.append(instance)
     finally:
         await subscription.unsubscribe()
-    return found
+    return answers
+
+
+async def instances(
+    client: Client, name: str, wait: float = 0.5, enough: Callable[[list[dict[str, str]]], bool] | None = None
+) -> list[dict[str, str]]:
+    """The metadata of every instance that is in the register under `name` and answers within `wait` seconds.
+
+    In the order of their answers. `enough`: these answers will do, the others need not be waited for.
+    """
+
+    def found(answers: Answers) -> list[dict[str, str]]:
+        return [instance.metadata for instance in answers.instances]
+
+    def patience(answers: Answers) -> float:
+        return 0.0 if enough is not None and enough(found(answers)) else math.inf
+
+    return found(await ping(client, [name], wait, patience))
 
 
 async def answers_here(url: str, name: str, wait: float = 1.0) -> bool:
@@ -95,6 +141,18 @@ async def answers_here(url: str, name: str, wait: float = 1.0) -> bool:
                 await client.close()
     except (OSError, TimeoutError, nats.errors.Error):
         return False
+
+
+def _instance(data: bytes) -> Instance | None:
+    """None for what is no answer to a PING."""
+    try:
+        answer = json.loads(data)
+        name, metadata = answer["name"], answer["metadata"]
+    except (ValueError, LookupError, TypeError):
+        return None
+    if not isinstance(name, str) or not isinstance(metadata, dict):
+        return None
+    return Instance(name, str(answer.get("id", "")), {str(key): str(value) for key, value in metadata.items()})
 
 
 def _version() -> str:

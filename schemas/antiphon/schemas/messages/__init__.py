@@ -1,7 +1,7 @@
 """Every control message on NATS: pydantic models in JSON, each with its schema version.
 
 Fields that a reader does not know are ignored, so that a version can grow optional fields; a version that
-a reader does not know is refused. Each room holds the messages of one purpose; all are imported from here.
+a reader does not know is refused. Each file holds the messages of one purpose; all are imported from here.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ from typing import Any, Final
 from pydantic import TypeAdapter
 
 from antiphon.schemas.messages.agents import AgentBeat, Claim, ClaimReply, Lease
-from antiphon.schemas.messages.control import CONTROL, Control, ControlReply, Flush, HangUp, Pause, Resume
+from antiphon.schemas.messages.announcements import RelayAnnouncement, TransceiverAnnouncement
+from antiphon.schemas.messages.control import CONTROL, Control, ControlReply, Flush, HangUp, Pause, Probe, Resume
 from antiphon.schemas.messages.data import EVENTS_CHANNEL, DataMessage
 from antiphon.schemas.messages.events import (
     SESSION_EVENT,
@@ -33,6 +34,7 @@ from antiphon.schemas.messages.events import (
     TakenOver,
     TelephoneEvent,
 )
+from antiphon.schemas.messages.failover import Adopt, TakeOver
 from antiphon.schemas.messages.flows import FlowFind, FlowOwner
 from antiphon.schemas.messages.message import (
     MAX_MESSAGE_BYTES,
@@ -44,14 +46,8 @@ from antiphon.schemas.messages.message import (
     encode,
 )
 from antiphon.schemas.messages.opening import OPEN_REPLY, CallStatus, Opened, OpenReply, OpenRequest, Refused
-from antiphon.schemas.messages.presence import (
-    Adopt,
-    RelayAnnouncement,
-    RelayStatistics,
-    SlotClaim,
-    TakeOver,
-    TransceiverAnnouncement,
-)
+from antiphon.schemas.messages.slots import SlotClaim
+from antiphon.schemas.messages.statistics import RelayStatistics
 
 __all__ = [
     "CONTROL",
@@ -91,6 +87,7 @@ __all__ = [
     "Pause",
     "Playout",
     "PlayoutOverflow",
+    "Probe",
     "Refused",
     "RelayAnnouncement",
     "RelayStatistics",
@@ -135,4 +132,4 @@ MESSAGES: Final[dict[str, TypeAdapter[Any]]] = {
     "Control": CONTROL,
     "SessionEvent": SESSION_EVENT,
 }
-"""Every message by name: what `antiphon schema export` writes and the property tests go through."""
+"""Every message by name, for `antiphon schema export` and the property tests."""

@@ -1,4 +1,4 @@
-"""An agent takes a session, holds it by a lease, and says that it lives."""
+"""An agent takes a session, holds it by a lease, and publishes beats while it lives."""
 
 from __future__ import annotations
 
@@ -13,41 +13,49 @@ class Claim(Message):
     """A transceiver asks for an agent to take a session: on `agent_claim`, then by name on `agent_claim_of`."""
 
     session_id: str
+    """`rtc_` and 24 letters and digits."""
     agent: str
+    """The agent's name."""
     session: dict[str, Any] = Field(default_factory=dict)
+    """Session settings of the client, unread."""
     expires_at: float = Field(default=0.0, ge=0)
-    """Unix time after which nobody waits for an acceptance any more, s; 0: not said."""
+    """Unix time after which the transceiver no longer waits for an acceptance, s; 0: unknown."""
 
 
 class ClaimReply(Message):
-    """An agent instance takes the session, or not."""
+    """An agent instance takes the session, or refuses it."""
 
     accepted: bool
+    """It takes the session."""
     input_rate: AudioRate = 16000
     """Hz at which this agent wants the caller's audio."""
     instance: str = ""
+    """Name of the agent's process, unlike that of every other process."""
     message: str = ""
-    """Why not, when not accepted."""
+    """Why it refuses, for people."""
 
 
 class Lease(Message):
-    """Who holds a session, kept in `BUCKET_LEASES`; what another instance of the agent needs to go on with it."""
+    """Which instance has a session, kept in `BUCKET_LEASES`, with what another one needs to continue it."""
 
     session_id: str
+    """`rtc_` and 24 letters and digits."""
     agent: str
+    """The agent's name."""
     instance: str
-    """The holder; empty: its last holder has left and anybody may take it."""
+    """The instance that has the session; empty: the last one has left, and any other may take it."""
     input_rate: AudioRate = 16000
+    """Hz of the caller's audio."""
     session: dict[str, Any] = Field(default_factory=dict)
     """As in the claim."""
     takeovers: int = Field(default=0, ge=0)
-    """How often it changed hands."""
+    """How often another instance took it over."""
     started_at: float = 0.0
     """Unix time of the claim, s."""
     trace: dict[str, str] = Field(default_factory=dict)
-    """Trace context of the claim."""
+    """Trace context of the claim, as NATS headers."""
     shadow_of: str = ""
-    """The holder only listens to the session, which is that agent's."""
+    """Name of the agent that serves the call; the instance of this lease only listens. Empty: it serves the call."""
     state: dict[str, Any] = Field(default_factory=dict)
     """What the agent wants to remember, such as the conversation so far; see `leases.MAX_STATE_BYTES`."""
 
@@ -56,7 +64,10 @@ class AgentBeat(Message):
     """An agent instance lives: on `agent_beat`, four times a second."""
 
     instance: str
+    """As in its leases."""
     sessions: int = Field(default=0, ge=0)
+    """Sessions that it has."""
     capacity: int = Field(default=0, ge=0)
+    """Sessions that it takes at once."""
     leaving: bool = False
     """The last beat of an orderly stop: its leases are free now."""

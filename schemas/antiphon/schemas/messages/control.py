@@ -1,4 +1,4 @@
-"""What an agent, the bridge or signaling tells the transceiver to do with a session."""
+"""Requests of an agent, the bridge or signaling to the transceiver of a session, on `session_control`."""
 
 from __future__ import annotations
 
@@ -10,41 +10,53 @@ from antiphon.schemas.messages.message import Message
 
 
 class Flush(Message):
-    """Stop speaking now: fade out within 20 ms, drop all queued speech below `generation`."""
+    """Stop the speech now: fade out within 20 ms, drop all queued speech below `generation`."""
 
     type: Literal["flush"] = "flush"
     generation: int = Field(ge=0)
-    """The first generation that may be heard again."""
+    """The first generation that is played again."""
 
 
 class Pause(Message):
-    """Hold the speech at the exact sample."""
+    """Hold the speech at the exact sample; what is queued stays queued."""
 
     type: Literal["pause"] = "pause"
 
 
 class Resume(Message):
-    """Go on from the exact sample at which `Pause` held."""
+    """Continue the speech at the exact sample at which `Pause` held it."""
 
     type: Literal["resume"] = "resume"
 
 
 class HangUp(Message):
-    """End the session."""
+    """End the session with `Ended`, reason `hang_up`."""
 
     type: Literal["hang_up"] = "hang_up"
     reason: str = "hang_up"
-    """In a word, for logs and for whoever asks why the call is over: `cause` of `Ended`."""
+    """A short word for logs and for clients that ask why the call ended: `cause` of `Ended`, cut to 200 characters."""
     instance: str = ""
-    """The agent instance that hangs up, as in its claim's answer; one that was told `claim_expired` is not obeyed."""
+    """The agent instance that hangs up, as in its claim's answer. One that got `claim_expired` is refused."""
 
 
-Control = Annotated[Flush | Pause | Resume | HangUp, Field(discriminator="type")]
-CONTROL: Final[TypeAdapter[Flush | Pause | Resume | HangUp]] = TypeAdapter(Control)
+class Probe(Message):
+    """Ask whether a transceiver has the session. It answers `ok` and does nothing, also while it makes the session.
+
+    No transceiver subscribes for a session that ended: the request then has no responders, or no answer where a
+    recorder subscribes to all subjects. A transceiver older than this message refuses it by its name.
+    """
+
+    type: Literal["probe"] = "probe"
+
+
+Control = Annotated[Flush | Pause | Resume | HangUp | Probe, Field(discriminator="type")]
+CONTROL: Final[TypeAdapter[Flush | Pause | Resume | HangUp | Probe]] = TypeAdapter(Control)
 
 
 class ControlReply(Message):
     """The transceiver's answer to a control message."""
 
     ok: bool
+    """The transceiver did what the request asks for, or will when it has made the session."""
     message: str = ""
+    """Why not; for people."""

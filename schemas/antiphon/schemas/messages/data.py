@@ -17,8 +17,11 @@ class DataMessage(Message):
     """One message of a data channel: text, or base64 of bytes."""
 
     channel: str = EVENTS_CHANNEL
+    """Label of the data channel."""
     text: str | None = None
+    """The message, if it is text."""
     base64: str | None = None
+    """The message, if it is bytes."""
 
     def payload(self) -> str | bytes:
         """What the channel carries; `MalformedError` if the base64 is none."""
@@ -31,6 +34,7 @@ class DataMessage(Message):
 
     @classmethod
     def of(cls, channel: str, payload: str | bytes) -> DataMessage:
+        """The message for this payload."""
         if isinstance(payload, str):
             return cls(channel=channel, text=payload)
         return cls(channel=channel, base64=base64.b64encode(payload).decode())

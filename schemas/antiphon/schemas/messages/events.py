@@ -1,4 +1,4 @@
-"""What the transceiver tells everybody about a session."""
+"""What the transceiver reports about a session, on `session_event`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class Connected(Message):
 
     type: Literal["connected"] = "connected"
     setup_ms: float
-    """From the open request to here."""
+    """ms from the open request to the end of the DTLS handshake."""
 
 
 class MediaStarted(Message):
@@ -22,38 +22,45 @@ class MediaStarted(Message):
 
     type: Literal["media_started"] = "media_started"
     setup_ms: float
+    """ms from the open request to this packet."""
 
 
 class Playout(Message):
-    """Where the speech is: at its start, every 200 ms while it plays, and at its end."""
+    """How far the speech was played: at its start, every 200 ms while it plays, and at its end."""
 
     type: Literal["playout"] = "playout"
     generation: int
+    """The generation that plays."""
     played_samples: int
-    """Samples of this generation that were sent, at `rate`."""
+    """Samples of this generation that were sent to the client, at `rate`."""
     rate: AudioRate
+    """Hz, as in the agent's frames."""
     queued_ms: int
-    """Speech that waits in the transceiver."""
+    """ms of speech that wait in the transceiver, of all generations."""
     state: Literal["started", "playing", "paused", "ended"]
-    """`ended`: the frame flagged end of utterance was sent, or the queue has run dry after it."""
+    """`ended`: the frame with the flag end of utterance was sent, or the queue ran empty after it."""
 
 
 class Flushed(Message):
-    """A flush took effect; the last sample that was sent."""
+    """A flush took effect, and how much of the speech was played until then."""
 
     type: Literal["flushed"] = "flushed"
     generation: int
     """The generation that was interrupted."""
     played_samples: int
+    """Samples of that generation that were sent to the client, at `rate`."""
     rate: AudioRate
+    """Hz, as in the agent's frames."""
     dropped_ms: int
+    """ms of queued speech that the flush dropped."""
 
 
 class PlayoutOverflow(Message):
-    """The speech queue is full: frames were refused. Slow down by the `queued_ms` of `Playout`."""
+    """The speech queue is full and frames were dropped. An agent slows down by the `queued_ms` of `Playout`."""
 
     type: Literal["playout_overflow"] = "playout_overflow"
     dropped_frames: int
+    """Frames of 20 ms dropped since the session's start."""
 
 
 class ChannelOpened(Message):
@@ -61,45 +68,50 @@ class ChannelOpened(Message):
 
     type: Literal["channel_opened"] = "channel_opened"
     channel: str
+    """Its label, such as `EVENTS_CHANNEL`."""
 
 
 class Suspect(Message):
-    """Nothing authentic has come from the client for 5 s, or (`silent_s` 0) it is heard again."""
+    """No authentic packet has come from the client for 5 s, or (`silent_s` 0) one has come again."""
 
     type: Literal["suspect"] = "suspect"
     silent_s: float
+    """Seconds since the client's last authentic packet."""
 
 
 class TakenOver(Message):
-    """Another transceiver process goes on with the session: its own was killed, or is to end.
+    """Another transceiver process continues the session: the one before was killed, or stops.
 
-    After a kill (`handed_over` false) speech that was queued is lost; a reply in progress is told as `ended`.
+    After a kill (`handed_over` false) queued speech is lost; `Playout` reports a reply in progress as `ended`.
     """
 
     type: Literal["taken_over"] = "taken_over"
     handed_over: bool
+    """The process before handed the session over, and nothing is lost."""
     checkpoint_age_ms: float
-    """How old the state is that it goes on from."""
+    """Age of the stored state from which the session continues, ms."""
 
 
 class Draining(Message):
-    """The transceiver is to stop: the session ends by itself or is ended after `seconds`."""
+    """The transceiver stops: it ends the session after `seconds`, unless the session has ended before."""
 
     type: Literal["draining"] = "draining"
     seconds: float
+    """Seconds that the session has left."""
 
 
 class TelephoneEvent(Message):
-    """A key of the caller's telephone (RFC 4733), once per key press, when it is over."""
+    """A key of the caller's telephone (RFC 4733), once per key press, when the key is released."""
 
     type: Literal["telephone_event"] = "telephone_event"
     event: int = Field(ge=0, le=255)
     """0-9 are the digits, 10 `*`, 11 `#`, 12-15 A to D."""
     duration_ms: float
+    """How long the key was pressed, ms."""
 
     @property
     def key(self) -> str:
-        """What stands on the key; empty for other events (16 is a hook flash)."""
+        """The character on the key; empty for other events (16 is a hook flash)."""
         return "0123456789*#ABCD"[self.event : self.event + 1]
 
 
@@ -108,9 +120,9 @@ class AudioLevel(Message):
 
     type: Literal["audio_level"] = "audio_level"
     level_dbov: int = Field(ge=-127, le=0)
-    """The loudest packet."""
+    """Of the loudest packet, dBov: 0 is the loudest possible, -127 silence."""
     voice: bool
-    """The client took any of it for speech."""
+    """The client marked at least one of the packets as speech."""
 
 
 class Statistics(Message):
@@ -118,13 +130,21 @@ class Statistics(Message):
 
     type: Literal["statistics"] = "statistics"
     packets_received: int
+    """RTP packets of the client that were decrypted."""
     packets_lost: int
+    """RTP packets of the client that did not arrive (RFC 3550 section 6.4.1)."""
     packets_late: int
+    """RTP packets of the client that arrived after their place in the jitter buffer was played."""
     frames_concealed: int
+    """Frames of 20 ms made up for lost packets, by FEC or concealment."""
     packets_sent: int
+    """RTP packets sent to the client."""
     jitter_ms: float
+    """Interarrival jitter of the client's packets, ms (RFC 3550 section 6.4.1)."""
     round_trip_ms: float | None = None
+    """To the client and back by its last receiver report, ms; None before the first one."""
     remote_packets_lost: int | None = None
+    """RTP packets that the client reports as lost; None before its first receiver report."""
     packets_refused: int = 0
     """SRTP and SRTCP packets of the client's address that were malformed or failed authentication. This one and the two
     below count what reached the process that has the call now."""
@@ -135,17 +155,19 @@ class Statistics(Message):
 
 
 class ClaimExpired(Message):
-    """An agent instance has accepted after its time: it does not have the session, and is to drop it."""
+    """An agent instance has accepted its claim too late: it does not have the session, and drops it."""
 
     type: Literal["claim_expired"] = "claim_expired"
     instance: str
+    """As in its `ClaimReply`."""
 
 
 class SessionError(Message):
-    """Something sent for this session could not be used."""
+    """A frame or message for this session could not be used."""
 
     type: Literal["error"] = "error"
     message: str
+    """Names what is wrong with it, for people."""
 
 
 EndReason = Literal[
@@ -158,17 +180,19 @@ EndReason = Literal[
     "draining",
     "internal",
 ]
-"""Why a session is over, as everybody is told."""
+"""Why a session ended."""
 
 
 class Ended(Message):
-    """The session is over; nothing follows."""
+    """The session has ended; no event follows."""
 
     type: Literal["ended"] = "ended"
     reason: EndReason
+    """Which side or failure ended it."""
     cause: str = ""
-    """With `hang_up`: what was given as its reason."""
+    """With `hang_up`: the `reason` of the `HangUp`."""
     statistics: Statistics | None = None
+    """The counters of the whole call; None if the session ended while it was being made."""
 
 
 SessionEvent = Annotated[

@@ -1,4 +1,4 @@
-"""A relay asks whose client this is, and the owner answers."""
+"""A relay asks which transceiver owns a client, and the owner answers."""
 
 from __future__ import annotations
 
@@ -6,16 +6,20 @@ from antiphon.schemas.messages.message import Message
 
 
 class FlowFind(Message):
-    """A relay asks whose client this is."""
+    """A relay asks which transceiver owns a client: on `FLOW_FIND`."""
 
     client: str
     """`ip:port`."""
     tcp: bool = False
+    """The client is on ICE-TCP."""
 
 
 class FlowOwner(Message):
-    """The owner's answer (silence from everybody else)."""
+    """The owner's answer; other transceivers do not answer."""
 
     cluster: int
+    """12 bit."""
     slot: int
+    """16 bit: the slot whose `TransceiverAnnouncement` has the tunnel address."""
     epoch: int
+    """16 bit."""

@@ -11,19 +11,21 @@ from antiphon.schemas.errors import MalformedError
 
 MESSAGE_VERSION: Final = 1
 MAX_MESSAGE_BYTES: Final = 512 * 1024
-"""A control message above this is refused unread (an SDP offer is below 64 KiB)."""
+"""Bytes of a message; a longer one is refused unread (an SDP offer is below 64 KiB)."""
 
 AudioRate = Literal[8000, 16000, 24000, 48000]
+"""Hz."""
 M = TypeVar("M", bound="Message")
 T = TypeVar("T")
 
 
 class Message(BaseModel):
-    """What all messages share."""
+    """Base of all messages: immutable, and unknown fields are ignored."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     version: Literal[1] = MESSAGE_VERSION
+    """A reader refuses other versions."""
 
 
 def encode(message: Message) -> bytes:

@@ -1,4 +1,4 @@
-"""Signaling asks a transceiver to open a session, or what became of one, and what comes back."""
+"""Signaling asks a transceiver to open a session, or why one ended, and the answers."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from antiphon.schemas.messages.message import Message
 
 
 class OpenRequest(Message):
-    """Signaling asks a transceiver to open a session."""
+    """Signaling asks a transceiver to open a session, or to restart ICE in a running one."""
 
     offer: str = Field(max_length=256 * 1024)
-    """The client's SDP offer, as it came."""
+    """The client's SDP offer, unchanged."""
     agent: str = Field(default="-", pattern=r"^[A-Za-z0-9_-]{1,64}$")
-    """Unread where `session_id` is set."""
+    """Name of the agent that shall take the call. Unread where `session_id` is set."""
     session: dict[str, Any] = Field(default_factory=dict)
     """Session settings of the OpenAI realtime protocol, handed to the agent unread."""
     session_id: str | None = None
@@ -40,6 +40,7 @@ class Refused(Message):
     code: Literal[
         "full", "draining", "bad_offer", "no_audio", "no_opus", "no_agent", "agent_ended", "no_session", "internal"
     ]
+    """For programs."""
     message: str
     """For the person who reads the error: names the thing, the value and the way out."""
 
@@ -49,14 +50,16 @@ OPEN_REPLY: Final[TypeAdapter[Opened | Refused]] = TypeAdapter(OpenReply)
 
 
 class CallStatus(Message):
-    """Whether a session runs, and else why not: the answer of the transceiver that has it, or had it lately."""
+    """Whether a session runs, and else why it ended: the answer of the transceiver that has it or had it lately."""
 
     session_id: str
+    """`rtc_` and 24 letters and digits."""
     state: Literal["running", "ended"]
+    """An ended session is known for two minutes."""
     connected: bool
-    """Its client got through: the DTLS handshake was finished."""
+    """The client's packets arrived: the DTLS handshake was finished."""
     spoke: bool
-    """The agent has been heard: speech was sent to the client."""
+    """Speech of the agent was sent to the client."""
     reason: EndReason | None = None
     """As in `Ended`; None while it runs."""
     cause: str = ""

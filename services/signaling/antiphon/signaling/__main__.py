@@ -28,17 +28,21 @@ from antiphon.signaling.settings import Settings, is_loopback, load
 
 log = logging.getLogger(__name__)
 STANDSTILL_SECONDS: Final = 10.0
-"""No call runs through here, so patience costs less than a needless restart."""
+"""No call runs through this process, so waiting costs less than a needless restart."""
 
-# Without a proxy: our own instance is asked, whatever the environment says.
+# Without a proxy, whatever the environment names: `--check` asks the instance on this host.
 _open = urllib.request.build_opener(urllib.request.ProxyHandler({})).open
 
 
 class _Server(uvicorn.Server):
-    """uvicorn's server, but the signals are ours: it would raise them again and so end with another status than 0."""
+    """uvicorn's server without its signal handlers, which end the process with another status than 0.
+
+    Made and run by `_serve`, once per process.
+    """
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
+        """Leave the signals to `_serve`."""
         yield
 
 
@@ -54,9 +58,9 @@ def _listen(host: str, port: int) -> socket.socket:
 
 
 async def _serve(settings: Settings, listener: socket.socket) -> None:
-    stack = Backend(settings)
+    backend = Backend(settings)
     config = uvicorn.Config(
-        create_app(settings, stack),
+        create_app(settings, backend),
         log_config=None,
         log_level="warning",
         access_log=False,  # it would hold client addresses
@@ -73,12 +77,12 @@ async def _serve(settings: Settings, listener: socket.socket) -> None:
     loop = asyncio.get_running_loop()
     for ending in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(ending, setattr, server, "should_exit", True)
-    stack.start()
+    backend.start()
     host, port = listener.getsockname()[:2]
     log.info("serving on http://%s", Address(host, port))
     if not settings.keys():
-        who = "this machine" if is_loopback(host) else "everybody who reaches this port (ANTIPHON_ALLOW_OPEN)"
-        log.warning("no ANTIPHON_API_KEYS are set: %s may call without a key", who)
+        callers = "this machine" if is_loopback(host) else "everybody who reaches this port (ANTIPHON_ALLOW_OPEN)"
+        log.warning("no ANTIPHON_API_KEYS are set: %s may call without a key", callers)
     for number, key in enumerate(settings.keys(), 1):
         if len(key) < 16:
             log.warning(
@@ -89,7 +93,7 @@ async def _serve(settings: Settings, listener: socket.socket) -> None:
     try:
         await server.serve(sockets=[listener])
     finally:
-        await stack.stop()
+        await backend.stop()
         watchdog.stop()
 
 
@@ -109,6 +113,7 @@ def _check(settings: Settings) -> int:
 
 
 def main() -> int:
+    """Run the service, or check the running one; returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m antiphon.signaling", description=__doc__)
     parser.add_argument("--check", action="store_true", help="ask the running instance's /healthz; exit status 0 or 1")
     arguments = parser.parse_args()

@@ -1,4 +1,4 @@
-"""What can be set from outside, and what is refused before anything is bound."""
+"""The settings of the process, read from the environment and checked before anything is bound."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from antiphon.runtime.nats.server_url import DEFAULT_NATS_URL, checked
 
 
 class Settings(BaseSettings):
-    """Environment variables with the prefix `ANTIPHON_`."""
+    """Environment variables with the prefix `ANTIPHON_`. Read once by `__main__`, never changed."""
 
     model_config = SettingsConfigDict(env_prefix="ANTIPHON_", frozen=True, extra="ignore")
 
@@ -25,7 +25,7 @@ class Settings(BaseSettings):
     http_bind: str = "127.0.0.1:8080"
     """`ip:port` or `localhost:port`; port 0 takes a free one, which is logged."""
     api_keys: SecretStr = SecretStr("")
-    """Comma separated. Without any, everybody who reaches the port may call."""
+    """Comma separated. Without any, every client that reaches the port may call."""
     api_keys_file: Path | None = None
     """A file with the same, for secrets that are mounted."""
     allow_open: bool = False
@@ -70,6 +70,7 @@ class Settings(BaseSettings):
         return list(dict.fromkeys(filter(None, (key.strip() for key in text.split(",")))))
 
     def extra_hosts(self) -> frozenset[str]:
+        """`allowed_hosts` as lower-case names."""
         return frozenset(filter(None, (name.strip().lower() for name in self.allowed_hosts.split(","))))
 
 

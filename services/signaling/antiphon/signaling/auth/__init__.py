@@ -1,4 +1,4 @@
-"""Who may call: API keys, client secrets.
+"""Authentication: API keys and client secrets.
 
 Imports `http.errors`.
 """

@@ -1,4 +1,4 @@
-"""Who is calling: the Authorization header, read once, into a typed value."""
+"""Authentication: the Authorization header, read once into a typed value."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from antiphon.signaling.http.errors import ApiError
 
 
 class Caller(NamedTuple):
-    """Somebody who may call."""
+    """A client that may call. A value, made for one request."""
 
     server: bool
-    """Has an API key (or none is asked for): may make secrets for others."""
+    """The client has an API key, or none is needed: it may make secrets for others."""
     settings: dict[str, Any]
     """The session settings that its `ek_` secret fixes; empty for others."""
 
 
 def caller_of(request: Request, credentials: Credentials) -> Caller:
-    """Who sent this request, or `ApiError` 401."""
+    """The caller of this request, or `ApiError` 401."""
     return caller_with(request.headers.get("authorization", ""), credentials)
 
 
 def caller_with(authorization: str, credentials: Credentials) -> Caller:
-    """Who says this in the Authorization header, or `ApiError` 401."""
+    """The caller with this text in the Authorization header, or `ApiError` 401."""
     scheme, _, token = authorization.partition(" ")
     token = token.strip()
     if credentials.open:
@@ -45,7 +45,7 @@ def caller_with(authorization: str, credentials: Credentials) -> Caller:
 
 
 def _settings_if_any(token: str, credentials: Credentials) -> dict[str, Any]:
-    """Without keys every token is good, also one made for another server: it just says nothing then."""
+    """Without keys every token is accepted. One that was made for another server has no settings for us."""
     try:
         return credentials.settings_of(token, time.time())
     except SecretError:

@@ -1,4 +1,4 @@
-"""Who may call: API keys, and the short-lived `ek_` secrets that a server hands to its browsers.
+"""API keys, and the short-lived `ek_` secrets that a server hands to its browsers.
 
 A secret needs no store. It is `ek_<payload>.<signature>`, both base64url; the payload is JSON with the
 expiry and the session settings, the signature an HMAC-SHA256 under a key derived from an API key. So any
@@ -29,7 +29,7 @@ _OPEN_KEY = b"open"
 
 
 class SecretError(ValueError):
-    """A secret that does not count. `code` tells an expired one from one that was never ours."""
+    """An invalid secret. `code` tells an expired one from one that no key of this server made."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
@@ -37,7 +37,7 @@ class SecretError(ValueError):
 
 
 class Secret(NamedTuple):
-    """A secret as handed out."""
+    """A secret as handed out. A value."""
 
     value: str
     expires_at: int
@@ -45,17 +45,20 @@ class Secret(NamedTuple):
 
 
 class Credentials:
-    """The API keys of this deployment, and the secrets made from them."""
+    """The API keys of this deployment, and the secrets made from them.
+
+    Made by `create_app`, never changed; handlers call it from any task.
+    """
 
     def __init__(self, api_keys: Sequence[str]) -> None:
         self.open = not api_keys
-        """No keys: everybody may call. Secrets then carry settings only, under a key that everybody knows."""
+        """No keys: every client may call. Secrets then carry settings only, under a key that is public."""
         self._digests = [hashlib.sha256(key.encode()).digest() for key in api_keys]
         roots = [key.encode() for key in api_keys] or [_OPEN_KEY]
         self._signers = [hmac.new(root, _CONTEXT, hashlib.sha256).digest() for root in roots]
 
     def is_api_key(self, text: str) -> bool:
-        """Compared by digest, all of them and in constant time, so that timing tells nothing about a key."""
+        """Compared by digest, with all keys and in constant time, so that timing reveals nothing about a key."""
         digest = hashlib.sha256(text.encode("utf-8", "surrogateescape")).digest()
         found = False
         for known in self._digests:

@@ -1,4 +1,5 @@
-"""The HTTP application: middleware, bodies, errors, health. No call logic.
+"""The HTTP application: composition, middleware, request bodies, errors, health, static files. No call logic.
 
-The application is the root: it imports `protocols`; the rest of this folder imports none of ours.
+`app` composes the service and imports `protocols`. The other modules here import `auth`, `placement` and `settings`
+at most.
 """

@@ -18,9 +18,10 @@ _PLAIN = {
 
 
 class ApiError(Exception):
-    """An answer other than the one that was asked for.
+    """An HTTP answer other than the one that the request asked for.
 
-    `message` names the thing, the value and the way out; `code` is for programs.
+    Raised by handlers, dependencies and what they call; `install` makes a response of it. `message` names the thing,
+    the value and the way out; `code` is for programs.
     """
 
     def __init__(
@@ -39,9 +40,10 @@ class ApiError(Exception):
         self.headers = dict(headers or {})
 
     def response(self) -> JSONResponse:
+        """The error as OpenAI's clients read it."""
         kind = _TYPES.get(self.status, "server_error" if self.status >= 500 else "invalid_request_error")
-        body = {"error": {"message": str(self), "type": kind, "code": self.code, "param": self.param}}
-        return JSONResponse(body, self.status, headers={"Cache-Control": "no-store", **self.headers})
+        content = {"error": {"message": str(self), "type": kind, "code": self.code, "param": self.param}}
+        return JSONResponse(content, self.status, headers={"Cache-Control": "no-store", **self.headers})
 
 
 def unavailable(code: str, message: str, retry_after: int = 2) -> ApiError:
@@ -50,34 +52,33 @@ def unavailable(code: str, message: str, retry_after: int = 2) -> ApiError:
 
 
 def internal() -> ApiError:
-    """500: says nothing about the inside; the log has the rest."""
+    """500 without any detail: the log has the traceback."""
     return ApiError(500, "internal_error", "signaling failed on this request; its log says why")
 
 
 def install(app: FastAPI) -> None:
-    """Turn what the framework raises into the same shape."""
+    """Give what the framework raises the same shape."""
+    app.add_exception_handler(ApiError, _on_api_error)
+    app.add_exception_handler(HTTPException, _on_http_exception)
+    app.add_exception_handler(RequestValidationError, _on_validation_error)
 
-    @app.exception_handler(ApiError)
-    async def _(request: Request, error: Exception) -> JSONResponse:
-        assert isinstance(error, ApiError)
-        return error.response()
 
-    @app.exception_handler(HTTPException)
-    async def _(request: Request, error: Exception) -> JSONResponse:
-        assert isinstance(error, HTTPException)
-        code, text = "http_error", str(error.detail)
-        if error.status_code in _PLAIN:
-            code, form = _PLAIN[error.status_code]
-            text = form.format(method=request.method, path=request.url.path[:200])
-        return ApiError(error.status_code, code, text, headers=error.headers).response()
+async def _on_api_error(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, ApiError)
+    return error.response()
 
-    @app.exception_handler(RequestValidationError)
-    async def _(request: Request, error: Exception) -> JSONResponse:
-        assert isinstance(error, RequestValidationError)
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"] if part not in ("body", "query", "path")) or None
-        return ApiError(422, "invalid_value", f"{where or 'request'}: {first['msg']}", param=where).response()
 
-    @app.exception_handler(Exception)
-    async def _(request: Request, error: Exception) -> JSONResponse:
-        return internal().response()  # raised again afterwards, and logged at the edge
+async def _on_http_exception(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)
+    code, text = "http_error", str(error.detail)
+    if error.status_code in _PLAIN:
+        code, form = _PLAIN[error.status_code]
+        text = form.format(method=request.method, path=request.url.path[:200])
+    return ApiError(error.status_code, code, text, headers=error.headers).response()
+
+
+async def _on_validation_error(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"] if part not in ("body", "query", "path")) or None
+    return ApiError(422, "invalid_value", f"{where or 'request'}: {first['msg']}", param=where).response()

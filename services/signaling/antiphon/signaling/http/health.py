@@ -1,6 +1,6 @@
 """Would a call succeed right now? The report behind `GET /healthz`.
 
-Beside it `troubles`: agents that take calls, and say themselves that callers would not be pleased.
+The report also holds `troubles`: agents that take calls and say that they could not serve the callers.
 """
 
 from __future__ import annotations
@@ -10,44 +10,43 @@ import time
 from fastapi import APIRouter
 from fastapi.responses import JSONResponse
 
+from antiphon.signaling.http.dependencies import BackendDep, SettingsDep
 from antiphon.signaling.placement.backend import Backend
 from antiphon.signaling.placement.service_discovery import RELAY_SERVICE, TRANSCEIVER_SERVICE
 from antiphon.signaling.settings import Settings
 
+router = APIRouter()
 
-async def failing_parts(settings: Settings, stack: Backend) -> dict[str, str]:
-    """What stands in the way of a call: part -> what is wrong with it. Empty when nothing does.
 
-    A transceiver and a relay have to be announced (which says that they have room) and to answer in the
-    register (which says that they live: an announcement outlasts its author by up to five seconds).
+async def failing_parts(settings: Settings, backend: Backend) -> dict[str, str]:
+    """What prevents a call: part -> what is wrong with it. Empty when a call would succeed.
+
+    A transceiver and a relay have to be announced, which says that they have room. They also have to answer in the
+    services register, which says that they live: an announcement outlasts its author by up to five seconds.
     """
-    if not stack.connected:
+    if not backend.connected:
         return {"nats": "signaling is not connected to NATS"}
-    roll = await stack.roll()
+    services = await backend.services()
     now = time.monotonic()
     failing: dict[str, str] = {}
-    if not stack.directory.transceivers(now):
+    if not backend.directory.transceivers(now):
         failing["transceiver"] = "none is announced that is ready and has room"
-    elif not roll.instances[TRANSCEIVER_SERVICE]:
+    elif not services.instances[TRANSCEIVER_SERVICE]:
         failing["transceiver"] = "announced, but none answers in the services register"
-    if not stack.directory.relays(now):
+    if not backend.directory.relays(now):
         failing["relay"] = "none is announced"
-    elif not roll.instances[RELAY_SERVICE]:
+    elif not services.instances[RELAY_SERVICE]:
         failing["relay"] = "announced, but none answers in the services register"
-    if settings.default_agent not in roll.agents:
+    if settings.default_agent not in services.agents:
         failing["agent"] = f"the default agent {settings.default_agent!r} does not answer in the services register"
     return failing
 
 
-def routes(settings: Settings, stack: Backend) -> APIRouter:
-    router = APIRouter()
-
-    @router.api_route("/healthz", methods=["GET", "HEAD"])
-    async def healthz() -> JSONResponse:
-        failing = await failing_parts(settings, stack)
-        body: dict[str, object] = {"status": "failing", "failing": failing} if failing else {"status": "ok"}
-        if troubles := (await stack.roll()).troubles:
-            body["troubles"] = troubles
-        return JSONResponse(body, 503 if failing else 200, headers={"Cache-Control": "no-store"})
-
-    return router
+@router.api_route("/healthz", methods=["GET", "HEAD"])
+async def healthz(settings: SettingsDep, backend: BackendDep) -> JSONResponse:
+    """200 while a call would succeed, else 503 with what fails."""
+    failing = await failing_parts(settings, backend)
+    report: dict[str, object] = {"status": "failing", "failing": failing} if failing else {"status": "ok"}
+    if troubles := (await backend.services()).troubles:
+        report["troubles"] = troubles
+    return JSONResponse(report, 503 if failing else 200, headers={"Cache-Control": "no-store"})

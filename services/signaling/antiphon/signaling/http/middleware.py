@@ -1,9 +1,9 @@
-"""The outermost layer of HTTP: who may speak to us from where, what browsers are told, and the last resort.
+"""The outermost layer of HTTP: checks of Host and Origin, CORS and security headers, answers to unhandled errors.
 
-Pure ASGI, no knowledge of calls. Without keys a web page of somebody else must not reach this service through
-the visitor's browser: neither by another origin's script (Origin), nor by a name that suddenly resolves to
-this machine (DNS rebinding: Host). With keys every origin may call, because the key is what counts and no
-cookie exists that a browser would add by itself.
+Pure ASGI, no knowledge of calls. Without keys a foreign web page must not reach this service through the visitor's
+browser: neither by a script of another origin (Origin), nor by a name that suddenly resolves to this machine (DNS
+rebinding: Host). With keys every origin may call: the key decides, and there is no cookie that a browser would add
+unasked.
 """
 
 from __future__ import annotations
@@ -42,10 +42,10 @@ SECURITY_HEADERS: Final = {
 
 
 class Middleware:
-    """Wraps the application."""
+    """Wraps the application. Made by `create_app`, called by uvicorn for each request and WebSocket."""
 
     def __init__(self, app: ASGIApp, *, guard: bool, loopback_only: bool, extra_hosts: Iterable[str] = ()) -> None:
-        """`guard`: no keys are set, so Host and Origin decide. `loopback_only`: what the bound address is."""
+        """`guard`: no keys are set, so Host and Origin decide. `loopback_only`: the service is bound to loopback."""
         self._app = app
         self._guard = guard
         self._loopback_only = loopback_only
@@ -62,7 +62,7 @@ class Middleware:
         origin = headers.get("origin")
         started = False
 
-        async def dressed(message: Message) -> None:
+        async def send_with_headers(message: Message) -> None:
             nonlocal started
             if message["type"] == "http.response.start":
                 started = True
@@ -77,24 +77,26 @@ class Middleware:
 
         try:
             if refusal := self._refusal(headers.get("host", ""), origin):
-                await refusal.response()(scope, receive, dressed)
+                await refusal.response()(scope, receive, send_with_headers)
             elif scope["method"] == "OPTIONS" and "access-control-request-method" in headers:
                 allowed = {
                     "Access-Control-Allow-Methods": CORS_METHODS,
                     "Access-Control-Allow-Headers": CORS_HEADERS,
                     "Access-Control-Max-Age": "600",
                 }
-                await Response(status_code=204, headers=allowed)(scope, receive, dressed)
+                await Response(status_code=204, headers=allowed)(scope, receive, send_with_headers)
             else:
-                await self._app(scope, receive, dressed)
+                await self._app(scope, receive, send_with_headers)
         except asyncio.CancelledError:
-            # Only the server's end cancels a request. Passed on, it would be logged as a fault.
+            # Only the end of the server cancels a request. uvicorn would log a cancellation as a fault.
             if not started:
-                await unavailable("ending", "this server is ending: call again").response()(scope, receive, dressed)
+                await unavailable("ending", "this server is ending: call again").response()(
+                    scope, receive, send_with_headers
+                )
         except Exception:
             log.exception("%s %s failed", scope["method"], scope["path"][:200])
             if not started:
-                await internal().response()(scope, receive, dressed)
+                await internal().response()(scope, receive, send_with_headers)
 
     async def _websocket(self, headers: Headers, scope: Scope, receive: Receive, send: Send) -> None:
         refusal = self._refusal(headers.get("host", ""), headers.get("origin"))
@@ -126,7 +128,7 @@ class Middleware:
         return "localhost and loopback addresses" if self._loopback_only else "IP addresses and names without a dot"
 
     def _host_may(self, host: str) -> bool:
-        """A rebound name is always a public one: never an IP address, localhost or a name without a dot."""
+        """DNS rebinding needs a public name: never an IP address, localhost or a name without a dot."""
         name = _hostname(f"//{host}")
         if name is None:
             return False

@@ -1,6 +1,6 @@
-"""Request bodies, read with their limit in hand, and what an offer's body says.
+"""Request bodies: read within a limit of size and time, and parsed into an offer or a JSON object.
 
-The limit holds while reading: a Content-Length may be missing or lie.
+The limit holds while reading, because a Content-Length may be missing or wrong.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ MAX_SDP_BYTES: Final = 64 * 1024
 MAX_JSON_BYTES: Final = 64 * 1024
 MAX_MULTIPART_BYTES: Final = MAX_SDP_BYTES + MAX_JSON_BYTES + 4096
 MAX_DEPTH: Final = 32
-"""Of a JSON body. Tool definitions, which nest JSON Schema, stay well below."""
+"""Levels of a JSON body. Tool definitions, which nest JSON Schema, stay well below."""
 READ_TIMEOUT: Final = 10.0
 """Seconds for a whole body."""
 _DISCARD_BYTES: Final = 4 * 1024 * 1024
-"""Of a body that is too long: so much is still read and thrown away, because a client that is cut off while
-it sends does not read the answer that tells it why."""
+"""Bytes of a body above its limit that are still read and thrown away. A client whose connection is cut while it sends
+does not read the answer with the reason."""
 
 
 class OfferBody(NamedTuple):
-    """What came with `POST /v1/realtime/calls`."""
+    """The body of an offer: `POST /v1/realtime/calls`, with or without a call's name."""
 
     sdp: str
     session: dict[str, Any]
@@ -138,9 +138,9 @@ def _json_object(data: bytes, name: str) -> dict[str, Any]:
 
 
 def _can_be_passed_on(value: object) -> bool:
-    """Whether this is JSON in the strict sense too (RFC 8259, in UTF-8), of a depth that every writer bears.
+    """Whether this is strict JSON (RFC 8259, in UTF-8), of at most `MAX_DEPTH` levels.
 
-    Python's reader takes more than that, and who writes it down again would stumble over it.
+    Python's reader accepts more than that, and the writer that passes the value on would fail.
     """
     try:
         json.dumps(value, allow_nan=False, ensure_ascii=False).encode()

@@ -1,6 +1,6 @@
-"""The NATS side: one connection, the announcements that come in on it, and questions to the register.
+"""The NATS side of signaling: one connection, the announcements that it receives, and the services register.
 
-Signaling serves (its page, and an honest health report) also while NATS is away, so nothing here blocks a start.
+Signaling serves its page and an honest health report also while NATS is away, so nothing here blocks a start.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from antiphon.runtime.nats import buckets, connection, service_discovery
 from antiphon.runtime.nats.server_url import without_password
 from antiphon.schemas import MalformedError, subjects
 from antiphon.schemas.messages import RelayAnnouncement, TransceiverAnnouncement, decode
+from antiphon.signaling.http.errors import unavailable
 from antiphon.signaling.placement.directory import STORED_TTL, Directory
 from antiphon.signaling.placement.open_rpc import OpenRpc
 from antiphon.signaling.placement.service_discovery import ServiceDiscovery, ServiceTable
@@ -30,36 +31,48 @@ log = logging.getLogger(__name__)
 
 
 class Backend:
-    """Signaling's view of the other services."""
+    """Signaling's view of the other services.
+
+    Made by `__main__`, from `start` to the end of the process; handlers call it on the event loop.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self.directory = Directory(settings.cluster, settings.region)
-        self.openings = OpenRpc()
+        self.open_rpc = OpenRpc()
         self.client: Client | None = None
-        self._register = ServiceDiscovery()
-        self._joining: asyncio.Task[None] | None = None
+        """None until NATS was reached for the first time."""
+        self._discovery = ServiceDiscovery()
+        self._connecting: asyncio.Task[None] | None = None
 
     @property
     def connected(self) -> bool:
+        """NATS can be reached now."""
         return self.client is not None and self.client.is_connected
 
-    async def roll(self) -> ServiceTable:
-        """Who answers in the services register."""
-        return await self._register.roll(self.client)
+    def connection(self, consequence: str) -> Client:
+        """The client, for a request; `ApiError` 503 while NATS is away, which says what can't be done then."""
+        if self.client is None or not self.connected:
+            raise unavailable("nats_down", f"signaling has no connection to NATS: {consequence}")
+        return self.client
+
+    async def services(self) -> ServiceTable:
+        """The instances that answer in the services register, no older than a second."""
+        return await self._discovery.table(self.client)
 
     def start(self) -> None:
-        """Begin to join the bus, for as long as it takes."""
-        self._joining = asyncio.create_task(self._join())
+        """Begin to connect to NATS, for as long as it takes."""
+        self._connecting = asyncio.create_task(self._keep_connecting())
 
     async def stop(self) -> None:
-        if self._joining is not None:
-            await tasks.end(self._joining)
-        await self.openings.stop()
+        """Stop connecting, drop late answers, close the connection."""
+        if self._connecting is not None:
+            await tasks.end(self._connecting)
+        await self.open_rpc.stop()
         if self.client is not None:
             await self.client.close()
 
-    async def _join(self) -> None:
+    async def _keep_connecting(self) -> None:
         while True:
             try:
                 return await self._connect()
@@ -72,8 +85,8 @@ class Backend:
         if self.client is not None:
             await self.client.close()
         self.client = client = await connection.connect(self._settings.nats_url, "signaling")
-        await client.subscribe(subjects.ANY_TRANSCEIVER_ANNOUNCE, cb=self._hear(self._learn_transceiver))
-        await client.subscribe(subjects.ANY_RELAY_ANNOUNCE, cb=self._hear(self._learn_relay))
+        await client.subscribe(subjects.ANY_TRANSCEIVER_ANNOUNCE, cb=self._on_announcement(self._learn_transceiver))
+        await client.subscribe(subjects.ANY_RELAY_ANNOUNCE, cb=self._on_announcement(self._learn_relay))
         await service_discovery.register(client, "antiphon-signaling")
         log.info("connected to NATS")
         await self._read_bucket(subjects.BUCKET_TRANSCEIVERS, self._learn_transceiver)
@@ -85,17 +98,17 @@ class Backend:
     def _learn_relay(self, data: bytes, ttl: float) -> None:
         self.directory.learn_relay(decode(data, RelayAnnouncement), time.monotonic(), ttl)
 
-    def _hear(self, learn: Callable[[bytes, float], None]) -> Callable[[Msg], Awaitable[None]]:
-        async def heard(message: Msg) -> None:
+    def _on_announcement(self, learn: Callable[[bytes, float], None]) -> Callable[[Msg], Awaitable[None]]:
+        async def on_message(message: Msg) -> None:
             try:
                 learn(message.data, buckets.ANNOUNCE_TTL)
             except MalformedError as error:
                 log.warning("ignored an announcement on %s: %s", message.subject, error)
 
-        return heard
+        return on_message
 
     async def _read_bucket(self, name: str, learn: Callable[[bytes, float], None]) -> None:
-        """What was announced before we came; without it we would know a second later."""
+        """Learn what was announced before this process connected; the next announcements come within a second."""
         assert self.client is not None
         try:
             store = await self.client.jetstream(timeout=2).key_value(name)

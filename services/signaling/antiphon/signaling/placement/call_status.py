@@ -1,7 +1,7 @@
-"""What became of a call: asked of the transceivers, and put into words for people and programs.
+"""Why a call ended: asked of the transceivers, and described for people and programs.
 
-A client that was not connected, or was disconnected, cannot tell an agent that hung up from a firewall. The transceiver
-that had the call can, for two minutes after its end; any replica of signaling may be asked.
+A client without a connection cannot tell an agent that hung up from a firewall. The transceiver that had the call can,
+for two minutes after its end; any replica of signaling may be asked.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from antiphon.signaling.http.errors import unavailable
 log = logging.getLogger(__name__)
 
 STATUS_TIMEOUT: Final = 0.5
-"""Seconds for an answer; transceivers that do not know the call keep silent."""
+"""Seconds for an answer; transceivers that do not know the call do not answer."""
 CLIENT: Final = "client"
 """The cause of a hang-up that a client asked signaling for."""
 
@@ -36,38 +36,38 @@ _REASONS: Final = {
 }
 
 
-class Words(NamedTuple):
-    """How an end is told."""
+class Description(NamedTuple):
+    """The state of a call, as a client gets it."""
 
     fault: bool
-    """It is no ordinary end of a conversation."""
+    """The call ended in another way than conversations do."""
     message: str
 
 
-def in_words(status: CallStatus) -> Words:
-    """Why the call is over; of one that runs, that it does."""
+def describe(status: CallStatus) -> Description:
+    """Why the call ended, or that it is running."""
     if status.reason is None:
-        return Words(False, "the call is running")
+        return Description(False, "the call is running")
     if status.reason != "hang_up":
         fault, message = _REASONS.get(status.reason, (True, f"the call ended: {status.reason}"))
-        return Words(fault, message)
+        return Description(fault, message)
     match status.cause:
         case "client":
-            return Words(False, "the client ended the call")
+            return Description(False, "the client ended the call")
         case "agent_lost":
-            return Words(True, "the agent of the call is gone")
+            return Description(True, "the agent of the call is gone")
         case "late" | "no_relay" | "bad_answer":
-            return Words(True, "the server gave the call up before it began")
+            return Description(True, "the server gave the call up before it began")
         case "agent_error" if status.spoke:
-            return Words(True, "the agent failed and ended the call")
+            return Description(True, "the agent failed and ended the call")
     if status.spoke:
-        return Words(False, "the agent ended the call")
+        return Description(False, "the agent ended the call")
     failed = " (it failed)" if status.cause == "agent_error" else ""
-    return Words(True, f"the agent ended the call at once, without a word{failed}")
+    return Description(True, f"the agent ended the call at once, without a word{failed}")
 
 
 async def ask_status(client: Client, call_id: str) -> dict[str, Any]:
-    """What a client is told.
+    """The JSON object of `GET /v1/realtime/calls/{id}`.
 
     A call that no transceiver knows is `unknown` and no error: it may have ended a while ago.
     """
@@ -80,7 +80,7 @@ async def ask_status(client: Client, call_id: str) -> dict[str, Any]:
     except NatsError as error:
         log.warning("asking after call %s: %s", call_id, error or type(error).__name__)
         raise unavailable("nats_down", "signaling could not ask for the call over NATS") from None
-    words = in_words(status)
+    description = describe(status)
     return {
         "id": call_id,
         "object": "realtime.call",
@@ -88,6 +88,6 @@ async def ask_status(client: Client, call_id: str) -> dict[str, Any]:
         "connected": status.connected,
         "reason": status.reason,
         "cause": status.cause,
-        "fault": words.fault,
-        "message": words.message,
+        "fault": description.fault,
+        "message": description.message,
     }

@@ -1,6 +1,6 @@
-"""Who is there: the announcements of transceivers and relays, and in which order they are asked.
+"""The announcements of transceivers and relays: which ones live, and in which order signaling asks them.
 
-Sans-IO: fed with announcements and `now`, asked for placements and addresses.
+Sans-IO: it is given announcements and `now`, and asked for transceivers and relay addresses.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from antiphon.schemas.addresses import Address, parse_address
 from antiphon.schemas.messages import RelayAnnouncement, TransceiverAnnouncement
 
 MAX_ENTRIES: Final = 4096
-"""Of each kind. When full, a newcomer is not taken up until somebody's announcement has run out."""
+"""Authors of each kind. When full, a new one is ignored until another one's announcement has expired."""
 STORED_TTL: Final = 2.0
-"""Seconds for which an announcement read from a bucket counts: its author says it again each second, and
-whoever does not may have died up to `ANNOUNCE_TTL` ago."""
+"""Seconds for which an announcement read from a bucket counts. A living author repeats it each second; a dead one may
+have died up to `ANNOUNCE_TTL` ago."""
 RELAYS_OFFERED: Final = 2
-"""In one answer: the one to use and the one to move to."""
+"""Relays in one answer: the one to use and the one to move to."""
 MAX_ADDRESSES: Final = 2
-"""Of one relay and one transport in an answer. A client checks each of them at the start of its call."""
+"""Addresses of one relay and one transport in an answer. A client checks each of them at the start of its call."""
 
 K = TypeVar("K", bound=Hashable)
 A = TypeVar("A", TransceiverAnnouncement, RelayAnnouncement)
@@ -36,12 +36,13 @@ class RelayOffer(NamedTuple):
 
 
 class Announcements(Generic[K, A]):
-    """The newest announcement of each author, until it runs out."""
+    """The newest announcement of each author, until it expires. Owned by a `Directory`, as long as that one."""
 
     def __init__(self) -> None:
         self._entries: dict[K, tuple[A, float]] = {}
 
     def learn(self, key: K, announcement: A, now: float, ttl: float = ANNOUNCE_TTL) -> None:
+        """Take it for `ttl` seconds; a shorter time to live does not shorten that of an earlier one."""
         if key not in self._entries and len(self._entries) >= MAX_ENTRIES:
             self._entries = {k: entry for k, entry in self._entries.items() if entry[1] > now}
             if len(self._entries) >= MAX_ENTRIES:
@@ -50,6 +51,7 @@ class Announcements(Generic[K, A]):
         self._entries[key] = (announcement, max(until, now + ttl))
 
     def get(self, key: K, now: float) -> A | None:
+        """The author's announcement; None when it has expired."""
         announcement, until = self._entries.get(key, (None, 0.0))
         return announcement if until > now else None
 
@@ -59,14 +61,16 @@ class Announcements(Generic[K, A]):
             self._entries[key] = (announcement, self._entries[key][1])
 
     def forget(self, key: K) -> None:
+        """Drop the author's announcement, if there is one."""
         self._entries.pop(key, None)
 
     def live(self, now: float) -> list[A]:
+        """All announcements that have not expired."""
         return [announcement for announcement, until in self._entries.values() if until > now]
 
 
 class Directory:
-    """All that signaling knows about the media plane."""
+    """All that signaling knows about the media plane. Owned by `Backend`, for the process's lifetime; no I/O."""
 
     def __init__(self, cluster: int, region: str = "") -> None:
         """`region`: relays of this one are offered before others; empty: all are equal."""
@@ -76,31 +80,32 @@ class Directory:
         self._relays: Announcements[str, RelayAnnouncement] = Announcements()
         self._turn = 0
 
-    def learn_transceiver(self, said: TransceiverAnnouncement, now: float, ttl: float = ANNOUNCE_TTL) -> None:
-        """Take up an announcement; one of an earlier holder of the slot is ignored."""
-        known = self._transceivers.get((said.cluster, said.slot), now)
+    def learn_transceiver(self, announcement: TransceiverAnnouncement, now: float, ttl: float = ANNOUNCE_TTL) -> None:
+        """Take an announcement; one of an earlier process on the same slot is ignored."""
+        known = self._transceivers.get((announcement.cluster, announcement.slot), now)
         # Epochs count up and wrap at 16 bits: the one less than half the circle ahead is the newer.
-        if known is None or (said.epoch - known.epoch) % (1 << 16) < 1 << 15:
-            self._transceivers.learn((said.cluster, said.slot), said, now, ttl)
+        if known is None or (announcement.epoch - known.epoch) % (1 << 16) < 1 << 15:
+            self._transceivers.learn((announcement.cluster, announcement.slot), announcement, now, ttl)
 
-    def learn_relay(self, said: RelayAnnouncement, now: float, ttl: float = ANNOUNCE_TTL) -> None:
-        self._relays.learn(said.name, said, now, ttl)
+    def learn_relay(self, announcement: RelayAnnouncement, now: float, ttl: float = ANNOUNCE_TTL) -> None:
+        """Take an announcement; the last one of a name counts."""
+        self._relays.learn(announcement.name, announcement, now, ttl)
 
     def forget(self, transceiver: TransceiverAnnouncement) -> None:
-        """It did not answer: it is out until it announces itself again."""
+        """Leave out a transceiver that did not answer, until its next announcement."""
         self._transceivers.forget((transceiver.cluster, transceiver.slot))
 
     def took_a_call(self, transceiver: TransceiverAnnouncement, now: float) -> None:
-        """Count a call that its next announcement will hold, so that a burst does not all go to one."""
+        """Count a call before its next announcement does, so that a burst does not all go to one transceiver."""
         key = (transceiver.cluster, transceiver.slot)
         known = self._transceivers.get(key, now)
         if known is not None:
             self._transceivers.replace(key, known.model_copy(update={"sessions": known.sessions + 1}))
 
     def transceivers(self, now: float) -> list[TransceiverAnnouncement]:
-        """Those with room, in the order in which to ask them: own cluster, then load, then lateness.
+        """Transceivers with room, in the order in which to ask them: own cluster, then load, then lateness.
 
-        Equals take turns.
+        Equal ones take turns.
         """
         ready = [t for t in self._transceivers.live(now) if t.state == "ready" and t.sessions < t.capacity]
         if ready:
@@ -110,13 +115,14 @@ class Directory:
         return sorted(ready, key=lambda t: (t.cluster != self._cluster, t.sessions / t.capacity, t.lateness_ms))
 
     def relays(self, now: float) -> list[RelayAnnouncement]:
+        """Relays that are announced and not draining."""
         return [relay for relay in self._relays.live(now) if relay.state == "ready"]
 
     def relay_offers(self, session_id: str, now: float) -> list[RelayOffer]:
         """The relays of a session's answer, best first, at most `RELAYS_OFFERED` and none twice.
 
-        Those of our region come first. Among equals the session decides (rendezvous hashing): calls spread over
-        all relays, every replica says the same, and a relay that comes or goes changes the place of its calls only.
+        Relays of our region come first. Among equal ones the session decides (rendezvous hashing): calls spread over
+        all relays, every replica gives the same order, and a relay that comes or goes changes its own calls only.
         """
 
         def place(relay: RelayAnnouncement) -> tuple[bool, bytes]:
@@ -126,7 +132,7 @@ class Directory:
         offers: list[RelayOffer] = []
         taken: set[str] = set()
         for relay in sorted(self.relays(now), key=place):
-            # Two that share an address (a load balancer in front of them) are one way in, not two.
+            # Two relays with the same address (behind a load balancer) are one way in, not two.
             udp = [text for text in dict.fromkeys(relay.public_addresses) if text not in taken][:MAX_ADDRESSES]
             if udp:
                 taken.update(relay.public_addresses)

@@ -1,8 +1,8 @@
-"""Asking one transceiver to open a session, and what becomes of an answer that nobody waits for any more.
+"""Asking one transceiver to open a session, and what happens to an answer that comes too late.
 
-A transceiver that was busy for longer than signaling's patience has opened a session all the same: it holds a slot
-and an agent for a caller who was given to somebody else. So the answer is awaited for a while behind the
-caller's back, and the session is hung up.
+A transceiver that was busy for longer than signaling waits opens a session all the same. That session holds a slot and
+an agent, while another transceiver has the caller. So signaling waits for the late answer in the background and hangs
+the session up.
 """
 
 from __future__ import annotations
@@ -24,18 +24,21 @@ from antiphon.schemas.messages import OPEN_REPLY, Opened, decode_any
 log = logging.getLogger(__name__)
 
 LATE_SECONDS: Final = 30.0
-"""A session that nobody calls ends by itself after this long (the transceiver's time for setting up)."""
+"""Seconds after which a transceiver ends a session that no client connects to (its time for setting up)."""
 MAX_LATE: Final = 256
-"""Answers that are awaited at a time; those above it are left to end by themselves."""
+"""Late answers that are awaited at a time. Above it the transceiver ends the session, after `LATE_SECONDS`."""
 
 
 class OpenRpc:
-    """Requests to open a session, in time and late."""
+    """Requests to open a session, in time and late.
+
+    Owned by `Backend`, until its `stop`; called on the event loop.
+    """
 
     def __init__(self) -> None:
         self._late: set[asyncio.Task[None]] = set()
 
-    async def ask(
+    async def request(
         self, client: Client, subject: str, request: bytes, timeout: float, hang_up: Callable[[str], Awaitable[None]]
     ) -> Msg:
         """The transceiver's reply; nats.errors.TimeoutError after `timeout` seconds, other NATS errors as they come.
@@ -62,7 +65,7 @@ class OpenRpc:
         task.add_done_callback(self._late.discard)
 
     async def stop(self) -> None:
-        """Nobody is asked any more."""
+        """Drop the late answers that are still awaited."""
         await tasks.end(*self._late)
 
 

@@ -1,4 +1,7 @@
-"""Finding a transceiver for an offer: ask the announced ones in their order until one opens a session."""
+"""Finding a transceiver for an offer: ask the announced ones in their order until one opens a session.
+
+Also the two other requests to the transceiver of a call: restart ICE, hang up.
+"""
 
 from __future__ import annotations
 
@@ -39,28 +42,27 @@ tracer = trace.get_tracer("antiphon.signaling")
 OPEN_TIMEOUT: Final = 3.0
 """Seconds for one transceiver's answer while there are others to ask. It waits up to 2.5 s itself, for an agent."""
 PLACEMENT_TIMEOUT: Final = 6.0
-"""Seconds for all of them, and so for the last one: whoever waits longer for a dial tone has given up."""
+"""Seconds for all of them, and so for the last one: a caller does not wait longer for a dial tone."""
 CONTROL_TIMEOUT: Final = 1.0
 
 _OFFER_REFUSALS: Final = ("bad_offer", "no_audio", "no_opus")
 
 
 class Placed:
-    """A call that exists: its name, and the answer with the relays in it."""
+    """A call that exists: its name, and the answer with the relays in it. A value, made for one HTTP answer."""
 
     def __init__(self, session_id: str, answer: str) -> None:
         self.session_id = session_id
         self.answer = answer
 
 
-async def place(stack: Backend, offer: str, agent: str, session: dict[str, Any]) -> Placed:
+async def place(backend: Backend, offer: str, agent: str, session: dict[str, Any]) -> Placed:
     """Open a session for this offer, or raise the `ApiError` that its client gets."""
     now = time.monotonic()
-    if stack.client is None or not stack.connected:
-        raise unavailable("nats_down", "signaling has no connection to NATS: no call can be placed right now")
-    if not stack.directory.relays(now):
+    client = backend.connection("no call can be placed right now")
+    if not backend.directory.relays(now):
         raise unavailable("no_relay", "no relay is announced: there is no way for media to reach this server")
-    asked = stack.directory.transceivers(now)
+    asked = backend.directory.transceivers(now)
     if not asked:
         raise unavailable("no_transceiver", "no transceiver with room is announced: all are full, draining or gone")
     request = encode(OpenRequest(offer=offer, agent=agent, session=session))
@@ -70,15 +72,15 @@ async def place(stack: Backend, offer: str, agent: str, session: dict[str, Any])
         if left <= 0:
             break
         patience = min(OPEN_TIMEOUT, left) if others else left
-        reply = await _open(stack, stack.client, transceiver, request, patience)
+        reply = await _open(backend, client, transceiver, request, patience)
         if isinstance(reply, Opened):
-            stack.directory.took_a_call(transceiver, time.monotonic())
-            return await _placed(stack, stack.client, transceiver, reply)
+            backend.directory.took_a_call(transceiver, time.monotonic())
+            return await _placed(backend, client, transceiver, reply)
         if isinstance(reply, Refused):
             if reply.code in _OFFER_REFUSALS:
                 raise ApiError(400, reply.code, reply.message, param="sdp")
             if reply.code == "no_agent":
-                raise await no_agent(stack, agent, reply.message)
+                raise await no_agent(backend, agent, reply.message)
             if reply.code == "agent_ended":
                 raise ApiError(502, "agent_ended", reply.message, param="agent")
             refusals.append(reply.code)
@@ -89,15 +91,13 @@ async def place(stack: Backend, offer: str, agent: str, session: dict[str, Any])
     )
 
 
-async def restart_ice(stack: Backend, session_id: str, offer: str) -> Placed:
+async def restart_ice(backend: Backend, session_id: str, offer: str) -> Placed:
     """Another offer of a running call's client: new ICE credentials, everything else stays. `ApiError` otherwise."""
-    client = stack.client
-    if client is None or not stack.connected:
-        raise unavailable("nats_down", "signaling has no connection to NATS: the call can't be reached")
-    relays = stack.directory.relay_offers(session_id, time.monotonic())
+    client = backend.connection("the call can't be reached")
+    relays = backend.directory.relay_offers(session_id, time.monotonic())
     if not relays:
         raise unavailable("no_relay", "no relay is announced: there is no way for media to reach this server")
-    with _answers_for(session_id, "try again, or place a new call"):
+    with _api_errors_for(session_id, "try again, or place a new call"):
         message = await client.request(
             subjects.session_open(session_id),
             encode(OpenRequest(offer=offer, session_id=session_id)),
@@ -118,28 +118,28 @@ async def restart_ice(stack: Backend, session_id: str, offer: str) -> Placed:
         raise ApiError(502, "bad_answer", "the transceiver's answer can't be passed on; its log says more") from None
 
 
-async def no_agent(stack: Backend, agent: str, why: str) -> ApiError:
-    """404 that says who is there instead; 503 when the agent is there but did not take the call in time."""
-    there = sorted((await stack.roll()).agents)
-    if agent in there:
+async def no_agent(backend: Backend, agent: str, why: str) -> ApiError:
+    """404 that names the agents that are there; 503 when the agent is there but did not take the call in time."""
+    names = sorted((await backend.services()).agents)
+    if agent in names:
         return unavailable("agent_busy", f"agent {agent!r} is there but did not take the call: {why}")
-    others = f"these are: {', '.join(there)}" if there else "no agent is"
+    others = f"these are: {', '.join(names)}" if names else "no agent is"
     return ApiError(404, "no_agent", f"agent {agent!r} is not there to take the call; {others}", param="agent")
 
 
 async def _open(
-    stack: Backend, client: Client, transceiver: TransceiverAnnouncement, request: bytes, timeout: float
+    backend: Backend, client: Client, transceiver: TransceiverAnnouncement, request: bytes, timeout: float
 ) -> Opened | Refused | str:
-    """One transceiver's reply, or in one word why there is none."""
+    """One transceiver's reply, or why there is none: `gone`, `silent` or `broken`."""
     where = subjects.slot_key(transceiver.cluster, transceiver.slot)
 
-    async def too_late(session_id: str) -> None:
-        await _give_up(client, session_id, "late")
+    async def end_late_session(session_id: str) -> None:
+        await _end_unused(client, session_id, "late")
 
     with tracer.start_as_current_span("place", kind=SpanKind.CLIENT, attributes={"antiphon.slot": where}) as span:
         try:
             subject = subjects.transceiver_open(transceiver.cluster, transceiver.slot)
-            message = await stack.openings.ask(client, subject, request, timeout, too_late)
+            message = await backend.open_rpc.request(client, subject, request, timeout, end_late_session)
             reply = decode_any(message.data, OPEN_REPLY, "OpenReply")
         except (NatsError, MalformedError) as error:
             outcome = "broken"
@@ -148,7 +148,7 @@ async def _open(
             elif isinstance(error, NatsTimeoutError):
                 outcome = "silent"
             log.warning("transceiver %s is %s: %s", where, outcome, error or type(error).__name__)
-            stack.directory.forget(transceiver)
+            backend.directory.forget(transceiver)
             span.set_status(Status(StatusCode.ERROR, outcome))
             return outcome
         if isinstance(reply, Refused):
@@ -159,22 +159,22 @@ async def _open(
         return reply
 
 
-async def _placed(stack: Backend, client: Client, transceiver: TransceiverAnnouncement, opened: Opened) -> Placed:
-    relays = stack.directory.relay_offers(opened.session_id, time.monotonic())
+async def _placed(backend: Backend, client: Client, transceiver: TransceiverAnnouncement, opened: Opened) -> Placed:
+    relays = backend.directory.relay_offers(opened.session_id, time.monotonic())
     if not relays:
-        await _give_up(client, opened.session_id, "no_relay")
+        await _end_unused(client, opened.session_id, "no_relay")
         raise unavailable("no_relay", "the last relay went away while the call was being placed")
     try:
         return Placed(opened.session_id, with_candidates(opened.answer, relays))
     except AnswerError as error:
         where = subjects.slot_key(transceiver.cluster, transceiver.slot)
         log.error("the answer of transceiver %s is not passed on: %s", where, error)
-        await _give_up(client, opened.session_id, "bad_answer")
+        await _end_unused(client, opened.session_id, "bad_answer")
         raise ApiError(502, "bad_answer", "the transceiver's answer can't be passed on; its log says more") from None
 
 
-async def _give_up(client: Client, session_id: str, reason: str) -> None:
-    """End a session whose client will never hear of it."""
+async def _end_unused(client: Client, session_id: str, reason: str) -> None:
+    """End a session whose client gets no answer. A failure is logged only."""
     try:
         await hang_up(client, session_id, reason)
     except ApiError as failure:
@@ -182,8 +182,8 @@ async def _give_up(client: Client, session_id: str, reason: str) -> None:
 
 
 async def hang_up(client: Client, session_id: str, reason: str = "hang_up") -> None:
-    """End a session; `ApiError` 404 when nobody holds it, 504 when its holder keeps silent."""
-    with _answers_for(session_id, "it ends by itself if that one is dead"):
+    """End a session; `ApiError` 404 when no transceiver has it, 504 when its transceiver does not answer."""
+    with _api_errors_for(session_id, "it ends by itself if that one is dead"):
         message = await client.request(
             subjects.session_control(session_id),
             encode(HangUp(reason=reason)),
@@ -196,8 +196,8 @@ async def hang_up(client: Client, session_id: str, reason: str = "hang_up") -> N
 
 
 @contextmanager
-def _answers_for(session_id: str, way_out: str) -> Iterator[None]:
-    """What it means when the holder of a call is asked and does not answer properly, as the `ApiError` for it."""
+def _api_errors_for(session_id: str, way_out: str) -> Iterator[None]:
+    """Makes an `ApiError` of what a request to the transceiver of a call raises. `way_out`: for one that is silent."""
     try:
         yield
     except NoRespondersError:
@@ -206,9 +206,10 @@ def _answers_for(session_id: str, way_out: str) -> Iterator[None]:
         text = f"the transceiver of call {session_id} does not answer: {way_out}"
         raise ApiError(504, "transceiver_silent", text) from None
     except (NatsError, MalformedError) as error:
-        log.warning("asking the holder of call %s: %s", session_id, error or type(error).__name__)
+        log.warning("asking the transceiver of call %s: %s", session_id, error or type(error).__name__)
         raise unavailable("nats_down", "signaling could not reach the call's transceiver over NATS") from None
 
 
 def no_call(session_id: str) -> ApiError:
+    """404 for a call that no transceiver has."""
     return ApiError(404, "no_call", f"there is no call {session_id!r:.80}: it has ended, or never was", param="call_id")

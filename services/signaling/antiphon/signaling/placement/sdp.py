@@ -1,7 +1,7 @@
-"""The little that signaling knows of SDP: does an offer make sense at all, and relay candidates for an answer.
+"""The part of SDP that signaling needs: refuse unusable offers, put relay candidates into an answer.
 
-Text in, text out. The authoritative reader of offers is the transceiver; the look taken here only answers
-hopeless ones without bothering it. Lines and sections as in RFC 8866, candidates as in RFC 8839.
+Text in, text out. The transceiver is the authoritative reader of offers; the check here only keeps hopeless ones from
+it. Lines and sections as in RFC 8866, candidates as in RFC 8839.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from antiphon.schemas.addresses import Address
 from antiphon.signaling.placement.directory import RelayOffer
 
 FIRST_PRIORITY: Final = 2130706000
-"""Of the first candidate: below the highest of a host candidate (2130706431, RFC 8445 section 5.1.2), so that
+"""Priority of the first candidate: below the highest of a host candidate (2130706431, RFC 8445 section 5.1.2), so that
 a client can later add a better one for another relay and have it preferred."""
 PRIORITY_STEP: Final = 256
 FIRST_TCP_PRIORITY: Final = FIRST_PRIORITY - (1 << 24)
@@ -62,7 +62,7 @@ def with_candidates(answer: str, relays: Sequence[RelayOffer]) -> str:
 
     They go into the first section that is in use, which carries the others by BUNDLE (RFC 9143); its address
     and port, and those of all sections in use, become the first relay's. `AnswerError` when the answer is no
-    SDP or holds a network address of its own: what stands behind the relays is nobody's business.
+    SDP or holds a network address of its own: clients never learn the addresses behind the relays.
     """
     if not relays or not relays[0].udp:
         raise ValueError("with_candidates needs at least one relay with an address")
@@ -136,11 +136,11 @@ def _refuse_address(line: str) -> None:
         found = _CONNECTION.search(line)
         if found is None and not line.startswith("a=rtcp:"):
             raise AnswerError(f"the answer's {line[0]}= line is malformed")
-        if found is not None and not _says_nothing(found[1], own_machine=line.startswith("o=")):
+        if found is not None and not _is_placeholder(found[1], own_machine=line.startswith("o=")):
             raise AnswerError(f"the answer's {line[0]}= line holds a network address")
 
 
-def _says_nothing(text: str, own_machine: bool) -> bool:
+def _is_placeholder(text: str, own_machine: bool) -> bool:
     """0.0.0.0 and ::, and in the o= line also the 127.0.0.1 that browsers write there (RFC 9429 section 5.2.1)."""
     try:
         address = ipaddress.ip_address(text)

@@ -1,124 +1,100 @@
-"""Who answers in the NATS services register right now: the roll call.
+"""Which services answer in the NATS services register right now.
 
-Announcements say who was there up to five seconds ago; the register says who answers. A health check wants
-to know the latter. One roll call serves everybody who asks within a second.
+An announcement says that its author lived up to five seconds ago; an answer in the register says that it lives now.
+A health check needs the latter. All requests within one second share one ping of the register.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
+import math
 import time
 from collections import Counter
-from collections.abc import Set
+from collections.abc import Iterable, Set
 from typing import Final
 
 import nats.errors
 from nats.aio.client import Client
-from nats.aio.subscription import Subscription
 
-from antiphon.runtime.nats.service_discovery import AGENT_SERVICE, TROUBLE
+from antiphon.runtime.nats.service_discovery import AGENT_SERVICE, TROUBLE, Answers, Instance, ping
 
 log = logging.getLogger(__name__)
 
 TRANSCEIVER_SERVICE: Final = "antiphon-transceiver"
 RELAY_SERVICE: Final = "antiphon-relay"
-CALLED: Final = (AGENT_SERVICE, TRANSCEIVER_SERVICE, RELAY_SERVICE)
+PINGED: Final = (AGENT_SERVICE, TRANSCEIVER_SERVICE, RELAY_SERVICE)
 
 FRESH_FOR: Final = 1.0
-"""Seconds for which a roll call is served again."""
-QUIET: Final = 0.1
-"""Seconds without an answer after which all have answered, once each name and who answered last time has been heard."""
+"""Seconds for which a table is used again."""
+SETTLE: Final = 0.1
+"""Seconds without an answer after which a ping is complete, once each name and all instances of last time answered."""
 LONGEST: Final = 0.75
-MAX_ANSWERS: Final = 4096
+"""Seconds that a ping takes at most."""
 MAX_TROUBLE: Final = 500
-"""Characters."""
+"""Characters that are shown of a trouble."""
 
 
 class ServiceTable:
-    """What one roll call found."""
+    """The answers to one ping of the register. Made by `ServiceDiscovery`, never changed afterwards."""
 
-    def __init__(self) -> None:
+    def __init__(self, instances: Iterable[Instance] = ()) -> None:
         self.instances: Counter[str] = Counter()
         """Answers per service name."""
         self.agents: set[str] = set()
         """The names of the agents that answered."""
         self.troubles: dict[str, str] = {}
-        """By agent: why it would disappoint a caller, as one of its processes says."""
+        """By agent: why it could not serve a caller, as one of its processes says."""
         self.ids: set[str] = set()
-        """Of all that answered: the register's own names for instances."""
-
-    def take(self, data: bytes) -> str | None:
-        """Note one PING response; its service name, or None for something else."""
-        try:
-            said = json.loads(data)
-            name = said["name"]
-            metadata = said.get("metadata", {}) if name == AGENT_SERVICE else {}
-            agent, trouble = metadata.get("agent"), metadata.get(TROUBLE)
-        except (ValueError, TypeError, KeyError, AttributeError):
-            return None
-        if name not in CALLED:
-            return None
-        self.instances[name] += 1
-        self.ids.add(str(said.get("id", "")))
-        if isinstance(agent, str) and agent:
-            self.agents.add(agent)
-            if isinstance(trouble, str) and trouble:
-                self.troubles[agent] = trouble[:MAX_TROUBLE]
-        return str(name)
+        """The register's own names of all instances that answered."""
+        for instance in instances:
+            self.instances[instance.service] += 1
+            self.ids.add(instance.id)
+            if instance.service == AGENT_SERVICE and (agent := instance.metadata.get("agent")):
+                self.agents.add(agent)
+                if trouble := instance.metadata.get(TROUBLE):
+                    self.troubles[agent] = trouble[:MAX_TROUBLE]
 
 
 class ServiceDiscovery:
-    """Calls the roll, at most once per `FRESH_FOR`."""
+    """Pings the register, at most once per `FRESH_FOR`.
+
+    Owned by `Backend`, for the process's lifetime; called from handlers on the event loop.
+    """
 
     def __init__(self) -> None:
         self._lock = asyncio.Lock()
-        self._roll = ServiceTable()
-        self._called_at = -FRESH_FOR
+        self._table = ServiceTable()
+        self._pinged_at = -FRESH_FOR
 
-    async def roll(self, client: Client | None) -> ServiceTable:
-        """A roll call no older than `FRESH_FOR`; an empty one when NATS is not connected."""
+    async def table(self, client: Client | None) -> ServiceTable:
+        """A table no older than `FRESH_FOR`; an empty one while NATS is not connected."""
         if client is None or not client.is_connected:
             return ServiceTable()
         async with self._lock:
-            if time.monotonic() - self._called_at >= FRESH_FOR:
+            if time.monotonic() - self._pinged_at >= FRESH_FOR:
                 try:
-                    self._roll = await _call(client, self._roll.ids)
+                    self._table = await _ping(client, self._table.ids)
                 except nats.errors.Error as error:
                     log.warning("the services register can't be asked: %s", error or type(error).__name__)
                     return ServiceTable()
-                self._called_at = time.monotonic()
-            return self._roll
+                self._pinged_at = time.monotonic()
+            return self._table
 
 
-async def _call(client: Client, expected: Set[str]) -> ServiceTable:
-    """`expected`: the ids of those that should answer; gone ones cost `LONGEST` once."""
-    inbox = client.new_inbox()
-    answers = await client.subscribe(inbox)
-    try:
-        for name in CALLED:
-            await client.publish(f"$SRV.PING.{name}", b"", reply=inbox)
-        return await _collect(answers, expected)
-    finally:
-        await answers.unsubscribe()
+async def _ping(client: Client, expected: Set[str]) -> ServiceTable:
+    """`expected`: the ids of the instances that answered last time; one that is gone costs `LONGEST` once."""
+    services: set[str] = set()
+    ids: set[str] = set()
+    seen = 0
 
+    def patience(answers: Answers) -> float:
+        nonlocal seen
+        for instance in answers.instances[seen:]:
+            services.add(instance.service)
+            ids.add(instance.id)
+        seen = len(answers.instances)
+        complete = len(services) + answers.absent >= len(PINGED) and expected <= ids
+        return SETTLE if complete else math.inf
 
-async def _collect(answers: Subscription, expected: Set[str]) -> ServiceTable:
-    roll = ServiceTable()
-    deadline = time.monotonic() + LONGEST
-    nobody = 0
-    for _ in range(MAX_ANSWERS):
-        # A name without any instance is heard of too: the server itself answers for it, with status 503.
-        heard = len(roll.instances) + nobody
-        left = deadline - time.monotonic()
-        try:
-            complete = heard >= len(CALLED) and expected <= roll.ids
-            answer = await answers.next_msg(timeout=max(min(left, QUIET) if complete else left, 0.001))
-        except nats.errors.TimeoutError:
-            break
-        if (answer.headers or {}).get("Status") == "503":
-            nobody += 1
-        else:
-            roll.take(answer.data)
-    return roll
+    return ServiceTable((await ping(client, PINGED, LONGEST, patience)).instances)

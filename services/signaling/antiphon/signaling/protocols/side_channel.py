@@ -2,7 +2,7 @@
 
 `/v1/realtime?call_id=rtc_...` speaks the realtime protocol with the call's agent over NATS: everything that the agent
 sends to the channel `oai-events` arrives here as well, and what comes from here reaches the agent as if the client
-had said it. Nothing of it passes the transceiver. Audio over WebSocket (`/v1/realtime?model=...`) is not served.
+had sent it. Nothing of it passes the transceiver. Audio over WebSocket (`/v1/realtime?model=...`) is not served.
 """
 
 from __future__ import annotations
@@ -22,9 +22,19 @@ from starlette.websockets import WebSocketDisconnect, WebSocketState
 
 from antiphon.runtime import tasks
 from antiphon.schemas import MalformedError, subjects
-from antiphon.schemas.messages import SESSION_EVENT, DataMessage, Ended, decode, decode_any, encode
+from antiphon.schemas.messages import (
+    SESSION_EVENT,
+    ControlReply,
+    DataMessage,
+    Ended,
+    Probe,
+    decode,
+    decode_any,
+    encode,
+)
 from antiphon.signaling.auth.authentication import caller_with
 from antiphon.signaling.auth.credentials import Credentials
+from antiphon.signaling.http.dependencies import ServicesDep
 from antiphon.signaling.http.errors import ApiError, unavailable
 from antiphon.signaling.placement.backend import Backend
 from antiphon.signaling.placement.placement import no_call
@@ -32,9 +42,9 @@ from antiphon.signaling.placement.placement import no_call
 log = logging.getLogger(__name__)
 
 MAX_CHANNELS: Final = 256
-"""Side channels of this process."""
+"""Side channels of this process at once; further ones get 503."""
 MAX_WAITING: Final = 512
-"""Events that wait for a slow reader; above it the channel is closed rather than full of holes."""
+"""Events that wait for a slow reader; above it the channel is closed, because a gap would go unnoticed."""
 MAX_EVENT_BYTES: Final = 256 * 1024
 CHANNEL: Final = "oai-events"
 _KEY_PROTOCOL: Final = "openai-insecure-api-key."
@@ -44,30 +54,27 @@ _GOING_AWAY: Final = 1001
 _TRY_AGAIN: Final = 1013
 
 
-def routes(stack: Backend, credentials: Credentials) -> APIRouter:
-    """The WebSocket below `/v1/realtime`."""
-    router = APIRouter(prefix="/v1")
-    room = asyncio.Semaphore(MAX_CHANNELS)
-
-    @router.websocket("/realtime")
-    async def side_channel(socket: WebSocket) -> None:
-        try:
-            client, call_id = await _admit(socket, stack, credentials)
-            if room.locked():
-                raise unavailable("overloaded", f"{MAX_CHANNELS} side channels are open already")
-        except ApiError as error:
-            await socket.send_denial_response(error.response())
-            return
-        async with room:  # not waited for: nothing came between
-            offered = socket.headers.get("sec-websocket-protocol", "")
-            await socket.accept("realtime" if "realtime" in offered.replace(" ", "").split(",") else None)
-            await _Channel(socket, client, call_id).run()
-
-    return router
+router = APIRouter(prefix="/v1")
 
 
-async def _admit(socket: WebSocket, stack: Backend, credentials: Credentials) -> tuple[Client, str]:
-    """Whose call it is, or `ApiError`."""
+@router.websocket("/realtime")
+async def side_channel(socket: WebSocket, services: ServicesDep) -> None:
+    """The WebSocket below `/v1/realtime`, until it or its call ends. A refusal is an HTTP answer, not a close."""
+    try:
+        client, call_id = await _admit(socket, services.backend, services.credentials)
+        if services.side_channels.locked():
+            raise unavailable("overloaded", f"{MAX_CHANNELS} side channels are open already")
+    except ApiError as error:
+        await socket.send_denial_response(error.response())
+        return
+    async with services.side_channels:  # does not wait: nothing ran since `locked`
+        offered = socket.headers.get("sec-websocket-protocol", "")
+        await socket.accept("realtime" if "realtime" in offered.replace(" ", "").split(",") else None)
+        await _Channel(socket, client, call_id).run()
+
+
+async def _admit(socket: WebSocket, backend: Backend, credentials: Credentials) -> tuple[Client, str]:
+    """The NATS client and the call that the WebSocket asks for, or `ApiError`."""
     caller_with(_authorization(socket), credentials)
     call_id = socket.query_params.get("call_id")
     if call_id is None:
@@ -75,10 +82,9 @@ async def _admit(socket: WebSocket, stack: Backend, credentials: Credentials) ->
         raise ApiError(400, "missing_call_id", text, param="call_id")
     if not _SESSION_ID.fullmatch(call_id):
         raise no_call(call_id)
-    if stack.client is None or not stack.connected:
-        raise unavailable("nats_down", "signaling has no connection to NATS: the call can't be reached")
-    await _find(stack.client, call_id)
-    return stack.client, call_id
+    client = backend.connection("the call can't be reached")
+    await _find(client, call_id)
+    return client, call_id
 
 
 def _authorization(socket: WebSocket) -> str:
@@ -90,34 +96,37 @@ def _authorization(socket: WebSocket) -> str:
 
 
 async def _find(client: Client, call_id: str) -> None:
-    """`ApiError` 404 if no transceiver has the call: asked something that it refuses, so that nothing happens."""
+    """`ApiError` 404 if no transceiver has the call."""
     try:
-        await client.request(subjects.session_control(call_id), b'{"version":1,"type":"attach"}', timeout=_FIND_TIMEOUT)
+        message = await client.request(subjects.session_control(call_id), encode(Probe()), timeout=_FIND_TIMEOUT)
+        reply = decode(message.data, ControlReply)
     except NoRespondersError:
         raise no_call(call_id) from None
-    except NatsTimeoutError:
-        pass  # slow, but there
+    except (NatsTimeoutError, MalformedError):
+        return  # a transceiver subscribes for the call, but is slow or of another version
     except NatsError:
         raise unavailable("nats_down", "signaling could not reach the call over NATS") from None
+    if not reply.ok and Probe().type not in reply.message:  # an older transceiver refuses the probe by its name
+        raise no_call(call_id)
 
 
 class _Channel:
-    """One open side channel."""
+    """One open side channel. Made and run by `side_channel`, which ends with it; all on the event loop."""
 
     def __init__(self, socket: WebSocket, client: Client, call_id: str) -> None:
         self._socket, self._client, self._call_id = socket, client, call_id
         self._events: asyncio.Queue[str] = asyncio.Queue(MAX_WAITING)
-        self._over = asyncio.Event()
+        self._ended = asyncio.Event()
         self._code, self._reason = 1000, "the call has ended"
 
     async def run(self) -> None:
-        """Until the call or the connection ends."""
+        """Pass events on in both directions until the call or the connection ends."""
         subscriptions = [
             await self._client.subscribe(subjects.data_out(self._call_id), cb=self._on_data),
             await self._client.subscribe(subjects.session_event(self._call_id), cb=self._on_event),
         ]
         log.info("side channel of call %s opened", self._call_id)
-        jobs = [asyncio.create_task(job) for job in (self._read(), self._write(), self._over.wait())]
+        jobs = [asyncio.create_task(job) for job in (self._read(), self._write(), self._ended.wait())]
         try:
             await asyncio.wait(jobs, return_when=asyncio.FIRST_COMPLETED)
         except asyncio.CancelledError:
@@ -130,14 +139,14 @@ class _Channel:
                 except NatsError as error:
                     log.debug("side channel: %s", error)
             await tasks.end(*jobs)
-            if self._socket.client_state is WebSocketState.CONNECTED and self._over.is_set():
+            if self._socket.client_state is WebSocketState.CONNECTED and self._ended.is_set():
                 await self._socket.close(self._code, self._reason)
             log.info("side channel of call %s closed", self._call_id)
 
     def _end(self, code: int, reason: str) -> None:
-        if not self._over.is_set():
+        if not self._ended.is_set():
             self._code, self._reason = code, reason
-            self._over.set()
+            self._ended.set()
 
     async def _on_data(self, message: Msg) -> None:
         try:
@@ -172,7 +181,7 @@ class _Channel:
                     await self._client.publish(subject, encode(DataMessage.of(CHANNEL, text)))
                 except NatsError as error:
                     log.warning("side channel of %s: an event is lost: %s", self._call_id, error)
-        except (WebSocketDisconnect, KeyError):  # KeyError: a binary message, which the protocol has not
+        except (WebSocketDisconnect, KeyError):  # KeyError: a binary message, which the protocol does not have
             return
 
     async def _write(self) -> None:

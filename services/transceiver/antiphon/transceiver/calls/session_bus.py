@@ -178,10 +178,11 @@ class SessionBus:
             raise Refusal(f"{control.instance} was too late: another instance has session {session_id}")
         session = self._demux.get(session_id)
         if session is None and (early := self._early.get(session_id)) is not None:
-            return early.control(control)
+            return "" if isinstance(control, messages.Probe) else early.control(control)
         if session is None or session.ended is not None:
             raise Refusal(f"session {session_id} is over")
-        session.control(control, self._loop.time())
+        if not isinstance(control, messages.Probe):
+            session.control(control, self._loop.time())
         return ""
 
 

@@ -12,7 +12,7 @@ const MOVE_AFTER_AT_MOST = 700; // ms, likewise, where things come in bursts or 
 const FORGET_QUIET = 0.98; // by which the usual quiet shrinks with each look: to a half in 3 s
 const SETTLE = 1000; // ms that a move, and the first connection, are given
 const LONGEST_ROUND_TRIP = 600; // ms; a longer one is counted as this
-const PROBE_STREAM = 99; // an SCTP stream that nobody reads: what is sent there is acknowledged and dropped
+const PROBE_STREAM = 99; // an SCTP stream that the server does not read: it acknowledges and drops what comes there
 
 // Firefox stays with the pair that it has nominated, whatever is better: it moves by an ICE restart only. The others
 // take no restart whose answer has the same credentials, and move to a better candidate at once.
@@ -44,9 +44,9 @@ export async function request(url, options = {}, key = null) {
     throw new AntiphonError(`the server does not answer: ${error.message}`);
   }
   if (response.ok) return response;
-  const told = (await response.json().catch(() => null))?.error ?? {};
+  const error = (await response.json().catch(() => null))?.error ?? {};
   const { status } = response;
-  throw new AntiphonError(told.message ?? `status ${status}`, { status, code: told.code ?? null, retryAfter: response.headers.get("Retry-After") });
+  throw new AntiphonError(error.message ?? `status ${status}`, { status, code: error.code ?? null, retryAfter: response.headers.get("Retry-After") });
 }
 
 /**
@@ -109,7 +109,7 @@ export class AntiphonCall extends EventTarget {
   async hangUp({ tell = true } = {}) {
     this.#over = true;
     this.path?.close();
-    // Closed only then: a connection that closes first is a call that ended by itself, and nothing to hang up.
+    // Closed only then: a connection that closes first means that the call has ended, and there is nothing to hang up.
     if (tell) await this.#tellServer();
     this.peer?.close();
   }
@@ -171,7 +171,7 @@ function parseCandidate(line) {
   const found = /^a=candidate:(\S+) 1 (udp|tcp) (\d+) (\S+) (\d+) typ host( .*)?$/i.exec(line);
   if (!found) return null;
   const [, foundation, protocol, , host, port, rest = ""] = found;
-  // A server that numbers in another way: each candidate stands for itself.
+  // A server that numbers in another way: each candidate counts as a relay.
   const relay = /^\d{2}$/.test(foundation) ? Math.floor(foundation / FOUNDATIONS_PER_RELAY) : foundation;
   return { relay, protocol: protocol.toLowerCase(), host, port: Number(port), rest, line };
 }
@@ -193,8 +193,8 @@ export class KeptPath extends EventTarget {
   #overTcp = false; // that one
   #probe = null;
   #bytes = -1; // that had arrived at the last look
-  #usualQuiet = 0; // ms: the longest lately that ended by itself
-  #heardAt = performance.now();
+  #usualQuiet = 0; // ms: the longest recent pause that ended without a move
+  #receivedAt = performance.now();
   #lookedAt = performance.now();
   #quietSince = null; // when the quiet began that made us move
   #inVain = 0; // moves since then
@@ -229,9 +229,9 @@ export class KeptPath extends EventTarget {
   /** To the next relay, now; false when there is no other. `why`: for those who listen. */
   async move(why = "asked") {
     if (this.#closed || !this.#canMove) return false;
-    if (why === "draining" && performance.now() < this.#patientUntil) return false; // said again before we are there
+    if (why === "draining" && performance.now() < this.#patientUntil) return false; // repeated before the move is done
     this.moves += 1;
-    // A browser may have moved by itself since; what was tried in vain is not where we are.
+    // The browser may have chosen another path since; a relay that was tried in vain is not the current one.
     if (this.#inVain === 0 && this.#used >= 0) this.#current = this.#used;
     this.#current = (this.#current + 1) % this.#relays.length;
     const now = performance.now();
@@ -240,16 +240,16 @@ export class KeptPath extends EventTarget {
     const seldom = this.#relays.length > 1 ? this.#inVain : this.#inVain - 8;
     this.#patientUntil = now + SETTLE * 2 ** Math.max(0, Math.min(seldom, 4));
     if (why === "quiet") {
-      this.#quietSince ??= this.#heardAt;
+      this.#quietSince ??= this.#receivedAt;
       this.#inVain += 1;
     }
     const candidates = this.#relays[this.#current];
-    this.#say("moved", { relay: `${candidates[0].host}:${candidates[0].port}`, why, quiet_ms: now - this.#heardAt });
+    this.#say("moved", { relay: `${candidates[0].host}:${candidates[0].port}`, why, quiet_ms: now - this.#receivedAt });
     await (MOVES_BY_RESTART ? this.#restart(candidates) : this.#add(candidates));
     return true;
   }
 
-  /** One more candidate, better than those before: the browser checks it and moves, all by itself. */
+  /** One more candidate, better than those before: the browser checks it and moves without more help. */
   async #add(candidates) {
     const top = FIRST_PRIORITY + MOVE_STEP * this.moves;
     await Promise.all(
@@ -298,14 +298,14 @@ export class KeptPath extends EventTarget {
     this.#lookedAt = asked;
     this.#usualQuiet *= FORGET_QUIET;
     if (bytes > this.#bytes) {
-      if (this.#inVain === 0 && !late) this.#usualQuiet = Math.min(Math.max(this.#usualQuiet, now - this.#heardAt), MOVE_AFTER_AT_MOST / 2);
+      if (this.#inVain === 0 && !late) this.#usualQuiet = Math.min(Math.max(this.#usualQuiet, now - this.#receivedAt), MOVE_AFTER_AT_MOST / 2);
       if (this.#quietSince !== null) this.#say("back", { gap_ms: now - this.#quietSince });
       this.#quietSince = null;
       this.#inVain = 0;
     }
-    if (bytes > this.#bytes || late) this.#heardAt = now;
+    if (bytes > this.#bytes || late) this.#receivedAt = now;
     this.#bytes = bytes; // may be less: a browser forgets what it counted for a path that it gives up
-    const quiet = now - this.#heardAt;
+    const quiet = now - this.#receivedAt;
     if (quiet >= ASK_AFTER && this.#canMove) this.#ask();
     const unusual = Math.max(MOVE_AFTER, 2 * this.#usualQuiet);
     // Without probes, and from a server that gives no signs of life, a silent agent's reports come once a second.

@@ -65,7 +65,7 @@ export class Call extends EventTarget {
   }
 
   /** What the agent's loudness says about who speaks; counts only for agents that do not tell it themselves. */
-  heardAgent(sounding) {
+  agentSounding(sounding) {
     if (this.#tellsSpeaking) return;
     if (this.state === "listening" && sounding) this.#become("speaking");
     else if (this.state === "speaking" && !sounding) this.#become("listening");
@@ -88,10 +88,10 @@ export class Call extends EventTarget {
     connection.addEventListener("back", ({ detail }) => Object.assign(this.moves.at(-1), detail));
     await connection.connect({ stream: this.#microphone, agent });
     if (this.state === "ended") return;
-    this.#timers.push(setInterval(() => this.state === "connecting" && this.#endIfOver(), ASK_EVERY));
+    this.#timers.push(setInterval(() => this.state === "connecting" && this.#endIfEnded(), ASK_EVERY));
     this.#later(CONNECT_WITHIN, () => {
       if (this.state !== "connecting") return;
-      this.#endAsTold(new CallProblem("no_media", "The server answered, but no audio gets through: its UDP port can't be reached from here. A firewall may block it; on the server, “antiphon doctor” names what to fix."));
+      this.#endWithReason(new CallProblem("no_media", "The server answered, but no audio gets through: its UDP port can't be reached from here. A firewall may block it; on the server, “antiphon doctor” names what to fix."));
     });
     this.#timers.push(setInterval(() => this.#measure(), 1000));
   }
@@ -108,7 +108,7 @@ export class Call extends EventTarget {
         if (this.state !== "connecting") this.#become("reconnecting");
         break;
       case "failed":
-        this.#endAsTold(this.state === "connecting"
+        this.#endWithReason(this.state === "connecting"
           ? new CallProblem("no_media", "The server answered, but no connection for audio came about. A firewall may block UDP; on the server, “antiphon doctor” names what to fix.")
           : new CallProblem("dropped", "The connection was lost and did not come back. Check your network, then call again."));
         break;
@@ -118,22 +118,22 @@ export class Call extends EventTarget {
   }
 
   #closedByServer() {
-    this.#endAsTold(new CallProblem("closed", "The server ended the call."));
+    this.#endWithReason(new CallProblem("closed", "The server ended the call."));
   }
 
   /** End the call as the server tells it: only that can tell an agent that hung up from a firewall. Else with `problem`. */
-  async #endAsTold(problem) {
+  async #endWithReason(problem) {
     if (this.state === "ended" || this.#asking) return;
     this.#asking = true;
-    await this.#endIfOver();
+    await this.#endIfEnded();
     this.#end(problem);
   }
 
-  async #endIfOver() {
-    const told = await this.#connection.status();
-    if (this.state === "ended" || told?.status !== "ended") return;
-    if (!told.fault) this.ending = sentence(told.message);
-    this.#end(told.fault ? new CallProblem(told.reason === "hang_up" ? "agent_ended" : "closed", sentence(told.message)) : null);
+  async #endIfEnded() {
+    const status = await this.#connection.status();
+    if (this.state === "ended" || status?.status !== "ended") return;
+    if (!status.fault) this.ending = sentence(status.message);
+    this.#end(status.fault ? new CallProblem(status.reason === "hang_up" ? "agent_ended" : "closed", sentence(status.message)) : null);
   }
 
   #received(event) {

@@ -11,7 +11,7 @@ export class Conversation {
   apply(event) {
     switch (event.type) {
       case "input_audio_buffer.speech_started":
-        return [this.#heard(event.item_id)];
+        return [this.#userItem(event.item_id)];
       case "conversation.item.added":
       case "conversation.item.created":
       case "conversation.item.done":
@@ -61,7 +61,7 @@ export class Conversation {
     return item;
   }
 
-  #heard(id) {
+  #userItem(id) {
     // A sound that came to nothing leaves an empty item at the end: the next utterance takes its place.
     const last = this.items.at(-1);
     if (last?.role === "user" && !last.text && !last.final && !this.#find(id)) last.id = id;

@@ -77,7 +77,7 @@ function look() {
     showNumbers();
   }
   if (agent > 0.003) soundedAt = now;
-  call.heardAgent(now - soundedAt < SOUNDING_FOR);
+  call.agentSounding(now - soundedAt < SOUNDING_FOR);
   showLevel("mic-level", microphone);
   showLevel("agent-level", agent);
 }

@@ -1,4 +1,4 @@
-"""Connections that do not come to the point are closed; those that do are served for as long as they like."""
+"""Connections without a request's headers in time are closed; those with requests stay open."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ def is_closed(client: socket.socket) -> bool:
     return True
 
 
-def test_who_does_not_come_to_the_point_is_hung_up_on(signaling: SignalingProcess) -> None:
+def test_a_connection_without_complete_headers_in_time_is_closed(signaling: SignalingProcess) -> None:
     openings = {"silent": b"", "half": GET[:20], "one request and a half": GET + GET[:20], "trickling": GET[:20]}
-    with contextlib.ExitStack() as held:
-        waiting = {name: held.enter_context(connect(signaling)) for name in openings}
-        for name, said in openings.items():
-            waiting[name].sendall(said)
+    with contextlib.ExitStack() as clients:
+        waiting = {name: clients.enter_context(connect(signaling)) for name in openings}
+        for name, request in openings.items():
+            waiting[name].sendall(request)
 
         def all_closed() -> bool:
             if "trickling" in waiting:

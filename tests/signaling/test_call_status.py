@@ -7,7 +7,7 @@ import pytest
 from support.processes.signaling import SignalingProcess
 
 from antiphon.schemas.messages import CallStatus, EndReason
-from antiphon.signaling.placement.call_status import in_words
+from antiphon.signaling.placement.call_status import describe
 
 
 @pytest.mark.parametrize(
@@ -26,7 +26,7 @@ from antiphon.signaling.placement.call_status import in_words
 )
 def test_an_end_is_a_fault_or_a_goodbye(reason: EndReason, cause: str, spoke: bool, fault: bool, message: str) -> None:
     status = CallStatus(session_id="rtc_1", state="ended", connected=spoke, spoke=spoke, reason=reason, cause=cause)
-    assert in_words(status) == (fault, message)
+    assert describe(status) == (fault, message)
 
 
 def test_a_call_that_nobody_knows_is_unknown_and_no_error(signaling: SignalingProcess) -> None:

@@ -1,4 +1,4 @@
-"""The roll call: it waits for those that answered last time, and no longer for those that are gone."""
+"""A ping of the register waits for all instances of last time, and for one that is gone only once."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from nats.aio.msg import Msg
 from antiphon.runtime.nats import connection
 from antiphon.runtime.nats.service_discovery import AGENT_SERVICE
 from antiphon.signaling.placement import service_discovery
-from antiphon.signaling.placement.service_discovery import CALLED, ServiceDiscovery
+from antiphon.signaling.placement.service_discovery import PINGED, ServiceDiscovery
 
 
 class Answering:
-    """A member of the register that answers after `delay` seconds."""
+    """An instance in the register that answers after `delay` seconds."""
 
     def __init__(self, client: Client, name: str, agent: str = "", delay: float = 0.0) -> None:
         self.client, self.name, self.agent, self.delay = client, name, agent, delay
@@ -27,8 +27,8 @@ class Answering:
 
     async def _on_ping(self, ping: Msg) -> None:
         await asyncio.sleep(self.delay)
-        said = {"name": self.name, "id": f"{self.name}-{self.agent}", "metadata": {"agent": self.agent}}
-        await ping.respond(json.dumps(said).encode())
+        answer = {"name": self.name, "id": f"{self.name}-{self.agent}", "metadata": {"agent": self.agent}}
+        await ping.respond(json.dumps(answer).encode())
 
 
 async def test_an_agent_that_answers_slowly_stays_listed_and_a_gone_one_is_waited_for_once(
@@ -37,22 +37,22 @@ async def test_an_agent_that_answers_slowly_stays_listed_and_a_gone_one_is_waite
     monkeypatch.setattr(service_discovery, "FRESH_FOR", 0.0)
     client, members = await connection.connect(nats_url, "test"), await connection.connect(nats_url, "test")
     try:
-        for name in CALLED:
+        for name in PINGED:
             await Answering(members, name, "prompt").start()
         slow_client = await connection.connect(nats_url, "test")
         slow = Answering(slow_client, AGENT_SERVICE, "slow")
         await slow.start()
         await connection.flush(members)
         await connection.flush(slow_client)
-        roll_call = ServiceDiscovery()
+        discovery = ServiceDiscovery()
 
         async def agents() -> set[str]:
-            return (await roll_call.roll(client)).agents
+            return (await discovery.table(client)).agents
 
         async with asyncio.timeout(10):
             while await agents() != {"prompt", "slow"}:
                 pass
-        slow.delay = service_discovery.QUIET * 3
+        slow.delay = service_discovery.SETTLE * 3
         assert await agents() == {"prompt", "slow"}
         await slow_client.close()
         assert await agents() == {"prompt"}

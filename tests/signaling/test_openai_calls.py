@@ -93,7 +93,7 @@ def test_refusing_dead_and_mute_transceivers_are_passed_over(http: httpx.Client,
     stand_ins.relay()
     full = stand_ins.transceiver(1, capacity=1000, reply=Refused(code="full", message="full"))
     draining = stand_ins.transceiver(2, capacity=900, sessions=1, reply=Refused(code="draining", message="bye"))
-    stand_ins.transceiver(3, capacity=800, sessions=2, deaf=True)
+    stand_ins.transceiver(3, capacity=800, sessions=2, unreachable=True)
     broken = stand_ins.transceiver(4, capacity=700, sessions=3, reply=b"\x00 nonsense")
     mute = stand_ins.transceiver(5, capacity=600, sessions=4, silent=True)
     last = stand_ins.transceiver(6, capacity=500, sessions=499)

@@ -1,0 +1,1 @@
+"""`antiphon doctor`: the command, and its checks by what they look at."""

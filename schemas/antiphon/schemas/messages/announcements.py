@@ -1,0 +1,64 @@
+"""The announcements of transceivers and relays, published each second and kept in buckets."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, field_validator
+
+from antiphon.schemas.addresses import parse_address
+from antiphon.schemas.messages.message import Message
+
+
+def _addresses(value: list[str]) -> list[str]:
+    return [str(parse_address(text)) for text in value]
+
+
+class TransceiverAnnouncement(Message):
+    """Where a transceiver is reached and how loaded it is: on `transceiver_announce`, each second and on change."""
+
+    cluster: int = Field(ge=0, lt=1 << 12)
+    """12 bit."""
+    slot: int = Field(ge=0, lt=1 << 16)
+    """16 bit: the transceiver slot in the cluster."""
+    epoch: int = Field(ge=0, lt=1 << 16)
+    """16 bit, counts the processes that have held the slot and wraps."""
+    tunnel_address: str
+    """Where relays send tunnel packets, and where its tunnel packets come from: `ip:port`."""
+    state: Literal["ready", "draining"]
+    """`draining`: it takes no new session and ends when its last one has ended."""
+    sessions: int = Field(ge=0)
+    """Sessions that run now."""
+    capacity: int = Field(ge=0)
+    """Sessions at once; it refuses further ones."""
+    lateness_ms: float = Field(ge=0, default=0.0)
+    """How late its timers ran in the last seconds: 99th percentile, ms."""
+    holder: str = Field(default="", max_length=64)
+    """Random name of the process. One process announces several slots: its own and those that it has taken over."""
+    lifeline: str | None = None
+    """TCP `ip:port` of its failure detector: it sends its `holder` to each peer that connects and keeps the connection
+    open. The kernel closes the connection when the process dies."""
+
+    @field_validator("tunnel_address")
+    @classmethod
+    def _is_address(cls, value: str) -> str:
+        return str(parse_address(value))
+
+
+class RelayAnnouncement(Message):
+    """Under which addresses clients reach a relay, and where its tunnel packets come from: on `relay_announce`."""
+
+    name: str
+    """Unique among the relays."""
+    region: str = "local"
+    """Signaling offers the relays of its own region first."""
+    public_addresses: list[str] = Field(min_length=1, max_length=16)
+    """UDP addresses for the candidates of an answer, `ip:port`."""
+    tunnel_addresses: list[str] = Field(min_length=1, max_length=256)
+    """Source addresses of its tunnel sockets, one per worker: transceivers accept no others."""
+    tcp_addresses: list[str] = Field(default_factory=list, max_length=16)
+    """ICE-TCP addresses for candidates of type passive (RFC 6544), `ip:port`; empty: none offered."""
+    state: Literal["ready", "draining"] = "ready"
+    """`draining`: answers no longer offer it; its flows stay."""
+
+    _are_addresses = field_validator("public_addresses", "tunnel_addresses", "tcp_addresses")(_addresses)

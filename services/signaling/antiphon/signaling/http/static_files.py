@@ -1,0 +1,34 @@
+"""The page and its files, as they are in the folder `static`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from fastapi import APIRouter
+from fastapi.responses import FileResponse
+from starlette.staticfiles import StaticFiles
+
+STATIC: Final = Path(__file__).parent / "static"
+_REVALIDATE: Final = {"Cache-Control": "no-cache"}
+
+router = APIRouter()
+
+
+class RevalidatedFiles(StaticFiles):
+    """The page's files, mounted once by `create_app`.
+
+    Browsers always revalidate them, so that an upgrade never mixes an old script with a new page.
+    """
+
+    def file_response(self, *args: object, **kwargs: object) -> FileResponse:
+        """As Starlette's, with the header that makes browsers ask again."""
+        response = super().file_response(*args, **kwargs)  # type: ignore[arg-type]
+        response.headers.update(_REVALIDATE)
+        return response  # type: ignore[return-value]
+
+
+@router.api_route("/", methods=["GET", "HEAD"])
+async def page() -> FileResponse:
+    """The page on which a person calls."""
+    return FileResponse(STATIC / "index.html", headers=_REVALIDATE)
