@@ -30,13 +30,15 @@ USED_BY_THE_SDK_ALONE: Final = {
     "Speech": {
         "close",
         "cut",
+        "estimate",
+        "flushed",
         "generation",
-        "held",
         "interrupt",
         "known",
         "leave_from_inside",
+        "pause",
         "playout",
-        "reckoned",
+        "resume",
         "send_again",
     },
 }

@@ -98,16 +98,16 @@ class Session(ShadowSession):
             return await speech.known()
         speech.interrupt()
         self._paused = False
-        reckoned = speech.reckoned(time.monotonic())
+        estimate = speech.estimate(time.monotonic())
         self._flushed = asyncio.get_running_loop().create_future()
         self._own_flushes += 1
         await self._control(messages.Flush(generation=speech.generation + 1))
         try:
             async with asyncio.timeout(_FLUSHED_SECONDS):
-                said = await asyncio.shield(self._flushed)
-            speech.cut(said.played_samples if said.generation == speech.generation else 0, said.rate)
+                flushed = await asyncio.shield(self._flushed)
+            speech.flushed(flushed)
         except TimeoutError:
-            speech.cut(reckoned, speech.rate, confirmed=False)
+            speech.cut(estimate, confirmed=False)
         await speech.leave_from_inside()
         return speech.heard
 
@@ -115,12 +115,14 @@ class Session(ShadowSession):
         """Hold the speech at the exact sample."""
         self._paused = True
         if self._speech is not None:
-            self._speech.held(time.monotonic())
+            self._speech.pause(time.monotonic())
         await self._control(messages.Pause())
 
     async def resume(self) -> None:
         """Go on from the exact sample."""
         self._paused = False
+        if self._speech is not None:
+            self._speech.resume(time.monotonic())
         await self._control(messages.Resume())
 
     async def _begin(self, speech: Speech) -> int:
@@ -241,7 +243,7 @@ class Session(ShadowSession):
                 self._doubt(self.id)
                 if speech is not None and not speech.over:
                     speech.interrupt()
-                    speech.cut(event.played_samples if event.generation == speech.generation else 0, event.rate)
+                    speech.flushed(event)
             case messages.ClaimExpired(instance=self._instance):
                 log.warning("%s: was taken too late, dropped", self.id)
                 self.finish("lost")

@@ -21,7 +21,7 @@ from antiphon.agent.events import DataReceived, Event, Lagged, TakenOver
 from antiphon.agent.resampling import Resampler
 from antiphon.runtime import tasks
 from antiphon.runtime.agent_sessions import recent_audio
-from antiphon.runtime.agent_sessions.playout_retransmission import CallerClock
+from antiphon.runtime.agent_sessions.playout_tracker import CallerClock
 from antiphon.runtime.nats import connection
 from antiphon.schemas import MalformedError, messages, subjects
 from antiphon.schemas.audio import RATES, AudioFrame, unpack_frame

@@ -14,10 +14,11 @@ from collections.abc import Awaitable, Callable, Sequence
 from types import TracebackType
 from typing import Final
 
-from antiphon.agent.playback import Backlog, Framer, Ledger, Played, Word
-from antiphon.runtime.agent_sessions.playout_retransmission import LOST_SECONDS, Unplayed
+from antiphon.agent.playback import Framer, Played
+from antiphon.runtime.agent_sessions.played_text import PlayedText, Word
+from antiphon.runtime.agent_sessions.playout_tracker import TAKEOVER_NOTICE_SECONDS, PlayoutTracker
 from antiphon.schemas.audio import AudioFrame, FrameFlag
-from antiphon.schemas.messages import Playout
+from antiphon.schemas.messages import Flushed, Playout
 
 _BATCH: Final = 10
 """Frames sent between two looks at the backlog, and between two turns for everybody else on the loop."""
@@ -45,17 +46,14 @@ class Speech:
         """It was flushed, or the session ended, before all of it was played."""
         self.generation = -1
         self._heard: Played | None = None
-        self._ledger = Ledger(rate)
+        self._text = PlayedText(rate, share=0.5)
         self._framer = Framer(rate)
-        self._backlog = Backlog()
-        self._unplayed = Unplayed(rate)
+        self._playout = PlayoutTracker(rate)
         self._sending = asyncio.Lock()
         """Frames keep their order while some are sent again."""
         self._ahead_ms, self._send, self._begin = ahead * 1000, send, begin
         self._abandon, self._left = abandon, left
         self._sequence = 0
-        self._sent = 0
-        self._played = 0
         self._ended = False
         """Its last frame was sent."""
         self._over = asyncio.Event()
@@ -69,12 +67,12 @@ class Speech:
     @property
     def heard(self) -> Played:
         """What the caller has heard so far; final when the block has been left."""
-        return self._heard or self._outcome(self._played, complete=False)
+        return self._heard or self._outcome(self._playout.played, complete=False)
 
     @property
     def text(self) -> str:
         """All words that were written."""
-        return self._ledger.text()
+        return self._text.whole
 
     async def write(self, pcm: bytes, words: str | Sequence[str] | Sequence[Word] | None = None) -> None:
         """Speak s16le mono at `rate`, any number of samples; waits while enough is queued (`speak(ahead=...)`).
@@ -84,7 +82,7 @@ class Speech:
         if self.interrupted:  # the session was over before the block began
             await self.leave_from_inside()
         frames = self._framer.push(pcm)
-        self._ledger.add(len(pcm) // 2, words)
+        self._text.add(len(pcm) // 2, words)
         for number, frame in enumerate(frames):
             if number % _BATCH == 0:
                 await self._wait_for_room()
@@ -108,7 +106,7 @@ class Speech:
                     if not self._taken_up():
                         raise
             elif kind is not asyncio.CancelledError or not self._taken_up():
-                if self._sent and not self._over.is_set():
+                if self._playout.samples and not self._over.is_set():
                     self._abandon(self)
                 return False
             if self.interrupted:
@@ -116,7 +114,7 @@ class Speech:
             return True
         finally:
             self._left_block = True
-            self._settle(self._outcome(self._played, complete=False))
+            self._end(self._outcome(self._playout.played, complete=False))
             self._left()
 
     def _taken_up(self) -> bool:
@@ -131,26 +129,25 @@ class Speech:
         if self._over.is_set():
             return
         if last is None:
-            if self._sent == 0:
-                self._settle(self._outcome(0, complete=True))
+            if self._playout.samples == 0:
+                self._end(self._outcome(0, complete=True))
                 return
             last = bytes(self._framer.size)
         await self._wait_for_room()
         await self._put(last, FrameFlag.END_OF_UTTERANCE)
         self._ended = True
         while not self._over.is_set():
-            left = self._backlog.queued_ms(time.monotonic()) / 1000
+            left = self._playout.queued_ms(time.monotonic()) / 1000
             try:
                 async with asyncio.timeout(left + _GRACE):
                     await self._over.wait()
             except TimeoutError:
-                if self._backlog.queued_ms(time.monotonic()) == 0:
-                    self._settle(self._outcome(self._ledger.samples, complete=True, confirmed=False))
+                if self._playout.queued_ms(time.monotonic()) == 0:
+                    self._end(self._outcome(self._text.samples, complete=True, confirmed=False))
 
     async def _put(self, pcm: bytes, flags: int) -> None:
         async with self._sending:
-            self._unplayed.put(pcm, int(flags))
-            self._sent += self._framer.size // 2
+            self._playout.sending(pcm, int(flags))
             await self._send_one(pcm, int(flags))
 
     async def send_again(self, stopped_at: float, generation: int) -> None:
@@ -159,9 +156,8 @@ class Speech:
             if self.interrupted or self._over.is_set():
                 return
             self.generation = generation
-            frames = self._unplayed.again(stopped_at)
-            self._sequence = self._unplayed.position(0) // (self._framer.size // 2)
-            self._backlog = Backlog()
+            frames = self._playout.send_again(stopped_at, time.monotonic())
+            self._sequence = self._playout.position(0, self.rate) // (self._framer.size // 2)
             for number, (pcm, flags) in enumerate(frames):
                 if number % _BATCH == 0:
                     await asyncio.sleep(0)
@@ -181,11 +177,11 @@ class Speech:
         )
         self._sequence += 1
         await self._send(frame)
-        self._backlog.sent(time.monotonic())
+        self._playout.sent(time.monotonic())
 
     async def _wait_for_room(self) -> None:
         await asyncio.sleep(0)
-        while (over := self._backlog.queued_ms(time.monotonic()) - self._ahead_ms) > 0:  # noqa: ASYNC110
+        while (over := self._playout.queued_ms(time.monotonic()) - self._ahead_ms) > 0:  # noqa: ASYNC110
             # time itself empties the queue, and a report says when it stands still
             await asyncio.sleep(min(over / 1000, 0.2))
 
@@ -198,27 +194,29 @@ class Speech:
 
     def playout(self, event: Playout, now: float) -> None:
         """A report about this speech."""
-        playing = event.state in ("started", "playing")
-        self._played = self._unplayed.reported(event.played_samples * self.rate // event.rate, playing, now)
-        self._backlog.reported(event.queued_ms, playing, now)
+        self._playout.reported(event, now)
         if event.state != "ended" or not self._ended:
             return
-        if self._unplayed.all_played:
-            self._settle(self._outcome(self._ledger.samples, complete=True))
+        if self._playout.all_played:
+            self._end(self._outcome(self._text.samples, complete=True))
         else:  # its transceiver was killed, and the rest will be sent again; or frames were lost on their way
-            asyncio.get_running_loop().call_later(LOST_SECONDS, self._ended_short, self.generation)
+            asyncio.get_running_loop().call_later(TAKEOVER_NOTICE_SECONDS, self._ended_short, self.generation)
 
     def _ended_short(self, generation: int) -> None:
         if self.generation == generation:
-            self._settle(self._outcome(self._played, complete=False))
+            self._end(self._outcome(self._playout.played, complete=False))
 
-    def held(self, now: float) -> None:
-        self._backlog.held(now)
+    def pause(self, now: float) -> None:
+        """The transceiver was asked to hold it."""
+        self._playout.pause(now)
 
-    def reckoned(self, now: float) -> int:
-        """Samples of its generation that must have been played by the clock."""
-        played = self._sent - int(self._backlog.queued_ms(now) * self.rate / 1000)
-        return max(0, played - self._unplayed.position(0))
+    def resume(self, now: float) -> None:
+        """The transceiver was asked to play on."""
+        self._playout.resume(now)
+
+    def estimate(self, now: float) -> int:
+        """Samples that must have been played by the clock."""
+        return self._playout.estimate(now)
 
     def interrupt(self) -> None:
         """Nothing more is to be said: end the block, wherever it waits. What was heard is told by `cut`."""
@@ -246,20 +244,25 @@ class Speech:
                 await self._over.wait()
         return self.heard
 
-    def cut(self, played: int, rate: int, confirmed: bool = True) -> None:
-        """The interrupted speech was heard up to this sample (of `rate`) of its generation."""
-        samples = min(self._unplayed.position(played * self.rate // rate), self._ledger.samples)
-        self._settle(self._outcome(samples, complete=False, confirmed=confirmed))
+    def flushed(self, event: Flushed) -> None:
+        """The transceiver has interrupted it, and said where."""
+        self.cut(self._playout.flushed(event, self.generation))
+
+    def cut(self, samples: int, confirmed: bool = True) -> None:
+        """It was interrupted and played up to this sample. `confirmed`: the transceiver said so."""
+        samples = min(samples, self._text.samples)
+        self._end(self._outcome(samples, complete=False, confirmed=confirmed))
 
     def close(self) -> None:
         """The session is over: the block is left."""
         self.interrupt()
-        self._settle(self._outcome(min(self._played, self._ledger.samples), complete=False))
+        self._end(self._outcome(min(self._playout.played, self._text.samples), complete=False))
 
     def _outcome(self, samples: int, complete: bool, confirmed: bool = True) -> Played:
-        return Played(samples, self.rate, self._ledger.text(None if complete else samples), complete, confirmed)
+        text = self._text.whole if complete else self._text.up_to(samples)
+        return Played(samples, self.rate, text, complete, confirmed)
 
-    def _settle(self, heard: Played) -> None:
+    def _end(self, heard: Played) -> None:
         if self._heard is None:
             self._heard = heard
         self._over.set()

@@ -22,7 +22,6 @@ from typing import Any, Final
 from opentelemetry import trace
 
 from antiphon.inference_bridge.agents import Agent, ReplyPart, Request
-from antiphon.inference_bridge.conversation.playout_tracking import SpeechLedger
 from antiphon.inference_bridge.conversation.response_playback import ResponsePlayback, Speech
 from antiphon.inference_bridge.conversation.session_bus import SessionBus
 from antiphon.inference_bridge.realtime_protocol.client_events import ResponseParameters
@@ -31,6 +30,7 @@ from antiphon.inference_bridge.realtime_protocol.server_events import CancelReas
 from antiphon.inference_bridge.realtime_protocol.session_settings import SessionSettings
 from antiphon.inference_bridge.turns.barge_in import Act, BargeInPolicy
 from antiphon.inference_bridge.turns.turn import Turn, say
+from antiphon.runtime.agent_sessions.played_text import PlayedText
 from antiphon.schemas import messages
 
 log = logging.getLogger(__name__)
@@ -77,7 +77,7 @@ class Responses:
         self._closed_turn: Turn | None = None
         """The turn that was interrupted last: a `Flushed` is about it."""
         self._held_at = 0.0
-        self._ledgers: OrderedDict[str, SpeechLedger] = OrderedDict()
+        self._ledgers: OrderedDict[str, PlayedText] = OrderedDict()
 
     def span(self, name: str, start_ns: int | None = None) -> trace.Span:
         return self._new_span(name, start_ns)
@@ -304,7 +304,7 @@ class Responses:
         ledger = self._ledgers.get(item_id)
         if ledger is None or audio_ms * 24 > ledger.samples:
             return None
-        return ledger.heard(audio_ms * 24)
+        return ledger.up_to(audio_ms * 24)
 
     def playout(self, event: messages.Playout) -> None:
         if self.turn and self.turn.reply:

@@ -39,7 +39,7 @@ from antiphon.inference_bridge.turns.detector import TurnSettings
 from antiphon.inference_bridge.turns.smart_turn import EndOfTurn
 from antiphon.inference_bridge.turns.turn import Turn
 from antiphon.runtime import tasks
-from antiphon.runtime.agent_sessions.playout_retransmission import CallerClock
+from antiphon.runtime.agent_sessions.playout_tracker import CallerClock
 from antiphon.runtime.nats import connection
 from antiphon.schemas import messages, subjects
 from antiphon.schemas.audio import AudioFrame, unpack_frame
