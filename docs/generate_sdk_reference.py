@@ -26,7 +26,7 @@ ENVELOPE: Final = frozenset({"type", "version"})
 """Fields that every message has on the wire; an agent never looks at them."""
 USED_BY_THE_SDK_ALONE: Final = {
     "ShadowSession": {"close", "failure", "finish", "lease", "open", "recall", "silent_for"},
-    "Session": {"prepare"},
+    "Session": {"bus"},
     "Speech": {
         "close",
         "cut",

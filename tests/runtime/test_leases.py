@@ -14,8 +14,9 @@ from support.conditions import until
 from support.processes.nats import nats_server
 
 from antiphon.runtime import tasks
-from antiphon.runtime.agent_sessions import leases
+from antiphon.runtime.agent_sessions import leases, takeover
 from antiphon.runtime.agent_sessions.keeper import LeaseKeeper
+from antiphon.runtime.agent_sessions.session_bus import SessionBus
 from antiphon.runtime.nats import connection
 from antiphon.schemas import MalformedError, messages, subjects
 from antiphon.schemas.messages import AgentBeat, Lease
@@ -92,7 +93,7 @@ class Instance:
 
     async def _take(self, lease: Lease) -> bool:
         self.taken.append(lease)
-        return await self.keeper.fence(lease)
+        return await takeover.fence(SessionBus(self.client, lease.session_id, asyncio.Event()), lease)
 
     async def hold(self, session_id: str) -> None:
         await self.keeper.hold(messages.Claim(session_id=session_id, agent="echo", session={"a": 1}), 24000, {})

@@ -20,14 +20,14 @@ from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 from nats.micro.request import Request
 
-from antiphon.agent.session import Session
+from antiphon.agent.session import AgentServices, Session
 from antiphon.agent.session_runner import Function, run_session
 from antiphon.agent.shadow import Shadow
 from antiphon.agent.shadow_session import FLUSH_SECONDS, SILENT_SECONDS, ShadowSession
 from antiphon.agent.tools import Tool, threads_at_work
 from antiphon.agent.watchdog import Watchdog
 from antiphon.runtime import tasks, telemetry
-from antiphon.runtime.agent_sessions import leases, recent_audio
+from antiphon.runtime.agent_sessions import leases, recent_audio, takeover
 from antiphon.runtime.agent_sessions.keeper import LeaseKeeper
 from antiphon.runtime.nats import connection, service_discovery
 from antiphon.schemas import MalformedError, messages, subjects
@@ -344,9 +344,8 @@ class Agent:
     # ---- sessions
 
     def _session_of(self, lease: Lease) -> Session:
-        session = Session(self._client, lease, self._detect_speech)
-        session.prepare(self.tools, self._keeper.save, self._keeper.doubt, self._keeper.instance)
-        return session
+        services = AgentServices(self.tools, self._keeper.save, self._keeper.doubt, self._keeper.instance)
+        return Session(self._client, lease, services, self._detect_speech)
 
     async def _take_over(self, lease: Lease) -> bool:
         """The session of an instance that is gone, ours by now."""
@@ -357,7 +356,10 @@ class Agent:
             await session.open()
             if self._keep_audio:
                 await session.recall()
-            there = await (self._shadow.runs(session.id) if self._shadow else self._keeper.fence(lease))
+            if isinstance(session, Session):
+                there = await takeover.fence(session.bus, lease)
+            else:
+                there = self._shadow is not None and await self._shadow.runs(session.id)
         finally:
             if there:
                 self._spawn(self._work(session))

@@ -17,15 +17,14 @@ from typing import Final
 from antiphon.agent.playback import Framer, Played
 from antiphon.runtime.agent_sessions.played_text import PlayedText, Word
 from antiphon.runtime.agent_sessions.playout_tracker import TAKEOVER_NOTICE_SECONDS, PlayoutTracker
-from antiphon.schemas.audio import AudioFrame, FrameFlag
+from antiphon.runtime.agent_sessions.session_bus import SessionBus
+from antiphon.schemas.audio import FrameFlag
 from antiphon.schemas.messages import Flushed, Playout
 
 _BATCH: Final = 10
 """Frames sent between two looks at the backlog, and between two turns for everybody else on the loop."""
 _GRACE: Final = 3.0
 """Seconds after which a speech that must be over by the clock counts as played without the transceiver's word."""
-
-Send = Callable[[AudioFrame], Awaitable[None]]
 
 
 class Speech:
@@ -35,7 +34,7 @@ class Speech:
         self,
         rate: int,
         ahead: float,
-        send: Send,
+        bus: SessionBus,
         begin: Callable[[Speech], Awaitable[int]],
         abandon: Callable[[Speech], None],
         left: Callable[[], None],
@@ -51,9 +50,10 @@ class Speech:
         self._playout = PlayoutTracker(rate)
         self._sending = asyncio.Lock()
         """Frames keep their order while some are sent again."""
-        self._ahead_ms, self._send, self._begin = ahead * 1000, send, begin
+        self._ahead_ms, self._bus, self._begin = ahead * 1000, bus, begin
         self._abandon, self._left = abandon, left
-        self._sequence = 0
+        self._first_sample = 0
+        """Of the next frame."""
         self._ended = False
         """Its last frame was sent."""
         self._over = asyncio.Event()
@@ -157,7 +157,7 @@ class Speech:
                 return
             self.generation = generation
             frames = self._playout.send_again(stopped_at, time.monotonic())
-            self._sequence = self._playout.position(0, self.rate) // (self._framer.size // 2)
+            self._first_sample = self._playout.position(0, self.rate)
             for number, (pcm, flags) in enumerate(frames):
                 if number % _BATCH == 0:
                     await asyncio.sleep(0)
@@ -166,17 +166,9 @@ class Speech:
                 await self._send_one(pcm, flags)
 
     async def _send_one(self, pcm: bytes, flags: int) -> None:
-        frame = AudioFrame(
-            self._sequence,
-            self._sequence * (self._framer.size // 2),
-            time.time_ns(),
-            self.rate,
-            flags,
-            self.generation,
-            pcm,
-        )
-        self._sequence += 1
-        await self._send(frame)
+        first_sample = self._first_sample
+        self._first_sample += self._framer.size // 2
+        await self._bus.publish_frame(pcm, self.rate, first_sample, self.generation, flags)
         self._playout.sent(time.monotonic())
 
     async def _wait_for_room(self) -> None:

@@ -22,7 +22,7 @@ from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
 from antiphon.runtime import tasks
-from antiphon.runtime.agent_sessions import leases
+from antiphon.runtime.agent_sessions import leases, session_bus
 from antiphon.runtime.agent_sessions.bucket import HeldLease, LeaseBucket
 from antiphon.schemas import messages, subjects
 from antiphon.schemas.errors import MalformedError
@@ -30,7 +30,6 @@ from antiphon.schemas.messages import AgentBeat, Lease
 
 log = logging.getLogger(__name__)
 
-_ASK_SECONDS: Final = 1.0
 _HOLD_SECONDS: Final = 0.25
 """What the lease may cost a claim, which has 0.5 s; if it takes longer it is written later."""
 _TAKE_SECONDS: Final = 5.0
@@ -45,7 +44,7 @@ def new_instance() -> str:
 
 class LeaseKeeper:
     """`take(lease)` is asked to go on with a session whose holder is gone, which is ours already by then: it
-    subscribes, calls `fence`, and returns whether the session is still there. `lost(session_id)` says that another
+    subscribes, fences (`takeover`) and returns whether the session is still there. `lost(session_id)` says that another
     instance holds it now: drop it, without a word to the caller. `room()` is how many more sessions would be taken;
     one that `take` was called for counts from its first step.
     """
@@ -134,10 +133,6 @@ class LeaseKeeper:
         """The session is over."""
         if held := self._held.pop(session_id, None):
             await self._bucket.delete(held)
-
-    async def fence(self, lease: Lease) -> bool:
-        """Silence the holders before us, for good; False if the session is over: no transceiver answers for it."""
-        return await self._request(lease, messages.Flush(generation=leases.first_generation(lease.takeovers)))
 
     async def close(self) -> None:
         """Leave in order: what we still hold is free at once."""
@@ -241,7 +236,7 @@ class LeaseKeeper:
 
     async def _give_up(self, held: HeldLease) -> None:
         log.error("%s: has lost %d agents and is ended", held.lease.session_id, held.lease.takeovers)
-        await self._request(held.lease, messages.HangUp(reason="agent_lost"))
+        await session_bus.control(self._client, held.lease.session_id, messages.HangUp(reason="agent_lost"))
         await self._bucket.delete(held)
 
     async def _take_session(self, held: HeldLease) -> None:
@@ -262,15 +257,3 @@ class LeaseKeeper:
         else:
             await self._bucket.delete(held)
             self._held.pop(session_id, None)
-
-    async def _request(self, lease: Lease, control: messages.Message) -> bool:
-        """Ask the transceiver; False if there is none that has the session."""
-        try:
-            await self._client.request(
-                subjects.session_control(lease.session_id), messages.encode(control), timeout=_ASK_SECONDS
-            )
-        except nats.errors.NoRespondersError:
-            return False
-        except (nats.errors.Error, TimeoutError) as error:
-            log.warning("%s: no answer to %s: %s", lease.session_id, type(control).__name__, error)
-        return True

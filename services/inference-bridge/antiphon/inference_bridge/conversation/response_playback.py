@@ -13,7 +13,6 @@ from typing import Final
 import numpy as np
 
 from antiphon.inference_bridge.agents import FunctionCall, HandOver, HangUpAfterSpeech, ReplyPart, Usage
-from antiphon.inference_bridge.conversation.session_bus import SessionBus
 from antiphon.inference_bridge.models.clients import ModelClients
 from antiphon.inference_bridge.models.threads import BusyError, Urgency
 from antiphon.inference_bridge.realtime_protocol.server_events import Realtime, RealtimeResponse
@@ -22,6 +21,7 @@ from antiphon.inference_bridge.tts.phrase_cache import PhraseCache
 from antiphon.inference_bridge.tts.synthesizer import SPEECH_RATE, Samples
 from antiphon.runtime.agent_sessions.played_text import PlayedText
 from antiphon.runtime.agent_sessions.playout_tracker import TAKEOVER_NOTICE_SECONDS, PlayoutTracker
+from antiphon.runtime.agent_sessions.session_bus import SessionBus
 from antiphon.schemas import messages
 from antiphon.schemas.audio import FRAME_MS, FrameFlag
 
@@ -93,7 +93,6 @@ class ResponsePlayback:
         self._speechless = False
         self._written: list[str] = []
         self._played = asyncio.Event()
-        self._flushed: asyncio.Future[int] = asyncio.get_running_loop().create_future()
 
     @property
     def text(self) -> str:
@@ -184,12 +183,8 @@ class ResponsePlayback:
                     await asyncio.sleep(0)
                 if self._cut:
                     return
-                await self._line.frame(pcm, at + number * FRAME, self.generation, flags)
+                await self._line.publish_frame(pcm, SPEECH_RATE, at + number * FRAME, self.generation, flags)
                 self._playout.sent(time.monotonic())
-
-    def flushed(self, event: messages.Flushed) -> None:
-        if not self._flushed.done():
-            self._flushed.set_result(self._playout.flushed(event, self.generation))
 
     async def interrupted(self) -> tuple[str, int]:
         """After `run` was cancelled: silence the transceiver; returns the words heard and their milliseconds."""
@@ -199,12 +194,9 @@ class ResponsePlayback:
         if not self.ledger.samples:
             return "", 0
         estimate = self._playout.estimate(time.monotonic())
-        await self._line.flush(self.generation + 1)
-        try:
-            async with asyncio.timeout(_FLUSHED_WITHIN):
-                played = await self._flushed
-        except TimeoutError:
-            played = max(estimate, self._playout.played)
+        flushed = await self._line.flush_and_wait(self.generation + 1, _FLUSHED_WITHIN)
+        by_clock = max(estimate, self._playout.played)
+        played = self._playout.flushed(flushed, self.generation) if flushed else by_clock
         return self.ledger.up_to(played), played * 1000 // SPEECH_RATE
 
     async def _say(self, clause: str, before: str) -> None:
@@ -235,7 +227,7 @@ class ResponsePlayback:
     async def _put(self, pcm: bytes, first_sample: int, flags: int = 0) -> None:
         async with self._sending:
             self._playout.sending(pcm, int(flags))
-            await self._line.frame(pcm, first_sample, self.generation, flags)
+            await self._line.publish_frame(pcm, SPEECH_RATE, first_sample, self.generation, flags)
             self._playout.sent(time.monotonic())
 
     async def _samples(self, clause: str) -> Samples | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import logging
 import time
 from collections.abc import Callable, Coroutine, Sequence
@@ -25,7 +26,6 @@ from antiphon.inference_bridge.agents import Agent
 from antiphon.inference_bridge.conversation.client_commands import ClientCommands
 from antiphon.inference_bridge.conversation.response_playback import Speech
 from antiphon.inference_bridge.conversation.responses import Responses
-from antiphon.inference_bridge.conversation.session_bus import SessionBus
 from antiphon.inference_bridge.dispatch.conversation_snapshot import ConversationSnapshot, bounded, settings_json
 from antiphon.inference_bridge.input.turn_handling import TurnHandling
 from antiphon.inference_bridge.input.vad_pipeline import MAX_FRAMES, VadPipeline
@@ -40,6 +40,7 @@ from antiphon.inference_bridge.turns.smart_turn import EndOfTurn
 from antiphon.inference_bridge.turns.turn import Turn
 from antiphon.runtime import tasks
 from antiphon.runtime.agent_sessions.playout_tracker import CallerClock
+from antiphon.runtime.agent_sessions.session_bus import SessionBus
 from antiphon.runtime.nats import connection
 from antiphon.schemas import messages, subjects
 from antiphon.schemas.audio import AudioFrame, unpack_frame
@@ -101,7 +102,7 @@ class Session:
         self.id = claim.session_id
         self.ended = asyncio.Event()
         self._services, self._context = services, context
-        self._line = SessionBus(services.client, claim.session_id)
+        self._bus = SessionBus(services.client, claim.session_id, self.ended, services.instance)
         self._outbox: asyncio.Queue[JsonObject] = asyncio.Queue(_MAX_OUTBOX)
         self._realtime = Realtime(self._emit, era)
         self._model = claim.agent
@@ -121,7 +122,7 @@ class Session:
         self._met, self._greeted = record.met, record.greeted
         self._realtime.conversation = Conversation(record.items)
         self._talk = Responses(
-            self._line,
+            self._bus,
             self._realtime,
             agent,
             services.speech,
@@ -162,6 +163,11 @@ class Session:
         self._spawn(self._send_events())
         self._spawn(self._watch())
 
+    @property
+    def bus(self) -> SessionBus:
+        """What a takeover fences through."""
+        return self._bus
+
     def go_on(self, recent: Sequence[AudioFrame], hopeless: bool) -> None:
         """After the holder before was silenced: hear what nobody has heard, and answer what was not answered.
 
@@ -187,7 +193,7 @@ class Session:
         task = self._talk.turn.task if self._talk.turn else None
         if task:
             await asyncio.wait([task])
-        await self._line.hang_up("agent_lost")
+        await self._bus.hang_up("agent_lost")
 
     def hand_over(self) -> None:
         """Another process is to go on: say no more, and write down how things stand."""
@@ -228,7 +234,7 @@ class Session:
 
     async def _send_events(self) -> None:
         while True:
-            await self._line.event(await self._outbox.get())
+            await self._bus.publish_data(json.dumps(await self._outbox.get()))
 
     def _emit(self, event: JsonObject) -> None:
         if self._outbox.full():
@@ -298,10 +304,7 @@ class Session:
             case messages.TakenOver(handed_over=False):
                 self._talk.transceiver_lost(self._caller_clock.stopped_at(self._last_sign))
             case messages.Flushed():
-                if self._line.flushes:
-                    self._line.flushes -= 1
-                    self._talk.flushed(event)
-                else:
+                if not self._bus.received_flushed(event):
                     self._services.doubt(self.id)
             case messages.ClaimExpired(instance=self._services.instance):
                 log.warning("%s: was taken too late, dropped", self.id)

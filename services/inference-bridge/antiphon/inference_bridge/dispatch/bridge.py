@@ -40,7 +40,7 @@ from antiphon.inference_bridge.tts.phrase_cache import PhraseCache
 from antiphon.inference_bridge.turns.detector import TurnSettings
 from antiphon.inference_bridge.unless_stopped import unless
 from antiphon.runtime import tasks, telemetry
-from antiphon.runtime.agent_sessions import leases, recent_audio
+from antiphon.runtime.agent_sessions import leases, recent_audio, takeover
 from antiphon.runtime.agent_sessions.keeper import LeaseKeeper
 from antiphon.runtime.loop_watchdog import LoopWatchdog
 from antiphon.runtime.nats import connection, service_discovery
@@ -318,14 +318,12 @@ class Bridge:
         self._sessions[session.id] = session
         try:
             await session.start()
-            recent = asyncio.create_task(recent_audio.read(self._client, session.id))
-            there = await self._keeper.fence(lease)
-            frames = await recent
+            frames = await takeover.fence_and_recall(self._client, session.bus, lease)
         except BaseException:
             self._sessions.pop(session.id, None)
             await session.close()
             raise
-        if not there:
+        if frames is None:
             self._sessions.pop(session.id, None)
             await session.close()
             return False
@@ -350,7 +348,7 @@ class Bridge:
         self._sessions[session.id] = session
         try:
             await session.start()
-            if await self._keeper.fence(lease):
+            if await takeover.fence(session.bus, lease):
                 session.go_on((), hopeless=True)
                 async with asyncio.timeout(_SEEN_OFF_WITHIN):
                     await session.ended.wait()
