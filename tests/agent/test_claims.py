@@ -20,7 +20,7 @@ from support.processes.agents import agent_process, instances
 from support.processes.transceiver_process import Bench, transceiver_process
 
 from antiphon.agent import Agent, Session
-from antiphon.runtime.agent_sessions import leases
+from antiphon.runtime.agent_sessions import admission, leases
 from antiphon.runtime.nats import buckets, connection, service_discovery
 from antiphon.schemas import messages, subjects
 
@@ -170,8 +170,8 @@ async def test_an_acceptance_after_its_time_is_told_that_it_does_not_have_the_se
         call = await opened(bench, "plain")
         claim = messages.decode(claims[0].data, messages.Claim)
         assert claim.session_id == call.session_id
-        assert not leases.is_stale(claim, time.time())
-        assert leases.is_stale(claim, time.time() + 4)
+        assert not admission.is_stale(claim, time.time())
+        assert admission.is_stale(claim, time.time() + 4)
         await bench.client.subscribe(subjects.session_event(call.session_id), cb=on_event)
         await connection.flush(bench.client)
         await claims[0].respond(messages.encode(messages.ClaimReply(accepted=True, instance="late")))

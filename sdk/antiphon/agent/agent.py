@@ -27,7 +27,7 @@ from antiphon.agent.shadow_session import FLUSH_SECONDS, SILENT_SECONDS, ShadowS
 from antiphon.agent.tools import Tool, threads_at_work
 from antiphon.agent.watchdog import Watchdog
 from antiphon.runtime import tasks, telemetry
-from antiphon.runtime.agent_sessions import leases, recent_audio, takeover
+from antiphon.runtime.agent_sessions import admission, recent_audio, takeover
 from antiphon.runtime.agent_sessions.keeper import LeaseKeeper
 from antiphon.runtime.nats import connection, service_discovery
 from antiphon.schemas import MalformedError, messages, subjects
@@ -297,13 +297,21 @@ class Agent:
             return
         if claim.session_id in self._sessions:
             refusal = f"session {claim.session_id} is claimed already"
-        elif leases.is_stale(claim, time.time()):
+        elif admission.is_stale(claim, time.time()):
             refusal = f"the claim of session {claim.session_id} is too old: or do the machines' clocks differ?"
         if refusal:
             await self._reply(request, refusal)
             return
         trace = dict(request.headers or {})
-        lease = Lease(session_id=claim.session_id, agent=self.name, instance="", session=claim.session, trace=trace)
+        lease = Lease(
+            session_id=claim.session_id,
+            agent=self.name,
+            instance=self._keeper.instance,
+            input_rate=self._input_rate,
+            session=claim.session,
+            started_at=time.time(),
+            trace=trace,
+        )
         session = self._session_of(lease)
         self._sessions[claim.session_id] = session  # before the first await: the capacity is exact
         self._spawn(self._accept(request, claim, session))
@@ -312,7 +320,7 @@ class Agent:
         began, accepted = time.monotonic(), False
         try:
             await session.open()
-            await self._keeper.hold(claim, self._input_rate, session.lease.trace)
+            await self._keeper.hold(session.lease)
             if not self._keeper.holds(session.id):
                 await self._reply(request, f"another instance has taken session {session.id}")
                 return
@@ -344,7 +352,7 @@ class Agent:
     # ---- sessions
 
     def _session_of(self, lease: Lease) -> Session:
-        services = AgentServices(self.tools, self._keeper.save, self._keeper.doubt, self._keeper.instance)
+        services = AgentServices(self.tools, self._keeper.save, self._keeper.verify, self._keeper.instance)
         return Session(self._client, lease, services, self._detect_speech)
 
     async def _take_over(self, lease: Lease) -> bool:
@@ -375,14 +383,14 @@ class Agent:
         """A session of the agent that we shadow; one of our instances gets it."""
         if source.session_id in self._sessions or self._room() <= 0:
             return
-        lease = source.model_copy(update={"agent": self.name, "state": {}, "takeovers": 0})
+        ours = {"agent": self.name, "instance": self._keeper.instance, "shadow_of": source.agent}
+        lease = source.model_copy(update={**ours, "state": {}, "takeovers": 0, "started_at": time.time()})
         session = self._listening(lease)
         self._sessions[session.id] = session
-        claim = messages.Claim(session_id=source.session_id, agent=self.name, session=source.session)
         begun = False
         try:
             await session.open()
-            await self._keeper.hold(claim, source.input_rate, source.trace, shadow_of=source.agent)
+            await self._keeper.hold(lease)
             if self._keeper.holds(session.id):  # else another instance of ours has it
                 self._spawn(self._work(session))
                 begun = True

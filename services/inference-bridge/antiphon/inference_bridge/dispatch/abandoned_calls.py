@@ -1,4 +1,5 @@
-"""Calls of other agents that have died without a successor: the caller is told so and hung up. The shell of `orphans`.
+"""Calls of other agents that have died without a successor: the caller is told so and hung up. The shell of
+`agent_sessions.abandoned`.
 
 Any bridge does it, whatever its own name is. Leases are looked at once at the start, then only when an instance of
 another agent is gone, and while such leases wait.
@@ -43,7 +44,7 @@ class AbandonedCalls:
     ) -> None:
         """`see_off(lease)`: the session is ours now; speak, hang up, return."""
         self._client, self._agent, self._instance, self._see_off = client, agent, instance, see_off
-        self._orphans = AbandonedLeases(agent, instance, grace)
+        self._leases = AbandonedLeases(agent, instance, grace)
         self._js = client.jetstream(timeout=_WITHIN)
         self._suspect: set[str] = set()
         """Agents whose leases are to be looked at."""
@@ -63,8 +64,8 @@ class AbandonedCalls:
         with contextlib.suppress(MalformedError):
             agent = subjects.parse_agent_beat(message.subject)
             beat = messages.decode(message.data, messages.AgentBeat)
-            self._suspect |= self._orphans.heard(agent, beat, time.monotonic())
-        if self._suspect or (self._orphans.settled and not self._searched_at_start):
+            self._suspect |= self._leases.received(agent, beat, time.monotonic())
+        if self._suspect or (self._leases.is_warmed_up and not self._searched_at_start):
             self._look.set()
 
     async def _look_forever(self) -> None:
@@ -78,7 +79,7 @@ class AbandonedCalls:
                 log.debug("leases of other agents can't be looked at: %s", error or type(error).__name__)
                 self._look.set()
             await asyncio.sleep(_LOOK_SECONDS)
-            if self._orphans.any_waiting:
+            if self._leases.any_waiting:
                 self._look.set()
 
     async def _look_once(self) -> None:
@@ -86,9 +87,9 @@ class AbandonedCalls:
         keys: list[tuple[str, ...]] = [
             tuple(key.split(".", 1)) for key in await buckets.keys(self._js, subjects.BUCKET_LEASES)
         ]
-        whole = not self._searched_at_start and self._orphans.settled
+        whole = not self._searched_at_start and self._leases.is_warmed_up
         looked_for, self._suspect = self._suspect, set()
-        suspect = looked_for | self._orphans.agents_waiting()
+        suspect = looked_for | self._leases.agents_waiting()
         found: set[tuple[str, str]] = set()
         try:
             for agent, session_id in keys:
@@ -99,20 +100,20 @@ class AbandonedCalls:
                     continue
                 found.add((agent, session_id))
                 room = len(self._at_work) < _AT_ONCE
-                if self._orphans.is_orphan(entry[0]) and room and not await self._is_served(bucket, keys, entry[0]):
+                if self._leases.is_abandoned(entry[0]) and room and not await self._is_served(bucket, keys, entry[0]):
                     await self._take(bucket, *entry)
         except BaseException:
             self._suspect |= looked_for
             raise
         self._searched_at_start |= whole
-        self._orphans.keep_only(found)
+        self._leases.keep_only(found)
 
     async def _is_served(self, bucket: KeyValue, keys: list[tuple[str, ...]], lease: Lease) -> bool:
         """Another agent that lives has a lease of the same session: the dead one was not the one who spoke."""
         for agent, session_id in keys:
             if session_id == lease.session_id and agent != lease.agent:
                 entry = await self._read(bucket, agent, session_id)
-                if entry is not None and not self._orphans.is_dead(entry[0].instance):
+                if entry is not None and not self._leases.is_dead(entry[0].instance):
                     return True
         return False
 
@@ -127,7 +128,7 @@ class AbandonedCalls:
     async def _take(self, bucket: KeyValue, lease: Lease, revision: int) -> None:
         taken = leases.taken(lease, self._instance)
         key = subjects.lease_key(lease.agent, lease.session_id)
-        self._orphans.forget(lease)
+        self._leases.forget(lease)
         try:
             revision = await bucket.update(key, messages.encode(taken), last=revision)
         except KeyWrongLastSequenceError:

@@ -40,7 +40,7 @@ from antiphon.inference_bridge.tts.phrase_cache import PhraseCache
 from antiphon.inference_bridge.turns.detector import TurnSettings
 from antiphon.inference_bridge.unless_stopped import unless
 from antiphon.runtime import tasks, telemetry
-from antiphon.runtime.agent_sessions import leases, recent_audio, takeover
+from antiphon.runtime.agent_sessions import admission, leases, recent_audio, takeover
 from antiphon.runtime.agent_sessions.keeper import LeaseKeeper
 from antiphon.runtime.loop_watchdog import LoopWatchdog
 from antiphon.runtime.nats import connection, service_discovery
@@ -92,7 +92,7 @@ class Bridge:
             settings.voice_name,
             settings.bridge_idle,
             self._save,
-            self._keeper.doubt,
+            self._keeper.verify,
             self._keeper.instance,
             end_of_turn=models.end_of_turn,
         )
@@ -246,7 +246,7 @@ class Bridge:
         subjects.audio_in(claim.session_id)  # raises for a name that no subject can hold
         if claim.session_id in self._sessions:
             return f"session {claim.session_id} is claimed already"
-        if leases.is_stale(claim, time.time()):
+        if admission.is_stale(claim, time.time()):
             return f"the claim of session {claim.session_id} is too old: or do the machines' clocks differ?"
         if self._leaving:
             return "this bridge is about to stop"
@@ -261,7 +261,15 @@ class Bridge:
         session = Session(claim, self._agent(), self._services, stream, context, first_generation=first)
         self._sessions[claim.session_id] = session  # before the first await: the capacity is exact
         try:
-            await self._keeper.hold(claim, 16000, telemetry.trace_headers())
+            lease = messages.Lease(
+                session_id=claim.session_id,
+                agent=claim.agent,
+                instance=self._keeper.instance,
+                session=claim.session,
+                started_at=time.time(),
+                trace=telemetry.trace_headers(),
+            )
+            await self._keeper.hold(lease)
             await session.start()
         except BaseException:
             await self._let_go(session)
