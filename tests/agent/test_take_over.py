@@ -153,7 +153,7 @@ async def test_an_agent_that_stops_hands_its_calls_over_with_their_state(nats_ur
     one.session(talk)
     two.session(talk)
     async with two.serving(nats_url), one.serving(nats_url):
-        await two._step_back()
+        await two._leave_group()
         async with caller(nats_url, "pair") as line:
             await until(lambda: line.id in one.sessions)
             await one._stop()

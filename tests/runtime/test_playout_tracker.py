@@ -9,7 +9,6 @@ from antiphon.runtime.agent_sessions.playout_tracker import (
     MAX_FRAMES,
     NO_REPORT_SECONDS,
     Backlog,
-    CallerClock,
     PlayoutTracker,
     UnplayedFrames,
 )
@@ -64,16 +63,6 @@ def test_a_speech_that_nobody_reports_on_is_kept_within_bounds() -> None:
     unplayed = speech(MAX_FRAMES + 10)
     assert numbers(unplayed.again(0.0))[0] == 10
     assert unplayed.sent == (MAX_FRAMES + 10) * FRAME
-
-
-def test_the_caller_s_frames_tell_when_their_transceiver_stopped() -> None:
-    clock = CallerClock()
-    for number in range(50):
-        clock.frame(number * 0.02)
-    assert clock.stopped_at(1.3) == 0.98
-    clock.frame(1.29)  # of the next process, faster than its word
-    clock.frame(1.31)
-    assert clock.stopped_at(1.32) == 0.98
 
 
 # ---- the backlog -------------------------------------------------------------------------------------

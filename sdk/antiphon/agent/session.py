@@ -205,7 +205,7 @@ class Session(ShadowSession):
             case messages.Playout() if speech is not None and event.generation == speech.generation:
                 speech.playout(event, time.monotonic())
             case messages.TakenOver(handed_over=False) if speech is not None and not speech.over:
-                stopped_at = self._caller_clock.stopped_at(time.monotonic())
+                stopped_at = self._liveness.frames_stopped_at(time.monotonic())
                 self.start(self._say_again(speech, stopped_at), "speech again")
             case messages.Flushed():
                 if self._bus.received_flushed(event):

@@ -31,6 +31,7 @@ async def run_session(session: ShadowSession, function: Function, hang_up_on_err
         span.set_attribute("antiphon.agent", session.agent)
         main = asyncio.create_task(_call(function, session), name=session.id)
         over = asyncio.create_task(session.over.wait())
+        watch = asyncio.create_task(session.watch_transceiver())
         try:
             waited: set[asyncio.Future[Any]] = {main, session.failure, over}
             await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
@@ -44,7 +45,7 @@ async def run_session(session: ShadowSession, function: Function, hang_up_on_err
                 log.error("%s: the function has failed: %r", session.id, error, exc_info=error)
             await _leave(session, main, error, hang_up_on_error)
         finally:
-            await tasks.end(main, over)
+            await tasks.end(main, over, watch)
             await session.close()
 
 

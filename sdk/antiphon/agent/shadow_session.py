@@ -8,7 +8,7 @@ import json
 import logging
 import time
 import weakref
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from typing import Any, Final, Literal
 
 from nats.aio.client import Client
@@ -20,8 +20,7 @@ from antiphon.agent.event_queue import EventQueue
 from antiphon.agent.events import DataReceived, Event, Lagged, TakenOver
 from antiphon.agent.resampling import Resampler
 from antiphon.runtime import tasks
-from antiphon.runtime.agent_sessions import recent_audio
-from antiphon.runtime.agent_sessions.playout_tracker import CallerClock
+from antiphon.runtime.agent_sessions.session_liveness import SessionLiveness, until_silent
 from antiphon.runtime.nats import connection
 from antiphon.schemas import MalformedError, messages, subjects
 from antiphon.schemas.audio import RATES, AudioFrame, unpack_frame
@@ -75,8 +74,7 @@ class ShadowSession:
         self._subscriptions: list[Subscription] = []
         self._tasks: set[asyncio.Task[Any]] = set()
         self._failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._last_sign = time.monotonic()
-        self._caller_clock = CallerClock()
+        self._liveness = SessionLiveness(time.monotonic())
         self._first_events: EventQueue[Event] | None = EventQueue(MAX_EVENTS)
         self._event_feeds = weakref.WeakSet([self._first_events])
         """Each lives as long as its iterator, the first one until it has an iterator."""
@@ -145,9 +143,8 @@ class ShadowSession:
         async with asyncio.timeout(FLUSH_SECONDS):
             await connection.flush(self._client)
 
-    async def recall(self) -> None:
-        """Fetch `recent_audio`, up to the first frame that `audio` gives."""
-        recent = await recent_audio.read(self._client, self.id)
+    def recall(self, recent: Sequence[AudioFrame]) -> None:
+        """Set `recent_audio`: of the caller's last frames those before the first one that `audio` gives."""
         first = next(iter(self._first_frames or ()), None)
         self.recent_audio = [frame for frame in recent if first is None or frame.sequence < first.sequence]
 
@@ -174,9 +171,11 @@ class ShadowSession:
         elif not self._failure.cancelled():
             self._failure.exception()  # seen: it need not be logged again
 
-    def silent_for(self) -> float:
-        """Seconds since anything came."""
-        return time.monotonic() - self._last_sign
+    async def watch_transceiver(self) -> None:
+        """Finish the session when its transceiver has died without a successor: it sends no `Ended` then."""
+        await until_silent(self._liveness, SILENT_SECONDS)
+        log.warning("%s: nothing came for %.0f s", self.id, SILENT_SECONDS)
+        self.finish("silent")
 
     def _task_done(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
@@ -188,8 +187,7 @@ class ShadowSession:
             feed.put(event)
 
     async def _on_frame(self, msg: Msg) -> None:
-        self._last_sign = time.monotonic()
-        self._caller_clock.frame(self._last_sign)
+        self._liveness.frame(time.monotonic())
         try:
             frame = unpack_frame(msg.data)
         except MalformedError as error:
@@ -201,7 +199,7 @@ class ShadowSession:
             self._tell(event)
 
     async def _on_event(self, msg: Msg) -> None:
-        self._last_sign = time.monotonic()
+        self._liveness.event(time.monotonic())
         try:
             event = messages.decode_any(msg.data, messages.SESSION_EVENT, "SessionEvent")
         except MalformedError as error:
@@ -219,7 +217,7 @@ class ShadowSession:
         """Before the author sees it."""
 
     async def _on_data(self, msg: Msg) -> None:
-        self._last_sign = time.monotonic()
+        self._liveness.event(time.monotonic())
         try:
             message = messages.decode(msg.data, messages.DataMessage)
             self._tell(DataReceived(message.channel, message.payload()))

@@ -74,9 +74,9 @@ class Admission:
         return unfit or self.full
 
     @staticmethod
-    def lost(claim: Claim) -> str:
+    def lost(session_id: str) -> str:
         """The refusal where the lease turned out to be another instance's."""
-        return f"another instance has taken session {claim.session_id}"
+        return f"another instance has taken session {session_id}"
 
     def lease(self, claim: Claim, trace: Mapping[str, str], unix_time: float) -> Lease:
         """What the session is held by, for a claim that may be accepted. `trace`: headers with its trace context."""

@@ -235,28 +235,3 @@ class PlayoutTracker:
         if self._paused_at is not None:
             self._backlog.pause(now)
         return frames
-
-
-class CallerClock:
-    """When the last frame of the caller came through a transceiver that has been killed since.
-
-    Frames come every 20 ms and stop with the process. Owner: the session.
-    """
-
-    GAP_SECONDS: Final = 0.06
-    """Without a frame of the caller for so long its transceiver does not run, or is gone."""
-    RECENT_SECONDS: Final = 5.0
-
-    def __init__(self) -> None:
-        self._last = self._before_gap = float("-inf")
-
-    def frame(self, now: float) -> None:
-        """A frame of the caller came."""
-        if now - self._last > self.GAP_SECONDS:
-            self._before_gap = self._last
-        self._last = now
-
-    def stopped_at(self, now: float) -> float:
-        """When the frames stopped, asked at `TakenOver`. Some frames of the new process may have come already."""
-        resumed = now - self._last < self.GAP_SECONDS and now - self._before_gap < self.RECENT_SECONDS
-        return self._before_gap if resumed else self._last

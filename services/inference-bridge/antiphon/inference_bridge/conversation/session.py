@@ -39,8 +39,8 @@ from antiphon.inference_bridge.turns.detector import TurnSettings
 from antiphon.inference_bridge.turns.smart_turn import EndOfTurn
 from antiphon.inference_bridge.turns.turn import Turn
 from antiphon.runtime import tasks
-from antiphon.runtime.agent_sessions.playout_tracker import CallerClock
 from antiphon.runtime.agent_sessions.session_bus import SessionBus
+from antiphon.runtime.agent_sessions.session_liveness import SessionLiveness, until_silent
 from antiphon.runtime.nats import connection
 from antiphon.schemas import messages, subjects
 from antiphon.schemas.audio import AudioFrame, unpack_frame
@@ -108,8 +108,7 @@ class Session:
         self._model = claim.agent
         self._subscriptions: list[Subscription] = []
         self._tasks: set[asyncio.Task[Any]] = set()
-        self._last_sign = time.monotonic()
-        self._caller_clock = CallerClock()
+        self._liveness = SessionLiveness(time.monotonic())
         self._handed_over = False
         self._early: list[AudioFrame] | None = [] if record else None
         """Frames that wait for older ones that NATS remembers; 5 s at most."""
@@ -227,8 +226,7 @@ class Session:
         return tracer.start_span(name, context=self._context, start_time=start_ns)
 
     async def _watch(self) -> None:
-        while (left := self._last_sign + self._services.idle - time.monotonic()) > 0:  # noqa: ASYNC110
-            await asyncio.sleep(left)
+        await until_silent(self._liveness, self._services.idle)
         log.warning("%s: nothing came for %.0f s, dropped", self.id, self._services.idle)
         self.ended.set()
 
@@ -268,8 +266,7 @@ class Session:
     # ---- what comes in -----------------------------------------------------------------------------
 
     async def _on_frame(self, msg: Msg) -> None:
-        self._last_sign = time.monotonic()
-        self._caller_clock.frame(self._last_sign)
+        self._liveness.frame(time.monotonic())
         if self._deaf:
             return
         try:
@@ -287,7 +284,7 @@ class Session:
             self._early.append(frame)
 
     async def _on_event(self, msg: Msg) -> None:
-        self._last_sign = time.monotonic()
+        self._liveness.event(time.monotonic())
         try:
             event = messages.decode_any(msg.data, messages.SESSION_EVENT, "SessionEvent")
         except MalformedError as error:
@@ -302,7 +299,7 @@ class Session:
             case messages.Playout():
                 self._talk.playout(event)
             case messages.TakenOver(handed_over=False):
-                self._talk.transceiver_lost(self._caller_clock.stopped_at(self._last_sign))
+                self._talk.transceiver_lost(self._liveness.frames_stopped_at(time.monotonic()))
             case messages.Flushed():
                 if not self._bus.received_flushed(event):
                     self._services.doubt(self.id)
@@ -314,7 +311,7 @@ class Session:
                 self.ended.set()
 
     async def _on_data(self, msg: Msg) -> None:
-        self._last_sign = time.monotonic()
+        self._liveness.event(time.monotonic())
         try:
             message = messages.decode(msg.data, messages.DataMessage)
             if message.channel != messages.EVENTS_CHANNEL:
