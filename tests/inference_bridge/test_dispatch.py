@@ -17,7 +17,7 @@ from antiphon.inference_bridge.dispatch.conversation_snapshot import (
     MAX_BYTES,
     ConversationSnapshot,
     bounded,
-    read_record,
+    read_snapshot,
     settings_json,
 )
 from antiphon.inference_bridge.dispatch.local_models import LocalModels
@@ -90,7 +90,7 @@ async def test_a_full_bridge_passes_claims_on_and_the_last_one_is_refused(bus_cl
         await bridge.close()
 
 
-# ---- the record ------------------------------------------------------------------------------------------
+# ---- the snapshot ------------------------------------------------------------------------------------------
 
 
 def test_a_long_conversation_is_written_down_without_its_beginning() -> None:
@@ -99,7 +99,7 @@ def test_a_long_conversation_is_written_down_without_its_beginning() -> None:
     assert len(json.dumps(written)) <= MAX_BYTES
     assert written["items"][-1]["id"] == "item_39"
     assert written["carried"] == "and"
-    assert len(read_record(written).items) == len(written["items"])
+    assert len(read_snapshot(written).items) == len(written["items"])
 
 
 def test_what_is_kept_of_a_long_conversation_is_its_end_in_whole_items() -> None:
@@ -128,13 +128,13 @@ def test_settings_survive_a_change_of_hands() -> None:
     }
     settings = SessionSettings().changed(read_changes(changes))
     written = json.loads(json.dumps(bounded(ConversationSnapshot(settings=settings_json(settings)))))
-    assert read_record(written).session_settings() == settings
+    assert read_snapshot(written).session_settings() == settings
     off = SessionSettings().changed(read_changes({"audio": {"input": {"turn_detection": None, "transcription": None}}}))
     assert ConversationSnapshot(settings=settings_json(off)).session_settings() == off
 
 
-def test_a_record_that_nobody_can_read_is_as_if_nothing_had_been_said() -> None:
-    assert read_record({"items": 7}) == ConversationSnapshot()
+def test_a_snapshot_that_cannot_be_read_counts_as_an_empty_one() -> None:
+    assert read_snapshot({"items": 7}) == ConversationSnapshot()
     assert ConversationSnapshot(settings={"speed": "fast"}).session_settings() is None
 
 
@@ -145,3 +145,9 @@ def test_the_concierge_goes_on_where_another_one_left_off() -> None:
     second = Concierge()
     second.restore(json.loads(json.dumps(first.saved())))
     assert "10:30" in respond(second._state, "What have I booked?", now)[1].text
+
+
+def test_a_snapshot_is_read_by_processes_of_other_versions() -> None:
+    written = bounded(ConversationSnapshot(session_created=True, received_until=480))
+    assert (written["met"], written["heard_until"]) == (True, 480), "the names that bridges have always written"
+    assert read_snapshot(written) == ConversationSnapshot(session_created=True, received_until=480)
