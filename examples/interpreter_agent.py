@@ -20,13 +20,13 @@ def translate(pcm: bytes) -> bytes:
 
 @agent.session
 async def interpret(session: Session) -> None:
-    heard = bytearray()
+    received = bytearray()
     async with session.speak(RATE) as speech:
         async for frame in session.audio(RATE):
-            heard += frame.pcm
-            if len(heard) >= PIECE:
-                await speech.write(translate(bytes(heard)))
-                heard.clear()
+            received += frame.pcm
+            if len(received) >= PIECE:
+                await speech.write(translate(bytes(received)))
+                received.clear()
 
 
 if __name__ == "__main__":

@@ -69,8 +69,8 @@ async def speak_replies(session: Session, server: ClientConnection, replies: asy
                     await speech.write(base64.b64decode(event["delta"]))
                 event = await replies.get()
         if speech.interrupted:
-            heard_ms = int(speech.heard.seconds * 1000)
-            truncate = {"type": "conversation.item.truncate", "content_index": 0, "audio_end_ms": heard_ms}
+            played_ms = int(speech.heard.seconds * 1000)
+            truncate = {"type": "conversation.item.truncate", "content_index": 0, "audio_end_ms": played_ms}
             if cut:
                 await server.send(json.dumps({**truncate, "item_id": cut}))
             while event["type"] != "response.done":

@@ -1,4 +1,4 @@
-"""Claims go to who has room, and what a call needs to be taken over is written down within bounds."""
+"""Claims go to the process with room, and what a call needs to be taken over is written down within bounds."""
 
 from __future__ import annotations
 
@@ -35,29 +35,29 @@ def beat(instance: str, sessions: int, capacity: int = 10, leaving: bool = False
     return AgentBeat(instance=instance, sessions=sessions, capacity=capacity, leaving=leaving)
 
 
-def test_a_claim_is_passed_on_to_who_has_clearly_less_to_do() -> None:
+def test_a_claim_is_passed_on_to_a_process_with_clearly_less_to_do() -> None:
     peers = Peers("me")
-    peers.heard(beat("me", 0), 0.0)
+    peers.received(beat("me", 0), 0.0)
     assert peers.better(10, 10, 0.1) is None, "we are no peer of ours"
-    peers.heard(beat("idle", 1), 0.0)
-    peers.heard(beat("busy", 8), 0.0)
+    peers.received(beat("idle", 1), 0.0)
+    peers.received(beat("busy", 8), 0.0)
     assert peers.better(2, 10, 0.1) is None, "as good as we are"
     assert peers.better(5, 10, 0.1) == "idle"
 
 
 def test_one_beat_does_not_draw_all_claims_of_a_moment() -> None:
     peers = Peers("me")
-    peers.heard(beat("idle", 0, 3), 0.0)
+    peers.received(beat("idle", 0, 3), 0.0)
     assert [peers.better(10, 10, 0.1) for _ in range(4)] == ["idle", "idle", "idle", None]
 
 
-def test_who_is_full_gone_or_silent_gets_nothing() -> None:
+def test_a_process_that_is_full_gone_or_silent_gets_nothing() -> None:
     peers = Peers("me")
-    peers.heard(beat("full", 10), 0.0)
-    peers.heard(beat("gone", 0), 0.0)
-    peers.heard(beat("gone", 0, leaving=True), 0.1)
+    peers.received(beat("full", 10), 0.0)
+    peers.received(beat("gone", 0), 0.0)
+    peers.received(beat("gone", 0, leaving=True), 0.1)
     assert peers.better(10, 10, 0.2) is None
-    peers.heard(beat("silent", 0), 0.0)
+    peers.received(beat("silent", 0), 0.0)
     assert peers.better(10, 10, FRESH_SECONDS + 0.1) is None
 
 
@@ -138,7 +138,7 @@ def test_a_snapshot_that_cannot_be_read_counts_as_an_empty_one() -> None:
     assert ConversationSnapshot(settings={"speed": "fast"}).session_settings() is None
 
 
-def test_the_concierge_goes_on_where_another_one_left_off() -> None:
+def test_the_concierge_continues_where_another_one_left_off() -> None:
     now = datetime(2026, 11, 22, 10, 30)
     first = Concierge()
     first._state, _ = respond(first._state, "Book me next Tuesday at ten thirty", now)

@@ -39,13 +39,17 @@ log = logging.getLogger("antiphon.agent")
 F = TypeVar("F", bound=Callable[..., Any])
 
 MAX_LATENESS_MS: Final = 500.0
-"""A loop that stood still for longer in the last five seconds takes no new sessions; one hiccup is no reason."""
+"""A loop that was blocked for longer in the last five seconds accepts no new sessions; one hiccup is no reason."""
 _LOAD_CHECK_SECONDS: Final = 0.25
 _STOP_SECONDS: Final = 1.5
 
 
 class Agent:
-    """`agent = Agent("name")`, a function under `@agent.session`, `agent.run()`."""
+    """`agent = Agent("name")`, a function under `@agent.session`, `agent.run()`.
+
+    It lasts as long as your program. All sessions share the event loop of `run` or `serving`, and everything here is
+    called from that loop; only plain functions under `@agent.tool` run on threads.
+    """
 
     def __init__(
         self,
@@ -63,8 +67,8 @@ class Agent:
 
         `input_rate`: Hz of the caller's audio: 8000, 16000, 24000 or 48000.
         `detect_speech`: `SpeechStarted` and `SpeechStopped` by loudness.
-        `hang_up_on_error`: a function that raises ends the call; else the caller keeps a silent line.
-        `keep_audio`: after a take-over `session.recent_audio` holds the caller's last seconds (NATS keeps them).
+        `hang_up_on_error`: a function that raises ends the call; else the call stays open, in silence.
+        `keep_audio`: after a takeover `session.recent_audio` holds the caller's last seconds (NATS keeps them).
         `blocked_ms`: a function that keeps the event loop longer is named in the log.
         `shadow_of`: listen to the sessions of that agent instead of taking calls; the function gets a `ShadowSession`.
         """
@@ -125,7 +129,7 @@ class Agent:
         return dict(self._sessions)
 
     def figures(self) -> dict[str, Any]:
-        """How this instance fares: what the register's statistics show (`nats micro stats antiphon-agent`)."""
+        """Sessions, capacity and claims of this instance, as `nats micro stats antiphon-agent` shows them."""
         return self._admission.figures()
 
     def run(self) -> None:
@@ -246,7 +250,7 @@ class Agent:
         return f"this instance is late by {late_ms:.0f} ms" if late_ms > MAX_LATENESS_MS else ""
 
     async def _join_group(self) -> None:
-        """Into the queue group. While it is out, NATS gives claims to other instances, or says that there is none."""
+        """Into the queue group. While we are out, NATS gives claims to other instances, or says that there is none."""
         if self._claims is None:
             self._claims = await self._client.subscribe(
                 subjects.agent_claim(self.name), queue=self.name, cb=self._claimed
@@ -265,10 +269,10 @@ class Agent:
             reason = self._late() or self._admission.full
             with contextlib.suppress(nats.errors.Error, TimeoutError):
                 if reason and self._claims is not None:
-                    log.warning("agent %s: takes no sessions for now: %s", self.name, reason)
+                    log.warning("agent %s: accepts no sessions for now: %s", self.name, reason)
                     await self._leave_group()
                 elif not reason and self._claims is None:
-                    log.info("agent %s: takes sessions again", self.name)
+                    log.info("agent %s: accepts sessions again", self.name)
                     await self._join_group()
             await asyncio.sleep(_LOAD_CHECK_SECONDS)
 
@@ -276,7 +280,7 @@ class Agent:
         await self._claim(request, self._late())
 
     async def _claimed_by_name(self, request: Request) -> None:
-        """Others were asked before, or there are none: also when late."""
+        """The transceiver has asked the others before, or there are none: accept although late."""
         await self._claim(request, "")
 
     async def _claim(self, request: Msg | Request, unfit: str) -> None:
@@ -379,11 +383,11 @@ class Agent:
             await run_session(session, self._function, self._hang_up_on_error)
         finally:
             self._sessions.pop(session.id, None)
-        log.info("%s: over (%s)", session.id, session.end.reason if session.end else session.why)
+        log.info("%s: ended (%s)", session.id, session.end.reason if session.end else session.why)
         if session.why != "stopped":  # then its lease is for another instance
             await self._keeper.release(session.id)
 
     def _lost(self, session_id: str) -> None:
-        """Another instance holds it: our function is cancelled, the call goes on there."""
+        """Another instance holds it: our function is cancelled, the call continues there."""
         if session := self._sessions.get(session_id):
             session.finish("lost")

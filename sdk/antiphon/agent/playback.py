@@ -9,10 +9,10 @@ from antiphon.schemas.audio import RATES
 
 @dataclass(frozen=True)
 class Played:
-    """What of a speech the caller has heard."""
+    """What of a speech was played to the caller."""
 
     samples: int
-    """At the speech's rate, exact when the transceiver has said so (`confirmed`)."""
+    """At the speech's rate, exact when the transceiver has reported it (`confirmed`)."""
     rate: int
     """Hz: the speech's."""
     text: str

@@ -1,4 +1,4 @@
-"""A session in the hands of its agent: listens, speaks, is interrupted, calls tools, hangs up."""
+"""The session of an agent that speaks: speeches and their interruption, messages, tools, hanging up."""
 
 from __future__ import annotations
 
@@ -43,7 +43,10 @@ class AgentServices:
 
 
 class Session(ShadowSession):
-    """Given to the function under `@agent.session`."""
+    """A call, given to the function under `@agent.session`.
+
+    It lasts until the call ends or the function returns. Use it from the agent's event loop, in any task.
+    """
 
     def __init__(self, client: Client, lease: Lease, services: AgentServices, detect_speech: bool = True) -> None:
         super().__init__(client, lease, detect_speech)
@@ -60,7 +63,7 @@ class Session(ShadowSession):
 
     @property
     def speaking(self) -> bool:
-        """A speech is being said or is still to be heard."""
+        """A speech is being written or played."""
         return self._speech is not None
 
     def speak(self, rate: int = 24000, ahead: float = 2.0) -> Speech:
@@ -74,15 +77,15 @@ class Session(ShadowSession):
         return Speech(rate, ahead, self._bus, self._begin, self._abandon, self._left)
 
     async def say(self, pcm: bytes, words: str = "", rate: int = 24000) -> Played:
-        """Speak one piece of audio; returns what was heard of it."""
+        """Speak one piece of audio; returns what was played of it."""
         async with self.speak(rate) as speech:
             await speech.write(pcm, words)
         return speech.heard
 
     async def flush(self) -> Played | None:
-        """Stop speaking, now: it fades out within 20 ms. Returns what was heard; None if nothing was being said.
+        """Stop speaking, now: it fades out within 20 ms. Returns what was played; None if there was no speech.
 
-        The block of the speech is left; its `heard` is exact. One that waits for its turn begins.
+        The block of the speech is left; its `heard` is exact. A speech that waits for its turn begins.
         """
         speech = self._speech
         if speech is None or speech.over:
@@ -106,7 +109,7 @@ class Session(ShadowSession):
         await self._bus.pause()
 
     async def resume(self) -> None:
-        """Go on from the exact sample."""
+        """Play on from the exact sample."""
         if self._speech is not None:
             self._speech.resume(time.monotonic())
         await self._bus.resume()
@@ -115,20 +118,22 @@ class Session(ShadowSession):
         await self._turn.acquire()
         self._speech = speech
         self._generation += 1
+        if self._bus.paused:
+            speech.pause(time.monotonic())
         if self.over.is_set():
             speech.close()
         return self._generation
 
     def _abandon(self, speech: Speech) -> None:
-        """Its block has failed: what of it waits is not to be heard."""
+        """Its block has failed: drop what of it waits in the transceiver."""
         if not self.over.is_set():
             self.start(self._bus.flush(speech.generation + 1), "flush")
 
-    async def _say_again(self, speech: Speech, stopped_at: float) -> None:
-        """The transceiver was killed at this time, and what waited in it is lost: send it to the one that goes on."""
+    async def _send_again(self, speech: Speech, stopped_at: float) -> None:
+        """The transceiver was killed at this time, and what waited in it is lost: send it to its successor."""
         self._generation += 1
         generation, paused = self._generation, self._bus.paused
-        await self._bus.flush(generation)  # what came to the new one meanwhile
+        await self._bus.flush(generation)  # drops what has reached the successor meanwhile
         if paused:
             await self._bus.pause()
         await speech.send_again(stopped_at, generation)
@@ -140,19 +145,19 @@ class Session(ShadowSession):
     # ---- everything else to the transceiver and its client
 
     async def send(self, content: str | bytes | dict[str, Any] | list[Any], channel: str = EVENTS_CHANNEL) -> None:
-        """To the client, on one of its data channels; what is no text or bytes goes as JSON."""
+        """A message to the client, on one of its data channels. Text and bytes go as they are, the rest as JSON."""
         await self._bus.publish_data(as_payload(content), channel)
 
     async def hang_up(self, reason: str = "hang_up") -> None:
-        """End the call, at once. To let the last words be heard, leave their `speak` block first.
+        """End the call, at once. To have the last words played, leave their `speak` block first.
 
-        Asked for again until the transceiver answers, 30 s at most: a caller without an agent hears
-        silence. It may be asked before the session is there; then there will be none.
+        Repeated until the transceiver answers, 30 s at most: a caller without an agent hears
+        silence. It may come before the transceiver has opened the session, which is never opened then.
         """
         await self._bus.hang_up(reason)
 
     def save(self) -> None:
-        """Keep `state` for whoever takes the session over; MalformedError if it is no JSON or above 32 KiB."""
+        """Keep `state` for an instance that takes the session over; MalformedError if it is no JSON or above 32 KiB."""
         self._services.save(self.id, self.state)
 
     # ---- tools
@@ -165,9 +170,9 @@ class Session(ShadowSession):
         call_id = call_id or f"call_{secrets.token_hex(8)}"
         if name not in self.tools:
             known = ", ".join(sorted(self.tools)) or "none"
-            self._tell(ToolFailed(call_id, name, f"there is no tool {name!r}; there are: {known}"))
+            self._notify(ToolFailed(call_id, name, f"there is no tool {name!r}; there are: {known}"))
         elif len(self._calls) >= MAX_TOOLS_AT_WORK:
-            self._tell(ToolFailed(call_id, name, f"{MAX_TOOLS_AT_WORK} tools are at work already"))
+            self._notify(ToolFailed(call_id, name, f"{MAX_TOOLS_AT_WORK} tools are at work already"))
         else:
             task = self.start(self._run_tool(self.tools[name], arguments, call_id), f"tool {name}")
             self._calls[call_id] = task
@@ -175,7 +180,7 @@ class Session(ShadowSession):
         return call_id
 
     def cancel_tool(self, call_id: str) -> None:
-        """Its result is of no interest any more; no event comes."""
+        """Stop a tool; no event comes of it."""
         if task := self._calls.get(call_id):
             task.cancel()
 
@@ -186,37 +191,37 @@ class Session(ShadowSession):
         except Exception as error:
             text = str(error) or type(error).__name__
             log.warning("%s: tool %s: %s", self.id, tool.name, text)
-            self._tell(ToolFailed(call_id, tool.name, text))
+            self._notify(ToolFailed(call_id, tool.name, text))
         else:
-            self._tell(ToolResult(call_id, tool.name, output, time.monotonic() - began))
+            self._notify(ToolResult(call_id, tool.name, output, time.monotonic() - began))
 
     # ---- for the agent
 
     @property
     def bus(self) -> SessionBus:
-        """What a takeover fences through."""
+        """What a takeover uses to silence the holder before."""
         return self._bus
 
     # ---- from the transceiver
 
-    def _seen(self, event: messages.Message) -> None:
+    def _handle(self, event: messages.Message) -> None:
         speech = self._speech
         match event:
             case messages.Playout() if speech is not None and event.generation == speech.generation:
                 speech.playout(event, time.monotonic())
             case messages.TakenOver(handed_over=False) if speech is not None and not speech.over:
                 stopped_at = self._liveness.frames_stopped_at(time.monotonic())
-                self.start(self._say_again(speech, stopped_at), "speech again")
+                self.start(self._send_again(speech, stopped_at), "speech again")
             case messages.Flushed():
                 if self._bus.received_flushed(event):
                     return
-                # not our doing: whoever flushes for this session may hold it by now
+                # another instance has flushed, and may hold the session by now
                 self._services.verify(self.id)
                 if speech is not None and not speech.over:
                     speech.interrupt()
                     speech.flushed(event)
             case messages.ClaimExpired(instance=instance) if instance == self._services.instance:
-                log.warning("%s: was taken too late, dropped", self.id)
+                log.warning("%s: was accepted too late, dropped", self.id)
                 self.finish("lost")
             case messages.Ended() if speech is not None:
                 speech.close()

@@ -1,4 +1,4 @@
-"""One session at work: its function, the tasks beside it, and how both come to their end."""
+"""Runs one session: its function and the tasks beside it, from the claim to the end of both."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Function = Callable[[Any], Awaitable[None]]
 
 
 async def run_session(session: ShadowSession, function: Function, hang_up_on_error: bool) -> None:
-    """Until the session is over, all its tasks too. The caller is never left with nobody: who returns hangs up."""
+    """Return when the session and all its tasks have ended. When the function returns, the call is hung up."""
     context: Context = telemetry.trace_context(session.lease.trace)
     with tracer.start_as_current_span("agent session", context=context) as span:
         span.set_attribute("antiphon.session", session.id)

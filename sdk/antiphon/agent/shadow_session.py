@@ -1,4 +1,4 @@
-"""What every agent of a session has, also one that may only listen: its events, its audio, its end."""
+"""What every session has, also one that may only be listened to: its events, its audio, its end."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ log = logging.getLogger("antiphon.agent")
 MAX_EVENTS: Final = 1000
 MAX_FRAMES: Final = 250
 """Five seconds of the caller; a slower consumer sees `first_sample` jump."""
-UNHEARD_FRAMES: Final = 50
-"""What is kept for a function that has not asked for audio yet."""
+UNREAD_FRAMES: Final = 50
+"""Kept until the function asks for audio: the last second."""
 SILENT_SECONDS: Final = 60.0
 """Without a frame or an event for so long the transceiver is gone."""
 FLUSH_SECONDS: Final = 2.0
@@ -42,7 +42,10 @@ Reason = Literal["ended", "silent", "lost", "failed", "returned", "stopped"]
 
 
 class ShadowSession:
-    """A session as a listener has it; `Session` adds what a speaker does."""
+    """A call as a listener has it; `Session` adds what a speaker does.
+
+    It lasts until `over` is set. Use it from the agent's event loop, in any task.
+    """
 
     def __init__(
         self,
@@ -57,7 +60,7 @@ class ShadowSession:
         self.settings = lease.session
         """What the client sent as its realtime session, unread."""
         self.state: dict[str, Any] = dict(lease.state)
-        """Plain JSON, yours. `save` keeps it for whoever takes the session over."""
+        """Plain JSON, yours. `save` keeps it for the instance that takes the session over."""
         self.takeovers = lease.takeovers
         """How often the session has changed hands; 0: this instance accepted its claim."""
         self.over = asyncio.Event()
@@ -66,9 +69,9 @@ class ShadowSession:
         """Why nothing more comes: the call has `ended`, its transceiver is `silent`, another instance has it (`lost`),
         the function has `failed` or `returned`, the agent was `stopped`. None while the session runs."""
         self.end: messages.Ended | None = None
-        """The transceiver's last word, with its reason; None if there was none."""
+        """The transceiver's last event, with the reason of the end; None if there was none."""
         self.recent_audio: list[AudioFrame] = []
-        """After a take-over: the caller's last seconds, if the agent asked to keep them."""
+        """After a takeover: the caller's last seconds, if the agent asked to keep them."""
         self._client, self._lease = client, lease
         self._loudness = EnergyVad() if detect_speech else None
         self._subscriptions: list[Subscription] = []
@@ -78,15 +81,15 @@ class ShadowSession:
         self._first_events: EventQueue[Event] | None = EventQueue(MAX_EVENTS)
         self._event_feeds = weakref.WeakSet([self._first_events])
         """Each lives as long as its iterator, the first one until it has an iterator."""
-        self._first_frames: EventQueue[AudioFrame] | None = EventQueue(UNHEARD_FRAMES)
+        self._first_frames: EventQueue[AudioFrame] | None = EventQueue(UNREAD_FRAMES)
         self._frame_feeds = weakref.WeakSet([self._first_frames])
         if lease.takeovers:
-            self._tell(TakenOver(lease.takeovers))
+            self._notify(TakenOver(lease.takeovers))
 
     # ---- for the author
 
     def events(self) -> AsyncIterator[Event]:
-        """All that happens, from the claim on; ends with the session. A second iterator begins at its own now."""
+        """All that happens, from the claim on; ends with the session. A second iterator begins with the next event."""
         feed, self._first_events = self._first_events, None
         if feed is None:
             feed = EventQueue(MAX_EVENTS)
@@ -149,7 +152,7 @@ class ShadowSession:
         self.recent_audio = [frame for frame in recent if first is None or frame.sequence < first.sequence]
 
     def finish(self, why: Reason) -> None:
-        """Nothing more comes: iterators end when they have given out what waits."""
+        """Nothing more comes: iterators end behind what still waits in them."""
         if self.why is None:
             self.why = why
             self.over.set()
@@ -169,7 +172,7 @@ class ShadowSession:
         if not self._failure.done():
             self._failure.cancel()
         elif not self._failure.cancelled():
-            self._failure.exception()  # seen: it need not be logged again
+            self._failure.exception()  # marks it as retrieved, or asyncio logs it again
 
     async def watch_transceiver(self) -> None:
         """Finish the session when its transceiver has died without a successor: it sends no `Ended` then."""
@@ -182,7 +185,7 @@ class ShadowSession:
         if not task.cancelled() and (error := task.exception()) and not self._failure.done():
             self._failure.set_exception(error)
 
-    def _tell(self, event: Event) -> None:
+    def _notify(self, event: Event) -> None:
         for feed in list(self._event_feeds):
             feed.put(event)
 
@@ -196,7 +199,7 @@ class ShadowSession:
         for feed in list(self._frame_feeds):
             feed.put(frame)
         if self._loudness is not None and (event := self._loudness.push(frame)):
-            self._tell(event)
+            self._notify(event)
 
     async def _on_event(self, msg: Msg) -> None:
         self._liveness.event(time.monotonic())
@@ -205,28 +208,28 @@ class ShadowSession:
         except MalformedError as error:
             log.warning("%s: %s", self.id, error)
             return
-        self._seen(event)
+        self._handle(event)
         if isinstance(event, messages.ClaimExpired):
             return
-        self._tell(event)
+        self._notify(event)
         if isinstance(event, messages.Ended):
             self.end = event
             self.finish("ended")
 
-    def _seen(self, event: messages.Message) -> None:
-        """Before the author sees it."""
+    def _handle(self, event: messages.Message) -> None:
+        """React to an event before the author gets it."""
 
     async def _on_data(self, msg: Msg) -> None:
         self._liveness.event(time.monotonic())
         try:
             message = messages.decode(msg.data, messages.DataMessage)
-            self._tell(DataReceived(message.channel, message.payload()))
+            self._notify(DataReceived(message.channel, message.payload()))
         except MalformedError as error:
             log.warning("%s: %s", self.id, error)
 
 
 class _Events(AsyncIterator[Event]):
-    """What `events` gives."""
+    """Iterator of `events`. Owner: the author's task that iterates."""
 
     def __init__(self, feed: EventQueue[Event]) -> None:
         self._feed = feed
@@ -238,7 +241,7 @@ class _Events(AsyncIterator[Event]):
 
 
 class _Audio(AsyncIterator[AudioFrame]):
-    """What `audio` gives."""
+    """Iterator of `audio`. Owner: the author's task that iterates."""
 
     def __init__(self, feed: EventQueue[AudioFrame], rate: int | None) -> None:
         self._feed, self._rate = feed, rate

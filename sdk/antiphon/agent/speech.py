@@ -1,7 +1,7 @@
-"""One speech: written by the author in its own time, heard by the caller in real time, interrupted at any sample.
+"""One speech: written by the author at any pace, played to the caller in real time, interrupted at any sample.
 
 `async with session.speak() as speech` is a cancel scope, as `asyncio.timeout` is: an interruption cancels the block
-wherever it waits, and the block's end takes the cancellation up. `speech.heard` says what became of it.
+wherever it waits, and the end of the block absorbs the cancellation. `speech.heard` says what became of it.
 A block that is left by an exception, or cancelled from outside, is silenced too.
 """
 
@@ -22,13 +22,17 @@ from antiphon.schemas.audio import FrameFlag
 from antiphon.schemas.messages import Flushed, Playout
 
 _BATCH: Final = 10
-"""Frames sent between two looks at the backlog, and between two turns for everybody else on the loop."""
+"""Frames sent before the backlog is checked and other tasks get the event loop."""
 _GRACE: Final = 3.0
-"""Seconds after which a speech that must be over by the clock counts as played without the transceiver's word."""
+"""Seconds behind the end by the clock after which a speech counts as played without a report."""
 
 
 class Speech:
-    """Made by `session.speak()`."""
+    """Something to say, made by `session.speak()`.
+
+    It lasts as long as its `async with` block. Only the task of the block writes; the session calls the rest, from the
+    same event loop.
+    """
 
     def __init__(
         self,
@@ -44,7 +48,7 @@ class Speech:
         self.interrupted = False
         """It was flushed, or the session ended, before all of it was played."""
         self.generation = -1
-        self._heard: Played | None = None
+        self._final: Played | None = None
         self._text = PlayedText(rate, share=0.5)
         self._framer = Framer(rate)
         self._playout = PlayoutTracker(rate)
@@ -66,8 +70,8 @@ class Speech:
 
     @property
     def heard(self) -> Played:
-        """What the caller has heard so far; final when the block has been left."""
-        return self._heard or self._outcome(self._playout.played, complete=False)
+        """What was played to the caller so far; final when the block has been left."""
+        return self._final or self._outcome(self._playout.played, complete=False)
 
     @property
     def text(self) -> str:
@@ -79,7 +83,7 @@ class Speech:
 
         `words` is the text of just this audio, with times or without; it is what `heard.text` is made of.
         """
-        if self.interrupted:  # the session was over before the block began
+        if self.interrupted:  # the session ended before the block began
             await self.leave_from_inside()
         frames = self._framer.push(pcm)
         self._text.add(len(pcm) // 2, words)
@@ -103,9 +107,9 @@ class Speech:
                 try:
                     await self._finish()
                 except asyncio.CancelledError:
-                    if not self._taken_up():
+                    if not self._absorbs_cancellation():
                         raise
-            elif kind is not asyncio.CancelledError or not self._taken_up():
+            elif kind is not asyncio.CancelledError or not self._absorbs_cancellation():
                 if self._playout.samples and not self._over.is_set():
                     self._abandon(self)
                 return False
@@ -117,8 +121,8 @@ class Speech:
             self._end(self._outcome(self._playout.played, complete=False))
             self._left()
 
-    def _taken_up(self) -> bool:
-        """Whether a cancellation was ours, and nobody else's as well."""
+    def _absorbs_cancellation(self) -> bool:
+        """Whether the cancellation was ours, and no other task has cancelled the block as well."""
         if not self._cancelled_here or self._task is None:
             return False
         self._cancelled_here = False
@@ -151,7 +155,7 @@ class Speech:
             await self._send_one(pcm, int(flags))
 
     async def send_again(self, stopped_at: float, generation: int) -> None:
-        """What was not played when its transceiver was killed goes to the next one, in a generation of its own."""
+        """Send what was not played when its transceiver was killed to the next one, in a generation of its own."""
         async with self._sending:
             if self.interrupted or self._over.is_set():
                 return
@@ -173,15 +177,15 @@ class Speech:
 
     async def _wait_for_room(self) -> None:
         await asyncio.sleep(0)
-        while (over := self._playout.queued_ms(time.monotonic()) - self._ahead_ms) > 0:  # noqa: ASYNC110
+        while (excess := self._playout.queued_ms(time.monotonic()) - self._ahead_ms) > 0:  # noqa: ASYNC110
             # time itself empties the queue, and a report says when it stands still
-            await asyncio.sleep(min(over / 1000, 0.2))
+            await asyncio.sleep(min(excess / 1000, 0.2))
 
     # ---- the session's side
 
     @property
     def over(self) -> bool:
-        """Played to its end, or interrupted: `heard` is final."""
+        """It was played to its end, or interrupted: `heard` is final."""
         return self._over.is_set()
 
     def playout(self, event: Playout, now: float) -> None:
@@ -191,7 +195,7 @@ class Speech:
             return
         if self._playout.all_played:
             self._end(self._outcome(self._text.samples, complete=True))
-        else:  # its transceiver was killed, and the rest will be sent again; or frames were lost on their way
+        else:  # either its transceiver was killed and the rest is sent again, or frames were lost
             asyncio.get_running_loop().call_later(TAKEOVER_NOTICE_SECONDS, self._ended_short, self.generation)
 
     def _ended_short(self, generation: int) -> None:
@@ -211,7 +215,7 @@ class Speech:
         return self._playout.estimate(now)
 
     def interrupt(self) -> None:
-        """Nothing more is to be said: end the block, wherever it waits. What was heard is told by `cut`."""
+        """End the block, wherever it waits. `flushed` or `cut` then says how much was played."""
         if self.interrupted or self._over.is_set():
             return
         self.interrupted = True
@@ -230,23 +234,23 @@ class Speech:
             self._task.cancel()
 
     async def known(self) -> Played:
-        """What was heard of an interrupted speech, as soon as that is known."""
+        """What was played of an interrupted speech, as soon as that is known."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_GRACE):
                 await self._over.wait()
         return self.heard
 
     def flushed(self, event: Flushed) -> None:
-        """The transceiver has interrupted it, and said where."""
+        """The transceiver has interrupted it, and reports where."""
         self.cut(self._playout.flushed(event, self.generation))
 
     def cut(self, samples: int, confirmed: bool = True) -> None:
-        """It was interrupted and played up to this sample. `confirmed`: the transceiver said so."""
+        """It was interrupted and played up to this sample. `confirmed`: the transceiver reported it."""
         samples = min(samples, self._text.samples)
         self._end(self._outcome(samples, complete=False, confirmed=confirmed))
 
     def close(self) -> None:
-        """The session is over: the block is left."""
+        """The session has ended: leave the block."""
         self.interrupt()
         self._end(self._outcome(min(self._playout.played, self._text.samples), complete=False))
 
@@ -254,7 +258,7 @@ class Speech:
         text = self._text.whole if complete else self._text.up_to(samples)
         return Played(samples, self.rate, text, complete, confirmed)
 
-    def _end(self, heard: Played) -> None:
-        if self._heard is None:
-            self._heard = heard
+    def _end(self, outcome: Played) -> None:
+        if self._final is None:
+            self._final = outcome
         self._over.set()

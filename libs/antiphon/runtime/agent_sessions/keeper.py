@@ -1,5 +1,6 @@
-"""An agent process among others of its name: beats, keeps its sessions, takes those of the dead. The shell
-of `lease_table`.
+"""An agent process among others of its name: beats, keeps its sessions, takes those of the dead.
+
+The shell of `lease_table`.
 
 NATS or JetStream may be away at any time: no call is refused or ended for that. A lease that could not be written is
 written when the bucket is back. `bucket` says how.
@@ -93,7 +94,7 @@ class LeaseKeeper:
             async with asyncio.timeout(_HOLD_SECONDS):
                 await self._bucket.write(held)
         if held.dirty and self.holds(lease.session_id):
-            log.warning("%s: its lease is not written yet; should we die now, nobody takes over", lease.session_id)
+            log.warning("%s: its lease is not written yet; if we die now, no instance takes over", lease.session_id)
             self._work.set()
 
     def holds(self, session_id: str) -> bool:
@@ -172,7 +173,7 @@ class LeaseKeeper:
 
     def _on_lost(self, lease: Lease, holder: str) -> None:
         if self.table.remove(lease.session_id):
-            log.warning("%s: instance %s holds it now, dropped here", lease.session_id, holder or "nobody")
+            log.warning("%s: instance %s holds it now, dropped here", lease.session_id, holder or "(none)")
             self._lost(lease.session_id)
 
     # ---- sessions of the dead

@@ -96,7 +96,7 @@ class LeaseTable:
         return held is not None
 
     def remove(self, session_id: str) -> HeldLease | None:
-        """The session is over, or another instance's; None if it was not ours."""
+        """The session has ended, or is another instance's; None if it was not ours."""
         return self._held.pop(session_id, None)
 
     def remove_all(self) -> list[HeldLease]:
@@ -113,7 +113,7 @@ class LeaseTable:
     # ---- other instances
 
     def beat(self, room: int, leaving: bool = False) -> AgentBeat:
-        """What we tell the other instances, with room for so many more sessions."""
+        """What we publish to the other instances; `room` for so many more sessions."""
         sessions = len(self._held)
         return AgentBeat(instance=self.instance, sessions=sessions, capacity=sessions + max(0, room), leaving=leaving)
 
@@ -136,5 +136,5 @@ class LeaseTable:
         return True
 
     def scan_again(self, now: float) -> None:
-        """The scan was not complete, or left leases over: another one is due in `RESCAN_SECONDS`."""
+        """The scan was not complete, or left some leases free: another one is due in `RESCAN_SECONDS`."""
         self._scan_at = now + RESCAN_SECONDS

@@ -28,7 +28,7 @@ LEASE_TTL: Final = 600.0
 """Seconds after which a lease is gone that its holder did not renew."""
 RENEW_SECONDS: Final = 60.0
 MAX_INSTANCES: Final = 4096
-"""Instances of one agent that are told apart; above it the one without a beat for longest is forgotten."""
+"""Instances of one agent that are kept apart; above it the one without a beat for longest is forgotten."""
 
 _GENERATION_BITS: Final = 32
 

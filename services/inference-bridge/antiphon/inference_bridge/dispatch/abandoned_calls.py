@@ -1,4 +1,4 @@
-"""Calls of other agents that have died without a successor: the caller is told so and hung up. The shell of
+"""Calls of other agents that have died without a successor: the caller gets an apology and is hung up. The shell of
 `agent_sessions.abandoned`.
 
 Any bridge does it, whatever its own name is. Leases are looked at once at the start, then only when an instance of

@@ -110,7 +110,7 @@ class Bridge:
             client, settings.agent_name, instance, settings.orphan_seconds, self._apologise
         )
         self._about = {"agent": settings.agent_name, "instance": instance}
-        """What the register says of this process."""
+        """What the service register says of this process."""
         local = settings.llm_url and settings.llm == "local"
         key = settings.llm_api_key.get_secret_value()
         self._llm = client_for(settings.llm_url, key) if local else None
@@ -135,7 +135,7 @@ class Bridge:
         if self._settings.llm == "remote":
             await self._remote.there("llm")
         speech = self._services.speech
-        for phrase in SPOKEN_FALLBACKS:  # must be sayable when nothing else is
+        for phrase in SPOKEN_FALLBACKS:  # they are needed when no speech can be made
             speech.phrases.keep(phrase, await speech.pool.synthesize(phrase, 1.0, Urgency.SOON))
         await self._keeper.start()
         if self._settings.orphan_seconds:
@@ -143,12 +143,12 @@ class Bridge:
         try:
             await recent_audio.keep(self._client.jetstream(timeout=2))
         except (nats.errors.Error, TimeoutError) as error:
-            log.warning("the callers' last seconds are not kept for a take-over: %s", error or type(error).__name__)
+            log.warning("the callers' last seconds are not kept for a takeover: %s", error or type(error).__name__)
 
     # ---- new calls -----------------------------------------------------------------------------------
 
     async def join(self) -> Service:
-        """Stand in the register: claims may come."""
+        """Register: claims may come."""
         name = self._settings.agent_name
         if self._chat_check:
             self._checking = asyncio.create_task(self._chat_check.run())
@@ -172,7 +172,7 @@ class Bridge:
 
     async def _on_beat(self, message: Msg) -> None:
         with contextlib.suppress(MalformedError):
-            self._peers.heard(messages.decode(message.data, messages.AgentBeat), time.monotonic())
+            self._peers.received(messages.decode(message.data, messages.AgentBeat), time.monotonic())
 
     def figures(self) -> dict[str, Any]:
         """How claims went: what the register's statistics show."""
