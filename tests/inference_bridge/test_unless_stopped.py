@@ -10,7 +10,7 @@ from antiphon.inference_bridge.unless_stopped import Stopped, unless_stopped
 
 
 async def test_work_that_is_done_first_gives_its_result_whatever_that_is() -> None:
-    async def nothing() -> None:
+    async def nothing() -> str | None:
         return None
 
     assert await unless_stopped(asyncio.Event(), nothing()) is None

@@ -1,4 +1,4 @@
-"""Who lives, who takes over, and what is kept: the sans-IO part with a clock of its own, the keeper on real NATS."""
+"""Which instance lives, which one takes over, what is kept: the rules without I/O, the keeper on real NATS."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def test_a_state_that_cannot_be_kept_is_refused(state: dict[str, object]) -> Non
 
 
 class Instance:
-    """A keeper and what it was told."""
+    """A keeper and its callbacks' calls."""
 
     def __init__(self, client: Client, name: str, room: Callable[[], int]) -> None:
         self.client = client

@@ -59,7 +59,7 @@ def test_speech_that_is_held_or_was_never_begun_is_sent_from_where_it_stands() -
     assert numbers(speech(3).again(stopped_at=9.0)) == [0, 1, 2]
 
 
-def test_a_speech_that_nobody_reports_on_is_kept_within_bounds() -> None:
+def test_a_speech_without_reports_is_kept_within_bounds() -> None:
     unplayed = speech(MAX_FRAMES + 10)
     assert numbers(unplayed.again(0.0))[0] == 10
     assert unplayed.sent == (MAX_FRAMES + 10) * FRAME

@@ -31,7 +31,7 @@ from antiphon.runtime.agent_sessions.admission import Admission, read_claim
 from antiphon.runtime.agent_sessions.keeper import LeaseKeeper, new_instance
 from antiphon.runtime.nats import connection, service_discovery
 from antiphon.schemas import MalformedError, subjects
-from antiphon.schemas.audio import RATES, AudioFrame
+from antiphon.schemas.audio import RATES
 from antiphon.schemas.messages import AudioRate, Lease
 
 log = logging.getLogger("antiphon.agent")
@@ -340,27 +340,29 @@ class Agent:
 
     async def _take_over(self, lease: Lease) -> bool:
         """The session of an instance that is gone; its lease is ours already."""
-        session = self._speaking(lease) if self._shadow is None else self._listening(lease)
-
-        async def confirm() -> bool:
-            recent: list[AudioFrame] | None = []
-            if not isinstance(session, Session):
-                if self._shadow is None or not await self._shadow.runs(session.id):
-                    return False
-                if self._keep_audio:
-                    recent = await recent_audio.read(self._client, session.id)
-            elif self._keep_audio:
-                recent = await takeover.fence_and_recall(self._client, session.bus, lease)
-            elif not await takeover.fence(session.bus, lease):
-                return False
-            if recent:
-                session.recall(recent)
-            return recent is not None
-
-        opened = await self._open(session, confirm)
+        if (shadow := self._shadow) is None:
+            session: ShadowSession = (speaking := self._speaking(lease))
+            opened = await self._open(speaking, lambda: self._fence(speaking))
+        else:
+            session = listening = self._listening(lease)
+            opened = await self._open(listening, lambda: self._is_shadowed(shadow, listening))
         if opened:
             self._spawn(self._work(session))
         return opened
+
+    async def _fence(self, session: Session) -> bool:
+        if not self._keep_audio:
+            return await takeover.fence(session.bus, session.lease)
+        recent = await takeover.fence_and_recall(self._client, session.bus, session.lease)
+        session.recall(recent or [])
+        return recent is not None
+
+    async def _is_shadowed(self, shadow: Shadow, session: ShadowSession) -> bool:
+        if not await shadow.runs(session.id):
+            return False
+        if self._keep_audio:
+            session.recall(await recent_audio.read(self._client, session.id))
+        return True
 
     async def _begin_shadow(self, source: Lease) -> None:
         """A session of the agent that we shadow; one of our instances gets it."""
