@@ -32,6 +32,8 @@ _ANSWER_SECONDS: Final = 1.0
 _AGAIN_SECONDS: Final = 0.2
 _MAX_WITHOUT_SESSION: Final = 3
 """Times that no transceiver has the session until it counts as ended: a takeover by another one needs some 30 ms."""
+_MAX_PENDING_FLUSHES: Final = 16
+"""Flushes without a report that are remembered: while NATS is away none comes."""
 
 
 class ControlOutcome(Enum):
@@ -96,8 +98,8 @@ class SessionBus:
         self._audio_out, self._data_out = subjects.audio_out(session_id), subjects.data_out(session_id)
         self._sequence = 0
         self._one_at_a_time = asyncio.Lock()
-        self._pending: deque[_PendingFlush] = deque()
-        """Oldest first, in the order of the requests."""
+        self._pending: deque[_PendingFlush] = deque(maxlen=_MAX_PENDING_FLUSHES)
+        """In the order of the requests; when full, the oldest goes, which has had no report for longest."""
 
     # ---- publishing
 
