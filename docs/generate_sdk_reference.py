@@ -25,18 +25,20 @@ PAGE: Final = Path(__file__).with_name("sdk-reference.md")
 ENVELOPE: Final = frozenset({"type", "version"})
 """Fields that every message has on the wire; an agent never looks at them."""
 USED_BY_THE_SDK_ALONE: Final = {
-    "ShadowSession": {"close", "failure", "finish", "lease", "open", "recall", "silent_for"},
-    "Session": {"prepare"},
+    "ShadowSession": {"close", "failure", "finish", "lease", "open", "recall", "watch_transceiver"},
+    "Session": {"bus"},
     "Speech": {
         "close",
         "cut",
+        "estimate",
+        "flushed",
         "generation",
-        "held",
         "interrupt",
         "known",
         "leave_from_inside",
+        "pause",
         "playout",
-        "reckoned",
+        "resume",
         "send_again",
     },
 }

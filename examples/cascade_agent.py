@@ -2,7 +2,7 @@
 
     OPENAI_BASE_URL=http://127.0.0.1:8000/v1 OPENAI_API_KEY=none python cascade_agent.py
 
-Needs the package `openai`. The caller may interrupt: what the model believes to have said is cut to what was heard.
+Needs the package `openai`. The caller may interrupt: the history of the model is cut to what was played.
 Should this process die, another one goes on with the conversation: it is in `session.state`.
 """
 
@@ -56,9 +56,9 @@ async def voice(text: str) -> bytes:
     return answer.content
 
 
-async def answer(session: Session, heard: bytes) -> None:
+async def answer(session: Session, received: bytes) -> None:
     messages = session.state["messages"]
-    text = (await models.audio.transcriptions.create(model=HEARING_MODEL, file=("a.wav", as_wav(heard)))).text
+    text = (await models.audio.transcriptions.create(model=HEARING_MODEL, file=("a.wav", as_wav(received)))).text
     if not text.strip():
         return
     messages.append({"role": "user", "content": text})

@@ -1,4 +1,4 @@
-"""Says back what it hears, half a second later, while the caller still talks."""
+"""Says back what it receives, half a second later, while the caller still talks."""
 
 from antiphon.agent import Agent, Session
 

@@ -1,7 +1,7 @@
 """Full duplex, as an interpreter in a booth: speaks a second behind the caller, while listening on.
 
 No turn, no end of speech, no interruption: two streams that do not wait for each other. `translate` is the place for
-a speech-to-speech model; the one here raises the voice by an octave, so that it can be told from an echo.
+a speech-to-speech model; the one here raises the voice by an octave, so that it differs from an echo.
 """
 
 from antiphon.agent import Agent, Session
@@ -20,13 +20,13 @@ def translate(pcm: bytes) -> bytes:
 
 @agent.session
 async def interpret(session: Session) -> None:
-    heard = bytearray()
+    received = bytearray()
     async with session.speak(RATE) as speech:
         async for frame in session.audio(RATE):
-            heard += frame.pcm
-            if len(heard) >= PIECE:
-                await speech.write(translate(bytes(heard)))
-                heard.clear()
+            received += frame.pcm
+            if len(received) >= PIECE:
+                await speech.write(translate(bytes(received)))
+                received.clear()
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ async def play(session: Session, name: str) -> None:
 
 
 async def ask(session: Session, keys: asyncio.Queue[str], prompt: str, length: int = 1) -> str:
-    """Play a prompt and collect keys, up to `length` or `#`; empty if nobody presses any."""
+    """Play a prompt and collect keys, up to `length` or `#`; empty if none is pressed."""
     saying = session.start(play(session, prompt))
     pressed = ""
     while len(pressed) < length:

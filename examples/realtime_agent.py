@@ -2,7 +2,7 @@
 
     REALTIME_URL=wss://api.openai.com/v1/realtime?model=gpt-realtime OPENAI_API_KEY=... python realtime_agent.py
 
-Needs the package `websockets`. The server finds the turns; when it hears the caller it is told what was played.
+Needs the package `websockets`. The server finds the turns; when the caller interrupts, it learns what was played.
 """
 
 import asyncio
@@ -58,7 +58,7 @@ async def close_at_the_end(session: Session, server: ClientConnection) -> None:
 
 
 async def speak_replies(session: Session, server: ClientConnection, replies: asyncio.Queue[dict[str, Any]]) -> None:
-    """One reply after another. An interrupted one is cut, on the server too, to what the caller has heard."""
+    """One reply after another. An interrupted one is cut, on the server too, to what was played."""
     event = await replies.get()
     while True:
         cut = ""
@@ -69,8 +69,8 @@ async def speak_replies(session: Session, server: ClientConnection, replies: asy
                     await speech.write(base64.b64decode(event["delta"]))
                 event = await replies.get()
         if speech.interrupted:
-            heard_ms = int(speech.heard.seconds * 1000)
-            truncate = {"type": "conversation.item.truncate", "content_index": 0, "audio_end_ms": heard_ms}
+            played_ms = int(speech.heard.seconds * 1000)
+            truncate = {"type": "conversation.item.truncate", "content_index": 0, "audio_end_ms": played_ms}
             if cut:
                 await server.send(json.dumps({**truncate, "item_id": cut}))
             while event["type"] != "response.done":

@@ -1,4 +1,4 @@
-"""Claims on a real transceiver while an agent process hangs: the next one is asked, and nobody's slot leaks."""
+"""Claims on a real transceiver while an agent process hangs: the next one is asked, and no slot leaks."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from support.processes.agents import agent_process, instances
 from support.processes.transceiver_process import Bench, transceiver_process
 
 from antiphon.agent import Agent, Session
-from antiphon.runtime.agent_sessions import leases
+from antiphon.runtime.agent_sessions import admission, leases
 from antiphon.runtime.nats import buckets, connection, service_discovery
 from antiphon.schemas import messages, subjects
 
@@ -100,7 +100,7 @@ def pid_of(instance: str) -> int:
     return int(instance.split("-")[-2])
 
 
-async def test_a_claim_that_nobody_answers_is_refused_before_signaling_gives_up_and_a_late_acceptance_holds_nothing(
+async def test_a_claim_that_none_answers_is_refused_before_signaling_gives_up_and_a_late_acceptance_holds_nothing(
     nats_url: str, script: Path
 ) -> None:
     beats: list[int] = []
@@ -144,13 +144,13 @@ async def test_the_only_instance_is_asked_by_name_when_it_has_left_the_group_for
             group = subjects.agent_claim("chewing")
             async with asyncio.timeout(15):
                 with contextlib.suppress(nats.errors.NoRespondersError):
-                    while True:  # an unreadable claim is refused, as long as somebody reads it
+                    while True:  # an unreadable claim is refused, as long as an instance reads it
                         with contextlib.suppress(nats.errors.TimeoutError):
                             await bench.client.request(group, b"", timeout=0.5)
             await opened(bench, "chewing")
 
 
-async def test_an_acceptance_after_its_time_is_told_that_it_does_not_have_the_session(nats_url: str) -> None:
+async def test_an_acceptance_after_its_time_is_answered_that_it_does_not_have_the_session(nats_url: str) -> None:
     """Two plain instances: one accepts a second late, the other in time."""
     claims: list[Msg] = []
     events: list[messages.Message] = []
@@ -170,8 +170,8 @@ async def test_an_acceptance_after_its_time_is_told_that_it_does_not_have_the_se
         call = await opened(bench, "plain")
         claim = messages.decode(claims[0].data, messages.Claim)
         assert claim.session_id == call.session_id
-        assert not leases.is_stale(claim, time.time())
-        assert leases.is_stale(claim, time.time() + 4)
+        assert not admission.is_stale(claim, time.time())
+        assert admission.is_stale(claim, time.time() + 4)
         await bench.client.subscribe(subjects.session_event(call.session_id), cb=on_event)
         await connection.flush(bench.client)
         await claims[0].respond(messages.encode(messages.ClaimReply(accepted=True, instance="late")))
@@ -180,10 +180,10 @@ async def test_an_acceptance_after_its_time_is_told_that_it_does_not_have_the_se
         await claims[0].respond(messages.encode(messages.ClaimReply(accepted=True, instance="prompt")))
         await claims[0].respond(messages.encode(messages.ClaimReply(accepted=True, instance="later")))
         await until(lambda: len(events) > 1)
-        assert events[1:] == [messages.ClaimExpired(instance="later")], "who has it and was asked twice keeps it"
+        assert events[1:] == [messages.ClaimExpired(instance="later")], "the holder that was asked twice keeps it"
 
 
-async def test_who_is_told_that_its_claim_has_expired_drops_the_session_without_a_word(
+async def test_an_instance_whose_claim_has_expired_drops_the_session_without_a_request(
     nats_url: str, bus_client: Client
 ) -> None:
     controls: list[Msg] = []
@@ -191,7 +191,7 @@ async def test_who_is_told_that_its_claim_has_expired_drops_the_session_without_
     async def on_control(message: Msg) -> None:
         controls.append(message)
 
-    agent = Agent("told")
+    agent = Agent("expired")
 
     @agent.session
     async def talk(session: Session) -> None:
@@ -199,14 +199,14 @@ async def test_who_is_told_that_its_claim_has_expired_drops_the_session_without_
 
     async with agent.serving(nats_url):
         await bus_client.subscribe(subjects.session_control("rtc_1"), cb=on_control)
-        claim = messages.Claim(session_id="rtc_1", agent="told", expires_at=time.time() - 10)
-        answer = await bus_client.request(subjects.agent_claim("told"), messages.encode(claim), timeout=5)
+        claim = messages.Claim(session_id="rtc_1", agent="expired", expires_at=time.time() - 10)
+        answer = await bus_client.request(subjects.agent_claim("expired"), messages.encode(claim), timeout=5)
         assert "too old" in messages.decode(answer.data, messages.ClaimReply).message
         claim = claim.model_copy(update={"expires_at": time.time() + 1})
-        answer = await bus_client.request(subjects.agent_claim("told"), messages.encode(claim), timeout=5)
+        answer = await bus_client.request(subjects.agent_claim("expired"), messages.encode(claim), timeout=5)
         reply = messages.decode(answer.data, messages.ClaimReply)
         assert reply.accepted
-        expired = messages.encode(messages.ClaimExpired(instance="somebody else"))
+        expired = messages.encode(messages.ClaimExpired(instance="another"))
         await bus_client.publish(subjects.session_event("rtc_1"), expired)
         await connection.flush(bus_client)
         assert "rtc_1" in agent.sessions

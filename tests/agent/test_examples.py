@@ -93,7 +93,7 @@ async def test_the_recorder_writes_the_caller_of_another_agent_and_its_events(na
         await until(lambda: loudest(recorded()) > 5000)
 
 
-async def test_the_cascade_answers_on_models_behind_a_url_and_remembers_what_was_heard(nats_url: str) -> None:
+async def test_the_cascade_answers_on_models_behind_a_url_and_remembers_what_was_played(nats_url: str) -> None:
     async with models_server() as server:
         variables = {"OPENAI_BASE_URL": f"{server.url}/v1", "OPENAI_API_KEY": "none"}
         with agent_process(nats_url, EXAMPLES / "cascade_agent.py", **variables):
@@ -113,7 +113,7 @@ async def test_the_cascade_answers_on_models_behind_a_url_and_remembers_what_was
     assert call.flushes
 
 
-async def test_a_realtime_server_is_bridged_and_told_what_was_heard(nats_url: str) -> None:
+async def test_a_realtime_server_is_bridged_and_informed_of_what_was_played(nats_url: str) -> None:
     async with realtime_server() as server:
         with agent_process(nats_url, EXAMPLES / "realtime_agent.py", REALTIME_URL=server.url):
             async with caller(nats_url, "realtime", {"instructions": "be brief"}) as call:

@@ -1,4 +1,4 @@
-"""Agents that hang up at once, on a real transceiver: nothing of their calls is left, and clients are told why."""
+"""Agents that hang up at once, on a real transceiver: nothing of their calls is left, and clients learn why."""
 
 from __future__ import annotations
 
@@ -87,5 +87,5 @@ async def test_200_calls_of_an_agent_that_hangs_up_at_once_leave_nothing(nats_ur
                     await leases.get(key)
             for reply in replies:
                 if isinstance(reply, messages.Opened):
-                    told = await status(bench, reply.session_id)
-                    assert (told.state, told.reason, told.connected, told.spoke) == ("ended", "hang_up", False, False)
+                    seen = await status(bench, reply.session_id)
+                    assert (seen.state, seen.reason, seen.connected, seen.spoke) == ("ended", "hang_up", False, False)

@@ -112,7 +112,7 @@ async def test_sessions_leave_nothing_behind(nats_url: str, bus_client: Client) 
         assert len(agent._client._subs) <= subscriptions
         gc.collect()
         assert sum(isinstance(each, Session) for each in gc.get_objects()) <= 1
-        assert not agent._keeper._held
+        assert not agent._keeper.table
 
 
 async def test_all_sessions_of_a_killed_process_go_on_in_another(nats_url: str, bus_client: Client) -> None:

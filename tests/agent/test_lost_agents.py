@@ -1,4 +1,4 @@
-"""An agent dies and nobody takes its place: the caller is told, and does not listen to silence for ever."""
+"""An agent dies without a successor: the caller learns of it, and does not listen to silence for ever."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def script(tmp_path: Path) -> Path:
 
 
 class Call:
-    """A connected call and what the bus is told of it."""
+    """A connected call and what is published of it."""
 
     def __init__(self, peer: CarriedPeer, session_id: str) -> None:
         self.peer, self.id = peer, session_id
@@ -76,7 +76,7 @@ def test_an_agent_is_gone_when_it_has_answered_once_and_missed_all_the_last_roun
     by_instance, by_name = Served("plain", "one"), Served("plain", "")
     gone = roll([one, other], *[[other]] * ROUNDS)
     assert gone.is_gone(by_instance)
-    assert not gone.is_gone(by_name), "somebody of that name answers"
+    assert not gone.is_gone(by_name), "an instance of that name answers"
     assert not roll([one, other], *[[other]] * (ROUNDS - 1)).is_gone(by_instance)
     assert not roll([one], *[[]] * (ROUNDS - 1), [one], [], []).is_gone(by_instance), "it hung, and is back"
     assert roll([one], *[[]] * ROUNDS).is_gone(by_name)
@@ -93,9 +93,9 @@ async def test_the_call_of_a_plain_agent_that_dies_is_ended_with_its_reason(nats
             await until_rounds(bench, 2)
             os.kill(agent.pid, signal.SIGKILL)
             await until(lambda: line.ended == ["agent_lost"], 30)
-            await bench.until(lambda: line.peer.closed.is_set(), "the client is told")
-            told = [json.loads(text) for text in line.peer.texts]
-            assert [each["error"]["code"] for each in told if each["type"] == "error"] == ["agent_lost"]
+            await bench.until(lambda: line.peer.closed.is_set(), "the client learns of it")
+            received = [json.loads(text) for text in line.peer.texts]
+            assert [each["error"]["code"] for each in received if each["type"] == "error"] == ["agent_lost"]
 
 
 async def test_one_of_two_plain_agents_dies_and_only_its_call_ends(nats_url: str) -> None:

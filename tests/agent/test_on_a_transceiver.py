@@ -18,7 +18,7 @@ from antiphon.agent import Agent, Played, Session
 from antiphon.schemas import messages, subjects
 
 
-async def test_pause_and_resume_lose_no_sample_and_a_flush_tells_what_was_heard(nats_url: str) -> None:
+async def test_pause_and_resume_lose_no_sample_and_a_flush_reports_what_was_played(nats_url: str) -> None:
     agent = Agent("speaker")
     heard: list[Played | None] = []
     flushed: list[messages.Flushed] = []
@@ -100,7 +100,7 @@ async def test_an_agent_that_froze_and_lost_its_call_lets_go_of_it(nats_url: str
                 assert beats[other] == 1
 
 
-async def test_while_nats_is_away_nobody_is_declared_dead_and_the_session_goes_on(tmp_path: Path) -> None:
+async def test_while_nats_is_away_no_instance_is_declared_dead_and_the_session_continues(tmp_path: Path) -> None:
     agents = [Agent("steady"), Agent("steady")]
     frames: list[int] = []
 
@@ -133,7 +133,7 @@ async def test_while_nats_is_away_nobody_is_declared_dead_and_the_session_goes_o
         await first.__aexit__(None, None, None)
 
 
-async def test_nats_restarted_in_mid_sentence_costs_a_gap_and_the_agent_is_heard_again(tmp_path: Path) -> None:
+async def test_nats_restarted_in_mid_sentence_costs_a_gap_and_the_agent_is_audible_again(tmp_path: Path) -> None:
     agent = Agent("talker")
     heard: list[Played] = []
 
@@ -159,7 +159,7 @@ async def test_nats_restarted_in_mid_sentence_costs_a_gap_and_the_agent_is_heard
         await bench.until(lambda: bench.client.is_connected, "NATS is back", 30)
         await until(lambda: len(heard) >= 3, 60)
         peer.frames.clear()
-        await bench.until(lambda: peer.loudest > 4000, "it is heard again", 30)
+        await bench.until(lambda: peer.loudest > 4000, "it is audible again", 30)
         assert not peer.closed.is_set()
         assert list(agent.sessions) == [opened.session_id]
         await peer.close()
@@ -188,9 +188,7 @@ agent.run()
 """
 
 
-async def test_an_agent_that_floods_its_call_is_told_so_and_other_calls_are_heard_on(
-    nats_url: str, tmp_path: Path
-) -> None:
+async def test_an_agent_that_floods_its_call_is_notified_and_other_calls_play_on(nats_url: str, tmp_path: Path) -> None:
     steady = Agent("steady")
     overflows: list[object] = []
 
@@ -217,7 +215,7 @@ async def test_an_agent_that_floods_its_call_is_told_so_and_other_calls_are_hear
                 assert isinstance(opened, messages.Opened), opened
                 await bench.client.subscribe(subjects.session_event(opened.session_id), cb=on_event)
                 peers[name].begin(opened.answer)
-            await bench.until(lambda: bool(overflows), "it is told to slow down", 60)
+            await bench.until(lambda: bool(overflows), "it is asked to slow down", 60)
             heard = peers["steady"].frames
             began = len(heard)
 

@@ -1,4 +1,4 @@
-"""The parts of the SDK that need no network: words and samples, the backlog, framing, resampling, loudness."""
+"""The parts of the SDK that need no network: framing, resampling, loudness."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.models.sounds import tone
 
-from antiphon.agent import Agent, SpeechStarted, SpeechStopped, Word
+from antiphon.agent import Agent, SpeechStarted, SpeechStopped
 from antiphon.agent.agent import MAX_LATENESS_MS
 from antiphon.agent.energy_vad import EnergyVad
 from antiphon.agent.event_queue import EventQueue
-from antiphon.agent.playback import DEAF_SECONDS, Backlog, Framer, Ledger
+from antiphon.agent.playback import Framer
 from antiphon.agent.resampling import HALF, Resampler
 from antiphon.agent.watchdog import Watchdog
 from antiphon.schemas.audio import RATES, AudioFrame
@@ -45,48 +45,6 @@ def test_half_a_sample_and_a_strange_rate_are_refused() -> None:
         Framer(24000).push(b"abc")
     with pytest.raises(ValueError, match="44100 Hz"):
         Framer(44100)
-
-
-def test_a_word_is_heard_when_half_of_it_was_played() -> None:
-    ledger = Ledger(24000)
-    ledger.add(24000, [Word("one", 0.0, 0.4), Word("two", 0.5, 1.0)])
-    ledger.add(24000, "three four")
-    assert ledger.text(0) == ""
-    assert ledger.text(4800) == "one"
-    assert ledger.text(17999) == "one"
-    assert ledger.text(18000) == "one two"
-    assert ledger.text(36000) == "one two three"
-    assert ledger.text() == "one two three four"
-
-
-def test_the_backlog_runs_with_the_clock_once_the_transceiver_plays() -> None:
-    backlog = Backlog()
-    for _ in range(50):
-        backlog.sent(0.0)
-    assert backlog.queued_ms(5.0) == 1000, "nothing plays yet: the client is not connected"
-    backlog.reported(980, True, 5.0)
-    assert backlog.queued_ms(5.5) == pytest.approx(480)
-    backlog.held(5.5)
-    assert backlog.queued_ms(9.0) == pytest.approx(480)
-    backlog.reported(480, True, 9.0)
-    assert backlog.queued_ms(20.0) == 0
-
-
-def test_without_any_report_the_clock_alone_empties_the_backlog_after_a_while() -> None:
-    backlog = Backlog()
-    backlog.sent(0.0)
-    backlog.sent(1.0)
-    assert backlog.queued_ms(DEAF_SECONDS - 0.1) == 40
-    assert backlog.queued_ms(DEAF_SECONDS + 0.1) == 40
-    assert backlog.queued_ms(DEAF_SECONDS + 0.2) == 0
-
-
-def test_a_report_counts_what_is_still_on_its_way() -> None:
-    backlog = Backlog()
-    for number in range(10):
-        backlog.sent(number * 0.02)
-    backlog.reported(0, True, 0.2)
-    assert 80 <= backlog.queued_ms(0.2) <= 120, "the frames of the last 100 ms"
 
 
 @pytest.mark.parametrize("source", RATES)

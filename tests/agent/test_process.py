@@ -66,7 +66,7 @@ async def test_a_tool_that_does_not_return_does_not_hold_up_the_end(
         assert await asyncio.to_thread(process.wait, 30) == 0
 
 
-async def test_a_process_that_the_machine_had_no_time_for_blames_nobody_and_goes_on_taking_calls(
+async def test_a_process_that_the_machine_had_no_time_for_blames_no_function_and_still_accepts_calls(
     nats_url: str, bus_client: Client, tmp_path: Path
 ) -> None:
     log = tmp_path / "log"
@@ -77,7 +77,7 @@ async def test_a_process_that_the_machine_had_no_time_for_blames_nobody_and_goes
         try:
             await agent_is_there(bus_client, "echo")
             process.send_signal(signal.SIGSTOP)
-            await asyncio.sleep(1.0)  # as long as nobody runs it
+            await asyncio.sleep(1.0)  # as long as no process runs it
             process.send_signal(signal.SIGCONT)
             await until(lambda: "the machine had no time for this process" in log.read_text())
             await asyncio.sleep(0.3)  # its other thread looks every 50 ms

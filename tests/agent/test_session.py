@@ -85,7 +85,7 @@ async def test_audio_comes_at_the_rate_that_is_asked_for(nats_url: str) -> None:
     assert rates == {rate: {rate} for rate in (8000, 16000, 24000, 48000)}
 
 
-async def test_a_speech_is_heard_whole_and_its_block_ends_when_it_was(nats_url: str) -> None:
+async def test_a_speech_is_played_whole_and_its_block_ends_when_it_was(nats_url: str) -> None:
     agent = Agent("speaker")
     heard: list[tuple[Played, float]] = []
 
@@ -135,7 +135,7 @@ async def interrupted(agent: Agent, nats_url: str, when: Callable[[FakeTransceiv
         return call
 
 
-async def test_an_interruption_leaves_the_block_and_tells_samples_and_words_that_were_heard(nats_url: str) -> None:
+async def test_an_interruption_leaves_the_block_and_reports_samples_and_words_that_were_played(nats_url: str) -> None:
     agent = Agent("speaker")
     heard: list[Played | None] = []
 
@@ -174,7 +174,7 @@ async def test_an_interruption_leaves_the_block_and_tells_samples_and_words_that
     assert len(call.flushes) == 1
 
 
-async def test_who_waits_for_something_in_the_block_is_interrupted_as_well(nats_url: str) -> None:
+async def test_a_task_that_waits_for_something_in_the_block_is_interrupted_as_well(nats_url: str) -> None:
     agent = Agent("speaker")
     seen: list[str] = []
 

@@ -55,7 +55,7 @@ class Call:
         self.bench, self.peer, self.id = bench, peer, opened.session_id
 
     @property
-    def told(self) -> list[dict[str, int]]:
+    def messages(self) -> list[dict[str, int]]:
         return [json.loads(text) for text in self.peer.texts]
 
 
@@ -79,18 +79,18 @@ async def test_an_agent_killed_in_mid_sentence_is_replaced_within_two_seconds(na
         with agent_process(nats_url, script) as one, agent_process(nats_url, script) as two:
             await instances(bench.client, "counter", 2)
             line = await call(bench, "counter")
-            await bench.until(lambda: len(line.told) == 1 and line.peer.loudest > 4000, "it speaks")
-            first = line.told[0]
+            await bench.until(lambda: len(line.messages) == 1 and line.peer.loudest > 4000, "it speaks")
+            first = line.messages[0]
             assert first["takeovers"] == 0
             await until_saved(bench.client, line.id)
             os.kill(first["pid"], signal.SIGKILL)
             killed = time.monotonic()
-            await bench.until(lambda: len(line.told) == 2, "another instance has it")
+            await bench.until(lambda: len(line.messages) == 2, "another instance has it")
             taken_s = time.monotonic() - killed
-            second = line.told[1]
+            second = line.messages[1]
             assert second["pid"] in {one.pid, two.pid} - {first["pid"]}
             assert (second["count"], second["takeovers"]) == (2, 1), "it knows what the first one saved"
-            assert second["recent"] > 20, "and has heard the caller's last seconds"
+            assert second["recent"] > 20, "and has received the caller's last seconds"
             line.peer.frames.clear()
             await bench.until(lambda: line.peer.loudest > 4000, "it speaks")
             assert taken_s < 2 * _load()
@@ -153,7 +153,7 @@ async def test_an_agent_that_stops_hands_its_calls_over_with_their_state(nats_ur
     one.session(talk)
     two.session(talk)
     async with two.serving(nats_url), one.serving(nats_url):
-        await two._step_back()
+        await two._leave_group()
         async with caller(nats_url, "pair") as line:
             await until(lambda: line.id in one.sessions)
             await one._stop()

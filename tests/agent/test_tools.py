@@ -1,4 +1,4 @@
-"""Tools: their schema, their checked arguments, and that a slow one delays nobody."""
+"""Tools: their schema, their checked arguments, and that a slow one delays no session."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Claims go to who has room, and what a call needs to be taken over is written down within bounds."""
+"""Claims go to the process with room, and what a call needs to be taken over is written down within bounds."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from antiphon.inference_bridge.dispatch.conversation_snapshot import (
     MAX_BYTES,
     ConversationSnapshot,
     bounded,
-    read_record,
+    read_snapshot,
     settings_json,
 )
 from antiphon.inference_bridge.dispatch.local_models import LocalModels
@@ -35,29 +35,29 @@ def beat(instance: str, sessions: int, capacity: int = 10, leaving: bool = False
     return AgentBeat(instance=instance, sessions=sessions, capacity=capacity, leaving=leaving)
 
 
-def test_a_claim_is_passed_on_to_who_has_clearly_less_to_do() -> None:
+def test_a_claim_is_passed_on_to_a_process_with_clearly_less_to_do() -> None:
     peers = Peers("me")
-    peers.heard(beat("me", 0), 0.0)
+    peers.received(beat("me", 0), 0.0)
     assert peers.better(10, 10, 0.1) is None, "we are no peer of ours"
-    peers.heard(beat("idle", 1), 0.0)
-    peers.heard(beat("busy", 8), 0.0)
+    peers.received(beat("idle", 1), 0.0)
+    peers.received(beat("busy", 8), 0.0)
     assert peers.better(2, 10, 0.1) is None, "as good as we are"
     assert peers.better(5, 10, 0.1) == "idle"
 
 
 def test_one_beat_does_not_draw_all_claims_of_a_moment() -> None:
     peers = Peers("me")
-    peers.heard(beat("idle", 0, 3), 0.0)
+    peers.received(beat("idle", 0, 3), 0.0)
     assert [peers.better(10, 10, 0.1) for _ in range(4)] == ["idle", "idle", "idle", None]
 
 
-def test_who_is_full_gone_or_silent_gets_nothing() -> None:
+def test_a_process_that_is_full_gone_or_silent_gets_nothing() -> None:
     peers = Peers("me")
-    peers.heard(beat("full", 10), 0.0)
-    peers.heard(beat("gone", 0), 0.0)
-    peers.heard(beat("gone", 0, leaving=True), 0.1)
+    peers.received(beat("full", 10), 0.0)
+    peers.received(beat("gone", 0), 0.0)
+    peers.received(beat("gone", 0, leaving=True), 0.1)
     assert peers.better(10, 10, 0.2) is None
-    peers.heard(beat("silent", 0), 0.0)
+    peers.received(beat("silent", 0), 0.0)
     assert peers.better(10, 10, FRESH_SECONDS + 0.1) is None
 
 
@@ -90,7 +90,7 @@ async def test_a_full_bridge_passes_claims_on_and_the_last_one_is_refused(bus_cl
         await bridge.close()
 
 
-# ---- the record ------------------------------------------------------------------------------------------
+# ---- the snapshot ------------------------------------------------------------------------------------------
 
 
 def test_a_long_conversation_is_written_down_without_its_beginning() -> None:
@@ -99,7 +99,7 @@ def test_a_long_conversation_is_written_down_without_its_beginning() -> None:
     assert len(json.dumps(written)) <= MAX_BYTES
     assert written["items"][-1]["id"] == "item_39"
     assert written["carried"] == "and"
-    assert len(read_record(written).items) == len(written["items"])
+    assert len(read_snapshot(written).items) == len(written["items"])
 
 
 def test_what_is_kept_of_a_long_conversation_is_its_end_in_whole_items() -> None:
@@ -128,20 +128,26 @@ def test_settings_survive_a_change_of_hands() -> None:
     }
     settings = SessionSettings().changed(read_changes(changes))
     written = json.loads(json.dumps(bounded(ConversationSnapshot(settings=settings_json(settings)))))
-    assert read_record(written).session_settings() == settings
+    assert read_snapshot(written).session_settings() == settings
     off = SessionSettings().changed(read_changes({"audio": {"input": {"turn_detection": None, "transcription": None}}}))
     assert ConversationSnapshot(settings=settings_json(off)).session_settings() == off
 
 
-def test_a_record_that_nobody_can_read_is_as_if_nothing_had_been_said() -> None:
-    assert read_record({"items": 7}) == ConversationSnapshot()
+def test_a_snapshot_that_cannot_be_read_counts_as_an_empty_one() -> None:
+    assert read_snapshot({"items": 7}) == ConversationSnapshot()
     assert ConversationSnapshot(settings={"speed": "fast"}).session_settings() is None
 
 
-def test_the_concierge_goes_on_where_another_one_left_off() -> None:
+def test_the_concierge_continues_where_another_one_left_off() -> None:
     now = datetime(2026, 11, 22, 10, 30)
     first = Concierge()
     first._state, _ = respond(first._state, "Book me next Tuesday at ten thirty", now)
     second = Concierge()
     second.restore(json.loads(json.dumps(first.saved())))
     assert "10:30" in respond(second._state, "What have I booked?", now)[1].text
+
+
+def test_a_snapshot_is_read_by_processes_of_other_versions() -> None:
+    written = bounded(ConversationSnapshot(session_created=True, received_until=480))
+    assert (written["met"], written["heard_until"]) == (True, 480), "the names that bridges have always written"
+    assert read_snapshot(written) == ConversationSnapshot(session_created=True, received_until=480)

@@ -62,7 +62,7 @@ async def test_a_bridge_killed_in_mid_sentence_is_replaced_and_the_appointment_i
         assert len(ids) == len(set(ids))
 
 
-async def test_what_the_caller_said_while_nobody_listened_is_heard(
+async def test_what_the_caller_said_during_the_takeover_is_answered(
     start_bridge: StartBridge, bus_client: Client, speak: Speak
 ) -> None:
     bridges = await two_bridges(start_bridge, bus_client)
@@ -73,7 +73,7 @@ async def test_what_the_caller_said_while_nobody_listened_is_heard(
         assert "it is" in transcript(await call.wait_for("response.done", timeout=60)).lower()
 
 
-async def test_a_bridge_that_is_told_to_stop_hands_its_calls_over(
+async def test_a_bridge_that_is_stopped_hands_its_calls_over(
     start_bridge: StartBridge, bus_client: Client, speak: Speak
 ) -> None:
     bridges = await two_bridges(start_bridge, bus_client)

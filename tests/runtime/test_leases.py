@@ -1,4 +1,4 @@
-"""Who lives, who takes over, and what is kept: the sans-IO part with a clock of its own, the keeper on real NATS."""
+"""Which instance lives, which one takes over, what is kept: the rules without I/O, the keeper on real NATS."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ from support.conditions import until
 from support.processes.nats import nats_server
 
 from antiphon.runtime import tasks
-from antiphon.runtime.agent_sessions import leases
+from antiphon.runtime.agent_sessions import leases, takeover
 from antiphon.runtime.agent_sessions.keeper import LeaseKeeper
+from antiphon.runtime.agent_sessions.session_bus import SessionBus
 from antiphon.runtime.nats import connection
 from antiphon.schemas import MalformedError, messages, subjects
 from antiphon.schemas.messages import AgentBeat, Lease
@@ -24,47 +25,47 @@ OURS = AgentBeat(instance="ours")
 THEIRS = AgentBeat(instance="theirs")
 
 
-def beats(pulse: leases.Pulse, *rounds: tuple[AgentBeat, ...], start: float = 0.0) -> None:
+def beats(instances: leases.InstanceLiveness, *rounds: tuple[AgentBeat, ...], start: float = 0.0) -> None:
     for number, round_ in enumerate(rounds):
         for beat in round_:
-            pulse.heard(beat, start + number * leases.BEAT_SECONDS)
+            instances.received(beat, start + number * leases.BEAT_SECONDS)
 
 
 def test_an_instance_that_misses_four_beats_is_dead_and_named_once() -> None:
-    pulse = leases.Pulse("ours")
-    beats(pulse, (OURS, THEIRS), (OURS,), (OURS,), (OURS,))
-    assert not pulse.is_dead("theirs")
-    beats(pulse, (OURS,))
-    assert pulse.is_dead("theirs")
-    assert pulse.newly_dead() == ["theirs"]
-    assert pulse.newly_dead() == []
-    assert pulse.is_dead("theirs")
+    instances = leases.InstanceLiveness("ours")
+    beats(instances, (OURS, THEIRS), (OURS,), (OURS,), (OURS,))
+    assert not instances.is_dead("theirs")
+    beats(instances, (OURS,))
+    assert instances.is_dead("theirs")
+    assert instances.newly_dead() == ["theirs"]
+    assert instances.newly_dead() == []
+    assert instances.is_dead("theirs")
 
 
-def test_nobody_is_dead_while_our_own_beats_do_not_come_back() -> None:
-    pulse = leases.Pulse("ours")
-    beats(pulse, (OURS, THEIRS), (OURS, THEIRS))
-    assert not pulse.heard(THEIRS, 3600.0)
-    assert not pulse.is_dead("theirs")
-    assert pulse.heard(OURS, 3600.0), "late: our leases are to be verified"
+def test_no_instance_is_dead_while_our_own_beats_do_not_come_back() -> None:
+    instances = leases.InstanceLiveness("ours")
+    beats(instances, (OURS, THEIRS), (OURS, THEIRS))
+    assert not instances.received(THEIRS, 3600.0)
+    assert not instances.is_dead("theirs")
+    assert instances.received(OURS, 3600.0), "late: our leases are to be verified"
 
 
-def test_an_instance_that_was_never_heard_gets_the_same_time_from_our_start() -> None:
-    pulse = leases.Pulse("ours")
-    beats(pulse, *[(OURS,)] * 3)
-    assert not pulse.is_dead("before us")
-    beats(pulse, (OURS,))
-    assert pulse.settled
-    assert pulse.is_dead("before us")
+def test_an_instance_without_any_beat_gets_the_same_time_from_our_start() -> None:
+    instances = leases.InstanceLiveness("ours")
+    beats(instances, *[(OURS,)] * 3)
+    assert not instances.is_dead("before us")
+    beats(instances, (OURS,))
+    assert instances.is_warmed_up
+    assert instances.is_dead("before us")
 
 
 def test_an_instance_that_leaves_in_order_is_dead_at_once_and_may_come_back() -> None:
-    pulse = leases.Pulse("ours")
-    beats(pulse, (OURS, THEIRS), (THEIRS.model_copy(update={"leaving": True}),))
-    assert pulse.is_dead("theirs")
-    assert pulse.newly_dead() == ["theirs"]
-    beats(pulse, (THEIRS,))
-    assert not pulse.is_dead("theirs")
+    instances = leases.InstanceLiveness("ours")
+    beats(instances, (OURS, THEIRS), (THEIRS.model_copy(update={"leaving": True}),))
+    assert instances.is_dead("theirs")
+    assert instances.newly_dead() == ["theirs"]
+    beats(instances, (THEIRS,))
+    assert not instances.is_dead("theirs")
 
 
 def test_every_holder_speaks_above_all_generations_of_the_one_before() -> None:
@@ -82,7 +83,7 @@ def test_a_state_that_cannot_be_kept_is_refused(state: dict[str, object]) -> Non
 
 
 class Instance:
-    """A keeper and what it was told."""
+    """A keeper and its callbacks' calls."""
 
     def __init__(self, client: Client, name: str, room: Callable[[], int]) -> None:
         self.client = client
@@ -92,10 +93,13 @@ class Instance:
 
     async def _take(self, lease: Lease) -> bool:
         self.taken.append(lease)
-        return await self.keeper.fence(lease)
+        return await takeover.fence(SessionBus(self.client, lease.session_id, asyncio.Event()), lease)
 
     async def hold(self, session_id: str) -> None:
-        await self.keeper.hold(messages.Claim(session_id=session_id, agent="echo", session={"a": 1}), 24000, {})
+        lease = Lease(
+            session_id=session_id, agent="echo", instance=self.keeper.instance, input_rate=24000, session={"a": 1}
+        )
+        await self.keeper.hold(lease)
 
     async def die(self) -> None:
         """Without a word."""
@@ -144,7 +148,7 @@ async def test_the_session_of_a_dead_instance_goes_to_another_with_what_it_remem
     async with instance(nats_url, "one") as one, instance(nats_url, "two") as two:
         await one.hold("rtc_call")
         one.keeper.save("rtc_call", {"said": ["hello"]})
-        await until(lambda: not one.keeper._held["rtc_call"].dirty)
+        await until(lambda: not one.keeper.table["rtc_call"].dirty)
         await one.die()
         await until(lambda: two.taken)
         lease = two.taken[0]
@@ -183,7 +187,7 @@ async def test_a_session_that_is_over_is_not_taken_and_its_lease_goes(nats_url: 
         await one.hold("rtc_gone")
         await one.die()
         await until(lambda: two.taken)
-        await until(lambda: not two.keeper._held)
+        await until(lambda: len(two.keeper.table) == 0)
         assert await two.client.jetstream().key_value(subjects.BUCKET_LEASES)
         with pytest.raises(Exception, match="not found"):
             await stored(two.client, "rtc_gone")
@@ -208,7 +212,7 @@ async def test_a_session_that_ends_while_its_lease_is_being_written_leaves_nothi
             if number % 4:
                 await holding
             one.keeper.save(session_id, {"said": ["goodbye"]})
-            one.keeper._held[session_id].written = 0.0
+            one.keeper.table[session_id].written = 0.0
             one.keeper._work.set()
             for _ in range(number // 2):
                 await asyncio.sleep(0)
@@ -226,7 +230,7 @@ async def test_a_session_that_has_lost_too_many_agents_is_ended(
 ) -> None:
     async with instance(nats_url, "one") as one:
         await one.hold("rtc_call")
-        held = one.keeper._held["rtc_call"]
+        held = one.keeper.table["rtc_call"]
         held.lease, held.dirty = held.lease.model_copy(update={"takeovers": leases.MAX_TAKEOVERS}), True
         await until(lambda: not held.dirty)
         await one.die()

@@ -34,11 +34,12 @@ from antiphon.agent.events import (
     ToolFailed,
     ToolResult,
 )
-from antiphon.agent.playback import Played, Word
+from antiphon.agent.playback import Played
 from antiphon.agent.session import Session
 from antiphon.agent.shadow_session import ShadowSession
 from antiphon.agent.speech import Speech
 from antiphon.agent.tools import ToolError
+from antiphon.runtime.agent_sessions.played_text import Word
 from antiphon.schemas.audio import AudioFrame, FrameFlag
 
 __all__ = [

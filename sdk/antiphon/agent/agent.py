@@ -1,4 +1,4 @@
-"""An agent on the bus: stands in the register, takes claims while it can bear them, keeps its leases."""
+"""An agent on the bus: registers, accepts claims while it is fit for them, takes sessions over, runs them."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ import os
 import signal
 import sys
 import time
-from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any, Final, TypeVar, cast, overload
 
@@ -20,17 +19,18 @@ from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 from nats.micro.request import Request
 
-from antiphon.agent.session import Session
+from antiphon.agent.session import AgentServices, Session
 from antiphon.agent.session_runner import Function, run_session
 from antiphon.agent.shadow import Shadow
-from antiphon.agent.shadow_session import FLUSH_SECONDS, SILENT_SECONDS, ShadowSession
+from antiphon.agent.shadow_session import FLUSH_SECONDS, ShadowSession
 from antiphon.agent.tools import Tool, threads_at_work
 from antiphon.agent.watchdog import Watchdog
 from antiphon.runtime import tasks, telemetry
-from antiphon.runtime.agent_sessions import leases, recent_audio
-from antiphon.runtime.agent_sessions.keeper import LeaseKeeper
+from antiphon.runtime.agent_sessions import recent_audio, takeover
+from antiphon.runtime.agent_sessions.admission import Admission, read_claim
+from antiphon.runtime.agent_sessions.keeper import LeaseKeeper, new_instance
 from antiphon.runtime.nats import connection, service_discovery
-from antiphon.schemas import MalformedError, messages, subjects
+from antiphon.schemas import MalformedError, subjects
 from antiphon.schemas.audio import RATES
 from antiphon.schemas.messages import AudioRate, Lease
 
@@ -39,14 +39,17 @@ log = logging.getLogger("antiphon.agent")
 F = TypeVar("F", bound=Callable[..., Any])
 
 MAX_LATENESS_MS: Final = 500.0
-"""A loop that stood still for longer in the last five seconds takes no new sessions; one hiccup is no reason."""
-_LOOK_SECONDS: Final = 0.25
+"""A loop that was blocked for longer in the last five seconds accepts no new sessions; one hiccup is no reason."""
+_LOAD_CHECK_SECONDS: Final = 0.25
 _STOP_SECONDS: Final = 1.5
-_CLAIMS_MEASURED: Final = 1000
 
 
 class Agent:
-    """`agent = Agent("name")`, a function under `@agent.session`, `agent.run()`."""
+    """`agent = Agent("name")`, a function under `@agent.session`, `agent.run()`.
+
+    It lasts as long as your program. All sessions share the event loop of `run` or `serving`, and everything here is
+    called from that loop; only plain functions under `@agent.tool` run on threads.
+    """
 
     def __init__(
         self,
@@ -64,8 +67,8 @@ class Agent:
 
         `input_rate`: Hz of the caller's audio: 8000, 16000, 24000 or 48000.
         `detect_speech`: `SpeechStarted` and `SpeechStopped` by loudness.
-        `hang_up_on_error`: a function that raises ends the call; else the caller keeps a silent line.
-        `keep_audio`: after a take-over `session.recent_audio` holds the caller's last seconds (NATS keeps them).
+        `hang_up_on_error`: a function that raises ends the call; else the call stays open, in silence.
+        `keep_audio`: after a takeover `session.recent_audio` holds the caller's last seconds (NATS keeps them).
         `blocked_ms`: a function that keeps the event loop longer is named in the log.
         `shadow_of`: listen to the sessions of that agent instead of taking calls; the function gets a `ShadowSession`.
         """
@@ -86,11 +89,11 @@ class Agent:
         self._tasks: set[asyncio.Task[Any]] = set()
         self._client: Client
         self._keeper: LeaseKeeper
+        self._services: AgentServices
         self._watchdog: Watchdog
         self._shadow: Shadow | None = None
         self._claims: Subscription | None = None
-        self._claim_ms: deque[float] = deque(maxlen=_CLAIMS_MEASURED)
-        self._accepted = self._refused = 0
+        self._admission = self._new_admission(new_instance())
 
     # ---- for the author
 
@@ -126,16 +129,8 @@ class Agent:
         return dict(self._sessions)
 
     def figures(self) -> dict[str, Any]:
-        """How this instance fares: what the register's statistics show (`nats micro stats antiphon-agent`)."""
-        took = sorted(self._claim_ms)
-        return {
-            "sessions": len(self._sessions),
-            "capacity": self.capacity,
-            "claims": self._accepted,
-            "claims_refused": self._refused,
-            "claim_ms_p50": took[len(took) // 2] if took else None,
-            "claim_ms_p95": took[len(took) * 95 // 100] if took else None,
-        }
+        """Sessions, capacity and claims of this instance, as `nats micro stats antiphon-agent` shows them."""
+        return self._admission.figures()
 
     def run(self) -> None:
         """Serve until SIGTERM or SIGINT. `ANTIPHON_NATS_URL` says where (default nats://127.0.0.1:4222)."""
@@ -168,7 +163,12 @@ class Agent:
             url or os.environ.get("ANTIPHON_NATS_URL") or connection.DEFAULT_NATS_URL, self.name
         )
         self._watchdog = Watchdog(self._blocked_ms / 1000)
-        self._keeper = LeaseKeeper(self._client, self.name, self._take_over, self._lost, self._room)
+        instance = new_instance()
+        admission = self._admission = self._new_admission(instance)
+        self._keeper = LeaseKeeper(
+            self._client, self.name, self._take_over, self._lost, lambda: admission.room, instance
+        )
+        self._services = AgentServices(self.tools, self._keeper.save, self._keeper.verify, instance)
         self._shadow = Shadow(self._client, self.name, self._shadow_of) if self._shadow_of else None
         try:
             await self._start()
@@ -213,14 +213,14 @@ class Agent:
         if self._shadow is None:
             own = subjects.agent_claim_of(self.name, self._keeper.instance)
             await service.add_endpoint(name="claim", subject=own, handler=self._claimed_by_name)
-            await self._join()
-            self._spawn(self._look())
+            await self._join_group()
+            self._spawn(self._watch_load())
         else:
             self._spawn(self._shadow.watch(self._begin_shadow))
-        self._spawn(self._reap())
 
     async def _stop(self) -> None:
-        await self._step_back()
+        self._admission.stopping = True
+        await self._leave_group()
         for session in self._sessions.values():
             session.finish("stopped")
         if self._tasks:
@@ -241,21 +241,16 @@ class Agent:
 
     # ---- claims
 
-    def _room(self) -> int:
-        return self.capacity - len(self._sessions)
+    def _new_admission(self, instance: str) -> Admission:
+        return Admission(self._sessions, self.capacity, instance, self._input_rate)
 
-    def _full(self) -> str:
-        """Why no session is taken at all; empty: there is room."""
-        return f"this instance has {len(self._sessions)} sessions, its capacity" if self._room() <= 0 else ""
-
-    def _unfit(self) -> str:
+    def _late(self) -> str:
         """Why another instance would be better; empty: none would."""
-        if (late := self._watchdog.late_ms()) > MAX_LATENESS_MS:
-            return f"this instance is late by {late:.0f} ms"
-        return self._full()
+        late_ms = self._watchdog.late_ms()
+        return f"this instance is late by {late_ms:.0f} ms" if late_ms > MAX_LATENESS_MS else ""
 
-    async def _join(self) -> None:
-        """Into the queue group. While it is out, NATS gives claims to other instances, or says that there is none."""
+    async def _join_group(self) -> None:
+        """Into the queue group. While we are out, NATS gives claims to other instances, or says that there is none."""
         if self._claims is None:
             self._claims = await self._client.subscribe(
                 subjects.agent_claim(self.name), queue=self.name, cb=self._claimed
@@ -263,131 +258,126 @@ class Agent:
             async with asyncio.timeout(FLUSH_SECONDS):
                 await connection.flush(self._client)
 
-    async def _step_back(self) -> None:
+    async def _leave_group(self) -> None:
         claims, self._claims = self._claims, None
         if claims is not None:
             await connection.stop_answering(self._client, claims)
 
-    async def _look(self) -> None:
+    async def _watch_load(self) -> None:
         """Out of the group when full or late, in again when not."""
         while True:
-            reason = self._unfit()
+            reason = self._late() or self._admission.full
             with contextlib.suppress(nats.errors.Error, TimeoutError):
                 if reason and self._claims is not None:
-                    log.warning("agent %s: takes no sessions for now: %s", self.name, reason)
-                    await self._step_back()
+                    log.warning("agent %s: accepts no sessions for now: %s", self.name, reason)
+                    await self._leave_group()
                 elif not reason and self._claims is None:
-                    log.info("agent %s: takes sessions again", self.name)
-                    await self._join()
-            await asyncio.sleep(_LOOK_SECONDS)
+                    log.info("agent %s: accepts sessions again", self.name)
+                    await self._join_group()
+            await asyncio.sleep(_LOAD_CHECK_SECONDS)
 
     async def _claimed(self, request: Msg | Request) -> None:
-        await self._claim(request, self._unfit())
+        await self._claim(request, self._late())
 
     async def _claimed_by_name(self, request: Request) -> None:
-        """Others were asked before, or there are none: also when late."""
-        await self._claim(request, self._full())
+        """The transceiver has asked the others before, or there are none: accept although late."""
+        await self._claim(request, "")
 
-    async def _claim(self, request: Msg | Request, refusal: str) -> None:
+    async def _claim(self, request: Msg | Request, unfit: str) -> None:
         try:
-            claim = messages.decode(request.data, messages.Claim)
-            subjects.audio_in(claim.session_id)  # raises for an id that no subject can hold
+            claim = read_claim(request.data)
         except MalformedError as error:
-            await self._reply(request, str(error))
+            await request.respond(self._admission.reply(str(error)))
             return
-        if claim.session_id in self._sessions:
-            refusal = f"session {claim.session_id} is claimed already"
-        elif leases.is_stale(claim, time.time()):
-            refusal = f"the claim of session {claim.session_id} is too old: or do the machines' clocks differ?"
-        if refusal:
-            await self._reply(request, refusal)
+        if refusal := self._admission.refusal(claim, time.time(), unfit):
+            await request.respond(self._admission.reply(refusal))
             return
-        trace = dict(request.headers or {})
-        lease = Lease(session_id=claim.session_id, agent=self.name, instance="", session=claim.session, trace=trace)
-        session = self._session_of(lease)
-        self._sessions[claim.session_id] = session  # before the first await: the capacity is exact
-        self._spawn(self._accept(request, claim, session))
+        session = self._speaking(self._admission.lease(claim, request.headers or {}, time.time()))
+        self._sessions[session.id] = session  # before the first await: the capacity is exact
+        self._spawn(self._accept(request, session))
 
-    async def _accept(self, request: Msg | Request, claim: messages.Claim, session: Session) -> None:
-        began, accepted = time.monotonic(), False
+    async def _accept(self, request: Msg | Request, session: Session) -> None:
+        began = time.monotonic()
+
+        async def hold() -> bool:
+            await self._keeper.hold(session.lease)
+            held = self._keeper.holds(session.id)
+            await request.respond(self._admission.reply("" if held else self._admission.lost(session.id)))
+            return held
+
+        accepted = False
         try:
-            await session.open()
-            await self._keeper.hold(claim, self._input_rate, session.lease.trace)
-            if not self._keeper.holds(session.id):
-                await self._reply(request, f"another instance has taken session {session.id}")
-                return
-            await self._reply(request, "")
-            accepted = True
+            accepted = await self._open(session, hold)
         except (nats.errors.Error, TimeoutError) as error:
             log.warning("%s: not taken: %s", session.id, error or type(error).__name__)
-            return
         finally:
             if not accepted:
-                del self._sessions[session.id]
-                await session.close()
                 await self._keeper.release(session.id)
-        took_ms = (time.monotonic() - began) * 1000
-        self._accepted += 1
-        self._claim_ms.append(round(took_ms, 2))
-        log.info("%s: claimed in %.0f ms (%d)", session.id, took_ms, len(self._sessions))
-        await self._work(session)
-
-    async def _reply(self, request: Msg | Request, refusal: str) -> None:
-        if refusal:
-            self._refused += 1
-            log.warning("claim refused: %s", refusal)
-        reply = messages.ClaimReply(
-            accepted=not refusal, input_rate=self._input_rate, instance=self._keeper.instance, message=refusal
-        )
-        await request.respond(messages.encode(reply))
+        if accepted:
+            self._admission.accepted(session.id, (time.monotonic() - began) * 1000)
+            await self._work(session)
 
     # ---- sessions
 
-    def _session_of(self, lease: Lease) -> Session:
-        session = Session(self._client, lease, self._detect_speech)
-        session.prepare(self.tools, self._keeper.save, self._keeper.doubt, self._keeper.instance)
-        return session
-
-    async def _take_over(self, lease: Lease) -> bool:
-        """The session of an instance that is gone, ours by now."""
-        session = self._session_of(lease) if self._shadow is None else self._listening(lease)
-        self._sessions[session.id] = session
-        there = False
-        try:
-            await session.open()
-            if self._keep_audio:
-                await session.recall()
-            there = await (self._shadow.runs(session.id) if self._shadow else self._keeper.fence(lease))
-        finally:
-            if there:
-                self._spawn(self._work(session))
-            else:
-                del self._sessions[session.id]
-                await session.close()
-        return there
+    def _speaking(self, lease: Lease) -> Session:
+        return Session(self._client, lease, self._services, self._detect_speech)
 
     def _listening(self, lease: Lease) -> ShadowSession:
         return ShadowSession(self._client, lease, self._detect_speech)
 
-    async def _begin_shadow(self, source: Lease) -> None:
-        """A session of the agent that we shadow; one of our instances gets it."""
-        if source.session_id in self._sessions or self._room() <= 0:
-            return
-        lease = source.model_copy(update={"agent": self.name, "state": {}, "takeovers": 0})
-        session = self._listening(lease)
+    async def _open(self, session: ShadowSession, confirm: Callable[[], Awaitable[bool]]) -> bool:
+        """Subscribe, then `confirm` that the session is ours and exists; else nothing is left of it here."""
         self._sessions[session.id] = session
-        claim = messages.Claim(session_id=source.session_id, agent=self.name, session=source.session)
-        begun = False
+        opened = False
         try:
             await session.open()
-            await self._keeper.hold(claim, source.input_rate, source.trace, shadow_of=source.agent)
-            if self._keeper.holds(session.id):  # else another instance of ours has it
-                self._spawn(self._work(session))
-                begun = True
+            opened = await confirm()
         finally:
-            if not begun:
+            if not opened:
                 del self._sessions[session.id]
                 await session.close()
+        return opened
+
+    async def _take_over(self, lease: Lease) -> bool:
+        """The session of an instance that is gone; its lease is ours already."""
+        if (shadow := self._shadow) is None:
+            session: ShadowSession = (speaking := self._speaking(lease))
+            opened = await self._open(speaking, lambda: self._fence(speaking))
+        else:
+            session = listening = self._listening(lease)
+            opened = await self._open(listening, lambda: self._is_shadowed(shadow, listening))
+        if opened:
+            self._spawn(self._work(session))
+        return opened
+
+    async def _fence(self, session: Session) -> bool:
+        if not self._keep_audio:
+            return await takeover.fence(session.bus, session.lease)
+        recent = await takeover.fence_and_recall(self._client, session.bus, session.lease)
+        session.recall(recent or [])
+        return recent is not None
+
+    async def _is_shadowed(self, shadow: Shadow, session: ShadowSession) -> bool:
+        if not await shadow.runs(session.id):
+            return False
+        if self._keep_audio:
+            session.recall(await recent_audio.read(self._client, session.id))
+        return True
+
+    async def _begin_shadow(self, source: Lease) -> None:
+        """A session of the agent that we shadow; one of our instances gets it."""
+        if source.session_id in self._sessions or self._admission.room <= 0:
+            return
+        ours = {"agent": self.name, "instance": self._keeper.instance, "shadow_of": source.agent}
+        lease = source.model_copy(update={**ours, "state": {}, "takeovers": 0, "started_at": time.time()})
+        session = self._listening(lease)
+
+        async def hold() -> bool:
+            await self._keeper.hold(lease)
+            return self._keeper.holds(session.id)  # else another instance of ours has it
+
+        if await self._open(session, hold):
+            self._spawn(self._work(session))
 
     async def _work(self, session: ShadowSession) -> None:
         assert self._function is not None
@@ -395,20 +385,11 @@ class Agent:
             await run_session(session, self._function, self._hang_up_on_error)
         finally:
             self._sessions.pop(session.id, None)
-        log.info("%s: over (%s)", session.id, session.end.reason if session.end else session.why)
+        log.info("%s: ended (%s)", session.id, session.end.reason if session.end else session.why)
         if session.why != "stopped":  # then its lease is for another instance
             await self._keeper.release(session.id)
 
     def _lost(self, session_id: str) -> None:
-        """Another instance holds it: our function is cancelled, the call goes on there."""
+        """Another instance holds it: our function is cancelled, the call continues there."""
         if session := self._sessions.get(session_id):
             session.finish("lost")
-
-    async def _reap(self) -> None:
-        """A transceiver that died sends no `ended`."""
-        while True:
-            await asyncio.sleep(_LOOK_SECONDS)
-            for session in self._sessions.values():
-                if session.silent_for() > SILENT_SECONDS:
-                    log.warning("%s: nothing came for %.0f s", session.id, SILENT_SECONDS)
-                    session.finish("silent")

@@ -1,4 +1,4 @@
-"""A bounded queue between what comes from NATS and an `async for` of the author. The oldest goes when it is full.
+"""A bounded queue between a NATS subscription and an `async for` of the author. When full, it drops the oldest.
 
 A plain iterator and no generator: an author may leave the loop at any time, and nothing waits for being closed.
 """
@@ -14,11 +14,14 @@ T = TypeVar("T")
 
 
 class EventQueue(Generic[T]):
-    """One consumer's. `async for` over it ends after `close`, when what was waiting is consumed."""
+    """Items for one consumer. `async for` over it ends after `close`, when what was waiting is consumed.
+
+    Owner: the iterator of one author's task. `put` and `close` are called by the session, on the same event loop.
+    """
 
     def __init__(self, limit: int) -> None:
         self.dropped = 0
-        """Since somebody last looked (`take_dropped`)."""
+        """Since the last `take_dropped`."""
         self._waiting: deque[T] = deque()
         self.limit = limit
         self._changed = asyncio.Event()
@@ -42,7 +45,7 @@ class EventQueue(Generic[T]):
         return dropped
 
     def __iter__(self) -> Iterator[T]:
-        """What waits now; it goes on waiting."""
+        """What waits now; it keeps waiting."""
         return iter(tuple(self._waiting))
 
     def __aiter__(self) -> EventQueue[T]:

@@ -1,4 +1,4 @@
-"""What a session tells its agent: the transceiver's events as they are, and those that the SDK adds."""
+"""The events of a session: the transceiver's as they are, and those that the SDK adds."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@
         await transport.run(PipelineWorker(pipeline))
 
 Needs the extra `pipecat` (pipecat-ai, BSD-2-Clause), which nothing else here imports. An `InterruptionFrame`
-flushes the transceiver, so that nothing queued is heard, and `on_interrupted` tells what the caller did hear.
+flushes the transceiver, so that nothing queued is played, and `on_interrupted` says what was played.
 """
 
 from __future__ import annotations
@@ -49,8 +49,10 @@ _KEYS: Final = {entry.value: entry for entry in KeypadEntry}
 
 
 class AntiphonTransport(BaseTransport):  # type: ignore[misc]  # untyped where it is not installed
-    """Of one session. Event handlers: `on_client_connected(transport)`, `on_client_disconnected(transport)` and
-    `on_interrupted(transport, heard)` with a `Heard`.
+    """The transport of one session.
+
+    Event handlers: `on_client_connected(transport)`, `on_client_disconnected(transport)` and `on_interrupted(transport,
+    played)` with a `Played`.
     """
 
     def __init__(self, session: Session, params: TransportParams | None = None, channel: str = EVENTS_CHANNEL) -> None:
@@ -85,7 +87,7 @@ class AntiphonTransport(BaseTransport):  # type: ignore[misc]  # untyped where i
             ending.cancel()
             await asyncio.gather(ending, return_exceptions=True)
 
-    async def tell(self, event: str, *arguments: Any) -> None:
+    async def notify(self, event: str, *arguments: Any) -> None:
         await self._call_event_handler(event, *arguments)
 
 
@@ -95,31 +97,31 @@ class _Input(BaseInputTransport):  # type: ignore[misc]
     def __init__(self, transport: AntiphonTransport, params: TransportParams) -> None:
         super().__init__(params)
         self._transport = transport
-        self._listening: list[Any] = []
+        self._receiving: list[Any] = []
 
     async def start(self, frame: StartFrame) -> None:
         await super().start(frame)
-        if self._listening:
+        if self._receiving:
             return
-        await self._transport.tell("on_client_connected")
+        await self._transport.notify("on_client_connected")
         await self.push_frame(ClientConnectedFrame())
         await self.set_transport_ready(frame)
-        self._listening = [self.create_task(self._audio()), self.create_task(self._events())]
+        self._receiving = [self.create_task(self._audio()), self.create_task(self._events())]
 
     async def stop(self, frame: EndFrame) -> None:
         await super().stop(frame)
-        await self._stop_listening()
+        await self._stop_receiving()
 
     async def cancel(self, frame: CancelFrame) -> None:
         await super().cancel(frame)
-        await self._stop_listening()
+        await self._stop_receiving()
 
     async def cleanup(self) -> None:
         await super().cleanup()
-        await self._stop_listening()
+        await self._stop_receiving()
 
-    async def _stop_listening(self) -> None:
-        listening, self._listening = self._listening, []
+    async def _stop_receiving(self) -> None:
+        listening, self._receiving = self._receiving, []
         for task in listening:
             await self.cancel_task(task)
 
@@ -135,7 +137,7 @@ class _Input(BaseInputTransport):  # type: ignore[misc]
                     await self.push_frame(InputDTMFFrame(button=_KEYS[event.key]))
                 case DataReceived(channel=transport.channel):
                     await self.broadcast_frame(InputTransportMessageFrame, message=_message(event.payload))
-        await transport.tell("on_client_disconnected")
+        await transport.notify("on_client_disconnected")
 
 
 class _Output(BaseOutputTransport):  # type: ignore[misc]
@@ -171,9 +173,9 @@ class _Output(BaseOutputTransport):  # type: ignore[misc]
         if isinstance(frame, InterruptionFrame):
             while not self._written.empty():
                 self._written.get_nowait()
-            heard = await self._transport.session.flush()
-            if heard is not None:
-                await self._transport.tell("on_interrupted", heard)
+            played = await self._transport.session.flush()
+            if played is not None:
+                await self._transport.notify("on_interrupted", played)
 
     async def write_audio_frame(self, frame: OutputAudioRawFrame) -> bool:
         if self._transport.session.over.is_set():

@@ -1,4 +1,4 @@
-"""One session at work: its function, the tasks beside it, and how both come to their end."""
+"""Runs one session: its function and the tasks beside it, from the claim to the end of both."""
 
 from __future__ import annotations
 
@@ -24,13 +24,14 @@ Function = Callable[[Any], Awaitable[None]]
 
 
 async def run_session(session: ShadowSession, function: Function, hang_up_on_error: bool) -> None:
-    """Until the session is over, all its tasks too. The caller is never left with nobody: who returns hangs up."""
+    """Return when the session and all its tasks have ended. When the function returns, the call is hung up."""
     context: Context = telemetry.trace_context(session.lease.trace)
     with tracer.start_as_current_span("agent session", context=context) as span:
         span.set_attribute("antiphon.session", session.id)
         span.set_attribute("antiphon.agent", session.agent)
         main = asyncio.create_task(_call(function, session), name=session.id)
         over = asyncio.create_task(session.over.wait())
+        watch = asyncio.create_task(session.watch_transceiver())
         try:
             waited: set[asyncio.Future[Any]] = {main, session.failure, over}
             await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
@@ -44,7 +45,7 @@ async def run_session(session: ShadowSession, function: Function, hang_up_on_err
                 log.error("%s: the function has failed: %r", session.id, error, exc_info=error)
             await _leave(session, main, error, hang_up_on_error)
         finally:
-            await tasks.end(main, over)
+            await tasks.end(main, over, watch)
             await session.close()
 
 

@@ -1,9 +1,8 @@
-"""How an agent that only listens finds the sessions of the one it shadows: by watching that one's leases.
+"""How a shadow, an agent that only listens, finds the sessions of the agent it shadows: by watching its leases.
 
-A lease is written before a claim is accepted, while the client still waits for its answer, and goes when the session
-is over. So a shadow hears a call from its beginning, finds the calls that run already, and outlives the death of the
-agent it shadows. The instances of a
-shadow share the sessions by leases of their own.
+A lease is written before a claim is accepted, while the client still waits for its answer, and deleted when the session
+ends. So a shadow receives a call from its beginning, finds the calls that run already, and survives the death of the
+agent it shadows. The instances of a shadow share the sessions by leases of their own.
 """
 
 from __future__ import annotations
@@ -26,12 +25,15 @@ from antiphon.schemas.messages import Lease
 log = logging.getLogger("antiphon.agent")
 
 _WATCH_SECONDS: Final = 20.0
-"""A watch is begun anew so often: one that has died with its server is not missed for longer."""
+"""A watch is begun anew so often: one may have ended with its NATS server, and nothing says so."""
 _AGAIN_SECONDS: Final = 0.5
 
 
 class Shadow:
-    """Of the agent `of`."""
+    """Watches the leases of the agent `of`.
+
+    Owner: the agent `name`, while it serves. Called from the event loop.
+    """
 
     def __init__(self, client: Client, name: str, of: str) -> None:
         subjects.agent_claim(of)  # raises for a name that no subject can hold
@@ -39,7 +41,7 @@ class Shadow:
         self._js = client.jetstream(timeout=2)
 
     async def watch(self, begin: Callable[[Lease], Awaitable[None]]) -> None:
-        """Call `begin` with every lease there is and every one that comes; some come several times."""
+        """Call `begin` with every lease that exists or is written, with some of them several times."""
         while True:
             try:
                 async with asyncio.timeout(_WATCH_SECONDS):

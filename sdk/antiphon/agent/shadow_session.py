@@ -1,4 +1,4 @@
-"""What every agent of a session has, also one that may only listen: its events, its audio, its end."""
+"""What every session has, also one that may only be listened to: its events, its audio, its end."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import json
 import logging
 import time
 import weakref
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from typing import Any, Final, Literal
 
 from nats.aio.client import Client
@@ -20,8 +20,7 @@ from antiphon.agent.event_queue import EventQueue
 from antiphon.agent.events import DataReceived, Event, Lagged, TakenOver
 from antiphon.agent.resampling import Resampler
 from antiphon.runtime import tasks
-from antiphon.runtime.agent_sessions import recent_audio
-from antiphon.runtime.agent_sessions.playout_retransmission import CallerClock
+from antiphon.runtime.agent_sessions.session_liveness import SessionLiveness, until_silent
 from antiphon.runtime.nats import connection
 from antiphon.schemas import MalformedError, messages, subjects
 from antiphon.schemas.audio import RATES, AudioFrame, unpack_frame
@@ -32,8 +31,8 @@ log = logging.getLogger("antiphon.agent")
 MAX_EVENTS: Final = 1000
 MAX_FRAMES: Final = 250
 """Five seconds of the caller; a slower consumer sees `first_sample` jump."""
-UNHEARD_FRAMES: Final = 50
-"""What is kept for a function that has not asked for audio yet."""
+UNREAD_FRAMES: Final = 50
+"""Kept until the function asks for audio: the last second."""
 SILENT_SECONDS: Final = 60.0
 """Without a frame or an event for so long the transceiver is gone."""
 FLUSH_SECONDS: Final = 2.0
@@ -43,7 +42,10 @@ Reason = Literal["ended", "silent", "lost", "failed", "returned", "stopped"]
 
 
 class ShadowSession:
-    """A session as a listener has it; `Session` adds what a speaker does."""
+    """A call as a listener has it; `Session` adds what a speaker does.
+
+    It lasts until `over` is set. Use it from the agent's event loop, in any task.
+    """
 
     def __init__(
         self,
@@ -58,7 +60,7 @@ class ShadowSession:
         self.settings = lease.session
         """What the client sent as its realtime session, unread."""
         self.state: dict[str, Any] = dict(lease.state)
-        """Plain JSON, yours. `save` keeps it for whoever takes the session over."""
+        """Plain JSON, yours. `save` keeps it for the instance that takes the session over."""
         self.takeovers = lease.takeovers
         """How often the session has changed hands; 0: this instance accepted its claim."""
         self.over = asyncio.Event()
@@ -67,28 +69,27 @@ class ShadowSession:
         """Why nothing more comes: the call has `ended`, its transceiver is `silent`, another instance has it (`lost`),
         the function has `failed` or `returned`, the agent was `stopped`. None while the session runs."""
         self.end: messages.Ended | None = None
-        """The transceiver's last word, with its reason; None if there was none."""
+        """The transceiver's last event, with the reason of the end; None if there was none."""
         self.recent_audio: list[AudioFrame] = []
-        """After a take-over: the caller's last seconds, if the agent asked to keep them."""
+        """After a takeover: the caller's last seconds, if the agent asked to keep them."""
         self._client, self._lease = client, lease
         self._loudness = EnergyVad() if detect_speech else None
         self._subscriptions: list[Subscription] = []
         self._tasks: set[asyncio.Task[Any]] = set()
         self._failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._last_sign = time.monotonic()
-        self._caller_clock = CallerClock()
+        self._liveness = SessionLiveness(time.monotonic())
         self._first_events: EventQueue[Event] | None = EventQueue(MAX_EVENTS)
         self._event_feeds = weakref.WeakSet([self._first_events])
         """Each lives as long as its iterator, the first one until it has an iterator."""
-        self._first_frames: EventQueue[AudioFrame] | None = EventQueue(UNHEARD_FRAMES)
+        self._first_frames: EventQueue[AudioFrame] | None = EventQueue(UNREAD_FRAMES)
         self._frame_feeds = weakref.WeakSet([self._first_frames])
         if lease.takeovers:
-            self._tell(TakenOver(lease.takeovers))
+            self._notify(TakenOver(lease.takeovers))
 
     # ---- for the author
 
     def events(self) -> AsyncIterator[Event]:
-        """All that happens, from the claim on; ends with the session. A second iterator begins at its own now."""
+        """All that happens, from the claim on; ends with the session. A second iterator begins with the next event."""
         feed, self._first_events = self._first_events, None
         if feed is None:
             feed = EventQueue(MAX_EVENTS)
@@ -145,14 +146,13 @@ class ShadowSession:
         async with asyncio.timeout(FLUSH_SECONDS):
             await connection.flush(self._client)
 
-    async def recall(self) -> None:
-        """Fetch `recent_audio`, up to the first frame that `audio` gives."""
-        recent = await recent_audio.read(self._client, self.id)
+    def recall(self, recent: Sequence[AudioFrame]) -> None:
+        """Set `recent_audio`: of the caller's last frames those before the first one that `audio` gives."""
         first = next(iter(self._first_frames or ()), None)
         self.recent_audio = [frame for frame in recent if first is None or frame.sequence < first.sequence]
 
     def finish(self, why: Reason) -> None:
-        """Nothing more comes: iterators end when they have given out what waits."""
+        """Nothing more comes: iterators end behind what still waits in them."""
         if self.why is None:
             self.why = why
             self.over.set()
@@ -172,24 +172,25 @@ class ShadowSession:
         if not self._failure.done():
             self._failure.cancel()
         elif not self._failure.cancelled():
-            self._failure.exception()  # seen: it need not be logged again
+            self._failure.exception()  # marks it as retrieved, or asyncio logs it again
 
-    def silent_for(self) -> float:
-        """Seconds since anything came."""
-        return time.monotonic() - self._last_sign
+    async def watch_transceiver(self) -> None:
+        """Finish the session when its transceiver has died without a successor: it sends no `Ended` then."""
+        await until_silent(self._liveness, SILENT_SECONDS)
+        log.warning("%s: nothing came for %.0f s", self.id, SILENT_SECONDS)
+        self.finish("silent")
 
     def _task_done(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) and not self._failure.done():
             self._failure.set_exception(error)
 
-    def _tell(self, event: Event) -> None:
+    def _notify(self, event: Event) -> None:
         for feed in list(self._event_feeds):
             feed.put(event)
 
     async def _on_frame(self, msg: Msg) -> None:
-        self._last_sign = time.monotonic()
-        self._caller_clock.frame(self._last_sign)
+        self._liveness.frame(time.monotonic())
         try:
             frame = unpack_frame(msg.data)
         except MalformedError as error:
@@ -198,37 +199,37 @@ class ShadowSession:
         for feed in list(self._frame_feeds):
             feed.put(frame)
         if self._loudness is not None and (event := self._loudness.push(frame)):
-            self._tell(event)
+            self._notify(event)
 
     async def _on_event(self, msg: Msg) -> None:
-        self._last_sign = time.monotonic()
+        self._liveness.event(time.monotonic())
         try:
             event = messages.decode_any(msg.data, messages.SESSION_EVENT, "SessionEvent")
         except MalformedError as error:
             log.warning("%s: %s", self.id, error)
             return
-        self._seen(event)
+        self._handle(event)
         if isinstance(event, messages.ClaimExpired):
             return
-        self._tell(event)
+        self._notify(event)
         if isinstance(event, messages.Ended):
             self.end = event
             self.finish("ended")
 
-    def _seen(self, event: messages.Message) -> None:
-        """Before the author sees it."""
+    def _handle(self, event: messages.Message) -> None:
+        """React to an event before the author gets it."""
 
     async def _on_data(self, msg: Msg) -> None:
-        self._last_sign = time.monotonic()
+        self._liveness.event(time.monotonic())
         try:
             message = messages.decode(msg.data, messages.DataMessage)
-            self._tell(DataReceived(message.channel, message.payload()))
+            self._notify(DataReceived(message.channel, message.payload()))
         except MalformedError as error:
             log.warning("%s: %s", self.id, error)
 
 
 class _Events(AsyncIterator[Event]):
-    """What `events` gives."""
+    """Iterator of `events`. Owner: the author's task that iterates."""
 
     def __init__(self, feed: EventQueue[Event]) -> None:
         self._feed = feed
@@ -240,7 +241,7 @@ class _Events(AsyncIterator[Event]):
 
 
 class _Audio(AsyncIterator[AudioFrame]):
-    """What `audio` gives."""
+    """Iterator of `audio`. Owner: the author's task that iterates."""
 
     def __init__(self, feed: EventQueue[AudioFrame], rate: int | None) -> None:
         self._feed, self._rate = feed, rate

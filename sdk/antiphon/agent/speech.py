@@ -1,7 +1,7 @@
-"""One speech: written by the author in its own time, heard by the caller in real time, interrupted at any sample.
+"""One speech: written by the author at any pace, played to the caller in real time, interrupted at any sample.
 
 `async with session.speak() as speech` is a cancel scope, as `asyncio.timeout` is: an interruption cancels the block
-wherever it waits, and the block's end takes the cancellation up. `speech.heard` says what became of it.
+wherever it waits, and the end of the block absorbs the cancellation. `speech.heard` says what became of it.
 A block that is left by an exception, or cancelled from outside, is silenced too.
 """
 
@@ -14,27 +14,31 @@ from collections.abc import Awaitable, Callable, Sequence
 from types import TracebackType
 from typing import Final
 
-from antiphon.agent.playback import Backlog, Framer, Ledger, Played, Word
-from antiphon.runtime.agent_sessions.playout_retransmission import LOST_SECONDS, Unplayed
-from antiphon.schemas.audio import AudioFrame, FrameFlag
-from antiphon.schemas.messages import Playout
+from antiphon.agent.playback import Framer, Played
+from antiphon.runtime.agent_sessions.played_text import PlayedText, Word
+from antiphon.runtime.agent_sessions.playout_tracker import TAKEOVER_NOTICE_SECONDS, PlayoutTracker
+from antiphon.runtime.agent_sessions.session_bus import SessionBus
+from antiphon.schemas.audio import FrameFlag
+from antiphon.schemas.messages import Flushed, Playout
 
 _BATCH: Final = 10
-"""Frames sent between two looks at the backlog, and between two turns for everybody else on the loop."""
+"""Frames sent before the backlog is checked and other tasks get the event loop."""
 _GRACE: Final = 3.0
-"""Seconds after which a speech that must be over by the clock counts as played without the transceiver's word."""
-
-Send = Callable[[AudioFrame], Awaitable[None]]
+"""Seconds behind the end by the clock after which a speech counts as played without a report."""
 
 
 class Speech:
-    """Made by `session.speak()`."""
+    """Something to say, made by `session.speak()`.
+
+    It lasts as long as its `async with` block. Only the task of the block writes; the session calls the rest, from the
+    same event loop.
+    """
 
     def __init__(
         self,
         rate: int,
         ahead: float,
-        send: Send,
+        bus: SessionBus,
         begin: Callable[[Speech], Awaitable[int]],
         abandon: Callable[[Speech], None],
         left: Callable[[], None],
@@ -44,18 +48,16 @@ class Speech:
         self.interrupted = False
         """It was flushed, or the session ended, before all of it was played."""
         self.generation = -1
-        self._heard: Played | None = None
-        self._ledger = Ledger(rate)
+        self._final: Played | None = None
+        self._text = PlayedText(rate, share=0.5)
         self._framer = Framer(rate)
-        self._backlog = Backlog()
-        self._unplayed = Unplayed(rate)
+        self._playout = PlayoutTracker(rate)
         self._sending = asyncio.Lock()
         """Frames keep their order while some are sent again."""
-        self._ahead_ms, self._send, self._begin = ahead * 1000, send, begin
+        self._ahead_ms, self._bus, self._begin = ahead * 1000, bus, begin
         self._abandon, self._left = abandon, left
-        self._sequence = 0
-        self._sent = 0
-        self._played = 0
+        self._first_sample = 0
+        """Of the next frame."""
         self._ended = False
         """Its last frame was sent."""
         self._over = asyncio.Event()
@@ -68,23 +70,23 @@ class Speech:
 
     @property
     def heard(self) -> Played:
-        """What the caller has heard so far; final when the block has been left."""
-        return self._heard or self._outcome(self._played, complete=False)
+        """What was played to the caller so far; final when the block has been left."""
+        return self._final or self._outcome(self._playout.played, complete=False)
 
     @property
     def text(self) -> str:
         """All words that were written."""
-        return self._ledger.text()
+        return self._text.whole
 
     async def write(self, pcm: bytes, words: str | Sequence[str] | Sequence[Word] | None = None) -> None:
         """Speak s16le mono at `rate`, any number of samples; waits while enough is queued (`speak(ahead=...)`).
 
         `words` is the text of just this audio, with times or without; it is what `heard.text` is made of.
         """
-        if self.interrupted:  # the session was over before the block began
+        if self.interrupted:  # the session ended before the block began
             await self.leave_from_inside()
         frames = self._framer.push(pcm)
-        self._ledger.add(len(pcm) // 2, words)
+        self._text.add(len(pcm) // 2, words)
         for number, frame in enumerate(frames):
             if number % _BATCH == 0:
                 await self._wait_for_room()
@@ -105,10 +107,10 @@ class Speech:
                 try:
                     await self._finish()
                 except asyncio.CancelledError:
-                    if not self._taken_up():
+                    if not self._absorbs_cancellation():
                         raise
-            elif kind is not asyncio.CancelledError or not self._taken_up():
-                if self._sent and not self._over.is_set():
+            elif kind is not asyncio.CancelledError or not self._absorbs_cancellation():
+                if self._playout.samples and not self._over.is_set():
                     self._abandon(self)
                 return False
             if self.interrupted:
@@ -116,11 +118,11 @@ class Speech:
             return True
         finally:
             self._left_block = True
-            self._settle(self._outcome(self._played, complete=False))
+            self._end(self._outcome(self._playout.played, complete=False))
             self._left()
 
-    def _taken_up(self) -> bool:
-        """Whether a cancellation was ours, and nobody else's as well."""
+    def _absorbs_cancellation(self) -> bool:
+        """Whether the cancellation was ours, and no other task has cancelled the block as well."""
         if not self._cancelled_here or self._task is None:
             return False
         self._cancelled_here = False
@@ -131,37 +133,35 @@ class Speech:
         if self._over.is_set():
             return
         if last is None:
-            if self._sent == 0:
-                self._settle(self._outcome(0, complete=True))
+            if self._playout.samples == 0:
+                self._end(self._outcome(0, complete=True))
                 return
             last = bytes(self._framer.size)
         await self._wait_for_room()
         await self._put(last, FrameFlag.END_OF_UTTERANCE)
         self._ended = True
         while not self._over.is_set():
-            left = self._backlog.queued_ms(time.monotonic()) / 1000
+            left = self._playout.queued_ms(time.monotonic()) / 1000
             try:
                 async with asyncio.timeout(left + _GRACE):
                     await self._over.wait()
             except TimeoutError:
-                if self._backlog.queued_ms(time.monotonic()) == 0:
-                    self._settle(self._outcome(self._ledger.samples, complete=True, confirmed=False))
+                if self._playout.queued_ms(time.monotonic()) == 0:
+                    self._end(self._outcome(self._text.samples, complete=True, confirmed=False))
 
     async def _put(self, pcm: bytes, flags: int) -> None:
         async with self._sending:
-            self._unplayed.put(pcm, int(flags))
-            self._sent += self._framer.size // 2
+            self._playout.sending(pcm, int(flags))
             await self._send_one(pcm, int(flags))
 
     async def send_again(self, stopped_at: float, generation: int) -> None:
-        """What was not played when its transceiver was killed goes to the next one, in a generation of its own."""
+        """Send what was not played when its transceiver was killed to the next one, in a generation of its own."""
         async with self._sending:
             if self.interrupted or self._over.is_set():
                 return
             self.generation = generation
-            frames = self._unplayed.again(stopped_at)
-            self._sequence = self._unplayed.position(0) // (self._framer.size // 2)
-            self._backlog = Backlog()
+            frames = self._playout.send_again(stopped_at, time.monotonic())
+            self._first_sample = self._playout.position(0, self.rate)
             for number, (pcm, flags) in enumerate(frames):
                 if number % _BATCH == 0:
                     await asyncio.sleep(0)
@@ -170,58 +170,52 @@ class Speech:
                 await self._send_one(pcm, flags)
 
     async def _send_one(self, pcm: bytes, flags: int) -> None:
-        frame = AudioFrame(
-            self._sequence,
-            self._sequence * (self._framer.size // 2),
-            time.time_ns(),
-            self.rate,
-            flags,
-            self.generation,
-            pcm,
-        )
-        self._sequence += 1
-        await self._send(frame)
-        self._backlog.sent(time.monotonic())
+        first_sample = self._first_sample
+        self._first_sample += self._framer.size // 2
+        await self._bus.publish_frame(pcm, self.rate, first_sample, self.generation, flags)
+        self._playout.sent(time.monotonic())
 
     async def _wait_for_room(self) -> None:
         await asyncio.sleep(0)
-        while (over := self._backlog.queued_ms(time.monotonic()) - self._ahead_ms) > 0:  # noqa: ASYNC110
+        while (excess := self._playout.queued_ms(time.monotonic()) - self._ahead_ms) > 0:  # noqa: ASYNC110
             # time itself empties the queue, and a report says when it stands still
-            await asyncio.sleep(min(over / 1000, 0.2))
+            await asyncio.sleep(min(excess / 1000, 0.2))
 
     # ---- the session's side
 
     @property
     def over(self) -> bool:
-        """Played to its end, or interrupted: `heard` is final."""
+        """It was played to its end, or interrupted: `heard` is final."""
         return self._over.is_set()
 
     def playout(self, event: Playout, now: float) -> None:
         """A report about this speech."""
-        playing = event.state in ("started", "playing")
-        self._played = self._unplayed.reported(event.played_samples * self.rate // event.rate, playing, now)
-        self._backlog.reported(event.queued_ms, playing, now)
+        self._playout.reported(event, now)
         if event.state != "ended" or not self._ended:
             return
-        if self._unplayed.all_played:
-            self._settle(self._outcome(self._ledger.samples, complete=True))
-        else:  # its transceiver was killed, and the rest will be sent again; or frames were lost on their way
-            asyncio.get_running_loop().call_later(LOST_SECONDS, self._ended_short, self.generation)
+        if self._playout.all_played:
+            self._end(self._outcome(self._text.samples, complete=True))
+        else:  # either its transceiver was killed and the rest is sent again, or frames were lost
+            asyncio.get_running_loop().call_later(TAKEOVER_NOTICE_SECONDS, self._ended_short, self.generation)
 
     def _ended_short(self, generation: int) -> None:
         if self.generation == generation:
-            self._settle(self._outcome(self._played, complete=False))
+            self._end(self._outcome(self._playout.played, complete=False))
 
-    def held(self, now: float) -> None:
-        self._backlog.held(now)
+    def pause(self, now: float) -> None:
+        """The transceiver was asked to hold it."""
+        self._playout.pause(now)
 
-    def reckoned(self, now: float) -> int:
-        """Samples of its generation that must have been played by the clock."""
-        played = self._sent - int(self._backlog.queued_ms(now) * self.rate / 1000)
-        return max(0, played - self._unplayed.position(0))
+    def resume(self, now: float) -> None:
+        """The transceiver was asked to play on."""
+        self._playout.resume(now)
+
+    def estimate(self, now: float) -> int:
+        """Samples that must have been played by the clock."""
+        return self._playout.estimate(now)
 
     def interrupt(self) -> None:
-        """Nothing more is to be said: end the block, wherever it waits. What was heard is told by `cut`."""
+        """End the block, wherever it waits. `flushed` or `cut` then says how much was played."""
         if self.interrupted or self._over.is_set():
             return
         self.interrupted = True
@@ -240,26 +234,31 @@ class Speech:
             self._task.cancel()
 
     async def known(self) -> Played:
-        """What was heard of an interrupted speech, as soon as that is known."""
+        """What was played of an interrupted speech, as soon as that is known."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_GRACE):
                 await self._over.wait()
         return self.heard
 
-    def cut(self, played: int, rate: int, confirmed: bool = True) -> None:
-        """The interrupted speech was heard up to this sample (of `rate`) of its generation."""
-        samples = min(self._unplayed.position(played * self.rate // rate), self._ledger.samples)
-        self._settle(self._outcome(samples, complete=False, confirmed=confirmed))
+    def flushed(self, event: Flushed) -> None:
+        """The transceiver has interrupted it, and reports where."""
+        self.cut(self._playout.flushed(event, self.generation))
+
+    def cut(self, samples: int, confirmed: bool = True) -> None:
+        """It was interrupted and played up to this sample. `confirmed`: the transceiver reported it."""
+        samples = min(samples, self._text.samples)
+        self._end(self._outcome(samples, complete=False, confirmed=confirmed))
 
     def close(self) -> None:
-        """The session is over: the block is left."""
+        """The session has ended: leave the block."""
         self.interrupt()
-        self._settle(self._outcome(min(self._played, self._ledger.samples), complete=False))
+        self._end(self._outcome(min(self._playout.played, self._text.samples), complete=False))
 
     def _outcome(self, samples: int, complete: bool, confirmed: bool = True) -> Played:
-        return Played(samples, self.rate, self._ledger.text(None if complete else samples), complete, confirmed)
+        text = self._text.whole if complete else self._text.up_to(samples)
+        return Played(samples, self.rate, text, complete, confirmed)
 
-    def _settle(self, heard: Played) -> None:
-        if self._heard is None:
-            self._heard = heard
+    def _end(self, outcome: Played) -> None:
+        if self._final is None:
+            self._final = outcome
         self._over.set()

@@ -11,13 +11,9 @@ import weakref
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final, Protocol, runtime_checkable
 
 from pydantic import ConfigDict, ValidationError, create_model
-
-if TYPE_CHECKING:
-    from antiphon.agent.session import Session
-
 
 _POOL: Final = ThreadPoolExecutor(32, thread_name_prefix="antiphon-tool")
 """Not asyncio's own: `asyncio.run` waits for that, however long a function takes."""
@@ -25,7 +21,7 @@ _at_work: weakref.WeakSet[Future[Any]] = weakref.WeakSet()
 
 
 def threads_at_work() -> int:
-    """Plain functions that still run, though nobody may wait for them any more."""
+    """Plain functions that still run, perhaps without a session that waits for their result."""
     return sum(not each.done() for each in _at_work)
 
 
@@ -35,20 +31,32 @@ async def _on_a_thread(function: Callable[[], Any]) -> Any:
     return await asyncio.wrap_future(future)
 
 
+@runtime_checkable
+class CallsTools(Protocol):
+    """The session that calls a tool, which the tool may have as a parameter. `Session` alone is like this."""
+
+    def call_tool(self, name: str, arguments: str | Mapping[str, Any], call_id: str = "") -> str:
+        """Run a tool beside everything else."""
+
+    def cancel_tool(self, call_id: str) -> None:
+        """Stop it."""
+
+
 class ToolError(Exception):
     """What a tool tells the model instead of a result."""
 
 
 class Tool:
-    """One function. A parameter annotated with `Session` gets the session and is no part of the schema."""
+    """One function. A parameter annotated with `Session` gets the session and is no part of the schema.
+
+    Owner: the agent, for its life. Called by its sessions, from the event loop.
+    """
 
     def __init__(self, function: Callable[..., Any], name: str = "", timeout: float = 30.0) -> None:
         self.name = name or function.__name__
         self.description = inspect.getdoc(function) or ""
         self.timeout = timeout
         self._function = function
-        from antiphon.agent.session import Session
-
         hints = typing.get_type_hints(function, include_extras=True)
         self._session_parameter = ""
         fields: dict[str, Any] = {}
@@ -57,11 +65,12 @@ class Tool:
                 raise TypeError(f"tool {self.name}: *{parameter.name} has no schema; name the parameters")
             if parameter.name not in hints:
                 raise TypeError(f"tool {self.name}: parameter {parameter.name} has no type hint")
-            if hints[parameter.name] is Session:
+            hint = hints[parameter.name]
+            if isinstance(hint, type) and issubclass(hint, CallsTools):
                 self._session_parameter = parameter.name
                 continue
             default = ... if parameter.default is parameter.empty else parameter.default
-            fields[parameter.name] = (hints[parameter.name], default)
+            fields[parameter.name] = (hint, default)
         self._arguments = create_model(self.name, __config__=ConfigDict(extra="forbid"), **fields)
 
     def schema(self) -> dict[str, Any]:
@@ -72,8 +81,8 @@ class Tool:
             each.pop("title", None)
         return {"type": "function", "name": self.name, "description": self.description, "parameters": parameters}
 
-    async def call(self, session: Session, arguments: str | Mapping[str, Any]) -> Any:
-        """Check the arguments and run the function; a plain one on a thread, so that it delays nobody.
+    async def call(self, session: CallsTools, arguments: str | Mapping[str, Any]) -> Any:
+        """Check the arguments and run the function; a plain one on a thread, so that it does not delay other sessions.
 
         ToolError: arguments that do not fit, or no result within `timeout` seconds.
         """

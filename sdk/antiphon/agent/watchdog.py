@@ -1,8 +1,8 @@
 """Finds functions that block the event loop, and names them; measures how late the loop is.
 
-All sessions of a process share one loop: one `time.sleep(1)` is a second of silence for everybody.
-A thread looks whether the loop still turns, and when it does not, at what it is standing on. Where that thread was late
-itself and the process did not compute, nobody has blocked anything: the machine had no time for the process.
+All sessions of a process share one loop: one `time.sleep(1)` is a second of silence in all of them.
+A thread checks whether the loop still runs, and when it does not, which line it is in. Where that thread was late
+itself and the process did not compute, no function has blocked: the machine had no time for the process.
 """
 
 from __future__ import annotations
@@ -31,7 +31,10 @@ _LIBRARIES: Final = tuple({sysconfig.get_paths()[name] for name in ("stdlib", "p
 
 
 class Watchdog:
-    """Of the running loop."""
+    """Watches the loop in which it is made.
+
+    Owner: the agent, while it serves. Called from the event loop; `_watch` runs in a thread of its own.
+    """
 
     def __init__(self, blocked_seconds: float) -> None:
         self.blocked = 0
@@ -58,7 +61,7 @@ class Watchdog:
             self._ticking.cancel()
 
     def late_ms(self) -> float:
-        """How long the loop stood still in the last five seconds, in stretches that a caller can hear.
+        """How long the loop was blocked in the last five seconds, in stretches that a caller can hear.
 
         Not where the machine had no time for the process: that passes, and its neighbours would be no better.
         """

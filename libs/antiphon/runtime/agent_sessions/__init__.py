@@ -1,4 +1,4 @@
-"""Sessions as an agent process holds them: leases, beats, take-over, what was sent and not played.
+"""The agent's side of a call, for the bridge and the SDK: claims, leases, takeover, what is sent and what was played.
 
 Imports `antiphon.schemas` and `antiphon.runtime.nats`.
 """

@@ -1,8 +1,8 @@
-"""Calls whose agent is dead and that nobody of its name has taken: when somebody else may end them. Sans-IO.
+"""Calls whose agent is dead and that no other instance of it has taken: when a bridge may end them. Sans-IO.
 
-An instance of the agent may still come: the one that its supervisor starts again takes its sessions over. So a lease of
-a dead instance has to stand for `grace` seconds before it is an orphan. Time is counted in beats of our own that came
-back through NATS, as in `leases`: while NATS is away, or we are stopped, no time passes.
+An instance of the agent may still come: the one that its supervisor starts again takes its sessions over. So the holder
+of a lease has to be dead for `grace` seconds before the lease is abandoned. Time is counted in beats of our own that
+came back through NATS, as in `leases`: while NATS is away, or we are stopped, no time passes.
 """
 
 from __future__ import annotations
@@ -19,38 +19,41 @@ MAX_WAITING: Final = 10_000
 
 
 class AbandonedLeases:
-    """As one process sees the agents of other names."""
+    """The agents of other names, as one bridge sees them.
+
+    Owner: `AbandonedCalls` of the bridge. Called from the event loop.
+    """
 
     def __init__(self, own_agent: str, instance: str, grace: float = GRACE_SECONDS) -> None:
         self._own_agent, self._instance = own_agent, instance
         self._grace_beats = round(grace / leases.BEAT_SECONDS)
         self._beats = 0
-        self._pulse = leases.Pulse(instance)
+        self._instances = leases.InstanceLiveness(instance)
         """Of all instances, whatever agent they are of: a bridge may hold the lease of another agent for a moment."""
         self._agents: dict[str, str] = {}
         """Instance -> its agent."""
         self._waiting: dict[tuple[str, str], tuple[str, int]] = {}
         """Lease -> its dead holder, and our beats when it was found."""
 
-    def heard(self, agent: str, beat: AgentBeat, now: float) -> set[str]:
+    def received(self, agent: str, beat: AgentBeat, now: float) -> set[str]:
         """A beat came, of any agent. The names of agents of which an instance is gone now: look at their leases."""
-        self._pulse.heard(beat, now)
+        self._instances.received(beat, now)
         if beat.instance != self._instance:
             if beat.instance in self._agents or len(self._agents) < leases.MAX_INSTANCES:
                 self._agents[beat.instance] = agent
             return set()
         self._beats += 1
-        gone = {self._agents.pop(name, "") for name in self._pulse.newly_dead()}
+        gone = {self._agents.pop(name, "") for name in self._instances.newly_dead()}
         return gone - {"", self._own_agent}
 
     def is_dead(self, instance: str) -> bool:
-        """Whether this holder has left or gives no sign of life."""
-        return self._pulse.is_dead(instance)
+        """Whether this holder has left or sends no beats."""
+        return self._instances.is_dead(instance)
 
-    def is_orphan(self, lease: Lease) -> bool:
-        """Asked of every lease now and then: its holder has been dead for the grace, and nobody took it."""
+    def is_abandoned(self, lease: Lease) -> bool:
+        """Asked of every lease now and then: its holder has been dead for the grace, and no instance took it."""
         key = lease.agent, lease.session_id
-        # a shadow's session is not its own to end, and those of our own name are taken over
+        # the session of a shadow is another agent's, and those of our own name are taken over
         if lease.shadow_of or lease.agent == self._own_agent or not self.is_dead(lease.instance):
             self._waiting.pop(key, None)
             return False
@@ -79,6 +82,6 @@ class AbandonedLeases:
         return {agent for agent, _ in self._waiting}
 
     @property
-    def settled(self) -> bool:
-        """We have listened for long enough to say of an instance that we never heard that it is dead."""
-        return self._pulse.settled
+    def is_warmed_up(self) -> bool:
+        """We have received beats for long enough to say of an instance without any that it is dead."""
+        return self._instances.is_warmed_up

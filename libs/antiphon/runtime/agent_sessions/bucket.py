@@ -1,8 +1,8 @@
 """The bucket of leases as one instance of an agent uses it: written by compare-and-swap, so that one instance wins.
 
-A write may come in although we gave up waiting for its answer, and the bucket may be lost with its server and begin
-anew: what is known of a lease here is therefore looked up again whenever a write says otherwise. When to write, and
-what follows from a lease that was won or lost, is the business of `keeper`.
+A write may succeed although we gave up waiting for its answer, and the bucket may be lost with its server and begin
+anew. So what is known of a lease here is looked up again whenever a write fails at its revision. `lease_table` says
+when to write, `keeper` what follows from a lease that was won or lost.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ import logging
 import random
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
 from typing import Final
+from weakref import WeakKeyDictionary
 
 import nats.errors
 from nats.aio.client import Client
@@ -21,6 +21,7 @@ from nats.js.errors import APIError, KeyNotFoundError, KeyWrongLastSequenceError
 from nats.js.kv import KeyValue
 
 from antiphon.runtime.agent_sessions import leases
+from antiphon.runtime.agent_sessions.lease_table import HeldLease
 from antiphon.runtime.nats import buckets
 from antiphon.schemas import messages, subjects
 from antiphon.schemas.errors import MalformedError
@@ -34,52 +35,31 @@ _WRONG_LAST_SEQUENCE: Final = (10071, 10164)
 """What JetStream says to a write at a revision that is not the last."""
 
 
-@dataclass
-class HeldLease:
-    """A lease of ours, and what we know of it in the bucket."""
-
-    lease: Lease
-    """As it is to be; replaced, never changed."""
-    revision: int = 0
-    """Where it stands; 0: not there, as far as we know, -1: it is another instance's."""
-    dirty: bool = True
-    """Is not written yet as it is."""
-    doubted: bool = False
-    """May be another instance's: to be looked up."""
-    written: float = 0.0
-    """`time.monotonic()` of the last write; 0: none."""
-    over: bool = False
-    """Is being deleted: nothing is written any more."""
-    writing: asyncio.Lock = field(default_factory=asyncio.Lock)
-
-    def is_due(self, now: float) -> bool:
-        """There is something to look up or to write; a lease that was just written rests for a beat."""
-        resting = now - self.written < leases.BEAT_SECONDS
-        return self.doubted or (self.dirty and not resting) or self.is_old(now)
-
-    def is_old(self, now: float) -> bool:
-        """To be written again before the bucket forgets it."""
-        return now - self.written > leases.RENEW_SECONDS
-
-
 class LeaseBucket:
-    """`lost(lease, holder)` is called when a lease of ours turns out to be another instance's; "" is nobody's.
+    """Writes leases of ours, finds free ones.
 
-    While NATS is away its errors are raised, by all but `attempt` and `delete`.
+    Owner: the keeper, for the life of the process. Called from the event loop. `lost(lease, holder)` is called when a
+    lease of ours turns out to be another instance's, or free (holder ""). While NATS is away its errors are raised, by
+    all but `attempt` and `delete`.
     """
 
     def __init__(self, client: Client, agent: str, instance: str, lost: Callable[[Lease, str], None]) -> None:
         self._agent, self._instance, self._lost = agent, instance, lost
         self._js = client.jetstream(timeout=_ATTEMPT_SECONDS)
         self._bucket: KeyValue | None = None
+        self._locks: WeakKeyDictionary[HeldLease, asyncio.Lock] = WeakKeyDictionary()
+        """One write of a lease at a time."""
 
-    async def attempt(self, work: Awaitable[None], who: str) -> bool:
-        """Do something that may fail while NATS is away; False if it did. `who` is named in the log."""
+    def _lock_of(self, held: HeldLease) -> asyncio.Lock:
+        return self._locks.setdefault(held, asyncio.Lock())
+
+    async def attempt(self, work: Awaitable[None], name: str) -> bool:
+        """Do something that may fail while NATS is away; False if it did. `name` is the one in the log."""
         try:
             async with asyncio.timeout(_ATTEMPT_SECONDS):
                 await work
         except (nats.errors.Error, TimeoutError, OSError) as error:
-            log.warning("%s: leases cannot be kept at the moment: %s", who, error or type(error).__name__)
+            log.warning("%s: leases cannot be kept at the moment: %s", name, error or type(error).__name__)
             self._bucket = None
             return False
         return True
@@ -93,16 +73,16 @@ class LeaseBucket:
 
     async def check_and_write(self, held: HeldLease) -> None:
         """What `held.is_due` asks for."""
-        if held.doubted and held.revision:
+        if held.unverified and held.revision:
             await self._find_again(held)
-            held.doubted = False
+            held.unverified = False
         if held.dirty or held.is_old(time.monotonic()):
             await self.write(held)
 
     async def write(self, held: HeldLease) -> None:
         """Write a lease of ours, unless it is no longer ours."""
-        async with held.writing:
-            if held.revision >= 0 and not held.over:
+        async with self._lock_of(held):
+            if held.revision >= 0 and not held.released:
                 await self._write_now(held)
 
     async def _write_now(self, held: HeldLease) -> None:
@@ -138,8 +118,8 @@ class LeaseBucket:
 
     async def delete(self, held: HeldLease) -> None:
         """Take a lease of ours out of the bucket, whatever of it is being written at this moment."""
-        held.over = True
-        async with held.writing:
+        held.released = True
+        async with self._lock_of(held):
             if held.revision or self._bucket is not None:  # else nothing of it was ever written
                 await self.attempt(self._delete_key(held), held.lease.session_id)
 

@@ -1,7 +1,9 @@
-"""An agent process among others of its name: beats, keeps its sessions, takes those of the dead. The shell of `leases`.
+"""An agent process among others of its name: beats, keeps its sessions, takes those of the dead.
 
-NATS or JetStream may be away at any time: a call is never refused and never ended for that. A lease that could not
-be written is written when the bucket is back. How it is written is in `bucket`.
+The shell of `lease_table`.
+
+NATS or JetStream may be away at any time: no call is refused or ended for that. A lease that could not be written is
+written when the bucket is back. `bucket` says how.
 """
 
 from __future__ import annotations
@@ -22,20 +24,18 @@ from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
 from antiphon.runtime import tasks
-from antiphon.runtime.agent_sessions import leases
-from antiphon.runtime.agent_sessions.bucket import HeldLease, LeaseBucket
+from antiphon.runtime.agent_sessions import leases, session_bus
+from antiphon.runtime.agent_sessions.bucket import LeaseBucket
+from antiphon.runtime.agent_sessions.lease_table import RESCAN_SECONDS, HeldLease, LeaseTable
 from antiphon.schemas import messages, subjects
 from antiphon.schemas.errors import MalformedError
 from antiphon.schemas.messages import AgentBeat, Lease
 
 log = logging.getLogger(__name__)
 
-_ASK_SECONDS: Final = 1.0
 _HOLD_SECONDS: Final = 0.25
 """What the lease may cost a claim, which has 0.5 s; if it takes longer it is written later."""
 _TAKE_SECONDS: Final = 5.0
-_RESCAN_SECONDS: Final = 1.0
-"""While sessions without an agent wait for somebody with room."""
 
 
 def new_instance() -> str:
@@ -44,10 +44,14 @@ def new_instance() -> str:
 
 
 class LeaseKeeper:
-    """`take(lease)` is asked to go on with a session whose holder is gone, which is ours already by then: it
-    subscribes, calls `fence`, and returns whether the session is still there. `lost(session_id)` says that another
-    instance holds it now: drop it, without a word to the caller. `room()` is how many more sessions would be taken;
-    one that `take` was called for counts from its first step.
+    """Keeps the leases of this process on NATS.
+
+    Owner: the agent (SDK) or the bridge, for the life of the process. Called from the event loop.
+
+    `take(lease)` continues a session whose holder is gone. The lease is ours already: it subscribes, fences
+    (`takeover`) and returns whether the session still exists. `lost(session_id)`: another instance holds the session
+    now, so drop it without a message to the caller. `room()`: how many more sessions would be accepted; one that `take`
+    was called for counts from its first step.
     """
 
     def __init__(
@@ -61,90 +65,64 @@ class LeaseKeeper:
     ) -> None:
         self.instance = instance or new_instance()
         self.agent = agent
+        self.table = LeaseTable(self.instance)
+        """What we hold; for reading."""
         self._client, self._take, self._lost, self._room = client, take, lost, room
-        self._bucket = LeaseBucket(client, agent, self.instance, self._is_lost)
-        self._pulse = leases.Pulse(self.instance)
-        self._held: dict[str, HeldLease] = {}
-        self._heard_own = asyncio.Event()
+        self._bucket = LeaseBucket(client, agent, self.instance, self._on_lost)
+        self._own_beat_came = asyncio.Event()
         self._work = asyncio.Event()
-        self._scan_at = 0.0
-        """`time.monotonic()` from which on a scan is due; 0: none."""
-        self._searched_at_start = False
         self._subscription: Subscription | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._takes: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
-        """Beat, and hear ourselves: from then on no other instance takes us for dead. Call before the first claim."""
+        """Beat until our own beat comes back: no other instance takes us for dead then. Call before the first claim."""
         self._subscription = await self._client.subscribe(subjects.agent_beat(self.agent), cb=self._on_beat)
         self._tasks = [asyncio.create_task(self._beat_forever()), asyncio.create_task(self._keep_forever())]
-        await self._heard_own.wait()
+        await self._own_beat_came.wait()
 
     # ---- our own sessions
 
-    async def hold(
-        self, claim: messages.Claim, input_rate: messages.AudioRate, trace: dict[str, str], shadow_of: str = ""
-    ) -> Lease:
+    async def hold(self, lease: Lease) -> None:
         """Take the lease of a session that we are about to accept; within 0.25 s, written or not.
 
         Afterwards `holds` says whether another instance was faster.
         """
-        lease = Lease(
-            session_id=claim.session_id,
-            agent=claim.agent,
-            instance=self.instance,
-            input_rate=input_rate,
-            session=claim.session,
-            started_at=time.time(),
-            trace=trace,
-            shadow_of=shadow_of,
-        )
-        held = self._held[claim.session_id] = HeldLease(lease)
+        held = HeldLease(lease)
+        self.table.add(held)
         with contextlib.suppress(TimeoutError, nats.errors.Error):
             async with asyncio.timeout(_HOLD_SECONDS):
                 await self._bucket.write(held)
-        if held.dirty and self.holds(claim.session_id):
-            log.warning("%s: its lease is not written yet; should we die now, nobody takes over", claim.session_id)
+        if held.dirty and self.holds(lease.session_id):
+            log.warning("%s: its lease is not written yet; if we die now, no instance takes over", lease.session_id)
             self._work.set()
-        return lease
 
     def holds(self, session_id: str) -> bool:
-        return session_id in self._held
+        """The session is ours, as far as we know."""
+        return session_id in self.table
 
     def save(self, session_id: str, state: dict[str, Any]) -> None:
-        """Remember this for whoever takes over; written at once, but at most four times a second, the newest only.
+        """Keep this for the next holder; written at once, but at most four times a second, the newest only.
 
         `MalformedError` if it is not JSON or above `leases.MAX_STATE_BYTES`. After the session is over: nothing.
         """
-        held = self._held.get(session_id)
-        if held is None:
-            return
-        held.lease = held.lease.model_copy(update={"state": leases.checked_state(state)})
-        held.dirty = True
-        if time.monotonic() - held.written >= leases.BEAT_SECONDS:
-            self._work.set()  # else the next beat does it
+        if self.table.save(session_id, state, time.monotonic()):
+            self._work.set()
 
-    def doubt(self, session_id: str) -> None:
-        """Somebody else acts for this session: see whether it is still ours."""
-        if held := self._held.get(session_id):
-            held.doubted = True
+    def verify(self, session_id: str) -> None:
+        """Another instance seems to act for this session: see whether it is still ours."""
+        if self.table.verify(session_id):
             self._work.set()
 
     async def release(self, session_id: str) -> None:
         """The session is over."""
-        if held := self._held.pop(session_id, None):
+        if held := self.table.remove(session_id):
             await self._bucket.delete(held)
-
-    async def fence(self, lease: Lease) -> bool:
-        """Silence the holders before us, for good; False if the session is over: no transceiver answers for it."""
-        return await self._request(lease, messages.Flush(generation=leases.first_generation(lease.takeovers)))
 
     async def close(self) -> None:
         """Leave in order: what we still hold is free at once."""
         await tasks.end(*self._tasks, *self._takes)
-        held, self._held = list(self._held.values()), {}
-        for each in held:
-            each.lease = each.lease.model_copy(update={"instance": ""})
+        for each in self.table.remove_all():
             await self._bucket.attempt(self._bucket.write(each), each.lease.session_id)
         if self._subscription is not None:
             with contextlib.suppress(nats.errors.Error):
@@ -154,15 +132,12 @@ class LeaseKeeper:
     # ---- beats
 
     async def _beat(self, leaving: bool = False) -> None:
-        sessions = len(self._held)
-        beat = AgentBeat(
-            instance=self.instance, sessions=sessions, capacity=sessions + max(0, self._room()), leaving=leaving
-        )
+        beat = self.table.beat(self._room(), leaving)
         await self._client.publish(subjects.agent_beat(self.agent), messages.encode(beat))
 
     async def _beat_forever(self) -> None:
         while True:
-            with contextlib.suppress(nats.errors.Error):  # away: nobody can hear us, and we hear nobody
+            with contextlib.suppress(nats.errors.Error):  # NATS is away: no beat reaches us either
                 await self._beat()
             await asyncio.sleep(leases.BEAT_SECONDS)
 
@@ -172,23 +147,15 @@ class LeaseKeeper:
         except MalformedError as error:
             log.debug("agent %s: %s", self.agent, error)
             return
-        if self._pulse.heard(beat, time.monotonic()):
-            for held in self._held.values():
-                held.doubted = True
         if beat.instance == self.instance:
-            self._heard_own.set()
-        gone = self._pulse.newly_dead()
-        if gone:
+            self._own_beat_came.set()
+        if gone := self.table.received(beat, time.monotonic()):
             log.warning("agent %s: instance %s is gone, looking for its sessions", self.agent, ", ".join(gone))
-        if gone or (self._pulse.settled and not self._searched_at_start):
-            self._searched_at_start |= self._pulse.settled
-            self._scan_at = time.monotonic()
         self._work.set()  # each beat: what is to be written is written now
 
     # ---- what is to be written and looked for
 
     async def _keep_forever(self) -> None:
-        self._scan_at = time.monotonic()  # leases that nobody holds are free at once
         while True:
             await self._work.wait()
             self._work.clear()
@@ -196,19 +163,17 @@ class LeaseKeeper:
                 await self._keep(time.monotonic())
             except Exception:
                 log.exception("agent %s: a round of keeping leases has failed", self.agent)
-                await asyncio.sleep(_RESCAN_SECONDS)
+                await asyncio.sleep(RESCAN_SECONDS)
 
     async def _keep(self, now: float) -> None:
-        for held in list(self._held.values()):
-            if held.is_due(now):
-                await self._bucket.attempt(self._bucket.check_and_write(held), held.lease.session_id)
-        if self._scan_at and now >= self._scan_at:
-            self._scan_at = 0.0
+        for held in self.table.due(now):
+            await self._bucket.attempt(self._bucket.check_and_write(held), held.lease.session_id)
+        if self.table.scan_is_due(now):
             await self._scan()
 
-    def _is_lost(self, lease: Lease, holder: str) -> None:
-        if self._held.pop(lease.session_id, None):
-            log.warning("%s: instance %s holds it now, dropped here", lease.session_id, holder or "nobody")
+    def _on_lost(self, lease: Lease, holder: str) -> None:
+        if self.table.remove(lease.session_id):
+            log.warning("%s: instance %s holds it now, dropped here", lease.session_id, holder or "(none)")
             self._lost(lease.session_id)
 
     # ---- sessions of the dead
@@ -218,18 +183,18 @@ class LeaseKeeper:
         found: list[tuple[Lease, int]] = []
 
         async def look() -> None:
-            found.extend(await self._bucket.free_leases(self._pulse.is_dead))
+            found.extend(await self._bucket.free_leases(self.table.instances.is_dead))
 
         if not await self._bucket.attempt(look(), f"agent {self.agent}"):
-            self._scan_at = time.monotonic() + _RESCAN_SECONDS
+            self.table.scan_again(time.monotonic())
         for lease, revision in found:
             has_room = self._room() > 0 or leases.is_hopeless(lease)
             if not (has_room and await self._bucket.attempt(self._take_over(lease, revision), lease.session_id)):
-                self._scan_at = time.monotonic() + _RESCAN_SECONDS
+                self.table.scan_again(time.monotonic())
 
     async def _take_over(self, lease: Lease, revision: int) -> None:
         """Make the lease ours, unless another instance is faster; the session itself is then taken by a task."""
-        if lease.session_id in self._held:
+        if lease.session_id in self.table:
             return
         held = await self._bucket.take(lease, revision)
         if held is None:
@@ -241,36 +206,24 @@ class LeaseKeeper:
 
     async def _give_up(self, held: HeldLease) -> None:
         log.error("%s: has lost %d agents and is ended", held.lease.session_id, held.lease.takeovers)
-        await self._request(held.lease, messages.HangUp(reason="agent_lost"))
+        await session_bus.control(self._client, held.lease.session_id, messages.HangUp(reason="agent_lost"))
         await self._bucket.delete(held)
 
     async def _take_session(self, held: HeldLease) -> None:
         session_id, began = held.lease.session_id, time.monotonic()
-        self._held[session_id] = held
+        self.table.add(held)
         try:
             async with asyncio.timeout(_TAKE_SECONDS):
                 there = await self._take(held.lease)
         except Exception:
             log.exception("%s: could not be taken over, another instance may try", session_id)
-            self._held.pop(session_id, None)
+            self.table.remove(session_id)
             held.lease = held.lease.model_copy(update={"instance": ""})
             await self._bucket.attempt(self._bucket.write(held), session_id)
-            self._scan_at = time.monotonic() + _RESCAN_SECONDS
+            self.table.scan_again(time.monotonic())
             return
         if there:
             log.info("%s: taken over in %.0f ms", session_id, (time.monotonic() - began) * 1000)
         else:
             await self._bucket.delete(held)
-            self._held.pop(session_id, None)
-
-    async def _request(self, lease: Lease, control: messages.Message) -> bool:
-        """Ask the transceiver; False if there is none that has the session."""
-        try:
-            await self._client.request(
-                subjects.session_control(lease.session_id), messages.encode(control), timeout=_ASK_SECONDS
-            )
-        except nats.errors.NoRespondersError:
-            return False
-        except (nats.errors.Error, TimeoutError) as error:
-            log.warning("%s: no answer to %s: %s", lease.session_id, type(control).__name__, error)
-        return True
+            self.table.remove(session_id)

@@ -1,7 +1,7 @@
 """The last seconds of every caller, kept by NATS itself: for an agent that takes a session over.
 
-One memory stream beside the audio subjects: nothing changes for who publishes and who listens, the frames are
-dropped after `KEPT_SECONDS`, and the stream has a byte limit. Nobody pays for it until an agent asks for it.
+One memory stream beside the audio subjects: publishers and subscribers notice nothing of it. Frames are dropped after
+`KEPT_SECONDS`, and the stream has a byte limit. It costs nothing until an agent asks for it.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _READ_WITHIN: Final = 0.5
 
 
 async def keep(js: JetStreamContext) -> None:
-    """From now on NATS remembers; harmless when it does already."""
+    """Have NATS keep the callers' frames from now on; harmless when it does already."""
     await js.add_stream(
         StreamConfig(
             name=STREAM,
@@ -41,7 +41,7 @@ async def keep(js: JetStreamContext) -> None:
 
 
 async def read(client: Client, session_id: str) -> list[AudioFrame]:
-    """The caller's last frames, oldest first; empty if NATS does not remember. Takes half a second at most."""
+    """The caller's last frames, oldest first; empty if NATS keeps none. Takes half a second at most."""
     frames: list[AudioFrame] = []
     js = client.jetstream(timeout=_READ_WITHIN)
     with contextlib.suppress(nats.errors.Error, TimeoutError):

@@ -13,15 +13,15 @@ from typing import Final
 import numpy as np
 
 from antiphon.inference_bridge.agents import FunctionCall, HandOver, HangUpAfterSpeech, ReplyPart, Usage
-from antiphon.inference_bridge.conversation.playout_tracking import Backlog, SpeechLedger
-from antiphon.inference_bridge.conversation.session_bus import SessionBus
 from antiphon.inference_bridge.models.clients import ModelClients
 from antiphon.inference_bridge.models.threads import BusyError, Urgency
 from antiphon.inference_bridge.realtime_protocol.server_events import Realtime, RealtimeResponse
 from antiphon.inference_bridge.tts.clauses import ClauseSplitter, pause_ms_after
 from antiphon.inference_bridge.tts.phrase_cache import PhraseCache
 from antiphon.inference_bridge.tts.synthesizer import SPEECH_RATE, Samples
-from antiphon.runtime.agent_sessions.playout_retransmission import LOST_SECONDS, Unplayed
+from antiphon.runtime.agent_sessions.played_text import PlayedText
+from antiphon.runtime.agent_sessions.playout_tracker import TAKEOVER_NOTICE_SECONDS, PlayoutTracker
+from antiphon.runtime.agent_sessions.session_bus import SessionBus
 from antiphon.schemas import messages
 from antiphon.schemas.audio import FRAME_MS, FrameFlag
 
@@ -82,35 +82,29 @@ class ResponsePlayback:
         self.failed = False
         self.complete = False
         """All of it is on its way to the caller."""
-        self.ledger = SpeechLedger()
+        self.ledger = PlayedText(SPEECH_RATE)
         self._line, self._realtime, self._speech, self._speed = line, realtime, speech, speed
         self._on_first_audio = on_first_audio
         self._new_generation = new_generation
-        self._unplayed = Unplayed(SPEECH_RATE)
+        self._playout = PlayoutTracker(SPEECH_RATE, time.monotonic() if held else None)
         self._sending = asyncio.Lock()
         """Frames keep their order while some are sent again."""
         self._cut = False
         self._speechless = False
         self._written: list[str] = []
-        self._backlog = Backlog()
-        if held:
-            self._backlog.hold(time.monotonic())
         self._played = asyncio.Event()
-        self._played_samples = 0
-        """The furthest that was reported."""
-        self._flushed: asyncio.Future[int] = asyncio.get_running_loop().create_future()
 
     @property
     def text(self) -> str:
         """All that was sent to the caller."""
-        return self.ledger.text if self.response.spoken else "".join(self._written).strip()
+        return self.ledger.whole if self.response.spoken else "".join(self._written).strip()
 
     def hold(self) -> None:
         """The transceiver plays nothing until `go_on`."""
-        self._backlog.hold(time.monotonic())
+        self._playout.pause(time.monotonic())
 
     def go_on(self) -> None:
-        self._backlog.go_on(time.monotonic())
+        self._playout.resume(time.monotonic())
 
     async def run(self, parts: AsyncGenerator[ReplyPart, None]) -> None:
         """Speak what the agent says while it is still saying it."""
@@ -144,12 +138,12 @@ class ResponsePlayback:
         # an empty frame carries the flag: which clause is the last is known only now
         await self._put(bytes(FRAME * 2), self.ledger.samples, FrameFlag.END_OF_UTTERANCE)
         while not self._played.is_set():
-            left = self._backlog.queued_ms(time.monotonic()) / 1000 + _PLAYOUT_GRACE
+            left = self._playout.queued_ms(time.monotonic()) / 1000 + _PLAYOUT_GRACE
             try:
                 async with asyncio.timeout(left):
                     await self._played.wait()
             except TimeoutError:
-                if self._backlog.queued_ms(time.monotonic()) == 0:
+                if self._playout.queued_ms(time.monotonic()) == 0:
                     log.warning("%s: no report that the speech was played", self._line.session_id)
                     return
 
@@ -158,17 +152,14 @@ class ResponsePlayback:
         if event.generation != self.generation:
             return
         self.response.audible()
-        now, playing = time.monotonic(), event.state in ("started", "playing")
-        self._backlog.reported(event.queued_ms, now)
-        played = self._unplayed.reported(event.played_samples * SPEECH_RATE // event.rate, playing, now)
-        self._played_samples = max(self._played_samples, played)  # what is said again was told already
-        self.response.heard(self.ledger.heard(self._played_samples))
+        self._playout.reported(event, time.monotonic())
+        self.response.heard(self.ledger.up_to(self._playout.played))
         if event.state != "ended" or not self.complete:
             return
-        if self._unplayed.all_played:
+        if self._playout.all_played:
             self._played.set()
         else:  # its transceiver was killed, and the rest will be sent again; or frames were lost on their way
-            asyncio.get_running_loop().call_later(LOST_SECONDS, self._ended_short, self.generation)
+            asyncio.get_running_loop().call_later(TAKEOVER_NOTICE_SECONDS, self._ended_short, self.generation)
 
     def _ended_short(self, generation: int) -> None:
         if self.generation == generation:
@@ -182,25 +173,18 @@ class ResponsePlayback:
                 return
             self.generation = self._new_generation()
             await self._line.flush(self.generation)  # what came to the new one meanwhile
-            frames = self._unplayed.again(stopped_at)
+            frames = self._playout.send_again(stopped_at, time.monotonic())
             log.info("%s: %d ms of speech are said again", self._line.session_id, len(frames) * FRAME_MS)
             if paused:
                 await self._line.pause()
-            at = self._unplayed.position(0)
-            self._backlog.reported(0, time.monotonic())
+            at = self._playout.position(0, SPEECH_RATE)
             for number, (pcm, flags) in enumerate(frames):
                 if number % _BATCH == 0:
                     await asyncio.sleep(0)
                 if self._cut:
                     return
-                await self._line.frame(pcm, at + number * FRAME, self.generation, flags)
-                self._backlog.sent(FRAME_MS, time.monotonic())
-
-    def flushed(self, event: messages.Flushed) -> None:
-        if not self._flushed.done():
-            own = event.generation == self.generation
-            played = event.played_samples * SPEECH_RATE // event.rate if own else 0
-            self._flushed.set_result(self._unplayed.position(played))
+                await self._line.publish_frame(pcm, SPEECH_RATE, at + number * FRAME, self.generation, flags)
+                self._playout.sent(time.monotonic())
 
     async def interrupted(self) -> tuple[str, int]:
         """After `run` was cancelled: silence the transceiver; returns the words heard and their milliseconds."""
@@ -209,15 +193,11 @@ class ResponsePlayback:
             return self.text, 0
         if not self.ledger.samples:
             return "", 0
-        queued_ms = self._backlog.queued_ms(time.monotonic())
-        await self._line.flush(self.generation + 1)
-        try:
-            async with asyncio.timeout(_FLUSHED_WITHIN):
-                played = await self._flushed
-        except TimeoutError:
-            played = self.ledger.samples - int(queued_ms * SPEECH_RATE / 1000)
-        played = max(played, self._played_samples)
-        return self.ledger.heard(played), played * 1000 // SPEECH_RATE
+        estimate = self._playout.estimate(time.monotonic())
+        flushed = await self._line.flush_and_wait(self.generation + 1, _FLUSHED_WITHIN)
+        by_clock = max(estimate, self._playout.played)
+        played = self._playout.flushed(flushed, self.generation) if flushed else by_clock
+        return self.ledger.up_to(played), played * 1000 // SPEECH_RATE
 
     async def _say(self, clause: str, before: str) -> None:
         samples = await self._samples(clause)
@@ -233,7 +213,7 @@ class ResponsePlayback:
         padded = np.zeros(pause + -(-samples.size // FRAME) * FRAME, dtype="<i2")
         padded[pause : pause + samples.size] = samples
         first = self.ledger.samples
-        self.ledger.add(clause, pause, padded.size - pause)
+        self.ledger.add(padded.size - pause, clause, pause)
         self.response.speaking()
         pcm = padded.tobytes()
         for number, at in enumerate(range(0, len(pcm), FRAME * 2)):
@@ -246,9 +226,9 @@ class ResponsePlayback:
 
     async def _put(self, pcm: bytes, first_sample: int, flags: int = 0) -> None:
         async with self._sending:
-            self._unplayed.put(pcm, int(flags))
-            await self._line.frame(pcm, first_sample, self.generation, flags)
-            self._backlog.sent(FRAME_MS, time.monotonic())
+            self._playout.sending(pcm, int(flags))
+            await self._line.publish_frame(pcm, SPEECH_RATE, first_sample, self.generation, flags)
+            self._playout.sent(time.monotonic())
 
     async def _samples(self, clause: str) -> Samples | None:
         """The clause as speech; None if it could not be made."""
@@ -271,5 +251,5 @@ class ResponsePlayback:
 
     async def _wait_for_room(self) -> None:
         await asyncio.sleep(0)
-        while (ahead := self._backlog.queued_ms(time.monotonic()) - MAX_BACKLOG_MS) > 0:  # noqa: ASYNC110
+        while (ahead := self._playout.queued_ms(time.monotonic()) - MAX_BACKLOG_MS) > 0:  # noqa: ASYNC110
             await asyncio.sleep(ahead / 1000)  # time itself empties the queue, no event says when

@@ -22,15 +22,15 @@ from typing import Any, Final
 from opentelemetry import trace
 
 from antiphon.inference_bridge.agents import Agent, ReplyPart, Request
-from antiphon.inference_bridge.conversation.playout_tracking import SpeechLedger
 from antiphon.inference_bridge.conversation.response_playback import ResponsePlayback, Speech
-from antiphon.inference_bridge.conversation.session_bus import SessionBus
 from antiphon.inference_bridge.realtime_protocol.client_events import ResponseParameters
 from antiphon.inference_bridge.realtime_protocol.conversation import item_of
 from antiphon.inference_bridge.realtime_protocol.server_events import CancelReason, Realtime, RealtimeResponse
 from antiphon.inference_bridge.realtime_protocol.session_settings import SessionSettings
 from antiphon.inference_bridge.turns.barge_in import Act, BargeInPolicy
 from antiphon.inference_bridge.turns.turn import Turn, say
+from antiphon.runtime.agent_sessions.played_text import PlayedText
+from antiphon.runtime.agent_sessions.session_bus import SessionBus
 from antiphon.schemas import messages
 
 log = logging.getLogger(__name__)
@@ -74,10 +74,8 @@ class Responses:
         """What waits for the reply under way, where callers can't interrupt."""
         self._unanswered: list[asyncio.Task[str] | str] = []
         self._closing: asyncio.Task[None] | None = None
-        self._closed_turn: Turn | None = None
-        """The turn that was interrupted last: a `Flushed` is about it."""
         self._held_at = 0.0
-        self._ledgers: OrderedDict[str, SpeechLedger] = OrderedDict()
+        self._ledgers: OrderedDict[str, PlayedText] = OrderedDict()
 
     def span(self, name: str, start_ns: int | None = None) -> trace.Span:
         return self._new_span(name, start_ns)
@@ -276,7 +274,7 @@ class Responses:
             return False
         self.idle_since = time.monotonic()
         turn.task.cancel()
-        before, self._closed_turn = self._closing, turn
+        before = self._closing
         self._closing = self._spawn(self._close_turn(turn, reason, before))
         return True
 
@@ -304,7 +302,7 @@ class Responses:
         ledger = self._ledgers.get(item_id)
         if ledger is None or audio_ms * 24 > ledger.samples:
             return None
-        return ledger.heard(audio_ms * 24)
+        return ledger.up_to(audio_ms * 24)
 
     def playout(self, event: messages.Playout) -> None:
         if self.turn and self.turn.reply:
@@ -314,11 +312,6 @@ class Responses:
         """It was killed at this time, with the speech that waited in it; another one has the call."""
         if self.turn and self.turn.reply:
             self._spawn(self.turn.reply.say_again(stopped_at))
-
-    def flushed(self, event: messages.Flushed) -> None:
-        turn = self._closed_turn
-        if turn and turn.reply:
-            turn.reply.flushed(event)
 
     def _first_audio(self, turn: Turn) -> None:
         """The first frame of a reply was published: say how long the caller waited, and for what."""

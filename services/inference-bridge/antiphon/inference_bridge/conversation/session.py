@@ -1,13 +1,14 @@
-"""One call: its subscriptions, its tasks, its end. The shell around listening, talking and the protocol.
+"""One call: its subscriptions, its tasks, its end. The shell around turns, responses and the protocol.
 
-audio.in -> ear -> listening -> talk -> reply -> audio.out
-data.in and side channel -> commands -> talk, listening, settings
+audio.in -> VadPipeline -> TurnHandling -> Responses -> ResponsePlayback -> audio.out
+data.in -> ClientCommands -> Responses, TurnHandling, settings
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import logging
 import time
 from collections.abc import Callable, Coroutine, Sequence
@@ -19,13 +20,11 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 from opentelemetry import trace
-from opentelemetry.context import Context
 
 from antiphon.inference_bridge.agents import Agent
 from antiphon.inference_bridge.conversation.client_commands import ClientCommands
 from antiphon.inference_bridge.conversation.response_playback import Speech
 from antiphon.inference_bridge.conversation.responses import Responses
-from antiphon.inference_bridge.conversation.session_bus import SessionBus
 from antiphon.inference_bridge.dispatch.conversation_snapshot import ConversationSnapshot, bounded, settings_json
 from antiphon.inference_bridge.input.turn_handling import TurnHandling
 from antiphon.inference_bridge.input.vad_pipeline import MAX_FRAMES, VadPipeline
@@ -38,8 +37,10 @@ from antiphon.inference_bridge.realtime_protocol.session_settings import first_s
 from antiphon.inference_bridge.turns.detector import TurnSettings
 from antiphon.inference_bridge.turns.smart_turn import EndOfTurn
 from antiphon.inference_bridge.turns.turn import Turn
-from antiphon.runtime import tasks
-from antiphon.runtime.agent_sessions.playout_retransmission import CallerClock
+from antiphon.runtime import tasks, telemetry
+from antiphon.runtime.agent_sessions import leases
+from antiphon.runtime.agent_sessions.session_bus import SessionBus
+from antiphon.runtime.agent_sessions.session_liveness import SessionLiveness, until_silent
 from antiphon.runtime.nats import connection
 from antiphon.schemas import messages, subjects
 from antiphon.schemas.audio import AudioFrame, unpack_frame
@@ -72,9 +73,9 @@ class Services:
     idle: float
     """Seconds without any frame or event after which a session is dropped: its transceiver is gone."""
     save: Callable[[str, JsonObject], None]
-    """Keeps what another process needs to go on with a session."""
-    doubt: Callable[[str], None]
-    """Somebody else seems to act for a session."""
+    """Keeps what another process needs to continue a session."""
+    verify: Callable[[str], None]
+    """Another instance seems to act for a session: see whether its lease is still ours."""
     instance: str
     """Our name among the processes of this agent."""
     end_of_turn: EndOfTurn | None = None
@@ -82,59 +83,60 @@ class Services:
 
 
 class Session:
-    """Made for an accepted claim, or for one that another process has left. It lives until `ended` is set."""
+    """One call of this process: made for an accepted claim, or for the lease of a call that another process has left.
+
+    Owner: the bridge. It lives from `start` until `ended` is set, by the call's end or by the bridge, which then calls
+    `close`. Called from the event loop.
+    """
 
     def __init__(
         self,
-        claim: messages.Claim,
+        lease: messages.Lease,
         agent: Agent,
         services: Services,
         stream: VoiceActivityStream,
-        context: Context,
-        record: ConversationSnapshot | None = None,
-        era: int = 0,
-        first_generation: int = 0,
-        deaf: bool = False,
+        snapshot: ConversationSnapshot | None = None,
+        receives_audio: bool = True,
     ) -> None:
-        """`record`, `era`: what the holder before wrote, and how many there were. `deaf`: the caller is not heard."""
-        self._deaf = deaf
-        self.id = claim.session_id
+        """`snapshot`: what the holder before has kept. `receives_audio`: False where only an apology is spoken."""
+        self._receives_audio = receives_audio
+        self.id = lease.session_id
         self.ended = asyncio.Event()
-        self._services, self._context = services, context
-        self._line = SessionBus(services.client, claim.session_id)
+        """Nothing more comes, or the call is another process's."""
+        self._services, self._context = services, telemetry.trace_context(lease.trace)
+        self._bus = SessionBus(services.client, self.id, self.ended, services.instance)
         self._outbox: asyncio.Queue[JsonObject] = asyncio.Queue(_MAX_OUTBOX)
-        self._realtime = Realtime(self._emit, era)
-        self._model = claim.agent
+        self._realtime = Realtime(self._emit, lease.takeovers)
+        self._model = lease.agent
         self._subscriptions: list[Subscription] = []
         self._tasks: set[asyncio.Task[Any]] = set()
-        self._last_sign = time.monotonic()
-        self._caller_clock = CallerClock()
+        self._liveness = SessionLiveness(time.monotonic())
         self._handed_over = False
-        self._early: list[AudioFrame] | None = [] if record else None
+        self._early: list[AudioFrame] | None = [] if snapshot else None
         """Frames that wait for older ones that NATS remembers; 5 s at most."""
-        settings, trouble = first_settings(claim.session)
+        settings, trouble = first_settings(lease.session)
         if trouble:
             log.warning("%s: a setting of the offer is ignored: %s", self.id, trouble)
-        record = record or ConversationSnapshot()
-        settings = record.session_settings() or settings
-        self._record = record
-        self._met, self._greeted = record.met, record.greeted
-        self._realtime.conversation = Conversation(record.items)
+        snapshot = snapshot or ConversationSnapshot()
+        settings = snapshot.session_settings() or settings
+        self._snapshot = snapshot
+        self._session_created, self._greeted = snapshot.session_created, snapshot.greeted
+        self._realtime.conversation = Conversation(snapshot.items)
         self._talk = Responses(
-            self._line,
+            self._bus,
             self._realtime,
             agent,
             services.speech,
             settings,
             services.instructions,
-            first_generation,
+            leases.first_generation(lease.takeovers),
             self._spawn,
             self._span,
             self._changed,
         )
-        self._talk.carried = record.carried
-        if record.agent is not None:
-            agent.restore(record.agent)
+        self._talk.carried = snapshot.carried
+        if snapshot.agent is not None:
+            agent.restore(snapshot.agent)
         self._listening = TurnHandling(
             self._talk, self._realtime, services.speech.pool, self._spawn, services.end_of_turn
         )
@@ -162,24 +164,29 @@ class Session:
         self._spawn(self._send_events())
         self._spawn(self._watch())
 
-    def go_on(self, recent: Sequence[AudioFrame], hopeless: bool) -> None:
-        """After the holder before was silenced: hear what nobody has heard, and answer what was not answered.
+    @property
+    def bus(self) -> SessionBus:
+        """What a takeover fences through."""
+        return self._bus
 
-        `recent`: the last seconds of the caller. `hopeless`: this call costs one process after the other.
+    def continue_call(self, recent: Sequence[AudioFrame], give_up: bool) -> None:
+        """After the holder before was fenced: process what the caller said since, and answer what was not answered.
+
+        `recent`: the last seconds of the caller. `give_up`: apologise and hang up instead.
         """
         early, self._early = self._early or [], None
-        heard_until = self._record.heard_until
+        received_until = self._snapshot.received_until
         for frame in (*recent, *early):
-            if frame.rate == RATE and frame.first_sample >= heard_until:
+            if frame.rate == RATE and frame.first_sample >= received_until:
                 self._ear.push(frame)
-                heard_until = frame.first_sample + 1
-        if hopeless:
+                received_until = frame.first_sample + 1
+        if give_up:
             self._spawn(self._give_up())
-        elif self._record.answering is not None:
-            text = self._record.answering
+        elif self._snapshot.answering is not None:
+            text = self._snapshot.answering
             turn = Turn(self._span("turn"), asked_by_client=not text)
             turn.hearing = self._spawn(_already(text))
-            turn.preamble = "" if self._record.handed_over else BACK_AGAIN
+            turn.preamble = "" if self._snapshot.handed_over else BACK_AGAIN
             self._talk.begin(turn)
 
     async def _give_up(self) -> None:
@@ -187,10 +194,10 @@ class Session:
         task = self._talk.turn.task if self._talk.turn else None
         if task:
             await asyncio.wait([task])
-        await self._line.hang_up("agent_lost")
+        await self._bus.hang_up("agent_lost")
 
     def hand_over(self) -> None:
-        """Another process is to go on: say no more, and write down how things stand."""
+        """Another process is to continue the call: keep the last snapshot, and change it no more."""
         self._handed_over = True
         self._changed(handed_over=True)
 
@@ -221,14 +228,13 @@ class Session:
         return tracer.start_span(name, context=self._context, start_time=start_ns)
 
     async def _watch(self) -> None:
-        while (left := self._last_sign + self._services.idle - time.monotonic()) > 0:  # noqa: ASYNC110
-            await asyncio.sleep(left)
+        await until_silent(self._liveness, self._services.idle)
         log.warning("%s: nothing came for %.0f s, dropped", self.id, self._services.idle)
         self.ended.set()
 
     async def _send_events(self) -> None:
         while True:
-            await self._line.event(await self._outbox.get())
+            await self._bus.publish_data(json.dumps(await self._outbox.get()))
 
     def _emit(self, event: JsonObject) -> None:
         if self._outbox.full():
@@ -237,7 +243,7 @@ class Session:
         self._outbox.put_nowait(event)
 
     def _changed(self, handed_over: bool = False) -> None:
-        """Write down how things stand, for whoever has to go on."""
+        """Keep a snapshot for the process that may have to continue the call."""
         if self._handed_over and not handed_over:
             return
         talk = self._talk
@@ -250,10 +256,10 @@ class Session:
                     settings=settings_json(talk.settings),
                     agent=turn.agent_before if turn and turn.asked else talk.agent.saved(),
                     carried=talk.carried,
-                    met=self._met,
+                    session_created=self._session_created,
                     greeted=self._greeted and not (turn and turn.fixed),
                     answering=turn.text if turn and turn.asked else None,
-                    heard_until=self._ear.heard_until,
+                    received_until=self._ear.heard_until,
                     handed_over=handed_over,
                 )
             ),
@@ -262,9 +268,8 @@ class Session:
     # ---- what comes in -----------------------------------------------------------------------------
 
     async def _on_frame(self, msg: Msg) -> None:
-        self._last_sign = time.monotonic()
-        self._caller_clock.frame(self._last_sign)
-        if self._deaf:
+        self._liveness.frame(time.monotonic())
+        if not self._receives_audio:
             return
         try:
             frame = unpack_frame(msg.data)
@@ -273,7 +278,7 @@ class Session:
         except MalformedError as error:
             log.warning("%s: %s", self.id, error)
             return
-        self._meet()
+        self._announce_session()
         self._greet()
         if self._early is None:
             self._ear.push(frame)
@@ -281,7 +286,7 @@ class Session:
             self._early.append(frame)
 
     async def _on_event(self, msg: Msg) -> None:
-        self._last_sign = time.monotonic()
+        self._liveness.event(time.monotonic())
         try:
             event = messages.decode_any(msg.data, messages.SESSION_EVENT, "SessionEvent")
         except MalformedError as error:
@@ -289,20 +294,17 @@ class Session:
             return
         match event:
             case messages.Connected() | messages.ChannelOpened(channel=messages.EVENTS_CHANNEL):
-                self._meet()
+                self._announce_session()
             case messages.MediaStarted():
-                self._meet()
+                self._announce_session()
                 self._greet()
             case messages.Playout():
                 self._talk.playout(event)
             case messages.TakenOver(handed_over=False):
-                self._talk.transceiver_lost(self._caller_clock.stopped_at(self._last_sign))
+                self._talk.transceiver_lost(self._liveness.frames_stopped_at(time.monotonic()))
             case messages.Flushed():
-                if self._line.flushes:
-                    self._line.flushes -= 1
-                    self._talk.flushed(event)
-                else:
-                    self._services.doubt(self.id)
+                if not self._bus.received_flushed(event):
+                    self._services.verify(self.id)
             case messages.ClaimExpired(instance=self._services.instance):
                 log.warning("%s: was taken too late, dropped", self.id)
                 self.ended.set()
@@ -311,7 +313,7 @@ class Session:
                 self.ended.set()
 
     async def _on_data(self, msg: Msg) -> None:
-        self._last_sign = time.monotonic()
+        self._liveness.event(time.monotonic())
         try:
             message = messages.decode(msg.data, messages.DataMessage)
             if message.channel != messages.EVENTS_CHANNEL:
@@ -335,10 +337,10 @@ class Session:
 
     # ---- the beginning -----------------------------------------------------------------------------
 
-    def _meet(self) -> None:
-        """Somebody can receive events now."""
-        if not self._met:
-            self._met = True
+    def _announce_session(self) -> None:
+        """The client can receive events now: its first one is `session.created`."""
+        if not self._session_created:
+            self._session_created = True
             self._realtime.session("session.created", self._shown())
 
     def _greet(self) -> None:

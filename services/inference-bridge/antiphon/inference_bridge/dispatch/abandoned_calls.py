@@ -1,4 +1,5 @@
-"""Calls of other agents that have died without a successor: the caller is told so and hung up. The shell of `orphans`.
+"""Calls of other agents that have died without a successor: the caller gets an apology and is hung up. The shell of
+`agent_sessions.abandoned`.
 
 Any bridge does it, whatever its own name is. Leases are looked at once at the start, then only when an instance of
 another agent is gone, and while such leases wait.
@@ -29,66 +30,69 @@ from antiphon.schemas.messages import Lease
 
 log = logging.getLogger(__name__)
 
-_LOOK_SECONDS: Final = 2.0
+_SEARCH_SECONDS: Final = 2.0
 _WITHIN: Final = 2.0
 _AT_ONCE: Final = 8
-"""Callers who are told at the same time; the others wait for the next look."""
+"""Callers who get the apology at the same time; the others wait for the next search."""
 
 
 class AbandonedCalls:
-    """Of one process."""
+    """Finds them among the leases of all other agents, and ends them.
+
+    Owner: the bridge, for the life of the process. Called from the event loop.
+    """
 
     def __init__(
-        self, client: Client, agent: str, instance: str, grace: float, see_off: Callable[[Lease], Awaitable[None]]
+        self, client: Client, agent: str, instance: str, grace: float, apologise: Callable[[Lease], Awaitable[None]]
     ) -> None:
-        """`see_off(lease)`: the session is ours now; speak, hang up, return."""
-        self._client, self._agent, self._instance, self._see_off = client, agent, instance, see_off
-        self._orphans = AbandonedLeases(agent, instance, grace)
+        """`apologise(lease)`: the session is ours now; speak, hang up, return."""
+        self._client, self._agent, self._instance, self._apologise = client, agent, instance, apologise
+        self._leases = AbandonedLeases(agent, instance, grace)
         self._js = client.jetstream(timeout=_WITHIN)
         self._suspect: set[str] = set()
-        """Agents whose leases are to be looked at."""
-        self._look = asyncio.Event()
-        self._looking: asyncio.Task[None] | None = None
+        """Agents whose leases are to be searched."""
+        self._search = asyncio.Event()
+        self._searching: asyncio.Task[None] | None = None
         self._at_work: set[asyncio.Task[None]] = set()
         self._searched_at_start = False
 
     async def start(self) -> None:
         await self._client.subscribe(subjects.ANY_AGENT_BEAT, cb=self._on_beat)
-        self._looking = asyncio.create_task(self._look_forever())
+        self._searching = asyncio.create_task(self._search_forever())
 
     async def close(self) -> None:
-        await tasks.end(*self._at_work, *([self._looking] if self._looking else []))
+        await tasks.end(*self._at_work, *([self._searching] if self._searching else []))
 
     async def _on_beat(self, message: Msg) -> None:
         with contextlib.suppress(MalformedError):
             agent = subjects.parse_agent_beat(message.subject)
             beat = messages.decode(message.data, messages.AgentBeat)
-            self._suspect |= self._orphans.heard(agent, beat, time.monotonic())
-        if self._suspect or (self._orphans.settled and not self._searched_at_start):
-            self._look.set()
+            self._suspect |= self._leases.received(agent, beat, time.monotonic())
+        if self._suspect or (self._leases.is_warmed_up and not self._searched_at_start):
+            self._search.set()
 
-    async def _look_forever(self) -> None:
+    async def _search_forever(self) -> None:
         while True:
-            await self._look.wait()
-            self._look.clear()
+            await self._search.wait()
+            self._search.clear()
             try:
                 async with asyncio.timeout(_WITHIN * 2):
-                    await self._look_once()
+                    await self._search_once()
             except (nats.errors.Error, TimeoutError, OSError) as error:
                 log.debug("leases of other agents can't be looked at: %s", error or type(error).__name__)
-                self._look.set()
-            await asyncio.sleep(_LOOK_SECONDS)
-            if self._orphans.any_waiting:
-                self._look.set()
+                self._search.set()
+            await asyncio.sleep(_SEARCH_SECONDS)
+            if self._leases.any_waiting:
+                self._search.set()
 
-    async def _look_once(self) -> None:
+    async def _search_once(self) -> None:
         bucket = await buckets.bucket(self._js, subjects.BUCKET_LEASES, ttl=leases.LEASE_TTL)
         keys: list[tuple[str, ...]] = [
             tuple(key.split(".", 1)) for key in await buckets.keys(self._js, subjects.BUCKET_LEASES)
         ]
-        whole = not self._searched_at_start and self._orphans.settled
-        looked_for, self._suspect = self._suspect, set()
-        suspect = looked_for | self._orphans.agents_waiting()
+        whole = not self._searched_at_start and self._leases.is_warmed_up
+        searched_for, self._suspect = self._suspect, set()
+        suspect = searched_for | self._leases.agents_waiting()
         found: set[tuple[str, str]] = set()
         try:
             for agent, session_id in keys:
@@ -99,20 +103,20 @@ class AbandonedCalls:
                     continue
                 found.add((agent, session_id))
                 room = len(self._at_work) < _AT_ONCE
-                if self._orphans.is_orphan(entry[0]) and room and not await self._is_served(bucket, keys, entry[0]):
+                if self._leases.is_abandoned(entry[0]) and room and not await self._is_served(bucket, keys, entry[0]):
                     await self._take(bucket, *entry)
         except BaseException:
-            self._suspect |= looked_for
+            self._suspect |= searched_for
             raise
         self._searched_at_start |= whole
-        self._orphans.keep_only(found)
+        self._leases.keep_only(found)
 
     async def _is_served(self, bucket: KeyValue, keys: list[tuple[str, ...]], lease: Lease) -> bool:
-        """Another agent that lives has a lease of the same session: the dead one was not the one who spoke."""
+        """Another agent that lives has a lease of the same session: the dead one was not the one that spoke."""
         for agent, session_id in keys:
             if session_id == lease.session_id and agent != lease.agent:
                 entry = await self._read(bucket, agent, session_id)
-                if entry is not None and not self._orphans.is_dead(entry[0].instance):
+                if entry is not None and not self._leases.is_dead(entry[0].instance):
                     return True
         return False
 
@@ -127,20 +131,22 @@ class AbandonedCalls:
     async def _take(self, bucket: KeyValue, lease: Lease, revision: int) -> None:
         taken = leases.taken(lease, self._instance)
         key = subjects.lease_key(lease.agent, lease.session_id)
-        self._orphans.forget(lease)
+        self._leases.forget(lease)
         try:
             revision = await bucket.update(key, messages.encode(taken), last=revision)
         except KeyWrongLastSequenceError:
             return  # another bridge was faster, or the agent is back
-        log.warning("%s: agent %s is dead and has no successor, the caller is told", lease.session_id, lease.agent)
+        log.warning(
+            "%s: agent %s is dead and has no successor, the caller gets an apology", lease.session_id, lease.agent
+        )
         work = asyncio.create_task(self._end(bucket, taken, revision))
         self._at_work.add(work)
         work.add_done_callback(self._at_work.discard)
 
     async def _end(self, bucket: KeyValue, lease: Lease, revision: int) -> None:
         try:
-            await self._see_off(lease)
+            await self._apologise(lease)
         except Exception:
-            log.exception("%s: the caller could not be told", lease.session_id)
+            log.exception("%s: the caller got no apology", lease.session_id)
         with contextlib.suppress(nats.errors.Error, TimeoutError, OSError):
             await bucket.delete(subjects.lease_key(lease.agent, lease.session_id), last=revision)

@@ -1,4 +1,4 @@
-"""The process on the bus: stands in the register, takes claims up to its capacity, drops sessions that are over."""
+"""A bridge process on the bus: registers, accepts claims up to its capacity, takes calls over, runs its sessions."""
 
 from __future__ import annotations
 
@@ -7,11 +7,10 @@ import contextlib
 import logging
 import signal
 import time
-from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 import nats.errors
 from nats.aio.client import Client
@@ -19,7 +18,6 @@ from nats.aio.msg import Msg
 from nats.micro.request import Request
 from nats.micro.service import Service
 from opentelemetry import trace
-from opentelemetry.context import Context
 
 from antiphon.inference_bridge.agents import Agent
 from antiphon.inference_bridge.agents.chat_check import ChatCheck
@@ -28,7 +26,7 @@ from antiphon.inference_bridge.agents.scripted import NEUTRAL_GREETING, SilentAg
 from antiphon.inference_bridge.conversation.response_playback import SPOKEN_FALLBACKS, Speech
 from antiphon.inference_bridge.conversation.session import Services, Session
 from antiphon.inference_bridge.dispatch.abandoned_calls import AbandonedCalls
-from antiphon.inference_bridge.dispatch.conversation_snapshot import ConversationSnapshot, read_record
+from antiphon.inference_bridge.dispatch.conversation_snapshot import ConversationSnapshot, read_snapshot
 from antiphon.inference_bridge.dispatch.local_models import LocalModels, load_local_models
 from antiphon.inference_bridge.dispatch.peers import Peers
 from antiphon.inference_bridge.models.clients import LocalStt, LocalTts, ModelClients
@@ -38,10 +36,11 @@ from antiphon.inference_bridge.models.threads import ModelThreads, Urgency
 from antiphon.inference_bridge.settings import Settings
 from antiphon.inference_bridge.tts.phrase_cache import PhraseCache
 from antiphon.inference_bridge.turns.detector import TurnSettings
-from antiphon.inference_bridge.unless_stopped import unless
+from antiphon.inference_bridge.unless_stopped import Stopped, unless_stopped
 from antiphon.runtime import tasks, telemetry
-from antiphon.runtime.agent_sessions import leases, recent_audio
-from antiphon.runtime.agent_sessions.keeper import LeaseKeeper
+from antiphon.runtime.agent_sessions import recent_audio, takeover
+from antiphon.runtime.agent_sessions.admission import Admission, read_claim
+from antiphon.runtime.agent_sessions.keeper import LeaseKeeper, new_instance
 from antiphon.runtime.loop_watchdog import LoopWatchdog
 from antiphon.runtime.nats import connection, service_discovery
 from antiphon.schemas import messages, subjects
@@ -54,17 +53,21 @@ _JOBS_PER_CALL = 4
 """Waiting model jobs per call of the capacity; above that the least urgent are given up."""
 _END_WITHIN = 1.5
 STANDSTILL_SECONDS = 10.0
-"""Another bridge takes the calls after one second without a beat; this is for the process that would stay deaf."""
-_CLAIMS_MEASURED = 1000
+"""Another bridge takes the calls after one second without a beat; this ends the process that no longer reacts."""
+_INPUT_RATE: Final = 16000
+"""Hz of the caller's audio, as the models need it."""
 _PASS_ON_WITHIN = 0.25
 """Seconds of the half second that a claim has; then there is time left to take it ourselves."""
-_SEEN_OFF_WITHIN = 30.0
+_APOLOGY_SECONDS = 30.0
 HOPELESS = 3
 """Take-overs after which the caller gets an apology instead of another try: what kills us may be in the call."""
 
 
 class Bridge:
-    """All calls of this process."""
+    """All calls of this process.
+
+    Owner: `run`, for the life of the process. Called from the event loop.
+    """
 
     def __init__(
         self, client: Client, models: LocalModels, settings: Settings, scripted_agent: Callable[[], Agent]
@@ -76,7 +79,14 @@ class Bridge:
         hearer = LocalStt(models.transcriber, self._workers) if models.transcriber else self._remote
         speaker = LocalTts(models.synthesizer, self._workers) if models.synthesizer else self._remote
         self._vad_executor = ThreadPoolExecutor(1, thread_name_prefix="vad")
-        self._keeper = LeaseKeeper(client, settings.agent_name, self._take_over, self._lost, self._room)
+        self._sessions: dict[str, Session] = {}
+        instance = new_instance()
+        admission = self._admission = Admission(
+            self._sessions, settings.bridge_capacity, instance, _INPUT_RATE, "ANTIPHON_BRIDGE_CAPACITY"
+        )
+        self._keeper = LeaseKeeper(
+            client, settings.agent_name, self._take_over, self._lost, lambda: admission.room, instance
+        )
         self._services = Services(
             client,
             Speech(ModelClients(hearer, speaker), PhraseCache()),
@@ -92,15 +102,15 @@ class Bridge:
             settings.voice_name,
             settings.bridge_idle,
             self._save,
-            self._keeper.doubt,
-            self._keeper.instance,
+            self._keeper.verify,
+            instance,
             end_of_turn=models.end_of_turn,
         )
-        self._orphanage = AbandonedCalls(
-            client, settings.agent_name, self._keeper.instance, settings.orphan_seconds, self._see_off
+        self._abandoned = AbandonedCalls(
+            client, settings.agent_name, instance, settings.orphan_seconds, self._apologise
         )
-        self._about = {"agent": settings.agent_name, "instance": self._keeper.instance}
-        """What the register says of this process."""
+        self._about = {"agent": settings.agent_name, "instance": instance}
+        """What the service register says of this process."""
         local = settings.llm_url and settings.llm == "local"
         key = settings.llm_api_key.get_secret_value()
         self._llm = client_for(settings.llm_url, key) if local else None
@@ -110,15 +120,12 @@ class Bridge:
             else None
         )
         self._checking: asyncio.Task[None] | None = None
-        self._sessions: dict[str, Session] = {}
         self._watchers: set[asyncio.Task[None]] = set()
-        self._leaving = False
-        self._peers = Peers(self._keeper.instance)
-        self._claim_ms: deque[float] = deque(maxlen=_CLAIMS_MEASURED)
-        self._claims = self._refused = self._passed_on = 0
+        self._peers = Peers(instance)
+        self._passed_on = 0
         self._passing: set[asyncio.Task[None]] = set()
 
-    async def start(self) -> bool:
+    async def start(self) -> None:
         """Be able to do all that a call needs, then be known as alive: calls of dead processes come from then on."""
         await self._client.subscribe(subjects.agent_beat(self._settings.agent_name), cb=self._on_beat)
         if self._models.transcriber is None:
@@ -128,21 +135,20 @@ class Bridge:
         if self._settings.llm == "remote":
             await self._remote.there("llm")
         speech = self._services.speech
-        for phrase in SPOKEN_FALLBACKS:  # must be sayable when nothing else is
+        for phrase in SPOKEN_FALLBACKS:  # they are needed when no speech can be made
             speech.phrases.keep(phrase, await speech.pool.synthesize(phrase, 1.0, Urgency.SOON))
         await self._keeper.start()
         if self._settings.orphan_seconds:
-            await self._orphanage.start()
+            await self._abandoned.start()
         try:
             await recent_audio.keep(self._client.jetstream(timeout=2))
         except (nats.errors.Error, TimeoutError) as error:
-            log.warning("the callers' last seconds are not kept for a take-over: %s", error or type(error).__name__)
-        return True
+            log.warning("the callers' last seconds are not kept for a takeover: %s", error or type(error).__name__)
 
     # ---- new calls -----------------------------------------------------------------------------------
 
     async def join(self) -> Service:
-        """Stand in the register: claims may come."""
+        """Register: claims may come."""
         name = self._settings.agent_name
         if self._chat_check:
             self._checking = asyncio.create_task(self._chat_check.run())
@@ -166,24 +172,15 @@ class Bridge:
 
     async def _on_beat(self, message: Msg) -> None:
         with contextlib.suppress(MalformedError):
-            self._peers.heard(messages.decode(message.data, messages.AgentBeat), time.monotonic())
+            self._peers.received(messages.decode(message.data, messages.AgentBeat), time.monotonic())
 
     def figures(self) -> dict[str, Any]:
         """How claims went: what the register's statistics show."""
-        took = sorted(self._claim_ms)
-        return {
-            "sessions": len(self._sessions),
-            "capacity": self._settings.bridge_capacity,
-            "claims": self._claims,
-            "claims_refused": self._refused,
-            "claims_passed_on": self._passed_on,
-            "claim_ms_p50": took[len(took) // 2] if took else None,
-            "claim_ms_p95": took[len(took) * 95 // 100] if took else None,
-        }
+        return {**self._admission.figures(), "claims_passed_on": self._passed_on}
 
     async def claim(self, request: Request) -> None:
         """Answer a claim, or pass it on to a process that has more room."""
-        capacity = 0 if self._leaving else self._settings.bridge_capacity
+        capacity = 0 if self._admission.stopping else self._settings.bridge_capacity
         other = self._peers.better(len(self._sessions), capacity, time.monotonic())
         if other is None:
             await self.take_claim(request)
@@ -212,84 +209,80 @@ class Bridge:
         context = telemetry.trace_context(request.headers)
         with tracer.start_as_current_span("claim", context=context) as span:
             try:
-                claim = messages.decode(request.data, messages.Claim)
-                span.set_attribute("antiphon.session", claim.session_id)
-                refusal = self._refusal(claim)
-                if not refusal and not await self._take(claim, trace.set_span_in_context(span, context)):
-                    refusal = f"another instance has taken session {claim.session_id}"
+                claim = read_claim(request.data)
             except MalformedError as error:
-                refusal = str(error)
-            reply = messages.ClaimReply(
-                accepted=not refusal, input_rate=16000, instance=self._keeper.instance, message=refusal
-            )
-            await request.respond(messages.encode(reply))
+                await request.respond(self._admission.reply(str(error)))
+                return
+            span.set_attribute("antiphon.session", claim.session_id)
+            refusal = self._admission.refusal(claim, time.time())
+            if not refusal and not await self._accept(claim):
+                refusal = self._admission.lost(claim.session_id)
+            await request.respond(self._admission.reply(refusal))
             took_ms = (time.perf_counter() - started) * 1000
             span.set_attribute("antiphon.claim_ms", round(took_ms, 2))
-            if refusal:
-                self._refused += 1
-                log.warning("claim refused: %s", refusal)
-            else:
-                self._claims += 1
-                self._claim_ms.append(round(took_ms, 2))
-                log.info(
-                    "%s: claimed in %.1f ms (%d of %d)",
-                    claim.session_id,
-                    took_ms,
-                    len(self._sessions),
-                    self._settings.bridge_capacity,
-                )
+            if not refusal:
+                self._admission.accepted(claim.session_id, took_ms)
 
-    def _room(self) -> int:
-        return 0 if self._leaving else self._settings.bridge_capacity - len(self._sessions)
-
-    def _refusal(self, claim: messages.Claim) -> str:
-        subjects.audio_in(claim.session_id)  # raises for a name that no subject can hold
-        if claim.session_id in self._sessions:
-            return f"session {claim.session_id} is claimed already"
-        if leases.is_stale(claim, time.time()):
-            return f"the claim of session {claim.session_id} is too old: or do the machines' clocks differ?"
-        if self._leaving:
-            return "this bridge is about to stop"
-        if self._room() <= 0:
-            return f"this bridge has {len(self._sessions)} calls, its capacity (ANTIPHON_BRIDGE_CAPACITY)"
-        return ""
-
-    async def _take(self, claim: messages.Claim, context: Context) -> bool:
+    async def _accept(self, claim: messages.Claim) -> bool:
         """Be ready for the session; False if another instance has it."""
-        stream = self._models.voice_activity.stream()
-        first = leases.first_generation(0)
-        session = Session(claim, self._agent(), self._services, stream, context, first_generation=first)
-        self._sessions[claim.session_id] = session  # before the first await: the capacity is exact
+        lease = self._admission.lease(claim, telemetry.trace_headers(), time.time())
+        session = self._session(lease, self._agent())
+
+        async def hold() -> bool:
+            await self._keeper.hold(lease)
+            return self._keeper.holds(session.id)
+
+        accepted = False
         try:
-            await self._keeper.hold(claim, 16000, telemetry.trace_headers())
+            accepted = await self._run_session(session, hold)
+        finally:
+            if not accepted:
+                await self._keeper.release(session.id)
+        return accepted
+
+    # ---- sessions ------------------------------------------------------------------------------------
+
+    def _session(
+        self,
+        lease: messages.Lease,
+        agent: Agent,
+        snapshot: ConversationSnapshot | None = None,
+        receives_audio: bool = True,
+    ) -> Session:
+        stream = self._models.voice_activity.stream()
+        return Session(lease, agent, self._services, stream, snapshot, receives_audio)
+
+    async def _run_session(self, session: Session, confirm: Callable[[], Awaitable[bool]]) -> bool:
+        """Subscribe, then `confirm` that the session is ours and exists; a task then sees to its end.
+
+        If not, or if either raises, nothing is left of the session here.
+        """
+        self._sessions[session.id] = session  # before the first await: the capacity is exact
+        confirmed = False
+        try:
             await session.start()
-        except BaseException:
-            await self._let_go(session)
-            raise
-        if not self._keeper.holds(claim.session_id):
-            await self._let_go(session)
+            confirmed = await confirm()
+        finally:
+            if not confirmed:
+                await self._close(session)
+        if not confirmed:
             return False
-        self._watch(session)
-        return True
-
-    async def _let_go(self, session: Session) -> None:
-        self._sessions.pop(session.id, None)
-        await session.close()
-        await self._keeper.release(session.id)
-
-    def _watch(self, session: Session) -> None:
         watcher = asyncio.create_task(self._until_ended(session))
         self._watchers.add(watcher)
         watcher.add_done_callback(self._watchers.discard)
+        return True
 
     async def _until_ended(self, session: Session) -> None:
         try:
             await session.ended.wait()
         finally:
-            self._sessions.pop(session.id, None)
-            await session.close()
-            if not self._leaving:
+            await self._close(session)
+            if not self._admission.stopping:
                 await self._keeper.release(session.id)
+
+    async def _close(self, session: Session) -> None:
+        self._sessions.pop(session.id, None)
+        await session.close()
 
     def _agent(self) -> Agent:
         if self._settings.llm == "remote":
@@ -299,64 +292,38 @@ class Bridge:
         model, timeout = self._settings.llm_model, self._settings.llm_timeout
         return LanguageModel(self._llm, model, timeout, self._chat_check.doubt)
 
-    # ---- calls of others -----------------------------------------------------------------------------
+    # ---- calls of dead processes -----------------------------------------------------------------------------
 
     async def _take_over(self, lease: messages.Lease) -> bool:
-        """Go on with a call whose process is gone; False if the call is gone too."""
-        record = read_record(lease.state)
-        claim = messages.Claim(session_id=lease.session_id, agent=lease.agent, session=lease.session)
-        session = Session(
-            claim,
-            self._agent(),
-            self._services,
-            self._models.voice_activity.stream(),
-            telemetry.trace_context(lease.trace),
-            record,
-            lease.takeovers,
-            leases.first_generation(lease.takeovers),
-        )
-        self._sessions[session.id] = session
-        try:
-            await session.start()
-            recent = asyncio.create_task(recent_audio.read(self._client, session.id))
-            there = await self._keeper.fence(lease)
-            frames = await recent
-        except BaseException:
-            self._sessions.pop(session.id, None)
-            await session.close()
-            raise
-        if not there:
-            self._sessions.pop(session.id, None)
-            await session.close()
-            return False
-        session.go_on(frames, lease.takeovers >= HOPELESS)
-        self._watch(session)
-        return True
+        """Continue a call whose process is gone; False if the call is gone too."""
+        session = self._session(lease, self._agent(), read_snapshot(lease.state))
 
-    async def _see_off(self, lease: messages.Lease) -> None:
+        async def fenced() -> bool:
+            recent = await takeover.fence_and_recall(self._client, session.bus, lease)
+            if recent is None:
+                return False
+            session.continue_call(recent, give_up=lease.takeovers >= HOPELESS)
+            return True
+
+        return await self._run_session(session, fenced)
+
+    async def _apologise(self, lease: messages.Lease) -> None:
         """Apologise for another agent, which is dead, and hang up."""
-        claim = messages.Claim(session_id=lease.session_id, agent=lease.agent, session=lease.session)
-        session = Session(
-            claim,
-            SilentAgent(),
-            self._services,
-            self._models.voice_activity.stream(),
-            telemetry.trace_context(lease.trace),
-            ConversationSnapshot(met=True, greeted=True),
-            lease.takeovers,
-            leases.first_generation(lease.takeovers),
-            deaf=True,
-        )
-        self._sessions[session.id] = session
-        try:
-            await session.start()
-            if await self._keeper.fence(lease):
-                session.go_on((), hopeless=True)
-                async with asyncio.timeout(_SEEN_OFF_WITHIN):
+        snapshot = ConversationSnapshot(session_created=True, greeted=True)
+        session = self._session(lease, SilentAgent(), snapshot, receives_audio=False)
+
+        async def fenced() -> bool:
+            if not await takeover.fence(session.bus, lease):
+                return False
+            session.continue_call((), give_up=True)
+            return True
+
+        if await self._run_session(session, fenced):
+            try:
+                async with asyncio.timeout(_APOLOGY_SECONDS):
                     await session.ended.wait()
-        finally:
-            self._sessions.pop(session.id, None)
-            await session.close()
+            finally:
+                session.ended.set()
 
     def _lost(self, session_id: str) -> None:
         if session := self._sessions.get(session_id):
@@ -372,10 +339,10 @@ class Bridge:
 
     async def close(self) -> None:
         """Leave: other processes of this agent go on with the calls, at once."""
-        self._leaving = True
+        self._admission.stopping = True
         for session in self._sessions.values():
             session.hand_over()
-        await self._orphanage.close()
+        await self._abandoned.close()
         await self._keeper.close()
         await tasks.end(*self._watchers, *self._passing, *([self._checking] if self._checking else []))
         self._workers.close()
@@ -396,28 +363,26 @@ async def run(settings: Settings) -> None:
         loop.add_signal_handler(number, stop.set)
     # in a worker, because the threads that the models' libraries start inherit its low priority
     loader = ModelThreads(1, 1)
-    models = await unless(stop, loader.submit(partial(load_local_models, settings), Urgency.NOW).future)
-    loader.close()
-    if models is None:
-        return
-    client = await unless(
-        stop, asyncio.ensure_future(connection.connect(settings.nats_url, "antiphon-inference-bridge"))
-    )
-    if client is None:
-        return
-    bridge = Bridge(client, models, settings, scripted_agent)
-    if await unless(stop, asyncio.ensure_future(bridge.start())) is None:
+    try:
+        try:
+            models = await unless_stopped(stop, loader.submit(partial(load_local_models, settings), Urgency.NOW).future)
+        finally:
+            loader.close()
+        client = await unless_stopped(stop, connection.connect(settings.nats_url, "antiphon-inference-bridge"))
+        bridge = Bridge(client, models, settings, scripted_agent)
+        await unless_stopped(stop, bridge.start())
+    except Stopped:
         return
     service = await bridge.join()
     if settings.llm == "remote":
-        who = "a language model of the workers"
+        answers = "a language model of the workers"
     else:
-        who = (
+        answers = (
             f"{settings.llm_model} at {settings.llm_url}"
             if settings.llm_url
             else f"{settings.scripted_agent}, a scripted agent"
         )
-    log.info("ready: agent %s is %s", settings.agent_name, who)
+    log.info("ready: agent %s is %s", settings.agent_name, answers)
     watchdog = LoopWatchdog("inference-bridge", STANDSTILL_SECONDS)
     watchdog.start()
     await stop.wait()

@@ -1,4 +1,4 @@
-"""What another process needs to go on with a call: the conversation so far as plain JSON, bounded. Pure.
+"""What another process needs to continue a call: the conversation so far as plain JSON, bounded. Pure.
 
 A lease keeps 32 KiB. When the conversation is longer, whole items go, never a part of one: an item that is larger than
 `MAX_ITEM_BYTES` by itself, then the oldest. What is left is what was said last, word for word.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from typing import Any, Final
 
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from antiphon.inference_bridge.realtime_protocol.session_settings import SessionSettings
 
@@ -24,21 +24,25 @@ JsonObject = dict[str, Any]
 
 
 class ConversationSnapshot(BaseModel):
-    """One call, as it stands between two of its events."""
+    """One call, between two of its events.
 
-    model_config = ConfigDict(extra="ignore")
+    Written by the session that holds the call, read by the one that takes it over, perhaps in a process of another
+    version: so the names in JSON stay (`alias`).
+    """
+
+    model_config = ConfigDict(extra="ignore", populate_by_name=True)
 
     items: list[JsonObject] = []
     settings: JsonObject | None = None
     agent: Any = None
     """What the agent remembers besides the items."""
     carried: str = ""
-    met: bool = False
-    """The client was told of its session."""
+    session_created: bool = Field(default=False, validation_alias="met", serialization_alias="met")
+    """The client has got `session.created`."""
     greeted: bool = False
     answering: str | None = None
-    """What was being answered and was not heard to its end."""
-    heard_until: int = 0
+    """What was being answered, by a response that was not played to its end."""
+    received_until: int = Field(default=0, validation_alias="heard_until", serialization_alias="heard_until")
     """Samples of the caller's audio that are in `items` already."""
     handed_over: bool = False
     """Its holder left in order."""
@@ -52,13 +56,14 @@ class ConversationSnapshot(BaseModel):
 
 
 def settings_json(settings: SessionSettings) -> JsonObject:
+    """Settings as `ConversationSnapshot.settings` keeps them."""
     written: JsonObject = _SETTINGS.dump_python(settings, mode="json")
     return written
 
 
-def bounded(record: ConversationSnapshot) -> JsonObject:
-    """The record as JSON that fits: without items that are too large or too old, then without the settings."""
-    written = record.model_dump(mode="json")
+def bounded(snapshot: ConversationSnapshot) -> JsonObject:
+    """The snapshot as JSON that fits: without items that are too large or too old, then without the settings."""
+    written = snapshot.model_dump(mode="json", by_alias=True)
     sizes = [(len(json.dumps(item).encode()) + 2, item) for item in written["items"]]
     kept = [(size, item) for size, item in sizes if size <= MAX_ITEM_BYTES]
     written["items"] = []
@@ -73,8 +78,8 @@ def bounded(record: ConversationSnapshot) -> JsonObject:
     return written
 
 
-def read_record(state: JsonObject) -> ConversationSnapshot:
-    """A record as another process wrote it; what can't be read is as if nothing had been said."""
+def read_snapshot(state: JsonObject) -> ConversationSnapshot:
+    """A snapshot as another process wrote it; one that can't be read counts as an empty one."""
     try:
         return ConversationSnapshot.model_validate(state)
     except ValidationError:

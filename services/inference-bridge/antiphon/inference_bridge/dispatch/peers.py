@@ -1,7 +1,7 @@
-"""The other processes of this agent, as their beats tell of them: who should take a call rather than we? Pure.
+"""The other processes of this agent, as their beats describe them: which one should take a call instead of us? Pure.
 
 NATS gives a claim to any process of the queue group, also to one that is full while another has nothing to do. So
-whoever gets a claim passes it on to the process with most room, once; the answer goes straight to who asked.
+the process that gets a claim passes it on to the one with most room, once; the answer goes straight to the transceiver.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Final
 from antiphon.schemas.messages import AgentBeat
 
 FRESH_SECONDS: Final = 1.0
-"""A beat older than this (four are due) says nothing about who is there."""
+"""A beat older than this (four are due) does not say that its process is alive."""
 MARGIN: Final = 2
 """By so many calls another one must be better off before a claim is passed on: passing costs time."""
 MAX_PEERS: Final = 1024
@@ -22,17 +22,21 @@ MAX_PEERS: Final = 1024
 class _Peer:
     sessions: int
     capacity: int
-    heard: float
+    received_at: float
 
 
 class Peers:
-    """Of one process."""
+    """The processes of this agent that are alive, `MAX_PEERS` at most; then the one without a beat for longest goes.
+
+    Owner: the bridge, for the life of the process. Called from the event loop.
+    """
 
     def __init__(self, instance: str) -> None:
         self._instance = instance
         self._peers: dict[str, _Peer] = {}
 
-    def heard(self, beat: AgentBeat, now: float) -> None:
+    def received(self, beat: AgentBeat, now: float) -> None:
+        """A beat of our agent came, perhaps our own."""
         if beat.instance == self._instance:
             return
         self._peers.pop(beat.instance, None)
@@ -42,11 +46,11 @@ class Peers:
             del self._peers[next(iter(self._peers))]
 
     def better(self, sessions: int, capacity: int, now: float) -> str | None:
-        """Who should take the next call instead of us, who have `sessions` of `capacity`; None: nobody."""
+        """The instance that should take the next call instead of us with `sessions` of `capacity`; None: we should."""
         fit = [
             (peer.sessions / peer.capacity, name)
             for name, peer in self._peers.items()
-            if now - peer.heard <= FRESH_SECONDS and peer.sessions < peer.capacity
+            if now - peer.received_at <= FRESH_SECONDS and peer.sessions < peer.capacity
         ]
         if not fit:
             return None

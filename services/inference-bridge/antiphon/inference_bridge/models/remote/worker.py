@@ -9,6 +9,7 @@ import asyncio
 import logging
 import signal
 from functools import partial
+from typing import Literal
 
 from nats.aio.client import Client
 from nats.micro.request import Request
@@ -22,7 +23,7 @@ from antiphon.inference_bridge.models.threads import Job, ModelThreads, Urgency
 from antiphon.inference_bridge.settings import Settings
 from antiphon.inference_bridge.stt.transcriber import Transcriber
 from antiphon.inference_bridge.tts.synthesizer import Synthesizer
-from antiphon.inference_bridge.unless_stopped import unless
+from antiphon.inference_bridge.unless_stopped import Stopped, unless_stopped
 from antiphon.runtime import tasks
 from antiphon.runtime.nats import connection, service_discovery
 from antiphon.schemas import subjects
@@ -92,18 +93,23 @@ async def run(settings: Settings, kind: wire.Kind) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    if kind == "llm":
-        await _run_language_model(settings, stop)
+    try:
+        if kind == "llm":
+            await _run_language_model(settings, stop)
+        else:
+            await _run_speech_model(settings, kind, stop)
+    except Stopped:
         return
+
+
+async def _run_speech_model(settings: Settings, kind: Literal["stt", "tts"], stop: asyncio.Event) -> None:
     loader = ModelThreads(1, 1)  # in a worker: the threads that the libraries start inherit its low priority
     load = partial(load_transcriber if kind == "stt" else load_synthesizer, settings)
-    model = await unless(stop, loader.submit(load, Urgency.NOW).future)
-    loader.close()
-    if model is None:
-        return
-    client = await unless(stop, asyncio.ensure_future(connection.connect(settings.nats_url, f"antiphon-worker-{kind}")))
-    if client is None:
-        return
+    try:
+        model = await unless_stopped(stop, loader.submit(load, Urgency.NOW).future)
+    finally:
+        loader.close()
+    client = await unless_stopped(stop, connection.connect(settings.nats_url, f"antiphon-worker-{kind}"))
     hears, speaks = (model, None) if kind == "stt" else (None, model)
     worker = Worker(client, settings.bridge_threads, hears, speaks)  # type: ignore[arg-type]
     service = await service_discovery.register(client, wire.SERVICE, {"kind": kind})
@@ -114,16 +120,15 @@ async def run(settings: Settings, kind: wire.Kind) -> None:
 
 async def _run_language_model(settings: Settings, stop: asyncio.Event) -> None:
     async with client_for(settings.llm_url, settings.llm_api_key.get_secret_value()) as server:
-        client = await unless(stop, asyncio.ensure_future(connection.connect(settings.nats_url, "antiphon-worker-llm")))
-        if client is None:
-            return
+        client = await unless_stopped(stop, connection.connect(settings.nats_url, "antiphon-worker-llm"))
         model = LanguageModel(server, settings.llm_model, settings.llm_timeout)
         worker = LanguageModelWorker(client, model, settings.llm_at_once)
         warming = asyncio.create_task(worker.warm())
-        await unless(stop, warming)
-        if stop.is_set():
+        try:
+            await unless_stopped(stop, warming)
+        except Stopped:
             await tasks.end(warming)
-            return
+            raise
         await worker.start()
         service = await service_discovery.register(client, wire.SERVICE, {"kind": "llm"})
         await connection.flush(client)
