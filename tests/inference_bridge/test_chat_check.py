@@ -18,7 +18,7 @@ from antiphon.inference_bridge.agents.language_model import client_for
 from antiphon.inference_bridge.agents.scripted import SilentAgent
 from antiphon.inference_bridge.dispatch.bridge import Bridge
 from antiphon.inference_bridge.dispatch.local_models import LocalModels
-from antiphon.inference_bridge.input.voice_activity import VoiceActivity
+from antiphon.inference_bridge.models.voice_activity import VoiceActivity
 from antiphon.inference_bridge.settings import Settings
 from antiphon.runtime import tasks
 from antiphon.runtime.nats import service_discovery

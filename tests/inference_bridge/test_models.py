@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 from support.processes.bridge import Samples, Speak
 
-from antiphon.inference_bridge.input.voice_activity import WINDOW
 from antiphon.inference_bridge.models.local import Models
 from antiphon.inference_bridge.models.sources import (
     SMART_TURN_SHA256,
@@ -22,6 +21,7 @@ from antiphon.inference_bridge.models.sources import (
 )
 from antiphon.inference_bridge.stt.transcriber import without_trailing_repeat
 from antiphon.inference_bridge.tts.text_normalization import speakable
+from antiphon.inference_bridge.turns.window import WINDOW
 
 SENTENCES = [
     "I would like to book an appointment for tomorrow at ten thirty.",

@@ -25,7 +25,7 @@ from antiphon.inference_bridge.realtime_protocol.conversation import MAX_ITEMS, 
 from antiphon.inference_bridge.realtime_protocol.errors import ClientError
 from antiphon.inference_bridge.realtime_protocol.server_events import Realtime, RealtimeResponse
 from antiphon.inference_bridge.realtime_protocol.session_settings import SessionSettings, first_settings, read_changes
-from antiphon.inference_bridge.turns.detector import TurnSettings
+from antiphon.inference_bridge.turns.turn_settings import TurnSettings
 
 SERVER_EVENT: TypeAdapter[Any] = TypeAdapter(RealtimeServerEvent)
 BASE = TurnSettings()

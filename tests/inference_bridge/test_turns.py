@@ -6,8 +6,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from antiphon.inference_bridge.input.vad_framing import Window
-from antiphon.inference_bridge.input.voice_activity import WINDOW
 from antiphon.inference_bridge.turns.detector import (
     MaybeDone,
     Resumed,
@@ -16,8 +14,9 @@ from antiphon.inference_bridge.turns.detector import (
     TurnDetector,
     TurnEnded,
     TurnEvent,
-    TurnSettings,
 )
+from antiphon.inference_bridge.turns.turn_settings import TurnSettings
+from antiphon.inference_bridge.turns.window import WINDOW, Window
 
 
 class Caller:

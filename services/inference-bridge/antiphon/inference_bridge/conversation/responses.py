@@ -25,12 +25,12 @@ from antiphon.inference_bridge.agents import Agent, ReplyPart, Request
 from antiphon.inference_bridge.conversation.playout_tracking import SpeechLedger
 from antiphon.inference_bridge.conversation.response_playback import ResponsePlayback, Speech
 from antiphon.inference_bridge.conversation.session_bus import SessionBus
+from antiphon.inference_bridge.conversation.turn import Turn, say
 from antiphon.inference_bridge.realtime_protocol.client_events import ResponseParameters
 from antiphon.inference_bridge.realtime_protocol.conversation import item_of
 from antiphon.inference_bridge.realtime_protocol.server_events import CancelReason, Realtime, RealtimeResponse
 from antiphon.inference_bridge.realtime_protocol.session_settings import SessionSettings
 from antiphon.inference_bridge.turns.barge_in import Act, BargeInPolicy
-from antiphon.inference_bridge.turns.turn import Turn, say
 from antiphon.schemas import messages
 
 log = logging.getLogger(__name__)

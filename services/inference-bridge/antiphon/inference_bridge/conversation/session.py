@@ -26,18 +26,19 @@ from antiphon.inference_bridge.conversation.client_commands import ClientCommand
 from antiphon.inference_bridge.conversation.response_playback import Speech
 from antiphon.inference_bridge.conversation.responses import Responses
 from antiphon.inference_bridge.conversation.session_bus import SessionBus
+from antiphon.inference_bridge.conversation.turn import Turn
 from antiphon.inference_bridge.dispatch.conversation_snapshot import ConversationSnapshot, bounded, settings_json
 from antiphon.inference_bridge.input.turn_handling import TurnHandling
 from antiphon.inference_bridge.input.vad_pipeline import MAX_FRAMES, VadPipeline
-from antiphon.inference_bridge.input.voice_activity import RATE, VoiceActivityStream
+from antiphon.inference_bridge.models.smart_turn import EndOfTurn
+from antiphon.inference_bridge.models.voice_activity import VoiceActivityStream
 from antiphon.inference_bridge.realtime_protocol.client_events import read_client_event
 from antiphon.inference_bridge.realtime_protocol.conversation import Conversation, JsonObject
 from antiphon.inference_bridge.realtime_protocol.errors import ClientError
 from antiphon.inference_bridge.realtime_protocol.server_events import Realtime
 from antiphon.inference_bridge.realtime_protocol.session_settings import first_settings
-from antiphon.inference_bridge.turns.detector import TurnSettings
-from antiphon.inference_bridge.turns.smart_turn import EndOfTurn
-from antiphon.inference_bridge.turns.turn import Turn
+from antiphon.inference_bridge.turns.turn_settings import TurnSettings
+from antiphon.inference_bridge.turns.window import RATE
 from antiphon.runtime import tasks
 from antiphon.runtime.agent_sessions.playout_retransmission import CallerClock
 from antiphon.runtime.nats import connection

@@ -37,7 +37,7 @@ from antiphon.inference_bridge.models.remote.pool import RemoteModels
 from antiphon.inference_bridge.models.threads import ModelThreads, Urgency
 from antiphon.inference_bridge.settings import Settings
 from antiphon.inference_bridge.tts.phrase_cache import PhraseCache
-from antiphon.inference_bridge.turns.detector import TurnSettings
+from antiphon.inference_bridge.turns.turn_settings import TurnSettings
 from antiphon.inference_bridge.unless_stopped import unless
 from antiphon.runtime import tasks, telemetry
 from antiphon.runtime.agent_sessions import leases, recent_audio

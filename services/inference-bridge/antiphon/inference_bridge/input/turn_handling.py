@@ -13,9 +13,10 @@ from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
 from antiphon.inference_bridge.conversation.responses import Responses
+from antiphon.inference_bridge.conversation.turn import Turn
 from antiphon.inference_bridge.input.vad_pipeline import VadPipeline
-from antiphon.inference_bridge.input.voice_activity import RATE
 from antiphon.inference_bridge.models.clients import ModelClients, Pending
+from antiphon.inference_bridge.models.smart_turn import EndOfTurn
 from antiphon.inference_bridge.models.threads import Urgency
 from antiphon.inference_bridge.realtime_protocol.server_events import Realtime
 from antiphon.inference_bridge.realtime_protocol.session_settings import SemanticVad, ServerVad
@@ -32,8 +33,7 @@ from antiphon.inference_bridge.turns.detector import (
     TurnEvent,
     Utterance,
 )
-from antiphon.inference_bridge.turns.smart_turn import EndOfTurn
-from antiphon.inference_bridge.turns.turn import Turn
+from antiphon.inference_bridge.turns.window import RATE
 
 log = logging.getLogger(__name__)
 

@@ -10,24 +10,12 @@ from __future__ import annotations
 from collections import deque
 from typing import Final, NamedTuple
 
-from antiphon.inference_bridge.input.voice_activity import RATE, WINDOW
+from antiphon.inference_bridge.turns.window import RATE, WINDOW, Window
 from antiphon.schemas.audio import AudioFrame, FrameFlag
 
 MAX_FILL_MS: Final = 500
 _REMEMBERED_FRAMES: Final = 400
 """8 s: further back than any end of a turn lies behind the newest frame."""
-
-
-class Window(NamedTuple):
-    """32 ms of a call."""
-
-    first_sample: int
-    pcm: bytes
-    """s16le mono at 16 kHz."""
-    silent: bool
-    """The sender sent nothing here: no need to ask the model."""
-    concealed: bool
-    """Mostly made up by the receiver: not to be taken for the start of speech."""
 
 
 class Gap(NamedTuple):

@@ -13,9 +13,11 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
-from antiphon.inference_bridge.input.vad_framing import Gap, Window, WindowCutter
-from antiphon.inference_bridge.input.voice_activity import VoiceActivityStream
-from antiphon.inference_bridge.turns.detector import TurnDetector, TurnEvent, TurnSettings
+from antiphon.inference_bridge.input.vad_framing import Gap, WindowCutter
+from antiphon.inference_bridge.models.voice_activity import VoiceActivityStream
+from antiphon.inference_bridge.turns.detector import TurnDetector, TurnEvent
+from antiphon.inference_bridge.turns.turn_settings import TurnSettings
+from antiphon.inference_bridge.turns.window import Window
 from antiphon.schemas.audio import AudioFrame
 
 MAX_FRAMES: Final = 250

@@ -6,7 +6,7 @@ import logging
 import time
 from dataclasses import dataclass
 
-from antiphon.inference_bridge.input.voice_activity import WINDOW, VoiceActivity
+from antiphon.inference_bridge.models.smart_turn import SmartTurn
 from antiphon.inference_bridge.models.sources import (
     lexicon_files,
     silero_file,
@@ -14,11 +14,12 @@ from antiphon.inference_bridge.models.sources import (
     voice_file,
     whisper_directory,
 )
+from antiphon.inference_bridge.models.voice_activity import VoiceActivity
 from antiphon.inference_bridge.settings import Settings
 from antiphon.inference_bridge.stt.transcriber import Transcriber, Whisper
 from antiphon.inference_bridge.tts.g2p import Lexicon, Phonemizer
 from antiphon.inference_bridge.tts.synthesizer import PiperVoice, Synthesizer
-from antiphon.inference_bridge.turns.smart_turn import SmartTurn
+from antiphon.inference_bridge.turns.window import WINDOW
 
 log = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Final, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError
 
 from antiphon.inference_bridge.realtime_protocol.errors import client_error, tagged
-from antiphon.inference_bridge.turns.detector import TurnSettings
+from antiphon.inference_bridge.turns.turn_settings import TurnSettings
 
 JsonObject = dict[str, Any]
 M = TypeVar("M", bound=BaseModel)

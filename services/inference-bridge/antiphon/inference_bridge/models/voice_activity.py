@@ -13,9 +13,8 @@ from typing import Final
 import numpy as np
 import onnxruntime
 
-WINDOW: Final = 512
-"""Samples at 16 kHz: 32 ms."""
-RATE: Final = 16000
+from antiphon.inference_bridge.turns.window import RATE, WINDOW
+
 _CONTEXT: Final = 64
 
 
