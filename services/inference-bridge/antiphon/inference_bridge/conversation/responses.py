@@ -60,7 +60,7 @@ class Responses:
     ) -> None:
         """`instructions`: where the session has none. `changed`: the conversation is not what it was."""
         self.settings = settings
-        self.floor = BargeInPolicy()
+        self.barge_in = BargeInPolicy()
         self.turn: Turn | None = None
         self.idle_since: float | None = time.monotonic()
         self.carried = ""
@@ -121,7 +121,7 @@ class Responses:
         self.turn, self.idle_since = turn, None
         turn.task = self._spawn(self._answer(turn))
         if self.settings.interrupts and self.caller_speaks():  # went on after what this turn answers
-            self.act(self.floor.onset(time.monotonic(), agent_active=True))
+            self.act(self.barge_in.speech_started(time.monotonic(), agent_active=True))
 
     async def _gather(self) -> str:
         unanswered, self._unanswered = self._unanswered, []
@@ -154,8 +154,8 @@ class Responses:
     def _over(self) -> None:
         """Nobody speaks for the agent any more."""
         self.idle_since = time.monotonic()
-        if self.floor.held:  # the caller makes a sound, but there is nothing left to hold
-            self.floor.released()
+        if self.barge_in.holding:  # the caller makes a sound, but there is nothing left to hold
+            self.barge_in.released()
             self._spawn(self._line.resume())
         self._changed()
         if self._next:
@@ -177,7 +177,7 @@ class Responses:
             partial(self._first_audio, turn),
             self._new_generation,
             self.settings.speed,
-            self.floor.held,
+            self.barge_in.holding,
         )
         self._ledgers[response.item_id] = reply.ledger
         if len(self._ledgers) > _LEDGERS:
@@ -249,17 +249,17 @@ class Responses:
             if self.turn and self.turn.reply:
                 self.turn.reply.hold()
             self._spawn(self._hold())
-        elif act is Act.GO_ON:
+        elif act is Act.RESUME:
             held_ms = (time.monotonic() - self._held_at) * 1000
             if self.turn and self.turn.reply:
                 self.turn.reply.go_on()
             self._spawn(self._line.resume())
             self._realtime.emit("antiphon.false_interruption", held_ms=round(held_ms, 1))
-        elif act is Act.TAKE:
+        elif act is Act.INTERRUPT:
             self.interrupt("turn_detected")
 
     async def _hold(self) -> None:
-        if not await self._line.pause() and self.floor.held:  # it can't hold: then it has to stop
+        if not await self._line.pause() and self.barge_in.holding:  # it can't hold: then it has to stop
             self.interrupt("turn_detected")
 
     def asked_something(self) -> bool:
@@ -271,7 +271,7 @@ class Responses:
     def interrupt(self, reason: CancelReason) -> bool:
         """Stop what is being said or prepared; True if there was something."""
         turn, self.turn = self.turn, None
-        self.floor.released()
+        self.barge_in.released()
         if turn is None or turn.task is None:
             return False
         self.idle_since = time.monotonic()

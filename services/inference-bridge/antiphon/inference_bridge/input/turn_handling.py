@@ -79,9 +79,9 @@ class TurnHandling:
                 self._taken = False
                 self._agreement = LocalAgreement()
                 self._item = self._realtime.speech_started(first_sample * 1000 // RATE)
-                talk.act(talk.floor.onset(now, talk.turn is not None and talk.settings.interrupts))
+                talk.act(talk.barge_in.speech_started(now, talk.turn is not None and talk.settings.interrupts))
             case StillSpeaking(utterance):
-                if talk.floor.held and (self._peek is None or self._peek.done()):
+                if talk.barge_in.holding and (self._peek is None or self._peek.done()):
                     self._peek = self._spawn(self._look(utterance))
             case MaybeDone(utterance):
                 semantic = isinstance(talk.settings.turn_detection, SemanticVad)
@@ -100,14 +100,14 @@ class TurnHandling:
             case SpeechDropped(speech_end):
                 self.forget()
                 self._realtime.speech_stopped(self._item, speech_end * 1000 // RATE)
-                talk.act(talk.floor.stopped(now, to_be_read=False))
+                talk.act(talk.barge_in.speech_stopped(now, text_follows=False))
             case TurnEnded(utterance):
                 self._ended(utterance)
 
     def on_tick(self, now: float) -> None:
         """Each 0.1 s or so."""
         talk = self._talk
-        talk.act(talk.floor.tick(now))
+        talk.act(talk.barge_in.tick(now))
         detection = talk.settings.turn_detection
         limit = detection.idle_timeout_ms if isinstance(detection, ServerVad) else None
         if limit is None or talk.idle_since is None or self.ear.turns.speaking or self._prompts >= _MAX_PROMPTS:
@@ -133,7 +133,7 @@ class TurnHandling:
             return False
         if speaking:
             self._realtime.speech_stopped(self._item, utterance.speech_end * 1000 // RATE)
-            self._talk.act(self._talk.floor.stopped(time.monotonic(), to_be_read=False))
+            self._talk.act(self._talk.barge_in.speech_stopped(time.monotonic(), text_follows=False))
         else:
             self._item = self._realtime.new_id("item")
         turn = self._hearing(utterance)
@@ -158,11 +158,11 @@ class TurnHandling:
         talk = self._talk
         self._realtime.speech_stopped(self._item, utterance.speech_end * 1000 // RATE)
         turn = self._hearing(utterance)
-        if talk.floor.held:
-            talk.floor.stopped(time.monotonic(), to_be_read=True)
+        if talk.barge_in.holding:
+            talk.barge_in.speech_stopped(time.monotonic(), text_follows=True)
             self._spawn(self._decide(turn))
         else:
-            talk.floor.stopped(time.monotonic(), to_be_read=False)
+            talk.barge_in.speech_stopped(time.monotonic(), text_follows=False)
             talk.answer(turn)
 
     def _hearing(self, utterance: Utterance) -> Turn:
@@ -254,8 +254,8 @@ class TurnHandling:
             log.debug("no look at speech under way: %s", error)
             return
         self._agree(text, item_id, agreement)
-        act = self._talk.floor.peeked(bool(text) and not is_backchannel(text, False))
-        self._taken = act is Act.TAKE
+        act = self._talk.barge_in.partial_text(bool(text) and not is_backchannel(text, False))
+        self._taken = act is Act.INTERRUPT
         self._talk.act(act)
 
     async def _decide(self, turn: Turn) -> None:
@@ -267,8 +267,8 @@ class TurnHandling:
             words = turn.speech_ms >= _UNREAD_WORDS_MS
         else:
             words = bool(text) and turn.speech_ms >= MIN_WORD_MS and not is_backchannel(text, talk.asked_something())
-        was_held = talk.floor.held
-        talk.act(talk.floor.read(words))
+        was_held = talk.barge_in.holding
+        talk.act(talk.barge_in.final_text(words))
         if not words:
             turn.span.set_attribute("antiphon.false_interruption", True)
             turn.span.end()
