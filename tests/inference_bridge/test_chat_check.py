@@ -117,7 +117,7 @@ async def test_a_server_in_trouble_is_asked_until_it_answers_and_told_once(monke
             chat.status = 200
             await until_heard(heard, "it answers with status 503", None)
             chat.status = 401
-            check.doubt()
+            check.check_again()
             await until_heard(heard, "it answers with status 503", None, "it does not accept the key (status 401)")
 
 

@@ -18,7 +18,7 @@ from support.models.chat_server import chat_server
 from support.processes.bridge import StartBridge, agent_is_there
 
 from antiphon.inference_bridge.agents import FunctionCall, Request, Usage
-from antiphon.inference_bridge.agents.language_model import APOLOGY, GO_ON
+from antiphon.inference_bridge.agents.language_model import APOLOGY, CONTINUE
 from antiphon.inference_bridge.models.remote import language_model, wire
 from antiphon.inference_bridge.models.remote.language_model import RemoteLanguageModel, packed
 from antiphon.inference_bridge.realtime_protocol.conversation import message
@@ -82,7 +82,7 @@ async def test_a_worker_killed_in_mid_sentence_is_replaced_by_one_that_goes_on_w
                     assert [part async for part in parts] == ["ten."]
             sent = chat.requests[-1]["messages"]
             assert sent[-1] == {"role": "assistant", "content": "It is half past "}
-            assert GO_ON in sent[0]["content"]
+            assert CONTINUE in sent[0]["content"]
 
 
 async def test_an_answer_that_nobody_wants_any_more_is_given_up_by_the_worker(

@@ -37,25 +37,25 @@ def greeting_of(agent_class: Callable[[], Agent]) -> str:
 
 
 class SilentAgent:
-    """An `Agent` without a word: for a call that the bridge ends with an apology and never answers.
+    """An `Agent` without a word, for a call that the bridge ends with an apology and never answers.
 
-    Made and owned by the session of that call.
+    Owned by the session of that call, used on the event loop.
     """
 
     async def reply(self, request: Request) -> AsyncGenerator[ReplyPart, None]:
-        """Nothing."""
+        """No parts."""
         return
         yield
 
-    def heard(self, text: str) -> None:
-        """Nothing was said."""
+    def played(self, text: str) -> None:
+        """Nothing to do."""
 
-    def greeted(self, text: str) -> None:
-        """Nothing was said."""
+    def greeting_played(self, text: str) -> None:
+        """Nothing to do."""
 
     def saved(self) -> Any:
-        """Nothing to keep."""
+        """None: there is nothing to keep."""
         return None
 
     def restore(self, saved: Any) -> None:
-        """Nothing was kept."""
+        """Nothing to do."""

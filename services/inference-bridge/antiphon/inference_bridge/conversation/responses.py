@@ -236,9 +236,9 @@ class Responses:
 
     def _tell_agent(self, turn: Turn, heard: str) -> None:
         if turn.asked:
-            self.agent.heard(heard if turn.on_record else "")
+            self.agent.played(heard if turn.on_record else "")
         elif turn.fixed:
-            self.agent.greeted(heard)
+            self.agent.greeting_played(heard)
 
     # ---- the caller makes a sound --------------------------------------------------------------------
 

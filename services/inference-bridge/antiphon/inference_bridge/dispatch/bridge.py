@@ -297,7 +297,7 @@ class Bridge:
         if self._llm is None or self._chat_check is None:
             return self._scripted_agent()
         model, timeout = self._settings.llm_model, self._settings.llm_timeout
-        return LanguageModel(self._llm, model, timeout, self._chat_check.doubt)
+        return LanguageModel(self._llm, model, timeout, self._chat_check.check_again)
 
     # ---- calls of others -----------------------------------------------------------------------------
 
