@@ -122,7 +122,7 @@ def test_a_worker_without_a_server_says_so_in_one_line() -> None:
 async def test_a_silent_worker_and_a_busy_one_are_left_for_another(
     bus_client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(language_model, "THINK_TIMEOUT", 0.3)
+    monkeypatch.setattr(language_model, "LLM_TIMEOUT", 0.3)
     whole = [["alive", ""], ["text", "Half past ten.", 0], ["call", "c", "look", "{}"], ["usage", 4, 2], ["end", ""]]
     asked = await answering(bus_client, None, [["error", "full", True]], whole)
     parts = [part async for part in RemoteLanguageModel(bus_client, 15).reply(ASKED)]
@@ -133,7 +133,7 @@ async def test_a_silent_worker_and_a_busy_one_are_left_for_another(
 async def test_a_piece_that_was_lost_is_noticed_and_when_nobody_can_the_caller_hears_an_apology(
     bus_client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(language_model, "THINK_TIMEOUT", 0.3)
+    monkeypatch.setattr(language_model, "LLM_TIMEOUT", 0.3)
     assert await answer(bus_client) == APOLOGY, "no worker at all"
     asked = await answering(bus_client, [["text", "Half ", 0], ["text", "ten.", 2]])
     assert await answer(bus_client) == f"Half Half Half  {APOLOGY}", "each try tells the next what was said"

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from support.processes.bridge import Samples, Speak
 
-from antiphon.inference_bridge.models.clients import ModelClients
+from antiphon.inference_bridge.models.clients import ChunkedStt
 from antiphon.inference_bridge.models.local import Models
 from antiphon.inference_bridge.models.threads import BusyError, Job, Urgency
 from antiphon.inference_bridge.stt.chunking import LONGEST_S, cut
@@ -144,7 +144,7 @@ def test_the_pieces_of_a_turn_that_grows_stay_the_same() -> None:
 
 
 class Counting:
-    """A `Hearer` that says how many seconds it was given."""
+    """An `SttClient` whose text says how many seconds it was given."""
 
     def __init__(self) -> None:
         self.asked: list[int] = []
@@ -176,30 +176,21 @@ class Ready:
 
 
 async def test_a_turn_that_is_transcribed_at_each_pause_has_its_first_pieces_transcribed_once() -> None:
-    hearer = Counting()
-    pool = ModelClients(hearer, Mute())
+    counting = Counting()
+    stt = ChunkedStt(counting)
     pcm = tone_with_pauses(70, 5, 20, 33, 44, 60)
-    texts = [await pool.transcribe(pcm[: seconds * RATE * 2], "", Urgency.MAYBE) for seconds in (25, 33, 50, 70)]
-    assert hearer.asked == [25, 20, 13, 24, 6, 26]
+    texts = [await stt.transcribe(pcm[: seconds * RATE * 2], "", Urgency.SPECULATIVE) for seconds in (25, 33, 50, 70)]
+    assert counting.asked == [25, 20, 13, 24, 6, 26]
     assert texts == ["25 s", "20 s 13 s", "20 s 24 s 6 s", "20 s 24 s 26 s"]
-    assert await pool.transcribe(pcm, "other words", Urgency.NOW) == " ".join(
-        f"{n} s other words" for n in (20, 24, 26)
-    )
+    assert await stt.transcribe(pcm, "other words", Urgency.NOW) == " ".join(f"{n} s other words" for n in (20, 24, 26))
 
 
 async def test_a_piece_that_was_given_up_is_transcribed_again() -> None:
-    hearer = Counting()
-    pool = ModelClients(hearer, Mute())
+    counting = Counting()
+    stt = ChunkedStt(counting)
     pcm = tone_with_pauses(35, 5, 20)
-    hearer.fails = True
+    counting.fails = True
     with pytest.raises(BusyError):
-        await pool.transcribe(pcm, "", Urgency.MAYBE)
-    hearer.fails = False
-    assert await pool.transcribe(pcm, "", Urgency.NOW) == "20 s 15 s"
-
-
-class Mute:
-    """A `Speaker`."""
-
-    def synthesize(self, clause: str, speed: float, urgency: Urgency) -> Job[Any]:
-        raise NotImplementedError
+        await stt.transcribe(pcm, "", Urgency.SPECULATIVE)
+    counting.fails = False
+    assert await stt.transcribe(pcm, "", Urgency.NOW) == "20 s 15 s"

@@ -15,7 +15,7 @@ import numpy as np
 from antiphon.inference_bridge.agents import FunctionCall, HandOver, HangUpAfterSpeech, ReplyPart, Usage
 from antiphon.inference_bridge.conversation.playout_tracking import Backlog, SpeechLedger
 from antiphon.inference_bridge.conversation.session_bus import SessionBus
-from antiphon.inference_bridge.models.clients import ModelClients
+from antiphon.inference_bridge.models.clients import SttClient, TtsClient
 from antiphon.inference_bridge.models.threads import BusyError, Urgency
 from antiphon.inference_bridge.realtime_protocol.server_events import Realtime, RealtimeResponse
 from antiphon.inference_bridge.tts.clauses import ClauseSplitter, pause_ms_after
@@ -42,9 +42,10 @@ _PLAYOUT_GRACE: Final = 3.0
 
 @dataclass
 class Speech:
-    """What a process needs to make speech; shared by its calls."""
+    """The speech models of a process. Made by the bridge, shared by all its calls, used on the event loop."""
 
-    pool: ModelClients
+    stt: SttClient
+    tts: TtsClient
     phrases: PhraseCache
 
 
@@ -255,7 +256,7 @@ class ResponsePlayback:
         if (known := self._speech.phrases.get(clause, self._speed)) is not None:
             return known
         urgency = Urgency.NOW if not self.ledger.samples else Urgency.SOON
-        job = self._speech.pool.synthesize(clause, self._speed, urgency)
+        job = self._speech.tts.synthesize(clause, self._speed, urgency)
         try:
             samples = await job
         except BusyError as error:

@@ -137,7 +137,7 @@ class Session:
         if record.agent is not None:
             agent.restore(record.agent)
         self._listening = TurnHandling(
-            self._talk, self._realtime, services.speech.pool, self._spawn, services.end_of_turn
+            self._talk, self._realtime, services.speech.stt, self._spawn, services.end_of_turn
         )
         turns = settings.turn_settings(services.turn_settings)
         listening = self._listening

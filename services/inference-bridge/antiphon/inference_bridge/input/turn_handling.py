@@ -15,7 +15,7 @@ from typing import Any, Final
 from antiphon.inference_bridge.conversation.responses import Responses
 from antiphon.inference_bridge.conversation.turn import Turn
 from antiphon.inference_bridge.input.vad_pipeline import VadPipeline
-from antiphon.inference_bridge.models.clients import ModelClients, Pending
+from antiphon.inference_bridge.models.clients import Pending, SttClient
 from antiphon.inference_bridge.models.smart_turn import EndOfTurn
 from antiphon.inference_bridge.models.threads import Urgency
 from antiphon.inference_bridge.realtime_protocol.server_events import Realtime
@@ -52,14 +52,14 @@ class TurnHandling:
         self,
         talk: Responses,
         realtime: Realtime,
-        pool: ModelClients,
+        stt: SttClient,
         spawn: Callable[[Coroutine[Any, Any, Any]], asyncio.Task[Any]],
         end_of_turn: EndOfTurn | None = None,
     ) -> None:
         """`smart_turn`: judges by the voice whether a turn is over."""
         self.ear: VadPipeline
         """Set by whoever makes both."""
-        self._talk, self._realtime, self._pool, self._spawn = talk, realtime, pool, spawn
+        self._talk, self._realtime, self._stt, self._spawn = talk, realtime, stt, spawn
         self._end_of_turn = end_of_turn
         self._item = ""
         self._taken = False
@@ -85,8 +85,8 @@ class TurnHandling:
                     self._peek = self._spawn(self._look(utterance))
             case MaybeDone(utterance):
                 semantic = isinstance(talk.settings.turn_detection, SemanticVad)
-                urgency = Urgency.NOW if semantic else Urgency.MAYBE
-                job = self._pool.transcribe(utterance.pcm, self._prompt(utterance), urgency)
+                urgency = Urgency.NOW if semantic else Urgency.SPECULATIVE
+                job = self._stt.transcribe(utterance.pcm, self._prompt(utterance), urgency)
                 self._speculation = job, utterance
                 if semantic:
                     self._verdict = self._spawn(self._judge(job, utterance))
@@ -189,7 +189,7 @@ class TurnHandling:
             job.promote(Urgency.NOW)
             return job
         self.forget()
-        return self._pool.transcribe(utterance.pcm, self._prompt(utterance), Urgency.NOW)
+        return self._stt.transcribe(utterance.pcm, self._prompt(utterance), Urgency.NOW)
 
     def _prompt(self, utterance: Utterance) -> str:
         return self._talk.settings.turn_prompt()
@@ -249,7 +249,7 @@ class TurnHandling:
         """Are there words in what the caller has said so far?"""
         item_id, agreement = self._item, self._agreement
         try:
-            text = await self._pool.transcribe(utterance.pcm, "", Urgency.SOON)
+            text = await self._stt.transcribe(utterance.pcm, "", Urgency.SOON)
         except Exception as error:
             log.debug("no look at speech under way: %s", error)
             return

@@ -21,7 +21,7 @@ from pydantic import TypeAdapter
 from antiphon.inference_bridge.agents import FunctionCall, ReplyPart, Request, Usage
 from antiphon.inference_bridge.agents.language_model import APOLOGY, MAX_HISTORY
 from antiphon.inference_bridge.models.remote import wire
-from antiphon.inference_bridge.models.remote.pool import ATTEMPTS, THINK_TIMEOUT, WorkerError, pieces_of
+from antiphon.inference_bridge.models.remote.pool import ATTEMPTS, LLM_TIMEOUT, WorkerError, pieces_of
 from antiphon.schemas.errors import MalformedError
 
 log = logging.getLogger(__name__)
@@ -70,7 +70,7 @@ class RemoteLanguageModel:
     async def _ask(self, request: Request) -> AsyncGenerator[ReplyPart, None]:
         """One worker's answer."""
         number = 0
-        async with aclosing(pieces_of(self._client, "llm", packed(request), THINK_TIMEOUT)) as pieces:
+        async with aclosing(pieces_of(self._client, "llm", packed(request), LLM_TIMEOUT)) as pieces:
             async for kind, *fields in pieces:
                 match kind, fields:
                     case "text", [str(piece), int(at)]:
