@@ -158,12 +158,12 @@ class ResponsePlayback:
         """The transceiver says where it is."""
         if event.generation != self.generation:
             return
-        self.response.audible()
+        self.response.audio_started()
         now, playing = time.monotonic(), event.state in ("started", "playing")
         self._backlog.reported(event.queued_ms, now)
         played = self._unplayed.reported(event.played_samples * SPEECH_RATE // event.rate, playing, now)
         self._played_samples = max(self._played_samples, played)  # what is said again was told already
-        self.response.heard(self.ledger.heard(self._played_samples))
+        self.response.played(self.ledger.heard(self._played_samples))
         if event.state != "ended" or not self.complete:
             return
         if self._unplayed.all_played:
@@ -235,7 +235,7 @@ class ResponsePlayback:
         padded[pause : pause + samples.size] = samples
         first = self.ledger.samples
         self.ledger.add(clause, pause, padded.size - pause)
-        self.response.speaking()
+        self.response.begin_speech()
         pcm = padded.tobytes()
         for number, at in enumerate(range(0, len(pcm), FRAME * 2)):
             if number % _BATCH == 0:

@@ -206,7 +206,7 @@ class TurnHandling:
             return ""
         turn.heard_ns, turn.stt_ms = time.time_ns(), job.work_ms
         text, rest = agreement.finish(text)
-        self._realtime.conversation.heard(turn.item_id, text)
+        self._realtime.conversation.set_transcript(turn.item_id, text)
         if self._tells:
             self._realtime.transcribing(turn.item_id, rest)
             self._realtime.transcribed(turn.item_id, text, seconds)
