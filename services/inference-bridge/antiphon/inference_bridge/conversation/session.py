@@ -179,12 +179,12 @@ class Session:
         elif self._record.answering is not None:
             text = self._record.answering
             turn = Turn(self._span("turn"), asked_by_client=not text)
-            turn.hearing = self._spawn(_already(text))
+            turn.transcription = self._spawn(_already(text))
             turn.preamble = "" if self._record.handed_over else BACK_AGAIN
             self._talk.begin(turn)
 
     async def _give_up(self) -> None:
-        self._talk.say(GIVE_UP, "give_up")
+        self._talk.speak(GIVE_UP, "give_up")
         task = self._talk.turn.task if self._talk.turn else None
         if task:
             await asyncio.wait([task])
@@ -202,7 +202,7 @@ class Session:
             with contextlib.suppress(Exception):  # the connection may be gone: so is the subscription
                 await subscription.unsubscribe()
         self._subscriptions.clear()
-        self._listening.forget()
+        self._listening.drop_speculation()
         await tasks.end(*(task for task in self._tasks if task is not asyncio.current_task()))
         if self._talk.turn:
             self._talk.turn.span.end()
@@ -317,7 +317,7 @@ class Session:
             message = messages.decode(msg.data, messages.DataMessage)
             if message.channel != messages.EVENTS_CHANNEL:
                 return
-            self._commands.obey(read_client_event(message.payload()))
+            self._commands.apply(read_client_event(message.payload()))
             self._changed()
         except MalformedError as error:
             log.warning("%s: %s", self.id, error)
@@ -347,7 +347,7 @@ class Session:
             return
         self._greeted = True
         if self._services.greeting and self._talk.turn is None:
-            self._talk.say(self._services.greeting, "greeting")
+            self._talk.speak(self._services.greeting, "greeting")
 
 
 async def _already(text: str) -> str:
