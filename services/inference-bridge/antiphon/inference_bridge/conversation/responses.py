@@ -62,11 +62,13 @@ class Responses:
         spawn: Callable[[Coroutine[Any, Any, Any]], asyncio.Task[Any]],
         span: Callable[[str, int | None], trace.Span],
         changed: Callable[[], None],
+        caller_is_speaking: Callable[[], bool],
+        carried: str = "",
     ) -> None:
         """`instructions`: for a session that has none. `first_generation`: below the first response's.
 
         `spawn` and `span`: make tasks and spans that end with the call. `changed`: called when the state that another
-        process would need has changed.
+        process would need has changed. `carried`: text that a process before this one has left unanswered.
         """
         self.settings = settings
         self.barge_in = BargeInPolicy()
@@ -74,13 +76,13 @@ class Responses:
         """The turn whose response is under way."""
         self.idle_since: float | None = time.monotonic()
         """`time.monotonic()` at which the agent fell silent; None while a response is under way."""
-        self.carried = ""
+        self.carried = carried
         """Text of turns that were undone because the caller spoke on; the next turn begins with it."""
         self.agent = agent
-        self.caller_speaks: Callable[[], bool] = lambda: False
         self._line, self._realtime, self._speech = line, realtime, speech
         self._instructions, self._generation = instructions, first_generation
         self._spawn, self._new_span, self._changed = spawn, span, changed
+        self._caller_is_speaking = caller_is_speaking
         self._next: Turn | None = None
         """Waits for the response under way, in sessions whose callers can't interrupt."""
         self._unanswered: list[asyncio.Task[str] | str] = []
@@ -137,7 +139,7 @@ class Responses:
             self.interrupt("turn_detected")
         self.turn, self.idle_since = turn, None
         turn.task = self._spawn(self._answer(turn))
-        if self.settings.interrupts and self.caller_speaks():  # spoke on after what this turn answers
+        if self.settings.interrupts and self._caller_is_speaking():  # spoke on after what this turn answers
             self.apply(self.barge_in.speech_started(time.monotonic(), agent_active=True))
 
     async def _take_unanswered(self) -> str:

@@ -33,7 +33,7 @@ from antiphon.inference_bridge.input.vad_pipeline import MAX_FRAMES, VadPipeline
 from antiphon.inference_bridge.models.smart_turn import EndOfTurn
 from antiphon.inference_bridge.models.voice_activity import VoiceActivityStream
 from antiphon.inference_bridge.realtime_protocol.client_events import read_client_event
-from antiphon.inference_bridge.realtime_protocol.conversation import Conversation, JsonObject
+from antiphon.inference_bridge.realtime_protocol.conversation import JsonObject
 from antiphon.inference_bridge.realtime_protocol.errors import ClientError
 from antiphon.inference_bridge.realtime_protocol.server_events import Realtime
 from antiphon.inference_bridge.realtime_protocol.session_settings import first_settings
@@ -104,7 +104,6 @@ class Session:
         self._services, self._context = services, context
         self._line = SessionBus(services.client, claim.session_id)
         self._outbox: asyncio.Queue[JsonObject] = asyncio.Queue(_MAX_OUTBOX)
-        self._realtime = Realtime(self._emit, era)
         self._model = claim.agent
         self._subscriptions: list[Subscription] = []
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -120,7 +119,8 @@ class Session:
         settings = record.session_settings() or settings
         self._record = record
         self._met, self._greeted = record.met, record.greeted
-        self._realtime.conversation = Conversation(record.items)
+        self._realtime = Realtime(self._emit, era, record.items)
+        self._ear = VadPipeline(stream, services.vad_executor, settings.turn_settings(services.turn_settings))
         self._talk = Responses(
             self._line,
             self._realtime,
@@ -132,19 +132,15 @@ class Session:
             self._spawn,
             self._span,
             self._changed,
+            lambda: self._ear.turns.speaking,
+            record.carried,
         )
-        self._talk.carried = record.carried
         if record.agent is not None:
             agent.restore(record.agent)
         self._listening = TurnHandling(
-            self._talk, self._realtime, services.speech.stt, self._spawn, services.end_of_turn
+            self._ear, self._talk, self._realtime, services.speech.stt, self._spawn, services.end_of_turn
         )
-        turns = settings.turn_settings(services.turn_settings)
-        listening = self._listening
-        self._ear = VadPipeline(stream, services.vad_executor, turns, listening.on_turn_event, listening.on_tick)
-        listening.ear = self._ear
-        self._talk.caller_speaks = lambda: self._ear.turns.speaking
-        self._commands = ClientCommands(self._talk, listening, self._realtime, self._apply_settings)
+        self._commands = ClientCommands(self._talk, self._listening, self._realtime, self._apply_settings)
 
     # ---- life --------------------------------------------------------------------------------------
 
@@ -159,7 +155,7 @@ class Session:
                 await self._services.client.subscribe(subject, cb=callback, pending_msgs_limit=_MAX_PENDING)
             )
         await connection.flush(self._services.client)
-        self._spawn(self._ear.listen())
+        self._spawn(self._ear.listen(self._listening))
         self._spawn(self._send_events())
         self._spawn(self._watch())
 
@@ -254,7 +250,7 @@ class Session:
                     met=self._met,
                     greeted=self._greeted and not (turn and turn.fixed),
                     answering=turn.text if turn and turn.asked else None,
-                    heard_until=self._ear.heard_until,
+                    heard_until=self._ear.consumed_until,
                     handed_over=handed_over,
                 )
             ),
@@ -325,7 +321,7 @@ class Session:
             self._realtime.error(error)
 
     def _apply_settings(self) -> None:
-        self._ear.change(self._talk.settings.turn_settings(self._services.turn_settings))
+        self._listening.change_detection(self._talk.settings.turn_settings(self._services.turn_settings))
         self._realtime.session("session.updated", self._shown())
 
     def _shown(self) -> JsonObject:

@@ -33,6 +33,7 @@ from antiphon.inference_bridge.turns.detector import (
     TurnEvent,
     Utterance,
 )
+from antiphon.inference_bridge.turns.turn_settings import TurnSettings
 from antiphon.inference_bridge.turns.window import RATE
 
 log = logging.getLogger(__name__)
@@ -48,11 +49,13 @@ _MAX_PROMPTS: Final = 3
 class TurnHandling:
     """Transcribes the turns of one call's caller and passes them to `Responses`.
 
-    Owned by the call's session, for as long as the call. `VadPipeline` and `ClientCommands` call it on the event loop.
+    A `TurnListener`. Owned by the call's session, for as long as the call. `VadPipeline` and `ClientCommands` call it
+    on the event loop.
     """
 
     def __init__(
         self,
+        pipeline: VadPipeline,
         responses: Responses,
         realtime: Realtime,
         stt: SttClient,
@@ -60,8 +63,7 @@ class TurnHandling:
         end_of_turn: EndOfTurn | None = None,
     ) -> None:
         """`spawn`: makes tasks that end with the call. `end_of_turn`: judges by the voice whether a turn has ended."""
-        self.ear: VadPipeline
-        """Set by whoever makes both."""
+        self._pipeline = pipeline
         self._responses, self._realtime, self._stt, self._spawn = responses, realtime, stt, spawn
         self._end_of_turn = end_of_turn
         self._item = ""
@@ -98,7 +100,7 @@ class TurnHandling:
                 self._speculation = job, utterance
                 if semantic:
                     self._spawn(self._judge_words(job, utterance))
-                if self._end_of_turn is not None and self.ear.turns.asks_the_voice:
+                if self._end_of_turn is not None and self._pipeline.turns.asks_the_voice:
                     self._spawn(self._judge_voice(self._end_of_turn, utterance))
             case Resumed():
                 if self._speculation and self._transcribes:  # no turn, but its first words may be certain
@@ -118,12 +120,17 @@ class TurnHandling:
         responses.apply(responses.barge_in.tick(now))
         detection = responses.settings.turn_detection
         limit = detection.idle_timeout_ms if isinstance(detection, ServerVad) else None
-        if limit is None or responses.idle_since is None or self.ear.turns.speaking or self._prompts >= _MAX_PROMPTS:
+        if (
+            limit is None
+            or responses.idle_since is None
+            or self._pipeline.turns.speaking
+            or self._prompts >= _MAX_PROMPTS
+        ):
             return
         if responses.turn is None and (now - responses.idle_since) * 1000 > limit:
             self._prompts += 1
             item_id = self._realtime.new_id("item")
-            end_ms = self.ear.position * 1000 // RATE
+            end_ms = self._pipeline.position * 1000 // RATE
             self._realtime.emit(
                 "input_audio_buffer.timeout_triggered",
                 audio_start_ms=max(0, end_ms - limit),
@@ -135,8 +142,8 @@ class TurnHandling:
 
     def commit(self) -> bool:
         """The client ends the turn; False if there is less than 100 ms of audio to commit."""
-        speaking = self.ear.turns.speaking
-        utterance = self.ear.turns.commit()
+        speaking = self._pipeline.turns.speaking
+        utterance = self._pipeline.turns.commit()
         if utterance is None:
             return False
         responses = self._responses
@@ -153,7 +160,11 @@ class TurnHandling:
 
     def clear(self) -> None:
         """The client wants the audio that is no turn yet forgotten."""
-        self.ear.report(self.ear.turns.clear())
+        self._take(self._pipeline.turns.clear())
+
+    def change_detection(self, settings: TurnSettings | None) -> None:
+        """Other settings of the turn detector, at once; None: the client says when a turn has ended."""
+        self._take(self._pipeline.turns.change(settings))
 
     def drop_speculation(self) -> None:
         """Cancel the transcription that was begun in a pause."""
@@ -162,6 +173,10 @@ class TurnHandling:
             self._speculation = None
 
     # ---- inside ----------------------------------------------------------------------------------------
+
+    def _take(self, events: list[TurnEvent]) -> None:
+        for event in events:
+            self.on_turn_event(event)
 
     def _ended(self, utterance: Utterance) -> None:
         responses = self._responses
@@ -176,7 +191,7 @@ class TurnHandling:
 
     def _transcribed_turn(self, utterance: Utterance) -> Turn:
         """A turn whose transcription is under way, on record as the item announced last."""
-        speech_end_ns = self.ear.captured_ns(utterance.speech_end)
+        speech_end_ns = self._pipeline.captured_ns(utterance.speech_end)
         turn = Turn(
             self._responses.span("turn", speech_end_ns),
             item_id=self._item,
@@ -245,11 +260,11 @@ class TurnHandling:
         except Exception as error:
             log.debug("no verdict: %s", error)
             complete = True  # the turn's own transcription will report what is wrong
-        self.ear.turns.verdict(utterance, complete=complete)
+        self._pipeline.turns.verdict(utterance, complete=complete)
 
     async def _judge_voice(self, model: EndOfTurn, utterance: Utterance) -> None:
         """Does the voice sound as if the caller was done?"""
-        self.ear.turns.verdict(utterance, likely=await model.probability(utterance.pcm))
+        self._pipeline.turns.verdict(utterance, likely=await model.probability(utterance.pcm))
 
     async def _transcribe_partial(self, utterance: Utterance) -> None:
         """Are there words in the speech so far?"""
