@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from antiphon.inference_bridge.conversation.responses import Responses
-from antiphon.inference_bridge.input.turn_handling import TurnHandling
+from antiphon.inference_bridge.conversation.turn_handling import TurnHandling
 from antiphon.inference_bridge.realtime_protocol.client_events import (
     BufferAppend,
     BufferClear,

@@ -27,8 +27,8 @@ from antiphon.inference_bridge.conversation.response_playback import Speech
 from antiphon.inference_bridge.conversation.responses import Responses
 from antiphon.inference_bridge.conversation.session_bus import SessionBus
 from antiphon.inference_bridge.conversation.turn import Turn
+from antiphon.inference_bridge.conversation.turn_handling import TurnHandling
 from antiphon.inference_bridge.dispatch.conversation_snapshot import ConversationSnapshot, bounded, settings_json
-from antiphon.inference_bridge.input.turn_handling import TurnHandling
 from antiphon.inference_bridge.input.vad_pipeline import MAX_FRAMES, VadPipeline
 from antiphon.inference_bridge.models.smart_turn import EndOfTurn
 from antiphon.inference_bridge.models.voice_activity import VoiceActivityStream
