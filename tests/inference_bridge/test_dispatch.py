@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from nats.aio.client import Client
+from support.models.voice import Models
 
 from antiphon.demo.concierge import Concierge
 from antiphon.demo.concierge.dialogue import respond
@@ -22,7 +23,6 @@ from antiphon.inference_bridge.dispatch.conversation_snapshot import (
 )
 from antiphon.inference_bridge.dispatch.local_models import LocalModels
 from antiphon.inference_bridge.dispatch.peers import FRESH_SECONDS, Peers
-from antiphon.inference_bridge.models.local import Models
 from antiphon.inference_bridge.realtime_protocol.conversation import message
 from antiphon.inference_bridge.realtime_protocol.session_settings import SessionChanges, SessionSettings
 from antiphon.inference_bridge.settings import Settings

@@ -9,9 +9,9 @@ from pathlib import Path
 import jiwer
 import numpy as np
 import pytest
+from support.models.voice import Models
 from support.processes.bridge import Samples, Speak
 
-from antiphon.inference_bridge.models.local import Models
 from antiphon.inference_bridge.models.sources import (
     SMART_TURN_SHA256,
     ModelError,

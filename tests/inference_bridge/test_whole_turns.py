@@ -13,10 +13,10 @@ from typing import Any, cast
 import jiwer
 import numpy as np
 import pytest
+from support.models.voice import Models
 from support.processes.bridge import Samples, Speak
 
 from antiphon.inference_bridge.models.clients import ChunkedStt
-from antiphon.inference_bridge.models.local import Models
 from antiphon.inference_bridge.models.threads import BusyError, Job, Urgency
 from antiphon.inference_bridge.stt.chunking import LONGEST_S, cut
 from antiphon.inference_bridge.stt.transcriber import without_loop

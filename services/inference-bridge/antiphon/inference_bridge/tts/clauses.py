@@ -54,12 +54,6 @@ class ClauseSplitter:
         return 0
 
 
-def clauses_of(text: str) -> list[str]:
-    """All clauses of a text that is complete already."""
-    splitter = ClauseSplitter()
-    return [*splitter.feed(text), *splitter.rest()]
-
-
 def pause_ms_after(clause: str) -> int:
     """Silence that belongs between this clause and the next."""
     return 240 if clause.rstrip("'\")").endswith((".", "!", "?")) else 90
