@@ -27,7 +27,7 @@ HELP: Final = (
 
 @dataclass(frozen=True)
 class Request:
-    """What the caller wants done and has not got yet."""
+    """What the caller wants and has not got yet. A value."""
 
     kind: Literal["book", "move", "cancel"]
     target: Slot | None = None
@@ -41,7 +41,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Conversation:
-    """All that is remembered of a call."""
+    """All that the concierge remembers of a call. A value: `respond` returns the next one."""
 
     booked: tuple[Slot, ...] = ()
     name: str = ""
@@ -55,6 +55,8 @@ class Conversation:
 
 @dataclass(frozen=True)
 class Reply:
+    """The answer to one turn. A value."""
+
     text: str
     hang_up: bool = False
     hand_over: Literal["", "offered", "accepted"] = ""

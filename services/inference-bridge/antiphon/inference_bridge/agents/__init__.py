@@ -19,7 +19,7 @@ class Request:
     """What is to be answered, and under which settings. A value; model workers get it as JSON."""
 
     text: str
-    """What the caller said since the last answer; empty if the client wants an answer all the same."""
+    """The caller's words since the last answer; empty if the client has asked for an answer without any."""
     now: datetime
     items: Sequence[dict[str, Any]] = ()
     """The conversation on record up to here, this text included: items of the realtime protocol."""
@@ -34,19 +34,19 @@ class Request:
 
 @dataclass(frozen=True)
 class HangUpAfterSpeech:
-    """The conversation has ended: hang up when the reply was played."""
+    """The conversation has ended: hang up when the reply was played. A value."""
 
 
 @dataclass(frozen=True)
 class HandOver:
-    """A person should take over. `offered`: the caller was asked; `accepted`: the caller wants it."""
+    """A person should take over. `offered`: the agent has asked; `accepted`: the caller wants it. A value."""
 
     state: Literal["offered", "accepted"]
 
 
 @dataclass(frozen=True)
 class FunctionCall:
-    """The client is to call a function; its output comes with a later request."""
+    """The client is to call a function; its output comes with a later request. A value."""
 
     call_id: str
     name: str
@@ -56,14 +56,14 @@ class FunctionCall:
 
 @dataclass(frozen=True)
 class Usage:
-    """Tokens that the reply cost."""
+    """Tokens that the reply cost. A value."""
 
     input_tokens: int
     output_tokens: int
 
 
 ReplyPart = str | HangUpAfterSpeech | HandOver | FunctionCall | Usage
-"""A piece of text, as small as the agent likes, or what to do besides speaking."""
+"""A piece of text, as small as the agent likes, or something to do besides speaking."""
 
 
 class Agent(Protocol):

@@ -42,7 +42,7 @@ def client_for(base_url: str, api_key: str) -> AsyncOpenAI:
 
 
 class ModelError(Exception):
-    """The server failed, stalled, or said nothing."""
+    """The server failed, stalled, or sent an empty answer. Raised to a model worker; `reply` apologises instead."""
 
 
 class LanguageModel:

@@ -34,7 +34,7 @@ class Turn:
     parameters: ResponseParameters | None = None
     """What the client wants different in this response."""
     asked_by_client: bool = False
-    """By `response.create`: answered even if nothing was said."""
+    """By `response.create`: answered even without words."""
     item_id: str | None = None
     speech_end_ns: int | None = None
     """When the last sample of speech entered the stack (Unix, ns)."""

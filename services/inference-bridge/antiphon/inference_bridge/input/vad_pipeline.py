@@ -68,7 +68,7 @@ class VadPipeline:
         self._arrived.set()
 
     def captured_ns(self, sample: int) -> int | None:
-        """When the sample at this position entered the stack (Unix, ns)."""
+        """When the sample at this position entered the stack (Unix, ns); None if that is more than 8 s ago."""
         return self._cutter.captured_ns(sample)
 
     async def listen(self, listener: TurnListener) -> None:

@@ -41,7 +41,7 @@ class ServerVad(_Part):
 
 
 class SemanticVad(_Part):
-    """Turns end sooner or later, depending on whether what was said sounds complete."""
+    """Turns end sooner or later, depending on whether the words sound complete."""
 
     type: Literal["semantic_vad"] = "semantic_vad"
     eagerness: Literal["low", "medium", "high", "auto"] = "auto"
@@ -56,12 +56,12 @@ TurnDetection = Annotated[
 
 
 class Transcription(_Part):
-    """Whether and how what the caller says is transcribed for the client."""
+    """How the caller's speech is transcribed for the client."""
 
     model: str | None = None
     language: str | None = Field(default=None, max_length=16)
     prompt: str | None = Field(default=None, max_length=2000)
-    """Words to expect; given to the recogniser as what was said before."""
+    """Words to expect; the recogniser gets them as text before the utterance."""
 
 
 class FunctionTool(_Part):
@@ -233,7 +233,7 @@ class SessionSettings:
         return detection.model_dump() if detection else None
 
     def turn_settings(self, base: TurnSettings) -> TurnSettings | None:
-        """For the detector; None when the client says when a turn is over. `base`: the operator's defaults."""
+        """For the detector; None if the client ends the turns. `base`: the operator's defaults."""
         detection = self.turn_detection
         if detection is None:
             return None

@@ -8,7 +8,7 @@ from typing import Final
 
 @dataclass(frozen=True)
 class TurnSettings:
-    """Milliseconds, unless said otherwise."""
+    """Settings of a turn detector. A value; milliseconds, unless a field says otherwise."""
 
     threshold: float = 0.5
     onset_windows: int = 3
@@ -20,7 +20,7 @@ class TurnSettings:
     max_turn_ms: int = 60_000
     """A longer turn is cut at a pause: the first part is answered. The bound of the memory that a caller takes."""
     sustained_ms: int = 800
-    """Speech after which `StillSpeaking` tells what there is so far; again after as much."""
+    """Speech after which `StillSpeaking` brings the speech so far; again after as much."""
     semantic: bool = False
     """`silence_ms` holds until there is a verdict; then one of the following."""
     complete_ms: int = 320
