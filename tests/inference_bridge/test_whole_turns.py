@@ -64,17 +64,17 @@ def spoken(speak: Speak) -> Speak:
 
 
 @pytest.mark.parametrize("seconds", [1, 4, 7, 13, 25, 29, 40])
-def test_a_turn_is_heard_to_its_last_word(models: Models, spoken: Speak, seconds: int) -> None:
+def test_a_turn_is_transcribed_to_its_last_word(models: Models, spoken: Speak, seconds: int) -> None:
     said, samples = monologue(spoken, seconds)
-    heard = words(models.transcriber.transcribe(samples.tobytes()))
-    assert heard[-2:] == said[-2:], f"{len(samples) / RATE:.1f} s: {heard[-12:]}"
-    assert jiwer.wer(" ".join(said), " ".join(heard)) < 0.08, heard
+    transcribed = words(models.transcriber.transcribe(samples.tobytes()))
+    assert transcribed[-2:] == said[-2:], f"{len(samples) / RATE:.1f} s: {transcribed[-12:]}"
+    assert jiwer.wer(" ".join(said), " ".join(transcribed)) < 0.08, transcribed
 
 
-def test_spelled_letters_have_many_tokens_and_are_all_heard(models: Models, speak: Speak) -> None:
+def test_spelled_letters_have_many_tokens_and_are_all_transcribed(models: Models, speak: Speak) -> None:
     letters = "A B C D E F G H I J K L M N O P Q R S T U V W X Y Z"
-    heard = models.transcriber.transcribe(speak(f"{letters}.").tobytes())
-    assert [c for c in heard.upper() if c.isalpha()] == letters.split()
+    transcribed = models.transcriber.transcribe(speak(f"{letters}.").tobytes())
+    assert [c for c in transcribed.upper() if c.isalpha()] == letters.split()
 
 
 def test_the_limit_of_ordinary_speech_is_noticed_when_it_is_reached(
@@ -82,8 +82,8 @@ def test_the_limit_of_ordinary_speech_is_noticed_when_it_is_reached(
 ) -> None:
     monkeypatch.setattr("antiphon.inference_bridge.stt.transcriber._FEW_TOKENS", -4)
     with caplog.at_level(logging.INFO):
-        heard = models.transcriber.transcribe(speak(SENTENCES[8]).tobytes())
-    assert words(heard) == words(SENTENCES[8])
+        transcribed = models.transcriber.transcribe(speak(SENTENCES[8]).tobytes())
+    assert words(transcribed) == words(SENTENCES[8])
     assert "decoded again" in caplog.text
 
 
@@ -96,7 +96,7 @@ def test_no_length_is_encoded_twice_over(models: Models, speak: Speak) -> None:
 
 
 @pytest.mark.parametrize(
-    ("heard", "kept"),
+    ("transcribed", "kept"),
     [
         ("I left. And he called me. And he called me. And he called me. And", "I left. And he called me."),
         ("I waited and nobody called. And nobody called. And nobody called. And no", "I waited and nobody called."),
@@ -109,8 +109,8 @@ def test_no_length_is_encoded_twice_over(models: Models, speak: Speak) -> None:
         ("", ""),
     ],
 )
-def test_a_loop_at_the_limit_is_cut_to_one_round(heard: str, kept: str) -> None:
-    assert without_loop(heard) == kept
+def test_a_loop_at_the_limit_is_cut_to_one_round(transcribed: str, kept: str) -> None:
+    assert without_loop(transcribed) == kept
 
 
 def tone_with_pauses(seconds: float, *pauses: float) -> bytes:

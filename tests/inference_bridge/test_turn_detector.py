@@ -259,7 +259,7 @@ def test_words_and_voice_that_agree_decide_and_otherwise_the_wait_lies_between()
     assert after(semantic, likely=0.95, complete=True) == after(semantic, complete=True) == 320
     assert after(semantic, likely=0.02, complete=False) == after(semantic, complete=False) == 4000
     assert after(semantic, likely=0.02, complete=True) == after(semantic, likely=0.95, complete=False) == 1216
-    assert after(semantic, likely=0.95) == 4000, "nobody knows the words yet"
+    assert after(semantic, likely=0.95) == 4000, "the words are not known yet"
 
 
 def test_a_verdict_on_a_pause_in_which_the_caller_went_on_counts_for_nothing() -> None:
