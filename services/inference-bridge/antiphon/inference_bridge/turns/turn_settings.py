@@ -27,7 +27,7 @@ class TurnSettings:
     """Silence that ends a turn whose words sound complete."""
     incomplete_ms: int = 4000
     """Silence that ends one whose words do not."""
-    doubtful_ms: int = 1200
+    disagreeing_ms: int = 1200
     """Silence that ends one of which words and voice say different things."""
     judged: bool = False
     """Without `semantic`: `silence_ms` is less where the voice sounds done, and more where it does not."""
@@ -52,7 +52,7 @@ def wait_ms(settings: TurnSettings, likely: float | None = None, complete: bool 
         if complete is None:
             return settings.silence_ms
         if done is not None and done is not complete:
-            return settings.doubtful_ms
+            return settings.disagreeing_ms
         return settings.complete_ms if complete else settings.incomplete_ms
     if not settings.judged or done is None:
         return settings.silence_ms
