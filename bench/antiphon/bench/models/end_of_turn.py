@@ -19,9 +19,9 @@ import soxr
 from antiphon.bench._lib.statistics import median
 from antiphon.cli.errors import UsageError
 from antiphon.inference_bridge.models.local import load_synthesizer
+from antiphon.inference_bridge.models.smart_turn import RATE, SmartTurn
 from antiphon.inference_bridge.settings import Settings
-from antiphon.inference_bridge.turns.detector import TurnSettings, wait_ms
-from antiphon.inference_bridge.turns.smart_turn import RATE, SmartTurn
+from antiphon.inference_bridge.turns.turn_settings import TurnSettings, wait_ms
 
 LIBRIVOX: Final = Path("/usr/share/pocketsphinx/test/data/librivox")
 """Where Debian's pocketsphinx-testdata puts it."""
