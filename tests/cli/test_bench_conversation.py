@@ -11,6 +11,8 @@ from antiphon.bench.calls.conversation import _sentences, edits, words
 from antiphon.cli.errors import UsageError
 from antiphon.cli.wav import write_wav
 
+pytestmark = pytest.mark.pure
+
 
 @pytest.mark.parametrize(
     ("expected", "heard", "count"),

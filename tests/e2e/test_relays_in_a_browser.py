@@ -14,7 +14,7 @@ from support.models.voice import babble, silence, write_microphone
 from support.processes.more_relays import PREFERRED_REGION, AnotherRelay, another_relay
 from support.processes.stack import ECHO_AGENT, Stack, running_stack
 
-pytestmark = pytest.mark.timeout(480)
+pytestmark = [pytest.mark.realtime, pytest.mark.models]
 
 LONGEST_GAP = 2500.0
 """ms. Measured 500 to 700 on an idle machine; the rest is for machines that do more at once."""

@@ -14,7 +14,7 @@ from support.processes.more_relays import PREFERRED_REGION, another_relay
 from support.processes.restarts import COUNT_PACKETS, kill_relay
 from support.processes.stack import ECHO_AGENT, Stack, running_stack
 
-pytestmark = pytest.mark.timeout(480)
+pytestmark = [pytest.mark.realtime, pytest.mark.models]
 
 SENTENCE = {"brown", "fox", "lazy", "dog"}
 RELAY_PORT = "3478"

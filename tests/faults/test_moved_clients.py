@@ -34,7 +34,7 @@ from antiphon.schemas import subjects
 from antiphon.schemas.addresses import Address
 from antiphon.schemas.messages import RelayStatistics, decode
 
-pytestmark = pytest.mark.timeout(480)
+pytestmark = [pytest.mark.realtime, pytest.mark.models]
 
 CHECK_SECONDS = 2.7
 """Between two consent checks, of Chromium (2.66 s) and of `Peer` (2.5 s)."""

@@ -25,7 +25,7 @@ from support.processes.stack import ECHO_AGENT, Stack, running_stack
 from antiphon.cli.webrtc_client import Peer
 from antiphon.schemas.audio import AudioFrame, FrameFlag
 
-pytestmark = pytest.mark.timeout(480)
+pytestmark = [pytest.mark.realtime, pytest.mark.models]
 
 GAP_SECONDS = 0.3
 CHECK_SECONDS = 2.7

@@ -49,12 +49,14 @@ def fuzzers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fuzzers]:
     running.close()
 
 
+@pytest.mark.pure
 @pytest.mark.parametrize("target", TARGETS)
 def test_what_the_fuzzer_begins_with_passes(target: str) -> None:
     for seed in (b"", *seeds(target)):
         TARGETS[target](seed)
 
 
+@pytest.mark.process
 @pytest.mark.skipif(importlib.util.find_spec("atheris") is None, reason="atheris has no wheel for this platform")
 @pytest.mark.parametrize("target", TARGETS)
 def test_fuzzing_finds_no_error_but_the_readers_own(fuzzers: Fuzzers, target: str) -> None:

@@ -6,6 +6,8 @@ import pytest
 
 from antiphon.inference_bridge.conversation.playout_tracking import Backlog, SpeechLedger
 
+pytestmark = pytest.mark.pure
+
 
 @pytest.mark.parametrize(
     ("played", "heard"),

@@ -19,6 +19,8 @@ from antiphon.inference_bridge.turns.detector import (
     TurnSettings,
 )
 
+pytestmark = pytest.mark.pure
+
 
 class Caller:
     """Feeds a detector."""

@@ -10,6 +10,8 @@ from antiphon.inference_bridge.input.vad_framing import Gap, Window, WindowCutte
 from antiphon.inference_bridge.input.voice_activity import WINDOW
 from antiphon.schemas.audio import AudioFrame, FrameFlag
 
+pytestmark = pytest.mark.pure
+
 FRAME = 320
 
 

@@ -68,6 +68,7 @@ async def address(nats_url: str, relay: RelayProcess) -> Address:
     return parse_address(said.tcp_addresses[0])
 
 
+@pytest.mark.process
 async def test_a_call_over_tcp_goes_both_ways(relay: RelayProcess, owner: FakeTransceiver, address: Address) -> None:
     reader, writer = await asyncio.open_connection(*address)
     here = Address(*writer.get_extra_info("sockname"))
@@ -96,6 +97,7 @@ async def test_a_call_over_tcp_goes_both_ways(relay: RelayProcess, owner: FakeTr
     await until(forgotten, "the flow ends with its connection")
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     "said",
     [b"GET / HTTP/1.1\r\n\r\n", framed(MEDIA), framed(binding_request(mint(epoch=9))), b"\xff\xff" + bytes(99)],
@@ -112,6 +114,7 @@ async def test_who_has_no_call_is_hung_up_on(
     assert set(owner.datagrams.waiting()) <= {tunnel.HELLO}
 
 
+@pytest.mark.process
 async def test_a_slow_reader_loses_datagrams_and_holds_little_memory(
     relay: RelayProcess, owner: FakeTransceiver, address: Address
 ) -> None:
@@ -149,6 +152,7 @@ async def enter(owner: FakeTransceiver, address: Address) -> tuple[asyncio.Strea
     return reader, writer
 
 
+@pytest.mark.process
 async def test_connections_of_a_killed_relay_end_at_once_and_calls_go_on_over_new_ones(nats_url: str) -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -172,6 +176,7 @@ async def test_connections_of_a_killed_relay_end_at_once_and_calls_go_on_over_ne
         writer.close()
 
 
+@pytest.mark.process
 async def test_connections_that_come_and_go_leave_nothing_behind(
     relay: RelayProcess, owner: FakeTransceiver, address: Address
 ) -> None:
@@ -189,6 +194,7 @@ async def test_connections_that_come_and_go_leave_nothing_behind(
     await until(gone, "connections and flows are let go of")
 
 
+@pytest.mark.pure
 @given(st.lists(st.binary(max_size=60), max_size=20), st.data())
 def test_frames_come_out_whole_however_the_stream_is_cut(datagrams: list[bytes], data: st.DataObject) -> None:
     connection = Connection(None, 0, 0.0)  # type: ignore[arg-type]  # reads no socket
@@ -203,6 +209,7 @@ def test_frames_come_out_whole_however_the_stream_is_cut(datagrams: list[bytes],
     assert connection.unread == b""
 
 
+@pytest.mark.pure
 @given(st.binary(max_size=5000))
 def test_no_stream_raises_or_is_kept_beyond_a_datagram(stream: bytes) -> None:
     connection = Connection(None, 0, 0.0)  # type: ignore[arg-type]
@@ -219,6 +226,7 @@ def _open_descriptors(pid: int) -> int:
     return len(list(Path(f"/proc/{pid}/fd").iterdir()))
 
 
+@pytest.mark.process
 async def test_a_client_that_comes_again_from_the_same_port_takes_no_other_call_down(
     relay: RelayProcess, owner: FakeTransceiver, address: Address
 ) -> None:
@@ -246,6 +254,7 @@ async def test_a_client_that_comes_again_from_the_same_port_takes_no_other_call_
     writer.close()
 
 
+@pytest.mark.process
 async def test_connections_that_say_nothing_keep_nobody_out_where_descriptors_are_few(
     nats_url: str,
 ) -> None:
@@ -271,6 +280,7 @@ async def test_connections_that_say_nothing_keep_nobody_out_where_descriptors_ar
                 writer.close()
 
 
+@pytest.mark.pure
 def test_a_worker_may_open_as_many_descriptors_as_it_has_connections() -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     try:

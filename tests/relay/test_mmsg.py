@@ -11,7 +11,7 @@ import pytest
 from antiphon.relay.core.flow_key import key_of
 from antiphon.relay.dataplane.mmsg import HEADROOM, SLOT, Batch, why_not
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the batched loop is for Linux")
+pytestmark = [pytest.mark.process, pytest.mark.skipif(sys.platform != "linux", reason="the batched loop is for Linux")]
 
 
 @pytest.fixture

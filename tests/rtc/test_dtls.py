@@ -13,6 +13,8 @@ from antiphon.rtc.dtls.handshake import Certificate, CurrentCertificate, DtlsErr
 from antiphon.rtc.dtls.record_layer import ALERT, APPLICATION_DATA, CLOSE_NOTIFY, WINDOW, DtlsRecords
 from antiphon.rtc.dtls.state import DtlsState
 
+pytestmark = pytest.mark.pure
+
 OURS, THEIRS = Certificate(), Certificate()
 
 

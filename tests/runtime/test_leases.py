@@ -30,6 +30,7 @@ def beats(pulse: leases.Pulse, *rounds: tuple[AgentBeat, ...], start: float = 0.
             pulse.heard(beat, start + number * leases.BEAT_SECONDS)
 
 
+@pytest.mark.pure
 def test_an_instance_that_misses_four_beats_is_dead_and_named_once() -> None:
     pulse = leases.Pulse("ours")
     beats(pulse, (OURS, THEIRS), (OURS,), (OURS,), (OURS,))
@@ -41,6 +42,7 @@ def test_an_instance_that_misses_four_beats_is_dead_and_named_once() -> None:
     assert pulse.is_dead("theirs")
 
 
+@pytest.mark.pure
 def test_nobody_is_dead_while_our_own_beats_do_not_come_back() -> None:
     pulse = leases.Pulse("ours")
     beats(pulse, (OURS, THEIRS), (OURS, THEIRS))
@@ -49,6 +51,7 @@ def test_nobody_is_dead_while_our_own_beats_do_not_come_back() -> None:
     assert pulse.heard(OURS, 3600.0), "late: our leases are to be verified"
 
 
+@pytest.mark.pure
 def test_an_instance_that_was_never_heard_gets_the_same_time_from_our_start() -> None:
     pulse = leases.Pulse("ours")
     beats(pulse, *[(OURS,)] * 3)
@@ -58,6 +61,7 @@ def test_an_instance_that_was_never_heard_gets_the_same_time_from_our_start() ->
     assert pulse.is_dead("before us")
 
 
+@pytest.mark.pure
 def test_an_instance_that_leaves_in_order_is_dead_at_once_and_may_come_back() -> None:
     pulse = leases.Pulse("ours")
     beats(pulse, (OURS, THEIRS), (THEIRS.model_copy(update={"leaving": True}),))
@@ -67,11 +71,13 @@ def test_an_instance_that_leaves_in_order_is_dead_at_once_and_may_come_back() ->
     assert not pulse.is_dead("theirs")
 
 
+@pytest.mark.pure
 def test_every_holder_speaks_above_all_generations_of_the_one_before() -> None:
     assert leases.first_generation(0) == 0
     assert leases.first_generation(1) > leases.first_generation(0) + 10**9
 
 
+@pytest.mark.pure
 @pytest.mark.parametrize("state", [{"a": object()}, {"a": float("nan")}, {"a": "x" * leases.MAX_STATE_BYTES}])
 def test_a_state_that_cannot_be_kept_is_refused(state: dict[str, object]) -> None:
     with pytest.raises(MalformedError, match="the state of a session is"):
@@ -138,6 +144,7 @@ async def stored(client: Client, session_id: str = "rtc_call") -> Lease:
     return messages.decode(entry.value or b"", Lease)
 
 
+@pytest.mark.process
 async def test_the_session_of_a_dead_instance_goes_to_another_with_what_it_remembered(
     nats_url: str, transceiver: list[messages.Message]
 ) -> None:
@@ -154,6 +161,7 @@ async def test_the_session_of_a_dead_instance_goes_to_another_with_what_it_remem
         assert transceiver == [messages.Flush(generation=leases.first_generation(1))]
 
 
+@pytest.mark.process
 async def test_an_orderly_stop_hands_its_sessions_over_at_once_and_a_full_instance_takes_none(
     nats_url: str, transceiver: list[messages.Message]
 ) -> None:
@@ -168,6 +176,7 @@ async def test_an_orderly_stop_hands_its_sessions_over_at_once_and_a_full_instan
         assert not full.taken
 
 
+@pytest.mark.process
 async def test_an_instance_that_starts_later_takes_the_sessions_of_its_dead_predecessor(
     nats_url: str, transceiver: list[messages.Message]
 ) -> None:
@@ -178,6 +187,7 @@ async def test_an_instance_that_starts_later_takes_the_sessions_of_its_dead_pred
         await until(lambda: two.taken)
 
 
+@pytest.mark.process
 async def test_a_session_that_is_over_is_not_taken_and_its_lease_goes(nats_url: str) -> None:
     async with instance(nats_url, "one") as one, instance(nats_url, "two") as two:
         await one.hold("rtc_gone")
@@ -189,6 +199,7 @@ async def test_a_session_that_is_over_is_not_taken_and_its_lease_goes(nats_url: 
             await stored(two.client, "rtc_gone")
 
 
+@pytest.mark.process
 async def test_a_session_is_held_while_there_is_no_jetstream(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with nats_server(tmp_path, jetstream=False) as url:
         async with instance(url, "one") as one:
@@ -197,6 +208,7 @@ async def test_a_session_is_held_while_there_is_no_jetstream(tmp_path: Path, cap
     assert "its lease is not written yet" in caplog.text
 
 
+@pytest.mark.process
 async def test_a_session_that_ends_while_its_lease_is_being_written_leaves_nothing_behind(
     nats_url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -221,6 +233,7 @@ async def test_a_session_that_ends_while_its_lease_is_being_written_leaves_nothi
     assert "cannot be kept" not in caplog.text
 
 
+@pytest.mark.process
 async def test_a_session_that_has_lost_too_many_agents_is_ended(
     nats_url: str, transceiver: list[messages.Message]
 ) -> None:
@@ -236,6 +249,7 @@ async def test_a_session_that_has_lost_too_many_agents_is_ended(
         assert not two.taken
 
 
+@pytest.mark.process
 async def test_a_holder_that_was_wrongly_taken_for_dead_learns_that_it_lost(
     nats_url: str, transceiver: list[messages.Message]
 ) -> None:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
+
 from antiphon.runtime.agent_sessions.playout_retransmission import MAX_FRAMES, CallerClock, Unplayed
+
+pytestmark = pytest.mark.pure
 
 FRAME = 480
 

@@ -6,6 +6,8 @@ import pytest
 
 from antiphon.runtime.standstill import LONGEST_TICK, TICK_SECONDS, Look, Standstill
 
+pytestmark = pytest.mark.pure
+
 
 def after(seconds: float, states: str, computes: float = 0.0, tick: float = TICK_SECONDS) -> float:
     """How long the loop stands still, says the watch, `seconds` after its last beat; `computes` is a share."""

@@ -12,6 +12,8 @@ from support.processes.signaling import OFFER, SignalingProcess, StandIn, StandI
 
 from antiphon.signaling.auth.credentials import Credentials
 
+pytestmark = pytest.mark.process
+
 KEY = "sk-test-0123456789abcdef"
 CALLS = "/v1/realtime/calls"
 SECRETS = "/v1/realtime/client_secrets"

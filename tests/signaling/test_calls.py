@@ -12,6 +12,8 @@ from support.processes.signaling import ANSWER, OFFER, StandIns, until
 
 from antiphon.schemas.messages import Opened, Refused
 
+pytestmark = pytest.mark.process
+
 CALLS = "/v1/realtime/calls"
 SDP = {"Content-Type": "application/sdp"}
 

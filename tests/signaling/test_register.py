@@ -15,6 +15,8 @@ from antiphon.runtime.nats.service_discovery import AGENT_SERVICE
 from antiphon.signaling.placement import service_discovery
 from antiphon.signaling.placement.service_discovery import CALLED, ServiceDiscovery
 
+pytestmark = pytest.mark.process
+
 
 class Answering:
     """A member of the register that answers after `delay` seconds."""

@@ -25,6 +25,8 @@ from antiphon.transceiver.failover.slot_claim import Slot
 from antiphon.transceiver.net.endpoint import Endpoint, Endpoints
 from antiphon.transceiver.settings import Settings
 
+pytestmark = pytest.mark.process
+
 DENIED = """
 authorization { users = [
   { user: all, password: all }

@@ -36,6 +36,7 @@ async def control(bench: Bench, session_id: str, message: messages.Message) -> m
     return messages.decode(reply.data, messages.ControlReply)
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("instance", ["one", ""])
 async def test_a_hang_up_before_the_session_is_there_is_carried_out_and_its_reason_told(
     bench: Bench, instance: str
@@ -58,6 +59,7 @@ async def test_a_hang_up_before_the_session_is_there_is_carried_out_and_its_reas
     await bench.sessions(before)
 
 
+@pytest.mark.process
 async def test_speech_flushed_before_the_session_is_there_is_not_heard_and_later_speech_is(bench: Bench) -> None:
     async def change_of_mind(session_id: str) -> None:
         for frame in speech(1.0, generation=1):
@@ -80,6 +82,7 @@ async def test_speech_flushed_before_the_session_is_there_is_not_heard_and_later
     await peer.close()
 
 
+@pytest.mark.process
 async def test_another_instance_than_the_one_that_has_the_session_cannot_hang_it_up_early(bench: Bench) -> None:
     async def hang_up(session_id: str) -> None:
         await control(bench, session_id, messages.HangUp(instance="slow"))
@@ -90,6 +93,7 @@ async def test_another_instance_than_the_one_that_has_the_session_cannot_hang_it
     assert (await control(bench, opened.session_id, messages.HangUp(instance="one"))).ok
 
 
+@pytest.mark.virtual
 def test_why_a_session_ended_is_kept_for_two_minutes_and_for_so_many(monkeypatch: pytest.MonkeyPatch) -> None:
     async def main() -> None:
         call, kept = Call(), Endings()

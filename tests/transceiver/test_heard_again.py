@@ -15,6 +15,8 @@ from antiphon.rtc.rtp.packet import pack_rtp
 from antiphon.rtc.rtp.rtcp import pack_report
 from antiphon.schemas.audio import AudioFrame, FrameFlag
 
+pytestmark = pytest.mark.virtual
+
 LOUD = 4000
 
 

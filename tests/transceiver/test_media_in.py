@@ -14,6 +14,8 @@ from antiphon.schemas.audio import AudioFrame
 from antiphon.transceiver.media.receiver import AudioReceiver
 from antiphon.transceiver.session.state import RtpState, SessionState
 
+pytestmark = pytest.mark.pure
+
 
 class Heard:
     """What a session's agent gets."""

@@ -12,6 +12,8 @@ from support.peers.session_call import Call
 from antiphon.schemas.audio import AudioFrame
 from antiphon.transceiver.ice.agent import Path
 
+pytestmark = pytest.mark.virtual
+
 TURN: float = 0.006
 """How often the call's wheel is looked at here, and a little."""
 

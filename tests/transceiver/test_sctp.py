@@ -12,6 +12,8 @@ from support.net.emulator import Conditions, Link, run_virtual, virtual_loop
 from antiphon.rtc.sctp import data_channels
 from antiphon.rtc.sctp.data_channels import ChannelError, DataChannels
 
+pytestmark = pytest.mark.virtual
+
 
 class Association:
     """Two ends and a network of 1280-byte packets."""

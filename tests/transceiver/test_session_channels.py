@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
 from support.net.emulator import run_virtual
 from support.peers.session_call import Call
 
 from antiphon.schemas import messages
+
+pytestmark = pytest.mark.virtual
 
 
 def test_what_an_agent_says_on_a_channel_before_it_is_open_arrives_in_order() -> None:

@@ -13,6 +13,8 @@ from support.peers.session_call import KEYRING, PASSWORD_KEY, Call
 from antiphon.schemas import messages
 from antiphon.schemas.route_token import ice_password
 
+pytestmark = pytest.mark.virtual
+
 
 def test_close_notify_of_the_client_ends_the_session_at_once() -> None:
     async def main() -> None:

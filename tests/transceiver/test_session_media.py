@@ -15,6 +15,8 @@ from antiphon.schemas import messages, tunnel
 from antiphon.schemas.addresses import Address
 from antiphon.schemas.audio import FrameFlag
 
+pytestmark = pytest.mark.virtual
+
 
 @pytest.mark.parametrize("passive", [False, True], ids=["we are the DTLS client", "we are the DTLS server"])
 @pytest.mark.parametrize("seed", [1, 2])

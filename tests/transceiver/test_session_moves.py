@@ -13,6 +13,8 @@ from antiphon.schemas import messages
 from antiphon.transceiver.session.session import Session
 from antiphon.transceiver.session.state import RTP_AHEAD, SessionState
 
+pytestmark = pytest.mark.virtual
+
 
 @pytest.mark.parametrize("crashed", [False, True], ids=["handed over", "taken over after a crash"])
 @pytest.mark.parametrize("sequence", [100, 65500], ids=["young", "after the sequence number has wrapped"])

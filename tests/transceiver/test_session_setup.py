@@ -10,6 +10,8 @@ from support.peers.session_call import Call
 
 from antiphon.schemas import messages
 
+pytestmark = pytest.mark.virtual
+
 
 def test_a_session_nobody_comes_to_ends_by_its_setup_timeout() -> None:
     async def main() -> None:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import struct
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from antiphon.schemas import messages
 from antiphon.transceiver.media.side_signals import AudioLevels, TelephoneEvents
+
+pytestmark = pytest.mark.pure
 
 
 def key(event: int, duration: int, end: bool = False) -> bytes:

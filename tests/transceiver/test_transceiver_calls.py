@@ -7,6 +7,7 @@ import re
 from contextlib import ExitStack
 from pathlib import Path
 
+import pytest
 from aiortc import MediaStreamTrack, RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 from av import AudioFrame as AvFrame
 from support.models.sounds import speech, tone
@@ -20,6 +21,8 @@ from support.processes.transceiver_process import Bench, transceiver_process
 from antiphon.cli.sdp import Answer
 from antiphon.schemas import messages, subjects
 from antiphon.schemas.messages import encode
+
+pytestmark = pytest.mark.process
 
 
 async def test_a_call_carries_audio_and_data_both_ways(bench: Bench) -> None:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import httpx
+import pytest
 from playwright.sync_api import Page, expect
 from support.browsers.page import Open, connect, state
 from support.processes.signaling import SignalingProcess, StandIns, signaling_process, until
+
+pytestmark = pytest.mark.process
 
 
 def test_a_call_is_made_without_ice_servers_and_with_its_channel_in_the_offer(ready: Page) -> None:

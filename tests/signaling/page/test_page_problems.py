@@ -10,6 +10,8 @@ from support.processes.signaling import StandIns, signaling_process, until
 
 from antiphon.schemas.messages import Refused
 
+pytestmark = pytest.mark.process
+
 REJECT = "() => { navigator.mediaDevices.getUserMedia = () => Promise.reject(new DOMException('', '%s')) }"
 
 
