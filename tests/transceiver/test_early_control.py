@@ -7,7 +7,6 @@ from collections.abc import Awaitable, Callable
 import pytest
 from nats.aio.msg import Msg
 from support.models.sounds import speech
-from support.net.emulator import run_virtual
 from support.peers.session_call import Call
 from support.processes.transceiver_process import Bench, Line
 
@@ -94,25 +93,22 @@ async def test_another_instance_than_the_one_that_has_the_session_cannot_hang_it
 
 
 @pytest.mark.virtual
-def test_why_a_session_ended_is_kept_for_two_minutes_and_for_so_many(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def main() -> None:
-        call, kept = Call(), Endings()
-        now = call.loop.time()
+async def test_why_a_session_ended_is_kept_for_two_minutes_and_for_so_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    call, kept = Call(), Endings()
+    now = call.loop.time()
+    kept.note(call.session, now)
+    assert len(kept) == 0, "it runs"
+    call.session.control(messages.HangUp(reason="x" * 500), now)
+    kept.note(call.session, now)
+    told = kept.get("rtc_test", now + endings.KEEP_SECONDS)
+    assert told is not None
+    assert (told.reason, told.cause, told.connected, told.spoke) == ("hang_up", "x" * 200, False, False)
+    assert kept.get("rtc_test", now + endings.KEEP_SECONDS + 0.1) is None
+    monkeypatch.setattr(endings, "MAX_KEPT", 3)
+    for number in range(10):
+        call.session.state.session_id = f"rtc_{number}"
         kept.note(call.session, now)
-        assert len(kept) == 0, "it runs"
-        call.session.control(messages.HangUp(reason="x" * 500), now)
-        kept.note(call.session, now)
-        told = kept.get("rtc_test", now + endings.KEEP_SECONDS)
-        assert told is not None
-        assert (told.reason, told.cause, told.connected, told.spoke) == ("hang_up", "x" * 200, False, False)
-        assert kept.get("rtc_test", now + endings.KEEP_SECONDS + 0.1) is None
-        monkeypatch.setattr(endings, "MAX_KEPT", 3)
-        for number in range(10):
-            call.session.state.session_id = f"rtc_{number}"
-            kept.note(call.session, now)
-        assert len(kept) == 3
-        assert kept.get("rtc_6", now) is None
-        assert kept.get("rtc_9", now) is not None
-        await call.stop()
-
-    run_virtual(main())
+    assert len(kept) == 3
+    assert kept.get("rtc_6", now) is None
+    assert kept.get("rtc_9", now) is not None
+    await call.stop()

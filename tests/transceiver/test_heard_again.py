@@ -7,8 +7,7 @@ import random
 
 import pytest
 from support.models.sounds import speech, tone
-from support.net.emulator import run_virtual
-from support.peers.session_call import Call, loudness
+from support.peers.session_call import Call, StartCall, loudness
 
 from antiphon.rtc.media import opus
 from antiphon.rtc.rtp.packet import pack_rtp
@@ -85,85 +84,72 @@ SCHEDULES = {
     ids=["neither mark nor reports", "marks and reports", "2 % loss"],
 )
 @pytest.mark.parametrize("schedule", SCHEDULES)
-def test_a_caller_whose_clock_stood_still_over_a_mute_loses_no_word(
-    schedule: str, marks: bool, reports: bool, loss: float
+async def test_a_caller_whose_clock_stood_still_over_a_mute_loses_no_word(
+    start_call: StartCall, schedule: str, marks: bool, reports: bool, loss: float
 ) -> None:
-    async def main() -> None:
-        call = Call()
-        await call.connect(channel=False)
-        await asyncio.sleep(0.5)
-        device = Device(call, marks, reports, loss)
-        call.heard.clear()
-        begin, spoken = call.loop.time(), 0.0
-        for number, (speaks, pauses) in enumerate(SCHEDULES[schedule]):
-            before = len(call.heard)
-            at = call.loop.time()
-            await device.speak(0.5)
-            assert real(call.heard[before:]) >= 20, f"the caller was not heard within 500 ms of {at - begin:.1f} s"
-            await device.speak(speaks - 0.5)
-            spoken += speaks
-            # On the bus the mute is as long as it was.
-            await device.mute(pauses)
-            assert len(call.heard) == pytest.approx((call.loop.time() - begin) * 50, abs=6 + 2 * number)
-        await asyncio.sleep(0.2)
-        # The first frame after a pause is weak.
-        assert real(call.heard) >= spoken * 50 - device.lost - 2 * len(SCHEDULES[schedule])
-        assert [frame.sequence for frame in call.heard] == list(
-            range(call.heard[0].sequence, call.heard[0].sequence + len(call.heard))
-        )
-        first = call.heard[0].first_sample
-        assert [frame.first_sample for frame in call.heard] == [first + 320 * n for n in range(len(call.heard))]
-        await call.stop()
-
-    run_virtual(main())
+    call = await start_call(channel=False)
+    await asyncio.sleep(0.5)
+    device = Device(call, marks, reports, loss)
+    call.heard.clear()
+    begin, spoken = call.loop.time(), 0.0
+    for number, (speaks, pauses) in enumerate(SCHEDULES[schedule]):
+        before = len(call.heard)
+        at = call.loop.time()
+        await device.speak(0.5)
+        assert real(call.heard[before:]) >= 20, f"the caller was not heard within 500 ms of {at - begin:.1f} s"
+        await device.speak(speaks - 0.5)
+        spoken += speaks
+        # On the bus the mute is as long as it was.
+        await device.mute(pauses)
+        assert len(call.heard) == pytest.approx((call.loop.time() - begin) * 50, abs=6 + 2 * number)
+    await asyncio.sleep(0.2)
+    # The first frame after a pause is weak.
+    assert real(call.heard) >= spoken * 50 - device.lost - 2 * len(SCHEDULES[schedule])
+    assert [frame.sequence for frame in call.heard] == list(
+        range(call.heard[0].sequence, call.heard[0].sequence + len(call.heard))
+    )
+    first = call.heard[0].first_sample
+    assert [frame.first_sample for frame in call.heard] == [first + 320 * n for n in range(len(call.heard))]
 
 
 @pytest.mark.parametrize("seconds", [2.0, 7.0])
-def test_both_sides_hear_each_other_after_the_transceiver_stood_still(seconds: float) -> None:
-    async def main() -> None:
-        call = Call()
-        await call.connect(channel=False)
-        call.peer.speak(tone(40.0))
-        for frame in speech(29.0):
-            call.session.speak(frame, call.loop.time())
-        await asyncio.sleep(3)
-        call._clock.cancel()
-        # What arrives waits in the socket's buffer.
-        waiting: list[bytes] = []
-        arrives, call._to_session = call._to_session, waiting.append  # type: ignore[assignment,method-assign]
-        await asyncio.sleep(seconds)
-        heard, played = len(call.heard), len(call.peer.frames)
-        call._to_session = arrives  # type: ignore[method-assign]
-        for datagram in waiting:
-            arrives(datagram)
-        call._clock = asyncio.create_task(call._tick())
-        await asyncio.sleep(0.5)
-        assert real(call.heard[heard:]) >= (seconds + 0.3) * 50, "what was said meanwhile"
-        assert real(call.peer.frames[played:]) >= 20, "the agent is heard again"
-        played = len(call.peer.frames)
-        await asyncio.sleep(5)
-        assert real(call.peer.frames[played:]) >= 245
-        assert len(call.peer.frames) - played == pytest.approx(250, abs=3)
-        assert call.peer.media_in.statistics()["packets_late"] == 0
-        await call.stop()
-
-    run_virtual(main())
+async def test_both_sides_hear_each_other_after_the_transceiver_stood_still(
+    start_call: StartCall, seconds: float
+) -> None:
+    call = await start_call(channel=False)
+    call.peer.speak(tone(40.0))
+    for frame in speech(29.0):
+        call.session.speak(frame, call.loop.time())
+    await asyncio.sleep(3)
+    call._clock.cancel()
+    # What arrives waits in the socket's buffer.
+    waiting: list[bytes] = []
+    arrives, call._to_session = call._to_session, waiting.append  # type: ignore[assignment,method-assign]
+    await asyncio.sleep(seconds)
+    heard, played = len(call.heard), len(call.peer.frames)
+    call._to_session = arrives  # type: ignore[method-assign]
+    for datagram in waiting:
+        arrives(datagram)
+    call._clock = asyncio.create_task(call._tick())
+    await asyncio.sleep(0.5)
+    assert real(call.heard[heard:]) >= (seconds + 0.3) * 50, "what was said meanwhile"
+    assert real(call.peer.frames[played:]) >= 20, "the agent is heard again"
+    played = len(call.peer.frames)
+    await asyncio.sleep(5)
+    assert real(call.peer.frames[played:]) >= 245
+    assert len(call.peer.frames) - played == pytest.approx(250, abs=3)
+    assert call.peer.media_in.statistics()["packets_late"] == 0
 
 
-def test_both_sides_hear_all_of_each_other_after_the_network_stood_still() -> None:
-    async def main() -> None:
-        call = Call()
-        await call.connect(channel=False)
-        call.peer.speak(tone(40.0))
-        for frame in speech(29.0):
-            call.session.speak(frame, call.loop.time())
-        await asyncio.sleep(3)
-        call.uplink.stalls = call.downlink.stalls = [(call.loop.time(), call.loop.time() + 7)]
-        await asyncio.sleep(6.9)
-        heard, played = len(call.heard), len(call.peer.frames)
-        await asyncio.sleep(0.6)
-        assert real(call.heard[heard:]) >= 7.3 * 50
-        assert real(call.peer.frames[played:]) >= 7.3 * 50
-        await call.stop()
-
-    run_virtual(main())
+async def test_both_sides_hear_all_of_each_other_after_the_network_stood_still(start_call: StartCall) -> None:
+    call = await start_call(channel=False)
+    call.peer.speak(tone(40.0))
+    for frame in speech(29.0):
+        call.session.speak(frame, call.loop.time())
+    await asyncio.sleep(3)
+    call.uplink.stalls = call.downlink.stalls = [(call.loop.time(), call.loop.time() + 7)]
+    await asyncio.sleep(6.9)
+    heard, played = len(call.heard), len(call.peer.frames)
+    await asyncio.sleep(0.6)
+    assert real(call.heard[heard:]) >= 7.3 * 50
+    assert real(call.peer.frames[played:]) >= 7.3 * 50

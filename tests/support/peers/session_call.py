@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from typing import Protocol
 
 from support.net.emulator import Conditions, Link, virtual_loop
 from support.peers.transceiver_peer import CarriedPeer
@@ -155,6 +156,20 @@ class Call:
         self.session.end("hang_up", self.loop.time())
         self._clock.cancel()
         await asyncio.gather(self._clock, return_exceptions=True)
+
+
+class StartCall(Protocol):
+    """Makes a connected call; the fixture `start_call` ends it with the test."""
+
+    async def __call__(
+        self,
+        conditions: Conditions = GOOD,
+        seed: int = 1,
+        passive: bool = False,
+        extra: Callable[[str], str] = str,
+        header: bytes = HEADER,
+        channel: bool = True,
+    ) -> Call: ...
 
 
 def loudness(frames: list[AudioFrame]) -> list[int]:
