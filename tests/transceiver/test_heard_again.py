@@ -24,12 +24,12 @@ class Device:
 
     def __init__(self, call: Call, marks: bool, reports: bool, loss: float) -> None:
         self.call, self.marks, self.reports, self.loss = call, marks, reports, loss
-        self.rtp = call.peer._rtp
+        self.rtp = call.peer.rtp
         self.lost = 0
         self._chance = random.Random(3)
         encoder, pcm = opus.Encoder(48000), tone(2.0, 48000)
         self._sounds = [encoder.encode(pcm[at : at + 1920]) for at in range(0, len(pcm), 1920)]
-        call.peer._tasks[-1].cancel()  # the microphone of the client that it stands for
+        call.peer.unplug_microphone()
         self._began = call.loop.time()
 
     async def speak(self, seconds: float) -> None:
@@ -44,12 +44,11 @@ class Device:
                 self._sounds[number % 100],
             )
             self.rtp.sequence, self.rtp.timestamp = self.rtp.sequence + 1, self.rtp.timestamp + 960
-            assert self.call.peer._srtp is not None
-            protected = self.call.peer._srtp.protect(packet)
+            protected = self.call.peer.protect(packet)
             if self._chance.random() < self.loss:
                 self.lost += 1
             else:
-                self.call.peer._send(protected)
+                self.call.peer.transmit(protected)
             await asyncio.sleep(begin + 0.02 * (number + 1) - self.call.loop.time())
 
     async def mute(self, seconds: float) -> None:
@@ -58,9 +57,8 @@ class Device:
             if self.reports:
                 now = self.call.loop.time()
                 runs_on = round((now - self._began) * 48000) & 0xFFFFFFFF
-                assert self.call.peer._srtp is not None
                 report = pack_report(self.rtp.ssrc, 1.8e9 + now, runs_on, 1, 1, b"device", None)
-                self.call.peer._send(self.call.peer._srtp.protect_rtcp(report))
+                self.call.peer.send_rtcp(report)
             await asyncio.sleep(min(1.0, left))
 
 
@@ -121,16 +119,10 @@ async def test_both_sides_hear_each_other_after_the_transceiver_stood_still(
     for frame in speech(29.0):
         call.session.speak(frame, call.loop.time())
     await asyncio.sleep(3)
-    call._clock.cancel()
-    # What arrives waits in the socket's buffer.
-    waiting: list[bytes] = []
-    arrives, call._to_session = call._to_session, waiting.append  # type: ignore[assignment,method-assign]
+    call.stop_process()
     await asyncio.sleep(seconds)
     heard, played = len(call.heard), len(call.peer.frames)
-    call._to_session = arrives  # type: ignore[method-assign]
-    for datagram in waiting:
-        arrives(datagram)
-    call._clock = asyncio.create_task(call._tick())
+    call.continue_process()
     await asyncio.sleep(0.5)
     assert real(call.heard[heard:]) >= (seconds + 0.3) * 50, "what was said meanwhile"
     assert real(call.peer.frames[played:]) >= 20, "the agent is heard again"

@@ -58,10 +58,10 @@ async def test_an_ice_restart_changes_the_credentials_and_nothing_else(call: Cal
     await asyncio.sleep(6)
     assert call.ended is None
     assert not call.event_of(messages.Suspect), "the old credentials count until the new ones are used"
-    call.peer._answer.ufrag, call.peer._answer.password = new, ice_password(PASSWORD_KEY, new)
+    call.peer.answer.ufrag, call.peer.answer.password = new, ice_password(PASSWORD_KEY, new)
     await asyncio.sleep(6)
     assert call.session.state.ufrags == [new]
-    call.peer._answer.ufrag, call.peer._answer.password = old, ice_password(PASSWORD_KEY, old)
+    call.peer.answer.ufrag, call.peer.answer.password = old, ice_password(PASSWORD_KEY, old)
     refused = call.registry.counters.refused_checks
     await asyncio.sleep(6)
     assert call.registry.counters.refused_checks > refused

@@ -114,19 +114,18 @@ async def test_telephone_keys_and_audio_levels_become_events_and_are_no_loss(sta
     assert "a=extmap:1 urn:ietf:params:rtp-hdrext:ssrc-audio-level" in call.answer
     await asyncio.sleep(1)
     peer = call.peer
-    assert peer._srtp is not None
-    rtp = peer._rtp
+    rtp = peer.rtp
     for number in range(8):  # a key of 120 ms, its end said three times
         ended = number >= 5
         payload = bytes([5, 0x80 if ended else 0]) + (960 * min(number + 1, 6)).to_bytes(2, "big")
         packet = pack_rtp(110, not number, rtp.sequence, 777, rtp.ssrc, payload)
         rtp.sequence += 1
-        peer._send(peer._srtp.protect(packet))
+        peer.send_rtp(packet)
     level = bytes([0xBE, 0xDE, 0, 1, 0x10, 0x80 | 30, 0, 0])
     for _ in range(10):
         plain = pack_rtp(111, False, rtp.sequence, rtp.timestamp, rtp.ssrc, b"\xf8\xff\xfe")
         rtp.sequence, rtp.timestamp = rtp.sequence + 1, rtp.timestamp + 960
-        peer._send(peer._srtp.protect(bytes([plain[0] | 16]) + plain[1:12] + level + plain[12:]))
+        peer.send_rtp(bytes([plain[0] | 16]) + plain[1:12] + level + plain[12:])
     await asyncio.sleep(1)
     assert call.event_of(messages.TelephoneEvent) == [messages.TelephoneEvent(event=5, duration_ms=120.0)]
     assert call.event_of(messages.AudioLevel) == [messages.AudioLevel(level_dbov=-30, voice=True)]

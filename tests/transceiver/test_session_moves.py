@@ -19,7 +19,7 @@ pytestmark = pytest.mark.virtual
 @pytest.mark.parametrize("sequence", [100, 65500], ids=["young", "after the sequence number has wrapped"])
 async def test_a_session_goes_on_in_another_process_from_its_written_state(sequence: int, crashed: bool) -> None:
     call = Call()
-    call.session.state.rtp.sequence = call.peer._rtp.sequence = sequence
+    call.session.state.rtp.sequence = call.peer.rtp.sequence = sequence
     await call.connect()
     call.peer.speak(tone(0.5))
     for frame in speech(1.0):

@@ -84,6 +84,8 @@ class Call:
         ours = sdp.Answer(ufrag, ice_password(PASSWORD_KEY, ufrag), CERTIFICATE.fingerprint, 7, 1)
         self.answer = sdp.write_answer(offer, ours)
         self._clock = asyncio.create_task(self._tick())
+        self._in_socket: list[bytes] | None = None
+        """What arrives while the process stands still; None while it runs."""
 
     # ---- the outlet
 
@@ -114,7 +116,10 @@ class Call:
                 self.loop.call_at(at, self._to_session, data)
 
     def _to_session(self, data: bytes) -> None:
-        self.registry.receive(self.header + data, RELAY, self.loop.time())
+        if self._in_socket is not None:
+            self._in_socket.append(data)
+        else:
+            self.registry.receive(self.header + data, RELAY, self.loop.time())
 
     async def _tick(self) -> None:
         while True:
@@ -124,6 +129,17 @@ class Call:
             self.session.poll(now)
 
     # ---- what tests do
+
+    def stop_process(self) -> None:
+        """The session's process stands still: no timer runs, and what arrives waits in its socket."""
+        self._clock.cancel()
+        self._in_socket = []
+
+    def continue_process(self) -> None:
+        waiting, self._in_socket = self._in_socket or [], None
+        for datagram in waiting:
+            self._to_session(datagram)
+        self._clock = asyncio.create_task(self._tick())
 
     async def connect(self, channel: bool = True) -> None:
         self.peer.begin(self.answer)

@@ -10,6 +10,7 @@ from antiphon.cli.webrtc_client import Peer
 from antiphon.rtc.dtls.record_layer import ALERT, CLOSE_NOTIFY
 from antiphon.runtime import tasks
 from antiphon.schemas.audio import AudioFrame
+from antiphon.transceiver.session.state import RtpState
 
 CANDIDATE = "a=candidate:1 1 udp 2130706000 127.0.0.1 9 typ host\r\n"
 
@@ -40,6 +41,36 @@ class CarriedPeer(Peer):
 
     def _send(self, data: bytes) -> None:
         self.transmit(data)
+
+    # ---- what tests change in it, and what they send in its name
+
+    @property
+    def answer(self) -> Answer:
+        """What its checks go by: credentials of an ICE restart are set here."""
+        return self._answer
+
+    @property
+    def rtp(self) -> RtpState:
+        """The numbers of its next packet."""
+        return self._rtp
+
+    def unplug_microphone(self) -> None:
+        """From now on only `send_rtp` sends audio."""
+        self._tasks[-1].cancel()
+
+    def protect(self, packet: bytes) -> bytes:
+        """One RTP packet as SRTP."""
+        assert self._srtp is not None
+        return self._srtp.protect(packet)
+
+    def send_rtp(self, packet: bytes) -> None:
+        self._send(self.protect(packet))
+
+    def send_rtcp(self, packet: bytes) -> None:
+        assert self._srtp is not None
+        self._send(self._srtp.protect_rtcp(packet))
+
+    # ---- what tests see of it
 
     @property
     def loudest(self) -> int:
