@@ -7,11 +7,12 @@ PACKAGES := schemas runtime rtc testing relay transceiver signaling inference_br
 SERVICES := relay transceiver signaling inference-bridge
 BIN := .venv/bin
 
-.PHONY: help run test check lint format set-up test-packages fuzz fuzz-live chaos compose-test pipecat-test smart-turn-test lock vectors reference clean
+.PHONY: help run test test-fast lint format set-up test-packages fuzz fuzz-live chaos compose-test pipecat-test smart-turn-test lock vectors reference clean
 
 help:
 	@echo 'make run           start the whole stack; options of `antiphon up` go into ARGS="..."'
 	@echo 'make test          everything continuous integration runs: lint, types, tests'
+	@echo 'make test-fast     the tests that need a processor and nothing else, in less than half a minute'
 	@echo 'make compose-test  bring the containers up, hold one spoken conversation, take them down'
 	@echo 'make pipecat-test  install Pipecat beside, and test the transport for it'
 	@echo 'make smart-turn-test  fetch the end-of-turn model beside, and test with it'
@@ -27,15 +28,22 @@ help:
 run: set-up
 	@exec $(BIN)/antiphon up $(ARGS)
 
-# Whole stacks, browsers and faults want the machine for themselves; the rest waits for half of its time, three files at a time.
-# With ARGS, which may pick tests from either, it is one run.
+# CONTRIBUTING.md says what the tiers are. The first needs only processors, and so has as many workers. Tests of the second
+# wait for half of their time, so three files run at a time. Calls in real time want the machine for themselves.
+# With ARGS, which may pick tests from any of them, it is one run.
+FAST := -n 2 -m '(pure or virtual) and not models'
 test: set-up test-packages lint
 ifdef ARGS
 	$(BIN)/pytest $(ARGS)
 else
-	$(BIN)/pytest tests/e2e tests/faults
-	$(BIN)/pytest -n 3 --dist loadfile --ignore tests/e2e --ignore tests/faults --ignore tests/pipecat_transport
+	$(BIN)/pytest $(FAST) --junit-xml=.reports/fast.xml
+	$(BIN)/pytest -n 3 --dist loadfile -m 'not realtime and (process or models)' --ignore tests/pipecat_transport \
+		--junit-xml=.reports/process.xml
+	$(BIN)/pytest -m realtime --junit-xml=.reports/realtime.xml
 endif
+
+test-fast: set-up
+	$(BIN)/pytest $(FAST) $(ARGS)
 
 lint: set-up
 	$(BIN)/ruff check .
@@ -91,5 +99,5 @@ reference: set-up
 	$(BIN)/python docs/generate_sdk_reference.py
 
 clean:
-	rm -rf .venv .venv-pipecat .smart-turn .antiphon .fuzz .mypy_cache .ruff_cache .pytest_cache .hypothesis dist
+	rm -rf .venv .venv-pipecat .smart-turn .antiphon .fuzz .mypy_cache .ruff_cache .pytest_cache .hypothesis .reports dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,21 +1,25 @@
-"""Fixtures that every test may use."""
+"""Fixtures that every test may use, and the project's two plugins: tiers and steadiness."""
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterator
 
 import pytest
 from hypothesis import HealthCheck, settings
+from support import tiers
 from support.processes.nats import nats_server
-from support.steadiness import (  # noqa: F401 - pytest finds its hooks here
-    pytest_report_teststatus,
-    pytest_runtest_protocol,
-    pytest_terminal_summary,
-)
+from support.steadiness import Steadiness
 
 # No time limits per example: a machine that is busy with something else makes no input wrong.
 settings.register_profile("antiphon", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("antiphon")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(tiers, "tiers")
+    run = getattr(config, "workerinput", {}).get("testrunuid") or uuid.uuid4().hex  # workers of xdist share one
+    config.pluginmanager.register(Steadiness(config.rootpath / ".reports", run), "steadiness")
 
 
 @pytest.fixture

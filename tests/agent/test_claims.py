@@ -24,6 +24,8 @@ from antiphon.runtime.agent_sessions import admission, leases
 from antiphon.runtime.nats import buckets, connection, service_discovery
 from antiphon.schemas import messages, subjects
 
+pytestmark = pytest.mark.process
+
 PATIENT = """
 from antiphon.agent import Agent, Session
 agent = Agent("patient")

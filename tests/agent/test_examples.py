@@ -8,6 +8,7 @@ import wave
 from pathlib import Path
 
 import numpy as np
+import pytest
 from support.conditions import until
 from support.models.model_servers import models_server, realtime_server
 from support.models.sounds import tone
@@ -15,6 +16,8 @@ from support.processes.agents import EXAMPLES, agent_process, caller, loudest
 
 from antiphon.agent import TelephoneEvent
 from antiphon.testing.fake_transceiver import FakeTransceiver
+
+pytestmark = pytest.mark.process
 
 
 def loud(seconds: float, hertz: float = 440.0) -> np.ndarray[tuple[int], np.dtype[np.int16]]:

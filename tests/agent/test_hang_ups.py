@@ -15,6 +15,8 @@ from support.processes.transceiver_process import Bench, transceiver_process
 from antiphon.runtime.nats import buckets
 from antiphon.schemas import messages, subjects
 
+pytestmark = pytest.mark.process
+
 CALLS = 200
 AT_ONCE = 20
 HASTY = """

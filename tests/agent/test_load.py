@@ -8,6 +8,7 @@ import gc
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 
+import pytest
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from support.conditions import until
@@ -19,6 +20,8 @@ from antiphon.runtime import tasks
 from antiphon.runtime.agent_sessions import leases
 from antiphon.schemas import messages, subjects
 from antiphon.schemas.audio import AudioFrame, pack_frame, unpack_frame
+
+pytestmark = pytest.mark.process
 
 CALLS = 30
 FRAMES = 150

@@ -71,6 +71,7 @@ def roll(*rounds: list[dict[str, str]]) -> LivenessTable:
     return called
 
 
+@pytest.mark.pure
 def test_an_agent_is_gone_when_it_has_answered_once_and_missed_all_the_last_rounds() -> None:
     one, other = {"agent": "plain", "instance": "one"}, {"agent": "plain", "instance": "other"}
     by_instance, by_name = Served("plain", "one"), Served("plain", "")
@@ -84,6 +85,7 @@ def test_an_agent_is_gone_when_it_has_answered_once_and_missed_all_the_last_roun
     assert not roll([{"agent": "plain"}], *[[{"agent": "plain"}]] * 100).is_gone(by_instance), "shows no instance"
 
 
+@pytest.mark.process
 async def test_the_call_of_a_plain_agent_that_dies_is_ended_with_its_reason(nats_url: str) -> None:
     async with transceiver_process(nats_url, ANTIPHON_AGENT_LOST_SECONDS="2") as bench:
         with agent_process(nats_url, EXAMPLES / "plain_nats_agent.py") as agent:
@@ -98,6 +100,7 @@ async def test_the_call_of_a_plain_agent_that_dies_is_ended_with_its_reason(nats
             assert [each["error"]["code"] for each in received if each["type"] == "error"] == ["agent_lost"]
 
 
+@pytest.mark.process
 async def test_one_of_two_plain_agents_dies_and_only_its_call_ends(nats_url: str) -> None:
     async with transceiver_process(nats_url, ANTIPHON_AGENT_LOST_SECONDS="3") as bench:
         script = EXAMPLES / "plain_nats_agent.py"
@@ -116,6 +119,7 @@ async def test_one_of_two_plain_agents_dies_and_only_its_call_ends(nats_url: str
                 assert not line.ended
 
 
+@pytest.mark.process
 async def test_an_agent_that_only_listens_keeps_its_call_though_it_hung_and_nats_was_away(
     tmp_path: Path, script: Path
 ) -> None:
@@ -157,7 +161,7 @@ async def until_rounds(bench: Bench, count: int) -> None:
 # ---- by a bridge -------------------------------------------------------------------------------------
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.process
 async def test_a_bridge_apologises_for_an_agent_that_died_without_a_successor_and_hangs_up(
     nats_url: str, script: Path
 ) -> None:

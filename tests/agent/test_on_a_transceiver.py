@@ -7,6 +7,7 @@ import os
 import signal
 from pathlib import Path
 
+import pytest
 from nats.aio.msg import Msg
 from support.conditions import until
 from support.models.sounds import tone
@@ -16,6 +17,8 @@ from support.processes.transceiver_process import transceiver_process
 
 from antiphon.agent import Agent, Played, Session
 from antiphon.schemas import messages, subjects
+
+pytestmark = pytest.mark.process
 
 
 async def test_pause_and_resume_lose_no_sample_and_a_flush_reports_what_was_played(nats_url: str) -> None:

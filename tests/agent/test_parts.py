@@ -21,6 +21,8 @@ from antiphon.agent.resampling import HALF, Resampler
 from antiphon.agent.watchdog import Watchdog
 from antiphon.schemas.audio import RATES, AudioFrame
 
+pytestmark = pytest.mark.pure
+
 
 @given(st.lists(st.binary(max_size=3000).map(lambda pcm: pcm[: len(pcm) // 2 * 2]), max_size=8))
 def test_frames_hold_every_sample_once_and_the_last_is_kept_back_until_the_end(pieces: list[bytes]) -> None:

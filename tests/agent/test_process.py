@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from support.conditions import until
@@ -17,6 +18,8 @@ from support.processes.agents import EXAMPLES, agent_process, instances
 from support.processes.bridge import agent_is_there
 
 from antiphon.schemas import messages, subjects
+
+pytestmark = pytest.mark.process
 
 
 def run(code: str, nats_url: str = "nats://127.0.0.1:1", seconds: float = 30) -> subprocess.CompletedProcess[str]:

@@ -20,6 +20,8 @@ from support.processes.transceiver_process import Bench, transceiver_process
 
 from antiphon.schemas import messages, subjects
 
+pytestmark = pytest.mark.process
+
 NPM = ("npm", "install", "--no-package-lock", "--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error")
 
 

@@ -11,6 +11,8 @@ import pytest
 
 import antiphon.agent
 
+pytestmark = pytest.mark.pure
+
 ROOT: Final = Path(__file__).parents[2]
 GENERATOR: Final = ROOT / "docs" / "generate_sdk_reference.py"
 

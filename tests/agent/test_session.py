@@ -28,6 +28,8 @@ from antiphon.agent import (
 from antiphon.schemas import messages
 from antiphon.testing.fake_transceiver import FakeTransceiver
 
+pytestmark = pytest.mark.process
+
 
 def loud(seconds: float) -> np.ndarray[tuple[int], np.dtype[np.int16]]:
     return np.frombuffer(tone(seconds, rate=16000), dtype=np.int16)

@@ -21,6 +21,8 @@ from antiphon.runtime.agent_sessions import leases
 from antiphon.runtime.nats import buckets, connection
 from antiphon.schemas import messages, subjects
 
+pytestmark = pytest.mark.process
+
 COUNTER = '''
 """Counts in its state, says a tone of ten seconds; after a take-over it tells what it knows and speaks a higher one."""
 import math, os

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 
+import pytest
 from support.conditions import until
 from support.models.sounds import tone
 from support.processes.agents import calling
@@ -12,6 +13,7 @@ from support.processes.agents import calling
 from antiphon.agent import Agent, Session, ToolFailed, ToolResult
 
 
+@pytest.mark.process
 async def test_a_slow_tool_delays_no_audio_and_its_result_is_an_event(nats_url: str) -> None:
     agent = Agent("tools")
     results: list[object] = []
@@ -49,6 +51,7 @@ async def test_a_slow_tool_delays_no_audio_and_its_result_is_an_event(nats_url: 
     assert "there is no tool 'none'; there are: blocking, slow" in errors["d"]
 
 
+@pytest.mark.pure
 def test_the_schema_of_a_tool_comes_from_its_type_hints() -> None:
     agent = Agent("tools")
 

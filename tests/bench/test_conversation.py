@@ -12,6 +12,8 @@ from antiphon.bench.calls.conversation import sentences_of
 from antiphon.cli.errors import UsageError
 from antiphon.cli.wav import write_wav
 
+pytestmark = pytest.mark.pure
+
 
 @pytest.mark.parametrize(
     ("expected", "transcript", "count"),

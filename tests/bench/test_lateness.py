@@ -14,6 +14,8 @@ import pytest
 from antiphon.bench.media import steady_load
 from antiphon.bench.media.lateness import CONCEALED, SILENCE, Evaluation, Frame
 
+pytestmark = pytest.mark.pure
+
 BEGIN = 1_700_000_000_000_000_000
 MS = 1_000_000
 SECONDS = 4

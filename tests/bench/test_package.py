@@ -15,6 +15,8 @@ from hatchling.builders.wheel import WheelBuilder
 from antiphon import bench
 from antiphon.cli.main import main
 
+pytestmark = pytest.mark.process
+
 ROOT = Path(__file__).parents[2]
 
 

@@ -8,8 +8,9 @@ import sys
 
 import pytest
 
+pytestmark = pytest.mark.realtime
 
-@pytest.mark.timeout(240)
+
 def test_a_killed_agent_is_replaced_and_timed() -> None:
     command = [sys.executable, "-m", "antiphon.cli.main", "bench", "recovery", "--rounds", "1", "--json"]
     ran = subprocess.run([*command, "--case", "agent"], stdout=subprocess.PIPE, timeout=200)

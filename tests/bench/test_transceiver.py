@@ -6,6 +6,10 @@ import json
 import subprocess
 import sys
 
+import pytest
+
+pytestmark = pytest.mark.realtime
+
 FIELDS = {
     "sessions_per_core",
     "stock_sessions_per_core",

@@ -17,6 +17,8 @@ from support.http_answers import http_answers
 
 from antiphon.cli.wav import write_wav
 
+pytestmark = pytest.mark.process
+
 ANSWER = "a=ice-ufrag:u\r\na=ice-pwd:p\r\na=fingerprint:sha-256 AB:CD\r\na=setup:active\r\n"
 LOCATION = {"Location": "/v1/realtime/calls/rtc_1"}
 

@@ -40,6 +40,8 @@ def _doctor(*options: str) -> tuple[int, dict[str, list[dict[str, Any]]], str]:
     return done.returncode, findings, done.stderr
 
 
+@pytest.mark.process
+@pytest.mark.models
 def test_doctor_finds_a_running_stack_well_and_a_stopped_relay_by_its_port(tmp_path: Path) -> None:
     with up_process(tmp_path) as running:
         url = running.wait_until_ready()
@@ -60,6 +62,7 @@ def test_doctor_finds_a_running_stack_well_and_a_stopped_relay_by_its_port(tmp_p
         assert relay.rpartition(":")[2] in findings["udp"][0]["fix"]
 
 
+@pytest.mark.process
 def test_doctor_without_a_stack_names_what_to_start() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         closed = taken.getsockname()[1]
@@ -71,6 +74,7 @@ def test_doctor_without_a_stack_names_what_to_start() -> None:
         assert findings[check][0]["fix"]
 
 
+@pytest.mark.process
 def test_doctor_sees_an_agent_that_takes_calls_and_could_not_serve_them() -> None:
     body = json.dumps({"status": "ok", "troubles": {"concierge": "its chat server refuses the connection"}})
     with http_answers(200, {"Content-Type": "application/json"}, body) as url:
@@ -80,6 +84,7 @@ def test_doctor_sees_an_agent_that_takes_calls_and_could_not_serve_them() -> Non
     assert (agent["state"], agent["message"]) == ("fail", "agent concierge: its chat server refuses the connection")
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     ("status", "way_out"),
     [(401, "--key"), (403, "--url"), (404, "--agent"), (503, "transceiver"), (418, "Antiphon's address")],
@@ -95,6 +100,7 @@ def test_doctor_names_a_way_out_for_each_kind_of_refusal(status: int, way_out: s
         assert findings[check][0]["fix"]
 
 
+@pytest.mark.process
 def test_doctor_says_that_a_url_is_none() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "antiphon.cli", "doctor", "--url", "localhost"],
@@ -145,19 +151,23 @@ def _reach(reply: bytes | None, password: str = ANSWER.password) -> float | None
             thread.join()
 
 
+@pytest.mark.process
 def test_an_answer_signed_by_the_session_counts() -> None:
     assert _reach(None) is not None
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("reply", [b"", b"hello", bytes(20), b"\x01\x01" + bytes(18)])
 def test_stray_bytes_are_no_answer(reply: bytes) -> None:
     assert _reach(reply) is None
 
 
+@pytest.mark.process
 def test_an_answer_signed_by_somebody_else_does_not_count() -> None:
     assert _reach(None, password="a guess") is None
 
 
+@pytest.mark.pure
 def test_an_answer_without_relays_is_told_apart() -> None:
     with pytest.raises(CallError, match="no relay"):
         Answer(SDP)
@@ -165,10 +175,12 @@ def test_an_answer_without_relays_is_told_apart() -> None:
         Answer("v=0\r\n")
 
 
+@pytest.mark.pure
 def test_the_candidates_of_an_answer_are_read_in_order() -> None:
     assert ANSWER.candidates == [Address("192.0.2.1", 3478), Address("2001:db8::1", 3478)]
 
 
+@pytest.mark.pure
 def test_a_candidate_that_is_no_address_is_named() -> None:
     with pytest.raises(CallError, match="port"):
         Answer(SDP + CANDIDATES.replace("3478", "99999"))

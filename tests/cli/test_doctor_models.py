@@ -15,6 +15,8 @@ from typing import Any
 import pytest
 from support.processes.up_process import UpProcess, up_process
 
+pytestmark = [pytest.mark.process, pytest.mark.models]
+
 Doctor = Callable[..., subprocess.CompletedProcess[str]]
 INSTALL = "pip install '.[inference-bridge]' in a clone of Antiphon"
 

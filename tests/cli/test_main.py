@@ -25,6 +25,7 @@ def _antiphon(*arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("name", main.COMMANDS)
 def test_every_subcommand_explains_itself(name: str) -> None:
     done = _antiphon(name, "--help")
@@ -32,6 +33,7 @@ def test_every_subcommand_explains_itself(name: str) -> None:
     assert f"antiphon {name}" in done.stdout
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("name", bench.names())
 def test_every_bench_explains_itself(name: str) -> None:
     done = _antiphon("bench", name, "--help")
@@ -39,12 +41,14 @@ def test_every_bench_explains_itself(name: str) -> None:
     assert f"antiphon bench {name}" in done.stdout
 
 
+@pytest.mark.process
 def test_help_imports_no_media_library() -> None:
     program = "import sys; from antiphon.cli.main import parser_for; parser_for([]); print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
     assert not {"aiortc", "numpy", "httpx", "nats", "onnxruntime"} & set(loaded)
 
 
+@pytest.mark.process
 def test_an_unknown_subcommand_is_told_without_a_traceback() -> None:
     done = _antiphon("sing")
     assert done.returncode == 2
@@ -55,6 +59,7 @@ def test_an_unknown_subcommand_is_told_without_a_traceback() -> None:
 # ---- schema export -----------------------------------------------------------------------------------
 
 
+@pytest.mark.process
 def test_the_export_holds_a_schema_of_every_message(tmp_path: Path) -> None:
     assert _antiphon("schema", "export", str(tmp_path / "out")).returncode == 0
     written = {file.stem: json.loads(file.read_text()) for file in (tmp_path / "out").iterdir()}
@@ -63,6 +68,7 @@ def test_the_export_holds_a_schema_of_every_message(tmp_path: Path) -> None:
     assert {"audio_frame", "tunnel", "route_token", "subjects"} < written["formats"].keys()
 
 
+@pytest.mark.process
 def test_an_export_to_a_place_that_cannot_be_written_is_told_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     done = _antiphon("schema", "export", str(tmp_path / "file" / "below"))
@@ -79,6 +85,7 @@ def _write_keys(directory: Path, *options: str) -> tuple[str, str]:
     return (directory / "route").read_text().strip(), (directory / "password").read_text().strip()
 
 
+@pytest.mark.process
 def test_keys_are_written_once_and_kept(tmp_path: Path) -> None:
     route, password = _write_keys(tmp_path)
     RouteKeyring.from_text(route)
@@ -88,6 +95,7 @@ def test_keys_are_written_once_and_kept(tmp_path: Path) -> None:
     assert _write_keys(tmp_path) == (route, password)
 
 
+@pytest.mark.process
 def test_a_rotated_route_key_still_opens_the_tokens_of_running_calls(tmp_path: Path) -> None:
     before, password = _write_keys(tmp_path)
     ufrag, token = RouteKeyring.from_text(before).mint(0, 1, 2, 1_800_000_000)
@@ -98,6 +106,7 @@ def test_a_rotated_route_key_still_opens_the_tokens_of_running_calls(tmp_path: P
     assert keyring.seal(token)[0] == "B"
 
 
+@pytest.mark.pure
 def test_key_ids_go_round_and_two_keys_stay_live() -> None:
     text = keys.fresh_route_keys()
     for _ in range(70):
@@ -106,6 +115,7 @@ def test_key_ids_go_round_and_two_keys_stay_live() -> None:
         RouteKeyring.from_text(text)
 
 
+@pytest.mark.process
 def test_keys_run_as_a_plain_script_with_the_standard_library_only(tmp_path: Path) -> None:
     script = ROOT / "cli" / "antiphon" / "cli" / "keys.py"
     files = ["--route", str(tmp_path / "route"), "--password", str(tmp_path / "password")]
@@ -113,6 +123,7 @@ def test_keys_run_as_a_plain_script_with_the_standard_library_only(tmp_path: Pat
     assert (tmp_path / "route").exists()
 
 
+@pytest.mark.process
 def test_keys_that_cannot_be_written_are_told_in_one_line() -> None:
     done = _antiphon("keys", "--route", "/proc/route")
     assert done.returncode == 2
@@ -126,12 +137,14 @@ def _pins(file: Path) -> dict[str, str]:
     return dict(re.findall(r"^([a-z0-9][\w.\[\]-]*)==(\S+)", file.read_text(), re.MULTILINE))
 
 
+@pytest.mark.pure
 @pytest.mark.parametrize("file", sorted((ROOT / "deploy" / "requirements").glob("*.txt")), ids=lambda file: file.stem)
 def test_an_image_has_the_versions_that_the_tests_ran_with(file: Path) -> None:
     lock = _pins(ROOT / "requirements.lock")
     assert _pins(file).items() <= lock.items(), "make lock"
 
 
+@pytest.mark.pure
 def test_requirements_name_no_package_index() -> None:
     for file in [ROOT / "requirements.lock", *(ROOT / "deploy" / "requirements").glob("*.txt")]:
         assert "://" not in file.read_text()

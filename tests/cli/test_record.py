@@ -42,6 +42,7 @@ def stereo(pcm: bytes) -> np.ndarray[tuple[int, int], np.dtype[np.int16]]:
     return np.frombuffer(pcm, dtype="<i2").reshape(-1, 2)
 
 
+@pytest.mark.pure
 def test_the_caller_s_samples_are_kept_as_they_are_and_where_they_were() -> None:
     voices = Voices()
     for number in (0, 1, 4):  # two frames are lost
@@ -50,6 +51,7 @@ def test_the_caller_s_samples_are_kept_as_they_are_and_where_they_were() -> None
     assert [int(left[at * 320]) for at in range(5)] == [100, 101, 0, 0, 104]
 
 
+@pytest.mark.pure
 def test_the_agent_is_heard_when_it_was_played_and_only_what_was_played() -> None:
     voices = Voices()
     for number in range(100):
@@ -65,6 +67,7 @@ def test_the_agent_is_heard_when_it_was_played_and_only_what_was_played() -> Non
     assert (np.diff(heard) == 1).all(), "no seam between two reports"
 
 
+@pytest.mark.pure
 def test_what_is_settled_is_written_and_forgotten() -> None:
     voices = Voices()
     written = 0
@@ -75,6 +78,7 @@ def test_what_is_settled_is_written_and_forgotten() -> None:
     assert written + len(voices.take(everything=True)) == 2000 * 320 * 4
 
 
+@pytest.mark.pure
 def test_garbage_on_the_subjects_is_noted_and_harmless() -> None:
     recording = Recording("rtc_1")
     assert "unreadable" in recording.message("audio.in", b"\xff", 1)
@@ -85,6 +89,7 @@ def test_garbage_on_the_subjects_is_noted_and_harmless() -> None:
     assert recording.ended
 
 
+@pytest.mark.process
 async def test_a_replay_is_the_same_call_frame_by_frame_each_time(nats_url: str) -> None:
     agent = Agent("listener", input_rate=16000, detect_speech=False)
     calls: list[list[bytes | str]] = []
@@ -115,6 +120,7 @@ async def test_a_replay_is_the_same_call_frame_by_frame_each_time(nats_url: str)
     assert [[each for each in call if isinstance(each, str)] for call in calls] == [["1", "2"]] * 2
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     ("command", "status"),
     [
@@ -136,6 +142,7 @@ def test_a_bus_that_is_not_there_is_told_in_one_line_and_not_waited_for(
     assert "secret" not in done.stderr
 
 
+@pytest.mark.pure
 def test_calls_above_the_limit_are_left_out_and_named_once(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -153,7 +160,8 @@ def recorder(folder: Path, environment: dict[str, str]) -> subprocess.Popen[str]
     return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.process
+@pytest.mark.models
 async def test_a_recorded_call_is_replayed_into_the_agent(nats_url: str, tmp_path: Path) -> None:
     environment = {**os.environ, "ANTIPHON_NATS_URL": nats_url}
     with running_bridge(nats_url, greeting="none"):

@@ -55,11 +55,13 @@ def bench() -> Iterator[Bench]:
     bench.supervisor.end_all()
 
 
+@pytest.mark.pure
 def test_the_wait_before_a_restart_doubles_up_to_its_bound() -> None:
     policy = RestartPolicy()
     assert [policy.wait_after(lived=1) for _ in range(8)] == [0.25, 0.5, 1, 2, 4, 8, 8, 8]
 
 
+@pytest.mark.pure
 def test_a_part_that_lived_long_is_restarted_at_once_again() -> None:
     policy = RestartPolicy()
     for _ in range(6):
@@ -67,6 +69,7 @@ def test_a_part_that_lived_long_is_restarted_at_once_again() -> None:
     assert policy.wait_after(lived=policy.STABLE) == 0.25
 
 
+@pytest.mark.process
 def test_a_part_that_dies_is_started_again_and_the_screen_says_so(bench: Bench) -> None:
     part = bench.add(SLEEPER)
     first = part.pid
@@ -76,6 +79,7 @@ def test_a_part_that_dies_is_started_again_and_the_screen_says_so(bench: Bench) 
     assert "part has died (killed by SIGKILL); it is started again in 0.25 s." in bench.screen.getvalue()
 
 
+@pytest.mark.process
 def test_what_a_dead_part_had_started_is_ended_too(bench: Bench) -> None:
     part = bench.add(
         f"import subprocess, sys, time; p = subprocess.Popen([sys.executable, '-c', {SLEEPER!r}]); "
@@ -88,6 +92,7 @@ def test_what_a_dead_part_had_started_is_ended_too(bench: Bench) -> None:
     wait_until_gone([child], within=5)
 
 
+@pytest.mark.process
 def test_a_part_that_refuses_its_settings_is_not_started_again(bench: Bench) -> None:
     part = bench.add("import sys; print('X is wrong'); sys.exit(2)")
     bench.tend_until(lambda: part.refused)
@@ -98,6 +103,7 @@ def test_a_part_that_refuses_its_settings_is_not_started_again(bench: Bench) -> 
     assert "refuses its settings" in bench.screen.getvalue()
 
 
+@pytest.mark.process
 def test_a_part_that_has_run_well_is_started_again_whatever_it_says_later(bench: Bench) -> None:
     programs = [SLEEPER]
     part = Part("part", lambda: [sys.executable, "-c", programs[-1]], os.environ, bench.terminal)
@@ -110,6 +116,7 @@ def test_a_part_that_has_run_well_is_started_again_whatever_it_says_later(bench:
     assert not part.refused
 
 
+@pytest.mark.process
 def test_a_part_that_ignores_the_request_to_end_is_killed_in_time(bench: Bench) -> None:
     bench.add(SLEEPER, "part")
     stubborn = bench.add(f"import signal; signal.signal(15, signal.SIG_IGN); print('deaf', flush=True); {SLEEPER}")
@@ -120,6 +127,7 @@ def test_a_part_that_ignores_the_request_to_end_is_killed_in_time(bench: Bench) 
     assert not is_alive(stubborn.pid)
 
 
+@pytest.mark.process
 def test_a_second_interrupt_kills_at_once(bench: Bench) -> None:
     bench.add(SLEEPER)
     bench.add(f"import signal; signal.signal(15, signal.SIG_IGN); print('deaf', flush=True); {SLEEPER}")
@@ -131,6 +139,7 @@ def test_a_second_interrupt_kills_at_once(bench: Bench) -> None:
     assert time.monotonic() - begun < TERM_GRACE
 
 
+@pytest.mark.process
 def test_a_part_whose_supervisor_is_killed_outright_goes_with_it(tmp_path: Path) -> None:
     program = tmp_path / "program.py"
     program.write_text(
@@ -155,6 +164,7 @@ def test_a_part_whose_supervisor_is_killed_outright_goes_with_it(tmp_path: Path)
         wait_until_gone([pid], within=5)
 
 
+@pytest.mark.pure
 def test_the_name_in_a_services_own_line_is_not_repeated() -> None:
     screen = io.StringIO()
     terminal = Terminal(["relay", "transceiver"], screen)
@@ -168,6 +178,7 @@ def test_the_name_in_a_services_own_line_is_not_repeated() -> None:
     ]
 
 
+@pytest.mark.pure
 def test_a_terminal_that_is_gone_is_no_error() -> None:
     screen = io.StringIO()
     terminal = Terminal(["relay"], screen)

@@ -11,8 +11,11 @@ import sys
 import urllib.request
 from pathlib import Path
 
+import pytest
 from support.conditions import wait_until
 from support.processes.up_process import descendants, is_alive, up_process, wait_until_gone
+
+pytestmark = pytest.mark.process
 
 
 def _up(*options: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -28,6 +31,7 @@ def _up(*options: str, **environment: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.models
 def test_the_stack_starts_mends_itself_and_ends_without_a_trace(tmp_path: Path) -> None:
     with up_process(tmp_path) as running:
         url = running.wait_until_ready()
@@ -50,6 +54,7 @@ def test_the_stack_starts_mends_itself_and_ends_without_a_trace(tmp_path: Path) 
         assert "Traceback" not in running.text()
 
 
+@pytest.mark.models
 def test_it_ends_in_time_when_a_part_has_just_died(tmp_path: Path) -> None:
     with up_process(tmp_path) as running:
         running.wait_for(r"^inference-bridge +\| started")
@@ -61,6 +66,7 @@ def test_it_ends_in_time_when_a_part_has_just_died(tmp_path: Path) -> None:
         assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.models
 def test_nothing_runs_on_when_the_supervisor_is_killed_outright(tmp_path: Path) -> None:
     with up_process(tmp_path) as running:
         running.wait_for(r"^inference-bridge +\| started")
@@ -82,6 +88,7 @@ def environment_of(pid: int) -> str:
     return Path(f"/proc/{pid}/environ").read_text()
 
 
+@pytest.mark.models
 def test_each_part_has_its_own_keys_only_and_those_of_the_media_are_new_each_time(tmp_path: Path) -> None:
     keys = []
     given = {"ANTIPHON_API_KEYS": "sk-of-callers-0123456789", "ANTIPHON_LLM_API_KEY": "sk-of-the-model"}
@@ -101,6 +108,7 @@ def test_each_part_has_its_own_keys_only_and_those_of_the_media_are_new_each_tim
     assert keys[0]["PASSWORD_KEY"] != keys[1]["PASSWORD_KEY"]
 
 
+@pytest.mark.models
 def test_settings_of_the_relay_are_passed_on_unless_options_decide_them(tmp_path: Path) -> None:
     given = {"ANTIPHON_RELAY_WORKERS": "1", "ANTIPHON_RELAY_NAME": "mine", "ANTIPHON_RELAY_BIND": "127.0.0.1:9"}
     with up_process(tmp_path, environment=given) as running:
@@ -128,6 +136,7 @@ def test_a_busy_port_is_named_with_the_option_that_chooses_another() -> None:
         assert len(refused.stderr.splitlines()) == 1
 
 
+@pytest.mark.models
 def test_two_stacks_run_beside_each_other(tmp_path: Path) -> None:
     with up_process(tmp_path) as one, up_process(tmp_path) as two:
         assert one.nats_url != two.nats_url
@@ -157,6 +166,7 @@ def test_wrong_options_are_told_in_one_line() -> None:
         assert options[0] in refused.stderr
 
 
+@pytest.mark.models
 def test_a_plug_in_runs_as_a_part(tmp_path: Path) -> None:
     plugin = tmp_path / "parrot.py"
     plugin.write_text("import os, time\nprint('I see', os.environ['ANTIPHON_NATS_URL'], flush=True)\ntime.sleep(600)\n")

@@ -10,6 +10,8 @@ import yaml
 
 from antiphon.inference_bridge.settings import Settings
 
+pytestmark = pytest.mark.pure
+
 ROOT = Path(__file__).parents[2]
 DECIDED_BY_COMPOSE = {"ANTIPHON_NATS_URL", "ANTIPHON_CACHE_DIR"}
 

@@ -21,6 +21,8 @@ from pathlib import Path
 import pip
 import pytest
 
+pytestmark = pytest.mark.process
+
 ROOT = Path(__file__).parents[2]
 TOOLS = (
     "bash", "sh", "sed", "sha256sum", "cut", "cat", "rm", "mv", "tee", "grep", "mkdir", "dirname", "awk", "paste",

@@ -20,7 +20,7 @@ from antiphon.runtime.nats import connection
 from antiphon.schemas import messages, subjects
 from antiphon.schemas.addresses import parse_address
 
-pytestmark = pytest.mark.timeout(480)
+pytestmark = [pytest.mark.realtime, pytest.mark.models]
 
 OFFERS = Path(__file__).parents[1] / "rtc" / "offers"
 SDP = {"Content-Type": "application/sdp"}

@@ -25,7 +25,7 @@ from antiphon.cli.sdp import Answer
 from antiphon.cli.wav import Samples, read_wav, write_wav
 from antiphon.cli.webrtc_client import Peer
 
-pytestmark = pytest.mark.timeout(480)
+pytestmark = [pytest.mark.realtime, pytest.mark.models]
 
 
 def question(text: str) -> Samples:

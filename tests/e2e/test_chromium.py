@@ -12,7 +12,7 @@ from support.models.bookings import BOOKING, DAY
 from support.models.voice import Samples, decode_stereo_wav, say, silence, transcribe, words, write_microphone
 from support.processes.stack import Stack
 
-pytestmark = pytest.mark.timeout(480)
+pytestmark = [pytest.mark.realtime, pytest.mark.models]
 
 GREETING = 9.0
 """Seconds that the greeting is given before the question is asked."""

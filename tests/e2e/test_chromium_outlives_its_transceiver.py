@@ -26,7 +26,7 @@ from antiphon.runtime.nats import connection
 from antiphon.schemas import messages, subjects
 from antiphon.schemas.messages import decode, decode_any, encode
 
-pytestmark = pytest.mark.timeout(480)
+pytestmark = [pytest.mark.realtime, pytest.mark.models]
 
 T = TypeVar("T")
 

@@ -16,7 +16,7 @@ from support.net.namespace import ADDRESS, laptop_namespace
 from support.processes.more_relays import PREFERRED_REGION, another_relay
 from support.processes.stack import ECHO_AGENT, running_stack
 
-pytestmark = pytest.mark.timeout(480)
+pytestmark = [pytest.mark.realtime, pytest.mark.models]
 
 
 def test_firefox_connects_and_gets_its_own_audio_back() -> None:

@@ -7,6 +7,7 @@ from contextlib import closing
 from typing import Any
 
 import httpx
+import pytest
 from support.conditions import until
 from support.models.sounds import tone
 from support.net.middlebox import middlebox
@@ -16,6 +17,8 @@ from support.processes.stack import ECHO_AGENT, Stack, running_stack
 
 from antiphon.cli.call import Listener
 from antiphon.cli.webrtc_client import Peer
+
+pytestmark = [pytest.mark.realtime, pytest.mark.models]
 
 CLIENT = "127.0.0.77"
 """An address of loopback that nothing else here has."""

@@ -6,15 +6,15 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page
 from support.browsers.chromium import chromium_page, wait_for
+from support.browsers.echo_call import arrival_times, start_call, start_echo_call
 from support.models.voice import babble, decode_stereo_wav, say, silence, transcribe, words, write_microphone
 from support.net.namespace import ADDRESS, laptop_namespace
 from support.processes.more_relays import PREFERRED_REGION, another_relay
-from support.processes.restarts import COUNT_PACKETS, kill_relay
+from support.processes.restarts import kill_relay
 from support.processes.stack import ECHO_AGENT, Stack, running_stack
 
-pytestmark = pytest.mark.timeout(480)
+pytestmark = [pytest.mark.realtime, pytest.mark.models]
 
 SENTENCE = {"brown", "fox", "lazy", "dog"}
 RELAY_PORT = "3478"
@@ -32,9 +32,7 @@ def block_udp(within: list[str], *ports: str) -> None:
 def spoken_over_tcp(stack: Stack, microphone: Path, within: list[str]) -> tuple[str, set[str]]:
     """One call that says the sentence; the protocol of its packets, and the words that came back."""
     with chromium_page(microphone, within=within) as page:
-        page.goto(f"{stack.url}?agent=echo")
-        wait_for(page, "document.querySelector('#agent').value === 'echo'")
-        page.get_by_role("button", name="Start call").click()
+        start_call(page, stack.url, "echo")
         wait_for(page, "['listening', 'speaking'].includes(window.antiphon.state)")
         page.evaluate("window.antiphon.recorder.start()")
         wait_for(page, "window.antiphon.state === 'speaking'")
@@ -67,16 +65,6 @@ def test_with_udp_blocked_chromium_has_a_conversation_over_tcp(tmp_path: Path) -
     assert heard >= SENTENCE
 
 
-def call_over_tcp(page: Page, stack: Stack) -> None:
-    """A call to the echo agent, with audio flowing both ways."""
-    page.goto(f"{stack.url}?agent=echo")
-    wait_for(page, "document.querySelector('#agent').value === 'echo'")
-    page.get_by_role("button", name="Start call").click()
-    wait_for(page, "['listening', 'speaking'].includes(window.antiphon.state)", seconds=20)
-    page.evaluate(COUNT_PACKETS)
-    wait_for(page, "heard.length > 20")
-
-
 def test_over_tcp_the_page_connects_anew_when_its_only_relay_is_killed_and_restarted(tmp_path: Path) -> None:
     with (
         laptop_namespace() as within,
@@ -84,10 +72,10 @@ def test_over_tcp_the_page_connects_anew_when_its_only_relay_is_killed_and_resta
     ):
         block_udp(within, RELAY_PORT)
         with chromium_page(write_microphone(tmp_path / "babble.wav", babble(60)), within=within) as page:
-            call_over_tcp(page, stack)
+            start_echo_call(page, stack.url)
             killed = kill_relay(stack)
-            wait_for(page, f"heard.at(-1)[0] > {killed.forwards} + 0.5", seconds=30)
-            gap = killed.gap_in([at for at, _ in page.evaluate("heard")])
+            wait_for(page, f"arrivals.at(-1)[0] > {killed.forwards} + 0.5", seconds=30)
+            gap = killed.gap_in(arrival_times(page))
             print(f"over TCP, relay killed and restarted: {gap:.1f} s without a packet")
             assert page.evaluate("antiphon.problem") is None
             assert page.evaluate("antiphon.state") != "ended"
@@ -106,7 +94,7 @@ def test_over_tcp_the_page_moves_to_the_other_relay_when_the_used_one_is_killed(
     ):
         block_udp(within, RELAY_PORT, OTHER_PORT)
         with chromium_page(write_microphone(tmp_path / "babble.wav", babble(60)), within=within) as page:
-            call_over_tcp(page, stack)
+            start_echo_call(page, stack.url)
             relay.kill()
             wait_for(page, "antiphon.moves.length > 0 && antiphon.moves.at(-1).gap_ms > 0")
             moves = page.evaluate("antiphon.moves")

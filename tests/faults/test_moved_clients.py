@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import itertools
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -17,6 +16,7 @@ import pytest
 from nats.errors import NoRespondersError
 from playwright.sync_api import Page, Route
 from support.browsers.chromium import chromium_page, wait_for
+from support.browsers.echo_call import longest_gap, packets_received, start_echo_call
 from support.conditions import until
 from support.models.sounds import tone
 from support.models.voice import babble, write_microphone
@@ -34,7 +34,7 @@ from antiphon.schemas import subjects
 from antiphon.schemas.addresses import Address
 from antiphon.schemas.messages import RelayStatistics, decode
 
-pytestmark = pytest.mark.timeout(480)
+pytestmark = [pytest.mark.realtime, pytest.mark.models]
 
 CHECK_SECONDS = 2.7
 """Between two consent checks, of Chromium (2.66 s) and of `Peer` (2.5 s)."""
@@ -46,15 +46,6 @@ HELLOS = 4
 """That a relay sends to a transceiver that is new to it; after these nobody tells it anything unasked."""
 
 FLOWS_OF_A_TOKEN = 16
-
-COUNT_PACKETS = """() => {
-  window.heard = [];  // [ms, packets], whenever there were more
-  setInterval(async () => {
-    const audio = (await antiphon.stats()).find(entry => entry.type === "inbound-rtp");
-    const packets = audio?.packetsReceived ?? 0;
-    if (packets > (heard.at(-1)?.[1] ?? 0)) heard.push([performance.now(), packets]);
-  }, 25);
-}"""
 
 
 @pytest.fixture(scope="module")
@@ -154,18 +145,7 @@ def through(box: Middlebox) -> Callable[[Route], None]:
 def call(page: Page, stack: Stack, box: Middlebox) -> None:
     """The page's call through the box, with the echo heard."""
     page.route("**/v1/realtime/calls?*", through(box))
-    page.goto(f"{stack.url}?agent=echo")
-    wait_for(page, "document.querySelector('#agent').value === 'echo'")
-    page.get_by_role("button", name="Start call").click()
-    wait_for(page, "['listening', 'speaking'].includes(window.antiphon.state)", seconds=20)
-    page.evaluate(COUNT_PACKETS)
-    wait_for(page, "heard.length > 20")
-
-
-def longest_gap(page: Page) -> float:
-    """Seconds between two looks that found more packets."""
-    heard: list[list[float]] = page.evaluate("heard")
-    return max(later[0] - earlier[0] for earlier, later in itertools.pairwise(heard)) / 1000
+    start_echo_call(page, stack.url)
 
 
 def test_chromium_hears_again_after_its_next_check_when_a_nat_forgets_its_port(
@@ -173,9 +153,9 @@ def test_chromium_hears_again_after_its_next_check_when_a_nat_forgets_its_port(
 ) -> None:
     with middlebox(relay) as box, chromium_page(write_microphone(tmp_path / "babble.wav", babble(60))) as page:
         call(page, stack, box)
-        ports, packets = box.ports(), page.evaluate("heard.at(-1)[1]")
+        ports, packets = box.ports(), packets_received(page)
         box.rebind()
-        wait_for(page, f"heard.at(-1)[1] > {packets} + 50")
+        wait_for(page, f"arrivals.at(-1)[1] > {packets} + 50")
         gap = longest_gap(page)
         assert page.evaluate("antiphon.problem") is None
         assert not box.ports() & ports
@@ -244,10 +224,10 @@ def test_chromium_hardly_notices_a_load_balancer_that_takes_a_dead_relay_out(
         chromium_page(write_microphone(tmp_path / "babble.wav", babble(60))) as page,
     ):
         call(page, stack, box)
-        packets = page.evaluate("heard.at(-1)[1]")
+        packets = packets_received(page)
         doomed.kill()
         box.relay = relay
-        wait_for(page, f"heard.at(-1)[1] > {packets} + 50")
+        wait_for(page, f"arrivals.at(-1)[1] > {packets} + 50")
         gap = longest_gap(page)
         assert page.evaluate("antiphon.problem") is None
     print(f"dead relay taken out: {gap:.2f} s without a packet")

@@ -15,17 +15,18 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page
 from support.browsers.chromium import chromium_page, wait_for
+from support.browsers.echo_call import arrival_times, start_echo_call
 from support.conditions import until
 from support.models.sounds import tone
 from support.models.voice import babble, write_microphone
 from support.peers.aiortc_client import aiortc_call
-from support.processes.restarts import COUNT_PACKETS, kill_relay
+from support.processes.restarts import kill_relay
 from support.processes.stack import ECHO_AGENT, Stack, running_stack
 
 from antiphon.cli.webrtc_client import Peer
 from antiphon.schemas.audio import AudioFrame, FrameFlag
 
-pytestmark = pytest.mark.timeout(480)
+pytestmark = [pytest.mark.realtime, pytest.mark.models]
 
 GAP_SECONDS = 0.3
 CHECK_SECONDS = 2.7
@@ -54,12 +55,7 @@ def chromium_call(stack: Stack, scratch: Path) -> Iterator[tuple[Page, list[str]
     posts: list[str] = []
     with chromium_page(write_microphone(scratch / "babble.wav", babble(90))) as page:
         page.on("request", lambda request: posts.append(request.url) if request.method == "POST" else None)
-        page.goto(f"{stack.url}?agent=echo")
-        wait_for(page, "document.querySelector('#agent').value === 'echo'")
-        page.get_by_role("button", name="Start call").click()
-        wait_for(page, "['listening', 'speaking'].includes(window.antiphon.state)", seconds=20)
-        page.evaluate(COUNT_PACKETS)
-        wait_for(page, "heard.length > 20")
+        start_echo_call(page, stack.url)
         yield page, posts
 
 
@@ -67,8 +63,8 @@ def gap_in_chromium(page: Page, stack: Stack) -> float:
     """Seconds beyond the start of one killed and replaced relay."""
     time.sleep(WRITTEN_SECONDS)
     restart = kill_relay(stack)
-    wait_for(page, f"heard.at(-1)[0] > {restart.forwards} + 0.5")
-    return restart.gap_beyond_start([at for at, _ in page.evaluate("heard")])
+    wait_for(page, f"arrivals.at(-1)[0] > {restart.forwards} + 0.5")
+    return restart.gap_beyond_start(arrival_times(page))
 
 
 async def gap_in(arrivals: list[float], stack: Stack) -> float:

@@ -28,7 +28,7 @@ STEP_SECONDS = 0.15
 LOWEST, APART = 400, 60
 """Hz of the first tone, and from one to the next."""
 
-pytestmark = pytest.mark.timeout(480)
+pytestmark = pytest.mark.realtime
 
 
 @pytest.fixture

@@ -13,6 +13,8 @@ from support.processes.transceiver_process import Bench, transceiver_process
 
 from antiphon.schemas.audio import AudioFrame, FrameFlag
 
+pytestmark = pytest.mark.realtime
+
 STOPPED = 6.0
 LOUD = 3000
 

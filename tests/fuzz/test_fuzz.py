@@ -17,7 +17,7 @@ SECONDS = os.environ.get("ANTIPHON_FUZZ_SECONDS", "10")
 
 
 class Fuzzers:
-    """One for each target, all at once: that takes the time of one."""
+    """One for each target, all at once, which takes the time of one; at the lowest priority, beside other tests."""
 
     def __init__(self, scratch: Path) -> None:
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
@@ -26,7 +26,7 @@ class Fuzzers:
         for target in TARGETS:
             with self._log_of(target).open("w") as log:
                 self._running[target] = subprocess.Popen(
-                    [sys.executable, "-m", "fuzz", target, SECONDS], cwd=scratch, env=environment, stderr=log
+                    ["nice", sys.executable, "-m", "fuzz", target, SECONDS], cwd=scratch, env=environment, stderr=log
                 )
 
     def _log_of(self, target: str) -> Path:
@@ -34,7 +34,7 @@ class Fuzzers:
 
     def result(self, target: str) -> tuple[int, str]:
         """Its exit status, and what it said."""
-        return self._running[target].wait(int(SECONDS) + 100), self._log_of(target).read_text()
+        return self._running[target].wait(int(SECONDS) + 200), self._log_of(target).read_text()
 
     def close(self) -> None:
         for each in self._running.values():
@@ -49,12 +49,14 @@ def fuzzers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fuzzers]:
     running.close()
 
 
+@pytest.mark.pure
 @pytest.mark.parametrize("target", TARGETS)
 def test_what_the_fuzzer_begins_with_passes(target: str) -> None:
     for seed in (b"", *seeds(target)):
         TARGETS[target](seed)
 
 
+@pytest.mark.process(timeout=240, reason="a dozen fuzzers start at once, with the lowest priority")
 @pytest.mark.skipif(importlib.util.find_spec("atheris") is None, reason="atheris has no wheel for this platform")
 @pytest.mark.parametrize("target", TARGETS)
 def test_fuzzing_finds_no_error_but_the_readers_own(fuzzers: Fuzzers, target: str) -> None:

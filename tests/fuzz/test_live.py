@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from fuzz.live import attacked
+
+pytestmark = pytest.mark.realtime
 
 
 async def test_a_caller_that_sends_mutated_sctp_harms_no_other_call(nats_url: str, tmp_path: Path) -> None:

@@ -7,6 +7,8 @@ import pytest
 from antiphon.inference_bridge.turns.backchannel import is_backchannel, sounds_complete
 from antiphon.inference_bridge.turns.barge_in import MAX_HOLD_S, PATIENCE_S, Act, BargeInPolicy
 
+pytestmark = pytest.mark.pure
+
 
 def holding(now: float = 10.0) -> BargeInPolicy:
     policy = BargeInPolicy()

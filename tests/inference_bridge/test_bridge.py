@@ -25,11 +25,14 @@ from antiphon.schemas import messages, subjects
 from antiphon.schemas.audio import FrameFlag
 from antiphon.testing.fake_transceiver import FakeTransceiver
 
+pytestmark = pytest.mark.process
+
 
 def transcript(done: dict[str, Any]) -> str:
     return str(done["response"]["output"][0]["content"][0]["transcript"])
 
 
+@pytest.mark.models
 async def test_a_spoken_question_gets_a_spoken_answer(
     quiet_bridge: Client, speak: Speak, understand: Understand
 ) -> None:
@@ -55,6 +58,7 @@ async def test_a_spoken_question_gets_a_spoken_answer(
         assert "10:30 AM" in transcript(await call.wait_for("response.done", 2))
 
 
+@pytest.mark.models
 async def test_talking_over_the_agent_stops_it_and_the_page_is_told_what_was_heard(
     quiet_bridge: Client, speak: Speak
 ) -> None:
@@ -78,6 +82,7 @@ async def test_talking_over_the_agent_stops_it_and_the_page_is_told_what_was_hea
         assert {frame.generation for frame in call.frames} == {1, 2}
 
 
+@pytest.mark.models
 async def test_the_caller_is_greeted_and_may_interrupt_the_greeting(
     start_bridge: StartBridge, bus_client: Client, speak: Speak, understand: Understand
 ) -> None:
@@ -92,6 +97,7 @@ async def test_the_caller_is_greeted_and_may_interrupt_the_greeting(
         assert "welcome" in understand(bytes(call.played[: 24000 * 2 * 2])).lower()
 
 
+@pytest.mark.models
 async def test_a_typed_message_is_answered_and_a_bad_one_refused(quiet_bridge: Client) -> None:
     async with FakeTransceiver(quiet_bridge, "concierge") as call:
         await call.send({"type": "session.update", "session": {"type": "realtime"}})
@@ -106,6 +112,7 @@ async def test_a_typed_message_is_answered_and_a_bad_one_refused(quiet_bridge: C
         assert call.played
 
 
+@pytest.mark.models
 async def test_the_client_can_stop_the_speech(start_bridge: StartBridge, bus_client: Client) -> None:
     start_bridge(greeting="This is a greeting that nobody wants to hear to its end, because it is so long.")
     await agent_is_there(bus_client, "concierge")
@@ -118,6 +125,7 @@ async def test_the_client_can_stop_the_speech(start_bridge: StartBridge, bus_cli
         assert len(call.flushes) == 1
 
 
+@pytest.mark.models
 async def test_goodbye_hangs_up_after_it_was_said(quiet_bridge: Client, speak: Speak) -> None:
     async with FakeTransceiver(quiet_bridge, "concierge") as call:
         await call.say(speak("That is all, thank you, goodbye."))
@@ -126,6 +134,7 @@ async def test_goodbye_hangs_up_after_it_was_said(quiet_bridge: Client, speak: S
         assert transcript(await call.wait_for("response.done")).startswith("Goodbye")
 
 
+@pytest.mark.models
 async def test_a_claim_above_the_capacity_is_refused_until_a_call_ends(
     start_bridge: StartBridge, bus_client: Client
 ) -> None:
@@ -145,6 +154,7 @@ async def test_a_claim_above_the_capacity_is_refused_until_a_call_ends(
                 await asyncio.sleep(0.02)
 
 
+@pytest.mark.models
 async def test_a_call_of_which_nothing_comes_any_more_is_dropped(start_bridge: StartBridge, bus_client: Client) -> None:
     start_bridge(bridge_capacity="1", bridge_idle="1", greeting="none")
     await agent_is_there(bus_client, "concierge")
@@ -160,6 +170,7 @@ async def test_a_call_of_which_nothing_comes_any_more_is_dropped(start_bridge: S
                 await asyncio.sleep(0.02)
 
 
+@pytest.mark.models
 async def test_a_call_goes_on_when_nats_was_restarted_in_the_middle(tmp_path: Path, speak: Speak) -> None:
     with ExitStack() as first, ExitStack() as second:
         url = first.enter_context(nats_server(tmp_path / "first"))
@@ -179,6 +190,7 @@ async def test_a_call_goes_on_when_nats_was_restarted_in_the_middle(tmp_path: Pa
             await client.close()
 
 
+@pytest.mark.models
 async def test_a_claim_that_is_none_is_refused(quiet_bridge: Client) -> None:
     subject = subjects.agent_claim("concierge")
     for data in (b"", b"{}", json.dumps({"version": 1, "session_id": "a.b", "agent": "concierge"}).encode()):
@@ -187,6 +199,7 @@ async def test_a_claim_that_is_none_is_refused(quiet_bridge: Client) -> None:
         assert reply.message
 
 
+@pytest.mark.models
 async def test_garbage_on_a_call_s_subjects_does_not_end_it(quiet_bridge: Client, speak: Speak) -> None:
     async with FakeTransceiver(quiet_bridge, "concierge") as call:
         for subject in (subjects.audio_in(call.id), subjects.session_event(call.id), subjects.data_in(call.id)):
@@ -196,6 +209,7 @@ async def test_garbage_on_a_call_s_subjects_does_not_end_it(quiet_bridge: Client
         assert "today is" in transcript(await call.wait_for("response.done")), call.events
 
 
+@pytest.mark.models
 async def test_a_bridge_that_is_told_to_stop_is_gone_within_two_seconds(
     start_bridge: StartBridge, bus_client: Client
 ) -> None:
@@ -209,6 +223,7 @@ async def test_a_bridge_that_is_told_to_stop_is_gone_within_two_seconds(
         assert time.monotonic() - started < 4  # two seconds are promised; others may hold this machine
 
 
+@pytest.mark.models
 async def test_a_language_model_takes_the_place_of_the_concierge(
     start_bridge: StartBridge, bus_client: Client, speak: Speak, understand: Understand
 ) -> None:
@@ -243,6 +258,7 @@ async def test_a_language_model_takes_the_place_of_the_concierge(
     assert "France" in question["messages"][1]["content"]
 
 
+@pytest.mark.models
 async def test_a_call_whose_transceiver_vanishes_is_answered_and_not_kept_busy(
     quiet_bridge: Client, speak: Speak
 ) -> None:
@@ -266,6 +282,7 @@ def test_a_bad_setting_is_one_line_and_status_2(variable: str, value: str, named
     assert len(ended.stderr.strip().splitlines()) == 1
 
 
+@pytest.mark.models
 async def test_turn_and_greeting_are_spans_of_the_call_s_trace(
     start_bridge: StartBridge, bus_client: Client, speak: Speak, monkeypatch: pytest.MonkeyPatch
 ) -> None:

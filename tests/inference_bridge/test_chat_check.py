@@ -23,6 +23,8 @@ from antiphon.inference_bridge.settings import Settings
 from antiphon.runtime import tasks
 from antiphon.runtime.nats import service_discovery
 
+pytestmark = pytest.mark.process
+
 
 def nobody_there() -> str:
     with socket.socket() as taken:

@@ -8,6 +8,8 @@ from hypothesis import strategies as st
 
 from antiphon.inference_bridge.tts.clauses import MAX_CLAUSE, ClauseSplitter
 
+pytestmark = pytest.mark.pure
+
 
 @pytest.mark.parametrize(
     ("text", "clauses"),

@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from antiphon.demo.concierge.dialogue import Conversation, Reply, respond
 from antiphon.inference_bridge.tts.clauses import ClauseSplitter
 
+pytestmark = pytest.mark.pure
+
 NOW = datetime(2026, 11, 22, 10, 30)
 MONDAY_1030 = datetime(2026, 11, 23, 10, 30)
 

@@ -8,6 +8,7 @@ from collections import Counter
 from datetime import datetime
 from typing import Any
 
+import pytest
 from nats.aio.client import Client
 from support.models.voice import Models
 
@@ -35,6 +36,7 @@ def beat(instance: str, sessions: int, capacity: int = 10, leaving: bool = False
     return AgentBeat(instance=instance, sessions=sessions, capacity=capacity, leaving=leaving)
 
 
+@pytest.mark.pure
 def test_a_claim_is_passed_on_to_a_process_with_clearly_less_to_do() -> None:
     peers = Peers("me")
     peers.received(beat("me", 0), 0.0)
@@ -45,12 +47,14 @@ def test_a_claim_is_passed_on_to_a_process_with_clearly_less_to_do() -> None:
     assert peers.better(5, 10, 0.1) == "idle"
 
 
+@pytest.mark.pure
 def test_one_beat_does_not_draw_all_claims_of_a_moment() -> None:
     peers = Peers("me")
     peers.received(beat("idle", 0, 3), 0.0)
     assert [peers.better(10, 10, 0.1) for _ in range(4)] == ["idle", "idle", "idle", None]
 
 
+@pytest.mark.pure
 def test_a_process_that_is_full_gone_or_silent_gets_nothing() -> None:
     peers = Peers("me")
     peers.received(beat("full", 10), 0.0)
@@ -61,6 +65,8 @@ def test_a_process_that_is_full_gone_or_silent_gets_nothing() -> None:
     assert peers.better(10, 10, FRESH_SECONDS + 0.1) is None
 
 
+@pytest.mark.process
+@pytest.mark.models
 async def test_a_full_bridge_passes_claims_on_and_the_last_one_is_refused(bus_client: Client, models: Models) -> None:
     settings = Settings(bridge_capacity=2, greeting="none")
     local = LocalModels(models.voice_activity, models.transcriber, models.synthesizer)
@@ -93,6 +99,7 @@ async def test_a_full_bridge_passes_claims_on_and_the_last_one_is_refused(bus_cl
 # ---- the snapshot ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.pure
 def test_a_long_conversation_is_written_down_without_its_beginning() -> None:
     items = [message(f"item_{n}", "user", "completed", {"type": "input_text", "text": "x" * 5000}) for n in range(40)]
     written = bounded(ConversationSnapshot(items=items, carried="and"))
@@ -102,6 +109,7 @@ def test_a_long_conversation_is_written_down_without_its_beginning() -> None:
     assert len(read_snapshot(written).items) == len(written["items"])
 
 
+@pytest.mark.pure
 def test_what_is_kept_of_a_long_conversation_is_its_end_in_whole_items() -> None:
     items = [
         message(f"item_{n}", "user", "completed", {"type": "input_text", "text": f"{n} " * 400}) for n in range(60)
@@ -113,12 +121,14 @@ def test_what_is_kept_of_a_long_conversation_is_its_end_in_whole_items() -> None
     assert one_more > MAX_BYTES, "as many as fit"
 
 
+@pytest.mark.pure
 def test_one_item_that_is_too_large_costs_no_other_item() -> None:
     small = [message(f"item_{n}", "user", "completed", {"type": "input_text", "text": "hello"}) for n in range(3)]
     large = message("large", "user", "completed", {"type": "input_text", "text": "ä" * MAX_BYTES})
     assert bounded(ConversationSnapshot(items=[small[0], large, *small[1:]]))["items"] == small
 
 
+@pytest.mark.pure
 def test_settings_survive_a_change_of_hands() -> None:
     detection = {"type": "semantic_vad", "eagerness": "low"}
     tools = [{"type": "function", "name": "look"}]
@@ -135,11 +145,13 @@ def test_settings_survive_a_change_of_hands() -> None:
     assert ConversationSnapshot(settings=settings_json(off)).session_settings() == off
 
 
+@pytest.mark.pure
 def test_a_snapshot_that_cannot_be_read_counts_as_an_empty_one() -> None:
     assert read_snapshot({"items": 7}) == ConversationSnapshot()
     assert ConversationSnapshot(settings={"speed": "fast"}).session_settings() is None
 
 
+@pytest.mark.pure
 def test_the_concierge_continues_where_another_one_left_off() -> None:
     now = datetime(2026, 11, 22, 10, 30)
     first = Concierge()
@@ -149,6 +161,7 @@ def test_the_concierge_continues_where_another_one_left_off() -> None:
     assert "10:30" in respond(second._state, "What have I booked?", now)[1].text
 
 
+@pytest.mark.pure
 def test_a_snapshot_is_read_by_processes_of_other_versions() -> None:
     written = bounded(ConversationSnapshot(session_created=True, received_until=480))
     assert (written["met"], written["heard_until"]) == (True, 480), "the names that bridges have always written"

@@ -12,6 +12,8 @@ from antiphon.inference_bridge.models.sources import lexicon_files, package_file
 from antiphon.inference_bridge.tts.g2p import Lexicon, Phonemizer
 from antiphon.inference_bridge.tts.g2p_rules import letters_to_phonemes
 
+pytestmark = pytest.mark.pure
+
 
 @pytest.fixture(scope="module")
 def phonemizer() -> Phonemizer:

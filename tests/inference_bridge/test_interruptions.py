@@ -12,6 +12,8 @@ from support.processes.bridge import Samples, Speak
 
 from antiphon.testing.fake_transceiver import FakeTransceiver
 
+pytestmark = [pytest.mark.process, pytest.mark.models]
+
 TRANSCRIBED = "conversation.item.input_audio_transcription.completed"
 ROOM: dict[str, Callable[[], Samples]] = {"keyboard": keyboard, "cough": cough, "music": music}
 LONG = "Help! What can you do?"

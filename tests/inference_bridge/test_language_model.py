@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any
 
+import pytest
 from support.models.chat_server import ChatServer, chat_server
 
 from antiphon.inference_bridge.agents import FunctionCall, Request, Usage
@@ -36,6 +37,7 @@ async def answer(agent: LanguageModel, text: str) -> str:
     return "".join([part async for part in agent.reply(asking(text)) if isinstance(part, str)])
 
 
+@pytest.mark.process
 async def test_the_answer_is_streamed_and_the_conversation_on_record_is_sent() -> None:
     async with chat_server() as chat, talking_to(chat) as agent:
         request = asking("Thanks", said("assistant", "Hello!"), said("user", "Hm?"), said("assistant", ""))
@@ -53,6 +55,7 @@ async def test_the_answer_is_streamed_and_the_conversation_on_record_is_sent() -
         assert "Bearer secret" in chat.headers[0]
 
 
+@pytest.mark.process
 async def test_an_answer_that_nobody_wants_any_more_is_closed_at_the_server() -> None:
     async with chat_server() as chat, talking_to(chat) as agent:
         chat.stalls = True
@@ -62,6 +65,7 @@ async def test_an_answer_that_nobody_wants_any_more_is_closed_at_the_server() ->
         await asyncio.wait_for(chat.closed_early.wait(), 5)
 
 
+@pytest.mark.process
 async def test_a_function_call_is_put_together_from_its_pieces_and_usage_is_told() -> None:
     async with chat_server() as chat, talking_to(chat) as agent:
         chat.pieces = []
@@ -83,6 +87,7 @@ async def test_a_function_call_is_put_together_from_its_pieces_and_usage_is_told
         assert sent["max_tokens"] == 9
 
 
+@pytest.mark.pure
 def test_function_calls_and_their_outputs_are_in_the_order_that_chat_servers_want() -> None:
     call = {"type": "function_call", "name": "look", "arguments": "{}"}
     items = [
@@ -99,18 +104,21 @@ def test_function_calls_and_their_outputs_are_in_the_order_that_chat_servers_wan
     assert messages[3]["tool_call_id"] == "call_2", "the one without an output too: servers refuse a call without"
 
 
+@pytest.mark.process
 async def test_a_server_that_fails_gets_an_apology() -> None:
     async with chat_server() as chat, talking_to(chat) as agent:
         chat.status = 500
         assert APOLOGY in await answer(agent, "Hello")
 
 
+@pytest.mark.process
 async def test_a_server_that_stalls_gets_an_apology_after_the_time_limit() -> None:
     async with chat_server() as chat, talking_to(chat, timeout=0.2) as agent:
         chat.stalls = True
         assert await answer(agent, "Hello") == f"Sure, it is ten. {APOLOGY}"
 
 
+@pytest.mark.process
 async def test_a_server_that_is_not_there_gets_an_apology() -> None:
     async with chat_server() as chat:
         pass
@@ -118,6 +126,7 @@ async def test_a_server_that_is_not_there_gets_an_apology() -> None:
         assert APOLOGY in await answer(agent, "Hello")
 
 
+@pytest.mark.process
 async def test_an_empty_answer_gets_an_apology() -> None:
     async with chat_server() as chat, talking_to(chat) as agent:
         chat.pieces = []

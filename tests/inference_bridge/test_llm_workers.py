@@ -66,6 +66,7 @@ async def answering(client: Client, *answers: list[Any] | None) -> list[int]:
     return asked
 
 
+@pytest.mark.process
 async def test_a_worker_killed_in_mid_sentence_is_replaced_by_one_that_goes_on_with_the_very_next_word(
     bus_client: Client, nats_url: str
 ) -> None:
@@ -85,6 +86,7 @@ async def test_a_worker_killed_in_mid_sentence_is_replaced_by_one_that_goes_on_w
             assert CONTINUE in sent[0]["content"]
 
 
+@pytest.mark.process
 async def test_an_answer_that_nobody_wants_any_more_is_given_up_by_the_worker(
     bus_client: Client, nats_url: str
 ) -> None:
@@ -98,6 +100,7 @@ async def test_an_answer_that_nobody_wants_any_more_is_given_up_by_the_worker(
                 await chat.closed_early.wait()
 
 
+@pytest.mark.process
 async def test_a_worker_announces_itself_only_when_its_server_has_answered(bus_client: Client, nats_url: str) -> None:
     async with chat_server() as chat:
         chat.status = 500
@@ -111,6 +114,7 @@ async def test_a_worker_announces_itself_only_when_its_server_has_answered(bus_c
             assert await answer(bus_client) == "Sure, it is ten."
 
 
+@pytest.mark.process
 def test_a_worker_without_a_server_says_so_in_one_line() -> None:
     command = [sys.executable, "-m", "antiphon.inference_bridge", "--worker", "llm"]
     ran = subprocess.run(command, capture_output=True, text=True, timeout=30)
@@ -119,6 +123,7 @@ def test_a_worker_without_a_server_says_so_in_one_line() -> None:
     assert "ANTIPHON_LLM_URL" in ran.stderr
 
 
+@pytest.mark.process
 async def test_a_silent_worker_and_a_busy_one_are_left_for_another(
     bus_client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -130,6 +135,7 @@ async def test_a_silent_worker_and_a_busy_one_are_left_for_another(
     assert len(asked) == 3
 
 
+@pytest.mark.process
 async def test_a_piece_that_was_lost_is_noticed_and_when_nobody_can_the_caller_hears_an_apology(
     bus_client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -140,6 +146,7 @@ async def test_a_piece_that_was_lost_is_noticed_and_when_nobody_can_the_caller_h
     assert len(asked) == 3
 
 
+@pytest.mark.pure
 def test_a_conversation_that_is_too_long_for_nats_is_sent_without_its_beginning() -> None:
     items = [
         message(f"item_{n}", "user", "completed", {"type": "input_text", "text": "x" * 100_000}) for n in range(20)
@@ -149,7 +156,8 @@ def test_a_conversation_that_is_too_long_for_nats_is_sent_without_its_beginning(
     assert language_model.REQUEST.validate_json(data).items[-1]["id"] == "item_19"
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.process
+@pytest.mark.models
 async def test_a_call_whose_only_language_model_dies_in_mid_sentence_hears_an_apology(
     start_bridge: StartBridge, bus_client: Client, nats_url: str
 ) -> None:

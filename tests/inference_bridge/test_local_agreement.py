@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from antiphon.inference_bridge.stt.local_agreement import LocalAgreement
+
+pytestmark = pytest.mark.pure
 
 TEXT = st.lists(st.sampled_from(["I", "i", "want", "want.", "to", "book,", "a", "room"]), max_size=8).map(" ".join)
 

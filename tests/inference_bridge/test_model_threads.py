@@ -10,6 +10,8 @@ import pytest
 
 from antiphon.inference_bridge.models.threads import BusyError, Job, ModelThreads, Urgency
 
+pytestmark = pytest.mark.pure
+
 
 @pytest.fixture
 def gate() -> Iterator[threading.Event]:

@@ -37,7 +37,8 @@ def worker(nats_url: str, kind: str) -> Iterator[subprocess.Popen[bytes]]:
         process.wait()
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.process
+@pytest.mark.models
 async def test_a_voice_killed_in_mid_sentence_is_replaced_by_another_one_and_without_any_a_phrase_says_so(
     start_bridge: StartBridge, bus_client: Client, nats_url: str, speak: Speak, understand: Understand
 ) -> None:
@@ -81,6 +82,7 @@ async def answering(client: Client, kind: str, *answers: list[Any] | None) -> li
     return asked
 
 
+@pytest.mark.process
 async def test_a_busy_worker_is_no_end_another_one_is_asked(bus_client: Client) -> None:
     asked = await answering(bus_client, "stt", [["error", "full", True]], [["text", "hello", 12.0]])
     job = RemoteModels(bus_client).transcribe(b"\0\0", "", Urgency.NOW)
@@ -89,6 +91,7 @@ async def test_a_busy_worker_is_no_end_another_one_is_asked(bus_client: Client) 
     assert len(asked) == 2
 
 
+@pytest.mark.process
 async def test_a_worker_that_falls_silent_in_mid_speech_is_left_and_nothing_is_heard_twice(
     bus_client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -102,6 +105,7 @@ async def test_a_worker_that_falls_silent_in_mid_speech_is_left_and_nothing_is_h
     assert len(asked) == 2
 
 
+@pytest.mark.process
 async def test_when_nobody_can_that_is_said_in_time(bus_client: Client) -> None:
     models = RemoteModels(bus_client)
     async with asyncio.timeout(10):
@@ -112,6 +116,7 @@ async def test_when_nobody_can_that_is_said_in_time(bus_client: Client) -> None:
             await models.transcribe(b"\0\0", "", Urgency.NOW)
 
 
+@pytest.mark.pure
 @pytest.mark.parametrize("data", [b"", b"\xc1", b"\x91\x02", b"\x90", b"\x92\x01\x03"])
 def test_garbage_of_a_worker_is_refused(data: bytes) -> None:
     with pytest.raises(MalformedError):

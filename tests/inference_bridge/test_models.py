@@ -23,6 +23,8 @@ from antiphon.inference_bridge.stt.transcriber import without_trailing_repeat
 from antiphon.inference_bridge.tts.text_normalization import speakable
 from antiphon.inference_bridge.turns.window import WINDOW
 
+pytestmark = pytest.mark.pure
+
 SENTENCES = [
     "I would like to book an appointment for tomorrow at ten thirty.",
     "The next free time is Tuesday, November 24th at 3:30 PM.",
@@ -46,16 +48,19 @@ def words(text: str) -> str:
     return re.sub(r"[^a-z0-9 ]", "", speakable(text).lower().replace("'", ""))
 
 
+@pytest.mark.models
 def test_our_recogniser_reads_what_our_voice_speaks(models: Models, speak: Speak) -> None:
     transcribed = [words(models.transcriber.transcribe(speak(sentence).tobytes())) for sentence in SENTENCES]
     said = [words(sentence) for sentence in SENTENCES]
     assert jiwer.wer(said, transcribed) < 0.1, list(zip(said, transcribed, strict=True))
 
 
+@pytest.mark.models
 def test_a_one_word_answer_is_one_word(models: Models, speak: Speak) -> None:
     assert words(models.transcriber.transcribe(speak("Yes.").tobytes())) == "yes"
 
 
+@pytest.mark.models
 def test_single_words_are_transcribed_as_what_they_are(models: Models, speak: Speak) -> None:
     asked = [
         "okay",
@@ -86,6 +91,7 @@ def test_single_words_are_transcribed_as_what_they_are(models: Models, speak: Sp
     assert right >= len(asked) - 2, list(zip(asked, transcribed, strict=True))
 
 
+@pytest.mark.models
 def test_no_words_are_made_of_a_quiet_room(models: Models) -> None:
     """The words that a short utterance may be are told to the recogniser: it must not find them in nothing."""
     for seconds in (0.5, 0.8, 1.2):
@@ -93,6 +99,7 @@ def test_no_words_are_made_of_a_quiet_room(models: Models) -> None:
         assert models.transcriber.transcribe(noise.tobytes()) == ""
 
 
+@pytest.mark.models
 def test_speech_is_likely_in_speech_and_not_in_noise(models: Models, speak: Speak) -> None:
     def most_likely(samples: Samples) -> float:
         stream = models.voice_activity.stream()
@@ -103,10 +110,12 @@ def test_speech_is_likely_in_speech_and_not_in_noise(models: Models, speak: Spea
     assert most_likely(np.random.default_rng(0).normal(0, 300, 32000).astype(np.int16)) < 0.5
 
 
+@pytest.mark.models
 def test_nothing_to_say_is_no_speech(models: Models) -> None:
     assert models.synthesizer.synthesize("...").size == 0
 
 
+@pytest.mark.models
 def test_speech_begins_at_once(models: Models) -> None:
     speech = models.synthesizer.synthesize("Sure, I can do that.")
     assert int(np.flatnonzero(np.abs(speech) > 600)[0]) < 24000 * 60 // 1000
@@ -130,6 +139,7 @@ def test_a_tail_that_begins_again_is_cut(transcribed: str, kept: str) -> None:
     assert without_trailing_repeat(transcribed) == kept
 
 
+@pytest.mark.models
 def test_the_halves_of_whisper_are_put_together_again_when_the_cache_is_damaged(tmp_path: Path) -> None:
     directory = whisper_directory(None, "", tmp_path)
     (directory / "config.json").write_text("{}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pytest
 from nats.aio.client import Client
 from openai.types.realtime.realtime_server_event import RealtimeServerEvent
 from pydantic import TypeAdapter
@@ -12,6 +13,8 @@ from support.models.chat_server import chat_server
 from support.processes.bridge import Speak, StartBridge, agent_is_there
 
 from antiphon.testing.fake_transceiver import FakeTransceiver
+
+pytestmark = [pytest.mark.process, pytest.mark.models]
 
 SERVER_EVENT: TypeAdapter[Any] = TypeAdapter(RealtimeServerEvent)
 

@@ -27,6 +27,8 @@ from antiphon.inference_bridge.realtime_protocol.server_events import Realtime, 
 from antiphon.inference_bridge.realtime_protocol.session_settings import SessionChanges, SessionSettings, first_settings
 from antiphon.inference_bridge.turns.turn_settings import TurnSettings
 
+pytestmark = pytest.mark.pure
+
 SERVER_EVENT: TypeAdapter[Any] = TypeAdapter(RealtimeServerEvent)
 BASE = TurnSettings()
 

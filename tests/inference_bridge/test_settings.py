@@ -15,6 +15,8 @@ from antiphon.inference_bridge.agents.scripted import (
 )
 from antiphon.inference_bridge.settings import Settings
 
+pytestmark = pytest.mark.pure
+
 MODEL = {"ANTIPHON_LLM_URL": "http://127.0.0.1:11434/v1", "ANTIPHON_LLM_MODEL": "tiny"}
 
 

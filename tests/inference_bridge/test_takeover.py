@@ -16,7 +16,7 @@ from antiphon.runtime.nats import buckets, service_discovery
 from antiphon.schemas import messages, subjects
 from antiphon.testing.fake_transceiver import FakeTransceiver
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.process, pytest.mark.models]
 """Two processes load their models in each, on a machine that may do other things."""
 
 

@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from antiphon.inference_bridge.tts.numbers import cardinal, ordinal
 from antiphon.inference_bridge.tts.text_normalization import speakable
 
+pytestmark = pytest.mark.pure
+
 
 @pytest.mark.parametrize(
     ("written", "said"),

@@ -18,6 +18,8 @@ from antiphon.inference_bridge.turns.detector import (
 from antiphon.inference_bridge.turns.turn_settings import TurnSettings
 from antiphon.inference_bridge.turns.window import WINDOW, Window
 
+pytestmark = pytest.mark.pure
+
 
 class Caller:
     """Feeds a detector."""

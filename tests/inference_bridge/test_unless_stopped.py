@@ -8,6 +8,8 @@ import pytest
 
 from antiphon.inference_bridge.unless_stopped import Stopped, unless_stopped
 
+pytestmark = pytest.mark.process
+
 
 async def test_work_that_is_done_first_gives_its_result_whatever_that_is() -> None:
     async def nothing() -> str | None:

@@ -10,6 +10,8 @@ from antiphon.inference_bridge.input.vad_framing import Gap, WindowCutter
 from antiphon.inference_bridge.turns.window import WINDOW, Window
 from antiphon.schemas.audio import AudioFrame, FrameFlag
 
+pytestmark = pytest.mark.pure
+
 FRAME = 320
 
 

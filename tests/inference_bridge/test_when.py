@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 
 from antiphon.demo.concierge.when import find_when
 
+pytestmark = pytest.mark.pure
+
 TODAY = date(2026, 11, 22)
 
 

@@ -21,6 +21,8 @@ from antiphon.inference_bridge.models.threads import BusyError, Job, Urgency
 from antiphon.inference_bridge.stt.chunking import LONGEST_S, cut
 from antiphon.inference_bridge.stt.transcriber import without_loop
 
+pytestmark = pytest.mark.pure
+
 RATE = 16000
 SENTENCES = [
     "I called you last week about the heating in my apartment on the third floor.",
@@ -63,6 +65,7 @@ def spoken(speak: Speak) -> Speak:
     return lambda text: known[text] if text in known else known.setdefault(text, speak(text))
 
 
+@pytest.mark.models
 @pytest.mark.parametrize("seconds", [1, 4, 7, 13, 25, 29, 40])
 def test_a_turn_is_transcribed_to_its_last_word(models: Models, spoken: Speak, seconds: int) -> None:
     said, samples = monologue(spoken, seconds)
@@ -71,12 +74,14 @@ def test_a_turn_is_transcribed_to_its_last_word(models: Models, spoken: Speak, s
     assert jiwer.wer(" ".join(said), " ".join(transcribed)) < 0.08, transcribed
 
 
+@pytest.mark.models
 def test_spelled_letters_have_many_tokens_and_are_all_transcribed(models: Models, speak: Speak) -> None:
     letters = "A B C D E F G H I J K L M N O P Q R S T U V W X Y Z"
     transcribed = models.transcriber.transcribe(speak(f"{letters}.").tobytes())
     assert [c for c in transcribed.upper() if c.isalpha()] == letters.split()
 
 
+@pytest.mark.models
 def test_the_limit_of_ordinary_speech_is_noticed_when_it_is_reached(
     models: Models, speak: Speak, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -87,6 +92,7 @@ def test_the_limit_of_ordinary_speech_is_noticed_when_it_is_reached(
     assert "decoded again" in caplog.text
 
 
+@pytest.mark.models
 def test_no_length_is_encoded_twice_over(models: Models, speak: Speak) -> None:
     """With 0.8 s, 80 steps are encoded, as many as there are mel bands: they must not be taken for features."""
     around = np.zeros(int(0.81 * RATE), dtype=np.int16)

@@ -37,6 +37,8 @@ from antiphon.runtime.nats import connection
 from antiphon.schemas import messages, subjects
 from antiphon.schemas.audio import AudioFrame, pack_frame, unpack_frame
 
+pytestmark = pytest.mark.process
+
 
 def tone(seconds: float, rate: int = 24000) -> bytes:
     return array("h", (round(8000 * math.sin(2764.6 * n / rate)) for n in range(round(seconds * rate)))).tobytes()

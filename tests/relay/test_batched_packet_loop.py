@@ -15,7 +15,7 @@ from antiphon.relay.core.flow_key import header_of, key_of
 from antiphon.relay.dataplane.batched import BATCH, BatchedPath
 from antiphon.schemas.route_token import RouteKeyring
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the batched loop is for Linux")
+pytestmark = [pytest.mark.process, pytest.mark.skipif(sys.platform != "linux", reason="the batched loop is for Linux")]
 
 CALLS = 100
 

@@ -71,6 +71,7 @@ def core_for(capture: Capture) -> RelayCore:
     return core
 
 
+@pytest.mark.pure
 def test_the_whole_request_of_a_real_client_opens_its_flow(capture: Capture) -> None:
     for request in capture.requests:
         core = core_for(capture)
@@ -78,6 +79,7 @@ def test_the_whole_request_of_a_real_client_opens_its_flow(capture: Capture) -> 
         assert core.flows.half_open == 1
 
 
+@pytest.mark.pure
 def test_no_cut_of_a_real_request_opens_a_flow_or_reaches_anybody(capture: Capture) -> None:
     core = core_for(capture)
     for request in capture.requests:
@@ -87,6 +89,7 @@ def test_no_cut_of_a_real_request_opens_a_flow_or_reaches_anybody(capture: Captu
     assert len(core.flows) == 0
 
 
+@pytest.mark.pure
 def test_no_cut_of_a_real_packet_reaches_anybody_before_its_call_is_known(capture: Capture) -> None:
     core = core_for(capture)
     for packet in capture.others:
@@ -95,6 +98,7 @@ def test_no_cut_of_a_real_packet_reaches_anybody_before_its_call_is_known(captur
     assert len(core.flows) == 0
 
 
+@pytest.mark.pure
 def test_every_cut_of_a_real_packet_reaches_the_calls_own_transceiver_only(capture: Capture) -> None:
     core = core_for(capture)
     core.from_client(CLIENT, capture.requests[0], 0)
@@ -105,6 +109,7 @@ def test_every_cut_of_a_real_packet_reaches_the_calls_own_transceiver_only(captu
     assert core.counters.drops == {"bad_length": len(capture.requests) + len(capture.others)}
 
 
+@pytest.mark.pure
 def test_a_cut_tunnel_packet_reaches_its_client_or_nobody(capture: Capture) -> None:
     core = core_for(capture)
     for packet in capture.others:
@@ -119,6 +124,7 @@ def _header(client: int) -> bytes:
     return pack_header(Address("203.0.113.7" if client == CLIENT else "203.0.113.8", 50_000))
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("path", ["batched", "portable"])
 async def test_the_packet_loops_move_every_cut_as_it_came(nats_url: str, path: str, capture: Capture) -> None:
     async with relay_process(nats_url, path) as relay, fake_transceiver(nats_url) as owner:

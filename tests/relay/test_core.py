@@ -16,6 +16,8 @@ from antiphon.relay.core.pending_packets import MAX_CLIENTS, MAX_PACKETS, PENDIN
 from antiphon.schemas.route_token import RouteKeyring
 from antiphon.schemas.tunnel import HELLO
 
+pytestmark = pytest.mark.pure
+
 ALICE, BOB = key_of(("192.0.2.1", 5000)), key_of(("2001:db8::2", 6000, 0, 0))
 FIRST, SECOND = key_of(("10.0.0.1", 7001)), key_of(("10.0.0.2", 7002))
 STRANGER = key_of(("10.0.0.3", 7003))

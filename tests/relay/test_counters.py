@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from antiphon.relay.counters import METRICS, Counters, merged, metrics
 from antiphon.schemas.messages import RelayStatistics
+
+pytestmark = pytest.mark.pure
 
 
 def counted(packets: int, routes: int, lateness: float, reason: str, batch: int) -> Counters:

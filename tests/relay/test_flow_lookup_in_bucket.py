@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import closing
 
+import pytest
 from nats.js.errors import KeyDeletedError, KeyNotFoundError
 from nats.js.kv import KeyValue
 from support.processes.relay_process import Datagrams, fake_transceiver, relay_process, until
@@ -14,6 +15,8 @@ from support.processes.transceiver_process import transceiver_process
 from antiphon.runtime.nats import buckets, connection
 from antiphon.schemas import messages, subjects, tunnel
 from antiphon.schemas.messages import FlowOwner, decode, encode
+
+pytestmark = pytest.mark.process
 
 MEDIA = b"\x80\x6f" + bytes(160)
 OTHER = FlowOwner(cluster=0, slot=9, epoch=9)

@@ -17,6 +17,8 @@ from support.processes.relay_process import (
 
 from antiphon.schemas.tunnel import pack_header
 
+pytestmark = pytest.mark.process
+
 
 async def test_a_binding_request_reaches_the_owner_its_token_names(relay: RelayProcess) -> None:
     url = relay.nats_url

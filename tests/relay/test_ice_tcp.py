@@ -62,6 +62,7 @@ async def address(nats_url: str, relay: RelayProcess) -> Address:
     return parse_address(said.tcp_addresses[0])
 
 
+@pytest.mark.process
 async def test_a_call_over_tcp_goes_both_ways(relay: RelayProcess, owner: FakeTransceiver, address: Address) -> None:
     reader, writer = await asyncio.open_connection(*address)
     here = Address(*writer.get_extra_info("sockname"))
@@ -90,6 +91,7 @@ async def test_a_call_over_tcp_goes_both_ways(relay: RelayProcess, owner: FakeTr
     await until(forgotten, "the flow ends with its connection")
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     "said",
     [b"GET / HTTP/1.1\r\n\r\n", pack_frame(MEDIA), pack_frame(binding_request(mint(epoch=9))), b"\xff\xff" + bytes(99)],
@@ -106,6 +108,7 @@ async def test_a_connection_without_a_call_is_closed(
     assert set(owner.datagrams.waiting()) <= {tunnel.HELLO}
 
 
+@pytest.mark.process
 async def test_a_slow_reader_loses_datagrams_and_holds_little_memory(
     relay: RelayProcess, owner: FakeTransceiver, address: Address
 ) -> None:
@@ -143,6 +146,7 @@ async def enter(owner: FakeTransceiver, address: Address) -> tuple[asyncio.Strea
     return reader, writer
 
 
+@pytest.mark.process
 async def test_connections_of_a_killed_relay_end_at_once_and_calls_go_on_over_new_ones(nats_url: str) -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -166,6 +170,7 @@ async def test_connections_of_a_killed_relay_end_at_once_and_calls_go_on_over_ne
         writer.close()
 
 
+@pytest.mark.process
 async def test_connections_that_come_and_go_leave_nothing_behind(
     relay: RelayProcess, owner: FakeTransceiver, address: Address
 ) -> None:
@@ -192,6 +197,7 @@ def _open_descriptors(pid: int) -> int:
     return len(list(Path(f"/proc/{pid}/fd").iterdir()))
 
 
+@pytest.mark.process
 async def test_a_client_that_comes_again_from_the_same_port_takes_no_other_call_down(
     relay: RelayProcess, owner: FakeTransceiver, address: Address
 ) -> None:
@@ -219,6 +225,7 @@ async def test_a_client_that_comes_again_from_the_same_port_takes_no_other_call_
     writer.close()
 
 
+@pytest.mark.process
 async def test_silent_connections_keep_no_call_out_where_descriptors_are_few(
     nats_url: str,
 ) -> None:
@@ -244,6 +251,7 @@ async def test_silent_connections_keep_no_call_out_where_descriptors_are_few(
                 writer.close()
 
 
+@pytest.mark.pure
 def test_a_worker_may_open_as_many_descriptors_as_it_has_connections() -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     try:

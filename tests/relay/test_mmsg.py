@@ -12,7 +12,7 @@ import pytest
 from antiphon.relay.core.flow_key import header_of, key_of
 from antiphon.relay.dataplane.mmsg import Batch, why_not
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the batched loop is for Linux")
+pytestmark = [pytest.mark.process, pytest.mark.skipif(sys.platform != "linux", reason="the batched loop is for Linux")]
 
 
 @pytest.fixture

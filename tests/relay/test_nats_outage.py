@@ -6,6 +6,7 @@ import asyncio
 import time
 from pathlib import Path
 
+import pytest
 from support.net.swallowing_proxy import swallowing_proxy
 from support.peers.relay_calls import MEDIA, call, client_socket, media
 from support.processes.nats import nats_server, server_pid, stopped
@@ -20,6 +21,8 @@ from antiphon.runtime.nats import buckets, connection
 from antiphon.schemas import subjects
 from antiphon.schemas.messages import encode
 from antiphon.schemas.tunnel import pack_header
+
+pytestmark = pytest.mark.process
 
 
 async def test_forwarding_goes_on_without_nats(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
 from support.peers.relay_calls import call, client_socket, media
 from support.processes.relay_process import (
     RelayProcess,
@@ -22,6 +23,8 @@ from support.processes.relay_process import (
 )
 
 from antiphon.schemas.tunnel import pack_header
+
+pytestmark = pytest.mark.process
 
 
 async def test_a_restarted_relay_finds_its_flows_again(relay: RelayProcess) -> None:

@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import pytest
 from nats.aio.client import Client
 from support.processes.nats import nats_server
 from support.processes.relay_process import (
@@ -30,6 +31,8 @@ from antiphon.runtime.nats import connection
 from antiphon.schemas import tunnel
 from antiphon.schemas.addresses import Address
 from antiphon.schemas.tunnel import pack_header
+
+pytestmark = pytest.mark.process
 
 MEDIA = b"\x80\x6f" + bytes(160)
 DOCS = Path(__file__).parents[2] / "docs"

@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from antiphon.relay.core.core import MAX_DATAGRAM
 from antiphon.relay.dataplane.rfc4571 import FrameReader, FrameTooLongError, pack_frame
 
+pytestmark = pytest.mark.pure
+
 
 def test_a_frame_is_16_bits_of_length_and_the_datagram() -> None:
     assert pack_frame(b"abc") == struct.pack("!H", 3) + b"abc"

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
+
 from antiphon.relay.core.route_table import MAX_ROUTES, RouteTable
 from antiphon.schemas.addresses import Address
 from antiphon.schemas.messages import TransceiverAnnouncement
+
+pytestmark = pytest.mark.pure
 
 
 def announcement(slot: int = 1, epoch: int = 1, address: str = "10.0.0.1:7001") -> TransceiverAnnouncement:

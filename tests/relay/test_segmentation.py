@@ -17,6 +17,7 @@ SO_NO_CHECK = 11
 ROWS = st.lists(st.tuples(st.sampled_from([0x1000, 0x2000, 0x3000]), st.integers(1, 1408)), min_size=1, max_size=128)
 
 
+@pytest.mark.pure
 @given(ROWS, st.booleans())
 def test_every_row_is_in_one_message_of_its_destination_and_none_is_longer_than_the_first(
     rows: list[tuple[int, int]], one_destination: bool
@@ -39,6 +40,7 @@ def test_every_row_is_in_one_message_of_its_destination_and_none_is_longer_than_
     assert expected_first == len(rows)
 
 
+@pytest.mark.pure
 @given(st.integers(1, 128), st.integers(1, 1408))
 def test_equal_rows_make_the_fewest_messages(count: int, length: int) -> None:
     messages = uniform(count, length)
@@ -46,6 +48,7 @@ def test_equal_rows_make_the_fewest_messages(count: int, length: int) -> None:
     assert len(messages) == -(-count // min(SEGMENTS, MAX_MESSAGE // length))
 
 
+@pytest.mark.process
 @pytest.mark.skipif(sys.platform != "linux", reason="the batched loop is for Linux")
 def test_segmented_datagrams_arrive_as_they_were_at_both_destinations() -> None:
     with (
@@ -70,6 +73,7 @@ def test_segmented_datagrams_arrive_as_they_were_at_both_destinations() -> None:
             assert sorted(receiver.recv(2000) for _ in expected) == expected
 
 
+@pytest.mark.process
 @pytest.mark.skipif(sys.platform != "linux", reason="the batched loop is for Linux")
 def test_where_segmentation_is_refused_it_is_not_tried_again() -> None:
     with (

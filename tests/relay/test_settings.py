@@ -23,6 +23,7 @@ def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
             monkeypatch.delenv(name)
 
 
+@pytest.mark.pure
 def test_keys_alone_are_enough(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ANTIPHON_ROUTE_KEYS", KEYS)
     settings = load()
@@ -31,18 +32,21 @@ def test_keys_alone_are_enough(monkeypatch: pytest.MonkeyPatch) -> None:
     assert KEYS not in repr(settings)
 
 
+@pytest.mark.pure
 def test_keys_come_from_a_file_as_well(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "keys").write_text(f"{KEYS}\nB:{'0' * 32}\n")
     monkeypatch.setenv("ANTIPHON_ROUTE_KEYS_FILE", str(tmp_path / "keys"))
     assert load().route_keys_text() == f"{KEYS},B:{'0' * 32}"
 
 
+@pytest.mark.pure
 def test_one_address_of_each_family_may_be_bound(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ANTIPHON_ROUTE_KEYS", KEYS)
     monkeypatch.setenv("ANTIPHON_RELAY_BIND", "127.0.0.1:0, [::1]:3478")
     assert load().relay_bind == [Address("127.0.0.1", 0), Address("::1", 3478)]
 
 
+@pytest.mark.pure
 @pytest.mark.parametrize(
     ("name", "value", "says"),
     [
@@ -73,6 +77,7 @@ def test_a_bad_setting_is_named_with_the_reason(
     assert "\n" not in str(refused.value)
 
 
+@pytest.mark.pure
 @pytest.mark.parametrize("written", [KEYS[2:], f"{KEYS[2:]}:A", f"A{KEYS[2:]}", f"{KEYS},{KEYS[2:]}"])
 def test_a_key_that_is_written_wrong_is_not_shown(monkeypatch: pytest.MonkeyPatch, written: str) -> None:
     monkeypatch.setenv("ANTIPHON_ROUTE_KEYS", written)
@@ -88,6 +93,7 @@ def _run(**environment: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.process
 def test_a_relay_without_keys_exits_with_one_line_and_status_2() -> None:
     ended = _run()
     assert ended.returncode == 2
@@ -95,6 +101,7 @@ def test_a_relay_without_keys_exits_with_one_line_and_status_2() -> None:
     assert "ANTIPHON_ROUTE_KEYS" in ended.stderr
 
 
+@pytest.mark.process
 def test_a_port_that_is_taken_is_named_in_one_line() -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as holder:
         holder.bind(("127.0.0.1", 0))

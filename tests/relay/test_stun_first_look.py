@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from antiphon.relay.core.stun import HEADER_LENGTH, MAGIC_COOKIE, USERNAME, addressed_ufrag, is_binding_request
 from antiphon.rtc import stun
 from antiphon.schemas.route_token import UFRAG_LENGTH
+
+pytestmark = pytest.mark.pure
 
 UFRAGS = st.text(st.sampled_from("abcXYZ019+/"), min_size=UFRAG_LENGTH, max_size=UFRAG_LENGTH)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.processes.relay_process import ROUTE_KEYS, binding_request, mint
@@ -11,6 +12,8 @@ from support.processes.relay_process import ROUTE_KEYS, binding_request, mint
 from antiphon.relay.dataplane.mmsg import Batch
 from antiphon.relay.dataplane.token_prefilter import USERNAME_FIRST, TokenPrefilter
 from antiphon.schemas.route_token import RouteKeyring
+
+pytestmark = pytest.mark.pure
 
 OTHER = "B:ffeeddccbbaa99887766554433221100"
 BATCH = Batch(64)

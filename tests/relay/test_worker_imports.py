@@ -7,6 +7,8 @@ import sys
 
 import pytest
 
+pytestmark = pytest.mark.process
+
 ABSENT = {
     *("asyncio", "dataclasses", "logging", "ssl"),
     *("aiortc", "nats", "numpy", "prometheus_client", "pydantic", "pydantic_settings"),

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import struct
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from antiphon.rtc.rtp.audio_level import AudioLevels
+
+pytestmark = pytest.mark.pure
 
 
 @given(st.binary(max_size=64), st.integers(0, 20))

@@ -14,6 +14,8 @@ from antiphon.rtc.dtls.handshake import DtlsError, DtlsHandshake
 from antiphon.rtc.dtls.record_layer import ALERT, APPLICATION_DATA, CLOSE_NOTIFY, WINDOW, DtlsRecords
 from antiphon.rtc.dtls.state import DtlsState
 
+pytestmark = pytest.mark.pure
+
 OURS, THEIRS = Certificate(), Certificate()
 
 

@@ -23,6 +23,8 @@ from antiphon.rtc.media.jitter_buffer import (
 )
 from antiphon.rtc.rtp.rtcp import Reception
 
+pytestmark = pytest.mark.pure
+
 SILK_20_MS = b"\x08"
 FRAME = 0.020
 

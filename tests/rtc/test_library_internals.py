@@ -48,6 +48,7 @@ FILES = [
 # ---- libsrtp -----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.pure
 def test_the_binding_of_pylibsrtp_has_what_is_called() -> None:
     for name in ("srtp_protect", "srtp_unprotect", "srtp_protect_rtcp", "srtp_unprotect_rtcp"):
         assert callable(getattr(libsrtp_internals, name))
@@ -58,6 +59,7 @@ def test_the_binding_of_pylibsrtp_has_what_is_called() -> None:
     assert Path(libsrtp_internals.SRTP_LIBRARY).is_file()
 
 
+@pytest.mark.pure
 def test_a_rollover_counter_that_is_set_is_the_one_that_packets_are_protected_with() -> None:
     def session(ssrc_type: int) -> pylibsrtp.Session:
         profile = pylibsrtp.Policy.SRTP_PROFILE_AEAD_AES_128_GCM
@@ -72,6 +74,7 @@ def test_a_rollover_counter_that_is_set_is_the_one_that_packets_are_protected_wi
     assert receiver.unprotect(protected) == packet
 
 
+@pytest.mark.pure
 def test_a_packet_that_was_seen_before_is_told_by_its_status() -> None:
     profile = pylibsrtp.Policy.SRTP_PROFILE_AEAD_AES_128_GCM
     sender = pylibsrtp.Session(pylibsrtp.Policy(bytes(28), pylibsrtp.Policy.SSRC_SPECIFIC, 7, profile))
@@ -92,6 +95,7 @@ def test_a_packet_that_was_seen_before_is_told_by_its_status() -> None:
 # ---- PyAV --------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.pure
 def test_the_wheel_of_pyav_carries_libopus() -> None:
     assert any(Path(path).is_file() for path in pyav_internals.carried_by_pyav("libopus"))
 
@@ -99,11 +103,13 @@ def test_the_wheel_of_pyav_carries_libopus() -> None:
 # ---- certificates ------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.pure
 def test_openssl_s_context_comes_from_aiortc_s_certificate() -> None:
     assert "srtp_profiles" in inspect.signature(RTCCertificate._create_ssl_context).parameters
     assert isinstance(dtls_internals.ssl_context(RTCCertificate.generateCertificate()), SSL.Context)
 
 
+@pytest.mark.pure
 def test_the_digest_of_a_certificate_is_its_fingerprint() -> None:
     certificate = RTCCertificate.generateCertificate()
     (print_,) = (print_ for print_ in certificate.getFingerprints() if print_.algorithm == "sha-256")
@@ -114,6 +120,7 @@ def test_the_digest_of_a_certificate_is_its_fingerprint() -> None:
 # ---- SDP ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.pure
 def test_a_parsed_offer_has_the_parts_that_are_read() -> None:
     text = (
         "v=0\r\no=- 1 2 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\na=group:BUNDLE 0 1\r\n"
@@ -155,6 +162,7 @@ def test_a_parsed_offer_has_the_parts_that_are_read() -> None:
 # ---- SCTP --------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.pure
 def test_aiortc_s_sctp_has_what_the_adapter_leans_on() -> None:
     assert aiortc_sctp.USERDATA_MAX_LENGTH == sctp_internals.USER_DATA == 1100
     for name in ("start", "stop", "_handle_data"):
@@ -165,6 +173,7 @@ def test_aiortc_s_sctp_has_what_the_adapter_leans_on() -> None:
         assert hasattr(sctp_internals.RecordTransport, member)
 
 
+@pytest.mark.pure
 def test_aiortc_s_association_has_what_a_checkpoint_holds() -> None:
     for name in (
         *("_send_sack", "_send_chunk", "_data_channel_flush", "_transmit", "_transmit_reconfig", "_receive_chunk"),
@@ -192,6 +201,7 @@ def test_aiortc_s_association_has_what_a_checkpoint_holds() -> None:
         assert f".{name}" in source, name
 
 
+@pytest.mark.virtual
 def test_every_plain_attribute_of_an_association_is_exported_or_known_not_to_be() -> None:
     """A new version may need to know one more number: that one must not be lost on the way to another process."""
 
@@ -280,12 +290,14 @@ def is_self(node: ast.expr) -> bool:
     return isinstance(node, ast.Name) and node.id in ("self", "cls")
 
 
+@pytest.mark.pure
 @pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.name}/{path.stem}")
 def test_no_other_file_touches_what_a_library_does_not_promise(path: Path) -> None:
     found = list(foreign_insides(ast.parse(path.read_text())))
     assert found == [], f"{path.name} leans on the insides of something: it belongs into an adapter"
 
 
+@pytest.mark.pure
 @pytest.mark.parametrize(
     "code",
     [
@@ -303,6 +315,7 @@ def test_the_test_above_would_notice(code: str) -> None:
     assert list(foreign_insides(ast.parse(code)))
 
 
+@pytest.mark.pure
 def test_the_libraries_are_the_versions_that_the_lock_names() -> None:
     """Not a promise of the stack: it says which versions the rest of this file speaks of."""
     lock = (Path(__file__).parents[2] / "requirements.lock").read_text()

@@ -11,6 +11,8 @@ from support.models.sounds import tone
 
 from antiphon.rtc.media import opus
 
+pytestmark = pytest.mark.pure
+
 
 @pytest.mark.parametrize("rate", [8000, 16000, 24000, 48000])
 def test_opus_round_trips_at_every_rate(rate: int) -> None:

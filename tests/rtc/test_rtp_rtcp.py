@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 from antiphon.rtc.rtp import rtcp
 from antiphon.rtc.rtp.packet import RtpError, is_rtcp, pack_rtp, unpack_rtp
 
+pytestmark = pytest.mark.pure
+
 u16, u32 = st.integers(0, 0xFFFF), st.integers(0, 0xFFFFFFFF)
 
 

@@ -20,6 +20,7 @@ def offer_of(client: str) -> str:
     return (OFFERS / f"{client}.sdp").read_bytes().decode()
 
 
+@pytest.mark.pure
 @pytest.mark.parametrize(("client", "opus"), [("chromium", 111), ("firefox", 109), ("aiortc", 96)])
 def test_offers_of_real_clients_are_understood(client: str, opus: int) -> None:
     offer = read_offer(offer_of(client))
@@ -32,6 +33,7 @@ def test_offers_of_real_clients_are_understood(client: str, opus: int) -> None:
     assert offer.fingerprints[0][0] == "sha-256"
 
 
+@pytest.mark.pure
 def test_a_section_that_stands_alone_needs_no_mid() -> None:
     alone = offer_of("chromium").partition("m=application")[0]
     for text in (alone.replace("a=mid:0\r\n", ""), alone.replace("a=mid:0\r\n", "a=mid\r\n")):
@@ -41,6 +43,7 @@ def test_a_section_that_stands_alone_needs_no_mid() -> None:
         assert "a=mid" not in answer
 
 
+@pytest.mark.pure
 @pytest.mark.parametrize("client", ["chromium", "firefox", "aiortc"])
 def test_the_answer_names_no_address_and_says_what_was_agreed(client: str) -> None:
     offer = read_offer(offer_of(client))
@@ -56,6 +59,7 @@ def test_the_answer_names_no_address_and_says_what_was_agreed(client: str) -> No
         assert line in lines
 
 
+@pytest.mark.process
 async def test_another_implementation_takes_the_answer() -> None:
     client = RTCPeerConnection()
     client.addTransceiver("audio")
@@ -73,6 +77,7 @@ def changed(old: str, new: str, client: str = "chromium") -> str:
     return text.replace(old, new)
 
 
+@pytest.mark.pure
 @pytest.mark.parametrize(
     ("text", "code", "says"),
     [
@@ -100,6 +105,7 @@ def test_an_offer_that_can_t_be_answered_is_refused_with_a_reason(text: str, cod
     assert refusal.value.code == code
 
 
+@pytest.mark.pure
 def test_an_offer_of_video_as_well_gets_its_video_declined() -> None:
     text = offer_of("chromium")
     video = offer_of("chromium-video-only")
@@ -111,6 +117,7 @@ def test_an_offer_of_video_as_well_gets_its_video_declined() -> None:
     assert "a=group:BUNDLE 0 1\r\n" in answer
 
 
+@pytest.mark.pure
 def test_a_client_that_only_listens_and_one_that_only_talks_are_answered() -> None:
     assert read_offer(changed("a=sendrecv", "a=recvonly")).direction == "sendonly"
     assert read_offer(changed("a=sendrecv", "a=sendonly")).direction == "recvonly"
@@ -120,6 +127,7 @@ def test_a_client_that_only_listens_and_one_that_only_talks_are_answered() -> No
 LINES = [line for client in ("chromium", "firefox", "aiortc") for line in offer_of(client).split("\r\n")]
 
 
+@pytest.mark.pure
 @given(st.text(max_size=200) | st.lists(st.sampled_from(LINES)).map("\r\n".join))
 def test_no_text_raises_anything_but_offer_error(text: str) -> None:
     try:
@@ -128,6 +136,7 @@ def test_no_text_raises_anything_but_offer_error(text: str) -> None:
         return
 
 
+@pytest.mark.pure
 @given(st.data())
 def test_no_change_to_a_real_offer_raises_anything_but_offer_error(data: st.DataObject) -> None:
     text = offer_of(data.draw(st.sampled_from(["chromium", "firefox", "aiortc"])))

@@ -13,6 +13,8 @@ from antiphon.rtc.rtp.packet import pack_rtp
 from antiphon.rtc.rtp.srtp import MAX_STREAMS, Srtp
 from antiphon.rtc.rtp.srtp_state import SrtpState
 
+pytestmark = pytest.mark.pure
+
 PROFILES = list(srtp.PROFILES)
 
 

@@ -18,6 +18,8 @@ from antiphon.schemas.addresses import Address
 from antiphon.schemas.route_token import ice_password
 from antiphon.transceiver.ice.agent import MAX_PATHS, IceLite, Path
 
+pytestmark = pytest.mark.pure
+
 PASSWORD = b"VOkJxbRl1RmTxUk/WvJxBt"
 # RFC 5769 section 2.1: USERNAME evtj:h6vY, SOFTWARE, PRIORITY, ICE-CONTROLLED, MESSAGE-INTEGRITY, FINGERPRINT.
 REQUEST = bytes.fromhex(

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import struct
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from antiphon.rtc.rtp.telephone_event import TelephoneEvents
 from antiphon.schemas import messages
+
+pytestmark = pytest.mark.pure
 
 
 def key(event: int, duration: int, end: bool = False) -> bytes:

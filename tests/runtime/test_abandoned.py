@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
+
 from antiphon.runtime.agent_sessions import leases
 from antiphon.runtime.agent_sessions.abandoned import AbandonedLeases
 from antiphon.schemas.messages import AgentBeat, Lease
+
+pytestmark = pytest.mark.pure
 
 OURS = AgentBeat(instance="bridge")
 LEASE = Lease(session_id="rtc_1", agent="echo", instance="echo-1")

@@ -8,6 +8,8 @@ from antiphon.runtime.agent_sessions.admission import CLOCKS_APART, Admission, r
 from antiphon.schemas import MalformedError, messages
 from antiphon.schemas.messages import Claim, ClaimReply
 
+pytestmark = pytest.mark.pure
+
 CLAIM = Claim(session_id="rtc_1", agent="echo", session={"a": 1}, expires_at=100.0)
 
 

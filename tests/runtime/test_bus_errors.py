@@ -10,6 +10,8 @@ import pytest
 
 from antiphon.runtime.nats.errors import BUS_ERRORS
 
+pytestmark = pytest.mark.pure
+
 
 @pytest.mark.parametrize(
     "error",

@@ -14,6 +14,7 @@ from antiphon.runtime import tasks
 from antiphon.runtime.nats import connection, service_discovery
 
 
+@pytest.mark.process
 async def test_a_health_check_finds_the_service_of_this_host(nats_url: str) -> None:
     client = await connection.connect(nats_url, "test")
     try:
@@ -27,12 +28,14 @@ async def test_a_health_check_finds_the_service_of_this_host(nats_url: str) -> N
         await client.close()
 
 
+@pytest.mark.process
 async def test_a_health_check_without_nats_fails_soon() -> None:
     begun = time.monotonic()
     assert not await service_discovery.answers_here("nats://127.0.0.1:1", "antiphon-relay")
     assert time.monotonic() - begun < 4
 
 
+@pytest.mark.process
 async def test_instances_are_told_apart_by_their_metadata(nats_url: str) -> None:
     client = await connection.connect(nats_url, "test")
     try:
@@ -48,6 +51,7 @@ async def test_instances_are_told_apart_by_their_metadata(nats_url: str) -> None
         await client.close()
 
 
+@pytest.mark.process
 async def test_a_server_that_is_away_is_reported_once_and_not_at_each_attempt(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -71,6 +75,7 @@ async def test_a_server_that_is_away_is_reported_once_and_not_at_each_attempt(
     assert 1 <= len(lines) == len(kinds) < attempts
 
 
+@pytest.mark.pure
 def test_a_repeated_error_is_reported_every_30_s_with_the_number_left_out() -> None:
     reports = connection.ErrorReports()
     refused = ConnectionRefusedError("refused")
@@ -85,6 +90,7 @@ def test_a_repeated_error_is_reported_every_30_s_with_the_number_left_out() -> N
     assert reports.text_for(refused, 61) == "refused"
 
 
+@pytest.mark.process
 async def test_requests_under_way_to_a_subscription_that_ends_are_answered(nats_url: str) -> None:
     client, asker = await connection.connect(nats_url, "test"), await connection.connect(nats_url, "asker")
     gate = asyncio.Event()
@@ -110,6 +116,7 @@ async def test_requests_under_way_to_a_subscription_that_ends_are_answered(nats_
         await asker.close()
 
 
+@pytest.mark.process
 async def test_a_subscription_ends_on_a_connection_that_is_closed(nats_url: str) -> None:
     async def answer(message: Msg) -> None:
         await message.respond(b"over")

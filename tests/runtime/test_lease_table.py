@@ -9,6 +9,8 @@ from antiphon.runtime.agent_sessions.lease_table import RESCAN_SECONDS, HeldLeas
 from antiphon.schemas import MalformedError
 from antiphon.schemas.messages import AgentBeat, Lease
 
+pytestmark = pytest.mark.pure
+
 OURS = AgentBeat(instance="ours")
 BEAT = leases.BEAT_SECONDS
 

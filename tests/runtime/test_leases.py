@@ -31,6 +31,7 @@ def beats(instances: leases.InstanceLiveness, *rounds: tuple[AgentBeat, ...], st
             instances.received(beat, start + number * leases.BEAT_SECONDS)
 
 
+@pytest.mark.pure
 def test_an_instance_that_misses_four_beats_is_dead_and_named_once() -> None:
     instances = leases.InstanceLiveness("ours")
     beats(instances, (OURS, THEIRS), (OURS,), (OURS,), (OURS,))
@@ -42,6 +43,7 @@ def test_an_instance_that_misses_four_beats_is_dead_and_named_once() -> None:
     assert instances.is_dead("theirs")
 
 
+@pytest.mark.pure
 def test_no_instance_is_dead_while_our_own_beats_do_not_come_back() -> None:
     instances = leases.InstanceLiveness("ours")
     beats(instances, (OURS, THEIRS), (OURS, THEIRS))
@@ -50,6 +52,7 @@ def test_no_instance_is_dead_while_our_own_beats_do_not_come_back() -> None:
     assert instances.received(OURS, 3600.0), "late: our leases are to be verified"
 
 
+@pytest.mark.pure
 def test_an_instance_without_any_beat_gets_the_same_time_from_our_start() -> None:
     instances = leases.InstanceLiveness("ours")
     beats(instances, *[(OURS,)] * 3)
@@ -59,6 +62,7 @@ def test_an_instance_without_any_beat_gets_the_same_time_from_our_start() -> Non
     assert instances.is_dead("before us")
 
 
+@pytest.mark.pure
 def test_an_instance_that_leaves_in_order_is_dead_at_once_and_may_come_back() -> None:
     instances = leases.InstanceLiveness("ours")
     beats(instances, (OURS, THEIRS), (THEIRS.model_copy(update={"leaving": True}),))
@@ -68,11 +72,13 @@ def test_an_instance_that_leaves_in_order_is_dead_at_once_and_may_come_back() ->
     assert not instances.is_dead("theirs")
 
 
+@pytest.mark.pure
 def test_every_holder_speaks_above_all_generations_of_the_one_before() -> None:
     assert leases.first_generation(0) == 0
     assert leases.first_generation(1) > leases.first_generation(0) + 10**9
 
 
+@pytest.mark.pure
 @pytest.mark.parametrize("state", [{"a": object()}, {"a": float("nan")}, {"a": "x" * leases.MAX_STATE_BYTES}])
 def test_a_state_that_cannot_be_kept_is_refused(state: dict[str, object]) -> None:
     with pytest.raises(MalformedError, match="the state of a session is"):
@@ -142,6 +148,7 @@ async def stored(client: Client, session_id: str = "rtc_call") -> Lease:
     return messages.decode(entry.value or b"", Lease)
 
 
+@pytest.mark.process
 async def test_the_session_of_a_dead_instance_goes_to_another_with_what_it_remembered(
     nats_url: str, transceiver: list[messages.Message]
 ) -> None:
@@ -158,6 +165,7 @@ async def test_the_session_of_a_dead_instance_goes_to_another_with_what_it_remem
         assert transceiver == [messages.Flush(generation=leases.first_generation(1))]
 
 
+@pytest.mark.process
 async def test_an_orderly_stop_hands_its_sessions_over_at_once_and_a_full_instance_takes_none(
     nats_url: str, transceiver: list[messages.Message]
 ) -> None:
@@ -172,6 +180,7 @@ async def test_an_orderly_stop_hands_its_sessions_over_at_once_and_a_full_instan
         assert not full.taken
 
 
+@pytest.mark.process
 async def test_an_instance_that_starts_later_takes_the_sessions_of_its_dead_predecessor(
     nats_url: str, transceiver: list[messages.Message]
 ) -> None:
@@ -182,6 +191,7 @@ async def test_an_instance_that_starts_later_takes_the_sessions_of_its_dead_pred
         await until(lambda: two.taken)
 
 
+@pytest.mark.process
 async def test_a_session_that_is_over_is_not_taken_and_its_lease_goes(nats_url: str) -> None:
     async with instance(nats_url, "one") as one, instance(nats_url, "two") as two:
         await one.hold("rtc_gone")
@@ -193,6 +203,7 @@ async def test_a_session_that_is_over_is_not_taken_and_its_lease_goes(nats_url: 
             await stored(two.client, "rtc_gone")
 
 
+@pytest.mark.process
 async def test_a_session_is_held_while_there_is_no_jetstream(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with nats_server(tmp_path, jetstream=False) as url:
         async with instance(url, "one") as one:
@@ -201,6 +212,7 @@ async def test_a_session_is_held_while_there_is_no_jetstream(tmp_path: Path, cap
     assert "its lease is not written yet" in caplog.text
 
 
+@pytest.mark.process
 async def test_a_session_that_ends_while_its_lease_is_being_written_leaves_nothing_behind(
     nats_url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -225,6 +237,7 @@ async def test_a_session_that_ends_while_its_lease_is_being_written_leaves_nothi
     assert "cannot be kept" not in caplog.text
 
 
+@pytest.mark.process
 async def test_a_session_that_has_lost_too_many_agents_is_ended(
     nats_url: str, transceiver: list[messages.Message]
 ) -> None:
@@ -240,6 +253,7 @@ async def test_a_session_that_has_lost_too_many_agents_is_ended(
         assert not two.taken
 
 
+@pytest.mark.process
 async def test_a_holder_that_was_wrongly_taken_for_dead_learns_that_it_lost(
     nats_url: str, transceiver: list[messages.Message]
 ) -> None:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
+
 from antiphon.runtime.nats.liveness import TICK_SECONDS, Liveness, Verdict
+
+pytestmark = pytest.mark.pure
 
 
 class Ticking:

@@ -14,6 +14,8 @@ from contextlib import contextmanager
 import pytest
 from support.conditions import wait_until
 
+pytestmark = pytest.mark.process
+
 LIMIT = 1.0
 SCRIPT = """
 import asyncio, os, re, select, sys, time

@@ -20,6 +20,8 @@ from antiphon.runtime.nats import client as nats_client
 from antiphon.runtime.nats import connection, liveness, service_discovery
 from antiphon.runtime.nats.client import MAX_UNSENT, BusClient, BusTransport
 
+pytestmark = pytest.mark.process
+
 SUBJECT = "said"
 
 

@@ -6,6 +6,8 @@ import pytest
 
 from antiphon.runtime.agent_sessions.played_text import PlayedText, Word
 
+pytestmark = pytest.mark.pure
+
 
 @pytest.mark.parametrize(
     ("played", "text"),

@@ -14,6 +14,8 @@ from antiphon.runtime.agent_sessions.playout_tracker import (
 )
 from antiphon.schemas.messages import Flushed, Playout
 
+pytestmark = pytest.mark.pure
+
 FRAME = 480
 
 

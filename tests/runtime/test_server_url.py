@@ -8,6 +8,8 @@ from nats.aio.client import Client
 from antiphon.runtime.nats import server_url
 from antiphon.schemas import MalformedError
 
+pytestmark = pytest.mark.pure
+
 SECRET = "hunter2"
 
 

@@ -16,6 +16,8 @@ from antiphon.runtime.nats import connection
 from antiphon.schemas import messages, subjects
 from antiphon.schemas.audio import unpack_frame
 
+pytestmark = pytest.mark.process
+
 FLUSHED = messages.Flushed(generation=0, played_samples=480, rate=24000, dropped_ms=0)
 
 

@@ -5,7 +5,11 @@ from __future__ import annotations
 import asyncio
 import time
 
+import pytest
+
 from antiphon.runtime.agent_sessions.session_liveness import SessionLiveness, until_silent
+
+pytestmark = pytest.mark.process
 
 
 def test_the_caller_s_frames_tell_when_their_transceiver_stopped() -> None:

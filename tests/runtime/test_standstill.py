@@ -6,6 +6,8 @@ import pytest
 
 from antiphon.runtime.standstill import LONGEST_TICK, TICK_SECONDS, Sample, Standstill
 
+pytestmark = pytest.mark.pure
+
 
 def after(seconds: float, states: str, computes: float = 0.0, tick: float = TICK_SECONDS) -> float:
     """Seconds that count as blocked, `seconds` after the last beat; `computes` is the share of a processor."""

@@ -9,6 +9,8 @@ import pytest
 
 from antiphon.runtime import tasks
 
+pytestmark = pytest.mark.virtual
+
 
 async def test_a_task_that_loses_a_cancellation_is_cancelled_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tasks, "AGAIN_SECONDS", 0.01)

@@ -132,6 +132,7 @@ def _home(package: str) -> Path:
     return found[0] / "antiphon" / package
 
 
+@pytest.mark.pure
 @pytest.mark.parametrize("package", MAY_IMPORT)
 def test_a_package_imports_what_the_table_allows_only(package: str) -> None:
     allowed = [f"antiphon.{each}" for each in (package, *MAY_IMPORT[package].split())]
@@ -141,6 +142,7 @@ def test_a_package_imports_what_the_table_allows_only(package: str) -> None:
     assert not wrong
 
 
+@pytest.mark.pure
 @pytest.mark.parametrize("folder", INSIDE)
 def test_a_folder_of_a_service_imports_what_the_table_allows_only(folder: str) -> None:
     service, inner = folder.split(".")
@@ -153,6 +155,7 @@ def test_a_folder_of_a_service_imports_what_the_table_allows_only(folder: str) -
     assert not wrong
 
 
+@pytest.mark.pure
 def test_the_tables_name_every_package_and_every_folder_of_a_service() -> None:
     packages = {path.name for root in HOMES for path in (root / "antiphon").iterdir() if path.is_dir()}
     assert packages - {"__pycache__"} == set(MAY_IMPORT)
@@ -162,6 +165,7 @@ def test_the_tables_name_every_package_and_every_folder_of_a_service() -> None:
     assert folders == set(INSIDE)
 
 
+@pytest.mark.pure
 def test_antiphon_is_a_namespace_that_every_package_may_add_to() -> None:
     assert not [home for home in HOMES if (home / "antiphon" / "__init__.py").exists()]
 
@@ -201,6 +205,7 @@ def _connections(file: Path) -> Iterator[str]:
         yield from (f"{file.relative_to(ROOT)}:{node.lineno} {full(each)}" for each in called if full(each) in CONNECTS)  # type: ignore[attr-defined]
 
 
+@pytest.mark.pure
 def test_every_connection_to_nats_is_made_by_the_bus() -> None:
     """nats-py's own client may be connected and never read again: `antiphon.runtime.nats.client` says how."""
     found = [
@@ -258,31 +263,37 @@ def _undeclared(package: Path, extra: str | None) -> list[str]:
     return wrong
 
 
+@pytest.mark.pure
 @pytest.mark.parametrize("service", EXTRA_OF)
 def test_a_service_imports_nothing_that_its_extra_does_not_name(service: str) -> None:
     assert not _undeclared(_package(service), EXTRA_OF[service])
 
 
+@pytest.mark.pure
 def test_the_schemas_need_the_base_install_and_the_routers_cryptography_only() -> None:
     wrong = _undeclared(SCHEMAS, None)
     assert all("route_token.py imports cryptography" in line for line in wrong), wrong
 
 
+@pytest.mark.pure
 def test_the_sdk_needs_the_base_install_only_and_pipecat_for_its_transport() -> None:
     wrong = [line for line in _undeclared(SDK, None) if not re.search(r"agent/pipecat\.py imports pipecat\.", line)]
     assert not wrong
     assert not [line for line in _undeclared(SDK, "pipecat") if "imports pipecat" not in line]
 
 
+@pytest.mark.process
 def test_the_sdk_is_imported_without_the_pipecat_extra_and_without_numpy() -> None:
     script = "import sys, antiphon.agent; assert not {'numpy', 'pipecat', 'aiortc', 'fastapi'} & sys.modules.keys()"
     subprocess.run([sys.executable, "-c", script], check=True)
 
 
+@pytest.mark.pure
 def test_the_relay_has_no_media_library() -> None:
     assert not _declared("relay") & {"aiortc", "pylibsrtp", "pyopenssl", "av", "numpy"}
 
 
+@pytest.mark.pure
 def test_every_default_dependency_is_free_of_gpl() -> None:
     """Copyleft parts stay out of the default install: what these licences demand would reach our users."""
     copyleft = {}

@@ -6,7 +6,11 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
 import antiphon.schemas
+
+pytestmark = pytest.mark.pure
 
 PACKAGE = Path(antiphon.schemas.__file__).parent
 TAG = "type"

@@ -18,6 +18,8 @@ from antiphon.schemas.audio import AudioFrame
 from antiphon.schemas.messages import MESSAGES, DataMessage, decode, decode_any, encode
 from antiphon.schemas.route_token import RouteKeyring, RouteToken, age_in_hours, hour_of, ice_password
 
+pytestmark = pytest.mark.pure
+
 KEYRING = RouteKeyring.from_text("A:00112233445566778899aabbccddeeff,b:000102030405060708090a0b0c0d0e0f")
 
 tokens = st.builds(

@@ -13,6 +13,8 @@ from antiphon.schemas.audio import AudioFrame
 from antiphon.schemas.messages import MESSAGES, decode_any
 from antiphon.schemas.route_token import RouteKeyring, RouteToken, ice_password
 
+pytestmark = pytest.mark.pure
+
 
 def _read(name: str) -> Any:
     return json.loads((vectors.DIRECTORY / name).read_text())

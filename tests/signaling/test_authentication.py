@@ -12,6 +12,8 @@ from support.processes.signaling import OFFER, SignalingProcess, StandIn, StandI
 
 from antiphon.signaling.auth.credentials import Credentials
 
+pytestmark = pytest.mark.process
+
 KEY = "sk-test-0123456789abcdef"
 CALLS = "/v1/realtime/calls"
 SECRETS = "/v1/realtime/client_secrets"
@@ -219,4 +221,4 @@ def test_without_keys_any_token_will_do_and_a_secret_still_carries_settings(
     assert call(http, "ek_of_another_server").status_code == 201
     made = http.post(SECRETS, json={"session": {"agent": "echo"}}).json()
     assert call(http, made["value"]).status_code == 201
-    assert healthy._all[0].opened[-1].agent == "echo"
+    assert healthy.running[0].opened[-1].agent == "echo"

@@ -10,6 +10,8 @@ import httpx
 import pytest
 from support.processes.signaling import OFFER, SignalingProcess, StandIns
 
+pytestmark = pytest.mark.process
+
 CALLS = "/v1/realtime/calls"
 SDP = {"Content-Type": "application/sdp"}
 SECRETS = "/v1/realtime/client_secrets"

@@ -10,6 +10,7 @@ from antiphon.schemas.messages import CallStatus, EndReason
 from antiphon.signaling.placement.call_status import describe
 
 
+@pytest.mark.pure
 @pytest.mark.parametrize(
     ("reason", "cause", "spoke", "fault", "message"),
     [
@@ -29,6 +30,7 @@ def test_an_end_is_a_fault_or_a_goodbye(reason: EndReason, cause: str, spoke: bo
     assert describe(status) == (fault, message)
 
 
+@pytest.mark.process
 def test_a_call_that_nobody_knows_is_unknown_and_no_error(signaling: SignalingProcess) -> None:
     answer = httpx.get(f"{signaling.url}/v1/realtime/calls/rtc_nobody")
     assert (answer.status_code, answer.json()["status"]) == (200, "unknown")

@@ -8,6 +8,8 @@ from hypothesis import strategies as st
 
 from antiphon.signaling.auth.credentials import Credentials, SecretError
 
+pytestmark = pytest.mark.pure
+
 KEY = "sk-0123456789abcdef"
 
 

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from antiphon.schemas.messages import RelayAnnouncement, TransceiverAnnouncement
 from antiphon.signaling.placement.directory import MAX_ENTRIES, Directory
+
+pytestmark = pytest.mark.pure
 
 
 def transceiver(slot: int, **said: Any) -> TransceiverAnnouncement:

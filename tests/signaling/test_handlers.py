@@ -18,6 +18,8 @@ from antiphon.signaling.placement.backend import Backend
 from antiphon.signaling.protocols import client_secrets, openai_calls
 from antiphon.signaling.settings import Settings
 
+pytestmark = pytest.mark.process
+
 SERVER = Caller(server=True, settings={})
 
 

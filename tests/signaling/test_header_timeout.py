@@ -8,9 +8,12 @@ import time
 from urllib.parse import urlsplit
 
 import httpx
+import pytest
 from support.processes.signaling import SignalingProcess, until
 
 from antiphon.signaling.http.header_timeout import HEAD_SECONDS
+
+pytestmark = pytest.mark.process
 
 GET = b"GET /v1/agents HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
 

@@ -5,8 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import httpx
+import pytest
 from support.processes.nats import nats_server
 from support.processes.signaling import SignalingProcess, StandIns, signaling_process, until
+
+pytestmark = pytest.mark.process
 
 
 def failing(http: httpx.Client) -> set[str]:

@@ -12,6 +12,8 @@ from support.processes.signaling import ANSWER, OFFER, StandIns, until
 
 from antiphon.schemas.messages import Opened, Refused
 
+pytestmark = pytest.mark.process
+
 CALLS = "/v1/realtime/calls"
 SDP = {"Content-Type": "application/sdp"}
 
@@ -79,7 +81,7 @@ def test_the_agent_is_named_by_url_session_or_known_model(http: httpx.Client, he
         assert http.post(CALLS + query, files=parts).status_code == 201
         return transceiver.opened[-1].agent
 
-    healthy.stop(healthy._all[0])  # only the second is left
+    healthy.stop(healthy.running[0])  # only the second is left
     until(lambda: agent_for() == "concierge", "the default agent is asked for")
     assert agent_for("?agent=echo") == "echo"
     assert agent_for("?agent=other", agent="echo") == "other"
@@ -152,7 +154,7 @@ def test_a_transceivers_word_on_the_offer_is_final(http: httpx.Client, stand_ins
 
 
 def test_an_unknown_agent_is_404_and_the_present_ones_are_named(http: httpx.Client, healthy: StandIns) -> None:
-    healthy._all[0].reply = Refused(code="no_agent", message="nobody claimed it")
+    healthy.running[0].reply = Refused(code="no_agent", message="nobody claimed it")
     response = http.post(f"{CALLS}?agent=nobody", content=OFFER, headers=SDP)
     assert response.status_code == 404
     error = error_of(response)
@@ -167,7 +169,7 @@ def test_an_unknown_agent_is_404_and_the_present_ones_are_named(http: httpx.Clie
 def test_an_answer_that_names_a_transceiver_is_not_passed_on_and_its_session_ended(
     http: httpx.Client, healthy: StandIns
 ) -> None:
-    transceiver = healthy._all[0]
+    transceiver = healthy.running[0]
     leaking = ANSWER.replace("a=setup:active", "a=candidate:1 1 udp 1 10.0.0.1 5000 typ host")
     transceiver.reply = Opened(session_id=f"rtc_{1:024d}", answer=leaking)
     response = http.post(CALLS, content=OFFER, headers=SDP)
@@ -178,7 +180,7 @@ def test_an_answer_that_names_a_transceiver_is_not_passed_on_and_its_session_end
 
 
 def test_a_call_is_hung_up_either_way(http: httpx.Client, healthy: StandIns) -> None:
-    transceiver = healthy._all[0]
+    transceiver = healthy.running[0]
     location = placed(http).headers["location"]
     assert http.post(f"{location}/hangup").status_code == 200
     assert http.delete(location).status_code == 204
@@ -194,7 +196,7 @@ def test_a_call_that_nobody_holds_is_404(http: httpx.Client, healthy: StandIns, 
 
 @pytest.mark.parametrize("method", ["POST", "PATCH"])
 def test_another_offer_of_a_running_call_goes_to_its_owner(http: httpx.Client, healthy: StandIns, method: str) -> None:
-    transceiver = healthy._all[0]
+    transceiver = healthy.running[0]
     location = placed(http).headers["location"]
     answered = http.request(method, location, content=OFFER, headers=SDP)
     assert answered.status_code == 200
@@ -213,23 +215,23 @@ def test_another_offer_for_no_call_or_of_no_use_is_refused(http: httpx.Client, h
         location, content="a=ice-ufrag:x", headers={"Content-Type": "application/trickle-ice-sdpfrag"}
     )
     assert fragment.status_code == 415
-    healthy._all[0].reply = Refused(code="bad_offer", message="another fingerprint")
+    healthy.running[0].reply = Refused(code="bad_offer", message="another fingerprint")
     stranger = http.post(location, content=OFFER, headers=SDP)
     assert (stranger.status_code, error_of(stranger)["message"]) == (400, "another fingerprint")
-    healthy._all[0].reply = Refused(code="no_session", message="it is over")
+    healthy.running[0].reply = Refused(code="no_session", message="it is over")
     assert http.post(location, content=OFFER, headers=SDP).status_code == 404
 
 
 def test_a_call_whose_transceiver_died_is_404(http: httpx.Client, healthy: StandIns) -> None:
     location = placed(http).headers["location"]
-    healthy.stop(healthy._all[0])
+    healthy.stop(healthy.running[0])
     response = http.post(f"{location}/hangup")
     assert response.status_code == 404
     assert error_of(response)["code"] == "no_call"
 
 
 def test_twenty_offers_at_once_are_spread_by_load(http: httpx.Client, healthy: StandIns) -> None:
-    first = healthy._all[0]
+    first = healthy.running[0]
     second = healthy.transceiver(slot=2)
     until(lambda: placed(http) and second.opened, "the second is known")
     before = len(first.opened), len(second.opened)

@@ -18,6 +18,8 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from support.processes.signaling import OFFER, SignalingProcess, StandIns, signaling_process, until
 
+pytestmark = pytest.mark.process
+
 
 def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     clean = {name: value for name, value in os.environ.items() if not name.startswith("ANTIPHON_")}
@@ -65,10 +67,10 @@ def test_keys_may_come_from_a_file_and_then_every_address_may_be_bound(nats_url:
 def test_a_terminated_service_ends_within_two_seconds_also_with_open_connections(
     signaling: SignalingProcess, healthy: StandIns, http: httpx.Client
 ) -> None:
-    healthy._all[0].reply = None  # an offer that hangs
+    healthy.running[0].reply = None  # an offer that hangs
     hanging = Thread(target=lambda: _post_quietly(signaling.url), daemon=True)
     hanging.start()
-    until(lambda: healthy._all[0].opened, "the offer is being placed")
+    until(lambda: healthy.running[0].opened, "the offer is being placed")
     began = time.monotonic()
     assert signaling.stop() == 0
     assert time.monotonic() - began < 4  # and two for others who may hold this machine
@@ -92,7 +94,7 @@ def test_check_asks_the_running_instance(signaling: SignalingProcess, healthy: S
     assert run("--check", ANTIPHON_HTTP_BIND=bind).returncode == 0
     proxy = "http://127.0.0.1:9"  # of the environment: not asked
     assert run("--check", ANTIPHON_HTTP_BIND=bind, http_proxy=proxy, HTTP_PROXY=proxy).returncode == 0
-    healthy.stop(healthy._all[2])
+    healthy.stop(healthy.running[2])
     until(lambda: "concierge" in run("--check", ANTIPHON_HTTP_BIND=bind).stderr, "the check names the lost agent")
     assert run("--check", ANTIPHON_HTTP_BIND=bind).returncode == 1
     signaling.stop()

@@ -14,6 +14,8 @@ from antiphon.schemas.addresses import Address
 from antiphon.signaling.placement.directory import RelayOffer
 from antiphon.signaling.placement.sdp import AnswerError, OfferError, check_offer, with_candidates
 
+pytestmark = pytest.mark.pure
+
 RELAYS = [
     RelayOffer((Address("203.0.113.10", 3478), Address("203.0.113.11", 3478)), (Address("203.0.113.10", 443),)),
     RelayOffer((Address("2001:db8::7", 3479),), (Address("2001:db8::7", 80),)),

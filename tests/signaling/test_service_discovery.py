@@ -15,6 +15,8 @@ from antiphon.runtime.nats.service_discovery import AGENT_SERVICE
 from antiphon.signaling.placement import service_discovery
 from antiphon.signaling.placement.service_discovery import PINGED, ServiceDiscovery
 
+pytestmark = pytest.mark.process
+
 
 class Answering:
     """An instance in the register that answers after `delay` seconds."""

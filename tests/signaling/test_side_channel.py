@@ -14,6 +14,8 @@ from websockets.typing import Subprotocol
 
 from antiphon.schemas import messages, subjects
 
+pytestmark = pytest.mark.process
+
 CALL = "rtc_000000000000000000000001"
 
 

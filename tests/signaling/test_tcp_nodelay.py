@@ -9,6 +9,8 @@ import pytest
 
 from antiphon.signaling.__main__ import _listen
 
+pytestmark = pytest.mark.process
+
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
 async def test_an_accepted_connection_has_tcp_nodelay(host: str) -> None:

@@ -20,6 +20,8 @@ from antiphon.inference_bridge.tts.synthesizer import PiperVoice
 from antiphon.runtime.nats import connection
 from antiphon.testing.fake_transceiver import FakeTransceiver
 
+pytestmark = [pytest.mark.process, pytest.mark.models]
+
 if importlib.util.find_spec("pipecat") is None:
     pytest.skip("the model is not installed: make smart-turn-test", allow_module_level=True)
 

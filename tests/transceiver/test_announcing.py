@@ -23,6 +23,8 @@ from antiphon.schemas import messages, subjects
 from antiphon.transceiver.bus.announcer import Announcer, Liveness
 from antiphon.transceiver.net.endpoint import Endpoint, Endpoints, TransceiverIdentity
 
+pytestmark = pytest.mark.process
+
 DENIED = """
 authorization { users = [
   { user: all, password: all }

@@ -6,6 +6,7 @@ import asyncio
 import time
 from pathlib import Path
 
+import pytest
 from support.models.sounds import tone
 from support.net.swallowing_proxy import swallowing_proxy
 from support.peers.transceiver_peer import CarriedPeer
@@ -13,6 +14,8 @@ from support.processes.nats import nats_server, server_pid, stopped
 from support.processes.transceiver_process import Bench, Line, transceiver_process
 
 from antiphon.schemas import messages
+
+pytestmark = pytest.mark.process
 
 
 async def talks_again(bench: Bench, peer: CarriedPeer, line: Line, since: float, within: float = 5) -> None:

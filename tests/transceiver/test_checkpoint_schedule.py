@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -14,6 +15,8 @@ from antiphon.transceiver.failover.checkpoint_schedule import (
     SLOW,
     CheckpointSchedule,
 )
+
+pytestmark = pytest.mark.pure
 
 
 def schedule(*sessions: str) -> CheckpointSchedule:

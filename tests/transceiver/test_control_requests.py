@@ -14,6 +14,8 @@ from antiphon.runtime.nats import connection
 from antiphon.schemas import messages
 from antiphon.transceiver.calls.control_rpc import Refusal, Request, answer
 
+pytestmark = pytest.mark.process
+
 PLAIN, SERVICE = "test.message", "test.service"
 
 

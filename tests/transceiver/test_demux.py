@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
 from support.net.emulator import run_virtual
 from support.peers.session_call import HEADER, KEYRING, PASSWORD_KEY, RELAY, Call
 
 from antiphon.cli.ice_check import pack_binding_request
 from antiphon.schemas.route_token import ice_password
 from antiphon.transceiver.net.demux import Unrouted
+
+pytestmark = pytest.mark.virtual
 
 
 def a_check(ufrag: str) -> bytes:

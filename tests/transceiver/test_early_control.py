@@ -7,7 +7,6 @@ from collections.abc import Awaitable, Callable
 import pytest
 from nats.aio.msg import Msg
 from support.models.sounds import speech
-from support.net.emulator import run_virtual
 from support.peers.session_call import Call
 from support.processes.transceiver_process import Bench, Line
 
@@ -36,6 +35,7 @@ async def control(bench: Bench, session_id: str, message: messages.Message) -> m
     return messages.decode(reply.data, messages.ControlReply)
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("instance", ["one", ""])
 async def test_a_hang_up_before_the_session_is_there_is_carried_out_and_its_reason_told(
     bench: Bench, instance: str
@@ -58,6 +58,7 @@ async def test_a_hang_up_before_the_session_is_there_is_carried_out_and_its_reas
     await bench.sessions(before)
 
 
+@pytest.mark.process
 async def test_speech_flushed_before_the_session_is_there_is_not_heard_and_later_speech_is(bench: Bench) -> None:
     async def change_of_mind(session_id: str) -> None:
         for frame in speech(1.0, generation=1):
@@ -80,6 +81,7 @@ async def test_speech_flushed_before_the_session_is_there_is_not_heard_and_later
     await peer.close()
 
 
+@pytest.mark.process
 async def test_another_instance_than_the_one_that_has_the_session_cannot_hang_it_up_early(bench: Bench) -> None:
     async def hang_up(session_id: str) -> None:
         await control(bench, session_id, messages.HangUp(instance="slow"))
@@ -90,6 +92,7 @@ async def test_another_instance_than_the_one_that_has_the_session_cannot_hang_it
     assert (await control(bench, opened.session_id, messages.HangUp(instance="one"))).ok
 
 
+@pytest.mark.process
 async def test_a_probe_is_answered_before_and_while_the_session_is_there_and_does_nothing(bench: Bench) -> None:
     replies: list[messages.ControlReply] = []
 
@@ -106,25 +109,23 @@ async def test_a_probe_is_answered_before_and_while_the_session_is_there_and_doe
     assert (await control(bench, opened.session_id, messages.HangUp())).ok
 
 
-def test_why_a_session_ended_is_kept_for_two_minutes_and_for_so_many(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def main() -> None:
-        call, kept = Call(), Endings()
-        now = call.loop.time()
+@pytest.mark.virtual
+async def test_why_a_session_ended_is_kept_for_two_minutes_and_for_so_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    call, kept = Call(), Endings()
+    now = call.loop.time()
+    kept.note(call.session, now)
+    assert len(kept) == 0, "it runs"
+    call.session.control(messages.HangUp(reason="x" * 500), now)
+    kept.note(call.session, now)
+    told = kept.get("rtc_test", now + endings.KEEP_SECONDS)
+    assert told is not None
+    assert (told.reason, told.cause, told.connected, told.spoke) == ("hang_up", "x" * 200, False, False)
+    assert kept.get("rtc_test", now + endings.KEEP_SECONDS + 0.1) is None
+    monkeypatch.setattr(endings, "MAX_KEPT", 3)
+    for number in range(10):
+        call.session.state.session_id = f"rtc_{number}"
         kept.note(call.session, now)
-        assert len(kept) == 0, "it runs"
-        call.session.control(messages.HangUp(reason="x" * 500), now)
-        kept.note(call.session, now)
-        told = kept.get("rtc_test", now + endings.KEEP_SECONDS)
-        assert told is not None
-        assert (told.reason, told.cause, told.connected, told.spoke) == ("hang_up", "x" * 200, False, False)
-        assert kept.get("rtc_test", now + endings.KEEP_SECONDS + 0.1) is None
-        monkeypatch.setattr(endings, "MAX_KEPT", 3)
-        for number in range(10):
-            call.session.state.session_id = f"rtc_{number}"
-            kept.note(call.session, now)
-        assert len(kept) == 3
-        assert kept.get("rtc_6", now) is None
-        assert kept.get("rtc_9", now) is not None
-        await call.stop()
-
-    run_virtual(main())
+    assert len(kept) == 3
+    assert kept.get("rtc_6", now) is None
+    assert kept.get("rtc_9", now) is not None
+    await call.stop()

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
+
 from antiphon.transceiver.timing.handshake_scheduler import BURST, MAX_WAITING, SHARE, HandshakeQueue
+
+pytestmark = pytest.mark.pure
 
 STEP = 0.002
 

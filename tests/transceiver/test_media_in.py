@@ -16,6 +16,8 @@ from antiphon.schemas.audio import AudioFrame, FrameFlag
 from antiphon.transceiver.media.receiver import AudioReceiver
 from antiphon.transceiver.session.state import RtpState, SessionState
 
+pytestmark = pytest.mark.pure
+
 
 class Heard:
     """What a session's agent gets."""

@@ -10,6 +10,8 @@ from support.conditions import until
 from antiphon.runtime.nats import connection
 from antiphon.transceiver.bus import nats_fast_path
 
+pytestmark = pytest.mark.process
+
 
 def test_messages_written_at_once_arrive_in_order_between_those_of_the_client(nats_url: str) -> None:
     async def main() -> None:

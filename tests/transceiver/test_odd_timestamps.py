@@ -12,6 +12,8 @@ from support.peers.odd_senders import BEGIN, TOC, Heard, OddSender, listen
 
 from antiphon.rtc.media.jitter_buffer import STARVED_AFTER
 
+pytestmark = pytest.mark.pure
+
 HEARD_WITHIN = 0.5
 """Seconds from a packet's arrival to its frame."""
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import pytest
+
 from antiphon.runtime.nats.buckets import ANNOUNCE_TTL
 from antiphon.schemas import messages
 from antiphon.schemas.addresses import Address
 from antiphon.transceiver.failover.peers import WATCHED, Peers
 from antiphon.transceiver.net.endpoint import TransceiverIdentity
+
+pytestmark = pytest.mark.pure
 
 US = "5" * 16
 

@@ -19,6 +19,8 @@ from antiphon.transceiver.media.playout_queue import MAX_QUEUED, PlayoutQueue, f
 from antiphon.transceiver.media.sender import HICCUP, HISTORY, MAX_RETRANSMITTED, AudioSender
 from antiphon.transceiver.session.state import RtpState, SessionState
 
+pytestmark = pytest.mark.pure
+
 
 def filled(queue: PlayoutQueue, frames: list[AudioFrame]) -> PlayoutQueue:
     assert all(queue.offer(frame) for frame in frames)

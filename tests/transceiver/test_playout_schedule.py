@@ -6,11 +6,12 @@ import asyncio
 
 import pytest
 from support.models.sounds import speech
-from support.net.emulator import run_virtual
 from support.peers.session_call import Call
 
 from antiphon.schemas.audio import AudioFrame
 from antiphon.transceiver.ice.agent import Path
+
+pytestmark = pytest.mark.virtual
 
 TURN: float = 0.006
 """How often the call's wheel is looked at here, and a little."""
@@ -43,59 +44,50 @@ class TimedCall(Call):
 
 
 @pytest.mark.parametrize(("late_ms", "frames"), [(4, 1), (8, 1), (19, 1), (25, 1), (25, 2), (60, 3), (80, 4)])
-def test_a_frame_that_misses_its_slot_delays_no_other(late_ms: int, frames: int) -> None:
-    async def main() -> None:
-        call = TimedCall()
-        await call.connect(channel=False)
-        began = call.loop.time()
-        for number, frame in enumerate(speech(3.0)):
-            due = began + number * 0.020
-            held_up = 50 <= number < 50 + frames
-            at = began + 50 * 0.020 + late_ms / 1000 if held_up else due
-            call.speak_at(at, frame)
-        await asyncio.sleep(3.5)
-        lateness = call.lateness()
-        assert len(lateness) == 150
-        assert all(late <= TURN for late in lateness[:50])
-        for number in range(50, 50 + frames):  # each leaves when it has come, not a slot later
-            assert lateness[number] <= max(0.0, late_ms / 1000 - (number - 50) * 0.020) + TURN
-        assert all(late <= TURN for late in lateness[50 + frames :])
-        await call.stop()
-
-    run_virtual(main())
+async def test_a_frame_that_misses_its_slot_delays_no_other(late_ms: int, frames: int) -> None:
+    call = TimedCall()
+    await call.connect(channel=False)
+    began = call.loop.time()
+    for number, frame in enumerate(speech(3.0)):
+        due = began + number * 0.020
+        held_up = 50 <= number < 50 + frames
+        at = began + 50 * 0.020 + late_ms / 1000 if held_up else due
+        call.speak_at(at, frame)
+    await asyncio.sleep(3.5)
+    lateness = call.lateness()
+    assert len(lateness) == 150
+    assert all(late <= TURN for late in lateness[:50])
+    for number in range(50, 50 + frames):  # each leaves when it has come, not a slot later
+        assert lateness[number] <= max(0.0, late_ms / 1000 - (number - 50) * 0.020) + TURN
+    assert all(late <= TURN for late in lateness[50 + frames :])
+    await call.stop()
 
 
-def test_an_agent_slower_than_speech_gets_no_burst_of_what_it_owes() -> None:
-    async def main() -> None:
-        call = TimedCall()
-        await call.connect(channel=False)
-        frames, began = speech(4.0), call.loop.time()
-        for number, frame in enumerate(frames):  # the first hundred at three quarters of the pace, the others at once
-            at = began + min(number, 100) * 0.0267
-            call.speak_at(at, frame)
-        await asyncio.sleep(6)
-        assert len(call.left) == 200
-        last_paced = call.left[100][0]
-        assert sum(at < last_paced + 0.015 for at, _ in call.left[100:]) <= 7
-        await call.stop()
-
-    run_virtual(main())
+async def test_an_agent_slower_than_speech_gets_no_burst_of_what_it_owes() -> None:
+    call = TimedCall()
+    await call.connect(channel=False)
+    frames, began = speech(4.0), call.loop.time()
+    for number, frame in enumerate(frames):  # the first hundred at three quarters of the pace, the others at once
+        at = began + min(number, 100) * 0.0267
+        call.speak_at(at, frame)
+    await asyncio.sleep(6)
+    assert len(call.left) == 200
+    last_paced = call.left[100][0]
+    assert sum(at < last_paced + 0.015 for at, _ in call.left[100:]) <= 7
+    await call.stop()
 
 
-def test_a_reply_after_a_pause_begins_anew() -> None:
-    async def main() -> None:
-        call = TimedCall()
-        await call.connect(channel=False)
-        frames = speech(1.0)
-        for frame in frames[:25]:
-            call.session.speak(frame, call.loop.time())
-        await asyncio.sleep(2)
-        for frame in frames[25:]:
-            call.session.speak(frame, call.loop.time())
-        began = call.loop.time()
-        await asyncio.sleep(1)
-        assert sum(at <= began + 0.01 for at, _ in call.left[25:]) == 1  # nothing is owed over a pause
-        assert max(map(abs, call.lateness())) <= 0.011
-        await call.stop()
-
-    run_virtual(main())
+async def test_a_reply_after_a_pause_begins_anew() -> None:
+    call = TimedCall()
+    await call.connect(channel=False)
+    frames = speech(1.0)
+    for frame in frames[:25]:
+        call.session.speak(frame, call.loop.time())
+    await asyncio.sleep(2)
+    for frame in frames[25:]:
+        call.session.speak(frame, call.loop.time())
+    began = call.loop.time()
+    await asyncio.sleep(1)
+    assert sum(at <= began + 0.01 for at, _ in call.left[25:]) == 1  # nothing is owed over a pause
+    assert max(map(abs, call.lateness())) <= 0.011
+    await call.stop()

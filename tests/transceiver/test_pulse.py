@@ -10,6 +10,8 @@ import pytest
 from antiphon.transceiver.timing.coalescing_selector import MEASURED, CoalescingSelector
 from antiphon.transceiver.timing.pacing import COALESCE_ABOVE, COALESCING_WINDOW
 
+pytestmark = pytest.mark.pure
+
 
 class Loop:
     """An event loop with something to read at any time, and the clock that it works by."""

@@ -109,6 +109,7 @@ def attack(main: Callable[[Attack], Coroutine[Any, Any, None]]) -> None:
 # ---- packets that are none
 
 
+@pytest.mark.virtual
 @pytest.mark.parametrize("wrong", packets.MALFORMED)
 def test_a_length_that_is_wrong_drops_the_packet_and_nothing_else(wrong: str) -> None:
     async def main(attack: Attack) -> None:
@@ -121,6 +122,7 @@ def test_a_length_that_is_wrong_drops_the_packet_and_nothing_else(wrong: str) ->
     attack(main)
 
 
+@pytest.mark.virtual
 def test_a_packet_with_another_tag_or_a_wrong_checksum_is_not_looked_at() -> None:
     async def main(attack: Attack) -> None:
         beat = packets.chunk(packets.HEARTBEAT, packets.parameter(1, b"are you there?"))
@@ -139,6 +141,7 @@ def test_a_packet_with_another_tag_or_a_wrong_checksum_is_not_looked_at() -> Non
     attack(main)
 
 
+@pytest.mark.pure
 def test_packets_of_browsers_are_read() -> None:
     """INIT with all parameters of usrsctp and dcsctp, unpadded ends, bundles, chunks of extensions not agreed on."""
     offered = [
@@ -164,6 +167,7 @@ def test_packets_of_browsers_are_read() -> None:
 # ---- acknowledgements
 
 
+@pytest.mark.virtual
 def test_gap_ack_blocks_beyond_what_is_outstanding_cost_nothing() -> None:
     async def main(attack: Attack) -> None:
         attack.deaf = True
@@ -183,6 +187,7 @@ def test_gap_ack_blocks_beyond_what_is_outstanding_cost_nothing() -> None:
     attack(main)
 
 
+@pytest.mark.virtual
 def test_an_acknowledgement_of_what_was_never_sent_is_ignored() -> None:
     async def main(attack: Attack) -> None:
         for ahead in (1, 2, 1000, (1 << 31) - 1):
@@ -195,6 +200,7 @@ def test_an_acknowledgement_of_what_was_never_sent_is_ignored() -> None:
     attack(main)
 
 
+@pytest.mark.virtual
 def test_a_client_that_acknowledges_nothing_makes_nothing_grow_and_the_sender_hears_of_it() -> None:
     async def main(attack: Attack) -> None:
         attack.deaf = True
@@ -212,6 +218,7 @@ def test_a_client_that_acknowledges_nothing_makes_nothing_grow_and_the_sender_he
 # ---- data
 
 
+@pytest.mark.virtual
 def test_every_second_number_missing_holds_no_more_than_a_window() -> None:
     async def main(attack: Attack) -> None:
         attack.deaf = True
@@ -234,6 +241,7 @@ def test_every_second_number_missing_holds_no_more_than_a_window() -> None:
     attack(main)
 
 
+@pytest.mark.virtual
 @pytest.mark.parametrize("ahead", [8193, 65_535, 65_536, 70_000, 1 << 20, (1 << 31) - 2])
 def test_a_number_far_ahead_is_refused_and_checkpoints_go_on(ahead: int) -> None:
     async def main(attack: Attack) -> None:
@@ -256,6 +264,7 @@ def test_a_number_far_ahead_is_refused_and_checkpoints_go_on(ahead: int) -> None
     attack(main)
 
 
+@pytest.mark.virtual
 @pytest.mark.parametrize("flags", [0, UNORDERED], ids=["ordered", "unordered"])
 @pytest.mark.parametrize("step", [1, 2], ids=["in order", "every second"])
 def test_fragments_without_a_beginning_are_not_kept(flags: int, step: int) -> None:
@@ -274,6 +283,7 @@ def test_fragments_without_a_beginning_are_not_kept(flags: int, step: int) -> No
     attack(main)
 
 
+@pytest.mark.virtual
 @pytest.mark.parametrize("size", [1, 1100])
 def test_a_message_without_end_aborts_the_association_and_says_why(size: int) -> None:
     async def main(attack: Attack) -> None:
@@ -294,6 +304,7 @@ def test_a_message_without_end_aborts_the_association_and_says_why(size: int) ->
     attack(main)
 
 
+@pytest.mark.virtual
 def test_a_message_of_8_mib_aborts_the_association_and_one_of_256_kib_arrives() -> None:
     async def main(attack: Attack) -> None:
         assert attack.client.send("oai-events", "y" * 262_144)
@@ -310,6 +321,7 @@ def test_a_message_of_8_mib_aborts_the_association_and_one_of_256_kib_arrives() 
     attack(main)
 
 
+@pytest.mark.virtual
 def test_a_flood_of_messages_waits_and_none_is_lost() -> None:
     async def main(attack: Attack) -> None:
         sent = 0
@@ -331,6 +343,7 @@ def test_a_flood_of_messages_waits_and_none_is_lost() -> None:
     attack(main)
 
 
+@pytest.mark.virtual
 def test_messages_that_wait_for_their_turn_move_with_their_session() -> None:
     async def main(attack: Attack) -> None:
         first = attack.next_tsn
@@ -356,6 +369,7 @@ def test_messages_that_wait_for_their_turn_move_with_their_session() -> None:
     attack(main)
 
 
+@pytest.mark.virtual
 def test_a_client_that_skips_a_message_and_goes_on_is_aborted_at_a_full_window() -> None:
     async def main(attack: Attack) -> None:
         first = attack.next_tsn
@@ -370,6 +384,7 @@ def test_a_client_that_skips_a_message_and_goes_on_is_aborted_at_a_full_window()
     attack(main)
 
 
+@pytest.mark.virtual
 def test_messages_on_streams_that_were_never_opened_go_nowhere_and_leave_little() -> None:
     async def main(attack: Attack) -> None:
         first = attack.next_tsn
@@ -385,6 +400,7 @@ def test_messages_on_streams_that_were_never_opened_go_nowhere_and_leave_little(
     attack(main)
 
 
+@pytest.mark.virtual
 def test_odd_messages_of_the_channel_protocol_are_dropped_without_a_word_in_the_log(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -419,6 +435,7 @@ def test_odd_messages_of_the_channel_protocol_are_dropped_without_a_word_in_the_
     assert caplog.records == []
 
 
+@pytest.mark.virtual
 def test_a_flood_of_channel_openings_leaves_a_bounded_number() -> None:
     async def main(attack: Attack) -> None:
         attack.deaf = True
@@ -440,6 +457,7 @@ def test_a_flood_of_channel_openings_leaves_a_bounded_number() -> None:
     attack(main)
 
 
+@pytest.mark.virtual
 def test_jumps_and_resets_without_end_leave_nothing() -> None:
     async def main(attack: Attack) -> None:
         at = attack.next_tsn
@@ -458,6 +476,7 @@ def test_jumps_and_resets_without_end_leave_nothing() -> None:
     attack(main)
 
 
+@pytest.mark.pure
 def test_chunks_that_overtake_the_reset_of_their_stream_belong_to_the_stream_after_it() -> None:
     inbound = Inbound(999)
     inbound.receive(Fragment(FIRST | LAST, 1000, 3, 0, 53, b"before"))
@@ -472,6 +491,7 @@ def test_chunks_that_overtake_the_reset_of_their_stream_belong_to_the_stream_aft
     assert inbound.streams() == []
 
 
+@pytest.mark.virtual
 def test_a_flood_of_inits_leaves_the_association_as_it_is() -> None:
     async def main(attack: Attack) -> None:
         for number in range(5000):
@@ -483,6 +503,7 @@ def test_a_flood_of_inits_leaves_the_association_as_it_is() -> None:
     attack(main)
 
 
+@pytest.mark.virtual
 def test_closed_channels_make_room_for_others() -> None:
     async def main(attack: Attack) -> None:
         for number in range(3 * data_channels.MAX_CHANNELS):
@@ -498,6 +519,7 @@ def test_closed_channels_make_room_for_others() -> None:
     attack(main)
 
 
+@pytest.mark.virtual
 def test_an_error_of_aiortc_s_is_kept_to_its_packet_and_logged_once_in_a_while(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -520,6 +542,7 @@ def test_an_error_of_aiortc_s_is_kept_to_its_packet_and_logged_once_in_a_while(
 # ---- everything at once
 
 
+@pytest.mark.pure
 def test_a_random_association_is_as_it_was_sent_through_any_loss_and_a_small_window() -> None:
     """Messages of many sizes on many streams; chunks lost, doubled and reordered, sent again until acknowledged."""
     for seed in range(3):
@@ -571,6 +594,7 @@ def test_a_random_association_is_as_it_was_sent_through_any_loss_and_a_small_win
         assert (inbound.held, inbound.window, inbound.gaps()) == (0, 524_288, [])
 
 
+@pytest.mark.virtual
 def test_a_burst_of_packets_is_taken_whole_and_a_flood_in_part() -> None:
     async def main(attack: Attack) -> None:
         first = attack.next_tsn

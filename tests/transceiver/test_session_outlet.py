@@ -14,6 +14,8 @@ from antiphon.transceiver.bus.publisher import Publisher
 from antiphon.transceiver.bus.session_output import SessionOutput
 from antiphon.transceiver.net.udp_socket import TunnelSocket
 
+pytestmark = pytest.mark.process
+
 
 @pytest.mark.parametrize("payload", ["\x01" * 262_144, '{"type":"x"}'], ids=["grows sixfold as JSON", "of any length"])
 async def test_a_message_that_nats_can_t_carry_is_told_of_as_an_error(nats_url: str, payload: str) -> None:

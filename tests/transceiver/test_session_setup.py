@@ -5,68 +5,57 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from support.net.emulator import run_virtual
 from support.peers.session_call import Call
 
 from antiphon.schemas import messages
 
-
-def test_a_session_nobody_comes_to_ends_by_its_setup_timeout() -> None:
-    async def main() -> None:
-        call = Call()
-        await asyncio.sleep(29)
-        assert call.ended is None
-        await asyncio.sleep(2)
-        assert call.ended == "setup_timeout"
-        await call.stop()
-
-    run_virtual(main())
+pytestmark = pytest.mark.virtual
 
 
-def test_a_handshake_that_stands_still_ends_the_session() -> None:
-    async def main() -> None:
-        call = Call()
-        call.drop_up = lambda data: 19 < data[0] < 64
-        call.peer.begin(call.answer)
-        await asyncio.sleep(17)
-        assert call.ended == "dtls_failed"
-        await call.stop()
-
-    run_virtual(main())
+async def test_a_session_nobody_comes_to_ends_by_its_setup_timeout() -> None:
+    call = Call()
+    await asyncio.sleep(29)
+    assert call.ended is None
+    await asyncio.sleep(2)
+    assert call.ended == "setup_timeout"
+    await call.stop()
 
 
-def test_a_client_with_another_certificate_than_its_offer_named_is_refused() -> None:
-    async def main() -> None:
-        call = Call(extra=lambda offer: offer.replace("sha-256 " + offer.split("sha-256 ")[1][:2], "sha-256 00"))
-        call.peer.begin(call.answer)
-        call.loop.real_time = True
-        await asyncio.sleep(1)
-        assert call.ended == "dtls_failed"
-        assert "fingerprint" in str(call.event_of(messages.SessionError)[0])
-        assert not call.event_of(messages.Connected)
-        await call.stop()
+async def test_a_handshake_that_stands_still_ends_the_session() -> None:
+    call = Call()
+    call.drop_up = lambda data: 19 < data[0] < 64
+    call.peer.begin(call.answer)
+    await asyncio.sleep(17)
+    assert call.ended == "dtls_failed"
+    await call.stop()
 
-    run_virtual(main())
+
+async def test_a_client_with_another_certificate_than_its_offer_named_is_refused() -> None:
+    call = Call(extra=lambda offer: offer.replace("sha-256 " + offer.split("sha-256 ")[1][:2], "sha-256 00"))
+    call.peer.begin(call.answer)
+    call.loop.real_time = True
+    await asyncio.sleep(1)
+    assert call.ended == "dtls_failed"
+    assert "fingerprint" in str(call.event_of(messages.SessionError)[0])
+    assert not call.event_of(messages.Connected)
+    await call.stop()
 
 
 @pytest.mark.parametrize("lost", range(4))
 @pytest.mark.parametrize("passive", [False, True], ids=["client", "server"])
 @pytest.mark.parametrize("direction", ["up", "down"])
-def test_any_one_datagram_of_the_handshake_may_be_lost(direction: str, passive: bool, lost: int) -> None:
-    async def main() -> None:
-        call = Call(passive=passive)
-        seen = 0
+async def test_any_one_datagram_of_the_handshake_may_be_lost(direction: str, passive: bool, lost: int) -> None:
+    call = Call(passive=passive)
+    seen = 0
 
-        def drop(data: bytes) -> bool:
-            nonlocal seen
-            seen += 19 < data[0] < 64
-            return 19 < data[0] < 64 and seen == lost + 1
+    def drop(data: bytes) -> bool:
+        nonlocal seen
+        seen += 19 < data[0] < 64
+        return 19 < data[0] < 64 and seen == lost + 1
 
-        if direction == "up":
-            call.drop_up = drop
-        else:
-            call.drop_down = drop
-        await call.connect()
-        await call.stop()
-
-    run_virtual(main())
+    if direction == "up":
+        call.drop_up = drop
+    else:
+        call.drop_down = drop
+    await call.connect()
+    await call.stop()

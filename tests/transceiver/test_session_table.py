@@ -21,6 +21,8 @@ from antiphon.transceiver.session.state import RtpState, SessionState
 from antiphon.transceiver.settings import Settings
 from antiphon.transceiver.timing.scheduler import Scheduler
 
+pytestmark = pytest.mark.process
+
 
 class Recorder:
     """A `SessionListener` that notes what it is notified of."""

@@ -24,14 +24,17 @@ from antiphon.transceiver.net.endpoint import TransceiverIdentity
 Call = tuple[CarriedPeer, Line]
 
 
+@pytest.mark.pure
 def test_one_that_is_hardly_loaded_keeps_all() -> None:
     assert shares(40, Load(10, 100), [Load(0, 100), Load(0, 100)]) == [40, 0, 0]
 
 
+@pytest.mark.pure
 def test_beyond_half_of_its_capacity_the_rest_goes_to_those_with_most_room() -> None:
     assert shares(60, Load(40, 100), [Load(10, 100), Load(30, 100)]) == [10, 35, 15]
 
 
+@pytest.mark.pure
 def test_where_all_are_well_loaded_each_gets_its_fair_share() -> None:
     assert shares(90, Load(70, 100), [Load(70, 100), Load(70, 100), Load(70, 100)]) == [23, 23, 22, 22]
 
@@ -39,6 +42,7 @@ def test_where_all_are_well_loaded_each_gets_its_fair_share() -> None:
 loads = st.builds(Load, st.integers(0, 120), st.integers(0, 100))
 
 
+@pytest.mark.pure
 @given(st.integers(0, 300), loads, st.lists(loads, max_size=6))
 def test_no_process_gets_more_than_its_room_and_nothing_is_left_while_any_has_room(
     count: int, own: Load, others: list[Load]
@@ -92,6 +96,7 @@ async def all_go_on(several: Several, calls: list[Call], word: str) -> None:
         assert line.ended is None
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM], ids=["killed", "ended in order"])
 async def test_the_calls_of_a_process_that_ends_are_spread_and_survive_the_next_one_s_death(
     nats_url: str, how: signal.Signals
@@ -129,6 +134,7 @@ async def test_the_calls_of_a_process_that_ends_are_spread_and_survive_the_next_
         await all_go_on(several, calls, "after the second")
 
 
+@pytest.mark.process
 async def test_calls_that_went_to_a_third_process_survive_its_death_too(nats_url: str) -> None:
     async with several_transceivers(nats_url, ANTIPHON_CAPACITY="5") as several:
         first = await several.spawn()
@@ -164,6 +170,7 @@ async def nothing_is_left_of(several: Several, calls: list[Call]) -> None:
             await asyncio.sleep(0.1)
 
 
+@pytest.mark.process
 async def test_an_endpoint_is_claimed_by_one_process_and_from_none_that_is_alive(nats_url: str) -> None:
     client = await connection.connect(nats_url, "test")
     one, other = (CheckpointBucket(client, bytes(16), name * 16) for name in "ab")
@@ -178,6 +185,7 @@ async def test_an_endpoint_is_claimed_by_one_process_and_from_none_that_is_alive
     await client.close()
 
 
+@pytest.mark.process
 async def test_only_sessions_that_no_process_has_room_for_end(nats_url: str) -> None:
     async with several_transceivers(nats_url, ANTIPHON_CAPACITY="2") as several:
         first = await several.spawn(ANTIPHON_CAPACITY="5")

@@ -22,6 +22,8 @@ from antiphon.schemas.audio import AudioFrame, FrameFlag
 from antiphon.transceiver.media.receiver import AudioReceiver
 from antiphon.transceiver.session.state import RtpState, SessionState
 
+pytestmark = pytest.mark.pure
+
 RATE = 16000
 FRAME = 0.020
 LOUD = 2000

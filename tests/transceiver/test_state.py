@@ -10,6 +10,8 @@ from antiphon.rtc.dtls.state import DtlsState
 from antiphon.rtc.rtp.srtp_state import SrtpState
 from antiphon.transceiver.session.state import RtpState, SessionState
 
+pytestmark = pytest.mark.pure
+
 numbers = st.integers(0, 2**48)
 keys = st.binary(max_size=88)
 states = st.builds(

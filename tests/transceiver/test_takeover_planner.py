@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from antiphon.schemas import messages
 from antiphon.transceiver.failover.checkpoint_bucket import Found
 from antiphon.transceiver.failover.distribution import Load
@@ -17,6 +19,8 @@ from antiphon.transceiver.failover.takeover_planner import (
 )
 from antiphon.transceiver.net.endpoint import TransceiverIdentity
 from antiphon.transceiver.session.state import RtpState, SessionState
+
+pytestmark = pytest.mark.pure
 
 DEAD = TransceiverIdentity(0, 3, 17)
 

@@ -19,6 +19,8 @@ from support.processes.transceiver_process import Line
 from antiphon.schemas import messages, subjects
 from antiphon.schemas.messages import encode
 
+pytestmark = pytest.mark.process
+
 
 @pytest.fixture
 async def several(nats_url: str) -> AsyncIterator[Several]:

@@ -18,6 +18,8 @@ from antiphon.schemas import messages, subjects, tunnel
 from antiphon.schemas.addresses import Address
 from antiphon.schemas.messages import encode
 
+pytestmark = pytest.mark.process
+
 
 async def test_random_datagrams_change_nothing(bench: Bench) -> None:
     peer, line = await bench.call()

@@ -7,6 +7,7 @@ import re
 from contextlib import ExitStack
 from pathlib import Path
 
+import pytest
 from aiortc import MediaStreamTrack, RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 from av import AudioFrame as AvFrame
 from support.models.sounds import speech, tone
@@ -20,6 +21,8 @@ from support.processes.transceiver_process import Bench, transceiver_process
 from antiphon.cli.sdp import Answer
 from antiphon.schemas import messages, subjects
 from antiphon.schemas.messages import encode
+
+pytestmark = pytest.mark.process
 
 
 async def test_a_call_carries_audio_and_data_both_ways(bench: Bench) -> None:
@@ -82,10 +85,10 @@ async def test_a_new_offer_on_a_running_session_restarts_its_ice(bench: Bench) -
     assert opened.session_id == line.session_id
     assert "a=setup:active" in opened.answer
     answer = Answer(opened.answer + CANDIDATE)
-    assert answer.ufrag != peer._answer.ufrag
-    assert answer.fingerprints == peer._answer.fingerprints
+    assert answer.ufrag != peer.answer.ufrag
+    assert answer.fingerprints == peer.answer.fingerprints
     assert re.findall("o=- (.*) IN", opened.answer)[0].split()[1] == "2"
-    peer._answer.ufrag, peer._answer.password = answer.ufrag, answer.password
+    peer.answer.ufrag, peer.answer.password = answer.ufrag, answer.password
     frames = len(line.frames)
     await bench.until(lambda: len(line.frames) > frames + 200, "audio goes on beyond the next checks")
     assert line.ended is None

@@ -19,6 +19,8 @@ from antiphon.schemas import messages, subjects
 from antiphon.schemas.addresses import parse_address
 from antiphon.schemas.messages import decode
 
+pytestmark = pytest.mark.process
+
 
 async def test_a_thousand_sessions_leave_nothing_behind(nats_url: str) -> None:
     async with transceiver_process(nats_url, ANTIPHON_CONSENT_SECONDS="6", ANTIPHON_CAPACITY="400") as bench:

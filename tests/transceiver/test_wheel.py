@@ -10,6 +10,8 @@ import pytest
 from antiphon.transceiver.timing.pacing import PERIOD, STEP
 from antiphon.transceiver.timing.timing_wheel import TimingWheel
 
+pytestmark = pytest.mark.pure
+
 
 def turn(wheel: TimingWheel, now: float, until: float) -> float:
     """Sleep from due time to due time, as the shell does."""

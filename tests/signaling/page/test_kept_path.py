@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
 from playwright.sync_api import Page
 from support.browsers.page import holds
 from support.processes.signaling import until
+
+pytestmark = pytest.mark.process
 
 TWO_RELAYS = """\
 v=0\r

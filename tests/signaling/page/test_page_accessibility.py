@@ -6,6 +6,8 @@ import pytest
 from playwright.sync_api import Page, expect
 from support.browsers.page import CONVERSATION, Open, connect, holds, state
 
+pytestmark = pytest.mark.process
+
 
 def test_everything_works_from_the_keyboard(ready: Page) -> None:
     def focused() -> str:

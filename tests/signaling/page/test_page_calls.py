@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import httpx
+import pytest
 from playwright.sync_api import Page, expect
 from support.browsers.page import Open, connect, state
 from support.processes.signaling import SignalingProcess, StandIns, signaling_process, until
+
+pytestmark = pytest.mark.process
 
 
 def test_a_call_is_made_without_ice_servers_and_with_its_channel_in_the_offer(ready: Page) -> None:
@@ -18,7 +21,7 @@ def test_a_call_is_made_without_ice_servers_and_with_its_channel_in_the_offer(re
 
 
 def test_the_chosen_agent_is_called_and_hung_up(open_page: Open, parts: StandIns) -> None:
-    transceiver = parts._all[0]
+    transceiver = parts.running[0]
     page = open_page()
     page.get_by_label("Agent").select_option("echo")
     connect(page)
@@ -33,7 +36,7 @@ def test_the_chosen_agent_is_called_and_hung_up(open_page: Open, parts: StandIns
 
 def test_a_call_given_up_while_it_is_placed_is_hung_up_all_the_same(open_page: Open, parts: StandIns) -> None:
     page = open_page()
-    before = len(parts._all[0].hung_up)
+    before = len(parts.running[0].hung_up)
     page.evaluate(
         """() => {
           const real = window.fetch;
@@ -45,7 +48,7 @@ def test_a_call_given_up_while_it_is_placed_is_hung_up_all_the_same(open_page: O
         }"""
     )
     page.get_by_role("button", name="Start call").click()
-    until(lambda: len(parts._all[0].hung_up) > before, "the call is hung up")
+    until(lambda: len(parts.running[0].hung_up) > before, "the call is hung up")
     expect(page.get_by_role("button", name="Call again")).to_be_visible()
 
 
@@ -56,9 +59,9 @@ def test_an_agent_named_in_the_address_is_preselected(open_page: Open, service: 
 
 def test_closing_the_page_hangs_up(ready: Page, parts: StandIns) -> None:
     connect(ready)
-    before = len(parts._all[0].hung_up)
+    before = len(parts.running[0].hung_up)
     ready.goto("about:blank")
-    until(lambda: len(parts._all[0].hung_up) > before, "the call is hung up")
+    until(lambda: len(parts.running[0].hung_up) > before, "the call is hung up")
 
 
 def test_a_key_is_asked_for_and_kept_in_the_tab_only(open_page: Open, bus_url: str, parts: StandIns) -> None:
@@ -72,7 +75,7 @@ def test_a_key_is_asked_for_and_kept_in_the_tab_only(open_page: Open, bus_url: s
         expect(page.get_by_label("Agent")).to_have_value("concierge")
         connect(page)
         assert page.evaluate("Object.keys(localStorage).length + document.cookie.length") == 0
-        transceiver = parts._all[0]
+        transceiver = parts.running[0]
         before = len(transceiver.hung_up)
         page.close()
         until(lambda: len(transceiver.hung_up) > before, "the key goes along with the last hang-up")

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
 from playwright.sync_api import Page, expect
 from support.browsers.page import CONVERSATION, connect, holds, state
+
+pytestmark = pytest.mark.process
 
 
 def test_both_sides_are_written_down_as_they_speak(ready: Page) -> None:

@@ -10,6 +10,8 @@ from support.processes.signaling import StandIns, signaling_process, until
 
 from antiphon.schemas.messages import Refused
 
+pytestmark = pytest.mark.process
+
 REJECT = "() => { navigator.mediaDevices.getUserMedia = () => Promise.reject(new DOMException('', '%s')) }"
 
 
@@ -63,7 +65,7 @@ def test_a_server_that_is_gone_is_explained(open_page: Open, bus_url: str, parts
 
 def test_a_full_server_says_so_and_when_to_come_back(open_page: Open, parts: StandIns) -> None:
     page = open_page(quiet=False)
-    transceiver = parts._all[0]
+    transceiver = parts.running[0]
     reply, transceiver.reply = transceiver.reply, Refused(code="full", message="full")
     try:
         page.get_by_role("button", name="Start call").click()
@@ -144,7 +146,7 @@ def test_an_agent_that_ended_the_call_before_it_was_connected_is_named_and_no_fi
 
 def test_an_agent_that_ended_the_call_before_there_was_an_answer_is_named(open_page: Open, parts: StandIns) -> None:
     ready = open_page(quiet=False)
-    transceiver = parts._all[0]
+    transceiver = parts.running[0]
     reply, transceiver.reply = (
         transceiver.reply,
         Refused(code="agent_ended", message="agent 'a' ended the call at once"),

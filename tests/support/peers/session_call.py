@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from typing import Protocol
 
 from support.net.emulator import Conditions, Link, virtual_loop
 from support.peers.transceiver_peer import CarriedPeer
@@ -90,6 +91,8 @@ class Call:
         ours = sdp.Answer(ufrag, ice_password(PASSWORD_KEY, ufrag), CERTIFICATE.fingerprint, 7, 1)
         self.answer = sdp.write_answer(offer, ours)
         self._clock = asyncio.create_task(self._tick())
+        self._in_socket: list[bytes] | None = None
+        """What arrives while the process stands still; None while it runs."""
 
     # ---- the outlet
 
@@ -120,6 +123,9 @@ class Call:
                 self.loop.call_at(at, self._to_session, data)
 
     def _to_session(self, data: bytes) -> None:
+        if self._in_socket is not None:
+            self._in_socket.append(data)
+            return
         now = self.loop.time()
         self.arrivals_ns.append(unix_ns(now))
         unrouted = self.registry.receive(self.header + data, RELAY, now, unix_ns(now))
@@ -134,6 +140,17 @@ class Call:
             self.session.poll(now)
 
     # ---- what tests do
+
+    def stop_process(self) -> None:
+        """The session's process stands still: no timer runs, and what arrives waits in its socket."""
+        self._clock.cancel()
+        self._in_socket = []
+
+    def continue_process(self) -> None:
+        waiting, self._in_socket = self._in_socket or [], None
+        for datagram in waiting:
+            self._to_session(datagram)
+        self._clock = asyncio.create_task(self._tick())
 
     async def connect(self, channel: bool = True) -> None:
         self.peer.begin(self.answer)
@@ -166,6 +183,20 @@ class Call:
         self.session.end("hang_up", self.loop.time())
         self._clock.cancel()
         await asyncio.gather(self._clock, return_exceptions=True)
+
+
+class StartCall(Protocol):
+    """Makes a connected call; the fixture `start_call` ends it with the test."""
+
+    async def __call__(
+        self,
+        conditions: Conditions = GOOD,
+        seed: int = 1,
+        passive: bool = False,
+        extra: Callable[[str], str] = str,
+        header: bytes = HEADER,
+        channel: bool = True,
+    ) -> Call: ...
 
 
 def loudness(frames: list[AudioFrame]) -> list[int]:

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 
 from antiphon.cli.sdp import Answer
+from antiphon.cli.webrtc_audio import OutgoingStream
 from antiphon.cli.webrtc_client import Peer
 from antiphon.rtc.dtls.record_layer import ALERT, CLOSE_NOTIFY
 from antiphon.runtime import tasks
@@ -40,6 +41,36 @@ class CarriedPeer(Peer):
 
     def _send(self, data: bytes) -> None:
         self.transmit(data)
+
+    # ---- what tests change in it, and what they send in its name
+
+    @property
+    def answer(self) -> Answer:
+        """What its checks go by: credentials of an ICE restart are set here."""
+        return self._answer
+
+    @property
+    def rtp(self) -> OutgoingStream:
+        """The numbers of its next packet."""
+        return self._rtp
+
+    def unplug_microphone(self) -> None:
+        """From now on only `send_rtp` sends audio."""
+        self._tasks[-1].cancel()
+
+    def protect(self, packet: bytes) -> bytes:
+        """One RTP packet as SRTP."""
+        assert self._srtp is not None
+        return self._srtp.protect(packet)
+
+    def send_rtp(self, packet: bytes) -> None:
+        self._send(self.protect(packet))
+
+    def send_rtcp(self, packet: bytes) -> None:
+        assert self._srtp is not None
+        self._send(self._srtp.protect_rtcp(packet))
+
+    # ---- what tests see of it
 
     @property
     def loudest(self) -> int:

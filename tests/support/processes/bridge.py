@@ -14,6 +14,7 @@ import nats.errors
 import numpy as np
 import numpy.typing as npt
 from nats.aio.client import Client
+from support.processes.ended import ended
 
 from antiphon.runtime.nats import service_discovery
 
@@ -42,16 +43,7 @@ async def agent_is_there(client: Client, name: str) -> None:
 def running_bridge(nats_url: str, **settings: str) -> Iterator[subprocess.Popen[bytes]]:
     """`python -m antiphon.inference_bridge`, ended at the end, whatever it takes."""
     variables = {f"ANTIPHON_{name.upper()}": value for name, value in settings.items()}
-    process = subprocess.Popen(
-        [sys.executable, "-m", "antiphon.inference_bridge"],
-        env={**os.environ, "ANTIPHON_NATS_URL": nats_url, **variables},
-    )
-    try:
+    environment = {**os.environ, "ANTIPHON_NATS_URL": nats_url, **variables}
+    process = subprocess.Popen([sys.executable, "-m", "antiphon.inference_bridge"], env=environment)
+    with ended(process):
         yield process
-    finally:
-        process.terminate()
-        try:
-            process.wait(5)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()

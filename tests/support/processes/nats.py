@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from support.processes.ended import ended
+
 SETTINGS = Path(__file__).parents[3] / "cli" / "antiphon" / "cli" / "nats.conf"
 
 
@@ -50,17 +52,10 @@ def nats_server(directory: Path, port: int = -1, jetstream: bool = True, setting
     arguments += ["-c", str(directory / "server.conf")]
     process = subprocess.Popen([str(server_binary()), *arguments], stderr=subprocess.DEVNULL)
     ports = directory / f"{server_binary().name}_{process.pid}.ports"
-    try:
+    with ended(process):
         deadline = time.monotonic() + 10
         while not ports.exists() or not ports.read_text().strip():
             assert process.poll() is None, f"nats-server exited with {process.returncode}"
             assert time.monotonic() < deadline, "nats-server wrote no ports file within 10 s"
             time.sleep(0.01)
         yield json.loads(ports.read_text())["nats"][0]
-    finally:
-        process.terminate()
-        try:
-            process.wait(5)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()

@@ -16,17 +16,6 @@ from support.processes.stack import Stack
 FORWARDS = re.compile(r"worker 0 forwards by the \w+ loop, (\d+) ms after its start")
 
 
-COUNT_PACKETS = """() => {
-  window.heard = [];  // [Unix seconds, packets], whenever there were more
-  setInterval(async () => {
-    const audio = (await antiphon.stats()).find(entry => entry.type === "inbound-rtp");
-    const packets = audio?.packetsReceived ?? 0;
-    if (packets > (heard.at(-1)?.[1] ?? 0)) heard.push([(performance.timeOrigin + performance.now()) / 1000, packets]);
-  }, 25);
-}"""
-"""What a page runs to note, from then on, when more packets of the agent had arrived."""
-
-
 class Restart(NamedTuple):
     """Unix times of one kill -9 and of what came after it."""
 

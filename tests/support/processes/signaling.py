@@ -162,7 +162,7 @@ class StandIn:
     """Sessions that it was asked to end."""
     refuses: str = ""
     """The text with which it refuses every control request; empty: it does what it is asked for."""
-    _undo: list[Callable[[], Coroutine[Any, Any, Any]]] = field(default_factory=list)
+    undo: list[Callable[[], Coroutine[Any, Any, Any]]] = field(default_factory=list)
 
 
 class StandIns:
@@ -173,14 +173,15 @@ class StandIns:
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
         self._client: Client = self._do(connection.connect(nats_url, "test"))
-        self._all: list[StandIn] = []
+        self.running: list[StandIn] = []
+        """In the order in which they began."""
 
     def _do(self, work: Coroutine[Any, Any, T]) -> T:
         future: Future[T] = asyncio.run_coroutine_threadsafe(work, self._loop)
         return future.result(10)
 
     def close(self) -> None:
-        for part in list(self._all):
+        for part in list(self.running):
             self.stop(part)
         self._do(self._client.close())
         self._loop.call_soon_threadsafe(self._loop.stop)
@@ -209,8 +210,8 @@ class StandIns:
 
     def stop(self, part: StandIn) -> None:
         """It stops at once, as if killed."""
-        self._all.remove(part)
-        for undo in reversed(part._undo):
+        self.running.remove(part)
+        for undo in reversed(part.undo):
             self._do(undo())
 
     def transceiver(
@@ -261,7 +262,7 @@ class StandIns:
                 opens = await self._client.subscribe(subjects.transceiver_open(0, slot), cb=on_open)
                 control = await self._client.subscribe(subjects.session_control(f"rtc_{slot:024d}"), cb=on_control)
                 again = await self._client.subscribe(subjects.session_open(f"rtc_{slot:024d}"), cb=on_open)
-                part._undo += [opens.unsubscribe, control.unsubscribe, again.unsubscribe]
+                part.undo += [opens.unsubscribe, control.unsubscribe, again.unsubscribe]
             await self._stand(part, "antiphon-transceiver", subjects.transceiver_announce(0, slot))
 
         return self._begin(part, begin())
@@ -288,21 +289,21 @@ class StandIns:
 
     def _begin(self, part: StandIn, work: Coroutine[Any, Any, None]) -> StandIn:
         self._do(work)
-        self._all.append(part)
+        self.running.append(part)
         return part
 
     async def _stand(
         self, part: StandIn, service: str, subject: str | None, metadata: dict[str, str] | None = None
     ) -> None:
         registered = await service_discovery.register(self._client, service, metadata)
-        part._undo.append(registered.stop)
+        part.undo.append(registered.stop)
         if subject is not None:
             task = asyncio.create_task(self._announce(part, subject))
 
             async def cancel() -> None:
                 await tasks.end(task)
 
-            part._undo.append(cancel)
+            part.undo.append(cancel)
         await connection.flush(self._client)
 
     async def _announce(self, part: StandIn, subject: str) -> None:

@@ -16,7 +16,7 @@ from antiphon.cli.call import Listener
 from antiphon.cli.errors import CallError
 from antiphon.cli.webrtc_client import Peer
 
-pytestmark = pytest.mark.timeout(480)
+pytestmark = [pytest.mark.realtime, pytest.mark.models]
 
 
 @pytest.fixture(scope="module")
