@@ -462,7 +462,7 @@ def test_jumps_and_resets_without_end_leave_nothing() -> None:
     async def main(attack: Attack) -> None:
         at = attack.next_tsn
         for number in range(3000):
-            at += 65_535
+            at = (at + 65_535) & 0xFFFFFFFF
             reset = struct.pack("!LLL", number + 77, 0, at) + struct.pack("!HH", 1, 3)
             attack.send(
                 packets.forward_tsn(at, *((stream, number) for stream in range(200))),
