@@ -57,18 +57,22 @@ class Peer:
     `oai-events` channel. Speech to send is queued with `speak`; silence is sent when nothing is queued.
     """
 
-    def __init__(self, on_audio: Callable[[AudioFrame], None], on_message: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        on_audio: Callable[[AudioFrame], None],
+        on_message: Callable[[str], None],
+        on_sent: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`on_sent` is called when a frame of queued speech leaves."""
         self.setup_ms = 0.0
         """From `connect` to the finished DTLS handshake."""
         self.connected = asyncio.Event()
         self.channel_open = asyncio.Event()
         self.closed = asyncio.Event()
         self.failure: str | None = None
-        self.on_sent: Callable[[], None] | None = None
-        """Called when a frame of queued speech leaves."""
         self.lost_to_server: int | None = None
         self.receiver = ClientReceiver(PAYLOAD_TYPE, RATE, on_audio)
-        self._on_message = on_message
+        self._on_message, self._on_sent = on_message, on_sent
         self._certificate = Certificate()
         self._ufrag, self._password = secrets.token_hex(4), secrets.token_hex(12)
         self._rtp = OutgoingStream(secrets.randbits(31) + 1, PAYLOAD_TYPE, secrets.randbits(15), secrets.randbits(32))
@@ -136,13 +140,13 @@ class Peer:
         finally:
             connected.cancel()
         if not self.connected.is_set() or self.failure:
-            told = ended.result() if ended.done() else await self.fate()
+            status = ended.result() if ended.done() else await self.fate()
             reason = (
                 "the DTLS handshake did not finish"
                 if self._checked
                 else f"no answer by UDP from the relay at {where}: is the port open and published?"
             )
-            raise CallError(told.message if told and told.over else self.failure or reason)
+            raise CallError(status.message if status and status.over else self.failure or reason)
         ended.cancel()
 
     async def fate(self) -> Fate | None:
@@ -153,9 +157,9 @@ class Peer:
         """Returns when the server reports the call as ended: an agent may hang up before we are connected."""
         while True:
             await asyncio.sleep(ASK_INTERVAL)
-            told = await self.fate()
-            if told and told.over:
-                return told
+            status = await self.fate()
+            if status and status.over:
+                return status
 
     def _make_setup(self) -> None:
         """The answer is there; the handshake begins with the first authentic answer to a check."""
@@ -324,8 +328,7 @@ class Peer:
             pcm = silence
             if self._speech:
                 pcm = self._speech.pop(0)
-                if self.on_sent is not None:
-                    self.on_sent()
+                self._on_sent()
             now = self._loop.time()
             sender.speak(pcm, now)
             self.receiver.visit(now)

@@ -156,7 +156,7 @@ def _is_fingerprint(algorithm: str, value: str) -> bool:
 
 
 def _mid(media: MediaDescription) -> str:
-    """Empty where it has none that an answer can repeat: a section that stands alone needs none."""
+    """Empty where it has none that an answer can repeat: a single section needs none."""
     mid: str | None = media.rtp.muxId
     return mid if mid is not None and _is_token(mid) else ""
 

@@ -104,11 +104,10 @@ async def _mark_both_ways(args: argparse.Namespace, ends: _Ends, name: str, clie
 
     service = await service_discovery.register(client, service_discovery.AGENT_SERVICE, {"agent": name})
     await service.add_endpoint(name="claim", subject=subjects.agent_claim(name), handler=claimed)
-    peer = Peer(ends.at_client, lambda _: None)
+    peer = Peer(ends.at_client, lambda _: None, ends.left_client)
     try:
         await peer.connect(args.url, name, args.key)
         await asyncio.sleep(1)
-        peer.on_sent = ends.left_client
         for _ in range(args.marks):
             peer.speak(mark(RATE))
             subject = subjects.audio_out(sessions[0])

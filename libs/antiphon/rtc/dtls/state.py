@@ -1,4 +1,4 @@
-"""Keys and counters of DTLS records as a plain value: what another process needs to go on with them."""
+"""Keys and counters of DTLS records as a plain value: what another process needs to continue with them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Keys and counters of SRTP as a plain value: what another process needs to go on with the same streams."""
+"""Keys and counters of SRTP as a plain value: what another process needs to continue the same streams."""
 
 from __future__ import annotations
 

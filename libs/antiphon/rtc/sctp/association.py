@@ -64,11 +64,10 @@ class BoundedAssociation(Association):
     Owner: `DataChannels`, which calls `take`. Timers of its own and of aiortc call the rest, all on the event loop.
     """
 
-    failed: Callable[[str], None] | None = None
-    """Called once, with the reason, when it was aborted for what the peer sent."""
-
-    def __init__(self, transport: RecordTransport, port: int) -> None:
+    def __init__(self, transport: RecordTransport, port: int, on_failed: Callable[[str], None]) -> None:
+        """`on_failed` is called once, with the reason, when the association was aborted for what the peer sent."""
         super().__init__(transport, port)
+        self._on_failed = on_failed
         self._timers = asyncio.get_running_loop()
         self.inbound = Inbound(0)
         self.advertised_window = WINDOW
@@ -122,8 +121,7 @@ class BoundedAssociation(Association):
         self._failed_at = now
         await self.abort(PROTOCOL_VIOLATION, reason)
         self.close()
-        if self.failed is not None:
-            self.failed(reason)
+        self._on_failed(reason)
 
     # ---- what is received
 

@@ -41,24 +41,32 @@ class _ReservingAssociation(BoundedAssociation):
     Owner: `DataChannels`, for its whole life. The owner and timers of aiortc call it, on the event loop.
     """
 
-    hold_sack: Callable[[], None] | None = None
-    """Called when an acknowledgement is due that `DataChannels.stored` will send."""
-    request_checkpoint: Callable[[], None] | None = None
-    """Called when the association is established, to request the first checkpoint that holds it."""
-    last_tsn: int | None = None
+    _hold_sack: Callable[[], None] | None = None
+    _request_checkpoint: Callable[[], None] | None = None
+    _limit: int | None = None
     """The first number that may not be used yet."""
 
+    def keep_checkpoints(self, hold_sack: Callable[[], None], request_checkpoint: Callable[[], None]) -> None:
+        """From now on call `hold_sack` for an acknowledgement that is due, which `DataChannels.stored` will send, and
+        `request_checkpoint` when the association is established.
+        """
+        self._hold_sack, self._request_checkpoint = hold_sack, request_checkpoint
+
+    def reserve(self, tsn: int) -> None:
+        """Chunk numbers below this one may be used."""
+        self._limit = tsn % (1 << 32)
+
     async def send_sack(self) -> None:
-        if self.hold_sack is None:
+        if self._hold_sack is None:
             await super().send_sack()
         else:
             self.sack_needed = False
-            self.hold_sack()
+            self._hold_sack()
 
     def state_changed(self) -> None:
         super().state_changed()
-        if self.established and self.request_checkpoint is not None:
-            self.request_checkpoint()
+        if self.established and self._request_checkpoint is not None:
+            self._request_checkpoint()
 
     async def flush_messages(self) -> None:
         waiting = self.waiting
@@ -73,9 +81,9 @@ class _ReservingAssociation(BoundedAssociation):
             await super().flush_messages()
 
     def _has_room(self, payload: bytes) -> bool:
-        if self.last_tsn is None:
+        if self._limit is None:
             return True
-        left = (self.last_tsn - self.local_tsn + 0x80000000) % (1 << 32) - 0x80000000
+        left = (self._limit - self.local_tsn + 0x80000000) % (1 << 32) - 0x80000000
         return left >= -(-len(payload) // USER_DATA)
 
 
@@ -99,12 +107,11 @@ class DataChannels:
         self._on_open = on_open
         self._on_message = on_message
         self._channels: dict[str, RTCDataChannel] = {}
-        self._sctp = _ReservingAssociation(self._transport, 5000)
+        self._sctp = _ReservingAssociation(self._transport, 5000, self._failed)
         self._sack: SackChunk | None = None
         """The acknowledgement of what the checkpoint that is being stored holds."""
         self._sack_held = False
         self._sctp.on("datachannel", self._opened)
-        self._sctp.failed = self._failed
         self._on_failed = on_failed
         self._failure = ""
 
@@ -123,7 +130,7 @@ class DataChannels:
             self._sack_held = True
             request_checkpoint()
 
-        self._sctp.hold_sack, self._sctp.request_checkpoint = hold, request_checkpoint
+        self._sctp.keep_checkpoints(hold, request_checkpoint)
 
     def freeze(self) -> None:
         """The last `export` is being stored: note what to acknowledge when `stored` confirms it."""
@@ -133,7 +140,7 @@ class DataChannels:
 
     def reserve(self, tsn: int) -> None:
         """Chunk numbers below this one may be used."""
-        self._sctp.last_tsn = tsn % (1 << 32)
+        self._sctp.reserve(tsn)
 
     def stored(self) -> None:
         """The checkpoint that `freeze` was called for is stored: send the acknowledgement of what it holds."""

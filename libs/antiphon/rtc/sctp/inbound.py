@@ -295,7 +295,7 @@ class Inbound:
             self._complete(run, chunk)
 
     def _continues(self, before: int, chunk: Fragment) -> bool:
-        """Whether `chunk` goes on with the message of the fragment before it."""
+        """Whether `chunk` continues the message of the fragment before it."""
         other = self._held.get(before)
         return (
             other is not None

@@ -48,9 +48,9 @@ def read_packet(packet: bytes, tag: int) -> list[RawChunk]:
     """
     if len(packet) < 16:
         raise SctpError(f"{len(packet)} octets are no SCTP packet: the shortest has 16")
-    (said,) = struct.unpack_from("!L", packet, 4)
-    if said != (0 if packet[12] == INIT else tag):
-        raise SctpError(f"verification tag {said} is not this association's")
+    (tag_in_packet,) = struct.unpack_from("!L", packet, 4)
+    if tag_in_packet != (0 if packet[12] == INIT else tag):
+        raise SctpError(f"verification tag {tag_in_packet} is not this association's")
     (checksum,) = struct.unpack_from("<L", packet, 8)
     if checksum != crc32c(packet[:8] + bytes(4) + packet[12:]):
         raise SctpError("the checksum is wrong")

@@ -127,7 +127,7 @@ class PlayoutQueue:
 
 
 def fade_out(pcm: bytes) -> bytes:
-    """The samples (s16le) under a straight line from full level to zero: no click, over within the frame."""
+    """The samples (s16le) faded linearly from full level to zero: no click, and silence at the end of the frame."""
     samples = array("h", pcm)
     count = len(samples)
     return array("h", (value * (count - 1 - index) // count for index, value in enumerate(samples))).tobytes()

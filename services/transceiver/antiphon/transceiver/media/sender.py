@@ -52,8 +52,6 @@ class AudioSender:
     """
 
     def __init__(self, state: SessionState, output: EventOutput) -> None:
-        self.visited = False
-        """The timing wheel visits us; the session sets it when it joins or leaves the wheel."""
         self.round_trip_ms: float | None = None
         self.remote_packets_lost: int | None = None
         self.overflowed = 0
@@ -80,22 +78,26 @@ class AudioSender:
         self._counted = 0, 0
         """Packets and reports sent, as of the last check for a keepalive."""
         self._counted_at = 0.0
-        self.packets_limit = self.reports_limit = UNLIMITED
-        """Of `RtpState.packets` and `SrtpState.rtcp_index`: what is reserved by a stored checkpoint."""
+        self._packets_limit = self._reports_limit = UNLIMITED
+        """Of `RtpState.packets` and `SrtpState.rtcp_index`."""
 
     def connect(self, srtp: Srtp, send: Callable[[bytes], None]) -> None:
         """The handshake is done: speech may leave."""
         self._srtp, self._send = srtp, send
 
     @property
-    def wants_visits(self) -> bool:
-        """There is speech to send, and the timing wheel does not visit us."""
-        return self._srtp is not None and self._queue.waiting and not self.visited
+    def has_speech(self) -> bool:
+        """There is speech to send: the timing wheel has to visit us."""
+        return self._srtp is not None and self._queue.waiting
 
     @property
     def overdue(self) -> bool:
         """A frame has missed its visit: it has to be sent at once, or all later ones are late with it."""
         return self._owed > 0 and self._queue.waiting
+
+    def reserve(self, packets: int, reports: int) -> None:
+        """A stored checkpoint covers so many packets and RTCP reports since the call's start: no more may be sent."""
+        self._packets_limit, self._reports_limit = packets, reports
 
     def offer(self, frame: AudioFrame) -> None:
         """Queue a frame; if the queue is full, publish `PlayoutOverflow` once per second of speech."""
@@ -106,7 +108,7 @@ class AudioSender:
 
     def visit(self, now: float) -> bool:
         """Send the next frame; False when there is none and the timing wheel need not visit us again."""
-        if self._state.rtp.packets >= self.packets_limit:
+        if self._state.rtp.packets >= self._packets_limit:
             return True  # a process that takes over might send this number again: wait until a checkpoint is stored
         outgoing = self._queue.take()
         if outgoing is None:
@@ -232,7 +234,7 @@ class AudioSender:
             self._report(None, now)
 
     def _report(self, block: rtcp.ReportBlock | None, now: float) -> None:
-        if self._srtp is None or self._send is None or self._srtp.state.rtcp_index >= self.reports_limit:
+        if self._srtp is None or self._send is None or self._srtp.state.rtcp_index >= self._reports_limit:
             return
         rtp = self._state.rtp
         timestamp = rtp.timestamp

@@ -103,8 +103,7 @@ class Checkpoint:
 
     def _reserve(self, reserved: _ReservedCounters) -> None:
         self._limited = True
-        self._sender.packets_limit = reserved.packets
-        self._sender.reports_limit = reserved.reports
+        self._sender.reserve(reserved.packets, reserved.reports)
         self.records_limit = reserved.records
         if reserved.chunks is not None:
             self._channels.reserve(reserved.chunks)

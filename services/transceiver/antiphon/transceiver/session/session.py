@@ -77,6 +77,8 @@ class Session:
         self._on_end = on_end
         self._consent = Consent(now, consent_timeout, output.event)
         self._resumed = False
+        self._speech_visited = False
+        """The timing wheel visits the sender."""
         self._setup = DtlsSetup(
             certificate, state.remote_fingerprints, dtls_client, self._send, self._shook_hands, self._handshake_failed
         )
@@ -303,9 +305,9 @@ class Session:
             failed(self)
 
     def _wake_speech(self, now: float) -> None:
-        if self.sender.wants_visits and self.ended is None:
+        if self.sender.has_speech and not self._speech_visited and self.ended is None:
             self._join(self._visit_speech, now, SPEECH_TOLERANCE)
-            self.sender.visited = True
+            self._speech_visited = True
         elif self.sender.overdue:
             self._visit_speech(now)
 
@@ -315,7 +317,7 @@ class Session:
                 return
         except Exception:
             failed(self)
-        self.sender.visited = False
+        self._speech_visited = False
         self._leave(self._visit_speech)
 
     def _visit_input(self, now: float) -> None:
