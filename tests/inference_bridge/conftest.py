@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import soxr
 from nats.aio.client import Client
+from support.models.voice import Models
 from support.models.voice import models as loaded_models
 from support.processes.bridge import Samples, Speak, StartBridge, Understand, agent_is_there, running_bridge
 from support.processes.nats import nats_server
 
-from antiphon.inference_bridge.models.local import Models
 from antiphon.inference_bridge.models.sources import lexicon_files, voice_file
 from antiphon.inference_bridge.tts.g2p import Lexicon, Phonemizer
 from antiphon.inference_bridge.tts.synthesizer import PiperVoice

@@ -18,7 +18,7 @@ from antiphon.inference_bridge.agents.language_model import client_for
 from antiphon.inference_bridge.agents.scripted import SilentAgent
 from antiphon.inference_bridge.dispatch.bridge import Bridge
 from antiphon.inference_bridge.dispatch.local_models import LocalModels
-from antiphon.inference_bridge.input.voice_activity import VoiceActivity
+from antiphon.inference_bridge.models.voice_activity import VoiceActivity
 from antiphon.inference_bridge.settings import Settings
 from antiphon.runtime import tasks
 from antiphon.runtime.nats import service_discovery
@@ -87,9 +87,9 @@ async def test_a_name_that_does_not_exist_is_named() -> None:
 
 
 @asynccontextmanager
-async def checking(url: str, heard: list[str | None], patience: float = 5.0) -> AsyncIterator[ChatCheck]:
+async def checking(url: str, reported: list[str | None], patience: float = 5.0) -> AsyncIterator[ChatCheck]:
     async with client_for(url, "") as client:
-        check = ChatCheck(client, "tiny", False, patience, heard.append)
+        check = ChatCheck(client, "tiny", False, patience, reported.append)
         running = asyncio.create_task(check.run())
         try:
             yield check
@@ -102,33 +102,35 @@ async def until(condition: Callable[[], bool]) -> None:
         await asyncio.sleep(0.01)
 
 
-async def until_heard(heard: list[str | None], *wanted: str | None) -> None:
-    await until(lambda: heard == list(wanted))
+async def until_reported(reported: list[str | None], *wanted: str | None) -> None:
+    await until(lambda: reported == list(wanted))
 
 
 async def test_a_server_in_trouble_is_asked_until_it_answers_and_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(chat_check, "_FIRST_PAUSE", 0.01)
-    heard: list[str | None] = []
+    reported: list[str | None] = []
     async with chat_server() as chat:
         chat.status = 503
-        async with checking(chat.url, heard) as check:
+        async with checking(chat.url, reported) as check:
             await until(lambda: len(chat.checks) >= 3)
-            assert heard == ["it answers with status 503"]
+            assert reported == ["it answers with status 503"]
             chat.status = 200
-            await until_heard(heard, "it answers with status 503", None)
+            await until_reported(reported, "it answers with status 503", None)
             chat.status = 401
-            check.doubt()
-            await until_heard(heard, "it answers with status 503", None, "it does not accept the key (status 401)")
+            check.check_again()
+            await until_reported(
+                reported, "it answers with status 503", None, "it does not accept the key (status 401)"
+            )
 
 
 async def test_a_silent_server_is_told_and_waited_for() -> None:
-    heard: list[str | None] = []
+    reported: list[str | None] = []
     async with chat_server() as chat:
         chat.silent = asyncio.Event()
-        async with checking(chat.url, heard, patience=0.05):
-            await until_heard(heard, "it has not answered for 0.05 s")
+        async with checking(chat.url, reported, patience=0.05):
+            await until_reported(reported, "it has not answered for 0.05 s")
             chat.silent.set()
-            await until_heard(heard, "it has not answered for 0.05 s", None)
+            await until_reported(reported, "it has not answered for 0.05 s", None)
             assert len(chat.checks) == 1
 
 

@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from nats.aio.client import Client
+from support.models.voice import Models
 
 from antiphon.demo.concierge import Concierge
 from antiphon.demo.concierge.dialogue import respond
@@ -22,9 +23,8 @@ from antiphon.inference_bridge.dispatch.conversation_snapshot import (
 )
 from antiphon.inference_bridge.dispatch.local_models import LocalModels
 from antiphon.inference_bridge.dispatch.peers import FRESH_SECONDS, Peers
-from antiphon.inference_bridge.models.local import Models
 from antiphon.inference_bridge.realtime_protocol.conversation import message
-from antiphon.inference_bridge.realtime_protocol.session_settings import SessionSettings, read_changes
+from antiphon.inference_bridge.realtime_protocol.session_settings import SessionChanges, SessionSettings
 from antiphon.inference_bridge.settings import Settings
 from antiphon.runtime.nats import service_discovery
 from antiphon.schemas import messages, subjects
@@ -126,10 +126,12 @@ def test_settings_survive_a_change_of_hands() -> None:
         "tools": tools,
         "audio": {"input": {"turn_detection": detection}, "output": {"speed": 1.1}},
     }
-    settings = SessionSettings().changed(read_changes(changes))
+    settings = SessionSettings().changed(SessionChanges.model_validate(changes))
     written = json.loads(json.dumps(bounded(ConversationSnapshot(settings=settings_json(settings)))))
     assert read_snapshot(written).session_settings() == settings
-    off = SessionSettings().changed(read_changes({"audio": {"input": {"turn_detection": None, "transcription": None}}}))
+    off = SessionSettings().changed(
+        SessionChanges.model_validate({"audio": {"input": {"turn_detection": None, "transcription": None}}})
+    )
     assert ConversationSnapshot(settings=settings_json(off)).session_settings() == off
 
 

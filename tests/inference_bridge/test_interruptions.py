@@ -12,7 +12,7 @@ from support.processes.bridge import Samples, Speak
 
 from antiphon.testing.fake_transceiver import FakeTransceiver
 
-HEARD = "conversation.item.input_audio_transcription.completed"
+TRANSCRIBED = "conversation.item.input_audio_transcription.completed"
 ROOM: dict[str, Callable[[], Samples]] = {"keyboard": keyboard, "cough": cough, "music": music}
 LONG = "Help! What can you do?"
 
@@ -51,8 +51,8 @@ async def test_noises_of_a_room_cost_no_sample_and_words_after_them_still_interr
         await call.until(lambda: len(call.played) > 24000)
         await call.play(ROOM[sound]() if sound in ROOM else speak(sound))
         await call.quiet(1)
-        heard = [event["transcript"] for event in call.of_type(HEARD)]
-        assert not call.flushes, heard
+        transcripts = [event["transcript"] for event in call.of_type(TRANSCRIBED)]
+        assert not call.flushes, transcripts
         await call.until(lambda: len(call.resume_times) == len(call.pause_times), timeout=40)
         held = len(call.played)
         await call.until(lambda: len(call.played) > held + 24000)
@@ -72,10 +72,10 @@ async def test_a_sign_of_listening_does_not_interrupt(quiet_bridge: Client, spea
         await call.say(speak(LONG))
         await call.until(lambda: len(call.played) > 24000)
         await call.say(speak("Okay."))
-        await call.wait_for(HEARD, 2, timeout=40)
+        await call.wait_for(TRANSCRIBED, 2, timeout=40)
         done = await call.wait_for("response.done", timeout=40)
-        assert done["response"]["status"] == "completed", [e["transcript"] for e in call.of_type(HEARD)]
-        assert len(call.of_type("response.created")) == 1, "nobody answers an okay"
+        assert done["response"]["status"] == "completed", [e["transcript"] for e in call.of_type(TRANSCRIBED)]
+        assert len(call.of_type("response.created")) == 1, "an okay gets no answer"
         assert not call.flushes
 
 
@@ -124,8 +124,8 @@ async def test_without_turn_detection_the_client_says_when_it_is_over(quiet_brid
         assert not call.of_type("input_audio_buffer.speech_started")
         await call.send({"type": "input_audio_buffer.commit"})
         committed = await call.wait_for("input_audio_buffer.committed")
-        await call.wait_for(HEARD)
-        assert not call.of_type("response.created"), "nobody has asked for an answer"
+        await call.wait_for(TRANSCRIBED)
+        assert not call.of_type("response.created"), "the client has not asked for an answer"
         await call.send({"type": "response.create"})
         assert "no appointment" in transcript(await call.wait_for("response.done", timeout=40)).lower()
         assert committed["item_id"] == call.of_type("conversation.item.added")[0]["item"]["id"]
@@ -136,7 +136,7 @@ async def test_a_turn_may_be_transcribed_without_being_answered(quiet_bridge: Cl
         await call.send(vad(type="server_vad", create_response=False))
         await call.wait_for("session.updated")
         await call.say(speak("What time is it?"))
-        await call.wait_for(HEARD)
+        await call.wait_for(TRANSCRIBED)
         assert not call.of_type("response.created")
         await call.send({"type": "response.create", "response": {"output_modalities": ["text"]}})
         done = await call.wait_for("response.done")
@@ -150,9 +150,9 @@ async def test_semantic_detection_waits_for_the_end_of_a_sentence(quiet_bridge: 
         await call.wait_for("session.updated")
         await call.say(speak("Please cancel my appointment and"))
         await call.quiet(1.5)
-        assert not call.of_type("input_audio_buffer.committed"), [e["transcript"] for e in call.of_type(HEARD)]
+        assert not call.of_type("input_audio_buffer.committed"), [e["transcript"] for e in call.of_type(TRANSCRIBED)]
         await call.say(speak("then tell me what time it is."))
         await call.wait_for("response.done", timeout=60)
-        (heard,) = call.of_type(HEARD)
-        assert "cancel" in heard["transcript"]
-        assert "time" in heard["transcript"]
+        (transcribed,) = call.of_type(TRANSCRIBED)
+        assert "cancel" in transcribed["transcript"]
+        assert "time" in transcribed["transcript"]

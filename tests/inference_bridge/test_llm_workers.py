@@ -18,7 +18,7 @@ from support.models.chat_server import chat_server
 from support.processes.bridge import StartBridge, agent_is_there
 
 from antiphon.inference_bridge.agents import FunctionCall, Request, Usage
-from antiphon.inference_bridge.agents.language_model import APOLOGY, GO_ON
+from antiphon.inference_bridge.agents.language_model import APOLOGY, CONTINUE
 from antiphon.inference_bridge.models.remote import language_model, wire
 from antiphon.inference_bridge.models.remote.language_model import RemoteLanguageModel, packed
 from antiphon.inference_bridge.realtime_protocol.conversation import message
@@ -82,7 +82,7 @@ async def test_a_worker_killed_in_mid_sentence_is_replaced_by_one_that_goes_on_w
                     assert [part async for part in parts] == ["ten."]
             sent = chat.requests[-1]["messages"]
             assert sent[-1] == {"role": "assistant", "content": "It is half past "}
-            assert GO_ON in sent[0]["content"]
+            assert CONTINUE in sent[0]["content"]
 
 
 async def test_an_answer_that_nobody_wants_any_more_is_given_up_by_the_worker(
@@ -122,7 +122,7 @@ def test_a_worker_without_a_server_says_so_in_one_line() -> None:
 async def test_a_silent_worker_and_a_busy_one_are_left_for_another(
     bus_client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(language_model, "THINK_TIMEOUT", 0.3)
+    monkeypatch.setattr(language_model, "LLM_TIMEOUT", 0.3)
     whole = [["alive", ""], ["text", "Half past ten.", 0], ["call", "c", "look", "{}"], ["usage", 4, 2], ["end", ""]]
     asked = await answering(bus_client, None, [["error", "full", True]], whole)
     parts = [part async for part in RemoteLanguageModel(bus_client, 15).reply(ASKED)]
@@ -133,7 +133,7 @@ async def test_a_silent_worker_and_a_busy_one_are_left_for_another(
 async def test_a_piece_that_was_lost_is_noticed_and_when_nobody_can_the_caller_hears_an_apology(
     bus_client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(language_model, "THINK_TIMEOUT", 0.3)
+    monkeypatch.setattr(language_model, "LLM_TIMEOUT", 0.3)
     assert await answer(bus_client) == APOLOGY, "no worker at all"
     asked = await answering(bus_client, [["text", "Half ", 0], ["text", "ten.", 2]])
     assert await answer(bus_client) == f"Half Half Half  {APOLOGY}", "each try tells the next what was said"

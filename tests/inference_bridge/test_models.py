@@ -1,4 +1,4 @@
-"""The models themselves: the files are the tested ones, and what our voice says our ear understands."""
+"""The models themselves: the files are the tested ones, and what our voice speaks our recogniser reads."""
 
 from __future__ import annotations
 
@@ -9,10 +9,9 @@ from pathlib import Path
 import jiwer
 import numpy as np
 import pytest
+from support.models.voice import Models
 from support.processes.bridge import Samples, Speak
 
-from antiphon.inference_bridge.input.voice_activity import WINDOW
-from antiphon.inference_bridge.models.local import Models
 from antiphon.inference_bridge.models.sources import (
     SMART_TURN_SHA256,
     ModelError,
@@ -22,6 +21,7 @@ from antiphon.inference_bridge.models.sources import (
 )
 from antiphon.inference_bridge.stt.transcriber import without_trailing_repeat
 from antiphon.inference_bridge.tts.text_normalization import speakable
+from antiphon.inference_bridge.turns.window import WINDOW
 
 SENTENCES = [
     "I would like to book an appointment for tomorrow at ten thirty.",
@@ -46,17 +46,17 @@ def words(text: str) -> str:
     return re.sub(r"[^a-z0-9 ]", "", speakable(text).lower().replace("'", ""))
 
 
-def test_what_our_voice_says_our_ear_understands(models: Models, speak: Speak) -> None:
-    heard = [words(models.transcriber.transcribe(speak(sentence).tobytes())) for sentence in SENTENCES]
+def test_our_recogniser_reads_what_our_voice_speaks(models: Models, speak: Speak) -> None:
+    transcribed = [words(models.transcriber.transcribe(speak(sentence).tobytes())) for sentence in SENTENCES]
     said = [words(sentence) for sentence in SENTENCES]
-    assert jiwer.wer(said, heard) < 0.1, list(zip(said, heard, strict=True))
+    assert jiwer.wer(said, transcribed) < 0.1, list(zip(said, transcribed, strict=True))
 
 
 def test_a_one_word_answer_is_one_word(models: Models, speak: Speak) -> None:
     assert words(models.transcriber.transcribe(speak("Yes.").tobytes())) == "yes"
 
 
-def test_single_words_are_heard_as_what_they_are(models: Models, speak: Speak) -> None:
+def test_single_words_are_transcribed_as_what_they_are(models: Models, speak: Speak) -> None:
     asked = [
         "okay",
         "yes",
@@ -77,13 +77,13 @@ def test_single_words_are_heard_as_what_they_are(models: Models, speak: Speak) -
         "sorry",
     ]
     room = np.random.default_rng(3)
-    heard = []
+    transcribed = []
     for word in asked:
         spoken = speak(f"{word.capitalize()}.").astype(np.float64)
         around = np.concatenate([room.normal(0, 4, 4800), spoken, room.normal(0, 4, 2560)])
-        heard.append(words(models.transcriber.transcribe(around.astype("<i2").tobytes())))
-    right = sum(said == got for said, got in zip(asked, heard, strict=True))
-    assert right >= len(asked) - 2, list(zip(asked, heard, strict=True))
+        transcribed.append(words(models.transcriber.transcribe(around.astype("<i2").tobytes())))
+    right = sum(said == got for said, got in zip(asked, transcribed, strict=True))
+    assert right >= len(asked) - 2, list(zip(asked, transcribed, strict=True))
 
 
 def test_no_words_are_made_of_a_quiet_room(models: Models) -> None:
@@ -113,7 +113,7 @@ def test_speech_begins_at_once(models: Models) -> None:
 
 
 @pytest.mark.parametrize(
-    ("heard", "kept"),
+    ("transcribed", "kept"),
     [
         ("What time is it? What time", "What time is it?"),
         ("Yes. Yes. Yes. Yes", "Yes."),
@@ -126,8 +126,8 @@ def test_speech_begins_at_once(models: Models) -> None:
         ("", ""),
     ],
 )
-def test_a_tail_that_begins_again_is_cut(heard: str, kept: str) -> None:
-    assert without_trailing_repeat(heard) == kept
+def test_a_tail_that_begins_again_is_cut(transcribed: str, kept: str) -> None:
+    assert without_trailing_repeat(transcribed) == kept
 
 
 def test_the_halves_of_whisper_are_put_together_again_when_the_cache_is_damaged(tmp_path: Path) -> None:

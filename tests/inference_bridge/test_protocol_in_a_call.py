@@ -116,18 +116,18 @@ def deltas(call: FakeTransceiver, type_: str) -> list[str]:
     return [event["delta"] for event in call.of_type(type_)]
 
 
-async def test_the_words_of_an_answer_are_told_as_they_are_heard(quiet_bridge: Client) -> None:
+async def test_the_words_of_an_answer_are_sent_as_they_are_played(quiet_bridge: Client) -> None:
     async with FakeTransceiver(quiet_bridge, "concierge") as call:
         type_ = "response.output_audio_transcript.delta"
         await call.send(user("When are you open?"))
         await call.send({"type": "response.create"})
         await call.wait_for(type_)
-        heard, said = len(call.played), "".join(deltas(call, type_))
-        assert heard > 0, "nothing is told that was not heard"
+        played, told = len(call.played), "".join(deltas(call, type_))
+        assert played > 0, "nothing is told that was not played"
         done = (await call.wait_for("response.done", timeout=60))["response"]
         whole = done["output"][0]["content"][0]["transcript"]
-        assert whole.startswith(said)
-        assert len(said) < len(whole)
+        assert whole.startswith(told)
+        assert len(told) < len(whole)
         assert len(deltas(call, type_)) > 4
         assert "".join(deltas(call, type_)) == whole
 

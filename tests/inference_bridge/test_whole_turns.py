@@ -13,10 +13,10 @@ from typing import Any, cast
 import jiwer
 import numpy as np
 import pytest
+from support.models.voice import Models
 from support.processes.bridge import Samples, Speak
 
-from antiphon.inference_bridge.models.clients import ModelClients
-from antiphon.inference_bridge.models.local import Models
+from antiphon.inference_bridge.models.clients import ChunkedStt
 from antiphon.inference_bridge.models.threads import BusyError, Job, Urgency
 from antiphon.inference_bridge.stt.chunking import LONGEST_S, cut
 from antiphon.inference_bridge.stt.transcriber import without_loop
@@ -64,17 +64,17 @@ def spoken(speak: Speak) -> Speak:
 
 
 @pytest.mark.parametrize("seconds", [1, 4, 7, 13, 25, 29, 40])
-def test_a_turn_is_heard_to_its_last_word(models: Models, spoken: Speak, seconds: int) -> None:
+def test_a_turn_is_transcribed_to_its_last_word(models: Models, spoken: Speak, seconds: int) -> None:
     said, samples = monologue(spoken, seconds)
-    heard = words(models.transcriber.transcribe(samples.tobytes()))
-    assert heard[-2:] == said[-2:], f"{len(samples) / RATE:.1f} s: {heard[-12:]}"
-    assert jiwer.wer(" ".join(said), " ".join(heard)) < 0.08, heard
+    transcribed = words(models.transcriber.transcribe(samples.tobytes()))
+    assert transcribed[-2:] == said[-2:], f"{len(samples) / RATE:.1f} s: {transcribed[-12:]}"
+    assert jiwer.wer(" ".join(said), " ".join(transcribed)) < 0.08, transcribed
 
 
-def test_spelled_letters_have_many_tokens_and_are_all_heard(models: Models, speak: Speak) -> None:
+def test_spelled_letters_have_many_tokens_and_are_all_transcribed(models: Models, speak: Speak) -> None:
     letters = "A B C D E F G H I J K L M N O P Q R S T U V W X Y Z"
-    heard = models.transcriber.transcribe(speak(f"{letters}.").tobytes())
-    assert [c for c in heard.upper() if c.isalpha()] == letters.split()
+    transcribed = models.transcriber.transcribe(speak(f"{letters}.").tobytes())
+    assert [c for c in transcribed.upper() if c.isalpha()] == letters.split()
 
 
 def test_the_limit_of_ordinary_speech_is_noticed_when_it_is_reached(
@@ -82,8 +82,8 @@ def test_the_limit_of_ordinary_speech_is_noticed_when_it_is_reached(
 ) -> None:
     monkeypatch.setattr("antiphon.inference_bridge.stt.transcriber._FEW_TOKENS", -4)
     with caplog.at_level(logging.INFO):
-        heard = models.transcriber.transcribe(speak(SENTENCES[8]).tobytes())
-    assert words(heard) == words(SENTENCES[8])
+        transcribed = models.transcriber.transcribe(speak(SENTENCES[8]).tobytes())
+    assert words(transcribed) == words(SENTENCES[8])
     assert "decoded again" in caplog.text
 
 
@@ -96,7 +96,7 @@ def test_no_length_is_encoded_twice_over(models: Models, speak: Speak) -> None:
 
 
 @pytest.mark.parametrize(
-    ("heard", "kept"),
+    ("transcribed", "kept"),
     [
         ("I left. And he called me. And he called me. And he called me. And", "I left. And he called me."),
         ("I waited and nobody called. And nobody called. And nobody called. And no", "I waited and nobody called."),
@@ -109,8 +109,8 @@ def test_no_length_is_encoded_twice_over(models: Models, speak: Speak) -> None:
         ("", ""),
     ],
 )
-def test_a_loop_at_the_limit_is_cut_to_one_round(heard: str, kept: str) -> None:
-    assert without_loop(heard) == kept
+def test_a_loop_at_the_limit_is_cut_to_one_round(transcribed: str, kept: str) -> None:
+    assert without_loop(transcribed) == kept
 
 
 def tone_with_pauses(seconds: float, *pauses: float) -> bytes:
@@ -144,7 +144,7 @@ def test_the_pieces_of_a_turn_that_grows_stay_the_same() -> None:
 
 
 class Counting:
-    """A `Hearer` that says how many seconds it was given."""
+    """An `SttClient` whose text says how many seconds it was given."""
 
     def __init__(self) -> None:
         self.asked: list[int] = []
@@ -176,30 +176,21 @@ class Ready:
 
 
 async def test_a_turn_that_is_transcribed_at_each_pause_has_its_first_pieces_transcribed_once() -> None:
-    hearer = Counting()
-    pool = ModelClients(hearer, Mute())
+    counting = Counting()
+    stt = ChunkedStt(counting)
     pcm = tone_with_pauses(70, 5, 20, 33, 44, 60)
-    texts = [await pool.transcribe(pcm[: seconds * RATE * 2], "", Urgency.MAYBE) for seconds in (25, 33, 50, 70)]
-    assert hearer.asked == [25, 20, 13, 24, 6, 26]
+    texts = [await stt.transcribe(pcm[: seconds * RATE * 2], "", Urgency.SPECULATIVE) for seconds in (25, 33, 50, 70)]
+    assert counting.asked == [25, 20, 13, 24, 6, 26]
     assert texts == ["25 s", "20 s 13 s", "20 s 24 s 6 s", "20 s 24 s 26 s"]
-    assert await pool.transcribe(pcm, "other words", Urgency.NOW) == " ".join(
-        f"{n} s other words" for n in (20, 24, 26)
-    )
+    assert await stt.transcribe(pcm, "other words", Urgency.NOW) == " ".join(f"{n} s other words" for n in (20, 24, 26))
 
 
 async def test_a_piece_that_was_given_up_is_transcribed_again() -> None:
-    hearer = Counting()
-    pool = ModelClients(hearer, Mute())
+    counting = Counting()
+    stt = ChunkedStt(counting)
     pcm = tone_with_pauses(35, 5, 20)
-    hearer.fails = True
+    counting.fails = True
     with pytest.raises(BusyError):
-        await pool.transcribe(pcm, "", Urgency.MAYBE)
-    hearer.fails = False
-    assert await pool.transcribe(pcm, "", Urgency.NOW) == "20 s 15 s"
-
-
-class Mute:
-    """A `Speaker`."""
-
-    def synthesize(self, clause: str, speed: float, urgency: Urgency) -> Job[Any]:
-        raise NotImplementedError
+        await stt.transcribe(pcm, "", Urgency.SPECULATIVE)
+    counting.fails = False
+    assert await stt.transcribe(pcm, "", Urgency.NOW) == "20 s 15 s"

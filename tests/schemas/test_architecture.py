@@ -87,12 +87,14 @@ INSIDE: Final = {
     "signaling.protocols": "auth http placement settings",
     "inference_bridge.stt": "",
     "inference_bridge.tts": "",
-    "inference_bridge.realtime_protocol": "turns.detector",
+    "inference_bridge.realtime_protocol": "turns.turn_settings",
     "inference_bridge.agents": "realtime_protocol",
-    "inference_bridge.turns": "agents conversation.response_playback input realtime_protocol stt.chunking",
-    "inference_bridge.input": "conversation models realtime_protocol stt turns",
-    "inference_bridge.models": "agents input settings stt tts turns unless_stopped",
-    "inference_bridge.conversation": "agents dispatch.conversation_snapshot input models realtime_protocol tts turns",
+    "inference_bridge.turns": "stt.chunking",
+    "inference_bridge.input": "models.voice_activity turns",
+    "inference_bridge.models": "agents settings stt tts turns.window unless_stopped",
+    "inference_bridge.conversation": (
+        "agents dispatch.conversation_snapshot input models realtime_protocol stt.local_agreement tts turns"
+    ),
     "inference_bridge.dispatch": (
         "agents conversation input models realtime_protocol settings stt tts turns unless_stopped"
     ),

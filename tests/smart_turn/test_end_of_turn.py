@@ -13,10 +13,10 @@ import soxr
 from support.processes.bridge import Samples, agent_is_there, running_bridge
 from support.processes.nats import nats_server
 
+from antiphon.inference_bridge.models.smart_turn import RATE, SmartTurn
 from antiphon.inference_bridge.models.sources import lexicon_files, smart_turn_file, voice_file
 from antiphon.inference_bridge.tts.g2p import Lexicon, Phonemizer
 from antiphon.inference_bridge.tts.synthesizer import PiperVoice
-from antiphon.inference_bridge.turns.smart_turn import RATE, SmartTurn
 from antiphon.runtime.nats import connection
 from antiphon.testing.fake_transceiver import FakeTransceiver
 

@@ -1,7 +1,7 @@
-"""Plays the transceiver and its caller against an agent on NATS, in real time: for the bench and for tests.
+"""Plays the transceiver and its caller against an agent on NATS, in real time: for benches, replay and tests.
 
-A call here is a clock that sends a frame of the caller every 20 ms, plays a frame of the agent every 20 ms,
-reports the playout and obeys flushes, as the transceiver does; only the network is missing.
+A call here is a clock that sends a frame of the caller every 20 ms, plays a frame of the agent every 20 ms, reports the
+playout and carries out flushes, pauses and resumes as the transceiver does. Only the network is missing.
 """
 
 from __future__ import annotations
@@ -37,13 +37,17 @@ _numbers = itertools.count()
 
 
 class FakeTransceiver:
-    """One call; `async with` claims it and ends it."""
+    """One call: `async with` claims it, starts its clock, and ends both.
+
+    Owned by the test or bench that makes it; used on one event loop, many at once if needed. Its records grow for as
+    long as the call.
+    """
 
     def __init__(
         self, client: Client, agent: str, session: dict[str, Any] | None = None, claimed: bool = False
     ) -> None:
-        """`claimed`: the call has, or had, an agent already."""
-        self.id = f"rtc_rehearsal{time.monotonic_ns()}x{next(_numbers)}"
+        """`client` outlives the call. `claimed`: the call has, or had, an agent already."""
+        self.id = f"rtc_fake{time.monotonic_ns()}x{next(_numbers)}"
         self._claimed = claimed
         self.events: list[dict[str, Any]] = []
         """What came on the data channel."""
@@ -53,7 +57,7 @@ class FakeTransceiver:
         """What the agent sent."""
         self.frame_times_ns: list[int] = []
         self.played = bytearray()
-        """What the caller has heard: s16le at the agent's rate, without the silence between replies."""
+        """What was played to the caller: s16le at the agent's rate, without the silence between replies."""
         self.flushes: list[messages.Flush] = []
         self.flush_times: list[float] = []
         self.paused = False
@@ -62,7 +66,7 @@ class FakeTransceiver:
         self.resume_times: list[float] = []
         self.hung_up = asyncio.Event()
         self.instance = ""
-        """Who has claimed the call."""
+        """The process that has claimed the call."""
         self.speech_end_ns = 0
         """When the last loud sample of the last `say` was sent (Unix, ns)."""
         self.speech_begin = 0.0
@@ -110,6 +114,7 @@ class FakeTransceiver:
         await connection.flush(self._client)
 
     async def claim(self) -> messages.ClaimReply:
+        """Ask the agent to take the call; its answer, which may be a refusal. `TimeoutError` after 2 s."""
         claim = messages.Claim(session_id=self.id, agent=self._agent, session=self._session)
         subject = subjects.agent_claim(self._agent)
         headers = telemetry.trace_headers() or None
@@ -117,7 +122,7 @@ class FakeTransceiver:
         return messages.decode(answer.data, messages.ClaimReply)
 
     async def stop_sending(self) -> None:
-        """No more frames of the caller, and nothing is played: a transceiver that has died."""
+        """No more frames of the caller, and nothing is played, as if the transceiver had died."""
         if self._clock:
             await tasks.end(self._clock)
             self._clock = None
@@ -157,11 +162,12 @@ class FakeTransceiver:
         self._cues.extend(sorted(cues, key=lambda cue: cue[0]))
 
     async def script_over(self) -> None:
+        """Return when all of the script was sent."""
         while self._speech or self._cues:  # noqa: ASYNC110 - the caller's own clock counts
             await asyncio.sleep(FRAME_MS / 1000)
 
     async def quiet(self, seconds: float) -> None:
-        """Return when the caller has been heard to say nothing for so long."""
+        """Return when the caller was silent for so long."""
         until = self.sent + round(seconds * 1000 / FRAME_MS)
         while self.sent < until:  # noqa: ASYNC110 - the caller's own clock counts
             await asyncio.sleep(FRAME_MS / 1000)
@@ -172,19 +178,20 @@ class FakeTransceiver:
         await self._client.publish(subjects.data_in(self.id), messages.encode(message))
 
     async def event(self, event: messages.Message) -> None:
-        """As the transceiver."""
+        """Publish a session event as the transceiver does."""
         await self._publish(subjects.session_event(self.id), messages.encode(event))
 
     @property
     def answered(self) -> bool:
-        """Nothing is being said or prepared that was announced."""
+        """Each response that was announced is done."""
         return len(self.of_type("response.done")) >= len(self.of_type("response.created"))
 
     def of_type(self, type_: str) -> list[dict[str, Any]]:
+        """The realtime events of this type so far, oldest first."""
         return [event for event in self.events if event["type"] == type_]
 
     async def until(self, condition: Callable[[], bool], timeout: float = 20.0) -> None:
-        """Wait until `condition` holds; looked at whenever anything has happened."""
+        """Wait until `condition` holds, tried after each frame and message; `TimeoutError` shows the last events."""
         try:
             async with asyncio.timeout(timeout), self._changed:
                 await self._changed.wait_for(condition)
@@ -193,7 +200,7 @@ class FakeTransceiver:
             raise TimeoutError(f"not within {timeout:.0f} s; the last events: {seen}") from None
 
     async def wait_for(self, type_: str, count: int = 1, timeout: float = 20.0) -> dict[str, Any]:
-        """The event of this type that is number `count`."""
+        """The event of this type that is number `count`, counted from 1; `TimeoutError` if it does not come."""
         await self.until(lambda: len(self.of_type(type_)) >= count, timeout)
         return self.of_type(type_)[count - 1]
 

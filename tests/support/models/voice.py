@@ -6,6 +6,7 @@ import base64
 import io
 import re
 import wave
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -14,17 +15,30 @@ import soxr
 from numpy.typing import NDArray
 
 from antiphon.cli.wav import write_wav
-from antiphon.inference_bridge.models.local import Models, load_models
+from antiphon.inference_bridge.models.local import load_synthesizer, load_transcriber, load_voice_activity
+from antiphon.inference_bridge.models.voice_activity import VoiceActivity
 from antiphon.inference_bridge.settings import Settings
+from antiphon.inference_bridge.stt.transcriber import Transcriber
+from antiphon.inference_bridge.tts.synthesizer import Synthesizer
 
 Samples = NDArray[np.int16]
 RATE = 24000
 
 
+@dataclass(frozen=True)
+class Models:
+    """The models that every call uses."""
+
+    voice_activity: VoiceActivity
+    transcriber: Transcriber
+    synthesizer: Synthesizer
+
+
 @cache
 def models() -> Models:
     """Loaded once per test run: it takes seconds."""
-    return load_models(Settings())
+    settings = Settings()
+    return Models(load_voice_activity(settings), load_transcriber(settings), load_synthesizer(settings))
 
 
 @cache

@@ -19,9 +19,10 @@ from typing import Any, Final
 import numpy as np
 import soxr
 
-from antiphon.inference_bridge.models.local import Models, load_models
+from antiphon.inference_bridge.models.local import load_synthesizer, load_transcriber
 from antiphon.inference_bridge.settings import Settings
-from antiphon.inference_bridge.tts.synthesizer import SPEECH_RATE, Samples
+from antiphon.inference_bridge.stt.transcriber import Transcriber
+from antiphon.inference_bridge.tts.synthesizer import SPEECH_RATE, Samples, Synthesizer
 from antiphon.runtime.nats import connection
 from antiphon.testing.fake_transceiver import INPUT_RATE, FakeTransceiver
 
@@ -43,19 +44,19 @@ def _spread(values: list[float]) -> dict[str, float]:
     return {"p50": round(statistics.median(ordered), 1), "p95": round(ordered[at], 1), "max": round(ordered[-1], 1)}
 
 
-def models_alone(models: Models, spoken: list[Samples]) -> dict[str, Any]:
+def models_alone(transcriber: Transcriber, synthesizer: Synthesizer, spoken: list[Samples]) -> dict[str, Any]:
     """What the models take on an idle machine, one at a time, in ms."""
     hearing: list[float] = []
     first: list[float] = []
     long: list[float] = []
     for speech in spoken:
         started = time.perf_counter()
-        models.transcriber.transcribe(speech.astype("<i2").tobytes())
+        transcriber.transcribe(speech.astype("<i2").tobytes())
         hearing.append((time.perf_counter() - started) * 1000)
     for clauses, text in ((first, "Let me see."), (long, "I have booked you for tomorrow at half past ten.")):
         for _ in range(len(spoken)):
             started = time.perf_counter()
-            models.synthesizer.synthesize(text)
+            synthesizer.synthesize(text)
             clauses.append((time.perf_counter() - started) * 1000)
     return {"stt_ms": _spread(hearing), "tts_three_words_ms": _spread(first), "tts_ten_words_ms": _spread(long)}
 
@@ -70,10 +71,10 @@ async def conversation(call: FakeTransceiver, spoken: list[Samples], waits: list
 
 
 async def measure(settings: Settings, calls: int) -> dict[str, Any]:
-    models = load_models(settings)
-    voiced = [soxr.resample(models.synthesizer.synthesize(q), SPEECH_RATE, INPUT_RATE) for q in QUESTIONS]
+    transcriber, synthesizer = load_transcriber(settings), load_synthesizer(settings)
+    voiced = [soxr.resample(synthesizer.synthesize(q), SPEECH_RATE, INPUT_RATE) for q in QUESTIONS]
     spoken: list[Samples] = [np.asarray(v, dtype=np.int16) for v in voiced]
-    result: dict[str, Any] = {"models_alone": models_alone(models, spoken), "calls": calls}
+    result: dict[str, Any] = {"models_alone": models_alone(transcriber, synthesizer, spoken), "calls": calls}
     client = await connection.connect(settings.nats_url, "antiphon-inference-bridge-bench")
     waits: list[float] = []
     events: list[dict[str, Any]] = []

@@ -194,11 +194,11 @@ def _listener() -> Callable[[Samples, bytes], float]:
 def _recogniser() -> Any:
     """The bridge's transcriber as a function of s16le at `HEARING_RATE`."""
     try:
-        from antiphon.inference_bridge.models.local import load_models
+        from antiphon.inference_bridge.models.local import load_transcriber
         from antiphon.inference_bridge.settings import Settings
     except ModuleNotFoundError as error:
         raise UsageError(f"this bench needs {error.name}: {installing('inference-bridge,transceiver')}") from None
-    return load_models(Settings()).transcriber.transcribe
+    return load_transcriber(Settings()).transcribe
 
 
 def _at_hearing_rate(samples: Samples) -> bytes:

@@ -17,9 +17,9 @@ import numpy.typing as npt
 import soxr
 
 from antiphon.inference_bridge.models.local import load_synthesizer
+from antiphon.inference_bridge.models.smart_turn import RATE, SmartTurn
 from antiphon.inference_bridge.settings import Settings
-from antiphon.inference_bridge.turns.detector import TurnSettings, wait_ms
-from antiphon.inference_bridge.turns.smart_turn import RATE, SmartTurn
+from antiphon.inference_bridge.turns.turn_settings import TurnSettings, wait_ms
 
 LIBRIVOX = Path("/usr/share/pocketsphinx/test/data/librivox")
 SAID = (

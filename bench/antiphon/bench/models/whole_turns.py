@@ -1,8 +1,8 @@
-"""Are turns heard whole? Our own voice says texts of 1 to 40 s, at several speeds, also digits and letters.
+"""Are turns transcribed whole? Our own voice says texts of 1 to 40 s, at several speeds, also digits and letters.
 
     python -m antiphon.bench.models.whole_turns    # words lost, tokens per second, time; some minutes
 
-The last column is what was heard where the text's last word is missing or more than one word in ten is wrong.
+The last column is what was transcribed where the text's last word is missing or more than one word in ten is wrong.
 """
 
 from __future__ import annotations
@@ -75,17 +75,17 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=1e9, help="only what is spoken in less than that")
     longest = parser.parse_args().seconds
     voice = PiperVoice(voice_file(None, ""), Phonemizer(Lexicon.read(lexicon_files())), variation=0)
-    ear = load_transcriber(Settings())
-    assert isinstance(ear, Whisper)
+    whisper = load_transcriber(Settings())
+    assert isinstance(whisper, Whisper)
     decoded: list[int] = []
-    decode = ear.decode
+    decode = whisper.decode
 
     def counted(*args: object) -> object:
         result = decode(*args)  # type: ignore[arg-type]
         decoded.append(len(result.sequences_ids[0]))
         return result
 
-    ear.decode = counted  # type: ignore[assignment, method-assign]
+    whisper.decode = counted  # type: ignore[assignment, method-assign]
     missed = 0
     for text, speed in texts():
         samples = np.asarray(soxr.resample(voice.synthesize(text, speed), 24000, 16000), dtype="<i2")
@@ -94,15 +94,15 @@ def main() -> None:
             continue
         decoded.clear()
         began = time.perf_counter()
-        heard = ear.transcribe(samples.tobytes())
+        transcribed = whisper.transcribe(samples.tobytes())
         took = (time.perf_counter() - began) * 1000
-        said, got = plain(text), plain(heard)
+        said, got = plain(text), plain(transcribed)
         wrong = jiwer.wer(" ".join(said), " ".join(got) or "-")
         whole = bool(got) and said[-1] == got[-1] and wrong <= 0.1
         missed += not whole
         print(
             f"{seconds:5.1f} s at {speed:3.1f}: {took:6.0f} ms, tokens {decoded}, {wrong:6.1%} wrong"
-            + ("" if whole else f"  {heard[:60]} ... {heard[-60:]}"),
+            + ("" if whole else f"  {transcribed[:60]} ... {transcribed[-60:]}"),
             flush=True,
         )
     print(f"{missed} of {len(texts())} with a last word missing or more than a tenth wrong")

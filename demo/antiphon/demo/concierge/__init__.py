@@ -18,7 +18,7 @@ _NOTHING_SAID: Final = "Please repeat that."
 
 
 class Concierge:
-    """An `Agent` of the inference bridge. Made and owned by the session of one call."""
+    """An `Agent` of the inference bridge. The session of one call makes and owns it, and uses it on the event loop."""
 
     greeting: Final = "Hello, this is the Riverside Clinic. How can I help you?"
 
@@ -26,6 +26,7 @@ class Concierge:
         self._state = self._before = Conversation()
 
     async def reply(self, request: Request) -> AsyncGenerator[ReplyPart, None]:
+        """The reply in one piece, then a hand-over or hang-up, if there is one."""
         self._before = self._state
         self._state, reply = respond(self._state, request.text or _NOTHING_SAID, request.now)
         yield reply.text
@@ -34,16 +35,20 @@ class Concierge:
         if reply.hang_up:
             yield HangUpAfterSpeech()
 
-    def heard(self, text: str) -> None:
+    def played(self, text: str) -> None:
+        """Forget the last turn if nothing of the reply was played."""
         if not text:
             self._state = self._before
 
-    def greeted(self, text: str) -> None:
+    def greeting_played(self, text: str) -> None:
+        """Remember the greeting, so that it can be repeated."""
         if text:
             self._state = self._before = Conversation(last_reply=text)
 
     def saved(self) -> Any:
+        """The state of the dialogue as plain JSON."""
         return _CONVERSATION.dump_python(self._state, mode="json")
 
     def restore(self, saved: Any) -> None:
+        """Continue from a state of `saved`; `ValidationError` for anything else."""
         self._state = self._before = _CONVERSATION.validate_python(saved)

@@ -1,4 +1,4 @@
-"""The clinic's opening hours and free slots, and how dates and times are said. Pure."""
+"""The clinic's opening hours and free slots, and how dates and times are spoken. Pure."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ Slot = datetime
 
 
 def is_open_on(day: date) -> bool:
+    """Monday to Friday."""
     return day.weekday() < 5
 
 
@@ -75,6 +76,7 @@ def say_day(day: date, today: date) -> str:
 
 
 def say_slot(slot: Slot, today: date) -> str:
+    """`tomorrow, Tuesday, November 24th at 9 AM`."""
     return f"{say_day(slot.date(), today)} at {say_time(slot.time())}"
 
 

@@ -27,7 +27,7 @@ HELP: Final = (
 
 @dataclass(frozen=True)
 class Request:
-    """What the caller wants done and has not got yet."""
+    """What the caller wants and has not got yet. A value."""
 
     kind: Literal["book", "move", "cancel"]
     target: Slot | None = None
@@ -41,7 +41,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Conversation:
-    """All that is remembered of a call."""
+    """All that the concierge remembers of a call. A value: `respond` returns the next one."""
 
     booked: tuple[Slot, ...] = ()
     name: str = ""
@@ -55,6 +55,8 @@ class Conversation:
 
 @dataclass(frozen=True)
 class Reply:
+    """The answer to one turn. A value."""
+
     text: str
     hang_up: bool = False
     hand_over: Literal["", "offered", "accepted"] = ""
@@ -133,7 +135,7 @@ def _continue(state: Conversation, request: Request, said: _Said) -> _Turn:
             return replace(state, request=None), Reply("All right, I left everything as it was. Anything else?")
         return _cancel(state, said)
     if request.offer and said.has(Intent.YES) and not (when.days or when.times):
-        return _settle(state, request, request.offer, said.now)
+        return _complete(state, request, request.offer, said.now)
     if said.has(Intent.NO) and not (when.days or when.times or when.part):
         if request.offer:
             asked = replace(request, offer=None, time=None)
@@ -279,7 +281,7 @@ def _progress(state: Conversation, request: Request, now: datetime) -> _Turn:
         return ask(f"Sure, {day}. At what time? I have {times}, for example.")
     wanted = datetime.combine(request.day, request.time)
     if wanted in free:
-        return _settle(state, request, wanted, now)
+        return _complete(state, request, wanted, now)
     offer = calendar.nearest_free(wanted, state.booked, now)
     assert offer is not None
     return ask(f"Sorry, {_why_not(wanted, state, now)}. Would {say_time(offer.time())} be all right?", offer=offer)
@@ -300,7 +302,7 @@ def _why_not(wanted: Slot, state: Conversation, now: datetime) -> str:
     return f"{said} is taken"
 
 
-def _settle(state: Conversation, request: Request, slot: Slot, now: datetime) -> _Turn:
+def _complete(state: Conversation, request: Request, slot: Slot, now: datetime) -> _Turn:
     """Day and time are agreed."""
     if slot not in calendar.free_on(slot.date(), state.booked, now):  # time has passed since we proposed it
         return _progress(state, replace(request, day=slot.date(), time=slot.time(), offer=None), now)

@@ -1,4 +1,4 @@
-"""What somebody wants, from the words. Pure.
+"""What the caller wants, from the words. Pure.
 
 One text can hold several intents ("hello, I'd like to book an appointment"); their order in `Intent` is the
 order in which they are acted upon: the first that fits wins.
@@ -12,6 +12,8 @@ from typing import Final
 
 
 class Intent(StrEnum):
+    """What one turn of a caller may ask for, in the order in which it is acted upon."""
+
     PERSON = "person"
     REPEAT = "repeat"
     CANCEL = "cancel"
@@ -175,7 +177,7 @@ def intents_of(plain_text: str) -> frozenset[Intent]:
 
 
 def name_in(text: str) -> str:
-    """The name that somebody gives, from the text as it was recognised; empty if none."""
+    """The name that the caller gives, from the text as it was recognised; empty if none."""
     match = _NAME.search(text)
     if not match or match[1].split()[0].lower() in _NO_NAMES:
         return ""

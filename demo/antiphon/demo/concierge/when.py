@@ -1,4 +1,4 @@
-"""Days and times in what somebody said, as a recogniser writes it. Pure.
+"""Days and times in the caller's words, as a recogniser writes them. Pure.
 
 "next tuesday at half past two", "Tomorrow, 10.30.", "the 5th at nine", "november twenty fourth, 3:30 p.m.":
 words become numbers first, then days are found and taken out, then times are found in what is left.
@@ -61,10 +61,10 @@ _TIME_PATTERNS: Final = tuple(
 
 @dataclass(frozen=True)
 class When:
-    """What was said about time; empty fields were not said."""
+    """The days and times in a text; what the text does not name is empty. A value."""
 
     days: tuple[date, ...] = ()
-    """In the order in which they were said: "from tuesday to friday" has two."""
+    """In the order of the text: "from tuesday to friday" has two."""
     times: tuple[time, ...] = ()
     part: Literal["", "morning", "afternoon"] = ""
 
@@ -195,5 +195,5 @@ def _time(match: re.Match[str], part: str) -> time | None:
         elif half in ("am", "in the morning"):
             hour %= 12
         elif 1 <= hour <= 6 or (part == "afternoon" and hour < 12):
-            hour += 12  # nobody means four in the morning
+            hour += 12  # the clinic is closed at four in the morning
     return time(hour, minute)

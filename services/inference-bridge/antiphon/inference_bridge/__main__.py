@@ -33,6 +33,7 @@ def _bad(message: str) -> int:
 
 
 def main() -> int:
+    """Serve until the end; the exit status: 0, 1 to be started again, 2 for settings that can't be used."""
     parser = argparse.ArgumentParser(
         prog="python -m antiphon.inference_bridge", description="Takes calls for an agent."
     )
@@ -48,7 +49,7 @@ def main() -> int:
     if arguments.worker == "llm" and not settings.llm_url:
         return _bad("--worker llm needs ANTIPHON_LLM_URL and ANTIPHON_LLM_MODEL")
     finish = telemetry.start(f"worker-{arguments.worker}" if arguments.worker else "inference-bridge")
-    # the models' libraries take a second to import: bad settings are told before that
+    # the models' libraries take a second to import: bad settings are reported before that
     from antiphon.inference_bridge.agents.scripted import AgentNameError
     from antiphon.inference_bridge.dispatch.bridge import run
     from antiphon.inference_bridge.models.remote.worker import run as run_worker
@@ -59,7 +60,8 @@ def main() -> int:
     except (ModelError, AgentNameError) as error:
         return _bad(str(error))
     except (nats.errors.Error, TimeoutError) as error:
-        _bad(f"NATS at {without_password(settings.nats_url)} fails us at our start: {error or type(error).__name__}")
+        url = without_password(settings.nats_url)
+        _bad(f"NATS at {url} failed while this process started: {error or type(error).__name__}")
         return 1  # to be started again
     except OSError as error:
         return _bad(f"{without_password(settings.nats_url)}: {error}")
@@ -72,5 +74,5 @@ if __name__ == "__main__":
     status = main()
     sys.stdout.flush()
     sys.stderr.flush()
-    # a model may be at work on a thread, and nobody waits for what it finds
+    # a model may still run on a thread: its result is not needed, so the process does not wait for it
     os._exit(status)

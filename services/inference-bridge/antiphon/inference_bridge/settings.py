@@ -26,7 +26,7 @@ def what_is_wrong(error: ValidationError) -> str:
 
 
 class Settings(BaseSettings):
-    """`ANTIPHON_<NAME>` in the environment."""
+    """`ANTIPHON_<NAME>` in the environment. Read once by `__main__`; a frozen value that all parts share."""
 
     model_config = SettingsConfigDict(env_prefix="ANTIPHON_", env_ignore_empty=True, frozen=True)
 
@@ -38,29 +38,30 @@ class Settings(BaseSettings):
     bridge_idle: float = Field(default=60.0, ge=1)
     """Seconds without a frame or an event after which a call is dropped: its transceiver is gone."""
     orphan_seconds: float = Field(default=10.0, ge=0, le=3600)
-    """Seconds after which the caller of another agent that died without a successor is told and hung up; 0: never."""
+    """Seconds after which callers of a dead agent without a successor get an apology and are hung up; 0: never."""
     bridge_threads: int = Field(default_factory=lambda: max(2, min(4, os.cpu_count() or 2)), ge=1, le=64)
     """Threads for speech to text and speech, one core each."""
     scripted_agent: str = "antiphon.demo.concierge.Concierge"
-    """Answers where no language model is set: a class by its dotted name, an `agents.Agent`."""
+    """The agent that answers if no language model is set: a class by its dotted name, an `agents.Agent`."""
     greeting: str = ""
-    """Said when the caller's first audio arrives; `none` for silence, empty for what suits the agent."""
+    """Spoken when the caller's first audio arrives; `none` for silence, empty for the agent's own."""
 
     # turns
     turn_silence_ms: int = Field(default=400, ge=96, le=5000)
     """Silence that ends a turn."""
     turn_speculate_ms: int = Field(default=160, ge=64, le=5000)
-    """Silence after which transcribing starts, in the hope that the turn is over."""
+    """Silence after which a speculative transcription starts."""
     vad_threshold: float = Field(default=0.5, gt=0, lt=1)
+    """Probability from which on a window counts as speech."""
 
     smart_turn: Literal["off", "on"] = "off"
-    """Let a model judge by the caller's voice whether a turn is over, and wait for less or more silence."""
+    """`on`: a model judges by the caller's voice whether the turn has ended, and makes the wait shorter or longer."""
 
     # models: a path, or empty for the installed package
     whisper_path: Path | None = None
     """A directory with a faster-whisper (CTranslate2) model."""
     whisper_sha256: str = ""
-    """SHA-256 of `model.bin` in `whisper_path`; without it a model of one's own is not checked."""
+    """SHA-256 of `model.bin` in `whisper_path`; if it is empty, a model of the operator's is not checked."""
     voice_path: Path | None = None
     """A Piper voice, `<name>.onnx` with `<name>.onnx.json` beside it."""
     voice_sha256: str = ""
@@ -81,7 +82,7 @@ class Settings(BaseSettings):
     llm: Literal["local", "remote"] = "local"
     """The language model's server is asked by this process, or by workers on NATS (`--worker llm`)."""
     llm_at_once: int = Field(default=16, ge=1, le=1000)
-    """Answers that one worker has made at the same time; above it the bridge asks another worker."""
+    """Answers that one worker prepares at the same time; above it the bridge asks another worker."""
 
     # a language model instead of the scripted agent
     llm_url: str = ""
@@ -103,7 +104,7 @@ class Settings(BaseSettings):
         return value
 
     def greeting_text(self, of_agent: str) -> str:
-        """What to say first; empty for nothing. `of_agent`: what the agent says unless it is set otherwise."""
+        """The first words of a call; empty for none. `of_agent`: the agent's own greeting."""
         greeting = self.greeting.strip() or of_agent
         return "" if greeting.lower() == "none" else greeting
 
@@ -114,5 +115,5 @@ class Settings(BaseSettings):
 
     @property
     def voice_name(self) -> str:
-        """What clients are told of the voice."""
+        """The voice's name in `session.created`."""
         return self.voice_path.stem if self.voice_path else "joe"

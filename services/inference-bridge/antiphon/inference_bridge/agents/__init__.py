@@ -1,7 +1,7 @@
-"""Who answers: the scripted concierge, or a language model behind an OpenAI-compatible server.
+"""What answers callers: a scripted agent, or a language model behind an OpenAI-compatible server.
 
-An agent is text in, text out. It knows nothing of audio, turns or NATS; it is told what the caller has
-heard of its reply, because that is what the caller will refer to.
+An agent is text in, text out. It knows nothing of audio, turns or NATS. It is told what was played of its reply,
+because that is what the caller will refer to.
 """
 
 from __future__ import annotations
@@ -9,15 +9,17 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal, Protocol
+from typing import Annotated, Any, Literal, Protocol
+
+from pydantic import Field
 
 
 @dataclass(frozen=True)
 class Request:
-    """What is to be answered, and under which settings."""
+    """What is to be answered, and under which settings. A value; model workers get it as JSON."""
 
     text: str
-    """What the caller said since the last answer; empty if the client wants an answer all the same."""
+    """The caller's words since the last answer; empty if the client has asked for an answer without any."""
     now: datetime
     items: Sequence[dict[str, Any]] = ()
     """The conversation on record up to here, this text included: items of the realtime protocol."""
@@ -26,25 +28,25 @@ class Request:
     """Functions that the client answers: `name`, `description`, `parameters` (JSON Schema)."""
     tool_choice: str | dict[str, Any] = "auto"
     max_output_tokens: int | None = None
-    said: str = ""
-    """What of this very answer was said already, by a model that failed then: it is to be gone on with."""
+    already_spoken: Annotated[str, Field(validation_alias="said", serialization_alias="said")] = ""
+    """Prefix of the reply that a failed model has already spoken; continue after it. Workers on NATS call it `said`."""
 
 
 @dataclass(frozen=True)
 class HangUpAfterSpeech:
-    """The conversation is over: hang up when the caller has heard the reply."""
+    """The conversation has ended: hang up when the reply was played. A value."""
 
 
 @dataclass(frozen=True)
 class HandOver:
-    """A person should take over. `offered`: the caller was asked; `accepted`: the caller wants it."""
+    """A person should take over. `offered`: the agent has asked; `accepted`: the caller wants it. A value."""
 
     state: Literal["offered", "accepted"]
 
 
 @dataclass(frozen=True)
 class FunctionCall:
-    """The client is to call a function; its output comes with a later request."""
+    """The client is to call a function; its output comes with a later request. A value."""
 
     call_id: str
     name: str
@@ -54,34 +56,38 @@ class FunctionCall:
 
 @dataclass(frozen=True)
 class Usage:
-    """Tokens that the reply cost."""
+    """Tokens that the reply cost. A value."""
 
     input_tokens: int
     output_tokens: int
 
 
 ReplyPart = str | HangUpAfterSpeech | HandOver | FunctionCall | Usage
-"""A piece of text, as small as the agent likes, or what to do besides speaking."""
+"""A piece of text, as small as the agent likes, or something to do besides speaking."""
 
 
 class Agent(Protocol):
-    """One conversation. Its methods are called one after the other, never at once."""
+    """One conversation.
+
+    The bridge makes one for each call; the call's `Responses` owns it and calls it on the event loop, one method after
+    the other, never two at once.
+    """
 
     def reply(self, request: Request) -> AsyncGenerator[ReplyPart, None]:
         """Answer what the caller said. Closing it early (barge-in) must leave the agent usable."""
 
-    def heard(self, text: str) -> None:
-        """Called once after every reply, before the next: what of it the caller has heard.
+    def played(self, text: str) -> None:
+        """Called once after every reply, before the next: the words of it that were played to the caller.
 
-        An empty text means that the caller spoke on before a word of it was heard: the reply and what
-        led to it are undone, and what the caller said comes again as part of the next text.
+        An empty text means that the caller spoke on before a word was played: the agent must undo the reply and the
+        request that led to it. The text of that request comes again as part of the next one.
         """
 
-    def greeted(self, text: str) -> None:
-        """The greeting, as far as it was heard."""
+    def greeting_played(self, text: str) -> None:
+        """The words of the greeting that were played to the caller."""
 
     def saved(self) -> Any:
-        """What another process needs to go on with this conversation, besides its items; plain JSON."""
+        """What another process needs to continue this conversation, besides its items; plain JSON."""
 
     def restore(self, saved: Any) -> None:
-        """Go on from what `saved` gave in another process."""
+        """Continue from what `saved` returned in another process. Called before the first `reply`."""

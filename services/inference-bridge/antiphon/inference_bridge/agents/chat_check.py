@@ -1,6 +1,6 @@
-"""Whether the chat server would answer, and what is wrong in one line where it would not.
+"""Whether the chat server answers, and in one line what is wrong if it does not.
 
-`ChatCheck` asks at the start, so that a wrong address or key is known before the first caller hears an apology, and
+`ChatCheck` asks at the start, so that a wrong address or key is known before the first caller gets an apology, and
 again after each answer that failed.
 """
 
@@ -29,11 +29,12 @@ _HOST_NAME: Final = "host.docker.internal"
 
 
 class Trouble(NamedTuple):
-    """Why the server does not answer."""
+    """Why the server does not answer. A value."""
 
     what: str
-    """Without its address: everybody may read it in the stack's health."""
+    """Without the server's address: the stack's public health page shows it."""
     fix: str
+    """What the operator can do."""
 
 
 def in_container() -> bool:
@@ -42,7 +43,7 @@ def in_container() -> bool:
 
 
 def trouble_of(error: Exception, url: str, model: str, key: bool, contained: bool) -> Trouble:
-    """`error`: of the OpenAI library. `key`: whether one was sent. `contained`: see `in_container`."""
+    """What an error of the OpenAI library means. `key`: whether one was sent. `contained`: see `in_container`."""
     host = urlsplit(url).hostname or ""
     if isinstance(error, openai.APITimeoutError):
         return Trouble("it does not answer in time", "Is it overloaded, or still loading its model? Its log says more.")
@@ -94,7 +95,10 @@ def _one_line(text: str) -> str:
 
 
 class ChatCheck:
-    """Owned by the bridge, for its lifetime. `on_change` hears the trouble, or None when the server answers (again)."""
+    """Asks the chat server for a token until it answers: at the start, and after each failed answer.
+
+    Owned by the bridge, for its lifetime. One task runs `run`; agents call `check_again` on the same event loop.
+    """
 
     def __init__(
         self,
@@ -104,53 +108,59 @@ class ChatCheck:
         patience: float,
         on_change: Callable[[str | None], None],
     ) -> None:
-        """`patience`: seconds after which a server that is silent is in trouble; it is waited for all the same."""
+        """`patience`: seconds after which a silent server counts as in trouble; the answer is awaited all the same.
+
+        `on_change`: called with what is wrong, and with None when the server answers (again).
+        """
         self._client, self._model, self._key, self._patience = client, model, key, patience
         self._on_change = on_change
-        self._doubted = asyncio.Event()
-        self._doubted.set()
-        self._told: Trouble | None = None
+        self._due = asyncio.Event()
+        self._due.set()
+        self._reported: Trouble | None = None
 
-    def doubt(self) -> None:
-        """An answer has failed: look."""
-        self._doubted.set()
+    def check_again(self) -> None:
+        """An answer has failed: ask the server as soon as possible."""
+        self._due.set()
 
     async def run(self) -> None:
         """Until cancelled."""
         while True:
-            await self._doubted.wait()
-            self._doubted.clear()
+            await self._due.wait()
+            self._due.clear()
             pause = _FIRST_PAUSE
             while not await self._answers():
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, _LONGEST_PAUSE)
 
     async def _answers(self) -> bool:
-        asking = asyncio.ensure_future(ask(self._client, self._model, self._key))
+        request = asyncio.ensure_future(ask(self._client, self._model, self._key))
         try:
-            done, _ = await asyncio.wait({asking}, timeout=self._patience)
+            done, _ = await asyncio.wait({request}, timeout=self._patience)
             if not done:
-                self._tell(Trouble(f"it has not answered for {self._patience:g} s", "Is it still loading its model?"))
-            trouble = await asking
+                self._report(Trouble(f"it has not answered for {self._patience:g} s", "Is it still loading its model?"))
+            trouble = await request
         finally:
-            asking.cancel()
-        self._tell(trouble)
+            request.cancel()
+        self._report(trouble)
         return trouble is None
 
-    def _tell(self, trouble: Trouble | None) -> None:
-        if trouble == self._told:
+    def _report(self, trouble: Trouble | None) -> None:
+        if trouble == self._reported:
             return
         url = str(self._client.base_url).rstrip("/")
         if trouble:
             log.warning("the chat server %s won't answer callers: %s. %s", url, trouble.what, trouble.fix)
         else:
             log.info("the chat server %s answers", url)
-        self._told = trouble
+        self._reported = trouble
         self._on_change(trouble.what if trouble else None)
 
 
 async def ask(client: AsyncOpenAI, model: str, key: bool) -> Trouble | None:
-    """Have the server say one token, which loads the model; None if it does."""
+    """Have the server generate one token, which loads the model; None if it does, else what is wrong.
+
+    Waits up to `WARM_SECONDS`.
+    """
     question = {"model": model, "messages": [{"role": "user", "content": "Hello"}], "max_tokens": 1}
     try:
         await client.chat.completions.create(**question, timeout=WARM_SECONDS)  # type: ignore[call-overload]

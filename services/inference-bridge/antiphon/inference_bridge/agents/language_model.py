@@ -1,7 +1,7 @@
 """An agent that asks any OpenAI-compatible chat server (Ollama, vLLM, llama.cpp, a hosted one), streamed.
 
-It remembers nothing: what it sends is the conversation on record, which holds what the caller heard and not
-what the model wrote. After an interruption the rest of the reply has not been said as far as the model is concerned.
+It keeps nothing between two requests: it sends the conversation on record, which holds what was played to the caller
+and not what the model wrote. So after an interruption the model never sees the rest of its own reply.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ logging.getLogger("httpx").setLevel(logging.WARNING)  # it logs every request
 APOLOGY: Final = "Sorry, I can't think just now. Please try again in a moment."
 MAX_HISTORY: Final = 60
 """Items of the conversation that the model is shown; the newest."""
-GO_ON: Final = (
+CONTINUE: Final = (
     "You were cut off in the middle of your answer, after the words at the end. Go on with the very next word, as if "
     "nothing had happened; repeat nothing."
 )
@@ -42,29 +42,33 @@ def client_for(base_url: str, api_key: str) -> AsyncOpenAI:
 
 
 class ModelError(Exception):
-    """The server failed, stalled, or said nothing."""
+    """The server failed, stalled, or sent an empty answer. Raised to a model worker; `reply` apologises instead."""
 
 
 class LanguageModel:
-    """An `Agent`."""
+    """The `Agent` of one call, which owns it; a model worker has one for all its requests. Used on the event loop."""
 
     def __init__(
-        self, client: AsyncOpenAI, model: str, timeout: float, failed: Callable[[], None] = lambda: None
+        self, client: AsyncOpenAI, model: str, timeout: float, on_failure: Callable[[], None] = lambda: None
     ) -> None:
-        """`timeout`: seconds until the first word, and from one piece to the next. `failed`: told of failures."""
-        self._client, self._model, self._timeout, self._failed = client, model, timeout, failed
+        """`timeout`: seconds until the first word, and from one piece to the next.
+
+        `client` is the process's and outlives the agent. `on_failure`: called after each answer that failed.
+        """
+        self._client, self._model, self._timeout, self._on_failure = client, model, timeout, on_failure
 
     async def reply(self, request: Request) -> AsyncGenerator[ReplyPart, None]:
-        said = False
+        """The answer piece by piece; an apology in place of the rest when the server fails."""
+        spoken = False
         try:
             async with contextlib.aclosing(self.stream(request)) as parts:
                 async for part in parts:
-                    said = said or isinstance(part, str)
+                    spoken = spoken or isinstance(part, str)
                     yield part
         except ModelError as error:
             log.warning("%s", error)
-            self._failed()
-            yield f" {APOLOGY}" if said else APOLOGY
+            self._on_failure()
+            yield f" {APOLOGY}" if spoken else APOLOGY
 
     async def warm_up(self) -> None:
         """Have the server load its model; `ModelError` if it can't answer."""
@@ -75,7 +79,7 @@ class LanguageModel:
     async def stream(self, request: Request) -> AsyncGenerator[ReplyPart, None]:
         """The answer piece by piece; `ModelError` when it fails."""
         calls: dict[int, list[str]] = {}
-        said = False
+        spoken = False
         usage: Usage | None = None
         try:
             async with asyncio.timeout(self._timeout):
@@ -92,7 +96,7 @@ class LanguageModel:
                     for choice in chunk.choices[:1]:
                         _collect(calls, choice.delta.tool_calls or ())
                         if choice.delta.content:
-                            said = True
+                            spoken = True
                             yield choice.delta.content
             for call_id, name, arguments in calls.values():
                 yield FunctionCall(call_id, name, arguments or "{}")
@@ -100,27 +104,28 @@ class LanguageModel:
                 yield usage
         except (openai.OpenAIError, TimeoutError) as error:
             raise ModelError(f"language model {self._model}: {error or 'no answer in time'}") from None
-        if not said and not calls and not request.said:
+        if not spoken and not calls and not request.already_spoken:
             raise ModelError(f"language model {self._model}: empty answer")
 
-    def heard(self, text: str) -> None:
-        """The record knows."""
+    def played(self, text: str) -> None:
+        """Nothing to do: each request brings the conversation, in which the reply is cut to what was played."""
 
-    def greeted(self, text: str) -> None:
-        """The record knows."""
+    def greeting_played(self, text: str) -> None:
+        """Nothing to do, as in `played`."""
 
     def saved(self) -> Any:
+        """None: this agent keeps nothing between two requests."""
         return None
 
     def restore(self, saved: Any) -> None:
-        """The record is all there is."""
+        """Nothing to do: this agent keeps nothing between two requests."""
 
     def _question(self, request: Request) -> dict[str, Any]:
         system = f"{request.instructions}\nIt is {request.now:%A, %d %B %Y, %H:%M}."
         chat = chat_messages(request.items[-MAX_HISTORY:])
-        if request.said:
-            system += f"\n{GO_ON}"
-            chat.append({"role": "assistant", "content": request.said})
+        if request.already_spoken:
+            system += f"\n{CONTINUE}"
+            chat.append({"role": "assistant", "content": request.already_spoken})
         question: dict[str, Any] = {
             "model": self._model,
             "messages": [{"role": "system", "content": system}, *chat],

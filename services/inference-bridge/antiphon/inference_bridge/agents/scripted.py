@@ -1,4 +1,4 @@
-"""The agent that answers where no language model is set: any class by its dotted name, the concierge by default."""
+"""The agent that answers if no language model is set: any class by its dotted name, the concierge by default."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any, Final
 from antiphon.inference_bridge.agents import Agent, ReplyPart, Request
 
 NEUTRAL_GREETING: Final = "Hello, how can I help you?"
-"""For agents that bring no greeting of their own."""
+"""For agents without the attribute `greeting`, and for language models."""
 
 
 class AgentNameError(ValueError):
-    """The setting names no agent that can be loaded."""
+    """The setting names no agent that can be loaded. The process exits with its text."""
 
 
 def load_agent_class(dotted_name: str) -> Callable[[], Agent]:
@@ -32,30 +32,30 @@ def load_agent_class(dotted_name: str) -> Callable[[], Agent]:
 
 
 def greeting_of(agent_class: Callable[[], Agent]) -> str:
-    """What the agent says first: its attribute `greeting`, or the neutral one."""
+    """The agent's first words: its attribute `greeting`, or the neutral one."""
     return str(getattr(agent_class, "greeting", NEUTRAL_GREETING))
 
 
 class SilentAgent:
-    """An `Agent` without a word: for a call that the bridge ends with an apology and never answers.
+    """An `Agent` without a word, for a call that the bridge ends with an apology and never answers.
 
-    Made and owned by the session of that call.
+    Owned by the session of that call, used on the event loop.
     """
 
     async def reply(self, request: Request) -> AsyncGenerator[ReplyPart, None]:
-        """Nothing."""
+        """No parts."""
         return
         yield
 
-    def heard(self, text: str) -> None:
-        """Nothing was said."""
+    def played(self, text: str) -> None:
+        """Nothing to do."""
 
-    def greeted(self, text: str) -> None:
-        """Nothing was said."""
+    def greeting_played(self, text: str) -> None:
+        """Nothing to do."""
 
     def saved(self) -> Any:
-        """Nothing to keep."""
+        """None: there is nothing to keep."""
         return None
 
     def restore(self, saved: Any) -> None:
-        """Nothing was kept."""
+        """Nothing to do."""

@@ -1,4 +1,4 @@
-"""One conversation: responses, their playback, the session, what it publishes.
+"""One conversation: its turns, its responses and their playback, the session that joins them, what it publishes.
 
-Imports `turns`, `tts`, `models`, `realtime_protocol`, `agents`.
+Imports `input`, `turns`, `models`, `stt`, `tts`, `realtime_protocol`, `agents`; `dispatch` imports it.
 """

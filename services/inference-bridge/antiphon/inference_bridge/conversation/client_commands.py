@@ -1,11 +1,11 @@
-"""What a client's events do to the call: the protocol's commands, each checked against the state of things."""
+"""What a client's events do to the call: the protocol's commands, each checked against the call's state."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 from antiphon.inference_bridge.conversation.responses import Responses
-from antiphon.inference_bridge.input.turn_handling import TurnHandling
+from antiphon.inference_bridge.conversation.turn_handling import TurnHandling
 from antiphon.inference_bridge.realtime_protocol.client_events import (
     BufferAppend,
     BufferClear,
@@ -26,43 +26,49 @@ from antiphon.inference_bridge.realtime_protocol.server_events import Realtime
 
 
 class ClientCommands:
-    """Of one call."""
+    """Carries out the events of one call's client.
+
+    Owned by the call's session, for as long as the call; used on the event loop.
+    """
 
     def __init__(
-        self, talk: Responses, listening: TurnHandling, realtime: Realtime, settings_changed: Callable[[], None]
+        self,
+        responses: Responses,
+        turn_handling: TurnHandling,
+        realtime: Realtime,
+        settings_changed: Callable[[], None],
     ) -> None:
-        """`settings_changed`: applies `talk.settings` and tells the client."""
-        self._talk, self._listening, self._realtime = talk, listening, realtime
+        """`settings_changed`: applies `responses.settings` and sends `session.updated`."""
+        self._responses, self._turn_handling, self._realtime = responses, turn_handling, realtime
         self._settings_changed = settings_changed
 
-    def obey(self, event: ClientEvent) -> None:
-        """Do it, or raise `ClientError`."""
+    def apply(self, event: ClientEvent) -> None:
+        """Carry it out; `ClientError`, with the event's id, if that is not possible."""
         try:
-            self._obey(event)
+            self._apply(event)
         except ClientError as error:
-            error.event_id = event.event_id
-            raise
+            raise ClientError(str(error), error.code, error.param, event.event_id) from None
 
-    def _obey(self, event: ClientEvent) -> None:
-        talk, realtime = self._talk, self._realtime
+    def _apply(self, event: ClientEvent) -> None:
+        responses, realtime = self._responses, self._realtime
         match event:
             case SessionUpdate():
-                talk.settings = talk.settings.changed(event.session)
+                responses.change_settings(event.session)
                 self._settings_changed()
             case BufferAppend():
                 text = "the call carries the caller's audio: there is nothing to append over a WebRTC call's events"
                 raise ClientError(text, "unsupported_event", "type")
             case BufferCommit():
-                if not self._listening.commit():
+                if not self._turn_handling.commit():
                     text = "the input audio buffer holds less than 100 ms of audio: nothing was committed"
                     raise ClientError(text, "input_audio_buffer_commit_empty")
             case BufferClear():
-                self._listening.clear()
+                self._turn_handling.clear()
                 realtime.cleared()
             case ItemCreate():
                 item = realtime.create(event.item, event.previous_item_id)
                 if item["type"] == "message" and item["role"] == "user":
-                    talk.note(text_of(item))
+                    responses.add_unanswered(text_of(item))
             case ItemRetrieve():
                 realtime.retrieve(event.item_id)
             case ItemDelete():
@@ -70,35 +76,35 @@ class ClientCommands:
             case ItemTruncate():
                 self._truncate(event)
             case ResponseCreate():
-                if talk.turn and talk.turn.generating and not talk.turn.fixed:
+                if responses.turn and responses.turn.generating and not responses.turn.fixed:
                     text = "a response is being made already: wait for its response.done, or send response.cancel"
                     raise ClientError(text, "conversation_already_has_active_response")
-                talk.respond(event.response)
+                responses.respond(event.response)
             case ResponseCancel():
                 self._cancel(event.response_id)
             case OutputClear():
-                talk.interrupt("client_cancelled")
+                responses.interrupt("client_cancelled")
 
     def _cancel(self, response_id: str | None) -> None:
-        turn = self._talk.turn
-        active = turn.reply.response.id if turn and turn.reply else None
+        turn = self._responses.turn
+        active = turn.playback.response.id if turn and turn.playback else None
         if turn is None or response_id not in (None, active):
             which = f"response {response_id!r:.60}" if response_id else "a response"
             raise ClientError(f"{which} is not active: there is nothing to cancel", "response_cancel_not_active")
-        self._talk.interrupt("client_cancelled")
+        self._responses.interrupt("client_cancelled")
 
     def _truncate(self, event: ItemTruncate) -> None:
-        """What is being said is stopped, and truncated where it was; what was said is cut to a shorter time."""
+        """Stop the response under way, and truncate it where it was; cut an earlier one to a shorter time."""
         item = self._realtime.conversation.truncate(event.item_id, event.content_index)
-        turn = self._talk.turn
-        if turn and turn.reply and turn.reply.response.item_id == event.item_id:
-            self._talk.interrupt("client_cancelled")
+        turn = self._responses.turn
+        if turn and turn.playback and turn.playback.response.item_id == event.item_id:
+            self._responses.interrupt("client_cancelled")
             return
-        heard = self._talk.heard_of(event.item_id, event.audio_end_ms)
-        if heard is None:
+        words = self._responses.played_text(event.item_id, event.audio_end_ms)
+        if words is None:
             text = f"audio_end_ms {event.audio_end_ms} lies beyond the audio of item {event.item_id}, or it is too old"
             raise ClientError(text, "invalid_value", "audio_end_ms")
         part = item["content"][event.content_index]
-        if part.get("type") == "output_audio" and len(heard) < len(part.get("transcript") or ""):
-            part["transcript"] = heard
+        if part.get("type") == "output_audio" and len(words) < len(part.get("transcript") or ""):
+            part["transcript"] = words
         self._realtime.truncated(event.item_id, event.audio_end_ms, event.content_index)

@@ -1,4 +1,4 @@
-"""One reply from the agent's first word to the last sample played: clauses, speech, frames, and what was heard."""
+"""One response from the agent's first word to the last sample played: clauses, speech, frames, and what was played."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 
 from antiphon.inference_bridge.agents import FunctionCall, HandOver, HangUpAfterSpeech, ReplyPart, Usage
-from antiphon.inference_bridge.models.clients import ModelClients
+from antiphon.inference_bridge.models.clients import SttClient, TtsClient
 from antiphon.inference_bridge.models.threads import BusyError, Urgency
 from antiphon.inference_bridge.realtime_protocol.server_events import Realtime, RealtimeResponse
 from antiphon.inference_bridge.tts.clauses import ClauseSplitter, pause_ms_after
@@ -28,29 +28,32 @@ from antiphon.schemas.audio import FRAME_MS, FrameFlag
 log = logging.getLogger(__name__)
 
 NO_VOICE: Final = "Sorry, I have lost my words. Please give me a moment."
-"""Said in place of an answer for which no speech could be made."""
+"""Played in place of an answer for which no speech could be made."""
 SPOKEN_FALLBACKS: Final = (NO_VOICE,)
 FRAME: Final = SPEECH_RATE * FRAME_MS // 1000
+"""Samples of a frame."""
 MAX_BACKLOG_MS: Final = 10_000
-"""Speech sent ahead of the caller's ear; the transceiver takes 30 s."""
+"""Speech sent ahead of what is played; the transceiver takes 30 s."""
 _BATCH: Final = 25
 """Frames published before other calls get the event loop."""
 _FLUSHED_WITHIN: Final = 0.3
+"""Seconds until the transceiver's `Flushed`; after that the played position is estimated."""
 _PLAYOUT_GRACE: Final = 3.0
-"""Seconds past the computed end after which a playout report that does not come is no longer waited for."""
+"""Seconds past the computed end of playout that a missing report is awaited."""
 
 
 @dataclass
 class Speech:
-    """What a process needs to make speech; shared by its calls."""
+    """The speech models of a process. Made by the bridge, shared by all its calls, used on the event loop."""
 
-    pool: ModelClients
+    stt: SttClient
+    tts: TtsClient
     phrases: PhraseCache
 
 
 @dataclass
-class ReplyTimes:
-    """`time.time_ns()` of what a caller waits for; 0: not reached."""
+class ResponseTimes:
+    """`time.time_ns()` of what a caller waits for; 0: not reached. The `ResponsePlayback` that owns it writes it."""
 
     first_text: int = 0
     first_clause: int = 0
@@ -60,7 +63,11 @@ class ReplyTimes:
 
 
 class ResponsePlayback:
-    """Says one answer. `run` ends when it was played; cancel that task and call `interrupted` to cut it short."""
+    """Synthesises one answer and plays it through the transceiver.
+
+    Made by `Responses` for one turn. The turn's task calls `run`, which ends when the answer was played. To cut it
+    short, `Responses` cancels that task and awaits `stop`. All methods are called on the event loop.
+    """
 
     def __init__(
         self,
@@ -74,12 +81,18 @@ class ResponsePlayback:
         speed: float = 1.0,
         held: bool = False,
     ) -> None:
-        """`new_generation`: for what has to be said again. `held`: the transceiver holds its speech until `go_on`."""
+        """`generation`: of its frames on NATS. `on_first_audio`: called once, when the first frame was published.
+
+        `new_generation`: makes the number for frames that are sent again. `held`: the transceiver holds the speech
+        until `resume`.
+        """
         self.generation = generation
         self.response = response
-        self.times = ReplyTimes()
+        self.times = ResponseTimes()
         self.hang_up = False
+        """The agent wants the call to end behind this answer."""
         self.failed = False
+        """No speech could be made."""
         self.complete = False
         """All of it is on its way to the caller."""
         self.ledger = PlayedText(SPEECH_RATE)
@@ -89,25 +102,27 @@ class ResponsePlayback:
         self._playout = PlayoutTracker(SPEECH_RATE, time.monotonic() if held else None)
         self._sending = asyncio.Lock()
         """Frames keep their order while some are sent again."""
-        self._cut = False
+        self._stopped = False
         self._speechless = False
         self._written: list[str] = []
+        """An answer in text, piece by piece."""
         self._played = asyncio.Event()
 
     @property
     def text(self) -> str:
-        """All that was sent to the caller."""
+        """All words that were sent to the caller."""
         return self.ledger.whole if self.response.spoken else "".join(self._written).strip()
 
     def hold(self) -> None:
-        """The transceiver plays nothing until `go_on`."""
+        """The transceiver plays nothing until `resume`."""
         self._playout.pause(time.monotonic())
 
-    def go_on(self) -> None:
+    def resume(self) -> None:
+        """The transceiver plays on."""
         self._playout.resume(time.monotonic())
 
     async def run(self, parts: AsyncGenerator[ReplyPart, None]) -> None:
-        """Speak what the agent says while it is still saying it."""
+        """Speak the agent's parts clause by clause while more of them come; returns when all was played."""
         splitter = ClauseSplitter()
         before = ""
         async with aclosing(parts) as stream:
@@ -119,7 +134,7 @@ class ResponsePlayback:
                         self.response.text(part)
                     case str():
                         for clause in splitter.feed(part):
-                            await self._say(clause, before)
+                            await self._speak(clause, before)
                             before = clause
                     case FunctionCall(call_id, name, arguments):
                         self.response.function_call(call_id, name, arguments)
@@ -130,13 +145,13 @@ class ResponsePlayback:
                     case HangUpAfterSpeech():
                         self.hang_up = True
         for clause in splitter.rest():
-            await self._say(clause, before)
+            await self._speak(clause, before)
         self.complete = True
         if not self.ledger.samples:
             self.failed = not (self.response.calls or self._written)
             return
         # an empty frame carries the flag: which clause is the last is known only now
-        await self._put(bytes(FRAME * 2), self.ledger.samples, FrameFlag.END_OF_UTTERANCE)
+        await self._send(bytes(FRAME * 2), self.ledger.samples, FrameFlag.END_OF_UTTERANCE)
         while not self._played.is_set():
             left = self._playout.queued_ms(time.monotonic()) / 1000 + _PLAYOUT_GRACE
             try:
@@ -148,12 +163,12 @@ class ResponsePlayback:
                     return
 
     def playout(self, event: messages.Playout) -> None:
-        """The transceiver says where it is."""
+        """The transceiver reports how far it has played."""
         if event.generation != self.generation:
             return
-        self.response.audible()
+        self.response.audio_started()
         self._playout.reported(event, time.monotonic())
-        self.response.heard(self.ledger.up_to(self._playout.played))
+        self.response.played(self.ledger.up_to(self._playout.played))
         if event.state != "ended" or not self.complete:
             return
         if self._playout.all_played:
@@ -165,30 +180,33 @@ class ResponsePlayback:
         if self.generation == generation:
             self._played.set()
 
-    async def say_again(self, stopped_at: float) -> None:
-        """The transceiver was killed at this time, and another one has the call: what was not heard is sent again."""
+    async def retransmit(self, stopped_at: float) -> None:
+        """Send again what was not played: the transceiver was killed at `stopped_at`, and another one has the call.
+
+        `stopped_at`: `time.monotonic()`.
+        """
         paused = self._line.paused
         async with self._sending:
-            if self._cut or self._played.is_set() or not self.response.spoken:
+            if self._stopped or self._played.is_set() or not self.response.spoken:
                 return
             self.generation = self._new_generation()
-            await self._line.flush(self.generation)  # what came to the new one meanwhile
+            await self._line.flush(self.generation)  # frames that the new one has got meanwhile
             frames = self._playout.send_again(stopped_at, time.monotonic())
-            log.info("%s: %d ms of speech are said again", self._line.session_id, len(frames) * FRAME_MS)
+            log.info("%s: %d ms of speech are sent again", self._line.session_id, len(frames) * FRAME_MS)
             if paused:
                 await self._line.pause()
             at = self._playout.position(0, SPEECH_RATE)
             for number, (pcm, flags) in enumerate(frames):
                 if number % _BATCH == 0:
                     await asyncio.sleep(0)
-                if self._cut:
+                if self._stopped:
                     return
                 await self._line.publish_frame(pcm, SPEECH_RATE, at + number * FRAME, self.generation, flags)
                 self._playout.sent(time.monotonic())
 
-    async def interrupted(self) -> tuple[str, int]:
-        """After `run` was cancelled: silence the transceiver; returns the words heard and their milliseconds."""
-        self._cut = True
+    async def stop(self) -> tuple[str, int]:
+        """After `run` was cancelled: silence the transceiver; returns the words played and their milliseconds."""
+        self._stopped = True
         if not self.response.spoken:
             return self.text, 0
         if not self.ledger.samples:
@@ -199,8 +217,8 @@ class ResponsePlayback:
         played = self._playout.flushed(flushed, self.generation) if flushed else by_clock
         return self.ledger.up_to(played), played * 1000 // SPEECH_RATE
 
-    async def _say(self, clause: str, before: str) -> None:
-        samples = await self._samples(clause)
+    async def _speak(self, clause: str, before: str) -> None:
+        samples = await self._synthesize(clause)
         if samples is None and not self.ledger.samples and not self._speechless:
             self._speechless = True
             clause, samples = NO_VOICE, self._speech.phrases.kept(NO_VOICE)
@@ -214,28 +232,28 @@ class ResponsePlayback:
         padded[pause : pause + samples.size] = samples
         first = self.ledger.samples
         self.ledger.add(padded.size - pause, clause, pause)
-        self.response.speaking()
+        self.response.begin_speech()
         pcm = padded.tobytes()
         for number, at in enumerate(range(0, len(pcm), FRAME * 2)):
             if number % _BATCH == 0:
                 await self._wait_for_room()
-            await self._put(pcm[at : at + FRAME * 2], first + at // 2)
+            await self._send(pcm[at : at + FRAME * 2], first + at // 2)
             if not self.times.first_audio:
                 self.times.first_audio = time.time_ns()
                 self._on_first_audio()
 
-    async def _put(self, pcm: bytes, first_sample: int, flags: int = 0) -> None:
+    async def _send(self, pcm: bytes, first_sample: int, flags: int = 0) -> None:
         async with self._sending:
             self._playout.sending(pcm, int(flags))
             await self._line.publish_frame(pcm, SPEECH_RATE, first_sample, self.generation, flags)
             self._playout.sent(time.monotonic())
 
-    async def _samples(self, clause: str) -> Samples | None:
+    async def _synthesize(self, clause: str) -> Samples | None:
         """The clause as speech; None if it could not be made."""
         if (known := self._speech.phrases.get(clause, self._speed)) is not None:
             return known
         urgency = Urgency.NOW if not self.ledger.samples else Urgency.SOON
-        job = self._speech.pool.synthesize(clause, self._speed, urgency)
+        job = self._speech.tts.synthesize(clause, self._speed, urgency)
         try:
             samples = await job
         except BusyError as error:

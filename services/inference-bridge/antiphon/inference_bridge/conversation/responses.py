@@ -1,10 +1,9 @@
-"""The talking of one call: turns become answers, answers are held, gone on with, or interrupted.
+"""The responses of one call: a turn becomes a response, which is played, held, resumed or interrupted.
 
-At most one reply is under way. A turn's task waits for the transcription, asks the agent and speaks. At the first
-sound of the caller the transceiver holds the speech (`turns.floor`); if the sound was no more than a sound, it goes on
-at the very sample. Otherwise the task is cancelled, the transceiver flushed, and a closing task finds out what was
-heard. If nothing was, the caller had merely paused: the agent forgets that turn, and its text is put in front of the
-next one.
+At most one response is under way. A turn's task awaits the transcription, asks the agent and speaks. At the first sound
+of the caller the transceiver holds the speech (`turns.barge_in`). If the sound was no words, it resumes at the very
+sample. Otherwise the task is cancelled, the transceiver flushed, and a closing task finds out what was played. If
+nothing was, the caller had merely paused: the agent forgets that turn, and its text is put in front of the next one.
 """
 
 from __future__ import annotations
@@ -23,27 +22,33 @@ from opentelemetry import trace
 
 from antiphon.inference_bridge.agents import Agent, ReplyPart, Request
 from antiphon.inference_bridge.conversation.response_playback import ResponsePlayback, Speech
+from antiphon.inference_bridge.conversation.turn import Turn, fixed_reply
 from antiphon.inference_bridge.realtime_protocol.client_events import ResponseParameters
 from antiphon.inference_bridge.realtime_protocol.conversation import item_of
 from antiphon.inference_bridge.realtime_protocol.server_events import CancelReason, Realtime, RealtimeResponse
-from antiphon.inference_bridge.realtime_protocol.session_settings import SessionSettings
+from antiphon.inference_bridge.realtime_protocol.session_settings import SessionChanges, SessionSettings
+from antiphon.inference_bridge.tts.synthesizer import SPEECH_RATE
 from antiphon.inference_bridge.turns.barge_in import Act, BargeInPolicy
-from antiphon.inference_bridge.turns.turn import Turn, say
 from antiphon.runtime.agent_sessions.played_text import PlayedText
 from antiphon.runtime.agent_sessions.session_bus import SessionBus
 from antiphon.schemas import messages
 
 log = logging.getLogger(__name__)
 
-NOT_HEARD: Final = "Sorry, could you say that again?"
+NOT_UNDERSTOOD: Final = "Sorry, could you say that again?"
 TROUBLE: Final = "Sorry, something went wrong on my side. Could you say that again?"
 MAX_UNANSWERED: Final = 20
+"""Texts that wait for a `response.create`. Beyond it the oldest are not answered; their items stay on record."""
 _LEDGERS: Final = 20
-"""Replies that a client can still truncate by time."""
+"""Responses that a client can still truncate by time."""
 
 
 class Responses:
-    """Of one call; everything here runs on the event loop."""
+    """Decides what one call's agent answers, and stops it when the caller interrupts.
+
+    Owned by the call's session, for as long as the call. `TurnHandling` and `ClientCommands` call it, all on the event
+    loop. It owns the turn under way and the agent.
+    """
 
     def __init__(
         self,
@@ -57,116 +62,130 @@ class Responses:
         spawn: Callable[[Coroutine[Any, Any, Any]], asyncio.Task[Any]],
         span: Callable[[str, int | None], trace.Span],
         changed: Callable[[], None],
+        caller_is_speaking: Callable[[], bool],
+        carried: str = "",
     ) -> None:
-        """`instructions`: where the session has none. `changed`: the conversation is not what it was."""
+        """`instructions`: for a session that has none. `first_generation`: below the first response's.
+
+        `spawn` and `span`: make tasks and spans that end with the call. `changed`: called when the state that another
+        process would need has changed. `carried`: text that a process before this one has left unanswered.
+        """
         self.settings = settings
-        self.floor = BargeInPolicy()
+        self.barge_in = BargeInPolicy()
         self.turn: Turn | None = None
+        """The turn whose response is under way."""
         self.idle_since: float | None = time.monotonic()
-        self.carried = ""
-        """What was said and never answered, because the caller went on."""
+        """`time.monotonic()` at which the agent fell silent; None while a response is under way."""
+        self.carried = carried
+        """Text of turns that were undone because the caller spoke on; the next turn begins with it."""
         self.agent = agent
-        self.caller_speaks: Callable[[], bool] = lambda: False
         self._line, self._realtime, self._speech = line, realtime, speech
         self._instructions, self._generation = instructions, first_generation
         self._spawn, self._new_span, self._changed = spawn, span, changed
+        self._caller_is_speaking = caller_is_speaking
         self._next: Turn | None = None
-        """What waits for the reply under way, where callers can't interrupt."""
+        """Waits for the response under way, in sessions whose callers can't interrupt."""
         self._unanswered: list[asyncio.Task[str] | str] = []
         self._closing: asyncio.Task[None] | None = None
         self._held_at = 0.0
         self._ledgers: OrderedDict[str, PlayedText] = OrderedDict()
 
     def span(self, name: str, start_ns: int | None = None) -> trace.Span:
+        """A new span of this call. `start_ns`: Unix, ns; None: now."""
         return self._new_span(name, start_ns)
 
-    # ---- what is to be answered ----------------------------------------------------------------------
+    def change_settings(self, changes: SessionChanges) -> None:
+        """Other settings, in force at once for what begins from now on."""
+        self.settings = self.settings.changed(changes)
 
-    def note(self, said: asyncio.Task[str] | str) -> None:
-        """Something was said that waits for a `response.create`."""
-        self._unanswered = [*self._unanswered, said][-MAX_UNANSWERED:]
+    # ---- turns to be answered ------------------------------------------------------------------------
+
+    def add_unanswered(self, text: asyncio.Task[str] | str) -> None:
+        """A text, or its transcription, that waits for a `response.create`."""
+        self._unanswered = [*self._unanswered, text][-MAX_UNANSWERED:]
 
     def respond(self, parameters: ResponseParameters | None) -> None:
-        """The client wants an answer to what there is."""
+        """The client wants an answer to the conversation so far; interrupts the response under way."""
         if self.turn:
             self.interrupt("turn_detected")
         turn = Turn(self.span("turn"), parameters=parameters, asked_by_client=True)
-        turn.hearing = self._spawn(self._gather())
+        turn.transcription = self._spawn(self._take_unanswered())
         self.begin(turn)
 
     def answer(self, turn: Turn) -> None:
-        """The caller's turn is over: answer, or wait until that is possible."""
+        """The caller's turn has ended: answer it, or keep it until that is possible."""
         if not self.settings.creates_responses and not turn.asked_by_client:
-            assert turn.hearing is not None
-            self.note(turn.hearing)
+            assert turn.transcription is not None
+            self.add_unanswered(turn.transcription)
             turn.span.end()
         elif self.turn is None:
             self.begin(turn)
         elif self._next is None:
             self._next = turn
         else:
-            assert turn.hearing is not None
-            self.note(turn.hearing)
+            assert turn.transcription is not None
+            self.add_unanswered(turn.transcription)
             turn.span.end()
 
-    def say(self, text: str, name: str) -> None:
-        """A fixed text, such as the greeting."""
+    def speak(self, text: str, name: str) -> None:
+        """Speak a fixed text, such as the greeting. `name`: of its span."""
         self.begin(Turn(self.span(name), fixed=text))
 
     def begin(self, turn: Turn) -> None:
+        """Answer this turn now; a response under way is interrupted."""
         if self.turn:  # possible only when a greeting races with the first turn
             self.interrupt("turn_detected")
         self.turn, self.idle_since = turn, None
         turn.task = self._spawn(self._answer(turn))
-        if self.settings.interrupts and self.caller_speaks():  # went on after what this turn answers
-            self.act(self.floor.onset(time.monotonic(), agent_active=True))
+        if self.settings.interrupts and self._caller_is_speaking():  # spoke on after what this turn answers
+            self.apply(self.barge_in.speech_started(time.monotonic(), agent_active=True))
 
-    async def _gather(self) -> str:
+    async def _take_unanswered(self) -> str:
         unanswered, self._unanswered = self._unanswered, []
-        texts = [said if isinstance(said, str) else await asyncio.shield(said) for said in unanswered]
+        texts = [text if isinstance(text, str) else await asyncio.shield(text) for text in unanswered]
         return " ".join(filter(None, texts))
 
     async def _answer(self, turn: Turn) -> None:
-        """From what was said to the last sample of the reply."""
+        """From the transcription to the last sample of the response."""
         try:
             if self._closing:
                 await asyncio.shield(self._closing)
             parts = await self._parts(turn)
             if parts is None:
                 return
-            reply = turn.reply = self._reply(turn)
-            await reply.run(parts)
-            if reply.failed:
-                reply.response.done("failed", "", 0, failure="no speech could be made of the answer")
+            playback = turn.playback = self._playback(turn)
+            await playback.run(parts)
+            if playback.failed:
+                playback.response.done("failed", "", 0, failure="no speech could be made of the answer")
             else:
-                reply.response.done("completed", reply.text, 0)
-            self._tell_agent(turn, reply.text)
-            if reply.hang_up:
+                playback.response.done("completed", playback.text, 0)
+            self._report_played(turn, playback.text)
+            if playback.hang_up:
                 await self._line.hang_up("agent")
         finally:
             if self.turn is turn:  # else it was interrupted, and is closed elsewhere
                 self.turn = None
                 turn.span.end()
-                self._over()
+                self._response_ended()
 
-    def _over(self) -> None:
-        """Nobody speaks for the agent any more."""
+    def _response_ended(self) -> None:
+        """The agent is silent again; the next turn may begin."""
         self.idle_since = time.monotonic()
-        if self.floor.held:  # the caller makes a sound, but there is nothing left to hold
-            self.floor.released()
+        if self.barge_in.holding:  # the caller makes a sound, but there is nothing left to hold
+            self.barge_in.released()
             self._spawn(self._line.resume())
         self._changed()
         if self._next:
             following, self._next = self._next, None
             self.begin(following)
 
-    def _reply(self, turn: Turn) -> ResponsePlayback:
+    def _playback(self, turn: Turn) -> ResponsePlayback:
         asked = turn.parameters
         modalities = asked.output_modalities if asked and asked.output_modalities else self.settings.output_modalities
         response = RealtimeResponse(
             self._realtime, "audio" in modalities, turn.on_record, asked.metadata if asked else None
         )
-        reply = ResponsePlayback(
+        playback = ResponsePlayback(
             self._line,
             self._realtime,
             self._speech,
@@ -175,26 +194,26 @@ class Responses:
             partial(self._first_audio, turn),
             self._new_generation,
             self.settings.speed,
-            self.floor.held,
+            self.barge_in.holding,
         )
-        self._ledgers[response.item_id] = reply.ledger
+        self._ledgers[response.item_id] = playback.ledger
         if len(self._ledgers) > _LEDGERS:
             self._ledgers.popitem(last=False)
-        return reply
+        return playback
 
     def _new_generation(self) -> int:
         self._generation += 1
         return self._generation
 
     async def _parts(self, turn: Turn) -> AsyncGenerator[ReplyPart, None] | None:
-        """What to say; None for nothing."""
+        """The parts to be spoken; None for nothing."""
         if turn.fixed:
-            return say(turn.fixed)
-        assert turn.hearing is not None
-        text = await asyncio.shield(turn.hearing)
+            return fixed_reply(turn.fixed)
+        assert turn.transcription is not None
+        text = await asyncio.shield(turn.transcription)
         if not text and not self.carried and not turn.asked_by_client:
-            return say(NOT_HEARD) if turn.interrupts or turn.unheard else None
-        waiting = "" if turn.asked_by_client else await self._gather()
+            return fixed_reply(NOT_UNDERSTOOD) if turn.interrupts or turn.transcription_failed else None
+        waiting = "" if turn.asked_by_client else await self._take_unanswered()
         turn.text = " ".join(filter(None, (waiting, self.carried, text)))
         self.carried = ""
         turn.asked, turn.agent_before = True, self.agent.saved()
@@ -232,44 +251,44 @@ class Responses:
             log.exception("%s: the agent failed", self._line.session_id)
             yield f" {TROUBLE}"
 
-    def _tell_agent(self, turn: Turn, heard: str) -> None:
+    def _report_played(self, turn: Turn, text: str) -> None:
         if turn.asked:
-            self.agent.heard(heard if turn.on_record else "")
+            self.agent.played(text if turn.on_record else "")
         elif turn.fixed:
-            self.agent.greeted(heard)
+            self.agent.greeting_played(text)
 
     # ---- the caller makes a sound --------------------------------------------------------------------
 
-    def act(self, act: Act | None) -> None:
-        """Do what the floor says."""
+    def apply(self, act: Act | None) -> None:
+        """Carry out what the barge-in policy has decided."""
         if act is Act.HOLD:
             self._held_at = time.monotonic()
-            if self.turn and self.turn.reply:
-                self.turn.reply.hold()
+            if self.turn and self.turn.playback:
+                self.turn.playback.hold()
             self._spawn(self._hold())
-        elif act is Act.GO_ON:
+        elif act is Act.RESUME:
             held_ms = (time.monotonic() - self._held_at) * 1000
-            if self.turn and self.turn.reply:
-                self.turn.reply.go_on()
+            if self.turn and self.turn.playback:
+                self.turn.playback.resume()
             self._spawn(self._line.resume())
             self._realtime.emit("antiphon.false_interruption", held_ms=round(held_ms, 1))
-        elif act is Act.TAKE:
+        elif act is Act.INTERRUPT:
             self.interrupt("turn_detected")
 
     async def _hold(self) -> None:
-        if not await self._line.pause() and self.floor.held:  # it can't hold: then it has to stop
+        if not await self._line.pause() and self.barge_in.holding:  # what can't be held has to stop
             self.interrupt("turn_detected")
 
     def asked_something(self) -> bool:
-        """What the agent says holds a question: a yes is an answer then, and no mere sign of listening."""
-        return bool(self.turn and self.turn.reply and "?" in self.turn.reply.text)
+        """The response under way holds a question: then a "yes" is an answer and no backchannel."""
+        return bool(self.turn and self.turn.playback and "?" in self.turn.playback.text)
 
     # ---- interruption --------------------------------------------------------------------------------
 
     def interrupt(self, reason: CancelReason) -> bool:
-        """Stop what is being said or prepared; True if there was something."""
+        """Stop the response that is prepared or played; True if there was one."""
         turn, self.turn = self.turn, None
-        self.floor.released()
+        self.barge_in.released()
         if turn is None or turn.task is None:
             return False
         self.idle_since = time.monotonic()
@@ -283,42 +302,47 @@ class Responses:
         if before:
             await before
         await asyncio.wait([turn.task])
-        heard, heard_ms = "", 0
-        if turn.reply:
-            heard, heard_ms = await turn.reply.interrupted()
-            turn.reply.response.done("cancelled", heard, heard_ms, reason)
-        if self._line.paused:  # nothing was there to be flushed
+        text, played_ms = "", 0
+        if turn.playback:
+            text, played_ms = await turn.playback.stop()
+            turn.playback.response.done("cancelled", text, played_ms, reason)
+        if self._line.paused:  # nothing had been sent, so nothing was flushed
             await self._line.resume()
-        self._tell_agent(turn, heard)
-        if not heard and turn.hearing and reason == "turn_detected" and turn.on_record:
-            said = turn.text if turn.asked else await turn.hearing
-            self.carried = f"{self.carried} {said}".strip()
+        self._report_played(turn, text)
+        if not text and turn.transcription and reason == "turn_detected" and turn.on_record:
+            unanswered = turn.text if turn.asked else await turn.transcription
+            self.carried = f"{self.carried} {unanswered}".strip()
         turn.span.set_attribute("antiphon.interrupted", True)
         turn.span.end()
         self._changed()
 
-    def heard_of(self, item_id: str, audio_ms: int) -> str | None:
-        """The words of a reply in its first `audio_ms`; None if that is not known (any more) or beyond its end."""
+    def played_text(self, item_id: str, audio_ms: int) -> str | None:
+        """The words in the first `audio_ms` of a response; None if that is beyond its end, or it is too old."""
         ledger = self._ledgers.get(item_id)
-        if ledger is None or audio_ms * 24 > ledger.samples:
+        samples = audio_ms * SPEECH_RATE // 1000
+        if ledger is None or samples > ledger.samples:
             return None
-        return ledger.up_to(audio_ms * 24)
+        return ledger.up_to(samples)
 
     def playout(self, event: messages.Playout) -> None:
-        if self.turn and self.turn.reply:
-            self.turn.reply.playout(event)
+        """The transceiver reports how far it has played."""
+        if self.turn and self.turn.playback:
+            self.turn.playback.playout(event)
 
     def transceiver_lost(self, stopped_at: float) -> None:
-        """It was killed at this time, with the speech that waited in it; another one has the call."""
-        if self.turn and self.turn.reply:
-            self._spawn(self.turn.reply.say_again(stopped_at))
+        """The transceiver was killed at `stopped_at` (`time.monotonic()`), and another one has the call.
+
+        The speech that waited in the first one is sent again.
+        """
+        if self.turn and self.turn.playback:
+            self._spawn(self.turn.playback.retransmit(stopped_at))
 
     def _first_audio(self, turn: Turn) -> None:
-        """The first frame of a reply was published: say how long the caller waited, and for what."""
-        assert turn.reply is not None
+        """The first frame of a response was published: report how long the caller waited, and for what."""
+        assert turn.playback is not None
         latency = turn.latency_ms()
         if not latency:
             return
         for name, value in latency.items():
             turn.span.set_attribute(f"antiphon.{name}", value)
-        self._realtime.emit("antiphon.latency", item_id=turn.item_id, response_id=turn.reply.response.id, **latency)
+        self._realtime.emit("antiphon.latency", item_id=turn.item_id, response_id=turn.playback.response.id, **latency)

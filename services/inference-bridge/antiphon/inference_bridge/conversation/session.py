@@ -25,18 +25,19 @@ from antiphon.inference_bridge.agents import Agent
 from antiphon.inference_bridge.conversation.client_commands import ClientCommands
 from antiphon.inference_bridge.conversation.response_playback import Speech
 from antiphon.inference_bridge.conversation.responses import Responses
+from antiphon.inference_bridge.conversation.turn import Turn
+from antiphon.inference_bridge.conversation.turn_handling import TurnHandling
 from antiphon.inference_bridge.dispatch.conversation_snapshot import ConversationSnapshot, bounded, settings_json
-from antiphon.inference_bridge.input.turn_handling import TurnHandling
 from antiphon.inference_bridge.input.vad_pipeline import MAX_FRAMES, VadPipeline
-from antiphon.inference_bridge.input.voice_activity import RATE, VoiceActivityStream
+from antiphon.inference_bridge.models.smart_turn import EndOfTurn
+from antiphon.inference_bridge.models.voice_activity import VoiceActivityStream
 from antiphon.inference_bridge.realtime_protocol.client_events import read_client_event
-from antiphon.inference_bridge.realtime_protocol.conversation import Conversation, JsonObject
+from antiphon.inference_bridge.realtime_protocol.conversation import JsonObject
 from antiphon.inference_bridge.realtime_protocol.errors import ClientError
 from antiphon.inference_bridge.realtime_protocol.server_events import Realtime
 from antiphon.inference_bridge.realtime_protocol.session_settings import first_settings
-from antiphon.inference_bridge.turns.detector import TurnSettings
-from antiphon.inference_bridge.turns.smart_turn import EndOfTurn
-from antiphon.inference_bridge.turns.turn import Turn
+from antiphon.inference_bridge.turns.turn_settings import TurnSettings
+from antiphon.inference_bridge.turns.window import RATE
 from antiphon.runtime import tasks, telemetry
 from antiphon.runtime.agent_sessions import leases
 from antiphon.runtime.agent_sessions.session_bus import SessionBus
@@ -106,7 +107,6 @@ class Session:
         self._services, self._context = services, telemetry.trace_context(lease.trace)
         self._bus = SessionBus(services.client, self.id, self.ended, services.instance)
         self._outbox: asyncio.Queue[JsonObject] = asyncio.Queue(_MAX_OUTBOX)
-        self._realtime = Realtime(self._emit, lease.takeovers)
         self._model = lease.agent
         self._subscriptions: list[Subscription] = []
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -121,7 +121,8 @@ class Session:
         settings = snapshot.session_settings() or settings
         self._snapshot = snapshot
         self._session_created, self._greeted = snapshot.session_created, snapshot.greeted
-        self._realtime.conversation = Conversation(snapshot.items)
+        self._realtime = Realtime(self._emit, lease.takeovers, snapshot.items)
+        self._ear = VadPipeline(stream, services.vad_executor, settings.turn_settings(services.turn_settings))
         self._talk = Responses(
             self._bus,
             self._realtime,
@@ -133,19 +134,15 @@ class Session:
             self._spawn,
             self._span,
             self._changed,
+            lambda: self._ear.turns.speaking,
+            snapshot.carried,
         )
-        self._talk.carried = snapshot.carried
         if snapshot.agent is not None:
             agent.restore(snapshot.agent)
         self._listening = TurnHandling(
-            self._talk, self._realtime, services.speech.pool, self._spawn, services.end_of_turn
+            self._ear, self._talk, self._realtime, services.speech.stt, self._spawn, services.end_of_turn
         )
-        turns = settings.turn_settings(services.turn_settings)
-        listening = self._listening
-        self._ear = VadPipeline(stream, services.vad_executor, turns, listening.on_turn_event, listening.on_tick)
-        listening.ear = self._ear
-        self._talk.caller_speaks = lambda: self._ear.turns.speaking
-        self._commands = ClientCommands(self._talk, listening, self._realtime, self._apply_settings)
+        self._commands = ClientCommands(self._talk, self._listening, self._realtime, self._apply_settings)
 
     # ---- life --------------------------------------------------------------------------------------
 
@@ -160,7 +157,7 @@ class Session:
                 await self._services.client.subscribe(subject, cb=callback, pending_msgs_limit=_MAX_PENDING)
             )
         await connection.flush(self._services.client)
-        self._spawn(self._ear.listen())
+        self._spawn(self._ear.listen(self._listening))
         self._spawn(self._send_events())
         self._spawn(self._watch())
 
@@ -185,12 +182,12 @@ class Session:
         elif self._snapshot.answering is not None:
             text = self._snapshot.answering
             turn = Turn(self._span("turn"), asked_by_client=not text)
-            turn.hearing = self._spawn(_already(text))
+            turn.transcription = self._spawn(_already(text))
             turn.preamble = "" if self._snapshot.handed_over else BACK_AGAIN
             self._talk.begin(turn)
 
     async def _give_up(self) -> None:
-        self._talk.say(GIVE_UP, "give_up")
+        self._talk.speak(GIVE_UP, "give_up")
         task = self._talk.turn.task if self._talk.turn else None
         if task:
             await asyncio.wait([task])
@@ -208,7 +205,7 @@ class Session:
             with contextlib.suppress(Exception):  # the connection may be gone: so is the subscription
                 await subscription.unsubscribe()
         self._subscriptions.clear()
-        self._listening.forget()
+        self._listening.drop_speculation()
         await tasks.end(*(task for task in self._tasks if task is not asyncio.current_task()))
         if self._talk.turn:
             self._talk.turn.span.end()
@@ -259,7 +256,7 @@ class Session:
                     session_created=self._session_created,
                     greeted=self._greeted and not (turn and turn.fixed),
                     answering=turn.text if turn and turn.asked else None,
-                    received_until=self._ear.heard_until,
+                    received_until=self._ear.consumed_until,
                     handed_over=handed_over,
                 )
             ),
@@ -318,7 +315,7 @@ class Session:
             message = messages.decode(msg.data, messages.DataMessage)
             if message.channel != messages.EVENTS_CHANNEL:
                 return
-            self._commands.obey(read_client_event(message.payload()))
+            self._commands.apply(read_client_event(message.payload()))
             self._changed()
         except MalformedError as error:
             log.warning("%s: %s", self.id, error)
@@ -326,7 +323,7 @@ class Session:
             self._realtime.error(error)
 
     def _apply_settings(self) -> None:
-        self._ear.change(self._talk.settings.turn_settings(self._services.turn_settings))
+        self._listening.change_detection(self._talk.settings.turn_settings(self._services.turn_settings))
         self._realtime.session("session.updated", self._shown())
 
     def _shown(self) -> JsonObject:
@@ -348,7 +345,7 @@ class Session:
             return
         self._greeted = True
         if self._services.greeting and self._talk.turn is None:
-            self._talk.say(self._services.greeting, "greeting")
+            self._talk.speak(self._services.greeting, "greeting")
 
 
 async def _already(text: str) -> str:

@@ -29,13 +29,13 @@ from antiphon.inference_bridge.dispatch.abandoned_calls import AbandonedCalls
 from antiphon.inference_bridge.dispatch.conversation_snapshot import ConversationSnapshot, read_snapshot
 from antiphon.inference_bridge.dispatch.local_models import LocalModels, load_local_models
 from antiphon.inference_bridge.dispatch.peers import Peers
-from antiphon.inference_bridge.models.clients import LocalStt, LocalTts, ModelClients
+from antiphon.inference_bridge.models.clients import ChunkedStt, LocalStt, LocalTts
 from antiphon.inference_bridge.models.remote.language_model import RemoteLanguageModel
 from antiphon.inference_bridge.models.remote.pool import RemoteModels
 from antiphon.inference_bridge.models.threads import ModelThreads, Urgency
 from antiphon.inference_bridge.settings import Settings
 from antiphon.inference_bridge.tts.phrase_cache import PhraseCache
-from antiphon.inference_bridge.turns.detector import TurnSettings
+from antiphon.inference_bridge.turns.turn_settings import TurnSettings
 from antiphon.inference_bridge.unless_stopped import Stopped, unless_stopped
 from antiphon.runtime import tasks, telemetry
 from antiphon.runtime.agent_sessions import recent_audio, takeover
@@ -76,8 +76,8 @@ class Bridge:
         self._scripted_agent = scripted_agent
         self._workers = ModelThreads(settings.bridge_threads, settings.bridge_capacity * _JOBS_PER_CALL)
         self._remote = RemoteModels(client)
-        hearer = LocalStt(models.transcriber, self._workers) if models.transcriber else self._remote
-        speaker = LocalTts(models.synthesizer, self._workers) if models.synthesizer else self._remote
+        stt = LocalStt(models.transcriber, self._workers) if models.transcriber else self._remote
+        tts = LocalTts(models.synthesizer, self._workers) if models.synthesizer else self._remote
         self._vad_executor = ThreadPoolExecutor(1, thread_name_prefix="vad")
         self._sessions: dict[str, Session] = {}
         instance = new_instance()
@@ -89,7 +89,7 @@ class Bridge:
         )
         self._services = Services(
             client,
-            Speech(ModelClients(hearer, speaker), PhraseCache()),
+            Speech(ChunkedStt(stt), tts, PhraseCache()),
             self._vad_executor,
             TurnSettings(
                 threshold=settings.vad_threshold,
@@ -129,14 +129,14 @@ class Bridge:
         """Be able to do all that a call needs, then be known as alive: calls of dead processes come from then on."""
         await self._client.subscribe(subjects.agent_beat(self._settings.agent_name), cb=self._on_beat)
         if self._models.transcriber is None:
-            await self._remote.there("stt")
+            await self._remote.wait_for_worker("stt")
         if self._models.synthesizer is None:
-            await self._remote.there("tts")
+            await self._remote.wait_for_worker("tts")
         if self._settings.llm == "remote":
-            await self._remote.there("llm")
+            await self._remote.wait_for_worker("llm")
         speech = self._services.speech
         for phrase in SPOKEN_FALLBACKS:  # they are needed when no speech can be made
-            speech.phrases.keep(phrase, await speech.pool.synthesize(phrase, 1.0, Urgency.SOON))
+            speech.phrases.keep(phrase, await speech.tts.synthesize(phrase, 1.0, Urgency.SOON))
         await self._keeper.start()
         if self._settings.orphan_seconds:
             await self._abandoned.start()
@@ -290,7 +290,7 @@ class Bridge:
         if self._llm is None or self._chat_check is None:
             return self._scripted_agent()
         model, timeout = self._settings.llm_model, self._settings.llm_timeout
-        return LanguageModel(self._llm, model, timeout, self._chat_check.doubt)
+        return LanguageModel(self._llm, model, timeout, self._chat_check.check_again)
 
     # ---- calls of dead processes -----------------------------------------------------------------------------
 

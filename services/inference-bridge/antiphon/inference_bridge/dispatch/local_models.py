@@ -6,17 +6,17 @@ import logging
 import time
 from dataclasses import dataclass
 
-from antiphon.inference_bridge.input.voice_activity import VoiceActivity
 from antiphon.inference_bridge.models.local import (
     load_end_of_turn,
     load_synthesizer,
     load_transcriber,
     load_voice_activity,
 )
+from antiphon.inference_bridge.models.smart_turn import SmartTurn
+from antiphon.inference_bridge.models.voice_activity import VoiceActivity
 from antiphon.inference_bridge.settings import Settings
 from antiphon.inference_bridge.stt.transcriber import Transcriber
 from antiphon.inference_bridge.tts.synthesizer import Synthesizer
-from antiphon.inference_bridge.turns.smart_turn import SmartTurn
 
 log = logging.getLogger(__name__)
 

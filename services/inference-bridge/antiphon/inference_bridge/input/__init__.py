@@ -1,4 +1,4 @@
-"""The caller's audio: framing, voice activity, and what follows from turn events.
+"""A caller's audio to turn events: framing, voice activity, the turn detector.
 
-`turn_handling` drives `stt` and `conversation`; the rest imports `turns` only.
+Imports the voice activity model and `turns`; `conversation.turn_handling` gets the events.
 """

@@ -1,8 +1,8 @@
-"""Audio frames of a call to the windows that voice activity reads, with positions and capture times. Pure.
+"""Audio frames of a call to windows for voice activity, with positions and capture times. Pure.
 
-Frames come every 20 ms and windows are 32 ms. Where frames are missing, a short gap is filled with zeros so that
-positions stay true; after a long one everything starts afresh. Bounded: holds less than one window
-of samples and capture times of the last frames.
+Frames come every 20 ms and windows are 32 ms. If frames are missing, a short gap is filled with zeros so that positions
+stay true; after a long one the cutter starts afresh. Bounded: it holds less than one window of samples, and the capture
+times of the last frames.
 """
 
 from __future__ import annotations
@@ -10,34 +10,26 @@ from __future__ import annotations
 from collections import deque
 from typing import Final, NamedTuple
 
-from antiphon.inference_bridge.input.voice_activity import RATE, WINDOW
+from antiphon.inference_bridge.turns.window import RATE, WINDOW, Window
 from antiphon.schemas.audio import AudioFrame, FrameFlag
 
 MAX_FILL_MS: Final = 500
+"""A longer gap is not filled."""
 _REMEMBERED_FRAMES: Final = 400
 """8 s: further back than any end of a turn lies behind the newest frame."""
 
 
-class Window(NamedTuple):
-    """32 ms of a call."""
-
-    first_sample: int
-    pcm: bytes
-    """s16le mono at 16 kHz."""
-    silent: bool
-    """The sender sent nothing here: no need to ask the model."""
-    concealed: bool
-    """Mostly made up by the receiver: not to be taken for the start of speech."""
-
-
 class Gap(NamedTuple):
-    """A stretch is missing that is too long to fill; `first_sample` is where audio goes on."""
+    """A stretch is missing that is too long to fill; the audio continues at `first_sample`. A value."""
 
     first_sample: int
 
 
 class WindowCutter:
-    """Frames in, windows out."""
+    """Takes frames and returns windows.
+
+    Owned by the call's `VadPipeline`, for as long as the call; used on the event loop.
+    """
 
     def __init__(self) -> None:
         self._pcm = bytearray()
@@ -46,7 +38,7 @@ class WindowCutter:
         self._captured: deque[tuple[int, int]] = deque(maxlen=_REMEMBERED_FRAMES)
 
     def push(self, frame: AudioFrame) -> list[Window | Gap]:
-        """Take a frame at 16 kHz; a frame that is late or doubled is ignored."""
+        """The windows that a frame completes; a late or doubled one is ignored. `ValueError` if it is not at 16 kHz."""
         if frame.rate != RATE:
             raise ValueError(f"audio frame at {frame.rate} Hz: the claim asked for {RATE}")
         out: list[Window | Gap] = []
@@ -71,7 +63,7 @@ class WindowCutter:
         return out
 
     def captured_ns(self, sample: int) -> int | None:
-        """Wall clock (Unix, ns) at which `sample` entered the stack; None if it is too long ago."""
+        """When `sample` entered the stack (Unix, ns); None if that is more than 8 s ago."""
         for first_sample, captured in reversed(self._captured):
             if first_sample <= sample:
                 return captured + (sample - first_sample) * 1_000_000_000 // RATE

@@ -1,7 +1,7 @@
-"""A call's audio to turn events: frames into windows, voice activity off the loop, turns.
+"""A call's audio to turn events: frames into windows, voice activity off the event loop, turns.
 
-The queue between NATS and the model is bounded: when the machine is so late that five seconds of a
-caller's frames wait, the oldest go, and the turn detector sees a gap.
+The queue between NATS and the model is bounded: when the machine is so late that five seconds of a caller's frames
+wait, the oldest are dropped, and the turn detector sees a gap.
 """
 
 from __future__ import annotations
@@ -9,62 +9,70 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Final
+from typing import Final, Protocol
 
-from antiphon.inference_bridge.input.vad_framing import Gap, Window, WindowCutter
-from antiphon.inference_bridge.input.voice_activity import VoiceActivityStream
-from antiphon.inference_bridge.turns.detector import TurnDetector, TurnEvent, TurnSettings
+from antiphon.inference_bridge.input.vad_framing import Gap, WindowCutter
+from antiphon.inference_bridge.models.voice_activity import VoiceActivityStream
+from antiphon.inference_bridge.turns.detector import TurnDetector, TurnEvent
+from antiphon.inference_bridge.turns.turn_settings import TurnSettings
+from antiphon.inference_bridge.turns.window import Window
 from antiphon.schemas.audio import AudioFrame
 
 MAX_FRAMES: Final = 250
+"""Frames that may wait: 5 s."""
 _TICK: Final = 0.1
 
 
+class TurnListener(Protocol):
+    """Gets what a `VadPipeline` finds, on the event loop."""
+
+    def on_turn_event(self, event: TurnEvent) -> None:
+        """A turn began, may have ended, has ended, ..."""
+
+    def on_tick(self, now: float) -> None:
+        """`now`: `time.monotonic()`; at least each 0.1 s."""
+
+
 class VadPipeline:
-    """One caller's."""
+    """Finds the turns in one caller's audio.
+
+    Owned by the call's session, for as long as the call. Its methods are called on the event loop, where one task runs
+    `listen`; the model itself runs on the thread of `executor`.
+    """
 
     def __init__(
-        self,
-        stream: VoiceActivityStream,
-        executor: ThreadPoolExecutor,
-        settings: TurnSettings | None,
-        on_event: Callable[[TurnEvent], None],
-        on_tick: Callable[[float], None],
+        self, stream: VoiceActivityStream, executor: ThreadPoolExecutor, settings: TurnSettings | None
     ) -> None:
         """`executor`: has one thread, shared by all calls: a hop costs more than the 0.2 ms of a window.
 
-        `on_tick`: called with `time.monotonic()` at least each 0.1 s.
+        `settings`: None where the client says when a turn has ended.
         """
         self.turns = TurnDetector(settings)
         self.position = 0
-        """Samples of the call that were looked at."""
-        self._stream, self._executor, self._on_event, self._on_tick = stream, executor, on_event, on_tick
+        """Samples of the call that were judged."""
+        self._stream, self._executor = stream, executor
         self._cutter = WindowCutter()
         self._frames: deque[AudioFrame] = deque(maxlen=MAX_FRAMES)
         self._arrived = asyncio.Event()
         self._was_silent = False
 
     @property
-    def heard_until(self) -> int:
-        """Position up to which everything was made into turns."""
+    def consumed_until(self) -> int:
+        """Position up to which all audio has become turns, or was no speech."""
         return self.turns.first_sample if self.turns.first_sample is not None else self.position
 
     def push(self, frame: AudioFrame) -> None:
+        """The next frame at 16 kHz; when `MAX_FRAMES` wait, the oldest is dropped."""
         self._frames.append(frame)
         self._arrived.set()
 
-    def change(self, settings: TurnSettings | None) -> None:
-        """Other settings, at once."""
-        self.report(self.turns.change(settings))
-
     def captured_ns(self, sample: int) -> int | None:
-        """When the sample at this position entered the stack (Unix, ns)."""
+        """When the sample at this position entered the stack (Unix, ns); None if that is more than 8 s ago."""
         return self._cutter.captured_ns(sample)
 
-    async def listen(self) -> None:
-        """Runs for as long as the call."""
+    async def listen(self, listener: TurnListener) -> None:
+        """Report turn events to `listener` until cancelled."""
         loop = asyncio.get_running_loop()
         ticked = 0.0
         while True:
@@ -72,10 +80,10 @@ class VadPipeline:
                 async with asyncio.timeout(_TICK):
                     await self._arrived.wait()
             except TimeoutError:
-                self.report(self.turns.tick(time.monotonic()))
+                _report(self.turns.tick(time.monotonic()), listener)
             if time.monotonic() - ticked > _TICK:
                 ticked = time.monotonic()
-                self._on_tick(ticked)
+                listener.on_tick(ticked)
             self._arrived.clear()
             cut: list[Window | Gap] = []
             while self._frames:
@@ -86,14 +94,10 @@ class VadPipeline:
             likely = await loop.run_in_executor(self._executor, self._probabilities, cut)
             for piece, probability in zip(cut, likely, strict=True):
                 if isinstance(piece, Gap):
-                    self.report(self.turns.gap())
+                    _report(self.turns.gap(), listener)
                 else:
                     self.position = piece.first_sample + len(piece.pcm) // 2
-                    self.report(self.turns.window(piece, probability, time.monotonic()))
-
-    def report(self, events: list[TurnEvent]) -> None:
-        for event in events:
-            self._on_event(event)
+                    _report(self.turns.window(piece, probability, time.monotonic()), listener)
 
     def _probabilities(self, cut: list[Window | Gap]) -> list[float]:
         out = []
@@ -107,3 +111,8 @@ class VadPipeline:
                 self._was_silent = False
                 out.append(self._stream.probability(piece.pcm))
         return out
+
+
+def _report(events: list[TurnEvent], listener: TurnListener) -> None:
+    for event in events:
+        listener.on_turn_event(event)

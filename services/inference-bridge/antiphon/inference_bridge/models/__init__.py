@@ -1,4 +1,4 @@
 """The models: where they come from, the threads they run in, workers in other processes.
 
-Imports `stt`, `tts`, `input` and `turns` for the models themselves.
+Voice activity and smart-turn are here; `stt` and `tts` hold the classes of the other two.
 """

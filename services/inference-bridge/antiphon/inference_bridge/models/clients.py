@@ -1,6 +1,7 @@
-"""Where a call's model work is done: speech to text and speech, by threads of this process or by workers on NATS.
+"""Speech to text and text to speech as a call uses them, whether this process or a worker on NATS does the work.
 
-A call sees a pool and cannot tell which it is.
+`LocalStt` and `LocalTts` use threads of this process, `remote.pool.RemoteModels` workers on NATS; `ChunkedStt` makes
+one of them take turns of any length. All of them are used on the event loop.
 """
 
 from __future__ import annotations
@@ -19,66 +20,72 @@ from antiphon.inference_bridge.tts.synthesizer import Samples, Synthesizer
 
 T_co = TypeVar("T_co", covariant=True)
 MAX_PIECES: Final = 128
-"""Pieces of long turns whose text is kept while these turns go on; the oldest are forgotten and transcribed again."""
+"""Pieces of long turns whose text is kept while these turns last; the oldest are dropped and transcribed again."""
 
 
 class Pending(Protocol[T_co]):
-    """Work that was asked for. Await it for its result."""
+    """Model work under way. Await it for its result, or for the exception that the work raised (`BusyError`, ...).
+
+    The call that asked for it owns it, and uses it on the event loop.
+    """
 
     @property
     def work_ms(self) -> float:
-        """What the work itself took, without waiting."""
+        """What the work itself took, without waiting; 0 before the result is there."""
 
     def __await__(self) -> Generator[Any, None, T_co]: ...
 
     def promote(self, urgency: Urgency) -> None:
-        """Somebody waits for it now."""
+        """A caller waits for it now."""
 
     def cancel(self) -> None:
-        """Nobody wants it."""
+        """The result is not needed any more."""
 
 
 class SttClient(Protocol):
-    """Makes text of speech."""
+    """Speech to text. Owned by the bridge, for all calls of its process."""
 
     def transcribe(self, pcm: bytes, prompt: str, urgency: Urgency) -> Pending[str]:
         """`pcm`: an utterance, s16le mono at 16 kHz; `prompt`: words to expect."""
 
 
 class TtsClient(Protocol):
-    """Makes speech of text."""
+    """Text to speech. Owned by the bridge, for all calls of its process."""
 
     def synthesize(self, clause: str, speed: float, urgency: Urgency) -> Pending[Samples]:
-        """Mono samples at `SPEECH_RATE`."""
+        """Mono samples at `SPEECH_RATE`. `speed`: 1 is usual."""
 
 
-class ModelClients:
-    """Both, each from where it is. Made by the bridge, for all its calls; used on the event loop."""
+class ChunkedStt:
+    """An `SttClient` for audio of any length: what is longer than the recogniser's window goes to `stt` in pieces.
 
-    def __init__(self, hearer: SttClient, speaker: TtsClient) -> None:
-        self.synthesize = speaker.synthesize
-        self._hearer = hearer
-        self._heard: OrderedDict[bytes, asyncio.Task[str]] = OrderedDict()
+    A turn is transcribed at each pause of the caller, its finished pieces once: their texts are kept, `MAX_PIECES` at
+    most. Owned by the bridge, for all calls of its process.
+    """
+
+    def __init__(self, stt: SttClient) -> None:
+        self._stt = stt
+        self._pieces: OrderedDict[bytes, asyncio.Task[str]] = OrderedDict()
         """By prompt and audio: whole pieces of turns that may still grow."""
 
     def transcribe(self, pcm: bytes, prompt: str, urgency: Urgency) -> Pending[str]:
-        """As an `SttClient` does, of any length: longer audio goes to the recogniser in pieces of its window."""
+        """`pcm`: an utterance of any length, s16le mono at 16 kHz; `prompt`: words to expect."""
         *before, last = cut(pcm)
         if not before:
-            return self._hearer.transcribe(pcm, prompt, urgency)
+            return self._stt.transcribe(pcm, prompt, urgency)
         known = [self._piece(piece, prompt, urgency) for piece in before]
-        return _Joined(known, self._hearer.transcribe(last, prompt, urgency))
+        return _Joined(known, self._stt.transcribe(last, prompt, urgency))
 
     def _piece(self, pcm: bytes, prompt: str, urgency: Urgency) -> asyncio.Task[str]:
-        """A piece that will not change any more: a turn is transcribed at each pause, its pieces once."""
+        """The text of a piece that will not change any more; asked for again if the last try failed."""
         key = hashlib.blake2b(pcm, key=hashlib.blake2b(prompt.encode(), digest_size=32).digest()).digest()
-        task = self._heard.pop(key, None)
+        task = self._pieces.pop(key, None)
         if task is None or (task.done() and (task.cancelled() or task.exception() is not None)):
-            task = asyncio.ensure_future(_text(self._hearer.transcribe(pcm, prompt, urgency)))
-            task.add_done_callback(_look)
-        self._heard[key] = task
-        while len(self._heard) > MAX_PIECES:
-            self._heard.popitem(last=False)
+            task = asyncio.ensure_future(_text(self._stt.transcribe(pcm, prompt, urgency)))
+            task.add_done_callback(_retrieve_exception)
+        self._pieces[key] = task
+        while len(self._pieces) > MAX_PIECES:
+            self._pieces.popitem(last=False)
         return task
 
 
@@ -86,9 +93,10 @@ async def _text(pending: Pending[str]) -> str:
     return await pending
 
 
-def _look(task: asyncio.Task[str]) -> None:
+def _retrieve_exception(task: asyncio.Task[str]) -> None:
+    """A failure that no call awaits any more is not reported by asyncio."""
     if not task.cancelled():
-        task.exception()  # one that nobody waits for any more is no error
+        task.exception()
 
 
 class _Joined:
@@ -99,13 +107,13 @@ class _Joined:
 
     @property
     def work_ms(self) -> float:
-        """Of the last piece: the others were mostly heard while the caller spoke."""
+        """Of the last piece: most of the others were transcribed while the caller spoke."""
         return self._last.work_ms
 
     def __await__(self) -> Generator[Any, None, str]:
         texts = []
         for task in self._before:
-            text = yield from asyncio.shield(task).__await__()  # others may wait for it too
+            text = yield from asyncio.shield(task).__await__()  # other transcriptions of the turn may await it too
             texts.append(text)
         texts.append((yield from self._last.__await__()))
         return " ".join(text for text in texts if text)
@@ -114,25 +122,27 @@ class _Joined:
         self._last.promote(urgency)
 
     def cancel(self) -> None:
-        """The pieces before the last one are finished: they are wanted when the caller goes on."""
+        """The pieces before the last one are kept: the next transcription of the turn needs them."""
         self._last.cancel()
 
 
 class LocalStt:
-    """On this process's threads."""
+    """An `SttClient` that transcribes on threads of this process. Owned by the bridge, for all its calls."""
 
-    def __init__(self, model: Transcriber, workers: ModelThreads) -> None:
-        self._model, self._workers = model, workers
+    def __init__(self, model: Transcriber, threads: ModelThreads) -> None:
+        self._model, self._threads = model, threads
 
     def transcribe(self, pcm: bytes, prompt: str, urgency: Urgency) -> Pending[str]:
-        return self._workers.submit(partial(self._model.transcribe, pcm, prompt), urgency)
+        """At most one window of the recogniser, 30 s; `BusyError` when the threads' queue is full."""
+        return self._threads.submit(partial(self._model.transcribe, pcm, prompt), urgency)
 
 
 class LocalTts:
-    """On this process's threads."""
+    """A `TtsClient` that synthesises on threads of this process. Owned by the bridge, for all its calls."""
 
-    def __init__(self, model: Synthesizer, workers: ModelThreads) -> None:
-        self._model, self._workers = model, workers
+    def __init__(self, model: Synthesizer, threads: ModelThreads) -> None:
+        self._model, self._threads = model, threads
 
     def synthesize(self, clause: str, speed: float, urgency: Urgency) -> Pending[Samples]:
-        return self._workers.submit(partial(self._model.synthesize, clause, speed), urgency)
+        """Mono samples at `SPEECH_RATE`; `BusyError` when the threads' queue is full."""
+        return self._threads.submit(partial(self._model.synthesize, clause, speed), urgency)

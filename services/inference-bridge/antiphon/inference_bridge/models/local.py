@@ -1,12 +1,13 @@
-"""The models of this process: loaded, checked and warmed up before the first call is taken."""
+"""Load, check and warm up a model for this process; each takes 1 to 3 s.
+
+`ModelError` says which file is wrong and what to do. Called on a worker thread, before the first call is taken.
+"""
 
 from __future__ import annotations
 
 import logging
-import time
-from dataclasses import dataclass
 
-from antiphon.inference_bridge.input.voice_activity import WINDOW, VoiceActivity
+from antiphon.inference_bridge.models.smart_turn import SmartTurn
 from antiphon.inference_bridge.models.sources import (
     lexicon_files,
     silero_file,
@@ -14,33 +15,18 @@ from antiphon.inference_bridge.models.sources import (
     voice_file,
     whisper_directory,
 )
+from antiphon.inference_bridge.models.voice_activity import VoiceActivity
 from antiphon.inference_bridge.settings import Settings
 from antiphon.inference_bridge.stt.transcriber import Transcriber, Whisper
 from antiphon.inference_bridge.tts.g2p import Lexicon, Phonemizer
 from antiphon.inference_bridge.tts.synthesizer import PiperVoice, Synthesizer
-from antiphon.inference_bridge.turns.smart_turn import SmartTurn
+from antiphon.inference_bridge.turns.window import WINDOW
 
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Models:
-    """What all calls share."""
-
-    voice_activity: VoiceActivity
-    transcriber: Transcriber
-    synthesizer: Synthesizer
-
-
-def load_models(settings: Settings) -> Models:
-    """Read, check and warm up; takes 3-6 s. `ModelError` says which file is wrong and what to do."""
-    started = time.perf_counter()
-    models = Models(load_voice_activity(settings), load_transcriber(settings), load_synthesizer(settings))
-    log.info("models ready in %.1f s", time.perf_counter() - started)
-    return models
-
-
 def load_voice_activity(settings: Settings) -> VoiceActivity:
+    """Silero, or the model of `ANTIPHON_VAD_PATH`."""
     log.info("loading voice activity: silero")
     voice_activity = VoiceActivity(silero_file(settings.vad_path, settings.vad_sha256))
     voice_activity.stream().probability(bytes(WINDOW * 2))
@@ -48,7 +34,7 @@ def load_voice_activity(settings: Settings) -> VoiceActivity:
 
 
 def load_end_of_turn(settings: Settings) -> SmartTurn | None:
-    """None where the operator has not asked for it."""
+    """Smart-turn; None unless `ANTIPHON_SMART_TURN` is on."""
     if settings.smart_turn == "off":
         return None
     log.info("loading end of turn: %s", settings.smart_turn_path or "smart-turn")
@@ -58,6 +44,7 @@ def load_end_of_turn(settings: Settings) -> SmartTurn | None:
 
 
 def load_transcriber(settings: Settings) -> Transcriber:
+    """Whisper base, or the model of `ANTIPHON_WHISPER_PATH`."""
     log.info("loading speech-to-text: %s", settings.whisper_path or "whisper base")
     directory = whisper_directory(settings.whisper_path, settings.whisper_sha256, settings.cache_dir)
     transcriber = Whisper(directory, settings.bridge_threads)
@@ -67,6 +54,7 @@ def load_transcriber(settings: Settings) -> Transcriber:
 
 
 def load_synthesizer(settings: Settings) -> Synthesizer:
+    """The Piper voice joe, or the voice of `ANTIPHON_VOICE_PATH`."""
     log.info("loading speech: %s", settings.voice_path or "piper joe")
     phonemizer = Phonemizer(Lexicon.read(lexicon_files()))
     synthesizer = PiperVoice(voice_file(settings.voice_path, settings.voice_sha256), phonemizer)

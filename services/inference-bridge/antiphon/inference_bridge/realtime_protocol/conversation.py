@@ -1,7 +1,7 @@
 """The conversation of a call: its items in their order, as they are on record. Pure.
 
-Items are the JSON objects of the protocol. What the assistant said stands here as far as it was heard. Bounded:
-above `MAX_ITEMS` the oldest go.
+Items are the JSON objects of the protocol. An item of the assistant holds the words that were played. Bounded: above
+`MAX_ITEMS` the oldest go.
 """
 
 from __future__ import annotations
@@ -23,9 +23,13 @@ _USER_CONTENT: Final = ("input_text", "input_audio", "input_image")
 
 
 class Conversation:
-    """What was said, in order."""
+    """The items of one call, in order.
+
+    Owned by the call's `Realtime`, for as long as the call; used on the event loop.
+    """
 
     def __init__(self, items: Iterable[JsonObject] = ()) -> None:
+        """`items`: of a process that had the call before."""
         self._items: list[JsonObject] = list(items)
 
     def __contains__(self, item_id: object) -> bool:
@@ -33,26 +37,32 @@ class Conversation:
 
     @property
     def items(self) -> list[JsonObject]:
+        """A list of its own; the items themselves may still change."""
         return list(self._items)
 
     @property
     def last_id(self) -> str | None:
+        """Of the newest item; None if there is none."""
         return self._items[-1]["id"] if self._items else None
 
     def get(self, item_id: str) -> JsonObject:
+        """The item itself; `ClientError` if there is none of this id."""
         for item in self._items:
             if item["id"] == item_id:
                 return item
         raise ClientError(f"there is no item {item_id!r:.60}", "item_not_found", "item_id")
 
     def before(self, item_id: str) -> str | None:
-        """The id of the item that stands before this one."""
+        """The id of the item before this one; None if this one is the first, or unknown."""
         ids = [item["id"] for item in self._items]
         at = ids.index(item_id) if item_id in ids else 0
         return ids[at - 1] if at else None
 
     def add(self, item: JsonObject, previous_item_id: str | None = None) -> str | None:
-        """Put an item at the end, or behind another; returns the id of the one before it."""
+        """Put an item at the end, or behind another; returns the id of the one before it.
+
+        `ClientError` if the id is taken, or if there is no item `previous_item_id`.
+        """
         if item["id"] in self:
             raise ClientError(f"there is an item {item['id']!r:.60} already", "duplicate_item", "item.id")
         at = len(self._items)
@@ -71,15 +81,16 @@ class Conversation:
         return before
 
     def delete(self, item_id: str) -> None:
+        """Take it off the record; `ClientError` if there is none of this id."""
         self._items.remove(self.get(item_id))
 
-    def heard(self, item_id: str, transcript: str) -> None:
-        """What an input audio item turned out to say."""
+    def set_transcript(self, item_id: str, transcript: str) -> None:
+        """The transcription of an input audio item; ignored if the client has deleted the item."""
         if item_id in self:
             self.get(item_id)["content"][0]["transcript"] = transcript
 
     def truncate(self, item_id: str, content_index: int) -> JsonObject:
-        """The assistant's item that a client wants to cut, if it can be."""
+        """The assistant's item that a client wants to cut; `ClientError` if it can't be cut."""
         item = self.get(item_id)
         if item["type"] != "message" or item["role"] != "assistant":
             raise ClientError("only messages of the assistant can be truncated", "invalid_value", "item_id")
@@ -90,6 +101,7 @@ class Conversation:
 
 
 def message(item_id: str, role: str, status: str, *content: JsonObject) -> JsonObject:
+    """A message item."""
     return {
         "id": item_id,
         "object": "realtime.item",

@@ -1,4 +1,4 @@
-"""What a client did wrong, in the shape in which it is told."""
+"""What a client did wrong, in the shape of an `error` event."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ TAG: Final = "tag:"
 
 
 class ClientError(Exception):
-    """The client sent something that can't be used; it is told so by an `error` event."""
+    """The client sent something that can't be used. The session answers with an `error` event."""
 
     def __init__(
         self, message: str, code: str = "invalid_value", param: str | None = None, event_id: str | None = None

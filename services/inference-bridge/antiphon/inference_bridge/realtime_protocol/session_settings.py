@@ -2,7 +2,7 @@
 
 Changes are partial: what an update does not name stays, what it names as null is switched off. Fields of the
 published protocol that mean nothing here (the hosted models' names, noise reduction, tracing, truncation) are taken and
-shown, or shown as they really are; fields that nobody knows are ignored.
+shown, or shown as they really are; fields that are not in the protocol are ignored.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Annotated, Any, Final, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError
 
 from antiphon.inference_bridge.realtime_protocol.errors import client_error, tagged
-from antiphon.inference_bridge.turns.detector import TurnSettings
+from antiphon.inference_bridge.turns.turn_settings import TurnSettings
 
 JsonObject = dict[str, Any]
 M = TypeVar("M", bound=BaseModel)
@@ -41,7 +41,7 @@ class ServerVad(_Part):
 
 
 class SemanticVad(_Part):
-    """Turns end sooner or later, depending on whether what was said sounds complete."""
+    """Turns end sooner or later, depending on whether the words sound complete."""
 
     type: Literal["semantic_vad"] = "semantic_vad"
     eagerness: Literal["low", "medium", "high", "auto"] = "auto"
@@ -56,12 +56,12 @@ TurnDetection = Annotated[
 
 
 class Transcription(_Part):
-    """Whether and how what the caller says is transcribed for the client."""
+    """How the caller's speech is transcribed for the client."""
 
     model: str | None = None
     language: str | None = Field(default=None, max_length=16)
     prompt: str | None = Field(default=None, max_length=2000)
-    """Words to expect; given to the recogniser as what was said before."""
+    """Words to expect; the recogniser gets them as text before the utterance."""
 
 
 class FunctionTool(_Part):
@@ -74,6 +74,8 @@ class FunctionTool(_Part):
 
 
 class ToolChoiceFunction(_Part):
+    """The model must call the function of this name."""
+
     type: Literal["function"]
     name: str
 
@@ -85,6 +87,8 @@ Modalities = Annotated[list[Modality], Field(min_length=1, max_length=2)]
 
 
 class AudioFormat(_Part):
+    """Taken and without effect: the call carries the audio."""
+
     type: Literal["audio/pcm", "audio/pcmu", "audio/pcma"] = "audio/pcm"
     rate: Literal[24000] | None = 24000
 
@@ -127,7 +131,7 @@ _SERVER_VAD: Final = ServerVad()
 
 @dataclass(frozen=True)
 class SessionSettings:
-    """What is in force."""
+    """The settings in force. A value: `changed` returns another one."""
 
     instructions: str = ""
     output_modalities: tuple[Modality, ...] = ("audio",)
@@ -147,14 +151,16 @@ class SessionSettings:
 
     @property
     def creates_responses(self) -> bool:
+        """A turn that has ended is answered without a `response.create`."""
         return self.turn_detection is not None and self.turn_detection.create_response
 
     @property
     def interrupts(self) -> bool:
+        """The caller's speech interrupts the agent."""
         return self.turn_detection is not None and self.turn_detection.interrupt_response
 
     def changed(self, changes: SessionChanges) -> SessionSettings:
-        """With what the update names; the rest as it is."""
+        """These settings with what the update names; the rest as it is."""
         new: dict[str, Any] = {}
         named = changes.model_fields_set
         for name, default in (
@@ -184,12 +190,12 @@ class SessionSettings:
     def shown(self, session_id: str, model: str, voice: str, base: TurnSettings) -> JsonObject:
         """As `session.created` and `session.updated` show it."""
         wav = {"type": "audio/pcm", "rate": 24000}
-        heard = self.transcription
+        wanted = self.transcription
         transcription: JsonObject | None = None
-        if heard is not None:
+        if wanted is not None:
             transcription = {"model": TRANSCRIBER, "language": "en"}
-            if heard.prompt:
-                transcription["prompt"] = heard.prompt
+            if wanted.prompt:
+                transcription["prompt"] = wanted.prompt
         return {
             "type": "realtime",
             "object": "realtime.session",
@@ -227,7 +233,7 @@ class SessionSettings:
         return detection.model_dump() if detection else None
 
     def turn_settings(self, base: TurnSettings) -> TurnSettings | None:
-        """For the detector; None when the client says when a turn is over. `base`: the operator's defaults."""
+        """For the detector; None if the client ends the turns. `base`: the operator's defaults."""
         detection = self.turn_detection
         if detection is None:
             return None
@@ -241,7 +247,7 @@ class SessionSettings:
             silence_ms=silence,
             speculate_ms=min(base.speculate_ms, silence),
             preroll_ms=padding,
-            judged=base.judged and detection.silence_duration_ms is None,  # who names a silence gets that
+            judged=base.judged and detection.silence_duration_ms is None,  # a client that names a silence gets it
         )
 
     def turn_prompt(self) -> str:
@@ -250,8 +256,8 @@ class SessionSettings:
 
 
 _EAGERNESS: Final[dict[str, dict[str, int]]] = {
-    # Silence after words that sound complete, and after words that do not. Until that is known there could be no
-    # answer either, so nothing is lost by waiting for it.
+    # Silence after words that sound complete, and after words that do not. Before the transcription says which it is
+    # there could be no answer either, so waiting for it costs no time.
     "high": {"complete_ms": 200, "silence_ms": 2000, "incomplete_ms": 2000},
     "medium": {"complete_ms": 320, "silence_ms": 4000, "incomplete_ms": 4000},
     "auto": {"complete_ms": 320, "silence_ms": 4000, "incomplete_ms": 4000},
@@ -259,18 +265,10 @@ _EAGERNESS: Final[dict[str, dict[str, int]]] = {
 }
 
 
-def read_changes(session: object, root: str = "session") -> SessionChanges:
-    """The changes, or `ClientError` that names the field."""
-    try:
-        return SessionChanges.model_validate(session)
-    except ValidationError as error:
-        raise client_error(error, root) from None
-
-
 def first_settings(session: Mapping[str, Any]) -> tuple[SessionSettings, str]:
     """What a call begins with, from the session of its offer; and what of it could not be used.
 
-    An offer was accepted by now: a field that can't be used costs that field, not the call.
+    The offer was accepted before this is called: a field that can't be used costs that field, not the call.
     """
     trouble = ""
     changes = dict(session)

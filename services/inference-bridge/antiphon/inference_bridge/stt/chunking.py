@@ -1,6 +1,6 @@
 """Where speech that is longer than the recogniser's window is cut: at pauses. Pure.
 
-The recogniser hears 30 s at most. A cut depends on the audio of its own piece only, so the pieces of an utterance that
+The recogniser takes 30 s at most. A cut depends on the audio of its own piece only, so the pieces of an utterance that
 still grows stay the same: what was transcribed of them need not be transcribed again.
 """
 
@@ -18,7 +18,7 @@ _LATEST_S: Final = 26.5
 """A piece that is cut ends between these. The difference to `LONGEST_S` keeps the last piece longer than a word."""
 _PAUSE_S: Final = 0.3
 """The quietest stretch of that length is the pause. Where there is none at all it lies between two words, or in a soft
-consonant: the word there may be misheard, no sample is lost."""
+consonant: the word there may be misread, no sample is lost."""
 _STEP: Final = RATE // 50
 _BYTES: Final = 2
 
@@ -36,7 +36,7 @@ def cut(pcm: bytes, longest_s: float = LONGEST_S) -> list[bytes]:
 
 
 def pause(pcm: bytes, earliest: int, latest: int) -> int:
-    """The middle of the quietest stretch between two samples of `pcm`, as a sample."""
+    """The position of a pause: the middle of the quietest stretch of `pcm` between two positions, in samples."""
     if latest - earliest < 2 * _STEP:
         return latest
     samples = np.frombuffer(pcm, dtype="<i2", count=latest)[earliest:].astype(np.float32)

@@ -1,9 +1,10 @@
-"""Which words of an utterance are certain before it is over. Pure.
+"""Which words of an utterance are certain before it has ended. Pure.
 
-A recogniser that hears the beginning of an utterance several times, each time with more behind it, changes its mind
-about the end, seldom about the beginning. A word is certain when two hypotheses in a row have written it, and
-everything before it, alike. What was told is never taken back: should the last hypothesis disagree all the same, what
-was told stays, and the words behind it are taken from the last one.
+LocalAgreement-2 of Macháček, Dabre and Bojar, "Turning Whisper into Real-Time Transcription System" (2023), known as
+Whisper-Streaming. When a recogniser transcribes a growing utterance several times, it changes its mind about the end,
+seldom about the beginning. So a word is certain when two hypotheses in a row agree on it and on everything before it.
+Certain words are never taken back: if the last hypothesis disagrees all the same, they stay, and the words behind them
+come from the last hypothesis.
 """
 
 from __future__ import annotations
@@ -13,32 +14,38 @@ from difflib import SequenceMatcher
 
 
 class LocalAgreement:
-    """Of one utterance."""
+    """The certain words of one utterance.
+
+    Owned by the call's `TurnHandling` until the utterance has its final text; used on the event loop.
+    """
 
     def __init__(self) -> None:
-        self._told: list[str] = []
+        self._certain: list[str] = []
         self._last: list[str] = []
 
     def hypothesis(self, text: str) -> str:
-        """What `text`, heard of the utterance so far, makes certain: more text behind what was told; may be empty."""
+        """The words that become certain by `text`, a transcription of the utterance so far; may be empty.
+
+        To be appended to what was returned before.
+        """
         words, before = text.split(), self._last
         self._last = words
-        agreed = _alike(words, before)
-        if agreed <= len(self._told) or words[: len(self._told)] != self._told:
+        agreed = _common_prefix(words, before)
+        if agreed <= len(self._certain) or words[: len(self._certain)] != self._certain:
             return ""
-        told = len(self._told)
-        self._told = words[:agreed]
-        return (" " if told else "") + " ".join(words[told:agreed])
+        known = len(self._certain)
+        self._certain = words[:agreed]
+        return (" " if known else "") + " ".join(words[known:agreed])
 
     def finish(self, text: str) -> tuple[str, str]:
-        """The utterance is over and was heard as `text`: all of it, and what of that was not told yet."""
-        words, told = text.split(), len(self._told)
-        rest = words[told if words[:told] == self._told else _place_behind(self._told, words) :]
+        """`text`: the final transcription. Returns the whole utterance, and the part of it that is to be appended."""
+        words, known = text.split(), len(self._certain)
+        rest = words[known if words[:known] == self._certain else _place_behind(self._certain, words) :]
         more = " ".join(rest)
-        return " ".join([*self._told, *rest]), f" {more}" if told and more else more
+        return " ".join([*self._certain, *rest]), f" {more}" if known and more else more
 
 
-def _alike(words: list[str], others: list[str]) -> int:
+def _common_prefix(words: list[str], others: list[str]) -> int:
     """How many words the two have in common from the beginning, to the letter."""
     count = 0
     for word, other in zip(words, others, strict=False):
@@ -48,14 +55,14 @@ def _alike(words: list[str], others: list[str]) -> int:
     return count
 
 
-def _place_behind(told: list[str], words: list[str]) -> int:
-    """Where in `words` goes on what `told` began."""
-    blocks = SequenceMatcher(None, _bare(told), _bare(words), autojunk=False).get_matching_blocks()
+def _place_behind(certain: list[str], words: list[str]) -> int:
+    """The index in `words` of the first word behind those that are certain."""
+    blocks = SequenceMatcher(None, _bare(certain), _bare(words), autojunk=False).get_matching_blocks()
     *matches, _ = blocks
     if not matches:
-        return min(len(told), len(words))
+        return min(len(certain), len(words))
     last = matches[-1]
-    return min(len(words), last.b + last.size + len(told) - (last.a + last.size))
+    return min(len(words), last.b + last.size + len(certain) - (last.a + last.size))
 
 
 def _bare(words: list[str]) -> list[str]:

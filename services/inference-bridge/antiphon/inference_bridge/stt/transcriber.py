@@ -1,12 +1,12 @@
 """Speech to text: Whisper on features as long as the speech, instead of the 30 s it was trained on.
 
-Stock Whisper pads every utterance to 30 s, which costs 1350 ms on one core whatever was said. Without the
-padding base takes 140-200 ms. The price: it does not always stop, and goes round again over what it heard (a one-word
-answer nearly always: "Yes. Yes. Yes.", a sentence of 10 s now and then); `without_trailing_repeat` takes that away.
+Stock Whisper pads every utterance to 30 s, which costs 1350 ms on one core for any utterance. Without the padding,
+base takes 140-200 ms. The price: it does not always stop, and repeats the text (a one-word answer nearly always: "Yes.
+Yes. Yes.", a sentence of 10 s now and then); `without_trailing_repeat` takes that away.
 
-So the decoder needs a limit, and each token above what was said costs time. It gets one that suits ordinary speech.
-When it is reached and the text does not go round, the caller speaks fast or spells: the utterance is decoded again, up
-to what no speaker reaches. What reaches that is a runaway: it is logged, and its repeats are cut.
+So the decoder needs a limit, and each token above the spoken ones costs time. It gets one that suits ordinary speech.
+When it is reached and the text does not repeat itself, the caller speaks fast or spells: the utterance is decoded
+again, up to a limit that no speaker reaches. A text that reaches it is a runaway: logged, and its repeats are cut.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 
 RATE: Final = 16000
 _PAD_S: Final = 0.5
-"""Silence after the speech, so that the last word is heard to end."""
+"""Silence after the speech, so that the last word has an end."""
 _MIN_S: Final = 1.0
 _POSITIONS: Final = 448
 """Tokens that Whisper's decoder has places for, those of the prompt included."""
@@ -43,10 +43,10 @@ _MOST_TOKENS_PER_S: Final = 14.0
 _MOST_TOKENS: Final = 16
 """The second limit: letters spelled at more than twice the speed of our voice."""
 _SHORT_S: Final = 1.6
-"""With what stands before and after it, a word or two."""
+"""Seconds; with the pre-roll and the silence behind, that is a word or two."""
 _SHORT_LEAD_S: Final = 0.3
 _SHORT_PROMPT: Final = "Okay. Goodbye. Monday at ten."
-"""What may be said in one word. With it and the silence in front, 80 of 90 single words of our own voice were heard
+"""Examples of short answers. With them and the silence in front, 80 of 90 single words of our own voice were read
 right, against 76 without ("Sure", not "chair"). No real speech was measured."""
 _SHORT_UNLIKELY: Final = -1.2
 """Mean log probability per token below which a short utterance is a noise: single words measured have -0.6 to 0, what
@@ -57,22 +57,25 @@ _MAX_PROMPT: Final = 100
 """Tokens; each costs time in every utterance."""
 _NO_SPEECH: Final = 0.85
 _UNLIKELY: Final = -1.0
-"""Mean log probability per token. Whisper's own rule for noise says 0.6, but on unpadded features a short
+"""Mean log probability per token. Whisper's own rule for noise is 0.6, but on unpadded features a short
 answer such as "at nine" reaches 0.7; voice activity has found speech here already."""
 
 
 class Transcriber(Protocol):
-    """Makes text of speech; called on worker threads, several at once."""
+    """A speech-to-text model. Owned by the bridge or a model worker, for the life of the process.
+
+    Called on the model threads, several at once.
+    """
 
     def transcribe(self, pcm: bytes, prompt: str = "") -> str:
-        """`pcm`: an utterance, s16le mono at 16 kHz; the text, empty if nothing was said. `prompt`: words to expect."""
+        """The text; empty if there are no words. `pcm`: s16le mono at 16 kHz; `prompt`: words to expect."""
 
 
 class Whisper:
-    """A CTranslate2 Whisper, English, int8 on the CPU."""
+    """A `Transcriber`: CTranslate2's Whisper, English, int8 on the CPU."""
 
     def __init__(self, directory: Path, threads: int) -> None:
-        """`threads`: how many utterances are decoded at once, one core each."""
+        """`directory`: a CTranslate2 model. `threads`: how many utterances are decoded at once, one core each."""
         self._whisper = WhisperModel(
             str(directory), device="cpu", compute_type="int8", cpu_threads=1, num_workers=threads, local_files_only=True
         )
@@ -86,11 +89,12 @@ class Whisper:
         self._prompt = self._whisper.get_prompt(self._tokenizer, [], without_timestamps=True)
 
     def transcribe(self, pcm: bytes, prompt: str = "") -> str:
+        """Of any length: what is longer than 29 s is cut at pauses."""
         texts = [self._piece(piece, prompt) for piece in cut(pcm)]
         return " ".join(text for text in texts if text)
 
     def _piece(self, pcm: bytes, prompt: str) -> str:
-        """What fits into the window."""
+        """The text of a piece that fits into the window."""
         speech = np.frombuffer(pcm, dtype="<i2") / np.float32(32768)
         short = len(speech) < _SHORT_S * RATE
         lead = _SHORT_LEAD_S if short else 0.0
@@ -163,7 +167,7 @@ def ordinary_tokens(seconds: float) -> int:
 
 
 def most_tokens(seconds: float) -> int:
-    """More than anybody says in this time."""
+    """More tokens than any speaker reaches in this time."""
     return int(_MOST_TOKENS + _MOST_TOKENS_PER_S * seconds)
 
 
@@ -193,11 +197,11 @@ def without_loop(text: str, least: int = _LOOP_WORDS) -> str:
     """Cut the repeats of a phrase that the text ends in, three times at least; for text that ran into a limit.
 
     `... and nobody called. And nobody called. And nobody called. And no` -> `... and nobody called.` Phrases of less
-    than `least` words are left, because digits and "no, no, no" are said like that; in a number each digit counts.
+    than `least` words are left, because speakers repeat digits and "no, no" like that; in a number each digit counts.
     """
-    said = text.split()
-    bare = [re.sub(r"[^a-z0-9']", "", word.lower()) for word in said]
-    for period in range(1, len(said) // _LOOP_ROUNDS + 1):
+    words = text.split()
+    bare = [re.sub(r"[^a-z0-9']", "", word.lower()) for word in words]
+    for period in range(1, len(words) // _LOOP_ROUNDS + 1):
         *whole, last = bare
         if not whole[-period].startswith(last):  # the limit may have cut it in the middle
             continue
@@ -208,7 +212,7 @@ def without_loop(text: str, least: int = _LOOP_WORDS) -> str:
         if len(bare) - start < _LOOP_ROUNDS * period or sum(_weight(word) for word in phrase) < least:
             continue
         glued = period == 1 and start > 0 and phrase[0].isdecimal() and bare[start - 1].endswith(phrase[0])
-        return " ".join(said[: start if glued else start + period])
+        return " ".join(words[: start if glued else start + period])
     return text
 
 

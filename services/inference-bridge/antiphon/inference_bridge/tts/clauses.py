@@ -1,7 +1,7 @@
 """A reply's text, as it streams in, cut into clauses that are spoken one by one. Pure.
 
-The first clause is cut as early as possible, because the caller waits for it; later ones are whole
-sentences, which sound better and are made while the earlier ones play.
+The first clause is cut as early as possible, because the caller waits for it; later ones are whole sentences, which
+sound better and are synthesised while the earlier ones play.
 """
 
 from __future__ import annotations
@@ -16,17 +16,21 @@ _NO_END: Final = re.compile(r"(?:\b(?:Mr|Mrs|Ms|Dr|Prof|St|No|vs|e\.g|i\.e|appro
 LONG_CLAUSE: Final = 60
 """Characters after which a later clause may end at a comma."""
 MAX_CLAUSE: Final = 240
-"""Characters after which a clause ends at a blank, whatever comes (a model that forgets its full stops)."""
+"""Characters after which a clause ends at a blank in any case (some models forget their full stops)."""
 
 
 class ClauseSplitter:
-    """Feed it pieces of text, it gives back the clauses that are complete."""
+    """Cuts the text of one reply. Owned by the `ResponsePlayback` of that reply, used on the event loop.
+
+    Holds at most about `MAX_CLAUSE` characters besides the last piece.
+    """
 
     def __init__(self) -> None:
         self._text = ""
         self._first = True
 
     def feed(self, piece: str) -> list[str]:
+        """The clauses that this piece completes."""
         self._text += piece
         clauses: list[str] = []
         while cut := self._cut():
@@ -37,7 +41,7 @@ class ClauseSplitter:
         return clauses
 
     def rest(self) -> list[str]:
-        """What is left when the reply is complete."""
+        """The last clause, when the reply is complete; nothing if there is none."""
         text, self._text = self._text.strip(), ""
         return [text] if text else []
 
@@ -54,12 +58,6 @@ class ClauseSplitter:
         return 0
 
 
-def clauses_of(text: str) -> list[str]:
-    """All clauses of a text that is complete already."""
-    splitter = ClauseSplitter()
-    return [*splitter.feed(text), *splitter.rest()]
-
-
 def pause_ms_after(clause: str) -> int:
-    """Silence that belongs between this clause and the next."""
+    """Milliseconds of silence between this clause and the next."""
     return 240 if clause.rstrip("'\")").endswith((".", "!", "?")) else 90

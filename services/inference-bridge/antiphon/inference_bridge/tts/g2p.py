@@ -54,7 +54,7 @@ _VOICELESS: Final = "ptkfθsʃʧ"
 
 
 class Lexicon:
-    """Word to phonemes in the lexicons' own alphabet."""
+    """Word to phonemes in the lexicons' own alphabet. Owned by a `Phonemizer`; read-only, so any thread may call it."""
 
     def __init__(self, sources: Iterable[Mapping[str, Entry]]) -> None:
         """`sources`: the better one first."""
@@ -62,6 +62,7 @@ class Lexicon:
 
     @classmethod
     def read(cls, paths: Iterable[Path]) -> Lexicon:
+        """From JSON files, the better one first; `OSError` or `ValueError` for a file that can't be read."""
         return cls([_OWN_WORDS, *(json.loads(path.read_text("utf-8")) for path in paths)])
 
     def look_up(self, word: str, before: str = "") -> str | None:
@@ -73,7 +74,7 @@ class Lexicon:
         return None
 
     def pronounce(self, word: str, before: str = "") -> str:
-        """Always an answer: the lexicon's, or one put together from what it knows, or a guess by letters."""
+        """The lexicon's pronunciation, or one put together from known words, or a guess by letters."""
         return (
             self.look_up(word, before)
             or self._by_ending(word.lower())
@@ -130,7 +131,10 @@ def _respell(phones: str) -> str:
 
 
 class Phonemizer:
-    """Text to phonemes in the alphabet of a Piper voice trained on eSpeak phonemes."""
+    """Text to phonemes in the alphabet of a Piper voice trained on eSpeak phonemes.
+
+    Owned by the voice, for the life of the process; without state, so any thread may call it.
+    """
 
     def __init__(self, lexicon: Lexicon) -> None:
         self._lexicon = lexicon

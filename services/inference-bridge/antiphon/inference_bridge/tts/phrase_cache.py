@@ -1,6 +1,6 @@
-"""Short phrases that were said before, kept as samples: replies tend to open alike ("Sure," "Done.").
+"""Short phrases that were synthesised before, kept as samples: replies tend to open alike ("Sure," "Done.").
 
-Bounded: the phrase that was not used for the longest time goes. Used on the event loop only.
+Bounded: when it is full, the phrase that was not used for the longest time is dropped.
 """
 
 from __future__ import annotations
@@ -15,19 +15,24 @@ LONGEST: Final = 64
 
 
 class PhraseCache:
+    """Clauses as samples. Owned by the bridge, shared by all its calls; used on the event loop."""
+
     def __init__(self, size: int = 128) -> None:
+        """`size`: phrases, besides those that are kept for good."""
         self._size = size
         self._kept: dict[str, Samples] = {}
         self._phrases: OrderedDict[tuple[str, float], Samples] = OrderedDict()
 
     def keep(self, clause: str, samples: Samples) -> None:
-        """For good: a phrase that must be sayable when no voice answers."""
+        """Keep a phrase for good: it is needed when no voice answers."""
         self._kept[clause] = samples
 
     def kept(self, clause: str) -> Samples | None:
+        """A phrase that `keep` has got; None for any other."""
         return self._kept.get(clause)
 
     def get(self, clause: str, speed: float) -> Samples | None:
+        """The samples of a clause at this speed; None if they are not known."""
         if (kept := self._kept.get(clause)) is not None and speed == 1.0:
             return kept
         samples = self._phrases.get((clause, speed))
@@ -36,6 +41,7 @@ class PhraseCache:
         return samples
 
     def put(self, clause: str, speed: float, samples: Samples) -> None:
+        """Remember a clause, unless it is longer than `LONGEST`."""
         if len(clause) <= LONGEST:
             self._phrases[clause, speed] = samples
             self._phrases.move_to_end((clause, speed))

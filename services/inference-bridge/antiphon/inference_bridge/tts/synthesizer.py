@@ -1,4 +1,4 @@
-"""Text to speech: a Piper voice through onnxruntime, phonemes from `phonemes`, 24 kHz samples out."""
+"""Text to speech: a Piper voice through onnxruntime, phonemes from `g2p`, 24 kHz samples out."""
 
 from __future__ import annotations
 
@@ -14,25 +14,29 @@ import soxr
 from antiphon.inference_bridge.tts.g2p import Phonemizer
 
 SPEECH_RATE: Final = 24000
+"""Samples per second of the agent's speech."""
 Samples = npt.NDArray[np.int16]
 _LEAD_MS: Final = 20
 """Silence left in front of speech: the voice's own is up to 100 ms, which the caller would wait for."""
 
 
 class Synthesizer(Protocol):
-    """Makes speech; called on worker threads, several at once."""
+    """A text-to-speech model. Owned by the bridge or a model worker, for the life of the process.
+
+    Called on the model threads, several at once.
+    """
 
     def synthesize(self, clause: str, speed: float = 1.0) -> Samples:
-        """The clause as mono samples at `SPEECH_RATE`; empty if there is nothing to say in it. `speed`: 1 is usual."""
+        """The clause as mono samples at `SPEECH_RATE`; empty if it has no words. `speed`: 1 is usual."""
 
 
 class PiperVoice:
-    """One ONNX graph, shared by all calls: onnxruntime runs it from several threads at once."""
+    """A `Synthesizer`: one ONNX graph, shared by all calls; onnxruntime runs it from several threads at once."""
 
     def __init__(self, path: Path, phonemizer: Phonemizer, variation: float = 1.0) -> None:
         """`path`: the `.onnx` file, its configuration beside it as `.onnx.json`.
 
-        `variation`: of melody and rhythm from one time to the next; 0 says a text the same way every time.
+        `variation`: of melody and rhythm from one time to the next; with 0 a text sounds the same every time.
         """
         config: dict[str, Any] = json.loads(path.with_name(f"{path.name}.json").read_text("utf-8"))
         self._ids: dict[str, list[int]] = config["phoneme_id_map"]
@@ -49,10 +53,11 @@ class PiperVoice:
         self._graph = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
     def synthesize(self, clause: str, speed: float = 1.0) -> Samples:
+        """Mono samples at `SPEECH_RATE`, without the silence that the voice begins with."""
         phonemes = self._phonemizer.phonemes(clause)
         if not any(c.isalpha() for c in phonemes):
             return np.zeros(0, dtype=np.int16)
-        # ^ and $ frame the utterance, and the pad symbol 0 stands between any two phonemes
+        # ^ and $ frame the utterance, and the pad symbol 0 separates any two phonemes
         ids = [*self._ids["^"], 0]
         for phoneme in phonemes:
             ids += [*self._ids.get(phoneme, []), 0] if phoneme in self._ids else []

@@ -226,7 +226,7 @@ _STEPS: Final[tuple[Step, ...]] = (
 
 def speakable(text: str) -> str:
     """`See you at 3:30 pm on 11/24/2026.` -> `See you at three thirty P M on November twenty fourth, ...`."""
-    # Somebody who shouts is not spelling: capitals are letters only where the rest of the text is not capitals.
+    # A text in capitals is not spelled: capitals are letters only if the rest of the text is not in capitals.
     if text.isupper() and len(text.split()) > 2:
         text = text.capitalize()
     for pattern, replacement in _STEPS:

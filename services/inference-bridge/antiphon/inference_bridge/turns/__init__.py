@@ -1,4 +1,5 @@
-"""Whose turn it is: from windows of audio to turns (`detector`), and who may speak meanwhile (`floor`, `words`).
+"""When a caller's turn begins and ends, and whether a sound interrupts the agent. Pure: events and `now` in.
 
-Those three are pure and take `now`; `ear` is the shell that feeds them, `turn` what is remembered of one turn.
+`window` is the unit of audio, `detector` finds turns in windows (`turn_settings`), `barge_in` decides about a sound
+while the agent speaks, `backchannel` about words. Imports nothing of the bridge but `stt.chunking`.
 """

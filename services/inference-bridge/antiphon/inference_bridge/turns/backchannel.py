@@ -1,4 +1,4 @@
-"""What words say about the turn: is this a mere sign of listening, does this sound complete? Pure."""
+"""Two questions about words: are they a backchannel (a sign of listening), do they sound complete? Pure."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _SOUNDS: Final = _listed("um er erm wow")
 _HUMMED: Final = re.compile(r"m+h*m*|h+[mu]+h*m*|[uao]+h+[uao]*h*m*|(?:na){2,}")
 """A hum has no spelling: "mhm", "uh-huh", "aha", and what recognisers write for one ("aho", "nana"); not "no"."""
 _AGREEMENT: Final = _listed("yeah yep yes yup okay ok right sure alright good great nice cool fine exactly indeed true")
-"""Signs of listening while somebody tells something; an answer where something was asked."""
+"""A backchannel while the agent tells something; an answer when the agent has asked something."""
 _PHRASES: Final = ("i see", "got it", "go on", "of course", "all right", "i know", "makes sense")
 _MAX_WORDS: Final = 4
 
@@ -37,9 +37,9 @@ def _is_sound(word: str) -> bool:
 
 
 def is_backchannel(text: str, asked: bool) -> bool:
-    """Whether `text`, said while the agent speaks, only shows that the caller listens.
+    """Whether `text`, spoken while the agent speaks, only shows that the caller listens.
 
-    `asked`: the agent has asked something in what was heard, so that "yes" is an answer.
+    `asked`: the agent's words so far hold a question, so that "yes" is an answer.
     """
     words = _words(text)
     if len(words) > _MAX_WORDS:

@@ -7,11 +7,11 @@
                      speculate_ms unlikely: MaybeDone  likely again: Resumed
                      max_turn_ms without an end: TurnEnded up to a pause, SpeechStarted behind it
 
-Probabilities go through a hysteresis: speech starts at `threshold` and goes on down to `threshold - 0.15`, so
-that a soft syllable does not count as silence. One click is not `onset_windows` windows.
+Probabilities go through a hysteresis: speech starts at `threshold` and lasts down to `threshold - 0.15`, so that a soft
+syllable does not count as silence. One click is not `onset_windows` windows.
 
-How much silence ends a turn may depend on what was said (`semantic`) and on how it sounded (`judged`): `verdict` tells,
-once somebody knows. Without settings nothing is a turn by itself: audio is kept until the client commits it.
+How much silence ends a turn may depend on the words (`semantic`) and on the voice (`judged`): `verdict` brings the
+answer when it is known. Without settings the detector ends no turn: audio is kept until the client commits it.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Final
 
-from antiphon.inference_bridge.input.vad_framing import Window
-from antiphon.inference_bridge.input.voice_activity import RATE, WINDOW
 from antiphon.inference_bridge.stt.chunking import pause
+from antiphon.inference_bridge.turns.turn_settings import TurnSettings, wait_ms
+from antiphon.inference_bridge.turns.window import RATE, WINDOW, Window
 
 _HYSTERESIS: Final = 0.15
 _WINDOW_MS: Final = WINDOW * 1000 / RATE
@@ -31,61 +31,8 @@ MISSING_S: Final = 0.3
 
 
 @dataclass(frozen=True)
-class TurnSettings:
-    """Milliseconds, unless said otherwise."""
-
-    threshold: float = 0.5
-    onset_windows: int = 3
-    silence_ms: int = 400
-    speculate_ms: int = 160
-    preroll_ms: int = 300
-    """Kept from before the onset: a soft first consonant is not yet likely speech."""
-    min_speech_ms: int = 120
-    max_turn_ms: int = 60_000
-    """A longer turn is cut at a pause: the first part is answered. The bound of the memory that a caller takes."""
-    sustained_ms: int = 800
-    """Speech after which `StillSpeaking` tells what there is so far; again after as much."""
-    semantic: bool = False
-    """`silence_ms` holds until there is a verdict; then one of the following."""
-    complete_ms: int = 320
-    """Silence that ends a turn whose words sound complete."""
-    incomplete_ms: int = 4000
-    """Silence that ends one whose words do not."""
-    doubtful_ms: int = 1200
-    """Silence that ends one of which words and voice say different things."""
-    judged: bool = False
-    """Without `semantic`: `silence_ms` is less where the voice sounds done, and more where it does not."""
-
-
-_SOUNDS_DONE: Final = 0.7
-_SOUNDS_OPEN: Final = 0.3
-"""How likely it must be that the caller is done, or may be at most, for the voice to change anything."""
-_SHORTER: Final = 0.7
-_LONGER: Final = 3.0
-
-
-def wait_ms(settings: TurnSettings, likely: float | None = None, complete: bool | None = None) -> int:
-    """How much silence ends a turn, given how likely its voice sounds done and whether its words are complete.
-
-    None: that is not known, yet or ever. A voice that is not decided changes nothing.
-    """
-    done = None
-    if likely is not None and not _SOUNDS_OPEN < likely < _SOUNDS_DONE:
-        done = likely >= _SOUNDS_DONE
-    if settings.semantic:
-        if complete is None:
-            return settings.silence_ms
-        if done is not None and done is not complete:
-            return settings.doubtful_ms
-        return settings.complete_ms if complete else settings.incomplete_ms
-    if not settings.judged or done is None:
-        return settings.silence_ms
-    return round(settings.silence_ms * (_SHORTER if done else _LONGER))
-
-
-@dataclass(frozen=True)
 class SpeechStarted:
-    """The caller speaks; whatever the agent says is now talked over."""
+    """The caller begins to speak. A value, as all events here."""
 
     first_sample: int
 
@@ -112,26 +59,26 @@ class MaybeDone:
 
 @dataclass(frozen=True)
 class Resumed:
-    """It was not the end: what was transcribed on suspicion is worthless."""
+    """The caller speaks on after `MaybeDone`: the speculative transcription is useless."""
 
 
 @dataclass(frozen=True)
 class TurnEnded:
-    """The caller is done; `utterance` has the speech of the last `MaybeDone`, if there was one."""
+    """The turn has ended; `utterance` is that of the last `MaybeDone`, if there was one."""
 
     utterance: Utterance
 
 
 @dataclass(frozen=True)
 class SpeechDropped:
-    """Too short to be a word."""
+    """Speech has ended that was too short for a word."""
 
     speech_end: int
 
 
 @dataclass(frozen=True)
 class StillSpeaking:
-    """The caller has spoken for a while and goes on; what there is so far."""
+    """The caller has spoken for a while and still speaks; `utterance` is the speech so far."""
 
     utterance: Utterance
 
@@ -139,14 +86,18 @@ class StillSpeaking:
 TurnEvent = SpeechStarted | MaybeDone | Resumed | TurnEnded | SpeechDropped | StillSpeaking
 
 MIN_COMMIT_MS: Final = 100
-"""A client that commits less than that has committed nothing."""
+"""Less audio than that can't be committed."""
 
 
 class TurnDetector:
-    """One caller's turns. Holds at most `max_turn_ms` of audio."""
+    """Finds the turns of one caller. Holds at most `max_turn_ms` of audio.
+
+    Owned by the call's `VadPipeline`, for as long as the call. `VadPipeline` and `TurnHandling` call it on the event
+    loop. Methods that return events expect the caller to pass them on in order.
+    """
 
     def __init__(self, settings: TurnSettings | None) -> None:
-        """`settings`: None where the client says when a turn is over."""
+        """`settings`: None if the client ends the turns."""
         self.manual = settings is None
         self._likely = 0
         self._last_window: float | None = None
@@ -155,7 +106,7 @@ class TurnDetector:
         self.change(settings)
 
     def change(self, settings: TurnSettings | None) -> list[TurnEvent]:
-        """Go on with other settings. Speech under way goes on; without detection it is dropped, the audio kept."""
+        """Use other settings. Speech under way stays; when detection is switched off or on, it is dropped."""
         dropped: list[TurnEvent] = []
         if (settings is None) is not self.manual:
             dropped = [SpeechDropped(self._speech_end)] if self.speaking else []
@@ -188,7 +139,7 @@ class TurnDetector:
     def verdict(self, utterance: Utterance, complete: bool | None = None, likely: float | None = None) -> None:
         """Whether the words of the last `MaybeDone` are complete, or how likely its voice is done: either comes first.
 
-        Ignored if the caller has gone on since.
+        Ignored if the caller has spoken since.
         """
         if self._maybe is not utterance:
             return
@@ -202,12 +153,12 @@ class TurnDetector:
         return self._settings.semantic or self._settings.judged
 
     def commit(self) -> Utterance | None:
-        """The client says that its turn is over; None if there is next to nothing."""
+        """The client ends the turn: its audio; None if that is less than `MIN_COMMIT_MS`."""
         if len(self._audio) < MIN_COMMIT_MS * RATE // 1000 * 2:
             return None
         utterance = self._utterance()
         if self.manual and self._speech_start is not None:
-            # what a caller does not say while the key is held down only confuses the recogniser
+            # silence before and after the speech, while the key is held down, only confuses the recogniser
             padding = self._settings.preroll_ms * RATE // 1000
             start = max(self._first_sample, self._speech_start - padding)
             end = self._speech_end + padding
@@ -217,7 +168,7 @@ class TurnDetector:
         return utterance
 
     def clear(self) -> list[TurnEvent]:
-        """The client wants what was heard so far forgotten."""
+        """Forget the audio so far, because the client asks for it."""
         dropped: list[TurnEvent] = [SpeechDropped(self._speech_end)] if self.speaking else []
         self._reset()
         self._preroll.clear()
@@ -242,7 +193,7 @@ class TurnDetector:
         return events
 
     def tick(self, now: float) -> list[TurnEvent]:
-        """Call now and then: when audio stops coming in mid-speech, the turn ends all the same."""
+        """Call each 0.1 s or so: when audio stops coming in mid-speech, the turn ends all the same."""
         if not self.speaking or self._last_window is None or now - self._last_window < MISSING_S:
             return []
         missing_ms = (now - self._last_window) * 1000
@@ -250,7 +201,7 @@ class TurnDetector:
         return self._silence(missing_ms)
 
     def gap(self) -> list[TurnEvent]:
-        """A long stretch of audio is missing: what came before it is a turn of its own."""
+        """A long stretch of audio is missing: the speech before it is a turn of its own."""
         self._likely = 0
         self._preroll.clear()
         if self.manual:
@@ -322,7 +273,7 @@ class TurnDetector:
         return Utterance(bytes(self._audio), self._first_sample, self._speech_end, spoken_ms)
 
     def _cut(self) -> list[TurnEvent]:
-        """It has lasted for too long: what came before the last pause is a turn, the caller goes on with the rest."""
+        """The turn has lasted too long: it ends at the last pause, and the rest begins another one."""
         samples = len(self._audio) // 2
         at = pause(bytes(self._audio), samples * 3 // 4, samples - samples // 20)
         first, audio = self._first_sample, bytes(self._audio)

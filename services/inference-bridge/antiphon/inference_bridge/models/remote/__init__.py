@@ -1,4 +1,4 @@
 """Models as workers on NATS: speech to text and speech in processes of their own, on this machine or another one.
 
-`wire` says what goes over the bus, `worker` is the process that has the model, `pool` the bridge's side.
+`wire` defines the messages, `worker` is the process that has the model, `pool` the bridge's side.
 """

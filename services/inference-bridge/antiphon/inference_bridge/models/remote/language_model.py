@@ -1,7 +1,7 @@
 """An agent whose language model is asked by workers on NATS, which stream the answer.
 
-A worker that is busy, fails, or gives no sign of life is left, and another one is asked; if some of the answer was
-said by then, that one is told the words and goes on after them. When nobody can, the caller hears an apology.
+When a worker is busy, fails, or gives no sign of life, the bridge asks another one. If a part of the answer was spoken
+by then, the request says so and the other worker continues after it. When no worker answers, the agent apologises.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from pydantic import TypeAdapter
 from antiphon.inference_bridge.agents import FunctionCall, ReplyPart, Request, Usage
 from antiphon.inference_bridge.agents.language_model import APOLOGY, MAX_HISTORY
 from antiphon.inference_bridge.models.remote import wire
-from antiphon.inference_bridge.models.remote.pool import ATTEMPTS, THINK_TIMEOUT, WorkerError, pieces_of
+from antiphon.inference_bridge.models.remote.pool import ATTEMPTS, LLM_TIMEOUT, WorkerError, pieces_of
 from antiphon.schemas.errors import MalformedError
 
 log = logging.getLogger(__name__)
@@ -31,45 +31,46 @@ _BETWEEN_TRIES: Final = 0.1
 
 
 def packed(request: Request) -> bytes:
-    """The request as a worker wants it; without its oldest items where it would be too long."""
+    """The request as bytes for a worker; without its oldest items where it would exceed `wire.MAX_REQUEST`."""
     items = list(request.items[-MAX_HISTORY:])
     while True:
-        data: bytes = REQUEST.dump_json(replace(request, items=items))
+        data: bytes = REQUEST.dump_json(replace(request, items=items), by_alias=True)
         if len(data) <= wire.MAX_REQUEST or not items:
             return wire.pack("reply", data)
         del items[: max(1, len(items) // 4)]
 
 
 class RemoteLanguageModel:
-    """An `Agent`."""
+    """The `Agent` of one call, which owns it. Used on the event loop."""
 
     def __init__(self, client: Client, timeout: float) -> None:
-        """`timeout`: seconds after which no further worker is asked for an answer of which nothing was said."""
+        """`timeout`: seconds after which no further worker is asked for an answer of which nothing was spoken."""
         self._client, self._timeout = client, timeout
 
     async def reply(self, request: Request) -> AsyncGenerator[ReplyPart, None]:
-        said, final, began = "", False, time.monotonic()
+        """The answer piece by piece; an apology in place of the rest when no worker answers."""
+        spoken, final, began = "", False, time.monotonic()
         for attempt in range(ATTEMPTS):
             try:
-                async with aclosing(self._ask(replace(request, said=said))) as parts:
+                async with aclosing(self._ask(replace(request, already_spoken=spoken))) as parts:
                     async for part in parts:
                         if isinstance(part, str):
-                            said += part
+                            spoken += part
                         final = final or not isinstance(part, str)
                         yield part
                 return
             except (WorkerError, TimeoutError, nats.errors.Error, MalformedError) as error:
                 log.warning("language model, try %d: %s", attempt + 1, error or "no sign of life of its worker")
-                if final or (not said and time.monotonic() - began > self._timeout):
+                if final or (not spoken and time.monotonic() - began > self._timeout):
                     break
                 await asyncio.sleep(_BETWEEN_TRIES)
         if not final:
-            yield f" {APOLOGY}" if said else APOLOGY
+            yield f" {APOLOGY}" if spoken else APOLOGY
 
     async def _ask(self, request: Request) -> AsyncGenerator[ReplyPart, None]:
         """One worker's answer."""
         number = 0
-        async with aclosing(pieces_of(self._client, "llm", packed(request), THINK_TIMEOUT)) as pieces:
+        async with aclosing(pieces_of(self._client, "llm", packed(request), LLM_TIMEOUT)) as pieces:
             async for kind, *fields in pieces:
                 match kind, fields:
                     case "text", [str(piece), int(at)]:
@@ -88,16 +89,17 @@ class RemoteLanguageModel:
                     case "error", [str(text), _]:
                         raise WorkerError(text)
                     case _:
-                        raise MalformedError(f"a language model's worker says {kind!r:.40}")
+                        raise MalformedError(f"a language model's worker sent {kind!r:.40}")
 
-    def heard(self, text: str) -> None:
-        """The record knows."""
+    def played(self, text: str) -> None:
+        """Nothing to do: each request brings the conversation, in which the reply is cut to what was played."""
 
-    def greeted(self, text: str) -> None:
-        """The record knows."""
+    def greeting_played(self, text: str) -> None:
+        """Nothing to do, as in `played`."""
 
     def saved(self) -> Any:
+        """None: this agent keeps nothing between two requests."""
         return None
 
     def restore(self, saved: Any) -> None:
-        """The record is all there is."""
+        """Nothing to do: this agent keeps nothing between two requests."""

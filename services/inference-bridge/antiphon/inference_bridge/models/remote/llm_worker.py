@@ -1,6 +1,7 @@
 """`python -m antiphon.inference_bridge --worker llm`: asks the chat server of its own settings for any bridge.
 
-It announces itself when the server has answered once, and stops asking when nobody listens to an answer any more.
+It registers as a service when the server has answered once. When no bridge receives an answer any more, it cancels the
+server's request.
 """
 
 from __future__ import annotations
@@ -29,42 +30,48 @@ _WARM_AGAIN: Final = 1.0
 
 
 class LanguageModelWorker:
-    """Answers requests by streams."""
+    """Answers the requests of bridges by streams.
+
+    Owned by `worker.run`, for the life of the process. nats-py calls its callbacks on the event loop.
+    """
 
     def __init__(self, client: Client, model: LanguageModel, at_once: int) -> None:
+        """`at_once`: answers under way at the same time; a further request gets the error `busy`."""
         self._client, self._model, self._at_once = client, model, at_once
         self._jobs: dict[str, asyncio.Task[None]] = {}
         self._numbers = itertools.count()
         self._inbox = client.new_inbox()
-        """Where NATS says that nobody listens to a piece."""
+        """Where NATS reports that a piece had no receiver."""
 
     async def warm(self) -> None:
-        """Return when the server answers."""
-        told = ""
+        """Return when the chat server answers."""
+        reported = ""
         while True:
             try:
                 await self._model.warm_up()
             except ModelError as error:
-                if str(error) != told:
+                if str(error) != reported:
                     log.warning("waiting for the chat server: %s", error)
-                told = str(error)
+                reported = str(error)
                 await asyncio.sleep(_WARM_AGAIN)
             else:
                 return
 
     async def start(self) -> None:
-        await self._client.subscribe(f"{self._inbox}.*", cb=self._unheard)
-        await self._client.subscribe(subjects.worker("llm"), queue=wire.QUEUE, cb=self._asked)
+        """Subscribe: requests may come."""
+        await self._client.subscribe(f"{self._inbox}.*", cb=self._on_undelivered)
+        await self._client.subscribe(subjects.worker("llm"), queue=wire.QUEUE, cb=self._on_request)
 
     async def close(self) -> None:
+        """Cancel the answers under way."""
         await tasks.end(*self._jobs.values())
 
-    async def _unheard(self, message: Msg) -> None:
-        """The caller has interrupted, or the bridge has died: what is still to come is for nobody."""
+    async def _on_undelivered(self, message: Msg) -> None:
+        """The caller has interrupted, or the bridge has died: no bridge receives the rest of this answer."""
         if (message.headers or {}).get("Status") == "503" and (job := self._jobs.get(message.subject)):
             job.cancel()
 
-    async def _asked(self, message: Msg) -> None:
+    async def _on_request(self, message: Msg) -> None:
         if not message.reply:
             return
         try:
@@ -83,12 +90,12 @@ class LanguageModelWorker:
             job.add_done_callback(lambda _: self._jobs.pop(name, None))
 
     async def _answer(self, to: str, name: str, request: Request) -> None:
-        async def say(*fields: object) -> None:
+        async def send(*fields: object) -> None:
             await self._client.publish(to, wire.pack(*fields), reply=name)
 
         async def live() -> None:
             while True:
-                await say("alive", "")
+                await send("alive", "")
                 await asyncio.sleep(wire.ALIVE_SECONDS)
 
         living = asyncio.create_task(live())
@@ -98,19 +105,19 @@ class LanguageModelWorker:
                 async for part in parts:
                     match part:
                         case str():
-                            await say("text", part, next(numbers))
+                            await send("text", part, next(numbers))
                         case FunctionCall(call_id, function, arguments):
-                            await say("call", call_id, function, arguments)
+                            await send("call", call_id, function, arguments)
                         case Usage(taken, given):
-                            await say("usage", taken, given)
+                            await send("usage", taken, given)
                         case _:
-                            log.debug("a part of an answer that no worker sends: %r", part)
-            await say("end", "")
+                            log.debug("a part of an answer that workers do not send: %r", part)
+            await send("end", "")
         except ModelError as error:
             log.warning("%s", error)
-            await say("error", str(error)[:500], False)
+            await send("error", str(error)[:500], False)
         except Exception as error:
             log.exception("an answer failed")
-            await say("error", type(error).__name__, False)
+            await send("error", type(error).__name__, False)
         finally:
             await tasks.end(living)

@@ -1,14 +1,14 @@
-"""What a bridge and its model workers say to each other: requests on `subjects.worker`, msgpack arrays both ways.
+"""What a bridge and its model workers send each other: requests on `subjects.worker`, msgpack arrays both ways.
 
-    hear   [version, prompt, pcm]      -> [version, "text", text, work_ms]
-    speak  [version, text, speed]      -> [version, "pcm", pcm, work_ms, last], pieces of a second
-    think  [version, verb, request]    -> [version, "text", piece, number], [version, "call", id, name, arguments],
+    stt    [version, prompt, pcm]      -> [version, "text", text, work_ms]
+    tts    [version, text, speed]      -> [version, "pcm", pcm, work_ms, last], pieces of a second
+    llm    [version, verb, request]    -> [version, "text", piece, number], [version, "call", id, name, arguments],
                                           [version, "usage", taken, given], [version, "alive"], [version, "end"]
     any                                -> [version, "error", message, busy]
 
 `pcm` is s16le mono, 16 kHz to a transcriber, 24 kHz from a voice. `verb` is `reply`, with a `Request` of `agents` as
-JSON, or `ready`, which is answered by `alive`; a language model says `alive` while it thinks.
-A worker that is busy says so at once, so that the bridge asks another one.
+JSON, or `ready`, which is answered by `alive`; a worker for language models sends `alive` while its server is silent.
+A worker that is busy answers with an error at once, so that the bridge asks another one.
 """
 
 from __future__ import annotations
@@ -31,11 +31,13 @@ PIECE: Final = 24000 * 2
 MAX_REQUEST: Final = 900 * 1024
 """Bytes of a language model's request; the oldest items of a longer conversation are left out."""
 ALIVE_SECONDS: Final = 0.5
-"""Between two signs of life of a language model that thinks."""
+"""Between two signs of life while a language model prepares its answer."""
 MAX_TEXT: Final = 2000
+"""Characters of a clause."""
 
 
 def pack(*fields: Any) -> bytes:
+    """The fields behind the version, as msgpack."""
     packed: bytes = msgpack.packb([VERSION, *fields], use_bin_type=True)
     return packed
 

@@ -1,6 +1,6 @@
 """`python -m antiphon.inference_bridge --worker stt|tts|llm`: a process with one model that any bridge may use.
 
-It announces itself when the model is loaded, checked and warm, and refuses work that would wait for too long.
+It registers as a service when the model is loaded, checked and warm, and refuses work that would wait for too long.
 """
 
 from __future__ import annotations
@@ -32,23 +32,26 @@ from antiphon.schemas.errors import MalformedError
 log = logging.getLogger(__name__)
 
 _WAITING_PER_THREAD = 2
-"""Jobs that may wait here; a bridge asks another worker sooner than it waits behind more."""
+"""Jobs that may wait here; behind more of them a bridge is better served by another worker."""
 _END_WITHIN = 1.5
 
 
 class Worker:
-    """Answers requests with one model."""
+    """Answers requests for speech to text or for speech with the one model of this process.
 
-    def __init__(
-        self, client: Client, threads: int, transcriber: Transcriber | None, voice: Synthesizer | None
-    ) -> None:
-        self._client, self._transcriber, self._voice = client, transcriber, voice
-        self._workers = ModelThreads(threads, threads * _WAITING_PER_THREAD)
-        self._most = threads * (1 + _WAITING_PER_THREAD)
+    Owned by `run`, for the life of the process. nats-py calls `on_request` on the event loop.
+    """
+
+    def __init__(self, threads: int, transcriber: Transcriber | None, voice: Synthesizer | None) -> None:
+        """One of `transcriber` and `voice` is given; it runs on `threads` threads."""
+        self._transcriber, self._voice = transcriber, voice
+        self._threads = ModelThreads(threads, threads * _WAITING_PER_THREAD)
+        self._max_jobs = threads * (1 + _WAITING_PER_THREAD)
         self._jobs: set[asyncio.Task[None]] = set()
 
-    async def asked(self, request: Request) -> None:
-        if len(self._jobs) >= self._most:
+    async def on_request(self, request: Request) -> None:
+        """Start the work of a request, or refuse it when all threads and places are taken."""
+        if len(self._jobs) >= self._max_jobs:
             await request.respond(wire.pack("error", "all threads are taken", True))
             return
         job = asyncio.create_task(self._answer(request))  # requests come one by one, work goes on side by side
@@ -58,33 +61,34 @@ class Worker:
     async def _answer(self, request: Request) -> None:
         try:
             if self._transcriber is not None:
-                await self._hear(request, self._transcriber)
+                await self._transcribe(request, self._transcriber)
             elif self._voice is not None:
-                await self._speak(request, self._voice)
+                await self._synthesize(request, self._voice)
         except Exception as error:
             if not isinstance(error, MalformedError):
                 log.exception("a job failed")
             await request.respond(wire.pack("error", str(error)[:500] or type(error).__name__, False))
 
-    async def _hear(self, request: Request, model: Transcriber) -> None:
+    async def _transcribe(self, request: Request, model: Transcriber) -> None:
         prompt, pcm = wire.unpack(request.data, str, bytes)[:2]
         if len(pcm) > wire.MAX_PCM:
             raise MalformedError(f"{len(pcm)} bytes of audio: at most {wire.MAX_PCM}, longer turns go in pieces")
-        job: Job[str] = self._workers.submit(partial(model.transcribe, pcm, prompt), Urgency.NOW)
+        job: Job[str] = self._threads.submit(partial(model.transcribe, pcm, prompt), Urgency.NOW)
         text = await job
         await request.respond(wire.pack("text", text, job.work_ms))
 
-    async def _speak(self, request: Request, voice: Synthesizer) -> None:
+    async def _synthesize(self, request: Request, voice: Synthesizer) -> None:
         text, speed = wire.unpack(request.data, str, float)[:2]
-        job = self._workers.submit(partial(voice.synthesize, text[: wire.MAX_TEXT], speed), Urgency.NOW)
+        job = self._threads.submit(partial(voice.synthesize, text[: wire.MAX_TEXT], speed), Urgency.NOW)
         pcm = (await job).astype("<i2").tobytes()
         for at in range(0, max(1, len(pcm)), wire.PIECE):
             last = at + wire.PIECE >= len(pcm)
             await request.respond(wire.pack("pcm", pcm[at : at + wire.PIECE], job.work_ms, last))
 
     async def close(self) -> None:
+        """Cancel what is under way."""
         await tasks.end(*self._jobs)
-        self._workers.close()
+        self._threads.close()
 
 
 async def run(settings: Settings, kind: wire.Kind) -> None:
@@ -110,10 +114,12 @@ async def _run_speech_model(settings: Settings, kind: Literal["stt", "tts"], sto
     finally:
         loader.close()
     client = await unless_stopped(stop, connection.connect(settings.nats_url, f"antiphon-worker-{kind}"))
-    hears, speaks = (model, None) if kind == "stt" else (None, model)
-    worker = Worker(client, settings.bridge_threads, hears, speaks)  # type: ignore[arg-type]
+    transcriber, voice = (model, None) if kind == "stt" else (None, model)
+    worker = Worker(settings.bridge_threads, transcriber, voice)  # type: ignore[arg-type]
     service = await service_discovery.register(client, wire.SERVICE, {"kind": kind})
-    await service.add_endpoint(name=kind, subject=subjects.worker(kind), handler=worker.asked, queue_group=wire.QUEUE)
+    await service.add_endpoint(
+        name=kind, subject=subjects.worker(kind), handler=worker.on_request, queue_group=wire.QUEUE
+    )
     await connection.flush(client)
     await _serve(kind, stop, service, worker, client)
 

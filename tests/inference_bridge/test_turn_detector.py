@@ -6,8 +6,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from antiphon.inference_bridge.input.vad_framing import Window
-from antiphon.inference_bridge.input.voice_activity import WINDOW
 from antiphon.inference_bridge.turns.detector import (
     MaybeDone,
     Resumed,
@@ -16,8 +14,9 @@ from antiphon.inference_bridge.turns.detector import (
     TurnDetector,
     TurnEnded,
     TurnEvent,
-    TurnSettings,
 )
+from antiphon.inference_bridge.turns.turn_settings import TurnSettings
+from antiphon.inference_bridge.turns.window import WINDOW, Window
 
 
 class Caller:
@@ -260,7 +259,7 @@ def test_words_and_voice_that_agree_decide_and_otherwise_the_wait_lies_between()
     assert after(semantic, likely=0.95, complete=True) == after(semantic, complete=True) == 320
     assert after(semantic, likely=0.02, complete=False) == after(semantic, complete=False) == 4000
     assert after(semantic, likely=0.02, complete=True) == after(semantic, likely=0.95, complete=False) == 1216
-    assert after(semantic, likely=0.95) == 4000, "nobody knows the words yet"
+    assert after(semantic, likely=0.95) == 4000, "the words are not known yet"
 
 
 def test_a_verdict_on_a_pause_in_which_the_caller_went_on_counts_for_nothing() -> None:

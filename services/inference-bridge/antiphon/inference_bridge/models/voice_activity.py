@@ -1,8 +1,8 @@
 """Silero voice activity: how likely a 32 ms window holds speech.
 
-The graph is shared by all calls and runs through onnxruntime; what belongs to one call is 256 numbers of
-state and 64 samples of context. (The library in the package that carries the graph makes a runtime per
-call: 200 ms and 12 MB each, measured. A window costs 0.2-0.4 ms either way.)
+All calls share the graph, which runs through onnxruntime; each call has 256 numbers of state and 64 samples of
+context. (The library in the package that carries the graph makes a runtime per call: 200 ms and 12 MB each, measured. A
+window costs 0.2-0.4 ms either way.)
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ from typing import Final
 import numpy as np
 import onnxruntime
 
-WINDOW: Final = 512
-"""Samples at 16 kHz: 32 ms."""
-RATE: Final = 16000
+from antiphon.inference_bridge.turns.window import RATE, WINDOW
+
 _CONTEXT: Final = 64
 
 
 class VoiceActivity:
-    """The model."""
+    """The model. Owned by the bridge, for the life of the process; shared by all calls."""
 
     def __init__(self, path: Path) -> None:
+        """`path`: Silero VAD v5 as ONNX."""
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
         options.inter_op_num_threads = 1
@@ -30,11 +30,15 @@ class VoiceActivity:
         self._rate = np.array(RATE, dtype=np.int64)
 
     def stream(self) -> VoiceActivityStream:
+        """The state for a new call."""
         return VoiceActivityStream(self._graph, self._rate)
 
 
 class VoiceActivityStream:
-    """The model's memory of one call. Windows go in one after the other, never two at once."""
+    """The model's state for one call.
+
+    Owned by the call's `VadPipeline`, and used on the thread for voice activity: one window after the other.
+    """
 
     def __init__(self, graph: onnxruntime.InferenceSession, rate: np.typing.NDArray[np.int64]) -> None:
         self._graph, self._rate = graph, rate

@@ -1,9 +1,9 @@
-"""Does it sound as if the caller was done? Smart-turn v3, from the voice alone: how a sentence ends, not what it says.
+"""Does the voice sound as if the caller was done? Smart-turn v3 judges by the voice alone, not by the words.
 
-The model hears the last 8 s up to a short silence. It is optional (`ANTIPHON_SMART_TURN`), and used for one thing: how
-much more silence to wait for. It has one thread of its own, so that it delays neither voice activity nor a
-transcription; when more than `MAX_WAITING` calls ask at once, or it fails, there is no answer and the turn ends
-as it would without it.
+The model gets the last 8 s up to a short silence. It is optional (`ANTIPHON_SMART_TURN`), and decides one thing: how
+much more silence ends the turn. It has one thread of its own, so that it delays neither voice activity nor a
+transcription. When more than `MAX_WAITING` calls ask at once, or it fails, there is no answer and the turn ends as it
+would without the model.
 """
 
 from __future__ import annotations
@@ -26,25 +26,31 @@ log = logging.getLogger(__name__)
 RATE: Final = 16000
 SECONDS: Final = 8
 MAX_WAITING: Final = 8
+"""Utterances in the queue; a further one gets no answer."""
 _NICENESS: Final = 5
 _QUIET: Final = np.float32(1e-7)
 """Added to the variance, so that silence is not divided by nothing; as the model was trained."""
 
 
 class EndOfTurn(Protocol):
-    """Judges how an utterance ends."""
+    """Judges how an utterance ends. Shared by all calls of a process; used on the event loop."""
 
     async def probability(self, pcm: bytes) -> float | None:
-        """`pcm`: an utterance with the silence behind it, s16le mono at 16 kHz. 0 to 1: that the speaker is done.
+        """How likely the speaker is done, 0 to 1; None if there is no answer.
 
-        None if nobody can say.
+        `pcm`: an utterance with the silence behind it, s16le mono at 16 kHz.
         """
 
 
 class SmartTurn:
-    """The model: 8 MB, about 50 ms on one core, whatever the length."""
+    """An `EndOfTurn`: 8 MB, about 50 ms on one core, whatever the length (`antiphon.bench.models.end_of_turn`).
+
+    Owned by the bridge, for the life of the process. `probability` is called on the event loop, the model runs on a
+    thread of its own.
+    """
 
     def __init__(self, path: Path) -> None:
+        """`path`: the model as ONNX."""
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
         options.inter_op_num_threads = 1
@@ -54,6 +60,7 @@ class SmartTurn:
         self._waiting = 0
 
     async def probability(self, pcm: bytes) -> float | None:
+        """How likely the speaker is done, 0 to 1; None when too many calls ask at once, or the model fails."""
         if self._waiting >= MAX_WAITING:
             return None
         self._waiting += 1
@@ -66,7 +73,7 @@ class SmartTurn:
             self._waiting -= 1
 
     def judge(self, pcm: bytes) -> float:
-        """The same on the caller's thread."""
+        """As `probability`, on the calling thread."""
         whole = np.zeros(SECONDS * RATE, dtype=np.float32)
         speech = np.frombuffer(pcm, dtype="<i2")[-whole.size :] / np.float32(32768)
         if speech.size:

@@ -43,32 +43,32 @@ def noting(into: list[str], name: str) -> Callable[[], str]:
 
 async def test_what_a_caller_waits_for_goes_first(workers: ModelThreads, gate: threading.Event) -> None:
     done: list[str] = []
-    names = {"maybe": Urgency.MAYBE, "soon": Urgency.SOON, "now": Urgency.NOW, "now too": Urgency.NOW}
+    names = {"speculative": Urgency.SPECULATIVE, "soon": Urgency.SOON, "now": Urgency.NOW, "now too": Urgency.NOW}
     jobs = [workers.submit(noting(done, name), urgency) for name, urgency in names.items()]
     gate.set()
     await asyncio.gather(*(job.future for job in jobs))
-    assert done == ["now", "now too", "soon", "maybe"]
+    assert done == ["now", "now too", "soon", "speculative"]
 
 
 async def test_a_job_that_became_urgent_overtakes(workers: ModelThreads, gate: threading.Event) -> None:
     done: list[str] = []
-    hope = workers.submit(noting(done, "hope"), Urgency.MAYBE)
+    speculative = workers.submit(noting(done, "speculative"), Urgency.SPECULATIVE)
     other = workers.submit(noting(done, "other"), Urgency.SOON)
-    hope.promote(Urgency.NOW)
+    speculative.promote(Urgency.NOW)
     gate.set()
-    assert await hope == "hope"
+    assert await speculative == "speculative"
     await other
-    assert done == ["hope", "other"]
+    assert done == ["speculative", "other"]
 
 
 async def test_when_the_queue_is_full_the_least_urgent_is_given_up(
     workers: ModelThreads, gate: threading.Event
 ) -> None:
     done: list[str] = []
-    hope = workers.submit(noting(done, "hope"), Urgency.MAYBE)
+    speculative = workers.submit(noting(done, "speculative"), Urgency.SPECULATIVE)
     jobs = [workers.submit(noting(done, str(n)), Urgency.NOW) for n in range(4)]
     with pytest.raises(BusyError):
-        await hope
+        await speculative
     gate.set()
     await asyncio.gather(*(job.future for job in jobs))
     assert done == ["0", "1", "2", "3"]

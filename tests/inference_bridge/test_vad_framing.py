@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from antiphon.inference_bridge.input.vad_framing import Gap, Window, WindowCutter
-from antiphon.inference_bridge.input.voice_activity import WINDOW
+from antiphon.inference_bridge.input.vad_framing import Gap, WindowCutter
+from antiphon.inference_bridge.turns.window import WINDOW, Window
 from antiphon.schemas.audio import AudioFrame, FrameFlag
 
 FRAME = 320

@@ -24,8 +24,8 @@ from antiphon.inference_bridge.realtime_protocol.client_events import (
 from antiphon.inference_bridge.realtime_protocol.conversation import MAX_ITEMS, Conversation, message
 from antiphon.inference_bridge.realtime_protocol.errors import ClientError
 from antiphon.inference_bridge.realtime_protocol.server_events import Realtime, RealtimeResponse
-from antiphon.inference_bridge.realtime_protocol.session_settings import SessionSettings, first_settings, read_changes
-from antiphon.inference_bridge.turns.detector import TurnSettings
+from antiphon.inference_bridge.realtime_protocol.session_settings import SessionChanges, SessionSettings, first_settings
+from antiphon.inference_bridge.turns.turn_settings import TurnSettings
 
 SERVER_EVENT: TypeAdapter[Any] = TypeAdapter(RealtimeServerEvent)
 BASE = TurnSettings()
@@ -52,20 +52,20 @@ def a_conversation() -> list[dict[str, Any]]:
         "tool_choice": {"type": "function", "name": "look"},
         "audio": {"input": {"turn_detection": {"type": "semantic_vad"}, "transcription": {"prompt": "Riverside"}}},
     }
-    realtime.session("session.updated", shown(SessionSettings().changed(read_changes(update))))
+    realtime.session("session.updated", shown(SessionSettings().changed(SessionChanges.model_validate(update))))
     off = {"audio": {"input": {"turn_detection": None, "transcription": None}}, "output_modalities": ["text"]}
-    realtime.session("session.updated", shown(SessionSettings().changed(read_changes(off))))
+    realtime.session("session.updated", shown(SessionSettings().changed(SessionChanges.model_validate(off))))
     item_id = realtime.speech_started(1200)
     realtime.speech_stopped(item_id, 2400)
     realtime.committed(item_id)
-    realtime.conversation.heard(item_id, "What time is it?")
+    realtime.conversation.set_transcript(item_id, "What time is it?")
     realtime.transcribing(item_id, "What time")
     realtime.transcribing(item_id, " is it?")
     realtime.transcribed(item_id, "What time is it?", 1.2)
     response = RealtimeResponse(realtime)
-    response.speaking()
-    response.audible()
-    response.heard("Sure,")
+    response.begin_speech()
+    response.audio_started()
+    response.played("Sure,")
     response.used(40, 7)
     response.done("completed", "Sure, it is ten.", 0)
     realtime.retrieve(item_id)
@@ -78,11 +78,11 @@ def a_conversation() -> list[dict[str, Any]]:
     )
     realtime.create(system, "root")
     second = RealtimeResponse(realtime)
-    second.speaking()
-    second.audible()
+    second.begin_speech()
+    second.audio_started()
     second.done("cancelled", "You're", 200, "turn_detected")
     calling = RealtimeResponse(realtime, metadata={"why": "test"})
-    calling.speaking()
+    calling.begin_speech()
     calling.function_call("call_1", "look", '{"at": "it"}')
     calling.function_call("call_2", "look", "{}")
     calling.done("completed", "Let me look.", 0)
@@ -249,9 +249,11 @@ def test_any_field_is_read_or_refused(value: Any) -> None:
 
 
 def test_an_update_changes_what_it_names_and_nothing_else() -> None:
-    first = SessionSettings().changed(read_changes({"instructions": "Be brief.", "audio": {"output": {"speed": 1.5}}}))
+    first = SessionSettings().changed(
+        SessionChanges.model_validate({"instructions": "Be brief.", "audio": {"output": {"speed": 1.5}}})
+    )
     detection = {"type": "server_vad", "silence_duration_ms": 900, "interrupt_response": False}
-    second = first.changed(read_changes({"audio": {"input": {"turn_detection": detection}}}))
+    second = first.changed(SessionChanges.model_validate({"audio": {"input": {"turn_detection": detection}}}))
     assert second.instructions == "Be brief."
     assert second.speed == 1.5
     assert not second.interrupts
@@ -263,7 +265,7 @@ def test_an_update_changes_what_it_names_and_nothing_else() -> None:
 
 
 def test_null_switches_off_and_the_client_then_ends_its_turns_itself() -> None:
-    settings = SessionSettings().changed(read_changes({"audio": {"input": {"turn_detection": None}}}))
+    settings = SessionSettings().changed(SessionChanges.model_validate({"audio": {"input": {"turn_detection": None}}}))
     assert settings.turn_settings(BASE) is None
     assert not settings.creates_responses
     assert shown(settings)["audio"]["input"]["turn_detection"] is None
@@ -275,7 +277,7 @@ def test_eagerness_shortens_the_wait() -> None:
         detection = {"type": "semantic_vad", "eagerness": eagerness}
         turns = (
             SessionSettings()
-            .changed(read_changes({"audio": {"input": {"turn_detection": detection}}}))
+            .changed(SessionChanges.model_validate({"audio": {"input": {"turn_detection": detection}}}))
             .turn_settings(BASE)
         )
         assert turns is not None
