@@ -71,7 +71,7 @@ class ResponsePlayback:
 
     def __init__(
         self,
-        line: SessionBus,
+        bus: SessionBus,
         realtime: Realtime,
         speech: Speech,
         generation: int,
@@ -96,7 +96,7 @@ class ResponsePlayback:
         self.complete = False
         """All of it is on its way to the caller."""
         self.ledger = PlayedText(SPEECH_RATE)
-        self._line, self._realtime, self._speech, self._speed = line, realtime, speech, speed
+        self._bus, self._realtime, self._speech, self._speed = bus, realtime, speech, speed
         self._on_first_audio = on_first_audio
         self._new_generation = new_generation
         self._playout = PlayoutTracker(SPEECH_RATE, time.monotonic() if held else None)
@@ -159,7 +159,7 @@ class ResponsePlayback:
                     await self._played.wait()
             except TimeoutError:
                 if self._playout.queued_ms(time.monotonic()) == 0:
-                    log.warning("%s: no report that the speech was played", self._line.session_id)
+                    log.warning("%s: no report that the speech was played", self._bus.session_id)
                     return
 
     def playout(self, event: messages.Playout) -> None:
@@ -185,23 +185,23 @@ class ResponsePlayback:
 
         `stopped_at`: `time.monotonic()`.
         """
-        paused = self._line.paused
+        paused = self._bus.paused
         async with self._sending:
             if self._stopped or self._played.is_set() or not self.response.spoken:
                 return
             self.generation = self._new_generation()
-            await self._line.flush(self.generation)  # frames that the new one has got meanwhile
+            await self._bus.flush(self.generation)  # frames that the new one has got meanwhile
             frames = self._playout.send_again(stopped_at, time.monotonic())
-            log.info("%s: %d ms of speech are sent again", self._line.session_id, len(frames) * FRAME_MS)
+            log.info("%s: %d ms of speech are sent again", self._bus.session_id, len(frames) * FRAME_MS)
             if paused:
-                await self._line.pause()
+                await self._bus.pause()
             at = self._playout.position(0, SPEECH_RATE)
             for number, (pcm, flags) in enumerate(frames):
                 if number % _BATCH == 0:
                     await asyncio.sleep(0)
                 if self._stopped:
                     return
-                await self._line.publish_frame(pcm, SPEECH_RATE, at + number * FRAME, self.generation, flags)
+                await self._bus.publish_frame(pcm, SPEECH_RATE, at + number * FRAME, self.generation, flags)
                 self._playout.sent(time.monotonic())
 
     async def stop(self) -> tuple[str, int]:
@@ -212,7 +212,7 @@ class ResponsePlayback:
         if not self.ledger.samples:
             return "", 0
         estimate = self._playout.estimate(time.monotonic())
-        flushed = await self._line.flush_and_wait(self.generation + 1, _FLUSHED_WITHIN)
+        flushed = await self._bus.flush_and_wait(self.generation + 1, _FLUSHED_WITHIN)
         by_clock = max(estimate, self._playout.played)
         played = self._playout.flushed(flushed, self.generation) if flushed else by_clock
         return self.ledger.up_to(played), played * 1000 // SPEECH_RATE
@@ -245,7 +245,7 @@ class ResponsePlayback:
     async def _send(self, pcm: bytes, first_sample: int, flags: int = 0) -> None:
         async with self._sending:
             self._playout.sending(pcm, int(flags))
-            await self._line.publish_frame(pcm, SPEECH_RATE, first_sample, self.generation, flags)
+            await self._bus.publish_frame(pcm, SPEECH_RATE, first_sample, self.generation, flags)
             self._playout.sent(time.monotonic())
 
     async def _synthesize(self, clause: str) -> Samples | None:
@@ -257,10 +257,10 @@ class ResponsePlayback:
         try:
             samples = await job
         except BusyError as error:
-            log.warning("%s: a clause is left out: %s", self._line.session_id, error)
+            log.warning("%s: a clause is left out: %s", self._bus.session_id, error)
             return None
         except Exception:
-            log.exception("%s: no speech for a clause of %d characters", self._line.session_id, len(clause))
+            log.exception("%s: no speech for a clause of %d characters", self._bus.session_id, len(clause))
             return None
         finally:
             job.cancel()

@@ -52,7 +52,7 @@ class Responses:
 
     def __init__(
         self,
-        line: SessionBus,
+        bus: SessionBus,
         realtime: Realtime,
         agent: Agent,
         speech: Speech,
@@ -79,7 +79,7 @@ class Responses:
         self.carried = carried
         """Text of turns that were undone because the caller spoke on; the next turn begins with it."""
         self.agent = agent
-        self._line, self._realtime, self._speech = line, realtime, speech
+        self._bus, self._realtime, self._speech = bus, realtime, speech
         self._instructions, self._generation = instructions, first_generation
         self._spawn, self._new_span, self._changed = spawn, span, changed
         self._caller_is_speaking = caller_is_speaking
@@ -161,7 +161,7 @@ class Responses:
                 playback.response.done("completed", playback.text, 0)
             self._report_played(turn, playback.text)
             if playback.hang_up:
-                await self._line.hang_up("agent")
+                await self._bus.hang_up("agent")
         finally:
             if self.turn is turn:  # else it was interrupted, and is closed elsewhere
                 self.turn = None
@@ -173,7 +173,7 @@ class Responses:
         self.idle_since = time.monotonic()
         if self.barge_in.holding:  # the caller makes a sound, but there is nothing left to hold
             self.barge_in.released()
-            self._spawn(self._line.resume())
+            self._spawn(self._bus.resume())
         self._changed()
         if self._next:
             following, self._next = self._next, None
@@ -186,7 +186,7 @@ class Responses:
             self._realtime, "audio" in modalities, turn.on_record, asked.metadata if asked else None
         )
         playback = ResponsePlayback(
-            self._line,
+            self._bus,
             self._realtime,
             self._speech,
             self._new_generation(),
@@ -248,7 +248,7 @@ class Responses:
                 async for part in parts:
                     yield part
         except Exception:
-            log.exception("%s: the agent failed", self._line.session_id)
+            log.exception("%s: the agent failed", self._bus.session_id)
             yield f" {TROUBLE}"
 
     def _report_played(self, turn: Turn, text: str) -> None:
@@ -270,13 +270,13 @@ class Responses:
             held_ms = (time.monotonic() - self._held_at) * 1000
             if self.turn and self.turn.playback:
                 self.turn.playback.resume()
-            self._spawn(self._line.resume())
+            self._spawn(self._bus.resume())
             self._realtime.emit("antiphon.false_interruption", held_ms=round(held_ms, 1))
         elif act is Act.INTERRUPT:
             self.interrupt("turn_detected")
 
     async def _hold(self) -> None:
-        if not await self._line.pause() and self.barge_in.holding:  # what can't be held has to stop
+        if not await self._bus.pause() and self.barge_in.holding:  # what can't be held has to stop
             self.interrupt("turn_detected")
 
     def asked_something(self) -> bool:
@@ -306,8 +306,8 @@ class Responses:
         if turn.playback:
             text, played_ms = await turn.playback.stop()
             turn.playback.response.done("cancelled", text, played_ms, reason)
-        if self._line.paused:  # nothing had been sent, so nothing was flushed
-            await self._line.resume()
+        if self._bus.paused:  # nothing had been sent, so nothing was flushed
+            await self._bus.resume()
         self._report_played(turn, text)
         if not text and turn.transcription and reason == "turn_detected" and turn.on_record:
             unanswered = turn.text if turn.asked else await turn.transcription

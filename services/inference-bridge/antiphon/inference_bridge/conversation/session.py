@@ -122,8 +122,8 @@ class Session:
         self._snapshot = snapshot
         self._session_created, self._greeted = snapshot.session_created, snapshot.greeted
         self._realtime = Realtime(self._emit, lease.takeovers, snapshot.items)
-        self._ear = VadPipeline(stream, services.vad_executor, settings.turn_settings(services.turn_settings))
-        self._talk = Responses(
+        self._vad = VadPipeline(stream, services.vad_executor, settings.turn_settings(services.turn_settings))
+        self._responses = Responses(
             self._bus,
             self._realtime,
             agent,
@@ -134,15 +134,15 @@ class Session:
             self._spawn,
             self._span,
             self._changed,
-            lambda: self._ear.turns.speaking,
+            lambda: self._vad.turns.speaking,
             snapshot.carried,
         )
         if snapshot.agent is not None:
             agent.restore(snapshot.agent)
-        self._listening = TurnHandling(
-            self._ear, self._talk, self._realtime, services.speech.stt, self._spawn, services.end_of_turn
+        self._turn_handling = TurnHandling(
+            self._vad, self._responses, self._realtime, services.speech.stt, self._spawn, services.end_of_turn
         )
-        self._commands = ClientCommands(self._talk, self._listening, self._realtime, self._apply_settings)
+        self._commands = ClientCommands(self._responses, self._turn_handling, self._realtime, self._apply_settings)
 
     # ---- life --------------------------------------------------------------------------------------
 
@@ -157,7 +157,7 @@ class Session:
                 await self._services.client.subscribe(subject, cb=callback, pending_msgs_limit=_MAX_PENDING)
             )
         await connection.flush(self._services.client)
-        self._spawn(self._ear.listen(self._listening))
+        self._spawn(self._vad.listen(self._turn_handling))
         self._spawn(self._send_events())
         self._spawn(self._watch())
 
@@ -175,7 +175,7 @@ class Session:
         received_until = self._snapshot.received_until
         for frame in (*recent, *early):
             if frame.rate == RATE and frame.first_sample >= received_until:
-                self._ear.push(frame)
+                self._vad.push(frame)
                 received_until = frame.first_sample + 1
         if give_up:
             self._spawn(self._give_up())
@@ -184,11 +184,11 @@ class Session:
             turn = Turn(self._span("turn"), asked_by_client=not text)
             turn.transcription = self._spawn(_already(text))
             turn.preamble = "" if self._snapshot.handed_over else BACK_AGAIN
-            self._talk.begin(turn)
+            self._responses.begin(turn)
 
     async def _give_up(self) -> None:
-        self._talk.speak(GIVE_UP, "give_up")
-        task = self._talk.turn.task if self._talk.turn else None
+        self._responses.speak(GIVE_UP, "give_up")
+        task = self._responses.turn.task if self._responses.turn else None
         if task:
             await asyncio.wait([task])
         await self._bus.hang_up("agent_lost")
@@ -205,10 +205,10 @@ class Session:
             with contextlib.suppress(Exception):  # the connection may be gone: so is the subscription
                 await subscription.unsubscribe()
         self._subscriptions.clear()
-        self._listening.drop_speculation()
+        self._turn_handling.drop_speculation()
         await tasks.end(*(task for task in self._tasks if task is not asyncio.current_task()))
-        if self._talk.turn:
-            self._talk.turn.span.end()
+        if self._responses.turn:
+            self._responses.turn.span.end()
 
     def _spawn(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         task = asyncio.create_task(work)
@@ -243,20 +243,20 @@ class Session:
         """Keep a snapshot for the process that may have to continue the call."""
         if self._handed_over and not handed_over:
             return
-        talk = self._talk
-        turn = talk.turn
+        responses = self._responses
+        turn = responses.turn
         self._services.save(
             self.id,
             bounded(
                 ConversationSnapshot(
                     items=self._realtime.conversation.items,
-                    settings=settings_json(talk.settings),
-                    agent=turn.agent_before if turn and turn.asked else talk.agent.saved(),
-                    carried=talk.carried,
+                    settings=settings_json(responses.settings),
+                    agent=turn.agent_before if turn and turn.asked else responses.agent.saved(),
+                    carried=responses.carried,
                     session_created=self._session_created,
                     greeted=self._greeted and not (turn and turn.fixed),
                     answering=turn.text if turn and turn.asked else None,
-                    received_until=self._ear.consumed_until,
+                    received_until=self._vad.consumed_until,
                     handed_over=handed_over,
                 )
             ),
@@ -278,7 +278,7 @@ class Session:
         self._announce_session()
         self._greet()
         if self._early is None:
-            self._ear.push(frame)
+            self._vad.push(frame)
         elif len(self._early) < MAX_FRAMES:
             self._early.append(frame)
 
@@ -296,9 +296,9 @@ class Session:
                 self._announce_session()
                 self._greet()
             case messages.Playout():
-                self._talk.playout(event)
+                self._responses.playout(event)
             case messages.TakenOver(handed_over=False):
-                self._talk.transceiver_lost(self._liveness.frames_stopped_at(time.monotonic()))
+                self._responses.transceiver_lost(self._liveness.frames_stopped_at(time.monotonic()))
             case messages.Flushed():
                 if not self._bus.received_flushed(event):
                     self._services.verify(self.id)
@@ -323,12 +323,12 @@ class Session:
             self._realtime.error(error)
 
     def _apply_settings(self) -> None:
-        self._listening.change_detection(self._talk.settings.turn_settings(self._services.turn_settings))
+        self._turn_handling.change_detection(self._responses.settings.turn_settings(self._services.turn_settings))
         self._realtime.session("session.updated", self._shown())
 
     def _shown(self) -> JsonObject:
         services = self._services
-        shown = self._talk.settings.shown(self.id, self._model, services.voice, services.turn_settings)
+        shown = self._responses.settings.shown(self.id, self._model, services.voice, services.turn_settings)
         shown["instructions"] = shown["instructions"] or services.instructions
         return shown
 
@@ -344,8 +344,8 @@ class Session:
         if self._greeted:
             return
         self._greeted = True
-        if self._services.greeting and self._talk.turn is None:
-            self._talk.speak(self._services.greeting, "greeting")
+        if self._services.greeting and self._responses.turn is None:
+            self._responses.speak(self._services.greeting, "greeting")
 
 
 async def _already(text: str) -> str:
