@@ -12,6 +12,8 @@ from antiphon.rtc.rtp.srtp import Srtp
 from antiphon.rtc.rtp.srtp_state import SrtpState
 from antiphon.schemas.audio import AudioFrame
 
+pytestmark = pytest.mark.pure
+
 RATE = 24000
 FRAME = RATE // 50 * 2
 KEYS = bytes(range(28)), bytes(range(28, 56))
