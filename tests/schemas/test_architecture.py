@@ -166,6 +166,13 @@ def test_the_tables_name_every_package_and_every_folder_of_a_service() -> None:
 
 
 @pytest.mark.pure
+def test_the_page_shows_the_table() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text()
+    rows = re.findall(r"^\| `antiphon\.(\w+)` \|[^|]*\| (.*) \|$", page, re.M)
+    assert dict(rows) == {name: ", ".join(row.split()) or "nothing of ours" for name, row in MAY_IMPORT.items()}
+
+
+@pytest.mark.pure
 def test_antiphon_is_a_namespace_that_every_package_may_add_to() -> None:
     assert not [home for home in HOMES if (home / "antiphon" / "__init__.py").exists()]
 

@@ -265,19 +265,19 @@ def slot_key(cluster: int, slot: int) -> str:
     return f"{_number('cluster', cluster, 12)}.{_number('slot', slot, 16)}"
 
 
-def seat_prefix(cluster: int, slot: int, epoch: int) -> str:
+def checkpoint_prefix(cluster: int, slot: int, epoch: int) -> str:
     """The first part of all keys of one transceiver's sessions in `BUCKET_SESSIONS`."""
     return f"{slot_key(cluster, slot)}.{_number('epoch', epoch, 16)}"
 
 
-def seat_key(cluster: int, slot: int, epoch: int) -> str:
+def endpoint_claim_key(cluster: int, slot: int, epoch: int) -> str:
     """The key in `BUCKET_SESSIONS` that names the process which took a transceiver's sessions over."""
-    return f"{seat_prefix(cluster, slot, epoch)}.seat"
+    return f"{checkpoint_prefix(cluster, slot, epoch)}.seat"
 
 
 def checkpoint_key(cluster: int, slot: int, epoch: int, session_id: str) -> str:
     """The key of a session's checkpoint in `BUCKET_SESSIONS`."""
-    return f"{seat_prefix(cluster, slot, epoch)}.{_token('session id', session_id)}"
+    return f"{checkpoint_prefix(cluster, slot, epoch)}.{_token('session id', session_id)}"
 
 
 def lease_key(agent: str, session_id: str) -> str:

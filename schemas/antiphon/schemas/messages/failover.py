@@ -27,7 +27,7 @@ class Adopt(Message):
     """A transceiver that has taken over another one's slot asks a third one to continue some of the sessions.
 
     Sent on `transceiver_adopt`, answered by `ControlReply`. The transceiver that continues them moves their checkpoints
-    below its own `seat_prefix`, and writes at the old place where they are.
+    below its own `checkpoint_prefix`, and writes at the old place where they are.
     """
 
     cluster: int = Field(ge=0, lt=1 << 12)

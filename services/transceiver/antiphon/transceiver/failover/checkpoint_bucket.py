@@ -195,7 +195,7 @@ class CheckpointBucket:
         `dead` None: of whichever process has it, unless that is alive.
         """
         bucket = await self._open()
-        key = subjects.seat_key(*identity)
+        key = subjects.endpoint_claim_key(*identity)
         try:
             try:
                 await bucket.create(key, self._process_id.encode())
@@ -212,7 +212,7 @@ class CheckpointBucket:
     async def claimant_of(self, identity: TransceiverIdentity) -> str | None:
         """The process that has taken this endpoint over; None if none has."""
         try:
-            return ((await (await self._open()).get(subjects.seat_key(*identity))).value or b"").decode()
+            return ((await (await self._open()).get(subjects.endpoint_claim_key(*identity))).value or b"").decode()
         except KeyNotFoundError:
             return None
 

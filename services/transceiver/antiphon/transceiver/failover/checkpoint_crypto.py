@@ -59,7 +59,7 @@ def identity_of(key: str) -> TransceiverIdentity:
 
 def write_moved(moved: Moved) -> bytes:
     """The entry at the place that a session has left."""
-    return _MOVED + " ".join((subjects.seat_prefix(*moved.to), *moved.ufrags)).encode()
+    return _MOVED + " ".join((subjects.checkpoint_prefix(*moved.to), *moved.ufrags)).encode()
 
 
 def read_moved(key: str, value: bytes) -> Moved | None:

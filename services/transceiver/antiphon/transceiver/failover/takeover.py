@@ -114,7 +114,7 @@ class Takeover:
 
     async def _take(self, planner: TakeoverPlanner, identity: TransceiverIdentity, process_id: str | None) -> int:
         """The number of its sessions that are with us or where we forward to."""
-        prefix = subjects.seat_prefix(*identity)
+        prefix = subjects.checkpoint_prefix(*identity)
         found, moved = await self._bucket.read(prefix)
         if not (found or moved) or not await self._bucket.claim(identity, process_id, self._peers.is_alive):
             return 0
