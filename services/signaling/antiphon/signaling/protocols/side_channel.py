@@ -10,17 +10,19 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from typing import Final
+from typing import Final, Self
 
 from fastapi import APIRouter, WebSocket
 from nats.aio.client import Client
 from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
 from nats.errors import Error as NatsError
 from nats.errors import NoRespondersError
 from nats.errors import TimeoutError as NatsTimeoutError
 from starlette.websockets import WebSocketDisconnect, WebSocketState
 
 from antiphon.runtime import tasks
+from antiphon.runtime.nats import connection
 from antiphon.schemas import MalformedError, subjects
 from antiphon.schemas.messages import (
     SESSION_EVENT,
@@ -61,19 +63,21 @@ router = APIRouter(prefix="/v1")
 async def side_channel(socket: WebSocket, services: ServicesDep) -> None:
     """The WebSocket below `/v1/realtime`, until it or its call ends. A refusal is an HTTP answer, not a close."""
     try:
-        client, call_id = await _admit(socket, services.backend, services.credentials)
+        client, call_id = _admit(socket, services.backend, services.credentials)
         if services.side_channels.locked():
             raise unavailable("overloaded", f"{MAX_CHANNELS} side channels are open already")
-    except ApiError as error:
+        # The semaphore does not wait: nothing ran since `locked`. The channel subscribes before the call is asked for and
+        # before the client may send: no event of the call is missed from then on, its end included.
+        async with services.side_channels, _Channel(socket, client, call_id) as channel:
+            await _find(client, call_id)
+            offered = socket.headers.get("sec-websocket-protocol", "")
+            await socket.accept("realtime" if "realtime" in offered.replace(" ", "").split(",") else None)
+            await channel.run()
+    except ApiError as error:  # all of them are raised before `accept`
         await socket.send_denial_response(error.response())
-        return
-    async with services.side_channels:  # does not wait: nothing ran since `locked`
-        offered = socket.headers.get("sec-websocket-protocol", "")
-        await socket.accept("realtime" if "realtime" in offered.replace(" ", "").split(",") else None)
-        await _Channel(socket, client, call_id).run()
 
 
-async def _admit(socket: WebSocket, backend: Backend, credentials: Credentials) -> tuple[Client, str]:
+def _admit(socket: WebSocket, backend: Backend, credentials: Credentials) -> tuple[Client, str]:
     """The NATS client and the call that the WebSocket asks for, or `ApiError`."""
     caller_with(_authorization(socket), credentials)
     call_id = socket.query_params.get("call_id")
@@ -82,9 +86,7 @@ async def _admit(socket: WebSocket, backend: Backend, credentials: Credentials) 
         raise ApiError(400, "missing_call_id", text, param="call_id")
     if not _SESSION_ID.fullmatch(call_id):
         raise no_call(call_id)
-    client = backend.connection("the call can't be reached")
-    await _find(client, call_id)
-    return client, call_id
+    return backend.connection("the call can't be reached"), call_id
 
 
 def _authorization(socket: WebSocket) -> str:
@@ -111,20 +113,45 @@ async def _find(client: Client, call_id: str) -> None:
 
 
 class _Channel:
-    """One open side channel. Made and run by `side_channel`, which ends with it; all on the event loop."""
+    """One side channel: a context manager that is subscribed to the call, and `run` once the WebSocket is accepted.
+
+    Made and run by `side_channel`, which ends with it; all on the event loop.
+    """
 
     def __init__(self, socket: WebSocket, client: Client, call_id: str) -> None:
         self._socket, self._client, self._call_id = socket, client, call_id
         self._events: asyncio.Queue[str] = asyncio.Queue(MAX_WAITING)
         self._ended = asyncio.Event()
         self._code, self._reason = 1000, "the call has ended"
+        self._subscriptions: list[Subscription] = []
+
+    async def __aenter__(self) -> Self:
+        """Subscribe; when this returns, NATS delivers what is published from then on."""
+        try:
+            for subject, callback in (
+                (subjects.data_out(self._call_id), self._on_data),
+                (subjects.session_event(self._call_id), self._on_event),
+            ):
+                self._subscriptions.append(await self._client.subscribe(subject, cb=callback))
+            async with asyncio.timeout(_FIND_TIMEOUT):
+                await connection.flush(self._client)
+        except (NatsError, TimeoutError):
+            await self._unsubscribe()
+            raise unavailable("nats_down", "signaling could not reach the call over NATS") from None
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._unsubscribe()
+
+    async def _unsubscribe(self) -> None:
+        for subscription in self._subscriptions:
+            try:
+                await subscription.unsubscribe()
+            except NatsError as error:
+                log.debug("side channel: %s", error)
 
     async def run(self) -> None:
         """Pass events on in both directions until the call or the connection ends."""
-        subscriptions = [
-            await self._client.subscribe(subjects.data_out(self._call_id), cb=self._on_data),
-            await self._client.subscribe(subjects.session_event(self._call_id), cb=self._on_event),
-        ]
         log.info("side channel of call %s opened", self._call_id)
         jobs = [asyncio.create_task(job) for job in (self._read(), self._write(), self._ended.wait())]
         try:
@@ -133,11 +160,6 @@ class _Channel:
             self._end(_GOING_AWAY, "this server is ending")
             raise
         finally:
-            for subscription in subscriptions:
-                try:
-                    await subscription.unsubscribe()
-                except NatsError as error:
-                    log.debug("side channel: %s", error)
             await tasks.end(*jobs)
             if self._socket.client_state is WebSocketState.CONNECTED and self._ended.is_set():
                 await self._socket.close(self._code, self._reason)
