@@ -66,8 +66,8 @@ async def side_channel(socket: WebSocket, services: ServicesDep) -> None:
         client, call_id = _admit(socket, services.backend, services.credentials)
         if services.side_channels.locked():
             raise unavailable("overloaded", f"{MAX_CHANNELS} side channels are open already")
-        # The semaphore does not wait: nothing ran since `locked`. The channel subscribes before the call is asked for and
-        # before the client may send: no event of the call is missed from then on, its end included.
+        # The semaphore does not wait: nothing ran since `locked`. The channel subscribes before it looks for the call
+        # and before the WebSocket is open: no event is missed from then on, the end of the call included.
         async with services.side_channels, _Channel(socket, client, call_id) as channel:
             await _find(client, call_id)
             offered = socket.headers.get("sec-websocket-protocol", "")
