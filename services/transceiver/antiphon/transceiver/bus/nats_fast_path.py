@@ -2,7 +2,7 @@
 
 This is the only file that uses nats-py beyond its public interface. Its `publish` wakes a flusher task per message, and
 each of its subscriptions with a callback has a task and a queue. At 50 frames per second and session that costs more
-than the frames (`antiphon bench transceiver`). `tests/transceiver/test_nats_direct.py` is the contract with nats-py.
+than the frames (`antiphon bench transceiver`). `tests/transceiver/test_nats_fast_path.py` is the contract with nats-py.
 """
 
 from __future__ import annotations
