@@ -28,22 +28,23 @@ help:
 run: set-up
 	@exec $(BIN)/antiphon up $(ARGS)
 
-# CONTRIBUTING.md says what the tiers are. The first needs only processors, and so has as many workers. Tests of the second
-# wait for half of their time, so three files run at a time. Calls in real time want the machine for themselves.
+# CONTRIBUTING.md says what the tiers are. The first two need processors and wait a little, those with processes wait for half
+# of their time: three at a time. Calls in real time want the machine for themselves.
 # With ARGS, which may pick tests from any of them, it is one run.
-FAST := -n 2 -m '(pure or virtual) and not models'
+FAST := $$(grep -rlE 'pytest\.mark\.(pure|virtual)' tests --include='test_*.py')
 test: set-up test-packages lint
 ifdef ARGS
 	$(BIN)/pytest $(ARGS)
 else
-	$(BIN)/pytest $(FAST) --junit-xml=.reports/fast.xml
+	$(BIN)/pytest -n 3 -m '(pure or virtual) and not models' $(FAST) --junit-xml=.reports/fast.xml
 	$(BIN)/pytest -n 3 --dist loadfile -m 'not realtime and (process or models)' --ignore tests/pipecat_transport \
 		--junit-xml=.reports/process.xml
 	$(BIN)/pytest -m realtime --junit-xml=.reports/realtime.xml
 endif
 
+# Without the tests that take longest, and with fewer examples for each property than `make test`.
 test-fast: set-up
-	$(BIN)/pytest $(FAST) $(ARGS)
+	ANTIPHON_TEST_PROFILE=fast $(BIN)/pytest -n 3 -m '(pure or virtual) and not (models or long)' $(FAST) $(ARGS)
 
 lint: set-up
 	$(BIN)/ruff check .

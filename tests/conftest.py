@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import uuid
 from collections.abc import Iterator
 
@@ -13,7 +14,8 @@ from support.steadiness import Steadiness
 
 # No time limits per example: a machine that is busy with something else makes no input wrong.
 settings.register_profile("antiphon", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("antiphon")
+settings.register_profile("fast", settings.get_profile("antiphon"), max_examples=20)
+settings.load_profile(os.environ.get("ANTIPHON_TEST_PROFILE", "antiphon"))
 
 
 def pytest_configure(config: pytest.Config) -> None:

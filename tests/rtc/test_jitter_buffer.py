@@ -113,6 +113,7 @@ def dtx(number: int) -> bool:
     return number % 400 < 150 or number % 20 == 0
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("speaks", [lambda number: True, dtx], ids=["without pauses", "DTX"])
 @pytest.mark.parametrize("network", NETWORKS)
 def test_every_packet_is_played_in_order_once_and_at_its_place(network: str, speaks: Callable[[int], bool]) -> None:
@@ -258,6 +259,7 @@ def test_a_jump_of_the_timestamps_alone_costs_no_sample() -> None:
     assert not played.silence
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("drift", [-0.0002, 0.0002])
 def test_an_hour_of_clock_drift_adds_nothing(drift: float) -> None:
     played, _, _ = run(Conditions(jitter=0.010), 3600, drift=drift)
@@ -300,6 +302,7 @@ def test_any_packets_at_all_keep_the_buffer_bounded(packets: list[tuple[int, int
         assert len(buffer._pending) <= MAX_PENDING + 1
 
 
+@pytest.mark.long
 def test_memory_is_bounded_when_the_first_packet_of_a_flood_is_missing() -> None:
     buffer, generator = JitterBuffer(), random.Random(3)
     buffer.push(0, 0, packet(0), 0.0)

@@ -212,6 +212,7 @@ def _connections(file: Path) -> Iterator[str]:
         yield from (f"{file.relative_to(ROOT)}:{node.lineno} {full(each)}" for each in called if full(each) in CONNECTS)  # type: ignore[attr-defined]
 
 
+@pytest.mark.long
 @pytest.mark.pure
 def test_every_connection_to_nats_is_made_by_the_bus() -> None:
     """nats-py's own client may be connected and never read again: `antiphon.runtime.nats.client` says how."""

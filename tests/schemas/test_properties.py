@@ -219,6 +219,7 @@ def test_no_bytes_make_a_message_reader_raise_anything_but_malformed(name: str, 
     only_malformed(lambda: decode_any(data, MESSAGES[name], name))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", MESSAGES)
 @given(data=st.data())
 def test_no_json_makes_a_message_reader_raise_anything_but_malformed(name: str, data: st.DataObject) -> None:

@@ -76,6 +76,7 @@ SCHEDULES = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("marks", "reports", "loss"),
     [(False, False, 0.0), (True, True, 0.0), (False, True, 0.02)],

@@ -70,6 +70,7 @@ def test_many_mutes_add_up_to_nothing(pauses: int, mute: float, speech: float, l
     assert heard.buffer.timeline.surplus <= pauses * 960, "mutes were taken for stalls"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("rate", [0, 8000, 16000, 24000, 44100, 47500, 48048, 50000, 90000, 96000, 480000])
 @pytest.mark.parametrize("ms", TOC)
 def test_a_clock_of_another_rate_changes_neither_length_nor_delay(ms: float, rate: int) -> None:

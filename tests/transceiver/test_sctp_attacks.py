@@ -321,6 +321,7 @@ def test_a_message_of_8_mib_aborts_the_association_and_one_of_256_kib_arrives() 
     attack(main)
 
 
+@pytest.mark.long
 @pytest.mark.virtual
 def test_a_flood_of_messages_waits_and_none_is_lost() -> None:
     async def main(attack: Attack) -> None:

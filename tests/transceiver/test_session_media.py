@@ -17,6 +17,7 @@ from antiphon.schemas.audio import FrameFlag
 pytestmark = pytest.mark.virtual
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("passive", [False, True], ids=["we are the DTLS client", "we are the DTLS server"])
 @pytest.mark.parametrize("seed", [1, 2])
 async def test_a_call_with_5_percent_loss_and_30_ms_jitter_carries_audio_and_data(
@@ -89,6 +90,7 @@ async def test_replayed_and_forged_packets_are_in_the_statistics_of_the_call_als
     assert call.session.statistics() == last.statistics
 
 
+@pytest.mark.long
 async def test_frames_carry_the_arrival_of_their_packets_through_the_whole_session(start_call: StartCall) -> None:
     call = await start_call(BAD, 3, channel=False)
     await asyncio.sleep(10)
@@ -97,6 +99,7 @@ async def test_frames_carry_the_arrival_of_their_packets_through_the_whole_sessi
     assert {frame.captured_ns for frame in received} <= set(call.arrivals_ns)
 
 
+@pytest.mark.long
 async def test_the_statistics_of_a_call_are_told_every_5_s(start_call: StartCall) -> None:
     call = await start_call(BAD, 3, channel=False)
     for frame in speech(3.0):
@@ -114,6 +117,7 @@ async def test_the_statistics_of_a_call_are_told_every_5_s(start_call: StartCall
     assert told[-1].remote_packets_lost == pytest.approx(8, abs=8)
 
 
+@pytest.mark.long
 async def test_frames_are_numbered_without_holes_and_their_positions_are_the_elapsed_media(
     start_call: StartCall,
 ) -> None:

@@ -73,6 +73,7 @@ async def test_a_session_goes_on_in_another_process_from_its_written_state(seque
     await call.stop()
 
 
+@pytest.mark.long
 async def test_nothing_is_sent_beyond_what_a_stored_checkpoint_reserves(call: Call) -> None:
     call.session.checkpoints.begin(lambda: None)
     call.session.checkpoints.write(call.loop.time())

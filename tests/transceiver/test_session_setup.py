@@ -41,6 +41,7 @@ async def test_a_client_with_another_certificate_than_its_offer_named_is_refused
     await call.stop()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("lost", range(4))
 @pytest.mark.parametrize("passive", [False, True], ids=["client", "server"])
 @pytest.mark.parametrize("direction", ["up", "down"])

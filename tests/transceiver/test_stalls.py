@@ -110,6 +110,7 @@ def undisturbed_by(kind: str, seconds: float) -> int:
     return listen(kind, seconds, []).loud()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("jitter", [0.0, 0.030], ids=["even", "30 ms jitter"])
 @pytest.mark.parametrize("kind", ["takes turns", "talks on"])
 def test_delay_returns_to_its_floor_after_stalls_of_a_sender_that_never_pauses(kind: str, jitter: float) -> None:
