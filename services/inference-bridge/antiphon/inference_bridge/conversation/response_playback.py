@@ -270,4 +270,5 @@ class ResponsePlayback:
     async def _wait_for_room(self) -> None:
         await asyncio.sleep(0)
         while (ahead := self._playout.queued_ms(time.monotonic()) - MAX_BACKLOG_MS) > 0:  # noqa: ASYNC110
-            await asyncio.sleep(ahead / 1000)  # time itself empties the queue, no event says when
+            # Time empties the queue, no event says when. While speech is paused it is not emptied: look once a frame.
+            await asyncio.sleep(max(ahead, FRAME_MS) / 1000)
