@@ -18,7 +18,7 @@ from antiphon.agent.playback import Framer, Played
 from antiphon.runtime.agent_sessions.played_text import PlayedText, Word
 from antiphon.runtime.agent_sessions.playout_tracker import TAKEOVER_NOTICE_SECONDS, PlayoutTracker
 from antiphon.runtime.agent_sessions.session_bus import SessionBus
-from antiphon.schemas.audio import FrameFlag
+from antiphon.schemas.audio import FRAME_MS, FrameFlag
 from antiphon.schemas.messages import Flushed, Playout
 
 _BATCH: Final = 10
@@ -179,7 +179,7 @@ class Speech:
         await asyncio.sleep(0)
         while (excess := self._playout.queued_ms(time.monotonic()) - self._ahead_ms) > 0:  # noqa: ASYNC110
             # time itself empties the queue, and a report says when it stands still
-            await asyncio.sleep(min(excess / 1000, 0.2))
+            await asyncio.sleep(min(max(excess, FRAME_MS) / 1000, 0.2))
 
     # ---- the session's side
 
