@@ -42,7 +42,7 @@ KINDS: Final = {
     "disk-full": Kind(("nats",), 1.0, 10.0),
     "no-descriptors": Kind(PARTS, 1.0, 10.0, weight=2),
     "no-memory": Kind(SERVICES, 1.0, 5.0, weight=2, ends_calls_of=("transceiver",)),
-    "clock": Kind(SERVICES, 1.0, 10.0, weight=2),
+    "clock": Kind(("everything",), 1.0, 10.0, weight=2),
 }
 
 
@@ -53,7 +53,7 @@ class Fault(NamedTuple):
     part: str
     seconds: float
     amount: float = 0.0
-    """Of a clock: by how many seconds the wall clock of all services jumps, and back afterwards."""
+    """Of a clock: by how many seconds the wall clock of all parts but NATS jumps, and back afterwards."""
 
     def __str__(self) -> str:
         text = f"{self.kind} {self.part}"

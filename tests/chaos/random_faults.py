@@ -9,7 +9,8 @@ own. Two callers speak all the time. After each fault, counted from its end:
 - within the same time the running calls receive theirs again, all that have to survive this fault; the others do too,
   or their clients are told that they have ended;
 - within `BASELINE_WITHIN` descriptors, threads, processes, tasks and sessions are what they were before the first
-  fault, memory too, to 10 %.
+  fault, memory too, to 10 %;
+- the parts have written no more than `LINES_PER_FAULT` lines.
 
 Exit status 1 when one of these fails. Needs root for the namespace.
 """
@@ -43,6 +44,8 @@ BASELINE_WITHIN: Final = 60.0
 PATIENCE: Final = 40.0
 """Seconds after which a wait is given up; above the limits, so that the report says by how much they were missed."""
 SPEECH: Final = 3600.0
+LINES_PER_FAULT: Final = 400
+"""Of all parts together. A part that repeats itself fills a disk."""
 
 
 class Outcome(NamedTuple):
@@ -113,7 +116,7 @@ class Run:
     async def strike(self, fault: Fault) -> Outcome:
         """One fault, and what follows."""
         loop, problems = asyncio.get_running_loop(), []
-        began = loop.time()
+        began, lines = loop.time(), len(self._stack.lines)
         await self._injector.inject(fault)
         over = loop.time()
         running = [asyncio.create_task(self._well(call, over, fault.calls_survive)) for call in self._calls]
@@ -133,6 +136,8 @@ class Run:
         await self._complete_calls()
         baseline, left = await self._until_baseline()
         problems += left
+        if (lines := len(self._stack.lines) - lines) > LINES_PER_FAULT:
+            problems.append(f"{lines} lines of log")
         return Outcome(fault, gap, new, back, len(alive), baseline, problems)
 
     async def _well(self, call: Call, since: float, survives: bool) -> None:
