@@ -7,7 +7,7 @@ PACKAGES := schemas runtime rtc testing relay transceiver signaling inference_br
 SERVICES := relay transceiver signaling inference-bridge
 BIN := .venv/bin
 
-.PHONY: help run test test-fast lint format set-up test-packages fuzz fuzz-live chaos compose-test pipecat-test smart-turn-test lock vectors reference clean
+.PHONY: help run test test-fast lint format set-up test-packages fuzz fuzz-live chaos soak compose-test pipecat-test smart-turn-test lock vectors reference clean
 
 help:
 	@echo 'make run           start the whole stack; options of `antiphon up` go into ARGS="..."'
@@ -17,7 +17,8 @@ help:
 	@echo 'make pipecat-test  install Pipecat beside, and test the transport for it'
 	@echo 'make smart-turn-test  fetch the end-of-turn model beside, and test with it'
 	@echo 'make fuzz          fuzz all readers of network bytes, SECONDS=60 each; findings go to .fuzz/'
-	@echo 'make chaos         stop NATS in running calls, ROUNDS=10 times for each length of pause'
+	@echo 'make chaos         FAULTS=100 random faults of SEED=7 in running calls, then pauses of NATS, ROUNDS=10 of each length'
+	@echo 'make soak          CALLS=30 callers who come and go, for MINUTES=60'
 	@echo 'make fuzz-live     SCTP of an attacker at a real transceiver for SECONDS=60, and what its neighbour feels'
 	@echo 'make lint          ruff and mypy only          make format   let ruff put the code in order'
 	@echo 'make lock          pin the requirements anew   make vectors  write schemas/vectors anew'
@@ -69,8 +70,16 @@ fuzz: set-up
 	cd .fuzz && PYTHONPATH=../tests ../$(BIN)/python -m fuzz all $(SECONDS)
 
 ROUNDS := 10
-chaos: set-up
+FAULTS := 100
+SEED := 7
+chaos: set-up test-packages
+	PYTHONPATH=tests $(BIN)/python -m chaos.random_faults --seed $(SEED) --faults $(FAULTS)
 	PYTHONPATH=tests $(BIN)/python -m chaos.nats_pauses --rounds $(ROUNDS) $(ARGS)
+
+MINUTES := 60
+CALLS := 30
+soak: set-up
+	PYTHONPATH=tests $(BIN)/python -m chaos.soak --minutes $(MINUTES) --calls $(CALLS)
 
 fuzz-live: set-up
 	PYTHONPATH=tests $(BIN)/python -m fuzz.live $(SECONDS)

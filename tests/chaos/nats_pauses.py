@@ -19,17 +19,13 @@ import signal
 import sys
 import time
 from collections.abc import Sequence
-from itertools import pairwise
 from typing import Final, NamedTuple
 
-import numpy as np
 from support.processes.nats import server_binary
 from support.processes.stack import ECHO_AGENT, Stack, running_stack
 
-from antiphon.cli.call import AUDIBLE, Listener
-from antiphon.cli.errors import CallError
 from antiphon.cli.health import ask_health
-from antiphon.cli.webrtc_client import RATE, Peer
+from chaos.calls import Call, longest_silence, new_call
 
 PAUSES: Final = (1.3, 1.5, 2.0, 3.0, 5.0, 12.0)
 CALLS: Final = 2
@@ -45,49 +41,6 @@ class Round(NamedTuple):
     new_call: float
     beyond: float
     """Of the running calls: the longest silence, less the pause."""
-
-
-def tone(seconds: float) -> bytes:
-    at = np.arange(int(seconds * RATE)) / RATE
-    return bytes((np.sin(2 * np.pi * 440 * at) * 8000).astype("<i2").tobytes())
-
-
-def longest_silence(listener: Listener, since: float, until: float) -> float:
-    """Between two audible frames, or from the last one to the end."""
-    audible = [
-        at
-        for at, pcm in listener.frames
-        if at >= since and np.abs(np.frombuffer(pcm, dtype="<i2").astype(np.int32)).max() > AUDIBLE * 32768
-    ]
-    return max(second - first for first, second in pairwise([since, *audible, until]))
-
-
-class Call:
-    """One that speaks all the time, and hears itself from the echo agent."""
-
-    def __init__(self) -> None:
-        self.listener = Listener()
-        self.peer = Peer(self.listener.audio, self.listener.message)
-
-    async def place(self, stack: Stack, seconds: float) -> None:
-        await self.peer.connect(stack.url, "echo")
-        self.peer.speak(tone(seconds))
-        async with asyncio.timeout(10):
-            while self.listener.last_audible is None:  # noqa: ASYNC110
-                await asyncio.sleep(0.01)
-
-
-async def _new_call(stack: Stack) -> None:
-    """Tried until one succeeds."""
-    while True:
-        call = Call()
-        try:
-            await call.place(stack, 2)
-            return
-        except (CallError, TimeoutError):
-            await asyncio.sleep(0.1)
-        finally:
-            await call.peer.close()
 
 
 async def _healthy(stack: Stack) -> None:
@@ -119,15 +72,15 @@ async def _round(stack: Stack, nats: int, pause: float) -> Round:
             os.kill(nats, signal.SIGCONT)
         back = time.monotonic()
         paused = loop.time() - began
-        healthy, new_call = await asyncio.gather(
-            _seconds(asyncio.create_task(_healthy(stack)), back), _seconds(asyncio.create_task(_new_call(stack)), back)
+        healthy, called = await asyncio.gather(
+            _seconds(asyncio.create_task(_healthy(stack)), back), _seconds(asyncio.create_task(new_call(stack)), back)
         )
         await asyncio.sleep(AFTER)
         now = loop.time()
         beyond = max(longest_silence(call.listener, began - 0.5, now) for call in calls) - paused
-        return Round(healthy, new_call, beyond)
+        return Round(healthy, called, beyond)
     finally:
-        await asyncio.gather(*(call.peer.close() for call in calls))
+        await asyncio.gather(*(call.close() for call in calls))
 
 
 async def measure(stack: Stack, pause: float, rounds: int) -> tuple[list[Round], float]:
@@ -136,7 +89,7 @@ async def measure(stack: Stack, pause: float, rounds: int) -> tuple[list[Round],
     found = [await _round(stack, nats, pause) for _ in range(rounds)]
     os.kill(stack.pid_of("transceiver"), signal.SIGKILL)
     killed = time.monotonic()
-    return found, await _seconds(asyncio.create_task(_new_call(stack)), killed)
+    return found, await _seconds(asyncio.create_task(new_call(stack)), killed)
 
 
 def _pids(stack: Stack) -> dict[str, int]:

@@ -349,10 +349,19 @@ class Peer:
             self._data.close()
         if self._records is not None:
             self._send(self._records.seal(ALERT, CLOSE_NOTIFY))
+        self._close_socket()
+        if self._location:
+            await hang_up(self._http, self._location)
+        await self._http.aclose()
+
+    async def vanish(self) -> None:
+        """Free everything and tell the server nothing, like a client that loses power or its network."""
+        await tasks.end(*self._tasks)
+        self._close_socket()
+        await self._http.aclose()
+
+    def _close_socket(self) -> None:
         if self._socket is not None:
             self._loop.remove_reader(self._socket.fileno())
             self._socket.close()
             self._socket = None
-        if self._location:
-            await hang_up(self._http, self._location)
-        await self._http.aclose()
