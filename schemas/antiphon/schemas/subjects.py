@@ -23,6 +23,8 @@ BUCKET_SLOTS: Final = "antiphon-slots"
 """`<cluster>.<slot>` -> SlotClaim, kept: the last epoch of every slot."""
 BUCKET_LEASES: Final = "antiphon-leases"
 """`<agent>.<session id>` -> Lease, TTL 10 min: which agent instance has a session, and what another one needs of it."""
+BUCKET_LIMITS: Final = "antiphon-limits"
+"""`used.<secret>`, `rate.<kind>.<hash>`, `failed.<hash>` -> counts of signaling, in memory."""
 BUCKET_SESSIONS: Final = "antiphon-sessions"
 """`<cluster>.<slot>.<epoch>.<session id>` -> encrypted checkpoint; `...<epoch>.seat` -> the process that has them."""
 

@@ -45,11 +45,21 @@ from antiphon.schemas.messages.message import (
     decode_any,
     encode,
 )
-from antiphon.schemas.messages.opening import OPEN_REPLY, CallStatus, Opened, OpenReply, OpenRequest, Refused
+from antiphon.schemas.messages.opening import (
+    ANY_CREATOR,
+    OPEN_REPLY,
+    CallStatus,
+    Opened,
+    OpenReply,
+    OpenRequest,
+    Refused,
+    may_manage,
+)
 from antiphon.schemas.messages.slots import SlotClaim
 from antiphon.schemas.messages.statistics import RelayStatistics
 
 __all__ = [
+    "ANY_CREATOR",
     "CONTROL",
     "EVENTS_CHANNEL",
     "MAX_MESSAGE_BYTES",
@@ -104,6 +114,7 @@ __all__ = [
     "decode",
     "decode_any",
     "encode",
+    "may_manage",
 ]
 
 MESSAGES: Final[dict[str, TypeAdapter[Any]]] = {

@@ -8,8 +8,10 @@ had sent it. Nothing of it passes the transceiver. Audio over WebSocket (`/v1/re
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import re
+from collections.abc import Callable
 from typing import Final, Self
 
 from fastapi import APIRouter, WebSocket
@@ -34,8 +36,7 @@ from antiphon.schemas.messages import (
     decode_any,
     encode,
 )
-from antiphon.signaling.auth.authentication import caller_with
-from antiphon.signaling.auth.credentials import Credentials
+from antiphon.signaling.auth.authentication import Authenticator, Caller
 from antiphon.signaling.http.dependencies import ServicesDep
 from antiphon.signaling.http.errors import ApiError, unavailable
 from antiphon.signaling.placement.backend import Backend
@@ -52,6 +53,9 @@ CHANNEL: Final = "oai-events"
 _KEY_PROTOCOL: Final = "openai-insecure-api-key."
 _FIND_TIMEOUT: Final = 1.0
 _SESSION_ID: Final = re.compile(r"rtc_[A-Za-z0-9]{1,60}")
+KEY_SECONDS: Final = 0.25
+"""Between two looks at whether the key still counts."""
+_POLICY_VIOLATION: Final = 1008
 _GOING_AWAY: Final = 1001
 _TRY_AGAIN: Final = 1013
 
@@ -63,12 +67,14 @@ router = APIRouter(prefix="/v1")
 async def side_channel(socket: WebSocket, services: ServicesDep) -> None:
     """The WebSocket below `/v1/realtime`, until it or its call ends. A refusal is an HTTP answer, not a close."""
     try:
-        client, call_id = _admit(socket, services.backend, services.credentials)
+        caller = _admitted(socket, services.authenticator)
+        client, call_id = _asked_for(socket, services.backend)
         if services.side_channels.locked():
             raise unavailable("overloaded", f"{MAX_CHANNELS} side channels are open already")
         # The semaphore does not wait: nothing ran since `locked`. The channel subscribes before it looks for the call
         # and before the WebSocket is open: no event is missed from then on, the end of the call included.
-        async with services.side_channels, _Channel(socket, client, call_id) as channel:
+        holds = functools.partial(_still_holds, services.authenticator, caller)
+        async with services.side_channels, _Channel(socket, client, call_id, holds) as channel:
             await _find(client, call_id)
             offered = socket.headers.get("sec-websocket-protocol", "")
             await socket.accept("realtime" if "realtime" in offered.replace(" ", "").split(",") else None)
@@ -77,9 +83,18 @@ async def side_channel(socket: WebSocket, services: ServicesDep) -> None:
         await socket.send_denial_response(error.response())
 
 
-def _admit(socket: WebSocket, backend: Backend, credentials: Credentials) -> tuple[Client, str]:
+def _admitted(socket: WebSocket, authenticator: Authenticator) -> Caller:
+    """The caller, or `ApiError`: a secret opens no side channel, which could undo what its maker fixed."""
+    caller = authenticator.caller_of(socket, _authorization(socket))
+    if not caller.server:
+        text = "an ek_ secret opens no side channel: this takes a server's API key"
+        raise ApiError(403, "server_key_needed", text)
+    caller.need("calls", "calls.manage")
+    return caller
+
+
+def _asked_for(socket: WebSocket, backend: Backend) -> tuple[Client, str]:
     """The NATS client and the call that the WebSocket asks for, or `ApiError`."""
-    caller_with(_authorization(socket), credentials)
     call_id = socket.query_params.get("call_id")
     if call_id is None:
         text = "call_id is missing: audio over WebSocket is not served, calls are placed at POST /v1/realtime/calls"
@@ -95,6 +110,10 @@ def _authorization(socket: WebSocket) -> str:
         if protocol.strip().startswith(_KEY_PROTOCOL):
             return f"Bearer {protocol.strip().removeprefix(_KEY_PROTOCOL)}"
     return socket.headers.get("authorization", "")
+
+
+def _still_holds(authenticator: Authenticator, caller: Caller) -> bool:
+    return caller.key is None or authenticator.ring.still_holds(caller.key)
 
 
 async def _find(client: Client, call_id: str) -> None:
@@ -118,8 +137,10 @@ class _Channel:
     Made and run by `side_channel`, which ends with it; all on the event loop.
     """
 
-    def __init__(self, socket: WebSocket, client: Client, call_id: str) -> None:
+    def __init__(self, socket: WebSocket, client: Client, call_id: str, holds: Callable[[], bool]) -> None:
+        """`holds`: whether the key that opened it still counts."""
         self._socket, self._client, self._call_id = socket, client, call_id
+        self._holds = holds
         self._events: asyncio.Queue[str] = asyncio.Queue(MAX_WAITING)
         self._ended = asyncio.Event()
         self._code, self._reason = 1000, "the call has ended"
@@ -153,7 +174,9 @@ class _Channel:
     async def run(self) -> None:
         """Pass events on in both directions until the call or the connection ends."""
         log.info("side channel of call %s opened", self._call_id)
-        jobs = [asyncio.create_task(job) for job in (self._read(), self._write(), self._ended.wait())]
+        jobs = [
+            asyncio.create_task(job) for job in (self._read(), self._write(), self._watch_key(), self._ended.wait())
+        ]
         try:
             await asyncio.wait(jobs, return_when=asyncio.FIRST_COMPLETED)
         except asyncio.CancelledError:
@@ -190,6 +213,14 @@ class _Channel:
             return
         if isinstance(event, Ended):
             self._end(1000, f"the call has ended: {event.reason}")
+
+    async def _watch_key(self) -> None:
+        """Ends with the key: revoked, expired or without the scope."""
+        while True:
+            if not self._holds():
+                self._end(_POLICY_VIOLATION, "the API key of this side channel does not count any more")
+                return
+            await asyncio.sleep(KEY_SECONDS)
 
     async def _read(self) -> None:
         subject = subjects.data_in(self._call_id)
