@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from antiphon.runtime.api_keys import KeyTable, keys_of_list
 from antiphon.schemas.messages import may_manage
-from antiphon.signaling.auth.client_secret import SecretError, SecretSigner
+from antiphon.signaling.auth.client_secret import SecretError, SecretSigner, fixed, locked_paths
 
 pytestmark = pytest.mark.pure
 
@@ -104,6 +104,19 @@ def test_no_altered_secret_is_valid(data: st.DataObject) -> None:
         signer.read(forged, TABLE, 1.0)
 
 
+def test_a_setting_of_audio_is_fixed_by_itself_and_the_others_are_the_holder_s() -> None:
+    secret = {"instructions": "fixed", "audio": {"output": {"voice": "fixed"}, "input": {"turn_detection": None}}}
+    asked = {"instructions": "mine", "audio": {"output": {"voice": "mine", "speed": 1.2}}, "tools": []}
+    assert locked_paths(secret) == ["audio.input.turn_detection", "audio.output.voice", "instructions"]
+    assert fixed(asked, secret) == {
+        "instructions": "fixed",
+        "audio": {"output": {"voice": "fixed", "speed": 1.2}, "input": {"turn_detection": None}},
+        "tools": [],
+    }
+    assert fixed({"audio": "odd"}, secret)["audio"]["output"] == {"voice": "fixed"}
+    assert fixed({"a.b": 1}, {"x.y": 2}) == {"a.b": 1, "x.y": 2}
+
+
 @given(st.text())
 def test_no_text_is_a_secret_or_a_key_by_chance(text: str) -> None:
     assert TABLE.find(text, 0.0) is None
@@ -112,6 +125,6 @@ def test_no_text_is_a_secret_or_a_key_by_chance(text: str) -> None:
 
 
 def test_settings_that_do_not_fit_are_refused() -> None:
-    for settings in ({"instructions": "x" * 9000}, {"x" * 65: 1}, {f"a{n}": n for n in range(65)}):
+    for settings in ({"instructions": "x" * 9000}, {"x" * 65: 1}, {f"a{n}": n for n in range(33)}):
         with pytest.raises(ValueError, match="setting"):
             SecretSigner(OLD).mint(settings, 60, 0.0)

@@ -40,12 +40,16 @@ async def keep(js: JetStreamContext) -> None:
     )
 
 
-async def read(client: Client, session_id: str) -> list[AudioFrame]:
-    """The caller's last frames, oldest first; empty if NATS keeps none. Takes half a second at most."""
+async def read(client: Client, agent: str, session_id: str) -> list[AudioFrame]:
+    """What the caller said last to this agent, oldest frame first; empty if NATS keeps none.
+
+    Takes half a second at most.
+    """
     frames: list[AudioFrame] = []
     js = client.jetstream(timeout=_READ_WITHIN)
     with contextlib.suppress(nats.errors.Error, TimeoutError):
-        subscription = await js.subscribe(subjects.audio_in(session_id), stream=STREAM, ordered_consumer=True)
+        subject = subjects.audio_in(agent, session_id)
+        subscription = await js.subscribe(subject, stream=STREAM, ordered_consumer=True)
         try:
             while True:
                 message = await subscription.next_msg(timeout=_READ_WITHIN)

@@ -10,9 +10,9 @@ from typing import Any, Final
 
 from pydantic import TypeAdapter
 
-from antiphon.schemas.messages.agents import AgentBeat, Claim, ClaimReply, Lease
+from antiphon.schemas.messages.agents import CLAIM_VERSION, AgentBeat, Claim, ClaimReply, Lease
 from antiphon.schemas.messages.announcements import RelayAnnouncement, TransceiverAnnouncement
-from antiphon.schemas.messages.control import CONTROL, Control, ControlReply, Flush, HangUp, Pause, Probe, Resume
+from antiphon.schemas.messages.control import CONTROL, Control, ControlReply, Flush, HangUp, Pause, Resume, Transfer
 from antiphon.schemas.messages.data import EVENTS_CHANNEL, DataMessage
 from antiphon.schemas.messages.events import (
     SESSION_EVENT,
@@ -33,12 +33,15 @@ from antiphon.schemas.messages.events import (
     Suspect,
     TakenOver,
     TelephoneEvent,
+    TransferFailed,
+    Transferred,
 )
 from antiphon.schemas.messages.failover import Adopt, TakeOver
 from antiphon.schemas.messages.flows import FlowFind, FlowOwner
 from antiphon.schemas.messages.message import (
     MAX_MESSAGE_BYTES,
     MESSAGE_VERSION,
+    AnyMessage,
     AudioRate,
     Message,
     decode,
@@ -48,6 +51,8 @@ from antiphon.schemas.messages.message import (
 from antiphon.schemas.messages.opening import (
     ANY_CREATOR,
     OPEN_REPLY,
+    Attach,
+    AttachReply,
     CallStatus,
     Opened,
     OpenReply,
@@ -60,6 +65,7 @@ from antiphon.schemas.messages.statistics import RelayStatistics
 
 __all__ = [
     "ANY_CREATOR",
+    "CLAIM_VERSION",
     "CONTROL",
     "EVENTS_CHANNEL",
     "MAX_MESSAGE_BYTES",
@@ -69,6 +75,9 @@ __all__ = [
     "SESSION_EVENT",
     "Adopt",
     "AgentBeat",
+    "AnyMessage",
+    "Attach",
+    "AttachReply",
     "AudioLevel",
     "AudioRate",
     "CallStatus",
@@ -97,7 +106,6 @@ __all__ = [
     "Pause",
     "Playout",
     "PlayoutOverflow",
-    "Probe",
     "Refused",
     "RelayAnnouncement",
     "RelayStatistics",
@@ -111,6 +119,9 @@ __all__ = [
     "TakenOver",
     "TelephoneEvent",
     "TransceiverAnnouncement",
+    "Transfer",
+    "TransferFailed",
+    "Transferred",
     "decode",
     "decode_any",
     "encode",
@@ -128,6 +139,9 @@ MESSAGES: Final[dict[str, TypeAdapter[Any]]] = {
             TakeOver,
             Adopt,
             OpenRequest,
+            Attach,
+            AttachReply,
+            HangUp,
             CallStatus,
             Claim,
             ClaimReply,

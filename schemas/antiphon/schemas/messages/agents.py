@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final, Literal
 
 from pydantic import Field
 
-from antiphon.schemas.messages.message import AudioRate, Message
+from antiphon.schemas.messages.message import AnyMessage, AudioRate, LockedPaths, Message
+
+CLAIM_VERSION: Final = 2
+"""Version 1 meant session subjects without the agent's name: an agent that knows no others would hear silence, so it
+has to refuse the claim."""
 
 
-class Claim(Message):
-    """A transceiver asks for an agent to take a session: on `agent_claim`, then by name on `agent_claim_of`."""
+class Claim(AnyMessage):
+    """A transceiver asks for an agent to take a session: on `agent_claim`, then by name on `agent_claim_of`.
 
+    `agent` and `session_id` name the subjects of the session: subscribe to them, then accept.
+    """
+
+    version: Literal[2] = CLAIM_VERSION
+    """Unlike that of all other messages."""
     session_id: str
     """`rtc_` and 24 letters and digits."""
     agent: str
     """The agent's name."""
     session: dict[str, Any] = Field(default_factory=dict)
     """Session settings of the client, unread."""
-    locked: list[str] = Field(default_factory=list)
-    """Names in `session` that the maker of the client secret has fixed: the agent refuses to change them."""
+    locked: LockedPaths = Field(default_factory=list)
+    """Paths in `session` that the client's secret fixes: the agent refuses to change them."""
     expires_at: float = Field(default=0.0, ge=0)
     """Unix time after which the transceiver no longer waits for an acceptance, s; 0: unknown."""
 
@@ -50,7 +59,7 @@ class Lease(Message):
     """Hz of the caller's audio."""
     session: dict[str, Any] = Field(default_factory=dict)
     """As in the claim."""
-    locked: list[str] = Field(default_factory=list)
+    locked: LockedPaths = Field(default_factory=list)
     """As in the claim."""
     takeovers: int = Field(default=0, ge=0)
     """How often another instance took it over."""

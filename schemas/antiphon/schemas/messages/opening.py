@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import Field, TypeAdapter
 
 from antiphon.schemas.messages.events import EndReason
-from antiphon.schemas.messages.message import Message
+from antiphon.schemas.messages.message import LockedPaths, Message
 
 ANY_CREATOR: Final = "*"
 """Asks in the name of every creator: an API key with the scope `calls.manage`, or signaling itself."""
@@ -36,8 +36,8 @@ class OpenRequest(Message):
     """Session settings of the OpenAI realtime protocol, handed to the agent unread."""
     session_id: str | None = None
     """A running session whose client restarts ICE with this offer: everything but the path stays as it is."""
-    locked: list[Annotated[str, Field(max_length=64)]] = Field(default_factory=list, max_length=64)
-    """Names in `session` that the maker of the client secret has fixed: the agent refuses to change them."""
+    locked: LockedPaths = Field(default_factory=list)
+    """Paths in `session` that the client's secret fixes, such as `instructions`: handed to the agent."""
     creator: str = Field(default="", max_length=128)
     """Which credential asks: see `may_manage`. Empty: no keys are set."""
     caller: str = Field(default="", max_length=64)
@@ -87,3 +87,24 @@ class CallStatus(Message):
     """As in `Ended`."""
     creator: str = ""
     """Which credential made the call: see `may_manage`."""
+
+
+class Attach(Message):
+    """Signaling asks, for a side channel, which agent has a call."""
+
+    creator: str = ""
+    """In whose name it asks: see `may_manage`."""
+
+
+class AttachReply(Message):
+    """Whether a call runs, and with which agent: the answer of its transceiver to a side channel on `call_attach`.
+
+    No transceiver subscribes for a session that ended: the request then has no responders.
+    """
+
+    ok: bool
+    """The call runs, or is being made."""
+    agent: str = ""
+    """The agent in the session's subjects. A transfer changes it: the event `Transferred` names the next one."""
+    message: str = ""
+    """Why not; for people."""

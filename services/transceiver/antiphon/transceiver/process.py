@@ -33,6 +33,7 @@ from antiphon.transceiver.calls.open_session import SessionOpener
 from antiphon.transceiver.calls.session_bus import SessionBus
 from antiphon.transceiver.calls.session_table import SessionListener, SessionTable
 from antiphon.transceiver.calls.slot_service import Operation, SlotService
+from antiphon.transceiver.calls.transfers import Transfers
 from antiphon.transceiver.failover.adoption import Adoption
 from antiphon.transceiver.failover.checkpoint_bucket import CheckpointBucket
 from antiphon.transceiver.failover.checkpoint_crypto import PROCESS_ID_CHARACTERS
@@ -54,6 +55,7 @@ from antiphon.transceiver.net.relay_allowlist import RelayAllowlist
 from antiphon.transceiver.net.relay_link import RelayLink
 from antiphon.transceiver.net.tunnel_receiver import TunnelReceiver
 from antiphon.transceiver.net.udp_socket import TunnelSocket
+from antiphon.transceiver.session.session import Session
 from antiphon.transceiver.settings import Settings
 from antiphon.transceiver.timing.scheduler import Scheduler
 
@@ -90,6 +92,7 @@ class _Parts:
     relays: RelayLink
     bus: SessionBus
     liveness: AgentLiveness
+    transfers: Transfers
     opener: SessionOpener
     status: CallStatusResponder
     announcer: Announcer
@@ -131,7 +134,9 @@ def _build(settings: Settings, client: Client, acquired: _Acquired) -> _Parts:
 
     # Calls, and what others know of this process.
     claims = AgentClaims(client, publisher.publish, bus.turn_away)
-    opener = SessionOpener(settings, sessions, bus, claims, liveness, publisher, scheduler)
+    store = writer.store_now if writer is not None else _store_nothing
+    transfers = Transfers(bus, claims, liveness, publisher, store)
+    opener = SessionOpener(settings, sessions, bus, claims, liveness, transfers, publisher, scheduler)
     address = liveness_address(acquired.advertised, acquired.detector.port) if acquired.detector is not None else None
     announcer = Announcer(
         client,
@@ -184,6 +189,7 @@ def _build(settings: Settings, client: Client, acquired: _Acquired) -> _Parts:
         relays=relays,
         bus=bus,
         liveness=liveness,
+        transfers=transfers,
         opener=opener,
         status=CallStatusResponder(sessions, publisher),
         announcer=announcer,
@@ -191,6 +197,10 @@ def _build(settings: Settings, client: Client, acquired: _Acquired) -> _Parts:
         slot_keeper=slot_keeper,
         failover=failover,
     )
+
+
+async def _store_nothing(session: Session) -> None:
+    """Without failover no process takes a session over."""
 
 
 def _endpoint(acquired: _Acquired, identity: TransceiverIdentity, socket: TunnelSocket) -> Endpoint:
@@ -320,6 +330,7 @@ class Transceiver:
         parts = self._parts
         parts.opener.drain()
         parts.opener.close()
+        await parts.transfers.close()
         for session in parts.demux:
             session.end("draining", self._loop.time())
         await parts.announcer.announce_last()

@@ -14,7 +14,7 @@ from starlette.requests import HTTPConnection
 
 from antiphon.runtime.api_keys import ApiKey, Scope
 from antiphon.schemas.messages import ANY_CREATOR
-from antiphon.signaling.auth.client_secret import PREFIX, ClientSecret, SecretError, SecretSigner, names_of
+from antiphon.signaling.auth.client_secret import PREFIX, ClientSecret, SecretError, SecretSigner, fixed, locked_paths
 from antiphon.signaling.auth.key_ring import KeyRing
 from antiphon.signaling.http.errors import ApiError, too_many
 from antiphon.signaling.limits.limits import ClientAddress, Limits
@@ -40,8 +40,12 @@ class Caller(NamedTuple):
 
     @property
     def locked(self) -> list[str]:
-        """Their names."""
-        return names_of(self.settings)
+        """Their paths: `OpenRequest.locked`."""
+        return locked_paths(self.settings)
+
+    def session(self, asked: dict[str, Any]) -> dict[str, Any]:
+        """The session settings of its call, where it asks for these."""
+        return fixed(asked, self.settings)
 
     @property
     def creator(self) -> str:

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import base64
 import binascii
+import copy
 import hashlib
 import hmac
 import json
 import logging
 import re
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -33,8 +34,9 @@ MAX_LIFETIME: Final = 7200
 MAX_CALLS: Final = 1000
 MAX_SETTINGS_BYTES: Final = 8192
 """Of the session settings in a secret, which has to fit into a request header."""
-MAX_LOCKED: Final = 64
-"""Settings that a secret fixes, by name; a name has at most as many letters."""
+MAX_LOCKED: Final = 32
+MAX_NAME: Final = 64
+"""Settings that a secret fixes, and letters of their names: as `messages.LockedPaths` takes them."""
 
 _CONTEXT = b"antiphon ek_ secret, version 2"
 _KEY = re.compile(r"[0-9a-fA-F]{64}")
@@ -237,6 +239,37 @@ def _bytes(text: str) -> bytes:
     return data
 
 
-def names_of(settings: Sequence[str] | dict[str, Any]) -> list[str]:
-    """The names of settings that a secret fixes, in `OpenRequest.locked`."""
-    return sorted(settings)
+def locked_paths(settings: dict[str, Any]) -> list[str]:
+    """The paths of the settings that a secret fixes, for `OpenRequest.locked`: of `audio` each part by itself."""
+    return sorted(path for path, _ in _parts(settings))
+
+
+def fixed(session: dict[str, Any], settings: dict[str, Any]) -> dict[str, Any]:
+    """The session that a client asks for, with what its secret fixes in place of its own."""
+    result = copy.deepcopy(session)
+    for path, value in _parts(settings):
+        *above, name = path.split(".") if path.startswith(_DEEP) else [path]
+        inside = result
+        for level in above:
+            if not isinstance(inside.get(level), dict):
+                inside[level] = {}
+            inside = inside[level]
+        inside[name] = value
+    return result
+
+
+_DEEP: Final = "audio."
+"""Settings of the realtime protocol stand one by one, but for `audio.input.*` and `audio.output.*`."""
+
+
+def _parts(settings: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    for name, value in settings.items():
+        if name != "audio" or not isinstance(value, dict):
+            yield name, value
+            continue
+        for direction, parts in value.items():
+            if not isinstance(parts, dict):
+                yield f"audio.{direction}", parts
+                continue
+            for part, setting in parts.items():
+                yield f"audio.{direction}.{part}", setting

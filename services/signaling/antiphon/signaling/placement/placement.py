@@ -123,7 +123,7 @@ async def restart_ice(backend: Backend, session_id: str, offer: str, asker: str)
         raise unavailable("no_relay", "no relay is announced: there is no way for media to reach this server")
     with _api_errors_for(session_id, "try again, or place a new call"):
         message = await client.request(
-            subjects.session_open(session_id),
+            subjects.call_open(session_id),
             encode(OpenRequest(offer=offer, session_id=session_id, creator=asker)),
             timeout=CONTROL_TIMEOUT,
             headers=telemetry.trace_headers() or None,
@@ -212,7 +212,7 @@ async def hang_up(client: Client, session_id: str, reason: str, asker: str) -> N
     """
     with _api_errors_for(session_id, "it ends by itself if that one is dead"):
         message = await client.request(
-            subjects.session_control(session_id),
+            subjects.call_hang_up(session_id),
             encode(HangUp(reason=reason, creator=asker)),
             timeout=CONTROL_TIMEOUT,
             headers=telemetry.trace_headers() or None,

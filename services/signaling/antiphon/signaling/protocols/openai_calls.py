@@ -140,7 +140,7 @@ async def _place_call(request: Request, services: Services) -> Response:
     if secret is not None and time.time() >= secret.expires_at:
         raise _used_up("expired_secret", "this ek_ secret has expired: fetch a new one for each call")
     body = await _read_checked_offer(request)
-    session = {**body.session, **caller.settings}  # what a secret fixes, its holder can't change
+    session = caller.session(body.session)  # what a secret fixes, its holder can't change
     agent = await agent_of(request, caller, session, services.settings, services.backend)
     if services.placing.locked():
         raise unavailable("overloaded", f"{MAX_PLACING} calls are being placed right now", retry_after=1)
