@@ -183,6 +183,14 @@ class StandIns:
         js = self._client.jetstream()
         await buckets.bucket(js, subjects.BUCKET_LIMITS, 3600, StorageType.MEMORY)
 
+    def without_limits(self) -> None:
+        """Delete the store of uses and rates."""
+        self._do(self._client.jetstream().delete_key_value(subjects.BUCKET_LIMITS))
+
+    def with_limits(self) -> None:
+        """Make it, as `setup` does when NATS comes back empty."""
+        self._do(self._make_limits())
+
     def _do(self, work: Coroutine[Any, Any, T]) -> T:
         future: Future[T] = asyncio.run_coroutine_threadsafe(work, self._loop)
         return future.result(10)
