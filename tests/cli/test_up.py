@@ -102,7 +102,8 @@ def test_each_part_has_its_own_keys_only_and_those_of_the_media_are_new_each_tim
             keys.append(secrets["transceiver"])
             assert secrets["relay"] == {"ROUTE_KEYS": secrets["transceiver"]["ROUTE_KEYS"]}
             assert secrets["transceiver"].keys() == {"ROUTE_KEYS", "PASSWORD_KEY"}
-            assert secrets["signaling"] == {"API_KEYS": given["ANTIPHON_API_KEYS"]}
+            assert secrets["signaling"].keys() == {"API_KEYS", "SECRET_KEYS"}
+            assert secrets["signaling"]["API_KEYS"] == given["ANTIPHON_API_KEYS"]
             assert secrets["inference-bridge"] == {"LLM_API_KEY": given["ANTIPHON_LLM_API_KEY"]}
     assert keys[0]["ROUTE_KEYS"] != keys[1]["ROUTE_KEYS"]
     assert keys[0]["PASSWORD_KEY"] != keys[1]["PASSWORD_KEY"]

@@ -9,18 +9,26 @@ import httpx
 import pytest
 from fastapi import Request
 
+from antiphon.runtime.api_keys import KeyTable, keys_of_list
 from antiphon.signaling.auth.authentication import Caller
-from antiphon.signaling.auth.credentials import Credentials
-from antiphon.signaling.http.app import create_app
+from antiphon.signaling.auth.client_secret import ClientSecret
+from antiphon.signaling.http.app import create_app, create_authenticator
 from antiphon.signaling.http.errors import ApiError
 from antiphon.signaling.http.health import healthz
+from antiphon.signaling.limits.limits import ClientAddress
 from antiphon.signaling.placement.backend import Backend
 from antiphon.signaling.protocols import client_secrets, openai_calls
 from antiphon.signaling.settings import Settings
 
 pytestmark = pytest.mark.process
 
-SERVER = Caller(server=True, settings={})
+SERVER = Caller(ClientAddress("test"))
+(KEY,) = keys_of_list(["a-key-of-some-length"])
+
+
+def holder(settings: dict[str, object]) -> Caller:
+    """The holder of a secret with these settings."""
+    return Caller(ClientAddress("test"), KEY, ClientSecret("id", KEY, settings, 1, "", 2**40, 0, ""))
 
 
 def request_with(body: bytes, query: str = "") -> Request:
@@ -32,16 +40,19 @@ def request_with(body: bytes, query: str = "") -> Request:
 
 
 async def test_a_secret_is_made_with_the_credentials_that_are_handed_in() -> None:
-    credentials = Credentials(["a-key-of-some-length"])
+    settings = Settings()
+    authenticator = create_authenticator(settings, Backend(settings))
     body = b'{"session": {"agent": "echo"}, "expires_after": {"seconds": 60}}'
-    response = await client_secrets.client_secrets(request_with(body), SERVER, credentials)
+    response = await client_secrets.client_secrets(request_with(body), SERVER, authenticator)
     secret = json.loads(bytes(response.body))["value"]
-    assert credentials.settings_of(secret, time.time()) == {"agent": "echo"}
+    assert authenticator.signer.read(secret, KeyTable([]), time.time()).settings == {"agent": "echo"}
 
 
 async def test_a_secret_is_refused_to_the_holder_of_a_secret() -> None:
+    settings = Settings()
+    authenticator = create_authenticator(settings, Backend(settings))
     with pytest.raises(ApiError) as refused:
-        await client_secrets.client_secrets(request_with(b""), Caller(False, {}), Credentials(["a-key"]))
+        await client_secrets.client_secrets(request_with(b""), holder({}), authenticator)
     assert refused.value.code == "server_key_needed"
 
 
@@ -50,8 +61,9 @@ async def test_the_agent_of_a_secret_wins_over_the_url_and_the_session() -> None
     backend = Backend(settings)
     request = request_with(b"", query="agent=of-the-url")
     session = {"agent": "of-the-session"}
-    for fixed, expected in (({"agent": "of-the-secret"}, "of-the-secret"), ({}, "of-the-url")):
-        assert await openai_calls.agent_of(request, Caller(False, fixed), session, settings, backend) == expected
+    cases: list[tuple[dict[str, object], str]] = [({"agent": "of-the-secret"}, "of-the-secret"), ({}, "of-the-url")]
+    for fixed, expected in cases:
+        assert await openai_calls.agent_of(request, holder(fixed), session, settings, backend) == expected
     assert await openai_calls.agent_of(request_with(b""), SERVER, {}, settings, backend) == settings.default_agent
 
 

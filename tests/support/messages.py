@@ -94,6 +94,7 @@ STRATEGIES: dict[str, st.SearchStrategy[m.AnyMessage]] = {
     | st.builds(m.HangUp, reason=text)
     | st.builds(m.Transfer, agent=names),
     "HangUp": st.builds(m.HangUp, reason=text, instance=names),
+    "Attach": st.builds(m.Attach, creator=text),
     "AttachReply": st.builds(m.AttachReply, ok=st.booleans(), agent=names, message=text),
     "ControlReply": st.builds(m.ControlReply, ok=st.booleans(), message=text),
     "SessionEvent": st.builds(m.Connected, setup_ms=positive)

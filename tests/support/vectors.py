@@ -219,6 +219,7 @@ def control_messages() -> dict[str, Any]:
         ("Control", messages.HangUp(reason="done", instance="echo-1")),
         ("Control", messages.Transfer(agent="billing")),
         ("HangUp", messages.HangUp(reason="hang_up")),
+        ("Attach", messages.Attach(creator="0123456789abcdef")),
         ("AttachReply", messages.AttachReply(ok=True, agent="concierge")),
         ("ControlReply", messages.ControlReply(ok=True)),
         ("SessionEvent", messages.Connected(setup_ms=120.5)),

@@ -1,8 +1,8 @@
-"""Fresh route and password keys, written to files: `antiphon keys`.
+"""Fresh route, password and secret keys, written to files: `antiphon keys`.
 
-The route key goes to relays and transceivers, the password key to transceivers alone, so they are two
-files. This module uses the standard library only and runs as a plain script too: the one-shot `keys`
-service of compose.yaml is this file in an otherwise empty image.
+The route key goes to relays and transceivers, the password key to transceivers alone, the secret key, which signs
+client secrets, to signaling alone: so each has a file. This module uses the standard library only and runs as a plain
+script too: the one-shot `keys` service of compose.yaml is this file in an otherwise empty image.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import Final
 KEY_IDS: Final = string.ascii_uppercase + string.ascii_lowercase + string.digits
 LIVE_ROUTE_KEYS: Final = 2
 """The newest key seals; the one before it still opens the tokens of running calls."""
+LIVE_SECRET_KEYS: Final = 2
 
 
 def fresh_route_keys() -> str:
@@ -38,6 +39,17 @@ def fresh_password_key() -> str:
     return secrets.token_hex(32)
 
 
+def fresh_secret_key() -> str:
+    """A new key for client secrets as `ANTIPHON_SECRET_KEYS` takes it: 64 hex digits."""
+    return secrets.token_hex(32)
+
+
+def rotated_secret_keys(current: str) -> str:
+    """`current` with a new key in front; the one before it still verifies the secrets that it signed."""
+    keys = [key for key in (part.strip() for part in current.replace("\n", ",").split(",")) if key]
+    return ",".join([fresh_secret_key(), *keys][:LIVE_SECRET_KEYS])
+
+
 def write_secret(path: Path, text: str, owner: int | None) -> None:
     """Put the file in its place in one step, readable by its owner only."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -56,12 +68,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--password", type=Path, default=Path("keys/password"), metavar="FILE", help="default: %(default)s"
     )
+    parser.add_argument("--secret", type=Path, metavar="FILE", help="also a key for client secrets, of signaling")
     parser.add_argument("--owner", type=int, metavar="UID", help="give the files to this user (needs root)")
     parser.add_argument(
         "--rotate",
         action="store_true",
         help="put a new route key in front of the present one, which still opens the tokens of running calls; "
-        "relays that read the file notice by themselves; then restart the transceivers",
+        "relays that read the file notice by themselves; then restart the transceivers. Likewise a new secret key, "
+        "which signaling notices",
     )
 
 
@@ -83,10 +97,23 @@ def run(args: argparse.Namespace) -> int:
         else:
             write_secret(password, fresh_password_key(), args.owner)
             print(f"{password}: a fresh password key")
+        if args.secret is not None:
+            _write_secret_key(args.secret, args)
     except OSError as error:
         print(f"keys: cannot write {error.filename}: {error.strerror}", file=sys.stderr)
         return 2
     return 0
+
+
+def _write_secret_key(path: Path, args: argparse.Namespace) -> None:
+    if not path.exists():
+        write_secret(path, fresh_secret_key(), args.owner)
+        print(f"{path}: a fresh secret key")
+    elif args.rotate:
+        write_secret(path, rotated_secret_keys(path.read_text()), args.owner)
+        print(f"{path}: a new secret key in front, the former one behind it")
+    else:
+        print(f"{path}: kept")
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ from antiphon.cli.bind_options import (
 )
 from antiphon.cli.errors import UsageError
 from antiphon.cli.health import Health, ask_health
-from antiphon.cli.keys import fresh_password_key, fresh_route_keys
+from antiphon.cli.keys import fresh_password_key, fresh_route_keys, fresh_secret_key
 from antiphon.cli.state_directory import state_directory
 from antiphon.cli.supervisor import Part, Supervisor
 from antiphon.cli.terminal import Terminal
@@ -201,7 +201,7 @@ def _base(part: str) -> dict[str, str]:
 
 def _is_anothers_key(variable: str, part: str) -> bool:
     """Whether this secret is of other parts: signaling gets API keys, bridge and plug-ins those of model servers."""
-    if variable.startswith("ANTIPHON_API_KEYS"):
+    if variable.startswith(("ANTIPHON_API_KEYS", "ANTIPHON_SECRET_KEY")):
         return part != "signaling"
     return variable.endswith("_API_KEY") and part in ("nats", "relay", "transceiver", "signaling")
 
@@ -241,7 +241,11 @@ def _environments(
             "ANTIPHON_TRANSCEIVER_BIND": "127.0.0.1:0",
             "ANTIPHON_TRANSCEIVER_ADVERTISE": "127.0.0.1",
         },
-        "signaling": {**common("signaling"), "ANTIPHON_HTTP_BIND": str(http)},
+        "signaling": {
+            "ANTIPHON_SECRET_KEYS": fresh_secret_key(),
+            **common("signaling"),
+            "ANTIPHON_HTTP_BIND": str(http),
+        },
         "inference-bridge": common("inference-bridge"),
     }
 

@@ -23,6 +23,8 @@ BUCKET_SLOTS: Final = "antiphon-slots"
 """`<cluster>.<slot>` -> SlotClaim, kept: the last epoch of every slot."""
 BUCKET_LEASES: Final = "antiphon-leases"
 """`<agent>.<session id>` -> Lease, TTL 10 min: which agent instance has a session, and what another one needs of it."""
+BUCKET_LIMITS: Final = "antiphon-limits"
+"""`used.<secret>`, `rate.<kind>.<hash>`, `failed.<hash>` -> counts of signaling, in memory."""
 BUCKET_SESSIONS: Final = "antiphon-sessions"
 """`<cluster>.<slot>.<epoch>.<session id>` -> encrypted checkpoint; `...<epoch>.seat` -> the process that has them."""
 
@@ -63,7 +65,7 @@ SUBJECTS: Final = {
     "data_out": Subject(f"{_SESSION}.data.out", "agent", "DataMessage"),
     "session_event": Subject(f"{_SESSION}.event", "transceiver", "SessionEvent"),
     "session_control": Subject(f"{_SESSION}.control", "agent", "Control", "ControlReply"),
-    "call_attach": Subject(f"{_CALL}.attach", "signaling", "", "AttachReply"),
+    "call_attach": Subject(f"{_CALL}.attach", "signaling", "Attach", "AttachReply"),
     "call_open": Subject(f"{_CALL}.open", "signaling", "OpenRequest", "OpenReply"),
     "call_hang_up": Subject(f"{_CALL}.hang_up", "signaling", "HangUp", "ControlReply"),
     "call_status": Subject(f"{_CALL}.status", "signaling", "", "CallStatus"),

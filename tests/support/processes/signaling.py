@@ -17,9 +17,10 @@ from typing import Any, TypeVar
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
+from nats.js.api import StorageType
 
 from antiphon.runtime import tasks
-from antiphon.runtime.nats import connection, service_discovery
+from antiphon.runtime.nats import buckets, connection, service_discovery
 from antiphon.schemas import subjects
 from antiphon.schemas.messages import (
     AttachReply,
@@ -174,8 +175,21 @@ class StandIns:
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
         self._client: Client = self._do(connection.connect(nats_url, "test"))
+        self._do(self._make_limits())
         self.running: list[StandIn] = []
         """In the order in which they began."""
+
+    async def _make_limits(self) -> None:
+        js = self._client.jetstream()
+        await buckets.bucket(js, subjects.BUCKET_LIMITS, 3600, StorageType.MEMORY)
+
+    def without_limits(self) -> None:
+        """Delete the store of uses and rates."""
+        self._do(self._client.jetstream().delete_key_value(subjects.BUCKET_LIMITS))
+
+    def with_limits(self) -> None:
+        """Make it, as `setup` does when NATS comes back empty."""
+        self._do(self._make_limits())
 
     def _do(self, work: Coroutine[Any, Any, T]) -> T:
         future: Future[T] = asyncio.run_coroutine_threadsafe(work, self._loop)

@@ -49,18 +49,22 @@ from antiphon.schemas.messages.message import (
     encode,
 )
 from antiphon.schemas.messages.opening import (
+    ANY_CREATOR,
     OPEN_REPLY,
+    Attach,
     AttachReply,
     CallStatus,
     Opened,
     OpenReply,
     OpenRequest,
     Refused,
+    may_manage,
 )
 from antiphon.schemas.messages.slots import SlotClaim
 from antiphon.schemas.messages.statistics import RelayStatistics
 
 __all__ = [
+    "ANY_CREATOR",
     "CLAIM_VERSION",
     "CONTROL",
     "EVENTS_CHANNEL",
@@ -72,6 +76,7 @@ __all__ = [
     "Adopt",
     "AgentBeat",
     "AnyMessage",
+    "Attach",
     "AttachReply",
     "AudioLevel",
     "AudioRate",
@@ -120,6 +125,7 @@ __all__ = [
     "decode",
     "decode_any",
     "encode",
+    "may_manage",
 ]
 
 MESSAGES: Final[dict[str, TypeAdapter[Any]]] = {
@@ -133,6 +139,7 @@ MESSAGES: Final[dict[str, TypeAdapter[Any]]] = {
             TakeOver,
             Adopt,
             OpenRequest,
+            Attach,
             AttachReply,
             HangUp,
             CallStatus,

@@ -6,7 +6,7 @@ from typing import Any, Final, Literal
 
 from pydantic import Field
 
-from antiphon.schemas.messages.message import AnyMessage, AudioRate, Message
+from antiphon.schemas.messages.message import AnyMessage, AudioRate, LockedPaths, Message
 
 CLAIM_VERSION: Final = 2
 """Version 1 meant session subjects without the agent's name: an agent that knows no others would hear silence, so it
@@ -27,6 +27,8 @@ class Claim(AnyMessage):
     """The agent's name."""
     session: dict[str, Any] = Field(default_factory=dict)
     """Session settings of the client, unread."""
+    locked: LockedPaths = Field(default_factory=list)
+    """Paths in `session` that the client's secret fixes: the agent refuses to change them."""
     expires_at: float = Field(default=0.0, ge=0)
     """Unix time after which the transceiver no longer waits for an acceptance, s; 0: unknown."""
 
@@ -56,6 +58,8 @@ class Lease(Message):
     input_rate: AudioRate = 16000
     """Hz of the caller's audio."""
     session: dict[str, Any] = Field(default_factory=dict)
+    """As in the claim."""
+    locked: LockedPaths = Field(default_factory=list)
     """As in the claim."""
     takeovers: int = Field(default=0, ge=0)
     """How often another instance took it over."""

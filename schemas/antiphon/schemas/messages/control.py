@@ -37,6 +37,8 @@ class HangUp(Message):
     """A short word for logs and for clients that ask why the call ended: `cause` of `Ended`, cut to 200 characters."""
     instance: str = ""
     """The agent instance that hangs up, as in its claim's answer. One that got `claim_expired` is refused."""
+    creator: str = ""
+    """Where signaling asks: in whose name, see `may_manage`."""
 
 
 class Transfer(Message):

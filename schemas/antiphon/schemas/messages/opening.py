@@ -7,7 +7,22 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import Field, TypeAdapter
 
 from antiphon.schemas.messages.events import EndReason
-from antiphon.schemas.messages.message import Message
+from antiphon.schemas.messages.message import LockedPaths, Message
+
+ANY_CREATOR: Final = "*"
+"""Asks in the name of every creator: an API key with the scope `calls.manage`, or signaling itself."""
+
+
+def may_manage(asker: str, creator: str) -> bool:
+    """Whether `asker` may hang up, restart or attach to a call that `creator` has made.
+
+    A creator is `<hash of the API key>` or, for a client secret, `<hash of its maker's key>.<hash of the secret>`. So
+    an API key also manages the calls that were made with its secrets. A call without a creator was made without keys:
+    every client may manage it.
+    """
+    if asker == ANY_CREATOR or creator in ("", asker):
+        return True
+    return asker != "" and creator.startswith(f"{asker}.")
 
 
 class OpenRequest(Message):
@@ -21,6 +36,12 @@ class OpenRequest(Message):
     """Session settings of the OpenAI realtime protocol, handed to the agent unread."""
     session_id: str | None = None
     """A running session whose client restarts ICE with this offer: everything but the path stays as it is."""
+    locked: LockedPaths = Field(default_factory=list)
+    """Paths in `session` that the client's secret fixes, such as `instructions`: handed to the agent."""
+    creator: str = Field(default="", max_length=128)
+    """Which credential asks: see `may_manage`. Empty: no keys are set."""
+    caller: str = Field(default="", max_length=64)
+    """What half-open sessions are counted by: `k-<hash>` of an API key, or `a-<hash>` of an address (IPv6: its /64)."""
 
 
 class Opened(Message):
@@ -64,6 +85,15 @@ class CallStatus(Message):
     """As in `Ended`; None while it runs."""
     cause: str = ""
     """As in `Ended`."""
+    creator: str = ""
+    """Which credential made the call: see `may_manage`."""
+
+
+class Attach(Message):
+    """Signaling asks, for a side channel, which agent has a call."""
+
+    creator: str = ""
+    """In whose name it asks: see `may_manage`."""
 
 
 class AttachReply(Message):

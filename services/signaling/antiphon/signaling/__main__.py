@@ -18,10 +18,12 @@ from typing import Final
 
 import uvicorn
 
-from antiphon.runtime import telemetry
+from antiphon.runtime import tasks, telemetry
 from antiphon.runtime.loop_watchdog import LoopWatchdog
 from antiphon.schemas.addresses import Address
-from antiphon.signaling.http.app import create_app
+from antiphon.signaling.auth.authentication import Authenticator
+from antiphon.signaling.auth.key_watch import watch
+from antiphon.signaling.http.app import create_app, create_authenticator
 from antiphon.signaling.http.header_timeout import HeaderTimeoutProtocol
 from antiphon.signaling.placement.backend import Backend
 from antiphon.signaling.settings import Settings, is_loopback, load
@@ -57,10 +59,30 @@ def _listen(host: str, port: int) -> socket.socket:
     return listener
 
 
-async def _serve(settings: Settings, listener: socket.socket) -> None:
-    backend = Backend(settings)
+def _warn_of_keys(authenticator: Authenticator, host: str) -> None:
+    ring = authenticator.ring
+    if ring.open:
+        callers = "this machine" if is_loopback(host) else "everybody who reaches this port (ANTIPHON_ALLOW_OPEN)"
+        log.warning("no ANTIPHON_API_KEYS are set: %s may call without a key", callers)
+    elif not authenticator.signer.shared:
+        log.warning(
+            "no ANTIPHON_SECRET_KEYS are set: ek_ secrets made here are good at this process only, and until it ends"
+        )
+    if ring.listed_in_file:
+        log.warning(
+            "ANTIPHON_API_KEYS_FILE holds keys in clear: `antiphon api-keys` makes a file of hashes, "
+            "with scopes, ends and revocation"
+        )
+    for number, key in enumerate(ring.table.keys, 1):
+        if key.weak:
+            log.warning(
+                "API key %d may be guessed: make it with `antiphon api-keys add` or openssl rand -hex 32", number
+            )
+
+
+async def _serve(settings: Settings, listener: socket.socket, backend: Backend, authenticator: Authenticator) -> None:
     config = uvicorn.Config(
-        create_app(settings, backend),
+        create_app(settings, backend, authenticator),
         log_config=None,
         log_level="warning",
         access_log=False,  # it would hold client addresses
@@ -80,19 +102,15 @@ async def _serve(settings: Settings, listener: socket.socket) -> None:
     backend.start()
     host, port = listener.getsockname()[:2]
     log.info("serving on http://%s", Address(host, port))
-    if not settings.keys():
-        callers = "this machine" if is_loopback(host) else "everybody who reaches this port (ANTIPHON_ALLOW_OPEN)"
-        log.warning("no ANTIPHON_API_KEYS are set: %s may call without a key", callers)
-    for number, key in enumerate(settings.keys(), 1):
-        if len(key) < 16:
-            log.warning(
-                "API key %d has %d characters: an ek_ secret lets its holder guess at short keys", number, len(key)
-            )
+    _warn_of_keys(authenticator, host)
+    watching = asyncio.create_task(watch(authenticator.ring, authenticator.signer))
     watchdog = LoopWatchdog("signaling", STANDSTILL_SECONDS)
     watchdog.start()
     try:
         await server.serve(sockets=[listener])
     finally:
+        await tasks.end(watching)
+        await authenticator.limits.store.stop()
         await backend.stop()
         watchdog.stop()
 
@@ -124,6 +142,12 @@ def main() -> int:
         return 2
     if arguments.check:
         return _check(settings)
+    backend = Backend(settings)
+    try:
+        authenticator = create_authenticator(settings, backend)
+    except ValueError as error:
+        print(f"signaling: {error}", file=sys.stderr)
+        return 2
     end_telemetry = telemetry.start("signaling")
     try:
         listener = _listen(*settings.bind_address())
@@ -132,7 +156,7 @@ def main() -> int:
         return 2
     try:
         with listener:
-            asyncio.run(_serve(settings, listener))
+            asyncio.run(_serve(settings, listener, backend, authenticator))
     finally:
         end_telemetry()
     return 0

@@ -6,10 +6,12 @@ import ipaddress
 from pathlib import Path
 from typing import Annotated, Self
 
-from pydantic import AfterValidator, Field, SecretStr, ValidationError, model_validator
+from pydantic import AfterValidator, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from antiphon.runtime.nats.server_url import DEFAULT_NATS_URL, checked
+
+Limit = Annotated[int, Field(ge=0, le=1_000_000)]
 
 
 class Settings(BaseSettings):
@@ -25,19 +27,38 @@ class Settings(BaseSettings):
     http_bind: str = "127.0.0.1:8080"
     """`ip:port` or `localhost:port`; port 0 takes a free one, which is logged."""
     api_keys: SecretStr = SecretStr("")
-    """Comma separated. Without any, every client that reaches the port may call."""
+    """Comma separated. Without any, and without a file, every client that reaches the port may call."""
     api_keys_file: Path | None = None
-    """A file with the same, for secrets that are mounted."""
+    """The file of `antiphon api-keys`, read again when it changes; or a plain list, read at start only."""
+    secret_keys: SecretStr = SecretStr("")
+    """One or two keys of 64 hex digits, comma separated: the first signs `ek_` secrets, both verify."""
+    secret_key_file: Path | None = None
+    """A file with the same in its place, read again when it changes."""
     allow_open: bool = False
     """Without keys: bind another address than loopback all the same (containers, trusted networks)."""
     allowed_hosts: str = ""
     """Without keys: names, comma separated, under which this service is reached besides the obvious ones."""
+    limit_calls_per_key: Limit = 1200
+    """Per minute, as all limits; 0: none. All of a minute may be used at once."""
+    limit_calls_per_address: Limit = 300
+    limit_secrets_per_key: Limit = 1200
+    limit_secrets_per_address: Limit = 1200
+    limit_requests_per_key: Limit = 12000
+    limit_requests_per_address: Limit = 3000
+    limit_failures_per_address: Limit = 10
+    """Failed authentications that an address has free; each further one blocks it for twice as long."""
     default_agent: str = Field(default="concierge", pattern=r"^[A-Za-z0-9_-]{1,64}$")
+
+    @field_validator("api_keys_file", "secret_key_file", mode="before")
+    @classmethod
+    def _none_for_empty(cls, value: object) -> object:
+        """A variable that is set to nothing, as compose does, is not set."""
+        return value or None
 
     @model_validator(mode="after")
     def _binds_safely(self) -> Self:
         host, _ = self.bind_address()
-        if not self.keys() and not self.allow_open and not is_loopback(host):
+        if self.wants_no_keys() and not self.allow_open and not is_loopback(host):
             raise ValueError(
                 f"ANTIPHON_HTTP_BIND is {self.http_bind} and no ANTIPHON_API_KEYS are set: without keys only loopback "
                 "is served. Set keys, bind 127.0.0.1, or set ANTIPHON_ALLOW_OPEN=1 on a network you trust"
@@ -58,16 +79,12 @@ class Settings(BaseSettings):
         return host, number
 
     def keys(self) -> list[str]:
-        """The API keys, in their order: the first signs `ek_` secrets, all verify them."""
-        text = self.api_keys.get_secret_value()
-        if self.api_keys_file is not None:
-            try:
-                text += "," + self.api_keys_file.read_text().replace("\n", ",")
-            except OSError as error:
-                raise ValueError(
-                    f"ANTIPHON_API_KEYS_FILE {self.api_keys_file} can't be read: {error.strerror}"
-                ) from None
-        return list(dict.fromkeys(filter(None, (key.strip() for key in text.split(",")))))
+        """The API keys of `ANTIPHON_API_KEYS`, without those of the file."""
+        return list(dict.fromkeys(filter(None, (key.strip() for key in self.api_keys.get_secret_value().split(",")))))
+
+    def wants_no_keys(self) -> bool:
+        """Every client may call."""
+        return not self.keys() and self.api_keys_file is None
 
     def extra_hosts(self) -> frozenset[str]:
         """`allowed_hosts` as lower-case names."""

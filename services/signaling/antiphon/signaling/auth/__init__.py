@@ -1,4 +1,4 @@
 """Authentication: API keys and client secrets.
 
-Imports `http.errors`.
+Imports `http.errors` and `limits.limits`.
 """

@@ -7,18 +7,34 @@ import asyncio
 from fastapi import FastAPI
 from starlette.types import ASGIApp
 
-from antiphon.signaling.auth.credentials import Credentials
+from antiphon.signaling.auth.authentication import Authenticator
+from antiphon.signaling.auth.client_secret import SecretSigner
+from antiphon.signaling.auth.key_ring import KeyRing
 from antiphon.signaling.http import errors, health, static_files
 from antiphon.signaling.http.dependencies import Services
 from antiphon.signaling.http.middleware import Middleware
+from antiphon.signaling.limits.limits import Limits
 from antiphon.signaling.placement.backend import Backend
 from antiphon.signaling.protocols import client_secrets, openai_calls, side_channel
 from antiphon.signaling.settings import Settings, is_loopback
 
 
-def create_app(settings: Settings, backend: Backend) -> ASGIApp:
-    """The whole service, as one ASGI application. The caller owns `backend`: it starts and stops it."""
-    credentials = Credentials(settings.keys())
+def create_authenticator(settings: Settings, backend: Backend) -> Authenticator:
+    """The keys and the limits that the settings name; ValueError says which file or variable can't be used."""
+    ring = KeyRing(settings.keys(), settings.api_keys_file)
+    signer = SecretSigner(settings.secret_keys.get_secret_value(), settings.secret_key_file)
+    host, _ = settings.bind_address()
+    # A developer's own pages, tests and benches are not to be counted.
+    limits = Limits(settings, backend, signer.pepper, on=not (ring.open and is_loopback(host)))
+    return Authenticator(ring, signer, limits)
+
+
+def create_app(settings: Settings, backend: Backend, authenticator: Authenticator | None = None) -> ASGIApp:
+    """The whole service, as one ASGI application. The caller owns the others: it starts and stops them.
+
+    `backend` is not started yet. `authenticator` None: one is made of the settings.
+    """
+    authenticator = authenticator or create_authenticator(settings, backend)
     app = FastAPI(
         title="Antiphon signaling",
         # No generated documentation pages: they load scripts from elsewhere.
@@ -32,7 +48,8 @@ def create_app(settings: Settings, backend: Backend) -> ASGIApp:
     app.state.services = Services(
         settings=settings,
         backend=backend,
-        credentials=credentials,
+        authenticator=authenticator,
+        limits=authenticator.limits,
         placing=asyncio.Semaphore(openai_calls.MAX_PLACING),
         side_channels=asyncio.Semaphore(side_channel.MAX_CHANNELS),
     )
@@ -41,4 +58,9 @@ def create_app(settings: Settings, backend: Backend) -> ASGIApp:
         app.include_router(routes.router)
     app.mount("/static", static_files.RevalidatedFiles(directory=static_files.STATIC))
     host, _ = settings.bind_address()
-    return Middleware(app, guard=credentials.open, loopback_only=is_loopback(host), extra_hosts=settings.extra_hosts())
+    return Middleware(
+        app,
+        guard=authenticator.ring.open,
+        loopback_only=is_loopback(host),
+        extra_hosts=settings.extra_hosts(),
+    )

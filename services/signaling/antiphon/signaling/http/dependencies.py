@@ -1,4 +1,4 @@
-"""What FastAPI hands to the handlers: the settings, the NATS backend, the credentials, the caller of a request.
+"""What FastAPI hands to the handlers: the settings, the NATS backend, the keys, the limits, the caller of a request.
 
 `create_app` makes one `Services` and keeps it in `app.state`. A handler names what it needs in its signature, so a
 test can call it with values of its own. The functions are coroutines because FastAPI runs plain ones in a thread.
@@ -13,8 +13,8 @@ from typing import Annotated
 from fastapi import Depends, Request
 from starlette.requests import HTTPConnection
 
-from antiphon.signaling.auth.authentication import Caller, caller_of
-from antiphon.signaling.auth.credentials import Credentials
+from antiphon.signaling.auth.authentication import Authenticator, Caller
+from antiphon.signaling.limits.limits import Limits
 from antiphon.signaling.placement.backend import Backend
 from antiphon.signaling.settings import Settings
 
@@ -28,7 +28,8 @@ class Services:
 
     settings: Settings
     backend: Backend
-    credentials: Credentials
+    authenticator: Authenticator
+    limits: Limits
     placing: asyncio.Semaphore
     """Free places for offers that are being placed. A handler refuses when there is none; it does not wait."""
     side_channels: asyncio.Semaphore
@@ -54,19 +55,25 @@ async def backend_of(services: ServicesDep) -> Backend:
     return services.backend
 
 
-async def credentials_of(services: ServicesDep) -> Credentials:
-    """The API keys of the deployment."""
-    return services.credentials
+async def authenticator_of(services: ServicesDep) -> Authenticator:
+    """The API keys and secret keys of the deployment."""
+    return services.authenticator
+
+
+async def limits_of(services: ServicesDep) -> Limits:
+    """The limits of the service."""
+    return services.limits
 
 
 SettingsDep = Annotated[Settings, Depends(settings_of)]
 BackendDep = Annotated[Backend, Depends(backend_of)]
-CredentialsDep = Annotated[Credentials, Depends(credentials_of)]
+AuthenticatorDep = Annotated[Authenticator, Depends(authenticator_of)]
+LimitsDep = Annotated[Limits, Depends(limits_of)]
 
 
-async def authenticated(request: Request, credentials: CredentialsDep) -> Caller:
+async def authenticated(request: Request, authenticator: AuthenticatorDep) -> Caller:
     """The caller that the Authorization header names, or `ApiError` 401."""
-    return caller_of(request, credentials)
+    return authenticator.caller_of(request)
 
 
 CallerDep = Annotated[Caller, Depends(authenticated)]

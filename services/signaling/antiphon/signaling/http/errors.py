@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 from fastapi import FastAPI, Request
@@ -9,7 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-_TYPES = {401: "authentication_error", 403: "permission_error", 404: "not_found_error"}
+_TYPES = {401: "authentication_error", 403: "permission_error", 404: "not_found_error", 429: "rate_limit_error"}
 
 _PLAIN = {
     404: ("not_found", "nothing is served at {method} {path}: calls are made at POST /v1/realtime/calls"),
@@ -49,6 +50,12 @@ class ApiError(Exception):
 def unavailable(code: str, message: str, retry_after: int = 2) -> ApiError:
     """503 with the number of seconds after which another try makes sense."""
     return ApiError(503, code, message, headers={"Retry-After": str(retry_after)})
+
+
+def too_many(what: str, wait: float, code: str = "rate_limit_exceeded") -> ApiError:
+    """429 with the number of seconds after which another try makes sense."""
+    seconds = max(1, math.ceil(wait))
+    return ApiError(429, code, f"{what}: try again in {seconds} s", headers={"Retry-After": str(seconds)})
 
 
 def internal() -> ApiError:

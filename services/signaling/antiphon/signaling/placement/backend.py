@@ -44,6 +44,11 @@ class Backend:
         """None until NATS was reached for the first time."""
         self._discovery = ServiceDiscovery()
         self._connecting: asyncio.Task[None] | None = None
+        self._others: list[tuple[str, Callable[[Msg], Awaitable[None]]]] = []
+
+    def also_subscribe(self, subject: str, callback: Callable[[Msg], Awaitable[None]]) -> None:
+        """Subscribe with each connection, for another part of signaling. Before `start`."""
+        self._others.append((subject, callback))
 
     @property
     def connected(self) -> bool:
@@ -87,6 +92,8 @@ class Backend:
         self.client = client = await connection.connect(self._settings.nats_url, "signaling")
         await client.subscribe(subjects.ANY_TRANSCEIVER_ANNOUNCE, cb=self._on_announcement(self._learn_transceiver))
         await client.subscribe(subjects.ANY_RELAY_ANNOUNCE, cb=self._on_announcement(self._learn_relay))
+        for subject, callback in self._others:
+            await client.subscribe(subject, cb=callback)
         await service_discovery.register(client, "antiphon-signaling")
         log.info("connected to NATS")
         await self._read_bucket(subjects.BUCKET_TRANSCEIVERS, self._learn_transceiver)

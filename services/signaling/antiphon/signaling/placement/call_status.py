@@ -15,7 +15,7 @@ from nats.errors import NoRespondersError
 from nats.errors import TimeoutError as NatsTimeoutError
 
 from antiphon.schemas import MalformedError, subjects
-from antiphon.schemas.messages import CallStatus, decode
+from antiphon.schemas.messages import CallStatus, decode, may_manage
 from antiphon.signaling.http.errors import unavailable
 
 log = logging.getLogger(__name__)
@@ -66,20 +66,24 @@ def describe(status: CallStatus) -> Description:
     return Description(True, f"the agent ended the call at once, without a word{failed}")
 
 
-async def ask_status(client: Client, call_id: str) -> dict[str, Any]:
-    """The JSON object of `GET /v1/realtime/calls/{id}`.
+async def ask_status(client: Client, call_id: str, asker: str) -> dict[str, Any]:
+    """The JSON object of `GET /v1/realtime/calls/{id}`. `asker`: as `messages.may_manage` takes it.
 
-    A call that no transceiver knows is `unknown` and no error: it may have ended a while ago.
+    A call that no transceiver knows is `unknown` and no error: it may have ended a while ago. So is a call of another
+    creator.
     """
     try:
         answer = await client.request(subjects.call_status(call_id), b"", timeout=STATUS_TIMEOUT)
         status = decode(answer.data, CallStatus)
+        known = may_manage(asker, status.creator)
     except (NoRespondersError, NatsTimeoutError, MalformedError):
-        text = "no transceiver knows the call: it never was, or ended more than two minutes ago"
-        return {"id": call_id, "object": "realtime.call", "status": "unknown", "message": text}
+        known = False
     except NatsError as error:
         log.warning("asking after call %s: %s", call_id, error or type(error).__name__)
         raise unavailable("nats_down", "signaling could not ask for the call over NATS") from None
+    if not known:
+        text = "no transceiver knows the call: it never was, or ended more than two minutes ago"
+        return {"id": call_id, "object": "realtime.call", "status": "unknown", "message": text}
     description = describe(status)
     return {
         "id": call_id,

@@ -9,7 +9,7 @@ import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from nats.aio.client import Client
 from nats.errors import Error as NatsError
@@ -21,6 +21,7 @@ from opentelemetry.trace import SpanKind, Status, StatusCode
 from antiphon.runtime import telemetry
 from antiphon.schemas import MalformedError, subjects
 from antiphon.schemas.messages import (
+    ANY_CREATOR,
     OPEN_REPLY,
     ControlReply,
     HangUp,
@@ -56,7 +57,18 @@ class Placed:
         self.answer = answer
 
 
-async def place(backend: Backend, offer: str, agent: str, session: dict[str, Any]) -> Placed:
+class CreatedBy(Protocol):
+    """The caller, as the transceiver gets to know it: what `OpenRequest` has of these names."""
+
+    @property
+    def creator(self) -> str: ...
+    @property
+    def counted_as(self) -> str: ...
+    @property
+    def locked(self) -> list[str]: ...
+
+
+async def place(backend: Backend, offer: str, agent: str, session: dict[str, Any], caller: CreatedBy) -> Placed:
     """Open a session for this offer, or raise the `ApiError` that its client gets."""
     now = time.monotonic()
     client = backend.connection("no call can be placed right now")
@@ -65,7 +77,16 @@ async def place(backend: Backend, offer: str, agent: str, session: dict[str, Any
     asked = backend.directory.transceivers(now)
     if not asked:
         raise unavailable("no_transceiver", "no transceiver with room is announced: all are full, draining or gone")
-    request = encode(OpenRequest(offer=offer, agent=agent, session=session))
+    request = encode(
+        OpenRequest(
+            offer=offer,
+            agent=agent,
+            session=session,
+            locked=caller.locked,
+            creator=caller.creator,
+            caller=caller.counted_as,
+        )
+    )
     refusals: list[str] = []
     for others, transceiver in zip(reversed(range(len(asked))), asked, strict=True):
         left = now + PLACEMENT_TIMEOUT - time.monotonic()
@@ -91,8 +112,11 @@ async def place(backend: Backend, offer: str, agent: str, session: dict[str, Any
     )
 
 
-async def restart_ice(backend: Backend, session_id: str, offer: str) -> Placed:
-    """Another offer of a running call's client: new ICE credentials, everything else stays. `ApiError` otherwise."""
+async def restart_ice(backend: Backend, session_id: str, offer: str, asker: str) -> Placed:
+    """Another offer of a running call's client: new ICE credentials, everything else stays. `ApiError` otherwise.
+
+    `asker`: as `messages.may_manage` takes it. The call's transceiver refuses another one as if there were no call.
+    """
     client = backend.connection("the call can't be reached")
     relays = backend.directory.relay_offers(session_id, time.monotonic())
     if not relays:
@@ -100,7 +124,7 @@ async def restart_ice(backend: Backend, session_id: str, offer: str) -> Placed:
     with _api_errors_for(session_id, "try again, or place a new call"):
         message = await client.request(
             subjects.call_open(session_id),
-            encode(OpenRequest(offer=offer, session_id=session_id)),
+            encode(OpenRequest(offer=offer, session_id=session_id, creator=asker)),
             timeout=CONTROL_TIMEOUT,
             headers=telemetry.trace_headers() or None,
         )
@@ -176,17 +200,20 @@ async def _placed(backend: Backend, client: Client, transceiver: TransceiverAnno
 async def _end_unused(client: Client, session_id: str, reason: str) -> None:
     """End a session whose client gets no answer. A failure is logged only."""
     try:
-        await hang_up(client, session_id, reason)
+        await hang_up(client, session_id, reason, ANY_CREATOR)
     except ApiError as failure:
         log.warning("session %s could not be ended: %s", session_id, failure)
 
 
-async def hang_up(client: Client, session_id: str, reason: str = "hang_up") -> None:
-    """End a session; `ApiError` 404 when no transceiver has it, 504 when its transceiver does not answer."""
+async def hang_up(client: Client, session_id: str, reason: str, asker: str) -> None:
+    """End a session; `ApiError` 404 when no transceiver has it, 504 when its transceiver does not answer.
+
+    `asker`: as `messages.may_manage` takes it. The call's transceiver refuses another one as if there were no call.
+    """
     with _api_errors_for(session_id, "it ends by itself if that one is dead"):
         message = await client.request(
             subjects.call_hang_up(session_id),
-            encode(HangUp(reason=reason)),
+            encode(HangUp(reason=reason, creator=asker)),
             timeout=CONTROL_TIMEOUT,
             headers=telemetry.trace_headers() or None,
         )

@@ -5,8 +5,10 @@ Also `GET /v1/agents`, the names that an offer may ask for.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
+import time
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Depends, Request, Response
@@ -15,7 +17,8 @@ from opentelemetry import propagate, trace
 from opentelemetry.trace import SpanKind, Status, StatusCode
 
 from antiphon.schemas import MalformedError
-from antiphon.signaling.auth.authentication import Caller, caller_of
+from antiphon.signaling.auth.authentication import Caller
+from antiphon.signaling.auth.client_secret import ClientSecret
 from antiphon.signaling.http.dependencies import BackendDep, CallerDep, Services, ServicesDep, SettingsDep
 from antiphon.signaling.http.errors import ApiError, unavailable
 from antiphon.signaling.http.request_body import OfferBody, read_offer
@@ -65,12 +68,13 @@ async def offer(request: Request, services: ServicesDep) -> Response:
 @router.patch("/realtime/calls/{call_id}")
 async def offer_again(request: Request, caller: CallerDep, session_id: SessionIdDep, backend: BackendDep) -> Response:
     """Another offer of a running call's client: ICE restarts."""
+    caller.need("calls", "calls.manage")
     body = await _read_checked_offer(request)
     context = propagate.extract(dict(request.headers))
     with tracer.start_as_current_span("restart_ice", context=context, kind=SpanKind.SERVER) as span:
         span.set_attribute("antiphon.session_id", session_id)
         try:
-            placed = await restart_ice(backend, session_id, body.sdp)
+            placed = await restart_ice(backend, session_id, body.sdp, caller.manages)
         except MalformedError:
             raise no_call(session_id) from None
     log.info("call %s restarts ICE", session_id)
@@ -80,21 +84,22 @@ async def offer_again(request: Request, caller: CallerDep, session_id: SessionId
 @router.get("/realtime/calls/{call_id}")
 async def status(caller: CallerDep, session_id: SessionIdDep, backend: BackendDep) -> JSONResponse:
     """Whether the call runs, and else why it ended."""
+    caller.need("calls", "calls.manage")
     client = backend.connection("the call can't be asked for")
-    return JSONResponse(await ask_status(client, session_id), headers={"Cache-Control": "no-store"})
+    return JSONResponse(await ask_status(client, session_id, caller.manages), headers={"Cache-Control": "no-store"})
 
 
 @router.post("/realtime/calls/{call_id}/hangup")
 async def hangup(request: Request, caller: CallerDep, session_id: SessionIdDep, backend: BackendDep) -> Response:
     """End the call, in the way of OpenAI's API."""
-    await _end_call(request, session_id, backend)
+    await _end_call(request, session_id, caller, backend)
     return Response(status_code=200)
 
 
 @router.delete("/realtime/calls/{call_id}")
 async def delete(request: Request, caller: CallerDep, session_id: SessionIdDep, backend: BackendDep) -> Response:
     """End the call, in the way of WHIP (RFC 9725)."""
-    await _end_call(request, session_id, backend)
+    await _end_call(request, session_id, caller, backend)
     return Response(status_code=204)
 
 
@@ -110,8 +115,12 @@ async def agent_of(
 ) -> str:
     """The agent of the caller's secret, else of the URL, else of the session settings, else the default.
 
-    A `model` is a hint only: clients of other servers name models that no agent here is called by.
+    A `model` is a hint only: clients of other servers name models that no agent here is called by. Where it is one, a
+    secret with it fixes the agent.
     """
+    fixed = caller.settings.get("model")
+    if not caller.settings.get("agent") and isinstance(fixed, str) and fixed in (await backend.services()).agents:
+        return fixed
     asked = caller.settings.get("agent") or request.query_params.get("agent") or session.get("agent")
     if asked:
         if not isinstance(asked, str) or not _AGENT_NAME.fullmatch(asked):
@@ -125,19 +134,42 @@ async def agent_of(
 
 
 async def _place_call(request: Request, services: Services) -> Response:
-    caller = caller_of(request, services.credentials)
+    caller = services.authenticator.caller_of(request)
+    caller.need("calls")
+    secret = caller.secret if caller.key is not None else None
+    if secret is not None and time.time() >= secret.expires_at:
+        raise _used_up("expired_secret", "this ek_ secret has expired: fetch a new one for each call")
     body = await _read_checked_offer(request)
-    session = {**body.session, **caller.settings}  # what a secret fixes, its holder can't change
+    session = caller.session(body.session)  # what a secret fixes, its holder can't change
     agent = await agent_of(request, caller, session, services.settings, services.backend)
     if services.placing.locked():
         raise unavailable("overloaded", f"{MAX_PLACING} calls are being placed right now", retry_after=1)
     async with services.placing:
-        placed = await place(services.backend, body.sdp, agent, session)
+        await services.limits.admit("calls", caller.address, caller.key)
+        if secret is not None:
+            await _count_use(secret, services)
+        try:
+            placed = await place(services.backend, body.sdp, agent, session, caller)
+        except BaseException:
+            if secret is not None:
+                await asyncio.shield(services.limits.store.give_back(secret.id))
+            raise
     trace.get_current_span().set_attributes({"antiphon.session_id": placed.session_id, "antiphon.agent": agent})
     fields = {"session": placed.session_id, "agent": agent}
     log.info("call %s placed for agent %s", placed.session_id, agent, extra=fields)
     headers = {"Location": f"/v1/realtime/calls/{placed.session_id}", "Cache-Control": "no-store"}
     return Response(placed.answer, 201, headers, media_type="application/sdp")
+
+
+async def _count_use(secret: ClientSecret, services: Services) -> None:
+    """One of the calls that the secret may place; `ApiError` 401 if it has placed all of them."""
+    if not await services.limits.store.use(secret.id, secret.max_calls, secret.made_at, secret.counter):
+        times = "its call" if secret.max_calls == 1 else f"its {secret.max_calls} calls"
+        raise _used_up("secret_used", f"this ek_ secret has placed {times}: fetch a new one for each call")
+
+
+def _used_up(code: str, message: str) -> ApiError:
+    return ApiError(401, code, message, headers={"WWW-Authenticate": "Bearer"})
 
 
 async def _read_checked_offer(request: Request) -> OfferBody:
@@ -149,13 +181,14 @@ async def _read_checked_offer(request: Request) -> OfferBody:
     return body
 
 
-async def _end_call(request: Request, session_id: str, backend: Backend) -> None:
+async def _end_call(request: Request, session_id: str, caller: Caller, backend: Backend) -> None:
+    caller.need("calls", "calls.manage")
     client = backend.connection("the call can't be reached")
     context = propagate.extract(dict(request.headers))
     with tracer.start_as_current_span("hang_up", context=context, kind=SpanKind.SERVER) as span:
         span.set_attribute("antiphon.session_id", session_id)
         try:
-            await hang_up(client, session_id, CLIENT)
+            await hang_up(client, session_id, CLIENT, caller.manages)
         except MalformedError:
             raise no_call(session_id) from None
     log.info("call %s hung up by its client", session_id, extra={"session": session_id})

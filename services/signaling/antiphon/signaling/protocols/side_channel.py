@@ -9,8 +9,10 @@ except the first question for the agent. Audio over WebSocket (`/v1/realtime?mod
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import re
+from collections.abc import Callable
 from typing import Final, Self
 
 from fastapi import APIRouter, WebSocket
@@ -28,6 +30,7 @@ from antiphon.runtime.nats import connection
 from antiphon.schemas import MalformedError, subjects
 from antiphon.schemas.messages import (
     SESSION_EVENT,
+    Attach,
     AttachReply,
     DataMessage,
     Ended,
@@ -36,8 +39,7 @@ from antiphon.schemas.messages import (
     decode_any,
     encode,
 )
-from antiphon.signaling.auth.authentication import caller_with
-from antiphon.signaling.auth.credentials import Credentials
+from antiphon.signaling.auth.authentication import Authenticator, Caller
 from antiphon.signaling.http.dependencies import ServicesDep
 from antiphon.signaling.http.errors import ApiError, unavailable
 from antiphon.signaling.placement.backend import Backend
@@ -54,6 +56,9 @@ CHANNEL: Final = "oai-events"
 _KEY_PROTOCOL: Final = "openai-insecure-api-key."
 _FIND_TIMEOUT: Final = 1.0
 _SESSION_ID: Final = re.compile(r"rtc_[A-Za-z0-9]{1,60}")
+KEY_SECONDS: Final = 0.25
+"""Between two looks at whether the key still counts."""
+_POLICY_VIOLATION: Final = 1008
 _GOING_AWAY: Final = 1001
 _TRY_AGAIN: Final = 1013
 
@@ -65,13 +70,15 @@ router = APIRouter(prefix="/v1")
 async def side_channel(socket: WebSocket, services: ServicesDep) -> None:
     """The WebSocket below `/v1/realtime`, until it or its call ends. A refusal is an HTTP answer, not a close."""
     try:
-        client, call_id = _admit(socket, services.backend, services.credentials)
+        caller = _admitted(socket, services.authenticator)
+        client, call_id = _asked_for(socket, services.backend)
         if services.side_channels.locked():
             raise unavailable("overloaded", f"{MAX_CHANNELS} side channels are open already")
         # The semaphore does not wait: nothing ran since `locked`. The channel subscribes before it looks for the call
         # and before the WebSocket is open: no event is missed from then on, the end of the call included.
-        async with services.side_channels, _Channel(socket, client, call_id) as channel:
-            channel.attached(await _attach(client, call_id))
+        holds = functools.partial(_still_holds, services.authenticator, caller)
+        async with services.side_channels, _Channel(socket, client, call_id, holds) as channel:
+            channel.attached(await _attach(client, call_id, caller.manages))
             offered = socket.headers.get("sec-websocket-protocol", "")
             await socket.accept("realtime" if "realtime" in offered.replace(" ", "").split(",") else None)
             await channel.run()
@@ -79,9 +86,18 @@ async def side_channel(socket: WebSocket, services: ServicesDep) -> None:
         await socket.send_denial_response(error.response())
 
 
-def _admit(socket: WebSocket, backend: Backend, credentials: Credentials) -> tuple[Client, str]:
+def _admitted(socket: WebSocket, authenticator: Authenticator) -> Caller:
+    """The caller, or `ApiError`: a secret opens no side channel, which could undo what its maker fixed."""
+    caller = authenticator.caller_of(socket, _authorization(socket))
+    if not caller.server:
+        text = "an ek_ secret opens no side channel: this takes a server's API key"
+        raise ApiError(403, "server_key_needed", text)
+    caller.need("calls", "calls.manage")
+    return caller
+
+
+def _asked_for(socket: WebSocket, backend: Backend) -> tuple[Client, str]:
     """The NATS client and the call that the WebSocket asks for, or `ApiError`."""
-    caller_with(_authorization(socket), credentials)
     call_id = socket.query_params.get("call_id")
     if call_id is None:
         text = "call_id is missing: audio over WebSocket is not served, calls are placed at POST /v1/realtime/calls"
@@ -99,10 +115,19 @@ def _authorization(socket: WebSocket) -> str:
     return socket.headers.get("authorization", "")
 
 
-async def _attach(client: Client, call_id: str) -> str:
-    """The agent that has the call; `ApiError` 404 if no transceiver has it, 504 if its transceiver is silent."""
+def _still_holds(authenticator: Authenticator, caller: Caller) -> bool:
+    return caller.key is None or authenticator.ring.still_holds(caller.key)
+
+
+async def _attach(client: Client, call_id: str, asker: str) -> str:
+    """The agent that has the call; `ApiError` 404 if no transceiver has it, 504 if its transceiver is silent.
+
+    `asker`: as `messages.may_manage` takes it. The call's transceiver refuses another one as if there were no call.
+    """
     try:
-        message = await client.request(subjects.call_attach(call_id), b"", timeout=_FIND_TIMEOUT)
+        message = await client.request(
+            subjects.call_attach(call_id), encode(Attach(creator=asker)), timeout=_FIND_TIMEOUT
+        )
         reply = decode(message.data, AttachReply)
         if reply.ok:
             subjects.data_in(reply.agent, call_id)  # raises for a name that no subject can hold
@@ -125,8 +150,10 @@ class _Channel:
     Made and run by `side_channel`, which ends with it; all on the event loop.
     """
 
-    def __init__(self, socket: WebSocket, client: Client, call_id: str) -> None:
+    def __init__(self, socket: WebSocket, client: Client, call_id: str, holds: Callable[[], bool]) -> None:
+        """`holds`: whether the key that opened it still counts."""
         self._socket, self._client, self._call_id = socket, client, call_id
+        self._holds = holds
         self._events: asyncio.Queue[str] = asyncio.Queue(MAX_WAITING)
         self._followed: FollowedAgent[str | Ended | Transferred] = FollowedAgent()
         self._ended = asyncio.Event()
@@ -166,7 +193,9 @@ class _Channel:
     async def run(self) -> None:
         """Pass events on in both directions until the call or the connection ends."""
         log.info("side channel of call %s opened", self._call_id)
-        jobs = [asyncio.create_task(job) for job in (self._read(), self._write(), self._ended.wait())]
+        jobs = [
+            asyncio.create_task(job) for job in (self._read(), self._write(), self._watch_key(), self._ended.wait())
+        ]
         try:
             await asyncio.wait(jobs, return_when=asyncio.FIRST_COMPLETED)
         except asyncio.CancelledError:
@@ -217,6 +246,14 @@ class _Channel:
                 self._events.put_nowait(message)
             except asyncio.QueueFull:
                 self._end(_TRY_AGAIN, f"{MAX_WAITING} events were not read")
+
+    async def _watch_key(self) -> None:
+        """Ends with the key: revoked, expired or without the scope."""
+        while True:
+            if not self._holds():
+                self._end(_POLICY_VIOLATION, "the API key of this side channel does not count any more")
+                return
+            await asyncio.sleep(KEY_SECONDS)
 
     async def _read(self) -> None:
         try:

@@ -13,7 +13,7 @@ import logging
 import secrets
 import time
 from collections import OrderedDict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple
 
 from nats.aio.client import Client
@@ -112,7 +112,7 @@ class AgentClaims:
         }
 
     async def claim(
-        self, session_id: str, agent: str, session: dict[str, Any]
+        self, session_id: str, agent: str, session: dict[str, Any], locked: Sequence[str] = ()
     ) -> messages.ClaimReply | messages.Refused:
         """Find an agent for the session; it is ready when this returns. At most `CLAIM_SECONDS`."""
         began = self._loop.time()
@@ -121,7 +121,11 @@ class AgentClaims:
         while len(self._asked) > MAX_REMEMBERED:
             self._asked.popitem(last=False)
         claim = messages.Claim(
-            session_id=session_id, agent=agent, session=session, expires_at=time.time() + CLAIM_SECONDS
+            session_id=session_id,
+            agent=agent,
+            session=session,
+            locked=list(locked),
+            expires_at=time.time() + CLAIM_SECONDS,
         )
         try:
             await self._listen()

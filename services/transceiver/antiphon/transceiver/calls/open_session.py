@@ -159,7 +159,7 @@ class SessionOpener:
         except sdp.OfferError as error:
             return messages.Refused(code=error.code, message=str(error))
         if request.session_id is not None:
-            return self._restart_ice(request.session_id, offer)
+            return self._restart_ice(request.session_id, request.creator, offer)
         self._opening += 1  # from here to the end of this coroutine the slot is ours
         try:
             return await self._answer(request, offer, now)
@@ -174,8 +174,8 @@ class SessionOpener:
         """Published to an agent that has accepted, where no session is made after all."""
         made = False
         try:
-            await self._bus.listen(session_id, request.agent, self.handlers)
-            claimed = await self._claims.claim(session_id, request.agent, request.session)
+            await self._bus.listen(session_id, request.agent, request.creator, self.handlers)
+            claimed = await self._claims.claim(session_id, request.agent, request.session, request.locked)
             if isinstance(claimed, messages.Refused):
                 return claimed
             ended = messages.Ended(reason="internal")
@@ -228,6 +228,8 @@ class SessionOpener:
             ),
             local_fingerprint=certificate.fingerprint,
             session_settings=request.session,
+            session_locked=list(request.locked),
+            creator=request.creator,
             data_port=offer.data_port,
             data_max_message=offer.data_max_message,
             telephone=offer.telephone,
@@ -236,10 +238,11 @@ class SessionOpener:
         )
         return self._sessions.make(state, certificate, offer.client, own)
 
-    def _restart_ice(self, session_id: str, offer: sdp.Offer) -> messages.Opened | messages.Refused:
+    def _restart_ice(self, session_id: str, asker: str, offer: sdp.Offer) -> messages.Opened | messages.Refused:
         """A new offer on a running session: new ICE credentials, everything else as it was."""
         session = self._demux.get(session_id)
-        if session is None or session.ended is not None:
+        foreign = session is not None and not messages.may_manage(asker, session.state.creator)
+        if session is None or session.ended is not None or foreign:
             return messages.Refused(code="no_session", message=f"session {session_id} is over: place a new call")
         state = session.state
         if sorted(offer.fingerprints) != sorted(state.remote_fingerprints):

@@ -87,6 +87,8 @@ class _SessionSubjects:
 
     current: _AgentSubjects
     """Of the agent that has the session, or is asked to take the new one."""
+    creator: str
+    """Which credential made the call: as in `OpenRequest.creator`."""
     next: _AgentSubjects | None = None
     """Of the agent that a transfer asks."""
     call: Subscription | None = None
@@ -120,14 +122,14 @@ class SessionBus:
         self._sessions: dict[str, _SessionSubjects] = {}
         self._unsubscribing: set[asyncio.Task[None]] = set()
 
-    async def listen(self, session_id: str, agent: str, handlers: CallHandlers) -> None:
+    async def listen(self, session_id: str, agent: str, creator: str, handlers: CallHandlers) -> None:
         """Subscribe before the agent is asked: what it publishes at once must be received."""
 
         async def called(message: Msg) -> None:
             await self._called(session_id, message, handlers.offered)
 
         current = _AgentSubjects(agent, has_session=True)
-        of_session = self._sessions[session_id] = _SessionSubjects(current)
+        of_session = self._sessions[session_id] = _SessionSubjects(current, creator)
         await self._subscribe(session_id, current, handlers.transfer)
         of_session.call = await self._client.subscribe(subjects.call_all(session_id), cb=called)
 
@@ -277,22 +279,29 @@ class SessionBus:
         kind = message.subject.rpartition(".")[2]
         if kind == "attach":
             with contextlib.suppress(*BUS_ERRORS):
-                await message.respond(messages.encode(self._attach_reply(session_id)))
+                await message.respond(messages.encode(self._attach_reply(session_id, message.data)))
         elif kind == "open":
             await offered(session_id, message)
         elif kind == "hang_up":
             await answer(message, lambda data: self._hang_up(session_id, data))
         # `status` is answered by `CallStatusResponder`, which also knows the sessions that have ended
 
-    def _attach_reply(self, session_id: str) -> messages.AttachReply:
+    def _attach_reply(self, session_id: str, data: bytes) -> messages.AttachReply:
         of_session, session = self._sessions.get(session_id), self._demux.get(session_id)
-        if of_session is None or (session is not None and session.ended is not None):
+        try:
+            asker = messages.decode(data, messages.Attach).creator if data else ""  # signaling before this message
+        except MalformedError as error:
+            return messages.AttachReply(ok=False, message=str(error))
+        over = of_session is None or (session is not None and session.ended is not None)
+        if over or of_session is None or not messages.may_manage(asker, of_session.creator):
             return messages.AttachReply(ok=False, message=f"session {session_id} is over")
         return messages.AttachReply(ok=True, agent=of_session.current.agent)
 
     async def _hang_up(self, session_id: str, data: bytes) -> str:
         hang_up = messages.decode(data, messages.HangUp)
         of_session, session = self._sessions.get(session_id), self._demux.get(session_id)
+        if of_session is not None and not messages.may_manage(hang_up.creator, of_session.creator):
+            raise Refusal(f"session {session_id} is over")  # nothing is learned of a call of another creator
         if session is None and of_session is not None and of_session.current.early is not None:
             return of_session.current.early.control(hang_up)
         if session is None or session.ended is not None:

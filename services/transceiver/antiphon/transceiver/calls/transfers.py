@@ -85,7 +85,9 @@ class Transfers:
         if session.ended is not None:
             return ""
         await self._bus.prepare_transfer(session_id, agent, self.begin)
-        claimed = await self._claims.claim(session_id, agent, session.state.session_settings)
+        claimed = await self._claims.claim(
+            session_id, agent, session.state.session_settings, session.state.session_locked
+        )
         if isinstance(claimed, messages.Refused):
             return claimed.message
         ended = messages.Ended(reason="internal")

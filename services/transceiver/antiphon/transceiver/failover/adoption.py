@@ -83,7 +83,7 @@ class Adoption:
             state.path_relay = self._allowlist.as_seen(*state.path_relay)
         with tracer.start_as_current_span("take over") as span:
             span.set_attribute("antiphon.session", session_id)
-            await self._bus.listen(session_id, state.agent, self._opener.handlers)
+            await self._bus.listen(session_id, state.agent, state.creator, self._opener.handlers)
             session = self._sessions.make(state, None, state.dtls.client, endpoint)
             try:
                 session.restore(self._loop.time())

@@ -27,6 +27,7 @@ class _Ending(NamedTuple):
     spoke: bool
     reason: messages.EndReason
     cause: str
+    creator: str
 
 
 class Endings:
@@ -46,7 +47,9 @@ class Endings:
         if session.ended is None or session.ended == MOVED:
             return
         spoke = session.statistics().packets_sent > 0
-        self._kept[session.state.session_id] = _Ending(now, session.got_through, spoke, session.ended, session.cause)
+        self._kept[session.state.session_id] = _Ending(
+            now, session.got_through, spoke, session.ended, session.cause, session.state.creator
+        )
         self.expire(now)
 
     def expire(self, now: float) -> None:
@@ -66,6 +69,7 @@ class Endings:
             spoke=kept.spoke,
             reason=kept.reason,
             cause=kept.cause,
+            creator=kept.creator,
         )
 
     def _oldest(self) -> float:
@@ -82,4 +86,5 @@ def status(session: Session) -> messages.CallStatus:
         spoke=session.statistics().packets_sent > 0,
         reason=ended,
         cause=session.cause,
+        creator=session.state.creator,
     )

@@ -76,6 +76,10 @@ class SessionState:
     local_fingerprint: str = ""
     """SHA-256 of the certificate that the client knows us by."""
     session_settings: dict[str, Any] = field(default_factory=dict)
+    session_locked: list[str] = field(default_factory=list)
+    """As in `OpenRequest.locked`."""
+    creator: str = ""
+    """Which credential made the call: as in `OpenRequest.creator`."""
     path_header: bytes = b""
     """The tunnel header in front of everything we send; empty before the first check."""
     path_relay: tuple[str, int] | None = None
