@@ -86,6 +86,7 @@ class Admission:
             instance=self._instance,
             input_rate=self._input_rate,
             session=claim.session,
+            locked=claim.locked,
             started_at=unix_time,
             trace=dict(trace),
         )

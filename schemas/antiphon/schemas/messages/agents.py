@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import Field
 
-from antiphon.schemas.messages.message import AudioRate, Message
+from antiphon.schemas.messages.message import AudioRate, LockedPaths, Message
 
 
 class Claim(Message):
@@ -18,6 +18,8 @@ class Claim(Message):
     """The agent's name."""
     session: dict[str, Any] = Field(default_factory=dict)
     """Session settings of the client, unread."""
+    locked: LockedPaths = Field(default_factory=list)
+    """Paths in `session` that the client's secret fixes: the agent refuses to change them."""
     expires_at: float = Field(default=0.0, ge=0)
     """Unix time after which the transceiver no longer waits for an acceptance, s; 0: unknown."""
 
@@ -47,6 +49,8 @@ class Lease(Message):
     input_rate: AudioRate = 16000
     """Hz of the caller's audio."""
     session: dict[str, Any] = Field(default_factory=dict)
+    """As in the claim."""
+    locked: LockedPaths = Field(default_factory=list)
     """As in the claim."""
     takeovers: int = Field(default=0, ge=0)
     """How often another instance took it over."""

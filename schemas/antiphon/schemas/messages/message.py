@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final, Literal, TypeVar
+from typing import Annotated, Final, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from antiphon.schemas.errors import MalformedError
 
@@ -15,6 +15,8 @@ MAX_MESSAGE_BYTES: Final = 512 * 1024
 
 AudioRate = Literal[8000, 16000, 24000, 48000]
 """Hz."""
+LockedPaths = Annotated[list[Annotated[str, Field(max_length=64)]], Field(max_length=32)]
+"""Names of session settings, `.` between the levels."""
 M = TypeVar("M", bound="Message")
 T = TypeVar("T")
 

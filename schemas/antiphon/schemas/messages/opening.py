@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import Field, TypeAdapter
 
 from antiphon.schemas.messages.events import EndReason
-from antiphon.schemas.messages.message import Message
+from antiphon.schemas.messages.message import LockedPaths, Message
 
 
 class OpenRequest(Message):
@@ -19,6 +19,8 @@ class OpenRequest(Message):
     """Name of the agent that shall take the call. Unread where `session_id` is set."""
     session: dict[str, Any] = Field(default_factory=dict)
     """Session settings of the OpenAI realtime protocol, handed to the agent unread."""
+    locked: LockedPaths = Field(default_factory=list)
+    """Paths in `session` that the client's secret fixes, such as `instructions`: handed to the agent."""
     session_id: str | None = None
     """A running session whose client restarts ICE with this offer: everything but the path stays as it is."""
 

@@ -115,14 +115,14 @@ class LanguageModel:
                         usage = Usage(int(chunk.usage.prompt_tokens), int(chunk.usage.completion_tokens))
                     for choice in chunk.choices[:1]:
                         calls.collect(choice.delta.tool_calls or ())
-                        piece = choice.delta.content or ""
+                        piece = _whole_characters(choice.delta.content or "")
                         length += len(piece)
                         if length > MAX_ANSWER:
                             raise AnswerTooLongError(
                                 f"language model {self._model}: the answer has more than {MAX_ANSWER} characters"
                             )
                         if piece:
-                            yield str(piece)
+                            yield piece
         except (openai.OpenAIError, TimeoutError) as error:
             raise ModelError(f"language model {self._model}: {str(error)[:300] or 'no answer in time'}") from None
         except ModelError:
@@ -238,9 +238,10 @@ class _Calls:
             if not isinstance(index, int):
                 raise ModelError("a function call of the answer has no index")
             call = self._calls.setdefault(index, ["", "", ""])
-            call[0] = call[0] or str(delta.id or f"call_{index}")[:MAX_NAME]
+            call[0] = call[0] or _whole_characters(delta.id or f"call_{index}")[:MAX_NAME]
             if delta.function:
-                name, arguments = str(delta.function.name or ""), str(delta.function.arguments or "")
+                name = _whole_characters(delta.function.name or "")
+                arguments = _whole_characters(delta.function.arguments or "")
                 self._characters += len(arguments)
                 call[1] += name
                 call[2] += arguments
@@ -254,3 +255,10 @@ class _Calls:
     def complete(self) -> Iterable[FunctionCall]:
         """All of them, when the answer has ended."""
         return [FunctionCall(call_id, name, arguments or "{}") for call_id, name, arguments in self._calls.values()]
+
+
+def _whole_characters(text: str) -> str:
+    """The text without halves of surrogate pairs, which JSON can hold and UTF-8 can't; `TypeError` for no text."""
+    if not isinstance(text, str):
+        raise TypeError(f"{type(text).__name__} where text was expected")
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()

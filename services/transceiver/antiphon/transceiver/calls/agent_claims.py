@@ -13,7 +13,7 @@ import logging
 import secrets
 import time
 from collections import OrderedDict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple
 
 from nats.aio.client import Client
@@ -111,16 +111,23 @@ class AgentClaims:
         }
 
     async def claim(
-        self, session_id: str, agent: str, session: dict[str, Any]
+        self, session_id: str, agent: str, session: dict[str, Any], locked: Sequence[str] = ()
     ) -> messages.ClaimReply | messages.Refused:
-        """Find an agent for the session; it is ready when this returns. At most `CLAIM_SECONDS`."""
+        """Find an agent for the session; it is ready when this returns. At most `CLAIM_SECONDS`.
+
+        `locked`: settings in `session` that the client may not change.
+        """
         began = self._loop.time()
         token = secrets.token_hex(8)
         asked = self._asked[token] = _Asked(session_id)
         while len(self._asked) > MAX_REMEMBERED:
             self._asked.popitem(last=False)
         claim = messages.Claim(
-            session_id=session_id, agent=agent, session=session, expires_at=time.time() + CLAIM_SECONDS
+            session_id=session_id,
+            agent=agent,
+            session=session,
+            locked=list(locked),
+            expires_at=time.time() + CLAIM_SECONDS,
         )
         try:
             await self._listen()

@@ -159,7 +159,7 @@ class SessionOpener:
         made = False
         try:
             await self._bus.listen(session_id, self.requested)
-            claimed = await self._claims.claim(session_id, request.agent, request.session)
+            claimed = await self._claims.claim(session_id, request.agent, request.session, request.locked)
             if isinstance(claimed, messages.Refused):
                 return claimed
             ended = messages.Ended(reason="internal")
@@ -211,6 +211,7 @@ class SessionOpener:
             ),
             local_fingerprint=certificate.fingerprint,
             session_settings=request.session,
+            locked_settings=request.locked,
             data_port=offer.data_port,
             data_max_message=offer.data_max_message,
             telephone=offer.telephone,
