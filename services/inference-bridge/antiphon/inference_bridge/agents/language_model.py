@@ -38,6 +38,8 @@ CONTINUE: Final = (
 TOO_LONG: Final = "Sorry, I have to stop here, this gets too long."
 MAX_ANSWER: Final = 12_000
 """Characters; some 13 minutes of speech."""
+MAX_CHUNKS: Final = 20_000
+"""Pieces of an answer, those without words too: each costs some 0.15 ms."""
 MAX_CALLS: Final = 32
 """Function calls in one answer."""
 MAX_ARGUMENTS: Final = 64 * 1024
@@ -106,11 +108,14 @@ class LanguageModel:
     async def stream(self, request: Request) -> AsyncGenerator[ReplyPart, None]:
         """The answer piece by piece; `ModelError` when it fails, `AnswerTooLongError` where it does not end."""
         calls = _Calls()
-        length = 0
+        length = count = 0
         usage: Usage | None = None
         try:
             async with contextlib.aclosing(self._chunks(request)) as chunks:
                 async for chunk in chunks:
+                    count += 1
+                    if count > MAX_CHUNKS:
+                        raise ModelError(f"language model {self._model}: the answer has more than {MAX_CHUNKS} pieces")
                     if chunk.usage:
                         usage = Usage(int(chunk.usage.prompt_tokens), int(chunk.usage.completion_tokens))
                     for choice in chunk.choices[:1]:

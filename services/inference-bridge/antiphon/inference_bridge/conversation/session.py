@@ -164,7 +164,7 @@ class Session:
         if snapshot.agent is not None:
             agent.restore(snapshot.agent)
         self._turn_handling = TurnHandling(
-            self._vad, self._responses, self._realtime, services.speech.stt, self._spawn, services.end_of_turn
+            self._vad, self._responses, self._realtime, services.speech.stt, self._spawn, services.end_of_turn, self.id
         )
         self._commands = ClientCommands(
             self._responses, self._turn_handling, self._realtime, self._apply_settings, self._locked

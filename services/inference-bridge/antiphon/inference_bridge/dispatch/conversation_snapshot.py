@@ -20,7 +20,7 @@ MAX_BYTES: Final = 28 * 1024
 MAX_ITEM_BYTES: Final = 14 * 1024
 """Of one item, half of all there is: a text that a client has pasted must not cost the rest of the conversation."""
 _MAX_LOOKED_AT: Final = 8 * MAX_BYTES
-"""Of JSON that is made to find out which items fit: text of which each character is escaped has six times its length."""
+"""Of JSON that is made to find out which items fit: text whose characters are escaped has six times its length."""
 _MAX_CARRIED: Final = 4000
 _SETTINGS: Final = TypeAdapter(SessionSettings)
 

@@ -13,6 +13,8 @@ _FIRST_CUT: Final = re.compile(r"[,;:.!?]['\")]*\s+")
 _SENTENCE_CUT: Final = re.compile(r"[.!?]['\")]*\s+|\n+")
 _LONG_CUT: Final = re.compile(r"[,;:]\s+")
 _NO_END: Final = re.compile(r"(?:\b(?:Mr|Mrs|Ms|Dr|Prof|St|No|vs|e\.g|i\.e|approx)|\b[A-Z]|[ap]\.m)\.\s+$")
+_LONGEST_NO_END: Final = 12
+"""Characters, more than any of these has, so that each full stop costs the same."""
 LONG_CLAUSE: Final = 60
 """Characters after which a later clause may end at a comma."""
 MAX_CLAUSE: Final = 240
@@ -54,7 +56,7 @@ class ClauseSplitter:
         """Where the next clause ends; 0 if it is not complete."""
         text = self._text[:_WINDOW]
         for match in (_FIRST_CUT if self._first else _SENTENCE_CUT).finditer(text):
-            if not _NO_END.search(text[: match.end()]):
+            if not _NO_END.search(f"{text[: match.end()].rstrip()[-_LONGEST_NO_END:]} "):
                 return match.end()
         if len(text) > LONG_CLAUSE:
             for match in _LONG_CUT.finditer(text, LONG_CLAUSE // 2):
