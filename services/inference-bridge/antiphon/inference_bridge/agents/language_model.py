@@ -40,6 +40,8 @@ MAX_ANSWER: Final = 12_000
 """Characters; some 13 minutes of speech."""
 MAX_CHUNKS: Final = 20_000
 """Pieces of an answer, those without words too: each costs some 0.15 ms."""
+MAX_SILENT_CHUNKS: Final = 4000
+"""Pieces in a row without a word and without a part of a function call, such as a model's thoughts."""
 MAX_CALLS: Final = 32
 """Function calls in one answer."""
 MAX_ARGUMENTS: Final = 64 * 1024
@@ -108,20 +110,23 @@ class LanguageModel:
     async def stream(self, request: Request) -> AsyncGenerator[ReplyPart, None]:
         """The answer piece by piece; `ModelError` when it fails, `AnswerTooLongError` where it does not end."""
         calls = _Calls()
-        length = count = 0
+        length = count = silent = 0
         usage: Usage | None = None
         try:
             async with contextlib.aclosing(self._chunks(request)) as chunks:
                 async for chunk in chunks:
-                    count += 1
-                    if count > MAX_CHUNKS:
-                        raise ModelError(f"language model {self._model}: the answer has more than {MAX_CHUNKS} pieces")
+                    count, silent = count + 1, silent + 1
+                    if count > MAX_CHUNKS or silent > MAX_SILENT_CHUNKS:
+                        text = f"more than {MAX_CHUNKS} pieces, or {MAX_SILENT_CHUNKS} without a word"
+                        raise ModelError(f"language model {self._model}: the answer has {text}")
                     if chunk.usage:
                         usage = Usage(int(chunk.usage.prompt_tokens), int(chunk.usage.completion_tokens))
                     for choice in chunk.choices[:1]:
                         calls.collect(choice.delta.tool_calls or ())
                         piece = _whole_characters(choice.delta.content or "")
                         length += len(piece)
+                        if piece or choice.delta.tool_calls:
+                            silent = 0
                         if length > MAX_ANSWER:
                             raise AnswerTooLongError(
                                 f"language model {self._model}: the answer has more than {MAX_ANSWER} characters"
