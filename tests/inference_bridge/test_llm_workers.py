@@ -18,7 +18,7 @@ from support.models.chat_server import chat_server
 from support.processes.bridge import StartBridge, agent_is_there
 
 from antiphon.inference_bridge.agents import FunctionCall, Request, Usage
-from antiphon.inference_bridge.agents.language_model import APOLOGY, CONTINUE
+from antiphon.inference_bridge.agents.language_model import APOLOGY, CONTINUE, MAX_ANSWER, MAX_CALLS, TOO_LONG
 from antiphon.inference_bridge.models.remote import language_model, wire
 from antiphon.inference_bridge.models.remote.language_model import RemoteLanguageModel, packed
 from antiphon.inference_bridge.realtime_protocol.conversation import message
@@ -177,3 +177,26 @@ async def test_a_call_whose_only_language_model_dies_in_mid_sentence_hears_an_ap
                 transcript = done["response"]["output"][0]["content"][0]["transcript"]
                 assert transcript.startswith("It is half past ten now.")
                 assert transcript.endswith(APOLOGY)
+
+
+@pytest.mark.process
+async def test_a_worker_that_sends_words_without_an_end_is_cut_with_a_word_of_apology(bus_client: Client) -> None:
+    await answering(bus_client, [["text", "and so on " * 100, number] for number in range(500)])
+    text = await answer(bus_client)
+    assert text.endswith(TOO_LONG)
+    assert len(text) <= MAX_ANSWER + 100
+
+
+@pytest.mark.process
+async def test_a_worker_that_only_shows_life_is_left_in_time(bus_client: Client) -> None:
+    await answering(bus_client, [["alive", ""]] * 30_000)
+    assert await asyncio.wait_for(answer(bus_client, timeout=0.1), 20) == APOLOGY
+
+
+@pytest.mark.process
+async def test_a_worker_that_calls_functions_without_an_end_is_left(bus_client: Client) -> None:
+    await answering(bus_client, [["call", "x" * 1000, "look", "{}"]] * 1000)
+    async with aclosing(RemoteLanguageModel(bus_client, 15).reply(ASKED)) as parts:
+        calls = [part async for part in parts]
+    assert len(calls) <= MAX_CALLS
+    assert all(len(call.call_id) <= 64 for call in calls if isinstance(call, FunctionCall))

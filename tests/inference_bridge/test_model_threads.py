@@ -110,3 +110,40 @@ async def test_one_thread_is_kept_for_what_is_urgent(gate: threading.Event) -> N
     assert await asyncio.wait_for(pool.submit(lambda: "now", Urgency.NOW).future, 10) == "now"
     gate.set()
     await asyncio.gather(*(job.future for job in patient))
+
+
+async def test_one_call_never_has_all_threads_while_others_use_the_models(gate: threading.Event) -> None:
+    pool = ModelThreads(2, 64)
+    await pool.submit(lambda: None, Urgency.NOW, "victim")
+    started = threading.Event()
+
+    def hold() -> None:
+        started.set()
+        gate.wait()
+
+    for _ in range(100):  # a storm of responses, each cancelled: what runs keeps its thread
+        job = pool.submit(hold, Urgency.NOW, "flood")
+        await asyncio.to_thread(started.wait)
+        job.cancel()
+    await asyncio.sleep(0)
+    waits = [pool.submit(hold, Urgency.NOW, "flood") for _ in range(8)]
+    assert await asyncio.wait_for(pool.submit(lambda: "here", Urgency.NOW, "victim").future, 4) == "here"
+    assert not any(job.future.done() for job in waits)
+
+
+async def test_a_call_that_is_alone_has_all_threads(gate: threading.Event) -> None:
+    pool = ModelThreads(2, 64)
+    holding = pool.submit(gate.wait, Urgency.NOW, "alone")
+    assert await asyncio.wait_for(pool.submit(lambda: "here", Urgency.NOW, "alone").future, 4) == "here"
+    holding.cancel()
+
+
+async def test_no_more_than_eight_jobs_of_a_call_wait(workers: ModelThreads, gate: threading.Event) -> None:
+    pool = ModelThreads(1, 1000)
+    pool.submit(gate.wait, Urgency.NOW)
+    jobs = [pool.submit(lambda: 1, Urgency.NOW, "flood") for _ in range(40)]
+    other = pool.submit(lambda: 2, Urgency.NOW, "victim")
+    gate.set()
+    assert await asyncio.wait_for(other.future, 4) == 2
+    done = await asyncio.wait_for(asyncio.gather(*(job.future for job in jobs), return_exceptions=True), 4)
+    assert sum(isinstance(result, BusyError) for result in done) >= 31

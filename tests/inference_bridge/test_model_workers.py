@@ -116,6 +116,46 @@ async def test_when_nobody_can_that_is_said_in_time(bus_client: Client) -> None:
             await models.transcribe(b"\0\0", "", Urgency.NOW)
 
 
+@pytest.mark.process
+async def test_a_worker_that_sends_speech_without_an_end_is_left(bus_client: Client) -> None:
+    flood = [["pcm", bytes(500_000), 1.0, False]] * 40
+    whole = np.full(8, 9, dtype="<i2").tobytes()
+    asked = await answering(bus_client, "tts", flood, [["pcm", whole, 1.0, True]])
+    with pytest.raises(WorkerError, match="more than"):
+        await RemoteModels(bus_client).synthesize("Hello.", 1.0, Urgency.NOW)
+    assert len(asked) == 1
+    assert (await RemoteModels(bus_client).synthesize("Hello.", 1.0, Urgency.NOW)).tolist() == [9] * 8
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("answer", [["text", "hello"], ["text", "hello", "soon"], ["text", "hello", None]])
+async def test_a_worker_that_does_not_say_what_its_work_took_is_believed_all_the_same(
+    bus_client: Client, answer: list[Any]
+) -> None:
+    await answering(bus_client, "stt", [answer])
+    job = RemoteModels(bus_client).transcribe(b"\0\0", "", Urgency.NOW)
+    assert await job == "hello"
+    assert job.work_ms == 0.0
+
+
+@pytest.mark.process
+async def test_a_call_has_no_more_than_four_requests_with_the_workers(
+    bus_client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pool, "TTS_TIMEOUT", 0.2)
+    asked = await answering(bus_client, "tts", None)
+    models = RemoteModels(bus_client)
+    jobs = [models.synthesize("Hello.", 1.0, Urgency.NOW, "flood") for _ in range(50)]
+    for job in jobs:
+        job.cancel()  # a worker does not learn of it
+    with pytest.raises(BusyError, match="of this call"):
+        await jobs[-1]
+    with pytest.raises(WorkerError):
+        await models.synthesize("Hello.", 1.0, Urgency.NOW, "other")
+    assert len(asked) == 4 + 3, "no other worker is asked for what is not wanted any more"
+    assert not models._outstanding
+
+
 @pytest.mark.pure
 @pytest.mark.parametrize("data", [b"", b"\xc1", b"\x91\x02", b"\x90", b"\x92\x01\x03"])
 def test_garbage_of_a_worker_is_refused(data: bytes) -> None:

@@ -156,7 +156,7 @@ class Counting:
         self.asked: list[int] = []
         self.fails = False
 
-    def transcribe(self, pcm: bytes, prompt: str, urgency: Urgency) -> Job[str]:
+    def transcribe(self, pcm: bytes, prompt: str, urgency: Urgency, owner: str = "") -> Job[str]:
         self.asked.append(round(len(pcm) / 2 / RATE))
         future = asyncio.get_running_loop().create_future()
         if self.fails:

@@ -21,6 +21,7 @@ BENCHES: Final = {
     "bridge": "calls.bridge",
     "call": "calls.call",
     "conversation": "calls.conversation",
+    "hostile-events": "calls.hostile_events",
     "end-of-turn": "models.end_of_turn",
     "independent-driver": "media.independent_driver",
     "media-delay": "media.media_delay",

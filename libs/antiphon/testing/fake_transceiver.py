@@ -44,9 +44,14 @@ class FakeTransceiver:
     """
 
     def __init__(
-        self, client: Client, agent: str, session: dict[str, Any] | None = None, claimed: bool = False
+        self,
+        client: Client,
+        agent: str,
+        session: dict[str, Any] | None = None,
+        claimed: bool = False,
+        locked: Sequence[str] = (),
     ) -> None:
-        """`client` outlives the call. `claimed`: the call has, or had, an agent already."""
+        """`client` outlives the call. `claimed`: the call has, or had, an agent already. `locked`: as in the claim."""
         self.id = f"rtc_fake{time.monotonic_ns()}x{next(_numbers)}"
         self._claimed = claimed
         self.events: list[dict[str, Any]] = []
@@ -74,6 +79,7 @@ class FakeTransceiver:
         self.sent = 0
         """Frames of the caller."""
         self._client, self._agent, self._session = client, agent, session or {}
+        self._locked = list(locked)
         self._speech: deque[tuple[bytes, bool, bool]] = deque()
         """Frames to be sent, and whether they are the first loud one and the last one."""
         self._queue: deque[AudioFrame] = deque()
@@ -115,7 +121,7 @@ class FakeTransceiver:
 
     async def claim(self) -> messages.ClaimReply:
         """Ask the agent to take the call; its answer, which may be a refusal. `TimeoutError` after 2 s."""
-        claim = messages.Claim(session_id=self.id, agent=self._agent, session=self._session)
+        claim = messages.Claim(session_id=self.id, agent=self._agent, session=self._session, locked=self._locked)
         subject = subjects.agent_claim(self._agent)
         headers = telemetry.trace_headers() or None
         answer = await self._client.request(subject, messages.encode(claim), timeout=2, headers=headers)

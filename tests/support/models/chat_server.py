@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -98,3 +98,47 @@ async def chat_server() -> AsyncIterator[ChatServer]:
     async with server:
         yield chat
         await chat.end()
+
+
+EVENTS_HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n"
+
+
+def sse(delta: dict[str, Any]) -> bytes:
+    """One chunk of an answer as a server-sent event."""
+    chunk = {"id": "1", "object": "chat.completion.chunk", "created": 1, "model": "m"}
+    return f"data: {json.dumps({**chunk, 'choices': [{'index': 0, 'delta': delta}]})}\n\n".encode()
+
+
+@asynccontextmanager
+async def hostile_chat_server(head: bytes, pieces: Callable[[], Iterable[bytes]]) -> AsyncIterator[HostileChatServer]:
+    """A server that answers each request with `head` and then `pieces`, as fast as they are read."""
+    hostile = HostileChatServer(head, pieces)
+    server = await asyncio.start_server(hostile.accept, "127.0.0.1", 0)
+    hostile.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
+    async with server:
+        yield hostile
+        await hostile.end()
+
+
+class HostileChatServer(ChatServer):
+    """Sends what no chat server should; counts what was taken of it."""
+
+    def __init__(self, head: bytes, pieces: Callable[[], Iterable[bytes]]) -> None:
+        super().__init__()
+        self.head, self.made = head, pieces
+        self.taken = 0
+        """Bytes that the client's socket has taken."""
+        self.asked = 0
+
+    async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        self.asked += 1
+        writer.write(self.head)
+        with contextlib.suppress(OSError):
+            for piece in self.made():
+                writer.write(piece)
+                await writer.drain()
+                self.taken += len(piece)
+                await asyncio.sleep(0)
+            writer.write_eof()
+            await reader.read()

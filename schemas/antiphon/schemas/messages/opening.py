@@ -34,10 +34,10 @@ class OpenRequest(Message):
     """Name of the agent that shall take the call. Unread where `session_id` is set."""
     session: dict[str, Any] = Field(default_factory=dict)
     """Session settings of the OpenAI realtime protocol, handed to the agent unread."""
-    session_id: str | None = None
-    """A running session whose client restarts ICE with this offer: everything but the path stays as it is."""
     locked: LockedPaths = Field(default_factory=list)
     """Paths in `session` that the client's secret fixes, such as `instructions`: handed to the agent."""
+    session_id: str | None = None
+    """A running session whose client restarts ICE with this offer: everything but the path stays as it is."""
     creator: str = Field(default="", max_length=128)
     """Which credential asks: see `may_manage`. Empty: no keys are set."""
     caller: str = Field(default="", max_length=64)

@@ -58,6 +58,12 @@ def trouble_of(error: Exception, url: str, model: str, key: bool, contained: boo
         return Trouble(
             "it has no chat completions (status 404)", "Correct ANTIPHON_LLM_URL; most such URLs end in /v1."
         )
+    if isinstance(error, openai.APIStatusError) and error.response.has_redirect_location:
+        there = _one_line(error.response.headers["location"])
+        return Trouble(
+            f"it redirects (status {error.status_code})",
+            f"No redirect is followed: set ANTIPHON_LLM_URL to the address that it names, {there}, if that is right.",
+        )
     if isinstance(error, openai.APIStatusError):
         return Trouble(f"it answers with status {error.status_code}", f"It says: {_one_line(str(error))}")
     return Trouble("its answers can't be read", f"Is ANTIPHON_LLM_URL a chat server's? {_one_line(str(error))}")

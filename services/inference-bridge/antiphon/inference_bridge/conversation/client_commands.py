@@ -22,6 +22,7 @@ from antiphon.inference_bridge.realtime_protocol.client_events import (
 )
 from antiphon.inference_bridge.realtime_protocol.conversation import text_of
 from antiphon.inference_bridge.realtime_protocol.errors import ClientError
+from antiphon.inference_bridge.realtime_protocol.locked_settings import LockedSettings
 from antiphon.inference_bridge.realtime_protocol.server_events import Realtime
 
 
@@ -37,10 +38,11 @@ class ClientCommands:
         turn_handling: TurnHandling,
         realtime: Realtime,
         settings_changed: Callable[[], None],
+        locked: LockedSettings,
     ) -> None:
         """`settings_changed`: applies `responses.settings` and sends `session.updated`."""
         self._responses, self._turn_handling, self._realtime = responses, turn_handling, realtime
-        self._settings_changed = settings_changed
+        self._settings_changed, self._locked = settings_changed, locked
 
     def apply(self, event: ClientEvent) -> None:
         """Carry it out; `ClientError`, with the event's id, if that is not possible."""
@@ -51,6 +53,7 @@ class ClientCommands:
 
     def _apply(self, event: ClientEvent) -> None:
         responses, realtime = self._responses, self._realtime
+        self._locked.check(event, responses.settings)
         match event:
             case SessionUpdate():
                 responses.change_settings(event.session)

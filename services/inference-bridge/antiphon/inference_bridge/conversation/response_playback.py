@@ -253,7 +253,7 @@ class ResponsePlayback:
         if (known := self._speech.phrases.get(clause, self._speed)) is not None:
             return known
         urgency = Urgency.NOW if not self.ledger.samples else Urgency.SOON
-        job = self._speech.tts.synthesize(clause, self._speed, urgency)
+        job = self._speech.tts.synthesize(clause, self._speed, urgency, self._bus.session_id)
         try:
             samples = await job
         except BusyError as error:

@@ -12,7 +12,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from datetime import datetime
 from functools import partial
@@ -25,6 +25,7 @@ from antiphon.inference_bridge.conversation.response_playback import ResponsePla
 from antiphon.inference_bridge.conversation.turn import Turn, fixed_reply
 from antiphon.inference_bridge.realtime_protocol.client_events import ResponseParameters
 from antiphon.inference_bridge.realtime_protocol.conversation import item_of
+from antiphon.inference_bridge.realtime_protocol.errors import ClientError
 from antiphon.inference_bridge.realtime_protocol.server_events import CancelReason, Realtime, RealtimeResponse
 from antiphon.inference_bridge.realtime_protocol.session_settings import SessionChanges, SessionSettings
 from antiphon.inference_bridge.tts.synthesizer import SPEECH_RATE
@@ -39,6 +40,14 @@ NOT_UNDERSTOOD: Final = "Sorry, could you say that again?"
 TROUBLE: Final = "Sorry, something went wrong on my side. Could you say that again?"
 MAX_UNANSWERED: Final = 20
 """Texts that wait for a `response.create`. Beyond it the oldest are not answered; their items stay on record."""
+MAX_TEXT: Final = 4000
+"""Characters that an agent is asked at once, the last of them: two minutes of speech. A typed text may be longer; it is
+on record whole, and a language model reads it there."""
+MAX_REPLY: Final = 20_000
+"""Characters of an answer, some 20 minutes of speech, whatever agent makes it; the rest is not asked for."""
+MAX_CLOSING: Final = 16
+"""Responses that were stopped and wait until it is known what was played of them. Above it `response.create` is
+refused."""
 _LEDGERS: Final = 20
 """Responses that a client can still truncate by time."""
 
@@ -86,7 +95,10 @@ class Responses:
         self._next: Turn | None = None
         """Waits for the response under way, in sessions whose callers can't interrupt."""
         self._unanswered: list[asyncio.Task[str] | str] = []
+        self._to_close: deque[tuple[Turn, CancelReason]] = deque()
+        """Turns that were interrupted, in their order; bounded by `MAX_CLOSING`, above it turns without a response."""
         self._closing: asyncio.Task[None] | None = None
+        """Closes them one by one, while there are any."""
         self._held_at = 0.0
         self._ledgers: OrderedDict[str, PlayedText] = OrderedDict()
 
@@ -106,6 +118,9 @@ class Responses:
 
     def respond(self, parameters: ResponseParameters | None) -> None:
         """The client wants an answer to the conversation so far; interrupts the response under way."""
+        if len(self._to_close) >= MAX_CLOSING:
+            text = f"{MAX_CLOSING} responses that were stopped are being closed: wait for a response.done"
+            raise ClientError(text, "rate_limit_exceeded")
         if self.turn:
             self.interrupt("turn_detected")
         turn = Turn(self.span("turn"), parameters=parameters, asked_by_client=True)
@@ -214,7 +229,7 @@ class Responses:
         if not text and not self.carried and not turn.asked_by_client:
             return fixed_reply(NOT_UNDERSTOOD) if turn.interrupts or turn.transcription_failed else None
         waiting = "" if turn.asked_by_client else await self._take_unanswered()
-        turn.text = " ".join(filter(None, (waiting, self.carried, text)))
+        turn.text = " ".join(filter(None, (waiting, self.carried, text)))[-MAX_TEXT:]
         self.carried = ""
         turn.asked, turn.agent_before = True, self.agent.saved()
         self._changed()
@@ -243,9 +258,14 @@ class Responses:
         """An agent that raises is not the end of the call."""
         if preamble:
             yield f"{preamble} "
+        length = 0
         try:
             async with contextlib.aclosing(parts):
                 async for part in parts:
+                    length += len(part) if isinstance(part, str) else 1
+                    if length > MAX_REPLY:
+                        log.warning("%s: an answer beyond %d characters is cut", self._bus.session_id, MAX_REPLY)
+                        return
                     yield part
         except Exception:
             log.exception("%s: the agent failed", self._bus.session_id)
@@ -293,14 +313,27 @@ class Responses:
             return False
         self.idle_since = time.monotonic()
         turn.task.cancel()
-        before = self._closing
-        self._closing = self._spawn(self._close_turn(turn, reason, before))
+        if len(self._to_close) >= 2 * MAX_CLOSING and turn.playback is None:  # it has asked nothing and sent nothing
+            log.warning("%s: %d responses wait to be closed, one is forgotten", self._bus.session_id, 2 * MAX_CLOSING)
+            turn.span.end()
+            return True
+        self._to_close.append((turn, reason))
+        if self._closing is None or self._closing.done():
+            self._closing = self._spawn(self._close_turns())
         return True
 
-    async def _close_turn(self, turn: Turn, reason: CancelReason, before: asyncio.Task[None] | None) -> None:
+    async def _close_turns(self) -> None:
+        """One after the other; a turn that begins meanwhile waits until all are closed."""
+        while self._to_close:
+            turn, reason = self._to_close[0]
+            try:
+                await self._close_turn(turn, reason)
+            except Exception:  # the turns behind it, and the next response, must not wait for ever
+                log.exception("%s: an interrupted response was not closed in order", self._bus.session_id)
+            self._to_close.popleft()
+
+    async def _close_turn(self, turn: Turn, reason: CancelReason) -> None:
         assert turn.task is not None
-        if before:
-            await before
         await asyncio.wait([turn.task])
         text, played_ms = "", 0
         if turn.playback:
@@ -311,7 +344,7 @@ class Responses:
         self._report_played(turn, text)
         if not text and turn.transcription and reason == "turn_detected" and turn.on_record:
             unanswered = turn.text if turn.asked else await turn.transcription
-            self.carried = f"{self.carried} {unanswered}".strip()
+            self.carried = f"{self.carried} {unanswered}".strip()[-MAX_TEXT:]
         turn.span.set_attribute("antiphon.interrupted", True)
         turn.span.end()
         self._changed()

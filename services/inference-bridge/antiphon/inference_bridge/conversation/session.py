@@ -23,8 +23,20 @@ from opentelemetry import trace
 
 from antiphon.inference_bridge.agents import Agent
 from antiphon.inference_bridge.conversation.client_commands import ClientCommands
+from antiphon.inference_bridge.conversation.event_budget import (
+    BURST,
+    BYTE_BURST,
+    BYTE_RATE,
+    PATIENCE_SECONDS,
+    EventBudget,
+    Verdict,
+)
+from antiphon.inference_bridge.conversation.event_budget import (
+    RATE as EVENT_RATE,
+)
 from antiphon.inference_bridge.conversation.response_playback import Speech
 from antiphon.inference_bridge.conversation.responses import Responses
+from antiphon.inference_bridge.conversation.snapshot_schedule import SnapshotSchedule
 from antiphon.inference_bridge.conversation.turn import Turn
 from antiphon.inference_bridge.conversation.turn_handling import TurnHandling
 from antiphon.inference_bridge.dispatch.conversation_snapshot import ConversationSnapshot, bounded, settings_json
@@ -34,8 +46,9 @@ from antiphon.inference_bridge.models.voice_activity import VoiceActivityStream
 from antiphon.inference_bridge.realtime_protocol.client_events import read_client_event
 from antiphon.inference_bridge.realtime_protocol.conversation import JsonObject
 from antiphon.inference_bridge.realtime_protocol.errors import ClientError
+from antiphon.inference_bridge.realtime_protocol.locked_settings import LockedSettings
 from antiphon.inference_bridge.realtime_protocol.server_events import Realtime
-from antiphon.inference_bridge.realtime_protocol.session_settings import first_settings
+from antiphon.inference_bridge.realtime_protocol.session_settings import SessionSettings, first_settings
 from antiphon.inference_bridge.turns.turn_settings import TurnSettings
 from antiphon.inference_bridge.turns.window import RATE
 from antiphon.runtime import tasks, telemetry
@@ -55,8 +68,14 @@ GIVE_UP: Final = (
     "I am sorry, I have technical trouble and cannot go on with this call. Please call again later. Goodbye."
 )
 _MAX_OUTBOX: Final = 2000
-_MAX_PENDING: Final = 500
-"""Messages per subscription that wait for the event loop: 10 s of frames; later ones are dropped by the client."""
+_MAX_PENDING: Final = 1000
+"""Messages per subscription that wait for the event loop: 20 s of frames, or more events than a client may send at
+once; later ones are dropped by the client of NATS."""
+_MAX_PENDING_BYTES: Final = 8 * 1024 * 1024
+_DROPPED_AT_ONCE: Final = 50
+"""Events that are dropped before other calls get the event loop; one that is carried out lets them have it at once."""
+TOO_MANY_EVENTS: Final = "too_many_events"
+"""Why a call ended whose client sent events without end: `cause` of its `Ended`."""
 
 
 @dataclass(frozen=True)
@@ -108,10 +127,15 @@ class Session:
         self._bus = SessionBus(services.client, lease.agent, self.id, self.ended, services.instance)
         self._outbox: asyncio.Queue[JsonObject] = asyncio.Queue(_MAX_OUTBOX)
         self._model = lease.agent
+        self._locked = LockedSettings(lease.locked)
         self._subscriptions: list[Subscription] = []
         self._tasks: set[asyncio.Task[Any]] = set()
         self._liveness = SessionLiveness(time.monotonic())
         self._handed_over = False
+        self._budget = EventBudget(time.monotonic())
+        self._snapshots = SnapshotSchedule(self._save)
+        self._settings_written: tuple[SessionSettings, JsonObject] | None = None
+        """The settings in force as a snapshot keeps them: they seldom change, and may be large."""
         self._early: list[AudioFrame] | None = [] if snapshot else None
         """Frames that wait for older ones that NATS remembers; 5 s at most."""
         settings, trouble = first_settings(lease.session)
@@ -140,9 +164,11 @@ class Session:
         if snapshot.agent is not None:
             agent.restore(snapshot.agent)
         self._turn_handling = TurnHandling(
-            self._vad, self._responses, self._realtime, services.speech.stt, self._spawn, services.end_of_turn
+            self._vad, self._responses, self._realtime, services.speech.stt, self._spawn, services.end_of_turn, self.id
         )
-        self._commands = ClientCommands(self._responses, self._turn_handling, self._realtime, self._apply_settings)
+        self._commands = ClientCommands(
+            self._responses, self._turn_handling, self._realtime, self._apply_settings, self._locked
+        )
 
     # ---- life --------------------------------------------------------------------------------------
 
@@ -154,7 +180,12 @@ class Session:
             (subjects.data_in(self._bus.agent, self.id), self._on_data),
         ):
             self._subscriptions.append(
-                await self._services.client.subscribe(subject, cb=callback, pending_msgs_limit=_MAX_PENDING)
+                await self._services.client.subscribe(
+                    subject,
+                    cb=callback,
+                    pending_msgs_limit=_MAX_PENDING,
+                    pending_bytes_limit=_MAX_PENDING_BYTES,
+                )
             )
         await connection.flush(self._services.client)
         self._spawn(self._vad.listen(self._turn_handling))
@@ -196,7 +227,8 @@ class Session:
     def hand_over(self) -> None:
         """Another process is to continue the call: keep the last snapshot, and change it no more."""
         self._handed_over = True
-        self._changed(handed_over=True)
+        self._snapshots.close()
+        self._save()
 
     async def close(self) -> None:
         """End all that runs for this call. Safe to call twice."""
@@ -205,6 +237,7 @@ class Session:
             with contextlib.suppress(Exception):  # the connection may be gone: so is the subscription
                 await subscription.unsubscribe()
         self._subscriptions.clear()
+        self._snapshots.close()
         self._turn_handling.drop_speculation()
         await tasks.end(*(task for task in self._tasks if task is not asyncio.current_task()))
         if self._responses.turn:
@@ -231,7 +264,11 @@ class Session:
 
     async def _send_events(self) -> None:
         while True:
-            await self._bus.publish_data(json.dumps(await self._outbox.get()))
+            event = await self._outbox.get()
+            try:
+                await self._bus.publish_data(json.dumps(event))
+            except (TypeError, ValueError, RecursionError) as error:
+                log.error("%s: an event of type %s is not sent: %s", self.id, event.get("type"), error)
 
     def _emit(self, event: JsonObject) -> None:
         if self._outbox.full():
@@ -239,10 +276,12 @@ class Session:
             self._outbox.get_nowait()
         self._outbox.put_nowait(event)
 
-    def _changed(self, handed_over: bool = False) -> None:
+    def _changed(self) -> None:
         """Keep a snapshot for the process that may have to continue the call."""
-        if self._handed_over and not handed_over:
-            return
+        if not self._handed_over:
+            self._snapshots.changed()
+
+    def _save(self) -> None:
         responses = self._responses
         turn = responses.turn
         self._services.save(
@@ -250,17 +289,23 @@ class Session:
             bounded(
                 ConversationSnapshot(
                     items=self._realtime.conversation.items,
-                    settings=settings_json(responses.settings),
+                    settings=self._written_settings(),
                     agent=turn.agent_before if turn and turn.asked else responses.agent.saved(),
                     carried=responses.carried,
                     session_created=self._session_created,
                     greeted=self._greeted and not (turn and turn.fixed),
                     answering=turn.text if turn and turn.asked else None,
                     received_until=self._vad.consumed_until,
-                    handed_over=handed_over,
+                    handed_over=self._handed_over,
                 )
             ),
         )
+
+    def _written_settings(self) -> JsonObject:
+        settings = self._responses.settings
+        if self._settings_written is None or self._settings_written[0] is not settings:
+            self._settings_written = settings, settings_json(settings)
+        return self._settings_written[1]
 
     # ---- what comes in -----------------------------------------------------------------------------
 
@@ -313,10 +358,18 @@ class Session:
                 self.ended.set()
 
     async def _on_data(self, msg: Msg) -> None:
-        self._liveness.event(time.monotonic())
+        now, size = time.monotonic(), len(msg.data)
+        self._liveness.event(now)
+        verdict = self._budget.spend(size, now)
+        if verdict is not Verdict.TAKE:
+            self._refuse(verdict)
+            if self._budget.dropped % _DROPPED_AT_ONCE == 0:
+                await asyncio.sleep(0)
+            return
         try:
             message = messages.decode(msg.data, messages.DataMessage)
             if message.channel != messages.EVENTS_CHANNEL:
+                self._budget.give_back(size)
                 return
             self._commands.apply(read_client_event(message.payload()))
             self._changed()
@@ -324,6 +377,24 @@ class Session:
             log.warning("%s: %s", self.id, error)
         except ClientError as error:
             self._realtime.error(error)
+        await asyncio.sleep(0)  # the client of NATS gives us all that waits without a pause
+
+    def _refuse(self, verdict: Verdict) -> None:
+        """An event above the budget: it is dropped."""
+        dropped = self._budget.dropped
+        if verdict is Verdict.REPORT:
+            log.warning("%s: its client sends too many events, %d are dropped so far", self.id, dropped)
+            text = (
+                f"too many events, {dropped} of this call are dropped so far: at most {EVENT_RATE:.0f} events and"
+                f" {BYTE_RATE / 1024:.0f} KiB a second are taken after a burst of {BURST} events or"
+                f" {BYTE_BURST / 1024**2:.0f} MiB. Send fewer, or the call is ended after {PATIENCE_SECONDS:.0f} s"
+            )
+            self._realtime.error(ClientError(text, "rate_limit_exceeded"))
+        elif verdict is Verdict.END:
+            log.warning("%s: its client does not stop sending events, %d were dropped: ended", self.id, dropped)
+            text = f"too many events: {dropped} were dropped, and the call ends"
+            self._realtime.error(ClientError(text, "rate_limit_exceeded"))
+            self._spawn(self._bus.hang_up(TOO_MANY_EVENTS))
 
     def _apply_settings(self) -> None:
         self._turn_handling.change_detection(self._responses.settings.turn_settings(self._services.turn_settings))
@@ -333,7 +404,7 @@ class Session:
         services = self._services
         shown = self._responses.settings.shown(self.id, self._model, services.voice, services.turn_settings)
         shown["instructions"] = shown["instructions"] or services.instructions
-        return shown
+        return self._locked.shown(shown)
 
     # ---- the beginning -----------------------------------------------------------------------------
 

@@ -61,11 +61,15 @@ class TurnHandling:
         stt: SttClient,
         spawn: Callable[[Coroutine[Any, Any, Any]], asyncio.Task[Any]],
         end_of_turn: EndOfTurn | None = None,
+        owner: str = "",
     ) -> None:
-        """`spawn`: makes tasks that end with the call. `end_of_turn`: judges by the voice whether a turn has ended."""
+        """`spawn`: makes tasks that end with the call. `end_of_turn`: judges by the voice whether a turn has ended.
+
+        `owner`: the call, for the models, which it shares with others.
+        """
         self._pipeline = pipeline
         self._responses, self._realtime, self._stt, self._spawn = responses, realtime, stt, spawn
-        self._end_of_turn = end_of_turn
+        self._end_of_turn, self._owner = end_of_turn, owner
         self._item = ""
         """The id of the item that the caller's speech becomes."""
         self._has_interrupted = False
@@ -96,7 +100,7 @@ class TurnHandling:
             case MaybeDone(utterance):
                 semantic = isinstance(responses.settings.turn_detection, SemanticVad)
                 urgency = Urgency.NOW if semantic else Urgency.SPECULATIVE
-                job = self._stt.transcribe(utterance.pcm, responses.settings.turn_prompt(), urgency)
+                job = self._stt.transcribe(utterance.pcm, responses.settings.turn_prompt(), urgency, self._owner)
                 self._speculation = job, utterance
                 if semantic:
                     self._spawn(self._judge_words(job, utterance))
@@ -213,7 +217,7 @@ class TurnHandling:
             job.promote(Urgency.NOW)
             return job
         self.drop_speculation()
-        return self._stt.transcribe(utterance.pcm, self._responses.settings.turn_prompt(), Urgency.NOW)
+        return self._stt.transcribe(utterance.pcm, self._responses.settings.turn_prompt(), Urgency.NOW, self._owner)
 
     async def _transcribe(self, turn: Turn, job: Pending[str], seconds: float, agreement: LocalAgreement) -> str:
         """The text of a turn; empty if there is none. Not cancelled by an interruption: words are never lost."""
@@ -270,7 +274,7 @@ class TurnHandling:
         """Are there words in the speech so far?"""
         item_id, agreement = self._item, self._agreement
         try:
-            text = await self._stt.transcribe(utterance.pcm, "", Urgency.SOON)
+            text = await self._stt.transcribe(utterance.pcm, "", Urgency.SOON, self._owner)
         except Exception as error:
             log.debug("speech under way is not transcribed: %s", error)
             return

@@ -276,7 +276,10 @@ class Bridge:
         try:
             await session.ended.wait()
         finally:
-            await self._close(session)
+            try:
+                await self._close(session)
+            except Exception:  # whatever fails at its end, no other process may take the session for a live one
+                log.exception("%s: did not end in order", session.id)
             if not self._admission.stopping:
                 await self._keeper.release(session.id)
 

@@ -1,7 +1,8 @@
 """What another process needs to continue a call: the conversation so far as plain JSON, bounded. Pure.
 
 A lease keeps 32 KiB. When the conversation is longer, whole items go, never a part of one: an item that is larger than
-`MAX_ITEM_BYTES` by itself, then the oldest. What is left is what was said last, word for word.
+`MAX_ITEM_BYTES` by itself, then the oldest. What is left is what was said last, word for word. Settings that leave no
+room for it go too: the call then has those of its offer.
 """
 
 from __future__ import annotations
@@ -11,12 +12,15 @@ from typing import Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
+from antiphon.inference_bridge.realtime_protocol.conversation import text_length
 from antiphon.inference_bridge.realtime_protocol.session_settings import SessionSettings
 
 MAX_BYTES: Final = 28 * 1024
 """Of the whole as JSON."""
 MAX_ITEM_BYTES: Final = 14 * 1024
 """Of one item, half of all there is: a text that a client has pasted must not cost the rest of the conversation."""
+_MAX_LOOKED_AT: Final = 8 * MAX_BYTES
+"""Of JSON that is made to find out which items fit: text whose characters are escaped has six times its length."""
 _MAX_CARRIED: Final = 4000
 _SETTINGS: Final = TypeAdapter(SessionSettings)
 
@@ -62,19 +66,33 @@ def settings_json(settings: SessionSettings) -> JsonObject:
 
 
 def bounded(snapshot: ConversationSnapshot) -> JsonObject:
-    """The snapshot as JSON that fits: without items that are too large or too old, then without the settings."""
-    written = snapshot.model_dump(mode="json", by_alias=True)
-    sizes = [(len(json.dumps(item).encode()) + 2, item) for item in written["items"]]
-    kept = [(size, item) for size, item in sizes if size <= MAX_ITEM_BYTES]
-    written["items"] = []
-    size = len(json.dumps(written).encode()) + sum(size for size, _ in kept)
-    while kept and size > MAX_BYTES:
-        size -= kept.pop(0)[0]
-    written["items"] = [item for _, item in kept]
+    """The snapshot as JSON that fits: without items that are too large or too old, nor settings that leave no room."""
+    written = snapshot.model_copy(update={"items": []}).model_dump(mode="json", by_alias=True)
+    size = len(json.dumps(written))
     if size > MAX_BYTES:
         written["settings"] = None
-    if len(json.dumps(written).encode()) > MAX_BYTES:
+        size = len(json.dumps(written))
+    if size > MAX_BYTES:
         written.update(agent=None, carried=written["carried"][:_MAX_CARRIED])
+        size = len(json.dumps(written))
+    kept: list[JsonObject] = []
+    looked_at = 0
+    for item in reversed(
+        snapshot.items
+    ):  # the newest first: the cost is that of what is kept, however long the call is
+        if text_length(item) > MAX_ITEM_BYTES:  # no need to write it to know
+            continue
+        item_size = len(json.dumps(item)) + 2
+        looked_at += item_size
+        if looked_at > _MAX_LOOKED_AT:
+            break
+        if item_size > MAX_ITEM_BYTES:
+            continue
+        if size + item_size > MAX_BYTES:
+            break
+        size += item_size
+        kept.append(item)
+    written["items"] = kept[::-1]
     return written
 
 

@@ -45,15 +45,15 @@ class Pending(Protocol[T_co]):
 class SttClient(Protocol):
     """Speech to text. Owned by the bridge, for all calls of its process."""
 
-    def transcribe(self, pcm: bytes, prompt: str, urgency: Urgency) -> Pending[str]:
-        """`pcm`: an utterance, s16le mono at 16 kHz; `prompt`: words to expect."""
+    def transcribe(self, pcm: bytes, prompt: str, urgency: Urgency, owner: str = "") -> Pending[str]:
+        """`pcm`: an utterance, s16le mono at 16 kHz; `prompt`: words to expect; `owner`: the call."""
 
 
 class TtsClient(Protocol):
     """Text to speech. Owned by the bridge, for all calls of its process."""
 
-    def synthesize(self, clause: str, speed: float, urgency: Urgency) -> Pending[Samples]:
-        """Mono samples at `SPEECH_RATE`. `speed`: 1 is usual."""
+    def synthesize(self, clause: str, speed: float, urgency: Urgency, owner: str = "") -> Pending[Samples]:
+        """Mono samples at `SPEECH_RATE`. `speed`: 1 is usual; `owner`: the call."""
 
 
 class ChunkedStt:
@@ -68,20 +68,20 @@ class ChunkedStt:
         self._pieces: OrderedDict[bytes, asyncio.Task[str]] = OrderedDict()
         """By prompt and audio: whole pieces of turns that may still grow."""
 
-    def transcribe(self, pcm: bytes, prompt: str, urgency: Urgency) -> Pending[str]:
+    def transcribe(self, pcm: bytes, prompt: str, urgency: Urgency, owner: str = "") -> Pending[str]:
         """`pcm`: an utterance of any length, s16le mono at 16 kHz; `prompt`: words to expect."""
         *before, last = cut(pcm)
         if not before:
-            return self._stt.transcribe(pcm, prompt, urgency)
-        known = [self._piece(piece, prompt, urgency) for piece in before]
-        return _Joined(known, self._stt.transcribe(last, prompt, urgency))
+            return self._stt.transcribe(pcm, prompt, urgency, owner)
+        known = [self._piece(piece, prompt, urgency, owner) for piece in before]
+        return _Joined(known, self._stt.transcribe(last, prompt, urgency, owner))
 
-    def _piece(self, pcm: bytes, prompt: str, urgency: Urgency) -> asyncio.Task[str]:
+    def _piece(self, pcm: bytes, prompt: str, urgency: Urgency, owner: str) -> asyncio.Task[str]:
         """The text of a piece that will not change any more; asked for again if the last try failed."""
         key = hashlib.blake2b(pcm, key=hashlib.blake2b(prompt.encode(), digest_size=32).digest()).digest()
         task = self._pieces.pop(key, None)
         if task is None or (task.done() and (task.cancelled() or task.exception() is not None)):
-            task = asyncio.ensure_future(_text(self._stt.transcribe(pcm, prompt, urgency)))
+            task = asyncio.ensure_future(_text(self._stt.transcribe(pcm, prompt, urgency, owner)))
             task.add_done_callback(_retrieve_exception)
         self._pieces[key] = task
         while len(self._pieces) > MAX_PIECES:
@@ -132,9 +132,9 @@ class LocalStt:
     def __init__(self, model: Transcriber, threads: ModelThreads) -> None:
         self._model, self._threads = model, threads
 
-    def transcribe(self, pcm: bytes, prompt: str, urgency: Urgency) -> Pending[str]:
+    def transcribe(self, pcm: bytes, prompt: str, urgency: Urgency, owner: str = "") -> Pending[str]:
         """At most one window of the recogniser, 30 s; `BusyError` when the threads' queue is full."""
-        return self._threads.submit(partial(self._model.transcribe, pcm, prompt), urgency)
+        return self._threads.submit(partial(self._model.transcribe, pcm, prompt), urgency, owner)
 
 
 class LocalTts:
@@ -143,6 +143,6 @@ class LocalTts:
     def __init__(self, model: Synthesizer, threads: ModelThreads) -> None:
         self._model, self._threads = model, threads
 
-    def synthesize(self, clause: str, speed: float, urgency: Urgency) -> Pending[Samples]:
+    def synthesize(self, clause: str, speed: float, urgency: Urgency, owner: str = "") -> Pending[Samples]:
         """Mono samples at `SPEECH_RATE`; `BusyError` when the threads' queue is full."""
-        return self._threads.submit(partial(self._model.synthesize, clause, speed), urgency)
+        return self._threads.submit(partial(self._model.synthesize, clause, speed), urgency, owner)

@@ -3,8 +3,13 @@
 Policy: what a caller waits for now (the last transcription of a turn, the first clause of a reply) goes before
 what the caller will wait for later (further clauses), and that before speculative work (transcribing before it is
 known that the turn has ended). A running job can't be interrupted and a long sentence takes half a second, so one
-thread is kept free for urgent jobs. Within a class it is first come, first served, and a call has at most one job of a
-kind waiting, so no call starves another. When the queue is full, the least urgent waiting job fails with `BusyError`.
+thread is kept free for urgent jobs. Within a class the call with the fewest running jobs goes first, then first come,
+first served. When the queue is full, the least urgent waiting job fails with `BusyError`.
+
+A job that is cancelled while it runs keeps its thread. So a client that asks for response after response, and cancels
+each, would have all threads work for it. Therefore a call, named by `owner`, never takes the last thread while other
+calls use the models: another call finds one that is free or works for a third one. At most `MAX_WAITING` jobs of a call
+wait.
 
 On Linux the threads run at a lower priority than the event loop, so that on a busy machine a model waits
 for a frame and never the other way round.
@@ -19,12 +24,19 @@ import os
 import sys
 import threading
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Generator
 from enum import IntEnum
+from itertools import islice
 from typing import Any, Final, Generic, TypeVar
 
 T = TypeVar("T")
 _NICENESS: Final = 5
+MAX_WAITING: Final = 8
+"""Jobs of one owner; a turn of 60 s is three, and the clause under way one."""
+SHARED_SECONDS: Final = 60.0
+"""An owner counts as one that uses the models for so long after its last job."""
+_MAX_OWNERS: Final = 1024
 
 
 class Urgency(IntEnum):
@@ -49,8 +61,11 @@ class Job(Generic[T]):
     cancelled while it waits. One of the threads runs it.
     """
 
-    def __init__(self, work: Callable[[], T], urgency: Urgency, order: int, threads: ModelThreads) -> None:
+    def __init__(
+        self, work: Callable[[], T], urgency: Urgency, order: int, threads: ModelThreads, owner: str = ""
+    ) -> None:
         self.urgency = urgency
+        self.owner = owner
         self.order = order
         self.work_ms = 0.0
         """What the work itself took, without waiting."""
@@ -109,7 +124,7 @@ class ModelThreads:
 
     def __init__(self, threads: int, limit: int) -> None:
         """`limit`: jobs that may wait; a further one costs the least urgent of them its place."""
-        self._limit = limit
+        self._limit, self._threads = limit, threads
         self._waiting: list[Job[Any]] = []
         self._order = itertools.count()
         self._condition = threading.Condition()
@@ -117,22 +132,43 @@ class ModelThreads:
         self._running_patient = 0
         """Jobs that run and were not urgent when they began."""
         self._max_patient = max(1, threads - 1)
+        self._running: dict[str, int] = {}
+        """Jobs that run, by owner; those that nobody awaits any more too."""
+        self._seen: OrderedDict[str, float] = OrderedDict()
+        """Owners and the time of their last job, the latest behind."""
         for number in range(threads):
             threading.Thread(target=self._loop, name=f"model-{number}", daemon=True).start()
 
-    def submit(self, work: Callable[[], T], urgency: Urgency) -> Job[T]:
-        """Queue `work`, which one of the threads calls. When the queue is full, one of the jobs gets `BusyError`."""
-        job = Job(work, urgency, next(self._order), self)
-        dropped: Job[Any] | None = None
+    def submit(self, work: Callable[[], T], urgency: Urgency, owner: str = "") -> Job[T]:
+        """Queue `work`, which one of the threads calls. `owner`: the call that it is for; empty: none.
+
+        When too many jobs wait, in all or of this owner, the least urgent of them gets `BusyError`.
+        """
+        job = Job(work, urgency, next(self._order), self, owner)
+        dropped: list[tuple[Job[Any], str]] = []
         with self._condition:
             self._waiting.append(job)
+            if owner:
+                self._seen[owner] = time.monotonic()
+                self._seen.move_to_end(owner)
+                if len(self._seen) > _MAX_OWNERS:
+                    self._seen.popitem(last=False)
+                own = [waiting for waiting in self._waiting if waiting.owner == owner]
+                if len(own) > MAX_WAITING:
+                    dropped.append((self._drop(own), f"{MAX_WAITING} jobs of this call wait for the models already"))
             if len(self._waiting) > self._limit:
-                dropped = max(self._waiting, key=lambda j: (j.urgency, j.order))
-                self._waiting.remove(dropped)
+                text = f"{self._limit} jobs wait for the models already"
+                dropped.append((self._drop(self._waiting), text))
             self._condition.notify()
-        if dropped:
-            dropped.finish(None, BusyError(f"{self._limit} jobs wait for the models already"))
+        for lost, text in dropped:
+            lost.finish(None, BusyError(text))
         return job
+
+    def _drop(self, jobs: list[Job[Any]]) -> Job[Any]:
+        """The one of these that is the least urgent, and the latest, no longer waits."""
+        lost = max(jobs, key=lambda job: (job.urgency, job.order))
+        self._waiting.remove(lost)
+        return lost
 
     def promote(self, job: Job[Any], urgency: Urgency) -> None:
         """Make a waiting job more urgent, never less."""
@@ -166,12 +202,30 @@ class ModelThreads:
                 self._waiting.remove(job)
                 patient = job.urgency is not Urgency.NOW
                 self._running_patient += patient
+                self._running[job.owner] = self._running.get(job.owner, 0) + 1
             job.run()
             with self._condition:
                 self._running_patient -= patient
+                self._running[job.owner] -= 1
+                if not self._running[job.owner]:
+                    del self._running[job.owner]
                 self._condition.notify_all()
 
     def _next(self) -> Job[Any] | None:
         """The job to take; a linear search: the queue is short, and urgency changes while a job waits."""
-        ready = [j for j in self._waiting if j.urgency is Urgency.NOW or self._running_patient < self._max_patient]
-        return min(ready, key=lambda j: (j.urgency, j.order), default=None)
+        if not self._waiting:
+            return None
+        most = self._most_of_one_owner()
+        ready = [
+            job
+            for job in self._waiting
+            if (job.urgency is Urgency.NOW or self._running_patient < self._max_patient)
+            and (not job.owner or self._running.get(job.owner, 0) < most)
+        ]
+        return min(ready, key=lambda job: (job.urgency, self._running.get(job.owner, 0), job.order), default=None)
+
+    def _most_of_one_owner(self) -> int:
+        """Threads that may work for one owner at a time; all of them if no other uses the models."""
+        latest = list(islice(reversed(self._seen.values()), 2))
+        shared = len(latest) == 2 and latest[1] >= time.monotonic() - SHARED_SECONDS
+        return max(1, self._threads - 1) if shared else self._threads

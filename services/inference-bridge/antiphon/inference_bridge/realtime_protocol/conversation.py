@@ -1,7 +1,7 @@
 """The conversation of a call: its items in their order, as they are on record. Pure.
 
 Items are the JSON objects of the protocol. An item of the assistant holds the words that were played. Bounded: above
-`MAX_ITEMS` the oldest go.
+`MAX_ITEMS` or `MAX_CHARACTERS` the oldest go.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from antiphon.inference_bridge.realtime_protocol.errors import ClientError
 
 JsonObject = dict[str, Any]
 MAX_ITEMS: Final = 500
+MAX_CHARACTERS: Final = 2 * 1024 * 1024
+"""Of the text in all items. A caller who speaks for a whole day says half of it."""
 ROOT: Final = "root"
 _USER_CONTENT: Final = ("input_text", "input_audio", "input_image")
 
@@ -31,9 +33,12 @@ class Conversation:
     def __init__(self, items: Iterable[JsonObject] = ()) -> None:
         """`items`: of a process that had the call before."""
         self._items: list[JsonObject] = list(items)
+        self._lengths = {item["id"]: text_length(item) for item in self._items}
+        """Characters of each item."""
+        self._characters = sum(self._lengths.values())
 
     def __contains__(self, item_id: object) -> bool:
-        return any(item["id"] == item_id for item in self._items)
+        return item_id in self._lengths
 
     @property
     def items(self) -> list[JsonObject]:
@@ -76,18 +81,36 @@ class Conversation:
             at = ids.index(previous_item_id) + 1
         self._items.insert(at, item)
         before = self._items[at - 1]["id"] if at else None
-        if len(self._items) > MAX_ITEMS:
-            self._items.pop(0)
+        self._measure(item)
         return before
 
     def delete(self, item_id: str) -> None:
         """Take it off the record; `ClientError` if there is none of this id."""
-        self._items.remove(self.get(item_id))
+        self._forget(self.get(item_id))
 
     def set_transcript(self, item_id: str, transcript: str) -> None:
         """The transcription of an input audio item; ignored if the client has deleted the item."""
         if item_id in self:
-            self.get(item_id)["content"][0]["transcript"] = transcript
+            item = self.get(item_id)
+            item["content"][0]["transcript"] = transcript
+            self._measure(item)
+
+    def text_changed(self, item: JsonObject) -> None:
+        """The text of an item that may be on record is another one now."""
+        if item["id"] in self:
+            self._measure(item)
+
+    def _measure(self, item: JsonObject) -> None:
+        """Count the text of an item on record; the oldest go where there is too much."""
+        length = text_length(item)
+        self._characters += length - self._lengths.get(item["id"], 0)
+        self._lengths[item["id"]] = length
+        while len(self._items) > MAX_ITEMS or (self._characters > MAX_CHARACTERS and len(self._items) > 1):
+            self._forget(self._items[0])
+
+    def _forget(self, item: JsonObject) -> None:
+        self._items.remove(item)
+        self._characters -= self._lengths.pop(item["id"])
 
     def truncate(self, item_id: str, content_index: int) -> JsonObject:
         """The assistant's item that a client wants to cut; `ClientError` if it can't be cut."""
@@ -132,6 +155,14 @@ def item_of(created: MessageItem | FunctionCallItem | FunctionCallOutputItem, it
         else:
             raise ClientError(f"a message of the role {created.role} needs input_text", "invalid_value", "item.content")
     return message(item_id, created.role, "completed", *content)
+
+
+def text_length(item: JsonObject) -> int:
+    """Characters of all that an item says."""
+    length = len(item.get("arguments") or "") + len(item.get("output") or "")
+    return length + sum(
+        len(part.get("text") or "") + len(part.get("transcript") or "") for part in item.get("content", ())
+    )
 
 
 def text_of(item: JsonObject) -> str:

@@ -9,6 +9,8 @@ from pydantic import ValidationError
 
 TAG: Final = "tag:"
 """Begins the names of union members in our models, so that they can be left out of a field's path."""
+MAX_SHOWN: Final = 200
+"""Characters of a field's path, which may hold a client's own keys, and of a text about it."""
 
 
 class ClientError(Exception):
@@ -30,7 +32,7 @@ def client_error(error: ValidationError, root: str = "", event_id: str | None = 
             param += f"[{part}]"
         elif not part.startswith(TAG):
             param += f".{part}" if param else part
-    kind = first["type"]
+    param, kind = param[:MAX_SHOWN], first["type"]
     if kind == "missing":
         return ClientError(f"Missing required parameter: '{param}'.", "missing_required_parameter", param, event_id)
     if kind.startswith("union_tag"):
@@ -38,8 +40,9 @@ def client_error(error: ValidationError, root: str = "", event_id: str | None = 
         text = f"Invalid value for '{param}': one of {expected} is supported." if expected else first["msg"]
         return ClientError(text, "invalid_value", param, event_id)
     shown = "" if isinstance(first["input"], Mapping | list) else f" {first['input']!r:.60}"
+    why = first["msg"].removeprefix("Value error, ")
     code = "invalid_type" if kind.endswith(("_type", "_parsing")) else "invalid_value"
-    return ClientError(f"Invalid value{shown} for '{param}': {first['msg']}.", code, param, event_id)
+    return ClientError(f"Invalid value{shown} for '{param}': {why:.{MAX_SHOWN}}.", code, param, event_id)
 
 
 def tagged(field: str) -> Any:

@@ -190,6 +190,7 @@ class RealtimeResponse:
             before = self._realtime.conversation.add(item)
             emit("conversation.item.added", previous_item_id=before, item=dict(item))
         item["status"], item["arguments"] = "completed", arguments
+        self._realtime.conversation.text_changed(item)
         self._calls.append(item)
         about = {**place, "item_id": item["id"], "call_id": call_id}
         emit("response.function_call_arguments.delta", **about, delta=arguments)
@@ -253,6 +254,7 @@ class RealtimeResponse:
             item["content"] = [{"type": "output_text", "text": text}]
             emit("response.output_text.done", **self._place, text=text)
             emit("response.content_part.done", **self._place, part={"type": "text", "text": text})
+        self._realtime.conversation.text_changed(item)
         emit("response.output_item.done", response_id=self.id, output_index=0, item=item)
         if self._on_record:
             before = self._realtime.conversation.before(self.item_id)

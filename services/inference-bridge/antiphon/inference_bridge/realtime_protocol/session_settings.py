@@ -11,8 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, Final, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError
 
+from antiphon.inference_bridge.realtime_protocol.bounds import excess, json_bytes
 from antiphon.inference_bridge.realtime_protocol.errors import client_error, tagged
 from antiphon.inference_bridge.turns.turn_settings import TurnSettings
 
@@ -22,6 +23,16 @@ Modality = Literal["text", "audio"]
 
 TRANSCRIBER: Final = "whisper-base"
 MAX_TOOLS: Final = 128
+MAX_TOOL_BYTES: Final = 16 * 1024
+"""Of one tool as JSON."""
+MAX_TOOLS_BYTES: Final = 64 * 1024
+"""Of all tools together."""
+MAX_DESCRIPTION: Final = 8192
+"""Characters of a tool's description."""
+MAX_INSTRUCTIONS: Final = 100_000
+"""Characters."""
+MAX_OPAQUE_BYTES: Final = 4096
+"""Of a setting that means nothing here, as JSON."""
 
 
 class _Part(BaseModel):
@@ -58,7 +69,7 @@ TurnDetection = Annotated[
 class Transcription(_Part):
     """How the caller's speech is transcribed for the client."""
 
-    model: str | None = None
+    model: str | None = Field(default=None, max_length=256)
     language: str | None = Field(default=None, max_length=16)
     prompt: str | None = Field(default=None, max_length=2000)
     """Words to expect; the recogniser gets them as text before the utterance."""
@@ -69,7 +80,7 @@ class FunctionTool(_Part):
 
     type: Literal["function"]
     name: str = Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")
-    description: str = ""
+    description: str = Field(default="", max_length=MAX_DESCRIPTION)
     parameters: JsonObject | None = None
 
 
@@ -77,10 +88,31 @@ class ToolChoiceFunction(_Part):
     """The model must call the function of this name."""
 
     type: Literal["function"]
-    name: str
+    name: str = Field(max_length=64)
 
 
-Tools = Annotated[list[FunctionTool], Field(max_length=MAX_TOOLS)]
+def _bounded_tools(tools: list[FunctionTool]) -> list[FunctionTool]:
+    """`ValueError` names the first tool that is too large, or all of them together."""
+    whole = 0
+    for tool in tools:
+        size = json_bytes(tool.model_dump())
+        if size > MAX_TOOL_BYTES:
+            raise ValueError(f"the tool {tool.name} has {size} bytes as JSON, at most {MAX_TOOL_BYTES} are taken")
+        whole += size
+    if whole > MAX_TOOLS_BYTES:
+        raise ValueError(f"the tools have {whole} bytes as JSON, at most {MAX_TOOLS_BYTES} are taken together")
+    return tools
+
+
+def _bounded_opaque(value: Any) -> Any:
+    """`ValueError` for a value that is too large to be kept for nothing."""
+    if (size := json_bytes(value)) > MAX_OPAQUE_BYTES:
+        raise ValueError(f"it has {size} bytes as JSON, at most {MAX_OPAQUE_BYTES} are taken")
+    return value
+
+
+Opaque = Annotated[Any, AfterValidator(_bounded_opaque)]
+Tools = Annotated[list[FunctionTool], Field(max_length=MAX_TOOLS), AfterValidator(_bounded_tools)]
 ToolChoice = Literal["auto", "none", "required"] | ToolChoiceFunction
 MaxTokens = Annotated[int, Field(ge=1, le=100_000)] | Literal["inf"]
 Modalities = Annotated[list[Modality], Field(min_length=1, max_length=2)]
@@ -95,14 +127,14 @@ class AudioFormat(_Part):
 
 class _Input(_Part):
     format: AudioFormat | None = None
-    noise_reduction: JsonObject | None = None
+    noise_reduction: Annotated[JsonObject, AfterValidator(_bounded_opaque)] | None = None
     transcription: Transcription | None = None
     turn_detection: TurnDetection | None = None
 
 
 class _Output(_Part):
     format: AudioFormat | None = None
-    voice: str | JsonObject | None = None
+    voice: Annotated[str | JsonObject, AfterValidator(_bounded_opaque)] | None = None
     speed: float | None = Field(default=None, ge=0.25, le=1.5)
 
 
@@ -115,14 +147,14 @@ class SessionChanges(_Part):
     """The `session` of a `session.update`, or of the offer."""
 
     type: Literal["realtime"] | None = None
-    instructions: str | None = Field(default=None, max_length=100_000)
+    instructions: str | None = Field(default=None, max_length=MAX_INSTRUCTIONS)
     output_modalities: Modalities | None = None
     tools: Tools | None = None
     tool_choice: ToolChoice | None = None
     max_output_tokens: MaxTokens | None = None
     audio: _Audio | None = None
-    tracing: Any = None
-    truncation: Any = None
+    tracing: Opaque = None
+    truncation: Opaque = None
 
 
 _TRANSCRIPTION: Final = Transcription()
@@ -272,12 +304,15 @@ def first_settings(session: Mapping[str, Any]) -> tuple[SessionSettings, str]:
     """
     trouble = ""
     changes = dict(session)
+    for name, value in session.items():
+        if found := excess(value):
+            trouble = trouble or f"{name:.60} is {found}"
+            del changes[name]
     while True:
         try:
             return SessionSettings().changed(SessionChanges.model_validate(changes)), trouble
         except ValidationError as error:
-            found = client_error(error, "session")
-            trouble = trouble or str(found)
+            trouble = trouble or str(client_error(error, "session"))
             changes.pop(str(error.errors(include_url=False)[0]["loc"][0]), None)
 
 

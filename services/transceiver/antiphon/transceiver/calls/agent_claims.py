@@ -114,7 +114,10 @@ class AgentClaims:
     async def claim(
         self, session_id: str, agent: str, session: dict[str, Any], locked: Sequence[str] = ()
     ) -> messages.ClaimReply | messages.Refused:
-        """Find an agent for the session; it is ready when this returns. At most `CLAIM_SECONDS`."""
+        """Find an agent for the session; it is ready when this returns. At most `CLAIM_SECONDS`.
+
+        `locked`: settings in `session` that the client may not change.
+        """
         began = self._loop.time()
         token = secrets.token_hex(8)
         asked = self._asked[token] = _Asked(session_id, agent)

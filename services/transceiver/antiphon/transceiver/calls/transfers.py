@@ -86,7 +86,7 @@ class Transfers:
             return ""
         await self._bus.prepare_transfer(session_id, agent, self.begin)
         claimed = await self._claims.claim(
-            session_id, agent, session.state.session_settings, session.state.session_locked
+            session_id, agent, session.state.session_settings, session.state.locked_settings
         )
         if isinstance(claimed, messages.Refused):
             return claimed.message

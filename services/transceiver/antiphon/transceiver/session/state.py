@@ -15,7 +15,7 @@ import msgpack
 from antiphon.rtc.dtls.state import DtlsState
 from antiphon.rtc.rtp.srtp_state import SrtpState
 
-STATE_VERSION: Final = 3
+STATE_VERSION: Final = 4
 
 RTP_AHEAD: Final = 2048
 """Packets that may be sent before the next checkpoint is stored: more than the speech queue holds (1500). A client
@@ -76,10 +76,10 @@ class SessionState:
     local_fingerprint: str = ""
     """SHA-256 of the certificate that the client knows us by."""
     session_settings: dict[str, Any] = field(default_factory=dict)
-    session_locked: list[str] = field(default_factory=list)
-    """As in `OpenRequest.locked`."""
     creator: str = ""
     """Which credential made the call: as in `OpenRequest.creator`."""
+    locked_settings: list[str] = field(default_factory=list)
+    """Those that the client may not change, as in the claim."""
     path_header: bytes = b""
     """The tunnel header in front of everything we send; empty before the first check."""
     path_relay: tuple[str, int] | None = None

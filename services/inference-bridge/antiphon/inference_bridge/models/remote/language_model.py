@@ -19,7 +19,15 @@ from nats.aio.client import Client
 from pydantic import TypeAdapter
 
 from antiphon.inference_bridge.agents import FunctionCall, ReplyPart, Request, Usage
-from antiphon.inference_bridge.agents.language_model import APOLOGY, MAX_HISTORY
+from antiphon.inference_bridge.agents.language_model import (
+    APOLOGY,
+    MAX_ANSWER,
+    MAX_ARGUMENTS,
+    MAX_CALLS,
+    MAX_HISTORY,
+    MAX_NAME,
+    TOO_LONG,
+)
 from antiphon.inference_bridge.models.remote import wire
 from antiphon.inference_bridge.models.remote.pool import ATTEMPTS, LLM_TIMEOUT, WorkerError, pieces_of
 from antiphon.schemas.errors import MalformedError
@@ -56,6 +64,10 @@ class RemoteLanguageModel:
                     async for part in parts:
                         if isinstance(part, str):
                             spoken += part
+                            if len(spoken) > MAX_ANSWER:
+                                log.warning("language model: the answer has more than %d characters", MAX_ANSWER)
+                                yield f" {TOO_LONG}"
+                                return
                         final = final or not isinstance(part, str)
                         yield part
                 return
@@ -69,7 +81,7 @@ class RemoteLanguageModel:
 
     async def _ask(self, request: Request) -> AsyncGenerator[ReplyPart, None]:
         """One worker's answer."""
-        number = 0
+        number = calls = 0
         async with aclosing(pieces_of(self._client, "llm", packed(request), LLM_TIMEOUT)) as pieces:
             async for kind, *fields in pieces:
                 match kind, fields:
@@ -79,7 +91,10 @@ class RemoteLanguageModel:
                         number += 1
                         yield piece
                     case "call", [str(call_id), str(name), str(arguments)]:
-                        yield FunctionCall(call_id, name, arguments)
+                        calls += 1
+                        if calls > MAX_CALLS or len(arguments) > MAX_ARGUMENTS:
+                            raise WorkerError(f"more than {MAX_CALLS} function calls, or arguments too long")
+                        yield FunctionCall(call_id[:MAX_NAME], name[:MAX_NAME], arguments)
                     case "usage", [int(taken), int(given)]:
                         yield Usage(taken, given)
                     case "alive", _:

@@ -8,8 +8,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncGenerator, Coroutine, Generator
+from collections import Counter
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
 from contextlib import aclosing
+from functools import partial
 from typing import Any, Final, Generic, TypeVar
 
 import nats.errors
@@ -36,6 +38,23 @@ TTS_TIMEOUT: Final = 3.0
 """Seconds between two pieces of speech."""
 LLM_TIMEOUT: Final = 2.0
 """Seconds without a sign of life of a language model."""
+ANSWER_SECONDS: Final = 200.0
+"""Seconds for a whole answer, above what a worker allows its chat server."""
+SPEECH_SECONDS: Final = 30.0
+"""Seconds for all pieces of a transcription, or of a clause as speech."""
+MAX_OUTSTANDING: Final = 4
+"""Requests of one call that are with workers: a long turn in pieces and a clause. Above it they fail at once, so that
+one call does not keep all workers busy."""
+MAX_PIECES: Final = 20_000
+"""Messages of one answer: a language model's words one by one, and its signs of life while they are spoken."""
+MAX_BYTES: Final = 16 * 1024 * 1024
+"""Of one answer; a clause of `wire.MAX_TEXT` characters, spoken slowly, has 14 MB."""
+MAX_SPEECH: Final = 300 * wire.PIECE
+"""Bytes of a clause: five minutes."""
+MAX_TRANSCRIPT: Final = 4000
+"""Characters of 30 s of speech."""
+_SLICE_SECONDS: Final = 0.002
+"""Time after which other tasks get the event loop, while pieces are there already."""
 _MAX_PENDING: Final = 8192
 """Pieces that wait in the subscription while the earlier ones are used: more than any answer has."""
 
@@ -45,12 +64,18 @@ class WorkerError(Exception):
 
 
 class _Request(Generic[T]):
-    """The `Pending` of a request to a worker."""
+    """The `Pending` of a request to a worker.
 
-    def __init__(self, work: Coroutine[Any, Any, tuple[T, float]]) -> None:
+    A worker can't be told that its result is not needed. So a cancelled request goes on, unawaited, until its worker
+    has answered or is given up, and counts as its owner's for as long.
+    """
+
+    def __init__(self, work: Callable[[Callable[[], bool]], Coroutine[Any, Any, tuple[T, float]]]) -> None:
+        """`work` gets a function that says whether the result is still wanted."""
         self.work_ms = 0.0
-        self._task = asyncio.create_task(work)
-        self._task.add_done_callback(self._retrieve_exception)
+        self._wanted = True
+        self.task = asyncio.create_task(work(lambda: self._wanted))
+        self.task.add_done_callback(self._retrieve_exception)
 
     @staticmethod
     def _retrieve_exception(task: asyncio.Task[Any]) -> None:
@@ -58,14 +83,19 @@ class _Request(Generic[T]):
             task.exception()  # a failure that no call awaits any more is not reported by asyncio
 
     def __await__(self) -> Generator[Any, None, T]:
-        result, self.work_ms = yield from self._task.__await__()
+        result, self.work_ms = yield from asyncio.shield(self.task).__await__()
         return result
 
     def promote(self, urgency: Urgency) -> None:
         """Nothing to do: the worker has the request already."""
 
     def cancel(self) -> None:
-        self._task.cancel()
+        """No other worker is asked if this one fails."""
+        self._wanted = False
+
+
+async def _refused(wanted: Callable[[], bool]) -> tuple[Any, float]:
+    raise BusyError(f"{MAX_OUTSTANDING} requests of this call are with the workers already")
 
 
 class RemoteModels:
@@ -77,17 +107,36 @@ class RemoteModels:
     def __init__(self, client: Client) -> None:
         """`client`: the bridge's connection, which outlives this object."""
         self._client = client
+        self._outstanding: Counter[str] = Counter()
+        """Requests without an answer, by owner."""
 
-    def transcribe(self, pcm: bytes, prompt: str, urgency: Urgency) -> Pending[str]:
+    def transcribe(self, pcm: bytes, prompt: str, urgency: Urgency, owner: str = "") -> Pending[str]:
         """`pcm`: s16le mono at 16 kHz; `ValueError` if it is longer than a worker takes (`wire.MAX_PCM`)."""
         if len(pcm) > wire.MAX_PCM:
             raise ValueError(f"{len(pcm)} bytes of audio: a worker takes {wire.MAX_PCM}, longer turns go in pieces")
         within = STT_TIMEOUT + STT_TIMEOUT_PER_S * len(pcm) / (2 * RATE)
-        return _Request(self._transcribe(wire.pack(prompt, pcm), within))
+        return self._request(partial(self._transcribe, wire.pack(prompt[: wire.MAX_TEXT], pcm), within), owner)
 
-    def synthesize(self, clause: str, speed: float, urgency: Urgency) -> Pending[Samples]:
+    def synthesize(self, clause: str, speed: float, urgency: Urgency, owner: str = "") -> Pending[Samples]:
         """Mono samples at `SPEECH_RATE`; text beyond `wire.MAX_TEXT` is left out."""
-        return _Request(self._synthesize(wire.pack(clause[: wire.MAX_TEXT], speed)))
+        return self._request(partial(self._synthesize, wire.pack(clause[: wire.MAX_TEXT], speed)), owner)
+
+    def _request(
+        self, work: Callable[[Callable[[], bool]], Coroutine[Any, Any, tuple[T, float]]], owner: str
+    ) -> _Request[T]:
+        if not owner:
+            return _Request(work)
+        if self._outstanding[owner] >= MAX_OUTSTANDING:
+            return _Request(_refused)
+        request = _Request(work)
+        self._outstanding[owner] += 1
+        request.task.add_done_callback(lambda _: self._answered(owner))
+        return request
+
+    def _answered(self, owner: str) -> None:
+        self._outstanding[owner] -= 1
+        if not self._outstanding[owner]:
+            del self._outstanding[owner]
 
     async def wait_for_worker(self, kind: wire.Kind) -> None:
         """Return when a worker of this kind answers. The bridge takes no calls before that."""
@@ -116,34 +165,40 @@ class RemoteModels:
                 return
         raise WorkerError("no worker for llm gave an answer")
 
-    async def _transcribe(self, request: bytes, within: float) -> tuple[str, float]:
-        async for kind, value, more in self._answers("stt", request, within):
+    async def _transcribe(self, request: bytes, within: float, wanted: Callable[[], bool]) -> tuple[str, float]:
+        async for kind, value, more in self._answers("stt", request, within, wanted):
             if kind == "text" and isinstance(value, str):
-                return value, float(more[0])
+                return value[:MAX_TRANSCRIPT], _work_ms(more)
         raise WorkerError("no worker for stt gave an answer")
 
-    async def _synthesize(self, request: bytes) -> tuple[Samples, float]:
-        pieces: list[bytes] = []
-        async for kind, value, more in self._answers("tts", request, TTS_TIMEOUT):
+    async def _synthesize(self, request: bytes, wanted: Callable[[], bool]) -> tuple[Samples, float]:
+        pcm = bytearray()
+        async for kind, value, more in self._answers("tts", request, TTS_TIMEOUT, wanted):
             if kind == "again":
-                pieces.clear()
+                pcm.clear()
             elif kind == "pcm" and isinstance(value, bytes):
-                pieces.append(value)
-                if more[1]:
-                    return np.frombuffer(b"".join(pieces), dtype="<i2").astype(np.int16), float(more[0])
+                pcm += value
+                if len(pcm) > MAX_SPEECH:
+                    raise WorkerError(f"a worker for tts sent more than {MAX_SPEECH} bytes for one clause")
+                if len(more) > 1 and more[1]:
+                    whole = bytes(pcm[: len(pcm) // 2 * 2])
+                    return np.frombuffer(whole, dtype="<i2").astype(np.int16), _work_ms(more)
         raise WorkerError("no worker for tts gave an answer")
 
     async def _answers(
-        self, kind: wire.Kind, request: bytes, timeout: float
+        self, kind: wire.Kind, request: bytes, timeout: float, wanted: Callable[[], bool] = lambda: True
     ) -> AsyncGenerator[tuple[str, Any, list[Any]], None]:
         """What a worker answers, piece by piece; `again` when another worker begins from the start."""
         failure = f"no worker for {kind} answers on NATS"
         busy = False
         for attempt in range(ATTEMPTS):
+            if attempt and not wanted():
+                break
             if attempt:
                 log.warning("%s: asking another worker (%s)", kind, failure)
                 yield "again", None, []
-            async with aclosing(pieces_of(self._client, kind, request, timeout)) as pieces:
+            within = ANSWER_SECONDS if kind == "llm" else SPEECH_SECONDS
+            async with aclosing(pieces_of(self._client, kind, request, timeout, within)) as pieces:
                 try:
                     async for answer, value, *more in pieces:
                         if answer == "error":
@@ -155,22 +210,43 @@ class RemoteModels:
                 except nats.errors.NoRespondersError:
                     failure = f"no worker for {kind} answers on NATS"
                     await asyncio.sleep(0.1)
-                except (nats.errors.Error, MalformedError) as error:
+                except (nats.errors.Error, MalformedError, WorkerError) as error:
                     failure = str(error) or type(error).__name__
         raise BusyError(failure) if busy else WorkerError(failure)
 
 
-async def pieces_of(client: Client, kind: wire.Kind, request: bytes, timeout: float) -> AsyncGenerator[list[Any], None]:
-    """What one worker answers; `TimeoutError` when nothing comes for `timeout` seconds. The consumer ends it."""
+def _work_ms(fields: list[Any]) -> float:
+    """What the work took, as the worker says; 0 for anything else."""
+    return float(fields[0]) if fields and isinstance(fields[0], int | float) else 0.0
+
+
+async def pieces_of(
+    client: Client, kind: wire.Kind, request: bytes, timeout: float, within: float = ANSWER_SECONDS
+) -> AsyncGenerator[list[Any], None]:
+    """What one worker answers; the consumer ends it.
+
+    `TimeoutError` when nothing comes for `timeout` seconds, or when all of it takes more than `within` seconds, without
+    the time that the consumer takes. `WorkerError` for more than `MAX_PIECES` pieces or `MAX_BYTES`.
+    """
     inbox = client.new_inbox()
-    subscription = await client.subscribe(inbox, pending_msgs_limit=_MAX_PENDING)
+    subscription = await client.subscribe(inbox, pending_msgs_limit=_MAX_PENDING, pending_bytes_limit=MAX_BYTES)
+    pieces = size = 0
+    left, breathed = within, time.monotonic()
     try:
         await client.publish(subjects.worker(kind), request, reply=inbox)
         while True:
-            async with asyncio.timeout(timeout):
+            began = time.monotonic()
+            if began - breathed > _SLICE_SECONDS:
+                await asyncio.sleep(0)
+                breathed = time.monotonic()
+            async with asyncio.timeout(min(timeout, max(0.0, left))):
                 message = await subscription.next_msg(timeout=None)
+            left -= time.monotonic() - began
             if message.headers and message.headers.get("Status") == "503":
                 raise nats.errors.NoRespondersError
+            pieces, size = pieces + 1, size + len(message.data)
+            if pieces > MAX_PIECES or size > MAX_BYTES:
+                raise WorkerError(f"a worker for {kind} sent more than {MAX_PIECES} pieces or {MAX_BYTES} bytes")
             yield wire.unpack(message.data, str)
     finally:
         await subscription.unsubscribe()

@@ -9,7 +9,7 @@ import asyncio
 import logging
 import signal
 from functools import partial
-from typing import Literal
+from typing import Final, Literal
 
 from nats.aio.client import Client
 from nats.micro.request import Request
@@ -33,6 +33,9 @@ log = logging.getLogger(__name__)
 
 _WAITING_PER_THREAD = 2
 """Jobs that may wait here; behind more of them a bridge is better served by another worker."""
+MIN_SPEED: Final = 0.25
+MAX_SPEED: Final = 4.0
+"""A speed near zero would make one word last, and fill memory, for hours."""
 _END_WITHIN = 1.5
 
 
@@ -71,6 +74,8 @@ class Worker:
 
     async def _transcribe(self, request: Request, model: Transcriber) -> None:
         prompt, pcm = wire.unpack(request.data, str, bytes)[:2]
+        if len(prompt) > wire.MAX_TEXT:
+            raise MalformedError(f"a prompt of {len(prompt)} characters: at most {wire.MAX_TEXT}")
         if len(pcm) > wire.MAX_PCM:
             raise MalformedError(f"{len(pcm)} bytes of audio: at most {wire.MAX_PCM}, longer turns go in pieces")
         job: Job[str] = self._threads.submit(partial(model.transcribe, pcm, prompt), Urgency.NOW)
@@ -79,6 +84,8 @@ class Worker:
 
     async def _synthesize(self, request: Request, voice: Synthesizer) -> None:
         text, speed = wire.unpack(request.data, str, float)[:2]
+        if not MIN_SPEED <= speed <= MAX_SPEED:
+            raise MalformedError(f"a speed of {speed!r}: {MIN_SPEED} to {MAX_SPEED} is possible")
         job = self._threads.submit(partial(voice.synthesize, text[: wire.MAX_TEXT], speed), Urgency.NOW)
         pcm = (await job).astype("<i2").tobytes()
         for at in range(0, max(1, len(pcm)), wire.PIECE):
