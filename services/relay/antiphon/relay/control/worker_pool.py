@@ -73,6 +73,8 @@ class WorkerPool:
             settings.relay_path,
             settings.relay_new_flows,
             settings.relay_learn,
+            settings.relay_flow_packets_per_second,
+            settings.relay_flow_burst,
         )
         asked = [free_port(address) for address in settings.relay_bind]
         self.addresses = [address for address, _ in asked]

@@ -21,7 +21,14 @@ from antiphon.relay.control.ipc import MAX_SOCKETS, Ask, Find, Found, Hello, Rea
 from antiphon.relay.dataplane.batched import BatchedPath
 from antiphon.relay.dataplane.mmsg import why_not
 from antiphon.relay.dataplane.portable import PortablePath
-from antiphon.relay.dataplane.worker_control import ControlEndedError, WorkerControl, apply, new_core, run_worker
+from antiphon.relay.dataplane.worker_control import (
+    ControlEndedError,
+    WorkerControl,
+    apply,
+    new_core,
+    report_busy,
+    run_worker,
+)
 
 TICK_SECONDS: Final = 0.1
 ROUNDS: Final = 4
@@ -96,6 +103,7 @@ class Worker:
                 self._lateness = max(self._lateness, now - next_tick - TICK_SECONDS)
                 next_tick = now + TICK_SECONDS
                 core.tick(now, time.time())
+                report_busy(core, self._control)
                 for owner in core.due_hellos(now):
                     path.hello(owner)
                 path.forward_pending()

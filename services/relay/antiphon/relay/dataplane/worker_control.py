@@ -10,9 +10,10 @@ import time
 from collections.abc import Callable
 from typing import Final, Protocol
 
-from antiphon.relay.control.ipc import MAX_LINE, IpcMessage, Keys, Routes, Start, pack, unpack
+from antiphon.relay.control.ipc import MAX_LINE, Busy, IpcMessage, Keys, Routes, Start, pack, unpack
 from antiphon.relay.core.core import RelayCore
 from antiphon.relay.core.flow_key import key_of_address
+from antiphon.relay.core.packet_budget import PacketLimit, Spent
 from antiphon.schemas.addresses import parse_address
 from antiphon.schemas.route_token import RouteKeyring
 
@@ -76,6 +77,7 @@ def new_core(start: Start, *, learning: bool, tcp: bool = False) -> RelayCore:
         learning=learning,
         asking=learning,
         tcp=tcp,
+        limit=PacketLimit(start.packets_per_second, start.packets_burst),
     )
 
 
@@ -86,6 +88,15 @@ def apply(core: RelayCore, message: IpcMessage, now: float) -> None:
             core.set_routes({who: key_of_address(parse_address(at)) for who, at in routes.by_identity().items()}, now)
         case Keys(route_keys):
             core.set_keyring(RouteKeyring.from_text(route_keys))
+        case Busy(spent):
+            core.spent_elsewhere([Spent(tuple(token), half, packets) for token, half, packets in spent], now)
+
+
+def report_busy(core: RelayCore, control: WorkerControl) -> None:
+    """Tell the relay's other workers which calls send much through this one; to be called at each tick."""
+    busy = core.take_busy()
+    if busy:
+        control.send(Busy([(list(token), half_open, packets) for token, half_open, packets in busy]))
 
 
 class _Runnable(Protocol):
