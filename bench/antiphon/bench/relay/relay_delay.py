@@ -27,7 +27,6 @@ from antiphon.runtime.nats import connection
 from antiphon.schemas import tunnel
 from antiphon.schemas.addresses import Address
 
-
 CALLER_RATE: Final = 500
 """Packets per second of all ways of one caller: a third goes up, far below the relay's budget."""
 
