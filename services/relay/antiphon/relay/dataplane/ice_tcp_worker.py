@@ -29,6 +29,7 @@ from antiphon.relay.dataplane.worker_control import (
     WorkerControl,
     apply,
     new_core,
+    receive_tunnel,
     report_busy,
     run_worker,
 )
@@ -82,12 +83,13 @@ class Connection:
 class IceTcpWorker:
     """The loop: connections in, decisions of the core, tunnel out; and back. One per process, for the life of it."""
 
-    def __init__(self, control: socket.socket, handover: socket.socket, tunnel: socket.socket) -> None:
+    def __init__(self, control: socket.socket, handover: socket.socket) -> None:
         self._control = WorkerControl(control)
+        start = self._control.receive_start()
         self._handover = handover
-        self._tunnel = tunnel
+        self._tunnel = tunnel = receive_tunnel(handover)
         # Nothing is learned here: a connection ends with its relay, and no packet of an owner brings it back.
-        self._core = new_core(self._control.receive_start(), learning=False, tcp=True)
+        self._core = new_core(start, learning=False, tcp=True)
         self._listeners: dict[int, socket.socket] = {}
         self._connections: dict[int, Connection] = {}  # by descriptor, oldest first
         self._by_key: dict[int, Connection] = {}

@@ -26,6 +26,7 @@ from antiphon.relay.dataplane.worker_control import (
     WorkerControl,
     apply,
     new_core,
+    receive_tunnel,
     report_busy,
     run_worker,
 )
@@ -38,14 +39,15 @@ ROUNDS: Final = 4
 class Worker:
     """The loop: sockets in, decisions of the core, sockets out. One per worker process, for the life of it."""
 
-    def __init__(self, control: socket.socket, handover: socket.socket, tunnel: socket.socket) -> None:
+    def __init__(self, control: socket.socket, handover: socket.socket) -> None:
         self._control = WorkerControl(control)
+        start = self._control.receive_start()
+        tunnel = receive_tunnel(handover)
         self._handover = handover
         self._public: dict[socket.AddressFamily, socket.socket] = {}
         self._tunnel = tunnel
         self._lateness = 0.0
         tunnel.setblocking(False)
-        start = self._control.receive_start()
         self._core = new_core(start, learning=start.learning)
         reason = ""
         if start.path == "portable":

@@ -103,14 +103,22 @@ class _Runnable(Protocol):
     def run(self) -> None: ...
 
 
-def run_worker(module: str, worker: Callable[[socket.socket, socket.socket, socket.socket], _Runnable]) -> None:
-    """`python -m MODULE CONTROL HANDOVER TUNNEL`: started by the control process only, and ends with it."""
+def receive_tunnel(handover: socket.socket) -> socket.socket:
+    """The tunnel socket, which the control process hands over first; waits for it."""
+    data, descriptors, _, _ = socket.recv_fds(handover, 64, 1)
+    if not data:
+        raise ControlEndedError
+    return socket.socket(fileno=descriptors[0])
+
+
+def run_worker(module: str, worker: Callable[[socket.socket, socket.socket], _Runnable]) -> None:
+    """`python -m MODULE CONTROL HANDOVER`: started by the control process only, and ends with it."""
     try:
-        control, handover, tunnel = map(int, sys.argv[1:])
+        control, handover = map(int, sys.argv[1:])
     except ValueError:
-        sys.exit(f"{module} is started by antiphon.relay, with three file descriptors; not by hand")
+        sys.exit(f"{module} is started by antiphon.relay, with two file descriptors; not by hand")
     # Ctrl-C and a service manager signal the whole group; the control process decides when this one ends.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     with contextlib.suppress(ControlEndedError, ConnectionError):
-        worker(*(socket.socket(fileno=fd) for fd in (control, handover, tunnel))).run()
+        worker(*(socket.socket(fileno=fd) for fd in (control, handover))).run()
