@@ -137,6 +137,7 @@ class Part:
         except OSError:  # it has ended
             _signal(standby, signal.SIGKILL)
             standby.wait()
+            _close(standby)
             return False
         self._terminal.warn(f"{self.name} has died ({_cause(status)}); its standby takes over.")
         self._has_run = True
@@ -198,7 +199,16 @@ def _reap(process: subprocess.Popen[str]) -> int | None:
     if os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
         return None
     _signal(process, signal.SIGKILL)
-    return process.wait()
+    status = process.wait()
+    _close(process)
+    return status
+
+
+def _close(process: subprocess.Popen[str]) -> None:
+    """Close the pipe of a standby that has ended."""
+    if process.stdin is not None:
+        with contextlib.suppress(OSError):
+            process.stdin.close()
 
 
 def _signal(process: subprocess.Popen[str], number: signal.Signals) -> None:
