@@ -61,5 +61,6 @@ async def test_a_killed_relay_costs_a_call_less_than_300_ms_of_packets(stack: St
             lost.append(round(took / FRAME_SECONDS) - received)
         assert client.states == ["connecting", "connected"]
     print("packets lost to each kill:", lost)
+    print("\n".join(line for line in stack.lines if line.startswith("relay ")))
     # The middle one: a machine that is busy with other work takes longer now and then.
     assert statistics.median(lost) <= MOST_LOST
