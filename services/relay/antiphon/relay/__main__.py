@@ -76,6 +76,7 @@ def _ordered_to_begin() -> bool:
     from antiphon.relay.control import process  # noqa: F401
     from antiphon.runtime import telemetry  # noqa: F401
 
+    print("a standby is ready", flush=True)
     return bool(sys.stdin.buffer.readline())
 
 
