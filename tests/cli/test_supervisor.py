@@ -19,6 +19,7 @@ from support.processes.up_process import is_alive, wait_until_gone
 from antiphon.cli.supervisor import TERM_GRACE, Part, RestartPolicy, Supervisor
 from antiphon.cli.terminal import Terminal
 
+_STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 SLEEPER = "import time; time.sleep(600)"
 
 
@@ -77,6 +78,72 @@ def test_a_part_that_dies_is_started_again_and_the_screen_says_so(bench: Bench) 
     bench.tend_until(lambda: part.pid != first)
     assert is_alive(part.pid)
     assert "part has died (killed by SIGKILL); it is started again in 0.25 s." in bench.screen.getvalue()
+
+
+TAKES_OVER = f"""
+import sys
+role = "standby" if sys.argv[1:] else "first"
+print(role, "waits" if sys.argv[1:] else "runs", flush=True)
+if sys.argv[1:] and not sys.stdin.readline():
+    sys.exit(0)
+print(role, "is the part", flush=True)
+{SLEEPER}
+"""
+
+
+def _with_standby(bench: Bench) -> Part:
+    """A part that has run for long, whose standby waits."""
+    part = Part("part", lambda: [sys.executable, "-c", TAKES_OVER], os.environ, bench.terminal, standby=True)
+    bench.supervisor.parts.append(part)
+    part.start(time.monotonic() - RestartPolicy.STABLE)
+    bench.wait_for("standby waits")
+    return part
+
+
+@pytest.mark.process
+def test_a_standby_takes_over_from_a_part_that_dies_and_gets_a_standby_of_its_own(bench: Bench) -> None:
+    part = _with_standby(bench)
+    first = part.pid
+    os.kill(first, signal.SIGKILL)
+    bench.wait_for("standby is the part")
+    assert part.pid != first
+    assert is_alive(part.pid)
+    assert "part has died (killed by SIGKILL); its standby takes over." in bench.screen.getvalue()
+    bench.tend_until(lambda: bench.screen.getvalue().count("standby waits") == 2)
+
+
+@pytest.mark.process
+def test_a_part_whose_standby_has_died_too_is_started_again(bench: Bench) -> None:
+    part = _with_standby(bench)
+    first, standby = part.pid, int(Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text().split()[-1])
+    os.kill(standby, signal.SIGKILL)
+    os.kill(first, signal.SIGKILL)
+    bench.tend_until(lambda: bench.screen.getvalue().count("first is the part") == 2)
+    assert part.pid not in (first, standby)
+
+
+@pytest.mark.process
+def test_a_standby_ends_with_its_part(bench: Bench) -> None:
+    _with_standby(bench)
+    children = Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text().split()
+    bench.supervisor.end_all()
+    wait_until_gone([int(each) for each in children[-2:]], within=5)
+
+
+@pytest.mark.process
+def test_the_death_of_a_process_ends_a_pause(bench: Bench) -> None:
+    before = signal.getsignal(signal.SIGCHLD), [signal.getsignal(each) for each in _STOPPING]
+    bench.supervisor.catch_signals()
+    try:
+        part = bench.add("import sys; sys.stdin.read()")
+        began = time.monotonic()
+        while part.gone() is False:
+            assert not bench.supervisor.pause(30)
+        assert time.monotonic() - began < 30
+    finally:
+        signal.signal(signal.SIGCHLD, before[0])
+        for number, handler in zip(_STOPPING, before[1], strict=True):
+            signal.signal(number, handler)
 
 
 @pytest.mark.process

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import socket
 import sys
@@ -12,6 +13,8 @@ import pytest
 
 from antiphon.relay.core.core import RelayCore
 from antiphon.relay.core.flow_key import header_of, key_of
+from antiphon.relay.core.flow_table import NO_LIMIT
+from antiphon.relay.core.packet_budget import PacketLimit
 from antiphon.relay.dataplane.batched import BATCH, BatchedPath
 from antiphon.schemas.route_token import RouteKeyring
 
@@ -23,11 +26,11 @@ CALLS = 100
 class Bench:
     """A relay's two sockets and its loop, some clients, and two owners of a half of them each."""
 
-    def __init__(self) -> None:
+    def __init__(self, limit: PacketLimit = NO_LIMIT) -> None:
         self.public, self.tunnel = _bound(), _bound()
         self.owners = [_bound(), _bound()]
         self.clients = [_bound() for _ in range(CALLS)]
-        self.core = RelayCore(RouteKeyring.from_text("A:" + "00" * 16), 1000, time.time())
+        self.core = RelayCore(RouteKeyring.from_text("A:" + "00" * 16), 1000, time.time(), limit=limit)
         self.core.set_routes({(0, n, 1): key_of(owner.getsockname()) for n, owner in enumerate(self.owners)}, 0.0)
         self.path = BatchedPath(self.core, {socket.AF_INET: self.public}, self.tunnel)
 
@@ -110,3 +113,32 @@ def test_packets_of_calls_are_forwarded_between_forged_requests(bench: Bench) ->
         stranger.close()
     assert bench.core.counters.packets_to_transceivers == 30
     assert bench.core.counters.drops == {"forged_token": 30}
+
+
+def test_what_one_caller_sends_too_much_is_left_out_of_a_batch_and_nothing_else() -> None:
+    bench = Bench(PacketLimit(500, 250))
+    try:
+        bench.down(range(CALLS), b"hello", 1.0)
+        arrived: list[bytes] = []
+        for turn in range(20):
+            for client in bench.clients[1:31]:
+                client.sendto(b"\x80media", bench.public.getsockname())
+                bench.clients[0].sendto(b"\x80flood", bench.public.getsockname())
+            while bench.path.from_clients(socket.AF_INET, 1.0 + turn / 100):
+                pass
+            arrived += [packet for owner in bench.owners for packet in _waiting(owner)]
+    finally:
+        bench.close()
+    assert sum(packet.endswith(b"media") for packet in arrived) == 20 * 30
+    flooded = len(arrived) - 20 * 30
+    assert 250 <= flooded <= 250 + 500 * 0.2
+    assert bench.core.counters.drops == {"over_budget": 20 * 30 - flooded}
+
+
+def _waiting(owner: socket.socket) -> list[bytes]:
+    owner.setblocking(False)
+    packets = []
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            packets.append(owner.recv(100))
+    return packets

@@ -127,7 +127,8 @@ def _header(client: int) -> bytes:
 @pytest.mark.process
 @pytest.mark.parametrize("path", ["batched", "portable"])
 async def test_the_packet_loops_move_every_cut_as_it_came(nats_url: str, path: str, capture: Capture) -> None:
-    async with relay_process(nats_url, path) as relay, fake_transceiver(nats_url) as owner:
+    no_limit = {"ANTIPHON_RELAY_FLOW_PACKETS_PER_SECOND": "0"}
+    async with relay_process(nats_url, path, settings=no_limit) as relay, fake_transceiver(nats_url) as owner:
         await relay.knows(routes=1)
         with closing(Datagrams()) as client, closing(Datagrams()) as stranger:
             client.send(binding_request(owner.ufrag()), relay.address)

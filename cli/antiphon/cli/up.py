@@ -126,7 +126,8 @@ def run(args: argparse.Namespace) -> int:
             environments = _environments(http, relay, relay_tcp, offered, nats_url)
             environments["relay"].setdefault("ANTIPHON_RELAY_STATE_FILE", str(Path(state, "relay.json")))
             for name, environment in environments.items():
-                supervisor.add(_python(name, ["-m", f"antiphon.{name.replace('-', '_')}"], environment, terminal))
+                module = f"antiphon.{name.replace('-', '_')}"
+                supervisor.add(_python(name, ["-m", module], environment, terminal, standby=name == "relay"))
             for plugin in args.plugin:
                 supervisor.add(
                     _python(plugin.stem, [str(plugin)], _base(plugin.stem) | {"ANTIPHON_NATS_URL": nats_url}, terminal)
@@ -185,8 +186,10 @@ class _HealthWatch:
 # ---- the settings of each part -----------------------------------------------------------------------
 
 
-def _python(name: str, arguments: list[str], environment: dict[str, str], terminal: Terminal) -> Part:
-    return Part(name, lambda: [sys.executable, *arguments], environment, terminal)
+def _python(
+    name: str, arguments: list[str], environment: dict[str, str], terminal: Terminal, standby: bool = False
+) -> Part:
+    return Part(name, lambda: [sys.executable, *arguments], environment, terminal, standby=standby)
 
 
 def _base(part: str) -> dict[str, str]:

@@ -77,6 +77,11 @@ class AiortcClient:
         self._tasks.append(asyncio.create_task(self._watch()))
         await until(lambda: len(self.arrivals) > 50, 30)
 
+    async def packets_received(self) -> int:
+        """RTP packets so far."""
+        stats = await self.peer.getReceivers()[0].getStats()
+        return sum(each.packetsReceived for each in stats.values() if each.type == "inbound-rtp")
+
     async def _watch(self) -> None:
         so_far = 0
         while True:

@@ -41,16 +41,20 @@ class Stack:
         return self._child(str(script))
 
     def _child(self, argument: str) -> int:
+        """The oldest one: a standby is younger than the part that it waits for."""
+        found: list[tuple[int, int]] = []
         for entry in Path("/proc").iterdir():
             if entry.name.isdigit():
                 try:
                     arguments = (entry / "cmdline").read_bytes().split(b"\0")
-                    parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+                    fields = (entry / "stat").read_text().rpartition(")")[2].split()
                 except OSError:
                     continue
-                if parent == self.process.pid and argument.encode() in arguments:
-                    return int(entry.name)
-        raise LookupError(f"no child runs {argument}")
+                if int(fields[1]) == self.process.pid and argument.encode() in arguments:
+                    found.append((int(fields[19]), int(entry.name)))
+        if not found:
+            raise LookupError(f"no child runs {argument}")
+        return min(found)[1]
 
     def relay(self) -> Address:
         """Where its own relay is reached by UDP."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import json
 import secrets
 import socket
@@ -18,12 +19,16 @@ import tempfile
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Final
 
 from antiphon.bench._lib.processes import nats_server
 from antiphon.bench.relay.relays_under_test import PAYLOAD, RelayUnderTest, relay
 from antiphon.runtime.nats import connection
 from antiphon.schemas import tunnel
 from antiphon.schemas.addresses import Address
+
+CALLER_RATE: Final = 500
+"""Packets per second of all ways of one caller: a third goes up, far below the relay's budget."""
 
 
 @dataclass(frozen=True)
@@ -52,17 +57,21 @@ async def _measure(packets_per_second: int, seconds: float, path: str) -> RelayD
     with (
         tempfile.TemporaryDirectory() as directory,
         nats_server(Path(directory)) as url,
-        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as caller,
-        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as owner,
+        contextlib.ExitStack() as open_sockets,
     ):
-        for end in (caller, owner):
+        owner, *callers = (
+            open_sockets.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+            for _ in range(2 + packets_per_second // CALLER_RATE)
+        )
+        for end in (*callers, owner):
             end.bind(("127.0.0.1", 0))
             end.settimeout(0.2)
         client = await connection.connect(url, "bench-relay-delay")
         try:
             async with relay(client, url, path, owner, keys) as under_test:
-                await asyncio.to_thread(_make_flow, caller, owner, under_test)
-                return await asyncio.to_thread(_send_and_time, caller, owner, under_test, packets_per_second, seconds)
+                for caller in callers:
+                    await asyncio.to_thread(_make_flow, caller, owner, under_test)
+                return await asyncio.to_thread(_send_and_time, callers, owner, under_test, packets_per_second, seconds)
         finally:
             await client.close()
 
@@ -74,19 +83,25 @@ def _make_flow(caller: socket.socket, owner: socket.socket, under_test: RelayUnd
 
 
 def _send_and_time(
-    caller: socket.socket, owner: socket.socket, under_test: RelayUnderTest, packets_per_second: int, seconds: float
+    callers: list[socket.socket],
+    owner: socket.socket,
+    under_test: RelayUnderTest,
+    packets_per_second: int,
+    seconds: float,
 ) -> RelayDelay:
-    header = tunnel.pack_header(Address(*caller.getsockname()))
-    ways = {
-        "up": (caller, PAYLOAD, under_test.public, owner),
-        "down": (owner, header + PAYLOAD, under_test.tunnel, caller),
-        "direct": (caller, PAYLOAD, owner.getsockname(), owner),
-    }
-    took: dict[str, list[float]] = {name: [] for name in ways}
+    ways_of = [
+        {
+            "up": (caller, PAYLOAD, under_test.public, owner),
+            "down": (owner, tunnel.pack_header(Address(*caller.getsockname())) + PAYLOAD, under_test.tunnel, caller),
+            "direct": (caller, PAYLOAD, owner.getsockname(), owner),
+        }
+        for caller in callers
+    ]
+    took: dict[str, list[float]] = {name: [] for name in ways_of[0]}
     lost = 0
     due = time.perf_counter()
-    for _ in range(int(packets_per_second * seconds / len(ways))):
-        for name, (sender, packet, to, receiver) in ways.items():
+    for number in range(int(packets_per_second * seconds / len(took))):
+        for name, (sender, packet, to, receiver) in ways_of[number % len(ways_of)].items():
             due += 1 / packets_per_second
             wait = due - time.perf_counter()
             if wait > 0:

@@ -1,6 +1,7 @@
-"""`python -m antiphon.relay [--check]`: runs the relay, or asks whether a relay of this host answers on NATS.
+"""`python -m antiphon.relay [--check | --standby]`: runs the relay, or asks whether one of this host answers on NATS.
 
-The workers are started before anything else is imported: packets move again about 0.2 s after the start.
+The workers are started before anything else is imported: packets move again about 0.2 s after the start. A standby has
+imported everything, and its workers too, before it waits for the order to begin.
 """
 
 from __future__ import annotations
@@ -11,11 +12,12 @@ from typing import Final
 
 from antiphon.relay.settings import SettingsError, load
 
-USAGE: Final = """usage: python -m antiphon.relay [--check]
+USAGE: Final = """usage: python -m antiphon.relay [--check | --standby]
 
 Moves packets between clients and calls; settings are ANTIPHON_* variables (docs/relay.md).
 
-  --check  exit 0 if a relay of this host answers on NATS, else 1
+  --check    exit 0 if a relay of this host answers on NATS, else 1
+  --standby  bind and connect nothing until a line comes on standard input; end when that closes
 """
 
 
@@ -24,7 +26,8 @@ def main() -> int:
     arguments = sys.argv[1:]
     if arguments == ["--check"]:
         return _check()
-    if arguments:
+    standby = arguments == ["--standby"]
+    if arguments and not standby:
         print(USAGE, end="", file=sys.stdout if arguments in (["--help"], ["-h"]) else sys.stderr)
         return 0 if arguments in (["--help"], ["-h"]) else 2
     try:
@@ -33,14 +36,17 @@ def main() -> int:
         print(f"antiphon-relay: {error}", file=sys.stderr)
         return 2
 
-    from antiphon.relay.control.worker_pool import WorkerPool
+    from antiphon.relay.control.worker_pool import WorkerPool, start_workers
 
     # Until the event loop handles them, half a second later.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: sys.exit(0))
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    workers = start_workers(settings)
+    if standby and not _ordered_to_begin():
+        return 0
     try:
-        pool = WorkerPool(settings)
+        pool = WorkerPool(settings, workers)
     except OSError as error:
         print(f"antiphon-relay: {error.strerror or error}", file=sys.stderr)
         return 2
@@ -61,6 +67,17 @@ def main() -> int:
     finally:
         finish()
     return return_status
+
+
+def _ordered_to_begin() -> bool:
+    """Import what `main` imports, then wait; False when the process that would give the order has ended."""
+    import asyncio  # noqa: F401
+
+    from antiphon.relay.control import process  # noqa: F401
+    from antiphon.runtime import telemetry  # noqa: F401
+
+    print("a standby is ready", flush=True)
+    return bool(sys.stdin.buffer.readline())
 
 
 def _first(group: BaseExceptionGroup[OSError]) -> str:

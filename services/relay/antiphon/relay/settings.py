@@ -60,6 +60,10 @@ class RelaySettings(NamedTuple):
     relay_workers: int
     relay_new_flows: int
     """New flows per second of one source network; 0 is no limit."""
+    relay_flow_packets_per_second: int
+    """What one caller may send in the long run; 0 is no limit."""
+    relay_flow_burst: int
+    """Packets that it may send at once after a pause."""
     relay_learn: bool
     """Learn flows from owners' packets; without it only binding requests make them."""
     relay_find: str
@@ -202,6 +206,8 @@ def load(environment: Mapping[str, str] = os.environ) -> RelaySettings:
         relay_path=read("RELAY_PATH", _path, "auto"),
         relay_workers=read("RELAY_WORKERS", _whole(1, MAX_WORKERS), _cores()),
         relay_new_flows=read("RELAY_NEW_FLOWS", _whole(0, 1_000_000), 100),
+        relay_flow_packets_per_second=read("RELAY_FLOW_PACKETS_PER_SECOND", _whole(0, 1_000_000), 500),
+        relay_flow_burst=read("RELAY_FLOW_BURST", _whole(1, 1_000_000), 250),
         relay_learn=read("RELAY_LEARN", _flag, True),
         relay_find=read("RELAY_FIND", _find, "ask"),
         relay_drain_seconds=read("RELAY_DRAIN_SECONDS", _number(0, 3600), 1.0),

@@ -2,9 +2,9 @@
 
 Both ends are the same release of the same service, so this is no schema. The control process sends `Start` once, then
 `Routes` whenever the table changes (the whole table, swapped in one step), `Keys` when they were rotated, `Found`,
-`Hello` and `Ask`; the worker sends `Ready`, `Statistics` and `Find`. Keys travel here, not in arguments that other
-users can list. Public sockets come by another pair as descriptors: they may be bound long after a worker's start, when
-it takes over from a worker of an older process.
+`Hello` and `Ask`; the worker sends `Ready`, `Statistics` and `Find`. `Busy` of one worker goes to all others. Keys
+travel here, not in arguments that other users can list. Public sockets come by another pair as descriptors: they may be
+bound long after a worker's start, when it takes over from a worker of an older process.
 
 Named tuples, because a worker is up sooner without `dataclasses`.
 """
@@ -31,6 +31,9 @@ class Start(NamedTuple):
     new_flows_per_network: float = 0
     """Per second; 0 is no limit."""
     learning: bool = True
+    packets_per_second: float = 0
+    """Of one caller; 0 is no limit."""
+    packets_burst: int = 0
 
 
 class Routes(NamedTuple):
@@ -87,9 +90,15 @@ class Statistics(NamedTuple):
     values: dict[str, Any]
 
 
-IpcMessage = Start | Routes | Keys | Hello | Ask | Ready | Find | Found | Statistics
+class Busy(NamedTuple):
+    """What callers that send much have sent through one worker: [token, half-open, packets] each."""
+
+    spent: list[tuple[list[int], bool, int]]
+
+
+IpcMessage = Start | Routes | Keys | Hello | Ask | Ready | Find | Found | Statistics | Busy
 _MESSAGES: Final[dict[str, type[Any]]] = {
-    message.__name__: message for message in (Start, Routes, Keys, Hello, Ask, Ready, Find, Found, Statistics)
+    message.__name__: message for message in (Start, Routes, Keys, Hello, Ask, Ready, Find, Found, Statistics, Busy)
 }
 
 

@@ -21,17 +21,28 @@ from antiphon.schemas.addresses import Address
 END_SECONDS: Final = 1.0
 
 
-class WorkerProcess:
-    """One run of a worker process; made by `WorkerPool.start_worker`, ended by the `WorkerSupervisor`."""
+UDP_WORKER: Final = "antiphon.relay.dataplane.worker"
+ICE_TCP_WORKER: Final = "antiphon.relay.dataplane.ice_tcp_worker"
 
-    def __init__(self, start: Start, tunnel: socket.socket, module: str) -> None:
+
+class WorkerProcess:
+    """One run of a worker process; made for a `WorkerPool`, ended by the `WorkerSupervisor`.
+
+    It imports what it needs and then waits for `begin`.
+    """
+
+    def __init__(self, module: str) -> None:
         self.control, control = socket.socketpair()
         self._handover, handover = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
         with control, handover:
-            descriptors = [control.fileno(), handover.fileno(), tunnel.fileno()]
+            descriptors = [control.fileno(), handover.fileno()]
             self._process = subprocess.Popen(
                 [sys.executable, "-m", module, *map(str, descriptors)], stdin=subprocess.DEVNULL, pass_fds=descriptors
             )
+
+    def begin(self, start: Start, tunnel: socket.socket) -> None:
+        """Let it forward with these settings and this tunnel socket; OSError if it has ended."""
+        socket.send_fds(self._handover, [SOCKETS], [tunnel.fileno()])
         self.control.sendall(pack(start))
 
     def hand_over(self, public: list[socket.socket]) -> None:
@@ -57,6 +68,12 @@ class WorkerProcess:
         self._process.wait()
 
 
+def start_workers(settings: RelaySettings) -> list[WorkerProcess]:
+    """The processes of a pool: they import while this one binds its sockets, or waits as a standby."""
+    tcp = [ICE_TCP_WORKER] if settings.relay_tcp_bind is not None else []
+    return [WorkerProcess(module) for module in [UDP_WORKER] * settings.relay_workers + tcp]
+
+
 class WorkerPool:
     """Sockets and workers by number; the last one is for ICE-TCP, if that is offered.
 
@@ -64,7 +81,8 @@ class WorkerPool:
     Raises OSError with a text for the operator when a port can't be had.
     """
 
-    def __init__(self, settings: RelaySettings) -> None:
+    def __init__(self, settings: RelaySettings, started: list[WorkerProcess]) -> None:
+        """`started`: what `start_workers` gave."""
         self._settings = settings
         self.saved = state_file.read(settings.relay_state_file)
         self._start = Start(
@@ -73,6 +91,8 @@ class WorkerPool:
             settings.relay_path,
             settings.relay_new_flows,
             settings.relay_learn,
+            settings.relay_flow_packets_per_second,
+            settings.relay_flow_burst,
         )
         asked = [free_port(address) for address in settings.relay_bind]
         self.addresses = [address for address, _ in asked]
@@ -88,7 +108,7 @@ class WorkerPool:
             self.public.append([listener])
             self.tcp_addresses = [settings.relay_tcp_bind._replace(port=bound_port(listener))]
         self.tunnels = [self._bind_tunnel(number) for number in range(len(self.public))]
-        self.workers = [self.start_worker(number) for number in range(len(self.public))]
+        self.workers = [self._begin(number, worker) for number, worker in enumerate(started)]
 
     def _bind_tunnel(self, number: int) -> socket.socket:
         address = self._settings.relay_tunnel_bind
@@ -109,8 +129,10 @@ class WorkerPool:
     def start_worker(self, number: int) -> WorkerProcess:
         """Start a process for this worker's sockets."""
         of_tcp = number >= self._settings.relay_workers
-        module = "antiphon.relay.dataplane.ice_tcp_worker" if of_tcp else "antiphon.relay.dataplane.worker"
-        worker = WorkerProcess(self._start, self.tunnels[number], module)
+        return self._begin(number, WorkerProcess(ICE_TCP_WORKER if of_tcp else UDP_WORKER))
+
+    def _begin(self, number: int, worker: WorkerProcess) -> WorkerProcess:
+        worker.begin(self._start, self.tunnels[number])
         if self.saved.routes:
             worker.control.sendall(pack(Routes(self.saved.routes)))
         worker.hand_over(self.public[number])

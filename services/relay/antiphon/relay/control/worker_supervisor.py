@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from typing import Final, Literal, NamedTuple
 
-from antiphon.relay.control.ipc import MAX_LINE, Ask, Find, Found, IpcMessage, Ready, Statistics, pack, unpack
+from antiphon.relay.control.ipc import MAX_LINE, Ask, Busy, Find, Found, IpcMessage, Ready, Statistics, pack, unpack
 from antiphon.relay.control.worker_pool import WorkerPool, WorkerProcess
 from antiphon.relay.counters import Counters
 
@@ -158,6 +158,10 @@ class WorkerSupervisor:
             case Find(client):
                 with contextlib.suppress(asyncio.QueueFull):
                     self.questions.put_nowait(Question(client, record.send))
+            case Busy() as busy:
+                for other in self._records:
+                    if other is not record:
+                        other.send(busy)
             case Statistics(values) if record.answer is not None and not record.answer.done():
                 record.answer.set_result(Counters.of(values))
 

@@ -4,10 +4,12 @@ What it promises, whatever it is given:
 - a client's packet goes to an announced transceiver or nowhere;
 - a flow begins with a token that opens, is of this day and names an announced transceiver of that epoch, or
   with a packet of an announced transceiver;
-- a client is sent only what its flow's own transceiver sent for it; the relay sends nothing of its own.
+- a client is sent only what its flow's own transceiver sent for it; the relay sends nothing of its own;
+- a caller sends a transceiver no more packets than its budget allows, by however many flows.
 
-The packet loops ask `from_client` and `from_tunnel` about what is out of the ordinary, and look up the rest in
-`flows.owners` themselves, by whole batches.
+The packet loops ask `from_client` and `from_tunnel` about each packet. The batched loop does so (by `decide`) only
+about what is out of the ordinary: it charges and looks up the rest in `flows.charged` and `flows.owners` itself, by
+whole batches.
 """
 
 from __future__ import annotations
@@ -17,13 +19,15 @@ from typing import Final
 
 from antiphon.relay.core import stun
 from antiphon.relay.core.flow_key import header_of, key_in_tunnel_packet
-from antiphon.relay.core.flow_table import FlowTable
+from antiphon.relay.core.flow_table import NO_LIMIT, FlowTable
 from antiphon.relay.core.new_flow_limiter import NewFlowLimiter
+from antiphon.relay.core.packet_budget import PacketLimit, Spent
 from antiphon.relay.core.pending_packets import PendingPackets, may_be_media
 from antiphon.relay.counters import Counters
 from antiphon.schemas.route_token import RouteKeyring, age_in_hours
 from antiphon.schemas.tunnel import TCP_BIT
 
+OVER_BUDGET_REASON: Final = "over_budget"
 TransceiverIdentity = tuple[int, int, int]
 """(cluster, slot, epoch): a transceiver's incarnation, as a token names it."""
 
@@ -56,10 +60,11 @@ class RelayCore:
         learning: bool = True,
         asking: bool = False,
         tcp: bool = False,
+        limit: PacketLimit = NO_LIMIT,
     ) -> None:
         """`learning`: owners' packets make flows known; `asking`: the caller looks the `questions` up over NATS;
-        `tcp`: clients are on ICE-TCP."""
-        self.flows = FlowTable(max_flows)
+        `tcp`: clients are on ICE-TCP; `limit`: of the packets of one of the relay's callers."""
+        self.flows = FlowTable(max_flows, limit)
         self.counters = Counters()
         self._pending = PendingPackets() if asking else None
         self._limit = NewFlowLimiter(new_flows_per_network)
@@ -79,13 +84,24 @@ class RelayCore:
 
     def from_client(self, client: int, datagram: bytes | memoryview, now: float) -> int | None:
         """The owner that gets this datagram of `client`; None if it is dropped (and counted)."""
+        charged = self.flows.charged.get(client)
+        if charged is not None:
+            self.flows.budgets.begin(now)
+            if not next(charged):
+                return self._drop(OVER_BUDGET_REASON)
+        return self.decide(client, datagram, now)
+
+    def decide(self, client: int, datagram: bytes | memoryview, now: float) -> int | None:
+        """As `from_client`, for a datagram that was charged to its confirmed flow already, if it has one."""
         if not 0 < len(datagram) <= MAX_DATAGRAM:
             return self._drop("bad_length")
         if stun.is_binding_request(datagram):
             return self._from_binding_request(client, datagram, now)
-        owner = self.flows.owner_of(client)
+        owner = self.flows.confirmed_owner(client)
         if owner is not None:
             return owner
+        if self.flows.owner_of(client) is not None:
+            return self._charged_half_open(client, now)
         pending = self._pending
         if pending is not None and may_be_media(datagram[0]) and pending.add(client, bytes(datagram), now):
             return None
@@ -104,14 +120,21 @@ class RelayCore:
         owner = self._routes.get(token[:3])
         if owner is None:
             return self._drop("no_route")
-        if owner == confirmed or self.flows.is_waiting(client, owner):
+        if owner == confirmed:
+            self.flows.name(client, token[:4])
             return owner
+        if self.flows.is_waiting(client, owner):
+            return self._charged_half_open(client, now)
         if not -MAX_TOKEN_LEAD_HOURS <= age_in_hours(token, self._unix_time) <= MAX_TOKEN_AGE_HOURS:
             return self._drop("expired_token")
         if not self._limit.allows(client, now):
             return self._drop("network_limit")
         refused = self.flows.open(client, owner, now, token[:4])
-        return owner if refused is None else self._drop(refused)
+        return self._charged_half_open(client, now) if refused is None else self._drop(refused)
+
+    def _charged_half_open(self, client: int, now: float) -> int | None:
+        self.flows.budgets.begin(now)
+        return self.flows.charge_half_open(client) or self._drop(OVER_BUDGET_REASON)
 
     def from_tunnel(self, source: int, packet: bytes | memoryview, now: float) -> int | None:
         """The client that gets this tunnel packet's payload; None if there is none.
@@ -202,10 +225,21 @@ class RelayCore:
             self.counters.hellos_sent += len(due)
         return due
 
+    def take_busy(self) -> list[Spent]:
+        """What busy calls have sent through this worker since the last time, for the relay's other workers."""
+        return self.flows.budgets.take_busy()
+
+    def spent_elsewhere(self, spent: Iterable[Spent], now: float) -> None:
+        """Charge what these calls have sent through the relay's other workers."""
+        self.flows.budgets.begin(now)
+        self.flows.budgets.spent_elsewhere(spent, {who: header_of(owner) for who, owner in self._routes.items()})
+
     def tick(self, now: float, unix_time: float) -> None:
         """Time passes; to be called several times a second."""
         self._unix_time = unix_time
+        self.flows.budgets.begin(now)
         self.flows.expire_half_open(now)
+        self.flows.budgets.expire(now)
         if self._pending is not None:
             expired = self._pending.expire(now)
             if expired:

@@ -18,10 +18,11 @@ use: the oldest half-open flow of the same token makes room.
 
 from __future__ import annotations
 
-from collections.abc import Set
+from collections.abc import Iterator, Set
 from typing import Final, NamedTuple
 
 from antiphon.relay.core.flow_key import header_of, key_of_header
+from antiphon.relay.core.packet_budget import Budget, PacketBudgets, PacketLimit, Token
 
 HALF_OPEN_SECONDS: Final = 5.0
 IDLE_SECONDS: Final = 60.0
@@ -31,8 +32,7 @@ NOTE_FOR_SECONDS: Final = 7.0
 forwarding does, and the owner of a live flow answers consent checks every 5 s or more often (RFC 7675)."""
 MAX_FLOWS_PER_TOKEN: Final = 16
 
-Token = tuple[int, ...]
-"""What names a call: cluster, slot, epoch and session of its route token."""
+NO_LIMIT: Final = PacketLimit(0, 0)
 
 
 class HalfOpen(NamedTuple):
@@ -41,6 +41,7 @@ class HalfOpen(NamedTuple):
     owner: int
     opened: float
     token: Token | None
+    budget: Budget
 
 
 class FlowTable:
@@ -49,18 +50,23 @@ class FlowTable:
     Belongs to a worker's `RelayCore`; the core and the worker's packet loop use it, on the process's one thread. When
     full, the oldest half-open flow makes room for a new one; without one the new flow is refused.
 
-    `owners` and `last_noted` are plain dicts, never replaced, so that a packet loop may bind their methods and look up
-    a whole batch by `map`; it may write `last_noted` for keys that are in `owners` alone, and only while `noting`.
+    `owners`, `charged` and `last_noted` are plain dicts, never replaced, so that a packet loop may bind their methods
+    and look up a whole batch by `map`; it may write `last_noted` for keys that are in `owners` alone, and only while
+    `noting`. It calls `budgets.begin` before it takes from `charged`.
     """
 
-    def __init__(self, capacity: int) -> None:
+    def __init__(self, capacity: int, limit: PacketLimit = NO_LIMIT) -> None:
         if capacity < 1:
             raise ValueError(f"flow table capacity is {capacity}: it needs room for one flow at least")
         self.capacity = capacity
         self.owners: dict[int, bytes] = {}
         """Client key -> confirmed owner, as octets: what joined together is a column of destinations."""
+        self.charged: dict[int, Iterator[bytes]] = {}
+        """Client key -> what gives the confirmed owner for each packet that is charged; the same keys as `owners`."""
+        self.budgets = PacketBudgets(limit, capacity)
         self.last_noted: dict[int, float] = {}
         """Client key -> when a packet of the owner for it was last noted; the same keys as `owners`."""
+        self._budget_of: dict[int, Budget] = {}  # the same keys as `owners`
         self._half_open: dict[int, HalfOpen] = {}  # oldest first
         self._token_of: dict[int, Token] = {}  # confirmed flows that a token opened
         self._clients_of: dict[Token, dict[int, None]] = {}  # oldest first
@@ -110,7 +116,8 @@ class FlowTable:
             return "token_limit"
         if not self._make_room():
             return "table_full"
-        self._half_open[client] = HalfOpen(owner, now, token)
+        budget = self.budgets.join(client, token, header_of(owner), half_open=True)
+        self._half_open[client] = HalfOpen(owner, now, token, budget)
         if token is not None:
             self._clients_of.setdefault(token, {})[client] = None
         return None
@@ -127,16 +134,44 @@ class FlowTable:
         client is another transceiver's, or if the table is full of calls.
         """
         waiting = self._half_open.get(client)
+        token = None
         if waiting is not None and waiting.owner == owner:
             del self._half_open[client]
+            self.budgets.leave(waiting.budget)
             self._forget_token(client, but=waiting.token)
-            if waiting.token is not None:
-                self._token_of[client] = waiting.token
+            token = waiting.token
+            if token is not None:
+                self._token_of[client] = token
         elif not learn or client in self.owners or not self._make_room():
             return False
         self.owners[client] = header_of(owner)
+        self._charge(client, token)
         self.last_noted[client] = now
         return True
+
+    def name(self, client: int, token: Token) -> None:
+        """A check of this confirmed client to its owner has this token: a learned flow is that call's from now on.
+
+        A flow that has a token keeps it: the relay can't tell whose check it was.
+        """
+        if client in self.owners and client not in self._token_of:
+            self._token_of[client] = token
+            self._clients_of.setdefault(token, {})[client] = None
+            self._charge(client, token)
+
+    def charge_half_open(self, client: int) -> int | None:
+        """Charge a packet to a half-open flow: its owner; 0 if the budget is used up, None if there is no flow."""
+        waiting = self._half_open.get(client)
+        return None if waiting is None else key_of_header(next(waiting.budget.take))
+
+    def _charge(self, client: int, token: Token | None) -> None:
+        """Let a confirmed flow charge the budget of this token, or its own."""
+        budget = self.budgets.join(client, token, self.owners[client])
+        former = self._budget_of.get(client)
+        if former is not None:
+            self.budgets.leave(former)
+        self._budget_of[client] = budget
+        self.charged[client] = budget.take
 
     def note(self, client: int, now: float) -> None:
         """The confirmed owner of `client` sent a packet for it."""
@@ -180,12 +215,15 @@ class FlowTable:
         return len(silent)
 
     def _drop_confirmed(self, client: int) -> None:
-        del self.owners[client], self.last_noted[client]
+        del self.owners[client], self.last_noted[client], self.charged[client]
+        self.budgets.leave(self._budget_of.pop(client))
         waiting = self._half_open.get(client)
         self._forget_token(client, but=waiting.token if waiting is not None else None)
 
     def _drop_half_open(self, client: int) -> None:
-        token = self._half_open.pop(client).token
+        flow = self._half_open.pop(client)
+        token = flow.token
+        self.budgets.leave(flow.budget)
         if token is not None and self._token_of.get(client) != token:
             self._unlink(client, token)
 

@@ -5,6 +5,7 @@ datagrams, with bit 15 of the tunnel header's family set. A connection is kept o
 
 - its first frame must be a binding request with a good token, and the owner must answer it within 10 s;
 - a client that reads slowly loses datagrams, as on UDP; at most `MAX_QUEUED` octets wait for it;
+- what its caller sends beyond its budget is read and dropped, `READ_AT_ONCE` octets in `PAUSE_SECONDS` at most;
 - `MAX_CONNECTIONS` at a time; when all are taken, the oldest one that no owner has answered makes room.
 """
 
@@ -20,10 +21,18 @@ from typing import Final
 
 from antiphon.relay.control.ipc import MAX_SOCKETS, Ask, Ready, Statistics
 from antiphon.relay.core import stun
-from antiphon.relay.core.core import MAX_DATAGRAM
+from antiphon.relay.core.core import MAX_DATAGRAM, OVER_BUDGET_REASON
 from antiphon.relay.core.flow_key import header_of, key_of, sockaddr_of
 from antiphon.relay.dataplane.rfc4571 import FrameReader, FrameTooLongError, pack_frame
-from antiphon.relay.dataplane.worker_control import ControlEndedError, WorkerControl, apply, new_core, run_worker
+from antiphon.relay.dataplane.worker_control import (
+    ControlEndedError,
+    WorkerControl,
+    apply,
+    new_core,
+    receive_tunnel,
+    report_busy,
+    run_worker,
+)
 from antiphon.schemas.tunnel import TCP_BIT
 
 TICK_SECONDS: Final = 0.1
@@ -33,7 +42,10 @@ SPARE_DESCRIPTORS: Final = 64
 """Beside the connections: listeners, the tunnel, the control process."""
 MAX_QUEUED: Final = 64 * 1024
 """About two seconds of a call in both audio and data."""
-READ_AT_ONCE: Final = 64 * 1024
+READ_AT_ONCE: Final = 16 * 1024
+"""Frames of one octet would be 5500: some 2 ms of work, for which other connections wait."""
+PAUSE_SECONDS: Final = 0.01
+"""A connection that sends too much is not read for so long: it gets a small share of this process's time."""
 
 
 class Connection:
@@ -71,15 +83,17 @@ class Connection:
 class IceTcpWorker:
     """The loop: connections in, decisions of the core, tunnel out; and back. One per process, for the life of it."""
 
-    def __init__(self, control: socket.socket, handover: socket.socket, tunnel: socket.socket) -> None:
+    def __init__(self, control: socket.socket, handover: socket.socket) -> None:
         self._control = WorkerControl(control)
+        start = self._control.receive_start()
         self._handover = handover
-        self._tunnel = tunnel
+        self._tunnel = tunnel = receive_tunnel(handover)
         # Nothing is learned here: a connection ends with its relay, and no packet of an owner brings it back.
-        self._core = new_core(self._control.receive_start(), learning=False, tcp=True)
+        self._core = new_core(start, learning=False, tcp=True)
         self._listeners: dict[int, socket.socket] = {}
         self._connections: dict[int, Connection] = {}  # by descriptor, oldest first
         self._by_key: dict[int, Connection] = {}
+        self._paused: dict[int, float] = {}  # by descriptor, until when; the first to end first
         self._poll = select.poll()
         handover.setblocking(False)
         tunnel.setblocking(False)
@@ -93,7 +107,7 @@ class IceTcpWorker:
         next_tick = 0.0
         while True:
             now = time.monotonic()
-            for fd, event in self._poll.poll(TICK_SECONDS * 1000):
+            for fd, event in self._poll.poll((PAUSE_SECONDS if self._paused else TICK_SECONDS) * 1000):
                 if fd == self._control.fileno():
                     self._apply_messages(now)
                 elif fd == self._handover.fileno():
@@ -104,9 +118,11 @@ class IceTcpWorker:
                     self._accept(self._listeners[fd], now)
                 elif fd in self._connections:
                     self._serve(self._connections[fd], event, now)
+            self._read_again(now)
             if now >= next_tick:
                 next_tick = now + TICK_SECONDS
                 self._core.tick(now, time.time())
+                report_busy(self._core, self._control)
                 self._close_what_is_no_call(now)
 
     # ---- connections ----
@@ -161,7 +177,14 @@ class IceTcpWorker:
             self._count("bad_length")
             self._close(connection)
             return
-        for frame in frames:
+        if len(data) == READ_AT_ONCE:  # no call sends so much: empty frames, or a caller beyond its budget
+            self._pause(connection, now)
+        dropped = core.counters.drops[OVER_BUDGET_REASON]
+        for number, frame in enumerate(frames):
+            if core.counters.drops[OVER_BUDGET_REASON] > dropped and connection.requested:
+                core.counters.drops[OVER_BUDGET_REASON] += len(frames) - number
+                self._pause(connection, now)
+                return
             owner = core.from_client(connection.key, frame, now)
             if owner is None and not connection.requested:
                 self._close(connection)  # a client without a call
@@ -174,6 +197,18 @@ class IceTcpWorker:
                     core.counters.bytes_to_transceivers += len(frame)
                 except OSError:
                     self._count("send_failed")
+
+    def _pause(self, connection: Connection, now: float) -> None:
+        self._paused[connection.socket.fileno()] = now + PAUSE_SECONDS
+        self._watch(connection)
+
+    def _read_again(self, now: float) -> None:
+        while self._paused:
+            fd, until = next(iter(self._paused.items()))
+            if now < until:
+                break
+            del self._paused[fd]
+            self._watch(self._connections[fd])
 
     def _from_tunnel(self, now: float) -> None:
         core = self._core
@@ -204,8 +239,9 @@ class IceTcpWorker:
                 self._close(connection)
 
     def _watch(self, connection: Connection) -> None:
-        events = select.POLLIN | (select.POLLOUT if connection.unwritten else 0)
-        self._poll.modify(connection.socket.fileno(), events)
+        fd = connection.socket.fileno()
+        events = (0 if fd in self._paused else select.POLLIN) | (select.POLLOUT if connection.unwritten else 0)
+        self._poll.modify(fd, events)
 
     def _close_what_is_no_call(self, now: float) -> None:
         for connection in list(self._connections.values()):
@@ -215,6 +251,7 @@ class IceTcpWorker:
 
     def _close(self, connection: Connection) -> None:
         self._poll.unregister(connection.socket.fileno())
+        self._paused.pop(connection.socket.fileno(), None)
         del self._connections[connection.socket.fileno()], self._by_key[connection.key]
         connection.socket.close()
         self._core.flows.forget_client(connection.key)

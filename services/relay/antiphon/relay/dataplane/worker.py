@@ -18,10 +18,19 @@ import time
 from typing import Final
 
 from antiphon.relay.control.ipc import MAX_SOCKETS, Ask, Find, Found, Hello, Ready, Statistics
-from antiphon.relay.dataplane.batched import BatchedPath
+from antiphon.relay.dataplane.batched import BatchedPath, Batches
 from antiphon.relay.dataplane.mmsg import why_not
 from antiphon.relay.dataplane.portable import PortablePath
-from antiphon.relay.dataplane.worker_control import ControlEndedError, WorkerControl, apply, new_core, run_worker
+from antiphon.relay.dataplane.worker_control import (
+    ControlEndedError,
+    WorkerControl,
+    apply,
+    new_core,
+    receive_tunnel,
+    report_busy,
+    run_worker,
+    warm_up,
+)
 
 TICK_SECONDS: Final = 0.1
 ROUNDS: Final = 4
@@ -31,14 +40,21 @@ ROUNDS: Final = 4
 class Worker:
     """The loop: sockets in, decisions of the core, sockets out. One per worker process, for the life of it."""
 
-    def __init__(self, control: socket.socket, handover: socket.socket, tunnel: socket.socket) -> None:
+    def __init__(self, control: socket.socket, handover: socket.socket) -> None:
+        # Before the order to begin, which may be that of a standby: what takes 0.1 s is done by then.
+        gc.collect()
+        gc.freeze()
+        gc.disable()
+        warm_up()
+        batches = Batches() if why_not() is None else None
         self._control = WorkerControl(control)
+        start = self._control.receive_start()
+        tunnel = receive_tunnel(handover)
         self._handover = handover
         self._public: dict[socket.AddressFamily, socket.socket] = {}
         self._tunnel = tunnel
         self._lateness = 0.0
         tunnel.setblocking(False)
-        start = self._control.receive_start()
         self._core = new_core(start, learning=start.learning)
         reason = ""
         if start.path == "portable":
@@ -47,16 +63,15 @@ class Worker:
             reason = "the tunnel socket is IPv6"
         else:
             reason = why_not() or ""
-        loop = PortablePath if reason else BatchedPath
-        self._path = loop(self._core, self._public, tunnel)
+        if reason or batches is None:
+            self._path = PortablePath(self._core, self._public, tunnel)
+        else:
+            self._path = BatchedPath(self._core, self._public, tunnel, batches)
         handover.setblocking(False)
         self._why_this_path = reason
 
     def run(self) -> None:
         """Forward until the control process ends."""
-        gc.collect()
-        gc.freeze()
-        gc.disable()
         families: dict[int, socket.AddressFamily] = {}
         sockets = {self._tunnel.fileno(): self._tunnel}
         control_fd, handover_fd, path, core = self._control.fileno(), self._handover.fileno(), self._path, self._core
@@ -96,6 +111,7 @@ class Worker:
                 self._lateness = max(self._lateness, now - next_tick - TICK_SECONDS)
                 next_tick = now + TICK_SECONDS
                 core.tick(now, time.time())
+                report_busy(core, self._control)
                 for owner in core.due_hellos(now):
                     path.hello(owner)
                 path.forward_pending()

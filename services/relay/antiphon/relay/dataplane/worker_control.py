@@ -10,11 +10,12 @@ import time
 from collections.abc import Callable
 from typing import Final, Protocol
 
-from antiphon.relay.control.ipc import MAX_LINE, IpcMessage, Keys, Routes, Start, pack, unpack
+from antiphon.relay.control.ipc import MAX_LINE, Busy, IpcMessage, Keys, Routes, Start, pack, unpack
 from antiphon.relay.core.core import RelayCore
 from antiphon.relay.core.flow_key import key_of_address
+from antiphon.relay.core.packet_budget import PacketLimit, Spent
 from antiphon.schemas.addresses import parse_address
-from antiphon.schemas.route_token import RouteKeyring
+from antiphon.schemas.route_token import UFRAG_LENGTH, RouteKeyring
 
 READ_AT_ONCE: Final = 1 << 16
 
@@ -66,6 +67,11 @@ class WorkerControl:
             self._socket.sendall(pack(message))
 
 
+def warm_up() -> None:
+    """Have the cipher of the tokens loaded, which takes 20 ms the first time."""
+    RouteKeyring.from_text(f"A:{bytes(16).hex()}").find(b"A" * UFRAG_LENGTH)
+
+
 def new_core(start: Start, *, learning: bool, tcp: bool = False) -> RelayCore:
     """The core of a worker that was started with these settings."""
     return RelayCore(
@@ -76,6 +82,7 @@ def new_core(start: Start, *, learning: bool, tcp: bool = False) -> RelayCore:
         learning=learning,
         asking=learning,
         tcp=tcp,
+        limit=PacketLimit(start.packets_per_second, start.packets_burst),
     )
 
 
@@ -86,20 +93,37 @@ def apply(core: RelayCore, message: IpcMessage, now: float) -> None:
             core.set_routes({who: key_of_address(parse_address(at)) for who, at in routes.by_identity().items()}, now)
         case Keys(route_keys):
             core.set_keyring(RouteKeyring.from_text(route_keys))
+        case Busy(spent):
+            core.spent_elsewhere([Spent(tuple(token), half, packets) for token, half, packets in spent], now)
+
+
+def report_busy(core: RelayCore, control: WorkerControl) -> None:
+    """Tell the relay's other workers which calls send much through this one; to be called at each tick."""
+    busy = core.take_busy()
+    if busy:
+        control.send(Busy([(list(token), half_open, packets) for token, half_open, packets in busy]))
 
 
 class _Runnable(Protocol):
     def run(self) -> None: ...
 
 
-def run_worker(module: str, worker: Callable[[socket.socket, socket.socket, socket.socket], _Runnable]) -> None:
-    """`python -m MODULE CONTROL HANDOVER TUNNEL`: started by the control process only, and ends with it."""
+def receive_tunnel(handover: socket.socket) -> socket.socket:
+    """The tunnel socket, which the control process hands over first; waits for it."""
+    data, descriptors, _, _ = socket.recv_fds(handover, 64, 1)
+    if not data:
+        raise ControlEndedError
+    return socket.socket(fileno=descriptors[0])
+
+
+def run_worker(module: str, worker: Callable[[socket.socket, socket.socket], _Runnable]) -> None:
+    """`python -m MODULE CONTROL HANDOVER`: started by the control process only, and ends with it."""
     try:
-        control, handover, tunnel = map(int, sys.argv[1:])
+        control, handover = map(int, sys.argv[1:])
     except ValueError:
-        sys.exit(f"{module} is started by antiphon.relay, with three file descriptors; not by hand")
+        sys.exit(f"{module} is started by antiphon.relay, with two file descriptors; not by hand")
     # Ctrl-C and a service manager signal the whole group; the control process decides when this one ends.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     with contextlib.suppress(ControlEndedError, ConnectionError):
-        worker(*(socket.socket(fileno=fd) for fd in (control, handover, tunnel))).run()
+        worker(*(socket.socket(fileno=fd) for fd in (control, handover))).run()
