@@ -176,8 +176,8 @@ def test_a_damaged_frame_is_read_or_malformed(frame: AudioFrame, data: st.DataOb
 names = st.text("abcXYZ019-_", min_size=1, max_size=64)
 
 
-@given(names)
-def test_a_session_subject_round_trips(session_id: str) -> None:
+@given(names, names)
+def test_a_session_subject_round_trips(agent: str, session_id: str) -> None:
     for build, kind in (
         (subjects.audio_in, "audio.in"),
         (subjects.audio_out, "audio.out"),
@@ -186,13 +186,26 @@ def test_a_session_subject_round_trips(session_id: str) -> None:
         (subjects.data_in, "data.in"),
         (subjects.data_out, "data.out"),
     ):
-        assert subjects.parse_session_subject(build(session_id)) == (session_id, kind)
+        assert subjects.parse_session_subject(build(agent, session_id)) == (agent, session_id, kind)
+
+
+@given(names)
+def test_a_call_subject_round_trips(session_id: str) -> None:
+    for build, kind in (
+        (subjects.call_attach, "attach"),
+        (subjects.call_open, "open"),
+        (subjects.call_hang_up, "hang_up"),
+        (subjects.call_status, "status"),
+    ):
+        assert subjects.parse_call_subject(build(session_id)) == (session_id, kind)
 
 
 @given(st.text(max_size=80))
 def test_no_text_makes_the_subject_reader_raise_anything_but_malformed(text: str) -> None:
     only_malformed(lambda: subjects.parse_session_subject(text))
     only_malformed(lambda: subjects.parse_session_subject(f"antiphon.v1.session.{text}"))
+    only_malformed(lambda: subjects.parse_call_subject(text))
+    only_malformed(lambda: subjects.parse_call_subject(f"antiphon.v1.call.{text}"))
 
 
 @given(st.text(max_size=80))

@@ -10,7 +10,7 @@ import pytest
 from support import vectors
 
 from antiphon.cli import schema
-from antiphon.schemas import subjects
+from antiphon.schemas import MalformedError, messages, subjects
 from antiphon.schemas.messages import MESSAGES
 from antiphon.schemas.subjects import SUBJECTS
 
@@ -61,3 +61,45 @@ def test_the_export_and_the_vectors_hold_every_subject() -> None:
     assert formats["subject_messages"].keys() == SUBJECTS.keys()
     written = json.loads((vectors.DIRECTORY / "subjects.json").read_text())
     assert written["valid"].keys() == SUBJECTS.keys()
+
+
+def test_an_agents_subjects_say_nothing_of_the_calls_of_another_one() -> None:
+    """One pattern holds all that an agent needs of its sessions, and no subject of a call or of another agent."""
+    own = re.compile(re.escape(subjects.session_all("echo")).replace(r"\*", r"[^.]+").replace(">", ".+"))
+    of_sessions = {
+        name for name, subject in SUBJECTS.items() if "agent" in subject.publisher and "<id>" in subject.pattern
+    }
+    assert of_sessions == {"audio_out", "data_out", "session_control"}
+    for name in (*of_sessions, "audio_in", "data_in", "session_event"):
+        assert own.fullmatch(getattr(subjects, name)("echo", "rtc_1"))
+        assert not own.fullmatch(getattr(subjects, name)("other", "rtc_1"))
+    for name in ("call_attach", "call_open", "call_hang_up", "call_status"):
+        assert SUBJECTS[name].publisher == "signaling"
+        assert not own.fullmatch(getattr(subjects, name)("rtc_1"))
+
+
+@pytest.mark.parametrize("name", ["", "*", ">", "a.b", "a b", "a" * 65])
+def test_no_name_widens_a_subject(name: str) -> None:
+    for build in (subjects.audio_in, subjects.session_out, subjects.session_control, subjects.session_all):
+        for parts in ((name, "rtc_1"), ("echo", name)):
+            with pytest.raises(MalformedError):
+                build(*parts)
+    with pytest.raises(MalformedError):
+        subjects.call_all(name)
+
+
+@pytest.mark.parametrize(
+    "old", ["antiphon.v1.session.rtc_1.audio.in", "antiphon.v1.session.rtc_1.event", "antiphon.v1.status.rtc_1"]
+)
+def test_the_old_subjects_name_no_session_and_no_call(old: str) -> None:
+    for parse in (subjects.parse_call_subject, subjects.parse_session_subject):
+        with pytest.raises(MalformedError):
+            parse(old)
+
+
+def test_a_claim_of_another_release_is_refused_with_the_way_out() -> None:
+    """Its session would have other subjects: an agent that took it would receive silence."""
+    old = b'{"version":1,"session_id":"rtc_1","agent":"echo"}'
+    with pytest.raises(MalformedError, match=r"Claim is malformed at version: version 2 is read here; run one release"):
+        messages.decode(old, messages.Claim)
+    assert json.loads(messages.encode(messages.Claim(session_id="rtc_1", agent="echo")))["version"] == 2

@@ -34,7 +34,7 @@ statistics = st.builds(
     records_refused=counts,
 )
 
-STRATEGIES: dict[str, st.SearchStrategy[m.Message]] = {
+STRATEGIES: dict[str, st.SearchStrategy[m.AnyMessage]] = {
     "TransceiverAnnouncement": st.builds(
         m.TransceiverAnnouncement,
         cluster=clusters,
@@ -91,7 +91,10 @@ STRATEGIES: dict[str, st.SearchStrategy[m.Message]] = {
     "Control": st.builds(m.Flush, generation=counts)
     | st.builds(m.Pause)
     | st.builds(m.Resume)
-    | st.builds(m.HangUp, reason=text),
+    | st.builds(m.HangUp, reason=text)
+    | st.builds(m.Transfer, agent=names),
+    "HangUp": st.builds(m.HangUp, reason=text, instance=names),
+    "AttachReply": st.builds(m.AttachReply, ok=st.booleans(), agent=names, message=text),
     "ControlReply": st.builds(m.ControlReply, ok=st.booleans(), message=text),
     "SessionEvent": st.builds(m.Connected, setup_ms=positive)
     | st.builds(m.MediaStarted, setup_ms=positive)
@@ -108,6 +111,8 @@ STRATEGIES: dict[str, st.SearchStrategy[m.Message]] = {
     | st.builds(m.ChannelOpened, channel=text)
     | st.builds(m.Suspect, silent_s=st.floats(0, 30))
     | st.builds(m.TakenOver, handed_over=st.booleans(), checkpoint_age_ms=positive)
+    | st.builds(m.Transferred, agent=names, instance=text)
+    | st.builds(m.TransferFailed, agent=names, message=text)
     | st.builds(m.Draining, seconds=st.floats(0, 3600))
     | st.builds(m.TelephoneEvent, event=st.integers(0, 255), duration_ms=st.floats(0, 8000))
     | st.builds(m.AudioLevel, level_dbov=st.integers(-127, 0), voice=st.booleans())
@@ -130,6 +135,6 @@ STRATEGIES: dict[str, st.SearchStrategy[m.Message]] = {
 }
 
 
-def any_message(name: str) -> st.SearchStrategy[m.Message]:
+def any_message(name: str) -> st.SearchStrategy[m.AnyMessage]:
     """Valid messages of one entry of `messages.MESSAGES`."""
     return STRATEGIES[name]

@@ -171,7 +171,7 @@ def audio_frames() -> dict[str, Any]:
 
 
 def control_messages() -> dict[str, Any]:
-    examples: list[tuple[str, messages.Message]] = [
+    examples: list[tuple[str, messages.AnyMessage]] = [
         (
             "TransceiverAnnouncement",
             messages.TransceiverAnnouncement(
@@ -217,7 +217,9 @@ def control_messages() -> dict[str, Any]:
         ("Control", messages.Pause()),
         ("Control", messages.Resume()),
         ("Control", messages.HangUp(reason="done", instance="echo-1")),
-        ("Control", messages.Probe()),
+        ("Control", messages.Transfer(agent="billing")),
+        ("HangUp", messages.HangUp(reason="hang_up")),
+        ("AttachReply", messages.AttachReply(ok=True, agent="concierge")),
         ("ControlReply", messages.ControlReply(ok=True)),
         ("SessionEvent", messages.Connected(setup_ms=120.5)),
         ("SessionEvent", messages.MediaStarted(setup_ms=140.25)),
@@ -229,6 +231,8 @@ def control_messages() -> dict[str, Any]:
         ("SessionEvent", messages.PlayoutOverflow(dropped_frames=5)),
         ("SessionEvent", messages.ChannelOpened(channel="oai-events")),
         ("SessionEvent", messages.Suspect(silent_s=5.0)),
+        ("SessionEvent", messages.Transferred(agent="billing", instance="billing-1")),
+        ("SessionEvent", messages.TransferFailed(agent="billing", message="agent 'billing' does not answer")),
         ("SessionEvent", messages.Draining(seconds=30.0)),
         ("SessionEvent", messages.TelephoneEvent(event=11, duration_ms=160.0)),
         ("SessionEvent", messages.AudioLevel(level_dbov=-30, voice=True)),
@@ -268,9 +272,11 @@ def control_messages() -> dict[str, Any]:
     malformed = [
         ("Claim", "no JSON", "{"),
         ("Claim", "no object", "[]"),
-        ("Claim", "a field is missing", '{"version":1,"session_id":"rtc_a"}'),
-        ("Claim", "version 2", '{"version":2,"session_id":"rtc_a","agent":"a"}'),
+        ("Claim", "a field is missing", '{"version":2,"session_id":"rtc_a"}'),
+        ("Claim", "version 1: subjects without the agent's name", '{"version":1,"session_id":"rtc_a","agent":"a"}'),
         ("Control", "unknown type", '{"version":1,"type":"dance"}'),
+        ("Control", "a transfer to an agent with a dot", '{"version":1,"type":"transfer","agent":"a.b"}'),
+        ("Control", "version 2", '{"version":2,"type":"pause"}'),
         ("Control", "negative generation", '{"version":1,"type":"flush","generation":-1}'),
         ("SessionEvent", "unknown type", '{"version":1,"type":"dance"}'),
         ("OpenReply", "unknown code", '{"version":1,"type":"refused","code":"dance","message":""}'),
@@ -315,16 +321,23 @@ def subject_names() -> dict[str, Any]:
             "agent_beat": {"name": "concierge", "subject": subjects.agent_beat("concierge")},
             "worker": {"kind": "stt", "subject": subjects.worker("stt")},
             **{
-                build.__name__: {"session": session, "subject": build(session)}
+                build.__name__: {"agent": "concierge", "session": session, "subject": build("concierge", session)}
                 for build in (
                     subjects.audio_in,
                     subjects.audio_out,
                     subjects.session_event,
                     subjects.session_control,
-                    subjects.session_open,
-                    subjects.call_status,
                     subjects.data_in,
                     subjects.data_out,
+                )
+            },
+            **{
+                build.__name__: {"session": session, "subject": build(session)}
+                for build in (
+                    subjects.call_attach,
+                    subjects.call_open,
+                    subjects.call_hang_up,
+                    subjects.call_status,
                 )
             },
             "flow_find": {"subject": subjects.FLOW_FIND},

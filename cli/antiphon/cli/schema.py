@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from antiphon.cli.errors import UsageError
 from antiphon.schemas import audio, route_token, subjects, tunnel
-from antiphon.schemas.messages import MAX_MESSAGE_BYTES, MESSAGE_VERSION, MESSAGES
+from antiphon.schemas.messages import CLAIM_VERSION, MAX_MESSAGE_BYTES, MESSAGE_VERSION, MESSAGES
 
 JSON_SCHEMA: Final = "https://json-schema.org/draft/2020-12/schema"
 
@@ -55,6 +55,7 @@ def formats() -> dict[str, Any]:
     return {
         "messages": {
             "version": MESSAGE_VERSION,
+            "version_of_claim": CLAIM_VERSION,
             "encoding": "UTF-8 JSON; a reader ignores fields it does not know and refuses versions it does not know",
             "max_bytes": MAX_MESSAGE_BYTES,
         },

@@ -40,7 +40,10 @@ class Subject(NamedTuple):
     """Likewise, of the answer; empty: no request, nothing answers."""
 
 
-_SESSION: Final = f"{PREFIX}.session.<id>"
+_SESSION: Final = f"{PREFIX}.session.<agent>.<id>"
+"""The agent's name stands in them, so that permissions of NATS can keep an agent to its own sessions."""
+_CALL: Final = f"{PREFIX}.call.<id>"
+"""From signaling to the transceiver that owns a call. No agent may use these."""
 _TRANSCEIVER: Final = f"{PREFIX}.transceiver.<cluster>.<slot>"
 
 SUBJECTS: Final = {
@@ -59,9 +62,11 @@ SUBJECTS: Final = {
     "data_in": Subject(f"{_SESSION}.data.in", "transceiver, signaling (side channel)", "DataMessage"),
     "data_out": Subject(f"{_SESSION}.data.out", "agent", "DataMessage"),
     "session_event": Subject(f"{_SESSION}.event", "transceiver", "SessionEvent"),
-    "session_control": Subject(f"{_SESSION}.control", "agent, signaling", "Control", "ControlReply"),
-    "session_open": Subject(f"{_SESSION}.open", "signaling", "OpenRequest", "OpenReply"),
-    "call_status": Subject(f"{PREFIX}.status.<id>", "signaling", "", "CallStatus"),
+    "session_control": Subject(f"{_SESSION}.control", "agent", "Control", "ControlReply"),
+    "call_attach": Subject(f"{_CALL}.attach", "signaling", "", "AttachReply"),
+    "call_open": Subject(f"{_CALL}.open", "signaling", "OpenRequest", "OpenReply"),
+    "call_hang_up": Subject(f"{_CALL}.hang_up", "signaling", "HangUp", "ControlReply"),
+    "call_status": Subject(f"{_CALL}.status", "signaling", "", "CallStatus"),
     "flow_find": Subject(f"{PREFIX}.flow.find", "relay", "FlowFind", "FlowOwner"),
 }
 """Name -> subject. The function of the same name builds it; `flow_find`, which has no parts, is `FLOW_FIND`."""
@@ -89,8 +94,11 @@ ANY_CALL_STATUS: Final = _any("call_status")
 ANY_AUDIO_IN: Final = _any("audio_in")
 
 _AGENT_BEAT: Final = _reader("agent_beat")
-_CALL_STATUS: Final = _reader("call_status")
-_OF_A_SESSION: Final = re.compile(rf"{re.escape(PREFIX)}\.session\.({_TOKEN.pattern})\.([a-z]+(?:\.[a-z]+)?)")
+_OF_A_SESSION: Final = re.compile(
+    rf"{re.escape(PREFIX)}\.session\.({_TOKEN.pattern})\.({_TOKEN.pattern})\."
+    r"(audio\.in|audio\.out|data\.in|data\.out|event|control)"
+)
+_OF_A_CALL: Final = re.compile(rf"{re.escape(PREFIX)}\.call\.({_TOKEN.pattern})\.(attach|open|hang_up|status)")
 
 
 def _token(kind: str, text: str) -> str:
@@ -114,7 +122,11 @@ def _relay(name: str, relay: str) -> str:
     return _FORMS[name].format(name=_token("relay name", relay))
 
 
-def _session(name: str, session_id: str) -> str:
+def _session(name: str, agent: str, session_id: str) -> str:
+    return _FORMS[name].format(agent=_token("agent name", agent), id=_token("session id", session_id))
+
+
+def _call(name: str, session_id: str) -> str:
     return _FORMS[name].format(id=_token("session id", session_id))
 
 
@@ -186,70 +198,119 @@ def worker(kind: str) -> str:
 # ---- sessions ------------------------------------------------------------------------------------------
 
 
-def audio_in(session_id: str) -> str:
+class SessionSubject(NamedTuple):
+    """What a session's subject says."""
+
+    agent: str
+    """The agent that has the session, or that a claim asks to take it."""
+    session_id: str
+    """`rtc_` and 24 letters and digits."""
+    kind: str
+    """`audio.in`, `audio.out`, `data.in`, `data.out`, `event` or `control`."""
+
+
+def audio_in(agent: str, session_id: str) -> str:
     """Caller to agent, PCM frames."""
-    return _session("audio_in", session_id)
+    return _session("audio_in", agent, session_id)
 
 
-def audio_out(session_id: str) -> str:
+def audio_out(agent: str, session_id: str) -> str:
     """Agent to caller, PCM frames."""
-    return _session("audio_out", session_id)
+    return _session("audio_out", agent, session_id)
 
 
-def data_in(session_id: str) -> str:
+def data_in(agent: str, session_id: str) -> str:
     """Caller to agent, data-channel messages."""
-    return _session("data_in", session_id)
+    return _session("data_in", agent, session_id)
 
 
-def data_out(session_id: str) -> str:
+def data_out(agent: str, session_id: str) -> str:
     """Agent to caller, data-channel messages."""
-    return _session("data_out", session_id)
+    return _session("data_out", agent, session_id)
 
 
-def session_event(session_id: str) -> str:
+def session_event(agent: str, session_id: str) -> str:
     """What happens to the session."""
-    return _session("session_event", session_id)
+    return _session("session_event", agent, session_id)
 
 
-def session_control(session_id: str) -> str:
+def session_control(agent: str, session_id: str) -> str:
     """Request/reply: the transceiver answers every control message."""
-    return _session("session_control", session_id)
+    return _session("session_control", agent, session_id)
 
 
-def session_open(session_id: str) -> str:
-    """Request/reply to the owner of a running session: another offer of its client."""
-    return _session("session_open", session_id)
-
-
-def session_out(session_id: str) -> str:
+def session_out(agent: str, session_id: str) -> str:
     """Wildcard: `audio.out` and `data.out` of a session, in one subscription."""
-    return f"{PREFIX}.session.{_token('session id', session_id)}.*.out"
+    return f"{PREFIX}.session.{_token('agent name', agent)}.{_token('session id', session_id)}.*.out"
 
 
-def session_all(session_id: str | None = None) -> str:
-    """Wildcard: all subjects of a session, or of every session, for a recorder."""
-    return f"{PREFIX}.session.{'*' if session_id is None else _token('session id', session_id)}.>"
+def data_out_of_any(session_id: str) -> str:
+    """Wildcard: `data.out` of a session, whichever agent it is with. Another agent may publish here as well."""
+    return f"{PREFIX}.session.*.{_token('session id', session_id)}.data.out"
 
 
-def parse_session_subject(subject: str) -> tuple[str, str]:
-    """`antiphon.v1.session.<id>.audio.in` -> (`<id>`, `audio.in`)."""
+def session_event_of_any(session_id: str) -> str:
+    """Wildcard: the events of a session, whichever agent it is with."""
+    return f"{PREFIX}.session.*.{_token('session id', session_id)}.event"
+
+
+def session_all(agent: str | None = None, session_id: str | None = None) -> str:
+    """Wildcard: all subjects of a session, of an agent's sessions, or of every session, for a recorder."""
+    of = "*" if agent is None else _token("agent name", agent)
+    return f"{PREFIX}.session.{of}.{'*' if session_id is None else _token('session id', session_id)}.>"
+
+
+def parse_session_subject(subject: str) -> SessionSubject:
+    """`antiphon.v1.session.<agent>.<id>.audio.in` -> (`<agent>`, `<id>`, `audio.in`)."""
     match = _OF_A_SESSION.fullmatch(subject)
     if match is None:
         raise MalformedError(f"{subject!r:.120} is no session subject")
-    return match[1], match[2]
+    return SessionSubject(match[1], match[2], match[3])
+
+
+# ---- calls: signaling asks the transceiver that owns one --------------------------------------------------
+
+
+class CallSubject(NamedTuple):
+    """What a call's subject says."""
+
+    session_id: str
+    """`rtc_` and 24 letters and digits."""
+    kind: str
+    """`attach`, `open`, `hang_up` or `status`."""
+
+
+def call_attach(session_id: str) -> str:
+    """Request/reply to the owner of a call: which agent has it, for a side channel."""
+    return _call("call_attach", session_id)
+
+
+def call_open(session_id: str) -> str:
+    """Request/reply to the owner of a running session: another offer of its client."""
+    return _call("call_open", session_id)
+
+
+def call_hang_up(session_id: str) -> str:
+    """Request/reply to the owner of a call: end it."""
+    return _call("call_hang_up", session_id)
 
 
 def call_status(session_id: str) -> str:
     """Request/reply: only the transceiver that knows the session answers."""
-    return _session("call_status", session_id)
+    return _call("call_status", session_id)
 
 
-def parse_call_status(subject: str) -> str:
-    """`antiphon.v1.status.<id>` -> `<id>`."""
-    match = _CALL_STATUS.fullmatch(subject)
+def call_all(session_id: str) -> str:
+    """Wildcard: all subjects of a call, for its owner."""
+    return f"{PREFIX}.call.{_token('session id', session_id)}.*"
+
+
+def parse_call_subject(subject: str) -> CallSubject:
+    """`antiphon.v1.call.<id>.status` -> (`<id>`, `status`)."""
+    match = _OF_A_CALL.fullmatch(subject)
     if match is None:
-        raise MalformedError(f"{subject!r:.120} is no subject of a call's status")
-    return match[1]
+        raise MalformedError(f"{subject!r:.120} is no subject of a call")
+    return CallSubject(match[1], match[2])
 
 
 # ---- keys of buckets -----------------------------------------------------------------------------------

@@ -10,9 +10,9 @@ from typing import Any, Final
 
 from pydantic import TypeAdapter
 
-from antiphon.schemas.messages.agents import AgentBeat, Claim, ClaimReply, Lease
+from antiphon.schemas.messages.agents import CLAIM_VERSION, AgentBeat, Claim, ClaimReply, Lease
 from antiphon.schemas.messages.announcements import RelayAnnouncement, TransceiverAnnouncement
-from antiphon.schemas.messages.control import CONTROL, Control, ControlReply, Flush, HangUp, Pause, Probe, Resume
+from antiphon.schemas.messages.control import CONTROL, Control, ControlReply, Flush, HangUp, Pause, Resume, Transfer
 from antiphon.schemas.messages.data import EVENTS_CHANNEL, DataMessage
 from antiphon.schemas.messages.events import (
     SESSION_EVENT,
@@ -33,23 +33,35 @@ from antiphon.schemas.messages.events import (
     Suspect,
     TakenOver,
     TelephoneEvent,
+    TransferFailed,
+    Transferred,
 )
 from antiphon.schemas.messages.failover import Adopt, TakeOver
 from antiphon.schemas.messages.flows import FlowFind, FlowOwner
 from antiphon.schemas.messages.message import (
     MAX_MESSAGE_BYTES,
     MESSAGE_VERSION,
+    AnyMessage,
     AudioRate,
     Message,
     decode,
     decode_any,
     encode,
 )
-from antiphon.schemas.messages.opening import OPEN_REPLY, CallStatus, Opened, OpenReply, OpenRequest, Refused
+from antiphon.schemas.messages.opening import (
+    OPEN_REPLY,
+    AttachReply,
+    CallStatus,
+    Opened,
+    OpenReply,
+    OpenRequest,
+    Refused,
+)
 from antiphon.schemas.messages.slots import SlotClaim
 from antiphon.schemas.messages.statistics import RelayStatistics
 
 __all__ = [
+    "CLAIM_VERSION",
     "CONTROL",
     "EVENTS_CHANNEL",
     "MAX_MESSAGE_BYTES",
@@ -59,6 +71,8 @@ __all__ = [
     "SESSION_EVENT",
     "Adopt",
     "AgentBeat",
+    "AnyMessage",
+    "AttachReply",
     "AudioLevel",
     "AudioRate",
     "CallStatus",
@@ -87,7 +101,6 @@ __all__ = [
     "Pause",
     "Playout",
     "PlayoutOverflow",
-    "Probe",
     "Refused",
     "RelayAnnouncement",
     "RelayStatistics",
@@ -101,6 +114,9 @@ __all__ = [
     "TakenOver",
     "TelephoneEvent",
     "TransceiverAnnouncement",
+    "Transfer",
+    "TransferFailed",
+    "Transferred",
     "decode",
     "decode_any",
     "encode",
@@ -117,6 +133,8 @@ MESSAGES: Final[dict[str, TypeAdapter[Any]]] = {
             TakeOver,
             Adopt,
             OpenRequest,
+            AttachReply,
+            HangUp,
             CallStatus,
             Claim,
             ClaimReply,

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final, Literal
 
 from pydantic import Field
 
-from antiphon.schemas.messages.message import AudioRate, Message
+from antiphon.schemas.messages.message import AnyMessage, AudioRate, Message
+
+CLAIM_VERSION: Final = 2
+"""Version 1 meant session subjects without the agent's name: an agent that knows no others would hear silence, so it
+has to refuse the claim."""
 
 
-class Claim(Message):
-    """A transceiver asks for an agent to take a session: on `agent_claim`, then by name on `agent_claim_of`."""
+class Claim(AnyMessage):
+    """A transceiver asks for an agent to take a session: on `agent_claim`, then by name on `agent_claim_of`.
 
+    `agent` and `session_id` name the subjects of the session: subscribe to them, then accept.
+    """
+
+    version: Literal[2] = CLAIM_VERSION
+    """Unlike that of all other messages."""
     session_id: str
     """`rtc_` and 24 letters and digits."""
     agent: str

@@ -1,4 +1,4 @@
-"""Requests of an agent, the bridge or signaling to the transceiver of a session, on `session_control`."""
+"""Requests of an agent to the transceiver of its session, on `session_control`; `HangUp` also on `call_hang_up`."""
 
 from __future__ import annotations
 
@@ -39,18 +39,20 @@ class HangUp(Message):
     """The agent instance that hangs up, as in its claim's answer. One that got `claim_expired` is refused."""
 
 
-class Probe(Message):
-    """Ask whether a transceiver has the session. It answers `ok` and does nothing, also while it makes the session.
+class Transfer(Message):
+    """Give the session to another agent. Answered at once; the outcome is an event.
 
-    No transceiver subscribes for a session that ended: the request then has no responders, or no answer where a
-    recorder subscribes to all subjects. A transceiver older than this message refuses it by its name.
+    `Transferred` is the last event under the name of the agent that asks. `TransferFailed` says that no instance of the
+    other agent has accepted: nothing has changed then.
     """
 
-    type: Literal["probe"] = "probe"
+    type: Literal["transfer"] = "transfer"
+    agent: str = Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")
+    """Name of the agent that shall take the session."""
 
 
-Control = Annotated[Flush | Pause | Resume | HangUp | Probe, Field(discriminator="type")]
-CONTROL: Final[TypeAdapter[Flush | Pause | Resume | HangUp | Probe]] = TypeAdapter(Control)
+Control = Annotated[Flush | Pause | Resume | HangUp | Transfer, Field(discriminator="type")]
+CONTROL: Final[TypeAdapter[Flush | Pause | Resume | HangUp | Transfer]] = TypeAdapter(Control)
 
 
 class ControlReply(Message):

@@ -92,6 +92,26 @@ class TakenOver(Message):
     """Age of the stored state from which the session continues, ms."""
 
 
+class Transferred(Message):
+    """The session is with another agent from now on: no event follows under the name of this one."""
+
+    type: Literal["transferred"] = "transferred"
+    agent: str
+    """The agent that has the session now, under its own subjects."""
+    instance: str = ""
+    """Its instance, as in the answer to the claim; empty: it has not named itself."""
+
+
+class TransferFailed(Message):
+    """No instance of the other agent has taken the session: it stays where it is."""
+
+    type: Literal["transfer_failed"] = "transfer_failed"
+    agent: str
+    """The agent that was asked."""
+    message: str
+    """Why, for people."""
+
+
 class Draining(Message):
     """The transceiver stops: it ends the session after `seconds`, unless the session has ended before."""
 
@@ -204,6 +224,8 @@ SessionEvent = Annotated[
     | ChannelOpened
     | Suspect
     | TakenOver
+    | Transferred
+    | TransferFailed
     | Draining
     | TelephoneEvent
     | AudioLevel

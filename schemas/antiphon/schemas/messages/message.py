@@ -15,20 +15,27 @@ MAX_MESSAGE_BYTES: Final = 512 * 1024
 
 AudioRate = Literal[8000, 16000, 24000, 48000]
 """Hz."""
-M = TypeVar("M", bound="Message")
+M = TypeVar("M", bound="AnyMessage")
 T = TypeVar("T")
 
 
-class Message(BaseModel):
-    """Base of all messages: immutable, and unknown fields are ignored."""
+class AnyMessage(BaseModel):
+    """A message of any version: immutable, and unknown fields are ignored."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
+
+    version: int
+    """Each message says which one it has."""
+
+
+class Message(AnyMessage):
+    """Base of the messages of the first version: all but `Claim`."""
 
     version: Literal[1] = MESSAGE_VERSION
     """A reader refuses other versions."""
 
 
-def encode(message: Message) -> bytes:
+def encode(message: AnyMessage) -> bytes:
     """The message as JSON; fields that are None are left out."""
     return message.model_dump_json(exclude_none=True).encode()
 
@@ -51,4 +58,9 @@ def _read(data: bytes, name: str, validate: Callable[[bytes], T]) -> T:
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(map(str, first["loc"])) or "body"
+        if first["type"] == "literal_error" and first["loc"][-1] == "version":
+            read = first.get("ctx", {}).get("expected", "another")
+            raise MalformedError(
+                f"{name} is malformed at {where}: version {read} is read here; run one release of antiphon everywhere"
+            ) from None
         raise MalformedError(f"{name} is malformed at {where}: {first['msg']}") from None

@@ -64,3 +64,17 @@ class CallStatus(Message):
     """As in `Ended`; None while it runs."""
     cause: str = ""
     """As in `Ended`."""
+
+
+class AttachReply(Message):
+    """Whether a call runs, and with which agent: the answer of its transceiver to a side channel on `call_attach`.
+
+    No transceiver subscribes for a session that ended: the request then has no responders.
+    """
+
+    ok: bool
+    """The call runs, or is being made."""
+    agent: str = ""
+    """The agent in the session's subjects. A transfer changes it: the event `Transferred` names the next one."""
+    message: str = ""
+    """Why not; for people."""
