@@ -13,7 +13,7 @@ The changes, and what nats-py does instead:
 - The credential is read from its file at each connection, so a new one is used at the next.
 - Where TLS is set, a server without it is refused. nats-py goes on in clear.
 - What the server does not allow is kept in `refused`, with the subject as it was written.
-- Messages that JetStream sends for another client are dropped, unless they come to an inbox (`_is_forwarded`).
+- Messages that JetStream sends for another client are dropped, unless they come to an inbox (`is_forwarded`).
 
 Only this file uses private names of nats-py. Clients are made by `connection.connect` and `connection.connect_once`
 alone (`tests/schemas/test_architecture.py`).
@@ -217,7 +217,7 @@ class BusClient(Client):
         self.refused: dict[tuple[str, str], RefusedError] = {}
         """What the server did not allow on this connection, by verb and subject; `MAX_REFUSED` at most."""
         self._access = access
-        self._own_inbox = access.inbox_prefix.encode() + b"."
+        self._own_inbox = f"{access.inbox_prefix}."
         self.liveness = Liveness()
         self.dropped = 0
         """Messages that `publish` refused because the server did not read the earlier ones."""
@@ -396,22 +396,25 @@ class BusClient(Client):
                 future.set_result(True)
 
     async def _process_msg(self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes) -> None:
-        if (reply or headers) and self.is_forwarded(subject, reply, headers):
+        if (reply or headers) and self.is_forwarded(sid, reply, headers):
             return
         try:
             await super()._process_msg(sid, subject, reply, data, headers)
         except Exception as error:  # costs this message only: the parser has left it behind
             log.error("nats: a message could not be handed on", exc_info=error)
 
-    def is_forwarded(self, subject: bytes, reply: bytes, headers: bytes) -> bool:
+    def is_forwarded(self, sid: int, reply: bytes, headers: bytes) -> bool:
         """Whether JetStream sends this message because another client asked it to, and not its publisher.
 
         A client may name any subject for the messages of its consumer, or as the reply of a read: NATS checks no
         permission there, and would publish what that client has stored. Ours come to inboxes alone.
         """
-        if not (reply.startswith(_FROM_CONSUMER) or _FROM_STORE in headers) or subject.startswith(self._own_inbox):
+        if not (reply.startswith(_FROM_CONSUMER) or _FROM_STORE in headers):
             return False
-        log.warning("nats: a message on %s came from a store, not from its publisher: dropped", subject.decode()[:120])
+        subscription = self._subs.get(sid)
+        if subscription is None or subscription.subject.startswith(self._own_inbox):
+            return False
+        log.warning("nats: a message for %s came from a store, not from a publisher: dropped", subscription.subject)
         return True
 
     async def _process_info(self, info: dict[str, Any], initial_connection: bool = False) -> None:

@@ -19,6 +19,7 @@ from nats.aio.msg import Msg
 from nats.micro import add_service
 from nats.micro.service import Service
 
+from antiphon.runtime.nats.access import OPEN, Access
 from antiphon.runtime.nats.connection import ONCE_SECONDS, connect_once
 
 AGENT_SERVICE: Final = "antiphon-agent"
@@ -126,14 +127,14 @@ async def instances(
     return found(await ping(client, [name], wait, patience))
 
 
-async def answers_here(url: str, name: str, wait: float = 1.0) -> bool:
+async def answers_here(url: str, name: str, access: Access = OPEN, wait: float = 1.0) -> bool:
     """Whether an instance of `name` on this host answers in the services register within `wait` seconds.
 
     What `--check` of every service asks; False as well when NATS at `url` cannot be reached.
     """
     try:
         async with asyncio.timeout(ONCE_SECONDS + wait):
-            client = await connect_once(url, "antiphon-check")
+            client = await connect_once(url, "antiphon-check", access)
             try:
                 host = socket.gethostname()
                 return any(metadata.get("host") == host for metadata in await instances(client, name, wait))

@@ -368,7 +368,8 @@ async def run(settings: Settings) -> None:
             models = await unless_stopped(stop, loader.submit(partial(load_local_models, settings), Urgency.NOW).future)
         finally:
             loader.close()
-        client = await unless_stopped(stop, connection.connect(settings.nats_url, "antiphon-inference-bridge"))
+        connecting = connection.connect(settings.nats_url, "antiphon-inference-bridge", settings.nats_access())
+        client = await unless_stopped(stop, connecting)
         bridge = Bridge(client, models, settings, scripted_agent)
         await unless_stopped(stop, bridge.start())
     except Stopped:

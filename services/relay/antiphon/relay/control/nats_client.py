@@ -154,7 +154,9 @@ class RelayNatsClient:
     async def _serve(self) -> None:
         name = self._settings.relay_name
         self._flows = None
-        self._client = client = await connection.connect(self._settings.nats_url, f"relay-{name}")
+        self._client = client = await connection.connect(
+            self._settings.nats_url, f"relay-{name}", self._settings.nats_access
+        )
         if self._tunnel_host in _LOOPBACK:
             self._tunnel_host = connection.local_host_towards(self._settings.nats_url)
         await client.subscribe(subjects.relay_announce(name), cb=self._on_relay)

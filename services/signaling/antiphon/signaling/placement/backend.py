@@ -84,7 +84,9 @@ class Backend:
     async def _connect(self) -> None:
         if self.client is not None:
             await self.client.close()
-        self.client = client = await connection.connect(self._settings.nats_url, "signaling")
+        self.client = client = await connection.connect(
+            self._settings.nats_url, "signaling", self._settings.nats_access()
+        )
         await client.subscribe(subjects.ANY_TRANSCEIVER_ANNOUNCE, cb=self._on_announcement(self._learn_transceiver))
         await client.subscribe(subjects.ANY_RELAY_ANNOUNCE, cb=self._on_announcement(self._learn_relay))
         await service_discovery.register(client, "antiphon-signaling")

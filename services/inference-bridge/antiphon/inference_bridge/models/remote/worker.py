@@ -113,7 +113,8 @@ async def _run_speech_model(settings: Settings, kind: Literal["stt", "tts"], sto
         model = await unless_stopped(stop, loader.submit(load, Urgency.NOW).future)
     finally:
         loader.close()
-    client = await unless_stopped(stop, connection.connect(settings.nats_url, f"antiphon-worker-{kind}"))
+    connecting = connection.connect(settings.nats_url, f"antiphon-worker-{kind}", settings.nats_access("worker"))
+    client = await unless_stopped(stop, connecting)
     transcriber, voice = (model, None) if kind == "stt" else (None, model)
     worker = Worker(settings.bridge_threads, transcriber, voice)  # type: ignore[arg-type]
     service = await service_discovery.register(client, wire.SERVICE, {"kind": kind})
@@ -126,7 +127,8 @@ async def _run_speech_model(settings: Settings, kind: Literal["stt", "tts"], sto
 
 async def _run_language_model(settings: Settings, stop: asyncio.Event) -> None:
     async with client_for(settings.llm_url, settings.llm_api_key.get_secret_value()) as server:
-        client = await unless_stopped(stop, connection.connect(settings.nats_url, "antiphon-worker-llm"))
+        connecting = connection.connect(settings.nats_url, "antiphon-worker-llm", settings.nats_access("worker"))
+        client = await unless_stopped(stop, connecting)
         model = LanguageModel(server, settings.llm_model, settings.llm_timeout)
         worker = LanguageModelWorker(client, model, settings.llm_at_once)
         warming = asyncio.create_task(worker.warm())
