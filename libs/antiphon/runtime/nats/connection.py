@@ -14,7 +14,8 @@ from urllib.parse import urlsplit
 from nats.aio.client import Client
 
 from antiphon.runtime.nats.access import OPEN, Access
-from antiphon.runtime.nats.client import CONNECT_SECONDS, BusClient, RefusedError
+from antiphon.runtime.nats.client import CONNECT_SECONDS, BusClient
+from antiphon.runtime.nats.client import RefusedError as RefusedError
 from antiphon.runtime.nats.client import stop_answering as stop_answering
 from antiphon.runtime.nats.server_url import DEFAULT_NATS_URL as DEFAULT_NATS_URL
 
@@ -70,7 +71,8 @@ async def connect(url: str, name: str, access: Access = OPEN) -> BusClient:
 
     async def on_error(error: Exception) -> None:
         if (text := reports.text_for(error, time.monotonic())) is not None:
-            log.warning("nats: %s", text.removeprefix("nats: "))
+            level = logging.ERROR if isinstance(error, RefusedError) else logging.WARNING
+            log.log(level, "nats: %s", text.removeprefix("nats: "))
 
     async def on_disconnect() -> None:
         if not client.is_closed:  # nats-py calls this after our own `close` too
@@ -125,10 +127,16 @@ async def flush(client: Client) -> None:
 async def require_allowed(client: Client) -> None:
     """Return when the server has all earlier subscriptions; `RefusedError` if it does not allow one of them."""
     await client.flush()
-    if isinstance(client, BusClient):
-        for (verb, _), refused in client.refused.items():
-            if verb == "subscribe":
-                raise refused
+    if (refused := refusal(client)) is not None:
+        raise refused
+
+
+def refusal(client: Client, *published: str) -> RefusedError | None:
+    """The first subscription that the server has not allowed, or message on one of these subjects; None: no such."""
+    for (verb, subject), refused in client.refused.items() if isinstance(client, BusClient) else ():
+        if verb == "subscribe" or subject in published:
+            return refused
+    return None
 
 
 def local_host_towards(url: str) -> str:

@@ -138,6 +138,7 @@ def _relay(user: User) -> Permissions:
         publish=(
             _on("relay_announce", name=own),
             _on("flow_find"),
+            *_asks("antiphon-relay"),  # its own `--check`
             *_puts(_RELAYS, own),
             *_opens(_RELAYS, _FLOWS),
             *_gets(_FLOWS, ">"),
@@ -165,7 +166,7 @@ def _transceiver(user: User) -> Permissions:
             _on("audio_in"),
             _on("data_in"),
             _on("session_event"),
-            *_asks("antiphon-agent"),
+            *_asks("antiphon-agent", "antiphon-transceiver"),
             *_puts(_TRANSCEIVERS, f"{own}.*"),
             *_puts(_SLOTS, f"{own}.*"),
             *_puts(_SESSIONS, f"{own}.>"),

@@ -68,6 +68,8 @@ def main() -> int:
         asyncio.run(run_worker(settings, arguments.worker) if arguments.worker else run(settings))
     except (ModelError, AgentNameError) as error:
         return _bad(str(error))
+    except connection.RefusedError as error:
+        return _bad(f"{error} (ANTIPHON_NATS_CREDENTIALS, ANTIPHON_AGENT_NAME)")
     except (nats.errors.Error, TimeoutError) as error:
         url = without_password(settings.nats_url)
         _bad(f"NATS at {url} failed while this process started: {error or type(error).__name__}")

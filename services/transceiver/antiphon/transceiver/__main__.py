@@ -80,6 +80,9 @@ def main() -> int:
             return asyncio.run(prefork.serve(settings))
         with asyncio.Runner(loop_factory=lambda: asyncio.SelectorEventLoop(CoalescingSelector())) as runner:
             runner.run(serve(settings))
+    except connection.RefusedError as error:
+        print(f"antiphon transceiver: {error} (ANTIPHON_NATS_CREDENTIALS, ANTIPHON_CLUSTER)", file=sys.stderr)
+        return 2
     except (nats.errors.Error, TimeoutError) as error:
         print(f"antiphon transceiver: NATS fails us at our start: {error or type(error).__name__}", file=sys.stderr)
         return 1  # to be started again

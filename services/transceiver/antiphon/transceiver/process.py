@@ -245,6 +245,7 @@ class Transceiver:
         if parts.failover is not None:
             await self._read_announcements(js, parts.failover)
         await parts.service.start(parts.endpoints.own.identity)
+        await connection.require_allowed(client)
         running = [parts.announcer.run(), self._poll_forever()]
         if self._settings.agent_lost_seconds:
             running.append(parts.liveness.run())

@@ -160,7 +160,7 @@ class Bridge:
         )
         own = subjects.agent_claim_of(name, self._keeper.instance)
         await service.add_endpoint(name="claim-passed-on", subject=own, handler=self.take_claim)
-        await connection.flush(self._client)
+        await connection.require_allowed(self._client)
         return service
 
     def _on_chat_server(self, trouble: str | None) -> None:

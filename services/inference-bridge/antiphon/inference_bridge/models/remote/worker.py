@@ -121,7 +121,7 @@ async def _run_speech_model(settings: Settings, kind: Literal["stt", "tts"], sto
     await service.add_endpoint(
         name=kind, subject=subjects.worker(kind), handler=worker.on_request, queue_group=wire.QUEUE
     )
-    await connection.flush(client)
+    await connection.require_allowed(client)
     await _serve(kind, stop, service, worker, client)
 
 
@@ -139,7 +139,7 @@ async def _run_language_model(settings: Settings, stop: asyncio.Event) -> None:
             raise
         await worker.start()
         service = await service_discovery.register(client, wire.SERVICE, {"kind": "llm"})
-        await connection.flush(client)
+        await connection.require_allowed(client)
         await _serve("llm", stop, service, worker, client)
 
 
