@@ -21,6 +21,8 @@ COMMANDS: Final = {
     "call": ("antiphon.cli.call", "hold a spoken conversation without a browser"),
     "doctor": ("antiphon.cli.doctor.command", "check a running stack and name what to fix"),
     "schema": ("antiphon.cli.schema", "write the JSON Schema of every message"),
+    "credentials": ("antiphon.cli.credentials", "write NATS credentials, one for each role, and the server's users"),
+    "agents": ("antiphon.cli.agents", "make, list and take away credentials of agent plug-ins"),
     "keys": ("antiphon.cli.keys", "write fresh route and password keys, or rotate them"),
     "record": ("antiphon.cli.record", "write calls to files: both voices and a timeline of events"),
     "replay": ("antiphon.cli.replay", "play a recorded call's input into an agent again"),

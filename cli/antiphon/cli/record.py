@@ -153,7 +153,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 async def _record(url: str, subject: str, folder: Path, seconds: float | None) -> None:
-    async with on_the_bus(url, "antiphon-record") as client:
+    async with on_the_bus(url, "antiphon-record", "recorder") as client:
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
