@@ -33,7 +33,7 @@ async def test_a_call_that_was_moved_here_is_looked_up_in_the_bucket(nats_url: s
             asked = await client.subscribe(subjects.FLOW_FIND)
             stranger.send(MEDIA, relay.address)  # there is no bucket yet
             await relay.dropped("unknown_client", 1)
-            bucket = await buckets.bucket(client.jetstream(), subjects.BUCKET_FLOWS, ttl=buckets.FLOWS_TTL)
+            bucket = await buckets.bucket(client.jetstream(), subjects.BUCKET_FLOWS)
             its = FlowOwner(cluster=owner.cluster, slot=owner.slot, epoch=owner.epoch)
             await bucket.put(subjects.flow_key(tunnel.pack_header(known.address)), encode(its))
             await bucket.put(subjects.flow_key(tunnel.pack_header(stale.address)), encode(OTHER))

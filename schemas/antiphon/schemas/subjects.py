@@ -25,6 +25,10 @@ BUCKET_LEASES: Final = "antiphon-leases"
 """`<agent>.<session id>` -> Lease, TTL 10 min: which agent instance has a session, and what another one needs of it."""
 BUCKET_SESSIONS: Final = "antiphon-sessions"
 """`<cluster>.<slot>.<epoch>.<session id>` -> encrypted checkpoint; `...<epoch>.seat` -> the process that has them."""
+BUCKET_LIMITS: Final = "antiphon-limits"
+"""Counters of rate limits and used client secrets, TTL an hour; signaling owns the keys."""
+STREAM_RECENT_AUDIO: Final = "antiphon-recent-audio"
+"""The last seconds of every caller: a stream on `ANY_AUDIO_IN`."""
 
 
 class Subject(NamedTuple):

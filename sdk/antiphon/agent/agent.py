@@ -223,9 +223,6 @@ class Agent:
 
     async def _start(self) -> None:
         self._watchdog.start()
-        if self._keep_audio:
-            with contextlib.suppress(nats.errors.Error, TimeoutError):
-                await recent_audio.keep(self._client.jetstream())
         await self._keeper.start()
         metadata = {"agent": self.name, "instance": self._keeper.instance}
         service = await service_discovery.register(

@@ -13,11 +13,9 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-import nats.errors
 from nats.aio.client import Client
 from nats.js.errors import KeyNotFoundError
 
-from antiphon.runtime.agent_sessions import leases
 from antiphon.runtime.nats import buckets
 from antiphon.schemas import MalformedError, messages, subjects
 from antiphon.schemas.messages import Lease
@@ -38,6 +36,7 @@ class Shadow:
     def __init__(self, client: Client, name: str, of: str) -> None:
         subjects.agent_claim(of)  # raises for a name that no subject can hold
         self._name, self._of = name, of
+        self._client = client
         self._js = client.jetstream(timeout=2)
 
     async def watch(self, begin: Callable[[Lease], Awaitable[None]]) -> None:
@@ -53,23 +52,17 @@ class Shadow:
             await asyncio.sleep(_AGAIN_SECONDS)
 
     async def _watch(self, begin: Callable[[Lease], Awaitable[None]]) -> None:
-        bucket = await buckets.bucket(self._js, subjects.BUCKET_LEASES, ttl=leases.LEASE_TTL)
-        watcher = await bucket.watch(subjects.lease_keys(self._of), ignore_deletes=True)
-        try:
-            async for entry in watcher:
-                if entry is None:  # all that were there have come
-                    continue
+        keys = subjects.lease_keys(self._of)
+        async with buckets.watched(self._client, subjects.BUCKET_LEASES, keys) as written:
+            async for entry in written:
                 with contextlib.suppress(MalformedError):
-                    await begin(messages.decode(entry.value or b"", Lease))
-        finally:
-            with contextlib.suppress(nats.errors.Error):
-                await watcher.stop()  # type: ignore[no-untyped-call]
+                    await begin(messages.decode(entry.value, Lease))
 
     async def runs(self, session_id: str) -> bool:
         """Whether the shadowed agent has this session."""
-        bucket = await buckets.bucket(self._js, subjects.BUCKET_LEASES, ttl=leases.LEASE_TTL)
+        key = subjects.lease_key(self._of, session_id)
         try:
-            await bucket.get(subjects.lease_key(self._of, session_id))
+            await (await buckets.bucket(self._js, subjects.BUCKET_LEASES, key)).get(key)
         except KeyNotFoundError:
             return False
         return True

@@ -45,7 +45,9 @@ class LeaseBucket:
 
     def __init__(self, client: Client, agent: str, instance: str, lost: Callable[[Lease, str], None]) -> None:
         self._agent, self._instance, self._lost = agent, instance, lost
+        self._client = client
         self._js = client.jetstream(timeout=_ATTEMPT_SECONDS)
+        self._probe = subjects.lease_key(agent, "_")
         self._bucket: KeyValue | None = None
         self._locks: WeakKeyDictionary[HeldLease, asyncio.Lock] = WeakKeyDictionary()
         """One write of a lease at a time."""
@@ -66,7 +68,7 @@ class LeaseBucket:
 
     async def _kv(self) -> KeyValue:
         if self._bucket is None:
-            self._bucket = await buckets.bucket(self._js, subjects.BUCKET_LEASES, ttl=leases.LEASE_TTL)
+            self._bucket = await buckets.bucket(self._js, subjects.BUCKET_LEASES, self._probe)
         return self._bucket
 
     # ---- leases of ours
@@ -152,20 +154,15 @@ class LeaseBucket:
     async def free_leases(self, is_dead: Callable[[str], bool]) -> list[tuple[Lease, int]]:
         """Look through all leases of the agent once: those whose holder is gone, with their revisions."""
         found: list[tuple[Lease, int]] = []
-        watcher = await (await self._kv()).watch(subjects.lease_keys(self._agent), ignore_deletes=True)
-        try:
-            async for entry in watcher:
-                if entry is None:
-                    break
-                try:
-                    lease = messages.decode(entry.value or b"", Lease)
-                except MalformedError as error:
-                    log.warning("lease %s: %s", entry.key, error)
-                    continue
-                if is_dead(lease.instance):
-                    found.append((lease, entry.revision or 0))
-        finally:
-            await watcher.stop()  # type: ignore[no-untyped-call]
+        keys = subjects.lease_keys(self._agent)
+        for entry in await buckets.entries(self._client, subjects.BUCKET_LEASES, keys):
+            try:
+                lease = messages.decode(entry.value, Lease)
+            except MalformedError as error:
+                log.warning("lease %s: %s", entry.key, error)
+                continue
+            if is_dead(lease.instance):
+                found.append((lease, entry.revision))
         random.shuffle(found)  # several instances look at once: each begins with another one
         return found
 

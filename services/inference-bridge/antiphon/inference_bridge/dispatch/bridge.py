@@ -38,7 +38,7 @@ from antiphon.inference_bridge.tts.phrase_cache import PhraseCache
 from antiphon.inference_bridge.turns.turn_settings import TurnSettings
 from antiphon.inference_bridge.unless_stopped import Stopped, unless_stopped
 from antiphon.runtime import tasks, telemetry
-from antiphon.runtime.agent_sessions import recent_audio, takeover
+from antiphon.runtime.agent_sessions import takeover
 from antiphon.runtime.agent_sessions.admission import Admission, read_claim
 from antiphon.runtime.agent_sessions.keeper import LeaseKeeper, new_instance
 from antiphon.runtime.loop_watchdog import LoopWatchdog
@@ -140,10 +140,6 @@ class Bridge:
         await self._keeper.start()
         if self._settings.orphan_seconds:
             await self._abandoned.start()
-        try:
-            await recent_audio.keep(self._client.jetstream(timeout=2))
-        except (nats.errors.Error, TimeoutError) as error:
-            log.warning("the callers' last seconds are not kept for a takeover: %s", error or type(error).__name__)
 
     # ---- new calls -----------------------------------------------------------------------------------
 

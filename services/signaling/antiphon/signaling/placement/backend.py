@@ -13,8 +13,6 @@ from collections.abc import Awaitable, Callable
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
-from nats.js.errors import NoKeysError
-from nats.js.kv import KeyValue
 
 from antiphon.runtime import tasks
 from antiphon.runtime.nats import buckets, connection, service_discovery
@@ -113,14 +111,7 @@ class Backend:
         """Learn what was announced before this process connected; the next announcements come within a second."""
         assert self.client is not None
         try:
-            store = await self.client.jetstream(timeout=2).key_value(name)
-            for key in await store.keys():
-                learn(await _value(store, key), STORED_TTL)
-        except NoKeysError:
-            pass
+            for entry in await buckets.read_all(self.client.jetstream(timeout=2), name):
+                learn(entry.value, STORED_TTL)
         except (NatsError, MalformedError) as error:
             log.info("nothing learned from bucket %s: %s", name, error or type(error).__name__)
-
-
-async def _value(store: KeyValue, key: str) -> bytes:
-    return (await store.get(key)).value or b""

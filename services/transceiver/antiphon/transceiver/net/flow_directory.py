@@ -41,7 +41,7 @@ class FlowDirectory:
     async def run(self) -> None:
         while True:
             try:
-                bucket = await buckets.bucket(self._client.jetstream(), subjects.BUCKET_FLOWS, ttl=buckets.FLOWS_TTL)
+                bucket = await buckets.bucket(self._client.jetstream(), subjects.BUCKET_FLOWS)
                 self._written.clear()  # a server that came back may have lost them
                 while True:
                     await self._follow(bucket)
