@@ -18,8 +18,6 @@ from antiphon.runtime.nats.access import Access
 from antiphon.schemas import subjects
 from antiphon.schemas.subjects import SUBJECTS
 
-RECENT_AUDIO: Final = "antiphon-recent-audio"
-LIMITS: Final = "antiphon-limits"
 _API: Final = "$JS.API"
 _PART = re.compile(r"<([a-z]+)>")
 
@@ -89,30 +87,19 @@ def _puts(bucket: str, *keys: str) -> tuple[str, ...]:
     return tuple(f"$KV.{bucket}.{key}" for key in keys)
 
 
-def _opens(*buckets: str) -> tuple[str, ...]:
-    """Open a bucket: it tells its settings, and the names of its keys."""
-    return tuple(f"{_API}.STREAM.INFO.KV_{bucket}" for bucket in buckets)
-
-
 def _gets(bucket: str, *keys: str) -> tuple[str, ...]:
-    """Read by key."""
+    """Read by key, and see whether the bucket is there."""
     return tuple(f"{_API}.DIRECT.GET.KV_{bucket}.$KV.{bucket}.{key}" for key in keys)
 
 
-def _consumes(stream: str, only: str = "") -> tuple[str, ...]:
-    """Consumers on a stream; `only`: named ones with this filter, so that nothing else can be read by them."""
-    if only:
-        return (f"{_API}.CONSUMER.CREATE.{stream}.*.{only}",)
-    return (
-        f"{_API}.CONSUMER.CREATE.{stream}",
-        f"{_API}.CONSUMER.CREATE.{stream}.>",
-        f"{_API}.CONSUMER.INFO.{stream}.*",
-        f"{_API}.CONSUMER.DELETE.{stream}.*",
-    )
+def _reads_all(bucket: str) -> tuple[str, ...]:
+    """Read by key, and learn the names of all keys."""
+    return f"{_API}.STREAM.INFO.KV_{bucket}", *_gets(bucket, ">")
 
 
-def _watches(bucket: str) -> tuple[str, ...]:
-    return (*_opens(bucket), *_gets(bucket, ">"), *_consumes(f"KV_{bucket}"))
+def _consumes(stream: str, only: str) -> tuple[str, ...]:
+    """Make named consumers with this filter or a narrower one; they can read nothing else."""
+    return (f"{_API}.CONSUMER.CREATE.{stream}.*.{only}",)
 
 
 _TRANSCEIVERS: Final = subjects.BUCKET_TRANSCEIVERS
@@ -121,6 +108,8 @@ _LEASES: Final = subjects.BUCKET_LEASES
 _SESSIONS: Final = subjects.BUCKET_SESSIONS
 _SLOTS: Final = subjects.BUCKET_SLOTS
 _FLOWS: Final = subjects.BUCKET_FLOWS
+_LIMITS: Final = subjects.BUCKET_LIMITS
+_RECENT_AUDIO: Final = subjects.STREAM_RECENT_AUDIO
 _OUT: Final = f"{subjects.PREFIX}.session.*.*.*.out"
 """`audio.out` and `data.out`, in the one subscription that transceivers make."""
 
@@ -140,9 +129,9 @@ def _relay(user: User) -> Permissions:
             _on("flow_find"),
             *_asks("antiphon-relay"),  # its own `--check`
             *_puts(_RELAYS, own),
-            *_opens(_RELAYS, _FLOWS),
+            *_gets(_RELAYS, own),
             *_gets(_FLOWS, ">"),
-            *_watches(_TRANSCEIVERS),
+            *_reads_all(_TRANSCEIVERS),
         ),
         subscribe=(
             _on("relay_announce", name=own),
@@ -171,12 +160,12 @@ def _transceiver(user: User) -> Permissions:
             *_puts(_SLOTS, f"{own}.*"),
             *_puts(_SESSIONS, f"{own}.>"),
             *_puts(_FLOWS, "*"),
-            *_opens(_SLOTS, _SESSIONS, _LEASES, _FLOWS),
             *_gets(_SLOTS, ">"),
-            *_gets(_SESSIONS, f"{own}.>"),
+            *_reads_all(_SESSIONS),
             *_gets(_LEASES, ">"),
-            *_watches(_TRANSCEIVERS),
-            *_watches(_RELAYS),
+            *_gets(_FLOWS, ">"),
+            *_reads_all(_TRANSCEIVERS),
+            *_reads_all(_RELAYS),
         ),
         subscribe=(
             _on("transceiver_announce"),
@@ -207,11 +196,10 @@ def _signaling(_: User) -> Permissions:
             _on("call_status"),
             _on("data_in"),  # the side channel
             *_asks("antiphon-agent", "antiphon-transceiver", "antiphon-relay"),
-            *_watches(_TRANSCEIVERS),
-            *_watches(_RELAYS),
-            *_puts(LIMITS, ">"),
-            *_opens(LIMITS),
-            *_gets(LIMITS, ">"),
+            *_reads_all(_TRANSCEIVERS),
+            *_reads_all(_RELAYS),
+            *_puts(_LIMITS, ">"),
+            *_gets(_LIMITS, ">"),
         ),
         subscribe=(
             _on("transceiver_announce"),
@@ -236,9 +224,9 @@ def _bridge(user: User) -> Permissions:
             _on("worker"),
             *_asks("antiphon-agent", "antiphon-worker"),
             *_puts(_LEASES, ">"),
-            *_watches(_LEASES),
-            f"{_API}.STREAM.INFO.{RECENT_AUDIO}",
-            *_consumes(RECENT_AUDIO),
+            *_reads_all(_LEASES),
+            *_consumes(f"KV_{_LEASES}", f"$KV.{_LEASES}.{own}.*"),
+            *_consumes(_RECENT_AUDIO, _on("audio_in")),
         ),
         subscribe=(
             _on("agent_claim", name=own),
@@ -289,7 +277,7 @@ def _agent(user: User) -> Permissions:
             _on("session_control", agent=own),
             _on("agent_beat", name=own),
             *_own_leases(own),
-            *_recent_audio(own),
+            *_hears_recent(own),
         ),
         subscribe=(
             _on("agent_claim", name=own),
@@ -311,7 +299,7 @@ def _shadow(user: User) -> Permissions:
             _on("agent_beat", name=own),
             *_own_leases(own),
             *_reads_leases(of),
-            *_recent_audio(of),
+            *_hears_recent(of),
         ),
         subscribe=(
             _on("agent_beat", name=own),
@@ -332,8 +320,8 @@ def _reads_leases(agent: str) -> tuple[str, ...]:
     return (*_gets(_LEASES, f"{agent}.*"), *_consumes(f"KV_{_LEASES}", f"$KV.{_LEASES}.{agent}.*"))
 
 
-def _recent_audio(agent: str) -> tuple[str, ...]:
-    return _consumes(RECENT_AUDIO, _on("audio_in", agent=agent))
+def _hears_recent(agent: str) -> tuple[str, ...]:
+    return _consumes(_RECENT_AUDIO, _on("audio_in", agent=agent))
 
 
 ROLES: Final[dict[str, Callable[[User], Permissions]]] = {
