@@ -145,10 +145,11 @@ def _private_text(path: Path, what: str) -> str:
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a FIFO without a writer would block
     except OSError as error:
         raise AccessError(f"{what} can't be read: {error.strerror}") from None
+    mode = os.fstat(handle).st_mode
+    if not stat.S_ISREG(mode):
+        os.close(handle)
+        raise AccessError(f"{what} is no file")
     with open(handle, "rb") as file:
-        mode = os.fstat(handle).st_mode
-        if not stat.S_ISREG(mode):
-            raise AccessError(f"{what} is no file")
         if stat.S_IMODE(mode) & 0o077:
             readable = f"has mode {stat.S_IMODE(mode):04o}, so others may read or write it"
             raise AccessError(f"{what} {readable}: chmod 0400 {path}, or make a new one if others had it")
@@ -162,5 +163,5 @@ def _private_text(path: Path, what: str) -> str:
 
 
 def _unusable(field: str, path: Path | None, error: Exception) -> str:
-    reason = getattr(error, "strerror", "") if isinstance(error, OSError) and error.errno else ""
+    reason = "" if isinstance(error, ssl.SSLError) else getattr(error, "strerror", "")
     return f"{VARIABLES[field]} {path} can't be used: {reason or 'it holds no certificate in PEM'}"
