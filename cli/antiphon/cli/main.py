@@ -22,6 +22,7 @@ COMMANDS: Final = {
     "doctor": ("antiphon.cli.doctor.command", "check a running stack and name what to fix"),
     "schema": ("antiphon.cli.schema", "write the JSON Schema of every message"),
     "keys": ("antiphon.cli.keys", "write fresh route and password keys, or rotate them"),
+    "setup": ("antiphon.cli.setup", "make the buckets and streams on NATS, and keep them there"),
     "record": ("antiphon.cli.record", "write calls to files: both voices and a timeline of events"),
     "replay": ("antiphon.cli.replay", "play a recorded call's input into an agent again"),
     "bench": ("antiphon.bench", "measure the stack"),

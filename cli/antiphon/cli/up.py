@@ -27,13 +27,17 @@ from antiphon.cli.bind_options import (
 from antiphon.cli.errors import UsageError
 from antiphon.cli.health import Health, ask_health
 from antiphon.cli.keys import fresh_password_key, fresh_route_keys
+from antiphon.cli.setup import SetupThread, table_from_environment
 from antiphon.cli.state_directory import state_directory
 from antiphon.cli.supervisor import Part, Supervisor
 from antiphon.cli.terminal import Terminal
+from antiphon.runtime.nats import connection
 from antiphon.schemas.addresses import Address
 
 PROGRESS_EVERY: Final = 5.0
 """Seconds between two lines about what is still missing."""
+STORES_WITHIN: Final = 5.0
+"""Seconds that the services wait for the buckets and streams before they are started all the same."""
 DECIDED_HERE: Final = (
     "ANTIPHON_ROUTE_KEYS",
     "ANTIPHON_PASSWORD_KEY",
@@ -108,12 +112,14 @@ def run(args: argparse.Namespace) -> int:
     relay = relay._replace(port=usable_port(relay, socket.SOCK_DGRAM, "--relay-port"))
     relay_tcp = relay_tcp_address(args.relay_tcp_port, relay)
     own_nats_port = nats_port(args.nats_port)
+    stores = table_from_environment()
     embedded_nats.server_binary()
 
-    names = ["nats", "relay", "transceiver", "signaling", "inference-bridge", *(p.stem for p in args.plugin)]
+    names = ["nats", "setup", "relay", "transceiver", "signaling", "inference-bridge", *(p.stem for p in args.plugin)]
     terminal = Terminal(names)
     supervisor = Supervisor(terminal)
     supervisor.catch_signals()
+    setup: SetupThread | None = None
     with state_directory() as state:
         try:
             server = embedded_nats.EmbeddedNats(state, own_nats_port)
@@ -123,6 +129,8 @@ def run(args: argparse.Namespace) -> int:
             if nats_url is None:
                 return 0
             terminal.log("nats", f"serves {nats_url}")
+            setup = SetupThread(lambda: connection.connect(nats_url, "antiphon-setup"), stores, terminal)
+            setup.wait_until_ready(STORES_WITHIN)
             environments = _environments(http, relay, relay_tcp, offered, nats_url)
             environments["relay"].setdefault("ANTIPHON_RELAY_STATE_FILE", str(Path(state, "relay.json")))
             for name, environment in environments.items():
@@ -135,6 +143,8 @@ def run(args: argparse.Namespace) -> int:
         finally:
             if supervisor.stopping:
                 terminal.announce("Ending ...")
+            if setup is not None:
+                setup.end()
             supervisor.end_all()
             if supervisor.stopping:
                 terminal.announce("Antiphon has ended.")
