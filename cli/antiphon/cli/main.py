@@ -24,6 +24,7 @@ COMMANDS: Final = {
     "credentials": ("antiphon.cli.credentials", "write NATS credentials, one for each role, and the server's users"),
     "agents": ("antiphon.cli.agents", "make, list and take away credentials of agent plug-ins"),
     "keys": ("antiphon.cli.keys", "write fresh route and password keys, or rotate them"),
+    "setup": ("antiphon.cli.setup", "make the buckets and streams on NATS, and keep them there"),
     "record": ("antiphon.cli.record", "write calls to files: both voices and a timeline of events"),
     "replay": ("antiphon.cli.replay", "play a recorded call's input into an agent again"),
     "bench": ("antiphon.bench", "measure the stack"),

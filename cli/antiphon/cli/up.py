@@ -31,15 +31,20 @@ from antiphon.cli.keys import fresh_password_key, fresh_route_keys, write_secret
 from antiphon.cli.part_environment import environment_of, environment_of_plugin
 from antiphon.cli.plugin_name import Plugin, plugin
 from antiphon.cli.running_stack import CREDENTIALS, RunningStack, announced
+from antiphon.cli.setup import SetupThread, table_from_environment
 from antiphon.cli.state_directory import state_directory
 from antiphon.cli.supervisor import Part, Supervisor
 from antiphon.cli.terminal import Terminal
+from antiphon.runtime.nats import connection
+from antiphon.runtime.nats.access import Access
 from antiphon.runtime.nats.permissions import User
 from antiphon.runtime.nats.users import Users, UsersError, stack_users
 from antiphon.schemas.addresses import Address
 
 PROGRESS_EVERY: Final = 5.0
 """Seconds between two lines about what is still missing."""
+STORES_WITHIN: Final = 5.0
+"""Seconds that the services wait for the buckets and streams before they are started all the same."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -111,12 +116,15 @@ def run(args: argparse.Namespace) -> int:
     relay = relay._replace(port=usable_port(relay, socket.SOCK_DGRAM, "--relay-port"))
     relay_tcp = relay_tcp_address(args.relay_tcp_port, relay)
     own_nats_port = nats_port(args.nats_port)
+    stores = table_from_environment()
     embedded_nats.server_binary()
 
-    names = ["nats", "relay", "transceiver", "signaling", "inference-bridge", *(each.file.stem for each in plugins)]
+    services = ["relay", "transceiver", "signaling", "inference-bridge"]
+    names = ["nats", "setup", *services, *(each.file.stem for each in plugins)]
     terminal = Terminal(names)
     supervisor = Supervisor(terminal)
     supervisor.catch_signals()
+    setup: SetupThread | None = None
     with state_directory() as state:
         try:
             users = _make_users(Path(state), wanted)
@@ -127,6 +135,9 @@ def run(args: argparse.Namespace) -> int:
             if nats_url is None:
                 return 0
             terminal.log("nats", f"serves {nats_url}")
+            setup_access = Access("setup", "", users.seed_file(wanted["setup"]))
+            setup = SetupThread(lambda: connection.connect(nats_url, "antiphon-setup", setup_access), stores, terminal)
+            setup.wait_until_ready(STORES_WITHIN)
             environments = _environments(http, relay, relay_tcp, offered, _keys(Path(state)))
             environments["relay"].setdefault("ANTIPHON_RELAY_STATE_FILE", str(Path(state, "relay.json")))
             with announced(RunningStack(nats_url, Path(state))) as trouble:
@@ -144,6 +155,8 @@ def run(args: argparse.Namespace) -> int:
         finally:
             if supervisor.stopping:
                 terminal.announce("Ending ...")
+            if setup is not None:
+                setup.end()
             supervisor.end_all()
             if supervisor.stopping:
                 terminal.announce("Antiphon has ended.")
