@@ -75,8 +75,15 @@ def _on(row: str, **parts: str | int) -> str:
 
 
 def _registered(service: str) -> tuple[str, ...]:
-    """What an entry in the services register subscribes."""
-    return "$SRV.*", f"$SRV.*.{service}", f"$SRV.*.{service}.*"
+    """What an entry in the services register subscribes.
+
+    Verb by verb: NATS takes a subscription to `$SRV.>` for one that `$SRV.*` allows, and delivers what all are asked.
+    """
+    return tuple(
+        subject
+        for verb in ("PING", "INFO", "STATS")
+        for subject in (f"$SRV.{verb}", f"$SRV.{verb}.{service}", f"$SRV.{verb}.{service}.*")
+    )
 
 
 def _asks(*services: str) -> tuple[str, ...]:

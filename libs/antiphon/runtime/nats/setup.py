@@ -1,8 +1,8 @@
 """The process with the credential `setup`: makes all buckets and streams, and makes them again when they are gone.
 
 Run as `antiphon setup`, or `python -m antiphon.runtime.nats.setup` where the command line is not installed. No service
-has this credential. Settings: `ANTIPHON_NATS_URL`, `ANTIPHON_NATS_CREDENTIALS`, `ANTIPHON_LEASES_STORAGE` (memory or file) and
-`ANTIPHON_LEASE_RETENTION_SECONDS`; docs/security.md has them.
+has this credential. Settings: `ANTIPHON_NATS_URL`, `ANTIPHON_NATS_CREDENTIALS`, `ANTIPHON_LEASES_STORAGE` (memory or
+file) and `ANTIPHON_LEASE_RETENTION_SECONDS`; docs/security.md has them.
 """
 
 from __future__ import annotations
