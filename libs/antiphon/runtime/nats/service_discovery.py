@@ -86,11 +86,11 @@ async def ping(client: Client, names: Sequence[str], wait: float, patience: Call
         received.put_nowait(message)
 
     inbox = client.new_inbox()
-    subscription = await client.subscribe(inbox, cb=on_answer)
+    subscription = await client.subscribe(f"{inbox}.*", cb=on_answer)
     deadline = time.monotonic() + wait
     try:
-        for name in names:
-            await client.publish(f"$SRV.PING.{name}", reply=inbox)
+        for place, name in enumerate(names):
+            await client.publish(f"$SRV.PING.{name}", reply=f"{inbox}.{place}")
         for _ in range(MAX_ANSWERS):
             left = min(deadline - time.monotonic(), patience(answers))
             if left <= 0:
@@ -104,7 +104,9 @@ async def ping(client: Client, names: Sequence[str], wait: float, patience: Call
             if (message.headers or {}).get("Status") == "503":
                 answers.absent += 1
             elif (instance := _instance(message.data)) is not None:
-                answers.instances.append(instance)
+                # A relay may answer what relays are asked; it must not answer as an agent.
+                if message.subject == f"{inbox}.{names.index(instance.service) if instance.service in names else ''}":
+                    answers.instances.append(instance)
     finally:
         await subscription.unsubscribe()
     return answers
