@@ -10,7 +10,7 @@ from nats.aio.msg import Msg
 from nats.micro import add_service
 from nats.micro.request import Request
 
-PREFIX, NAME, END_OF_UTTERANCE = "antiphon.v1", "plain", 4
+PREFIX, NAME, CLAIM_VERSION, END_OF_UTTERANCE = "antiphon.v1", "plain", 2, 4
 WHO = {"agent": NAME, "instance": f"plain-{os.getpid()}"}
 
 
@@ -18,7 +18,12 @@ async def main() -> None:
     bus = await nats.connect(os.environ.get("ANTIPHON_NATS_URL", "nats://127.0.0.1:4222"))
 
     async def claim(request: Request) -> None:
-        session = f"{PREFIX}.session.{json.loads(request.data)['session_id']}"
+        asked = json.loads(request.data)
+        if asked["version"] != CLAIM_VERSION:  # the session of another version has other subjects
+            refusal = f"the claim has version {asked['version']}: this agent reads {CLAIM_VERSION}"
+            await request.respond(json.dumps({"version": 1, "accepted": False, "message": refusal}).encode())
+            return
+        session = f"{PREFIX}.session.{NAME}.{asked['session_id']}"
         generation = 1
 
         async def control(**message: object) -> None:
@@ -38,7 +43,7 @@ async def main() -> None:
                 await control(type="flush", generation=generation)
             elif event["type"] == "flushed":
                 print(f"heard {event['played_samples'] / event['rate']:.2f} s")
-            elif event["type"] == "ended":
+            elif event["type"] in ("ended", "transferred"):
                 for subscription in subscriptions:
                     await subscription.unsubscribe()
 

@@ -6,13 +6,20 @@ import { connect } from "nats";
 const PREFIX = "antiphon.v1";
 const NAME = "echo-js";
 const INSTANCE = `js-${process.pid}`;
+const CLAIM_VERSION = 2;
 const END_OF_UTTERANCE = 4;
 
 const servers = process.env.ANTIPHON_NATS_URL ?? "nats://127.0.0.1:4222";
 const bus = await connect({ servers, maxReconnectAttempts: -1 });
 
 async function take(request) {
-  const session = `${PREFIX}.session.${request.json().session_id}`;
+  const claim = request.json();
+  if (claim.version !== CLAIM_VERSION) { // the session of another version has other subjects
+    const message = `the claim has version ${claim.version}: this agent reads ${CLAIM_VERSION}`;
+    request.respond(JSON.stringify({ version: 1, accepted: false, instance: INSTANCE, message }));
+    return;
+  }
+  const session = `${PREFIX}.session.${NAME}.${claim.session_id}`;
   let generation = 1;
   const subscriptions = [];
 
@@ -36,7 +43,7 @@ async function take(request) {
       control({ type: "flush", generation }).catch((error) => console.error(`flush: ${error.message}`));
     } else if (event.type === "flushed") {
       console.log(`heard ${(event.played_samples / event.rate).toFixed(2)} s`);
-    } else if (event.type === "ended") {
+    } else if (event.type === "ended" || event.type === "transferred") {
       for (const subscription of subscriptions) subscription.unsubscribe();
     }
   }

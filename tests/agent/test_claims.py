@@ -94,7 +94,7 @@ async def test_every_call_is_answered_while_one_of_two_agents_hangs_and_no_slot_
             assert ours["claim_ms_p95"] > 0
             for call in calls:
                 hang_up = messages.encode(messages.HangUp())
-                await bench.client.request(subjects.session_control(call.session_id), hang_up, timeout=5)
+                await bench.client.request(subjects.session_control("patient", call.session_id), hang_up, timeout=5)
             await until(lambda: sum(beats.values()) == 0)
 
 
@@ -174,7 +174,7 @@ async def test_an_acceptance_after_its_time_is_answered_that_it_does_not_have_th
         assert claim.session_id == call.session_id
         assert not admission.is_stale(claim, time.time())
         assert admission.is_stale(claim, time.time() + 4)
-        await bench.client.subscribe(subjects.session_event(call.session_id), cb=on_event)
+        await bench.client.subscribe(subjects.session_event("plain", call.session_id), cb=on_event)
         await connection.flush(bench.client)
         await claims[0].respond(messages.encode(messages.ClaimReply(accepted=True, instance="late")))
         await until(lambda: events)
@@ -200,7 +200,7 @@ async def test_an_instance_whose_claim_has_expired_drops_the_session_without_a_r
         await session.over.wait()
 
     async with agent.serving(nats_url):
-        await bus_client.subscribe(subjects.session_control("rtc_1"), cb=on_control)
+        await bus_client.subscribe(subjects.session_control("expired", "rtc_1"), cb=on_control)
         claim = messages.Claim(session_id="rtc_1", agent="expired", expires_at=time.time() - 10)
         answer = await bus_client.request(subjects.agent_claim("expired"), messages.encode(claim), timeout=5)
         assert "too old" in messages.decode(answer.data, messages.ClaimReply).message
@@ -209,11 +209,11 @@ async def test_an_instance_whose_claim_has_expired_drops_the_session_without_a_r
         reply = messages.decode(answer.data, messages.ClaimReply)
         assert reply.accepted
         expired = messages.encode(messages.ClaimExpired(instance="another"))
-        await bus_client.publish(subjects.session_event("rtc_1"), expired)
+        await bus_client.publish(subjects.session_event("expired", "rtc_1"), expired)
         await connection.flush(bus_client)
         assert "rtc_1" in agent.sessions
         expired = messages.encode(messages.ClaimExpired(instance=reply.instance))
-        await bus_client.publish(subjects.session_event("rtc_1"), expired)
+        await bus_client.publish(subjects.session_event("expired", "rtc_1"), expired)
         await until(lambda: not agent.sessions)
         assert not controls
 

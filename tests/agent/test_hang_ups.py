@@ -58,14 +58,14 @@ async def test_200_calls_of_an_agent_that_hangs_up_at_once_leave_nothing(nats_ur
         beats[beat.instance] = beat.sessions
 
     async def on_event(message: Msg) -> None:
-        session_id, _ = subjects.parse_session_subject(message.subject)
+        session_id = subjects.parse_session_subject(message.subject).session_id
         event = messages.decode_any(message.data, messages.SESSION_EVENT, "event")
         if isinstance(event, messages.Ended):
             assert ended.setdefault(session_id, event.reason) == event.reason
 
     async with transceiver_process(nats_url, ANTIPHON_CAPACITY=str(2 * AT_ONCE)) as bench:
         await bench.client.subscribe(subjects.agent_beat("hasty"), cb=on_beat)
-        await bench.client.subscribe("antiphon.v1.session.*.event", cb=on_event)
+        await bench.client.subscribe("antiphon.v1.session.hasty.*.event", cb=on_event)
         with agent_process(nats_url, script):
             await instances(bench.client, "hasty", 1)
             room = asyncio.Semaphore(AT_ONCE)

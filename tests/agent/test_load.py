@@ -41,7 +41,7 @@ async def test_thirty_concurrent_sessions_of_one_echo_agent_get_every_frame_back
             for number in range(FRAMES):
                 for session_id in echoed:
                     frame = AudioFrame(number, number * 480, 1, 24000, 0, 0, pcm)
-                    await bus_client.publish(subjects.audio_in(session_id), pack_frame(frame))
+                    await bus_client.publish(subjects.audio_in("echo", session_id), pack_frame(frame))
                 await asyncio.sleep(max(0.0, began + number * 0.02 - asyncio.get_running_loop().time()))
 
             def loud(frames: list[AudioFrame]) -> int:
@@ -62,8 +62,8 @@ async def _line(client: Client, session_id: str, frames: list[AudioFrame]) -> As
         await message.respond(messages.encode(messages.ControlReply(ok=True)))
 
     subscriptions = [
-        await client.subscribe(subjects.audio_out(session_id), cb=on_audio),
-        await client.subscribe(subjects.session_control(session_id), cb=on_control),
+        await client.subscribe(subjects.audio_out("echo", session_id), cb=on_audio),
+        await client.subscribe(subjects.session_control("echo", session_id), cb=on_control),
     ]
     claim = messages.Claim(session_id=session_id, agent="echo")
     answer = await client.request(subjects.agent_claim("echo"), messages.encode(claim), timeout=5)
@@ -74,14 +74,16 @@ async def _line(client: Client, session_id: str, frames: list[AudioFrame]) -> As
         yield
     finally:
         await tasks.end(reporting)
-        await client.publish(subjects.session_event(session_id), messages.encode(messages.Ended(reason="hang_up")))
+        await client.publish(
+            subjects.session_event("echo", session_id), messages.encode(messages.Ended(reason="hang_up"))
+        )
         for subscription in subscriptions:
             await subscription.unsubscribe()
 
 
 async def _report(client: Client, session_id: str, playing: messages.Playout) -> None:
     while True:
-        await client.publish(subjects.session_event(session_id), messages.encode(playing))
+        await client.publish(subjects.session_event("echo", session_id), messages.encode(playing))
         await asyncio.sleep(0.2)
 
 
@@ -103,7 +105,9 @@ async def test_sessions_leave_nothing_behind(nats_url: str, bus_client: Client) 
         session_id = f"rtc_tidy{number}"
         claim = messages.Claim(session_id=session_id, agent="tidy")
         await bus_client.request(subjects.agent_claim("tidy"), messages.encode(claim), timeout=5)
-        await bus_client.publish(subjects.session_event(session_id), messages.encode(messages.Ended(reason="hang_up")))
+        await bus_client.publish(
+            subjects.session_event("tidy", session_id), messages.encode(messages.Ended(reason="hang_up"))
+        )
         await until(lambda: not agent.sessions)
 
     async with agent.serving(nats_url):
@@ -126,7 +130,7 @@ async def test_all_sessions_of_a_killed_process_go_on_in_another(nats_url: str, 
         for number in range(10**6):
             for session_id in echoed:
                 frame = AudioFrame(number, number * 480, 1, 24000, 0, 0, pcm)
-                await bus_client.publish(subjects.audio_in(session_id), pack_frame(frame))
+                await bus_client.publish(subjects.audio_in("echo", session_id), pack_frame(frame))
             await asyncio.sleep(0.1)  # a fifth of the real rate is enough to see who answers
 
     async with AsyncExitStack() as calls:

@@ -55,7 +55,7 @@ async def call(bench: Bench, agent: str) -> Call:
         if isinstance(event, messages.Ended):
             line.ended.append(event.reason)
 
-    await bench.client.subscribe(subjects.session_event(line.id), cb=on_event)
+    await bench.client.subscribe(subjects.session_event(agent, line.id), cb=on_event)
     peer.begin(opened.answer)
     await bench.until(lambda: peer.channel_open.is_set(), "the data channel")
     return line

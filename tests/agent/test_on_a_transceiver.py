@@ -184,7 +184,7 @@ async def talk(session: Session) -> None:
         for _ in range(100):
             sequence += 1
             frame = AudioFrame(sequence, 0, 0, 24000, 0, 1, pcm)
-            await session._client.publish(subjects.audio_out(session.id), pack_frame(frame))
+            await session._client.publish(subjects.audio_out("flood", session.id), pack_frame(frame))
         await session.send({"type": "noise", "number": sequence})
         await asyncio.sleep(0.05)
 agent.run()
@@ -216,7 +216,7 @@ async def test_an_agent_that_floods_its_call_is_notified_and_other_calls_play_on
                 peers[name] = bench.peer()
                 opened = await bench.ask(peers[name].offer(), agent=name)
                 assert isinstance(opened, messages.Opened), opened
-                await bench.client.subscribe(subjects.session_event(opened.session_id), cb=on_event)
+                await bench.client.subscribe(subjects.session_event(name, opened.session_id), cb=on_event)
                 peers[name].begin(opened.answer)
             await bench.until(lambda: bool(overflows), "it is asked to slow down", 60)
             heard = peers["steady"].frames

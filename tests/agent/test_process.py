@@ -59,7 +59,7 @@ async def test_a_tool_that_does_not_return_does_not_hold_up_the_end(
     async def on_data(message: Msg) -> None:
         called.set()
 
-    await bus_client.subscribe(subjects.data_out("rtc_stuck"), cb=on_data)
+    await bus_client.subscribe(subjects.data_out("stuck", "rtc_stuck"), cb=on_data)
     with agent_process(nats_url, script) as process:
         await instances(bus_client, "stuck", 1)
         claim = messages.Claim(session_id="rtc_stuck", agent="stuck")

@@ -49,7 +49,7 @@ async def has_a_whole_call(bench: Bench, agent: str, output: Path) -> None:
     peer.speak(tone(30))
     await bench.until(lambda: peer.loudest > 4000, "the echo")
     key = messages.TelephoneEvent(event=1, duration_ms=80)
-    await bench.client.publish(subjects.session_event(opened.session_id), messages.encode(key))
+    await bench.client.publish(subjects.session_event(agent, opened.session_id), messages.encode(key))
     await until(lambda: "flush true" in output.read_text().lower())
     await until(lambda: "heard " in output.read_text())
     peer.frames.clear()

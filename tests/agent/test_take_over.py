@@ -127,7 +127,7 @@ async def test_a_session_that_kills_every_agent_is_ended(nats_url: str, bus_clie
         controls.append(messages.decode_any(message.data, messages.CONTROL, "Control"))  # type: ignore[attr-defined]
         await message.respond(messages.encode(messages.ControlReply(ok=True)))  # type: ignore[attr-defined]
 
-    await bus_client.subscribe("antiphon.v1.session.rtc_doomed.control", cb=control)
+    await bus_client.subscribe("antiphon.v1.session.mortal.rtc_doomed.control", cb=control)
     await connection.flush(bus_client)
     agent = Agent("mortal")
     agent.session(talk)

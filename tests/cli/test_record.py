@@ -149,7 +149,7 @@ def test_calls_above_the_limit_are_left_out_and_named_once(
     monkeypatch.setattr("antiphon.cli.record.MAX_CALLS", 1)
     tap = Tap(tmp_path)
     for name in ("rtc_1", "rtc_2", "rtc_2"):
-        asyncio.run(tap.on_message(Msg(None, subjects.audio_in(name), data=pack_frame(frame(0, 1)))))  # type: ignore[arg-type]
+        asyncio.run(tap.on_message(Msg(None, subjects.audio_in("echo", name), data=pack_frame(frame(0, 1)))))  # type: ignore[arg-type]
     tap.close()
     assert capsys.readouterr().err.count("rtc_2 is left out") == 1
     assert {file.stem for file in tmp_path.iterdir()} == {"rtc_1"}

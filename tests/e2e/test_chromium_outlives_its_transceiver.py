@@ -85,7 +85,7 @@ class Bus:
 
     async def _connect(self, url: str) -> Client:
         async def heard(message: Msg) -> None:
-            kind = subjects.parse_session_subject(message.subject)[1]
+            kind = subjects.parse_session_subject(message.subject).kind
             if kind == "data.in":
                 self.texts.append(decode(message.data, messages.DataMessage).text)
             elif kind == "event":
@@ -96,14 +96,14 @@ class Bus:
             self.seats[said.slot] = said
 
         client = await connection.connect(url, "test")
-        await client.subscribe("antiphon.v1.session.*.data.in", cb=heard)
-        await client.subscribe("antiphon.v1.session.*.event", cb=heard)
+        await client.subscribe("antiphon.v1.session.echo.*.data.in", cb=heard)
+        await client.subscribe("antiphon.v1.session.echo.*.event", cb=heard)
         await client.subscribe(subjects.ANY_TRANSCEIVER_ANNOUNCE, cb=announced)
         return client
 
     def say(self, session_id: str, text: str) -> None:
         message = encode(messages.DataMessage.of("oai-events", text))
-        self.do(self._client.publish(subjects.data_out(session_id), message))
+        self.do(self._client.publish(subjects.data_out("echo", session_id), message))
 
     def pids(self) -> dict[int, int]:
         """Of the processes, by slot."""

@@ -65,7 +65,7 @@ async def call_on(several: Several, slot: int, agent: str) -> Call:
     opened = decode_any(reply.data, messages.OPEN_REPLY, "OpenReply")
     assert isinstance(opened, messages.Opened), opened
     call = Call(peer, opened.session_id)
-    await several.client.subscribe(subjects.session_event(call.id), cb=call.on_event)
+    await several.client.subscribe(subjects.session_event(agent, call.id), cb=call.on_event)
     peer.begin(opened.answer)
     async with asyncio.timeout(PATIENCE):
         await peer.channel_open.wait()

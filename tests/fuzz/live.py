@@ -83,7 +83,9 @@ class Process(Bench):
             self._process = subprocess.Popen([sys.executable, "-m", "antiphon.transceiver"], env=settings, stderr=log)
 
     async def _heard(self, message: Msg) -> None:
-        listened = self.listened is not None and message.subject == subjects.audio_in(self.listened.session_id)
+        listened = self.listened is not None and message.subject == subjects.audio_in(
+            self.listened.agent, self.listened.session_id
+        )
         if listened and self.heard is not None:
             self.heard.frame(message.data, time.monotonic())
             return

@@ -202,7 +202,8 @@ async def test_a_claim_that_is_none_is_refused(quiet_bridge: Client) -> None:
 @pytest.mark.models
 async def test_garbage_on_a_call_s_subjects_does_not_end_it(quiet_bridge: Client, speak: Speak) -> None:
     async with FakeTransceiver(quiet_bridge, "concierge") as call:
-        for subject in (subjects.audio_in(call.id), subjects.session_event(call.id), subjects.data_in(call.id)):
+        for build in (subjects.audio_in, subjects.session_event, subjects.data_in):
+            subject = build("concierge", call.id)
             for data in (b"", b"\x00\xff", b"[]", b'{"version":1,"text":"{"}'):
                 await quiet_bridge.publish(subject, data)
         await call.say(speak("What day is it today?"))

@@ -76,9 +76,9 @@ class Line:
         self._generation = self._playing = self._samples = 0
 
     async def open(self) -> None:
-        await self.client.subscribe(subjects.audio_out(self.id), cb=self._audio)
-        await self.client.subscribe(subjects.data_out(self.id), cb=self._message)
-        await self.client.subscribe(subjects.session_control(self.id), cb=self._control)
+        await self.client.subscribe(subjects.audio_out("pipecat", self.id), cb=self._audio)
+        await self.client.subscribe(subjects.data_out("pipecat", self.id), cb=self._message)
+        await self.client.subscribe(subjects.session_control("pipecat", self.id), cb=self._control)
         claim = messages.Claim(session_id=self.id, agent="pipecat")
         await self.client.request(subjects.agent_claim("pipecat"), messages.encode(claim), timeout=5)
 
@@ -86,7 +86,7 @@ class Line:
         due = time.monotonic()
         for number in range(10**6):
             frame = AudioFrame(number, number * 320, 1, 16000, 0, 0, bytes(640))
-            await self.client.publish(subjects.audio_in(self.id), pack_frame(frame))
+            await self.client.publish(subjects.audio_in("pipecat", self.id), pack_frame(frame))
             if self._queue:
                 spoken = self._queue.pop(0)
                 self.played += spoken.pcm
@@ -108,11 +108,11 @@ class Line:
             await asyncio.sleep(max(0.0, due - time.monotonic()))
 
     async def event(self, event: messages.Message) -> None:
-        await self.client.publish(subjects.session_event(self.id), messages.encode(event))
+        await self.client.publish(subjects.session_event("pipecat", self.id), messages.encode(event))
 
     async def send(self, text: str) -> None:
         await self.client.publish(
-            subjects.data_in(self.id), messages.encode(messages.DataMessage.of("oai-events", text))
+            subjects.data_in("pipecat", self.id), messages.encode(messages.DataMessage.of("oai-events", text))
         )
 
     @property

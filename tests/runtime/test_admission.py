@@ -76,8 +76,16 @@ def test_answers_and_times_are_counted() -> None:
     }
 
 
+def test_a_claim_for_another_agent_or_of_another_release_is_refused_with_the_reason() -> None:
+    with pytest.raises(MalformedError, match="is for agent echo: this is other"):
+        read_claim(messages.encode(CLAIM), "other")
+    old = messages.encode(CLAIM).replace(b'"version":2', b'"version":1')
+    with pytest.raises(MalformedError, match="run one release of antiphon everywhere"):
+        read_claim(old, "echo")
+
+
 @pytest.mark.parametrize("session_id", ["", "a b", "a.b", "*"])
 def test_a_session_id_that_no_subject_can_hold_is_malformed(session_id: str) -> None:
     data = messages.encode(CLAIM.model_copy(update={"session_id": session_id}))
     with pytest.raises(MalformedError):
-        read_claim(data)
+        read_claim(data, "echo")

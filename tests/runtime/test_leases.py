@@ -99,7 +99,7 @@ class Instance:
 
     async def _take(self, lease: Lease) -> bool:
         self.taken.append(lease)
-        return await takeover.fence(SessionBus(self.client, lease.session_id, asyncio.Event()), lease)
+        return await takeover.fence(SessionBus(self.client, lease.agent, lease.session_id, asyncio.Event()), lease)
 
     async def hold(self, session_id: str) -> None:
         lease = Lease(
@@ -136,7 +136,7 @@ async def transceiver(nats_url: str) -> AsyncIterator[list[messages.Message]]:
         controls.append(messages.decode_any(message.data, messages.CONTROL, "Control"))  # type: ignore[attr-defined]
         await message.respond(messages.encode(messages.ControlReply(ok=True)))  # type: ignore[attr-defined]
 
-    await client.subscribe(subjects.session_control("rtc_call"), cb=control)
+    await client.subscribe(subjects.session_control("echo", "rtc_call"), cb=control)
     await connection.flush(client)
     yield controls
     await client.close()

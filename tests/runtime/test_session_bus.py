@@ -32,8 +32,8 @@ class Transceiver:
         self.slow = 0.0
 
     async def start(self) -> None:
-        await self.client.subscribe(subjects.session_control("rtc_call"), cb=self._on_control)
-        await self.client.subscribe(subjects.audio_out("rtc_call"), cb=self._on_frame)
+        await self.client.subscribe(subjects.session_control("echo", "rtc_call"), cb=self._on_control)
+        await self.client.subscribe(subjects.audio_out("echo", "rtc_call"), cb=self._on_frame)
         await connection.flush(self.client)
 
     async def _on_control(self, message: Msg) -> None:
@@ -64,7 +64,7 @@ async def transceiver(bus_client: Client) -> Transceiver:
 def bus(bus_client: Client, monkeypatch: pytest.MonkeyPatch) -> SessionBus:
     monkeypatch.setattr(session_bus, "_ANSWER_SECONDS", 0.2)
     monkeypatch.setattr(session_bus, "_AGAIN_SECONDS", 0.02)
-    return SessionBus(bus_client, "rtc_call", asyncio.Event(), "echo-1")
+    return SessionBus(bus_client, "echo", "rtc_call", asyncio.Event(), "echo-1")
 
 
 async def test_requests_arrive_in_the_order_in_which_they_were_made(bus: SessionBus, transceiver: Transceiver) -> None:
@@ -143,7 +143,7 @@ async def test_a_hang_up_that_is_refused_or_has_no_session_is_not_repeated_for_l
 async def test_after_the_end_of_its_session_nothing_is_sent(bus_client: Client, transceiver: Transceiver) -> None:
     over = asyncio.Event()
     over.set()
-    bus = SessionBus(bus_client, "rtc_call", over)
+    bus = SessionBus(bus_client, "echo", "rtc_call", over)
     await bus.publish_frame(bytes(960), 24000, 0, 1)
     assert await bus.flush(1) is ControlOutcome.NO_SESSION
     assert await bus.pause()

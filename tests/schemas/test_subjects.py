@@ -27,7 +27,7 @@ def built() -> dict[str, str]:
     for name, function in inspect.getmembers(subjects, inspect.isfunction):
         if function.__module__ == subjects.__name__ and not name.startswith(("_", "parse_")):
             subject = function(*(PARTS.get(each, f"some-{each}") for each in inspect.signature(function).parameters))
-            if subject.startswith(subjects.PREFIX) and not set(subject) & set("*>"):
+            if isinstance(subject, str) and subject.startswith(subjects.PREFIX) and not set(subject) & set("*>"):
                 found[name] = subject
     return found
 

@@ -41,22 +41,25 @@ def called(healthy: StandIns, signaling: SignalingProcess) -> SignalingProcess:
 def test_events_of_the_agent_arrive_and_events_of_the_client_reach_it(
     called: SignalingProcess, stand_ins: StandIns
 ) -> None:
-    next_message = stand_ins.listen(subjects.data_in(CALL))
+    next_message = stand_ins.listen(subjects.data_in("concierge", CALL))
     with dial(called) as socket:
         socket.send(json.dumps({"type": "response.cancel"}))
         message = messages.decode(next_message(), messages.DataMessage)
         assert (message.channel, message.text) == ("oai-events", '{"type": "response.cancel"}')
         event = {"type": "session.created", "event_id": "event_1"}
-        stand_ins.publish(subjects.data_out(CALL), messages.encode(messages.DataMessage.of("other", "{}")))
+        stand_ins.publish(subjects.data_out("concierge", CALL), messages.encode(messages.DataMessage.of("other", "{}")))
         stand_ins.publish(
-            subjects.data_out(CALL), messages.encode(messages.DataMessage.of("oai-events", json.dumps(event)))
+            subjects.data_out("concierge", CALL),
+            messages.encode(messages.DataMessage.of("oai-events", json.dumps(event))),
         )
         assert json.loads(socket.recv(10)) == event
 
 
 def test_it_closes_when_the_call_has_ended(called: SignalingProcess, stand_ins: StandIns) -> None:
     with dial(called) as socket:
-        stand_ins.publish(subjects.session_event(CALL), messages.encode(messages.Ended(reason="client_closed")))
+        stand_ins.publish(
+            subjects.session_event("concierge", CALL), messages.encode(messages.Ended(reason="client_closed"))
+        )
         with pytest.raises(ConnectionClosed) as closed:
             socket.recv(10)
         assert closed.value.rcvd is not None
@@ -82,24 +85,57 @@ def test_looking_for_the_call_changes_nothing_in_it(signaling: SignalingProcess,
     assert transceiver.hung_up == []
 
 
-@pytest.mark.parametrize(
-    ("refusal", "status"),
-    [
-        ("Control is malformed at body: Input tag 'probe' found using 'type' does not match any of ...", 101),
-        (f"session {CALL} is over", 404),
-    ],
-)
-def test_an_older_transceiver_that_refuses_the_probe_has_the_call_and_one_whose_call_is_over_has_not(
-    signaling: SignalingProcess, stand_ins: StandIns, refusal: str, status: int
-) -> None:
-    stand_ins.transceiver().refuses = refusal
-    found = 101
-    try:
-        with dial_when_joined(signaling):
-            pass
-    except InvalidStatus as refused:
-        found = refused.response.status_code
-    assert found == status
+def test_a_transceiver_whose_call_is_over_has_it_no_more(signaling: SignalingProcess, stand_ins: StandIns) -> None:
+    stand_ins.transceiver().refuses = f"session {CALL} is over"
+    with pytest.raises(InvalidStatus) as refused, dial_when_joined(signaling):
+        pass
+    assert refused.value.response.status_code == 404
+
+
+def said(socket: ClientConnection) -> str:
+    text: str = json.loads(socket.recv(10))["type"]
+    return text
+
+
+def say(stand_ins: StandIns, agent: str, text: str) -> None:
+    event = messages.DataMessage.of("oai-events", json.dumps({"type": text}))
+    stand_ins.publish(subjects.data_out(agent, CALL), messages.encode(event))
+
+
+def test_it_goes_on_with_the_next_agent_after_a_transfer(called: SignalingProcess, stand_ins: StandIns) -> None:
+    to_first, to_next = (stand_ins.listen(subjects.data_in(agent, CALL)) for agent in ("concierge", "billing"))
+    with dial(called) as socket:
+        say(stand_ins, "concierge", "first")
+        assert said(socket) == "first"
+        socket.send("to the first")
+        assert messages.decode(to_first(), messages.DataMessage).text == "to the first"
+        say(stand_ins, "billing", "early")  # may be published before the event that names it is read
+        moved = messages.encode(messages.Transferred(agent="billing"))
+        stand_ins.publish(subjects.session_event("concierge", CALL), moved)
+        say(stand_ins, "billing", "next")
+        assert [said(socket), said(socket)] == ["early", "next"]
+        say(stand_ins, "concierge", "too late")
+        socket.send("to the next")
+        assert messages.decode(to_next(), messages.DataMessage).text == "to the next"
+        ended = messages.encode(messages.Ended(reason="hang_up"))
+        stand_ins.publish(subjects.session_event("concierge", CALL), ended)  # the call is not with it any more
+        say(stand_ins, "billing", "still here")
+        assert said(socket) == "still here"
+        stand_ins.publish(subjects.session_event("billing", CALL), ended)
+        with pytest.raises(ConnectionClosed):
+            socket.recv(10)
+
+
+def test_an_agent_that_does_not_have_the_call_says_nothing_in_it(called: SignalingProcess, stand_ins: StandIns) -> None:
+    """NATS lets an agent put any session id behind its own name."""
+    with dial(called) as socket:
+        say(stand_ins, "evil", "injected")
+        moved = messages.encode(messages.Transferred(agent="evil"))
+        stand_ins.publish(subjects.session_event("evil", CALL), moved)
+        stand_ins.publish(subjects.session_event("evil", CALL), messages.encode(messages.Ended(reason="hang_up")))
+        say(stand_ins, "evil", "injected again")
+        say(stand_ins, "concierge", "genuine")
+        assert said(socket) == "genuine"
 
 
 def test_a_foreign_page_may_not_connect_without_a_key(called: SignalingProcess) -> None:

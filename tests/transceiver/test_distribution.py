@@ -81,7 +81,7 @@ async def all_go_on(several: Several, calls: list[Call], word: str) -> None:
         await several.say(line, speech(1.0))
         peer.send_text(f"up {word}")
         down = messages.DataMessage.of("oai-events", f"down {word}")
-        await several.client.publish(subjects.data_out(line.session_id), encode(down))
+        await several.client.publish(subjects.data_out(line.agent, line.session_id), encode(down))
 
     def loud(frames: list) -> bool:  # type: ignore[type-arg]
         return any(max(memoryview(frame.pcm).cast("h")) > 4000 for frame in frames)
@@ -154,7 +154,7 @@ async def test_calls_that_went_to_a_third_process_survive_its_death_too(nats_url
         # At a new offer a call that has moved gets a token of the endpoint where it is.
         for peer, line in calls:
             offer = messages.OpenRequest(offer=peer.offer(), session_id=line.session_id)
-            answer = await several.client.request(subjects.session_open(line.session_id), encode(offer), timeout=5)
+            answer = await several.client.request(subjects.call_open(line.session_id), encode(offer), timeout=5)
             assert b'"type":"opened"' in answer.data
             assert (await several.control(line, messages.HangUp())).ok
         await nothing_is_left_of(several, calls)

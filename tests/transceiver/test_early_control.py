@@ -23,7 +23,7 @@ async def hasty_agent(bench: Bench, name: str, before: Before) -> None:
 
     async def claimed(message: Msg) -> None:
         claim = messages.decode(message.data, messages.Claim)
-        bench.lines[claim.session_id] = Line(claim.session_id)
+        bench.lines[claim.session_id] = Line(claim.session_id, claim.agent)
         await before(claim.session_id)
         await message.respond(messages.encode(messages.ClaimReply(accepted=True, input_rate=16000, instance="one")))
 
@@ -31,7 +31,8 @@ async def hasty_agent(bench: Bench, name: str, before: Before) -> None:
 
 
 async def control(bench: Bench, session_id: str, message: messages.Message) -> messages.ControlReply:
-    reply = await bench.client.request(subjects.session_control(session_id), messages.encode(message), timeout=5)
+    subject = subjects.session_control(bench.lines[session_id].agent, session_id)
+    reply = await bench.client.request(subject, messages.encode(message), timeout=5)
     return messages.decode(reply.data, messages.ControlReply)
 
 
@@ -62,7 +63,7 @@ async def test_a_hang_up_before_the_session_is_there_is_carried_out_and_its_reas
 async def test_speech_flushed_before_the_session_is_there_is_not_heard_and_later_speech_is(bench: Bench) -> None:
     async def change_of_mind(session_id: str) -> None:
         for frame in speech(1.0, generation=1):
-            await bench.client.publish(subjects.audio_out(session_id), pack_frame(frame))
+            await bench.client.publish(subjects.audio_out("mind", session_id), pack_frame(frame))
         assert (await control(bench, session_id, messages.Flush(generation=2))).ok
         assert (await control(bench, session_id, messages.Pause())).ok
         assert (await control(bench, session_id, messages.Resume())).ok
@@ -93,18 +94,19 @@ async def test_another_instance_than_the_one_that_has_the_session_cannot_hang_it
 
 
 @pytest.mark.process
-async def test_a_probe_is_answered_before_and_while_the_session_is_there_and_does_nothing(bench: Bench) -> None:
-    replies: list[messages.ControlReply] = []
+async def test_a_side_channel_is_told_the_agent_before_and_while_the_session_is_there(bench: Bench) -> None:
+    replies: list[messages.AttachReply] = []
 
-    async def probe(session_id: str) -> None:
-        replies.append(await control(bench, session_id, messages.Probe()))
+    async def attach(session_id: str) -> None:
+        reply = await bench.client.request(subjects.call_attach(session_id), b"", timeout=5)
+        replies.append(messages.decode(reply.data, messages.AttachReply))
 
-    await hasty_agent(bench, "probed", probe)
+    await hasty_agent(bench, "probed", attach)
     peer = bench.peer()
     opened = await bench.ask(peer.offer(), agent="probed")
     assert isinstance(opened, messages.Opened)
-    replies.append(await control(bench, opened.session_id, messages.Probe()))
-    assert [(reply.ok, reply.message) for reply in replies] == [(True, "")] * 2
+    await attach(opened.session_id)
+    assert [(reply.ok, reply.agent) for reply in replies] == [(True, "probed")] * 2
     assert bench.lines[opened.session_id].ended is None
     assert (await control(bench, opened.session_id, messages.HangUp())).ok
 

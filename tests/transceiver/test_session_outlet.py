@@ -23,14 +23,14 @@ async def test_a_message_that_nats_can_t_carry_is_told_of_as_an_error(nats_url: 
     said = await client.subscribe("antiphon.v1.session.>")
     await client.flush()
     port = TunnelSocket("127.0.0.1", 0)
-    outlet = SessionOutput("rtc_one", port, Publisher(client), trace.INVALID_SPAN, 0.0)
+    outlet = SessionOutput("echo", "rtc_one", port, Publisher(client), trace.INVALID_SPAN, 0.0)
     outlet.message(messages.DataMessage.of("oai-events", payload))
     message = await asyncio.wait_for(said.next_msg(5), 5)
     if len(payload) < 100:
-        assert message.subject == subjects.data_in("rtc_one")
+        assert message.subject == subjects.data_in("echo", "rtc_one")
         assert decode(message.data, messages.DataMessage).text == payload
     else:
-        assert message.subject == subjects.session_event("rtc_one")
+        assert message.subject == subjects.session_event("echo", "rtc_one")
         assert "it is dropped" in decode(message.data, messages.SessionError).message
     port.close()
     await client.close()

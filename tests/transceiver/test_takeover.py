@@ -37,7 +37,7 @@ async def talk_and_write(several: Several, peer: CarriedPeer, line: Line, word: 
     await several.say(line, speech(0.5, generation=generation))
     peer.send_text(f"up {word}")
     down = messages.DataMessage.of("oai-events", f"down {word}")
-    await several.client.publish(subjects.data_out(line.session_id), encode(down))
+    await several.client.publish(subjects.data_out(line.agent, line.session_id), encode(down))
 
     def loud(frames: list) -> bool:  # type: ignore[type-arg]
         return any(max(memoryview(frame.pcm).cast("h")) > 4000 for frame in frames)
@@ -165,7 +165,7 @@ async def test_queued_speech_and_messages_are_handed_over(several: Several) -> N
     for number in range(10):
         peer.send_text(f"up {number}")
         down = messages.DataMessage.of("oai-events", f"down {number}")
-        await several.client.publish(subjects.data_out(line.session_id), encode(down))
+        await several.client.publish(subjects.data_out(line.agent, line.session_id), encode(down))
     await several.client.flush()
     several.processes[0].terminate()
     await several.until(lambda: "ended" in line.states(), "the reply ends")
@@ -207,7 +207,7 @@ async def test_a_call_survives_one_process_after_the_other(several: Several) -> 
             await several.spawn()
     await talk_and_write(several, peer, line, "at last")
     offer = messages.OpenRequest(offer=peer.offer(), session_id=line.session_id)
-    answer = await several.client.request(subjects.session_open(line.session_id), encode(offer), timeout=5)
+    answer = await several.client.request(subjects.call_open(line.session_id), encode(offer), timeout=5)
     assert b'"type":"opened"' in answer.data, "its ICE can be restarted as well"
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from aiortc import MediaStreamTrack, RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 from av import AudioFrame as AvFrame
+from nats.errors import NoRespondersError
 from support.models.sounds import speech, tone
 from support.peers.aiortc_client import Tone
 from support.peers.transceiver_peer import CANDIDATE
@@ -32,7 +33,7 @@ async def test_a_call_carries_audio_and_data_both_ways(bench: Bench) -> None:
     await bench.until(lambda: loud(line.frames) and loud(peer.frames), "both hear each other")
     peer.send_text("up")
     await bench.client.publish(
-        subjects.data_out(line.session_id), encode(messages.DataMessage.of("oai-events", "down"))
+        subjects.data_out(line.agent, line.session_id), encode(messages.DataMessage.of("oai-events", "down"))
     )
     await bench.until(lambda: bool(line.data) and peer.texts == ["down"], "messages pass")
     assert line.data[0].text == "up"
@@ -62,14 +63,14 @@ async def test_flush_pause_and_resume_over_nats(bench: Bench) -> None:
     await bench.until(lambda: any(isinstance(event, messages.Flushed) for event in line.events), "flushed is told")
     await bench.say(line, speech(0.5, generation=2))
     await bench.until(lambda: loud(peer.frames[-3:]), "the next generation is heard")
-    reply = await bench.client.request(subjects.session_control(line.session_id), b"{}", timeout=5)
+    reply = await bench.client.request(subjects.session_control(line.agent, line.session_id), b"{}", timeout=5)
     assert b'"ok":false' in reply.data
 
 
 async def test_unusable_frames_are_reported_and_harm_nothing(bench: Bench) -> None:
     peer, line = await bench.call()
-    await bench.client.publish(subjects.audio_out(line.session_id), b"\xc1 no frame")
-    await bench.client.publish(subjects.data_out(line.session_id), b"no message")
+    await bench.client.publish(subjects.audio_out(line.agent, line.session_id), b"\xc1 no frame")
+    await bench.client.publish(subjects.data_out(line.agent, line.session_id), b"no message")
     await bench.until(
         lambda: sum(isinstance(event, messages.SessionError) for event in line.events) == 2, "both are reported"
     )
@@ -95,9 +96,17 @@ async def test_a_new_offer_on_a_running_session_restarts_its_ice(bench: Bench) -
     stranger = await bench.ask(bench.peer().offer(), session_id=line.session_id)
     assert isinstance(stranger, messages.Refused)
     assert stranger.code == "bad_offer"
-    gone = await bench.ask(offer, session_id="rtc_nobody")
-    assert isinstance(gone, messages.Refused)
-    assert gone.code == "no_session"
+    with pytest.raises(NoRespondersError):
+        await bench.ask(offer, session_id="rtc_nobody")
+    # A request says for which call it is, and that has to be the call of the subject.
+    other = encode(messages.OpenRequest(offer=offer, session_id="rtc_nobody"))
+    new_calls = subjects.transceiver_open(0, bench.announcement.slot)
+    again = encode(messages.OpenRequest(offer=offer, session_id=line.session_id))
+    for subject, request in ((subjects.call_open(line.session_id), other), (new_calls, again)):
+        reply = await bench.client.request(subject, request, timeout=5)
+        refused = messages.decode(reply.data, messages.Refused)
+        assert refused.code == "no_session"
+        assert "use the subject of its own" in refused.message
 
 
 async def test_stock_aiortc_talks_and_listens_through_a_real_relay(bench: Bench) -> None:
@@ -131,7 +140,7 @@ async def test_stock_aiortc_talks_and_listens_through_a_real_relay(bench: Bench)
         await bench.until(lambda: len(line.data) == 1, "16 KB came on the data channel")
         assert line.data[0].text == "x" * 16_000
         await bench.client.publish(
-            subjects.data_out(line.session_id), encode(messages.DataMessage.of("oai-events", "y" * 16_000))
+            subjects.data_out(line.agent, line.session_id), encode(messages.DataMessage.of("oai-events", "y" * 16_000))
         )
         await bench.say(line, speech(3.0))
         await bench.until(lambda: texts == ["y" * 16_000], "16 KB went on the data channel")

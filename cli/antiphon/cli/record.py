@@ -13,6 +13,7 @@ import signal
 import sys
 import time
 import wave
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Final
 
@@ -21,6 +22,7 @@ from nats.aio.msg import Msg
 from antiphon.cli.bus_client import on_the_bus
 from antiphon.cli.errors import UsageError
 from antiphon.cli.recording import Recording
+from antiphon.runtime.agent_sessions.followed_agent import FollowedAgent
 from antiphon.runtime.nats import connection
 from antiphon.runtime.nats.server_url import without_password
 from antiphon.schemas import subjects
@@ -29,7 +31,7 @@ from antiphon.schemas.errors import MalformedError
 MAX_CALLS: Final = 200
 """Calls recorded at once; further ones are left out, with a line on stderr."""
 MAX_PENDING: Final = 20_000
-"""Messages that wait for the disk; further ones are missing in the recording only."""
+"""Messages of each kind that wait for the disk; further ones are missing in the recording only."""
 MAX_REMEMBERED: Final = 1000
 """Ended calls, whose late messages begin no new file."""
 IDLE_S: Final = 60.0
@@ -42,14 +44,29 @@ class _Files:
 
     def __init__(self, folder: Path, session_id: str) -> None:
         self.recording = Recording(session_id)
+        self._followed: FollowedAgent[tuple[str, bytes]] = FollowedAgent()
         self.last_message_at = time.monotonic()
         self._path = folder / f"{session_id}.wav"
         self._wave: wave.Wave_write | None = None
         self._lines: IO[str] = (folder / f"{session_id}.jsonl").open("w", encoding="utf-8")
 
-    def message(self, kind: str, data: bytes) -> None:
-        """Take a message of the call; events go to the time line at once."""
+    def message(self, agent: str, kind: str, data: bytes) -> None:
+        """Take a message that came under this agent's name; what is no part of the call is left out."""
+        followed = self._followed
+        held: list[tuple[str, bytes]] = []
+        if agent != followed.agent and (kind == "audio.in" or (kind == "event" and not followed.agent)):
+            held = followed.attached(agent)  # the transceiver alone publishes these
+        if not followed.is_of_session(agent, (kind, data), hold=kind != "event"):
+            return
         self.last_message_at = time.monotonic()
+        for each in (*held, (kind, data)):
+            self._take(*each)
+        if self.recording.transferred_to:
+            for each in followed.transferred(agent, self.recording.take_transfer()):
+                self._take(*each)
+
+    def _take(self, kind: str, data: bytes) -> None:
+        """Events go to the time line at once."""
         line = self.recording.message(kind, data, time.time_ns())
         if line:
             self._lines.write(line + "\n")
@@ -85,7 +102,7 @@ class Tap:
     async def on_message(self, message: Msg) -> None:
         """Take a message of any session; the first one of a call opens its files."""
         try:
-            session_id, kind = subjects.parse_session_subject(message.subject)
+            agent, session_id, kind = subjects.parse_session_subject(message.subject)
         except MalformedError:
             return
         files = self._calls.get(session_id)
@@ -98,7 +115,7 @@ class Tap:
                 return
             files = self._calls[session_id] = _Files(self._folder, session_id)
             print(f"recording {session_id}", flush=True)
-        files.message(kind, message.data)
+        files.message(agent, kind, message.data)
         if files.recording.ended:
             self._close(session_id)
 
@@ -142,17 +159,17 @@ def run(args: argparse.Namespace) -> int:
     if not args.out.is_dir():
         raise UsageError(f"--out {args.out} is no folder: make it first")
     try:
-        subject = subjects.session_all(args.session)
+        observed = subjects.session_observed(session_id=args.session)
     except MalformedError as error:
         raise UsageError(f"--session: {error}") from None
     try:
-        asyncio.run(_record(args.nats, subject, args.out, args.seconds))
+        asyncio.run(_record(args.nats, observed, args.out, args.seconds))
     except OSError as error:
         raise UsageError(f"--out {args.out} can't be written: {error.strerror}") from None
     return 0
 
 
-async def _record(url: str, subject: str, folder: Path, seconds: float | None) -> None:
+async def _record(url: str, observed: Sequence[str], folder: Path, seconds: float | None) -> None:
     async with on_the_bus(url, "antiphon-record", "recorder") as client:
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()
@@ -162,7 +179,8 @@ async def _record(url: str, subject: str, folder: Path, seconds: float | None) -
             loop.call_later(seconds, stop.set)
         tap = Tap(folder)
         try:
-            await client.subscribe(subject, cb=tap.on_message, pending_msgs_limit=MAX_PENDING)
+            for subject in observed:
+                await client.subscribe(subject, cb=tap.on_message, pending_msgs_limit=MAX_PENDING)
             await connection.flush(client)
             print(f"waiting for calls on {without_password(url)}; Ctrl-C ends", file=sys.stderr, flush=True)
             while not stop.is_set():

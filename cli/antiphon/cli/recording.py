@@ -85,6 +85,11 @@ class Voices:
         self._put(1, at, np.asarray(new, dtype=np.int16))
         self._agent_at = at + len(new)
 
+    def another_agent(self) -> None:
+        """Forget what the agent before has published: the numbers of the next one's replies may be the same."""
+        self._spoken.clear()
+        self._played.clear()
+
     def take(self, everything: bool = False) -> bytes:
         """The audio that has become complete since the last call: s16le, left the caller, right the agent."""
         until = self._newest if everything else self._newest - int(SETTLED_S * self.rate)
@@ -121,10 +126,18 @@ class Recording:
         self.session_id = session_id
         self.voices = Voices()
         self.ended = False
+        self.transferred_to = ""
+        """The agent that has the call now, until `take_transfer`."""
         self._began_ns = 0
 
+    def take_transfer(self) -> str:
+        """The agent that has the call now. Its generations begin anew, so the speech of the one before is forgotten."""
+        agent, self.transferred_to = self.transferred_to, ""
+        self.voices.another_agent()
+        return agent
+
     def message(self, kind: str, data: bytes, now_ns: int) -> str:
-        """A message on `...session.<id>.<kind>`; returns a line for the time line, empty for audio."""
+        """A message on `...session.<agent>.<id>.<kind>`; returns a line for the time line, empty for audio."""
         self._began_ns = self._began_ns or now_ns
         try:
             if kind == "audio.in":
@@ -145,5 +158,7 @@ class Recording:
         match event:
             case messages.Playout() | messages.Flushed():
                 self.voices.played(event.generation, event.played_samples, now_ns)
+            case messages.Transferred():
+                self.transferred_to = event.agent
             case messages.Ended():
                 self.ended = True

@@ -87,9 +87,9 @@ class FakeTransceiver:
 
     async def __aenter__(self) -> FakeTransceiver:
         for subject, callback in (
-            (subjects.audio_out(self.id), self._on_audio),
-            (subjects.data_out(self.id), self._on_data),
-            (subjects.session_control(self.id), self._on_control),
+            (subjects.audio_out(self._agent, self.id), self._on_audio),
+            (subjects.data_out(self._agent, self.id), self._on_data),
+            (subjects.session_control(self._agent, self.id), self._on_control),
         ):
             self._subscriptions.append(await self._client.subscribe(subject, cb=callback))
         try:
@@ -175,11 +175,11 @@ class FakeTransceiver:
     async def send(self, event: dict[str, Any]) -> None:
         """A message of the client on the data channel."""
         message = messages.DataMessage.of(messages.EVENTS_CHANNEL, json.dumps(event))
-        await self._client.publish(subjects.data_in(self.id), messages.encode(message))
+        await self._client.publish(subjects.data_in(self._agent, self.id), messages.encode(message))
 
     async def event(self, event: messages.Message) -> None:
         """Publish a session event as the transceiver does."""
-        await self._publish(subjects.session_event(self.id), messages.encode(event))
+        await self._publish(subjects.session_event(self._agent, self.id), messages.encode(event))
 
     @property
     def answered(self) -> bool:
@@ -227,7 +227,7 @@ class FakeTransceiver:
             else:
                 pcm = noise.normal(0, 4, INPUT_FRAME).astype("<i2").tobytes()
             frame = AudioFrame(sequence, sequence * INPUT_FRAME, now_ns, INPUT_RATE, 0, 0, pcm)
-            await self._publish(subjects.audio_in(self.id), pack_frame(frame))
+            await self._publish(subjects.audio_in(self._agent, self.id), pack_frame(frame))
             self.sent = sequence + 1
             await self._play()
             due += FRAME_MS / 1000

@@ -258,8 +258,14 @@ def session_event_of_any(session_id: str) -> str:
     return f"{PREFIX}.session.*.{_token('session id', session_id)}.event"
 
 
+def session_observed(agent: str | None = None, session_id: str | None = None) -> tuple[str, ...]:
+    """Wildcards: what a recorder subscribes to. Not `control`, where a subscriber makes ended calls look alive."""
+    every = session_all(agent, session_id).removesuffix(">")
+    return f"{every}audio.*", f"{every}data.*", f"{every}event"
+
+
 def session_all(agent: str | None = None, session_id: str | None = None) -> str:
-    """Wildcard: all subjects of a session, of an agent's sessions, or of every session, for a recorder."""
+    """Wildcard: all subjects of a session, of an agent's sessions, or of every session."""
     of = "*" if agent is None else _token("agent name", agent)
     return f"{PREFIX}.session.{of}.{'*' if session_id is None else _token('session id', session_id)}.>"
 

@@ -33,6 +33,8 @@ from antiphon.agent.events import (
     TelephoneEvent,
     ToolFailed,
     ToolResult,
+    TransferFailed,
+    Transferred,
 )
 from antiphon.agent.playback import Played
 from antiphon.agent.session import Session
@@ -72,5 +74,7 @@ __all__ = [
     "ToolError",
     "ToolFailed",
     "ToolResult",
+    "TransferFailed",
+    "Transferred",
     "Word",
 ]

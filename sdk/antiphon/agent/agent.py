@@ -304,7 +304,7 @@ class Agent:
 
     async def _claim(self, request: Msg | Request, unfit: str) -> None:
         try:
-            claim = read_claim(request.data)
+            claim = read_claim(request.data, self.name)
         except MalformedError as error:
             await request.respond(self._admission.reply(str(error)))
             return
@@ -380,7 +380,7 @@ class Agent:
         if not await shadow.runs(session.id):
             return False
         if self._keep_audio:
-            session.recall(await recent_audio.read(self._client, session.id))
+            session.recall(await recent_audio.read(self._client, session.serving_agent, session.id))
         return True
 
     async def _begin_shadow(self, source: Lease) -> None:

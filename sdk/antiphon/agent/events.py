@@ -45,6 +45,12 @@ from antiphon.schemas.messages import (
 from antiphon.schemas.messages import (
     TelephoneEvent as TelephoneEvent,
 )
+from antiphon.schemas.messages import (
+    TransferFailed as TransferFailed,
+)
+from antiphon.schemas.messages import (
+    Transferred as Transferred,
+)
 
 
 @dataclass(frozen=True)
@@ -131,6 +137,8 @@ Event = (
     | Suspect
     | Draining
     | TelephoneEvent
+    | TransferFailed
+    | Transferred
     | AudioLevel
     | Statistics
     | SessionError

@@ -17,8 +17,9 @@ from antiphon.agent.playback import Played
 from antiphon.agent.shadow_session import ShadowSession, as_payload
 from antiphon.agent.speech import Speech
 from antiphon.agent.tools import Tool
+from antiphon.runtime import tasks
 from antiphon.runtime.agent_sessions import leases
-from antiphon.runtime.agent_sessions.session_bus import SessionBus
+from antiphon.runtime.agent_sessions.session_bus import ControlOutcome, SessionBus
 from antiphon.schemas import messages
 from antiphon.schemas.messages import Lease
 
@@ -26,6 +27,8 @@ log = logging.getLogger("antiphon.agent")
 
 EVENTS_CHANNEL: Final = messages.EVENTS_CHANNEL
 _FLUSHED_SECONDS: Final = 0.5
+_TRANSFER_SECONDS: Final = 5.0
+"""A claim takes 2.5 s at most, the checkpoint of the session one more."""
 MAX_TOOLS_AT_WORK: Final = 16
 
 
@@ -53,11 +56,13 @@ class Session(ShadowSession):
         self.tools: Mapping[str, Tool] = services.tools
         """Those of the agent, by name."""
         self._services = services
-        self._bus = SessionBus(client, self.id, self.over, services.instance)
+        self._bus = SessionBus(client, lease.agent, self.id, self.over, services.instance)
         self._generation = leases.first_generation(self._lease.takeovers)
         self._turn = asyncio.Lock()
         self._speech: Speech | None = None
         self._calls: dict[str, asyncio.Task[Any]] = {}
+        self._transferred: asyncio.Future[None] | None = None
+        """The transfer that is asked for: done when it has failed."""
 
     # ---- speaking
 
@@ -156,6 +161,25 @@ class Session(ShadowSession):
         """
         await self._bus.hang_up(reason)
 
+    async def transfer(self, agent: str) -> bool:
+        """Give the call to another agent, at once. True: it has the call, and this session is over (`transferred`).
+
+        False: no instance of it has taken the call, which stays here; `TransferFailed` says why. What waits of our
+        speech is not played: to have the last words played, leave their `speak` block first.
+        """
+        outcome = self._transferred = asyncio.get_running_loop().create_future()
+        try:
+            if await self._bus.transfer(agent) not in (ControlOutcome.DONE, ControlOutcome.NO_ANSWER):
+                return self.why == "transferred"
+            over = asyncio.ensure_future(self.over.wait())
+            try:
+                await asyncio.wait((outcome, over), timeout=_TRANSFER_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                await tasks.end(over)
+        finally:
+            self._transferred = None
+        return self.why == "transferred"
+
     def save(self) -> None:
         """Keep `state` for an instance that takes the session over; MalformedError if it is no JSON or above 32 KiB."""
         self._services.save(self.id, self.state)
@@ -223,5 +247,9 @@ class Session(ShadowSession):
             case messages.ClaimExpired(instance=instance) if instance == self._services.instance:
                 log.warning("%s: was accepted too late, dropped", self.id)
                 self.finish("lost")
-            case messages.Ended() if speech is not None:
+            case messages.TransferFailed():
+                log.warning("%s: not transferred: %s", self.id, event.message)
+                if self._transferred is not None and not self._transferred.done():
+                    self._transferred.set_result(None)
+            case messages.Ended() | messages.Transferred() if speech is not None:
                 speech.close()

@@ -35,7 +35,7 @@ async def run_session(session: ShadowSession, function: Function, hang_up_on_err
         try:
             waited: set[asyncio.Future[Any]] = {main, session.failure, over}
             await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
-            if session.why in ("ended", "silent"):
+            if session.why in ("ended", "transferred", "silent"):
                 await asyncio.wait(waited - {over}, timeout=END_GRACE, return_when=asyncio.FIRST_COMPLETED)
                 if not main.done() and not session.failure.done():
                     log.error("%s: its function still runs %.0f s after the end, cancelled", session.id, END_GRACE)

@@ -38,7 +38,7 @@ SILENT_SECONDS: Final = 60.0
 FLUSH_SECONDS: Final = 2.0
 _MAX_PENDING: Final = 500
 
-Reason = Literal["ended", "silent", "lost", "failed", "returned", "stopped"]
+Reason = Literal["ended", "transferred", "silent", "lost", "failed", "returned", "stopped"]
 
 
 class ShadowSession:
@@ -66,12 +66,15 @@ class ShadowSession:
         self.over = asyncio.Event()
         """Set when nothing more comes."""
         self.why: Reason | None = None
-        """Why nothing more comes: the call has `ended`, its transceiver is `silent`, another instance has it (`lost`),
-        the function has `failed` or `returned`, the agent was `stopped`. None while the session runs."""
+        """Why nothing more comes: the call has `ended`, another agent has it (`transferred`), its transceiver is
+        `silent`, another instance has it (`lost`), the function has `failed` or `returned`, the agent was `stopped`.
+        None while the session runs."""
         self.end: messages.Ended | None = None
         """The transceiver's last event, with the reason of the end; None if there was none."""
         self.recent_audio: list[AudioFrame] = []
         """After a takeover: the caller's last seconds, if the agent asked to keep them."""
+        self.serving_agent = lease.shadow_of or lease.agent
+        """The agent that has the call, ours or the one we shadow: its name is in the subjects of the session."""
         self._client, self._lease = client, lease
         self._loudness = EnergyVad() if detect_speech else None
         self._subscriptions: list[Subscription] = []
@@ -135,9 +138,9 @@ class ShadowSession:
     async def open(self) -> None:
         """Subscribe; when this returns nothing of the call is missed."""
         wanted: list[tuple[str, Callable[[Msg], Awaitable[None]]]] = [
-            (subjects.audio_in(self.id), self._on_frame),
-            (subjects.session_event(self.id), self._on_event),
-            (subjects.data_in(self.id), self._on_data),
+            (subjects.audio_in(self.serving_agent, self.id), self._on_frame),
+            (subjects.session_event(self.serving_agent, self.id), self._on_event),
+            (subjects.data_in(self.serving_agent, self.id), self._on_data),
         ]
         for subject, callback in wanted:
             self._subscriptions.append(
@@ -215,6 +218,8 @@ class ShadowSession:
         if isinstance(event, messages.Ended):
             self.end = event
             self.finish("ended")
+        elif isinstance(event, messages.Transferred):
+            self.finish("transferred")
 
     def _handle(self, event: messages.Message) -> None:
         """React to an event before the author gets it."""

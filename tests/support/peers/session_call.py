@@ -59,6 +59,7 @@ class Call:
         self.registry = Demux()
         self.drop_up: Callable[[bytes], bool] = lambda data: False
         self.drop_down: Callable[[bytes], bool] = lambda data: False
+        self.moved_to: list[str] = []
         self.peer = CarriedPeer(self._from_client)
         text = self.peer.offer()
         if passive:  # the client insists on being the DTLS client
@@ -114,6 +115,9 @@ class Call:
 
     def milestone(self, name: str, now: float) -> None:
         pass
+
+    def move(self, agent: str) -> None:
+        self.moved_to.append(agent)
 
     # ---- the network and the clock
 

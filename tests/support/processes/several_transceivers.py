@@ -37,7 +37,8 @@ class Several(Bench):
         self.sockets: list[Datagrams] = []
         await self.client.subscribe(subjects.ANY_TRANSCEIVER_ANNOUNCE, cb=self._announced)
         await self.client.subscribe(subjects.agent_claim("echo"), cb=self._claimed)
-        await self.client.subscribe("antiphon.v1.session.>", cb=self._heard)
+        for subject in subjects.session_observed():
+            await self.client.subscribe(subject, cb=self._heard)
 
     async def spawn(self, **environment: str) -> messages.TransceiverAnnouncement:
         """One more process, ready and known to the relay; what it announces."""

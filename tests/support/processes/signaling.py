@@ -22,7 +22,7 @@ from antiphon.runtime import tasks
 from antiphon.runtime.nats import connection, service_discovery
 from antiphon.schemas import subjects
 from antiphon.schemas.messages import (
-    CONTROL,
+    AttachReply,
     ControlReply,
     HangUp,
     Message,
@@ -31,7 +31,6 @@ from antiphon.schemas.messages import (
     RelayAnnouncement,
     TransceiverAnnouncement,
     decode,
-    decode_any,
     encode,
 )
 
@@ -161,7 +160,9 @@ class StandIn:
     hung_up: list[str] = field(default_factory=list)
     """Sessions that it was asked to end."""
     refuses: str = ""
-    """The text with which it refuses every control request; empty: it does what it is asked for."""
+    """The text with which it refuses every request for a call; empty: it does what it is asked for."""
+    agent: str = "concierge"
+    """The agent that has its call."""
     undo: list[Callable[[], Coroutine[Any, Any, Any]]] = field(default_factory=list)
 
 
@@ -252,17 +253,23 @@ class StandIns:
             if part.reply is not None:
                 await message.respond(part.reply if isinstance(part.reply, bytes) else encode(part.reply))
 
-        async def on_control(message: Msg) -> None:
-            if isinstance(decode_any(message.data, CONTROL, "Control"), HangUp):
-                part.hung_up.append(subjects.parse_session_subject(message.subject)[0])
-            await message.respond(encode(ControlReply(ok=not part.refuses, message=part.refuses)))
+        async def on_call(message: Msg) -> None:
+            session_id, kind = subjects.parse_call_subject(message.subject)
+            if kind == "open":
+                await on_open(message)
+            elif kind == "hang_up":
+                decode(message.data, HangUp)
+                part.hung_up.append(session_id)
+                await message.respond(encode(ControlReply(ok=not part.refuses, message=part.refuses)))
+            elif kind == "attach":
+                agent = "" if part.refuses else part.agent
+                await message.respond(encode(AttachReply(ok=bool(agent), agent=agent, message=part.refuses)))
 
         async def begin() -> None:
             if not unreachable:
                 opens = await self._client.subscribe(subjects.transceiver_open(0, slot), cb=on_open)
-                control = await self._client.subscribe(subjects.session_control(f"rtc_{slot:024d}"), cb=on_control)
-                again = await self._client.subscribe(subjects.session_open(f"rtc_{slot:024d}"), cb=on_open)
-                part.undo += [opens.unsubscribe, control.unsubscribe, again.unsubscribe]
+                call = await self._client.subscribe(subjects.call_all(f"rtc_{slot:024d}"), cb=on_call)
+                part.undo += [opens.unsubscribe, call.unsubscribe]
             await self._stand(part, "antiphon-transceiver", subjects.transceiver_announce(0, slot))
 
         return self._begin(part, begin())

@@ -41,8 +41,8 @@ ENVIRONMENT = {
 class Line:
     """A call as its agent sees it."""
 
-    def __init__(self, session_id: str) -> None:
-        self.session_id = session_id
+    def __init__(self, session_id: str, agent: str = "echo") -> None:
+        self.session_id, self.agent = session_id, agent
         self.frames: list[AudioFrame] = []
         self.events: list[messages.Message] = []
         self.data: list[messages.DataMessage] = []
@@ -65,6 +65,8 @@ class Bench:
         self.nats_url = nats_url
         self.client = client
         self.lines: dict[str, Line] = {}
+        self.also: dict[tuple[str, str], Line] = {}
+        """By agent and session: of agents that a transfer asks."""
         self.announcement: messages.TransceiverAnnouncement
         self.relay = Datagrams()
         self.clients: dict[bytes, CarriedPeer] = {}
@@ -83,7 +85,8 @@ class Bench:
         """Agent and relay first, then the process; returns when it is ready and trusts the relay."""
         await self.client.subscribe(subjects.ANY_TRANSCEIVER_ANNOUNCE, cb=self._announced)
         await self.client.subscribe(subjects.agent_claim("echo"), cb=self._claimed)
-        await self.client.subscribe("antiphon.v1.session.>", cb=self._heard)
+        for subject in subjects.session_observed():
+            await self.client.subscribe(subject, cb=self._heard)
         self._loop().add_reader(self.relay.socket.fileno(), self._readable)
         self._tasks.append(asyncio.create_task(self._announce_relay()))
         self._spawn(os.environ | ENVIRONMENT | {"ANTIPHON_NATS_URL": self.nats_url} | environment)
@@ -115,17 +118,19 @@ class Bench:
 
     async def _claimed(self, message: Msg) -> None:
         claim = decode(message.data, messages.Claim)
-        self.lines[claim.session_id] = Line(claim.session_id)
+        self.lines[claim.session_id] = Line(claim.session_id, claim.agent)
         for kind, payload in self.early:
             subject = subjects.audio_out if kind == "audio" else subjects.data_out
-            await self.client.publish(subject(claim.session_id), payload)
+            await self.client.publish(subject(claim.agent, claim.session_id), payload)
         if self.claim_delay:
             await asyncio.sleep(self.claim_delay)
         await message.respond(encode(messages.ClaimReply(accepted=True, input_rate=16000)))
 
     async def _heard(self, message: Msg) -> None:
-        session_id, kind = subjects.parse_session_subject(message.subject)
+        agent, session_id, kind = subjects.parse_session_subject(message.subject)
         line = self.lines.get(session_id)
+        if line is None or agent != line.agent:
+            line = self.also.get((agent, session_id))
         if line is None:
             return
         if kind == "audio.in":
@@ -163,6 +168,8 @@ class Bench:
     ) -> messages.Opened | messages.Refused:
         request = messages.OpenRequest(offer=offer, agent=agent, session_id=session_id)
         subject = subjects.transceiver_open(0, self.announcement.slot)
+        if session_id is not None:
+            subject = subjects.call_open(session_id)
         reply = await self.client.request(subject, encode(request), timeout=PATIENCE)
         return decode_any(reply.data, messages.OPEN_REPLY, "OpenReply")
 
@@ -193,12 +200,14 @@ class Bench:
         self.clients.clear()
 
     async def control(self, line: Line, control: messages.Message) -> messages.ControlReply:
-        reply = await self.client.request(subjects.session_control(line.session_id), encode(control), timeout=5)
+        reply = await self.client.request(
+            subjects.session_control(line.agent, line.session_id), encode(control), timeout=5
+        )
         return decode(reply.data, messages.ControlReply)
 
     async def say(self, line: Line, frames: list[AudioFrame]) -> None:
         for frame in frames:
-            await self.client.publish(subjects.audio_out(line.session_id), pack_frame(frame))
+            await self.client.publish(subjects.audio_out(line.agent, line.session_id), pack_frame(frame))
 
     async def sessions(self, count: int) -> None:
         """Wait until this many are announced."""

@@ -30,7 +30,7 @@ class _Call:
     """One call of the agent; owned by the closure that claimed it, used from the event loop."""
 
     def __init__(self, client: Client, session_id: str) -> None:
-        self._client, self._out = client, subjects.audio_out(session_id)
+        self._client, self._out = client, subjects.audio_out(INSTANT, session_id)
         self._was_loud = False
         self._generation = 0
         beep = (8000 * np.sin(2 * np.pi * 880 / RATE * np.arange(_SIZE * _FRAMES))).astype("<i2").tobytes()
@@ -70,8 +70,8 @@ async def _answering(client: Client) -> AsyncIterator[None]:
                     await subscription.unsubscribe()
 
         calls[asked.session_id] = [
-            await client.subscribe(subjects.audio_in(asked.session_id), cb=call.on_frame),
-            await client.subscribe(subjects.session_event(asked.session_id), cb=on_event),
+            await client.subscribe(subjects.audio_in(INSTANT, asked.session_id), cb=call.on_frame),
+            await client.subscribe(subjects.session_event(INSTANT, asked.session_id), cb=on_event),
         ]
         await connection.flush(client)
         reply = messages.ClaimReply(accepted=True, input_rate=RATE, instance=INSTANT)

@@ -125,9 +125,11 @@ class _Round:
         listener = Listener()
         peer = Peer(listener.audio, listener.message)
         try:
-            await peer.connect(self._stack.url, BRIDGE if question else TALKER)
+            agent = BRIDGE if question else TALKER
+            await peer.connect(self._stack.url, agent)
             self._session_id = peer.session_id
-            subscription = await self._client.subscribe(subjects.session_event(self._session_id), cb=self._on_event)
+            subject = subjects.session_event(agent, self._session_id)
+            subscription = await self._client.subscribe(subject, cb=self._on_event)
             if question:
                 await asyncio.sleep(0.5)
                 peer.speak(question)

@@ -182,7 +182,7 @@ class Driver:
             (
                 "antiphon.v1.transceiver.*.*.announce",
                 "antiphon.v1.agent.independent.claim",
-                "antiphon.v1.session.*.audio.in",
+                "antiphon.v1.session.independent.*.audio.in",
                 "_INBOX.d.*",
             )
         ):
@@ -238,7 +238,7 @@ class Driver:
         for ahead in range(AHEAD + 1) if not number else (AHEAD,):
             pcm = self.frames[(number + ahead) % len(self.frames)]
             fields = [1, number + ahead, (number + ahead) * FRAME, time.time_ns(), RATE, 0, 0, pcm]
-            self.publish(f"antiphon.v1.session.{caller.session}.audio.out", msgpack.packb(fields))
+            self.publish(f"antiphon.v1.session.independent.{caller.session}.audio.out", msgpack.packb(fields))
 
     def read_udp(self) -> None:
         for _ in range(32):
@@ -275,7 +275,7 @@ class Driver:
 
     def message(self, subject: str, subscription: int, reply: str, payload: bytes) -> None:
         if subscription == 2:
-            caller = self.by_session.get(subject.split(".")[3])
+            caller = self.by_session.get(subject.split(".")[4])
             if caller is not None:
                 fields = msgpack.unpackb(payload)
                 caller.made.append((fields[2], fields[5], time.time_ns()))

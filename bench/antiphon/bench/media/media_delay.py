@@ -100,7 +100,7 @@ async def _mark_both_ways(args: argparse.Namespace, ends: _Ends, name: str, clie
     async def claimed(request: Any) -> None:
         claim = messages.decode(request.data, messages.Claim)
         sessions.append(claim.session_id)
-        await client.subscribe(subjects.audio_in(claim.session_id), cb=received)
+        await client.subscribe(subjects.audio_in(name, claim.session_id), cb=received)
         await connection.flush(client)
         await request.respond(messages.encode(messages.ClaimReply(accepted=True, input_rate=24000)))
 
@@ -112,7 +112,7 @@ async def _mark_both_ways(args: argparse.Namespace, ends: _Ends, name: str, clie
         await asyncio.sleep(1)
         for _ in range(args.marks):
             peer.speak(mark(RATE))
-            subject = subjects.audio_out(sessions[0])
+            subject = subjects.audio_out(name, sessions[0])
             ends.down_sent = ends.loop.time()
             for index, pcm in enumerate((mark(RATE), bytes(2 * FRAME), bytes(2 * FRAME))):
                 frame = AudioFrame(index, 0, 0, RATE, 0, 0, pcm)

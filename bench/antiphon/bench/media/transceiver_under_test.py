@@ -67,7 +67,7 @@ class TransceiverUnderTest:
         have clocks of their own."""
         self.wire.subscribe(subjects.ANY_TRANSCEIVER_ANNOUNCE, self._transceiver_announced)
         self.wire.subscribe(subjects.agent_claim(AGENT), self._claimed)
-        self.wire.subscribe("antiphon.v1.session.*.audio.in", self._frame_received)
+        self.wire.subscribe(f"antiphon.v1.session.{AGENT}.*.audio.in", self._frame_received)
         self.wire.subscribe("_INBOX.bench.*", self._opened)
         if not self.load.run(START_SECONDS, lambda: self._announcement is not None):
             raise UsageError("the transceiver for this bench does not start")
@@ -167,7 +167,7 @@ class TransceiverUnderTest:
 
     def _frame_received(self, subject: bytes, reply: bytes, payload: bytes) -> None:
         now = time.time_ns()
-        session = self._sessions.get(subject.split(b".", 4)[3])
+        session = self._sessions.get(subject.split(b".", 5)[4])
         if session is None:
             return
         echoes, whole_reply = session.receive(payload, now)
@@ -181,7 +181,7 @@ class _EchoSession:
     """A session as the echo agent knows it. Owned by `TransceiverUnderTest`, used from its thread."""
 
     def __init__(self, session_id: str) -> None:
-        self.out = subjects.audio_out(session_id).encode()
+        self.out = subjects.audio_out(AGENT, session_id).encode()
         self._client: LoadClient | None = None
         self._frames = 0
         self._turn = secrets.randbelow(6)

@@ -186,6 +186,11 @@ class DataChannels:
         except Exception as error:  # of aiortc or ours: the packet is lost, the session is not
             complaints.exception(f"an SCTP packet of {len(data)} bytes was dropped", error)
 
+    @property
+    def open_labels(self) -> list[str]:
+        """Of the channels that carry messages both ways."""
+        return [label for label, channel in self._channels.items() if channel.readyState == "open"]
+
     def send(self, label: str, payload: str | bytes) -> bool:
         """Queue a message; False if no such channel is open, ChannelError if it can't take this message."""
         if self._failure:

@@ -12,6 +12,7 @@ from collections.abc import Collection, Mapping
 from typing import Any, Final
 
 from antiphon.schemas import messages, subjects
+from antiphon.schemas.errors import MalformedError
 from antiphon.schemas.messages import AudioRate, Claim, ClaimReply, Lease
 
 log = logging.getLogger(__name__)
@@ -21,10 +22,15 @@ CLOCKS_APART: Final = 1.0
 _CLAIMS_MEASURED: Final = 1000
 
 
-def read_claim(data: bytes) -> Claim:
-    """A claim as it came; `MalformedError` if it is none, or for a session id that no subject can hold."""
+def read_claim(data: bytes, agent: str) -> Claim:
+    """A claim as it came to this agent; `MalformedError` if it is none, or names a session that is none of its own.
+
+    One of another release is refused as well: the subjects of its session may be others than ours.
+    """
     claim = messages.decode(data, Claim)
-    subjects.audio_in(claim.session_id)
+    subjects.audio_in(claim.agent, claim.session_id)
+    if claim.agent != agent:
+        raise MalformedError(f"the claim of session {claim.session_id} is for agent {claim.agent}: this is {agent}")
     return claim
 
 

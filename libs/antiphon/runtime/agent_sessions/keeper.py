@@ -218,7 +218,9 @@ class LeaseKeeper:
 
     async def _give_up(self, held: HeldLease) -> None:
         log.error("%s: has lost %d agents and is ended", held.lease.session_id, held.lease.takeovers)
-        await session_bus.control(self._client, held.lease.session_id, messages.HangUp(reason="agent_lost"))
+        if not held.lease.shadow_of:  # a listener's end is no reason to end the call
+            lease, hang_up = held.lease, messages.HangUp(reason="agent_lost")
+            await session_bus.control(self._client, lease.agent, lease.session_id, hang_up)
         await self._bucket.delete(held)
 
     async def _take_session(self, held: HeldLease) -> None:

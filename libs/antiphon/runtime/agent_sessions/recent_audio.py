@@ -21,10 +21,13 @@ from antiphon.schemas.errors import MalformedError
 _READ_WITHIN: Final = 0.5
 
 
-async def read(client: Client, session_id: str) -> list[AudioFrame]:
-    """The caller's last frames, oldest first; empty if NATS keeps none. Takes half a second at most."""
+async def read(client: Client, agent: str, session_id: str) -> list[AudioFrame]:
+    """What the caller said last to this agent, oldest frame first; empty if NATS keeps none.
+
+    Takes half a second at most.
+    """
     frames: list[AudioFrame] = []
-    reading = buckets.consumer(client, subjects.STREAM_RECENT_AUDIO, subjects.audio_in(session_id), "all")
+    reading = buckets.consumer(client, subjects.STREAM_RECENT_AUDIO, subjects.audio_in(agent, session_id), "all")
     with contextlib.suppress(*BUS_ERRORS):
         async with asyncio.timeout(_READ_WITHIN), reading as (subscription, waiting):
             while waiting > 0:

@@ -48,12 +48,12 @@ class ControlOutcome(Enum):
     """None came in time, or NATS is away. The request may have been executed all the same."""
 
 
-async def control(client: Client, session_id: str, request: messages.Message) -> ControlOutcome:
-    """Ask the transceiver that has the session. Failures are logged; nothing is raised."""
+async def control(client: Client, agent: str, session_id: str, request: messages.Message) -> ControlOutcome:
+    """Ask the transceiver that has the session of this agent. Failures are logged; nothing is raised."""
     name = type(request).__name__
     try:
         answer = await client.request(
-            subjects.session_control(session_id),
+            subjects.session_control(agent, session_id),
             messages.encode(request),
             timeout=_ANSWER_SECONDS,
             headers=telemetry.trace_headers() or None,
@@ -89,13 +89,16 @@ class SessionBus:
     After `over` is set nothing is sent any more.
     """
 
-    def __init__(self, client: Client, session_id: str, over: asyncio.Event, instance: str = "") -> None:
-        """`over` is the session's own. `instance`: ours, as in the answer to the claim."""
-        self.session_id = session_id
+    def __init__(self, client: Client, agent: str, session_id: str, over: asyncio.Event, instance: str = "") -> None:
+        """`agent`: the one that the session is claimed for, whose name is in its subjects. `over` is the session's own.
+
+        `instance`: ours, as in the answer to the claim.
+        """
+        self.agent, self.session_id = agent, session_id
         self.paused = False
         """The transceiver was asked to hold our speech."""
         self._client, self._over, self._instance = client, over, instance
-        self._audio_out, self._data_out = subjects.audio_out(session_id), subjects.data_out(session_id)
+        self._audio_out, self._data_out = subjects.audio_out(agent, session_id), subjects.data_out(agent, session_id)
         self._sequence = 0
         self._one_at_a_time = asyncio.Lock()
         self._pending: deque[_PendingFlush] = deque(maxlen=_MAX_PENDING_FLUSHES)
@@ -155,7 +158,7 @@ class SessionBus:
             if self._over.is_set():
                 return ControlOutcome.NO_SESSION
             self._pending.append(pending)
-            outcome = await control(self._client, self.session_id, messages.Flush(generation=generation))
+            outcome = await control(self._client, self.agent, self.session_id, messages.Flush(generation=generation))
             if outcome is ControlOutcome.NO_ANSWER:
                 pending.unanswered = True
             elif outcome is not ControlOutcome.DONE and pending in self._pending:
@@ -198,8 +201,12 @@ class SessionBus:
                 return False
         return True
 
+    async def transfer(self, agent: str) -> ControlOutcome:
+        """Ask for another agent; `Transferred` or `TransferFailed` says what becomes of it."""
+        return await self._request(messages.Transfer(agent=agent))
+
     async def _request(self, request: messages.Message) -> ControlOutcome:
         async with self._one_at_a_time:
             if self._over.is_set():
                 return ControlOutcome.DONE
-            return await control(self._client, self.session_id, request)
+            return await control(self._client, self.agent, self.session_id, request)

@@ -28,7 +28,7 @@ async def fence_and_recall(client: Client, bus: SessionBus, lease: Lease) -> lis
 
     The list is empty where NATS does not keep them. Takes half a second at most if the transceiver answers.
     """
-    recalling = asyncio.create_task(recent_audio.read(client, lease.session_id))
+    recalling = asyncio.create_task(recent_audio.read(client, lease.agent, lease.session_id))
     try:
         return await recalling if await fence(bus, lease) else None
     finally:

@@ -86,11 +86,13 @@ async def ping(client: Client, names: Sequence[str], wait: float, patience: Call
         received.put_nowait(message)
 
     inbox = client.new_inbox()
+    # One for each name: what answers as a relay must not answer as an agent.
+    asked = {name: f"{inbox}.{place}" for place, name in enumerate(names)}
     subscription = await client.subscribe(f"{inbox}.*", cb=on_answer)
     deadline = time.monotonic() + wait
     try:
-        for place, name in enumerate(names):
-            await client.publish(f"$SRV.PING.{name}", reply=f"{inbox}.{place}")
+        for name, reply in asked.items():
+            await client.publish(f"$SRV.PING.{name}", reply=reply)
         for _ in range(MAX_ANSWERS):
             left = min(deadline - time.monotonic(), patience(answers))
             if left <= 0:
@@ -103,10 +105,8 @@ async def ping(client: Client, names: Sequence[str], wait: float, patience: Call
                 break
             if (message.headers or {}).get("Status") == "503":
                 answers.absent += 1
-            elif (instance := _instance(message.data)) is not None:
-                # A relay may answer what relays are asked; it must not answer as an agent.
-                if message.subject == f"{inbox}.{names.index(instance.service) if instance.service in names else ''}":
-                    answers.instances.append(instance)
+            elif (instance := _instance(message.data)) is not None and message.subject == asked.get(instance.service):
+                answers.instances.append(instance)
     finally:
         await subscription.unsubscribe()
     return answers

@@ -32,6 +32,7 @@ from antiphon.transceiver.calls.open_session import SessionOpener
 from antiphon.transceiver.calls.session_bus import SessionBus
 from antiphon.transceiver.calls.session_table import SessionListener, SessionTable
 from antiphon.transceiver.calls.slot_service import Operation, SlotService
+from antiphon.transceiver.calls.transfers import Transfers
 from antiphon.transceiver.failover.adoption import Adoption
 from antiphon.transceiver.failover.checkpoint_bucket import CheckpointBucket
 from antiphon.transceiver.failover.checkpoint_crypto import PROCESS_ID_CHARACTERS
@@ -53,6 +54,7 @@ from antiphon.transceiver.net.relay_allowlist import RelayAllowlist
 from antiphon.transceiver.net.relay_link import RelayLink
 from antiphon.transceiver.net.tunnel_receiver import TunnelReceiver
 from antiphon.transceiver.net.udp_socket import TunnelSocket
+from antiphon.transceiver.session.session import Session
 from antiphon.transceiver.settings import Settings
 from antiphon.transceiver.timing.scheduler import Scheduler
 
@@ -89,6 +91,7 @@ class _Parts:
     relays: RelayLink
     bus: SessionBus
     liveness: AgentLiveness
+    transfers: Transfers
     opener: SessionOpener
     status: CallStatusResponder
     announcer: Announcer
@@ -130,7 +133,9 @@ def _build(settings: Settings, client: Client, acquired: _Acquired) -> _Parts:
 
     # Calls, and what others know of this process.
     claims = AgentClaims(client, publisher.publish, bus.turn_away)
-    opener = SessionOpener(settings, sessions, bus, claims, liveness, publisher, scheduler)
+    store = writer.store_now if writer is not None else _store_nothing
+    transfers = Transfers(bus, claims, liveness, publisher, store)
+    opener = SessionOpener(settings, sessions, bus, claims, liveness, transfers, publisher, scheduler)
     address = liveness_address(acquired.advertised, acquired.detector.port) if acquired.detector is not None else None
     announcer = Announcer(
         client,
@@ -183,6 +188,7 @@ def _build(settings: Settings, client: Client, acquired: _Acquired) -> _Parts:
         relays=relays,
         bus=bus,
         liveness=liveness,
+        transfers=transfers,
         opener=opener,
         status=CallStatusResponder(sessions, publisher),
         announcer=announcer,
@@ -190,6 +196,10 @@ def _build(settings: Settings, client: Client, acquired: _Acquired) -> _Parts:
         slot_keeper=slot_keeper,
         failover=failover,
     )
+
+
+async def _store_nothing(session: Session) -> None:
+    """Without failover no process takes a session over."""
 
 
 def _endpoint(acquired: _Acquired, identity: TransceiverIdentity, socket: TunnelSocket) -> Endpoint:
@@ -318,6 +328,7 @@ class Transceiver:
         parts = self._parts
         parts.opener.drain()
         parts.opener.close()
+        await parts.transfers.close()
         for session in parts.demux:
             session.end("draining", self._loop.time())
         await parts.announcer.announce_last()

@@ -105,7 +105,7 @@ class Session:
         self.ended = asyncio.Event()
         """Nothing more comes, or the call is another process's."""
         self._services, self._context = services, telemetry.trace_context(lease.trace)
-        self._bus = SessionBus(services.client, self.id, self.ended, services.instance)
+        self._bus = SessionBus(services.client, lease.agent, self.id, self.ended, services.instance)
         self._outbox: asyncio.Queue[JsonObject] = asyncio.Queue(_MAX_OUTBOX)
         self._model = lease.agent
         self._subscriptions: list[Subscription] = []
@@ -149,9 +149,9 @@ class Session:
     async def start(self) -> None:
         """Subscribe; when this returns, nothing of the call is missed."""
         for subject, callback in (
-            (subjects.audio_in(self.id), self._on_frame),
-            (subjects.session_event(self.id), self._on_event),
-            (subjects.data_in(self.id), self._on_data),
+            (subjects.audio_in(self._bus.agent, self.id), self._on_frame),
+            (subjects.session_event(self._bus.agent, self.id), self._on_event),
+            (subjects.data_in(self._bus.agent, self.id), self._on_data),
         ):
             self._subscriptions.append(
                 await self._services.client.subscribe(subject, cb=callback, pending_msgs_limit=_MAX_PENDING)
@@ -304,6 +304,9 @@ class Session:
                     self._services.verify(self.id)
             case messages.ClaimExpired(instance=self._services.instance):
                 log.warning("%s: was taken too late, dropped", self.id)
+                self.ended.set()
+            case messages.Transferred():
+                log.info("%s: is with agent %s now", self.id, event.agent)
                 self.ended.set()
             case messages.Ended():
                 log.info("%s: ended (%s)", self.id, event.reason)

@@ -205,7 +205,7 @@ class Bridge:
         context = telemetry.trace_context(request.headers)
         with tracer.start_as_current_span("claim", context=context) as span:
             try:
-                claim = read_claim(request.data)
+                claim = read_claim(request.data, self._settings.agent_name)
             except MalformedError as error:
                 await request.respond(self._admission.reply(str(error)))
                 return

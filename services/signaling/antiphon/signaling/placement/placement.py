@@ -99,7 +99,7 @@ async def restart_ice(backend: Backend, session_id: str, offer: str) -> Placed:
         raise unavailable("no_relay", "no relay is announced: there is no way for media to reach this server")
     with _api_errors_for(session_id, "try again, or place a new call"):
         message = await client.request(
-            subjects.session_open(session_id),
+            subjects.call_open(session_id),
             encode(OpenRequest(offer=offer, session_id=session_id)),
             timeout=CONTROL_TIMEOUT,
             headers=telemetry.trace_headers() or None,
@@ -185,7 +185,7 @@ async def hang_up(client: Client, session_id: str, reason: str = "hang_up") -> N
     """End a session; `ApiError` 404 when no transceiver has it, 504 when its transceiver does not answer."""
     with _api_errors_for(session_id, "it ends by itself if that one is dead"):
         message = await client.request(
-            subjects.session_control(session_id),
+            subjects.call_hang_up(session_id),
             encode(HangUp(reason=reason)),
             timeout=CONTROL_TIMEOUT,
             headers=telemetry.trace_headers() or None,

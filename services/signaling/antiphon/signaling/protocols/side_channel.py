@@ -2,7 +2,8 @@
 
 `/v1/realtime?call_id=rtc_...` speaks the realtime protocol with the call's agent over NATS: everything that the agent
 sends to the channel `oai-events` arrives here as well, and what comes from here reaches the agent as if the client
-had sent it. Nothing of it passes the transceiver. Audio over WebSocket (`/v1/realtime?model=...`) is not served.
+had sent it. A transfer is followed: the WebSocket goes on with the next agent. Nothing of it passes the transceiver,
+except the first question for the agent. Audio over WebSocket (`/v1/realtime?model=...`) is not served.
 """
 
 from __future__ import annotations
@@ -22,14 +23,15 @@ from nats.errors import TimeoutError as NatsTimeoutError
 from starlette.websockets import WebSocketDisconnect, WebSocketState
 
 from antiphon.runtime import tasks
+from antiphon.runtime.agent_sessions.followed_agent import FollowedAgent
 from antiphon.runtime.nats import connection
 from antiphon.schemas import MalformedError, subjects
 from antiphon.schemas.messages import (
     SESSION_EVENT,
-    ControlReply,
+    AttachReply,
     DataMessage,
     Ended,
-    Probe,
+    Transferred,
     decode,
     decode_any,
     encode,
@@ -69,7 +71,7 @@ async def side_channel(socket: WebSocket, services: ServicesDep) -> None:
         # The semaphore does not wait: nothing ran since `locked`. The channel subscribes before it looks for the call
         # and before the WebSocket is open: no event is missed from then on, the end of the call included.
         async with services.side_channels, _Channel(socket, client, call_id) as channel:
-            await _find(client, call_id)
+            channel.attached(await _attach(client, call_id))
             offered = socket.headers.get("sec-websocket-protocol", "")
             await socket.accept("realtime" if "realtime" in offered.replace(" ", "").split(",") else None)
             await channel.run()
@@ -97,19 +99,24 @@ def _authorization(socket: WebSocket) -> str:
     return socket.headers.get("authorization", "")
 
 
-async def _find(client: Client, call_id: str) -> None:
-    """`ApiError` 404 if no transceiver has the call."""
+async def _attach(client: Client, call_id: str) -> str:
+    """The agent that has the call; `ApiError` 404 if no transceiver has it, 504 if its transceiver is silent."""
     try:
-        message = await client.request(subjects.session_control(call_id), encode(Probe()), timeout=_FIND_TIMEOUT)
-        reply = decode(message.data, ControlReply)
+        message = await client.request(subjects.call_attach(call_id), b"", timeout=_FIND_TIMEOUT)
+        reply = decode(message.data, AttachReply)
+        if reply.ok:
+            subjects.data_in(reply.agent, call_id)  # raises for a name that no subject can hold
     except NoRespondersError:
         raise no_call(call_id) from None
-    except (NatsTimeoutError, MalformedError):
-        return  # a transceiver subscribes for the call, but is slow or of another version
+    except (NatsTimeoutError, MalformedError) as error:
+        log.warning("asking for the agent of call %s: %s", call_id, error or type(error).__name__)
+        text = f"the transceiver of call {call_id} does not answer: try again"
+        raise ApiError(504, "transceiver_silent", text) from None
     except NatsError:
         raise unavailable("nats_down", "signaling could not reach the call over NATS") from None
-    if not reply.ok and Probe().type not in reply.message:  # an older transceiver refuses the probe by its name
+    if not reply.ok:
         raise no_call(call_id)
+    return reply.agent
 
 
 class _Channel:
@@ -121,6 +128,7 @@ class _Channel:
     def __init__(self, socket: WebSocket, client: Client, call_id: str) -> None:
         self._socket, self._client, self._call_id = socket, client, call_id
         self._events: asyncio.Queue[str] = asyncio.Queue(MAX_WAITING)
+        self._followed: FollowedAgent[str | Ended | Transferred] = FollowedAgent()
         self._ended = asyncio.Event()
         self._code, self._reason = 1000, "the call has ended"
         self._subscriptions: list[Subscription] = []
@@ -129,8 +137,8 @@ class _Channel:
         """Subscribe; when this returns, NATS delivers what is published from then on."""
         try:
             for subject, callback in (
-                (subjects.data_out(self._call_id), self._on_data),
-                (subjects.session_event(self._call_id), self._on_event),
+                (subjects.data_out_of_any(self._call_id), self._on_data),
+                (subjects.session_event_of_any(self._call_id), self._on_event),
             ):
                 self._subscriptions.append(await self._client.subscribe(subject, cb=callback))
             async with asyncio.timeout(_FIND_TIMEOUT):
@@ -149,6 +157,11 @@ class _Channel:
                 await subscription.unsubscribe()
             except NatsError as error:
                 log.debug("side channel: %s", error)
+
+    def attached(self, agent: str) -> None:
+        """This agent has the call; a transfer may have been published since."""
+        for held in self._followed.attached(agent):
+            self._take(agent, held)
 
     async def run(self) -> None:
         """Pass events on in both directions until the call or the connection ends."""
@@ -176,29 +189,43 @@ class _Channel:
         except MalformedError as error:
             log.debug("side channel: %s", error)
             return
-        if data.channel != CHANNEL or data.text is None:
-            return
-        try:
-            self._events.put_nowait(data.text)
-        except asyncio.QueueFull:
-            self._end(_TRY_AGAIN, f"{MAX_WAITING} events were not read")
+        agent = subjects.parse_session_subject(message.subject).agent
+        if data.channel == CHANNEL and data.text is not None and self._followed.is_of_session(agent, data.text):
+            self._take(agent, data.text)
 
     async def _on_event(self, message: Msg) -> None:
         try:
             event = decode_any(message.data, SESSION_EVENT, "SessionEvent")
         except MalformedError:
             return
-        if isinstance(event, Ended):
-            self._end(1000, f"the call has ended: {event.reason}")
+        agent = subjects.parse_session_subject(message.subject).agent
+        # Events under other names are of claims that failed; before the agent is known they may be of the call.
+        if isinstance(event, Ended | Transferred) and self._followed.is_of_session(
+            agent, event, hold=not self._followed.agent
+        ):
+            self._take(agent, event)
+
+    def _take(self, agent: str, message: str | Ended | Transferred) -> None:
+        """A message of the call, under the name of the agent that has it."""
+        if isinstance(message, Ended):
+            self._end(1000, f"the call has ended: {message.reason}")
+        elif isinstance(message, Transferred):
+            for held in self._followed.transferred(agent, message.agent):
+                self._take(message.agent, held)
+        else:
+            try:
+                self._events.put_nowait(message)
+            except asyncio.QueueFull:
+                self._end(_TRY_AGAIN, f"{MAX_WAITING} events were not read")
 
     async def _read(self) -> None:
-        subject = subjects.data_in(self._call_id)
         try:
             while True:
                 text = await self._socket.receive_text()
                 if len(text) > MAX_EVENT_BYTES:
                     self._end(1009, f"an event holds at most {MAX_EVENT_BYTES} bytes")
                     return
+                subject = subjects.data_in(self._followed.agent, self._call_id)
                 try:
                     await self._client.publish(subject, encode(DataMessage.of(CHANNEL, text)))
                 except NatsError as error:

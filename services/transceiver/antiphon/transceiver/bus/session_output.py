@@ -22,17 +22,22 @@ class SessionOutput:
     """
 
     def __init__(
-        self, session_id: str, port: TunnelSocket, publisher: Publisher, parent: trace.Span, now: float
+        self, agent: str, session_id: str, port: TunnelSocket, publisher: Publisher, parent: trace.Span, now: float
     ) -> None:
+        """`agent` has the session: its name is in the subjects."""
         self._port = port
         self._publisher = publisher
-        self._audio_in = subjects.audio_in(session_id)
-        self._event = subjects.session_event(session_id)
-        self._data_in = subjects.data_in(session_id)
-        self._context = trace.set_span_in_context(parent)
         self._session_id = session_id
+        self.move(agent)
+        self._context = trace.set_span_in_context(parent)
         self._began_ns = time.time_ns()
         self._began = now
+
+    def move(self, agent: str) -> None:
+        """Another agent has the session. The subjects are built here, once, and not per frame."""
+        self._audio_in = subjects.audio_in(agent, self._session_id)
+        self._event = subjects.session_event(agent, self._session_id)
+        self._data_in = subjects.data_in(agent, self._session_id)
 
     def datagram(self, path: Path, data: bytes) -> None:
         self._port.send(path.header + data, path.relay)

@@ -67,8 +67,9 @@ ClaimOutcome = Accepted | Declined | NoResponders | TimedOut
 class _Asked:
     """One claim, while it is open and for some time afterwards. Owner: `AgentClaims`."""
 
-    def __init__(self, session_id: str) -> None:
+    def __init__(self, session_id: str, agent: str) -> None:
         self.session_id = session_id
+        self.agent = agent
         self.answers: asyncio.Queue[Accepted | Declined | NoResponders] = asyncio.Queue(64)
         self.open = True
         self.placed = False
@@ -116,7 +117,7 @@ class AgentClaims:
         """Find an agent for the session; it is ready when this returns. At most `CLAIM_SECONDS`."""
         began = self._loop.time()
         token = secrets.token_hex(8)
-        asked = self._asked[token] = _Asked(session_id)
+        asked = self._asked[token] = _Asked(session_id, agent)
         while len(self._asked) > MAX_REMEMBERED:
             self._asked.popitem(last=False)
         claim = messages.Claim(
@@ -129,23 +130,26 @@ class AgentClaims:
             log.warning("session %s: no agent can be asked: %s", session_id, error or type(error).__name__)
             outcome = _refused(agent, "cannot be asked: NATS does not answer")
         except BaseException:  # we are stopped
-            self._publish_end(session_id)
+            self._publish_end(agent, session_id)
             raise
         finally:
             asked.open = False
         if isinstance(outcome, messages.Refused):
             self._refused += 1
-            self._publish_end(session_id)
+            self._publish_end(agent, session_id)
             return outcome
         asked.placed, asked.instance = True, outcome.instance
         self._claims += 1
         self._took_ms.append(round((self._loop.time() - began) * 1000, 2))
         return outcome
 
-    def _publish_end(self, session_id: str) -> None:
-        """An instance that has accepted after all, or is about to, holds a slot for a session that will not be made."""
+    def _publish_end(self, agent: str, session_id: str) -> None:
+        """An instance that has accepted after all, or is about to, holds a slot for a session that it will not get.
+
+        Under the name of the agent that was asked: where a transfer fails, the agent that has the session gets nothing.
+        """
         ended = messages.Ended(reason="setup_timeout")
-        self._publish(subjects.session_event(session_id), messages.encode(ended))
+        self._publish(subjects.session_event(agent, session_id), messages.encode(ended))
 
     async def _ask_around(
         self, asked: _Asked, reply_to: str, claim: messages.Claim, deadline: float
@@ -240,16 +244,19 @@ class AgentClaims:
             self._too_late(asked, outcome.reply.instance)
 
     def _too_late(self, asked: _Asked, instance: str) -> None:
-        if asked.placed and instance == asked.instance:
+        # A transfer that failed may be asked for again: then the same agent has two claims of one session.
+        of = asked.session_id, asked.agent
+        same = [each for each in self._asked.values() if (each.session_id, each.agent) == of]
+        if any(each.placed and each.instance == instance for each in same):
             return  # it was slow, was asked twice, and has the session
         self._late += 1
         log.warning("session %s: %s accepts too late", asked.session_id, instance or "an agent")
-        subject = subjects.session_event(asked.session_id)
         if instance:
             self._turn_away(asked.session_id, instance)
-            self._publish(subject, messages.encode(messages.ClaimExpired(instance=instance)))
-        if not asked.placed:
-            self._publish(subject, messages.encode(messages.Ended(reason="setup_timeout")))
+            expired = messages.encode(messages.ClaimExpired(instance=instance))
+            self._publish(subjects.session_event(asked.agent, asked.session_id), expired)
+        if not any(each.placed or each.open for each in same):
+            self._publish_end(asked.agent, asked.session_id)
 
 
 def _read(message: Msg) -> Accepted | Declined | NoResponders:

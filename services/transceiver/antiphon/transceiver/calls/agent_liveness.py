@@ -147,8 +147,8 @@ class AgentLiveness:
         """The agent does not answer any more. Another instance may have taken the session over."""
         session_id = session.state.session_id
         holder = await self._lease_holder(served.agent, session_id)
-        if session.ended is not None:
-            return
+        if session.ended is not None or self._served.get(session_id) is not served:
+            return  # it has ended, or another agent has it now
         if holder not in ("", served.instance):
             self._served[session_id] = Served(served.agent, holder)  # looked at in the next round
             return

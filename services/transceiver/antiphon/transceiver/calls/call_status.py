@@ -23,7 +23,7 @@ class CallStatusResponder:
     async def requested(self, message: Msg) -> None:
         """Gives no answer if the call is none of ours: another transceiver may know it, and the first answer counts."""
         try:
-            session_id = subjects.parse_call_status(message.subject)
+            session_id = subjects.parse_call_subject(message.subject).session_id
         except MalformedError:
             return
         session = self._sessions.demux.get(session_id)

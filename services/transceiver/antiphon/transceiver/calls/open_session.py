@@ -21,8 +21,9 @@ from antiphon.transceiver.bus.publisher import Publisher
 from antiphon.transceiver.calls.agent_claims import AgentClaims
 from antiphon.transceiver.calls.agent_liveness import AgentLiveness
 from antiphon.transceiver.calls.control_rpc import TracedRequest
-from antiphon.transceiver.calls.session_bus import SessionBus
+from antiphon.transceiver.calls.session_bus import CallHandlers, SessionBus
 from antiphon.transceiver.calls.session_table import SessionTable
+from antiphon.transceiver.calls.transfers import Transfers
 from antiphon.transceiver.net.endpoint import Endpoint
 from antiphon.transceiver.session.session import MAX_CAUSE, Session
 from antiphon.transceiver.session.state import RtpState, SessionState
@@ -48,6 +49,7 @@ class SessionOpener:
         bus: SessionBus,
         claims: AgentClaims,
         liveness: AgentLiveness,
+        transfers: Transfers,
         publisher: Publisher,
         scheduler: Scheduler,
     ) -> None:
@@ -64,6 +66,8 @@ class SessionOpener:
         self._password_key = settings.password_key_bytes()
         self._certificate = CurrentCertificate(self._loop.time())
         self._draining = False
+        self.handlers = CallHandlers(self._requested_again, transfers.begin)
+        """Of the requests for running sessions."""
         self._requests: set[asyncio.Task[None]] = set()
         self._opening = 0
         """Slots reserved by offers that are being answered."""
@@ -88,10 +92,17 @@ class SessionOpener:
         return len(self._demux) + self._opening
 
     async def requested(self, request: TracedRequest) -> None:
-        """Handler of the `open` subjects: of this transceiver, and of each of its sessions."""
+        """Handler of the `open` subject of this transceiver."""
+        self._start(request, None)
+
+    async def _requested_again(self, session_id: str, request: TracedRequest) -> None:
+        """Another offer for a running session, on the subject of that call."""
+        self._start(request, session_id)
+
+    def _start(self, request: TracedRequest, session_id: str | None) -> None:
         # One task each: an agent that answers slowly must not hold up the offers for other agents. A task
         # takes its slot, or refuses, before it waits for anything, so capacity bounds those that wait.
-        task = asyncio.create_task(self._serve(request))
+        task = asyncio.create_task(self._serve(request, session_id))
         self._requests.add(task)
         task.add_done_callback(self._requests.discard)
 
@@ -100,12 +111,13 @@ class SessionOpener:
         for request in tuple(self._requests):
             request.cancel()
 
-    async def _serve(self, request: TracedRequest) -> None:
+    async def _serve(self, request: TracedRequest, session_id: str | None) -> None:
+        """`session_id`: the call on whose subject the request came; None: it is one for a new call."""
         context = telemetry.trace_context(request.headers)
         with tracer.start_as_current_span("open", context=context) as span:
             started = self._loop.time()
             try:
-                reply: messages.Opened | messages.Refused = await self._open(request.data, started)
+                reply: messages.Opened | messages.Refused = await self._open(request.data, session_id, started)
             except MalformedError as error:
                 reply = messages.Refused(code="bad_offer", message=str(error))
             except Exception:
@@ -133,8 +145,12 @@ class SessionOpener:
             return messages.Refused(code="full", message=f"this transceiver is {late:.0f} ms late: it takes no more")
         return None
 
-    async def _open(self, data: bytes, now: float) -> messages.Opened | messages.Refused:
+    async def _open(self, data: bytes, session_id: str | None, now: float) -> messages.Opened | messages.Refused:
         request = messages.decode(data, messages.OpenRequest)
+        if request.session_id != session_id:
+            came = f"the subject of call {session_id}" if session_id else "the subject for new calls"
+            text = f"an offer for {request.session_id or 'a new call'} came on {came}: use the subject of its own"
+            return messages.Refused(code="no_session", message=text)
         refusal = self._refusal() if request.session_id is None else None
         if refusal is not None:
             return refusal
@@ -158,7 +174,7 @@ class SessionOpener:
         """Published to an agent that has accepted, where no session is made after all."""
         made = False
         try:
-            await self._bus.listen(session_id, self.requested)
+            await self._bus.listen(session_id, request.agent, self.handlers)
             claimed = await self._claims.claim(session_id, request.agent, request.session)
             if isinstance(claimed, messages.Refused):
                 return claimed
@@ -176,7 +192,8 @@ class SessionOpener:
         finally:
             if not made:
                 if ended is not None:
-                    self._publisher.publish(subjects.session_event(session_id), messages.encode(ended))
+                    subject = subjects.session_event(request.agent, session_id)
+                    self._publisher.publish(subject, messages.encode(ended))
                 self._bus.session_removed(session_id)
         try:
             self._liveness.watch(session_id, request.agent, claimed.instance)

@@ -1,4 +1,9 @@
-"""The subjects of each session on NATS: the speech and messages of its agent, and what controls it."""
+"""The subjects of each session on NATS: the speech and messages of its agent, and what controls it.
+
+A session has subjects of its own for each agent that is asked to take it: what comes under another agent's name, or
+under that of an agent that had the session before, never reaches it. Signaling's requests have the subjects of the
+call, which name no agent.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +11,7 @@ import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import nats.errors
 from nats.aio.client import Client
@@ -15,6 +20,7 @@ from nats.aio.subscription import Subscription
 
 from antiphon.runtime import tasks
 from antiphon.runtime.nats import connection
+from antiphon.runtime.nats.errors import BUS_ERRORS
 from antiphon.schemas import MalformedError, audio, messages, subjects
 from antiphon.transceiver.bus import nats_fast_path
 from antiphon.transceiver.bus.publisher import Publisher
@@ -44,8 +50,10 @@ class _Early:
         if len(self.received) < MAX_EARLY:
             self.received.append(message)
 
-    def control(self, control: Controlled) -> str:
+    def control(self, control: Controlled | messages.Transfer) -> str:
         """Keep it; returns the text of the answer, or raises `Refusal`."""
+        if isinstance(control, messages.Transfer):
+            raise Refusal("no transfer before the agent has the session: ask again")
         if isinstance(control, messages.HangUp):
             if control.instance not in self.hung_up and len(self.hung_up) >= MAX_INSTANCES:
                 raise Refusal(f"{MAX_INSTANCES} instances have hung up already")
@@ -57,12 +65,45 @@ class _Early:
         return "kept: the session is being made"
 
 
-@dataclass
-class _Subscriptions:
-    """Of one session. Filled one by one, so that an end in the middle of it ends those that were made."""
+@dataclass(eq=False)
+class _AgentSubjects:
+    """The subjects of one session under one agent's name. Filled one by one, so that an end in the middle ends all.
 
+    Owner: the `_SessionSubjects` that it is in.
+    """
+
+    agent: str
+    early: _Early | None = field(default_factory=_Early)
+    """Until the agent has the session."""
+    has_session: bool = False
+    """What comes here is for the session: one attribute, because it is read for every frame."""
     speech: Subscription | None = None
-    requests: list[Subscription] = field(default_factory=list)
+    control: Subscription | None = None
+
+
+@dataclass(eq=False)
+class _SessionSubjects:
+    """All of one session. Owner: `SessionBus`."""
+
+    current: _AgentSubjects
+    """Of the agent that has the session, or is asked to take the new one."""
+    next: _AgentSubjects | None = None
+    """Of the agent that a transfer asks."""
+    call: Subscription | None = None
+    late: set[str] = field(default_factory=set)
+    """Instances that have accepted the session too late."""
+
+
+Transfer = Callable[[Session, str], str]
+"""Begins a transfer of a session to an agent; returns the text of the answer, or raises `Refusal`."""
+
+
+class CallHandlers(NamedTuple):
+    """What the requests of signaling and of agents lead to, where the session alone can't answer them."""
+
+    offered: Callable[[str, Msg], Awaitable[None]]
+    """Another offer of the running session's client: (session id, request)."""
+    transfer: Transfer
 
 
 class SessionBus:
@@ -76,85 +117,120 @@ class SessionBus:
         self._demux = demux
         self._publisher = publisher
         self._loop = asyncio.get_running_loop()
-        self._subscriptions: dict[str, _Subscriptions] = {}
-        self._early: dict[str, _Early] = {}
-        """Of sessions that are being made."""
-        self._late: dict[str, set[str]] = {}
-        """By session: instances that have accepted it too late."""
+        self._sessions: dict[str, _SessionSubjects] = {}
         self._unsubscribing: set[asyncio.Task[None]] = set()
 
-    async def listen(self, session_id: str, offered: Callable[[Msg], Awaitable[None]]) -> None:
-        """Subscribe before the agent is asked: what it publishes at once must be received.
+    async def listen(self, session_id: str, agent: str, handlers: CallHandlers) -> None:
+        """Subscribe before the agent is asked: what it publishes at once must be received."""
 
-        `offered` takes another offer of the running session's client.
-        """
+        async def called(message: Msg) -> None:
+            await self._called(session_id, message, handlers.offered)
 
+        current = _AgentSubjects(agent, has_session=True)
+        of_session = self._sessions[session_id] = _SessionSubjects(current)
+        await self._subscribe(session_id, current, handlers.transfer)
+        of_session.call = await self._client.subscribe(subjects.call_all(session_id), cb=called)
+
+    async def prepare_transfer(self, session_id: str, agent: str, transfer: Transfer) -> None:
+        """Subscribe under the next agent's name, before it is asked. What it publishes is kept until `move`."""
+        of_session = self._sessions[session_id]
+        prepared = of_session.next = _AgentSubjects(agent)
+        await self._subscribe(session_id, prepared, transfer)
+        if of_session.next is not prepared or self._sessions.get(session_id) is not of_session:
+            self._end(prepared)  # the session has ended meanwhile
+
+    def drop_transfer(self, session_id: str) -> None:
+        """The next agent does not take the session: what it has published is dropped."""
+        of_session = self._sessions.get(session_id)
+        if of_session is not None and of_session.next is not None:
+            self._end(of_session.next)
+            of_session.next = None
+
+    def move(self, session: Session, instance: str) -> None:
+        """The next agent has the session: nothing that the one before publishes reaches it from now on."""
+        of_session = self._sessions[session.state.session_id]
+        prepared, of_session.next = of_session.next, None
+        assert prepared is not None
+        self._end(of_session.current)
+        of_session.current = prepared
+        of_session.late.discard(instance)  # it may have been late when it was asked before
+        prepared.has_session = True
+        self.activate(session, instance)
+
+    async def _subscribe(self, session_id: str, named: _AgentSubjects, transfer: Transfer) -> None:
         def published(message: nats_fast_path.Received) -> None:
-            session = self._demux.get(session_id)
+            session = self._demux.get(session_id) if named.has_session else None
             if session is not None:
                 self._pass_on(session, message)
-            elif (early := self._early.get(session_id)) is not None:
-                early.keep(message)
+            elif named.early is not None:
+                named.early.keep(message)
 
         async def controlled(message: Msg) -> None:
-            await answer(message, lambda data: self._control(session_id, data))
+            await answer(message, lambda data: self._control(session_id, named, data, transfer))
 
-        self._early[session_id] = _Early()
-        subscribed = self._subscriptions[session_id] = _Subscriptions()
-        subscribed.speech = await nats_fast_path.subscribe(self._client, subjects.session_out(session_id), published)
-        for subject, handler in (
-            (subjects.session_control(session_id), controlled),
-            (subjects.session_open(session_id), offered),
-        ):
-            subscribed.requests.append(await self._client.subscribe(subject, cb=handler))
+        subject = subjects.session_out(named.agent, session_id)
+        named.speech = await nats_fast_path.subscribe(self._client, subject, published)
+        subject = subjects.session_control(named.agent, session_id)
+        named.control = await self._client.subscribe(subject, cb=controlled)
 
     def activate(self, session: Session, instance: str = "") -> None:
-        """The session is made: it gets what was published to it before, in that order.
+        """The session is made, or moved: it gets what was published to it before, in that order.
 
         `instance`: which one of its agent has it, if that is known.
         """
-        session_id = session.state.session_id
-        early = self._early.pop(session_id, None)
+        of_session = self._sessions[session.state.session_id]
+        early, of_session.current.early = of_session.current.early, None
         for received in early.received if early else ():
             if isinstance(received, Controlled):
                 session.control(received, self._loop.time())
             else:
                 self._pass_on(session, received)
-        if early and (hang_up := self._valid_hang_up(session_id, early, instance)):
+        if early and (hang_up := self._valid_hang_up(of_session, early, instance)):
             # Later, because the caller is in the middle of making the session.
             self._loop.call_soon(lambda: session.control(hang_up, self._loop.time()))
 
     def hung_up(self, session_id: str, instance: str) -> messages.HangUp | None:
         """The hang-up of the agent that has taken the session which is being made, if it has come already."""
-        early = self._early.get(session_id)
-        return self._valid_hang_up(session_id, early, instance) if early else None
+        of_session = self._sessions.get(session_id)
+        early = of_session.current.early if of_session else None
+        return self._valid_hang_up(of_session, early, instance) if of_session and early else None
 
     def turn_away(self, session_id: str, instance: str) -> None:
         """This instance has accepted too late: another one has the session, and it must not end that one's call."""
-        late = self._late.setdefault(session_id, set()) if session_id in self._subscriptions else set()
-        if len(late) < MAX_INSTANCES:
-            late.add(instance)
+        of_session = self._sessions.get(session_id)
+        if of_session is not None and len(of_session.late) < MAX_INSTANCES:
+            of_session.late.add(instance)
 
-    def _valid_hang_up(self, session_id: str, early: _Early, instance: str) -> messages.HangUp | None:
+    def _valid_hang_up(self, of_session: _SessionSubjects, early: _Early, instance: str) -> messages.HangUp | None:
         """`instance`: which one has the session, if it has named itself."""
-        late = self._late.get(session_id, set())
         for hang_up in early.hung_up.values():
-            if hang_up.instance not in late and (not instance or hang_up.instance in ("", instance)):
+            if hang_up.instance not in of_session.late and (not instance or hang_up.instance in ("", instance)):
                 return hang_up
         return None
 
     def session_removed(self, session_id: str) -> None:
         """End the subscriptions. Also for a session that was never made."""
-        self._early.pop(session_id, None)
-        self._late.pop(session_id, None)
-        subscribed = self._subscriptions.pop(session_id, _Subscriptions())
-        endings = [connection.stop_answering(self._client, each) for each in subscribed.requests]
-        if subscribed.speech is not None:
-            endings.append(nats_fast_path.unsubscribe(self._client, subscribed.speech))
-        for ending in endings:
-            task = asyncio.create_task(_without_errors(ending))
-            self._unsubscribing.add(task)
-            task.add_done_callback(self._unsubscribing.discard)
+        of_session = self._sessions.pop(session_id, None)
+        if of_session is None:
+            return
+        for named in (of_session.current, of_session.next):
+            if named is not None:
+                self._end(named)
+        if of_session.call is not None:
+            self._unsubscribe(connection.stop_answering(self._client, of_session.call))
+
+    def _end(self, named: _AgentSubjects) -> None:
+        """Nothing that comes under this agent's name counts any more, whether or not NATS delivers it still."""
+        named.has_session, named.early = False, None
+        if named.control is not None:
+            self._unsubscribe(connection.stop_answering(self._client, named.control))
+        if named.speech is not None:
+            self._unsubscribe(nats_fast_path.unsubscribe(self._client, named.speech))
+
+    def _unsubscribe(self, ending: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(_without_errors(ending))
+        self._unsubscribing.add(task)
+        task.add_done_callback(self._unsubscribing.discard)
 
     async def close(self) -> None:
         await tasks.end(*self._unsubscribing)
@@ -167,22 +243,56 @@ class SessionBus:
                 data = messages.decode(message.data, messages.DataMessage)
                 session.send_message(data.channel, data.payload())
         except MalformedError as error:
-            self._publisher.publish(
-                subjects.session_event(session.state.session_id),
-                messages.encode(messages.SessionError(message=str(error))),
-            )
+            session.report_error(str(error))
 
-    async def _control(self, session_id: str, data: bytes) -> str:
+    async def _control(self, session_id: str, named: _AgentSubjects, data: bytes, transfer: Transfer) -> str:
+        """A request of an agent; it counts while that agent has the session, or is being asked to take it."""
         control = messages.decode_any(data, messages.CONTROL, "Control")
-        if isinstance(control, messages.HangUp) and control.instance in self._late.get(session_id, ()):
-            raise Refusal(f"{control.instance} was too late: another instance has session {session_id}")
-        session = self._demux.get(session_id)
-        if session is None and (early := self._early.get(session_id)) is not None:
-            return "" if isinstance(control, messages.Probe) else early.control(control)
+        self._check_late(session_id, control)
+        session = self._demux.get(session_id) if named.has_session else None
+        if session is None and named.early is not None:
+            return named.early.control(control)
+        if not named.has_session:
+            raise Refusal(f"session {session_id} is not with agent {named.agent}")
         if session is None or session.ended is not None:
             raise Refusal(f"session {session_id} is over")
-        if not isinstance(control, messages.Probe):
-            session.control(control, self._loop.time())
+        if isinstance(control, messages.Transfer):
+            return transfer(session, control.agent)
+        session.control(control, self._loop.time())
+        return ""
+
+    def _check_late(self, session_id: str, control: messages.Message) -> None:
+        of_session = self._sessions.get(session_id)
+        if of_session and isinstance(control, messages.HangUp) and control.instance in of_session.late:
+            raise Refusal(f"{control.instance} was too late: another instance has session {session_id}")
+
+    # ---- requests of signaling
+
+    async def _called(self, session_id: str, message: Msg, offered: Callable[[str, Msg], Awaitable[None]]) -> None:
+        kind = message.subject.rpartition(".")[2]
+        if kind == "attach":
+            with contextlib.suppress(*BUS_ERRORS):
+                await message.respond(messages.encode(self._attach_reply(session_id)))
+        elif kind == "open":
+            await offered(session_id, message)
+        elif kind == "hang_up":
+            await answer(message, lambda data: self._hang_up(session_id, data))
+        # `status` is answered by `CallStatusResponder`, which also knows the sessions that have ended
+
+    def _attach_reply(self, session_id: str) -> messages.AttachReply:
+        of_session, session = self._sessions.get(session_id), self._demux.get(session_id)
+        if of_session is None or (session is not None and session.ended is not None):
+            return messages.AttachReply(ok=False, message=f"session {session_id} is over")
+        return messages.AttachReply(ok=True, agent=of_session.current.agent)
+
+    async def _hang_up(self, session_id: str, data: bytes) -> str:
+        hang_up = messages.decode(data, messages.HangUp)
+        of_session, session = self._sessions.get(session_id), self._demux.get(session_id)
+        if session is None and of_session is not None and of_session.current.early is not None:
+            return of_session.current.early.control(hang_up)
+        if session is None or session.ended is not None:
+            raise Refusal(f"session {session_id} is over")
+        session.control(hang_up, self._loop.time())
         return ""
 
 

@@ -73,7 +73,8 @@ class SessionTable:
     ) -> Session:
         """A session at this endpoint, found from now on; spans of its milestones belong to the current one."""
         now = self._loop.time()
-        output = SessionOutput(state.session_id, endpoint.socket, self._publisher, trace.get_current_span(), now)
+        span = trace.get_current_span()
+        output = SessionOutput(state.agent, state.session_id, endpoint.socket, self._publisher, span, now)
         session = Session(
             state,
             certificate,

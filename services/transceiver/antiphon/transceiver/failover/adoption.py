@@ -83,7 +83,7 @@ class Adoption:
             state.path_relay = self._allowlist.as_seen(*state.path_relay)
         with tracer.start_as_current_span("take over") as span:
             span.set_attribute("antiphon.session", session_id)
-            await self._bus.listen(session_id, self._opener.requested)
+            await self._bus.listen(session_id, state.agent, self._opener.handlers)
             session = self._sessions.make(state, None, state.dtls.client, endpoint)
             try:
                 session.restore(self._loop.time())
@@ -100,5 +100,5 @@ class Adoption:
             self._relays.send_client(session, endpoint)
             self._bus.activate(session)
         event = messages.TakenOver(handed_over=handed_over, checkpoint_age_ms=round(max(0.0, age) * 1000, 1))
-        self._publisher.publish(subjects.session_event(session_id), messages.encode(event))
+        self._publisher.publish(subjects.session_event(session.state.agent, session_id), messages.encode(event))
         return True

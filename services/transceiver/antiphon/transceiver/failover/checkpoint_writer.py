@@ -37,6 +37,7 @@ WRITES_AT_ONCE: Final = 4
 """Each write holds up frames for half a millisecond, and those of one iteration of the loop add up."""
 AGAIN_SECONDS: Final = 1.0
 """After a call on the bucket failed."""
+STORE_SECONDS: Final = 1.0
 MAX_BYTES: Final = 900_000
 """Of a checkpoint: below what NATS takes in one message."""
 
@@ -68,14 +69,14 @@ class CheckpointWriter:
         self._wake = asyncio.Event()
         self._wake.set()  # the bucket is made now, not with the first call
         self._loop = asyncio.get_running_loop()
-        self._deleting: set[asyncio.Task[None]] = set()
+        self._at_work: set[asyncio.Task[None]] = set()
 
     async def close(self) -> None:
-        """Finish deleting the checkpoints of sessions that have ended. `run` was cancelled before."""
+        """Finish writing, and deleting the checkpoints of sessions that have ended. `run` was cancelled before."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(ANSWER_WITHIN / 2):
-                await asyncio.gather(*self._deleting, return_exceptions=True)
-        await tasks.end(*self._deleting)
+                await asyncio.gather(*self._at_work, return_exceptions=True)
+        await tasks.end(*self._at_work)
 
     def keep(self, session: Session, key: str) -> None:
         """Write checkpoints of this session from now on, under this key."""
@@ -95,8 +96,8 @@ class CheckpointWriter:
         self._schedule.remove(session_id)
         if entry is not None and entry.begun and entry.session.ended != MOVED:
             deleting = asyncio.create_task(self._delete(entry))
-            self._deleting.add(deleting)
-            deleting.add_done_callback(self._deleting.discard)
+            self._at_work.add(deleting)
+            deleting.add_done_callback(self._at_work.discard)
 
     def poll(self, now: float) -> None:
         """To be called every 50 ms: ask for the checkpoints whose time has come."""
@@ -122,6 +123,19 @@ class CheckpointWriter:
                 self._bucket.reopen()
                 await asyncio.sleep(AGAIN_SECONDS)
                 self._wake.set()
+
+    async def store_now(self, session: Session) -> None:
+        """Return when a checkpoint of the session as it is now is stored, or after `STORE_SECONDS` without one.
+
+        At once for a session that is not connected, or without a bucket: no process could take it over.
+        """
+        entry = self._entries.get(session.state.session_id)
+        if entry is None or not entry.begun or not session.connected:
+            return
+        writing = asyncio.create_task(self._write(entry))
+        self._at_work.add(writing)
+        writing.add_done_callback(self._at_work.discard)
+        await asyncio.wait({writing}, timeout=STORE_SECONDS)
 
     # ---- sessions that go to another process, or come from one -------------------------------------------
 

@@ -157,5 +157,5 @@ class Takeover:
             log.error("%d sessions of slot %d.%d, epoch %d, could not be taken over and end", len(unplaced), *identity)
         for found in unplaced:
             ended = messages.encode(messages.Ended(reason="internal"))
-            self._publisher.publish(subjects.session_event(found.state.session_id), ended)
+            self._publisher.publish(subjects.session_event(found.state.agent, found.state.session_id), ended)
             await self._bucket.delete(found.key)

@@ -14,6 +14,7 @@ from antiphon.rtc.rtp.packet import RtpError, RtpPacket, unpack_rtp
 from antiphon.rtc.rtp.telephone_event import TelephoneEvents
 from antiphon.schemas import messages
 from antiphon.schemas.audio import AudioFrame
+from antiphon.schemas.messages import AudioRate
 from antiphon.transceiver.session.state import SessionState
 
 SLACK: Final = 1.0
@@ -148,6 +149,16 @@ class AudioReceiver:
             ticks = round(elapsed * TICKS_PER_SECOND)
         state.input_samples += ticks * state.input_rate // TICKS_PER_SECOND
         state.input_sequence += -(-ticks // 960)
+
+    def change_rate(self, rate: AudioRate) -> None:
+        """Another agent gets the audio, at this rate: positions go on at it. Less than a frame is lost."""
+        state = self._state
+        if rate == state.input_rate:
+            return
+        state.input_samples = (state.input_samples + self._decoder.unpublished) * rate // state.input_rate
+        state.input_rate = rate
+        self._decoder.close()
+        self._decoder = FrameDecoder(rate, self._buffer, self._publish, self._jump)
 
     def close(self) -> None:
         """Free the decoder."""

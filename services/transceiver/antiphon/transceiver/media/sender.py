@@ -67,6 +67,8 @@ class AudioSender:
         """When the packet with the next timestamp is on time; read where `_last_sent` is known."""
         self._announced = False
         """The reply in progress was announced as started."""
+        self._foreign_fade = False
+        """What fades out is the last frame of another agent: its end was reported."""
         self._reply_lost = False
         """The rest of the announced reply was lost with the process that had it."""
         self._owed = 0
@@ -143,7 +145,9 @@ class AudioSender:
         rtp.octets += len(payload)
         self._last_sent = now
         self._since_position += 1
-        if not self._announced:
+        if self._foreign_fade:
+            self._foreign_fade = False
+        elif not self._announced:
             self._announced = True
             self._position("started")
         elif outgoing.ends:
@@ -182,6 +186,19 @@ class AudioSender:
                 dropped_ms=interrupted.dropped_ms,
             )
         )
+
+    def change_agent(self) -> None:
+        """Another agent speaks from now on: what waits of this one is dropped, and reported to it for the last time."""
+        queue = self._queue
+        if queue.queued_ms or self._announced:
+            self.flush(max(queue.newest_generation, queue.playing_generation) + 1)
+        if self._announced:
+            self._position("ended")
+        self._foreign_fade = queue.fading
+        queue.paused = queue.speaking = False
+        queue.begin_anew()
+        self._state.generation = self._owed = 0
+        self._reply_lost = False
 
     def pause(self) -> None:
         """Stop after the last frame that was sent, and keep the queue."""

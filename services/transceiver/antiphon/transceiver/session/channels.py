@@ -114,6 +114,11 @@ class Channels:
         while len(self._early) > MAX_EARLY_DATA or sum(len(kept) for _, kept in self._early) > MAX_EARLY_BYTES:
             self._early.popleft()
 
+    def announce_open(self) -> None:
+        """Publish which channels are open, for an agent that gets the running session."""
+        for label in self._data.open_labels if self._data is not None else ():
+            self._output.event(messages.ChannelOpened(channel=label))
+
     def announce_draining(self, seconds: float) -> None:
         """Send the client a notice that its session will end soon, if a channel is open for it."""
         notice = {"type": "antiphon.draining", "event_id": f"event_{secrets.token_hex(8)}", "seconds": seconds}

@@ -76,6 +76,8 @@ class Session:
         self._take_turn = take_turn or (lambda step, now: step(now))
         self._on_end = on_end
         self._consent = Consent(now, consent_timeout, output.event)
+        self._setup_ms = 0.0
+        """0 in a process that has the session from another one."""
         self._resumed = False
         self._speech_visited = False
         """The timing wheel visits the sender."""
@@ -216,7 +218,8 @@ class Session:
         self.state.srtp, self.state.dtls = keys
         self._connect_engines(now)
         self._output.milestone("dtls", now)
-        self._output.event(messages.Connected(setup_ms=(now - self._consent.opened_at) * 1000))
+        self._setup_ms = (now - self._consent.opened_at) * 1000
+        self._output.event(messages.Connected(setup_ms=self._setup_ms))
         self._channels.start()
         self._wake_speech(now)
 
@@ -293,6 +296,32 @@ class Session:
         """Notify agent and client that this session will end within `seconds`; a client can call again right away."""
         self._output.event(messages.Draining(seconds=seconds))
         self._channels.announce_draining(seconds)
+
+    @contained
+    def report_error(self, text: str) -> None:
+        """Publish that something the agent sent could not be used."""
+        self._output.event(messages.SessionError(message=text))
+
+    def promise(self, agent: str) -> None:
+        """This agent has accepted, and gets the session next: checkpoints name it from now on."""
+        self.state.agent = agent
+
+    @contained
+    def transfer(self, agent: str, taken: messages.ClaimReply, now: float) -> None:
+        """Another agent has accepted: all that follows is for it, and the last event for the one before says so.
+
+        What waits of the speech of the one before is not played.
+        """
+        self.sender.change_agent()
+        self._output.event(messages.Transferred(agent=agent, instance=taken.instance))
+        self.state.agent = agent
+        self._output.move(agent)
+        self.receiver.change_rate(taken.input_rate)
+        if self.connected:
+            self._output.event(messages.Connected(setup_ms=self._setup_ms))
+            self._channels.announce_open()
+        self.checkpoints.touch()
+        self._wake_speech(now)
 
     def speak(self, frame: AudioFrame, now: float) -> None:
         """Queue a frame of speech."""
