@@ -403,13 +403,13 @@ class BusClient(Client):
         except Exception as error:  # costs this message only: the parser has left it behind
             log.error("nats: a message could not be handed on", exc_info=error)
 
-    def is_forwarded(self, sid: int, reply: bytes, headers: bytes) -> bool:
+    def is_forwarded(self, sid: int, reply: bytes, headers: bytes | None) -> bool:
         """Whether JetStream sends this message because another client asked it to, and not its publisher.
 
         A client may name any subject for the messages of its consumer, or as the reply of a read: NATS checks no
         permission there, and would publish what that client has stored. Ours come to inboxes alone.
         """
-        if not (reply.startswith(_FROM_CONSUMER) or _FROM_STORE in headers):
+        if not reply.startswith(_FROM_CONSUMER) and not (headers and _FROM_STORE in headers):
             return False
         subscription = self._subs.get(sid)
         if subscription is None or subscription.subject.startswith(self._own_inbox):
