@@ -47,6 +47,8 @@ async def on_the_bus(url: str, name: str, role: str, access: Access | None = Non
         ) from None
     try:
         yield client
+    except connection.RefusedError as error:
+        raise CallError(f"{error}: this command wants the credential of the role {role}") from None
     finally:
         with contextlib.suppress(NatsError):
             await client.close()

@@ -181,7 +181,7 @@ async def _record(url: str, observed: Sequence[str], folder: Path, seconds: floa
         try:
             for subject in observed:
                 await client.subscribe(subject, cb=tap.on_message, pending_msgs_limit=MAX_PENDING)
-            await connection.flush(client)
+            await connection.require_allowed(client)
             print(f"waiting for calls on {without_password(url)}; Ctrl-C ends", file=sys.stderr, flush=True)
             while not stop.is_set():
                 try:

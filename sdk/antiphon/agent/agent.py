@@ -30,7 +30,7 @@ from antiphon.runtime.agent_sessions import recent_audio, takeover
 from antiphon.runtime.agent_sessions.admission import Admission, read_claim
 from antiphon.runtime.agent_sessions.keeper import LeaseKeeper, new_instance
 from antiphon.runtime.nats import connection, service_discovery
-from antiphon.runtime.nats.access import Access, AccessError, from_environment
+from antiphon.runtime.nats.access import VARIABLES, Access, AccessError, from_environment
 from antiphon.schemas import MalformedError, subjects
 from antiphon.schemas.audio import RATES
 from antiphon.schemas.messages import AudioRate, Lease
@@ -168,16 +168,19 @@ class Agent:
             os._exit(0)  # Python itself would wait for its threads
 
     @asynccontextmanager
-    async def serving(self, url: str = "") -> AsyncIterator[None]:
+    async def serving(self, url: str = "", credentials: str | os.PathLike[str] = "") -> AsyncIterator[None]:
         """Serve inside a program of your own, for as long as the block lasts.
 
+        `url`, `credentials`: in place of `ANTIPHON_NATS_URL` and `ANTIPHON_NATS_CREDENTIALS`.
         `AccessError`, a `ValueError`, for a credential that can't be used; an error of nats-py for one that may not
         take calls under this name.
         """
         if self._function is None:
             raise RuntimeError(f"agent {self.name} has no function: put @agent.session above one")
         self._client = await connection.connect(
-            url or os.environ.get("ANTIPHON_NATS_URL") or connection.DEFAULT_NATS_URL, self.name, self._access()
+            url or os.environ.get("ANTIPHON_NATS_URL") or connection.DEFAULT_NATS_URL,
+            self.name,
+            self._access(credentials),
         )
         self._watchdog = Watchdog(self._blocked_ms / 1000)
         instance = new_instance()
@@ -195,9 +198,10 @@ class Agent:
 
     # ---- life
 
-    def _access(self) -> Access:
+    def _access(self, credentials: str | os.PathLike[str] = "") -> Access:
         """Who we are for NATS."""
-        return from_environment("shadow" if self._shadow_of else "agent", self.name)
+        given = {VARIABLES["credentials"]: os.fspath(credentials)} if credentials else {}
+        return from_environment("shadow" if self._shadow_of else "agent", self.name, {**os.environ, **given})
 
     async def _run(self, url: str) -> None:
         stop = asyncio.Event()

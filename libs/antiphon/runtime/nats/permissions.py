@@ -119,6 +119,10 @@ _LIMITS: Final = subjects.BUCKET_LIMITS
 _RECENT_AUDIO: Final = subjects.STREAM_RECENT_AUDIO
 _OUT: Final = f"{subjects.PREFIX}.session.*.*.*.out"
 """`audio.out` and `data.out`, in the one subscription that transceivers make."""
+_CALLS: Final = f"{subjects.PREFIX}.call.*.*"
+"""Likewise all that signaling asks the owner of a call."""
+_RECORDED: Final = (f"{subjects.PREFIX}.session.*.*.audio.*", f"{subjects.PREFIX}.session.*.*.data.*")
+"""Likewise both voices, and the messages of both sides."""
 
 
 # ---- the rows ------------------------------------------------------------------------------------------
@@ -183,10 +187,7 @@ def _transceiver(user: User) -> Permissions:
             _on("transceiver_adopt", cluster=own),
             _OUT,
             _on("session_control"),
-            _on("call_attach"),
-            _on("call_open"),
-            _on("call_hang_up"),
-            _on("call_status"),
+            _CALLS,
             *_registered("antiphon-transceiver"),
         ),
         responses=Responses(16, 30),  # open, control, flow.find, register
@@ -271,7 +272,7 @@ def _operator(_: User) -> Permissions:
 def _recorder(_: User) -> Permissions:
     return Permissions(
         # Never `control`: a subscriber there makes ended calls look alive.
-        subscribe=(_on("audio_in"), _on("audio_out"), _on("data_in"), _on("data_out"), _on("session_event")),
+        subscribe=(*_RECORDED, _on("session_event")),
     )
 
 
