@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 from collections.abc import AsyncIterator, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
@@ -67,5 +68,6 @@ def guarded_nats(directory: Path, everybody: Sequence[User] = EVERYBODY, setting
             async with server.client(User("setup")) as client:
                 await store_keeper.make(client)
 
-        asyncio.run(make())
+        with ThreadPoolExecutor(1) as thread:  # the caller may have a loop of its own
+            thread.submit(asyncio.run, make()).result()
         yield server

@@ -26,6 +26,7 @@ import contextlib
 import logging
 import re
 import socket
+import ssl
 import struct
 import time
 from collections.abc import Awaitable, Callable
@@ -113,6 +114,19 @@ class NoTlsError(errors.Error):
 
     def __str__(self) -> str:
         return "nats: the server offers no TLS, but the settings ask for it: nothing was sent"
+
+
+class ServerCertificateError(errors.Error):
+    """TLS with the server fails; the text names the file with the authority and the way out."""
+
+    def __init__(self, access: Access, error: ssl.SSLError) -> None:
+        self._access, self._error = access, error
+
+    def __str__(self) -> str:
+        reason = getattr(self._error, "verify_message", "") or self._error.reason or "TLS fails"
+        authority = f"ANTIPHON_NATS_TLS_CA {self._access.tls_ca}" if self._access.tls_ca else "the system's authorities"
+        way_out = "name the authority of its certificate" if self._access.tls_ca else "set ANTIPHON_NATS_TLS_CA"
+        return f"nats: the server is not trusted: {reason.lower()}, by {authority}: {way_out}"
 
 
 class RefusedError(errors.Error):
@@ -294,6 +308,8 @@ class BusClient(Client):
             if AUTHORIZATION_VIOLATION in str(error).lower():
                 raise self._refusal() from None
             raise
+        except ssl.SSLError as error:
+            raise ServerCertificateError(self._access, error) from None
         except OSError:
             raise
         except Exception as error:  # such as a line that is too long, or JSON that is no object

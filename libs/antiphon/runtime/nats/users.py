@@ -112,7 +112,7 @@ class Users:
     def _save(self, known: Sequence[KnownUser]) -> None:
         rows = [{"user": each.user.__dict__, "key": each.key} for each in known]
         self._write(self._known, json.dumps(rows, indent=1) + "\n", 0o600)
-        self._write(self.server_file, server_configuration(known), 0o600)
+        self._write(self.server_file, server_configuration(known), 0o644)  # holds no secret; the server reads it
 
     def _write(self, path: Path, text: str, mode: int) -> None:
         """Put the file in its place in one step."""
@@ -221,6 +221,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--bridge", action="append", metavar="AGENT", help="a bridge's ANTIPHON_AGENT_NAME (default: concierge)"
     )
+    parser.add_argument("--agent", action="append", metavar="NAME", help="an agent plug-in's name")
     parser.add_argument("--owner", type=int, metavar="UID", help="give the files to this user (needs root)")
 
 
@@ -228,6 +229,7 @@ def run(args: argparse.Namespace) -> int:
     """Make the credentials that are missing; the exit status."""
     users = Users(args.directory, args.owner)
     wanted = stack_users(args.relay or ["relay"], args.cluster or [0], args.bridge or ["concierge"])
+    wanted += [User("agent", name) for name in args.agent or []]
     try:
         for user in users.add(wanted):
             print(f"{users.seed_file(user)}: a fresh credential")
