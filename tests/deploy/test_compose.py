@@ -31,7 +31,7 @@ def test_every_setting_of_the_bridge_is_passed_on_and_keeps_its_default() -> Non
 
 def test_each_container_sees_its_own_nats_credential_alone() -> None:
     found = services("compose.yaml")
-    written = dict(volume.split(":") for volume in found["credentials"]["volumes"])
+    written = dict(volume.split(":", 1) for volume in found["credentials"]["volumes"])
     mounted = {
         name: [each.split(":")[0] for each in service.get("volumes", []) if each.split(":")[0] in written]
         for name, service in found.items()

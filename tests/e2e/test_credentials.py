@@ -90,7 +90,7 @@ async def test_a_shadow_hears_a_transferred_call_whose_side_channel_hangs_it_up(
 
 
 async def test_a_call_goes_on_with_the_next_instance_of_a_killed_agent(stack: Stack) -> None:
-    peer, listener = await placed(stack, "echo")
+    peer, _ = await placed(stack, "echo")
     try:
         os.kill(stack.pid_of_script(ECHO_AGENT), signal.SIGKILL)
         await until(lambda: "taken over in" in "\n".join(stack.lines), 60)
@@ -107,17 +107,23 @@ async def test_a_plug_in_added_while_calls_run_serves_and_is_removed_again(stack
 
     try:
         file = (await asyncio.to_thread(agents, "add", "late")).splitlines()[0]
-        assert Path(file).stat().st_mode & 0o777 == 0o400
         script = tmp_path / "late.py"
         script.write_text(DOORMAN.replace("doorman", "late"))
         environment = {**os.environ, "ANTIPHON_NATS_URL": stack.nats_url, "ANTIPHON_NATS_CREDENTIALS": file}
-        process = subprocess.Popen([sys.executable, str(script)], env=environment, stderr=subprocess.PIPE, text=True)
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, str(script), env=environment, stderr=subprocess.PIPE
+        )
         assert process.stderr is not None
+
+        async def line_with(*texts: str) -> None:
+            assert process.stderr is not None
+            while line := (await process.stderr.readline()).decode():
+                if any(text in line for text in texts):
+                    return
+            raise AssertionError(f"it ended without {texts}")
+
         try:
-            line = ""
-            while "ready: agent late" not in line:
-                line = await asyncio.to_thread(process.stderr.readline)
-                assert line
+            await line_with("ready: agent late")
             second = Peer(Listener().audio, Listener().message)
             try:
                 await second.connect(stack.url, "late")
@@ -125,13 +131,10 @@ async def test_a_plug_in_added_while_calls_run_serves_and_is_removed_again(stack
             finally:
                 await second.close()
             await asyncio.to_thread(agents, "remove", "late")
-            while "refuses the credential of agent late" not in line and "can't be read" not in line:
-                line = await asyncio.to_thread(process.stderr.readline)
-                assert line
+            await line_with("refuses the credential of agent late", "can't be read")
         finally:
             process.kill()
-            process.wait()
-            process.stderr.close()
+            await process.wait()
         assert not peer.closed.is_set()
         assert "late" not in await asyncio.to_thread(agents, "list")
     finally:

@@ -171,9 +171,8 @@ async def test_tls_takes_the_right_authority_alone_and_never_goes_on_in_clear(
         await until(lambda: f"ANTIPHON_NATS_TLS_CA {wrong.ca}" in caplog.text)
         task.cancel()
         await asyncio.wait({task})
-    with nats_server(tmp_path / "clear", stores=False) as url:
-        with pytest.raises(nats.errors.Error, match="offers no TLS"):
-            await connection.connect_once(url, "echo", Access("agent", "echo", seed, right.ca))
+    with nats_server(tmp_path / "clear", stores=False) as url, pytest.raises(nats.errors.Error, match="offers no TLS"):
+        await connection.connect_once(url, "echo", Access("agent", "echo", seed, right.ca))
 
 
 class guarded_nats_with_tls:
@@ -205,7 +204,8 @@ def test_credentials_are_made_once_readable_by_their_owner_and_taken_away_again(
     assert {users.seed_file(user).stat().st_mode & 0o777 for user in wanted} == {0o400}
     assert users.directory.stat().st_mode & 0o777 == 0o700
     text = users.server_file.read_text()
-    assert "echo" in text and not any(seed.strip() in text for seed in seeds.values())
+    assert "echo" in text
+    assert not any(seed.strip() in text for seed in seeds.values())
     users.remove("agent-echo")
     assert "agent-echo" not in users.server_file.read_text()
     assert not users.seed_file(ECHO).exists()
