@@ -245,8 +245,7 @@ async def test_a_server_without_users_lets_nobody_in(tmp_path: Path) -> None:
     users = Users(tmp_path / "credentials")
     users.add([ECHO])
     users.remove(ECHO.title)
-    with nats_server(
-        tmp_path, settings=f'\ninclude "{users.server_file.relative_to(tmp_path)}"\n', stores=False
-    ) as url:
-        with pytest.raises(nats.errors.AuthorizationError):
-            await connection.connect_once(url, "anybody")
+    included = f'\ninclude "{users.server_file.relative_to(tmp_path)}"\n'
+    server = nats_server(tmp_path, settings=included, stores=False)
+    with server as url, pytest.raises(nats.errors.AuthorizationError):
+        await connection.connect_once(url, "anybody")

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import os
 import re
-import ssl
 import stat
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+if TYPE_CHECKING:
+    import ssl
 
 MAX_FILE: Final = 64 << 10
 """Bytes of a credential file. A `.creds` file has about 1 KiB."""
@@ -42,8 +43,7 @@ class Credential(NamedTuple):
         return "Credential(...)"
 
 
-@dataclass(frozen=True)
-class Access:
+class Access(NamedTuple):
     """Who connects, and by what. A value; read once at the start, its files again at each connection."""
 
     role: str = ""
@@ -90,14 +90,16 @@ class Access:
             raise AccessError(f"{VARIABLES['tls_cert']} and {VARIABLES['tls_key']} go together: set both or neither")
         if not self.uses_tls:
             return None
+        import ssl  # 15 ms that a relay without TLS need not wait for
+
         try:
             context = ssl.create_default_context(cafile=self.tls_ca)
-        except (OSError, ssl.SSLError) as error:
+        except OSError as error:  # SSLError is one
             raise AccessError(_unusable("tls_ca", self.tls_ca, error)) from None
         if self.tls_cert is not None:
             try:
                 context.load_cert_chain(self.tls_cert, self.tls_key)
-            except (OSError, ssl.SSLError) as error:
+            except OSError as error:
                 text = _unusable("tls_cert", self.tls_cert, error)
                 raise AccessError(f"{text} (with {VARIABLES['tls_key']} {self.tls_key})") from None
         return context
@@ -162,6 +164,6 @@ def _private_text(path: Path, what: str) -> str:
         raise AccessError(f"{what} holds neither an nkey seed (SU...) nor a NATS .creds file") from None
 
 
-def _unusable(field: str, path: Path | None, error: Exception) -> str:
-    reason = "" if isinstance(error, ssl.SSLError) else getattr(error, "strerror", "")
+def _unusable(field: str, path: Path | None, error: OSError) -> str:
+    reason = error.strerror if type(error).__module__ == "builtins" else ""  # SSLError's says nothing to people
     return f"{VARIABLES[field]} {path} can't be used: {reason or 'it holds no certificate in PEM'}"
