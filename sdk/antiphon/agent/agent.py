@@ -26,7 +26,7 @@ from antiphon.agent.shadow_session import FLUSH_SECONDS, ShadowSession
 from antiphon.agent.tools import Tool, threads_at_work
 from antiphon.agent.watchdog import Watchdog
 from antiphon.runtime import tasks, telemetry
-from antiphon.runtime.agent_sessions import recent_audio, takeover
+from antiphon.runtime.agent_sessions import lease_crypto, recent_audio, takeover
 from antiphon.runtime.agent_sessions.admission import Admission, read_claim
 from antiphon.runtime.agent_sessions.keeper import LeaseKeeper, new_instance
 from antiphon.runtime.nats import connection, service_discovery
@@ -133,10 +133,18 @@ class Agent:
         return self._admission.figures()
 
     def run(self) -> None:
-        """Serve until SIGTERM or SIGINT. `ANTIPHON_NATS_URL` says where (default nats://127.0.0.1:4222)."""
+        """Serve until SIGTERM or SIGINT. `ANTIPHON_NATS_URL` says where (default nats://127.0.0.1:4222).
+
+        `ANTIPHON_LEASE_KEY_FILE` names the file with the keys that seal leases, where NATS keeps them on disk.
+        """
         if self._function is None:
             raise SystemExit(f"agent {self.name} has no function: put @agent.session above one")
         url = os.environ.get("ANTIPHON_NATS_URL") or connection.DEFAULT_NATS_URL
+        try:
+            lease_crypto.from_environment()
+        except lease_crypto.LeaseKeyError as error:
+            print(f"agent {self.name}: {error}", file=sys.stderr)
+            raise SystemExit(2) from None
         finish = telemetry.start(f"agent-{self.name}")
         log.info("agent %s connects to NATS at %s", self.name, url.rpartition("@")[2])  # without a password
         try:
@@ -163,13 +171,13 @@ class Agent:
             url or os.environ.get("ANTIPHON_NATS_URL") or connection.DEFAULT_NATS_URL, self.name
         )
         self._watchdog = Watchdog(self._blocked_ms / 1000)
-        instance = new_instance()
+        instance, crypto = new_instance(), lease_crypto.from_environment()
         admission = self._admission = self._new_admission(instance)
         self._keeper = LeaseKeeper(
-            self._client, self.name, self._take_over, self._lost, lambda: admission.room, instance
+            self._client, self.name, self._take_over, self._lost, lambda: admission.room, instance, crypto
         )
         self._services = AgentServices(self.tools, self._keeper.save, self._keeper.verify, instance)
-        self._shadow = Shadow(self._client, self.name, self._shadow_of) if self._shadow_of else None
+        self._shadow = Shadow(self._client, self.name, self._shadow_of, crypto) if self._shadow_of else None
         try:
             await self._start()
             yield
