@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -42,9 +43,12 @@ def test_the_stack_starts_mends_itself_and_ends_without_a_trace(tmp_path: Path) 
         for part in ("transceiver", "nats"):
             said = len(running.lines)
             os.kill(running.pid_of(part), signal.SIGKILL)
+            if part == "nats":
+                shutil.rmtree(next(tmp_path.glob("antiphon-up-*/jetstream")))
             running.wait_for(rf"{part} has died \(killed by SIGKILL\); it is started again in [\d.]+ s", after=said)
             running.wait_for(rf"^{part} +\| started", after=said)
             running.wait_for("Calls succeed again", after=said)
+        running.wait_for(r"^setup +\| \S+ bucket antiphon-leases made", after=said)
 
         assert running.end(signal.SIGINT) < 3
         assert running.process.returncode == 0

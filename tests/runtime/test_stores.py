@@ -100,7 +100,7 @@ async def test_what_an_older_version_made_is_changed_and_words_on_disk_are_delet
 async def test_what_can_t_be_made_is_said_with_the_way_out(bare: Client) -> None:
     js = bare.jetstream()
     await js.add_stream(StreamConfig(name="mine", subjects=["$KV.antiphon-relays.>"]))
-    with pytest.raises(StoreError, match="antiphon-relays can't be made: subjects overlap.*nats stream rm"):
+    with pytest.raises(StoreError, match=r"antiphon-relays can't be made: subjects overlap.*nats stream rm"):
         await stores.ensure(bare, STORES[subjects.BUCKET_RELAYS])
     await js.create_key_value(bucket=subjects.BUCKET_SLOTS, storage=StorageType.MEMORY)
     with pytest.raises(StoreError, match="antiphon-slots is kept in memory and should be in file"):

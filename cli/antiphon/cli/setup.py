@@ -1,4 +1,4 @@
-"""`antiphon setup`: make all buckets and streams on NATS and keep them there. The same as a thread of `antiphon up`.
+"""`antiphon setup`: make all buckets and streams on NATS and keep them; and the same as a thread of `antiphon up`.
 
 The work is `antiphon.runtime.nats.setup`. In `up` a thread of the supervisor does it: so no other part is given the
 credential `setup`, by its environment or by a file.

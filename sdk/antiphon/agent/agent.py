@@ -26,7 +26,7 @@ from antiphon.agent.shadow_session import FLUSH_SECONDS, ShadowSession
 from antiphon.agent.tools import Tool, threads_at_work
 from antiphon.agent.watchdog import Watchdog
 from antiphon.runtime import tasks, telemetry
-from antiphon.runtime.agent_sessions import recent_audio, takeover
+from antiphon.runtime.agent_sessions import lease_crypto, recent_audio, takeover
 from antiphon.runtime.agent_sessions.admission import Admission, read_claim
 from antiphon.runtime.agent_sessions.keeper import LeaseKeeper, new_instance
 from antiphon.runtime.nats import connection, service_discovery
@@ -138,13 +138,15 @@ class Agent:
 
         `ANTIPHON_NATS_CREDENTIALS` names the file with the agent's credential. Exit status 2 if it can't be used, or
         is not allowed to take calls under this name.
+        `ANTIPHON_LEASE_KEY_FILE` names the file with the keys that seal leases, where NATS keeps them on disk.
         """
         if self._function is None:
             raise SystemExit(f"agent {self.name} has no function: put @agent.session above one")
         url = os.environ.get("ANTIPHON_NATS_URL") or connection.DEFAULT_NATS_URL
         try:
             self._access()
-        except AccessError as error:
+            lease_crypto.from_environment()
+        except (AccessError, lease_crypto.LeaseKeyError) as error:
             print(f"agent {self.name}: {error}", file=sys.stderr)
             raise SystemExit(2) from None
         finish = telemetry.start(f"agent-{self.name}")
@@ -183,13 +185,13 @@ class Agent:
             self._access(credentials),
         )
         self._watchdog = Watchdog(self._blocked_ms / 1000)
-        instance = new_instance()
+        instance, crypto = new_instance(), lease_crypto.from_environment()
         admission = self._admission = self._new_admission(instance)
         self._keeper = LeaseKeeper(
-            self._client, self.name, self._take_over, self._lost, lambda: admission.room, instance
+            self._client, self.name, self._take_over, self._lost, lambda: admission.room, instance, crypto
         )
         self._services = AgentServices(self.tools, self._keeper.save, self._keeper.verify, instance)
-        self._shadow = Shadow(self._client, self.name, self._shadow_of) if self._shadow_of else None
+        self._shadow = Shadow(self._client, self.name, self._shadow_of, crypto) if self._shadow_of else None
         try:
             await self._start()
             yield

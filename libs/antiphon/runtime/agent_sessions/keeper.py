@@ -26,6 +26,7 @@ from nats.aio.subscription import Subscription
 from antiphon.runtime import tasks
 from antiphon.runtime.agent_sessions import leases, session_bus
 from antiphon.runtime.agent_sessions.bucket import LeaseBucket
+from antiphon.runtime.agent_sessions.lease_crypto import LeaseCrypto
 from antiphon.runtime.agent_sessions.lease_table import RESCAN_SECONDS, HeldLease, LeaseTable
 from antiphon.runtime.nats import connection
 from antiphon.schemas import messages, subjects
@@ -65,13 +66,15 @@ class LeaseKeeper:
         lost: Callable[[str], None],
         room: Callable[[], int],
         instance: str = "",
+        crypto: LeaseCrypto | None = None,
     ) -> None:
+        """`crypto`: with it leases are sealed (`lease_crypto.from_environment`)."""
         self.instance = instance or new_instance()
         self.agent = agent
         self.table = LeaseTable(self.instance)
         """What we hold; for reading."""
         self._client, self._take, self._lost, self._room = client, take, lost, room
-        self._bucket = LeaseBucket(client, agent, self.instance, self._on_lost)
+        self._bucket = LeaseBucket(client, agent, self.instance, self._on_lost, crypto)
         self._own_beat_came = asyncio.Event()
         self._work = asyncio.Event()
         self._subscription: Subscription | None = None

@@ -148,6 +148,14 @@ async def ensure(client: Client, store: Store) -> Made:
     What NATS can't change (the storage) is deleted and made anew if its writers write everything again. `StoreError`
     for what can't be done.
     """
+    made = await _ensure_stream(client, store)
+    if store.name == subjects.BUCKET_LEASES:  # holders put no words in clear into a bucket on disk
+        key = f"$KV.{store.name}.{subjects.LEASE_STORAGE_KEY}"
+        await client.request(key, store.storage.encode(), timeout=_ANSWER_SECONDS, headers={"Nats-TTL": "never"})
+    return made
+
+
+async def _ensure_stream(client: Client, store: Store) -> Made:
     wanted = store.config()
     present = await _request(client, f"STREAM.INFO.{store.stream}")
     if present is None:

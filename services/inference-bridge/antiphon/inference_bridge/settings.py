@@ -9,6 +9,7 @@ from typing import Literal
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import SettingsConfigDict
 
+from antiphon.runtime.agent_sessions import lease_crypto
 from antiphon.runtime.nats.server_url import without_password
 from antiphon.runtime.nats.settings import NatsSettings
 
@@ -36,6 +37,8 @@ class Settings(NatsSettings):
     role = "bridge"
     agent_name: str = Field(default="concierge", pattern=r"^[A-Za-z0-9_-]{1,64}$")
     """The name under which this bridge answers claims."""
+    lease_key_file: Path | None = None
+    """The keys that seal what leases hold of calls; needed where NATS keeps leases on disk."""
     bridge_capacity: int = Field(default=32, ge=1, le=1000)
     """Calls at once; claims above it are refused."""
     bridge_idle: float = Field(default=60.0, ge=1)
@@ -98,6 +101,13 @@ class Settings(NatsSettings):
         "You are a friendly voice assistant on the telephone. Answer in one to three short spoken sentences, "
         "plain text, no lists, no markup. Begin with a very short clause."
     )
+
+    @field_validator("lease_key_file")
+    @classmethod
+    def _is_key_file(cls, value: Path | None) -> Path | None:
+        if value is not None:
+            lease_crypto.from_file(value)
+        return value
 
     @field_validator("llm_url")
     @classmethod

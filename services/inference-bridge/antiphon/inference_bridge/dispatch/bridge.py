@@ -38,7 +38,7 @@ from antiphon.inference_bridge.tts.phrase_cache import PhraseCache
 from antiphon.inference_bridge.turns.turn_settings import TurnSettings
 from antiphon.inference_bridge.unless_stopped import Stopped, unless_stopped
 from antiphon.runtime import tasks, telemetry
-from antiphon.runtime.agent_sessions import takeover
+from antiphon.runtime.agent_sessions import lease_crypto, takeover
 from antiphon.runtime.agent_sessions.admission import Admission, read_claim
 from antiphon.runtime.agent_sessions.keeper import LeaseKeeper, new_instance
 from antiphon.runtime.loop_watchdog import LoopWatchdog
@@ -84,8 +84,9 @@ class Bridge:
         admission = self._admission = Admission(
             self._sessions, settings.bridge_capacity, instance, _INPUT_RATE, "ANTIPHON_BRIDGE_CAPACITY"
         )
+        crypto = lease_crypto.from_file(settings.lease_key_file) if settings.lease_key_file is not None else None
         self._keeper = LeaseKeeper(
-            client, settings.agent_name, self._take_over, self._lost, lambda: admission.room, instance
+            client, settings.agent_name, self._take_over, self._lost, lambda: admission.room, instance, crypto
         )
         self._services = Services(
             client,
