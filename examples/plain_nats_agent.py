@@ -10,7 +10,7 @@ from nats.aio.msg import Msg
 from nats.micro import add_service
 from nats.micro.request import Request
 
-PREFIX, NAME, CLAIM_VERSION, END_OF_UTTERANCE = "antiphon.v1", "plain", 2, 4
+PREFIX, NAME, END_OF_UTTERANCE = "antiphon.v1", "plain", 4
 WHO = {"agent": NAME, "instance": f"plain-{os.getpid()}"}
 
 
@@ -19,16 +19,11 @@ async def main() -> None:
 
     async def claim(request: Request) -> None:
         asked = json.loads(request.data)
-        if asked["version"] != CLAIM_VERSION:  # the session of another version has other subjects
-            refusal = f"the claim has version {asked['version']}: this agent reads {CLAIM_VERSION}"
-            await request.respond(json.dumps({"version": 1, "accepted": False, "message": refusal}).encode())
+        if asked["version"] != 2:  # the session of another version has other subjects
+            await request.respond(b'{"version":1,"accepted":false,"message":"claims have version 2 here"}')
             return
         session = f"{PREFIX}.session.{NAME}.{asked['session_id']}"
         generation = 1
-
-        async def control(**message: object) -> None:
-            answer = await bus.request(f"{session}.control", json.dumps({"version": 1, **message}).encode(), timeout=1)
-            print(message["type"], json.loads(answer.data)["ok"])
 
         async def on_audio(message: Msg) -> None:
             version, sequence, first_sample, captured_ns, rate, flags, _, pcm = msgpack.unpackb(message.data)
@@ -40,17 +35,17 @@ async def main() -> None:
             event = json.loads(message.data)
             if event["type"] == "telephone_event":
                 generation += 1  # what is under way in the old generation will not be heard
-                await control(type="flush", generation=generation)
+                flush = json.dumps({"version": 1, "type": "flush", "generation": generation}).encode()
+                answer = await bus.request(f"{session}.control", flush, timeout=1)
+                print("flush", json.loads(answer.data)["ok"])
             elif event["type"] == "flushed":
                 print(f"heard {event['played_samples'] / event['rate']:.2f} s")
             elif event["type"] in ("ended", "transferred"):
-                for subscription in subscriptions:
-                    await subscription.unsubscribe()
+                await audio.unsubscribe()
+                await events.unsubscribe()
 
-        subscriptions = [
-            await bus.subscribe(f"{session}.audio.in", cb=on_audio),
-            await bus.subscribe(f"{session}.event", cb=on_event),
-        ]
+        audio = await bus.subscribe(f"{session}.audio.in", cb=on_audio)
+        events = await bus.subscribe(f"{session}.event", cb=on_event)
         await bus.flush()  # subscribed before the call is accepted: nothing of it is missed
         reply = {"version": 1, "accepted": True, "input_rate": 24000, "instance": WHO["instance"]}
         await request.respond(json.dumps(reply).encode())

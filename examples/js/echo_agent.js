@@ -6,7 +6,6 @@ import { connect } from "nats";
 const PREFIX = "antiphon.v1";
 const NAME = "echo-js";
 const INSTANCE = `js-${process.pid}`;
-const CLAIM_VERSION = 2;
 const END_OF_UTTERANCE = 4;
 
 const servers = process.env.ANTIPHON_NATS_URL ?? "nats://127.0.0.1:4222";
@@ -14,15 +13,11 @@ const bus = await connect({ servers, maxReconnectAttempts: -1 });
 
 async function take(request) {
   const claim = request.json();
-  if (claim.version !== CLAIM_VERSION) { // the session of another version has other subjects
-    const message = `the claim has version ${claim.version}: this agent reads ${CLAIM_VERSION}`;
-    request.respond(JSON.stringify({ version: 1, accepted: false, instance: INSTANCE, message }));
-    return;
-  }
+  if (claim.version !== 2) // the session of another version has other subjects
+    return request.respond(JSON.stringify({ version: 1, accepted: false, message: "claims have version 2 here" }));
   const session = `${PREFIX}.session.${NAME}.${claim.session_id}`;
   let generation = 1;
   const subscriptions = [];
-
   async function control(message) {
     const answer = await bus.request(`${session}.control`, JSON.stringify({ version: 1, ...message }), { timeout: 1000 });
     console.log(message.type, answer.json().ok);

@@ -199,3 +199,41 @@ async def test_a_recorded_call_is_replayed_into_the_agent(nats_url: str, tmp_pat
         )
         assert replayed.returncode == 0, replayed.stderr
         assert {"it", "is"} <= set(words(replayed.stdout.partition("agent:")[2])), replayed.stdout
+
+
+@pytest.mark.pure
+def test_a_recording_follows_the_call_to_the_next_agent_and_takes_nothing_from_another_one(tmp_path: Path) -> None:
+    """NATS lets an agent put any call's id behind its own name."""
+
+    def event(of: str, message: messages.Message) -> None:
+        take(subjects.session_event(of, "rtc_1"), messages.encode(message))
+
+    def take(subject: str, data: bytes) -> None:
+        asyncio.run(tap.on_message(Msg(None, subject, data=data)))  # type: ignore[arg-type]
+
+    def say(of: str, text: str) -> None:
+        take(subjects.data_out(of, "rtc_1"), messages.encode(messages.DataMessage.of("oai-events", text)))
+
+    tap = Tap(tmp_path)
+    event("front", messages.Connected(setup_ms=1))
+    take(subjects.audio_in("front", "rtc_1"), pack_frame(frame(0, 1)))
+    say("evil", "injected")
+    event("evil", messages.Transferred(agent="evil"))
+    event("evil", messages.Ended(reason="hang_up"))
+    say("front", "goodbye")
+    say("billing", "hello")  # may come before the event that names it
+    event("front", messages.Transferred(agent="billing"))
+    say("front", "too late")
+    event("front", messages.Ended(reason="hang_up"))
+    take(subjects.audio_in("billing", "rtc_1"), pack_frame(frame(1, 1)))
+    event("billing", messages.Ended(reason="client_closed"))
+    tap.close()
+    lines = [json.loads(line) for line in (tmp_path / "rtc_1.jsonl").read_text().splitlines()]
+    assert [line["message"].get("text") or line["message"]["type"] for line in lines] == [
+        "connected",
+        "goodbye",
+        "transferred",
+        "hello",
+        "ended",
+    ]
+    assert lines[-1]["message"]["reason"] == "client_closed"

@@ -133,7 +133,9 @@ class SessionBus:
 
     async def prepare_transfer(self, session_id: str, agent: str, transfer: Transfer) -> None:
         """Subscribe under the next agent's name, before it is asked. What it publishes is kept until `move`."""
-        of_session = self._sessions[session_id]
+        of_session = self._sessions.get(session_id)
+        if of_session is None:
+            raise Refusal(f"session {session_id} is over")
         prepared = of_session.next = _AgentSubjects(agent)
         await self._subscribe(session_id, prepared, transfer)
         if of_session.next is not prepared or self._sessions.get(session_id) is not of_session:
@@ -148,9 +150,10 @@ class SessionBus:
 
     def move(self, session: Session, instance: str) -> None:
         """The next agent has the session: nothing that the one before publishes reaches it from now on."""
-        of_session = self._sessions[session.state.session_id]
+        of_session = self._sessions.get(session.state.session_id)
+        if of_session is None or of_session.next is None:
+            return  # the session has ended in its last step
         prepared, of_session.next = of_session.next, None
-        assert prepared is not None
         self._end(of_session.current)
         of_session.current = prepared
         of_session.late.discard(instance)  # it may have been late when it was asked before
@@ -178,7 +181,9 @@ class SessionBus:
 
         `instance`: which one of its agent has it, if that is known.
         """
-        of_session = self._sessions[session.state.session_id]
+        of_session = self._sessions.get(session.state.session_id)
+        if of_session is None:
+            return  # the session has ended in its last step
         early, of_session.current.early = of_session.current.early, None
         for received in early.received if early else ():
             if isinstance(received, Controlled):

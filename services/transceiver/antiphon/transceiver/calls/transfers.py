@@ -69,6 +69,8 @@ class Transfers:
         except BUS_ERRORS as error:
             log.warning("session %s: no transfer to %s: %r", session_id, agent, error)
             failure = "NATS does not answer: ask again"
+        except Refusal as error:
+            failure = str(error)
         except Exception:
             log.exception("session %s: the transfer to %s failed", session_id, agent)
             failure = "the transceiver failed: its log says more"
