@@ -34,7 +34,7 @@ agent = Agent("doorman")
 async def opened(session):
     await session.send("who is it?")
     async for event in session.events():
-        if getattr(event, "text", "") == "go on":
+        if getattr(event, "payload", "") == "go on":
             print("transferred:", await session.transfer("echo"), flush=True)
 agent.run()
 """

@@ -42,7 +42,7 @@ def _stored() -> list[str]:
     """Writes and reads of each store, by key, by filter, and whole; what changes and deletes it."""
     found = []
     keys = {
-        "antiphon-leases": ("echo.s1", "theirs.s1", "ear.s1", "concierge.s1"),
+        "antiphon-leases": ("echo.s1", "theirs.s1", "ear.s1", "concierge.s1", "storage"),
         "antiphon-relays": ("mine", "theirs"),
     }
     for store in STORES.values():
@@ -120,7 +120,7 @@ MAY: Final[dict[str, tuple[list[str], list[str]]]] = {
     "bridge-concierge": (
         [
             f"{A}session.*.s1.*.out", f"{A}session.*.s1.control", f"{A}agent.concierge.beat",
-            f"{A}agent.concierge.claim.i1", f"{A}worker.stt", "$KV.antiphon-leases.*",
+            f"{A}agent.concierge.claim.i1", f"{A}worker.stt", "$KV.antiphon-leases.*.s1",
             "$JS.API.DIRECT.GET.KV_antiphon-leases.$KV.*", "$JS.API.STREAM.INFO.KV_antiphon-leases",
             "$JS.API.CONSUMER.CREATE.KV_antiphon-leases.c.$KV.antiphon-leases.concierge.s1",
             "$JS.API.CONSUMER.CREATE.antiphon-recent-audio.c.antiphon.v1.session.*.s1.audio.in",
@@ -143,7 +143,8 @@ MAY: Final[dict[str, tuple[list[str], list[str]]]] = {
     "agent-echo": (
         [
             f"{A}session.echo.s1.*.out", f"{A}session.echo.s1.control", f"{A}agent.echo.beat",
-            "$KV.antiphon-leases.echo.s1", "$JS.API.DIRECT.GET.KV_antiphon-leases.$KV.antiphon-leases.echo.s1",
+            "$KV.antiphon-leases.echo.s1", "$JS.API.DIRECT.GET.KV_antiphon-leases.$KV.antiphon-leases.storage",
+            "$JS.API.DIRECT.GET.KV_antiphon-leases.$KV.antiphon-leases.echo.s1",
             "$JS.API.CONSUMER.CREATE.KV_antiphon-leases.c.$KV.antiphon-leases.echo.s1",
             "$JS.API.CONSUMER.CREATE.antiphon-recent-audio.c.antiphon.v1.session.echo.s1.audio.in",
         ],
@@ -155,7 +156,8 @@ MAY: Final[dict[str, tuple[list[str], list[str]]]] = {
     "shadow-ear": (
         [
             f"{A}agent.ear.beat", "$KV.antiphon-leases.ear.s1",
-            "$JS.API.DIRECT.GET.KV_antiphon-leases.$KV.antiphon-leases.e*r.s1",
+            "$JS.API.DIRECT.GET.KV_antiphon-leases.$KV.antiphon-leases.storage",
+            "$JS.API.DIRECT.GET.KV_antiphon-leases.$KV.antiphon-leases.ear.s1",
             "$JS.API.DIRECT.GET.KV_antiphon-leases.$KV.antiphon-leases.echo.s1",
             "$JS.API.CONSUMER.CREATE.KV_antiphon-leases.c.$KV.antiphon-leases.ear.s1",
             "$JS.API.CONSUMER.CREATE.KV_antiphon-leases.c.$KV.antiphon-leases.echo.s1",

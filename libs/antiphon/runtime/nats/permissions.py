@@ -129,7 +129,7 @@ _RECORDED: Final = (f"{subjects.PREFIX}.session.*.*.audio.*", f"{subjects.PREFIX
 
 
 def _setup(_: User) -> Permissions:
-    return Permissions(publish=(f"{_API}.>",))
+    return Permissions(publish=(f"{_API}.>", *_puts(_LEASES, subjects.LEASE_STORAGE_KEY)))
 
 
 def _relay(user: User) -> Permissions:
@@ -231,7 +231,7 @@ def _bridge(user: User) -> Permissions:
             _on("agent_claim_of", name=own),  # claims that it passes on
             _on("worker"),
             *_asks("antiphon-agent", "antiphon-worker"),
-            *_puts(_LEASES, ">"),
+            *_puts(_LEASES, "*.*"),
             *_reads_all(_LEASES),
             *_consumes(f"KV_{_LEASES}", f"$KV.{_LEASES}.{own}.*"),
             *_consumes(_RECENT_AUDIO, _on("audio_in")),
@@ -325,7 +325,10 @@ def _own_leases(agent: str) -> tuple[str, ...]:
 
 
 def _reads_leases(agent: str) -> tuple[str, ...]:
-    return (*_gets(_LEASES, f"{agent}.*"), *_consumes(f"KV_{_LEASES}", f"$KV.{_LEASES}.{agent}.*"))
+    return (
+        *_gets(_LEASES, f"{agent}.*", subjects.LEASE_STORAGE_KEY),
+        *_consumes(f"KV_{_LEASES}", f"$KV.{_LEASES}.{agent}.*"),
+    )
 
 
 def _hears_recent(agent: str) -> tuple[str, ...]:
