@@ -20,7 +20,7 @@ from support.processes.agents import agent_process, instances
 from support.processes.transceiver_process import Bench, transceiver_process
 
 from antiphon.agent import Agent, Session
-from antiphon.runtime.agent_sessions import admission, leases
+from antiphon.runtime.agent_sessions import admission
 from antiphon.runtime.nats import buckets, connection, service_discovery
 from antiphon.schemas import messages, subjects
 
@@ -225,7 +225,7 @@ async def test_a_session_that_another_instance_holds_is_not_accepted(nats_url: s
     async def talk(session: Session) -> None:
         await session.over.wait()
 
-    bucket = await buckets.bucket(bus_client.jetstream(), subjects.BUCKET_LEASES, ttl=leases.LEASE_TTL)
+    bucket = await buckets.bucket(bus_client.jetstream(), subjects.BUCKET_LEASES)
     async with agent.serving(nats_url):
         held = messages.Lease(session_id="rtc_1", agent="second", instance="faster")
         await bucket.create(subjects.lease_key("second", "rtc_1"), messages.encode(held))

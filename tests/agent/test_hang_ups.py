@@ -84,7 +84,7 @@ async def test_200_calls_of_an_agent_that_hangs_up_at_once_leave_nothing(nats_ur
             assert set(ended.values()) == {"hang_up"}
             js = bench.client.jetstream()
             leases = await js.key_value(subjects.BUCKET_LEASES)
-            for key in await buckets.keys(js, subjects.BUCKET_LEASES):
+            for key in await buckets.keys(js, subjects.BUCKET_LEASES, "*.*"):
                 with pytest.raises(KeyNotFoundError):
                     await leases.get(key)
             for reply in replies:

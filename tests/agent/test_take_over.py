@@ -138,7 +138,7 @@ async def test_a_session_that_kills_every_agent_is_ended(nats_url: str, bus_clie
 
 
 async def _bucket(client: Client) -> KeyValue:
-    return await buckets.bucket(client.jetstream(), subjects.BUCKET_LEASES, ttl=leases.LEASE_TTL)
+    return await buckets.bucket(client.jetstream(), subjects.BUCKET_LEASES)
 
 
 async def test_an_agent_that_stops_hands_its_calls_over_with_their_state(nats_url: str) -> None:

@@ -13,6 +13,7 @@ import pytest
 
 from antiphon import bench
 from antiphon.cli import keys, main
+from antiphon.runtime.agent_sessions.lease_crypto import from_file
 from antiphon.schemas.messages import MESSAGES
 from antiphon.schemas.route_token import RouteKeyring
 
@@ -104,6 +105,19 @@ def test_a_rotated_route_key_still_opens_the_tokens_of_running_calls(tmp_path: P
     keyring = RouteKeyring.from_text(after)
     assert keyring.open(ufrag) == token
     assert keyring.seal(token)[0] == "B"
+
+
+@pytest.mark.process
+def test_a_lease_key_is_written_where_it_is_asked_for_and_rotated(tmp_path: Path) -> None:
+    path = tmp_path / "lease"
+    _write_keys(tmp_path, "--lease", str(path))
+    first = path.read_text().strip()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o400
+    _write_keys(tmp_path, "--lease", str(path))
+    assert path.read_text().strip() == first
+    _write_keys(tmp_path, "--lease", str(path), "--rotate")
+    assert path.read_text().strip().split(",")[1] == first
+    assert from_file(path)
 
 
 @pytest.mark.pure

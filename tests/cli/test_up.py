@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -42,9 +43,12 @@ def test_the_stack_starts_mends_itself_and_ends_without_a_trace(tmp_path: Path) 
         for part in ("transceiver", "nats"):
             said = len(running.lines)
             os.kill(running.pid_of(part), signal.SIGKILL)
+            if part == "nats":
+                shutil.rmtree(next(tmp_path.glob("antiphon-up-*/jetstream")))
             running.wait_for(rf"{part} has died \(killed by SIGKILL\); it is started again in [\d.]+ s", after=said)
             running.wait_for(rf"^{part} +\| started", after=said)
             running.wait_for("Calls succeed again", after=said)
+        running.wait_for(r"^setup +\| \S+ bucket antiphon-leases made", after=said)
 
         assert running.end(signal.SIGINT) < 3
         assert running.process.returncode == 0
@@ -88,25 +92,49 @@ def environment_of(pid: int) -> str:
     return Path(f"/proc/{pid}/environ").read_text()
 
 
+SECRET = re.compile(r"(\w*(?:KEY|TOKEN|SECRET|CREDENTIALS)\w*)=([^\0]*)")
+
+
 @pytest.mark.models
-def test_each_part_has_its_own_keys_only_and_those_of_the_media_are_new_each_time(tmp_path: Path) -> None:
-    keys = []
-    given = {"ANTIPHON_API_KEYS": "sk-of-callers-0123456789", "ANTIPHON_LLM_API_KEY": "sk-of-the-model"}
+def test_each_part_has_its_own_keys_only_and_those_of_this_stack_are_new_and_in_files(tmp_path: Path) -> None:
+    seen = []
+    given = {
+        "ANTIPHON_API_KEYS": "sk-of-callers-0123456789",
+        "ANTIPHON_LLM_API_KEY": "sk-of-the-model",
+        "ANTIPHON_PASSWORD_KEY": "00" * 32,
+        "AWS_SECRET_ACCESS_KEY": "of a cloud",
+        "OPENAI_API_KEY": "of a plug-in",
+        "OTEL_EXPORTER_OTLP_HEADERS": "authorization=token",
+    }
+    plugin = tmp_path / "parrot.py"
+    plugin.write_text("import time\nprint('I am', flush=True)\ntime.sleep(600)\n")
+    options = ("--plugin", f"parrot={plugin}", "--plugin-env", "OPENAI_API_KEY")
+    (scratch := tmp_path / "tmp").mkdir()
     for _ in range(2):
-        with up_process(tmp_path, environment=given) as running:
-            running.wait_for(r"^inference-bridge +\| started")
+        with up_process(scratch, *options, environment=given) as running:
+            running.wait_for(r"^parrot +\| I am")
             secrets = {}
-            for part in ("relay", "transceiver", "signaling", "inference-bridge"):
+            for part in ("nats", "relay", "transceiver", "signaling", "inference-bridge", "parrot"):
                 environment = environment_of(running.pid_of(part))
-                secrets[part] = dict(re.findall(r"ANTIPHON_(\w+_KEYS?)=([^\0]*)", environment))
-            keys.append(secrets["transceiver"])
-            assert secrets["relay"] == {"ROUTE_KEYS": secrets["transceiver"]["ROUTE_KEYS"]}
-            assert secrets["transceiver"].keys() == {"ROUTE_KEYS", "PASSWORD_KEY"}
-            assert secrets["signaling"].keys() == {"API_KEYS", "SECRET_KEYS"}
-            assert secrets["signaling"]["API_KEYS"] == given["ANTIPHON_API_KEYS"]
-            assert secrets["inference-bridge"] == {"LLM_API_KEY": given["ANTIPHON_LLM_API_KEY"]}
-    assert keys[0]["ROUTE_KEYS"] != keys[1]["ROUTE_KEYS"]
-    assert keys[0]["PASSWORD_KEY"] != keys[1]["PASSWORD_KEY"]
+                secrets[part] = dict(SECRET.findall(environment))
+                assert ("OTEL_EXPORTER_OTLP_HEADERS" in environment) == (part not in ("nats", "parrot"))
+            credentials = {part: had.pop("ANTIPHON_NATS_CREDENTIALS", "") for part, had in secrets.items()}
+            assert credentials.pop("nats") == ""
+            files = [Path(path) for path in credentials.values()]
+            assert len(set(files)) == 5
+            route = secrets["relay"].pop("ANTIPHON_ROUTE_KEYS_FILE")
+            assert secrets["transceiver"].pop("ANTIPHON_ROUTE_KEYS_FILE") == route
+            password = secrets["transceiver"].pop("ANTIPHON_PASSWORD_KEY_FILE")
+            secret = secrets["signaling"].pop("ANTIPHON_SECRET_KEY_FILE")
+            files += [Path(route), Path(password), Path(secret)]
+            assert {path.stat().st_mode & 0o777 for path in files} == {0o400}
+            assert next(scratch.iterdir()).stat().st_mode & 0o777 == 0o700
+            seen.append([path.read_text() for path in files])
+            assert secrets.pop("signaling") == {"ANTIPHON_API_KEYS": given["ANTIPHON_API_KEYS"]}
+            assert secrets.pop("inference-bridge") == {"ANTIPHON_LLM_API_KEY": given["ANTIPHON_LLM_API_KEY"]}
+            assert secrets.pop("parrot") == {"OPENAI_API_KEY": given["OPENAI_API_KEY"]}
+            assert not any(secrets.values()), secrets
+    assert not set(seen[0]) & set(seen[1])
 
 
 @pytest.mark.models

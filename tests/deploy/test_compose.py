@@ -13,7 +13,8 @@ from antiphon.inference_bridge.settings import Settings
 pytestmark = pytest.mark.pure
 
 ROOT = Path(__file__).parents[2]
-DECIDED_BY_COMPOSE = {"ANTIPHON_NATS_URL", "ANTIPHON_CACHE_DIR"}
+DECIDED_BY_COMPOSE = {"ANTIPHON_NATS_URL", "ANTIPHON_NATS_CREDENTIALS", "ANTIPHON_CACHE_DIR"}
+NO_TLS_INSIDE = {"ANTIPHON_NATS_TLS_CA", "ANTIPHON_NATS_TLS_CERT", "ANTIPHON_NATS_TLS_KEY"}
 
 
 def services(name: str) -> dict[str, Any]:
@@ -23,9 +24,32 @@ def services(name: str) -> dict[str, Any]:
 
 def test_every_setting_of_the_bridge_is_passed_on_and_keeps_its_default() -> None:
     environment = services("compose.yaml")["inference-bridge"]["environment"]
-    variables = {f"ANTIPHON_{name.upper()}" for name in Settings.model_fields} - DECIDED_BY_COMPOSE
+    variables = {f"ANTIPHON_{name.upper()}" for name in Settings.model_fields} - DECIDED_BY_COMPOSE - NO_TLS_INSIDE
     assert variables - environment.keys() == set()
     assert {environment[variable] for variable in variables} == {None}, "as it is set outside, or not at all"
+
+
+def test_each_container_sees_its_own_nats_credential_alone() -> None:
+    found = services("compose.yaml")
+    written = dict(volume.split(":", 1) for volume in found["credentials"]["volumes"])
+    mounted = {
+        name: [each.split(":")[0] for each in service.get("volumes", []) if each.split(":")[0] in written]
+        for name, service in found.items()
+        if name != "credentials"
+    }
+    assert mounted == {
+        "nats": ["nats-users"],
+        "keys": [],
+        "setup": ["nats-setup"],
+        "relay": ["nats-relay"],
+        "transceiver": ["nats-transceiver"],
+        "signaling": ["nats-signaling"],
+        "inference-bridge": ["nats-bridge"],
+    }
+    for name, service in found.items():
+        assert all(each.endswith(":ro") for each in service.get("volumes", []) if "/credentials" in each) or (
+            name == "credentials"
+        )
 
 
 def test_the_bridge_reaches_a_model_server_on_the_host() -> None:

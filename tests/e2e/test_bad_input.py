@@ -53,7 +53,7 @@ class Announcements:
 @pytest.fixture
 async def transceiver(stack: Stack) -> AsyncIterator[Announcements]:
     announcements = Announcements()
-    client = await connection.connect(stack.nats_url, "test")
+    client = await connection.connect(stack.nats_url, "test", stack.access("operator"))
     await client.subscribe(subjects.ANY_TRANSCEIVER_ANNOUNCE, cb=announcements.take)
     yield announcements
     await client.close()

@@ -24,6 +24,7 @@ from antiphon.cli.call import AUDIBLE, CallResult, Listener, converse
 from antiphon.cli.sdp import Answer
 from antiphon.cli.wav import Samples, read_wav, write_wav
 from antiphon.cli.webrtc_client import Peer
+from antiphon.runtime.nats.permissions import User
 
 pytestmark = [pytest.mark.realtime, pytest.mark.models]
 
@@ -250,7 +251,8 @@ async def test_an_agent_that_ends_the_call_is_told_from_a_firewall_and_a_goodbye
 
     async with AsyncExitStack() as serving:
         for agent in agents.values():
-            await serving.enter_async_context(agent.serving(stack.nats_url))
+            known = stack.user(User("agent", agent.name))
+            await serving.enter_async_context(agent.serving(stack.nats_url, known["ANTIPHON_NATS_CREDENTIALS"]))
         out, wav = tmp_path / "said.wav", tmp_path / "question.wav"
         write_wav(wav, question("What time is it?"), RATE)
         command = ["-m", "antiphon.cli.main", "call", "--json", "--url", stack.url, "--agent", "goodbye"]

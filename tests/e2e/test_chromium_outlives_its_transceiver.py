@@ -71,19 +71,20 @@ USED = """async () => {
 class Bus:
     """What the call says on NATS, heard from a thread: the browser's driver has this one."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, stack: Stack) -> None:
         self.loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self.loop.run_forever, daemon=True)
         self._thread.start()
         self.texts: list[str | None] = []
         self.events: list[messages.Message] = []
         self.seats: dict[int, messages.TransceiverAnnouncement] = {}
-        self._client: Client = self.do(self._connect(url))
+        self._operator: Client = self.do(connection.connect(stack.nats_url, "test", stack.access("operator")))
+        self._client: Client = self.do(self._connect(stack))
 
     def do(self, work: Coroutine[Any, Any, T]) -> T:
         return asyncio.run_coroutine_threadsafe(work, self.loop).result(20)
 
-    async def _connect(self, url: str) -> Client:
+    async def _connect(self, stack: Stack) -> Client:
         async def heard(message: Msg) -> None:
             kind = subjects.parse_session_subject(message.subject).kind
             if kind == "data.in":
@@ -95,10 +96,10 @@ class Bus:
             said = decode(message.data, messages.TransceiverAnnouncement)
             self.seats[said.slot] = said
 
-        client = await connection.connect(url, "test")
+        client = await connection.connect(stack.nats_url, "test", stack.access("bridge"))
         await client.subscribe("antiphon.v1.session.echo.*.data.in", cb=heard)
         await client.subscribe("antiphon.v1.session.echo.*.event", cb=heard)
-        await client.subscribe(subjects.ANY_TRANSCEIVER_ANNOUNCE, cb=announced)
+        await self._operator.subscribe(subjects.ANY_TRANSCEIVER_ANNOUNCE, cb=announced)
         return client
 
     def say(self, session_id: str, text: str) -> None:
@@ -109,9 +110,9 @@ class Bus:
         """Of the processes, by slot."""
 
         async def ask() -> dict[int, int]:
-            inbox = self._client.new_inbox()
-            answers = await self._client.subscribe(inbox)
-            await self._client.publish("$SRV.PING.antiphon-transceiver", reply=inbox)
+            inbox = self._operator.new_inbox()
+            answers = await self._operator.subscribe(inbox)
+            await self._operator.publish("$SRV.PING.antiphon-transceiver", reply=inbox)
             found: dict[int, int] = {}
             while len(found) < 2:
                 metadata = json.loads((await answers.next_msg(5)).data)["metadata"]
@@ -122,6 +123,7 @@ class Bus:
 
     def close(self) -> None:
         self.do(self._client.close())
+        self.do(self._operator.close())
         self.loop.call_soon_threadsafe(self.loop.stop)
         self._thread.join(10)
         self.loop.close()
@@ -157,7 +159,7 @@ def exchange(page: Page, bus: Bus, session_id: str, word: str) -> None:
 
 
 def test_a_browser_s_call_outlives_a_killed_transceiver_and_an_ice_restart(stack: Stack, page: Page) -> None:
-    bus = Bus(stack.nats_url)
+    bus = Bus(stack)
     try:
         wait_until(lambda: len(bus.seats) == 2, 20)
         page.goto(stack.url)

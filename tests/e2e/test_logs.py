@@ -1,9 +1,12 @@
-"""What a call leaves in the logs: lines that programs can read, and no client's address."""
+"""What a call leaves: lines that programs can read; no client's address, word or secret in logs or on NATS' disk."""
 
 from __future__ import annotations
 
+import asyncio
 import json
+import re
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -59,3 +62,44 @@ async def test_no_line_of_a_call_holds_its_clients_address_and_each_is_an_object
     assert CLIENT not in "\n".join(stack.lines)
     own = [line for line in stack.lines if line.partition("|")[0].strip() in SERVICES and "| started, pid" not in line]
     assert len(own) == len(service_lines(stack)), "a service wrote something that is no object"
+
+
+def on_disk(directory: Path) -> bytes:
+    """All that NATS has written for the stack below the directory."""
+    stores = directory.glob("antiphon-up-*/jetstream")
+    return b"".join(file.read_bytes() for store in stores for file in store.rglob("*") if file.is_file())
+
+
+def spoken(listener: Listener) -> list[str]:
+    """What the agent said in its complete responses."""
+    done = [event["response"] for event in listener.events if event["type"] == "response.done"]
+    texts = re.findall(r'"transcript": "([^"]{8,})"', json.dumps([each for each in done if "completed" in str(each)]))
+    return [str(text) for text in texts]
+
+
+async def test_no_word_of_a_call_and_no_secret_is_in_the_logs_or_in_the_store_of_nats(tmp_path: Path) -> None:
+    key, sentence = "key-of-the-operator-4711", "The password of my account is heliotrope"
+    environment = {"ANTIPHON_API_KEYS": key, "TMPDIR": str(tmp_path)}
+    with running_stack("--loopback-only", environment=environment) as stack:
+        listener = Listener()
+        async with httpx.AsyncClient(base_url=stack.url, headers={"Authorization": f"Bearer {key}"}) as http:
+            made = (await http.post("/v1/realtime/client_secrets", json={})).raise_for_status().json()
+        secret = made["value"]
+        peer = Peer(listener.audio, listener.message)
+        await peer.connect(stack.url, "concierge", key=secret)
+        await asyncio.wait_for(peer.channel_open.wait(), 20)
+        content = [{"type": "input_text", "text": sentence}]
+        item = {"type": "message", "role": "user", "content": content}
+        peer.send_text(json.dumps({"type": "conversation.item.create", "item": item}))
+        peer.send_text(json.dumps({"type": "response.create"}))
+        await until(lambda: spoken(listener), 60)
+        secrets = [sentence, "heliotrope", key, secret, peer._password, peer._answer.password]
+        secrets += spoken(listener)
+        assert b"antiphon-slots" in on_disk(tmp_path), "NATS keeps its store there"
+        assert not [each for each in secrets if each.encode() in on_disk(tmp_path)]
+        await peer.close()
+        await until(lambda: any(f"{peer.session_id}" in line and "ended" in line for line in stack.lines))
+        assert not [each for each in secrets if each.encode() in on_disk(tmp_path)]
+    log = "\n".join(stack.lines)
+    assert not [each for each in secrets if each in log]
+    assert "ice-pwd" not in log

@@ -98,7 +98,7 @@ async def without_checks(peer: Peer) -> None:
 @asynccontextmanager
 async def statistics_of(stack: Stack, name: str) -> AsyncIterator[Callable[[], RelayStatistics]]:
     """A relay's counters, asked for all the time."""
-    client = await connection.connect(stack.nats_url, "test")
+    client = await connection.connect(stack.nats_url, "test", stack.access("operator"))
     latest: list[RelayStatistics] = []
 
     async def ask() -> None:

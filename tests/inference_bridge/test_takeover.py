@@ -116,7 +116,7 @@ async def test_a_call_that_costs_one_bridge_after_the_other_ends_with_an_apology
             started_at=time.time(),
             state={"answering": "What time is it?", "met": True},
         )
-        bucket = await buckets.bucket(bus_client.jetstream(), subjects.BUCKET_LEASES, ttl=600)
+        bucket = await buckets.bucket(bus_client.jetstream(), subjects.BUCKET_LEASES)
         await bucket.put(subjects.lease_key("concierge", call.id), messages.encode(lease))
         start_bridge(greeting="none")
         async with asyncio.timeout(150):

@@ -60,7 +60,7 @@ def cpu_seconds(pid: int) -> float:
 
 async def measure(url: str, transceivers: int, pid: int) -> None:
     client = await connection.connect(url, "relay")
-    bucket = await buckets.bucket(client.jetstream(), subjects.BUCKET_FLOWS, ttl=buckets.FLOWS_TTL)
+    bucket = await buckets.bucket(client.jetstream(), subjects.BUCKET_FLOWS)
     keys = {each: subjects.flow_key(tunnel.pack_header(each)) for each in CLIENTS}
     for each in CLIENTS:
         await bucket.put(keys[each], encode(FlowOwner(cluster=0, slot=each.port % transceivers, epoch=1)))

@@ -15,6 +15,7 @@ from support.processes.transceiver_process import transceiver_process
 from antiphon.runtime.nats import buckets, connection
 from antiphon.schemas import messages, subjects, tunnel
 from antiphon.schemas.messages import FlowOwner, decode, encode
+from antiphon.testing.stores import make_stores
 
 pytestmark = pytest.mark.process
 
@@ -31,9 +32,9 @@ async def test_a_call_that_was_moved_here_is_looked_up_in_the_bucket(nats_url: s
         await relay.knows(routes=1)
         with closing(Datagrams()) as known, closing(Datagrams()) as stranger, closing(Datagrams()) as stale:
             asked = await client.subscribe(subjects.FLOW_FIND)
-            stranger.send(MEDIA, relay.address)  # there is no bucket yet
+            stranger.send(MEDIA, relay.address)  # no entry names it
             await relay.dropped("unknown_client", 1)
-            bucket = await buckets.bucket(client.jetstream(), subjects.BUCKET_FLOWS, ttl=buckets.FLOWS_TTL)
+            bucket = await buckets.bucket(client.jetstream(), subjects.BUCKET_FLOWS)
             its = FlowOwner(cluster=owner.cluster, slot=owner.slot, epoch=owner.epoch)
             await bucket.put(subjects.flow_key(tunnel.pack_header(known.address)), encode(its))
             await bucket.put(subjects.flow_key(tunnel.pack_header(stale.address)), encode(OTHER))
@@ -71,6 +72,10 @@ async def test_a_transceiver_keeps_its_clients_in_the_bucket_until_their_calls_e
         bucket = await buckets.bucket(bench.client.jetstream(), subjects.BUCKET_FLOWS)
         await until(says(bucket, keys[peer], ours), "the first client is in it")
         await until(says(bucket, keys[other], ours), "the second client is in it")
+        await bench.client.jetstream().delete_stream(f"KV_{subjects.BUCKET_FLOWS}")
+        make_stores(nats_url)
+        await until(says(bucket, keys[peer], ours), "it is in a bucket that was made anew")
+        await until(says(bucket, keys[other], ours), "the second one too")
         await bucket.put(keys[other], encode(OTHER))
         await asyncio.gather(*(bench.control(each, messages.HangUp()) for each in (session, other_session)))
         await until(says(bucket, keys[peer], None), "it is removed")

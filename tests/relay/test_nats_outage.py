@@ -60,7 +60,7 @@ async def test_a_relay_comes_back_to_a_nats_that_forgot_everything(tmp_path: Pat
             async with fake_transceiver(url, slot=2):
                 await relay.knows(routes=2)
             client = await connection.connect(url, "test")
-            kept = await buckets.bucket(client.jetstream(), subjects.BUCKET_RELAYS, ttl=buckets.ANNOUNCE_TTL)
+            kept = await buckets.bucket(client.jetstream(), subjects.BUCKET_RELAYS)
 
             async def is_kept() -> bool:
                 return "test" in await kept.keys() if (await kept.status()).values else False

@@ -105,8 +105,8 @@ def test_what_was_announced_before_the_start_is_read_from_the_buckets(nats_url: 
         transceiver = TransceiverAnnouncement(
             cluster=0, slot=4, epoch=1, tunnel_address="10.0.0.1:1", state="ready", sessions=0, capacity=1
         )
-        await (await buckets.bucket(js, subjects.BUCKET_RELAYS, buckets.ANNOUNCE_TTL)).put("r1", encode(relay))
-        slots = await buckets.bucket(js, subjects.BUCKET_TRANSCEIVERS, buckets.ANNOUNCE_TTL)
+        await (await buckets.bucket(js, subjects.BUCKET_RELAYS)).put("r1", encode(relay))
+        slots = await buckets.bucket(js, subjects.BUCKET_TRANSCEIVERS)
         await slots.put(subjects.slot_key(0, 4), encode(transceiver))
         backend = Backend(Settings(nats_url=nats_url))
         backend.start()

@@ -20,6 +20,7 @@ from support.processes.nats import nats_server
 from antiphon.runtime import tasks
 from antiphon.runtime.nats import buckets, connection
 from antiphon.schemas import messages, subjects
+from antiphon.testing.stores import make_stores
 from antiphon.transceiver.bus.announcer import Announcer, Liveness
 from antiphon.transceiver.net.endpoint import Endpoint, Endpoints, TransceiverIdentity
 
@@ -61,7 +62,7 @@ async def _refuse_everything(url: str) -> None:
     """The store answers each write with an error, as it does when its disk is full."""
     client = await connection.connect(url, "test")
     js = client.jetstream()
-    await buckets.bucket(js, subjects.BUCKET_TRANSCEIVERS, ttl=buckets.ANNOUNCE_TTL)
+    await buckets.bucket(js, subjects.BUCKET_TRANSCEIVERS)
     config: StreamConfig = (await js.stream_info(f"KV_{subjects.BUCKET_TRANSCEIVERS}")).config
     config.max_msg_size = 1
     await js.update_stream(config)
@@ -70,10 +71,11 @@ async def _refuse_everything(url: str) -> None:
 
 @pytest.mark.parametrize("store", ["silent", "refusing"])
 async def test_announcements_go_out_each_second_while_the_store_takes_none(tmp_path: Path, store: str) -> None:
-    with nats_server(tmp_path / "nats", settings=DENIED if store == "silent" else "") as url:
+    with nats_server(tmp_path / "nats", settings=DENIED if store == "silent" else "", stores=store != "silent") as url:
         if store == "refusing":
             await _refuse_everything(url)
         else:
+            make_stores(url.replace("nats://", "nats://all:all@"))
             url = url.replace("nats://", "nats://t:t@")
         async with announcing(url) as (each, times, _):
             await until(lambda: len(times) >= 5, 10)
@@ -86,7 +88,7 @@ async def test_what_is_announced_stands_in_the_bucket_for_those_who_come_later(n
     async with announcing(nats_url) as (_, _, said):
         await until(lambda: said, 10)
         client = await connection.connect(nats_url, "test")
-        kept = await buckets.bucket(client.jetstream(), subjects.BUCKET_TRANSCEIVERS, ttl=buckets.ANNOUNCE_TTL)
+        kept = await buckets.bucket(client.jetstream(), subjects.BUCKET_TRANSCEIVERS)
         async with asyncio.timeout(5):
             js, name = client.jetstream(), subjects.BUCKET_TRANSCEIVERS
             while subjects.slot_key(0, 1) not in await buckets.keys(js, name):  # noqa: ASYNC110

@@ -26,22 +26,25 @@ def server_binary() -> Path:
     return Path(str(binary.locate()))
 
 
-def command(port: int, directory: Path) -> list[str]:
+def command(port: int, directory: Path, settings: Path = SETTINGS) -> list[str]:
     """Run the server on loopback, with JetStream kept below `directory`."""
     where = ["-a", "127.0.0.1", "-p", str(port)]
-    return [str(server_binary()), "-c", str(SETTINGS), *where, "-js", "-sd", str(directory)]
+    return [str(server_binary()), "-c", str(settings), *where, "-js", "-sd", str(directory)]
 
 
 class EmbeddedNats:
-    """A server on loopback, with JetStream kept below `directory`.
+    """A server on loopback, with JetStream kept below `directory`, for the users that `users` names.
 
     Once it has served, its port stays the same through all restarts, because all services have its address. Until
     then, if another program has taken the default port, a free one is used. Owned by `up`; called by its main thread.
     """
 
-    def __init__(self, directory: Path, port: int | None) -> None:
-        """`port` None: the usual one or, when that is taken, a free one."""
+    def __init__(self, directory: Path, port: int | None, users: Path) -> None:
+        """`port` None: the usual one or, when that is taken, a free one. `users`: a file below `directory`."""
         self._directory = directory
+        self._settings = directory / "nats.conf"
+        included = users.relative_to(directory)  # from where the file stands that includes it
+        self._settings.write_text(f'{SETTINGS.read_text()}\ninclude "{included}"\n')
         self._candidates = [port] if port is not None else [DEFAULT_PORT, ANY_PORT]
         self._port = 0
 
@@ -50,7 +53,8 @@ class EmbeddedNats:
         port = self._port or self._candidates[0]
         if len(self._candidates) > 1:
             del self._candidates[0]
-        return [*command(port, self._directory), "--ports_file_dir", str(self._directory)]
+        files = ["--ports_file_dir", str(self._directory), "--pid", str(self._directory / "nats.pid")]
+        return [*command(port, self._directory, self._settings), *files]
 
     def url(self, pid: int) -> str | None:
         """Where the server of this process id listens; None while it does not.

@@ -12,13 +12,13 @@ import os
 import secrets
 import string
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
 KEY_IDS: Final = string.ascii_uppercase + string.ascii_lowercase + string.digits
-LIVE_ROUTE_KEYS: Final = 2
-"""The newest key seals; the one before it still opens the tokens of running calls."""
-LIVE_SECRET_KEYS: Final = 2
+LIVE_KEYS: Final = 2
+"""The newest key seals or signs; the one before it still opens what belongs to running calls."""
 
 
 def fresh_route_keys() -> str:
@@ -28,10 +28,24 @@ def fresh_route_keys() -> str:
 
 def rotated_route_keys(current: str) -> str:
     """`current` with a new key in front, under the next key id; keys older than the one before it are dropped."""
+    return _rotated(current, secrets.token_hex(16))
+
+
+def _rotated(current: str, key: str) -> str:
     keys = [key for key in (part.strip() for part in current.split(",")) if key]
     newest = keys[0][0] if keys else KEY_IDS[-1]
     following = KEY_IDS[(KEY_IDS.find(newest) + 1) % len(KEY_IDS)]
-    return ",".join([f"{following}:{secrets.token_hex(16)}", *keys][:LIVE_ROUTE_KEYS])
+    return ",".join([f"{following}:{key}", *keys][:LIVE_KEYS])
+
+
+def fresh_lease_keys() -> str:
+    """One new lease key as the file of `ANTIPHON_LEASE_KEY_FILE` holds it: `A:<64 hex digits>`."""
+    return f"A:{secrets.token_hex(32)}"
+
+
+def rotated_lease_keys(current: str) -> str:
+    """As `rotated_route_keys`, of lease keys."""
+    return _rotated(current, secrets.token_hex(32))
 
 
 def fresh_password_key() -> str:
@@ -47,7 +61,7 @@ def fresh_secret_key() -> str:
 def rotated_secret_keys(current: str) -> str:
     """`current` with a new key in front; the one before it still verifies the secrets that it signed."""
     keys = [key for key in (part.strip() for part in current.replace("\n", ",").split(",")) if key]
-    return ",".join([fresh_secret_key(), *keys][:LIVE_SECRET_KEYS])
+    return ",".join([fresh_secret_key(), *keys][:LIVE_KEYS])
 
 
 def write_secret(path: Path, text: str, owner: int | None) -> None:
@@ -69,13 +83,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--password", type=Path, default=Path("keys/password"), metavar="FILE", help="default: %(default)s"
     )
     parser.add_argument("--secret", type=Path, metavar="FILE", help="also a key for client secrets, of signaling")
+    parser.add_argument(
+        "--lease",
+        type=Path,
+        metavar="FILE",
+        help="also write the key that seals leases, for agents and bridges (ANTIPHON_LEASE_KEY_FILE); default: none",
+    )
     parser.add_argument("--owner", type=int, metavar="UID", help="give the files to this user (needs root)")
     parser.add_argument(
         "--rotate",
         action="store_true",
         help="put a new route key in front of the present one, which still opens the tokens of running calls; "
         "relays that read the file notice by themselves; then restart the transceivers. Likewise a new secret key, "
-        "which signaling notices",
+        "which signaling notices. With --lease a new lease key too: then restart agents and bridges one after the "
+        "other, as they take over each other's calls",
     )
 
 
@@ -84,34 +105,31 @@ def run(args: argparse.Namespace) -> int:
     route: Path = args.route
     password: Path = args.password
     try:
-        if not route.exists():
-            write_secret(route, fresh_route_keys(), args.owner)
-            print(f"{route}: a fresh route key")
-        elif args.rotate:
-            write_secret(route, rotated_route_keys(route.read_text()), args.owner)
-            print(f"{route}: a new route key in front, the former one behind it")
-        else:
-            print(f"{route}: kept")
+        _write_or_rotate(route, "route", fresh_route_keys, rotated_route_keys, args)
         if password.exists():
             print(f"{password}: kept")
         else:
             write_secret(password, fresh_password_key(), args.owner)
             print(f"{password}: a fresh password key")
         if args.secret is not None:
-            _write_secret_key(args.secret, args)
+            _write_or_rotate(args.secret, "secret", fresh_secret_key, rotated_secret_keys, args)
+        if args.lease is not None:
+            _write_or_rotate(args.lease, "lease", fresh_lease_keys, rotated_lease_keys, args)
     except OSError as error:
         print(f"keys: cannot write {error.filename}: {error.strerror}", file=sys.stderr)
         return 2
     return 0
 
 
-def _write_secret_key(path: Path, args: argparse.Namespace) -> None:
+def _write_or_rotate(
+    path: Path, kind: str, fresh: Callable[[], str], rotated: Callable[[str], str], args: argparse.Namespace
+) -> None:
     if not path.exists():
-        write_secret(path, fresh_secret_key(), args.owner)
-        print(f"{path}: a fresh secret key")
+        write_secret(path, fresh(), args.owner)
+        print(f"{path}: a fresh {kind} key")
     elif args.rotate:
-        write_secret(path, rotated_secret_keys(path.read_text()), args.owner)
-        print(f"{path}: a new secret key in front, the former one behind it")
+        write_secret(path, rotated(path.read_text()), args.owner)
+        print(f"{path}: a new {kind} key in front, the former one behind it")
     else:
         print(f"{path}: kept")
 

@@ -170,7 +170,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 async def _record(url: str, observed: Sequence[str], folder: Path, seconds: float | None) -> None:
-    async with on_the_bus(url, "antiphon-record") as client:
+    async with on_the_bus(url, "antiphon-record", "recorder") as client:
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -181,7 +181,7 @@ async def _record(url: str, observed: Sequence[str], folder: Path, seconds: floa
         try:
             for subject in observed:
                 await client.subscribe(subject, cb=tap.on_message, pending_msgs_limit=MAX_PENDING)
-            await connection.flush(client)
+            await connection.require_allowed(client)
             print(f"waiting for calls on {without_password(url)}; Ctrl-C ends", file=sys.stderr, flush=True)
             while not stop.is_set():
                 try:

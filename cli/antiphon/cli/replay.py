@@ -70,7 +70,7 @@ async def _replay(
     except ModuleNotFoundError as error:
         raise UsageError(f"replaying needs {error.name}: {installing('inference-bridge')}") from None
     try:
-        async with on_the_bus(url, "antiphon-replay") as client:
+        async with on_the_bus(url, "antiphon-replay", "transceiver") as client:
             call = FakeTransceiver(client, agent)
             call.script(samples, [(round(at_ms / FRAME_MS), event) for at_ms, event in typed])
             await _play(call, every_event)

@@ -11,6 +11,7 @@ import socket
 import sys
 import threading
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -26,25 +27,24 @@ from antiphon.cli.bind_options import (
 )
 from antiphon.cli.errors import UsageError
 from antiphon.cli.health import Health, ask_health
-from antiphon.cli.keys import fresh_password_key, fresh_route_keys, fresh_secret_key
+from antiphon.cli.keys import fresh_password_key, fresh_route_keys, fresh_secret_key, write_secret
+from antiphon.cli.part_environment import environment_of, environment_of_plugin
+from antiphon.cli.plugin_name import Plugin, plugin
+from antiphon.cli.running_stack import CREDENTIALS, RunningStack, announced
+from antiphon.cli.setup import SetupThread, table_from_environment
 from antiphon.cli.state_directory import state_directory
 from antiphon.cli.supervisor import Part, Supervisor
 from antiphon.cli.terminal import Terminal
+from antiphon.runtime.nats import connection
+from antiphon.runtime.nats.access import Access
+from antiphon.runtime.nats.permissions import User
+from antiphon.runtime.nats.users import Users, UsersError, stack_users
 from antiphon.schemas.addresses import Address
 
 PROGRESS_EVERY: Final = 5.0
 """Seconds between two lines about what is still missing."""
-DECIDED_HERE: Final = (
-    "ANTIPHON_ROUTE_KEYS",
-    "ANTIPHON_PASSWORD_KEY",
-    "ANTIPHON_RELAY_BIND",
-    "ANTIPHON_RELAY_PUBLIC_ADDRESSES",
-    "ANTIPHON_RELAY_TUNNEL_",
-    "ANTIPHON_RELAY_TCP_",
-    "ANTIPHON_HTTP_BIND",
-    "ANTIPHON_SLOT",
-)
-"""Prefixes of variables that are not passed on: they come from options of this command, or are new in each run."""
+STORES_WITHIN: Final = 5.0
+"""Seconds that the services wait for the buckets and streams before they are started all the same."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -90,9 +90,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--plugin",
         action="append",
         default=[],
-        type=Path,
-        metavar="FILE",
-        help="also run this Python file, an agent plug-in such as examples/echo_agent.py (may be repeated)",
+        metavar="[NAME=]FILE",
+        help="also run this Python file, an agent plug-in such as examples/echo_agent.py (may be repeated); its "
+        "credential is for the agent NAME, by default the one of `Agent(...)` in the file",
+    )
+    parser.add_argument(
+        "--plugin-env",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="pass this variable of the environment on to the plug-ins, such as the key of a model server (may be "
+        "repeated)",
     )
 
 
@@ -101,41 +109,55 @@ def run(args: argparse.Namespace) -> int:
     offered = offered_hosts(args.public, args.loopback_only)
     http, relay = http_address(args.http), relay_address(args.relay_port, offered)
     require_keys_for_others(http, args.public)
-    for plugin in args.plugin:
-        if not plugin.is_file():
-            raise UsageError(f"there is no plug-in {plugin}: --plugin takes a Python file")
+    plugin_environment = environment_of_plugin(args.plugin_env)
+    plugins = [plugin(text, plugin_environment) for text in args.plugin]
+    wanted = _users(plugins)
     http = http._replace(port=usable_port(http, socket.SOCK_STREAM, "--http"))
     relay = relay._replace(port=usable_port(relay, socket.SOCK_DGRAM, "--relay-port"))
     relay_tcp = relay_tcp_address(args.relay_tcp_port, relay)
     own_nats_port = nats_port(args.nats_port)
+    stores = table_from_environment()
     embedded_nats.server_binary()
 
-    names = ["nats", "relay", "transceiver", "signaling", "inference-bridge", *(p.stem for p in args.plugin)]
+    services = ["relay", "transceiver", "signaling", "inference-bridge"]
+    names = ["nats", "setup", *services, *(each.file.stem for each in plugins)]
     terminal = Terminal(names)
     supervisor = Supervisor(terminal)
     supervisor.catch_signals()
+    setup: SetupThread | None = None
     with state_directory() as state:
         try:
-            server = embedded_nats.EmbeddedNats(state, own_nats_port)
-            store = Part("nats", server.command, _base("nats"), terminal, embedded_nats.worth_showing)
+            users = _make_users(Path(state), wanted)
+            server = embedded_nats.EmbeddedNats(state, own_nats_port, users.server_file)
+            store = Part("nats", server.command, environment_of("nats"), terminal, embedded_nats.worth_showing)
             supervisor.add(store)
             nats_url = _wait_for_nats(supervisor, store, server)
             if nats_url is None:
                 return 0
             terminal.log("nats", f"serves {nats_url}")
-            environments = _environments(http, relay, relay_tcp, offered, nats_url)
+            setup_access = Access("setup", "", users.seed_file(wanted["setup"]))
+            setup = SetupThread(lambda: connection.connect(nats_url, "antiphon-setup", setup_access), stores, terminal)
+            setup.wait_until_ready(STORES_WITHIN)
+            environments = _environments(http, relay, relay_tcp, offered, _keys(Path(state)))
             environments["relay"].setdefault("ANTIPHON_RELAY_STATE_FILE", str(Path(state, "relay.json")))
-            for name, environment in environments.items():
-                module = f"antiphon.{name.replace('-', '_')}"
-                supervisor.add(_python(name, ["-m", module], environment, terminal, standby=name == "relay"))
-            for plugin in args.plugin:
-                supervisor.add(
-                    _python(plugin.stem, [str(plugin)], _base(plugin.stem) | {"ANTIPHON_NATS_URL": nats_url}, terminal)
-                )
-            return _watch(supervisor, terminal, http)
+            with announced(RunningStack(nats_url, Path(state))) as trouble:
+                if trouble:
+                    terminal.warn(trouble)
+                for name, environment in environments.items():
+                    on_nats = _on_nats(nats_url, users, wanted[name])
+                    module = f"antiphon.{name.replace('-', '_')}"
+                    standby = name == "relay"
+                    supervisor.add(_python(name, ["-m", module], environment | on_nats, terminal, standby))
+                for each in plugins:
+                    on_nats = _on_nats(nats_url, users, each.user)
+                    file = str(each.file)
+                    supervisor.add(_python(each.file.stem, [file], plugin_environment | on_nats, terminal))
+                return _watch(supervisor, terminal, http)
         finally:
             if supervisor.stopping:
                 terminal.announce("Ending ...")
+            if setup is not None:
+                setup.end()
             supervisor.end_all()
             if supervisor.stopping:
                 terminal.announce("Antiphon has ended.")
@@ -192,43 +214,68 @@ def _python(
     return Part(name, lambda: [sys.executable, *arguments], environment, terminal, standby=standby)
 
 
-def _base(part: str) -> dict[str, str]:
-    """Our own environment, without settings that this command decides and without the keys of other parts."""
-    kept = {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith(DECIDED_HERE) and not _is_anothers_key(name, part)
+def _users(plugins: Sequence[Plugin]) -> dict[str, User]:
+    """Who each part is for NATS; the roles of commands besides."""
+    cluster = os.environ.get("ANTIPHON_CLUSTER", "").strip()
+    users = {
+        "relay": User("relay", _relay_name()),
+        "transceiver": User("transceiver", cluster=int(cluster) if cluster.isdigit() else 0),
+        "signaling": User("signaling"),
+        "inference-bridge": User("bridge", os.environ.get("ANTIPHON_AGENT_NAME") or "concierge"),
     }
-    return {**kept, "PYTHONUNBUFFERED": "1"}
+    users |= {user.title: user for user in stack_users((), (), ()) if user.role != "signaling"}
+    for each in plugins:
+        if users.setdefault(each.user.title, each.user) != each.user:
+            raise UsageError(f"--plugin {each.file}: {each.user.title} is named twice, with different rights")
+    return users
 
 
-def _is_anothers_key(variable: str, part: str) -> bool:
-    """Whether this secret is of other parts: signaling gets API keys, bridge and plug-ins those of model servers."""
-    if variable.startswith(("ANTIPHON_API_KEYS", "ANTIPHON_SECRET_KEY")):
-        return part != "signaling"
-    return variable.endswith("_API_KEY") and part in ("nats", "relay", "transceiver", "signaling")
+def _make_users(state: Path, wanted: Mapping[str, User]) -> Users:
+    """Fresh credentials for this run."""
+    users = Users(state / CREDENTIALS)
+    try:
+        users.add(list(wanted.values()))
+    except UsersError as error:  # such as a relay's name that no subject can hold
+        raise UsageError(str(error)) from None
+    return users
+
+
+def _keys(state: Path) -> dict[str, Path]:
+    """Fresh keys of this run, in files: the environment of a process can be read by others."""
+    files = {name: state / "keys" / name for name in ("route", "password", "secret")}
+    files["route"].parent.mkdir(mode=0o700)
+    write_secret(files["route"], fresh_route_keys(), None)
+    write_secret(files["password"], fresh_password_key(), None)
+    write_secret(files["secret"], fresh_secret_key(), None)
+    return files
+
+
+def _on_nats(nats_url: str, users: Users, user: User) -> dict[str, str]:
+    return {"ANTIPHON_NATS_URL": nats_url, "ANTIPHON_NATS_CREDENTIALS": str(users.seed_file(user))}
+
+
+def _relay_name() -> str:
+    return os.environ.get("ANTIPHON_RELAY_NAME") or "local"
 
 
 def _environments(
-    http: Address, relay: Address, relay_tcp: Address | None, offered: list[str], nats_url: str
+    http: Address, relay: Address, relay_tcp: Address | None, offered: list[str], keys: Mapping[str, Path]
 ) -> dict[str, dict[str, str]]:
-    """The environment of each service. Route and password keys are new each time; the relay gets no password key."""
+    """The environment of each service. The relay gets no password key."""
     tcp = {}
     if relay_tcp is not None:
         tcp = {
             "ANTIPHON_RELAY_TCP_BIND": str(relay_tcp),
             "ANTIPHON_RELAY_TCP_PUBLIC_ADDRESSES": ",".join(str(Address(host, relay_tcp.port)) for host in offered),
         }
-
-    def common(part: str) -> dict[str, str]:
-        return {**_base(part), "ANTIPHON_NATS_URL": nats_url}
-
-    route_keys = {"ANTIPHON_ROUTE_KEYS": fresh_route_keys()}
+    route_keys = {"ANTIPHON_ROUTE_KEYS_FILE": str(keys["route"])}
+    signaling = environment_of("signaling")
+    secret_keys_given = any(name.startswith("ANTIPHON_SECRET_KEY") for name in signaling)
     return {
         "relay": {
-            **common("relay"),
+            **environment_of("relay"),
             **route_keys,
-            "ANTIPHON_RELAY_NAME": os.environ.get("ANTIPHON_RELAY_NAME", "local"),
+            "ANTIPHON_RELAY_NAME": _relay_name(),
             "ANTIPHON_RELAY_BIND": str(relay),
             "ANTIPHON_RELAY_PUBLIC_ADDRESSES": ",".join(str(Address(host, relay.port)) for host in offered),
             "ANTIPHON_RELAY_TUNNEL_BIND": "127.0.0.1:0",
@@ -238,18 +285,18 @@ def _environments(
         "transceiver": {
             # Models and media share the cores here: a call that begins late is better than one that is refused.
             "ANTIPHON_MAX_LATENESS_MS": "250",
-            **common("transceiver"),
+            **environment_of("transceiver"),
             **route_keys,
-            "ANTIPHON_PASSWORD_KEY": fresh_password_key(),
+            "ANTIPHON_PASSWORD_KEY_FILE": str(keys["password"]),
             "ANTIPHON_TRANSCEIVER_BIND": "127.0.0.1:0",
             "ANTIPHON_TRANSCEIVER_ADVERTISE": "127.0.0.1",
         },
         "signaling": {
-            "ANTIPHON_SECRET_KEYS": fresh_secret_key(),
-            **common("signaling"),
+            **({} if secret_keys_given else {"ANTIPHON_SECRET_KEY_FILE": str(keys["secret"])}),
+            **signaling,
             "ANTIPHON_HTTP_BIND": str(http),
         },
-        "inference-bridge": common("inference-bridge"),
+        "inference-bridge": environment_of("inference-bridge"),
     }
 
 

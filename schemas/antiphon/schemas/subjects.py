@@ -23,10 +23,14 @@ BUCKET_SLOTS: Final = "antiphon-slots"
 """`<cluster>.<slot>` -> SlotClaim, kept: the last epoch of every slot."""
 BUCKET_LEASES: Final = "antiphon-leases"
 """`<agent>.<session id>` -> Lease, TTL 10 min: which agent instance has a session, and what another one needs of it."""
-BUCKET_LIMITS: Final = "antiphon-limits"
-"""`used.<secret>`, `rate.<kind>.<hash>`, `failed.<hash>` -> counts of signaling, in memory."""
+LEASE_STORAGE_KEY: Final = "storage"
+"""In `BUCKET_LEASES`, written by `antiphon setup`: `memory` or `file`, where that bucket is kept."""
 BUCKET_SESSIONS: Final = "antiphon-sessions"
 """`<cluster>.<slot>.<epoch>.<session id>` -> encrypted checkpoint; `...<epoch>.seat` -> the process that has them."""
+BUCKET_LIMITS: Final = "antiphon-limits"
+"""`used.<secret>`, `rate.<kind>.<hash>`, `failed.<hash>` -> counts of signaling, TTL an hour."""
+STREAM_RECENT_AUDIO: Final = "antiphon-recent-audio"
+"""The last seconds of every caller: a stream on `ANY_AUDIO_IN`."""
 
 
 class Subject(NamedTuple):

@@ -26,10 +26,11 @@ from antiphon.agent.shadow_session import FLUSH_SECONDS, ShadowSession
 from antiphon.agent.tools import Tool, threads_at_work
 from antiphon.agent.watchdog import Watchdog
 from antiphon.runtime import tasks, telemetry
-from antiphon.runtime.agent_sessions import recent_audio, takeover
+from antiphon.runtime.agent_sessions import lease_crypto, recent_audio, takeover
 from antiphon.runtime.agent_sessions.admission import Admission, read_claim
 from antiphon.runtime.agent_sessions.keeper import LeaseKeeper, new_instance
 from antiphon.runtime.nats import connection, service_discovery
+from antiphon.runtime.nats.access import VARIABLES, Access, AccessError, from_environment
 from antiphon.schemas import MalformedError, subjects
 from antiphon.schemas.audio import RATES
 from antiphon.schemas.messages import AudioRate, Lease
@@ -133,14 +134,28 @@ class Agent:
         return self._admission.figures()
 
     def run(self) -> None:
-        """Serve until SIGTERM or SIGINT. `ANTIPHON_NATS_URL` says where (default nats://127.0.0.1:4222)."""
+        """Serve until SIGTERM or SIGINT. `ANTIPHON_NATS_URL` says where (default nats://127.0.0.1:4222).
+
+        `ANTIPHON_NATS_CREDENTIALS` names the file with the agent's credential. Exit status 2 if it can't be used, or
+        is not allowed to take calls under this name.
+        `ANTIPHON_LEASE_KEY_FILE` names the file with the keys that seal leases, where NATS keeps them on disk.
+        """
         if self._function is None:
             raise SystemExit(f"agent {self.name} has no function: put @agent.session above one")
         url = os.environ.get("ANTIPHON_NATS_URL") or connection.DEFAULT_NATS_URL
+        try:
+            self._access()
+            lease_crypto.from_environment()
+        except (AccessError, lease_crypto.LeaseKeyError) as error:
+            print(f"agent {self.name}: {error}", file=sys.stderr)
+            raise SystemExit(2) from None
         finish = telemetry.start(f"agent-{self.name}")
         log.info("agent %s connects to NATS at %s", self.name, url.rpartition("@")[2])  # without a password
         try:
             asyncio.run(self._run(url))
+        except connection.RefusedError as error:
+            print(f"agent {self.name}: {error}: is ANTIPHON_NATS_CREDENTIALS another agent's?", file=sys.stderr)
+            raise SystemExit(2) from None
         except (OSError, nats.errors.Error) as error:
             where = url.rpartition("@")[2]
             print(f"agent {self.name}: NATS at {where}: {error or type(error).__name__}", file=sys.stderr)
@@ -155,21 +170,28 @@ class Agent:
             os._exit(0)  # Python itself would wait for its threads
 
     @asynccontextmanager
-    async def serving(self, url: str = "") -> AsyncIterator[None]:
-        """Serve inside a program of your own, for as long as the block lasts."""
+    async def serving(self, url: str = "", credentials: str | os.PathLike[str] = "") -> AsyncIterator[None]:
+        """Serve inside a program of your own, for as long as the block lasts.
+
+        `url`, `credentials`: in place of `ANTIPHON_NATS_URL` and `ANTIPHON_NATS_CREDENTIALS`.
+        `AccessError`, a `ValueError`, for a credential that can't be used; an error of nats-py for one that may not
+        take calls under this name.
+        """
         if self._function is None:
             raise RuntimeError(f"agent {self.name} has no function: put @agent.session above one")
         self._client = await connection.connect(
-            url or os.environ.get("ANTIPHON_NATS_URL") or connection.DEFAULT_NATS_URL, self.name
+            url or os.environ.get("ANTIPHON_NATS_URL") or connection.DEFAULT_NATS_URL,
+            self.name,
+            self._access(credentials),
         )
         self._watchdog = Watchdog(self._blocked_ms / 1000)
-        instance = new_instance()
+        instance, crypto = new_instance(), lease_crypto.from_environment()
         admission = self._admission = self._new_admission(instance)
         self._keeper = LeaseKeeper(
-            self._client, self.name, self._take_over, self._lost, lambda: admission.room, instance
+            self._client, self.name, self._take_over, self._lost, lambda: admission.room, instance, crypto
         )
         self._services = AgentServices(self.tools, self._keeper.save, self._keeper.verify, instance)
-        self._shadow = Shadow(self._client, self.name, self._shadow_of) if self._shadow_of else None
+        self._shadow = Shadow(self._client, self.name, self._shadow_of, crypto) if self._shadow_of else None
         try:
             await self._start()
             yield
@@ -177,6 +199,11 @@ class Agent:
             await self._stop()
 
     # ---- life
+
+    def _access(self, credentials: str | os.PathLike[str] = "") -> Access:
+        """Who we are for NATS."""
+        given = {VARIABLES["credentials"]: os.fspath(credentials)} if credentials else {}
+        return from_environment("shadow" if self._shadow_of else "agent", self.name, {**os.environ, **given})
 
     async def _run(self, url: str) -> None:
         stop = asyncio.Event()
@@ -202,9 +229,6 @@ class Agent:
 
     async def _start(self) -> None:
         self._watchdog.start()
-        if self._keep_audio:
-            with contextlib.suppress(nats.errors.Error, TimeoutError):
-                await recent_audio.keep(self._client.jetstream())
         await self._keeper.start()
         metadata = {"agent": self.name, "instance": self._keeper.instance}
         service = await service_discovery.register(
@@ -214,6 +238,7 @@ class Agent:
             own = subjects.agent_claim_of(self.name, self._keeper.instance)
             await service.add_endpoint(name="claim", subject=own, handler=self._claimed_by_name)
             await self._join_group()
+            await connection.require_allowed(self._client)
             self._spawn(self._watch_load())
         else:
             self._spawn(self._shadow.watch(self._begin_shadow))

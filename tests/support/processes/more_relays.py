@@ -15,6 +15,7 @@ from pathlib import Path
 from support.conditions import wait_until
 from support.processes.stack import START_WITHIN, Stack
 
+from antiphon.runtime.nats.permissions import User
 from antiphon.schemas.addresses import Address, parse_address
 
 PREFERRED_REGION = "preferred"
@@ -59,7 +60,7 @@ def another_relay(
     """
     its = Path(f"/proc/{stack.pid_of('relay')}/environ").read_bytes().decode().split("\0")
     known = dict(variable.split("=", 1) for variable in its if "=" in variable)
-    keys = {name: value for name, value in known.items() if name in ("ANTIPHON_ROUTE_KEYS", "ANTIPHON_NATS_URL")}
+    keys = {"ANTIPHON_ROUTE_KEYS_FILE": known["ANTIPHON_ROUTE_KEYS_FILE"], **stack.user(User("relay", "another"))}
     own = {name: value for name, value in os.environ.items() if not name.startswith(("ANTIPHON_", "OTEL_"))}
     environment = {
         **own,

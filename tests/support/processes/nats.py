@@ -14,6 +14,8 @@ from pathlib import Path
 
 from support.processes.ended import ended
 
+from antiphon.testing.stores import make_stores
+
 SETTINGS = Path(__file__).parents[3] / "cli" / "antiphon" / "cli" / "nats.conf"
 
 
@@ -40,10 +42,13 @@ def stopped(pid: int) -> Iterator[None]:
 
 
 @contextmanager
-def nats_server(directory: Path, port: int = -1, jetstream: bool = True, settings: str = "") -> Iterator[str]:
+def nats_server(
+    directory: Path, port: int = -1, jetstream: bool = True, settings: str = "", stores: bool = True
+) -> Iterator[str]:
     """Run a server, with JetStream below `directory` or without it; yields its URL. `port` -1 takes a free one.
 
-    `settings`: more than those of `antiphon up`, as a configuration file has them.
+    `settings`: more than those of `antiphon up`, as a configuration file has them. `stores` False: without buckets and
+    streams, as a server is before `antiphon setup` has seen it.
     """
     directory.mkdir(parents=True, exist_ok=True)
     arguments = ["-a", "127.0.0.1", "-p", str(port), "--ports_file_dir", str(directory)]
@@ -58,4 +63,7 @@ def nats_server(directory: Path, port: int = -1, jetstream: bool = True, setting
             assert process.poll() is None, f"nats-server exited with {process.returncode}"
             assert time.monotonic() < deadline, "nats-server wrote no ports file within 10 s"
             time.sleep(0.01)
-        yield json.loads(ports.read_text())["nats"][0]
+        url: str = json.loads(ports.read_text())["nats"][0]
+        if jetstream and stores:
+            make_stores(url)
+        yield url

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import signal
@@ -10,16 +11,25 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
+import nats.errors
+from support.conditions import wait_until
+
+from antiphon.cli import running_stack as running_stack_here
+from antiphon.runtime.nats import connection
+from antiphon.runtime.nats.access import Access
+from antiphon.runtime.nats.permissions import User
 from antiphon.schemas.addresses import Address, parse_address
 
 ECHO_AGENT = Path(__file__).parents[3] / "examples" / "echo_agent.py"
 READY = re.compile(r"Antiphon is ready: (\S+)")
 START_WITHIN = 120.0
+REFUSED = re.compile(r"the credential of .* may not|[Pp]ermissions [Vv]iolation|refuses the credential")
 
 
 @dataclass
@@ -56,9 +66,41 @@ class Stack:
             raise LookupError(f"no child runs {argument}")
         return min(found)[1]
 
+    def access(self, role: str) -> Access:
+        """How this process shows the stack's NATS server that it is of this role."""
+        return running_stack_here.access_for(role, self.nats_url)
+
+    def user(self, user: User) -> dict[str, str]:
+        """Make the server know a user; the variables by which a process is that user."""
+        running = running_stack_here.find(self.nats_url)
+        assert running is not None, f"no note about {self.nats_url}"
+        running.users.add([user])
+        running.reload()
+        access = Access(user.role, user.name, running.users.seed_file(user))
+        wait_until(lambda: _is_known(self.nats_url, access))
+        return {"ANTIPHON_NATS_URL": self.nats_url, "ANTIPHON_NATS_CREDENTIALS": str(access.credentials)}
+
+    def refused(self) -> list[str]:
+        """What NATS did not allow a part, by the part's own word and by the server's."""
+        return [line for line in list(self.lines) if REFUSED.search(line)]
+
     def relay(self) -> Address:
         """Where its own relay is reached by UDP."""
         return parse_address(re.findall(r"relay local serves \['([0-9.:]+)'", "\n".join(self.lines))[0])
+
+
+def _is_known(url: str, access: Access) -> bool:
+    """In a thread: tests have loops of their own."""
+
+    async def knock() -> bool:
+        try:
+            await (await connection.connect_once(url, "test", access)).close()
+        except nats.errors.AuthorizationError:
+            return False
+        return True
+
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, knock()).result()
 
 
 def _collect(stream: IO[str], lines: list[str]) -> None:
@@ -96,6 +138,7 @@ def running_stack(
             assert time.monotonic() < deadline, "not ready:\n" + "\n".join(stack.lines)
             time.sleep(0.05)
         yield stack
+        assert not stack.refused(), "NATS refused a part what it needs:\n" + "\n".join(stack.refused())
     finally:
         process.send_signal(signal.SIGINT)
         try:

@@ -14,6 +14,7 @@ from typing import Any, Final
 from antiphon.cli import embedded_nats
 from antiphon.cli.embedded_nats import server_binary
 from antiphon.cli.errors import UsageError
+from antiphon.testing.stores import make_stores
 
 START_SECONDS: Final = 15.0
 
@@ -55,4 +56,6 @@ def nats_server(directory: Path, core: int | None = None) -> Iterator[str]:
             if server.poll() is not None or time.monotonic() > deadline:
                 raise UsageError("the NATS server for this bench does not start")
             time.sleep(0.01)
-        yield json.loads(written.read_text())["nats"][0]
+        url: str = json.loads(written.read_text())["nats"][0]
+        make_stores(url)
+        yield url

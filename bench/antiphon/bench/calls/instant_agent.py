@@ -14,6 +14,7 @@ from nats.micro.request import Request
 
 from antiphon.bench._lib.loudness import peak
 from antiphon.cli.bus_client import on_the_bus
+from antiphon.cli.running_stack import agent_for
 from antiphon.runtime.nats import connection, service_discovery
 from antiphon.schemas import messages, subjects
 from antiphon.schemas.audio import AudioFrame, FrameFlag, pack_frame, unpack_frame
@@ -50,32 +51,34 @@ class _Call:
 @contextlib.asynccontextmanager
 async def instant_agent(url: str) -> AsyncIterator[None]:
     """Answers claims on the NATS server at `url` under the name `INSTANT`."""
-    async with on_the_bus(url, "antiphon-bench-conversation") as client:
-        calls: dict[str, list[Subscription]] = {}
+    with agent_for(INSTANT, url) as access:
+        async with on_the_bus(url, "antiphon-bench-conversation", "agent", access) as client, _answering(client):
+            yield
 
-        async def claim(request: Request) -> None:
-            asked = messages.decode(request.data, messages.Claim)
-            call = _Call(client, asked.session_id)
 
-            async def on_event(message: Msg) -> None:
-                if isinstance(
-                    messages.decode_any(message.data, messages.SESSION_EVENT, "SessionEvent"), messages.Ended
-                ):
-                    for subscription in calls.pop(asked.session_id, []):
-                        await subscription.unsubscribe()
+@contextlib.asynccontextmanager
+async def _answering(client: Client) -> AsyncIterator[None]:
+    calls: dict[str, list[Subscription]] = {}
 
-            calls[asked.session_id] = [
-                await client.subscribe(subjects.audio_in(INSTANT, asked.session_id), cb=call.on_frame),
-                await client.subscribe(subjects.session_event(INSTANT, asked.session_id), cb=on_event),
-            ]
-            await connection.flush(client)
-            reply = messages.ClaimReply(accepted=True, input_rate=RATE, instance=INSTANT)
-            await request.respond(messages.encode(reply))
+    async def claim(request: Request) -> None:
+        asked = messages.decode(request.data, messages.Claim)
+        call = _Call(client, asked.session_id)
 
-        service = await service_discovery.register(client, service_discovery.AGENT_SERVICE, {"agent": INSTANT})
-        await service.add_endpoint(
-            name="claim", subject=subjects.agent_claim(INSTANT), handler=claim, queue_group=INSTANT
-        )
+        async def on_event(message: Msg) -> None:
+            if isinstance(messages.decode_any(message.data, messages.SESSION_EVENT, "SessionEvent"), messages.Ended):
+                for subscription in calls.pop(asked.session_id, []):
+                    await subscription.unsubscribe()
+
+        calls[asked.session_id] = [
+            await client.subscribe(subjects.audio_in(INSTANT, asked.session_id), cb=call.on_frame),
+            await client.subscribe(subjects.session_event(INSTANT, asked.session_id), cb=on_event),
+        ]
         await connection.flush(client)
-        yield
-        await service.stop()
+        reply = messages.ClaimReply(accepted=True, input_rate=RATE, instance=INSTANT)
+        await request.respond(messages.encode(reply))
+
+    service = await service_discovery.register(client, service_discovery.AGENT_SERVICE, {"agent": INSTANT})
+    await service.add_endpoint(name="claim", subject=subjects.agent_claim(INSTANT), handler=claim, queue_group=INSTANT)
+    await connection.flush(client)
+    yield
+    await service.stop()

@@ -20,6 +20,7 @@ from antiphon.bench._lib.loudness import mean_level
 from antiphon.bench._lib.statistics import percentiles
 from antiphon.cli.bus_client import on_the_bus
 from antiphon.cli.errors import UsageError
+from antiphon.cli.running_stack import agent_for
 from antiphon.cli.webrtc_client import RATE, Peer
 from antiphon.runtime.nats import connection, service_discovery
 from antiphon.schemas import audio, messages, subjects
@@ -84,8 +85,9 @@ class _Ends:
 async def _measure(args: argparse.Namespace) -> dict[str, dict[str, float | None]]:
     ends = _Ends()
     name = f"bench-{secrets.token_hex(4)}"
-    async with on_the_bus(args.nats, "antiphon-bench") as client:
-        await _mark_both_ways(args, ends, name, client)
+    with agent_for(name, args.nats) as access:
+        async with on_the_bus(args.nats, "antiphon-bench", "agent", access) as client:
+            await _mark_both_ways(args, ends, name, client)
     return {"client_to_agent_ms": _summary(ends.up), "agent_to_client_ms": _summary(ends.down)}
 
 

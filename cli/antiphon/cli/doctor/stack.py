@@ -12,7 +12,9 @@ import httpx
 from nats.aio.client import Client
 
 from antiphon.cli.doctor.finding import Finding
+from antiphon.cli.errors import UsageError
 from antiphon.cli.health import ask_health
+from antiphon.cli.running_stack import access_for, way_in
 from antiphon.runtime.nats.server_url import without_password
 
 REGISTER_NAMES: Final = ("antiphon-relay", "antiphon-transceiver", "antiphon-signaling", "antiphon-agent")
@@ -35,7 +37,11 @@ async def _ask_nats(url: str) -> list[Finding]:
     shown = without_password(url)
     fix = "Start the stack with `antiphon up`, or name the server with --nats URL (--nats none to leave this out)."
     try:
-        client = await connect_once(url, "antiphon-doctor")
+        client = await connect_once(url, "antiphon-doctor", access_for("operator", url))
+    except nats.errors.AuthorizationError as error:
+        return [Finding("nats", "fail", str(error), way_in("operator", url))]
+    except UsageError as error:
+        return [Finding("nats", "fail", str(error), "Correct the file, or unset the variable.")]
     except (OSError, TimeoutError, ValueError, nats.errors.Error) as error:
         return [Finding("nats", "fail", f"{shown} cannot be reached ({str(error) or type(error).__name__})", fix)]
     findings = [Finding("nats", "ok", f"{shown}, server {_version(client)}")]

@@ -21,6 +21,7 @@ from nats.js.errors import APIError, KeyNotFoundError, KeyWrongLastSequenceError
 from nats.js.kv import KeyValue
 
 from antiphon.runtime.agent_sessions import leases
+from antiphon.runtime.agent_sessions.lease_crypto import LeaseCrypto, SealedLeaseError
 from antiphon.runtime.agent_sessions.lease_table import HeldLease
 from antiphon.runtime.nats import buckets
 from antiphon.schemas import messages, subjects
@@ -31,6 +32,7 @@ log = logging.getLogger(__name__)
 
 _ATTEMPT_SECONDS: Final = 2.0
 _DELETE_TRIES: Final = 3
+_MAX_REFUSED: Final = 1000
 _WRONG_LAST_SEQUENCE: Final = (10071, 10164)
 """What JetStream says to a write at a revision that is not the last."""
 
@@ -43,10 +45,25 @@ class LeaseBucket:
     all but `attempt` and `delete`.
     """
 
-    def __init__(self, client: Client, agent: str, instance: str, lost: Callable[[Lease, str], None]) -> None:
+    def __init__(
+        self,
+        client: Client,
+        agent: str,
+        instance: str,
+        lost: Callable[[Lease, str], None],
+        crypto: LeaseCrypto | None = None,
+    ) -> None:
+        """`crypto` None: leases are written in clear, and without words where the bucket is on disk."""
         self._agent, self._instance, self._lost = agent, instance, lost
+        self._client = client
         self._js = client.jetstream(timeout=_ATTEMPT_SECONDS)
+        self._crypto = crypto
+        self._on_disk = True
+        """As far as we know: nothing else was said."""
+        self._said_on_disk = False
         self._bucket: KeyValue | None = None
+        self._refused: set[str] = set()
+        """Leases that were refused, named once each in the log."""
         self._locks: WeakKeyDictionary[HeldLease, asyncio.Lock] = WeakKeyDictionary()
         """One write of a lease at a time."""
 
@@ -66,8 +83,36 @@ class LeaseBucket:
 
     async def _kv(self) -> KeyValue:
         if self._bucket is None:
-            self._bucket = await buckets.bucket(self._js, subjects.BUCKET_LEASES, ttl=leases.LEASE_TTL)
+            bucket = await buckets.bucket(self._js, subjects.BUCKET_LEASES, subjects.LEASE_STORAGE_KEY)
+            await self._look_at_storage(bucket)
+            self._bucket = bucket
         return self._bucket
+
+    async def _look_at_storage(self, bucket: KeyValue) -> None:
+        try:
+            self._on_disk = (await bucket.get(subjects.LEASE_STORAGE_KEY)).value != b"memory"
+        except KeyNotFoundError:  # not yet: `antiphon setup` makes the bucket first
+            self._on_disk = True
+        if self._on_disk and self._crypto is None and not self._said_on_disk:
+            log.error(
+                "bucket %s is on disk (ANTIPHON_LEASES_STORAGE of `antiphon setup`) and ANTIPHON_LEASE_KEY_FILE is not "
+                "set here: what is said in calls is not written, and an instance that takes one over begins anew",
+                subjects.BUCKET_LEASES,
+            )
+        self._said_on_disk = self._on_disk
+
+    def _encoded(self, lease: Lease) -> bytes:
+        """As it goes into the bucket: sealed, or in clear where that reaches no disk."""
+        if self._crypto is not None:
+            return messages.encode(self._crypto.seal(lease))
+        return messages.encode(lease.model_copy(update={"session": {}, "state": {}}) if self._on_disk else lease)
+
+    def _opened(self, lease: Lease) -> Lease:
+        if self._crypto is not None:
+            return self._crypto.open(lease)
+        if lease.sealed:
+            raise SealedLeaseError("it is encrypted, and ANTIPHON_LEASE_KEY_FILE is not set here")
+        return lease
 
     # ---- leases of ours
 
@@ -88,10 +133,11 @@ class LeaseBucket:
     async def _write_now(self, held: HeldLease) -> None:
         bucket, key, written = await self._kv(), _key(held.lease), held.lease
         try:
-            if held.revision:
-                held.revision = await bucket.update(key, messages.encode(written), last=held.revision)
+            if held.revision:  # of the bucket that we know: an update succeeds in no other
+                held.revision = await bucket.update(key, self._encoded(written), last=held.revision)
             else:
-                held.revision = await bucket.create(key, messages.encode(written))
+                await self._look_at_storage(bucket)  # may have been made anew, on disk
+                held.revision = await bucket.create(key, self._encoded(written))
         except KeyWrongLastSequenceError:
             await self._find_again(held)
             held.dirty = True
@@ -152,20 +198,23 @@ class LeaseBucket:
     async def free_leases(self, is_dead: Callable[[str], bool]) -> list[tuple[Lease, int]]:
         """Look through all leases of the agent once: those whose holder is gone, with their revisions."""
         found: list[tuple[Lease, int]] = []
-        watcher = await (await self._kv()).watch(subjects.lease_keys(self._agent), ignore_deletes=True)
-        try:
-            async for entry in watcher:
-                if entry is None:
-                    break
-                try:
-                    lease = messages.decode(entry.value or b"", Lease)
-                except MalformedError as error:
-                    log.warning("lease %s: %s", entry.key, error)
-                    continue
-                if is_dead(lease.instance):
-                    found.append((lease, entry.revision or 0))
-        finally:
-            await watcher.stop()  # type: ignore[no-untyped-call]
+        keys = subjects.lease_keys(self._agent)
+        for entry in await buckets.entries(self._client, subjects.BUCKET_LEASES, keys):
+            try:
+                lease = messages.decode(entry.value, Lease)
+            except MalformedError as error:
+                log.warning("lease %s: %s", entry.key, error)
+                continue
+            if not is_dead(lease.instance):
+                continue
+            try:
+                if subjects.lease_key(lease.agent, lease.session_id) != entry.key:
+                    raise SealedLeaseError(f"it is of {lease.agent}.{lease.session_id}")
+                found.append((self._opened(lease), entry.revision))
+            except (SealedLeaseError, MalformedError) as error:
+                if len(self._refused) < _MAX_REFUSED and entry.key not in self._refused:
+                    self._refused.add(entry.key)
+                    log.error("lease %s is refused, its call is not taken over: %s", entry.key, error)
         random.shuffle(found)  # several instances look at once: each begins with another one
         return found
 
@@ -173,7 +222,7 @@ class LeaseBucket:
         """Make a free lease ours; None if another instance is faster."""
         taken, began = leases.taken(lease, self._instance), time.monotonic()
         try:
-            revision = await (await self._kv()).update(_key(taken), messages.encode(taken), last=revision)
+            revision = await (await self._kv()).update(_key(taken), self._encoded(taken), last=revision)
         except KeyWrongLastSequenceError:
             return None
         return HeldLease(taken, revision, dirty=False, written=began)

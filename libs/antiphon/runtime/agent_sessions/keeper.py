@@ -26,7 +26,9 @@ from nats.aio.subscription import Subscription
 from antiphon.runtime import tasks
 from antiphon.runtime.agent_sessions import leases, session_bus
 from antiphon.runtime.agent_sessions.bucket import LeaseBucket
+from antiphon.runtime.agent_sessions.lease_crypto import LeaseCrypto
 from antiphon.runtime.agent_sessions.lease_table import RESCAN_SECONDS, HeldLease, LeaseTable
+from antiphon.runtime.nats import connection
 from antiphon.schemas import messages, subjects
 from antiphon.schemas.errors import MalformedError
 from antiphon.schemas.messages import AgentBeat, Lease
@@ -36,6 +38,8 @@ log = logging.getLogger(__name__)
 _HOLD_SECONDS: Final = 0.25
 """What the lease may cost a claim, which has 0.5 s; if it takes longer it is written later."""
 _TAKE_SECONDS: Final = 5.0
+_REFUSAL_SECONDS: Final = 0.5
+"""Until we look whether our beats are not allowed."""
 
 
 def new_instance() -> str:
@@ -62,13 +66,15 @@ class LeaseKeeper:
         lost: Callable[[str], None],
         room: Callable[[], int],
         instance: str = "",
+        crypto: LeaseCrypto | None = None,
     ) -> None:
+        """`crypto`: with it leases are sealed (`lease_crypto.from_environment`)."""
         self.instance = instance or new_instance()
         self.agent = agent
         self.table = LeaseTable(self.instance)
         """What we hold; for reading."""
         self._client, self._take, self._lost, self._room = client, take, lost, room
-        self._bucket = LeaseBucket(client, agent, self.instance, self._on_lost)
+        self._bucket = LeaseBucket(client, agent, self.instance, self._on_lost, crypto)
         self._own_beat_came = asyncio.Event()
         self._work = asyncio.Event()
         self._subscription: Subscription | None = None
@@ -76,10 +82,19 @@ class LeaseKeeper:
         self._takes: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
-        """Beat until our own beat comes back: no other instance takes us for dead then. Call before the first claim."""
+        """Beat until our own beat comes back: no other instance takes us for dead then. Call before the first claim.
+
+        `RefusedError` if the server does not allow us to beat, or a subscription.
+        """
         self._subscription = await self._client.subscribe(subjects.agent_beat(self.agent), cb=self._on_beat)
         self._tasks = [asyncio.create_task(self._beat_forever()), asyncio.create_task(self._keep_forever())]
-        await self._own_beat_came.wait()
+        came = asyncio.create_task(self._own_beat_came.wait())
+        try:
+            while not (await asyncio.wait({came}, timeout=_REFUSAL_SECONDS))[0]:
+                if (refused := connection.refusal(self._client, subjects.agent_beat(self.agent))) is not None:
+                    raise refused
+        finally:
+            came.cancel()
 
     # ---- our own sessions
 

@@ -24,9 +24,8 @@ MAX_TAKEOVERS: Final = 5
 """A session that changes hands more often is ended: what kills its agents is in the session."""
 MAX_STATE_BYTES: Final = 32 * 1024
 """Of a lease's `state` as JSON."""
-LEASE_TTL: Final = 600.0
-"""Seconds after which a lease is gone that its holder did not renew."""
 RENEW_SECONDS: Final = 60.0
+"""A lease that is not renewed is gone after `stores.LEASE_RETENTION`, or what `antiphon setup` is set to."""
 MAX_INSTANCES: Final = 4096
 """Instances of one agent that are kept apart; above it the one without a beat for longest is forgotten."""
 

@@ -10,6 +10,10 @@ The changes, and what nats-py does instead:
 - An error that the server reports never ends the client. nats-py ends without another attempt.
 - `MAX_UNSENT` bounds what is published while the server reads nothing.
 - A request or a flush that waits when the connection is lost fails at once, with a time-out.
+- The credential is read from its file at each connection, so a new one is used at the next.
+- Where TLS is set, a server without it is refused. nats-py goes on in clear.
+- What the server does not allow is kept in `refused`, with the subject as it was written.
+- Messages that JetStream sends for another client are dropped, unless they come to an inbox (`is_forwarded`).
 
 Only this file uses private names of nats-py. Clients are made by `connection.connect` and `connection.connect_once`
 alone (`tests/schemas/test_architecture.py`).
@@ -20,7 +24,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import re
 import socket
+import ssl
 import struct
 import time
 from collections.abc import Awaitable, Callable
@@ -38,6 +44,7 @@ from nats.aio.subscription import (
 from nats.aio.transport import TcpTransport
 from nats.protocol.parser import AUTHORIZATION_VIOLATION, AWAITING_CONTROL_LINE, STALE_CONNECTION, Parser
 
+from antiphon.runtime.nats.access import OPEN, Access, AccessError
 from antiphon.runtime.nats.liveness import TICK_SECONDS, Liveness, Verdict
 
 log = logging.getLogger(__name__)
@@ -60,6 +67,13 @@ RECHECK_SECONDS: Final = 0.1
 CANCELLED_SECONDS: Final = 1.0
 """Likewise when the task was cancelled: the loop ends within that time, or the cancellation was a mistake."""
 _PING: Final = b"PING\r\n"
+_FROM_CONSUMER: Final = b"$JS.ACK."
+"""The reply of each message that a consumer sends."""
+_FROM_STORE: Final = b"Nats-Stream:"
+"""In the headers of each answer to a read of a stream."""
+MAX_REFUSED: Final = 64
+"""Subjects in `BusClient.refused`; further ones are reported only."""
+_REFUSED = re.compile(r"permissions violation for (subscription|publish) to \"([^\"]*)\"", re.IGNORECASE)
 _RESET: Final = struct.pack("ii", 1, 0)
 """SO_LINGER: the kernel drops what it has not sent, and resets the connection."""
 
@@ -83,6 +97,48 @@ class EndedTaskError(errors.Error):
 
 class GreetingError(errors.Error):
     """The server does not greet as a NATS server does."""
+
+
+class CredentialError(errors.AuthorizationError):
+    """The credential can't be used, or the server refuses it; the text names the file and the way out."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def __str__(self) -> str:
+        return f"nats: {self._text}"
+
+
+class NoTlsError(errors.Error):
+    """TLS is set, and the server offers none."""
+
+    def __str__(self) -> str:
+        return "nats: the server offers no TLS, but the settings ask for it: nothing was sent"
+
+
+class ServerCertificateError(errors.Error):
+    """TLS with the server fails; the text names the file with the authority and the way out."""
+
+    def __init__(self, access: Access, error: ssl.SSLError) -> None:
+        self._access, self._error = access, error
+
+    def __str__(self) -> str:
+        reason = getattr(self._error, "verify_message", "") or self._error.reason or "TLS fails"
+        authority = f"ANTIPHON_NATS_TLS_CA {self._access.tls_ca}" if self._access.tls_ca else "the system's authorities"
+        way_out = "name the authority of its certificate" if self._access.tls_ca else "set ANTIPHON_NATS_TLS_CA"
+        return f"nats: the server is not trusted: {reason.lower()}, by {authority}: {way_out}"
+
+
+class RefusedError(errors.Error):
+    """The server does not allow a subject."""
+
+    def __init__(self, who: str, verb: str, subject: str) -> None:
+        self.verb, self.subject = verb, subject
+        """`publish` or `subscribe`."""
+        self._who = who
+
+    def __str__(self) -> str:
+        return f"the credential of {self._who} may not {self.verb} {self.subject}"
 
 
 class _BoundedParser(Parser):
@@ -170,8 +226,12 @@ class BusTransport(TcpTransport):
 class BusClient(Client):
     """A client of NATS, from `connect` to `close`. Owned by its process; called on the loop that made it only."""
 
-    def __init__(self) -> None:
+    def __init__(self, access: Access = OPEN) -> None:
         super().__init__()
+        self.refused: dict[tuple[str, str], RefusedError] = {}
+        """What the server did not allow on this connection, by verb and subject; `MAX_REFUSED` at most."""
+        self._access = access
+        self._own_inbox = f"{access.inbox_prefix}."
         self.liveness = Liveness()
         self.dropped = 0
         """Messages that `publish` refused because the server did not read the earlier ones."""
@@ -181,7 +241,12 @@ class BusClient(Client):
     # ---- the connection --------------------------------------------------------------------------------
 
     async def connect(self, *arguments: Any, **options: Any) -> None:
-        """As nats-py's. A failure or cancellation leaves no connection behind."""
+        """As nats-py's, as the `Access` says. A failure or cancellation leaves no connection behind."""
+        options["inbox_prefix"] = self._access.inbox_prefix
+        if self._access.credentials is not None:
+            options["signature_cb"] = self._sign
+        if (tls := self._access.tls()) is not None:
+            options["tls"] = tls
         try:
             await super().connect(*arguments, **options)
         except BaseException:
@@ -207,13 +272,45 @@ class BusClient(Client):
         self._server_pool.sort(key=lambda server: server.last_attempt or 0.0)
         await super()._select_next_server()
 
+    def _sign(self, nonce: str) -> bytes:
+        from antiphon.runtime.nats import nkeys
+
+        credential = self._access.credential()
+        self._public_nkey = nkeys.public_key(credential.seed)
+        jwt = credential.jwt
+        self._user_jwt_cb = (lambda: bytearray(jwt.encode())) if jwt else None
+        return nkeys.signature(credential.seed, nonce)
+
+    def _refusal(self) -> CredentialError:
+        """Why the server may have refused us, and the way out."""
+        access = self._access
+        if access.credentials is not None:
+            return CredentialError(
+                f"the server refuses the credential of {access.who}, {access.credentials}: it was revoked, or is of "
+                "another server, or the server has not read its users anew (`antiphon agents list`)"
+            )
+        if self._current_server is not None and self._current_server.uri.username:
+            return CredentialError(f"the server refuses the user in the address of {access.who}")
+        return CredentialError(
+            f"the server asks for a credential, and {access.who} has none: set ANTIPHON_NATS_CREDENTIALS to its file"
+        )
+
     async def _process_connect_init(self) -> None:
         self.liveness = Liveness()
         self._ps.reset()
+        self.refused.clear()
         try:
             async with asyncio.timeout(GREETING_SECONDS):
                 await super()._process_connect_init()
-        except (OSError, errors.Error):
+        except AccessError as error:
+            raise CredentialError(str(error)) from None
+        except errors.Error as error:
+            if AUTHORIZATION_VIOLATION in str(error).lower():
+                raise self._refusal() from None
+            raise
+        except ssl.SSLError as error:
+            raise ServerCertificateError(self._access, error) from None
+        except OSError:
             raise
         except Exception as error:  # such as a line that is too long, or JSON that is no object
             raise GreetingError(f"nats: the server's greeting cannot be used: {error!r}") from error
@@ -315,12 +412,32 @@ class BusClient(Client):
                 future.set_result(True)
 
     async def _process_msg(self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes) -> None:
+        if (reply or headers) and self.is_forwarded(sid, reply, headers):
+            return
         try:
             await super()._process_msg(sid, subject, reply, data, headers)
         except Exception as error:  # costs this message only: the parser has left it behind
             log.error("nats: a message could not be handed on", exc_info=error)
 
+    def is_forwarded(self, sid: int, reply: bytes, headers: bytes | None) -> bool:
+        """Whether JetStream sends this message because another client asked it to, and not its publisher.
+
+        A client may name any subject for the messages of its consumer, or as the reply of a read: NATS checks no
+        permission there, and would publish what that client has stored. Ours come to inboxes alone.
+        """
+        if not reply.startswith(_FROM_CONSUMER) and not (headers and _FROM_STORE in headers):
+            return False
+        subscription = self._subs.get(sid)
+        if subscription is None or subscription.subject.startswith(self._own_inbox):
+            return False
+        log.warning("nats: a message for %s came from a store, not from a publisher: dropped", subscription.subject)
+        return True
+
     async def _process_info(self, info: dict[str, Any], initial_connection: bool = False) -> None:
+        if initial_connection and not info.get("tls_required") and self._must_encrypt():
+            if not info.get("tls_available"):
+                raise NoTlsError
+            info["tls_required"] = True
         try:
             await super()._process_info(info, initial_connection)
         except Exception as error:
@@ -330,13 +447,30 @@ class BusClient(Client):
 
     async def _process_err(self, err_msg: str) -> None:
         """Report it. If the error ends the connection, the server closes it, and the client reconnects."""
-        if AUTHORIZATION_VIOLATION in err_msg:
-            self._err = errors.AuthorizationError()
+        if (refused := self._refused_by(err_msg)) is not None:
+            self._err = refused
+            if len(self.refused) < MAX_REFUSED:
+                self.refused[refused.verb, refused.subject] = refused
+        elif AUTHORIZATION_VIOLATION in err_msg or "authentication" in err_msg:
+            self._err = self._refusal()
         elif STALE_CONNECTION in err_msg:
             self._err = errors.StaleConnectionError()
         else:
             self._err = errors.Error(f"nats: {err_msg.strip(chr(39))}")
         await self._error_cb(self._err)
+
+    def _refused_by(self, err_msg: str) -> RefusedError | None:
+        """None: the error is no refusal. The parser makes small letters of it; what was received is in its buffer."""
+        received = re.match(rb"-ERR\s+([^\r\n]*)", bytes(self._ps.buf[:MAX_LINE]))
+        text = received[1].decode(errors="replace") if received is not None else err_msg
+        match = _REFUSED.search(text)
+        if match is None:
+            return None
+        return RefusedError(self._access.who, "publish" if match[1].lower() == "publish" else "subscribe", match[2])
+
+    def _must_encrypt(self) -> bool:
+        uri = self._current_server.uri if self._current_server is not None else None
+        return self._access.uses_tls and (uri is None or uri.scheme not in ("ws", "wss"))
 
     # ---- to the server ----------------------------------------------------------------------------------
 

@@ -13,7 +13,9 @@ from urllib.parse import urlsplit
 
 from nats.aio.client import Client
 
+from antiphon.runtime.nats.access import OPEN, Access
 from antiphon.runtime.nats.client import CONNECT_SECONDS, BusClient
+from antiphon.runtime.nats.client import RefusedError as RefusedError
 from antiphon.runtime.nats.client import stop_answering as stop_answering
 from antiphon.runtime.nats.server_url import DEFAULT_NATS_URL as DEFAULT_NATS_URL
 
@@ -21,6 +23,8 @@ log = logging.getLogger(__name__)
 
 REPORT_EVERY = 30.0
 """Seconds between two lines about the same kind of connection error."""
+MAX_SUBJECTS = 16
+"""Subjects that are not allowed and have a line of their own in the log; the others share one."""
 ONCE_SECONDS = 3.0
 """Seconds for making a connection that is used for a request or two."""
 
@@ -28,20 +32,24 @@ ONCE_SECONDS = 3.0
 class ErrorReports:
     """Which errors of a connection are logged: nats-py reports one per attempt, four times a second.
 
-    The first of its kind is, then one in `REPORT_EVERY` seconds, with the number of those in between. Owned by one
-    connection of `connect`, called by its callbacks.
+    The first of its kind is, then one in `REPORT_EVERY` seconds, with the number of those in between. Each subject
+    that is not allowed is a kind, up to `MAX_SUBJECTS` of them. Owned by one connection of `connect`, called by its
+    callbacks.
     """
 
     def __init__(self) -> None:
-        self._kinds: dict[type[Exception], tuple[float, int]] = {}  # time of the last line, errors since
+        self._kinds: dict[object, tuple[float, int]] = {}  # time of the last line, errors since
 
     def text_for(self, error: Exception, now: float) -> str | None:
         """The text for the log; None: this error is not logged."""
-        reported, left_out = self._kinds.get(type(error), (float("-inf"), 0))
+        kind: object = type(error)
+        if isinstance(error, RefusedError) and (len(self._kinds) < MAX_SUBJECTS or str(error) in self._kinds):
+            kind = str(error)
+        reported, left_out = self._kinds.get(kind, (float("-inf"), 0))
         if now - reported < REPORT_EVERY:
-            self._kinds[type(error)] = reported, left_out + 1
+            self._kinds[kind] = reported, left_out + 1
             return None
-        self._kinds[type(error)] = now, 0
+        self._kinds[kind] = now, 0
         text = str(error) or type(error).__name__
         return f"{text} ({left_out} more since the last line)" if left_out else text
 
@@ -50,8 +58,10 @@ class ErrorReports:
         self._kinds.clear()
 
 
-async def connect(url: str, name: str) -> BusClient:
+async def connect(url: str, name: str, access: Access = OPEN) -> BusClient:
     """Connect, and reconnect for as long as the process lives; waits until a server answers.
+
+    Waits also while the server refuses the credential: it may read its users a moment later. The log says so once.
 
     While NATS is away nothing is kept for later: late audio is worthless and announcements repeat. `client` says how
     a connection is lost.
@@ -61,7 +71,8 @@ async def connect(url: str, name: str) -> BusClient:
 
     async def on_error(error: Exception) -> None:
         if (text := reports.text_for(error, time.monotonic())) is not None:
-            log.warning("nats: %s", text)
+            level = logging.ERROR if isinstance(error, RefusedError) else logging.WARNING
+            log.log(level, "nats: %s", text.removeprefix("nats: "))
 
     async def on_disconnect() -> None:
         if not client.is_closed:  # nats-py calls this after our own `close` too
@@ -71,7 +82,7 @@ async def connect(url: str, name: str) -> BusClient:
         reports.forget()
         log.info("nats: connected again")
 
-    client = BusClient()
+    client = BusClient(access)
     await client.connect(
         url,
         name=name,
@@ -86,7 +97,7 @@ async def connect(url: str, name: str) -> BusClient:
     return client
 
 
-async def connect_once(url: str, name: str) -> BusClient:
+async def connect_once(url: str, name: str, access: Access = OPEN) -> BusClient:
     """Connect for a request or two: one attempt, and none when the connection is lost.
 
     `OSError`, `TimeoutError` or an error of nats-py when there is no server.
@@ -95,7 +106,7 @@ async def connect_once(url: str, name: str) -> BusClient:
     async def on_error(error: Exception) -> None:
         log.debug("nats: %s", error)
 
-    client = BusClient()
+    client = BusClient(access)
     connecting = client.connect(
         url,
         name=name,
@@ -111,6 +122,21 @@ async def connect_once(url: str, name: str) -> BusClient:
 async def flush(client: Client) -> None:
     """Return when all earlier subscriptions and messages have reached the server."""
     await client.flush()
+
+
+async def require_allowed(client: Client) -> None:
+    """Return when the server has all earlier subscriptions; `RefusedError` if it does not allow one of them."""
+    await client.flush()
+    if (refused := refusal(client)) is not None:
+        raise refused
+
+
+def refusal(client: Client, *published: str) -> RefusedError | None:
+    """The first subscription that the server has not allowed, or message on one of these subjects; None: no such."""
+    for (verb, subject), refused in client.refused.items() if isinstance(client, BusClient) else ():
+        if verb == "subscribe" or subject in published:
+            return refused
+    return None
 
 
 def local_host_towards(url: str) -> str:

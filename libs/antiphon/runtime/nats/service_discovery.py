@@ -19,6 +19,7 @@ from nats.aio.msg import Msg
 from nats.micro import add_service
 from nats.micro.service import Service
 
+from antiphon.runtime.nats.access import OPEN, Access
 from antiphon.runtime.nats.connection import ONCE_SECONDS, connect_once
 
 AGENT_SERVICE: Final = "antiphon-agent"
@@ -85,11 +86,13 @@ async def ping(client: Client, names: Sequence[str], wait: float, patience: Call
         received.put_nowait(message)
 
     inbox = client.new_inbox()
-    subscription = await client.subscribe(inbox, cb=on_answer)
+    # One for each name: what answers as a relay must not answer as an agent.
+    asked = {name: f"{inbox}.{place}" for place, name in enumerate(names)}
+    subscription = await client.subscribe(f"{inbox}.*", cb=on_answer)
     deadline = time.monotonic() + wait
     try:
-        for name in names:
-            await client.publish(f"$SRV.PING.{name}", reply=inbox)
+        for name, reply in asked.items():
+            await client.publish(f"$SRV.PING.{name}", reply=reply)
         for _ in range(MAX_ANSWERS):
             left = min(deadline - time.monotonic(), patience(answers))
             if left <= 0:
@@ -102,7 +105,7 @@ async def ping(client: Client, names: Sequence[str], wait: float, patience: Call
                 break
             if (message.headers or {}).get("Status") == "503":
                 answers.absent += 1
-            elif (instance := _instance(message.data)) is not None:
+            elif (instance := _instance(message.data)) is not None and message.subject == asked.get(instance.service):
                 answers.instances.append(instance)
     finally:
         await subscription.unsubscribe()
@@ -126,14 +129,14 @@ async def instances(
     return found(await ping(client, [name], wait, patience))
 
 
-async def answers_here(url: str, name: str, wait: float = 1.0) -> bool:
+async def answers_here(url: str, name: str, access: Access = OPEN, wait: float = 1.0) -> bool:
     """Whether an instance of `name` on this host answers in the services register within `wait` seconds.
 
     What `--check` of every service asks; False as well when NATS at `url` cannot be reached.
     """
     try:
         async with asyncio.timeout(ONCE_SECONDS + wait):
-            client = await connect_once(url, "antiphon-check")
+            client = await connect_once(url, "antiphon-check", access)
             try:
                 host = socket.gethostname()
                 return any(metadata.get("host") == host for metadata in await instances(client, name, wait))

@@ -71,6 +71,8 @@ class Lease(Message):
     """Name of the agent that serves the call; the instance of this lease only listens. Empty: it serves the call."""
     state: dict[str, Any] = Field(default_factory=dict)
     """What the agent wants to remember, such as the conversation so far; see `leases.MAX_STATE_BYTES`."""
+    sealed: str = ""
+    """`session` and `state`, encrypted (`lease_crypto`); these two are then empty. Empty: they are in clear."""
 
 
 class AgentBeat(Message):

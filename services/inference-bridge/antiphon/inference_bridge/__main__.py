@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from antiphon.inference_bridge.settings import Settings, what_is_wrong
 from antiphon.runtime import telemetry
 from antiphon.runtime.nats import connection, service_discovery
+from antiphon.runtime.nats.access import AccessError, from_environment
 from antiphon.runtime.nats.server_url import without_password
 
 
@@ -32,6 +33,15 @@ def _bad(message: str) -> int:
     return 2
 
 
+def _check() -> int:
+    url = os.environ.get("ANTIPHON_NATS_URL") or connection.DEFAULT_NATS_URL
+    try:
+        access = from_environment("bridge")
+    except AccessError as error:
+        return _bad(str(error))
+    return 0 if asyncio.run(service_discovery.answers_here(url, service_discovery.AGENT_SERVICE, access)) else 1
+
+
 def main() -> int:
     """Serve until the end; the exit status: 0, 1 to be started again, 2 for settings that can't be used."""
     parser = argparse.ArgumentParser(
@@ -43,8 +53,7 @@ def main() -> int:
     )
     arguments = parser.parse_args()
     if arguments.check:
-        url = os.environ.get("ANTIPHON_NATS_URL") or connection.DEFAULT_NATS_URL
-        return 0 if asyncio.run(service_discovery.answers_here(url, service_discovery.AGENT_SERVICE)) else 1
+        return _check()
     settings = load_settings()
     if arguments.worker == "llm" and not settings.llm_url:
         return _bad("--worker llm needs ANTIPHON_LLM_URL and ANTIPHON_LLM_MODEL")
@@ -59,6 +68,8 @@ def main() -> int:
         asyncio.run(run_worker(settings, arguments.worker) if arguments.worker else run(settings))
     except (ModelError, AgentNameError) as error:
         return _bad(str(error))
+    except connection.RefusedError as error:
+        return _bad(f"{error} (ANTIPHON_NATS_CREDENTIALS, ANTIPHON_AGENT_NAME)")
     except (nats.errors.Error, TimeoutError) as error:
         url = without_password(settings.nats_url)
         _bad(f"NATS at {url} failed while this process started: {error or type(error).__name__}")

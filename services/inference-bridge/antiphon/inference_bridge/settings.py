@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import AfterValidator, Field, SecretStr, ValidationError, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import SettingsConfigDict
 
-from antiphon.runtime.nats.server_url import DEFAULT_NATS_URL, checked, without_password
+from antiphon.runtime.agent_sessions import lease_crypto
+from antiphon.runtime.nats.server_url import without_password
+from antiphon.runtime.nats.settings import NatsSettings
 
 
 def default_cache_dir() -> Path:
@@ -20,19 +22,23 @@ def default_cache_dir() -> Path:
 def what_is_wrong(error: ValidationError) -> str:
     """One line that names the first variable that can't be used, its value and why; without passwords."""
     first = error.errors(include_url=False)[0]
+    if not first["loc"]:  # a mistake between settings, whose text names them
+        return str(first["msg"]).removeprefix("Value error, ")
     name = "_".join(["ANTIPHON", *map(str, first["loc"])]).upper()
     value = without_password(str(first["input"]))  # of a NATS address
     return f"{name} is {value!r:.80}: {first['msg'].removeprefix('Value error, ')}"
 
 
-class Settings(BaseSettings):
+class Settings(NatsSettings):
     """`ANTIPHON_<NAME>` in the environment. Read once by `__main__`; a frozen value that all parts share."""
 
     model_config = SettingsConfigDict(env_prefix="ANTIPHON_", env_ignore_empty=True, frozen=True)
 
-    nats_url: Annotated[str, AfterValidator(checked)] = DEFAULT_NATS_URL
+    role = "bridge"
     agent_name: str = Field(default="concierge", pattern=r"^[A-Za-z0-9_-]{1,64}$")
     """The name under which this bridge answers claims."""
+    lease_key_file: Path | None = None
+    """The keys that seal what leases hold of calls; needed where NATS keeps leases on disk."""
     bridge_capacity: int = Field(default=32, ge=1, le=1000)
     """Calls at once; claims above it are refused."""
     bridge_idle: float = Field(default=60.0, ge=1)
@@ -95,6 +101,13 @@ class Settings(BaseSettings):
         "You are a friendly voice assistant on the telephone. Answer in one to three short spoken sentences, "
         "plain text, no lists, no markup. Begin with a very short clause."
     )
+
+    @field_validator("lease_key_file")
+    @classmethod
+    def _is_key_file(cls, value: Path | None) -> Path | None:
+        if value is not None:
+            lease_crypto.from_file(value)
+        return value
 
     @field_validator("llm_url")
     @classmethod

@@ -92,9 +92,15 @@ def _check() -> int:
     import os
 
     from antiphon.runtime.nats import connection, service_discovery
+    from antiphon.runtime.nats.access import AccessError, from_environment
 
     url = os.environ.get("ANTIPHON_NATS_URL") or connection.DEFAULT_NATS_URL
-    return 0 if asyncio.run(service_discovery.answers_here(url, "antiphon-relay")) else 1
+    try:
+        access = from_environment("relay")
+    except AccessError as error:
+        print(f"antiphon-relay: {error}", file=sys.stderr)
+        return 2
+    return 0 if asyncio.run(service_discovery.answers_here(url, "antiphon-relay", access)) else 1
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final, NamedTuple, TypeVar
 
+from antiphon.runtime.nats import access
 from antiphon.runtime.nats.server_url import DEFAULT_NATS_URL, checked
 from antiphon.schemas.addresses import Address, parse_address
 from antiphon.schemas.errors import MalformedError
@@ -45,6 +46,8 @@ class RelaySettings(NamedTuple):
     """A relay's settings; read once at the start by `load`, never changed."""
 
     nats_url: str
+    nats_access: access.Access
+    """Who we are for NATS: the credential, TLS."""
     relay_name: str
     relay_region: str
     relay_bind: list[Address]
@@ -181,6 +184,14 @@ def _cores() -> int:
     return min(cores, MAX_WORKERS)
 
 
+def _nats_access(environment: Mapping[str, str], mistakes: list[str]) -> access.Access:
+    try:
+        return access.from_environment("relay", environment=environment)
+    except access.AccessError as error:
+        mistakes.append(str(error))
+        return access.OPEN
+
+
 def load(environment: Mapping[str, str] = os.environ) -> RelaySettings:
     """Read the environment; `SettingsError` with every mistake in one line."""
     mistakes: list[str] = []
@@ -196,6 +207,7 @@ def load(environment: Mapping[str, str] = os.environ) -> RelaySettings:
     nowhere: list[Address] = []
     settings = RelaySettings(
         nats_url=read("NATS_URL", checked, DEFAULT_NATS_URL),
+        nats_access=_nats_access(environment, mistakes),
         relay_name=read("RELAY_NAME", _name, _host_name()),
         relay_region=read("RELAY_REGION", _region, "local"),
         relay_bind=read("RELAY_BIND", _binds, [Address("0.0.0.0", 3478)]),

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import ipaddress
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Self
 
 from pydantic import AfterValidator, Field, SecretStr, ValidationError, field_validator, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsConfigDict
 
-from antiphon.runtime.nats.server_url import DEFAULT_NATS_URL, checked
+from antiphon.runtime.nats.settings import NatsSettings
 
 Limit = Annotated[int, Field(ge=0, le=1_000_000)]
 
 
-class Settings(BaseSettings):
+class Settings(NatsSettings):
     """Environment variables with the prefix `ANTIPHON_`. Read once by `__main__`, never changed."""
 
     model_config = SettingsConfigDict(env_prefix="ANTIPHON_", frozen=True, extra="ignore")
 
-    nats_url: Annotated[str, AfterValidator(checked)] = DEFAULT_NATS_URL
+    role = "signaling"
     cluster: int = Field(default=0, ge=0, lt=1 << 12)
     """Transceivers of this cluster are asked first."""
     region: str = Field(default="", max_length=64)

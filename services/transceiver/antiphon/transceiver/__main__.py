@@ -30,7 +30,9 @@ async def serve(settings: Settings) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    connecting = asyncio.create_task(connection.connect(settings.nats_url, "antiphon-transceiver"))
+    connecting = asyncio.create_task(
+        connection.connect(settings.nats_url, "antiphon-transceiver", settings.nats_access())
+    )
     stopping = asyncio.create_task(stop.wait())
     await asyncio.wait({connecting, stopping}, return_when=asyncio.FIRST_COMPLETED)
     if stop.is_set():
@@ -69,7 +71,8 @@ def main() -> int:
         print(f"antiphon transceiver: {problems}", file=sys.stderr)
         return 2
     if "--check" in sys.argv[1:]:
-        return 0 if asyncio.run(service_discovery.answers_here(settings.nats_url, "antiphon-transceiver")) else 1
+        answers = service_discovery.answers_here(settings.nats_url, "antiphon-transceiver", settings.nats_access())
+        return 0 if asyncio.run(answers) else 1
     prefork.tie_to_parent()
     flush_traces = telemetry.start("transceiver")
     try:
@@ -77,6 +80,9 @@ def main() -> int:
             return asyncio.run(prefork.serve(settings))
         with asyncio.Runner(loop_factory=lambda: asyncio.SelectorEventLoop(CoalescingSelector())) as runner:
             runner.run(serve(settings))
+    except connection.RefusedError as error:
+        print(f"antiphon transceiver: {error} (ANTIPHON_NATS_CREDENTIALS, ANTIPHON_CLUSTER)", file=sys.stderr)
+        return 2
     except (nats.errors.Error, TimeoutError) as error:
         print(f"antiphon transceiver: NATS fails us at our start: {error or type(error).__name__}", file=sys.stderr)
         return 1  # to be started again

@@ -18,7 +18,6 @@ from typing import Final
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.js.client import JetStreamContext
-from nats.js.errors import KeyNotFoundError
 
 from antiphon.runtime import tasks
 from antiphon.runtime.nats import buckets, connection
@@ -255,6 +254,7 @@ class Transceiver:
         if parts.failover is not None:
             await self._read_announcements(js, parts.failover)
         await parts.service.start(parts.endpoints.own.identity)
+        await connection.require_allowed(client)
         running = [parts.announcer.run(), self._poll_forever()]
         if self._settings.agent_lost_seconds:
             running.append(parts.liveness.run())
@@ -264,11 +264,9 @@ class Transceiver:
 
     async def _read_announcements(self, js: JetStreamContext, failover: Failover) -> None:
         """The processes that were there before us. One of them may just have died, with none but us to take it over."""
-        known = await buckets.bucket(js, subjects.BUCKET_TRANSCEIVERS, ttl=buckets.ANNOUNCE_TTL)
-        for key in await buckets.keys(js, subjects.BUCKET_TRANSCEIVERS):
-            with contextlib.suppress(KeyNotFoundError, MalformedError):
-                value = (await known.get(key)).value or b""
-                failover.announced(messages.decode(value, messages.TransceiverAnnouncement))
+        for entry in await buckets.read_all(js, subjects.BUCKET_TRANSCEIVERS):
+            with contextlib.suppress(MalformedError):
+                failover.announced(messages.decode(entry.value, messages.TransceiverAnnouncement))
 
     async def _announced(self, message: Msg) -> None:
         """An announcement of a transceiver, ourselves included."""

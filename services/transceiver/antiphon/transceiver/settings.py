@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import ipaddress
 from pathlib import Path
-from typing import Annotated
 
-from pydantic import AfterValidator, Field, field_validator, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import Field, field_validator, model_validator
+from pydantic_settings import SettingsConfigDict
 
-from antiphon.runtime.nats.server_url import DEFAULT_NATS_URL, checked
+from antiphon.runtime.nats.settings import NatsSettings
 from antiphon.schemas.addresses import parse_address
 from antiphon.schemas.route_token import RouteKeyring
 
 
-class Settings(BaseSettings):
+class Settings(NatsSettings):
     """Settings of one transceiver process; docs/transceiver.md explains each. A value, read once at its start."""
 
     model_config = SettingsConfigDict(env_prefix="ANTIPHON_", extra="ignore")
 
-    nats_url: Annotated[str, AfterValidator(checked)] = DEFAULT_NATS_URL
+    role = "transceiver"
     cluster: int = Field(default=0, ge=0, lt=1 << 12)
     slot: int | None = Field(default=None, ge=0, lt=1 << 16)
     transceiver_bind: str = "0.0.0.0:0"

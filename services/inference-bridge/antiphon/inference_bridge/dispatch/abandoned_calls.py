@@ -86,9 +86,9 @@ class AbandonedCalls:
                 self._search.set()
 
     async def _search_once(self) -> None:
-        bucket = await buckets.bucket(self._js, subjects.BUCKET_LEASES, ttl=leases.LEASE_TTL)
+        bucket = await buckets.bucket(self._js, subjects.BUCKET_LEASES)
         keys: list[tuple[str, ...]] = [
-            tuple(key.split(".", 1)) for key in await buckets.keys(self._js, subjects.BUCKET_LEASES)
+            tuple(key.split(".", 1)) for key in await buckets.keys(self._js, subjects.BUCKET_LEASES, "*.*")
         ]
         whole = not self._searched_at_start and self._leases.is_warmed_up
         searched_for, self._suspect = self._suspect, set()

@@ -38,7 +38,7 @@ from antiphon.inference_bridge.tts.phrase_cache import PhraseCache
 from antiphon.inference_bridge.turns.turn_settings import TurnSettings
 from antiphon.inference_bridge.unless_stopped import Stopped, unless_stopped
 from antiphon.runtime import tasks, telemetry
-from antiphon.runtime.agent_sessions import recent_audio, takeover
+from antiphon.runtime.agent_sessions import lease_crypto, takeover
 from antiphon.runtime.agent_sessions.admission import Admission, read_claim
 from antiphon.runtime.agent_sessions.keeper import LeaseKeeper, new_instance
 from antiphon.runtime.loop_watchdog import LoopWatchdog
@@ -84,8 +84,9 @@ class Bridge:
         admission = self._admission = Admission(
             self._sessions, settings.bridge_capacity, instance, _INPUT_RATE, "ANTIPHON_BRIDGE_CAPACITY"
         )
+        crypto = lease_crypto.from_file(settings.lease_key_file) if settings.lease_key_file is not None else None
         self._keeper = LeaseKeeper(
-            client, settings.agent_name, self._take_over, self._lost, lambda: admission.room, instance
+            client, settings.agent_name, self._take_over, self._lost, lambda: admission.room, instance, crypto
         )
         self._services = Services(
             client,
@@ -140,10 +141,6 @@ class Bridge:
         await self._keeper.start()
         if self._settings.orphan_seconds:
             await self._abandoned.start()
-        try:
-            await recent_audio.keep(self._client.jetstream(timeout=2))
-        except (nats.errors.Error, TimeoutError) as error:
-            log.warning("the callers' last seconds are not kept for a takeover: %s", error or type(error).__name__)
 
     # ---- new calls -----------------------------------------------------------------------------------
 
@@ -160,7 +157,7 @@ class Bridge:
         )
         own = subjects.agent_claim_of(name, self._keeper.instance)
         await service.add_endpoint(name="claim-passed-on", subject=own, handler=self.take_claim)
-        await connection.flush(self._client)
+        await connection.require_allowed(self._client)
         return service
 
     def _on_chat_server(self, trouble: str | None) -> None:
@@ -371,7 +368,8 @@ async def run(settings: Settings) -> None:
             models = await unless_stopped(stop, loader.submit(partial(load_local_models, settings), Urgency.NOW).future)
         finally:
             loader.close()
-        client = await unless_stopped(stop, connection.connect(settings.nats_url, "antiphon-inference-bridge"))
+        connecting = connection.connect(settings.nats_url, "antiphon-inference-bridge", settings.nats_access())
+        client = await unless_stopped(stop, connecting)
         bridge = Bridge(client, models, settings, scripted_agent)
         await unless_stopped(stop, bridge.start())
     except Stopped:

@@ -154,7 +154,9 @@ class RelayNatsClient:
     async def _serve(self) -> None:
         name = self._settings.relay_name
         self._flows = None
-        self._client = client = await connection.connect(self._settings.nats_url, f"relay-{name}")
+        self._client = client = await connection.connect(
+            self._settings.nats_url, f"relay-{name}", self._settings.nats_access
+        )
         if self._tunnel_host in _LOOPBACK:
             self._tunnel_host = connection.local_host_towards(self._settings.nats_url)
         await client.subscribe(subjects.relay_announce(name), cb=self._on_relay)
@@ -207,17 +209,10 @@ class RelayNatsClient:
         """Transceivers that were announced before we came: saves the second until their next announcement."""
         assert self._client is not None
         try:
-            js = self._client.jetstream()
-            bucket = await buckets.bucket(js, subjects.BUCKET_TRANSCEIVERS, ttl=buckets.ANNOUNCE_TTL)
-            watcher = await bucket.watchall(ignore_deletes=True)
-            entries = []
-            try:
-                while (entry := await watcher.updates(timeout=STORE_SECONDS)) is not None:  # type: ignore[no-untyped-call]
-                    entries.append((entry.revision or 0, entry.value or b""))
-            finally:
-                await watcher.stop()  # type: ignore[no-untyped-call]
+            js = self._client.jetstream(timeout=STORE_SECONDS)
             # In the order of writing: of two claims on one address the later one holds.
-            changes = [self._update_route(value) for _, value in sorted(entries)]
+            entries = await buckets.read_all(js, subjects.BUCKET_TRANSCEIVERS)
+            changes = [self._update_route(entry.value) for entry in entries]
             if any(changes):
                 self._push_routes()
         except (nats.errors.Error, JetStreamError, OSError, TimeoutError) as error:
@@ -256,7 +251,9 @@ class RelayNatsClient:
     async def _look_up(self, nats_client: Client, client: int) -> bytes:
         async with asyncio.timeout(PENDING_SECONDS):
             if self._flows is None:
-                self._flows = await nats_client.jetstream(timeout=PENDING_SECONDS).key_value(subjects.BUCKET_FLOWS)
+                self._flows = await buckets.bucket(
+                    nats_client.jetstream(timeout=PENDING_SECONDS), subjects.BUCKET_FLOWS
+                )
             return (await self._flows.get(subjects.flow_key(header_of(client)))).value or b""
 
     # ---- ourselves out ----
@@ -289,12 +286,11 @@ class RelayNatsClient:
         try:
             async with asyncio.timeout(STORE_SECONDS):
                 if self._bucket is None:
-                    self._bucket = await buckets.bucket(
-                        client.jetstream(), subjects.BUCKET_RELAYS, ttl=buckets.ANNOUNCE_TTL
-                    )
+                    own = self._settings.relay_name
+                    self._bucket = await buckets.bucket(client.jetstream(), subjects.BUCKET_RELAYS, probe=own)
                 await self._bucket.put(self._settings.relay_name, announcement)
         except (nats.errors.Error, JetStreamError, OSError, TimeoutError) as error:
-            self._bucket = None  # gone with a server that stored nothing: made anew next time
+            self._bucket = None  # gone with a server that stored nothing: looked for again next time
             log.debug("announcement not stored: %s", error or type(error).__name__)
 
     async def _on_statistics_request(self, request: Request) -> None:

@@ -13,8 +13,6 @@ from collections.abc import Awaitable, Callable
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
-from nats.js.errors import NoKeysError
-from nats.js.kv import KeyValue
 
 from antiphon.runtime import tasks
 from antiphon.runtime.nats import buckets, connection, service_discovery
@@ -89,7 +87,9 @@ class Backend:
     async def _connect(self) -> None:
         if self.client is not None:
             await self.client.close()
-        self.client = client = await connection.connect(self._settings.nats_url, "signaling")
+        self.client = client = await connection.connect(
+            self._settings.nats_url, "signaling", self._settings.nats_access()
+        )
         await client.subscribe(subjects.ANY_TRANSCEIVER_ANNOUNCE, cb=self._on_announcement(self._learn_transceiver))
         await client.subscribe(subjects.ANY_RELAY_ANNOUNCE, cb=self._on_announcement(self._learn_relay))
         for subject, callback in self._others:
@@ -118,14 +118,7 @@ class Backend:
         """Learn what was announced before this process connected; the next announcements come within a second."""
         assert self.client is not None
         try:
-            store = await self.client.jetstream(timeout=2).key_value(name)
-            for key in await store.keys():
-                learn(await _value(store, key), STORED_TTL)
-        except NoKeysError:
-            pass
+            for entry in await buckets.read_all(self.client.jetstream(timeout=2), name):
+                learn(entry.value, STORED_TTL)
         except (NatsError, MalformedError) as error:
             log.info("nothing learned from bucket %s: %s", name, error or type(error).__name__)
-
-
-async def _value(store: KeyValue, key: str) -> bytes:
-    return (await store.get(key)).value or b""

@@ -132,7 +132,7 @@ class Announcer:
                 async with asyncio.timeout(KEEP_SECONDS):
                     if bucket is None:
                         js = self._client.jetstream()
-                        bucket = await buckets.bucket(js, subjects.BUCKET_TRANSCEIVERS, ttl=buckets.ANNOUNCE_TTL)
+                        bucket = await buckets.bucket(js, subjects.BUCKET_TRANSCEIVERS)
                     key = subjects.slot_key(own.identity.cluster, own.identity.slot)
                     await bucket.put(key, self._announcement(own)[1])
             except Exception as error:  # NATS is away, or has lost its store: whatever it is, the next one tries again

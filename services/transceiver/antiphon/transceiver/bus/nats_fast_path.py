@@ -14,6 +14,8 @@ from typing import Any, Final, NamedTuple
 from nats.aio.client import Client
 from nats.aio.subscription import Subscription
 
+from antiphon.runtime.nats.client import BusClient
+
 log = logging.getLogger(__name__)
 
 MAX_UNSENT: Final = 1 << 20
@@ -64,11 +66,14 @@ class _Dispatch:
         self.handlers: dict[int, Handler] = {}
         self._client = client
         self._process = client._process_msg
+        self._is_forwarded = client.is_forwarded if isinstance(client, BusClient) else lambda *_: False
 
     async def __call__(self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes) -> None:
         handler = self.handlers.get(sid)
         if handler is None:
             await self._process(sid, subject, reply, data, headers)
+            return
+        if (reply or headers) and self._is_forwarded(sid, reply, headers):
             return
         if sid not in self._client._subs:  # unsubscribed; this message was already on its way
             del self.handlers[sid]

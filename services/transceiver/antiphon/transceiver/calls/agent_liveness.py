@@ -24,7 +24,7 @@ from typing import Any, Final
 from nats.aio.client import Client
 from nats.js.errors import BucketNotFoundError, KeyNotFoundError
 
-from antiphon.runtime.nats import service_discovery
+from antiphon.runtime.nats import buckets, service_discovery
 from antiphon.runtime.nats.errors import BUS_ERRORS
 from antiphon.schemas import MalformedError, messages, subjects
 from antiphon.transceiver.net.demux import Demux
@@ -175,7 +175,7 @@ class AgentLiveness:
         js = self._client.jetstream(timeout=ANSWER_SECONDS)
         entry: Any
         try:
-            bucket = await js.key_value(subjects.BUCKET_LEASES)
+            bucket = await buckets.bucket(js, subjects.BUCKET_LEASES)
             entry = await bucket.get(subjects.lease_key(agent, session_id))
             return messages.decode(entry.value or b"", messages.Lease).instance
         except (BucketNotFoundError, KeyNotFoundError, MalformedError):

@@ -15,7 +15,6 @@ from typing import Final, NamedTuple
 
 from cryptography.exceptions import InvalidTag
 from nats.aio.client import Client
-from nats.js.api import StorageType
 from nats.js.errors import KeyNotFoundError, KeyWrongLastSequenceError
 from nats.js.kv import KeyValue
 
@@ -27,8 +26,6 @@ from antiphon.transceiver.session.state import SessionState
 
 log = logging.getLogger(__name__)
 
-TTL: Final = 60.0
-"""Seconds that a checkpoint outlives its last renewal, which comes every 15 s: calls of a stack that is gone."""
 READS_AT_ONCE: Final = 16
 """Reads on their way at a time."""
 ANSWER_WITHIN: Final = 2.0
@@ -77,7 +74,7 @@ class CheckpointBucket:
         return self._bucket is not None
 
     async def open(self) -> None:
-        """Make the bucket if it is not there."""
+        """Open the bucket; an error while it is not there."""
         await self._open()
 
     def reopen(self) -> None:
@@ -86,9 +83,8 @@ class CheckpointBucket:
 
     async def _open(self) -> KeyValue:
         if self._bucket is None:
-            self._bucket = await buckets.bucket(
-                self._client.jetstream(timeout=ANSWER_WITHIN), subjects.BUCKET_SESSIONS, TTL, StorageType.MEMORY
-            )
+            js = self._client.jetstream(timeout=ANSWER_WITHIN)
+            self._bucket = await buckets.bucket(js, subjects.BUCKET_SESSIONS)
         return self._bucket
 
     # ---- checkpoints -----------------------------------------------------------------------------------

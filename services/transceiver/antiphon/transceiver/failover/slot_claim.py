@@ -20,14 +20,19 @@ from antiphon.schemas.errors import MalformedError
 from antiphon.transceiver.net.endpoint import TransceiverIdentity
 
 MAX_SLOTS: Final = 4096
+SETUP_SECONDS: Final = 5.0
+"""For the buckets to be made; then the process ends, to be started again."""
 FRESH: Final = buckets.ANNOUNCE_TTL
 """Seconds for which a claim counts as live although its process has not announced itself yet."""
 
 
 async def claim_slot(js: JetStreamContext, cluster: int, wanted: int | None) -> TransceiverIdentity:
-    """Take the slot `wanted`, or the lowest free one; RuntimeError if there is none."""
-    claims = await buckets.bucket(js, subjects.BUCKET_SLOTS)
-    live = await buckets.bucket(js, subjects.BUCKET_TRANSCEIVERS, ttl=buckets.ANNOUNCE_TTL)
+    """Take the slot `wanted`, or the lowest free one; RuntimeError if there is none.
+
+    `BucketNotFoundError` while the buckets are not there: `antiphon setup` may start after us, so we wait for a moment.
+    """
+    claims = await buckets.bucket(js, subjects.BUCKET_SLOTS, wait=SETUP_SECONDS)
+    live = await buckets.bucket(js, subjects.BUCKET_TRANSCEIVERS, wait=SETUP_SECONDS)
     for slot in range(MAX_SLOTS) if wanted is None else [wanted]:
         key = subjects.slot_key(cluster, slot)
         claim, revision = await _read(claims, key)

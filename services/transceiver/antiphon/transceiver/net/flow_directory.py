@@ -41,11 +41,13 @@ class FlowDirectory:
     async def run(self) -> None:
         while True:
             try:
-                bucket = await buckets.bucket(self._client.jetstream(), subjects.BUCKET_FLOWS, ttl=buckets.FLOWS_TTL)
+                bucket = await buckets.bucket(self._client.jetstream(), subjects.BUCKET_FLOWS)
                 self._written.clear()  # a server that came back may have lost them
                 while True:
-                    await self._follow(bucket)
-                    await asyncio.sleep(FOLLOW_SECONDS)
+                    for _ in range(round(AGAIN_SECONDS / FOLLOW_SECONDS)):
+                        await self._follow(bucket)
+                        await asyncio.sleep(FOLLOW_SECONDS)
+                    await self._check(bucket)
             except BUS_ERRORS as error:
                 log.debug("flows are not kept: %s", error or type(error).__name__)
                 await asyncio.sleep(AGAIN_SECONDS)
@@ -59,6 +61,14 @@ class FlowDirectory:
         for header in self._written.keys() - now.keys():
             await self._delete_ours(bucket, subjects.flow_key(header), messages.encode(self._written[header]))
             del self._written[header]
+
+    async def _check(self, bucket: KeyValue) -> None:
+        """Write everything again if the bucket was made anew: then it has none of our entries, so one is enough."""
+        for header in list(self._written)[:1]:
+            try:
+                await bucket.get(subjects.flow_key(header))
+            except KeyNotFoundError:
+                self._written.clear()
 
     async def _delete_ours(self, bucket: KeyValue, key: str, ours: bytes) -> None:
         try:

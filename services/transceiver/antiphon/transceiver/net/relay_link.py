@@ -44,10 +44,9 @@ class RelayLink:
         """Receive announcements of relays, those made before us included."""
         await self._client.subscribe(subjects.ANY_RELAY_ANNOUNCE, cb=self._relay_announced)
         await self._client.subscribe(subjects.FLOW_FIND, cb=self._flow_find)
-        relays = await buckets.bucket(js, subjects.BUCKET_RELAYS, ttl=buckets.ANNOUNCE_TTL)
         with contextlib.suppress(nats.errors.Error):
-            for key in await relays.keys():
-                self._take_announcement((await relays.get(key)).value or b"")
+            for entry in await buckets.read_all(js, subjects.BUCKET_RELAYS):
+                self._take_announcement(entry.value)
 
     def poll(self, now: float, bus_answers: bool) -> None:
         """Forget relays that keep silent, as long as NATS delivers announcements at all."""

@@ -120,20 +120,22 @@ async def _run_speech_model(settings: Settings, kind: Literal["stt", "tts"], sto
         model = await unless_stopped(stop, loader.submit(load, Urgency.NOW).future)
     finally:
         loader.close()
-    client = await unless_stopped(stop, connection.connect(settings.nats_url, f"antiphon-worker-{kind}"))
+    connecting = connection.connect(settings.nats_url, f"antiphon-worker-{kind}", settings.nats_access("worker"))
+    client = await unless_stopped(stop, connecting)
     transcriber, voice = (model, None) if kind == "stt" else (None, model)
     worker = Worker(settings.bridge_threads, transcriber, voice)  # type: ignore[arg-type]
     service = await service_discovery.register(client, wire.SERVICE, {"kind": kind})
     await service.add_endpoint(
         name=kind, subject=subjects.worker(kind), handler=worker.on_request, queue_group=wire.QUEUE
     )
-    await connection.flush(client)
+    await connection.require_allowed(client)
     await _serve(kind, stop, service, worker, client)
 
 
 async def _run_language_model(settings: Settings, stop: asyncio.Event) -> None:
     async with client_for(settings.llm_url, settings.llm_api_key.get_secret_value()) as server:
-        client = await unless_stopped(stop, connection.connect(settings.nats_url, "antiphon-worker-llm"))
+        connecting = connection.connect(settings.nats_url, "antiphon-worker-llm", settings.nats_access("worker"))
+        client = await unless_stopped(stop, connecting)
         model = LanguageModel(server, settings.llm_model, settings.llm_timeout)
         worker = LanguageModelWorker(client, model, settings.llm_at_once)
         warming = asyncio.create_task(worker.warm())
@@ -144,7 +146,7 @@ async def _run_language_model(settings: Settings, stop: asyncio.Event) -> None:
             raise
         await worker.start()
         service = await service_discovery.register(client, wire.SERVICE, {"kind": "llm"})
-        await connection.flush(client)
+        await connection.require_allowed(client)
         await _serve("llm", stop, service, worker, client)
 
 

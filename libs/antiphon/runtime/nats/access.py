@@ -1,0 +1,169 @@
+"""How a process shows NATS who it is: its role, the file with its credential, TLS.
+
+Of the standard library only, until a credential is read: a relay's settings are read before anything else is imported.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+if TYPE_CHECKING:
+    import ssl
+
+MAX_FILE: Final = 64 << 10
+"""Bytes of a credential file. A `.creds` file has about 1 KiB."""
+_JWT = re.compile(r"-+BEGIN NATS USER JWT-+\s+(\S+)\s+-+END NATS USER JWT-+")
+_SEED_OF_CREDS = re.compile(r"-+BEGIN USER NKEY SEED-+\s+(\S+)\s+-+END USER NKEY SEED-+")
+_SEED = re.compile(r"^S[A-Z0-9]+$")
+VARIABLES: Final = {
+    "credentials": "ANTIPHON_NATS_CREDENTIALS",
+    "tls_ca": "ANTIPHON_NATS_TLS_CA",
+    "tls_cert": "ANTIPHON_NATS_TLS_CERT",
+    "tls_key": "ANTIPHON_NATS_TLS_KEY",
+}
+
+
+class AccessError(ValueError):
+    """A credential or TLS file can't be used; the text names variable, file, what is wrong and the way out."""
+
+
+class Credential(NamedTuple):
+    """What a credential file holds."""
+
+    seed: str
+    jwt: str
+    """Empty: the server knows the user by its public key."""
+
+    def __repr__(self) -> str:
+        return "Credential(...)"
+
+
+class Access(NamedTuple):
+    """Who connects, and by what. A value; read once at the start, its files again at each connection."""
+
+    role: str = ""
+    """`relay`, `agent`, ...: what `permissions.ROLES` has; empty: none, as for a test or a tool."""
+    name: str = ""
+    """Of the agent or relay."""
+    credentials: Path | None = None
+    """A seed of an nkey or a `.creds` file; None: no credential, or the one in the server's address."""
+    tls_ca: Path | None = None
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
+
+    @property
+    def who(self) -> str:
+        """For texts: `agent echo`, `relay`."""
+        return f"agent {self.name}" if self.role in ("agent", "shadow") and self.name else self.role or "this process"
+
+    @property
+    def inbox_prefix(self) -> str:
+        """Replies come below it. One per role, so that no role can be allowed to read another one's."""
+        if self.role in ("agent", "shadow") and self.name:
+            return f"_INBOX_agent_{self.name}"
+        return f"_INBOX_{self.role}" if self.role else "_INBOX"
+
+    @property
+    def uses_tls(self) -> bool:
+        """A server without TLS is refused."""
+        return self.tls_ca is not None or self.tls_cert is not None
+
+    def check(self) -> None:
+        """`AccessError` for the first file that can't be used."""
+        if self.credentials is not None:
+            self.credential()
+        self.tls()
+
+    def credential(self) -> Credential:
+        """What is in the file now."""
+        assert self.credentials is not None
+        return read_credential(self.credentials)
+
+    def tls(self) -> ssl.SSLContext | None:
+        """None: the system's authorities, if the server asks for TLS."""
+        if (self.tls_cert is None) != (self.tls_key is None):
+            raise AccessError(f"{VARIABLES['tls_cert']} and {VARIABLES['tls_key']} go together: set both or neither")
+        if not self.uses_tls:
+            return None
+        import ssl  # 15 ms that a relay without TLS need not wait for
+
+        try:
+            context = ssl.create_default_context(cafile=self.tls_ca)
+        except OSError as error:  # SSLError is one
+            raise AccessError(_unusable("tls_ca", self.tls_ca, error)) from None
+        if self.tls_cert is not None:
+            try:
+                context.load_cert_chain(self.tls_cert, self.tls_key)
+            except OSError as error:
+                text = _unusable("tls_cert", self.tls_cert, error)
+                raise AccessError(f"{text} (with {VARIABLES['tls_key']} {self.tls_key})") from None
+        return context
+
+
+OPEN: Final = Access()
+"""No role, no credential, no TLS of its own."""
+
+
+def from_environment(role: str, name: str = "", environment: Mapping[str, str] = os.environ) -> Access:
+    """What the variables `ANTIPHON_NATS_*` say; `AccessError` for files that can't be used. An empty one is not set."""
+    paths = {field: Path(text) for field, variable in VARIABLES.items() if (text := environment.get(variable, ""))}
+    access = Access(role, name, **paths)
+    access.check()
+    return access
+
+
+def read_credential(path: Path) -> Credential:
+    """The credential in the file, which its owner alone may read. `AccessError` if it can't be used."""
+    what = f"{VARIABLES['credentials']} {path}"
+    text = _private_text(path, what)
+    if not text.strip():
+        raise AccessError(f"{what} is empty: make a credential with `antiphon credentials`")
+    if "BEGIN NATS USER JWT" in text:
+        jwt, seed = _JWT.search(text), _SEED_OF_CREDS.search(text)
+        if jwt is None or seed is None:
+            raise AccessError(f"{what} is no whole .creds file: it needs a user JWT and the seed of its key")
+        found = Credential(seed[1], jwt[1])
+    else:
+        seeds = [line.strip() for line in text.splitlines() if line.strip() and not line.startswith("#")]
+        if len(seeds) != 1 or not _SEED.fullmatch(seeds[0]):
+            raise AccessError(f"{what} holds neither one nkey seed (SU...) nor a NATS .creds file")
+        found = Credential(seeds[0], "")
+    from antiphon.runtime.nats import nkeys
+
+    try:
+        nkeys.public_key(found.seed)
+    except nkeys.NkeyError as error:
+        raise AccessError(f"the seed in {what} {error}") from None
+    return found
+
+
+def _private_text(path: Path, what: str) -> str:
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a FIFO without a writer would block
+    except OSError as error:
+        raise AccessError(f"{what} can't be read: {error.strerror}") from None
+    mode = os.fstat(handle).st_mode
+    if not stat.S_ISREG(mode):
+        os.close(handle)
+        raise AccessError(f"{what} is no file")
+    with open(handle, "rb") as file:
+        if stat.S_IMODE(mode) & 0o077:
+            readable = f"has mode {stat.S_IMODE(mode):04o}, so others may read or write it"
+            raise AccessError(f"{what} {readable}: chmod 0400 {path}, or make a new one if others had it")
+        data = file.read(MAX_FILE + 1)
+    if len(data) > MAX_FILE:
+        raise AccessError(f"{what} is larger than {MAX_FILE} bytes: no credential")
+    try:
+        return data.decode("ascii")
+    except UnicodeDecodeError:
+        raise AccessError(f"{what} holds neither an nkey seed (SU...) nor a NATS .creds file") from None
+
+
+def _unusable(field: str, path: Path | None, error: OSError) -> str:
+    reason = error.strerror if type(error).__module__ == "builtins" else ""  # SSLError's says nothing to people
+    return f"{VARIABLES[field]} {path} can't be used: {reason or 'it holds no certificate in PEM'}"

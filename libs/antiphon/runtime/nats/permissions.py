@@ -1,0 +1,363 @@
+"""Which role may say and hear what on NATS: the one table that servers' configurations are written from.
+
+Subjects come from `SUBJECTS`, by the name of their row. A role that is not in a row's `publisher` is never given it
+(`tests/runtime/test_permissions.py`). docs/security.md says per role what a leaked credential opens.
+
+What NATS cannot express, and this table allows therefore: a role that may answer (`responses`) can publish to the reply
+subject of each message that it received, and to no other.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+from antiphon.runtime.nats.access import Access
+from antiphon.schemas import subjects
+from antiphon.schemas.subjects import SUBJECTS
+
+_API: Final = "$JS.API"
+_PART = re.compile(r"<([a-z]+)>")
+
+
+class Responses(NamedTuple):
+    """How often, and for how long, a client may publish to the reply subject of a message that it received."""
+
+    at_most: int
+    """-1: any number."""
+    seconds: int
+
+
+@dataclass(frozen=True)
+class Permissions:
+    """What one user may do. All else is refused by the server."""
+
+    publish: tuple[str, ...] = ()
+    subscribe: tuple[str, ...] = ()
+    responses: Responses | None = None
+
+
+@dataclass(frozen=True)
+class User:
+    """Who gets a credential: a role, and what narrows it. A value."""
+
+    role: str
+    name: str = ""
+    """Of the relay, agent or shadow; of the bridge the name under which it takes calls."""
+    cluster: int = 0
+    """Of the transceiver."""
+    of: str = ""
+    """The agent that a shadow listens to."""
+
+    @property
+    def title(self) -> str:
+        """One word, unique among the users of a server: `relay-local`, `agent-echo`, `transceiver`."""
+        if self.role == "transceiver" and self.cluster:
+            return f"{self.role}-{self.cluster}"
+        return f"{self.role}-{self.name}" if self.name else self.role
+
+
+def permissions_of(user: User) -> Permissions:
+    """What the user may do, its own inbox included. `KeyError` for a role that there is not."""
+    found = ROLES[user.role](user)
+    inbox = Access(user.role, user.name).inbox_prefix
+    return Permissions(found.publish, (*found.subscribe, f"{inbox}.>"), found.responses)
+
+
+# ---- parts of the rows ---------------------------------------------------------------------------------
+
+
+def _on(row: str, **parts: str | int) -> str:
+    """The subject of a row of `SUBJECTS`; parts that are not given are wildcards."""
+    return _PART.sub(lambda match: str(parts.get(match[1], "*")), SUBJECTS[row].pattern)
+
+
+def _registered(service: str) -> tuple[str, ...]:
+    """What an entry in the services register subscribes.
+
+    Verb by verb: NATS takes a subscription to `$SRV.>` for one that `$SRV.*` allows, and delivers what all are asked.
+    """
+    return tuple(
+        subject
+        for verb in ("PING", "INFO", "STATS")
+        for subject in (f"$SRV.{verb}", f"$SRV.{verb}.{service}", f"$SRV.{verb}.{service}.*")
+    )
+
+
+def _asks(*services: str) -> tuple[str, ...]:
+    return tuple(f"$SRV.PING.{service}" for service in services)
+
+
+def _puts(bucket: str, *keys: str) -> tuple[str, ...]:
+    return tuple(f"$KV.{bucket}.{key}" for key in keys)
+
+
+def _gets(bucket: str, *keys: str) -> tuple[str, ...]:
+    """Read by key, and see whether the bucket is there."""
+    return tuple(f"{_API}.DIRECT.GET.KV_{bucket}.$KV.{bucket}.{key}" for key in keys)
+
+
+def _reads_all(bucket: str) -> tuple[str, ...]:
+    """Read by key, and learn the names of all keys."""
+    return f"{_API}.STREAM.INFO.KV_{bucket}", *_gets(bucket, ">")
+
+
+def _consumes(stream: str, only: str) -> tuple[str, ...]:
+    """Make named consumers with this filter or a narrower one; they can read nothing else."""
+    return (f"{_API}.CONSUMER.CREATE.{stream}.*.{only}",)
+
+
+_TRANSCEIVERS: Final = subjects.BUCKET_TRANSCEIVERS
+_RELAYS: Final = subjects.BUCKET_RELAYS
+_LEASES: Final = subjects.BUCKET_LEASES
+_SESSIONS: Final = subjects.BUCKET_SESSIONS
+_SLOTS: Final = subjects.BUCKET_SLOTS
+_FLOWS: Final = subjects.BUCKET_FLOWS
+_LIMITS: Final = subjects.BUCKET_LIMITS
+_RECENT_AUDIO: Final = subjects.STREAM_RECENT_AUDIO
+_OUT: Final = f"{subjects.PREFIX}.session.*.*.*.out"
+"""`audio.out` and `data.out`, in the one subscription that transceivers make."""
+_CALLS: Final = f"{subjects.PREFIX}.call.*.*"
+"""Likewise all that signaling asks the owner of a call."""
+_RECORDED: Final = (f"{subjects.PREFIX}.session.*.*.audio.*", f"{subjects.PREFIX}.session.*.*.data.*")
+"""Likewise both voices, and the messages of both sides."""
+
+
+# ---- the rows ------------------------------------------------------------------------------------------
+
+
+def _setup(_: User) -> Permissions:
+    return Permissions(publish=(f"{_API}.>", *_puts(_LEASES, subjects.LEASE_STORAGE_KEY)))
+
+
+def _relay(user: User) -> Permissions:
+    own = user.name or "*"
+    return Permissions(
+        publish=(
+            _on("relay_announce", name=own),
+            _on("flow_find"),
+            *_asks("antiphon-relay"),  # its own `--check`
+            *_puts(_RELAYS, own),
+            *_gets(_RELAYS, own),
+            *_gets(_FLOWS, ">"),
+            *_reads_all(_TRANSCEIVERS),
+        ),
+        subscribe=(
+            _on("relay_announce", name=own),
+            _on("relay_stats", name=own),
+            _on("transceiver_announce"),
+            *_registered("antiphon-relay"),
+        ),
+        responses=Responses(16, 5),  # stats, register
+    )
+
+
+def _transceiver(user: User) -> Permissions:
+    own = user.cluster
+    return Permissions(
+        publish=(
+            _on("transceiver_announce", cluster=own),
+            _on("transceiver_take_over", cluster=own),
+            _on("transceiver_adopt", cluster=own),
+            _on("agent_claim"),
+            _on("agent_claim_of"),
+            _on("audio_in"),
+            _on("data_in"),
+            _on("session_event"),
+            *_asks("antiphon-agent", "antiphon-transceiver"),
+            *_puts(_TRANSCEIVERS, f"{own}.*"),
+            *_puts(_SLOTS, f"{own}.*"),
+            *_puts(_SESSIONS, f"{own}.>"),
+            *_puts(_FLOWS, "*"),
+            *_gets(_SLOTS, ">"),
+            *_reads_all(_SESSIONS),
+            *_gets(_LEASES, ">"),
+            *_gets(_FLOWS, ">"),
+            *_reads_all(_TRANSCEIVERS),
+            *_reads_all(_RELAYS),
+        ),
+        subscribe=(
+            _on("transceiver_announce"),
+            _on("relay_announce"),
+            _on("flow_find"),
+            _on("transceiver_open", cluster=own),
+            _on("transceiver_take_over", cluster=own),
+            _on("transceiver_adopt", cluster=own),
+            _OUT,
+            _on("session_control"),
+            _CALLS,
+            *_registered("antiphon-transceiver"),
+        ),
+        responses=Responses(16, 30),  # open, control, flow.find, register
+    )
+
+
+def _signaling(_: User) -> Permissions:
+    return Permissions(
+        publish=(
+            _on("transceiver_open"),
+            _on("call_attach"),
+            _on("call_open"),
+            _on("call_hang_up"),
+            _on("call_status"),
+            _on("data_in"),  # the side channel
+            *_asks("antiphon-agent", "antiphon-transceiver", "antiphon-relay"),
+            *_reads_all(_TRANSCEIVERS),
+            *_reads_all(_RELAYS),
+            *_puts(_LIMITS, ">"),
+            *_gets(_LIMITS, ">"),
+        ),
+        subscribe=(
+            _on("transceiver_announce"),
+            _on("relay_announce"),
+            _on("data_out"),  # the side channel
+            _on("session_event"),
+            *_registered("antiphon-signaling"),
+        ),
+        responses=Responses(16, 5),
+    )
+
+
+def _bridge(user: User) -> Permissions:
+    own = user.name or "concierge"
+    return Permissions(
+        publish=(
+            _on("audio_out"),  # in sessions of all agents: apologies to the callers of dead ones
+            _on("data_out"),
+            _on("session_control"),
+            _on("agent_beat", name=own),
+            _on("agent_claim_of", name=own),  # claims that it passes on
+            _on("worker"),
+            *_asks("antiphon-agent", "antiphon-worker"),
+            *_puts(_LEASES, "*.*"),
+            *_reads_all(_LEASES),
+            *_consumes(f"KV_{_LEASES}", f"$KV.{_LEASES}.{own}.*"),
+            *_consumes(_RECENT_AUDIO, _on("audio_in")),
+        ),
+        subscribe=(
+            _on("agent_claim", name=own),
+            _on("agent_claim_of", name=own),
+            _on("agent_beat"),
+            _on("audio_in"),
+            _on("data_in"),
+            _on("session_event"),
+            *_registered("antiphon-agent"),
+        ),
+        responses=Responses(64, 10),
+    )
+
+
+def _worker(_: User) -> Permissions:
+    return Permissions(
+        publish=_asks("antiphon-worker"),
+        subscribe=(_on("worker"), *_registered("antiphon-worker")),
+        responses=Responses(-1, 120),  # an answer comes in pieces
+    )
+
+
+def _operator(_: User) -> Permissions:
+    return Permissions(
+        publish=(_on("relay_stats"), "$SRV.*", "$SRV.*.*", "$SRV.*.*.*"),
+        subscribe=(
+            _on("transceiver_announce"),
+            _on("relay_announce"),
+            _on("agent_beat"),
+            _on("session_event"),
+        ),
+    )
+
+
+def _recorder(_: User) -> Permissions:
+    return Permissions(
+        # Never `control`: a subscriber there makes ended calls look alive.
+        subscribe=(*_RECORDED, _on("session_event")),
+    )
+
+
+def _agent(user: User) -> Permissions:
+    own = user.name
+    return Permissions(
+        publish=(
+            _on("audio_out", agent=own),
+            _on("data_out", agent=own),
+            _on("session_control", agent=own),
+            _on("agent_beat", name=own),
+            *_own_leases(own),
+            *_hears_recent(own),
+        ),
+        subscribe=(
+            _on("agent_claim", name=own),
+            _on("agent_claim_of", name=own),
+            _on("agent_beat", name=own),
+            _on("audio_in", agent=own),
+            _on("data_in", agent=own),
+            _on("session_event", agent=own),
+            *_registered("antiphon-agent"),
+        ),
+        responses=Responses(16, 10),
+    )
+
+
+def _shadow(user: User) -> Permissions:
+    own, of = user.name, user.of
+    return Permissions(
+        publish=(
+            _on("agent_beat", name=own),
+            *_own_leases(own),
+            *_reads_leases(of),
+            *_hears_recent(of),
+        ),
+        subscribe=(
+            _on("agent_beat", name=own),
+            _on("audio_in", agent=of),
+            _on("data_in", agent=of),
+            _on("session_event", agent=of),
+            *_registered("antiphon-agent"),
+        ),
+        responses=Responses(16, 5),
+    )
+
+
+def _own_leases(agent: str) -> tuple[str, ...]:
+    return (*_puts(_LEASES, f"{agent}.*"), *_reads_leases(agent))
+
+
+def _reads_leases(agent: str) -> tuple[str, ...]:
+    return (
+        *_gets(_LEASES, f"{agent}.*", subjects.LEASE_STORAGE_KEY),
+        *_consumes(f"KV_{_LEASES}", f"$KV.{_LEASES}.{agent}.*"),
+    )
+
+
+def _hears_recent(agent: str) -> tuple[str, ...]:
+    return _consumes(_RECENT_AUDIO, _on("audio_in", agent=agent))
+
+
+ROLES: Final[dict[str, Callable[[User], Permissions]]] = {
+    "setup": _setup,
+    "relay": _relay,
+    "transceiver": _transceiver,
+    "signaling": _signaling,
+    "bridge": _bridge,
+    "worker": _worker,
+    "operator": _operator,
+    "recorder": _recorder,
+    "agent": _agent,
+    "shadow": _shadow,
+}
+"""Role -> what a user of it may do."""
+PUBLISHERS: Final[dict[str, tuple[str, ...]]] = {
+    "relay": ("relay",),
+    "transceiver": ("transceiver",),
+    "signaling": ("signaling",),
+    "bridge": ("inference bridge", "agent"),
+    "operator": ("operator",),
+    "agent": ("agent",),
+    "shadow": ("agent",),  # its beat
+    "recorder": (),
+    "worker": (),
+    "setup": (),
+}
+"""Role -> the names of its component in `Subject.publisher`."""

@@ -1,0 +1,246 @@
+"""The users of a NATS server as a directory: their credentials, and the file that the server includes.
+
+    users.json      role, name and public key of each user: what is known of them
+    users.conf      for the server: `include "users.conf"`; written from users.json and `permissions`
+    <title>/nkey    the seed of a user, for the process that it belongs to, mode 0400; may be moved away
+
+`antiphon credentials` and `antiphon agents` write it, `antiphon up` for each run, and the container `credentials` of
+compose.yaml, which runs `python -m antiphon.runtime.nats.users DIRECTORY`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import fcntl
+import json
+import os
+import shutil
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from antiphon.runtime.nats import nkeys
+from antiphon.runtime.nats.permissions import ROLES, Permissions, User, permissions_of
+from antiphon.schemas import subjects
+from antiphon.schemas.errors import MalformedError
+
+SEED_FILE: Final = "nkey"
+MAX_USERS: Final = 1000
+ONE_EACH: Final = ("setup", "signaling", "worker", "operator", "recorder")
+"""Roles that nothing narrows: one credential for all processes of the role."""
+NEEDS_NAME: Final = ("relay", "bridge", "agent", "shadow")
+
+
+class UsersError(ValueError):
+    """The directory can't be used, or a user is named wrongly; the text says what is wrong and the way out."""
+
+
+@dataclass(frozen=True)
+class KnownUser:
+    """A user of the server. A value."""
+
+    user: User
+    key: str
+    """Its public key."""
+
+
+class Users:
+    """The directory. Owned by one command or test, which calls it; several processes may do so at the same time."""
+
+    def __init__(self, directory: Path, owner: int | None = None) -> None:
+        """`owner`: the files are given to this user id (needs root)."""
+        self.directory = directory
+        self.server_file = directory / "users.conf"
+        """What the server includes."""
+        self._known = directory / "users.json"
+        self._owner = owner
+
+    def all(self) -> list[KnownUser]:
+        """In their order; `UsersError` if the file is not ours."""
+        try:
+            text = self._known.read_text()
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise UsersError(f"{self._known} can't be read: {error.strerror}") from None
+        try:
+            rows = json.loads(text)
+            return [KnownUser(_checked(User(**row["user"])), str(row["key"])) for row in rows]
+        except (ValueError, TypeError, KeyError):
+            raise UsersError(
+                f"{self._known} does not list users: remove it with its directory, and begin anew"
+            ) from None
+
+    def seed_file(self, user: User) -> Path:
+        """Where the user's credential is written."""
+        return self.directory / user.title / SEED_FILE
+
+    def add(self, wanted: Sequence[User]) -> list[User]:
+        """Make a credential for each user that has none yet; returns those. The server has to read its file again."""
+        with self._locked():
+            known, new = self.all(), []
+            for user in wanted:
+                _checked(user)
+                if any(each.user.title == user.title for each in known):
+                    if all(each.user != user for each in known):
+                        raise UsersError(f"{user.title} exists with other rights: remove it first")
+                    continue
+                if len(known) >= MAX_USERS:
+                    raise UsersError(f"there are {MAX_USERS} users in {self._known}: remove some")
+                seed = nkeys.new_seed()
+                self._write(self.seed_file(user), seed + "\n", 0o400)
+                known.append(KnownUser(user, nkeys.public_key(seed)))
+                new.append(user)
+            self._save(known)
+        return new
+
+    def remove(self, title: str) -> User:
+        """Take a user and its seed away. Its connections end when the server reads its file again."""
+        with self._locked():
+            known = self.all()
+            found = next((each for each in known if each.user.title == title), None)
+            if found is None:
+                there = ", ".join(each.user.title for each in known) or "none"
+                raise UsersError(f"there is no user {title} in {self.directory}; there are: {there}")
+            self._save([each for each in known if each is not found])
+            shutil.rmtree(self.directory / title, ignore_errors=True)
+        return found.user
+
+    def _save(self, known: Sequence[KnownUser]) -> None:
+        rows = [{"user": each.user.__dict__, "key": each.key} for each in known]
+        self._write(self._known, json.dumps(rows, indent=1) + "\n", 0o600)
+        self._write(self.server_file, server_configuration(known), 0o644)  # holds no secret; the server reads it
+
+    def _write(self, path: Path, text: str, mode: int) -> None:
+        """Put the file in its place in one step."""
+        try:
+            if not path.parent.is_dir():
+                path.parent.mkdir(mode=0o700, parents=True)
+                self._give(path.parent)
+            scratch = path.with_name(f".{path.name}.new")
+            scratch.unlink(missing_ok=True)
+            with open(os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "w") as file:
+                file.write(text)
+            self._give(scratch)
+            scratch.replace(path)
+        except OSError as error:
+            raise UsersError(f"{path} can't be written: {error.strerror}") from None
+
+    def _give(self, path: Path) -> None:
+        if self._owner is not None:
+            os.chown(path, self._owner, self._owner)
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[None]:
+        try:
+            self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            handle = os.open(self.directory, os.O_RDONLY)
+        except OSError as error:
+            raise UsersError(f"{self.directory} can't be used: {error.strerror}") from None
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(handle)
+
+
+def stack_users(
+    relays: Sequence[str], clusters: Sequence[int] = (0,), bridges: Sequence[str] = ("concierge",)
+) -> list[User]:
+    """The users of a whole stack, without its plug-ins."""
+    return [
+        *(User(role) for role in ONE_EACH),
+        *(User("relay", name) for name in relays),
+        *(User("transceiver", cluster=cluster) for cluster in clusters),
+        *(User("bridge", name) for name in bridges),
+    ]
+
+
+def _checked(user: User) -> User:
+    if user.role not in ROLES:
+        raise UsersError(f"there is no role {user.role!r:.40}: there are {', '.join(ROLES)}")
+    try:
+        if user.role in NEEDS_NAME:
+            subjects.agent_claim(user.name)
+        if user.role == "shadow":
+            subjects.agent_claim(user.of)
+        subjects.transceiver_announce(user.cluster, 0)
+    except (MalformedError, TypeError) as error:
+        raise UsersError(f"{user.role} {user.name!r:.80}: {error}") from None
+    return user
+
+
+# ---- the server's file ---------------------------------------------------------------------------------
+
+
+def server_configuration(known: Sequence[KnownUser]) -> str:
+    """The block `authorization` of a NATS server. Without any user nobody may connect."""
+    users = "".join(f"    # {each.user.title}\n    {_user(each)}\n" for each in known)
+    return (
+        "# Written by antiphon from users.json and antiphon.runtime.nats.permissions: changes here are lost.\n"
+        f"authorization {{\n  timeout: 5\n  users = [\n{users or NOBODY}  ]\n}}\n"
+    )
+
+
+NOBODY: Final = f"    {{ nkey: {nkeys.public_key(nkeys.new_seed())} }}\n"
+"""A key that nothing has the seed of: a block without a user would let everybody in."""
+
+
+def _user(each: KnownUser) -> str:
+    return f"{{ nkey: {each.key}, permissions: {_written(permissions_of(each.user))} }}"
+
+
+def _written(permissions: Permissions) -> str:
+    publish = f"{{ allow: {_list(permissions.publish)} }}" if permissions.publish else '{ deny: [">"] }'
+    text = f"publish: {publish}, subscribe: {{ allow: {_list(permissions.subscribe)} }}"
+    if permissions.responses is not None:
+        most, seconds = permissions.responses
+        text += f', allow_responses: {{ max: {most}, expires: "{seconds}s" }}'
+    return f"{{ {text} }}"
+
+
+def _list(names: Sequence[str]) -> str:
+    return "[" + ", ".join(json.dumps(name) for name in names) + "]"
+
+
+# ---- the command ---------------------------------------------------------------------------------------
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Which users the directory is to have."""
+    parser.add_argument("directory", type=Path, help="where credentials and the server's file are written")
+    parser.add_argument(
+        "--relay", action="append", metavar="NAME", help="a relay's name, ANTIPHON_RELAY_NAME (default: relay)"
+    )
+    parser.add_argument(
+        "--cluster", action="append", type=int, metavar="NUMBER", help="transceivers of this cluster (default: 0)"
+    )
+    parser.add_argument(
+        "--bridge", action="append", metavar="AGENT", help="a bridge's ANTIPHON_AGENT_NAME (default: concierge)"
+    )
+    parser.add_argument("--agent", action="append", metavar="NAME", help="an agent plug-in's name")
+    parser.add_argument("--owner", type=int, metavar="UID", help="give the files to this user (needs root)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Make the credentials that are missing; the exit status."""
+    users = Users(args.directory, args.owner)
+    wanted = stack_users(args.relay or ["relay"], args.cluster or [0], args.bridge or ["concierge"])
+    wanted += [User("agent", name) for name in args.agent or []]
+    try:
+        for user in users.add(wanted):
+            print(f"{users.seed_file(user)}: a fresh credential")
+        print(f"{users.server_file}: what each of {len(users.all())} users may do")
+    except UsersError as error:
+        print(f"antiphon: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    arguments = argparse.ArgumentParser(description="Make the credentials of a stack for its NATS server.")
+    add_arguments(arguments)
+    sys.exit(run(arguments.parse_args()))

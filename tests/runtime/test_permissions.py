@@ -1,0 +1,93 @@
+"""The table of permissions, held against the subjects and the stores that there are."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from antiphon.runtime.nats.permissions import PUBLISHERS, ROLES, User, permissions_of
+from antiphon.runtime.nats.stores import STORES
+from antiphon.schemas.subjects import BUCKET_LEASES, LEASE_STORAGE_KEY, SUBJECTS
+
+pytestmark = pytest.mark.pure
+
+USERS = [
+    User(role, "mine" if role in ("relay", "bridge", "agent", "shadow") else "", of="other" if role == "shadow" else "")
+    for role in ROLES
+]
+
+
+def _overlap(pattern: str, other: str) -> bool:
+    """Whether one subject matches both, wildcards of NATS in either."""
+    one, two = pattern.split("."), other.split(".")
+    for left, right in zip(one, two, strict=False):
+        if ">" in (left, right):
+            return True
+        if left != right and "*" not in (left, right):
+            return False
+    return len(one) == len(two)
+
+
+def _wildcard(name: str) -> str:
+    return re.sub(r"<[a-z]+>", "*", SUBJECTS[name].pattern)
+
+
+@pytest.mark.parametrize("user", USERS, ids=lambda user: user.role)
+def test_a_role_publishes_only_what_it_is_the_publisher_of(user: User) -> None:
+    for name, subject in SUBJECTS.items():
+        allowed = [each for each in permissions_of(user).publish if _overlap(each, _wildcard(name))]
+        if not allowed or (user.role == "bridge" and name == "agent_claim_of"):  # passes claims on to its own instances
+            continue
+        publishers = re.sub(r"\([^)]*\)", "", subject.publisher).split(",")
+        assert {each.strip() for each in publishers} & set(PUBLISHERS[user.role]), (name, allowed)
+
+
+@pytest.mark.parametrize("role", ["signaling", "transceiver", "relay", "bridge"])
+def test_each_subject_has_a_role_that_publishes_it(role: str) -> None:
+    user = next(user for user in USERS if user.role == role)
+    for name, subject in SUBJECTS.items():
+        if subject.publisher.startswith(PUBLISHERS[role][0]):
+            assert any(_overlap(each, _wildcard(name)) for each in permissions_of(user).publish), name
+
+
+@pytest.mark.parametrize("user", [user for user in USERS if user.role != "setup"], ids=lambda user: user.role)
+def test_no_role_but_setup_makes_changes_or_deletes_a_store_and_all_names_are_of_the_table(user: User) -> None:
+    streams = {store.stream for store in STORES.values()}
+    for subject in permissions_of(user).publish:
+        if subject.startswith("$JS.API."):
+            match = re.match(r"\$JS\.API\.(STREAM\.INFO|DIRECT\.GET|CONSUMER\.CREATE)\.([\w-]+)(\.\S+)?$", subject)
+            assert match, subject
+            assert match[2] in streams, subject
+            assert match[1] == "STREAM.INFO" or match[3], subject  # without a key or filter it would read everything
+        elif subject.startswith("$KV."):
+            assert f"KV_{subject.split('.')[1]}" in streams, subject
+        else:
+            assert subject.startswith(("antiphon.v1.", "$SRV.")), subject
+
+
+@pytest.mark.parametrize("user", USERS, ids=lambda user: user.role)
+def test_a_role_reads_its_own_replies_and_those_of_no_other(user: User) -> None:
+    inboxes = [each for each in permissions_of(user).subscribe if each.startswith("_INBOX")]
+    expected = f"_INBOX_agent_{user.name}" if user.role in ("agent", "shadow") else f"_INBOX_{user.role}"
+    assert inboxes == [f"{expected}.>"]
+    assert not any(each.startswith((">", "*", "_INBOX.", "_INBOX_*")) for each in permissions_of(user).subscribe)
+
+
+@pytest.mark.parametrize("role", ["agent", "shadow"])
+def test_a_plug_in_names_one_agent_everywhere_but_in_the_register(role: str) -> None:
+    user = next(user for user in USERS if user.role == role)
+    names = {"mine"} if role == "agent" else {"mine", "other"}
+    permissions = permissions_of(user)
+    for subject in permissions.publish + permissions.subscribe:
+        if not subject.endswith(f"$KV.{BUCKET_LEASES}.{LEASE_STORAGE_KEY}"):
+            assert subject.startswith("$SRV.") or names & set(re.split(r"[._]", subject)), subject
+    if role == "shadow":
+        assert not any(".session." in each for each in permissions.publish if not each.startswith("$JS.API.CONSUMER"))
+
+
+def test_nothing_but_the_recorder_and_the_speaking_parts_hears_a_caller() -> None:
+    hearing = {
+        user.role for user in USERS for each in permissions_of(user).subscribe if _overlap(each, _wildcard("audio_in"))
+    }
+    assert hearing == {"bridge", "agent", "shadow", "recorder"}
