@@ -19,6 +19,9 @@ class OpenRequest(Message):
     """Name of the agent that shall take the call. Unread where `session_id` is set."""
     session: dict[str, Any] = Field(default_factory=dict)
     """Session settings of the OpenAI realtime protocol, handed to the agent unread."""
+    caller: str = Field(default="", max_length=128)
+    """A hash of the API key or secret and the address that the offer came with, the same for all offers of one caller:
+    its sessions without a check are bounded. Empty: not known, and not bounded."""
     session_id: str | None = None
     """A running session whose client restarts ICE with this offer: everything but the path stays as it is."""
 

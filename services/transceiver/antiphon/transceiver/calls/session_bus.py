@@ -18,6 +18,7 @@ from antiphon.runtime.nats import connection
 from antiphon.schemas import MalformedError, audio, messages, subjects
 from antiphon.transceiver.bus import nats_fast_path
 from antiphon.transceiver.bus.publisher import Publisher
+from antiphon.transceiver.calls.agent_bounds import CONTROLS, AgentBounds
 from antiphon.transceiver.calls.control_rpc import Refusal, answer
 from antiphon.transceiver.net.demux import Demux
 from antiphon.transceiver.session.session import Session
@@ -63,6 +64,7 @@ class _Subscriptions:
 
     speech: Subscription | None = None
     requests: list[Subscription] = field(default_factory=list)
+    bounds: AgentBounds = field(default_factory=AgentBounds)
 
 
 class SessionBus:
@@ -117,7 +119,11 @@ class SessionBus:
         early = self._early.pop(session_id, None)
         for received in early.received if early else ():
             if isinstance(received, Controlled):
-                session.control(received, self._loop.time())
+                try:
+                    _check_generation(session, received)
+                    session.control(received, self._loop.time())
+                except Refusal as refusal:
+                    self._tell(session_id, str(refusal))
             else:
                 self._pass_on(session, received)
         if early and (hang_up := self._valid_hang_up(session_id, early, instance)):
@@ -160,30 +166,59 @@ class SessionBus:
         await tasks.end(*self._unsubscribing)
 
     def _pass_on(self, session: Session, message: nats_fast_path.Received) -> None:
+        session_id, now = session.state.session_id, self._loop.time()
         try:
             if message.subject.endswith(".audio.out"):
-                session.speak(audio.unpack_frame(message.data), self._loop.time())
-            else:
+                frame = audio.unpack_frame(message.data)
+                if frame.generation > session.sender.generation_limit:
+                    raise MalformedError(_too_far_ahead("an audio frame", frame.generation, session))
+                session.speak(frame, now)
+            elif self._bounds(session_id).takes_message(len(message.data), now):
                 data = messages.decode(message.data, messages.DataMessage)
                 session.send_message(data.channel, data.payload())
+            else:
+                raise MalformedError(
+                    f"the agent of session {session_id} sends more messages to the client than are taken: one is dropped"
+                )
         except MalformedError as error:
-            self._publisher.publish(
-                subjects.session_event(session.state.session_id),
-                messages.encode(messages.SessionError(message=str(error))),
-            )
+            self._tell(session_id, str(error))
+
+    def _tell(self, session_id: str, text: str) -> None:
+        """An event `error` for the agent, as far as it has not had too many."""
+        if self._bounds(session_id).tells_error(self._loop.time()):
+            event = messages.encode(messages.SessionError(message=text))
+            self._publisher.publish(subjects.session_event(session_id), event)
+
+    def _bounds(self, session_id: str) -> AgentBounds:
+        subscribed = self._subscriptions.get(session_id)
+        return subscribed.bounds if subscribed is not None else AgentBounds()
 
     async def _control(self, session_id: str, data: bytes) -> str:
         control = messages.decode_any(data, messages.CONTROL, "Control")
         if isinstance(control, messages.HangUp) and control.instance in self._late.get(session_id, ()):
             raise Refusal(f"{control.instance} was too late: another instance has session {session_id}")
+        if not isinstance(control, messages.HangUp) and not self._bounds(session_id).takes_control(self._loop.time()):
+            raise Refusal(f"session {session_id} takes {CONTROLS[0]} requests a second: this one comes too soon")
         session = self._demux.get(session_id)
         if session is None and (early := self._early.get(session_id)) is not None:
             return "" if isinstance(control, messages.Probe) else early.control(control)
         if session is None or session.ended is not None:
             raise Refusal(f"session {session_id} is over")
         if not isinstance(control, messages.Probe):
+            _check_generation(session, control)
             session.control(control, self._loop.time())
         return ""
+
+
+def _check_generation(session: Session, control: Controlled) -> None:
+    """`Refusal` of a flush to a generation that would silence the agent for good."""
+    if isinstance(control, messages.Flush) and control.generation > session.sender.generation_limit:
+        raise Refusal(_too_far_ahead("the flush", control.generation, session))
+
+
+def _too_far_ahead(what: str, generation: int, session: Session) -> str:
+    limit = session.sender.generation_limit
+    return f"{what} has generation {str(generation)[:40]}: in session {session.state.session_id} {limit} is the highest now"
 
 
 async def _without_errors(ending: Coroutine[Any, Any, None]) -> None:
