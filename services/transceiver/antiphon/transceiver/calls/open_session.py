@@ -137,8 +137,8 @@ class SessionOpener:
         if self._half_open.has_too_many(caller, self._demux):
             return messages.Refused(
                 code="full",
-                message=f"this caller has {MAX_PER_CALLER} calls on this transceiver to which no client has come: begin "
-                "with them, or wait 8 s",
+                message=f"this caller has {MAX_PER_CALLER} calls on this transceiver to which no client has come: "
+                "connect to one of them, or wait 8 s",
             )
         capacity = self._settings.capacity
         if self.taken >= capacity and (evicted := self._half_open.to_evict(self._demux, now)) is not None:

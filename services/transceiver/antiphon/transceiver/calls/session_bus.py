@@ -178,7 +178,7 @@ class SessionBus:
                 session.send_message(data.channel, data.payload())
             else:
                 raise MalformedError(
-                    f"the agent of session {session_id} sends more messages to the client than are taken: one is dropped"
+                    f"the agent of session {session_id} sends the client more messages than are taken: one is dropped"
                 )
         except MalformedError as error:
             self._tell(session_id, str(error))
@@ -217,8 +217,8 @@ def _check_generation(session: Session, control: Controlled) -> None:
 
 
 def _too_far_ahead(what: str, generation: int, session: Session) -> str:
-    limit = session.sender.generation_limit
-    return f"{what} has generation {str(generation)[:40]}: in session {session.state.session_id} {limit} is the highest now"
+    limit, named = session.sender.generation_limit, str(generation)[:40]
+    return f"{what} has generation {named}: the highest that session {session.state.session_id} takes now is {limit}"
 
 
 async def _without_errors(ending: Coroutine[Any, Any, None]) -> None:

@@ -56,7 +56,7 @@ class SeenChecks:
         return "new"
 
     def export(self) -> list[bytes]:
-        """For the next process. It answers no repetitions of these checks, whose addresses and times it does not get."""
+        """For the next process. It answers no repetitions of these: it gets neither their addresses nor their times."""
         return [bytes(self._older), bytes(self._newer)]
 
     def _note(self, transaction_id: bytes, header: bytes, bits: list[int], now: float) -> None:
