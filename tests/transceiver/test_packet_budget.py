@@ -116,7 +116,7 @@ async def test_new_sources_paths_and_credentials_bring_no_new_budget(call: Call)
     sent = 0
     assert call.peer._srtp is not None
     keys = call.peer._srtp.state
-    sources = {ssrc: Srtp(replace(keys, local_index=-1, rtcp_index=0), ssrc) for ssrc in range(100, 105)}
+    sources = {ssrc: Srtp(replace(keys, local_index=0, rtcp_index=0), ssrc) for ssrc in range(100, 105)}
 
     def checked_at(header: bytes, relay: tuple[str, int]) -> None:
         check = pack_binding_request(f"{answer.ufrag}:x", answer.password, use_candidate=False)
