@@ -24,6 +24,8 @@ from antiphon.transceiver.session.session import Session
 
 log = logging.getLogger(__name__)
 
+NOTICES: Final = (10, 20)
+"""Announcements of relays that end, per second and at once, of which clients are told: each makes one once a second."""
 UNASKED: Final = (32, 128)
 """New addresses of relays that are sent our clients unasked, per second and at once: others say hello again."""
 RELAY_DRAINING: Final = '{"type":"antiphon.relay_draining"}'
@@ -42,6 +44,7 @@ class RelayLink:
         self._endpoints = endpoints
         self._relays = relays
         self._loop = asyncio.get_running_loop()
+        self._notices = TokenBucket(*NOTICES)
         self._unasked = TokenBucket(*UNASKED)
 
     async def start(self, js: JetStreamContext) -> None:
@@ -88,7 +91,7 @@ class RelayLink:
         new = [each for each in self._relays.announce(relay, now) if self._unasked.take(1, now)]
         for endpoint in self._endpoints if new else ():
             send_clients(self._demux, endpoint, new)
-        if relay.state == "draining":
+        if relay.state == "draining" and self._notices.take(1, now):
             self._notify_of_draining(relay)
 
     def _notify_of_draining(self, relay: messages.RelayAnnouncement) -> None:
