@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import struct
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -14,6 +15,7 @@ from support.net.emulator import run_virtual
 from support.peers.session_call import HEADER, KEYRING, PASSWORD_KEY, RELAY, Call
 
 from antiphon.cli.ice_check import pack_binding_request
+from antiphon.rtc.rtp import rtcp
 from antiphon.rtc.rtp.packet import pack_rtp
 from antiphon.rtc.rtp.srtp import Srtp
 from antiphon.schemas import messages, tunnel
@@ -211,3 +213,23 @@ async def test_a_client_s_keys_are_as_many_events_as_an_agent_can_use() -> None:
     assert len(call.event_of(messages.TelephoneEvent)) <= 200
     assert call.session.statistics().events_dropped >= 1800
     await call.stop()
+
+
+def test_a_report_that_asks_for_everything_is_read_in_bounds() -> None:
+    """5000 numbers fit into one packet, and the same one again and again."""
+    for bases in (range(0, 5100, 17), [1] * 300):
+        asked = b"".join(struct.pack("!HH", base, 0xFFFF) for base in bases)
+        nack = struct.pack("!BBHII", 0x81, 205, 2 + len(asked) // 4, 1, 7) + asked
+        steps = 0
+
+        def count(frame: object, event: str, argument: object) -> None:
+            nonlocal steps
+            steps += event == "c_call"
+
+        sys.setprofile(count)
+        try:
+            read = rtcp.unpack_compound(nack)
+        finally:
+            sys.setprofile(None)
+        assert len(read.nacked) <= rtcp.MAX_NACKED
+        assert steps < 200
