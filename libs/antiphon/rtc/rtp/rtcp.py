@@ -14,7 +14,7 @@ GENERIC_NACK: Final = 1
 MAX_NACKED: Final = 256
 """Sequence numbers taken from one compound packet."""
 MAX_ASKED: Final = 512
-"""Sequence numbers read of one compound packet, those that it names twice included: 5000 fit into one, and take 2 ms."""
+"""Sequence numbers read of one compound packet, repeated ones included: 5000 fit into one, and took 2 ms."""
 MAX_DROPOUT: Final = 1000
 """A sequence number further off than this is a restart of the sender, not loss (RFC 3550 appendix A.1)."""
 NTP_UNIX_OFFSET: Final = 2_208_988_800
