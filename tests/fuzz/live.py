@@ -56,11 +56,14 @@ class Heard:
 
     lateness: list[float] = field(default_factory=list)
     sequences: list[int] = field(default_factory=list)
+    concealed: int = 0
+    """Frames made up for packets that did not come in time."""
     _offsets: deque[float] = field(default_factory=lambda: deque(maxlen=250))
 
     def frame(self, payload: bytes, now: float) -> None:
         frame = unpack_frame(payload)
         self.sequences.append(frame.sequence)
+        self.concealed += bool(frame.flags)
         offset = now - frame.first_sample / frame.rate
         self._offsets.append(offset)
         self.lateness.append(offset - min(self._offsets))

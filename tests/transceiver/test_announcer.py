@@ -41,7 +41,7 @@ async def announcing(url: str) -> AsyncIterator[tuple[Announcer, list[float], li
     client, times, said = await connection.connect(url, "test"), list[float](), list[messages.TransceiverAnnouncement]()
     socket: Any = SimpleNamespace()
     endpoints = Endpoints(Endpoint(TransceiverIdentity(0, 1, 1), "127.0.0.1:1", socket))
-    admission: Any = SimpleNamespace(draining=False, taken=0)
+    admission: Any = SimpleNamespace(draining=False, announced=0)
     each = Announcer(client, endpoints, 100, admission, lambda: 0.0, Liveness("", None))
 
     async def received(message: Msg) -> None:

@@ -14,10 +14,21 @@ pytestmark = pytest.mark.virtual
 
 async def test_a_session_nobody_comes_to_ends_by_its_setup_timeout() -> None:
     call = Call()
-    await asyncio.sleep(29)
+    await asyncio.sleep(7.5)
     assert call.ended is None
-    await asyncio.sleep(2)
+    await asyncio.sleep(1)
     assert call.ended == "setup_timeout"
+    await call.stop()
+
+
+async def test_a_session_whose_client_has_checked_and_says_no_more_ends_as_well() -> None:
+    call = Call(passive=True)
+    call.drop_up = lambda data: data[0] > 3
+    call.peer.begin(call.answer)
+    await asyncio.sleep(10)
+    assert call.ended is None
+    await asyncio.sleep(21)
+    assert call.ended in ("setup_timeout", "dtls_failed")
     await call.stop()
 
 

@@ -19,6 +19,10 @@ class TokenBucket:
         self._tokens -= amount
         return True
 
+    def spend(self, amount: float) -> None:
+        """Take so many tokens, also more than there are: then the next ones come later. `wait` was asked before."""
+        self._tokens -= amount
+
     def wait(self, amount: float, now: float) -> float:
         """Seconds until `take` succeeds."""
         if now > self._filled_at:

@@ -172,6 +172,12 @@ class Statistics(Message):
     """SRTP and SRTCP packets that came twice: doubled by the network, sent again without need, or replayed."""
     records_refused: int = 0
     """DTLS records that failed authentication, came twice, or were late ones of the handshake."""
+    packets_over_budget: int = 0
+    """Packets of the client beyond what a session takes; they were dropped unread."""
+    checks_replayed: int = 0
+    """Connectivity checks of the client that came again from another address, or long after the first time."""
+    events_dropped: int = 0
+    """Events of the client's doing (keys, audio levels, channels) beyond what a session publishes."""
 
 
 class ClaimExpired(Message):
@@ -197,6 +203,7 @@ EndReason = Literal[
     "agent_lost",
     "setup_timeout",
     "dtls_failed",
+    "over_budget",
     "draining",
     "internal",
 ]

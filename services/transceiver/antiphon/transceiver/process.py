@@ -20,6 +20,7 @@ from nats.aio.msg import Msg
 from nats.js.client import JetStreamContext
 
 from antiphon.runtime import tasks
+from antiphon.runtime.cluster_networks import ClusterNetworks, parse_networks
 from antiphon.runtime.nats import buckets, connection
 from antiphon.schemas import MalformedError, messages, subjects
 from antiphon.schemas.addresses import Address
@@ -108,8 +109,13 @@ def _build(settings: Settings, client: Client, acquired: _Acquired) -> _Parts:
     # Sockets: which datagram goes where.
     demux = Demux()
     endpoints = Endpoints(_endpoint(acquired, acquired.identity, acquired.socket))
-    allowlist = RelayAllowlist(ipv6=":" in acquired.host)
-    peers = Peers(acquired.process_id, settings.cluster)
+    networks = (
+        ClusterNetworks(parse_networks(settings.cluster_networks))
+        if settings.cluster_networks
+        else ClusterNetworks.default(acquired.advertised)
+    )
+    allowlist = RelayAllowlist(":" in acquired.host, networks)
+    peers = Peers(acquired.process_id, settings.cluster, networks)
     receiver = TunnelReceiver(demux, allowlist, CheckForwarder(endpoints, peers, allowlist))
     relays = RelayLink(client, demux, endpoints, allowlist)
 

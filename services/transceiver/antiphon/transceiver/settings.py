@@ -8,6 +8,7 @@ from pathlib import Path
 from pydantic import Field, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
 
+from antiphon.runtime.cluster_networks import parse_networks
 from antiphon.runtime.nats.settings import NatsSettings
 from antiphon.schemas.addresses import parse_address
 from antiphon.schemas.route_token import RouteKeyring
@@ -31,10 +32,17 @@ class Settings(NatsSettings):
     keep_flows: bool = False
     hand_over: bool = True
     drain_seconds: float = Field(default=0.0, ge=0, le=86400)
+    cluster_networks: str = ""
     route_keys: str = ""
     route_keys_file: Path | None = None
     password_key: str = ""
     password_key_file: Path | None = None
+
+    @field_validator("cluster_networks")
+    @classmethod
+    def _are_networks(cls, value: str) -> str:
+        parse_networks(value)
+        return value
 
     @field_validator("transceiver_bind")
     @classmethod

@@ -31,6 +31,7 @@ _REASONS: Final = {
     "agent_lost": (True, "the agent of the call is gone"),
     "setup_timeout": (True, "no connection came about in time: the client's packets did not get through"),
     "dtls_failed": (True, "the DTLS handshake failed"),
+    "over_budget": (True, "the client sent far more packets than a call takes, for seconds"),
     "draining": (True, "the server was shut down"),
     "internal": (True, "the server failed in this call; the transceiver's log says why"),
 }

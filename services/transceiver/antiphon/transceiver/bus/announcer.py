@@ -33,7 +33,7 @@ class Admission(Protocol):
     @property
     def draining(self) -> bool: ...
     @property
-    def taken(self) -> int: ...
+    def announced(self) -> int: ...
 
 
 class Liveness(NamedTuple):
@@ -89,7 +89,7 @@ class Announcer:
 
     def poll(self) -> None:
         """Announce at once that no more calls are taken, or that they are again."""
-        ready = not self._admission.draining and self._admission.taken < self._capacity
+        ready = not self._admission.draining and self._admission.announced < self._capacity
         if ready != self._was_ready:
             self._was_ready = ready
             self.changed()
@@ -148,7 +148,7 @@ class Announcer:
             epoch=epoch,
             tunnel_address=endpoint.address,
             state="ready" if own and not self._admission.draining else "draining",
-            sessions=self._admission.taken if own else len(endpoint.sessions),
+            sessions=self._admission.announced if own else len(endpoint.sessions),
             capacity=self._capacity if own else 0,
             lateness_ms=round(self._lateness_p99() * 1000, 2),
             holder=self._liveness.process_id,

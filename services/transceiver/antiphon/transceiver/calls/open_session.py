@@ -21,6 +21,7 @@ from antiphon.transceiver.bus.publisher import Publisher
 from antiphon.transceiver.calls.agent_claims import AgentClaims
 from antiphon.transceiver.calls.agent_liveness import AgentLiveness
 from antiphon.transceiver.calls.control_rpc import TracedRequest
+from antiphon.transceiver.calls.half_open import MAX_PER_CALLER, HalfOpenSessions
 from antiphon.transceiver.calls.session_bus import CallHandlers, SessionBus
 from antiphon.transceiver.calls.session_table import SessionTable
 from antiphon.transceiver.calls.transfers import Transfers
@@ -69,6 +70,7 @@ class SessionOpener:
         self.handlers = CallHandlers(self._requested_again, transfers.begin)
         """Of the requests for running sessions."""
         self._requests: set[asyncio.Task[None]] = set()
+        self._half_open = HalfOpenSessions()
         self._opening = 0
         """Slots reserved by offers that are being answered."""
 
@@ -90,6 +92,14 @@ class SessionOpener:
     def taken(self) -> int:
         """Slots of the capacity that are in use or reserved."""
         return len(self._demux) + self._opening
+
+    @property
+    def announced(self) -> int:
+        """As `taken`; one less where the process is full and a session without a check would give way to a call."""
+        taken = self.taken
+        if taken < self._settings.capacity or self._half_open.to_evict(self._demux, self._loop.time()) is None:
+            return taken
+        return self._settings.capacity - 1
 
     async def requested(self, request: TracedRequest) -> None:
         """Handler of the `open` subject of this transceiver."""
@@ -132,11 +142,20 @@ class SessionOpener:
                 # No client will ever use it: the session ends by its setup timeout, or by a retry's hang-up.
                 log.warning("an offer's answer could not be sent: %r", error)
 
-    def _refusal(self) -> messages.Refused | None:
-        """Why no further session is taken, if so."""
+    def _refusal(self, caller: str, now: float) -> messages.Refused | None:
+        """Why no further session is taken, if so. When the process is full, a session without a check gives way."""
         if self._draining:
             return messages.Refused(code="draining", message="this transceiver is shutting down: ask another one")
+        if self._half_open.has_too_many(caller, self._demux):
+            return messages.Refused(
+                code="full",
+                message=f"this caller has {MAX_PER_CALLER} calls on this transceiver to which no client has come: "
+                "connect to one of them, or wait 8 s",
+            )
         capacity = self._settings.capacity
+        if self.taken >= capacity and (evicted := self._half_open.to_evict(self._demux, now)) is not None:
+            log.info("session %s has had no client so far: it gives way to a new call", evicted.state.session_id)
+            evicted.end("setup_timeout", now)
         if self.taken >= capacity:
             return messages.Refused(code="full", message=f"all {capacity} sessions of this transceiver are taken")
         # A tenth of the last 5 s: one stop (some clients joining at once) is no reason to send callers away.
@@ -151,7 +170,7 @@ class SessionOpener:
             came = f"the subject of call {session_id}" if session_id else "the subject for new calls"
             text = f"an offer for {request.session_id or 'a new call'} came on {came}: use the subject of its own"
             return messages.Refused(code="no_session", message=text)
-        refusal = self._refusal() if request.session_id is None else None
+        refusal = self._refusal(request.caller, now) if request.session_id is None else None
         if refusal is not None:
             return refusal
         try:
@@ -161,9 +180,11 @@ class SessionOpener:
         if request.session_id is not None:
             return self._restart_ice(request.session_id, request.creator, offer)
         self._opening += 1  # from here to the end of this coroutine the slot is ours
+        self._half_open.begin(request.caller)
         try:
             return await self._answer(request, offer, now)
         finally:
+            self._half_open.end(request.caller)
             self._opening -= 1
 
     async def _answer(
@@ -236,6 +257,7 @@ class SessionOpener:
             audio_level_id=offer.audio_level_id,
             sdp_origin=secrets.randbits(40),
         )
+        self._half_open.opened(session_id, request.caller, self._demux)
         return self._sessions.make(state, certificate, offer.client, own)
 
     def _restart_ice(self, session_id: str, asker: str, offer: sdp.Offer) -> messages.Opened | messages.Refused:

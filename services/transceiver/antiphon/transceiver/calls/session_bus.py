@@ -24,6 +24,7 @@ from antiphon.runtime.nats.errors import BUS_ERRORS
 from antiphon.schemas import MalformedError, audio, messages, subjects
 from antiphon.transceiver.bus import nats_fast_path
 from antiphon.transceiver.bus.publisher import Publisher
+from antiphon.transceiver.calls.agent_bounds import CONTROLS, AgentBounds
 from antiphon.transceiver.calls.control_rpc import Refusal, answer
 from antiphon.transceiver.net.demux import Demux
 from antiphon.transceiver.session.session import Session
@@ -77,6 +78,7 @@ class _AgentSubjects:
     """Until the agent has the session."""
     has_session: bool = False
     """What comes here is for the session: one attribute, because it is read for every frame."""
+    bounds: AgentBounds = field(default_factory=AgentBounds)
     speech: Subscription | None = None
     control: Subscription | None = None
 
@@ -166,7 +168,7 @@ class SessionBus:
         def published(message: nats_fast_path.Received) -> None:
             session = self._demux.get(session_id) if named.has_session else None
             if session is not None:
-                self._pass_on(session, message)
+                self._pass_on(session, named, message)
             elif named.early is not None:
                 named.early.keep(message)
 
@@ -186,12 +188,17 @@ class SessionBus:
         of_session = self._sessions.get(session.state.session_id)
         if of_session is None:
             return  # the session has ended in its last step
-        early, of_session.current.early = of_session.current.early, None
+        named = of_session.current
+        early, named.early = named.early, None
         for received in early.received if early else ():
             if isinstance(received, Controlled):
-                session.control(received, self._loop.time())
+                try:
+                    _check_generation(session, received)
+                    session.control(received, self._loop.time())
+                except Refusal as refusal:
+                    self._tell(session, named, str(refusal))
             else:
-                self._pass_on(session, received)
+                self._pass_on(session, named, received)
         if early and (hang_up := self._valid_hang_up(of_session, early, instance)):
             # Later, because the caller is in the middle of making the session.
             self._loop.call_soon(lambda: session.control(hang_up, self._loop.time()))
@@ -242,20 +249,36 @@ class SessionBus:
     async def close(self) -> None:
         await tasks.end(*self._unsubscribing)
 
-    def _pass_on(self, session: Session, message: nats_fast_path.Received) -> None:
+    def _pass_on(self, session: Session, named: _AgentSubjects, message: nats_fast_path.Received) -> None:
+        now = self._loop.time()
         try:
             if message.subject.endswith(".audio.out"):
-                session.speak(audio.unpack_frame(message.data), self._loop.time())
-            else:
+                frame = audio.unpack_frame(message.data)
+                if frame.generation > session.sender.generation_limit:
+                    raise MalformedError(_too_far_ahead("an audio frame", frame.generation, session))
+                session.speak(frame, now)
+            elif named.bounds.takes_message(len(message.data), now):
                 data = messages.decode(message.data, messages.DataMessage)
                 session.send_message(data.channel, data.payload())
+            else:
+                raise MalformedError(
+                    f"agent {named.agent} sends the client of session {session.state.session_id} more messages than are "
+                    "taken: one is dropped"
+                )
         except MalformedError as error:
-            session.report_error(str(error))
+            self._tell(session, named, str(error))
+
+    def _tell(self, session: Session, named: _AgentSubjects, text: str) -> None:
+        """An event `error` for the agent, as far as it has not had too many."""
+        if named.bounds.tells_error(self._loop.time()):
+            session.report_error(text)
 
     async def _control(self, session_id: str, named: _AgentSubjects, data: bytes, transfer: Transfer) -> str:
         """A request of an agent; it counts while that agent has the session, or is being asked to take it."""
         control = messages.decode_any(data, messages.CONTROL, "Control")
         self._check_late(session_id, control)
+        if not isinstance(control, messages.HangUp) and not named.bounds.takes_control(self._loop.time()):
+            raise Refusal(f"session {session_id} takes {CONTROLS[0]} requests a second: this one comes too soon")
         session = self._demux.get(session_id) if named.has_session else None
         if session is None and named.early is not None:
             return named.early.control(control)
@@ -265,6 +288,7 @@ class SessionBus:
             raise Refusal(f"session {session_id} is over")
         if isinstance(control, messages.Transfer):
             return transfer(session, control.agent)
+        _check_generation(session, control)
         session.control(control, self._loop.time())
         return ""
 
@@ -308,6 +332,17 @@ class SessionBus:
             raise Refusal(f"session {session_id} is over")
         session.control(hang_up, self._loop.time())
         return ""
+
+
+def _check_generation(session: Session, control: Controlled) -> None:
+    """`Refusal` of a flush to a generation that would silence the agent for good."""
+    if isinstance(control, messages.Flush) and control.generation > session.sender.generation_limit:
+        raise Refusal(_too_far_ahead("the flush", control.generation, session))
+
+
+def _too_far_ahead(what: str, generation: int, session: Session) -> str:
+    limit, named = session.sender.generation_limit, str(generation)[:40]
+    return f"{what} has generation {named}: the highest that session {session.state.session_id} takes now is {limit}"
 
 
 async def _without_errors(ending: Coroutine[Any, Any, None]) -> None:

@@ -29,6 +29,9 @@ COUNTED: Final = (
     "packets_refused",
     "packets_replayed",
     "records_refused",
+    "packets_over_budget",
+    "checks_replayed",
+    "events_dropped",
 )
 """Of the statistics of a call: what can be added up."""
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
+from antiphon.runtime.cluster_networks import ClusterNetworks
 from antiphon.runtime.nats.buckets import ANNOUNCE_TTL
-from antiphon.schemas import messages
+from antiphon.schemas import MalformedError, messages
 from antiphon.schemas.addresses import Address, parse_address
 from antiphon.transceiver.net.endpoint import TransceiverIdentity
 
@@ -29,7 +30,9 @@ class Peers:
     handover and forwarding read it. Empty without failover.
     """
 
-    def __init__(self, process_id: str, cluster: int) -> None:
+    def __init__(self, process_id: str, cluster: int, networks: ClusterNetworks | None = None) -> None:
+        """`networks`: processes whose addresses are elsewhere are none of this cluster; None: everywhere."""
+        self._networks = networks
         self._process_id = process_id
         self._cluster = cluster
         self._known: dict[TransceiverIdentity, Known] = {}
@@ -39,10 +42,21 @@ class Peers:
         ours = announcement.holder in ("", self._process_id)
         if announcement.cluster != self._cluster or announcement.lifeline is None or ours:
             return False
+        for address in (announcement.tunnel_address, announcement.lifeline):
+            if self._networks is not None and not self._is_inside(self._networks, address, announcement):
+                return False
         identity = TransceiverIdentity(announcement.cluster, announcement.slot, announcement.epoch)
         if identity in self._known or len(self._known) < MAX_KNOWN:
             self._known[identity] = Known(announcement, now)
         return True
+
+    @staticmethod
+    def _is_inside(networks: ClusterNetworks, address: str, announcement: messages.TransceiverAnnouncement) -> bool:
+        try:
+            host = parse_address(address).host
+        except MalformedError:
+            return False
+        return networks.admits(host, f"transceiver {announcement.cluster}.{announcement.slot}")
 
     def expire(self, now: float, bus_answers: bool) -> list[messages.TransceiverAnnouncement]:
         """Remove endpoints that have fallen silent; returns their last announcements.

@@ -3,18 +3,33 @@
 We never send checks. A path is (tunnel header, relay): the client's address as the relay saw it, and that relay.
 Answers follow the newest authenticated packet on a checked path, not only nomination: when a relay fails, this saves
 the seconds until the next check. Sans-IO.
+
+An address that has only sent checks is not proved: a caller can write any source address into a check, and an observer
+can send one on that it has kept from us. Such an address gets at most as many bytes as came from it (as RFC 9000
+section 8 has it for QUIC), and what is beyond is dropped, until a packet from there is authentic that no observer can
+have: newer than all before it, or the last one of the handshake.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from antiphon.rtc import stun
 from antiphon.schemas.addresses import Address
 from antiphon.schemas.route_token import ice_password
+from antiphon.transceiver.ice.seen_checks import SeenChecks
 
 MAX_PATHS: Final = 8
 """Client addresses kept as checked; the one not used for longest goes first."""
+HANDSHAKE_CREDIT: Final = 4096
+"""Bytes beyond their own that the addresses of a call get together before its handshake is done: our flight four times,
+for some of it is lost. About as many has the caller sent for its offer, over TCP."""
+IN_USE: Final = 2.0
+"""Seconds after a packet in which its address stays with its call: a caller that writes another's address into a check
+would take that one's packets. A client that calls anew from the same address has stopped its former call, and repeats
+its check."""
 
 
 class Path(NamedTuple):
@@ -24,22 +39,43 @@ class Path(NamedTuple):
     relay: tuple[str, int]
 
 
+@dataclass(slots=True)
+class _ClientAddress:
+    """An address that has passed a check."""
+
+    checked_at: float
+    credit: int
+    """Bytes that it may get while it is not proved."""
+    proved: bool
+
+
 class IceLite:
     """Checks and paths of one session, which owns it for its whole life and calls it on the event loop only."""
 
-    def __init__(self, password_key: bytes, ufrags: list[str]) -> None:
+    def __init__(self, password_key: bytes, ufrags: list[str], seen_checks: Sequence[bytes] = ()) -> None:
+        """`seen_checks`: those of the process that had the session before."""
         self.path: Path | None = None
         """Where answers go; None before the first authenticated check."""
+        self.limited = True
+        """The address of `path` is not proved: `may_send` has to be asked for each packet."""
         self.last_received = 0.0
         """When the last authenticated packet arrived: consent (RFC 7675) as a server sees it."""
+        self._used_at = float("-inf")
+        """When the last authenticated packet arrived that was no check."""
+        self.replayed = 0
+        """Authentic checks that were replays."""
+        self.withheld = 0
+        """Packets that were not sent to an address that is not proved."""
         self._password_key = password_key
         self._passwords = {ufrag: ice_password(password_key, ufrag).encode() for ufrag in ufrags}
-        self._checked: dict[bytes, float] = {}
+        self._checked: dict[bytes, _ClientAddress] = {}
+        self._handshake_credit = HANDSHAKE_CREDIT
+        self._seen = SeenChecks(seen_checks)
 
     def resume(self, path: Path, now: float) -> None:
         """Continue with the path of another process."""
-        self.path = path
-        self._checked[path.header] = now
+        self.path, self.limited, self._handshake_credit = path, False, 0
+        self._checked[path.header] = _ClientAddress(now, 0, proved=True)
         self.last_received = now
 
     def restart(self, ufrag: str) -> None:
@@ -55,26 +91,88 @@ class IceLite:
         """The client addresses that passed a check."""
         return tuple(self._checked)
 
+    def seen_checks(self) -> list[bytes]:
+        """For the next process: it must not take what was received here for new."""
+        return self._seen.export()
+
     def check(
         self, request: stun.BindingRequest, datagram: bytes, client: Address, path: Path, now: float
     ) -> bytes | None:
-        """The answer to an authentic check; None, and no answer, to one without the password."""
+        """The answer to an authentic check; None, and no answer, to a replay and to one without the password.
+
+        A repetition is answered and changes nothing else: an observer that is on the client's side of the same NAT
+        could send it as well.
+        """
         password = self._passwords.get(request.local_ufrag)
         if password is None or not stun.is_authentic(datagram, request, password):
             return None
-        self._checked.pop(path.header, None)
+        verdict = self._seen.judge(request.transaction_id, path.header, now)
+        if verdict == "replayed" or (verdict == "repeated" and path.header not in self._checked):
+            self.replayed += 1
+            return None
+        response = stun.pack_binding_success(request.transaction_id, client, password)
+        if verdict == "new":
+            self._note_check(request, path, len(datagram), now)
+        self._checked[path.header].credit -= len(response)
+        return response
+
+    def _note_check(self, request: stun.BindingRequest, path: Path, size: int, now: float) -> None:
+        address = self._checked.pop(path.header, None) or _ClientAddress(now, 0, proved=False)
+        address.checked_at = self.last_received = now
+        address.credit += size
         if len(self._checked) >= MAX_PATHS:
             current = self.path.header if self.path else b""
-            oldest = min((header for header in self._checked if header != current), key=self._checked.__getitem__)
+            oldest = min((each for each in self._checked if each != current), key=self._checked_at)
             del self._checked[oldest]
-        self._checked[path.header] = now
-        self.last_received = now
+        self._checked[path.header] = address
         if self.path is None or request.use_candidate:
-            self.path = path
-        return stun.pack_binding_success(request.transaction_id, client, password)
+            self._follow(path)
+
+    def _checked_at(self, header: bytes) -> float:
+        return self._checked[header].checked_at
 
     def received(self, path: Path, newest: bool, now: float) -> None:
         """Note an authenticated packet that arrived by `path`; `newest`: none of a higher number arrived before."""
-        self.last_received = now
-        if newest and path != self.path and path.header in self._checked:
-            self.path = path
+        self.last_received = self._used_at = now
+        if newest and (self.limited or path != self.path) and path.header in self._checked:
+            self._checked[path.header].proved = True
+            self._follow(path)
+
+    def is_heard_by(self, header: bytes, now: float) -> bool:
+        """The client has sent authentic media or records from this address lately: no other call may claim it."""
+        return self.path is not None and self.path.header == header and now - self._used_at < IN_USE
+
+    def prove(self, path: Path) -> None:
+        """An authentic packet arrived by this path that was never received before."""
+        address = self._checked.get(path.header)
+        if address is not None:
+            address.proved = True
+            if self.path is not None and self.path.header == path.header:
+                self.limited = False
+
+    def shook_hands(self, path: Path) -> None:
+        """The last datagram of the handshake arrived by this path: it answers what we sent there."""
+        self._handshake_credit = 0
+        self.prove(path)
+
+    def credit(self, path: Path, size: int) -> None:
+        """So many bytes of a handshake arrived by this path."""
+        address = self._checked.get(path.header)
+        if address is not None:
+            address.credit += size
+
+    def may_send(self, size: int) -> bool:
+        """Whether the address of the current path may get so many bytes, where it is not proved yet."""
+        address = self._checked.get(self.path.header) if self.path is not None else None
+        if address is not None and address.credit >= size:
+            address.credit -= size
+        elif address is not None and self._handshake_credit >= size:
+            self._handshake_credit -= size
+        else:
+            self.withheld += 1
+            return False
+        return True
+
+    def _follow(self, path: Path) -> None:
+        self.path = path
+        self.limited = not self._checked[path.header].proved

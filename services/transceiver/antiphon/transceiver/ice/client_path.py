@@ -47,8 +47,8 @@ class ClientPath:
     def follow(self) -> None:
         """Write the current path into the state, if it has changed."""
         path = self._ice.path
-        if path is self._followed:
-            return
+        if path is self._followed or self._ice.limited:
+            return  # a process that takes over would treat an address as proved that is not
         self._followed, state = path, self._state
         if path is not None and (path.header, path.relay) != (state.path_header, state.path_relay):
             state.path_header, state.path_relay = path.header, path.relay

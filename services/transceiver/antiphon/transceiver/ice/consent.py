@@ -7,6 +7,8 @@ from typing import Final
 
 from antiphon.schemas import messages
 
+CHECK_TIMEOUT: Final = 8.0
+"""Seconds from the answer to the first check. A session without one costs its caller nothing but an offer."""
 SETUP_TIMEOUT: Final = 30.0
 """Seconds from the answer to media, with those in which a user decides about the microphone."""
 SUSPECT_AFTER: Final = 5.0
@@ -25,10 +27,11 @@ class Consent:
         self._notify = notify
         self._suspect = False
 
-    def end_reason(self, last_received: float, connected: bool, now: float) -> messages.EndReason | None:
-        """Why the session has to end, or None. `connected`: the handshake is done."""
+    def end_reason(self, last_received: float, checked: bool, connected: bool, now: float) -> messages.EndReason | None:
+        """Why the session has to end, or None. `checked`: a check has come; `connected`: the handshake is done."""
         if not connected:
-            return "setup_timeout" if now - self.opened_at > SETUP_TIMEOUT else None
+            waited = now - self.opened_at
+            return "setup_timeout" if waited > (SETUP_TIMEOUT if checked else CHECK_TIMEOUT) else None
         silent = now - last_received
         if silent > self._timeout:
             return "client_vanished"

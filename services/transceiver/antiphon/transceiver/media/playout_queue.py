@@ -15,6 +15,9 @@ from antiphon.schemas.audio import FRAME_MS, AudioFrame, FrameFlag
 _ENDS: Final = FrameFlag.END_OF_UTTERANCE.value  # a plain number: `&` of an enum costs 1 us
 MAX_QUEUED: Final = 30_000 // FRAME_MS
 """Frames. More are dropped as they come, and the agent gets a `PlayoutOverflow` event."""
+MAX_AHEAD: Final = 1 << 33
+"""How far a generation may be above all before it: two takeovers of the agent, each of which goes 2^32 ahead. A number
+without a bound would silence all speech of the session for good, and could not be written down."""
 
 
 class OutgoingFrame(NamedTuple):
@@ -44,6 +47,8 @@ class PlayoutQueue:
     def __init__(self, generation: int = 0) -> None:
         self.generation = generation
         """The first generation that may be played."""
+        self.newest_generation = generation
+        """The highest one that was flushed to, or spoken in."""
         self.playing_generation = generation
         self.played_samples = 0
         """Of `playing_generation`."""
@@ -65,6 +70,7 @@ class PlayoutQueue:
         """Continue a reply that another process began."""
         self.playing_generation, self.played_samples, self.rate = generation, played_samples, rate
         self._queue.extend(frames)
+        self.newest_generation = max(self.newest_generation, generation, *(frame.generation for frame in frames))
         self.speaking = bool(frames)
 
     @property
@@ -88,6 +94,8 @@ class PlayoutQueue:
         if len(self._queue) >= MAX_QUEUED:
             return False
         self._queue.append(frame)
+        if frame.generation > self.newest_generation:
+            self.newest_generation = frame.generation
         return True
 
     def take(self) -> OutgoingFrame | None:
@@ -116,6 +124,7 @@ class PlayoutQueue:
         doomed = [frame for frame in self._queue if frame.generation < generation]
         self._queue = deque(frame for frame in self._queue if frame.generation >= generation)
         self.generation = max(self.generation, generation)
+        self.newest_generation = max(self.newest_generation, generation)
         self.paused = self.speaking = False
         # Only speech that is being played fades: not what follows a finished reply or a fade that has not left yet.
         was_playing = doomed and doomed[0].generation == self.playing_generation and not self._silent

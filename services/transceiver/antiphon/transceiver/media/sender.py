@@ -18,7 +18,7 @@ from antiphon.rtc.rtp.packet import pack_rtp
 from antiphon.rtc.rtp.srtp import Srtp
 from antiphon.schemas import messages
 from antiphon.schemas.audio import AudioFrame, pack_frame, unpack_frame
-from antiphon.transceiver.media.playout_queue import PlayoutQueue
+from antiphon.transceiver.media.playout_queue import MAX_AHEAD, PlayoutQueue
 from antiphon.transceiver.session.state import SessionState, SpeechState
 from antiphon.transceiver.timing.pacing import PERIOD
 
@@ -96,6 +96,11 @@ class AudioSender:
     def overdue(self) -> bool:
         """A frame has missed its visit: it has to be sent at once, or all later ones are late with it."""
         return self._owed > 0 and self._queue.waiting
+
+    @property
+    def generation_limit(self) -> int:
+        """The highest generation that a flush or a frame may have now."""
+        return self._queue.newest_generation + MAX_AHEAD
 
     def reserve(self, packets: int, reports: int) -> None:
         """A stored checkpoint covers so many packets and RTCP reports since the call's start: no more may be sent."""

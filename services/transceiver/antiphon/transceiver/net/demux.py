@@ -126,7 +126,9 @@ class Demux:
                 [each for each in ufrags if each not in session.state.ufrags],
                 [each for each in headers if each not in kept],
             )
-            self._by_client[path.header] = session
+            former = self._by_client.get(path.header)
+            if former is None or former is session or not former.is_heard_by(path.header, now):
+                self._by_client[path.header] = session
         return None
 
     def _is_here(self, session: Session) -> bool:

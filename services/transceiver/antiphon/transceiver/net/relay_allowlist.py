@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
+from typing import Final
 
+from antiphon.runtime.cluster_networks import ClusterNetworks
 from antiphon.runtime.nats.buckets import ANNOUNCE_TTL
 from antiphon.schemas.addresses import Address, parse_address
 from antiphon.schemas.messages import RelayAnnouncement
 
+log = logging.getLogger(__name__)
+
+MAX_RELAYS: Final = 512
+"""Names with their addresses: a relay that restarts has two for some seconds."""
+MAX_ADDRESSES: Final = 2048
+"""Of all relays together, one per worker process."""
+REFUSAL_NAMED_EVERY: Final = 60.0
+"""Seconds between two lines of the log."""
 _MAPPED = "::ffff:"
 
 
@@ -28,22 +39,46 @@ class RelayAllowlist:
     """Announced tunnel addresses. While NATS is away nothing expires: the last known relays stay trusted.
 
     Owner: the process, for its whole life. `RelayLink` fills it, `TunnelReceiver` asks it. Event loop only. Pure.
+
+    Policy when full: further relays are ignored until some have expired, so that false announcements displace no relay
+    that is known.
     """
 
-    def __init__(self, ipv6: bool = False) -> None:
-        """`ipv6`: addresses are compared as a socket of that family spells them."""
+    def __init__(self, ipv6: bool = False, networks: ClusterNetworks | None = None) -> None:
+        """`ipv6`: addresses are compared as a socket of that family spells them. `networks`: relays elsewhere are no
+        relays of this cluster; None: everywhere."""
         self._ipv6 = ipv6
+        self._networks = networks
+        self._refused_at = float("-inf")
         # By name and addresses: while a new relay process takes over from an old one, both announce one name.
         self._relays: dict[tuple[str, frozenset[tuple[str, int]]], float] = {}
         self._trusted: frozenset[tuple[str, int]] = frozenset()
 
     def announce(self, relay: RelayAnnouncement, now: float) -> list[tuple[str, int]]:
         """Take an announcement; returns the addresses that are new."""
-        addresses = frozenset(self.as_seen(host, port) for host, port in map(parse_address, relay.tunnel_addresses))
-        new = sorted(addresses - self._trusted)
-        self._relays[relay.name, addresses] = now
-        self._update_trusted()
-        return new
+        addresses = frozenset(
+            self.as_seen(host, port)
+            for host, port in map(parse_address, relay.tunnel_addresses)
+            if self._networks is None or self._networks.admits(host, f"relay {relay.name}")
+        )
+        key = relay.name, addresses
+        if key not in self._relays:
+            if not addresses or self._is_full(addresses, now):
+                return []
+            new = sorted(addresses - self._trusted)
+            self._relays[key] = now
+            self._trusted |= addresses
+            return new
+        self._relays[key] = now
+        return []
+
+    def _is_full(self, addresses: frozenset[tuple[str, int]], now: float) -> bool:
+        if len(self._relays) < MAX_RELAYS and len(self._trusted | addresses) <= MAX_ADDRESSES:
+            return False
+        if now - self._refused_at > REFUSAL_NAMED_EVERY:
+            log.error("%d relays are announced: further ones are ignored until some are gone", len(self._relays))
+            self._refused_at = now
+        return True
 
     def as_seen(self, host: str, port: int) -> tuple[str, int]:
         """An announced address as our sockets spell it."""

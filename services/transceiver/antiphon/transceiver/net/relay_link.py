@@ -12,6 +12,7 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.js.client import JetStreamContext
 
+from antiphon.rtc.token_bucket import TokenBucket
 from antiphon.runtime.nats import buckets
 from antiphon.schemas import MalformedError, messages, subjects, tunnel
 from antiphon.schemas.addresses import parse_address
@@ -23,6 +24,10 @@ from antiphon.transceiver.session.session import Session
 
 log = logging.getLogger(__name__)
 
+NOTICES: Final = (10, 20)
+"""Announcements of relays that end, per second and at once, of which clients are told: each makes one once a second."""
+UNASKED: Final = (32, 128)
+"""New addresses of relays that are sent our clients unasked, per second and at once: others say hello again."""
 RELAY_DRAINING: Final = '{"type":"antiphon.relay_draining"}'
 """To the client: its relay ends soon, another one of the answer is the better way (docs/antiphon-js.md)."""
 
@@ -39,6 +44,8 @@ class RelayLink:
         self._endpoints = endpoints
         self._relays = relays
         self._loop = asyncio.get_running_loop()
+        self._notices = TokenBucket(*NOTICES)
+        self._unasked = TokenBucket(*UNASKED)
 
     async def start(self, js: JetStreamContext) -> None:
         """Receive announcements of relays, those made before us included."""
@@ -79,10 +86,11 @@ class RelayLink:
             log.warning("%s", error)
             return
         # Its hello may have come before we trusted it: send our clients unasked.
-        new = self._relays.announce(relay, self._loop.time())
+        now = self._loop.time()
+        new = [each for each in self._relays.announce(relay, now) if self._unasked.take(1, now)]
         for endpoint in self._endpoints if new else ():
             send_clients(self._demux, endpoint, new)
-        if relay.state == "draining":
+        if relay.state == "draining" and self._notices.take(1, now):
             self._notify_of_draining(relay)
 
     def _notify_of_draining(self, relay: messages.RelayAnnouncement) -> None:

@@ -5,12 +5,20 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterable
-from typing import Protocol
+from typing import Final, Protocol
 
+from antiphon.rtc.token_bucket import TokenBucket
 from antiphon.schemas import MalformedError, tunnel
 from antiphon.transceiver.net.demux import Demux, Unrouted
 from antiphon.transceiver.net.endpoint import Endpoint
 from antiphon.transceiver.net.relay_allowlist import RelayAllowlist
+
+HELLO_EVERY: Final = 0.1
+"""Seconds between two answers to one relay; relays repeat a hello after 0.3 s at the earliest."""
+HELLOS: Final = (128, 512)
+"""Answers to all relays together, per second and at once: a relay has one hello per worker and endpoint."""
+MAX_HELLOS: Final = 2048
+"""Relays' addresses that have asked lately. Above that no hello is answered; a relay repeats it."""
 
 
 class Forwarding(Protocol):
@@ -33,6 +41,8 @@ class TunnelReceiver:
         self._demux = demux
         self._relays = relays
         self._forwarding = forwarding
+        self._answers = TokenBucket(*HELLOS)
+        self._hellos: dict[tuple[str, tuple[str, int]], float] = {}
         self._loop = asyncio.get_running_loop()
 
     def received(self, endpoint: Endpoint, packet: bytes, source: tuple[str, int]) -> None:
@@ -41,9 +51,21 @@ class TunnelReceiver:
             if packet[:2] != tunnel.FORWARDED or not self._unwrap(packet, source):
                 self._demux.counters.untrusted += 1
         elif packet == tunnel.HELLO:
-            send_clients(self._demux, endpoint, [source])
+            self._answer_hello(endpoint, source)
         else:
             self._deliver(packet, source)
+
+    def _answer_hello(self, endpoint: Endpoint, source: tuple[str, int]) -> None:
+        """An answer is as many packets as there are clients: a relay that asks all the time gets few of them."""
+        now = self._loop.time()
+        asked = self._hellos.get((endpoint.address, source), float("-inf"))
+        if now - asked < HELLO_EVERY:
+            return
+        if len(self._hellos) >= MAX_HELLOS:
+            self._hellos = {each: at for each, at in self._hellos.items() if now - at < HELLO_EVERY}
+        if len(self._hellos) < MAX_HELLOS and self._answers.take(1, now):
+            self._hellos[endpoint.address, source] = now
+            send_clients(self._demux, endpoint, [source])
 
     def _unwrap(self, packet: bytes, source: tuple[str, int]) -> bool:
         """A relay's packet that another transceiver forwards; False if it does not come from one."""

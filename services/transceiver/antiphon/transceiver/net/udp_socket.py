@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 from collections.abc import Callable
 from typing import Final
@@ -10,6 +11,8 @@ from typing import Final
 BATCH: Final = 64
 """Datagrams read per wakeup before timers get their turn."""
 SOCKET_BUFFER: Final = 4 << 20
+SO_RCVBUFFORCE: Final = 33
+"""Of Linux (socket(7)); Python has no name for it."""
 MAX_DATAGRAM: Final = 2048
 
 Receiver = Callable[[bytes, tuple[str, int]], None]
@@ -29,6 +32,8 @@ class TunnelSocket:
         self._socket = socket.socket(family, socket.SOCK_DGRAM)
         try:
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SOCKET_BUFFER)
+            with contextlib.suppress(OSError):  # beyond net.core.rmem_max, where this process has CAP_NET_ADMIN
+                self._socket.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, SOCKET_BUFFER)
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SOCKET_BUFFER)
             self._socket.setblocking(False)
             self._socket.bind((host, port))

@@ -10,8 +10,10 @@ import time
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
+from antiphon.transceiver.ice.agent import IceLite
 from antiphon.transceiver.media.receiver import AudioReceiver
 from antiphon.transceiver.media.sender import UNLIMITED, AudioSender
+from antiphon.transceiver.session.budget import PacketBudget
 from antiphon.transceiver.session.channels import Channels
 from antiphon.transceiver.session.state import RECORDS_AHEAD, RTCP_AHEAD, RTP_AHEAD, SessionState
 
@@ -36,11 +38,20 @@ class Checkpoint:
     Owner: the `Session`, for its whole life; the checkpoint store of the process calls it, on the event loop only.
     """
 
-    def __init__(self, state: SessionState, receiver: AudioReceiver, sender: AudioSender, channels: Channels) -> None:
+    def __init__(
+        self,
+        state: SessionState,
+        receiver: AudioReceiver,
+        sender: AudioSender,
+        channels: Channels,
+        ice: IceLite,
+        budget: PacketBudget,
+    ) -> None:
         self.records_limit = UNLIMITED
         """The first DTLS record number that may not be used yet."""
         self._state = state
         self._receiver, self._sender, self._channels = receiver, sender, channels
+        self._ice, self._budget = ice, budget
         self._request_checkpoint: Callable[[], None] | None = None
         self._touched = False
         self._written_at = float("-inf")
@@ -80,6 +91,7 @@ class Checkpoint:
         self._receiver.export()
         self._sender.export(now, with_speech=handing_over)
         state.sctp = self._channels.export()
+        state.seen_checks, state.strikes = self._ice.seen_checks(), self._budget.strikes(now)
         state.written_at, state.handed_over = time.time(), handing_over
         assert state.srtp is not None
         assert state.dtls is not None

@@ -5,6 +5,7 @@ The engines have files of their own. This file decides only which engine gets wh
 
 from __future__ import annotations
 
+import json
 import logging
 import time
 from collections.abc import Callable
@@ -17,6 +18,7 @@ from antiphon.rtc.dtls.record_layer import ALERT, APPLICATION_DATA, CLOSE_NOTIFY
 from antiphon.rtc.dtls.setup import DtlsSetup
 from antiphon.rtc.rtp.packet import is_rtcp
 from antiphon.rtc.rtp.srtp import Srtp
+from antiphon.rtc.token_bucket import TokenBucket
 from antiphon.schemas import messages
 from antiphon.schemas.addresses import Address
 from antiphon.schemas.audio import AudioFrame
@@ -26,6 +28,8 @@ from antiphon.transceiver.ice.consent import CONSENT_TIMEOUT, Consent
 from antiphon.transceiver.media.receiver import AudioReceiver
 from antiphon.transceiver.media.reports import Reports
 from antiphon.transceiver.media.sender import AudioSender
+from antiphon.transceiver.session.bounded_events import BoundedEvents
+from antiphon.transceiver.session.budget import PacketBudget
 from antiphon.transceiver.session.channels import Channels
 from antiphon.transceiver.session.checkpoint import Checkpoint
 from antiphon.transceiver.session.fault_isolation import contained, failed
@@ -35,6 +39,21 @@ from antiphon.transceiver.timing.pacing import INPUT_TOLERANCE, SPEECH_TOLERANCE
 
 log = logging.getLogger(__name__)
 
+FINAL_FLIGHTS: Final = (2, 8)
+"""Repetitions of our last flight per second, and at once: a client's timer for it begins at a second."""
+NOTICE_SECONDS: Final = 0.2
+"""For the notice of an end to reach the client before the end does."""
+OVER_BUDGET: Final = {
+    "type": "error",
+    "event_id": "event_over_budget",
+    "error": {
+        "type": "client_error",
+        "code": "over_budget",
+        "message": "the client sends far more packets than a call takes: the call ends",
+        "param": None,
+        "event_id": None,
+    },
+}
 MAX_CAUSE: Final = 200
 """Characters of a hang-up's cause that are kept."""
 
@@ -70,7 +89,8 @@ class Session:
         """The cause that the hang-up request gave."""
         self.got_through = False
         """The handshake finished, here or in the process that had the session before."""
-        self.ice = IceLite(password_key, state.ufrags)
+        self.ice = IceLite(password_key, state.ufrags, state.seen_checks)
+        self.budget = PacketBudget(state.strikes, now)
         self._output = output
         self._join, self._leave = join, leave
         self._take_turn = take_turn or (lambda step, now: step(now))
@@ -78,6 +98,11 @@ class Session:
         self._consent = Consent(now, consent_timeout, output.event)
         self._setup_ms = 0.0
         """0 in a process that has the session from another one."""
+        self._handshake_path: Path | None = None
+        """By which the newest datagram of the handshake arrived."""
+        self._notified_at: float | None = None
+        """When the client was told that its call ends for what it sends."""
+        self._final_flights = TokenBucket(*FINAL_FLIGHTS)
         self._resumed = False
         self._speech_visited = False
         """The timing wheel visits the sender."""
@@ -86,23 +111,27 @@ class Session:
         )
         self._records: DtlsRecords | None = None
         self._srtp: Srtp | None = None
-        self._channels = Channels(state, output)
-        self.receiver = AudioReceiver(state, output)
+        self._client_events = BoundedEvents(output, now)
+        self._channels = Channels(state, self._client_events)
+        self.receiver = AudioReceiver(state, self._client_events)
         self.sender = AudioSender(state, output)
-        self.checkpoints = Checkpoint(state, self.receiver, self.sender, self._channels)
+        self.checkpoints = Checkpoint(state, self.receiver, self.sender, self._channels, self.ice, self.budget)
         self._client_path = ClientPath(state, self.ice, self.checkpoints.touch)
         self._follow_path = self._client_path.follow
-        self._reports = Reports(state, self.receiver, self.sender, output.event)
+        self._reports = Reports(state, self.receiver, self.sender, lambda _: output.event(self.statistics()))
 
     # ---- from the network ------------------------------------------------------------------------
 
     def receive_check(
         self, request: stun.BindingRequest, datagram: bytes, client: Address, path: Path, now: float
     ) -> bool:
-        """Answer a connectivity check; True if it was authentic. The first one starts DTLS."""
+        """Answer a connectivity check; True if it was authentic and no replay. The first one starts DTLS."""
+        if self.ended is not None or not self.budget.checks.admits(now):
+            return False
         response = self._client_path.check(request, datagram, client, path, now)
         if response is None:
             return False
+        self.budget.checks.spend(1)
         # The answer takes the path of the check, not the current path.
         self._output.datagram(path, response)
         self._start_handshake(now)
@@ -125,6 +154,15 @@ class Session:
     def dtls_client(self) -> bool:
         return self._setup.client
 
+    def is_heard_by(self, header: bytes, now: float) -> bool:
+        """Media or records of the client came from this address lately: it is not another call's."""
+        return self.ended is None and self.ice.is_heard_by(header, now)
+
+    @property
+    def half_open_since(self) -> float | None:
+        """When the offer came, while the handshake is not done."""
+        return self._consent.opened_at if self._records is None and self.ended is None else None
+
     @property
     def connected(self) -> bool:
         """The handshake has finished and the session has not ended."""
@@ -139,7 +177,7 @@ class Session:
             return
         first = datagram[0]
         if 127 < first < 192:
-            if self._srtp is not None:
+            if self._srtp is not None and self.budget.media.admits(now):
                 try:
                     self._receive_media(datagram, path, now, unix_ns)
                 except Exception:
@@ -152,8 +190,11 @@ class Session:
         first = datagram[0]
         if 19 < first < 64:
             if self._records is not None:
-                self._receive_records(datagram, path, now)
-            elif self._setup.running:
+                if self.budget.records.admits(now):
+                    self._receive_records(datagram, path, now)
+            elif self._setup.running and self.budget.handshake.admits(now):
+                self.budget.handshake.spend(1)
+                self.ice.credit(path, len(datagram))
                 self._take_turn(lambda later: self._step_on(datagram, path, later), now)
 
     def _receive_media(self, datagram: bytes, path: Path, now: float, unix_ns: int) -> None:
@@ -161,7 +202,11 @@ class Session:
         if is_rtcp(datagram):
             compound = self._srtp.unprotect_rtcp(datagram)
             if compound is not None:
+                self.budget.media.spend(1)
                 self.ice.received(path, False, now)
+                if self.ice.limited:
+                    self.ice.prove(path)
+                    self._follow_path()
                 self.receiver.receive_rtcp(compound, now)
                 self.sender.receive_rtcp(compound, time.time())
             return
@@ -170,6 +215,7 @@ class Session:
         packet = srtp.unprotect(datagram)
         if packet is None:
             return
+        self.budget.media.spend(1)
         self.ice.received(path, srtp.state.remote_index > before, now)
         self._follow_path()
         if self.receiver.receive(packet, now, unix_ns):
@@ -182,7 +228,9 @@ class Session:
     def _receive_records(self, datagram: bytes, path: Path, now: float) -> None:
         assert self._records is not None
         before = self._records.state.read_highest
-        for record in self._records.open(datagram):
+        records = self._records.open(datagram)
+        self.budget.records.spend(len(records))
+        for record in records:
             self.ice.received(path, self._records.state.read_highest > before, now)
             self._follow_path()
             if record.kind == APPLICATION_DATA:
@@ -190,8 +238,8 @@ class Session:
             elif record.kind == ALERT and record.payload[:2] in (CLOSE_NOTIFY, b"\x02\x00"):
                 self.end("client_closed", now)
                 return
-            elif record.kind == HANDSHAKE:  # the client repeats its Finished: it has not received ours
-                self._setup.repeat_final_flight()
+            elif record.kind == HANDSHAKE and self._final_flights.take(1, now):
+                self._setup.repeat_final_flight()  # the client repeats its Finished: it has not received ours
 
     # ---- setting up ------------------------------------------------------------------------------
 
@@ -204,6 +252,7 @@ class Session:
     def _step_on(self, datagram: bytes, path: Path, now: float) -> None:
         """Handle a datagram whose turn has come; the handshake may have finished meanwhile."""
         if self._setup.running and self.ended is None:
+            self._handshake_path = path
             self._setup.receive(datagram, now)
         elif self._records is not None:
             self._receive_records(datagram, path, now)
@@ -216,6 +265,9 @@ class Session:
     def _shook_hands(self, keys: Keys, now: float) -> None:
         self.got_through = True
         self.state.srtp, self.state.dtls = keys
+        if self._handshake_path is not None:
+            self.ice.shook_hands(self._handshake_path)
+            self._follow_path()
         self._connect_engines(now)
         self._output.milestone("dtls", now)
         self._setup_ms = (now - self._consent.opened_at) * 1000
@@ -276,8 +328,9 @@ class Session:
         self._channels.connect(self._send_record)
 
     def _send(self, data: bytes) -> None:
-        if self.ice.path is not None:
-            self._output.datagram(self.ice.path, data)
+        ice = self.ice
+        if ice.path is not None and (not ice.limited or ice.may_send(len(data))):
+            self._output.datagram(ice.path, data)
 
     def _send_record(self, data: bytes) -> None:
         if self._records is not None and self._records.state.write_sequence < self.checkpoints.records_limit:
@@ -380,10 +433,19 @@ class Session:
         """Timers of the session; call every 50 ms or so."""
         if self.ended is not None:
             return
+        self._client_events.poll(now)
         self._setup.poll(now)
         if self.ended is not None:
             return
-        reason = self._consent.end_reason(self.ice.last_received, self._srtp is not None, now)
+        reason = self._consent.end_reason(
+            self.ice.last_received, self.ice.path is not None, self._srtp is not None, now
+        )
+        if reason is None and self.budget.is_overdrawn(now):
+            if self._notified_at is None:
+                self._notified_at = now
+                self._channels.send(messages.EVENTS_CHANNEL, json.dumps(OVER_BUDGET))
+            elif now - self._notified_at > NOTICE_SECONDS:
+                reason = "over_budget"
         if reason is not None:
             self.end(reason, now)
         elif self._srtp is not None:
@@ -391,7 +453,13 @@ class Session:
 
     def statistics(self) -> messages.Statistics:
         """The call's counters so far."""
-        return self._reports.statistics()
+        return self._reports.statistics().model_copy(
+            update={
+                "packets_over_budget": self.budget.dropped,
+                "checks_replayed": self.ice.replayed,
+                "events_dropped": self._client_events.dropped,
+            }
+        )
 
     def end(self, reason: messages.EndReason, now: float, cause: str = "") -> None:
         """Close towards client and agent, and free everything. Later calls do nothing."""

@@ -106,6 +106,10 @@ class SessionState:
     """Of our answers: an ICE restart raises it (RFC 3264 section 8)."""
     sctp: dict[str, Any] | None = None
     """The SCTP association (`association_state`) at the time of writing; None without one."""
+    seen_checks: list[bytes] = field(default_factory=list)
+    """Connectivity checks that were received already (`SeenChecks.export`)."""
+    strikes: int = 0
+    """Of the last seconds, those in which the client was beyond its budget (`PacketBudget`)."""
     generation: int = 0
     """The first generation of speech that may be played."""
     speech: SpeechState = field(default_factory=SpeechState)
