@@ -10,6 +10,8 @@ from pydantic import AfterValidator, Field, SecretStr, ValidationError, model_va
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from antiphon.runtime.nats.server_url import DEFAULT_NATS_URL, checked
+from antiphon.signaling.connections.connection_table import MAX_CONNECTIONS, PER_ADDRESS
+from antiphon.signaling.trusted_proxies import TrustedProxies
 
 
 class Settings(BaseSettings):
@@ -32,6 +34,13 @@ class Settings(BaseSettings):
     """Without keys: bind another address than loopback all the same (containers, trusted networks)."""
     allowed_hosts: str = ""
     """Without keys: names, comma separated, under which this service is reached besides the obvious ones."""
+    tls_cert: Path | None = None
+    """PEM file of the certificate and the ones between it and its root; HTTPS is served with it, and HTTP without."""
+    tls_key: Path | None = None
+    """PEM file of its key, not encrypted."""
+    trusted_proxies: str = ""
+    """Addresses and networks of proxies, comma separated, that are believed what they say of a client's address."""
+    connections_per_address: int = Field(default=PER_ADDRESS, ge=1, le=MAX_CONNECTIONS)
     default_agent: str = Field(default="concierge", pattern=r"^[A-Za-z0-9_-]{1,64}$")
 
     @model_validator(mode="after")
@@ -42,7 +51,15 @@ class Settings(BaseSettings):
                 f"ANTIPHON_HTTP_BIND is {self.http_bind} and no ANTIPHON_API_KEYS are set: without keys only loopback "
                 "is served. Set keys, bind 127.0.0.1, or set ANTIPHON_ALLOW_OPEN=1 on a network you trust"
             )
+        if (self.tls_cert is None) != (self.tls_key is None):
+            given, missing = ("CERT", "KEY") if self.tls_key is None else ("KEY", "CERT")
+            raise ValueError(f"ANTIPHON_TLS_{given} is set and ANTIPHON_TLS_{missing} is not: TLS needs both")
+        self.proxies()
         return self
+
+    def proxies(self) -> TrustedProxies:
+        """`trusted_proxies`, read; ValueError names the wrong part."""
+        return TrustedProxies(self.trusted_proxies)
 
     def bind_address(self) -> tuple[str, int]:
         """Host as an IP literal and port; ValueError names what is wrong."""

@@ -10,6 +10,7 @@ from starlette.types import ASGIApp
 from antiphon.signaling.auth.credentials import Credentials
 from antiphon.signaling.http import errors, health, static_files
 from antiphon.signaling.http.dependencies import Services
+from antiphon.signaling.http.forwarded import ForwardedClient
 from antiphon.signaling.http.middleware import Middleware
 from antiphon.signaling.placement.backend import Backend
 from antiphon.signaling.protocols import client_secrets, openai_calls, side_channel
@@ -41,4 +42,7 @@ def create_app(settings: Settings, backend: Backend) -> ASGIApp:
         app.include_router(routes.router)
     app.mount("/static", static_files.RevalidatedFiles(directory=static_files.STATIC))
     host, _ = settings.bind_address()
-    return Middleware(app, guard=credentials.open, loopback_only=is_loopback(host), extra_hosts=settings.extra_hosts())
+    checked = Middleware(
+        app, guard=credentials.open, loopback_only=is_loopback(host), extra_hosts=settings.extra_hosts()
+    )
+    return ForwardedClient(checked, settings.proxies())
