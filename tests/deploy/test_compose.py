@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +13,7 @@ import yaml
 
 from antiphon.inference_bridge.settings import Settings
 
-pytestmark = pytest.mark.pure
+pytestmark = pytest.mark.process
 
 ROOT = Path(__file__).parents[2]
 DECIDED_BY_COMPOSE = {"ANTIPHON_NATS_URL", "ANTIPHON_CACHE_DIR"}
@@ -41,10 +44,128 @@ def test_the_one_command_for_traces_starts_their_receiver_and_has_every_service_
     assert command == "docker compose -f compose.yaml -f compose.tracing.yaml up --build"
     traced = services("compose.tracing.yaml")
     assert "jaeger" in traced
-    assert traced["jaeger"]["networks"] == ["antiphon"], "where the others find it by its name"
+    assert traced["jaeger"]["networks"] == ["bus", "traces"], "where the others find it by its name"
     for name, service in services("compose.yaml").items():
         if "OTEL_EXPORTER_OTLP_ENDPOINT" in service.get("environment", {}):
             assert traced[name]["environment"] == {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://jaeger:4318"}
+
+
+def everything() -> dict[str, Any]:
+    """Each service of both files that is a container of its own, with what is merged into it."""
+    both = services("compose.yaml") | services("compose.tracing.yaml")
+    return {name: service for name, service in both.items() if "image" in service} | services("compose.yaml")
+
+
+@pytest.mark.parametrize("name", everything())
+def test_every_container_is_confined(name: str) -> None:
+    service = everything()[name]
+    assert service["cap_drop"] == ["ALL"]
+    assert service["read_only"] is True
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert 0 < service["pids_limit"] <= 512
+    assert service["mem_limit"]
+    assert "cpus" in service or "cpu_shares" in service
+    assert "privileged" not in service
+    assert service.get("network_mode", "none") == "none", "never the network of the host"
+    assert not [volume for volume in service.get("volumes", ()) if "docker.sock" in volume]
+    if name != "keys":
+        assert "cap_add" not in service
+        assert service["tmpfs"][0].startswith("/tmp:"), "which is all that it can write to"
+
+
+def test_the_container_that_writes_keys_has_what_a_change_of_owner_needs_and_no_network() -> None:
+    keys = services("compose.yaml")["keys"]
+    assert keys["cap_add"] == ["CHOWN", "DAC_OVERRIDE", "FOWNER"]
+    assert keys["network_mode"] == "none"
+
+
+@pytest.mark.parametrize("name", [name for name in everything() if name != "keys"])
+def test_no_container_runs_as_root(name: str) -> None:
+    service = everything()[name]
+    if "build" in service:
+        assert "\nUSER 10001:10001\n" in (ROOT / "Dockerfile").read_text().rpartition("FROM ")[2]
+        assert service.get("user") is None
+    else:
+        assert service["user"] == "10001:10001"
+
+
+def test_every_container_that_stays_tells_whether_it_is_well() -> None:
+    own = (ROOT / "Dockerfile").read_text().rpartition("FROM ")[2]
+    for name, service in services("compose.yaml").items():
+        if service["restart"] != "no":
+            assert "healthcheck" in service or ("build" in service and "HEALTHCHECK" in own), name
+
+
+def test_only_what_clients_need_is_published_and_the_bus_leads_nowhere() -> None:
+    published = {name: service["ports"] for name, service in services("compose.yaml").items() if "ports" in service}
+    assert published == {"relay": ["3478:3478/udp"], "signaling": ["127.0.0.1:8080:8080"]}
+    networks = yaml.safe_load((ROOT / "compose.yaml").read_text())["networks"]
+    assert networks["bus"] == {"internal": True}
+    of = {name: set(service.get("networks", ())) for name, service in services("compose.yaml").items()}
+    assert of["nats"] == of["transceiver"] == {"bus"}, "nothing from outside, and nothing to it"
+    assert of["relay"] & of["signaling"] == {"bus"}
+    assert of["relay"] == {"bus", "public"}
+    assert of["signaling"] == {"bus", "web"}
+    assert of["inference-bridge"] == {"bus", "models"}
+
+
+def test_base_images_are_named_once_each_and_can_be_pinned() -> None:
+    dockerfile = (ROOT / "Dockerfile").read_text()
+    bases = [line.split()[1] for line in dockerfile.splitlines() if line.startswith("FROM ")]
+    assert set(bases) == {"${PYTHON_IMAGE}"}
+    composed = "".join((ROOT / name).read_text() for name in ("compose.yaml", "compose.tracing.yaml"))
+    default = composed.partition("${ANTIPHON_PYTHON_IMAGE:-")[2].partition("}")[0]
+    assert f"ARG PYTHON_IMAGE={default}\n" in dockerfile
+    for service in everything().values():
+        if "build" not in service:
+            assert service["image"].startswith("${ANTIPHON_"), service["image"]
+            assert "latest" not in service["image"]
+
+
+@pytest.fixture
+def clone(tmp_path: Path) -> Path:
+    (tmp_path / "deploy").mkdir()
+    for name in ("compose.yaml", "compose.tracing.yaml", "deploy/pin-images.sh"):
+        shutil.copy(ROOT / name, tmp_path / name)
+    return tmp_path
+
+
+def pin_images(clone: Path, *arguments: str, path: str = "") -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PATH": f"{path}:{os.environ['PATH']}" if path else os.environ["PATH"]}
+    command = [str(clone / "deploy" / "pin-images.sh"), *arguments]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=20, check=False)
+
+
+def docker_that_says(clone: Path, digest: str) -> str:
+    (clone / "bin").mkdir()
+    script = clone / "bin" / "docker"
+    script.write_text(f"#!/bin/sh\n[ $2 = version ] || echo '{digest}'\n")
+    script.chmod(0o755)
+    return str(clone / "bin")
+
+
+def test_images_are_pinned_to_what_a_registry_says_and_the_check_wants_each(clone: Path) -> None:
+    assert pin_images(clone, "--check").returncode == 1, "nothing is pinned"
+    digest = f"sha256:{'ab' * 32}"
+    done = pin_images(clone, path=docker_that_says(clone, digest))
+    assert done.returncode == 0, done.stderr
+    pinned = (clone / "deploy" / "images.env").read_text()
+    for name in ("PYTHON", "NATS", "JAEGER"):
+        assert len([line for line in pinned.splitlines() if line.startswith(f"ANTIPHON_{name}_IMAGE=")]) == 1
+    assert pinned.count(digest) == 3
+    assert pin_images(clone, "--check").returncode == 0
+    (clone / "deploy" / "images.env").write_text(pinned.replace("nats:", "nats-other:"))
+    refused = pin_images(clone, "--check")
+    assert refused.returncode == 1
+    assert "ANTIPHON_NATS_IMAGE" in refused.stderr
+
+
+@pytest.mark.parametrize("digest", ["", "sha256:abc", "not found"])
+def test_a_registry_that_gives_no_digest_changes_nothing(clone: Path, digest: str) -> None:
+    done = pin_images(clone, path=docker_that_says(clone, digest))
+    assert done.returncode == 1
+    assert "nothing was changed" in done.stderr
+    assert not (clone / "deploy" / "images.env").exists()
 
 
 @pytest.mark.parametrize("path", ["keys/route", "keys/password", ".env"])

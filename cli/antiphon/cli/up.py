@@ -22,6 +22,7 @@ from antiphon.cli.bind_options import (
     relay_address,
     relay_tcp_address,
     require_keys_for_others,
+    tls_files,
     usable_port,
 )
 from antiphon.cli.errors import UsageError
@@ -55,6 +56,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="[ADDRESS:]PORT",
         help="where the page and the API are served; port 0 takes a free one (default: %(default)s)",
     )
+    parser.add_argument(
+        "--tls-cert",
+        type=Path,
+        metavar="FILE",
+        help="serve the page and the API over HTTPS with this certificate and the ones up to its root (PEM); a renewed "
+        "file is taken up",
+    )
+    parser.add_argument("--tls-key", type=Path, metavar="FILE", help="the key of --tls-cert (PEM, not encrypted)")
     parser.add_argument(
         "--relay-port",
         type=int,
@@ -101,6 +110,7 @@ def run(args: argparse.Namespace) -> int:
     offered = offered_hosts(args.public, args.loopback_only)
     http, relay = http_address(args.http), relay_address(args.relay_port, offered)
     require_keys_for_others(http, args.public)
+    tls = tls_files(args.tls_cert, args.tls_key)
     for plugin in args.plugin:
         if not plugin.is_file():
             raise UsageError(f"there is no plug-in {plugin}: --plugin takes a Python file")
@@ -124,6 +134,7 @@ def run(args: argparse.Namespace) -> int:
                 return 0
             terminal.log("nats", f"serves {nats_url}")
             environments = _environments(http, relay, relay_tcp, offered, nats_url)
+            environments["signaling"] |= tls
             environments["relay"].setdefault("ANTIPHON_RELAY_STATE_FILE", str(Path(state, "relay.json")))
             for name, environment in environments.items():
                 supervisor.add(_python(name, ["-m", f"antiphon.{name.replace('-', '_')}"], environment, terminal))
@@ -131,7 +142,7 @@ def run(args: argparse.Namespace) -> int:
                 supervisor.add(
                     _python(plugin.stem, [str(plugin)], _base(plugin.stem) | {"ANTIPHON_NATS_URL": nats_url}, terminal)
                 )
-            return _watch(supervisor, terminal, http)
+            return _watch(supervisor, terminal, http, secure=bool(environments["signaling"].get("ANTIPHON_TLS_CERT")))
         finally:
             if supervisor.stopping:
                 terminal.announce("Ending ...")
@@ -140,9 +151,10 @@ def run(args: argparse.Namespace) -> int:
                 terminal.announce("Antiphon has ended.")
 
 
-def _watch(supervisor: Supervisor, terminal: Terminal, http: Address) -> int:
+def _watch(supervisor: Supervisor, terminal: Terminal, http: Address, *, secure: bool) -> int:
     """Restart parts until the stop; print when a call would succeed, and until then what is missing."""
-    url = f"http://{http}/" if http.host not in ("0.0.0.0", "::") else f"http://127.0.0.1:{http.port}/"
+    scheme = "https" if secure else "http"
+    url = f"{scheme}://{http}/" if http.host not in ("0.0.0.0", "::") else f"{scheme}://127.0.0.1:{http.port}/"
     begun = time.monotonic()
     next_progress = begun + PROGRESS_EVERY
     health = _HealthWatch(url)
@@ -178,7 +190,7 @@ class _HealthWatch:
 
     def _run(self) -> None:
         while True:
-            self.state = ask_health(self._url)
+            self.state = ask_health(self._url, own=True)
             time.sleep(0.25)
 
 
