@@ -66,7 +66,7 @@ def install(service: str, where: Path) -> Path:
         "--no-deps",
         "--require-hashes",
     ]
-    subprocess.run([*command, "-r", str(requirements)], check=True)
+    subprocess.run([*command, "--no-deps", "--require-hashes", "-r", str(requirements)], check=True)
     return next((where / "lib").glob("python*/site-packages"))
 
 

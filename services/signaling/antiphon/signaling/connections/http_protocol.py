@@ -128,6 +128,12 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         self._table.traffic(self._held, self.loop.time())
         super().data_received(data)
 
+    async def send(self, message: Any) -> None:
+        """As uvicorn's, which takes an upgrade that was refused with a body for a fault, and logs it as an error."""
+        await super().send(message)
+        if self.initial_response is not None and self.close_sent:
+            self.handshake_complete = True
+
     def connection_lost(self, exc: Exception | None) -> None:
         """Report it."""
         self._table.released(self._held)
