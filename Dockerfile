@@ -1,12 +1,15 @@
 # The image of one service: docker build --build-arg SERVICE=relay .
 # SERVICE is a directory below services/. Plain instructions only, so that any builder takes it.
 
+# The base by tag; `deploy/pin-images.sh` writes tag@digest, as a registry gives it, into deploy/images.env and here.
+ARG PYTHON_IMAGE=python:3.11-slim
+
 # Writes the keys that compose.yaml shares between services. Needs nothing but the standard library.
-FROM python:3.11-slim AS keys
+FROM ${PYTHON_IMAGE} AS keys
 COPY cli/antiphon/cli/keys.py /keys.py
 ENTRYPOINT ["python", "/keys.py"]
 
-FROM python:3.11-slim AS wheel
+FROM ${PYTHON_IMAGE} AS wheel
 ARG SERVICE
 COPY deploy/requirements/build.txt /tmp/build.txt
 RUN pip install --no-cache-dir --require-hashes -r /tmp/build.txt
@@ -18,10 +21,15 @@ COPY demo ./demo
 COPY services/${SERVICE} ./services/${SERVICE}
 RUN pip wheel --no-cache-dir --no-deps --no-build-isolation --wheel-dir /wheels .
 
-FROM python:3.11-slim
+FROM ${PYTHON_IMAGE}
 ARG SERVICE
+# libopus (BSD) codes the transceiver's audio. PyAV, whose wheels carry GPL codecs, is in no image, hence --no-deps: the
+# lists are complete but for it (deploy/lock.sh), and deploy/check-licences.py looks at what they install.
+RUN if [ "${SERVICE}" = transceiver ]; then \
+        apt-get update && apt-get install -y --no-install-recommends libopus0 && rm -rf /var/lib/apt/lists/*; \
+    fi
 COPY deploy/requirements/${SERVICE}.txt /tmp/requirements.txt
-RUN pip install --no-cache-dir --require-hashes -r /tmp/requirements.txt
+RUN pip install --no-cache-dir --no-deps --require-hashes -r /tmp/requirements.txt
 COPY --from=wheel /wheels /tmp/wheels
 RUN pip install --no-cache-dir --no-deps --no-index /tmp/wheels/*.whl && rm -rf /tmp/wheels
 # The module of inference-bridge is antiphon.inference_bridge.

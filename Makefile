@@ -7,7 +7,7 @@ PACKAGES := schemas runtime rtc testing relay transceiver signaling inference_br
 SERVICES := relay transceiver signaling inference-bridge
 BIN := .venv/bin
 
-.PHONY: help run test test-fast lint format set-up test-packages fuzz fuzz-live chaos soak compose-test pipecat-test smart-turn-test lock vectors reference clean
+.PHONY: help run test test-fast lint format set-up test-packages fuzz fuzz-live chaos soak compose-test pipecat-test smart-turn-test lock vectors reference sbom audit licences clean
 
 help:
 	@echo 'make run           start the whole stack; options of `antiphon up` go into ARGS="..."'
@@ -23,6 +23,8 @@ help:
 	@echo 'make lint          ruff and mypy only          make format   let ruff put the code in order'
 	@echo 'make lock          pin the requirements anew   make vectors  write schemas/vectors anew'
 	@echo 'make reference     write docs/sdk-reference.md anew, after a change of the SDK'
+	@echo 'make sbom          write what each image contains (CycloneDX) to dist/sbom'
+	@echo 'make audit         ask for advisories on all pinned versions; make licences looks for the GPL in what images install'
 	@echo 'PYTHON=python3.13 behind any of them chooses the interpreter; .venv is made anew if it has another version'
 	@echo 'make clean         remove what these targets have made'
 
@@ -53,6 +55,7 @@ lint: set-up
 	$(BIN)/mypy $(foreach package,$(PACKAGES),-p antiphon.$(package))
 	$(BIN)/mypy tests
 	$(BIN)/mypy examples docs
+	$(foreach script,audit check-licences sbom,$(BIN)/mypy deploy/$(script).py &&) true
 
 format: set-up
 	$(BIN)/ruff check --fix .
@@ -104,6 +107,15 @@ lock:
 
 vectors: set-up
 	PYTHONPATH=tests $(BIN)/python -m support.vectors
+
+sbom: set-up
+	$(BIN)/python deploy/sbom.py
+
+audit: set-up
+	$(BIN)/python deploy/audit.py
+
+licences: set-up
+	$(BIN)/python deploy/check-licences.py
 
 reference: set-up
 	$(BIN)/python docs/generate_sdk_reference.py

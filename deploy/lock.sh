@@ -15,10 +15,12 @@ compile() {
 # dev is everything but pipecat, which wants older versions of what we have.
 compile --extra dev -o requirements.lock pyproject.toml
 mkdir -p deploy/requirements
+# Without PyAV: its wheels carry codecs under the GPL, and no service uses it (antiphon.runtime.absent_pyav). So the images
+# install with --no-deps what is listed, which is all the rest.
 # The images take the versions that the tests ran with: the lock is their constraint.
 grep -E '^[a-z0-9].*==' requirements.lock | sed 's/ \\$//' >deploy/requirements/.versions
 for service in "$@"; do
-    compile --extra "$service" -c deploy/requirements/.versions --no-annotate \
+    compile --extra "$service" -c deploy/requirements/.versions --no-annotate --no-emit-package av \
         -o "deploy/requirements/$service.txt" pyproject.toml
 done
 echo 'hatchling' | compile -c deploy/requirements/.versions --no-annotate -o deploy/requirements/build.txt -

@@ -7,6 +7,7 @@ import re
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import urllib.request
@@ -15,6 +16,7 @@ from pathlib import Path
 import pytest
 from support.conditions import wait_until
 from support.processes.up_process import descendants, is_alive, up_process, wait_until_gone
+from support.tls import pair
 
 pytestmark = pytest.mark.process
 
@@ -204,3 +206,26 @@ def test_a_plug_in_runs_as_a_part(tmp_path: Path) -> None:
         pid = running.pid_of("parrot")
         assert running.end() < 3
         assert not is_alive(pid)
+
+
+def test_a_certificate_without_its_key_or_file_is_refused(tmp_path: Path) -> None:
+    certificate, _ = pair().write(tmp_path)
+    for options, named in (
+        (("--tls-cert", str(certificate)), "--tls-cert and --tls-key belong together"),
+        (("--tls-cert", str(certificate), "--tls-key", "/nowhere"), "--tls-key /nowhere: there is no such file"),
+    ):
+        done = _up(*options)
+        assert done.returncode == 2
+        assert named in done.stderr
+
+
+@pytest.mark.models
+def test_with_a_certificate_the_page_is_served_over_https(tmp_path: Path) -> None:
+    certificate, key = pair().write(tmp_path / "tls")
+    (tmp_path / "run").mkdir()
+    with up_process(tmp_path / "run", "--tls-cert", str(certificate), "--tls-key", str(key)) as running:
+        url = running.wait_until_ready()
+        assert url.startswith("https://")
+        context = ssl.create_default_context(cafile=certificate)
+        with urllib.request.urlopen(f"{url}healthz", timeout=5, context=context) as reply:
+            assert reply.status == 200

@@ -65,10 +65,82 @@ def test_the_one_command_for_traces_starts_their_receiver_and_has_every_service_
     assert command == "docker compose -f compose.yaml -f compose.tracing.yaml up --build"
     traced = services("compose.tracing.yaml")
     assert "jaeger" in traced
-    assert traced["jaeger"]["networks"] == ["antiphon"], "where the others find it by its name"
+    assert traced["jaeger"]["networks"] == ["bus", "traces"], "where the others find it by its name"
     for name, service in services("compose.yaml").items():
         if "OTEL_EXPORTER_OTLP_ENDPOINT" in service.get("environment", {}):
             assert traced[name]["environment"] == {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://jaeger:4318"}
+
+
+def everything() -> dict[str, Any]:
+    """Each service of both files that is a container of its own, with what is merged into it."""
+    both = services("compose.yaml") | services("compose.tracing.yaml")
+    return {name: service for name, service in both.items() if "image" in service} | services("compose.yaml")
+
+
+@pytest.mark.parametrize("name", everything())
+def test_every_container_is_confined(name: str) -> None:
+    service = everything()[name]
+    assert service["cap_drop"] == ["ALL"]
+    assert service["read_only"] is True
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert 0 < service["pids_limit"] <= 512
+    assert service["mem_limit"]
+    assert "cpus" in service or "cpu_shares" in service
+    assert "privileged" not in service
+    assert service.get("network_mode", "none") == "none", "never the network of the host"
+    assert not [volume for volume in service.get("volumes", ()) if "docker.sock" in volume]
+    if name != "keys":
+        assert "cap_add" not in service
+        assert service["tmpfs"][0].startswith("/tmp:"), "which is all that it can write to"
+
+
+def test_the_container_that_writes_keys_has_what_a_change_of_owner_needs_and_no_network() -> None:
+    keys = services("compose.yaml")["keys"]
+    assert keys["cap_add"] == ["CHOWN", "DAC_OVERRIDE", "FOWNER"]
+    assert keys["network_mode"] == "none"
+
+
+@pytest.mark.parametrize("name", [name for name in everything() if name != "keys"])
+def test_no_container_runs_as_root(name: str) -> None:
+    service = everything()[name]
+    if "build" in service:
+        assert "\nUSER 10001:10001\n" in (ROOT / "Dockerfile").read_text().rpartition("FROM ")[2]
+        assert service.get("user") is None
+    else:
+        assert service["user"] == "10001:10001"
+
+
+def test_every_container_that_stays_tells_whether_it_is_well() -> None:
+    own = (ROOT / "Dockerfile").read_text().rpartition("FROM ")[2]
+    for name, service in services("compose.yaml").items():
+        if service["restart"] != "no":
+            assert "healthcheck" in service or ("build" in service and "HEALTHCHECK" in own), name
+
+
+def test_only_what_clients_need_is_published_and_the_bus_leads_nowhere() -> None:
+    published = {name: service["ports"] for name, service in services("compose.yaml").items() if "ports" in service}
+    assert published == {"relay": ["3478:3478/udp"], "signaling": ["127.0.0.1:8080:8080"]}
+    networks = yaml.safe_load((ROOT / "compose.yaml").read_text())["networks"]
+    assert networks["bus"] == {"internal": True}
+    of = {name: set(service.get("networks", ())) for name, service in services("compose.yaml").items()}
+    assert of["nats"] == of["transceiver"] == {"bus"}, "nothing from outside, and nothing to it"
+    assert of["relay"] & of["signaling"] == {"bus"}
+    assert of["relay"] == {"bus", "public"}
+    assert of["signaling"] == {"bus", "web"}
+    assert of["inference-bridge"] == {"bus", "models"}
+
+
+def test_base_images_are_named_once_each_and_can_be_pinned() -> None:
+    dockerfile = (ROOT / "Dockerfile").read_text()
+    bases = [line.split()[1] for line in dockerfile.splitlines() if line.startswith("FROM ")]
+    assert set(bases) == {"${PYTHON_IMAGE}"}
+    composed = "".join((ROOT / name).read_text() for name in ("compose.yaml", "compose.tracing.yaml"))
+    default = composed.partition("${ANTIPHON_PYTHON_IMAGE:-")[2].partition("}")[0]
+    assert f"ARG PYTHON_IMAGE={default}\n" in dockerfile
+    for service in everything().values():
+        if "build" not in service:
+            assert service["image"].startswith("${ANTIPHON_"), service["image"]
+            assert "latest" not in service["image"]
 
 
 @pytest.mark.parametrize("path", ["keys/route", "keys/password", ".env"])

@@ -30,7 +30,7 @@ EXTRA_OF: Final = {
 TELEMETRY_ONLY_WHEN_ON: Final = "opentelemetry"
 """`antiphon.runtime.telemetry` loads the SDK when an endpoint is set; the extra `telemetry` brings it."""
 
-CARRIED: Final = {"starlette": "fastapi", "ctranslate2": "faster-whisper"}
+CARRIED: Final = {"starlette": "fastapi", "h11": "uvicorn", "ctranslate2": "faster-whisper"}
 """Distributions that are the public ground of another one, so that naming the other is enough."""
 
 
@@ -81,7 +81,8 @@ INSIDE: Final = {
     "transceiver.net": "ice.agent session.session",
     "transceiver.calls": "bus net session settings timing.scheduler",
     "transceiver.failover": "bus calls net session",
-    "signaling.http": "auth limits placement protocols settings",
+    "signaling.connections": "http.errors settings trusted_proxies",
+    "signaling.http": "auth limits placement protocols settings trusted_proxies",
     "signaling.auth": "http.errors limits.limits",
     "signaling.limits": "http.errors placement.backend settings",
     "signaling.placement": "http.errors settings",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import os
 import socket
+from pathlib import Path
 
 from antiphon.cli import embedded_nats
 from antiphon.cli.errors import UsageError
@@ -80,6 +81,18 @@ def require_keys_for_others(http: Address, public: str | None) -> None:
             "serving other machines (--public, or --http on more than loopback) needs ANTIPHON_API_KEYS: "
             "set it to one or more keys of your own, separated by commas (or ANTIPHON_API_KEYS_FILE to a file of them)"
         )
+
+
+def tls_files(certificate: Path | None, key: Path | None) -> dict[str, str]:
+    """What signaling gets for `--tls-cert` and `--tls-key`; `UsageError` for one alone, or a file that is not there."""
+    if certificate is None and key is None:
+        return {}
+    if certificate is None or key is None:
+        raise UsageError("--tls-cert and --tls-key belong together: a certificate is of no use without its key")
+    for option, path in (("--tls-cert", certificate), ("--tls-key", key)):
+        if not path.is_file():
+            raise UsageError(f"{option} {path}: there is no such file")
+    return {"ANTIPHON_TLS_CERT": str(certificate.absolute()), "ANTIPHON_TLS_KEY": str(key.absolute())}
 
 
 def usable_port(address: Address, kind: socket.SocketKind, option: str) -> int:

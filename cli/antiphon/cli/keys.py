@@ -76,6 +76,13 @@ def write_secret(path: Path, text: str, owner: int | None) -> None:
     scratch.replace(path)
 
 
+def give(directory: Path, owner: int) -> None:
+    """Make this user the owner of a directory and all in it: of a volume, which begins as root's."""
+    for path in (directory, *directory.rglob("*")):
+        if path.lstat().st_uid != owner:
+            os.chown(path, owner, owner, follow_symlinks=False)
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `antiphon keys`."""
     parser.add_argument("--route", type=Path, default=Path("keys/route"), metavar="FILE", help="default: %(default)s")
@@ -91,6 +98,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--owner", type=int, metavar="UID", help="give the files to this user (needs root)")
     parser.add_argument(
+        "--own", type=Path, metavar="DIRECTORY", help="give this directory and all in it to --owner as well"
+    )
+    parser.add_argument(
         "--rotate",
         action="store_true",
         help="put a new route key in front of the present one, which still opens the tokens of running calls; "
@@ -105,6 +115,8 @@ def run(args: argparse.Namespace) -> int:
     route: Path = args.route
     password: Path = args.password
     try:
+        if args.own is not None and args.owner is not None:
+            give(args.own, args.owner)
         _write_or_rotate(route, "route", fresh_route_keys, rotated_route_keys, args)
         if password.exists():
             print(f"{password}: kept")

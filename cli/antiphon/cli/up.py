@@ -23,6 +23,7 @@ from antiphon.cli.bind_options import (
     relay_address,
     relay_tcp_address,
     require_keys_for_others,
+    tls_files,
     usable_port,
 )
 from antiphon.cli.errors import UsageError
@@ -55,6 +56,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="[ADDRESS:]PORT",
         help="where the page and the API are served; port 0 takes a free one (default: %(default)s)",
     )
+    parser.add_argument(
+        "--tls-cert",
+        type=Path,
+        metavar="FILE",
+        help="serve the page and the API over HTTPS with this certificate and the ones up to its root (PEM); a renewed "
+        "file is taken up",
+    )
+    parser.add_argument("--tls-key", type=Path, metavar="FILE", help="the key of --tls-cert (PEM, not encrypted)")
     parser.add_argument(
         "--relay-port",
         type=int,
@@ -112,6 +121,7 @@ def run(args: argparse.Namespace) -> int:
     plugin_environment = environment_of_plugin(args.plugin_env)
     plugins = [plugin(text, plugin_environment) for text in args.plugin]
     wanted = _users(plugins)
+    tls = tls_files(args.tls_cert, args.tls_key)
     http = http._replace(port=usable_port(http, socket.SOCK_STREAM, "--http"))
     relay = relay._replace(port=usable_port(relay, socket.SOCK_DGRAM, "--relay-port"))
     relay_tcp = relay_tcp_address(args.relay_tcp_port, relay)
@@ -139,6 +149,7 @@ def run(args: argparse.Namespace) -> int:
             setup = SetupThread(lambda: connection.connect(nats_url, "antiphon-setup", setup_access), stores, terminal)
             setup.wait_until_ready(STORES_WITHIN)
             environments = _environments(http, relay, relay_tcp, offered, _keys(Path(state)))
+            environments["signaling"] |= tls
             environments["relay"].setdefault("ANTIPHON_RELAY_STATE_FILE", str(Path(state, "relay.json")))
             with announced(RunningStack(nats_url, Path(state))) as trouble:
                 if trouble:
@@ -152,7 +163,8 @@ def run(args: argparse.Namespace) -> int:
                     on_nats = _on_nats(nats_url, users, each.user)
                     file = str(each.file)
                     supervisor.add(_python(each.file.stem, [file], plugin_environment | on_nats, terminal))
-                return _watch(supervisor, terminal, http)
+                secure = bool(environments["signaling"].get("ANTIPHON_TLS_CERT"))
+                return _watch(supervisor, terminal, http, secure)
         finally:
             if supervisor.stopping:
                 terminal.announce("Ending ...")
@@ -163,9 +175,10 @@ def run(args: argparse.Namespace) -> int:
                 terminal.announce("Antiphon has ended.")
 
 
-def _watch(supervisor: Supervisor, terminal: Terminal, http: Address) -> int:
+def _watch(supervisor: Supervisor, terminal: Terminal, http: Address, *, secure: bool) -> int:
     """Restart parts until the stop; print when a call would succeed, and until then what is missing."""
-    url = f"http://{http}/" if http.host not in ("0.0.0.0", "::") else f"http://127.0.0.1:{http.port}/"
+    scheme = "https" if secure else "http"
+    url = f"{scheme}://{http}/" if http.host not in ("0.0.0.0", "::") else f"{scheme}://127.0.0.1:{http.port}/"
     begun = time.monotonic()
     next_progress = begun + PROGRESS_EVERY
     health = _HealthWatch(url)
@@ -201,7 +214,7 @@ class _HealthWatch:
 
     def _run(self) -> None:
         while True:
-            self.state = ask_health(self._url)
+            self.state = ask_health(self._url, own=True)
             time.sleep(0.25)
 
 

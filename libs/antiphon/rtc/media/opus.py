@@ -1,8 +1,8 @@
 """Opus by libopus itself: one call per packet on buffers that are made once.
 
-The library is the copy in PyAV's wheel (aiortc depends on PyAV), else the system's. The media path of a process is
-single-threaded, so one set of scratch buffers serves every session. Constants and calls: opus_defines.h and opus.h of
-libopus 1.3 and later; RFC 6716.
+The library is the copy in PyAV's wheel where that is installed, else the system's, as in our images. The media path of
+a process is single-threaded, so one set of scratch buffers serves every session. Constants and calls: opus_defines.h
+and opus.h of libopus 1.3 and later; RFC 6716.
 """
 
 from __future__ import annotations
@@ -58,12 +58,13 @@ def _load() -> Any:
     candidates = carried_by_pyav("libopus")
     system = ctypes.util.find_library("opus")
     candidates += [system] if system else []
+    candidates.append("libopus.so.0")  # its name on Linux; `find_library` needs a program that small images lack
     for name in candidates:
         try:
             return _ffi.dlopen(name)
         except OSError:
             continue
-    raise ImportError("libopus was found neither beside PyAV nor on the system: install libopus0")
+    raise ImportError("libopus was found neither beside PyAV nor on the system: install libopus (Debian: libopus0)")
 
 
 _lib: Final = _load()

@@ -8,5 +8,8 @@ Turn detection, barge-in and playout tracking are pure and take `now`; models ru
 
 import os
 
+from antiphon.runtime import absent_pyav
+
 # onnxruntime reports its use to its makers unless this is set before it is imported.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+absent_pyav.stand_in()  # for faster-whisper

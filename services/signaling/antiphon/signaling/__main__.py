@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import contextlib
 import http.client
 import ipaddress
 import logging
 import signal
 import socket
+import ssl
 import sys
+import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
 from typing import Final
 
 import uvicorn
@@ -23,8 +23,11 @@ from antiphon.runtime.loop_watchdog import LoopWatchdog
 from antiphon.schemas.addresses import Address
 from antiphon.signaling.auth.authentication import Authenticator
 from antiphon.signaling.auth.key_watch import watch
+from antiphon.signaling.connections.acceptor import Acceptor, allow_connections
+from antiphon.signaling.connections.certificate import CHECK_SECONDS, Certificate, CertificateError
+from antiphon.signaling.connections.connection_table import ConnectionTable
+from antiphon.signaling.connections.server import Server
 from antiphon.signaling.http.app import create_app, create_authenticator
-from antiphon.signaling.http.header_timeout import HeaderTimeoutProtocol
 from antiphon.signaling.placement.backend import Backend
 from antiphon.signaling.settings import Settings, is_loopback, load
 
@@ -32,20 +35,18 @@ log = logging.getLogger(__name__)
 STANDSTILL_SECONDS: Final = 10.0
 """No call runs through this process, so waiting costs less than a needless restart."""
 
-# Without a proxy, whatever the environment names: `--check` asks the instance on this host.
-_open = urllib.request.build_opener(urllib.request.ProxyHandler({})).open
+
+def _unverified() -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return context
 
 
-class _Server(uvicorn.Server):
-    """uvicorn's server without its signal handlers, which end the process with another status than 0.
-
-    Made and run by `_serve`, once per process.
-    """
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Leave the signals to `_serve`."""
-        yield
+# Without a proxy, whatever the environment names, and for any certificate: `--check` asks the instance on this host by
+# its address, and the certificate has a name.
+_open = urllib.request.build_opener(
+    urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=_unverified())
+).open
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -80,7 +81,13 @@ def _warn_of_keys(authenticator: Authenticator, host: str) -> None:
             )
 
 
-async def _serve(settings: Settings, listener: socket.socket, backend: Backend, authenticator: Authenticator) -> None:
+async def _serve(
+    settings: Settings,
+    listener: socket.socket,
+    backend: Backend,
+    authenticator: Authenticator,
+    certificate: Certificate | None,
+) -> None:
     config = uvicorn.Config(
         create_app(settings, backend, authenticator),
         log_config=None,
@@ -88,31 +95,42 @@ async def _serve(settings: Settings, listener: socket.socket, backend: Backend, 
         access_log=False,  # it would hold client addresses
         proxy_headers=False,
         server_header=False,
-        http=HeaderTimeoutProtocol,
         ws="websockets-sansio",
         ws_max_size=256 * 1024,
         lifespan="off",
         timeout_graceful_shutdown=1,
         timeout_keep_alive=15,
     )
-    server = _Server(config)
+    table = ConnectionTable(allow_connections(), settings.connections_per_address)
+    acceptor = Acceptor(listener, table, settings.proxies(), certificate.context if certificate else None)
+    server = Server(config, acceptor)
     loop = asyncio.get_running_loop()
     for ending in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(ending, setattr, server, "should_exit", True)
     backend.start()
     host, port = listener.getsockname()[:2]
-    log.info("serving on http://%s", Address(host, port))
+    log.info("serving on %s://%s", "https" if certificate else "http", Address(host, port))
     _warn_of_keys(authenticator, host)
     watching = asyncio.create_task(watch(authenticator.ring, authenticator.signer))
     watchdog = LoopWatchdog("signaling", STANDSTILL_SECONDS)
     watchdog.start()
+    renewal = asyncio.create_task(_renew(certificate)) if certificate else None
     try:
         await server.serve(sockets=[listener])
     finally:
         await tasks.end(watching)
         await authenticator.limits.store.stop()
+        if renewal:
+            await tasks.end(renewal)
         await backend.stop()
         watchdog.stop()
+
+
+async def _renew(certificate: Certificate) -> None:
+    """Take up renewed certificates, for ever."""
+    while True:
+        certificate.refresh(time.time())
+        await asyncio.sleep(CHECK_SECONDS)
 
 
 def _check(settings: Settings) -> int:
@@ -121,7 +139,7 @@ def _check(settings: Settings) -> int:
     if ipaddress.ip_address(host).is_unspecified:
         host = "127.0.0.1" if ":" not in host else "::1"
     try:
-        with _open(f"http://{Address(host, port)}/healthz", timeout=3):
+        with _open(f"{'https' if settings.tls_cert else 'http'}://{Address(host, port)}/healthz", timeout=3):
             return 0
     except urllib.error.HTTPError as error:
         print(f"signaling: {error.read(2000).decode(errors='replace')}", file=sys.stderr)
@@ -148,6 +166,13 @@ def main() -> int:
     except ValueError as error:
         print(f"signaling: {error}", file=sys.stderr)
         return 2
+    certificate = None
+    if settings.tls_cert and settings.tls_key:
+        try:
+            certificate = Certificate(settings.tls_cert, settings.tls_key)
+        except CertificateError as error:
+            print(f"signaling: {error}", file=sys.stderr)
+            return 2
     end_telemetry = telemetry.start("signaling")
     try:
         listener = _listen(*settings.bind_address())
@@ -156,7 +181,7 @@ def main() -> int:
         return 2
     try:
         with listener:
-            asyncio.run(_serve(settings, listener, backend, authenticator))
+            asyncio.run(_serve(settings, listener, backend, authenticator, certificate))
     finally:
         end_telemetry()
     return 0

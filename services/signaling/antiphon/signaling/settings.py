@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import ipaddress
 from pathlib import Path
-from typing import Self
+from typing import Annotated, Self
 
-from pydantic import AfterValidator, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
 
 from antiphon.runtime.nats.settings import NatsSettings
+from antiphon.signaling.connections.connection_table import MAX_CONNECTIONS, PER_ADDRESS
+from antiphon.signaling.trusted_proxies import TrustedProxies
 
 Limit = Annotated[int, Field(ge=0, le=1_000_000)]
 
@@ -47,6 +49,13 @@ class Settings(NatsSettings):
     limit_requests_per_address: Limit = 3000
     limit_failures_per_address: Limit = 10
     """Failed authentications that an address has free; each further one blocks it for twice as long."""
+    tls_cert: Path | None = None
+    """PEM file of the certificate and the ones between it and its root; HTTPS is served with it, and HTTP without."""
+    tls_key: Path | None = None
+    """PEM file of its key, not encrypted."""
+    trusted_proxies: str = ""
+    """Addresses and networks of proxies, comma separated, that are believed what they say of a client's address."""
+    connections_per_address: int = Field(default=PER_ADDRESS, ge=1, le=MAX_CONNECTIONS)
     default_agent: str = Field(default="concierge", pattern=r"^[A-Za-z0-9_-]{1,64}$")
 
     @field_validator("api_keys_file", "secret_key_file", mode="before")
@@ -63,7 +72,15 @@ class Settings(NatsSettings):
                 f"ANTIPHON_HTTP_BIND is {self.http_bind} and no ANTIPHON_API_KEYS are set: without keys only loopback "
                 "is served. Set keys, bind 127.0.0.1, or set ANTIPHON_ALLOW_OPEN=1 on a network you trust"
             )
+        if (self.tls_cert is None) != (self.tls_key is None):
+            given, missing = ("CERT", "KEY") if self.tls_key is None else ("KEY", "CERT")
+            raise ValueError(f"ANTIPHON_TLS_{given} is set and ANTIPHON_TLS_{missing} is not: TLS needs both")
+        self.proxies()
         return self
+
+    def proxies(self) -> TrustedProxies:
+        """`trusted_proxies`, read; ValueError names the wrong part."""
+        return TrustedProxies(self.trusted_proxies)
 
     def bind_address(self) -> tuple[str, int]:
         """Host as an IP literal and port; ValueError names what is wrong."""

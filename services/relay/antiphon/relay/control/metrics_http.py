@@ -4,8 +4,8 @@
     /healthz   200 when every worker is up
     /readyz    200 when calls may be sent here: workers up, a transceiver announced, not draining
 
-One answer per connection, requests of at most 8 KiB: an endpoint for a scraper on the same network, not a web
-server. It shows no client's address.
+One answer per connection, requests of at most 8 KiB, `MAX_CONNECTIONS` at a time: an endpoint for a scraper on the same
+network, not a web server. It shows no client's address.
 
 The text format is written here, by `_text_of` (8 lines): `prometheus_client` would do that part alone, because
 `counters` defines the metrics, and costs the control process 43 ms of CPU at its start beyond asyncio, json and logging
@@ -32,6 +32,10 @@ log = logging.getLogger(__name__)
 
 MAX_REQUEST: Final = 8192
 PATIENCE_SECONDS: Final = 5.0
+MAX_CONNECTIONS: Final = 32
+"""Above it the oldest one makes room: each has its answer at once, or has sent no request."""
+_BACKLOG: Final = 1
+"""asyncio tries to accept as often as this in one go, and logs each failure: one line a second without a descriptor."""
 _TEXT: Final = "text/plain; version=0.0.4; charset=utf-8"
 
 
@@ -46,6 +50,7 @@ class MetricsHttp:
         self._supervisor = supervisor
         self._nats = nats_client
         self._server: asyncio.Server | None = None
+        self._writers: dict[asyncio.StreamWriter, None] = {}  # the oldest first
 
     async def start(self) -> None:
         """Raises OSError with a text that names the setting."""
@@ -55,7 +60,12 @@ class MetricsHttp:
         try:
             # Shared, like the public port: a new process runs beside an old one for a moment.
             self._server = await asyncio.start_server(
-                self._serve, bind.host, bind.port, limit=MAX_REQUEST, reuse_port=bool(bind.port) or None
+                self._serve,
+                bind.host,
+                bind.port,
+                limit=MAX_REQUEST,
+                backlog=_BACKLOG,
+                reuse_port=bool(bind.port) or None,
             )
         except OSError as error:
             raise OSError(error.errno, f"ANTIPHON_RELAY_HTTP_BIND {bind}: {error.strerror}") from None
@@ -67,6 +77,11 @@ class MetricsHttp:
             self._server.close()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if len(self._writers) >= MAX_CONNECTIONS:
+            oldest = next(iter(self._writers))
+            del self._writers[oldest]
+            oldest.transport.abort()
+        self._writers[writer] = None
         try:
             async with asyncio.timeout(PATIENCE_SECONDS):
                 request = await reader.readuntil(b"\r\n\r\n")
@@ -80,6 +95,7 @@ class MetricsHttp:
         except (TimeoutError, OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
             pass
         finally:
+            self._writers.pop(writer, None)
             writer.close()
             with contextlib.suppress(OSError):
                 await writer.wait_closed()

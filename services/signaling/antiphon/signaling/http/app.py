@@ -12,6 +12,7 @@ from antiphon.signaling.auth.client_secret import SecretSigner
 from antiphon.signaling.auth.key_ring import KeyRing
 from antiphon.signaling.http import errors, health, static_files
 from antiphon.signaling.http.dependencies import Services
+from antiphon.signaling.http.forwarded import ForwardedClient
 from antiphon.signaling.http.middleware import Middleware
 from antiphon.signaling.limits.limits import Limits
 from antiphon.signaling.placement.backend import Backend
@@ -58,9 +59,10 @@ def create_app(settings: Settings, backend: Backend, authenticator: Authenticato
         app.include_router(routes.router)
     app.mount("/static", static_files.RevalidatedFiles(directory=static_files.STATIC))
     host, _ = settings.bind_address()
-    return Middleware(
+    checked = Middleware(
         app,
         guard=authenticator.ring.open,
         loopback_only=is_loopback(host),
         extra_hosts=settings.extra_hosts(),
     )
+    return ForwardedClient(checked, settings.proxies())

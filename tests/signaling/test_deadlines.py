@@ -11,7 +11,7 @@ import httpx
 import pytest
 from support.processes.signaling import SignalingProcess, until
 
-from antiphon.signaling.http.header_timeout import HEAD_SECONDS
+from antiphon.signaling.connections.connection_table import HEAD_SECONDS
 
 pytestmark = pytest.mark.process
 
