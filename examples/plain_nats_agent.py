@@ -10,12 +10,12 @@ from nats.aio.msg import Msg
 from nats.micro import add_service
 from nats.micro.request import Request
 
-PREFIX, NAME, END_OF_UTTERANCE = "antiphon.v1", "plain", 4
-WHO = {"agent": NAME, "instance": f"plain-{os.getpid()}"}
+PREFIX, NAME, WHO, END_OF_UTTERANCE = "antiphon.v1", "plain", {"agent": "plain", "instance": f"plain-{os.getpid()}"}, 4
+URL, SEED = os.environ.get("ANTIPHON_NATS_URL", "nats://127.0.0.1:4222"), os.environ.get("ANTIPHON_NATS_CREDENTIALS")
 
 
 async def main() -> None:
-    bus = await nats.connect(os.environ.get("ANTIPHON_NATS_URL", "nats://127.0.0.1:4222"))
+    bus = await nats.connect(URL, nkeys_seed=SEED, inbox_prefix=f"_INBOX_agent_{NAME}")
 
     async def claim(request: Request) -> None:
         asked = json.loads(request.data)

@@ -1,15 +1,15 @@
 // An agent in JavaScript: says back what it hears, and stops when a key is pressed.
 //   npm install && ANTIPHON_NATS_URL=nats://127.0.0.1:4222 npm start
 import { decode, encode } from "@msgpack/msgpack";
-import { connect } from "nats";
+import { connect, nkeyAuthenticator } from "nats";
+import { readFileSync } from "node:fs";
 
-const PREFIX = "antiphon.v1";
-const NAME = "echo-js";
+const [PREFIX, NAME] = ["antiphon.v1", "echo-js"];
 const INSTANCE = `js-${process.pid}`;
 const END_OF_UTTERANCE = 4;
-
-const servers = process.env.ANTIPHON_NATS_URL ?? "nats://127.0.0.1:4222";
-const bus = await connect({ servers, maxReconnectAttempts: -1 });
+const { ANTIPHON_NATS_URL: servers = "nats://127.0.0.1:4222", ANTIPHON_NATS_CREDENTIALS: file } = process.env;
+const authenticator = file && nkeyAuthenticator(new TextEncoder().encode(readFileSync(file, "ascii").trim()));
+const bus = await connect({ servers, authenticator, inboxPrefix: `_INBOX_agent_${NAME}`, maxReconnectAttempts: -1 });
 
 async function take(request) {
   const claim = request.json();

@@ -291,8 +291,10 @@ class BusClient(Client):
             )
         if self._current_server is not None and self._current_server.uri.username:
             return CredentialError(f"the server refuses the user in the address of {access.who}")
+        made_by = f"antiphon agents add {access.name}" if access.role == "agent" else "antiphon credentials"
         return CredentialError(
-            f"the server asks for a credential, and {access.who} has none: set ANTIPHON_NATS_CREDENTIALS to its file"
+            f"the server asks for a credential, and {access.who} has none: set ANTIPHON_NATS_CREDENTIALS to its file "
+            f"(`{made_by}` makes one)"
         )
 
     async def _process_connect_init(self) -> None:

@@ -134,14 +134,9 @@ class PlayoutQueue:
             self.played_samples += len(last.pcm) // 2
         return Interrupted(self.playing_generation, self.played_samples, self.rate, len(doomed) * FRAME_MS)
 
-    @property
-    def newest_generation(self) -> int:
-        """Of all that was played or waits."""
-        return max((frame.generation for frame in self._queue), default=self.playing_generation)
-
     def begin_anew(self) -> None:
         """After a flush of everything: another agent speaks, which counts its generations for itself."""
-        self.generation = self.playing_generation = self.played_samples = 0
+        self.generation = self.newest_generation = self.playing_generation = self.played_samples = 0
 
 
 def fade_out(pcm: bytes) -> bytes:
