@@ -41,9 +41,9 @@ MAX_TRIES: Final = 32
 """Of one compare-and-swap. Each failed one is another instance's success, so a secret's uses soon come to an end."""
 MAX_KNOWN: Final = 4096
 """Entries whose last revision is remembered, which saves their reading."""
-NEW_ENTRIES_PER_MINUTE: Final = 3000
-"""Of rates and failures, from this process: 180,000 in the hour that they stay, each about 150 bytes, 27 MB. Above it
-only the process itself counts. Uses of secrets have no such limit: making secrets has."""
+NEW_ENTRIES_PER_MINUTE: Final = 600
+"""Of rates and failures, from this process: 36,000 in the hour that they stay, each about 150 bytes, 5 MB of the 32 MB
+of the bucket. Above it only the process itself counts. Uses of secrets have no such limit: making secrets has."""
 MAX_TELLING: Final = 64
 """Failures that are being told to other instances at once; more stay unknown to them."""
 _SAFETY: Final = 30.0
