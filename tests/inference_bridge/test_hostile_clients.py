@@ -108,7 +108,7 @@ async def test_a_tool_schema_500_levels_deep_is_an_error_and_the_call_goes_on(qu
             tool = f'{{"type": "function", "name": "look", "parameters": {schema}}}'
             text = f'{{"type": "session.update", "session": {{"tools": [{tool}]}}}}'
             data = messages.encode(messages.DataMessage.of(messages.EVENTS_CHANNEL, text))
-            await quiet_bridge.publish(subjects.data_in(call.id), data)
+            await quiet_bridge.publish(subjects.data_in("concierge", call.id), data)
         await call.wait_for("error", 4)
         await answered(call)
 

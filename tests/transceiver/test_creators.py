@@ -11,14 +11,12 @@ from typing import Any
 
 import httpx
 import pytest
-from nats.js.api import StorageType
 from support.processes.signaling import SignalingProcess
 from support.processes.transceiver_process import Bench, Line
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
 from antiphon.runtime.api_keys import digest_of
-from antiphon.runtime.nats import buckets
 from antiphon.schemas import messages, subjects
 
 pytestmark = pytest.mark.process
@@ -65,7 +63,6 @@ class Service:
 
 @pytest.fixture
 async def service(bench: Bench, tmp_path: Path) -> AsyncIterator[Service]:
-    await buckets.bucket(bench.client.jetstream(), subjects.BUCKET_LIMITS, 3600, StorageType.MEMORY)
     file = tmp_path / "keys.json"
     keys = [
         {"id": f"key_{text[3]}", "hash": f"sha256:{digest_of(text).hex()}", "scopes": scopes}

@@ -164,7 +164,7 @@ def run(args: argparse.Namespace) -> int:
                     file = str(each.file)
                     supervisor.add(_python(each.file.stem, [file], plugin_environment | on_nats, terminal))
                 secure = bool(environments["signaling"].get("ANTIPHON_TLS_CERT"))
-                return _watch(supervisor, terminal, http, secure)
+                return _watch(supervisor, terminal, http, secure=secure)
         finally:
             if supervisor.stopping:
                 terminal.announce("Ending ...")

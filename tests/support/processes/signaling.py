@@ -17,10 +17,9 @@ from typing import Any, TypeVar
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
-from nats.js.api import StorageType
 
 from antiphon.runtime import tasks
-from antiphon.runtime.nats import buckets, connection, service_discovery
+from antiphon.runtime.nats import connection, service_discovery, stores
 from antiphon.schemas import subjects
 from antiphon.schemas.messages import (
     AttachReply,
@@ -180,8 +179,7 @@ class StandIns:
         """In the order in which they began."""
 
     async def _make_limits(self) -> None:
-        js = self._client.jetstream()
-        await buckets.bucket(js, subjects.BUCKET_LIMITS, 3600, StorageType.MEMORY)
+        await stores.ensure(self._client, stores.STORES[subjects.BUCKET_LIMITS])
 
     def without_limits(self) -> None:
         """Delete the store of uses and rates."""

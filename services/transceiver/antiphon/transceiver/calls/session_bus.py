@@ -262,8 +262,8 @@ class SessionBus:
                 session.send_message(data.channel, data.payload())
             else:
                 raise MalformedError(
-                    f"agent {named.agent} sends the client of session {session.state.session_id} more messages than are "
-                    "taken: one is dropped"
+                    f"agent {named.agent} sends the client of session {session.state.session_id} more messages than it "
+                    "may: one is dropped"
                 )
         except MalformedError as error:
             self._tell(session, named, str(error))
