@@ -24,7 +24,8 @@ from antiphon.schemas import messages, subjects
 from antiphon.schemas.messages import Lease
 
 SENTENCE = "my account number is four seven eleven"
-KEYS = keys.fresh_lease_keys()
+KEYS = "A:" + "5e" * 32
+OTHERS = "A:" + "af" * 32
 LEASE = Lease(
     session_id="rtc_call",
     agent="echo",
@@ -82,7 +83,7 @@ def test_a_lease_of_another_place_or_a_changed_one_or_one_in_clear_is_refused(ch
 @pytest.mark.pure
 def test_another_key_under_the_same_name_opens_nothing() -> None:
     with pytest.raises(SealedLeaseError, match="another key sealed it"):
-        LeaseCrypto(keys.fresh_lease_keys()).open(LeaseCrypto(KEYS).seal(LEASE))
+        LeaseCrypto(OTHERS).open(LeaseCrypto(KEYS).seal(LEASE))
 
 
 @pytest.mark.pure
@@ -215,7 +216,7 @@ async def test_an_instance_with_the_key_goes_on_with_what_was_said(tmp_path: Pat
 @pytest.mark.parametrize(
     ("writer", "reader", "why"),
     [
-        (KEYS, keys.fresh_lease_keys(), "another key sealed it"),
+        (KEYS, OTHERS, "another key sealed it"),
         (KEYS, None, "it is encrypted, and ANTIPHON_LEASE_KEY_FILE is not set here"),
         (None, KEYS, "it is in clear"),
     ],
