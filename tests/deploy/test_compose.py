@@ -71,6 +71,10 @@ def test_the_one_command_for_traces_starts_their_receiver_and_has_every_service_
             assert traced[name]["environment"] == {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://jaeger:4318"}
 
 
+WRITE_KEYS = ("keys", "credentials")
+"""Run once, and give what they write to the users of the other containers."""
+
+
 def everything() -> dict[str, Any]:
     """Each service of both files that is a container of its own, with what is merged into it."""
     both = services("compose.yaml") | services("compose.tracing.yaml")
@@ -89,18 +93,19 @@ def test_every_container_is_confined(name: str) -> None:
     assert "privileged" not in service
     assert service.get("network_mode", "none") == "none", "never the network of the host"
     assert not [volume for volume in service.get("volumes", ()) if "docker.sock" in volume]
-    if name != "keys":
+    if name not in WRITE_KEYS:
         assert "cap_add" not in service
         assert service["tmpfs"][0].startswith("/tmp:"), "which is all that it can write to"
 
 
-def test_the_container_that_writes_keys_has_what_a_change_of_owner_needs_and_no_network() -> None:
-    keys = services("compose.yaml")["keys"]
-    assert keys["cap_add"] == ["CHOWN", "DAC_OVERRIDE", "FOWNER"]
-    assert keys["network_mode"] == "none"
+@pytest.mark.parametrize("name", WRITE_KEYS)
+def test_a_container_that_writes_keys_has_what_a_change_of_owner_needs_and_no_network(name: str) -> None:
+    service = services("compose.yaml")[name]
+    assert service["cap_add"] == ["CHOWN", "DAC_OVERRIDE", "FOWNER"]
+    assert service["network_mode"] == "none"
 
 
-@pytest.mark.parametrize("name", [name for name in everything() if name != "keys"])
+@pytest.mark.parametrize("name", [name for name in everything() if name not in WRITE_KEYS])
 def test_no_container_runs_as_root(name: str) -> None:
     service = everything()[name]
     if "build" in service:

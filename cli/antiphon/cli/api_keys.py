@@ -102,7 +102,7 @@ def _add(path: Path, args: argparse.Namespace) -> int:
             scopes=frozenset(args.scope or ("calls", "secrets")),
             created=now,
             expires=_end(args, now),
-            limits=KeyLimits(**{f"{kind}_per_minute": getattr(args, f"{kind}_per_minute") for kind in LIMITS}),
+            limits=KeyLimits(**{f"{kind}_per_minute": vars(args)[f"{kind}_per_minute"] for kind in LIMITS}),
         )
         # What signaling would refuse is not written: a key twice, or too many.
         written = document(_fields(each) for each in [*keys, key])

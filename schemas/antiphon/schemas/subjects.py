@@ -28,7 +28,7 @@ LEASE_STORAGE_KEY: Final = "storage"
 BUCKET_SESSIONS: Final = "antiphon-sessions"
 """`<cluster>.<slot>.<epoch>.<session id>` -> encrypted checkpoint; `...<epoch>.seat` -> the process that has them."""
 BUCKET_LIMITS: Final = "antiphon-limits"
-"""`used.<secret>`, `rate.<kind>.<hash>`, `failed.<hash>` -> counts of signaling, TTL an hour."""
+"""`used.<secret>`, `rate.<kind>.<hash>`, `failed.<hash>` -> counts of signaling, TTL 7500 s."""
 STREAM_RECENT_AUDIO: Final = "antiphon-recent-audio"
 """The last seconds of every caller: a stream on `ANY_AUDIO_IN`."""
 

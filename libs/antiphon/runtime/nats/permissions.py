@@ -208,8 +208,10 @@ def _signaling(_: User) -> Permissions:
             *_reads_all(_RELAYS),
             *_puts(_LIMITS, ">"),
             *_gets(_LIMITS, ">"),
+            f"{_API}.STREAM.INFO.KV_{_LIMITS}",  # when it was made: NATS may have lost the counts
         ),
         subscribe=(
+            f"$KV.{_LIMITS}.failed.*",  # failed authentications at other instances
             _on("transceiver_announce"),
             _on("relay_announce"),
             _on("data_out"),  # the side channel

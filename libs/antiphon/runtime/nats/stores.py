@@ -26,7 +26,8 @@ MIN_LEASE_RETENTION: Final = 120.0
 """Two renewals: with less, the leases of running calls would go."""
 CHECKPOINT_TTL: Final = 60.0
 """Seconds that a checkpoint outlives its last renewal, which comes every 15 s: calls of a stack that is gone."""
-LIMITS_TTL: Final = 3600.0
+LIMITS_TTL: Final = 7500.0
+"""Longer than a client secret lives (7200 s): its uses are counted for so long."""
 RECENT_AUDIO_SECONDS: Final = 5.0
 API: Final = "$JS.API"
 _ANSWER_SECONDS: Final = 2.0
