@@ -238,7 +238,7 @@ OF_ECHO = json.dumps(
             "$KV.antiphon-leases.echo.*",
             "$JS.API.DIRECT.GET.KV_antiphon-leases.$KV.antiphon-leases.echo.*",
             "$JS.API.CONSUMER.CREATE.KV_antiphon-leases.*.$KV.antiphon-leases.echo.*",
-            f"$JS.API.CONSUMER.CREATE.antiphon-recent-audio.*.{subjects.audio_in('rtc_echo')}",
+            f"$JS.API.CONSUMER.CREATE.antiphon-recent-audio.*.{subjects.audio_in('echo', 'rtc_echo')}",
         ],
         "subscribe": ["_INBOX.>"],
     }
@@ -264,8 +264,8 @@ async def agent_and_all(tmp_path: Path) -> AsyncIterator[tuple[Client, Client]]:
                 frame = AudioFrame(
                     sequence=7, first_sample=0, captured_ns=0, rate=24000, flags=0, generation=0, pcm=bytes(960)
                 )
-                await client.publish(subjects.audio_in(f"rtc_{agent}"), pack_frame(frame))
-            while not await recent_audio.read(client, "rtc_other"):
+                await client.publish(subjects.audio_in(agent, f"rtc_{agent}"), pack_frame(frame))
+            while not await recent_audio.read(client, "other", "rtc_other"):
                 pass  # the stream takes frames a moment after NATS has them
             yield echo, client
 
@@ -278,7 +278,7 @@ async def test_an_agent_needs_no_more_rights_than_for_its_own_leases_and_its_cal
     assert (await kv.get("echo.rtc_echo")).value == b"words of echo"
     found = await buckets.entries(echo, subjects.BUCKET_LEASES, subjects.lease_keys("echo"))
     assert [entry.value for entry in found] == [b"words of echo"]
-    assert [frame.sequence for frame in await recent_audio.read(echo, "rtc_echo")] == [7]
+    assert [frame.sequence for frame in await recent_audio.read(echo, "echo", "rtc_echo")] == [7]
     await kv.put("echo.rtc_echo", b"new words")
 
 
@@ -299,7 +299,10 @@ async def test_an_agent_needs_no_more_rights_than_for_its_own_leases_and_its_cal
         ("STREAM.DELETE.KV_antiphon-leases", None),
         ("STREAM.PURGE.KV_antiphon-leases", None),
         ("CONSUMER.CREATE.antiphon-recent-audio.x", ""),
-        (f"CONSUMER.CREATE.antiphon-recent-audio.x.{subjects.audio_in('rtc_other')}", subjects.audio_in("rtc_other")),
+        (
+            f"CONSUMER.CREATE.antiphon-recent-audio.x.{subjects.audio_in('other', 'rtc_other')}",
+            subjects.audio_in("other", "rtc_other"),
+        ),
     ],
 )
 async def test_nothing_of_another_agent_is_read_or_deleted(
