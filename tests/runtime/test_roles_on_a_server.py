@@ -108,7 +108,7 @@ MAY: Final[dict[str, tuple[list[str], list[str]]]] = {
     "signaling": (
         [
             f"{A}transceiver.?.1.open", f"{A}call.s1.*", f"{A}session.*.s1.data.in", "$KV.antiphon-limits.*",
-            "$JS.API.DIRECT.GET.KV_antiphon-limits.$KV.*",
+            "$JS.API.DIRECT.GET.KV_antiphon-limits.$KV.*", "$JS.API.STREAM.INFO.KV_antiphon-limits",
             "$JS.API.DIRECT.GET.KV_antiphon-transceivers.$KV.*", "$JS.API.DIRECT.GET.KV_antiphon-relays.$KV.*",
             "$JS.API.STREAM.INFO.KV_antiphon-transceivers", "$JS.API.STREAM.INFO.KV_antiphon-relays",
         ],

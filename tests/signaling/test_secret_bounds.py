@@ -85,12 +85,13 @@ def file(tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Two]:
-    """Two instances for most of the tests, which refuse so much that failures are not counted."""
+    """Two instances for most of the tests, which try so often that failures and calls of an address are not counted."""
     path = tmp_path_factory.mktemp("keys") / "api-keys.json"
     path.write_text(key_file(*SCOPES))
     with nats_server(tmp_path_factory.mktemp("nats")) as url:
         parts = StandIns(url)
-        yield from running(url, parts, path, ANTIPHON_LIMIT_FAILURES_PER_ADDRESS="0")
+        unlimited = {"ANTIPHON_LIMIT_FAILURES_PER_ADDRESS": "0", "ANTIPHON_LIMIT_CALLS_PER_ADDRESS": "0"}
+        yield from running(url, parts, path, **unlimited)
         parts.close()
 
 

@@ -67,7 +67,7 @@ def _warn_of_keys(authenticator: Authenticator, host: str) -> None:
         log.warning("no ANTIPHON_API_KEYS are set: %s may call without a key", callers)
     elif not authenticator.signer.shared:
         log.warning(
-            "no ANTIPHON_SECRET_KEYS are set: ek_ secrets made here are good at this process only, and until it ends"
+            "no ANTIPHON_SECRET_KEYS are set: client secrets made here are good at this process only, until it ends"
         )
     if ring.listed_in_file:
         log.warning(
