@@ -236,7 +236,9 @@ class Agent:
         )
         if self._shadow is None:
             own = subjects.agent_claim_of(self.name, self._keeper.instance)
-            await service.add_endpoint(name="claim", subject=own, handler=self._claimed_by_name)
+            await service.add_endpoint(
+                name="claim", subject=own, handler=self._claimed_by_name, queue_group=connection.NO_GROUP
+            )
             await self._join_group()
             await connection.require_allowed(self._client)
             self._spawn(self._watch_load())

@@ -66,6 +66,9 @@ RECHECK_SECONDS: Final = 0.1
 """From the end of one of the connection's tasks to the check whether the connection is still in use."""
 CANCELLED_SECONDS: Final = 1.0
 """Likewise when the task was cancelled: the loop ends within that time, or the cancellation was a mistake."""
+NO_GROUP: Final = "no-group"
+"""Queue group of an endpoint that one process alone serves. In a group the server would give half of the requests to a
+connection of that process that is lost, and of which the server does not know it yet."""
 _PING: Final = b"PING\r\n"
 _FROM_CONSUMER: Final = b"$JS.ACK."
 """The reply of each message that a consumer sends."""
@@ -536,7 +539,11 @@ class BusClient(Client):
         pending_msgs_limit: int = DEFAULT_SUB_PENDING_MSGS_LIMIT,
         pending_bytes_limit: int = DEFAULT_SUB_PENDING_BYTES_LIMIT,
     ) -> Subscription:
-        """As nats-py's. A cancellation of what a callback waits for does not end its subscription."""
+        """As nats-py's. A cancellation of what a callback waits for does not end its subscription.
+
+        `queue` `NO_GROUP`: no queue group, where nats.micro has no way to say so.
+        """
+        queue = "" if queue == NO_GROUP else queue
         contained = None if cb is None else _contained(subject, cb)
         return await super().subscribe(
             subject, queue, contained, future, max_msgs, pending_msgs_limit, pending_bytes_limit

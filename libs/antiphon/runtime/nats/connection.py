@@ -15,6 +15,7 @@ from nats.aio.client import Client
 
 from antiphon.runtime.nats.access import OPEN, Access
 from antiphon.runtime.nats.client import CONNECT_SECONDS, BusClient
+from antiphon.runtime.nats.client import NO_GROUP as NO_GROUP
 from antiphon.runtime.nats.client import RefusedError as RefusedError
 from antiphon.runtime.nats.client import stop_answering as stop_answering
 from antiphon.runtime.nats.server_url import DEFAULT_NATS_URL as DEFAULT_NATS_URL

@@ -156,7 +156,9 @@ class Bridge:
             name="claim", subject=subjects.agent_claim(name), handler=self.claim, queue_group=name
         )
         own = subjects.agent_claim_of(name, self._keeper.instance)
-        await service.add_endpoint(name="claim-passed-on", subject=own, handler=self.take_claim)
+        await service.add_endpoint(
+            name="claim-passed-on", subject=own, handler=self.take_claim, queue_group=connection.NO_GROUP
+        )
         await connection.require_allowed(self._client)
         return service
 

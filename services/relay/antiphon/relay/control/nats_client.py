@@ -172,7 +172,10 @@ class RelayNatsClient:
         self.announced.set()
         service = await service_discovery.register(client, REGISTER_NAME, {"name": name})
         await service.add_endpoint(
-            name="stats", subject=subjects.relay_stats(name), handler=self._on_statistics_request
+            name="stats",
+            subject=subjects.relay_stats(name),
+            handler=self._on_statistics_request,
+            queue_group=connection.NO_GROUP,
         )
         while True:
             began = time.monotonic()

@@ -10,6 +10,7 @@ from nats.micro.request import Request
 from nats.micro.service import Service
 
 from antiphon.runtime.nats import service_discovery
+from antiphon.runtime.nats.connection import NO_GROUP
 from antiphon.transceiver.net.endpoint import TransceiverIdentity
 
 
@@ -44,7 +45,9 @@ class SlotService:
         )
         for operation in self._operations:
             subject = operation.subject(identity.cluster, identity.slot)
-            await self._service.add_endpoint(name=operation.name, subject=subject, handler=operation.handler)
+            await self._service.add_endpoint(
+                name=operation.name, subject=subject, handler=operation.handler, queue_group=NO_GROUP
+            )
 
     async def stop(self) -> None:
         """Answer no more requests of the slot. May be called again."""
