@@ -16,7 +16,7 @@ COMPARED: Final = ("sessions", "taken", "tasks", "threads", "visits", "handshake
 async def transceiver_figures(stack: Stack) -> dict[str, int]:
     """`COMPARED` of the running transceiver; LookupError or TimeoutError while there is none."""
     try:
-        client = await connect_once(stack.nats_url, "chaos")
+        client = await connect_once(stack.nats_url, "chaos", stack.access("operator"))
         try:
             answer = await client.request("$SRV.STATS.antiphon-transceiver", b"", timeout=1)
         finally:

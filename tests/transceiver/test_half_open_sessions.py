@@ -11,7 +11,7 @@ from support.processes.transceiver_process import Bench, transceiver_process
 
 from antiphon.schemas import messages, subjects
 from antiphon.schemas.messages import decode_any, encode
-from antiphon.transceiver.calls.half_open import MAX_PER_CALLER
+from antiphon.transceiver.calls.half_open import MIN_PER_CALLER
 
 pytestmark = pytest.mark.process
 
@@ -48,7 +48,7 @@ async def test_offers_without_media_take_no_slot_from_a_call(small: Bench) -> No
 async def test_one_caller_has_a_few_sessions_without_a_check(small: Bench) -> None:
     replies = await asyncio.gather(*(offer(small, "one") for _ in range(40)))
     opened = [reply for reply in replies if isinstance(reply, messages.Opened)]
-    assert len(opened) == MAX_PER_CALLER
+    assert len(opened) == MIN_PER_CALLER
     refusal = next(reply for reply in replies if isinstance(reply, messages.Refused))
     assert refusal.code == "full"
     assert "no client has come" in refusal.message
@@ -57,5 +57,5 @@ async def test_one_caller_has_a_few_sessions_without_a_check(small: Bench) -> No
     # The sessions of the first caller end 8 s after their offers, and it may offer again.
     first = small.lines[opened[0].session_id]
     await small.until(lambda: first.ended == "setup_timeout", "it ends without a check", 12)
-    await small.until(lambda: small.announcement.sessions < MAX_PER_CALLER, "the others end as well", 5)
+    await small.until(lambda: small.announcement.sessions < MIN_PER_CALLER, "the others end as well", 5)
     assert isinstance(await offer(small, "one"), messages.Opened)

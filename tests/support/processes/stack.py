@@ -20,7 +20,7 @@ from typing import IO
 import nats.errors
 from support.conditions import wait_until
 
-from antiphon.cli import running_stack as running_stack_here
+from antiphon.cli.running_stack import RunningStack
 from antiphon.runtime.nats import connection
 from antiphon.runtime.nats.access import Access
 from antiphon.runtime.nats.permissions import User
@@ -41,6 +41,8 @@ class Stack:
     lines: list[str] = field(default_factory=list)
     """What it printed so far."""
     nats_url: str = ""
+    within: Sequence[str] = ()
+    """The command that it was run by."""
 
     def pid_of(self, module: str) -> int:
         """The process of one service: a child of ours that runs `python -m antiphon.<module>`."""
@@ -68,16 +70,22 @@ class Stack:
 
     def access(self, role: str) -> Access:
         """How this process shows the stack's NATS server that it is of this role."""
-        return running_stack_here.access_for(role, self.nats_url)
+        return Access(role, "", self._here().users.seed_file(User(role)))
+
+    def _here(self) -> RunningStack:
+        """Not by its note: in another namespace another stack may have the same address."""
+        environment = Path(f"/proc/{self.pid_of('transceiver')}/environ").read_bytes().decode().split("\0")
+        (seed,) = (each.partition("=")[2] for each in environment if each.startswith("ANTIPHON_NATS_CREDENTIALS="))
+        return RunningStack(self.nats_url, Path(seed).parents[2])
 
     def user(self, user: User) -> dict[str, str]:
         """Make the server know a user; the variables by which a process is that user."""
-        running = running_stack_here.find(self.nats_url)
-        assert running is not None, f"no note about {self.nats_url}"
+        running = self._here()
         running.users.add([user])
         running.reload()
         access = Access(user.role, user.name, running.users.seed_file(user))
-        wait_until(lambda: _is_known(self.nats_url, access))
+        if not self.within:  # else the server is in another namespace, and the process tries until it is known
+            wait_until(lambda: _is_known(self.nats_url, access))
         return {"ANTIPHON_NATS_URL": self.nats_url, "ANTIPHON_NATS_CREDENTIALS": str(access.credentials)}
 
     def refused(self) -> list[str]:
@@ -123,7 +131,7 @@ def running_stack(
         env={**os.environ, **(environment or {})},
     )
     assert process.stdout is not None
-    stack = Stack("", process)
+    stack = Stack("", process, within=within)
     reader = threading.Thread(target=_collect, args=(process.stdout, stack.lines), daemon=True)
     reader.start()
     try:

@@ -11,8 +11,11 @@ from typing import Final
 
 from antiphon.transceiver.session.session import Session
 
-MAX_PER_CALLER: Final = 8
-"""Sessions of one caller without a check, offers that are being answered included."""
+MIN_PER_CALLER: Final = 8
+"""Sessions that one caller may have without a check, in the smallest process."""
+SHARE_PER_CALLER: Final = 0.5
+"""Of the capacity, likewise: a house behind one address or a server with one API key may place many calls at once, and
+the other half is left to others."""
 GRACE: Final = 2.0
 """Seconds in which no session gives way: a browser checks within one of getting its answer, a phone within two."""
 HANDSHAKE_GRACE: Final = 10.0
@@ -26,7 +29,10 @@ class HalfOpenSessions:
     entries of others go from time to time.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, capacity: int) -> None:
+        """`capacity`: of the process, in sessions."""
+        self.per_caller = max(MIN_PER_CALLER, int(capacity * SHARE_PER_CALLER))
+        """Sessions of one caller without a check, offers that are being answered included."""
         self._callers: dict[str, str] = {}
         self._opening: Counter[str] = Counter()
         self._prune_at = 128
@@ -36,7 +42,7 @@ class HalfOpenSessions:
         if not caller:
             return False
         mine = sum(self._callers.get(each.state.session_id) == caller for each in sessions if _unchecked(each))
-        return mine + self._opening[caller] >= MAX_PER_CALLER
+        return mine + self._opening[caller] >= self.per_caller
 
     def begin(self, caller: str) -> None:
         """An offer of this caller is being answered; `end` follows."""

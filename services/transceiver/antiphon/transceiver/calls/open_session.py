@@ -21,7 +21,7 @@ from antiphon.transceiver.bus.publisher import Publisher
 from antiphon.transceiver.calls.agent_claims import AgentClaims
 from antiphon.transceiver.calls.agent_liveness import AgentLiveness
 from antiphon.transceiver.calls.control_rpc import TracedRequest
-from antiphon.transceiver.calls.half_open import MAX_PER_CALLER, HalfOpenSessions
+from antiphon.transceiver.calls.half_open import HalfOpenSessions
 from antiphon.transceiver.calls.session_bus import CallHandlers, SessionBus
 from antiphon.transceiver.calls.session_table import SessionTable
 from antiphon.transceiver.calls.transfers import Transfers
@@ -70,7 +70,7 @@ class SessionOpener:
         self.handlers = CallHandlers(self._requested_again, transfers.begin)
         """Of the requests for running sessions."""
         self._requests: set[asyncio.Task[None]] = set()
-        self._half_open = HalfOpenSessions()
+        self._half_open = HalfOpenSessions(settings.capacity)
         self._opening = 0
         """Slots reserved by offers that are being answered."""
 
@@ -149,8 +149,8 @@ class SessionOpener:
         if self._half_open.has_too_many(caller, self._demux):
             return messages.Refused(
                 code="full",
-                message=f"this caller has {MAX_PER_CALLER} calls on this transceiver to which no client has come: "
-                "connect to one of them, or wait 8 s",
+                message=f"this caller has {self._half_open.per_caller} calls on this transceiver to which no client "
+                "has come: connect to one of them, or wait 8 s",
             )
         capacity = self._settings.capacity
         if self.taken >= capacity and (evicted := self._half_open.to_evict(self._demux, now)) is not None:
