@@ -214,6 +214,7 @@ async def test_all_entries_are_read_without_those_that_were_deleted(nats_url: st
         }
         assert {entry.key for entry in await buckets.read_all(client.jetstream(), subjects.BUCKET_LEASES)} == {
             "other.1",
+            subjects.LEASE_STORAGE_KEY,
             *(entry.key for entry in found),
         }
 
