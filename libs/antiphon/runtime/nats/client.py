@@ -49,6 +49,7 @@ from nats.aio.transport import TcpTransport
 from nats.nuid import NUID
 from nats.protocol.parser import AUTHORIZATION_VIOLATION, AWAITING_CONTROL_LINE, STALE_CONNECTION, Parser
 
+from antiphon.runtime.bounded_log import BoundedLog
 from antiphon.runtime.nats import forwarded
 from antiphon.runtime.nats.access import OPEN, Access, AccessError
 from antiphon.runtime.nats.liveness import TICK_SECONDS, Liveness, Verdict
@@ -73,8 +74,6 @@ RECHECK_SECONDS: Final = 0.1
 CANCELLED_SECONDS: Final = 1.0
 """Likewise when the task was cancelled: the loop ends within that time, or the cancellation was a mistake."""
 _PING: Final = b"PING\r\n"
-DROPPED_EVERY: Final = 10.0
-"""Seconds between two lines of the log about messages that were dropped."""
 MAX_REFUSED: Final = 64
 """Subjects in `BusClient.refused`; further ones are reported only."""
 _REFUSED = re.compile(r"permissions violation for (subscription|publish) to \"([^\"]*)\"", re.IGNORECASE)
@@ -249,7 +248,7 @@ class BusClient(Client):
         """Messages that `publish` refused because the server did not read the earlier ones."""
         self.refused_messages = 0
         """Messages that were dropped, and values that were emptied, because another client had NATS send them to us."""
-        self._refused_named_at = float("-inf")
+        self._refused_log = BoundedLog(log)
         self._ps = _BoundedParser(self)
         self._nuid = RandomTokens()
         self._reconnecting: set[asyncio.Task[None]] = set()
@@ -440,7 +439,7 @@ class BusClient(Client):
             if headers and forwarded.is_forged_value(reply, headers):
                 headers, data = forwarded.headers_of_read(headers), b""
                 place = " ".join(headers.decode(errors="replace").split("\r\n")[1:3])
-                self._name_refused("a value was written by NATS for another client, it counts as unreadable: %s", place)
+                self._refused(f"a value was written by NATS for another client, it counts as unreadable: {place}")
         try:
             await super()._process_msg(sid, subject, reply, data, headers)
         except Exception as error:  # costs this message only: the parser has left it behind
@@ -457,21 +456,17 @@ class BusClient(Client):
         if subscription is None or subscription.subject.startswith(self._own_inboxes):
             return False
         if forwarded.is_forwarded(reply, data, headers):
-            self._name_refused(
-                "a message for %s came from a store, not from a publisher: dropped", subscription.subject
-            )
+            self._refused(f"a message for {subscription.subject} came from a store, not from a publisher: dropped")
         elif reply and not forwarded.is_inbox(reply):
-            text = "a request on %s asks for an answer elsewhere than below `_INBOX`: dropped"
-            self._name_refused(text, subscription.subject)
+            where = f"{reply[:80].decode(errors='replace')}, not below _INBOX"
+            self._refused(f"a request on {subscription.subject} asks for an answer on {where}: dropped")
         else:
             return False
         return True
 
-    def _name_refused(self, text: str, what: str) -> None:
+    def _refused(self, text: str) -> None:
         self.refused_messages += 1
-        if (now := time.monotonic()) - self._refused_named_at >= DROPPED_EVERY:
-            self._refused_named_at = now
-            log.warning(f"nats: {text} (%d so far)", what, self.refused_messages)
+        self._refused_log.warning(f"nats: {text}")
 
     async def _process_info(self, info: dict[str, Any], initial_connection: bool = False) -> None:
         if initial_connection and not info.get("tls_required") and self._must_encrypt():

@@ -1,7 +1,7 @@
 """Messages that NATS publishes because a client asked it to, and not their publisher. Pure.
 
-The server checks no permission for the reply subject of a message. So a client can have it publish the answer to a put or
-a read, the messages of a consumer, and what a service of ours answers, on any subject, also on that of a bucket's key.
+The server checks no permission for the reply subject of a message. So a client can have it publish the answer to a put
+or a read, the messages of a consumer, and what a service of ours answers, on any subject, also on that of a key.
 `BusClient` asks here what to make of what it receives.
 """
 
@@ -38,7 +38,7 @@ def is_forwarded(reply: bytes, data: bytes, headers: bytes | None) -> bool:
 
 
 def is_forged_value(reply: bytes, headers: bytes) -> bool:
-    """Whether what a read or a consumer of ours delivers was put into the store by NATS, as an answer to another client.
+    """Whether what a read or consumer of ours delivers was put there by NATS, as an answer to another client.
 
     Such a value is stored with the headers of that answer. A read adds its own to them, a consumer adds none.
     """

@@ -3,10 +3,10 @@
 Subjects come from `SUBJECTS`, by the name of their row. A role that is not in a row's `publisher` is never given it
 (`tests/runtime/test_permissions.py`). docs/security.md says per role what a leaked credential opens.
 
-No role has NATS's `allow_responses`: it lets a client publish anything to the reply subject of a message that it received,
-and a client that may both publish and subscribe one subject sends itself such a message, with any reply that it likes.
-So a role may publish to the inboxes of the roles that ask it, and answers of the services register have inboxes apart. Whose
-request an answer belongs to, only the token at the end of its inbox tells, which is random (`client.RandomTokens`).
+No role has NATS's `allow_responses`: it lets a client publish anything to the reply subject of a message that it
+received, and a client that may both publish and subscribe one subject sends itself such a message, with any reply. So a
+role may publish to the inboxes of the roles that ask it, and answers of the services register have inboxes apart. Which
+request an answer belongs to, only the token at the end of its inbox tells; it is random (`client.RandomTokens`).
 """
 
 from __future__ import annotations
