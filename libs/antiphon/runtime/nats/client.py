@@ -437,9 +437,9 @@ class BusClient(Client):
             if self.is_forwarded(sid, reply, data, headers):
                 return
             if headers and forwarded.is_forged_value(reply, headers):
-                headers, data = forwarded.headers_of_read(headers), b""
-                place = " ".join(headers.decode(errors="replace").split("\r\n")[1:3])
-                self._refused(f"a value was written by NATS for another client, it counts as unreadable: {place}")
+                headers, data = forwarded.headers_of_read(reply, headers), b""
+                key = forwarded.key_of_read(headers) or subject
+                self._refused(f"{key.decode(errors='replace')} was written by NATS for another client: it is not read")
         try:
             await super()._process_msg(sid, subject, reply, data, headers)
         except Exception as error:  # costs this message only: the parser has left it behind

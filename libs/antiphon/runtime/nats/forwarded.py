@@ -46,10 +46,18 @@ def is_forged_value(reply: bytes, headers: bytes) -> bool:
     return count > 1 or (count == 1 and reply.startswith(ACKNOWLEDGED_AT))
 
 
-def headers_of_read(headers: bytes) -> bytes:
+def headers_of_read(reply: bytes, headers: bytes) -> bytes:
     """Without all that was stored: a mark of deletion, and the headers of the answer that was forwarded.
 
-    NATS writes those of the read behind them.
+    NATS writes those of the read behind them. Empty where a consumer delivers, which has none.
     """
+    if reply.startswith(ACKNOWLEDGED_AT):
+        return b""
     place = {line.partition(b":")[0]: line for line in _PLACE.findall(headers)}
     return b"NATS/1.0\r\n" + b"".join(place.values()) + b"\r\n"
+
+
+def key_of_read(headers: bytes) -> bytes | None:
+    """The subject that was read, in headers that `headers_of_read` returned; None where there are none."""
+    found = re.search(rb"^Nats-Subject:\s*([^\r\n]*)", headers, re.MULTILINE)
+    return found[1] if found is not None else None
