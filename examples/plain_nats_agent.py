@@ -15,7 +15,7 @@ URL, SEED = os.environ.get("ANTIPHON_NATS_URL", "nats://127.0.0.1:4222"), os.env
 
 
 async def main() -> None:
-    bus = await nats.connect(URL, nkeys_seed=SEED, inbox_prefix=f"_INBOX_agent_{NAME}")
+    bus = await nats.connect(URL, nkeys_seed=SEED, inbox_prefix=f"_INBOX_agent.{NAME}")
 
     async def claim(request: Request) -> None:
         asked = json.loads(request.data)

@@ -9,7 +9,7 @@ const INSTANCE = `js-${process.pid}`;
 const END_OF_UTTERANCE = 4;
 const { ANTIPHON_NATS_URL: servers = "nats://127.0.0.1:4222", ANTIPHON_NATS_CREDENTIALS: file } = process.env;
 const authenticator = file && nkeyAuthenticator(new TextEncoder().encode(readFileSync(file, "ascii").trim()));
-const bus = await connect({ servers, authenticator, inboxPrefix: `_INBOX_agent_${NAME}`, maxReconnectAttempts: -1 });
+const bus = await connect({ servers, authenticator, inboxPrefix: `_INBOX_agent.${NAME}`, maxReconnectAttempts: -1 });
 
 async function take(request) {
   const claim = request.json();

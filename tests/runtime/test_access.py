@@ -88,5 +88,5 @@ def test_an_empty_variable_is_none_and_files_of_tls_are_checked(tmp_path: Path) 
 
 def test_each_role_and_each_agent_has_an_inbox_of_its_own() -> None:
     prefixes = [Access(role, name).inbox_prefix for role, name in (("relay", ""), ("agent", "a"), ("agent", "b"))]
-    assert prefixes == ["_INBOX_relay", "_INBOX_agent_a", "_INBOX_agent_b"]
+    assert prefixes == ["_INBOX_relay", "_INBOX_agent.a", "_INBOX_agent.b"]
     assert Access().inbox_prefix == "_INBOX"

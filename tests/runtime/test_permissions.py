@@ -63,15 +63,45 @@ def test_no_role_but_setup_makes_changes_or_deletes_a_store_and_all_names_are_of
         elif subject.startswith("$KV."):
             assert f"KV_{subject.split('.')[1]}" in streams, subject
         else:
-            assert subject.startswith(("antiphon.v1.", "$SRV.")), subject
+            assert subject.startswith(("antiphon.v1.", "$SRV.", "_INBOX_")), subject
 
 
 @pytest.mark.parametrize("user", USERS, ids=lambda user: user.role)
 def test_a_role_reads_its_own_replies_and_those_of_no_other(user: User) -> None:
     inboxes = [each for each in permissions_of(user).subscribe if each.startswith("_INBOX")]
-    expected = f"_INBOX_agent_{user.name}" if user.role in ("agent", "shadow") else f"_INBOX_{user.role}"
-    assert inboxes == [f"{expected}.>"]
+    expected = f"_INBOX_agent.{user.name}" if user.role in ("agent", "shadow") else f"_INBOX_{user.role}"
+    asks = any(each.startswith("$SRV.") for each in permissions_of(user).publish)
+    assert inboxes == [f"{expected}.>", *([f"{expected}_register.>"] if asks else [])]
     assert not any(each.startswith((">", "*", "_INBOX.", "_INBOX_*")) for each in permissions_of(user).subscribe)
+
+
+REGISTER_OF_AGENTS = {f"_INBOX_{role}_register" for role in ("transceiver", "bridge", "signaling", "operator")}
+ANSWERS = {
+    "setup": set(),
+    "recorder": set(),
+    "operator": set(),
+    "signaling": {"_INBOX_operator", "_INBOX_operator_register"},
+    "relay": {"_INBOX_operator", *(f"_INBOX_{role}_register" for role in ("operator", "signaling", "relay"))},
+    "worker": {
+        "_INBOX_bridge",
+        "_INBOX_operator",
+        *(f"_INBOX_{role}_register" for role in ("bridge", "worker", "operator")),
+    },
+    "transceiver": {
+        *(f"_INBOX_{role}" for role in ("signaling", "relay", "transceiver", "bridge", "operator")),
+        *(f"_INBOX_{role}_register" for role in ("transceiver", "signaling", "operator")),
+        "_INBOX_agent.*",
+    },
+    "bridge": {"_INBOX_transceiver", "_INBOX_bridge", "_INBOX_operator", *REGISTER_OF_AGENTS},
+    "agent": {"_INBOX_transceiver", "_INBOX_operator", *REGISTER_OF_AGENTS},
+    "shadow": {"_INBOX_operator", *REGISTER_OF_AGENTS},
+}
+
+
+@pytest.mark.parametrize("user", USERS, ids=lambda user: user.role)
+def test_a_role_answers_those_that_ask_it_and_a_plug_in_no_other_plug_in(user: User) -> None:
+    answered = {each.removesuffix(".>") for each in permissions_of(user).publish if "_INBOX" in each}
+    assert answered == ANSWERS[user.role]
 
 
 @pytest.mark.parametrize("role", ["agent", "shadow"])
@@ -79,7 +109,8 @@ def test_a_plug_in_names_one_agent_everywhere_but_in_the_register(role: str) -> 
     user = next(user for user in USERS if user.role == role)
     names = {"mine"} if role == "agent" else {"mine", "other"}
     permissions = permissions_of(user)
-    for subject in permissions.publish + permissions.subscribe:
+    publish = [each for each in permissions.publish if not each.startswith("_INBOX_")]
+    for subject in [*publish, *permissions.subscribe]:
         if not subject.endswith(f"$KV.{BUCKET_LEASES}.{LEASE_STORAGE_KEY}"):
             assert subject.startswith("$SRV.") or names & set(re.split(r"[._]", subject)), subject
     if role == "shadow":

@@ -71,7 +71,7 @@ WILD: Final = (
 )  # fmt: skip
 ROLES_OF: Final = {user.title: user for user in EVERYBODY}
 INBOXES: Final = {
-    title: f"_INBOX_agent_{user.name}" if user.role in ("agent", "shadow") else f"_INBOX_{user.role}"
+    title: f"_INBOX_agent.{user.name}" if user.role in ("agent", "shadow") else f"_INBOX_{user.role}"
     for title, user in ROLES_OF.items()
 }
 
@@ -111,6 +111,7 @@ MAY: Final[dict[str, tuple[list[str], list[str]]]] = {
             "$JS.API.DIRECT.GET.KV_antiphon-limits.$KV.*", "$JS.API.STREAM.INFO.KV_antiphon-limits",
             "$JS.API.DIRECT.GET.KV_antiphon-transceivers.$KV.*", "$JS.API.DIRECT.GET.KV_antiphon-relays.$KV.*",
             "$JS.API.STREAM.INFO.KV_antiphon-transceivers", "$JS.API.STREAM.INFO.KV_antiphon-relays",
+            "$JS.API.STREAM.INFO.KV_antiphon-limits",
         ],
         [
             f"{A}session.*.s1.data.out", f"{A}session.*.s1.event", f"{A}session.[*].[*].event",
@@ -168,6 +169,24 @@ MAY: Final[dict[str, tuple[list[str], list[str]]]] = {
 }  # fmt: skip
 
 
+REGISTER: Final = {role: f"_INBOX_{role}_register" for role in ("transceiver", "bridge", "signaling", "operator")}
+ANSWERS: Final = {
+    # title: inboxes of those that ask it
+    "relay-mine": ["_INBOX_operator", REGISTER["operator"], REGISTER["signaling"], "_INBOX_relay_register"],
+    "transceiver": [
+        "_INBOX_signaling", "_INBOX_relay", "_INBOX_transceiver", "_INBOX_bridge", "_INBOX_operator", "_INBOX_agent.*",
+        REGISTER["transceiver"], REGISTER["signaling"], REGISTER["operator"],
+    ],
+    "signaling": ["_INBOX_operator", REGISTER["operator"]],
+    "worker": [
+        "_INBOX_bridge", "_INBOX_operator", REGISTER["bridge"], "_INBOX_worker_register", REGISTER["operator"],
+    ],
+    "bridge-concierge": ["_INBOX_transceiver", "_INBOX_bridge", "_INBOX_operator", *REGISTER.values()],
+    "agent-echo": ["_INBOX_transceiver", "_INBOX_operator", *REGISTER.values()],
+    "shadow-ear": ["_INBOX_operator", *REGISTER.values()],
+}  # fmt: skip
+
+
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GuardedNats]:
     with guarded_nats(tmp_path_factory.mktemp("nats")) as running:
@@ -196,8 +215,11 @@ async def _refused(server: GuardedNats, user: User, verb: str, subjects: list[st
 @pytest.mark.parametrize("title", MAY)
 async def test_a_credential_opens_what_the_table_says_and_nothing_else(server: GuardedNats, title: str) -> None:
     user, (publishes, subscribes) = ROLES_OF[title], MAY[title]
-    others = [f"{inbox}.x.y" for inbox in {*INBOXES.values(), "_INBOX"} if inbox != INBOXES[title]]
-    said = [*_subjects(), *_stored(), *others, f"{INBOXES[title]}.x.y"]
+    inboxes = {*INBOXES.values(), *REGISTER.values(), "_INBOX_relay_register", "_INBOX_worker_register", "_INBOX"}
+    own = {INBOXES[title], f"{INBOXES[title]}_register"}
+    others = [f"{inbox}.x.y" for inbox in inboxes - own]
+    said = [*_subjects(), *_stored(), *others, *(f"{inbox}.x.y" for inbox in own)]
+    publishes = [*publishes, *(f"{inbox}.x.y" for inbox in ANSWERS.get(title, []))]
     assert set(said) - await _refused(server, user, "publish", said) == _allowed(said, publishes)
     heard = [*_subjects(), *WILD, *others]
     allowed = _allowed([each for each in heard if "*" not in each], subscribes)

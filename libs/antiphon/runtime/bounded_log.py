@@ -1,4 +1,4 @@
-"""Tracebacks in the log, limited in number, so that a peer's input cannot fill the disk."""
+"""Tracebacks and warnings in the log, limited in number, so that a peer's input cannot fill the disk."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import time
 from typing import Final
 
 EVERY: Final = 10.0
-"""Seconds between two tracebacks of one source; the next one says how many were left out."""
+"""Seconds between two lines of one source; the next one says how many were left out."""
 
 
 class BoundedLog:
@@ -20,15 +20,25 @@ class BoundedLog:
         self._log = log
         self._next = float("-inf")
         self.left_out = 0
-        """Failures since the last traceback."""
+        """Failures since the last line."""
 
     def exception(self, text: str, error: Exception) -> None:
         """Log the error with its traceback, unless one was logged within `EVERY` seconds."""
+        if (more := self._more()) is not None:
+            self._log.error("%s%s: %r", text, more, error, exc_info=error)
+
+    def warning(self, text: str) -> None:
+        """Log the text, unless a line was logged within `EVERY` seconds."""
+        if (more := self._more()) is not None:
+            self._log.warning("%s%s", text, more)
+
+    def _more(self) -> str | None:
+        """None: not now. Else how many were left out, as text."""
         now = time.monotonic()
         if now < self._next:
             self.left_out += 1
-            return
+            return None
         self._next = now + EVERY
         more = f" ({self.left_out} more since the last one)" if self.left_out else ""
         self.left_out = 0
-        self._log.error("%s%s: %r", text, more, error, exc_info=error)
+        return more

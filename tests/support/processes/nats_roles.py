@@ -25,6 +25,7 @@ EVERYBODY = (
     User("agent", "theirs"),
     User("shadow", "ear", of="echo"),
 )
+MASTER = "master"
 
 
 class GuardedNats:
@@ -51,15 +52,28 @@ class GuardedNats:
         finally:
             await client.close()
 
+    @property
+    def master_url(self) -> str:
+        """The server's address, with the user `MASTER`."""
+        return self.url.replace("//", f"//{MASTER}:{MASTER}@")
+
     def reload(self) -> None:
         os.kill(server_pid(self._directory), signal.SIGHUP)
 
 
 @contextmanager
-def guarded_nats(directory: Path, everybody: Sequence[User] = EVERYBODY, settings: str = "") -> Iterator[GuardedNats]:
-    """A server that knows these users and no other; its buckets and streams are there."""
+def guarded_nats(
+    directory: Path, everybody: Sequence[User] = EVERYBODY, settings: str = "", master: bool = False
+) -> Iterator[GuardedNats]:
+    """A server that knows these users and no other; its buckets and streams are there.
+
+    `master`: and the user `MASTER`, who may do everything: the parts of a stack that a test plays itself.
+    """
     users = Users(directory / "credentials")
     users.add([*everybody, *([] if User("setup") in everybody else [User("setup")])])
+    if master:
+        one = f"{{ user: {MASTER}, password: {MASTER} }}"
+        users.server_file.write_text(users.server_file.read_text().replace("users = [", f"users = [\n    {one}", 1))
     included = f'\ninclude "{users.server_file.relative_to(directory)}"\n'
     with nats_server(directory, settings=included + settings, stores=False) as url:
         server = GuardedNats(url, users, directory)

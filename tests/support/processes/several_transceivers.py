@@ -17,6 +17,7 @@ from support.processes.relay_process import PATIENCE, Datagrams, RelayProcess, r
 from support.processes.transceiver_process import ENVIRONMENT, Bench, Line
 
 from antiphon.runtime.nats import connection
+from antiphon.runtime.nats.access import OPEN, Access
 from antiphon.schemas import messages, subjects
 from antiphon.schemas.messages import decode, decode_any, encode
 
@@ -111,10 +112,10 @@ class Several(Bench):
 
 
 @asynccontextmanager
-async def several_transceivers(nats_url: str, **environment: str) -> AsyncIterator[Several]:
-    """An agent named `echo`, a relay, and room for transceivers."""
+async def several_transceivers(nats_url: str, access: Access = OPEN, **environment: str) -> AsyncIterator[Several]:
+    """An agent named `echo`, a relay, and room for transceivers. `access`: of the test itself."""
 
-    client = await connection.connect(nats_url, "test")
+    client = await connection.connect(nats_url, "test", access)
     several = Several(nats_url, client)
     try:
         async with relay_process(nats_url, path="portable") as relay:

@@ -90,7 +90,9 @@ class LeaseBucket:
 
     async def _look_at_storage(self, bucket: KeyValue) -> None:
         try:
-            self._on_disk = (await bucket.get(subjects.LEASE_STORAGE_KEY)).value != b"memory"
+            storage = (await bucket.get(subjects.LEASE_STORAGE_KEY)).value
+            if storage in (b"memory", b"file"):  # else another client of NATS wrote it, and what we know holds
+                self._on_disk = storage == b"file"
         except KeyNotFoundError:  # not yet: `antiphon setup` makes the bucket first
             self._on_disk = True
         if self._on_disk and self._crypto is None and not self._said_on_disk:

@@ -20,6 +20,8 @@ MAX_FILE: Final = 64 << 10
 _JWT = re.compile(r"-+BEGIN NATS USER JWT-+\s+(\S+)\s+-+END NATS USER JWT-+")
 _SEED_OF_CREDS = re.compile(r"-+BEGIN USER NKEY SEED-+\s+(\S+)\s+-+END USER NKEY SEED-+")
 _SEED = re.compile(r"^S[A-Z0-9]+$")
+AGENT_INBOXES: Final = "_INBOX_agent"
+"""Inboxes of plug-ins are below it, the name as a token of its own: services answer to `_INBOX_agent.*.>`."""
 VARIABLES: Final = {
     "credentials": "ANTIPHON_NATS_CREDENTIALS",
     "tls_ca": "ANTIPHON_NATS_TLS_CA",
@@ -65,8 +67,13 @@ class Access(NamedTuple):
     def inbox_prefix(self) -> str:
         """Replies come below it. One per role, so that no role can be allowed to read another one's."""
         if self.role in ("agent", "shadow") and self.name:
-            return f"_INBOX_agent_{self.name}"
+            return f"{AGENT_INBOXES}.{self.name}"
         return f"_INBOX_{self.role}" if self.role else "_INBOX"
+
+    @property
+    def register_inbox_prefix(self) -> str:
+        """Answers of the services register come below it: what may answer there need not reach other answers."""
+        return f"{self.inbox_prefix}_register"
 
     @property
     def uses_tls(self) -> bool:

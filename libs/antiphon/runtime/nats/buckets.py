@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import json
 import logging
+import re
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -34,6 +35,8 @@ _READS_AT_ONCE: Final = 16
 _READ_SECONDS: Final = 2.0
 _UNUSED_SECONDS: Final = 5.0
 """After which NATS removes a consumer that we no longer read."""
+_KEY: Final = re.compile(r"[-/_=a-zA-Z0-9]+(?:\.[-/_=a-zA-Z0-9]+)*")
+"""What nats-py takes for a key, without empty tokens."""
 _missing: set[str] = set()
 """Buckets that were missing at the last look: one line in the log for each time that one goes."""
 
@@ -77,11 +80,14 @@ async def bucket(js: JetStreamContext, name: str, probe: str = "_", wait: float 
 async def keys(js: JetStreamContext, name: str, pattern: str = ">") -> list[str]:
     """The keys of bucket `name` that match, deleted ones included; `Error` of JetStream where there is no bucket.
 
+    Without those that can't be read as keys: other clients of NATS may put such a thing there.
+
     NATS can't allow this for some keys only: it is for services, which may know all of the bucket's.
     """
     subject = f"$KV.{name}."
     stream = await js.stream_info(f"KV_{name}", subjects_filter=subject + pattern)
-    return [text.removeprefix(subject) for text in stream.state.subjects or {}]
+    names = (text.removeprefix(subject) for text in stream.state.subjects or {})
+    return [name for name in names if _KEY.fullmatch(name)]
 
 
 async def read_all(js: JetStreamContext, name: str) -> list[Entry]:

@@ -14,6 +14,9 @@ The changes, and what nats-py does instead:
 - Where TLS is set, a server without it is refused. nats-py goes on in clear.
 - What the server does not allow is kept in `refused`, with the subject as it was written.
 - Messages that JetStream sends for another client are dropped, unless they come to an inbox (`is_forwarded`).
+- A request whose answer would go elsewhere than to an inbox is dropped: the answer would have our rights.
+- A value in a bucket that NATS wrote for another client is delivered empty, and is therefore believed by no reader.
+- Tokens of inboxes are random. nats-py counts them up: one who has answered two requests could answer the next ones.
 
 Only this file uses private names of nats-py. Clients are made by `connection.connect` and `connection.connect_once`
 alone (`tests/schemas/test_architecture.py`).
@@ -25,6 +28,7 @@ import asyncio
 import contextlib
 import logging
 import re
+import secrets
 import socket
 import ssl
 import struct
@@ -42,8 +46,11 @@ from nats.aio.subscription import (
     Subscription,
 )
 from nats.aio.transport import TcpTransport
+from nats.nuid import NUID
 from nats.protocol.parser import AUTHORIZATION_VIOLATION, AWAITING_CONTROL_LINE, STALE_CONNECTION, Parser
 
+from antiphon.runtime.bounded_log import BoundedLog
+from antiphon.runtime.nats import forwarded
 from antiphon.runtime.nats.access import OPEN, Access, AccessError
 from antiphon.runtime.nats.liveness import TICK_SECONDS, Liveness, Verdict
 
@@ -70,10 +77,6 @@ NO_GROUP: Final = "no-group"
 """Queue group of an endpoint that one process alone serves. In a group the server would give half of the requests to a
 connection of that process that is lost, and of which the server does not know it yet."""
 _PING: Final = b"PING\r\n"
-_FROM_CONSUMER: Final = b"$JS.ACK."
-"""The reply of each message that a consumer sends."""
-_FROM_STORE: Final = b"Nats-Stream:"
-"""In the headers of each answer to a read of a stream."""
 MAX_REFUSED: Final = 64
 """Subjects in `BusClient.refused`; further ones are reported only."""
 _REFUSED = re.compile(r"permissions violation for (subscription|publish) to \"([^\"]*)\"", re.IGNORECASE)
@@ -226,6 +229,14 @@ class BusTransport(TcpTransport):
         return self._io_writer.transport.get_write_buffer_size() if self._io_writer is not None else 0
 
 
+class RandomTokens(NUID):
+    """What stands at the end of an inbox, and therefore who may answer there. Owned by one client."""
+
+    def next(self) -> bytearray:
+        """As long as nats-py's, 22 characters: 128 bits of the system's randomness."""
+        return bytearray(secrets.token_urlsafe(16).encode())
+
+
 class BusClient(Client):
     """A client of NATS, from `connect` to `close`. Owned by its process; called on the loop that made it only."""
 
@@ -234,12 +245,20 @@ class BusClient(Client):
         self.refused: dict[tuple[str, str], RefusedError] = {}
         """What the server did not allow on this connection, by verb and subject; `MAX_REFUSED` at most."""
         self._access = access
-        self._own_inbox = f"{access.inbox_prefix}."
+        self._own_inboxes = f"{access.inbox_prefix}.", f"{access.register_inbox_prefix}."
         self.liveness = Liveness()
         self.dropped = 0
         """Messages that `publish` refused because the server did not read the earlier ones."""
+        self.refused_messages = 0
+        """Messages that were dropped, and values that were emptied, because another client had NATS send them to us."""
+        self._refused_log = BoundedLog(log)
         self._ps = _BoundedParser(self)
+        self._nuid = RandomTokens()
         self._reconnecting: set[asyncio.Task[None]] = set()
+
+    def new_register_inbox(self) -> str:
+        """A unique inbox for answers of the services register."""
+        return f"{self._access.register_inbox_prefix}.{self._nuid.next().decode()}"
 
     # ---- the connection --------------------------------------------------------------------------------
 
@@ -417,26 +436,40 @@ class BusClient(Client):
                 future.set_result(True)
 
     async def _process_msg(self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes) -> None:
-        if (reply or headers) and self.is_forwarded(sid, reply, headers):
-            return
+        if reply or headers or data.startswith(forwarded.ANSWERS):
+            if self.is_forwarded(sid, reply, data, headers):
+                return
+            if headers and forwarded.is_forged_value(reply, headers):
+                headers, data = forwarded.headers_of_read(reply, headers), b""
+                key = forwarded.key_of_read(headers) or subject
+                self._refused(f"{key.decode(errors='replace')} was written by NATS for another client: it is not read")
         try:
             await super()._process_msg(sid, subject, reply, data, headers)
         except Exception as error:  # costs this message only: the parser has left it behind
             log.error("nats: a message could not be handed on", exc_info=error)
 
-    def is_forwarded(self, sid: int, reply: bytes, headers: bytes | None) -> bool:
-        """Whether JetStream sends this message because another client asked it to, and not its publisher.
+    def is_forwarded(self, sid: int, reply: bytes, data: bytes, headers: bytes | None) -> bool:
+        """Whether a message is to be dropped: NATS sends it for another client, or its answer would go to no inbox.
 
         A client may name any subject for the messages of its consumer, or as the reply of a read: NATS checks no
-        permission there, and would publish what that client has stored. Ours come to inboxes alone.
+        permission there, and would publish what that client has stored. Ours come to inboxes alone. And it may name any
+        reply in its requests to us, whose answer NATS would allow for our rights.
         """
-        if not reply.startswith(_FROM_CONSUMER) and not (headers and _FROM_STORE in headers):
-            return False
         subscription = self._subs.get(sid)
-        if subscription is None or subscription.subject.startswith(self._own_inbox):
+        if subscription is None or subscription.subject.startswith(self._own_inboxes):
             return False
-        log.warning("nats: a message for %s came from a store, not from a publisher: dropped", subscription.subject)
+        if forwarded.is_forwarded(reply, data, headers):
+            self._refused(f"a message for {subscription.subject} came from a store, not from a publisher: dropped")
+        elif reply and not forwarded.is_inbox(reply):
+            where = f"{reply[:80].decode(errors='replace')}, not below _INBOX"
+            self._refused(f"a request on {subscription.subject} asks for an answer on {where}: dropped")
+        else:
+            return False
         return True
+
+    def _refused(self, text: str) -> None:
+        self.refused_messages += 1
+        self._refused_log.warning(f"nats: {text}")
 
     async def _process_info(self, info: dict[str, Any], initial_connection: bool = False) -> None:
         if initial_connection and not info.get("tls_required") and self._must_encrypt():

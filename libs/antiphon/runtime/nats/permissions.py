@@ -3,8 +3,10 @@
 Subjects come from `SUBJECTS`, by the name of their row. A role that is not in a row's `publisher` is never given it
 (`tests/runtime/test_permissions.py`). docs/security.md says per role what a leaked credential opens.
 
-What NATS cannot express, and this table allows therefore: a role that may answer (`responses`) can publish to the reply
-subject of each message that it received, and to no other.
+No role has NATS's `allow_responses`: it lets a client publish anything to the reply subject of a message that it
+received, and a client that may both publish and subscribe one subject sends itself such a message, with any reply. So a
+role may publish to the inboxes of the roles that ask it, and answers of the services register have inboxes apart. Which
+request an answer belongs to, only the token at the end of its inbox tells; it is random (`client.RandomTokens`).
 """
 
 from __future__ import annotations
@@ -12,22 +14,14 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Final
 
-from antiphon.runtime.nats.access import Access
+from antiphon.runtime.nats.access import AGENT_INBOXES, Access
 from antiphon.schemas import subjects
 from antiphon.schemas.subjects import SUBJECTS
 
 _API: Final = "$JS.API"
 _PART = re.compile(r"<([a-z]+)>")
-
-
-class Responses(NamedTuple):
-    """How often, and for how long, a client may publish to the reply subject of a message that it received."""
-
-    at_most: int
-    """-1: any number."""
-    seconds: int
 
 
 @dataclass(frozen=True)
@@ -36,7 +30,6 @@ class Permissions:
 
     publish: tuple[str, ...] = ()
     subscribe: tuple[str, ...] = ()
-    responses: Responses | None = None
 
 
 @dataclass(frozen=True)
@@ -62,8 +55,10 @@ class User:
 def permissions_of(user: User) -> Permissions:
     """What the user may do, its own inbox included. `KeyError` for a role that there is not."""
     found = ROLES[user.role](user)
-    inbox = Access(user.role, user.name).inbox_prefix
-    return Permissions(found.publish, (*found.subscribe, f"{inbox}.>"), found.responses)
+    access = Access(user.role, user.name)
+    asks = any(each.startswith("$SRV.") for each in found.publish)
+    inboxes = (access.inbox_prefix, access.register_inbox_prefix) if asks else (access.inbox_prefix,)
+    return Permissions(found.publish, (*found.subscribe, *(f"{each}.>" for each in inboxes)))
 
 
 # ---- parts of the rows ---------------------------------------------------------------------------------
@@ -88,6 +83,16 @@ def _registered(service: str) -> tuple[str, ...]:
 
 def _asks(*services: str) -> tuple[str, ...]:
     return tuple(f"$SRV.PING.{service}" for service in services)
+
+
+def _answers(*roles: str) -> tuple[str, ...]:
+    """Publish into the inboxes of these roles."""
+    return tuple(f"{AGENT_INBOXES}.*.>" if role == "agent" else f"{Access(role).inbox_prefix}.>" for role in roles)
+
+
+def _is_found_by(*roles: str) -> tuple[str, ...]:
+    """Answer these roles where they ask the services register, and in nothing else."""
+    return tuple(f"{Access(role).register_inbox_prefix}.>" for role in roles)
 
 
 def _puts(bucket: str, *keys: str) -> tuple[str, ...]:
@@ -124,6 +129,9 @@ _CALLS: Final = f"{subjects.PREFIX}.call.*.*"
 _RECORDED: Final = (f"{subjects.PREFIX}.session.*.*.audio.*", f"{subjects.PREFIX}.session.*.*.data.*")
 """Likewise both voices, and the messages of both sides."""
 
+_ASK_AGENTS: Final = ("transceiver", "bridge", "signaling", "operator")
+"""Roles that ask the register for agents."""
+
 
 # ---- the rows ------------------------------------------------------------------------------------------
 
@@ -139,6 +147,8 @@ def _relay(user: User) -> Permissions:
             _on("relay_announce", name=own),
             _on("flow_find"),
             *_asks("antiphon-relay"),  # its own `--check`
+            *_answers("operator"),  # stats
+            *_is_found_by("relay", "signaling", "operator"),
             *_puts(_RELAYS, own),
             *_gets(_RELAYS, own),
             *_gets(_FLOWS, ">"),
@@ -150,7 +160,6 @@ def _relay(user: User) -> Permissions:
             _on("transceiver_announce"),
             *_registered("antiphon-relay"),
         ),
-        responses=Responses(16, 5),  # stats, register
     )
 
 
@@ -167,6 +176,8 @@ def _transceiver(user: User) -> Permissions:
             _on("data_in"),
             _on("session_event"),
             *_asks("antiphon-agent", "antiphon-transceiver"),
+            *_answers("signaling", "relay", "transceiver", "bridge", "agent", "operator"),
+            *_is_found_by("transceiver", "signaling", "operator"),
             *_puts(_TRANSCEIVERS, f"{own}.*"),
             *_puts(_SLOTS, f"{own}.*"),
             *_puts(_SESSIONS, f"{own}.>"),
@@ -190,7 +201,6 @@ def _transceiver(user: User) -> Permissions:
             _CALLS,
             *_registered("antiphon-transceiver"),
         ),
-        responses=Responses(16, 30),  # open, control, flow.find, register
     )
 
 
@@ -204,6 +214,8 @@ def _signaling(_: User) -> Permissions:
             _on("call_status"),
             _on("data_in"),  # the side channel
             *_asks("antiphon-agent", "antiphon-transceiver", "antiphon-relay"),
+            *_answers("operator"),  # the register, asked with the NATS command line
+            *_is_found_by("operator"),
             *_reads_all(_TRANSCEIVERS),
             *_reads_all(_RELAYS),
             *_puts(_LIMITS, ">"),
@@ -218,7 +230,6 @@ def _signaling(_: User) -> Permissions:
             _on("session_event"),
             *_registered("antiphon-signaling"),
         ),
-        responses=Responses(16, 5),
     )
 
 
@@ -233,6 +244,8 @@ def _bridge(user: User) -> Permissions:
             _on("agent_claim_of", name=own),  # claims that it passes on
             _on("worker"),
             *_asks("antiphon-agent", "antiphon-worker"),
+            *_answers("transceiver", "bridge", "operator"),
+            *_is_found_by(*_ASK_AGENTS),
             *_puts(_LEASES, "*.*"),
             *_reads_all(_LEASES),
             *_consumes(f"KV_{_LEASES}", f"$KV.{_LEASES}.{own}.*"),
@@ -247,15 +260,17 @@ def _bridge(user: User) -> Permissions:
             _on("session_event"),
             *_registered("antiphon-agent"),
         ),
-        responses=Responses(64, 10),
     )
 
 
 def _worker(_: User) -> Permissions:
     return Permissions(
-        publish=_asks("antiphon-worker"),
+        publish=(
+            *_asks("antiphon-worker"),
+            *_answers("bridge", "operator"),
+            *_is_found_by("bridge", "worker", "operator"),
+        ),
         subscribe=(_on("worker"), *_registered("antiphon-worker")),
-        responses=Responses(-1, 120),  # an answer comes in pieces
     )
 
 
@@ -286,6 +301,8 @@ def _agent(user: User) -> Permissions:
             _on("data_out", agent=own),
             _on("session_control", agent=own),
             _on("agent_beat", name=own),
+            *_answers("transceiver", "operator"),
+            *_is_found_by(*_ASK_AGENTS),
             *_own_leases(own),
             *_hears_recent(own),
         ),
@@ -298,7 +315,6 @@ def _agent(user: User) -> Permissions:
             _on("session_event", agent=own),
             *_registered("antiphon-agent"),
         ),
-        responses=Responses(16, 10),
     )
 
 
@@ -307,6 +323,8 @@ def _shadow(user: User) -> Permissions:
     return Permissions(
         publish=(
             _on("agent_beat", name=own),
+            *_answers("operator"),
+            *_is_found_by(*_ASK_AGENTS),
             *_own_leases(own),
             *_reads_leases(of),
             *_hears_recent(of),
@@ -318,7 +336,6 @@ def _shadow(user: User) -> Permissions:
             _on("session_event", agent=of),
             *_registered("antiphon-agent"),
         ),
-        responses=Responses(16, 5),
     )
 
 

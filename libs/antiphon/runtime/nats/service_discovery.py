@@ -8,6 +8,7 @@ import json
 import math
 import os
 import re
+import secrets
 import socket
 import time
 from collections.abc import Callable, Sequence
@@ -20,6 +21,7 @@ from nats.micro import add_service
 from nats.micro.service import Service
 
 from antiphon.runtime.nats.access import OPEN, Access
+from antiphon.runtime.nats.client import BusClient
 from antiphon.runtime.nats.connection import ONCE_SECONDS, connect_once
 
 AGENT_SERVICE: Final = "antiphon-agent"
@@ -85,9 +87,9 @@ async def ping(client: Client, names: Sequence[str], wait: float, patience: Call
     async def on_answer(message: Msg) -> None:
         received.put_nowait(message)
 
-    inbox = client.new_inbox()
-    # One for each name: what answers as a relay must not answer as an agent.
-    asked = {name: f"{inbox}.{place}" for place, name in enumerate(names)}
+    inbox = client.new_register_inbox() if isinstance(client, BusClient) else client.new_inbox()
+    # One for each name, not to be guessed: what answers as a relay must not answer as an agent.
+    asked = {name: f"{inbox}.{secrets.token_hex(8)}" for name in names}
     subscription = await client.subscribe(f"{inbox}.*", cb=on_answer)
     deadline = time.monotonic() + wait
     try:

@@ -81,7 +81,7 @@ class Store:
             **common,
             "subjects": [f"$KV.{self.name}.>"],
             "max_msgs_per_subject": 1,
-            "allow_rollup_hdrs": True,
+            "allow_rollup_hdrs": False,  # with it one put of any role empties the whole bucket
             "allow_msg_ttl": True,
             "deny_delete": True,
             "duplicate_window": round(min(self.ttl or 120.0, 120.0) * _NANOSECONDS),

@@ -197,9 +197,6 @@ def _user(each: KnownUser) -> str:
 def _written(permissions: Permissions) -> str:
     publish = f"{{ allow: {_list(permissions.publish)} }}" if permissions.publish else '{ deny: [">"] }'
     text = f"publish: {publish}, subscribe: {{ allow: {_list(permissions.subscribe)} }}"
-    if permissions.responses is not None:
-        most, seconds = permissions.responses
-        text += f', allow_responses: {{ max: {most}, expires: "{seconds}s" }}'
     return f"{{ {text} }}"
 
 

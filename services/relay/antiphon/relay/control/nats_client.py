@@ -257,7 +257,12 @@ class RelayNatsClient:
                 self._flows = await buckets.bucket(
                     nats_client.jetstream(timeout=PENDING_SECONDS), subjects.BUCKET_FLOWS
                 )
-            return (await self._flows.get(subjects.flow_key(header_of(client)))).value or b""
+            found = (await self._flows.get(subjects.flow_key(header_of(client)))).value or b""
+        try:
+            decode(found, FlowOwner)
+        except MalformedError:  # put there by another client of NATS
+            return await self._ask(nats_client, client)
+        return found
 
     # ---- ourselves out ----
 

@@ -6,6 +6,7 @@ Signaling serves its page and an honest health report also while NATS is away, s
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Awaitable, Callable
@@ -119,6 +120,7 @@ class Backend:
         assert self.client is not None
         try:
             for entry in await buckets.read_all(self.client.jetstream(timeout=2), name):
-                learn(entry.value, STORED_TTL)
-        except (NatsError, MalformedError) as error:
+                with contextlib.suppress(MalformedError):  # put there by another client of NATS
+                    learn(entry.value, STORED_TTL)
+        except NatsError as error:
             log.info("nothing learned from bucket %s: %s", name, error or type(error).__name__)

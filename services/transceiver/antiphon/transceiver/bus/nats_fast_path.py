@@ -14,6 +14,7 @@ from typing import Any, Final, NamedTuple
 from nats.aio.client import Client
 from nats.aio.subscription import Subscription
 
+from antiphon.runtime.nats import forwarded
 from antiphon.runtime.nats.client import BusClient
 
 log = logging.getLogger(__name__)
@@ -73,7 +74,7 @@ class _Dispatch:
         if handler is None:
             await self._process(sid, subject, reply, data, headers)
             return
-        if (reply or headers) and self._is_forwarded(sid, reply, headers):
+        if (reply or headers or data.startswith(forwarded.ANSWERS)) and self._is_forwarded(sid, reply, data, headers):
             return
         if sid not in self._client._subs:  # unsubscribed; this message was already on its way
             del self.handlers[sid]

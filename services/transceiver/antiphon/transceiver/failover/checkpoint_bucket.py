@@ -18,13 +18,15 @@ from nats.aio.client import Client
 from nats.js.errors import KeyNotFoundError, KeyWrongLastSequenceError
 from nats.js.kv import KeyValue
 
+from antiphon.runtime.bounded_log import BoundedLog
 from antiphon.runtime.nats import buckets
 from antiphon.schemas import subjects
-from antiphon.transceiver.failover.checkpoint_crypto import CheckpointCrypto, identity_of, read_moved, write_moved
+from antiphon.transceiver.failover.checkpoint_crypto import CheckpointCrypto, identity_of
 from antiphon.transceiver.net.endpoint import Moved, TransceiverIdentity
 from antiphon.transceiver.session.state import SessionState
 
 log = logging.getLogger(__name__)
+complaints: Final = BoundedLog(log)
 
 READS_AT_ONCE: Final = 16
 """Reads on their way at a time."""
@@ -50,6 +52,12 @@ class Foreign(NamedTuple):
     """Another process wrote the value, or deleted the key: it has, or had, the session."""
 
 
+class Unreadable(NamedTuple):
+    """No transceiver of ours wrote the value: its place may be taken."""
+
+    revision: int
+
+
 class Missing(NamedTuple):
     """No value was ever written under the key. NATS may have lost its store."""
 
@@ -63,7 +71,6 @@ class CheckpointBucket:
     def __init__(self, client: Client, password_key: bytes, process_id: str) -> None:
         self._client = client
         self._crypto = CheckpointCrypto(password_key, process_id)
-        self._process_id = process_id
         self._bucket: KeyValue | None = None
 
     # ---- the bucket itself -----------------------------------------------------------------------------
@@ -107,15 +114,24 @@ class CheckpointBucket:
         except KeyWrongLastSequenceError:
             return None
 
-    async def writer_of(self, key: str) -> Ours | Foreign | Missing:
-        """Which process wrote what is under this key."""
+    async def writer_of(self, key: str) -> Ours | Foreign | Unreadable | Missing:
+        """Which process wrote what is under this key; only what a process of ours has sealed for this key counts."""
         bucket = await self._open()
         try:
             async with asyncio.timeout(ANSWER_WITHIN):
                 entry = await bucket.get(key)
         except KeyNotFoundError as missing:
             return Foreign() if missing.op else Missing()
-        return Ours(entry.revision or 0) if self._crypto.is_ours(entry.value or b"") else Foreign()
+        value, revision = entry.value or b"", entry.revision or 0
+        try:
+            if self._crypto.open_moved(key, value) is not None:
+                return Foreign()
+        except (ValueError, InvalidTag):
+            return Unreadable(revision)
+        writer = self._crypto.writer_of(key, value)
+        if writer is None:
+            return Unreadable(revision)
+        return Ours(revision) if self._crypto.is_ours(writer) else Foreign()
 
     async def delete(self, key: str, revision: int | None = None) -> None:
         """Delete what is there, or only that revision. Without NATS it expires instead: nothing is raised."""
@@ -141,16 +157,17 @@ class CheckpointBucket:
         try:
             entry = await bucket.get(key)
             value = entry.value or b""
-            moved = read_moved(key, value)
+            moved = self._crypto.open_moved(key, value)
             return moved or Found(key, entry.revision or 0, SessionState.from_bytes(self._crypto.open(key, value)))
         except KeyNotFoundError:
             return None
         except (ValueError, InvalidTag) as error:
-            log.error("checkpoint %s can't be read: %s", key, error or "another password key wrote it")
+            complaints.warning(f"checkpoint {key} can't be read: {error or 'it was written without our password key'}")
             return None
 
     async def _keys(self, pattern: str) -> list[str]:
-        return await buckets.keys(self._client.jetstream(timeout=ANSWER_WITHIN), subjects.BUCKET_SESSIONS, pattern)
+        js = self._client.jetstream(timeout=ANSWER_WITHIN)
+        return [key for key in await buckets.keys(js, subjects.BUCKET_SESSIONS, pattern) if _is_ours(key)]
 
     async def identities(self) -> set[TransceiverIdentity]:
         """The endpoints of which there is anything in the bucket."""
@@ -164,7 +181,7 @@ class CheckpointBucket:
         bucket = await self._open()
         try:
             async with asyncio.timeout(ANSWER_WITHIN):
-                await bucket.update(moved.key, write_moved(moved), last=revision)
+                await bucket.update(moved.key, self._crypto.seal_moved(moved), last=revision)
         except KeyWrongLastSequenceError:
             return False
         return True
@@ -180,7 +197,7 @@ class CheckpointBucket:
             await bucket.get(subjects.checkpoint_key(*moved.to, moved.key.rpartition(".")[2]))
         except KeyNotFoundError as missing:
             return False if missing.op else None
-        await bucket.put(moved.key, write_moved(moved))
+        await bucket.put(moved.key, self._crypto.seal_moved(moved))
         return True
 
     # ---- which process has taken over which endpoint ---------------------------------------------------
@@ -194,21 +211,22 @@ class CheckpointBucket:
         key = subjects.endpoint_claim_key(*identity)
         try:
             try:
-                await bucket.create(key, self._process_id.encode())
+                await bucket.create(key, self._crypto.seal(key, b""))
             except KeyWrongLastSequenceError:
                 entry = await bucket.get(key)
-                claimant = (entry.value or b"").decode()
-                if is_alive(claimant) if dead is None else claimant != dead:
+                claimant = self._crypto.writer_of(key, entry.value or b"")
+                if claimant is not None and (is_alive(claimant) if dead is None else claimant != dead):
                     return False
-                await bucket.update(key, self._process_id.encode(), last=entry.revision)
+                await bucket.update(key, self._crypto.seal(key, b""), last=entry.revision)
         except KeyWrongLastSequenceError:
             return False
         return True
 
     async def claimant_of(self, identity: TransceiverIdentity) -> str | None:
-        """The process that has taken this endpoint over; None if none has."""
+        """The process that has taken this endpoint over; None if none has, or the claim is of no process of ours."""
         try:
-            return ((await (await self._open()).get(subjects.endpoint_claim_key(*identity))).value or b"").decode()
+            key = subjects.endpoint_claim_key(*identity)
+            return self._crypto.writer_of(key, (await (await self._open()).get(key)).value or b"")
         except KeyNotFoundError:
             return None
 
@@ -217,3 +235,12 @@ class CheckpointBucket:
         await self._open()
         claimed = [identity_of(key) for key in await self._keys("*.*.*.seat")]
         return [identity for identity in claimed if await self.claimant_of(identity) == process_id]
+
+
+def _is_ours(key: str) -> bool:
+    """Whether a transceiver may have written it; other clients of NATS may get others into the bucket."""
+    try:
+        identity_of(key)
+    except ValueError:
+        return False
+    return True

@@ -1,10 +1,15 @@
-"""The values in the bucket of sessions: encrypted checkpoints, and entries that say where a session has moved."""
+"""The values in the bucket of sessions: checkpoints, claims of endpoints, and where a session has moved.
+
+All are sealed for their key, so that what other clients of NATS get into the bucket counts as nothing. Of a checkpoint
+or claim only the process that wrote it can be read without the password key.
+"""
 
 from __future__ import annotations
 
 import os
 from typing import Final
 
+from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
@@ -46,25 +51,37 @@ class CheckpointCrypto:
             raise ValueError(f"it has {len(sealed)} bytes only")
         return self._cipher.decrypt(nonce, sealed[PROCESS_ID_CHARACTERS + _NONCE :], head + key.encode())
 
-    def is_ours(self, sealed: bytes) -> bool:
-        """Whether this process wrote it."""
-        return sealed[:PROCESS_ID_CHARACTERS] == self._process_id
+    def writer_of(self, key: str, sealed: bytes) -> str | None:
+        """The process that sealed it for that key; None: none did, it is none of ours."""
+        try:
+            self.open(key, sealed)
+        except (ValueError, InvalidTag):
+            return None
+        return sealed[:PROCESS_ID_CHARACTERS].decode(errors="replace")
+
+    def is_ours(self, writer: str) -> bool:
+        """Whether it is this process."""
+        return writer.encode() == self._process_id
+
+    def seal_moved(self, moved: Moved) -> bytes:
+        """The entry at the place that a session has left."""
+        nonce = os.urandom(_NONCE)
+        text = " ".join((subjects.checkpoint_prefix(*moved.to), *moved.ufrags)).encode()
+        return _MOVED + nonce + self._cipher.encrypt(nonce, text, _MOVED + moved.key.encode())
+
+    def open_moved(self, key: str, value: bytes) -> Moved | None:
+        """None if it is something else; ValueError or InvalidTag if no transceiver of ours wrote it."""
+        if not value.startswith(_MOVED):
+            return None
+        sealed = value.removeprefix(_MOVED)
+        if len(sealed) < _NONCE:
+            raise ValueError(f"it has {len(value)} bytes only")
+        text = self._cipher.decrypt(sealed[:_NONCE], sealed[_NONCE:], _MOVED + key.encode())
+        to, *ufrags = text.decode().split()
+        return Moved(key, identity_of(f"{to}."), tuple(ufrags))
 
 
 def identity_of(key: str) -> TransceiverIdentity:
-    """The endpoint that a key of the bucket belongs to."""
+    """The endpoint that a key of the bucket belongs to; ValueError if it is no key of ours."""
     cluster, slot, epoch, _ = key.split(".")
     return TransceiverIdentity(int(cluster), int(slot), int(epoch))
-
-
-def write_moved(moved: Moved) -> bytes:
-    """The entry at the place that a session has left."""
-    return _MOVED + " ".join((subjects.checkpoint_prefix(*moved.to), *moved.ufrags)).encode()
-
-
-def read_moved(key: str, value: bytes) -> Moved | None:
-    """None if it is something else; ValueError if it can't be read."""
-    if not value.startswith(_MOVED):
-        return None
-    to, *ufrags = value.removeprefix(_MOVED).decode().split()
-    return Moved(key, identity_of(f"{to}."), tuple(ufrags))

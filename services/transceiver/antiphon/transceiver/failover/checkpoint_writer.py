@@ -1,7 +1,7 @@
 """Writes the checkpoints of this process's sessions, beside the media path. Each of them is a lease on its session.
 
 A checkpoint is renewed by compare-and-swap. When another process's is found in its place, the session is lost to that
-process, and is detached here at once.
+process, and is detached here at once. What no process of ours wrote there is written over.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from antiphon.transceiver.failover.checkpoint_bucket import (
     Found,
     Missing,
     Ours,
+    Unreadable,
 )
 from antiphon.transceiver.failover.checkpoint_crypto import identity_of
 from antiphon.transceiver.failover.checkpoint_schedule import COALESCE, CheckpointSchedule
@@ -32,12 +33,15 @@ from antiphon.transceiver.session.session import Session
 
 log = logging.getLogger(__name__)
 complaints: Final = BoundedLog(log)
+replaced: Final = BoundedLog(log)
 
 WRITES_AT_ONCE: Final = 4
 """Each write holds up frames for half a millisecond, and those of one iteration of the loop add up."""
 AGAIN_SECONDS: Final = 1.0
 """After a call on the bucket failed."""
 STORE_SECONDS: Final = 1.0
+WRITE_TRIES: Final = 5
+"""Of a write that can't wait, while other clients of NATS write over the key."""
 MAX_BYTES: Final = 900_000
 """Of a checkpoint: below what NATS takes in one message."""
 
@@ -154,7 +158,7 @@ class CheckpointWriter:
             # From here on this session sends nothing more: its counters are the other process's.
             session.detach()
             try:
-                if await self._bucket.write(entry.key, sealed, entry.revision) is None:
+                if await self._write_over(entry, sealed) is None:
                     log.warning("session %s could not be written: another checkpoint is there", entry.session_id)
             except BUS_ERRORS as error:
                 log.warning("session %s could not be written: %r", entry.session_id, error)
@@ -215,9 +219,20 @@ class CheckpointWriter:
         return there if written else None
 
     async def _store(self, entry: _Entry, plain: bytes) -> bool:
-        revision = await self._bucket.write(entry.key, self._bucket.seal(entry.key, plain), entry.revision)
-        entry.revision = revision or entry.revision
-        return revision is not None
+        return await self._write_over(entry, self._bucket.seal(entry.key, plain)) is not None
+
+    async def _write_over(self, entry: _Entry, sealed: bytes) -> int | None:
+        """Write over our last revision, or over what no process of ours wrote; None: another process wrote there."""
+        for _ in range(WRITE_TRIES):
+            revision = await self._bucket.write(entry.key, sealed, entry.revision)
+            if revision is not None:
+                entry.revision = revision
+                return revision
+            writer = await self._bucket.writer_of(entry.key)
+            if not isinstance(writer, Unreadable):
+                return None
+            entry.revision = writer.revision
+        return None
 
     # ---- writing -------------------------------------------------------------------------------------
 
@@ -286,6 +301,10 @@ class CheckpointWriter:
             return
         match writer:
             case Ours(revision):
+                entry.revision = revision
+                session.checkpoints.touch()
+            case Unreadable(revision):
+                replaced.warning(f"session {entry.session_id}: what another client put over its checkpoint is replaced")
                 entry.revision = revision
                 session.checkpoints.touch()
             case Missing():

@@ -36,7 +36,7 @@ async def claim_slot(js: JetStreamContext, cluster: int, wanted: int | None) -> 
     for slot in range(MAX_SLOTS) if wanted is None else [wanted]:
         key = subjects.slot_key(cluster, slot)
         claim, revision = await _read(claims, key)
-        if wanted is None and claim is not None and await _is_live(live, key, claim):
+        if wanted is None and revision and await _is_live(live, key, claim):
             continue
         epoch = (claim.epoch + 1) & 0xFFFF if claim else secrets.randbits(16)
         ours = messages.encode(messages.SlotClaim(epoch=epoch, holder=secrets.token_hex(8), claimed_at=time.time()))
@@ -59,12 +59,13 @@ async def _read(claims: KeyValue, key: str) -> tuple[messages.SlotClaim | None, 
         return messages.decode(entry.value or b"", messages.SlotClaim), entry.revision or 0
     except KeyNotFoundError:
         return None, 0
-    except MalformedError:
+    except MalformedError:  # put there by another client of NATS
         return None, entry.revision or 0
 
 
-async def _is_live(live: KeyValue, key: str, claim: messages.SlotClaim) -> bool:
-    if time.time() - claim.claimed_at < FRESH:
+async def _is_live(live: KeyValue, key: str, claim: messages.SlotClaim | None) -> bool:
+    """Whether a process has the slot, also where another client of NATS has put something over its claim."""
+    if claim is not None and time.time() - claim.claimed_at < FRESH:
         return True
     try:
         await live.get(key)

@@ -17,13 +17,15 @@ from nats.js.kv import KeyValue
 
 from antiphon.runtime.nats import buckets
 from antiphon.runtime.nats.errors import BUS_ERRORS
-from antiphon.schemas import messages, subjects
+from antiphon.schemas import MalformedError, messages, subjects
 
 log = logging.getLogger(__name__)
 
 FOLLOW_SECONDS: Final = 0.2
 AGAIN_SECONDS: Final = 2.0
 """After a call on NATS failed."""
+CHECKED_AT_ONCE: Final = 8
+"""Entries, each `AGAIN_SECONDS`."""
 
 
 class FlowDirectory:
@@ -63,12 +65,20 @@ class FlowDirectory:
             del self._written[header]
 
     async def _check(self, bucket: KeyValue) -> None:
-        """Write everything again if the bucket was made anew: then it has none of our entries, so one is enough."""
-        for header in list(self._written)[:1]:
+        """Write everything again if the bucket was made anew, and entries that another client of NATS put over ours.
+
+        Looks at some of our entries, in turn: of a bucket that was made anew one is enough.
+        """
+        for header in list(self._written)[:CHECKED_AT_ONCE]:
             try:
-                await bucket.get(subjects.flow_key(header))
+                messages.decode((await bucket.get(subjects.flow_key(header))).value or b"", messages.FlowOwner)
             except KeyNotFoundError:
                 self._written.clear()
+                return
+            except MalformedError:
+                del self._written[header]
+            else:
+                self._written[header] = self._written.pop(header)
 
     async def _delete_ours(self, bucket: KeyValue, key: str, ours: bytes) -> None:
         try:
