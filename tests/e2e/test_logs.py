@@ -61,7 +61,11 @@ async def test_no_line_of_a_call_holds_its_clients_address_and_each_is_an_object
         assert {"time", "level", "service", "logger", "message", "fields"} <= line.keys()
     assert CLIENT not in "\n".join(stack.lines)
     own = (line.partition("| ") for line in stack.lines)
-    others = [text for name, _, text in own if name.strip() in SERVICES and not text.startswith(("{", "started, pid", "a standby"))]
+    others = [
+        text
+        for name, _, text in own
+        if name.strip() in SERVICES and not text.startswith(("{", "started, pid", "a standby"))
+    ]
     assert others == [], "a service wrote something that is no object"
 
 

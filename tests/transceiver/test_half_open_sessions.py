@@ -36,6 +36,7 @@ async def test_offers_without_media_take_no_slot_from_a_call(small: Bench) -> No
     replies = await asyncio.gather(*(offer(small, "") for _ in range(4 * CAPACITY)))
     assert sum(isinstance(reply, messages.Opened) for reply in replies) <= CAPACITY - 1
     small.forget_clients()
+    await small.until(lambda: small.announcement.sessions >= CAPACITY, "it is announced as full", 8)
     # Signaling asks a transceiver that announces room: so it says as soon as a session would give way.
     await small.until(lambda: small.announcement.sessions < CAPACITY, "room is announced", 8)
     peer, another = await small.call()
