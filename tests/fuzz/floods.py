@@ -85,14 +85,14 @@ def _speech(peer: Flooder, step: int = 1) -> Iterator[bytes]:
 
 
 def _replayed(peer: Flooder) -> Iterator[bytes]:
-    packet = next(_speech(peer))
+    once = next(_speech(peer))
     while True:
-        yield packet
+        yield once
 
 
 def _garbled(peer: Flooder) -> Iterator[bytes]:
-    for packet in _speech(peer):
-        yield packet[:-4] + bytes(4)
+    for each in _speech(peer):
+        yield each[:-4] + bytes(4)
 
 
 def _new_ssrcs(peer: Flooder) -> Iterator[bytes]:
