@@ -119,6 +119,7 @@ class Flooded(Process):
     def _spawn(self, settings: dict[str, str]) -> None:
         super()._spawn(settings)
         _pin(self.pid, 0)
+        _prefer(self.pid)
 
     def peer(self) -> CarriedPeer:
         peer = super().peer()
@@ -204,7 +205,7 @@ def _pin(pid: int, core: int) -> None:
 
 
 def _prefer(*pids: int) -> None:
-    """Let this process and these go before the flooder, which has the same core, where we may."""
+    """Let this process and these go before the flooder and all else on this machine, where we may."""
     with contextlib.suppress(PermissionError):
         os.sched_setscheduler(0, os.SCHED_FIFO | os.SCHED_RESET_ON_FORK, os.sched_param(PRIORITY))
         for pid in pids:
