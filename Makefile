@@ -7,7 +7,7 @@ PACKAGES := schemas runtime rtc testing relay transceiver signaling inference_br
 SERVICES := relay transceiver signaling inference-bridge
 BIN := .venv/bin
 
-.PHONY: help run test test-fast lint format set-up test-packages fuzz fuzz-live chaos soak compose-test pipecat-test smart-turn-test lock vectors reference sbom audit licences clean
+.PHONY: help run test test-fast lint format set-up test-packages fuzz fuzz-live flood chaos soak compose-test pipecat-test smart-turn-test lock vectors reference sbom audit licences clean
 
 help:
 	@echo 'make run           start the whole stack; options of `antiphon up` go into ARGS="..."'
@@ -20,6 +20,7 @@ help:
 	@echo 'make chaos         FAULTS=100 random faults of SEED=7 in running calls, then pauses of NATS, ROUNDS=10 of each length'
 	@echo 'make soak          CALLS=30 callers who come and go, for MINUTES=60'
 	@echo 'make fuzz-live     SCTP of an attacker at a real transceiver for SECONDS=60, and what its neighbour feels'
+	@echo 'make flood         a caller sends RATE=10000 packets a second of each kind for FLOOD=4 s; ARGS="udp" goes by a relay'
 	@echo 'make lint          ruff and mypy only          make format   let ruff put the code in order'
 	@echo 'make lock          pin the requirements anew   make vectors  write schemas/vectors anew'
 	@echo 'make reference     write docs/sdk-reference.md anew, after a change of the SDK'
@@ -86,6 +87,12 @@ soak: set-up
 
 fuzz-live: set-up
 	PYTHONPATH=tests $(BIN)/python -m fuzz.live $(SECONDS)
+
+# Longer than 9 s a call that floods does not last.
+FLOOD := 4
+RATE := 10000
+flood: set-up
+	PYTHONPATH=tests $(BIN)/python -m fuzz.flood $(FLOOD) $(RATE) $(ARGS)
 
 # Its packages are half a gigabyte, and older than ours where both have them: an environment of its own.
 pipecat-test: set-up

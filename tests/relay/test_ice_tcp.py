@@ -189,8 +189,11 @@ async def test_connections_that_come_and_go_leave_nothing_behind(
 
 
 def _worker_of(relay: RelayProcess) -> int:
-    """The process id of the worker that takes connections: the last one that was hired."""
-    return workers_of(relay.pid)[-1]
+    """The process id of the worker that takes connections."""
+    (worker,) = (
+        each for each in workers_of(relay.pid) if b"ice_tcp_worker" in Path(f"/proc/{each}/cmdline").read_bytes()
+    )
+    return worker
 
 
 def _open_descriptors(pid: int) -> int:

@@ -26,6 +26,9 @@ from antiphon.schemas.tunnel import pack_header
 
 pytestmark = pytest.mark.process
 
+MOST_DESCRIPTORS = 5
+"""Fewer than a relay has open: it gets no further one."""
+
 
 async def test_a_restarted_relay_finds_its_flows_again(relay: RelayProcess) -> None:
     async with fake_transceiver(relay.nats_url) as owner:
@@ -63,8 +66,9 @@ async def test_a_worker_that_cannot_be_replaced_yet_is_replaced_when_it_can(rela
     async with fake_transceiver(relay.nats_url) as owner:
         await relay.knows(routes=1)
         limits = resource.prlimit(relay.pid, resource.RLIMIT_NOFILE)
-        resource.prlimit(relay.pid, resource.RLIMIT_NOFILE, (_highest_descriptor(relay.pid) + 1, limits[1]))
-        os.kill(_worker_of(relay.pid), signal.SIGKILL)
+        resource.prlimit(relay.pid, resource.RLIMIT_NOFILE, (MOST_DESCRIPTORS, limits[1]))
+        for each in workers_of(relay.pid):  # the spare one as well, if it is there already
+            os.kill(each, signal.SIGKILL)
 
         async def without_worker() -> bool:
             return (await relay.statistics()).workers == 0
@@ -80,10 +84,6 @@ async def test_a_worker_that_cannot_be_replaced_yet_is_replaced_when_it_can(rela
 
 def _worker_of(pid: int) -> int:
     return workers_of(pid)[0]
-
-
-def _highest_descriptor(pid: int) -> int:
-    return max(int(each.name) for each in Path(f"/proc/{pid}/fd").iterdir())
 
 
 async def test_the_worker_ends_with_its_relay(relay: RelayProcess) -> None:
@@ -136,3 +136,26 @@ async def test_check_tells_whether_a_relay_answers(nats_url: str) -> None:
             return await check() == 0
 
         await until(answers, "the check finds the relay")
+
+
+async def test_a_spare_process_takes_a_dead_workers_place(relay: RelayProcess) -> None:
+    async with fake_transceiver(relay.nats_url) as owner:
+        await relay.knows(routes=1)
+        for _ in range(3):  # deaths in a row as well
+
+            async def has_a_spare() -> bool:
+                return len(workers_of(relay.pid)) == 2
+
+            await until(has_a_spare, "a spare process waits")
+            worker, spare = workers_of(relay.pid)
+            os.kill(worker, signal.SIGKILL)
+
+            async def works() -> bool:
+                return workers_of(relay.pid)[0] == spare and (await relay.statistics()).workers == 1  # noqa: B023
+
+            await until(works, "the spare one is the worker")
+            await relay.knows(routes=1)
+            with client_socket() as client:
+                client.send(binding_request(owner.ufrag()), relay.address)
+                packet, _ = await owner.receive()
+                assert packet.client == client.address

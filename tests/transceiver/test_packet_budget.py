@@ -215,6 +215,31 @@ async def test_a_client_s_keys_are_as_many_events_as_an_agent_can_use() -> None:
     await call.stop()
 
 
+async def test_long_reports_at_once_are_few(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each of them costs as much as ten packets of speech."""
+    read: list[int] = []
+    unpack = rtcp.unpack_compound
+
+    def noted(compound: bytes) -> rtcp.Compound:
+        read.append(len(compound))
+        return unpack(compound)
+
+    monkeypatch.setattr(rtcp, "unpack_compound", noted)
+    ssrc = call.peer.rtp.ssrc
+    nack = struct.pack("!BBHII", 0x81, 205, 2 + 290, ssrc, 7) + struct.pack("!HH", 1, 0xFFFF) * 290
+    short = struct.pack("!BBHI", 0x80, 201, 1, ssrc) + struct.pack("!BBHI", 0x81, 202, 1, ssrc)
+    call.peer.unplug_microphone()
+    for _ in range(100):  # libsrtp's window for reports is 128
+        call.peer.send_rtcp(short)
+    await asyncio.sleep(2)
+    assert read.count(len(short)) >= 100
+    assert call.session.statistics().packets_over_budget == 0
+    for _ in range(600):
+        call.peer.send_rtcp(nack)
+    await asyncio.sleep(0.5)
+    assert 10 <= read.count(len(nack)) <= 2 * MEDIA.burst // 30
+
+
 def test_a_report_that_asks_for_everything_is_read_in_bounds() -> None:
     """5000 numbers fit into one packet, and the same one again and again."""
     for bases in (range(0, 5100, 17), [1] * 300):

@@ -236,10 +236,10 @@ def test_a_nack_is_answered_with_the_very_same_packet_from_a_bounded_history() -
     assert len(wire.out._history) == HISTORY
     sent = wire.raw.copy()
     last = (32760 + 199) & 0xFFFF
-    wire.out.receive_rtcp(nack(7, (last - 1, 1)), 0.0)
+    wire.out.receive_rtcp(rtcp.unpack_compound(nack(7, (last - 1, 1))), 0.0)
     assert wire.raw[200:] == sent[198:200]
-    wire.out.receive_rtcp(nack(7, (32760, 0)), 0.0)  # long gone
-    wire.out.receive_rtcp(nack(8, (last, 0)), 0.0)  # of somebody else
+    wire.out.receive_rtcp(rtcp.unpack_compound(nack(7, (32760, 0))), 0.0)  # long gone
+    wire.out.receive_rtcp(rtcp.unpack_compound(nack(8, (last, 0))), 0.0)  # of somebody else
     assert len(wire.raw) == 202
 
 
@@ -248,7 +248,7 @@ def test_nacks_cost_a_bounded_number_of_packets() -> None:
     wire.say(speech(2.0), 10.0)
     at = len(wire.raw)
     for _ in range(50):
-        wire.out.receive_rtcp(nack(7, *[((32760 + 90) & 0xFFFF, 0xFFFF)] * 300), 0.0)
+        wire.out.receive_rtcp(rtcp.unpack_compound(nack(7, *[((32760 + 90) & 0xFFFF, 0xFFFF)] * 300)), 0.0)
     assert len(wire.raw) - at == MAX_RETRANSMITTED
 
 
@@ -271,7 +271,7 @@ def test_reported_loss_turns_fec_on_at_once_and_off_slowly() -> None:
 
     def report(fraction: int) -> int:
         block = rtcp.ReportBlock(7, fraction, 3, 40000, 0, 0, 0)
-        wire.out.receive_rtcp(rtcp.pack_report(1, 0.0, 0, 0, 0, b"c", block), 0.0)
+        wire.out.receive_rtcp(rtcp.unpack_compound(rtcp.pack_report(1, 0.0, 0, 0, 0, b"c", block)), 0.0)
         return wire.out._loss_percent
 
     assert report(256 // 10) == 10

@@ -291,7 +291,10 @@ class RelayProcess:
 
 
 def workers_of(pid: int) -> list[int]:
-    """A relay's workers, in the order of their starts: its children but the one that watches its event loop."""
+    """A relay's workers, in the order of their starts: its children but the one that watches its event loop.
+
+    A second after the start the spare one is the last.
+    """
     children = map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
     return [each for each in children if b"standstill.py" not in Path(f"/proc/{each}/cmdline").read_bytes()]
 

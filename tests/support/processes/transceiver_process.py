@@ -76,6 +76,8 @@ class Bench:
         self._forgotten = 0
         self.announcing = True
         self.claim_delay = 0.0
+        self.accepting = True
+        """Else the test answers the claims."""
         self.early: list[tuple[str, bytes]] = []
         """What the agent says before it answers a claim: (`audio` or `data`, payload)."""
         self._process: subprocess.Popen[bytes]
@@ -122,6 +124,8 @@ class Bench:
         for kind, payload in self.early:
             subject = subjects.audio_out if kind == "audio" else subjects.data_out
             await self.client.publish(subject(claim.agent, claim.session_id), payload)
+        if not self.accepting:
+            return
         if self.claim_delay:
             await asyncio.sleep(self.claim_delay)
         await message.respond(encode(messages.ClaimReply(accepted=True, input_rate=16000)))

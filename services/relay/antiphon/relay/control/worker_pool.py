@@ -109,6 +109,7 @@ class WorkerPool:
             self.tcp_addresses = [settings.relay_tcp_bind._replace(port=bound_port(listener))]
         self.tunnels = [self._bind_tunnel(number) for number in range(len(self.public))]
         self.workers = [self._begin(number, worker) for number, worker in enumerate(started)]
+        self._spare: WorkerProcess | None = None
 
     def _bind_tunnel(self, number: int) -> socket.socket:
         address = self._settings.relay_tunnel_bind
@@ -127,9 +128,32 @@ class WorkerPool:
             mine.extend(bind_udp(address, shared=True) for address in self.addresses)
 
     def start_worker(self, number: int) -> WorkerProcess:
-        """Start a process for this worker's sockets."""
-        of_tcp = number >= self._settings.relay_workers
-        return self._begin(number, WorkerProcess(ICE_TCP_WORKER if of_tcp else UDP_WORKER))
+        """Let a process work with this worker's sockets: the spare one, which has imported all, or a new one.
+
+        Connections of ICE-TCP end with their worker in any case: there is no spare one for it.
+        """
+        if number >= self._settings.relay_workers:
+            return self._begin(number, WorkerProcess(ICE_TCP_WORKER))
+        spare, self._spare = self._spare, None
+        if spare is not None:
+            try:
+                return self._begin(number, spare)
+            except OSError:  # it has ended
+                spare.end()
+                spare.kill()
+        return self._begin(number, WorkerProcess(UDP_WORKER))
+
+    @property
+    def has_spare(self) -> bool:
+        """A process waits to be a worker."""
+        return self._spare is not None and self._spare.status() is None
+
+    def prepare_spare(self) -> None:
+        """Start the spare process, if there is none; OSError if the system has no resources for it."""
+        if not self.has_spare:
+            if self._spare is not None:
+                self._spare.end()
+            self._spare = WorkerProcess(UDP_WORKER)
 
     def _begin(self, number: int, worker: WorkerProcess) -> WorkerProcess:
         worker.begin(self._start, self.tunnels[number])
@@ -168,6 +192,9 @@ class WorkerPool:
             stop_steering(each)
 
     def close(self) -> None:
-        """Close all sockets; the workers have ended."""
+        """Close all sockets, and end the spare process; the workers have ended."""
+        if self._spare is not None:
+            self._spare.end()
+            self._spare.kill()
         for each in (*self.tunnels, *(public for mine in self.public for public in mine)):
             each.close()

@@ -73,7 +73,7 @@ class _Asked:
         self.answers: asyncio.Queue[Accepted | Declined | NoResponders] = asyncio.Queue(64)
         self.open = True
         self.placed = False
-        """An instance has the session."""
+        """An instance has accepted in time: the session is its own, unless the claim fails after all."""
         self.instance = ""
         """Its name, if it has named itself."""
 
@@ -137,15 +137,16 @@ class AgentClaims:
             log.warning("session %s: no agent can be asked: %s", session_id, error or type(error).__name__)
             outcome = _refused(agent, "cannot be asked: NATS does not answer")
         except BaseException:  # we are stopped
+            asked.placed = False
             self._publish_end(agent, session_id)
             raise
         finally:
             asked.open = False
         if isinstance(outcome, messages.Refused):
             self._refused += 1
+            asked.placed = False
             self._publish_end(agent, session_id)
             return outcome
-        asked.placed, asked.instance = True, outcome.instance
         self._claims += 1
         self._took_ms.append(round((self._loop.time() - began) * 1000, 2))
         return outcome
@@ -246,7 +247,8 @@ class AgentClaims:
         if asked.open and not asked.answers.full():
             asked.answers.put_nowait(outcome)
             if isinstance(outcome, Accepted):
-                asked.open = False  # the first one has it
+                asked.open = False  # the first one has it, also before the task that waits for it has run
+                asked.placed, asked.instance = True, outcome.reply.instance
         elif isinstance(outcome, Accepted):
             self._too_late(asked, outcome.reply.instance)
 

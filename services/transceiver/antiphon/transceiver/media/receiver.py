@@ -97,13 +97,12 @@ class AudioReceiver:
             self.reception.count(header.sequence)
             self._decoder.play(self._buffer.skip(header.sequence, now))
 
-    def receive_rtcp(self, compound: bytes, now: float) -> None:
-        """Take the sender report out of a decrypted compound packet."""
-        try:
-            read = rtcp.unpack_compound(compound)
-        except rtcp.RtcpError:
-            self._buffer.counters.malformed += 1
-            return
+    def count_malformed(self) -> None:
+        """An authentic RTCP packet could not be read."""
+        self._buffer.counters.malformed += 1
+
+    def receive_rtcp(self, read: rtcp.Compound, now: float) -> None:
+        """Take the sender report out of a compound packet."""
         if read.sender_ntp is not None:
             self.reception.sender_report(read.sender_ntp, now)
 

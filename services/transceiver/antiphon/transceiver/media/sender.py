@@ -216,12 +216,8 @@ class AudioSender:
         """Continue with the first frame of the queue."""
         self._queue.paused = False
 
-    def receive_rtcp(self, compound: bytes, unix_time: float) -> None:
+    def receive_rtcp(self, read: rtcp.Compound, unix_time: float) -> None:
         """Learn loss and round trip from receiver reports; retransmit what is asked for."""
-        try:
-            read = rtcp.unpack_compound(compound)
-        except rtcp.RtcpError:
-            return
         for block in read.reports:
             if block.ssrc == self._state.rtp.ssrc:
                 self.remote_packets_lost = max(0, block.packets_lost)

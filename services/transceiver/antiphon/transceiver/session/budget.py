@@ -30,6 +30,9 @@ class Limit(NamedTuple):
 MEDIA: Final = Limit(420, 600, 42)
 """SRTP and SRTCP. Opus of 2.5 ms is 400 a second. What waited for 5 s, in the client or in our socket while this
 process stood still, is 250 packets of 20 ms or 500 of 10 ms."""
+REPORT_BYTES: Final = 40
+"""Of an RTCP packet, for which it counts as one more: reading costs up to 0.2 ms where it is full of requests, so 600
+at once would hold up all calls for 0.1 s. A browser's are 50 to 100 bytes, a few a second."""
 RECORDS: Final = Limit(600, 600, 600)
 """DTLS records. The SCTP association takes 500 packets a second, and lets 256 wait: a sender that fills its window
 stays below. The acknowledgements of a fast download may not, so it takes twice as many to make a strike."""

@@ -16,6 +16,7 @@ from antiphon.rtc.dtls.certificate import Certificate
 from antiphon.rtc.dtls.handshake import Keys
 from antiphon.rtc.dtls.record_layer import ALERT, APPLICATION_DATA, CLOSE_NOTIFY, HANDSHAKE, DtlsRecords
 from antiphon.rtc.dtls.setup import DtlsSetup
+from antiphon.rtc.rtp import rtcp
 from antiphon.rtc.rtp.packet import is_rtcp
 from antiphon.rtc.rtp.srtp import Srtp
 from antiphon.rtc.token_bucket import TokenBucket
@@ -29,7 +30,7 @@ from antiphon.transceiver.media.receiver import AudioReceiver
 from antiphon.transceiver.media.reports import Reports
 from antiphon.transceiver.media.sender import AudioSender
 from antiphon.transceiver.session.bounded_events import BoundedEvents
-from antiphon.transceiver.session.budget import PacketBudget
+from antiphon.transceiver.session.budget import REPORT_BYTES, PacketBudget
 from antiphon.transceiver.session.channels import Channels
 from antiphon.transceiver.session.checkpoint import Checkpoint
 from antiphon.transceiver.session.fault_isolation import contained, failed
@@ -202,13 +203,18 @@ class Session:
         if is_rtcp(datagram):
             compound = self._srtp.unprotect_rtcp(datagram)
             if compound is not None:
-                self.budget.media.spend(1)
+                self.budget.media.spend(1 + len(compound) // REPORT_BYTES)
                 self.ice.received(path, False, now)
                 if self.ice.limited:
                     self.ice.prove(path)
                     self._follow_path()
-                self.receiver.receive_rtcp(compound, now)
-                self.sender.receive_rtcp(compound, time.time())
+                try:
+                    read = rtcp.unpack_compound(compound)
+                except rtcp.RtcpError:
+                    self.receiver.count_malformed()
+                    return
+                self.receiver.receive_rtcp(read, now)
+                self.sender.receive_rtcp(read, time.time())
             return
         srtp = self._srtp
         before = srtp.state.remote_index
