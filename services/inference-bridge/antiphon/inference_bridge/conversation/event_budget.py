@@ -57,12 +57,12 @@ class EventBudget:
         self._above_since = now
         self._ended = False
 
-    def spend(self, size: int, now: float) -> Verdict:
-        """An event of `size` bytes has come."""
+    def spend(self, size: int, now: float, answers_wait: bool = False) -> Verdict:
+        """An event of `size` bytes has come. `answers_wait`: too much goes to this client, so its event is dropped."""
         passed, self._filled = max(0.0, now - self._filled), now
         self._events = min(float(BURST), self._events + passed * RATE)
         self._bytes = min(float(BYTE_BURST), self._bytes + passed * BYTE_RATE)
-        if self._events >= 1 and self._bytes >= size:
+        if self._events >= 1 and self._bytes >= size and not answers_wait:
             self._events -= 1
             self._bytes -= size
             return Verdict.TAKE
