@@ -146,5 +146,5 @@ def _encoded(event: JsonObject) -> bytes:
     # question.
     try:
         return messages.encode(messages.DataMessage.of(messages.EVENTS_CHANNEL, json.dumps(event, ensure_ascii=False)))
-    except UnicodeEncodeError:  # half of a surrogate pair, of a language model
+    except ValueError:  # half of a surrogate pair, of a language model
         return messages.encode(messages.DataMessage.of(messages.EVENTS_CHANNEL, json.dumps(event)))
