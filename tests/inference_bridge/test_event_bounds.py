@@ -210,6 +210,14 @@ def test_bytes_are_counted_too() -> None:
     assert verdicts.count(Verdict.TAKE) == BYTE_BURST // (256 * 1024)
 
 
+def test_a_client_whose_answers_wait_is_told_so_and_stays_if_it_waits() -> None:
+    budget = EventBudget(0.0)
+    assert budget.spend(100, 0.0) is Verdict.TAKE
+    assert budget.spend(100, 0.1, answers_wait=True) is Verdict.REPORT
+    assert budget.spend(100, 0.2, answers_wait=True) is Verdict.DROP
+    assert budget.spend(100, 0.3) is Verdict.TAKE
+
+
 def test_messages_of_other_channels_cost_nothing() -> None:
     budget = EventBudget(0.0)
     for _ in range(10 * BURST):

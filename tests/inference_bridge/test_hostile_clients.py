@@ -100,6 +100,29 @@ async def test_a_conversation_of_500_items_is_restored_at_once(quiet_bridge: Cli
         await call.until(lambda: bool(call.frames))
 
 
+@pytest.mark.parametrize("again", ["conversation.item.retrieve", "session.update"])
+async def test_small_events_with_large_answers_are_refused_while_their_answers_wait(
+    quiet_bridge: Client, again: str
+) -> None:
+    large = "y" * 60_000
+    ask: dict[str, Any] = {"type": again, "item_id": "large"} if "item" in again else {"type": again, "session": {}}
+    async with (
+        FakeTransceiver(quiet_bridge, "concierge") as neighbour,
+        FakeTransceiver(quiet_bridge, "concierge") as call,
+    ):
+        await call.wait_for("session.created")
+        await call.send({"type": "session.update", "session": {"instructions": large}})
+        item = user(large)
+        await call.send({**item, "item": {**item["item"], "id": "large"}})
+        for _ in range(500):
+            await call.send(ask)
+        await call.until(lambda: bool(errors(call, "rate_limit_exceeded")) or len(call.events) > 500)
+        (error,) = errors(call, "rate_limit_exceeded")
+        assert "answers wait" in error["message"]
+        assert len(call.events) < 100, "of 500 answers"
+        await answered(neighbour)
+
+
 async def test_a_tool_schema_500_levels_deep_is_an_error_and_the_call_goes_on(quiet_bridge: Client) -> None:
     async with FakeTransceiver(quiet_bridge, "concierge") as call:
         await call.wait_for("session.created")

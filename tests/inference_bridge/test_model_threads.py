@@ -147,3 +147,27 @@ async def test_no_more_than_eight_jobs_of_a_call_wait(workers: ModelThreads, gat
     assert await asyncio.wait_for(other.future, 4) == 2
     done = await asyncio.wait_for(asyncio.gather(*(job.future for job in jobs), return_exceptions=True), 4)
     assert sum(isinstance(result, BusyError) for result in done) >= 31
+
+
+async def test_a_third_call_waits_for_one_job_of_two_that_let_many_wait() -> None:
+    pool, gates, began = ModelThreads(2, 100), [threading.Event(), threading.Event()], threading.Semaphore(0)
+    done: list[str] = []
+
+    def hold(gate: threading.Event) -> Callable[[], None]:
+        def work() -> None:
+            began.release()
+            gate.wait()
+
+        return work
+
+    held = [pool.submit(hold(gate), Urgency.NOW, owner) for gate, owner in zip(gates, ("first", "second"), strict=True)]
+    for _ in held:
+        await asyncio.to_thread(began.acquire)
+    jobs = [pool.submit(noting(done, name), Urgency.NOW, name) for name in ("first", "second") for _ in range(5)]
+    jobs.append(pool.submit(noting(done, "third"), Urgency.NOW, "third"))
+    gates[0].set()  # the other thread is held all the time
+    await jobs[-1]
+    assert done[0] == "third"
+    gates[1].set()
+    await asyncio.gather(*(job.future for job in jobs))
+    pool.close()

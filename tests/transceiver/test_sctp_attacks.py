@@ -215,6 +215,32 @@ def test_a_client_that_acknowledges_nothing_makes_nothing_grow_and_the_sender_he
     attack(main)
 
 
+@pytest.mark.virtual
+def test_a_client_that_reads_nothing_for_minutes_makes_nothing_grow_and_gets_the_latest_afterwards() -> None:
+    async def main(attack: Attack) -> None:
+        received: list[str] = []
+        attack.client._on_message = lambda label, payload: received.append(str(payload))
+        attack.deaf, refused = True, 0
+        closed_window = packets.sack(attack.ours._sctp._last_sacked_tsn, [], window=0)
+        held = []
+        for _ in range(5 * 60 * 4):
+            for size in (200, 16_000):
+                try:
+                    attack.ours.send("oai-events", "x" * size)
+                except ChannelError:
+                    refused += 1
+            attack.send(closed_window)
+            await asyncio.sleep(0.25)
+            queues = attack.ours._sctp
+            chunks = (*queues._sent_queue, *queues._outbound_queue)
+            held.append(sum(len(chunk.user_data) for chunk in chunks) + sum(len(each[2]) for each in queues.waiting))
+        assert refused > 1000
+        assert max(held) <= data_channels.MAX_BUFFERED + data_channels.MAX_OUTSTANDING * 1100 + 32_000
+        assert max(held[len(held) // 2 :]) <= max(held[: len(held) // 2]), "it does not grow"
+
+    attack(main)
+
+
 # ---- data
 
 

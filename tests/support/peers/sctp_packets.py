@@ -35,8 +35,8 @@ def init(kind: int = INIT, *parameters: bytes, tag: int = 7, streams: int = 6553
     return chunk(kind, struct.pack("!LLHHL", tag, 1 << 20, streams, streams, tsn) + b"".join(parameters))
 
 
-def sack(cumulative: int, gaps: list[tuple[int, int]], duplicates: int = 0) -> bytes:
-    body = struct.pack("!LLHH", cumulative % (1 << 32), 1 << 20, len(gaps), duplicates)
+def sack(cumulative: int, gaps: list[tuple[int, int]], duplicates: int = 0, window: int = 1 << 20) -> bytes:
+    body = struct.pack("!LLHH", cumulative % (1 << 32), window, len(gaps), duplicates)
     return chunk(SACK, body + b"".join(struct.pack("!HH", *gap) for gap in gaps) + bytes(4 * duplicates))
 
 

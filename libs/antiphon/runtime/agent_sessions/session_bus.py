@@ -118,7 +118,11 @@ class SessionBus:
 
     async def publish_data(self, content: str | bytes, channel: str = messages.EVENTS_CHANNEL) -> None:
         """A message to the client, on one of its data channels."""
-        await self._publish(self._data_out, messages.encode(messages.DataMessage.of(channel, content)))
+        await self.publish_message(messages.encode(messages.DataMessage.of(channel, content)))
+
+    async def publish_message(self, data: bytes) -> None:
+        """A message to the client: a `DataMessage` that is encoded already."""
+        await self._publish(self._data_out, data)
 
     async def _publish(self, subject: str, data: bytes) -> None:
         try:

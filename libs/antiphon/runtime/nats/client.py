@@ -546,19 +546,20 @@ class BusClient(Client):
         self, subject: str, payload: bytes = b"", reply: str = "", headers: dict[str, str] | None = None
     ) -> None:
         """`OutboundBufferLimitError` without a connection, or while the server does not read earlier messages."""
-        if self.is_connected and self._unsent() > MAX_UNSENT:
+        if self.is_connected and self.unsent() > MAX_UNSENT:
             await self._wait_for_room()
         await super().publish(subject, payload, reply, headers)
 
     async def _wait_for_room(self) -> None:
         deadline = time.monotonic() + ROOM_SECONDS
-        while self.is_connected and self._unsent() > MAX_UNSENT:
+        while self.is_connected and self.unsent() > MAX_UNSENT:
             if time.monotonic() >= deadline:
                 self.dropped += 1
                 raise errors.OutboundBufferLimitError
             await asyncio.sleep(ROOM_SECONDS / 10)
 
-    def _unsent(self) -> int:
+    def unsent(self) -> int:
+        """Bytes that were published and are not in the kernel's buffer yet."""
         waiting = self._transport.unsent() if isinstance(self._transport, BusTransport) else 0
         return self._pending_data_size + waiting
 

@@ -140,6 +140,11 @@ def refusal(client: Client, *published: str) -> RefusedError | None:
     return None
 
 
+def unsent(client: Client) -> int:
+    """Bytes that wait for the server; 0 without a connection, where nothing is kept."""
+    return client.unsent() if isinstance(client, BusClient) and client.is_connected else 0
+
+
 def local_host_towards(url: str) -> str:
     """The local IP address from which packets to `url`'s host leave: the default of what services announce."""
     parts = urlsplit(url if "//" in url else f"//{url}")

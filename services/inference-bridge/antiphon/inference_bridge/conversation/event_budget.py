@@ -18,7 +18,7 @@ RATE: Final = 20.0
 BURST: Final = MAX_ITEMS + 100
 """Events at once: a full conversation, and what comes with it."""
 BYTE_RATE: Final = 128 * 1024.0
-"""Bytes a second. An event of 256 KiB costs 3 to 5 ms to read and to answer."""
+"""Bytes a second. An event of 256 KiB with 10,000 values takes some 5 ms to read."""
 BYTE_BURST: Final = 4 * 1024 * 1024
 """Bytes at once: twice what a conversation keeps, and more than two hundred items of the largest function output."""
 ERROR_SECONDS: Final = 1.0
@@ -57,12 +57,12 @@ class EventBudget:
         self._above_since = now
         self._ended = False
 
-    def spend(self, size: int, now: float) -> Verdict:
-        """An event of `size` bytes has come."""
+    def spend(self, size: int, now: float, answers_wait: bool = False) -> Verdict:
+        """An event of `size` bytes has come. `answers_wait`: too much goes to this client, so its event is dropped."""
         passed, self._filled = max(0.0, now - self._filled), now
         self._events = min(float(BURST), self._events + passed * RATE)
         self._bytes = min(float(BYTE_BURST), self._bytes + passed * BYTE_RATE)
-        if self._events >= 1 and self._bytes >= size:
+        if self._events >= 1 and self._bytes >= size and not answers_wait:
             self._events -= 1
             self._bytes -= size
             return Verdict.TAKE

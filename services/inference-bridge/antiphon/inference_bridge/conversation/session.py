@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import logging
 import time
 from collections.abc import Callable, Coroutine, Sequence
@@ -34,6 +33,7 @@ from antiphon.inference_bridge.conversation.event_budget import (
 from antiphon.inference_bridge.conversation.event_budget import (
     RATE as EVENT_RATE,
 )
+from antiphon.inference_bridge.conversation.event_output import EventOutput
 from antiphon.inference_bridge.conversation.response_playback import Speech
 from antiphon.inference_bridge.conversation.responses import Responses
 from antiphon.inference_bridge.conversation.snapshot_schedule import SnapshotSchedule
@@ -67,7 +67,6 @@ BACK_AGAIN: Final = "Sorry, I was gone for a moment."
 GIVE_UP: Final = (
     "I am sorry, I have technical trouble and cannot go on with this call. Please call again later. Goodbye."
 )
-_MAX_OUTBOX: Final = 2000
 _MAX_PENDING: Final = 1000
 """Messages per subscription that wait for the event loop: 20 s of frames, or more events than a client may send at
 once; later ones are dropped by the client of NATS."""
@@ -125,7 +124,9 @@ class Session:
         """Nothing more comes, or the call is another process's."""
         self._services, self._context = services, telemetry.trace_context(lease.trace)
         self._bus = SessionBus(services.client, lease.agent, self.id, self.ended, services.instance)
-        self._outbox: asyncio.Queue[JsonObject] = asyncio.Queue(_MAX_OUTBOX)
+        self._events = EventOutput(
+            self._bus.publish_message, lambda: connection.unsent(services.client), time.monotonic, self.id
+        )
         self._model = lease.agent
         self._locked = LockedSettings(lease.locked)
         self._subscriptions: list[Subscription] = []
@@ -145,7 +146,7 @@ class Session:
         settings = snapshot.session_settings() or settings
         self._snapshot = snapshot
         self._session_created, self._greeted = snapshot.session_created, snapshot.greeted
-        self._realtime = Realtime(self._emit, lease.takeovers, snapshot.items)
+        self._realtime = Realtime(self._events.put, lease.takeovers, snapshot.items)
         self._vad = VadPipeline(stream, services.vad_executor, settings.turn_settings(services.turn_settings))
         self._responses = Responses(
             self._bus,
@@ -189,7 +190,7 @@ class Session:
             )
         await connection.flush(self._services.client)
         self._spawn(self._vad.listen(self._turn_handling))
-        self._spawn(self._send_events())
+        self._spawn(self._events.run())
         self._spawn(self._watch())
 
     @property
@@ -261,20 +262,6 @@ class Session:
         await until_silent(self._liveness, self._services.idle)
         log.warning("%s: nothing came for %.0f s, dropped", self.id, self._services.idle)
         self.ended.set()
-
-    async def _send_events(self) -> None:
-        while True:
-            event = await self._outbox.get()
-            try:
-                await self._bus.publish_data(json.dumps(event))
-            except (TypeError, ValueError, RecursionError) as error:
-                log.error("%s: an event of type %s is not sent: %s", self.id, event.get("type"), error)
-
-    def _emit(self, event: JsonObject) -> None:
-        if self._outbox.full():
-            log.warning("%s: %d events wait for NATS, the oldest is dropped", self.id, _MAX_OUTBOX)
-            self._outbox.get_nowait()
-        self._outbox.put_nowait(event)
 
     def _changed(self) -> None:
         """Keep a snapshot for the process that may have to continue the call."""
@@ -360,7 +347,7 @@ class Session:
     async def _on_data(self, msg: Msg) -> None:
         now, size = time.monotonic(), len(msg.data)
         self._liveness.event(now)
-        verdict = self._budget.spend(size, now)
+        verdict = self._budget.spend(size, now, self._events.is_full)
         if verdict is not Verdict.TAKE:
             self._refuse(verdict)
             if self._budget.dropped % _DROPPED_AT_ONCE == 0:
@@ -387,7 +374,8 @@ class Session:
             text = (
                 f"too many events, {dropped} of this call are dropped so far: at most {EVENT_RATE:.0f} events and"
                 f" {BYTE_RATE / 1024:.0f} KiB a second are taken after a burst of {BURST} events or"
-                f" {BYTE_BURST / 1024**2:.0f} MiB. Send fewer, or the call is ended after {PATIENCE_SECONDS:.0f} s"
+                f" {BYTE_BURST / 1024**2:.0f} MiB, and none while too many answers wait to be sent. Send fewer, or the"
+                f" call is ended after {PATIENCE_SECONDS:.0f} s"
             )
             self._realtime.error(ClientError(text, "rate_limit_exceeded"))
         elif verdict is Verdict.END:

@@ -3,8 +3,10 @@
 Policy: what a caller waits for now (the last transcription of a turn, the first clause of a reply) goes before
 what the caller will wait for later (further clauses), and that before speculative work (transcribing before it is
 known that the turn has ended). A running job can't be interrupted and a long sentence takes half a second, so one
-thread is kept free for urgent jobs. Within a class the call with the fewest running jobs goes first, then first come,
-first served. When the queue is full, the least urgent waiting job fails with `BusyError`.
+thread is kept free for urgent jobs. Within a class the call with the fewest running jobs goes first, then the one
+whose last job began the longest ago, then first come, first served: however many jobs others let wait, a call waits for
+the jobs that run and for one of each other call that waits. When the queue is full, the least urgent waiting job fails
+with `BusyError`.
 
 A job that is cancelled while it runs keeps its thread. So a client that asks for response after response, and cancels
 each, would have all threads work for it. Therefore a call, named by `owner`, never takes the last thread while other
@@ -136,6 +138,9 @@ class ModelThreads:
         """Jobs that run, by owner; those that nobody awaits any more too."""
         self._seen: OrderedDict[str, float] = OrderedDict()
         """Owners and the time of their last job, the latest behind."""
+        self._served: OrderedDict[str, int] = OrderedDict()
+        """Owners and the number of the last job of each that began, the latest behind."""
+        self._begun = 0
         for number in range(threads):
             threading.Thread(target=self._loop, name=f"model-{number}", daemon=True).start()
 
@@ -203,6 +208,7 @@ class ModelThreads:
                 patient = job.urgency is not Urgency.NOW
                 self._running_patient += patient
                 self._running[job.owner] = self._running.get(job.owner, 0) + 1
+                self._serve(job.owner)
             job.run()
             with self._condition:
                 self._running_patient -= patient
@@ -210,6 +216,14 @@ class ModelThreads:
                 if not self._running[job.owner]:
                     del self._running[job.owner]
                 self._condition.notify_all()
+
+    def _serve(self, owner: str) -> None:
+        if owner:
+            self._begun += 1
+            self._served[owner] = self._begun
+            self._served.move_to_end(owner)
+            if len(self._served) > _MAX_OWNERS:
+                self._served.popitem(last=False)
 
     def _next(self) -> Job[Any] | None:
         """The job to take; a linear search: the queue is short, and urgency changes while a job waits."""
@@ -222,7 +236,10 @@ class ModelThreads:
             if (job.urgency is Urgency.NOW or self._running_patient < self._max_patient)
             and (not job.owner or self._running.get(job.owner, 0) < most)
         ]
-        return min(ready, key=lambda job: (job.urgency, self._running.get(job.owner, 0), job.order), default=None)
+        return min(ready, key=self._rank, default=None)
+
+    def _rank(self, job: Job[Any]) -> tuple[int, int, int, int]:
+        return job.urgency, self._running.get(job.owner, 0), self._served.get(job.owner, 0), job.order
 
     def _most_of_one_owner(self) -> int:
         """Threads that may work for one owner at a time; all of them if no other uses the models."""
