@@ -40,6 +40,7 @@ class Call:
     def __init__(self) -> None:
         self.listener = Listener()
         self.peer = Peer(self.listener.audio, self.listener.message)
+        self._closed = False
 
     async def place(self, stack: Stack, seconds: float, within: float = 10.0) -> None:
         """Call the echo agent and speak for so long; returns when the own voice comes back."""
@@ -69,8 +70,10 @@ class Call:
             del frames[: len(frames) // 2 + 1]
 
     async def close(self) -> None:
-        """Hang up."""
-        await self.peer.close()
+        """Hang up; the second time nothing."""
+        if not self._closed:
+            self._closed = True
+            await self.peer.close()
 
     async def vanish(self) -> None:
         """Be gone without a word."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from types import SimpleNamespace
@@ -36,13 +36,16 @@ authorization { users = [
 
 
 @asynccontextmanager
-async def announcing(url: str) -> AsyncIterator[tuple[Announcer, list[float], list[messages.TransceiverAnnouncement]]]:
+async def announcing(
+    url: str, store_lost: Callable[[], None] | None = None
+) -> AsyncIterator[tuple[Announcer, list[float], list[messages.TransceiverAnnouncement]]]:
     """One that runs, when its announcements came, and what they said."""
     client, times, said = await connection.connect(url, "test"), list[float](), list[messages.TransceiverAnnouncement]()
     socket: Any = SimpleNamespace()
     endpoints = Endpoints(Endpoint(TransceiverIdentity(0, 1, 1), "127.0.0.1:1", socket))
     admission: Any = SimpleNamespace(draining=False, announced=0)
-    each = Announcer(client, endpoints, 100, admission, lambda: 0.0, Liveness("", None))
+    liveness = Liveness("", None)
+    each = Announcer(client, endpoints, 100, admission, lambda: 0.0, liveness, store_lost or (lambda: None))
 
     async def received(message: Msg) -> None:
         times.append(time.monotonic())
@@ -96,3 +99,18 @@ async def test_what_is_announced_stands_in_the_bucket_for_those_who_come_later(n
         entry = await kept.get(subjects.slot_key(0, 1))
         assert messages.decode(entry.value or b"", messages.TransceiverAnnouncement) == said[0]
         await client.close()
+
+
+async def test_a_store_that_began_anew_is_noticed_once(nats_url: str) -> None:
+    losses: list[float] = []
+    async with announcing(nats_url, lambda: losses.append(time.monotonic())) as (_, times, _):
+        await until(lambda: len(times) >= 3)
+        assert losses == []
+        client = await connection.connect_once(nats_url, "test")
+        await client.jetstream().delete_stream(f"KV_{subjects.BUCKET_TRANSCEIVERS}")
+        make_stores(nats_url)
+        await client.close()
+        await until(lambda: len(losses) == 1)
+        announced = len(times)
+        await until(lambda: len(times) >= announced + 2)
+        assert len(losses) == 1

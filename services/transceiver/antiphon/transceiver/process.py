@@ -150,6 +150,7 @@ def _build(settings: Settings, client: Client, acquired: _Acquired) -> _Parts:
         opener,
         partial(scheduler.lateness, 0.99),
         Liveness(acquired.process_id, address),
+        writer.write_all if writer is not None else lambda: None,
     )
     operations = [Operation("open", subjects.transceiver_open, opener.requested)]
 

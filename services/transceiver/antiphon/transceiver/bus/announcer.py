@@ -60,14 +60,16 @@ class Announcer:
         admission: Admission,
         lateness_p99: Callable[[], float],
         liveness: Liveness,
+        store_lost: Callable[[], None],
     ) -> None:
-        """`lateness_p99()`: of 20 ms visits, in seconds."""
+        """`lateness_p99()`: of 20 ms visits, in seconds. `store_lost()`: NATS came back without our entries."""
         self._client = client
         self._endpoints = endpoints
         self._capacity = capacity
         self._admission = admission
         self._lateness_p99 = lateness_p99
         self._liveness = liveness
+        self._store_lost = store_lost
         self._loop = asyncio.get_running_loop()
         self._came_back_at = self._loop.time()
         self._changed = asyncio.Event()
@@ -122,6 +124,7 @@ class Announcer:
     async def _keep(self) -> None:
         """The newest announcement goes into the bucket, one write at a time."""
         bucket: KeyValue | None = None
+        newest = 0
         while True:
             await self._to_keep.wait()
             self._to_keep.clear()
@@ -134,7 +137,11 @@ class Announcer:
                         js = self._client.jetstream()
                         bucket = await buckets.bucket(js, subjects.BUCKET_TRANSCEIVERS)
                     key = subjects.slot_key(own.identity.cluster, own.identity.slot)
-                    await bucket.put(key, self._announcement(own)[1])
+                    revision = await bucket.put(key, self._announcement(own)[1])
+                if revision < newest:
+                    log.warning("NATS came back without its store: what we keep there is written again")
+                    self._store_lost()
+                newest = revision
             except Exception as error:  # NATS is away, or has lost its store: whatever it is, the next one tries again
                 log.debug("an announcement is not kept: %r", error)
                 bucket = None

@@ -108,6 +108,12 @@ class CheckpointWriter:
         for session_id in self._schedule.poll(lambda each: self._entries[each].session.checkpoints.due(now)):
             self._want(session_id)
 
+    def write_all(self) -> None:
+        """The bucket began anew: write each session again, in the order of `run`, a few at a time."""
+        for entry in self._entries.values():
+            if entry.begun:
+                self._want(entry.session_id)
+
     async def run(self) -> None:
         """Write what is wanted, a few at a time, until cancelled."""
         while True:
