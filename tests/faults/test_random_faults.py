@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 TESTS = Path(__file__).parents[1]
-SEED = "20"
+SEED = "107"
 
 
 @pytest.mark.realtime
