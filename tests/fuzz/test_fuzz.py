@@ -13,7 +13,7 @@ import pytest
 
 from fuzz.targets import TARGETS, seeds
 
-SECONDS = os.environ.get("ANTIPHON_FUZZ_SECONDS", "10")
+SECONDS = os.environ.get("ANTIPHON_FUZZ_SECONDS", "4")
 
 
 class Fuzzers:

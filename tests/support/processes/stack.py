@@ -70,7 +70,9 @@ class Stack:
 
     def access(self, role: str) -> Access:
         """How this process shows the stack's NATS server that it is of this role."""
-        return Access(role, "", self._here().users.seed_file(User(role)))
+        users = self._here().users
+        user = next((known.user for known in users.all() if known.user.role == role), User(role))
+        return Access(role, user.name, users.seed_file(user))
 
     def _here(self) -> RunningStack:
         """Not by its note: in another namespace another stack may have the same address."""
