@@ -127,7 +127,7 @@ def _build(settings: Settings, client: Client, acquired: _Acquired) -> _Parts:
     endpoints.own.start(receiver.received, publisher.hold, publisher.release)
 
     # Sessions, and what is kept for each of them.
-    bus = SessionBus(client, demux, publisher)
+    bus = SessionBus(client, demux)
     liveness = AgentLiveness(client, demux, settings.agent_lost_seconds)
     listeners: list[SessionListener] = [bus, liveness]
     bucket = writer = None

@@ -23,7 +23,6 @@ from antiphon.runtime.nats import connection
 from antiphon.runtime.nats.errors import BUS_ERRORS
 from antiphon.schemas import MalformedError, audio, messages, subjects
 from antiphon.transceiver.bus import nats_fast_path
-from antiphon.transceiver.bus.publisher import Publisher
 from antiphon.transceiver.calls.agent_bounds import CONTROLS, AgentBounds
 from antiphon.transceiver.calls.control_rpc import Refusal, answer
 from antiphon.transceiver.net.demux import Demux
@@ -116,10 +115,9 @@ class SessionBus:
     Owner: the process, for its whole life. Event loop only. A `SessionListener`.
     """
 
-    def __init__(self, client: Client, demux: Demux, publisher: Publisher) -> None:
+    def __init__(self, client: Client, demux: Demux) -> None:
         self._client = client
         self._demux = demux
-        self._publisher = publisher
         self._loop = asyncio.get_running_loop()
         self._sessions: dict[str, _SessionSubjects] = {}
         self._unsubscribing: set[asyncio.Task[None]] = set()
