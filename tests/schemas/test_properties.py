@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from antiphon.schemas import MalformedError, audio, subjects, tunnel
+from antiphon.schemas import MalformedError, audio, backbone, subjects, tunnel
 from antiphon.schemas.addresses import Address, parse_address
 from antiphon.schemas.audio import AudioFrame
 from antiphon.schemas.messages import MESSAGES, DataMessage, decode, decode_any, encode
@@ -140,6 +140,68 @@ def test_a_tunnel_header_comes_back_unchanged(family: bytes, rest: bytes) -> Non
         return
     assert packet.header + packet.payload == family + rest
     assert tunnel.pack_header(packet.client, packet.tcp) == packet.header
+
+
+# ---- backbone ----------------------------------------------------------------------------------------
+
+routes = st.builds(
+    backbone.Route, st.integers(1, 0xFFFF), st.integers(0, 0xFFFF), st.integers(0, 0xFFFF), st.integers(0, 255)
+)
+backbone_keys = st.lists(st.binary(min_size=32, max_size=32), max_size=2).map(backbone.BackboneKeys)
+
+
+@given(addresses, st.booleans(), routes, st.binary(max_size=100), backbone_keys)
+def test_a_backbone_packet_round_trips(
+    client: Address, tcp: bool, route: backbone.Route, payload: bytes, keys: backbone.BackboneKeys
+) -> None:
+    header = backbone.pack_header(client, route, tcp)
+    packet = keys.seal(header, payload)
+    assert len(packet) == len(header) + keys.overhead + len(payload)
+    assert keys.open(packet) == (header, payload)
+    assert backbone.route_of(header) == route
+    assert tunnel.unpack(header + payload) == (header, client, tcp, payload)
+
+
+@given(
+    addresses,
+    routes,
+    st.binary(max_size=40),
+    st.binary(min_size=32, max_size=32),
+    st.integers(0, 1 << 16),
+    st.integers(1, 255),
+)
+def test_a_tagged_backbone_packet_in_which_one_byte_has_changed_is_refused(
+    client: Address, route: backbone.Route, payload: bytes, key: bytes, place: int, change: int
+) -> None:
+    keys = backbone.BackboneKeys([key])
+    packet = bytearray(keys.seal(backbone.pack_header(client, route), payload))
+    packet[place % len(packet)] ^= change
+    with pytest.raises(MalformedError):
+        keys.open(bytes(packet))
+
+
+@given(st.binary(max_size=64), backbone_keys)
+def test_no_bytes_make_the_backbone_reader_raise_anything_but_malformed(
+    packet: bytes, keys: backbone.BackboneKeys
+) -> None:
+    only_malformed(lambda: keys.open(packet))
+    only_malformed(lambda: keys.open(b"\x02\x40" + packet))
+    only_malformed(lambda: keys.open_hello(backbone.HELLO_MAGIC + packet))
+
+
+@given(
+    st.sampled_from([backbone.HELLO, backbone.ANSWER]),
+    st.integers(0, 0xFFFF),
+    st.booleans(),
+    st.binary(min_size=8, max_size=8),
+    backbone_keys,
+)
+def test_a_hello_round_trips(kind: int, ingress: int, asks: bool, stamp: bytes, keys: backbone.BackboneKeys) -> None:
+    hello = backbone.Hello(kind, ingress, asks, stamp)
+    packet = keys.seal_hello(hello)
+    assert backbone.is_hello(packet)
+    assert keys.open_hello(packet) == hello
+    only_malformed(lambda: tunnel.header_length(packet))
 
 
 # ---- audio frame -------------------------------------------------------------------------------------

@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 from support import vectors
 
-from antiphon.schemas import MalformedError, audio, subjects, tunnel
+from antiphon.schemas import MalformedError, audio, backbone, subjects, tunnel
 from antiphon.schemas.audio import AudioFrame
 from antiphon.schemas.messages import MESSAGES, decode_any
 from antiphon.schemas.route_token import RouteKeyring, RouteToken, ice_password
+from antiphon.schemas.slot_moves import AnnouncementKey, ClusterKeys, SlotMove
 
 pytestmark = pytest.mark.pure
 
@@ -57,6 +58,50 @@ def test_a_tunnel_packet_splits_as_in_its_vector(case: Any) -> None:
 def test_a_forwarded_tunnel_packet_splits_as_in_its_vector(case: Any) -> None:
     relay, packet = tunnel.unpack_forwarded(bytes.fromhex(case["forwarded"]))
     assert (str(relay), packet.hex()) == (case["relay"], case["packet"])
+
+
+@pytest.mark.parametrize("case", _cases("backbone.json", "valid", "tagged"))
+def test_a_backbone_packet_splits_as_in_its_vector(case: Any) -> None:
+    untagged = backbone.BackboneKeys()
+    keys = backbone.BackboneKeys.from_text(",".join(reversed(_read("backbone.json")["keys"])))  # the second one opens
+    for reader, packet in ((untagged, case["packet"]), (keys, case["tagged"])):
+        header, payload = reader.open(bytes.fromhex(packet))
+        assert (header.hex(), payload.hex()) == (case["header"], case["payload"])
+        assert backbone.route_of(header)._asdict() == case["route"]
+        assert str(tunnel.unpack(header).client) == case["client"]
+
+
+@pytest.mark.parametrize("case", _cases("backbone.json", "hellos", "tagged"))
+def test_a_hello_between_relays_reads_as_in_its_vector(case: Any) -> None:
+    keys = backbone.BackboneKeys.from_text(_read("backbone.json")["keys"][0])
+    for reader, packet in ((backbone.BackboneKeys(), case["packet"]), (keys, case["tagged"])):
+        hello = reader.open_hello(bytes.fromhex(packet))
+        assert hello == (case["kind"], case["ingress"], case["asks_clients"], bytes.fromhex(case["stamp"]))
+
+
+def test_malformed_backbone_packets_and_such_without_a_tag_of_a_live_key_are_refused() -> None:
+    vector = _read("backbone.json")
+    keyless, keys = backbone.BackboneKeys(), backbone.BackboneKeys.from_text(vector["keys"][0])
+    for reader, cases in ((keyless, "malformed"), (keys, "malformed"), (keys, "refused_with_the_first_key")):
+        for case in vector[cases]:
+            if reader is keys and case["packet"] == vector["valid"][0]["tagged"]:
+                continue
+            with pytest.raises(MalformedError):
+                reader.open(bytes.fromhex(case["packet"]))
+
+
+def test_a_move_of_a_slot_is_believed_with_the_signature_of_the_old_cluster_only() -> None:
+    vector = _read("slot_moves.json")
+    fields = vector["fields"]
+    move = SlotMove(tuple(fields["old"]), tuple(fields["new"]), fields["made_at"])  # type: ignore[arg-type]
+    assert AnnouncementKey.from_text(vector["seed"]).sign(move) == vector["signature"]
+    keys = ClusterKeys.from_text(f"1:{vector['public']}")
+    keys.verify(move, vector["signature"])
+    for wrong in (move._replace(new=(4, 5, 7)), move._replace(old=(2, 2, 3)), move._replace(made_at=1)):
+        with pytest.raises(MalformedError):
+            keys.verify(wrong, vector["signature"])
+    with pytest.raises(MalformedError):
+        keys.verify(move, "zz")
 
 
 @pytest.mark.parametrize("case", _cases("tunnel.json", "malformed", "why"))

@@ -12,10 +12,11 @@ from typing import Any, Final
 
 import msgpack
 
-from antiphon.schemas import audio, messages, subjects, tunnel
+from antiphon.schemas import audio, backbone, messages, subjects, tunnel
 from antiphon.schemas.addresses import Address
 from antiphon.schemas.audio import AudioFrame, FrameFlag
 from antiphon.schemas.route_token import RouteKeyring, RouteToken, ice_password
+from antiphon.schemas.slot_moves import AnnouncementKey, SlotMove
 
 DIRECTORY: Final = Path(__file__).parents[2] / "schemas" / "vectors"
 
@@ -34,6 +35,8 @@ def files() -> dict[str, Any]:
     return {
         "route_tokens.json": route_tokens(),
         "tunnel.json": tunnel_packets(),
+        "backbone.json": backbone_packets(),
+        "slot_moves.json": slot_moves(),
         "audio_frames.json": audio_frames(),
         "messages.json": control_messages(),
         "subjects.json": subject_names(),
@@ -123,6 +126,79 @@ def tunnel_packets() -> dict[str, Any]:
     }
 
 
+def backbone_packets() -> dict[str, Any]:
+    keys = [bytes(range(32)).hex(), bytes(range(32, 64)).hex()]
+    clients = [(Address("192.0.2.1", 3478), False), (Address("2001:db8::1", 50000), True)]
+    routes = [backbone.Route(1, 2, 3, 0), backbone.Route(65535, 65535, 65535, 255)]
+    payload = bytes.fromhex("000100002112a442")
+    header = backbone.pack_header(clients[0][0], routes[0])
+    sealer = backbone.BackboneKeys.from_text(keys[0])
+    tagged = sealer.seal(header, payload)
+    hello = backbone.Hello(backbone.HELLO, 7, True, bytes(range(8)))
+    malformed = {
+        "empty": b"",
+        "a tunnel header": tunnel.pack_header(*clients[0]) + payload,
+        "cut in the route": header[:15],
+        "version 0": header[:15] + b"\x00" + payload,
+        "ingress 0": backbone.pack_header(clients[0][0], backbone.Route(0, 2, 3, 0)) + payload,
+        "client on ICE-TCP in the flags only": header[:15] + b"\x12" + payload,
+        "a flag that has no meaning": header[:15] + b"\x14" + payload,
+        "a tag where there is no key": tagged,
+    }
+    refused = {
+        "no tag": header + payload,
+        "cut in the tag": tagged[:20],
+        "another datagram": tagged[:-1] + b"\x43",
+        "another slot": tagged[:11] + b"\x07" + tagged[12:],
+        "another key": backbone.BackboneKeys([bytes(32)]).seal(header, payload),
+    }
+    return {
+        "about": "UDP between relays: header, tag if there is a key, then the client's datagram",
+        "keys": keys,
+        "valid": [
+            {
+                "client": str(client),
+                "tcp": tcp,
+                "route": route._asdict(),
+                "header": backbone.pack_header(client, route, tcp).hex(),
+                "payload": part.hex(),
+                "packet": backbone.BackboneKeys().seal(backbone.pack_header(client, route, tcp), part).hex(),
+                "tagged": sealer.seal(backbone.pack_header(client, route, tcp), part).hex(),
+            }
+            for client, tcp in clients
+            for route in routes
+            for part in (payload, b"")
+        ],
+        "hellos": [
+            {
+                "kind": each.kind,
+                "ingress": each.ingress,
+                "asks_clients": each.asks_clients,
+                "stamp": each.stamp.hex(),
+                "packet": backbone.BackboneKeys().seal_hello(each).hex(),
+                "tagged": sealer.seal_hello(each).hex(),
+            }
+            for each in (hello, hello._replace(kind=backbone.ANSWER), hello._replace(asks_clients=False))
+        ],
+        "hello_for": [{"ingress": number, "packet": tunnel.hello_for(number).hex()} for number in (1, 65535)],
+        "malformed": [{"why": why, "packet": packet.hex()} for why, packet in malformed.items()],
+        "refused_with_the_first_key": [{"why": why, "packet": packet.hex()} for why, packet in refused.items()],
+    }
+
+
+def slot_moves() -> dict[str, Any]:
+    key = AnnouncementKey(bytes(range(32)))
+    move = SlotMove((1, 2, 3), (4, 5, 6), 1_700_000_000_000)
+    return {
+        "about": "Another cluster goes on with a slot's sessions: what is signed, and the Ed25519 signature",
+        "seed": bytes(range(32)).hex(),
+        "public": key.public,
+        "fields": move._asdict(),
+        "signed": move.signed_bytes().hex(),
+        "signature": key.sign(move),
+    }
+
+
 def audio_frames() -> dict[str, Any]:
     ramp = b"".join((n * 100 - 8000).to_bytes(2, "little", signed=True) for n in range(160))
     frames = [
@@ -196,6 +272,12 @@ def control_messages() -> dict[str, Any]:
         ("SlotClaim", messages.SlotClaim(epoch=2, holder="c0ffee", claimed_at=1767225600.0)),
         ("TakeOver", messages.TakeOver(cluster=0, slot=3, epoch=2, holder="c0ffee")),
         ("Adopt", messages.Adopt(cluster=0, slot=3, epoch=2, sessions=["rtc_abcdefghijklmnopqrstuvwx"])),
+        (
+            "SlotMoved",
+            messages.SlotMoved(
+                cluster=1, slot=2, epoch=3, to_cluster=4, to_slot=5, to_epoch=6, made_at=9, signature="0f" * 64
+            ),
+        ),
         ("OpenRequest", messages.OpenRequest(offer="v=0\r\n", agent="concierge", session={"type": "realtime"})),
         ("OpenReply", messages.Opened(session_id="rtc_abcdefghijklmnopqrstuvwx", answer="v=0\r\n")),
         ("OpenReply", messages.Refused(code="full", message="all 50 places are taken")),
@@ -311,6 +393,7 @@ def subject_names() -> dict[str, Any]:
             "transceiver_open": {"cluster": 1, "slot": 2, "subject": subjects.transceiver_open(1, 2)},
             "transceiver_take_over": {"cluster": 1, "slot": 2, "subject": subjects.transceiver_take_over(1, 2)},
             "transceiver_adopt": {"cluster": 1, "slot": 2, "subject": subjects.transceiver_adopt(1, 2)},
+            "cluster_moved": {"cluster": 1, "subject": subjects.cluster_moved(1)},
             "relay_announce": {"name": "relay-1", "subject": subjects.relay_announce("relay-1")},
             "relay_stats": {"name": "relay-1", "subject": subjects.relay_stats("relay-1")},
             "agent_claim": {"name": "concierge", "subject": subjects.agent_claim("concierge")},

@@ -57,6 +57,7 @@ SUBJECTS: Final = {
     "transceiver_open": Subject(f"{_TRANSCEIVER}.open", "signaling", "OpenRequest", "OpenReply"),
     "transceiver_take_over": Subject(f"{_TRANSCEIVER}.take_over", "transceiver", "TakeOver", "ControlReply"),
     "transceiver_adopt": Subject(f"{_TRANSCEIVER}.adopt", "transceiver", "Adopt", "ControlReply"),
+    "cluster_moved": Subject(f"{PREFIX}.cluster.<cluster>.moved", "transceiver", "SlotMoved"),
     "relay_announce": Subject(f"{PREFIX}.relay.<name>.announce", "relay", "RelayAnnouncement"),
     "relay_stats": Subject(f"{PREFIX}.relay.<name>.stats", "operator", "", "RelayStatistics"),
     "agent_claim": Subject(f"{PREFIX}.agent.<name>.claim", "transceiver", "Claim", "ClaimReply"),
@@ -95,6 +96,7 @@ def _reader(name: str) -> re.Pattern[str]:
 FLOW_FIND: Final = SUBJECTS["flow_find"].pattern
 ANY_TRANSCEIVER_ANNOUNCE: Final = _any("transceiver_announce")
 ANY_RELAY_ANNOUNCE: Final = _any("relay_announce")
+ANY_CLUSTER_MOVED: Final = _any("cluster_moved")
 ANY_AGENT_BEAT: Final = _any("agent_beat")
 ANY_CALL_STATUS: Final = _any("call_status")
 ANY_AUDIO_IN: Final = _any("audio_in")
@@ -157,6 +159,11 @@ def transceiver_take_over(cluster: int, slot: int) -> str:
 def transceiver_adopt(cluster: int, slot: int) -> str:
     """Request/reply: continue some sessions of a slot that the asking transceiver has taken over."""
     return _transceiver("transceiver_adopt", cluster, slot)
+
+
+def cluster_moved(cluster: int) -> str:
+    """Another cluster goes on with sessions of this one, which is lost."""
+    return _FORMS["cluster_moved"].format(cluster=_number("cluster", cluster, 12))
 
 
 def relay_announce(name: str) -> str:

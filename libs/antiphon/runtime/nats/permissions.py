@@ -150,14 +150,15 @@ def _relay(user: User) -> Permissions:
             *_answers("operator"),  # stats
             *_is_found_by("relay", "signaling", "operator"),
             *_puts(_RELAYS, own),
-            *_gets(_RELAYS, own),
+            *_reads_all(_RELAYS),
             *_gets(_FLOWS, ">"),
             *_reads_all(_TRANSCEIVERS),
         ),
         subscribe=(
-            _on("relay_announce", name=own),
+            _on("relay_announce"),  # those of other clusters, to send to and to accept from
             _on("relay_stats", name=own),
             _on("transceiver_announce"),
+            _on("cluster_moved"),
             *_registered("antiphon-relay"),
         ),
     )
@@ -170,6 +171,7 @@ def _transceiver(user: User) -> Permissions:
             _on("transceiver_announce", cluster=own),
             _on("transceiver_take_over", cluster=own),
             _on("transceiver_adopt", cluster=own),
+            _on("cluster_moved"),  # signed: a relay believes the lost cluster's key only
             _on("agent_claim"),
             _on("agent_claim_of"),
             _on("audio_in"),

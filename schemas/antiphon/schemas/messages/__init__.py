@@ -11,7 +11,7 @@ from typing import Any, Final
 from pydantic import TypeAdapter
 
 from antiphon.schemas.messages.agents import CLAIM_VERSION, AgentBeat, Claim, ClaimReply, Lease
-from antiphon.schemas.messages.announcements import RelayAnnouncement, TransceiverAnnouncement
+from antiphon.schemas.messages.announcements import Place, RelayAnnouncement, TransceiverAnnouncement
 from antiphon.schemas.messages.control import CONTROL, Control, ControlReply, Flush, HangUp, Pause, Resume, Transfer
 from antiphon.schemas.messages.data import EVENTS_CHANNEL, DataMessage
 from antiphon.schemas.messages.events import (
@@ -36,7 +36,7 @@ from antiphon.schemas.messages.events import (
     TransferFailed,
     Transferred,
 )
-from antiphon.schemas.messages.failover import Adopt, TakeOver
+from antiphon.schemas.messages.failover import Adopt, SlotMoved, TakeOver
 from antiphon.schemas.messages.flows import FlowFind, FlowOwner
 from antiphon.schemas.messages.message import (
     MAX_MESSAGE_BYTES,
@@ -104,6 +104,7 @@ __all__ = [
     "OpenRequest",
     "Opened",
     "Pause",
+    "Place",
     "Playout",
     "PlayoutOverflow",
     "Refused",
@@ -113,6 +114,7 @@ __all__ = [
     "SessionError",
     "SessionEvent",
     "SlotClaim",
+    "SlotMoved",
     "Statistics",
     "Suspect",
     "TakeOver",
@@ -138,6 +140,7 @@ MESSAGES: Final[dict[str, TypeAdapter[Any]]] = {
             SlotClaim,
             TakeOver,
             Adopt,
+            SlotMoved,
             OpenRequest,
             Attach,
             AttachReply,

@@ -14,6 +14,15 @@ def _addresses(value: list[str]) -> list[str]:
     return [str(parse_address(text)) for text in value]
 
 
+class Place(Message):
+    """Where on earth something stands, in degrees (WGS 84)."""
+
+    latitude: float = Field(ge=-90, le=90)
+    """North is positive."""
+    longitude: float = Field(ge=-180, le=180)
+    """East is positive."""
+
+
 class TransceiverAnnouncement(Message):
     """Where a transceiver is reached and how loaded it is: on `transceiver_announce`, each second and on change."""
 
@@ -39,6 +48,11 @@ class TransceiverAnnouncement(Message):
     """TCP `ip:port` of its failure detector: it sends its `holder` to each peer that connects and keeps the connection
     open. The kernel closes the connection when the process dies."""
 
+    region: str = Field(default="", max_length=64)
+    """The region that its cluster stands in; empty: there is one region only."""
+    place: Place | None = None
+    """Where its region is."""
+
     @field_validator("tunnel_address")
     @classmethod
     def _is_address(cls, value: str) -> str:
@@ -60,5 +74,18 @@ class RelayAnnouncement(Message):
     """ICE-TCP addresses for candidates of type passive (RFC 6544), `ip:port`; empty: none offered."""
     state: Literal["ready", "draining"] = "ready"
     """`draining`: answers no longer offer it; its flows stay."""
+    place: Place | None = None
+    """Where it stands."""
+    cluster: int | None = Field(default=None, ge=0, lt=1 << 12)
+    """The cluster whose transceivers it serves; None: those of every announced one, where there is one region only."""
+    ingress: int = Field(default=0, ge=0, lt=1 << 16)
+    """Its number in backbone headers, from 1; 0: it sends nothing to other clusters."""
+    backbone_addresses: list[str] = Field(default_factory=list, max_length=256)
+    """One per worker, in their order: where packets of other relays go to, and where its own come from. Relays accept
+    backbone packets from no others. Empty: it has no backbone."""
+    round_trips: dict[str, float] = Field(default_factory=dict, max_length=256)
+    """Cluster number -> milliseconds to the nearest of its relays, measured by hellos; no entry: none answers."""
 
-    _are_addresses = field_validator("public_addresses", "tunnel_addresses", "tcp_addresses")(_addresses)
+    _are_addresses = field_validator("public_addresses", "tunnel_addresses", "tcp_addresses", "backbone_addresses")(
+        _addresses
+    )
