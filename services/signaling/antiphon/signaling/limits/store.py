@@ -74,6 +74,8 @@ class LimitStore:
         self._paused_until = 0.0
         self._new = rate.RateTable()
         self._telling: set[asyncio.Task[None]] = set()
+        self._looked_up: dict[str, int] = {}
+        """Our own count of each address whose count in the bucket is being read for the first time."""
         backend.also_subscribe(f"{_FAILURES}*", self._failed_elsewhere)
 
     async def stop(self) -> None:
@@ -191,10 +193,15 @@ class LimitStore:
 
     def tell_failure(self, address: str, count: int) -> None:
         """Tell the other instances, in the background; one that starts later finds it in the bucket."""
+        if address in self._looked_up:
+            self._looked_up[address] = count
+            return
         if len(self._telling) >= MAX_TELLING or not self._backend.connected:
             return
         if count == 1 and self._new.take("new", "", NEW_ENTRIES_PER_MINUTE, time.monotonic()):
             return
+        if count == 1:
+            self._looked_up[address] = 1
         task = asyncio.create_task(self._tell_failure(address, count))
         self._telling.add(task)
         task.add_done_callback(self._telling.discard)
@@ -203,16 +210,28 @@ class LimitStore:
         key = f"failed.{address}"
         try:
             if count == 1:  # new to this process: another one, or the one before us, may know it
-                bucket = await self._open(RATE_TIMEOUT)
-                with contextlib.suppress(KeyNotFoundError):
-                    count += _failures((await bucket.get(key)).value)
-                if count > 1:
+                count, elsewhere = await self._first_count(address, key)
+                if elsewhere:
                     self._on_failure(address, count)
             client = self._backend.connection("failures can't be told")
             # Without an answer of the store: the subscribers of this subject get it now, the bucket soon.
             await client.publish(f"$KV.{subjects.BUCKET_LIMITS}.{key}", _failure(count))
         except (*BUS_ERRORS, ApiError) as error:
             log.debug("a failed authentication is not told: %s", error or type(error).__name__)
+
+    async def _first_count(self, address: str, key: str) -> tuple[int, int]:
+        """(our own failures and those in the bucket, those in the bucket).
+
+        Our later failures wait until it is read: it would hold them too, and they would count twice.
+        """
+        elsewhere = 0
+        try:
+            bucket = await self._open(RATE_TIMEOUT)
+            with contextlib.suppress(KeyNotFoundError):
+                elsewhere = _failures((await bucket.get(key)).value)
+        finally:
+            own = self._looked_up.pop(address)
+        return own + elsewhere, elsewhere
 
     async def _failed_elsewhere(self, message: Msg) -> None:
         if count := _failures(message.data):
