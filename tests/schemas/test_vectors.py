@@ -93,7 +93,7 @@ def test_malformed_backbone_packets_and_such_without_a_tag_of_a_live_key_are_ref
 def test_a_move_of_a_slot_is_believed_with_the_signature_of_the_old_cluster_only() -> None:
     vector = _read("slot_moves.json")
     fields = vector["fields"]
-    move = SlotMove(tuple(fields["old"]), tuple(fields["new"]), fields["made_at"])  # type: ignore[arg-type]
+    move = SlotMove(tuple(fields["old"]), tuple(fields["new"]), fields["made_at"])
     assert AnnouncementKey.from_text(vector["seed"]).sign(move) == vector["signature"]
     keys = ClusterKeys.from_text(f"1:{vector['public']}")
     keys.verify(move, vector["signature"])
