@@ -8,7 +8,9 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from antiphon.inference_bridge.models import wasted_work
 from antiphon.inference_bridge.models.threads import BusyError, Job, ModelThreads, Urgency
+from antiphon.inference_bridge.models.wasted_work import FREE, MAX_OWNERS, REFILL, WastedWork
 
 pytestmark = pytest.mark.pure
 
@@ -170,4 +172,51 @@ async def test_a_third_call_waits_for_one_job_of_two_that_let_many_wait() -> Non
     assert done[0] == "third"
     gates[1].set()
     await asyncio.gather(*(job.future for job in jobs))
+    pool.close()
+
+
+def test_a_call_may_waste_some_work_and_then_waits_until_it_has_allowance_again() -> None:
+    wasted = WastedWork()
+    assert wasted.free_at("one", 0.0) == 0.0
+    for _ in range(10):  # ten interruptions in a minute cost nothing
+        wasted.spend("one", 0.2, 0.0)
+    assert wasted.free_at("one", 0.0) == 0.0
+    wasted.spend("one", 2.0, 0.0)
+    assert wasted.free_at("one", 0.0) == pytest.approx(1.0 / REFILL)
+    assert wasted.free_at("other", 0.0) == 0.0
+    assert wasted.free_at("one", 1.0 / REFILL) == pytest.approx(1.0 / REFILL)
+    assert wasted.free_at("one", 1e6) == 1e6
+
+
+def test_the_allowances_are_bounded_in_number_and_by_their_size() -> None:
+    wasted = WastedWork()
+    for number in range(MAX_OWNERS + 1):
+        wasted.spend(str(number), FREE + 1, 0.0)
+    assert wasted.free_at("0", 0.0) == 0.0, "forgotten"
+    assert wasted.free_at("1", 0.0) > 0.0
+    wasted.spend("1", FREE, 1e6)
+    assert wasted.free_at("1", 1e6) == 1e6, "a long pause gives no more than the whole allowance"
+
+
+async def test_a_call_that_cancels_what_runs_again_and_again_rests_while_others_are_served(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(wasted_work, "FREE", 0.0)
+    pool = ModelThreads(2, 8)
+    started, go_on = threading.Event(), threading.Event()
+
+    def work() -> None:
+        started.set()
+        go_on.wait()
+
+    wasting = pool.submit(work, Urgency.NOW, "waster")
+    await asyncio.to_thread(started.wait)
+    wasting.cancel()
+    go_on.set()
+    done: list[str] = []
+    await pool.submit(noting(done, "other"), Urgency.NOW, "other")  # and the wasted job has ended meanwhile
+    again = pool.submit(noting(done, "waster"), Urgency.NOW, "waster")
+    await pool.submit(noting(done, "third"), Urgency.NOW, "third")
+    await again
+    assert sorted(done) == ["other", "third", "waster"], "it waits, and is not lost"
     pool.close()

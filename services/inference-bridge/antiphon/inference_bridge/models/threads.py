@@ -32,6 +32,8 @@ from enum import IntEnum
 from itertools import islice
 from typing import Any, Final, Generic, TypeVar
 
+from antiphon.inference_bridge.models.wasted_work import WastedWork
+
 T = TypeVar("T")
 _NICENESS: Final = 5
 MAX_WAITING: Final = 8
@@ -141,6 +143,7 @@ class ModelThreads:
         self._served: OrderedDict[str, int] = OrderedDict()
         """Owners and the number of the last job of each that began, the latest behind."""
         self._begun = 0
+        self._wasted = WastedWork()
         for number in range(threads):
             threading.Thread(target=self._loop, name=f"model-{number}", daemon=True).start()
 
@@ -200,8 +203,8 @@ class ModelThreads:
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
         while True:
             with self._condition:
-                self._condition.wait_for(lambda: self._closed or self._next() is not None)
-                job = self._next()
+                while (job := self._next()) is None and not self._closed:
+                    self._condition.wait(self._rest())
                 if self._closed or job is None:
                     return
                 self._waiting.remove(job)
@@ -211,6 +214,8 @@ class ModelThreads:
                 self._serve(job.owner)
             job.run()
             with self._condition:
+                if job.owner and job.future.cancelled():
+                    self._wasted.spend(job.owner, job.work_ms / 1000, time.monotonic())
                 self._running_patient -= patient
                 self._running[job.owner] -= 1
                 if not self._running[job.owner]:
@@ -229,14 +234,23 @@ class ModelThreads:
         """The job to take; a linear search: the queue is short, and urgency changes while a job waits."""
         if not self._waiting:
             return None
-        most = self._most_of_one_owner()
+        most, now = self._most_of_one_owner(), time.monotonic()
         ready = [
             job
             for job in self._waiting
             if (job.urgency is Urgency.NOW or self._running_patient < self._max_patient)
-            and (not job.owner or self._running.get(job.owner, 0) < most)
+            and (
+                not job.owner
+                or (self._running.get(job.owner, 0) < most and self._wasted.free_at(job.owner, now) <= now)
+            )
         ]
         return min(ready, key=self._rank, default=None)
+
+    def _rest(self) -> float | None:
+        """Seconds until the first waiting job may begin whose owner has wasted too much; None: there is none."""
+        now = time.monotonic()
+        rests = [rest for job in self._waiting if (rest := self._wasted.free_at(job.owner, now) - now) > 0]
+        return min(rests, default=None)
 
     def _rank(self, job: Job[Any]) -> tuple[int, int, int, int]:
         return job.urgency, self._running.get(job.owner, 0), self._served.get(job.owner, 0), job.order
