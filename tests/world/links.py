@@ -2,9 +2,9 @@
 
     python -m world.links NAMESPACE=ADDRESS ...
 
-It reads commands as lines of JSON: `{"from": "a", "to": "b", "delay": 0.045, "loss": 0.0, "cut": false}` sets one direction of
-one link, and is answered by a line. Packets between places without such a link are dropped. It ends with its input.
-A packet costs some 20 us of Python: enough for tens of calls on two cores.
+It reads commands as lines of JSON: `{"from": "a", "to": "b", "delay": 0.045, "loss": 0.0, "cut": false}` sets one
+direction of one link, and is answered by a line. Packets between places without such a link are dropped. It
+ends with its input. A packet costs some 20 us of Python: enough for tens of calls on two cores.
 """
 
 from __future__ import annotations

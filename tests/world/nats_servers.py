@@ -1,4 +1,4 @@
-"""The NATS servers of the regions, and of the hub that joins them. Settings as `deploy/nats` has them, without TLS and users.
+"""The NATS servers of the regions, and of the hub that joins them: as in `deploy/nats`, without TLS and users.
 
 A region's server has a JetStream domain of its own. What stays in a region is denied at its leaf connection.
 """

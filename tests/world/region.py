@@ -1,4 +1,4 @@
-"""One region: its NATS, relay, transceiver, signaling and a light echo agent, each a process in the region's namespace."""
+"""One region: its NATS, relays, transceiver, signaling and a light echo agent, as processes in its namespace."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Final
 
 from support.processes.stack import ECHO_AGENT
 
+from antiphon.cli import parent_death
 from antiphon.schemas.addresses import Address
 from world import nats_servers
 from world.geography import CLUSTER, COORDINATES, FAR, REGIONS, address
@@ -25,6 +26,8 @@ ROUTE_KEYS: Final = "A:00112233445566778899aabbccddeeff"
 PASSWORD_KEY: Final = bytes(range(32)).hex()
 BACKBONE_KEY: Final = "1:" + bytes(range(16)).hex()
 ANNOUNCE_KEY: Final = bytes(range(32, 64)).hex()
+PARENT_DEATH: Final = parent_death.__file__
+"""Runs a command that ends when this program dies, however it dies."""
 SERVICES: Final = ("relay", "relay-2", "transceiver", "signaling", "echo")
 """In the order in which they are started; NATS stands before them."""
 
@@ -97,7 +100,7 @@ class Region:
         clean = {name: value for name, value in os.environ.items() if not name.startswith(("ANTIPHON_", "OTEL_"))}
         with self.log(part).open("ab") as log:
             self._processes[part] = subprocess.Popen(
-                [*self._network.within(self.name), *command],
+                [sys.executable, PARENT_DEATH, str(os.getpid()), *self._network.within(self.name), *command],
                 env=clean | environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,

@@ -2,9 +2,9 @@
 
     python -m world.run [--only NAME ...]        (with tests/ on the path; `make world` does it)
 
-Each region has its own NATS server, two relays, a transceiver, signaling and an echo agent, in a network namespace. Scenarios
-that need what `world.switches` has switched off are named and left out. Exit status 1 when one is not as promised.
-Needs root for the namespaces.
+Each region has its own NATS server, two relays, a transceiver, signaling and an echo agent, in a network namespace.
+Scenarios that need what `world.switches` has switched off are named and left out. Exit status 1 when one is not as
+promised. Needs root for the namespaces.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import signal
 import sys
 import tempfile
 import time
@@ -19,7 +20,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from world.geography import CALLERS, REGIONS, ROUND_TRIP_MS
+from world.geography import CALLERS, ROUND_TRIP_MS
 from world.scenarios import SCENARIOS, Row, Scenario
 from world.stack import World, running_world
 from world.switches import SWITCHED_ON
@@ -56,14 +57,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m world.run", description=__doc__.splitlines()[0])
     names = [scenario.name for scenario in SCENARIOS]
     parser.add_argument("--only", action="append", choices=names, metavar="NAME", help=f"one of {', '.join(names)}")
+    parser.add_argument("--short", action="store_true", help="two regions with one relay each, and one call")
     parser.add_argument("--json", action="store_true", help="print the rows as one JSON object instead of a table")
     given = parser.parse_args(arguments)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that processes and namespaces go with this program
     scenarios = [scenario for scenario in SCENARIOS if given.only is None or scenario.name in given.only]
     began = time.monotonic()
-    with tempfile.TemporaryDirectory() as scratch, running_world(Path(scratch)) as world:
+    with tempfile.TemporaryDirectory() as scratch, running_world(Path(scratch), given.short) as world:
         started = time.monotonic() - began
         if not given.json:
-            print(f"{len(REGIONS)} regions run, after {started:.0f} s. Round trips, ms:")
+            print(f"{len(world.regions)} regions run, after {started:.0f} s. Round trips, ms:")
             for pair, milliseconds in ROUND_TRIP_MS.items():
                 print(f"  {' - '.join(sorted(pair, key=lambda each: (each == CALLERS, each))):<24} {milliseconds:4.0f}")
             print(f"{'':<42} {'calls':>5} {'alive':>20} {'gap':>9} {'new call':>9}", flush=True)
@@ -74,4 +77,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(130)
