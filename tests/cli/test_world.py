@@ -20,7 +20,7 @@ from antiphon.cli.world.people import load_people  # noqa: E402
 from antiphon.cli.world.regions import load_regions, places  # noqa: E402
 from antiphon.cli.world.unit_costs import SOURCES, UnitCosts, with_measured  # noqa: E402
 
-pytestmark = pytest.mark.pure
+pytestmark = pytest.mark.pure(timeout=20, reason="each of 82 places is weighed for 34,000 cities, again and again")
 
 
 @pytest.fixture(scope="module")
@@ -112,7 +112,7 @@ def test_with_paths_of_one_inflation_a_second_hop_never_shortens_the_way(report:
     assert 0 < hop["added_p50_ms"] < hop["added_p95_ms"]
 
 
-@pytest.mark.parametrize("sites", [1, 2, 20])
+@pytest.mark.parametrize("sites", [1, 2, 12])
 def test_any_number_of_sites_is_reported(sites: int) -> None:
     found: Any = model.report(model.plan(sites, sites, LatencyModel(), "mean"))
     assert len({site["place"] for site in found["chosen"]}) == sites

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
 RADIUS_KM: Final = 6371.0
-Floats = npt.NDArray[np.float64]
+Floats = npt.NDArray[np.floating[Any]]
 
 
 def directions(latitudes: Floats, longitudes: Floats) -> Floats:
@@ -32,4 +32,5 @@ def moved(places: Floats, distance_km: Floats, bearing: Floats) -> Floats:
     east = np.cross(north, places)
     angle = (distance_km / RADIUS_KM)[:, None]
     heading = np.cos(bearing)[:, None] * north + np.sin(bearing)[:, None] * east
-    return np.cos(angle) * places + np.sin(angle) * heading
+    there: Floats = np.cos(angle) * places + np.sin(angle) * heading
+    return there
