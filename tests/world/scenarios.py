@@ -1,0 +1,218 @@
+"""What is done to the world, and what the callers notice of it. Each gives one row of the table, or several."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from typing import Final
+
+from world.calls import FarCall, close, median, new_call_after, placed
+from world.geography import FAR, NEAREST, REGIONS
+from world.region import SERVICES
+from world.stack import World, wait_until_ready
+from world.switches import COPIES, TWO_HOPS
+
+CALLS: Final = 2
+WATCHED: Final = 3.0
+"""Seconds for which running calls are watched after an event."""
+PATIENCE: Final = 20.0
+CUT_FOR: Final = 8.0
+
+
+@dataclass
+class Row:
+    """One line of the table. `problems` empty: it is as promised."""
+
+    what: str
+    calls: str
+    survived: str = ""
+    gap: float | None = None
+    """The longest silence of a call that went on, s."""
+    new_call: float | None = None
+    """Until a new call is answered, s."""
+    problems: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """Rows of one event; `needs` names the switches without which it is left out."""
+
+    name: str
+    text: str
+    run: Callable[[World], AsyncIterator[Row]]
+    needs: frozenset[str] = frozenset()
+
+
+async def calls_from_afar(world: World) -> AsyncIterator[Row]:
+    """Each region is called from the fourth place, and answers."""
+    for name, region in world.regions.items():
+        calls = await placed(region.url, 1 if world.short else CALLS)
+        try:
+            began = asyncio.get_running_loop().time()
+            await asyncio.sleep(1.0 if world.short else WATCHED)
+            row = _row(f"call {name}", calls, began)
+            row.new_call = median([call.answered_after for call in calls])
+            yield row
+        finally:
+            await close(calls)
+
+
+async def far_by_near_ingress(world: World) -> AsyncIterator[Row]:
+    """The far region is called, and entered by the ingress near the caller: two hops."""
+    calls = await placed(world.regions[FAR].url, CALLS, world.regions[NEAREST].relay)
+    try:
+        began = asyncio.get_running_loop().time()
+        await asyncio.sleep(WATCHED)
+        row = _row(f"call {FAR} by the ingress of {NEAREST}", calls, began)
+        row.new_call = median([call.answered_after for call in calls])
+        yield row
+    finally:
+        await close(calls)
+
+
+async def ingress_killed(world: World) -> AsyncIterator[Row]:
+    """The relay that the calls entered by is killed and started again; another one takes new calls meanwhile."""
+    region = world.regions[NEAREST]
+    calls = await placed(region.url, CALLS, region.relay)
+    try:
+        began = asyncio.get_running_loop().time()
+        region.kill("relay")
+        new = await new_call_after(region.url, PATIENCE, region.second_relay)
+        region.start("relay")
+        alive = [await call.alive_within(PATIENCE) for call in calls]
+        row = _row("ingress killed, started again", calls, began)
+        row.new_call = new
+        if not all(alive):
+            row.problems.append("running calls did not come back")
+        if new is None:
+            row.problems.append("no new call by the other relay")
+        yield row
+    finally:
+        await close(calls)
+        await _ready(world, NEAREST)
+
+
+async def cluster_relay_killed(world: World) -> AsyncIterator[Row]:
+    """One of two relays of the far cluster is killed under calls over two hops: a gap below 0.3 s."""
+    region = world.regions[FAR]
+    calls = await placed(region.url, CALLS, world.regions[NEAREST].relay)
+    try:
+        for part in ("relay", "relay-2"):
+            began = asyncio.get_running_loop().time()
+            region.kill(part)
+            await asyncio.sleep(WATCHED)
+            row = _row(f"{part} of the far cluster killed", calls, began)
+            if row.gap is None or row.gap > 0.3:
+                row.problems.append("the gap is above 0.3 s")
+            yield row
+            region.start(part)
+            await _ready(world, FAR)
+            await asyncio.sleep(WATCHED)
+    finally:
+        await close(calls)
+
+
+async def cluster_killed(world: World) -> AsyncIterator[Row]:
+    """All services of a region are killed: the others take new calls at once, and it does when it is back."""
+    region = world.regions[FAR]
+    calls = await placed(region.url, CALLS)
+    try:
+        region.kill(*SERVICES)
+        other = await new_call_after(world.regions[NEAREST].url, PATIENCE)
+        row = Row(f"cluster {FAR} killed", f"{CALLS}", new_call=other)
+        row.survived = f"{sum(call.is_alive() for call in calls)} (none has a copy)"
+        if other is None:
+            row.problems.append("the other regions take no new call")
+        yield row
+    finally:
+        await close(calls)
+        region.start(*SERVICES)
+        await _ready(world, FAR)
+    back = await new_call_after(region.url, PATIENCE)
+    yield Row(f"cluster {FAR} back", "0", new_call=back, problems=[] if back is not None else ["it takes no new call"])
+
+
+async def cluster_killed_with_copies(world: World) -> AsyncIterator[Row]:
+    """The same, for calls that have a copy in the next region and enter by another ingress: they go on."""
+    region = world.regions[FAR]
+    calls = await placed(region.url, CALLS, world.regions[NEAREST].relay)
+    try:
+        await asyncio.sleep(WATCHED)  # the copies are stored
+        began = asyncio.get_running_loop().time()
+        region.kill("transceiver", "relay", "relay-2", "signaling", "echo", "nats")
+        alive = [await call.alive_within(PATIENCE) for call in calls]
+        await asyncio.sleep(WATCHED)
+        row = _row(f"cluster {FAR} killed, calls with a copy", calls, began)
+        if not all(alive):
+            row.problems.append("not all calls with a copy went on")
+        if row.gap is None or row.gap > 3.0:
+            row.problems.append("it took longer than the lease and 1 s")
+        yield row
+    finally:
+        await close(calls)
+        region.start_nats()
+        region.start(*SERVICES)
+        await _ready(world, FAR)
+
+
+async def region_cut_off(world: World) -> AsyncIterator[Row]:
+    """A region is cut off from the others and joined again: its calls go on, and it takes new ones."""
+    region = world.regions[FAR]
+    calls = await placed(region.url, CALLS)
+    try:
+        began = asyncio.get_running_loop().time()
+        world.network.cut_off(FAR)
+        new = await new_call_after(region.url, PATIENCE)
+        elsewhere = await new_call_after(world.regions[NEAREST].url, PATIENCE)
+        region.kill("signaling", "echo")
+        region.start("signaling", "echo")
+        await _ready(world, FAR)
+        await asyncio.sleep(max(0.0, CUT_FOR - (asyncio.get_running_loop().time() - began)))
+        again = await new_call_after(region.url, PATIENCE)
+        row = _row(f"{FAR} cut off from the others", calls, began, gap=False)
+        row.new_call = new
+        row.problems += [
+            f"no new call {where}"
+            for where, took in (("in it", new), ("in the others", elsewhere), ("after its services' restart", again))
+            if took is None
+        ]
+        yield row
+        joined = asyncio.get_running_loop().time()
+        world.network.cut_off(FAR, cut=False)
+        new = await new_call_after(region.url, PATIENCE)
+        await asyncio.sleep(WATCHED)
+        row = _row(f"{FAR} joined again", calls, joined, gap=False)
+        row.new_call = new
+        if new is None:
+            row.problems.append("no new call in it")
+        yield row
+    finally:
+        world.network.cut_off(FAR, cut=False)
+        await close(calls)
+
+
+def _row(what: str, calls: list[FarCall], since: float, gap: bool = True) -> Row:
+    """Of calls that all should live. `gap` False: their agent was restarted, so silence says nothing of the path."""
+    alive = [call for call in calls if (call.is_alive() if gap else not call.peer.closed.is_set())]
+    row = Row(what, f"{len(calls)}", f"{len(alive)}")
+    row.gap = max((call.silence(since) for call in alive), default=None) if gap else None
+    if len(alive) < len(calls):
+        row.problems.append(f"{len(calls) - len(alive)} of {len(calls)} calls ended")
+    return row
+
+
+async def _ready(world: World, region: str) -> None:
+    await asyncio.to_thread(wait_until_ready, world.regions[region])
+
+
+SCENARIOS: Final = (
+    Scenario("calls", "calls from a fourth place to each region", calls_from_afar),
+    Scenario("two-hops", "the far region by the near ingress", far_by_near_ingress, frozenset({TWO_HOPS})),
+    Scenario("ingress", "the ingress is killed", ingress_killed),
+    Scenario("cluster-relay", "a relay of the far cluster is killed", cluster_relay_killed, frozenset({TWO_HOPS})),
+    Scenario("cluster", "a cluster is killed", cluster_killed),
+    Scenario("copies", "a cluster is killed, its calls have copies", cluster_killed_with_copies, frozenset({COPIES})),
+    Scenario("cut", "a region is cut off and joined again", region_cut_off),
+)
+assert {*REGIONS} >= {FAR, NEAREST}
