@@ -269,6 +269,7 @@ def control_messages() -> dict[str, Any]:
                 name="relay-1", path="batched", packets_to_clients=9, drops={"no_flow": 2}, batches={"4": 3}
             ),
         ),
+        ("NumberClaim", messages.NumberClaim(holder="relay-1", process="c0ffee", renewed_at=1767225600.0)),
         ("SlotClaim", messages.SlotClaim(epoch=2, holder="c0ffee", claimed_at=1767225600.0)),
         ("TakeOver", messages.TakeOver(cluster=0, slot=3, epoch=2, holder="c0ffee")),
         ("Adopt", messages.Adopt(cluster=0, slot=3, epoch=2, sessions=["rtc_abcdefghijklmnopqrstuvwx"])),

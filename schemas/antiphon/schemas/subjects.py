@@ -29,6 +29,8 @@ BUCKET_SESSIONS: Final = "antiphon-sessions"
 """`<cluster>.<slot>.<epoch>.<session id>` -> encrypted checkpoint; `...<epoch>.seat` -> the process that has them."""
 BUCKET_LIMITS: Final = "antiphon-limits"
 """`used.<secret>`, `rate.<kind>.<hash>`, `failed.<hash>` -> counts of signaling, TTL 7500 s."""
+BUCKET_NUMBERS: Final = "antiphon-numbers"
+"""Of the hub. `ingress.<number>`, `cluster.<number>` -> who has the number, kept."""
 STREAM_RECENT_AUDIO: Final = "antiphon-recent-audio"
 """The last seconds of every caller: a stream on `ANY_AUDIO_IN`."""
 
@@ -102,6 +104,7 @@ ANY_CALL_STATUS: Final = _any("call_status")
 ANY_AUDIO_IN: Final = _any("audio_in")
 
 _AGENT_BEAT: Final = _reader("agent_beat")
+_RELAY_ANNOUNCE: Final = _reader("relay_announce")
 _OF_A_SESSION: Final = re.compile(
     rf"{re.escape(PREFIX)}\.session\.({_TOKEN.pattern})\.({_TOKEN.pattern})\."
     r"(audio\.in|audio\.out|data\.in|data\.out|event|control)"
@@ -146,6 +149,11 @@ def transceiver_announce(cluster: int, slot: int) -> str:
     return _transceiver("transceiver_announce", cluster, slot)
 
 
+def transceiver_announce_of(cluster: int) -> str:
+    """Wildcard: the announcements of one cluster's transceivers."""
+    return _FORMS["transceiver_announce"].format(cluster=_number("cluster", cluster, 12), slot="*")
+
+
 def transceiver_open(cluster: int, slot: int) -> str:
     """Request/reply: open a session."""
     return _transceiver("transceiver_open", cluster, slot)
@@ -169,6 +177,14 @@ def cluster_moved(cluster: int) -> str:
 def relay_announce(name: str) -> str:
     """Each second, and on change."""
     return _relay("relay_announce", name)
+
+
+def parse_relay_announce(subject: str) -> str:
+    """`antiphon.v1.relay.<name>.announce` -> `<name>`: NATS lets each relay announce under its own name only."""
+    match = _RELAY_ANNOUNCE.fullmatch(subject)
+    if match is None:
+        raise MalformedError(f"{subject!r:.120} is no subject of a relay's announcement")
+    return match[1]
 
 
 def relay_stats(name: str) -> str:
@@ -345,6 +361,11 @@ def slot_key(cluster: int, slot: int) -> str:
     return f"{_number('cluster', cluster, 12)}.{_number('slot', slot, 16)}"
 
 
+def ingress_key(number: int) -> str:
+    """The key of an ingress number in `BUCKET_NUMBERS`."""
+    return f"ingress.{_number('ingress', number, 16)}"
+
+
 def checkpoint_prefix(cluster: int, slot: int, epoch: int) -> str:
     """The first part of all keys of one transceiver's sessions in `BUCKET_SESSIONS`."""
     return f"{slot_key(cluster, slot)}.{_number('epoch', epoch, 16)}"
@@ -358,6 +379,10 @@ def endpoint_claim_key(cluster: int, slot: int, epoch: int) -> str:
 def checkpoint_key(cluster: int, slot: int, epoch: int, session_id: str) -> str:
     """The key of a session's checkpoint in `BUCKET_SESSIONS`."""
     return f"{checkpoint_prefix(cluster, slot, epoch)}.{_token('session id', session_id)}"
+
+
+INGRESS_KEYS: Final = "ingress.*"
+"""Wildcard: all ingress numbers in `BUCKET_NUMBERS`."""
 
 
 def lease_key(agent: str, session_id: str) -> str:
