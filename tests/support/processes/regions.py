@@ -9,7 +9,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
@@ -44,7 +44,17 @@ def free_ports(count: int) -> list[int]:
 class Server:
     """One NATS server, by a file of deploy/nats. Owned by `world`."""
 
-    def __init__(self, directory: Path, file: str, site: dict[str, object], users: Users, tls: Certificates, *more: Path) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        file: str,
+        site: dict[str, object],
+        users: Users,
+        tls: Certificates,
+        *more: Path,
+        changed: Callable[[str], str] = str,
+    ) -> None:
+        self._made_of = file, site, users, tls, more
         directory.mkdir(parents=True)
         for path in more:
             shutil.copy(path, directory)
@@ -52,7 +62,7 @@ class Server:
         self.url = f"nats://localhost:{self.port}"
         self.users, self._tls = users, tls
         self._directory, self._file = directory, directory / file
-        shutil.copy(FILES / file, self._file)
+        self._file.write_text(changed((FILES / file).read_text()))
         shutil.copy(SETTINGS, directory / "antiphon.conf")
         paths = {"cert": tls.cert, "key": tls.key, "ca": tls.ca, "store": directory / "store"}
         lines = [f"{name}: {_written(value)}\n" for name, value in {**site, **paths}.items()]
@@ -69,6 +79,12 @@ class Server:
     @property
     def log(self) -> str:
         return (self._directory / "log").read_text()
+
+    def of_a_thief(self, directory: Path, changed: Callable[[str], str]) -> Server:
+        """A server with the same credentials whose main file its owner has changed."""
+        file, site, users, tls, more = self._made_of
+        site = {**site, "name": "thief", "client_listen": f"127.0.0.1:{free_ports(1)[0]}"}
+        return Server(directory, file, site, users, tls, *more, changed=changed)
 
     def kill(self) -> None:
         self.process.kill()
@@ -198,7 +214,8 @@ async def _make_stores(made: World) -> None:
             deadline = time.monotonic() + 20
             while True:
                 try:
-                    return await store_keeper.make(client, stores.HUB_STORES)
+                    await store_keeper.make(client, stores.HUB_STORES)
+                    return
                 except (NatsError, OSError):  # its servers have not found one another yet
                     if time.monotonic() > deadline:
                         raise
