@@ -448,6 +448,8 @@ ROLES: Final[dict[str, Callable[[User], Permissions]]] = {
 """Role -> what a user of it may do."""
 AT_HUB: Final = ("hub_setup", "hub_relay", "hub_transceiver", "leaf")
 """Roles of the hub's servers; all others are of a region's."""
+NAMED: Final = ("relay", "bridge", "agent", "shadow", "hub_relay", "hub_transceiver", "leaf")
+"""Roles whose users have names of their own."""
 PUBLISHERS: Final[dict[str, tuple[str, ...]]] = {
     "relay": ("relay",),
     "transceiver": ("transceiver",),

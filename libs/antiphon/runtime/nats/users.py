@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from antiphon.runtime.nats import nkeys
-from antiphon.runtime.nats.permissions import AT_HUB, ROLES, Permissions, User, permissions_of
+from antiphon.runtime.nats.permissions import AT_HUB, NAMED, ROLES, Permissions, User, permissions_of
 from antiphon.schemas import subjects
 from antiphon.schemas.errors import MalformedError
 
@@ -33,7 +33,6 @@ LEAF_FILE: Final = "leaf.conf"
 MAX_USERS: Final = 1000
 ONE_EACH: Final = ("setup", "signaling", "worker", "operator", "recorder")
 """Roles that nothing narrows: one credential for all processes of the role."""
-NEEDS_NAME: Final = ("relay", "bridge", "agent", "shadow", "hub_relay", "hub_transceiver", "leaf")
 
 
 class UsersError(ValueError):
@@ -203,7 +202,7 @@ def _checked(user: User) -> User:
     if user.role not in ROLES:
         raise UsersError(f"there is no role {user.role!r:.40}: there are {', '.join(ROLES)}")
     try:
-        if user.role in NEEDS_NAME:
+        if user.role in NAMED:
             subjects.agent_claim(user.name)
         if user.role == "shadow":
             subjects.agent_claim(user.of)
