@@ -29,6 +29,8 @@ BUCKET_SESSIONS: Final = "antiphon-sessions"
 """`<cluster>.<slot>.<epoch>.<session id>` -> encrypted checkpoint; `...<epoch>.seat` -> the process that has them."""
 BUCKET_LIMITS: Final = "antiphon-limits"
 """`used.<secret>`, `rate.<kind>.<hash>`, `failed.<hash>` -> counts of signaling, TTL 7500 s."""
+BUCKET_COPY_LEASES: Final = "antiphon-copy-leases"
+"""Of the hub. `<cluster>.<slot>` and what `copies` puts behind it -> who owns the calls with a copy, TTL 7 days."""
 BUCKET_NUMBERS: Final = "antiphon-numbers"
 """Of the hub. `ingress.<number>`, `cluster.<number>` -> who has the number, kept."""
 STREAM_RECENT_AUDIO: Final = "antiphon-recent-audio"
@@ -60,6 +62,7 @@ SUBJECTS: Final = {
     "transceiver_take_over": Subject(f"{_TRANSCEIVER}.take_over", "transceiver", "TakeOver", "ControlReply"),
     "transceiver_adopt": Subject(f"{_TRANSCEIVER}.adopt", "transceiver", "Adopt", "ControlReply"),
     "cluster_moved": Subject(f"{PREFIX}.cluster.<cluster>.moved", "transceiver", "SlotMoved"),
+    "cluster_call": Subject(f"{PREFIX}.cluster.<cluster>.call.<id>.<kind>", "signaling", "OpenRequest", "OpenReply"),
     "relay_announce": Subject(f"{PREFIX}.relay.<name>.announce", "relay", "RelayAnnouncement"),
     "relay_stats": Subject(f"{PREFIX}.relay.<name>.stats", "operator", "", "RelayStatistics"),
     "agent_claim": Subject(f"{PREFIX}.agent.<name>.claim", "transceiver", "Claim", "ClaimReply"),
@@ -79,6 +82,18 @@ SUBJECTS: Final = {
     "flow_find": Subject(f"{PREFIX}.flow.find", "relay", "FlowFind", "FlowOwner"),
 }
 """Name -> subject. The function of the same name builds it; `flow_find`, which has no parts, is `FLOW_FIND`."""
+CROSSES: Final = frozenset(
+    {
+        "transceiver_announce",
+        "transceiver_open",
+        "cluster_moved",
+        "cluster_call",
+        "copy_store",
+        "relay_announce",
+    }
+)
+"""The rows whose messages other regions receive. All others stay in the region: the connection between its server and
+the hub refuses them."""
 
 _PART = re.compile(r"<([a-z]+)>")
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -110,6 +125,10 @@ _OF_A_SESSION: Final = re.compile(
     r"(audio\.in|audio\.out|data\.in|data\.out|event|control)"
 )
 _OF_A_CALL: Final = re.compile(rf"{re.escape(PREFIX)}\.call\.({_TOKEN.pattern})\.(attach|open|hang_up|status)")
+
+_OF_A_CLUSTERS_CALL: Final = re.compile(
+    rf"{re.escape(PREFIX)}\.cluster\.[0-9]{{1,4}}\.call\.({_TOKEN.pattern})\.(open|hang_up|status)"
+)
 
 
 def _token(kind: str, text: str) -> str:
@@ -172,6 +191,20 @@ def transceiver_adopt(cluster: int, slot: int) -> str:
 def cluster_moved(cluster: int) -> str:
     """Another cluster goes on with sessions of this one, which is lost."""
     return _FORMS["cluster_moved"].format(cluster=_number("cluster", cluster, 12))
+
+
+def cluster_call(cluster: int, session_id: str, kind: str) -> str:
+    """Request/reply from another region: `open`, `hang_up` or `status` of `call_...`, to all transceivers of a cluster.
+
+    Only the one that knows the call answers. The messages are those of `call_<kind>`.
+    """
+    number, call = _number("cluster", cluster, 12), _token("session id", session_id)
+    return _FORMS["cluster_call"].format(cluster=number, id=call, kind=_token("kind", kind))
+
+
+def cluster_calls(cluster: int) -> str:
+    """Wildcard: all that other regions ask about calls of a cluster."""
+    return f"{PREFIX}.cluster.{_number('cluster', cluster, 12)}.call.*.*"
 
 
 def relay_announce(name: str) -> str:
@@ -341,8 +374,8 @@ def call_all(session_id: str) -> str:
 
 
 def parse_call_subject(subject: str) -> CallSubject:
-    """`antiphon.v1.call.<id>.status` -> (`<id>`, `status`)."""
-    match = _OF_A_CALL.fullmatch(subject)
+    """`antiphon.v1.call.<id>.status`, or the same of a cluster's call -> (`<id>`, `status`)."""
+    match = _OF_A_CALL.fullmatch(subject) or _OF_A_CLUSTERS_CALL.fullmatch(subject)
     if match is None:
         raise MalformedError(f"{subject!r:.120} is no subject of a call")
     return CallSubject(match[1], match[2])
