@@ -27,12 +27,8 @@ class RelayStatistics(Message):
     bytes_to_clients: int = 0
     """Octets of these datagrams."""
     packets_to_relays: int = 0
-    """Datagrams that were sent over the backbone: of clients to their cluster's relay, and replies to their ingress."""
+    """Datagrams that were passed on to another relay over the backbone, either way."""
     bytes_to_relays: int = 0
-    """Octets of these datagrams."""
-    packets_from_relays: int = 0
-    """Datagrams that came over the backbone and were passed on."""
-    bytes_from_relays: int = 0
     """Octets of these datagrams."""
     hellos_sent: int = 0
     """`HELLO` packets to transceivers, which answer with their clients."""

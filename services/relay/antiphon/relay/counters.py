@@ -57,11 +57,7 @@ class Counters:
     packets_to_clients: Annotated[int, _forwarded("packets", _DATAGRAMS, "to_clients")]
     bytes_to_clients: Annotated[int, _forwarded("bytes", _OCTETS, "to_clients")]
     packets_to_relays: Annotated[int, _forwarded("packets", _DATAGRAMS, "to_relays")]
-    """Sent over the backbone in either role: clients' datagrams of an ingress, replies of a cluster's relay."""
     bytes_to_relays: Annotated[int, _forwarded("bytes", _OCTETS, "to_relays")]
-    packets_from_relays: Annotated[int, _forwarded("packets", _DATAGRAMS, "from_relays")]
-    """Taken from the backbone and passed on; those that are dropped count in `drops` alone."""
-    bytes_from_relays: Annotated[int, _forwarded("bytes", _OCTETS, "from_relays")]
     hellos_sent: Annotated[int, Metric("hellos_total", "counter", "Transceivers asked for their clients.")]
     flows_confirmed: Annotated[int, Metric("flows", "gauge", _FLOWS, "state", "confirmed")]
     flows_half_open: Annotated[int, Metric("flows", "gauge", _FLOWS, "state", "half_open")]

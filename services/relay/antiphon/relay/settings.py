@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Final, NamedTuple, TypeVar
 
 from antiphon.runtime.nats import access
+from antiphon.runtime.nats.hub import Hub, hub_access
 from antiphon.runtime.nats.server_url import DEFAULT_NATS_URL, checked
 from antiphon.schemas.addresses import Address, parse_address
 from antiphon.schemas.errors import MalformedError
@@ -52,6 +53,8 @@ class RelaySettings(NamedTuple):
     nats_url: str
     nats_access: access.Access
     """Who we are for NATS: the credential, TLS."""
+    hub: Hub | None
+    """Where ingress numbers are claimed; None: nowhere."""
     relay_name: str
     relay_region: str
     relay_bind: list[Address]
@@ -253,6 +256,14 @@ def _nats_access(environment: Mapping[str, str], mistakes: list[str]) -> access.
         return access.OPEN
 
 
+def _hub(environment: Mapping[str, str], mistakes: list[str]) -> Hub | None:
+    try:
+        return hub_access("relay", environment)
+    except access.AccessError as error:
+        mistakes.append(str(error))
+        return None
+
+
 def load(environment: Mapping[str, str] = os.environ) -> RelaySettings:
     """Read the environment; `SettingsError` with every mistake in one line."""
     mistakes: list[str] = []
@@ -269,6 +280,7 @@ def load(environment: Mapping[str, str] = os.environ) -> RelaySettings:
     settings = RelaySettings(
         nats_url=read("NATS_URL", checked, DEFAULT_NATS_URL),
         nats_access=_nats_access(environment, mistakes),
+        hub=_hub(environment, mistakes),
         relay_name=read("RELAY_NAME", _name, _host_name()),
         relay_region=read("RELAY_REGION", _region, "local"),
         relay_bind=read("RELAY_BIND", _binds, [Address("0.0.0.0", 3478)]),

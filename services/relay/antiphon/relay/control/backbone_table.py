@@ -26,7 +26,7 @@ from antiphon.schemas.messages import RelayAnnouncement
 log = logging.getLogger(__name__)
 
 MAX_RELAYS: Final = 1024
-MAX_ADDRESSES: Final = 8192
+MAX_ADDRESSES: Final = 4096
 """Of all relays: each worker says hello to each of them once a second."""
 MAX_PROCESSES: Final = 2
 """Of one relay: one that takes over and one that is taken over."""

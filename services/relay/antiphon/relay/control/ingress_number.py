@@ -54,11 +54,13 @@ class IngressNumber:
         announced: Callable[[], Collection[int]],
         on_number: Callable[[int], None],
     ) -> None:
-        """`jetstream`: of the hub, None while it can't be reached; None: there is no hub.
+        """`known`: the number when this relay last ran, or 0.
+
+        `jetstream`: of the hub, None while it can't be reached; None: there is no hub.
 
         `announced()`: numbers that other relays announce; `on_number` is called with a number that has changed.
         """
-        self._claim = IngressClaim(relay, secrets.token_hex(8), fixed, known if jetstream is not None else 0)
+        self._claim = IngressClaim(relay, secrets.token_hex(8), fixed, known)
         self._jetstream = jetstream
         self._announced = announced
         self._on_number = on_number

@@ -15,7 +15,10 @@ import time
 from pathlib import Path
 from typing import Any, Final
 
+from nats.js.client import JetStreamContext
+
 from antiphon.relay.control.backbone_client import BackboneClient, BackboneTables
+from antiphon.relay.control.ingress_number import STORE_SECONDS
 from antiphon.relay.control.ipc import Hello, Keys, Routes, TagKeys
 from antiphon.relay.control.metrics_http import MetricsHttp
 from antiphon.relay.control.nats_client import CLOSE_SECONDS, RelayNatsClient
@@ -24,6 +27,7 @@ from antiphon.relay.control.worker_supervisor import WorkerSupervisor
 from antiphon.relay.counters import merged
 from antiphon.relay.settings import RelaySettings, check_backbone_key
 from antiphon.runtime.loop_watchdog import LoopWatchdog
+from antiphon.runtime.nats.hub import HubConnection, connect_hub
 from antiphon.runtime.tasks import end
 from antiphon.schemas.route_token import RouteKeyring
 
@@ -52,7 +56,11 @@ class Control:
         self._settings = settings
         self._pool = pool
         self._supervisor = WorkerSupervisor(pool)
-        self._backbone = BackboneClient(settings, pool.saved, None, self._set_backbone)
+        self._hub: HubConnection | None = None
+        if settings.hub is not None and settings.relay_backbone_bind is not None:
+            self._hub = connect_hub(settings.hub, f"relay-{settings.relay_name}")
+        jetstream = self._jetstream_of_hub if self._hub is not None else None
+        self._backbone = BackboneClient(settings, pool.saved, jetstream, self._set_backbone)
         self._nats = RelayNatsClient(settings, pool, self._supervisor, self._backbone, self._set_routes)
         self._http = MetricsHttp(settings, self._supervisor, self._nats, self._backbone)
         self._logged: dict[str, Any] = {}
@@ -79,7 +87,15 @@ class Control:
         finally:
             self._http.close()
             await self._nats.close()
+            if self._hub is not None:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(CLOSE_SECONDS):
+                        await self._hub.close()
             self._pool.close()
+
+    def _jetstream_of_hub(self) -> JetStreamContext | None:
+        client = self._hub.client if self._hub is not None else None
+        return client.jetstream(timeout=STORE_SECONDS) if client is not None else None
 
     def _set_routes(self, routes: Routes) -> None:
         self._pool.set_routes(routes)
@@ -186,10 +202,12 @@ class Control:
         passed, quiet_since = -1, time.monotonic()
         while (now := time.monotonic()) < deadline:
             counted = merged(await self._supervisor.statistics())
-            if counted.packets_from_relays + counted.packets_to_relays != passed:
-                passed, quiet_since = counted.packets_from_relays + counted.packets_to_relays, now
+            forwarded = counted.packets_to_transceivers + counted.packets_to_relays + counted.packets_to_clients
+            if forwarded != passed:
+                passed, quiet_since = forwarded, now
             # What passes over the backbone has no flow here.
-            if not counted.flows_confirmed and (not passed or now - quiet_since > QUIET_SECONDS):
+            quiet = not self._pool.backbones or not passed or now - quiet_since > QUIET_SECONDS
+            if not counted.flows_confirmed and quiet:
                 break
             await asyncio.sleep(DRAIN_POLL_SECONDS)
 

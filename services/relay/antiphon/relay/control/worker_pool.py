@@ -90,6 +90,8 @@ class WorkerPool:
         """`started`: what `start_workers` gave."""
         self._settings = settings
         self.saved = state_file.read(settings.relay_state_file)
+        if settings.relay_backbone_bind is None or settings.hub is None:
+            self.saved = self.saved._replace(ingress=0)  # it was claimed there
         self._start = Start(
             settings.route_keys_text(),
             settings.relay_max_flows,
@@ -119,7 +121,7 @@ class WorkerPool:
         self.backbones = self._bind_backbones()
         """A socket for each worker, towards other relays; none without a backbone."""
         if settings.relay_backbone_bind is None:
-            self.saved = self.saved._replace(relays=[], ingress=0)
+            self.saved = self.saved._replace(relays=[])
         if not settings.cluster_keys_text():
             self.saved = self.saved._replace(moves=[])
         if settings.cluster is not None:
