@@ -17,7 +17,6 @@ from antiphon.runtime.nats import buckets, connection, setup, stores
 from antiphon.runtime.nats.access import AccessError
 from antiphon.runtime.nats.hub import connect_hub, hub_access
 from antiphon.runtime.nats.hub_settings import HubSettings
-from antiphon.runtime.nats.settings import NatsSettings
 from antiphon.schemas import subjects
 from antiphon.testing.stores import make_hub_stores
 
@@ -144,11 +143,11 @@ def test_the_command_names_a_setting_that_it_cannot_use(
 
 
 def test_a_region_that_no_subject_can_hold_is_refused() -> None:
-    assert NatsSettings(region="eu-1").nats_access("signaling").inbox_prefix == "_INBOX_signaling.eu-1"
-    assert NatsSettings().nats_access("signaling").inbox_prefix == "_INBOX_signaling"
+    assert HubSettings(region="eu-1").nats_access("signaling").inbox_prefix == "_INBOX_signaling.eu-1"
+    assert HubSettings().nats_access("signaling").inbox_prefix == "_INBOX_signaling"
     for name in ("eu.1", "*", ">", "a b", "x" * 65):
         with pytest.raises(ValueError, match="ANTIPHON_REGION"):
-            NatsSettings(region=name)
+            HubSettings(region=name)
 
 
 async def test_an_attempt_to_connect_ends_with_the_process() -> None:
