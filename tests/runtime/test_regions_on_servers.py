@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import json
 import re
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -47,10 +48,13 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         yield made
 
 
-async def _until(condition: Callable[[], Awaitable[bool]], seconds: float = 30) -> None:
-    async with asyncio.timeout(seconds):
-        while not await condition():  # noqa: ASYNC110 - as in `support.conditions`
-            await asyncio.sleep(POLL)
+async def _until(condition: Callable[[], Awaitable[bool]], seconds: float = 30, every: float = POLL) -> None:
+    """By a deadline of its own: nats-py makes a time-out of its own of the cancellation by `asyncio.timeout`."""
+    deadline = time.monotonic() + seconds
+    while not await condition():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"{condition.__qualname__}: not within {seconds:.0f} s")
+        await asyncio.sleep(every)
 
 
 _FENCES = itertools.count(10000)
@@ -316,7 +320,7 @@ async def _lead_by(setup: BusClient, server: str) -> None:
             pass
         return False
 
-    await _until(leads)
+    await _until(leads, every=0.3)  # an election needs its time
 
 
 async def test_a_region_that_is_cut_off_goes_on_alone_and_joins_again(running: World) -> None:
