@@ -36,10 +36,12 @@ class PlaceHeaders:
         """`text`: a preset, `<latitude header>,<longitude header>`, or one header that holds both. ValueError else."""
         names = PRESETS.get(text.strip().lower(), text.lower())
         self._names = tuple(name.strip() for name in names.split(",")) if names.strip() else ()
-        if len(self._names) > 2 or not all(map(_NAME.fullmatch, self._names)):
+        # A single word is more likely a preset that is misspelled than a header.
+        misspelled = len(self._names) == 1 and "-" not in self._names[0]
+        if len(self._names) > 2 or misspelled or not all(map(_NAME.fullmatch, self._names)):
             raise ValueError(
                 f"ANTIPHON_PLACE_HEADERS is {text!r:.160}: expected {', '.join(PRESETS)}, "
-                "<latitude header>,<longitude header>, or the name of one header that holds both"
+                "<latitude header>,<longitude header>, or one header such as x-lat-long that holds both"
             )
 
     def __bool__(self) -> bool:

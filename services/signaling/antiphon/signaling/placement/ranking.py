@@ -16,8 +16,9 @@ from antiphon.signaling.placement.geography import Coordinates, distance_km, mod
 
 STEP_MS: Final = 5.0
 """Less than this is no reason to prefer a cluster that has more load."""
-MAX_DETOUR_MS: Final = 50.0
-"""A nearer ingress whose whole way is longer by more than this comes after all others."""
+FIRST_HOP_WEIGHT: Final = 2.0
+"""By which the way to an ingress counts, where the way from there to the cluster counts once. It is the Internet's half
+of the way, which loses more packets. So the nearest relay is first, unless the rest of its way is that much longer."""
 ELSEWHERE_KM: Final = 100.0
 """Relays that stand further apart fail apart, whatever their regions are called."""
 
@@ -119,21 +120,14 @@ def by_nearness(
 
     `target`: a cluster and where it is; None: all of them may reach it, and the way from there counts nothing.
     """
-    ways: list[tuple[Ingress, float, float]] = []
+    ways: list[tuple[Ingress, float]] = []
     for ingress in ingresses:
         second = second_hop_ms(ingress, *target) if target is not None else 0.0
         if second is not None:
-            first = apart_ms(client.site, ingress.site)
-            ways.append((ingress, first, first + second))
-    nearest = min((first for _, first, _ in ways), default=math.inf)
-    shortest = min((whole for _, _, whole in ways), default=math.inf)
-
-    def rank(way: tuple[Ingress, float, float]) -> tuple[bool, float, float, bytes]:
-        ingress, first, whole = way
-        detour = math.isfinite(shortest) and whole - shortest > MAX_DETOUR_MS
-        return detour, _step(first, nearest), _step(whole, shortest), spread(ingress.relay.name)
-
-    return [ingress for ingress, _, _ in sorted(ways, key=rank)]
+            ways.append((ingress, FIRST_HOP_WEIGHT * apart_ms(client.site, ingress.site) + second))
+    best = min((cost for _, cost in ways), default=math.inf)
+    ways.sort(key=lambda way: (_step(way[1], best), spread(way[0].relay.name)))
+    return [ingress for ingress, _ in ways]
 
 
 def _step(ms: float, best: float) -> float:
