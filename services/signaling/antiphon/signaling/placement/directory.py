@@ -16,11 +16,13 @@ from antiphon.schemas.messages import RelayAnnouncement, TransceiverAnnouncement
 from antiphon.signaling.placement.ranking import (
     ClientPlace,
     Ingress,
+    SecondHops,
     Site,
     by_nearness,
     cluster_costs,
     elsewhere,
     in_steps,
+    second_hops,
 )
 from antiphon.signaling.placement.region_map import KnownRegions, RegionMap
 
@@ -33,6 +35,10 @@ RELAYS_OFFERED: Final = 2
 """Relays in one answer: the one to use and the one to move to."""
 MAX_ADDRESSES: Final = 2
 """Addresses of one relay and one transport in an answer. A client checks each of them at the start of its call."""
+
+WAYS_SECONDS: Final = 0.25
+"""For which the ways to the clusters are taken to be the same while announcements repeat: measured round trips change a
+little with each, and an announcement that has expired counts for so much longer."""
 
 K = TypeVar("K", bound=Hashable)
 A = TypeVar("A", TransceiverAnnouncement, RelayAnnouncement)
@@ -111,6 +117,16 @@ class Announcements(Generic[K, A]):
         return [announcement for announcement, until in self._entries.values() if until > now]
 
 
+class _Ways(NamedTuple):
+    """The ways that there are, at one moment. A value."""
+
+    regions: RegionMap
+    ingresses: list[Ingress]
+    """Of relays that are not draining."""
+    hops: SecondHops
+    until: float
+
+
 class Directory:
     """All that signaling knows about the media plane. Owned by `Backend`, for the process's lifetime; no I/O."""
 
@@ -121,6 +137,8 @@ class Directory:
         self._transceivers: Announcements[tuple[int, int], TransceiverAnnouncement] = Announcements()
         self._relays: Announcements[str, RelayAnnouncement] = Announcements()
         self._known = KnownRegions()
+        self._ways: _Ways | None = None
+        """None: something has moved since."""
         self._turn = 0
 
     def learn_transceiver(self, announcement: TransceiverAnnouncement, now: float, ttl: float = ANNOUNCE_TTL) -> None:
@@ -128,10 +146,15 @@ class Directory:
         known = self._transceivers.get((announcement.cluster, announcement.slot), now)
         # Epochs count up and wrap at 16 bits: the one less than half the circle ahead is the newer.
         if known is None or (announcement.epoch - known.epoch) % (1 << 16) < 1 << 15:
+            if known is None or _stands(known) != _stands(announcement):
+                self._ways = None
             self._transceivers.learn((announcement.cluster, announcement.slot), announcement, now, ttl)
 
     def learn_relay(self, announcement: RelayAnnouncement, now: float, ttl: float = ANNOUNCE_TTL) -> None:
         """Take an announcement; the last one of a name counts."""
+        known = self._relays.get(announcement.name, now)
+        if known is None or _offers(known) != _offers(announcement):
+            self._ways = None
         self._relays.learn(announcement.name, announcement, now, ttl)
 
     def forget(self, transceiver: TransceiverAnnouncement) -> None:
@@ -147,7 +170,7 @@ class Directory:
 
     def region_map(self, now: float) -> RegionMap:
         """The regions as they are announced, and those that were a while ago."""
-        return self._known.seen(self._transceivers.live(now), self._relays.live(now), now)
+        return self._ways_at(now).regions
 
     def unknown_place(self, regions: RegionMap) -> ClientPlace:
         """A client of whom nothing is known is taken to be where this signaling serves: it was sent here."""
@@ -160,19 +183,18 @@ class Directory:
         Those of near clusters come first, among equally near ones those of the own cluster, then by load, then by
         lateness. Equal ones take turns. Left out are clusters that no relay reaches.
         """
-        regions = self.region_map(now)
-        client = client or self.unknown_place(regions)
+        ways = self._ways_at(now)
+        client = client or self.unknown_place(ways.regions)
         ready = [t for t in self._transceivers.live(now) if t.state == "ready" and t.sessions < t.capacity]
         if ready:
             self._turn += 1
             start = self._turn % len(ready)
             ready = ready[start:] + ready[:start]
-        relays = self.relays(now)
-        if not relays:  # whether there is a relay is another question
+        if not ways.ingresses:  # whether there is a relay is another question
             near = dict.fromkeys((t.cluster for t in ready), 0.0)
         else:
-            sites = {t.cluster: regions.cluster_site(t.cluster) for t in ready}
-            near = in_steps(cluster_costs(client, self._ingresses(relays, regions), sites))
+            costs = cluster_costs(client, ways.hops)
+            near = in_steps({cluster: costs[cluster] for cluster in {t.cluster for t in ready} if cluster in costs})
         return sorted(
             (t for t in ready if t.cluster in near),
             key=lambda t: (near[t.cluster], t.cluster != self._cluster, t.sessions / t.capacity, t.lateness_ms),
@@ -192,9 +214,8 @@ class Directory:
         equal ones the session decides (rendezvous hashing): calls spread over all relays, every replica gives the same
         order, and a relay that comes or goes changes its own calls only.
         """
-        regions = self.region_map(now)
+        regions, ingresses, _, _ = self._ways_at(now)
         client = client or self.unknown_place(regions)
-        ingresses = self._ingresses(self.relays(now), regions)
 
         def spread(name: str) -> bytes:
             return hashlib.blake2b(f"{session_id} {name}".encode(), digest_size=8).digest()
@@ -239,6 +260,24 @@ class Directory:
             return RegionReport(rows, None, None)
         return RegionReport(rows, regions.cluster_site(asked[0].cluster).region, offers[0].site.region)
 
-    @staticmethod
-    def _ingresses(relays: list[RelayAnnouncement], regions: RegionMap) -> list[Ingress]:
-        return [Ingress(relay, regions.relay_site(relay)) for relay in relays]
+    def _ways_at(self, now: float) -> _Ways:
+        """Made anew when something has moved, and after `WAYS_SECONDS`: a call asks for them four times."""
+        if self._ways is None or now >= self._ways.until:
+            transceivers = self._transceivers.live(now)
+            regions = self._known.seen(transceivers, self._relays.live(now), now)
+            ingresses = [Ingress(relay, regions.relay_site(relay)) for relay in self.relays(now)]
+            clusters = {cluster: regions.cluster_site(cluster) for cluster in {t.cluster for t in transceivers}}
+            self._ways = _Ways(regions, ingresses, second_hops(ingresses, clusters), now + WAYS_SECONDS)
+        return self._ways
+
+
+def _stands(announcement: TransceiverAnnouncement) -> tuple[object, ...]:
+    """What of a transceiver the ways depend on."""
+    return announcement.region, announcement.place, announcement.capacity > 0
+
+
+def _offers(announcement: RelayAnnouncement) -> tuple[object, ...]:
+    """What of a relay the ways depend on, but for the exact round trips."""
+    where = announcement.region, announcement.place, announcement.cluster
+    addresses = announcement.public_addresses, announcement.tcp_addresses
+    return *where, *addresses, announcement.state, announcement.ingress > 0, announcement.round_trips.keys()

@@ -85,14 +85,14 @@ def second_hop_ms(ingress: Ingress, cluster: int, site: Site) -> float | None:
     return measured
 
 
-def cluster_costs(client: ClientPlace, ingresses: Iterable[Ingress], clusters: Mapping[int, Site]) -> dict[int, float]:
-    """Milliseconds by the best way to each cluster that a relay reaches; infinite: not known."""
-    costs: dict[int, float] = {}
-    first_hops: dict[Site, float] = {}
+SecondHops = Mapping[int, Mapping[Site, float]]
+"""Cluster -> place of an ingress -> the shortest way from there, ms."""
+
+
+def second_hops(ingresses: Iterable[Ingress], clusters: Mapping[int, Site]) -> SecondHops:
+    """From each place that has a relay to each of the clusters that one of its relays reaches."""
+    hops: dict[int, dict[Site, float]] = {}
     for ingress in ingresses:
-        first = first_hops.get(ingress.site)
-        if first is None:
-            first = first_hops[ingress.site] = apart_ms(client.site, ingress.site)
         relay = ingress.relay
         reached = clusters if relay.cluster is None else {relay.cluster, *map(_number, relay.round_trips)}
         for cluster in reached:
@@ -100,8 +100,15 @@ def cluster_costs(client: ClientPlace, ingresses: Iterable[Ingress], clusters: M
                 continue
             second = second_hop_ms(ingress, cluster, site)
             if second is not None:
-                costs[cluster] = min(costs.get(cluster, math.inf), first + second)
-    return costs
+                of_cluster = hops.setdefault(cluster, {})
+                of_cluster[ingress.site] = min(second, of_cluster.get(ingress.site, math.inf))
+    return hops
+
+
+def cluster_costs(client: ClientPlace, hops: SecondHops) -> dict[int, float]:
+    """Milliseconds by the best way to each cluster that a relay reaches; infinite: not known."""
+    first = {site: apart_ms(client.site, site) for site in {site for sites in hops.values() for site in sites}}
+    return {cluster: min(first[site] + second for site, second in sites.items()) for cluster, sites in hops.items()}
 
 
 def in_steps(costs: Mapping[int, float]) -> dict[int, float]:
@@ -121,10 +128,13 @@ def by_nearness(
     `target`: a cluster and where it is; None: all of them may reach it, and the way from there counts nothing.
     """
     ways: list[tuple[Ingress, float]] = []
+    first: dict[Site, float] = {}
     for ingress in ingresses:
         second = second_hop_ms(ingress, *target) if target is not None else 0.0
         if second is not None:
-            ways.append((ingress, FIRST_HOP_WEIGHT * apart_ms(client.site, ingress.site) + second))
+            if ingress.site not in first:  # many relays stand in one place
+                first[ingress.site] = apart_ms(client.site, ingress.site)
+            ways.append((ingress, FIRST_HOP_WEIGHT * first[ingress.site] + second))
     best = min((cost for _, cost in ways), default=math.inf)
     ways.sort(key=lambda way: (_step(way[1], best), spread(way[0].relay.name)))
     return [ingress for ingress, _ in ways]
