@@ -14,9 +14,11 @@ from support.place_tables import place_table
 
 from antiphon.schemas.messages import Place, RelayAnnouncement, TransceiverAnnouncement
 from antiphon.signaling.http.app import create_app
+from antiphon.signaling.http.health import failing_parts
 from antiphon.signaling.placement.backend import Backend
 from antiphon.signaling.placement.place_headers import PRESETS, PlaceHeaders
 from antiphon.signaling.placement.place_table import PlaceTable
+from antiphon.signaling.placement.service_discovery import ServiceTable
 from antiphon.signaling.settings import Settings, load
 
 pytestmark = pytest.mark.pure
@@ -246,3 +248,26 @@ def test_place_headers_without_a_proxy_are_refused_at_start(monkeypatch: pytest.
         load()
     monkeypatch.setenv("ANTIPHON_TRUSTED_PROXIES", "10.0.0.0/8")
     assert load().headers_of_place()
+
+
+class Joined(Backend):
+    """As if NATS were connected, with nothing in the register of this region."""
+
+    @property
+    def connected(self) -> bool:
+        return True
+
+    async def services(self) -> ServiceTable:
+        return ServiceTable()
+
+
+async def test_signaling_of_a_region_without_a_cluster_is_healthy_while_another_region_takes_calls() -> None:
+    settings = Settings(region="au", cluster=9)
+    backend = Joined(settings)
+    announce(backend, "us")
+    assert await failing_parts(settings, backend) == {}
+    announce(backend, "us", full=True)
+    assert set(await failing_parts(settings, backend)) == {"transceiver", "agent"}
+    own = Joined(Settings(region="us", cluster=2))
+    announce(own, "us")
+    assert set(await failing_parts(settings, own)) == {"transceiver", "relay", "agent"}
