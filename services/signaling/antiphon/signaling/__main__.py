@@ -115,14 +115,14 @@ async def _serve(
     _warn_of_keys(authenticator, host)
     watching = asyncio.create_task(watch(authenticator.ring, authenticator.signer))
     # A task of its own: reading a large table takes long, and revoked keys do not wait for it.
-    watching_places = asyncio.create_task(watch(*filter(None, [place_table])))
+    watching_places = asyncio.create_task(watch(place_table)) if place_table else None
     watchdog = LoopWatchdog("signaling", STANDSTILL_SECONDS)
     watchdog.start()
     renewal = asyncio.create_task(_renew(certificate)) if certificate else None
     try:
         await server.serve(sockets=[listener])
     finally:
-        await tasks.end(watching, watching_places)
+        await tasks.end(*filter(None, [watching, watching_places]))
         await authenticator.limits.store.stop()
         if renewal:
             await tasks.end(renewal)
