@@ -6,8 +6,11 @@ from typing import Any
 
 import pytest
 
-from antiphon.schemas.messages import RelayAnnouncement, TransceiverAnnouncement
-from antiphon.signaling.placement.directory import MAX_ENTRIES, Directory
+from antiphon.schemas.messages import Place, RelayAnnouncement, TransceiverAnnouncement
+from antiphon.signaling.placement.directory import MAX_ENTRIES, Directory, RelayOffer, race
+from antiphon.signaling.placement.geography import Coordinates
+from antiphon.signaling.placement.ranking import ClientPlace, Site
+from antiphon.signaling.placement.region_map import MAX_REGIONS, REMEMBERED_SECONDS
 
 pytestmark = pytest.mark.pure
 
@@ -140,3 +143,80 @@ def test_the_table_is_bounded_and_keeps_who_is_in_it() -> None:
     assert len(directory.transceivers(0.0)) == MAX_ENTRIES
     directory.learn_transceiver(transceiver(60000), 6.0)
     assert slots(directory, 6.0) == [60000]
+
+
+EU, US = Place(latitude=50.11, longitude=8.68), Place(latitude=38.9, longitude=-77.4)
+IN_LONDON = ClientPlace("header", Site(coordinates=Coordinates(51.5, -0.12)))
+
+
+def two_regions(cluster: int = 2, region: str = "") -> Directory:
+    """Transceivers 1 (eu) and 2 (us), each with two relays in its region."""
+    directory = Directory(cluster, region)
+    for number, (name, place) in enumerate({"eu": EU, "us": US}.items(), 1):
+        directory.learn_transceiver(transceiver(number, cluster=number, region=name, place=place), 0.0)
+        for second in (0, 1):
+            said = {"cluster": number, "ingress": 10 * number + second, "round_trips": {str(3 - number): 90.0}}
+            address = f"192.0.2.{10 * number + second}:1"
+            directory.learn_relay(relay(f"{name}{second}", address, region=name, place=place, **said), 0.0)
+    return directory
+
+
+def test_the_cluster_near_the_client_is_asked_first_and_the_own_one_for_unknown_clients() -> None:
+    directory = two_regions()
+    assert [found.slot for found in directory.transceivers(0.0, IN_LONDON)] == [1, 2]
+    assert slots(directory, 0.0) == [2, 1]
+    assert slots(two_regions(cluster=1, region="us"), 0.0) == [2, 1]
+
+
+def test_a_cluster_that_no_relay_reaches_is_not_asked() -> None:
+    directory = two_regions()
+    directory.learn_transceiver(transceiver(3, cluster=3, region="au"), 0.0)
+    assert slots(directory, 0.0) == [2, 1]
+    directory.learn_relay(relay("au", "192.0.2.30:1", region="au", cluster=3), 0.0)
+    assert slots(directory, 0.0) == [2, 1, 3]
+
+
+def test_the_second_relay_of_an_answer_is_in_another_place() -> None:
+    directory = two_regions()
+    for session in map(str, range(20)):
+        first, second = directory.relay_offers(session, 0.0, IN_LONDON, 1)
+        assert (first.site.region, second.site.region) == ("eu", "us")
+    directory.learn_relay(relay("us0", "192.0.2.20:1", region="us", cluster=2), 0.0)
+    directory.learn_relay(relay("us1", "192.0.2.21:1", region="us", cluster=2), 0.0)
+    both = directory.relay_offers("rtc_x", 0.0, IN_LONDON, 1)
+    assert [offer.site.region for offer in both] == ["eu", "eu"]
+
+
+def test_relays_without_a_place_stand_where_their_region_does() -> None:
+    directory = two_regions()
+    directory.learn_relay(relay("eu0", "192.0.2.10:1", region="eu", cluster=1), 0.0)
+    directory.learn_relay(relay("eu1", "192.0.2.11:1", region="eu", cluster=1, state="draining"), 0.0)
+    assert directory.relay_offers("rtc_x", 0.0, IN_LONDON, 1)[0].site == Site("eu", Coordinates(50.11, 8.68))
+
+
+def test_relays_race_where_it_is_asked_for_or_the_place_is_unknown_and_they_stand_apart() -> None:
+    here, there = RelayOffer((), site=Site("eu")), RelayOffer((), site=Site("us"))
+    unknown, known = ClientPlace("unknown"), ClientPlace("table")
+    assert race(known, [here, there], asked=True)
+    assert race(unknown, [here, there], asked=False)
+    assert not race(known, [here, there], asked=False)
+    assert not race(unknown, [here, here], asked=False)
+    assert not race(unknown, [here], asked=True)
+
+
+def test_regions_are_remembered_for_a_day_and_are_bounded() -> None:
+    directory = Directory(cluster=0)
+    for number in range(MAX_REGIONS + 5):
+        directory.learn_relay(relay("r", "192.0.2.1:1", region=f"region-{number}"), float(number))
+        directory.region_map(float(number))
+    names = directory.region_map(2000.0).names
+    assert len(names) == MAX_REGIONS
+    assert "region-4" not in names
+    assert "region-5" in names
+    assert directory.region_map(2000.0 + REMEMBERED_SECONDS).names == []
+
+
+def test_a_slot_that_is_only_kept_for_its_sessions_does_not_move_its_cluster() -> None:
+    directory = two_regions()
+    directory.learn_transceiver(transceiver(9, cluster=1, region="us", place=US, state="draining", capacity=0), 0.0)
+    assert directory.region_map(0.0).cluster_site(1).region == "eu"

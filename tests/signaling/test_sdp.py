@@ -12,7 +12,14 @@ from support.processes.signaling import ANSWER, OFFER
 
 from antiphon.schemas.addresses import Address
 from antiphon.signaling.placement.directory import RelayOffer
-from antiphon.signaling.placement.sdp import AnswerError, OfferError, check_offer, with_candidates
+from antiphon.signaling.placement.sdp import (
+    FIRST_PRIORITY,
+    FIRST_TCP_PRIORITY,
+    AnswerError,
+    OfferError,
+    check_offer,
+    with_candidates,
+)
 
 pytestmark = pytest.mark.pure
 
@@ -151,3 +158,18 @@ def test_a_hopeless_offer_is_named(offer: str, code: str) -> None:
 def test_a_browsers_offer_passes() -> None:
     check_offer(OFFER)
     check_offer(OFFER.replace("\r\n", "\n"))
+
+
+@given(_relays)
+def test_relays_that_race_have_equal_priorities_address_by_address(relays: list[RelayOffer]) -> None:
+    answer = with_candidates(ANSWER, relays, equal=True)
+    lines = [line for line in answer.split("\r\n") if line.startswith("a=candidate")]
+    found = [(line.split(" ")[2], int(line.split(" ")[3])) for line in lines]
+    assert [priority for kind, priority in found if kind == "udp"] == [
+        FIRST_PRIORITY - 256 * place for relay in relays for place in range(len(relay.udp))
+    ]
+    assert [priority for kind, priority in found if kind == "tcp"] == [
+        FIRST_TCP_PRIORITY - 256 * place for relay in relays for place in range(len(relay.tcp))
+    ]
+    foundations = [line.split(" ")[0] for line in lines]
+    assert len(foundations) == len(set(foundations))

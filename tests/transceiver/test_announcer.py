@@ -21,7 +21,7 @@ from antiphon.runtime import tasks
 from antiphon.runtime.nats import buckets, connection
 from antiphon.schemas import messages, subjects
 from antiphon.testing.stores import make_stores
-from antiphon.transceiver.bus.announcer import Announcer, Liveness
+from antiphon.transceiver.bus.announcer import Announcer, Liveness, Site
 from antiphon.transceiver.net.endpoint import Endpoint, Endpoints, TransceiverIdentity
 
 pytestmark = pytest.mark.process
@@ -44,8 +44,8 @@ async def announcing(
     socket: Any = SimpleNamespace()
     endpoints = Endpoints(Endpoint(TransceiverIdentity(0, 1, 1), "127.0.0.1:1", socket))
     admission: Any = SimpleNamespace(draining=False, announced=0)
-    liveness = Liveness("", None)
-    each = Announcer(client, endpoints, 100, admission, lambda: 0.0, liveness, store_lost or (lambda: None))
+    liveness, site = Liveness("", None), Site("eu", messages.Place(latitude=50.11, longitude=8.68))
+    each = Announcer(client, endpoints, 100, admission, lambda: 0.0, liveness, store_lost or (lambda: None), site)
 
     async def received(message: Msg) -> None:
         times.append(time.monotonic())
@@ -99,6 +99,12 @@ async def test_what_is_announced_stands_in_the_bucket_for_those_who_come_later(n
         entry = await kept.get(subjects.slot_key(0, 1))
         assert messages.decode(entry.value or b"", messages.TransceiverAnnouncement) == said[0]
         await client.close()
+
+
+async def test_an_announcement_says_in_which_region_it_stands(nats_url: str) -> None:
+    async with announcing(nats_url) as (_, _, said):
+        await until(lambda: said, 10)
+        assert (said[0].region, said[0].place) == ("eu", messages.Place(latitude=50.11, longitude=8.68))
 
 
 async def test_a_store_that_began_anew_is_noticed_once(nats_url: str) -> None:

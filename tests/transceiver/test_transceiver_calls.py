@@ -102,6 +102,7 @@ async def test_a_new_offer_on_a_running_session_restarts_its_ice(bench: Bench) -
     opened = await bench.ask(offer, session_id=line.session_id)
     assert isinstance(opened, messages.Opened)
     assert opened.session_id == line.session_id
+    assert opened.cluster == 0
     assert "a=setup:active" in opened.answer
     answer = Answer(opened.answer + CANDIDATE)
     assert answer.ufrag != peer.answer.ufrag

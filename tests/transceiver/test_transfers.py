@@ -102,6 +102,7 @@ async def test_the_next_agent_has_the_call_and_the_one_before_neither_speaks_nor
     await bench.until(lambda: bool(billing.line.data), "the client's messages go to it")
     reply = await bench.client.request(subjects.call_attach(line.session_id), b"", timeout=5)
     assert decode(reply.data, messages.AttachReply).agent == "billing"
+    assert decode(reply.data, messages.AttachReply).cluster == 0
     assert (await bench.control(billing.line, messages.HangUp())).ok
     await bench.until(lambda: billing.line.ended == "hang_up", "its end is told to the agent that has it")
     assert line.ended is None

@@ -37,6 +37,9 @@ ANSWER_WAIT: Final = 12.0
 MAX_ANSWER: Final = 60.0
 """Seconds for which an answer is recorded."""
 
+OPTIONAL: Final = ("region", "ingress", "ended", "error")
+"""Fields of a result that are printed where they say something."""
+
 
 @dataclass
 class CallResult:
@@ -54,6 +57,10 @@ class CallResult:
     """End of our speech to the first audible frame of the answer."""
     lost_packets: int | None = None
     """RTP packets of the agent's speech."""
+    region: str = ""
+    """Where the server says that it serves the call; empty: it has one region."""
+    ingress: str = ""
+    """The region of the relay by which the call enters; empty likewise."""
     ended: str | None = None
     """Why the call ended before we hung up, if it did."""
     error: str | None = None
@@ -112,16 +119,24 @@ class Listener:
 
 
 async def converse(
-    url: str, agent: str | None, key: str | None, question: Samples, relay: Address | None = None
+    url: str,
+    agent: str | None,
+    key: str | None,
+    question: Samples,
+    relay: Address | None = None,
+    region: str | None = None,
 ) -> tuple[CallResult, Samples]:
-    """Place a call, play `question` (24 kHz), return the result and the audio of the answer."""
+    """Place a call, play `question` (24 kHz), return the result and the audio of the answer.
+
+    `region`: the one that the server shall take the caller to be in.
+    """
     listener = Listener()
     peer = Peer(listener.audio, listener.message)
     loop = asyncio.get_running_loop()
     result = CallResult()
     start = loop.time()
     try:
-        await peer.connect(url, agent, key, relay)
+        await peer.connect(url, agent, key, relay, region=region)
         result.setup_ms = round(peer.setup_ms, 1)
         await _let_greet(peer, listener, loop.time())
         seen = len(listener.events)
@@ -146,6 +161,7 @@ async def converse(
     except CallError as error:
         result.error = str(error)
     finally:
+        result.region, result.ingress = peer.region, peer.ingress
         await peer.close()
     return result, listener.recording(start)
 
@@ -217,6 +233,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--agent", help="which agent to talk to (default: the server's)")
     parser.add_argument("--key", default=os.environ.get("ANTIPHON_API_KEY"), help="API key (or ANTIPHON_API_KEY)")
     parser.add_argument("--relay", metavar="IP:PORT", help="send media there instead of to the address in the answer")
+    parser.add_argument(
+        "--region", metavar="NAME", help="call as from this region of the server's (default: it finds out)"
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of lines")
 
 
@@ -230,15 +249,11 @@ def run(args: argparse.Namespace) -> int:
         relay = parse_address(args.relay) if args.relay else None
     except MalformedError as error:
         raise UsageError(f"--relay: {error}") from None
-    result, answer = asyncio.run(converse(args.url, args.agent, args.key, question, relay))
+    result, answer = asyncio.run(converse(args.url, args.agent, args.key, question, relay, args.region))
     if args.out is not None and len(answer):
         write_wav(args.out, answer, RATE)
     if args.json:
-        print(
-            json.dumps(
-                {name: value for name, value in asdict(result).items() if name not in ("ended", "error") or value}
-            )
-        )
+        print(json.dumps({name: value for name, value in asdict(result).items() if name not in OPTIONAL or value}))
     else:
         _print(result)
     return 0 if result.ok else 1
@@ -250,6 +265,8 @@ def _print(result: CallResult) -> None:
     rows = (
         ("understood", result.heard),
         ("answered", result.answered),
+        ("region", result.region),
+        ("ingress", result.ingress if result.ingress != result.region else ""),
         ("setup", f"{result.setup_ms:.0f} ms" if result.setup_ms is not None else ""),
         ("answer after", f"{result.answer_ms:.0f} ms" if result.answer_ms is not None else ""),
         ("ended", result.ended if result.ended and not result.error else ""),

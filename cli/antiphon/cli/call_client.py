@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from urllib.parse import urljoin, urlsplit
+from typing import NamedTuple
+from urllib.parse import unquote, urljoin, urlsplit
 
 import httpx
 
@@ -26,12 +27,25 @@ def require_url(url: str) -> None:
         raise UsageError(f"--url {url}: expected an address such as http://127.0.0.1:8080")
 
 
-async def place(http: httpx.AsyncClient, url: str, offer: str, agent: str | None) -> tuple[str, str]:
-    """(the call's URL, the SDP answer); CallError with what the server says when it refuses."""
+class Placed(NamedTuple):
+    """The server's answer to an offer. A value."""
+
+    location: str
+    """The call's URL."""
+    sdp: str
+    region: str = ""
+    """Where the call is served; empty: the server has one region."""
+    ingress: str = ""
+    """The region of the relay by which it enters; empty likewise."""
+
+
+async def place(http: httpx.AsyncClient, url: str, offer: str, agent: str | None, region: str | None = None) -> Placed:
+    """Place the call; CallError with what the server says when it refuses. `region`: where the client says it is."""
+    wishes = {"agent": agent, "region": region}
     try:
         response = await http.post(
             urljoin(url, CALLS_PATH),
-            params={"agent": agent} if agent else {},
+            params={name: value for name, value in wishes.items() if value},
             content=offer.encode(),
             headers={"Content-Type": "application/sdp"},
         )
@@ -42,7 +56,8 @@ async def place(http: httpx.AsyncClient, url: str, offer: str, agent: str | None
     location = response.headers.get("Location")
     if response.status_code != 201 or not location:
         raise CallError(f"{url} refused the call with status {response.status_code}: {refusal(response)}")
-    return urljoin(url, location), response.text
+    region, ingress = (unquote(response.headers.get(f"Antiphon-{name}", "")) for name in ("Region", "Ingress"))
+    return Placed(urljoin(url, location), response.text, region, ingress)
 
 
 @dataclass(frozen=True)

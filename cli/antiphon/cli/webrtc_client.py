@@ -71,6 +71,8 @@ class Peer:
         self.closed = asyncio.Event()
         self.failure: str | None = None
         self.lost_to_server: int | None = None
+        self.region, self.ingress = "", ""
+        """Where the call is served and where it enters, as `Placed` has them."""
         self.receiver = ClientReceiver(PAYLOAD_TYPE, RATE, on_audio)
         self._on_message, self._on_sent = on_message, on_sent
         self._certificate = Certificate()
@@ -113,17 +115,19 @@ class Peer:
         key: str | None = None,
         relay: Address | None = None,
         timeout: float = 10,
+        region: str | None = None,
     ) -> None:
         """Place the call; CallError says what failed: HTTP, UDP through the relay, or the handshake.
 
-        `relay` replaces the addresses that the answer offers.
+        `relay` replaces the addresses that the answer offers. `region`: where the client says that it is.
         """
         headers = {"Authorization": f"Bearer {key}"} if key else {}
         # Proxies of the environment are for the web; a call is placed directly.
         self._http = httpx.AsyncClient(headers=headers, trust_env=False, timeout=timeout)
         self._started = self._loop.time()
-        self._location, sdp = await place(self._http, url, self._offer(), agent)
-        self._answer = Answer(sdp)
+        placed = await place(self._http, url, self._offer(), agent, region)
+        self._location, self.region, self.ingress = placed.location, placed.region, placed.ingress
+        self._answer = Answer(placed.sdp)
         if relay is not None:
             self._answer.candidates = [relay]
         self._make_setup()

@@ -28,6 +28,7 @@ from antiphon.schemas.messages import (
     Message,
     Opened,
     OpenRequest,
+    Place,
     RelayAnnouncement,
     TransceiverAnnouncement,
     decode,
@@ -239,11 +240,15 @@ class StandIns:
         silent: bool = False,
         unreachable: bool = False,
         answers_after: threading.Event | None = None,
+        cluster: int = 0,
+        region: str = "",
+        place: Place | None = None,
     ) -> StandIn:
         """`silent`: takes requests and never answers; `unreachable`: announced, but it has no subscriptions."""
+        session_id = f"rtc_{cluster * 1000 + slot:024d}"
         announcement = TransceiverAnnouncement.model_validate(
             {
-                "cluster": 0,
+                "cluster": cluster,
                 "slot": slot,
                 "epoch": 1,
                 "tunnel_address": f"10.0.0.{slot}:5000",
@@ -251,10 +256,12 @@ class StandIns:
                 "sessions": sessions,
                 "capacity": capacity,
                 "lateness_ms": lateness_ms,
+                "region": region,
+                "place": place,
             }
         )
         if reply is None and not silent:
-            reply = Opened(session_id=f"rtc_{slot:024d}", answer=ANSWER)
+            reply = Opened(session_id=session_id, answer=ANSWER, cluster=cluster)
         part = StandIn(announcement, reply, answers_after)
 
         async def on_open(message: Msg) -> None:
@@ -275,22 +282,26 @@ class StandIns:
                 await message.respond(encode(ControlReply(ok=not part.refuses, message=part.refuses)))
             elif kind == "attach":
                 agent = "" if part.refuses else part.agent
-                await message.respond(encode(AttachReply(ok=bool(agent), agent=agent, message=part.refuses)))
+                await message.respond(
+                    encode(AttachReply(ok=bool(agent), agent=agent, message=part.refuses, cluster=cluster))
+                )
 
         async def begin() -> None:
             if not unreachable:
-                opens = await self._client.subscribe(subjects.transceiver_open(0, slot), cb=on_open)
-                call = await self._client.subscribe(subjects.call_all(f"rtc_{slot:024d}"), cb=on_call)
+                opens = await self._client.subscribe(subjects.transceiver_open(cluster, slot), cb=on_open)
+                call = await self._client.subscribe(subjects.call_all(session_id), cb=on_call)
                 part.undo += [opens.unsubscribe, call.unsubscribe]
-            await self._stand(part, "antiphon-transceiver", subjects.transceiver_announce(0, slot))
+            await self._stand(part, "antiphon-transceiver", subjects.transceiver_announce(cluster, slot))
 
         return self._begin(part, begin())
 
     def relay(
-        self, name: str = "r1", *addresses: str, state: str = "ready", tcp_addresses: Sequence[str] = ()
+        self, name: str = "r1", *addresses: str, state: str = "ready", tcp_addresses: Sequence[str] = (), **said: Any
     ) -> StandIn:
+        """`said`: further fields of its announcement."""
         announcement = RelayAnnouncement.model_validate(
             {
+                **said,
                 "name": name,
                 "public_addresses": addresses or ("203.0.113.10:3478",),
                 "tunnel_addresses": ["10.0.1.1:4000"],

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Literal
+import re
+from typing import Literal, Self
 
 from pydantic import Field, field_validator
 
 from antiphon.schemas.addresses import parse_address
+from antiphon.schemas.errors import MalformedError
 from antiphon.schemas.messages.message import Message
+
+_DEGREES = re.compile(r"[+-]?[0-9]{1,3}(\.[0-9]{0,20})?")
 
 
 def _addresses(value: list[str]) -> list[str]:
@@ -21,6 +25,19 @@ class Place(Message):
     """North is positive."""
     longitude: float = Field(ge=-180, le=180)
     """East is positive."""
+
+    @classmethod
+    def from_text(cls, text: str) -> Self:
+        """`<latitude>,<longitude>` in degrees; `MalformedError` otherwise."""
+        parts = [part.strip() for part in text.split(",")]
+        try:
+            if len(parts) != 2 or not all(map(_DEGREES.fullmatch, parts)):
+                raise ValueError
+            return cls(latitude=float(parts[0]), longitude=float(parts[1]))
+        except ValueError:
+            raise MalformedError(
+                f"{text!r:.80} is no place: <latitude>,<longitude> in degrees, such as 50.11,8.68"
+            ) from None
 
 
 class TransceiverAnnouncement(Message):

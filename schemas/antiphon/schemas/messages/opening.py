@@ -42,6 +42,8 @@ class OpenRequest(Message):
     """Which credential asks: see `may_manage`. Empty: no keys are set."""
     caller: str = Field(default="", max_length=64)
     """What half-open sessions are counted by: `k-<hash>` of an API key, or `a-<hash>` of an address (IPv6: its /64)."""
+    copies: bool | None = None
+    """Whether a second region keeps a copy of the session; None: as the transceiver is set."""
 
 
 class Opened(Message):
@@ -52,6 +54,8 @@ class Opened(Message):
     """`rtc_` and 24 letters and digits: the call's name in URLs and subjects."""
     answer: str
     """SDP with `c=IN IP4 0.0.0.0`, port 9 and no candidates."""
+    cluster: int | None = Field(default=None, ge=0, lt=1 << 12)
+    """The cluster that the answer's token names: relays that reach it are offered. None: one of an earlier release."""
 
 
 class Refused(Message):
@@ -106,5 +110,7 @@ class AttachReply(Message):
     """The call runs, or is being made."""
     agent: str = ""
     """The agent in the session's subjects. A transfer changes it: the event `Transferred` names the next one."""
+    cluster: int | None = Field(default=None, ge=0, lt=1 << 12)
+    """The cluster that has the session. None: a transceiver of an earlier release."""
     message: str = ""
     """Why not; for people."""

@@ -29,6 +29,7 @@ from antiphon.signaling.connections.connection_table import ConnectionTable
 from antiphon.signaling.connections.server import Server
 from antiphon.signaling.http.app import create_app, create_authenticator
 from antiphon.signaling.placement.backend import Backend
+from antiphon.signaling.placement.place_table import PlaceTable
 from antiphon.signaling.settings import Settings, is_loopback, load
 
 log = logging.getLogger(__name__)
@@ -87,9 +88,10 @@ async def _serve(
     backend: Backend,
     authenticator: Authenticator,
     certificate: Certificate | None,
+    place_table: PlaceTable | None,
 ) -> None:
     config = uvicorn.Config(
-        create_app(settings, backend, authenticator),
+        create_app(settings, backend, authenticator, place_table),
         log_config=None,
         log_level="warning",
         access_log=False,  # it would hold client addresses
@@ -112,13 +114,15 @@ async def _serve(
     log.info("serving on %s://%s", "https" if certificate else "http", Address(host, port))
     _warn_of_keys(authenticator, host)
     watching = asyncio.create_task(watch(authenticator.ring, authenticator.signer))
+    # A task of its own: reading a large table takes long, and revoked keys do not wait for it.
+    watching_places = asyncio.create_task(watch(place_table)) if place_table else None
     watchdog = LoopWatchdog("signaling", STANDSTILL_SECONDS)
     watchdog.start()
     renewal = asyncio.create_task(_renew(certificate)) if certificate else None
     try:
         await server.serve(sockets=[listener])
     finally:
-        await tasks.end(watching)
+        await tasks.end(*filter(None, [watching, watching_places]))
         await authenticator.limits.store.stop()
         if renewal:
             await tasks.end(renewal)
@@ -163,6 +167,7 @@ def main() -> int:
     backend = Backend(settings)
     try:
         authenticator = create_authenticator(settings, backend)
+        place_table = PlaceTable(settings.place_table) if settings.place_table else None
     except ValueError as error:
         print(f"signaling: {error}", file=sys.stderr)
         return 2
@@ -181,7 +186,7 @@ def main() -> int:
         return 2
     try:
         with listener:
-            asyncio.run(_serve(settings, listener, backend, authenticator, certificate))
+            asyncio.run(_serve(settings, listener, backend, authenticator, certificate, place_table))
     finally:
         end_telemetry()
     return 0

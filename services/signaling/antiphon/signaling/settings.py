@@ -11,6 +11,7 @@ from pydantic_settings import SettingsConfigDict
 
 from antiphon.runtime.nats.settings import NatsSettings
 from antiphon.signaling.connections.connection_table import MAX_CONNECTIONS, PER_ADDRESS
+from antiphon.signaling.placement.place_headers import PlaceHeaders
 from antiphon.signaling.trusted_proxies import TrustedProxies
 
 Limit = Annotated[int, Field(ge=0, le=1_000_000)]
@@ -25,7 +26,11 @@ class Settings(NatsSettings):
     cluster: int = Field(default=0, ge=0, lt=1 << 12)
     """Transceivers of this cluster are asked first."""
     region: str = Field(default="", max_length=64)
-    """Relays that announce this region are offered before others; empty: all are equal."""
+    """Where this signaling serves: what a client of unknown place is taken for. Empty: the region of its cluster."""
+    place_headers: str = "none"
+    """A preset of `place_headers`, or the names of the headers in which trusted proxies say where a client is."""
+    place_table: Path | None = None
+    """A file in MaxMind's format that says where addresses are, read again when it changes."""
     http_bind: str = "127.0.0.1:8080"
     """`ip:port` or `localhost:port`; port 0 takes a free one, which is logged."""
     api_keys: SecretStr = SecretStr("")
@@ -58,7 +63,7 @@ class Settings(NatsSettings):
     connections_per_address: int = Field(default=PER_ADDRESS, ge=1, le=MAX_CONNECTIONS)
     default_agent: str = Field(default="concierge", pattern=r"^[A-Za-z0-9_-]{1,64}$")
 
-    @field_validator("api_keys_file", "secret_key_file", mode="before")
+    @field_validator("api_keys_file", "secret_key_file", "place_table", mode="before")
     @classmethod
     def _none_for_empty(cls, value: object) -> object:
         """A variable that is set to nothing, as compose does, is not set."""
@@ -75,12 +80,20 @@ class Settings(NatsSettings):
         if (self.tls_cert is None) != (self.tls_key is None):
             given, missing = ("CERT", "KEY") if self.tls_key is None else ("KEY", "CERT")
             raise ValueError(f"ANTIPHON_TLS_{given} is set and ANTIPHON_TLS_{missing} is not: TLS needs both")
-        self.proxies()
+        if self.headers_of_place() and not self.proxies():
+            raise ValueError(
+                f"ANTIPHON_PLACE_HEADERS is {self.place_headers!r:.80} and no ANTIPHON_TRUSTED_PROXIES are set: "
+                "these headers are believed from them only"
+            )
         return self
 
     def proxies(self) -> TrustedProxies:
         """`trusted_proxies`, read; ValueError names the wrong part."""
         return TrustedProxies(self.trusted_proxies)
+
+    def headers_of_place(self) -> PlaceHeaders:
+        """`place_headers`, read; ValueError says what it takes."""
+        return PlaceHeaders(self.place_headers)
 
     def bind_address(self) -> tuple[str, int]:
         """Host as an IP literal and port; ValueError names what is wrong."""

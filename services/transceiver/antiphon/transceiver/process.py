@@ -24,7 +24,7 @@ from antiphon.runtime.cluster_networks import ClusterNetworks, parse_networks
 from antiphon.runtime.nats import buckets, connection
 from antiphon.schemas import MalformedError, messages, subjects
 from antiphon.schemas.addresses import Address
-from antiphon.transceiver.bus.announcer import Announcer, Liveness
+from antiphon.transceiver.bus.announcer import Announcer, Liveness, Site
 from antiphon.transceiver.bus.publisher import Publisher
 from antiphon.transceiver.calls.agent_claims import AgentClaims
 from antiphon.transceiver.calls.agent_liveness import AgentLiveness
@@ -127,7 +127,7 @@ def _build(settings: Settings, client: Client, acquired: _Acquired) -> _Parts:
     endpoints.own.start(receiver.received, publisher.hold, publisher.release)
 
     # Sessions, and what is kept for each of them.
-    bus = SessionBus(client, demux)
+    bus = SessionBus(client, demux, settings.cluster)
     liveness = AgentLiveness(client, demux, settings.agent_lost_seconds)
     listeners: list[SessionListener] = [bus, liveness]
     bucket = writer = None
@@ -151,6 +151,7 @@ def _build(settings: Settings, client: Client, acquired: _Acquired) -> _Parts:
         partial(scheduler.lateness, 0.99),
         Liveness(acquired.process_id, address),
         writer.write_all if writer is not None else lambda: None,
+        Site(settings.region, settings.announced_place()),
     )
     operations = [Operation("open", subjects.transceiver_open, opener.requested)]
 

@@ -11,6 +11,7 @@ from pydantic_settings import SettingsConfigDict
 from antiphon.runtime.cluster_networks import parse_networks
 from antiphon.runtime.nats.settings import NatsSettings
 from antiphon.schemas.addresses import parse_address
+from antiphon.schemas.messages import Place
 from antiphon.schemas.route_token import RouteKeyring
 
 
@@ -21,6 +22,8 @@ class Settings(NatsSettings):
 
     role = "transceiver"
     cluster: int = Field(default=0, ge=0, lt=1 << 12)
+    region: str = Field(default="", max_length=64)
+    place: str = ""
     slot: int | None = Field(default=None, ge=0, lt=1 << 16)
     transceiver_bind: str = "0.0.0.0:0"
     transceiver_advertise: str | None = None
@@ -59,12 +62,23 @@ class Settings(NatsSettings):
         except ValueError:
             raise ValueError(f"ANTIPHON_TRANSCEIVER_ADVERTISE {value!r} is no IP address") from None
 
+    @field_validator("place")
+    @classmethod
+    def _is_place(cls, value: str) -> str:
+        if value:
+            Place.from_text(value)
+        return value
+
     @model_validator(mode="after")
     def _keys_are_there(self) -> Settings:
         self.keyring()
         if len(self.password_key_bytes()) < 16:
             raise ValueError("the password key has fewer than 16 bytes: make one with `antiphon keys`")
         return self
+
+    def announced_place(self) -> Place | None:
+        """`place`, read."""
+        return Place.from_text(self.place) if self.place else None
 
     def keyring(self) -> RouteKeyring:
         """The route keys, from the variable or its file."""

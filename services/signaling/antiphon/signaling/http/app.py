@@ -16,7 +16,8 @@ from antiphon.signaling.http.forwarded import ForwardedClient
 from antiphon.signaling.http.middleware import Middleware
 from antiphon.signaling.limits.limits import Limits
 from antiphon.signaling.placement.backend import Backend
-from antiphon.signaling.protocols import client_secrets, openai_calls, side_channel
+from antiphon.signaling.placement.place_table import PlaceTable
+from antiphon.signaling.protocols import client_secrets, openai_calls, regions, side_channel
 from antiphon.signaling.settings import Settings, is_loopback
 
 
@@ -30,7 +31,12 @@ def create_authenticator(settings: Settings, backend: Backend) -> Authenticator:
     return Authenticator(ring, signer, limits)
 
 
-def create_app(settings: Settings, backend: Backend, authenticator: Authenticator | None = None) -> ASGIApp:
+def create_app(
+    settings: Settings,
+    backend: Backend,
+    authenticator: Authenticator | None = None,
+    place_table: PlaceTable | None = None,
+) -> ASGIApp:
     """The whole service, as one ASGI application. The caller owns the others: it starts and stops them.
 
     `backend` is not started yet. `authenticator` None: one is made of the settings.
@@ -53,9 +59,10 @@ def create_app(settings: Settings, backend: Backend, authenticator: Authenticato
         limits=authenticator.limits,
         placing=asyncio.Semaphore(openai_calls.MAX_PLACING),
         side_channels=asyncio.Semaphore(side_channel.MAX_CHANNELS),
+        place_table=place_table,
     )
     errors.install(app)
-    for routes in (openai_calls, client_secrets, side_channel, health, static_files):
+    for routes in (openai_calls, client_secrets, regions, side_channel, health, static_files):
         app.include_router(routes.router)
     app.mount("/static", static_files.RevalidatedFiles(directory=static_files.STATIC))
     host, _ = settings.bind_address()
@@ -65,4 +72,4 @@ def create_app(settings: Settings, backend: Backend, authenticator: Authenticato
         loopback_only=is_loopback(host),
         extra_hosts=settings.extra_hosts(),
     )
-    return ForwardedClient(checked, settings.proxies())
+    return ForwardedClient(checked, settings.proxies(), settings.headers_of_place())

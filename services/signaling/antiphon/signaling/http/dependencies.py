@@ -16,6 +16,7 @@ from starlette.requests import HTTPConnection
 from antiphon.signaling.auth.authentication import Authenticator, Caller
 from antiphon.signaling.limits.limits import Limits
 from antiphon.signaling.placement.backend import Backend
+from antiphon.signaling.placement.place_table import PlaceTable
 from antiphon.signaling.settings import Settings
 
 
@@ -34,6 +35,8 @@ class Services:
     """Free places for offers that are being placed. A handler refuses when there is none; it does not wait."""
     side_channels: asyncio.Semaphore
     """Free places for side channels, likewise."""
+    place_table: PlaceTable | None = None
+    """Where addresses are; None: no table is set."""
 
 
 async def services_of(connection: HTTPConnection) -> Services:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from urllib.parse import quote
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -61,6 +62,11 @@ def too_many(what: str, wait: float, code: str = "rate_limit_exceeded") -> ApiEr
 def internal() -> ApiError:
     """500 without any detail: the log has the traceback."""
     return ApiError(500, "internal_error", "signaling failed on this request; its log says why")
+
+
+def as_header(name: str) -> str:
+    """A region's name, which its operator may write in any script, in the ASCII of header fields (RFC 9110)."""
+    return quote(name, safe=" !#$&'()*+,/:;=?@[]~")
 
 
 def install(app: FastAPI) -> None:

@@ -22,22 +22,26 @@ async def failing_parts(settings: Settings, backend: Backend) -> dict[str, str]:
     """What prevents a call: part -> what is wrong with it. Empty when a call would succeed.
 
     A transceiver and a relay have to be announced, which says that they have room. They also have to answer in the
-    services register, which says that they live: an announcement outlasts its author by up to five seconds.
+    services register, which says that they live: an announcement outlasts its author by up to five seconds. Those of
+    other regions, with their agents, are in the registers of these: where no other has room, their announcement counts.
     """
     if not backend.connected:
         return {"nats": "signaling is not connected to NATS"}
     services = await backend.services()
     now = time.monotonic()
     failing: dict[str, str] = {}
-    if not backend.directory.transceivers(now):
+    transceivers = backend.directory.transceivers(now)
+    relays = backend.directory.relays(now)
+    near = any(not backend.foreign_region(each.cluster) for each in transceivers)
+    if not transceivers:
         failing["transceiver"] = "none is announced that is ready and has room"
-    elif not services.instances[TRANSCEIVER_SERVICE]:
+    elif near and not services.instances[TRANSCEIVER_SERVICE]:
         failing["transceiver"] = "announced, but none answers in the services register"
-    if not backend.directory.relays(now):
+    if not relays:
         failing["relay"] = "none is announced"
-    elif not services.instances[RELAY_SERVICE]:
+    elif not services.instances[RELAY_SERVICE] and any(not backend.is_foreign(each.region) for each in relays):
         failing["relay"] = "announced, but none answers in the services register"
-    if settings.default_agent not in services.agents:
+    if (near or not transceivers) and settings.default_agent not in services.agents:
         failing["agent"] = f"the default agent {settings.default_agent!r} does not answer in the services register"
     return failing
 

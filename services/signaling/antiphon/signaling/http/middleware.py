@@ -28,8 +28,9 @@ log = logging.getLogger(__name__)
 CORS_METHODS: Final = "GET, POST, PATCH, DELETE, OPTIONS"
 CORS_HEADERS: Final = (
     "authorization, content-type, x-openai-agents-sdk, openai-beta, openai-organization, openai-project, "
-    "traceparent, tracestate"
+    "traceparent, tracestate, antiphon-region, antiphon-place, antiphon-race, antiphon-copy"
 )
+EXPOSED_HEADERS: Final = "Location, Retry-After, Antiphon-Region, Antiphon-Ingress, Antiphon-Place-Source"
 
 SECURITY_HEADERS: Final = {
     # Everything comes from here: no inline script or style, nothing from elsewhere, no framing.
@@ -71,7 +72,7 @@ class Middleware:
                     out.setdefault(name, value)
                 if origin is not None and self._origin_may(origin, headers.get("host", "")):
                     out["Access-Control-Allow-Origin"] = origin if self._guard else "*"
-                    out["Access-Control-Expose-Headers"] = "Location, Retry-After"
+                    out["Access-Control-Expose-Headers"] = EXPOSED_HEADERS
                     out.add_vary_header("Origin")
             await send(message)
 

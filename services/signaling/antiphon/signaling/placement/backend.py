@@ -64,6 +64,19 @@ class Backend:
         """The instances that answer in the services register, no older than a second."""
         return await self._discovery.table(self.client)
 
+    def foreign_region(self, cluster: int | None) -> str:
+        """The region of this cluster, if it is known and not the one that this signaling serves; else empty."""
+        if cluster is None or cluster == self._settings.cluster:
+            return ""
+        region = self.directory.region_map(time.monotonic()).cluster_site(cluster).region
+        return region if self.is_foreign(region) else ""
+
+    def is_foreign(self, region: str) -> bool:
+        """Whether this is a region's name, and another one than that which this signaling serves."""
+        regions = self.directory.region_map(time.monotonic())
+        own = self._settings.region or regions.cluster_site(self._settings.cluster).region
+        return bool(own and region and region != own)
+
     def start(self) -> None:
         """Begin to connect to NATS, for as long as it takes."""
         self._connecting = asyncio.create_task(self._keep_connecting())

@@ -22,6 +22,8 @@ log = logging.getLogger(__name__)
 
 STATUS_TIMEOUT: Final = 0.5
 """Seconds for an answer; transceivers that do not know the call do not answer."""
+FAR_STATUS_TIMEOUT: Final = 1.0
+"""The same where there are several regions: by way of the hub the longest round trips take half a second."""
 CLIENT: Final = "client"
 """The cause of a hang-up that a client asked signaling for."""
 
@@ -67,14 +69,14 @@ def describe(status: CallStatus) -> Description:
     return Description(True, f"the agent ended the call at once, without a word{failed}")
 
 
-async def ask_status(client: Client, call_id: str, asker: str) -> dict[str, Any]:
+async def ask_status(client: Client, call_id: str, asker: str, timeout: float = STATUS_TIMEOUT) -> dict[str, Any]:
     """The JSON object of `GET /v1/realtime/calls/{id}`. `asker`: as `messages.may_manage` takes it.
 
-    A call that no transceiver knows is `unknown` and no error: it may have ended a while ago. So is a call of another
-    creator.
+    The call may run in any region. One that no transceiver knows is `unknown` and no error: it may have ended a while
+    ago. So is a call of another creator.
     """
     try:
-        answer = await client.request(subjects.call_status(call_id), b"", timeout=STATUS_TIMEOUT)
+        answer = await client.request(subjects.call_status(call_id), b"", timeout=timeout)
         status = decode(answer.data, CallStatus)
         known = may_manage(asker, status.creator)
     except (NoRespondersError, NatsTimeoutError, MalformedError):

@@ -1,5 +1,7 @@
 """Finding a transceiver for an offer: ask the announced ones in their order until one opens a session.
 
+The order begins near the client; `asking_order` says when the next cluster is asked instead of the next transceiver.
+
 Also the two other requests to the transceiver of a call: restart ICE, hang up.
 """
 
@@ -9,7 +11,7 @@ import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from nats.aio.client import Client
 from nats.errors import Error as NatsError
@@ -34,7 +36,10 @@ from antiphon.schemas.messages import (
     encode,
 )
 from antiphon.signaling.http.errors import ApiError, unavailable
+from antiphon.signaling.placement.asking_order import AskingOrder
 from antiphon.signaling.placement.backend import Backend
+from antiphon.signaling.placement.directory import race
+from antiphon.signaling.placement.ranking import ClientPlace
 from antiphon.signaling.placement.sdp import AnswerError, with_candidates
 
 log = logging.getLogger(__name__)
@@ -49,12 +54,27 @@ CONTROL_TIMEOUT: Final = 1.0
 _OFFER_REFUSALS: Final = ("bad_offer", "no_audio", "no_opus")
 
 
-class Placed:
-    """A call that exists: its name, and the answer with the relays in it. A value, made for one HTTP answer."""
+class Placed(NamedTuple):
+    """A call that exists. A value, made for one HTTP answer."""
 
-    def __init__(self, session_id: str, answer: str) -> None:
-        self.session_id = session_id
-        self.answer = answer
+    session_id: str
+    """The call's name."""
+    answer: str
+    """With the relays in it."""
+    region: str = ""
+    """Where its cluster is; empty: that has no name."""
+    ingress: str = ""
+    """The region of the relay that the answer names first."""
+
+
+class CallOptions(NamedTuple):
+    """What a request says of how its call is to be placed. A value, made for one request."""
+
+    place: ClientPlace
+    race: bool = False
+    """The client's checks shall decide between the relays."""
+    copies: bool | None = None
+    """`OpenRequest.copies`."""
 
 
 class CreatedBy(Protocol):
@@ -68,13 +88,15 @@ class CreatedBy(Protocol):
     def locked(self) -> list[str]: ...
 
 
-async def place(backend: Backend, offer: str, agent: str, session: dict[str, Any], caller: CreatedBy) -> Placed:
+async def place(
+    backend: Backend, offer: str, agent: str, session: dict[str, Any], caller: CreatedBy, options: CallOptions
+) -> Placed:
     """Open a session for this offer, or raise the `ApiError` that its client gets."""
     now = time.monotonic()
     client = backend.connection("no call can be placed right now")
     if not backend.directory.relays(now):
         raise unavailable("no_relay", "no relay is announced: there is no way for media to reach this server")
-    asked = backend.directory.transceivers(now)
+    asked = AskingOrder(backend.directory.transceivers(now, options.place))
     if not asked:
         raise unavailable("no_transceiver", "no transceiver with room is announced: all are full, draining or gone")
     request = encode(
@@ -85,41 +107,45 @@ async def place(backend: Backend, offer: str, agent: str, session: dict[str, Any
             locked=caller.locked,
             creator=caller.creator,
             caller=caller.counted_as,
+            copies=options.copies,
         )
     )
     refusals: list[str] = []
-    for others, transceiver in zip(reversed(range(len(asked))), asked, strict=True):
+    no_agent_because = ""
+    while (transceiver := asked.next()) is not None:
         left = now + PLACEMENT_TIMEOUT - time.monotonic()
         if left <= 0:
             break
-        patience = min(OPEN_TIMEOUT, left) if others else left
+        patience = min(OPEN_TIMEOUT, left) if asked else left
         reply = await _open(backend, client, transceiver, request, patience)
         if isinstance(reply, Opened):
             backend.directory.took_a_call(transceiver, time.monotonic())
-            return await _placed(backend, client, transceiver, reply)
+            return await _placed(backend, client, transceiver, reply, options)
         if isinstance(reply, Refused):
             if reply.code in _OFFER_REFUSALS:
                 raise ApiError(400, reply.code, reply.message, param="sdp")
             if reply.code == "no_agent":
-                raise await no_agent(backend, agent, reply.message)
+                no_agent_because = reply.message
             if reply.code == "agent_ended":
                 raise ApiError(502, "agent_ended", reply.message, param="agent")
-            refusals.append(reply.code)
-        else:
-            refusals.append(reply)
+        outcome = reply.code if isinstance(reply, Refused) else reply
+        refusals.append(outcome)
+        asked.failed(transceiver, outcome)
+    if asked.no_agent_anywhere:
+        raise await no_agent(backend, agent, no_agent_because)
     raise unavailable(
         "overloaded", f"no transceiver took the call ({', '.join(sorted(set(refusals)))}): try again soon"
     )
 
 
-async def restart_ice(backend: Backend, session_id: str, offer: str, asker: str) -> Placed:
+async def restart_ice(backend: Backend, session_id: str, offer: str, asker: str, options: CallOptions) -> Placed:
     """Another offer of a running call's client: new ICE credentials, everything else stays. `ApiError` otherwise.
 
-    `asker`: as `messages.may_manage` takes it. The call's transceiver refuses another one as if there were no call.
+    `asker`: as `messages.may_manage` takes it. The call's transceiver refuses another one as if there were no call. It
+    may be in any region: the relays of the answer are those that reach its cluster.
     """
     client = backend.connection("the call can't be reached")
-    relays = backend.directory.relay_offers(session_id, time.monotonic())
-    if not relays:
+    if not backend.directory.relays(time.monotonic()):
         raise unavailable("no_relay", "no relay is announced: there is no way for media to reach this server")
     with _api_errors_for(session_id, "try again, or place a new call"):
         message = await client.request(
@@ -136,10 +162,24 @@ async def restart_ice(backend: Backend, session_id: str, offer: str, asker: str)
             raise no_call(session_id)
         raise unavailable("overloaded", f"the call's transceiver did not take the offer: {reply.message}")
     try:
-        return Placed(session_id, with_candidates(reply.answer, relays))
+        placed = _with_relays(backend, reply, reply.cluster, options)
     except AnswerError as error:
         log.error("another answer for call %s is not passed on: %s", session_id, error)
         raise ApiError(502, "bad_answer", "the transceiver's answer can't be passed on; its log says more") from None
+    if placed is None:
+        raise unavailable("no_relay", "no relay is announced that reaches the call's cluster: its old path stays")
+    return placed
+
+
+def _with_relays(backend: Backend, opened: Opened, cluster: int | None, options: CallOptions) -> Placed | None:
+    """The call with the relays that reach its cluster; None without any. `AnswerError` for the transceiver's fault."""
+    now = time.monotonic()
+    relays = backend.directory.relay_offers(opened.session_id, now, options.place, cluster)
+    if not relays:
+        return None
+    answer = with_candidates(opened.answer, relays, race(options.place, relays, options.race))
+    region = "" if cluster is None else backend.directory.region_map(now).cluster_site(cluster).region
+    return Placed(opened.session_id, answer, region, relays[0].site.region)
 
 
 async def no_agent(backend: Backend, agent: str, why: str) -> ApiError:
@@ -183,18 +223,20 @@ async def _open(
         return reply
 
 
-async def _placed(backend: Backend, client: Client, transceiver: TransceiverAnnouncement, opened: Opened) -> Placed:
-    relays = backend.directory.relay_offers(opened.session_id, time.monotonic())
-    if not relays:
-        await _end_unused(client, opened.session_id, "no_relay")
-        raise unavailable("no_relay", "the last relay went away while the call was being placed")
+async def _placed(
+    backend: Backend, client: Client, transceiver: TransceiverAnnouncement, opened: Opened, options: CallOptions
+) -> Placed:
     try:
-        return Placed(opened.session_id, with_candidates(opened.answer, relays))
+        placed = _with_relays(backend, opened, transceiver.cluster, options)
     except AnswerError as error:
         where = subjects.slot_key(transceiver.cluster, transceiver.slot)
         log.error("the answer of transceiver %s is not passed on: %s", where, error)
         await _end_unused(client, opened.session_id, "bad_answer")
         raise ApiError(502, "bad_answer", "the transceiver's answer can't be passed on; its log says more") from None
+    if placed is None:
+        await _end_unused(client, opened.session_id, "no_relay")
+        raise unavailable("no_relay", "the last relay went away while the call was being placed")
+    return placed
 
 
 async def _end_unused(client: Client, session_id: str, reason: str) -> None:

@@ -57,8 +57,10 @@ def check_offer(text: str) -> None:
         raise OfferError("no_opus", "the offer's audio has no Opus: it has to list opus/48000 among its codecs")
 
 
-def with_candidates(answer: str, relays: Sequence[RelayOffer]) -> str:
+def with_candidates(answer: str, relays: Sequence[RelayOffer], equal: bool = False) -> str:
     """The answer with the addresses of these relays as its only candidates, best first.
+
+    `equal`: the first addresses of all relays have one priority, the second ones another: the client's checks decide.
 
     They go into the first section that is in use, which carries the others by BUNDLE (RFC 9143); its address
     and port, and those of all sections in use, become the first relay's. `AnswerError` when the answer is no
@@ -87,7 +89,7 @@ def with_candidates(answer: str, relays: Sequence[RelayOffer]) -> str:
         out += [_connection(first) if line.startswith("c=") else line for line in section[1:]]
         if not carrier_found:
             carrier_found = True
-            out += _candidates(relays)
+            out += _candidates(relays, equal)
             out.append("a=end-of-candidates")
     return "\r\n".join(out) + "\r\n"
 
@@ -110,19 +112,22 @@ def _connection(relay: Address) -> str:
     return f"c=IN {'IP6' if ':' in relay.host else 'IP4'} {relay.host}"
 
 
-def _candidates(relays: Sequence[RelayOffer]) -> list[str]:
-    """UDP of all relays, then TCP of all; each line's priority is lower than the one before."""
+def _candidates(relays: Sequence[RelayOffer], equal: bool) -> list[str]:
+    """UDP of all relays, then TCP of all, each with a lower priority than the one before it.
+
+    `equal`: than the one before it of the same relay.
+    """
     udp: list[str] = []
     tcp: list[str] = []
     for number, relay in enumerate(relays, 1):
         foundation = number * FOUNDATIONS_PER_RELAY
-        for address in relay.udp:
+        for place, address in enumerate(relay.udp):
             foundation += 1
-            priority = FIRST_PRIORITY - PRIORITY_STEP * len(udp)
+            priority = FIRST_PRIORITY - PRIORITY_STEP * (place if equal else len(udp))
             udp.append(f"a=candidate:{foundation} 1 udp {priority} {address.host} {address.port} typ host")
-        for address in relay.tcp:
+        for place, address in enumerate(relay.tcp):
             foundation += 1
-            priority = FIRST_TCP_PRIORITY - PRIORITY_STEP * len(tcp)
+            priority = FIRST_TCP_PRIORITY - PRIORITY_STEP * (place if equal else len(tcp))
             where = f"{address.host} {address.port}"
             tcp.append(f"a=candidate:{foundation} 1 tcp {priority} {where} typ host tcptype passive")
     return udp + tcp

@@ -19,12 +19,13 @@ from opentelemetry.trace import SpanKind, Status, StatusCode
 from antiphon.schemas import MalformedError
 from antiphon.signaling.auth.authentication import Caller
 from antiphon.signaling.auth.client_secret import ClientSecret
+from antiphon.signaling.http.client_place import CallOptionsDep, call_options_of, client_place_of
 from antiphon.signaling.http.dependencies import BackendDep, CallerDep, Services, ServicesDep, SettingsDep
-from antiphon.signaling.http.errors import ApiError, unavailable
+from antiphon.signaling.http.errors import ApiError, as_header, unavailable
 from antiphon.signaling.http.request_body import OfferBody, read_offer
 from antiphon.signaling.placement.backend import Backend
-from antiphon.signaling.placement.call_status import CLIENT, ask_status
-from antiphon.signaling.placement.placement import hang_up, no_call, place, restart_ice
+from antiphon.signaling.placement.call_status import CLIENT, FAR_STATUS_TIMEOUT, STATUS_TIMEOUT, ask_status
+from antiphon.signaling.placement.placement import CallOptions, Placed, hang_up, no_call, place, restart_ice
 from antiphon.signaling.placement.sdp import OfferError, check_offer
 from antiphon.signaling.settings import Settings
 
@@ -66,19 +67,21 @@ async def offer(request: Request, services: ServicesDep) -> Response:
 
 @router.post("/realtime/calls/{call_id}")
 @router.patch("/realtime/calls/{call_id}")
-async def offer_again(request: Request, caller: CallerDep, session_id: SessionIdDep, backend: BackendDep) -> Response:
-    """Another offer of a running call's client: ICE restarts."""
+async def offer_again(
+    request: Request, caller: CallerDep, session_id: SessionIdDep, backend: BackendDep, options: CallOptionsDep
+) -> Response:
+    """Another offer of a running call's client: ICE restarts. The client may be in another place than it was."""
     caller.need("calls", "calls.manage")
     body = await _read_checked_offer(request)
     context = propagate.extract(dict(request.headers))
     with tracer.start_as_current_span("restart_ice", context=context, kind=SpanKind.SERVER) as span:
         span.set_attribute("antiphon.session_id", session_id)
         try:
-            placed = await restart_ice(backend, session_id, body.sdp, caller.manages)
+            placed = await restart_ice(backend, session_id, body.sdp, caller.manages, options)
         except MalformedError:
             raise no_call(session_id) from None
     log.info("call %s restarts ICE", session_id)
-    return Response(placed.answer, 200, {"Cache-Control": "no-store"}, media_type="application/sdp")
+    return Response(placed.answer, 200, _headers(placed, options), media_type="application/sdp")
 
 
 @router.get("/realtime/calls/{call_id}")
@@ -86,7 +89,11 @@ async def status(caller: CallerDep, session_id: SessionIdDep, backend: BackendDe
     """Whether the call runs, and else why it ended."""
     caller.need("calls", "calls.manage")
     client = backend.connection("the call can't be asked for")
-    return JSONResponse(await ask_status(client, session_id, caller.manages), headers={"Cache-Control": "no-store"})
+    many = backend.directory.region_map(time.monotonic()).many
+    timeout = FAR_STATUS_TIMEOUT if many else STATUS_TIMEOUT
+    return JSONResponse(
+        await ask_status(client, session_id, caller.manages, timeout), headers={"Cache-Control": "no-store"}
+    )
 
 
 @router.post("/realtime/calls/{call_id}/hangup")
@@ -140,6 +147,7 @@ async def _place_call(request: Request, services: Services) -> Response:
     if secret is not None and time.time() >= secret.expires_at:
         raise _used_up("expired_secret", "this ek_ secret has expired: fetch a new one for each call")
     body = await _read_checked_offer(request)
+    options = await call_options_of(request, await client_place_of(request, services))
     session = caller.session(body.session)  # what a secret fixes, its holder can't change
     agent = await agent_of(request, caller, session, services.settings, services.backend)
     if services.placing.locked():
@@ -149,16 +157,30 @@ async def _place_call(request: Request, services: Services) -> Response:
         if secret is not None:
             await _count_use(secret, services)
         try:
-            placed = await place(services.backend, body.sdp, agent, session, caller)
+            placed = await place(services.backend, body.sdp, agent, session, caller, options)
         except BaseException:
             if secret is not None:
                 await asyncio.shield(services.limits.store.give_back(secret.id))
             raise
     trace.get_current_span().set_attributes({"antiphon.session_id": placed.session_id, "antiphon.agent": agent})
     fields = {"session": placed.session_id, "agent": agent}
-    log.info("call %s placed for agent %s", placed.session_id, agent, extra=fields)
-    headers = {"Location": f"/v1/realtime/calls/{placed.session_id}", "Cache-Control": "no-store"}
+    where = ""
+    if placed.region:
+        fields |= {"region": placed.region, "ingress": placed.ingress, "place_source": options.place.source}
+        where = f" in region {placed.region}, ingress in {placed.ingress}, place by {options.place.source}"
+    log.info("call %s placed for agent %s%s", placed.session_id, agent, where, extra=fields)
+    headers = {"Location": f"/v1/realtime/calls/{placed.session_id}", **_headers(placed, options)}
     return Response(placed.answer, 201, headers, media_type="application/sdp")
+
+
+def _headers(placed: Placed, options: CallOptions) -> dict[str, str]:
+    """What an answer says of the way that its call takes; nothing where regions have no names."""
+    headers = {"Cache-Control": "no-store"}
+    if placed.region:
+        headers["Antiphon-Region"] = as_header(placed.region)
+        headers["Antiphon-Ingress"] = as_header(placed.ingress)
+        headers["Antiphon-Place-Source"] = options.place.source
+    return headers
 
 
 async def _count_use(secret: ClientSecret, services: Services) -> None:

@@ -41,7 +41,7 @@ from antiphon.schemas.messages import (
 )
 from antiphon.signaling.auth.authentication import Authenticator, Caller
 from antiphon.signaling.http.dependencies import ServicesDep
-from antiphon.signaling.http.errors import ApiError, unavailable
+from antiphon.signaling.http.errors import ApiError, as_header, unavailable
 from antiphon.signaling.placement.backend import Backend
 from antiphon.signaling.placement.placement import no_call
 
@@ -78,7 +78,9 @@ async def side_channel(socket: WebSocket, services: ServicesDep) -> None:
         # and before the WebSocket is open: no event is missed from then on, the end of the call included.
         holds = functools.partial(_still_holds, services.authenticator, caller)
         async with services.side_channels, _Channel(socket, client, call_id, holds) as channel:
-            channel.attached(await _attach(client, call_id, caller.manages))
+            reply = await _attach(client, call_id, caller.manages)
+            _check_region(services.backend, call_id, reply)
+            channel.attached(reply.agent)
             offered = socket.headers.get("sec-websocket-protocol", "")
             await socket.accept("realtime" if "realtime" in offered.replace(" ", "").split(",") else None)
             await channel.run()
@@ -119,8 +121,15 @@ def _still_holds(authenticator: Authenticator, caller: Caller) -> bool:
     return caller.key is None or authenticator.ring.still_holds(caller.key)
 
 
-async def _attach(client: Client, call_id: str, asker: str) -> str:
-    """The agent that has the call; `ApiError` 404 if no transceiver has it, 504 if its transceiver is silent.
+def _check_region(backend: Backend, call_id: str, reply: AttachReply) -> None:
+    """`ApiError` 421 for a call of another region: what its agent sends does not leave that region."""
+    if region := backend.foreign_region(reply.cluster):
+        text = f"call {call_id} runs in region {region}: open its side channel at that region's signaling"
+        raise ApiError(421, "wrong_region", text, param="call_id", headers={"Antiphon-Region": as_header(region)})
+
+
+async def _attach(client: Client, call_id: str, asker: str) -> AttachReply:
+    """Which agent has the call, and where; `ApiError` 404 if no transceiver has it, 504 if its transceiver is silent.
 
     `asker`: as `messages.may_manage` takes it. The call's transceiver refuses another one as if there were no call.
     """
@@ -141,7 +150,7 @@ async def _attach(client: Client, call_id: str, asker: str) -> str:
         raise unavailable("nats_down", "signaling could not reach the call over NATS") from None
     if not reply.ok:
         raise no_call(call_id)
-    return reply.agent
+    return reply
 
 
 class _Channel:

@@ -45,6 +45,16 @@ class Liveness(NamedTuple):
     """Of the failure detector's listening end; None without failover. The field `lifeline` of announcements."""
 
 
+class Site(NamedTuple):
+    """Where this process stands: goes into the fields of the same names of announcements."""
+
+    region: str = ""
+    place: messages.Place | None = None
+
+
+NOWHERE: Final = Site()
+
+
 class Announcer:
     """Announces all endpoints: the own one as it is, the kept ones as draining.
 
@@ -61,6 +71,7 @@ class Announcer:
         lateness_p99: Callable[[], float],
         liveness: Liveness,
         store_lost: Callable[[], None],
+        site: Site = NOWHERE,
     ) -> None:
         """`lateness_p99()`: of 20 ms visits, in seconds. `store_lost()`: NATS came back without our entries."""
         self._client = client
@@ -70,6 +81,7 @@ class Announcer:
         self._lateness_p99 = lateness_p99
         self._liveness = liveness
         self._store_lost = store_lost
+        self._site = site
         self._loop = asyncio.get_running_loop()
         self._came_back_at = self._loop.time()
         self._changed = asyncio.Event()
@@ -160,5 +172,7 @@ class Announcer:
             lateness_ms=round(self._lateness_p99() * 1000, 2),
             holder=self._liveness.process_id,
             lifeline=self._liveness.address,
+            region=self._site.region,
+            place=self._site.place,
         )
         return subjects.transceiver_announce(cluster, slot), messages.encode(announcement)

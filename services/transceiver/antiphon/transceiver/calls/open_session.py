@@ -277,7 +277,8 @@ class SessionOpener:
                 message=f"the offer has Opus as {offer.opus_payload_type}, the session as {state.rtp.payload_type}",
             )
         self._demux.restart_ice(session, self._mint(self._sessions.endpoints.of(session_id)))
-        return messages.Opened(session_id=session_id, answer=self._written_answer(session, offer))
+        answer = self._written_answer(session, offer)
+        return messages.Opened(session_id=session_id, answer=answer, cluster=self._settings.cluster)
 
     def _mint(self, endpoint: Endpoint) -> str:
         ufrag, _ = self._keyring.mint(*endpoint.identity, time.time())

@@ -117,9 +117,10 @@ class SessionBus:
     Owner: the process, for its whole life. Event loop only. A `SessionListener`.
     """
 
-    def __init__(self, client: Client, demux: Demux) -> None:
+    def __init__(self, client: Client, demux: Demux, cluster: int) -> None:
         self._client = client
         self._demux = demux
+        self._cluster = cluster
         self._loop = asyncio.get_running_loop()
         self._sessions: dict[str, _SessionSubjects] = {}
         self._unsubscribing: set[asyncio.Task[None]] = set()
@@ -332,7 +333,7 @@ class SessionBus:
         over = of_session is None or (session is not None and session.ended is not None)
         if over or of_session is None or not messages.may_manage(asker, of_session.creator):
             return messages.AttachReply(ok=False, message=f"session {session_id} is over")
-        return messages.AttachReply(ok=True, agent=of_session.current.agent)
+        return messages.AttachReply(ok=True, agent=of_session.current.agent, cluster=self._cluster)
 
     async def _hang_up(self, session_id: str, data: bytes) -> str:
         hang_up = messages.decode(data, messages.HangUp)
