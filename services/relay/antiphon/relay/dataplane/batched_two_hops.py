@@ -23,7 +23,7 @@ from antiphon.relay.core.core import MAX_DATAGRAM, Outgoing, RelayCore
 from antiphon.relay.core.remote_owner import MARK
 from antiphon.relay.core.two_hops import TwoHops, swapped
 from antiphon.relay.dataplane.mmsg import Batch
-from antiphon.relay.dataplane.segmentation import MAX_SEGMENT, SEGMENT_FROM, OutgoingMessage, grouped, uniform
+from antiphon.relay.dataplane.segmentation import MAX_BACKBONE_SEGMENT, SEGMENT_FROM, OutgoingMessage, grouped, uniform
 from antiphon.schemas.backbone import TAG_BYTES, TAG_FLAG, VERSION
 from antiphon.schemas.tunnel import BACKBONE_BIT, IPV4_HEADER, ROUTE_BYTES
 
@@ -409,7 +409,7 @@ class BatchedTwoHops:
             addresses = array("Q", map(addresses.__getitem__, rows))
         messages: list[OutgoingMessage] = []
         longest = max(lengths)
-        if count >= SEGMENT_FROM and batch.segments and longest <= MAX_SEGMENT + _HEADER:
+        if count >= SEGMENT_FROM and batch.segments and longest <= MAX_BACKBONE_SEGMENT:
             one = to == to[:IPV4_HEADER] * count
             if one and min(lengths) == longest:
                 messages = uniform(count, longest)
