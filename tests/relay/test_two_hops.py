@@ -510,3 +510,13 @@ def test_an_owner_elsewhere_is_no_address() -> None:
     assert len(header_of(owner)) == 8
     assert not is_elsewhere(ALICE)
     assert not is_elsewhere(BOB)
+
+
+def test_the_old_owner_of_a_slot_that_has_moved_teaches_nothing() -> None:
+    core = ingress()
+    core.set_moves([((2, 4, 3), (3, 6, 1))], 0.0)
+    heard(core, 0.0)
+    assert core.from_backbone(FAR[0], named(ALICE), 0.1) == []
+    assert core.flows.confirmed == 0
+    core.from_backbone(OTHER, named(ALICE, 6, 1), 0.2)
+    assert core.flows.confirmed_owner(ALICE) == owner_elsewhere((3, 6, 1))
