@@ -141,10 +141,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rounds", type=int, default=5, help="alternating rounds per number (default 5)")
     parser.add_argument("--seconds", type=float, default=1.0, help="length of a round (default 1)")
     parser.add_argument("--flood", action="store_true", help="also shed forged requests while 100 calls run")
-    parser.add_argument("--hops", type=int, choices=(1, 2), default=1, help="2: ingress and cluster roles, each alone")
-    parser.add_argument(
-        "--path", choices=("auto", "batched", "portable"), default="auto", help="packet loop of --hops 2"
-    )
+    parser.add_argument("--hops", type=int, choices=(1, 2), default=1, help="2: each role of two hops alone")
+    loops = ("auto", "batched", "portable")
+    parser.add_argument("--path", choices=loops, default="auto", help="packet loop for --hops 2")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import os
 import random
 import secrets
@@ -217,13 +218,9 @@ class _Run:
         key = secrets.token_hex(32)
         async with contextlib.AsyncExitStack() as running:
             tested = {"one_hop": await running.enter_async_context(self.one_hop(seconds, flows))}
-            for cluster, (name, role, of_role) in enumerate(
-                (each, role, key if "tagged" in each else "")
-                for role in ("ingress", "cluster")
-                for each in (role, f"{role}_tagged")
-            ):
-                entered = self.role(role, 100 + cluster, of_role, seconds, flows)
-                tested[name] = await running.enter_async_context(entered)
+            for number, (role, suffix) in enumerate(itertools.product(("ingress", "cluster"), ("", "_tagged"))):
+                entered = self.role(role, 100 + number, key if suffix else "", seconds, flows)
+                tested[role + suffix] = await running.enter_async_context(entered)
             return await asyncio.to_thread(self._measure_rates, tested, rounds)
 
     def _measure_rates(self, tested: dict[str, tuple[RelayUnderTest, FlowEnds]], rounds: int) -> dict[str, Any]:
@@ -237,23 +234,7 @@ class _Run:
                     ends.renew_flows(under_test)
                     peaks[name].append(ends.peak(under_test, direction))
             for name, values in peaks.items():
-                found[name][direction] = {
-                    "pps": median([each[0] for each in values]),
-                    "ratio_to_one_hop": median(
-                        [each[0] / one[0] for each, one in zip(values, peaks["one_hop"], strict=True)], 3
-                    ),
-                    "cpu_ratio_to_one_hop": median(
-                        [
-                            (one[2] + one[3]) / (each[2] + each[3])
-                            for each, one in zip(values, peaks["one_hop"], strict=True)
-                        ],
-                        3,
-                    ),
-                    "spread": relative_spread([each[0] for each in values]),
-                    "offered_pps": median([each[1] for each in values]),
-                    "user_us": median([each[2] for each in values], 2),
-                    "kernel_us": median([each[3] for each in values], 2),
-                }
+                found[name][direction] = _compared(values, peaks["one_hop"])
         for name, (under_test, _) in tested.items():
             assert under_test.statistics is not None
             found[name]["path"] = under_test.statistics().path
@@ -310,6 +291,22 @@ class _Run:
                 percentile = [statistics.quantiles(each, n=100)[hundredth] for each in (direct, through)]
                 found[name].append(percentile[1] - percentile[0])
         return {name: median(values, 1) for name, values in found.items()}
+
+
+def _compared(
+    values: list[tuple[float, float, float, float]], one_hop: list[tuple[float, float, float, float]]
+) -> dict[str, float]:
+    """What `FlowEnds.peak` found in each round, against one hop in the same round."""
+    pairs = list(zip(values, one_hop, strict=True))
+    return {
+        "pps": median([each[0] for each in values]),
+        "ratio_to_one_hop": median([each[0] / one[0] for each, one in pairs], 3),
+        "cpu_ratio_to_one_hop": median([(one[2] + one[3]) / (each[2] + each[3]) for each, one in pairs], 3),
+        "spread": relative_spread([each[0] for each in values]),
+        "offered_pps": median([each[1] for each in values]),
+        "user_us": median([each[2] for each in values], 2),
+        "kernel_us": median([each[3] for each in values], 2),
+    }
 
 
 async def measure(flows: int, rounds: int, seconds: float, path: str) -> dict[str, Any]:
