@@ -158,6 +158,7 @@ def _settings(cluster: int, key: str, ingress: int) -> dict[str, str]:
         "ANTIPHON_RELAY_BACKBONE_BIND": "127.0.0.1:0",
         "ANTIPHON_RELAY_BACKBONE_ADVERTISE": "127.0.0.1",
         "ANTIPHON_RELAY_INGRESS": str(ingress),
+        "ANTIPHON_LOG_LEVEL": "ERROR",  # relays of other rounds and keys do not answer
         **({"ANTIPHON_BACKBONE_KEY": key} if key else {}),
     }
 
