@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 from support.models.sounds import speech, tone
@@ -39,10 +40,11 @@ class Cluster(Several):
         await self.is_trusted()
         return self.endpoints[(set(self.endpoints) - before).pop()]
 
-    async def announce(self, relay: Datagrams) -> None:
-        """A further relay of the cluster."""
+    async def announce(self, relay: Datagrams, cluster: int = 0, **more: Any) -> None:
+        """A further relay."""
+        address = [str(relay.address)]
         said = messages.RelayAnnouncement(
-            name="second", public_addresses=[str(relay.address)], tunnel_addresses=[str(relay.address)], cluster=0
+            name="second", public_addresses=address, tunnel_addresses=address, cluster=cluster, **more
         )
         await self.client.publish(subjects.relay_announce("second"), encode(said))
         await self.is_trusted()
@@ -127,7 +129,6 @@ async def test_an_ingress_that_asks_gets_the_headers_of_its_clients_and_the_rela
     by_8 = {cluster.header(number, at.slot, at.epoch) for number in (1, 2)}
     cluster.ingress = 7
     by_7 = {cluster.header(number, at.slot, at.epoch) for number in (1, 2)}
-    plain = tunnel.pack_header(Address("192.0.2.77", 7))
     where = parse_address(at.tunnel_address)
 
     async def asked(packet: bytes, expected: set[bytes]) -> None:
@@ -143,8 +144,6 @@ async def test_an_ingress_that_asks_gets_the_headers_of_its_clients_and_the_rela
         cluster.relay.send(tunnel.hello_for(7), where)
         cluster.relay.send(tunnel.hello_for(9), where)
         cluster.relay.send(tunnel.HELLO, where)
-    cluster.relay.send(plain + b"\x80", where)
-    await asyncio.sleep(0)
     await cluster.talk(peer, line, "while a relay asks")
     assert set(cluster.bare) <= by_7, "no client of another ingress, and none that did not enter here"
     assert len(cluster.bare) <= 2 * 10, "the same question is answered ten times a second"
@@ -156,6 +155,12 @@ async def test_an_ingress_that_asks_gets_the_headers_of_its_clients_and_the_rela
     cluster._loop().add_reader(second.socket.fileno(), cluster.read_second)
     await cluster.talk(peer, line, "by another relay")
     assert cluster.by_second > 15, "answers follow"
+    told = len(peer.texts)
+    for number, ingress in enumerate((0, 8, 7)):  # the first is the relay between, which is not the client's to leave
+        await cluster.announce(second, cluster=number, ingress=ingress, state="draining")
+    await cluster.until(lambda: len(peer.texts) > told, "the client is told that its ingress ends")
+    await cluster.talk(peer, line, "after that")
+    assert [text[:40] for text in peer.texts[told:]] == ['{"type":"antiphon.relay_draining"}', "after that " + "x" * 29]
 
 
 async def test_calls_go_on_under_their_headers_where_their_transceiver_is_killed(cluster: Cluster) -> None:

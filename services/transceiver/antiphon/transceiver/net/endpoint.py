@@ -92,7 +92,7 @@ class Endpoint:
     def learn_moved_client(self, header: bytes, moved: Moved) -> None:
         """The client of a session that has moved has proved to be there as well."""
         known = [each for each, of in self._moved_clients.items() if of.key == moved.key and each != header]
-        for oldest in known[: len(known) + 1 - MAX_HEADERS]:
+        for oldest in known[: max(0, len(known) + 1 - MAX_HEADERS)]:
             del self._moved_clients[oldest]
         self._moved_clients.pop(header, None)
         self._moved_clients[header] = moved
