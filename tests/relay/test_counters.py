@@ -52,6 +52,7 @@ def test_prometheus_shows_every_counter_and_groups_those_of_one_name() -> None:
     assert families["packets_total"].samples == [
         ("", {"direction": "to_transceivers"}, 0),
         ("", {"direction": "to_clients"}, 7),
+        ("", {"direction": "to_relays"}, 0),
     ]
     assert families["lateness_seconds"].samples == [("", {}, 0.0125)]
     assert families["batch_datagrams"].samples[-3:] == [

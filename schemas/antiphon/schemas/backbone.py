@@ -184,6 +184,21 @@ class BackboneKeys:
             self._check(packed, bytes(packet[HELLO_BYTES:]), b"")
         return Hello(kind, ingress, bool(flags & ASK_CLIENTS_FLAG), stamp)
 
+    @property
+    def live(self) -> int:
+        """How many keys are live."""
+        return len(self._hashers)
+
+    def tags(self, parts: Iterable[memoryview], key: int = 0) -> list[bytes]:
+        """The tag of each header (its flag set) with its datagram behind it: for a relay's packet loop."""
+        copy = self._hashers[key].copy
+        tags: list[bytes] = []
+        for part in parts:
+            hasher = copy()
+            hasher.update(part)
+            tags.append(hasher.digest())
+        return tags
+
     def _tag(self, key: int, header: bytes, datagram: bytes | memoryview) -> bytes:
         hasher = self._hashers[key].copy()
         hasher.update(header)

@@ -26,6 +26,10 @@ class RelayStatistics(Message):
     """Datagrams of transceivers that were passed on."""
     bytes_to_clients: int = 0
     """Octets of these datagrams."""
+    packets_to_relays: int = 0
+    """Datagrams that were passed on to another relay over the backbone, either way."""
+    bytes_to_relays: int = 0
+    """Octets of these datagrams."""
     hellos_sent: int = 0
     """`HELLO` packets to transceivers, which answer with their clients."""
     flows_confirmed: int = 0

@@ -56,6 +56,8 @@ class Counters:
     bytes_to_transceivers: Annotated[int, _forwarded("bytes", _OCTETS, "to_transceivers")]
     packets_to_clients: Annotated[int, _forwarded("packets", _DATAGRAMS, "to_clients")]
     bytes_to_clients: Annotated[int, _forwarded("bytes", _OCTETS, "to_clients")]
+    packets_to_relays: Annotated[int, _forwarded("packets", _DATAGRAMS, "to_relays")]
+    bytes_to_relays: Annotated[int, _forwarded("bytes", _OCTETS, "to_relays")]
     hellos_sent: Annotated[int, Metric("hellos_total", "counter", "Transceivers asked for their clients.")]
     flows_confirmed: Annotated[int, Metric("flows", "gauge", _FLOWS, "state", "confirmed")]
     flows_half_open: Annotated[int, Metric("flows", "gauge", _FLOWS, "state", "half_open")]

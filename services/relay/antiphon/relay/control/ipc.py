@@ -1,10 +1,14 @@
 """Messages between the control process and a forwarding worker: JSON lines over a socket pair.
 
 Both ends are the same release of the same service, so this is no schema. The control process sends `Start` once, then
-`Routes` whenever the table changes (the whole table, swapped in one step), `Keys` when they were rotated, `Found`,
-`Hello` and `Ask`; the worker sends `Ready`, `Statistics` and `Find`. `Busy` of one worker goes to all others. Keys
-travel here, not in arguments that other users can list. Public sockets come by another pair as descriptors: they may be
-bound long after a worker's start, when it takes over from a worker of an older process.
+`Routes`, `Backbone` and `Moves` whenever such a table changes (the whole table, swapped in one step), `Keys` when they
+were rotated, `Ingress` when the relay's number was claimed after the worker's start, `Found`, `Hello` and `Ask`; the
+worker sends `Ready`, `Statistics`, `Find` and `RoundTrips`. `Busy` of one worker goes to all others. Keys travel here,
+not in arguments that other users can list.
+
+Sockets come by another pair as descriptors. The first message on it holds the tunnel socket and, behind it, the
+worker's backbone socket if the relay has a backbone. Public sockets follow: they may be bound long after a worker's
+start, when it takes over from a worker of an older process.
 
 Named tuples, because a worker is up sooner without `dataclasses`.
 """
@@ -34,6 +38,14 @@ class Start(NamedTuple):
     packets_per_second: float = 0
     """Of one caller; 0 is no limit."""
     packets_burst: int = 0
+    ingress: int = 0
+    """Ingress number of this relay; 0: none, or none yet (`Ingress` follows)."""
+    cluster: int | None = None
+    """The relay's own cluster; None: that of each transceiver in `Routes`."""
+    worker: int = 0
+    """The worker's place in the relay's announced `backbone_addresses`."""
+    backbone_keys: str = ""
+    """As `BackboneKeys.from_text` reads them; empty: no tags."""
 
 
 class Routes(NamedTuple):
@@ -43,6 +55,28 @@ class Routes(NamedTuple):
 
     def by_identity(self) -> dict[tuple[int, int, int], str]:
         return {(cluster, slot, epoch): address for cluster, slot, epoch, address in self.table}
+
+
+class Backbone(NamedTuple):
+    """The announced relays that have a backbone: [cluster or None, name, ingress, state, addresses] each.
+
+    `ingress` is 0 for a relay without a number, `state` that of its announcement. The addresses are in the order of the
+    relay's workers. This relay's own entry may be among them.
+    """
+
+    relays: list[tuple[int | None, str, int, str, list[str]]]
+
+
+class Moves(NamedTuple):
+    """The slot moves that count: [old identity, new identity] each, identities as [cluster, slot, epoch]."""
+
+    moves: list[tuple[tuple[int, int, int], tuple[int, int, int]]]
+
+
+class Ingress(NamedTuple):
+    """The relay's ingress number is this from now on; 0: it has none any more."""
+
+    number: int
 
 
 class Keys(NamedTuple):
@@ -96,10 +130,35 @@ class Busy(NamedTuple):
     spent: list[tuple[list[int], bool, int]]
 
 
-IpcMessage = Start | Routes | Keys | Hello | Ask | Ready | Find | Found | Statistics | Busy
-_MESSAGES: Final[dict[str, type[Any]]] = {
-    message.__name__: message for message in (Start, Routes, Keys, Hello, Ask, Ready, Find, Found, Statistics, Busy)
-}
+class RoundTrips(NamedTuple):
+    """What a worker's hellos have measured; once a second at most."""
+
+    by_cluster: dict[int, float]
+    """Cluster -> round trip to its nearest relay in milliseconds: smoothed, of those that answer."""
+    out: list[str]
+    """Names of the relays of which no address answers this worker."""
+
+
+_TYPES: Final = (
+    *(Start, Routes, Backbone, Moves, Ingress, Keys, Hello, Ask, Ready, Find, Found, Statistics, Busy, RoundTrips),
+)
+_MESSAGES: Final[dict[str, type[Any]]] = {message.__name__: message for message in _TYPES}
+IpcMessage = (
+    Start
+    | Routes
+    | Backbone
+    | Moves
+    | Ingress
+    | Keys
+    | Hello
+    | Ask
+    | Ready
+    | Find
+    | Found
+    | Statistics
+    | Busy
+    | RoundTrips
+)
 
 
 def pack(message: IpcMessage) -> bytes:
@@ -111,4 +170,6 @@ def unpack(line: bytes) -> IpcMessage:
     """The message that a line holds."""
     name, *fields = json.loads(line)
     message: IpcMessage = _MESSAGES[name](*fields)
+    if isinstance(message, RoundTrips):  # JSON has no numbers as names
+        return message._replace(by_cluster={int(cluster): ms for cluster, ms in message.by_cluster.items()})
     return message

@@ -5,7 +5,8 @@ What it promises, whatever it is given:
 - a flow begins with a token that opens, is of this day and names an announced transceiver of that epoch, or
   with a packet of an announced transceiver;
 - a client is sent only what its flow's own transceiver sent for it; the relay sends nothing of its own;
-- a caller sends a transceiver no more packets than its budget allows, by however many flows.
+- a caller sends a transceiver no more packets than its budget allows, by however many flows;
+- a packet of another relay goes to a transceiver or to a client of this relay, never to a third relay.
 
 The packet loops ask `from_client` and `from_tunnel` about each packet. The batched loop does so (by `decide`) only
 about what is out of the ordinary: it charges and looks up the rest in `flows.charged` and `flows.owners` itself, by
@@ -14,18 +15,25 @@ whole batches.
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Iterable, Mapping
-from typing import Final
+from typing import Final, NamedTuple
 
 from antiphon.relay.core import stun
+from antiphon.relay.core.backbone_table import Relay
 from antiphon.relay.core.flow_key import header_of, key_in_tunnel_packet
 from antiphon.relay.core.flow_table import NO_LIMIT, FlowTable
 from antiphon.relay.core.new_flow_limiter import NewFlowLimiter
 from antiphon.relay.core.packet_budget import PacketLimit, Spent
 from antiphon.relay.core.pending_packets import PendingPackets, may_be_media
+from antiphon.relay.core.remote_owner import owner_elsewhere
+from antiphon.relay.core.slot_move_table import SlotMoveTable
+from antiphon.relay.core.two_hops import TwoHops, TwoHopsSettings
 from antiphon.relay.counters import Counters
+from antiphon.schemas import backbone
+from antiphon.schemas.errors import MalformedError
 from antiphon.schemas.route_token import RouteKeyring, age_in_hours
-from antiphon.schemas.tunnel import TCP_BIT
+from antiphon.schemas.tunnel import BACKBONE_BIT, ROUTE_BYTES, TCP_BIT
 
 OVER_BUDGET_REASON: Final = "over_budget"
 TransceiverIdentity = tuple[int, int, int]
@@ -42,6 +50,25 @@ IDLE_SWEEP_SECONDS: Final = 5.0
 HELLO_AFTER: Final = (0.0, 0.3, 1.2, 2.5)
 """Seconds after which a new transceiver is asked for its clients. More than once, because UDP loses and
 because the transceiver ignores a relay whose announcement it has not read yet."""
+
+
+class Through(enum.Enum):
+    """The socket that a datagram leaves by."""
+
+    PUBLIC = "to a client"
+    TUNNEL = "to a transceiver"
+    BACKBONE = "to another relay"
+
+
+class Outgoing(NamedTuple):
+    """A datagram to be sent. A value."""
+
+    through: Through
+    to: int
+    """As a key (see `flow_key`)."""
+    data: bytes | memoryview
+    payload: int
+    """Octets of a client's datagram in it; 0: it is none, and is not counted."""
 
 
 class RelayCore:
@@ -61,10 +88,15 @@ class RelayCore:
         asking: bool = False,
         tcp: bool = False,
         limit: PacketLimit = NO_LIMIT,
+        two_hops: TwoHopsSettings | None = None,
     ) -> None:
         """`learning`: owners' packets make flows known; `asking`: the caller looks the `questions` up over NATS;
-        `tcp`: clients are on ICE-TCP; `limit`: of the packets of one of the relay's callers."""
-        self.flows = FlowTable(max_flows, limit)
+        `tcp`: clients are on ICE-TCP; `limit`: of the packets of one of the relay's callers; `two_hops`: there is a
+        backbone."""
+        owners: dict[int, bytes] = {}
+        self.two_hops = TwoHops(two_hops, learning, owners) if two_hops is not None else None
+        """None: there is no backbone."""
+        self.flows = FlowTable(max_flows, limit, owners, self.two_hops.next_hops if self.two_hops else None)
         self.counters = Counters()
         self._pending = PendingPackets() if asking else None
         self._limit = NewFlowLimiter(new_flows_per_network)
@@ -73,9 +105,15 @@ class RelayCore:
         self._keyring = keyring
         self._unix_time = unix_time
         self._routes: dict[TransceiverIdentity, int] = {}
+        self._moves = SlotMoveTable()
         self._announced: frozenset[int] = frozenset()
         self._hellos: list[tuple[float, int]] = []
         self._next_idle_sweep = 0.0
+
+    @property
+    def announced(self) -> frozenset[int]:
+        """The tunnel addresses of the announced transceivers."""
+        return self._announced
 
     def measured(self, lateness: float = 0.0) -> Counters:
         """The counters, with the gauges of this moment; `lateness` of the packet loop in seconds."""
@@ -117,7 +155,7 @@ class RelayCore:
         if token is None:
             # A call may outlive the key that sealed its token: its flow stays, a new one is not made.
             return confirmed if confirmed is not None else self._drop("forged_token")
-        owner = self._routes.get(token[:3])
+        owner = self.owner_of(token[:3])
         if owner is None:
             return self._drop("no_route")
         if owner == confirmed:
@@ -131,6 +169,18 @@ class RelayCore:
             return self._drop("network_limit")
         refused = self.flows.open(client, owner, now, token[:4])
         return self._charged_half_open(client, now) if refused is None else self._drop(refused)
+
+    def owner_of(self, identity: TransceiverIdentity) -> int | None:
+        """Where the sessions of this transceiver are: its address, or the owner that stands for another cluster."""
+        identity = self._moves.resolve(identity)
+        two_hops = self.two_hops
+        if two_hops is None:
+            return self._routes.get(identity)
+        if two_hops.cluster is None or identity[0] == two_hops.cluster:
+            owner = self._routes.get(identity)
+            if owner is not None or identity[0] == two_hops.cluster:
+                return owner
+        return owner_elsewhere(identity) if two_hops.reaches(identity[0]) else None
 
     def _charged_half_open(self, client: int, now: float) -> int | None:
         self.flows.budgets.begin(now)
@@ -165,13 +215,162 @@ class RelayCore:
                 return self._drop("table_full" if learn else "not_learning")
         return client if payload else None
 
+    # ---- two hops ----
+
+    def sealed(self, client: int, owner: int, datagram: bytes | memoryview) -> Outgoing | None:
+        """The packet in which a datagram goes to an owner in another cluster; None if no relay of it is known."""
+        way = self.two_hops.way_to(client, owner) if self.two_hops is not None else None
+        if self.two_hops is None or way is None:
+            self.counters.drops["no_relay"] += 1
+            return None
+        relay, route = way
+        return Outgoing(Through.BACKBONE, relay, self.two_hops.sealed(client, route, datagram), len(datagram))
+
+    def from_backbone(self, source: int, packet: bytes | memoryview, now: float) -> list[Outgoing]:
+        """What becomes of a packet that came to the backbone socket.
+
+        Sender and tag are checked before anything in the packet is used.
+        """
+        two_hops = self.two_hops
+        if two_hops is None or source not in two_hops.table.relay_at:
+            return self._dropped("unannounced_sender")
+        if backbone.is_hello(packet):
+            return self._from_hello(two_hops, source, packet, now)
+        try:
+            header, datagram = two_hops.keys.open(packet)
+        except MalformedError:
+            return self._dropped("bad_backbone_packet")
+        return self.opened(source, header, datagram, now)
+
+    def _from_hello(self, two_hops: TwoHops, source: int, packet: bytes | memoryview, now: float) -> list[Outgoing]:
+        try:
+            hello = two_hops.keys.open_hello(packet)
+        except MalformedError:
+            return self._dropped("bad_backbone_packet")
+        answer = two_hops.on_hello(source, hello, now)
+        questions = [Outgoing(Through.TUNNEL, owner, ask, 0) for owner, ask in two_hops.take_questions()]
+        return questions if answer is None else [Outgoing(Through.BACKBONE, source, answer, 0), *questions]
+
+    def opened(self, source: int, header: bytes, datagram: bytes | memoryview, now: float) -> list[Outgoing]:
+        """As `from_backbone`, for a packet of an announced relay whose tag was good. `header`: without a tag."""
+        two_hops = self.two_hops
+        relay = two_hops.table.relay_at.get(source) if two_hops is not None else None
+        if two_hops is None or relay is None:
+            return self._dropped("unannounced_sender")
+        try:
+            ingress, slot, epoch, _ = backbone.route_of(header)
+        except MalformedError:
+            return self._dropped("bad_backbone_packet")
+        client = key_in_tunnel_packet(_plain(header))
+        if client is None:
+            return self._dropped("bad_backbone_packet")
+        if len(datagram) > MAX_DATAGRAM:
+            return self._dropped("bad_length")
+        if ingress == two_hops.ingress:
+            if relay.cluster is None:
+                return self._dropped("not_owner")
+            return self._to_own_client(client, (relay.cluster, slot, epoch), datagram, now)
+        if relay.ingress != ingress:
+            return self._dropped("wrong_ingress")
+        if two_hops.table.ingress(ingress) is not relay:
+            return self._dropped("ingress_conflict")
+        if not datagram:
+            return self._dropped("bad_length")
+        transceiver = two_hops.transceiver_of(slot, epoch)
+        if transceiver is None:
+            return self._dropped("no_route")
+        return [Outgoing(Through.TUNNEL, transceiver, header + bytes(datagram), len(datagram))]
+
+    def _to_own_client(
+        self, client: int, identity: TransceiverIdentity, datagram: bytes | memoryview, now: float
+    ) -> list[Outgoing]:
+        """The ingress: a packet of another cluster's transceiver for a client that entered here."""
+        assert self.two_hops is not None
+        if client & TCP_BIT != self._tcp_bit:
+            return self._dropped("other_transport") if datagram else []
+        owner = owner_elsewhere(identity)
+        confirmed = self.flows.confirmed_owner(client)
+        if confirmed == owner:
+            self.flows.note(client, now)
+        else:
+            # Bare headers teach for a while after they were asked for. Packets that are sent again later, by a relay or
+            # in its name, change nothing; nor do those of a transceiver whose sessions have moved.
+            learn = (
+                self._learning
+                and not datagram
+                and self.two_hops.hellos.learns_from(identity[0], now)
+                and self._moves.resolve(identity) == identity
+            )
+            if not self.flows.confirm(client, owner, now, learn):
+                if confirmed is not None:
+                    return self._dropped("not_owner")
+                return self._dropped("table_full" if learn else "not_learning")
+        return [Outgoing(Through.PUBLIC, client, datagram, len(datagram))] if datagram else []
+
+    def to_ingress(self, source: int, packet: bytes | memoryview, now: float) -> list[Outgoing]:
+        """What becomes of a tunnel packet with a route: it goes back to the ingress that the client entered by."""
+        two_hops = self.two_hops
+        if source not in self._announced:
+            return self._dropped("unannounced_sender")
+        client = key_in_tunnel_packet(_plain(packet))
+        begins = len(header_of(client)) + ROUTE_BYTES if client is not None else 0
+        if two_hops is None or client is None or len(packet) < begins:
+            return self._dropped("malformed_tunnel")
+        header, datagram = bytes(packet[:begins]), packet[begins:]
+        try:
+            ingress, _, _, worker = backbone.route_of(header)
+        except MalformedError:
+            return self._dropped("malformed_tunnel")
+        if len(datagram) > MAX_DATAGRAM:
+            return self._dropped("bad_length")
+        if ingress == two_hops.ingress:
+            # Sessions that moved into the own cluster: their transceiver may still name clients as it did there.
+            to = self.from_tunnel(source, _plain(packet)[: begins - ROUTE_BYTES] + bytes(datagram), now)
+            return [Outgoing(Through.PUBLIC, to, datagram, len(datagram))] if to is not None else []
+        # The clients of an ingress that was restarted may come to any of its workers.
+        one = two_hops.worker_of(ingress, worker)
+        workers = ([one] if one is not None else []) if datagram else two_hops.workers_of(ingress)
+        if not workers:
+            return self._dropped("no_ingress")
+        sealed = two_hops.keys.seal(header, datagram)
+        return [Outgoing(Through.BACKBONE, each, sealed, len(datagram)) for each in workers]
+
+    def set_relays(self, relays: Iterable[Relay], now: float) -> None:
+        """These relays are announced with a backbone, and no others."""
+        if self.two_hops is not None:
+            self.two_hops.set_relays(relays, now)
+            self._apply_moves(now)
+
+    def set_ingress(self, number: int, now: float) -> None:
+        """The relay's ingress number is this from now on."""
+        if self.two_hops is not None:
+            self.two_hops.set_ingress(number)
+            self._apply_moves(now)
+
+    def set_moves(self, moves: Iterable[tuple[TransceiverIdentity, TransceiverIdentity]], now: float) -> None:
+        """These slot moves count, and no others: tokens and flows of the old identities go to the new ones."""
+        self._moves.set(moves)
+        self._apply_moves(now)
+
+    def _apply_moves(self, now: float) -> None:
+        moved: dict[int, int] = {}
+        for old in self._moves.moved():
+            new = self.owner_of(old)
+            if new is not None:
+                formers = {owner_elsewhere(old), self._routes.get(old, new)} - {new}
+                moved.update((former, new) for former in formers)
+        if moved:
+            self.flows.move_owners(moved, now)
+
+    # ---- look-ups ----
+
     def questions(self) -> list[int]:
         """Clients whose packets wait and whose owners have not been looked up yet."""
         return self._pending.questions() if self._pending is not None else []
 
     def found(self, client: int, identity: TransceiverIdentity, now: float) -> int | None:
         """A look-up names the transceiver that owns `client`: learn it; None if that one is not announced here."""
-        owner = self._routes.get(identity)
+        owner = self.owner_of(identity)
         if owner is None or not (self.flows.confirmed_owner(client) == owner or self.flows.confirm(client, owner, now)):
             return None
         self.counters.flows_found += 1
@@ -200,7 +399,12 @@ class RelayCore:
     def set_routes(self, routes: Mapping[TransceiverIdentity, int], now: float) -> None:
         """These transceivers are announced, and no others. The flows of all others are dropped."""
         gone = {owner for identity, owner in self._routes.items() if routes.get(identity) != owner}
+        former = self._routes
         new = [owner for identity, owner in routes.items() if self._routes.get(identity) != owner]
+        self._routes = former | dict(routes)  # flows of a transceiver that has gone and moved are still to be found
+        if self.two_hops is not None:
+            self.two_hops.set_transceivers(routes)
+        self._apply_moves(now)
         if gone:
             self.flows.forget_owners(gone)
         self._routes = dict(routes)
@@ -209,7 +413,9 @@ class RelayCore:
         self._schedule_hellos(new, now)
 
     def repeat_hellos(self, now: float) -> None:
-        """Flows may come here from another process: ask all transceivers for their clients."""
+        """Flows may come here from another process: ask all transceivers and clusters for their clients."""
+        if self.two_hops is not None:
+            self.two_hops.hellos.ask_again(now)
         self._hellos.clear()
         self._schedule_hellos(self._announced, now)
 
@@ -232,7 +438,12 @@ class RelayCore:
     def spent_elsewhere(self, spent: Iterable[Spent], now: float) -> None:
         """Charge what these calls have sent through the relay's other workers."""
         self.flows.budgets.begin(now)
-        self.flows.budgets.spent_elsewhere(spent, {who: header_of(owner) for who, owner in self._routes.items()})
+        calls = list(spent)
+        identities = {(each.token[0], each.token[1], each.token[2]) for each in calls}
+        owners = {identity: self.owner_of(identity) for identity in identities}
+        self.flows.budgets.spent_elsewhere(
+            calls, {who: header_of(owner) for who, owner in owners.items() if owner is not None}
+        )
 
     def tick(self, now: float, unix_time: float) -> None:
         """Time passes; to be called several times a second."""
@@ -248,6 +459,16 @@ class RelayCore:
             self._next_idle_sweep = now + IDLE_SWEEP_SECONDS
             self.flows.expire_idle(now)
 
+    def _dropped(self, reason: str) -> list[Outgoing]:
+        self.counters.drops[reason] += 1
+        return []
+
     def _drop(self, reason: str) -> int | None:
         self.counters.drops[reason] += 1
         return None
+
+
+def _plain(packet: bytes | memoryview) -> bytes:
+    """The header in front of a packet as if the client had entered here: bit 14 clear."""
+    start = bytes(packet[:20])
+    return start[:1] + bytes((start[1] & ~(BACKBONE_BIT >> 8),)) + start[2:] if len(start) > 1 else start

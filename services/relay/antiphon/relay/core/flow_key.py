@@ -48,8 +48,8 @@ def key_of_header(header: bytes) -> int:
 
 @functools.lru_cache(_CACHED)
 def header_of(key: int) -> bytes:
-    """The tunnel header of a key: 8 or 20 bytes."""
-    length = tunnel.IPV4_HEADER if key & _FAMILY == tunnel.FAMILY_IPV4 else tunnel.IPV6_HEADER
+    """The tunnel header of a key: 8 or 20 bytes; the 8 octets of an owner in another cluster."""
+    length = tunnel.IPV6_HEADER if key & _FAMILY == tunnel.FAMILY_IPV6 else tunnel.IPV4_HEADER
     return key.to_bytes(length, "little")
 
 

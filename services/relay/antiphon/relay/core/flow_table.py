@@ -1,4 +1,4 @@
-"""The flow table: which transceiver owns which client address.
+"""The flow table: which transceiver owns which client address. An owner in another cluster is one like any other.
 
     (none) --binding request with a good token--> half-open --any packet of that owner--> confirmed
     (none) --packet or bare header of an announced transceiver--------------------------> confirmed
@@ -18,7 +18,7 @@ use: the oldest half-open flow of the same token makes room.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Set
+from collections.abc import Iterator, Mapping, Set
 from typing import Final, NamedTuple
 
 from antiphon.relay.core.flow_key import header_of, key_of_header
@@ -55,15 +55,24 @@ class FlowTable:
     `noting`. It calls `budgets.begin` before it takes from `charged`.
     """
 
-    def __init__(self, capacity: int, limit: PacketLimit = NO_LIMIT) -> None:
+    def __init__(
+        self,
+        capacity: int,
+        limit: PacketLimit = NO_LIMIT,
+        owners: dict[int, bytes] | None = None,
+        next_hops: dict[int, bytes] | None = None,
+    ) -> None:
+        """`owners`: an empty dict that others may read; `next_hops`: what others remember about confirmed flows, an
+        entry of which is removed here when the flow ends or its owner is another one."""
         if capacity < 1:
             raise ValueError(f"flow table capacity is {capacity}: it needs room for one flow at least")
         self.capacity = capacity
-        self.owners: dict[int, bytes] = {}
+        self.owners: dict[int, bytes] = owners if owners is not None else {}
         """Client key -> confirmed owner, as octets: what joined together is a column of destinations."""
         self.charged: dict[int, Iterator[bytes]] = {}
         """Client key -> what gives the confirmed owner for each packet that is charged; the same keys as `owners`."""
         self.budgets = PacketBudgets(limit, capacity)
+        self._next_hops: dict[int, bytes] = next_hops if next_hops is not None else {}
         self.last_noted: dict[int, float] = {}
         """Client key -> when a packet of the owner for it was last noted; the same keys as `owners`."""
         self._budget_of: dict[int, Budget] = {}  # the same keys as `owners`
@@ -145,6 +154,7 @@ class FlowTable:
         elif not learn or client in self.owners or not self._make_room():
             return False
         self.owners[client] = header_of(owner)
+        self._next_hops.pop(client, None)
         self._charge(client, token)
         self.last_noted[client] = now
         return True
@@ -184,6 +194,22 @@ class FlowTable:
         if client in self.owners:
             self._drop_confirmed(client)
 
+    def move_owners(self, moved: Mapping[int, int], now: float) -> int:
+        """The sessions of these owners go on at others: their confirmed flows too; returns how many.
+
+        What is half-open there ends: the client asks again.
+        """
+        octets = {header_of(old): new for old, new in moved.items()}
+        clients = [(client, octets[owner]) for client, owner in self.owners.items() if owner in octets]
+        for client, new in clients:
+            self.owners[client] = header_of(new)
+            self._next_hops.pop(client, None)
+            self._charge(client, self._token_of.get(client))
+            self.last_noted[client] = now
+        for client in [client for client, flow in self._half_open.items() if flow.owner in moved]:
+            self._drop_half_open(client)
+        return len(clients)
+
     def forget_owners(self, owners: Set[int]) -> int:
         """Drop every flow of these owners, which are no longer announced; returns how many."""
         gone = {header_of(owner) for owner in owners}
@@ -216,6 +242,7 @@ class FlowTable:
 
     def _drop_confirmed(self, client: int) -> None:
         del self.owners[client], self.last_noted[client], self.charged[client]
+        self._next_hops.pop(client, None)
         self.budgets.leave(self._budget_of.pop(client))
         waiting = self._half_open.get(client)
         self._forget_token(client, but=waiting.token if waiting is not None else None)

@@ -4,7 +4,7 @@ An ordinary packet, one of a confirmed flow, is never looked at alone: `map` loo
 headers. The core decides about other rows one by one (no flow yet, a binding request, odd length, unknown sender), and
 rows that are dropped are left out of what is sent. docs/relay.md says how to measure it.
 
-Clients on IPv4 and on IPv6 have a batch each; the tunnel is IPv4 here.
+Clients on IPv4 and on IPv6 have a batch each; the tunnel is IPv4 here. `batched_two_hops` has the backbone's part.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ from itertools import repeat
 from typing import Final, cast
 
 from antiphon.relay.core.core import MAX_DATAGRAM, OVER_BUDGET_REASON, RelayCore
-from antiphon.relay.core.flow_key import header_of, sockaddr_in6_of
+from antiphon.relay.core.flow_key import header_of, key_of_header, sockaddr_in6_of
 from antiphon.relay.core.packet_budget import OVER_BUDGET
+from antiphon.relay.core.remote_owner import MARK
 from antiphon.relay.core.stun import BINDING_REQUEST_FIRST_BYTE
+from antiphon.relay.dataplane.batched_two_hops import BatchedTwoHops, count_elsewhere
 from antiphon.relay.dataplane.mmsg import Batch
-from antiphon.relay.dataplane.portable import PortablePath
-from antiphon.relay.dataplane.segmentation import MAX_SEGMENT, OutgoingMessage, grouped, uniform
+from antiphon.relay.dataplane.portable import BACKBONE_FLAG, PortablePath
+from antiphon.relay.dataplane.segmentation import MAX_SEGMENT, SEGMENT_FROM, OutgoingMessage, grouped, uniform
 from antiphon.relay.dataplane.token_prefilter import USERNAME_FIRST, TokenPrefilter
 from antiphon.schemas.tunnel import FAMILY_IPV4, FAMILY_IPV6, IPV4_HEADER, IPV6_HEADER
 
 BATCH: Final = 128
 PREFILTER_FROM: Final = 6
 """From this many rows without a flow on, the prefilter costs less than to parse each."""
-SEGMENT_FROM: Final = 16
-"""From this many rows on, to sort them costs less than the system calls that segmentation saves."""
 MAX_PARSED: Final = 16
 """Requests without a flow that are parsed in a full batch. More of them mean a flood that the prefilter can't read;
 the rest is dropped. A legitimate client retransmits its binding request."""
@@ -79,9 +79,15 @@ class BatchedPath(PortablePath):
         public: Mapping[socket.AddressFamily, socket.socket],
         tunnel: socket.socket,
         batches: Batches | None = None,
+        backbone: socket.socket | None = None,
     ):
-        super().__init__(core, public, tunnel)
+        super().__init__(core, public, tunnel, backbone)
         batches = batches or Batches()
+        self._two_hops: BatchedTwoHops | None = None
+        """None: there is no backbone, or it is on IPv6, and then its packets go one by one."""
+        if backbone is not None and backbone.family == socket.AF_INET and core.two_hops is not None:
+            sockets = public, tunnel, backbone
+            self._two_hops = BatchedTwoHops(core, core.two_hops, batches.batch, sockets, self._deliver)
         self._batch, self._prefilter = batches.batch, batches.prefilter
         self._from_ipv6, self._prefilter_ipv6 = batches.from_ipv6, batches.prefilter_ipv6
         self._to_ipv6 = batches.to_ipv6
@@ -121,10 +127,18 @@ class BatchedPath(PortablePath):
             except TypeError:
                 owners = b""  # one of the clients has no flow
             if len(owners) == IPV4_HEADER * n:  # and none has sent too much
-                self._send_all_up(owners, keys, lengths, longest == shortest)
-                return n == BATCH
+                remote = count_elsewhere(owners) if self.backbone is not None else 0
+                if not remote:
+                    self._send_all_up(owners, keys, lengths, longest == shortest)
+                    return n == BATCH
+                if remote == n and self._two_hops is not None:
+                    self._two_hops.up(range(n), keys, lengths)
+                    return n == BATCH
         self._decide_all(batch, self._prefilter, targets, keys, lengths, now)
+        elsewhere = self._take_elsewhere(targets) if self.backbone is not None else {}
         self._send_rows(batch, _UP, self._tunnel_fd, targets, self._upward, lengths, IPV4_HEADER)
+        if elsewhere:
+            self._send_elsewhere(batch, elsewhere, keys, lengths)
         return n == BATCH
 
     def _from_ipv6_clients(self, now: float) -> bool:
@@ -138,8 +152,33 @@ class BatchedPath(PortablePath):
         targets = self._charge(keys, now)
         self._decide_all(batch, self._prefilter_ipv6, targets, keys, lengths, now)
         batch.set_ipv6_headers(n)
+        elsewhere = self._take_elsewhere(targets) if self.backbone is not None else {}
         self._send_rows(batch, _UP, self._tunnel_fd, targets, self._upward_ipv6, lengths, IPV6_HEADER)
+        if elsewhere:
+            self._send_elsewhere(batch, elsewhere, keys, lengths)
         return n == BATCH
+
+    def from_backbone(self, now: float) -> bool:
+        return self._two_hops.from_backbone(now) if self._two_hops is not None else super().from_backbone(now)
+
+    @staticmethod
+    def _take_elsewhere(targets: list[bytes | None]) -> dict[int, bytes]:
+        """The rows whose owner is in another cluster; they are no targets any more."""
+        taken = {row: target for row, target in enumerate(targets) if target and target[:2] == MARK}
+        for row in taken:
+            targets[row] = None
+        return taken
+
+    def _send_elsewhere(self, batch: Batch, rows: dict[int, bytes], keys: list[int], lengths: list[int]) -> None:
+        """Send these rows to other clusters' relays. Last: in the IPv4 batch it overwrites headers of other rows."""
+        together: list[int] = []
+        for row, owner in rows.items():
+            if self._two_hops is not None and batch is self._batch and self._owner_of(keys[row]) == owner:
+                together.append(row)
+            else:
+                self._deliver_sealed(keys[row], key_of_header(owner), batch.datagram(row, lengths[row]))
+        if together and self._two_hops is not None:
+            self._two_hops.up(together, keys, lengths)
 
     def _charge(self, keys: list[int], now: float) -> list[bytes | None]:
         """Charge each row to its caller: the confirmed owner, `OVER_BUDGET`, or None for a client without one.
@@ -241,6 +280,18 @@ class BatchedPath(PortablePath):
         keys: list[int] = clients.tolist()
         lengths = batch.lengths_of(n)
         sources = batch.sources_of(n)
+        if self.backbone is not None:
+            if self._two_hops is None:
+                with_route: Sequence[int] = [
+                    row
+                    for row, length in enumerate(lengths)
+                    if length > 1 and batch.datagram(row, 2)[1] & BACKBONE_FLAG
+                ]
+            else:
+                with_route = self._two_hops.rows_with_route(n, lengths)
+            if with_route:
+                self._answers_of_both(n, with_route, keys, sources.tolist(), lengths, now)
+                return n == BATCH
         v4 = self._public.get(socket.AF_INET)
         if v4 is not None and min(lengths) > IPV4_HEADER and max(lengths) <= _MAX_PACKET:
             try:
@@ -262,12 +313,49 @@ class BatchedPath(PortablePath):
             counters.drops["no_socket_of_family"] += n - targets.count(None)
         return n == BATCH
 
-    def _clients(self, keys: list[int], sources: list[int], lengths: list[int], now: float) -> list[bytes | None]:
-        """The IPv4 client of each row, None for a row that is dropped; rows for IPv6 clients are sent here."""
+    def _answers_of_both(
+        self,
+        n: int,
+        with_route: Sequence[int],
+        keys: list[int],
+        sources: list[int],
+        lengths: list[int],
+        now: float,
+    ) -> None:
+        """Send the rows for own clients to these, then those with a route to their ingress relays."""
+        if len(with_route) < n:
+            without = frozenset(with_route)
+            targets = self._clients(keys, sources, lengths, now, without)
+            v4 = self._public.get(socket.AF_INET)
+            if v4 is not None:
+                self._send_rows(self._batch, _DOWN, v4.fileno(), targets, self._downward, lengths, IPV4_HEADER)
+            else:
+                self._core.counters.drops["no_socket_of_family"] += n - targets.count(None)
+        if self._two_hops is not None:
+            self._two_hops.to_ingresses(n, with_route, sources, lengths, now)
+            return
+        for row in with_route:
+            self._deliver_all(self._core.to_ingress(sources[row], self._batch.datagram(row, lengths[row]), now))
+
+    def _clients(
+        self,
+        keys: list[int],
+        sources: list[int],
+        lengths: list[int],
+        now: float,
+        without: frozenset[int] = _NONE,
+    ) -> list[bytes | None]:
+        """The IPv4 client of each row, None for a row that is dropped; rows for IPv6 clients are sent here.
+
+        `without`: rows that are no matter of this.
+        """
         datagram = self._batch.datagram
         clients: list[bytes | None] = []
         on_ipv6: list[tuple[int, int, int]] = []
         for row, (key, source, length) in enumerate(zip(keys, sources, lengths, strict=True)):
+            if row in without:
+                clients.append(None)
+                continue
             if IPV4_HEADER < length <= _MAX_PACKET and self._owner_of(key) == header_of(source):
                 self._last_noted[key] = now
                 clients.append(bytes(datagram(row, IPV4_HEADER)))

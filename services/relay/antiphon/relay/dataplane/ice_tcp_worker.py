@@ -21,16 +21,20 @@ from typing import Final
 
 from antiphon.relay.control.ipc import MAX_SOCKETS, Ask, Ready, Statistics
 from antiphon.relay.core import stun
-from antiphon.relay.core.core import MAX_DATAGRAM, OVER_BUDGET_REASON
+from antiphon.relay.core.core import MAX_DATAGRAM, OVER_BUDGET_REASON, Outgoing, Through
 from antiphon.relay.core.flow_key import header_of, key_of, sockaddr_of
+from antiphon.relay.core.remote_owner import is_elsewhere
+from antiphon.relay.dataplane.backbone_socket import BackboneSocket
+from antiphon.relay.dataplane.portable import BACKBONE_FLAG
 from antiphon.relay.dataplane.rfc4571 import FrameReader, FrameTooLongError, pack_frame
 from antiphon.relay.dataplane.worker_control import (
     ControlEndedError,
     WorkerControl,
     apply,
     new_core,
-    receive_tunnel,
+    receive_own_sockets,
     report_busy,
+    report_round_trips,
     run_worker,
 )
 from antiphon.schemas.tunnel import TCP_BIT
@@ -87,18 +91,21 @@ class IceTcpWorker:
         self._control = WorkerControl(control)
         start = self._control.receive_start()
         self._handover = handover
-        self._tunnel = tunnel = receive_tunnel(handover)
+        self._tunnel, backbone = receive_own_sockets(handover)
         # Nothing is learned here: a connection ends with its relay, and no packet of an owner brings it back.
-        self._core = new_core(start, learning=False, tcp=True)
+        self._core = new_core(start, backbone, learning=False, tcp=True)
+        self._backbone = BackboneSocket(self._core, backbone) if backbone is not None else None
         self._listeners: dict[int, socket.socket] = {}
         self._connections: dict[int, Connection] = {}  # by descriptor, oldest first
         self._by_key: dict[int, Connection] = {}
         self._paused: dict[int, float] = {}  # by descriptor, until when; the first to end first
         self._poll = select.poll()
         handover.setblocking(False)
-        tunnel.setblocking(False)
-        for each in (self._control, handover, tunnel):
-            self._poll.register(each.fileno(), select.POLLIN)
+        self._tunnel.setblocking(False)
+        for fd in (self._control.fileno(), handover.fileno(), self._tunnel.fileno()):
+            self._poll.register(fd, select.POLLIN)
+        if backbone is not None:
+            self._poll.register(backbone.fileno(), select.POLLIN)
 
     def run(self) -> None:
         """Forward until the control process ends."""
@@ -107,22 +114,32 @@ class IceTcpWorker:
         next_tick = 0.0
         while True:
             now = time.monotonic()
-            for fd, event in self._poll.poll((PAUSE_SECONDS if self._paused else TICK_SECONDS) * 1000):
+            wait = PAUSE_SECONDS if self._paused else TICK_SECONDS
+            if self._backbone is not None:
+                wait = min(wait, self._backbone.wait(now))
+            for fd, event in self._poll.poll(wait * 1000):
                 if fd == self._control.fileno():
                     self._apply_messages(now)
                 elif fd == self._handover.fileno():
                     self._receive_sockets()
                 elif fd == self._tunnel.fileno():
                     self._from_tunnel(now)
+                elif self._backbone is not None and fd == self._backbone.socket.fileno():
+                    if event & select.POLLERR:
+                        self._backbone.read_errors(now)
+                    self._from_backbone(self._backbone.socket, now)
                 elif fd in self._listeners:
                     self._accept(self._listeners[fd], now)
                 elif fd in self._connections:
                     self._serve(self._connections[fd], event, now)
             self._read_again(now)
+            if self._backbone is not None:
+                self._backbone.send_hellos(time.monotonic())
             if now >= next_tick:
                 next_tick = now + TICK_SECONDS
                 self._core.tick(now, time.time())
                 report_busy(self._core, self._control)
+                report_round_trips(self._backbone, self._control, now)
                 self._close_what_is_no_call(now)
 
     # ---- connections ----
@@ -190,7 +207,11 @@ class IceTcpWorker:
                 self._close(connection)  # a client without a call
                 return
             connection.requested = connection.requested or stun.is_binding_request(frame)
-            if owner is not None:
+            if owner is not None and is_elsewhere(owner):
+                sealed = core.sealed(connection.key, owner, frame)
+                if sealed is not None:
+                    self._deliver(sealed)
+            elif owner is not None:
                 try:
                     self._tunnel.sendto(header_of(connection.key) + frame, sockaddr_of(owner))
                     core.counters.packets_to_transceivers += 1
@@ -220,23 +241,61 @@ class IceTcpWorker:
             except OSError:
                 self._count("socket_error")
                 continue
+            if self._backbone is not None and len(packet) > 1 and packet[1] & BACKBONE_FLAG:
+                for each in core.to_ingress(key_of(sockaddr), packet, now):
+                    self._deliver(each)
+                continue
             client = core.from_tunnel(key_of(sockaddr), packet, now)
-            if client is None:
-                continue
-            connection = self._by_key.get(client)
-            if connection is None:
-                self._count("not_connected")
-                continue
-            payload = packet[len(header_of(client)) :]
+            if client is not None:
+                self._send_to_client(client, packet[len(header_of(client)) :])
+
+    def _from_backbone(self, backbone: socket.socket, now: float) -> None:
+        core = self._core
+        for _ in range(64):
             try:
-                if connection.write(payload):
-                    core.counters.packets_to_clients += 1
-                    core.counters.bytes_to_clients += len(payload)
-                else:
-                    self._count("slow_reader")
-                self._watch(connection)
-            except OSError:
-                self._close(connection)
+                packet, sockaddr = backbone.recvfrom(2048)
+            except BlockingIOError:
+                return
+            except OSError:  # an ICMP error, which is read as such
+                continue
+            for each in core.from_backbone(key_of(sockaddr), packet, now):
+                self._deliver(each)
+
+    def _deliver(self, outgoing: Outgoing) -> None:
+        through, to, data, payload = outgoing
+        counters = self._core.counters
+        match through:
+            case Through.PUBLIC:
+                self._send_to_client(to, bytes(data))
+            case Through.BACKBONE:
+                if self._backbone is not None and self._backbone.send(data, to) and payload:
+                    counters.packets_to_relays += 1
+                    counters.bytes_to_relays += payload
+            case Through.TUNNEL:
+                try:
+                    self._tunnel.sendto(data, sockaddr_of(to))
+                except OSError:
+                    self._count("send_failed")
+                    return
+                if payload:
+                    counters.packets_to_transceivers += 1
+                    counters.bytes_to_transceivers += payload
+
+    def _send_to_client(self, client: int, payload: bytes) -> None:
+        connection = self._by_key.get(client)
+        if connection is None:
+            self._count("not_connected")
+            return
+        counters = self._core.counters
+        try:
+            if connection.write(payload):
+                counters.packets_to_clients += 1
+                counters.bytes_to_clients += len(payload)
+            else:
+                self._count("slow_reader")
+            self._watch(connection)
+        except OSError:
+            self._close(connection)
 
     def _watch(self, connection: Connection) -> None:
         fd = connection.socket.fileno()
@@ -271,6 +330,8 @@ class IceTcpWorker:
 
     def _apply_messages(self, now: float) -> None:
         for message in self._control.receive():
+            if self._backbone is not None:
+                self._backbone.look_soon()
             if isinstance(message, Ask):
                 self._control.send(Statistics(self._core.measured().values()))
             else:

@@ -46,6 +46,8 @@ _CONTROL_LENGTH: Final = 18
 _CONTROL_HALFWORDS: Final = _CONTROL.size // 2
 _SEGMENT_SIZE_HALFWORD: Final = 16 // 2
 UDP_SEGMENT: Final = 103
+_OF_AN_EARLIER_ONE: Final = (errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EMSGSIZE)
+"""A socket that is told ICMP errors (IP_RECVERR) returns one instead of sending; the next try sends."""
 _CAN_NOT_SEGMENT: Final = (errno.EINVAL, errno.EIO, errno.EOPNOTSUPP, errno.ENOPROTOOPT)
 SOCKADDR_IN: Final = 16
 SOCKADDR_IN6: Final = 28
@@ -172,6 +174,12 @@ class Batch:
         at = row * SLOT + HEADROOM
         return self._slots[at : at + length]
 
+    def parts(self, rows: Sequence[int], shift: int, lengths: Sequence[int]) -> list[memoryview]:
+        """The memory of these rows from `shift` octets behind the datagram's first one on, so many octets of each."""
+        slots, begin = self._slots, HEADROOM + shift
+        starts = [row * SLOT + begin for row in rows]
+        return [slots[at : at + length] for at, length in zip(starts, lengths, strict=True)]
+
     def memory_addresses(self, shift: int) -> array[int]:
         """Where each row's datagram begins in memory, plus `shift`: for `set_pieces`."""
         begin = self.slots_at + HEADROOM + shift
@@ -238,7 +246,7 @@ class Batch:
 
     def send(self, fd: int, count: int, at: int = 0) -> int:
         """Send rows `at` to `count` in order; returns how many went. A row that the kernel refuses is skipped."""
-        sent = 0
+        sent, tried_again = 0, -1
         while at < count:
             went: int = self._sendmmsg(fd, self._sending_at + at * _MMSGHDR.size, count - at, MSG_DONTWAIT)
             if went > 0:
@@ -246,6 +254,8 @@ class Batch:
                 sent += went
             elif ctypes.get_errno() == errno.EAGAIN:
                 break  # the socket's buffer is full: what is left would fail alike
+            elif ctypes.get_errno() in _OF_AN_EARLIER_ONE and tried_again != at:
+                tried_again = at
             elif ctypes.get_errno() != errno.EINTR:
                 at += 1
         return sent

@@ -9,27 +9,39 @@ import socket
 from collections.abc import Mapping
 from typing import Final
 
-from antiphon.relay.core.core import RelayCore
+from antiphon.relay.core.core import Outgoing, RelayCore, Through
 from antiphon.relay.core.flow_key import family_of, header_of, key_of, sockaddr_of
-from antiphon.schemas.tunnel import HELLO, IPV4_HEADER, IPV6_HEADER
+from antiphon.relay.core.remote_owner import is_elsewhere
+from antiphon.relay.dataplane.backbone_socket import BackboneSocket
+from antiphon.schemas.tunnel import BACKBONE_BIT, HELLO, IPV4_HEADER, IPV6_HEADER
 
 READ_AT_ONCE: Final = 64
 """Datagrams read from one socket before the others get their turn."""
 _ROOM: Final = 2048 - IPV6_HEADER
+BACKBONE_FLAG: Final = BACKBONE_BIT >> 8
+"""In the second octet of a tunnel packet for another ingress."""
 
 
 class PortablePath:
-    """Moves datagrams between the public sockets (at most one per family) and the tunnel socket.
+    """Moves datagrams between the public sockets (at most one per family), the tunnel and the backbone socket.
 
     Belongs to its `Worker`, which alone calls it, and lives as long. The sockets are the worker's.
     """
 
     name = "portable"
 
-    def __init__(self, core: RelayCore, public: Mapping[socket.AddressFamily, socket.socket], tunnel: socket.socket):
+    def __init__(
+        self,
+        core: RelayCore,
+        public: Mapping[socket.AddressFamily, socket.socket],
+        tunnel: socket.socket,
+        backbone: socket.socket | None = None,
+    ):
         self._core = core
         self._public = public
         self._tunnel = tunnel
+        self.backbone = BackboneSocket(core, backbone) if backbone is not None else None
+        """None: there is no backbone."""
         self._buffer = memoryview(bytearray(IPV6_HEADER + _ROOM))
         self._body = self._buffer[IPV6_HEADER:]
 
@@ -55,6 +67,9 @@ class PortablePath:
             owner = self._core.from_client(client, body[:length], now)
             if owner is None:
                 continue
+            if is_elsewhere(owner):
+                self._deliver_sealed(client, owner, body[:length])
+                continue
             buffer[start:IPV6_HEADER] = header_of(client)
             if self._send(self._tunnel, buffer[start : IPV6_HEADER + length], owner):
                 counters.packets_to_transceivers += 1
@@ -71,6 +86,9 @@ class PortablePath:
                 return False
             except OSError:
                 drops["socket_error"] += 1
+                continue
+            if self.backbone is not None and length > 1 and buffer[1] & BACKBONE_FLAG:
+                self._deliver_all(self._core.to_ingress(key_of(sockaddr), buffer[:length], now))
                 continue
             client = self._core.from_tunnel(key_of(sockaddr), buffer[:length], now)
             if client is not None:
@@ -91,13 +109,56 @@ class PortablePath:
         """Forward the waiting packets of clients whose owner is known by now."""
         counters = self._core.counters
         for client, owner, datagram in self._core.take_deliverable():
-            if self._send(self._tunnel, header_of(client) + datagram, owner):
+            if is_elsewhere(owner):
+                self._deliver_sealed(client, owner, datagram)
+            elif self._send(self._tunnel, header_of(client) + datagram, owner):
                 counters.packets_to_transceivers += 1
                 counters.bytes_to_transceivers += len(datagram)
 
     def hello(self, owner: int) -> None:
         """Ask a transceiver for its clients."""
         self._send(self._tunnel, HELLO, owner)
+
+    # ---- two hops ----
+
+    def from_backbone(self, now: float) -> bool:
+        """Forward what other relays sent to the backbone socket; True if more may be waiting."""
+        if self.backbone is None:
+            return False
+        receive, buffer, core = self.backbone.socket.recvfrom_into, self._buffer, self._core
+        for _ in range(READ_AT_ONCE):
+            try:
+                length, sockaddr = receive(buffer)
+            except BlockingIOError:
+                return False
+            except OSError:  # an ICMP error, which `read_errors` reads
+                continue
+            self._deliver_all(core.from_backbone(key_of(sockaddr), buffer[:length], now))
+        return True
+
+    def _deliver_sealed(self, client: int, owner: int, datagram: bytes | memoryview) -> None:
+        sealed = self._core.sealed(client, owner, datagram)
+        if sealed is not None:
+            self._deliver(sealed)
+
+    def _deliver_all(self, outgoing: list[Outgoing]) -> None:
+        for each in outgoing:
+            self._deliver(each)
+
+    def _deliver(self, outgoing: Outgoing) -> None:
+        through, to, data, payload = outgoing
+        counters = self._core.counters
+        match through:
+            case Through.PUBLIC:
+                self.send_to_client(to, memoryview(data))
+            case Through.TUNNEL:
+                if self._send(self._tunnel, data, to) and payload:
+                    counters.packets_to_transceivers += 1
+                    counters.bytes_to_transceivers += payload
+            case Through.BACKBONE:
+                if self.backbone is not None and self.backbone.send(data, to) and payload:
+                    counters.packets_to_relays += 1
+                    counters.bytes_to_relays += payload
 
     def _send(self, through: socket.socket, data: bytes | memoryview, to: int) -> bool:
         try:

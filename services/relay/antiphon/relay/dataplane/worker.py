@@ -26,8 +26,9 @@ from antiphon.relay.dataplane.worker_control import (
     WorkerControl,
     apply,
     new_core,
-    receive_tunnel,
+    receive_own_sockets,
     report_busy,
+    report_round_trips,
     run_worker,
     warm_up,
 )
@@ -49,13 +50,13 @@ class Worker:
         batches = Batches() if why_not() is None else None
         self._control = WorkerControl(control)
         start = self._control.receive_start()
-        tunnel = receive_tunnel(handover)
+        tunnel, backbone = receive_own_sockets(handover)
         self._handover = handover
         self._public: dict[socket.AddressFamily, socket.socket] = {}
         self._tunnel = tunnel
         self._lateness = 0.0
         tunnel.setblocking(False)
-        self._core = new_core(start, learning=start.learning)
+        self._core = new_core(start, backbone, learning=start.learning)
         reason = ""
         if start.path == "portable":
             reason = "ANTIPHON_RELAY_PATH is portable"
@@ -64,9 +65,9 @@ class Worker:
         else:
             reason = why_not() or ""
         if reason or batches is None:
-            self._path = PortablePath(self._core, self._public, tunnel)
+            self._path = PortablePath(self._core, self._public, tunnel, backbone)
         else:
-            self._path = BatchedPath(self._core, self._public, tunnel, batches)
+            self._path = BatchedPath(self._core, self._public, tunnel, batches, backbone)
         handover.setblocking(False)
         self._why_this_path = reason
 
@@ -75,7 +76,12 @@ class Worker:
         families: dict[int, socket.AddressFamily] = {}
         sockets = {self._tunnel.fileno(): self._tunnel}
         control_fd, handover_fd, path, core = self._control.fileno(), self._handover.fileno(), self._path, self._core
+        backbone = path.backbone
+        backbone_fd = -1
         poll = select.poll()
+        if backbone is not None:
+            backbone_fd = backbone.socket.fileno()
+            sockets[backbone_fd] = backbone.socket
         for fd in (*sockets, control_fd, handover_fd):
             poll.register(fd, select.POLLIN)
         next_tick = time.monotonic()
@@ -89,7 +95,10 @@ class Worker:
         self._apply_messages(next_tick)  # routes that came along with the first message
         self._control.send(Ready(path.name, self._why_this_path, time.monotonic()))
         while True:
-            ready = poll.poll(TICK_SECONDS * 1000)
+            wait = TICK_SECONDS
+            if backbone is not None:
+                wait = min(wait, backbone.wait(time.monotonic()))
+            ready = poll.poll(wait * 1000)
             now = time.monotonic()
             for fd, event in ready:
                 if fd == control_fd:
@@ -98,13 +107,20 @@ class Worker:
                 if fd == handover_fd:
                     add_sockets()
                     continue
-                if event & select.POLLERR:
+                if event & select.POLLERR and backbone is not None and fd == backbone_fd:
+                    backbone.read_errors(now)
+                elif event & select.POLLERR:
                     sockets[fd].getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)  # reading clears it
                 family = families.get(fd)
                 for _ in range(ROUNDS):
-                    more = path.from_tunnel(now) if family is None else path.from_clients(family, now)
+                    if family is not None:
+                        more = path.from_clients(family, now)
+                    else:
+                        more = path.from_backbone(now) if fd == backbone_fd else path.from_tunnel(now)
                     if not more:
                         break
+            if backbone is not None:
+                backbone.send_hellos(now)
             for client in core.questions():
                 self._control.send(Find(client))
             if now >= next_tick:
@@ -112,6 +128,7 @@ class Worker:
                 next_tick = now + TICK_SECONDS
                 core.tick(now, time.time())
                 report_busy(core, self._control)
+                report_round_trips(backbone, self._control, now)
                 for owner in core.due_hellos(now):
                     path.hello(owner)
                 path.forward_pending()
@@ -131,8 +148,10 @@ class Worker:
         return taken
 
     def _apply_messages(self, now: float) -> None:
-        core = self._core
+        core, backbone = self._core, self._path.backbone
         for message in self._control.receive():
+            if backbone is not None:
+                backbone.look_soon()
             match message:
                 case Hello():
                     core.repeat_hellos(now)

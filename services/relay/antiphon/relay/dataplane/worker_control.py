@@ -7,14 +7,32 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
-from antiphon.relay.control.ipc import MAX_LINE, Busy, IpcMessage, Keys, Routes, Start, pack, unpack
+from antiphon.relay.control.ipc import (
+    MAX_LINE,
+    MAX_SOCKETS,
+    Backbone,
+    Busy,
+    Ingress,
+    IpcMessage,
+    Keys,
+    Moves,
+    RoundTrips,
+    Routes,
+    Start,
+    pack,
+    unpack,
+)
+from antiphon.relay.core.backbone_table import Relay
 from antiphon.relay.core.core import RelayCore
-from antiphon.relay.core.flow_key import key_of_address
+from antiphon.relay.core.flow_key import key_of, key_of_address
 from antiphon.relay.core.packet_budget import PacketLimit, Spent
+from antiphon.relay.core.two_hops import TwoHopsSettings
+from antiphon.relay.dataplane.backbone_socket import BackboneSocket
 from antiphon.schemas.addresses import parse_address
+from antiphon.schemas.backbone import BackboneKeys
 from antiphon.schemas.route_token import UFRAG_LENGTH, RouteKeyring
 
 READ_AT_ONCE: Final = 1 << 16
@@ -72,8 +90,12 @@ def warm_up() -> None:
     RouteKeyring.from_text(f"A:{bytes(16).hex()}").find(b"A" * UFRAG_LENGTH)
 
 
-def new_core(start: Start, *, learning: bool, tcp: bool = False) -> RelayCore:
-    """The core of a worker that was started with these settings."""
+def new_core(start: Start, backbone: socket.socket | None, *, learning: bool, tcp: bool = False) -> RelayCore:
+    """The core of a worker that was started with these settings; `backbone`: its socket there, if it has one."""
+    two_hops = None
+    if backbone is not None:
+        keys = BackboneKeys.from_text(start.backbone_keys)
+        two_hops = TwoHopsSettings(start.ingress, start.cluster, start.worker, keys, key_of(backbone.getsockname()))
     return RelayCore(
         RouteKeyring.from_text(start.route_keys),
         start.max_flows,
@@ -83,6 +105,7 @@ def new_core(start: Start, *, learning: bool, tcp: bool = False) -> RelayCore:
         asking=learning,
         tcp=tcp,
         limit=PacketLimit(start.packets_per_second, start.packets_burst),
+        two_hops=two_hops,
     )
 
 
@@ -91,10 +114,33 @@ def apply(core: RelayCore, message: IpcMessage, now: float) -> None:
     match message:
         case Routes() as routes:
             core.set_routes({who: key_of_address(parse_address(at)) for who, at in routes.by_identity().items()}, now)
+        case Backbone(relays):
+            core.set_relays([_relay(*each) for each in relays], now)
+        case Moves(moves):
+            core.set_moves([(_identity(old), _identity(new)) for old, new in moves], now)
+        case Ingress(number):
+            core.set_ingress(number, now)
         case Keys(route_keys):
             core.set_keyring(RouteKeyring.from_text(route_keys))
         case Busy(spent):
             core.spent_elsewhere([Spent(tuple(token), half, packets) for token, half, packets in spent], now)
+
+
+def _relay(cluster: int | None, name: str, ingress: int, state: str, addresses: list[str]) -> Relay:
+    keys = tuple(key_of_address(parse_address(each)) for each in addresses)
+    return Relay(cluster, name, ingress, state == "ready", keys)
+
+
+def _identity(numbers: Sequence[int]) -> tuple[int, int, int]:
+    cluster, slot, epoch = numbers
+    return cluster, slot, epoch
+
+
+def report_round_trips(backbone: BackboneSocket | None, control: WorkerControl, now: float) -> None:
+    """Tell the control process how far other clusters are; to be called at each tick."""
+    report = backbone.due_report(now) if backbone is not None else None
+    if report is not None:
+        control.send(RoundTrips(*report))
 
 
 def report_busy(core: RelayCore, control: WorkerControl) -> None:
@@ -108,12 +154,13 @@ class _Runnable(Protocol):
     def run(self) -> None: ...
 
 
-def receive_tunnel(handover: socket.socket) -> socket.socket:
-    """The tunnel socket, which the control process hands over first; waits for it."""
-    data, descriptors, _, _ = socket.recv_fds(handover, 64, 1)
+def receive_own_sockets(handover: socket.socket) -> tuple[socket.socket, socket.socket | None]:
+    """The tunnel socket and the backbone socket, if the relay has one; the control process hands them over first."""
+    data, descriptors, _, _ = socket.recv_fds(handover, 64, MAX_SOCKETS)
     if not data:
         raise ControlEndedError
-    return socket.socket(fileno=descriptors[0])
+    tunnel, *backbone = (socket.socket(fileno=fd) for fd in descriptors)
+    return tunnel, backbone[0] if backbone else None
 
 
 def run_worker(module: str, worker: Callable[[socket.socket, socket.socket], _Runnable]) -> None:
