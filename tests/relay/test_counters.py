@@ -22,7 +22,8 @@ def counted(packets: int, routes: int, lateness: float, reason: str, batch: int)
 
 
 def test_the_message_on_nats_has_a_field_for_every_counter() -> None:
-    assert set(RelayStatistics.model_fields) - {"version", "name", "path", "workers"} == set(METRICS)
+    of_control = {"version", "name", "path", "workers", "relays", "relays_out", "round_trips", "moves", "ingress"}
+    assert set(RelayStatistics.model_fields) - of_control == set(METRICS)
 
 
 def test_counters_come_through_the_message_between_processes_as_they_were() -> None:

@@ -17,8 +17,9 @@ pytestmark = pytest.mark.process
 async def test_connections_are_bounded_and_the_oldest_makes_room() -> None:
     listener: Any = SimpleNamespace(relay_http_bind=Address("127.0.0.1", 0))
     workers: Any = SimpleNamespace(all_up=True)
-    routes: Any = SimpleNamespace(routes=1, state="ready")
-    metrics = MetricsHttp(listener, workers, routes)
+    routes: Any = SimpleNamespace(has_way=True, state="ready")
+    backbone: Any = SimpleNamespace()
+    metrics = MetricsHttp(listener, workers, routes, backbone)
     await metrics.start()
     assert metrics._server is not None
     host, port = metrics._server.sockets[0].getsockname()

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from antiphon.relay.settings import SettingsError, load
+from antiphon.relay.settings import NO_CLUSTER, SettingsError, load
 from antiphon.schemas.addresses import Address
 
 KEYS = "A:00112233445566778899aabbccddeeff"
@@ -63,6 +63,23 @@ def test_one_address_of_each_family_may_be_bound(monkeypatch: pytest.MonkeyPatch
         ("ANTIPHON_RELAY_NAME", "a.b", "letters, digits"),
         ("ANTIPHON_RELAY_MAX_FLOWS", "0", "from 1 to 4000000"),
         ("ANTIPHON_RELAY_PATH", "fast", "'auto', 'batched' or 'portable'"),
+        ("ANTIPHON_CLUSTER", "4096", "from 0 to 4095, or none"),
+        ("ANTIPHON_CLUSTER", "-1", "from 0 to 4095, or none"),
+        ("ANTIPHON_RELAY_PLACE", "50.11", "<latitude>,<longitude>"),
+        ("ANTIPHON_RELAY_PLACE", "95,8", "from -90 to 90"),
+        ("ANTIPHON_RELAY_PLACE", "nan,8", "from -90 to 90"),
+        ("ANTIPHON_RELAY_PLACE", "1,2,3", "'2,3' is not a number"),
+        ("ANTIPHON_RELAY_BACKBONE_BIND", "0.0.0.0", "not an address"),
+        ("ANTIPHON_RELAY_BACKBONE_BIND", "0.0.0.0:65535", "leaves no port for each of"),
+        ("ANTIPHON_RELAY_BACKBONE_ADVERTISE", "10.0.0.1", "needs ANTIPHON_RELAY_BACKBONE_BIND"),
+        ("ANTIPHON_RELAY_INGRESS", "3", "needs ANTIPHON_RELAY_BACKBONE_BIND"),
+        ("ANTIPHON_RELAY_INGRESS", "0", "from 1 to 65535"),
+        ("ANTIPHON_BACKBONE_KEY", "secret" * 12, "64 hex digits"),
+        ("ANTIPHON_BACKBONE_KEY", f"{'ab' * 32},{'cd' * 32},{'ef' * 32}", "one or two keys"),
+        ("ANTIPHON_BACKBONE_KEY", ",", "holds no key"),
+        ("ANTIPHON_BACKBONE_KEY_FILE", "/nowhere/backbone", "No such file"),
+        ("ANTIPHON_CLUSTER_KEYS", "1:zz", "no cluster's public key"),
+        ("ANTIPHON_CLUSTER_KEYS_FILE", "/nowhere/clusters", "No such file"),
     ],
 )
 def test_a_bad_setting_is_named_with_the_reason(
@@ -84,6 +101,48 @@ def test_a_key_that_is_written_wrong_is_not_shown(monkeypatch: pytest.MonkeyPatc
     with pytest.raises(SettingsError, match="a colon and 32 hex digits") as refused:
         load()
     assert KEYS[2:] not in str(refused.value)
+
+
+@pytest.mark.pure
+def test_a_key_file_without_a_key_does_not_turn_the_tags_off(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("ANTIPHON_ROUTE_KEYS", KEYS)
+    assert load().backbone_key_text() == ""
+    file = tmp_path / "backbone"
+    monkeypatch.setenv("ANTIPHON_BACKBONE_KEY_FILE", str(file))
+    for content in (b"", b" \n", b"\xff\xfe"):
+        file.write_bytes(content)
+        with pytest.raises(SettingsError, match=r"ANTIPHON_BACKBONE_KEY_FILE .*: is (empty|no text)"):
+            load()
+    file.write_text(f"{'ab' * 32}\n{'cd' * 32}\n")
+    assert load().backbone_key_text() == f"{'ab' * 32},{'cd' * 32}"
+    assert "abab" not in repr(load())
+
+
+@pytest.mark.pure
+def test_a_backbone_key_that_is_written_wrong_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ANTIPHON_ROUTE_KEYS", KEYS)
+    monkeypatch.setenv("ANTIPHON_BACKBONE_KEY", "ab" * 31)
+    with pytest.raises(SettingsError) as refused:
+        load()
+    assert "abab" not in str(refused.value)
+
+
+@pytest.mark.pure
+def test_the_advertised_backbone_address_has_the_family_of_the_bound_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ANTIPHON_ROUTE_KEYS", KEYS)
+    monkeypatch.setenv("ANTIPHON_RELAY_BACKBONE_BIND", "[::]:0")
+    monkeypatch.setenv("ANTIPHON_RELAY_BACKBONE_ADVERTISE", "192.0.2.1")
+    with pytest.raises(SettingsError, match="is not of the family of the bound"):
+        load()
+
+
+@pytest.mark.pure
+def test_a_relay_without_a_cluster_of_its_own_says_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ANTIPHON_ROUTE_KEYS", KEYS)
+    assert load().cluster is None
+    for text, cluster in (("none", NO_CLUSTER), ("0", 0), ("4095", 4095)):
+        monkeypatch.setenv("ANTIPHON_CLUSTER", text)
+        assert load().cluster == cluster
 
 
 def _run(**environment: str) -> subprocess.CompletedProcess[str]:

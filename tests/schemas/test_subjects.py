@@ -17,7 +17,7 @@ from antiphon.schemas.subjects import SUBJECTS
 pytestmark = pytest.mark.pure
 
 NO_JSON = {"", "AudioFrame", "msgpack"}
-PARTS = {"cluster": 1, "slot": 2, "epoch": 3, "header": b"\x02\x00"}
+PARTS = {"cluster": 1, "slot": 2, "epoch": 3, "number": 4, "header": b"\x02\x00"}
 """Arguments that are no names."""
 
 

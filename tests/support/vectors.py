@@ -269,6 +269,7 @@ def control_messages() -> dict[str, Any]:
                 name="relay-1", path="batched", packets_to_clients=9, drops={"no_flow": 2}, batches={"4": 3}
             ),
         ),
+        ("NumberClaim", messages.NumberClaim(holder="relay-1", process="c0ffee", renewed_at=1767225600.0)),
         ("SlotClaim", messages.SlotClaim(epoch=2, holder="c0ffee", claimed_at=1767225600.0)),
         ("TakeOver", messages.TakeOver(cluster=0, slot=3, epoch=2, holder="c0ffee")),
         ("Adopt", messages.Adopt(cluster=0, slot=3, epoch=2, sessions=["rtc_abcdefghijklmnopqrstuvwx"])),
@@ -394,6 +395,12 @@ def subject_names() -> dict[str, Any]:
             "transceiver_take_over": {"cluster": 1, "slot": 2, "subject": subjects.transceiver_take_over(1, 2)},
             "transceiver_adopt": {"cluster": 1, "slot": 2, "subject": subjects.transceiver_adopt(1, 2)},
             "cluster_moved": {"cluster": 1, "subject": subjects.cluster_moved(1)},
+            "cluster_call": {
+                "cluster": 2,
+                "session": session,
+                "kind": "open",
+                "subject": subjects.cluster_call(2, session, "open"),
+            },
             "relay_announce": {"name": "relay-1", "subject": subjects.relay_announce("relay-1")},
             "relay_stats": {"name": "relay-1", "subject": subjects.relay_stats("relay-1")},
             "agent_claim": {"name": "concierge", "subject": subjects.agent_claim("concierge")},

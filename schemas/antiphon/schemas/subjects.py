@@ -29,6 +29,10 @@ BUCKET_SESSIONS: Final = "antiphon-sessions"
 """`<cluster>.<slot>.<epoch>.<session id>` -> encrypted checkpoint; `...<epoch>.seat` -> the process that has them."""
 BUCKET_LIMITS: Final = "antiphon-limits"
 """`used.<secret>`, `rate.<kind>.<hash>`, `failed.<hash>` -> counts of signaling, TTL 7500 s."""
+BUCKET_COPY_LEASES: Final = "antiphon-copy-leases"
+"""Of the hub. `<cluster>.<slot>` and what `copies` puts behind it -> who owns the calls with a copy, TTL 7 days."""
+BUCKET_NUMBERS: Final = "antiphon-numbers"
+"""Of the hub. `ingress.<number>`, `cluster.<number>` -> who has the number, kept."""
 STREAM_RECENT_AUDIO: Final = "antiphon-recent-audio"
 """The last seconds of every caller: a stream on `ANY_AUDIO_IN`."""
 
@@ -58,6 +62,7 @@ SUBJECTS: Final = {
     "transceiver_take_over": Subject(f"{_TRANSCEIVER}.take_over", "transceiver", "TakeOver", "ControlReply"),
     "transceiver_adopt": Subject(f"{_TRANSCEIVER}.adopt", "transceiver", "Adopt", "ControlReply"),
     "cluster_moved": Subject(f"{PREFIX}.cluster.<cluster>.moved", "transceiver", "SlotMoved"),
+    "cluster_call": Subject(f"{PREFIX}.cluster.<cluster>.call.<id>.<kind>", "signaling", "OpenRequest", "OpenReply"),
     "relay_announce": Subject(f"{PREFIX}.relay.<name>.announce", "relay", "RelayAnnouncement"),
     "relay_stats": Subject(f"{PREFIX}.relay.<name>.stats", "operator", "", "RelayStatistics"),
     "agent_claim": Subject(f"{PREFIX}.agent.<name>.claim", "transceiver", "Claim", "ClaimReply"),
@@ -77,6 +82,18 @@ SUBJECTS: Final = {
     "flow_find": Subject(f"{PREFIX}.flow.find", "relay", "FlowFind", "FlowOwner"),
 }
 """Name -> subject. The function of the same name builds it; `flow_find`, which has no parts, is `FLOW_FIND`."""
+CROSSES: Final = frozenset(
+    {
+        "transceiver_announce",
+        "transceiver_open",
+        "cluster_moved",
+        "cluster_call",
+        "copy_store",
+        "relay_announce",
+    }
+)
+"""The rows whose messages other regions receive. All others stay in the region: the connection between its server and
+the hub refuses them."""
 
 _PART = re.compile(r"<([a-z]+)>")
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -102,11 +119,16 @@ ANY_CALL_STATUS: Final = _any("call_status")
 ANY_AUDIO_IN: Final = _any("audio_in")
 
 _AGENT_BEAT: Final = _reader("agent_beat")
+_RELAY_ANNOUNCE: Final = _reader("relay_announce")
 _OF_A_SESSION: Final = re.compile(
     rf"{re.escape(PREFIX)}\.session\.({_TOKEN.pattern})\.({_TOKEN.pattern})\."
     r"(audio\.in|audio\.out|data\.in|data\.out|event|control)"
 )
 _OF_A_CALL: Final = re.compile(rf"{re.escape(PREFIX)}\.call\.({_TOKEN.pattern})\.(attach|open|hang_up|status)")
+
+_OF_A_CLUSTERS_CALL: Final = re.compile(
+    rf"{re.escape(PREFIX)}\.cluster\.[0-9]{{1,4}}\.call\.({_TOKEN.pattern})\.(open|hang_up|status)"
+)
 
 
 def _token(kind: str, text: str) -> str:
@@ -146,6 +168,11 @@ def transceiver_announce(cluster: int, slot: int) -> str:
     return _transceiver("transceiver_announce", cluster, slot)
 
 
+def transceiver_announce_of(cluster: int) -> str:
+    """Wildcard: the announcements of one cluster's transceivers."""
+    return _FORMS["transceiver_announce"].format(cluster=_number("cluster", cluster, 12), slot="*")
+
+
 def transceiver_open(cluster: int, slot: int) -> str:
     """Request/reply: open a session."""
     return _transceiver("transceiver_open", cluster, slot)
@@ -166,9 +193,31 @@ def cluster_moved(cluster: int) -> str:
     return _FORMS["cluster_moved"].format(cluster=_number("cluster", cluster, 12))
 
 
+def cluster_call(cluster: int, session_id: str, kind: str) -> str:
+    """Request/reply from another region: `open`, `hang_up` or `status` of `call_...`, to all transceivers of a cluster.
+
+    Only the one that knows the call answers. The messages are those of `call_<kind>`.
+    """
+    number, call = _number("cluster", cluster, 12), _token("session id", session_id)
+    return _FORMS["cluster_call"].format(cluster=number, id=call, kind=_token("kind", kind))
+
+
+def cluster_calls(cluster: int) -> str:
+    """Wildcard: all that other regions ask about calls of a cluster."""
+    return f"{PREFIX}.cluster.{_number('cluster', cluster, 12)}.call.*.*"
+
+
 def relay_announce(name: str) -> str:
     """Each second, and on change."""
     return _relay("relay_announce", name)
+
+
+def parse_relay_announce(subject: str) -> str:
+    """`antiphon.v1.relay.<name>.announce` -> `<name>`: NATS lets each relay announce under its own name only."""
+    match = _RELAY_ANNOUNCE.fullmatch(subject)
+    if match is None:
+        raise MalformedError(f"{subject!r:.120} is no subject of a relay's announcement")
+    return match[1]
 
 
 def relay_stats(name: str) -> str:
@@ -325,8 +374,8 @@ def call_all(session_id: str) -> str:
 
 
 def parse_call_subject(subject: str) -> CallSubject:
-    """`antiphon.v1.call.<id>.status` -> (`<id>`, `status`)."""
-    match = _OF_A_CALL.fullmatch(subject)
+    """`antiphon.v1.call.<id>.status`, or the same of a cluster's call -> (`<id>`, `status`)."""
+    match = _OF_A_CALL.fullmatch(subject) or _OF_A_CLUSTERS_CALL.fullmatch(subject)
     if match is None:
         raise MalformedError(f"{subject!r:.120} is no subject of a call")
     return CallSubject(match[1], match[2])
@@ -345,6 +394,11 @@ def slot_key(cluster: int, slot: int) -> str:
     return f"{_number('cluster', cluster, 12)}.{_number('slot', slot, 16)}"
 
 
+def ingress_key(number: int) -> str:
+    """The key of an ingress number in `BUCKET_NUMBERS`."""
+    return f"ingress.{_number('ingress', number, 16)}"
+
+
 def checkpoint_prefix(cluster: int, slot: int, epoch: int) -> str:
     """The first part of all keys of one transceiver's sessions in `BUCKET_SESSIONS`."""
     return f"{slot_key(cluster, slot)}.{_number('epoch', epoch, 16)}"
@@ -358,6 +412,10 @@ def endpoint_claim_key(cluster: int, slot: int, epoch: int) -> str:
 def checkpoint_key(cluster: int, slot: int, epoch: int, session_id: str) -> str:
     """The key of a session's checkpoint in `BUCKET_SESSIONS`."""
     return f"{checkpoint_prefix(cluster, slot, epoch)}.{_token('session id', session_id)}"
+
+
+INGRESS_KEYS: Final = "ingress.*"
+"""Wildcard: all ingress numbers in `BUCKET_NUMBERS`."""
 
 
 def lease_key(agent: str, session_id: str) -> str:

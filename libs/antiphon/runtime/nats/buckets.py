@@ -90,10 +90,10 @@ async def keys(js: JetStreamContext, name: str, pattern: str = ">") -> list[str]
     return [name for name in names if _KEY.fullmatch(name)]
 
 
-async def read_all(js: JetStreamContext, name: str) -> list[Entry]:
-    """What is in all keys of the bucket now, in the order of writing. For services, as `keys`."""
+async def read_all(js: JetStreamContext, name: str, pattern: str = ">") -> list[Entry]:
+    """What is in the bucket's keys that match now, in the order of writing. For services, as `keys`."""
     kv = await bucket(js, name)
-    names, found = await keys(js, name), list[Entry]()
+    names, found = await keys(js, name, pattern), list[Entry]()
 
     async def read(key: str) -> None:
         with contextlib.suppress(KeyNotFoundError):

@@ -60,7 +60,7 @@ from antiphon.schemas.messages.opening import (
     Refused,
     may_manage,
 )
-from antiphon.schemas.messages.slots import SlotClaim
+from antiphon.schemas.messages.slots import NumberClaim, SlotClaim
 from antiphon.schemas.messages.statistics import RelayStatistics
 
 __all__ = [
@@ -100,6 +100,7 @@ __all__ = [
     "Lease",
     "MediaStarted",
     "Message",
+    "NumberClaim",
     "OpenReply",
     "OpenRequest",
     "Opened",
@@ -137,6 +138,7 @@ MESSAGES: Final[dict[str, TypeAdapter[Any]]] = {
             TransceiverAnnouncement,
             RelayAnnouncement,
             RelayStatistics,
+            NumberClaim,
             SlotClaim,
             TakeOver,
             Adopt,

@@ -83,6 +83,8 @@ class RelayAnnouncement(Message):
     backbone_addresses: list[str] = Field(default_factory=list, max_length=256)
     """One per worker, in their order: where packets of other relays go to, and where its own come from. Relays accept
     backbone packets from no others. Empty: it has no backbone."""
+    taking_over: bool = False
+    """Another process of this relay still has the public port: what is for clients goes there, and not here yet."""
     round_trips: dict[str, float] = Field(default_factory=dict, max_length=256)
     """Cluster number -> milliseconds to the nearest of its relays, measured by hellos; no entry: none answers."""
 

@@ -46,3 +46,13 @@ class RelayStatistics(Message):
     """Packets that were dropped, by reason."""
     batches: dict[str, int] = Field(default_factory=dict)
     """How often so many datagrams were read at once; the keys are upper bounds: 1, 2, 4 ... 128."""
+    relays: int = 0
+    """Processes of other clusters' relays that are announced with a backbone."""
+    relays_out: list[str] = Field(default_factory=list, max_length=1024)
+    """Names of those that do not answer the hellos of a worker."""
+    round_trips: dict[str, float] = Field(default_factory=dict, max_length=256)
+    """Cluster number -> milliseconds to the nearest of its relays that answers."""
+    moves: int = 0
+    """Slots whose sessions go on in another cluster."""
+    ingress: int = 0
+    """Its number in backbone headers; 0: it sends nothing to other clusters."""

@@ -42,7 +42,7 @@ def _forwarded(what: str, help_text: str, direction: str) -> Metric:
 
 
 _DATAGRAMS: Final = "Datagrams forwarded."
-_OCTETS: Final = "Octets of clients' datagrams, without tunnel headers."
+_OCTETS: Final = "Octets of clients' datagrams, without headers of the tunnel or the backbone."
 _FLOWS: Final = "Flows in the tables of the workers."
 
 

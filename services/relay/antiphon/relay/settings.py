@@ -19,12 +19,17 @@ from pathlib import Path
 from typing import Final, NamedTuple, TypeVar
 
 from antiphon.runtime.nats import access
+from antiphon.runtime.nats.hub import Hub, hub_access
 from antiphon.runtime.nats.server_url import DEFAULT_NATS_URL, checked
 from antiphon.schemas.addresses import Address, parse_address
 from antiphon.schemas.errors import MalformedError
 from antiphon.schemas.route_token import RouteKeyring
 
 T = TypeVar("T")
+NO_CLUSTER: Final = -1
+"""`ANTIPHON_CLUSTER=none`: no transceiver is reached in one hop."""
+MAX_CLUSTER: Final = 4095
+MAX_INGRESS: Final = 65535
 PATHS: Final = ("auto", "batched", "portable")
 MAX_WORKERS: Final = 64
 
@@ -48,6 +53,8 @@ class RelaySettings(NamedTuple):
     nats_url: str
     nats_access: access.Access
     """Who we are for NATS: the credential, TLS."""
+    hub: Hub | None
+    """Where ingress numbers are claimed; None: nowhere."""
     relay_name: str
     relay_region: str
     relay_bind: list[Address]
@@ -82,6 +89,31 @@ class RelaySettings(NamedTuple):
     relay_tcp_public_addresses: list[Address]
     route_keys: str | None
     route_keys_file: Path | None
+    cluster: int | None
+    """Its transceivers are reached in one hop, all others over the backbone; None: all announced ones in one hop."""
+    relay_place: tuple[float, float] | None
+    """Latitude and longitude in degrees; None: unknown."""
+    relay_backbone_bind: Address | None
+    """Where relays of other clusters reach the first worker, the others at the next ports; None: no backbone."""
+    relay_backbone_advertise: str | None
+    """IP that other relays see as the source of backbone packets; None: the way to NATS decides."""
+    relay_ingress: int | None
+    """Its number in backbone headers; None: claimed at the hub."""
+    backbone_key: str | None
+    backbone_key_file: Path | None
+    cluster_keys: str | None
+    cluster_keys_file: Path | None
+
+    def backbone_key_text(self) -> str:
+        """One or two keys of 64 hex digits, comma separated; empty: packets have no tag. ValueError for others.
+
+        A file that is set and holds no key is an error: it must not turn the tags off.
+        """
+        return _keys_text(self.backbone_key, "ANTIPHON_BACKBONE_KEY_FILE", self.backbone_key_file)
+
+    def cluster_keys_text(self) -> str:
+        """Public announcement keys as `1:<64 hex digits>,...`; empty: moves of slots are not believed."""
+        return _keys_text(self.cluster_keys, "ANTIPHON_CLUSTER_KEYS_FILE", self.cluster_keys_file)
 
     def route_keys_text(self) -> str:
         """The keys as `A:<32 hex digits>[,B:...]`, from the variable or the file; ValueError if there are none."""
@@ -93,6 +125,22 @@ class RelaySettings(NamedTuple):
             return ",".join(self.route_keys_file.read_text().split())
         except OSError as error:
             raise ValueError(f"ANTIPHON_ROUTE_KEYS_FILE {self.route_keys_file}: {error.strerror}") from None
+
+
+def _keys_text(given: str | None, name: str, file: Path | None) -> str:
+    if given is not None:
+        return str(given)
+    if file is None:
+        return ""
+    try:
+        text = ",".join(file.read_text().split())
+    except OSError as error:
+        raise ValueError(f"{name} {file}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise ValueError(f"{name} {file}: is no text") from None
+    if not text.strip(","):
+        raise ValueError(f"{name} {file}: is empty; write a key into it, or do not set the variable")
+    return text
 
 
 def _bind(text: str) -> Address:
@@ -170,6 +218,22 @@ def _region(text: str) -> str:
     return text
 
 
+def _cluster(text: str) -> int:
+    if text == "none":
+        return NO_CLUSTER
+    try:
+        return _whole(0, MAX_CLUSTER)(text)
+    except ValueError:
+        raise ValueError(f"{text!r} is no cluster: a whole number from 0 to {MAX_CLUSTER}, or none") from None
+
+
+def _place(text: str) -> tuple[float, float]:
+    latitude, comma, longitude = text.partition(",")
+    if not comma:
+        raise ValueError(f"{text!r} is no place: <latitude>,<longitude> in degrees, such as 50.11,8.68")
+    return _number(-90, 90)(latitude.strip()), _number(-180, 180)(longitude.strip())
+
+
 def _ip(text: str) -> str:
     return str(ipaddress.ip_address(text))
 
@@ -192,6 +256,14 @@ def _nats_access(environment: Mapping[str, str], mistakes: list[str]) -> access.
         return access.OPEN
 
 
+def _hub(environment: Mapping[str, str], mistakes: list[str]) -> Hub | None:
+    try:
+        return hub_access("relay", environment)
+    except access.AccessError as error:
+        mistakes.append(str(error))
+        return None
+
+
 def load(environment: Mapping[str, str] = os.environ) -> RelaySettings:
     """Read the environment; `SettingsError` with every mistake in one line."""
     mistakes: list[str] = []
@@ -208,6 +280,7 @@ def load(environment: Mapping[str, str] = os.environ) -> RelaySettings:
     settings = RelaySettings(
         nats_url=read("NATS_URL", checked, DEFAULT_NATS_URL),
         nats_access=_nats_access(environment, mistakes),
+        hub=_hub(environment, mistakes),
         relay_name=read("RELAY_NAME", _name, _host_name()),
         relay_region=read("RELAY_REGION", _region, "local"),
         relay_bind=read("RELAY_BIND", _binds, [Address("0.0.0.0", 3478)]),
@@ -229,11 +302,61 @@ def load(environment: Mapping[str, str] = os.environ) -> RelaySettings:
         relay_tcp_public_addresses=read("RELAY_TCP_PUBLIC_ADDRESSES", _parts(parse_address), nowhere),
         route_keys=read("ROUTE_KEYS", _Secret, None),
         route_keys_file=read("ROUTE_KEYS_FILE", Path, None),
+        cluster=read("CLUSTER", _cluster, None),
+        relay_place=read("RELAY_PLACE", _place, None),
+        relay_backbone_bind=read("RELAY_BACKBONE_BIND", _bind, None),
+        relay_backbone_advertise=read("RELAY_BACKBONE_ADVERTISE", _ip, None),
+        relay_ingress=read("RELAY_INGRESS", _whole(1, MAX_INGRESS), None),
+        backbone_key=read("BACKBONE_KEY", _Secret, None),
+        backbone_key_file=read("BACKBONE_KEY_FILE", Path, None),
+        cluster_keys=read("CLUSTER_KEYS", str, None),
+        cluster_keys_file=read("CLUSTER_KEYS_FILE", Path, None),
     )
-    try:
-        RouteKeyring.from_text(settings.route_keys_text())
-    except ValueError as error:
-        mistakes.append(f"ANTIPHON_ROUTE_KEYS: {error}")
+    mistakes.extend(_mistakes(settings))
     if mistakes:
         raise SettingsError("; ".join(mistakes))
     return settings
+
+
+def _mistakes(settings: RelaySettings) -> list[str]:
+    """What single variables do not show: keys that can't be read, settings that do not go together."""
+    found = []
+    for name, check in (
+        ("ROUTE_KEYS", lambda: RouteKeyring.from_text(settings.route_keys_text())),
+        ("BACKBONE_KEY", lambda: check_backbone_key(settings.backbone_key_text())),
+        ("CLUSTER_KEYS", lambda: _check_cluster_keys(settings.cluster_keys_text())),
+    ):
+        try:
+            check()
+        except ValueError as error:
+            found.append(f"ANTIPHON_{name}: {error}")
+    bind, advertise = settings.relay_backbone_bind, settings.relay_backbone_advertise
+    if bind is None:
+        found.extend(
+            f"ANTIPHON_RELAY_{name}: needs ANTIPHON_RELAY_BACKBONE_BIND, such as 0.0.0.0:3500"
+            for name, value in (("BACKBONE_ADVERTISE", advertise), ("INGRESS", settings.relay_ingress))
+            if value is not None
+        )
+        return found
+    workers = settings.relay_workers + (settings.relay_tcp_bind is not None)
+    if bind.port and bind.port + workers > 1 << 16:
+        found.append(f"ANTIPHON_RELAY_BACKBONE_BIND: {bind} leaves no port for each of {workers} workers")
+    if advertise is not None and (":" in advertise) != (":" in bind.host):
+        found.append(f"ANTIPHON_RELAY_BACKBONE_ADVERTISE: {advertise} is not of the family of the bound {bind.host}")
+    return found
+
+
+def check_backbone_key(text: str) -> None:
+    """ValueError, which shows no key, unless these are backbone keys or there is none."""
+    if text:
+        from antiphon.schemas.backbone import BackboneKeys
+
+        if not BackboneKeys.from_text(text).tagged:
+            raise ValueError("holds no key: 64 hex digits, from `antiphon keys`")
+
+
+def _check_cluster_keys(text: str) -> None:
+    if text:
+        from antiphon.schemas.slot_moves import ClusterKeys
+
+        ClusterKeys.from_text(text)

@@ -1,10 +1,10 @@
 """Messages between the control process and a forwarding worker: JSON lines over a socket pair.
 
 Both ends are the same release of the same service, so this is no schema. The control process sends `Start` once, then
-`Routes`, `Backbone` and `Moves` whenever such a table changes (the whole table, swapped in one step), `Keys` when they
-were rotated, `Ingress` when the relay's number was claimed after the worker's start, `Found`, `Hello` and `Ask`; the
-worker sends `Ready`, `Statistics`, `Find` and `RoundTrips`. `Busy` of one worker goes to all others. Keys travel here,
-not in arguments that other users can list.
+`Routes`, `Backbone` and `Moves` whenever such a table changes (the whole table, swapped in one step), `Keys` and
+`TagKeys` when they were rotated, `Ingress` when the relay's number was claimed after the worker's start, `Found`,
+`Hello` and `Ask`; the worker sends `Ready`, `Statistics`, `Find` and `RoundTrips`. `Busy` of one worker goes to all
+others. Keys travel here, not in arguments that other users can list.
 
 Sockets come by another pair as descriptors. The first message on it holds the tunnel socket and, behind it, the
 worker's backbone socket if the relay has a backbone. Public sockets follow: they may be bound long after a worker's
@@ -85,6 +85,12 @@ class Keys(NamedTuple):
     route_keys: str
 
 
+class TagKeys(NamedTuple):
+    """These backbone keys are live from now on, as `Start.backbone_keys`."""
+
+    backbone_keys: str
+
+
 class Hello(NamedTuple):
     """Ask all transceivers for their clients again: flows may come here from another process."""
 
@@ -140,7 +146,8 @@ class RoundTrips(NamedTuple):
 
 
 _TYPES: Final = (
-    *(Start, Routes, Backbone, Moves, Ingress, Keys, Hello, Ask, Ready, Find, Found, Statistics, Busy, RoundTrips),
+    *(Start, Routes, Backbone, Moves, Ingress, Keys, TagKeys, Hello, Ask, Ready, Find, Found, Statistics, Busy),
+    RoundTrips,
 )
 _MESSAGES: Final[dict[str, type[Any]]] = {message.__name__: message for message in _TYPES}
 IpcMessage = (
@@ -150,6 +157,7 @@ IpcMessage = (
     | Moves
     | Ingress
     | Keys
+    | TagKeys
     | Hello
     | Ask
     | Ready

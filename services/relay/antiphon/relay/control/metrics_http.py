@@ -2,7 +2,7 @@
 
     /metrics   text format 0.0.4
     /healthz   200 when every worker is up
-    /readyz    200 when calls may be sent here: workers up, a transceiver announced, not draining
+    /readyz    200 when calls may be sent here: workers up, a way on (transceiver or relay), not draining
 
 One answer per connection, requests of at most 8 KiB, `MAX_CONNECTIONS` at a time: an endpoint for a scraper on the same
 network, not a web server. It shows no client's address.
@@ -26,6 +26,7 @@ from antiphon.relay.counters import Family, merged, metrics
 from antiphon.relay.settings import RelaySettings
 
 if TYPE_CHECKING:
+    from antiphon.relay.control.backbone_client import BackboneClient
     from antiphon.relay.control.nats_client import RelayNatsClient
 
 log = logging.getLogger(__name__)
@@ -45,9 +46,16 @@ class MetricsHttp:
     Belongs to `Control`; runs on the event loop of the control process.
     """
 
-    def __init__(self, settings: RelaySettings, supervisor: WorkerSupervisor, nats_client: RelayNatsClient) -> None:
+    def __init__(
+        self,
+        settings: RelaySettings,
+        supervisor: WorkerSupervisor,
+        nats_client: RelayNatsClient,
+        backbone: BackboneClient,
+    ) -> None:
         self._settings = settings
         self._supervisor = supervisor
+        self._backbone = backbone
         self._nats = nats_client
         self._server: asyncio.Server | None = None
         self._writers: dict[asyncio.StreamWriter, None] = {}  # the oldest first
@@ -117,7 +125,7 @@ class MetricsHttp:
         failing: dict[str, str] = {}
         if not self._supervisor.all_up:
             failing["workers"] = "not every forwarding worker is up"
-        if ready and not self._nats.routes:
+        if ready and not self._nats.has_way:
             failing["transceivers"] = "none is announced"
         if ready and self._nats.state == "draining":
             failing["state"] = "draining"
@@ -126,14 +134,21 @@ class MetricsHttp:
     async def metrics(self) -> str:
         """The page for a scraper. Counters are sums over the workers, and fall when one of them was replaced."""
         parts = await self._supervisor.statistics()
-        nats_client, supervisor = self._nats, self._supervisor
+        nats_client, supervisor, backbone = self._nats, self._supervisor, self._backbone
         gauges = [
             ("transceivers", "gauge", "Transceivers that are announced.", nats_client.routes),
             ("workers", "gauge", "Forwarding workers that answer.", len(parts)),
             ("worker_restarts_total", "counter", "Workers replaced.", supervisor.restarts),
             ("nats_reachable", "gauge", "Announcements arrive.", int(nats_client.reachable)),
+            ("ingress_number", "gauge", "Number in backbone headers; 0 for none.", backbone.ingress),
+            ("relays", "gauge", "Announced processes of other clusters' relays.", backbone.relays),
+            ("relays_out", "gauge", "Of these, relays that do not answer a worker.", len(supervisor.relays_out)),
+            ("slot_moves", "gauge", "Slots whose sessions go on in another cluster.", backbone.moves),
         ]
         own = [Family(name, kind, text, [("", {}, value)]) for name, kind, text, value in gauges]
+        round_trips = sorted(supervisor.round_trips.items())
+        samples = [("", {"cluster": str(cluster)}, ms / 1000) for cluster, ms in round_trips]
+        own.append(Family("round_trip_seconds", "gauge", "To the nearest relay of a cluster that answers.", samples))
         return "".join(map(_text_of, metrics(merged(parts)) + own))
 
 

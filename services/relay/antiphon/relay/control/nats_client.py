@@ -1,4 +1,4 @@
-"""The relay on NATS: routes in, announcements and counters out, look-ups of the owners of unknown clients.
+"""The relay on NATS: routes in, announcements and counters out; `backbone_client` is given what is for the backbone.
 
 While NATS is away the workers forward with the last known routes, and learn from tokens.
 """
@@ -19,29 +19,25 @@ from nats.js.errors import Error as JetStreamError
 from nats.js.kv import KeyValue
 from nats.micro.request import Request
 
-from antiphon.relay.control.ipc import Found, Routes
+from antiphon.relay.control.backbone_client import BackboneClient
+from antiphon.relay.control.ipc import Routes
+from antiphon.relay.control.owner_lookups import OwnerLookups
 from antiphon.relay.control.worker_pool import WorkerPool
-from antiphon.relay.control.worker_supervisor import MAX_QUESTIONS, Question, WorkerSupervisor
-from antiphon.relay.core.flow_key import header_of, sockaddr_of
-from antiphon.relay.core.pending_packets import PENDING_SECONDS
+from antiphon.relay.control.worker_supervisor import WorkerSupervisor
 from antiphon.relay.core.route_table import RouteTable
 from antiphon.relay.counters import merged
-from antiphon.relay.settings import RelaySettings
+from antiphon.relay.settings import NO_CLUSTER, RelaySettings
 from antiphon.runtime import tasks
 from antiphon.runtime.nats import buckets, connection, service_discovery
 from antiphon.schemas import subjects
-from antiphon.schemas.addresses import Address
 from antiphon.schemas.errors import MalformedError
 from antiphon.schemas.messages import (
-    FlowFind,
-    FlowOwner,
     RelayAnnouncement,
     RelayStatistics,
     TransceiverAnnouncement,
     decode,
     encode,
 )
-from antiphon.schemas.tunnel import TCP_BIT
 
 log = logging.getLogger(__name__)
 
@@ -53,6 +49,8 @@ cut cable for minutes."""
 STORE_SECONDS: Final = 1.0
 """Time limit of a call to a bucket: announcements on the subject do not wait for it."""
 CLOSE_SECONDS: Final = 0.3
+SAME_NAME_SECONDS: Final = 60.0
+"""After which another process of our name is no takeover any more, but a mistake."""
 
 _LOOPBACK: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 
@@ -69,25 +67,29 @@ class RelayNatsClient:
         settings: RelaySettings,
         pool: WorkerPool,
         supervisor: WorkerSupervisor,
+        backbone: BackboneClient,
         on_routes: Callable[[Routes], None],
     ) -> None:
         """`on_routes` is called with the whole table whenever the announced transceivers change."""
         self._settings = settings
         self._pool = pool
         self._supervisor = supervisor
+        self._backbone = backbone
+        self._lookups = OwnerLookups(supervisor.questions, settings.relay_find == "kv")
         self._on_routes = on_routes
         self.state: Literal["ready", "draining"] = "ready"
         self.announced = asyncio.Event()
         """Set once this relay is announced and has read which transceivers are."""
         self._tunnel_host = settings.relay_tunnel_advertise or settings.relay_tunnel_bind.host
+        bind = settings.relay_backbone_bind
+        self._backbone_host = settings.relay_backbone_advertise or (bind.host if bind is not None else "")
         self._routes = RouteTable(ipv6=":" in settings.relay_tunnel_bind.host)
         self._routes.restore(pool.saved.routes, time.monotonic())
         self._echoed_at = float("-inf")
         self._other_relay: tuple[float, RelayAnnouncement] | None = None
+        self._other_since = float("-inf")
         self._client: Client | None = None
         self._bucket: KeyValue | None = None
-        self._flows: KeyValue | None = None
-        self._lookups: set[asyncio.Task[None]] = set()
         self._storing: asyncio.Task[None] | None = None
 
     @property
@@ -99,6 +101,11 @@ class RelayNatsClient:
     def routes(self) -> int:
         """How many transceivers are announced."""
         return len(self._routes.table())
+
+    @property
+    def has_way(self) -> bool:
+        """Whether calls can go on from here: to a transceiver, or to a relay of another cluster."""
+        return bool(self.routes or (self._backbone.ingress and self._backbone.relays))
 
     def other_process(self) -> RelayAnnouncement | None:
         """The last announcement of another process under our name, if recent: one takes over from the other."""
@@ -123,13 +130,18 @@ class RelayNatsClient:
                 or [each._replace(host=_LOOPBACK.get(each.host, each.host)) for each in self._pool.tcp_addresses]
             ],
             state=self.state,
+            taking_over=not self._pool.has_port,
+            **self._backbone.announced(
+                [str(address) for address in self._pool.backbone_addresses(self._backbone_host)],
+                self._supervisor.round_trips,
+            ),
         )
 
     async def run(self) -> None:
         """Announce, listen and look up until cancelled."""
         async with asyncio.TaskGroup() as running:
             running.create_task(self._stay_connected())
-            running.create_task(self._look_up_owners())
+            running.create_task(self._lookups.run())
 
     async def _stay_connected(self) -> None:
         """The NATS client reconnects; this starts again if the first connection fails before we are announced."""
@@ -153,22 +165,33 @@ class RelayNatsClient:
 
     async def _serve(self) -> None:
         name = self._settings.relay_name
-        self._flows = None
         self._client = client = await connection.connect(
             self._settings.nats_url, f"relay-{name}", self._settings.nats_access
         )
+        self._lookups.set_client(client)
         if self._tunnel_host in _LOOPBACK:
             self._tunnel_host = connection.local_host_towards(self._settings.nats_url)
-        await client.subscribe(subjects.relay_announce(name), cb=self._on_relay)
+        if self._backbone_host in _LOOPBACK:
+            self._backbone_host = connection.local_host_towards(self._settings.nats_url)
+        every = self._backbone.has_backbone
+        await client.subscribe(
+            subjects.ANY_RELAY_ANNOUNCE if every else subjects.relay_announce(name), cb=self._on_relay
+        )
         # Before anything is read: a transceiver ignores the hello of a relay that it doesn't know.
         await self.announce()
         announcement = self.announcement()
         log.info(
             "relay %s serves %s, tunnel from %s", name, announcement.public_addresses, announcement.tunnel_addresses
         )
-        await client.subscribe(subjects.ANY_TRANSCEIVER_ANNOUNCE, cb=self._on_transceiver)
+        if self._settings.cluster is None:
+            await client.subscribe(subjects.ANY_TRANSCEIVER_ANNOUNCE, cb=self._on_transceiver)
+        elif self._settings.cluster != NO_CLUSTER:
+            own = subjects.transceiver_announce_of(self._settings.cluster)
+            await client.subscribe(own, cb=self._on_transceiver)
+        if self._backbone.believes_moves:
+            await client.subscribe(subjects.ANY_CLUSTER_MOVED, cb=self._backbone.on_moved)
         await connection.flush(client)
-        await self._read_bucket()
+        await self._read_buckets()
         self.announced.set()
         service = await service_discovery.register(client, REGISTER_NAME, {"name": name})
         await service.add_endpoint(
@@ -180,14 +203,20 @@ class RelayNatsClient:
         while True:
             began = time.monotonic()
             await self.announce()
-            if self._routes.expire(time.monotonic(), began - self._echoed_at < ECHO_SECONDS):
+            bus_alive = began - self._echoed_at < ECHO_SECONDS
+            if self._routes.expire(time.monotonic(), bus_alive):
                 self._push_routes()
+            self._backbone.expire(time.monotonic(), bus_alive)
             await asyncio.sleep(max(0.0, ANNOUNCE_SECONDS - (time.monotonic() - began)))
 
     # ---- routes in ----
 
     async def _on_relay(self, message: Msg) -> None:
         try:
+            name = subjects.parse_relay_announce(message.subject)
+            if name != self._settings.relay_name:
+                self._backbone.on_announcement(name, message.data)
+                return
             announcement = decode(message.data, RelayAnnouncement)
         except MalformedError as error:
             log.warning("an announcement under our name is ignored: %s", error)
@@ -195,7 +224,20 @@ class RelayNatsClient:
         if announcement.tunnel_addresses == self.announcement().tunnel_addresses:
             self._echoed_at = time.monotonic()
         else:
-            self._other_relay = (time.monotonic(), announcement)
+            self._on_other_process(announcement)
+
+    def _on_other_process(self, announcement: RelayAnnouncement) -> None:
+        now = time.monotonic()
+        if self.other_process() is None:
+            self._other_since = now
+        elif now - self._other_since > SAME_NAME_SECONDS:
+            self._other_since = now
+            log.error(
+                "another relay is announced under our name %s, with %s: give each its own ANTIPHON_RELAY_NAME",
+                self._settings.relay_name,
+                announcement.public_addresses,
+            )
+        self._other_relay = (now, announcement)
 
     async def _on_transceiver(self, message: Msg) -> None:
         if self._update_route(message.data):
@@ -203,13 +245,16 @@ class RelayNatsClient:
 
     def _update_route(self, data: bytes) -> bool:
         try:
-            return self._routes.update(decode(data, TransceiverAnnouncement), time.monotonic())
+            announcement = decode(data, TransceiverAnnouncement)
+            if self._settings.cluster not in (None, announcement.cluster):
+                return False  # the bucket may hold those of other clusters
+            return self._routes.update(announcement, time.monotonic())
         except MalformedError as error:
             log.warning("an announcement is ignored: %s", error)
             return False
 
-    async def _read_bucket(self) -> None:
-        """Transceivers that were announced before we came: saves the second until their next announcement."""
+    async def _read_buckets(self) -> None:
+        """What was announced before we came: saves the second until the next announcements."""
         assert self._client is not None
         try:
             js = self._client.jetstream(timeout=STORE_SECONDS)
@@ -218,51 +263,17 @@ class RelayNatsClient:
             changes = [self._update_route(entry.value) for entry in entries]
             if any(changes):
                 self._push_routes()
+            if self._backbone.has_backbone:
+                for entry in await buckets.read_all(js, subjects.BUCKET_RELAYS):
+                    if entry.key != self._settings.relay_name:
+                        self._backbone.on_announcement(entry.key, entry.value)
         except (nats.errors.Error, JetStreamError, OSError, TimeoutError) as error:
-            log.warning("bucket %s can't be read: %s", subjects.BUCKET_TRANSCEIVERS, error or type(error).__name__)
+            log.warning("the buckets of announcements can't be read: %s", error or type(error).__name__)
 
     def _push_routes(self) -> None:
         table = self._routes.table()
         log.info("%d transceivers announced", len(table))
         self._on_routes(Routes([(*identity, str(address)) for identity, address in table]))
-
-    # ---- look-ups of owners ----
-
-    async def _look_up_owners(self) -> None:
-        """Look up what workers ask, side by side, at most `MAX_QUESTIONS` at a time; further ones are dropped."""
-        while True:
-            question = await self._supervisor.questions.get()
-            if self._client is not None and self._client.is_connected and len(self._lookups) < MAX_QUESTIONS:
-                task = asyncio.create_task(self._find(self._client, question))
-                self._lookups.add(task)
-                task.add_done_callback(self._lookups.discard)
-
-    async def _find(self, nats_client: Client, question: Question) -> None:
-        """Reply with the client's owner; no reply if it has none."""
-        client = question.client
-        with contextlib.suppress(nats.errors.Error, JetStreamError, TimeoutError, MalformedError, OSError):
-            looked_up = self._settings.relay_find == "kv"
-            answer = await (self._look_up(nats_client, client) if looked_up else self._ask(nats_client, client))
-            owner = decode(answer, FlowOwner)
-            question.reply(Found(client, owner.cluster, owner.slot, owner.epoch))
-
-    async def _ask(self, nats_client: Client, client: int) -> bytes:
-        host, port = sockaddr_of(client)
-        question = FlowFind(client=str(Address(host, port)), tcp=bool(client & TCP_BIT))
-        return (await nats_client.request(subjects.FLOW_FIND, encode(question), timeout=PENDING_SECONDS)).data
-
-    async def _look_up(self, nats_client: Client, client: int) -> bytes:
-        async with asyncio.timeout(PENDING_SECONDS):
-            if self._flows is None:
-                self._flows = await buckets.bucket(
-                    nats_client.jetstream(timeout=PENDING_SECONDS), subjects.BUCKET_FLOWS
-                )
-            found = (await self._flows.get(subjects.flow_key(header_of(client)))).value or b""
-        try:
-            decode(found, FlowOwner)
-        except MalformedError:  # put there by another client of NATS
-            return await self._ask(nats_client, client)
-        return found
 
     # ---- ourselves out ----
 
@@ -307,6 +318,11 @@ class RelayNatsClient:
             name=self._settings.relay_name,
             path=self._supervisor.path,
             workers=len(answered),
+            relays=self._backbone.relays,
+            relays_out=self._supervisor.relays_out,
+            round_trips={str(cluster): ms for cluster, ms in self._supervisor.round_trips.items()},
+            moves=self._backbone.moves,
+            ingress=self._backbone.ingress,
             **merged(answered).values(),
         )
         await request.respond(encode(statistics))

@@ -12,16 +12,22 @@ import contextlib
 import logging
 import signal
 import time
+from pathlib import Path
 from typing import Any, Final
 
-from antiphon.relay.control.ipc import Hello, Keys, Routes
+from nats.js.client import JetStreamContext
+
+from antiphon.relay.control.backbone_client import BackboneClient, BackboneTables
+from antiphon.relay.control.ingress_number import STORE_SECONDS
+from antiphon.relay.control.ipc import Hello, Keys, Routes, TagKeys
 from antiphon.relay.control.metrics_http import MetricsHttp
 from antiphon.relay.control.nats_client import CLOSE_SECONDS, RelayNatsClient
 from antiphon.relay.control.worker_pool import WorkerPool
 from antiphon.relay.control.worker_supervisor import WorkerSupervisor
 from antiphon.relay.counters import merged
-from antiphon.relay.settings import RelaySettings
+from antiphon.relay.settings import RelaySettings, check_backbone_key
 from antiphon.runtime.loop_watchdog import LoopWatchdog
+from antiphon.runtime.nats.hub import HubConnection, connect_hub
 from antiphon.runtime.tasks import end
 from antiphon.schemas.route_token import RouteKeyring
 
@@ -34,6 +40,8 @@ LEARN_SECONDS: Final = 1.5
 ANNOUNCED_WITHIN_SECONDS: Final = 5.0
 """Without NATS the port is bound after this long: no more clients can be learned then."""
 DRAIN_POLL_SECONDS: Final = 0.1
+QUIET_SECONDS: Final = 0.3
+"""Without a packet over the backbone: other relays have learned that this one drains, and left it."""
 STANDSTILL_SECONDS: Final = 10.0
 """The workers forward without this process, and end with it: patience costs less than a needless restart."""
 
@@ -48,10 +56,15 @@ class Control:
         self._settings = settings
         self._pool = pool
         self._supervisor = WorkerSupervisor(pool)
-        self._nats = RelayNatsClient(settings, pool, self._supervisor, self._set_routes)
-        self._http = MetricsHttp(settings, self._supervisor, self._nats)
+        self._hub: HubConnection | None = None
+        if settings.hub is not None and settings.relay_backbone_bind is not None:
+            self._hub = connect_hub(settings.hub, f"relay-{settings.relay_name}")
+        jetstream = self._jetstream_of_hub if self._hub is not None else None
+        self._backbone = BackboneClient(settings, pool.saved, jetstream, self._set_backbone)
+        self._nats = RelayNatsClient(settings, pool, self._supervisor, self._backbone, self._set_routes)
+        self._http = MetricsHttp(settings, self._supervisor, self._nats, self._backbone)
         self._logged: dict[str, Any] = {}
-        self._keys_changed = self._keys_time()
+        self._keys_changed = self._key_files()
 
     async def run(self, stop: asyncio.Event) -> None:
         """Forward and stay announced until `stop`, then drain; raises OSError if a port can't be bound."""
@@ -60,7 +73,13 @@ class Control:
             async with asyncio.TaskGroup() as tasks:
                 running = [
                     tasks.create_task(each)
-                    for each in (self._supervisor.run(), self._nats.run(), self._take_port(), self._watch())
+                    for each in (
+                        self._supervisor.run(),
+                        self._backbone.run(),
+                        self._nats.run(),
+                        self._take_port(),
+                        self._watch(),
+                    )
                 ]
                 await stop.wait()
                 await self._drain()
@@ -68,11 +87,25 @@ class Control:
         finally:
             self._http.close()
             await self._nats.close()
+            if self._hub is not None:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(CLOSE_SECONDS):
+                        await self._hub.close()
             self._pool.close()
+
+    def _jetstream_of_hub(self) -> JetStreamContext | None:
+        client = self._hub.client if self._hub is not None else None
+        return client.jetstream(timeout=STORE_SECONDS) if client is not None else None
 
     def _set_routes(self, routes: Routes) -> None:
         self._pool.set_routes(routes)
         self._supervisor.send_to_all(routes)
+        self._pool.write_state_file()
+
+    def _set_backbone(self, tables: BackboneTables) -> None:
+        self._pool.set_backbone(tables)
+        for message in tables.messages():
+            self._supervisor.send_to_all(message)
         self._pool.write_state_file()
 
     async def _take_port(self) -> None:
@@ -86,6 +119,8 @@ class Control:
             await asyncio.sleep(LEARN_SECONDS)
         self._pool.take_port()
         self._supervisor.hand_over()
+        await self._nats.announce()  # from now on other relays send us what is for our clients
+        self._supervisor.send_to_all(Hello())
         log.info("the port is bound beside the other process")
         while self._nats.other_process() is not None:  # noqa: ASYNC110  # time ends it, no event would
             await asyncio.sleep(DRAIN_POLL_SECONDS)
@@ -98,7 +133,7 @@ class Control:
         log_at = time.monotonic() + LOG_SECONDS
         while True:
             await asyncio.sleep(WATCH_SECONDS)
-            changed = self._keys_time()
+            changed = self._key_files()
             if changed != self._keys_changed:
                 self._keys_changed = changed
                 self.read_keys()
@@ -107,17 +142,23 @@ class Control:
                 log_at += LOG_SECONDS
                 await self._log_statistics()
 
-    def _keys_time(self) -> tuple[int, int] | None:
-        if self._settings.route_keys is not None or self._settings.route_keys_file is None:
-            return None
-        try:
-            found = self._settings.route_keys_file.stat()
-        except OSError:
-            return None
-        return found.st_mtime_ns, found.st_ino
+    def _key_files(self) -> list[tuple[int, int] | None]:
+        """What changes when a key file does."""
+        settings = self._settings
+        return [
+            _written(file) if given is None else None
+            for given, file in (
+                (settings.route_keys, settings.route_keys_file),
+                (settings.backbone_key, settings.backbone_key_file),
+            )
+        ]
 
     def read_keys(self) -> None:
-        """Rotate: the keys now in ANTIPHON_ROUTE_KEYS_FILE open new flows; running calls keep theirs."""
+        """Rotate: the keys now in the files open new flows and backbone packets; running calls go on."""
+        self._read_route_keys()
+        self._read_backbone_keys()
+
+    def _read_route_keys(self) -> None:
         try:
             text = self._settings.route_keys_text()
             RouteKeyring.from_text(text)
@@ -128,6 +169,18 @@ class Control:
             return
         self._supervisor.send_to_all(Keys(text))
         log.info("route keys read anew, key ids %s", ",".join(part.strip()[0] for part in text.split(",") if part))
+
+    def _read_backbone_keys(self) -> None:
+        try:
+            text = self._settings.backbone_key_text()
+            check_backbone_key(text)
+        except ValueError as error:
+            log.error("the backbone keys stay as they were: %s", error)
+            return
+        if not self._pool.set_backbone_keys(text):
+            return
+        self._supervisor.send_to_all(TagKeys(text))
+        log.info("backbone keys read anew: %d", len(text.split(",")))
 
     async def _log_statistics(self) -> None:
         fields = merged(await self._supervisor.statistics()).values()
@@ -146,10 +199,25 @@ class Control:
                 async with asyncio.timeout(CLOSE_SECONDS):
                     await self._nats.announce_draining()
         deadline = time.monotonic() + self._settings.relay_drain_seconds
-        while time.monotonic() < deadline:
-            if not merged(await self._supervisor.statistics()).flows_confirmed:
+        passed, quiet_since = -1, time.monotonic()
+        while (now := time.monotonic()) < deadline:
+            counted = merged(await self._supervisor.statistics())
+            forwarded = counted.packets_to_transceivers + counted.packets_to_relays + counted.packets_to_clients
+            if forwarded != passed:
+                passed, quiet_since = forwarded, now
+            # What passes over the backbone has no flow here.
+            quiet = not self._pool.backbones or not passed or now - quiet_since > QUIET_SECONDS
+            if not counted.flows_confirmed and quiet:
                 break
             await asyncio.sleep(DRAIN_POLL_SECONDS)
+
+
+def _written(file: Path | None) -> tuple[int, int] | None:
+    try:
+        found = file.stat() if file is not None else None
+    except OSError:
+        return None
+    return (found.st_mtime_ns, found.st_ino) if found is not None else None
 
 
 async def serve(settings: RelaySettings, pool: WorkerPool) -> None:

@@ -11,6 +11,7 @@ import errno
 import socket
 import sys
 import time
+from collections.abc import Sequence
 from typing import Final
 
 from antiphon.schemas.addresses import Address
@@ -58,6 +59,30 @@ def bind_udp(address: Address, shared: bool = False, patience: float = BIND_PATI
     except BaseException:
         bound.close()
         raise
+
+
+def bind_kept(address: Address, saved: Sequence[int]) -> socket.socket:
+    """At the port that was saved, if there is one and it is free; else at any."""
+    for port in saved:
+        try:
+            return bind_udp(address._replace(port=port), patience=RELEASE_SECONDS)
+        except OSError:
+            pass  # another process has it by now
+    return bind_udp(address)
+
+
+def bind_block(address: Address, count: int, patience: float) -> list[socket.socket]:
+    """At `count` ports in a row, or at none of them."""
+    bound: list[socket.socket] = []
+    try:
+        bound.extend(
+            bind_udp(address._replace(port=address.port + number), patience=patience) for number in range(count)
+        )
+    except OSError:
+        for each in bound:
+            each.close()
+        raise
+    return bound
 
 
 def _enlarge(bound: socket.socket) -> None:

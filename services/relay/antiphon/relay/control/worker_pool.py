@@ -6,17 +6,22 @@ open here: what clients send while a dead worker is replaced waits in the kernel
 
 from __future__ import annotations
 
+import errno
 import socket
 import subprocess
 import sys
-from typing import Final
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final
 
 from antiphon.relay.control import state_file
-from antiphon.relay.control.ipc import SOCKETS, Routes, Start, pack
+from antiphon.relay.control.ipc import SOCKETS, Backbone, Moves, Routes, Start, pack
 from antiphon.relay.control.port_takeover import free_port, steer_away, stop_steering
-from antiphon.relay.control.sockets import RELEASE_SECONDS, bind_udp, bound_port, listen_tcp
-from antiphon.relay.settings import RelaySettings
+from antiphon.relay.control.sockets import BIND_PATIENCE, bind_block, bind_kept, bind_udp, bound_port, listen_tcp
+from antiphon.relay.settings import NO_CLUSTER, RelaySettings
 from antiphon.schemas.addresses import Address
+
+if TYPE_CHECKING:  # it imports pydantic, and no packet moves before the pool is there
+    from antiphon.relay.control.backbone_client import BackboneTables
 
 END_SECONDS: Final = 1.0
 
@@ -40,9 +45,9 @@ class WorkerProcess:
                 [sys.executable, "-m", module, *map(str, descriptors)], stdin=subprocess.DEVNULL, pass_fds=descriptors
             )
 
-    def begin(self, start: Start, tunnel: socket.socket) -> None:
-        """Let it forward with these settings and this tunnel socket; OSError if it has ended."""
-        socket.send_fds(self._handover, [SOCKETS], [tunnel.fileno()])
+    def begin(self, start: Start, sockets: Sequence[socket.socket]) -> None:
+        """Let it forward with these settings and sockets: the tunnel's, the backbone's. OSError if it has ended."""
+        socket.send_fds(self._handover, [SOCKETS], [each.fileno() for each in sockets])
         self.control.sendall(pack(start))
 
     def hand_over(self, public: list[socket.socket]) -> None:
@@ -85,6 +90,8 @@ class WorkerPool:
         """`started`: what `start_workers` gave."""
         self._settings = settings
         self.saved = state_file.read(settings.relay_state_file)
+        if settings.relay_backbone_bind is None or settings.hub is None:
+            self.saved = self.saved._replace(ingress=0)  # it was claimed there
         self._start = Start(
             settings.route_keys_text(),
             settings.relay_max_flows,
@@ -93,6 +100,9 @@ class WorkerPool:
             settings.relay_learn,
             settings.relay_flow_packets_per_second,
             settings.relay_flow_burst,
+            settings.relay_ingress or self.saved.ingress,
+            None if settings.cluster == NO_CLUSTER else settings.cluster,
+            backbone_keys=settings.backbone_key_text(),
         )
         asked = [free_port(address) for address in settings.relay_bind]
         self.addresses = [address for address, _ in asked]
@@ -108,6 +118,15 @@ class WorkerPool:
             self.public.append([listener])
             self.tcp_addresses = [settings.relay_tcp_bind._replace(port=bound_port(listener))]
         self.tunnels = [self._bind_tunnel(number) for number in range(len(self.public))]
+        self.backbones = self._bind_backbones()
+        """A socket for each worker, towards other relays; none without a backbone."""
+        if settings.relay_backbone_bind is None:
+            self.saved = self.saved._replace(relays=[])
+        if not settings.cluster_keys_text():
+            self.saved = self.saved._replace(moves=[])
+        if settings.cluster is not None:
+            self.saved = self.saved._replace(routes=[each for each in self.saved.routes if each[0] == settings.cluster])
+        self._keep_ports()
         self.workers = [self._begin(number, worker) for number, worker in enumerate(started)]
         self._spare: WorkerProcess | None = None
 
@@ -115,12 +134,39 @@ class WorkerPool:
         address = self._settings.relay_tunnel_bind
         if address.port:
             return bind_udp(address._replace(port=address.port + number))
-        if number < len(self.saved.tunnel_ports) and not self.port_is_taken:
-            try:
-                return bind_udp(address._replace(port=self.saved.tunnel_ports[number]), patience=RELEASE_SECONDS)
-            except OSError:
-                pass  # another process has it by now
-        return bind_udp(address)
+        saved = self.saved.tunnel_ports if not self.port_is_taken else []
+        return bind_kept(address, saved[number : number + 1])
+
+    def _bind_backbones(self) -> list[socket.socket]:
+        """Kept over restarts, as tunnel sockets; with a port given, its and the next ports.
+
+        Where those belong to the process that we take over from: the ones behind them. Other relays learn from our
+        announcement which ones they are.
+        """
+        address, count = self._settings.relay_backbone_bind, len(self.public)
+        if address is None:
+            return []
+        if not address.port:
+            saved = self.saved.backbone_ports if not self.port_is_taken else []
+            return [bind_kept(address, saved[number : number + 1]) for number in range(count)]
+        try:
+            return bind_block(address, count, 0.0 if self.port_is_taken else BIND_PATIENCE)
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE or not self.port_is_taken or address.port + 2 * count > 1 << 16:
+                raise OSError(error.errno, f"ANTIPHON_RELAY_BACKBONE_BIND: {error.strerror}") from None
+        try:
+            return bind_block(address._replace(port=address.port + count), count, 0.0)
+        except OSError as error:
+            raise OSError(
+                error.errno,
+                f"ANTIPHON_RELAY_BACKBONE_BIND: the process that is taken over has the ports from {address.port} on, "
+                f"and those behind them are taken as well: {error.strerror}",
+            ) from None
+
+    @property
+    def has_port(self) -> bool:
+        """Whether clients reach this process: it has bound the public port."""
+        return bool(self.public[0])
 
     def take_port(self) -> None:
         """Bind the public port, a socket for each worker."""
@@ -156,15 +202,30 @@ class WorkerPool:
             self._spare = WorkerProcess(UDP_WORKER)
 
     def _begin(self, number: int, worker: WorkerProcess) -> WorkerProcess:
-        worker.begin(self._start, self.tunnels[number])
+        worker.begin(self._start._replace(worker=number), [self.tunnels[number], *self.backbones[number : number + 1]])
         if self.saved.routes:
             worker.control.sendall(pack(Routes(self.saved.routes)))
+        if self.saved.relays:
+            worker.control.sendall(pack(Backbone(self.saved.relays)))
+        if self.saved.moves:
+            worker.control.sendall(pack(Moves([(old, new) for old, new, _ in self.saved.moves])))
         worker.hand_over(self.public[number])
         return worker
 
     def set_routes(self, routes: Routes) -> None:
         """What workers that are started from now on, and the state file, begin with."""
-        self.saved = state_file.StateFile(routes.table, [bound_port(tunnel) for tunnel in self.tunnels])
+        self.saved = self.saved._replace(routes=routes.table)
+
+    def set_backbone(self, tables: BackboneTables) -> None:
+        """Likewise."""
+        self._start = self._start._replace(ingress=tables.ingress)
+        self.saved = self.saved._replace(relays=tables.relays, moves=tables.moves, ingress=tables.ingress)
+
+    def _keep_ports(self) -> None:
+        self.saved = self.saved._replace(
+            tunnel_ports=[bound_port(tunnel) for tunnel in self.tunnels],
+            backbone_ports=[bound_port(backbone) for backbone in self.backbones],
+        )
 
     def set_route_keys(self, route_keys: str) -> bool:
         """What workers that are started from now on begin with; False if these keys are live already."""
@@ -172,14 +233,24 @@ class WorkerPool:
         self._start = self._start._replace(route_keys=route_keys)
         return changed
 
+    def set_backbone_keys(self, backbone_keys: str) -> bool:
+        """As `set_route_keys`, of backbone keys."""
+        changed = backbone_keys != self._start.backbone_keys
+        self._start = self._start._replace(backbone_keys=backbone_keys)
+        return changed
+
     def write_state_file(self) -> None:
-        """Write down routes and tunnel ports, if a file is set."""
+        """Write down what is known and which ports we have, if a file is set."""
         if self._settings.relay_state_file is not None:
             state_file.write(self._settings.relay_state_file, self.saved)
 
     def tunnel_addresses(self, host: str) -> list[Address]:
         """Where this relay's tunnel packets come from, with `host` as their IP."""
         return [Address(host, bound_port(tunnel)) for tunnel in self.tunnels]
+
+    def backbone_addresses(self, host: str) -> list[Address]:
+        """Where other relays reach the workers, with `host` as their IP; none without a backbone."""
+        return [Address(host, bound_port(backbone)) for backbone in self.backbones]
 
     def yield_port(self, to_workers: int) -> None:
         """Steer new packets to another process's sockets; our workers still read what has come."""
@@ -196,5 +267,5 @@ class WorkerPool:
         if self._spare is not None:
             self._spare.end()
             self._spare.kill()
-        for each in (*self.tunnels, *(public for mine in self.public for public in mine)):
+        for each in (*self.tunnels, *self.backbones, *(public for mine in self.public for public in mine)):
             each.close()

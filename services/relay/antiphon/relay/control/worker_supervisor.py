@@ -11,7 +11,19 @@ import time
 from collections.abc import Callable
 from typing import Final, Literal, NamedTuple
 
-from antiphon.relay.control.ipc import MAX_LINE, Ask, Busy, Find, Found, IpcMessage, Ready, Statistics, pack, unpack
+from antiphon.relay.control.ipc import (
+    MAX_LINE,
+    Ask,
+    Busy,
+    Find,
+    Found,
+    IpcMessage,
+    Ready,
+    RoundTrips,
+    Statistics,
+    pack,
+    unpack,
+)
 from antiphon.relay.control.worker_pool import WorkerPool, WorkerProcess
 from antiphon.relay.counters import Counters
 
@@ -50,6 +62,8 @@ class _WorkerRecord:
         self.path: PacketPath = "none"
         self.answer: asyncio.Future[Counters] | None = None
         self.writer: asyncio.StreamWriter | None = None
+        self.round_trips = RoundTrips({}, [])
+        """What its hellos to other relays have measured last."""
 
     def send(self, message: IpcMessage) -> None:
         if self.writer is not None and not self.writer.is_closing():
@@ -79,6 +93,20 @@ class WorkerSupervisor:
     def all_up(self) -> bool:
         """Every worker is up."""
         return all(record.path != "none" for record in self._records)
+
+    @property
+    def round_trips(self) -> dict[int, float]:
+        """Cluster -> milliseconds to the nearest of its relays: the least that a worker has measured."""
+        nearest: dict[int, float] = {}
+        for record in self._records:
+            for cluster, ms in record.round_trips.by_cluster.items():
+                nearest[cluster] = min(ms, nearest.get(cluster, ms))
+        return nearest
+
+    @property
+    def relays_out(self) -> list[str]:
+        """Names of the relays that do not answer the hellos of a worker."""
+        return sorted({name for record in self._records for name in record.round_trips.out})
 
     async def run(self) -> None:
         """Keep the workers alive."""
@@ -153,6 +181,7 @@ class WorkerSupervisor:
             return await _ended(process)
         finally:
             record.path, record.process = "none", None
+            record.round_trips = RoundTrips({}, [])
             if record.writer is not None:
                 record.writer.close()  # ends the worker, if it has not ended
                 record.writer = None
@@ -172,12 +201,24 @@ class WorkerSupervisor:
             case Find(client):
                 with contextlib.suppress(asyncio.QueueFull):
                     self.questions.put_nowait(Question(client, record.send))
+            case RoundTrips() as measured:
+                before = self.relays_out
+                record.round_trips = measured
+                _log_changes(set(before), set(self.relays_out))
             case Busy() as busy:
                 for other in self._records:
                     if other is not record:
                         other.send(busy)
             case Statistics(values) if record.answer is not None and not record.answer.done():
                 record.answer.set_result(Counters.of(values))
+
+
+def _log_changes(before: set[str], after: set[str]) -> None:
+    """Which relays have gone and come, in one line each time: hundreds may go together with their region."""
+    if gone := sorted(after - before):
+        log.warning("no answer of %d relays over the backbone: %.500s", len(gone), ", ".join(gone))
+    if back := sorted(before - after):
+        log.info("%d relays answer again, or are announced no more: %.500s", len(back), ", ".join(back))
 
 
 def _process_began() -> float:
