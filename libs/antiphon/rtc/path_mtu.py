@@ -1,9 +1,9 @@
 """How long our datagrams may be, so that they pass every path that a call can take. Constants only.
 
-The longest way is that over two relays: between them a datagram has 36 bytes in front, the header of an IPv6 client with
-its route and a tag (`antiphon.schemas.backbone`). All calls keep to it, not only those over two hops: a call can change
-between one hop and two at any packet, what its association has cut into chunks stays as it is cut, and 16 bytes less of
-1200 cost nothing that could be measured.
+The longest way is that over two relays: between them a datagram has 36 bytes in front, the header of an IPv6 client
+with its route and a tag (`antiphon.schemas.backbone`). All calls keep to it, not only those over two hops: a call can
+change between one hop and two at any packet, what its association has cut into chunks stays as it is cut, and 4 bytes
+less of 1200 cost nothing that could be measured.
 """
 
 from __future__ import annotations
