@@ -22,7 +22,7 @@ from antiphon.relay.core.core import MAX_DATAGRAM, Outgoing, RelayCore
 from antiphon.relay.core.remote_owner import MARK
 from antiphon.relay.core.two_hops import TwoHops, swapped
 from antiphon.relay.dataplane.mmsg import Batch
-from antiphon.relay.dataplane.segmentation import MAX_SEGMENT, SEGMENT_FROM, OutgoingMessage, grouped, uniform
+from antiphon.relay.dataplane.segmentation import MAX_SEGMENT, SEGMENT_FROM, OutgoingMessage, grouped
 from antiphon.schemas.backbone import TAG_BYTES, TAG_FLAG, VERSION
 from antiphon.schemas.tunnel import BACKBONE_BIT, IPV4_HEADER, ROUTE_BYTES
 
@@ -67,8 +67,6 @@ class BatchedTwoHops:
         self._flags = batch.columns("B", _FLAGS_AT)
         self._rows = [range(n) for n in range(batch.size + 1)]
         self._bits = [sum(BACKBONE_BIT << 64 * lane for lane in range(n)) for n in range(batch.size + 1)]
-        self._tag_bits = [sum(_TAG_IN_ROUTE << 64 * lane for lane in range(n)) for n in range(batch.size + 1)]
-        """By number of rows: the flag in each lane of 64 bits, in which a route stands."""
         self._addresses = {at: batch.memory_addresses(at) for at in (-24, -16, -8, 0, 8, 16, 24)}
         self._expected_flags = VERSION << 4 | (TAG_FLAG if self._tagged else 0)
         self._noted_batches = 0
@@ -150,8 +148,7 @@ class BatchedTwoHops:
         keys = self._words[0][n].tolist()
         begin = 0
         if self._tagged:
-            flagged = int.from_bytes(self._words[8][n].tobytes(), "little") | self._tag_bits[n]
-            self._words[8][n][:] = memoryview(flagged.to_bytes(ROUTE_BYTES * n, "little")).cast("Q")
+            self._words[8][n][:] = memoryview(array("Q", [route | _TAG_IN_ROUTE for route in routes]))
             tags = self._tags(rows, 0, [lengths[row] for row in rows])
             begin = -TAG_BYTES
             self._words[-8][n][:] = self._words[0][n]
@@ -213,14 +210,15 @@ class BatchedTwoHops:
         begin = self._overhead
         routes: list[int] = self._words[8 + begin][n].tolist()
         own = swapped(self._two_hops.ingress) if self._two_hops.ingress else -1
-        here = [row for row in rows if routes[row] & _INGRESS == own]
+        ingresses = [route & _INGRESS for route in routes]
+        here = [row for row in rows if ingresses[row] == own]
         if not here:
             self._up_to_transceivers(n, rows, sources, lengths, routes, now)
         elif len(here) == len(rows):
             self._down_to_clients(n, rows, sources, lengths, routes, now)
         else:
             self._down_to_clients(n, here, sources, lengths, routes, now)
-            rows = [row for row in rows if routes[row] & _INGRESS != own]
+            rows = [row for row in rows if ingresses[row] != own]
             self._up_to_transceivers(n, rows, sources, lengths, routes, now)
         return n == batch.size
 
@@ -263,7 +261,7 @@ class BatchedTwoHops:
         if not hmac.compare_digest(b"".join(made), tags):
             rows = self._opened_by_any(rows, parts, tags, made)
         flags = int.from_bytes(self._words[16][n].tobytes(), "little")
-        clear = (flags | self._tag_bits[n]) ^ self._tag_bits[n]
+        clear = flags & ~sum(_TAG_IN_ROUTE << 64 * lane for lane in range(n))
         self._words[16][n][:] = memoryview(clear.to_bytes(8 * n, "little")).cast("Q")
         return rows
 
@@ -292,16 +290,11 @@ class BatchedTwoHops:
     def _up_to_transceivers(
         self, n: int, rows: Sequence[int], sources: list[int], lengths: list[int], routes: list[int], now: float
     ) -> None:
-        ingress_of, find = self._two_hops.ingress_of_source.get, self._two_hops.transceiver_of_route.__getitem__
-        if len(rows) == n:
-            of_rows, from_where = routes, sources
-        else:
-            of_rows, from_where = [routes[row] for row in rows], [sources[row] for row in rows]
-        found = list(map(find, of_rows))
-        ingresses = [route & _INGRESS for route in of_rows]
-        named = list(map(ingress_of, from_where))
-        if named != ingresses or any(len(each) != IPV4_HEADER for each in set(found)):
-            fits = [known == name for known, name in zip(named, ingresses, strict=True)]
+        ingress_of = self._two_hops.ingress_of_source.get
+        find = self._two_hops.transceiver_of_route
+        found = [find[routes[row]] for row in rows]
+        fits = [ingress_of(sources[row]) == routes[row] & _INGRESS for row in rows]
+        if False in fits or any(len(each) != IPV4_HEADER for each in set(found)):
             good = [fit and len(each) == IPV4_HEADER for fit, each in zip(fits, found, strict=True)]
             odd = [row for row, fine in zip(rows, good, strict=True) if not fine]
             found = [each for each, fine in zip(found, good, strict=True) if fine]
@@ -311,7 +304,7 @@ class BatchedTwoHops:
         to: list[int] = memoryview(b"".join(found)).cast("Q").tolist()
         begin = self._overhead
         keys = self._words[begin][n].tolist()
-        outgoing = lengths if len(rows) == n and not begin else [lengths[row] - begin for row in rows]
+        outgoing = [lengths[row] - begin for row in rows]
         sent = self._send(self._tunnel_fd, rows, to, keys, begin, outgoing)
         counters = self._core.counters
         octets = sum(outgoing) - _HEADER * len(rows)
@@ -405,15 +398,15 @@ class BatchedTwoHops:
             addresses = array("Q", map(addresses.__getitem__, rows))
             keys = [keys[row] for row in rows]
         messages: list[OutgoingMessage] = []
-        if count >= SEGMENT_FROM and batch.segments and max(lengths) <= MAX_SEGMENT + _HEADER:
-            one = to.count(to[0]) == count
-            if one and lengths.count(lengths[0]) == count:
-                messages = uniform(count, lengths[0])
-            elif len(set(keys)) == count:  # else packets of one client would overtake each other
-                order, messages = grouped(None if one else to, lengths)
-                lengths = list(map(lengths.__getitem__, order))
-                to = to if one else list(map(to.__getitem__, order))
-                addresses = array("Q", map(addresses.__getitem__, order))
+        if (
+            count >= SEGMENT_FROM
+            and batch.segments
+            and max(lengths) <= MAX_SEGMENT + _HEADER
+            and len(set(keys)) == count  # packets of one client would overtake each other
+        ):
+            order, messages = grouped(to, lengths)
+            to, lengths = ([column[number] for number in order] for column in (to, lengths))
+            addresses = array("Q", map(addresses.__getitem__, order))
         batch.set_destinations(count, memoryview(array("Q", to)))
         batch.set_pieces(count, addresses, memoryview(array("Q", lengths)))
         sent = batch.segment(fd, messages) if messages else 0
