@@ -119,8 +119,10 @@ class World:
         return name
 
     def close(self) -> None:
-        for each in (*self.clients, *self.nodes):
-            each.close()
+        for client in self.clients:
+            client.close()
+        for node in self.nodes:
+            node.close()
 
     @property
     def drops(self) -> dict[str, int]:

@@ -367,6 +367,12 @@ def test_a_relay_that_is_told_its_own_address_sends_itself_nothing() -> None:
     assert core.counters.drops == {"unannounced_sender": 1}
 
 
+def test_relays_on_the_other_ip_family_are_left_out() -> None:
+    six = Relay(4, "six", 11, True, (key_of(("2001:db8::9", 4000, 0, 0)),))
+    assert BackboneTable([*RELAYS, six], own_address=STRANGER).clusters.keys() == {1, 2, 3}
+    assert BackboneTable([*RELAYS, six], own_address=BOB).clusters.keys() == {4}
+
+
 def test_the_table_of_relays_is_bounded() -> None:
     many = [Relay(n % 4000, f"{n:05}", n, True, (key_of(("10.0.0.1", n)),)) for n in range(1, 3000)]
     assert len(BackboneTable(many).relays) == MAX_RELAYS
