@@ -16,20 +16,20 @@ import socket
 from array import array
 from collections.abc import Callable, Mapping, Sequence
 from itertools import repeat
+from operator import eq
 from typing import Final
 
 from antiphon.relay.core.core import MAX_DATAGRAM, Outgoing, RelayCore
 from antiphon.relay.core.remote_owner import MARK
 from antiphon.relay.core.two_hops import TwoHops, swapped
 from antiphon.relay.dataplane.mmsg import Batch
-from antiphon.relay.dataplane.segmentation import MAX_SEGMENT, SEGMENT_FROM, OutgoingMessage, grouped
+from antiphon.relay.dataplane.segmentation import MAX_SEGMENT, SEGMENT_FROM, OutgoingMessage, grouped, uniform
 from antiphon.schemas.backbone import TAG_BYTES, TAG_FLAG, VERSION
 from antiphon.schemas.tunnel import BACKBONE_BIT, IPV4_HEADER, ROUTE_BYTES
 
 _HEADER: Final = IPV4_HEADER + ROUTE_BYTES
 _FAMILY: Final = (2 | BACKBONE_BIT).to_bytes(2, "little")
 """An IPv4 client over UDP, and a route."""
-_INGRESS: Final = 0xFFFF
 _SLOT_AND_EPOCH: Final = 0xFFFFFFFF << 16
 """In a route, read as a little-endian number; at the same place in an owner elsewhere (`remote_owner`)."""
 _FLAGS_AT: Final = 15
@@ -65,6 +65,7 @@ class BatchedTwoHops:
         self._words = {at: batch.columns("Q", at) for at in (-24, -16, -8, 0, 8, 16)}
         self._families = batch.columns("H", 0)
         self._flags = batch.columns("B", _FLAGS_AT)
+        self._ingresses = {at: batch.columns("H", 8 + at) for at in {0, self._overhead}}
         self._rows = [range(n) for n in range(batch.size + 1)]
         self._bits = [sum(BACKBONE_BIT << 64 * lane for lane in range(n)) for n in range(batch.size + 1)]
         self._addresses = {at: batch.memory_addresses(at) for at in (-24, -16, -8, 0, 8, 16, 24)}
@@ -101,10 +102,11 @@ class BatchedTwoHops:
             self._words[-24][n][:] = clients
             self._words[-16][n][:] = routes
             self._set_tags(-8, n, rows, tags)
-        to = relays.tolist()
+        to = relays.tobytes()
         if len(rows) < n:
-            to, lengths = ([column[row] for row in rows] for column in (to, lengths))
-        sent = self._send(self._backbone_fd, rows, to, keys, begin, [length - begin for length in lengths])
+            to = array("Q", [relays[row] for row in rows]).tobytes()
+            lengths = [lengths[row] for row in rows]
+        sent = self._send(self._backbone_fd, n, rows, to, begin, [length - begin for length in lengths])
         self._count_to_relays(sent, lengths)
 
     def _one_by_one(self, rows: Sequence[int], hops: list[bytes], keys: list[int], lengths: list[int]) -> Sequence[int]:
@@ -137,15 +139,13 @@ class BatchedTwoHops:
         routes = self._words[8][n].tolist()
         rows = self._ordinary_answers(n, rows, sources, lengths, now)
         workers = self._two_hops.worker_of_route
-        found = [workers[routes[row]] for row in rows]
+        found = list(map(workers.__getitem__, routes if len(rows) == n else [routes[row] for row in rows]))
         if any(len(each) != IPV4_HEADER for each in set(found)):
             odd = [row for row, each in zip(rows, found, strict=True) if len(each) != IPV4_HEADER]
             rows = self._decided(rows, odd, sources, lengths, now)
             found = [each for each in found if len(each) == IPV4_HEADER]
         if not rows:
             return
-        to: list[int] = memoryview(b"".join(found)).cast("Q").tolist()
-        keys = self._words[0][n].tolist()
         begin = 0
         if self._tagged:
             self._words[8][n][:] = memoryview(array("Q", [route | _TAG_IN_ROUTE for route in routes]))
@@ -154,7 +154,8 @@ class BatchedTwoHops:
             self._words[-8][n][:] = self._words[0][n]
             self._words[0][n][:] = self._words[8][n]
             self._set_tags(8, n, rows, tags)
-        sent = self._send(self._backbone_fd, rows, to, keys, begin, [lengths[row] - begin for row in rows])
+        outgoing = [lengths[row] - begin for row in rows]
+        sent = self._send(self._backbone_fd, n, rows, b"".join(found), begin, outgoing)
         self._count_to_relays(sent, [lengths[row] - _HEADER for row in rows])
 
     def _ordinary_answers(
@@ -210,16 +211,18 @@ class BatchedTwoHops:
         begin = self._overhead
         routes: list[int] = self._words[8 + begin][n].tolist()
         own = swapped(self._two_hops.ingress) if self._two_hops.ingress else -1
-        ingresses = [route & _INGRESS for route in routes]
-        here = [row for row in rows if ingresses[row] == own]
-        if not here:
-            self._up_to_transceivers(n, rows, sources, lengths, routes, now)
-        elif len(here) == len(rows):
+        ingresses: list[int] = self._ingresses[begin][n].tolist()
+        if own not in ingresses:
+            self._up_to_transceivers(n, rows, sources, lengths, routes, ingresses, now)
+        elif ingresses.count(own) == n:
             self._down_to_clients(n, rows, sources, lengths, routes, now)
         else:
-            self._down_to_clients(n, here, sources, lengths, routes, now)
-            rows = [row for row in rows if ingresses[row] != own]
-            self._up_to_transceivers(n, rows, sources, lengths, routes, now)
+            here = [row for row in rows if ingresses[row] == own]
+            away = [row for row in rows if ingresses[row] != own]
+            if here:
+                self._down_to_clients(n, here, sources, lengths, routes, now)
+            if away:
+                self._up_to_transceivers(n, away, sources, lengths, routes, ingresses, now)
         return n == batch.size
 
     def _ordinary(self, n: int, sources: list[int], lengths: list[int], now: float) -> Sequence[int]:
@@ -289,12 +292,23 @@ class BatchedTwoHops:
         return [row for row, fine in zip(rows, good, strict=True) if fine]
 
     def _up_to_transceivers(
-        self, n: int, rows: Sequence[int], sources: list[int], lengths: list[int], routes: list[int], now: float
+        self,
+        n: int,
+        rows: Sequence[int],
+        sources: list[int],
+        lengths: list[int],
+        routes: list[int],
+        ingresses: list[int],
+        now: float,
     ) -> None:
         ingress_of = self._two_hops.ingress_of_source.get
         find = self._two_hops.transceiver_of_route
-        found = [find[routes[row]] for row in rows]
-        fits = [ingress_of(sources[row]) == routes[row] & _INGRESS for row in rows]
+        if len(rows) == n:
+            found = list(map(find.__getitem__, routes))
+            fits = list(map(eq, map(ingress_of, sources), ingresses))
+        else:
+            found = [find[routes[row]] for row in rows]
+            fits = [ingress_of(sources[row]) == ingresses[row] for row in rows]
         if False in fits or any(len(each) != IPV4_HEADER for each in set(found)):
             good = [fit and len(each) == IPV4_HEADER for fit, each in zip(fits, found, strict=True)]
             odd = [row for row, fine in zip(rows, good, strict=True) if not fine]
@@ -302,11 +316,9 @@ class BatchedTwoHops:
             rows = self._opened_one_by_one(rows, odd, sources, lengths, now)
             if not rows:
                 return
-        to: list[int] = memoryview(b"".join(found)).cast("Q").tolist()
         begin = self._overhead
-        keys = self._words[begin][n].tolist()
         outgoing = [lengths[row] - begin for row in rows]
-        sent = self._send(self._tunnel_fd, rows, to, keys, begin, outgoing)
+        sent = self._send(self._tunnel_fd, n, rows, b"".join(found), begin, outgoing)
         counters = self._core.counters
         octets = sum(outgoing) - _HEADER * len(rows)
         if sent < len(rows):
@@ -386,29 +398,32 @@ class BatchedTwoHops:
         for row, tag in zip(rows, memoryview(b"".join(tags)).cast("Q").tolist(), strict=True):
             column[row] = tag
 
-    def _send(
-        self, fd: int, rows: Sequence[int], to: list[int], keys: list[int], begin: int, lengths: list[int]
-    ) -> int:
-        """Send these rows' memory from octet `begin` on to IPv4 destinations; how many went.
+    def _send(self, fd: int, n: int, rows: Sequence[int], to: bytes, begin: int, lengths: list[int]) -> int:
+        """Send these rows' memory from octet `begin` on, where the client's word is; how many went.
 
-        `to` and `lengths` (of what is sent): of these rows; `keys`, which tell clients apart: of the whole batch.
+        `to`, 8 octets each, and `lengths`, of what is sent: of these rows; `n`: rows of the batch.
         """
         batch, count = self._batch, len(rows)
         addresses = self._addresses[begin]
-        if rows != self._rows[count]:
+        whole = rows == self._rows[n]
+        if not whole:
             addresses = array("Q", map(addresses.__getitem__, rows))
-            keys = [keys[row] for row in rows]
         messages: list[OutgoingMessage] = []
-        if (
-            count >= SEGMENT_FROM
-            and batch.segments
-            and max(lengths) <= MAX_SEGMENT + _HEADER
-            and len(set(keys)) == count  # packets of one client would overtake each other
-        ):
-            order, messages = grouped(to, lengths)
-            to, lengths = ([column[number] for number in order] for column in (to, lengths))
-            addresses = array("Q", map(addresses.__getitem__, order))
-        batch.set_destinations(count, memoryview(array("Q", to)))
+        longest = max(lengths)
+        if count >= SEGMENT_FROM and batch.segments and longest <= MAX_SEGMENT + _HEADER:
+            one = to == to[:IPV4_HEADER] * count
+            if one and min(lengths) == longest:
+                messages = uniform(count, longest)
+            else:
+                clients: list[int] = self._words[begin][n].tolist()
+                if len(set(clients if whole else [clients[row] for row in rows])) == count:
+                    # Otherwise packets of one client would overtake each other.
+                    targets: list[int] = memoryview(to).cast("Q").tolist()
+                    order, messages = grouped(None if one else targets, lengths)
+                    to = array("Q", map(targets.__getitem__, order)).tobytes()
+                    lengths = list(map(lengths.__getitem__, order))
+                    addresses = array("Q", map(addresses.__getitem__, order))
+        batch.set_destinations(count, memoryview(to).cast("Q"))
         batch.set_pieces(count, addresses, memoryview(array("Q", lengths)))
         sent = batch.segment(fd, messages) if messages else 0
         return sent + batch.send(fd, count, sent) if sent < count else sent
