@@ -13,6 +13,7 @@ from pathlib import Path
 
 import nats.errors
 import pytest
+from nats.aio.client import Client
 from support.processes.nats import nats_server
 from support.processes.relay_process import RelayProcess, fake_transceiver, relay_process, until
 
@@ -81,7 +82,7 @@ async def announced_relay(nats_url: str, name: str, cluster: int, subject: str =
         await client.close()
 
 
-async def test_a_restarted_relay_announces_the_same_backbone_and_knows_the_others_without_nats(tmp_path: Path) -> None:
+async def test_a_restarted_relay_announces_the_same_backbone_and_has_written_down_the_others(tmp_path: Path) -> None:
     file = tmp_path / "state"
     settings = BACKBONE | {
         "ANTIPHON_RELAY_STATE_FILE": str(file),
@@ -108,65 +109,50 @@ async def test_a_restarted_relay_announces_the_same_backbone_and_knows_the_other
             assert json.loads(file.read_text())["relays"] == [[2, "far", 102, "ready", ["127.0.0.2:9"]]]
 
 
-async def test_a_relay_knows_others_by_what_they_announce_under_their_own_name(nats_url: str) -> None:
+async def test_a_relay_takes_from_nats_what_concerns_it_and_nothing_else(nats_url: str) -> None:
+    """Relays of other clusters under their own name, transceivers of its own cluster, moves that were signed."""
+    settings = BACKBONE | {"ANTIPHON_CLUSTER_KEYS": f"2:{KEY.public}"}
+    client = await connection.connect(nats_url, "test")
     async with (
-        relay_process(nats_url, settings=BACKBONE) as relay,
+        fake_transceiver(nats_url, slot=1) as far,
+        fake_transceiver(nats_url, slot=2),
         announced_relay(nats_url, "ours", 0),
         announced_relay(nats_url, "thief", 3, subjects.relay_announce("victim")),
     ):
-        async with announced_relay(nats_url, "far", 2):
-            await shows(relay, relays=1)
-        assert (await relay.statistics()).relays == 1
-        await shows(relay, relays=0)  # not renewed for 5 s
-
-
-async def test_with_a_cluster_of_its_own_a_relay_takes_no_others_transceivers_for_routes(nats_url: str) -> None:
-    async with (
-        relay_process(nats_url, settings=BACKBONE) as relay,
-        fake_transceiver(nats_url, slot=1) as far,
-        fake_transceiver(nats_url, slot=2),
-    ):
         far.cluster = 2
-        await relay.knows(routes=1)
-        client = await connection.connect(nats_url, "test")
         kept = await buckets.bucket(client.jetstream(), subjects.BUCKET_TRANSCEIVERS)
         await kept.put(subjects.slot_key(2, 1), encode(far.announcement()))
-        await client.close()
-        relay.kill()
-        await relay.start()
-        await relay.knows(routes=1)
+        async with relay_process(nats_url, settings=settings) as relay:
+            async with announced_relay(nats_url, "far", 2):
+                await shows(relay, relays=1, routes=1)
+                await publish(client, SlotMove((2, 1, 1), (0, 1, 1), 1000), AnnouncementKey(bytes(32)), 2)
+                await publish(client, SlotMove((2, 2, 1), (0, 1, 1), 1000), KEY, 3)
+                await publish(client, SlotMove((2, 3, 1), (0, 1, 1), 1000), KEY, 2)
+                await shows(relay, relays=1, routes=1, moves=1)
+            await shows(relay, relays=0, moves=1)  # an announcement counts for 5 s
+    await client.close()
 
 
-async def test_a_signed_move_reaches_the_relay_and_a_forged_one_does_not(nats_url: str) -> None:
-    settings = BACKBONE | {"ANTIPHON_CLUSTER_KEYS": f"2:{KEY.public}"}
-    async with relay_process(nats_url, settings=settings) as relay:
-        client = await connection.connect(nats_url, "test")
-
-        async def publish(move: SlotMove, key: AnnouncementKey, subject: int) -> None:
-            (cluster, slot, epoch), (to_cluster, to_slot, to_epoch), made_at = move
-            message = SlotMoved(
-                cluster=cluster,
-                slot=slot,
-                epoch=epoch,
-                to_cluster=to_cluster,
-                to_slot=to_slot,
-                to_epoch=to_epoch,
-                made_at=made_at,
-                signature=key.sign(move),
-            )
-            await client.publish(subjects.cluster_moved(subject), encode(message))
-
-        await publish(SlotMove((2, 1, 1), (0, 1, 1), 1000), AnnouncementKey(bytes(32)), 2)
-        await publish(SlotMove((2, 2, 1), (0, 1, 1), 1000), KEY, 3)
-        await publish(SlotMove((2, 3, 1), (0, 1, 1), 1000), KEY, 2)
-        await shows(relay, moves=1)
-        await client.close()
+async def publish(client: Client, move: SlotMove, key: AnnouncementKey, subject: int) -> None:
+    """Announce a move with this key's signature, as one of this cluster."""
+    (cluster, slot, epoch), (to_cluster, to_slot, to_epoch), made_at = move
+    message = SlotMoved(
+        cluster=cluster,
+        slot=slot,
+        epoch=epoch,
+        to_cluster=to_cluster,
+        to_slot=to_slot,
+        to_epoch=to_epoch,
+        made_at=made_at,
+        signature=key.sign(move),
+    )
+    await client.publish(subjects.cluster_moved(subject), encode(message))
 
 
-async def test_a_draining_relay_says_so_to_the_others(nats_url: str) -> None:
-    async with relay_process(nats_url, settings=BACKBONE) as relay:
+async def test_a_relay_without_a_number_serves_its_cluster_and_tells_the_others_when_it_drains(nats_url: str) -> None:
+    async with relay_process(nats_url, settings=BACKBONE | {"ANTIPHON_RELAY_INGRESS": ""}) as relay:
         announced = asyncio.create_task(said(relay, "draining"))
-        await said(relay)
+        assert (await said(relay)).ingress == 0
         ended = asyncio.create_task(asyncio.to_thread(relay.terminate))
         assert (await announced).backbone_addresses
         assert await ended == 0
@@ -223,10 +209,3 @@ async def test_a_number_is_claimed_at_the_hub_and_a_restarted_relay_has_it_again
             await relay.start()
             await shows(relay, ingress=2)
         await client.close()
-
-
-async def test_without_a_number_a_relay_is_no_ingress_and_serves_its_cluster(nats_url: str) -> None:
-    async with relay_process(nats_url, settings=BACKBONE | {"ANTIPHON_RELAY_INGRESS": ""}) as relay:
-        announcement = await said(relay)
-        assert announcement.ingress == 0
-        assert announcement.backbone_addresses

@@ -127,9 +127,10 @@ class FakeTransceiver:
         """The next client packet, and the relay that sent it."""
         while True:
             packet, relay = await self.datagrams.receive(patience)
-            if packet != tunnel.HELLO:
+            if packet == tunnel.HELLO:
+                self.hellos.append(relay)
+            elif tunnel.ingress_of_hello(packet) is None:
                 return tunnel.unpack(packet), relay
-            self.hellos.append(relay)
 
     async def answer_finds(self, client: Client, clients: Sequence[Address]) -> None:
         """Answer `flow.find` for these clients, as their owner does."""
@@ -180,11 +181,13 @@ class RelayProcess:
 
     def __init__(self, nats_url: str, bind: str, path: str, client: Client, settings: dict[str, str]) -> None:
         self.nats_url = nats_url
+        self.name = settings.get("ANTIPHON_RELAY_NAME", "test")
         self._settings = settings
         self.bind = bind
         self.path = path
         self.public: list[Address] = []
         self.tunnels: list[Address] = []
+        self.tcp: list[Address] = []
         self._client = client
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -206,7 +209,7 @@ class RelayProcess:
     async def start(self, beside: Sequence[RelayProcess] = ()) -> None:
         """Start it and wait until it is announced and forwards; `beside` others that stand under the same name."""
         others = [[str(address) for address in other.tunnels] for other in beside]
-        announced = await self._client.subscribe(subjects.relay_announce("test"))
+        announced = await self._client.subscribe(subjects.relay_announce(self.name))
         self._process = self._spawn(self._environment())
         deadline = time.monotonic() + PATIENCE
         while True:
@@ -217,6 +220,7 @@ class RelayProcess:
         await announced.unsubscribe()
         self.public = [parse_address(text) for text in said.public_addresses]
         self.tunnels = [parse_address(text) for text in said.tunnel_addresses]
+        self.tcp = [parse_address(text) for text in said.tcp_addresses]
         self.bind = ",".join(map(str, self.public))  # a restart takes the same ports
         await until(self._forwards, "the relay's packet loop is up")
 
@@ -245,7 +249,7 @@ class RelayProcess:
         return False
 
     async def statistics(self) -> RelayStatistics:
-        reply = await self._client.request(subjects.relay_stats("test"), b"", timeout=2)
+        reply = await self._client.request(subjects.relay_stats(self.name), b"", timeout=2)
         return decode(reply.data, RelayStatistics)
 
     async def knows(self, routes: int) -> None:

@@ -45,6 +45,7 @@ class BackboneTable:
         self.relay_at: dict[int, Relay] = {}
         """Backbone address -> the relay that announces it: packets from any other address are dropped."""
         self._by_ingress: dict[int, Relay] = {}
+        self._workers: dict[int, tuple[int, ...]] = {}
         self._of_cluster: dict[int, list[Relay]] = {}
         room = MAX_ADDRESSES
         for relay in sorted(relays, key=lambda each: (not each.ready, each.name)):
@@ -61,7 +62,9 @@ class BackboneTable:
             self.relays.append(relay)
             self.relay_at.update(dict.fromkeys(addresses, relay))
             if relay.ingress:
-                self._by_ingress.setdefault(relay.ingress, relay)
+                holder = self._by_ingress.setdefault(relay.ingress, relay)
+                if holder.name == relay.name:  # two processes of it, while one takes over
+                    self._workers[relay.ingress] = (*self._workers.get(relay.ingress, ()), *addresses)
             if relay.cluster is not None:
                 self._of_cluster.setdefault(relay.cluster, []).append(relay)
 
@@ -78,3 +81,7 @@ class BackboneTable:
     def ingress(self, number: int) -> Relay | None:
         """The relay with this ingress number: where its clients' packets go to."""
         return self._by_ingress.get(number)
+
+    def workers(self, number: int) -> tuple[int, ...]:
+        """The addresses of all workers of the relay with this ingress number, of both processes if one takes over."""
+        return self._workers.get(number, ())

@@ -31,6 +31,7 @@ from antiphon.relay.core.slot_move_table import SlotMoveTable
 from antiphon.relay.core.two_hops import TwoHops, TwoHopsSettings
 from antiphon.relay.counters import Counters
 from antiphon.schemas import backbone
+from antiphon.schemas.backbone import BackboneKeys
 from antiphon.schemas.errors import MalformedError
 from antiphon.schemas.route_token import RouteKeyring, age_in_hours
 from antiphon.schemas.tunnel import BACKBONE_BIT, ROUTE_BYTES, TCP_BIT
@@ -272,7 +273,7 @@ class RelayCore:
             return self._to_own_client(client, (relay.cluster, slot, epoch), datagram, now)
         if relay.ingress != ingress:
             return self._dropped("wrong_ingress")
-        if two_hops.table.ingress(ingress) is not relay:
+        if not two_hops.has_number(relay):
             return self._dropped("ingress_conflict")
         if not datagram:
             return self._dropped("bad_length")
@@ -346,6 +347,11 @@ class RelayCore:
         if self.two_hops is not None:
             self.two_hops.set_ingress(number)
             self._apply_moves(now)
+
+    def set_backbone_keys(self, keys: BackboneKeys) -> None:
+        """These backbone keys are live, and no others."""
+        if self.two_hops is not None:
+            self.two_hops.set_keys(keys)
 
     def set_moves(self, moves: Iterable[tuple[TransceiverIdentity, TransceiverIdentity]], now: float) -> None:
         """These slot moves count, and no others: tokens and flows of the old identities go to the new ones."""

@@ -151,7 +151,7 @@ class TwoHops:
         self.ingress_of_source.update(
             (address, swapped(relay.ingress))
             for address, relay in at.items()
-            if relay.ingress and self.table.ingress(relay.ingress) is relay
+            if relay.ingress and self.has_number(relay)
         )
         self.lane_of_source.clear()
         self.lane_of_source.update(
@@ -169,6 +169,16 @@ class TwoHops:
         self.hellos.set_addresses(elsewhere, now)
         self._asked = {ingress: when for ingress, when in self._asked.items() if self.table.ingress(ingress)}
         self.relays_changed()
+
+    def has_number(self, relay: Relay) -> bool:
+        """Whether its ingress number is its own; two processes of a relay share it while one takes over."""
+        holder = self.table.ingress(relay.ingress)
+        return holder is not None and holder.name == relay.name
+
+    def set_keys(self, keys: BackboneKeys) -> None:
+        """These keys are live from now on, and no others. Tags can't be turned on or off in a running relay."""
+        if keys.tagged == self.keys.tagged:
+            self.keys = keys
 
     def relays_changed(self) -> None:
         """A relay is out, or takes packets again, or the table is another one: ways are chosen anew."""
@@ -246,8 +256,7 @@ class TwoHops:
 
     def workers_of(self, ingress: int) -> tuple[int, ...]:
         """All workers of an ingress."""
-        relay = self.table.ingress(ingress) if ingress != self.ingress else None
-        return relay.addresses if relay is not None else ()
+        return self.table.workers(ingress) if ingress != self.ingress else ()
 
     def asked_for(self, ingress: int, now: float) -> None:
         """An ingress asks for its clients: the transceivers here are asked, at `take_questions`."""

@@ -22,6 +22,7 @@ from antiphon.relay.control.ipc import (
     RoundTrips,
     Routes,
     Start,
+    TagKeys,
     pack,
     unpack,
 )
@@ -122,6 +123,8 @@ def apply(core: RelayCore, message: IpcMessage, now: float) -> None:
             core.set_ingress(number, now)
         case Keys(route_keys):
             core.set_keyring(RouteKeyring.from_text(route_keys))
+        case TagKeys(backbone_keys):
+            core.set_backbone_keys(BackboneKeys.from_text(backbone_keys))
         case Busy(spent):
             core.spent_elsewhere([Spent(tuple(token), half, packets) for token, half, packets in spent], now)
 
