@@ -68,6 +68,8 @@ class BatchedTwoHops:
         self._ingresses = {at: batch.columns("H", 8 + at) for at in {0, self._overhead}}
         self._rows = [range(n) for n in range(batch.size + 1)]
         self._bits = [sum(BACKBONE_BIT << 64 * lane for lane in range(n)) for n in range(batch.size + 1)]
+        self._tag_bits = [sum(_TAG_IN_ROUTE << 64 * lane for lane in range(n)) for n in range(batch.size + 1)]
+        """By number of rows: the flag of the tag in each route."""
         self._addresses = {at: batch.memory_addresses(at) for at in (-24, -16, -8, 0, 8, 16, 24)}
         self._expected_flags = VERSION << 4 | (TAG_FLAG if self._tagged else 0)
         self._noted_batches = 0
@@ -148,7 +150,8 @@ class BatchedTwoHops:
             return
         begin = 0
         if self._tagged:
-            self._words[8][n][:] = memoryview(array("Q", [route | _TAG_IN_ROUTE for route in routes]))
+            flagged = int.from_bytes(self._words[8][n].tobytes(), "little") | self._tag_bits[n]
+            self._words[8][n][:] = memoryview(flagged.to_bytes(ROUTE_BYTES * n, "little")).cast("Q")
             tags = self._tags(rows, 0, [lengths[row] for row in rows])
             begin = -TAG_BYTES
             self._words[-8][n][:] = self._words[0][n]
@@ -265,7 +268,7 @@ class BatchedTwoHops:
         if not hmac.compare_digest(b"".join(made), tags):
             rows = self._opened_by_any(rows, parts, tags, made)
         flags = int.from_bytes(self._words[16][n].tobytes(), "little")
-        clear = flags & ~sum(_TAG_IN_ROUTE << 64 * lane for lane in range(n))
+        clear = (flags | self._tag_bits[n]) ^ self._tag_bits[n]
         self._words[16][n][:] = memoryview(clear.to_bytes(8 * n, "little")).cast("Q")
         return rows
 
