@@ -14,9 +14,13 @@ import pytest
 from antiphon import bench
 from antiphon.cli import keys, main
 from antiphon.runtime.agent_sessions.lease_crypto import from_file
+from antiphon.schemas.backbone import HELLO as HELLO_KIND
+from antiphon.schemas.backbone import BackboneKeys, Hello
 from antiphon.schemas.messages import MESSAGES
 from antiphon.schemas.route_token import RouteKeyring
+from antiphon.schemas.slot_moves import AnnouncementKey
 
+HELLO = Hello(HELLO_KIND, 7, False, bytes(8))
 ROOT = Path(__file__).parents[2]
 
 
@@ -119,6 +123,41 @@ def test_a_lease_key_is_written_where_it_is_asked_for_and_rotated(tmp_path: Path
     _write_keys(tmp_path, "--lease", str(path), "--rotate")
     assert path.read_text().strip().split(",")[1] == first
     assert from_file(path)
+
+
+@pytest.mark.pure
+def test_a_backbone_key_is_rotated_in_steps_of_which_each_opens_what_the_one_before_seals() -> None:
+    text = old = "ab" * 32
+    for step in ("add", "use", "drop"):
+        before, text = text, keys.stepped_backbone_keys(text, step)
+        here, there = BackboneKeys.from_text(before), BackboneKeys.from_text(text)
+        assert there.open_hello(here.seal_hello(HELLO)) == here.open_hello(there.seal_hello(HELLO)) == HELLO
+    assert "," not in text
+    assert text != old
+    with pytest.raises(ValueError, match="holds 1 keys"):
+        keys.stepped_backbone_keys(text, "use")
+    with pytest.raises(ValueError, match="holds 2 keys"):
+        keys.stepped_backbone_keys(f"{text},{old}", "add")
+
+
+@pytest.mark.process
+def test_keys_of_the_backbone_and_of_announcements_are_written_once(tmp_path: Path) -> None:
+    backbone, announcement = tmp_path / "backbone", tmp_path / "announcement"
+    options = ["--backbone", str(backbone), "--announcement", str(announcement)]
+    _write_keys(tmp_path, *options)
+    written = backbone.read_text(), announcement.read_text()
+    assert BackboneKeys.from_text(written[0]).tagged
+    _write_keys(tmp_path, *options)
+    assert (backbone.read_text(), announcement.read_text()) == written
+    files = ["--route", str(tmp_path / "route"), "--password", str(tmp_path / "password")]
+    said = _antiphon("keys", *files, *options, "--backbone-step", "add").stdout
+    assert f"ANTIPHON_CLUSTER_KEYS=<cluster>:{AnnouncementKey.from_text(written[1]).public}" in said
+    assert written[1].strip() not in said
+    assert backbone.read_text().startswith(written[0].strip() + ",")
+    assert _antiphon("keys", *files, *options, "--backbone-step", "drop").returncode == 0
+    assert backbone.read_text() == written[0]
+    failed = _antiphon("keys", *files, *options, "--backbone-step", "use")
+    assert (failed.returncode, failed.stderr.count("\n")) == (2, 1)
 
 
 @pytest.mark.pure

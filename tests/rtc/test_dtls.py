@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import datetime
 import random
 from collections.abc import Callable
 
 import pytest
+from aiortc import RTCCertificate
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import given
 from hypothesis import strategies as st
 
+from antiphon.rtc.dtls.aiortc_internals import ssl_context
 from antiphon.rtc.dtls.certificate import Certificate, CurrentCertificate
 from antiphon.rtc.dtls.handshake import DtlsError, DtlsHandshake
 from antiphon.rtc.dtls.record_layer import ALERT, APPLICATION_DATA, CLOSE_NOTIFY, WINDOW, DtlsRecords
@@ -19,10 +25,12 @@ pytestmark = pytest.mark.pure
 OURS, THEIRS = Certificate(), Certificate()
 
 
-def handshake(drop: Callable[[bytes], bool] = lambda data: False) -> tuple[DtlsHandshake, DtlsHandshake]:
+def handshake(
+    drop: Callable[[bytes], bool] = lambda data: False, theirs: Certificate = THEIRS
+) -> tuple[DtlsHandshake, DtlsHandshake]:
     """Client and server to the end, without loss unless told."""
-    client = DtlsHandshake(OURS, [("sha-256", THEIRS.fingerprint)], True, 0.0)
-    server = DtlsHandshake(THEIRS, [("sha-256", OURS.fingerprint)], False, 0.0)
+    client = DtlsHandshake(OURS, [("sha-256", theirs.fingerprint)], True, 0.0)
+    server = DtlsHandshake(theirs, [("sha-256", OURS.fingerprint)], False, 0.0)
     client.start(0.0)
     for _ in range(10):
         for data in client.outgoing():
@@ -54,16 +62,36 @@ def test_both_ends_take_the_same_keys_out_of_the_handshake() -> None:
     assert len(server.final_flight) >= 1
 
 
+class LongCertificate(Certificate):
+    """With so many bytes more, as one of another key or with more names has."""
+
+    def __init__(self, more: int) -> None:
+        key = ec.generate_private_key(ec.SECP256R1())
+        name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "long")])
+        now = datetime.datetime.now(tz=datetime.UTC)
+        certificate = (
+            x509.CertificateBuilder(name, name, key.public_key(), 7, now, now + datetime.timedelta(days=1))
+            .add_extension(x509.UnrecognizedExtension(x509.ObjectIdentifier("1.3.6.1.4.1.55555.1"), bytes(more)), False)
+            .sign(key, hashes.SHA256())
+        )
+        self.fingerprint = ":".join(f"{octet:02X}" for octet in certificate.fingerprint(hashes.SHA256()))
+        self.context = ssl_context(RTCCertificate(key, certificate))
+
+
 def test_handshake_datagrams_fit_any_path() -> None:
+    """The longest is that over two relays: IPv6, UDP, a header of 28 bytes and a tag of 8."""
     sizes: list[int] = []
 
     def measure(data: bytes) -> bool:
-        sizes.append(len(data))
+        sizes.append(40 + 8 + 28 + 8 + len(data))
         return False
 
     client, _ = handshake(measure)
     assert client.keys is not None
-    assert max(sizes) <= 1200
+    for more in range(400, 660, 2):  # with these a flight fills its first datagram
+        client, _ = handshake(measure, LongCertificate(more))
+        assert client.keys is not None
+    assert 1270 < max(sizes) <= 1280
 
 
 def test_openssl_understands_our_records() -> None:

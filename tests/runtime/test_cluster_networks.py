@@ -84,6 +84,14 @@ def test_a_relay_elsewhere_is_not_trusted_and_is_named_once(caplog: pytest.LogCa
     assert len(caplog.records) <= MAX_NAMED
 
 
+def test_a_relay_of_another_cluster_is_not_trusted_wherever_it_is() -> None:
+    allowlist = RelayAllowlist(cluster=3)
+    for cluster, trusted in ((None, True), (3, True), (4, False)):
+        said = relay(f"of {cluster}", f"10.0.0.{cluster or 1}:1").model_copy(update={"cluster": cluster})
+        assert bool(allowlist.announce(said, 0.0)) is trusted
+    assert sorted(allowlist) == [("10.0.0.1", 1), ("10.0.0.3", 1)]
+
+
 def test_false_relays_fill_a_table_of_a_size_and_displace_none_that_is_known() -> None:
     allowlist = RelayAllowlist()
     known = relay("known", "10.0.0.1:1")

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.virtual
 class Association:
     """Two ends and a network of 1280-byte packets."""
 
-    LIMIT = 1280 - 40 - 8 - 20 - 37  # IPv6, UDP, tunnel, DTLS record
+    LIMIT = 1280 - 40 - 8 - 36 - 37  # IPv6, UDP, backbone header with tag, DTLS record
 
     def __init__(self, conditions: Conditions) -> None:
         self.loop = virtual_loop()

@@ -8,6 +8,7 @@ script too: the one-shot `keys` service of compose.yaml is this file in an other
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import secrets
 import string
@@ -64,6 +65,25 @@ def rotated_secret_keys(current: str) -> str:
     return ",".join([fresh_secret_key(), *keys][:LIVE_KEYS])
 
 
+def stepped_backbone_keys(current: str, step: str) -> str:
+    """`current` after one step of a rotation: `old` -add-> `old,new` -use-> `new,old` -drop-> `new`.
+
+    The first key seals, both open. Relays of several places get the file one after the other, so a new key may seal
+    only when all of them open it. ValueError where the step does not fit.
+    """
+    keys = [key for key in (part.strip() for part in current.replace("\n", ",").split(",")) if key]
+    if len(keys) != (1 if step == "add" else LIVE_KEYS):
+        raise ValueError(f"holds {len(keys)} keys, so that {step!r} is not the next step: add, then use, then drop")
+    match step:
+        case "add":
+            keys.append(secrets.token_hex(32))
+        case "use":
+            keys.reverse()
+        case _:
+            keys.pop()
+    return ",".join(keys)
+
+
 def write_secret(path: Path, text: str, owner: int | None) -> None:
     """Put the file in its place in one step, readable by its owner only."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -96,6 +116,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="also write the key that seals leases, for agents and bridges (ANTIPHON_LEASE_KEY_FILE); default: none",
     )
+    parser.add_argument(
+        "--backbone",
+        type=Path,
+        metavar="FILE",
+        help="also write the key of the tags between relays (ANTIPHON_BACKBONE_KEY_FILE), the same for all relays",
+    )
+    parser.add_argument(
+        "--backbone-step",
+        choices=("add", "use", "drop"),
+        help="rotate that key: add a new one that opens only, use it, drop the old one; copy the file to all relays "
+        "after each step, which notice by themselves",
+    )
+    parser.add_argument(
+        "--announcement",
+        type=Path,
+        metavar="FILE",
+        help="also write a cluster's announcement key (ANTIPHON_ANNOUNCE_KEY_FILE of transceivers), and print its "
+        "public part, which all relays get in ANTIPHON_CLUSTER_KEYS",
+    )
     parser.add_argument("--owner", type=int, metavar="UID", help="give the files to this user (needs root)")
     parser.add_argument(
         "--own", type=Path, metavar="DIRECTORY", help="give this directory and all in it to --owner as well"
@@ -127,6 +166,13 @@ def run(args: argparse.Namespace) -> int:
             _write_or_rotate(args.secret, "secret", fresh_secret_key, rotated_secret_keys, args)
         if args.lease is not None:
             _write_or_rotate(args.lease, "lease", fresh_lease_keys, rotated_lease_keys, args)
+        if args.backbone is not None:
+            _write_or_step(args.backbone, args.backbone_step, args.owner)
+        if args.announcement is not None:
+            _write_announcement(args.announcement, args.owner)
+    except ValueError as error:
+        print(f"keys: {args.backbone} {error}", file=sys.stderr)
+        return 2
     except OSError as error:
         print(f"keys: cannot write {error.filename}: {error.strerror}", file=sys.stderr)
         return 2
@@ -144,6 +190,32 @@ def _write_or_rotate(
         print(f"{path}: a new {kind} key in front, the former one behind it")
     else:
         print(f"{path}: kept")
+
+
+def _write_or_step(path: Path, step: str | None, owner: int | None) -> None:
+    if not path.exists():
+        write_secret(path, secrets.token_hex(32), owner)
+        print(f"{path}: a fresh backbone key")
+    elif step is None:
+        print(f"{path}: kept")
+    else:
+        write_secret(path, stepped_backbone_keys(path.read_text(), step), owner)
+        print(f"{path}: step {step!r} is done; copy the file to all relays before the next one")
+
+
+def _write_announcement(path: Path, owner: int | None) -> None:
+    if path.exists():
+        print(f"{path}: kept")
+    else:
+        write_secret(path, secrets.token_hex(32), owner)
+        print(f"{path}: a fresh announcement key")
+    try:
+        from antiphon.schemas.slot_moves import AnnouncementKey
+    except ImportError:  # as a plain script
+        return
+    with contextlib.suppress(ValueError):  # another program wrote the file
+        public = AnnouncementKey.from_text(path.read_text()).public
+        print(f"{path}: for all relays, ANTIPHON_CLUSTER_KEYS=<cluster>:{public}")
 
 
 if __name__ == "__main__":

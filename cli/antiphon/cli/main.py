@@ -23,7 +23,7 @@ COMMANDS: Final = {
     "schema": ("antiphon.cli.schema", "write the JSON Schema of every message"),
     "credentials": ("antiphon.cli.credentials", "write NATS credentials, one for each role, and the server's users"),
     "agents": ("antiphon.cli.agents", "make, list and take away credentials of agent plug-ins"),
-    "keys": ("antiphon.cli.keys", "write fresh route and password keys, or rotate them"),
+    "keys": ("antiphon.cli.keys", "write fresh keys, or rotate them"),
     "api-keys": ("antiphon.cli.api_keys", "make, list or revoke the API keys of clients"),
     "setup": ("antiphon.cli.setup", "make the buckets and streams on NATS, and keep them there"),
     "record": ("antiphon.cli.record", "write calls to files: both voices and a timeline of events"),

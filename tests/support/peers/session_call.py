@@ -134,7 +134,7 @@ class Call:
         self.arrivals_ns.append(unix_ns(now))
         unrouted = self.registry.receive(self.header + data, RELAY, now, unix_ns(now))
         if unrouted is not None:  # as `TunnelReceiver` does where no other transceiver has the session
-            self.registry.counters.refused_checks += 1
+            self.registry.count_lost(unrouted)
 
     async def _tick(self) -> None:
         while True:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+from antiphon.cli.ice_check import pack_binding_request
 from antiphon.cli.sdp import Answer
 from antiphon.cli.webrtc_audio import OutgoingStream
 from antiphon.cli.webrtc_client import Peer
@@ -53,6 +54,10 @@ class CarriedPeer(Peer):
     def rtp(self) -> OutgoingStream:
         """The numbers of its next packet."""
         return self._rtp
+
+    def check(self) -> None:
+        """One more connectivity check, now: as a client makes it whose path has changed."""
+        self._send(pack_binding_request(f"{self._answer.ufrag}:x", self._answer.password, use_candidate=True))
 
     def unplug_microphone(self) -> None:
         """From now on only `send_rtp` sends audio."""

@@ -138,28 +138,38 @@ class FlowEnds:
         return forwarded / took, sent / took
 
     def delays(self, to: tuple[str, int], seconds: float) -> list[float]:
-        """One-way delay in us of packets at `DELAY_PPS`, from before the send call to the arrival in the kernel."""
-        with udp_socket("127.0.0.1", small=False) as sink:
-            sink.setsockopt(socket.SOL_SOCKET, _TIMESTAMPNS, 1)
-            sink.setblocking(False)
-            return self._delays(sink, to, seconds)
+        """Down: the owner sends for a client that is the sink, whose flow its first packet makes; `("", 0)`: straight
+        to the sink."""
+        with delay_sink() as sink:
+            here = sink.getsockname()
+            if to == ("", 0):
+                return delays(self.owner, sink, b"", here, seconds)
+            header = struct.pack("<H", 2) + struct.pack(">H", here[1]) + socket.inet_aton(here[0])
+            return delays(self.owner, sink, header, to, seconds)
 
-    def _delays(self, sink: socket.socket, to: tuple[str, int], seconds: float) -> list[float]:
-        """Down: the owner sends for a client that is the sink, whose flow its first packet makes."""
-        direct = to == ("", 0)
-        here = sink.getsockname()
-        header = b"" if direct else struct.pack("<H", 2) + struct.pack(">H", here[1]) + socket.inet_aton(here[0])
-        to = here if direct else to
-        found: list[float] = []
-        due, until = time.perf_counter(), time.perf_counter() + seconds
-        while due < until:
-            due += 1 / DELAY_PPS
-            while time.perf_counter() < due:
-                pass
-            self.owner.sendto(header + struct.pack("<Q", time.time_ns()) + PAYLOAD[8:], to)
-            with contextlib.suppress(BlockingIOError):
-                while True:
-                    data, control, _, _ = sink.recvmsg(256, 64)
-                    came, nanoseconds = struct.unpack("<qq", control[0][2][:16])
-                    found.append((came * 1_000_000_000 + nanoseconds - int.from_bytes(data[:8], "little")) / 1000)
-        return found
+
+def delay_sink() -> socket.socket:
+    """A socket whose packets have the time of their arrival in the kernel."""
+    sink = udp_socket("127.0.0.1", small=False)
+    sink.setsockopt(socket.SOL_SOCKET, _TIMESTAMPNS, 1)
+    sink.setblocking(False)
+    return sink
+
+
+def delays(
+    owner: socket.socket, sink: socket.socket, header: bytes, to: tuple[str, int], seconds: float
+) -> list[float]:
+    """One-way delay in us of packets at `DELAY_PPS`, from before the send call to the arrival in the kernel."""
+    found: list[float] = []
+    due, until = time.perf_counter(), time.perf_counter() + seconds
+    while due < until:
+        due += 1 / DELAY_PPS
+        while time.perf_counter() < due:
+            pass
+        owner.sendto(header + struct.pack("<Q", time.time_ns()) + PAYLOAD[8:], to)
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                data, control, _, _ = sink.recvmsg(256, 64)
+                came, nanoseconds = struct.unpack("<qq", control[0][2][:16])
+                found.append((came * 1_000_000_000 + nanoseconds - int.from_bytes(data[:8], "little")) / 1000)
+    return found

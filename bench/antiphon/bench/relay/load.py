@@ -97,13 +97,16 @@ class Sink:
         return now
 
 
-def udp_socket(host: str, small: bool = True) -> socket.socket:
-    """A UDP socket at a free port of `host`; with `small` its receive buffer is full at once."""
+def udp_socket(host: str, small: bool = True, reuse: bool = False, port: int = 0) -> socket.socket:
+    """A UDP socket of `host`, at a free port if none is given; with `small` its receive buffer is full at once, with
+    `reuse` another one may have the same address."""
     bound = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    if reuse:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     if small:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4 << 20)
-    bound.bind((host, 0))
+    bound.bind((host, port))
     return bound
 
 

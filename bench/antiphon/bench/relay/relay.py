@@ -24,6 +24,7 @@ from typing import Any, Final
 
 from antiphon.bench._lib.processes import nats_server
 from antiphon.bench._lib.statistics import median, relative_spread
+from antiphon.bench.relay import two_hops
 from antiphon.bench.relay.ends import DELAY_PPS, FlowEnds
 from antiphon.bench.relay.flood import flood as flooded
 from antiphon.bench.relay.load import BATCH
@@ -140,6 +141,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rounds", type=int, default=5, help="alternating rounds per number (default 5)")
     parser.add_argument("--seconds", type=float, default=1.0, help="length of a round (default 1)")
     parser.add_argument("--flood", action="store_true", help="also shed forged requests while 100 calls run")
+    parser.add_argument("--hops", type=int, choices=(1, 2), default=1, help="2: each role of two hops alone")
+    loops = ("auto", "batched", "portable")
+    parser.add_argument("--path", choices=loops, default="auto", help="packet loop for --hops 2")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
@@ -150,6 +154,10 @@ def run(args: argparse.Namespace) -> int:
             raise ValueError
     except ValueError:
         raise UsageError(f"--flows {args.flows}: takes numbers from {BATCH} to 131072, with commas between") from None
+    if args.hops == 2:
+        found = asyncio.run(two_hops.measure(flow_counts[0], args.rounds, args.seconds, args.path))
+        print(json.dumps(found) if args.json else two_hops.text(found))
+        return 0
     found = asyncio.run(_run(flow_counts, args.rounds, args.seconds, args.flood))
     if args.json:
         print(json.dumps(found))

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,6 +50,8 @@ class RelayUnderTest:
     """Of the process that forwards."""
     statistics: Callable[[], RelayStatistics] | None = None
     """Asks the relay; from any thread but that of the event loop. None: the compiled loop counts nothing."""
+    backbone: tuple[str, int] = ("", 0)
+    """Where other relays send to; ("", 0): it has no backbone."""
 
     def cpu_seconds(self) -> tuple[float, float]:
         """User and kernel time so far."""
@@ -83,9 +85,17 @@ async def compiled_loop(core: int) -> AsyncIterator[RelayUnderTest | None]:
 
 @asynccontextmanager
 async def relay(
-    client: Client, url: str, path: str, owner: socket.socket, keys: str, core: int | None = None
+    client: Client,
+    url: str,
+    path: str,
+    owner: socket.socket,
+    keys: str,
+    core: int | None = None,
+    cluster: int = 0,
+    more: Mapping[str, str] | None = None,
 ) -> AsyncIterator[RelayUnderTest]:
-    """A relay with one worker and this packet loop (or `auto`), which knows `owner` as its only transceiver."""
+    """A relay with one worker and this packet loop (or `auto`), which knows `owner` as the only transceiver of its
+    cluster. `more`: settings."""
     name = f"bench-{path}-{secrets.token_hex(4)}"
     settings = {
         "ANTIPHON_NATS_URL": url,
@@ -98,6 +108,7 @@ async def relay(
         "ANTIPHON_RELAY_MAX_FLOWS": "200000",
         "ANTIPHON_RELAY_DRAIN_SECONDS": "0",
         "ANTIPHON_LOG_LEVEL": "WARNING",
+        **(more or {}),
     }
     announcements = await client.subscribe(subjects.relay_announce(name))
     loop = asyncio.get_running_loop()
@@ -106,7 +117,7 @@ async def relay(
         return decode((await client.request(subjects.relay_stats(name), timeout=2)).data, RelayStatistics)
 
     with process([sys.executable, "-m", "antiphon.relay"], core, settings) as child:
-        announcing = asyncio.create_task(_announce_transceiver(client, owner))
+        announcing = asyncio.create_task(_announce_transceiver(client, owner, cluster))
         try:
             try:
                 announced = decode((await announcements.next_msg(START_SECONDS)).data, RelayAnnouncement)
@@ -120,6 +131,7 @@ async def relay(
                 parse_address(announced.tunnel_addresses[0]),
                 children(child.pid)[0],
                 lambda: asyncio.run_coroutine_threadsafe(ask(), loop).result(5),
+                parse_address(announced.backbone_addresses[0]) if announced.backbone_addresses else ("", 0),
             )
         finally:
             await tasks.end(announcing)
@@ -137,9 +149,9 @@ async def _until_forwarding(ask: Callable[[], Awaitable[RelayStatistics]], path:
     raise UsageError(f"the relay for this bench does not forward by the {path} loop")
 
 
-async def _announce_transceiver(client: Client, owner: socket.socket) -> None:
+async def _announce_transceiver(client: Client, owner: socket.socket, cluster: int) -> None:
     announcement = TransceiverAnnouncement(
-        cluster=0,
+        cluster=cluster,
         slot=1,
         epoch=1,
         tunnel_address=str(Address(*owner.getsockname())),
@@ -148,5 +160,5 @@ async def _announce_transceiver(client: Client, owner: socket.socket) -> None:
         capacity=1,
     )
     while True:
-        await client.publish(subjects.transceiver_announce(0, 1), encode(announcement))
+        await client.publish(subjects.transceiver_announce(cluster, 1), encode(announcement))
         await asyncio.sleep(0.5)

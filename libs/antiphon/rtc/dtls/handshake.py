@@ -15,11 +15,10 @@ from antiphon.rtc.dtls.aiortc_internals import DIGESTS, certificate_digest
 from antiphon.rtc.dtls.certificate import Certificate
 from antiphon.rtc.dtls.cipher_suites import SUITES
 from antiphon.rtc.dtls.state import DtlsState
+from antiphon.rtc.path_mtu import MAX_DATAGRAM
 from antiphon.rtc.rtp import srtp
 from antiphon.rtc.rtp.srtp_state import SrtpState
 
-MAX_DATAGRAM: Final = 1200
-"""Bytes of a handshake datagram: fits any path, tunnel header included."""
 EXPORTER_LABEL: Final = b"EXTRACTOR-dtls_srtp"
 HANDSHAKE_TIMEOUT: Final = 15.0
 

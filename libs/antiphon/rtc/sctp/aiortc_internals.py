@@ -28,6 +28,8 @@ from aiortc.rtcsctptransport import (
 )
 from google_crc32c import value as crc32c
 
+from antiphon.rtc.path_mtu import MAX_USER_DATA
+
 __all__ = [
     "FIRST",
     "LAST",
@@ -42,8 +44,8 @@ __all__ = [
 
 T = TypeVar("T")
 
-# On a path of 1280 bytes aiortc's 1200 bytes of user data per chunk stall: SCTP 28, DTLS 37, tunnel 20, UDP 28.
-USER_DATA: Final = 1100
+# aiortc's own 1200 bytes of user data per chunk stall on a path of 1280 bytes; a multiple of 4 needs no padding.
+USER_DATA: Final = min(1100, MAX_USER_DATA // 4 * 4)
 _sctp.USERDATA_MAX_LENGTH = USER_DATA
 FIRST: Final = SCTP_DATA_FIRST_FRAG
 LAST: Final = SCTP_DATA_LAST_FRAG

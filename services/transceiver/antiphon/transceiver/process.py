@@ -40,7 +40,7 @@ from antiphon.transceiver.failover.checkpoint_crypto import PROCESS_ID_CHARACTER
 from antiphon.transceiver.failover.checkpoint_writer import CheckpointWriter
 from antiphon.transceiver.failover.failover import Failover
 from antiphon.transceiver.failover.failure_detector import FailureDetector, liveness_address
-from antiphon.transceiver.failover.forwarding import CheckForwarder, MovedRenewal
+from antiphon.transceiver.failover.forwarding import MovedRenewal, PacketForwarder
 from antiphon.transceiver.failover.handover import Handover
 from antiphon.transceiver.failover.peer_monitor import PeerMonitor
 from antiphon.transceiver.failover.peers import Peers
@@ -114,9 +114,11 @@ def _build(settings: Settings, client: Client, acquired: _Acquired) -> _Parts:
         if settings.cluster_networks
         else ClusterNetworks.default(acquired.advertised)
     )
-    allowlist = RelayAllowlist(":" in acquired.host, networks)
+    allowlist = RelayAllowlist(":" in acquired.host, networks, settings.cluster)
     peers = Peers(acquired.process_id, settings.cluster, networks)
-    receiver = TunnelReceiver(demux, allowlist, CheckForwarder(endpoints, peers, allowlist))
+    receiver = TunnelReceiver(
+        demux, allowlist, PacketForwarder(endpoints, peers, allowlist, settings.password_key_bytes())
+    )
     relays = RelayLink(client, demux, endpoints, allowlist)
 
     def open_endpoint(identity: TransceiverIdentity) -> Endpoint:

@@ -21,6 +21,8 @@ PROCESS_ID_CHARACTERS: Final = 16
 _NONCE: Final = 12
 _MOVED: Final = b"moved "
 """Begins the entry at the place that a session has left. A checkpoint begins with a process id, in hex digits."""
+_HEADER: Final = "~"
+"""Begins a client's header among the names in such an entry: no ufrag has this character (RFC 8839 section 5.4)."""
 
 
 class CheckpointCrypto:
@@ -66,7 +68,8 @@ class CheckpointCrypto:
     def seal_moved(self, moved: Moved) -> bytes:
         """The entry at the place that a session has left."""
         nonce = os.urandom(_NONCE)
-        text = " ".join((subjects.checkpoint_prefix(*moved.to), *moved.ufrags)).encode()
+        headers = (_HEADER + header.hex() for header in moved.headers)
+        text = " ".join((subjects.checkpoint_prefix(*moved.to), *moved.ufrags, *headers)).encode()
         return _MOVED + nonce + self._cipher.encrypt(nonce, text, _MOVED + moved.key.encode())
 
     def open_moved(self, key: str, value: bytes) -> Moved | None:
@@ -77,8 +80,10 @@ class CheckpointCrypto:
         if len(sealed) < _NONCE:
             raise ValueError(f"it has {len(value)} bytes only")
         text = self._cipher.decrypt(sealed[:_NONCE], sealed[_NONCE:], _MOVED + key.encode())
-        to, *ufrags = text.decode().split()
-        return Moved(key, identity_of(f"{to}."), tuple(ufrags))
+        to, *names = text.decode().split()
+        ufrags = tuple(name for name in names if not name.startswith(_HEADER))
+        headers = tuple(bytes.fromhex(name.removeprefix(_HEADER)) for name in names if name.startswith(_HEADER))
+        return Moved(key, identity_of(f"{to}."), ufrags, headers)
 
 
 def identity_of(key: str) -> TransceiverIdentity:

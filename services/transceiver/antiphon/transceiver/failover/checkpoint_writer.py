@@ -28,6 +28,7 @@ from antiphon.transceiver.failover.checkpoint_bucket import (
 from antiphon.transceiver.failover.checkpoint_crypto import identity_of
 from antiphon.transceiver.failover.checkpoint_schedule import COALESCE, CheckpointSchedule
 from antiphon.transceiver.net.endpoint import Moved
+from antiphon.transceiver.net.tunnel_receiver import ingress_in
 from antiphon.transceiver.session.output import MOVED
 from antiphon.transceiver.session.session import Session
 
@@ -215,7 +216,10 @@ class CheckpointWriter:
         there = _Entry(entry.session, key)
         if not await self._store(there, plain):
             return None
-        moved = Moved(entry.key, identity_of(key), tuple(entry.session.state.ufrags))
+        state = entry.session.state
+        header = state.path_header
+        headers = (header,) if ingress_in(header) else ()
+        moved = Moved(entry.key, identity_of(key), tuple(state.ufrags), headers)
         written = False
         try:
             written = await self._bucket.write_moved(moved, entry.revision)

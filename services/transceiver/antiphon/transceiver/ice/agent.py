@@ -1,6 +1,8 @@
 """An ICE-lite agent (RFC 8445 section 2.5) for one session: which paths are checked, which one answers take.
 
-We never send checks. A path is (tunnel header, relay): the client's address as the relay saw it, and that relay.
+We never send checks. A path is (tunnel header, relay): the client's address as the relay saw it, and that relay. The
+header of a client that entered by a relay of another place also names that one: by another ingress, the same client is
+at another address here. The relay between can change without the client: it is followed with any authentic packet.
 Answers follow the newest authenticated packet on a checked path, not only nomination: when a relay fails, this saves
 the seconds until the next check. Sans-IO.
 
@@ -17,6 +19,7 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from antiphon.rtc import stun
+from antiphon.schemas import MalformedError, backbone
 from antiphon.schemas.addresses import Address
 from antiphon.schemas.route_token import ice_password
 from antiphon.transceiver.ice.seen_checks import SeenChecks
@@ -36,7 +39,17 @@ class Path(NamedTuple):
     """Where a client is, and through which relay."""
 
     header: bytes
+    """8 or 20 bytes; 16 or 28 where the client entered by a relay of another place."""
     relay: tuple[str, int]
+
+    @property
+    def route(self) -> backbone.Route | None:
+        """The way behind that relay; None if the client entered there. `MalformedError` if it can't be read."""
+        if not self.header[1] & backbone.BACKBONE_BIT >> 8:
+            return None
+        if self.header[-1] & backbone.TAG_FLAG:
+            raise MalformedError("a header with the flag of a tag came from a relay: it has to take that away")
+        return backbone.route_of(self.header)
 
 
 @dataclass(slots=True)
@@ -127,6 +140,8 @@ class IceLite:
         self._checked[path.header] = address
         if self.path is None or request.use_candidate:
             self._follow(path)
+        else:
+            self.follow_relay(path)
 
     def _checked_at(self, header: bytes) -> float:
         return self._checked[header].checked_at
@@ -137,6 +152,19 @@ class IceLite:
         if newest and (self.limited or path != self.path) and path.header in self._checked:
             self._checked[path.header].proved = True
             self._follow(path)
+
+    def follow_relay(self, path: Path) -> None:
+        """An authentic packet that was never received before came by this path.
+
+        Where its header is the current one and names the ingress, only the relay between has changed, and both lead to
+        that ingress. A client that sends no media is answered through one that lives, and not first at its next
+        nomination.
+        """
+        current = self.path
+        if current is None or path.header != current.header or path.relay == current.relay:
+            return
+        if path.header[1] & backbone.BACKBONE_BIT >> 8:
+            self.path = path
 
     def is_heard_by(self, header: bytes, now: float) -> bool:
         """The client has sent authentic media or records from this address lately: no other call may claim it."""

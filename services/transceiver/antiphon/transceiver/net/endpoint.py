@@ -9,9 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from antiphon.transceiver.net.udp_socket import TunnelSocket
+
+MAX_HEADERS: Final = 8
+"""Of one client whose session has moved: as many as a session knows itself. The one learned first goes first."""
 
 
 class TransceiverIdentity(NamedTuple):
@@ -29,6 +32,8 @@ class Moved(NamedTuple):
     """Of this entry in the bucket of sessions: the place where the session's checkpoint was."""
     to: TransceiverIdentity
     ufrags: tuple[str, ...]
+    headers: tuple[bytes, ...] = ()
+    """Of its client, where that entered by a relay of another place: its packets name the old endpoint."""
 
 
 class Endpoint:
@@ -45,6 +50,7 @@ class Endpoint:
         self.socket = socket
         self.sessions: set[str] = set()
         self._moved: dict[str, Moved] = {}
+        self._moved_clients: dict[bytes, Moved] = {}
         self._filling = False
         self._withdrawn = False
 
@@ -68,11 +74,28 @@ class Endpoint:
         """Where the session with this ufrag has moved to, if it has: checks of its client still come here."""
         return self._moved.get(ufrag)
 
+    def moved_client(self, header: bytes) -> Moved | None:
+        """Where the session of the client with this header has moved to, if it has and the header names us."""
+        return self._moved_clients.get(header)
+
     def set_moved(self, moved: Iterable[Moved]) -> None:
         self._moved = {ufrag: each for each in moved for ufrag in each.ufrags}
+        by_key = {each.key: each for each in self._moved.values()}
+        learned = self._moved_clients.items()
+        self._moved_clients = {header: each for each in by_key.values() for header in each.headers}
+        self._moved_clients |= {header: by_key[each.key] for header, each in learned if each.key in by_key}
 
     def forget_moved(self, moved: Moved) -> None:
         self._moved = {ufrag: each for ufrag, each in self._moved.items() if each != moved}
+        self._moved_clients = {header: each for header, each in self._moved_clients.items() if each != moved}
+
+    def learn_moved_client(self, header: bytes, moved: Moved) -> None:
+        """The client of a session that has moved has proved to be there as well."""
+        known = [each for each, of in self._moved_clients.items() if of.key == moved.key and each != header]
+        for oldest in known[: max(0, len(known) + 1 - MAX_HEADERS)]:
+            del self._moved_clients[oldest]
+        self._moved_clients.pop(header, None)
+        self._moved_clients[header] = moved
 
     # ---- its life --------------------------------------------------------------------------------------
 

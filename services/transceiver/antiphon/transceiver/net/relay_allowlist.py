@@ -44,11 +44,12 @@ class RelayAllowlist:
     that is known.
     """
 
-    def __init__(self, ipv6: bool = False, networks: ClusterNetworks | None = None) -> None:
+    def __init__(self, ipv6: bool = False, networks: ClusterNetworks | None = None, cluster: int | None = None) -> None:
         """`ipv6`: addresses are compared as a socket of that family spells them. `networks`: relays elsewhere are no
-        relays of this cluster; None: everywhere."""
+        relays of this cluster; None: everywhere. `cluster`: relays that serve another one are not trusted."""
         self._ipv6 = ipv6
         self._networks = networks
+        self._cluster = cluster
         self._refused_at = float("-inf")
         # By name and addresses: while a new relay process takes over from an old one, both announce one name.
         self._relays: dict[tuple[str, frozenset[tuple[str, int]]], float] = {}
@@ -56,6 +57,8 @@ class RelayAllowlist:
 
     def announce(self, relay: RelayAnnouncement, now: float) -> list[tuple[str, int]]:
         """Take an announcement; returns the addresses that are new."""
+        if self._cluster is not None and relay.cluster not in (None, self._cluster):
+            return []
         addresses = frozenset(
             self.as_seen(host, port)
             for host, port in map(parse_address, relay.tunnel_addresses)

@@ -19,7 +19,7 @@ from antiphon.schemas.addresses import parse_address
 from antiphon.transceiver.net.demux import Demux
 from antiphon.transceiver.net.endpoint import Endpoint, Endpoints
 from antiphon.transceiver.net.relay_allowlist import RelayAllowlist
-from antiphon.transceiver.net.tunnel_receiver import client_headers, send_clients
+from antiphon.transceiver.net.tunnel_receiver import client_headers, ingress_in, send_clients
 from antiphon.transceiver.session.session import Session
 
 log = logging.getLogger(__name__)
@@ -63,9 +63,10 @@ class RelayLink:
             self._relays.renew(now)
 
     def send_client(self, session: Session, endpoint: Endpoint) -> None:
-        """Tell every relay that this session's client is at this endpoint now."""
+        """Tell every relay that this session's client is at this endpoint now, if it entered by one of this place."""
+        headers = [header for header in session.ice.headers if not ingress_in(header)]
         for relay in self._relays:
-            for header in session.ice.headers:
+            for header in headers:
                 endpoint.socket.send(header, relay)
 
     def flows(self) -> dict[bytes, messages.FlowOwner]:
@@ -94,10 +95,17 @@ class RelayLink:
             self._notify_of_draining(relay)
 
     def _notify_of_draining(self, relay: messages.RelayAnnouncement) -> None:
-        """Tell the clients of a relay that is about to end, while it still forwards; it announces so once a second."""
+        """Tell the clients of a relay that is about to end, while it still forwards; it announces so once a second.
+
+        A relay between us and the ingress of a client is no way of the client's: the ingress chooses another one.
+        """
         leaving = {self._relays.as_seen(*parse_address(text)) for text in relay.tunnel_addresses}
+        ingress = relay.ingress.to_bytes(2, "big")
         for session in self._demux:
-            if session.ice.path is not None and session.ice.path.relay in leaving:
+            if (path := session.ice.path) is None:
+                continue
+            entered = ingress_in(path.header)
+            if entered == ingress if entered else path.relay in leaving:
                 session.send_message(messages.EVENTS_CHANNEL, RELAY_DRAINING)
 
     async def _flow_find(self, message: Msg) -> None:

@@ -16,19 +16,20 @@ from antiphon.transceiver.net.relay_allowlist import RelayAllowlist
 HELLO_EVERY: Final = 0.1
 """Seconds between two answers to one relay; relays repeat a hello after 0.3 s at the earliest."""
 HELLOS: Final = (128, 512)
-"""Answers to all relays together, per second and at once: a relay has one hello per worker and endpoint."""
+"""Answers to all relays together, per second and at once: a relay has one hello per worker and endpoint. As many again
+go to ingresses of other places."""
 MAX_HELLOS: Final = 2048
 """Relays' addresses that have asked lately. Above that no hello is answered; a relay repeats it."""
 
 
 class Forwarding(Protocol):
-    """Checks of sessions that have moved between transceivers."""
+    """Packets of sessions that have moved between transceivers."""
 
     def forward(self, unrouted: Unrouted) -> bool:
-        """Pass the check on to the transceiver that has its session; False if none is known."""
+        """Pass the packet on to the transceiver that has its session; False if none is known."""
 
     def is_transceiver(self, source: tuple[str, int]) -> bool:
-        """Whether another transceiver announces this address: it forwards checks for sessions that are here."""
+        """Whether another transceiver announces this address: it forwards packets for sessions that are here."""
 
 
 class TunnelReceiver:
@@ -41,8 +42,8 @@ class TunnelReceiver:
         self._demux = demux
         self._relays = relays
         self._forwarding = forwarding
-        self._answers = TokenBucket(*HELLOS)
-        self._hellos: dict[tuple[str, tuple[str, int]], float] = {}
+        self._answers, self._answers_for = TokenBucket(*HELLOS), TokenBucket(*HELLOS)
+        self._hellos: dict[tuple[str, tuple[str, int], int | None], float] = {}
         self._loop = asyncio.get_running_loop()
 
     def received(self, endpoint: Endpoint, packet: bytes, source: tuple[str, int]) -> None:
@@ -50,22 +51,28 @@ class TunnelReceiver:
         if source not in self._relays:
             if packet[:2] != tunnel.FORWARDED or not self._unwrap(packet, source):
                 self._demux.counters.untrusted += 1
-        elif packet == tunnel.HELLO:
-            self._answer_hello(endpoint, source)
+        elif len(packet) == len(tunnel.HELLO) and self._answer_hello(endpoint, packet, source):
+            pass
         else:
             self._deliver(packet, source)
 
-    def _answer_hello(self, endpoint: Endpoint, source: tuple[str, int]) -> None:
-        """An answer is as many packets as there are clients: a relay that asks all the time gets few of them."""
+    def _answer_hello(self, endpoint: Endpoint, packet: bytes, source: tuple[str, int]) -> bool:
+        """False if it is none. An answer is as many packets as there are clients: a relay that asks all the time gets
+        few of them."""
+        ingress = tunnel.ingress_of_hello(packet)
+        if ingress is None and packet != tunnel.HELLO:
+            return False
         now = self._loop.time()
-        asked = self._hellos.get((endpoint.address, source), float("-inf"))
+        asked = self._hellos.get((endpoint.address, source, ingress), float("-inf"))
         if now - asked < HELLO_EVERY:
-            return
+            return True
         if len(self._hellos) >= MAX_HELLOS:
             self._hellos = {each: at for each, at in self._hellos.items() if now - at < HELLO_EVERY}
-        if len(self._hellos) < MAX_HELLOS and self._answers.take(1, now):
-            self._hellos[endpoint.address, source] = now
-            send_clients(self._demux, endpoint, [source])
+        answers = self._answers if ingress is None else self._answers_for
+        if len(self._hellos) < MAX_HELLOS and answers.take(1, now):
+            self._hellos[endpoint.address, source, ingress] = now
+            send_clients(self._demux, endpoint, [source], ingress)
+        return True
 
     def _unwrap(self, packet: bytes, source: tuple[str, int]) -> bool:
         """A relay's packet that another transceiver forwards; False if it does not come from one."""
@@ -82,22 +89,35 @@ class TunnelReceiver:
     def _deliver(self, packet: bytes, relay: tuple[str, int]) -> None:
         unrouted = self._demux.receive(packet, relay, self._loop.time(), time.time_ns())
         if unrouted is not None and not self._forwarding.forward(unrouted):
-            self._demux.counters.refused_checks += 1
+            self._demux.count_lost(unrouted)
 
 
-def client_headers(demux: Demux, endpoint: Endpoint) -> list[bytes]:
-    """The tunnel headers of the clients whose sessions are at this endpoint."""
+def client_headers(demux: Demux, endpoint: Endpoint, ingress: int | None = None) -> list[bytes]:
+    """The tunnel headers of the clients whose sessions are at this endpoint and which entered by this ingress.
+
+    None: by a relay of this place. The other relays of the place need to know no others: a header of two hops names
+    its way itself.
+    """
+    way = b"" if ingress is None else ingress.to_bytes(2, "big")
     return [
         header
         for session_id in endpoint.sessions
         if (session := demux.get(session_id)) is not None
         for header in session.ice.headers
+        if way == ingress_in(header)
     ]
 
 
-def send_clients(demux: Demux, endpoint: Endpoint, relays: Iterable[tuple[str, int]]) -> None:
-    """Bare headers of an endpoint's clients: the relays learn their flows from them."""
-    headers = client_headers(demux, endpoint)
+def ingress_in(header: bytes) -> bytes:
+    """The two bytes of a header that name its ingress; empty for one hop, and for the empty header of no client."""
+    return header[-tunnel.ROUTE_BYTES :][:2] if header and header[1] & tunnel.BACKBONE_BIT >> 8 else b""
+
+
+def send_clients(
+    demux: Demux, endpoint: Endpoint, relays: Iterable[tuple[str, int]], ingress: int | None = None
+) -> None:
+    """Bare headers of an endpoint's clients: the relays, or this ingress behind them, learn their flows from them."""
+    headers = client_headers(demux, endpoint, ingress)
     for relay in relays:
         for header in headers:
             endpoint.socket.send(header, relay)

@@ -13,8 +13,6 @@ from __future__ import annotations
 from collections import deque
 from typing import Final, NamedTuple
 
-from antiphon.rtc.token_bucket import TokenBucket
-
 
 class Limit(NamedTuple):
     """A budget for one kind of packet."""
@@ -46,28 +44,36 @@ WINDOW: Final = 15
 
 
 class Meter:
-    """The budget for one kind of packet. Owner: a `PacketBudget`."""
+    """The budget for one kind of packet. Owner: a `PacketBudget`.
 
-    __slots__ = ("_before", "_bucket", "_over", "_second", "_tolerated", "dropped")
+    A token bucket that keeps one number, the time at which it will be full again. It is asked for each packet: as a
+    `TokenBucket` it cost 0.6 us of each, so it costs 0.2.
+    """
+
+    __slots__ = ("_before", "_full_at", "_interval", "_over", "_room", "_second", "_tolerated", "dropped")
 
     def __init__(self, limit: Limit, over: deque[int]) -> None:
         """`over` gets the seconds in which more was dropped than is tolerated."""
         self.dropped = 0
-        self._bucket = TokenBucket(limit.rate, limit.burst)
+        self._interval = 1 / limit.rate
+        self._room = (limit.burst - 0.5) / limit.rate  # half a packet for rounding
+        self._full_at = float("-inf")
         self._tolerated = limit.tolerated
         self._over = over
         self._second, self._before = 0, 0
 
     def admits(self, now: float) -> bool:
         """Whether one more packet is taken; else it is counted as dropped."""
-        if self._bucket.wait(1, now) <= 0:
-            return True
-        self.drop(now)
-        return False
+        if self._full_at < now:
+            self._full_at = now
+        elif self._full_at - now > self._room:
+            self.drop(now)
+            return False
+        return True
 
     def spend(self, packets: int) -> None:
         """A datagram that was admitted held so many authentic packets."""
-        self._bucket.spend(packets)
+        self._full_at += packets * self._interval
 
     def drop(self, now: float) -> None:
         """Count a packet that is not taken."""

@@ -205,9 +205,10 @@ class Session:
             if compound is not None:
                 self.budget.media.spend(1 + len(compound) // REPORT_BYTES)
                 self.ice.received(path, False, now)
+                self.ice.follow_relay(path)
                 if self.ice.limited:
                     self.ice.prove(path)
-                    self._follow_path()
+                self._follow_path()
                 try:
                     read = rtcp.unpack_compound(compound)
                 except rtcp.RtcpError:
