@@ -85,9 +85,11 @@ class Users:
             known, new = self.all(), []
             for user in wanted:
                 _checked(user)
-                if any(each.user.title == user.title for each in known):
-                    if all(each.user != user for each in known):
+                same = next((each for each in known if each.user.title == user.title), None)
+                if same is not None:
+                    if same.user != user and user.role != "leaf":
                         raise UsersError(f"{user.title} exists with other rights: remove it first")
+                    known[known.index(same)] = KnownUser(user, same.key)  # a region's clusters and relays may change
                     continue
                 if len(known) >= MAX_USERS:
                     raise UsersError(f"there are {MAX_USERS} users in {self._known}: remove some")
@@ -270,6 +272,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME:CLUSTERS[:RELAYS]",
         help="with --hub: a region, its clusters' numbers and its relays' names, such as eu:1:eu-a,eu-b",
     )
+    parser.add_argument("--remove", metavar="USER", help="take one away, such as leaf-eu, and make none")
     parser.add_argument("--owner", type=int, metavar="UID", help="give the files to this user (needs root)")
 
 
@@ -288,6 +291,10 @@ def run(args: argparse.Namespace) -> int:
     """Make the credentials that are missing; the exit status."""
     users = Users(args.directory, args.owner)
     try:
+        if args.remove:
+            users.remove(args.remove)
+            print(f"{args.remove} is gone from {users.server_file}: its connections end when the server reads it again")
+            return 0
         wanted = _wanted(args)
         for user in users.add(wanted):
             print(f"{users.seed_file(user)}: a fresh credential")
