@@ -150,3 +150,13 @@ def test_many_relays_do_not_get_their_first_hellos_all_at_once() -> None:
     assert max(rounds) == MAX_AT_ONCE
     assert sum(rounds) >= 1000
     assert hellos.next_due <= 20 / 50 + 1
+
+
+def test_pauses_in_a_row_whose_answers_are_still_unread_put_no_relay_out() -> None:
+    hellos = BackboneHellos(False, lambda cluster, number: None)
+    hellos.set_addresses({A: 2}, 0.0)
+    ((_, hello),) = hellos.due(7, 0.0)[0]
+    hellos.answered(A, hello.stamp, 0.02)
+    for pause in range(1, 8):
+        assert len(hellos.due(7, 3.0 * pause)[0]) == 1
+    assert hellos.is_answering(A)

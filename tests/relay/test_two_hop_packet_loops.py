@@ -6,6 +6,7 @@ Relays are loops in this process, with a clock of the test's own; sockets are on
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import random
 import select
@@ -23,6 +24,8 @@ from antiphon.relay.core.flow_key import header_of, key_of
 from antiphon.relay.core.remote_owner import owner_elsewhere
 from antiphon.relay.core.two_hops import TwoHopsSettings
 from antiphon.relay.dataplane.batched import BATCH, BatchedPath
+from antiphon.relay.dataplane.icmp_errors import failed_sends, report_errors
+from antiphon.relay.dataplane.mmsg import Batch
 from antiphon.relay.dataplane.portable import PortablePath
 from antiphon.schemas.backbone import BackboneKeys, Route, with_route
 from antiphon.schemas.route_token import RouteKeyring
@@ -352,6 +355,23 @@ def test_a_closed_port_puts_its_relay_out_at_once_and_the_next_packets_go_to_the
         assert near.core.two_hops.round_trips()[1] == ["relay9"]
         for each in (here.far[1].tunnel, here.far[1].transceiver, *here.far[1].public.values()):
             each.close()
+
+
+def test_an_error_of_an_earlier_packet_costs_no_packet_to_another_address() -> None:
+    batch = Batch(2)
+    with bound() as sender, bound() as good, bound() as closed:
+        report_errors(sender)
+        gone = closed.getsockname()
+        closed.close()
+        sender.sendto(b"nobody", gone)
+        poll = select.poll()
+        poll.register(sender.fileno(), 0)
+        assert poll.poll(2000)
+        batch.put(0, b"one", key(good))
+        batch.put(1, b"two", key(good))
+        assert batch.send(sender.fileno(), 2) == 2
+        assert [good.recv(10), good.recv(10)] == [b"one", b"two"]
+        assert failed_sends(sender) == [(gone, errno.ECONNREFUSED)]
 
 
 def test_the_address_of_an_ipv6_client_is_whole_in_the_header(path: str, keys: BackboneKeys) -> None:

@@ -367,6 +367,12 @@ def test_a_relay_that_is_told_its_own_address_sends_itself_nothing() -> None:
     assert core.counters.drops == {"unannounced_sender": 1}
 
 
+def test_relays_on_the_other_ip_family_are_left_out() -> None:
+    six = Relay(4, "six", 11, True, (key_of(("2001:db8::9", 4000, 0, 0)),))
+    assert BackboneTable([*RELAYS, six], own_address=STRANGER).clusters.keys() == {1, 2, 3}
+    assert BackboneTable([*RELAYS, six], own_address=BOB).clusters.keys() == {4}
+
+
 def test_the_table_of_relays_is_bounded() -> None:
     many = [Relay(n % 4000, f"{n:05}", n, True, (key_of(("10.0.0.1", n)),)) for n in range(1, 3000)]
     assert len(BackboneTable(many).relays) == MAX_RELAYS
@@ -504,3 +510,13 @@ def test_an_owner_elsewhere_is_no_address() -> None:
     assert len(header_of(owner)) == 8
     assert not is_elsewhere(ALICE)
     assert not is_elsewhere(BOB)
+
+
+def test_the_old_owner_of_a_slot_that_has_moved_teaches_nothing() -> None:
+    core = ingress()
+    core.set_moves([((2, 4, 3), (3, 6, 1))], 0.0)
+    heard(core, 0.0)
+    assert core.from_backbone(FAR[0], named(ALICE), 0.1) == []
+    assert core.flows.confirmed == 0
+    core.from_backbone(OTHER, named(ALICE, 6, 1), 0.2)
+    assert core.flows.confirmed_owner(ALICE) == owner_elsewhere((3, 6, 1))

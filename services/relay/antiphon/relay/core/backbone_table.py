@@ -14,6 +14,9 @@ MAX_ADDRESSES: Final = 4096
 """Of all relays together; each costs a hello per second and worker."""
 
 
+_FAMILY: Final = 0xFFFF
+
+
 class Relay(NamedTuple):
     """What is announced about one relay. A value."""
 
@@ -36,7 +39,8 @@ class BackboneTable:
     """
 
     def __init__(self, relays: Iterable[Relay] = (), own_address: int | None = None) -> None:
-        """`own_address`: of this worker; the relay that announces it is this one, and no destination."""
+        """`own_address`: of this worker; the relay that announces it is this one, and no destination. Relays on the
+        other IP family can't be reached from it, and are left out."""
         self.relays: list[Relay] = []
         self.relay_at: dict[int, Relay] = {}
         """Backbone address -> the relay that announces it: packets from any other address are dropped."""
@@ -47,6 +51,8 @@ class BackboneTable:
         for relay in sorted(relays, key=lambda each: (not each.ready, each.name)):
             addresses = tuple(each for each in relay.addresses if each not in self.relay_at)
             if own_address in relay.addresses or not addresses:
+                continue
+            if own_address is not None and any((each ^ own_address) & _FAMILY for each in addresses):
                 continue
             if len(self.relays) >= MAX_RELAYS or len(addresses) > room:
                 continue

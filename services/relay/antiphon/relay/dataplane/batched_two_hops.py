@@ -15,7 +15,7 @@ import hmac
 import socket
 from array import array
 from collections.abc import Callable, Mapping, Sequence
-from itertools import repeat
+from itertools import accumulate, repeat
 from operator import eq
 from typing import Final
 
@@ -23,7 +23,7 @@ from antiphon.relay.core.core import MAX_DATAGRAM, Outgoing, RelayCore
 from antiphon.relay.core.remote_owner import MARK
 from antiphon.relay.core.two_hops import TwoHops, swapped
 from antiphon.relay.dataplane.mmsg import Batch
-from antiphon.relay.dataplane.segmentation import MAX_SEGMENT, SEGMENT_FROM, OutgoingMessage, grouped, uniform
+from antiphon.relay.dataplane.segmentation import MAX_BACKBONE_SEGMENT, SEGMENT_FROM, OutgoingMessage, grouped, uniform
 from antiphon.schemas.backbone import TAG_BYTES, TAG_FLAG, VERSION
 from antiphon.schemas.tunnel import BACKBONE_BIT, IPV4_HEADER, ROUTE_BYTES
 
@@ -40,6 +40,11 @@ _NO_HOP: Final = bytes(_HEADER)
 def count_elsewhere(owners: bytes) -> int:
     """How many of these owners, 8 octets each, are in other clusters."""
     return memoryview(owners).cast("H")[::4].tobytes().count(MARK)
+
+
+def _lanes(bit: int, size: int) -> list[int]:
+    """By number of rows: this bit in each lane of 64 bits."""
+    return list(accumulate((bit << 64 * lane for lane in range(size)), initial=0))
 
 
 class BatchedTwoHops:
@@ -67,7 +72,8 @@ class BatchedTwoHops:
         self._flags = batch.columns("B", _FLAGS_AT)
         self._ingresses = {at: batch.columns("H", 8 + at) for at in {0, self._overhead}}
         self._rows = [range(n) for n in range(batch.size + 1)]
-        self._bits = [sum(BACKBONE_BIT << 64 * lane for lane in range(n)) for n in range(batch.size + 1)]
+        self._bits = _lanes(BACKBONE_BIT, batch.size)
+        self._without_tag = [(1 << 64 * n) - 1 - tags for n, tags in enumerate(_lanes(_TAG_IN_ROUTE, batch.size))]
         self._addresses = {at: batch.memory_addresses(at) for at in (-24, -16, -8, 0, 8, 16, 24)}
         self._expected_flags = VERSION << 4 | (TAG_FLAG if self._tagged else 0)
         self._noted_batches = 0
@@ -265,8 +271,8 @@ class BatchedTwoHops:
         if not hmac.compare_digest(b"".join(made), tags):
             rows = self._opened_by_any(rows, parts, tags, made)
         flags = int.from_bytes(self._words[16][n].tobytes(), "little")
-        clear = flags & ~sum(_TAG_IN_ROUTE << 64 * lane for lane in range(n))
-        self._words[16][n][:] = memoryview(clear.to_bytes(8 * n, "little")).cast("Q")
+        clear = (flags & self._without_tag[n]).to_bytes(8 * n, "little")
+        self._words[16][n][:] = memoryview(clear).cast("Q")
         return rows
 
     def _opened_by_any(
@@ -410,7 +416,7 @@ class BatchedTwoHops:
             addresses = array("Q", map(addresses.__getitem__, rows))
         messages: list[OutgoingMessage] = []
         longest = max(lengths)
-        if count >= SEGMENT_FROM and batch.segments and longest <= MAX_SEGMENT + _HEADER:
+        if count >= SEGMENT_FROM and batch.segments and longest <= MAX_BACKBONE_SEGMENT:
             one = to == to[:IPV4_HEADER] * count
             if one and min(lengths) == longest:
                 messages = uniform(count, longest)

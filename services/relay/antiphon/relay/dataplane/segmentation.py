@@ -17,6 +17,9 @@ MAX_MESSAGE: Final = 65_000
 MAX_SEGMENT: Final = 1400
 """Longer ones may not fit a link in one piece, and the kernel refuses a message whose segments don't."""
 
+MAX_BACKBONE_SEGMENT: Final = 1252
+"""Likewise between regions, header included: their tunnels carry 1280 octets at least (WireGuard has 1420)."""
+
 
 class OutgoingMessage(NamedTuple):
     """Rows `first` to `first + rows` as segments of `length` bytes."""
