@@ -23,6 +23,7 @@ from support.processes.relay_process import (
     until,
 )
 
+from antiphon.runtime import tasks
 from antiphon.schemas import tunnel
 from antiphon.schemas.addresses import Address
 
@@ -176,11 +177,73 @@ async def test_when_a_relay_of_the_cluster_is_stopped_killed_or_drained_the_othe
                     case "drained":
                         assert await asyncio.to_thread(gone.terminate) == 0
                 try:
-                    assert await media_far(client, ingress, owner) == left.tunnel
+                    # What the relay had taken before may still come.
+                    while await media_far(client, ingress, owner) != left.tunnel:
+                        pass
                 finally:
                     signal_all(stopped_ones, signal.SIGCONT)
                 if how == "killed":
                     await gone.start()
+
+
+async def test_a_process_that_takes_over_the_ingress_gets_the_packets_when_it_has_the_port(
+    nats_url: str,
+) -> None:
+    """Every packet comes through, upward and downward, before, during and after the change."""
+    async with (
+        far_transceiver(nats_url) as owner,
+        relay_process(nats_url, settings=place("far", CLUSTER)) as far,
+        relay_process(nats_url, settings=place("near", None, ANTIPHON_RELAY_FLOW_PACKETS_PER_SECOND="0")) as old,
+    ):
+        await far.knows(routes=1)
+        await reaches_far(old)
+        with client_socket() as client, client_socket() as another:
+            await call_far(client, old, owner)
+            beside = relay_process(
+                nats_url,
+                bind=old.bind,
+                beside=[old],
+                settings=place("near", None, ANTIPHON_RELAY_FLOW_PACKETS_PER_SECOND="0"),
+            )
+            starting = asyncio.create_task(beside.__aenter__())
+            echo = asyncio.create_task(echoes(owner))
+            lost = 0
+            try:
+                while not starting.done():
+                    lost += not await is_echoed(client, old)
+                ended = asyncio.create_task(asyncio.to_thread(old.terminate))
+                while not ended.done():
+                    lost += not await is_echoed(client, old)
+                assert await ended == 0
+                for _ in range(20):
+                    lost += not await is_echoed(client, old)
+            finally:
+                await tasks.end(echo)
+            assert lost == 0
+            await call_far(another, await starting, owner)
+            await beside.__aexit__(None, None, None)
+
+
+async def echoes(owner: FakeTransceiver) -> None:
+    """Answer each packet; and the question for clients of the ingress with those that have sent one."""
+    headers: set[bytes] = set()
+    while True:
+        packet, relay = await owner.datagrams.receive(60)
+        if tunnel.ingress_of_hello(packet) == INGRESS:
+            for header in headers:
+                owner.datagrams.send(header, relay)
+        elif packet != tunnel.HELLO:
+            seen = tunnel.unpack(packet)
+            headers.add(seen.header)
+            owner.datagrams.send(seen.header + seen.payload[::-1], relay)
+
+
+async def is_echoed(client: Datagrams, ingress: RelayProcess) -> bool:
+    """Send a packet; whether its answer comes."""
+    client.send(MEDIA, ingress.address)
+    with contextlib.suppress(TimeoutError):
+        return await client.receive(0.5) == (MEDIA[::-1], ingress.address)
+    return False
 
 
 async def answers_of(ingress: RelayProcess, relays: int) -> bool:

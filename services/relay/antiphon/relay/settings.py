@@ -10,7 +10,6 @@ started. Median CPU time beyond an empty interpreter, 9 runs each, two-core x86-
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import re
 import socket
@@ -18,6 +17,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final, NamedTuple, TypeVar
 
+from antiphon.relay import setting_values as values
+from antiphon.relay.setting_values import MAX_INGRESS
+from antiphon.relay.setting_values import NO_CLUSTER as NO_CLUSTER
 from antiphon.runtime.nats import access
 from antiphon.runtime.nats.hub import Hub, hub_access
 from antiphon.runtime.nats.server_url import DEFAULT_NATS_URL, checked
@@ -26,25 +28,11 @@ from antiphon.schemas.errors import MalformedError
 from antiphon.schemas.route_token import RouteKeyring
 
 T = TypeVar("T")
-NO_CLUSTER: Final = -1
-"""`ANTIPHON_CLUSTER=none`: no transceiver is reached in one hop."""
-MAX_CLUSTER: Final = 4095
-MAX_INGRESS: Final = 65535
-PATHS: Final = ("auto", "batched", "portable")
 MAX_WORKERS: Final = 64
 
 
 class SettingsError(ValueError):
     """A setting can't be used; the text names the variable, what is wrong and the way out."""
-
-
-class _Secret(str):
-    """Text that no log and no traceback shows."""
-
-    __slots__ = ()
-
-    def __repr__(self) -> str:
-        return "'...'"
 
 
 class RelaySettings(NamedTuple):
@@ -143,101 +131,6 @@ def _keys_text(given: str | None, name: str, file: Path | None) -> str:
     return text
 
 
-def _bind(text: str) -> Address:
-    """As `parse_address`, but port 0 is allowed: the system picks one."""
-    host, colon, port = text.rpartition(":")
-    if colon and port == "0":
-        return parse_address(f"{host}:1")._replace(port=0)
-    return parse_address(text)
-
-
-def _parts(read: Callable[[str], T]) -> Callable[[str], list[T]]:
-    return lambda text: [read(part.strip()) for part in text.split(",") if part.strip()]
-
-
-def _binds(text: str) -> list[Address]:
-    binds = _parts(_bind)(text)
-    families = [":" in address.host for address in binds]
-    if not families or len(families) != len(set(families)):
-        raise ValueError(
-            "takes one IPv4 and one IPv6 address at most, such as 0.0.0.0:3478,[::]:3478 "
-            "(answers must leave by the address that was asked)"
-        )
-    return binds
-
-
-def _number(least: float, most: float) -> Callable[[str], float]:
-    def read(text: str) -> float:
-        try:
-            value = float(text)
-        except ValueError:
-            raise ValueError(f"{text!r} is not a number") from None
-        if not least <= value <= most:
-            raise ValueError(f"{text} is out of range: it is a number from {least:g} to {most:g}")
-        return value
-
-    return read
-
-
-def _whole(least: int, most: int) -> Callable[[str], int]:
-    def read(text: str) -> int:
-        if not re.fullmatch(r"[0-9]{1,9}", text) or not least <= int(text) <= most:
-            raise ValueError(f"{text!r} is not a whole number from {least} to {most}")
-        return int(text)
-
-    return read
-
-
-def _flag(text: str) -> bool:
-    if text not in ("0", "1"):
-        raise ValueError(f"{text!r} is neither 1 (on) nor 0 (off)")
-    return text == "1"
-
-
-def _path(text: str) -> str:
-    if text not in PATHS:
-        raise ValueError(f"{text!r} is not 'auto', 'batched' or 'portable'")
-    return text
-
-
-def _find(text: str) -> str:
-    if text not in ("ask", "kv"):
-        raise ValueError(f"{text!r} is neither 'ask' (the transceivers) nor 'kv' (the bucket antiphon-flows)")
-    return text
-
-
-def _name(text: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", text):
-        raise ValueError(f"{text!r:.80} may hold letters, digits, - and _ only, at most 64 of them")
-    return text
-
-
-def _region(text: str) -> str:
-    if len(text) > 64:
-        raise ValueError(f"{text!r:.20}... is longer than 64 characters")
-    return text
-
-
-def _cluster(text: str) -> int:
-    if text == "none":
-        return NO_CLUSTER
-    try:
-        return _whole(0, MAX_CLUSTER)(text)
-    except ValueError:
-        raise ValueError(f"{text!r} is no cluster: a whole number from 0 to {MAX_CLUSTER}, or none") from None
-
-
-def _place(text: str) -> tuple[float, float]:
-    latitude, comma, longitude = text.partition(",")
-    if not comma:
-        raise ValueError(f"{text!r} is no place: <latitude>,<longitude> in degrees, such as 50.11,8.68")
-    return _number(-90, 90)(latitude.strip()), _number(-180, 180)(longitude.strip())
-
-
-def _ip(text: str) -> str:
-    return str(ipaddress.ip_address(text))
-
-
 def _host_name() -> str:
     return re.sub(r"[^A-Za-z0-9_-]", "-", socket.gethostname())[:64] or "relay"
 
@@ -281,33 +174,33 @@ def load(environment: Mapping[str, str] = os.environ) -> RelaySettings:
         nats_url=read("NATS_URL", checked, DEFAULT_NATS_URL),
         nats_access=_nats_access(environment, mistakes),
         hub=_hub(environment, mistakes),
-        relay_name=read("RELAY_NAME", _name, _host_name()),
-        relay_region=read("RELAY_REGION", _region, "local"),
-        relay_bind=read("RELAY_BIND", _binds, [Address("0.0.0.0", 3478)]),
-        relay_public_addresses=read("RELAY_PUBLIC_ADDRESSES", _parts(parse_address), nowhere),
-        relay_tunnel_bind=read("RELAY_TUNNEL_BIND", _bind, Address("0.0.0.0", 0)),
-        relay_tunnel_advertise=read("RELAY_TUNNEL_ADVERTISE", _ip, None),
-        relay_max_flows=read("RELAY_MAX_FLOWS", _whole(1, 4_000_000), 100_000),
-        relay_path=read("RELAY_PATH", _path, "auto"),
-        relay_workers=read("RELAY_WORKERS", _whole(1, MAX_WORKERS), _cores()),
-        relay_new_flows=read("RELAY_NEW_FLOWS", _whole(0, 1_000_000), 100),
-        relay_flow_packets_per_second=read("RELAY_FLOW_PACKETS_PER_SECOND", _whole(0, 1_000_000), 500),
-        relay_flow_burst=read("RELAY_FLOW_BURST", _whole(1, 1_000_000), 250),
-        relay_learn=read("RELAY_LEARN", _flag, True),
-        relay_find=read("RELAY_FIND", _find, "ask"),
-        relay_drain_seconds=read("RELAY_DRAIN_SECONDS", _number(0, 3600), 1.0),
+        relay_name=read("RELAY_NAME", values.name, _host_name()),
+        relay_region=read("RELAY_REGION", values.region, "local"),
+        relay_bind=read("RELAY_BIND", values.binds, [Address("0.0.0.0", 3478)]),
+        relay_public_addresses=read("RELAY_PUBLIC_ADDRESSES", values.parts(parse_address), nowhere),
+        relay_tunnel_bind=read("RELAY_TUNNEL_BIND", values.bind, Address("0.0.0.0", 0)),
+        relay_tunnel_advertise=read("RELAY_TUNNEL_ADVERTISE", values.ip, None),
+        relay_max_flows=read("RELAY_MAX_FLOWS", values.whole(1, 4_000_000), 100_000),
+        relay_path=read("RELAY_PATH", values.path, "auto"),
+        relay_workers=read("RELAY_WORKERS", values.whole(1, MAX_WORKERS), _cores()),
+        relay_new_flows=read("RELAY_NEW_FLOWS", values.whole(0, 1_000_000), 100),
+        relay_flow_packets_per_second=read("RELAY_FLOW_PACKETS_PER_SECOND", values.whole(0, 1_000_000), 500),
+        relay_flow_burst=read("RELAY_FLOW_BURST", values.whole(1, 1_000_000), 250),
+        relay_learn=read("RELAY_LEARN", values.flag, True),
+        relay_find=read("RELAY_FIND", values.find, "ask"),
+        relay_drain_seconds=read("RELAY_DRAIN_SECONDS", values.number(0, 3600), 1.0),
         relay_state_file=read("RELAY_STATE_FILE", Path, None),
-        relay_http_bind=read("RELAY_HTTP_BIND", _bind, None),
-        relay_tcp_bind=read("RELAY_TCP_BIND", _bind, None),
-        relay_tcp_public_addresses=read("RELAY_TCP_PUBLIC_ADDRESSES", _parts(parse_address), nowhere),
-        route_keys=read("ROUTE_KEYS", _Secret, None),
+        relay_http_bind=read("RELAY_HTTP_BIND", values.bind, None),
+        relay_tcp_bind=read("RELAY_TCP_BIND", values.bind, None),
+        relay_tcp_public_addresses=read("RELAY_TCP_PUBLIC_ADDRESSES", values.parts(parse_address), nowhere),
+        route_keys=read("ROUTE_KEYS", values.Secret, None),
         route_keys_file=read("ROUTE_KEYS_FILE", Path, None),
-        cluster=read("CLUSTER", _cluster, None),
-        relay_place=read("RELAY_PLACE", _place, None),
-        relay_backbone_bind=read("RELAY_BACKBONE_BIND", _bind, None),
-        relay_backbone_advertise=read("RELAY_BACKBONE_ADVERTISE", _ip, None),
-        relay_ingress=read("RELAY_INGRESS", _whole(1, MAX_INGRESS), None),
-        backbone_key=read("BACKBONE_KEY", _Secret, None),
+        cluster=read("CLUSTER", values.cluster, None),
+        relay_place=read("RELAY_PLACE", values.place, None),
+        relay_backbone_bind=read("RELAY_BACKBONE_BIND", values.bind, None),
+        relay_backbone_advertise=read("RELAY_BACKBONE_ADVERTISE", values.ip, None),
+        relay_ingress=read("RELAY_INGRESS", values.whole(1, MAX_INGRESS), None),
+        backbone_key=read("BACKBONE_KEY", values.Secret, None),
         backbone_key_file=read("BACKBONE_KEY_FILE", Path, None),
         cluster_keys=read("CLUSTER_KEYS", str, None),
         cluster_keys_file=read("CLUSTER_KEYS_FILE", Path, None),

@@ -21,6 +21,7 @@ from nats.micro.request import Request
 
 from antiphon.relay.control.backbone_client import BackboneClient
 from antiphon.relay.control.ipc import Routes
+from antiphon.relay.control.own_name import OwnName
 from antiphon.relay.control.owner_lookups import OwnerLookups
 from antiphon.relay.control.worker_pool import WorkerPool
 from antiphon.relay.control.worker_supervisor import WorkerSupervisor
@@ -43,14 +44,9 @@ log = logging.getLogger(__name__)
 
 REGISTER_NAME: Final = "antiphon-relay"
 ANNOUNCE_SECONDS: Final = 1.0
-ECHO_SECONDS: Final = 2.5
-"""NATS is away if our own announcement has not come back for this long: nothing else notices a server that hangs or a
-cut cable for minutes."""
 STORE_SECONDS: Final = 1.0
 """Time limit of a call to a bucket: announcements on the subject do not wait for it."""
 CLOSE_SECONDS: Final = 0.3
-SAME_NAME_SECONDS: Final = 60.0
-"""After which another process of our name is no takeover any more, but a mistake."""
 
 _LOOPBACK: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 
@@ -85,9 +81,7 @@ class RelayNatsClient:
         self._backbone_host = settings.relay_backbone_advertise or (bind.host if bind is not None else "")
         self._routes = RouteTable(ipv6=":" in settings.relay_tunnel_bind.host)
         self._routes.restore(pool.saved.routes, time.monotonic())
-        self._echoed_at = float("-inf")
-        self._other_relay: tuple[float, RelayAnnouncement] | None = None
-        self._other_since = float("-inf")
+        self._own_name = OwnName()
         self._client: Client | None = None
         self._bucket: KeyValue | None = None
         self._storing: asyncio.Task[None] | None = None
@@ -95,7 +89,7 @@ class RelayNatsClient:
     @property
     def reachable(self) -> bool:
         """Whether our announcements arrive: the last one came back a short while ago."""
-        return time.monotonic() - self._echoed_at < ECHO_SECONDS
+        return self._own_name.is_reachable(time.monotonic())
 
     @property
     def routes(self) -> int:
@@ -109,9 +103,7 @@ class RelayNatsClient:
 
     def other_process(self) -> RelayAnnouncement | None:
         """The last announcement of another process under our name, if recent: one takes over from the other."""
-        if self._other_relay is None or time.monotonic() - self._other_relay[0] > ECHO_SECONDS:
-            return None
-        return self._other_relay[1]
+        return self._own_name.other_process()
 
     def announcement(self) -> RelayAnnouncement:
         """What this relay announces of itself."""
@@ -203,7 +195,7 @@ class RelayNatsClient:
         while True:
             began = time.monotonic()
             await self.announce()
-            bus_alive = began - self._echoed_at < ECHO_SECONDS
+            bus_alive = self._own_name.is_reachable(began)
             if self._routes.expire(time.monotonic(), bus_alive):
                 self._push_routes()
             self._backbone.expire(time.monotonic(), bus_alive)
@@ -221,23 +213,7 @@ class RelayNatsClient:
         except MalformedError as error:
             log.warning("an announcement under our name is ignored: %s", error)
             return
-        if announcement.tunnel_addresses == self.announcement().tunnel_addresses:
-            self._echoed_at = time.monotonic()
-        else:
-            self._on_other_process(announcement)
-
-    def _on_other_process(self, announcement: RelayAnnouncement) -> None:
-        now = time.monotonic()
-        if self.other_process() is None:
-            self._other_since = now
-        elif now - self._other_since > SAME_NAME_SECONDS:
-            self._other_since = now
-            log.error(
-                "another relay is announced under our name %s, with %s: give each its own ANTIPHON_RELAY_NAME",
-                self._settings.relay_name,
-                announcement.public_addresses,
-            )
-        self._other_relay = (now, announcement)
+        self._own_name.on_announcement(announcement, self.announcement())
 
     async def _on_transceiver(self, message: Msg) -> None:
         if self._update_route(message.data):

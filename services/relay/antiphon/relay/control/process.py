@@ -190,7 +190,11 @@ class Control:
 
     async def _drain(self) -> None:
         """Yield the port to a process that takes over, or announce that we drain; forward until calls are gone."""
-        successor = self._nats.other_process()
+        patience = time.monotonic() + ANNOUNCED_WITHIN_SECONDS + LEARN_SECONDS
+        while (successor := self._nats.other_process()) is not None and successor.taking_over:
+            if time.monotonic() > patience:
+                break
+            await asyncio.sleep(DRAIN_POLL_SECONDS)  # told to end before the other process has the port
         if successor is not None:
             log.info("yielding the port to the process that takes over")
             self._pool.yield_port(len(successor.tunnel_addresses) - bool(successor.tcp_addresses))
