@@ -19,7 +19,8 @@ const LOOKS_PER_WINDOW = 10;
 const SLEPT = 3000; // ms between two looks: the page was not running
 const PACKETS_PER_SECOND = 10; // fewer (DTX, a silent agent) say nothing about loss
 const LEAST_LOST = 4; // packets
-const APART = 1500; // ms: so often within the window packets have to be lost, three times at most; one gap is no bad path
+const FLOWING = 0.8; // of the window: for so long packets have to be sent, or nothing is known of their loss
+const SPREAD = 0.4; // of the window: the first and the last loss are so far apart; one gap is no bad path
 const LEAST_VALUES = 3; // of the round trip, or of the jitter, within the window
 
 /**
@@ -185,19 +186,20 @@ function milliseconds(seconds) {
 
 /** Neighbouring samples between which packets came on the same stream, whose counters were not begun anew. */
 function steps(samples, side) {
-  const pairs = samples.slice(1).map((sample, n) => [samples[n][side], sample[side]]);
+  const pairs = samples.slice(1).map((sample, n) => [samples[n][side], sample[side], samples[n].at, sample.at]);
   return pairs.filter(([a, b]) => a && b && a.key === b.key && b.all > a.all);
 }
 
 function lossOf(samples, side, over) {
-  let [all, lost, times] = [0, 0, 0];
-  for (const [a, b] of steps(samples, side)) {
+  let [all, lost, first, last] = [0, 0, Infinity, -Infinity];
+  const moving = steps(samples, side);
+  for (const [a, b, , at] of moving) {
     all += b.all - a.all;
     lost += b.lost - a.lost; // below 0: what was taken for lost came late
-    if (b.lost > a.lost) times += 1;
+    if (b.lost > a.lost) [first, last] = [Math.min(first, at), at];
   }
-  if (all < (PACKETS_PER_SECOND * over) / 1000) return null;
-  return lost >= LEAST_LOST && times >= Math.min(3, Math.floor(over / APART)) ? Math.min(1, lost / all) : 0;
+  if (all < (PACKETS_PER_SECOND * over) / 1000 || moving.at(-1)[3] - moving[0][2] < FLOWING * over) return null;
+  return lost >= LEAST_LOST && last - first >= SPREAD * over ? Math.min(1, lost / all) : 0;
 }
 
 /** What three of four values are not below: one that is high now and then is no bad path. */
