@@ -121,12 +121,15 @@ def test_a_bad_moment_is_no_bad_path(simulate: Simulate, moment: Plan) -> None:
 
 @pytest.mark.parametrize(
     "quiet",
-    [{"up": 50, "down": 2.5, "loss": 0.0}, {"up": 2.5, "down": 2.5}, {"up": 0, "down": 0}],
-    ids=["agent silent", "silence in both directions", "nothing is sent"],
+    [{"up": 2.5, "down": 2.5, "loss": 0.5}, {"up": 0, "down": 0, "loss": 0.5}, {"up": 11, "down": 11, "loss": 0.05}],
+    ids=["silence", "nothing is sent", "three of a slow stream"],
 )
 def test_the_loss_of_a_few_packets_says_nothing(simulate: Simulate, quiet: Plan) -> None:
-    lossy = {**quiet, "loss": 0.0 if quiet["up"] > 10 else 0.5}
-    assert between_two(simulate, [lossy], GOOD, 300)["commands"] == []
+    assert between_two(simulate, [quiet], GOOD, 300)["commands"] == []
+
+
+def test_what_a_late_report_says_of_the_path_before_does_not_count_for_the_new_one(simulate: Simulate) -> None:
+    assert orders(between_two(simulate, [{"loss": 0.9}], GOOD, 30)) == ["try", "stay"]
 
 
 def test_a_muted_microphone_hides_no_loss_towards_the_caller(simulate: Simulate) -> None:
@@ -170,7 +173,7 @@ def test_counters_that_begin_anew_are_no_loss_and_hide_none(simulate: Simulate, 
     assert between_two(simulate, almost, GOOD, 120, events=events)["commands"] == []
     result = between_two(simulate, [{}, {"from": 58, "loss": 0.1}], GOOD, 120, events=events)
     assert orders(result) == ["try", "stay"]
-    assert result["commands"][0]["at"] < 70
+    assert result["commands"][0]["at"] < 65
 
 
 def test_a_page_that_slept_begins_to_measure_anew(simulate: Simulate) -> None:
@@ -271,6 +274,8 @@ def test_settings_change_limits_and_times(simulate: Simulate) -> None:
     tries = [each["at"] for each in result["commands"] if each["do"] == "try"]
     assert tries[0] <= 1.5
     assert {round(later - earlier) for earlier, later in itertools.pairwise(tries)} <= {6, 7}
+    tried, kept = between_two(simulate, LOSSY, GOOD, settings={"settle_ms": 8000})["commands"]
+    assert 13 < kept["at"] - tried["at"] < 14.5
 
 
 QUALITY = st.fixed_dictionaries(
