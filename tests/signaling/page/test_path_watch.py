@@ -97,7 +97,7 @@ def test_a_relay_that_is_no_better_is_left_after_five_seconds_and_none_is_tried_
 
 
 def test_after_a_long_good_time_the_first_wait_is_short_again(simulate: Simulate) -> None:
-    bad_twice = [{"loss": 0.1}, {"from": 15}, {"from": 300, "loss": 0.1}]
+    bad_twice: list[Plan] = [{"loss": 0.1}, {"from": 15}, {"from": 300, "loss": 0.1}]
     result = between_two(simulate, bad_twice, [{"loss": 0.2}], 320)
     assert [back["wait_ms"] for back in result["commands"] if back["do"] == "back"] == [60_000, 60_000]
 
@@ -106,8 +106,8 @@ def test_where_both_are_bad_the_better_one_is_kept_and_the_call_does_not_swing(s
     result = between_two(simulate, [{"loss": 0.2}], [{"loss": 0.06}], 600)
     assert orders(result)[:2] == ["try", "stay"]
     assert result["spent"]["b"] > 540
-    unsteady = [[{"from": 10 * n + shift, "loss": 0.15 * (n % 2)} for n in range(60)] for shift in (0, 10)]
-    assert len(between_two(simulate, *unsteady, seconds=600)["commands"]) <= 2 * 600 / 20
+    first, second = ([{"from": 10 * n + shift, "loss": 0.15 * (n % 2)} for n in range(60)] for shift in (0, 10))
+    assert len(between_two(simulate, first, second, 600)["commands"]) <= 2 * 600 / 20
 
 
 @pytest.mark.parametrize(
@@ -178,7 +178,7 @@ def test_counters_that_begin_anew_are_no_loss_and_hide_none(simulate: Simulate, 
 
 def test_a_page_that_slept_begins_to_measure_anew(simulate: Simulate) -> None:
     # 90 % lost while it slept: the path may be another one by now.
-    night = [{"loss": 0.0}, {"from": 20, "loss": 0.9}, {"from": 620}]
+    night: list[Plan] = [{"loss": 0.0}, {"from": 20, "loss": 0.9}, {"from": 620}]
     assert between_two(simulate, night, GOOD, 700, events=[{"at": 20, "sleep": 600}])["commands"] == []
 
 
