@@ -9,26 +9,39 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from support.net.namespace import ADDRESS, laptop_namespace
 from support.processes.more_relays import PREFERRED_REGION, another_relay
-from support.processes.stack import ECHO_AGENT, running_stack
+from support.processes.stack import ECHO_AGENT, Stack, running_stack
 
 pytestmark = [pytest.mark.realtime, pytest.mark.models]
 
 
-def test_firefox_connects_and_gets_its_own_audio_back() -> None:
-    with laptop_namespace() as inside, running_stack("--plugin", str(ECHO_AGENT), within=inside) as stack:
-        done = subprocess.run(
-            [*inside, sys.executable, "-m", "support.browsers.firefox", stack.url],
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=180,
-            env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
-        )
+@pytest.fixture(scope="module")
+def inside() -> Iterator[list[str]]:
+    with laptop_namespace() as command:
+        yield command
+
+
+@pytest.fixture(scope="module")
+def stack(inside: list[str]) -> Iterator[Stack]:
+    environment = {"ANTIPHON_REGION": PREFERRED_REGION}
+    with running_stack("--plugin", str(ECHO_AGENT), within=inside, environment=environment) as running:
+        yield running
+
+
+def test_firefox_connects_and_gets_its_own_audio_back(stack: Stack, inside: list[str]) -> None:
+    done = subprocess.run(
+        [*inside, sys.executable, "-m", "support.browsers.firefox", stack.url],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=180,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
+    )
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout.splitlines()[-1])
     assert result["problem"] is None
@@ -36,11 +49,10 @@ def test_firefox_connects_and_gets_its_own_audio_back() -> None:
     assert result["packets_received"] > 50
 
 
-def test_when_the_used_relay_is_killed_firefox_moves_to_the_other(tmp_path: Path) -> None:
-    environment = {"ANTIPHON_REGION": PREFERRED_REGION}
+def test_when_the_used_relay_is_killed_firefox_moves_to_the_other(
+    stack: Stack, inside: list[str], tmp_path: Path
+) -> None:
     with (
-        laptop_namespace() as inside,
-        running_stack("--plugin", str(ECHO_AGENT), within=inside, environment=environment) as stack,
         another_relay(stack, tmp_path, PREFERRED_REGION, f"{ADDRESS}:0", inside) as relay,
         subprocess.Popen(
             [*inside, sys.executable, "-m", "support.browsers.firefox", stack.url, "--until-moved"],

@@ -1,4 +1,4 @@
-"""Chromium in a call whose relay goes away: the page moves to the other one, and how long nothing is heard."""
+"""Chromium in a call whose relay goes away, or whose path gets bad: the page moves to the other relay."""
 
 from __future__ import annotations
 
@@ -7,17 +7,37 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page
+from playwright.sync_api import Page, Route
 from support.browsers.chromium import chromium_page, wait_for
 from support.browsers.echo_call import COUNT_PACKETS, longest_gap, packets_lost, start_call, start_echo_call
 from support.models.voice import babble, silence, write_microphone
+from support.net.impaired import ImpairedPath, free_address, path_in_a_thread
 from support.processes.more_relays import PREFERRED_REGION, AnotherRelay, another_relay
 from support.processes.stack import ECHO_AGENT, Stack, running_stack
+
+from antiphon.schemas.addresses import Address
 
 pytestmark = [pytest.mark.realtime, pytest.mark.models]
 
 LONGEST_GAP = 2.5
 """Seconds. Measured 0.5 to 0.7 on an idle machine; the rest is for machines that do more at once."""
+
+PLACE_CALL = """async (steering) => {
+  const { AntiphonCall } = await import("/static/antiphon.js");
+  const call = (window.call = new AntiphonCall({ steering }));
+  window.told = [];
+  window.arrivals = [];
+  for (const type of ["path", "moved", "quiet"]) {
+    call.addEventListener(type, ({ detail }) => told.push({ type, at: performance.now(), ...detail }));
+  }
+  await call.connect({ stream: await navigator.mediaDevices.getUserMedia({ audio: true }), agent: "echo" });
+  setInterval(async () => {
+    const audio = [...(await call.peer.getStats()).values()].find(({ type }) => type === "inbound-rtp");
+    if (audio?.packetsReceived > (arrivals.at(-1)?.[1] ?? 0)) arrivals.push([performance.now(), audio.packetsReceived]);
+  }, 25);
+}"""
+SOONER: dict[str, float] = {"over_ms": 1500, "settle_ms": 500}
+"""Else 5 s and 1.5 s: `tests/signaling/page/test_path_watch.py` proves these."""
 
 
 @pytest.fixture(scope="module")
@@ -99,3 +119,85 @@ def test_an_agents_silence_is_no_reason_to_move(stack: Stack, relay: AnotherRela
         gap = page.evaluate("antiphon.moves[0].gap_ms") / 1000
         print(f"killed in silence: {gap:.2f} s, the page says {page.evaluate('antiphon.moves')}")
         assert gap < LONGEST_GAP
+
+
+@pytest.fixture
+def first(stack: Stack, tmp_path: Path) -> Iterator[tuple[Address, ImpairedPath]]:
+    """Where clients reach the relay that answers name first, and the path to it."""
+    relay = free_address()
+    with path_in_a_thread(relay) as (public, path):
+        settings = {"ANTIPHON_RELAY_PUBLIC_ADDRESSES": str(public)}
+        with another_relay(stack, tmp_path, PREFERRED_REGION, str(relay), settings=settings):
+            yield public, path
+
+
+@pytest.fixture
+def second(stack: Stack) -> Iterator[Address]:
+    """Where clients reach the other relay: behind a NAT as well, because Chromium prefers a path without one."""
+    with path_in_a_thread(stack.relay()) as (public, _):
+        yield public
+
+
+def place_call(page: Page, stack: Stack, second: Address, steering: dict[str, float], equal: bool = False) -> None:
+    """A call by `antiphon.js` to the echo agent; `equal`: the answer gives both relays one priority."""
+
+    def rewrite(route: Route) -> None:
+        answer = route.fetch()
+        own = stack.relay()
+        text = answer.text().replace(f" {own.host} {own.port} ", f" {second.host} {second.port} ")
+        route.fulfill(response=answer, body=text.replace(" 2130705744 ", " 2130706000 ") if equal else text)
+
+    page.route("**/v1/realtime/calls**", rewrite)
+    page.goto(stack.url)
+    page.evaluate(PLACE_CALL, steering)
+    wait_for(page, "arrivals.length > 20")
+
+
+def told(page: Page, state: str) -> list[dict[str, Any]]:
+    """The `path` events of this state."""
+    events: list[dict[str, Any]] = page.evaluate("told")
+    return [each for each in events if each.get("state") == state]
+
+
+def wait_until_used(page: Page, relay: Address) -> None:
+    wait_for(page, f"told.filter(each => each.state === 'used').at(-1)?.relay === '{relay}'", 20)
+    before = page.evaluate("arrivals.length")
+    wait_for(page, f"arrivals.length > {before} + 20", 10)
+
+
+def test_a_bad_path_is_left_for_the_other_relay_without_a_gap_and_can_be_gone_back_to(
+    stack: Stack, first: tuple[Address, ImpairedPath], second: Address, page: Page
+) -> None:
+    relay, path = first
+    place_call(page, stack, second, SOONER)
+    wait_until_used(page, relay)
+    path.loss = 0.15  # no delay: when that begins, nothing arrives for as long, which is another reason to move
+    bad_from = page.evaluate("performance.now()")
+    wait_until_used(page, second)
+    (tried,) = told(page, "try")
+    print(f"left after {tried['at'] - bad_from:.0f} ms because of {tried['measured']}")
+    assert tried["why"] == "loss"
+    wait_for(page, "told.at(-1).state === 'stay'", 15)
+    assert told(page, "stay")[0]["measured"]["loss"] < 0.04
+    path.loss = 0.0
+    # Chromium takes no second candidate of a relay that it knows: this move is an ICE restart at the server.
+    assert page.evaluate("call.path.move('asked')")
+    wait_until_used(page, relay)
+    gaps = page.evaluate("arrivals.slice(1).map(([at], n) => at - arrivals[n][0])")
+    print(f"longest time without a packet {max(gaps):.0f} ms")
+    assert [each["why"] for each in page.evaluate("told") if each["type"] == "moved"] == ["loss", "asked"]
+
+
+def test_of_two_relays_of_equal_priority_the_one_that_answers_first_is_used_and_gone_back_to(
+    stack: Stack, first: tuple[Address, ImpairedPath], second: Address, page: Page
+) -> None:
+    far, path = first
+    path.delay = 0.1
+    # Every path has a round trip above 0, and none is better by as much: the other relay is tried, in vain.
+    place_call(page, stack, second, {**SOONER, "round_trip_ms": 0, "better": 0}, equal=True)
+    wait_for(page, "told.filter(each => each.state === 'used').length === 3", 30)
+    assert [each["relay"] for each in told(page, "used")] == [str(second), str(far), str(second)]
+    (back,) = told(page, "back")
+    assert (back["why"], back["wait_ms"]) == ("not_better", 60_000)
+    wait_until_used(page, second)
+    assert page.evaluate("told.some(({ type }) => type === 'quiet')") is False

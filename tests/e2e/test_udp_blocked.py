@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -23,10 +24,22 @@ LONGEST_GAP = 2500
 """ms. Measured 675; the rest is for machines that do more at once."""
 
 
-def block_udp(within: list[str], *ports: str) -> None:
-    for port in ports:
-        rule = ["iptables", "-A", "INPUT", "-p", "udp", "--dport", port, "-j", "DROP"]
-        subprocess.run([*within, *rule], check=True, capture_output=True)
+@pytest.fixture(scope="module")
+def within() -> Iterator[list[str]]:
+    """Runs a command in the network that blocks UDP to relays."""
+    with laptop_namespace() as inside:
+        for port in (RELAY_PORT, OTHER_PORT):
+            rule = ["iptables", "-A", "INPUT", "-p", "udp", "--dport", port, "-j", "DROP"]
+            subprocess.run([*inside, *rule], check=True, capture_output=True)
+        yield inside
+
+
+@pytest.fixture(scope="module")
+def stack(within: list[str]) -> Iterator[Stack]:
+    environment = {"ANTIPHON_REGION": PREFERRED_REGION}
+    options = ("--relay-port", RELAY_PORT, "--plugin", str(ECHO_AGENT))
+    with running_stack(*options, within=within, environment=environment) as running:
+        yield running
 
 
 def spoken_over_tcp(stack: Stack, microphone: Path, within: list[str]) -> tuple[str, set[str]]:
@@ -48,56 +61,45 @@ def spoken_over_tcp(stack: Stack, microphone: Path, within: list[str]) -> tuple[
     return remote["protocol"], set(words(transcribe(agent, rate)))
 
 
-def test_with_udp_blocked_chromium_has_a_conversation_over_tcp(tmp_path: Path) -> None:
+def test_with_udp_blocked_chromium_has_a_conversation_over_tcp(stack: Stack, within: list[str], tmp_path: Path) -> None:
     microphone = write_microphone(
         tmp_path / "speech.wav", silence(4), say("The quick brown fox jumps over the lazy dog."), silence(40)
     )
-    with (
-        laptop_namespace() as within,
-        running_stack("--relay-port", RELAY_PORT, "--plugin", str(ECHO_AGENT), within=within) as stack,
-    ):
-        block_udp(within, RELAY_PORT)
-        for _ in range(3):  # a machine that stops for a second tears the sentence in the browser's microphone
-            protocol, heard = spoken_over_tcp(stack, microphone, within)
-            assert protocol == "tcp"
-            if heard >= SENTENCE:
-                break
+    for _ in range(3):  # a machine that stops for a second tears the sentence in the browser's microphone
+        protocol, heard = spoken_over_tcp(stack, microphone, within)
+        assert protocol == "tcp"
+        if heard >= SENTENCE:
+            break
     assert heard >= SENTENCE
 
 
-def test_over_tcp_the_page_connects_anew_when_its_only_relay_is_killed_and_restarted(tmp_path: Path) -> None:
-    with (
-        laptop_namespace() as within,
-        running_stack("--relay-port", RELAY_PORT, "--plugin", str(ECHO_AGENT), within=within) as stack,
-    ):
-        block_udp(within, RELAY_PORT)
-        with chromium_page(write_microphone(tmp_path / "babble.wav", babble(60)), within=within) as page:
-            start_echo_call(page, stack.url)
-            killed = kill_relay(stack)
-            wait_for(page, f"arrivals.at(-1)[0] > {killed.forwards} + 0.5", seconds=30)
-            gap = killed.gap_in(arrival_times(page))
-            print(f"over TCP, relay killed and restarted: {gap:.1f} s without a packet")
-            assert page.evaluate("antiphon.problem") is None
-            assert page.evaluate("antiphon.state") != "ended"
+def test_over_tcp_the_page_connects_anew_when_its_only_relay_is_killed_and_restarted(
+    stack: Stack, within: list[str], tmp_path: Path
+) -> None:
+    with chromium_page(write_microphone(tmp_path / "babble.wav", babble(60)), within=within) as page:
+        start_echo_call(page, stack.url)
+        killed = kill_relay(stack)
+        wait_for(page, f"arrivals.at(-1)[0] > {killed.forwards} + 0.5", seconds=30)
+        gap = killed.gap_in(arrival_times(page))
+        print(f"over TCP, relay killed and restarted: {gap:.1f} s without a packet")
+        assert page.evaluate("antiphon.problem") is None
+        assert page.evaluate("antiphon.state") != "ended"
 
 
-def test_over_tcp_the_page_moves_to_the_other_relay_when_the_used_one_is_killed(tmp_path: Path) -> None:
-    environment = {"ANTIPHON_REGION": PREFERRED_REGION}
-    options = ("--relay-port", RELAY_PORT, "--plugin", str(ECHO_AGENT))
+def test_over_tcp_the_page_moves_to_the_other_relay_when_the_used_one_is_killed(
+    stack: Stack, within: list[str], tmp_path: Path
+) -> None:
     other = f"{ADDRESS}:{OTHER_PORT}"
+    settings = {"ANTIPHON_RELAY_TCP_BIND": other}
+    microphone = write_microphone(tmp_path / "babble.wav", babble(60))
     with (
-        laptop_namespace() as within,
-        running_stack(*options, within=within, environment=environment) as stack,
-        another_relay(
-            stack, tmp_path, PREFERRED_REGION, other, within, settings={"ANTIPHON_RELAY_TCP_BIND": other}
-        ) as relay,
+        another_relay(stack, tmp_path, PREFERRED_REGION, other, within, settings=settings) as relay,
+        chromium_page(microphone, within=within) as page,
     ):
-        block_udp(within, RELAY_PORT, OTHER_PORT)
-        with chromium_page(write_microphone(tmp_path / "babble.wav", babble(60)), within=within) as page:
-            start_echo_call(page, stack.url)
-            relay.kill()
-            wait_for(page, "antiphon.moves.length > 0 && antiphon.moves.at(-1).gap_ms > 0")
-            moves = page.evaluate("antiphon.moves")
-            print(f"over TCP, used relay killed: {moves}")
-            assert page.evaluate("antiphon.problem") is None
+        start_echo_call(page, stack.url)
+        relay.kill()
+        wait_for(page, "antiphon.moves.length > 0 && antiphon.moves.at(-1).gap_ms > 0")
+        moves = page.evaluate("antiphon.moves")
+        print(f"over TCP, used relay killed: {moves}")
+        assert page.evaluate("antiphon.problem") is None
     assert moves[-1]["gap_ms"] < LONGEST_GAP

@@ -24,6 +24,7 @@ class FakePeer extends EventTarget {
   async createOffer() { this.did.push("offer"); return { type: "offer", sdp: window.fakeOffer }; }
   async setLocalDescription() {}
   async setRemoteDescription({ sdp }) { this.answer = sdp; }
+  async addIceCandidate({ candidate }) { this.did.push(candidate); }
   async getStats() { return new Map(Object.entries(this.numbers)); }
   close() { this.connectionState = "closed"; this.channel.readyState = "closed"; }
 

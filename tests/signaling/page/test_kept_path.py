@@ -81,16 +81,19 @@ def test_a_quiet_path_is_asked_and_left_when_it_does_not_answer(ready: Page) -> 
 
 
 def test_a_path_that_answers_is_kept(ready: Page) -> None:
+    ready.clock.install()
     ready.evaluate(KEPT_PATH, TWO_RELAYS)
     ready.evaluate(
         "kept.asked.push = (text) => { kept.peer.received += 50; kept.answered = (kept.answered ?? 0) + 1; }"
     )
-    holds(ready, "kept.answered > 10")
+    ready.clock.run_for(4000)
+    assert ready.evaluate("kept.answered") > 10
     assert ready.evaluate("kept.told") == []
     ready.evaluate("kept.path.close()")
 
 
 def test_a_path_on_which_things_come_in_bursts_is_given_more_time_but_less_than_a_second(ready: Page) -> None:
+    ready.clock.install()
     ready.evaluate(KEPT_PATH, TWO_RELAYS)
     ready.evaluate(
         """() => {
@@ -98,20 +101,197 @@ def test_a_path_on_which_things_come_in_bursts_is_given_more_time_but_less_than_
           kept.timer = setInterval(() => { kept.peer.received += 1; kept.bursts += 1; }, 330);
         }"""
     )
-    holds(ready, "kept.bursts > 10")
+    ready.clock.run_for(4000)
+    assert ready.evaluate("kept.bursts") > 10
     assert ready.evaluate("kept.told") == []
     ready.evaluate("clearInterval(kept.timer)")
-    holds(ready, "kept.told.length === 2")
+    ready.clock.run_for(900)
+    assert ready.evaluate("kept.told.length") == 2
     # Twice the usual quiet, which shrinks meanwhile; a path without bursts is left at the first look after 400 ms.
     assert ready.evaluate("kept.told[1][1].quiet_ms") > 450
     ready.evaluate("kept.path.close()")
 
 
 def test_a_draining_relay_is_left_once_however_often_it_says_so(ready: Page) -> None:
+    ready.clock.install()
     ready.evaluate(KEPT_PATH, TWO_RELAYS)
     ready.evaluate("setInterval(() => { kept.peer.received += 1; }, 20)")
-    holds(ready, "performance.now() > 1500")  # past the time that a first connection is given
+    ready.clock.run_for(1500)  # past the time that a first connection is given
     until(lambda: ready.evaluate("kept.path.move('draining')"), "it moves")
     assert ready.evaluate("kept.path.move('draining')") is False
     assert [each[0] for each in ready.evaluate("kept.told")] == ["moved"]
     ready.evaluate("kept.path.close()")
+
+
+# ---- steering: the page's clock is the test's ------------------------------------------------------------------------
+
+ONE_PRIORITY = TWO_RELAYS.replace("2130705488 203.0.113.20", "2130706000 203.0.113.20")
+
+STEERED_PATH = """async ([answer, options]) => {
+  const { KeptPath } = await import("/static/antiphon.js");
+  const did = [];
+  const peer = {
+    sctp: {}, connectionState: "connected", signalingState: "stable",
+    received: 1, sent: 0, lost: 0, host: "203.0.113.10", loss: 0,
+    createDataChannel: () => ({ readyState: "open", bufferedAmount: 0, send: () => {} }),
+    getStats: async () => {
+      peer.received += 500;
+      peer.sent += 5;
+      peer.lost += 5 * peer.loss;
+      return new Map([
+        ["t", { type: "transport", bytesReceived: peer.received, selectedCandidatePairId: "p" }],
+        ["p", { type: "candidate-pair", remoteCandidateId: "c", currentRoundTripTime: 0.05 }],
+        ["c", { type: "remote-candidate", address: peer.host, port: 3478, protocol: "udp" }],
+        ["o", { type: "outbound-rtp", kind: "audio", ssrc: 1, packetsSent: peer.sent }],
+        ["r", { type: "remote-inbound-rtp", kind: "audio", packetsLost: Math.floor(peer.lost), jitter: 0.001 }],
+      ]);
+    },
+    addIceCandidate: async ({ candidate }) => { did.push(candidate); },
+    createOffer: async (wanted) => ({ type: "offer", sdp: `offer ${wanted.iceRestart}` }),
+    setLocalDescription: async ({ sdp }) => { did.push(sdp); },
+    setRemoteDescription: async ({ sdp }) => { did.push(sdp); },
+  };
+  const answers = (window.answers = []);
+  const reoffer = async (sdp) => { did.push(`posted ${sdp}`); return new Promise((...all) => answers.push(all)); };
+  const path = new KeptPath(peer, answer, { reoffer, regions: ["near", "far"], ...options });
+  const told = [];
+  for (const type of ["quiet", "moved", "path"]) {
+    path.addEventListener(type, ({ detail }) => told.push({ type, ...detail }));
+  }
+  window.kept = { path, peer, did, told };
+}"""
+
+
+@pytest.fixture
+def steered(ready: Page) -> Page:
+    ready.clock.install()
+    return ready
+
+
+def let_pass(page: Page, milliseconds: int) -> None:
+    """In small steps: what a look waits for is done between two of them, and a long leap would be a page that slept."""
+    for _ in range(milliseconds // 500):
+        page.clock.run_for(500)
+
+
+def told(page: Page) -> list[str]:
+    events = page.evaluate("kept.told")
+    return [f"{each['type']} {each.get('state') or each['why']} {each['relay']}" for each in events]
+
+
+NEAR, FAR = "203.0.113.10:3478", "203.0.113.20:3478"
+
+
+def try_the_other(page: Page, answer: str = TWO_RELAYS) -> None:
+    page.evaluate(STEERED_PATH, [answer, {}])
+    let_pass(page, 3000)
+    page.evaluate("kept.peer.loss = 0.1")
+    let_pass(page, 6500)
+    assert told(page) == [f"path used {NEAR}", f"path try {FAR}", f"moved loss {FAR}"]
+
+
+def test_a_bad_path_is_left_and_when_the_other_is_no_better_the_call_goes_back_by_an_ice_restart(
+    steered: Page,
+) -> None:
+    try_the_other(steered)
+    assert steered.evaluate("kept.told[1].region") == "far"
+    assert steered.evaluate("kept.told[1].measured.loss") > 0.04
+    assert steered.evaluate("kept.did") == [
+        "candidate:10 1 udp 2130710096 203.0.113.20 3478 typ host",
+        "candidate:11 1 tcp 2113932624 203.0.113.20 443 typ host tcptype passive",
+    ]
+    steered.evaluate("kept.peer.host = '203.0.113.20'")
+    let_pass(steered, 7500)
+    assert told(steered)[3:] == [f"path used {FAR}", f"path back {NEAR}", f"moved not_better {NEAR}"]
+    assert steered.evaluate("kept.did.slice(2)") == ["posted offer true"]
+    steered.evaluate("answer => answers[0][0](answer)", TWO_RELAYS.replace("v=0", "v=0 restarted"))
+    holds(steered, "kept.did.length === 5")
+    offer, answer = steered.evaluate("kept.did.slice(3)")
+    assert offer == "offer true"
+    # Above all candidates before: Chromium compares priorities first, and only then which of two is newer.
+    assert answer.startswith("v=0 restarted")
+    assert [line for line in answer.split("\r\n") if "candidate" in line] == [
+        "a=candidate:20 1 udp 2130714192 203.0.113.10 3478 typ host",
+        "a=candidate:21 1 udp 2130713936 2001:db8::10 3478 typ host",
+        "a=candidate:22 1 tcp 2113936464 203.0.113.10 443 typ host tcptype passive",
+        "a=end-of-candidates",
+    ]
+    steered.evaluate("kept.path.close()")
+
+
+def test_a_way_back_that_the_server_does_not_open_leaves_the_call_where_it_is(steered: Page) -> None:
+    try_the_other(steered)
+    steered.evaluate("kept.peer.host = '203.0.113.20'")
+    let_pass(steered, 7500)
+    steered.evaluate("answers[0][1](new Error('503'))")
+    holds(steered, "kept.did.length > 3")
+    assert not [each for each in steered.evaluate("kept.did") if each.startswith(("v=0", "offer"))]
+    let_pass(steered, 55_000)
+    assert told(steered)[-1] == f"moved not_better {NEAR}"
+    let_pass(steered, 8000)
+    assert f"moved loss {NEAR}" in told(steered)
+    steered.evaluate("kept.path.close()")
+
+
+def test_a_call_that_ends_while_the_server_is_asked_is_not_touched_any_more(steered: Page) -> None:
+    try_the_other(steered)
+    steered.evaluate("kept.peer.host = '203.0.113.20'")
+    let_pass(steered, 7500)
+    steered.evaluate("kept.path.close()")
+    before = steered.evaluate("kept.did.length")
+    steered.evaluate("answer => answers[0][0](answer)", TWO_RELAYS)
+    let_pass(steered, 20_000)
+    assert steered.evaluate("kept.did.length") == before
+
+
+def test_a_relay_that_drains_while_it_is_tried_is_left_and_the_try_is_over(steered: Page) -> None:
+    try_the_other(steered)
+    steered.evaluate("kept.peer.host = '203.0.113.20'")
+    let_pass(steered, 1500)
+    assert steered.evaluate("kept.path.move('draining')")
+    steered.evaluate("kept.peer.host = '203.0.113.10'")
+    let_pass(steered, 30_000)
+    assert told(steered)[3:] == [f"path used {FAR}", f"moved draining {NEAR}", f"path used {NEAR}"]
+    steered.evaluate("kept.path.close()")
+
+
+def test_a_path_by_which_packets_come_but_none_goes_is_left(steered: Page) -> None:
+    steered.evaluate(STEERED_PATH, [TWO_RELAYS, {"steering": False}])
+    let_pass(steered, 3000)
+    steered.evaluate("kept.peer.connectionState = 'disconnected'")
+    let_pass(steered, 3000)
+    assert told(steered)[1:] == [f"moved one_way {FAR}"]
+    steered.evaluate("kept.path.close()")
+
+
+def test_without_steering_a_bad_path_is_kept(steered: Page) -> None:
+    steered.evaluate(STEERED_PATH, [TWO_RELAYS, {"steering": False}])
+    steered.evaluate("kept.peer.loss = 0.5")
+    let_pass(steered, 30_000)
+    assert told(steered) == [f"path used {NEAR}"]
+    steered.evaluate("kept.path.close()")
+
+
+def test_relays_of_equal_priority_are_given_to_the_browser_and_left_by_an_ice_restart(steered: Page) -> None:
+    split = steered.evaluate(
+        "async (answer) => (await import('/static/antiphon.js')).splitRelays(answer)", ONE_PRIORITY
+    )
+    assert split["first"] == ONE_PRIORITY
+    assert split["given"] == 2
+    steered.evaluate(STEERED_PATH, [ONE_PRIORITY, {}])
+    steered.evaluate("kept.peer.host = '203.0.113.20'")
+    let_pass(steered, 3000)
+    assert told(steered) == [f"path used {FAR}"]
+    steered.evaluate("kept.path.move('asked')")
+    assert steered.evaluate("kept.did") == ["posted offer true"]
+    # Relays come and go in a long call: the one to move to is not announced any more, another one is.
+    fresh = ONE_PRIORITY.replace("203.0.113.10", "203.0.113.30")
+    steered.evaluate("answer => answers[0][0](answer)", fresh)
+    holds(steered, "kept.did.length === 3")
+    lines = steered.evaluate("kept.did[2]").split("\r\n")
+    assert [line.split()[4] for line in lines if line.startswith("a=candidate")] == [
+        "203.0.113.30",
+        "2001:db8::10",
+        "203.0.113.30",
+    ]
+    steered.evaluate("kept.path.close()")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import httpx
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 from support.browsers.page import Open, connect, state
 from support.processes.signaling import SignalingProcess, StandIns, signaling_process, until
 
@@ -79,3 +79,42 @@ def test_a_key_is_asked_for_and_kept_in_the_tab_only(open_page: Open, bus_url: s
         before = len(transceiver.hung_up)
         page.close()
         until(lambda: len(transceiver.hung_up) > before, "the key goes along with the last hang-up")
+
+
+def test_the_way_of_a_call_is_shown_and_why_another_one_is_tried(ready: Page) -> None:
+    def far(route: Route) -> None:
+        """As a server with regions answers, and with a second relay."""
+        answer = route.fetch()
+        first = next(line for line in answer.text().splitlines() if line.startswith("a=candidate:"))
+        second = first.replace(":11 ", ":21 ").replace("2130706000 203.0.113.10", "2130705744 203.0.113.20")
+        headers = {**answer.headers, "Antiphon-Region": "eu-central", "Antiphon-Ingress": "S%C3%A3o Paulo"}
+        route.fulfill(response=answer, headers=headers, body=answer.text().replace(first, f"{first}\r\n{second}"))
+
+    ready.route("**/v1/realtime/calls?*", far)
+    ready.clock.install()
+    connect(ready)
+    ready.evaluate(
+        """() => {
+          let received = 0;
+          fakePeer.getStats = async () => new Map([
+            ["t", { type: "transport", bytesReceived: (received += 500), selectedCandidatePairId: "p" }],
+            ["p", { type: "candidate-pair", nominated: true, remoteCandidateId: "c", currentRoundTripTime: 0.45 }],
+            ["c", { type: "remote-candidate", address: "203.0.113.10", port: 3478, protocol: "udp" }],
+          ]);
+        }"""
+    )
+    shown = ready.locator("#path")
+    ready.clock.run_for(500)
+    expect(shown).to_have_text("The call enters at São Paulo (203.0.113.10:3478) and is in eu-central.")
+    ready.clock.run_for(7000)
+    expect(shown).to_contain_text("Trying 203.0.113.20:3478, because the round trip takes 450 ms.")
+    ready.clock.run_for(7000)
+    expect(shown).to_contain_text("Another way in was not to be reached.")
+    assert ready.evaluate("antiphon.path.last") == "not_reached"
+
+
+def test_wishes_in_the_address_go_with_the_call(open_page: Open, service: SignalingProcess) -> None:
+    page = open_page(service.url + "/?agent=echo&region=ap-south&race=1", quiet=False)
+    with page.expect_request("**/v1/realtime/calls?*") as placed:
+        connect(page)
+    assert placed.value.url.endswith("/v1/realtime/calls?agent=echo&region=ap-south&race=1")

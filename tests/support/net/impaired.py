@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import socket
+import threading
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import cast
 
 from antiphon.schemas.addresses import Address
@@ -36,7 +38,9 @@ class ImpairedPath(asyncio.DatagramProtocol):
     def __init__(self, relay: Address, loss: float, jitter: float, seed: int) -> None:
         self.near: asyncio.DatagramTransport | None = None
         self.forwarded = self.lost = 0
-        self._relay, self._loss, self._jitter = relay, loss, jitter
+        self.loss, self.delay = loss, 0.0
+        """Share, and seconds each way. A test may change both while packets pass."""
+        self._relay, self._jitter = relay, jitter
         self._random = random.Random(seed)
         self._mappings: dict[tuple[str, int], _Towards] = {}
         self._opening: set[asyncio.Task[None]] = set()
@@ -56,12 +60,12 @@ class ImpairedPath(asyncio.DatagramProtocol):
         self.later(mapping.transport, data, None)
 
     def later(self, transport: asyncio.DatagramTransport | None, data: bytes, to: tuple[str, int] | None) -> None:
-        """Lose it, or deliver it after up to `jitter` seconds; independent delays reorder."""
-        if transport is None or self._random.random() < self._loss:
+        """Lose it, or deliver it after `delay` and up to `jitter` seconds; independent delays reorder."""
+        if transport is None or self._random.random() < self.loss:
             self.lost += 1
             return
         self.forwarded += 1
-        self._loop.call_later(self._random.random() * self._jitter, self._deliver, transport, data, to)
+        self._loop.call_later(self.delay + self._random.random() * self._jitter, self._deliver, transport, data, to)
 
     @staticmethod
     def _deliver(transport: asyncio.DatagramTransport, data: bytes, to: tuple[str, int] | None) -> None:
@@ -91,3 +95,34 @@ async def impaired_path(
     finally:
         path.close()
         await asyncio.sleep(0)  # the transports close their sockets in the loop's next turn
+
+
+def free_address() -> Address:
+    """For a relay behind a path that has to be there before it."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
+        free.bind(("127.0.0.1", 0))
+        return Address(*free.getsockname())
+
+
+@contextmanager
+def path_in_a_thread(relay: Address) -> Iterator[tuple[Address, ImpairedPath]]:
+    """For tests without a loop. It is perfect until the test changes it."""
+    ready, done = threading.Event(), asyncio.Event()
+    made: list[tuple[Address, ImpairedPath]] = []
+    loop = asyncio.new_event_loop()
+
+    async def run() -> None:
+        async with impaired_path(relay, loss=0.0, jitter=0.0) as path:
+            made.append(path)
+            ready.set()
+            await done.wait()
+
+    thread = threading.Thread(target=loop.run_until_complete, args=(run(),), daemon=True)
+    thread.start()
+    assert ready.wait(10)
+    try:
+        yield made[0]
+    finally:
+        loop.call_soon_threadsafe(done.set)
+        thread.join(10)
+        loop.close()

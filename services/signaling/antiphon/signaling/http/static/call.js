@@ -2,7 +2,7 @@
 // The connection itself is in antiphon.js.
 //
 // Told by events: "state" (this.state changed), "message" (detail: a server event of the data channel),
-// "stream" (detail: {side, stream}), "numbers" (this.numbers changed).
+// "stream" (detail: {side, stream}), "numbers" (this.numbers changed), "path" (this.path changed).
 
 import { AntiphonCall, AntiphonError, request } from "./antiphon.js";
 
@@ -24,6 +24,7 @@ export class Call extends EventTarget {
   ending = null; // who ended the call, in words, when that was no problem and not the caller
   numbers = { setup_ms: null, round_trip_ms: null, packets_received: 0, packets_lost: 0, remote_packets_lost: null };
   moves = []; // to another relay: {relay, why, quiet_ms, gap_ms}
+  path = { relay: null, region: null, call_region: null, trying: null, last: null }; // as the "path" events tell it
   #connection = null; // AntiphonCall
   #microphone = null;
   #asking = false; // why the call is over
@@ -32,7 +33,7 @@ export class Call extends EventTarget {
   #timers = [];
 
   /** Make the call. `silence` is the stream to send when the caller wants to type only. */
-  async start({ agent, key, silence = null }) {
+  async start({ agent, key, silence = null, steering = {}, region = null, race = null }) {
     try {
       this.#microphone = silence ?? (await microphone());
       if (this.state === "ended") return this.#release();
@@ -43,7 +44,7 @@ export class Call extends EventTarget {
       }
       this.#say("stream", { side: "microphone", stream: this.#microphone });
       this.#become("connecting");
-      await this.#connect(agent, key);
+      await this.#connect({ agent, region, race }, { key, steering });
     } catch (error) {
       const known = error instanceof AntiphonError ? inWords(error, key) : error;
       this.#end(known instanceof CallProblem ? known : new CallProblem("failed", `The call failed: ${known.message}`));
@@ -77,8 +78,8 @@ export class Call extends EventTarget {
     return peer ? [...(await peer.getStats()).values()] : [];
   }
 
-  async #connect(agent, key) {
-    const connection = (this.#connection = new AntiphonCall({ key }));
+  async #connect(wishes, options) {
+    const connection = (this.#connection = new AntiphonCall(options));
     connection.addEventListener("state", ({ detail }) => this.#connectionChanged(detail));
     connection.addEventListener("track", ({ detail }) => this.#say("stream", { side: "agent", stream: new MediaStream([detail]) }));
     connection.addEventListener("open", () => this.#say("numbers"));
@@ -86,7 +87,8 @@ export class Call extends EventTarget {
     connection.addEventListener("close", () => this.#closedByServer());
     connection.addEventListener("moved", ({ detail }) => this.moves.push({ ...detail, gap_ms: null }));
     connection.addEventListener("back", ({ detail }) => Object.assign(this.moves.at(-1), detail));
-    await connection.connect({ stream: this.#microphone, agent });
+    connection.addEventListener("path", ({ detail }) => this.#pathChanged(detail));
+    await connection.connect({ stream: this.#microphone, ...wishes });
     if (this.state === "ended") return;
     this.#timers.push(setInterval(() => this.state === "connecting" && this.#endIfEnded(), ASK_EVERY));
     this.#later(CONNECT_WITHIN, () => {
@@ -115,6 +117,15 @@ export class Call extends EventTarget {
       case "closed":
         this.#closedByServer();
     }
+  }
+
+  #pathChanged({ state, relay, region, why, measured }) {
+    const path = { ...this.path, call_region: this.#connection.region };
+    if (state === "used") Object.assign(path, { relay, region });
+    else if (state === "try") Object.assign(path, { trying: { relay, region, why, measured }, last: null });
+    else Object.assign(path, { trying: null, last: state === "stay" ? "better" : why });
+    this.path = path;
+    this.#say("path", path);
   }
 
   #closedByServer() {

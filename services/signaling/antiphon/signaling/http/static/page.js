@@ -49,12 +49,21 @@ function start(withMicrophone = true) {
   const mine = (call = new Call());
   call.addEventListener("state", () => mine === call && stateChanged());
   call.addEventListener("numbers", () => mine === call && showNumbers());
+  call.addEventListener("path", () => mine === call && showPath());
   call.addEventListener("message", ({ detail }) => mine === call && received(detail));
   call.addEventListener("stream", ({ detail }) => mine === call && streamCame(detail));
   call.addEventListener("microphone_gone", () => mine === call && problem("The microphone is gone: the agent hears nothing. Type, or connect it and call again."));
   stateChanged();
   showNumbers();
-  call.start({ agent: $("agent").value, key: sessionStorage.getItem(KEY), silence: withMicrophone ? null : levels.silence() });
+  showPath();
+  call.start({ agent: $("agent").value, key: sessionStorage.getItem(KEY), silence: withMicrophone ? null : levels.silence(), ...wishes() });
+}
+
+/** What the page's address says of the way that calls take: ?region=, ?race=0 or 1, ?steering=off. */
+function wishes() {
+  const query = new URLSearchParams(location.search);
+  const race = query.get("race");
+  return { region: query.get("region"), race: race === null ? null : race === "1", steering: query.get("steering") === "off" ? false : {} };
 }
 
 function streamCame({ side, stream }) {
@@ -175,6 +184,21 @@ function showNumbers() {
   allowTyping();
 }
 
+const PATH_TRIED = {
+  better: " Another way in was better.",
+  not_better: " Another way in was no better.",
+  not_reached: " Another way in was not to be reached.",
+};
+
+/** By which relay the call goes, and what is tried while that way is bad. */
+function showPath() {
+  const { relay, region, call_region, trying, last } = call.path;
+  const named = (place) => (place.region ? `${place.region} (${place.relay})` : place.relay);
+  const way = relay ? `The call enters at ${named({ relay, region })}${call_region ? ` and is in ${call_region}` : ""}.` : "";
+  const bad = trying && { loss: `${(100 * trying.measured.loss).toFixed(0)} % of the packets get lost`, round_trip_ms: `the round trip takes ${Math.round(trying.measured.round_trip_ms)} ms`, jitter_ms: `packets come up to ${Math.round(trying.measured.jitter_ms)} ms late` }[trying.why];
+  $("path").textContent = way + (trying ? ` Trying ${named(trying)}, because ${bad}.` : (PATH_TRIED[last] ?? ""));
+}
+
 /** What the agent's side says about the last answer, in the order in which it happens. */
 function showLatency(event) {
   const parts = [["end_of_turn_ms", "end of turn"], ["stt_wait_ms", "understanding"], ["agent_ms", "answer"], ["tts_first_ms", "voice"]]
@@ -261,6 +285,7 @@ window.antiphon = Object.freeze({
   get transcripts() { return conversation.items.map((item) => ({ ...item })); },
   get events() { return structuredClone(events); },
   get numbers() { return { ...call?.numbers, answers_ms: [...answers] }; },
+  get path() { return structuredClone(call?.path ?? null); },
   get moves() { return structuredClone(call?.moves ?? []); },
   stats: () => call?.stats() ?? Promise.resolve([]),
   recorder: Object.freeze({ start: () => recorder.start(), stop: () => recorder.stop() }),
