@@ -118,6 +118,7 @@ _TRANSCEIVERS: Final = subjects.BUCKET_TRANSCEIVERS
 _RELAYS: Final = subjects.BUCKET_RELAYS
 _LEASES: Final = subjects.BUCKET_LEASES
 _SESSIONS: Final = subjects.BUCKET_SESSIONS
+_COPIES: Final = subjects.BUCKET_COPIES
 _SLOTS: Final = subjects.BUCKET_SLOTS
 _FLOWS: Final = subjects.BUCKET_FLOWS
 _LIMITS: Final = subjects.BUCKET_LIMITS
@@ -172,6 +173,8 @@ def _transceiver(user: User) -> Permissions:
             _on("transceiver_take_over", cluster=own),
             _on("transceiver_adopt", cluster=own),
             _on("cluster_moved"),  # signed: a relay believes the lost cluster's key only
+            _on("copy_store"),  # to the second region
+            _on("agent_beat"),  # for the instance of a lost region, which sends none itself
             _on("agent_claim"),
             _on("agent_claim_of"),
             _on("audio_in"),
@@ -183,9 +186,12 @@ def _transceiver(user: User) -> Permissions:
             *_puts(_TRANSCEIVERS, f"{own}.*"),
             *_puts(_SLOTS, f"{own}.*"),
             *_puts(_SESSIONS, f"{own}.>"),
+            *_puts(_COPIES, ">"),
+            *_puts(_LEASES, "*.*"),  # of an adopted call: its agent's, as it came with the copy
             *_puts(_FLOWS, "*"),
             *_gets(_SLOTS, ">"),
             *_reads_all(_SESSIONS),
+            *_reads_all(_COPIES),
             *_gets(_LEASES, ">"),
             *_gets(_FLOWS, ">"),
             *_reads_all(_TRANSCEIVERS),
@@ -198,6 +204,7 @@ def _transceiver(user: User) -> Permissions:
             _on("transceiver_open", cluster=own),
             _on("transceiver_take_over", cluster=own),
             _on("transceiver_adopt", cluster=own),
+            _on("copy_store", cluster=own),
             _OUT,
             _on("session_control"),
             _CALLS,
