@@ -57,7 +57,9 @@ class Checkpoint:
         self._written_at = float("-inf")
         self._packets_written = 0
         self._pending: _ReservedCounters | None = None
-        self._limited = False
+        self._reserved: _ReservedCounters | None = None
+        """None: nothing is limited."""
+        self._held = False
 
     def begin(self, request_checkpoint: Callable[[], None], silent: bool = False) -> None:
         """Checkpoints are stored from now on; `request_checkpoint` is called when one should not wait for its time.
@@ -102,7 +104,7 @@ class Checkpoint:
                 state.dtls.write_sequence + RECORDS_AHEAD,
                 self._channels.freeze(),
             )
-            if not self._limited:  # it may be stored before that is confirmed
+            if self._reserved is None:  # it may be stored before that is confirmed
                 self._reserve(self._pending)
         return state.to_bytes()
 
@@ -113,8 +115,24 @@ class Checkpoint:
             self._pending = None
             self._channels.stored()
 
+    def hold(self) -> None:
+        """Use no counter at all until `release`: another process may own the session by now."""
+        if not self._held:
+            self._held = True
+            self._apply(_ReservedCounters(0, 0, 0, self._channels.next_chunk))
+
+    def release(self) -> None:
+        """Use what is reserved again."""
+        if self._held:
+            self._held = False
+            self._apply(self._reserved or _ReservedCounters(UNLIMITED, UNLIMITED, UNLIMITED, None))
+
     def _reserve(self, reserved: _ReservedCounters) -> None:
-        self._limited = True
+        self._reserved = reserved
+        if not self._held:
+            self._apply(reserved)
+
+    def _apply(self, reserved: _ReservedCounters) -> None:
         self._sender.reserve(reserved.packets, reserved.reports)
         self.records_limit = reserved.records
         if reserved.chunks is not None:
