@@ -24,7 +24,7 @@ from antiphon.runtime.agent_sessions.lease_table import HeldLease
 from antiphon.runtime.nats import buckets, service_discovery
 from antiphon.runtime.nats.client import BusClient
 from antiphon.runtime.nats.permissions import User, permissions_of
-from antiphon.runtime.nats.stores import STORES
+from antiphon.runtime.nats.stores import REGION_STORES
 from antiphon.schemas import messages, subjects
 from antiphon.schemas.messages import decode, encode
 
@@ -302,7 +302,7 @@ async def test_no_put_empties_a_bucket(echo: BusClient, transceiver: BusClient) 
         with pytest.raises(Exception, match="rollup"):
             await echo.jetstream().publish(OWN, b"x", headers={"Nats-Rollup": what})
     assert (await kv.get("0.6")).value == b"genuine"
-    for store in STORES.values():
+    for store in REGION_STORES.values():
         assert not store.config().get("allow_rollup_hdrs")
 
 

@@ -18,7 +18,7 @@ from support.processes.nats_roles import EVERYBODY, GuardedNats, guarded_nats
 
 from antiphon.runtime.nats import connection
 from antiphon.runtime.nats.permissions import User
-from antiphon.runtime.nats.stores import STORES
+from antiphon.runtime.nats.stores import REGION_STORES
 
 pytestmark = pytest.mark.process
 
@@ -45,7 +45,7 @@ def _stored() -> list[str]:
         "antiphon-leases": ("echo.s1", "theirs.s1", "ear.s1", "concierge.s1", "storage"),
         "antiphon-relays": ("mine", "theirs"),
     }
-    for store in STORES.values():
+    for store in REGION_STORES.values():
         api, stream = "$JS.API.", store.stream
         subjects = [f"{A}session.{agent}.s1.audio.in" for agent in ("echo", "theirs")]
         if store.kind == "bucket":

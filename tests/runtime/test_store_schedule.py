@@ -39,11 +39,14 @@ def test_what_nats_refuses_is_tried_again_later_and_keeps_no_other_store_waiting
     assert schedule.due({"b"}, REFUSED_SECONDS + 1) == ["a"]
 
 
+NO_WORDS = (subjects.BUCKET_SLOTS, subjects.BUCKET_COPY_LEASES, subjects.BUCKET_NUMBERS)
+
+
 def test_every_store_is_bounded_and_read_by_key_and_words_are_in_memory() -> None:
     for store in stores.STORES.values():
         assert 0 < store.max_value <= store.max_bytes
         assert store.direct
-        assert store.config()["storage"] == ("file" if store.name == subjects.BUCKET_SLOTS else "memory")
+        assert store.config()["storage"] == ("file" if store.name in NO_WORDS else "memory")
 
 
 def test_a_difference_is_what_nats_has_otherwise_and_not_what_it_leaves_out() -> None:

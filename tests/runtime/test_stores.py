@@ -25,7 +25,7 @@ from antiphon.runtime.agent_sessions import recent_audio
 from antiphon.runtime.agent_sessions.keeper import LeaseKeeper
 from antiphon.runtime.nats import buckets, connection, store_keeper, stores
 from antiphon.runtime.nats.store_keeper import StoreKeeper
-from antiphon.runtime.nats.stores import STORES, Made, StoreError
+from antiphon.runtime.nats.stores import REGION_STORES, Made, StoreError
 from antiphon.schemas import subjects
 from antiphon.schemas.audio import AudioFrame, pack_frame
 from antiphon.schemas.messages import Lease
@@ -36,7 +36,7 @@ pytestmark = pytest.mark.process
 ROOT = Path(__file__).parents[2]
 AGAIN_WITHIN = 2.0
 """Seconds in which all stores are there again."""
-STREAMS = {store.stream for store in STORES.values()}
+STREAMS = {store.stream for store in REGION_STORES.values()}
 
 
 @asynccontextmanager
@@ -51,7 +51,7 @@ async def client_of(url: str) -> AsyncIterator[Client]:
 @asynccontextmanager
 async def keeper_of(url: str) -> AsyncIterator[StoreKeeper]:
     async with client_of(url) as client:
-        keeper = StoreKeeper(client, STORES)
+        keeper = StoreKeeper(client, REGION_STORES)
         running = asyncio.create_task(keeper.run())
         try:
             await asyncio.wait_for(keeper.ready.wait(), 10)
@@ -81,8 +81,8 @@ async def bare(tmp_path: Path) -> AsyncIterator[Client]:
 
 
 async def test_each_store_is_made_as_the_table_says_and_kept_the_second_time(bare: Client) -> None:
-    made = {name: [await stores.ensure(bare, store) for _ in range(2)] for name, store in STORES.items()}
-    assert made == {name: [Made.CREATED, Made.KEPT] for name in STORES}
+    made = {name: [await stores.ensure(bare, store) for _ in range(2)] for name, store in REGION_STORES.items()}
+    assert made == {name: [Made.CREATED, Made.KEPT] for name in REGION_STORES}
 
 
 async def test_what_an_older_version_made_is_changed_and_words_on_disk_are_deleted(bare: Client) -> None:
@@ -90,8 +90,8 @@ async def test_what_an_older_version_made_is_changed_and_words_on_disk_are_delet
     kept = await js.create_key_value(bucket=subjects.BUCKET_SLOTS, history=1)
     await kept.put("0.1", b"epoch")
     await js.create_key_value(bucket=subjects.BUCKET_LEASES, ttl=600, history=1)
-    assert await stores.ensure(bare, STORES[subjects.BUCKET_SLOTS]) is Made.UPDATED
-    assert await stores.ensure(bare, STORES[subjects.BUCKET_LEASES]) is Made.REPLACED
+    assert await stores.ensure(bare, REGION_STORES[subjects.BUCKET_SLOTS]) is Made.UPDATED
+    assert await stores.ensure(bare, REGION_STORES[subjects.BUCKET_LEASES]) is Made.REPLACED
     assert (await (await buckets.bucket(js, subjects.BUCKET_SLOTS)).get("0.1")).value == b"epoch"
     config = (await js.stream_info("KV_antiphon-leases")).config
     assert (config.storage, config.allow_direct) == (StorageType.MEMORY, True)
@@ -101,17 +101,17 @@ async def test_what_can_t_be_made_is_said_with_the_way_out(bare: Client) -> None
     js = bare.jetstream()
     await js.add_stream(StreamConfig(name="mine", subjects=["$KV.antiphon-relays.>"]))
     with pytest.raises(StoreError, match=r"antiphon-relays can't be made: subjects overlap.*nats stream rm"):
-        await stores.ensure(bare, STORES[subjects.BUCKET_RELAYS])
+        await stores.ensure(bare, REGION_STORES[subjects.BUCKET_RELAYS])
     await js.create_key_value(bucket=subjects.BUCKET_SLOTS, storage=StorageType.MEMORY)
     with pytest.raises(StoreError, match="antiphon-slots is kept in memory and should be in file"):
-        await stores.ensure(bare, STORES[subjects.BUCKET_SLOTS])
+        await stores.ensure(bare, REGION_STORES[subjects.BUCKET_SLOTS])
 
 
 async def test_a_store_in_the_way_keeps_no_other_store_from_being_made(
     bare: Client, caplog: pytest.LogCaptureFixture
 ) -> None:
     await bare.jetstream().add_stream(StreamConfig(name="mine", subjects=["$KV.antiphon-transceivers.>"]))
-    running = asyncio.create_task(StoreKeeper(bare, STORES).run())
+    running = asyncio.create_task(StoreKeeper(bare, REGION_STORES).run())
     await until_whole(bare, 5, without="KV_antiphon-transceivers")
     await tasks.end(running)
     assert caplog.text.count("antiphon-transceivers can't be made") == 1
@@ -161,7 +161,7 @@ async def test_the_command_makes_them_and_ends_with_a_signal(tmp_path: Path) -> 
             process.terminate()
             _, log = await asyncio.wait_for(process.communicate(), 10)
     assert process.returncode == 0
-    assert f"all {len(STORES)} buckets and streams are there" in log.decode()
+    assert f"all {len(REGION_STORES)} buckets and streams are there" in log.decode()
 
 
 # ---- those who open them ---------------------------------------------------------------------------------

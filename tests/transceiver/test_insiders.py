@@ -26,7 +26,7 @@ from antiphon.runtime.nats import buckets
 from antiphon.runtime.nats.access import Access
 from antiphon.runtime.nats.client import BusClient
 from antiphon.runtime.nats.permissions import User
-from antiphon.runtime.nats.stores import STORES
+from antiphon.runtime.nats.stores import REGION_STORES
 from antiphon.schemas import MalformedError, messages, subjects
 from antiphon.transceiver.failover.checkpoint_crypto import CheckpointCrypto
 
@@ -63,7 +63,7 @@ def js(several: Several) -> JetStreamContext:
 async def all_keys(several: Several) -> list[str]:
     """As subjects, of all buckets; of the endpoints also the claims that a take-over will make."""
     found = []
-    for store in STORES.values():
+    for store in REGION_STORES.values():
         if store.kind == "bucket":
             found += [f"$KV.{store.name}.{key}" for key in await buckets.keys(js(several), store.name)]
     claims = [subjects.endpoint_claim_key(*identity) for identity in several.endpoints]

@@ -21,16 +21,18 @@ from antiphon.runtime.nats.stores import Store
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options of `antiphon setup`: none, it has settings."""
+    """The options of `antiphon setup`; the rest are settings."""
+    setup.add_arguments(parser)
     parser.epilog = (
-        "Settings: ANTIPHON_NATS_URL, ANTIPHON_LEASES_STORAGE (memory or file), ANTIPHON_LEASE_RETENTION_SECONDS. Runs "
+        "Settings: ANTIPHON_NATS_URL, ANTIPHON_LEASES_STORAGE (memory or file), ANTIPHON_LEASE_RETENTION_SECONDS; with "
+        "--hub: ANTIPHON_HUB_NATS_URL, ANTIPHON_HUB_NATS_CREDENTIALS, ANTIPHON_HUB_REPLICAS (1, 3 or 5). Runs "
         "until it is stopped, and makes everything again when NATS comes back empty."
     )
 
 
 def run(args: argparse.Namespace) -> int:
     """Keep them until a signal; returns the exit status."""
-    return setup.main()
+    return setup.main(args.hub)
 
 
 def table_from_environment() -> dict[str, Store]:

@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import Mapping
 
-from antiphon.runtime.nats import connection, store_keeper
+from antiphon.runtime.nats import connection, store_keeper, stores
+from antiphon.runtime.nats.stores import Store
 
 
-def make_stores(url: str) -> None:
+def make_hub_stores(url: str, replicas: int = 1) -> None:
+    """Make the hub's buckets once, as `make_stores` does; one server alone holds one replica of each."""
+    make_stores(url, stores.hub_stores(replicas))
+
+
+def make_stores(url: str, table: Mapping[str, Store] = stores.REGION_STORES) -> None:
     """Make all of them once; returns when they are there. May be called inside an event loop, and blocks it."""
     failures: list[BaseException] = []
 
     async def make() -> None:
         client = await connection.connect_once(url, "setup")
         try:
-            await store_keeper.make(client)
+            await store_keeper.make(client, table)
         finally:
             await client.close()
 

@@ -33,6 +33,8 @@ BUCKET_LIMITS: Final = "antiphon-limits"
 """`used.<secret>`, `rate.<kind>.<hash>`, `failed.<hash>` -> counts of signaling, TTL 7500 s."""
 BUCKET_COPY_LEASES: Final = "antiphon-copy-leases"
 """Of the hub. `<cluster>.<slot>.<epoch>` -> CopyLease, TTL 7 days: who owns the calls with a copy."""
+BUCKET_NUMBERS: Final = "antiphon-numbers"
+"""Of the hub. `ingress.<number>`, `cluster.<number>` -> who has the number, kept."""
 STREAM_RECENT_AUDIO: Final = "antiphon-recent-audio"
 """The last seconds of every caller: a stream on `ANY_AUDIO_IN`."""
 

@@ -22,12 +22,19 @@ _SEED_OF_CREDS = re.compile(r"-+BEGIN USER NKEY SEED-+\s+(\S+)\s+-+END USER NKEY
 _SEED = re.compile(r"^S[A-Z0-9]+$")
 AGENT_INBOXES: Final = "_INBOX_agent"
 """Inboxes of plug-ins are below it, the name as a token of its own: services answer to `_INBOX_agent.*.>`."""
-VARIABLES: Final = {
-    "credentials": "ANTIPHON_NATS_CREDENTIALS",
-    "tls_ca": "ANTIPHON_NATS_TLS_CA",
-    "tls_cert": "ANTIPHON_NATS_TLS_CERT",
-    "tls_key": "ANTIPHON_NATS_TLS_KEY",
-}
+PREFIX: Final = "ANTIPHON_NATS"
+"""Of the variables for the region's NATS."""
+HUB_PREFIX: Final = "ANTIPHON_HUB_NATS"
+"""Of those for the hub's."""
+FIELDS: Final = ("credentials", "tls_ca", "tls_cert", "tls_key")
+
+
+def variables(prefix: str = PREFIX) -> dict[str, str]:
+    """Field of `Access` -> the variable that sets it."""
+    return {field: f"{prefix}_{field.upper()}" for field in FIELDS}
+
+
+VARIABLES: Final = variables()
 
 
 class AccessError(ValueError):
@@ -57,6 +64,15 @@ class Access(NamedTuple):
     tls_ca: Path | None = None
     tls_cert: Path | None = None
     tls_key: Path | None = None
+    prefix: str = PREFIX
+    """Of the variables that these files are from, for texts."""
+    region: str = ""
+    """Its inboxes are below this name, so that answers from other regions cross, and those of other regions don't."""
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """Field -> the variable that sets it."""
+        return variables(self.prefix)
 
     @property
     def who(self) -> str:
@@ -68,12 +84,17 @@ class Access(NamedTuple):
         """Replies come below it. One per role, so that no role can be allowed to read another one's."""
         if self.role in ("agent", "shadow") and self.name:
             return f"{AGENT_INBOXES}.{self.name}"
+        return f"{self.role_inboxes}.{self.region}" if self.role and self.region else self.role_inboxes
+
+    @property
+    def role_inboxes(self) -> str:
+        """Those of all processes of the role, in all regions, are below it."""
         return f"_INBOX_{self.role}" if self.role else "_INBOX"
 
     @property
     def register_inbox_prefix(self) -> str:
         """Answers of the services register come below it: what may answer there need not reach other answers."""
-        return f"{self.inbox_prefix}_register"
+        return f"{self.inbox_prefix if self.role in ('agent', 'shadow') else self.role_inboxes}_register"
 
     @property
     def uses_tls(self) -> bool:
@@ -89,12 +110,14 @@ class Access(NamedTuple):
     def credential(self) -> Credential:
         """What is in the file now."""
         assert self.credentials is not None
-        return read_credential(self.credentials)
+        return read_credential(self.credentials, self.variables["credentials"])
 
     def tls(self) -> ssl.SSLContext | None:
         """None: the system's authorities, if the server asks for TLS."""
         if (self.tls_cert is None) != (self.tls_key is None):
-            raise AccessError(f"{VARIABLES['tls_cert']} and {VARIABLES['tls_key']} go together: set both or neither")
+            raise AccessError(
+                f"{self.variables['tls_cert']} and {self.variables['tls_key']} go together: set both or neither"
+            )
         if not self.uses_tls:
             return None
         import ssl  # 15 ms that a relay without TLS need not wait for
@@ -102,13 +125,13 @@ class Access(NamedTuple):
         try:
             context = ssl.create_default_context(cafile=self.tls_ca)
         except OSError as error:  # SSLError is one
-            raise AccessError(_unusable("tls_ca", self.tls_ca, error)) from None
+            raise AccessError(_unusable(self.variables["tls_ca"], self.tls_ca, error)) from None
         if self.tls_cert is not None:
             try:
                 context.load_cert_chain(self.tls_cert, self.tls_key)
             except OSError as error:
-                text = _unusable("tls_cert", self.tls_cert, error)
-                raise AccessError(f"{text} (with {VARIABLES['tls_key']} {self.tls_key})") from None
+                text = _unusable(self.variables["tls_cert"], self.tls_cert, error)
+                raise AccessError(f"{text} (with {self.variables['tls_key']} {self.tls_key})") from None
         return context
 
 
@@ -116,17 +139,23 @@ OPEN: Final = Access()
 """No role, no credential, no TLS of its own."""
 
 
-def from_environment(role: str, name: str = "", environment: Mapping[str, str] = os.environ) -> Access:
-    """What the variables `ANTIPHON_NATS_*` say; `AccessError` for files that can't be used. An empty one is not set."""
-    paths = {field: Path(text) for field, variable in VARIABLES.items() if (text := environment.get(variable, ""))}
-    access = Access(role, name, **paths)
+def from_environment(
+    role: str, name: str = "", environment: Mapping[str, str] = os.environ, prefix: str = PREFIX
+) -> Access:
+    """What the variables say; `AccessError` for files that can't be used. An empty one is not set."""
+
+    def path(field: str) -> Path | None:
+        text = environment.get(variables(prefix)[field], "")
+        return Path(text) if text else None
+
+    access = Access(role, name, path("credentials"), path("tls_ca"), path("tls_cert"), path("tls_key"), prefix)
     access.check()
     return access
 
 
-def read_credential(path: Path) -> Credential:
+def read_credential(path: Path, variable: str = VARIABLES["credentials"]) -> Credential:
     """The credential in the file, which its owner alone may read. `AccessError` if it can't be used."""
-    what = f"{VARIABLES['credentials']} {path}"
+    what = f"{variable} {path}"
     text = _private_text(path, what)
     if not text.strip():
         raise AccessError(f"{what} is empty: make a credential with `antiphon credentials`")
@@ -171,6 +200,6 @@ def _private_text(path: Path, what: str) -> str:
         raise AccessError(f"{what} holds neither an nkey seed (SU...) nor a NATS .creds file") from None
 
 
-def _unusable(field: str, path: Path | None, error: OSError) -> str:
+def _unusable(variable: str, path: Path | None, error: OSError) -> str:
     reason = error.strerror if type(error).__module__ == "builtins" else ""  # SSLError's says nothing to people
-    return f"{VARIABLES[field]} {path} can't be used: {reason or 'it holds no certificate in PEM'}"
+    return f"{variable} {path} can't be used: {reason or 'it holds no certificate in PEM'}"

@@ -52,7 +52,7 @@ from nats.protocol.parser import AUTHORIZATION_VIOLATION, AWAITING_CONTROL_LINE,
 from antiphon.runtime.bounded_log import BoundedLog
 from antiphon.runtime.nats import forwarded
 from antiphon.runtime.nats.access import OPEN, Access, AccessError
-from antiphon.runtime.nats.liveness import TICK_SECONDS, Liveness, Verdict
+from antiphon.runtime.nats.liveness import REGION_PATIENCE, TICK_SECONDS, Liveness, Patience, Verdict
 
 log = logging.getLogger(__name__)
 
@@ -130,8 +130,9 @@ class ServerCertificateError(errors.Error):
 
     def __str__(self) -> str:
         reason = getattr(self._error, "verify_message", "") or self._error.reason or "TLS fails"
-        authority = f"ANTIPHON_NATS_TLS_CA {self._access.tls_ca}" if self._access.tls_ca else "the system's authorities"
-        way_out = "name the authority of its certificate" if self._access.tls_ca else "set ANTIPHON_NATS_TLS_CA"
+        variable = self._access.variables["tls_ca"]
+        authority = f"{variable} {self._access.tls_ca}" if self._access.tls_ca else "the system's authorities"
+        way_out = "name the authority of its certificate" if self._access.tls_ca else f"set {variable}"
         return f"nats: the server is not trusted: {reason.lower()}, by {authority}: {way_out}"
 
 
@@ -240,13 +241,14 @@ class RandomTokens(NUID):
 class BusClient(Client):
     """A client of NATS, from `connect` to `close`. Owned by its process; called on the loop that made it only."""
 
-    def __init__(self, access: Access = OPEN) -> None:
+    def __init__(self, access: Access = OPEN, patience: Patience = REGION_PATIENCE) -> None:
         super().__init__()
+        self._patience = patience
         self.refused: dict[tuple[str, str], RefusedError] = {}
         """What the server did not allow on this connection, by verb and subject; `MAX_REFUSED` at most."""
         self._access = access
         self._own_inboxes = f"{access.inbox_prefix}.", f"{access.register_inbox_prefix}."
-        self.liveness = Liveness()
+        self.liveness = Liveness(self._patience)
         self.dropped = 0
         """Messages that `publish` refused because the server did not read the earlier ones."""
         self.refused_messages = 0
@@ -314,13 +316,14 @@ class BusClient(Client):
         if self._current_server is not None and self._current_server.uri.username:
             return CredentialError(f"the server refuses the user in the address of {access.who}")
         made_by = f"antiphon agents add {access.name}" if access.role == "agent" else "antiphon credentials"
+        variable = access.variables["credentials"]
         return CredentialError(
-            f"the server asks for a credential, and {access.who} has none: set ANTIPHON_NATS_CREDENTIALS to its file "
+            f"the server asks for a credential, and {access.who} has none: set {variable} to its file "
             f"(`{made_by}` makes one)"
         )
 
     async def _process_connect_init(self) -> None:
-        self.liveness = Liveness()
+        self.liveness = Liveness(self._patience)
         self._ps.reset()
         self.refused.clear()
         try:

@@ -9,6 +9,7 @@ import asyncio
 import logging
 import socket
 import time
+from collections.abc import Sequence
 from urllib.parse import urlsplit
 
 from nats.aio.client import Client
@@ -18,6 +19,7 @@ from antiphon.runtime.nats.client import CONNECT_SECONDS, BusClient
 from antiphon.runtime.nats.client import NO_GROUP as NO_GROUP
 from antiphon.runtime.nats.client import RefusedError as RefusedError
 from antiphon.runtime.nats.client import stop_answering as stop_answering
+from antiphon.runtime.nats.liveness import REGION_PATIENCE, Patience
 from antiphon.runtime.nats.server_url import DEFAULT_NATS_URL as DEFAULT_NATS_URL
 
 log = logging.getLogger(__name__)
@@ -59,8 +61,14 @@ class ErrorReports:
         self._kinds.clear()
 
 
-async def connect(url: str, name: str, access: Access = OPEN) -> BusClient:
-    """Connect, and reconnect for as long as the process lives; waits until a server answers.
+async def connect(
+    url: str | Sequence[str],
+    name: str,
+    access: Access = OPEN,
+    patience: Patience = REGION_PATIENCE,
+    log_name: str = "nats",
+) -> BusClient:
+    """Connect, and reconnect for as long as the process lives; waits until the server, or one of several, answers.
 
     Waits also while the server refuses the credential: it may read its users a moment later. The log says so once.
 
@@ -73,20 +81,21 @@ async def connect(url: str, name: str, access: Access = OPEN) -> BusClient:
     async def on_error(error: Exception) -> None:
         if (text := reports.text_for(error, time.monotonic())) is not None:
             level = logging.ERROR if isinstance(error, RefusedError) else logging.WARNING
-            log.log(level, "nats: %s", text.removeprefix("nats: "))
+            log.log(level, "%s: %s", log_name, text.removeprefix("nats: "))
 
     async def on_disconnect() -> None:
         if not client.is_closed:  # nats-py calls this after our own `close` too
-            log.warning("nats: connection lost, reconnecting")
+            log.warning("%s: connection lost, reconnecting", log_name)
 
     async def on_reconnect() -> None:
         reports.forget()
-        log.info("nats: connected again")
+        log.info("%s: connected again", log_name)
 
-    client = BusClient(access)
+    client = BusClient(access, patience)
     await client.connect(
-        url,
+        url if isinstance(url, str) else [*url],
         name=name,
+        dont_randomize=True,  # of several the nearest stands first
         error_cb=on_error,
         disconnected_cb=on_disconnect,
         reconnected_cb=on_reconnect,

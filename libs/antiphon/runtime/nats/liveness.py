@@ -7,7 +7,7 @@ so proves nothing against the server.
 from __future__ import annotations
 
 from enum import Enum
-from typing import Final
+from typing import Final, NamedTuple
 
 TICK_SECONDS: Final = 0.25
 LONGEST_TICK: Final = 0.5
@@ -21,12 +21,24 @@ PONG_SECONDS: Final = 15.0
 out, or the answers are not recognised."""
 
 
+class Patience(NamedTuple):
+    """How soon a server counts as silent. A value."""
+
+    ping_seconds: float
+    silent_seconds: float
+
+
+REGION_PATIENCE: Final = Patience(PING_SECONDS, SILENT_SECONDS)
+HUB_PATIENCE: Final = Patience(0.5, 1.0)
+"""A lease of the hub lasts 2 s: a client whose server of the hub stands still has to ask another one within it."""
+
+
 class Verdict(Enum):
     """What the client does after a tick. The values are for logs."""
 
     ALIVE = "alive"
     PING = "send a ping"
-    SILENT = "no byte for 3 s"
+    SILENT = "no byte for seconds"
     NO_PONG = "no answer to a ping for 15 s"
 
 
@@ -36,7 +48,8 @@ class Liveness:
     The client reports `bytes_received` and `pong_received`, and calls `tick` every `TICK_SECONDS`; all on its loop.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, patience: Patience = REGION_PATIENCE) -> None:
+        self._patience = patience
         self._ticked: float | None = None
         self._silent = 0.0
         self._waiting: float | None = None
@@ -61,11 +74,11 @@ class Liveness:
         self._silent += passed
         if self._waiting is None:
             self._rested += passed
-            if self._rested < PING_SECONDS:
+            if self._rested < self._patience.ping_seconds:
                 return Verdict.ALIVE
             self._waiting = 0.0
             return Verdict.PING
         self._waiting += passed
-        if self._silent >= SILENT_SECONDS:
+        if self._silent >= self._patience.silent_seconds:
             return Verdict.SILENT
         return Verdict.NO_PONG if self._waiting >= PONG_SECONDS else Verdict.ALIVE

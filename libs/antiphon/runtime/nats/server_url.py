@@ -31,6 +31,11 @@ def checked(text: str) -> str:
     return text
 
 
+def checked_list(text: str) -> tuple[str, ...]:
+    """The addresses of a cluster's servers, separated by commas; `MalformedError` for one that is none."""
+    return tuple(checked(each.strip()) for each in text.split(","))
+
+
 def without_password(text: str) -> str:
     """What may be logged: user and password, or a token in their place, are left out."""
     scheme, slashes, rest = text.partition("://") if "://" in text else ("", "", text)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Final
 
 from pydantic import AfterValidator, BeforeValidator, model_validator
 from pydantic_settings import BaseSettings
 
-from antiphon.runtime.nats.access import Access
+from antiphon.runtime.nats.access import Access, AccessError
 from antiphon.runtime.nats.server_url import DEFAULT_NATS_URL, checked
+
+_TOKEN: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
 def _set(value: object) -> object:
@@ -33,6 +36,8 @@ class NatsSettings(BaseSettings):
     """The authority that the server's certificate is checked against; a server without TLS is refused."""
     nats_tls_cert: OptionalPath = None
     nats_tls_key: OptionalPath = None
+    region: str = ""
+    """Of this process. Answers from other regions come to inboxes below this name; empty: there are no others."""
 
     @model_validator(mode="after")
     def _files_can_be_used(self) -> NatsSettings:
@@ -41,6 +46,16 @@ class NatsSettings(BaseSettings):
 
     def nats_access(self, role: str = "") -> Access:
         """Who we are for NATS; `role`: another one than the service's."""
+        if self.region and not _TOKEN.fullmatch(self.region):
+            raise AccessError(
+                f"ANTIPHON_REGION {self.region!r:.80} may hold letters, digits, - and _ only, at most 64 of them"
+            )
         return Access(
-            role or self.role, "", self.nats_credentials, self.nats_tls_ca, self.nats_tls_cert, self.nats_tls_key
+            role or self.role,
+            "",
+            self.nats_credentials,
+            self.nats_tls_ca,
+            self.nats_tls_cert,
+            self.nats_tls_key,
+            region=self.region,
         )

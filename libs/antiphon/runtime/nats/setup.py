@@ -2,11 +2,14 @@
 
 Run as `antiphon setup`, or `python -m antiphon.runtime.nats.setup` where the command line is not installed. No service
 has this credential. Settings: `ANTIPHON_NATS_URL`, `ANTIPHON_NATS_CREDENTIALS`, `ANTIPHON_LEASES_STORAGE` (memory or
-file) and `ANTIPHON_LEASE_RETENTION_SECONDS`; docs/security.md has them.
+file) and `ANTIPHON_LEASE_RETENTION_SECONDS`; docs/security.md has them. With `--hub` it makes the buckets of the hub
+instead: `ANTIPHON_HUB_NATS_URL`, `ANTIPHON_HUB_NATS_CREDENTIALS` and `ANTIPHON_HUB_REPLICAS`. One runs for each
+region's NATS, and one for the hub.
 """
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import contextlib
 import logging
@@ -14,7 +17,7 @@ import math
 import os
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final, Literal
 
 import nats.errors
@@ -23,6 +26,7 @@ from nats.aio.client import Client
 from antiphon.runtime import tasks, telemetry
 from antiphon.runtime.nats import connection, stores
 from antiphon.runtime.nats.access import Access, AccessError, from_environment
+from antiphon.runtime.nats.hub import hub_access
 from antiphon.runtime.nats.server_url import DEFAULT_NATS_URL, checked
 from antiphon.runtime.nats.store_keeper import StoreKeeper
 from antiphon.runtime.nats.stores import Store
@@ -55,6 +59,16 @@ def table_from(environment: Mapping[str, str] = os.environ) -> dict[str, Store]:
             f"lease is renewed once a minute) to {MAX_LEASE_RETENTION:.0f}"
         )
     return stores.stores_for(storage, seconds)
+
+
+def hub_table_from(environment: Mapping[str, str] = os.environ) -> dict[str, Store]:
+    """The stores of the hub, with the operator's number of replicas."""
+    given = environment.get("ANTIPHON_HUB_REPLICAS", "").strip() or str(stores.HUB_REPLICAS)
+    if given not in ("1", "3", "5"):
+        raise SettingsError(
+            f"ANTIPHON_HUB_REPLICAS: {given!r:.40} is none of 1, 3 and 5: as many servers keep each bucket of the hub"
+        )
+    return stores.hub_stores(int(given))
 
 
 def url_from(environment: Mapping[str, str] = os.environ) -> str:
@@ -97,7 +111,7 @@ async def serve(
             connecting.cancel()
 
 
-async def _run(url: str, table: Mapping[str, Store], access: Access) -> None:
+async def _run(url: str | Sequence[str], table: Mapping[str, Store], access: Access) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -107,10 +121,23 @@ async def _run(url: str, table: Mapping[str, Store], access: Access) -> None:
     )
 
 
-def main() -> int:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Which stores are made."""
+    parser.add_argument("--hub", action="store_true", help="make the buckets of the hub, not those of a region")
+
+
+def _of_hub() -> tuple[Sequence[str], dict[str, Store], Access]:
+    found = hub_access("setup")
+    if found is None:
+        raise SettingsError("ANTIPHON_HUB_NATS_URL: set it to the addresses of the hub's servers")
+    return found.urls, hub_table_from(), found.access
+
+
+def main(hub: bool = False) -> int:
     """Exit status 0 after a stop, 2 for unusable settings."""
+    url: str | Sequence[str]
     try:
-        url, table, access = url_from(), table_from(), from_environment("setup")
+        url, table, access = _of_hub() if hub else (url_from(), table_from(), from_environment("setup"))
     except (SettingsError, AccessError) as error:
         print(f"antiphon setup: {error}", file=sys.stderr)
         return BAD_SETTINGS
@@ -123,4 +150,6 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    arguments = argparse.ArgumentParser(description="Make the buckets and streams of NATS, and keep them.")
+    add_arguments(arguments)
+    sys.exit(main(arguments.parse_args().hub))

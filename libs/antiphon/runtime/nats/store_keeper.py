@@ -135,6 +135,6 @@ class StoreKeeper:
             self.ready.set()
 
 
-async def make(client: Client, table: Mapping[str, Store] = stores.STORES) -> None:
-    """Make all stores once: for tests and benchmarks. `StoreError` or an error of nats-py if that fails."""
+async def make(client: Client, table: Mapping[str, Store] = stores.REGION_STORES) -> None:
+    """Make all of them once: for tests and benchmarks. `StoreError` or an error of nats-py if that fails."""
     await asyncio.gather(*(stores.ensure(client, store) for store in table.values()))

@@ -2,7 +2,7 @@
 
 Only the process with the credential `setup` runs `ensure` (`antiphon setup`, `antiphon up`); `store_keeper` says when.
 All other processes open what is there (`buckets`). Each store is bounded in bytes and has a policy for when it is
-full.
+full. A region's server has those `where` says `region`, the hub's servers the others.
 """
 
 from __future__ import annotations
@@ -29,6 +29,11 @@ CHECKPOINT_TTL: Final = 60.0
 LIMITS_TTL: Final = 7500.0
 """Longer than a client secret lives (7200 s): its uses are counted for so long."""
 RECENT_AUDIO_SECONDS: Final = 5.0
+COPY_LEASE_TTL: Final = 7 * 86400.0
+"""A copy lease runs out by its readers' clocks, 2 s after they saw it change. Its entry stays: it may say that the
+copies are withdrawn, which has to outlive any outage, and its revision fences the next owner."""
+HUB_REPLICAS: Final = 3
+"""One of each hub bucket in each of three regions: a bucket answers while two of them do."""
 API: Final = "$JS.API"
 _ANSWER_SECONDS: Final = 2.0
 _NOT_FOUND: Final = 10059
@@ -53,6 +58,10 @@ class Store:
     """What NATS drops: `new` refuses the write, which its writer logs; `old` lets the oldest entry go."""
     rewritten: bool
     """Its writers put everything in again by themselves, so that it may be deleted and made anew."""
+    where: Literal["region", "hub"] = "region"
+    """Which `setup` makes it: a region's, or the hub's."""
+    replicas: int | None = None
+    """Servers that keep it; None: as the operator sets it."""
     direct: bool = True
     """Reads by DIRECT.GET, whose subject holds the key: NATS can allow it key by key."""
     subject: str = ""
@@ -65,7 +74,7 @@ class Store:
 
     def config(self) -> dict[str, Any]:
         """As JetStream's API has it; fields that are not named are the server's or the operator's (replicas)."""
-        common = {
+        common: dict[str, Any] = {
             "name": self.stream,
             "retention": "limits",
             "storage": self.storage,
@@ -75,6 +84,8 @@ class Store:
             "discard": self.when_full,
             "allow_direct": self.direct,
         }
+        if self.replicas is not None:
+            common["num_replicas"] = self.replicas
         if self.kind == "stream":
             return {**common, "subjects": [self.subject], "no_ack": True}
         return {
@@ -90,6 +101,13 @@ class Store:
 
 def _bucket(name: str, ttl: float | None, storage: Literal["memory", "file"], mib: int, max_value: int) -> Store:
     return Store(name, "bucket", ttl, storage, mib * _MIB, max_value, "new", rewritten=storage == "memory")
+
+
+def _of_hub(name: str, ttl: float | None, mib: int, max_value: int) -> Store:
+    """On disk: what it says has to outlive a restart of all servers of the hub."""
+    return Store(
+        name, "bucket", ttl, "file", mib * _MIB, max_value, "new", rewritten=False, where="hub", replicas=HUB_REPLICAS
+    )
 
 
 STORES: Final = {
@@ -114,15 +132,25 @@ STORES: Final = {
             rewritten=True,
             subject=subjects.ANY_AUDIO_IN,
         ),
+        _of_hub(subjects.BUCKET_COPY_LEASES, COPY_LEASE_TTL, 32, 4 << 10),
+        _of_hub(subjects.BUCKET_NUMBERS, None, 4, 4 << 10),
     )
 }
-"""Name -> store. Only slots are on disk: their epochs have to outlive the server, and say nothing of any call."""
+"""Name -> store. Of a region's, only slots are on disk: their epochs have to outlive the server, and say nothing of any
+call."""
+REGION_STORES: Final = {name: store for name, store in STORES.items() if store.where == "region"}
+HUB_STORES: Final = {name: store for name, store in STORES.items() if store.where == "hub"}
 
 
 def stores_for(lease_storage: Literal["memory", "file"], lease_retention: float) -> dict[str, Store]:
-    """`STORES` with the settings of the operator."""
+    """`REGION_STORES` with the settings of the operator."""
     leases = replace(STORES[subjects.BUCKET_LEASES], storage=lease_storage, ttl=lease_retention)
-    return {**STORES, leases.name: leases}
+    return {**REGION_STORES, leases.name: leases}
+
+
+def hub_stores(replicas: int = HUB_REPLICAS) -> dict[str, Store]:
+    """`HUB_STORES` for a hub with fewer or more servers; one is for tests and for a trial on one machine."""
+    return {name: replace(store, replicas=replicas) for name, store in HUB_STORES.items()}
 
 
 class Made(Enum):
