@@ -32,7 +32,7 @@ class SessionOutput:
         now: float,
         may_send: Callable[[], bool] | None = None,
     ) -> None:
-        """`agent` has the session: its name is in the subjects. `may_send()`: asked for each datagram; False drops it."""
+        """`agent` has the session: its name is in the subjects. `may_send()`: for each datagram; False drops it."""
         self._may_send = may_send
         self._port = port
         self._publisher = publisher

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final, Protocol
@@ -91,7 +92,10 @@ class SessionTable:
         span = trace.get_current_span()
         may_send = self._gates.gate(state.session_id) if self._gates is not None and state.copied else None
         output = SessionOutput(state.agent, state.session_id, endpoint.socket, self._publisher, span, now, may_send)
-        foreign = {ufrag: self._foreign_keys.get(cluster, b"") for ufrag, cluster in state.ufrag_clusters.items()}
+        foreign = {
+            ufrag: self._foreign_keys.get(cluster) or secrets.token_bytes(32)
+            for ufrag, cluster in state.ufrag_clusters.items()
+        }
         session = Session(
             state,
             certificate,

@@ -49,11 +49,16 @@ class OwnedLease:
     Owner: `LeaseKeeper`, for as long as the process has the endpoint. Event loop only.
     """
 
-    def __init__(self, identity: Identity, holder: str, found: tuple[CopyLease, int] | None = None) -> None:
-        """`found`: the entry of a process of our cluster whose endpoint we have taken over, and its revision."""
+    def __init__(
+        self, identity: Identity, holder: str, found: tuple[CopyLease, int] | None = None, generation: int = 0
+    ) -> None:
+        """`found`: the entry of a process of our cluster whose endpoint we have taken over, and its revision.
+
+        `generation`: where there is no entry, above all that were ever used: the hub may have lost what it had.
+        """
         self._identity = identity
         self._holder = holder
-        self._generation = found[0].generation if found else 0
+        self._generation = found[0].generation if found else generation
         self._number = found[0].number if found else 0
         self._revision = found[1] if found else 0
         self._created = found is not None
@@ -107,9 +112,7 @@ class OwnedLease:
 
     def due(self, now: float) -> Write | None:
         """What to write now, if anything; one of `written`, `refused` and `unanswered` has to follow."""
-        if self._lost or self._in_flight is not None or self._must_read:
-            return None
-        if self.settled and now - self._tried_at < RENEW_EVERY:
+        if not self.due_at(now):
             return None
         self._number += 1
         self._tried_at = now
@@ -129,6 +132,12 @@ class OwnedLease:
         )
         self._in_flight = Write(lease, self._revision, now)
         return self._in_flight
+
+    def due_at(self, now: float) -> bool:
+        """Whether `due` has something to write."""
+        if self._lost or self._in_flight is not None or self._must_read:
+            return False
+        return not self.settled or now - self._tried_at >= RENEW_EVERY
 
     @property
     def must_read(self) -> bool:

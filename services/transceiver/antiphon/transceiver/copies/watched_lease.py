@@ -58,17 +58,22 @@ class WatchedLease:
         """Nothing will ever be adopted any more."""
         return self.is_taken and self._lease is not None and self._lease.adopted
 
+    def is_due(self, now: float) -> bool:
+        """Whether `due` has something to do."""
+        lease = self._lease
+        if lease is None or lease.withdrawn or self.is_done or now - self._seen_at < TAKE_AFTER:
+            return False
+        if self.is_taken and lease.holder_cluster != self._cluster:
+            return False
+        return now - self._tried_at >= AGAIN_SECONDS
+
     def due(self, now: float) -> Take | None:
         """Take it, if that is due.
 
         One that a process of our own cluster has taken, and that has died before it was done, is taken again.
         """
         lease = self._lease
-        if lease is None or lease.withdrawn or self.is_done or now - self._seen_at < TAKE_AFTER:
-            return None
-        if self.is_taken and lease.holder_cluster != self._cluster:
-            return None
-        if now - self._tried_at < AGAIN_SECONDS:
+        if lease is None or not self.is_due(now):
             return None
         self._tried_at = now
         ours = {"holder": self._holder, "holder_cluster": self._cluster, "number": lease.number + 1}

@@ -80,8 +80,10 @@ class IceLite:
         self._handshake_credit = HANDSHAKE_CREDIT
         self._seen = SeenChecks(seen_checks)
 
-    def resume(self, path: Path, now: float) -> None:
-        """Continue with the path of another process."""
+    def resume(self, path: Path, now: float, aliases: Sequence[bytes] = ()) -> None:
+        """Continue with the path of another process. `aliases`: other headers that mean the same client."""
+        for header in aliases[: MAX_PATHS - 1]:
+            self._checked[header] = _ClientAddress(now, 0, proved=False)
         self.path, self.limited, self._handshake_credit = path, False, 0
         self._checked[path.header] = _ClientAddress(now, 0, proved=True)
         self.last_received = now

@@ -78,6 +78,11 @@ class Checkpoint:
             self._touched = True
             self._request_checkpoint()
 
+    @property
+    def touched(self) -> bool:
+        """A checkpoint was requested that is not written yet."""
+        return self._touched
+
     def due(self, now: float) -> bool:
         """Whether a checkpoint is due."""
         if self._request_checkpoint is None:

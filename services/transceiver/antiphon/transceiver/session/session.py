@@ -300,7 +300,7 @@ class Session:
         if not state.handed_over:
             state.skip_reserved(time.time())
         self._resumed = self.got_through = True
-        self.ice.resume(Path(state.path_header, state.path_relay), now)
+        self.ice.resume(Path(state.path_header, state.path_relay), now, state.path_aliases)
         self._connect_engines(now)
         self._channels.restore()
         self.receiver.restore()

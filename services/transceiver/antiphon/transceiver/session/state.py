@@ -121,6 +121,8 @@ class SessionState:
     """Transceivers of other clusters that tokens of the client name: it had the session before its cluster was lost."""
     ufrag_clusters: dict[str, int] = field(default_factory=dict)
     """Of the ufrags that another cluster made: that cluster, whose password key they go by."""
+    path_aliases: list[bytes] = field(default_factory=list)
+    """Other headers with which packets of its client may come, since it came from another cluster."""
     taken_at: int = 0
     """Milliseconds of Unix time since when it is in this cluster; 0: from its beginning."""
     handed_over: bool = False
