@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import os
+import signal
 import struct
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -48,7 +50,7 @@ def assert_no_index_of_both(caller: Client) -> None:
         ("RTP", "RTCP", "DTLS"), indices(caller.sent[1]), indices(caller.sent[2]), strict=True
     ):
         assert first, f"cluster 1 has sent {kind}"
-        assert second, f"cluster 2 has sent {kind}"
+        assert second or kind == "RTCP", f"cluster 2 has sent {kind}"
         assert not first & second, f"{kind}: used by both"
 
 
@@ -110,14 +112,31 @@ class Conversation:
         return max(later - earlier for earlier, later in itertools.pairwise(self.arrivals))
 
 
-async def test_a_call_goes_on_in_the_second_region_when_its_cluster_is_killed(both: TwoClusters) -> None:
+async def test_copies_are_withdrawn_and_made_anew_and_a_call_goes_on_when_its_cluster_is_killed(
+    both: TwoClusters,
+) -> None:
     caller, line = await both.place()
-    await both.has_copy(line)
+    first = await both.has_copy(line)
+    slot = caller.owner
+    assert slot is not None
     async with Conversation(both, caller, line) as talk:
+        os.kill(both.by_cluster[2].pid, signal.SIGSTOP)
+        await both.until_lease(slot, lambda lease: lease.withdrawn)
+        await talk.goes_on()
+        os.kill(both.by_cluster[2].pid, signal.SIGCONT)
+        lease = await both.until_lease(slot, lambda lease: not lease.withdrawn)
+        assert lease.generation > first.generation, "a later copy has another number"
+        assert lease.holder_cluster == 1, "what was withdrawn was never taken"
+        async with asyncio.timeout(15):
+            while (await both.has_copy(line)).generation != lease.generation:  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+        assert not caller.sent[2]
+        print(f"longest gap while the second region was away: {talk.longest_gap:.2f} s")
+
         both.by_cluster[1].kill()
         await both.until(lambda: taken_over(line), "it is told that another process has the session")
         await talk.goes_on()
-        print(f"longest gap {talk.longest_gap:.2f} s")
+        print(f"longest gap: {talk.longest_gap:.2f} s")
     numbers = [int(text.split()[1]) for text in talk.texts]
     assert numbers == sorted(set(numbers)), "the data channel is in order"
     assert caller.owner is not None
@@ -125,3 +144,48 @@ async def test_a_call_goes_on_in_the_second_region_when_its_cluster_is_killed(bo
     assert_no_index_of_both(caller)
     assert (await both.control(line, messages.HangUp())).ok
     await both.until(lambda: line.ended == "hang_up" and caller.peer.closed.is_set(), "both are told of the end")
+
+
+async def test_an_owner_that_stood_still_or_was_cut_off_uses_no_index_that_the_second_region_uses(
+    both: TwoClusters,
+) -> None:
+    caller, line = await both.place()
+    await both.has_copy(line)
+    slot = caller.owner
+    assert slot is not None
+    async with Conversation(both, caller, line) as talk:
+        os.kill(both.by_cluster[1].pid, signal.SIGSTOP)
+        await both.until(lambda: taken_over(line), "the second region goes on with it")
+        await talk.goes_on()
+        sent_before = len(caller.sent[1])
+        slots = {key for key in both.announced if key[0] == 1}
+        os.kill(both.by_cluster[1].pid, signal.SIGCONT)
+        await both.until(
+            lambda: bool({key for key in both.announced if key[0] == 1} - slots), "it takes another slot for new calls"
+        )
+        await talk.goes_on()
+        assert len(caller.sent[1]) == sent_before, "it has sent nothing after it woke"
+    assert (await both.lease(slot)).holder_cluster == 2
+    assert_no_index_of_both(caller)
+    assert line.ended is None
+
+    copied, line = await both.place()
+    alone, other_line = await both.place(copies=False)
+    await both.has_copy(line)
+    assert copied.owner not in (None, slot)
+    async with Conversation(both, copied, line) as talk, Conversation(both, alone, other_line) as other:
+        both.hub.cut()
+        await both.until(lambda: taken_over(line), "the second region goes on with it")
+        sent_before = len(copied.sent[1])
+        await talk.goes_on()
+        assert len(copied.sent[1]) == sent_before, "it had stopped before its call was taken"
+        both.hub.mend()
+        await other.goes_on()
+        await talk.goes_on()
+        assert len(copied.sent[1]) == sent_before
+    assert_no_index_of_both(copied)
+    assert copied.owner is not None
+    assert copied.owner[0] == 2
+    assert alone.owner is not None
+    assert alone.owner[0] == 1, "a call without a copy goes on where it is"
+    assert other_line.ended is None

@@ -11,7 +11,7 @@ import contextlib
 import os
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -75,15 +75,10 @@ class TwoClusters(Bench):
         for cluster, relay in self.relays.items():
             self._loop().add_reader(relay.socket.fileno(), self._relay_readable, cluster)
         self._tasks.append(asyncio.create_task(self._announce_relays()))
-        keys = Path(environment.pop("KEYS"))
-        keys.write_text(
-            f'[1]\npassword_key = "{ENVIRONMENT["ANTIPHON_PASSWORD_KEY"]}"\nannounce_key = "{ANNOUNCE_SEED.hex()}"\n'
-        )
-        keys.chmod(0o400)
         self.environments = {
             1: {"ANTIPHON_COPY_CLUSTER": "2", "ANTIPHON_HUB_NATS_URL": self.hub.url},
             2: {
-                "ANTIPHON_COPY_OF_FILE": str(keys),
+                "ANTIPHON_COPY_OF_FILE": environment.pop("KEYS"),
                 "ANTIPHON_HUB_NATS_URL": self.nats_url,
                 "ANTIPHON_PASSWORD_KEY": bytes(range(64, 96)).hex(),
             },
@@ -205,6 +200,14 @@ class TwoClusters(Bench):
         bucket = await self.client.jetstream().key_value(subjects.BUCKET_COPY_LEASES)
         return decode((await bucket.get(subjects.copy_lease_key(*identity))).value or b"", messages.CopyLease)
 
+    async def until_lease(
+        self, identity: Identity, condition: Callable[[messages.CopyLease], bool], patience: float = 20
+    ) -> messages.CopyLease:
+        async with asyncio.timeout(patience):
+            while not condition(lease := await self.lease(identity)):  # noqa: ASYNC110
+                await asyncio.sleep(0.1)
+        return lease
+
     async def close(self) -> None:
         for caller in self.callers:
             await caller.peer.vanish()
@@ -218,10 +221,19 @@ class TwoClusters(Bench):
         await super().close()
 
 
+def write_keys(file: Path) -> None:
+    """Those of cluster 1, for its second region."""
+    file.write_text(
+        f'[1]\npassword_key = "{ENVIRONMENT["ANTIPHON_PASSWORD_KEY"]}"\nannounce_key = "{ANNOUNCE_SEED.hex()}"\n'
+    )
+    file.chmod(0o400)
+
+
 @asynccontextmanager
 async def two_clusters(nats_url: str, keys: Path, **environment: str) -> AsyncIterator[TwoClusters]:
     """`keys`: where to write the keys of cluster 1 for cluster 2."""
     make_hub_stores(nats_url)
+    write_keys(keys)
     client = await connection.connect(nats_url, "test")
     try:
         async with swallowing_proxy(nats_url) as hub:

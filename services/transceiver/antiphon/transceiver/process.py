@@ -261,7 +261,10 @@ def _second_region(
     shelf = ShelfBucket(client, process_id)
     relays = RelayDirectory(settings.cluster)
     copied = settings.copy_cluster is not None
-    calls = ForeignCalls(client, shelf, others, process_id, relays, endpoints, adoption, publisher, copied)
+    moves = MoveAnnouncer(others, demux, endpoints, publisher)
+    calls = ForeignCalls(
+        client, shelf, others, process_id, relays, endpoints, adoption, publisher, moves.changed, copied
+    )
 
     def load() -> float:
         """Nothing is taken on while the process drains."""
@@ -269,7 +272,7 @@ def _second_region(
 
     watch = LeaseWatch(leases, process_id, settings.cluster, others, load, calls.adopt)
     service = CopyService(client, shelf, others, watch.is_taken)
-    return SecondRegion(watch, service, MoveAnnouncer(others, demux, endpoints, publisher), relays)
+    return SecondRegion(watch, service, moves, relays)
 
 
 async def _store_nothing(session: Session) -> None:

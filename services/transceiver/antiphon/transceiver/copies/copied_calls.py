@@ -11,10 +11,10 @@ from typing import Final, NamedTuple
 
 from antiphon.transceiver.copies.owned_lease import Copies, OwnedLease
 
-WITHDRAW_AFTER: Final = 4.0
+WITHDRAW_AFTER: Final = 3.0
 """Seconds for which the second region has confirmed nothing, though it was asked: the copies are withdrawn. A confirmed
 block holds 40 s of speech, so no media waits; what the client sends on its data channel is acknowledged only then."""
-LOOK_AGAIN: Final = 5.0
+LOOK_AGAIN: Final = 2.0
 """Seconds between two looks whether the second region answers again."""
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from nats.aio.client import Client
@@ -53,9 +53,11 @@ class ForeignCalls:
         endpoints: Endpoints,
         adoption: Adoption,
         publisher: Publisher,
+        moved: Callable[[], None],
         copied: bool,
     ) -> None:
-        """`copied`: our own cluster has a second region as well, which keeps copies of these calls from now on."""
+        """`moved()`: calls were adopted, relays are to be told now. `copied`: our own cluster has a second region as
+        well, which keeps copies of these calls from now on."""
         self._client = client
         self._shelf = shelf
         self._crypto = {each.cluster: CheckpointCrypto(each.password_key, process_id) for each in clusters.values()}
@@ -63,6 +65,7 @@ class ForeignCalls:
         self._endpoints = endpoints
         self._adoption = adoption
         self._publisher = publisher
+        self._moved = moved
         self._copied = copied
         self._loop = asyncio.get_running_loop()
 
@@ -98,6 +101,7 @@ class ForeignCalls:
         key = subjects.checkpoint_key(*endpoint.identity, state.session_id)
         if not await self._adoption.adopt(Found(key, 0, state), endpoint):
             return False
+        self._moved()
         self._wake_agents(state)
         return True
 
