@@ -84,7 +84,7 @@ STRATEGIES: dict[str, st.SearchStrategy[m.AnyMessage]] = {
         session_id=names,
         generation=counts,
         number=counts,
-        state=text,
+        sealed=text,
         ended=st.booleans(),
     ),
     "CopyReply": st.builds(m.CopyReply, stored=st.booleans(), reason=st.sampled_from(("", "stale", "taken"))),

@@ -287,7 +287,7 @@ def control_messages() -> dict[str, Any]:
                 session_id="rtc_abcdefghijklmnopqrstuvwx",
                 generation=1,
                 number=7,
-                state="c2VhbGVk",
+                sealed="c2VhbGVk",
             ),
         ),
         ("CopyReply", messages.CopyReply(stored=True)),

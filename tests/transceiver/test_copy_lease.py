@@ -168,7 +168,7 @@ class TwoRegions:
             session_id=CALL,
             generation=copy.generation,
             number=copy.number,
-            state=f"{self.counter}",
+            sealed=f"{self.counter}",
         )
         self.send(lambda: self._second_region_gets(asked, copy))
 
@@ -237,7 +237,7 @@ class TwoRegions:
     def _adopt(self, take: Take) -> None:
         if self.stored is None or not shelf.counts(self.stored, take.lease.generation):
             return
-        self.adopted_counter = int(self.stored.state) + AHEAD
+        self.adopted_counter = int(self.stored.sealed) + AHEAD
         self.stored = shelf.taken(self.stored, "adopter")
 
     def the_adopter_sends(self, packets: int) -> None:
@@ -495,7 +495,7 @@ def test_the_second_region_is_lost_sight_of_when_it_confirms_nothing() -> None:
 def test_an_older_copy_never_replaces_a_newer_one_and_none_replaces_a_call_that_is_taken() -> None:
     def copy(generation: int, number: int) -> StoreCopy:
         return StoreCopy(
-            cluster=1, slot=2, epoch=3, session_id=CALL, generation=generation, number=number, state="sealed"
+            cluster=1, slot=2, epoch=3, session_id=CALL, generation=generation, number=number, sealed="sealed"
         )
 
     assert shelf.verdict(None, copy(1, 1)) == "store"

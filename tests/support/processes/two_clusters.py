@@ -192,7 +192,7 @@ class TwoClusters(Bench):
         async with asyncio.timeout(PATIENCE):
             while True:
                 found = (await self.copies()).get(line.session_id)
-                if found is not None and found.state:
+                if found is not None and found.sealed and not found.ended:
                     return found
                 await asyncio.sleep(0.05)
 

@@ -30,12 +30,11 @@ class StoreCopy(Message):
     """Of the lease: a copy counts only while the lease has this number."""
     number: Count
     """Grows with each copy of the call: an older one never replaces a newer one."""
-    state: str = Field(default="", max_length=480 << 10)
-    """The session in base64, encrypted under a key derived from the first cluster's password key."""
-    agent_lease: str = Field(default="", max_length=64 << 10)
-    """The `Lease` of the call's agent as it is in `BUCKET_LEASES`, in JSON; empty: it has none."""
+    sealed: str = Field(default="", max_length=480 << 10)
+    """The session and the lease of its agent, in base64, encrypted under a key derived from the first cluster's
+    password key, for this place and number."""
     ended: bool = False
-    """The call is over, or has no copy any more: drop it. `state` is empty."""
+    """The call is over, or has no copy any more: drop it. Nothing is in `sealed`."""
     taken_by: str = Field(default="", max_length=64)
     """In the bucket only: this process of the second region goes on with the call. No copy replaces that."""
 
@@ -46,7 +45,7 @@ class CopyReply(Message):
     stored: bool
     """It is in the bucket, or was dropped as asked."""
     reason: Literal["", "stale", "taken", "no_key", "failed"] = ""
-    """Why not: a newer one is there; the second region goes on with the call; it has no keys of this cluster."""
+    """Why not: a newer one is there; the second region goes on with the call; it has no key that opens it."""
     message: str = Field(default="", max_length=1000)
     """For the person who reads the log."""
 

@@ -13,7 +13,7 @@ import logging
 import secrets
 from dataclasses import dataclass
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 from nats.aio.client import Client
 from nats.aio.msg import Msg
@@ -35,6 +35,7 @@ from antiphon.transceiver.calls.session_bus import SessionBus
 from antiphon.transceiver.calls.session_table import SessionListener, SessionTable
 from antiphon.transceiver.calls.slot_service import Operation, SlotService
 from antiphon.transceiver.calls.transfers import Transfers
+from antiphon.transceiver.copies.agent_leases import AgentLeases
 from antiphon.transceiver.copies.copies import CopiesOfCalls, SecondRegion
 from antiphon.transceiver.copies.copy_keys import ForeignCluster
 from antiphon.transceiver.copies.copy_owner import CopyOwner
@@ -47,7 +48,7 @@ from antiphon.transceiver.copies.relay_directory import RelayDirectory
 from antiphon.transceiver.copies.shelf_bucket import ShelfBucket
 from antiphon.transceiver.failover.adoption import Adoption
 from antiphon.transceiver.failover.checkpoint_bucket import CheckpointBucket
-from antiphon.transceiver.failover.checkpoint_crypto import PROCESS_ID_CHARACTERS
+from antiphon.transceiver.failover.checkpoint_crypto import PROCESS_ID_CHARACTERS, CheckpointCrypto
 from antiphon.transceiver.failover.checkpoint_writer import CheckpointWriter
 from antiphon.transceiver.failover.failover import Failover
 from antiphon.transceiver.failover.failure_detector import FailureDetector, liveness_address
@@ -213,7 +214,11 @@ def _build(settings: Settings, client: Client, hub: HubConnection | None, acquir
             MovedRenewal(endpoints, bucket),
         )
 
-    statistics = partial(service_statistics, sessions, opener, claims, scheduler, publisher)
+    figures = partial(service_statistics, sessions, opener, claims, scheduler, publisher)
+
+    def statistics() -> dict[str, Any]:
+        return figures() | ({"copies": owner.statistics()} if owner is not None else {})
+
     service = SlotService(client, operations, statistics)
     slot_keeper = SlotKeeper(
         client,
@@ -259,19 +264,18 @@ def _second_region(
 ) -> SecondRegion:
     """For the clusters that this one keeps copies of."""
     shelf = ShelfBucket(client, process_id)
+    crypto = {each.cluster: CheckpointCrypto(each.password_key, process_id) for each in others.values()}
     relays = RelayDirectory(settings.cluster)
     copied = settings.copy_cluster is not None
     moves = MoveAnnouncer(others, demux, endpoints, publisher)
-    calls = ForeignCalls(
-        client, shelf, others, process_id, relays, endpoints, adoption, publisher, moves.changed, copied
-    )
+    calls = ForeignCalls(shelf, crypto, relays, endpoints, adoption, AgentLeases(client), moves.changed, copied)
 
     def load() -> float:
         """Nothing is taken on while the process drains."""
         return adoption.load.sessions / adoption.load.capacity if adoption.load.capacity else 1.0
 
     watch = LeaseWatch(leases, process_id, settings.cluster, others, load, calls.adopt)
-    service = CopyService(client, shelf, others, watch.is_taken)
+    service = CopyService(client, shelf, crypto, watch.is_taken)
     return SecondRegion(watch, service, moves, relays)
 
 

@@ -14,16 +14,15 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 from nats.aio.client import Client
-from nats.js.errors import KeyNotFoundError
 
 from antiphon.runtime import tasks
 from antiphon.runtime.bounded_log import BoundedLog
-from antiphon.runtime.nats import buckets
 from antiphon.runtime.nats.errors import BUS_ERRORS
 from antiphon.schemas import MalformedError, messages, subjects
 from antiphon.schemas.messages import CopyLease, CopyReply, StoreCopy
 from antiphon.schemas.slot_moves import Identity
 from antiphon.transceiver.copies import sealing
+from antiphon.transceiver.copies.agent_leases import AgentLeases
 from antiphon.transceiver.copies.copied_calls import LOOK_AGAIN, CopiedCalls, Numbered
 from antiphon.transceiver.copies.lease_bucket import LeaseBucket
 from antiphon.transceiver.copies.owned_lease import Copies, OwnedLease
@@ -38,11 +37,8 @@ complaints: Final = BoundedLog(log)
 
 ANSWER_WITHIN: Final = 2.0
 """Seconds for the second region to confirm a copy, before a newer one is sent in its place."""
-LEASE_READ_WITHIN: Final = 0.3
-"""Seconds for the lease of a call's agent to be read; the copy goes without it after that."""
 MAX_BYTES: Final = 300_000
-"""Of a sealed state. A client that takes no data has a longer one: such a call has no copy for a while."""
-MAX_AGENT_LEASE: Final = 64 << 10
+"""Of what is in a copy. A client that takes no data has a longer one: such a call has no copy for a while."""
 TAKE_BACK_TRIES: Final = 5
 TAKE_BACK_SECONDS: Final = 2.0
 PROBE: Final = "probe"
@@ -91,6 +87,7 @@ class CopyOwner:
         self._subject = subjects.copy_store(copy_cluster)
         self._crypto = CheckpointCrypto(password_key, process_id)
         self._process_id = process_id
+        self._agent_leases = AgentLeases(client)
         self._demux = demux
         self._endpoints = endpoints
         self._kept: dict[TransceiverIdentity, _Kept] = {}
@@ -229,7 +226,7 @@ class CopyOwner:
         cluster, slot, epoch = identity
         probe = StoreCopy(cluster=cluster, slot=slot, epoch=epoch, session_id=PROBE, generation=0, number=0, ended=True)
         try:
-            reply = await self._ask(probe)
+            reply = await self._ask(probe, sealing.NOTHING)
             if reply.stored or reply.reason == "stale":
                 kept.calls.lease.let_count()
             else:
@@ -291,15 +288,14 @@ class CopyOwner:
             session_id=session.state.session_id,
             generation=numbered.generation,
             number=numbered.number,
-            agent_lease=await self._agent_lease(session.state.agent, session.state.session_id),
         )
-        copy = sealing.sealed(self._crypto, copy, plain)
-        is_too_long = len(copy.state) > MAX_BYTES * 4 // 3
-        if is_too_long:
+        lease = await self._agent_leases.read(session.state.agent, session.state.session_id)
+        content = sealing.Content(plain, lease).to_bytes()
+        if len(content) > MAX_BYTES:
             complaints.warning(f"session {session.state.session_id}: a state of {len(plain)} bytes has no copy")
-            copy = copy.model_copy(update={"state": "", "agent_lease": "", "ended": True})
+            copy, content = copy.model_copy(update={"ended": True}), sealing.NOTHING
         try:
-            reply = await self._ask(copy)
+            reply = await self._ask(copy, content)
         except (MalformedError, *BUS_ERRORS) as error:
             log.debug("a copy of session %s is not confirmed: %r", session.state.session_id, error)
             self._not_confirmed += 1
@@ -312,21 +308,11 @@ class CopyOwner:
         complaints.warning(f"the second region stores no copy of {session.state.session_id}: {reply.message}")
         return not kept.calls.is_needed(numbered)
 
-    async def _ask(self, copy: StoreCopy) -> CopyReply:
-        data = messages.encode(copy)
+    async def _ask(self, copy: StoreCopy, content: bytes) -> CopyReply:
+        data = messages.encode(sealing.sealed(self._crypto, copy, content))
         self._bytes_sent += len(data)
         answer = await self._client.request(self._subject, data, timeout=ANSWER_WITHIN)
         return messages.decode(answer.data, CopyReply)
-
-    async def _agent_lease(self, agent: str, session_id: str) -> str:
-        """What an agent of the other region needs to go on with the conversation; empty if it can't be read."""
-        try:
-            async with asyncio.timeout(LEASE_READ_WITHIN):
-                bucket = await buckets.bucket(self._client.jetstream(), subjects.BUCKET_LEASES)
-                value = (await bucket.get(subjects.lease_key(agent, session_id))).value or b""
-        except (KeyNotFoundError, *BUS_ERRORS):
-            return ""
-        return value.decode(errors="replace") if len(value) <= MAX_AGENT_LEASE else ""
 
     def session_removed(self, session_id: str) -> None:
         """The call has ended, or goes on in another process of our cluster, which has made its copy void."""
@@ -353,7 +339,7 @@ class CopyOwner:
             ended=True,
         )
         try:
-            await self._ask(gone)
+            await self._ask(gone, sealing.NOTHING)
         except (MalformedError, *BUS_ERRORS) as error:
             log.debug("the copy of session %s is not dropped, it expires: %r", session_id, error)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from nats.aio.client import Client
@@ -17,7 +17,9 @@ from antiphon.runtime.nats.errors import BUS_ERRORS
 from antiphon.schemas import MalformedError, messages, subjects
 from antiphon.schemas.messages import CopyReply, StoreCopy
 from antiphon.schemas.slot_moves import Identity
+from antiphon.transceiver.copies import sealing
 from antiphon.transceiver.copies.shelf_bucket import ShelfBucket
+from antiphon.transceiver.failover.checkpoint_crypto import CheckpointCrypto
 
 log = logging.getLogger(__name__)
 complaints: Final = BoundedLog(log)
@@ -32,12 +34,16 @@ class CopyService:
     """Owner: the process, from `start` to `close`; there is none without ANTIPHON_COPY_OF_FILE. Event loop only."""
 
     def __init__(
-        self, client: Client, shelf: ShelfBucket, clusters: Collection[int], is_taken: Callable[[Identity], bool]
+        self,
+        client: Client,
+        shelf: ShelfBucket,
+        crypto: Mapping[int, CheckpointCrypto],
+        is_taken: Callable[[Identity], bool],
     ) -> None:
-        """`clusters`: those that copies are kept of. `is_taken(identity)`: its calls go on in another cluster."""
+        """`crypto`: of the clusters that copies are kept of. `is_taken(identity)`: its calls go on in another one."""
         self._client = client
         self._shelf = shelf
-        self._clusters = frozenset(clusters)
+        self._crypto = crypto
         self._is_taken = is_taken
         self._at_work: set[asyncio.Task[None]] = set()
 
@@ -68,9 +74,14 @@ class CopyService:
             await message.respond(messages.encode(reply))
 
     async def _store(self, copy: StoreCopy) -> CopyReply:
-        if copy.cluster not in self._clusters:
+        crypto = self._crypto.get(copy.cluster)
+        if crypto is None:
             text = f"no keys of cluster {copy.cluster} are set here (ANTIPHON_COPY_OF_FILE)"
             return CopyReply(stored=False, reason="no_key", message=text)
+        try:
+            sealing.opened(crypto, copy)
+        except ValueError as error:
+            return CopyReply(stored=False, reason="no_key", message=f"{error} (ANTIPHON_COPY_OF_FILE)"[:1000])
         if copy.taken_by or self._is_taken((copy.cluster, copy.slot, copy.epoch)):
             return CopyReply(stored=False, reason="taken", message="another cluster goes on with the call")
         match await self._shelf.store(copy):

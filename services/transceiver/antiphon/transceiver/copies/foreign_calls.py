@@ -12,18 +12,12 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from nats.aio.client import Client
-from nats.js.errors import KeyWrongLastSequenceError
-
-from antiphon.runtime.nats import buckets
-from antiphon.runtime.nats.errors import BUS_ERRORS
-from antiphon.schemas import MalformedError, messages, subjects
+from antiphon.schemas import subjects
 from antiphon.schemas.addresses import Address
 from antiphon.schemas.messages import CopyLease, StoreCopy
 from antiphon.schemas.slot_moves import Identity
-from antiphon.transceiver.bus.publisher import Publisher
 from antiphon.transceiver.copies import sealing
-from antiphon.transceiver.copies.copy_keys import ForeignCluster
+from antiphon.transceiver.copies.agent_leases import AgentLeases
 from antiphon.transceiver.copies.relay_directory import RelayDirectory
 from antiphon.transceiver.copies.shelf_bucket import ShelfBucket
 from antiphon.transceiver.failover.adoption import Adoption
@@ -37,7 +31,6 @@ log = logging.getLogger(__name__)
 READS_AT_ONCE: Final = 16
 NOWHERE: Final = Address("0.0.0.0", 9)
 """Until a check comes, where no relay of ours is announced."""
-LEASE_SECONDS: Final = 1.0
 
 
 class ForeignCalls:
@@ -45,26 +38,23 @@ class ForeignCalls:
 
     def __init__(
         self,
-        client: Client,
         shelf: ShelfBucket,
-        clusters: Mapping[int, ForeignCluster],
-        process_id: str,
+        crypto: Mapping[int, CheckpointCrypto],
         relays: RelayDirectory,
         endpoints: Endpoints,
         adoption: Adoption,
-        publisher: Publisher,
+        agent_leases: AgentLeases,
         moved: Callable[[], None],
         copied: bool,
     ) -> None:
         """`moved()`: calls were adopted, relays are to be told now. `copied`: our own cluster has a second region as
         well, which keeps copies of these calls from now on."""
-        self._client = client
         self._shelf = shelf
-        self._crypto = {each.cluster: CheckpointCrypto(each.password_key, process_id) for each in clusters.values()}
+        self._crypto = crypto
         self._relays = relays
         self._endpoints = endpoints
         self._adoption = adoption
-        self._publisher = publisher
+        self._agent_leases = agent_leases
         self._moved = moved
         self._copied = copied
         self._loop = asyncio.get_running_loop()
@@ -88,7 +78,8 @@ class ForeignCalls:
 
     async def _adopt(self, copy: StoreCopy, identity: Identity) -> bool:
         try:
-            state = SessionState.from_bytes(sealing.opened(self._crypto[copy.cluster], copy))
+            content = sealing.Content.from_bytes(sealing.opened(self._crypto[copy.cluster], copy))
+            state = SessionState.from_bytes(content.state)
         except Exception as error:  # whatever is in it: the other calls go on
             log.error("the copy of call %s can't be read: %s", copy.session_id, error)
             return False
@@ -97,12 +88,12 @@ class ForeignCalls:
             return False
         endpoint = self._endpoints.for_call(self._copied)
         self._move(state, identity, endpoint)
-        await self._write_agent_lease(copy, state)
+        await self._agent_leases.free(content.agent_lease, state.agent, state.session_id)
         key = subjects.checkpoint_key(*endpoint.identity, state.session_id)
         if not await self._adoption.adopt(Found(key, 0, state), endpoint):
             return False
         self._moved()
-        self._wake_agents(state)
+        await self._agent_leases.wake(state.agent, state.session_id)
         return True
 
     def _move(self, state: SessionState, identity: Identity, endpoint: Endpoint) -> None:
@@ -120,26 +111,3 @@ class ForeignCalls:
             state.path_header, state.path_aliases = way.header, way.also
             host, port = way.relay or NOWHERE
             state.path_relay = host, port
-
-    async def _write_agent_lease(self, copy: StoreCopy, state: SessionState) -> None:
-        """As if its holder had left: the next instance of the agent takes the call, with the conversation so far."""
-        if not copy.agent_lease:
-            return
-        try:
-            lease = messages.decode(copy.agent_lease.encode(), messages.Lease)
-            if (lease.session_id, lease.agent) != (state.session_id, state.agent):
-                return
-            free = messages.encode(lease.model_copy(update={"instance": ""}))
-            async with asyncio.timeout(LEASE_SECONDS):
-                bucket = await buckets.bucket(self._client.jetstream(), subjects.BUCKET_LEASES)
-                await bucket.create(subjects.lease_key(lease.agent, lease.session_id), free)
-        except KeyWrongLastSequenceError:
-            log.info("call %s: an agent has its lease here already", state.session_id)
-        except (MalformedError, *BUS_ERRORS) as error:
-            log.warning("call %s: its agent's lease is not written here: %r", state.session_id, error)
-
-    def _wake_agents(self, state: SessionState) -> None:
-        """Instances look for free leases when one of their name has left: this one beats in the lost region, if at
-        all."""
-        beat = messages.AgentBeat(instance=f"lost-{state.session_id}", leaving=True)
-        self._publisher.publish(subjects.agent_beat(state.agent), messages.encode(beat))

@@ -30,9 +30,9 @@ def verdict(stored: StoreCopy | None, coming: StoreCopy) -> Verdict:
 
 def taken(stored: StoreCopy, process_id: str) -> StoreCopy:
     """What is in its place from then on."""
-    return stored.model_copy(update={"state": "", "agent_lease": "", "taken_by": process_id})
+    return stored.model_copy(update={"sealed": "", "taken_by": process_id})
 
 
 def counts(stored: StoreCopy, generation: int) -> bool:
     """Whether the copy may be adopted under a lease with this generation, which is not withdrawn."""
-    return stored.generation == generation and not stored.ended and not stored.taken_by and bool(stored.state)
+    return stored.generation == generation and not stored.ended and not stored.taken_by and bool(stored.sealed)

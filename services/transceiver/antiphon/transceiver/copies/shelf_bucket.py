@@ -29,7 +29,7 @@ MAX_REMEMBERED: Final = 4096
 class _Remembered(NamedTuple):
     revision: int
     stored: StoreCopy | None
-    """Without its state. None: there is nothing, or nothing of ours."""
+    """Without what is sealed in it. None: there is nothing, or nothing of ours."""
 
 
 class ShelfBucket:
@@ -107,7 +107,7 @@ class ShelfBucket:
 
     def _remember(self, key: str, revision: int, value: StoreCopy) -> None:
         self._remembered.pop(key, None)
-        self._remembered[key] = _Remembered(revision, value.model_copy(update={"state": "", "agent_lease": ""}))
+        self._remembered[key] = _Remembered(revision, value.model_copy(update={"sealed": ""}))
         if len(self._remembered) > MAX_REMEMBERED:
             del self._remembered[next(iter(self._remembered))]
 

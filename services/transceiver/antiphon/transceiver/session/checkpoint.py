@@ -22,6 +22,9 @@ WHILE_SPEAKING: Final = 2.0
 AT_LEAST_EVERY: Final = 15.0
 """Seconds: for the position of the caller's audio, for RTCP, and because entries of the bucket expire."""
 
+COPIED_AT_LEAST_EVERY: Final = 4.0
+"""Seconds, likewise, with a copy in a second region: the conversation of its agent goes along."""
+
 
 class _ReservedCounters(NamedTuple):
     """The first counter of each kind that a checkpoint does not cover."""
@@ -88,7 +91,8 @@ class Checkpoint:
         if self._request_checkpoint is None:
             return False
         speaks = self._state.rtp.packets != self._packets_written
-        return self._touched or now - self._written_at >= (WHILE_SPEAKING if speaks else AT_LEAST_EVERY)
+        silent = COPIED_AT_LEAST_EVERY if self._state.copied else AT_LEAST_EVERY
+        return self._touched or now - self._written_at >= (WHILE_SPEAKING if speaks else silent)
 
     def write(self, now: float, handing_over: bool = False) -> bytes:
         """The session's state, packed. `handing_over`: nothing will be sent after it, so every counter is exact."""
