@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import signal
+import sys
 from pathlib import Path
 
 import pytest
 from support.conditions import until
 from support.processes.nats import nats_server, server_pid, stopped
 
-from antiphon.runtime.nats import buckets, connection
+from antiphon.runtime.nats import buckets, connection, setup, stores
 from antiphon.runtime.nats.access import AccessError
 from antiphon.runtime.nats.hub import connect_hub, hub_access
 from antiphon.runtime.nats.hub_settings import HubSettings
@@ -89,6 +92,62 @@ async def test_the_hub_comes_and_goes_and_the_region_notices_nothing(
         assert not lost
         await hub.close()
         await region.close()
+
+
+async def test_a_hub_that_comes_back_empty_has_its_buckets_again_by_the_command(tmp_path: Path) -> None:
+    with nats_server(tmp_path / "first", stores=False) as url:
+        port = int(url.rpartition(":")[2])
+        process = await asyncio.create_subprocess_exec(
+            *[sys.executable, "-m", "antiphon.cli", "setup", "--hub"],
+            env=os.environ | {URL: url, "ANTIPHON_HUB_REPLICAS": "1", "ANTIPHON_NATS_URL": "nats://127.0.0.1:1"},
+            stderr=asyncio.subprocess.PIPE,
+        )
+        await _until_whole(url, 20)
+        os.kill(server_pid(tmp_path / "first"), signal.SIGKILL)
+    with nats_server(tmp_path / "second", port, stores=False):
+        await _until_whole(url, 2)
+        process.terminate()
+        _, log = await asyncio.wait_for(process.communicate(), 10)
+    assert process.returncode == 0
+    assert "all 2 buckets and streams are there" in log.decode()
+
+
+async def _until_whole(url: str, seconds: float) -> None:
+    client = await connection.connect(url, "looks")
+    async with asyncio.timeout(seconds):
+        wanted = {store.stream for store in stores.HUB_STORES.values()}
+        while await stores.present_streams(client) != wanted:  # noqa: ASYNC110 - another process makes them
+            await asyncio.sleep(0.05)
+    await client.close()
+
+
+@pytest.mark.parametrize(
+    ("environment", "said"),
+    [
+        ({}, "ANTIPHON_HUB_NATS_URL: set it"),
+        ({URL: "one,,two"}, "ANTIPHON_HUB_NATS_URL: '' is no NATS address"),
+        ({URL: "one", "ANTIPHON_HUB_REPLICAS": "2"}, "ANTIPHON_HUB_REPLICAS: '2' is none of 1, 3 and 5"),
+    ],
+)
+def test_the_command_names_a_setting_that_it_cannot_use(
+    environment: dict[str, str],
+    said: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.delenv(URL, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert setup.main(hub=True) == setup.BAD_SETTINGS
+    assert said in capsys.readouterr().err
+
+
+def test_a_region_that_no_subject_can_hold_is_refused() -> None:
+    assert HubSettings(region="eu-1").nats_access("signaling").inbox_prefix == "_INBOX_signaling.eu-1"
+    assert HubSettings().nats_access("signaling").inbox_prefix == "_INBOX_signaling"
+    for name in ("eu.1", "*", ">", "a b", "x" * 65):
+        with pytest.raises(ValueError, match="ANTIPHON_REGION"):
+            HubSettings(region=name)
 
 
 async def test_an_attempt_to_connect_ends_with_the_process() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import logging
 import os
@@ -22,7 +23,7 @@ from support.processes.nats_roles import GuardedNats, guarded_nats
 from antiphon.runtime.nats import connection
 from antiphon.runtime.nats.access import Access
 from antiphon.runtime.nats.permissions import User
-from antiphon.runtime.nats.users import Users, UsersError, stack_users
+from antiphon.runtime.nats.users import Users, UsersError, add_arguments, run, stack_users
 
 pytestmark = pytest.mark.process
 
@@ -211,6 +212,62 @@ def test_credentials_are_made_once_readable_by_their_owner_and_taken_away_again(
     assert not users.seed_file(ECHO).exists()
     with pytest.raises(UsersError, match="no user agent-echo"):
         users.remove("agent-echo")
+
+
+def _credentials(directory: Path, *options: str) -> int:
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    return run(parser.parse_args([str(directory), *options]))
+
+
+def test_the_hub_s_users_are_of_its_regions_and_a_region_s_server_takes_its_own_as_a_file(tmp_path: Path) -> None:
+    assert _credentials(tmp_path, "--hub", "--region", "eu:1,2:eu-a", "--region", "us:3") == 0
+    assert _credentials(tmp_path, "--hub", "--region", "eu:1,2:eu-a", "--region", "ap:4") == 0, "a further region"
+    users = Users(tmp_path)
+    regions = ("eu", "us", "ap")
+    expected = {f"{role}-{name}" for role in ("leaf", "hub_relay", "hub_transceiver") for name in regions}
+    assert {each.user.title for each in users.all()} == expected | {"hub_setup"}
+    leaf = users.seed_file(User("leaf", "eu"))
+    assert leaf.name == "leaf.conf"
+    assert leaf.stat().st_mode & 0o777 == 0o400
+    assert re.fullmatch(r'leaf_seed: "SU[A-Z0-9]+"\n', leaf.read_text())
+    text = users.server_file.read_text()
+    assert text.count('allowed_connection_types: ["LEAFNODE"]') == len(regions)
+    assert text.count('allowed_connection_types: ["STANDARD"]') == len(expected) + 1 - len(regions)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--hub",), "--hub needs a --region for each region"),
+        (("--hub", "--region", "eu"), "names no region"),
+        (("--hub", "--region", "eu:x"), "names no region"),
+        (("--hub", "--region", "e.u:1"), "may hold letters"),
+        (("--hub", "--region", "eu:5000"), "out of range"),
+        (("--hub", "--region", "eu:1:a.b"), "may hold letters"),
+        (("--hub", "--region", "eu:1", "--relay", "r"), "nothing else"),
+        (("--region", "eu:1"), "--region goes with --hub"),
+    ],
+)
+def test_a_region_that_can_t_be_one_is_refused(
+    tmp_path: Path, options: tuple[str, ...], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert _credentials(tmp_path, *options) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_a_region_s_clusters_change_and_its_credential_stays_until_it_is_taken_away(tmp_path: Path) -> None:
+    assert _credentials(tmp_path, "--hub", "--region", "eu:1") == 0
+    users = Users(tmp_path)
+    seed = users.seed_file(User("leaf", "eu")).read_text()
+    assert "antiphon.v1.transceiver.2.*.announce" not in users.server_file.read_text()
+    assert _credentials(tmp_path, "--hub", "--region", "eu:1,2") == 0
+    assert users.seed_file(User("leaf", "eu")).read_text() == seed
+    assert "antiphon.v1.transceiver.2.*.announce" in users.server_file.read_text()
+    assert _credentials(tmp_path, "--remove", "leaf-eu") == 0
+    assert "leaf-eu" not in users.server_file.read_text()
+    assert not users.seed_file(User("leaf", "eu")).exists()
+    assert _credentials(tmp_path, "--remove", "leaf-eu") == 2
 
 
 @pytest.mark.parametrize(

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 
-from antiphon.runtime.nats.permissions import PUBLISHERS, ROLES, User, permissions_of
+from antiphon.runtime.nats.permissions import AT_HUB, NAMED, PUBLISHERS, ROLES, User, permissions_of
 from antiphon.runtime.nats.stores import STORES
-from antiphon.schemas.subjects import BUCKET_LEASES, LEASE_STORAGE_KEY, SUBJECTS
+from antiphon.schemas.subjects import BUCKET_LEASES, CROSSES, LEASE_STORAGE_KEY, SUBJECTS
 
 pytestmark = pytest.mark.pure
 
 USERS = [
-    User(role, "mine" if role in ("relay", "bridge", "agent", "shadow") else "", of="other" if role == "shadow" else "")
+    User(
+        role,
+        "mine" if role in NAMED else "",
+        of="other" if role == "shadow" else "",
+        clusters=(1, 2) if role == "leaf" else (),
+    )
     for role in ROLES
 ]
+REGION_CONF = Path(__file__).parents[2] / "deploy" / "nats" / "region.conf"
 
 
 def _overlap(pattern: str, other: str) -> bool:
@@ -51,7 +58,9 @@ def test_each_subject_has_a_role_that_publishes_it(role: str) -> None:
             assert any(_overlap(each, _wildcard(name)) for each in permissions_of(user).publish), name
 
 
-@pytest.mark.parametrize("user", [user for user in USERS if user.role != "setup"], ids=lambda user: user.role)
+@pytest.mark.parametrize(
+    "user", [user for user in USERS if user.role not in ("setup", "hub_setup")], ids=lambda user: user.role
+)
 def test_no_role_but_setup_makes_changes_or_deletes_a_store_and_all_names_are_of_the_table(user: User) -> None:
     streams = {store.stream for store in STORES.values()}
     for subject in permissions_of(user).publish:
@@ -69,6 +78,9 @@ def test_no_role_but_setup_makes_changes_or_deletes_a_store_and_all_names_are_of
 @pytest.mark.parametrize("user", USERS, ids=lambda user: user.role)
 def test_a_role_reads_its_own_replies_and_those_of_no_other(user: User) -> None:
     inboxes = [each for each in permissions_of(user).subscribe if each.startswith("_INBOX")]
+    if user.role == "leaf":
+        assert inboxes == ["_INBOX_signaling.mine.>", "_INBOX_transceiver.mine.>"]
+        return
     expected = f"_INBOX_agent.{user.name}" if user.role in ("agent", "shadow") else f"_INBOX_{user.role}"
     asks = any(each.startswith("$SRV.") for each in permissions_of(user).publish)
     assert inboxes == [f"{expected}.>", *([f"{expected}_register.>"] if asks else [])]
@@ -95,6 +107,10 @@ ANSWERS = {
     "bridge": {"_INBOX_transceiver", "_INBOX_bridge", "_INBOX_operator", *REGISTER_OF_AGENTS},
     "agent": {"_INBOX_transceiver", "_INBOX_operator", *REGISTER_OF_AGENTS},
     "shadow": {"_INBOX_operator", *REGISTER_OF_AGENTS},
+    "hub_setup": set(),
+    "hub_relay": set(),
+    "hub_transceiver": set(),
+    "leaf": {"_INBOX_signaling.*", "_INBOX_transceiver.*"},
 }
 
 
@@ -122,3 +138,60 @@ def test_nothing_but_the_recorder_and_the_speaking_parts_hears_a_caller() -> Non
         user.role for user in USERS for each in permissions_of(user).subscribe if _overlap(each, _wildcard("audio_in"))
     }
     assert hearing == {"bridge", "agent", "shadow", "recorder"}
+
+
+# ---- regions -------------------------------------------------------------------------------------------
+
+
+def _crosses(name: str) -> bool:
+    return name in CROSSES
+
+
+@pytest.mark.parametrize("name", SUBJECTS)
+def test_a_leaf_may_carry_a_row_if_and_only_if_it_crosses(name: str) -> None:
+    leaf = permissions_of(next(user for user in USERS if user.role == "leaf"))
+    assert any(_overlap(each, _wildcard(name)) for each in leaf.publish) == _crosses(name)
+    assert any(_overlap(each, _wildcard(name)) for each in leaf.subscribe) == _crosses(name)
+
+
+@pytest.mark.parametrize("name", SUBJECTS)
+def test_a_region_s_own_server_denies_a_row_if_and_only_if_it_does_not_cross(name: str) -> None:
+    denied = _stays()
+    covered = any(_covers(each, _wildcard(name)) for each in denied)
+    assert covered != _crosses(name)
+    assert any(_overlap(each, _wildcard(name)) for each in denied) == covered
+
+
+def test_a_region_s_own_server_denies_stores_the_register_and_inboxes_of_all_but_those_who_ask_other_regions() -> None:
+    denied = _stays()
+    for user in USERS:
+        for inbox in (each for each in permissions_of(user).subscribe if each.startswith("_INBOX")):
+            crossing = user.role in AT_HUB or inbox in ("_INBOX_signaling.>", "_INBOX_transceiver.>")
+            assert any(_covers(each, inbox) for each in denied) != crossing, inbox
+    for subject in ("$KV.antiphon-leases.echo.s1", "$JS.API.INFO", "$JS.eu.API.INFO", "$SRV.PING"):
+        assert any(_covers(each, subject) for each in denied), subject
+
+
+def test_a_region_announces_its_own_clusters_and_relays_alone_and_answers_for_no_other_cluster() -> None:
+    leaf = permissions_of(User("leaf", "eu", clusters=(1,), relays=("eu-a",)))
+    others = ("antiphon.v1.transceiver.2.1.announce", "antiphon.v1.relay.us-a.announce")
+    assert not any(_overlap(each, other) for each in leaf.publish for other in others)
+    asked = ("transceiver.2.1.open", "cluster.2.call.s1.open", "copy.2.store")
+    assert not any(_overlap(each, f"antiphon.v1.{other}") for each in leaf.subscribe for other in asked)
+
+
+def _stays() -> list[str]:
+    written = re.search(r"(?s)^stays: \[(.*?)^\]", REGION_CONF.read_text(), flags=re.M)
+    assert written is not None
+    return re.findall(r'"([^"]+)"', written[1])
+
+
+def _covers(pattern: str, subject: str) -> bool:
+    """Whether the pattern matches all that the subject, which may have wildcards, does."""
+    one, two = pattern.split("."), subject.split(".")
+    for left, right in zip(one, two, strict=False):
+        if left == ">":
+            return True
+        if right == ">" or (left != right and left != "*"):
+            return False
+    return len(one) == len(two)

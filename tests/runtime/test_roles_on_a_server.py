@@ -14,11 +14,11 @@ from typing import Final
 import nats.errors
 import pytest
 from nats.aio.msg import Msg
-from support.processes.nats_roles import EVERYBODY, GuardedNats, guarded_nats
+from support.processes.nats_roles import AT_THE_HUB, EVERYBODY, GuardedNats, guarded_nats
 
 from antiphon.runtime.nats import connection
 from antiphon.runtime.nats.permissions import User
-from antiphon.runtime.nats.stores import REGION_STORES
+from antiphon.runtime.nats.stores import STORES
 
 pytestmark = pytest.mark.process
 
@@ -32,6 +32,8 @@ def _subjects() -> list[str]:
     found += [f"{A}call.s1.{what}" for what in ("attach", "open", "hang_up", "status")]
     for cluster in (0, 1):
         found += [f"{A}transceiver.{cluster}.1.{what}" for what in ("announce", "open", "take_over", "adopt", "drain")]
+        found += [f"{A}cluster.{cluster}.{what}" for what in ("moved", "call.s1.open", "call.s1.status")]
+        found += [f"{A}copy.{cluster}.store"]
     found += [f"{A}relay.{name}.{what}" for name in ("mine", "theirs") for what in ("announce", "stats")]
     for agent in ("echo", "theirs", "concierge", "ear"):
         found += [f"{A}agent.{agent}.{what}" for what in ("claim", "claim.i1", "beat")]
@@ -44,8 +46,9 @@ def _stored() -> list[str]:
     keys = {
         "antiphon-leases": ("echo.s1", "theirs.s1", "ear.s1", "concierge.s1", "storage"),
         "antiphon-relays": ("mine", "theirs"),
+        "antiphon-numbers": ("ingress.1", "cluster.1"),
     }
-    for store in REGION_STORES.values():
+    for store in STORES.values():
         api, stream = "$JS.API.", store.stream
         subjects = [f"{A}session.{agent}.s1.audio.in" for agent in ("echo", "theirs")]
         if store.kind == "bucket":
@@ -69,7 +72,7 @@ WILD: Final = (
     f"{A}call.>", "_INBOX.>", "*.>", "$KV.>", "$KV.antiphon-leases.>", "$KV.antiphon-sessions.>", "$JS.>",
     "$JS.EVENT.>", "$SYS.>", "$SRV.>",
 )  # fmt: skip
-ROLES_OF: Final = {user.title: user for user in EVERYBODY}
+ROLES_OF: Final = {user.title: user for user in (*EVERYBODY, *AT_THE_HUB) if user.role != "leaf"}
 INBOXES: Final = {
     title: f"_INBOX_agent.{user.name}" if user.role in ("agent", "shadow") else f"_INBOX_{user.role}"
     for title, user in ROLES_OF.items()
@@ -80,17 +83,17 @@ MAY: Final[dict[str, tuple[list[str], list[str]]]] = {
     "relay-mine": (
         [
             f"{A}relay.mine.announce", f"{A}flow.find", "$KV.antiphon-relays.mine",
-            "$JS.API.DIRECT.GET.KV_antiphon-relays.$KV.antiphon-relays.mine",
+            "$JS.API.DIRECT.GET.KV_antiphon-relays.$KV.*", "$JS.API.STREAM.INFO.KV_antiphon-relays",
             "$JS.API.DIRECT.GET.KV_antiphon-flows.$KV.*", "$JS.API.DIRECT.GET.KV_antiphon-transceivers.$KV.*",
             "$JS.API.STREAM.INFO.KV_antiphon-transceivers",
         ],
-        [f"{A}relay.mine.*", f"{A}transceiver.?.1.announce"],
+        [f"{A}relay.*.announce", f"{A}relay.mine.stats", f"{A}transceiver.?.1.announce", f"{A}cluster.?.moved"],
     ),
     "transceiver": (
         [
             f"{A}session.*.s1.audio.in", f"{A}session.*.s1.data.in", f"{A}session.*.s1.event",
             f"{A}transceiver.0.1.announce", f"{A}transceiver.0.1.take_over", f"{A}transceiver.0.1.adopt",
-            f"{A}agent.*.claim", f"{A}agent.*.claim.i1",
+            f"{A}agent.*.claim", f"{A}agent.*.claim.i1", f"{A}cluster.?.moved", f"{A}copy.?.store",
             "$KV.antiphon-transceivers.0.1", "$KV.antiphon-slots.0.1", "$KV.antiphon-sessions.0.1",
             "$JS.API.DIRECT.GET.KV_antiphon-transceivers.$KV.*", "$JS.API.DIRECT.GET.KV_antiphon-relays.$KV.*",
             "$JS.API.DIRECT.GET.KV_antiphon-slots.$KV.*", "$JS.API.DIRECT.GET.KV_antiphon-sessions.$KV.*",
@@ -102,12 +105,14 @@ MAY: Final[dict[str, tuple[list[str], list[str]]]] = {
             f"{A}session.*.s1.*.out", f"{A}session.*.s1.control", f"{A}call.s1.*",
             f"{A}session.[*].[*].[*].out",
             f"{A}transceiver.?.1.announce", f"{A}transceiver.0.1.open", f"{A}transceiver.0.1.take_over",
-            f"{A}transceiver.0.1.adopt", f"{A}relay.*.announce", f"{A}flow.find",
+            f"{A}transceiver.0.1.adopt", f"{A}relay.*.announce", f"{A}flow.find", f"{A}cluster.0.call.s1.*",
+            f"{A}copy.0.store",
         ],
     ),
     "signaling": (
         [
-            f"{A}transceiver.?.1.open", f"{A}call.s1.*", f"{A}session.*.s1.data.in", "$KV.antiphon-limits.*",
+            f"{A}transceiver.?.1.open", f"{A}call.s1.*", f"{A}cluster.?.call.s1.*", f"{A}session.*.s1.data.in",
+            "$KV.antiphon-limits.*",
             "$JS.API.DIRECT.GET.KV_antiphon-limits.$KV.*", "$JS.API.STREAM.INFO.KV_antiphon-limits",
             "$JS.API.DIRECT.GET.KV_antiphon-transceivers.$KV.*", "$JS.API.DIRECT.GET.KV_antiphon-relays.$KV.*",
             "$JS.API.STREAM.INFO.KV_antiphon-transceivers", "$JS.API.STREAM.INFO.KV_antiphon-relays",
@@ -166,6 +171,22 @@ MAY: Final[dict[str, tuple[list[str], list[str]]]] = {
         ],
         [f"{A}session.echo.s1.*.in", f"{A}session.echo.s1.event", f"{A}agent.ear.beat"],
     ),
+    "hub_relay-eu": (
+        [
+            "$KV.antiphon-numbers.ingress.1", "$JS.API.DIRECT.GET.KV_antiphon-numbers.$KV.*",
+            "$JS.API.STREAM.INFO.KV_antiphon-numbers",
+        ],
+        [],
+    ),
+    "hub_transceiver-eu": (
+        [
+            "$KV.antiphon-numbers.cluster.1", "$JS.API.DIRECT.GET.KV_antiphon-numbers.$KV.*",
+            "$JS.API.STREAM.INFO.KV_antiphon-numbers", "$KV.antiphon-copy-leases.*",
+            "$JS.API.DIRECT.GET.KV_antiphon-copy-leases.$KV.*", "$JS.API.STREAM.INFO.KV_antiphon-copy-leases",
+            "$JS.API.CONSUMER.CREATE.KV_antiphon-copy-leases.c.$KV.*",
+        ],
+        [],
+    ),
 }  # fmt: skip
 
 
@@ -189,7 +210,7 @@ ANSWERS: Final = {
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GuardedNats]:
-    with guarded_nats(tmp_path_factory.mktemp("nats")) as running:
+    with guarded_nats(tmp_path_factory.mktemp("nats"), [*EVERYBODY, *AT_THE_HUB]) as running:
         yield running
 
 
@@ -228,9 +249,10 @@ async def test_a_credential_opens_what_the_table_says_and_nothing_else(server: G
     assert not await _refused(server, user, "subscribe", [f"{INBOXES[title]}.x.*"])
 
 
-async def test_setup_makes_stores_and_has_no_part_in_calls(server: GuardedNats) -> None:
-    assert await _refused(server, User("setup"), "publish", _subjects()) == set(_subjects())
-    assert await _refused(server, User("setup"), "subscribe", [*_subjects(), *WILD]) == {*_subjects(), *WILD}
+@pytest.mark.parametrize("role", ["setup", "hub_setup"])
+async def test_setup_makes_stores_and_has_no_part_in_calls(server: GuardedNats, role: str) -> None:
+    assert await _refused(server, User(role), "publish", _subjects()) == set(_subjects())
+    assert await _refused(server, User(role), "subscribe", [*_subjects(), *WILD]) == {*_subjects(), *WILD}
 
 
 async def test_a_stranger_gets_nothing(server: GuardedNats) -> None:

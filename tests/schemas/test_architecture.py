@@ -181,7 +181,7 @@ def test_antiphon_is_a_namespace_that_every_package_may_add_to() -> None:
 
 
 CONNECTS: Final = {"nats.connect", "nats.aio.client.Client", "nats.NATS", "nats.aio.client.NATS"}
-CLIENT: Final = ROOT / "libs" / "antiphon" / "runtime" / "nats" / "client.py"
+CLIENT: Final = ROOT / "libs" / "antiphon" / "runtime" / "nats" / "reconnecting_client.py"
 """The one place that may make a client of nats-py's."""
 STRANGER: Final = ROOT / "examples" / "plain_nats_agent.py"
 """Shows what any NATS client can do, without a line of ours."""
@@ -223,7 +223,7 @@ def _connections(file: Path) -> Iterator[str]:
 @pytest.mark.long
 @pytest.mark.pure
 def test_every_connection_to_nats_is_made_by_the_bus() -> None:
-    """nats-py's own client may be connected and never read again: `antiphon.runtime.nats.client` says how."""
+    """nats-py's own client may be connected and never read again: `runtime.nats.reconnecting_client` says how."""
     found = [
         each
         for part in ("schemas", "libs", "services", "sdk", "cli", "demo", "examples", "bench", "tests", "deploy")

@@ -422,6 +422,12 @@ def subject_names() -> dict[str, Any]:
             "transceiver_adopt": {"cluster": 1, "slot": 2, "subject": subjects.transceiver_adopt(1, 2)},
             "cluster_moved": {"cluster": 1, "subject": subjects.cluster_moved(1)},
             "copy_store": {"cluster": 2, "subject": subjects.copy_store(2)},
+            "cluster_call": {
+                "cluster": 2,
+                "session": session,
+                "kind": "open",
+                "subject": subjects.cluster_call(2, session, "open"),
+            },
             "relay_announce": {"name": "relay-1", "subject": subjects.relay_announce("relay-1")},
             "relay_stats": {"name": "relay-1", "subject": subjects.relay_stats("relay-1")},
             "agent_claim": {"name": "concierge", "subject": subjects.agent_claim("concierge")},

@@ -11,6 +11,7 @@ import pytest
 from aiortc import MediaStreamTrack, RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 from av import AudioFrame as AvFrame
 from nats.errors import NoRespondersError
+from nats.errors import TimeoutError as NatsTimeoutError
 from support.models.sounds import speech, tone
 from support.peers.aiortc_client import Tone
 from support.peers.transceiver_peer import CANDIDATE
@@ -41,6 +42,23 @@ async def test_a_call_carries_audio_and_data_both_ways(bench: Bench) -> None:
     assert (await bench.control(line, messages.HangUp())).ok
     await bench.until(lambda: line.ended == "hang_up" and peer.closed.is_set(), "both are told of the end")
     await bench.sessions(0)
+
+
+async def test_another_region_asks_after_a_call_and_ends_it_and_gets_no_answer_for_one_that_is_not_here(
+    bench: Bench,
+) -> None:
+    _, line = await bench.call()
+
+    async def ask(kind: str, request: bytes, session_id: str = line.session_id, seconds: float = 5) -> bytes:
+        subject = subjects.cluster_call(0, session_id, kind)
+        return (await bench.client.request(subject, request, timeout=seconds)).data
+
+    assert messages.decode(await ask("status", b""), messages.CallStatus).state == "running"
+    for kind in ("open", "hang_up", "status"):
+        with pytest.raises(NatsTimeoutError):
+            await ask(kind, b"{}", f"rtc_{'x' * 24}", 0.2)
+    assert messages.decode(await ask("hang_up", encode(messages.HangUp())), messages.ControlReply).ok
+    await bench.until(lambda: line.ended == "hang_up", "the agent is told of the end")
 
 
 async def test_what_an_agent_says_before_it_answers_the_claim_is_not_lost(bench: Bench) -> None:

@@ -65,6 +65,7 @@ SUBJECTS: Final = {
     "transceiver_adopt": Subject(f"{_TRANSCEIVER}.adopt", "transceiver", "Adopt", "ControlReply"),
     "cluster_moved": Subject(f"{PREFIX}.cluster.<cluster>.moved", "transceiver", "SlotMoved"),
     "copy_store": Subject(f"{PREFIX}.copy.<cluster>.store", "transceiver", "StoreCopy", "CopyReply"),
+    "cluster_call": Subject(f"{PREFIX}.cluster.<cluster>.call.<id>.<kind>", "signaling", "OpenRequest", "OpenReply"),
     "relay_announce": Subject(f"{PREFIX}.relay.<name>.announce", "relay", "RelayAnnouncement"),
     "relay_stats": Subject(f"{PREFIX}.relay.<name>.stats", "operator", "", "RelayStatistics"),
     "agent_claim": Subject(f"{PREFIX}.agent.<name>.claim", "transceiver", "Claim", "ClaimReply"),
@@ -84,6 +85,18 @@ SUBJECTS: Final = {
     "flow_find": Subject(f"{PREFIX}.flow.find", "relay", "FlowFind", "FlowOwner"),
 }
 """Name -> subject. The function of the same name builds it; `flow_find`, which has no parts, is `FLOW_FIND`."""
+CROSSES: Final = frozenset(
+    {
+        "transceiver_announce",
+        "transceiver_open",
+        "cluster_moved",
+        "cluster_call",
+        "copy_store",
+        "relay_announce",
+    }
+)
+"""The rows whose messages other regions receive. All others stay in the region: the connection between its server and
+the hub refuses them."""
 
 _PART = re.compile(r"<([a-z]+)>")
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -114,6 +127,10 @@ _OF_A_SESSION: Final = re.compile(
     r"(audio\.in|audio\.out|data\.in|data\.out|event|control)"
 )
 _OF_A_CALL: Final = re.compile(rf"{re.escape(PREFIX)}\.call\.({_TOKEN.pattern})\.(attach|open|hang_up|status)")
+
+_OF_A_CLUSTERS_CALL: Final = re.compile(
+    rf"{re.escape(PREFIX)}\.cluster\.[0-9]{{1,4}}\.call\.({_TOKEN.pattern})\.(open|hang_up|status)"
+)
 
 
 def _token(kind: str, text: str) -> str:
@@ -176,6 +193,20 @@ def cluster_moved(cluster: int) -> str:
 def copy_store(cluster: int) -> str:
     """Request/reply: transceivers of this cluster store a copy of a call of another cluster."""
     return _FORMS["copy_store"].format(cluster=_number("cluster", cluster, 12))
+
+
+def cluster_call(cluster: int, session_id: str, kind: str) -> str:
+    """Request/reply from another region: `open`, `hang_up` or `status` of `call_...`, to all transceivers of a cluster.
+
+    Only the one that knows the call answers. The messages are those of `call_<kind>`.
+    """
+    number, call = _number("cluster", cluster, 12), _token("session id", session_id)
+    return _FORMS["cluster_call"].format(cluster=number, id=call, kind=_token("kind", kind))
+
+
+def cluster_calls(cluster: int) -> str:
+    """Wildcard: all that other regions ask about calls of a cluster."""
+    return f"{PREFIX}.cluster.{_number('cluster', cluster, 12)}.call.*.*"
 
 
 def relay_announce(name: str) -> str:
@@ -337,8 +368,8 @@ def call_all(session_id: str) -> str:
 
 
 def parse_call_subject(subject: str) -> CallSubject:
-    """`antiphon.v1.call.<id>.status` -> (`<id>`, `status`)."""
-    match = _OF_A_CALL.fullmatch(subject)
+    """`antiphon.v1.call.<id>.status`, or the same of a cluster's call -> (`<id>`, `status`)."""
+    match = _OF_A_CALL.fullmatch(subject) or _OF_A_CLUSTERS_CALL.fullmatch(subject)
     if match is None:
         raise MalformedError(f"{subject!r:.120} is no subject of a call")
     return CallSubject(match[1], match[2])

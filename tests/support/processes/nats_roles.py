@@ -16,7 +16,7 @@ from antiphon.runtime.nats import connection, store_keeper
 from antiphon.runtime.nats.access import Access
 from antiphon.runtime.nats.client import BusClient
 from antiphon.runtime.nats.permissions import User
-from antiphon.runtime.nats.users import Users, stack_users
+from antiphon.runtime.nats.users import Region, Users, hub_users, stack_users
 
 EVERYBODY = (
     *stack_users(["mine"], [0], ["concierge"]),
@@ -25,6 +25,8 @@ EVERYBODY = (
     User("agent", "theirs"),
     User("shadow", "ear", of="echo"),
 )
+AT_THE_HUB = hub_users([Region("eu", (0,), ())])
+"""Of another server; a test may put them on the same one."""
 MASTER = "master"
 
 

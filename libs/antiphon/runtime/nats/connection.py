@@ -15,12 +15,13 @@ from urllib.parse import urlsplit
 from nats.aio.client import Client
 
 from antiphon.runtime.nats.access import OPEN, Access
-from antiphon.runtime.nats.client import CONNECT_SECONDS, BusClient
-from antiphon.runtime.nats.client import NO_GROUP as NO_GROUP
-from antiphon.runtime.nats.client import RefusedError as RefusedError
-from antiphon.runtime.nats.client import stop_answering as stop_answering
-from antiphon.runtime.nats.liveness import REGION_PATIENCE, Patience
+from antiphon.runtime.nats.callbacks import NO_GROUP as NO_GROUP
+from antiphon.runtime.nats.callbacks import stop_answering as stop_answering
+from antiphon.runtime.nats.client import BusClient
+from antiphon.runtime.nats.connection_errors import RefusedError as RefusedError
+from antiphon.runtime.nats.liveness import Patience
 from antiphon.runtime.nats.server_url import DEFAULT_NATS_URL as DEFAULT_NATS_URL
+from antiphon.runtime.nats.transport import CONNECT_SECONDS
 
 log = logging.getLogger(__name__)
 
@@ -65,7 +66,7 @@ async def connect(
     url: str | Sequence[str],
     name: str,
     access: Access = OPEN,
-    patience: Patience = REGION_PATIENCE,
+    patience: Patience | None = None,
     log_name: str = "nats",
 ) -> BusClient:
     """Connect, and reconnect for as long as the process lives; waits until the server, or one of several, answers.

@@ -21,6 +21,8 @@ def _checked(text: str) -> str:
 class HubSettings(NatsSettings):
     """The base of the `Settings` of a service that has a second connection, to the hub. In place of `NatsSettings`."""
 
+    region: str = ""
+    """Of this process; empty: there are no others."""
     hub_nats_url: Annotated[str, AfterValidator(_checked)] = ""
     """Of the hub's servers, the nearest first, separated by commas; empty: there is no hub."""
     hub_nats_credentials: OptionalPath = None

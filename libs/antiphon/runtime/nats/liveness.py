@@ -28,7 +28,6 @@ class Patience(NamedTuple):
     silent_seconds: float
 
 
-REGION_PATIENCE: Final = Patience(PING_SECONDS, SILENT_SECONDS)
 HUB_PATIENCE: Final = Patience(0.5, 1.0)
 """A lease of the hub lasts 2 s: a client whose server of the hub stands still has to ask another one within it."""
 
@@ -48,8 +47,9 @@ class Liveness:
     The client reports `bytes_received` and `pong_received`, and calls `tick` every `TICK_SECONDS`; all on its loop.
     """
 
-    def __init__(self, patience: Patience = REGION_PATIENCE) -> None:
-        self._patience = patience
+    def __init__(self, patience: Patience | None = None) -> None:
+        """`patience`: for a server of the hub; None: `PING_SECONDS` and `SILENT_SECONDS`."""
+        self._patience = patience or Patience(PING_SECONDS, SILENT_SECONDS)
         self._ticked: float | None = None
         self._silent = 0.0
         self._waiting: float | None = None

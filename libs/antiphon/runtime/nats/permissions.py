@@ -38,11 +38,15 @@ class User:
 
     role: str
     name: str = ""
-    """Of the relay, agent or shadow; of the bridge the name under which it takes calls."""
+    """Of the relay, agent or shadow; of the bridge the name under which it takes calls; of a region at the hub."""
     cluster: int = 0
     """Of the transceiver."""
     of: str = ""
     """The agent that a shadow listens to."""
+    clusters: tuple[int, ...] = ()
+    """Of a region, which a leaf connects to the hub."""
+    relays: tuple[str, ...] = ()
+    """Likewise; empty: of any name, so that it may announce another region's relays too."""
 
     @property
     def title(self) -> str:
@@ -55,6 +59,8 @@ class User:
 def permissions_of(user: User) -> Permissions:
     """What the user may do, its own inbox included. `KeyError` for a role that there is not."""
     found = ROLES[user.role](user)
+    if user.role == "leaf":  # a server, which asks nothing itself
+        return found
     access = Access(user.role, user.name)
     asks = any(each.startswith("$SRV.") for each in found.publish)
     inboxes = (access.inbox_prefix, access.register_inbox_prefix) if asks else (access.inbox_prefix,)
@@ -67,6 +73,11 @@ def permissions_of(user: User) -> Permissions:
 def _on(row: str, **parts: str | int) -> str:
     """The subject of a row of `SUBJECTS`; parts that are not given are wildcards."""
     return _PART.sub(lambda match: str(parts.get(match[1], "*")), SUBJECTS[row].pattern)
+
+
+def _copies(cluster: str | int) -> str:
+    """Where copies of calls are sent to."""
+    return _on("copy_store", cluster=cluster)
 
 
 def _registered(service: str) -> tuple[str, ...]:
@@ -122,6 +133,8 @@ _COPIES: Final = subjects.BUCKET_COPIES
 _SLOTS: Final = subjects.BUCKET_SLOTS
 _FLOWS: Final = subjects.BUCKET_FLOWS
 _LIMITS: Final = subjects.BUCKET_LIMITS
+_COPY_LEASES: Final = subjects.BUCKET_COPY_LEASES
+_NUMBERS: Final = subjects.BUCKET_NUMBERS
 _RECENT_AUDIO: Final = subjects.STREAM_RECENT_AUDIO
 _OUT: Final = f"{subjects.PREFIX}.session.*.*.*.out"
 """`audio.out` and `data.out`, in the one subscription that transceivers make."""
@@ -173,7 +186,7 @@ def _transceiver(user: User) -> Permissions:
             _on("transceiver_take_over", cluster=own),
             _on("transceiver_adopt", cluster=own),
             _on("cluster_moved"),  # signed: a relay believes the lost cluster's key only
-            _on("copy_store"),  # to the second region
+            _copies("*"),  # to the second region
             _on("agent_beat"),  # for the instance of a lost region, which sends none itself
             _on("agent_claim"),
             _on("agent_claim_of"),
@@ -204,7 +217,8 @@ def _transceiver(user: User) -> Permissions:
             _on("transceiver_open", cluster=own),
             _on("transceiver_take_over", cluster=own),
             _on("transceiver_adopt", cluster=own),
-            _on("copy_store", cluster=own),
+            _on("cluster_call", cluster=own),
+            _copies(own),
             _OUT,
             _on("session_control"),
             _CALLS,
@@ -221,6 +235,7 @@ def _signaling(_: User) -> Permissions:
             _on("call_open"),
             _on("call_hang_up"),
             _on("call_status"),
+            _on("cluster_call"),
             _on("data_in"),  # the side channel
             *_asks("antiphon-agent", "antiphon-transceiver", "antiphon-relay"),
             *_answers("operator"),  # the register, asked with the NATS command line
@@ -363,6 +378,61 @@ def _hears_recent(agent: str) -> tuple[str, ...]:
     return _consumes(_RECENT_AUDIO, _on("audio_in", agent=agent))
 
 
+# ---- at the hub ----------------------------------------------------------------------------------------
+
+
+def _hub_setup(_: User) -> Permissions:
+    return Permissions(publish=(f"{_API}.>",))
+
+
+def _hub_relay(_: User) -> Permissions:
+    return Permissions(publish=(*_puts(_NUMBERS, "ingress.*"), *_reads_all(_NUMBERS)))
+
+
+def _hub_transceiver(_: User) -> Permissions:
+    """The leases of all clusters: the next owner of a lost cluster's calls is in another one."""
+    return Permissions(
+        publish=(
+            *_puts(_NUMBERS, "cluster.*"),
+            *_reads_all(_NUMBERS),
+            *_puts(_COPY_LEASES, ">"),
+            *_reads_all(_COPY_LEASES),
+            *_consumes(f"KV_{_COPY_LEASES}", f"$KV.{_COPY_LEASES}.>"),
+        )
+    )
+
+
+CROSSING_INBOXES: Final = ("signaling", "transceiver")
+"""Roles that ask other regions. A region's inboxes are below its name, so the hub brings no answer to a third one."""
+
+
+def _leaf(user: User) -> Permissions:
+    """A region's server at the hub: it publishes what the region says to others, and subscribes what they say to it."""
+    relays = user.relays or ("*",)
+    return Permissions(
+        publish=(
+            *(_on("transceiver_announce", cluster=own) for own in user.clusters),
+            *(_on("relay_announce", name=name) for name in relays),
+            _on("cluster_moved"),
+            _on("transceiver_open"),
+            _on("cluster_call"),
+            _copies("*"),
+            *(f"{Access(role).inbox_prefix}.*.>" for role in CROSSING_INBOXES),
+        ),
+        subscribe=(
+            _on("transceiver_announce"),
+            _on("relay_announce"),
+            _on("cluster_moved"),
+            *(
+                subject
+                for own in user.clusters
+                for subject in (_on("transceiver_open", cluster=own), _on("cluster_call", cluster=own), _copies(own))
+            ),
+            *(f"{Access(role, region=user.name).inbox_prefix}.>" for role in CROSSING_INBOXES),
+        ),
+    )
+
+
 ROLES: Final[dict[str, Callable[[User], Permissions]]] = {
     "setup": _setup,
     "relay": _relay,
@@ -374,8 +444,16 @@ ROLES: Final[dict[str, Callable[[User], Permissions]]] = {
     "recorder": _recorder,
     "agent": _agent,
     "shadow": _shadow,
+    "hub_setup": _hub_setup,
+    "hub_relay": _hub_relay,
+    "hub_transceiver": _hub_transceiver,
+    "leaf": _leaf,
 }
 """Role -> what a user of it may do."""
+AT_HUB: Final = ("hub_setup", "hub_relay", "hub_transceiver", "leaf")
+"""Roles of the hub's servers; all others are of a region's."""
+NAMED: Final = ("relay", "bridge", "agent", "shadow", "hub_relay", "hub_transceiver", "leaf")
+"""Roles whose users have names of their own."""
 PUBLISHERS: Final[dict[str, tuple[str, ...]]] = {
     "relay": ("relay",),
     "transceiver": ("transceiver",),
@@ -387,5 +465,9 @@ PUBLISHERS: Final[dict[str, tuple[str, ...]]] = {
     "recorder": (),
     "worker": (),
     "setup": (),
+    "hub_setup": (),
+    "hub_relay": (),
+    "hub_transceiver": (),
+    "leaf": ("transceiver", "signaling", "relay"),
 }
 """Role -> the names of its component in `Subject.publisher`."""

@@ -36,8 +36,6 @@ class NatsSettings(BaseSettings):
     """The authority that the server's certificate is checked against; a server without TLS is refused."""
     nats_tls_cert: OptionalPath = None
     nats_tls_key: OptionalPath = None
-    region: str = ""
-    """Of this process. Answers from other regions come to inboxes below this name; empty: there are no others."""
 
     @model_validator(mode="after")
     def _files_can_be_used(self) -> NatsSettings:
@@ -45,10 +43,14 @@ class NatsSettings(BaseSettings):
         return self
 
     def nats_access(self, role: str = "") -> Access:
-        """Who we are for NATS; `role`: another one than the service's."""
-        if self.region and not _TOKEN.fullmatch(self.region):
+        """Who we are for NATS; `role`: another one than the service's.
+
+        Answers from other regions come to inboxes below the name of ours, where a service's settings have a `region`.
+        """
+        region = str(getattr(self, "region", ""))
+        if region and not _TOKEN.fullmatch(region):
             raise AccessError(
-                f"ANTIPHON_REGION {self.region!r:.80} may hold letters, digits, - and _ only, at most 64 of them"
+                f"ANTIPHON_REGION {region!r:.80} may hold letters, digits, - and _ only, at most 64 of them"
             )
         return Access(
             role or self.role,
@@ -57,5 +59,5 @@ class NatsSettings(BaseSettings):
             self.nats_tls_ca,
             self.nats_tls_cert,
             self.nats_tls_key,
-            region=self.region,
+            region=region,
         )

@@ -20,18 +20,19 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, NamedTuple
 
 from antiphon.runtime.nats import nkeys
-from antiphon.runtime.nats.permissions import ROLES, Permissions, User, permissions_of
+from antiphon.runtime.nats.permissions import AT_HUB, NAMED, ROLES, Permissions, User, permissions_of
 from antiphon.schemas import subjects
 from antiphon.schemas.errors import MalformedError
 
 SEED_FILE: Final = "nkey"
+LEAF_FILE: Final = "leaf.conf"
+"""In place of it for a region: its server takes the seed from its configuration only."""
 MAX_USERS: Final = 1000
 ONE_EACH: Final = ("setup", "signaling", "worker", "operator", "recorder")
 """Roles that nothing narrows: one credential for all processes of the role."""
-NEEDS_NAME: Final = ("relay", "bridge", "agent", "shadow")
 
 
 class UsersError(ValueError):
@@ -68,7 +69,7 @@ class Users:
             raise UsersError(f"{self._known} can't be read: {error.strerror}") from None
         try:
             rows = json.loads(text)
-            return [KnownUser(_checked(User(**row["user"])), str(row["key"])) for row in rows]
+            return [KnownUser(_checked(_read(row["user"])), str(row["key"])) for row in rows]
         except (ValueError, TypeError, KeyError):
             raise UsersError(
                 f"{self._known} does not list users: remove it with its directory, and begin anew"
@@ -76,7 +77,7 @@ class Users:
 
     def seed_file(self, user: User) -> Path:
         """Where the user's credential is written."""
-        return self.directory / user.title / SEED_FILE
+        return self.directory / user.title / (LEAF_FILE if user.role == "leaf" else SEED_FILE)
 
     def add(self, wanted: Sequence[User]) -> list[User]:
         """Make a credential for each user that has none yet; returns those. The server has to read its file again."""
@@ -84,14 +85,17 @@ class Users:
             known, new = self.all(), []
             for user in wanted:
                 _checked(user)
-                if any(each.user.title == user.title for each in known):
-                    if all(each.user != user for each in known):
+                same = next((each for each in known if each.user.title == user.title), None)
+                if same is not None:
+                    if same.user != user and user.role != "leaf":
                         raise UsersError(f"{user.title} exists with other rights: remove it first")
+                    known[known.index(same)] = KnownUser(user, same.key)  # a region's clusters and relays may change
                     continue
                 if len(known) >= MAX_USERS:
                     raise UsersError(f"there are {MAX_USERS} users in {self._known}: remove some")
                 seed = nkeys.new_seed()
-                self._write(self.seed_file(user), seed + "\n", 0o400)
+                text = f'leaf_seed: "{seed}"\n' if user.role == "leaf" else f"{seed}\n"
+                self._write(self.seed_file(user), text, 0o400)
                 known.append(KnownUser(user, nkeys.public_key(seed)))
                 new.append(user)
             self._save(known)
@@ -124,7 +128,7 @@ class Users:
             scratch.unlink(missing_ok=True)
             with open(os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "w") as file:
                 file.write(text)
-            if path.name == SEED_FILE:  # the others are read by the server, and by this command again
+            if path.name in (SEED_FILE, LEAF_FILE):  # the others are read by the server, and by this command again
                 self._give(scratch)
             scratch.replace(path)
         except OSError as error:
@@ -160,15 +164,54 @@ def stack_users(
     ]
 
 
+class Region(NamedTuple):
+    """A region that is joined to the hub. A value."""
+
+    name: str
+    clusters: tuple[int, ...]
+    relays: tuple[str, ...]
+    """Names that its relays may have; empty: any."""
+
+
+def region_from(text: str) -> Region:
+    """`eu:1,2` or `eu:1,2:eu-a,eu-b`: name, clusters, relays. `UsersError` for what is none."""
+    name, _, rest = text.partition(":")
+    clusters, _, relays = rest.partition(":")
+    try:
+        return Region(name, tuple(int(each) for each in clusters.split(",")), tuple(filter(None, relays.split(","))))
+    except ValueError:
+        raise UsersError(
+            f"--region {text!r:.80} names no region: expected NAME:CLUSTER or NAME:CLUSTER,CLUSTER:RELAY,RELAY, such "
+            "as eu:1 or eu:1:eu-a,eu-b"
+        ) from None
+
+
+def hub_users(regions: Sequence[Region]) -> list[User]:
+    """The users of the hub's servers."""
+    return [
+        User("hub_setup"),
+        *(User("leaf", each.name, clusters=each.clusters, relays=each.relays) for each in regions),
+        *(User(role, each.name) for each in regions for role in ("hub_relay", "hub_transceiver")),
+    ]
+
+
+def _read(row: dict[str, Any]) -> User:
+    lists = {field: tuple(row.get(field, ())) for field in ("clusters", "relays")}
+    return User(**{**row, **lists})
+
+
 def _checked(user: User) -> User:
     if user.role not in ROLES:
         raise UsersError(f"there is no role {user.role!r:.40}: there are {', '.join(ROLES)}")
     try:
-        if user.role in NEEDS_NAME:
+        if user.role in NAMED:
             subjects.agent_claim(user.name)
         if user.role == "shadow":
             subjects.agent_claim(user.of)
-        subjects.transceiver_announce(user.cluster, 0)
+        for cluster in (user.cluster, *user.clusters):
+            subjects.transceiver_announce(cluster, 0)
+        for relay in user.relays:
+            subjects.relay_announce(relay)
     except (MalformedError, TypeError) as error:
         raise UsersError(f"{user.role} {user.name!r:.80}: {error}") from None
     return user
@@ -191,7 +234,9 @@ NOBODY: Final = f"    {{ nkey: {nkeys.public_key(nkeys.new_seed())} }}\n"
 
 
 def _user(each: KnownUser) -> str:
-    return f"{{ nkey: {each.key}, permissions: {_written(permissions_of(each.user))} }}"
+    by = "LEAFNODE" if each.user.role == "leaf" else "STANDARD"
+    only = f', allowed_connection_types: ["{by}"]' if each.user.role in AT_HUB else ""
+    return f"{{ nkey: {each.key}{only}, permissions: {_written(permissions_of(each.user))} }}"
 
 
 def _written(permissions: Permissions) -> str:
@@ -220,15 +265,37 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--bridge", action="append", metavar="AGENT", help="a bridge's ANTIPHON_AGENT_NAME (default: concierge)"
     )
     parser.add_argument("--agent", action="append", metavar="NAME", help="an agent plug-in's name")
+    parser.add_argument("--hub", action="store_true", help="for the servers of the hub, which joins regions")
+    parser.add_argument(
+        "--region",
+        action="append",
+        metavar="NAME:CLUSTERS[:RELAYS]",
+        help="with --hub: a region, its clusters' numbers and its relays' names, such as eu:1:eu-a,eu-b",
+    )
+    parser.add_argument("--remove", metavar="USER", help="take one away, such as leaf-eu, and make none")
     parser.add_argument("--owner", type=int, metavar="UID", help="give the files to this user (needs root)")
+
+
+def _wanted(args: argparse.Namespace) -> list[User]:
+    if args.hub:
+        if not args.region or args.relay or args.cluster or args.bridge or args.agent:
+            raise UsersError("--hub needs a --region for each region, and nothing else: a region's users are its own")
+        return hub_users([region_from(each) for each in args.region])
+    if args.region:
+        raise UsersError("--region goes with --hub; a region's own NATS server needs no users for the hub")
+    wanted = stack_users(args.relay or ["relay"], args.cluster or [0], args.bridge or ["concierge"])
+    return wanted + [User("agent", name) for name in args.agent or []]
 
 
 def run(args: argparse.Namespace) -> int:
     """Make the credentials that are missing; the exit status."""
     users = Users(args.directory, args.owner)
-    wanted = stack_users(args.relay or ["relay"], args.cluster or [0], args.bridge or ["concierge"])
-    wanted += [User("agent", name) for name in args.agent or []]
     try:
+        if args.remove:
+            users.remove(args.remove)
+            print(f"{args.remove} is gone from {users.server_file}: its connections end when the server reads it again")
+            return 0
+        wanted = _wanted(args)
         for user in users.add(wanted):
             print(f"{users.seed_file(user)}: a fresh credential")
         print(f"{users.server_file}: what each of {len(users.all())} users may do")

@@ -339,6 +339,8 @@ class Transceiver:
             parts.failover.start()
         await client.subscribe(subjects.ANY_TRANSCEIVER_ANNOUNCE, cb=self._announced)
         await client.subscribe(subjects.ANY_CALL_STATUS, cb=parts.status.requested)
+        elsewhere = subjects.cluster_calls(parts.endpoints.own.identity.cluster)
+        await client.subscribe(elsewhere, cb=self._called_from_elsewhere)
         if parts.failover is not None:
             await self._read_announcements(js, parts.failover)
         await parts.service.start(parts.endpoints.own.identity)
@@ -351,6 +353,12 @@ class Transceiver:
         if self._settings.keep_flows:
             running.append(FlowDirectory(client, parts.relays.flows).run())
         self._tasks += [asyncio.create_task(each) for each in running]
+
+    async def _called_from_elsewhere(self, message: Msg) -> None:
+        if message.subject.endswith(".status"):
+            await self._parts.status.requested(message)
+        else:
+            await self._parts.bus.called_from_elsewhere(message)
 
     async def _read_announcements(self, js: JetStreamContext, failover: Failover) -> None:
         """The processes that were there before us. One of them may just have died, with none but us to take it over."""

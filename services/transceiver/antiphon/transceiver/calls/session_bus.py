@@ -93,6 +93,8 @@ class _SessionSubjects:
     next: _AgentSubjects | None = None
     """Of the agent that a transfer asks."""
     call: Subscription | None = None
+    called: Callable[[Msg], Awaitable[None]] | None = None
+    """Takes what comes to `call`, and the same from another region."""
     late: set[str] = field(default_factory=set)
     """Instances that have accepted the session too late."""
 
@@ -131,7 +133,20 @@ class SessionBus:
         current = _AgentSubjects(agent, has_session=True)
         of_session = self._sessions[session_id] = _SessionSubjects(current, creator)
         await self._subscribe(session_id, current, handlers.transfer)
+        of_session.called = called
         of_session.call = await self._client.subscribe(subjects.call_all(session_id), cb=called)
+
+    async def called_from_elsewhere(self, message: Msg) -> None:
+        """Another region's signaling asks all transceivers of the cluster: only the call's own one answers.
+
+        So no region has to be told of each call of another one.
+        """
+        try:
+            of_session = self._sessions.get(subjects.parse_call_subject(message.subject).session_id)
+        except MalformedError:
+            return
+        if of_session is not None and of_session.called is not None:
+            await of_session.called(message)
 
     async def prepare_transfer(self, session_id: str, agent: str, transfer: Transfer) -> None:
         """Subscribe under the next agent's name, before it is asked. What it publishes is kept until `move`."""

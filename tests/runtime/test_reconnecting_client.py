@@ -16,9 +16,9 @@ from support.conditions import until
 from support.net.scripted_nats import INFO, ScriptedNats, scripted_nats
 
 from antiphon.runtime import tasks
-from antiphon.runtime.nats import client as nats_client
-from antiphon.runtime.nats import connection, liveness, service_discovery
-from antiphon.runtime.nats.client import MAX_UNSENT, BusClient, BusTransport
+from antiphon.runtime.nats import connection, liveness, reconnecting_client, service_discovery
+from antiphon.runtime.nats.client import MAX_UNSENT, BusClient
+from antiphon.runtime.nats.transport import BusTransport
 
 pytestmark = pytest.mark.process
 
@@ -71,7 +71,7 @@ def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     """A third of the time limits: for tests of what follows after them, not of their length."""
     monkeypatch.setattr(liveness, "PING_SECONDS", 0.25)
     monkeypatch.setattr(liveness, "SILENT_SECONDS", 1.0)
-    monkeypatch.setattr(nats_client, "CANCELLED_SECONDS", 0.2)
+    monkeypatch.setattr(reconnecting_client, "CANCELLED_SECONDS", 0.2)
     monkeypatch.setattr(connection, "CONNECT_SECONDS", 0.5)
 
 
