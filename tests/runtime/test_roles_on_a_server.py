@@ -94,6 +94,8 @@ MAY: Final[dict[str, tuple[list[str], list[str]]]] = {
             f"{A}session.*.s1.audio.in", f"{A}session.*.s1.data.in", f"{A}session.*.s1.event",
             f"{A}transceiver.0.1.announce", f"{A}transceiver.0.1.take_over", f"{A}transceiver.0.1.adopt",
             f"{A}agent.*.claim", f"{A}agent.*.claim.i1", f"{A}cluster.?.moved", f"{A}copy.?.store",
+            f"{A}agent.*.beat", "$KV.antiphon-leases.*.s1", "$KV.antiphon-copies.*",
+            "$JS.API.DIRECT.GET.KV_antiphon-copies.$KV.*", "$JS.API.STREAM.INFO.KV_antiphon-copies",
             "$KV.antiphon-transceivers.0.1", "$KV.antiphon-slots.0.1", "$KV.antiphon-sessions.0.1",
             "$JS.API.DIRECT.GET.KV_antiphon-transceivers.$KV.*", "$JS.API.DIRECT.GET.KV_antiphon-relays.$KV.*",
             "$JS.API.DIRECT.GET.KV_antiphon-slots.$KV.*", "$JS.API.DIRECT.GET.KV_antiphon-sessions.$KV.*",

@@ -81,6 +81,7 @@ INSIDE: Final = {
     "transceiver.net": "ice.agent session.session",
     "transceiver.calls": "bus net session settings timing.scheduler",
     "transceiver.failover": "bus calls ice.seen_checks net session",
+    "transceiver.copies": "bus.publisher failover net session",
     "signaling.connections": "http.errors settings trusted_proxies",
     "signaling.http": "auth limits placement protocols settings trusted_proxies",
     "signaling.auth": "http.errors limits.limits watched_file",

@@ -279,6 +279,33 @@ def control_messages() -> dict[str, Any]:
                 cluster=1, slot=2, epoch=3, to_cluster=4, to_slot=5, to_epoch=6, made_at=9, signature="0f" * 64
             ),
         ),
+        (
+            "StoreCopy",
+            messages.StoreCopy(
+                cluster=1,
+                slot=2,
+                epoch=3,
+                session_id="rtc_abcdefghijklmnopqrstuvwx",
+                generation=1,
+                number=7,
+                sealed="c2VhbGVk",
+            ),
+        ),
+        ("CopyReply", messages.CopyReply(stored=True)),
+        ("CopyReply", messages.CopyReply(stored=False, reason="taken", message="cluster 2 goes on with the call")),
+        (
+            "CopyLease",
+            messages.CopyLease(
+                cluster=1,
+                slot=2,
+                epoch=3,
+                holder="c0ffee",
+                holder_cluster=1,
+                generation=1,
+                withdrawn=False,
+                number=42,
+            ),
+        ),
         ("OpenRequest", messages.OpenRequest(offer="v=0\r\n", agent="concierge", session={"type": "realtime"})),
         ("OpenReply", messages.Opened(session_id="rtc_abcdefghijklmnopqrstuvwx", answer="v=0\r\n")),
         ("OpenReply", messages.Refused(code="full", message="all 50 places are taken")),
@@ -395,6 +422,7 @@ def subject_names() -> dict[str, Any]:
             "transceiver_take_over": {"cluster": 1, "slot": 2, "subject": subjects.transceiver_take_over(1, 2)},
             "transceiver_adopt": {"cluster": 1, "slot": 2, "subject": subjects.transceiver_adopt(1, 2)},
             "cluster_moved": {"cluster": 1, "subject": subjects.cluster_moved(1)},
+            "copy_store": {"cluster": 2, "subject": subjects.copy_store(2)},
             "cluster_call": {
                 "cluster": 2,
                 "session": session,

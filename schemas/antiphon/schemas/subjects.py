@@ -27,10 +27,12 @@ LEASE_STORAGE_KEY: Final = "storage"
 """In `BUCKET_LEASES`, written by `antiphon setup`: `memory` or `file`, where that bucket is kept."""
 BUCKET_SESSIONS: Final = "antiphon-sessions"
 """`<cluster>.<slot>.<epoch>.<session id>` -> encrypted checkpoint; `...<epoch>.seat` -> the process that has them."""
+BUCKET_COPIES: Final = "antiphon-copies"
+"""`<cluster>.<slot>.<epoch>.<session id>` -> StoreCopy: calls of other clusters; this region is their second."""
 BUCKET_LIMITS: Final = "antiphon-limits"
 """`used.<secret>`, `rate.<kind>.<hash>`, `failed.<hash>` -> counts of signaling, TTL 7500 s."""
 BUCKET_COPY_LEASES: Final = "antiphon-copy-leases"
-"""Of the hub. `<cluster>.<slot>` and what `copies` puts behind it -> who owns the calls with a copy, TTL 7 days."""
+"""Of the hub. `<cluster>.<slot>.<epoch>` -> CopyLease, TTL 7 days: who owns the calls with a copy."""
 BUCKET_NUMBERS: Final = "antiphon-numbers"
 """Of the hub. `ingress.<number>`, `cluster.<number>` -> who has the number, kept."""
 STREAM_RECENT_AUDIO: Final = "antiphon-recent-audio"
@@ -62,12 +64,13 @@ SUBJECTS: Final = {
     "transceiver_take_over": Subject(f"{_TRANSCEIVER}.take_over", "transceiver", "TakeOver", "ControlReply"),
     "transceiver_adopt": Subject(f"{_TRANSCEIVER}.adopt", "transceiver", "Adopt", "ControlReply"),
     "cluster_moved": Subject(f"{PREFIX}.cluster.<cluster>.moved", "transceiver", "SlotMoved"),
+    "copy_store": Subject(f"{PREFIX}.copy.<cluster>.store", "transceiver", "StoreCopy", "CopyReply"),
     "cluster_call": Subject(f"{PREFIX}.cluster.<cluster>.call.<id>.<kind>", "signaling", "OpenRequest", "OpenReply"),
     "relay_announce": Subject(f"{PREFIX}.relay.<name>.announce", "relay", "RelayAnnouncement"),
     "relay_stats": Subject(f"{PREFIX}.relay.<name>.stats", "operator", "", "RelayStatistics"),
     "agent_claim": Subject(f"{PREFIX}.agent.<name>.claim", "transceiver", "Claim", "ClaimReply"),
     "agent_claim_of": Subject(f"{PREFIX}.agent.<name>.claim.<instance>", "transceiver", "Claim", "ClaimReply"),
-    "agent_beat": Subject(f"{PREFIX}.agent.<name>.beat", "agent", "AgentBeat"),
+    "agent_beat": Subject(f"{PREFIX}.agent.<name>.beat", "agent, transceiver (adopted calls)", "AgentBeat"),
     "worker": Subject(f"{PREFIX}.worker.<kind>", "inference bridge", "msgpack", "msgpack"),
     "audio_in": Subject(f"{_SESSION}.audio.in", "transceiver", "AudioFrame"),
     "audio_out": Subject(f"{_SESSION}.audio.out", "agent", "AudioFrame"),
@@ -191,6 +194,11 @@ def transceiver_adopt(cluster: int, slot: int) -> str:
 def cluster_moved(cluster: int) -> str:
     """Another cluster goes on with sessions of this one, which is lost."""
     return _FORMS["cluster_moved"].format(cluster=_number("cluster", cluster, 12))
+
+
+def copy_store(cluster: int) -> str:
+    """Request/reply: transceivers of this cluster store a copy of a call of another cluster."""
+    return _FORMS["copy_store"].format(cluster=_number("cluster", cluster, 12))
 
 
 def cluster_call(cluster: int, session_id: str, kind: str) -> str:
@@ -416,6 +424,16 @@ def checkpoint_key(cluster: int, slot: int, epoch: int, session_id: str) -> str:
 
 INGRESS_KEYS: Final = "ingress.*"
 """Wildcard: all ingress numbers in `BUCKET_NUMBERS`."""
+
+
+def copy_key(cluster: int, slot: int, epoch: int, session_id: str) -> str:
+    """The key of a call's copy in `BUCKET_COPIES`."""
+    return checkpoint_key(cluster, slot, epoch, session_id)
+
+
+def copy_lease_key(cluster: int, slot: int, epoch: int) -> str:
+    """The key of a transceiver's lease in `BUCKET_COPY_LEASES`."""
+    return checkpoint_prefix(cluster, slot, epoch)
 
 
 def lease_key(agent: str, session_id: str) -> str:

@@ -14,6 +14,8 @@ class SwallowingProxy:
     def __init__(self, host: str, port: int) -> None:
         self.url = ""
         self.accepted = 0
+        self.refuses = False
+        """New connections are closed at once."""
         self._to = host, port
         self._lives: list[asyncio.Event] = []
         self._tasks: set[asyncio.Task[None]] = set()
@@ -22,7 +24,21 @@ class SwallowingProxy:
         for each in self._lives:
             each.clear()
 
+    def cut(self) -> None:
+        """No way to the server any more, old or new."""
+        self.refuses = True
+        self.swallow()
+
+    def mend(self) -> None:
+        """Everything that was held comes now."""
+        self.refuses = False
+        for each in self._lives:
+            each.set()
+
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self.refuses:
+            writer.close()
+            return
         self.accepted += 1
         forwards = asyncio.Event()
         forwards.set()

@@ -77,7 +77,7 @@ def _on(row: str, **parts: str | int) -> str:
 
 def _copies(cluster: str | int) -> str:
     """Where copies of calls are sent to."""
-    return _COPY_STORE.replace("<cluster>", str(cluster))
+    return _on("copy_store", cluster=cluster)
 
 
 def _registered(service: str) -> tuple[str, ...]:
@@ -129,6 +129,7 @@ _TRANSCEIVERS: Final = subjects.BUCKET_TRANSCEIVERS
 _RELAYS: Final = subjects.BUCKET_RELAYS
 _LEASES: Final = subjects.BUCKET_LEASES
 _SESSIONS: Final = subjects.BUCKET_SESSIONS
+_COPIES: Final = subjects.BUCKET_COPIES
 _SLOTS: Final = subjects.BUCKET_SLOTS
 _FLOWS: Final = subjects.BUCKET_FLOWS
 _LIMITS: Final = subjects.BUCKET_LIMITS
@@ -139,7 +140,6 @@ _OUT: Final = f"{subjects.PREFIX}.session.*.*.*.out"
 """`audio.out` and `data.out`, in the one subscription that transceivers make."""
 _CALLS: Final = f"{subjects.PREFIX}.call.*.*"
 """Likewise all that signaling asks the owner of a call."""
-_COPY_STORE: Final = f"{subjects.PREFIX}.copy.<cluster>.store"
 _RECORDED: Final = (f"{subjects.PREFIX}.session.*.*.audio.*", f"{subjects.PREFIX}.session.*.*.data.*")
 """Likewise both voices, and the messages of both sides."""
 
@@ -186,7 +186,8 @@ def _transceiver(user: User) -> Permissions:
             _on("transceiver_take_over", cluster=own),
             _on("transceiver_adopt", cluster=own),
             _on("cluster_moved"),  # signed: a relay believes the lost cluster's key only
-            _copies("*"),
+            _copies("*"),  # to the second region
+            _on("agent_beat"),  # for the instance of a lost region, which sends none itself
             _on("agent_claim"),
             _on("agent_claim_of"),
             _on("audio_in"),
@@ -198,9 +199,12 @@ def _transceiver(user: User) -> Permissions:
             *_puts(_TRANSCEIVERS, f"{own}.*"),
             *_puts(_SLOTS, f"{own}.*"),
             *_puts(_SESSIONS, f"{own}.>"),
+            *_puts(_COPIES, ">"),
+            *_puts(_LEASES, "*.*"),  # of an adopted call: its agent's, as it came with the copy
             *_puts(_FLOWS, "*"),
             *_gets(_SLOTS, ">"),
             *_reads_all(_SESSIONS),
+            *_reads_all(_COPIES),
             *_gets(_LEASES, ">"),
             *_gets(_FLOWS, ">"),
             *_reads_all(_TRANSCEIVERS),

@@ -118,6 +118,7 @@ STORES: Final = {
         _bucket(subjects.BUCKET_FLOWS, FLOWS_TTL, "memory", 32, 4 << 10),
         _bucket(subjects.BUCKET_SLOTS, None, "file", 4, 4 << 10),
         _bucket(subjects.BUCKET_SESSIONS, CHECKPOINT_TTL, "memory", 64, _MIB),
+        _bucket(subjects.BUCKET_COPIES, CHECKPOINT_TTL, "memory", 64, _MIB),
         _bucket(subjects.BUCKET_LEASES, LEASE_RETENTION, "memory", 64, _MIB),
         _bucket(subjects.BUCKET_LIMITS, LIMITS_TTL, "memory", 32, 4 << 10),
         Store(

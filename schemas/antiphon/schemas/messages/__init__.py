@@ -13,6 +13,7 @@ from pydantic import TypeAdapter
 from antiphon.schemas.messages.agents import CLAIM_VERSION, AgentBeat, Claim, ClaimReply, Lease
 from antiphon.schemas.messages.announcements import Place, RelayAnnouncement, TransceiverAnnouncement
 from antiphon.schemas.messages.control import CONTROL, Control, ControlReply, Flush, HangUp, Pause, Resume, Transfer
+from antiphon.schemas.messages.copies import CopyLease, CopyReply, StoreCopy
 from antiphon.schemas.messages.data import EVENTS_CHANNEL, DataMessage
 from antiphon.schemas.messages.events import (
     SESSION_EVENT,
@@ -88,6 +89,8 @@ __all__ = [
     "Connected",
     "Control",
     "ControlReply",
+    "CopyLease",
+    "CopyReply",
     "DataMessage",
     "Draining",
     "EndReason",
@@ -117,6 +120,7 @@ __all__ = [
     "SlotClaim",
     "SlotMoved",
     "Statistics",
+    "StoreCopy",
     "Suspect",
     "TakeOver",
     "TakenOver",
@@ -143,6 +147,9 @@ MESSAGES: Final[dict[str, TypeAdapter[Any]]] = {
             TakeOver,
             Adopt,
             SlotMoved,
+            StoreCopy,
+            CopyReply,
+            CopyLease,
             OpenRequest,
             Attach,
             AttachReply,

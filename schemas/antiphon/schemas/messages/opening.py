@@ -43,7 +43,8 @@ class OpenRequest(Message):
     caller: str = Field(default="", max_length=64)
     """What half-open sessions are counted by: `k-<hash>` of an API key, or `a-<hash>` of an address (IPv6: its /64)."""
     copies: bool | None = None
-    """Whether a second region keeps a copy of the session; None: as the transceiver is set."""
+    """Whether a second region keeps a copy of the call, from which it goes on when its cluster dies. None: as the
+    cluster is set."""
 
 
 class Opened(Message):

@@ -13,7 +13,7 @@ import logging
 import secrets
 from dataclasses import dataclass
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 from nats.aio.client import Client
 from nats.aio.msg import Msg
@@ -22,6 +22,7 @@ from nats.js.client import JetStreamContext
 from antiphon.runtime import tasks
 from antiphon.runtime.cluster_networks import ClusterNetworks, parse_networks
 from antiphon.runtime.nats import buckets, connection
+from antiphon.runtime.nats.hub import HubConnection, connect_hub
 from antiphon.schemas import MalformedError, messages, subjects
 from antiphon.schemas.addresses import Address
 from antiphon.transceiver.bus.announcer import Announcer, Liveness, Site
@@ -34,9 +35,20 @@ from antiphon.transceiver.calls.session_bus import SessionBus
 from antiphon.transceiver.calls.session_table import SessionListener, SessionTable
 from antiphon.transceiver.calls.slot_service import Operation, SlotService
 from antiphon.transceiver.calls.transfers import Transfers
+from antiphon.transceiver.copies.agent_leases import AgentLeases
+from antiphon.transceiver.copies.copies import CopiesOfCalls, SecondRegion
+from antiphon.transceiver.copies.copy_keys import ForeignCluster
+from antiphon.transceiver.copies.copy_owner import CopyOwner
+from antiphon.transceiver.copies.copy_service import CopyService
+from antiphon.transceiver.copies.foreign_calls import ForeignCalls
+from antiphon.transceiver.copies.lease_bucket import LeaseBucket
+from antiphon.transceiver.copies.lease_watch import LeaseWatch
+from antiphon.transceiver.copies.move_announcer import MoveAnnouncer
+from antiphon.transceiver.copies.relay_directory import RelayDirectory
+from antiphon.transceiver.copies.shelf_bucket import ShelfBucket
 from antiphon.transceiver.failover.adoption import Adoption
 from antiphon.transceiver.failover.checkpoint_bucket import CheckpointBucket
-from antiphon.transceiver.failover.checkpoint_crypto import PROCESS_ID_CHARACTERS
+from antiphon.transceiver.failover.checkpoint_crypto import PROCESS_ID_CHARACTERS, CheckpointCrypto
 from antiphon.transceiver.failover.checkpoint_writer import CheckpointWriter
 from antiphon.transceiver.failover.failover import Failover
 from antiphon.transceiver.failover.failure_detector import FailureDetector, liveness_address
@@ -99,12 +111,12 @@ class _Parts:
     service: SlotService
     slot_keeper: SlotKeeper
     failover: Failover | None
+    copies: CopiesOfCalls | None
 
 
-def _build(settings: Settings, client: Client, acquired: _Acquired) -> _Parts:
+def _build(settings: Settings, client: Client, hub: HubConnection | None, acquired: _Acquired) -> _Parts:
     """All objects of the process, from leaf to root."""
     publisher = Publisher(client)
-    scheduler = Scheduler(publisher)
 
     # Sockets: which datagram goes where.
     demux = Demux()
@@ -128,6 +140,14 @@ def _build(settings: Settings, client: Client, acquired: _Acquired) -> _Parts:
 
     endpoints.own.start(receiver.received, publisher.hold, publisher.release)
 
+    # Calls of ours with a copy in a second region: they send while their lease is valid.
+    owner = None
+    leases = LeaseBucket(hub) if hub is not None else None
+    if leases is not None and settings.copy_cluster is not None:
+        password_key = settings.password_key_bytes()
+        owner = CopyOwner(client, leases, settings.copy_cluster, password_key, acquired.process_id, demux, endpoints)
+    scheduler = Scheduler(publisher, owner.check if owner is not None else None)
+
     # Sessions, and what is kept for each of them.
     bus = SessionBus(client, demux, settings.cluster)
     liveness = AgentLiveness(client, demux, settings.agent_lost_seconds)
@@ -135,9 +155,13 @@ def _build(settings: Settings, client: Client, acquired: _Acquired) -> _Parts:
     bucket = writer = None
     if acquired.detector is not None:
         bucket = CheckpointBucket(client, settings.password_key_bytes(), acquired.process_id)
-        writer = CheckpointWriter(bucket)
+        writer = CheckpointWriter(bucket, owner)
         listeners.append(writer)
-    sessions = SessionTable(settings, publisher, scheduler, demux, endpoints, listeners)
+    if owner is not None:
+        listeners.append(owner)
+    others = settings.copies_of()
+    foreign_keys = {each.cluster: each.password_key for each in others.values()}
+    sessions = SessionTable(settings, publisher, scheduler, demux, endpoints, listeners, owner, foreign_keys)
 
     # Calls, and what others know of this process.
     claims = AgentClaims(client, publisher.publish, bus.turn_away)
@@ -157,10 +181,27 @@ def _build(settings: Settings, client: Client, acquired: _Acquired) -> _Parts:
     )
     operations = [Operation("open", subjects.transceiver_open, opener.requested)]
 
-    failover = None
+    failover = copies = None
     if acquired.detector is not None and bucket is not None and writer is not None:
         adoption = Adoption(bucket, writer, sessions, bus, opener, relays, allowlist, publisher)
-        takeover = Takeover(client, bucket, peers, endpoints, open_endpoint, adoption, publisher, announcer.changed)
+        takeover = Takeover(
+            client,
+            bucket,
+            peers,
+            endpoints,
+            open_endpoint,
+            adoption,
+            publisher,
+            announcer.changed,
+            owner.take_back if owner is not None else None,
+        )
+        if leases is not None and (owner is not None or others):
+            second = None
+            if others:
+                second = _second_region(
+                    settings, client, leases, others, acquired.process_id, demux, endpoints, adoption, publisher
+                )
+            copies = CopiesOfCalls(client, settings.cluster, endpoints, open_endpoint, announcer.changed, owner, second)
         operations += [
             Operation("take_over", subjects.transceiver_take_over, takeover.requested),
             Operation("adopt", subjects.transceiver_adopt, adoption.requested),
@@ -176,7 +217,11 @@ def _build(settings: Settings, client: Client, acquired: _Acquired) -> _Parts:
             MovedRenewal(endpoints, bucket),
         )
 
-    statistics = partial(service_statistics, sessions, opener, claims, scheduler, publisher)
+    figures = partial(service_statistics, sessions, opener, claims, scheduler, publisher)
+
+    def statistics() -> dict[str, Any]:
+        return figures() | ({"copies": owner.statistics()} if owner is not None else {})
+
     service = SlotService(client, operations, statistics)
     slot_keeper = SlotKeeper(
         client,
@@ -205,7 +250,36 @@ def _build(settings: Settings, client: Client, acquired: _Acquired) -> _Parts:
         service=service,
         slot_keeper=slot_keeper,
         failover=failover,
+        copies=copies,
     )
+
+
+def _second_region(
+    settings: Settings,
+    client: Client,
+    leases: LeaseBucket,
+    others: dict[int, ForeignCluster],
+    process_id: str,
+    demux: Demux,
+    endpoints: Endpoints,
+    adoption: Adoption,
+    publisher: Publisher,
+) -> SecondRegion:
+    """For the clusters that this one keeps copies of."""
+    shelf = ShelfBucket(client, process_id)
+    crypto = {each.cluster: CheckpointCrypto(each.password_key, process_id) for each in others.values()}
+    relays = RelayDirectory(settings.cluster)
+    copied = settings.copy_cluster is not None
+    moves = MoveAnnouncer(others, demux, endpoints, publisher)
+    calls = ForeignCalls(shelf, crypto, relays, endpoints, adoption, AgentLeases(client), moves.changed, copied)
+
+    def load() -> float:
+        """Nothing is taken on while the process drains."""
+        return adoption.load.sessions / adoption.load.capacity if adoption.load.capacity else 1.0
+
+    watch = LeaseWatch(leases, process_id, settings.cluster, others, load, calls.adopt)
+    service = CopyService(client, shelf, crypto, watch.is_taken)
+    return SecondRegion(watch, service, moves, relays)
 
 
 async def _store_nothing(session: Session) -> None:
@@ -222,9 +296,12 @@ class Transceiver:
     Owner: `__main__.serve`, which calls `start`, `drain` and `stop` in this order, each once, on the event loop.
     """
 
-    def __init__(self, settings: Settings, client: Client, process_id: str, parts: _Parts) -> None:
+    def __init__(
+        self, settings: Settings, client: Client, hub: HubConnection | None, process_id: str, parts: _Parts
+    ) -> None:
         self._settings = settings
         self._client = client
+        self._hub = hub
         self._process_id = process_id
         self._parts = parts
         self._loop = asyncio.get_running_loop()
@@ -246,7 +323,11 @@ class Transceiver:
                 on_failure.push_async_callback(detector.close)
             advertised = settings.transceiver_advertise or connection.local_host_towards(settings.nats_url)
             acquired = _Acquired(process_id, host, advertised, identity, socket, detector)
-            transceiver = cls(settings, client, process_id, _build(settings, client, acquired))
+            hub = None
+            if (where := settings.hub()) is not None:
+                hub = connect_hub(where, "antiphon-transceiver")
+                on_failure.push_async_callback(hub.close)
+            transceiver = cls(settings, client, hub, process_id, _build(settings, client, hub, acquired))
             await transceiver.begin()
             on_failure.pop_all()  # from here on `stop` closes them
         log.info("slot %d of cluster %d, epoch %d, ready", identity.slot, identity.cluster, identity.epoch)
@@ -266,6 +347,8 @@ class Transceiver:
         if parts.failover is not None:
             await self._read_announcements(js, parts.failover)
         await parts.service.start(parts.endpoints.own.identity)
+        if parts.copies is not None:
+            await parts.copies.start()
         await connection.require_allowed(client)
         running = [parts.announcer.run(), self._poll_forever()]
         if self._settings.agent_lost_seconds:
@@ -316,6 +399,8 @@ class Transceiver:
             parts.announcer.poll()
             if parts.failover is not None and parts.failover.poll(now, answers):
                 parts.announcer.changed()
+            if parts.copies is not None:
+                parts.copies.poll(now)
 
     async def drain(self, hurry: asyncio.Event) -> None:
         """Take no more sessions. Hand the running ones over, or let them end: until the setting, or `hurry`."""
@@ -354,6 +439,10 @@ class Transceiver:
         if parts.failover is not None:
             await parts.failover.stop()
         await tasks.end(*self._tasks)
+        if parts.copies is not None:
+            await parts.copies.close()
+        if self._hub is not None:
+            await self._hub.close()
         await parts.slot_keeper.close()
         await parts.bus.close()
         parts.scheduler.close()

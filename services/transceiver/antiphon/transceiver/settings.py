@@ -4,18 +4,26 @@ from __future__ import annotations
 
 import ipaddress
 from pathlib import Path
+from typing import Annotated, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
 
 from antiphon.runtime.cluster_networks import parse_networks
-from antiphon.runtime.nats.settings import NatsSettings
+from antiphon.runtime.nats.hub_settings import HubSettings
+from antiphon.runtime.nats.settings import OptionalPath
 from antiphon.schemas.addresses import parse_address
 from antiphon.schemas.messages import Place
 from antiphon.schemas.route_token import RouteKeyring
+from antiphon.transceiver.copies.copy_keys import ForeignCluster, read_keys
 
 
-class Settings(NatsSettings):
+def _set(value: object) -> object:
+    """Compose passes what is not set as an empty text."""
+    return None if value == "" else value
+
+
+class Settings(HubSettings):
     """Settings of one transceiver process; docs/transceiver.md explains each. A value, read once at its start."""
 
     model_config = SettingsConfigDict(env_prefix="ANTIPHON_", extra="ignore")
@@ -36,6 +44,9 @@ class Settings(NatsSettings):
     hand_over: bool = True
     drain_seconds: float = Field(default=0.0, ge=0, le=86400)
     cluster_networks: str = ""
+    copy_cluster: Annotated[int | None, BeforeValidator(_set)] = Field(default=None, ge=0, lt=1 << 12)
+    copy_calls: Literal["asked", "all"] = "asked"
+    copy_of_file: OptionalPath = None
     route_keys: str = ""
     route_keys_file: Path | None = None
     password_key: str = ""
@@ -79,6 +90,24 @@ class Settings(NatsSettings):
     def announced_place(self) -> Place | None:
         """`place`, read."""
         return Place.from_text(self.place) if self.place else None
+
+
+    @model_validator(mode="after")
+    def _copies_can_be_kept(self) -> Settings:
+        if self.copy_cluster == self.cluster:
+            raise ValueError(f"ANTIPHON_COPY_CLUSTER {self.copy_cluster} is our own cluster: name another region's")
+        copies = "ANTIPHON_COPY_CLUSTER" if self.copy_cluster is not None else "ANTIPHON_COPY_OF_FILE"
+        if self.copy_cluster is not None or self.copy_of_file is not None:
+            if self.hub() is None:
+                raise ValueError(f"{copies} needs ANTIPHON_HUB_NATS_URL: the hub says who owns calls with a copy")
+            if not self.hand_over:
+                raise ValueError(f"{copies} needs checkpoints: ANTIPHON_HAND_OVER must not be 0")
+        self.copies_of()
+        return self
+
+    def copies_of(self) -> dict[int, ForeignCluster]:
+        """The clusters that we keep copies of."""
+        return read_keys(self.copy_of_file, self.cluster) if self.copy_of_file is not None else {}
 
     def keyring(self) -> RouteKeyring:
         """The route keys, from the variable or its file."""

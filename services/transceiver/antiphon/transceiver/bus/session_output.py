@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 from opentelemetry import trace
 
@@ -22,9 +23,17 @@ class SessionOutput:
     """
 
     def __init__(
-        self, agent: str, session_id: str, port: TunnelSocket, publisher: Publisher, parent: trace.Span, now: float
+        self,
+        agent: str,
+        session_id: str,
+        port: TunnelSocket,
+        publisher: Publisher,
+        parent: trace.Span,
+        now: float,
+        may_send: Callable[[], bool] | None = None,
     ) -> None:
-        """`agent` has the session: its name is in the subjects."""
+        """`agent` has the session: its name is in the subjects. `may_send()`: for each datagram; False drops it."""
+        self._may_send = may_send
         self._port = port
         self._publisher = publisher
         self._session_id = session_id
@@ -40,7 +49,8 @@ class SessionOutput:
         self._data_in = subjects.data_in(agent, self._session_id)
 
     def datagram(self, path: Path, data: bytes) -> None:
-        self._port.send(path.header + data, path.relay)
+        if self._may_send is None or self._may_send():
+            self._port.send(path.header + data, path.relay)
 
     def audio(self, frame: AudioFrame) -> None:
         self._publisher.publish(self._audio_in, pack_frame(frame))

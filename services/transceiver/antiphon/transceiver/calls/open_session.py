@@ -66,6 +66,8 @@ class SessionOpener:
         self._keyring: RouteKeyring = settings.keyring()
         self._password_key = settings.password_key_bytes()
         self._certificate = CurrentCertificate(self._loop.time())
+        self._keeps_copies = settings.copy_cluster is not None and settings.hand_over
+        self._copies_all = settings.copy_calls == "all"
         self._draining = False
         self.handlers = CallHandlers(self._requested_again, transfers.begin)
         """Of the requests for running sessions."""
@@ -233,7 +235,8 @@ class SessionOpener:
         now: float,
     ) -> Session:
         certificate = self._certificate.at(now)
-        own = self._sessions.endpoints.own
+        copied = self._copies_all if request.copies is None else request.copies
+        own = self._sessions.endpoints.for_call(copied and self._keeps_copies)
         state = SessionState(
             session_id=session_id,
             agent=request.agent,
@@ -256,6 +259,7 @@ class SessionOpener:
             telephone=offer.telephone,
             audio_level_id=offer.audio_level_id,
             sdp_origin=secrets.randbits(40),
+            copied=copied and self._keeps_copies,
         )
         self._half_open.opened(session_id, request.caller, self._demux)
         return self._sessions.make(state, certificate, offer.client, own)

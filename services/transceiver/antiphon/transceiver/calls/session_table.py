@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final, Protocol
 
 from opentelemetry import trace
@@ -43,6 +44,13 @@ class SessionListener(Protocol):
         """The session has ended here, or is in another process now: release what is kept for it."""
 
 
+class SendGates(Protocol):
+    """Which sessions may send: `CopyOwner`, for those of which a second region has a copy."""
+
+    def gate(self, session_id: str) -> Callable[[], bool]:
+        """Called for each datagram of that session."""
+
+
 class SessionTable:
     """Makes sessions, and removes each when it ends.
 
@@ -58,8 +66,13 @@ class SessionTable:
         demux: Demux,
         endpoints: Endpoints,
         listeners: Sequence[SessionListener],
+        gates: SendGates | None = None,
+        foreign_keys: Mapping[int, bytes] | None = None,
     ) -> None:
-        """`listeners` are notified in this order when a session is removed."""
+        """`listeners` are notified in this order when a session is removed. `gates` None: no call has a copy.
+        `foreign_keys`: password keys of clusters whose calls may go on here, by cluster."""
+        self._gates = gates
+        self._foreign_keys = foreign_keys or {}
         self.demux = demux
         self.endpoints = endpoints
         self.endings = Endings()
@@ -77,7 +90,12 @@ class SessionTable:
         """A session at this endpoint, found from now on; spans of its milestones belong to the current one."""
         now = self._loop.time()
         span = trace.get_current_span()
-        output = SessionOutput(state.agent, state.session_id, endpoint.socket, self._publisher, span, now)
+        may_send = self._gates.gate(state.session_id) if self._gates is not None and state.copied else None
+        output = SessionOutput(state.agent, state.session_id, endpoint.socket, self._publisher, span, now, may_send)
+        foreign = {
+            ufrag: self._foreign_keys.get(cluster) or secrets.token_bytes(32)
+            for ufrag, cluster in state.ufrag_clusters.items()
+        }
         session = Session(
             state,
             certificate,
@@ -90,6 +108,7 @@ class SessionTable:
             self._scheduler.take_turn,
             self._settings.consent_seconds,
             self._remove,
+            foreign,
         )
         self.endpoints.put(state.session_id, endpoint)
         self.demux.add(session)

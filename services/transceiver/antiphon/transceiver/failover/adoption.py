@@ -69,7 +69,7 @@ class Adoption:
             key = subjects.checkpoint_key(asked.cluster, asked.slot, asked.epoch, session_id)
             found = await self._bucket.find(key)
             if found is not None:
-                adopted += await self.adopt(found, self._sessions.endpoints.own)
+                adopted += await self.adopt(found, self._sessions.endpoints.for_call(found.state.copied))
         return f"{adopted} adopted"
 
     async def adopt(self, found: Found, endpoint: Endpoint) -> bool:

@@ -11,7 +11,7 @@ import contextlib
 import logging
 import time
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, Protocol
 
 from antiphon.runtime import tasks
 from antiphon.runtime.bounded_log import BoundedLog
@@ -47,6 +47,14 @@ MAX_BYTES: Final = 900_000
 """Of a checkpoint: below what NATS takes in one message."""
 
 
+class Copier(Protocol):
+    """Sends checkpoints to a second region as well: `CopyOwner`."""
+
+    def start_copy(self, session: Session, plain: bytes) -> asyncio.Task[bool] | None:
+        """A checkpoint was made. The result: its counters may be used, as far as the copy is concerned. None: they may
+        be used without one."""
+
+
 @dataclass(eq=False)
 class _Entry:
     session: Session
@@ -54,6 +62,8 @@ class _Entry:
     revision: int = 0
     begun: bool = False
     writing: asyncio.Lock = field(default_factory=asyncio.Lock)
+    copying: asyncio.Task[None] | None = None
+    """Its last checkpoint is on the way to the second region; the next one is written when that is answered."""
 
     @property
     def session_id(self) -> str:
@@ -66,8 +76,9 @@ class CheckpointWriter:
     Owner: the process, from its start to `close`. Event loop only; `run` is a task of its own. A `SessionListener`.
     """
 
-    def __init__(self, bucket: CheckpointBucket) -> None:
+    def __init__(self, bucket: CheckpointBucket, copier: Copier | None = None) -> None:
         self._bucket = bucket
+        self._copier = copier
         self._schedule = CheckpointSchedule()
         self._entries: dict[str, _Entry] = {}
         self._taking: set[str] = set()
@@ -143,7 +154,7 @@ class CheckpointWriter:
         entry = self._entries.get(session.state.session_id)
         if entry is None or not entry.begun or not session.connected:
             return
-        writing = asyncio.create_task(self._write(entry))
+        writing = asyncio.create_task(self._write_with_copy(entry))
         self._at_work.add(writing)
         writing.add_done_callback(self._at_work.discard)
         await asyncio.wait({writing}, timeout=STORE_SECONDS)
@@ -269,6 +280,14 @@ class CheckpointWriter:
             if entry.revision:
                 await self._bucket.delete(entry.key, entry.revision)
 
+    async def _write_with_copy(self, entry: _Entry) -> None:
+        """As the session is now; the copy of an earlier state does not do."""
+        if entry.copying is not None:
+            await asyncio.wait({entry.copying})
+        await self._write(entry)
+        if entry.copying is not None:
+            await asyncio.wait({entry.copying})
+
     async def _write(self, entry: _Entry) -> None:
         async with entry.writing:
             try:
@@ -278,28 +297,61 @@ class CheckpointWriter:
 
     async def _write_now(self, entry: _Entry) -> None:
         session, session_id = entry.session, entry.session_id
-        if not session.connected or self._entries.get(session_id) is not entry:
+        if not session.connected or self._entries.get(session_id) is not entry or entry.copying is not None:
             return
         computed = time.thread_time()
-        sealed = self._bucket.seal(entry.key, session.checkpoints.write(self._loop.time()))
+        plain = session.checkpoints.write(self._loop.time())
+        sealed = self._bucket.seal(entry.key, plain)
         computed = time.thread_time() - computed
         self._schedule.written(session_id, len(sealed), computed, self._loop.time())
         if len(sealed) > MAX_BYTES:
             log.warning("session %s: a state of %d bytes is not written", session_id, len(sealed))
             return
+        copying = self._copier.start_copy(session, plain) if self._copier is not None else None
+        if copying is None:
+            if await self._write_sealed(entry, sealed) and session.connected:
+                session.checkpoints.stored()
+            return
+        stored = self._loop.create_future()
+        entry.copying = asyncio.create_task(self._finish_copy(entry, copying, stored))
+        self._at_work.add(entry.copying)
+        entry.copying.add_done_callback(self._at_work.discard)
+        try:
+            stored.set_result(await self._write_sealed(entry, sealed))
+        finally:
+            if not stored.done():
+                stored.set_result(False)
+
+    async def _finish_copy(self, entry: _Entry, copying: asyncio.Task[bool], stored: asyncio.Future[bool]) -> None:
+        """The checkpoint counts when both regions have it. A batch of writes does not wait for the second one."""
+        session = entry.session
+        try:
+            both = await copying and await stored
+        finally:
+            entry.copying = None
+        if not session.connected or self._entries.get(entry.session_id) is not entry:
+            return
+        if both:
+            session.checkpoints.stored()
+        else:
+            session.checkpoints.touch()
+        if session.checkpoints.touched:
+            self._want(entry.session_id)
+
+    async def _write_sealed(self, entry: _Entry, sealed: bytes) -> bool:
+        """Whether it is stored in our own region."""
         try:
             revision = await self._bucket.write(entry.key, sealed, entry.revision)
             if revision is None:
                 await self._resolve(entry)
-                return
+                return False
         except BUS_ERRORS as error:
-            log.debug("session %s was not written: %r", session_id, error)
+            log.debug("session %s was not written: %r", entry.session_id, error)
             self._bucket.reopen()
-            session.checkpoints.touch()
-            return
+            entry.session.checkpoints.touch()
+            return False
         entry.revision = revision
-        if session.connected:
-            session.checkpoints.stored()
+        return True
 
     async def _resolve(self, entry: _Entry) -> None:
         """Another revision than ours is there: an answer was lost, the bucket was, or the session is."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 from nats.aio.client import Client
@@ -49,8 +49,11 @@ class Takeover:
         adoption: Adoption,
         publisher: Publisher,
         announce: Callable[[], None],
+        take_back: Callable[[TransceiverIdentity], Awaitable[bool]] | None = None,
     ) -> None:
-        """`open_endpoint` makes an endpoint that receives; `announce` announces all endpoints now."""
+        """`open_endpoint` makes an endpoint that receives; `announce` announces all endpoints now. `take_back`: makes
+        the copies of its calls void, in whichever region; None: we have no second region."""
+        self._take_back = take_back
         self._client = client
         self._bucket = bucket
         self._peers = peers
@@ -120,10 +123,14 @@ class Takeover:
             return 0
         endpoint = self._open_endpoint(identity)
         self._endpoints.keep(endpoint)
+        may_adopt_copied: bool | None = None
         with endpoint.filling():
             self._announce()  # relays route the dead one's clients to us before the first session is made
             while True:
                 endpoint.set_moved(moved)
+                if may_adopt_copied is None and any(each.state.copied for each in found):
+                    may_adopt_copied = await self._may_adopt_copied(identity)
+                found = [each for each in found if may_adopt_copied or not each.state.copied]
                 plan = planner.checkpoints_read(found, endpoint.sessions, self._adoption.load, self._peers.ready())
                 if isinstance(plan, Leave):
                     break
@@ -131,6 +138,13 @@ class Takeover:
                 found, moved = await self._bucket.read(prefix)
         await self._end(plan.unplaced, identity)
         return len(endpoint.sessions) + len(endpoint.moved)
+
+    async def _may_adopt_copied(self, identity: TransceiverIdentity) -> bool:
+        """A copied call goes on here only once its copy in the second region is void: else both would send."""
+        if self._take_back is not None and await self._take_back(identity):
+            return True
+        log.error("slot %d.%d, epoch %d: its calls with copies are left to the second region", *identity)
+        return False
 
     async def _carry_out(self, plan: Adopt, endpoint: Endpoint) -> None:
         async def adopt_here() -> None:

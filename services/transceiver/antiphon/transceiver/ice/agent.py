@@ -14,7 +14,7 @@ have: newer than all before it, or the last one of the handshake.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
@@ -65,8 +65,15 @@ class _ClientAddress:
 class IceLite:
     """Checks and paths of one session, which owns it for its whole life and calls it on the event loop only."""
 
-    def __init__(self, password_key: bytes, ufrags: list[str], seen_checks: Sequence[bytes] = ()) -> None:
-        """`seen_checks`: those of the process that had the session before."""
+    def __init__(
+        self,
+        password_key: bytes,
+        ufrags: list[str],
+        seen_checks: Sequence[bytes] = (),
+        foreign_keys: Mapping[str, bytes] | None = None,
+    ) -> None:
+        """`seen_checks`: those of the process that had the session before. `foreign_keys`: the password keys of ufrags
+        that another cluster made."""
         self.path: Path | None = None
         """Where answers go; None before the first authenticated check."""
         self.limited = True
@@ -80,13 +87,16 @@ class IceLite:
         self.withheld = 0
         """Packets that were not sent to an address that is not proved."""
         self._password_key = password_key
-        self._passwords = {ufrag: ice_password(password_key, ufrag).encode() for ufrag in ufrags}
+        keys = foreign_keys or {}
+        self._passwords = {ufrag: ice_password(keys.get(ufrag, password_key), ufrag).encode() for ufrag in ufrags}
         self._checked: dict[bytes, _ClientAddress] = {}
         self._handshake_credit = HANDSHAKE_CREDIT
         self._seen = SeenChecks(seen_checks)
 
-    def resume(self, path: Path, now: float) -> None:
-        """Continue with the path of another process."""
+    def resume(self, path: Path, now: float, aliases: Sequence[bytes] = ()) -> None:
+        """Continue with the path of another process. `aliases`: other headers that mean the same client."""
+        for header in aliases[: MAX_PATHS - 1]:
+            self._checked[header] = _ClientAddress(now, 0, proved=False)
         self.path, self.limited, self._handshake_credit = path, False, 0
         self._checked[path.header] = _ClientAddress(now, 0, proved=True)
         self.last_received = now

@@ -132,11 +132,21 @@ class Endpoints:
         self._own = own
         self._kept: dict[TransceiverIdentity, Endpoint] = {}
         self._of: dict[str, Endpoint] = {}
+        self._copied: Endpoint | None = None
 
     @property
     def own(self) -> Endpoint:
         """The one that takes new calls."""
         return self._own
+
+    def for_call(self, copied: bool) -> Endpoint:
+        """Where a new call goes. Calls with a copy have an endpoint apart: another cluster may go on with all of it."""
+        return self._copied if copied and self._copied is not None else self._own
+
+    def set_copied(self, endpoint: Endpoint) -> None:
+        """This endpoint takes new calls that have a copy; the former one is kept for the sessions that it has."""
+        self._copied = endpoint
+        self.keep(endpoint)
 
     def __iter__(self) -> Iterator[Endpoint]:
         yield self._own
@@ -165,7 +175,7 @@ class Endpoints:
 
     def close_idle(self) -> list[Endpoint]:
         """Close the kept endpoints that nothing needs any more; returns them."""
-        idle = [each for each in self._kept.values() if each.idle]
+        idle = [each for each in self._kept.values() if each.idle and each is not self._copied]
         for endpoint in idle:
             del self._kept[endpoint.identity]
             endpoint.socket.close()

@@ -22,6 +22,9 @@ WHILE_SPEAKING: Final = 2.0
 AT_LEAST_EVERY: Final = 15.0
 """Seconds: for the position of the caller's audio, for RTCP, and because entries of the bucket expire."""
 
+COPIED_AT_LEAST_EVERY: Final = 4.0
+"""Seconds, likewise, with a copy in a second region: the conversation of its agent goes along."""
+
 
 class _ReservedCounters(NamedTuple):
     """The first counter of each kind that a checkpoint does not cover."""
@@ -57,7 +60,9 @@ class Checkpoint:
         self._written_at = float("-inf")
         self._packets_written = 0
         self._pending: _ReservedCounters | None = None
-        self._limited = False
+        self._reserved: _ReservedCounters | None = None
+        """None: nothing is limited."""
+        self._held = False
 
     def begin(self, request_checkpoint: Callable[[], None], silent: bool = False) -> None:
         """Checkpoints are stored from now on; `request_checkpoint` is called when one should not wait for its time.
@@ -76,12 +81,18 @@ class Checkpoint:
             self._touched = True
             self._request_checkpoint()
 
+    @property
+    def touched(self) -> bool:
+        """A checkpoint was requested that is not written yet."""
+        return self._touched
+
     def due(self, now: float) -> bool:
         """Whether a checkpoint is due."""
         if self._request_checkpoint is None:
             return False
         speaks = self._state.rtp.packets != self._packets_written
-        return self._touched or now - self._written_at >= (WHILE_SPEAKING if speaks else AT_LEAST_EVERY)
+        silent = COPIED_AT_LEAST_EVERY if self._state.copied else AT_LEAST_EVERY
+        return self._touched or now - self._written_at >= (WHILE_SPEAKING if speaks else silent)
 
     def write(self, now: float, handing_over: bool = False) -> bytes:
         """The session's state, packed. `handing_over`: nothing will be sent after it, so every counter is exact."""
@@ -102,7 +113,7 @@ class Checkpoint:
                 state.dtls.write_sequence + RECORDS_AHEAD,
                 self._channels.freeze(),
             )
-            if not self._limited:  # it may be stored before that is confirmed
+            if self._reserved is None:  # it may be stored before that is confirmed
                 self._reserve(self._pending)
         return state.to_bytes()
 
@@ -113,8 +124,24 @@ class Checkpoint:
             self._pending = None
             self._channels.stored()
 
+    def hold(self) -> None:
+        """Use no counter at all until `release`: another process may own the session by now."""
+        if not self._held:
+            self._held = True
+            self._apply(_ReservedCounters(0, 0, 0, self._channels.next_chunk))
+
+    def release(self) -> None:
+        """Use what is reserved again."""
+        if self._held:
+            self._held = False
+            self._apply(self._reserved or _ReservedCounters(UNLIMITED, UNLIMITED, UNLIMITED, None))
+
     def _reserve(self, reserved: _ReservedCounters) -> None:
-        self._limited = True
+        self._reserved = reserved
+        if not self._held:
+            self._apply(reserved)
+
+    def _apply(self, reserved: _ReservedCounters) -> None:
         self._sender.reserve(reserved.packets, reserved.reports)
         self.records_limit = reserved.records
         if reserved.chunks is not None:

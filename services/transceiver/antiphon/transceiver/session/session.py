@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final, Literal
 
 from antiphon.rtc import stun
@@ -79,10 +79,12 @@ class Session:
         take_turn: Callable[[Callable[[float], None], float], None] | None = None,
         consent_timeout: float = CONSENT_TIMEOUT,
         on_end: Callable[[Session], None] | None = None,
+        foreign_keys: Mapping[str, bytes] | None = None,
     ) -> None:
         """`join` and `leave` begin and end visits of the timing wheel. `take_turn` runs a costly step of the handshake,
         now or when running calls allow it. `on_end(session)` is called once, as the last step of `end` or `detach`.
-        A session that another process began needs no certificate: its handshake is done.
+        A session that another process began needs no certificate: its handshake is done. `foreign_keys`: password keys
+        of ufrags that another cluster made.
         """
         self.state = state
         self.ended: messages.EndReason | Literal["moved"] | None = None
@@ -90,7 +92,7 @@ class Session:
         """The cause that the hang-up request gave."""
         self.got_through = False
         """The handshake finished, here or in the process that had the session before."""
-        self.ice = IceLite(password_key, state.ufrags, state.seen_checks)
+        self.ice = IceLite(password_key, state.ufrags, state.seen_checks, foreign_keys)
         self.budget = PacketBudget(state.strikes, now)
         self._output = output
         self._join, self._leave = join, leave
@@ -299,7 +301,7 @@ class Session:
         if not state.handed_over:
             state.skip_reserved(time.time())
         self._resumed = self.got_through = True
-        self.ice.resume(Path(state.path_header, state.path_relay), now)
+        self.ice.resume(Path(state.path_header, state.path_relay), now, state.path_aliases)
         self._connect_engines(now)
         self._channels.restore()
         self.receiver.restore()

@@ -15,7 +15,7 @@ import msgpack
 from antiphon.rtc.dtls.state import DtlsState
 from antiphon.rtc.rtp.srtp_state import SrtpState
 
-STATE_VERSION: Final = 4
+STATE_VERSION: Final = 5
 
 RTP_AHEAD: Final = 2048
 """Packets that may be sent before the next checkpoint is stored: more than the speech queue holds (1500). A client
@@ -115,6 +115,16 @@ class SessionState:
     speech: SpeechState = field(default_factory=SpeechState)
     written_at: float = 0.0
     """Unix time."""
+    copied: bool = False
+    """A second region keeps a copy of it, as far as copies count (`copies`)."""
+    token_identities: list[tuple[int, int, int]] = field(default_factory=list)
+    """Transceivers of other clusters that tokens of the client name: it had the session before its cluster was lost."""
+    ufrag_clusters: dict[str, int] = field(default_factory=dict)
+    """Of the ufrags that another cluster made: that cluster, whose password key they go by."""
+    path_aliases: list[bytes] = field(default_factory=list)
+    """Other headers with which packets of its client may come, since it came from another cluster."""
+    taken_at: int = 0
+    """Milliseconds of Unix time since when it is in this cluster; 0: from its beginning."""
     handed_over: bool = False
     """Its process detached the session after it wrote this: every counter is exact, none has to be skipped."""
 
@@ -152,4 +162,5 @@ class SessionState:
         fields["path_relay"] = fields["path_relay"] and tuple(fields["path_relay"])
         fields["telephone"] = fields["telephone"] and tuple(fields["telephone"])
         fields["remote_fingerprints"] = [tuple(pair) for pair in fields["remote_fingerprints"]]
+        fields["token_identities"] = [tuple(identity) for identity in fields["token_identities"]]
         return cls(**fields)

@@ -17,7 +17,9 @@ class Scheduler:
     Owner: the process, until `close`. Sessions call `join`, `leave` and `take_turn`, on the event loop only.
     """
 
-    def __init__(self, publisher: Publisher) -> None:
+    def __init__(self, publisher: Publisher, before_visits: Callable[[], None] | None = None) -> None:
+        """`before_visits()` is called before each slot of the wheel."""
+        self._before_visits = before_visits
         self._publisher = publisher
         self._loop = asyncio.get_running_loop()
         self._wheel = TimingWheel(self._loop.time())
@@ -74,6 +76,8 @@ class Scheduler:
         self._wheel_is_due = False
         self._publisher.hold()
         try:
+            if self._before_visits is not None:
+                self._before_visits()
             self._wheel.run(self._loop.time(), self._loop.time)
         finally:
             self._publisher.release()

@@ -1,0 +1,76 @@
+"""Copies of calls in a second region: how they get there, and the lease that says who owns the calls."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from antiphon.schemas.messages.message import Message
+
+Count = Annotated[int, Field(ge=0, le=1 << 53)]
+
+
+class StoreCopy(Message):
+    """A transceiver asks the second region to store a call's checkpoint, or to drop it: on `copy_store`.
+
+    Answered by `CopyReply`, when the second region has stored it. The second region keeps it in `BUCKET_COPIES` as it
+    came.
+    """
+
+    cluster: int = Field(ge=0, lt=1 << 12)
+    """Of the transceiver that has the call, 12 bit."""
+    slot: int = Field(ge=0, lt=1 << 16)
+    """16 bit, likewise."""
+    epoch: int = Field(ge=0, lt=1 << 16)
+    """16 bit, likewise."""
+    session_id: str = Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")
+    """`rtc_` and 24 letters and digits."""
+    generation: Count
+    """Of the lease: a copy counts only while the lease has this number."""
+    number: Count
+    """Grows with each copy of the call: an older one never replaces a newer one."""
+    sealed: str = Field(default="", max_length=480 << 10)
+    """The session and the lease of its agent, in base64, encrypted under a key derived from the first cluster's
+    password key, for this place and number."""
+    ended: bool = False
+    """The call is over, or has no copy any more: drop it. Nothing is in `sealed`."""
+    taken_by: str = Field(default="", max_length=64)
+    """In the bucket only: this process of the second region goes on with the call. No copy replaces that."""
+
+
+class CopyReply(Message):
+    """Whether the second region has stored a copy."""
+
+    stored: bool
+    """It is in the bucket, or was dropped as asked."""
+    reason: Literal["", "stale", "taken", "no_key", "failed"] = ""
+    """Why not: a newer one is there; the second region goes on with the call; it has no key that opens it."""
+    message: str = Field(default="", max_length=1000)
+    """For the person who reads the log."""
+
+
+class CopyLease(Message):
+    """Which process owns the calls of a transceiver that have copies: in the hub's bucket `BUCKET_COPY_LEASES`.
+
+    Written by compare-and-swap only. The owner renews it twice a second; it is 2 s long.
+    """
+
+    cluster: int = Field(ge=0, lt=1 << 12)
+    """Of the transceiver whose calls they are, 12 bit."""
+    slot: int = Field(ge=0, lt=1 << 16)
+    """16 bit, likewise."""
+    epoch: int = Field(ge=0, lt=1 << 16)
+    """16 bit, likewise."""
+    holder: str = Field(max_length=64)
+    """The process that owns them."""
+    holder_cluster: int = Field(ge=0, lt=1 << 12)
+    """The cluster of that process. Another one than `cluster`: that one goes on with the calls, for good."""
+    generation: Count
+    """Copies with this number count, others never."""
+    withdrawn: bool = True
+    """No copy counts, those of this generation included: the owner may use counters that no copy has confirmed."""
+    number: Count
+    """Grows with each renewal."""
+    adopted: bool = False
+    """The process of the other cluster is done: every call that it could adopt has been."""
