@@ -7,12 +7,13 @@ PACKAGES := schemas runtime rtc testing relay transceiver signaling inference_br
 SERVICES := relay transceiver signaling inference-bridge
 BIN := .venv/bin
 
-.PHONY: help run test test-fast lint format set-up test-packages fuzz fuzz-live flood chaos soak world compose-test pipecat-test smart-turn-test lock vectors reference sbom audit licences clean
+.PHONY: help run test test-fast test-nightly lint format set-up test-packages fuzz fuzz-live flood chaos soak world compose-test pipecat-test smart-turn-test lock vectors reference sbom audit licences clean
 
 help:
 	@echo 'make run           start the whole stack; options of `antiphon up` go into ARGS="..."'
 	@echo 'make test          everything continuous integration runs: lint, types, tests'
 	@echo 'make test-fast     the tests that need a processor and nothing else, in less than half a minute'
+	@echo 'make test-nightly  the tests that the nightly workflow runs beside those of `make test`'
 	@echo 'make compose-test  bring the containers up, hold one spoken conversation, take them down'
 	@echo 'make pipecat-test  install Pipecat beside, and test the transport for it'
 	@echo 'make smart-turn-test  fetch the end-of-turn model beside, and test with it'
@@ -37,19 +38,25 @@ run: set-up
 # of their time: three at a time. Calls in real time want the machine for themselves.
 # With ARGS, which may pick tests from any of them, it is one run.
 FAST := $$(grep -rlE 'pytest\.mark\.(pure|virtual)' tests --include='test_*.py')
+REALTIME := $$(grep -rl 'pytest\.mark\.realtime' tests --include='test_*.py')
 test: set-up test-packages lint
 ifdef ARGS
 	$(BIN)/pytest $(ARGS)
 else
 	$(BIN)/pytest -n 3 -m '(pure or virtual) and not models' $(FAST) --junit-xml=.reports/fast.xml
-	$(BIN)/pytest -n 3 --dist loadfile -m 'not realtime and (process or models)' --ignore tests/pipecat_transport \
+	$(BIN)/pytest -n 3 --dist loadfile -m 'not (realtime or nightly) and (process or models)' --ignore tests/pipecat_transport \
 		--junit-xml=.reports/process.xml
-	$(BIN)/pytest -m realtime --junit-xml=.reports/realtime.xml
+	$(BIN)/pytest -m 'realtime and not nightly' $(REALTIME) --junit-xml=.reports/realtime.xml
 endif
 
 # Without the tests that take longest, and with fewer examples for each property than `make test`.
 test-fast: set-up
 	ANTIPHON_TEST_PROFILE=fast $(BIN)/pytest -n 3 -m '(pure or virtual) and not (models or long)' $(FAST) $(ARGS)
+
+# What takes long and has another test beside it in `make test` that would notice most of the same.
+NIGHTLY := $$(grep -rl 'pytest\.mark\.nightly' tests --include='test_*.py')
+test-nightly: set-up test-packages
+	$(BIN)/pytest -m nightly $(NIGHTLY) $(ARGS)
 
 lint: set-up
 	$(BIN)/ruff check .

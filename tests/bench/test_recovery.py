@@ -11,6 +11,7 @@ import pytest
 pytestmark = pytest.mark.realtime
 
 
+@pytest.mark.nightly
 def test_a_killed_agent_is_replaced_and_timed() -> None:
     command = [sys.executable, "-m", "antiphon.cli.main", "bench", "recovery", "--rounds", "1", "--json"]
     ran = subprocess.run([*command, "--case", "agent"], stdout=subprocess.PIPE, timeout=200)

@@ -167,6 +167,7 @@ def test_a_busy_port_is_named_with_the_option_that_chooses_another() -> None:
         assert len(refused.stderr.splitlines()) == 1
 
 
+@pytest.mark.nightly
 @pytest.mark.models
 def test_two_stacks_run_beside_each_other(tmp_path: Path) -> None:
     with up_process(tmp_path) as one, up_process(tmp_path) as two:

@@ -73,6 +73,7 @@ def test_with_udp_blocked_chromium_has_a_conversation_over_tcp(stack: Stack, wit
     assert heard >= SENTENCE
 
 
+@pytest.mark.nightly
 def test_over_tcp_the_page_connects_anew_when_its_only_relay_is_killed_and_restarted(
     stack: Stack, within: list[str], tmp_path: Path
 ) -> None:

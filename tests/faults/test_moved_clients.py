@@ -202,6 +202,7 @@ async def test_a_relay_that_joins_in_mid_call_knows_the_clients_of_the_others(
                     box.relay = relay
 
 
+@pytest.mark.nightly
 async def test_where_relays_do_not_learn_the_next_check_takes_the_call_to_another_one(
     stack: Stack, relay: Address, tmp_path: Path
 ) -> None:

@@ -105,6 +105,7 @@ def test_chromium_receives_again_within_300_ms_of_the_new_relays_start(stack: St
     assert len(posts) == 1, "the page negotiated anew"
 
 
+@pytest.mark.nightly
 @learning
 async def test_aiortc_receives_again_within_300_ms_of_the_new_relays_start(stack: Stack) -> None:
     async with aiortc_call(stack.url, "echo") as client:
@@ -122,6 +123,7 @@ async def test_our_client_hears_again_within_300_ms_of_the_new_relays_start(stac
     assert beyond < GAP_SECONDS
 
 
+@pytest.mark.nightly
 @not_learning
 def test_without_learning_chromium_receives_again_after_its_next_check(stack: Stack, tmp_path: Path) -> None:
     with chromium_call(stack, tmp_path) as (page, posts):
@@ -132,6 +134,7 @@ def test_without_learning_chromium_receives_again_after_its_next_check(stack: St
     assert len(posts) == 1, "the page negotiated anew"
 
 
+@pytest.mark.nightly
 @not_learning
 async def test_without_learning_aiortc_receives_again_after_its_next_check(stack: Stack) -> None:
     async with aiortc_call(stack.url, "echo") as client:

@@ -47,6 +47,7 @@ async def answered(call: FakeTransceiver) -> None:
     await call.wait_for("response.done", done + 1)
 
 
+@pytest.mark.nightly
 async def test_ten_thousand_events_of_every_kind_end_that_call_and_release_its_lease(quiet_bridge: Client) -> None:
     schema = {"type": "object", "properties": {f"field_{n}": {"type": "string"} for n in range(100)}}
     tools = {"tools": [{"type": "function", "name": "look", "parameters": schema}]}

@@ -37,6 +37,7 @@ def worker(nats_url: str, kind: str) -> Iterator[subprocess.Popen[bytes]]:
         process.wait()
 
 
+@pytest.mark.nightly
 @pytest.mark.process
 @pytest.mark.models
 async def test_a_voice_killed_in_mid_sentence_is_replaced_by_another_one_and_without_any_a_phrase_says_so(

@@ -48,6 +48,7 @@ def words(text: str) -> str:
     return re.sub(r"[^a-z0-9 ]", "", speakable(text).lower().replace("'", ""))
 
 
+@pytest.mark.nightly
 @pytest.mark.models
 def test_our_recogniser_reads_what_our_voice_speaks(models: Models, speak: Speak) -> None:
     transcribed = [words(models.transcriber.transcribe(speak(sentence).tobytes())) for sentence in SENTENCES]
@@ -60,6 +61,7 @@ def test_a_one_word_answer_is_one_word(models: Models, speak: Speak) -> None:
     assert words(models.transcriber.transcribe(speak("Yes.").tobytes())) == "yes"
 
 
+@pytest.mark.nightly
 @pytest.mark.models
 def test_single_words_are_transcribed_as_what_they_are(models: Models, speak: Speak) -> None:
     asked = [
