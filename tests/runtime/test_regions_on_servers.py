@@ -19,6 +19,7 @@ from nats.aio.msg import Msg
 from support.conditions import POLL, until
 from support.processes.regions import Server, World, world
 
+from antiphon.runtime import tasks
 from antiphon.runtime.nats import buckets, connection, stores
 from antiphon.runtime.nats.call_owner import ask_owner
 from antiphon.runtime.nats.client import BusClient
@@ -235,8 +236,7 @@ async def _works_alone(region: Server) -> None:
             return "KV_antiphon-relays" in await stores.present_streams(setup)
 
         await _until(is_there, 5)
-        keeping.cancel()
-        await asyncio.wait({keeping})
+        await tasks.end(keeping)  # nats-py may lose a single cancellation
 
 
 # ---- the hub -------------------------------------------------------------------------------------------

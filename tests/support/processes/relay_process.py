@@ -300,7 +300,12 @@ def workers_of(pid: int) -> list[int]:
     A second after the start the spare one is the last.
     """
     children = map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
-    return [each for each in children if b"standstill.py" not in Path(f"/proc/{each}/cmdline").read_bytes()]
+    workers = []
+    for each in children:
+        with contextlib.suppress(FileNotFoundError):  # it has ended since they were listed
+            if b"standstill.py" not in Path(f"/proc/{each}/cmdline").read_bytes():
+                workers.append(each)
+    return workers
 
 
 async def _connect(nats_url: str) -> Client:
