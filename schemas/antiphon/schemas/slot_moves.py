@@ -43,7 +43,7 @@ class SlotMove(NamedTuple):
 
 
 class AnnouncementKey:
-    """A cluster's private announcement key. A transceiver of its second region makes it from its settings; never changed."""
+    """A cluster's private announcement key. Made by a transceiver of its second region, never changed."""
 
     def __init__(self, seed: bytes) -> None:
         """`seed`: 32 bytes."""
