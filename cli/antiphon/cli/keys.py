@@ -132,8 +132,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--announcement",
         type=Path,
         metavar="FILE",
-        help="also write a cluster's announcement key (`announce_key` in ANTIPHON_COPY_OF_FILE of its second region's "
-        "transceivers), and print its public part, which all relays get in ANTIPHON_CLUSTER_KEYS",
+        help="also write a cluster's announcement key (ANTIPHON_ANNOUNCE_KEY_FILE of transceivers), and print its "
+        "public part, which all relays get in ANTIPHON_CLUSTER_KEYS",
     )
     parser.add_argument("--owner", type=int, metavar="UID", help="give the files to this user (needs root)")
     parser.add_argument(

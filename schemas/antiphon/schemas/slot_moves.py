@@ -1,7 +1,7 @@
 """The signed announcement that another cluster goes on with the sessions of a transceiver slot.
 
 Ingress relays of all regions believe it only with the signature of the old cluster, whose announcement key (Ed25519,
-RFC 8032) the transceivers of the second region hold. What is signed:
+RFC 8032) the transceivers of the second region hold too. What is signed:
 
     "antiphon-move-1" | cluster (2) | slot (2) | epoch (2) | to cluster (2) | to slot (2) | to epoch (2) | made at (8)
 
@@ -43,7 +43,7 @@ class SlotMove(NamedTuple):
 
 
 class AnnouncementKey:
-    """A cluster's private announcement key. Made by a transceiver of its second region, never changed."""
+    """A cluster's private announcement key. Made by a transceiver from its settings, never changed."""
 
     def __init__(self, seed: bytes) -> None:
         """`seed`: 32 bytes."""
