@@ -8,9 +8,9 @@
     0 or 8          tag: BLAKE2s with a key of 32 bytes and 8 bytes of digest, over header and datagram
 
 All numbers are big-endian. Between relays the header has 16 or 28 bytes, with the tag 24 or 36. Between the cluster's
-relay and the transceiver it has no tag and its bit is clear, so that a client keeps one name however its packets come:
-the transceiver sends the 16 or 28 bytes back unchanged in front of every reply. The ingress worker is the place of the
-worker in the announced `backbone_addresses` of the ingress, where replies go.
+relay and the transceiver it has no tag and the tag's flag is clear, so that a client keeps one name however its
+packets come: the transceiver sends the 16 or 28 bytes back unchanged in front of every reply. The ingress worker is the
+place of the worker in the announced `backbone_addresses` of the ingress, where replies go.
 
 Relays also measure the way to each other by hellos, of 16 bytes, with the tag 24:
 
