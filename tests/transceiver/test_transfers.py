@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
@@ -81,8 +82,8 @@ async def test_the_next_agent_has_the_call_and_the_one_before_neither_speaks_nor
     assert line.events[-1] == messages.Transferred(agent="billing", instance="billing-1")
     assert of_type(line, messages.Flushed), "its queued speech is dropped, and reported to it"
     # Its speech still comes: under its own name, where the call is no more.
-    with pytest.raises(NoRespondersError):
-        await bench.control(line, messages.HangUp())
+    with contextlib.suppress(NoRespondersError):  # in the first moment its subjects are still subscribed
+        assert not (await bench.control(line, messages.HangUp())).ok
     await bench.say(line, speech(2.0, generation=10**6))
     await bench.client.publish(
         subjects.data_out(line.agent, line.session_id), encode(messages.DataMessage.of("oai-events", "stale"))
