@@ -260,7 +260,7 @@ def _compared(
     return {
         "pps": median([each[0] for each in values]),
         "ratio_to_one_hop": median([each[0] / one[0] for each, one in pairs], 3),
-        "cpu_ratio_to_one_hop": median([(one[2] + one[3]) / (each[2] + each[3]) for each, one in pairs], 3),
+        "cpu_ratio_to_one_hop": median([sum(one[2:]) / sum(each[2:]) for each, one in pairs if sum(each[2:])], 3),
         "spread": relative_spread([each[0] for each in values]),
         "offered_pps": median([each[1] for each in values]),
         "user_us": median([each[2] for each in values], 2),
