@@ -14,8 +14,13 @@ with atheris.instrument_imports(include=["antiphon"], enable_loader_override=Fal
 MAX_LENGTH = 4096
 """Octets of an input: more than any datagram."""
 
-if __name__ == "__main__":
-    target, seconds, corpus = sys.argv[1:]
+
+def fuzz(target: str, seconds: str, corpus: str) -> None:
+    """Fuzz one reader; libFuzzer ends the process."""
     options = [f"-max_total_time={int(seconds)}", f"-max_len={MAX_LENGTH}", "-rss_limit_mb=1024"]
     atheris.Setup([sys.argv[0], *options, corpus], targets.TARGETS[target])
     atheris.Fuzz()
+
+
+if __name__ == "__main__":
+    fuzz(*sys.argv[1:])

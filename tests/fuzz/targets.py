@@ -21,8 +21,7 @@ from support.peers import sctp_packets
 from support.processes.signaling import OFFER
 
 from antiphon.relay.core import stun as relay_stun
-from antiphon.relay.core.core import MAX_DATAGRAM, RelayCore
-from antiphon.relay.core.flow_key import key_of_address
+from antiphon.relay.core.core import MAX_DATAGRAM
 from antiphon.relay.dataplane.rfc4571 import FrameReader, FrameTooLongError
 from antiphon.rtc import sdp
 from antiphon.rtc import stun as transceiver_stun
@@ -32,15 +31,31 @@ from antiphon.rtc.sctp import packet as sctp_packet
 from antiphon.rtc.sctp.association import run
 from antiphon.rtc.sctp.data_channels import DataChannels
 from antiphon.rtc.sctp.inbound import WINDOW
-from antiphon.schemas import tunnel
+from antiphon.schemas import backbone, tunnel
 from antiphon.schemas.addresses import Address
+from antiphon.schemas.backbone import Hello, Route
 from antiphon.schemas.errors import MalformedError
-from antiphon.schemas.route_token import UFRAG_LENGTH, RouteKeyring
+from antiphon.schemas.route_token import UFRAG_LENGTH
+from fuzz.fuzzed_relay import (
+    CLIENT,
+    EVENT,
+    HELLOS,
+    INGRESS,
+    KEYS,
+    MOVES,
+    NOW,
+    OTHER_CLUSTER,
+    OTHER_INGRESS,
+    OTHER_RELAY,
+    PLAIN,
+    TABLES,
+    TAGGED,
+    TRANSCEIVER,
+    FuzzedRelay,
+)
 
-KEYS: Final = RouteKeyring.from_text("A:00112233445566778899aabbccddeeff")
-UFRAG, TOKEN = KEYS.mint(0, 1, 1, 1_800_000_000)
-OWNERS: Final = [key_of_address(Address("10.0.0.1", 5000)), key_of_address(Address("10.0.0.2", 5000))]
-CLIENTS: Final = [key_of_address(Address("203.0.113.7", 4000)), key_of_address(Address("2001:db8::7", 4000))]
+UFRAG, TOKEN = KEYS.mint(0, 1, 1, NOW)
+UFRAG_ELSEWHERE, _ = KEYS.mint(OTHER_CLUSTER, 2, 1, NOW)
 CLIENT_TAG: Final = 1
 """Stands in the packets of the client that `association` plays."""
 
@@ -115,10 +130,15 @@ def token_opener(data: bytes) -> None:
 
 
 def tunnel_reader(data: bytes) -> None:
+    """Headers of both: between relay and transceiver, and between relays."""
+    backbone_reader(data)
     with contextlib.suppress(MalformedError):
         read = tunnel.unpack(data)
         assert read.header + read.payload == data
-        assert tunnel.pack_header(read.client, read.tcp) == read.header
+        header = read.header
+        if header[1] & tunnel.BACKBONE_BIT >> 8:
+            header = header[:1] + bytes((header[1] & ~(tunnel.BACKBONE_BIT >> 8),)) + header[2 : -tunnel.ROUTE_BYTES]
+        assert tunnel.pack_header(read.client, read.tcp) == header
 
 
 def forwarded_reader(data: bytes) -> None:
@@ -127,23 +147,25 @@ def forwarded_reader(data: bytes) -> None:
         assert tunnel.unpack_forwarded(tunnel.pack_forwarded(relay, packet)) == (relay, packet)
 
 
+def backbone_reader(data: bytes) -> None:
+    """Packets and hellos between relays, with a tag and without, as another relay may send them."""
+    for keys in (PLAIN, TAGGED):
+        with contextlib.suppress(MalformedError):
+            header, datagram = keys.open(data)
+            assert keys.seal(header, datagram) == data
+            assert backbone.route_of(header).ingress
+        with contextlib.suppress(MalformedError):
+            assert keys.seal_hello(keys.open_hello(data)) == data
+
+
 def relay_decisions(data: bytes) -> None:
-    """Packets from everywhere in turn: who, how long, the bytes; with time going by."""
-    core = RelayCore(KEYS, 8, 1_800_000_000, asking=True)
-    core.set_routes({(0, 1, 1): OWNERS[0], (0, 2, 1): OWNERS[1]}, 0)
-    at, now = 0, 0.0
+    """Packets from everywhere in turn: the relay's settings, then who, how long, the bytes; with time going by."""
+    relay = FuzzedRelay(data[0] if data else 0)
+    at = 1
     while at + 3 <= len(data):
         who, length = struct.unpack_from("!BH", data, at)
-        packet = data[at + 3 : at + 3 + length]
-        at, now = at + 3 + length, now + (who >> 4) / 4
-        if who & 4:
-            to = core.from_tunnel(OWNERS[who & 1] if who & 2 else CLIENTS[0], packet, now)
-            assert to is None or (who & 2 and len(packet) > 8 and core.flows.confirmed_owner(to) == OWNERS[who & 1])
-        else:
-            owner = core.from_client(CLIENTS[who & 1], packet, now)
-            assert owner is None or (owner in OWNERS and 0 < len(packet) <= MAX_DATAGRAM)
-        core.tick(now, 1_800_000_000)
-        assert len(core.flows) <= 8
+        relay.take(who, data[at + 3 : at + 3 + length])
+        at += 3 + length
 
 
 def ice_tcp_framing(data: bytes) -> None:
@@ -256,17 +278,54 @@ def seeds(target: str) -> list[bytes]:
     }
     requests = packets["binding_request"]
     ours = [request.replace(relay_stun.addressed_ufrag(request) or b"", UFRAG.encode()) for request in requests]
-    header = tunnel.pack_header(Address("203.0.113.7", 4000))
+    elsewhere = [request.replace(UFRAG.encode(), UFRAG_ELSEWHERE.encode()) for request in ours]
+    client = Address("203.0.113.7", 4000)
+    header = tunnel.pack_header(client)
+    in_from, down = (
+        backbone.pack_header(client, Route(ingress, slot, 1, 0)) for ingress, slot in ((OTHER_INGRESS, 1), (INGRESS, 2))
+    )
+    hello = Hello(backbone.HELLO, OTHER_INGRESS, True, b"01234567")
 
-    def said(*parts: tuple[int, bytes]) -> bytes:
-        return b"".join(struct.pack("!BH", who, len(packet)) + packet for who, packet in parts)
+    def said(settings: int, *parts: tuple[int, int, bytes]) -> bytes:
+        """(where from, its number there, packet) each, a quarter of a second after the one before."""
+        records = (struct.pack("!BH", 16 | where << 2 | who, len(packet)) + packet for where, who, packet in parts)
+        return b"".join((bytes((settings,)), *records))
+
+    one_hop = (
+        (CLIENT, 0, ours[0]),
+        (TRANSCEIVER, 2, header + b"\1\1"),
+        (CLIENT, 0, packets["rtp"][0]),
+        (TRANSCEIVER, 3, header + b"no"),
+    )
+    as_ingress = (
+        (EVENT, HELLOS, b"\x0f"),
+        (CLIENT, 0, elsewhere[0]),
+        (OTHER_RELAY, 0, b"\0" + down + b"\1\1"),
+        (CLIENT, 0, packets["rtp"][0]),
+        (OTHER_RELAY, 0, b"\0" + down),
+        (EVENT, MOVES, bytes((OTHER_CLUSTER, 2, 1, 0, 1, 1))),
+        (CLIENT, 0, packets["rtp"][0]),
+        (EVENT, TABLES, b"\1"),
+        (CLIENT, 0, packets["rtp"][0]),
+    )
+    as_cluster = (
+        (OTHER_RELAY, 0, b"\0" + PLAIN.seal_hello(hello)),
+        (OTHER_RELAY, 0, b"\0" + in_from + packets["rtp"][0]),
+        (TRANSCEIVER, 2, in_from + b"\1\1"),
+        (TRANSCEIVER, 2, in_from),
+        (TRANSCEIVER, 2, down + b"\1\1"),
+    )
 
     return {
         "relay_stun": requests,
         "token": [UFRAG.encode()],
-        "tunnel": [header + each for each in packets["rtp"]] + [tunnel.pack_header(Address("2001:db8::7", 4000), True)],
+        "tunnel": [
+            *(header + each for each in packets["rtp"]),
+            tunnel.pack_header(Address("2001:db8::7", 4000), True),
+            *(written for keys in (PLAIN, TAGGED) for written in (keys.seal(in_from, b"\1\1"), keys.seal_hello(hello))),
+        ],
         "forwarded": [tunnel.pack_forwarded(Address("192.0.2.8", 41000), header + each) for each in requests],
-        "relay_core": [said((0, ours[0]), (6, header + b"\1\1"), (0, packets["rtp"][0]), (7, header + b"no"))],
+        "relay_core": [said(settings, *each) for settings in (0, 1) for each in (one_hop, as_ingress, as_cluster)],
         "ice_tcp": [b"\x20" + len(each).to_bytes(2, "big") + each for each in requests],
         "stun": requests,
         "rtp": packets["rtp"],

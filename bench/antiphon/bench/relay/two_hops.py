@@ -6,8 +6,7 @@ Each role is measured alone on one core, with the load on the other one that als
 - cluster: packets from and to an ingress relay, and the tunnel of a transceiver.
 
 One hop, ingress and cluster are measured in turn in each round, without a tag and with it; compare ratios within one
-run. `ratio_to_one_hop` is that of the slower role. `added_us` is the delay through both relays, on one core together,
-minus that of loopback, at `DELAY_PPS`.
+run. `ratio_to_one_hop` is that of the slower role. `two_hops_delay` measures what both add to a packet's delay.
 """
 
 from __future__ import annotations
@@ -19,7 +18,6 @@ import os
 import random
 import secrets
 import socket
-import statistics
 import tempfile
 import time
 from collections.abc import AsyncIterator, Callable
@@ -31,24 +29,22 @@ from nats.aio.client import Client
 
 from antiphon.bench._lib.processes import nats_server
 from antiphon.bench._lib.statistics import median, relative_spread
+from antiphon.bench.relay import two_hops_delay
 from antiphon.bench.relay.backbone_port import BackbonePort
-from antiphon.bench.relay.ends import DELAY_PPS, FlowEnds, delay_sink, delays
-from antiphon.bench.relay.load import BATCH, Prepared, Sink, client_host, udp_socket
+from antiphon.bench.relay.ends import DELAY_PPS, FlowEnds
+from antiphon.bench.relay.load import BATCH, Prepared, Sink, client_host
 from antiphon.bench.relay.relays_under_test import PAYLOAD, RelayUnderTest, relay, two_cores
 from antiphon.cli.errors import UsageError
-from antiphon.cli.ice_check import pack_binding_request
 from antiphon.runtime import tasks
 from antiphon.runtime.nats import connection
 from antiphon.schemas import backbone, subjects
 from antiphon.schemas.addresses import Address
 from antiphon.schemas.backbone import BackboneKeys, Route
 from antiphon.schemas.messages import RelayAnnouncement, encode
-from antiphon.schemas.route_token import RouteKeyring
 
 DIRECTIONS: Final = ("up", "down", "both")
 PATIENCE: Final = 10.0
 """Seconds until the relays know each other."""
-_SLOT, _EPOCH = 1, 1
 
 
 class RoleEnds(FlowEnds):
@@ -90,7 +86,7 @@ class RoleEnds(FlowEnds):
     def _header(self, number: int) -> bytes:
         ingress = self.ingress if self.role == "ingress" else self.other_ingress
         client = Address(socket.inet_ntoa(client_host(number)), self.port)
-        return backbone.pack_header(client, Route(ingress, _SLOT, _EPOCH, 0))
+        return backbone.pack_header(client, Route(ingress, two_hops_delay.SLOT, two_hops_delay.EPOCH, 0))
 
     def make_flows(self, forwarder: RelayUnderTest, flows: int) -> None:
         order = list(range(flows))
@@ -171,7 +167,8 @@ class _Run:
         self.url = url
         self.path = path
         self.route_keys = f"A:{secrets.token_hex(16)}"
-        self.core, self.load_core = two_cores()
+        self.core, load_core = two_cores()
+        os.sched_setaffinity(0, {load_core})  # and all threads from now on
 
     @asynccontextmanager
     async def role(
@@ -225,7 +222,6 @@ class _Run:
             return await asyncio.to_thread(self._measure_rates, tested, rounds)
 
     def _measure_rates(self, tested: dict[str, tuple[RelayUnderTest, FlowEnds]], rounds: int) -> dict[str, Any]:
-        os.sched_setaffinity(0, {self.load_core})
         found: dict[str, Any] = {name: {} for name in tested}
         for direction in DIRECTIONS:
             peaks: dict[str, list[tuple[float, float, float, float]]] = {name: [] for name in tested}
@@ -242,56 +238,18 @@ class _Run:
             found[name]["drops"] = {reason: n for reason, n in under_test.statistics().drops.items() if n}
         return found
 
-    async def added(self, key: str, first: int, rounds: int) -> dict[str, float]:
-        """Delay through an ingress and a cluster's relay on one core, minus that of loopback. `first`: cluster of the
-        ingress; the next number is that of the other."""
-        with contextlib.ExitStack() as sockets:
-            owner, nobody = (sockets.enter_context(udp_socket("127.0.0.1", small=False)) for _ in range(2))
-            sink = sockets.enter_context(delay_sink())
-            there = _settings(first + 1, key, first + 1), _settings(first, key, first)
-            start = (self.client, self.url, self.path)
-            async with (
-                relay(*start, owner, self.route_keys, self.core, first + 1, there[0]) as cluster,
-                relay(*start, nobody, self.route_keys, self.core, first, there[1]) as ingress,
-            ):
-                header = await asyncio.to_thread(self._make_flow, owner, sink, ingress, cluster, first + 1)
-                return await asyncio.to_thread(self._measure_added, owner, sink, header, cluster, rounds)
-
-    def _make_flow(
-        self, owner: socket.socket, sink: socket.socket, ingress: RelayUnderTest, cluster: RelayUnderTest, number: int
-    ) -> bytes:
-        """A check with a token of ours, and its answer; the header by which the owner answers."""
-        ufrag, _ = RouteKeyring.from_text(self.route_keys).mint(number, _SLOT, _EPOCH, time.time())
-        owner.settimeout(0.05)
-        until = time.monotonic() + PATIENCE
-        while time.monotonic() < until:
-            sink.sendto(pack_binding_request(f"{ufrag}:peer", "none", use_candidate=True), ingress.public)
-            with contextlib.suppress(TimeoutError):
-                while True:
-                    packet, source = owner.recvfrom(2048)
-                    if len(packet) > 16 and packet[1] & 0x40:
-                        owner.sendto(packet[:16] + b"\x01\x01" + bytes(18), source)
-                        time.sleep(0.2)
-                        with contextlib.suppress(BlockingIOError):
-                            if sink.recv(2048):
-                                return packet[:16]
-        raise UsageError("no packet comes through both relays: do they know each other?")
-
-    def _measure_added(
-        self, owner: socket.socket, sink: socket.socket, header: bytes, cluster: RelayUnderTest, rounds: int
-    ) -> dict[str, float]:
-        os.sched_setaffinity(0, {self.load_core})
-        found: dict[str, list[float]] = {"p50": [], "p99": []}
-        for _ in range(rounds):
-            with delay_sink() as direct_sink:
-                direct = delays(owner, direct_sink, b"", direct_sink.getsockname(), 1.0)
-            through = delays(owner, sink, header, cluster.tunnel, 1.0)
-            if min(len(direct), len(through)) < DELAY_PPS / 2:
-                raise UsageError(f"{len(through)} of {DELAY_PPS} packets came through both relays within a second")
-            for name, hundredth in (("p50", 49), ("p99", 98)):
-                percentile = [statistics.quantiles(each, n=100)[hundredth] for each in (direct, through)]
-                found[name].append(percentile[1] - percentile[0])
-        return {name: median(values, 1) for name, values in found.items()}
+    async def added(self, key: str, first: int, rounds: int) -> dict[str, Any]:
+        """Delays through an ingress and a cluster's relay; `first`: cluster of the ingress."""
+        return await two_hops_delay.added(
+            self.client,
+            lambda number: _settings(number, key, number),
+            self.url,
+            self.path,
+            self.route_keys,
+            self.core,
+            first,
+            rounds,
+        )
 
 
 def _compared(
@@ -302,7 +260,7 @@ def _compared(
     return {
         "pps": median([each[0] for each in values]),
         "ratio_to_one_hop": median([each[0] / one[0] for each, one in pairs], 3),
-        "cpu_ratio_to_one_hop": median([(one[2] + one[3]) / (each[2] + each[3]) for each, one in pairs], 3),
+        "cpu_ratio_to_one_hop": median([sum(one[2:]) / sum(each[2:]) for each, one in pairs if sum(each[2:])], 3),
         "spread": relative_spread([each[0] for each in values]),
         "offered_pps": median([each[1] for each in values]),
         "user_us": median([each[2] for each in values], 2),
@@ -312,7 +270,7 @@ def _compared(
 
 async def measure(flows: int, rounds: int, seconds: float, path: str) -> dict[str, Any]:
     """The whole report."""
-    with tempfile.TemporaryDirectory() as directory, nats_server(Path(directory)) as url:
+    with tempfile.TemporaryDirectory() as directory, nats_server(Path(directory), two_cores()[1]) as url:
         client = await connection.connect(url, "bench-relay-two-hops")
         try:
             run = _Run(client, url, path)
@@ -324,8 +282,8 @@ async def measure(flows: int, rounds: int, seconds: float, path: str) -> dict[st
     return {
         "hops": 2,
         **slower[0],
-        "added_us": added[0],
-        "tagged": slower[1] | {"added_us": added[1]},
+        **added[0],
+        "tagged": slower[1] | added[1],
         "one_hop_pps": roles["one_hop"]["both"]["pps"],
         "flows": flows,
         "rounds": rounds,
@@ -356,6 +314,13 @@ def text(found: dict[str, Any]) -> str:
                 f"({each['cpu_ratio_to_one_hop']:.2f} by CPU), {each['user_us']:.2f} us user + "
                 f"{each['kernel_us']:.2f} us kernel"
             )
-    lines.append(f"added by two relays on one core at {DELAY_PPS} packets/s: {found['added_us']} us")
-    lines.append(f"... with tags: {found['tagged']['added_us']} us")
+    lines.append(f"delay at {DELAY_PPS} packets/s, both relays on one core, in us more than loopback:")
+    for name, delay in (("", found), ("tagged", found["tagged"])):
+        for way in ("reference_c_added_us", "one_hop_added_us", "added_us"):
+            if way in delay:
+                each = delay[way]
+                lines.append(
+                    f"{name:>15} {way.removesuffix('_us'):>18}: p50 {each['p50']:.0f}, "
+                    f"p99 {each['p99']:.0f} ({each['p99_least']:.0f} to {each['p99_most']:.0f})"
+                )
     return "\n".join(lines)
