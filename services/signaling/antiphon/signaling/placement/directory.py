@@ -172,6 +172,12 @@ class Directory:
         """The regions as they are announced, and those that were a while ago."""
         return self._ways_at(now).regions
 
+    def clusters_elsewhere(self, now: float) -> list[int]:
+        """Those that announce another region than ours, or a region where ours is not known."""
+        regions = self.region_map(now)
+        own = self._region or regions.cluster_site(self._cluster).region
+        return [cluster for cluster in regions.clusters_outside(own) if cluster != self._cluster or self._region]
+
     def unknown_place(self, regions: RegionMap) -> ClientPlace:
         """A client of whom nothing is known is taken to be where this signaling serves: it was sent here."""
         site = regions.cluster_site(self._cluster)
