@@ -65,7 +65,7 @@ MAY_IMPORT: Final = {
     "agent": "schemas runtime",
     "demo": "schemas inference_bridge.agents inference_bridge.tts",
     "cli": "schemas runtime rtc testing inference_bridge",
-    "bench": "schemas runtime rtc testing agent inference_bridge cli",
+    "bench": "schemas runtime rtc testing agent inference_bridge signaling.placement cli",
 }
 """Package -> what of ours it may import besides itself. `docs/architecture.md` shows the same table."""
 
