@@ -174,6 +174,8 @@ class Directory:
         ways = self._ways_at(now)
         if not ways.ingresses:  # whether there is a relay is another question
             costs = dict.fromkeys(ways.members, 0.0)
+        elif len(ways.members) == 1:  # as near as can be
+            costs = {cluster: 0.0 for cluster in ways.members if cluster in ways.hops}
         else:
             costs = cluster_costs(client or self.unknown_place(ways.regions), ways.hops)
         self._turn += 1
