@@ -45,7 +45,7 @@ SOONER: dict[str, float] = {"over_ms": 1500, "settle_ms": 500}
 
 @pytest.fixture(scope="module")
 def stack() -> Iterator[Stack]:
-    environment = {"ANTIPHON_REGION": PREFERRED_REGION}
+    environment = {"ANTIPHON_REGION": PREFERRED_REGION, "ANTIPHON_RELAY_REGION": "local"}
     with running_stack("--loopback-only", "--plugin", str(ECHO_AGENT), environment=environment) as running:
         yield running
 

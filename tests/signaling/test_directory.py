@@ -277,3 +277,24 @@ def test_a_slot_that_is_only_kept_for_its_sessions_does_not_move_its_cluster() -
     directory = two_regions()
     directory.learn_transceiver(transceiver(9, cluster=1, region="us", place=US, state="draining", capacity=0), 0.0)
     assert directory.region_map(0.0).cluster_site(1).region == "eu"
+
+
+def test_a_cluster_without_a_region_is_reported_in_the_only_one_that_relays_name() -> None:
+    directory = Directory(cluster=0)
+    directory.learn_transceiver(transceiver(1), 0.0)
+    directory.learn_relay(relay("a", "192.0.2.1:1", region="local"), 0.0)
+    report = directory.region_report(0.0, directory.unknown_place(directory.region_map(0.0)))
+    assert [(row.site.region, row.clusters, row.ingress) for row in report.rows] == [("local", [(0, True)], True)]
+    assert (report.region, report.ingress) == ("local", "local")
+
+
+def test_signaling_asks_elsewhere_in_other_regions_only() -> None:
+    directory = Directory(cluster=1, region="eu")
+    for cluster, region in ((1, "eu"), (2, "us"), (3, "eu"), (4, ""), (5, "ap")):
+        directory.learn_transceiver(transceiver(1, cluster=cluster, region=region), 0.0)
+    assert sorted(directory.clusters_elsewhere(0.0)) == [2, 5]
+    of_no_region = Directory(cluster=0)
+    of_no_region.learn_transceiver(transceiver(1), 0.0)
+    assert of_no_region.clusters_elsewhere(0.0) == []
+    of_no_region.learn_transceiver(transceiver(1, cluster=2, region="us"), 0.0)
+    assert of_no_region.clusters_elsewhere(0.0) == [2]

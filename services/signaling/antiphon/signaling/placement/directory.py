@@ -264,11 +264,14 @@ class Directory:
         reached = ways.hops if ways.ingresses else ways.members
         room = {cluster for cluster, keys in ways.members.items() if cluster in reached and self._with_room(keys, now)}
         entered = {relay.region for relay in self.relays(now)}
-        names = {*regions.names, *(regions.cluster_site(cluster).region for cluster in live)}
+        # Clusters that do not say where they stand are in the region that the relays name, if that is one.
+        home = regions.names[0] if len(regions.names) == 1 else ""
+        stands = {cluster: regions.cluster_site(cluster).region or home for cluster in live}
+        names = {*regions.names, *stands.values()}
         rows = [
             RegionRow(
                 regions.site(name),
-                [(c, c in room) for c in sorted(live) if regions.cluster_site(c).region == name],
+                [(c, c in room) for c in sorted(live) if stands[c] == name],
                 name in entered,
             )
             for name in sorted(names)
@@ -276,7 +279,7 @@ class Directory:
         offers = self.relay_offers("", now, client, asked[0].cluster) if asked else []
         if not offers:
             return RegionReport(rows, None, None)
-        return RegionReport(rows, regions.cluster_site(asked[0].cluster).region, offers[0].site.region)
+        return RegionReport(rows, stands[asked[0].cluster], offers[0].site.region)
 
     def _ways_at(self, now: float) -> _Ways:
         """Made anew when something has moved, and after `WAYS_SECONDS`: a call asks for them four times."""
