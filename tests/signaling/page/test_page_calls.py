@@ -121,6 +121,7 @@ def test_wishes_in_the_address_go_with_the_call(
     request.addfinalizer(lambda: parts.stop(relay))
     until(lambda: "ap-south" in httpx.get(service.url + "/v1/regions").text, "the region is announced")
     page = open_page(service.url + "/?agent=echo&region=ap-south&race=1")
+    expect(page.get_by_label("Agent")).to_have_value("echo")
     with page.expect_request("**/v1/realtime/calls?*") as placed:
         connect(page)
     assert placed.value.url.endswith("/v1/realtime/calls?agent=echo&region=ap-south&race=1")
