@@ -28,7 +28,7 @@ def inside() -> Iterator[list[str]]:
 
 @pytest.fixture(scope="module")
 def stack(inside: list[str]) -> Iterator[Stack]:
-    environment = {"ANTIPHON_REGION": PREFERRED_REGION}
+    environment = {"ANTIPHON_REGION": PREFERRED_REGION, "ANTIPHON_RELAY_REGION": "local"}
     with running_stack("--plugin", str(ECHO_AGENT), within=inside, environment=environment) as running:
         yield running
 

@@ -36,7 +36,7 @@ def within() -> Iterator[list[str]]:
 
 @pytest.fixture(scope="module")
 def stack(within: list[str]) -> Iterator[Stack]:
-    environment = {"ANTIPHON_REGION": PREFERRED_REGION}
+    environment = {"ANTIPHON_REGION": PREFERRED_REGION, "ANTIPHON_RELAY_REGION": "local"}
     options = ("--relay-port", RELAY_PORT, "--plugin", str(ECHO_AGENT))
     with running_stack(*options, within=within, environment=environment) as running:
         yield running

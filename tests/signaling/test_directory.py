@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from antiphon.schemas.messages import Place, RelayAnnouncement, TransceiverAnnouncement
-from antiphon.signaling.placement.directory import MAX_ENTRIES, Directory, RelayOffer, race
+from antiphon.signaling.placement import announcements
+from antiphon.signaling.placement.directory import MAX_ASKED, MIN_OF_A_CLUSTER, Directory, RelayOffer, race
 from antiphon.signaling.placement.geography import Coordinates
 from antiphon.signaling.placement.ranking import ClientPlace, Site
 from antiphon.signaling.placement.region_map import MAX_REGIONS, REMEMBERED_SECONDS
@@ -136,13 +137,69 @@ def test_relays_of_the_own_region_are_offered_first() -> None:
         assert offered(directory, session)[0] == ["192.0.2.2:1"]
 
 
+@pytest.fixture
+def small_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(announcements, "MAX_ENTRIES", 20)
+    monkeypatch.setattr(announcements, "RESERVED", 5)
+
+
+@pytest.mark.usefixtures("small_table")
 def test_the_table_is_bounded_and_keeps_who_is_in_it() -> None:
     directory = Directory(cluster=0)
-    for slot in range(MAX_ENTRIES + 10):
+    for slot in range(30):
         directory.learn_transceiver(transceiver(slot), 0.0)
-    assert len(directory.transceivers(0.0)) == MAX_ENTRIES
+    assert sorted(slots(directory, 0.0)) == list(range(20))
     directory.learn_transceiver(transceiver(60000), 6.0)
     assert slots(directory, 6.0) == [60000]
+
+
+@pytest.mark.usefixtures("small_table")
+def test_other_regions_leave_room_and_give_way_to_the_own_one() -> None:
+    directory = Directory(cluster=0, region="eu")
+    for slot in range(30):
+        directory.learn_transceiver(transceiver(slot, cluster=2, region="us"), 0.0)
+        directory.learn_relay(relay(f"us{slot}", f"192.0.2.{slot}:1", region="us", cluster=2), 0.0)
+    assert len(directory.transceivers(0.0)) == len(directory.relays(0.0)) == 15
+    for slot in range(12):
+        directory.learn_transceiver(transceiver(slot, region="eu"), 0.0)
+        directory.learn_relay(relay(f"eu{slot}", f"192.0.3.{slot}:1", region="eu", cluster=0), 0.0)
+    for slot in range(30, 60):
+        directory.learn_transceiver(transceiver(slot, cluster=2, region="us"), 0.0)
+        directory.learn_relay(relay(f"us{slot}", f"192.0.2.{slot}:1", region="us", cluster=2), 0.0)
+    assert sum(relay.region == "eu" for relay in directory.relays(0.0)) == 12
+    assert len(directory.relays(0.0)) == 20
+    report = {
+        row.site.region: row.clusters
+        for row in directory.region_report(0.0, directory.unknown_place(directory.region_map(0.0))).rows
+    }
+    assert report == {"eu": [(0, True)], "us": [(2, True)]}
+
+
+def test_of_large_clusters_the_best_are_asked_and_more_clusters_than_one() -> None:
+    directory = Directory(cluster=0)
+    for cluster in range(12):
+        for slot in range(100):
+            directory.learn_transceiver(transceiver(slot, cluster=cluster, sessions=100 - slot, capacity=1000), 0.0)
+    asked = directory.transceivers(0.0)
+    assert len(asked) == MAX_ASKED
+    assert len({each.cluster for each in asked}) >= MAX_ASKED // MIN_OF_A_CLUSTER
+    assert (asked[0].cluster, asked[0].slot) == (0, 99)
+    assert {each.slot for each in asked} <= set(range(92, 100))
+    for each in asked:
+        directory.forget(each)
+    assert not {(each.cluster, each.slot) for each in asked} & {
+        (each.cluster, each.slot) for each in directory.transceivers(0.0)
+    }
+
+
+def test_a_burst_within_a_large_cluster_is_spread() -> None:
+    directory = Directory(cluster=0)
+    for slot in range(1000):
+        directory.learn_transceiver(transceiver(slot, capacity=1000), 0.0)
+    for _ in range(640):
+        directory.took_a_call(directory.transceivers(0.0)[0], 0.0)
+    loads = [each.sessions for each in directory.transceivers(0.0)]
+    assert max(loads) <= 640 / MAX_ASKED + 1
 
 
 EU, US = Place(latitude=50.11, longitude=8.68), Place(latitude=38.9, longitude=-77.4)
@@ -220,3 +277,24 @@ def test_a_slot_that_is_only_kept_for_its_sessions_does_not_move_its_cluster() -
     directory = two_regions()
     directory.learn_transceiver(transceiver(9, cluster=1, region="us", place=US, state="draining", capacity=0), 0.0)
     assert directory.region_map(0.0).cluster_site(1).region == "eu"
+
+
+def test_a_cluster_without_a_region_is_reported_in_the_only_one_that_relays_name() -> None:
+    directory = Directory(cluster=0)
+    directory.learn_transceiver(transceiver(1), 0.0)
+    directory.learn_relay(relay("a", "192.0.2.1:1", region="local"), 0.0)
+    report = directory.region_report(0.0, directory.unknown_place(directory.region_map(0.0)))
+    assert [(row.site.region, row.clusters, row.ingress) for row in report.rows] == [("local", [(0, True)], True)]
+    assert (report.region, report.ingress) == ("local", "local")
+
+
+def test_signaling_asks_elsewhere_in_other_regions_only() -> None:
+    directory = Directory(cluster=1, region="eu")
+    for cluster, region in ((1, "eu"), (2, "us"), (3, "eu"), (4, ""), (5, "ap")):
+        directory.learn_transceiver(transceiver(1, cluster=cluster, region=region), 0.0)
+    assert sorted(directory.clusters_elsewhere(0.0)) == [2, 5]
+    of_no_region = Directory(cluster=0)
+    of_no_region.learn_transceiver(transceiver(1), 0.0)
+    assert of_no_region.clusters_elsewhere(0.0) == []
+    of_no_region.learn_transceiver(transceiver(1, cluster=2, region="us"), 0.0)
+    assert of_no_region.clusters_elsewhere(0.0) == [2]

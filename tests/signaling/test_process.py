@@ -35,6 +35,7 @@ def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]
         ({"ANTIPHON_HTTP_BIND": "127.0.0.1:99999"}, "ANTIPHON_HTTP_BIND"),
         ({"ANTIPHON_NATS_URL": "nats://127.0.0.1:abc"}, "ANTIPHON_NATS_URL"),
         ({"ANTIPHON_CLUSTER": "9999"}, "ANTIPHON_CLUSTER"),
+        ({"ANTIPHON_REGION": "eu.west"}, "ANTIPHON_REGION"),
         ({"ANTIPHON_DEFAULT_AGENT": "a b"}, "ANTIPHON_DEFAULT_AGENT"),
         ({"ANTIPHON_API_KEYS_FILE": "/nonexistent"}, "ANTIPHON_API_KEYS_FILE"),
     ],

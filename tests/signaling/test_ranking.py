@@ -26,9 +26,9 @@ from antiphon.signaling.placement.ranking import (
     apart_ms,
     by_nearness,
     cluster_costs,
-    in_steps,
     second_hop_ms,
     second_hops,
+    step_above,
 )
 
 pytestmark = pytest.mark.pure
@@ -119,7 +119,7 @@ def test_the_nearest_cluster_is_the_one_with_the_shortest_measured_way() -> None
     ]
     costs = cluster_costs(at(SYDNEY), second_hops(relays, CLUSTERS))
     assert costs == {1: pytest.approx(280, abs=1), 2: pytest.approx(200, abs=1)}
-    assert in_steps(costs) == {2: 0, 1: 16}
+    assert step_above(costs[1], costs[2]) == 16
     near_london = cluster_costs(at(LONDON), second_hops(relays, CLUSTERS))
     assert near_london[1] < 15 < near_london[2]
 
@@ -142,13 +142,9 @@ def test_a_relay_of_no_cluster_reaches_all_and_the_model_tells_them_apart() -> N
 
 
 def test_costs_that_differ_by_less_than_a_step_are_equally_near() -> None:
-    assert in_steps({1: 20.0, 2: 20.0 + STEP_MS * 0.9, 3: 20.0 + STEP_MS * 1.1, 4: math.inf}) == {
-        1: 0,
-        2: 0,
-        3: 1,
-        4: math.inf,
-    }
-    assert in_steps({1: math.inf, 2: math.inf}) == {1: 0, 2: 0}
+    costs = (20.0, 20.0 + STEP_MS * 0.9, 20.0 + STEP_MS * 1.1, math.inf)
+    assert [step_above(cost, 20.0) for cost in costs] == [0, 0, 1, math.inf]
+    assert step_above(math.inf, math.inf) == 0
 
 
 def names(client: ClientPlace, relays: list[Ingress], cluster: int = 1) -> list[str]:
@@ -193,7 +189,7 @@ def test_whatever_is_announced_costs_are_numbers_of_clusters_that_a_relay_reache
     }
     assert set(costs) == reachable
     assert all(cost >= 0 for cost in costs.values())  # NaN is not
-    steps = in_steps(costs)
+    steps = {cluster: step_above(cost, min(costs.values())) for cluster, cost in costs.items()}
     assert not costs or min(steps.values()) == 0
     assert sorted(costs, key=lambda each: costs[each]) == sorted(costs, key=lambda each: (steps[each], costs[each]))
 

@@ -114,6 +114,7 @@ def test_a_call_goes_to_the_nearest_cluster_by_the_nearest_relay_and_has_another
     far = world.call("?region=au")
     assert (far.headers["antiphon-region"], far.headers["antiphon-ingress"]) == ("eu", "au")
     assert [address for address, _ in candidates(far)] == [AU, EU]
+    assert (near_eu.headers["antiphon-second-ingress"], far.headers["antiphon-second-ingress"]) == ("us", "eu")
     assert len(world.eu.opened) == 2
     assert not world.us.opened
 

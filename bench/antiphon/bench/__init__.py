@@ -27,6 +27,7 @@ BENCHES: Final = {
     "media-delay": "media.media_delay",
     "nats-frames": "media.nats_frames",
     "opus": "media.opus",
+    "placement": "calls.placement",
     "recovery": "calls.recovery",
     "relay": "relay.relay",
     "relay-delay": "relay.relay_delay",

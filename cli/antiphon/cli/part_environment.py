@@ -29,6 +29,8 @@ SECRET: Final = re.compile(r"ANTIPHON_\w*(KEY|KEYS|SECRET|SECRETS|TOKEN|PASSWORD
 OWNERS: Final = (
     (re.compile(r"ANTIPHON_(API|SECRET|CLIENT_SECRET|WEBHOOK)_\w+"), "signaling"),
     (re.compile(r"ANTIPHON_(LLM|STT|TTS|LEASE)_\w+"), "inference-bridge"),
+    (re.compile(r"ANTIPHON_(BACKBONE|CLUSTER)_\w+"), "relay"),
+    (re.compile(r"ANTIPHON_ANNOUNCE_\w+"), "transceiver"),
 )
 """Which part a secret is for; one that is not listed goes to none."""
 DECIDED: Final = (
@@ -43,12 +45,19 @@ DECIDED: Final = (
     "ANTIPHON_SLOT",
 )
 """Prefixes of what `antiphon up` decides itself, by its options or anew in each run."""
+OF_RELAY: Final = {"ANTIPHON_REGION": "ANTIPHON_RELAY_REGION", "ANTIPHON_PLACE": "ANTIPHON_RELAY_PLACE"}
+"""Settings that relays have under another name."""
 SERVICES: Final = ("relay", "transceiver", "signaling", "inference-bridge")
 
 
 def environment_of(part: str, ours: Mapping[str, str] = os.environ) -> dict[str, str]:
     """The variables for `nats` or a service, out of our own."""
-    return {name: value for name, value in ours.items() if _is_for(part, name)} | {"PYTHONUNBUFFERED": "1"}
+    found = {name: value for name, value in ours.items() if _is_for(part, name)} | {"PYTHONUNBUFFERED": "1"}
+    if part == "relay":  # it stands where the stack does
+        for of_stack, of_relay in OF_RELAY.items():
+            if of_stack in found:
+                found.setdefault(of_relay, found[of_stack])
+    return found
 
 
 def environment_of_plugin(named: Iterable[str], ours: Mapping[str, str] = os.environ) -> dict[str, str]:

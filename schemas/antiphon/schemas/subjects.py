@@ -130,7 +130,7 @@ _OF_A_SESSION: Final = re.compile(
 _OF_A_CALL: Final = re.compile(rf"{re.escape(PREFIX)}\.call\.({_TOKEN.pattern})\.(attach|open|hang_up|status)")
 
 _OF_A_CLUSTERS_CALL: Final = re.compile(
-    rf"{re.escape(PREFIX)}\.cluster\.[0-9]{{1,4}}\.call\.({_TOKEN.pattern})\.(open|hang_up|status)"
+    rf"{re.escape(PREFIX)}\.cluster\.[0-9]{{1,4}}\.call\.({_TOKEN.pattern})\.(attach|open|hang_up|status)"
 )
 
 
@@ -202,7 +202,7 @@ def copy_store(cluster: int) -> str:
 
 
 def cluster_call(cluster: int, session_id: str, kind: str) -> str:
-    """Request/reply from another region: `open`, `hang_up` or `status` of `call_...`, to all transceivers of a cluster.
+    """Request/reply from another region: the `<kind>` of `call_<kind>`, to all transceivers of a cluster.
 
     Only the one that knows the call answers. The messages are those of `call_<kind>`.
     """

@@ -87,7 +87,8 @@ def test_the_way_of_a_call_is_shown_and_why_another_one_is_tried(ready: Page) ->
         answer = route.fetch()
         first = next(line for line in answer.text().splitlines() if line.startswith("a=candidate:"))
         second = first.replace(":11 ", ":21 ").replace("2130706000 203.0.113.10", "2130705744 203.0.113.20")
-        headers = {**answer.headers, "Antiphon-Region": "eu-central", "Antiphon-Ingress": "S%C3%A3o Paulo"}
+        regions = {"Region": "eu-central", "Ingress": "S%C3%A3o Paulo", "Second-Ingress": "us-east"}
+        headers = {**answer.headers, **{f"Antiphon-{name}": region for name, region in regions.items()}}
         route.fulfill(response=answer, headers=headers, body=answer.text().replace(first, f"{first}\r\n{second}"))
 
     ready.route("**/v1/realtime/calls?*", far)
@@ -107,14 +108,20 @@ def test_the_way_of_a_call_is_shown_and_why_another_one_is_tried(ready: Page) ->
     ready.clock.run_for(500)
     expect(shown).to_have_text("The call enters at São Paulo (203.0.113.10:3478) and is in eu-central.")
     ready.clock.run_for(7000)
-    expect(shown).to_contain_text("Trying 203.0.113.20:3478, because the round trip takes 450 ms.")
+    expect(shown).to_contain_text("Trying us-east (203.0.113.20:3478), because the round trip takes 450 ms.")
     ready.clock.run_for(7000)
     expect(shown).to_contain_text("Another way in was not to be reached.")
     assert ready.evaluate("antiphon.path.last") == "not_reached"
 
 
-def test_wishes_in_the_address_go_with_the_call(open_page: Open, service: SignalingProcess) -> None:
-    page = open_page(service.url + "/?agent=echo&region=ap-south&race=1", quiet=False)
+def test_wishes_in_the_address_go_with_the_call(
+    open_page: Open, service: SignalingProcess, parts: StandIns, request: pytest.FixtureRequest
+) -> None:
+    relay = parts.relay("ap", region="ap-south")
+    request.addfinalizer(lambda: parts.stop(relay))
+    until(lambda: "ap-south" in httpx.get(service.url + "/v1/regions").text, "the region is announced")
+    page = open_page(service.url + "/?agent=echo&region=ap-south&race=1")
+    expect(page.get_by_label("Agent")).to_have_value("echo")
     with page.expect_request("**/v1/realtime/calls?*") as placed:
         connect(page)
     assert placed.value.url.endswith("/v1/realtime/calls?agent=echo&region=ap-south&race=1")

@@ -12,6 +12,8 @@ from antiphon.schemas.messages import Refused
 
 pytestmark = pytest.mark.process
 
+LOOKS_AGAIN_MS = 3000
+"""The page's time between two looks for agents."""
 REJECT = "() => { navigator.mediaDevices.getUserMedia = () => Promise.reject(new DOMException('', '%s')) }"
 
 
@@ -107,8 +109,10 @@ def test_the_page_says_when_no_agent_is_there_and_notices_when_one_comes(open_pa
         route.fulfill(json={"agents": next(answers), "default": "concierge"})
 
     page.route("**/v1/agents", agents)
+    page.clock.install()
     page.reload()
     alert(page).to_contain_text("No agent is there yet")
+    page.clock.run_for(LOOKS_AGAIN_MS)
     alert(page).to_have_text("")
 
 
@@ -116,17 +120,19 @@ def test_an_agent_in_the_address_is_chosen_when_it_comes_but_not_over_a_choice_b
     page = open_page()
     there = ["concierge"]
     page.route("**/v1/agents", lambda route: route.fulfill(json={"agents": there, "default": "concierge"}))
+    page.clock.install()
     page.goto(page.url.split("?")[0] + "?agent=echo")
     chosen = page.get_by_label("Agent")
     expect(chosen).to_have_value("concierge")
     there.append("echo")
+    page.clock.run_for(LOOKS_AGAIN_MS)
     expect(chosen).to_have_value("echo")
     page.goto(page.url.split("?")[0] + "?agent=late")
     expect(chosen).to_have_value("concierge")
     chosen.select_option("echo")
     there.append("late")
     with page.expect_response("**/v1/agents"):
-        pass
+        page.clock.run_for(LOOKS_AGAIN_MS)
     expect(chosen).to_have_value("echo")
 
 

@@ -19,7 +19,7 @@ from antiphon.runtime.nats.permissions import User
 from antiphon.schemas.addresses import Address, parse_address
 
 PREFERRED_REGION = "preferred"
-"""A stack started with `ANTIPHON_REGION` set to this offers relays of that region first."""
+"""A stack started with `ANTIPHON_REGION` set to this, and its relay in another, offers relays of that region first."""
 
 
 @dataclass

@@ -20,9 +20,11 @@ from nats.aio.subscription import Subscription
 
 from antiphon.runtime import tasks
 from antiphon.runtime.nats import connection, service_discovery, stores
+from antiphon.runtime.nats.access import OPEN, Access
 from antiphon.schemas import subjects
 from antiphon.schemas.messages import (
     AttachReply,
+    CallStatus,
     ControlReply,
     HangUp,
     Message,
@@ -162,6 +164,8 @@ class StandIn:
     """Sessions that it was asked to end."""
     refuses: str = ""
     """The text with which it refuses every request for a call; empty: it does what it is asked for."""
+    stands_still: bool = False
+    """It takes requests for its call and never answers."""
     agent: str = "concierge"
     """The agent that has its call."""
     undo: list[Callable[[], Coroutine[Any, Any, Any]]] = field(default_factory=list)
@@ -170,11 +174,11 @@ class StandIn:
 class StandIns:
     """Transceivers, relays and agents played on NATS, from a thread of their own."""
 
-    def __init__(self, nats_url: str) -> None:
+    def __init__(self, nats_url: str, access: Access = OPEN) -> None:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
-        self._client: Client = self._do(connection.connect(nats_url, "test"))
+        self._client: Client = self._do(connection.connect(nats_url, "test", access))
         self._do(self._make_limits())
         self.running: list[StandIn] = []
         """In the order in which they began."""
@@ -243,9 +247,13 @@ class StandIns:
         cluster: int = 0,
         region: str = "",
         place: Place | None = None,
+        session_id: str = "",
     ) -> StandIn:
-        """`silent`: takes requests and never answers; `unreachable`: announced, but it has no subscriptions."""
-        session_id = f"rtc_{cluster * 1000 + slot:024d}"
+        """`silent`: takes requests and never answers; `unreachable`: announced, but it has no subscriptions.
+
+        `session_id`: the call that it has, for instance one that it adopted.
+        """
+        session_id = session_id or f"rtc_{cluster * 1000 + slot:024d}"
         announcement = TransceiverAnnouncement.model_validate(
             {
                 "cluster": cluster,
@@ -273,7 +281,9 @@ class StandIns:
                 await message.respond(part.reply if isinstance(part.reply, bytes) else encode(part.reply))
 
         async def on_call(message: Msg) -> None:
-            session_id, kind = subjects.parse_call_subject(message.subject)
+            asked_for, kind = subjects.parse_call_subject(message.subject)
+            if asked_for != session_id or part.stands_still:
+                return
             if kind == "open":
                 await on_open(message)
             elif kind == "hang_up":
@@ -285,12 +295,16 @@ class StandIns:
                 await message.respond(
                     encode(AttachReply(ok=bool(agent), agent=agent, message=part.refuses, cluster=cluster))
                 )
+            elif kind == "status" and not part.refuses:
+                status = CallStatus(session_id=session_id, state="running", connected=True, spoke=True)
+                await message.respond(encode(status))
 
         async def begin() -> None:
             if not unreachable:
                 opens = await self._client.subscribe(subjects.transceiver_open(cluster, slot), cb=on_open)
                 call = await self._client.subscribe(subjects.call_all(session_id), cb=on_call)
-                part.undo += [opens.unsubscribe, call.unsubscribe]
+                elsewhere = await self._client.subscribe(subjects.cluster_calls(cluster), cb=on_call)
+                part.undo += [opens.unsubscribe, call.unsubscribe, elsewhere.unsubscribe]
             await self._stand(part, "antiphon-transceiver", subjects.transceiver_announce(cluster, slot))
 
         return self._begin(part, begin())

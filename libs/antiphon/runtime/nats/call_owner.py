@@ -14,8 +14,9 @@ from nats.errors import TimeoutError as NatsTimeoutError
 from antiphon.runtime import tasks
 from antiphon.schemas import subjects
 
-Kind = Literal["open", "hang_up", "status"]
+Kind = Literal["attach", "open", "hang_up", "status"]
 _OWN_REGION: Final = {
+    "attach": subjects.call_attach,
     "open": subjects.call_open,
     "hang_up": subjects.call_hang_up,
     "status": subjects.call_status,
@@ -30,12 +31,13 @@ async def ask_owner(
     timeout: float,
     elsewhere: Iterable[int] = (),
     headers: Mapping[str, str] | None = None,
+    far_timeout: float | None = None,
 ) -> Msg:
     """The answer of the call's transceiver; `NoRespondersError` or `TimeoutError` when none has the call.
 
     This region is asked first, so that what concerns its own calls does not leave it. `elsewhere`: the clusters of
-    other regions, asked at once if no transceiver here has the call; `timeout` counts anew for them. The first answer
-    counts.
+    other regions, asked at once if no transceiver here has the call, for `far_timeout` seconds (None: `timeout`). The
+    first answer counts. So a call that exists nowhere costs one request here and one to each of them.
     """
     given = dict(headers) if headers else None
     try:
@@ -44,7 +46,8 @@ async def ask_owner(
         clusters = sorted(set(elsewhere))
         if not clusters:
             raise
-        if (answer := await _first(client, kind, session_id, payload, timeout, clusters, given)) is None:
+        patience = timeout if far_timeout is None else far_timeout
+        if (answer := await _first(client, kind, session_id, payload, patience, clusters, given)) is None:
             raise
         return answer
 

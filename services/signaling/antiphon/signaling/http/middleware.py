@@ -30,7 +30,9 @@ CORS_HEADERS: Final = (
     "authorization, content-type, x-openai-agents-sdk, openai-beta, openai-organization, openai-project, "
     "traceparent, tracestate, antiphon-region, antiphon-place, antiphon-race, antiphon-copy"
 )
-EXPOSED_HEADERS: Final = "Location, Retry-After, Antiphon-Region, Antiphon-Ingress, Antiphon-Place-Source"
+EXPOSED_HEADERS: Final = (
+    "Location, Retry-After, Antiphon-Region, Antiphon-Ingress, Antiphon-Second-Ingress, Antiphon-Place-Source"
+)
 
 SECURITY_HEADERS: Final = {
     # Everything comes from here: no inline script or style, nothing from elsewhere, no framing.

@@ -10,13 +10,15 @@ import contextlib
 import logging
 import time
 from collections.abc import Awaitable, Callable
+from typing import Final
 
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 
-from antiphon.runtime import tasks
+from antiphon.runtime import tasks, telemetry
 from antiphon.runtime.nats import buckets, connection, service_discovery
+from antiphon.runtime.nats.call_owner import Kind, ask_owner
 from antiphon.runtime.nats.server_url import without_password
 from antiphon.schemas import MalformedError, subjects
 from antiphon.schemas.messages import RelayAnnouncement, TransceiverAnnouncement, decode
@@ -27,6 +29,9 @@ from antiphon.signaling.placement.service_discovery import ServiceDiscovery, Ser
 from antiphon.signaling.settings import Settings
 
 log = logging.getLogger(__name__)
+
+FAR_TIMEOUT: Final = 1.0
+"""Seconds for the answer of another region. By way of the hub the longest round trips take half a second."""
 
 
 class Backend:
@@ -43,6 +48,9 @@ class Backend:
         """None until NATS was reached for the first time."""
         self._discovery = ServiceDiscovery()
         self._connecting: asyncio.Task[None] | None = None
+        self._first_region = ""
+        """Of those that are announced, while we are told of no own one."""
+        self._two_regions = False
         self._others: list[tuple[str, Callable[[Msg], Awaitable[None]]]] = []
 
     def also_subscribe(self, subject: str, callback: Callable[[Msg], Awaitable[None]]) -> None:
@@ -64,12 +72,22 @@ class Backend:
         """The instances that answer in the services register, no older than a second."""
         return await self._discovery.table(self.client)
 
+    async def ask_owner(self, kind: Kind, session_id: str, request: bytes, timeout: float) -> Msg:
+        """The answer of the call's transceiver, in any region; raises what `call_owner.ask_owner` does.
+
+        A call that another cluster adopted runs in another one than it was placed in, so all of them are asked.
+        """
+        client = self.connection("the call can't be reached")
+        elsewhere = self.directory.clusters_elsewhere(time.monotonic())
+        headers = telemetry.trace_headers()
+        return await ask_owner(client, kind, session_id, request, timeout, elsewhere, headers, FAR_TIMEOUT)
+
     def foreign_region(self, cluster: int | None) -> str:
         """The region of this cluster, if it is known and not the one that this signaling serves; else empty."""
-        if cluster is None or cluster == self._settings.cluster:
+        now = time.monotonic()
+        if cluster is None or cluster not in self.directory.clusters_elsewhere(now):
             return ""
-        region = self.directory.region_map(time.monotonic()).cluster_site(cluster).region
-        return region if self.is_foreign(region) else ""
+        return self.directory.region_map(now).cluster_site(cluster).region
 
     def is_foreign(self, region: str) -> bool:
         """Whether this is a region's name, and another one than that which this signaling serves."""
@@ -113,16 +131,36 @@ class Backend:
         await self._read_bucket(subjects.BUCKET_TRANSCEIVERS, self._learn_transceiver)
         await self._read_bucket(subjects.BUCKET_RELAYS, self._learn_relay)
 
-    def _learn_transceiver(self, data: bytes, ttl: float) -> None:
-        self.directory.learn_transceiver(decode(data, TransceiverAnnouncement), time.monotonic(), ttl)
+    def _learn_transceiver(self, data: bytes, ttl: float, subject: str = "") -> None:
+        announcement = decode(data, TransceiverAnnouncement)
+        _check_author(subject, subjects.transceiver_announce(announcement.cluster, announcement.slot))
+        self.directory.learn_transceiver(announcement, time.monotonic(), ttl)
+        self._note_region(announcement.region)
 
-    def _learn_relay(self, data: bytes, ttl: float) -> None:
-        self.directory.learn_relay(decode(data, RelayAnnouncement), time.monotonic(), ttl)
+    def _learn_relay(self, data: bytes, ttl: float, subject: str = "") -> None:
+        announcement = decode(data, RelayAnnouncement)
+        _check_author(subject, subjects.relay_announce(announcement.name))
+        self.directory.learn_relay(announcement, time.monotonic(), ttl)
+        self._note_region(announcement.region)
 
-    def _on_announcement(self, learn: Callable[[bytes, float], None]) -> Callable[[Msg], Awaitable[None]]:
+    def _note_region(self, region: str) -> None:
+        """Say it once if there are several regions and no setting says which one is ours."""
+        if not region or self._settings.region or self._two_regions:
+            return
+        self._first_region = self._first_region or region
+        if region != self._first_region:
+            self._two_regions = True
+            log.warning(
+                "regions %s and %s are announced and ANTIPHON_REGION is not set: between NATS servers that are joined "
+                "as leaf nodes no answer of another region arrives here, so calls there can't be placed or ended. "
+                "Set it to the region that this process runs in",
+                *sorted((self._first_region, region)),
+            )
+
+    def _on_announcement(self, learn: Callable[[bytes, float, str], None]) -> Callable[[Msg], Awaitable[None]]:
         async def on_message(message: Msg) -> None:
             try:
-                learn(message.data, buckets.ANNOUNCE_TTL)
+                learn(message.data, buckets.ANNOUNCE_TTL, message.subject)
             except MalformedError as error:
                 log.warning("ignored an announcement on %s: %s", message.subject, error)
 
@@ -137,3 +175,9 @@ class Backend:
                     learn(entry.value, STORED_TTL)
         except NatsError as error:
             log.info("nothing learned from bucket %s: %s", name, error or type(error).__name__)
+
+
+def _check_author(subject: str, own: str) -> None:
+    """NATS lets each author, and each region, speak on its own subjects only. Empty: it is an entry of a bucket."""
+    if subject not in ("", own):
+        raise MalformedError(f"it is that of {own}")

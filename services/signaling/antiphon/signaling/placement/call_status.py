@@ -9,21 +9,19 @@ from __future__ import annotations
 import logging
 from typing import Any, Final, NamedTuple
 
-from nats.aio.client import Client
 from nats.errors import Error as NatsError
 from nats.errors import NoRespondersError
 from nats.errors import TimeoutError as NatsTimeoutError
 
-from antiphon.schemas import MalformedError, subjects
+from antiphon.schemas import MalformedError
 from antiphon.schemas.messages import CallStatus, decode, may_manage
 from antiphon.signaling.http.errors import unavailable
+from antiphon.signaling.placement.backend import Backend
 
 log = logging.getLogger(__name__)
 
 STATUS_TIMEOUT: Final = 0.5
 """Seconds for an answer; transceivers that do not know the call do not answer."""
-FAR_STATUS_TIMEOUT: Final = 1.0
-"""The same where there are several regions: by way of the hub the longest round trips take half a second."""
 CLIENT: Final = "client"
 """The cause of a hang-up that a client asked signaling for."""
 
@@ -69,14 +67,14 @@ def describe(status: CallStatus) -> Description:
     return Description(True, f"the agent ended the call at once, without a word{failed}")
 
 
-async def ask_status(client: Client, call_id: str, asker: str, timeout: float = STATUS_TIMEOUT) -> dict[str, Any]:
+async def ask_status(backend: Backend, call_id: str, asker: str) -> dict[str, Any]:
     """The JSON object of `GET /v1/realtime/calls/{id}`. `asker`: as `messages.may_manage` takes it.
 
     The call may run in any region. One that no transceiver knows is `unknown` and no error: it may have ended a while
     ago. So is a call of another creator.
     """
     try:
-        answer = await client.request(subjects.call_status(call_id), b"", timeout=timeout)
+        answer = await backend.ask_owner("status", call_id, b"", STATUS_TIMEOUT)
         status = decode(answer.data, CallStatus)
         known = may_manage(asker, status.creator)
     except (NoRespondersError, NatsTimeoutError, MalformedError):

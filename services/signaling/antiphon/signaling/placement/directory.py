@@ -7,12 +7,15 @@ decides; which regions there are, `region_map`.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Hashable
-from typing import Final, Generic, NamedTuple, TypeVar
+import heapq
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+from typing import Final, NamedTuple
 
 from antiphon.runtime.nats.buckets import ANNOUNCE_TTL
 from antiphon.schemas.addresses import Address, parse_address
 from antiphon.schemas.messages import RelayAnnouncement, TransceiverAnnouncement
+from antiphon.signaling.placement.announcements import Announcements
 from antiphon.signaling.placement.ranking import (
     ClientPlace,
     Ingress,
@@ -21,13 +24,11 @@ from antiphon.signaling.placement.ranking import (
     by_nearness,
     cluster_costs,
     elsewhere,
-    in_steps,
     second_hops,
+    step_above,
 )
 from antiphon.signaling.placement.region_map import KnownRegions, RegionMap
 
-MAX_ENTRIES: Final = 4096
-"""Authors of each kind. When full, a new one is ignored until another one's announcement has expired."""
 STORED_TTL: Final = 2.0
 """Seconds for which an announcement read from a bucket counts. A living author repeats it each second; a dead one may
 have died up to `ANNOUNCE_TTL` ago."""
@@ -40,8 +41,12 @@ WAYS_SECONDS: Final = 0.25
 """For which the ways to the clusters are taken to be the same while announcements repeat: measured round trips change a
 little with each, and an announcement that has expired counts for so much longer."""
 
-K = TypeVar("K", bound=Hashable)
-A = TypeVar("A", TransceiverAnnouncement, RelayAnnouncement)
+MAX_ASKED: Final = 64
+"""Transceivers in the order of one call: a request has seconds, and each try takes a round trip. Of a cluster that has
+more, so many with the least load are chosen anew each `WAYS_SECONDS`."""
+MIN_OF_A_CLUSTER: Final = 8
+"""Of those at least, if it has as many: the best of a cluster. So a call may get to eight clusters and more."""
+_parsed: Final = lru_cache(maxsize=4096)(parse_address)
 
 
 class RelayOffer(NamedTuple):
@@ -83,40 +88,6 @@ def race(client: ClientPlace, offers: list[RelayOffer], asked: bool) -> bool:
     return len(offers) > 1 and (asked or (client.source == "unknown" and apart))
 
 
-class Announcements(Generic[K, A]):
-    """The newest announcement of each author, until it expires. Owned by a `Directory`, as long as that one."""
-
-    def __init__(self) -> None:
-        self._entries: dict[K, tuple[A, float]] = {}
-
-    def learn(self, key: K, announcement: A, now: float, ttl: float = ANNOUNCE_TTL) -> None:
-        """Take it for `ttl` seconds; a shorter time to live does not shorten that of an earlier one."""
-        if key not in self._entries and len(self._entries) >= MAX_ENTRIES:
-            self._entries = {k: entry for k, entry in self._entries.items() if entry[1] > now}
-            if len(self._entries) >= MAX_ENTRIES:
-                return
-        until = self._entries[key][1] if key in self._entries else 0.0
-        self._entries[key] = (announcement, max(until, now + ttl))
-
-    def get(self, key: K, now: float) -> A | None:
-        """The author's announcement; None when it has expired."""
-        announcement, until = self._entries.get(key, (None, 0.0))
-        return announcement if until > now else None
-
-    def replace(self, key: K, announcement: A) -> None:
-        """Another content, the same time to live."""
-        if key in self._entries:
-            self._entries[key] = (announcement, self._entries[key][1])
-
-    def forget(self, key: K) -> None:
-        """Drop the author's announcement, if there is one."""
-        self._entries.pop(key, None)
-
-    def live(self, now: float) -> list[A]:
-        """All announcements that have not expired."""
-        return [announcement for announcement, until in self._entries.values() if until > now]
-
-
 class _Ways(NamedTuple):
     """The ways that there are, at one moment. A value."""
 
@@ -124,6 +95,10 @@ class _Ways(NamedTuple):
     ingresses: list[Ingress]
     """Of relays that are not draining."""
     hops: SecondHops
+    members: Mapping[int, list[tuple[int, int]]]
+    """Cluster -> its transceivers, as keys of their announcements."""
+    candidates: dict[int, list[tuple[int, int]]]
+    """Likewise, of the clusters that were asked for: those that `Directory._candidates` chose."""
     until: float
 
 
@@ -146,16 +121,23 @@ class Directory:
         known = self._transceivers.get((announcement.cluster, announcement.slot), now)
         # Epochs count up and wrap at 16 bits: the one less than half the circle ahead is the newer.
         if known is None or (announcement.epoch - known.epoch) % (1 << 16) < 1 << 15:
-            if known is None or _stands(known) != _stands(announcement):
+            own = self._is_own(announcement.cluster, announcement.region)
+            key = announcement.cluster, announcement.slot
+            learned = self._transceivers.learn(key, announcement, own, now, ttl)
+            if learned and (known is None or _stands(known) != _stands(announcement)):
                 self._ways = None
-            self._transceivers.learn((announcement.cluster, announcement.slot), announcement, now, ttl)
 
     def learn_relay(self, announcement: RelayAnnouncement, now: float, ttl: float = ANNOUNCE_TTL) -> None:
         """Take an announcement; the last one of a name counts."""
         known = self._relays.get(announcement.name, now)
-        if known is None or _offers(known) != _offers(announcement):
+        own = self._is_own(announcement.cluster, announcement.region)
+        learned = self._relays.learn(announcement.name, announcement, own, now, ttl)
+        if learned and (known is None or _offers(known) != _offers(announcement)):
             self._ways = None
-        self._relays.learn(announcement.name, announcement, now, ttl)
+
+    def _is_own(self, cluster: int | None, region: str) -> bool:
+        """It is of our cluster or region; while ours has no name, of one without a name."""
+        return cluster == self._cluster or region == self._region
 
     def forget(self, transceiver: TransceiverAnnouncement) -> None:
         """Leave out a transceiver that did not answer, until its next announcement."""
@@ -172,6 +154,12 @@ class Directory:
         """The regions as they are announced, and those that were a while ago."""
         return self._ways_at(now).regions
 
+    def clusters_elsewhere(self, now: float) -> list[int]:
+        """Those that announce another region than ours, or a region where ours is not known."""
+        regions = self.region_map(now)
+        own = self._region or regions.cluster_site(self._cluster).region
+        return [cluster for cluster in regions.clusters_outside(own) if cluster != self._cluster or self._region]
+
     def unknown_place(self, regions: RegionMap) -> ClientPlace:
         """A client of whom nothing is known is taken to be where this signaling serves: it was sent here."""
         site = regions.cluster_site(self._cluster)
@@ -181,24 +169,51 @@ class Directory:
         """Transceivers with room, in the order in which to ask them for this client; None: its place is not known.
 
         Those of near clusters come first, among equally near ones those of the own cluster, then by load, then by
-        lateness. Equal ones take turns. Left out are clusters that no relay reaches.
+        lateness. Equal ones take turns. Left out are clusters that no relay reaches, and what is beyond `MAX_ASKED`.
         """
         ways = self._ways_at(now)
-        client = client or self.unknown_place(ways.regions)
-        ready = [t for t in self._transceivers.live(now) if t.state == "ready" and t.sessions < t.capacity]
-        if ready:
-            self._turn += 1
-            start = self._turn % len(ready)
-            ready = ready[start:] + ready[:start]
         if not ways.ingresses:  # whether there is a relay is another question
-            near = dict.fromkeys((t.cluster for t in ready), 0.0)
+            costs = dict.fromkeys(ways.members, 0.0)
+        elif len(ways.members) == 1:  # as near as can be
+            costs = {cluster: 0.0 for cluster in ways.members if cluster in ways.hops}
         else:
-            costs = cluster_costs(client, ways.hops)
-            near = in_steps({cluster: costs[cluster] for cluster in {t.cluster for t in ready} if cluster in costs})
-        return sorted(
-            (t for t in ready if t.cluster in near),
-            key=lambda t: (near[t.cluster], t.cluster != self._cluster, t.sessions / t.capacity, t.lateness_ms),
-        )
+            costs = cluster_costs(client or self.unknown_place(ways.regions), ways.hops)
+        self._turn += 1
+        most = max(MIN_OF_A_CLUSTER, MAX_ASKED // max(1, len(costs)))
+        found: list[tuple[float, bool, float, float, int, int, int, TransceiverAnnouncement]] = []
+        best = last = -1.0
+        for cluster in sorted(costs, key=costs.__getitem__) if len(costs) > 1 else costs:
+            ready = self._with_room(self._candidates(ways, cluster, now), now)
+            if not ready:
+                continue
+            best = costs[cluster] if best < 0 else best
+            step = step_above(costs[cluster], best)
+            if step > last and len(found) >= MAX_ASKED:
+                break
+            last = step
+            other, count, turn = cluster != self._cluster, len(ready), self._turn
+            ranked = [
+                (step, other, t.sessions / t.capacity, t.lateness_ms, (n + turn) % count, cluster, n, t)
+                for n, t in enumerate(ready)
+            ]
+            found += heapq.nsmallest(most, ranked) if count > most else ranked
+        found.sort()  # never by the last one: cluster and number differ
+        return [each[-1] for each in found[:MAX_ASKED]]
+
+    def _candidates(self, ways: _Ways, cluster: int, now: float) -> list[tuple[int, int]]:
+        """The transceivers of a cluster that calls may go to while these ways count: all, or the best of many."""
+        if (found := ways.candidates.get(cluster)) is None:
+            found = ways.members.get(cluster, [])
+            if len(found) > MAX_ASKED:
+                ready = self._with_room(found, now)
+                best = heapq.nsmallest(MAX_ASKED, ready, key=lambda t: (t.sessions / t.capacity, t.lateness_ms))
+                found = [(t.cluster, t.slot) for t in best]
+            ways.candidates[cluster] = found
+        return found
+
+    def _with_room(self, keys: Iterable[tuple[int, int]], now: float) -> list[TransceiverAnnouncement]:
+        living = self._transceivers.live_of(keys, now)
+        return [t for t in living if t.state == "ready" and t.sessions < t.capacity]
 
     def relays(self, now: float) -> list[RelayAnnouncement]:
         """Relays that are announced and not draining."""
@@ -214,7 +229,8 @@ class Directory:
         equal ones the session decides (rendezvous hashing): calls spread over all relays, every replica gives the same
         order, and a relay that comes or goes changes its own calls only.
         """
-        regions, ingresses, _, _ = self._ways_at(now)
+        ways = self._ways_at(now)
+        regions, ingresses = ways.regions, ways.ingresses
         client = client or self.unknown_place(regions)
 
         def spread(name: str) -> bytes:
@@ -236,7 +252,7 @@ class Directory:
             udp = [text for text in dict.fromkeys(chosen.relay.public_addresses) if text not in taken][:MAX_ADDRESSES]
             tcp = list(dict.fromkeys(chosen.relay.tcp_addresses))[:MAX_ADDRESSES]
             taken.update(chosen.relay.public_addresses)
-            offers.append(RelayOffer(tuple(map(parse_address, udp)), tuple(map(parse_address, tcp)), chosen.site))
+            offers.append(RelayOffer(tuple(map(_parsed, udp)), tuple(map(_parsed, tcp)), chosen.site))
         return offers
 
     def region_report(self, now: float, client: ClientPlace) -> RegionReport:
@@ -244,13 +260,18 @@ class Directory:
         regions = self.region_map(now)
         live = {t.cluster for t in self._transceivers.live(now) if t.capacity > 0}
         asked = self.transceivers(now, client)
-        room = {t.cluster for t in asked}
+        ways = self._ways_at(now)
+        reached = ways.hops if ways.ingresses else ways.members
+        room = {cluster for cluster, keys in ways.members.items() if cluster in reached and self._with_room(keys, now)}
         entered = {relay.region for relay in self.relays(now)}
-        names = {*regions.names, *(regions.cluster_site(cluster).region for cluster in live)}
+        # Clusters that do not say where they stand are in the region that the relays name, if that is one.
+        home = regions.names[0] if len(regions.names) == 1 else ""
+        stands = {cluster: regions.cluster_site(cluster).region or home for cluster in live}
+        names = {*regions.names, *stands.values()}
         rows = [
             RegionRow(
                 regions.site(name),
-                [(c, c in room) for c in sorted(live) if regions.cluster_site(c).region == name],
+                [(c, c in room) for c in sorted(live) if stands[c] == name],
                 name in entered,
             )
             for name in sorted(names)
@@ -258,7 +279,7 @@ class Directory:
         offers = self.relay_offers("", now, client, asked[0].cluster) if asked else []
         if not offers:
             return RegionReport(rows, None, None)
-        return RegionReport(rows, regions.cluster_site(asked[0].cluster).region, offers[0].site.region)
+        return RegionReport(rows, stands[asked[0].cluster], offers[0].site.region)
 
     def _ways_at(self, now: float) -> _Ways:
         """Made anew when something has moved, and after `WAYS_SECONDS`: a call asks for them four times."""
@@ -266,8 +287,11 @@ class Directory:
             transceivers = self._transceivers.live(now)
             regions = self._known.seen(transceivers, self._relays.live(now), now)
             ingresses = [Ingress(relay, regions.relay_site(relay)) for relay in self.relays(now)]
-            clusters = {cluster: regions.cluster_site(cluster) for cluster in {t.cluster for t in transceivers}}
-            self._ways = _Ways(regions, ingresses, second_hops(ingresses, clusters), now + WAYS_SECONDS)
+            members: dict[int, list[tuple[int, int]]] = {}
+            for each in transceivers:
+                members.setdefault(each.cluster, []).append((each.cluster, each.slot))
+            hops = second_hops(ingresses, {cluster: regions.cluster_site(cluster) for cluster in members})
+            self._ways = _Ways(regions, ingresses, hops, members, {}, now + WAYS_SECONDS)
         return self._ways
 
 

@@ -20,7 +20,6 @@ from nats.errors import TimeoutError as NatsTimeoutError
 from opentelemetry import trace
 from opentelemetry.trace import SpanKind, Status, StatusCode
 
-from antiphon.runtime import telemetry
 from antiphon.schemas import MalformedError, subjects
 from antiphon.schemas.messages import (
     ANY_CREATOR,
@@ -65,6 +64,8 @@ class Placed(NamedTuple):
     """Where its cluster is; empty: that has no name."""
     ingress: str = ""
     """The region of the relay that the answer names first."""
+    second_ingress: str = ""
+    """That of the relay it names second; empty: there is none, or its region has no name."""
 
 
 class CallOptions(NamedTuple):
@@ -120,7 +121,7 @@ async def place(
         reply = await _open(backend, client, transceiver, request, patience)
         if isinstance(reply, Opened):
             backend.directory.took_a_call(transceiver, time.monotonic())
-            return await _placed(backend, client, transceiver, reply, options)
+            return await _placed(backend, transceiver, reply, options)
         if isinstance(reply, Refused):
             if reply.code in _OFFER_REFUSALS:
                 raise ApiError(400, reply.code, reply.message, param="sdp")
@@ -144,16 +145,12 @@ async def restart_ice(backend: Backend, session_id: str, offer: str, asker: str,
     `asker`: as `messages.may_manage` takes it. The call's transceiver refuses another one as if there were no call. It
     may be in any region: the relays of the answer are those that reach its cluster.
     """
-    client = backend.connection("the call can't be reached")
+    backend.connection("the call can't be reached")
     if not backend.directory.relays(time.monotonic()):
         raise unavailable("no_relay", "no relay is announced: there is no way for media to reach this server")
     with _api_errors_for(session_id, "try again, or place a new call"):
-        message = await client.request(
-            subjects.call_open(session_id),
-            encode(OpenRequest(offer=offer, session_id=session_id, creator=asker)),
-            timeout=CONTROL_TIMEOUT,
-            headers=telemetry.trace_headers() or None,
-        )
+        request = encode(OpenRequest(offer=offer, session_id=session_id, creator=asker))
+        message = await backend.ask_owner("open", session_id, request, CONTROL_TIMEOUT)
         reply = decode_any(message.data, OPEN_REPLY, "OpenReply")
     if isinstance(reply, Refused):
         if reply.code in _OFFER_REFUSALS:
@@ -179,7 +176,8 @@ def _with_relays(backend: Backend, opened: Opened, cluster: int | None, options:
         return None
     answer = with_candidates(opened.answer, relays, race(options.place, relays, options.race))
     region = "" if cluster is None else backend.directory.region_map(now).cluster_site(cluster).region
-    return Placed(opened.session_id, answer, region, relays[0].site.region)
+    ingresses = [relay.site.region for relay in relays[:2]]
+    return Placed(opened.session_id, answer, region, *ingresses)
 
 
 async def no_agent(backend: Backend, agent: str, why: str) -> ApiError:
@@ -198,7 +196,7 @@ async def _open(
     where = subjects.slot_key(transceiver.cluster, transceiver.slot)
 
     async def end_late_session(session_id: str) -> None:
-        await _end_unused(client, session_id, "late")
+        await _end_unused(backend, session_id, "late")
 
     with tracer.start_as_current_span("place", kind=SpanKind.CLIENT, attributes={"antiphon.slot": where}) as span:
         try:
@@ -224,41 +222,37 @@ async def _open(
 
 
 async def _placed(
-    backend: Backend, client: Client, transceiver: TransceiverAnnouncement, opened: Opened, options: CallOptions
+    backend: Backend, transceiver: TransceiverAnnouncement, opened: Opened, options: CallOptions
 ) -> Placed:
     try:
         placed = _with_relays(backend, opened, transceiver.cluster, options)
     except AnswerError as error:
         where = subjects.slot_key(transceiver.cluster, transceiver.slot)
         log.error("the answer of transceiver %s is not passed on: %s", where, error)
-        await _end_unused(client, opened.session_id, "bad_answer")
+        await _end_unused(backend, opened.session_id, "bad_answer")
         raise ApiError(502, "bad_answer", "the transceiver's answer can't be passed on; its log says more") from None
     if placed is None:
-        await _end_unused(client, opened.session_id, "no_relay")
+        await _end_unused(backend, opened.session_id, "no_relay")
         raise unavailable("no_relay", "the last relay went away while the call was being placed")
     return placed
 
 
-async def _end_unused(client: Client, session_id: str, reason: str) -> None:
+async def _end_unused(backend: Backend, session_id: str, reason: str) -> None:
     """End a session whose client gets no answer. A failure is logged only."""
     try:
-        await hang_up(client, session_id, reason, ANY_CREATOR)
+        await hang_up(backend, session_id, reason, ANY_CREATOR)
     except ApiError as failure:
         log.warning("session %s could not be ended: %s", session_id, failure)
 
 
-async def hang_up(client: Client, session_id: str, reason: str, asker: str) -> None:
+async def hang_up(backend: Backend, session_id: str, reason: str, asker: str) -> None:
     """End a session; `ApiError` 404 when no transceiver has it, 504 when its transceiver does not answer.
 
     `asker`: as `messages.may_manage` takes it. The call's transceiver refuses another one as if there were no call.
     """
     with _api_errors_for(session_id, "it ends by itself if that one is dead"):
-        message = await client.request(
-            subjects.call_hang_up(session_id),
-            encode(HangUp(reason=reason, creator=asker)),
-            timeout=CONTROL_TIMEOUT,
-            headers=telemetry.trace_headers() or None,
-        )
+        request = encode(HangUp(reason=reason, creator=asker))
+        message = await backend.ask_owner("hang_up", session_id, request, CONTROL_TIMEOUT)
         reply = decode(message.data, ControlReply)
     if not reply.ok:
         raise no_call(session_id)

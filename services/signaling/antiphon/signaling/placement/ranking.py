@@ -111,12 +111,6 @@ def cluster_costs(client: ClientPlace, hops: SecondHops) -> dict[int, float]:
     return {cluster: min(first[site] + second for site, second in sites.items()) for cluster, sites in hops.items()}
 
 
-def in_steps(costs: Mapping[int, float]) -> dict[int, float]:
-    """The costs as steps above the least one: equal ones are equally near."""
-    best = min(costs.values(), default=math.inf)
-    return {key: _step(cost, best) for key, cost in costs.items()}
-
-
 def by_nearness(
     client: ClientPlace,
     ingresses: Iterable[Ingress],
@@ -136,11 +130,12 @@ def by_nearness(
                 first[ingress.site] = apart_ms(client.site, ingress.site)
             ways.append((ingress, FIRST_HOP_WEIGHT * first[ingress.site] + second))
     best = min((cost for _, cost in ways), default=math.inf)
-    ways.sort(key=lambda way: (_step(way[1], best), spread(way[0].relay.name)))
+    ways.sort(key=lambda way: (step_above(way[1], best), spread(way[0].relay.name)))
     return [ingress for ingress, _ in ways]
 
 
-def _step(ms: float, best: float) -> float:
+def step_above(ms: float, best: float) -> float:
+    """By how many steps a cost is above the least one: those with the same number are equally near."""
     if ms == best:
         return 0
     return math.floor((ms - best) / STEP_MS) if math.isfinite(ms) else math.inf

@@ -30,10 +30,9 @@ class RegionMap:
         """The regions' names, sorted."""
         return sorted(self._places)
 
-    @property
-    def many(self) -> bool:
-        """Clusters stand in more than one region: an answer of theirs may be on its way around the world."""
-        return len({site.region for site in self._clusters.values()}) > 1
+    def clusters_outside(self, region: str) -> list[int]:
+        """The clusters that stand in a named region other than this one."""
+        return [cluster for cluster, site in self._clusters.items() if site.region not in ("", region)]
 
     def site(self, region: str) -> Site:
         """Where a region is."""

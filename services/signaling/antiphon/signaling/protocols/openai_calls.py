@@ -24,7 +24,7 @@ from antiphon.signaling.http.dependencies import BackendDep, CallerDep, Services
 from antiphon.signaling.http.errors import ApiError, as_header, unavailable
 from antiphon.signaling.http.request_body import OfferBody, read_offer
 from antiphon.signaling.placement.backend import Backend
-from antiphon.signaling.placement.call_status import CLIENT, FAR_STATUS_TIMEOUT, STATUS_TIMEOUT, ask_status
+from antiphon.signaling.placement.call_status import CLIENT, ask_status
 from antiphon.signaling.placement.placement import CallOptions, Placed, hang_up, no_call, place, restart_ice
 from antiphon.signaling.placement.sdp import OfferError, check_offer
 from antiphon.signaling.settings import Settings
@@ -88,12 +88,7 @@ async def offer_again(
 async def status(caller: CallerDep, session_id: SessionIdDep, backend: BackendDep) -> JSONResponse:
     """Whether the call runs, and else why it ended."""
     caller.need("calls", "calls.manage")
-    client = backend.connection("the call can't be asked for")
-    many = backend.directory.region_map(time.monotonic()).many
-    timeout = FAR_STATUS_TIMEOUT if many else STATUS_TIMEOUT
-    return JSONResponse(
-        await ask_status(client, session_id, caller.manages, timeout), headers={"Cache-Control": "no-store"}
-    )
+    return JSONResponse(await ask_status(backend, session_id, caller.manages), headers={"Cache-Control": "no-store"})
 
 
 @router.post("/realtime/calls/{call_id}/hangup")
@@ -179,6 +174,8 @@ def _headers(placed: Placed, options: CallOptions) -> dict[str, str]:
     if placed.region:
         headers["Antiphon-Region"] = as_header(placed.region)
         headers["Antiphon-Ingress"] = as_header(placed.ingress)
+        if placed.second_ingress:
+            headers["Antiphon-Second-Ingress"] = as_header(placed.second_ingress)
         headers["Antiphon-Place-Source"] = options.place.source
     return headers
 
@@ -205,12 +202,11 @@ async def _read_checked_offer(request: Request) -> OfferBody:
 
 async def _end_call(request: Request, session_id: str, caller: Caller, backend: Backend) -> None:
     caller.need("calls", "calls.manage")
-    client = backend.connection("the call can't be reached")
     context = propagate.extract(dict(request.headers))
     with tracer.start_as_current_span("hang_up", context=context, kind=SpanKind.SERVER) as span:
         span.set_attribute("antiphon.session_id", session_id)
         try:
-            await hang_up(client, session_id, CLIENT, caller.manages)
+            await hang_up(backend, session_id, CLIENT, caller.manages)
         except MalformedError:
             raise no_call(session_id) from None
     log.info("call %s hung up by its client", session_id, extra={"session": session_id})

@@ -78,7 +78,7 @@ async def side_channel(socket: WebSocket, services: ServicesDep) -> None:
         # and before the WebSocket is open: no event is missed from then on, the end of the call included.
         holds = functools.partial(_still_holds, services.authenticator, caller)
         async with services.side_channels, _Channel(socket, client, call_id, holds) as channel:
-            reply = await _attach(client, call_id, caller.manages)
+            reply = await _attach(services.backend, call_id, caller.manages)
             _check_region(services.backend, call_id, reply)
             channel.attached(reply.agent)
             offered = socket.headers.get("sec-websocket-protocol", "")
@@ -128,15 +128,13 @@ def _check_region(backend: Backend, call_id: str, reply: AttachReply) -> None:
         raise ApiError(421, "wrong_region", text, param="call_id", headers={"Antiphon-Region": as_header(region)})
 
 
-async def _attach(client: Client, call_id: str, asker: str) -> AttachReply:
+async def _attach(backend: Backend, call_id: str, asker: str) -> AttachReply:
     """Which agent has the call, and where; `ApiError` 404 if no transceiver has it, 504 if its transceiver is silent.
 
     `asker`: as `messages.may_manage` takes it. The call's transceiver refuses another one as if there were no call.
     """
     try:
-        message = await client.request(
-            subjects.call_attach(call_id), encode(Attach(creator=asker)), timeout=_FIND_TIMEOUT
-        )
+        message = await backend.ask_owner("attach", call_id, encode(Attach(creator=asker)), _FIND_TIMEOUT)
         reply = decode(message.data, AttachReply)
         if reply.ok:
             subjects.data_in(reply.agent, call_id)  # raises for a name that no subject can hold
