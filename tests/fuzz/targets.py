@@ -21,8 +21,9 @@ from support.peers import sctp_packets
 from support.processes.signaling import OFFER
 
 from antiphon.relay.core import stun as relay_stun
-from antiphon.relay.core.core import MAX_DATAGRAM, RelayCore
+from antiphon.relay.core.core import RelayCore
 from antiphon.relay.core.flow_key import key_of_address
+from antiphon.relay.core.outgoing import MAX_DATAGRAM
 from antiphon.relay.dataplane.rfc4571 import FrameReader, FrameTooLongError
 from antiphon.rtc import sdp
 from antiphon.rtc import stun as transceiver_stun
@@ -118,7 +119,10 @@ def tunnel_reader(data: bytes) -> None:
     with contextlib.suppress(MalformedError):
         read = tunnel.unpack(data)
         assert read.header + read.payload == data
-        assert tunnel.pack_header(read.client, read.tcp) == read.header
+        plain = read.header
+    if plain[1] & tunnel.BACKBONE_BIT >> 8:
+        plain = plain[:1] + bytes((plain[1] & ~(tunnel.BACKBONE_BIT >> 8),)) + plain[2 : -tunnel.ROUTE_BYTES]
+    assert tunnel.pack_header(read.client, read.tcp) == plain
 
 
 def forwarded_reader(data: bytes) -> None:
