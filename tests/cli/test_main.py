@@ -18,7 +18,8 @@ from antiphon.schemas.backbone import HELLO as HELLO_KIND
 from antiphon.schemas.backbone import BackboneKeys, Hello
 from antiphon.schemas.messages import MESSAGES
 from antiphon.schemas.route_token import RouteKeyring
-from antiphon.schemas.slot_moves import AnnouncementKey
+from antiphon.schemas.slot_moves import ClusterKeys, SlotMove
+from antiphon.transceiver.copies.copy_keys import read_keys
 
 HELLO = Hello(HELLO_KIND, 7, False, bytes(8))
 ROOT = Path(__file__).parents[2]
@@ -141,23 +142,38 @@ def test_a_backbone_key_is_rotated_in_steps_of_which_each_opens_what_the_one_bef
 
 
 @pytest.mark.process
-def test_keys_of_the_backbone_and_of_announcements_are_written_once(tmp_path: Path) -> None:
-    backbone, announcement = tmp_path / "backbone", tmp_path / "announcement"
-    options = ["--backbone", str(backbone), "--announcement", str(announcement)]
+def test_a_backbone_key_is_written_once_and_a_step_that_does_not_fit_changes_nothing(tmp_path: Path) -> None:
+    backbone = tmp_path / "backbone"
+    options = ["--backbone", str(backbone)]
     _write_keys(tmp_path, *options)
-    written = backbone.read_text(), announcement.read_text()
-    assert BackboneKeys.from_text(written[0]).tagged
+    written = backbone.read_text()
+    assert BackboneKeys.from_text(written).tagged
     _write_keys(tmp_path, *options)
-    assert (backbone.read_text(), announcement.read_text()) == written
+    assert backbone.read_text() == written
     files = ["--route", str(tmp_path / "route"), "--password", str(tmp_path / "password")]
-    said = _antiphon("keys", *files, *options, "--backbone-step", "add").stdout
-    assert f"ANTIPHON_CLUSTER_KEYS=<cluster>:{AnnouncementKey.from_text(written[1]).public}" in said
-    assert written[1].strip() not in said
-    assert backbone.read_text().startswith(written[0].strip() + ",")
-    assert _antiphon("keys", *files, *options, "--backbone-step", "drop").returncode == 0
-    assert backbone.read_text() == written[0]
     failed = _antiphon("keys", *files, *options, "--backbone-step", "use")
     assert (failed.returncode, failed.stderr.count("\n")) == (2, 1)
+    assert backbone.read_text() == written
+
+
+@pytest.mark.process
+def test_the_keys_for_a_second_region_are_what_its_transceivers_and_all_relays_read(tmp_path: Path) -> None:
+    file, files = tmp_path / "copy-of", ["--route", str(tmp_path / "route"), "--password", str(tmp_path / "password")]
+    said = [_antiphon("keys", *files, "--copy-of", str(file), "--cluster", str(n)).stdout for n in (1, 3, 1)]
+    found = read_keys(file, own_cluster=2)
+    assert {each.password_key.hex() for each in found.values()} == {(tmp_path / "password").read_text().strip()}
+    printed = [re.findall(r"ANTIPHON_CLUSTER_KEYS=(\S+)", text)[0] for text in said]
+    assert printed == [f"{number}:{found[number].announcement_key.public}" for number in (1, 3, 1)]
+    move = SlotMove((3, 1, 1), (2, 4, 5), 1)
+    ClusterKeys.from_text(",".join(printed[:2])).verify(move, found[3].announcement_key.sign(move))
+    assert _antiphon("keys", *files, "--copy-of", str(file)).returncode == 2
+
+
+@pytest.mark.pure
+@pytest.mark.parametrize("text", ["no toml", "cluster = 1"])
+def test_a_file_of_another_form_is_not_overwritten_with_keys_of_copies(text: str) -> None:
+    with pytest.raises(ValueError, match="is no file of"):
+        keys.with_copy_of(text, 1, "ab" * 32)
 
 
 @pytest.mark.pure

@@ -29,6 +29,19 @@ def test_every_setting_of_the_bridge_is_passed_on_and_keeps_its_default() -> Non
     assert {environment[variable] for variable in variables} == {None}, "as it is set outside, or not at all"
 
 
+@pytest.mark.parametrize(
+    ("service", "variables"),
+    [
+        ("relay", {"ANTIPHON_RELAY_REGION", "ANTIPHON_RELAY_PLACE"}),
+        ("transceiver", {"ANTIPHON_REGION", "ANTIPHON_PLACE"}),
+        ("signaling", {"ANTIPHON_REGION", "ANTIPHON_PLACE_HEADERS"}),
+    ],
+)
+def test_where_the_stack_stands_is_passed_on(service: str, variables: set[str]) -> None:
+    environment = services("compose.yaml")[service]["environment"]
+    assert {environment.get(variable, "missing") for variable in variables} == {None}
+
+
 def test_each_container_sees_its_own_nats_credential_alone() -> None:
     found = services("compose.yaml")
     written = dict(volume.split(":", 1) for volume in found["credentials"]["volumes"])

@@ -10,8 +10,9 @@ from collections.abc import Iterable
 from typing import Final
 
 from antiphon.relay.core.backbone_table import Relay
-from antiphon.relay.core.core import MAX_DATAGRAM, Outgoing, RelayCore, Through
+from antiphon.relay.core.core import RelayCore
 from antiphon.relay.core.flow_key import key_of_address
+from antiphon.relay.core.outgoing import MAX_DATAGRAM, Outgoing, Through
 from antiphon.relay.core.remote_owner import identity_of, is_elsewhere
 from antiphon.relay.core.two_hops import TwoHopsSettings
 from antiphon.schemas import backbone, tunnel
@@ -94,7 +95,7 @@ class FuzzedRelay:
         if not is_elsewhere(owner):
             assert owner in OWNERS
             return
-        two_hops, sealed = self._core.two_hops, self._core.sealed(client, owner, packet)
+        two_hops, sealed = self._core.two_hops, self._core.backbone.sealed(client, owner, packet)
         assert two_hops is not None
         if sealed is not None:
             assert sealed.through is Through.BACKBONE
@@ -106,7 +107,7 @@ class FuzzedRelay:
     def _from_tunnel(self, source: int, packet: bytes) -> None:
         core = self._core
         if len(packet) > 1 and packet[1] & tunnel.BACKBONE_BIT >> 8:
-            for each in core.to_ingress(source, packet, self._now):
+            for each in core.backbone.to_ingress(source, packet, self._now):
                 assert source in OWNERS
                 assert each.through in (Through.BACKBONE, Through.PUBLIC)
                 if each.through is Through.PUBLIC:
@@ -119,7 +120,7 @@ class FuzzedRelay:
 
     def _from_relay(self, source: int, packet: bytes) -> None:
         """Tags can't be guessed: the fuzzer's packets get one."""
-        for each in self._core.from_backbone(source, self._sealed(packet), self._now):
+        for each in self._core.backbone.received(source, self._sealed(packet), self._now):
             self._check_from_relay(source, each)
 
     def _sealed(self, packet: bytes) -> bytes:
@@ -157,7 +158,7 @@ class FuzzedRelay:
                 assert address in ADDRESSES
                 if first >> ADDRESSES.index(address) & 1:
                     answer = self._keys.open_hello(packet)._replace(kind=backbone.ANSWER)
-                    assert core.from_backbone(address, self._keys.seal_hello(answer), self._now) == []
+                    assert core.backbone.received(address, self._keys.seal_hello(answer), self._now) == []
         elif number == OUT:
             two_hops.failed(ADDRESSES[first & 3], self._now)
         else:

@@ -21,7 +21,7 @@ from support.peers import sctp_packets
 from support.processes.signaling import OFFER
 
 from antiphon.relay.core import stun as relay_stun
-from antiphon.relay.core.core import MAX_DATAGRAM
+from antiphon.relay.core.outgoing import MAX_DATAGRAM
 from antiphon.relay.dataplane.rfc4571 import FrameReader, FrameTooLongError
 from antiphon.rtc import sdp
 from antiphon.rtc import stun as transceiver_stun

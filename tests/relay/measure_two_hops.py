@@ -119,7 +119,7 @@ def main() -> None:
                 core.two_hops.due_hellos(1.0)
                 for each in plain:
                     name = with_route(each, Route(7, 4, 3, 0))
-                    core.from_backbone(key_of(other.getsockname()), keys.seal(name, b""), 1.0)
+                    core.backbone.received(key_of(other.getsockname()), keys.seal(name, b""), 1.0)
             sealed = [keys.seal(with_route(each, Route(7, 4, 3, 0)), payload) for each in plain]
             measure(f"ingress, up, {text}", from_clients, up, [other])
             measure(f"ingress, down, {text}", burst(other, sealed, backbone), across, clients)

@@ -102,6 +102,26 @@ def test_an_icmp_error_puts_a_relay_out_until_a_later_hello_is_answered() -> Non
     assert schedule.hellos.is_answering(A)
 
 
+@pytest.mark.parametrize("round_trip", [0.02, 0.35])
+def test_forged_icmp_errors_do_not_put_a_relay_out_that_answers(round_trip: float) -> None:
+    """Any host can send them, at any rate."""
+    schedule = Schedule()
+    schedule.run(3.0, round_trip)
+    out = 0
+    for _ in range(1000):
+        schedule.hellos.failed(A, schedule.now)
+        schedule.run(schedule.now + 0.01, round_trip)
+        out += schedule.hellos.is_answering(A) is False
+    assert out <= 10 + round_trip * 100
+    assert len(schedule.sent) < 150
+    schedule.silent.add(A)  # it is really killed now
+    began = schedule.now
+    while schedule.hellos.is_answering(A):
+        schedule.hellos.failed(A, schedule.now)
+        schedule.run(schedule.now + 0.01, round_trip)
+    assert schedule.now - began < 0.3 + 2 * round_trip
+
+
 @pytest.mark.parametrize("round_trip", [0.2, 0.35])
 def test_a_far_relay_is_not_taken_for_one_that_has_stopped(round_trip: float) -> None:
     schedule = Schedule()

@@ -18,6 +18,7 @@ from support.processes.relay_process import (
     fake_transceiver,
     relay_process,
 )
+from support.processes.two_regions import check_reaches, relays_of, shows, token_of, transceiver_of
 
 from antiphon.relay.dataplane.rfc4571 import pack_frame
 from antiphon.runtime.nats import connection
@@ -43,7 +44,7 @@ class Received:
 
     def read(self) -> None:
         for packet in self._owner.datagrams.waiting():
-            if packet != tunnel.HELLO:
+            if packet != tunnel.HELLO and tunnel.ingress_of_hello(packet) is None:
                 payload = tunnel.unpack(packet).payload
                 self.flood += payload == FLOOD
                 self.neighbour += payload == NEIGHBOUR
@@ -127,6 +128,26 @@ async def test_source_ports_on_several_workers_bring_no_multiple_of_the_budget(n
         finally:
             for each in (*flooders, neighbour):
                 each.close()
+
+
+async def test_a_flood_over_two_hops_costs_the_flooder_alone(nats_url: str) -> None:
+    """The ingress counts: neither the backbone nor the other cluster gets more."""
+    flooder, neighbour = Datagrams(), Datagrams()
+    async with (
+        transceiver_of(nats_url, 2) as owner,
+        relays_of(nats_url, 1, 2) as (ingress, _),
+    ):
+        await shows(ingress, relays=1)
+        for each in (flooder, neighbour):
+            await check_reaches(each, token_of(owner), ingress, owner)
+        received = Received(owner)
+        sent, took = await _flood(
+            lambda: flooder.send(FLOOD, ingress.address), lambda: neighbour.send(NEIGHBOUR, ingress.address), received
+        )
+        await _has_its_budget_and_no_more(ingress, received, sent, took + 0.2)
+        assert (await ingress.statistics()).packets_to_relays <= received.flood + received.neighbour + 100
+    flooder.close()
+    neighbour.close()
 
 
 async def _tcp_call(owner: FakeTransceiver, address: Address) -> socket.socket:

@@ -9,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.processes.relay_process import ROUTE_KEYS, binding_request, mint
 
-from antiphon.relay.core.core import MAX_DATAGRAM, RelayCore
+from antiphon.relay.core.core import RelayCore
 from antiphon.relay.core.flow_key import header_of, key_of, sockaddr_of
 from antiphon.relay.core.flow_table import HALF_OPEN_SECONDS, IDLE_SECONDS, MAX_FLOWS_PER_TOKEN, NOTE_EVERY_SECONDS
+from antiphon.relay.core.outgoing import MAX_DATAGRAM
 from antiphon.relay.core.pending_packets import MAX_CLIENTS, MAX_PACKETS, PENDING_SECONDS
 from antiphon.schemas.route_token import RouteKeyring
 from antiphon.schemas.tunnel import HELLO

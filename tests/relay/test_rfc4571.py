@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from antiphon.relay.core.core import MAX_DATAGRAM
+from antiphon.relay.core.outgoing import MAX_DATAGRAM
 from antiphon.relay.dataplane.rfc4571 import FrameReader, FrameTooLongError, pack_frame
 
 pytestmark = pytest.mark.pure

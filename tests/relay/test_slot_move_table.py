@@ -79,6 +79,19 @@ def test_a_replayed_move_moves_nothing_back_also_after_the_later_one_expired() -
     assert ways(moves) == {OLD: SECOND}
 
 
+def test_a_move_is_kept_when_the_calls_that_were_adopted_last_have_ended() -> None:
+    """A transceiver announces the time of the latest adoption of those of its calls that still run."""
+    moves = table()
+    moves.update(moved(FIRST, 2000), 0.0)
+    for second in range(1, int(MOVE_SECONDS) + 100):
+        assert not moves.update(moved(FIRST, 1500), float(second))
+        assert not moves.expire(float(second), bus_alive=True)
+    assert ways(moves) == {OLD: FIRST}
+    assert not moves.update(moved(SECOND, 1800), MOVE_SECONDS)
+    assert not moves.update(moved(FIRST, 1500).model_copy(update={"made_at": 1600}), 2 * MOVE_SECONDS)
+    assert moves.expire(3 * MOVE_SECONDS, bus_alive=True)
+
+
 def test_a_move_is_kept_while_nats_is_away() -> None:
     moves = table()
     moves.update(moved(), 0.0)

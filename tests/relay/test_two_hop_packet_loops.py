@@ -19,8 +19,9 @@ import pytest
 from support.processes.relay_process import ROUTE_KEYS, binding_request, mint
 
 from antiphon.relay.core.backbone_table import Relay
-from antiphon.relay.core.core import MAX_DATAGRAM, RelayCore
+from antiphon.relay.core.core import RelayCore
 from antiphon.relay.core.flow_key import header_of, key_of
+from antiphon.relay.core.outgoing import MAX_DATAGRAM
 from antiphon.relay.core.remote_owner import owner_elsewhere
 from antiphon.relay.core.two_hops import TwoHopsSettings
 from antiphon.relay.dataplane.batched import BATCH, BatchedPath

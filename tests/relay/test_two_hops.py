@@ -8,8 +8,9 @@ import pytest
 from support.processes.relay_process import ROUTE_KEYS, binding_request, mint
 
 from antiphon.relay.core.backbone_table import MAX_ADDRESSES, MAX_RELAYS, BackboneTable, Relay
-from antiphon.relay.core.core import MAX_DATAGRAM, Outgoing, RelayCore, Through
+from antiphon.relay.core.core import RelayCore
 from antiphon.relay.core.flow_key import header_of, key_of
+from antiphon.relay.core.outgoing import MAX_DATAGRAM, Outgoing, Through
 from antiphon.relay.core.packet_budget import PacketLimit
 from antiphon.relay.core.remote_owner import identity_of, is_elsewhere, owner_elsewhere
 from antiphon.relay.core.slot_move_table import MAX_MOVES, SlotMoveTable
@@ -85,7 +86,7 @@ def up(core: RelayCore, client: int, datagram: bytes, now: float = 0.0) -> Outgo
     owner = core.from_client(client, datagram, now)
     if owner is None or not is_elsewhere(owner):
         return None
-    return core.sealed(client, owner, datagram)
+    return core.backbone.sealed(client, owner, datagram)
 
 
 def named(client: int, slot: int = 4, epoch: int = 3, worker: int = 1, ingress: int = 7) -> bytes:
@@ -95,7 +96,7 @@ def named(client: int, slot: int = 4, epoch: int = 3, worker: int = 1, ingress: 
 def in_call(core: RelayCore, client: int = ALICE, now: float = 0.0, keys: BackboneKeys = KEYS[0]) -> None:
     """`client` asked for a session of cluster 2, and its transceiver answered."""
     assert up(core, client, binding_request(mint(4, 3, 2)), now) is not None
-    assert core.from_backbone(FAR[0], keys.seal(named(client), b"\1\1answer"), now)
+    assert core.backbone.received(FAR[0], keys.seal(named(client), b"\1\1answer"), now)
     assert core.flows.confirmed_owner(client) == owner_elsewhere((2, 4, 3))
 
 
@@ -105,7 +106,7 @@ def heard(core: RelayCore, now: float, silent: frozenset[int] = frozenset()) -> 
     hellos = [(to, core.two_hops.keys.open_hello(packet)) for to, packet in core.two_hops.due_hellos(now)]
     for to, hello in hellos:
         if to not in silent:
-            core.from_backbone(to, core.two_hops.keys.seal_hello(hello._replace(kind=ANSWER)), now + 0.01)
+            core.backbone.received(to, core.two_hops.keys.seal_hello(hello._replace(kind=ANSWER)), now + 0.01)
     return hellos
 
 
@@ -119,13 +120,13 @@ def test_a_datagram_goes_over_two_relays_and_its_answer_comes_back(client: int, 
     assert sent.to in FAR
     assert sent.through is Through.BACKBONE
     assert len(sent.data) == len(request) + len(header_of(client)) + 8 + (8 if keys.tagged else 0)
-    (passed,) = there.from_backbone(NEAR[1], sent.data, 0.0)
+    (passed,) = there.backbone.received(NEAR[1], sent.data, 0.0)
     assert (passed.through, passed.to) == (Through.TUNNEL, TRANSCEIVER)
     assert passed.data == named(client) + request
     assert not there.flows.owners
-    (back,) = there.to_ingress(TRANSCEIVER, named(client) + b"\1\1answer", 0.1)
+    (back,) = there.backbone.to_ingress(TRANSCEIVER, named(client) + b"\1\1answer", 0.1)
     assert (back.through, back.to) == (Through.BACKBONE, NEAR[1])
-    (played,) = near.from_backbone(FAR[0], back.data, 0.2)
+    (played,) = near.backbone.received(FAR[0], back.data, 0.2)
     assert (played.through, played.to, bytes(played.data)) == (Through.PUBLIC, client, b"\1\1answer")
     assert near.flows.confirmed == 1
     assert not +near.counters.drops
@@ -160,13 +161,13 @@ def test_a_client_moves_between_one_hop_and_two_hops_when_the_new_owner_answers(
     core.from_tunnel(HOME, header_of(ALICE) + b"\1\1answer", 0.0)
     assert up(core, ALICE, binding_request(mint(4, 3, 2))) is not None
     assert core.from_client(ALICE, MEDIA, 0.1) == HOME
-    core.from_backbone(FAR[1], named(ALICE) + b"\1\1answer", 0.2)
+    core.backbone.received(FAR[1], named(ALICE) + b"\1\1answer", 0.2)
     assert up(core, ALICE, MEDIA, 0.3) is not None
     assert core.from_tunnel(HOME, header_of(ALICE) + MEDIA, 0.3) is None
     core.from_client(ALICE, binding_request(mint(1, 1, 1)), 0.4)
     core.from_tunnel(HOME, header_of(ALICE) + b"\1\1answer", 0.5)
     assert core.from_client(ALICE, MEDIA, 0.6) == HOME
-    assert not core.from_backbone(FAR[1], named(ALICE) + MEDIA, 0.7)
+    assert not core.backbone.received(FAR[1], named(ALICE) + MEDIA, 0.7)
     assert core.counters.drops == {"not_owner": 2}
 
 
@@ -197,7 +198,7 @@ def test_what_is_not_for_this_flow_goes_nowhere_and_changes_nothing(source: int,
     core = ingress()
     in_call(core)
     before = dict(core.flows.owners)
-    assert core.from_backbone(source, packet, 30.0) == []
+    assert core.backbone.received(source, packet, 30.0) == []
     assert +core.counters.drops == {reason: 1}
     assert core.flows.owners == before
     assert core.flows.half_open == 0
@@ -218,7 +219,7 @@ def test_a_clusters_relay_passes_on_only_what_an_announced_ingress_may_send(
     source: int, packet: bytes, reason: str
 ) -> None:
     core = far()
-    assert core.from_backbone(source, packet, 0.0) == []
+    assert core.backbone.received(source, packet, 0.0) == []
     assert +core.counters.drops == {reason: 1}
 
 
@@ -226,10 +227,10 @@ def test_a_packet_never_goes_on_to_a_third_relay() -> None:
     """An answer for ingress 7 that comes to another relay, and one that a transceiver sends for nobody's ingress."""
     core = relay(3, 10)
     core.set_routes({(3, 4, 3): HOME}, 0.0)
-    assert core.from_backbone(FAR[0], named(ALICE) + MEDIA, 0.0) == []
+    assert core.backbone.received(FAR[0], named(ALICE) + MEDIA, 0.0) == []
     assert core.counters.drops == {"wrong_ingress": 1}
-    assert core.to_ingress(HOME, named(ALICE, ingress=4321) + MEDIA, 0.0) == []
-    assert core.to_ingress(STRANGER, named(ALICE) + MEDIA, 0.0) == []
+    assert core.backbone.to_ingress(HOME, named(ALICE, ingress=4321) + MEDIA, 0.0) == []
+    assert core.backbone.to_ingress(STRANGER, named(ALICE) + MEDIA, 0.0) == []
     assert core.counters.drops == {"wrong_ingress": 1, "no_ingress": 1, "unannounced_sender": 1}
 
 
@@ -249,7 +250,7 @@ def test_a_tag_that_is_missing_or_wrong_is_refused(broken: str) -> None:
             packet[-1] ^= 1
         case "bit of the tag":
             packet[16] ^= 1
-    assert core.from_backbone(FAR[0], bytes(packet), 1.0) == []
+    assert core.backbone.received(FAR[0], bytes(packet), 1.0) == []
     assert +core.counters.drops == {"bad_backbone_packet": 1}
 
 
@@ -258,7 +259,7 @@ def test_two_keys_are_live_while_they_rotate() -> None:
     rotating = BackboneKeys([new, old])
     core = ingress(rotating)
     in_call(core, keys=BackboneKeys([old]))
-    assert core.from_backbone(FAR[0], BackboneKeys([new]).seal(named(ALICE), MEDIA), 1.0)
+    assert core.backbone.received(FAR[0], BackboneKeys([new]).seal(named(ALICE), MEDIA), 1.0)
     sent = up(core, ALICE, MEDIA, 1.0)
     assert sent is not None
     assert BackboneKeys([new]).open(sent.data) == (named(ALICE), MEDIA)
@@ -345,16 +346,16 @@ def test_two_relays_with_one_number_are_told_apart_and_the_second_one_shows() ->
     core = far()
     double = key_of(("10.4.0.1", 4000))
     core.set_relays([*RELAYS, Relay(4, "zz", 7, True, (double,))], 0.0)
-    assert core.from_backbone(NEAR[0], named(ALICE) + MEDIA, 0.0)
-    assert core.from_backbone(double, named(ALICE) + MEDIA, 0.0) == []
+    assert core.backbone.received(NEAR[0], named(ALICE) + MEDIA, 0.0)
+    assert core.backbone.received(double, named(ALICE) + MEDIA, 0.0) == []
     assert core.counters.drops == {"ingress_conflict": 1}
-    (back,) = core.to_ingress(TRANSCEIVER, named(ALICE) + MEDIA, 0.0)
+    (back,) = core.backbone.to_ingress(TRANSCEIVER, named(ALICE) + MEDIA, 0.0)
     assert back.to == NEAR[1]
 
 
 def test_an_ingress_with_fewer_workers_than_the_header_says_still_gets_the_answer() -> None:
     core = far()
-    (back,) = core.to_ingress(TRANSCEIVER, named(ALICE, worker=5) + MEDIA, 0.0)
+    (back,) = core.backbone.to_ingress(TRANSCEIVER, named(ALICE, worker=5) + MEDIA, 0.0)
     assert back.to == NEAR[1]
 
 
@@ -363,7 +364,7 @@ def test_a_relay_that_is_told_its_own_address_sends_itself_nothing() -> None:
     core = RelayCore(RouteKeyring.from_text(ROUTE_KEYS), 10, time.time(), two_hops=settings)
     core.set_relays(RELAYS, 0.0)
     assert FAR[0] not in {to for to, _ in heard(core, 0.0)}
-    assert core.from_backbone(FAR[0], named(ALICE, ingress=8) + MEDIA, 0.0) == []
+    assert core.backbone.received(FAR[0], named(ALICE, ingress=8) + MEDIA, 0.0) == []
     assert core.counters.drops == {"unannounced_sender": 1}
 
 
@@ -390,11 +391,11 @@ def test_an_ingress_that_has_restarted_gets_its_clients_from_the_cluster(keys: B
     asked = []
     for to, packet in near.two_hops.due_hellos(0.0):
         if to in FAR:
-            asked += [each for each in there.from_backbone(NEAR[1], packet, 0.0) if each.through is Through.TUNNEL]
+            asked += [each for each in there.backbone.received(NEAR[1], packet, 0.0) if each.through is Through.TUNNEL]
     assert [(each.to, each.data) for each in asked] == [(TRANSCEIVER, tunnel.hello_for(7))]
-    told = there.to_ingress(TRANSCEIVER, named(ALICE, worker=0), 0.1)
+    told = there.backbone.to_ingress(TRANSCEIVER, named(ALICE, worker=0), 0.1)
     assert [each.to for each in told] == NEAR  # whichever of its workers the client comes to now
-    assert near.from_backbone(FAR[0], told[0].data, 0.2) == []
+    assert near.backbone.received(FAR[0], told[0].data, 0.2) == []
     assert near.flows.confirmed_owner(ALICE) == owner_elsewhere((2, 4, 3))
     assert not +near.counters.drops
 
@@ -404,12 +405,12 @@ def test_bare_headers_teach_only_for_a_while_after_they_were_asked_for() -> None
     for tenth in range(80):
         heard(core, tenth / 10)
     replayed = named(ALICE)
-    assert core.from_backbone(FAR[0], replayed, 20.0) == []
+    assert core.backbone.received(FAR[0], replayed, 20.0) == []
     assert core.flows.confirmed == 0
     assert core.counters.drops == {"not_learning": 1}
     core.repeat_hellos(21.0)
     heard(core, 21.0)
-    core.from_backbone(FAR[0], replayed, 21.1)
+    core.backbone.received(FAR[0], replayed, 21.1)
     assert core.flows.confirmed == 1
 
 
@@ -431,11 +432,11 @@ def test_transceivers_are_asked_no_more_often_than_the_limit_and_only_for_the_se
     asked = [
         each
         for n in range(100)
-        for each in core.from_backbone(NEAR[n % 2], KEYS[0].seal_hello(ask), n / 100)
+        for each in core.backbone.received(NEAR[n % 2], KEYS[0].seal_hello(ask), n / 100)
         if each.through is Through.TUNNEL
     ]
     assert len(asked) == 4
-    forged = core.from_backbone(OTHER, KEYS[0].seal_hello(ask), 5.0)
+    forged = core.backbone.received(OTHER, KEYS[0].seal_hello(ask), 5.0)
     assert [each.through for each in forged] == [Through.BACKBONE]
 
 
@@ -455,8 +456,8 @@ def test_flows_and_tokens_follow_a_slot_to_another_cluster() -> None:
     asked = up(core, BOB, binding_request(mint(4, 3, 2)), 1.2)
     assert asked is not None
     assert asked.to == OTHER
-    assert core.from_backbone(FAR[0], named(ALICE) + MEDIA, 1.3) == []  # the old owner, which may still send
-    assert core.from_backbone(OTHER, named(ALICE, 6, 1) + MEDIA, 1.4)
+    assert core.backbone.received(FAR[0], named(ALICE) + MEDIA, 1.3) == []  # the old owner, which may still send
+    assert core.backbone.received(OTHER, named(ALICE, 6, 1) + MEDIA, 1.4)
     assert core.counters.drops == {"not_owner": 1}
 
 
@@ -466,7 +467,7 @@ def test_flows_follow_a_slot_into_the_own_cluster() -> None:
     core.set_moves([((2, 4, 3), (1, 5, 1))], 1.0)
     assert core.from_client(ALICE, MEDIA, 1.1) == NEW_HOME
     assert core.from_tunnel(NEW_HOME, header_of(ALICE) + MEDIA, 1.2) == ALICE
-    (played,) = core.to_ingress(NEW_HOME, named(ALICE, 5, 1) + MEDIA, 1.3)  # named as before the move
+    (played,) = core.backbone.to_ingress(NEW_HOME, named(ALICE, 5, 1) + MEDIA, 1.3)  # named as before the move
     assert (played.through, played.to) == (Through.PUBLIC, ALICE)
 
 
@@ -516,7 +517,7 @@ def test_the_old_owner_of_a_slot_that_has_moved_teaches_nothing() -> None:
     core = ingress()
     core.set_moves([((2, 4, 3), (3, 6, 1))], 0.0)
     heard(core, 0.0)
-    assert core.from_backbone(FAR[0], named(ALICE), 0.1) == []
+    assert core.backbone.received(FAR[0], named(ALICE), 0.1) == []
     assert core.flows.confirmed == 0
-    core.from_backbone(OTHER, named(ALICE, 6, 1), 0.2)
+    core.backbone.received(OTHER, named(ALICE, 6, 1), 0.2)
     assert core.flows.confirmed_owner(ALICE) == owner_elsewhere((3, 6, 1))

@@ -8,16 +8,17 @@ script too: the one-shot `keys` service of compose.yaml is this file in an other
 from __future__ import annotations
 
 import argparse
-import contextlib
 import os
 import secrets
 import string
 import sys
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
 KEY_IDS: Final = string.ascii_uppercase + string.ascii_lowercase + string.digits
+MAX_CLUSTERS: Final = 1 << 12
 LIVE_KEYS: Final = 2
 """The newest key seals or signs; the one before it still opens what belongs to running calls."""
 
@@ -129,11 +130,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "after each step, which notice by themselves",
     )
     parser.add_argument(
-        "--announcement",
+        "--copy-of",
         type=Path,
         metavar="FILE",
-        help="also write a cluster's announcement key (ANTIPHON_ANNOUNCE_KEY_FILE of transceivers), and print its "
-        "public part, which all relays get in ANTIPHON_CLUSTER_KEYS",
+        help="also write what the second region of a cluster needs for its copies (ANTIPHON_COPY_OF_FILE there): the "
+        "key of --password and an announcement key, under the number of --cluster. Prints the public part, which all "
+        "relays get in ANTIPHON_CLUSTER_KEYS. May be repeated with other clusters: all are kept",
+    )
+    parser.add_argument(
+        "--cluster", type=int, metavar="NUMBER", help="of --copy-of: the cluster that has the key of --password"
     )
     parser.add_argument("--owner", type=int, metavar="UID", help="give the files to this user (needs root)")
     parser.add_argument(
@@ -168,10 +173,10 @@ def run(args: argparse.Namespace) -> int:
             _write_or_rotate(args.lease, "lease", fresh_lease_keys, rotated_lease_keys, args)
         if args.backbone is not None:
             _write_or_step(args.backbone, args.backbone_step, args.owner)
-        if args.announcement is not None:
-            _write_announcement(args.announcement, args.owner)
+        if args.copy_of is not None:
+            _write_copy_keys(args.copy_of, args.cluster, password.read_text().strip(), args.owner)
     except ValueError as error:
-        print(f"keys: {args.backbone} {error}", file=sys.stderr)
+        print(f"keys: {error}", file=sys.stderr)
         return 2
     except OSError as error:
         print(f"keys: cannot write {error.filename}: {error.strerror}", file=sys.stderr)
@@ -199,23 +204,54 @@ def _write_or_step(path: Path, step: str | None, owner: int | None) -> None:
     elif step is None:
         print(f"{path}: kept")
     else:
-        write_secret(path, stepped_backbone_keys(path.read_text(), step), owner)
+        try:
+            text = stepped_backbone_keys(path.read_text(), step)
+        except ValueError as error:
+            raise ValueError(f"{path} {error}") from None
+        write_secret(path, text, owner)
         print(f"{path}: step {step!r} is done; copy the file to all relays before the next one")
 
 
-def _write_announcement(path: Path, owner: int | None) -> None:
-    if path.exists():
-        print(f"{path}: kept")
-    else:
-        write_secret(path, secrets.token_hex(32), owner)
-        print(f"{path}: a fresh announcement key")
+def with_copy_of(current: str, cluster: int, password_key: str) -> tuple[str, str]:
+    """The file of `ANTIPHON_COPY_OF_FILE` with this cluster's keys, and its announcement key, which is kept.
+
+    ValueError for a file that is of another form.
+    """
+    try:
+        tables = tomllib.loads(current)
+    except tomllib.TOMLDecodeError:
+        raise ValueError("is no file of `antiphon keys --copy-of`") from None
+    if any(not isinstance(table, dict) for table in tables.values()):
+        raise ValueError("is no file of `antiphon keys --copy-of`")
+    known = tables.setdefault(str(cluster), {})
+    known["password_key"] = password_key
+    known.setdefault("announce_key", secrets.token_hex(32))
+    lines = []
+    for name, table in tables.items():
+        lines += [f"[{name}]", *(f'{key} = "{table[key]}"' for key in table), ""]
+    return "\n".join(lines).rstrip(), str(known["announce_key"])
+
+
+def _write_copy_keys(path: Path, cluster: int | None, password_key: str, owner: int | None) -> None:
+    if cluster is None or not 0 <= cluster < MAX_CLUSTERS:
+        raise ValueError(f"--copy-of {path} needs --cluster, 0 to {MAX_CLUSTERS - 1}")
+    current = path.read_text() if path.exists() else ""
+    try:
+        text, announce_key = with_copy_of(current, cluster, password_key)
+    except ValueError as error:
+        raise ValueError(f"{path} {error}") from None
+    if text != current.rstrip():
+        write_secret(path, text, owner)
+    print(f"{path}: {'kept' if text == current.rstrip() else f'the keys of cluster {cluster}'}")
     try:
         from antiphon.schemas.slot_moves import AnnouncementKey
     except ImportError:  # as a plain script
         return
-    with contextlib.suppress(ValueError):  # another program wrote the file
-        public = AnnouncementKey.from_text(path.read_text()).public
-        print(f"{path}: for all relays, ANTIPHON_CLUSTER_KEYS=<cluster>:{public}")
+    try:
+        public = AnnouncementKey.from_text(announce_key).public
+    except ValueError as error:
+        raise ValueError(f"{path}, cluster {cluster}: {error}") from None
+    print(f"{path}: for all relays, ANTIPHON_CLUSTER_KEYS={cluster}:{public}")
 
 
 if __name__ == "__main__":

@@ -43,7 +43,7 @@ class SlotMove(NamedTuple):
 
 
 class AnnouncementKey:
-    """A cluster's private announcement key. Made by a transceiver from its settings, never changed."""
+    """A cluster's private announcement key. Made by transceivers of its second region from a file, never changed."""
 
     def __init__(self, seed: bytes) -> None:
         """`seed`: 32 bytes."""
@@ -53,7 +53,7 @@ class AnnouncementKey:
     def from_text(cls, text: str) -> AnnouncementKey:
         """64 hex digits; ValueError never shows them."""
         if not re.fullmatch(r"[0-9A-Fa-f]{64}", text.strip()):
-            raise ValueError("an announcement key is written as 64 hex digits: make one with `antiphon keys`")
+            raise ValueError("an announcement key is written as 64 hex digits: make one with `antiphon keys --copy-of`")
         return cls(bytes.fromhex(text.strip()))
 
     @property

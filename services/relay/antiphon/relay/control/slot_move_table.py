@@ -2,8 +2,9 @@
 
 A lost cluster's sessions never come back to the transceiver that had them (another process there has another epoch),
 so a move is kept for an hour after its last announcement, and for longer while NATS is away. What was signed stays
-readable for anybody who once received it: of one slot only a later move counts than the latest one seen, also after
-that has expired, so that a replayed one moves nothing back.
+readable for anybody who once received it: to another place of one slot only a later move counts than the latest one
+seen, also after that has expired, so that a replayed one moves nothing back. An earlier move to the same place renews
+the one that counts: the calls that were adopted last may end first.
 """
 
 from __future__ import annotations
@@ -32,8 +33,8 @@ class _Move:
     new: Identity
     made_at: int
     renewed: float
-    signature: str = ""
-    """Empty for one that was restored."""
+    announced_as: tuple[int, str] = (0, "")
+    """Made at and signature of the announcement that came last; no signature for one that was restored."""
     expired: bool = False
 
 
@@ -58,20 +59,21 @@ class SlotMoveTable:
             return False
         known = self._moves.get(move.old)
         if known is not None:
-            if move.made_at < known.made_at or (move.made_at == known.made_at and move.new != known.new):
+            if move.new != known.new and move.made_at <= known.made_at:
                 return False
-            if signature == known.signature and move.made_at == known.made_at:
+            if move.new == known.new and (move.made_at, signature) == known.announced_as:
                 return self._renew(known, now)
         if not self._verified(move, signature, now):
             return False
         if known is not None:
             changed = known.new != move.new
-            known.new, known.made_at, known.signature = move.new, move.made_at, signature
+            known.new, known.made_at = move.new, max(known.made_at, move.made_at)
+            known.announced_as = move.made_at, signature
             return self._renew(known, now) or changed
         if not self._has_room():
             self._warn_once(f"more than {MAX_MOVES} slots have moved: the others' callers are not sent on")
             return False
-        self._moves[move.old] = _Move(move.new, move.made_at, now, signature)
+        self._moves[move.old] = _Move(move.new, move.made_at, now, (move.made_at, signature))
         return True
 
     @staticmethod

@@ -7,6 +7,9 @@ Each address gets a hello every second. A hello is missed when its answer has no
 four deviations (RFC 6298), at least 0.15 s. From the first that is missed on they are sent 100 ms apart: a relay that
 stops is out after 1.4 s at the latest, and later by as much as its round trip is longer than 0.15 s.
 
+Any host can forge an ICMP error. So a hello goes out at once after one. If that is answered the error was false, and
+for a while further ones of this address count only while a hello is missed.
+
 After a start, an ingress asks each cluster for its clients: a hello with a flag, to another of the cluster's addresses
 each time, again until one is answered and then three times more. UDP loses, and so do relays that have just started.
 """
@@ -32,6 +35,11 @@ MAX_AT_ONCE: Final = 64
 """Hellos of one `due`: a table of 4096 addresses must not fill the socket's buffer."""
 STANDSTILL_SECONDS: Final = 0.5
 """A process that has not looked for so long has not read the answers either: what it waits for is asked anew."""
+PROBE_SECONDS: Final = 0.08
+"""A hello that was sent so soon after an ICMP error and is answered says that the error was false: no relay that was
+killed starts again so fast."""
+DOUBT_SECONDS: Final = 30.0
+"""For so long after a false ICMP error others of that address are doubted."""
 ASK_AGAIN_SECONDS: Final = 0.5
 ASK_AFTER_ANSWER: Final = (0.3, 0.9, 1.3)
 """Seconds after each answer until the clients are asked for once more."""
@@ -55,7 +63,20 @@ class _Sent(NamedTuple):
 class _Address:
     """One worker of another relay."""
 
-    __slots__ = ("answering", "cluster", "due", "least", "missed", "pending", "sent", "smoothed", "variation")
+    __slots__ = (
+        "answering",
+        "cluster",
+        "doubted_until",
+        "due",
+        "failed_at",
+        "last_sent",
+        "least",
+        "missed",
+        "pending",
+        "sent",
+        "smoothed",
+        "variation",
+    )
 
     def __init__(self, cluster: int, now: float) -> None:
         self.cluster = cluster
@@ -66,6 +87,11 @@ class _Address:
         self.missed = 0
         self.answering: bool | None = None
         """None: new."""
+        self.failed_at: float | None = None
+        """When an ICMP error put it out; None: it has answered since, or hellos were missed."""
+        self.last_sent = float("-inf")
+        self.doubted_until = float("-inf")
+        """ICMP errors were false before: until then they count only while a hello is missed."""
         self.smoothed: float | None = None
         self.variation = 0.0
         self.least = float("inf")
@@ -164,7 +190,8 @@ class BackboneHellos:
             if now >= known.due and len(hellos) < MAX_AT_ONCE:
                 hellos.append(self._hello(number, known, ingress, False, now))
                 hurried = known.missed and known.answering is not False
-                known.due = now + (AFTER_A_MISS_SECONDS if hurried else HELLO_SECONDS)
+                probes = known.failed_at is not None and now - known.failed_at < AFTER_A_MISS_SECONDS
+                known.due = now + (AFTER_A_MISS_SECONDS if hurried or probes else HELLO_SECONDS)
             next_due = min(next_due, known.due)
             if known.pending:
                 next_due = min(next_due, next(iter(known.pending.values())) + known.timeout)
@@ -212,6 +239,7 @@ class BackboneHellos:
         while len(known.sent) >= MAX_UNANSWERED:
             del known.sent[next(iter(known.sent))]
         known.sent[stamp] = _Sent(now, asks)
+        known.last_sent = now
         known.pending[stamp] = now
         return DueHello(address, Hello(HELLO, ingress, asks, stamp))
 
@@ -227,6 +255,9 @@ class BackboneHellos:
             known.missed, known.due = 0, sent.at + HELLO_SECONDS
         if sent.asks:
             self._question_answered(known.cluster, now)
+        if known.failed_at is not None and sent.at - known.failed_at <= PROBE_SECONDS:
+            known.doubted_until = now + DOUBT_SECONDS
+        known.failed_at = None
         came_back = known.answering is not True
         known.answering = True
         return came_back
@@ -239,17 +270,23 @@ class BackboneHellos:
             asked.due = None if over else now + ASK_AFTER_ANSWER[asked.answers - 1]
 
     def failed(self, address: int, now: float) -> bool:
-        """The network says that nothing takes packets at this address; whether that was not known."""
+        """The network says that nothing takes packets at this address; whether that is believed and was not known.
+
+        A hello is due soon after, which tells.
+        """
         known = self._addresses.get(address)
         if known is None:
             return False
-        was_out = known.answering is False
+        if now < known.doubted_until and not known.missed:
+            known.due = min(known.due, max(now, known.last_sent + AFTER_A_MISS_SECONDS))
+            return False
+        if known.answering is False:
+            return False
         known.answering, known.missed = False, MISSED_UNTIL_OUT
         known.pending.clear()
         known.sent.clear()  # an answer that was under way already says nothing about now
-        if not was_out:
-            known.due = now + AFTER_A_MISS_SECONDS
-        return not was_out
+        known.failed_at = known.due = now
+        return True
 
     # ---- what was measured ----
 

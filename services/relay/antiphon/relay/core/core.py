@@ -8,40 +8,37 @@ What it promises, whatever it is given:
 - a caller sends a transceiver no more packets than its budget allows, by however many flows;
 - a packet of another relay goes to a transceiver or to a client of this relay, never to a third relay.
 
-The packet loops ask `from_client` and `from_tunnel` about each packet. The batched loop does so (by `decide`) only
-about what is out of the ordinary: it charges and looks up the rest in `flows.charged` and `flows.owners` itself, by
-whole batches.
+The packet loops ask `from_client` and `from_tunnel` about each packet, and `backbone` about those of other relays.
+The batched loop does so (by `decide`) only about what is out of the ordinary: it charges and looks up the rest in
+`flows.charged` and `flows.owners` itself, by whole batches.
 """
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Iterable, Mapping
-from typing import Final, NamedTuple
+from typing import Final
 
 from antiphon.relay.core import stun
+from antiphon.relay.core.backbone_packets import BackbonePackets
 from antiphon.relay.core.backbone_table import Relay
 from antiphon.relay.core.flow_key import header_of, key_in_tunnel_packet
 from antiphon.relay.core.flow_table import NO_LIMIT, FlowTable
 from antiphon.relay.core.new_flow_limiter import NewFlowLimiter
+from antiphon.relay.core.outgoing import MAX_DATAGRAM
 from antiphon.relay.core.packet_budget import PacketLimit, Spent
 from antiphon.relay.core.pending_packets import PendingPackets, may_be_media
 from antiphon.relay.core.remote_owner import owner_elsewhere
 from antiphon.relay.core.slot_move_table import SlotMoveTable
 from antiphon.relay.core.two_hops import TwoHops, TwoHopsSettings
 from antiphon.relay.counters import Counters
-from antiphon.schemas import backbone
 from antiphon.schemas.backbone import BackboneKeys
-from antiphon.schemas.errors import MalformedError
 from antiphon.schemas.route_token import RouteKeyring, age_in_hours
-from antiphon.schemas.tunnel import BACKBONE_BIT, ROUTE_BYTES, TCP_BIT
+from antiphon.schemas.tunnel import TCP_BIT
 
 OVER_BUDGET_REASON: Final = "over_budget"
 TransceiverIdentity = tuple[int, int, int]
 """(cluster, slot, epoch): a transceiver's incarnation, as a token names it."""
 
-MAX_DATAGRAM: Final = 1500
-"""Bytes of a client's datagram: more does not come through the internet in one piece."""
 MAX_TOKEN_AGE_HOURS: Final = 24
 MAX_TOKEN_LEAD_HOURS: Final = 1
 """Clocks differ: a token may be this much from the future."""
@@ -51,25 +48,6 @@ IDLE_SWEEP_SECONDS: Final = 5.0
 HELLO_AFTER: Final = (0.0, 0.3, 1.2, 2.5)
 """Seconds after which a new transceiver is asked for its clients. More than once, because UDP loses and
 because the transceiver ignores a relay whose announcement it has not read yet."""
-
-
-class Through(enum.Enum):
-    """The socket that a datagram leaves by."""
-
-    PUBLIC = "to a client"
-    TUNNEL = "to a transceiver"
-    BACKBONE = "to another relay"
-
-
-class Outgoing(NamedTuple):
-    """A datagram to be sent. A value."""
-
-    through: Through
-    to: int
-    """As a key (see `flow_key`)."""
-    data: bytes | memoryview
-    payload: int
-    """Octets of a client's datagram in it; 0: it is none, and is not counted."""
 
 
 class RelayCore:
@@ -110,6 +88,10 @@ class RelayCore:
         self._announced: frozenset[int] = frozenset()
         self._hellos: list[tuple[float, int]] = []
         self._next_idle_sweep = 0.0
+        self.backbone = BackbonePackets(
+            self.two_hops, self.flows, self.counters, self._moves, self, learning=learning, tcp=tcp
+        )
+        """What becomes of packets from and to other relays."""
 
     @property
     def announced(self) -> frozenset[int]:
@@ -217,124 +199,6 @@ class RelayCore:
         return client if payload else None
 
     # ---- two hops ----
-
-    def sealed(self, client: int, owner: int, datagram: bytes | memoryview) -> Outgoing | None:
-        """The packet in which a datagram goes to an owner in another cluster; None if no relay of it is known."""
-        way = self.two_hops.way_to(client, owner) if self.two_hops is not None else None
-        if self.two_hops is None or way is None:
-            self.counters.drops["no_relay"] += 1
-            return None
-        relay, route = way
-        return Outgoing(Through.BACKBONE, relay, self.two_hops.sealed(client, route, datagram), len(datagram))
-
-    def from_backbone(self, source: int, packet: bytes | memoryview, now: float) -> list[Outgoing]:
-        """What becomes of a packet that came to the backbone socket.
-
-        Sender and tag are checked before anything in the packet is used.
-        """
-        two_hops = self.two_hops
-        if two_hops is None or source not in two_hops.table.relay_at:
-            return self._dropped("unannounced_sender")
-        if backbone.is_hello(packet):
-            return self._from_hello(two_hops, source, packet, now)
-        try:
-            header, datagram = two_hops.keys.open(packet)
-        except MalformedError:
-            return self._dropped("bad_backbone_packet")
-        return self.opened(source, header, datagram, now)
-
-    def _from_hello(self, two_hops: TwoHops, source: int, packet: bytes | memoryview, now: float) -> list[Outgoing]:
-        try:
-            hello = two_hops.keys.open_hello(packet)
-        except MalformedError:
-            return self._dropped("bad_backbone_packet")
-        answer = two_hops.on_hello(source, hello, now)
-        questions = [Outgoing(Through.TUNNEL, owner, ask, 0) for owner, ask in two_hops.take_questions()]
-        return questions if answer is None else [Outgoing(Through.BACKBONE, source, answer, 0), *questions]
-
-    def opened(self, source: int, header: bytes, datagram: bytes | memoryview, now: float) -> list[Outgoing]:
-        """As `from_backbone`, for a packet of an announced relay whose tag was good. `header`: without a tag."""
-        two_hops = self.two_hops
-        relay = two_hops.table.relay_at.get(source) if two_hops is not None else None
-        if two_hops is None or relay is None:
-            return self._dropped("unannounced_sender")
-        try:
-            ingress, slot, epoch, _ = backbone.route_of(header)
-        except MalformedError:
-            return self._dropped("bad_backbone_packet")
-        client = key_in_tunnel_packet(_plain(header))
-        if client is None:
-            return self._dropped("bad_backbone_packet")
-        if len(datagram) > MAX_DATAGRAM:
-            return self._dropped("bad_length")
-        if ingress == two_hops.ingress:
-            if relay.cluster is None:
-                return self._dropped("not_owner")
-            return self._to_own_client(client, (relay.cluster, slot, epoch), datagram, now)
-        if relay.ingress != ingress:
-            return self._dropped("wrong_ingress")
-        if not two_hops.has_number(relay):
-            return self._dropped("ingress_conflict")
-        if not datagram:
-            return self._dropped("bad_length")
-        transceiver = two_hops.transceiver_of(slot, epoch)
-        if transceiver is None:
-            return self._dropped("no_route")
-        return [Outgoing(Through.TUNNEL, transceiver, header + bytes(datagram), len(datagram))]
-
-    def _to_own_client(
-        self, client: int, identity: TransceiverIdentity, datagram: bytes | memoryview, now: float
-    ) -> list[Outgoing]:
-        """The ingress: a packet of another cluster's transceiver for a client that entered here."""
-        assert self.two_hops is not None
-        if client & TCP_BIT != self._tcp_bit:
-            return self._dropped("other_transport") if datagram else []
-        owner = owner_elsewhere(identity)
-        confirmed = self.flows.confirmed_owner(client)
-        if confirmed == owner:
-            self.flows.note(client, now)
-        else:
-            # Bare headers teach for a while after they were asked for. Packets that are sent again later, by a relay or
-            # in its name, change nothing; nor do those of a transceiver whose sessions have moved.
-            learn = (
-                self._learning
-                and not datagram
-                and self.two_hops.hellos.learns_from(identity[0], now)
-                and self._moves.resolve(identity) == identity
-            )
-            if not self.flows.confirm(client, owner, now, learn):
-                if confirmed is not None:
-                    return self._dropped("not_owner")
-                return self._dropped("table_full" if learn else "not_learning")
-        return [Outgoing(Through.PUBLIC, client, datagram, len(datagram))] if datagram else []
-
-    def to_ingress(self, source: int, packet: bytes | memoryview, now: float) -> list[Outgoing]:
-        """What becomes of a tunnel packet with a route: it goes back to the ingress that the client entered by."""
-        two_hops = self.two_hops
-        if source not in self._announced:
-            return self._dropped("unannounced_sender")
-        client = key_in_tunnel_packet(_plain(packet))
-        begins = len(header_of(client)) + ROUTE_BYTES if client is not None else 0
-        if two_hops is None or client is None or len(packet) < begins:
-            return self._dropped("malformed_tunnel")
-        header, datagram = bytes(packet[:begins]), packet[begins:]
-        try:
-            ingress, _, _, worker = backbone.route_of(header)
-        except MalformedError:
-            return self._dropped("malformed_tunnel")
-        if len(datagram) > MAX_DATAGRAM:
-            return self._dropped("bad_length")
-        if ingress == two_hops.ingress:
-            # Sessions that moved into the own cluster: their transceiver may still name clients as it did there.
-            to = self.from_tunnel(source, _plain(packet)[: begins - ROUTE_BYTES] + bytes(datagram), now)
-            return [Outgoing(Through.PUBLIC, to, datagram, len(datagram))] if to is not None else []
-        # The clients of an ingress that was restarted may come to any of its workers.
-        one = two_hops.worker_of(ingress, worker)
-        workers = ([one] if one is not None else []) if datagram else two_hops.workers_of(ingress)
-        if not workers:
-            return self._dropped("no_ingress")
-        sealed = two_hops.keys.seal(header, datagram)
-        return [Outgoing(Through.BACKBONE, each, sealed, len(datagram)) for each in workers]
 
     def set_relays(self, relays: Iterable[Relay], now: float) -> None:
         """These relays are announced with a backbone, and no others."""
@@ -465,16 +329,6 @@ class RelayCore:
             self._next_idle_sweep = now + IDLE_SWEEP_SECONDS
             self.flows.expire_idle(now)
 
-    def _dropped(self, reason: str) -> list[Outgoing]:
-        self.counters.drops[reason] += 1
-        return []
-
     def _drop(self, reason: str) -> int | None:
         self.counters.drops[reason] += 1
         return None
-
-
-def _plain(packet: bytes | memoryview) -> bytes:
-    """The header in front of a packet as if the client had entered here: bit 14 clear."""
-    start = bytes(packet[:20])
-    return start[:1] + bytes((start[1] & ~(BACKBONE_BIT >> 8),)) + start[2:] if len(start) > 1 else start

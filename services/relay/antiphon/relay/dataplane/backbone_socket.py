@@ -43,6 +43,7 @@ class BackboneSocket:
         for address, error in failed_sends(self.socket):
             if error in UNREACHABLE:
                 self._two_hops.failed(key_of(address), now)
+                self._look_at = min(self._look_at, now + LOOK_SECONDS)
             else:
                 self._core.counters.drops["path_mtu"] += 1
 

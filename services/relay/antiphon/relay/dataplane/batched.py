@@ -16,8 +16,9 @@ from collections.abc import Mapping, Sequence
 from itertools import repeat
 from typing import Final, cast
 
-from antiphon.relay.core.core import MAX_DATAGRAM, OVER_BUDGET_REASON, RelayCore
+from antiphon.relay.core.core import OVER_BUDGET_REASON, RelayCore
 from antiphon.relay.core.flow_key import header_of, key_of_header, sockaddr_in6_of
+from antiphon.relay.core.outgoing import MAX_DATAGRAM
 from antiphon.relay.core.packet_budget import OVER_BUDGET
 from antiphon.relay.core.remote_owner import MARK
 from antiphon.relay.core.stun import BINDING_REQUEST_FIRST_BYTE
@@ -335,7 +336,9 @@ class BatchedPath(PortablePath):
             self._two_hops.to_ingresses(n, with_route, sources, lengths, now)
             return
         for row in with_route:
-            self._deliver_all(self._core.to_ingress(sources[row], self._batch.datagram(row, lengths[row]), now))
+            self._deliver_all(
+                self._core.backbone.to_ingress(sources[row], self._batch.datagram(row, lengths[row]), now)
+            )
 
     def _clients(
         self,

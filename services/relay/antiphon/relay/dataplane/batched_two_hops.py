@@ -19,7 +19,8 @@ from itertools import accumulate, repeat
 from operator import eq
 from typing import Final
 
-from antiphon.relay.core.core import MAX_DATAGRAM, Outgoing, RelayCore
+from antiphon.relay.core.core import RelayCore
+from antiphon.relay.core.outgoing import MAX_DATAGRAM, Outgoing
 from antiphon.relay.core.remote_owner import MARK
 from antiphon.relay.core.two_hops import TwoHops, swapped
 from antiphon.relay.dataplane.mmsg import Batch
@@ -120,7 +121,7 @@ class BatchedTwoHops:
         for row in rows:
             owner = self._core.flows.confirmed_owner(keys[row])
             if not hops[row] and owner is not None:
-                sealed = self._core.sealed(keys[row], owner, self._batch.datagram(row, lengths[row]))
+                sealed = self._core.backbone.sealed(keys[row], owner, self._batch.datagram(row, lengths[row]))
                 if sealed is not None:
                     self._deliver(sealed)
         return [row for row in rows if hops[row]]
@@ -194,7 +195,7 @@ class BatchedTwoHops:
     ) -> Sequence[int]:
         """Let the core decide about the odd rows of transceivers; returns the others."""
         for row in odd:
-            for each in self._core.to_ingress(sources[row], self._batch.datagram(row, lengths[row]), now):
+            for each in self._core.backbone.to_ingress(sources[row], self._batch.datagram(row, lengths[row]), now):
                 self._deliver(each)
         without = set(odd)
         return [row for row in rows if row not in without] if odd else rows
@@ -254,7 +255,7 @@ class BatchedTwoHops:
             ):
                 rows.append(row)
             else:
-                for each in self._core.from_backbone(sources[row], self._batch.datagram(row, lengths[row]), now):
+                for each in self._core.backbone.received(sources[row], self._batch.datagram(row, lengths[row]), now):
                     self._deliver(each)
         return rows
 
@@ -385,7 +386,7 @@ class BatchedTwoHops:
         begin = self._overhead
         for row in odd:
             (packet,) = self._batch.parts((row,), begin, (lengths[row] - begin,))
-            for each in self._core.opened(sources[row], bytes(packet[:_HEADER]), packet[_HEADER:], now):
+            for each in self._core.backbone.opened(sources[row], bytes(packet[:_HEADER]), packet[_HEADER:], now):
                 self._deliver(each)
         without = set(odd)
         return [row for row in rows if row not in without] if odd else rows

@@ -21,8 +21,9 @@ from typing import Final
 
 from antiphon.relay.control.ipc import MAX_SOCKETS, Ask, Ready, Statistics
 from antiphon.relay.core import stun
-from antiphon.relay.core.core import MAX_DATAGRAM, OVER_BUDGET_REASON, Outgoing, Through
+from antiphon.relay.core.core import OVER_BUDGET_REASON
 from antiphon.relay.core.flow_key import header_of, key_of, sockaddr_of
+from antiphon.relay.core.outgoing import MAX_DATAGRAM, Outgoing, Through
 from antiphon.relay.core.remote_owner import is_elsewhere
 from antiphon.relay.dataplane.backbone_socket import BackboneSocket
 from antiphon.relay.dataplane.portable import BACKBONE_FLAG
@@ -208,7 +209,7 @@ class IceTcpWorker:
                 return
             connection.requested = connection.requested or stun.is_binding_request(frame)
             if owner is not None and is_elsewhere(owner):
-                sealed = core.sealed(connection.key, owner, frame)
+                sealed = core.backbone.sealed(connection.key, owner, frame)
                 if sealed is not None:
                     self._deliver(sealed)
             elif owner is not None:
@@ -242,7 +243,7 @@ class IceTcpWorker:
                 self._count("socket_error")
                 continue
             if self._backbone is not None and len(packet) > 1 and packet[1] & BACKBONE_FLAG:
-                for each in core.to_ingress(key_of(sockaddr), packet, now):
+                for each in core.backbone.to_ingress(key_of(sockaddr), packet, now):
                     self._deliver(each)
                 continue
             client = core.from_tunnel(key_of(sockaddr), packet, now)
@@ -258,7 +259,7 @@ class IceTcpWorker:
                 return
             except OSError:  # an ICMP error, which is read as such
                 continue
-            for each in core.from_backbone(key_of(sockaddr), packet, now):
+            for each in core.backbone.received(key_of(sockaddr), packet, now):
                 self._deliver(each)
 
     def _deliver(self, outgoing: Outgoing) -> None:

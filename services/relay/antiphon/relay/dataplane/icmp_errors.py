@@ -1,7 +1,8 @@
 """ICMP errors of the backbone socket: which relay's port or host is gone (IP_RECVERR, ip(7); Linux).
 
-The kernel takes an error only for a packet that this socket sent. Elsewhere than on Linux there are no such reports,
-and hellos alone tell which relays are out.
+The kernel takes an error for this socket whose quoted packet has the socket's address and port, from any host: whether
+it sent that packet the kernel does not know. So an error is a hint, which hellos check (`core.backbone_hellos`).
+Elsewhere than on Linux there are no such reports, and hellos alone tell which relays are out.
 """
 
 from __future__ import annotations

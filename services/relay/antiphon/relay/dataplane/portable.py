@@ -9,8 +9,9 @@ import socket
 from collections.abc import Mapping
 from typing import Final
 
-from antiphon.relay.core.core import Outgoing, RelayCore, Through
+from antiphon.relay.core.core import RelayCore
 from antiphon.relay.core.flow_key import family_of, header_of, key_of, sockaddr_of
+from antiphon.relay.core.outgoing import Outgoing, Through
 from antiphon.relay.core.remote_owner import is_elsewhere
 from antiphon.relay.dataplane.backbone_socket import BackboneSocket
 from antiphon.schemas.tunnel import BACKBONE_BIT, HELLO, IPV4_HEADER, IPV6_HEADER
@@ -88,7 +89,7 @@ class PortablePath:
                 drops["socket_error"] += 1
                 continue
             if self.backbone is not None and length > 1 and buffer[1] & BACKBONE_FLAG:
-                self._deliver_all(self._core.to_ingress(key_of(sockaddr), buffer[:length], now))
+                self._deliver_all(self._core.backbone.to_ingress(key_of(sockaddr), buffer[:length], now))
                 continue
             client = self._core.from_tunnel(key_of(sockaddr), buffer[:length], now)
             if client is not None:
@@ -133,11 +134,11 @@ class PortablePath:
                 return False
             except OSError:  # an ICMP error, which `read_errors` reads
                 continue
-            self._deliver_all(core.from_backbone(key_of(sockaddr), buffer[:length], now))
+            self._deliver_all(core.backbone.received(key_of(sockaddr), buffer[:length], now))
         return True
 
     def _deliver_sealed(self, client: int, owner: int, datagram: bytes | memoryview) -> None:
-        sealed = self._core.sealed(client, owner, datagram)
+        sealed = self._core.backbone.sealed(client, owner, datagram)
         if sealed is not None:
             self._deliver(sealed)
 

@@ -4,7 +4,7 @@
     password_key = "<hex digits>"
     announce_key = "<64 hex digits>"
 
-The head of each table is the number of a cluster.
+The head of each table is the number of a cluster. `antiphon keys --copy-of FILE --cluster NUMBER` writes it.
 """
 
 from __future__ import annotations
