@@ -9,45 +9,22 @@ from dataclasses import dataclass
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.lease_registers import Register
 
-from antiphon.schemas.messages import CopyLease, LeaseRegister
-from antiphon.transceiver.copies.quorum_lease import Known, Outcome, QuorumLease, Request
+from antiphon.schemas.messages import CopyLease
+from antiphon.transceiver.copies.quorum_lease import Outcome, QuorumLease, Request
 
 pytestmark = pytest.mark.pure
 
-WALKS = int(__import__('os').environ.get('W', 300))
+WALKS = 300
 CREATOR = 0
 PROCESSES = 3
-
-
-class Register:
-    """One bucket on one hub server."""
-
-    def __init__(self, token: str) -> None:
-        self.token, self.revision, self.entry = token, 0, LeaseRegister(registers=1)
-        self.holds = False
-        self.is_down = False
-
-    def read(self) -> Known:
-        return Known(self.token, self.revision, self.entry) if self.holds else Known(self.token, 0, None)
-
-    def write(self, request: Request) -> int | None:
-        present = self.revision if self.holds else 0
-        if request.token != self.token or request.revision != present:
-            return None
-        assert request.entry is not None
-        self.revision, self.entry, self.holds = self.revision + 1, request.entry, True
-        return self.revision
-
-    def is_lost(self, token: str) -> None:
-        """Its server comes back without its disk; revisions begin anew."""
-        self.token, self.revision, self.holds = token, 0, False
 
 
 class Walk:
     """Registers, and processes that swap one lease. Each public method is a step that may happen."""
 
-    def __init__(self, count: int = 3, recover: bool = True) -> None:
+    def __init__(self, count: int = 3) -> None:
         self.registers = [Register(f"{index}") for index in range(count)]
         self.tokens = count
         self.processes = [QuorumLease(count, f"process-{index}") for index in range(PROCESSES)]
@@ -251,4 +228,3 @@ def test_long_walks_with_registers_that_come_back_empty_choose_one_value_after_t
         losses += walk.losses
     assert chosen > WALKS * 3, "the walks show something"
     assert losses > WALKS
-    print(chosen / WALKS, losses / WALKS)
