@@ -1,4 +1,4 @@
-"""A register of copy leases, as one bucket on one server of the hub has it: reads and swaps, and how it loses its disk."""
+"""A register of copy leases, as a bucket on one server of the hub has it: reads, swaps, and the loss of its disk."""
 
 from __future__ import annotations
 

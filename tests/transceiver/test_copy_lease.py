@@ -135,7 +135,7 @@ class TwoRegions:
             self._ask(party, request)
 
     def _ask(self, party: str, request: Request) -> None:
-        index, quorum, waits = request.index, self.quorums[party], [True]
+        index, quorum, waits = request.register, self.quorums[party], [True]
         register = self.registers[index]
 
         def answer(take: Callable[[], None]) -> Callable[[], None]:

@@ -1,4 +1,4 @@
-"""Registers of which a majority counts act as one: whatever is late, lost, repeated or empty, one process comes first."""
+"""Registers of which a majority counts act as one: whatever is late, lost, repeated or empty."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ class Walk:
         if outcome is not None:
             self._ended(process, outcome)
         for request in quorum.requests():
-            self.on_the_way.append((request.index, self._request(process, request)))
+            self.on_the_way.append((request.register, self._request(process, request)))
 
     def _ended(self, process: int, outcome: Outcome) -> None:
         if not outcome.done:
@@ -102,7 +102,7 @@ class Walk:
         self.numbers[process] = outcome.number
 
     def _request(self, process: int, request: Request) -> Callable[[], None]:
-        quorum, register = self.processes[process], self.registers[request.index]
+        quorum, register = self.processes[process], self.registers[request.register]
         waits = [True]
 
         def answer(said: Callable[[], None]) -> Callable[[], None]:
@@ -118,12 +118,12 @@ class Walk:
                 return
             if request.entry is None:
                 known = register.read()
-                self.on_the_way.append((request.index, answer(lambda: quorum.has_read(request, known))))
+                self.on_the_way.append((request.register, answer(lambda: quorum.has_read(request, known))))
             else:
                 revision = register.write(request)
-                self.on_the_way.append((request.index, answer(lambda: quorum.written(request, revision))))
+                self.on_the_way.append((request.register, answer(lambda: quorum.written(request, revision))))
 
-        self.waiting[process, request.index] = answer(lambda: quorum.failed(request))
+        self.waiting[process, request.register] = answer(lambda: quorum.failed(request))
         return arrives
 
     # ---- the network and the hub
@@ -179,9 +179,7 @@ FATES = ("arrives", "arrives", "arrives", "arrives", "is repeated", "is lost")
 SETS = ((0, 1), (1, 2), (0, 2), (0, 1, 2), (0,), (1,), (2,), (0, 1, 2, 3, 4))
 STEPS = st.one_of(
     st.builds(Step, st.just("a_process_swaps"), st.tuples(st.integers(0, 2))),
-    st.builds(
-        Step, st.just("a_process_reads_and_swaps"), st.tuples(st.integers(0, 2), st.sampled_from(SETS))
-    ),
+    st.builds(Step, st.just("a_process_reads_and_swaps"), st.tuples(st.integers(0, 2), st.sampled_from(SETS))),
     st.builds(Step, st.just("a_process_reads"), st.tuples(st.integers(0, 2), st.booleans())),
     st.builds(Step, st.just("a_process_gives_up"), st.tuples(st.integers(0, 2))),
     st.builds(Step, st.just("an_answer_is_not_waited_for"), st.tuples(st.integers(0, 2), st.integers(0, 4))),

@@ -90,6 +90,10 @@ class Server:
         self.process.kill()
         self.process.wait(10)
 
+    def loses_its_disk(self) -> None:
+        """While it is down."""
+        shutil.rmtree(self._directory / "store")
+
     def start_again(self) -> None:
         self.process = self._start()
 

@@ -339,9 +339,7 @@ class Transceiver:
                     on_failure.push_async_callback(hubs[-1].close)
                 leases = LeaseBucket(hubs, int(settings.hub_replicas), process_id)
                 on_failure.push_async_callback(leases.close)
-            transceiver = cls(
-                settings, client, hubs, leases, process_id, _build(settings, client, leases, acquired)
-            )
+            transceiver = cls(settings, client, hubs, leases, process_id, _build(settings, client, leases, acquired))
             await transceiver.begin()
             on_failure.pop_all()  # from here on `stop` closes them
         log.info("slot %d of cluster %d, epoch %d, ready", identity.slot, identity.cluster, identity.epoch)

@@ -93,7 +93,6 @@ class Settings(HubSettings):
         """`place`, read."""
         return Place.from_text(self.place) if self.place else None
 
-
     @model_validator(mode="after")
     def _copies_can_be_kept(self) -> Settings:
         if self.copy_cluster == self.cluster:

@@ -20,7 +20,7 @@ from antiphon.runtime.nats.errors import BUS_ERRORS
 from antiphon.schemas.messages import CopyLease, LeaseRegister
 from antiphon.schemas.slot_moves import Identity
 from antiphon.transceiver.copies.lease_register import Hub, HubLines, Register
-from antiphon.transceiver.copies.quorum_lease import Change, Outcome, QuorumLease, Request
+from antiphon.transceiver.copies.quorum_lease import Change, Known, Outcome, QuorumLease, Request
 
 log = logging.getLogger(__name__)
 complaints: Final = BoundedLog(log)
@@ -75,29 +75,25 @@ class LeaseBucket:
         outcome = await self._run(identity, lambda quorum: quorum.swap(change, create=number == 0))
         return outcome.number if outcome.done else None
 
-    async def take(
-        self, identity: Identity, change: Change, only: Collection[int]
-    ) -> tuple[CopyLease, int] | None:
+    async def take(self, identity: Identity, change: Change, only: Collection[int]) -> tuple[CopyLease, int] | None:
         """Write what `change` makes of what stands there, by these registers (from 0); None: it was left."""
         outcome = await self._run(identity, lambda quorum: quorum.swap(change, only=only))
         return (outcome.lease, outcome.number) if outcome.done and outcome.lease is not None else None
 
     async def look(self, identity: Identity) -> dict[int, LeaseRegister | None]:
         """What registers hold that answer; `TimeoutError` if they are no majority. Changes nothing."""
-        reads = [asyncio.ensure_future(register.read(identity)) for register in self.registers]
-        waiting: set[asyncio.Future[Any]] = set(reads)
+        reads = [asyncio.create_task(register.read(identity)) for register in self.registers]
+        waiting: set[asyncio.Task[Known]] = set(reads)
         found: dict[int, LeaseRegister | None] = {}
         majority = len(reads) // 2 + 1
         try:
             while waiting:
                 patience = GRACE_SECONDS if len(found) >= majority else None
-                done, waiting = await asyncio.wait(
-                    waiting, timeout=patience, return_when=asyncio.FIRST_COMPLETED
-                )
+                done, waiting = await asyncio.wait(waiting, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
                 if not done:
                     break
                 for index, read in enumerate(reads):
-                    if read in done:
+                    if read.done() and index not in found:
                         with contextlib.suppress(*BUS_ERRORS):
                             found[index] = read.result().entry
         finally:
@@ -139,7 +135,7 @@ class LeaseBucket:
             task.add_done_callback(self._at_work.discard)
 
     async def _ask(self, identity: Identity, lease: _Lease, request: Request) -> None:
-        register = self.registers[request.index]
+        register = self.registers[request.register]
         try:
             if request.entry is None:
                 lease.quorum.has_read(request, await register.read(identity))
@@ -147,7 +143,7 @@ class LeaseBucket:
                 lease.quorum.written(request, await register.write(identity, request))
         except BUS_ERRORS as error:
             if "ANTIPHON_HUB_REPLICAS" in str(error):
-                complaints.error(str(error))
+                complaints.warning(str(error))
             log.debug("%s: no answer: %r", register.name, error)
             await asyncio.sleep(AGAIN_SECONDS)
             lease.quorum.failed(request)

@@ -163,13 +163,16 @@ class Register:
             if found is not None:
                 self._token = found[0].decode("ascii", "replace")
                 return self._token
-            made, headers = secrets.token_hex(8), {"Nats-Expected-Last-Subject-Sequence": "0", "Nats-TTL": "never"}
-            subject = f"$KV.{self.name}.{subjects.COPY_LEASE_TOKEN}"
-            try:
-                await self._lines.ask(lambda js: js.publish(subject, made.encode(), headers=headers))
-            except APIError as error:
-                if error.err_code != _WRONG_LAST_SEQUENCE:
-                    raise
+            await self._make_token(secrets.token_hex(8).encode())
+
+    async def _make_token(self, token: bytes) -> None:
+        subject = f"$KV.{self.name}.{subjects.COPY_LEASE_TOKEN}"
+        headers = {"Nats-Expected-Last-Subject-Sequence": "0", "Nats-TTL": "never"}
+        try:
+            await self._lines.ask(lambda js: js.publish(subject, token, headers=headers))
+        except APIError as error:
+            if error.err_code != _WRONG_LAST_SEQUENCE:  # another process was first
+                raise
 
     async def _get(self, key: str) -> tuple[bytes, int] | None:
         stream, subject = f"KV_{self.name}", f"$KV.{self.name}.{key}"
@@ -181,5 +184,3 @@ class Register:
 
     def _bucket(self, js: JetStreamContext) -> KeyValue:
         return KeyValue(name=self.name, stream=f"KV_{self.name}", pre=f"$KV.{self.name}.", js=js, direct=True)
-
-

@@ -1,8 +1,8 @@
 """The lease on one transceiver's calls with copies, as its owner keeps it. Pure: takes `now`, says what to write.
 
 The lease says who owns the calls, and which copies count: those with its generation, unless it says that they are
-withdrawn. A majority of the hub's registers holds it, and it is replaced by compare-and-swap only. So of a withdrawal and a take by the second region one comes first,
-and the other one fails:
+withdrawn. A majority of the hub's registers holds it, and it is replaced by compare-and-swap only. So of a withdrawal
+and a take by the second region one comes first, and the other one fails:
 
     copies count      a counter is used after a copy that covers it was confirmed; while the lease has run out nothing
                       is sent

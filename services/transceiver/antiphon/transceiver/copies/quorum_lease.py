@@ -34,9 +34,9 @@ class Known(NamedTuple):
 
 
 class Request(NamedTuple):
-    """Read the register of this index, or put `entry` in the place of that revision (0: where there is none)."""
+    """Read this register (from 0), or put `entry` into it in the place of that revision (0: where there is none)."""
 
-    index: int
+    register: int
     entry: LeaseRegister | None
     """None: read."""
     token: str = ""
@@ -51,10 +51,13 @@ class Tag(NamedTuple):
     number: int
 
 
+NOTHING: Final = Tag(0, "", 0)
+
+
 def tag_of(entry: LeaseRegister | None) -> Tag:
     """Of the value in this entry; the lowest one where there is none."""
     if entry is None or entry.lease is None:
-        return Tag(0, "", 0)
+        return NOTHING
     return Tag(entry.accepted_round, entry.accepted_of, entry.number)
 
 
@@ -100,7 +103,7 @@ class _Operation:
     """Registers that were seen empty before the operation began, and their tokens."""
     restarts: int = 0
     proposal: LeaseRegister | None = None
-    base: Tag = Tag(0, "", 0)
+    base: Tag = NOTHING
     """What the proposal replaces."""
 
 
@@ -232,9 +235,7 @@ class QuorumLease:
         if promised > self._ballot:
             return None
         if promised < self._ballot:
-            promise = entry.model_copy(
-                update={"promised_round": self._ballot[0], "promised_to": self._ballot[1]}
-            )
+            promise = entry.model_copy(update={"promised_round": self._ballot[0], "promised_to": self._ballot[1]})
             return Request(index, promise, known.token, known.revision)
         proposal = operation.proposal
         if proposal is None or tag_of(entry) == tag_of(proposal):
@@ -246,34 +247,34 @@ class QuorumLease:
     def has_read(self, request: Request, known: Known) -> None:
         """The register holds this."""
         operation = self._answered(request)
-        self._learn(request.index, known)
+        self._learn(request.register, known)
         if operation is not None:
-            operation.fresh[request.index] = known
+            operation.fresh[request.register] = known
         self._decide()
 
     def written(self, request: Request, revision: int | None) -> None:
         """The register holds it, as this revision; None: another revision was there."""
         self._answered(request)
         if revision is None:
-            self._learn(request.index, None)
+            self._learn(request.register, None)
         else:
-            self._learn(request.index, Known(request.token, revision, request.entry))
+            self._learn(request.register, Known(request.token, revision, request.entry))
         self._decide()
 
     def failed(self, request: Request) -> None:
         """No answer. What was to be written may have been, or may be later."""
-        self._busy[request.index] = None
-        self._learn(request.index, None)
+        self._busy[request.register] = None
+        self._learn(request.register, None)
         if self._operation is not None:
-            self._operation.failed.add(request.index)
+            self._operation.failed.add(request.register)
         self._decide()
 
     def _answered(self, request: Request) -> _Operation | None:
         """The operation if the request is of the present one."""
-        busy, self._busy[request.index] = self._busy[request.index], None
+        busy, self._busy[request.register] = self._busy[request.register], None
         operation = self._operation
         if operation is not None:
-            operation.failed.discard(request.index)
+            operation.failed.discard(request.register)
         return operation if busy is not None and busy[1] is operation else None
 
     def _learn(self, index: int, known: Known | None) -> None:
