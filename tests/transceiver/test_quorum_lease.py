@@ -16,7 +16,7 @@ from antiphon.transceiver.copies.quorum_lease import Outcome, QuorumLease, Reque
 
 pytestmark = pytest.mark.pure
 
-WALKS = 300
+WALKS = 150
 CREATOR = 0
 PROCESSES = 3
 
