@@ -88,9 +88,11 @@ class LeaseRegister(Message):
     promised_round: Count = 0
     """The newest ballot that the register has promised: it takes nothing of an older one."""
     promised_to: str = Field(default="", max_length=96)
+    """The process that has that ballot, and a random part."""
     accepted_round: Count = 0
     """The ballot that the lease was written under."""
     accepted_of: str = Field(default="", max_length=96)
+    """Likewise."""
     number: Count = 0
     """Grows by one with each lease that replaces another one."""
     lease: CopyLease | None = None
