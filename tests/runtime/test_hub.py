@@ -115,7 +115,7 @@ async def test_a_hub_that_comes_back_empty_has_its_buckets_again_by_the_command(
 async def _until_whole(url: str, seconds: float) -> None:
     client = await connection.connect(url, "looks")
     async with asyncio.timeout(seconds):
-        wanted = {store.stream for store in stores.HUB_STORES.values()}
+        wanted = {store.stream for store in stores.hub_stores(1).values()}
         while await stores.present_streams(client) != wanted:  # noqa: ASYNC110 - another process makes them
             await asyncio.sleep(0.05)
     await client.close()

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from antiphon.runtime.nats.permissions import AT_HUB, NAMED, PUBLISHERS, ROLES, User, permissions_of
-from antiphon.runtime.nats.stores import STORES
+from antiphon.runtime.nats.stores import STORES, hub_stores
 from antiphon.schemas.subjects import BUCKET_LEASES, CROSSES, LEASE_STORAGE_KEY, SUBJECTS
 
 pytestmark = pytest.mark.pure
@@ -62,7 +62,7 @@ def test_each_subject_has_a_role_that_publishes_it(role: str) -> None:
     "user", [user for user in USERS if user.role not in ("setup", "hub_setup")], ids=lambda user: user.role
 )
 def test_no_role_but_setup_makes_changes_or_deletes_a_store_and_all_names_are_of_the_table(user: User) -> None:
-    streams = {store.stream for store in STORES.values()}
+    streams = {store.stream for store in (*STORES.values(), *hub_stores(5).values())}
     for subject in permissions_of(user).publish:
         if subject.startswith("$JS.API."):
             match = re.match(r"\$JS\.API\.(STREAM\.INFO|DIRECT\.GET|CONSUMER\.CREATE)\.([\w-]+)(\.\S+)?$", subject)

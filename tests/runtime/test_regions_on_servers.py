@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import json
 import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import Any
 
 import nats.errors
 import nats.js.errors
@@ -23,11 +21,14 @@ from antiphon.runtime import tasks
 from antiphon.runtime.nats import buckets, connection, stores
 from antiphon.runtime.nats.call_owner import ask_owner
 from antiphon.runtime.nats.client import BusClient
+from antiphon.runtime.nats.errors import BUS_ERRORS
 from antiphon.runtime.nats.hub import HubConnection, connect_hub
 from antiphon.runtime.nats.permissions import User
 from antiphon.runtime.nats.store_keeper import StoreKeeper
 from antiphon.schemas import subjects
-from antiphon.schemas.subjects import BUCKET_COPY_LEASES, BUCKET_NUMBERS, CROSSES, SUBJECTS
+from antiphon.schemas.subjects import BUCKET_NUMBERS, CROSSES, SUBJECTS
+from antiphon.transceiver.copies.lease_bucket import LeaseBucket
+from antiphon.transceiver.copies.owned_lease import Copies, OwnedLease
 
 pytestmark = pytest.mark.process
 
@@ -36,6 +37,7 @@ OF_THE_ASKED = ("transceiver_open", "cluster_call", "copy_store")
 """Rows whose subject names the cluster that is asked, not the one that speaks."""
 COPY_STORE = "antiphon.v1.copy.<cluster>.store"
 ROWS = {"copy_store": COPY_STORE, **{name: row.pattern for name, row in SUBJECTS.items()}}
+LEASE = (1, 1, 1)
 STAYING = (
     "antiphon.v1.anything", "antiphon.v1.transceiver.2.1.calls", "antiphon.v1.transceiver.2.1.drain",
     "$KV.antiphon-leases.echo.s1", "$KV.antiphon-numbers.ingress.1", "$SRV.PING", "_INBOX.x.y", "_INBOX_agent.echo.x.y",
@@ -251,20 +253,6 @@ async def _hub(running: World, role: str) -> AsyncIterator[HubConnection]:
         await hub.close()
 
 
-async def _revision_after_put(hub: HubConnection, key: str, last: int) -> int | None:
-    """The new revision of a lease; None: not granted."""
-    if (client := hub.client) is None:
-        return None
-    try:
-        kv = await buckets.bucket(client.jetstream(timeout=0.5), BUCKET_COPY_LEASES)
-        return await kv.update(key, b"ours", last)
-    except nats.js.errors.KeyWrongLastSequenceError:
-        entry = await kv.get(key)
-        return entry.revision
-    except (nats.errors.Error, OSError):
-        return None
-
-
 async def test_a_number_is_given_once_in_all_regions(running: World) -> None:
     async with _hub(running, "relay") as one, _hub(running, "relay") as two:
         first, second = await one.connected(), await two.connected()
@@ -275,52 +263,78 @@ async def test_a_number_is_given_once_in_all_regions(running: World) -> None:
             await (await buckets.bucket(second.jetstream(), BUCKET_NUMBERS)).create("ingress.7", b"us-relay")
 
 
-async def test_a_hub_that_lost_one_of_three_servers_grants_leases_and_one_that_lost_two_refuses(running: World) -> None:
-    first, _, third = running.hub
-    async with _hub(running, "transceiver") as hub, first.client(User("hub_setup")) as setup:
-        await hub.connected()
-        revision = 0
+class Owner:
+    """Renews one lease, as a transceiver does."""
 
-        async def granted() -> bool:
-            nonlocal revision
-            found = await _revision_after_put(hub, "1.1", revision)
-            revision = found or revision
-            return found is not None
+    def __init__(self, bucket: LeaseBucket) -> None:
+        self._bucket = bucket
+        self._lease = OwnedLease(LEASE, "owner")
 
-        await _until(granted)
-        await _lead_by(setup, "hub-c")
-        first.kill()  # our connection and those of both regions were with it
-        await _until(granted)
+    async def renews(self) -> bool:
+        """Whether a majority has taken it."""
+        lease, now = self._lease, time.monotonic()
+        try:
+            if lease.must_read:
+                lease.read(await self._bucket.read(LEASE), now)
+            if (write := lease.due(now)) is None:
+                await asyncio.sleep(POLL)
+                return False
+            try:
+                number = await self._bucket.swap(write.lease, write.revision)
+            except BaseException:
+                lease.unanswered(write)
+                raise
+        except BUS_ERRORS:
+            await asyncio.sleep(POLL)
+            return False
+        assert lease.copies is not Copies.LOST
+        lease.refused(write) if number is None else lease.written(write, number)
+        return number is not None
+
+
+async def test_leases_are_granted_by_any_two_servers_of_the_hub_and_by_no_single_one(running: World) -> None:
+    first, second, third = running.hub
+    where = running.hub_of("transceiver")
+    others = where._replace(urls=(*where.urls[1:], where.urls[0]))
+    one, two = connect_hub(where, "transceiver"), connect_hub(others, "transceiver")
+    bucket = LeaseBucket([one, two], 3, "owner")
+    try:
+        for hub in (one, two):
+            assert not (await hub.connected()).refused
+        owner = Owner(bucket)
+        await _until(owner.renews)
+        first.kill()  # our first connection and those of both regions were with it
+        await _until(owner.renews)
         async with running.eu.client() as speaking, running.us.client() as listening:
             heard = Heard()
             await listening.subscribe("antiphon.v1.transceiver.*.*.announce", cb=heard.take)
             await listening.flush()
             await _pass_a_fence(speaking, 1, heard)  # the regions are joined by another server of the hub
         with third.standing_still():
-            for _ in range(2):
-                assert not await granted()
+            assert not await owner.renews()
             await _works_alone(running.eu)
+            assert not await owner.renews()
+        await _until(owner.renews)
         first.start_again()
-        await _until(granted)
+        third.kill()
+        third.loses_its_disk()
+        third.start_again()
 
+        async def third_has_it_again() -> bool:
+            await owner.renews()
+            with suppress(*BUS_ERRORS):
+                return (await bucket.registers[2].read(LEASE)).entry is not None
+            return False
 
-async def _lead_by(setup: BusClient, server: str) -> None:
-    stream = f"KV_{BUCKET_COPY_LEASES}"
-
-    body = json.dumps({"placement": {"preferred": server}}).encode()
-
-    async def leads() -> bool:
-        try:
-            answer = await setup.request(f"$JS.API.STREAM.INFO.{stream}", b"", timeout=2)
-            info: dict[str, Any] = json.loads(answer.data)
-            if info.get("cluster", {}).get("leader") == server:
-                return True
-            await setup.request(f"$JS.API.STREAM.LEADER.STEPDOWN.{stream}", body, timeout=2)
-        except (nats.errors.NoRespondersError, nats.errors.TimeoutError):  # the servers have no leader yet
-            pass
-        return False
-
-    await _until(leads, every=0.3)  # an election needs its time
+        await _until(third_has_it_again)
+        second.kill()
+        await _until(owner.renews)
+        second.start_again()
+        await _until(owner.renews)
+    finally:
+        await bucket.close()
+        await one.close()
+        await two.close()
 
 
 async def test_a_region_that_is_cut_off_goes_on_alone_and_joins_again(running: World) -> None:

@@ -183,9 +183,14 @@ MAY: Final[dict[str, tuple[list[str], list[str]]]] = {
     "hub_transceiver-eu": (
         [
             "$KV.antiphon-numbers.cluster.1", "$JS.API.DIRECT.GET.KV_antiphon-numbers.$KV.*",
-            "$JS.API.STREAM.INFO.KV_antiphon-numbers", "$KV.antiphon-copy-leases.*",
-            "$JS.API.DIRECT.GET.KV_antiphon-copy-leases.$KV.*", "$JS.API.STREAM.INFO.KV_antiphon-copy-leases",
-            "$JS.API.CONSUMER.CREATE.KV_antiphon-copy-leases.c.$KV.*",
+            "$JS.API.STREAM.INFO.KV_antiphon-numbers",
+            *(
+                subject.format(f"antiphon-copy-leases-{number}")
+                for number in (1, 2, 3, 4, 5)
+                for subject in (
+                    "$KV.{0}.*", "$JS.API.DIRECT.GET.KV_{0}.$KV.*", "$JS.API.CONSUMER.CREATE.KV_{0}.c.$KV.*"
+                )
+            ),
         ],
         [],
     ),

@@ -39,7 +39,7 @@ def test_what_nats_refuses_is_tried_again_later_and_keeps_no_other_store_waiting
     assert schedule.due({"b"}, REFUSED_SECONDS + 1) == ["a"]
 
 
-NO_WORDS = (subjects.BUCKET_SLOTS, subjects.BUCKET_COPY_LEASES, subjects.BUCKET_NUMBERS)
+NO_WORDS = (subjects.BUCKET_SLOTS, *stores.HUB_STORES)
 
 
 def test_every_store_is_bounded_and_read_by_key_and_words_are_in_memory() -> None:

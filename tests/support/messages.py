@@ -100,6 +100,15 @@ STRATEGIES: dict[str, st.SearchStrategy[m.AnyMessage]] = {
         withdrawn=st.booleans(),
         number=counts,
     ),
+    "LeaseRegister": st.builds(
+        m.LeaseRegister,
+        registers=st.sampled_from((1, 3, 5)),
+        promised_round=counts,
+        promised_to=names,
+        accepted_round=counts,
+        accepted_of=names,
+        number=counts,
+    ),
     "RelayStatistics": st.builds(
         m.RelayStatistics,
         name=names,

@@ -306,6 +306,20 @@ def control_messages() -> dict[str, Any]:
                 number=42,
             ),
         ),
+        (
+            "LeaseRegister",
+            messages.LeaseRegister(
+                registers=3,
+                promised_round=4,
+                promised_to="c0ffee-1",
+                accepted_round=3,
+                accepted_of="c0ffee-1",
+                number=42,
+                lease=messages.CopyLease(
+                    cluster=1, slot=2, epoch=3, holder="c0ffee", holder_cluster=1, generation=1, number=42
+                ),
+            ),
+        ),
         ("OpenRequest", messages.OpenRequest(offer="v=0\r\n", agent="concierge", session={"type": "realtime"})),
         ("OpenReply", messages.Opened(session_id="rtc_abcdefghijklmnopqrstuvwx", answer="v=0\r\n")),
         ("OpenReply", messages.Refused(code="full", message="all 50 places are taken")),

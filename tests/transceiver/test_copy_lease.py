@@ -1,7 +1,8 @@
 """Copies in a second region: whatever is lost, late, repeated or stopped, two senders never use one counter.
 
-Two parties (the owner of a call, the second region), a hub that swaps, and messages between all three that may take as
-long as they like. Time passes for both at their own rates, and either may stand still.
+Two parties (the owner of a call, the second region), three registers of the hub that swap, of which one may be down or
+come back empty, and messages between all of them that may take as long as they like. Time passes for both parties at
+their own rates, and either may stand still.
 """
 
 from __future__ import annotations
@@ -13,12 +14,14 @@ from dataclasses import dataclass
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.lease_registers import Register
 
-from antiphon.schemas.messages import CopyLease, StoreCopy
+from antiphon.schemas.messages import CopyLease, LeaseRegister, StoreCopy
 from antiphon.transceiver.copies import shelf
 from antiphon.transceiver.copies.copied_calls import WITHDRAW_AFTER, CopiedCalls, Numbered
 from antiphon.transceiver.copies.owned_lease import LEASE_SECONDS, Copies, OwnedLease, Write
-from antiphon.transceiver.copies.watched_lease import TAKE_AFTER, Take, WatchedLease
+from antiphon.transceiver.copies.quorum_lease import Outcome, QuorumLease, Request
+from antiphon.transceiver.copies.watched_lease import TAKE_AFTER, AnsweringClock, WatchedLease
 
 pytestmark = pytest.mark.pure
 
@@ -30,7 +33,7 @@ CALL = "rtc_call"
 
 
 class Hub:
-    """One entry of a bucket, written by compare-and-swap."""
+    """What a majority of registers does, as the owner sees it."""
 
     def __init__(self) -> None:
         self.entry: tuple[CopyLease, int] | None = None
@@ -49,7 +52,11 @@ class TwoRegions:
     """The call of one session; its counters are numbers from 0. Each public method is a step that may happen."""
 
     def __init__(self) -> None:
-        self.hub = Hub()
+        self.registers = [Register(f"{index}") for index in range(3)]
+        self.tokens = 3
+        self.quorums = {"owner": QuorumLease(3, "owner"), "adopter": QuorumLease(3, "adopter")}
+        self.waiting: dict[tuple[str, int], Callable[[], None]] = {}
+        """What happens when a party waits for the answer of a register no longer."""
         self.on_the_way: list[Callable[[], None]] = []
         self.owner_now = self.watcher_now = 100.0
         self.rate = 1.0
@@ -57,13 +64,15 @@ class TwoRegions:
         # the owner
         self.calls = CopiedCalls(OwnedLease(IDENTITY, "owner"))
         self.write: Write | None = None
+        self.reading = False
         self.counter = 0
         self.limit: int | None = None
         self.written: tuple[int, Numbered | None] | None = None
         """The checkpoint that is not confirmed yet: its counter, and its copy."""
         self.sent: list[int] = []
         # the second region
-        self.watched = WatchedLease("adopter", 2)
+        self.watched = WatchedLease(3, "adopter", 2)
+        self.clocks = [100.0] * 3
         self.stored: StoreCopy | None = None
         self.adopted_counter: int | None = None
         self.sent_there: list[int] = []
@@ -73,6 +82,8 @@ class TwoRegions:
     def time_passes(self, seconds: float) -> None:
         self.owner_now += seconds * self.rate
         self.watcher_now += seconds
+        for index, register in enumerate(self.registers):
+            self.clocks[index] += 0 if register.is_down or self.watcher_stopped else seconds
 
     def a_clock_runs_at_another_rate(self, rate: float) -> None:
         self.rate = rate
@@ -103,45 +114,94 @@ class TwoRegions:
         if len(self.on_the_way) < 40:
             self.on_the_way.append(message)
 
+    # ---- the registers
+
+    def a_register_is_down_or_back(self, index: int, down: bool) -> None:
+        self.registers[index].is_down = down
+
+    def a_register_comes_back_empty(self, index: int) -> None:
+        """Only while the two others have the lease."""
+        others = [each for each in self.registers if each is not self.registers[index]]
+        if self.calls.lease.generation and all(each.holds for each in others):
+            self.tokens += 1
+            self.registers[index].is_lost(f"{self.tokens}")
+
+    def _go_on(self, party: str) -> None:
+        quorum = self.quorums[party]
+        outcome, quorum.outcome = quorum.outcome, None
+        if outcome is not None:
+            self._owner_knows(outcome) if party == "owner" else self._watcher_knows(outcome)
+        for request in quorum.requests():
+            self._ask(party, request)
+
+    def _ask(self, party: str, request: Request) -> None:
+        index, quorum, waits = request.register, self.quorums[party], [True]
+        register = self.registers[index]
+
+        def answer(take: Callable[[], None]) -> Callable[[], None]:
+            def arrives() -> None:
+                if waits:
+                    waits.clear()
+                    take()
+                    self._go_on(party)
+
+            return arrives
+
+        def arrives() -> None:
+            if register.is_down:
+                return
+            if request.entry is None:
+                known = register.read()
+                self.send(answer(lambda: quorum.has_read(request, known)))
+                return
+            revision, entry = register.write(request), request.entry
+            self.send(answer(lambda: quorum.written(request, revision)))
+            if revision is not None:
+                self.send(lambda: self._watcher_sees(index, entry))
+
+        self.waiting[party, index] = answer(lambda: quorum.failed(request))
+        self.send(arrives)
+
+    def an_answer_is_not_waited_for(self, party: str, index: int) -> None:
+        self.waiting.pop((party, index), lambda: None)()
+
     # ---- the owner
 
     def the_owner_renews(self) -> None:
         if self.owner_stopped:
             return
-        lease = self.calls.lease
-        if lease.must_read:
-            self.send(lambda: self._reads())
+        lease, quorum = self.calls.lease, self.quorums["owner"]
+        if self.reading:
             return
-        write = lease.due(self.owner_now)
-        if write is not None:
+        if lease.must_read:
+            self.reading = True
+            quorum.read(True)
+        elif (write := lease.due(self.owner_now)) is not None:
             self.write = write
-            self.send(lambda: self._hub_gets(write))
+            expected, wanted = write.revision, write.lease
+            quorum.swap(lambda _, number: wanted if number == expected else None, create=expected == 0)
+        self._go_on("owner")
 
-    def _hub_gets(self, write: Write) -> None:
-        revision = self.hub.swap(write.lease, write.revision)
-        self.send(lambda: self._hub_answers(write, revision))
-        entry = self.hub.entry
-        if revision is not None and entry is not None:
-            self.send(lambda: self._watcher_sees(*entry))
-
-    def _hub_answers(self, write: Write, revision: int | None) -> None:
-        if self.write is not write:
-            return  # given up already
-        self.write = None
-        if revision is None:
-            self.calls.lease.refused(write)
-        else:
-            self.calls.lease.written(write, revision)
+    def _owner_knows(self, outcome: Outcome) -> None:
+        lease = self.calls.lease
+        if self.reading:
+            self.reading = False
+            if outcome.done:
+                lease.read((outcome.lease, outcome.number) if outcome.lease else None, self.owner_now)
+        elif self.write is not None:
+            write, self.write = self.write, None
+            lease.written(write, outcome.number) if outcome.done else lease.refused(write)
 
     def the_owner_gives_an_answer_up(self) -> None:
-        if self.write is None or self.owner_stopped:
+        if self.owner_stopped or not (self.write or self.reading):
             return
-        self.calls.lease.unanswered(self.write)
-        self.write = None
-
-    def _reads(self) -> None:
-        entry = self.hub.entry
-        self.send(lambda: self.calls.lease.read(entry, self.owner_now) if self.calls.lease.must_read else None)
+        self.quorums["owner"].give_up()
+        for index in range(3):
+            self.an_answer_is_not_waited_for("owner", index)
+        self.reading = False
+        if self.write is not None:
+            self.calls.lease.unanswered(self.write)
+            self.write = None
 
     def the_owner_wants_copies_or_withdraws_them(self, count: bool) -> None:
         if self.owner_stopped:
@@ -204,38 +264,43 @@ class TwoRegions:
 
     # ---- the second region
 
-    def _watcher_sees(self, lease: CopyLease, revision: int) -> None:
+    def _watcher_sees(self, index: int, entry: LeaseRegister) -> None:
         if not self.watcher_stopped:
-            self.watched.seen(lease, revision, self.watcher_now)
+            self.watched.seen(index, entry, self.clocks[index])
 
     def the_watcher_looks(self) -> None:
         if self.watcher_stopped:
             return
-        take = self.watched.due(self.watcher_now)
+        take = self.watched.due(self.clocks, self.watcher_now)
         if take is not None:
-            self.send(lambda: self._hub_gets_take(take))
+            for index in range(3):
+                self.an_answer_is_not_waited_for("adopter", index)
+            self.quorums["adopter"].swap(take.change, only=take.only)
+            self._go_on("adopter")
 
     def the_watcher_reads_the_hub(self) -> None:
-        if self.watcher_stopped or self.hub.entry is None:
-            return
-        self._watcher_sees(*self.hub.entry)
+        for index, register in enumerate(self.registers):
+            if register.holds and not register.is_down:
+                self._watcher_sees(index, register.entry)
 
     def the_owner_says_nothing_for_a_while_and_the_watcher_takes_the_call(self) -> None:
         self.the_watcher_reads_the_hub()
         self.time_passes(3.0)
+        before = len(self.on_the_way)
         self.the_watcher_looks()
-        for message in self.on_the_way[-1:]:
-            message()
-            self.on_the_way.remove(message)
-        if self.on_the_way:
-            self.on_the_way.pop()()
+        for _ in range(6):
+            now, self.on_the_way = self.on_the_way[before:], self.on_the_way[:before]
+            for message in now:
+                message()
 
-    def _hub_gets_take(self, take: Take) -> None:
-        if self.hub.swap(take.lease, take.revision) is not None:
-            self.send(lambda: self._adopt(take))
+    def _watcher_knows(self, outcome: Outcome) -> None:
+        if outcome.done and outcome.lease is not None:
+            self._adopt(outcome.lease)
 
-    def _adopt(self, take: Take) -> None:
-        if self.stored is None or not shelf.counts(self.stored, take.lease.generation):
+    def _adopt(self, lease: CopyLease) -> None:
+        assert lease.holder == "adopter"
+        assert not lease.withdrawn
+        if self.stored is None or not shelf.counts(self.stored, lease.generation):
             return
         self.adopted_counter = int(self.stored.sealed) + AHEAD
         self.stored = shelf.taken(self.stored, "adopter")
@@ -280,12 +345,21 @@ STEPS = st.one_of(
     st.builds(Step, st.just("the_owner_waits_no_longer_for_a_copy")),
     st.builds(Step, st.just("the_owner_sends"), st.tuples(st.integers(1, 10))),
     st.builds(Step, st.just("the_watcher_looks")),
+    st.builds(Step, st.just("a_register_is_down_or_back"), st.tuples(st.integers(0, 2), st.booleans())),
+    st.builds(Step, st.just("a_register_comes_back_empty"), st.tuples(st.integers(0, 2))),
+    st.builds(
+        Step,
+        st.just("an_answer_is_not_waited_for"),
+        st.tuples(st.sampled_from(("owner", "adopter")), st.integers(0, 2)),
+    ),
     st.builds(Step, st.just("the_watcher_reads_the_hub")),
     st.builds(Step, st.just("the_owner_says_nothing_for_a_while_and_the_watcher_takes_the_call")),
     st.builds(Step, st.just("the_adopter_sends"), st.tuples(st.integers(1, 10))),
 )
 COPIED = [
     Step("the_owner_wants_copies_or_withdraws_them", (True,)),
+    Step("the_owner_renews"),
+    Step("all_messages_arrive_in_order"),
     Step("the_owner_renews"),
     Step("all_messages_arrive_in_order"),
     Step("the_owner_writes_a_checkpoint"),
@@ -330,6 +404,9 @@ LIKELY = (
     Step("the_owner_is_stopped_or_goes_on", (False,)),
     Step("the_watcher_is_stopped_or_goes_on", (True,)),
     Step("the_watcher_is_stopped_or_goes_on", (False,)),
+    *(Step("a_register_is_down_or_back", (index, down)) for index in range(3) for down in (False, False, index == 1)),
+    *(Step("a_register_comes_back_empty", (index,)) for index in range(3)),
+    *(Step("an_answer_is_not_waited_for", (party, index)) for party in ("owner", "adopter") for index in range(3)),
 )
 
 
@@ -338,6 +415,8 @@ def test_long_walks_in_which_calls_are_taken_copied_and_withdrawn_use_no_counter
     taken = withdrawn = went_on = 0
     for seed in range(WALKS):
         chosen, regions = random.Random(seed), TwoRegions()
+        for step in COPIED if seed % 2 else ():
+            step.happen(regions)
         for _ in range(250):
             step = chosen.choice(LIKELY)
             if chosen.random() < 0.25:
@@ -351,12 +430,39 @@ def test_long_walks_in_which_calls_are_taken_copied_and_withdrawn_use_no_counter
     assert went_on
 
 
+def show(watched: WatchedLease, hub: Hub, at: float) -> None:
+    """All registers hold what the hub has."""
+    assert hub.entry is not None
+    lease, number = hub.entry
+    entry = LeaseRegister(registers=3, accepted_round=1, accepted_of="owner", number=number, lease=lease)
+    for index in range(3):
+        watched.seen(index, entry, at)
+
+
 def renewed(lease: OwnedLease, hub: Hub, now: float) -> None:
-    write = lease.due(now)
+    """Until the hub has all that the owner wants; the first write says only that there is a lease."""
+    while True:
+        write = lease.due(now)
+        assert write is not None
+        revision = hub.swap(write.lease, write.revision)
+        assert revision is not None
+        lease.written(write, revision)
+        if lease.settled:
+            return
+
+
+def test_the_first_write_of_a_lease_lets_nothing_be_adopted() -> None:
+    """Without an answer it is made once more, so it must not be taken in between."""
+    lease, hub = OwnedLease(IDENTITY, "owner"), Hub()
+    lease.let_count()
+    write = lease.due(10.0)
     assert write is not None
-    revision = hub.swap(write.lease, write.revision)
-    assert revision is not None
-    lease.written(write, revision)
+    assert write.lease.withdrawn
+    renewed_number = hub.swap(write.lease, write.revision)
+    lease.written(write, renewed_number or 0)
+    following = lease.due(10.0)
+    assert following is not None
+    assert not following.lease.withdrawn
 
 
 def test_an_owner_counts_its_lease_from_before_it_sent_the_renewal() -> None:
@@ -411,10 +517,9 @@ def test_a_withdrawal_holds_when_the_hub_has_it_and_not_before() -> None:
     renewed(lease, hub, 13.0)
     assert not calls.is_needed(copy)
     assert calls.may_send(CALL, 99.0), "a call without a copy needs no lease"
-    watched = WatchedLease("adopter", 2)
-    assert hub.entry is not None
-    watched.seen(*hub.entry, 13.0)
-    assert watched.due(99.0) is None, "a copy that the lease calls withdrawn is never adopted"
+    watched = WatchedLease(3, "adopter", 2)
+    show(watched, hub, 13.0)
+    assert watched.due([99.0] * 3, 99.0) is None, "a copy that the lease calls withdrawn is never adopted"
     lease.let_count()
     renewed(lease, hub, 20.0)
     assert calls.may_send(CALL, 99.0), "bound again by its next copy only"
@@ -426,18 +531,45 @@ def test_the_second_region_counts_from_when_it_saw_the_last_change() -> None:
     lease, hub = OwnedLease(IDENTITY, "owner"), Hub()
     lease.let_count()
     renewed(lease, hub, 10.0)
-    watched = WatchedLease("adopter", 2)
-    assert hub.entry is not None
-    watched.seen(*hub.entry, 50.0)
-    watched.seen(*hub.entry, 51.0)  # read again: no change
-    assert watched.due(50.0 + TAKE_AFTER - 0.01) is None
-    take = watched.due(50.0 + TAKE_AFTER)
+    watched = WatchedLease(3, "adopter", 2)
+    show(watched, hub, 50.0)
+    show(watched, hub, 51.0)  # read again: no change
+    almost, passed = 50.0 + TAKE_AFTER - 0.01, 50.0 + TAKE_AFTER
+    assert watched.due([almost] * 3, 60.0) is None
+    assert watched.due([passed, almost, almost], 60.0) is None, "in a minority"
+    take = watched.due([passed, almost, passed], 60.0)
     assert take is not None
+    assert take.only == {0, 2}
     renewed(lease, hub, 13.0)  # it wakes, and is faster
-    assert hub.swap(take.lease, take.revision) is None
-    take = None
-    watched.seen(*hub.entry, 53.0)
-    assert watched.due(53.1) is None
+    assert hub.entry is not None
+    assert take.change(*hub.entry) is None
+    show(watched, hub, 53.0)
+    assert watched.due([53.1] * 3, 70.0) is None
+
+
+def test_only_time_in_which_a_register_answers_counts_against_a_lease() -> None:
+    clock = AnsweringClock()
+    for asked_at in (10.0, 10.5, 11.0):
+        clock.answered(asked_at)
+    assert clock.seconds == 1.0
+    clock.answered(60.0)  # it was away
+    assert clock.seconds == 1.0
+    clock.answered(60.5)
+    assert clock.seconds == 1.5
+
+
+def test_a_withdrawal_that_a_single_register_holds_is_believed() -> None:
+    lease, hub = OwnedLease(IDENTITY, "owner"), Hub()
+    lease.let_count()
+    renewed(lease, hub, 10.0)
+    watched = WatchedLease(3, "adopter", 2)
+    show(watched, hub, 10.0)
+    lease.withdraw()
+    write = lease.due(11.0)
+    assert write is not None
+    entry = LeaseRegister(registers=3, accepted_round=1, accepted_of="owner", number=9, lease=write.lease)
+    watched.seen(1, entry, 11.0)
+    assert watched.due([20.0] * 3, 20.0) is None
 
 
 def test_an_owner_finds_its_calls_taken_and_sends_nothing_more() -> None:
@@ -446,12 +578,14 @@ def test_an_owner_finds_its_calls_taken_and_sends_nothing_more() -> None:
     lease.let_count()
     renewed(lease, hub, 10.0)
     assert calls.next_copy(CALL, 10.0) is not None
-    watched = WatchedLease("adopter", 2)
-    assert hub.entry is not None
-    watched.seen(*hub.entry, 10.0)
-    take = watched.due(13.0)
+    watched = WatchedLease(3, "adopter", 2)
+    show(watched, hub, 10.0)
+    take = watched.due([13.0] * 3, 13.0)
     assert take is not None
-    assert hub.swap(take.lease, take.revision) is not None
+    assert hub.entry is not None
+    taken = take.change(*hub.entry)
+    assert taken is not None
+    assert hub.swap(taken, hub.entry[1]) is not None
     write = lease.due(14.0)
     assert write is not None
     assert hub.swap(write.lease, write.revision) is None
@@ -468,13 +602,16 @@ def test_a_take_whose_process_died_is_repeated_by_another_of_its_cluster_only() 
     taken = CopyLease(
         cluster=1, slot=2, epoch=3, holder="first", holder_cluster=2, generation=4, withdrawn=False, number=9
     )
+    hub = Hub()
+    hub.swap(taken, 0)
     for cluster, again in ((2, True), (3, False)):
-        watched = WatchedLease("second", cluster)
-        watched.seen(taken, 7, 10.0)
-        assert (watched.due(10.0 + TAKE_AFTER) is not None) is again
-    watched = WatchedLease("second", 2)
-    watched.seen(taken.model_copy(update={"adopted": True}), 8, 10.0)
-    assert watched.due(99.0) is None
+        watched = WatchedLease(3, "second", cluster)
+        show(watched, hub, 10.0)
+        assert (watched.due([10.0 + TAKE_AFTER] * 3, 13.0) is not None) is again
+    watched = WatchedLease(3, "second", 2)
+    hub.swap(taken.model_copy(update={"adopted": True}), 1)
+    show(watched, hub, 10.0)
+    assert watched.due([99.0] * 3, 99.0) is None
     assert watched.is_done
 
 

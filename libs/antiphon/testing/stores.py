@@ -10,9 +10,9 @@ from antiphon.runtime.nats import connection, store_keeper, stores
 from antiphon.runtime.nats.stores import Store
 
 
-def make_hub_stores(url: str, replicas: int = 1) -> None:
-    """Make the hub's buckets once, as `make_stores` does; one server alone holds one replica of each."""
-    make_stores(url, stores.hub_stores(replicas))
+def make_hub_stores(url: str) -> None:
+    """Make the hub's buckets once, as `make_stores` does; one server alone has all registers."""
+    make_stores(url, stores.of_one_server(stores.HUB_STORES))
 
 
 def make_stores(url: str, table: Mapping[str, Store] = stores.REGION_STORES) -> None:

@@ -32,7 +32,11 @@ BUCKET_COPIES: Final = "antiphon-copies"
 BUCKET_LIMITS: Final = "antiphon-limits"
 """`used.<secret>`, `rate.<kind>.<hash>`, `failed.<hash>` -> counts of signaling, TTL 7500 s."""
 BUCKET_COPY_LEASES: Final = "antiphon-copy-leases"
-"""Of the hub. `<cluster>.<slot>.<epoch>` -> CopyLease, TTL 7 days: who owns the calls with a copy."""
+"""Of the hub, with `-1`, `-2` ... behind it (`copy_lease_bucket`), each on a server of its own: the registers of the
+leases. `<cluster>.<slot>.<epoch>.<token>` -> LeaseRegister, TTL 7 days: who owns the calls with a copy."""
+COPY_LEASE_TOKEN: Final = "token"
+"""In each of them, written by the first process that finds none: changes when the bucket has lost what it held."""
+MAX_COPY_LEASE_BUCKETS: Final = 5
 BUCKET_NUMBERS: Final = "antiphon-numbers"
 """Of the hub. `ingress.<number>`, `cluster.<number>` -> who has the number, kept."""
 STREAM_RECENT_AUDIO: Final = "antiphon-recent-audio"
@@ -432,8 +436,13 @@ def copy_key(cluster: int, slot: int, epoch: int, session_id: str) -> str:
 
 
 def copy_lease_key(cluster: int, slot: int, epoch: int) -> str:
-    """The key of a transceiver's lease in `BUCKET_COPY_LEASES`."""
+    """The key of a transceiver's lease in the registers, without their token."""
     return checkpoint_prefix(cluster, slot, epoch)
+
+
+def copy_lease_bucket(number: int) -> str:
+    """The bucket of a register, from 1."""
+    return f"{BUCKET_COPY_LEASES}-{number}"
 
 
 def lease_key(agent: str, session_id: str) -> str:

@@ -90,6 +90,10 @@ class Server:
         self.process.kill()
         self.process.wait(10)
 
+    def loses_its_disk(self) -> None:
+        """While it is down."""
+        shutil.rmtree(self._directory / "store")
+
     def start_again(self) -> None:
         self.process = self._start()
 
@@ -179,7 +183,8 @@ def world(directory: Path, regions: Sequence[Region] = (EU, US), only: str = "")
     route_files: dict[str, object] = {f"route_{name}": getattr(route_tls, name) for name in ("cert", "key", "ca")}
     try:
         for name, client, route, leaf_port in zip(HUB_SERVERS, ports[:3], ports[3:6], ports[6:], strict=True):
-            site = {"name": name, "routes": routes, **route_files}
+            number = HUB_SERVERS.index(name) + 1
+            site = {"name": name, "register": f"copy-leases:{number}", "routes": routes, **route_files}
             listen = {"client_listen": client, "route_listen": route, "leaf_listen": leaf_port}
             site |= {key: f"127.0.0.1:{port}" for key, port in listen.items()}
             if not only:

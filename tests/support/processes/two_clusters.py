@@ -14,15 +14,17 @@ import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import nats.errors
+from nats.aio.client import Client as NatsClient
 from nats.aio.msg import Msg
 from support.net.swallowing_proxy import SwallowingProxy, swallowing_proxy
 from support.peers.transceiver_peer import CarriedPeer
 from support.processes.relay_process import PATIENCE, ROUTE_KEYS, Datagrams
 from support.processes.transceiver_process import ENVIRONMENT, Bench, Line
 
-from antiphon.runtime.nats import connection
+from antiphon.runtime.nats import connection, stores
 from antiphon.schemas import MalformedError, backbone, messages, subjects, tunnel
 from antiphon.schemas.addresses import Address, parse_address
 from antiphon.schemas.backbone import Route
@@ -30,6 +32,7 @@ from antiphon.schemas.messages import decode, decode_any, encode
 from antiphon.schemas.route_token import RouteKeyring
 from antiphon.schemas.slot_moves import AnnouncementKey, ClusterKeys
 from antiphon.testing.stores import make_hub_stores
+from antiphon.transceiver.copies.lease_bucket import LeaseBucket
 
 INGRESS = 9
 ANNOUNCE_SEED = bytes(range(32, 64))
@@ -51,6 +54,10 @@ class Client:
         assert self.owner is not None
         _, slot, epoch = self.owner
         return backbone.with_route(self.plain, Route(INGRESS, slot, epoch, 0))
+
+
+class _Connected(NamedTuple):
+    client: NatsClient
 
 
 class TwoClusters(Bench):
@@ -197,8 +204,9 @@ class TwoClusters(Bench):
                 await asyncio.sleep(0.05)
 
     async def lease(self, identity: Identity) -> messages.CopyLease:
-        bucket = await self.client.jetstream().key_value(subjects.BUCKET_COPY_LEASES)
-        return decode((await bucket.get(subjects.copy_lease_key(*identity))).value or b"", messages.CopyLease)
+        bucket = LeaseBucket([_Connected(self.client)], stores.HUB_REPLICAS, "test")
+        found = [entry.lease for entry in (await bucket.look(identity)).values() if entry and entry.lease]
+        return max(found, key=lambda lease: lease.number)
 
     async def until_lease(
         self, identity: Identity, condition: Callable[[messages.CopyLease], bool], patience: float = 20

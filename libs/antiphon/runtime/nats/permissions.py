@@ -133,7 +133,7 @@ _COPIES: Final = subjects.BUCKET_COPIES
 _SLOTS: Final = subjects.BUCKET_SLOTS
 _FLOWS: Final = subjects.BUCKET_FLOWS
 _LIMITS: Final = subjects.BUCKET_LIMITS
-_COPY_LEASES: Final = subjects.BUCKET_COPY_LEASES
+_COPY_LEASES: Final = tuple(map(subjects.copy_lease_bucket, range(1, subjects.MAX_COPY_LEASE_BUCKETS + 1)))
 _NUMBERS: Final = subjects.BUCKET_NUMBERS
 _RECENT_AUDIO: Final = subjects.STREAM_RECENT_AUDIO
 _OUT: Final = f"{subjects.PREFIX}.session.*.*.*.out"
@@ -395,9 +395,15 @@ def _hub_transceiver(_: User) -> Permissions:
         publish=(
             *_puts(_NUMBERS, "cluster.*"),
             *_reads_all(_NUMBERS),
-            *_puts(_COPY_LEASES, ">"),
-            *_reads_all(_COPY_LEASES),
-            *_consumes(f"KV_{_COPY_LEASES}", f"$KV.{_COPY_LEASES}.>"),
+            *(
+                subject
+                for register in _COPY_LEASES
+                for subject in (
+                    *_puts(register, ">"),
+                    *_gets(register, ">"),
+                    *_consumes(f"KV_{register}", f"$KV.{register}.>"),
+                )
+            ),
         )
     )
 

@@ -119,6 +119,14 @@ class StoreKeeper:
                 self._schedule.refused(name, loop.time())
                 log.error("%s", error)
                 continue
+            except BUS_ERRORS as error:
+                if not store.tag:
+                    raise
+                # Its only server is away: the others are made all the same.
+                whole = False
+                self._schedule.refused(name, loop.time())
+                log.warning("%s %s does not answer: %r", store.kind, store.name, error)
+                continue
             self._schedule.done(name)
             if made is Made.REPLACED:
                 log.warning(

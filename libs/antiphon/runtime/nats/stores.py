@@ -33,7 +33,8 @@ COPY_LEASE_TTL: Final = 7 * 86400.0
 """A copy lease runs out by its readers' clocks, 2 s after they saw it change. Its entry stays: it may say that the
 copies are withdrawn, which has to outlive any outage, and its revision fences the next owner."""
 HUB_REPLICAS: Final = 3
-"""One of each hub bucket in each of three regions: a bucket answers while two of them do."""
+"""One of each hub bucket in each of three regions: a bucket answers while two of them do. Copy leases have as many
+registers instead, with one replica each: NATS elects a leader for seconds, a majority of registers waits for none."""
 API: Final = "$JS.API"
 _ANSWER_SECONDS: Final = 2.0
 _NOT_FOUND: Final = 10059
@@ -62,6 +63,8 @@ class Store:
     """Which `setup` makes it: a region's, or the hub's."""
     replicas: int | None = None
     """Servers that keep it; None: as the operator sets it."""
+    tag: str = ""
+    """Of the only server that keeps it (`server_tags`); empty: any."""
     direct: bool = True
     """Reads by DIRECT.GET, whose subject holds the key: NATS can allow it key by key."""
     subject: str = ""
@@ -86,6 +89,8 @@ class Store:
         }
         if self.replicas is not None:
             common["num_replicas"] = self.replicas
+        if self.tag:
+            common["placement"] = {"tags": [self.tag]}
         if self.kind == "stream":
             return {**common, "subjects": [self.subject], "no_ack": True}
         return {
@@ -110,6 +115,11 @@ def _of_hub(name: str, ttl: float | None, mib: int, max_value: int) -> Store:
     )
 
 
+def _register(number: int) -> Store:
+    leases = _of_hub(subjects.copy_lease_bucket(number), COPY_LEASE_TTL, 32, 8 << 10)
+    return replace(leases, replicas=1, tag=f"copy-leases:{number}")
+
+
 STORES: Final = {
     store.name: store
     for store in (
@@ -132,8 +142,8 @@ STORES: Final = {
             rewritten=True,
             subject=subjects.ANY_AUDIO_IN,
         ),
-        _of_hub(subjects.BUCKET_COPY_LEASES, COPY_LEASE_TTL, 32, 4 << 10),
         _of_hub(subjects.BUCKET_NUMBERS, None, 4, 4 << 10),
+        *map(_register, range(1, HUB_REPLICAS + 1)),
     )
 }
 """Name -> store. Of a region's, only slots are on disk: their epochs have to outlive the server, and say nothing of any
@@ -150,7 +160,16 @@ def stores_for(lease_storage: Literal["memory", "file"], lease_retention: float)
 
 def hub_stores(replicas: int = HUB_REPLICAS) -> dict[str, Store]:
     """`HUB_STORES` for a hub with fewer or more servers; one is for tests and for a trial on one machine."""
-    return {name: replace(store, replicas=replicas) for name, store in HUB_STORES.items()}
+    numbers = replace(HUB_STORES[subjects.BUCKET_NUMBERS], replicas=replicas)
+    registers = [_register(number) for number in range(1, replicas + 1)]
+    if replicas == 1:
+        registers = [replace(each, tag="") for each in registers]
+    return {store.name: store for store in (numbers, *registers)}
+
+
+def of_one_server(table: Mapping[str, Store]) -> dict[str, Store]:
+    """The same buckets, all on the one server of a test or a bench."""
+    return {name: replace(store, replicas=store.replicas and 1, tag="") for name, store in table.items()}
 
 
 class Made(Enum):

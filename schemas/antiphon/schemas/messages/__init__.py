@@ -13,7 +13,7 @@ from pydantic import TypeAdapter
 from antiphon.schemas.messages.agents import CLAIM_VERSION, AgentBeat, Claim, ClaimReply, Lease
 from antiphon.schemas.messages.announcements import Place, RelayAnnouncement, TransceiverAnnouncement
 from antiphon.schemas.messages.control import CONTROL, Control, ControlReply, Flush, HangUp, Pause, Resume, Transfer
-from antiphon.schemas.messages.copies import CopyLease, CopyReply, StoreCopy
+from antiphon.schemas.messages.copies import CopyLease, CopyReply, LeaseRegister, StoreCopy
 from antiphon.schemas.messages.data import EVENTS_CHANNEL, DataMessage
 from antiphon.schemas.messages.events import (
     SESSION_EVENT,
@@ -101,6 +101,7 @@ __all__ = [
     "Flushed",
     "HangUp",
     "Lease",
+    "LeaseRegister",
     "MediaStarted",
     "Message",
     "NumberClaim",
@@ -150,6 +151,7 @@ MESSAGES: Final[dict[str, TypeAdapter[Any]]] = {
             StoreCopy,
             CopyReply,
             CopyLease,
+            LeaseRegister,
             OpenRequest,
             Attach,
             AttachReply,

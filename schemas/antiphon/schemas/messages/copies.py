@@ -51,9 +51,9 @@ class CopyReply(Message):
 
 
 class CopyLease(Message):
-    """Which process owns the calls of a transceiver that have copies: in the hub's bucket `BUCKET_COPY_LEASES`.
+    """Which process owns the calls of a transceiver that have copies: in a `LeaseRegister`.
 
-    Written by compare-and-swap only. The owner renews it twice a second; it is 2 s long.
+    The owner renews it twice a second; it is 2 s long. What a majority of the registers holds counts.
     """
 
     cluster: int = Field(ge=0, lt=1 << 12)
@@ -74,3 +74,26 @@ class CopyLease(Message):
     """Grows with each renewal."""
     adopted: bool = False
     """The process of the other cluster is done: every call that it could adopt has been."""
+
+
+class LeaseRegister(Message):
+    """One of the registers of a copy lease: in the hub's buckets `copy_lease_bucket`, each on a server of its own.
+
+    Written by compare-and-swap only. A process first has its ballot (a round and its own name) promised by a majority,
+    and then gives them a lease.
+    """
+
+    registers: int = Field(ge=1, le=9)
+    """How many there are: all processes have to agree on it."""
+    promised_round: Count = 0
+    """The newest ballot that the register has promised: it takes nothing of an older one."""
+    promised_to: str = Field(default="", max_length=96)
+    """The process that has that ballot, and a random part."""
+    accepted_round: Count = 0
+    """The ballot that the lease was written under."""
+    accepted_of: str = Field(default="", max_length=96)
+    """Likewise."""
+    number: Count = 0
+    """Grows by one with each lease that replaces another one."""
+    lease: CopyLease | None = None
+    """None: only promised yet."""

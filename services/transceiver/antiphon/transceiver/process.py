@@ -11,6 +11,7 @@ import contextlib
 import gc
 import logging
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
@@ -114,7 +115,7 @@ class _Parts:
     copies: CopiesOfCalls | None
 
 
-def _build(settings: Settings, client: Client, hub: HubConnection | None, acquired: _Acquired) -> _Parts:
+def _build(settings: Settings, client: Client, leases: LeaseBucket | None, acquired: _Acquired) -> _Parts:
     """All objects of the process, from leaf to root."""
     publisher = Publisher(client)
 
@@ -142,7 +143,6 @@ def _build(settings: Settings, client: Client, hub: HubConnection | None, acquir
 
     # Calls of ours with a copy in a second region: they send while their lease is valid.
     owner = None
-    leases = LeaseBucket(hub) if hub is not None else None
     if leases is not None and settings.copy_cluster is not None:
         password_key = settings.password_key_bytes()
         owner = CopyOwner(client, leases, settings.copy_cluster, password_key, acquired.process_id, demux, endpoints)
@@ -297,11 +297,18 @@ class Transceiver:
     """
 
     def __init__(
-        self, settings: Settings, client: Client, hub: HubConnection | None, process_id: str, parts: _Parts
+        self,
+        settings: Settings,
+        client: Client,
+        hubs: Sequence[HubConnection],
+        leases: LeaseBucket | None,
+        process_id: str,
+        parts: _Parts,
     ) -> None:
         self._settings = settings
         self._client = client
-        self._hub = hub
+        self._hubs = hubs
+        self._leases = leases
         self._process_id = process_id
         self._parts = parts
         self._loop = asyncio.get_running_loop()
@@ -323,11 +330,16 @@ class Transceiver:
                 on_failure.push_async_callback(detector.close)
             advertised = settings.transceiver_advertise or connection.local_host_towards(settings.nats_url)
             acquired = _Acquired(process_id, host, advertised, identity, socket, detector)
-            hub = None
+            hubs, leases = list[HubConnection](), None
             if (where := settings.hub()) is not None:
-                hub = connect_hub(where, "antiphon-transceiver")
-                on_failure.push_async_callback(hub.close)
-            transceiver = cls(settings, client, hub, process_id, _build(settings, client, hub, acquired))
+                others = where._replace(urls=(*where.urls[1:], where.urls[0]))
+                # With copies two, with different servers: when one is gone or stands still, the other renews leases.
+                for servers in (where, others) if settings.has_copies else (where,):
+                    hubs.append(connect_hub(servers, "antiphon-transceiver"))
+                    on_failure.push_async_callback(hubs[-1].close)
+                leases = LeaseBucket(hubs, int(settings.hub_replicas), process_id)
+                on_failure.push_async_callback(leases.close)
+            transceiver = cls(settings, client, hubs, leases, process_id, _build(settings, client, leases, acquired))
             await transceiver.begin()
             on_failure.pop_all()  # from here on `stop` closes them
         log.info("slot %d of cluster %d, epoch %d, ready", identity.slot, identity.cluster, identity.epoch)
@@ -441,8 +453,10 @@ class Transceiver:
         await tasks.end(*self._tasks)
         if parts.copies is not None:
             await parts.copies.close()
-        if self._hub is not None:
-            await self._hub.close()
+        if self._leases is not None:
+            await self._leases.close()
+        for hub in self._hubs:
+            await hub.close()
         await parts.slot_keeper.close()
         await parts.bus.close()
         parts.scheduler.close()

@@ -46,6 +46,8 @@ class Settings(HubSettings):
     cluster_networks: str = ""
     copy_cluster: Annotated[int | None, BeforeValidator(_set)] = Field(default=None, ge=0, lt=1 << 12)
     copy_calls: Literal["asked", "all"] = "asked"
+    hub_replicas: Literal["1", "3", "5"] = "3"
+    """As `antiphon setup --hub` has it, and all transceivers: the registers of the copy leases."""
     copy_of_file: OptionalPath = None
     route_keys: str = ""
     route_keys_file: Path | None = None
@@ -96,13 +98,18 @@ class Settings(HubSettings):
         if self.copy_cluster == self.cluster:
             raise ValueError(f"ANTIPHON_COPY_CLUSTER {self.copy_cluster} is our own cluster: name another region's")
         copies = "ANTIPHON_COPY_CLUSTER" if self.copy_cluster is not None else "ANTIPHON_COPY_OF_FILE"
-        if self.copy_cluster is not None or self.copy_of_file is not None:
+        if self.has_copies:
             if self.hub() is None:
                 raise ValueError(f"{copies} needs ANTIPHON_HUB_NATS_URL: the hub says who owns calls with a copy")
             if not self.hand_over:
                 raise ValueError(f"{copies} needs checkpoints: ANTIPHON_HAND_OVER must not be 0")
         self.copies_of()
         return self
+
+    @property
+    def has_copies(self) -> bool:
+        """Our calls may have copies, or we keep those of other clusters."""
+        return self.copy_cluster is not None or self.copy_of_file is not None
 
     def copies_of(self) -> dict[int, ForeignCluster]:
         """The clusters that we keep copies of."""

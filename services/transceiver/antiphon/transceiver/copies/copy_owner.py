@@ -245,10 +245,10 @@ class CopyOwner:
         try:
             async with asyncio.timeout(TAKE_BACK_SECONDS):
                 for _ in range(TAKE_BACK_TRIES):
-                    found = await self._hub.read(identity)
+                    # There is none only if every register says so: our process does not know what it wrote.
+                    found = await self._hub.read(identity, everywhere=True)
                     if found is not None and found[0].holder_cluster != identity.cluster:
                         return False
-                    # Also where there is none: a replica of the hub may not have seen yet what another one has.
                     lease = self._new_lease(identity, found)
                     write = lease.due(clock())
                     assert write is not None

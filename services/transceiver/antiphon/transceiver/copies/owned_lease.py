@@ -1,8 +1,8 @@
 """The lease on one transceiver's calls with copies, as its owner keeps it. Pure: takes `now`, says what to write.
 
 The lease says who owns the calls, and which copies count: those with its generation, unless it says that they are
-withdrawn. It is written by compare-and-swap only. So of a withdrawal and a take by the second region one comes first,
-and the other one fails:
+withdrawn. A majority of the hub's registers holds it, and it is replaced by compare-and-swap only. So of a withdrawal
+and a take by the second region one comes first, and the other one fails:
 
     copies count      a counter is used after a copy that covers it was confirmed; while the lease has run out nothing
                       is sent
@@ -28,7 +28,7 @@ KEPT_SENT: Final = 32
 
 
 class Write(NamedTuple):
-    """Put this into the hub's bucket, in the place of that revision (0: where there is none). A value."""
+    """Give the hub's registers this, in the place of that number (0: where there is none). A value."""
 
     lease: CopyLease
     revision: int
@@ -127,7 +127,8 @@ class OwnedLease:
             holder=self._holder,
             holder_cluster=cluster,
             generation=self._generation,
-            withdrawn=not self._want_counts,
+            # The first one is withdrawn and never taken: so an owner without an answer may make it once more.
+            withdrawn=not self._want_counts or not self._created,
             number=self._number,
         )
         self._in_flight = Write(lease, self._revision, now)
