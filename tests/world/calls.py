@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import statistics
 from itertools import pairwise
-from typing import Final
+from typing import Final, NamedTuple
 
 from chaos.calls import is_audible, tone
 
@@ -19,6 +19,19 @@ ECHO_DELAY: Final = 0.5
 """The echo agent answers by so much later."""
 
 
+class Way(NamedTuple):
+    """What a caller asks for. A value."""
+
+    region: str | None = None
+    """Served there; None: where it is nearest to signaling."""
+    relay: Address | None = None
+    """Enters there; None: at the first of the answer."""
+    copy: bool = False
+
+
+OWN_WAY: Final = Way()
+
+
 class FarCall:
     """One caller who speaks all the time and receives the own voice. From `place` to `close`; of one loop."""
 
@@ -29,10 +42,10 @@ class FarCall:
         """From the offer to the first audible frame."""
         self._loop = asyncio.get_running_loop()
 
-    async def place(self, url: str, relay: Address | None = None, within: float = 15.0) -> None:
-        """Call the echo agent by this signaling, enter at `relay` (else at that of the answer), and be answered."""
+    async def place(self, url: str, way: Way = OWN_WAY, within: float = 15.0) -> None:
+        """Call the echo agent by this signaling, and be answered."""
         began = self._loop.time()
-        await self.peer.connect(url, "echo", relay=relay)
+        await self.peer.connect(url, "echo", relay=way.relay, region=way.region, copy=way.copy)
         self.peer.speak(tone(SPEECH))
         async with asyncio.timeout(within):
             while self.listener.last_audible is None:  # noqa: ASYNC110
@@ -62,14 +75,14 @@ class FarCall:
         await self.peer.close()
 
 
-async def placed(url: str, count: int, relay: Address | None = None) -> list[FarCall]:
+async def placed(url: str, count: int, way: Way = OWN_WAY) -> list[FarCall]:
     """So many calls, one after the other: set-ups at once would measure the machine."""
     calls = []
     try:
         for _ in range(count):
             call = FarCall()
             calls.append(call)
-            await call.place(url, relay)
+            await call.place(url, way)
     except BaseException:
         await close(calls)
         raise
@@ -80,14 +93,14 @@ async def close(calls: list[FarCall]) -> None:
     await asyncio.gather(*(call.close() for call in calls), return_exceptions=True)
 
 
-async def new_call_after(url: str, patience: float, relay: Address | None = None) -> float | None:
+async def new_call_after(url: str, patience: float, way: Way = OWN_WAY) -> float | None:
     """Seconds until a new call is answered, tried again and again; None if none is within `patience`."""
     loop = asyncio.get_running_loop()
     began = loop.time()
     while loop.time() < began + patience:
         call = FarCall()
         try:
-            await call.place(url, relay, within=3)
+            await call.place(url, way, within=3)
             return loop.time() - began
         except (CallError, TimeoutError):
             await asyncio.sleep(0.1)

@@ -16,14 +16,24 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
 from world.geography import CALLERS, ROUND_TRIP_MS
 from world.scenarios import SCENARIOS, Row, Scenario
 from world.stack import World, running_world
-from world.switches import SWITCHED_ON
+
+
+@contextmanager
+def _scratch(kept: Path | None) -> Iterator[Path]:
+    if kept is not None:
+        kept.mkdir(parents=True)
+        yield kept.absolute()
+        return
+    with tempfile.TemporaryDirectory() as directory:
+        yield Path(directory)
 
 
 def _print(row: Row) -> None:
@@ -35,10 +45,6 @@ def _print(row: Row) -> None:
 async def _run(world: World, scenarios: list[Scenario], quiet: bool) -> list[Row]:
     rows = []
     for scenario in scenarios:
-        if missing := scenario.needs - SWITCHED_ON:
-            if not quiet:
-                print(f"{scenario.text:<42} left out: {', '.join(sorted(missing))} not switched on", flush=True)
-            continue
         try:
             async for row in scenario.run(world):
                 rows.append(row)
@@ -59,11 +65,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--only", action="append", choices=names, metavar="NAME", help=f"one of {', '.join(names)}")
     parser.add_argument("--short", action="store_true", help="two regions with one relay each, and one call")
     parser.add_argument("--json", action="store_true", help="print the rows as one JSON object instead of a table")
+    parser.add_argument("--logs", type=Path, metavar="DIRECTORY", help="keep what the processes write there")
     given = parser.parse_args(arguments)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that processes and namespaces go with this program
     scenarios = [scenario for scenario in SCENARIOS if given.only is None or scenario.name in given.only]
     began = time.monotonic()
-    with tempfile.TemporaryDirectory() as scratch, running_world(Path(scratch), given.short) as world:
+    with _scratch(given.logs) as scratch, running_world(scratch, given.short) as world:
         started = time.monotonic() - began
         if not given.json:
             print(f"{len(world.regions)} regions run, after {started:.0f} s. Round trips, ms:")

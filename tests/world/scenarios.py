@@ -7,11 +7,10 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from typing import Final
 
-from world.calls import FarCall, close, median, new_call_after, placed
+from world.calls import FarCall, Way, close, median, new_call_after, placed
 from world.geography import FAR, NEAREST, REGIONS
-from world.region import SERVICES
+from world.region import NATS, SERVICES
 from world.stack import World, wait_until_ready
-from world.switches import COPIES, TWO_HOPS
 
 CALLS: Final = 2
 WATCHED: Final = 3.0
@@ -36,12 +35,11 @@ class Row:
 
 @dataclass(frozen=True)
 class Scenario:
-    """Rows of one event; `needs` names the switches without which it is left out."""
+    """Rows of one event."""
 
     name: str
     text: str
     run: Callable[[World], AsyncIterator[Row]]
-    needs: frozenset[str] = frozenset()
 
 
 async def calls_from_afar(world: World) -> AsyncIterator[Row]:
@@ -60,7 +58,7 @@ async def calls_from_afar(world: World) -> AsyncIterator[Row]:
 
 async def far_by_near_ingress(world: World) -> AsyncIterator[Row]:
     """The far region is called, and entered by the ingress near the caller: two hops."""
-    calls = await placed(world.regions[FAR].url, CALLS, world.regions[NEAREST].relay)
+    calls = await placed(world.regions[NEAREST].url, CALLS, _two_hops(world))
     try:
         began = asyncio.get_running_loop().time()
         await asyncio.sleep(WATCHED)
@@ -74,11 +72,11 @@ async def far_by_near_ingress(world: World) -> AsyncIterator[Row]:
 async def ingress_killed(world: World) -> AsyncIterator[Row]:
     """The relay that the calls entered by is killed and started again; another one takes new calls meanwhile."""
     region = world.regions[NEAREST]
-    calls = await placed(region.url, CALLS, region.relay)
+    calls = await placed(region.url, CALLS, Way(NEAREST, region.relay))
     try:
         began = asyncio.get_running_loop().time()
         region.kill("relay")
-        new = await new_call_after(region.url, PATIENCE, region.second_relay)
+        new = await new_call_after(region.url, PATIENCE, Way(NEAREST, region.second_relay))
         region.start("relay")
         alive = [await call.alive_within(PATIENCE) for call in calls]
         row = _row("ingress killed, started again", calls, began)
@@ -96,7 +94,7 @@ async def ingress_killed(world: World) -> AsyncIterator[Row]:
 async def cluster_relay_killed(world: World) -> AsyncIterator[Row]:
     """One of two relays of the far cluster is killed under calls over two hops: a gap below 0.3 s."""
     region = world.regions[FAR]
-    calls = await placed(region.url, CALLS, world.regions[NEAREST].relay)
+    calls = await placed(world.regions[NEAREST].url, CALLS, _two_hops(world))
     try:
         for part in ("relay", "relay-2"):
             began = asyncio.get_running_loop().time()
@@ -136,11 +134,11 @@ async def cluster_killed(world: World) -> AsyncIterator[Row]:
 async def cluster_killed_with_copies(world: World) -> AsyncIterator[Row]:
     """The same, for calls that have a copy in the next region and enter by another ingress: they go on."""
     region = world.regions[FAR]
-    calls = await placed(region.url, CALLS, world.regions[NEAREST].relay)
+    calls = await placed(world.regions[NEAREST].url, CALLS, _two_hops(world))
     try:
         await asyncio.sleep(WATCHED)  # the copies are stored
         began = asyncio.get_running_loop().time()
-        region.kill("transceiver", "relay", "relay-2", "signaling", "echo", "nats")
+        region.kill(*SERVICES, *NATS)
         alive = [await call.alive_within(PATIENCE) for call in calls]
         await asyncio.sleep(WATCHED)
         row = _row(f"cluster {FAR} killed, calls with a copy", calls, began)
@@ -151,8 +149,7 @@ async def cluster_killed_with_copies(world: World) -> AsyncIterator[Row]:
         yield row
     finally:
         await close(calls)
-        region.start_nats()
-        region.start(*SERVICES)
+        region.start(*NATS, *SERVICES)
         await _ready(world, FAR)
 
 
@@ -192,6 +189,11 @@ async def region_cut_off(world: World) -> AsyncIterator[Row]:
         await close(calls)
 
 
+def _two_hops(world: World, copy: bool = False) -> Way:
+    """Served by the far region, entered by the ingress near the callers."""
+    return Way(FAR, world.regions[NEAREST].relay, copy)
+
+
 def _row(what: str, calls: list[FarCall], since: float, gap: bool = True) -> Row:
     """Of calls that all should live. `gap` False: their agent was restarted, so silence says nothing of the path."""
     alive = [call for call in calls if (call.is_alive() if gap else not call.peer.closed.is_set())]
@@ -208,11 +210,11 @@ async def _ready(world: World, region: str) -> None:
 
 SCENARIOS: Final = (
     Scenario("calls", "calls from a fourth place to each region", calls_from_afar),
-    Scenario("two-hops", "the far region by the near ingress", far_by_near_ingress, frozenset({TWO_HOPS})),
+    Scenario("two-hops", "the far region by the near ingress", far_by_near_ingress),
     Scenario("ingress", "the ingress is killed", ingress_killed),
-    Scenario("cluster-relay", "a relay of the far cluster is killed", cluster_relay_killed, frozenset({TWO_HOPS})),
+    Scenario("cluster-relay", "a relay of the far cluster is killed", cluster_relay_killed),
     Scenario("cluster", "a cluster is killed", cluster_killed),
-    Scenario("copies", "a cluster is killed, its calls have copies", cluster_killed_with_copies, frozenset({COPIES})),
+    Scenario("copies", "a cluster is killed, its calls have copies", cluster_killed_with_copies),
     Scenario("cut", "a region is cut off and joined again", region_cut_off),
 )
 assert {*REGIONS} >= {FAR, NEAREST}
