@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import statistics
 from itertools import pairwise
 from typing import Final, NamedTuple
@@ -12,9 +13,13 @@ from chaos.calls import is_audible, tone
 from antiphon.cli.call import Listener
 from antiphon.cli.errors import CallError
 from antiphon.cli.webrtc_client import Peer
+from antiphon.runtime import tasks
 from antiphon.schemas.addresses import Address
 
-SPEECH: Final = 600.0
+SPEECH: Final = tone(120.0)
+SPOKEN_AGAIN: Final = 100.0
+"""Seconds after which it is queued again."""
+NUMBERS_EVERY: Final = 0.1
 ECHO_DELAY: Final = 0.5
 """The echo agent answers by so much later."""
 
@@ -40,13 +45,41 @@ class FarCall:
         self.peer = Peer(self.listener.audio, self.listener.message)
         self.answered_after = 0.0
         """From the offer to the first audible frame."""
+        self.numbered = 0
+        """Messages that were sent, numbered from 0."""
         self._loop = asyncio.get_running_loop()
+        self._talking: asyncio.Task[None] | None = None
+
+    async def _talk(self) -> None:
+        """Speech without an end, and a numbered message ten times a second."""
+        spoken_at = -SPOKEN_AGAIN
+        while True:
+            if self._loop.time() - spoken_at >= SPOKEN_AGAIN:
+                spoken_at = self._loop.time()
+                self.peer.speak(SPEECH)
+            if self.peer.channel_open.is_set():
+                self.peer.send_text(json.dumps({"type": "number", "number": self.numbered}))
+                self.numbered += 1
+            await asyncio.sleep(NUMBERS_EVERY)
+
+    def numbers(self) -> list[object]:
+        """Those that came back, in the order in which they did."""
+        return [event["number"] for event in self.listener.events if event.get("type") == "number"]
+
+    def out_of_order(self) -> int:
+        """Numbers that came back after a higher one, or a second time."""
+        return sum(not first < second for first, second in pairwise(map(int, map(str, self.numbers()))))
+
+    def missing(self) -> int:
+        """Numbers that did not come back, of those before the newest one that did."""
+        numbers = self.numbers()
+        return int(str(numbers[-1])) + 1 - len({*numbers}) if numbers else self.numbered
 
     async def place(self, url: str, way: Way = OWN_WAY, within: float = 15.0) -> None:
         """Call the echo agent by this signaling, and be answered."""
         began = self._loop.time()
         await self.peer.connect(url, "echo", relay=way.relay, region=way.region, copy=way.copy)
-        self.peer.speak(tone(SPEECH))
+        self._talking = self._loop.create_task(self._talk())
         async with asyncio.timeout(within):
             while self.listener.last_audible is None:  # noqa: ASYNC110
                 await asyncio.sleep(0.005)
@@ -72,6 +105,8 @@ class FarCall:
         return True
 
     async def close(self) -> None:
+        if self._talking is not None:
+            await tasks.end(self._talking)
         await self.peer.close()
 
 

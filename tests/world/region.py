@@ -9,8 +9,6 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from support.processes.stack import ECHO_AGENT
-
 from antiphon.cli import parent_death
 from antiphon.runtime.nats.permissions import User
 from antiphon.schemas.addresses import Address
@@ -25,6 +23,7 @@ SECOND_RELAY_PORT: Final = 3479
 BACKBONE_PORT: Final = 3500
 ROUTE_KEYS: Final = "A:00112233445566778899aabbccddeeff"
 BACKBONE_KEY: Final = bytes(range(64, 96)).hex()
+AGENT: Final = Path(__file__).with_name("agent.py")
 PARENT_DEATH: Final = parent_death.__file__
 """Runs a command that ends when this program dies, however it dies."""
 NATS: Final = ("nats", "setup")
@@ -133,7 +132,7 @@ class Region:
                 hub = ["--hub"] if part == "hub-setup" else []
                 return [sys.executable, "-m", "antiphon.runtime.nats.setup", *hub]
             case "echo":
-                return [sys.executable, str(ECHO_AGENT)]
+                return [sys.executable, str(AGENT)]
             case "bridge":
                 return [sys.executable, "-m", "antiphon.inference_bridge"]
         return [sys.executable, "-m", f"antiphon.{part.removesuffix('-2')}"]
