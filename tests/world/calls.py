@@ -20,8 +20,6 @@ SPEECH: Final = tone(120.0)
 SPOKEN_AGAIN: Final = 100.0
 """Seconds after which it is queued again."""
 NUMBERS_EVERY: Final = 0.1
-ECHO_DELAY: Final = 0.5
-"""The echo agent answers by so much later."""
 
 
 class Way(NamedTuple):
@@ -62,18 +60,29 @@ class FarCall:
                 self.numbered += 1
             await asyncio.sleep(NUMBERS_EVERY)
 
-    def numbers(self) -> list[object]:
-        """Those that came back, in the order in which they did."""
-        return [event["number"] for event in self.listener.events if event.get("type") == "number"]
+    def _answers(self) -> list[tuple[int, object]]:
+        """(number, who answered), in the order in which they came."""
+        events = [event for event in self.listener.events if event.get("type") == "number"]
+        return [(int(str(event["number"])), event["by"]) for event in events]
 
     def out_of_order(self) -> int:
-        """Numbers that came back after a higher one, or a second time."""
-        return sum(not first < second for first, second in pairwise(map(int, map(str, self.numbers()))))
+        """Answers of one agent that came after one to a later message, and answers of an agent that was replaced."""
+        answers = self._answers()
+        agents = list(dict.fromkeys(by for _, by in answers))
+        return sum(
+            (first[1] == second[1] and first[0] >= second[0]) or agents.index(first[1]) > agents.index(second[1])
+            for first, second in pairwise(answers)
+        )
+
+    def answered_twice(self) -> int:
+        """Messages that two agents answered: what the first had received was not acknowledged when it died."""
+        answers = self._answers()
+        return len(answers) - len({number for number, _ in answers})
 
     def missing(self) -> int:
-        """Numbers that did not come back, of those before the newest one that did."""
-        numbers = self.numbers()
-        return int(str(numbers[-1])) + 1 - len({*numbers}) if numbers else self.numbered
+        """Messages without an answer, of those before the newest one that has one; all, if none has."""
+        numbers = {number for number, _ in self._answers()}
+        return max(numbers) + 1 - len(numbers) if numbers else self.numbered
 
     async def place(self, url: str, way: Way = OWN_WAY, within: float = 15.0) -> None:
         """Call the echo agent by this signaling, and be answered."""
@@ -95,8 +104,9 @@ class FarCall:
         last = self.listener.last_audible
         return not self.peer.closed.is_set() and last is not None and self._loop.time() - last < 0.5
 
-    async def alive_within(self, seconds: float) -> bool:
-        """Wait until the voice is there, for at most so long."""
+    async def back_within(self, seconds: float) -> bool:
+        """Wait until the voice is there again, for at most so long, after it was away or should have been."""
+        await asyncio.sleep(1.0)
         deadline = self._loop.time() + seconds
         while not self.is_alive():
             if self._loop.time() > deadline:

@@ -21,8 +21,7 @@ import struct
 import subprocess
 import sys
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import Any, Final
 
 from world.keystream import RECORD, UDP
 from world.namespaces import enter
@@ -55,7 +54,7 @@ class Links:
         self._device = {place: _open_device(place) for place in places}
         self._place_of = {socket.inet_aton(address): place for place, address in places.items()}
         self._directions = {(a, b): Direction() for a in places for b in places if a != b}
-        self._recording: BinaryIO | None = None
+        self._recording: int | None = None
         self._random = random.Random(SEED)
         self._loop = asyncio.get_running_loop()
         for place, device in self._device.items():
@@ -74,8 +73,8 @@ class Links:
     def _record(self, file: str) -> None:
         """All UDP packets into this file from now on, also those that a cut then stops; empty: no more."""
         if self._recording is not None:
-            self._recording.close()
-        self._recording = Path(file).open("wb") if file else None
+            os.close(self._recording)
+        self._recording = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600) if file else None
 
     def _readable(self, place: str) -> None:
         while True:
@@ -84,7 +83,7 @@ class Links:
             except BlockingIOError:
                 return
             if self._recording is not None and packet[9] == UDP:
-                self._recording.write(RECORD.pack(len(packet)) + packet)
+                os.write(self._recording, RECORD.pack(len(packet)) + packet)
             to = self._place_of.get(packet[16:20]) if packet[0] >> 4 == 4 else None
             direction = self._directions.get((place, to or ""))
             if to is None or direction is None or direction.cut or direction.queued >= MOST_QUEUED:

@@ -21,6 +21,7 @@ HTTP_PORT: Final = 8080
 RELAY_PORT: Final = 3478
 SECOND_RELAY_PORT: Final = 3479
 BACKBONE_PORT: Final = 3500
+SECOND_BACKBONE_PORT: Final = 3510
 ROUTE_KEYS: Final = "A:00112233445566778899aabbccddeeff"
 BACKBONE_KEY: Final = bytes(range(64, 96)).hex()
 AGENT: Final = Path(__file__).with_name("agent.py")
@@ -171,7 +172,7 @@ class Region:
             "ANTIPHON_RELAY_WORKERS": "1",
             "ANTIPHON_ROUTE_KEYS": ROUTE_KEYS,
             "ANTIPHON_CLUSTER": str(CLUSTER[self.name]),
-            "ANTIPHON_RELAY_BACKBONE_BIND": f"{self.host}:{BACKBONE_PORT + (0 if first else 10)}",
+            "ANTIPHON_RELAY_BACKBONE_BIND": f"{self.host}:{BACKBONE_PORT if first else SECOND_BACKBONE_PORT}",
             "ANTIPHON_RELAY_BACKBONE_ADVERTISE": self.host,
             "ANTIPHON_BACKBONE_KEY": BACKBONE_KEY,
             "ANTIPHON_CLUSTER_KEYS": CLUSTER_KEYS,

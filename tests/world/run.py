@@ -20,10 +20,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
+from typing import Final
 
 from world.geography import CALLERS, ROUND_TRIP_MS
 from world.scenarios import SCENARIOS, Row, Scenario
 from world.stack import World, running_world
+
+WIDTHS: Final = "{:<44} {:>5} {:>5} {:>7} {:>8} {:>7} {:>8} "
 
 
 @contextmanager
@@ -38,8 +41,10 @@ def _scratch(kept: Path | None) -> Iterator[Path]:
 
 def _print(row: Row) -> None:
     gap = "" if row.gap is None else f"{row.gap:.2f} s"
+    counters, twice = ("" if each is None else str(each) for each in (row.counters, row.twice))
     new = "" if row.new_call is None else f"{row.new_call:.2f} s"
-    print(f"{row.what:<42} {row.calls:>5} {row.survived:>20} {gap:>9} {new:>9}  {'; '.join(row.problems)}", flush=True)
+    cells = WIDTHS.format(row.what, row.calls, row.survived, gap, new, twice, counters)
+    print(cells, "; ".join(row.problems), flush=True)
 
 
 async def _run(world: World, scenarios: list[Scenario], quiet: bool) -> list[Row]:
@@ -76,7 +81,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(f"{len(world.regions)} regions run, after {started:.0f} s. Round trips, ms:")
             for pair, milliseconds in ROUND_TRIP_MS.items():
                 print(f"  {' - '.join(sorted(pair, key=lambda each: (each == CALLERS, each))):<24} {milliseconds:4.0f}")
-            print(f"{'':<42} {'calls':>5} {'alive':>20} {'gap':>9} {'new call':>9}", flush=True)
+            print(WIDTHS.format("", "calls", "alive", "gap", "new call", "twice", "counters"), flush=True)
         rows = asyncio.run(_run(world, scenarios, given.json))
     if given.json:
         print(json.dumps({"started_s": round(started, 1), "rows": [asdict(row) for row in rows]}))

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -30,6 +31,8 @@ class World:
 
     network: Network
     regions: dict[str, Region]
+    scratch: Path
+    """For files of the scenarios."""
     short: bool
     """One ingress with signaling and one far cluster, one call: for `make test`."""
 
@@ -48,9 +51,16 @@ def running_world(scratch: Path, short: bool = False) -> Iterator[World]:
         for region in regions.values():
             region.start(*(SHORT.get(region.name, ()) if short else (*NATS, *SERVICES)))
         for region in regions.values():
+            _wait(partial(_has_numbers, region), f"the relays of {region.name} have ingress numbers", region)
             if "signaling" in region.running():
                 wait_until_ready(region, (FAR,) if short else REGIONS)
-        yield World(made, regions, short)
+        yield World(made, regions, scratch, short)
+
+
+def _has_numbers(region: Region) -> bool:
+    """They claim them at the hub, which takes its time to be one."""
+    relays = [part for part in region.running() if part.startswith("relay")]
+    return all("INFO relay ingress number" in region.log(part).read_text() for part in relays)
 
 
 def wait_until_ready(region: Region, others: Sequence[str] = ()) -> None:
