@@ -55,6 +55,12 @@ def recorded(file: Path) -> Iterator[bytes]:
         at += length
 
 
+def source_port(packet: bytes) -> int:
+    """Of a recorded packet."""
+    start = (packet[0] & 0xF) * 4
+    return int.from_bytes(packet[start : start + 2], "big")
+
+
 class Where(NamedTuple):
     """How packets towards callers are told from others. A value."""
 

@@ -13,7 +13,7 @@ from antiphon.cli import parent_death
 from antiphon.runtime.nats.permissions import User
 from antiphon.schemas.addresses import Address
 from antiphon.schemas.slot_moves import AnnouncementKey
-from world.geography import CLUSTER, COORDINATES, REGIONS, address
+from world.geography import CLUSTER, COORDINATES, FAR, NEAREST, REGIONS, address
 from world.namespaces import Network
 from world.nats_servers import CONCIERGE, NatsFiles, relay_names
 
@@ -31,8 +31,8 @@ NATS: Final = ("nats", "setup")
 HUB: Final = ("hub", "hub-setup")
 SERVICES: Final = ("relay", "relay-2", "transceiver", "signaling", "echo")
 """In the order in which they are started; NATS stands before them."""
-COPIED_TO: Final = {region: REGIONS[(number + 1) % len(REGIONS)] for number, region in enumerate(REGIONS)}
-"""The second region of calls with a copy."""
+COPIED_TO: Final = {FAR: NEAREST, **{region: FAR for region in REGIONS if region != FAR}}
+"""The second region of calls with a copy. A call that moves a second time comes back: only there are its keys."""
 
 
 def _announcement_key(region: str) -> str:
