@@ -98,7 +98,8 @@ class NatsFiles:
             "client_listen": f"{host}:{HUB_PORT}",
             "leaf_listen": f"{host}:{LEAF_PORT}",
             "route_listen": f"{host}:{ROUTE_PORT}",
-            "routes": [f"tls://{address(each)}:{ROUTE_PORT}" for each in REGIONS],
+            # Of two servers one connects: else each may drop the other's connection as a second one, for a minute.
+            "routes": [f"tls://{address(each)}:{ROUTE_PORT}" for each in REGIONS[REGIONS.index(region) :]],
             **{f"route_{name}": getattr(self._route_tls, name) for name in ("cert", "key", "ca")},
         }
         return self._command(f"hub-{region}", "hub.conf", site, self._hub_users)

@@ -179,7 +179,9 @@ class Region:
         }
 
     def _transceiver(self) -> dict[str, str]:
+        keys = {"ANTIPHON_COPY_OF_FILE": str(self._keys_of_others())} if self.name in COPIED_TO.values() else {}
         return self._files.environment(self.name, User("transceiver", cluster=CLUSTER[self.name])) | {
+            **keys,
             "ANTIPHON_CLUSTER": str(CLUSTER[self.name]),
             "ANTIPHON_REGION": self.name,
             "ANTIPHON_PLACE": COORDINATES[self.name],
@@ -189,7 +191,6 @@ class Region:
             "ANTIPHON_TRANSCEIVER_ADVERTISE": "127.0.0.1",
             "ANTIPHON_MAX_LATENESS_MS": "1000",
             "ANTIPHON_COPY_CLUSTER": str(CLUSTER[COPIED_TO[self.name]]),
-            "ANTIPHON_COPY_OF_FILE": str(self._keys_of_others()),
         }
 
     def _keys_of_others(self) -> Path:

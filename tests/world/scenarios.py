@@ -9,11 +9,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+import numpy as np
+from support.models.voice import say, silence
+
+from antiphon.cli.call import converse
 from antiphon.schemas.backbone import BackboneKeys
 from world.browser import move_of_a_killed_ingress
 from world.calls import FarCall, Way, close, median, new_call_after, placed
 from world.geography import CALLERS, FAR, NEAREST, REGIONS, address
 from world.keystream import Where, look, recorded, source_port
+from world.nats_servers import CONCIERGE
 from world.region import BACKBONE_KEY, BACKBONE_PORT, NATS, SECOND_BACKBONE_PORT, SERVICES
 from world.stack import World, wait_until_ready
 
@@ -24,6 +29,8 @@ LEASE: Final = 2.5
 WATCHED: Final = 3.0
 """Seconds for which running calls are watched after an event."""
 PATIENCE: Final = 20.0
+QUESTION: Final = "What time is it?"
+BRIDGE_STARTS_WITHIN: Final = 90.0
 CUT_FOR: Final = 8.0
 LONGER_THAN_HELLOS: Final = 120
 """Bytes of a packet with media over the backbone."""
@@ -133,6 +140,29 @@ async def ingress_killed_under_a_page(world: World) -> AsyncIterator[Row]:
             region.start("echo")
         near.start(*(part for part in SERVICES if part not in near.running()))
         await _ready(world, NEAREST)
+
+
+async def spoken_answer(world: World) -> AsyncIterator[Row]:
+    """The real bridge, in the far region alone, is asked a question by the near ingress, and answers it aloud."""
+    region = world.regions[FAR]
+    question = np.concatenate([silence(0.2), await asyncio.to_thread(say, QUESTION), silence(0.2)])
+    region.start("bridge")
+    try:
+        deadline = asyncio.get_running_loop().time() + BRIDGE_STARTS_WITHIN
+        while True:
+            result, _ = await converse(world.regions[NEAREST].url, CONCIERGE, None, question, region=NEAREST)
+            if result.ok or asyncio.get_running_loop().time() > deadline:
+                break
+            await asyncio.sleep(0.5)  # its models are being loaded
+        row = Row(f"bridge of {FAR} by the ingress of {result.ingress}", "1", "1" if result.ok else "0")
+        row.new_call = None if result.answer_ms is None else result.answer_ms / 1000
+        if not result.ok or (result.region, result.ingress) != (FAR, NEAREST):
+            row.problems.append(f"{result.error}, served by {result.region}, entered by {result.ingress}")
+        if not result.answered:
+            row.problems.append(f"understood {result.heard!r}, answered nothing")
+        yield row
+    finally:
+        region.kill("bridge")
 
 
 async def cluster_relay_killed(world: World) -> AsyncIterator[Row]:
@@ -355,6 +385,7 @@ SCENARIOS: Final = (
     Scenario("two-hops", "the far region by the near ingress", far_by_near_ingress),
     Scenario("ingress", "the ingress is killed", ingress_killed),
     Scenario("page", "the ingress of Chromium's page is killed", ingress_killed_under_a_page),
+    Scenario("bridge", "a question to the far region's bridge", spoken_answer),
     Scenario("cluster-relay", "a relay of the far cluster is killed", cluster_relay_killed),
     Scenario("cluster", "a cluster is killed", cluster_killed),
     Scenario("copies", "a cluster is killed, its calls have copies", cluster_killed_with_copies),
