@@ -15,6 +15,7 @@ from support.models.sounds import speech
 from support.processes.transceiver_process import Line
 from support.processes.two_clusters import Client, TwoClusters, two_clusters
 
+from antiphon.runtime.agent_sessions.session_bus import ControlOutcome, control
 from antiphon.runtime.nats import buckets
 from antiphon.schemas import messages, subjects
 from antiphon.schemas.messages import encode
@@ -216,5 +217,6 @@ async def test_an_agents_lease_is_free_when_its_call_answers_in_the_second_regio
             entry = await freed.updates(timeout=15)
             if entry is not None and entry.operation is None and entry.key in calls:
                 session_id = calls.pop(entry.key).session_id
-                await both.client.request(subjects.call_status(session_id), b"", timeout=2)
+                asked = control(both.client, "echo", session_id, messages.Flush(generation=1))
+                assert await asked is ControlOutcome.DONE
     await freed.stop()
