@@ -214,9 +214,9 @@ async def test_an_agents_lease_is_free_when_its_call_answers_in_the_second_regio
     both.by_cluster[1].kill()
     async with asyncio.timeout(15):
         while calls:
-            entry = await freed.updates(timeout=15)
+            entry = await freed.updates(timeout=15)  # type: ignore[no-untyped-call]
             if entry is not None and entry.operation is None and entry.key in calls:
                 session_id = calls.pop(entry.key).session_id
                 asked = control(both.client, "echo", session_id, messages.Flush(generation=1))
                 assert await asked is ControlOutcome.DONE
-    await freed.stop()
+    await freed.stop()  # type: ignore[no-untyped-call]

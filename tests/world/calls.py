@@ -65,14 +65,15 @@ class FarCall:
         events = [event for event in self.listener.events if event.get("type") == "number"]
         return [(int(str(event["number"])), event["by"]) for event in events]
 
-    def out_of_order(self) -> int:
+    def out_of_order(self) -> list[str]:
         """Answers of one agent that came after one to a later message, and answers of an agent that was replaced."""
         answers = self._answers()
         agents = list(dict.fromkeys(by for _, by in answers))
-        return sum(
-            (first[1] == second[1] and first[0] >= second[0]) or agents.index(first[1]) > agents.index(second[1])
+        return [
+            f"{first[0]} of agent {agents.index(first[1])}, then {second[0]} of agent {agents.index(second[1])}"
             for first, second in pairwise(answers)
-        )
+            if (first[1] == second[1] and first[0] >= second[0]) or agents.index(first[1]) > agents.index(second[1])
+        ]
 
     def answered_twice(self) -> int:
         """Messages that two agents answered: what the first had received was not acknowledged when it died."""

@@ -2,9 +2,8 @@
 
     python -m world.run [--only NAME ...]        (with tests/ on the path; `make world` does it)
 
-Each region has its own NATS server, two relays, a transceiver, signaling and an echo agent, in a network namespace.
-Scenarios that need what `world.switches` has switched off are named and left out. Exit status 1 when one is not as
-promised. Needs root for the namespaces.
+Each region has its own NATS server, a server of the hub, two relays, a transceiver, signaling and a light agent, in a
+network namespace. Exit status 1 when a scenario is not as promised. Needs root for the namespaces.
 """
 
 from __future__ import annotations

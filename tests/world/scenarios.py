@@ -270,8 +270,8 @@ def _check_data(row: Row, calls: list[FarCall]) -> None:
     row.twice = sum(call.answered_twice() for call in calls)
     if row.missing:
         row.problems.append(f"{row.missing} messages without an answer")
-    if disorder := sum(call.out_of_order() for call in calls):
-        row.problems.append(f"{disorder} messages out of order")
+    if disorder := [each for call in calls for each in call.out_of_order()]:
+        row.problems.append(f"messages out of order: {'; '.join(disorder[:5])}")
 
 
 async def region_cut_off(world: World) -> AsyncIterator[Row]:
