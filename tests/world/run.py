@@ -25,7 +25,7 @@ from world.geography import CALLERS, ROUND_TRIP_MS
 from world.scenarios import SCENARIOS, Row, Scenario
 from world.stack import World, running_world
 
-WIDTHS: Final = "{:<44} {:>5} {:>5} {:>7} {:>8} {:>7} {:>8} "
+WIDTHS: Final = "{:<44} {:>5} {:>5} {:>7} {:>8} {:>6} {:>5} {:>8} "
 
 
 @contextmanager
@@ -40,9 +40,9 @@ def _scratch(kept: Path | None) -> Iterator[Path]:
 
 def _print(row: Row) -> None:
     gap = "" if row.gap is None else f"{row.gap:.2f} s"
-    counters, twice = ("" if each is None else str(each) for each in (row.counters, row.twice))
+    counters, twice, lost = ("" if each is None else str(each) for each in (row.counters, row.twice, row.missing))
     new = "" if row.new_call is None else f"{row.new_call:.2f} s"
-    cells = WIDTHS.format(row.what, row.calls, row.survived, gap, new, twice, counters)
+    cells = WIDTHS.format(row.what, row.calls, row.survived, gap, new, twice, lost, counters)
     print(cells, "; ".join(row.problems), flush=True)
 
 
@@ -80,7 +80,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(f"{len(world.regions)} regions run, after {started:.0f} s. Round trips, ms:")
             for pair, milliseconds in ROUND_TRIP_MS.items():
                 print(f"  {' - '.join(sorted(pair, key=lambda each: (each == CALLERS, each))):<24} {milliseconds:4.0f}")
-            print(WIDTHS.format("", "calls", "alive", "gap", "new call", "twice", "counters"), flush=True)
+            print(WIDTHS.format("", "calls", "alive", "gap", "new call", "twice", "lost", "counters"), flush=True)
         rows = asyncio.run(_run(world, scenarios, given.json))
     if given.json:
         print(json.dumps({"started_s": round(started, 1), "rows": [asdict(row) for row in rows]}))
