@@ -1,8 +1,10 @@
-"""An authority, and a certificate of its own for localhost, as a TLS server and its clients have them."""
+"""An authority, and a certificate for localhost or addresses, as a TLS server and its clients have them."""
 
 from __future__ import annotations
 
 import datetime
+import ipaddress
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,8 +24,8 @@ class Certificates(NamedTuple):
     key: Path
 
 
-def certificates(directory: Path) -> Certificates:
-    """Made anew in the directory."""
+def certificates(directory: Path, addresses: Sequence[str] = ()) -> Certificates:
+    """Made anew in the directory; `addresses`: IP addresses that it is for as well."""
     directory.mkdir(parents=True, exist_ok=True)
     now = datetime.datetime.now(datetime.UTC)
     authority, own = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
@@ -34,7 +36,8 @@ def certificates(directory: Path) -> Certificates:
         return made.serial_number(x509.random_serial_number()).not_valid_before(now - DAY).not_valid_after(now + DAY)
 
     ca = builder(issuer, authority).add_extension(x509.BasicConstraints(True, None), critical=True)
-    host = x509.SubjectAlternativeName([x509.DNSName("localhost")])
+    others = [x509.IPAddress(ipaddress.ip_address(each)) for each in addresses]
+    host = x509.SubjectAlternativeName([x509.DNSName("localhost"), *others])
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
     cert = builder(name, own).add_extension(host, critical=False)
     files = Certificates(directory / "ca.pem", directory / "cert.pem", directory / "key.pem")

@@ -15,6 +15,8 @@ from support.models.sounds import speech
 from support.processes.transceiver_process import Line
 from support.processes.two_clusters import Client, TwoClusters, two_clusters
 
+from antiphon.runtime.agent_sessions.session_bus import ControlOutcome, control
+from antiphon.runtime.nats import buckets
 from antiphon.schemas import messages, subjects
 from antiphon.schemas.messages import encode
 
@@ -189,3 +191,32 @@ async def test_an_owner_that_stood_still_or_was_cut_off_uses_no_index_that_the_s
     assert alone.owner is not None
     assert alone.owner[0] == 1, "a call without a copy goes on where it is"
     assert other_line.ended is None
+
+
+async def test_an_agents_lease_is_free_when_its_call_answers_in_the_second_region_and_not_before(
+    both: TwoClusters,
+) -> None:
+    """An agent that is woken for one call looks at all free leases, and gives up those of calls that do not answer."""
+    bucket = await buckets.bucket(both.client.jetstream(), subjects.BUCKET_LEASES)
+    calls: dict[str, Line] = {}
+    for _ in range(3):
+        _, line = await both.place()
+        calls[subjects.lease_key("echo", line.session_id)] = line
+    for key, line in calls.items():
+        lease = messages.Lease(session_id=line.session_id, agent="echo", instance="of-the-lost-region")
+        await bucket.create(key, encode(lease))
+        stored = await both.has_copy(line)
+        await both.say(line, speech(1.0))
+        while (await both.has_copy(line)).number == stored.number:  # noqa: ASYNC110  # the next one has the lease
+            await asyncio.sleep(0.05)
+        await bucket.delete(key)
+    freed = await bucket.watchall()
+    both.by_cluster[1].kill()
+    async with asyncio.timeout(15):
+        while calls:
+            entry = await freed.updates(timeout=15)  # type: ignore[no-untyped-call]
+            if entry is not None and entry.operation is None and entry.key in calls:
+                session_id = calls.pop(entry.key).session_id
+                asked = control(both.client, "echo", session_id, messages.Flush(generation=1))
+                assert await asked is ControlOutcome.DONE
+    await freed.stop()  # type: ignore[no-untyped-call]

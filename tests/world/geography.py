@@ -22,6 +22,8 @@ ROUND_TRIP_MS: Final = {
 NEAREST: Final = "europe"
 """To the callers."""
 FAR: Final = "asia"
+CALLERS_PLACE: Final = "48.2,16.4"
+"""As `?place=` takes it."""
 
 
 def address(place: str) -> str:

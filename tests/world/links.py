@@ -3,8 +3,9 @@
     python -m world.links NAMESPACE=ADDRESS ...
 
 It reads commands as lines of JSON: `{"from": "a", "to": "b", "delay": 0.045, "loss": 0.0, "cut": false}` sets one
-direction of one link, and is answered by a line. Packets between places without such a link are dropped. It
-ends with its input. A packet costs some 20 us of Python: enough for tens of calls on two cores.
+direction of one link, `{"record": "file"}` keeps what is sent, `{"record": ""}` ends that; each is answered by a
+line. Packets between places without such a link are dropped. It ends with its input. A packet costs some 20 us of
+Python: enough for tens of calls on two cores.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ import sys
 from dataclasses import dataclass
 from typing import Any, Final
 
+from world.keystream import RECORD, UDP
 from world.namespaces import enter
 
 TUN: Final = 0x0001
@@ -52,6 +54,7 @@ class Links:
         self._device = {place: _open_device(place) for place in places}
         self._place_of = {socket.inet_aton(address): place for place, address in places.items()}
         self._directions = {(a, b): Direction() for a in places for b in places if a != b}
+        self._recording: int | None = None
         self._random = random.Random(SEED)
         self._loop = asyncio.get_running_loop()
         for place, device in self._device.items():
@@ -59,10 +62,19 @@ class Links:
 
     def set(self, command: dict[str, Any]) -> None:
         """Carry one command out."""
+        if "record" in command:
+            self._record(command["record"])
+            return
         direction = self._directions[command["from"], command["to"]]
         direction.delay = float(command.get("delay", direction.delay))
         direction.loss = float(command.get("loss", direction.loss))
         direction.cut = bool(command.get("cut", direction.cut))
+
+    def _record(self, file: str) -> None:
+        """All UDP packets into this file from now on, also those that a cut then stops; empty: no more."""
+        if self._recording is not None:
+            os.close(self._recording)
+        self._recording = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600) if file else None
 
     def _readable(self, place: str) -> None:
         while True:
@@ -70,6 +82,8 @@ class Links:
                 packet = os.read(self._device[place], LARGEST_READ)
             except BlockingIOError:
                 return
+            if self._recording is not None and packet[9] == UDP:
+                os.write(self._recording, RECORD.pack(len(packet)) + packet)
             to = self._place_of.get(packet[16:20]) if packet[0] >> 4 == 4 else None
             direction = self._directions.get((place, to or ""))
             if to is None or direction is None or direction.cut or direction.queued >= MOST_QUEUED:

@@ -53,7 +53,18 @@ class Network:
 
     def set(self, first: str, second: str, **values: float | bool) -> None:
         """One direction of one link: delay (s), loss (0 to 1), cut. Returns when it holds."""
-        command = {"from": self.namespace(first), "to": self.namespace(second), **values}
+        self._tell({"from": self.namespace(first), "to": self.namespace(second), **values})
+
+    @contextmanager
+    def recording(self, file: Path) -> Iterator[None]:
+        """What is sent meanwhile between places, cut or not: UDP packets, as `world.keystream` reads them."""
+        self._tell({"record": str(file)})
+        try:
+            yield
+        finally:
+            self._tell({"record": ""})
+
+    def _tell(self, command: dict[str, object]) -> None:
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps(command) + "\n")
         self._process.stdin.flush()
@@ -63,11 +74,17 @@ class Network:
         self.set(first, second, **values)
         self.set(second, first, **values)
 
-    def cut_off(self, region: str, cut: bool = True) -> None:
-        """From the other regions; callers still reach it. `cut` False joins it again."""
+    def cut_off(self, region: str, ways: str = "both") -> None:
+        """From the other regions; callers still reach it. `ways`: "both", "out" or "in"."""
         for other in REGIONS:
             if other != region:
-                self.set_both(region, other, cut=cut)
+                self.set(region, other, cut=ways in ("both", "out"))
+                self.set(other, region, cut=ways in ("both", "in"))
+
+    def join_again(self, region: str) -> None:
+        for other in REGIONS:
+            if other != region:
+                self.set_both(region, other, cut=False)
 
     def _answered(self, word: str) -> None:
         assert self._process.stdout is not None

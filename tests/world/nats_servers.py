@@ -1,79 +1,117 @@
-"""The NATS servers of the regions, and of the hub that joins them: as in `deploy/nats`, without TLS and users.
+"""The NATS servers of the regions and of the hub that joins them: by deploy/nats, with TLS and credentials.
 
-A region's server has a JetStream domain of its own. What stays in a region is denied at its leaf connection.
+Each region has a server with a JetStream domain of its own, which is a leaf node of the hub; each also has one of the
+hub's three servers. Each process has a credential of its own, as `antiphon credentials` makes them.
 """
 
 from __future__ import annotations
 
-import json
+import shutil
 from pathlib import Path
 from typing import Final
 
+from support.certificates import certificates
 from support.processes.nats import SETTINGS, server_binary
+from support.processes.regions import FILES, written
 
-from world.geography import REGIONS, address
+from antiphon.runtime.nats.hub import hub_role
+from antiphon.runtime.nats.permissions import User
+from antiphon.runtime.nats.users import Region as HubRegion
+from antiphon.runtime.nats.users import Users, hub_users, stack_users
+from world.geography import CLUSTER, REGIONS, address
 
 PORT: Final = 4222
 LEAF_PORT: Final = 7422
 HUB_PORT: Final = 4223
 ROUTE_PORT: Final = 6222
-STAYS: Final = (
-    "antiphon.v1.session.>",
-    "antiphon.v1.call.>",
-    "antiphon.v1.agent.>",
-    "antiphon.v1.worker.>",
-    "antiphon.v1.flow.>",
-    "antiphon.v1.transceiver.*.*.take_over",
-    "antiphon.v1.transceiver.*.*.adopt",
-    "antiphon.v1.relay.*.stats",
-    "$JS.>",
-    "$KV.>",
-    "$SRV.>",
-)
-"""As `stays` of deploy/nats/region.conf."""
+CONCIERGE: Final = "concierge"
+"""The bridge's agent."""
 
 
 def url(region: str) -> str:
-    return f"nats://{address(region)}:{PORT}"
+    return f"tls://{address(region)}:{PORT}"
 
 
-def hub_urls() -> str:
-    """As `ANTIPHON_HUB_NATS_URL` takes them."""
-    return ",".join(f"nats://{address(region)}:{HUB_PORT}" for region in REGIONS)
+def hub_urls(region: str) -> str:
+    """As `ANTIPHON_HUB_NATS_URL` takes them: the nearest first."""
+    return ",".join(f"tls://{address(each)}:{HUB_PORT}" for each in _nearest_first(region))
 
 
-def region_command(region: str, directory: Path, joined: bool) -> list[str]:
-    """The server of one region; `joined`: a leaf node of the hub."""
-    remote = {
-        "urls": [f"nats://{address(each)}:{LEAF_PORT}" for each in (region, *(r for r in REGIONS if r != region))],
-        "no_randomize": True,
-        "deny_imports": list(STAYS),
-        "deny_exports": list(STAYS),
-    }
-    leaf = f'leafnodes {{ reconnect: "1s", remotes: [{json.dumps(remote)}] }}\n' if joined else ""
-    return _command(
-        directory,
-        f"server_name: {region}\n"
-        f'listen: "{address(region)}:{PORT}"\n'
-        f'jetstream {{ {"domain: " + region if joined else ""}\n store_dir: "{directory}" }}\n{leaf}',
-    )
+def _nearest_first(region: str) -> list[str]:
+    return [region, *(each for each in REGIONS if each != region)]
 
 
-def hub_command(region: str, directory: Path) -> list[str]:
-    """The hub's server in that region."""
-    routes = [f"nats://{address(each)}:{ROUTE_PORT}" for each in REGIONS]
-    return _command(
-        directory,
-        f"server_name: hub-{region}\n"
-        f'listen: "{address(region)}:{HUB_PORT}"\n'
-        f'jetstream {{ domain: hub, store_dir: "{directory}" }}\n'
-        f'cluster {{ name: hub, listen: "{address(region)}:{ROUTE_PORT}", routes: {json.dumps(routes)} }}\n'
-        f'leafnodes {{ listen: "{address(region)}:{LEAF_PORT}" }}\n',
-    )
+def relay_names(region: str) -> tuple[str, str]:
+    return region, f"{region}-2"
 
 
-def _command(directory: Path, text: str) -> list[str]:
-    directory.mkdir(parents=True)
-    file = directory / "server.conf"
-    file.write_text(SETTINGS.read_text() + text)
-    return [str(server_binary()), "-c", str(file)]
+class NatsFiles:
+    """Certificates, credentials and configurations of all servers. Made by the run, once; read by regions."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        hosts = [address(each) for each in REGIONS]
+        self._tls = certificates(directory / "tls", hosts)
+        self._route_tls = certificates(directory / "route-tls", hosts)
+        self._hub_users = Users(directory / "hub-users")
+        self._hub_users.add(hub_users([HubRegion(each, (CLUSTER[each],), relay_names(each)) for each in REGIONS]))
+        self._users = {each: Users(directory / f"{each}-users") for each in REGIONS}
+        for region, users in self._users.items():
+            bridges = (CONCIERGE,)
+            users.add([*stack_users(relay_names(region), (CLUSTER[region],), bridges), User("agent", "echo")])
+
+    def environment(self, region: str, user: User) -> dict[str, str]:
+        """How a process of that region shows its NATS and the hub who it is."""
+        settings = {
+            "ANTIPHON_NATS_URL": url(region),
+            "ANTIPHON_NATS_CREDENTIALS": str(self._users[region].seed_file(user)),
+            "ANTIPHON_NATS_TLS_CA": str(self._tls.ca),
+        }
+        if user.role in ("relay", "transceiver"):
+            settings |= self.hub_environment(region, User(hub_role(user.role), region))
+        return settings
+
+    def hub_environment(self, region: str, user: User) -> dict[str, str]:
+        return {
+            "ANTIPHON_HUB_NATS_URL": hub_urls(region),
+            "ANTIPHON_HUB_NATS_CREDENTIALS": str(self._hub_users.seed_file(user)),
+            "ANTIPHON_HUB_NATS_TLS_CA": str(self._tls.ca),
+        }
+
+    def region_command(self, region: str) -> list[str]:
+        """The server of one region."""
+        site: dict[str, object] = {
+            "region": region,
+            "name": f"{region}-1",
+            "client_listen": f"{address(region)}:{PORT}",
+            "hub_urls": [f"tls://{address(each)}:{LEAF_PORT}" for each in _nearest_first(region)],
+            "hub_ca": self._tls.ca,
+        }
+        leaf = self._hub_users.seed_file(User("leaf", region))
+        return self._command(f"nats-{region}", "region.conf", site, self._users[region], leaf)
+
+    def hub_command(self, region: str) -> list[str]:
+        """The hub's server in that region."""
+        host = address(region)
+        site: dict[str, object] = {
+            "name": f"hub-{region}",
+            "client_listen": f"{host}:{HUB_PORT}",
+            "leaf_listen": f"{host}:{LEAF_PORT}",
+            "route_listen": f"{host}:{ROUTE_PORT}",
+            # Of two servers one connects: else each may drop the other's connection as a second one, for a minute.
+            "routes": [f"tls://{address(each)}:{ROUTE_PORT}" for each in REGIONS[REGIONS.index(region) :]],
+            **{f"route_{name}": getattr(self._route_tls, name) for name in ("cert", "key", "ca")},
+        }
+        return self._command(f"hub-{region}", "hub.conf", site, self._hub_users)
+
+    def _command(self, name: str, file: str, site: dict[str, object], users: Users, *more: Path) -> list[str]:
+        """Write what it reads, and keep what it has stored."""
+        directory = self._directory / name
+        directory.mkdir(exist_ok=True)
+        for path in (FILES / file, users.server_file, *more):
+            shutil.copy(path, directory)
+        shutil.copy(SETTINGS, directory / "antiphon.conf")
+        tls = {"cert": self._tls.cert, "key": self._tls.key, "ca": self._tls.ca, "store": directory / "store"}
+        lines = [f"{key}: {written(value)}\n" for key, value in {**site, **tls}.items()]
+        (directory / "site.conf").write_text("".join(lines))
+        return [str(server_binary()), "-c", str(directory / file)]

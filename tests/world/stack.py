@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -12,13 +12,17 @@ from typing import Final
 
 import httpx
 
-from antiphon.testing.stores import make_stores
-from world import nats_servers
 from world.geography import FAR, NEAREST, REGIONS
 from world.namespaces import Network, network
-from world.region import SERVICES, Region
+from world.nats_servers import NatsFiles
+from world.region import HUB, NATS, SERVICES, Region
 
 START_WITHIN: Final = 60.0
+SHORT: Final = {
+    NEAREST: ("nats", "setup", "relay", "signaling"),
+    FAR: ("nats", "setup", "relay", "relay-2", "transceiver", "echo"),
+}
+"""What runs where in the short world; the third region has its server of the hub only."""
 
 
 @dataclass(frozen=True)
@@ -27,8 +31,10 @@ class World:
 
     network: Network
     regions: dict[str, Region]
+    scratch: Path
+    """For files of the scenarios."""
     short: bool
-    """Two regions, one relay each, one call: for `make test`."""
+    """One ingress with signaling and one far cluster, one call: for `make test`."""
 
 
 @contextmanager
@@ -36,37 +42,44 @@ def running_world(scratch: Path, short: bool = False) -> Iterator[World]:
     """Start all; returns to its caller when each region can take a call. This thread is at the callers' place."""
     with ExitStack() as stack:
         made = stack.enter_context(network())
-        regions = {name: Region(name, made, scratch) for name in ((NEAREST, FAR) if short else REGIONS)}
+        files = NatsFiles(scratch)
+        regions = {name: Region(name, made, files, scratch) for name in REGIONS}
         for region in regions.values():
             stack.callback(region.end)
-            region.start_nats()
+            region.start("hub")
+        regions[NEAREST].start("hub-setup")
         for region in regions.values():
-            _wait(partial(_has_stores, region.name), f"the NATS server of {region.name}")
-            region.start(*(part for part in SERVICES if not (short and part == "relay-2")))
+            region.start(*(SHORT.get(region.name, ()) if short else (*NATS, *SERVICES)))
         for region in regions.values():
-            wait_until_ready(region)
-        yield World(made, regions, short)
+            _wait(partial(_has_numbers, region), f"the relays of {region.name} have ingress numbers", region)
+            if "signaling" in region.running():
+                wait_until_ready(region, (FAR,) if short else REGIONS)
+        yield World(made, regions, scratch, short)
 
 
-def wait_until_ready(region: Region) -> None:
-    """Returns when the region can take a call; TimeoutError with the ends of its logs if that takes too long."""
-    _wait(lambda: is_ready(region.url), f"{region.name} can take a call", region)
+def _has_numbers(region: Region) -> bool:
+    """They claim them at the hub, which takes its time to be one."""
+    relays = [part for part in region.running() if part.startswith("relay")]
+    return all("INFO relay ingress number" in region.log(part).read_text() for part in relays)
 
 
-def is_ready(url: str) -> bool:
+def wait_until_ready(region: Region, others: Sequence[str] = ()) -> None:
+    """Returns when its signaling can place a call, and knows that the clusters of `others` take some too.
+
+    TimeoutError with the ends of its logs if that takes too long.
+    """
+    _wait(lambda: is_ready(region.url, others), f"{region.name} can place calls", region)
+
+
+def is_ready(url: str, others: Sequence[str] = ()) -> bool:
     """Whether signaling says that a call would find a relay, a transceiver and NATS."""
     try:
-        return httpx.get(url + "/healthz", timeout=2, trust_env=False).status_code == 200
+        if httpx.get(url + "/healthz", timeout=2, trust_env=False).status_code != 200:
+            return False
+        known = httpx.get(url + "/v1/regions", timeout=2, trust_env=False).json()["data"]
     except httpx.HTTPError:
         return False
-
-
-def _has_stores(region: str) -> bool:
-    try:
-        make_stores(nats_servers.url(region))
-    except Exception:  # whatever it raises while the server does not answer: the wait has an end
-        return False
-    return True
+    return {*others} <= {each["name"] for each in known if any(cluster["room"] for cluster in each["clusters"])}
 
 
 def _wait(condition: Callable[[], bool], what: str, region: Region | None = None) -> None:
@@ -80,5 +93,5 @@ def _wait(condition: Callable[[], bool], what: str, region: Region | None = None
 def _tails(region: Region | None) -> str:
     if region is None:
         return ""
-    logs = {part: region.log(part) for part in ("nats", *SERVICES)}
+    logs = {part: region.log(part) for part in (*HUB, *NATS, *SERVICES)}
     return "".join(f"\n--- {part}\n{log.read_text()[-800:]}" for part, log in logs.items() if log.exists())

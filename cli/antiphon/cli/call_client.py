@@ -39,9 +39,19 @@ class Placed(NamedTuple):
     """The region of the relay by which it enters; empty likewise."""
 
 
-async def place(http: httpx.AsyncClient, url: str, offer: str, agent: str | None, region: str | None = None) -> Placed:
-    """Place the call; CallError with what the server says when it refuses. `region`: where the client says it is."""
-    wishes = {"agent": agent, "region": region}
+async def place(
+    http: httpx.AsyncClient,
+    url: str,
+    offer: str,
+    agent: str | None,
+    region: str | None = None,
+    copy: bool | None = None,
+) -> Placed:
+    """Place the call; CallError with what the server says when it refuses.
+
+    `region`: where the client says it is. `copy`: it asks for a copy in a second region, or for none.
+    """
+    wishes = {"agent": agent, "region": region, "copy": None if copy is None else str(copy).lower()}
     try:
         response = await http.post(
             urljoin(url, CALLS_PATH),

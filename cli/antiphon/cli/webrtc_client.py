@@ -116,16 +116,18 @@ class Peer:
         relay: Address | None = None,
         timeout: float = 10,
         region: str | None = None,
+        copy: bool | None = None,
     ) -> None:
         """Place the call; CallError says what failed: HTTP, UDP through the relay, or the handshake.
 
         `relay` replaces the addresses that the answer offers. `region`: where the client says that it is.
+        `copy`: it asks for a copy in a second region, or for none.
         """
         headers = {"Authorization": f"Bearer {key}"} if key else {}
         # Proxies of the environment are for the web; a call is placed directly.
         self._http = httpx.AsyncClient(headers=headers, trust_env=False, timeout=timeout)
         self._started = self._loop.time()
-        placed = await place(self._http, url, self._offer(), agent, region)
+        placed = await place(self._http, url, self._offer(), agent, region, copy)
         self._location, self.region, self.ingress = placed.location, placed.region, placed.ingress
         self._answer = Answer(placed.sdp)
         if relay is not None:

@@ -23,13 +23,14 @@ QUIET = (
 
 
 @contextmanager
-def chromium_page(microphone: Path, within: Sequence[str] = ()) -> Iterator[Page]:
+def chromium_page(microphone: Path, within: Sequence[str] = (), trusted: str = "") -> Iterator[Page]:
     """A page whose microphone plays `microphone` (48 kHz mono 16-bit WAV) once, from the moment it is opened.
 
-    `within`: a command to run the browser by.
+    `within`: a command to run the browser by. `trusted`: an address with `http:` whose pages may use the microphone.
     """
     arguments = [
         *QUIET,
+        *([f"--unsafely-treat-insecure-origin-as-secure={trusted}"] if trusted else []),
         "--use-fake-ui-for-media-stream",
         "--use-fake-device-for-media-stream",
         f"--use-file-for-fake-audio-capture={microphone}%noloop",

@@ -65,7 +65,7 @@ class Server:
         self._file.write_text(changed((FILES / file).read_text()))
         shutil.copy(SETTINGS, directory / "antiphon.conf")
         paths = {"cert": tls.cert, "key": tls.key, "ca": tls.ca, "store": directory / "store"}
-        lines = [f"{name}: {_written(value)}\n" for name, value in {**site, **paths}.items()]
+        lines = [f"{name}: {written(value)}\n" for name, value in {**site, **paths}.items()]
         (directory / "site.conf").write_text("".join(lines))
         one = f"{{ user: {MASTER}, password: {MASTER} }}"
         text = users.server_file.read_text().replace("users = [", f"users = [\n    {one}", 1)
@@ -132,7 +132,8 @@ async def _connected(url: str, access: Access) -> BusClient:
             await asyncio.sleep(0.1)
 
 
-def _written(value: object) -> str:
+def written(value: object) -> str:
+    """As a value of `site.conf`."""
     if isinstance(value, list):
         return "[" + ", ".join(f'"{each}"' for each in value) + "]"
     return f'"{value}"'

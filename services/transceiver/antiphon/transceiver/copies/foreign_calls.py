@@ -88,11 +88,13 @@ class ForeignCalls:
             return False
         endpoint = self._endpoints.for_call(self._copied)
         self._move(state, identity, endpoint)
-        await self._agent_leases.free(content.agent_lease, state.agent, state.session_id)
         key = subjects.checkpoint_key(*endpoint.identity, state.session_id)
         if not await self._adoption.adopt(Found(key, 0, state), endpoint):
             return False
         self._moved()
+        # Not before the call answers here: an agent that was woken for the one before finds this lease at once, and
+        # takes a call that does not answer for one that is over.
+        await self._agent_leases.free(content.agent_lease, state.agent, state.session_id)
         await self._agent_leases.wake(state.agent, state.session_id)
         return True
 
