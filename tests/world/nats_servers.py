@@ -97,6 +97,7 @@ class NatsFiles:
             "name": f"hub-{region}",
             "client_listen": f"{host}:{HUB_PORT}",
             "leaf_listen": f"{host}:{LEAF_PORT}",
+            "register": f"copy-leases:{REGIONS.index(region) + 1}",
             "route_listen": f"{host}:{ROUTE_PORT}",
             # Of two servers one connects: else each may drop the other's connection as a second one, for a minute.
             "routes": [f"tls://{address(each)}:{ROUTE_PORT}" for each in REGIONS[REGIONS.index(region) :]],

@@ -185,7 +185,8 @@ def world(directory: Path, regions: Sequence[Region] = (EU, US), only: str = "")
     try:
         for name, client, route, leaf_port in zip(HUB_SERVERS, ports[:3], ports[3:6], ports[6:], strict=True):
             number = HUB_SERVERS.index(name) + 1
-            site = {"name": name, "register": f"copy-leases:{number}", "routes": routes, **route_files}
+            towards = routes[number - 1 :]  # of two servers one connects to the other
+            site = {"name": name, "register": f"copy-leases:{number}", "routes": towards, **route_files}
             listen = {"client_listen": client, "route_listen": route, "leaf_listen": leaf_port}
             site |= {key: f"127.0.0.1:{port}" for key, port in listen.items()}
             if not only:
