@@ -48,7 +48,9 @@ def build_editable(directory, config_settings=None, metadata_directory=None):
     return "antiphon-0-py3-none-any.whl"
 """
 PIP = """\
-import pathlib, sys, sysconfig
+import pathlib, sys, sysconfig, time
+if pathlib.Path("slow").exists():
+    time.sleep(60)
 if "-r" in sys.argv:
     version = pathlib.Path("requirements.lock").read_text().split()[0].partition("==")[2]
     pathlib.Path(sysconfig.get_path("purelib"), "thing.py").write_text(f"VERSION = {version!r}")
@@ -229,6 +231,8 @@ def test_an_environment_that_can_not_be_used_is_made_anew_and_the_reason_said(cl
 
 def test_a_set_up_that_is_interrupted_leaves_nothing_that_is_taken_for_whole(clone: Clone) -> None:
     clone.python("3.12")
+    slow = clone.path / "slow"
+    slow.touch()
     process = clone.start()
     stamp = clone.path / ".venv" / ".antiphon-set-up"
     deadline = time.monotonic() + 30
@@ -236,6 +240,7 @@ def test_a_set_up_that_is_interrupted_leaves_nothing_that_is_taken_for_whole(clo
         time.sleep(0.01)
     os.killpg(process.pid, signal.SIGINT)
     process.communicate(timeout=30)
+    slow.unlink()
     status, said = clone.set_up()
     assert status == 0, said
     assert "making .venv anew: its set-up was not finished\n" in said

@@ -80,7 +80,8 @@ class Settings(NatsSettings):
         if (self.tls_cert is None) != (self.tls_key is None):
             given, missing = ("CERT", "KEY") if self.tls_key is None else ("KEY", "CERT")
             raise ValueError(f"ANTIPHON_TLS_{given} is set and ANTIPHON_TLS_{missing} is not: TLS needs both")
-        if self.headers_of_place() and not self.proxies():
+        proxies = self.proxies()  # read in any case, so that a mistake in it is named now
+        if self.headers_of_place() and not proxies:
             raise ValueError(
                 f"ANTIPHON_PLACE_HEADERS is {self.place_headers!r:.80} and no ANTIPHON_TRUSTED_PROXIES are set: "
                 "these headers are believed from them only"

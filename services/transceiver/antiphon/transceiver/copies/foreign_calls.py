@@ -68,13 +68,15 @@ class ForeignCalls:
             room = self._adoption.load.room
             batch = keys[start : start + min(READS_AT_ONCE, max(0, room))]
             all_of_them &= len(batch) == len(keys[start : start + READS_AT_ONCE])
-            taken = await asyncio.gather(*(self._shelf.take(key, lease.generation) for key in batch))
-            for copy in taken:
-                if copy is not None:
-                    adopted += await self._adopt(copy, identity)
+            # Side by side: each call waits for answers of NATS, and all of their callers receive nothing meanwhile.
+            adopted += sum(await asyncio.gather(*(self._take(key, lease.generation, identity) for key in batch)))
         spent = (self._loop.time() - began) * 1000
         log.warning("slot %d.%d, epoch %d, is lost: %d of its calls go on here, %.0f ms", *identity, adopted, spent)
         return all_of_them
+
+    async def _take(self, key: str, generation: int, identity: Identity) -> bool:
+        copy = await self._shelf.take(key, generation)
+        return copy is not None and await self._adopt(copy, identity)
 
     async def _adopt(self, copy: StoreCopy, identity: Identity) -> bool:
         try:
