@@ -74,7 +74,7 @@ def used(page: Page) -> int:
 def test_when_the_used_relay_is_killed_the_page_moves_to_the_other_within_a_second_or_so(
     stack: Stack, relay: AnotherRelay, page: Page
 ) -> None:
-    start_echo_call(page, stack.url)
+    start_echo_call(page, stack.url, PREFERRED_REGION)
     assert used(page) == relay.udp.port
     assert page.evaluate("antiphon.moves") == []
     relay.kill()
@@ -92,7 +92,7 @@ def test_when_the_used_relay_is_killed_the_page_moves_to_the_other_within_a_seco
 def test_a_relay_that_drains_hands_its_call_to_another_without_loss(
     stack: Stack, relay: AnotherRelay, page: Page
 ) -> None:
-    start_echo_call(page, stack.url)
+    start_echo_call(page, stack.url, PREFERRED_REGION)
     assert used(page) == relay.udp.port
     lost = packets_lost(page)
     assert relay.drain() == 0
@@ -108,7 +108,7 @@ def test_a_relay_that_drains_hands_its_call_to_another_without_loss(
 
 def test_an_agents_silence_is_no_reason_to_move(stack: Stack, relay: AnotherRelay, tmp_path: Path) -> None:
     with chromium_page(write_microphone(tmp_path / "quiet.wav", silence(30))) as page:
-        start_call(page, stack.url, "concierge")
+        start_call(page, stack.url, "concierge", PREFERRED_REGION)
         wait_for(page, "window.antiphon.state === 'speaking'", seconds=30)
         wait_for(page, "window.antiphon.state === 'listening'", seconds=30)
         page.evaluate(COUNT_PACKETS)

@@ -97,7 +97,7 @@ def test_over_tcp_the_page_moves_to_the_other_relay_when_the_used_one_is_killed(
         another_relay(stack, tmp_path, PREFERRED_REGION, other, within, settings=settings) as relay,
         chromium_page(microphone, within=within) as page,
     ):
-        start_echo_call(page, stack.url)
+        start_echo_call(page, stack.url, PREFERRED_REGION)
         relay.kill()
         wait_for(page, "antiphon.moves.length > 0 && antiphon.moves.at(-1).gap_ms > 0")
         moves = page.evaluate("antiphon.moves")

@@ -19,16 +19,16 @@ COUNT_PACKETS = """() => {
 }"""
 
 
-def start_call(page: Page, url: str, agent: str) -> None:
-    """Open the page of the stack at `url` and press the button."""
-    page.goto(f"{url}?agent={agent}")
+def start_call(page: Page, url: str, agent: str, region: str = "") -> None:
+    """Open the page of the stack at `url` and press the button. `region`: the relay of this one is used first."""
+    page.goto(f"{url}?agent={agent}" + (f"&region={region}" if region else ""))
     wait_for(page, f"document.querySelector('#agent').value === '{agent}'")
     page.get_by_role("button", name="Start call").click()
 
 
-def start_echo_call(page: Page, url: str) -> None:
+def start_echo_call(page: Page, url: str, region: str = "") -> None:
     """A call to the echo agent, with audio flowing both ways; from then on the page counts packets."""
-    start_call(page, url, "echo")
+    start_call(page, url, "echo", region)
     wait_for(page, "['listening', 'speaking'].includes(window.antiphon.state)", seconds=20)
     page.evaluate(COUNT_PACKETS)
     wait_for(page, "arrivals.length > 20")
