@@ -136,3 +136,18 @@ async def test_events_wait_while_the_connection_that_all_calls_share_is_behind()
     assert not client.events
     client.unsent = 0
     await client.until(1)
+
+
+async def test_a_hang_up_can_wait_for_the_events_before_it_and_no_longer_than_it_says() -> None:
+    client = Client()
+    await client.output.drained(0.0)  # nothing waits
+    for number in range(3):
+        client.output.put({"type": "conversation.item.done", "number": number})
+    await client.output.drained(0.01)
+    assert client.events == [], "nothing sends them, and it does not wait for ever"
+    task = asyncio.create_task(client.output.run())
+    try:
+        await client.output.drained(5.0)
+        assert len(client.events) == 3
+    finally:
+        await tasks.end(task)

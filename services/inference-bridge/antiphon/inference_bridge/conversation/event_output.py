@@ -9,6 +9,7 @@ are refused (`is_full`), which bounds what waits.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 from collections import deque
@@ -104,6 +105,8 @@ class EventOutput:
         self._publish, self._unsent, self._clock, self._session_id = publish, unsent, clock, session_id
         self._queue = EventQueue(clock())
         self._filled = asyncio.Event()
+        self._emptied = asyncio.Event()
+        self._emptied.set()
 
     @property
     def is_full(self) -> bool:
@@ -121,7 +124,14 @@ class EventOutput:
         self._queue.put(data, first=event["type"] == "error" and event["error"]["code"] == "rate_limit_exceeded")
         if self._queue.dropped > dropped == 0:
             log.warning("%s: too many events wait for its client, the oldest are dropped", self._session_id)
+        self._emptied.clear()
         self._filled.set()
+
+    async def drained(self, within: float) -> None:
+        """Return when all events are published, or after `within` seconds: a hang-up would overtake them."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(within):
+                await self._emptied.wait()
 
     async def run(self) -> None:
         """Publish what is queued, at the rate of a client and as far as the connection to NATS keeps up."""
@@ -131,6 +141,8 @@ class EventOutput:
                 await self._filled.wait()
             await self._until_allowed()
             await self._publish(self._queue.pop())
+            if not self._queue:
+                self._emptied.set()
             await asyncio.sleep(0)  # publishing does not wait: other calls get the loop between two events
 
     async def _until_allowed(self) -> None:

@@ -13,7 +13,7 @@ import contextlib
 import logging
 import time
 from collections import OrderedDict, deque
-from collections.abc import AsyncGenerator, Callable, Coroutine
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
 from datetime import datetime
 from functools import partial
 from typing import Any, Final
@@ -72,12 +72,15 @@ class Responses:
         span: Callable[[str, int | None], trace.Span],
         changed: Callable[[], None],
         caller_is_speaking: Callable[[], bool],
+        hang_up: Callable[[str], Awaitable[None]],
         carried: str = "",
     ) -> None:
         """`instructions`: for a session that has none. `first_generation`: below the first response's.
 
         `spawn` and `span`: make tasks and spans that end with the call. `changed`: called when the state that another
-        process would need has changed. `carried`: text that a process before this one has left unanswered.
+        process would need has changed. `hang_up(why)`: ends the call.
+
+        `carried`: text that a process before this one has left unanswered.
         """
         self.settings = settings
         self.barge_in = BargeInPolicy()
@@ -92,6 +95,7 @@ class Responses:
         self._instructions, self._generation = instructions, first_generation
         self._spawn, self._new_span, self._changed = spawn, span, changed
         self._caller_is_speaking = caller_is_speaking
+        self._hang_up = hang_up
         self._next: Turn | None = None
         """Waits for the response under way, in sessions whose callers can't interrupt."""
         self._unanswered: list[asyncio.Task[str] | str] = []
@@ -176,7 +180,7 @@ class Responses:
                 playback.response.done("completed", playback.text, 0)
             self._report_played(turn, playback.text)
             if playback.hang_up:
-                await self._bus.hang_up("agent")
+                await self._hang_up("agent")
         finally:
             if self.turn is turn:  # else it was interrupted, and is closed elsewhere
                 self.turn = None

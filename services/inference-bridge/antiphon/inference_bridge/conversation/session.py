@@ -67,6 +67,8 @@ BACK_AGAIN: Final = "Sorry, I was gone for a moment."
 GIVE_UP: Final = (
     "I am sorry, I have technical trouble and cannot go on with this call. Please call again later. Goodbye."
 )
+_LAST_EVENTS_SECONDS: Final = 1.0
+"""For which a hang-up waits for the events before it."""
 _MAX_PENDING: Final = 1000
 """Messages per subscription that wait for the event loop: 20 s of frames, or more events than a client may send at
 once; later ones are dropped by the client of NATS."""
@@ -160,6 +162,7 @@ class Session:
             self._span,
             self._changed,
             lambda: self._vad.turns.speaking,
+            self._hang_up,
             snapshot.carried,
         )
         if snapshot.agent is not None:
@@ -223,7 +226,12 @@ class Session:
         task = self._responses.turn.task if self._responses.turn else None
         if task:
             await asyncio.wait([task])
-        await self._bus.hang_up("agent_lost")
+        await self._hang_up("agent_lost")
+
+    async def _hang_up(self, reason: str) -> None:
+        """End the call behind the last event for its client, such as the transcript of a goodbye."""
+        await self._events.drained(_LAST_EVENTS_SECONDS)
+        await self._bus.hang_up(reason)
 
     def hand_over(self) -> None:
         """Another process is to continue the call: keep the last snapshot, and change it no more."""
