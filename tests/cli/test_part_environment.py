@@ -23,7 +23,7 @@ def test_the_region_of_the_stack_is_that_of_its_relay_unless_it_has_one_of_its_o
     [
         ("ANTIPHON_BACKBONE_KEY", "relay"),
         ("ANTIPHON_CLUSTER_KEYS_FILE", "relay"),
-        ("ANTIPHON_ANNOUNCE_KEY_FILE", "transceiver"),
+        ("ANTIPHON_COPY_OF_FILE", "transceiver"),
     ],
 )
 def test_a_key_between_regions_goes_to_its_owner_alone(name: str, owner: str) -> None:

@@ -46,9 +46,6 @@ def test_a_relay_gets_a_hello_each_second_and_its_round_trip_is_known() -> None:
     times = [now for now, address, _ in schedule.sent if address == A]
     assert len(times) == 10
     assert schedule.hellos.nearest() == {2: pytest.approx(0.02, abs=0.011)}
-    found = schedule.hellos.round_trip(A)
-    assert found is not None
-    assert found.least <= found.smoothed <= 0.031
 
 
 @pytest.mark.parametrize("stops_at", [5.0, 5.25, 5.5, 5.99])
@@ -147,9 +144,7 @@ def test_answers_that_fit_no_hello_and_replayed_ones_count_for_nothing() -> None
     assert hellos.answered(B, hello.stamp, 0.1) is None
     assert hellos.answered(A, hello.stamp, 0.1) is True
     assert hellos.answered(A, hello.stamp, 0.2) is None
-    found = hellos.round_trip(A)
-    assert found is not None
-    assert found.smoothed == pytest.approx(0.1)
+    assert hellos.nearest() == {2: pytest.approx(0.1)}
 
 
 def test_a_pause_of_this_process_puts_no_relay_out() -> None:

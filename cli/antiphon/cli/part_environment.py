@@ -24,13 +24,15 @@ TRACES: Final = re.compile(r"OTEL_\w+")
 TRACE_SECRETS: Final = re.compile(r"OTEL_\w*HEADERS")
 """May hold the token of a collector."""
 LOG: Final = re.compile(r"ANTIPHON_LOG_\w+|ANTIPHON_LOOP_WATCHDOG_SECONDS")
-SECRET: Final = re.compile(r"ANTIPHON_\w*(KEY|KEYS|SECRET|SECRETS|TOKEN|PASSWORD|CREDENTIALS)(_FILE)?")
+SECRET: Final = re.compile(
+    r"ANTIPHON_\w*(KEY|KEYS|SECRET|SECRETS|TOKEN|PASSWORD|CREDENTIALS)(_FILE)?|ANTIPHON_COPY_OF_FILE"
+)
 """Settings that are secrets, or name a file with one."""
 OWNERS: Final = (
     (re.compile(r"ANTIPHON_(API|SECRET|CLIENT_SECRET|WEBHOOK)_\w+"), "signaling"),
     (re.compile(r"ANTIPHON_(LLM|STT|TTS|LEASE)_\w+"), "inference-bridge"),
     (re.compile(r"ANTIPHON_(BACKBONE|CLUSTER)_\w+"), "relay"),
-    (re.compile(r"ANTIPHON_ANNOUNCE_\w+"), "transceiver"),
+    (re.compile(r"ANTIPHON_COPY_\w+"), "transceiver"),
 )
 """Which part a secret is for; one that is not listed goes to none."""
 DECIDED: Final = (

@@ -70,7 +70,6 @@ class _Address:
         "due",
         "failed_at",
         "last_sent",
-        "least",
         "missed",
         "pending",
         "sent",
@@ -94,7 +93,6 @@ class _Address:
         """ICMP errors were false before: until then they count only while a hello is missed."""
         self.smoothed: float | None = None
         self.variation = 0.0
-        self.least = float("inf")
 
     @property
     def timeout(self) -> float:
@@ -103,7 +101,6 @@ class _Address:
         return max(LEAST_TIMEOUT, self.smoothed + 4 * self.variation)
 
     def measured(self, seconds: float) -> None:
-        self.least = min(self.least, seconds)
         if self.smoothed is None:
             self.smoothed, self.variation = seconds, seconds / 2
         else:
@@ -121,13 +118,6 @@ class _Asking:
         self.last = float("-inf")
         self.attempts = 0
         self.answers = 0
-
-
-class RoundTrip(NamedTuple):
-    """What is known about the way to an address, in seconds."""
-
-    smoothed: float
-    least: float
 
 
 class BackboneHellos:
@@ -289,13 +279,6 @@ class BackboneHellos:
         return True
 
     # ---- what was measured ----
-
-    def round_trip(self, address: int) -> RoundTrip | None:
-        """Of an address that answers."""
-        known = self._addresses.get(address)
-        if known is None or not known.answering or known.smoothed is None:
-            return None
-        return RoundTrip(known.smoothed, known.least)
 
     def nearest(self) -> dict[int, float]:
         """Cluster -> the smallest smoothed round trip to one of its addresses, in seconds."""
