@@ -227,10 +227,11 @@ class StandIns:
         return lambda: self._do(subscription.next_msg(timeout=10)).data
 
     def stop(self, part: StandIn) -> None:
-        """It stops at once, as if killed."""
+        """It stops at once, as if killed: when this returns, the server passes nothing on to it."""
         self.running.remove(part)
         for undo in reversed(part.undo):
             self._do(undo())
+        self._do(connection.flush(self._client))
 
     def transceiver(
         self,
