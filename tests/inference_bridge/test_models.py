@@ -20,7 +20,7 @@ from antiphon.inference_bridge.models.sources import (
     whisper_directory,
 )
 from antiphon.inference_bridge.stt.transcriber import without_trailing_repeat
-from antiphon.inference_bridge.tts.text_normalization import speakable
+from antiphon.inference_bridge.tts.normalization import speakable
 from antiphon.inference_bridge.turns.window import WINDOW
 
 pytestmark = pytest.mark.pure

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from antiphon.inference_bridge.tts.numbers import cardinal, ordinal
-from antiphon.inference_bridge.tts.text_normalization import speakable
+from antiphon.inference_bridge.tts.normalization import speakable
+from antiphon.inference_bridge.tts.normalization.english_numbers import cardinal, ordinal
 
 pytestmark = pytest.mark.pure
 

@@ -88,18 +88,18 @@ INSIDE: Final = {
     "signaling.limits": "http.errors placement.backend settings",
     "signaling.placement": "http.errors settings watched_file",
     "signaling.protocols": "auth http placement settings",
-    "inference_bridge.stt": "",
-    "inference_bridge.tts": "",
-    "inference_bridge.realtime_protocol": "turns.turn_settings",
-    "inference_bridge.agents": "realtime_protocol",
-    "inference_bridge.turns": "stt.chunking",
+    "inference_bridge.stt": "languages",
+    "inference_bridge.tts": "languages",
+    "inference_bridge.realtime_protocol": "languages turns.turn_settings",
+    "inference_bridge.agents": "languages realtime_protocol",
+    "inference_bridge.turns": "languages stt.chunking",
     "inference_bridge.input": "models.voice_activity turns",
-    "inference_bridge.models": "agents settings stt tts turns.window unless_stopped",
+    "inference_bridge.models": "agents languages settings stt tts turns.window unless_stopped",
     "inference_bridge.conversation": (
-        "agents dispatch.conversation_snapshot input models realtime_protocol stt.local_agreement tts turns"
+        "agents dispatch.conversation_snapshot input languages models realtime_protocol stt.local_agreement tts turns"
     ),
     "inference_bridge.dispatch": (
-        "agents conversation input models realtime_protocol settings stt tts turns unless_stopped"
+        "agents conversation input languages models realtime_protocol settings stt tts turns unless_stopped"
     ),
 }
 """Folder of a service -> what of the same service it may import besides itself; files at a service's top may all."""

@@ -21,8 +21,8 @@ from antiphon.inference_bridge.models.sources import lexicon_files, voice_file, 
 from antiphon.inference_bridge.settings import Settings
 from antiphon.inference_bridge.stt.transcriber import Whisper
 from antiphon.inference_bridge.tts.g2p import Lexicon, Phonemizer
+from antiphon.inference_bridge.tts.normalization import speakable
 from antiphon.inference_bridge.tts.synthesizer import PiperVoice
-from antiphon.inference_bridge.tts.text_normalization import speakable
 
 SENTENCES: Final = [
     "I called you last week about the heating in my apartment on the third floor.",

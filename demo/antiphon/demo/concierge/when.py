@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import date, time, timedelta
 from typing import Final, Literal
 
-from antiphon.inference_bridge.tts.numbers import MONTHS, WEEKDAYS, cardinal, ordinal
+from antiphon.inference_bridge.tts.normalization.english_numbers import MONTHS, WEEKDAYS, cardinal, ordinal
 
 _CARDINALS: Final = {cardinal(n): n for n in range(60)}
 _ORDINALS: Final = {ordinal(n): n for n in range(1, 32)}

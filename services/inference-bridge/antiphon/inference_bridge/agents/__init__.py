@@ -28,6 +28,8 @@ class Request:
     """Functions that the client answers: `name`, `description`, `parameters` (JSON Schema)."""
     tool_choice: str | dict[str, Any] = "auto"
     max_output_tokens: int | None = None
+    language: str = "en"
+    """Of the session: what the agent answers in."""
     already_spoken: Annotated[str, Field(validation_alias="said", serialization_alias="said")] = ""
     """Prefix of the reply that a failed model has already spoken; continue after it. Workers on NATS call it `said`."""
 
@@ -62,7 +64,14 @@ class Usage:
     output_tokens: int
 
 
-ReplyPart = str | HangUpAfterSpeech | HandOver | FunctionCall | Usage
+@dataclass(frozen=True)
+class Incomplete:
+    """The reply ends before its end: `reason` is why. The last part of a reply. A value."""
+
+    reason: Literal["max_output_tokens", "content_filter"]
+
+
+ReplyPart = str | HangUpAfterSpeech | HandOver | FunctionCall | Usage | Incomplete
 """A piece of text, as small as the agent likes, or something to do besides speaking."""
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from antiphon.inference_bridge.tts.g2p_rules import letters_to_phonemes
-from antiphon.inference_bridge.tts.text_normalization import speakable
+from antiphon.inference_bridge.tts.normalization import speakable
 
 Entry = str | Mapping[str, str | None]
 

@@ -11,7 +11,15 @@ from collections.abc import Callable
 from re import Match
 from typing import Final
 
-from antiphon.inference_bridge.tts.numbers import MONTHS, cardinal, clock, decimal, digits, ordinal, year
+from antiphon.inference_bridge.tts.normalization.english_numbers import (
+    MONTHS,
+    cardinal,
+    clock,
+    decimal,
+    digits,
+    ordinal,
+    year,
+)
 
 _SYMBOLS: Final = {
     "’": "'",
