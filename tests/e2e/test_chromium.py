@@ -28,6 +28,17 @@ def start_call(page: Page, url: str, agent: str) -> None:
     page.evaluate("window.antiphon.recorder.start()")
 
 
+KEEP_TRACKS = """
+const ask = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
+window.tracks = [];
+navigator.mediaDevices.getUserMedia = async (wanted) => {
+  const stream = await ask(wanted);
+  window.tracks.push(...stream.getAudioTracks());
+  return stream;
+};
+"""
+
+
 def recorded_agent(page: Page) -> tuple[Samples, int]:
     """What the page played since `start_call`."""
     _, agent, rate = decode_stereo_wav(page.evaluate("window.antiphon.recorder.stop()"))
@@ -65,15 +76,20 @@ def test_a_spoken_question_is_answered_and_both_transcripts_are_shown(stack: Sta
     assert numbers["answers_ms"], "the page measured no answer"
 
 
-def test_the_echo_plug_in_can_be_chosen_and_is_heard(stack: Stack, tmp_path: Path) -> None:
+def test_the_echo_plug_in_can_be_chosen_and_hears_also_the_microphone_after_a_lost_one(stack: Stack, tmp_path: Path) -> None:
     microphone = write_microphone(
         tmp_path / "speech.wav", silence(3), say("The quick brown fox jumps over the lazy dog."), silence(30)
     )
     with chromium_page(microphone) as page:
+        page.add_init_script(KEEP_TRACKS)
         start_call(page, stack.url, "echo")
         wait_for(page, "window.antiphon.state === 'speaking'", seconds=30)
         wait_for(page, "window.antiphon.state === 'listening'", seconds=30)
         agent, rate = recorded_agent(page)
+        # The microphone is lost: the same call goes on with the next one, which reads the file from its beginning.
+        page.evaluate("window.tracks[0].stop()")
+        wait_for(page, "window.tracks.length === 2 && window.antiphon.microphone.state === 'working'", seconds=30)
+        wait_for(page, "window.antiphon.state === 'speaking'", seconds=30)
         page.get_by_role("button", name="End call").click()
         wait_for(page, "window.antiphon.state === 'ended'")
     assert {"brown", "fox", "lazy", "dog"} <= set(words(transcribe(agent, rate)))

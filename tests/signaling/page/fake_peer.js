@@ -20,7 +20,11 @@ class FakePeer extends EventTarget {
     this.did.push(`channel ${label}`);
     return (this.channel = new FakeChannel());
   }
-  addTransceiver(track, { direction }) { this.did.push(`${track.kind} ${direction}`); }
+  addTransceiver(track, { direction }) {
+    this.did.push(`${track.kind} ${direction}`);
+    this.sent = [track];
+    return { sender: { replaceTrack: async (other) => { this.sent.push(other); } } };
+  }
   async createOffer() { this.did.push("offer"); return { type: "offer", sdp: window.fakeOffer }; }
   async setLocalDescription() {}
   async setRemoteDescription({ sdp }) { this.answer = sdp; }

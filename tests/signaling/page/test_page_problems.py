@@ -44,17 +44,6 @@ def test_a_microphone_that_is_not_to_be_had_is_explained(ready: Page, script: st
     expect(ready.get_by_role("button", name="Call without a microphone")).to_be_visible()
 
 
-def test_a_microphone_that_is_pulled_out_during_a_call_is_told_of(ready: Page) -> None:
-    ready.evaluate(
-        "() => { const ask = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);"
-        "navigator.mediaDevices.getUserMedia = async (wanted) => (window.given = await ask(wanted)) }"
-    )
-    connect(ready)
-    ready.evaluate("() => window.given.getAudioTracks()[0].dispatchEvent(new Event('ended'))")
-    alert(ready).to_contain_text("The microphone is gone")
-    expect(ready.get_by_label("Type instead of speaking")).to_be_enabled()
-
-
 def test_a_server_that_is_gone_is_explained(open_page: Open, bus_url: str, parts: StandIns) -> None:
     with signaling_process(bus_url) as mortal:
         until(lambda: httpx.get(mortal.url + "/healthz").status_code == 200, "the stack is healthy")

@@ -70,6 +70,8 @@ export class AntiphonCall extends EventTarget {
   #steering;
   #ingresses = []; // the regions of the answer's relays, in their order
   #location = null; // of the call on the server
+  #stream = null; // the caller's voice
+  #sender = null; // RTCRtpSender of it
   #over = false;
 
   /**
@@ -97,7 +99,8 @@ export class AntiphonCall extends EventTarget {
     this.channel = peer.createDataChannel("oai-events");
     for (const type of ["open", "close"]) this.channel.addEventListener(type, () => this.#say(type));
     this.channel.addEventListener("message", ({ data }) => this.#received(data));
-    peer.addTransceiver(stream.getAudioTracks()[0], { direction: "sendrecv", streams: [stream] });
+    this.#stream ??= stream; // unless it was replaced already
+    this.#sender = peer.addTransceiver(this.#stream.getAudioTracks()[0], { direction: "sendrecv", streams: [this.#stream] }).sender;
     const offer = await peer.createOffer();
     const wishes = { agent, region, race: race === null ? null : Number(race) };
     const [answer] = await Promise.all([this.#post(offer.sdp, wishes), peer.setLocalDescription(offer)]);
@@ -106,6 +109,12 @@ export class AntiphonCall extends EventTarget {
     const reoffer = (sdp) => this.#reoffer(sdp);
     this.path = new KeptPath(peer, answer, { steering: this.#steering, regions: this.#ingresses, reoffer });
     for (const type of ["quiet", "moved", "back", "path"]) this.path.addEventListener(type, ({ detail }) => this.#say(type, detail));
+  }
+
+  /** Send the audio of another MediaStream as the caller's voice from now on; the call goes on. */
+  async replaceMicrophone(stream) {
+    this.#stream = stream;
+    await this.#sender?.replaceTrack(stream.getAudioTracks()[0]);
   }
 
   /** Send a client event; false when the channel is not open. */

@@ -2,21 +2,15 @@
 // The connection itself is in antiphon.js.
 //
 // Told by events: "state" (this.state changed), "message" (detail: a server event of the data channel),
-// "stream" (detail: {side, stream}), "numbers" (this.numbers changed), "path" (this.path changed).
+// "stream" (detail: {side, stream}), "numbers" (this.numbers changed), "path" (this.path changed), "microphone"
+// (this.microphone changed).
 
 import { AntiphonCall, AntiphonError, request } from "./antiphon.js";
+import { CallProblem } from "./call_problem.js";
+import { Microphone } from "./microphone.js";
 
 const ASK_EVERY = 1500; // ms, while there is no connection: the agent may have ended the call already
 const CONNECT_WITHIN = 15000; // ms from the answer to a connected call
-const MICROPHONE = { echoCancellation: true, noiseSuppression: true, autoGainControl: true, channelCount: 1 };
-
-/** Why there is no call, or none any more. `kind` is for programs, the message for people. */
-export class CallProblem extends Error {
-  constructor(kind, message) {
-    super(message);
-    this.kind = kind;
-  }
-}
 
 export class Call extends EventTarget {
   state = "microphone"; // then connecting, listening, speaking, reconnecting, ended
@@ -25,8 +19,10 @@ export class Call extends EventTarget {
   numbers = { setup_ms: null, round_trip_ms: null, packets_received: 0, packets_lost: 0, remote_packets_lost: null };
   moves = []; // to another relay: {relay, why, quiet_ms, gap_ms}
   path = { relay: null, region: null, call_region: null, trying: null, last: null }; // as the "path" events tell it
+  microphone = { state: "none", problem: "", label: "" }; // none: the caller types only
   #connection = null; // AntiphonCall
-  #microphone = null;
+  #microphone = null; // Microphone
+  #silence = null; // the stream of a call without one
   #asking = false; // why the call is over
   #tellsSpeaking = false; // the agent sends output_audio_buffer events
   #grantedAt = 0;
@@ -35,14 +31,11 @@ export class Call extends EventTarget {
   /** Make the call. `silence` is the stream to send when the caller wants to type only. */
   async start({ agent, key, silence = null, steering = {}, region = null, race = null }) {
     try {
-      this.#microphone = silence ?? (await microphone());
+      this.#silence = silence;
+      if (!silence) await this.#open();
       if (this.state === "ended") return this.#release();
       this.#grantedAt = performance.now();
-      // Told of a device that is pulled out or taken away, not of our own stop().
-      for (const track of silence ? [] : this.#microphone.getAudioTracks()) {
-        track.addEventListener("ended", () => this.state !== "ended" && this.#say("microphone_gone"));
-      }
-      this.#say("stream", { side: "microphone", stream: this.#microphone });
+      this.#say("stream", { side: "microphone", stream: this.#stream });
       this.#become("connecting");
       await this.#connect({ agent, region, race }, { key, steering });
     } catch (error) {
@@ -78,6 +71,24 @@ export class Call extends EventTarget {
     return peer ? [...(await peer.getStats()).values()] : [];
   }
 
+  get #stream() {
+    return this.#silence ?? this.#microphone.stream;
+  }
+
+  async #open() {
+    const microphone = (this.#microphone = new Microphone());
+    microphone.addEventListener("state", () => {
+      const { state, problem, label } = microphone;
+      this.microphone = { state, problem, label };
+      this.#say("microphone", this.microphone);
+    });
+    microphone.addEventListener("track", () => {
+      this.#say("stream", { side: "microphone", stream: microphone.stream });
+      this.#connection?.replaceMicrophone(microphone.stream).catch(() => {}); // the call may just have ended
+    });
+    await microphone.open();
+  }
+
   async #connect(wishes, options) {
     const connection = (this.#connection = new AntiphonCall(options));
     connection.addEventListener("state", ({ detail }) => this.#connectionChanged(detail));
@@ -88,7 +99,7 @@ export class Call extends EventTarget {
     connection.addEventListener("moved", ({ detail }) => this.moves.push({ ...detail, gap_ms: null }));
     connection.addEventListener("back", ({ detail }) => Object.assign(this.moves.at(-1), detail));
     connection.addEventListener("path", ({ detail }) => this.#pathChanged(detail));
-    await connection.connect({ stream: this.#microphone, ...wishes });
+    await connection.connect({ stream: this.#stream, ...wishes });
     if (this.state === "ended") return;
     this.#timers.push(setInterval(() => this.state === "connecting" && this.#endIfEnded(), ASK_EVERY));
     this.#later(CONNECT_WITHIN, () => {
@@ -183,7 +194,8 @@ export class Call extends EventTarget {
 
   #release() {
     for (const timer of this.#timers) clearInterval(timer);
-    this.#microphone?.getTracks().forEach((track) => track.stop());
+    this.#microphone?.close();
+    this.#silence?.getTracks().forEach((track) => track.stop());
     this.#connection?.hangUp({ tell: !this.ending && !["closed", "agent_ended"].includes(this.problem?.kind) });
   }
 
@@ -199,23 +211,6 @@ export class Call extends EventTarget {
 
   #say(type, detail = null) {
     this.dispatchEvent(new CustomEvent(type, { detail }));
-  }
-}
-
-async function microphone() {
-  if (!navigator.mediaDevices?.getUserMedia) {
-    throw new CallProblem("insecure", `Browsers give the microphone only to pages from https or from localhost, and this one comes from ${location.origin}. Open it as http://localhost:${location.port || 80}/ on the server itself, or put https in front.`);
-  }
-  try {
-    return await navigator.mediaDevices.getUserMedia({ audio: MICROPHONE });
-  } catch (error) {
-    const texts = {
-      NotAllowedError: ["refused", "The microphone was refused. Allow it for this page (the icon beside the address), then start again."],
-      NotFoundError: ["missing", "No microphone was found. Plug one in or switch it on, then start again."],
-      NotReadableError: ["held", "The microphone can't be used: another program may hold it. Close that, then start again."],
-    };
-    const [kind, text] = texts[error.name] ?? ["microphone", `The microphone can't be used (${error.name}).`];
-    throw new CallProblem(kind, text);
   }
 }
 

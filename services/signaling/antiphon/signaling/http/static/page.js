@@ -52,10 +52,11 @@ function start(withMicrophone = true) {
   call.addEventListener("path", () => mine === call && showPath());
   call.addEventListener("message", ({ detail }) => mine === call && received(detail));
   call.addEventListener("stream", ({ detail }) => mine === call && streamCame(detail));
-  call.addEventListener("microphone_gone", () => mine === call && problem("The microphone is gone: the agent hears nothing. Type, or connect it and call again."));
+  call.addEventListener("microphone", () => mine === call && showMicrophone());
   stateChanged();
   showNumbers();
   showPath();
+  $("microphone").textContent = microphoneProblem = "";
   call.start({ agent: $("agent").value, key: sessionStorage.getItem(KEY), silence: withMicrophone ? null : levels.silence(), ...wishes() });
 }
 
@@ -135,6 +136,16 @@ function stateChanged() {
 }
 
 // ---- what is shown --------------------------------------------------------------------------------
+
+let microphoneProblem = ""; // as it is shown
+
+/** Which microphone is used, and what is wrong with it, for as long as it is. */
+function showMicrophone() {
+  const { state, problem: text, label } = call.microphone;
+  if (text || $("problem").textContent === microphoneProblem) problem(text);
+  microphoneProblem = text;
+  $("microphone").textContent = state === "working" && label ? `Microphone: ${label}.` : "";
+}
 
 function problem(text, offerTyping = false) {
   $("problem").textContent = text;
@@ -286,6 +297,7 @@ window.antiphon = Object.freeze({
   get events() { return structuredClone(events); },
   get numbers() { return { ...call?.numbers, answers_ms: [...answers] }; },
   get path() { return structuredClone(call?.path ?? null); },
+  get microphone() { return { ...call?.microphone }; },
   get moves() { return structuredClone(call?.moves ?? []); },
   stats: () => call?.stats() ?? Promise.resolve([]),
   recorder: Object.freeze({ start: () => recorder.start(), stop: () => recorder.stop() }),
