@@ -87,6 +87,7 @@ def test_over_tcp_the_page_connects_anew_when_its_only_relay_is_killed_and_resta
         assert page.evaluate("antiphon.state") != "ended"
 
 
+@pytest.mark.nightly
 def test_over_tcp_the_page_moves_to_the_other_relay_when_the_used_one_is_killed(
     stack: Stack, within: list[str], tmp_path: Path
 ) -> None:
