@@ -46,7 +46,12 @@ def _give_back(state: State, response: Response, carried: bool) -> None:
     """What a response was to answer is answered by the next one."""
     for words in response.texts:
         words.carried = words.carried or carried
-    state.waiting = [*response.texts, *state.waiting][-MAX_WAITING:]
+    state.waiting = _in_order([*response.texts, *state.waiting])[-MAX_WAITING:]
+
+
+def _in_order(texts: list[Words]) -> list[Words]:
+    """As they came from the caller."""
+    return sorted(texts, key=lambda words: words.key)
 
 
 def _joined(texts: list[Words]) -> str:
@@ -123,7 +128,7 @@ def create(state: State, event: Create, now: float) -> list[Command]:
 
 
 def _take_waiting(state: State, response: Response) -> None:
-    response.texts, state.waiting = [*state.waiting, *response.texts], []
+    response.texts, state.waiting = _in_order([*state.waiting, *response.texts]), []
     state.new_outputs = 0
 
 
@@ -198,7 +203,7 @@ def _ask_when_known(state: State, head: Response, now: float) -> list[Command]:
                 head.fixed = phrase(NOT_UNDERSTOOD, state.rules.language)
                 return _asked(state, head, "")
             return [do.Drop(head), *_over(state, head, now)]
-        head.texts, state.waiting = [*state.waiting, *own], []
+        head.texts, state.waiting = _in_order([*state.waiting, *own]), []
         if not all(words.is_known for words in head.texts):
             return []
     return _asked(state, head, _joined(head.texts if head.on_record else state.waiting))
@@ -263,6 +268,7 @@ def _not_active(which: str) -> do.Refuse:
 
 def stop_speech(state: State, now: float, reason: str) -> list[Command]:
     """Stop all that is spoken or prepared to be."""
+    held = state.hold.is_held
     state.hold.phase, state.hold.texts_due = HoldPhase.FREE, 0
     stopped = list(state.speech)
     state.speech.clear()
@@ -272,6 +278,8 @@ def stop_speech(state: State, now: float, reason: str) -> list[Command]:
     out: list[Command] = []
     for response in reversed(stopped):  # the newest first: what is given back keeps its order
         out = _stop(state, response, reason) + out
+    if held and not any(isinstance(command, do.Stop) for command in out):
+        out.append(do.ResumeSpeech())  # what is stopped by its task lets go of the transceiver by itself
     return [*out, do.Changed()]
 
 
