@@ -108,7 +108,7 @@ def test_voice_activity_gets_no_echo_from_its_beginning_on(echo_db: float) -> No
     kept = [np.sqrt(_power(cleaned.voice) / FRAME) for _, cleaned in call.frames()]
     received = np.sqrt(_power(AGENT.tobytes()) / len(AGENT)) * 10 ** (echo_db / 20)
     assert np.median(kept[20:]) < max(40, received / 8)
-    assert np.quantile(kept[20:], 0.95) < max(82, received / 4)
+    assert np.quantile(kept[20:], 0.95) < max(110, received / 4)
 
 
 @pytest.mark.parametrize("clock_ms", [-250, -60, 60, 250])

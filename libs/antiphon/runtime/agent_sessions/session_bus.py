@@ -71,17 +71,20 @@ async def control(client: Client, agent: str, session_id: str, request: messages
     return ControlOutcome.DONE
 
 
-@dataclass(eq=False)
 class SpeechListener(Protocol):
     """Is told what speech a `SessionBus` sends, on the event loop; such as `antiphon.runtime.echo.PlayedSpeech`."""
 
     def sent(self, frame: AudioFrame) -> None:
         """A frame is published."""
 
+    def paused(self, now_ns: int) -> None:
+        """Speech is to be held. `now_ns`: Unix."""
+
     def resumed(self, now_ns: int) -> None:
         """Held speech is to play on. `now_ns`: Unix."""
 
 
+@dataclass(eq=False)
 class _PendingFlush:
     """A flush of ours of which `Flushed` did not come yet."""
 
@@ -155,6 +158,8 @@ class SessionBus:
     async def pause(self) -> bool:
         """Hold the speech at the exact sample; False if the transceiver did not."""
         self.paused = True
+        if self._listener is not None:
+            self._listener.paused(time.time_ns())
         return await self._request(messages.Pause()) is ControlOutcome.DONE
 
     async def resume(self) -> bool:

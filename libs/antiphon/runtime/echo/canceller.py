@@ -1,10 +1,10 @@
 """The caller's audio without the agent's echo. It costs where there is echo, and next to nothing elsewhere.
 
-While the agent's voice may be audible and the caller's side is louder than its own noise, AEC3 (WebRTC's canceller, by
-`pywebrtc-audio`) works on the frames, and the delay is looked for. Until that is known, what AEC3 leaves tells an echo
-from a caller: it takes 20 dB from an echo, or all that is audible, and 6 to 13 dB from a caller whom it has not met yet.
-An echo is kept from voice activity then. Once the delay is sure, the result replaces the audio for recognition too,
-unless the echo is so weak that it would only take from the caller's words.
+While the agent's voice may be audible and the caller's side is louder than its own noise, AEC3 (WebRTC's canceller,
+by `pywebrtc-audio`) works on the frames, and the delay is looked for. Until that is known, what AEC3 leaves tells an
+echo from a caller: it takes 20 dB from an echo, or all that is audible, and 6 to 13 dB from a caller whom it has not
+met yet. An echo is kept from voice activity then. Once the delay is sure, the result replaces the audio for
+recognition too, unless the echo is so weak that it would only take from the caller's words.
 
 AEC3 finds delays up to 0.4 s by itself; the reference is shifted for longer ones.
 """

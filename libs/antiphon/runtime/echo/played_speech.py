@@ -92,7 +92,7 @@ class PlayedSpeech:
                 return
             piece = self._pieces[-1] if self._pieces and self._pieces[-1].generation == event.generation else None
             if event.state in ("paused", "ended"):
-                if piece is not None and piece.end is None:
+                if piece is not None and (piece.end is None or piece.paused):
                     piece.end = max(piece.first, event.played_samples)
                     piece.paused = event.state == "paused"
             else:
@@ -104,6 +104,14 @@ class PlayedSpeech:
                 else:
                     self._begin(generation, event.played_samples, now_ns)
             self._drop(generation, event.played_samples - KEPT_S * generation.rate)
+
+    def paused(self, now_ns: int) -> None:
+        """The speech is to be held; the transceiver may report later where."""
+        with self._lock:
+            piece = self._pieces[-1] if self._pieces else None
+            if piece is not None and piece.end is None and (generation := self._generation(piece.generation)):
+                played = max(0, now_ns - piece.start_ns) * generation.rate // 1_000_000_000
+                piece.end, piece.paused = piece.first + played, True
 
     def resumed(self, now_ns: int) -> None:
         """The speech that was paused plays on; its next report may take 200 ms."""

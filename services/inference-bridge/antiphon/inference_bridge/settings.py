@@ -66,6 +66,9 @@ class Settings(NatsSettings):
     smart_turn: Literal["off", "on"] = "off"
     """`on`: a model judges by the caller's voice whether the turn has ended, and makes the wait shorter or longer."""
 
+    echo: Literal["cancel", "keep"] = "cancel"
+    """`cancel`: the agent's own voice is taken out of the callers' audio where it comes back as echo."""
+
     # models: a path, or empty for the installed package
     whisper_path: Path | None = None
     """A directory with a faster-whisper (CTranslate2) model."""

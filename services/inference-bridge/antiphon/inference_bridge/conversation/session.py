@@ -55,6 +55,8 @@ from antiphon.runtime import tasks, telemetry
 from antiphon.runtime.agent_sessions import leases
 from antiphon.runtime.agent_sessions.session_bus import SessionBus
 from antiphon.runtime.agent_sessions.session_liveness import SessionLiveness, until_silent
+from antiphon.runtime.echo.canceller import EchoCanceller
+from antiphon.runtime.echo.played_speech import PlayedSpeech
 from antiphon.runtime.nats import connection
 from antiphon.schemas import messages, subjects
 from antiphon.schemas.audio import AudioFrame, unpack_frame
@@ -107,6 +109,8 @@ class Services:
     """Time after which a caller whose answer is late gets a spoken sign; 0: never."""
     end_of_turn: EndOfTurn | None = None
     """Judges by the voice whether a turn is over, where the operator wants that."""
+    cancels_echo: bool = True
+    """The agent's own voice is taken out of the caller's audio."""
 
 
 class Session:
@@ -131,7 +135,10 @@ class Session:
         self.ended = asyncio.Event()
         """Nothing more comes, or the call is another process's."""
         self._services, self._context = services, telemetry.trace_context(lease.trace)
-        self._bus = SessionBus(services.client, lease.agent, self.id, self.ended, services.instance)
+        self._played = PlayedSpeech()
+        self._bus = SessionBus(
+            services.client, lease.agent, self.id, self.ended, services.instance, listener=self._played
+        )
         self._events = EventOutput(
             self._bus.publish_message, lambda: connection.unsent(services.client), time.monotonic, self.id
         )
@@ -156,7 +163,8 @@ class Session:
         self._session_created = snapshot.session_created
         self._is_connected = False
         self._realtime = Realtime(self._events.put, lease.takeovers, snapshot.items)
-        self._vad = VadPipeline(stream, services.vad_executor, settings.turn_settings(services.turn_settings))
+        echo = EchoCanceller(self._played) if services.cancels_echo else None
+        self._vad = VadPipeline(stream, services.vad_executor, settings.turn_settings(services.turn_settings), echo)
         if snapshot.agent is not None:
             agent.restore(snapshot.agent)
         self._conversation = ConversationRunner(
@@ -328,11 +336,13 @@ class Session:
             case messages.Connected() | messages.MediaStarted():
                 self._connect()
             case messages.Playout():
+                self._played.playout(event, time.time_ns())
                 self._conversation.responses.playout(event)
             case messages.TakenOver(handed_over=False):
                 stopped_at = self._liveness.frames_stopped_at(time.monotonic())
                 self._conversation.feed(events.TransceiverLost(stopped_at))
             case messages.Flushed():
+                self._played.flushed(event)
                 if not self._bus.received_flushed(event):
                     self._services.verify(self.id)
             case messages.ClaimExpired(instance=self._services.instance):

@@ -109,6 +109,7 @@ class Bridge:
             is_scripted=not settings.has_language_model,
             patience_ms=settings.patience_ms,
             end_of_turn=models.end_of_turn,
+            cancels_echo=settings.echo == "cancel",
         )
         self._abandoned = AbandonedCalls(
             client, settings.agent_name, instance, settings.orphan_seconds, self._apologise
