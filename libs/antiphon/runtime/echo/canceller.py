@@ -56,7 +56,8 @@ _LOUD_SHARE: Final = 0.4
 _NO_ECHO_YET: Final = 3
 """Looks without a likely delay, while no echo is known, after which the loud sound is taken for a caller: 0.7 s."""
 _REMAINS: Final = 0.032
-"""Share of the power, -15 dB, that AEC3 leaves at least of a caller."""
+_REMAINS_KNOWN: Final = 0.1
+"""Share of the power, -15 dB, that AEC3 leaves at least of a caller; -10 dB once it knows the echo."""
 _REMAINING: Final = 82.0
 """RMS, -52 dBFS, that it leaves of one at least."""
 _WEAK: Final = 180.0
@@ -164,7 +165,8 @@ class EchoCanceller:
             return True
         before = sum(power for power, _ in self._powers)
         after = sum(power for _, power in self._powers)
-        return after > _REMAINS * before and after > _REMAINING**2 * len(self._powers)
+        share = _REMAINS_KNOWN if self.found else _REMAINS
+        return after > share * before and after > _REMAINING**2 * len(self._powers)
 
     def _is_loud(self, frame: AudioFrame, power: float) -> bool:
         """Louder than the caller's noise, which is followed fast downwards and slowly upwards."""
