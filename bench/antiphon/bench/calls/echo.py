@@ -1,9 +1,9 @@
 """What an agent does that gets its own voice back as echo: is its answer spoken to its end, and may it be interrupted?
 
 Each call's greeting is an answer of ten seconds. Its speaker is coupled to its microphone: what is played comes back
-through Opus, a room and Opus again, so many ms later and so many dB below. In the first half of the calls nobody speaks;
-in the other half a caller speaks into the answer, as loud as the agent. NATS, bridge and models are real, the transceiver
-is played. It starts its own NATS and bridge, once with the canceller and once without.
+through Opus, a room and Opus again, so many ms later and so many dB below. In the first half of the calls nobody
+speaks; in the other half a caller speaks into the answer, as loud as the agent. NATS, bridge and models are real, the
+transceiver is played. It starts its own NATS and bridge, once with the canceller and once without.
 """
 
 from __future__ import annotations
