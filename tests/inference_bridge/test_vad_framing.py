@@ -80,3 +80,17 @@ def test_in_any_order_windows_never_go_back(numbers: list[int]) -> None:
             last = piece.first_sample
         else:
             last = piece.first_sample - 1
+
+
+def test_what_voice_activity_is_judged_by_keeps_its_place_beside_the_audio() -> None:
+    cutter = WindowCutter()
+    pieces = []
+    for number in range(48):
+        one = frame(number)
+        pieces += cutter.push(one, bytes(640) if 16 <= number < 32 else None)
+    windows = [piece for piece in pieces if isinstance(piece, Window)]
+    voices = b"".join(piece.pcm if piece.voice is None else piece.voice for piece in windows)
+    assert b"".join(piece.pcm for piece in windows) == b"".join(frame(number).pcm for number in range(48))
+    expected = b"".join(bytes(640) if 16 <= number < 32 else frame(number).pcm for number in range(48))
+    assert voices == expected
+    assert windows[0].voice is None

@@ -22,6 +22,7 @@ BENCHES: Final = {
     "call": "calls.call",
     "conversation": "calls.conversation",
     "hostile-events": "calls.hostile_events",
+    "echo": "calls.echo",
     "end-of-turn": "models.end_of_turn",
     "independent-driver": "media.independent_driver",
     "media-delay": "media.media_delay",

@@ -119,6 +119,13 @@ class FakeTransceiver:
         await self._unsubscribe()
         await connection.flush(self._client)
 
+    def microphone(self, pcm: bytes) -> bytes:
+        """What the caller's microphone picks up while the caller says `pcm`; a subclass may add sounds."""
+        return pcm
+
+    def speaker(self, frame: AudioFrame | None) -> None:
+        """What the caller's side plays now, each 20 ms; None for nothing. For subclasses."""
+
     async def claim(self) -> messages.ClaimReply:
         """Ask the agent to take the call; its answer, which may be a refusal. `TimeoutError` after 2 s."""
         claim = messages.Claim(session_id=self.id, agent=self._agent, session=self._session, locked=self._locked)
@@ -232,6 +239,7 @@ class FakeTransceiver:
                     self._said.set()
             else:
                 pcm = noise.normal(0, 4, INPUT_FRAME).astype("<i2").tobytes()
+            pcm = self.microphone(pcm)
             frame = AudioFrame(sequence, sequence * INPUT_FRAME, now_ns, INPUT_RATE, 0, 0, pcm)
             await self._publish(subjects.audio_in(self._agent, self.id), pack_frame(frame))
             self.sent = sequence + 1
@@ -241,8 +249,10 @@ class FakeTransceiver:
 
     async def _play(self) -> None:
         if not self._queue or self.paused:
+            self.speaker(None)
             return
         frame = self._queue.popleft()
+        self.speaker(frame)
         self.played += frame.pcm
         started = frame.generation != self._played_generation
         if started:

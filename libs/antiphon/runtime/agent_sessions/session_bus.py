@@ -13,7 +13,7 @@ import time
 from collections import deque
 from dataclasses import dataclass, field
 from enum import Enum, auto
-from typing import Final
+from typing import Final, Protocol
 
 import nats.errors
 from nats.aio.client import Client
@@ -71,6 +71,19 @@ async def control(client: Client, agent: str, session_id: str, request: messages
     return ControlOutcome.DONE
 
 
+class SpeechListener(Protocol):
+    """Is told what speech a `SessionBus` sends, on the event loop; such as `antiphon.runtime.echo.PlayedSpeech`."""
+
+    def sent(self, frame: AudioFrame) -> None:
+        """A frame is published."""
+
+    def paused(self, now_ns: int) -> None:
+        """Speech is to be held. `now_ns`: Unix."""
+
+    def resumed(self, now_ns: int) -> None:
+        """Held speech is to play on. `now_ns`: Unix."""
+
+
 @dataclass(eq=False)
 class _PendingFlush:
     """A flush of ours of which `Flushed` did not come yet."""
@@ -89,15 +102,23 @@ class SessionBus:
     After `over` is set nothing is sent any more.
     """
 
-    def __init__(self, client: Client, agent: str, session_id: str, over: asyncio.Event, instance: str = "") -> None:
+    def __init__(
+        self,
+        client: Client,
+        agent: str,
+        session_id: str,
+        over: asyncio.Event,
+        instance: str = "",
+        listener: SpeechListener | None = None,
+    ) -> None:
         """`agent`: the one that the session is claimed for, whose name is in its subjects. `over` is the session's own.
 
-        `instance`: ours, as in the answer to the claim.
+        `instance`: ours, as in the answer to the claim. `listener`: is told what speech is sent.
         """
         self.agent, self.session_id = agent, session_id
         self.paused = False
         """The transceiver was asked to hold our speech."""
-        self._client, self._over, self._instance = client, over, instance
+        self._client, self._over, self._instance, self._listener = client, over, instance, listener
         self._audio_out, self._data_out = subjects.audio_out(agent, session_id), subjects.data_out(agent, session_id)
         self._sequence = 0
         self._one_at_a_time = asyncio.Lock()
@@ -114,6 +135,8 @@ class SessionBus:
             return
         frame = AudioFrame(self._sequence, first_sample, time.time_ns(), rate, int(flags), generation, pcm)
         self._sequence += 1
+        if self._listener is not None:
+            self._listener.sent(frame)
         await self._publish(self._audio_out, pack_frame(frame))
 
     async def publish_data(self, content: str | bytes, channel: str = messages.EVENTS_CHANNEL) -> None:
@@ -135,11 +158,15 @@ class SessionBus:
     async def pause(self) -> bool:
         """Hold the speech at the exact sample; False if the transceiver did not."""
         self.paused = True
+        if self._listener is not None:
+            self._listener.paused(time.time_ns())
         return await self._request(messages.Pause()) is ControlOutcome.DONE
 
     async def resume(self) -> bool:
         """Play on with the next sample; False if the transceiver did not."""
         self.paused = False
+        if self._listener is not None:
+            self._listener.resumed(time.time_ns())
         return await self._request(messages.Resume()) is ControlOutcome.DONE
 
     async def flush(self, generation: int) -> ControlOutcome:

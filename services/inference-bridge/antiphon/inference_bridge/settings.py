@@ -52,6 +52,9 @@ class Settings(NatsSettings):
     greeting: str = ""
     """Spoken when the caller's first audio arrives; `none` for silence, empty for the agent's own."""
 
+    patience_ms: int = Field(default=2500, ge=0, le=60_000)
+    """Time after which a caller whose answer is late gets a short spoken sign; 0: never."""
+
     # turns
     turn_silence_ms: int = Field(default=400, ge=96, le=5000)
     """Silence that ends a turn."""
@@ -62,6 +65,9 @@ class Settings(NatsSettings):
 
     smart_turn: Literal["off", "on"] = "off"
     """`on`: a model judges by the caller's voice whether the turn has ended, and makes the wait shorter or longer."""
+
+    echo: Literal["cancel", "keep"] = "cancel"
+    """`cancel`: the agent's own voice is taken out of the callers' audio where it comes back as echo."""
 
     # models: a path, or empty for the installed package
     whisper_path: Path | None = None

@@ -105,7 +105,11 @@ class Bridge:
             self._save,
             self._keeper.verify,
             instance,
+            self._agent,
+            is_scripted=not settings.has_language_model,
+            patience_ms=settings.patience_ms,
             end_of_turn=models.end_of_turn,
+            cancels_echo=settings.echo == "cancel",
         )
         self._abandoned = AbandonedCalls(
             client, settings.agent_name, instance, settings.orphan_seconds, self._apologise

@@ -33,12 +33,17 @@ class WindowCutter:
 
     def __init__(self) -> None:
         self._pcm = bytearray()
+        self._voice = bytearray()
+        """As long as `_pcm`."""
         self._flags: list[tuple[int, int]] = []
         self._next: int | None = None
         self._captured: deque[tuple[int, int]] = deque(maxlen=_REMEMBERED_FRAMES)
 
-    def push(self, frame: AudioFrame) -> list[Window | Gap]:
-        """The windows that a frame completes; a late or doubled one is ignored. `ValueError` if it is not at 16 kHz."""
+    def push(self, frame: AudioFrame, voice: bytes | None = None) -> list[Window | Gap]:
+        """The windows that a frame completes; a late or doubled one is ignored. `ValueError` if it is not at 16 kHz.
+
+        `voice`: as long as the frame's samples, what voice activity is to be judged by; None: these samples.
+        """
         if frame.rate != RATE:
             raise ValueError(f"audio frame at {frame.rate} Hz: the claim asked for {RATE}")
         out: list[Window | Gap] = []
@@ -50,14 +55,15 @@ class WindowCutter:
                 missing = RATE  # the sender's count started over
             if missing * 1000 > MAX_FILL_MS * RATE:
                 self._pcm.clear()
+                self._voice.clear()
                 self._flags.clear()
                 self._captured.clear()
                 out.append(Gap(frame.first_sample))
             elif missing:
-                self._append(bytes(missing * 2), int(FrameFlag.CONCEALED))
+                self._append(bytes(missing * 2), bytes(missing * 2), int(FrameFlag.CONCEALED))
         self._next = frame.first_sample + len(frame.pcm) // 2
         self._captured.append((frame.first_sample, frame.captured_ns))
-        self._append(frame.pcm, frame.flags)
+        self._append(frame.pcm, frame.pcm if voice is None else voice, frame.flags)
         while len(self._pcm) >= WINDOW * 2:
             out.append(self._cut())
         return out
@@ -69,15 +75,16 @@ class WindowCutter:
                 return captured + (sample - first_sample) * 1_000_000_000 // RATE
         return None
 
-    def _append(self, pcm: bytes, flags: int) -> None:
+    def _append(self, pcm: bytes, voice: bytes, flags: int) -> None:
         self._pcm += pcm
+        self._voice += voice
         self._flags.append((len(pcm) // 2, flags))
 
     def _cut(self) -> Window:
         assert self._next is not None
         first = self._next - len(self._pcm) // 2
-        pcm = bytes(self._pcm[: WINDOW * 2])
-        del self._pcm[: WINDOW * 2]
+        pcm, voice = bytes(self._pcm[: WINDOW * 2]), bytes(self._voice[: WINDOW * 2])
+        del self._pcm[: WINDOW * 2], self._voice[: WINDOW * 2]
         silent = concealed = 0
         left = WINDOW
         while left:
@@ -90,4 +97,4 @@ class WindowCutter:
                 self._flags.pop(0)
             else:
                 self._flags[0] = (samples - taken, flags)
-        return Window(first, pcm, silent == WINDOW, concealed * 2 > WINDOW)
+        return Window(first, pcm, silent == WINDOW, concealed * 2 > WINDOW, None if voice == pcm else voice)

@@ -17,6 +17,7 @@ from antiphon.inference_bridge.models.voice_activity import VoiceActivityStream
 from antiphon.inference_bridge.turns.detector import TurnDetector, TurnEvent
 from antiphon.inference_bridge.turns.turn_settings import TurnSettings
 from antiphon.inference_bridge.turns.window import Window
+from antiphon.runtime.echo.canceller import EchoCanceller
 from antiphon.schemas.audio import AudioFrame
 
 MAX_FRAMES: Final = 250
@@ -42,16 +43,20 @@ class VadPipeline:
     """
 
     def __init__(
-        self, stream: VoiceActivityStream, executor: ThreadPoolExecutor, settings: TurnSettings | None
+        self,
+        stream: VoiceActivityStream,
+        executor: ThreadPoolExecutor,
+        settings: TurnSettings | None,
+        echo: EchoCanceller | None = None,
     ) -> None:
         """`executor`: has one thread, shared by all calls: a hop costs more than the 0.2 ms of a window.
 
-        `settings`: None where the client says when a turn has ended.
+        `settings`: None where the client says when a turn has ended. `echo`: takes the agent's own voice out first.
         """
         self.turns = TurnDetector(settings)
         self.position = 0
         """Samples of the call that were judged."""
-        self._stream, self._executor = stream, executor
+        self._stream, self._executor, self._echo = stream, executor, echo
         self._cutter = WindowCutter()
         self._frames: deque[AudioFrame] = deque(maxlen=MAX_FRAMES)
         self._arrived = asyncio.Event()
@@ -86,18 +91,33 @@ class VadPipeline:
                 listener.on_tick(ticked)
             self._arrived.clear()
             cut: list[Window | Gap] = []
-            while self._frames:
-                cut += self._cutter.push(self._frames.popleft())
-            if not cut:
-                continue
-            # all that waits in one hop: the later we are, the cheaper a window gets
-            likely = await loop.run_in_executor(self._executor, self._probabilities, cut)
+            frames = list(self._frames)
+            self._frames.clear()
+            if self._echo is None or all(map(self._echo.is_idle, frames)):
+                for frame in frames:
+                    if self._echo is not None:
+                        self._echo.note(frame)
+                    cut += self._cutter.push(frame)
+                if not cut:
+                    continue
+                # all that waits in one hop: the later we are, the cheaper a window gets
+                likely = await loop.run_in_executor(self._executor, self._probabilities, cut)
+            else:
+                cut, likely = await loop.run_in_executor(self._executor, self._cleaned, self._echo, frames)
             for piece, probability in zip(cut, likely, strict=True):
                 if isinstance(piece, Gap):
                     _report(self.turns.gap(), listener)
                 else:
                     self.position = piece.first_sample + len(piece.pcm) // 2
                     _report(self.turns.window(piece, probability, time.monotonic()), listener)
+
+    def _cleaned(self, echo: EchoCanceller, frames: list[AudioFrame]) -> tuple[list[Window | Gap], list[float]]:
+        """The windows of these frames without the agent's echo, and the probabilities of speech in them."""
+        cut: list[Window | Gap] = []
+        for frame in frames:
+            cleaned = echo.clean(frame)
+            cut += self._cutter.push(frame._replace(pcm=cleaned.pcm), cleaned.voice)
+        return cut, self._probabilities(cut)
 
     def _probabilities(self, cut: list[Window | Gap]) -> list[float]:
         out = []
@@ -109,7 +129,7 @@ class VadPipeline:
                 out.append(0.0)
             else:
                 self._was_silent = False
-                out.append(self._stream.probability(piece.pcm))
+                out.append(self._stream.probability(piece.voice or piece.pcm))
         return out
 
 

@@ -23,3 +23,5 @@ class Window(NamedTuple):
     """The sender sent nothing here: no need to ask the model."""
     concealed: bool
     """Mostly made up by the receiver: not to be taken for the start of speech."""
+    voice: bytes | None = None
+    """What voice activity is judged by, where that differs: the same without what may be an echo."""

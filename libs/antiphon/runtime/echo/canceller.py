@@ -1,0 +1,253 @@
+"""The caller's audio without the agent's echo. It costs where there is echo, and next to nothing elsewhere.
+
+While the agent's voice may be audible and the caller's side is louder than its own noise, AEC3 (WebRTC's canceller,
+by `pywebrtc-audio`) works on the frames, and the delay is looked for. Until that is known, what AEC3 leaves tells an
+echo from a caller: it takes 20 dB from an echo, or all that is audible, and 6 to 13 dB from a caller whom it has not
+met yet. An echo is kept from voice activity then. Once the delay is sure, the result replaces the audio for
+recognition too, unless the echo is so weak that it would only take from the caller's words.
+
+AEC3 finds delays up to 0.4 s by itself; the reference is shifted for longer ones.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Callable
+from typing import Final, NamedTuple, Protocol
+
+import numpy as np
+import numpy.typing as npt
+from pywebrtc_audio import EchoCanceller as Aec3
+
+from antiphon.runtime.echo.delay import AFTER_S, BEFORE_S, Delay, find_delay
+from antiphon.runtime.echo.played_speech import RATE, PlayedSpeech
+from antiphon.schemas.audio import AudioFrame, FrameFlag
+
+Samples = npt.NDArray[np.int16]
+
+FRAME: Final = RATE // 50
+_NS: Final = 1_000_000_000
+_HISTORY: Final = 50
+"""Frames that are kept: 1 s, on which the delay is looked for, and with which AEC3 begins."""
+_WARM_UP: Final = 25
+"""Frames that AEC3 gets before the first one whose result is used."""
+_TAIL_NS: Final = 600_000_000
+"""How long the agent's voice may be audible after it has left, besides a delay that is known."""
+_IDLE_S: Final = 1.0
+"""Seconds after the agent's last sound that an echo may take, with all that clocks and paths are off."""
+_JUDGED_EVERY: Final = 12
+"""Frames between two looks for the delay; one takes 1.3 ms."""
+_SURE: Final = 12.0
+_LIKELY: Final = 9.0
+"""Sharpness of a delay: sure by one look, or by two that agree."""
+_AGREE_S: Final = 0.02
+_NO_ECHO_AFTER: Final = 12
+"""Looks at a loud caller's side in a row without a likely delay, after which what was echo is gone: 3 s."""
+_REACH_S: Final = (0.0, 0.3)
+"""Delays that are left to AEC3."""
+_LEAD_S: Final = 0.08
+"""What is left of a delay that AEC3 does not reach, once the reference is shifted."""
+_AUDIBLE: Final = 26.0
+"""RMS of 16-bit samples, -62 dBFS: no voice activity is found below it."""
+_ABOVE_NOISE: Final = 2.5
+"""Times the noise's RMS that is loud."""
+_LOUD_SHARE: Final = 0.4
+_NO_ECHO_YET: Final = 3
+"""Looks without a likely delay, while no echo is known, after which the loud sound is taken for a caller: 0.7 s."""
+_REMAINS: Final = 0.032
+_REMAINS_KNOWN: Final = 0.1
+"""Share of the power, -15 dB, that AEC3 leaves at least of a caller; -10 dB once it knows the echo."""
+_REMAINING: Final = 82.0
+"""RMS, -52 dBFS, that it leaves of one at least."""
+_WEAK: Final = 180.0
+"""RMS, -45 dBFS, of an echo that does a caller's words less harm than AEC3, which takes from them while it learns."""
+_COMPARED: Final = 6
+"""Frames over which both are measured: 120 ms."""
+_CLOCK_NS: Final = 5 * _NS
+"""Time after which an early frame is forgotten: clocks drift, and paths change."""
+
+
+class Canceller(Protocol):
+    """What AEC3 does: one frame of the caller and of what was played, both 16-bit at 16 kHz, to the caller alone."""
+
+    def process(self, near: Samples, far: Samples) -> Samples: ...
+
+
+class Cleaned(NamedTuple):
+    """A caller's frame as it is to be used. A value."""
+
+    pcm: bytes
+    """For recognition."""
+    voice: bytes
+    """For voice activity."""
+
+
+class EchoCanceller:
+    """Cleans one call's frames.
+
+    Owned by what consumes the call's audio; `clean` is called for one frame after the other, by one thread at a time.
+    """
+
+    def __init__(self, speech: PlayedSpeech, make: Callable[[], Canceller] = lambda: Aec3(RATE)) -> None:
+        """`speech`: what the client was sent. `make`: a canceller without any past."""
+        self.found: Delay | None = None
+        """The echo's delay; None: no echo was found, or none any more."""
+        self._speech, self._make = speech, make
+        self._canceller: Canceller | None = None
+        """While the agent is audible and the caller's side is loud."""
+        self._shift_ns = 0
+        self._audible_until = 0
+        self._history: deque[tuple[int, bytes, bool]] = deque(maxlen=_HISTORY)
+        """(Unix ns, pcm, loud) of the newest frames without a gap."""
+        self._noise = _AUDIBLE
+        self._next: int | None = None
+        self._clock = _EarliestClock()
+        self._since_judged = 0
+        self._candidate: Delay | None = None
+        self._looks_without = 0
+        self._powers: deque[tuple[float, float]] = deque(maxlen=_COMPARED)
+        """Of the newest frames before and after AEC3."""
+        self._echo: float | None = None
+        """The echo's power, where it was alone."""
+
+    def is_idle(self, frame: AudioFrame) -> bool:
+        """The agent was silent for so long that `note` is enough for this frame."""
+        return self._speech.is_silent(frame.captured_ns, _IDLE_S + self._shift_ns / _NS)
+
+    def note(self, frame: AudioFrame) -> None:
+        """The next frame, at 16 kHz, in which no echo can be."""
+        at, power = self._clock.time_ns(frame), _power(frame.pcm)
+        self._follow(frame)
+        self._canceller = None
+        self._looks_without = 0
+        self._history.append((at, frame.pcm, self._is_loud(frame, power)))
+
+    def clean(self, frame: AudioFrame) -> Cleaned:
+        """The next frame, at 16 kHz, without echo."""
+        at, power = self._clock.time_ns(frame), _power(frame.pcm)
+        self._follow(frame)
+        loud = self._is_loud(frame, power)
+        played = self._speech.between(at - self._shift_ns, FRAME)
+        if played is not None:
+            self._audible_until = at + _TAIL_NS
+        if at >= self._audible_until or len(frame.pcm) != FRAME * 2:
+            self._canceller = None
+        elif self._canceller is None and (loud or self.found):
+            self._start()
+        self._history.append((at, frame.pcm, loud))
+        if self._canceller is None:
+            return Cleaned(frame.pcm, frame.pcm)
+        out = self._run(self._canceller, frame.pcm, played)
+        self._powers.append((power, _power(out)))
+        self._since_judged += 1
+        if self._since_judged >= _JUDGED_EVERY and loud:
+            self._since_judged = 0
+            self._judge()
+        caller = self._may_be_a_caller()
+        if self.found and not caller and loud:
+            self._echo = power if self._echo is None else 0.95 * self._echo + 0.05 * power
+        voice = frame.pcm if caller else out
+        if self.found is None or (caller and self._echo is not None and self._echo < _WEAK**2):
+            return Cleaned(frame.pcm, voice)
+        return Cleaned(out, voice)
+
+    def _follow(self, frame: AudioFrame) -> None:
+        """What is kept of the frames before is worth nothing behind a gap."""
+        if self._next is not None and frame.first_sample != self._next:
+            self._history.clear()
+            self._canceller = None
+        self._next = frame.first_sample + len(frame.pcm) // 2
+
+    def _may_be_a_caller(self) -> bool:
+        """What AEC3 has left of the last frames is more than it leaves of an echo."""
+        if self._looks_without >= _NO_ECHO_YET:
+            return True
+        before = sum(power for power, _ in self._powers)
+        after = sum(power for _, power in self._powers)
+        share = _REMAINS_KNOWN if self.found else _REMAINS
+        return after > share * before and after > _REMAINING**2 * len(self._powers)
+
+    def _is_loud(self, frame: AudioFrame, power: float) -> bool:
+        """Louder than the caller's noise, which is followed fast downwards and slowly upwards."""
+        if frame.flags & FrameFlag.SILENCE:
+            return False
+        level = math.sqrt(power)
+        self._noise = 0.7 * self._noise + 0.3 * level if level < self._noise else self._noise * 1.003
+        return level > max(_AUDIBLE, _ABOVE_NOISE * self._noise)
+
+    def _start(self) -> None:
+        """A canceller that knows the last frames."""
+        self._canceller = canceller = self._make()
+        self._powers.clear()
+        for at, pcm, _ in list(self._history)[-_WARM_UP:]:
+            if len(pcm) == FRAME * 2:
+                self._run(canceller, pcm, self._speech.between(at - self._shift_ns, FRAME))
+
+    @staticmethod
+    def _run(canceller: Canceller, pcm: bytes, played: Samples | None) -> bytes:
+        far = np.zeros(FRAME, np.int16) if played is None else played
+        cleaned: bytes = canceller.process(np.frombuffer(pcm, dtype="<i2"), far).astype("<i2").tobytes()
+        return cleaned
+
+    def _judge(self) -> None:
+        """Look for the delay in the last second."""
+        history = list(self._history)
+        if len(history) < _HISTORY // 2 or sum(loud for *_, loud in history) < _LOUD_SHARE * len(history):
+            return
+        caller = b"".join(pcm for _, pcm, _ in history)
+        length = len(caller) // 2
+        start = history[0][0] - int(AFTER_S * _NS)
+        reference = self._speech.between(start, int((AFTER_S + BEFORE_S) * RATE) + length)
+        delay = None if reference is None else find_delay(_halved(caller), _halved(reference.tobytes()), RATE // 2)
+        if delay is None or delay.sharpness < _LIKELY:
+            self._candidate = None
+            self._looks_without += 1
+            if self._looks_without >= _NO_ECHO_AFTER:
+                self.found = None
+            return
+        agreed = self._candidate is not None and abs(delay.seconds - self._candidate.seconds) <= _AGREE_S
+        known = self.found is not None and abs(delay.seconds - self.found.seconds) <= _AGREE_S
+        self._candidate = delay
+        sure = agreed and delay.sharpness >= _SURE if self.found else agreed or delay.sharpness >= _SURE
+        if not (known or sure):
+            return
+        self._looks_without = 0
+        self.found = delay
+        left = delay.seconds - self._shift_ns / _NS
+        if not _REACH_S[0] <= left <= _REACH_S[1]:
+            self._shift_ns = int((delay.seconds - _LEAD_S) * _NS)
+            self._start()
+
+
+class _EarliestClock:
+    """When a frame was recorded, give or take a constant: the earliest arrival of the last seconds tells it best."""
+
+    def __init__(self) -> None:
+        self._offsets: list[int] = []
+        """The earliest of this stretch of `_CLOCK_NS` and of the one before."""
+        self._began = 0
+
+    def time_ns(self, frame: AudioFrame) -> int:
+        position = frame.first_sample * _NS // RATE
+        offset = frame.captured_ns - position
+        if not self._offsets or abs(offset - self._offsets[0]) > _NS:  # the first, or the clock was set
+            self._offsets, self._began = [offset, offset], frame.captured_ns
+        elif frame.captured_ns - self._began > _CLOCK_NS:
+            self._offsets, self._began = [offset, self._offsets[0]], frame.captured_ns
+        else:
+            self._offsets[0] = min(self._offsets[0], offset)
+        return min(self._offsets) + position
+
+
+def _power(pcm: bytes) -> float:
+    """The mean square of its samples."""
+    samples = np.frombuffer(pcm, dtype="<i2").astype(np.float32)
+    return float(np.dot(samples, samples)) / max(1, len(samples))
+
+
+def _halved(pcm: bytes) -> npt.NDArray[np.float32]:
+    """At half the rate: pairs of samples added."""
+    samples = np.frombuffer(pcm, dtype="<i2").astype(np.float32)
+    halved: npt.NDArray[np.float32] = samples[: len(samples) // 2 * 2].reshape(-1, 2).sum(axis=1)
+    return halved
