@@ -323,8 +323,9 @@ class ResponseTasks:
                     await asyncio.wait([record.task])
                 if record.playback is not None:
                     text, played_ms = await record.playback.stop()
-                if self._bus.paused and record.response.spoken and not self._is_held():
-                    await self._bus.resume()  # nothing had been sent, so nothing was flushed
+                if record.response.spoken and self._bus.paused is not self._is_held():
+                    # nothing was sent, so nothing was flushed; or the flush has let go of what is held for the next one
+                    await (self._bus.pause() if self._is_held() else self._bus.resume())
             except Exception:  # the responses behind it must not wait for ever
                 log.exception("%s: an interrupted response was not closed in order", self._bus.session_id)
             self._feed(events.Ended(record.response.rid, "cancelled", text, played_ms))

@@ -146,6 +146,11 @@ class ConversationRunner:
         own = asked.input is not None or asked.instructions is not None
         self.feed(events.Create(parameters, asked.conversation == "none", "audio" in modalities, own))
 
+    def press_key(self, key: str) -> None:
+        """The caller has pressed a key of the telephone."""
+        self._realtime.emit("input_audio_buffer.dtmf_event_received", event=key, received_at=int(time.time()))
+        self.feed(events.KeyPressed(key))
+
     def close(self) -> None:
         """The call has ended."""
         self.transcriptions.close()

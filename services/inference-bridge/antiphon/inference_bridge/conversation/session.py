@@ -329,6 +329,8 @@ class Session:
                 self._connect()
             case messages.Playout():
                 self._conversation.responses.playout(event)
+            case messages.TelephoneEvent(key=key) if key:
+                self._conversation.press_key(key)
             case messages.TakenOver(handed_over=False):
                 stopped_at = self._liveness.frames_stopped_at(time.monotonic())
                 self._conversation.feed(events.TransceiverLost(stopped_at))
