@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from hypothesis import given
+from hypothesis import settings as examples
 from hypothesis import strategies as st
 from openai.types.beta.realtime.response_create_event import Response as FlatResponse
 from openai.types.realtime import RealtimeResponseCreateParams
@@ -326,6 +327,7 @@ def test_references_do_not_make_a_small_event_a_large_prompt() -> None:
     assert len(conversation.input_items((asked.input or ())[:8])) == 8
 
 
+@examples(deadline=None, max_examples=50)
 @given(st.recursive(st.none() | st.text() | st.integers(), lambda s: st.lists(s) | st.dictionaries(st.text(), s)))
 def test_any_parameters_are_read_or_refused(value: Any) -> None:
     for name in ("input", "metadata", "tools", "audio", "voice", "conversation", "other"):

@@ -67,6 +67,16 @@ class Reading:
     unnamed: int = 0
     """Fields that are refused beyond `MAX_REFUSED`."""
 
+    def is_unknown(self, name: str, fields: Mapping[str, Field | Group], path: str) -> bool:
+        """There is no such field below `path`: that is kept as an error."""
+        if name in fields:
+            return False
+        if len(self.refused) >= MAX_REFUSED:
+            self.unnamed += 1
+        else:
+            self.refuse(f"{path}.{name}", UnknownField(name, fields))
+        return True
+
     def refuse(self, path: str, bad: BadValue, value: Any = None) -> None:
         """Keep the error for a field; beyond `MAX_REFUSED` only their number."""
         if len(self.refused) >= MAX_REFUSED:
@@ -88,8 +98,8 @@ def read(
     reading = Reading()
     unchecked = offered and bool(excess(raw))
     for name, value in raw.items():
-        if name not in flat:
-            _walk(reading, fields.get(name), f"{root}.{name}", value, fields, unchecked)
+        if name not in flat and not reading.is_unknown(name, fields, root):
+            _walk(reading, fields[name], f"{root}.{name}", value, unchecked)
     for name in flat:
         if name in raw:
             _older(reading, flat[name], f"{root}.{name}", raw[name], unchecked)
@@ -110,44 +120,40 @@ def refusal(path: str, bad: BadValue, value: Any = None) -> ClientError:
     return ClientError(f"Invalid {what}{shown} for '{param}': {bad}.", bad.code, param)
 
 
-def unknown(name: str, known: Iterable[str], inside: str = "") -> BadValue:
-    """A field that there is not, with the one that was perhaps meant."""
-    close = difflib.get_close_matches(name, known, 1) if len(name) <= _MAX_GUESSED else []
-    return BadValue(f" (is {close[0]!r} meant?)" if close else "", UNKNOWN, inside)
+class UnknownField(BadValue):
+    """A field that there is not. As text it is the one that was perhaps meant, which is looked up only then."""
+
+    def __init__(self, name: str, known: Iterable[str], inside: str = "") -> None:
+        super().__init__("", UNKNOWN, inside)
+        self._name, self._known = name, known
+
+    def __str__(self) -> str:
+        close = difflib.get_close_matches(self._name, self._known, 1) if len(self._name) <= _MAX_GUESSED else []
+        return f" (is {close[0]!r} meant?)" if close else ""
 
 
-def _walk(
-    reading: Reading,
-    spec: Field | Group | None,
-    path: str,
-    value: Any,
-    known: Mapping[str, Field | Group],
-    unchecked: bool,
-) -> None:
+def _walk(reading: Reading, spec: Field | Group, path: str, value: Any, unchecked: bool) -> None:
     """Take one field, or the fields of a group that only holds others."""
-    match spec:
-        case None:
-            reading.refuse(path, _no_such(reading, path, known))
-        case Group(fields, setting="") if value is not None:
-            if not isinstance(value, Mapping):
-                reading.refuse(path, BadValue("an object is expected", "invalid_type"), value)
-                return
-            for name, inner in value.items():
-                _walk(reading, fields.get(name), f"{path}.{name}", inner, fields, unchecked)
-        case Field() | Group() if not spec.setting:
-            _taken(reading, spec, path, value, unchecked)
-        case Field() | Group():
-            reading.names[spec.setting] = path
-            used, taken = _taken(reading, spec, path, value, unchecked)
-            if used:
-                reading.given[spec.setting] = taken
+    if isinstance(spec, Group) and not spec.setting and value is not None:
+        if not isinstance(value, Mapping):
+            reading.refuse(path, BadValue("an object is expected", "invalid_type"), value)
+            return
+        for name, inner in value.items():
+            if not reading.is_unknown(name, spec.fields, path):
+                _walk(reading, spec.fields[name], f"{path}.{name}", inner, unchecked)
+        return
+    if spec.setting:
+        reading.names[spec.setting] = path
+    used, taken = _taken(reading, spec, path, value, unchecked)
+    if used and spec.setting:
+        reading.given[spec.setting] = taken
 
 
 def _older(reading: Reading, spec: Field | Group, path: str, value: Any, unchecked: bool) -> None:
     """Take a field at its old place, unless the same object has it at its new one."""
     newer = reading.names.get(spec.setting) if spec.setting else None
     if newer is None:
-        _walk(reading, spec, path, value, {}, unchecked)
+        _walk(reading, spec, path, value, unchecked)
         return
     other = Reading()
     used, taken = _taken(other, spec, path, value, unchecked)
@@ -183,20 +189,13 @@ def _part(reading: Reading, group: Group, path: str, value: Any, unchecked: bool
         return False, None
     values, refused = {}, set()
     for name, inner in value.items():
-        spec = group.fields.get(name)
-        if spec is None:
-            reading.refuse(f"{path}.{name}", _no_such(reading, name, group.fields))
+        if reading.is_unknown(name, group.fields, path):
             refused.add(name)
             continue
+        spec = group.fields[name]
         used, taken = _taken(reading, spec, f"{path}.{name}", inner, unchecked)
         if used:
             values[name] = taken
         else:
             refused.add(name)
     return True, Part(values, frozenset(refused))
-
-
-def _no_such(reading: Reading, path: str, known: Iterable[str]) -> BadValue:
-    if len(reading.refused) >= MAX_REFUSED:  # it is only counted
-        return BadValue("", UNKNOWN)
-    return unknown(path.rpartition(".")[2], known)

@@ -9,7 +9,7 @@ from typing import Any, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from antiphon.inference_bridge.realtime_protocol.bounds import json_bytes
-from antiphon.inference_bridge.realtime_protocol.fields import unknown
+from antiphon.inference_bridge.realtime_protocol.fields import UnknownField
 from antiphon.inference_bridge.realtime_protocol.values import BadValue, Partly
 
 JsonObject = dict[str, Any]
@@ -82,7 +82,7 @@ def tools(value: Any) -> Partly:
         whole += size
         used.append(tool)
         strange = [name for name in each if name not in _FIELDS][:_MAX_UNKNOWN]
-        troubles.extend(unknown(name, _FIELDS, f"[{at}].{name}") for name in strange)
+        troubles.extend(UnknownField(name, _FIELDS, f"[{at}].{name}") for name in strange)
     return Partly(tuple(used), tuple(troubles))
 
 
