@@ -31,7 +31,7 @@ def chosen_language(tag: str, support: SpeechSupport, voice: str, spoken: bool) 
     if not support.can_transcribe(language):
         raise BadValue(f"speech is transcribed in {_names(support.transcribes or ())} here")
     if spoken and voice_for(language, support, voice) is None:
-        raise BadValue(f"no voice here speaks it: there {_spoken(support)}")
+        raise BadValue(f"no voice here speaks it; the voices are {_spoken(support)}")
     return language
 
 
@@ -41,11 +41,13 @@ def chosen_voice(name: str, support: SpeechSupport, language: str, in_force: str
     if not known and name in HOSTED_VOICES and support.voice not in HOSTED_VOICES:
         return in_force
     if not known and not support.any_voice:
-        raise BadValue(f"there is no such voice here: there {_spoken(support)}")
+        raise BadValue(f"there is no such voice here; the voices are {_spoken(support)}")
     if not support.can_speak(language, name):
         able = [voice for voice in support.voices if support.can_speak(language, voice)]
         speaks = _names(support.voices[name] or ())
-        raise BadValue(f"it speaks {speaks}; the session's language is {language}, which {_names(able)} speaks")
+        raise BadValue(
+            f"it speaks {speaks}, and the session's language is {language}, for which there is {_names(able)}"
+        )
     return name
 
 
@@ -62,7 +64,7 @@ def _spoken(support: SpeechSupport) -> str:
     names = list(support.voices)
     parts = [f"{name} ({_names(support.voices[name] or ('any language',))})" for name in names[:_MAX_NAMED]]
     more = f" and {len(names) - _MAX_NAMED} more" if len(names) > _MAX_NAMED else ""
-    return f"{'is' if len(names) == 1 else 'are'} {', '.join(parts) or 'none'}{more}"
+    return f"{', '.join(parts)}{more}"
 
 
 def _names(names: Iterable[str]) -> str:
