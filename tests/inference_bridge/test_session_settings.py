@@ -574,6 +574,35 @@ def test_the_errors_of_an_update_name_its_event_where_it_does_nothing_else() -> 
     assert [error.of_event("mine").event_id for error in read.session.refused] == ["mine"]
 
 
+def test_what_clients_of_the_first_version_send_is_in_force_without_an_error() -> None:
+    session = {
+        "modalities": ["text", "audio"],
+        "instructions": "Be brief.",
+        "voice": "verse",
+        "input_audio_format": "pcm16",
+        "output_audio_format": "pcm16",
+        "input_audio_transcription": {"model": "whisper-1"},
+        "turn_detection": {
+            "type": "server_vad",
+            "threshold": 0.5,
+            "prefix_padding_ms": 300,
+            "silence_duration_ms": 500,
+            "create_response": True,
+        },
+        "tools": [{"type": "function", "name": "look", "description": "Look.", "parameters": {"type": "object"}}],
+        "tool_choice": "auto",
+        "temperature": 0.8,
+        "max_response_output_tokens": 4096,
+    }
+    applied = update(session)
+    assert applied.refused == ()
+    visible = shown(applied.settings)
+    assert visible["audio"]["input"]["turn_detection"]["silence_duration_ms"] == 500
+    assert (visible["max_output_tokens"], visible["tools"]) == (4096, session["tools"])
+    silent = update({**session, "turn_detection": None, "input_audio_transcription": None}).settings
+    assert (silent.turn_detection, silent.transcription) == (None, None)
+
+
 # ---- the published shapes --------------------------------------------------------------------------
 
 
