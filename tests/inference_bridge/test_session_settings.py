@@ -56,7 +56,7 @@ def params(refused: tuple[ClientError, ...]) -> list[str | None]:
 
 def shown(settings: SessionSettings, support: SpeechSupport | None = None) -> dict[str, Any]:
     support = support or SpeechSupport()
-    return settings.shown("rtc_1", "concierge", support.voice, BASE, support)
+    return settings.shown("rtc_1", "concierge", BASE, support)
 
 
 def nested(path: str, value: Any) -> dict[str, Any]:

@@ -121,10 +121,8 @@ class SessionSettings:
             return Applied(self, (), True)
         return _Change(self, asked.given, asked.path, support).applied(asked.refused)
 
-    def shown(
-        self, session_id: str, model: str, voice: str, base: TurnSettings, support: SpeechSupport = _SUPPORT
-    ) -> JsonObject:
-        """As `session.created` and `session.updated` show it. `voice`: the process's default."""
+    def shown(self, session_id: str, model: str, base: TurnSettings, support: SpeechSupport = _SUPPORT) -> JsonObject:
+        """As `session.created` and `session.updated` show it."""
         wav = {"type": "audio/pcm", "rate": 24000}
         language = self.language or support.language
         choice = self.tool_choice
@@ -147,7 +145,7 @@ class SessionSettings:
                     "transcription": shown_transcription(self.transcription, language, support),
                     "turn_detection": shown_detection(self.turn_detection, base),
                 },
-                "output": {"format": wav, "voice": self.voice or voice, "speed": self.speed},
+                "output": {"format": wav, "voice": self.voice or support.voice, "speed": self.speed},
             },
         }
 
