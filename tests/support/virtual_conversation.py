@@ -32,6 +32,7 @@ from antiphon.inference_bridge.realtime_protocol.errors import ClientError
 from antiphon.inference_bridge.realtime_protocol.locked_settings import LockedSettings
 from antiphon.inference_bridge.realtime_protocol.server_events import Realtime
 from antiphon.inference_bridge.realtime_protocol.session_settings import SessionSettings
+from antiphon.inference_bridge.realtime_protocol.speech_support import SpeechSupport
 from antiphon.inference_bridge.tts.phrase_cache import PhraseCache
 from antiphon.inference_bridge.tts.synthesizer import SPEECH_RATE
 from antiphon.inference_bridge.turns.detector import MaybeDone, SpeechStarted, TurnEnded, Utterance
@@ -213,6 +214,7 @@ class VirtualConversation:
             self._another_agent,
             speech,
             settings or SessionSettings(),
+            SpeechSupport(),
             "Be brief.",
             patience_ms,
             0,
@@ -224,7 +226,7 @@ class VirtualConversation:
             self.bus.hang_up,
         )
         self.bus.on_playout = self.runner.responses.playout
-        self._commands = ClientCommands(self.runner, self.realtime, lambda: None, LockedSettings())
+        self._commands = ClientCommands(self.runner, self.realtime, lambda: None, LockedSettings(), SpeechSupport())
         self._spawn(self.bus.run())
         self._spawn(self._tick())
 

@@ -145,7 +145,7 @@ class ConversationRunner:
 
     def press_key(self, key: str) -> None:
         """The caller has pressed a key of the telephone."""
-        self._realtime.emit("input_audio_buffer.dtmf_event_received", event=key, received_at=int(time.time()))
+        self._realtime.key_pressed(key, time.time())
         self.feed(events.KeyPressed(key))
 
     def close(self) -> None:
