@@ -33,6 +33,7 @@ from antiphon.inference_bridge.models.clients import ChunkedStt, LocalStt, Local
 from antiphon.inference_bridge.models.remote.language_model import RemoteLanguageModel
 from antiphon.inference_bridge.models.remote.pool import RemoteModels
 from antiphon.inference_bridge.models.threads import ModelThreads, Urgency
+from antiphon.inference_bridge.realtime_protocol.speech_support import SpeechSupport
 from antiphon.inference_bridge.settings import Settings
 from antiphon.inference_bridge.tts.phrase_cache import PhraseCache
 from antiphon.inference_bridge.turns.turn_settings import TurnSettings
@@ -100,7 +101,7 @@ class Bridge:
             ),
             settings.greeting_text(NEUTRAL_GREETING if settings.has_language_model else greeting_of(scripted_agent)),
             settings.llm_instructions if settings.has_language_model else "",
-            settings.voice_name,
+            SpeechSupport(voice=settings.voice_name, voices={settings.voice_name: frozenset({"en"})}),
             settings.bridge_idle,
             self._save,
             self._keeper.verify,

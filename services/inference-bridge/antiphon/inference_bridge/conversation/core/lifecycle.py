@@ -15,6 +15,7 @@ from antiphon.inference_bridge.conversation.core.language import NOT_UNDERSTOOD,
 from antiphon.inference_bridge.conversation.core.state import (
     MAX_BESIDE,
     MAX_FOLLOWING,
+    MAX_STOPPED,
     MAX_TEXT,
     MAX_WAITING,
     HoldPhase,
@@ -100,6 +101,9 @@ def create(state: State, event: Create, now: float) -> list[Command]:
         on_record=not event.aside,
         spoken=event.spoken,
     )
+    if len(state.deferred) >= 2 * MAX_STOPPED:
+        text = f"{MAX_STOPPED} responses that were stopped are being closed: wait for a response.done"
+        return [do.Refuse("rate_limit_exceeded", text)]
     if event.aside and not event.spoken:
         return _beside(state, response, event, now)
     last = state.speech[-1] if state.speech else None
@@ -276,8 +280,8 @@ def stop_speech(state: State, now: float, reason: str) -> list[Command]:
         return []
     state.idle_since = now
     out: list[Command] = []
-    for response in reversed(stopped):  # the newest first: what is given back keeps its order
-        out = _stop(state, response, reason) + out
+    for response in stopped:
+        out += _stop(state, response, reason)
     if held and not any(isinstance(command, do.Stop) for command in out):
         out.append(do.ResumeSpeech())  # what is stopped by its task lets go of the transceiver by itself
     return [*out, do.Changed()]
@@ -296,7 +300,11 @@ def _stop(state: State, response: Response, reason: str) -> list[Command]:
         _give_back(state, response, carried=reason == "turn_detected")
     if reason == "turn_detected" and not response.created and not response.by_client:
         return [do.Drop(response)]
-    return [*_created(response), do.Settle(response, "cancelled", reason=reason)]
+    out = [*_created(response), do.Settle(response, "cancelled", reason=reason)]
+    if not state.stopping:
+        return out
+    state.deferred += out  # the client learns of the ends in the order of the beginnings
+    return []
 
 
 # ---- end -----------------------------------------------------------------------------------------------
@@ -305,7 +313,10 @@ def _stop(state: State, response: Response, reason: str) -> list[Command]:
 def ended(state: State, event: Ended, now: float) -> list[Command]:
     """A response is over, by itself or because it was stopped."""
     if (response := state.stopping.pop(event.rid, None)) is not None:
-        return _stopped(state, response, event) + advance(state, now)
+        told = _stopped(state, response, event)
+        if not state.stopping:
+            told, state.deferred = [*told, *state.deferred], []
+        return told + advance(state, now)
     if (response := state.beside.pop(event.rid, None)) is not None:
         outcome = "cancelled" if response.phase is Phase.STOPPING else event.outcome
         response.move(Phase.DONE)

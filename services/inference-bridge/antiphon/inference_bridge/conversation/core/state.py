@@ -16,6 +16,8 @@ MAX_TEXT: Final = 4000
 on record whole, and a language model reads it there."""
 MAX_FOLLOWING: Final = 8
 """Responses that wait behind the one that is spoken. Above it creates are refused."""
+MAX_STOPPED: Final = 16
+"""Responses that were stopped, and whose end waits for that of one before them. Above it creates are refused."""
 MAX_BESIDE: Final = 8
 """Out-of-band responses in text at once. Above it creates are refused."""
 MAX_KEYS: Final = 64
@@ -228,6 +230,8 @@ class State:
     next: Response | None = None
     """A turn that waits for the end of all speech, where callers can't interrupt."""
     stopping: dict[int, Response] = field(default_factory=dict)
+    deferred: list[Any] = field(default_factory=list)
+    """Commands that end responses which were stopped while another one was being stopped."""
     beside: dict[int, Response] = field(default_factory=dict)
     idle_since: float | None = None
     """When the last sound of either side ended; None while a response is under way."""
