@@ -1,12 +1,21 @@
 """Written text to text that a voice can speak: numbers, dates, money, addresses and marks become words. Pure.
 
-`speakable` is the way in. Each language has a module of its own beside; `english` imports none of the others.
+`speakable` is the way in. Each language has a module of its own beside; `english` imports none of the others, and
+`common*` hold what languages share.
 """
 
 from __future__ import annotations
 
+import re
+from typing import Final
+
 from antiphon.inference_bridge.languages import Language
 from antiphon.inference_bridge.tts.normalization import english
+from antiphon.inference_bridge.tts.normalization.common_markup import plain
+from antiphon.inference_bridge.tts.normalization.common_scripts import without_emoji
+
+_BLANKS: Final = re.compile(r"[ \t]{2,}")
+_LINES: Final = re.compile(r"\s*\n\s*")
 
 
 def speakable(text: str, language: Language = "en") -> str:
@@ -14,3 +23,12 @@ def speakable(text: str, language: Language = "en") -> str:
     if language == "en":
         return english.speakable(text)
     raise NotImplementedError(f"no rules for {language}")
+
+
+def for_remote_voice(text: str) -> str:
+    """`text` for a voice with rules of its own: only markup, thoughts and emoji are taken away.
+
+    Empty if nothing else is in it.
+    """
+    text = _LINES.sub("\n", _BLANKS.sub(" ", without_emoji(plain(text)))).strip()
+    return text if any(not c.isspace() for c in text) else ""

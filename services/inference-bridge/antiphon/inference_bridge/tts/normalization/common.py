@@ -1,0 +1,149 @@
+"""Text to words by a list of rules: the frame that all languages share. Pure.
+
+A language is a list of `Rule`s in order, the most particular first. The text is read once from left to right: at each
+token the first rule whose pattern matches says what it stands for. A rule may decline (it returns None); then those
+behind it are asked. Nothing is replaced twice, so no rule sees what another one has said.
+
+    speakable(text) = finish(rules(canonical(plain(text))))
+
+`plain` takes Markdown, HTML and thoughts away, `canonical` gives each sign one form, `finish` leaves words and the
+punctuation `, . ! ? ; :`. A language puts its own rules between the shared ones:
+
+    Grammar([*address_rules(WORDS), <its dates, times, telephones>, *code_rules(WORDS, ...),
+             <its amounts, units, abbreviations, signs>, *last_rules(WORDS)], WORDS)
+
+To be linear in the text, a pattern either is bounded (`{1,64}`) or starts only where nothing of its kind stands in
+front of it (a lookbehind); words and blanks are taken whole.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from re import Match
+from typing import Final
+
+from antiphon.inference_bridge.tts.normalization.common_markup import plain
+from antiphon.inference_bridge.tts.normalization.common_scripts import canonical, name_emoji
+from antiphon.inference_bridge.tts.normalization.common_words import Words, spell
+
+Say = Callable[[Match[str]], str | None]
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One kind of token. `pattern`: numbered groups only, no references back to them, never matching nothing.
+
+    `say`: the words for a match, or None if it is no token of this kind after all. It may look at the text around
+    the match (`before`, `after`).
+    """
+
+    kind: str
+    pattern: str
+    say: Say
+    first: str = "1a."
+    """Which characters its tokens start with: `1` a digit, `a` a letter, `.` anything else. Fewer are faster."""
+
+
+def before(match: Match[str], characters: int = 40) -> str:
+    """The text in front of a match."""
+    return match.string[max(0, match.start() - characters) : match.start()]
+
+
+def after(match: Match[str], characters: int = 40) -> str:
+    """The text behind a match."""
+    return match.string[match.end() : match.end() + characters]
+
+
+class Grammar:
+    """The rules of one language, ready for use. Made once, at import; without state, so any thread may call it."""
+
+    def __init__(self, rules: Sequence[Rule], words: Words) -> None:
+        self._words = words
+        self._rules = list(rules)
+        self._patterns = [re.compile(rule.pattern) for rule in self._rules]
+        self._at_digit = self._scan("1")
+        self._at_letter = self._scan("a")
+        self._at_sign = self._scan(".")
+
+    def _scan(self, first: str) -> re.Pattern[str]:
+        """One pattern for all rules whose tokens may start so: the name of the outer group is the rule's index."""
+        tokens = [f"(?P<r{index}>{rule.pattern})" for index, rule in enumerate(self._rules) if first in rule.first]
+        return re.compile("|".join(tokens) or "(?!)")
+
+    def speak(self, text: str) -> str:
+        """The words for `text`; empty if nothing in it can be spoken."""
+        text = canonical(plain(text))
+        said = finish(self.tokens(text))
+        if any(c.isalnum() for c in said):
+            return said
+        # emoji are left out of a sentence, but an answer of nothing else must not be silence; so with signs
+        return name_emoji(text, self._words) or spell("".join(c for c in text if c in _SIGNS_ALONE), self._words)
+
+    def tokens(self, text: str) -> str:
+        """The rules alone, on text that `plain` and `canonical` have seen; what no rule knows stays as it is."""
+        out: list[str] = []
+        at, end = 0, len(text)
+        while at < end:
+            first = text[at]
+            if first == " ":
+                out.append(first)
+                at += 1
+                continue
+            scan = self._at_digit if first in "0123456789" else self._at_letter if first.isalpha() else self._at_sign
+            match = scan.match(text, at)
+            if match is not None and match.lastgroup is not None:
+                at = self._say(text, at, int(match.lastgroup[1:]), out)
+            else:
+                at = _unchanged(text, at, out)
+        return "".join(out)
+
+    def _say(self, text: str, start: int, first: int, out: list[str]) -> int:
+        """Append what the first rule that does not decline says; returns where its token ends."""
+        for index in range(first, len(self._rules)):
+            match = self._patterns[index].match(text, start)
+            if match and match.end() > start and (said := self._rules[index].say(match)) is not None:
+                out.append(f" {said} ")
+                return match.end()
+        return _unchanged(text, start, out)
+
+
+def _unchanged(text: str, start: int, out: list[str]) -> int:
+    """A token that no rule knows; a word whole, so that no rule is tried in its middle."""
+    match = _ONE_TOKEN.match(text, start)
+    end = match.end() if match else start + 1
+    out.append(text[start:end])
+    return end
+
+
+_SIGNS_ALONE: Final = frozenset("@&%+=#/\\")
+_ONE_TOKEN: Final = re.compile(r"[^\W\d_]+|\s+|\d+|([^\w\s])\1*|.", re.DOTALL)
+_HYPHEN: Final = re.compile(r"(?<=\w)-(?=\w)")
+_LINE_ENDS: Final = re.compile(r"\s*\n\s*")
+_DASHES: Final = re.compile(r"\s-+(?=\s)|--+")
+_NOT_SPOKEN: Final = re.compile(r"[^\w\s,.!?;:']|_")
+_APOSTROPHES: Final = re.compile(r"(?<!\w)'+|'+(?![\w'])(?<!s')|''+")
+_BLANKS: Final = re.compile(r"\s+")
+_BEFORE_MARK: Final = re.compile(r" (?=[,.!?;:])")
+_MARKS: Final = re.compile(r"[,.!?;:](?:[ ]?[,.!?;:])+")
+_FIRST_MARKS: Final = re.compile(r"^[\s,.!?;:]+")
+_GLUED: Final = re.compile(r"(?<=[^\W\d_])([,!?;:.]+)(?=[^\W\d_])")
+
+
+def _one_mark(match: Match[str]) -> str:
+    """Of several marks in a row the strongest: a question stays one."""
+    return max(match[0], key=",:;.!?".find)
+
+
+def finish(text: str) -> str:
+    """Words with single blanks and single marks: what rules have left is dropped, lines become sentences."""
+    text = _LINE_ENDS.sub(". ", text.strip())
+    text = _DASHES.sub(",", text)
+    text = _HYPHEN.sub(" ", text)
+    text = _NOT_SPOKEN.sub(" ", text)
+    text = _APOSTROPHES.sub(" ", text)
+    text = _GLUED.sub(r"\1 ", text)
+    text = _BEFORE_MARK.sub("", _BLANKS.sub(" ", text))
+    text = _MARKS.sub(_one_mark, text)
+    return _FIRST_MARKS.sub("", text).strip()
