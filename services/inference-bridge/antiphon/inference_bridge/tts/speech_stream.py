@@ -158,7 +158,7 @@ class SpeechDecoder:
                 return raw.astype(np.int16)
             samples = raw.astype(np.float32) / 32768
         if self._channels > 1:
-            samples = np.mean(samples.reshape(-1, self._channels), axis=1, dtype=np.float32).astype(np.float32)
+            samples = np.asarray(samples.reshape(-1, self._channels).mean(axis=1), dtype=np.float32)
         if self._resampler is not None:
             samples = self._resampler.resample_chunk(samples.astype(np.float32), last=last)
         out: Samples = (np.clip(samples, -1.0, 1.0) * 32767).astype(np.int16)

@@ -26,8 +26,11 @@ class Synthesizer(Protocol):
     Called on the model threads, several at once.
     """
 
-    def synthesize(self, clause: str, speed: float = 1.0) -> Samples:
-        """The clause as mono samples at `SPEECH_RATE`; empty if it has no words. `speed`: 1 is usual."""
+    def synthesize(self, clause: str, speed: float = 1.0, voice: str = "", language: str = "") -> Samples:
+        """The clause as mono samples at `SPEECH_RATE`; empty if it has no words. `speed`: 1 is usual.
+
+        `voice`, `language`: empty for the usual ones; `ValueError` for one that is not there.
+        """
 
 
 class PiperVoice:
@@ -52,8 +55,11 @@ class PiperVoice:
         options.inter_op_num_threads = 1
         self._graph = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
-    def synthesize(self, clause: str, speed: float = 1.0) -> Samples:
-        """Mono samples at `SPEECH_RATE`, without the silence that the voice begins with."""
+    def synthesize(self, clause: str, speed: float = 1.0, voice: str = "", language: str = "") -> Samples:
+        """Mono samples at `SPEECH_RATE`, without the silence that the voice begins with.
+
+        `voice` and `language` are those of this graph: `VoiceSet` chooses among several.
+        """
         phonemes = self._phonemizer.phonemes(clause)
         if not any(c.isalpha() for c in phonemes):
             return np.zeros(0, dtype=np.int16)
