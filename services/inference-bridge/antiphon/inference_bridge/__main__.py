@@ -61,12 +61,13 @@ def main() -> int:
     # the models' libraries take a second to import: bad settings are reported before that
     from antiphon.inference_bridge.agents.scripted import AgentNameError
     from antiphon.inference_bridge.dispatch.bridge import run
+    from antiphon.inference_bridge.dispatch.speech_support_of import SpeechSettingsError
     from antiphon.inference_bridge.models.remote.worker import run as run_worker
     from antiphon.inference_bridge.models.sources import ModelError
 
     try:
         asyncio.run(run_worker(settings, arguments.worker) if arguments.worker else run(settings))
-    except (ModelError, AgentNameError) as error:
+    except (ModelError, AgentNameError, SpeechSettingsError) as error:
         return _bad(str(error))
     except connection.RefusedError as error:
         return _bad(f"{error} (ANTIPHON_NATS_CREDENTIALS, ANTIPHON_AGENT_NAME)")
