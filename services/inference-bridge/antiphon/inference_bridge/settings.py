@@ -149,6 +149,11 @@ class Settings(NatsSettings):
         return self
 
     @property
+    def service_language(self) -> str:
+        """What a service by URL is told of the language: nothing for English, which most take for granted."""
+        return "" if self.language == "en" else self.language
+
+    @property
     def voice_names(self) -> list[str]:
         """The voices that are set, the usual one first; never empty."""
         if self.tts_url:
