@@ -41,7 +41,7 @@ FIRST_SECONDS: Final = 10.0
 BETWEEN_SECONDS: Final = 5.0
 """Between two pieces."""
 WHOLE_SECONDS: Final = 60.0
-"""For all of an answer."""
+"""For all pieces of an answer, without the time that its consumer takes."""
 WARM_SECONDS: Final = 120.0
 """Until the first byte at the start: a service may load its model first."""
 _ERROR_BYTES: Final = 4096
@@ -123,11 +123,10 @@ class HttpTts:
         if not text:
             return
         async with self._place(urgency, owner):
-            deadline = time.monotonic() + WHOLE_SECONDS + within
             for last in (False, True):
                 begun = False
                 try:
-                    async with aclosing(self._asked(text, speed, voice, language, within, deadline)) as pieces:
+                    async with aclosing(self._asked(text, speed, voice, language, within)) as pieces:
                         async for samples in pieces:
                             begun = True
                             yield samples
@@ -157,7 +156,7 @@ class HttpTts:
                 del self._outstanding[owner]
 
     async def _asked(
-        self, text: str, speed: float, voice: str, language: str, within: float, deadline: float
+        self, text: str, speed: float, voice: str, language: str, within: float
     ) -> AsyncGenerator[Samples, None]:
         """One clause; optional fields that the service refuses are left out, one after the other."""
         dropped: list[str] = []
@@ -167,7 +166,7 @@ class HttpTts:
             try:
                 if response.status_code == 200:
                     self._remember(dropped)
-                    async with aclosing(self._read(response, deadline)) as pieces:
+                    async with aclosing(self._read(response)) as pieces:
                         async for samples in pieces:
                             yield samples
                     return
@@ -207,14 +206,19 @@ class HttpTts:
             log.warning("the speech service %s refuses %s from now on", self._url, what)
         self._left_out.update(dropped)
 
-    async def _read(self, response: httpx2.Response, deadline: float) -> AsyncGenerator[Samples, None]:
+    async def _read(self, response: httpx2.Response) -> AsyncGenerator[Samples, None]:
         headers = response.headers
         decoder = SpeechDecoder(headers.get("content-type", ""), headers.get("x-sample-rate", ""))
         trimmer = SilenceTrimmer()
         received = spoken = 0
+        left = WHOLE_SECONDS
         try:
             chunks = response.aiter_raw()
-            while (chunk := await _next(chunks, deadline)) is not None:
+            while True:
+                began = time.monotonic()
+                if (chunk := await _next(chunks, left)) is None:
+                    break
+                left -= time.monotonic() - began  # without the time that the consumer takes: speech may be held
                 received += len(chunk)
                 if received > MAX_BYTES or spoken > MAX_SECONDS * SPEECH_RATE:
                     bound = f"{MAX_BYTES} bytes or {MAX_SECONDS} s of speech"
@@ -246,9 +250,8 @@ class HttpTts:
         self._on_change(trouble)
 
 
-async def _next(chunks: AsyncIterator[bytes], deadline: float) -> bytes | None:
-    """The next piece of a body; None behind the last one."""
-    left = deadline - time.monotonic()
+async def _next(chunks: AsyncIterator[bytes], left: float) -> bytes | None:
+    """The next piece of a body; None behind the last one. `left`: seconds for all of them."""
     if left <= 0:
         raise SpeechServiceError(f"it takes more than {WHOLE_SECONDS:.0f} s for one clause", "Is it overloaded?")
     try:
