@@ -180,7 +180,7 @@ class ResponseTasks:
     @property
     def language(self) -> str:
         """Of the session, in which the agent speaks."""
-        return getattr(self._settings(), "language", "") or "en"
+        return getattr(self._settings(), "language", "") or self._speech.language
 
     def rid_of(self, response_id: str) -> int | None:
         """The core's number of a response that is under way; None if there is none of this id."""

@@ -42,8 +42,8 @@ from antiphon.runtime.agent_sessions.session_bus import SessionBus
 log = logging.getLogger(__name__)
 
 
-def rules_of(settings: SessionSettings, patience_ms: int) -> Rules:
-    """What the core decides by."""
+def rules_of(settings: SessionSettings, patience_ms: int, language: str = "en") -> Rules:
+    """What the core decides by. `language`: of a session that asks for none."""
     detection = settings.turn_detection
     return Rules(
         creates_responses=settings.creates_responses,
@@ -52,7 +52,7 @@ def rules_of(settings: SessionSettings, patience_ms: int) -> Rules:
         transcribes=settings.transcription is not None,
         semantic=isinstance(detection, SemanticVad),
         spoken=settings.spoken,
-        language=getattr(settings, "language", "") or "en",
+        language=getattr(settings, "language", "") or language,
         patience_ms=patience_ms,
     )
 
@@ -89,7 +89,8 @@ class ConversationRunner:
         need has changed. `hang_up(why)`: ends the call.
         """
         self.settings = settings
-        state.rules = rules_of(settings, patience_ms)
+        self._language = speech.language
+        state.rules = rules_of(settings, patience_ms, speech.language)
         self.core = ConversationCore(state)
         self._bus, self._realtime, self._patience_ms = bus, realtime, patience_ms
         self._spawn, self._changed, self._hang_up = spawn, changed, hang_up
@@ -137,7 +138,7 @@ class ConversationRunner:
     def change_settings(self, changes: SessionChanges) -> None:
         """Other settings, in force at once for what begins from now on."""
         self.settings = self.settings.changed(changes)
-        self.feed(events.RulesChanged(rules_of(self.settings, self._patience_ms)))
+        self.feed(events.RulesChanged(rules_of(self.settings, self._patience_ms, self._language)))
 
     def create(self, parameters: ResponseParameters | None) -> None:
         """`response.create`; `ClientError` if there can be none now."""
