@@ -101,7 +101,8 @@ INSIDE: Final = {
     "inference_bridge.input": "models.voice_activity turns",
     "inference_bridge.models": "agents languages settings stt tts turns.window unless_stopped",
     "inference_bridge.conversation": (
-        "agents dispatch.conversation_snapshot input languages models realtime_protocol stt.local_agreement tts turns"
+        "agents dispatch.conversation_snapshot input languages models phrases realtime_protocol stt.local_agreement "
+        "tts turns"
     ),
     "inference_bridge.dispatch": (
         "agents conversation input languages models realtime_protocol settings stt tts turns unless_stopped"
