@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from antiphon.inference_bridge.dispatch.speech_support_of import SpeechSettingsError, speech_support, voice_for
+from antiphon.inference_bridge.dispatch.speech_support_of import SpeechSettingsError, speech_support
+from antiphon.inference_bridge.realtime_protocol.voice_choice import voice_for
 from antiphon.inference_bridge.settings import Settings
 from antiphon.inference_bridge.tts.synthesizer import piper_language
 
@@ -23,7 +24,7 @@ def test_the_default_is_joe_in_english() -> None:
     assert not support.can_speak("en", "af_heart")
     assert support.can_transcribe("fr")
     assert not support.can_transcribe("fi")
-    assert voice_for(support, "es") is None
+    assert voice_for("es", support, "") is None
 
 
 @pytest.mark.parametrize("voice", ["kokoro:ef_dora", "ef_dora", " ef_dora , joe"])
@@ -33,7 +34,7 @@ def test_a_voice_of_kokoro_brings_all_of_them(voice: str) -> None:
     assert support.can_speak("fr", "ff_siwis")
     assert not support.can_speak("fr", "ef_dora")
     assert ("joe" in support.voices) == ("joe" in voice)
-    assert [voice_for(support, language) for language in ("es", "it", "fr", "de")] == [
+    assert [voice_for(language, support, "") for language in ("es", "it", "fr", "de")] == [
         "ef_dora", "if_sara", "ff_siwis", None,
     ]  # fmt: skip
 

@@ -56,6 +56,8 @@ class Speech:
     phrases: PhraseCache
     language: str = "en"
     """Of calls that ask for none."""
+    voice: str = ""
+    """Likewise."""
 
 
 def spoken_fallbacks(language: str) -> tuple[str, ...]:
@@ -137,9 +139,10 @@ class ResponsePlayback:
         self._listener, self._on_first_audio = listener, listener.first_audio
         self._words = ClauseWords()
         self._new_generation = new_generation
-        self._language, self._voice = language, voice
+        self._language = language
+        # what is usual has no name for the voice, and phrases that were made at the start are kept so
         self._chosen_language = "" if language == speech.language else language
-        """For the voice; empty: its usual one."""
+        self._voice = "" if voice == speech.voice else voice
         self._playout = PlayoutTracker(SPEECH_RATE, time.monotonic() if held else None)
         self._sending = asyncio.Lock()
         """Frames keep their order while some are sent again."""

@@ -28,6 +28,7 @@ from antiphon.inference_bridge.realtime_protocol.client_events import ResponsePa
 from antiphon.inference_bridge.realtime_protocol.errors import ClientError
 from antiphon.inference_bridge.realtime_protocol.server_events import Realtime, RealtimeResponse
 from antiphon.inference_bridge.realtime_protocol.session_settings import SessionSettings
+from antiphon.inference_bridge.realtime_protocol.speech_support import SpeechSupport
 from antiphon.inference_bridge.tts.synthesizer import SPEECH_RATE
 from antiphon.runtime.agent_sessions.played_text import PlayedText
 from antiphon.runtime.agent_sessions.session_bus import SessionBus
@@ -73,6 +74,7 @@ class ResponseTasks:
         make_agent: Callable[[], Agent],
         speech: Speech,
         settings: Callable[[], SessionSettings],
+        support: SpeechSupport,
         instructions: str,
         first_generation: int,
         is_held: Callable[[], bool],
@@ -90,6 +92,7 @@ class ResponseTasks:
         self.agent = agent
         self._feed, self._bus, self._realtime, self._speech = feed, bus, realtime, speech
         self._make_agent, self._settings, self._instructions = make_agent, settings, instructions
+        self._support = support
         self._generation, self._is_held, self._spoken_turn = first_generation, is_held, spoken_turn
         self._close_turn, self._spawn, self._span = close_turn, spawn, span
         self._records: dict[int, _Record] = {}
@@ -105,7 +108,15 @@ class ResponseTasks:
         asked = response.parameters
         metadata = asked.metadata if isinstance(asked, ResponseParameters) else None
         record = self._record(response)
-        record.realtime = RealtimeResponse(self._realtime, response.spoken, response.on_record, metadata)
+        own = self._settings_of(response)
+        record.realtime = RealtimeResponse(
+            self._realtime,
+            response.spoken,
+            response.on_record,
+            metadata,
+            own.voice or self._support.voice,
+            own.max_output_tokens,
+        )
 
     def ask(self, command: do.Ask) -> None:
         """Ask the agent, and speak what it answers."""
@@ -180,7 +191,7 @@ class ResponseTasks:
     @property
     def language(self) -> str:
         """Of the session, in which the agent speaks."""
-        return getattr(self._settings(), "language", "") or self._speech.language
+        return self._settings().language or self._support.language
 
     def rid_of(self, response_id: str) -> int | None:
         """The core's number of a response that is under way; None if there is none of this id."""
@@ -232,6 +243,11 @@ class ResponseTasks:
             record = self._records[response.rid] = _Record(response, span, self._agent_for(response))
         return record
 
+    def _settings_of(self, response: Response) -> SessionSettings:
+        """The session's, with what the client wants different in this response."""
+        asked = response.parameters if isinstance(response.parameters, ResponseParameters) else None
+        return self._settings().for_response(asked, self._support).settings
+
     def _close_spans(self, response: Response, record: _Record | None) -> None:
         for words in response.texts:
             self._close_turn(words.key)
@@ -281,7 +297,7 @@ class ResponseTasks:
                 written[other.realtime.item_id] = other.playback.text
         request = request_for(
             response,
-            self._settings(),
+            self._settings_of(response),
             self._instructions,
             self._realtime.conversation.items,
             written,
@@ -291,6 +307,7 @@ class ResponseTasks:
 
     def _playback(self, record: _Record) -> ResponsePlayback:
         assert record.realtime is not None
+        own = self._settings_of(record.response)
         playback = ResponsePlayback(
             self._bus,
             self._realtime,
@@ -299,10 +316,10 @@ class ResponseTasks:
             record.realtime,
             _Told(self, record),
             self._new_generation,
-            self._settings().speed,
+            own.speed,
             self._is_held(),
             self.language,
-            getattr(self._settings(), "voice", ""),
+            own.voice,
         )
         self._ledgers[record.realtime.item_id] = playback.ledger
         if len(self._ledgers) > _LEDGERS:

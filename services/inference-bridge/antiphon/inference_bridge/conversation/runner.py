@@ -28,22 +28,17 @@ from antiphon.inference_bridge.conversation.transcriptions import Transcriptions
 from antiphon.inference_bridge.input.vad_pipeline import VadPipeline
 from antiphon.inference_bridge.models.smart_turn import EndOfTurn
 from antiphon.inference_bridge.realtime_protocol.client_events import ResponseParameters
-from antiphon.inference_bridge.realtime_protocol.conversation import message
 from antiphon.inference_bridge.realtime_protocol.errors import ClientError
 from antiphon.inference_bridge.realtime_protocol.server_events import Realtime
-from antiphon.inference_bridge.realtime_protocol.session_settings import (
-    SemanticVad,
-    ServerVad,
-    SessionChanges,
-    SessionSettings,
-)
+from antiphon.inference_bridge.realtime_protocol.session_settings import SemanticVad, ServerVad, SessionSettings
+from antiphon.inference_bridge.realtime_protocol.speech_support import SpeechSupport
 from antiphon.runtime.agent_sessions.session_bus import SessionBus
 
 log = logging.getLogger(__name__)
 
 
-def rules_of(settings: SessionSettings, patience_ms: int, language: str = "en") -> Rules:
-    """What the core decides by. `language`: of a session that asks for none."""
+def rules_of(settings: SessionSettings, support: SpeechSupport, patience_ms: int) -> Rules:
+    """What the core decides by."""
     detection = settings.turn_detection
     return Rules(
         creates_responses=settings.creates_responses,
@@ -52,7 +47,7 @@ def rules_of(settings: SessionSettings, patience_ms: int, language: str = "en") 
         transcribes=settings.transcription is not None,
         semantic=isinstance(detection, SemanticVad),
         spoken=settings.spoken,
-        language=getattr(settings, "language", "") or language,
+        language=settings.language or support.language,
         patience_ms=patience_ms,
     )
 
@@ -73,6 +68,7 @@ class ConversationRunner:
         make_agent: Callable[[], Agent],
         speech: Speech,
         settings: SessionSettings,
+        support: SpeechSupport,
         instructions: str,
         patience_ms: int,
         first_generation: int,
@@ -88,9 +84,8 @@ class ConversationRunner:
         `spawn` and `span`: make tasks and spans that end with the call. `changed`: the state that another process would
         need has changed. `hang_up(why)`: ends the call.
         """
-        self.settings = settings
-        self._language = speech.language
-        state.rules = rules_of(settings, patience_ms, speech.language)
+        self.settings, self._support = settings, support
+        state.rules = rules_of(settings, support, patience_ms)
         self.core = ConversationCore(state)
         self._bus, self._realtime, self._patience_ms = bus, realtime, patience_ms
         self._spawn, self._changed, self._hang_up = spawn, changed, hang_up
@@ -107,6 +102,7 @@ class ConversationRunner:
             make_agent,
             speech,
             self._settings_in_force,
+            support,
             instructions,
             first_generation,
             self._is_held,
@@ -135,17 +131,17 @@ class ConversationRunner:
         if refused is not None:
             raise ClientError(refused.text, refused.code)
 
-    def change_settings(self, changes: SessionChanges) -> None:
+    def change_settings(self, settings: SessionSettings) -> None:
         """Other settings, in force at once for what begins from now on."""
-        self.settings = self.settings.changed(changes)
-        self.feed(events.RulesChanged(rules_of(self.settings, self._patience_ms, self._language)))
+        self.settings = settings
+        self.feed(events.RulesChanged(rules_of(settings, self._support, self._patience_ms)))
 
     def create(self, parameters: ResponseParameters | None) -> None:
         """`response.create`; `ClientError` if there can be none now."""
         asked = parameters or ResponseParameters()
-        modalities = asked.output_modalities or self.settings.output_modalities
+        spoken = self.settings.for_response(parameters, self._support).settings.spoken
         own = asked.input is not None or asked.instructions is not None
-        self.feed(events.Create(parameters, asked.conversation == "none", "audio" in modalities, own))
+        self.feed(events.Create(parameters, asked.conversation == "none", spoken, own))
 
     def close(self) -> None:
         """The call has ended."""
@@ -213,8 +209,7 @@ class ConversationRunner:
             self.feed(events.HoldFailed())
 
     def _add_keys(self, command: do.AddKeys) -> None:
-        item_id = self._realtime.new_id("item")
-        self._realtime.add(message(item_id, "user", "completed", {"type": "input_text", "text": command.keys}))
+        self._realtime.add_keys(command.keys)
 
     def _tell_timeout(self, command: do.TellTimeout) -> None:
         item_id = self._realtime.new_id("item")

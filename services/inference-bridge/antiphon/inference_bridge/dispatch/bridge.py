@@ -30,7 +30,6 @@ from antiphon.inference_bridge.dispatch.conversation_snapshot import Conversatio
 from antiphon.inference_bridge.dispatch.local_models import LocalModels, load_local_models
 from antiphon.inference_bridge.dispatch.peers import Peers
 from antiphon.inference_bridge.dispatch.speech_support_of import speech_support
-from antiphon.inference_bridge.languages import primary
 from antiphon.inference_bridge.models.clients import ChunkedStt, LocalStt, LocalTts, TtsClient
 from antiphon.inference_bridge.models.local import own_voice_language
 from antiphon.inference_bridge.models.remote.http_tts import HttpTts
@@ -103,9 +102,10 @@ class Bridge:
         self._keeper = LeaseKeeper(
             client, settings.agent_name, self._take_over, self._lost, lambda: admission.room, instance, crypto
         )
+        support = speech_support(settings, own_voice_language(settings))
         self._services = Services(
             client,
-            Speech(ChunkedStt(stt), tts, PhraseCache(), primary(settings.language)),
+            Speech(ChunkedStt(stt), tts, PhraseCache(), support.language, support.voice),
             self._vad_executor,
             TurnSettings(
                 threshold=settings.vad_threshold,
@@ -115,7 +115,7 @@ class Bridge:
             ),
             settings.greeting_text(NEUTRAL_GREETING if settings.has_language_model else greeting_of(scripted_agent)),
             settings.llm_instructions if settings.has_language_model else "",
-            settings.voice_name,
+            support,
             settings.bridge_idle,
             self._save,
             self._keeper.verify,
@@ -408,7 +408,7 @@ async def run(settings: Settings) -> None:
 
     `ModelError`, `AgentNameError` and `SpeechSettingsError` for settings that can't be used.
     """
-    speech_support(settings, own_voice_language(settings))
+    speech_support(settings, own_voice_language(settings))  # settings that contradict end here, not after the loading
     scripted_agent = load_agent_class(settings.scripted_agent)
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()

@@ -54,17 +54,9 @@ def speech_support(
                 "set by ANTIPHON_VOICE_PATH, a service by ANTIPHON_TTS_URL"
             )
     if any(name in KOKORO_VOICES for name in voices):
-        voices |= {name: frozenset({spoken}) for name, spoken in KOKORO_VOICES.items()}
+        # the usual ones first: they are taken where a call names a language only
+        voices |= {name: frozenset({KOKORO_VOICES[name]}) for name in (*USUAL.values(), *KOKORO_VOICES)}
     return _checked(SpeechSupport(language, settings.voice_name, transcribes, voices))
-
-
-def voice_for(support: SpeechSupport, language: str) -> str | None:
-    """The voice for a call that asks for this language and for no voice; None if none speaks it."""
-    if support.can_speak(language, support.voice):
-        return support.voice
-    usual = [name for spoken, name in USUAL.items() if spoken == primary(language)]
-    first = [name for name in usual if name in support.voices]
-    return next((name for name in (*first, *support.voices) if support.can_speak(language, name)), None)
 
 
 _KNOWN: Final = f"joe, or with the extra `voices` one of {', '.join(KOKORO_VOICES)}"
