@@ -144,6 +144,19 @@ async def test_an_interruption_closes_the_request(bus_client: Client) -> None:
         await caller.wait_for("response.done")
 
 
+async def test_the_voice_and_the_language_of_a_session_reach_the_service(bus_client: Client) -> None:
+    audio = {"input": {"transcription": {"language": "es"}}, "output": {"voice": "lola", "speed": 1.2}}
+    async with call(bus_client, {"audio": audio}) as (caller, server):
+        await ask(caller, "Hola.")
+        await caller.wait_for("response.done")
+        await caller.send({"type": "session.update", "session": {"audio": {"output": {"voice": "pepe"}}}})
+        await caller.wait_for("session.updated")
+        await ask(caller, "Hola.")
+        await caller.wait_for("response.done", 2)
+    chosen = [(request["voice"], request.get("language"), request.get("speed")) for request in server.requests]
+    assert chosen == [("lola", "es", 1.2), ("pepe", "es", 1.2)], "and a phrase of one voice is not played for another"
+
+
 async def test_the_start_waits_for_a_service_that_comes_up_and_gives_up_on_a_wrong_key(
     bus_client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
