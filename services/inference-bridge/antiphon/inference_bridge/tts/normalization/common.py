@@ -121,7 +121,8 @@ _SIGNS_ALONE: Final = frozenset("@&%+=#/\\")
 _ONE_TOKEN: Final = re.compile(r"[^\W\d_]+|\s+|\d+|([^\w\s])\1*|.", re.DOTALL)
 _HYPHEN: Final = re.compile(r"(?<=\w)-(?=\w)")
 _LINE_ENDS: Final = re.compile(r"\s*\n\s*")
-_DASHES: Final = re.compile(r"\s-+(?=\s)|--+")
+_DASHES: Final = re.compile(r"\s-+(?=\s)|--+|—")
+_BRACKETS: Final = re.compile(r"(\(\s*\))|(?<=[^\W\d_])\(([^\W\d_]{1,3})\)|[()\[\]{}]")
 _NOT_SPOKEN: Final = re.compile(r"[^\w\s,.!?;:']|_")
 _APOSTROPHES: Final = re.compile(r"(?<!\w)'+|'+(?![\w'])(?<!s')|''+")
 _BLANKS: Final = re.compile(r"\s+")
@@ -136,10 +137,16 @@ def _one_mark(match: Match[str]) -> str:
     return max(match[0], key=",:;.!?".find)
 
 
+def _bracket(match: Match[str]) -> str:
+    """A remark in brackets gets pauses around it; a call's brackets or a plural in brackets none."""
+    return ", " if match[1] is None and match[2] is None else f"{match[2] or ''} "
+
+
 def finish(text: str) -> str:
     """Words with single blanks and single marks: what rules have left is dropped, lines become sentences."""
     text = _LINE_ENDS.sub(". ", text.strip())
     text = _DASHES.sub(",", text)
+    text = _BRACKETS.sub(_bracket, text)
     text = _HYPHEN.sub(" ", text)
     text = _NOT_SPOKEN.sub(" ", text)
     text = _APOSTROPHES.sub(" ", text)

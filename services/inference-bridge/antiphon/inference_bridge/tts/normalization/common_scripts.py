@@ -125,7 +125,6 @@ def say_foreign(text: str, words: Words) -> str:
 
 
 def _in_latin(text: str) -> str:
-    out: list[str] = []
     decomposed = "".join(c if c in "йёїў" else _base(c) for c in text.lower())
     pairs = _GREEK_PAIRS.sub(lambda m: _GREEK_PAIR[m[0]], decomposed)
     said = "".join(_LATIN_OF.get(c, c if c.isascii() else "") for c in pairs)
