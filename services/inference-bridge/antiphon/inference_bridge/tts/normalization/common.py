@@ -19,7 +19,7 @@ front of it (a lookbehind); words and blanks are taken whole.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from re import Match
 from typing import Final
@@ -56,6 +56,11 @@ def after(match: Match[str], characters: int = 40) -> str:
     return match.string[match.end() : match.end() + characters]
 
 
+def any_of(forms: Iterable[str]) -> str:
+    """A pattern for these forms as they are written, the longest first."""
+    return "|".join(re.escape(form) for form in sorted(set(forms), key=len, reverse=True))
+
+
 class Grammar:
     """The rules of one language, ready for use. Made once, at import; without state, so any thread may call it."""
 
@@ -63,6 +68,8 @@ class Grammar:
         self._words = words
         self._rules = list(rules)
         self._patterns = [re.compile(rule.pattern) for rule in self._rules]
+        notices = any_of(words.scripts.values())
+        self._notices = re.compile(rf"\b({notices})(?:[,.!?;:]? \1)+\b" if notices else "(?!)")
         self._at_digit = self._scan("1")
         self._at_letter = self._scan("a")
         self._at_sign = self._scan(".")
@@ -77,9 +84,12 @@ class Grammar:
         text = canonical(plain(text))
         said = finish(self.tokens(text))
         if any(c.isalnum() for c in said):
-            return said
+            said = self._notices.sub(r"\1", said)
+            return said.rstrip(",") if said.endswith(",") and not text.rstrip().endswith(",") else said
         # emoji are left out of a sentence, but an answer of nothing else must not be silence; so with signs
-        return name_emoji(text, self._words) or spell("".join(c for c in text if c in _SIGNS_ALONE), self._words)
+        return finish(name_emoji(text, self._words)) or spell(
+            "".join(c for c in text if c in _SIGNS_ALONE), self._words
+        )
 
     def tokens(self, text: str) -> str:
         """The rules alone, on text that `plain` and `canonical` have seen; what no rule knows stays as it is."""
@@ -118,11 +128,11 @@ def _unchanged(text: str, start: int, out: list[str]) -> int:
 
 
 _SIGNS_ALONE: Final = frozenset("@&%+=#/\\")
-_ONE_TOKEN: Final = re.compile(r"[^\W\d_]+|\s+|\d+|([^\w\s])\1*|.", re.DOTALL)
+_ONE_TOKEN: Final = re.compile(r"[^\W\d_⁰¹²³⁴-⁹]+|\s+|\d+|([^\w\s])\1*|.", re.DOTALL)
 _HYPHEN: Final = re.compile(r"(?<=\w)-(?=\w)")
 _LINE_ENDS: Final = re.compile(r"\s*\n\s*")
 _DASHES: Final = re.compile(r"\s-+(?=\s)|--+|—")
-_BRACKETS: Final = re.compile(r"(\(\s*\))|(?<=[^\W\d_])\(([^\W\d_]{1,3})\)|[()\[\]{}]")
+_BRACKETS: Final = re.compile(r"(\(\s*\))|(?<=[^\W\d_])\(([^\W\d_]{1,3})\)|(?<=\w)([(\[{])|[()\[\]{}]")
 _NOT_SPOKEN: Final = re.compile(r"[^\w\s,.!?;:']|_")
 _APOSTROPHES: Final = re.compile(r"(?<!\w)'+|'+(?![\w'])(?<!s')|''+")
 _BLANKS: Final = re.compile(r"\s+")
@@ -139,7 +149,7 @@ def _one_mark(match: Match[str]) -> str:
 
 def _bracket(match: Match[str]) -> str:
     """A remark in brackets gets pauses around it; a call's brackets or a plural in brackets none."""
-    return ", " if match[1] is None and match[2] is None else f"{match[2] or ''} "
+    return ", " if match[0] in ")]}" or match.lastindex is None else f"{match[2] or ''} "
 
 
 def finish(text: str) -> str:

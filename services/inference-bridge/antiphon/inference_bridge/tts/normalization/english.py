@@ -9,13 +9,13 @@ import re
 from re import Match
 from typing import Final
 
-from antiphon.inference_bridge.tts.normalization.common import Grammar, Rule, after, before
+from antiphon.inference_bridge.tts.normalization.common import Grammar, Rule, after, any_of, before
 from antiphon.inference_bridge.tts.normalization.common_addresses import address_rules
-from antiphon.inference_bridge.tts.normalization.common_codes import code_rules, in_digit_context, last_rules
+from antiphon.inference_bridge.tts.normalization.common_codes import code_rules, in_digit_context, last_rules, list_rule
 from antiphon.inference_bridge.tts.normalization.common_words import say_digits, say_letters, spell
-from antiphon.inference_bridge.tts.normalization.english_amounts import amount_rules, any_of
+from antiphon.inference_bridge.tts.normalization.english_amounts import amount_rules, marked_amount_rules
 from antiphon.inference_bridge.tts.normalization.english_dates import date_rules
-from antiphon.inference_bridge.tts.normalization.english_numbers import cardinal
+from antiphon.inference_bridge.tts.normalization.english_numbers import cardinal, year
 from antiphon.inference_bridge.tts.normalization.english_words import (
     ABBREVIATIONS,
     SAID_AS_WORDS,
@@ -26,7 +26,7 @@ from antiphon.inference_bridge.tts.normalization.english_words import (
 
 _TELEPHONE: Final = (
     r"(?<![\w+.,$€£-])(?:1[ .-])?(?:\(\d{3}\)[ .-]?|\d{3}[ .-])\d{3}[ .-]\d{4}(?![\w/]|[.,-]\d)"
-    r"|(?<![\w+.,$€£-])\d{3}[.-]\d{4}(?![\w/-]|[.,]\d)"
+    r"|(?<![\w+.,$€£-])\d{3}[ .-]\d{4}(?![\w/-]|[.,]\d)"
     r"|(?<![\w+.,$€£-])\(?0\d{2,5}\)?[ -]?\d{3,8}(?:[ -]\d{2,6}){0,3}(?![\w/-]|[.,]\d)"
     r"|(?<![\w+.,$€£-])\d{2}(?:[ .-]\d{2}){4}(?![\w/-]|[.,]\d)"
 )
@@ -38,6 +38,8 @@ _PLURAL: Final = re.compile(
     r" (?!(?:is|was|has|does|this|its|as|ships|shows|arrives|goes|comes|needs|expires|works|plus|yes|always|us|means|"
     r"matches|belongs|begins|starts|ends|says|looks|exists|gets|makes|across|unless|thus|perhaps)\b)[a-z]{2,}s\b"
 )
+_NAMED: Final = re.compile(r"(?:\b(?:code|number|room|flight|gate|pin|zip|id|extension|error|port|bus|[A-Z]{2})|#) ?$")
+"""Directly in front of digits: then a word behind that looks like a plural is a verb ("room 304 opens")."""
 _YEAR_WORD: Final = re.compile(
     r"\b(?:in|of|since|from|by|during|until|till|before|after|year|around|to|and|for)\s$", re.IGNORECASE
 )
@@ -60,7 +62,7 @@ def _is_code(match: Match[str]) -> bool:
     if len(groups) == 1:
         if count == 4 and 1900 <= int(text) < 2100 and _YEAR_WORD.search(before(match)):
             return False
-        return count >= 7 or not _PLURAL.match(after(match))
+        return count >= 7 or not _PLURAL.match(after(match)) or _NAMED.search(before(match)) is not None
     return all(len(group) >= 2 or len(groups) > 2 for group in groups)
 
 
@@ -149,6 +151,8 @@ def _letters_and_number(match: Match[str]) -> str | None:
     word = match[1]
     said = word if word in SAID_AS_WORDS or len(word) > 5 else say_letters(word, WORDS)
     digits = match[2]
+    if len(digits) == 4 and 1900 <= int(digits) < 2100:  # `FY2024`
+        return f"{said} {year(int(digits))}"
     number = say_digits(digits, WORDS) if digits.startswith("0") or len(digits) > 2 else cardinal(int(digits))
     return f"{said} {number}"
 
@@ -169,6 +173,7 @@ def _word_rules() -> list[Rule]:
         Rule("saint", r"(?<!\w)St\.", _saint, "a"),
         Rule("street", r"(?<=[a-zhd] )(St|Ave|Rd|Dr|Ln|Ct)(?=[,.]|$)", lambda m: _WAYS[m[1]], "a"),
         Rule("pages", r"(?<!\w)(pp?\.|P\.) ?(?=\d)", lambda m: _PAGES[m[1]], "a"),
+        Rule("net", r"(?<=\w)\.(?=[A-Z]{2})|\.(?=NET\b)", lambda m: "dot", "."),
         Rule("dotted", r"(?<![\w.])(?:[A-Za-z]\.){2,8}(?=\s|$|[,;:?!)'-])", _dotted_capitals, "a"),
         Rule("initial", r"(?<![\w.])([A-Z])\.(?= [A-Z])(?<=^.\.)", _initial, "a"),
         Rule("initial", r"(?<![\w.])([A-Z])\.(?= [A-Z])(?<=[A-Z]\. .\.)", _initial, "a"),
@@ -198,8 +203,17 @@ def _middle_initial(match: Match[str]) -> str | None:
     return match[1]
 
 
+def _password(match: Match[str]) -> str | None:
+    """`Xk9-Lm2` behind a word for a code."""
+    text = match[0]
+    if not in_digit_context(match, WORDS) or not re.search(r"\d", text) or not re.search(r"[A-Za-z]", text):
+        return None
+    return spell(text, WORDS) if len(re.findall(r"\d+|[A-Za-z]+", text)) > 2 else None
+
+
 _NUMBER_RULES: Final = [
-    Rule("extension", r"(?<=\d),? ?(?:ext\.?|x|extension) ?(\d{1,6})(?!\w)", _extension, "a."),
+    Rule("password", r"(?<![\w-])[A-Za-z0-9]{2,40}(?:[-_][A-Za-z0-9]{1,40}){0,6}(?![\w-])", _password, "1a"),
+    Rule("extension", r"(?:(?<=\d)|(?<=\d[ ,])|(?<=\d, ))(?:ext\.?|x|extension) ?(\d{1,6})(?!\w)", _extension, "a."),
     Rule("zip", r"(?<!\w)([A-Z]{2}),? (\d{5}(?:-\d{4})?)(?![\w-])", _zip, "a"),
     Rule("vanity", r"(?<![\w-])(1-8\d{2})-([A-Z]{4,9})(?!\w)", _vanity, "1"),
     Rule("postcode", r"(?<!\w)[A-Z]{1,2}\d[A-Z\d]? \d[A-Z]{2}(?!\w)", _postcode, "a"),
@@ -209,7 +223,9 @@ _THOUSANDS: Final = Rule("thousands", r"(?<![\w.,-])\d{1,3}(?: \d{3}){1,5}(?![\w
 _GRAMMAR: Final = Grammar(
     [
         *address_rules(WORDS),
+        list_rule(WORDS),
         *date_rules(),
+        *marked_amount_rules(),
         *_NUMBER_RULES,
         *code_rules(WORDS, _TELEPHONE, _is_code),
         _THOUSANDS,
@@ -223,7 +239,19 @@ _GRAMMAR: Final = Grammar(
 
 def speakable(text: str) -> str:
     """`See you at 3:30 pm on 11/24/2026.` -> `See you at three thirty P M on November twenty fourth, ...`."""
-    # A text in capitals is not spelled: capitals are letters only if the rest of the text is not in capitals.
-    if text.isupper() and len(text.split()) > 2:
-        text = text.capitalize()
-    return _GRAMMAR.speak(text)
+    return _GRAMMAR.speak(_SHOUTED.sub(_lower, text) if _is_shouted(text) else text)
+
+
+_SHOUTED: Final = re.compile(r"(?<![\w@./#$&-])[A-Z]+(?:'[A-Z]+)*(?![\w@/#&-])")
+
+
+def _is_shouted(text: str) -> bool:
+    """A text in capitals is not spelled: capitals are letters only if the rest of the text is not in capitals."""
+    if not text.isupper():
+        return False
+    words = _SHOUTED.findall(text)
+    return len(words) > 2 and any(word in SAID_AS_WORDS or len(word) > 5 for word in words)
+
+
+def _lower(match: Match[str]) -> str:
+    return match[0].capitalize() if match.start() == 0 else match[0].lower() if match[0] != "I" else "I"

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from re import Match
 from typing import Final
 
-from antiphon.inference_bridge.tts.normalization.common import Rule, after, before
+from antiphon.inference_bridge.tts.normalization.common import Rule, after, any_of, before
 from antiphon.inference_bridge.tts.normalization.english_numbers import cardinal, decimal, digits, ordinal, year
 from antiphon.inference_bridge.tts.normalization.english_words import (
     CURRENCIES,
     GLUED_UNITS,
+    MONTH_OF,
     PER,
     SCALES,
     SMALL_MONEY,
@@ -22,14 +22,9 @@ from antiphon.inference_bridge.tts.normalization.english_words import (
 AMOUNT: Final = (
     r"(?:\d{1,3}(?:,\d{3}){1,6}(?:\.\d{1,30})?|\d{1,3}(?:\.\d{3}){1,6},\d{1,2}|\d{1,3}(?:\.\d{3}){2,6}"
     r"|\d{1,3}(?:'\d{3}){1,6}(?:[.,]\d{1,30})?|\d{1,2}(?:,\d{2}){1,6},\d{3}(?:\.\d{1,30})?"
-    r"|\d{1,3}(?: \d{3}){1,6}[.,]\d{2}(?!\d)|\d{1,40}(?:\.\d{1,40}|,\d{1,2}(?![\d,]))?|\.\d{1,20})"
+    r"|\d{1,3}(?: \d{3}){1,6}[.,]\d{2}(?!\d)|\d{1,3}(?: \d{3}){0,5}(?: 000)(?![ \d])|\d{1,40}(?:\.\d{1,40}|,\d{1,2}(?![\d,]))?|\.\d{1,20})"
 )
 """A number with marks: `1,234.56`, `1.234,56`, `1'234.50`, `1,00,000`, `27,50`, `.5`."""
-
-
-def any_of(words: Iterable[str]) -> str:
-    """A pattern for these words, the longest first."""
-    return "|".join(re.escape(word) for word in sorted(words, key=len, reverse=True))
 
 
 def number(written: str) -> str:
@@ -77,6 +72,15 @@ def _priced(said: str, per: str | None) -> str:
     return f"{said} each" if unit == "each" else f"{said} per {unit}"
 
 
+_ARTICLE: Final = re.compile(r"\b(?:an?|the|this|that|your|my|our|per|each|every) $")
+_NOTES: Final = re.compile(r" (?:bills?|notes?|coins?)\b")
+_PRICED_THING: Final = re.compile(
+    r" (?:bills?|notes?|coins?|gift|fee|deposit|coupon|discount|voucher|refund|credit|charge|ticket|minimum|limit|bonus"
+    r"|fine|budget|tip|donation|copay|copayment|late|service|invoice|meal|prize|card)\b"
+)
+"""What an amount in front describes: "a five dollar bill"."""
+
+
 def _currency_first(match: Match[str]) -> str | None:
     """`$20`, `-$50`, `US$5`, `USD 5`, `$1.5M`, `$20-$30`, `$5/month`."""
     outer, sign, inner, amount, scale, second, scale2, per = match.groups()
@@ -84,10 +88,7 @@ def _currency_first(match: Match[str]) -> str | None:
     front = _SIGN_WORD[outer if outer in _SIGN_WORD and outer else inner]
     if second is None:
         said = _money(amount, scale, currency)
-        one = re.search(r"\b(?:an?|the|this|that|your|per|each|every) $", before(match))
-        if one and re.match(r" (?:bill|note|coin|gift|fee|deposit|coupon|discount|voucher|refund|credit|charge|ticket|"
-                            r"minimum|limit|bonus|fine|budget|tip|donation|copay|copayment|late|service|invoice)\b",
-                            after(match)):  # fmt: skip
+        if _PRICED_THING.match(after(match)) and (_ARTICLE.search(before(match)) or _NOTES.match(after(match))):
             said = re.sub(rf"\b{currency.many}$", currency.one, said)
         return _priced(front + said, per)
     if scale2 and not scale and float(number(amount)) < 1000:
@@ -140,9 +141,13 @@ def _feet(match: Match[str]) -> str:
     return said + (f" {decimal(number(inches))}" if inches else "")
 
 
-def _inches(match: Match[str]) -> str:
+def _inches(match: Match[str]) -> str | None:
+    """`27"`, unless the sign closes a quotation."""
+    if match[0].endswith('"') and before(match, 300).count('"') % 2:
+        return None
     text = number(match[1])
-    return f"{decimal(text)} {'inch' if text == '1' or match[2] else 'inches'}"
+    one = text == "1" or match[2] or (_ARTICLE.search(before(match)) and re.match(r" [a-z]", after(match)))
+    return f"{decimal(text)} {'inch' if one else 'inches'}"
 
 
 def _arc(match: Match[str]) -> str:
@@ -155,7 +160,7 @@ def _scaled(match: Match[str]) -> str | None:
     sign, amount, scale = match.groups()
     if scale == "K" and amount in ("2", "4", "5", "6", "8"):
         return f"{cardinal(int(amount))} K"
-    if scale in ("m", "b", "T", "mm", "mil", "cr"):
+    if scale in ("m", "b", "T", "mm", "mil", "cr") or (scale == "B" and len(amount) == 1):
         return None
     return f"{_SIGN_WORD[sign]}{decimal(number(amount))} {SCALES[scale.strip()]}"
 
@@ -168,7 +173,7 @@ def _fraction(match: Match[str]) -> str | None:
     whole, top, bottom = match[1], int(match[2]), int(match[3])
     if (match[2], match[3]) in (("24", "7"), ("9", "11"), ("50", "50"), ("20", "20")) and not whole:
         return f"{cardinal(top)} {cardinal(bottom)}"
-    if re.match(r" (?:stars?|points?)\b", after(match)) or (bottom in (10, 100) and not whole and top <= bottom):
+    if re.match(r" (?:stars?|points?)\b", after(match)) or (bottom in (10, 100) and not whole and 1 < top <= bottom):
         return f"{cardinal(top)} out of {cardinal(bottom)}"
     if top < bottom and (2 <= bottom <= 9 or bottom in (10, 12, 16, 20, 32, 64, 100)):
         part = _PARTS.get(bottom) or ordinal(bottom)
@@ -277,8 +282,8 @@ _MATHS: Final = {
 }  # fmt: skip
 
 
-def amount_rules() -> list[Rule]:
-    """To be put behind codes."""
+def marked_amount_rules() -> list[Rule]:
+    """Amounts that their sign or unit gives away, to be put in front of codes: `500MB`, `101st`, `1920x1080`."""
     units = any_of(UNITS)
     return [
         Rule(
@@ -296,7 +301,7 @@ def amount_rules() -> list[Rule]:
         ),
         Rule("money", rf"(?<![\w.,])({AMOUNT})(¢|p(?!\w))", _small_money, "1"),
         Rule("feet", r"(?<![\w.])(\d{1,3})' ?(\d{1,2}(?:\.\d)?)\"", _feet, "1"),
-        Rule("feet", r"(?<![\w.])(\d{1,3})'(?![\w'])()", _feet, "1"),
+        Rule("feet", r"(?<![\w.'])(\d{1,3})'(?![\w'])()", _feet, "1"),
         Rule("inches", rf"(?<![\w.\"])({AMOUNT})(?:\"(?=[\s,.;:!?)-]|$)|(?:-in|in)\b(?![.])|-(inch)\b)", _inches, "1"),
         Rule("arc", r"(?<![\w.])(\d{1,3})[°º] ?(\d{1,2})' ?(?:(\d{1,2}(?:\.\d{1,6})?)\")?", _arc, "1"),
         Rule("side", r"(?<=[°º\"'])([NSEW])\b|(?<=[°º] )([NSEW])\b", lambda m: _side_of(m[0]), "a"),
@@ -310,9 +315,15 @@ def amount_rules() -> list[Rule]:
         Rule("scientific", r"(?<![\w.])([-+])?(\d{1,15}(?:\.\d{1,15})?)[eE]([-+])?(\d{1,3})(?!\w)", _scientific, "1."),
         Rule("dimensions", rf"(?<![\w.,]){AMOUNT} ?[x×] ?{AMOUNT}(?: ?[x×] ?{AMOUNT})?(?!\w)", _dimensions, "1"),
         Rule("times", rf"(?<![\w.,])({AMOUNT})[x×](?!\w)", lambda m: f"{decimal(number(m[1]))} times", "1"),
+        Rule("ordinal", r"(?<![\w.])(\d{1,3}(?:,\d{3}){1,4}|\d{1,30})(?:st|nd|rd|th)(?!\w)", _ordinal, "1"),
+    ]
+
+
+def amount_rules() -> list[Rule]:
+    """To be put behind codes."""
+    return [
         Rule("rating", r"(?<![\w./])(\d{1,3}\.\d)/(5|10|100)(?![\w/]|[.,]\d)", _rating, "1"),
         Rule("fraction", r"(?<![\w./])(?:(\d{1,5})[ -])?(\d{1,4})/(\d{1,4})(?![\d/]|[.,]\d)", _fraction, "1"),
-        Rule("ordinal", r"(?<![\w.])(\d{1,3}(?:,\d{3}){1,4}|\d{1,30})(?:st|nd|rd|th)(?!\w)", _ordinal, "1"),
         Rule("ratio", r"(?<![\w.:])\d{1,6}(?::\d{1,6}){1,2}(?![\w:])", _ratio, "1"),
         Rule(
             "roman",
@@ -322,14 +333,18 @@ def amount_rules() -> list[Rule]:
         ),
         Rule("power", r"(?<=[\w)])(?:\^\(?[-+]?\d{1,6}\)?|[⁻⁺]?[⁰¹²³⁴-⁹]{1,6})", _power, "."),
         Rule("number_sign", r"(?<!\w)(?:No\.|no\.|Nos\.|Nr\.|#) ?(?=\d)", lambda m: "number", "a."),
+        Rule("compared", r"(?<=[\w)] )(<=|>=|<|>|≤|≥)(?= )", lambda m: f"is {_COMPARING[m[1]]}", "."),
         Rule("less", r"(?<![\w<])(<=|>=|<|>|≤|≥|~|≈) ?(?=[\d$€£¥.])", lambda m: _COMPARED[m[1]], "."),
-        Rule("to", r"- ?(?=[$€£¥₹]?\.?\d)", _minus_or_to, "."),
+        Rule("to", rf"- ?(?=[$€£¥₹]?\.?\d|(?:{any_of(MONTH_OF)})\.? \d)", _minus_or_to, "."),
         Rule("number", rf"(?<![\w.,])([-+±])?({AMOUNT})", _number, "1."),
         Rule("number", rf"()({AMOUNT})", _number, "1"),
         Rule("maths", any_of(_MATHS), lambda m: _MATHS[m[0]], "."),
     ]
 
 
+_COMPARING: Final = {
+    "<": "less than", ">": "greater than", "<=": "at most", ">=": "at least", "≤": "at most", "≥": "at least",
+}  # fmt: skip
 _COMPARED: Final = {
     "<": "less than", ">": "more than", "<=": "at most", ">=": "at least", "≤": "at most", "≥": "at least",
     "~": "about", "≈": "about",
@@ -352,6 +367,10 @@ def _roman_numeral(match: Match[str]) -> str | None:
         return f"the {ordinal(_roman(match[0]))}"
     if re.fullmatch(_NUMBERED, word[1]):
         return cardinal(_roman(match[0])) if match[0] != "C" and match[0] != "L" else None
-    if word[1][0].isupper() and re.fullmatch(r"II|III|IV|VI|VII|VIII|IX|XI|XII|XIII", match[0]):
+    if (
+        word[1][0].isupper()
+        and not word[1].isupper()
+        and re.fullmatch(r"II|III|IV|VI|VII|VIII|IX|XI|XII|XIII", match[0])
+    ):
         return cardinal(_roman(match[0]))
     return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from dataclasses import dataclass
 from typing import Final
 
@@ -146,7 +147,7 @@ UNITS: Final = {
     "percentage points"), "bps": ("basis point", "basis points"), "k/s": ("thousand per second", "thousand per second"),
 }  # fmt: skip
 """Unit -> one, many. Those that are also words (`us`, `mo`, `in`) count only directly behind the digits."""
-GLUED_UNITS: Final = frozenset(("us", "mo", "cal", "bar", "l", "ha", "mi", "bps", "pt", "k/s", "MP", "ns", "in."))
+GLUED_UNITS: Final = frozenset(("us", "mo", "cal", "bar", "l", "ha", "mi", "bps", "pt", "k/s", "MP", "ns"))
 PER: Final = {
     "mo": "month", "month": "month", "hr": "hour", "h": "hour", "hour": "hour", "yr": "year", "year": "year",
     "day": "day", "wk": "week", "week": "week", "night": "night", "min": "minute", "minute": "minute", "s": "second",
@@ -182,7 +183,9 @@ ABBREVIATIONS: Final = {
     "ext.": "extension", "Ext.": "Extension", "ref.": "reference", "Ref.": "Reference", "acct.": "account",
     "Acct.": "Account", "hrs.": "hours", "hr.": "hour", "mins.": "minutes", "secs.": "seconds", "yrs.": "years",
     "min.": "minutes", "sec.": "seconds", "mos.": "months", "wks.": "weeks", "lbs.": "pounds", "oz.": "ounces",
-    "tsp.": "teaspoon", "tbsp.": "tablespoon", "w/": "with", "w/o": "without", "b/c": "because", "c/o": "care of",
+    "tsp.": "teaspoon", "tbsp.": "tablespoon", "and/or": "and or", "km/h": "kilometers per hour", "mph": "miles per hour", "kWh": "kilowatt hours",
+    "km": "kilometers", "kg": "kilograms", "cm": "centimeters", "mm": "millimeters", "C#": "C sharp", "F#": "F sharp",
+    "w/": "with", "w/o": "without", "b/c": "because", "c/o": "care of",
     "n/a": "not applicable", "N/A": "not applicable", "a/c": "account", "P.S.": "P S", "p.s.": "P S",
     "Ph.D.": "P H D", "PhD": "P H D", "M.D.": "M D", "B.A.": "B A", "OK": "okay", "Ok": "okay", "ok": "okay",
     "O.K.": "okay", "WiFi": "Wi Fi", "Wi-Fi": "Wi Fi", "wifi": "Wi Fi", "iOS": "I O S", "macOS": "mac O S",
@@ -243,6 +246,7 @@ WORDS: Final = Words(
         "=": "equals", "&": "and", "#": "hash", "%": "percent", "+": "plus", "~": "tilde", "*": "star",
         "\\": "backslash", "$": "dollar", "!": "exclamation mark", ";": "semicolon", ",": "comma", "|": "pipe",
     },
+    emoji_name=lambda emoji: unicodedata.name(emoji, "an emoji").lower().removesuffix(" sign").removesuffix(" face"),
     point="point",
     version="version",
     scripts={
@@ -263,7 +267,7 @@ WORDS: Final = Words(
         "😃": "smile", "😄": "smile", "😅": "phew", "😆": "laughing", "😉": "wink", "😊": "smile",
         "😍": "love", "🥰": "love", "😘": "kiss", "😎": "cool", "🤔": "hmm", "😐": "hmm", "😏": "smirk",
         "😢": "sad", "😭": "crying", "😔": "sad", "😞": "sad", "😟": "worried", "😠": "angry", "😡": "angry",
-        "😱": "shocked", "😮": "wow", "😲": "wow", "😴": "sleeping", "🤗": "hug", "🙂": "smile", "🙃": "smile",
+        "😱": "shocked", "😮": "wow", "😲": "wow", "😴": "sleeping", "🤗": "hug", "🙂": "smile", "🙁": "sad", "☹": "sad", "🙃": "smile",
         "🙄": "eye roll", "😬": "grimace", "🤷": "shrug", "🤦": "facepalm", "☺": "smile", "❤": "heart",
         "🧡": "heart", "💛": "heart", "💚": "heart", "💙": "heart", "💜": "heart", "🖤": "heart",
         "🤍": "heart", "💔": "broken heart", "💕": "hearts", "💖": "heart", "🔥": "fire", "✨": "sparkles",
