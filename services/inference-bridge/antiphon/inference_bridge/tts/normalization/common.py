@@ -87,9 +87,8 @@ class Grammar:
             said = self._notices.sub(r"\1", said)
             return said.rstrip(",") if said.endswith(",") and not text.rstrip().endswith(",") else said
         # emoji are left out of a sentence, but an answer of nothing else must not be silence; so with signs
-        return finish(name_emoji(text, self._words)) or spell(
-            "".join(c for c in text if c in _SIGNS_ALONE), self._words
-        )
+        signs = "".join(c for c in text if c in _SIGNS_ALONE)
+        return finish(name_emoji(text, self._words)) or spell(signs, self._words)
 
     def tokens(self, text: str) -> str:
         """The rules alone, on text that `plain` and `canonical` have seen; what no rule knows stays as it is."""

@@ -137,12 +137,11 @@ def code_rules(words: Words, telephone: str = "", is_code: Callable[[Match[str]]
 
 def list_rule(words: Words) -> Rule:
     """`1. Monday` at the start of a line: the number and a pause in one breath. In front of all rules for numbers."""
-    return Rule(
-        "list",
-        r"(?:^|(?<=\n))(?:\(?(\d{1,2})\)|(\d{1,3})\.)[ \t]+(?=\S)",
-        lambda m: f"{say_number(m[1] or m[2], words)},",
-        "1.",
-    )
+
+    def number(match: Match[str]) -> str:
+        return f"{say_number(match[1] or match[2], words)},"
+
+    return Rule("list", r"(?:^|(?<=\n))(?:\(?(\d{1,2})\)|(\d{1,3})\.)[ \t]+(?=\S)", number, "1.")
 
 
 def last_rules(words: Words) -> list[Rule]:

@@ -64,9 +64,8 @@ _GREEK_PAIR: Final = {
 _LATIN_OF: Final = {**_CYRILLIC, **_GREEK}
 _FLAG: Final = re.compile("[\U0001f1e6-\U0001f1ff]{2}")
 _KEYCAP: Final = re.compile("([#*0-9])\ufe0f?\u20e3")
-_ONE_EMOJI: Final = re.compile(
-    rf"({EMOJI})[\ufe0f\U0001f3fb-\U0001f3ff]*(?:\u200d{EMOJI}[\ufe0f\U0001f3fb-\U0001f3ff]*)*"
-)
+_MODIFIERS: Final = "[\ufe0f\U0001f3fb-\U0001f3ff]*"
+_ONE_EMOJI: Final = re.compile(rf"({EMOJI}){_MODIFIERS}(?:\u200d{EMOJI}{_MODIFIERS})*")
 SMILEY: Final = r"(?<![\w:])[:;=][-']?[)(DPp/](?![\w/])|(?<!\w)<3(?!\w)"
 """A pattern for a face of signs."""
 SMILEY_PATTERN: Final = re.compile(SMILEY)

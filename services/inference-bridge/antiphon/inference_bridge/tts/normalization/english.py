@@ -26,8 +26,8 @@ from antiphon.inference_bridge.tts.normalization.english_words import (
 
 _TELEPHONE: Final = (
     r"(?<![\w+.,$€£-])(?:1[ .-])?(?:\(\d{3}\)[ .-]?|\d{3}[ .-])\d{3}[ .-]\d{4}(?![\w/]|[.,-]\d)"
-    r"|(?<![\w+.,$€£-])\d{3}[ .-]\d{4}(?![\w/-]|[.,]\d)"
     r"|(?<![\w+.,$€£-])\(?0\d{2,5}\)?[ -]?\d{3,8}(?:[ -]\d{2,6}){0,3}(?![\w/-]|[.,]\d)"
+    r"|(?<![\w+.,$€£-])\d{3}[ .-]\d{4}(?![\w/-]|[.,]\d)"
     r"|(?<![\w+.,$€£-])\d{2}(?:[ .-]\d{2}){4}(?![\w/-]|[.,]\d)"
 )
 _COUNTED: Final = re.compile(
@@ -212,7 +212,6 @@ def _password(match: Match[str]) -> str | None:
 
 
 _NUMBER_RULES: Final = [
-    Rule("password", r"(?<![\w-])[A-Za-z0-9]{2,40}(?:[-_][A-Za-z0-9]{1,40}){0,6}(?![\w-])", _password, "1a"),
     Rule("extension", r"(?:(?<=\d)|(?<=\d[ ,])|(?<=\d, ))(?:ext\.?|x|extension) ?(\d{1,6})(?!\w)", _extension, "a."),
     Rule("zip", r"(?<!\w)([A-Z]{2}),? (\d{5}(?:-\d{4})?)(?![\w-])", _zip, "a"),
     Rule("vanity", r"(?<![\w-])(1-8\d{2})-([A-Z]{4,9})(?!\w)", _vanity, "1"),
@@ -228,6 +227,7 @@ _GRAMMAR: Final = Grammar(
         *marked_amount_rules(),
         *_NUMBER_RULES,
         *code_rules(WORDS, _TELEPHONE, _is_code),
+        Rule("password", r"(?<![\w-])[A-Za-z0-9]{2,40}(?:[-_][A-Za-z0-9]{1,40}){0,6}(?![\w-])", _password, "1a"),
         _THOUSANDS,
         *amount_rules(),
         *_word_rules(),

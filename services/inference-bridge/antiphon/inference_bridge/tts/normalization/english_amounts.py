@@ -22,7 +22,8 @@ from antiphon.inference_bridge.tts.normalization.english_words import (
 AMOUNT: Final = (
     r"(?:\d{1,3}(?:,\d{3}){1,6}(?:\.\d{1,30})?|\d{1,3}(?:\.\d{3}){1,6},\d{1,2}|\d{1,3}(?:\.\d{3}){2,6}"
     r"|\d{1,3}(?:'\d{3}){1,6}(?:[.,]\d{1,30})?|\d{1,2}(?:,\d{2}){1,6},\d{3}(?:\.\d{1,30})?"
-    r"|\d{1,3}(?: \d{3}){1,6}[.,]\d{2}(?!\d)|\d{1,3}(?: \d{3}){0,5}(?: 000)(?![ \d])|\d{1,40}(?:\.\d{1,40}|,\d{1,2}(?![\d,]))?|\.\d{1,20})"
+    r"|\d{1,3}(?: \d{3}){1,6}[.,]\d{2}(?!\d)|\d{1,3}(?: \d{3}){0,5}(?: 000)(?![ \d])"
+    r"|\d{1,40}(?:\.\d{1,40}|,\d{1,2}(?![\d,]))?|\.\d{1,20})"
 )
 """A number with marks: `1,234.56`, `1.234,56`, `1'234.50`, `1,00,000`, `27,50`, `.5`."""
 
@@ -160,7 +161,9 @@ def _scaled(match: Match[str]) -> str | None:
     sign, amount, scale = match.groups()
     if scale == "K" and amount in ("2", "4", "5", "6", "8"):
         return f"{cardinal(int(amount))} K"
-    if scale in ("m", "b", "T", "mm", "mil", "cr") or (scale == "B" and len(amount) == 1):
+    if scale in ("m", "b", "T", "mm", "mil", "cr") or (
+        scale == "B" and amount.isdigit() and not re.match(r" [a-z]", after(match))
+    ):
         return None
     return f"{_SIGN_WORD[sign]}{decimal(number(amount))} {SCALES[scale.strip()]}"
 
@@ -195,8 +198,15 @@ def _ordinal(match: Match[str]) -> str:
     return ordinal(int(text)) if len(text) < 10 else digits(text)
 
 
+def _side_length(text: str) -> str:
+    """`1080` -> `ten eighty`, as screens are called."""
+    if len(text) == 4 and text.isdigit() and text[1:] != "000" and text[2] != "0" and text[0] != "0":
+        return f"{cardinal(int(text[:2]))} {cardinal(int(text[2:]))}"
+    return plain_number(text)
+
+
 def _dimensions(match: Match[str]) -> str:
-    numbers = [plain_number(part) for part in re.split(r" ?[x×] ?", match[0])]
+    numbers = [_side_length(part) for part in re.split(r" ?[x×] ?", match[0])]
     word = "times" if re.match(r"\s?(?:=|≈|is\b)", after(match)) else "by"
     return f" {word} ".join(numbers)
 
