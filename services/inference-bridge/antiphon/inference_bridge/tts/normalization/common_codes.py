@@ -56,6 +56,8 @@ def code_rules(words: Words, telephone: str = "", is_code: Callable[[Match[str]]
         return f"{sign}{say_digits(match[0], words)}"
 
     def code(match: Match[str]) -> str | None:
+        if len(match[0]) < 3:
+            return None
         digits = sum(c.isdigit() for c in match[0])
         chosen = is_code(match) if is_code else digits >= 3 and in_digit_context(match, words)
         return say_digits(match[0], words) if chosen else None
@@ -151,7 +153,7 @@ def last_rules(words: Words) -> list[Rule]:
         return say_number(match[0], words)
 
     def sign(match: Match[str]) -> str:
-        return words.signs.get(match[0].strip(), "")
+        return " ".join([words.signs.get(match[0][0], "")] * min(len(match[0]), 2))
 
     return [
         Rule("smiley", SMILEY, lambda m: "", "."),
@@ -162,7 +164,7 @@ def last_rules(words: Words) -> list[Rule]:
             "dotted", r"(?<=[a-z])\.(?=[a-z])|(?<=[a-z)])\.(?=[a-z_]{1,30}\()", lambda m: words.signs.get(".", ""), "."
         ),
         Rule("foreign", FOREIGN_RUN, lambda m: say_foreign(m[0], words), "a"),
-        Rule("sign", r"[@&%+=#/\\]", sign, "."),
+        Rule("sign", r"@+|&+|%+|\++|=+|#+|/+|\\+", sign, "."),
     ]
 
 

@@ -18,9 +18,12 @@ from antiphon.inference_bridge.tts.normalization.english_dates import date_rules
 from antiphon.inference_bridge.tts.normalization.english_numbers import cardinal, year
 from antiphon.inference_bridge.tts.normalization.english_words import (
     ABBREVIATIONS,
+    CURRENCIES,
+    MONTH_OF,
     SAID_AS_WORDS,
     STATES,
     UNITS,
+    WEEKDAY_OF,
     WORDS,
 )
 
@@ -234,6 +237,10 @@ _GRAMMAR: Final = Grammar(
         *last_rules(WORDS),
     ],
     WORDS,
+    frozenset(
+        {form.rstrip(".") for form in (*ABBREVIATIONS, *MONTH_OF, *WEEKDAY_OF, *CURRENCIES, *_WAYS)}
+        | {"version", "ver", "v", "no", "nos", "No", "Nos", "p", "pp", "ext", "extension", "x", "am", "pm", "Am", "Pm"}
+    ),
 )
 
 
