@@ -19,7 +19,7 @@ front of it (a lookbehind); words and blanks are taken whole.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from re import Match
 from typing import Final
@@ -56,30 +56,45 @@ def after(match: Match[str], characters: int = 40) -> str:
     return match.string[match.end() : match.end() + characters]
 
 
+def any_of(forms: Iterable[str]) -> str:
+    """A pattern for these forms as they are written, the longest first."""
+    return "|".join(re.escape(form) for form in sorted(set(forms), key=len, reverse=True))
+
+
+class _Start:
+    """The rules whose tokens may start with one class of characters, in order, and one pattern for all of them."""
+
+    def __init__(self, rules: Sequence[Rule], first: str) -> None:
+        self.rules = [(re.compile(rule.pattern), rule.say) for rule in rules if first in rule.first]
+        # the name of the outer group is the place of the rule in the list
+        tokens = [f"(?P<r{index}>{pattern.pattern})" for index, (pattern, _) in enumerate(self.rules)]
+        self.scan = re.compile("|".join(tokens) or "(?!)")
+
+
 class Grammar:
     """The rules of one language, ready for use. Made once, at import; without state, so any thread may call it."""
 
-    def __init__(self, rules: Sequence[Rule], words: Words) -> None:
-        self._words = words
-        self._rules = list(rules)
-        self._patterns = [re.compile(rule.pattern) for rule in self._rules]
-        self._at_digit = self._scan("1")
-        self._at_letter = self._scan("a")
-        self._at_sign = self._scan(".")
+    def __init__(self, rules: Sequence[Rule], words: Words, rule_words: frozenset[str] | None = None) -> None:
+        """`rule_words`: the words of letters alone, in their case, with which a rule's token may start.
 
-    def _scan(self, first: str) -> re.Pattern[str]:
-        """One pattern for all rules whose tokens may start so: the name of the outer group is the rule's index."""
-        tokens = [f"(?P<r{index}>{rule.pattern})" for index, rule in enumerate(self._rules) if first in rule.first]
-        return re.compile("|".join(tokens) or "(?!)")
+        Other words before a blank are then taken as they are, which makes ordinary text three times faster.
+        """
+        self._words = words
+        self._rule_words = rule_words
+        notices = any_of(words.scripts.values())
+        self._notices = re.compile(rf"\b({notices})(?:[,.!?;:]? \1)+\b" if notices else "(?!)")
+        self._digit, self._letter, self._sign = (_Start(rules, first) for first in "1a.")
 
     def speak(self, text: str) -> str:
         """The words for `text`; empty if nothing in it can be spoken."""
         text = canonical(plain(text))
         said = finish(self.tokens(text))
         if any(c.isalnum() for c in said):
-            return said
+            said = self._notices.sub(r"\1", said)
+            return said.rstrip(",") if said.endswith(",") and not text.rstrip().endswith(",") else said
         # emoji are left out of a sentence, but an answer of nothing else must not be silence; so with signs
-        return name_emoji(text, self._words) or spell("".join(c for c in text if c in _SIGNS_ALONE), self._words)
+        signs = "".join(c for c in text if c in _SIGNS_ALONE)
+        return finish(name_emoji(text, self._words)) or spell(signs, self._words)
 
     def tokens(self, text: str) -> str:
         """The rules alone, on text that `plain` and `canonical` have seen; what no rule knows stays as it is."""
@@ -91,22 +106,32 @@ class Grammar:
                 out.append(first)
                 at += 1
                 continue
-            scan = self._at_digit if first in "0123456789" else self._at_letter if first.isalpha() else self._at_sign
-            match = scan.match(text, at)
+            if first in "0123456789":
+                start = self._digit
+            elif not first.isalpha():
+                start = self._sign
+            elif self._rule_words is not None and (word := _WORD.match(text, at)) and word[0] not in self._rule_words:
+                out.append(word[0])
+                at = word.end()
+                continue
+            else:
+                start = self._letter
+            match = start.scan.match(text, at)
             if match is not None and match.lastgroup is not None:
-                at = self._say(text, at, int(match.lastgroup[1:]), out)
+                at = _say(start, text, at, int(match.lastgroup[1:]), out)
             else:
                 at = _unchanged(text, at, out)
         return "".join(out)
 
-    def _say(self, text: str, start: int, first: int, out: list[str]) -> int:
-        """Append what the first rule that does not decline says; returns where its token ends."""
-        for index in range(first, len(self._rules)):
-            match = self._patterns[index].match(text, start)
-            if match and match.end() > start and (said := self._rules[index].say(match)) is not None:
-                out.append(f" {said} ")
-                return match.end()
-        return _unchanged(text, start, out)
+
+def _say(start: _Start, text: str, at: int, index: int, out: list[str]) -> int:
+    """Append what the first rule from `index` on says that does not decline; returns where its token ends."""
+    for pattern, say in start.rules[index:]:
+        match = pattern.match(text, at)
+        if match and match.end() > at and (said := say(match)) is not None:
+            out.append(f" {said} ")
+            return match.end()
+    return _unchanged(text, at, out)
 
 
 def _unchanged(text: str, start: int, out: list[str]) -> int:
@@ -117,11 +142,13 @@ def _unchanged(text: str, start: int, out: list[str]) -> int:
     return end
 
 
+_WORD: Final = re.compile(r"(?:[a-z]+|[A-Z][a-z]+)(?=[ ,;!?\n]|$)")
 _SIGNS_ALONE: Final = frozenset("@&%+=#/\\")
-_ONE_TOKEN: Final = re.compile(r"[^\W\d_]+|\s+|\d+|([^\w\s])\1*|.", re.DOTALL)
+_ONE_TOKEN: Final = re.compile(r"[^\W\d_⁰¹²³⁴-⁹]+|\s+|\d+|([^\w\s])\1*|.", re.DOTALL)
 _HYPHEN: Final = re.compile(r"(?<=\w)-(?=\w)")
 _LINE_ENDS: Final = re.compile(r"\s*\n\s*")
-_DASHES: Final = re.compile(r"\s-+(?=\s)|--+")
+_DASHES: Final = re.compile(r"\s-+(?=\s)|--+|—")
+_BRACKETS: Final = re.compile(r"(\(\s*\))|(?<=[^\W\d_])\(([^\W\d_]{1,3})\)|(?<=\w)([(\[{])|[()\[\]{}]")
 _NOT_SPOKEN: Final = re.compile(r"[^\w\s,.!?;:']|_")
 _APOSTROPHES: Final = re.compile(r"(?<!\w)'+|'+(?![\w'])(?<!s')|''+")
 _BLANKS: Final = re.compile(r"\s+")
@@ -136,10 +163,16 @@ def _one_mark(match: Match[str]) -> str:
     return max(match[0], key=",:;.!?".find)
 
 
+def _bracket(match: Match[str]) -> str:
+    """A remark in brackets gets pauses around it; a call's brackets or a plural in brackets none."""
+    return ", " if match[0] in ")]}" or match.lastindex is None else f"{match[2] or ''} "
+
+
 def finish(text: str) -> str:
     """Words with single blanks and single marks: what rules have left is dropped, lines become sentences."""
     text = _LINE_ENDS.sub(". ", text.strip())
     text = _DASHES.sub(",", text)
+    text = _BRACKETS.sub(_bracket, text)
     text = _HYPHEN.sub(" ", text)
     text = _NOT_SPOKEN.sub(" ", text)
     text = _APOSTROPHES.sub(" ", text)

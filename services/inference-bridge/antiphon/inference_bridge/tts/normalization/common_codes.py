@@ -11,7 +11,7 @@ from re import Match
 from typing import Final
 
 from antiphon.inference_bridge.tts.normalization.common import Rule, before
-from antiphon.inference_bridge.tts.normalization.common_scripts import EMOJI_RUN, FOREIGN_RUN, say_foreign
+from antiphon.inference_bridge.tts.normalization.common_scripts import EMOJI_RUN, FOREIGN_RUN, SMILEY, say_foreign
 from antiphon.inference_bridge.tts.normalization.common_words import (
     Words,
     say_digits,
@@ -39,7 +39,10 @@ def code_rules(words: Words, telephone: str = "", is_code: Callable[[Match[str]]
     """
 
     def card(match: Match[str]) -> str:
-        return say_digits(match[0], words)
+        digits = match[0]
+        if digits.isdigit():  # a long number in one piece is told in groups, as a card has them printed
+            digits = " ".join(digits[at : at + 4] for at in range(0, len(digits), 4))
+        return say_digits(digits, words)
 
     def iban(match: Match[str]) -> str | None:
         groups = [match[0].replace(" ", "")[at : at + 4] for at in range(0, len(match[0].replace(" ", "")), 4)]
@@ -53,6 +56,8 @@ def code_rules(words: Words, telephone: str = "", is_code: Callable[[Match[str]]
         return f"{sign}{say_digits(match[0], words)}"
 
     def code(match: Match[str]) -> str | None:
+        if len(match[0]) < 3:
+            return None
         digits = sum(c.isdigit() for c in match[0])
         chosen = is_code(match) if is_code else digits >= 3 and in_digit_context(match, words)
         return say_digits(match[0], words) if chosen else None
@@ -84,7 +89,13 @@ def code_rules(words: Words, telephone: str = "", is_code: Callable[[Match[str]]
             return None
         if any(not run.isupper() and len(run) > 3 for run in letters):
             return None
-        if digits < 3 and len(runs) < 3:
+        if digits < 3 and (len(runs) < 3 or ("-" in text and max(map(len, letters)) > 1)):
+            return None
+        # `500MB` is an amount
+        if len(runs) == 2 and runs[0].isdigit() and digits < 5 and len(letters[0]) < 4:
+            return None
+        # `user123` is a word and a number
+        if text.islower() and len(runs) < 3:
             return None
         return spell(text.replace("-", " "), words)
 
@@ -126,6 +137,15 @@ def code_rules(words: Words, telephone: str = "", is_code: Callable[[Match[str]]
     ]
 
 
+def list_rule(words: Words) -> Rule:
+    """`1. Monday` at the start of a line: the number and a pause in one breath. In front of all rules for numbers."""
+
+    def number(match: Match[str]) -> str:
+        return f"{say_number(match[1] or match[2], words)},"
+
+    return Rule("list", r"(?:^|(?<=\n))(?:\(?(\d{1,2})\)|(\d{1,3})\.)[ \t]+(?=\S)", number, "1.")
+
+
 def last_rules(words: Words) -> list[Rule]:
     """To be put behind a language's own rules: whatever digit, sign, emoji or script is left is said or dropped."""
 
@@ -133,20 +153,18 @@ def last_rules(words: Words) -> list[Rule]:
         return say_number(match[0], words)
 
     def sign(match: Match[str]) -> str:
-        return words.signs.get(match[0].strip(), "")
-
-    def list_number(match: Match[str]) -> str:
-        return f"{say_number(match[1], words)},"
+        return " ".join([words.signs.get(match[0][0], "")] * min(len(match[0]), 2))
 
     return [
+        Rule("smiley", SMILEY, lambda m: "", "."),
         Rule("emoji", EMOJI_RUN, lambda m: _keycap(m, words), "1."),
-        Rule("list", r"(?:^|(?<=\n))[ \t]*\(?(\d{1,3})[.)][ \t]+(?=\S)", list_number, "1."),
+        list_rule(words),
         Rule("number", r"\d{1,400}", number, "1"),
         Rule(
             "dotted", r"(?<=[a-z])\.(?=[a-z])|(?<=[a-z)])\.(?=[a-z_]{1,30}\()", lambda m: words.signs.get(".", ""), "."
         ),
         Rule("foreign", FOREIGN_RUN, lambda m: say_foreign(m[0], words), "a"),
-        Rule("sign", r"[@&%+=#/\\]", sign, "."),
+        Rule("sign", r"@+|&+|%+|\++|=+|#+|/+|\\+", sign, "."),
     ]
 
 

@@ -17,7 +17,7 @@ _RULER: Final = re.compile(r"^[ \t]*(?:[-*_=][ \t]*){3,}$", re.MULTILINE)
 _TABLE_RULER: Final = re.compile(r"^[ \t]*\|?(?:[ \t]*:?-{2,}:?[ \t]*\|)+[ \t]*(?::?-{2,}:?)?[ \t]*$", re.MULTILINE)
 _TABLE_ROW: Final = re.compile(r"^[ \t]*\|(.*?)\|?[ \t]*$|^([^|\n]*[^|\s][ \t]+\|[ \t].*)$", re.MULTILINE)
 _LINE_START: Final = re.compile(
-    r"^[ \t]*(?:>[ \t]?)*(?:#{1,6}[ \t]+|[-*+\u2022\u25e6\u2023\u25aa\u2043][ \t]+(?:\[[ xX]\][ \t]+)?)?",
+    r"^[ \t]*(?:>(?![\d=$€£¥])[ \t]?)*(?:#{1,6}[ \t]+|[-*+\u2022\u25e6\u2023\u25aa\u2043][ \t]+(?:\[[ xX]\][ \t]+)?)?",
     re.MULTILINE,
 )
 _HEADING_END: Final = re.compile(r"[ \t]+#+[ \t]*$", re.MULTILINE)
@@ -25,7 +25,7 @@ _IMAGE_OR_LINK: Final = re.compile(
     r"!?\[([^\[\]\n]{0,300})\]"
     r"(?:\([^()\s]{0,500}(?:\([^()\s]{0,100}\))?[^()\n]{0,300}\)|\[[^\[\]\n]{0,100}\])"
 )
-_FOOTNOTE: Final = re.compile(r"\[\^?\d{1,3}\](?!\()")
+_FOOTNOTE: Final = re.compile(r"(?<=[^\s(\[])\[\^?\d{1,3}\](?!\()|\[\^\d{1,3}\]:?")
 _AUTOLINK: Final = re.compile(r"<((?:https?://|mailto:)?[^\s<>@]{1,200}[@.][^\s<>]{1,200})>")
 _BREAK: Final = re.compile(r"<(?:br|/p|/li|/div|/tr|/h[1-6])[ \t]*/?>", re.IGNORECASE)
 _CELL_END: Final = re.compile(r"</t[dh]>", re.IGNORECASE)
@@ -35,7 +35,7 @@ _CODE: Final = re.compile(r"`+")
 _STRONG: Final = re.compile(r"\*{2,}|~~|(?<!\w)_{2,}(?=\w)|(?<=[\w.!?,])_{2,}(?!\w)")
 _STAR: Final = re.compile(r"(?<![\d\s)*])\*|\*(?![\s\d(*])|(?<![\d)])(?<!\s)\*(?=\s)|(?:^|(?<=\n))\*")
 _UNDERSCORE: Final = re.compile(r"(?<![\w@/.-])_(?=[^\W_])|(?<=[^\W_])_(?![\w@])|(?<=[.!?,])_(?!\w)")
-_ESCAPED: Final = re.compile(r"\\([*_`#\[\]()~>|!+.{}-])(?!\w)")
+_ESCAPED: Final = re.compile(r"\\(?:([\[\]()!+.{}$-])|[*_`#~>|])")
 _WRAPPED: Final = re.compile(r"(?<=[^\s.!?:;])[ \t]*\n[ \t]*(?=[a-z])")
 _MARKED: Final = re.compile(r"[*_`#\[<>&|~=\\\n+\-\u2022\u25e6\u2023\u25aa\u2043]")
 
@@ -48,7 +48,7 @@ def plain(text: str) -> str:
         text = _CONTROL.sub(" ", _THOUGHTS_END.sub("", _THOUGHTS.sub("", text)))
         text = _AUTOLINK.sub(r"\1", text)
         text = _TAG.sub("", _BREAK.sub("\n", _CELL_END.sub(", ", text)))
-    text = _FENCE.sub("", text)
+    text = _ESCAPED.sub(r"\1", _FENCE.sub("", text))
     text = _RULER.sub("", text)
     if "|" in text:
         text = _TABLE_ROW.sub(lambda m: _row(m[1] or m[2] or ""), _TABLE_RULER.sub("", text))
@@ -58,7 +58,6 @@ def plain(text: str) -> str:
     text = _CODE.sub("", text)
     if "*" in text or "~" in text or "_" in text:
         text = _UNDERSCORE.sub("", _STAR.sub("", _STRONG.sub("", text)))
-    text = _ESCAPED.sub(r"\1", text)
     if "&" in text:
         text = _ENTITY.sub(lambda m: html.unescape(m[0]), text)
     return _WRAPPED.sub(" ", text)

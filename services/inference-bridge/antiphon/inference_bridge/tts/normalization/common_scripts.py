@@ -19,7 +19,7 @@ _SIGNS: Final = {
     "″": '"', "«": '"', "»": '"', "‹": '"', "›": '"', "「": '"', "」": '"', "『": '"', "』": '"',
     "‐": "-", "‑": "-", "‒": "-", "–": "–", "—": " — ", "―": " — ", "−": "-", "…": "...", "‥": "...", "⁄": "/",
     "、": ", ", "。": ". ", "，": ", ", "．": ".", "：": ": ", "；": "; ", "！": "! ", "？": "? ", "،": ", ", "؟": "? ",
-    "؛": "; ", "।": ". ", "·": " ", "•": ", ", "‣": ", ", "◦": ", ", "▪": ", ", "™": "", "®": "", "№": "No. ",
+    "؛": "; ", "।": ". ", "·": " ", "•": ", ", "‣": ", ", "◦": ", ", "▪": ", ", "™": "", "®": "", "№": "No.",
     "½": " 1/2", "¼": " 1/4", "¾": " 3/4", "⅓": " 1/3", "⅔": " 2/3", "⅕": " 1/5", "⅖": " 2/5", "⅗": " 3/5",
     "⅘": " 4/5", "⅙": " 1/6", "⅚": " 5/6", "⅛": " 1/8", "⅜": " 3/8", "⅝": " 5/8", "⅞": " 7/8", "¿": " ", "¡": " ",
     "µ": "µ", "μ": "µ", "Ω": "Ω", "\u2028": "\n", "\u2029": "\n", "\u0085": "\n", "\x0b": "\n", "\x0c": "\n",
@@ -62,10 +62,13 @@ _GREEK_PAIR: Final = {
     "ου": "ou", "αυ": "av", "ευ": "ev", "μπ": "b", "ντ": "d", "γκ": "g", "γγ": "ng", "αι": "e", "ει": "i", "οι": "i",
 }  # fmt: skip
 _LATIN_OF: Final = {**_CYRILLIC, **_GREEK}
-_SKIN_AND_SELECTORS: Final = re.compile("[\u200d\ufe0e\ufe0f\u20e3\U0001f3fb-\U0001f3ff\U000e0020-\U000e007f]")
 _FLAG: Final = re.compile("[\U0001f1e6-\U0001f1ff]{2}")
 _KEYCAP: Final = re.compile("([#*0-9])\ufe0f?\u20e3")
-_ONE_EMOJI: Final = re.compile(EMOJI)
+_MODIFIERS: Final = "[\ufe0f\U0001f3fb-\U0001f3ff]*"
+_ONE_EMOJI: Final = re.compile(rf"({EMOJI}){_MODIFIERS}(?:\u200d{EMOJI}{_MODIFIERS})*")
+SMILEY: Final = r"(?<![\w:])[:;=][-']?[)(DPp/](?![\w/])|(?<!\w)<3(?!\w)"
+"""A pattern for a face of signs."""
+SMILEY_PATTERN: Final = re.compile(SMILEY)
 
 
 def canonical(text: str) -> str:
@@ -111,21 +114,22 @@ def script(letter: str) -> str:
 
 def say_foreign(text: str, words: Words) -> str:
     """Text in another script: Cyrillic and Greek in Latin letters, others as the notice of `words.scripts`."""
-    letters = [c for c in text if c.isalpha()]
-    if len(letters) == 1 and script(letters[0]) == "greek":
-        return unicodedata.name(letters[0]).split(" ")[-1].capitalize() if len(text) == 1 else text
-    if letters and all(script(c) in ("cyrillic", "greek") for c in letters):
-        return _in_latin(text)
-    kinds = list(dict.fromkeys(script(c) for c in letters))
-    if "hiragana" in kinds or "katakana" in kinds:
-        kinds = ["hiragana", *(kind for kind in kinds if kind not in ("hiragana", "katakana", "cjk"))]
-    # at most two scripts are named: a notice, not a list
-    named = list(dict.fromkeys(words.scripts.get(kind, words.scripts[""]) for kind in kinds))[:2]
-    return f", {', '.join(named)}, "
+    if len(text) == 1 and script(text) == "greek":
+        return unicodedata.name(text).split(" ")[-1].capitalize()
+    said: list[str] = []
+    for word in text.split():
+        kinds = {script(c) for c in word if c.isalpha()}
+        if kinds <= {"cyrillic", "greek"}:
+            said.append(_in_latin(word))
+            continue
+        kind = "hiragana" if kinds & {"hiragana", "katakana"} else min(kinds)
+        notice = words.scripts.get(kind, words.scripts[""])
+        if not said or said[-1] != f", {notice},":
+            said.append(f", {notice},")
+    return " ".join(said)
 
 
 def _in_latin(text: str) -> str:
-    out: list[str] = []
     decomposed = "".join(c if c in "йёїў" else _base(c) for c in text.lower())
     pairs = _GREEK_PAIRS.sub(lambda m: _GREEK_PAIR[m[0]], decomposed)
     said = "".join(_LATIN_OF.get(c, c if c.isascii() else "") for c in pairs)
@@ -149,6 +153,9 @@ def without_emoji(text: str) -> str:
 def name_emoji(text: str, words: Words) -> str:
     """`👍🏽👍` -> `thumbs up`: the names of the emoji in `text`, each once, at most three."""
     names = [words.emoji.get("flag", words.emoji[""])] if _FLAG.search(text) else []
-    emoji = _ONE_EMOJI.findall(_SKIN_AND_SELECTORS.sub("", _FLAG.sub("", text)))
-    names += [words.emoji.get(each, words.emoji[""]) for each in emoji]
+    for match in _ONE_EMOJI.finditer(_FLAG.sub("", text)):
+        name = words.emoji.get(match[1])
+        names.append(name or (words.emoji_name(match[1]) if words.emoji_name else words.emoji[""]))
+    if not names and (smiley := SMILEY_PATTERN.search(text)):
+        names = [words.emoji.get("🙁" if smiley[0][-1] in "(/" else "🙂", words.emoji[""])]
     return ", ".join(list(dict.fromkeys(filter(None, names)))[:3])

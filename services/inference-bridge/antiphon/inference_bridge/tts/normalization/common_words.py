@@ -40,13 +40,17 @@ class Words:
     """Words in lower case after which a number is said digit by digit: code, PIN, order ..."""
     address_words: Mapping[str, str] = field(default_factory=dict)
     """Parts of addresses in lower case that are said in their own way: `www` -> `W W W`."""
+    emoji_name: Callable[[str], str] | None = None
+    """Names an emoji that `emoji` does not have; without it `emoji[""]` is said."""
     letters: Mapping[str, str] = field(default_factory=dict)
     """Capital letter -> what the voice must read to say its name; a capital that is missing stands for itself."""
 
 
 def say_digits(text: str, words: Words) -> str:
     """`04-17` -> `zero four, one seven`: digit by digit, a comma between groups; everything else is left out."""
-    return ", ".join(" ".join(words.digits[int(d)] for d in group) for group in re.findall(r"[0-9]+", text))
+    groups = re.findall(r"[0-9]+", text)
+    between = " " if all(len(group) == 1 for group in groups) else ", "
+    return between.join(" ".join(words.digits[int(d)] for d in group) for group in groups)
 
 
 def say_number(text: str, words: Words) -> str:
@@ -82,7 +86,7 @@ def say_address(text: str, words: Words) -> str:
     Letters that make a syllable stay a word, others are spelled, as is a country's ending; digits one by one.
     """
     out: list[str] = []
-    parts = _PARTS.findall(_CAMEL.sub(" ", text))
+    parts = _PARTS.findall(text.lower() if text.isupper() else _CAMEL.sub(" ", text))
     for index, part in enumerate(parts):
         if part[0] in "0123456789":
             out.append(say_digits(part, words))
