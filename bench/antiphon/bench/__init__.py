@@ -34,6 +34,7 @@ BENCHES: Final = {
     "relay-delay": "relay.relay_delay",
     "resampling": "models.resampling",
     "transceiver": "media.transceiver",
+    "voices": "models.voices",
     "whole-turns": "models.whole_turns",
 }
 """By name: the module inside this package."""
