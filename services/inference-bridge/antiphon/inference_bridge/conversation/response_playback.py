@@ -120,8 +120,6 @@ class ResponsePlayback:
         """The agent wants the call to end behind this answer."""
         self.failed = False
         """No speech could be made."""
-        self.incomplete = ""
-        """Why the agent's answer ends before its end; empty: it does not."""
         self.complete = False
         """All of it is on its way to the caller."""
         self.ledger = PlayedText(SPEECH_RATE)
@@ -179,7 +177,7 @@ class ResponsePlayback:
                     case Usage(taken, given):
                         self.response.used(taken or 0, given or 0)
                     case Incomplete(reason):
-                        self.incomplete = reason
+                        self.response.incomplete(reason)
                     case HandOver(state):
                         self._realtime.emit("antiphon.hand_over", state=state)
                     case HangUpAfterSpeech():
