@@ -189,7 +189,8 @@ class ResponsePlayback:
             await self.say_aside(phrase(NO_WORDS, self._language), in_place=True)
         self.complete = True
         self._listener.generated()
-        self.failed = not (self.response.calls or (self.ledger.samples if self.response.spoken else written))
+        said = self.ledger.whole or (written if self.ledger.samples or not self.response.spoken else "")
+        self.failed = not (self.response.calls or said)
         if not self.ledger.samples:
             return
         # an empty frame carries the flag: which clause is the last is known only now

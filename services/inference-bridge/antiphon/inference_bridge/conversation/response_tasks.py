@@ -121,6 +121,8 @@ class ResponseTasks:
     def ask(self, command: do.Ask) -> None:
         """Ask the agent, and speak what it answers."""
         record = self._record(command.response)
+        if command.response.preamble and command.response.by_client:
+            record.agent.greeting_played(command.response.preamble)
         if command.response.asked:
             record.agent_before = record.agent.saved()
             record.span.set_attribute("antiphon.heard_characters", len(command.response.text))
@@ -281,7 +283,7 @@ class ResponseTasks:
             outcome = "failed" if playback.failed else "completed"
         except Exception:
             log.exception("%s: a response has failed", self._bus.session_id)
-        played = record.playback.text if record.playback else ""
+        played = record.playback.text if record.playback and outcome == "completed" else ""
         hang_up = record.playback is not None and record.playback.hang_up
         self._feed(events.Ended(rid, outcome, played, 0, hang_up))
 

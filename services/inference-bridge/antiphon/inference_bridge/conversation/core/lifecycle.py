@@ -337,9 +337,8 @@ def ended(state: State, event: Ended, now: float) -> list[Command]:
 def _stopped(state: State, response: Response, event: Ended) -> list[Command]:
     response.move(Phase.DONE)
     undone = response.repaired and event.played_ms <= REPAIR_PLAYED_MS
-    by_caller = response.stop_reason == "turn_detected"
-    if response.on_record and by_caller and not response.fixed and (undone or not event.played):
-        _give_back(state, response, carried=True)
+    if response.on_record and not response.fixed and (undone or not event.played):
+        _give_back(state, response, carried=response.stop_reason == "turn_detected")
     settle = do.Settle(response, "cancelled", event.played, event.played_ms, response.stop_reason, undone)
     hang_up = [do.HangUp(response.hang_up)] if response.hang_up else []
     return [*_created(response), settle, *hang_up, do.Changed()]
