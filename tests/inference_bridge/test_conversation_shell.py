@@ -163,6 +163,28 @@ async def test_an_answer_without_words_is_announced_and_on_record_as_written(sta
     assert call.agent.told == [answer]
 
 
+async def test_an_answer_of_nothing_has_failed_also_behind_a_sign_that_it_is_late(start: Start) -> None:
+    for wait in (0.1, 4.0):
+        call = start([wait])
+        await call.says("What time is it?")
+        await asyncio.sleep(9)
+        assert call.ends == [("failed", "")]
+        assert (call.spoken_ms() > 0) is (wait > 2.5)
+
+
+async def test_what_a_client_has_cancelled_before_a_word_was_played_is_asked_again(start: Start) -> None:
+    call = start([1.0, "It is ten."])
+    call.types("What time is it?")
+    call.send(type="response.create")
+    await asyncio.sleep(0.5)
+    call.send(type="response.cancel")
+    await asyncio.sleep(0.1)
+    assert call.agent.told == [""]
+    call.send(type="response.create")
+    await asyncio.sleep(4)
+    assert [request.text for request in call.agent.requests] == ["What time is it?"] * 2
+
+
 async def test_an_incomplete_answer_says_why(start: Start) -> None:
     for reason in ("max_output_tokens", "content_filter"):
         call = start(["It is half of", Usage(None, None), Incomplete(reason)])  # type: ignore[arg-type]

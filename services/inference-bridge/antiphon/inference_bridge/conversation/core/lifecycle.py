@@ -23,6 +23,7 @@ from antiphon.inference_bridge.conversation.core.state import (
     Phase,
     Response,
     State,
+    StopReason,
     Words,
 )
 
@@ -270,7 +271,7 @@ def _not_active(which: str) -> do.Refuse:
     return do.Refuse("response_cancel_not_active", f"{which} is not active: there is nothing to cancel")
 
 
-def stop_speech(state: State, now: float, reason: str) -> list[Command]:
+def stop_speech(state: State, now: float, reason: StopReason) -> list[Command]:
     """Stop all that is spoken or prepared to be."""
     held = state.hold.is_held
     state.hold.phase, state.hold.texts_due = HoldPhase.FREE, 0
@@ -287,7 +288,7 @@ def stop_speech(state: State, now: float, reason: str) -> list[Command]:
     return [*out, do.Changed()]
 
 
-def _stop(state: State, response: Response, reason: str) -> list[Command]:
+def _stop(state: State, response: Response, reason: StopReason) -> list[Command]:
     response.stop_reason = reason
     if response.phase in (Phase.GENERATING, Phase.PLAYING):
         response.move(Phase.STOPPING)
@@ -318,14 +319,13 @@ def ended(state: State, event: Ended, now: float) -> list[Command]:
             told, state.deferred = [*told, *state.deferred], []
         return told + advance(state, now)
     if (response := state.beside.pop(event.rid, None)) is not None:
-        outcome = "cancelled" if response.phase is Phase.STOPPING else event.outcome
         response.move(Phase.DONE)
-        reason = response.stop_reason or event.reason
-        return [do.Settle(response, outcome, event.played, event.played_ms, reason)]
+        outcome = "cancelled" if response.stop_reason else event.outcome
+        return [do.Settle(response, outcome, event.played, event.played_ms, response.stop_reason)]
     found = next((each for each in state.speech if each.rid == event.rid), None)
     if found is None:
         return []
-    settle = do.Settle(found, event.outcome, event.played, event.played_ms, event.reason)
+    settle = do.Settle(found, event.outcome, event.played, event.played_ms)
     out: list[Command] = [*_created(found), settle]
     reason = found.hang_up or ("agent" if event.hang_up else "")
     if reason:
@@ -337,9 +337,8 @@ def ended(state: State, event: Ended, now: float) -> list[Command]:
 def _stopped(state: State, response: Response, event: Ended) -> list[Command]:
     response.move(Phase.DONE)
     undone = response.repaired and event.played_ms <= REPAIR_PLAYED_MS
-    by_caller = response.stop_reason == "turn_detected"
-    if response.on_record and by_caller and not response.fixed and (undone or not event.played):
-        _give_back(state, response, carried=True)
+    if response.on_record and not response.fixed and (undone or not event.played):
+        _give_back(state, response, carried=response.stop_reason == "turn_detected")
     settle = do.Settle(response, "cancelled", event.played, event.played_ms, response.stop_reason, undone)
     hang_up = [do.HangUp(response.hang_up)] if response.hang_up else []
     return [*_created(response), settle, *hang_up, do.Changed()]

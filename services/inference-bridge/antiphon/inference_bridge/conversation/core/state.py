@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, field
 from enum import Enum, auto
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from antiphon.inference_bridge.turns.detector import Utterance
 
@@ -22,6 +22,10 @@ MAX_BESIDE: Final = 8
 """Out-of-band responses in text at once. Above it creates are refused."""
 MAX_KEYS: Final = 64
 """Keys that are collected before they count as complete."""
+
+
+StopReason = Literal["turn_detected", "client_cancelled", ""]
+"""Who stopped a response: the caller or the client; empty: neither."""
 
 
 @dataclass(frozen=True)
@@ -150,7 +154,7 @@ class Response:
     """The caller got a sign that it takes longer."""
     late_since: float = 0.0
     """Since when the caller waits for its first word."""
-    stop_reason: str = ""
+    stop_reason: StopReason = ""
     repaired: bool = False
     """It answers a turn that went on: it is undone, and its text is answered with what follows."""
     gated: bool = False
