@@ -29,7 +29,8 @@ def voice(seed: int, rate: int, seconds: float = SECONDS) -> Samples:
     times = np.arange(0, count + rate // 5, rate // 5)
     syllables = np.interp(np.arange(count), times, random.uniform(0, 1, len(times)))
     sound = vowel * syllables**2
-    return (sound / np.sqrt(np.mean(sound**2)) * 1500).astype(np.int16)
+    samples: Samples = (sound / np.sqrt(np.mean(sound**2)) * 1500).astype(np.int16)
+    return samples
 
 
 AGENT = voice(1, RATE)
@@ -85,7 +86,7 @@ class Call:
             if from_s <= frame.first_sample / RATE < to_s:
                 before += _power(frame.pcm)
                 after += _power(getattr(cleaned, what))
-        return 10 * np.log10(before / max(after, 1e-9))
+        return float(10 * np.log10(before / max(after, 1e-9)))
 
 
 def _power(pcm: bytes) -> float:

@@ -138,7 +138,9 @@ def test_a_caller_who_refuses_is_not_asked_again(called: Page) -> None:
 
 
 def test_many_changes_at_once_ask_once_and_again_when_that_is_answered(called: Page) -> None:
-    called.evaluate("microphones.gate = new Promise((open) => { window.open_gate = open; }); microphones.tracks[0].end()")
+    called.evaluate(
+        "microphones.gate = new Promise((open) => { window.open_gate = open; }); microphones.tracks[0].end()"
+    )
     called.evaluate("for (let n = 0; n < 5; n++) microphones.change(microphones.devices[0])")
     called.clock.run_for(SETTLED_MS)
     assert called.evaluate("microphones.asked") == 2
