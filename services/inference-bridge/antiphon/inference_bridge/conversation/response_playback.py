@@ -398,7 +398,7 @@ class ResponsePlayback:
         )
         try:
             samples = await job
-        except BusyError as error:
+        except (BusyError, SpeechServiceError) as error:
             log.warning("%s: a clause is left out: %s", self._bus.session_id, error)
             return None
         except Exception:
