@@ -130,8 +130,6 @@ class ResponsePlayback:
         """The agent wants the call to end behind this answer."""
         self.failed = False
         """No speech could be made."""
-        self.incomplete = ""
-        """Why the agent's answer ends before its end; empty: it does not."""
         self.complete = False
         """All of it is on its way to the caller."""
         self.ledger = PlayedText(SPEECH_RATE)
@@ -193,7 +191,7 @@ class ResponsePlayback:
                     case Usage(taken, given):
                         self.response.used(taken or 0, given or 0)
                     case Incomplete(reason):
-                        self.incomplete = reason
+                        self.response.incomplete(reason)
                     case HandOver(state):
                         self._realtime.emit("antiphon.hand_over", state=state)
                     case HangUpAfterSpeech():
@@ -205,7 +203,8 @@ class ResponsePlayback:
             await self.say_aside(phrase(NO_WORDS, self._language), in_place=True)
         self.complete = True
         self._listener.generated()
-        self.failed = not (self.response.calls or (self.ledger.samples if self.response.spoken else written))
+        said = self.ledger.whole or (written if self.ledger.samples or not self.response.spoken else "")
+        self.failed = not (self.response.calls or said)
         if not self.ledger.samples:
             return
         # an empty frame carries the flag: which clause is the last is known only now

@@ -121,6 +121,8 @@ class ResponseTasks:
     def ask(self, command: do.Ask) -> None:
         """Ask the agent, and speak what it answers."""
         record = self._record(command.response)
+        if command.response.preamble and command.response.by_client:
+            record.agent.greeting_played(command.response.preamble)
         if command.response.asked:
             record.agent_before = record.agent.saved()
             record.span.set_attribute("antiphon.heard_characters", len(command.response.text))
@@ -153,7 +155,7 @@ class ResponseTasks:
         if record.realtime is not None:
             failure = "no speech could be made of the answer" if command.outcome == "failed" else ""
             try:
-                record.realtime.done(command.outcome, command.played, command.played_ms, command.reason, failure)  # type: ignore[arg-type]
+                record.realtime.done(command.outcome, command.played, command.played_ms, command.reason, failure)
             except Exception:
                 log.exception("%s: response %s was not ended in order", self._bus.session_id, record.realtime.id)
         if command.undone and command.played and record.realtime is not None:
@@ -266,7 +268,6 @@ class ResponseTasks:
         """From the request to the last sample of the response."""
         rid = record.response.rid
         outcome: events.Outcome = "failed"
-        reason = ""
         try:
             parts = self._parts(record)
             if not record.gate.is_set():
@@ -279,13 +280,12 @@ class ResponseTasks:
                 parts = prepared.stream()
             playback = record.playback = self._playback(record)
             await playback.run(parts)
-            outcome = "failed" if playback.failed else "incomplete" if playback.incomplete else "completed"
-            reason = playback.incomplete
+            outcome = "failed" if playback.failed else "completed"
         except Exception:
             log.exception("%s: a response has failed", self._bus.session_id)
-        played = record.playback.text if record.playback else ""
+        played = record.playback.text if record.playback and outcome == "completed" else ""
         hang_up = record.playback is not None and record.playback.hang_up
-        self._feed(events.Ended(rid, outcome, played, 0, reason, hang_up))
+        self._feed(events.Ended(rid, outcome, played, 0, hang_up))
 
     def _parts(self, record: _Record) -> AsyncGenerator[ReplyPart, None]:
         response = record.response
@@ -340,8 +340,9 @@ class ResponseTasks:
                     await asyncio.wait([record.task])
                 if record.playback is not None:
                     text, played_ms = await record.playback.stop()
-                if self._bus.paused and record.response.spoken and not self._is_held():
-                    await self._bus.resume()  # nothing had been sent, so nothing was flushed
+                if record.response.spoken and self._bus.paused is not self._is_held():
+                    # nothing was sent, so nothing was flushed; or the flush has let go of what is held for the next one
+                    await (self._bus.pause() if self._is_held() else self._bus.resume())
             except Exception:  # the responses behind it must not wait for ever
                 log.exception("%s: an interrupted response was not closed in order", self._bus.session_id)
             self._feed(events.Ended(record.response.rid, "cancelled", text, played_ms))

@@ -121,11 +121,11 @@ class ConversationRunner:
         refused: do.Refuse | None = None
         try:
             while self._events:
-                for command in self.core.handle(self._events.popleft(), time.monotonic()):
+                for command in self._decided(self._events.popleft()):
                     if isinstance(command, do.Refuse):
                         refused = command
                     else:
-                        self._carry_out(command)
+                        self._carry_out_safely(command)
         finally:
             self._at_work = False
         if refused is not None:
@@ -143,6 +143,11 @@ class ConversationRunner:
         own = asked.input is not None or asked.instructions is not None
         self.feed(events.Create(parameters, asked.conversation == "none", spoken, own))
 
+    def press_key(self, key: str) -> None:
+        """The caller has pressed a key of the telephone."""
+        self._realtime.key_pressed(key, time.time())
+        self.feed(events.KeyPressed(key))
+
     def close(self) -> None:
         """The call has ended."""
         self.transcriptions.close()
@@ -153,6 +158,19 @@ class ConversationRunner:
 
     def _is_held(self) -> bool:
         return self.core.state.hold.is_held
+
+    def _decided(self, event: Event) -> list[Command]:
+        try:
+            return self.core.handle(event, time.monotonic())
+        except Exception:  # a mistake of ours in one event must not make the call deaf
+            log.exception("%s: %s is ignored", self._bus.session_id, type(event).__name__)
+            return []
+
+    def _carry_out_safely(self, command: Command) -> None:
+        try:
+            self._carry_out(command)
+        except Exception:  # the commands behind it are carried out all the same
+            log.exception("%s: %s was not carried out", self._bus.session_id, type(command).__name__)
 
     def _carry_out(self, command: Command) -> None:
         transcriptions, responses = self.transcriptions, self.responses

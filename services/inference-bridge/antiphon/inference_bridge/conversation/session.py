@@ -335,10 +335,10 @@ class Session:
                 self._announce_session()
             case messages.Connected() | messages.MediaStarted():
                 self._connect()
-            case messages.TelephoneEvent():
-                self._press(key_of(event.event))
             case messages.Playout():
                 self._conversation.responses.playout(event)
+            case messages.TelephoneEvent():
+                self._press(key_of(event.event))
             case messages.TakenOver(handed_over=False):
                 stopped_at = self._liveness.frames_stopped_at(time.monotonic())
                 self._conversation.feed(events.TransceiverLost(stopped_at))
@@ -358,8 +358,7 @@ class Session:
     def _press(self, key: str | None) -> None:
         """The caller has pressed a key; None: a telephone event that is no key."""
         if key is not None:
-            self._realtime.key_pressed(key, time.time())
-            self._conversation.feed(events.KeyPressed(key))
+            self._conversation.press_key(key)
 
     async def _on_data(self, msg: Msg) -> None:
         now, size = time.monotonic(), len(msg.data)
