@@ -13,11 +13,10 @@ from typing import Final, Protocol
 import numpy as np
 
 from antiphon.inference_bridge.agents import FunctionCall, HandOver, HangUpAfterSpeech, Incomplete, ReplyPart, Usage
-from antiphon.inference_bridge.conversation.core.language import NO_WORDS, PATIENCE, phrase
 from antiphon.inference_bridge.models.clients import StreamedTts, SttClient, TtsClient
 from antiphon.inference_bridge.models.remote.speech_service import SpeechServiceError
 from antiphon.inference_bridge.models.threads import BusyError, Urgency
-from antiphon.inference_bridge.phrases import phrase as sentence
+from antiphon.inference_bridge.phrases import phrase
 from antiphon.inference_bridge.realtime_protocol.server_events import Realtime, RealtimeResponse
 from antiphon.inference_bridge.tts.clause_words import ClauseWords
 from antiphon.inference_bridge.tts.clauses import ClauseSplitter, pause_ms_after
@@ -31,7 +30,7 @@ from antiphon.schemas.audio import FRAME_MS, FrameFlag
 
 log = logging.getLogger(__name__)
 
-NO_VOICE: Final = sentence("no_voice")
+NO_VOICE: Final = phrase("no_voice")
 """Played in place of an answer for which no speech could be made; in the language of the call."""
 FRAME: Final = SPEECH_RATE * FRAME_MS // 1000
 """Samples of a frame."""
@@ -62,7 +61,7 @@ class Speech:
 
 def spoken_fallbacks(language: str) -> tuple[str, ...]:
     """Sentences of the process's language that are made once at the start."""
-    return sentence("no_voice", language), phrase(NO_WORDS, language), phrase(PATIENCE, language)
+    return phrase("no_voice", language), phrase("no_words", language), phrase("patience", language)
 
 
 @dataclass
@@ -200,7 +199,7 @@ class ResponsePlayback:
             before = await self._say(clause, before)
         written = "".join(self._written).strip()
         if self.response.spoken and written and not self.ledger.whole:
-            await self.say_aside(phrase(NO_WORDS, self._language), in_place=True)
+            await self.say_aside(phrase("no_words", self._language), in_place=True)
         self.complete = True
         self._listener.generated()
         said = self.ledger.whole or (written if self.ledger.samples or not self.response.spoken else "")
@@ -325,10 +324,10 @@ class ResponsePlayback:
             samples = await self._synthesize(clause)
         if samples is None and not self.ledger.samples and not self._speechless:
             self._speechless = True
-            clause = sentence("no_voice", self._language)
+            clause = phrase("no_voice", self._language)
             samples = self._speech.phrases.kept(clause)
             if samples is None:  # the voice may be gone that speaks the call's language
-                clause = sentence("no_voice", self._speech.language)
+                clause = phrase("no_voice", self._speech.language)
                 samples = self._speech.phrases.kept(clause)
         if samples is not None and samples.size:
             await self._play(samples, clause, pause)

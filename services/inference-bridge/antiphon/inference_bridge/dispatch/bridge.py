@@ -22,7 +22,7 @@ from opentelemetry import trace
 from antiphon.inference_bridge.agents import Agent
 from antiphon.inference_bridge.agents.chat_check import ChatCheck
 from antiphon.inference_bridge.agents.language_model import LanguageModel, client_for
-from antiphon.inference_bridge.agents.scripted import NEUTRAL_GREETING, SilentAgent, greeting_of, load_agent_class
+from antiphon.inference_bridge.agents.scripted import SilentAgent, greeting_of, load_agent_class
 from antiphon.inference_bridge.conversation.response_playback import Speech, spoken_fallbacks
 from antiphon.inference_bridge.conversation.session import Services, Session
 from antiphon.inference_bridge.dispatch.abandoned_calls import AbandonedCalls
@@ -38,6 +38,7 @@ from antiphon.inference_bridge.models.remote.pool import RemoteModels
 from antiphon.inference_bridge.models.remote.speech_service import SpeechServiceError
 from antiphon.inference_bridge.models.sources import ModelError
 from antiphon.inference_bridge.models.threads import ModelThreads, Urgency
+from antiphon.inference_bridge.phrases import phrase
 from antiphon.inference_bridge.settings import Settings
 from antiphon.inference_bridge.tts.normalization import for_remote_voice
 from antiphon.inference_bridge.tts.phrase_cache import PhraseCache
@@ -113,7 +114,9 @@ class Bridge:
                 speculate_ms=min(settings.turn_speculate_ms, settings.turn_silence_ms),
                 judged=models.end_of_turn is not None,
             ),
-            settings.greeting_text(NEUTRAL_GREETING if settings.has_language_model else greeting_of(scripted_agent)),
+            settings.greeting_text(
+                phrase("greeting", settings.language) if settings.has_language_model else greeting_of(scripted_agent)
+            ),
             settings.llm_instructions if settings.has_language_model else "",
             support,
             settings.bridge_idle,
@@ -155,8 +158,8 @@ class Bridge:
         if self._settings.llm == "remote":
             await self._remote.wait_for_worker("llm")
         speech = self._services.speech
-        for phrase in spoken_fallbacks(speech.language):  # they are needed when no speech can be made
-            speech.phrases.keep(phrase, await speech.tts.synthesize(phrase, 1.0, Urgency.SOON))
+        for sentence in spoken_fallbacks(speech.language):  # they are needed when no speech can be made
+            speech.phrases.keep(sentence, await speech.tts.synthesize(sentence, 1.0, Urgency.SOON))
         await self._keeper.start()
         if self._settings.orphan_seconds:
             await self._abandoned.start()

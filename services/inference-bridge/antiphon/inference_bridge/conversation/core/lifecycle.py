@@ -11,7 +11,6 @@ from typing import Final
 from antiphon.inference_bridge.conversation.core import commands as do
 from antiphon.inference_bridge.conversation.core.commands import Command
 from antiphon.inference_bridge.conversation.core.events import Cancel, Create, Ended
-from antiphon.inference_bridge.conversation.core.language import NOT_UNDERSTOOD, phrase
 from antiphon.inference_bridge.conversation.core.state import (
     MAX_BESIDE,
     MAX_FOLLOWING,
@@ -26,6 +25,7 @@ from antiphon.inference_bridge.conversation.core.state import (
     StopReason,
     Words,
 )
+from antiphon.inference_bridge.phrases import phrase
 
 GREETING_GRACE_S: Final = 2.0
 """Within this time of the greeting's beginning a create is that of a program that wants the caller greeted: it is."""
@@ -205,7 +205,7 @@ def _ask_when_known(state: State, head: Response, now: float) -> list[Command]:
         own = head.texts
         if not any(words.text for words in own) and not any(words.carried for words in state.waiting):
             if any(words.has_interrupted or words.failed for words in own):
-                head.fixed = phrase(NOT_UNDERSTOOD, state.rules.language)
+                head.fixed = phrase("not_understood", state.rules.language)
                 return _asked(state, head, "")
             return [do.Drop(head), *_over(state, head, now)]
         head.texts, state.waiting = _in_order([*state.waiting, *own]), []
