@@ -156,7 +156,8 @@ class Session:
         self._refused = [error for error in refused if self._locked.may_see(error)]
         """What of the offer the client is told to be without effect."""
         snapshot = snapshot or ConversationSnapshot()
-        settings = snapshot.session_settings() or settings
+        kept = snapshot.session_settings()
+        settings = kept.supported_by(services.support) if kept else settings
         self._snapshot = snapshot
         self._session_created = snapshot.session_created
         self._is_connected = False
