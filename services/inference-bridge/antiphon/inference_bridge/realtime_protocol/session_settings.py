@@ -270,7 +270,7 @@ class SessionSettings:
         if detection is None:
             return None
         if isinstance(detection, SemanticVad):
-            return replace(base, semantic=True, judged=False, **_EAGERNESS[detection.eagerness])
+            return replace(base, semantic=True, **_EAGERNESS[detection.eagerness])
         silence = base.silence_ms if detection.silence_duration_ms is None else detection.silence_duration_ms
         padding = base.preroll_ms if detection.prefix_padding_ms is None else detection.prefix_padding_ms
         return replace(
@@ -287,13 +287,12 @@ class SessionSettings:
         return (self.transcription.prompt or "") if self.transcription else ""
 
 
-_EAGERNESS: Final[dict[str, dict[str, int]]] = {
-    # Silence after words that sound complete, and after words that do not. Before the transcription says which it is
-    # there could be no answer either, so waiting for it costs no time.
-    "high": {"complete_ms": 200, "silence_ms": 2000, "incomplete_ms": 2000},
-    "medium": {"complete_ms": 320, "silence_ms": 4000, "incomplete_ms": 4000},
-    "auto": {"complete_ms": 320, "silence_ms": 4000, "incomplete_ms": 4000},
-    "low": {"complete_ms": 640, "silence_ms": 8000, "incomplete_ms": 8000},
+_EAGERNESS: Final[dict[str, dict[str, float]]] = {
+    # How many times as long a silence is awaited as by default, and the longest one, after words that ask for more.
+    "high": {"patience": 0.75, "longest_ms": 2000},
+    "medium": {"patience": 1.25, "longest_ms": 4000},
+    "auto": {"patience": 1.25, "longest_ms": 4000},
+    "low": {"patience": 2.0, "longest_ms": 8000},
 }
 
 

@@ -1,0 +1,122 @@
+"""How much silence ends a turn, by all that is known of it: its words, its voice, the question, the caller. Pure.
+
+    Evidence -> the first rule of RULES that fits -> ms of silence, longer for a caller who pauses for long
+
+Each sign alone is weak. A voice says little about dictation and single words, the words do not tell that a second
+sentence follows, and a question is not always asked. So a turn ends early only where two of them agree, or where the
+question is answered; where they differ, or more is to come, the caller gets time. Silence always ends the turn at last:
+no wait is longer than `LONGEST_MS`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from antiphon.inference_bridge.languages import Language
+from antiphon.inference_bridge.turns.dictation import Ending, ending
+from antiphon.inference_bridge.turns.expected_answer import ANYTHING, Expected, answered, is_dictated
+from antiphon.inference_bridge.turns.questions import Asked
+
+SHORTEST_MS: Final = 160
+LONGEST_MS: Final = 2000
+_PATIENT_FROM_MS: Final = 700
+"""Waits from here on grow with the caller's own pauses: shorter ones are for turns that are surely over."""
+_RHYTHM: Final = 1.3
+"""The wait as a multiple of the longest pause that the caller has made inside a turn."""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What is known of a turn in a silence. A value; None in a field: not known, yet or ever."""
+
+    ending: Ending | None = None
+    """How its words end."""
+    voice: float | None = None
+    """How likely the speaker sounds done, 0 to 1 (smart-turn)."""
+    answered: bool | None = None
+    """Whether the words answer what was asked; None: nothing was asked, or there is no telling."""
+    dictated: bool = False
+    """The agent has asked for something that is read out in groups: a number, a name to be spelled."""
+    longest_pause_ms: float = 0.0
+    """The longest pause that the caller has made inside a turn of late."""
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A row of the table: which evidence it is for, and how much silence it asks for. A value."""
+
+    wait_ms: int
+    endings: tuple[Ending | None, ...] = ()
+    """Empty: however the words end."""
+    voice: tuple[float, float] | None = None
+    """From, and below; None: whatever the voice sounds like, also where it was not judged."""
+    answered: tuple[bool | None, ...] = ()
+    dictated: bool | None = None
+
+    def fits(self, evidence: Evidence) -> bool:
+        """Whether the row is for this evidence."""
+        if self.endings and evidence.ending not in self.endings:
+            return False
+        if self.voice is not None:
+            if evidence.voice is None or not self.voice[0] <= evidence.voice < self.voice[1]:
+                return False
+        if self.answered and evidence.answered not in self.answered:
+            return False
+        return self.dictated is None or self.dictated is evidence.dictated
+
+
+_DONE: Final = (0.8, 1.01)
+_HALF: Final = (0.5, 0.8)
+_OPEN: Final = (0.0, 0.5)
+
+RULES: Final[tuple[Rule, ...]] = (
+    # digits, letters, parts of an address
+    Rule(800, (Ending.DICTATION,), answered=(True,)),  # recognisers write a digit too many: never sooner
+    Rule(1700, (Ending.DICTATION,), answered=(False,)),
+    Rule(1500, (Ending.DICTATION,)),
+    Rule(1700, answered=(False,), dictated=True),
+    # the question is answered
+    Rule(SHORTEST_MS, (Ending.COMPLETE,), answered=(True,), dictated=False),
+    Rule(600, (Ending.COMPLETE,), answered=(True,), dictated=True),
+    # it is not, though something was said
+    Rule(1200, (Ending.COMPLETE,), answered=(False,)),
+    # open questions, and answers of which there is no telling
+    Rule(SHORTEST_MS, (Ending.COMPLETE,), _DONE, dictated=False),
+    Rule(800, (Ending.COMPLETE,), _HALF),
+    Rule(1000, (Ending.COMPLETE,), _OPEN),
+    Rule(1000, (Ending.COMPLETE,), _DONE, dictated=True),
+    Rule(700, (Ending.COMPLETE,)),
+    Rule(1200, (Ending.LIST,)),
+    Rule(1000, (Ending.INCOMPLETE,), _DONE),
+    Rule(LONGEST_MS, (Ending.INCOMPLETE,)),
+    # a sound without words, or words that are not known: the voice alone
+    Rule(600, (Ending.NOTHING,)),
+    Rule(600, (None,), _DONE),
+    Rule(1200),
+)
+"""The first row that fits decides. `antiphon bench turns --offline` measures what it does."""
+
+
+def wait_ms(evidence: Evidence, rules: tuple[Rule, ...] = RULES) -> int:
+    """How much silence ends the turn, `SHORTEST_MS` to `LONGEST_MS`."""
+    wait = next((rule.wait_ms for rule in rules if rule.fits(evidence)), LONGEST_MS)
+    if wait >= _PATIENT_FROM_MS:
+        wait = max(wait, round(evidence.longest_pause_ms * _RHYTHM))
+    return max(SHORTEST_MS, min(LONGEST_MS, wait))
+
+
+def evidence_of(
+    words: str | None,
+    voice: float | None = None,
+    expected: Expected = ANYTHING,
+    language: Language = "en",
+    longest_pause_ms: float = 0.0,
+) -> Evidence:
+    """The evidence in a transcript, which is None where there is none yet, and beside it."""
+    how = None if words is None else ending(words, language)
+    whole = None if words is None else answered(expected, words, language)
+    return Evidence(how, voice, whole, is_dictated(expected), longest_pause_ms)
+
+
+__all__ = ["LONGEST_MS", "RULES", "SHORTEST_MS", "Asked", "Evidence", "Expected", "Rule", "evidence_of", "wait_ms"]
