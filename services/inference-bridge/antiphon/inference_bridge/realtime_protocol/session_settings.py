@@ -270,7 +270,8 @@ class SessionSettings:
         if detection is None:
             return None
         if isinstance(detection, SemanticVad):
-            return replace(base, semantic=True, **_EAGERNESS[detection.eagerness])
+            patience, longest_ms = _EAGERNESS[detection.eagerness]
+            return replace(base, semantic=True, patience=patience, longest_ms=longest_ms)
         silence = base.silence_ms if detection.silence_duration_ms is None else detection.silence_duration_ms
         padding = base.preroll_ms if detection.prefix_padding_ms is None else detection.prefix_padding_ms
         return replace(
@@ -287,12 +288,12 @@ class SessionSettings:
         return (self.transcription.prompt or "") if self.transcription else ""
 
 
-_EAGERNESS: Final[dict[str, dict[str, float]]] = {
+_EAGERNESS: Final[dict[str, tuple[float, int]]] = {
     # How many times as long a silence is awaited as by default, and the longest one, after words that ask for more.
-    "high": {"patience": 0.75, "longest_ms": 2000},
-    "medium": {"patience": 1.25, "longest_ms": 4000},
-    "auto": {"patience": 1.25, "longest_ms": 4000},
-    "low": {"patience": 2.0, "longest_ms": 8000},
+    "high": (0.75, 2000),
+    "medium": (1.25, 4000),
+    "auto": (1.25, 4000),
+    "low": (2.0, 8000),
 }
 
 

@@ -22,8 +22,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from antiphon.inference_bridge.stt.chunking import pause
-from antiphon.inference_bridge.turns.end_of_turn import evidence_of
-from antiphon.inference_bridge.turns.expected_answer import ANYTHING, Expected
+from antiphon.inference_bridge.turns.end_of_turn import Known, evidence_of
+from antiphon.inference_bridge.turns.expected_answer import Expected
 from antiphon.inference_bridge.turns.level_gate import LevelGate
 from antiphon.inference_bridge.turns.turn_settings import TurnSettings, wait_ms
 from antiphon.inference_bridge.turns.window import RATE, WINDOW, Window
@@ -141,7 +141,7 @@ class TurnDetector:
         self._told_ms = 0.0
         self._silence_ms = 0.0
         self._maybe: Utterance | None = None
-        self._forget_evidence()
+        self._known = Known()
         self.speaking = False
 
     @property
@@ -162,20 +162,14 @@ class TurnDetector:
         """
         if self._maybe is not utterance:
             return
-        self._words = self._words if words is None else words
-        self._voice = self._voice if voice is None else voice
-        self._expected = self._expected if expected is None else expected
-        self._required_ms = self._wait_ms()
-
-    def _wait_ms(self) -> int:
+        known = self._known
+        self._known = Known(
+            known.words if words is None else words,
+            known.voice if voice is None else voice,
+            known.expected if expected is None else expected,
+        )
         longest = max(self._pauses, default=0.0)
-        known = evidence_of(self._words, self._voice, self._expected, self._settings.language, longest)
-        return wait_ms(self._settings, known)
-
-    def _forget_evidence(self) -> None:
-        self._words: str | None = None
-        self._voice: float | None = None
-        self._expected = ANYTHING
+        self._required_ms = wait_ms(self._settings, evidence_of(self._known, self._settings.language, longest))
 
     @property
     def is_judged(self) -> bool:
@@ -282,7 +276,7 @@ class TurnDetector:
     def _speech(self, end: int) -> list[TurnEvent]:
         resumed: list[TurnEvent] = [Resumed()] if self._maybe else []
         self._maybe = None
-        self._forget_evidence()
+        self._known = Known()
         if self._silence_ms >= _A_PAUSE_MS:
             self._pauses.append(self._silence_ms)
         self._silence_ms = 0.0

@@ -10,7 +10,7 @@ import re
 from enum import Enum
 from typing import Final
 
-from antiphon.inference_bridge.languages import Language
+from antiphon.inference_bridge.languages import Language, ruled
 from antiphon.inference_bridge.turns.backchannel import sounds_complete
 from antiphon.inference_bridge.turns.spoken_digits import DIGITS, count, is_letter, tokens
 
@@ -87,13 +87,12 @@ _JOINS: Final[dict[Language, frozenset[str]]] = {
 _POLITE: Final[dict[Language, frozenset[str]]] = {
     # words alone behind a comma that are no item of a list
     "en": frozenset(
-        "please thanks thank you sir madam though then too also right yes no ok okay so well right now today tomorrow"
-        " actually maybe i think that's all that's it".split()
+        ["please", "thanks", "thank", "you", "sir", "madam", "though", "then", "too", "also", "right", "yes", "no", "ok", "okay", "so", "well", "right", "now", "today", "tomorrow", "actually", "maybe", "i", "think", "that's", "all", "that's", "it"]
     ),
-    "de": frozenset("bitte danke ja nein dann auch gern gerne heute morgen oder nicht wahr".split()),
-    "es": frozenset("por favor gracias sí no también entonces hoy mañana señor señora vale verdad".split()),
-    "fr": frozenset("s'il vous plaît merci oui non aussi alors demain monsieur madame voilà".split()),
-    "it": frozenset("per favore grazie sì no anche allora oggi domani signore signora vero".split()),
+    "de": frozenset(["bitte", "danke", "ja", "nein", "dann", "auch", "gern", "gerne", "heute", "morgen", "oder", "nicht", "wahr"]),
+    "es": frozenset(["por", "favor", "gracias", "sí", "no", "también", "entonces", "hoy", "mañana", "señor", "señora", "vale", "verdad"]),
+    "fr": frozenset(["s'il", "vous", "plaît", "merci", "oui", "non", "aussi", "alors", "demain", "monsieur", "madame", "voilà"]),
+    "it": frozenset(["per", "favore", "grazie", "sì", "no", "anche", "allora", "oggi", "domani", "signore", "signora", "vero"]),
 }
 _AS_IN: Final = re.compile(r"\b[A-HJ-Z] (?:as in|for|like|wie|de|como|comme|come) [^\W\d_]+[.,]?$")
 """One letter of a name: "B as in Berlin", "M wie Martha"."""
@@ -104,6 +103,10 @@ _TIME_OR_DATE: Final = re.compile(
     r"(?:\b\d{1,2}[:.]\d{2}|\b\d{1,2}(?:st|nd|rd|th)|\b\d{1,2} ?(?:am|pm|a\.m\.?|p\.m\.?|uhr|h|heures?))[.!]?$",
     re.IGNORECASE,
 )
+_ADDRESS_SIGNS: Final = frozenset(
+    ["dot", "underscore", "hyphen", "unterstrich", "bindestrich", "klammeraffe", "arroba", "guion", "guión", "arobase", "tiret", "chiocciola", "trattino", "@"]
+)
+"""Said in e-mail and web addresses, and hardly anywhere else."""
 _LOOSE: Final = frozenset("-.,_/+:#@")
 _WHOLE_DIGITS: Final = 2
 """A number of so many digits by itself is a count or a time; a longer one may be a group of a longer number."""
@@ -138,8 +141,10 @@ def _dictates(text: str, language: Language) -> bool:
         return True
     found = tokens(text.rstrip(" .!?"))
     announced = bool(_ANNOUNCED[language].search(lower))
-    last = found[-1].lower() if found else ""
-    if announced and last in DIGITS[language].signs:
+    latest = [token.lower() for token in found[-3:]]
+    if announced and latest[-1:] and latest[-1] in DIGITS[language].signs:
+        return True
+    if _ADDRESS_SIGNS.intersection(latest):
         return True
     run, symbols, length = _trailing_run(found, language)
     if not run:
@@ -181,14 +186,15 @@ def _lists(text: str, language: Language) -> bool:
     return not any(word in _JOINS[language] for word in words)
 
 
-def ending(text: str, language: Language = "en") -> Ending:
-    """How `text`, the transcript of a turn so far, ends."""
+def ending(text: str, tag: str = "en") -> Ending:
+    """How `text`, the transcript of a turn so far, ends. `tag`: its language (BCP 47)."""
+    language = ruled(tag) or "en"
     stripped = text.strip()
     if not re.search(r"\w", stripped):
         return Ending.NOTHING
     if _dictates(stripped, language):
         return Ending.DICTATION
-    complete = sounds_complete(stripped)
+    complete = sounds_complete(stripped, tag)
     if (complete or stripped.endswith(",")) and _lists(stripped, language):
         return Ending.LIST
     return Ending.COMPLETE if complete else Ending.INCOMPLETE

@@ -13,10 +13,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from antiphon.inference_bridge.languages import Language
 from antiphon.inference_bridge.turns.dictation import Ending, ending
 from antiphon.inference_bridge.turns.expected_answer import ANYTHING, Expected, answered, is_dictated
-from antiphon.inference_bridge.turns.questions import Asked
 
 SHORTEST_MS: Final = 160
 LONGEST_MS: Final = 2000
@@ -58,9 +56,8 @@ class Rule:
         """Whether the row is for this evidence."""
         if self.endings and evidence.ending not in self.endings:
             return False
-        if self.voice is not None:
-            if evidence.voice is None or not self.voice[0] <= evidence.voice < self.voice[1]:
-                return False
+        if self.voice is not None and (evidence.voice is None or not self.voice[0] <= evidence.voice < self.voice[1]):
+            return False
         if self.answered and evidence.answered not in self.answered:
             return False
         return self.dictated is None or self.dictated is evidence.dictated
@@ -106,17 +103,20 @@ def wait_ms(evidence: Evidence, rules: tuple[Rule, ...] = RULES) -> int:
     return max(SHORTEST_MS, min(LONGEST_MS, wait))
 
 
-def evidence_of(
-    words: str | None,
-    voice: float | None = None,
-    expected: Expected = ANYTHING,
-    language: Language = "en",
-    longest_pause_ms: float = 0.0,
-) -> Evidence:
-    """The evidence in a transcript, which is None where there is none yet, and beside it."""
-    how = None if words is None else ending(words, language)
-    whole = None if words is None else answered(expected, words, language)
-    return Evidence(how, voice, whole, is_dictated(expected), longest_pause_ms)
+@dataclass(frozen=True)
+class Known:
+    """What came of the models and the agent in a silence. A value; None: nothing yet."""
+
+    words: str | None = None
+    """The transcript of the turn so far."""
+    voice: float | None = None
+    expected: Expected = ANYTHING
 
 
-__all__ = ["LONGEST_MS", "RULES", "SHORTEST_MS", "Asked", "Evidence", "Expected", "Rule", "evidence_of", "wait_ms"]
+def evidence_of(known: Known, language: str = "en", longest_pause_ms: float = 0.0) -> Evidence:
+    """The evidence in what is known. `language`: of the words, a tag (BCP 47)."""
+    asked = is_dictated(known.expected)
+    if known.words is None:
+        return Evidence(None, known.voice, None, asked, longest_pause_ms)
+    whole = answered(known.expected, known.words, language)
+    return Evidence(ending(known.words, language), known.voice, whole, asked, longest_pause_ms)

@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-from antiphon.inference_bridge.languages import Language
+from antiphon.inference_bridge.languages import Language, ruled
 from antiphon.inference_bridge.turns.answers import ANSWERS, Answers
 from antiphon.inference_bridge.turns.questions import QUESTIONS, Asked, Questions
 from antiphon.inference_bridge.turns.spoken_digits import count, digits, letters, tokens
@@ -39,9 +39,12 @@ _DOMAIN: Final = re.compile(
 )
 
 
-def expected(agent_text: str, language: Language = "en") -> Expected:
-    """What the caller is likely to say to `agent_text`, the agent's last words as they were spoken."""
-    questions = QUESTIONS[language]
+def expected(agent_text: str, language: str = "en") -> Expected:
+    """What the caller is likely to say to `agent_text`, the agent's last words as they were spoken.
+
+    `language`: a tag (BCP 47). Of one without rules it is read as English, of which next to nothing is found.
+    """
+    questions = QUESTIONS[ruled(language) or "en"]
     sentences = [each.strip() for each in _SENTENCES.findall(agent_text[-_MOST_TEXT:].lower().replace("’", "'"))]
     sentences = [each for each in sentences if re.search(r"\w", each)]
     for sentence in reversed(sentences[-_MOST_SENTENCES:]):
@@ -82,8 +85,12 @@ def _digits(sentence: str, questions: Questions) -> int | None:
     return None
 
 
-def answered(expected: Expected, words: str, language: Language = "en") -> bool | None:
-    """Whether `words`, the transcript of a turn so far, are the whole answer; None: there is no telling."""
+def answered(expected: Expected, words: str, tag: str = "en") -> bool | None:
+    """Whether `words`, the transcript of a turn so far, are the whole answer; None: there is no telling.
+
+    `tag`: their language (BCP 47).
+    """
+    language = ruled(tag) or "en"
     answers = ANSWERS[language]
     text = words.strip().lower().replace("’", "'")
     if not re.search(r"\w", text):

@@ -1,4 +1,4 @@
-"""Digits, letters and the signs between them in a transcript, as callers dictate them. Pure; words are data by language.
+"""Digits, letters and the signs between them in a transcript, as callers dictate them. Pure; words by language.
 
 Recognisers write a dictated number in many ways: "5-5-5", "555", "five five five", "double five". `digits` counts what
 was said, whichever way it is written.

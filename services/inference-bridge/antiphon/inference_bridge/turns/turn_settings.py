@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from antiphon.inference_bridge.languages import Language
 from antiphon.inference_bridge.turns import end_of_turn
 from antiphon.inference_bridge.turns.end_of_turn import Evidence
 
@@ -38,7 +37,7 @@ class TurnSettings:
     """Silence that ends a turn of which more is expected."""
     relative_gate: bool = True
     """What is much softer than the caller counts as silence (`level_gate`)."""
-    language: Language = "en"
+    language: str = "en"
     """Of the words."""
 
 
