@@ -33,7 +33,7 @@ class Ending(Enum):
 _ANNOUNCED: Final[dict[Language, re.Pattern[str]]] = {
     # a number, a code or a spelled name is coming
     "en": re.compile(
-        r"\b(?:number|code|pin|zip|postcode|post code|spell(?:ed|ing|s)?|spelt|iban|account|e-?mail|address is|dial|digits?|"
+        r"\b(?:numbers?|code|pin|zip|postcode|post code|spell(?:ed|ing|s)?|spelt|iban|account|e-?mail|address is|dial|digits?|"
         r"reference|password|extension|serial|reach me (?:at|on)|call me (?:at|on))\b"
     ),
     "de": re.compile(
@@ -87,12 +87,64 @@ _JOINS: Final[dict[Language, frozenset[str]]] = {
 _POLITE: Final[dict[Language, frozenset[str]]] = {
     # words alone behind a comma that are no item of a list
     "en": frozenset(
-        ["please", "thanks", "thank", "you", "sir", "madam", "though", "then", "too", "also", "right", "yes", "no", "ok", "okay", "so", "well", "right", "now", "today", "tomorrow", "actually", "maybe", "i", "think", "that's", "all", "that's", "it"]
+        [
+            "please",
+            "thanks",
+            "thank",
+            "you",
+            "sir",
+            "madam",
+            "though",
+            "then",
+            "too",
+            "also",
+            "right",
+            "yes",
+            "no",
+            "ok",
+            "okay",
+            "so",
+            "well",
+            "right",
+            "now",
+            "today",
+            "tomorrow",
+            "actually",
+            "maybe",
+            "i",
+            "think",
+            "that's",
+            "all",
+            "that's",
+            "it",
+        ]
     ),
-    "de": frozenset(["bitte", "danke", "ja", "nein", "dann", "auch", "gern", "gerne", "heute", "morgen", "oder", "nicht", "wahr"]),
-    "es": frozenset(["por", "favor", "gracias", "sí", "no", "también", "entonces", "hoy", "mañana", "señor", "señora", "vale", "verdad"]),
-    "fr": frozenset(["s'il", "vous", "plaît", "merci", "oui", "non", "aussi", "alors", "demain", "monsieur", "madame", "voilà"]),
-    "it": frozenset(["per", "favore", "grazie", "sì", "no", "anche", "allora", "oggi", "domani", "signore", "signora", "vero"]),
+    "de": frozenset(
+        ["bitte", "danke", "ja", "nein", "dann", "auch", "gern", "gerne", "heute", "morgen", "oder", "nicht", "wahr"]
+    ),
+    "es": frozenset(
+        [
+            "por",
+            "favor",
+            "gracias",
+            "sí",
+            "no",
+            "también",
+            "entonces",
+            "hoy",
+            "mañana",
+            "señor",
+            "señora",
+            "vale",
+            "verdad",
+        ]
+    ),
+    "fr": frozenset(
+        ["s'il", "vous", "plaît", "merci", "oui", "non", "aussi", "alors", "demain", "monsieur", "madame", "voilà"]
+    ),
+    "it": frozenset(
+        ["per", "favore", "grazie", "sì", "no", "anche", "allora", "oggi", "domani", "signore", "signora", "vero"]
+    ),
 }
 _AS_IN: Final = re.compile(r"\b[A-HJ-Z] (?:as in|for|like|wie|de|como|comme|come) [^\W\d_]+[.,]?$")
 """One letter of a name: "B as in Berlin", "M wie Martha"."""
@@ -104,7 +156,22 @@ _TIME_OR_DATE: Final = re.compile(
     re.IGNORECASE,
 )
 _ADDRESS_SIGNS: Final = frozenset(
-    ["dot", "underscore", "hyphen", "unterstrich", "bindestrich", "klammeraffe", "arroba", "guion", "guión", "arobase", "tiret", "chiocciola", "trattino", "@"]
+    [
+        "dot",
+        "underscore",
+        "hyphen",
+        "unterstrich",
+        "bindestrich",
+        "klammeraffe",
+        "arroba",
+        "guion",
+        "guión",
+        "arobase",
+        "tiret",
+        "chiocciola",
+        "trattino",
+        "@",
+    ]
 )
 """Said in e-mail and web addresses, and hardly anywhere else."""
 _LOOSE: Final = frozenset("-.,_/+:#@")
@@ -133,14 +200,14 @@ def _trailing_run(found: list[str], language: Language) -> tuple[int, int, int]:
     return run, symbols, length
 
 
-def _dictates(text: str, language: Language) -> bool:
+def _dictates(text: str, language: Language, asked: bool) -> bool:
     lower = text.lower().rstrip(" .!?")
     if _TIME_OR_DATE.search(lower) or _TOP_DOMAIN.search(lower):
         return False
     if _AS_IN.search(text):
         return True
     found = tokens(text.rstrip(" .!?"))
-    announced = bool(_ANNOUNCED[language].search(lower))
+    announced = asked or bool(_ANNOUNCED[language].search(lower))
     latest = [token.lower() for token in found[-3:]]
     if announced and latest[-1:] and latest[-1] in DIGITS[language].signs:
         return True
@@ -186,13 +253,13 @@ def _lists(text: str, language: Language) -> bool:
     return not any(word in _JOINS[language] for word in words)
 
 
-def ending(text: str, tag: str = "en") -> Ending:
-    """How `text`, the transcript of a turn so far, ends. `tag`: its language (BCP 47)."""
+def ending(text: str, tag: str = "en", asked: bool = False) -> Ending:
+    """How `text`, the transcript of a turn so far, ends. `tag`: its language (BCP 47); `asked`: for a dictation."""
     language = ruled(tag) or "en"
     stripped = text.strip()
     if not re.search(r"\w", stripped):
         return Ending.NOTHING
-    if _dictates(stripped, language):
+    if _dictates(stripped, language, asked):
         return Ending.DICTATION
     complete = sounds_complete(stripped, tag)
     if (complete or stripped.endswith(",")) and _lists(stripped, language):

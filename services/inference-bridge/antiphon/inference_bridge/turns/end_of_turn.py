@@ -13,14 +13,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from antiphon.inference_bridge.languages import ruled
 from antiphon.inference_bridge.turns.dictation import Ending, ending
-from antiphon.inference_bridge.turns.expected_answer import ANYTHING, Expected, answered, is_dictated
+from antiphon.inference_bridge.turns.expected_answer import ANYTHING, Expected, answered, is_dictated, is_in_parts
+from antiphon.inference_bridge.turns.spoken_digits import digits, letters
 
 SHORTEST_MS: Final = 160
 LONGEST_MS: Final = 2000
 _PATIENT_FROM_MS: Final = 700
 """Waits from here on grow with the caller's own pauses: shorter ones are for turns that are surely over."""
-_RHYTHM: Final = 1.3
+_BRIEF: Final = 1
+"""Words."""
+_RHYTHM: Final = 1.15
 """The wait as a multiple of the longest pause that the caller has made inside a turn."""
 
 
@@ -34,8 +38,12 @@ class Evidence:
     """How likely the speaker sounds done, 0 to 1 (smart-turn)."""
     answered: bool | None = None
     """Whether the words answer what was asked; None: nothing was asked, or there is no telling."""
-    dictated: bool = False
-    """The agent has asked for something that is read out in groups: a number, a name to be spelled."""
+    in_parts: bool = False
+    """The agent has asked for something that has several parts: a number, a name to be spelled, an order."""
+    symbols: int = 0
+    """Digits and letters that were dictated so far."""
+    brief: bool = False
+    """Hardly any words: a greeting, the beginning of a sentence."""
     longest_pause_ms: float = 0.0
     """The longest pause that the caller has made inside a turn of late."""
 
@@ -50,7 +58,10 @@ class Rule:
     voice: tuple[float, float] | None = None
     """From, and below; None: whatever the voice sounds like, also where it was not judged."""
     answered: tuple[bool | None, ...] = ()
-    dictated: bool | None = None
+    in_parts: bool | None = None
+    symbols: int = 0
+    """At least so many."""
+    brief: bool | None = None
 
     def fits(self, evidence: Evidence) -> bool:
         """Whether the row is for this evidence."""
@@ -60,37 +71,48 @@ class Rule:
             return False
         if self.answered and evidence.answered not in self.answered:
             return False
-        return self.dictated is None or self.dictated is evidence.dictated
+        if evidence.symbols < self.symbols or self.brief not in (None, evidence.brief):
+            return False
+        return self.in_parts in (None, evidence.in_parts)
 
 
 _DONE: Final = (0.8, 1.01)
 _HALF: Final = (0.5, 0.8)
-_OPEN: Final = (0.0, 0.5)
+_UNSURE: Final = (0.1, 0.5)
+_OPEN: Final = (0.0, 0.1)
+_WHOLE_NUMBER: Final = 7
+"""Symbols from which on a number of unknown length may be whole: the shortest telephone numbers."""
 
 RULES: Final[tuple[Rule, ...]] = (
-    # digits, letters, parts of an address
-    Rule(800, (Ending.DICTATION,), answered=(True,)),  # recognisers write a digit too many: never sooner
+    # digits, letters, parts of an address; recognisers write a digit too many, so a full count is not waited for less
+    Rule(832, (Ending.DICTATION,), answered=(True,)),
     Rule(1700, (Ending.DICTATION,), answered=(False,)),
-    Rule(1500, (Ending.DICTATION,)),
-    Rule(1700, answered=(False,), dictated=True),
-    # the question is answered
-    Rule(SHORTEST_MS, (Ending.COMPLETE,), answered=(True,), dictated=False),
-    Rule(600, (Ending.COMPLETE,), answered=(True,), dictated=True),
+    Rule(1120, (Ending.DICTATION,), symbols=_WHOLE_NUMBER),
+    Rule(1536, (Ending.DICTATION,)),
+    Rule(1216, (Ending.NOTHING,), in_parts=True),
+    Rule(1700, answered=(False,), in_parts=True),
+    # the question is answered; "yes" and "no" often have a second word behind a short pause
+    Rule(256, (Ending.COMPLETE,), answered=(True,), brief=False),
+    Rule(416, (Ending.COMPLETE,), answered=(True,)),
     # it is not, though something was said
-    Rule(1200, (Ending.COMPLETE,), answered=(False,)),
+    Rule(1216, (Ending.COMPLETE, Ending.LIST), answered=(False,)),
+    # one of several parts
+    Rule(1000, (Ending.COMPLETE,), in_parts=True),
     # open questions, and answers of which there is no telling
-    Rule(SHORTEST_MS, (Ending.COMPLETE,), _DONE, dictated=False),
-    Rule(800, (Ending.COMPLETE,), _HALF),
-    Rule(1000, (Ending.COMPLETE,), _OPEN),
-    Rule(1000, (Ending.COMPLETE,), _DONE, dictated=True),
+    Rule(256, (Ending.COMPLETE,), _DONE, brief=False),
+    Rule(416, (Ending.COMPLETE,), _DONE),
+    Rule(416, (Ending.COMPLETE,), _HALF),
+    Rule(512, (Ending.COMPLETE,), _UNSURE),
+    Rule(800, (Ending.COMPLETE,), _OPEN),
     Rule(700, (Ending.COMPLETE,)),
-    Rule(1200, (Ending.LIST,)),
-    Rule(1000, (Ending.INCOMPLETE,), _DONE),
-    Rule(LONGEST_MS, (Ending.INCOMPLETE,)),
+    Rule(1000, (Ending.LIST,)),
+    Rule(900, (Ending.INCOMPLETE,), _DONE),
+    Rule(1600, (Ending.INCOMPLETE,), _OPEN),
+    Rule(1280, (Ending.INCOMPLETE,)),
     # a sound without words, or words that are not known: the voice alone
     Rule(600, (Ending.NOTHING,)),
     Rule(600, (None,), _DONE),
-    Rule(1200),
+    Rule(1216),
 )
 """The first row that fits decides. `antiphon bench turns --offline` measures what it does."""
 
@@ -115,8 +137,15 @@ class Known:
 
 def evidence_of(known: Known, language: str = "en", longest_pause_ms: float = 0.0) -> Evidence:
     """The evidence in what is known. `language`: of the words, a tag (BCP 47)."""
-    asked = is_dictated(known.expected)
+    in_parts = is_in_parts(known.expected)
     if known.words is None:
-        return Evidence(None, known.voice, None, asked, longest_pause_ms)
-    whole = answered(known.expected, known.words, language)
-    return Evidence(ending(known.words, language), known.voice, whole, asked, longest_pause_ms)
+        return Evidence(voice=known.voice, in_parts=in_parts, longest_pause_ms=longest_pause_ms)
+    return Evidence(
+        ending=ending(known.words, language, is_dictated(known.expected)),
+        voice=known.voice,
+        answered=answered(known.expected, known.words, language),
+        in_parts=in_parts,
+        symbols=digits(known.words, ruled(language) or "en") + letters(known.words),
+        brief=len(known.words.split()) <= _BRIEF,
+        longest_pause_ms=longest_pause_ms,
+    )

@@ -31,7 +31,18 @@ _SENTENCES: Final = re.compile(r"[^.!?…]*[.!?…]+(?=\s|$)|[^.!?…]+$")
 _MOST_SENTENCES: Final = 3
 """A question further back was answered by the agent's own words since, or is not the one that the caller has in mind."""
 _MOST_TEXT: Final = 600
-_DICTATED: Final = (Asked.SPELLING, Asked.EMAIL, Asked.PHONE, Asked.NUMBER)
+_DICTATED: Final = (Asked.SPELLING, Asked.EMAIL, Asked.PHONE, Asked.NUMBER, Asked.ADDRESS)
+_LAST_ITEM: Final[dict[Language, re.Pattern[str]]] = {
+    language: re.compile(rf"\b(?:{joins}) (?:\w+ ){{0,4}}\w+[.!?]?$|\b(?:{ends})\b")
+    for language, joins, ends in (
+        ("en", "and", "that's (?:all|it)|that is (?:all|it)|please|nothing|just|only"),
+        ("de", "und", "das (?:ist|wär'?s?|war'?s) (?:alles|dann)?|bitte|nichts|nur"),
+        ("es", "y|e", "eso es todo|nada más|por favor|nada|solo"),
+        ("fr", "et", "c'est tout|s'il vous plaît|rien|seulement"),
+        ("it", "e|ed", "è tutto|basta così|per favore|niente|solo"),
+    )
+}
+"""The last of several things has an "and" before it, or the caller says that it was all."""
 _FEWEST_DIGITS: Final = 7
 """No telephone number is shorter, but for short codes."""
 _DOMAIN: Final = re.compile(
@@ -104,14 +115,14 @@ def answered(expected: Expected, words: str, tag: str = "en") -> bool | None:
 def _number(expected: Expected, words: str, text: str, answers: Answers, language: Language) -> bool | None:
     found = digits(text, language) + letters(words)
     if expected.digits:
-        return found >= expected.digits
+        return None if found >= expected.digits and _repeats(text) else found >= expected.digits
     return None if found >= 2 else _sentence_instead(text)
 
 
 def _phone(expected: Expected, words: str, text: str, answers: Answers, language: Language) -> bool | None:
     found = digits(text, language)
     if found >= answers.phone:
-        return True
+        return None if _repeats(text) else True
     return None if found >= _FEWEST_DIGITS or not found else False
 
 
@@ -133,6 +144,11 @@ def _date(expected: Expected, words: str, text: str, answers: Answers, language:
     if answers.month.search(text):
         return bool(digits(text, language)) or None
     return None if digits(text, language) else _sentence_instead(text)
+
+
+def _birth_date(expected: Expected, words: str, text: str, answers: Answers, language: Language) -> bool | None:
+    found = digits(text, language)
+    return found >= 5 or (found >= 3 and answers.month.search(text) is not None)
 
 
 def _time(expected: Expected, words: str, text: str, answers: Answers, language: Language) -> bool | None:
@@ -168,8 +184,18 @@ def _name(expected: Expected, words: str, text: str, answers: Answers, language:
     return True if len(named) <= 4 else None
 
 
+def _items(expected: Expected, words: str, text: str, answers: Answers, language: Language) -> bool | None:
+    return True if _LAST_ITEM[language].search(text) else None
+
+
 def _amount(expected: Expected, words: str, text: str, answers: Answers, language: Language) -> bool | None:
     return True if digits(text, language) else None
+
+
+def _repeats(text: str) -> bool:
+    """The number is a group and the same group again, as recognisers write one that was broken off."""
+    found = "".join(token for token in tokens(text) if token.isdigit())
+    return bool(found) and len(found) % 2 == 0 and found[: len(found) // 2] == found[len(found) // 2 :]
 
 
 def _sentence_instead(text: str) -> bool | None:
@@ -184,11 +210,13 @@ _RULES: Final = {
     Asked.EMAIL: _email,
     Asked.ADDRESS: _address,
     Asked.DATE: _date,
+    Asked.BIRTH_DATE: _birth_date,
     Asked.TIME: _time,
     Asked.DAY_AND_TIME: _day_and_time,
     Asked.YES_NO: _yes_no,
     Asked.NAME: _name,
     Asked.FULL_NAME: _name,
+    Asked.ITEMS: _items,
     Asked.AMOUNT: _amount,
 }
 
@@ -196,3 +224,8 @@ _RULES: Final = {
 def is_dictated(expected: Expected) -> bool:
     """The answer is read out in groups, so that silence inside it says little."""
     return expected.asked in _DICTATED
+
+
+def is_in_parts(expected: Expected) -> bool:
+    """The answer has several parts, read out or not."""
+    return expected.asked in _DICTATED or expected.asked is Asked.ITEMS

@@ -32,8 +32,12 @@ class Asked(Enum):
     EMAIL = "email"
     ADDRESS = "address"
     DATE = "date"
+    BIRTH_DATE = "birth_date"
+    """A date with its year."""
     TIME = "time"
     DAY_AND_TIME = "day_and_time"
+    ITEMS = "items"
+    """Several things: "What would you like to order?"."""
     AMOUNT = "amount"
     """How many, how much, how old: a number that is a word of a sentence."""
 
@@ -70,6 +74,7 @@ def _numbers(words: str) -> dict[str, int]:
 QUESTIONS: Final[dict[Language, Questions]] = {
     "en": Questions(
         topics=_topics(
+            (r"date of birth|birth ?da(?:y|te)|\bborn\b", Asked.BIRTH_DATE),
             (r"\bspell\b|\bspelled\b|\bspelt\b|letter by letter", Asked.SPELLING),
             (r"\be-?mail\b", Asked.EMAIL),
             (
@@ -86,12 +91,13 @@ QUESTIONS: Final[dict[Language, Questions]] = {
             ),
             (r"\baddress\b|where do you live|street", Asked.ADDRESS),
             (
-                r"(?:day|date) and (?:what |which )?time|time and (?:day|date)|when (?:would|should|do|can|shall|will) |"
+                r"(?:day|date) and (?:what |which )?time|time and (?:day|date)|when (?:would|should|do|can|"
+                r"shall|will) |"
                 r"when is (?:good|best|convenient)|what works (?:best )?for you",
                 Asked.DAY_AND_TIME,
             ),
             (
-                r"date of birth|birth ?da(?:y|te)|\bborn\b|\bdate\b|\b(?:which|what|another|other|"
+                r"\bdate\b|\b(?:which|what|another|other|"
                 r"on which) (?:other )?day\b|"
                 r"day of the week|which month",
                 Asked.DATE,
@@ -107,6 +113,13 @@ QUESTIONS: Final[dict[Language, Questions]] = {
                 r"\b(?:name|surname)\b|who (?:am i|is) (?:speaking|calling)|what (?:are you|should i) call(?:ed|"
                 r" you)",
                 Asked.NAME,
+            ),
+            (
+                r"what (?:(?:would|do|can|may|should) (?:you|i) )(?:(?:like|want|need|get|bring|order)\b(?! to (?:do|know|talk|say|ask)))|"
+                r"\b(?:which|what) (?!is|was|does|has|else)(?:\w+ )?(?:days|times|items|products|things|"
+                r"toppings|symptoms|dates|names|numbers)\b|"
+                r"\bto order\b",
+                Asked.ITEMS,
             ),
         ),
         request=re.compile(
@@ -137,6 +150,7 @@ QUESTIONS: Final[dict[Language, Questions]] = {
     ),
     "de": Questions(
         topics=_topics(
+            (r"geburtsdatum|geburtstag|geboren", Asked.BIRTH_DATE),
             (r"buchstabier", Asked.SPELLING),
             (r"e-?mail", Asked.EMAIL),
             (
@@ -144,15 +158,15 @@ QUESTIONS: Final[dict[Language, Questions]] = {
                 r"wären) sie (?:zu )?erreich",
                 Asked.PHONE,
             ),
-            (r"nummer|ziffern|stellen\b|stellig|\bcode\b|\bpin\b|postleitzahl|\bplz\b|\biban\b", Asked.NUMBER),
+            (r"nummer|ziffern|\bstellen\b|stellig|\bcode\b|\bpin\b|postleitzahl|\bplz\b|\biban\b", Asked.NUMBER),
             (r"adresse|anschrift|wo wohnen|straße|hausnummer", Asked.ADDRESS),
             (
-                r"tag und (?:um )?(?:welche |zu welcher )?(?:uhr)?zeit|\bwann\b(?!.*geboren)|"
+                r"tag und (?:um )?(?:welche |zu welcher )?(?:uhr)?zeit|\bwann\b|"
                 r"termin(?:e)? passt",
                 Asked.DAY_AND_TIME,
             ),
             (
-                r"geburtsdatum|geboren|\bdatum\b|welche[nrm]? (?:anderen )?tag|an welchem|wochentag|"
+                r"\bdatum\b|welche[nrm]? (?:anderen )?tag|an welchem|wochentag|"
                 r"welche[nrm]? monat",
                 Asked.DATE,
             ),
@@ -160,6 +174,11 @@ QUESTIONS: Final[dict[Language, Questions]] = {
             (r"wie (?:viele?|alt|lange|groß|weit|hoch)|welche (?:menge|größe)", Asked.AMOUNT),
             (r"vor- und (?:nach|zu)name|vollständige[rn]? name|ganze[rn]? name", Asked.FULL_NAME),
             (r"\bname|nachname|vorname|wie heißen|mit wem|wer (?:spricht|ruft)", Asked.NAME),
+            (
+                r"was (?:möchten|darf|hätten|brauchen|wollen|soll)|welche (?:tage|artikel|produkte|sachen|"
+                r"zeiten|termine)|bestellen",
+                Asked.ITEMS,
+            ),
         ),
         request=re.compile(
             r"^(?:und |gut,? |okay,? |also,? |dann )*(?:können|könnten|würden|dürfte|darf|kann|könnte|mögen|"
@@ -189,6 +208,7 @@ QUESTIONS: Final[dict[Language, Questions]] = {
     ),
     "es": Questions(
         topics=_topics(
+            (r"nacimiento|nació|cumpleaños", Asked.BIRTH_DATE),
             (r"deletre|letra por letra|cómo se escribe", Asked.SPELLING),
             (r"correo|e-?mail", Asked.EMAIL),
             (r"teléfono|telefono|móvil|celular|(?:llamar|contactar|localizar)(?:le|lo|la|te)\b", Asked.PHONE),
@@ -199,11 +219,15 @@ QUESTIONS: Final[dict[Language, Questions]] = {
             ),
             (r"dirección|domicilio|dónde vive|calle", Asked.ADDRESS),
             (r"(?:día|fecha) y (?:a )?(?:qué )?hora|\bcuándo\b", Asked.DAY_AND_TIME),
-            (r"fecha|nacimiento|nació|qué (?:otro )?día|qué mes|cuál (?:otro )?día", Asked.DATE),
+            (r"fecha|qué (?:otro )?día|qué mes|cuál (?:otro )?día", Asked.DATE),
             (r"qué hora|a qué hora|cuál hora", Asked.TIME),
             (r"cuánt[oa]s?|qué (?:cantidad|tamaño|edad)", Asked.AMOUNT),
             (r"nombre (?:completo|y apellidos?)", Asked.FULL_NAME),
             (r"nombre|apellido|cómo se llama|quién (?:habla|llama)|con quién", Asked.NAME),
+            (
+                r"qué (?:desea|quiere|le pongo|necesita|va a)|qué (?:días|productos|cosas|artículos|síntomas)|pedir\b",
+                Asked.ITEMS,
+            ),
         ),
         request=re.compile(
             r"^¿?(?:y |bien,? |vale,? |entonces,? |perfecto,? )*(?:puede|podría|puedes|podrías|me puede|"
@@ -226,17 +250,23 @@ QUESTIONS: Final[dict[Language, Questions]] = {
     ),
     "fr": Questions(
         topics=_topics(
+            (r"naissance|\bnée?\b|anniversaire", Asked.BIRTH_DATE),
             (r"épel|lettre par lettre|comment (?:ça|cela) s'écrit|s'écrit", Asked.SPELLING),
             (r"e-?mail|\bmail\b|courriel|adresse électronique", Asked.EMAIL),
             (r"téléphone|portable|mobile|(?:vous )?(?:joindre|rappeler|rappelle)", Asked.PHONE),
             (r"numéro|\bcode\b|\bpin\b|chiffres|\biban\b", Asked.NUMBER),
             (r"adresse|où habitez|domicile|\brue\b", Asked.ADDRESS),
             (r"(?:jour|date) et (?:à )?(?:quelle )?heure|\bquand\b", Asked.DAY_AND_TIME),
-            (r"\bdate\b|naissance|né(?:e)?\b|quel (?:autre )?jour|quel mois", Asked.DATE),
+            (r"\bdate\b|quel (?:autre )?jour|quel mois", Asked.DATE),
             (r"quelle heure|quel horaire|quel créneau", Asked.TIME),
             (r"combien|quelle (?:quantité|taille)|quel âge", Asked.AMOUNT),
             (r"nom complet|nom et prénom|prénom et nom", Asked.FULL_NAME),
             (r"\bnom\b|prénom|comment vous appelez|qui (?:est à|parle|appelle)|à qui", Asked.NAME),
+            (
+                r"(?:que|qu'est-ce que vous) (?:désirez|voulez|voudriez|prenez|souhaitez)|quels (?:jours|"
+                r"produits|articles)|commander",
+                Asked.ITEMS,
+            ),
         ),
         request=re.compile(
             r"^(?:et |bien,? |d'accord,? |alors,? |très bien,? )*(?:pouvez|pourriez|puis|pourrais|peux|"
@@ -260,17 +290,22 @@ QUESTIONS: Final[dict[Language, Questions]] = {
     ),
     "it": Questions(
         topics=_topics(
+            (r"nascita|\bnat[oa]\b|compleanno", Asked.BIRTH_DATE),
             (r"lettera per lettera|compit|come si scrive|sillab", Asked.SPELLING),
             (r"e-?mail|posta elettronica|\bmail\b", Asked.EMAIL),
             (r"telefono|cellulare|(?:chiamar|contattar|richiamar)(?:la|ti|lo)\b", Asked.PHONE),
             (r"numero(?! di (?:persone|notti))|codice|\bpin\b|cifre|\bcap\b|\biban\b", Asked.NUMBER),
             (r"indirizzo|dove abita|\bvia\b|domicilio", Asked.ADDRESS),
             (r"(?:giorno|data) e (?:a )?(?:che )?ora|\bquando\b", Asked.DAY_AND_TIME),
-            (r"\bdata\b|nascita|nat[oa]\b|che (?:altro )?giorno|quale (?:altro )?giorno|che mese", Asked.DATE),
+            (r"\bdata\b|che (?:altro )?giorno|quale (?:altro )?giorno|che mese", Asked.DATE),
             (r"che ora|quale ora|che orario|quale orario", Asked.TIME),
             (r"quant[oaie]\b|quale (?:quantità|misura)", Asked.AMOUNT),
             (r"nome (?:completo|e cognome)", Asked.FULL_NAME),
             (r"\bnome\b|cognome|come si chiama|chi (?:parla|chiama)|con chi", Asked.NAME),
+            (
+                r"(?:che )?cosa (?:desidera|vuole|prende|le serve)|quali (?:giorni|prodotti|articoli)|ordinare",
+                Asked.ITEMS,
+            ),
         ),
         request=re.compile(
             r"^(?:e |bene,? |allora,? |perfetto,? )*(?:può|potrebbe|puoi|potresti|mi può|mi potrebbe|posso|"
