@@ -172,6 +172,11 @@ class TurnDetector:
         self._required_ms = wait_ms(self._settings, evidence_of(self._known, self._settings.language, longest))
 
     @property
+    def language(self) -> str:
+        """Of the caller, a tag (BCP 47)."""
+        return self._settings.language
+
+    @property
     def is_judged(self) -> bool:
         """Evidence would change something."""
         return self._settings.semantic or self._settings.judged
