@@ -32,15 +32,16 @@ _MOST_SENTENCES: Final = 3
 """A question further back was answered by the agent's own words since, or is not the one that the caller has in mind."""
 _MOST_TEXT: Final = 600
 _DICTATED: Final = (Asked.SPELLING, Asked.EMAIL, Asked.PHONE, Asked.NUMBER, Asked.ADDRESS)
+def _last_item(joins: str, ends: str) -> re.Pattern[str]:
+    return re.compile(rf"\b(?:{joins}) (?:\w+ ){{0,4}}\w+[.!?]?$|\b(?:{ends})\b")
+
+
 _LAST_ITEM: Final[dict[Language, re.Pattern[str]]] = {
-    language: re.compile(rf"\b(?:{joins}) (?:\w+ ){{0,4}}\w+[.!?]?$|\b(?:{ends})\b")
-    for language, joins, ends in (
-        ("en", "and", "that's (?:all|it)|that is (?:all|it)|please|nothing|just|only"),
-        ("de", "und", "das (?:ist|wär'?s?|war'?s) (?:alles|dann)?|bitte|nichts|nur"),
-        ("es", "y|e", "eso es todo|nada más|por favor|nada|solo"),
-        ("fr", "et", "c'est tout|s'il vous plaît|rien|seulement"),
-        ("it", "e|ed", "è tutto|basta così|per favore|niente|solo"),
-    )
+    "en": _last_item("and", "that's (?:all|it)|that is (?:all|it)|please|nothing|just|only"),
+    "de": _last_item("und", "das (?:ist|wär'?s?|war'?s) (?:alles|dann)?|bitte|nichts|nur"),
+    "es": _last_item("y|e", "eso es todo|nada más|por favor|nada|solo"),
+    "fr": _last_item("et", "c'est tout|s'il vous plaît|rien|seulement"),
+    "it": _last_item("e|ed", "è tutto|basta così|per favore|niente|solo"),
 }
 """The last of several things has an "and" before it, or the caller says that it was all."""
 _FEWEST_DIGITS: Final = 7
