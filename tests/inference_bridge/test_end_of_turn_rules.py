@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from antiphon.inference_bridge.turns.dictation import Ending
-from antiphon.inference_bridge.turns.end_of_turn import LONGEST_MS, RULES, SHORTEST_MS, Evidence, Known, evidence_of, wait_ms
+from antiphon.inference_bridge.turns.end_of_turn import (
+    LONGEST_MS,
+    RULES,
+    SHORTEST_MS,
+    Evidence,
+    Known,
+    evidence_of,
+    wait_ms,
+)
 from antiphon.inference_bridge.turns.expected_answer import expected
 
 pytestmark = pytest.mark.pure
@@ -18,10 +28,12 @@ EVIDENCE = st.builds(
     st.none() | st.floats(0, 1),
     st.none() | st.booleans(),
     st.booleans(),
+    st.integers(0, 20),
+    st.booleans(),
     st.floats(0, 5000),
 )
 
-AT_ONCE, SOON, LATER, LATE = (160, 450), (450, 1000), (1000, 1500), (1500, 2000)
+AT_ONCE, SOON, LATER, LATE = (160, 450), (450, 1000), (1000, 1500), (1200, 2000)
 CASES = [
     # language, the agent's words, the caller's so far, how done the voice sounds, the wait
     ("en", "Shall I book it?", "Yes, please.", 0.9, AT_ONCE),
@@ -30,7 +42,7 @@ CASES = [
     ("en", "On which day?", "On Thursday.", 0.9, AT_ONCE),
     ("en", "At what time?", "Half past ten.", 0.9, AT_ONCE),
     ("en", "How can I help you?", "I would like to book an appointment.", 0.95, AT_ONCE),
-    ("en", "How can I help you?", "I would like to book an appointment.", 0.3, (700, 1500)),
+    ("en", "How can I help you?", "I would like to book an appointment.", 0.3, SOON),
     ("en", "How can I help you?", "I would like to", 0.3, LATE),
     ("en", "How can I help you?", "I am calling because,", 0.1, LATE),
     ("en", "How can I help you?", "My number is 5-5-5.", 0.99, (1400, 2000)),
@@ -73,27 +85,31 @@ def test_every_wait_lies_between_the_shortest_and_the_longest(evidence: Evidence
 
 @given(EVIDENCE, st.floats(0, 2000))
 def test_a_caller_who_pauses_for_longer_never_gets_less_time(evidence: Evidence, pause: float) -> None:
-    longer = Evidence(
-        evidence.ending, evidence.voice, evidence.answered, evidence.dictated, evidence.longest_pause_ms + pause
-    )
-    assert wait_ms(longer) >= wait_ms(evidence)
+    assert wait_ms(replace(evidence, longest_pause_ms=evidence.longest_pause_ms + pause)) >= wait_ms(evidence)
 
 
 @given(EVIDENCE)
 def test_a_dictation_never_ends_before_800_ms(evidence: Evidence) -> None:
-    dictation = Evidence(Ending.DICTATION, evidence.voice, evidence.answered, evidence.dictated)
-    assert wait_ms(dictation) >= 800
+    assert wait_ms(replace(evidence, ending=Ending.DICTATION)) >= 800
+
+
+@given(EVIDENCE)
+def test_a_voice_that_sounds_done_never_makes_the_wait_longer(evidence: Evidence) -> None:
+    waits = [wait_ms(replace(evidence, voice=voice)) for voice in (0.05, 0.3, 0.6, 0.9)]
+    assert waits == sorted(waits, reverse=True)
 
 
 def test_every_rule_decides_about_something() -> None:
-    voices = (None, 0.1, 0.6, 0.9)
+    voices = (None, 0.05, 0.3, 0.6, 0.9)
     endings = (None, *Ending)
     every = [
-        Evidence(ending, voice, answered, dictated)
+        Evidence(ending, voice, answered, in_parts, symbols, brief)
         for ending in endings
         for voice in voices
         for answered in (None, True, False)
-        for dictated in (True, False)
+        for in_parts in (True, False)
+        for symbols in (0, 9)
+        for brief in (True, False)
     ]
     first = {next(number for number, rule in enumerate(RULES) if rule.fits(each)) for each in every}
     assert first == set(range(len(RULES)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import sys
 import re
 from pathlib import Path
 
@@ -168,6 +169,9 @@ def test_a_file_that_is_not_the_recorded_one_is_refused_by_name(tmp_path: Path) 
 
 
 @pytest.mark.skipif(importlib.util.find_spec("pipecat") is not None, reason="it is installed here")
-def test_the_optional_model_that_is_not_there_says_how_to_get_it() -> None:
-    with pytest.raises(ModelError, match=r"pip install --no-deps pipecat-ai.*ANTIPHON_SMART_TURN_PATH"):
+def test_the_optional_model_that_is_not_there_says_how_to_get_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(sys, "prefix", str(tmp_path))
+    with pytest.raises(ModelError, match=r"fetch-smart-turn.*ANTIPHON_SMART_TURN_PATH"):
         smart_turn_file(None, "")

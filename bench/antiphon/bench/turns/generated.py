@@ -27,16 +27,17 @@ _GOODS: Final = (
     "a salad",
 )
 _WISHES: Final = (
-    "book an appointment", "cancel my booking", "change my address", "speak to a person", "order a taxi", "pay my invoice",
-    "rent a car", "ask about my delivery", "report a broken lamp", "extend my contract",
+    "book an appointment", "cancel my booking", "change my address", "speak to a person", "order a taxi",
+    "pay my invoice", "rent a car", "ask about my delivery", "report a broken lamp", "extend my contract",
 )  # fmt: skip
 _REASONS: Final = (
     "my heating is broken", "nobody came yesterday", "the package is still missing", "I lost my card",
     "the invoice is wrong", "my son is ill", "I will be late",
 )  # fmt: skip
 _QUESTIONS: Final = (
-    "When do you open on {day}?", "How much does that cost?", "Can I come on {day} at {hour}?", "Do you deliver on {day}?",
-    "Is there still a table free on {day}?", "Where can I park?", "What do I have to bring?", "Could you call me back on {day}?",
+    "When do you open on {day}?", "How much does that cost?", "Can I come on {day} at {hour}?",
+    "Do you deliver on {day}?", "Is there still a table free on {day}?", "Where can I park?", "What do I have to bring?",
+    "Could you call me back on {day}?",
 )  # fmt: skip
 _COMMAND: Final = (
     "Hang on a second.", "Not {day}, please.", "Stop talking.", "And what about {day}?", "I wanted to {wish}.",
@@ -91,7 +92,8 @@ class _Writer:
             ("Is that right?", ("Yes.", "No.", "That's right.", "Yes, exactly.", "Correct.")),
             ("Would you like to continue?", ("Yes, please.", "No, thanks.", "Sure.", "Okay.")),
             ("Which day suits you?", (f"{pick(_DAYS)}.", f"On {pick(_DAYS)}, please.", "Tomorrow.")),
-            ("What time would you like?", (f"At {pick(_HOURS)}.", f"{pick(_HOURS).title()} thirty.", "In the morning.")),
+            ("What time would you like?",
+             (f"At {pick(_HOURS)}.", f"{pick(_HOURS).title()} thirty.", "In the morning.")),
             ("May I have your name, please?", (f"{pick(_FIRST)} {pick(_LAST)}.", f"My name is {pick(_LAST)}.")),
             ("How many would you like?", (f"{pick(_DIGITS[2:]).title()}.", f"Just {pick(_DIGITS[2:])}.")),
         ))  # fmt: skip
@@ -163,8 +165,8 @@ class _Writer:
         pick = self.chance.choice
         which = pick(("sentence", "short", "thought", "number"))
         if which == "short":
-            asks, text = pick((("¿Es correcto?", "Sí."), ("¿Quiere continuar?", "No, gracias."), ("¿A qué hora?", "A las cinco."),
-                               ("¿Cómo se llama?", "Me llamo Laura García.")))  # fmt: skip
+            asks, text = pick((("¿Es correcto?", "Sí."), ("¿Quiere continuar?", "No, gracias."),
+                               ("¿A qué hora?", "A las cinco."), ("¿Cómo se llama?", "Me llamo Laura García.")))  # fmt: skip
             return self.script("short", asks, text, language="es")
         if which == "thought":
             first, second = pick((("Me gustaría,", "cambiar mi cita."), ("Llamo porque,", "perdí mi tarjeta."),

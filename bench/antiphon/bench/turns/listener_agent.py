@@ -12,10 +12,11 @@ ANSWER: Final = "All right."
 EXPLAIN: Final = "Please explain."
 READ: Final = "Please read: "
 EXPLANATION: Final = (
-    "Our office is on the second floor of the building behind the station. You take the stairs on the left, go through "
-    "the glass door and follow the long corridor to its end. There is a small waiting room with a window to the garden. "
-    "The people there are friendly, and they bring water and tea. On the way back you pass the old library, which has a "
-    "wonderful collection of maps. Many visitors stay there for an hour or two before they take the bus to the river."
+    "Our office is on the second floor of the building behind the station. You take the stairs on the left, go "
+    "through the glass door and follow the long corridor to its end. There is a small waiting room with a window to "
+    "the garden. The people there are friendly, and they bring water and tea. On the way back you pass the old "
+    "library, which has a wonderful collection of maps. Many visitors stay there for an hour or two before they take "
+    "the bus to the river."
 )
 
 

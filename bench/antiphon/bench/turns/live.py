@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import random
 import sys
 import tempfile
 import time
@@ -23,16 +24,16 @@ from antiphon.bench.models.whole_turns import plain
 from antiphon.bench.turns import generated, scripts
 from antiphon.bench.turns.listener_agent import EXPLAIN, NAME, READ
 from antiphon.bench.turns.outcomes import OverlapOutcome, TurnOutcome, overlaps_report, turns_report
-from antiphon.bench.turns.scenes import RATE, Scene, overlap_samples
+from antiphon.bench.turns.scenes import Scene, overlap_samples
 from antiphon.bench.turns.scripts import Overlap
-from antiphon.bench.turns.speakers import Speakers
+from antiphon.bench.turns.speakers import RATE, Speakers
 from antiphon.cli.errors import UsageError
 from antiphon.runtime.nats import connection, service_discovery
 from antiphon.testing.fake_transceiver import FakeTransceiver
 
 AGENT: Final = "concierge"
-POLICIES: Final = {"400 ms of silence": {"ANTIPHON_TURN_SILENCE_MS": "400"}, "default": dict[str, str]()}
-_STARTS_WITHIN_S: Final = 60.0
+POLICIES: Final[dict[str, dict[str, str]]] = {"400 ms of silence": {"ANTIPHON_TURN_SILENCE_MS": "400"}, "default": {}}
+_STARTS_WITHIN_S: Final = 180.0
 _AUDIBLE: Final = 200
 """Of 32767: the agent's speech is above it."""
 _SETTLES_S: Final = 1.2
@@ -45,13 +46,22 @@ _TRANSCRIBED: Final = "conversation.item.input_audio_transcription.completed"
 
 
 async def measure(
-    calls: Sequence[Sequence[Scene]], speakers: Speakers, loads: Sequence[int], seed: int, details: bool
+    calls: Sequence[Sequence[Scene]],
+    speakers: Speakers,
+    loads: Sequence[int],
+    seed: int,
+    details: bool,
+    sounds_wanted: int,
+    policies: Sequence[str],
 ) -> dict[str, Any]:
-    """All policies at all loads, one bridge process each."""
+    """These policies at all loads, one bridge process each."""
     found: dict[str, Any] = {}
     sounds = [*scripts.OVERLAPS, *generated.overlaps(seed, len(scripts.OVERLAPS))]
+    random.Random(seed).shuffle(sounds)
+    sounds = sounds[:sounds_wanted]
     for load in loads:
-        for name, environment in POLICIES.items():
+        for name in policies:
+            environment = POLICIES[name]
             outcomes, overlaps = await _one(calls, sounds, speakers, load, environment)
             found[f"{name}, {load} calls"] = turns_report(outcomes) | {"interruptions": overlaps_report(overlaps)}
             if details:

@@ -21,7 +21,8 @@ import numpy as np
 
 from antiphon.bench.models.whole_turns import plain
 from antiphon.bench.turns.outcomes import TurnOutcome
-from antiphon.bench.turns.scenes import RATE, Scene
+from antiphon.bench.turns.scenes import Scene
+from antiphon.bench.turns.speakers import RATE
 from antiphon.inference_bridge.models.smart_turn import SmartTurn
 from antiphon.inference_bridge.models.voice_activity import VoiceActivity
 from antiphon.inference_bridge.stt.transcriber import Transcriber

@@ -54,12 +54,12 @@ def scene(script: Script, voice: str, speakers: Speakers, seed: int) -> Scene:
         silence = script.pauses[number] if number < len(script.pauses) else TAIL_S
         pieces += [speech, np.zeros(int(silence * RATE), dtype=np.int16)]
         position += len(pieces[-1])
-    speech = np.concatenate(pieces).astype(np.float64)
+    mixed = np.concatenate(pieces).astype(np.float64)
     chance = np.random.default_rng(seed)
-    speech += chance.normal(0, 8, speech.size)
+    mixed += chance.normal(0, 8, mixed.size)
     if script.behind:
-        speech += _behind(script.behind, speech.size, voice, speakers, seed)
-    samples = np.clip(speech, -32768, 32767).astype(np.int16)
+        mixed += _behind(script.behind, mixed.size, voice, speakers, seed)
+    samples = np.clip(mixed, -32768, 32767).astype(np.int16)
     return Scene(script, voice, samples, tuple(starts), tuple(ends))
 
 

@@ -101,9 +101,11 @@ TURNS: Final = (
     _t("number", OPEN, "My number is five five five,", 0.9, "zero one,", 0.9, "two three."),
     _t("number", "Please tell me your order number.", "four seven one,", 0.7, "one eight two,", 0.7, "nine."),
     _t("number", "What is the four digit code?", "three nine,", 0.8, "zero seven."),
-    _t("number", "Which number can we reach you on?", "two one two,", 0.5, "five five five,", 0.7, "eight eight four one."),
+    _t("number", "Which number can we reach you on?",
+       "two one two,", 0.5, "five five five,", 0.7, "eight eight four one."),
     _t("number", "What is your account number?", "Sure, it is six six,", 1.0, "four four,", 0.8, "one two."),
-    _t("number", "What is your phone number?", "It is seven seven zero,", 1.2, "nine zero zero,", 1.0, "one two three four."),
+    _t("number", "What is your phone number?",
+       "It is seven seven zero,", 1.2, "nine zero zero,", 1.0, "one two three four."),
     _t("number", "And your zip code?", "nine zero,", 0.5, "two one zero."),
     _t("number", OPEN, "My order number is eight three,", 0.8, "five one,", 0.8, "seven six two."),
     _t("number", "What is the four digit code?", "One nine eight four."),
@@ -153,7 +155,8 @@ TURNS: Final = (
        language="es"),
     _t("number", OPEN_ES, "Mi número es cinco cinco cinco,", 0.9, "cero uno,", 0.9, "dos tres.", language="es"),
     _t("spelled", "¿Puede deletrear su apellido?", "G, A, R,", 0.7, "C, I, A.", language="es"),
-    _t("list", "¿Qué desea pedir?", "Una pizza grande,", 0.7, "una ensalada,", 0.6, "y una botella de agua.", language="es"),
+    _t("list", "¿Qué desea pedir?",
+       "Una pizza grande,", 0.7, "una ensalada,", 0.6, "y una botella de agua.", language="es"),
     _t("correction", "¿Qué día prefiere?", "El martes,", 0.5, "no, perdón, el miércoles.", language="es"),
     _t("correction", OPEN_ES, "Quiero una cita.", 0.6, "Es para mi hijo.", language="es"),
 )  # fmt: skip
@@ -168,8 +171,8 @@ OVERLAPS: Final = (
     *(Overlap("answer", text, True, asks="Please confirm the booking by saying yes, and I will send you a message.")
       for text in ("Yes.", "Yes, please.", "Okay, yes.")),
     *(Overlap("listening", text, False) for text in (
-        "Mhm.", "Mm-hmm.", "Uh-huh.", "Okay.", "Right.", "I see.", "Yeah.", "Sure.", "Got it.", "All right.", "Okay, okay.",
-        "Yes.",
+        "Mhm.", "Mm-hmm.", "Uh-huh.", "Okay.", "Right.", "I see.", "Yeah.", "Sure.", "Got it.", "All right.",
+        "Okay, okay.", "Yes.",
     )),
     *(Overlap(sound, "", False) for sound in ("cough", "cough", "keys", "door", "music", "hiss")),
     *(Overlap("talk", text, False, level_db=level) for text, level in (

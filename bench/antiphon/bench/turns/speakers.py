@@ -12,6 +12,7 @@ import sys
 import tempfile
 import wave
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -41,7 +42,7 @@ class Speakers:
         self.missing: list[str] = []
         """What a run has to do without, and why."""
         if shutil.which("flite"):
-            self._speak |= {name: lambda text, name=name: _say_flite(name, text) for name in ("slt", "rms")}  # type: ignore[misc]
+            self._speak["rms"] = partial(_say_flite, "rms")
         else:
             self.missing.append("flite: apt install flite")
         from antiphon.bench.turns import kokoro_voices  # it needs an extra

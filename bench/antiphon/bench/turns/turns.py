@@ -44,6 +44,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=None, help="of the generated half (default: a new one)")
     parser.add_argument("--turns", type=int, default=FEWEST_TURNS, help="turns in all (default: %(default)s)")
     parser.add_argument("--calls", type=int, nargs="+", default=[2, 5], help="loads, calls at once (default: 2 5)")
+    parser.add_argument("--sounds", type=int, help="sounds over the agent's speech (default: half as many as turns)")
+    parser.add_argument("--default-only", action="store_true", help="live, without the run at 400 ms of silence")
     parser.add_argument("--details", action="store_true", help="also print each turn that was cut, to stderr")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
@@ -62,7 +64,9 @@ def run(args: argparse.Namespace) -> int:
     else:
         from antiphon.bench.turns.live import measure
 
-        result |= asyncio.run(measure(calls, speakers, args.calls, seed, args.details))
+        policies = ["default"] if args.default_only else ["400 ms of silence", "default"]
+        sounds = args.turns // 2 if args.sounds is None else args.sounds
+        result |= asyncio.run(measure(calls, speakers, args.calls, seed, args.details, sounds, policies))
     if args.json:
         print(json.dumps(result))
     else:

@@ -69,7 +69,8 @@ class Transcriptions:
     ) -> None:
         """`feed`: takes events of the core. `settings`: those in force. `spawn`, `span`: end with the call.
 
-        `agents_words`: the last ones, which tell what the caller is asked. `end_of_turn`: judges by the voice whether a turn has ended. `owner`: the call, for the models.
+        `agents_words`: the last ones, which tell what the caller is asked. `end_of_turn`: judges by the voice whether
+        a turn has ended. `owner`: the call, for the models.
         """
         self._feed, self._pipeline, self._realtime, self._stt = feed, pipeline, realtime, stt
         self._settings, self._spawn, self._span = settings, spawn, span
@@ -251,7 +252,7 @@ class Transcriptions:
             words = await job
         except Exception as error:
             log.debug("the end of a turn is judged without its words: %s", error)
-            return  # the turn's own transcription will report what is wrong
+            words = ""  # the turn's own transcription will report what is wrong
         turns.evidence(utterance, words=words)
 
     async def _judge_voice(self, model: EndOfTurn, utterance: Utterance) -> None:

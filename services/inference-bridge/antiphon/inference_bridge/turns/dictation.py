@@ -33,16 +33,16 @@ class Ending(Enum):
 _ANNOUNCED: Final[dict[Language, re.Pattern[str]]] = {
     # a number, a code or a spelled name is coming
     "en": re.compile(
-        r"\b(?:numbers?|code|pin|zip|postcode|post code|spell(?:ed|ing|s)?|spelt|iban|account|e-?mail|address is|dial|digits?|"
-        r"reference|password|extension|serial|reach me (?:at|on)|call me (?:at|on))\b"
+        r"\b(?:numbers?|code|pin|zip|postcode|post code|spell(?:ed|ing|s)?|spelt|iban|account|e-?mail|address is|dial|"
+        r"digits?|reference|password|extension|serial|reach me (?:at|on)|call me (?:at|on))\b"
     ),
     "de": re.compile(
         r"nummer|\bcode\b|\bpin\b|postleitzahl|buchstabier|\biban\b|\bkonto|e-?mail|adresse (?:ist|lautet)|vorwahl|"
         r"geschrieben|kennwort|passwort"
     ),
     "es": re.compile(
-        r"\b(?:número|numero|teléfono|telefono|móvil|código|codigo|pin|deletre\w*|se escribe|iban|cuenta|correo|e-?mail|"
-        r"dirección es|contraseña|extensión|prefijo)\b"
+        r"\b(?:número|numero|teléfono|telefono|móvil|código|codigo|pin|deletre\w*|se escribe|iban|cuenta|correo|"
+        r"e-?mail|dirección es|contraseña|extensión|prefijo)\b"
     ),
     "fr": re.compile(
         r"\b(?:numéro|numero|téléphone|portable|code|pin|épel\w*|s'écrit|ça s'écrit|iban|compte|e-?mail|mail|courriel|"

@@ -109,10 +109,10 @@ RULES: Final[tuple[Rule, ...]] = (
     Rule(900, (Ending.INCOMPLETE,), _DONE),
     Rule(1600, (Ending.INCOMPLETE,), _OPEN),
     Rule(1280, (Ending.INCOMPLETE,)),
-    # a sound without words, or words that are not known: the voice alone
+    # a sound without words
     Rule(600, (Ending.NOTHING,)),
-    Rule(600, (None,), _DONE),
-    Rule(1216),
+    # the words are not known yet: without them there is no answer either, so to wait for them costs nothing
+    Rule(LONGEST_MS),
 )
 """The first row that fits decides. `antiphon bench turns --offline` measures what it does."""
 

@@ -29,9 +29,11 @@ class Expected:
 ANYTHING: Final = Expected()
 _SENTENCES: Final = re.compile(r"[^.!?…]*[.!?…]+(?=\s|$)|[^.!?…]+$")
 _MOST_SENTENCES: Final = 3
-"""A question further back was answered by the agent's own words since, or is not the one that the caller has in mind."""
+"""A question further back was answered by the agent's own words since, or the caller has forgotten it."""
 _MOST_TEXT: Final = 600
 _DICTATED: Final = (Asked.SPELLING, Asked.EMAIL, Asked.PHONE, Asked.NUMBER, Asked.ADDRESS)
+
+
 def _last_item(joins: str, ends: str) -> re.Pattern[str]:
     return re.compile(rf"\b(?:{joins}) (?:\w+ ){{0,4}}\w+[.!?]?$|\b(?:{ends})\b")
 

@@ -115,7 +115,8 @@ QUESTIONS: Final[dict[Language, Questions]] = {
                 Asked.NAME,
             ),
             (
-                r"what (?:(?:would|do|can|may|should) (?:you|i) )(?:(?:like|want|need|get|bring|order)\b(?! to (?:do|know|talk|say|ask)))|"
+                r"what (?:(?:would|do|can|may|should) (?:you|i) )(?:like|want|need|get|bring|order)\b"
+                r"(?! to (?:do|know|talk|say|ask))|"
                 r"\b(?:which|what) (?!is|was|does|has|else)(?:\w+ )?(?:days|times|items|products|things|"
                 r"toppings|symptoms|dates|names|numbers)\b|"
                 r"\bto order\b",

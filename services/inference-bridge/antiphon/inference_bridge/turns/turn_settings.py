@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from antiphon.inference_bridge.turns import end_of_turn
+from antiphon.inference_bridge.turns.dictation import Ending
 from antiphon.inference_bridge.turns.end_of_turn import Evidence
 
 
@@ -34,7 +35,7 @@ class TurnSettings:
     patience: float = 1.0
     """Waits are so many times as long."""
     longest_ms: int = end_of_turn.LONGEST_MS
-    """Silence that ends a turn of which more is expected."""
+    """Silence that ends any turn; where the client has asked for `semantic`, also one whose words ask for more."""
     relative_gate: bool = True
     """What is much softer than the caller counts as silence (`level_gate`)."""
     language: str = "en"
@@ -45,7 +46,8 @@ def wait_ms(settings: TurnSettings, evidence: Evidence | None = None) -> int:
     """How much silence ends a turn of which so much is known; None: nothing yet."""
     if not (settings.judged or settings.semantic):
         return settings.silence_ms
-    wait = end_of_turn.wait_ms(evidence or Evidence())
-    if wait >= end_of_turn.LONGEST_MS:
+    known = evidence or Evidence()
+    if settings.semantic and known.ending is Ending.INCOMPLETE:
         return settings.longest_ms
+    wait = end_of_turn.wait_ms(known)
     return max(end_of_turn.SHORTEST_MS, min(settings.longest_ms, round(wait * settings.patience)))
