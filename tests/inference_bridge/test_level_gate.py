@@ -23,7 +23,8 @@ WINDOWS_PER_S = 16000 / WINDOW
 def pcm(db: float) -> bytes:
     """A window of noise at so many dB of full scale."""
     noise = np.random.default_rng(1).normal(0, 1, WINDOW)
-    return np.clip(noise / np.sqrt((noise**2).mean()) * 32768 * 10 ** (db / 20), -32768, 32767).astype("<i2").tobytes()
+    scaled = noise / np.sqrt((noise**2).mean()) * 32768 * 10 ** (db / 20)
+    return bytes(np.clip(scaled, -32768, 32767).astype("<i2").tobytes())
 
 
 def feed(gate: LevelGate, db: float, seconds: float, speaking: bool = True) -> float:

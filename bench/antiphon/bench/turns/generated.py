@@ -36,7 +36,8 @@ _REASONS: Final = (
 )  # fmt: skip
 _QUESTIONS: Final = (
     "When do you open on {day}?", "How much does that cost?", "Can I come on {day} at {hour}?",
-    "Do you deliver on {day}?", "Is there still a table free on {day}?", "Where can I park?", "What do I have to bring?",
+    "Do you deliver on {day}?", "Is there still a table free on {day}?", "Where can I park?",
+    "What do I have to bring?",
     "Could you call me back on {day}?",
 )  # fmt: skip
 _COMMAND: Final = (
