@@ -30,6 +30,7 @@ EVIDENCE = st.builds(
     st.booleans(),
     st.integers(0, 20),
     st.booleans(),
+    st.booleans(),
     st.floats(0, 5000),
 )
 
@@ -88,6 +89,11 @@ def test_a_caller_who_pauses_for_longer_never_gets_less_time(evidence: Evidence,
     assert wait_ms(replace(evidence, longest_pause_ms=evidence.longest_pause_ms + pause)) >= wait_ms(evidence)
 
 
+def test_what_the_agents_speech_is_held_for_is_told_soon() -> None:
+    for words in ("", "Mhm.", "Ah,"):
+        assert wait_ms(evidence_of(Known(words, overlaps=True))) <= 256
+
+
 @given(EVIDENCE)
 def test_a_dictation_never_ends_before_800_ms(evidence: Evidence) -> None:
     assert wait_ms(replace(evidence, ending=Ending.DICTATION)) >= 800
@@ -103,13 +109,14 @@ def test_every_rule_decides_about_something() -> None:
     voices = (None, 0.05, 0.3, 0.6, 0.9)
     endings = (None, *Ending)
     every = [
-        Evidence(ending, voice, answered, in_parts, symbols, brief)
+        Evidence(ending, voice, answered, in_parts, symbols, brief, overlaps)
         for ending in endings
         for voice in voices
         for answered in (None, True, False)
         for in_parts in (True, False)
         for symbols in (0, 9)
         for brief in (True, False)
+        for overlaps in (True, False)
     ]
     first = {next(number for number, rule in enumerate(RULES) if rule.fits(each)) for each in every}
     assert first == set(range(len(RULES)))

@@ -22,6 +22,7 @@ from antiphon.inference_bridge.models.sources import (
 )
 from antiphon.inference_bridge.stt.transcriber import without_trailing_repeat
 from antiphon.inference_bridge.tts.normalization import speakable
+from antiphon.inference_bridge.turns.backchannel import is_backchannel
 from antiphon.inference_bridge.turns.window import WINDOW
 
 pytestmark = pytest.mark.pure
@@ -175,3 +176,11 @@ def test_the_optional_model_that_is_not_there_says_how_to_get_it(
     monkeypatch.setattr(sys, "prefix", str(tmp_path))
     with pytest.raises(ModelError, match=r"fetch-smart-turn.*ANTIPHON_SMART_TURN_PATH"):
         smart_turn_file(None, "")
+
+
+@pytest.mark.models
+def test_most_hums_of_our_voice_are_read_as_hums(models: Models, speak: Speak) -> None:
+    """Each is a turn of its own in the test of interruptions, which lets one pass that is read as words."""
+    hums = ["Mhm.", "Uh-huh.", "Mm-hmm.", "Mhm, mhm.", "Hm."]
+    texts = [models.transcriber.transcribe(speak(hum).tobytes()) for hum in hums]
+    assert sum(is_backchannel(text, False) for text in texts) >= 4, texts

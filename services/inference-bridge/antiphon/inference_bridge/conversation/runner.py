@@ -104,6 +104,7 @@ class ConversationRunner:
             spawn,
             span,
             self._agents_words,
+            self._is_held,
             end_of_turn,
             bus.session_id,
         )

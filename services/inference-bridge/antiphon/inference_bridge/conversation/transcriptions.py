@@ -64,17 +64,19 @@ class Transcriptions:
         spawn: Callable[[Coroutine[Any, Any, Any]], asyncio.Task[Any]],
         span: Callable[[str, int | None], trace.Span],
         agents_words: Callable[[], str],
+        is_held: Callable[[], bool],
         end_of_turn: EndOfTurn | None = None,
         owner: str = "",
     ) -> None:
         """`feed`: takes events of the core. `settings`: those in force. `spawn`, `span`: end with the call.
 
-        `agents_words`: the last ones, which tell what the caller is asked. `end_of_turn`: judges by the voice whether
-        a turn has ended. `owner`: the call, for the models.
+        `agents_words`: the last ones, which tell what the caller is asked. `is_held`: its speech is held. `end_of_turn`:
+        judges by the voice whether a turn has ended. `owner`: the call, for the models.
         """
         self._feed, self._pipeline, self._realtime, self._stt = feed, pipeline, realtime, stt
         self._settings, self._spawn, self._span = settings, spawn, span
-        self._agents_words, self._end_of_turn, self._owner = agents_words, end_of_turn, owner
+        self._agents_words, self._is_held = agents_words, is_held
+        self._end_of_turn, self._owner = end_of_turn, owner
         self._item = ""
         """The id of the item that the caller's speech becomes."""
         self._agreement = LocalAgreement()
@@ -247,7 +249,8 @@ class Transcriptions:
     async def _judge_words(self, job: Pending[str], utterance: Utterance) -> None:
         """How much silence ends the turn depends on its words, and on what the agent has asked."""
         turns = self._pipeline.turns
-        turns.evidence(utterance, expected=expected(self._agents_words(), turns.language))
+        asked = expected(self._agents_words(), turns.language)
+        turns.evidence(utterance, expected=asked, overlaps=self._is_held())
         try:
             words = await job
         except Exception as error:

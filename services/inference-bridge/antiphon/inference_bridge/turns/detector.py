@@ -155,10 +155,11 @@ class TurnDetector:
         words: str | None = None,
         voice: float | None = None,
         expected: Expected | None = None,
+        overlaps: bool | None = None,
     ) -> None:
         """What is known of the last `MaybeDone`: its transcript, how done its voice sounds, what the agent has asked.
 
-        Each comes when it is known, in any order; None leaves what came before. Ignored if the caller has spoken since.
+        `overlaps`: the agent's speech is held for it. Each comes when it is known, in any order; None leaves what came before. Ignored if the caller has spoken since.
         """
         if self._maybe is not utterance:
             return
@@ -167,6 +168,7 @@ class TurnDetector:
             known.words if words is None else words,
             known.voice if voice is None else voice,
             known.expected if expected is None else expected,
+            known.overlaps if overlaps is None else overlaps,
         )
         longest = max(self._pauses, default=0.0)
         self._required_ms = wait_ms(self._settings, evidence_of(self._known, self._settings.language, longest))

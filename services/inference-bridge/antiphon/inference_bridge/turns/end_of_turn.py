@@ -44,6 +44,8 @@ class Evidence:
     """Digits and letters that were dictated so far."""
     brief: bool = False
     """Hardly any words: a greeting, the beginning of a sentence."""
+    overlaps: bool = False
+    """The agent speaks, and its speech is held until it is known what the caller's sound was."""
     longest_pause_ms: float = 0.0
     """The longest pause that the caller has made inside a turn of late."""
 
@@ -62,6 +64,7 @@ class Rule:
     symbols: int = 0
     """At least so many."""
     brief: bool | None = None
+    overlaps: bool | None = None
 
     def fits(self, evidence: Evidence) -> bool:
         """Whether the row is for this evidence."""
@@ -72,6 +75,8 @@ class Rule:
         if self.answered and evidence.answered not in self.answered:
             return False
         if evidence.symbols < self.symbols or self.brief not in (None, evidence.brief):
+            return False
+        if self.overlaps not in (None, evidence.overlaps):
             return False
         return self.in_parts in (None, evidence.in_parts)
 
@@ -84,6 +89,9 @@ _WHOLE_NUMBER: Final = 7
 """Symbols from which on a number of unknown length may be whole: the shortest telephone numbers."""
 
 RULES: Final[tuple[Rule, ...]] = (
+    # over the agent's speech, which is silent meanwhile: a cough or "mhm" is to be told from words soon
+    Rule(SHORTEST_MS, (Ending.NOTHING,), overlaps=True),
+    Rule(256, (Ending.COMPLETE, Ending.INCOMPLETE), brief=True, overlaps=True),
     # digits, letters, parts of an address; recognisers write a digit too many, so a full count is not waited for less
     Rule(832, (Ending.DICTATION,), answered=(True,)),
     Rule(1700, (Ending.DICTATION,), answered=(False,)),
@@ -133,13 +141,14 @@ class Known:
     """The transcript of the turn so far."""
     voice: float | None = None
     expected: Expected = ANYTHING
+    overlaps: bool = False
 
 
 def evidence_of(known: Known, language: str = "en", longest_pause_ms: float = 0.0) -> Evidence:
     """The evidence in what is known. `language`: of the words, a tag (BCP 47)."""
     in_parts = is_in_parts(known.expected)
     if known.words is None:
-        return Evidence(voice=known.voice, in_parts=in_parts, longest_pause_ms=longest_pause_ms)
+        return Evidence(voice=known.voice, in_parts=in_parts, overlaps=known.overlaps, longest_pause_ms=longest_pause_ms)
     return Evidence(
         ending=ending(known.words, language, is_dictated(known.expected)),
         voice=known.voice,
@@ -147,5 +156,6 @@ def evidence_of(known: Known, language: str = "en", longest_pause_ms: float = 0.
         in_parts=in_parts,
         symbols=digits(known.words, ruled(language) or "en") + letters(known.words),
         brief=len(known.words.split()) <= _BRIEF,
+        overlaps=known.overlaps,
         longest_pause_ms=longest_pause_ms,
     )
