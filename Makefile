@@ -16,7 +16,7 @@ help:
 	@echo 'make test-nightly  the tests that the nightly workflow runs beside those of `make test`'
 	@echo 'make compose-test  bring the containers up, hold one spoken conversation, take them down'
 	@echo 'make pipecat-test  install Pipecat beside, and test the transport for it'
-	@echo 'make smart-turn-test  fetch the end-of-turn model beside, and test with it'
+	@echo 'make smart-turn-test  test with the end-of-turn model'
 	@echo 'make voices        install the voices of Kokoro-82M (English, Spanish, French, Italian); make voices-test tests with them'
 	@echo 'make fuzz          fuzz all readers of network bytes, SECONDS=60 each; findings go to .fuzz/'
 	@echo 'make chaos         FAULTS=100 random faults of SEED=7 in running calls, then pauses of NATS, ROUNDS=10 of each length'
@@ -116,8 +116,8 @@ pipecat-test: set-up
 
 # The model comes inside a wheel of which nothing else is wanted.
 smart-turn-test: set-up
-	[ -d .smart-turn ] || $(BIN)/pip install --disable-pip-version-check -q --no-deps --target .smart-turn pipecat-ai==1.14.0
-	PYTHONPATH=.smart-turn $(BIN)/pytest tests/smart_turn
+	$(BIN)/python deploy/fetch-smart-turn.py
+	$(BIN)/pytest tests/smart_turn
 
 # Not in the default install: 100 MB of packages, and 27 MB of npm's.
 voices: set-up

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import re
+import sys
 from pathlib import Path
 
 import jiwer
@@ -21,6 +22,7 @@ from antiphon.inference_bridge.models.sources import (
 )
 from antiphon.inference_bridge.stt.transcriber import without_trailing_repeat
 from antiphon.inference_bridge.tts.normalization import speakable
+from antiphon.inference_bridge.turns.backchannel import is_backchannel
 from antiphon.inference_bridge.turns.window import WINDOW
 
 pytestmark = pytest.mark.pure
@@ -168,6 +170,17 @@ def test_a_file_that_is_not_the_recorded_one_is_refused_by_name(tmp_path: Path) 
 
 
 @pytest.mark.skipif(importlib.util.find_spec("pipecat") is not None, reason="it is installed here")
-def test_the_optional_model_that_is_not_there_says_how_to_get_it() -> None:
-    with pytest.raises(ModelError, match=r"pip install --no-deps pipecat-ai.*ANTIPHON_SMART_TURN_PATH"):
+def test_the_optional_model_that_is_not_there_says_how_to_get_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(sys, "prefix", str(tmp_path))
+    with pytest.raises(ModelError, match=r"fetch-smart-turn.*ANTIPHON_SMART_TURN_PATH"):
         smart_turn_file(None, "")
+
+
+@pytest.mark.models
+def test_most_hums_of_our_voice_are_read_as_hums(models: Models, speak: Speak) -> None:
+    """Each is a turn of its own in the test of interruptions, which lets one pass that is read as words."""
+    hums = ["Mhm.", "Uh-huh.", "Mm-hmm.", "Mhm, mhm.", "Hm."]
+    texts = [models.transcriber.transcribe(speak(hum).tobytes()) for hum in hums]
+    assert sum(is_backchannel(text, False) for text in texts) >= 4, texts

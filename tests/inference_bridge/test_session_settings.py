@@ -535,6 +535,27 @@ def test_answers_of_a_language_without_a_voice_stay_text() -> None:
     assert applied.settings == italian
 
 
+@pytest.mark.parametrize(
+    ("settings", "support", "language", "voice"),
+    [
+        (SessionSettings(language="es", voice="ef_dora"), KOKORO, "es", "ef_dora"),
+        (SessionSettings(), KOKORO, "", ""),
+        (SessionSettings(voice="af_sky"), KOKORO, "", ""),
+        (SessionSettings(language="fr", voice="ff_other"), KOKORO, "fr", "ff_siwis"),
+        (SessionSettings(language="it", voice="if_sara"), KOKORO, "", ""),
+        (SessionSettings(language="it", output_modalities=("text",)), KOKORO, "it", ""),
+        (SessionSettings(language="de", voice="df_eva"), KOKORO, "", ""),
+        (SessionSettings(language="es", voice="ef_dora"), SpeechSupport(), "", ""),
+        (SessionSettings(language="es", voice="ef_dora"), BY_URL, "es", "ef_dora"),
+    ],
+)
+def test_a_process_that_takes_a_call_over_speaks_with_what_it_has(
+    settings: SessionSettings, support: SpeechSupport, language: str, voice: str
+) -> None:
+    taken = settings.supported_by(support)
+    assert (taken.language, taken.voice) == (language, voice)
+
+
 # ---- what is in force ------------------------------------------------------------------------------
 
 

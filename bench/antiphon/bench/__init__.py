@@ -33,6 +33,7 @@ BENCHES: Final = {
     "relay-delay": "relay.relay_delay",
     "resampling": "models.resampling",
     "transceiver": "media.transceiver",
+    "turns": "turns.turns",
     "voices": "models.voices",
     "whole-turns": "models.whole_turns",
 }

@@ -61,15 +61,15 @@ class Settings(NatsSettings):
     """Time after which a caller whose answer is late gets a short spoken sign; 0: never."""
 
     # turns
-    turn_silence_ms: int = Field(default=400, ge=96, le=5000)
-    """Silence that ends a turn."""
-    turn_speculate_ms: int = Field(default=160, ge=64, le=5000)
-    """Silence after which a speculative transcription starts."""
+    turn_silence_ms: int | None = Field(default=None, ge=96, le=5000)
+    """Silence that ends a turn; None: words, voice and what was asked decide how much."""
+    turn_speculate_ms: int = Field(default=96, ge=64, le=5000)
+    """Silence after which a speculative transcription starts while the processor has room; else at least 160 ms."""
     vad_threshold: float = Field(default=0.5, gt=0, lt=1)
     """Probability from which on a window counts as speech."""
 
-    smart_turn: Literal["off", "on"] = "off"
-    """`on`: a model judges by the caller's voice whether the turn has ended, and makes the wait shorter or longer."""
+    smart_turn: Literal["auto", "off", "on"] = "auto"
+    """A model judges by the caller's voice whether the turn has ended. `auto`: if it is there; `on`: it has to be."""
 
     # models: a path, or empty for the installed package
     whisper_path: Path | None = None

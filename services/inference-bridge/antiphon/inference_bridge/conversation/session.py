@@ -107,6 +107,8 @@ class Services:
     """Time after which a caller whose answer is late gets a spoken sign; 0: never."""
     end_of_turn: EndOfTurn | None = None
     """Judges by the voice whether a turn is over, where the operator wants that."""
+    has_room: Callable[[], bool] = lambda: False
+    """A transcription could begin at once."""
 
 
 class Session:
@@ -153,12 +155,14 @@ class Session:
         self._refused = [error for error in refused if self._locked.may_see(error)]
         """What of the offer the client is told to be without effect."""
         snapshot = snapshot or ConversationSnapshot()
-        settings = snapshot.session_settings() or settings
+        kept = snapshot.session_settings()
+        settings = kept.supported_by(services.support) if kept else settings
         self._snapshot = snapshot
         self._session_created = snapshot.session_created
         self._is_connected = False
         self._realtime = Realtime(self._events.put, lease.takeovers, snapshot.items)
-        self._vad = VadPipeline(stream, services.vad_executor, settings.turn_settings(services.turn_settings))
+        turn_settings = settings.turn_settings(services.turn_settings)
+        self._vad = VadPipeline(stream, services.vad_executor, turn_settings, services.has_room)
         if snapshot.agent is not None:
             agent.restore(snapshot.agent)
         self._conversation = ConversationRunner(

@@ -73,6 +73,21 @@ HOPELESS = 3
 """Take-overs after which the caller gets an apology instead of another try: what kills us may be in the call."""
 
 
+def _turn_settings(settings: Settings) -> TurnSettings:
+    """Of a call whose client asks for nothing else."""
+    usual, early_ms = TurnSettings(), settings.turn_speculate_ms
+    busy_ms = max(usual.speculate_ms, early_ms)
+    if settings.turn_silence_ms is None:
+        return TurnSettings(threshold=settings.vad_threshold, speculate_ms=busy_ms, early_ms=early_ms, judged=True)
+    silence_ms = settings.turn_silence_ms
+    return TurnSettings(
+        threshold=settings.vad_threshold,
+        silence_ms=silence_ms,
+        speculate_ms=min(busy_ms, silence_ms),
+        early_ms=min(early_ms, silence_ms),
+    )
+
+
 class Bridge:
     """All calls of this process.
 
@@ -108,12 +123,7 @@ class Bridge:
             client,
             Speech(ChunkedStt(stt), tts, PhraseCache(), support.language, support.voice),
             self._vad_executor,
-            TurnSettings(
-                threshold=settings.vad_threshold,
-                silence_ms=settings.turn_silence_ms,
-                speculate_ms=min(settings.turn_speculate_ms, settings.turn_silence_ms),
-                judged=models.end_of_turn is not None,
-            ),
+            _turn_settings(settings),
             settings.greeting_text(
                 phrase("greeting", settings.language) if settings.has_language_model else greeting_of(scripted_agent)
             ),
@@ -127,6 +137,7 @@ class Bridge:
             is_scripted=not settings.has_language_model,
             patience_ms=settings.patience_ms,
             end_of_turn=models.end_of_turn,
+            has_room=lambda: models.transcriber is None or self._workers.has_room,
         )
         self._abandoned = AbandonedCalls(
             client, settings.agent_name, instance, settings.orphan_seconds, self._apologise

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final, Protocol
 
@@ -42,16 +43,21 @@ class VadPipeline:
     """
 
     def __init__(
-        self, stream: VoiceActivityStream, executor: ThreadPoolExecutor, settings: TurnSettings | None
+        self,
+        stream: VoiceActivityStream,
+        executor: ThreadPoolExecutor,
+        settings: TurnSettings | None,
+        has_room: Callable[[], bool] = lambda: False,
     ) -> None:
         """`executor`: has one thread, shared by all calls: a hop costs more than the 0.2 ms of a window.
 
-        `settings`: None where the client says when a turn has ended.
+        `settings`: None where the client says when a turn has ended. `has_room`: a transcription could begin at
+        once, so that it may be tried after less silence.
         """
         self.turns = TurnDetector(settings)
         self.position = 0
         """Samples of the call that were judged."""
-        self._stream, self._executor = stream, executor
+        self._stream, self._executor, self._has_room = stream, executor, has_room
         self._cutter = WindowCutter()
         self._frames: deque[AudioFrame] = deque(maxlen=MAX_FRAMES)
         self._arrived = asyncio.Event()
@@ -97,7 +103,8 @@ class VadPipeline:
                     _report(self.turns.gap(), listener)
                 else:
                     self.position = piece.first_sample + len(piece.pcm) // 2
-                    _report(self.turns.window(piece, probability, time.monotonic()), listener)
+                    now = time.monotonic()
+                    _report(self.turns.window(piece, probability, now, self._has_room()), listener)
 
     def _probabilities(self, cut: list[Window | Gap]) -> list[float]:
         out = []

@@ -60,11 +60,18 @@ def load_voice_activity(settings: Settings) -> VoiceActivity:
 
 
 def load_end_of_turn(settings: Settings) -> SmartTurn | None:
-    """Smart-turn; None unless `ANTIPHON_SMART_TURN` is on."""
+    """Smart-turn; None if `ANTIPHON_SMART_TURN` is off, or `auto` and the model is not there."""
     if settings.smart_turn == "off":
         return None
+    try:
+        path = smart_turn_file(settings.smart_turn_path, settings.smart_turn_sha256)
+    except ModelError as error:
+        if settings.smart_turn == "on" or settings.smart_turn_path:
+            raise
+        log.info("turns end without smart-turn: %s", error)
+        return None
     log.info("loading end of turn: %s", settings.smart_turn_path or "smart-turn")
-    model = SmartTurn(smart_turn_file(settings.smart_turn_path, settings.smart_turn_sha256))
+    model = SmartTurn(path)
     model.judge(bytes(32000))
     return model
 

@@ -121,6 +121,16 @@ class SessionSettings:
             return Applied(self, (), True)
         return _Change(self, asked.given, asked.path, support).applied(asked.refused)
 
+    def supported_by(self, support: SpeechSupport) -> SessionSettings:
+        """These in a process that may have other speech models than the one before it: they speak and transcribe."""
+        language = self.language
+        if language and not support.can_transcribe(language):
+            language = ""
+        voice = voice_for(language or support.language, support, self.voice or support.voice)
+        if voice is None and self.spoken:
+            language, voice = "", voice_for(support.language, support, self.voice or support.voice)
+        return replace(self, language=language, voice="" if voice in (None, support.voice) else voice)
+
     def shown(self, session_id: str, model: str, base: TurnSettings, support: SpeechSupport = _SUPPORT) -> JsonObject:
         """As `session.created` and `session.updated` show it."""
         wav = {"type": "audio/pcm", "rate": 24000}
@@ -151,7 +161,7 @@ class SessionSettings:
 
     def turn_settings(self, base: TurnSettings) -> TurnSettings | None:
         """For the detector; None if the client ends the turns. `base`: the operator's defaults."""
-        return detector_settings(self.turn_detection, base)
+        return detector_settings(self.turn_detection, replace(base, language=self.language or base.language))
 
     def turn_prompt(self) -> str:
         """Words that the recogniser may expect."""
