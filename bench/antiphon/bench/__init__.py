@@ -33,6 +33,7 @@ BENCHES: Final = {
     "relay-delay": "relay.relay_delay",
     "resampling": "models.resampling",
     "transceiver": "media.transceiver",
+    "transcription": "models.transcription",
     "whole-turns": "models.whole_turns",
 }
 """By name: the module inside this package."""

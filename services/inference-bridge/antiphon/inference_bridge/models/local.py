@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import logging
 
+import numpy as np
+
 from antiphon.inference_bridge.models.smart_turn import SmartTurn
 from antiphon.inference_bridge.models.sources import (
+    ModelError,
     lexicon_files,
     silero_file,
     smart_turn_file,
@@ -17,7 +20,7 @@ from antiphon.inference_bridge.models.sources import (
 )
 from antiphon.inference_bridge.models.voice_activity import VoiceActivity
 from antiphon.inference_bridge.settings import Settings
-from antiphon.inference_bridge.stt.transcriber import Transcriber, Whisper
+from antiphon.inference_bridge.stt.transcriber import Transcriber, UnknownLanguageError, Whisper
 from antiphon.inference_bridge.tts.g2p import Lexicon, Phonemizer
 from antiphon.inference_bridge.tts.synthesizer import PiperVoice, Synthesizer
 from antiphon.inference_bridge.turns.window import WINDOW
@@ -43,13 +46,17 @@ def load_end_of_turn(settings: Settings) -> SmartTurn | None:
     return model
 
 
-def load_transcriber(settings: Settings) -> Transcriber:
-    """Whisper base, or the model of `ANTIPHON_WHISPER_PATH`."""
+def load_transcriber(settings: Settings, language: str = "en") -> Transcriber:
+    """Whisper base, or the model of `ANTIPHON_WHISPER_PATH`. `language`: of calls that ask for none."""
     log.info("loading speech-to-text: %s", settings.whisper_path or "whisper base")
     directory = whisper_directory(settings.whisper_path, settings.whisper_sha256, settings.cache_dir)
-    transcriber = Whisper(directory, settings.bridge_threads)
-    # the first run of a graph allocates and plans: a caller would wait for it
-    transcriber.transcribe(bytes(32000))
+    try:
+        transcriber = Whisper(directory, settings.bridge_threads, language)
+    except UnknownLanguageError as error:
+        fix = "correct ANTIPHON_LANGUAGE, or set ANTIPHON_WHISPER_PATH to a model that knows it"
+        raise ModelError(str(error), fix) from None
+    # the first run of a graph allocates and plans: a caller would wait for it; silence would need no model
+    transcriber.transcribe(np.random.default_rng(0).normal(0, np.linspace(10, 3000, 16000)).astype("<i2").tobytes())
     return transcriber
 
 

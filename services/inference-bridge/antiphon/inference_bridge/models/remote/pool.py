@@ -110,12 +110,15 @@ class RemoteModels:
         self._outstanding: Counter[str] = Counter()
         """Requests without an answer, by owner."""
 
-    def transcribe(self, pcm: bytes, prompt: str, urgency: Urgency, owner: str = "") -> Pending[str]:
+    def transcribe(
+        self, pcm: bytes, prompt: str, urgency: Urgency, owner: str = "", language: str = ""
+    ) -> Pending[str]:
         """`pcm`: s16le mono at 16 kHz; `ValueError` if it is longer than a worker takes (`wire.MAX_PCM`)."""
         if len(pcm) > wire.MAX_PCM:
             raise ValueError(f"{len(pcm)} bytes of audio: a worker takes {wire.MAX_PCM}, longer turns go in pieces")
         within = STT_TIMEOUT + STT_TIMEOUT_PER_S * len(pcm) / (2 * RATE)
-        return self._request(partial(self._transcribe, wire.pack(prompt[: wire.MAX_TEXT], pcm), within), owner)
+        more = [language[: wire.MAX_LANGUAGE]] if language else []
+        return self._request(partial(self._transcribe, wire.pack(prompt[: wire.MAX_TEXT], pcm, *more), within), owner)
 
     def synthesize(self, clause: str, speed: float, urgency: Urgency, owner: str = "") -> Pending[Samples]:
         """Mono samples at `SPEECH_RATE`; text beyond `wire.MAX_TEXT` is left out."""
