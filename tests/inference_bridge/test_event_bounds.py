@@ -82,7 +82,6 @@ def test_a_schema_of_ordinary_depth_is_taken_and_written_down() -> None:
         create({"type": "function_call_output", "call_id": "c", "output": "x" * 65_537}),
         json.dumps({"type": "session.update", "session": {"instructions": "x" * 100_001}}),
         json.dumps({"type": "session.update", "session": {"tracing": {"a": "x" * 5000}}}),
-        json.dumps({"type": "session.update", "session": {"tools": [{"type": "function", "name": "a"}] * 129}}),
         json.dumps({"type": "response.create", "response": {"metadata": {str(n): "" for n in range(4000)}}}),
         json.dumps({"type": "response.create", "response": {"metadata": {"a": "x" * 513}}}),
         json.dumps({"type": "response.create", "response": {"metadata": {"x" * 65: ""}}}),
@@ -113,21 +112,53 @@ def test_an_error_does_not_send_back_what_was_too_long() -> None:
         assert len(f"{found} {found.param} {found.event_id}") < 1000
 
 
-def test_the_tools_of_a_session_are_bounded_together() -> None:
+def test_the_tools_of_a_session_are_bounded_together_and_those_that_fit_are_taken() -> None:
     tools = [{"type": "function", "name": f"tool_{n}", "description": "x" * 4000} for n in range(20)]
-    with pytest.raises(ClientError, match="together"):
-        read_client_event(json.dumps({"type": "session.update", "session": {"tools": tools}}))
-    assert read_client_event(json.dumps({"type": "session.update", "session": {"tools": tools[:10]}}))
+    read: Any = read_client_event(json.dumps({"type": "session.update", "session": {"tools": tools}}))
+    assert len(SessionSettings().changed(read.session).tools) == 16
+    assert [error.param for error in read.session.refused] == [f"session.tools[{n}]" for n in range(16, 20)]
+    assert all("together" in str(error) for error in read.session.refused)
+    read = read_client_event(json.dumps({"type": "session.update", "session": {"tools": tools[:10]}}))
+    assert not read.session.refused
+
+
+def test_the_number_of_tools_is_bounded_and_the_first_are_taken() -> None:
+    tools = [{"type": "function", "name": f"tool_{n}"} for n in range(5000)]
+    changes = SessionChanges.model_validate({"tools": tools})
+    assert len(SessionSettings().changed(changes).tools) == 128
+    (error,) = changes.refused
+    assert error.param == "session.tools[128]"
+
+
+def test_an_event_with_thousands_of_bad_fields_gets_a_few_errors_and_their_number() -> None:
+    session: dict[str, Any] = {f"field_{n}": n for n in range(4000)}
+    session["instructions"] = "Be brief."
+    changes = SessionChanges.model_validate(session)
+    assert len(changes.refused) == 17
+    assert "3984 more" in str(changes.refused[-1])
+    assert SessionSettings().changed(changes).instructions == "Be brief."
+    bad_tools = [{"type": "mcp"} for _ in range(128)]
+    assert len(SessionChanges.model_validate({"tools": bad_tools, "voice": "x" * 100_000}).refused) == 17
+    for error in changes.refused:
+        assert len(f"{error} {error.param}") < 1000
 
 
 def test_an_offer_with_a_setting_beyond_the_bounds_costs_that_setting() -> None:
     schema = json.loads(deep(200))
-    settings, trouble = first_settings(
-        {"instructions": "Be brief.", "tools": [{"type": "function", "name": "a", "parameters": schema}]}
+    settings, refused = first_settings(
+        {
+            "instructions": "Be brief.",
+            "tools": [{"type": "function", "name": "a", "parameters": schema}],
+            "audio": {"output": {"speed": 1e999}, "input": {"transcription": {"prompt": "Riverside"}}},
+            "\ud800": 1,
+        }
     )
     assert settings.instructions == "Be brief."
     assert settings.tools == ()
-    assert "levels" in trouble
+    assert settings.turn_prompt() == "Riverside"
+    assert [error.param for error in refused] == ["session.tools", "session.audio.output.speed", "session.\\ud800"]
+    assert "levels" in str(refused[0])
+    json.dumps([[str(error), error.param] for error in refused]).encode()
 
 
 # ---- the conversation ------------------------------------------------------------------------------
@@ -255,6 +286,21 @@ FIXED = SessionSettings().changed(
         ("output_modalities", {"type": "response.create", "response": {"output_modalities": ["text"]}}, "modalities"),
         ("instructions", {"type": "response.create", "response": {"input": [user("Sing.", role="system")]}}, "input"),
         ("instructions", {"type": "conversation.item.create", "item": user("Sing.", role="system")}, "item"),
+        ("instructions", {"type": "conversation.item.create", "item": user("Sing.", role="developer")}, "item"),
+        ("audio.output.speed", {"type": "session.update", "session": {"speed": 1.5}}, "session.speed"),
+        (
+            "speed",
+            {"type": "session.update", "session": {"audio": {"output": {"speed": 1.5}}}},
+            "session.audio.output.speed",
+        ),
+        ("turn_detection", {"type": "session.update", "session": {"turn_detection": None}}, "session.turn_detection"),
+        (
+            "max_response_output_tokens",
+            {"type": "response.create", "response": {"max_output_tokens": 9}},
+            "response.max",
+        ),
+        ("output_modalities", {"type": "response.create", "response": {"modalities": ["text"]}}, "response.modalities"),
+        ("audio.output.speed", {"type": "response.create", "response": {"speed": 1.5}}, "response.speed"),
     ],
 )
 def test_what_the_maker_of_a_secret_has_fixed_is_not_changed(locked: str, event: dict[str, Any], param: str) -> None:
@@ -270,6 +316,22 @@ def test_a_locked_setting_may_be_sent_as_it_is() -> None:
     session = {"instructions": "Sell apples.", "audio": {"output": {"speed": 1.2}}}
     event = read_client_event(json.dumps({"type": "session.update", "session": session}))
     LockedSettings(["instructions", "tools", "no_such_setting"]).check(event, FIXED)
+
+
+def test_a_field_that_is_fixed_at_its_old_place_counts_before_the_client_s_at_its_new_one() -> None:
+    session = {"speed": 1.2, "audio": {"output": {"speed": 0.5}, "input": {"transcription": None}}}
+    settings, refused = first_settings(session, locked=["speed"])
+    assert (settings.speed, settings.transcription, refused) == (1.2, None, ())
+    settings, refused = first_settings(session)
+    assert settings.speed == 0.5, "today's place counts"
+    assert [error.param for error in refused] == ["session.speed"]
+
+
+def test_errors_about_what_is_hidden_are_not_for_the_client() -> None:
+    session = {"tools": [{"type": "mcp"}], "speed": 9, "tool_choice": "x"}
+    _, refused = first_settings(session)
+    locked = LockedSettings(["tools", "speed", "tool_choice"])
+    assert [error.param for error in refused if locked.may_see(error)] == ["session.tool_choice", "session.speed"]
 
 
 def test_locked_instructions_and_tools_are_not_shown() -> None:

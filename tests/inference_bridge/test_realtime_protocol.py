@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from openai.types.realtime.realtime_server_event import RealtimeServerEvent
 from pydantic import TypeAdapter
 
+from antiphon.inference_bridge.realtime_protocol.caller_keys import key_of
 from antiphon.inference_bridge.realtime_protocol.client_events import (
     EVENTS,
     FunctionCallOutputItem,
@@ -21,10 +22,10 @@ from antiphon.inference_bridge.realtime_protocol.client_events import (
     SessionUpdate,
     read_client_event,
 )
-from antiphon.inference_bridge.realtime_protocol.conversation import MAX_ITEMS, Conversation, message
+from antiphon.inference_bridge.realtime_protocol.conversation import MAX_ITEMS, Conversation, message, text_of
 from antiphon.inference_bridge.realtime_protocol.errors import ClientError
 from antiphon.inference_bridge.realtime_protocol.server_events import Realtime, RealtimeResponse
-from antiphon.inference_bridge.realtime_protocol.session_settings import SessionChanges, SessionSettings, first_settings
+from antiphon.inference_bridge.realtime_protocol.session_settings import SessionChanges, SessionSettings
 from antiphon.inference_bridge.turns.turn_settings import TurnSettings
 
 pytestmark = pytest.mark.pure
@@ -39,7 +40,7 @@ def protocol() -> tuple[Realtime, list[dict[str, Any]]]:
 
 
 def shown(settings: SessionSettings) -> dict[str, Any]:
-    return settings.shown("rtc_1", "concierge", "joe", BASE)
+    return settings.shown("rtc_1", "concierge", BASE)
 
 
 def a_conversation() -> list[dict[str, Any]]:
@@ -94,6 +95,27 @@ def a_conversation() -> list[dict[str, Any]]:
     text.text("In writing.")
     text.done("completed", "In writing.", 0)
     RealtimeResponse(realtime).done("failed", "", 0, failure="no speech could be made of it")
+    RealtimeResponse(realtime).done("cancelled", "", 0, "client_cancelled")
+    long = RealtimeResponse(realtime, voice="joe", max_output_tokens=20)
+    long.written("This is a long ")
+    long.begin_speech()
+    long.audio_started()
+    long.used(None, 20)
+    long.incomplete("max_output_tokens")
+    long.done("completed", "This is a long", 0)
+    filtered = RealtimeResponse(realtime, spoken=False)
+    filtered.text("This is")
+    filtered.done("incomplete", "This is", 0, "content_filter")
+    after = RealtimeResponse(realtime)
+    after.function_call("call_3", "look", "{}")
+    after.written("Let me look.")
+    after.done("completed", "Let me look.", 0)
+    for key in "12#":
+        realtime.key_pressed(key, 1_780_000_000.5)
+    realtime.add_keys(["1", "2", "#"])
+    spoken = {"type": "message", "role": "user", "content": [{"type": "input_audio", "transcript": "Hi"}]}
+    realtime.create(MessageItem.model_validate(spoken), None)
+    realtime.errors(SessionChanges.model_validate({"speed": 9, "tools": [{"type": "mcp"}], "x": 1}).refused)
     realtime.delete(item_id)
     realtime.cleared()
     realtime.error(ClientError("no", "invalid_value", "item", "event_7"))
@@ -118,6 +140,122 @@ def test_event_ids_are_unique() -> None:
 def test_the_ids_of_a_later_holder_of_the_call_are_others() -> None:
     first, second = Realtime(lambda _: None), Realtime(lambda _: None, era=1)
     assert {first.new_id("item"), first.new_id("item")}.isdisjoint({second.new_id("item"), second.new_id("item")})
+
+
+def of_type(events: list[dict[str, Any]], *types: str) -> list[dict[str, Any]]:
+    return [event for event in events if event["type"] in types]
+
+
+def test_a_message_begins_when_it_is_written_and_stands_before_the_call_that_follows_it() -> None:
+    realtime, events = protocol()
+    response = RealtimeResponse(realtime)
+    response.written(" ")
+    response.written("Let me check that for you.")
+    response.written(" One moment.")
+    response.function_call("call_1", "look", "{}")
+    output = FunctionCallOutputItem(type="function_call_output", call_id="call_1", output="sunny")
+    realtime.create(output, None)  # the client is faster than the speech
+    response.begin_speech()
+    response.audio_started()
+    response.done("completed", "Let me check that for you. One moment.", 0)
+    kinds = [item.get("role") or item["type"] for item in realtime.conversation.items]
+    assert kinds == ["assistant", "function_call", "function_call_output"]
+    added = of_type(events, "response.output_item.added")
+    assert [(event["output_index"], event["item"]["type"]) for event in added] == [(0, "message"), (1, "function_call")]
+    assert [event["output_index"] for event in of_type(events, "response.output_item.done")] == [1, 0]
+    (done,) = of_type(events, "response.done")
+    assert [item["type"] for item in done["response"]["output"]] == ["message", "function_call"]
+    told = of_type(events, "conversation.item.added")
+    assert [event["previous_item_id"] for event in told] == [None, *(event["item"]["id"] for event in told[:-1])]
+
+
+def test_items_have_the_output_index_of_the_order_in_which_they_were_written() -> None:
+    realtime, events = protocol()
+    response = RealtimeResponse(realtime)
+    response.function_call("call_1", "look", "{}")
+    response.written("Let me look.")
+    response.function_call("call_2", "look", "{}")
+    response.begin_speech()
+    response.played("Let me")
+    response.done("completed", "Let me look.", 0)
+    by_item: dict[str, set[int]] = {}
+    for event in events:
+        if "output_index" in event:
+            item_id = event.get("item_id") or event["item"]["id"]
+            by_item.setdefault(item_id, set()).add(event["output_index"])
+    (done,) = of_type(events, "response.done")
+    assert [by_item[item["id"]] for item in done["response"]["output"]] == [{0}, {1}, {2}]
+    assert [item["type"] for item in done["response"]["output"]] == ["function_call", "message", "function_call"]
+    assert response.calls
+
+
+@pytest.mark.parametrize("reason", ["max_output_tokens", "content_filter"])
+@pytest.mark.parametrize("spoken", [True, False])
+def test_an_answer_that_ends_before_its_end_is_incomplete_with_the_reason(reason: Any, spoken: bool) -> None:
+    for early in (True, False):
+        realtime, events = protocol()
+        response = RealtimeResponse(realtime, spoken)
+        if spoken:
+            response.written("This is")
+            response.audio_started()
+        else:
+            response.text("This is")
+        if early:
+            response.incomplete(reason)
+            response.done("completed", "This is", 0)
+        else:
+            response.done("incomplete", "This is", 0, reason)
+        (done,) = of_type(events, "response.done")
+        assert done["response"]["status"] == "incomplete"
+        assert done["response"]["status_details"] == {"type": "incomplete", "reason": reason}
+        assert done["response"]["output"][0]["status"] == "incomplete"
+        assert not of_type(events, "output_audio_buffer.cleared", "conversation.item.truncated")
+
+
+def test_an_incomplete_answer_that_is_interrupted_is_cancelled() -> None:
+    realtime, events = protocol()
+    response = RealtimeResponse(realtime)
+    response.written("This is")
+    response.incomplete("max_output_tokens")
+    response.done("cancelled", "This", 100, "turn_detected")
+    assert events[-1]["response"]["status_details"] == {"type": "cancelled", "reason": "turn_detected"}
+
+
+@pytest.mark.parametrize(
+    ("taken", "given_out", "total"),
+    [(40, 7, 47), (None, None, 0), (None, 7, 7), (40.0, "7", 40), (-1, True, 0), (float("nan"), float("inf"), 0)],
+)
+def test_no_usage_of_a_chat_server_keeps_a_response_from_its_end(taken: Any, given_out: Any, total: int) -> None:
+    realtime, events = protocol()
+    response = RealtimeResponse(realtime)
+    response.used(taken, given_out)
+    response.done("completed", "", 0)
+    assert events[-1]["response"]["usage"]["total_tokens"] == total
+
+
+def test_a_response_that_is_cancelled_before_a_word_of_it_ends_as_it_began() -> None:
+    realtime, events = protocol()
+    RealtimeResponse(realtime, metadata={"topic": "spam"}).done("cancelled", "", 0, "client_cancelled")
+    created, done = (event["response"] for event in of_type(events, "response.created", "response.done"))
+    assert created["id"] == done["id"]
+    assert (done["status"], done["output"], done["metadata"]) == ("cancelled", [], {"topic": "spam"})
+    assert realtime.conversation.items == []
+
+
+def test_the_keys_of_the_caller_are_told_and_read_by_the_model() -> None:
+    assert [key_of(event) for event in (0, 9, 10, 11, 12, 15, 16, -1)] == ["0", "9", "*", "#", "A", "D", None, None]
+    realtime, events = protocol()
+    realtime.key_pressed("1", 1_780_000_000.9)
+    assert events[-1] | {"event_id": ""} == {
+        "type": "input_audio_buffer.dtmf_event_received",
+        "event_id": "",
+        "event": "1",
+        "received_at": 1_780_000_000,
+    }
+    assert text_of(realtime.add_keys(["1", "2", "3", "#"])) == "The caller pressed the keys 1 2 3 #."
+    assert text_of(realtime.add_keys(["7"])) == "The caller pressed the key 7."
+    assert len(text_of(realtime.add_keys(["1"] * 10_000))) < 200
+    assert [item["role"] for item in realtime.conversation.items] == ["user"] * 3
 
 
 def test_an_interrupted_response_holds_what_was_heard() -> None:
@@ -178,16 +316,9 @@ def detecting(detection: dict[str, Any]) -> dict[str, Any]:
         ({"event": 1}, "missing_required_parameter", "type"),
         ({"type": "session.update"}, "missing_required_parameter", "session"),
         ({"type": "session.update", "session": {"output_modalities": ["smell"]}}, None, "session.output_modalities[0]"),
-        (
-            detecting({"type": "server_vad", "threshold": 7}),
-            "invalid_value",
-            "session.audio.input.turn_detection.threshold",
-        ),
-        (
-            detecting({"type": "guess"}),
-            "invalid_value",
-            "session.audio.input.turn_detection",
-        ),
+        (detecting({"threshold": 7}), "invalid_value", "session.audio.input.turn_detection.threshold"),
+        (detecting({"type": "guess"}), "invalid_value", "session.audio.input.turn_detection.type"),
+        ({"type": "session.update", "session": "loud"}, "invalid_type", "session"),
         ({"type": "conversation.item.create", "item": {"type": "message"}}, "missing_required_parameter", "item.role"),
         ({"type": "conversation.item.retrieve", "item_id": 3}, "invalid_type", "item_id"),
         ({"type": "conversation.item.truncate", "item_id": "a", "content_index": 0, "audio_end_ms": -1}, None, "audio_end_ms"),  # noqa: E501
@@ -205,7 +336,7 @@ def test_a_malformed_event_is_refused_with_its_field_and_the_client_s_event_id(
 
 
 def test_what_the_stock_client_library_sends_is_understood() -> None:
-    """Events as `@openai/agents-realtime` and the `openai` package send them, fields of later versions included."""
+    """Events as `@openai/agents-realtime` and the `openai` package send them, with fields that mean nothing here."""
     audio = {
         "input": {
             "format": {"type": "audio/pcm", "rate": 24000},
@@ -221,10 +352,11 @@ def test_what_the_stock_client_library_sends_is_understood() -> None:
         "audio": audio,
         "tools": [],
         "prompt": None,
-        "new": {"a": 1},
+        "reasoning": {"effort": "low"},
     }
     read = read_client_event(json.dumps({"type": "session.update", "session": session}))
     assert isinstance(read, SessionUpdate)
+    assert read.session.refused == ()
     settings = SessionSettings().changed(read.session)
     assert settings.speed == 1.2
     assert shown(settings)["audio"]["output"]["voice"] == "joe", "what is in force, not what was asked for"
@@ -285,10 +417,3 @@ def test_eagerness_shortens_the_wait() -> None:
         assert turns is not None
         waits.append((turns.complete_ms, turns.incomplete_ms))
     assert waits == sorted(waits)
-
-
-def test_a_bad_setting_of_the_offer_costs_itself_and_not_the_call() -> None:
-    settings, trouble = first_settings({"instructions": "Be brief.", "output_modalities": "loud", "agent": "x"})
-    assert settings.instructions == "Be brief."
-    assert settings.output_modalities == ("audio",)
-    assert "output_modalities" in trouble

@@ -1,32 +1,49 @@
 """The events that a client may send, as models: one per type, in our own words after the published protocol.
 
-Fields that a model does not name are ignored: the protocol grows. `read_client_event` is the only way in; `bounds`
-looks at each event before a model does.
+Fields that a model does not name are ignored: the protocol grows. Those of a session and of a response are read by
+tables, each by itself (`fields`). `read_client_event` is the only way in; `bounds` looks at each event before a model
+does.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PlainValidator, ValidationError
 
 from antiphon.inference_bridge.realtime_protocol.bounds import MAX_EVENT_ID, event_id_of, parsed
-from antiphon.inference_bridge.realtime_protocol.errors import ClientError, client_error, tagged
-from antiphon.inference_bridge.realtime_protocol.session_settings import (
-    MaxTokens,
-    Modalities,
-    SessionChanges,
-    ToolChoice,
-    Tools,
+from antiphon.inference_bridge.realtime_protocol.errors import ClientError, client_error
+from antiphon.inference_bridge.realtime_protocol.items import (
+    FunctionCallItem,
+    FunctionCallOutputItem,
+    Item,
+    ItemId,
+    MessageItem,
 )
+from antiphon.inference_bridge.realtime_protocol.response_parameters import ResponseParameters, read_response
+from antiphon.inference_bridge.realtime_protocol.session_changes import SessionChanges
 
-MAX_TEXT: Final = 64 * 1024
-"""Characters of an item, all its parts together."""
-MAX_METADATA: Final = 512
-"""Characters of a value; of a key 64, as in the published protocol."""
-MAX_KEYS: Final = 16
-"""Of metadata."""
-ItemId = Annotated[str, Field(min_length=1, max_length=64)]
+__all__ = [
+    "EVENTS",
+    "BufferAppend",
+    "BufferClear",
+    "BufferCommit",
+    "ClientEvent",
+    "FunctionCallItem",
+    "FunctionCallOutputItem",
+    "Item",
+    "ItemCreate",
+    "ItemDelete",
+    "ItemRetrieve",
+    "ItemTruncate",
+    "MessageItem",
+    "OutputClear",
+    "ResponseCancel",
+    "ResponseCreate",
+    "ResponseParameters",
+    "SessionUpdate",
+    "read_client_event",
+]
 
 
 class _Model(BaseModel):
@@ -37,68 +54,11 @@ class _Event(_Model):
     event_id: str | None = Field(default=None, max_length=MAX_EVENT_ID)
 
 
-# ---- items ---------------------------------------------------------------------------------------
-
-
-class Content(_Model):
-    """One part of a message's content."""
-
-    type: Literal["input_text", "input_audio", "input_image", "output_text", "output_audio", "text", "audio"]
-    text: str | None = Field(default=None, max_length=MAX_TEXT)
-    transcript: str | None = Field(default=None, max_length=MAX_TEXT)
-
-
-class MessageItem(_Model):
-    """A message that the client puts on record."""
-
-    type: Literal["message"]
-    id: ItemId | None = None
-    role: Literal["user", "assistant", "system"]
-    content: list[Content] = Field(min_length=1, max_length=64)
-
-    @model_validator(mode="after")
-    def _is_bounded(self) -> Self:
-        length = sum(len(part.text or "") + len(part.transcript or "") for part in self.content)
-        if length > MAX_TEXT:
-            raise ValueError(f"its parts have {length} characters, at most {MAX_TEXT} are taken in an item")
-        return self
-
-
-class FunctionCallItem(_Model):
-    """A call of a function that the client puts on record, such as one of an earlier conversation."""
-
-    type: Literal["function_call"]
-    id: ItemId | None = None
-    call_id: ItemId
-    name: str = Field(min_length=1, max_length=64)
-    arguments: str = Field(max_length=MAX_TEXT)
-
-
-class FunctionCallOutputItem(_Model):
-    """What the client's function returned."""
-
-    type: Literal["function_call_output"]
-    id: ItemId | None = None
-    call_id: ItemId
-    output: str = Field(max_length=MAX_TEXT)
-
-
-Item = Annotated[
-    Annotated[MessageItem, Tag("tag:message")]
-    | Annotated[FunctionCallItem, Tag("tag:function_call")]
-    | Annotated[FunctionCallOutputItem, Tag("tag:function_call_output")],
-    Discriminator(tagged("type")),
-]
-
-
-# ---- events --------------------------------------------------------------------------------------
-
-
 class SessionUpdate(_Event):
     """Change settings of the session, in force at once."""
 
     type: Literal["session.update"]
-    session: SessionChanges
+    session: Annotated[SessionChanges, PlainValidator(SessionChanges.model_validate)]
 
 
 class BufferAppend(_Event):
@@ -151,38 +111,15 @@ class ItemTruncate(_Event):
     audio_end_ms: int = Field(ge=0, le=2**31)
 
 
-def _few(metadata: Any) -> Any:
-    """Before each key and value is looked at: thousands of errors cost 16 ms, of which one is shown."""
-    if isinstance(metadata, dict) and len(metadata) > MAX_KEYS:
-        raise ValueError(f"{len(metadata)} keys, at most {MAX_KEYS} are taken")
-    return metadata
-
-
-Metadata = Annotated[
-    dict[Annotated[str, Field(max_length=64)], Annotated[str, Field(max_length=MAX_METADATA)]], BeforeValidator(_few)
-]
-
-
-class ResponseParameters(_Model):
-    """Settings for one response in place of the session's."""
-
-    instructions: str | None = Field(default=None, max_length=MAX_TEXT)
-    output_modalities: Modalities | None = None
-    tools: Tools | None = None
-    tool_choice: ToolChoice | None = None
-    max_output_tokens: MaxTokens | None = None
-    conversation: Literal["auto", "none"] = "auto"
-    """`none`: the answer stays outside of the conversation."""
-    input: list[Item] | None = Field(default=None, max_length=200)
-    """To be answered instead of the conversation."""
-    metadata: Metadata | None = None
+def _response(raw: Any) -> ResponseParameters | None:
+    return None if raw is None else read_response(raw)
 
 
 class ResponseCreate(_Event):
     """Answer what was not answered yet."""
 
     type: Literal["response.create"]
-    response: ResponseParameters | None = None
+    response: Annotated[ResponseParameters | None, PlainValidator(_response)] = None
 
 
 class ResponseCancel(_Event):
@@ -236,4 +173,8 @@ def read_client_event(text: str | bytes) -> ClientEvent:
         read: ClientEvent = model.model_validate(event)
     except ValidationError as error:
         raise client_error(error, event_id=event_id) from None
+    except ClientError as error:  # of a field that is read by our own tables
+        raise error.of_event(event_id) from None
+    if isinstance(read, SessionUpdate) and len(read.session.refused) == 1 and read.session.is_useless:
+        raise read.session.refused[0].of_event(event_id)  # its only field: the event does nothing
     return read

@@ -9,19 +9,23 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Final
 
-from antiphon.inference_bridge.realtime_protocol.client_events import (
+from antiphon.inference_bridge.realtime_protocol.errors import ClientError
+from antiphon.inference_bridge.realtime_protocol.items import (
+    Content,
     FunctionCallItem,
     FunctionCallOutputItem,
+    InputItem,
+    ItemReference,
     MessageItem,
 )
-from antiphon.inference_bridge.realtime_protocol.errors import ClientError
 
 JsonObject = dict[str, Any]
 MAX_ITEMS: Final = 500
 MAX_CHARACTERS: Final = 2 * 1024 * 1024
 """Of the text in all items. A caller who speaks for a whole day says half of it."""
 ROOT: Final = "root"
-_USER_CONTENT: Final = ("input_text", "input_audio", "input_image")
+MAX_INPUT_CHARACTERS: Final = 512 * 1024
+"""Of the `input` of a response: a reference of 70 bytes may stand for an item of 64 Ki characters."""
 
 
 class Conversation:
@@ -56,6 +60,28 @@ class Conversation:
             if item["id"] == item_id:
                 return item
         raise ClientError(f"there is no item {item_id!r:.60}", "item_not_found", "item_id")
+
+    def input_items(self, given: Iterable[InputItem], root: str = "response.input") -> list[JsonObject]:
+        """The items of a response's `input`, with those on record in place of references to them.
+
+        `ClientError` for an unknown reference, for what can't be an item, and beyond `MAX_INPUT_CHARACTERS`.
+        """
+        known = {item["id"]: item for item in self._items}
+        items: list[JsonObject] = []
+        length = 0
+        for at, each in enumerate(given):
+            if isinstance(each, ItemReference):
+                if each.id not in known:
+                    raise ClientError(f"there is no item {each.id!r:.60}", "item_not_found", f"{root}[{at}].id")
+                item = known[each.id]
+            else:
+                item = item_of(each, each.id or f"input_{at}", f"{root}[{at}]")
+            length += text_length(item)
+            if length > MAX_INPUT_CHARACTERS:
+                text = f"the items up to here have {length} characters, at most {MAX_INPUT_CHARACTERS} are taken"
+                raise ClientError(text, "invalid_value", f"{root}[{at}]")
+            items.append(item)
+        return items
 
     def before(self, item_id: str) -> str | None:
         """The id of the item before this one; None if this one is the first, or unknown."""
@@ -135,26 +161,45 @@ def message(item_id: str, role: str, status: str, *content: JsonObject) -> JsonO
     }
 
 
-def item_of(created: MessageItem | FunctionCallItem | FunctionCallOutputItem, item_id: str) -> JsonObject:
-    """What a client created, as an item on record; `ClientError` for what can't be one here."""
+def item_of(
+    created: MessageItem | FunctionCallItem | FunctionCallOutputItem, item_id: str, root: str = "item"
+) -> JsonObject:
+    """What a client created, as an item on record; `ClientError` for what can't be one here. `root`: its path."""
     if not isinstance(created, MessageItem):
-        return {**created.model_dump(), "id": item_id, "object": "realtime.item", "status": "completed"}
-    content: list[JsonObject] = []
-    for part in created.content:
-        if created.role == "assistant":
-            spoken = part.type in ("output_audio", "audio")
-            if not spoken and part.type not in ("output_text", "text"):
-                raise ClientError(f"an assistant's message holds no {part.type}", "invalid_value", "item.content")
-            text = (part.transcript if spoken else part.text) or part.text or ""
-            content.append({"type": "output_text", "text": text})
-        elif part.type == "input_text" and part.text:
-            content.append({"type": "input_text", "text": part.text})
-        elif part.type in _USER_CONTENT and part.type != "input_text":
-            text = f"{part.type} is not taken in an item here: speak it, the call carries the audio"
-            raise ClientError(text, "invalid_value", "item.content")
-        else:
-            raise ClientError(f"a message of the role {created.role} needs input_text", "invalid_value", "item.content")
+        item = {**created.model_dump(), "id": item_id, "object": "realtime.item", "status": "completed"}
+        item["call_id"] = item["call_id"] or item_id
+        return item
+    read = _assistant_part if created.role == "assistant" else _user_part
+    content = [read(part, created.role, f"{root}.content[{at}]") for at, part in enumerate(created.content)]
     return message(item_id, created.role, "completed", *content)
+
+
+def _assistant_part(part: Content, role: str, path: str) -> JsonObject:
+    spoken = part.type in ("output_audio", "audio")
+    if not spoken and part.type not in ("output_text", "text"):
+        text = f"a message of the assistant holds output_text or output_audio, no {part.type}"
+        raise ClientError(text, "invalid_value", f"{path}.type")
+    return {"type": "output_text", "text": (part.transcript if spoken else part.text) or part.text or ""}
+
+
+def _user_part(part: Content, role: str, path: str) -> JsonObject:
+    if part.type == "input_text":
+        if not part.text:
+            text = "a part of the type input_text needs its text"
+            raise ClientError(
+                text, "invalid_value" if part.text == "" else "missing_required_parameter", f"{path}.text"
+            )
+        return {"type": "input_text", "text": part.text}
+    if part.type == "input_image":
+        text = "pictures are not understood here: nothing of this item was taken. Describe it as input_text"
+        raise ClientError(text, "invalid_value", f"{path}.type")
+    if part.type == "input_audio" and role == "user":
+        if not part.transcript:
+            text = "audio in an item is not transcribed here: send its transcript, or speak it in the call"
+            raise ClientError(text, "invalid_value", f"{path}.transcript")
+        return {"type": "input_audio", "transcript": part.transcript}
+    kinds = "input_text or input_audio with a transcript" if role == "user" else "input_text"
+    raise ClientError(f"a message of the role {role} holds {kinds}, no {part.type}", "invalid_value", f"{path}.type")
 
 
 def text_length(item: JsonObject) -> int:

@@ -22,6 +22,10 @@ class ClientError(Exception):
         super().__init__(message)
         self.code, self.param, self.event_id = code, param, event_id
 
+    def of_event(self, event_id: str | None) -> ClientError:
+        """The same error with the client's name of the event that it is about."""
+        return ClientError(str(self), self.code, self.param, event_id)
+
 
 def client_error(error: ValidationError, root: str = "", event_id: str | None = None) -> ClientError:
     """The first thing that is wrong, with the path of its field below `root` and the protocol's code for it."""
@@ -36,8 +40,16 @@ def client_error(error: ValidationError, root: str = "", event_id: str | None = 
     if kind == "missing":
         return ClientError(f"Missing required parameter: '{param}'.", "missing_required_parameter", param, event_id)
     if kind.startswith("union_tag"):
-        expected = first.get("ctx", {}).get("expected_tags", "").replace(TAG, "")
-        text = f"Invalid value for '{param}': one of {expected} is supported." if expected else first["msg"]
+        if not isinstance(first["input"], Mapping):
+            text = f"Invalid type for '{param}': an object is expected."
+            return ClientError(text, "invalid_type", param, event_id)
+        param = f"{param}.type"[:MAX_SHOWN]
+        if first["input"].get("type") is None:
+            return ClientError(f"Missing required parameter: '{param}'.", "missing_required_parameter", param, event_id)
+        expected = first.get("ctx", {}).get("expected_tags", "").replace(TAG, "") or "another type"
+        found = first["input"]["type"]
+        shown = "" if isinstance(found, Mapping | list) else f" {found!r:.60}"
+        text = f"Invalid value{shown} for '{param}': one of {expected} is supported."
         return ClientError(text, "invalid_value", param, event_id)
     shown = "" if isinstance(first["input"], Mapping | list) else f" {first['input']!r:.60}"
     why = first["msg"].removeprefix("Value error, ")

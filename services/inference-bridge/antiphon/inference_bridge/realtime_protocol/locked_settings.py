@@ -12,7 +12,6 @@ from typing import Any, Final
 
 from antiphon.inference_bridge.realtime_protocol.client_events import (
     ClientEvent,
-    Item,
     ItemCreate,
     MessageItem,
     ResponseCreate,
@@ -20,25 +19,30 @@ from antiphon.inference_bridge.realtime_protocol.client_events import (
     SessionUpdate,
 )
 from antiphon.inference_bridge.realtime_protocol.errors import ClientError
+from antiphon.inference_bridge.realtime_protocol.items import InputItem
+from antiphon.inference_bridge.realtime_protocol.session_changes import PLACES
 from antiphon.inference_bridge.realtime_protocol.session_settings import SessionSettings
+from antiphon.inference_bridge.realtime_protocol.speech_support import SpeechSupport
 
 JsonObject = dict[str, Any]
 
 LOCKED: Final = "locked_setting"
 """The error's code."""
 _FIELDS: Final = {
-    "instructions": "instructions",
-    "output_modalities": "output_modalities",
-    "tools": "tools",
-    "tool_choice": "tool_choice",
-    "max_output_tokens": "max_output_tokens",
-    "tracing": "tracing",
-    "truncation": "truncation",
-    "audio.input.transcription": "transcription",
-    "audio.input.turn_detection": "turn_detection",
-    "audio.output.speed": "speed",
+    "instructions": ("instructions",),
+    "output_modalities": ("output_modalities",),
+    "tools": ("tools",),
+    "tool_choice": ("tool_choice",),
+    "max_output_tokens": ("max_output_tokens",),
+    "tracing": ("tracing",),
+    "truncation": ("truncation",),
+    "audio.input.transcription": ("transcription", "language"),
+    "audio.input.turn_detection": ("turn_detection",),
+    "audio.output.speed": ("speed",),
+    "audio.output.voice": ("voice",),
 }
-"""Path in the session object -> field of `SessionSettings`."""
+"""Path in the session object -> fields of `SessionSettings`; the first has the name of the setting."""
+_SUPPORT: Final = SpeechSupport()
 _SECRET: Final = ("instructions", "tools")
 """What a maker fixes there is for the model alone: the holder of the secret is not shown it."""
 
@@ -47,39 +51,43 @@ class LockedSettings:
     """What one call's client may not change. A value; owned by the call's session."""
 
     def __init__(self, paths: Iterable[str] = ()) -> None:
-        """`paths`: `locked` of the claim; one that is no setting here locks nothing."""
+        """`paths`: `locked` of the claim, at their place of today or of the first version. Others lock nothing."""
+        places = [PLACES.get(path, path) for path in paths]
         self._fields = {
-            path: field for path, field in _FIELDS.items() if any(_is_within(path, locked) for locked in paths)
+            path: fields for path, fields in _FIELDS.items() if any(_is_within(path, place) for place in places)
         }
 
-    def check(self, event: ClientEvent, settings: SessionSettings) -> None:
+    def check(self, event: ClientEvent, settings: SessionSettings, support: SpeechSupport = _SUPPORT) -> None:
         """`ClientError` that names the setting, if the event would change one. `settings`: those in force."""
         match event:
             case SessionUpdate():
-                changed = settings.changed(event.session)
-                for path, field in self._fields.items():
-                    if getattr(changed, field) != getattr(settings, field):
-                        raise _error(path, f"session.{path}")
+                changed = settings.changed(event.session, support)
+                for path, fields in self._fields.items():
+                    if any(getattr(changed, name) != getattr(settings, name) for name in fields):
+                        raise _error(path, event.session.names.get(fields[0], f"session.{path}"))
             case ItemCreate():
                 self._check_items([event.item], "item")
             case ResponseCreate(response=ResponseParameters() as asked):
-                self._check_response(asked, settings)
+                self._check_response(asked, settings, support)
 
     def shown(self, session: JsonObject) -> JsonObject:
         """The session as the client may see it: without instructions and tools that are locked."""
         return {name: value for name, value in session.items() if name not in _SECRET or name not in self._fields}
 
-    def _check_response(self, asked: ResponseParameters, settings: SessionSettings) -> None:
-        """A response may ask for settings of its own, which would be a way around."""
-        for name in ("instructions", "output_modalities", "tools", "tool_choice", "max_output_tokens"):
-            value = getattr(asked, name)
-            if isinstance(value, list):
-                value = tuple(value)
-            if name in self._fields and value is not None and value != getattr(settings, name):
-                raise _error(name, f"response.{name}")
-        self._check_items(asked.input or [], "response.input")
+    def may_see(self, error: ClientError) -> bool:
+        """The client may be shown an error about the offer: it is not about what is hidden from it."""
+        name = (error.param or "").removeprefix("session.").split(".")[0].split("[")[0]
+        return name not in _SECRET or name not in self._fields
 
-    def _check_items(self, items: list[Item], param: str) -> None:
+    def _check_response(self, asked: ResponseParameters, settings: SessionSettings, support: SpeechSupport) -> None:
+        """A response may ask for settings of its own, which would be a way around."""
+        own = settings.for_response(asked, support).settings
+        for path, (name, *_) in self._fields.items():
+            if getattr(own, name) != getattr(settings, name):
+                raise _error(path, asked.path(name))
+        self._check_items(asked.input or (), "response.input")
+
+    def _check_items(self, items: Iterable[InputItem], param: str) -> None:
         """A message of the role system reaches the model as instructions do."""
         if "instructions" in self._fields and any(
             isinstance(item, MessageItem) and item.role == "system" for item in items

@@ -1,25 +1,22 @@
-"""The events to a client: their shapes, their ids, their order.
-
-One difference in time from hosted models, which end a response when its text and audio are generated: here
-`response.done` comes when the audio was played or interrupted. So its transcript holds the words that were played,
-and `response.cancel` works for as long as speech is audible.
-"""
+"""The events to a client: their shapes, their ids, their order. Those of one response are in `response_events`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal
 
-from antiphon.inference_bridge.realtime_protocol.client_events import (
-    FunctionCallItem,
-    FunctionCallOutputItem,
-    MessageItem,
-)
+from antiphon.inference_bridge.realtime_protocol.caller_keys import keys_item
 from antiphon.inference_bridge.realtime_protocol.conversation import Conversation, JsonObject, item_of, message
 from antiphon.inference_bridge.realtime_protocol.errors import ClientError
+from antiphon.inference_bridge.realtime_protocol.items import FunctionCallItem, FunctionCallOutputItem, MessageItem
+from antiphon.inference_bridge.realtime_protocol.response_events import (
+    CancelReason,
+    IncompleteReason,
+    RealtimeResponse,
+    Status,
+)
 
-Status = Literal["completed", "cancelled", "failed", "incomplete"]
-CancelReason = Literal["turn_detected", "client_cancelled", ""]
+__all__ = ["CancelReason", "IncompleteReason", "Realtime", "RealtimeResponse", "Status"]
 
 
 class Realtime:
@@ -40,15 +37,28 @@ class Realtime:
         self._emit_event({"type": type_, "event_id": self.new_id("event"), **fields})
 
     def new_id(self, kind: str) -> str:
-        """The next id of a kind, such as `item_7`; unique in the call."""
-        self._counters[kind] = self._counters.get(kind, 0) + 1
-        return f"{kind}_{self._era}{self._counters[kind]}"
+        """The next id of a kind, such as `item_7`; unique in the call, also beside the ids of a client's items."""
+        while True:
+            self._counters[kind] = self._counters.get(kind, 0) + 1
+            made = f"{kind}_{self._era}{self._counters[kind]}"
+            if made not in self.conversation:
+                return made
+
+    def _is_given_out(self, item_id: str) -> bool:
+        """One of our ids: its item is on record, or will be, such as that of speech under way."""
+        number = item_id.removeprefix(f"item_{self._era}")
+        return number != item_id and number.isdecimal() and int(number[:18]) <= self._counters.get("item", 0)
 
     # ---- session -----------------------------------------------------------------------------------
 
     def session(self, type_: Literal["session.created", "session.updated"], shown: JsonObject) -> None:
         """The session as it is now: `SessionSettings.shown`."""
         self.emit(type_, session=shown)
+
+    def errors(self, errors: Iterable[ClientError]) -> None:
+        """What of a client's event, or of its offer, could not be used."""
+        for error in errors:
+            self.error(error)
 
     def error(self, error: ClientError) -> None:
         """What the client did wrong."""
@@ -75,6 +85,16 @@ class Realtime:
     def cleared(self) -> None:
         """The audio that was no turn yet is forgotten."""
         self.emit("input_audio_buffer.cleared")
+
+    def key_pressed(self, key: str, received_at: float) -> None:
+        """The caller has pressed a telephone key: 0 to 9, *, #, A to D. `received_at`: Unix time."""
+        self.emit("input_audio_buffer.dtmf_event_received", event=key, received_at=int(received_at))
+
+    def add_keys(self, keys: Sequence[str]) -> JsonObject:
+        """Put the keys that the caller has pressed on record, as a message of the user."""
+        item = keys_item(self.new_id("item"), keys)
+        self.add(item)
+        return item
 
     def transcribing(self, item_id: str, delta: str) -> None:
         """More words of an utterance; they are final. Nothing is sent for an empty `delta`."""
@@ -105,6 +125,11 @@ class Realtime:
         self, created: MessageItem | FunctionCallItem | FunctionCallOutputItem, previous_item_id: str | None
     ) -> JsonObject:
         """Put a client's item on record; `ClientError` if it can't be one here."""
+        if created.id and created.id not in self.conversation and self._is_given_out(created.id):
+            text = (
+                f"the id {created.id!r:.60} belongs to another item of this call: leave it out, or send one of your own"
+            )
+            raise ClientError(text, "duplicate_item", "item.id")
         item = item_of(created, created.id or self.new_id("item"))
         self.add(item, previous_item_id)
         return item
@@ -122,167 +147,3 @@ class Realtime:
         """An item of the assistant was cut to its first `played_ms`."""
         place = {"item_id": item_id, "content_index": content_index}
         self.emit("conversation.item.truncated", **place, audio_end_ms=played_ms)
-
-
-class RealtimeResponse:
-    """The events of one response: perhaps a message of the assistant, clause by clause, and perhaps function calls.
-
-    Owned by that response's `ResponsePlayback`, from `response.created` to `response.done`; used on the event loop.
-    """
-
-    def __init__(
-        self,
-        realtime: Realtime,
-        spoken: bool = True,
-        on_record: bool = True,
-        metadata: dict[str, str] | None = None,
-    ) -> None:
-        """`spoken`: audio with a transcript, else text. `on_record`: its items become part of the conversation."""
-        self.id = realtime.new_id("resp")
-        self.item_id = realtime.new_id("item")
-        self.spoken = spoken
-        self._realtime, self._on_record, self._metadata = realtime, on_record, metadata
-        self._place = {"response_id": self.id, "item_id": self.item_id, "output_index": 0, "content_index": 0}
-        self._message: JsonObject | None = None
-        self._calls: list[JsonObject] = []
-        self._audio_started = False
-        self._sent_transcript = ""
-        self._usage = (0, 0)
-        realtime.emit("response.created", response=self._response("in_progress", []))
-        realtime.emit("rate_limits.updated", rate_limits=[])
-
-    def begin_speech(self) -> None:
-        """The first clause goes to the transceiver; further calls do nothing."""
-        self._begin_message()
-
-    def text(self, piece: str) -> None:
-        """The next piece of a written answer."""
-        self._begin_message()
-        self._realtime.emit("response.output_text.delta", **self._place, delta=piece)
-
-    def played(self, transcript: str) -> None:
-        """The words that were played so far; those that are new are sent as a delta."""
-        if len(transcript) > len(self._sent_transcript):
-            delta, self._sent_transcript = transcript[len(self._sent_transcript) :], transcript
-            self._realtime.emit("response.output_audio_transcript.delta", **self._place, delta=delta)
-
-    def audio_started(self) -> None:
-        """The transceiver plays the speech; further calls do nothing."""
-        if not self._audio_started:
-            self._audio_started = True
-            self._realtime.emit("output_audio_buffer.started", response_id=self.id)
-
-    def function_call(self, call_id: str, name: str, arguments: str) -> None:
-        """Ask the client to call a function. `arguments`: JSON, complete."""
-        emit = self._realtime.emit
-        item: JsonObject = {
-            "id": self._realtime.new_id("item"),
-            "object": "realtime.item",
-            "type": "function_call",
-            "status": "in_progress",
-            "name": name,
-            "call_id": call_id,
-            "arguments": "",
-        }
-        place = {"response_id": self.id, "output_index": len(self._calls) + (self._message is not None)}
-        emit("response.output_item.added", **place, item=dict(item))
-        if self._on_record:
-            before = self._realtime.conversation.add(item)
-            emit("conversation.item.added", previous_item_id=before, item=dict(item))
-        item["status"], item["arguments"] = "completed", arguments
-        self._realtime.conversation.text_changed(item)
-        self._calls.append(item)
-        about = {**place, "item_id": item["id"], "call_id": call_id}
-        emit("response.function_call_arguments.delta", **about, delta=arguments)
-        emit("response.function_call_arguments.done", **about, arguments=arguments, name=name)
-        emit("response.output_item.done", **place, item=dict(item))
-        if self._on_record:
-            emit("conversation.item.done", previous_item_id=before, item=dict(item))
-
-    def used(self, input_tokens: int, output_tokens: int) -> None:
-        """Tokens that the response cost, for its `usage`."""
-        self._usage = input_tokens, output_tokens
-
-    @property
-    def calls(self) -> bool:
-        """The client was asked to call functions."""
-        return bool(self._calls)
-
-    def done(
-        self, status: Status, transcript: str, played_ms: int, reason: CancelReason = "", failure: str = ""
-    ) -> None:
-        """The response was played to its end, was interrupted, or has failed.
-
-        `transcript`: the words of it that were played. `played_ms`: their length, used when it was interrupted.
-        """
-        emit = self._realtime.emit
-        if self._audio_started:
-            emit(
-                "output_audio_buffer.stopped" if status == "completed" else "output_audio_buffer.cleared",
-                response_id=self.id,
-            )
-        if self._message is not None:
-            self._end_message(status, transcript)
-            if status == "cancelled" and self._on_record and self.spoken:
-                self._realtime.truncated(self.item_id, played_ms)
-        output = [*([self._message] if self._message else []), *self._calls]
-        emit("response.done", response=self._response(status, output, reason, failure))
-
-    def _begin_message(self) -> None:
-        if self._message is not None:
-            return
-        self._message = item = message(self.item_id, "assistant", "in_progress")
-        emit = self._realtime.emit
-        emit("response.output_item.added", response_id=self.id, output_index=0, item=dict(item))
-        if self._on_record:
-            emit("conversation.item.added", previous_item_id=self._realtime.conversation.add(item), item=dict(item))
-        part = {"type": "audio", "transcript": ""} if self.spoken else {"type": "text", "text": ""}
-        emit("response.content_part.added", **self._place, part=part)
-
-    def _end_message(self, status: Status, text: str) -> None:
-        emit = self._realtime.emit
-        item = self._message
-        assert item is not None
-        item["status"] = "completed" if status == "completed" else "incomplete"
-        if self.spoken:
-            self.played(text)
-            item["content"] = [{"type": "output_audio", "transcript": text}]
-            emit("response.output_audio.done", **self._place)
-            emit("response.output_audio_transcript.done", **self._place, transcript=text)
-            emit("response.content_part.done", **self._place, part={"type": "audio", "transcript": text})
-        else:
-            item["content"] = [{"type": "output_text", "text": text}]
-            emit("response.output_text.done", **self._place, text=text)
-            emit("response.content_part.done", **self._place, part={"type": "text", "text": text})
-        self._realtime.conversation.text_changed(item)
-        emit("response.output_item.done", response_id=self.id, output_index=0, item=item)
-        if self._on_record:
-            before = self._realtime.conversation.before(self.item_id)
-            emit("conversation.item.done", previous_item_id=before, item=item)
-
-    def _response(self, status: str, output: list[JsonObject], reason: str = "", failure: str = "") -> JsonObject:
-        response: JsonObject = {
-            "object": "realtime.response",
-            "id": self.id,
-            "status": status,
-            "output_modalities": ["audio" if self.spoken else "text"],
-            "output": output,
-            "metadata": self._metadata,
-            "conversation_id": "conv_1" if self._on_record else None,
-        }
-        if status != "in_progress":
-            details: JsonObject = {"type": status}
-            if reason:
-                details["reason"] = reason
-            if failure:
-                details["error"] = {"type": "server_error", "code": "internal", "message": failure}
-            response["status_details"] = details
-            taken, given = self._usage
-            response["usage"] = {
-                "total_tokens": taken + given,
-                "input_tokens": taken,
-                "output_tokens": given,
-                "input_token_details": {"text_tokens": taken, "audio_tokens": 0, "cached_tokens": 0},
-                "output_token_details": {"text_tokens": given, "audio_tokens": 0},
-            }
-        return response

@@ -1,164 +1,76 @@
-"""The settings of a session: which there are, what `session.update` may change, what is in force.
+"""The settings of a session: what is in force, and how a client's changes and one response's wishes alter it. Pure.
 
-Changes are partial: what an update does not name stays, what it names as null is switched off. Fields of the
-published protocol that mean nothing here (the hosted models' names, noise reduction, tracing, truncation) are taken and
-shown, or shown as they really are; fields that are not in the protocol are ignored.
+Changes are partial: what an update does not name stays, what it names as null is switched off or is the default again.
+Each field by itself is in force or refused; `session_changes` reads them, here they meet what is in force.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Annotated, Any, Final, Literal, TypeVar
+from typing import Annotated, Any, Final, Literal, NamedTuple
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError
+from pydantic import Field
 
-from antiphon.inference_bridge.realtime_protocol.bounds import excess, json_bytes
-from antiphon.inference_bridge.realtime_protocol.errors import client_error, tagged
+from antiphon.inference_bridge.realtime_protocol.errors import ClientError
+from antiphon.inference_bridge.realtime_protocol.fields import Part, refusal
+from antiphon.inference_bridge.realtime_protocol.response_parameters import ResponseParameters
+from antiphon.inference_bridge.realtime_protocol.session_changes import PLACES, SessionChanges
+from antiphon.inference_bridge.realtime_protocol.speech_support import SpeechSupport
+from antiphon.inference_bridge.realtime_protocol.tools import FunctionTool, ToolChoice, offers
+from antiphon.inference_bridge.realtime_protocol.transcription import Transcription, shown_transcription
+from antiphon.inference_bridge.realtime_protocol.turn_detection import (
+    SemanticVad,
+    ServerVad,
+    TurnDetection,
+    changed_detection,
+    detector_settings,
+    shown_detection,
+)
+from antiphon.inference_bridge.realtime_protocol.values import BadValue
+from antiphon.inference_bridge.realtime_protocol.voice_choice import chosen_language, chosen_voice, voice_for
 from antiphon.inference_bridge.turns.turn_settings import TurnSettings
 
-JsonObject = dict[str, Any]
-M = TypeVar("M", bound=BaseModel)
-Modality = Literal["text", "audio"]
-
-TRANSCRIBER: Final = "whisper-base"
-MAX_TOOLS: Final = 128
-MAX_TOOL_BYTES: Final = 16 * 1024
-"""Of one tool as JSON."""
-MAX_TOOLS_BYTES: Final = 64 * 1024
-"""Of all tools together."""
-MAX_DESCRIPTION: Final = 8192
-"""Characters of a tool's description."""
-MAX_INSTRUCTIONS: Final = 100_000
-"""Characters."""
-MAX_OPAQUE_BYTES: Final = 4096
-"""Of a setting that means nothing here, as JSON."""
-
-
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-
-class ServerVad(_Part):
-    """Turns end after a silence of fixed length."""
-
-    type: Literal["server_vad"] = "server_vad"
-    threshold: float | None = Field(default=None, gt=0, lt=1)
-    prefix_padding_ms: int | None = Field(default=None, ge=0, le=2000)
-    silence_duration_ms: int | None = Field(default=None, ge=96, le=10_000)
-    idle_timeout_ms: int | None = Field(default=None, ge=1000, le=60_000)
-    create_response: bool = True
-    interrupt_response: bool = True
-
-
-class SemanticVad(_Part):
-    """Turns end sooner or later, depending on whether the words sound complete."""
-
-    type: Literal["semantic_vad"] = "semantic_vad"
-    eagerness: Literal["low", "medium", "high", "auto"] = "auto"
-    create_response: bool = True
-    interrupt_response: bool = True
-
-
-TurnDetection = Annotated[
-    Annotated[ServerVad, Tag("tag:server_vad")] | Annotated[SemanticVad, Tag("tag:semantic_vad")],
-    Discriminator(tagged("type")),
+__all__ = [
+    "Applied",
+    "FunctionTool",
+    "SemanticVad",
+    "ServerVad",
+    "SessionChanges",
+    "SessionSettings",
+    "Transcription",
+    "first_settings",
 ]
 
-
-class Transcription(_Part):
-    """How the caller's speech is transcribed for the client."""
-
-    model: str | None = Field(default=None, max_length=256)
-    language: str | None = Field(default=None, max_length=16)
-    prompt: str | None = Field(default=None, max_length=2000)
-    """Words to expect; the recogniser gets them as text before the utterance."""
-
-
-class FunctionTool(_Part):
-    """A function that the client answers."""
-
-    type: Literal["function"]
-    name: str = Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")
-    description: str = Field(default="", max_length=MAX_DESCRIPTION)
-    parameters: JsonObject | None = None
-
-
-class ToolChoiceFunction(_Part):
-    """The model must call the function of this name."""
-
-    type: Literal["function"]
-    name: str = Field(max_length=64)
-
-
-def _bounded_tools(tools: list[FunctionTool]) -> list[FunctionTool]:
-    """`ValueError` names the first tool that is too large, or all of them together."""
-    whole = 0
-    for tool in tools:
-        size = json_bytes(tool.model_dump())
-        if size > MAX_TOOL_BYTES:
-            raise ValueError(f"the tool {tool.name} has {size} bytes as JSON, at most {MAX_TOOL_BYTES} are taken")
-        whole += size
-    if whole > MAX_TOOLS_BYTES:
-        raise ValueError(f"the tools have {whole} bytes as JSON, at most {MAX_TOOLS_BYTES} are taken together")
-    return tools
-
-
-def _bounded_opaque(value: Any) -> Any:
-    """`ValueError` for a value that is too large to be kept for nothing."""
-    if (size := json_bytes(value)) > MAX_OPAQUE_BYTES:
-        raise ValueError(f"it has {size} bytes as JSON, at most {MAX_OPAQUE_BYTES} are taken")
-    return value
-
-
-Opaque = Annotated[Any, AfterValidator(_bounded_opaque)]
-Tools = Annotated[list[FunctionTool], Field(max_length=MAX_TOOLS), AfterValidator(_bounded_tools)]
-ToolChoice = Literal["auto", "none", "required"] | ToolChoiceFunction
+JsonObject = dict[str, Any]
+Modality = Literal["text", "audio"]
 MaxTokens = Annotated[int, Field(ge=1, le=100_000)] | Literal["inf"]
-Modalities = Annotated[list[Modality], Field(min_length=1, max_length=2)]
-
-
-class AudioFormat(_Part):
-    """Taken and without effect: the call carries the audio."""
-
-    type: Literal["audio/pcm", "audio/pcmu", "audio/pcma"] = "audio/pcm"
-    rate: Literal[24000] | None = 24000
-
-
-class _Input(_Part):
-    format: AudioFormat | None = None
-    noise_reduction: Annotated[JsonObject, AfterValidator(_bounded_opaque)] | None = None
-    transcription: Transcription | None = None
-    turn_detection: TurnDetection | None = None
-
-
-class _Output(_Part):
-    format: AudioFormat | None = None
-    voice: Annotated[str | JsonObject, AfterValidator(_bounded_opaque)] | None = None
-    speed: float | None = Field(default=None, ge=0.25, le=1.5)
-
-
-class _Audio(_Part):
-    input: _Input = _Input()
-    output: _Output = _Output()
-
-
-class SessionChanges(_Part):
-    """The `session` of a `session.update`, or of the offer."""
-
-    type: Literal["realtime"] | None = None
-    instructions: str | None = Field(default=None, max_length=MAX_INSTRUCTIONS)
-    output_modalities: Modalities | None = None
-    tools: Tools | None = None
-    tool_choice: ToolChoice | None = None
-    max_output_tokens: MaxTokens | None = None
-    audio: _Audio | None = None
-    tracing: Opaque = None
-    truncation: Opaque = None
+_SUPPORT: Final = SpeechSupport()
+"""Of the built-in models."""
 
 
 _TRANSCRIPTION: Final = Transcription()
 _SERVER_VAD: Final = ServerVad()
+_DEFAULTS: Final[Mapping[str, Any]] = {
+    "instructions": "",
+    "output_modalities": ("audio",),
+    "tools": (),
+    "tool_choice": "auto",
+    "max_output_tokens": "inf",
+    "speed": 1.0,
+    "tracing": None,
+    "truncation": "auto",
+}
+"""Settings that a client's value replaces, with what null stands for."""
+
+
+class Applied(NamedTuple):
+    """What became of a client's changes. A value."""
+
+    settings: SessionSettings
+    refused: tuple[ClientError, ...]
+    taken: bool
+    """Something of them is in force: the client is to be shown the session. False: all of them are refused."""
 
 
 @dataclass(frozen=True)
@@ -175,6 +87,10 @@ class SessionSettings:
     speed: float = 1.0
     tracing: Any = None
     truncation: Any = "auto"
+    language: str = ""
+    """In which the caller is transcribed and answered; empty: the process's default."""
+    voice: str = ""
+    """Empty: the process's default."""
 
     @property
     def spoken(self) -> bool:
@@ -191,43 +107,25 @@ class SessionSettings:
         """The caller's speech interrupts the agent."""
         return self.turn_detection is not None and self.turn_detection.interrupt_response
 
-    def changed(self, changes: SessionChanges) -> SessionSettings:
-        """These settings with what the update names; the rest as it is."""
-        new: dict[str, Any] = {}
-        named = changes.model_fields_set
-        for name, default in (
-            ("instructions", ""),
-            ("tool_choice", "auto"),
-            ("max_output_tokens", "inf"),
-            ("tracing", None),
-            ("truncation", "auto"),
-        ):
-            if name in named:
-                value = getattr(changes, name)
-                new[name] = default if value is None else value
-        if "tools" in named:
-            new["tools"] = tuple(changes.tools or ())
-        if changes.output_modalities:
-            new["output_modalities"] = tuple(dict.fromkeys(changes.output_modalities))
-        if changes.audio is not None:
-            given = changes.audio.input
-            if "transcription" in given.model_fields_set:
-                new["transcription"] = given.transcription
-            if "turn_detection" in given.model_fields_set:
-                new["turn_detection"] = given.turn_detection
-            if changes.audio.output.speed is not None:
-                new["speed"] = changes.audio.output.speed
-        return replace(self, **new)
+    def changed(self, changes: SessionChanges, support: SpeechSupport = _SUPPORT) -> SessionSettings:
+        """These settings with what the update names and can be used; the rest as it is."""
+        return self.applied(changes, support).settings
 
-    def shown(self, session_id: str, model: str, voice: str, base: TurnSettings) -> JsonObject:
+    def applied(self, changes: SessionChanges, support: SpeechSupport = _SUPPORT) -> Applied:
+        """As `changed`, with an error for each field that is refused."""
+        return _Change(self, changes.given, changes.path, support).applied(changes.refused)
+
+    def for_response(self, asked: ResponseParameters | None, support: SpeechSupport = _SUPPORT) -> Applied:
+        """The settings of one response that wants some of its own."""
+        if asked is None:
+            return Applied(self, (), True)
+        return _Change(self, asked.given, asked.path, support).applied(asked.refused)
+
+    def shown(self, session_id: str, model: str, base: TurnSettings, support: SpeechSupport = _SUPPORT) -> JsonObject:
         """As `session.created` and `session.updated` show it."""
         wav = {"type": "audio/pcm", "rate": 24000}
-        wanted = self.transcription
-        transcription: JsonObject | None = None
-        if wanted is not None:
-            transcription = {"model": TRANSCRIBER, "language": "en"}
-            if wanted.prompt:
-                transcription["prompt"] = wanted.prompt
+        language = self.language or support.language
+        choice = self.tool_choice
         return {
             "type": "realtime",
             "object": "realtime.session",
@@ -236,7 +134,7 @@ class SessionSettings:
             "instructions": self.instructions,
             "output_modalities": list(self.output_modalities),
             "tools": [tool.model_dump(exclude_none=True) for tool in self.tools],
-            "tool_choice": _plain(self.tool_choice),
+            "tool_choice": choice if isinstance(choice, str) else choice.model_dump(),
             "max_output_tokens": self.max_output_tokens,
             "tracing": self.tracing,
             "truncation": self.truncation,
@@ -244,77 +142,155 @@ class SessionSettings:
                 "input": {
                     "format": wav,
                     "noise_reduction": None,
-                    "transcription": transcription,
-                    "turn_detection": self._shown_detection(base),
+                    "transcription": shown_transcription(self.transcription, language, support),
+                    "turn_detection": shown_detection(self.turn_detection, base),
                 },
-                "output": {"format": wav, "voice": voice, "speed": self.speed},
+                "output": {"format": wav, "voice": self.voice or support.voice, "speed": self.speed},
             },
         }
 
-    def _shown_detection(self, base: TurnSettings) -> JsonObject | None:
-        detection = self.turn_detection
-        if isinstance(detection, ServerVad):
-            turns = self.turn_settings(base)
-            assert turns is not None
-            return {
-                **detection.model_dump(),
-                "threshold": turns.threshold,
-                "prefix_padding_ms": turns.preroll_ms,
-                "silence_duration_ms": turns.silence_ms,
-            }
-        return detection.model_dump() if detection else None
-
     def turn_settings(self, base: TurnSettings) -> TurnSettings | None:
         """For the detector; None if the client ends the turns. `base`: the operator's defaults."""
-        detection = self.turn_detection
-        if detection is None:
-            return None
-        if isinstance(detection, SemanticVad):
-            return replace(base, semantic=True, judged=False, **_EAGERNESS[detection.eagerness])
-        silence = base.silence_ms if detection.silence_duration_ms is None else detection.silence_duration_ms
-        padding = base.preroll_ms if detection.prefix_padding_ms is None else detection.prefix_padding_ms
-        return replace(
-            base,
-            threshold=base.threshold if detection.threshold is None else detection.threshold,
-            silence_ms=silence,
-            speculate_ms=min(base.speculate_ms, silence),
-            preroll_ms=padding,
-            judged=base.judged and detection.silence_duration_ms is None,  # a client that names a silence gets it
-        )
+        return detector_settings(self.turn_detection, base)
 
     def turn_prompt(self) -> str:
         """Words that the recogniser may expect."""
-        return (self.transcription.prompt or "") if self.transcription else ""
+        return self.transcription.words() if self.transcription else ""
 
 
-_EAGERNESS: Final[dict[str, dict[str, int]]] = {
-    # Silence after words that sound complete, and after words that do not. Before the transcription says which it is
-    # there could be no answer either, so waiting for it costs no time.
-    "high": {"complete_ms": 200, "silence_ms": 2000, "incomplete_ms": 2000},
-    "medium": {"complete_ms": 320, "silence_ms": 4000, "incomplete_ms": 4000},
-    "auto": {"complete_ms": 320, "silence_ms": 4000, "incomplete_ms": 4000},
-    "low": {"complete_ms": 640, "silence_ms": 8000, "incomplete_ms": 8000},
-}
+class _Change:
+    """Works out one change of settings. Made and used within one call."""
+
+    def __init__(
+        self,
+        before: SessionSettings,
+        given: Mapping[str, Any],
+        path: Callable[[str], str],
+        support: SpeechSupport,
+    ) -> None:
+        self._before, self._given, self._path, self._support = before, given, path, support
+        self._new: dict[str, Any] = {}
+        self._refused: list[ClientError] = []
+        self._refused_settings: set[str] = set()
+
+    def applied(self, refused: tuple[ClientError, ...]) -> Applied:
+        given = self._given
+        for name, default in _DEFAULTS.items():
+            if name in given:
+                self._new[name] = default if given[name] is None else given[name]
+        if "tool_choice" in given or "tools" in given:
+            self._choose_tool()
+        if "turn_detection" in given:
+            self._detect_turns(given["turn_detection"])
+        self._choose_speech()
+        settings = replace(self._before, **self._new)
+        nothing = {
+            name for name, value in given.items() if isinstance(value, Part) and value.refused and not value.values
+        }
+        taken = bool(set(given) - self._refused_settings - nothing) or not (refused or self._refused)
+        return Applied(settings, (*refused, *self._refused), taken)
+
+    def _refuse(self, setting: str, bad: BadValue, value: Any, inside: str = "") -> None:
+        self._refused.append(refusal(self._path(setting) + inside, bad, value))
+        if not inside:
+            self._refused_settings.add(setting)
+            self._new.pop(setting, None)
+
+    def _detect_turns(self, part: Part | None) -> None:
+        path, useless = self._path("turn_detection"), set()
+
+        def refuse(name: str, bad: BadValue, value: Any) -> None:
+            useless.add(name)
+            self._refused.append(refusal(f"{path}.{name}", bad, value))
+
+        self._new["turn_detection"] = changed_detection(self._before.turn_detection, part, refuse)
+        if part and useless and not part.values.keys() - useless:
+            self._refused_settings.add("turn_detection")
+
+    def _choose_tool(self) -> None:
+        offered = self._new.get("tools", self._before.tools)
+        choice = self._new.get("tool_choice", self._before.tool_choice)
+        if offers(choice, offered):
+            return
+        if "tool_choice" in self._new:
+            self._refuse("tool_choice", BadValue("there is no such function among the tools"), choice.name)
+            choice = self._before.tool_choice
+        if not offers(choice, offered):  # it was one of the tools that are replaced
+            self._new["tool_choice"] = "auto"
+
+    def _choose_speech(self) -> None:
+        """Language, voice and modalities: each answer that is spoken needs a voice for the language."""
+        before, given, support = self._before, self._given, self._support
+        if not given.keys() & {"transcription", "voice", "output_modalities"}:
+            return
+        spoken = "audio" in self._new.get("output_modalities", before.output_modalities)
+        wanted = before.voice or support.voice
+        if "transcription" in given:
+            self._transcribe(given["transcription"], wanted, spoken)
+        language = self._new.get("language", before.language) or support.language
+        voice = voice_for(language, support, wanted)
+        if voice is None and spoken and "output_modalities" in self._new and not before.spoken:
+            text = f"no voice here speaks {language}, the language of the session: its answers stay text"
+            self._refuse("output_modalities", BadValue(text), None)
+        voice = voice or wanted
+        if "voice" in given:
+            try:
+                name = given["voice"]
+                if name is None:
+                    voice = voice_for(language, support, support.voice) or support.voice
+                else:
+                    voice = chosen_voice(name, support, language, voice)
+            except BadValue as bad:
+                self._refuse("voice", bad, given["voice"])
+        self._new["voice"] = "" if voice == support.voice else voice
+
+    def _transcribe(self, part: Part | None, voice: str, spoken: bool) -> None:
+        """The caller's speech: events about it, what to expect in it, and its language."""
+        if part is None:
+            self._new["transcription"] = None
+            return
+        given = {name: part.values[name] for name in ("model", "prompt", "keywords") if name in part.values}
+        named = "language" if "language" in part.values else "languages"
+        if named in part.values:
+            tag = part.values[named]
+            try:
+                language = chosen_language(tag, self._support, voice, spoken) if tag else ""
+                self._new["language"], given["language"] = language, tag
+            except BadValue as bad:
+                self._refuse("transcription", bad, tag, f".{named}")
+        if not given and (part.values or part.refused):
+            self._refused_settings.add("transcription")
+            return
+        self._new["transcription"] = (self._before.transcription or _TRANSCRIPTION).changed(given)
 
 
-def first_settings(session: Mapping[str, Any]) -> tuple[SessionSettings, str]:
-    """What a call begins with, from the session of its offer; and what of it could not be used.
+def first_settings(
+    session: Any, support: SpeechSupport = _SUPPORT, locked: Iterable[str] = ()
+) -> tuple[SessionSettings, tuple[ClientError, ...]]:
+    """What a call begins with, from the session of its offer; and an error for each field that could not be used.
 
     The offer was accepted before this is called: a field that can't be used costs that field, not the call.
+    `locked`: paths that a client secret has fixed; a fixed field of the first version counts before the client's.
     """
-    trouble = ""
-    changes = dict(session)
-    for name, value in session.items():
-        if found := excess(value):
-            trouble = trouble or f"{name:.60} is {found}"
-            del changes[name]
-    while True:
-        try:
-            return SessionSettings().changed(SessionChanges.model_validate(changes)), trouble
-        except ValidationError as error:
-            trouble = trouble or str(client_error(error, "session"))
-            changes.pop(str(error.errors(include_url=False)[0]["loc"][0]), None)
+    try:
+        changes = SessionChanges.offered(_without_overridden(session, locked))
+    except ClientError as error:
+        return SessionSettings(), (error,)
+    applied = SessionSettings().applied(changes, support)
+    return applied.settings, applied.refused
 
 
-def _plain(value: Any) -> Any:
-    return value.model_dump() if isinstance(value, BaseModel) else value
+def _without_overridden(session: Any, locked: Iterable[str]) -> Any:
+    """Leave out what stands at a place of today although a secret has fixed it at its old one."""
+    fixed = [PLACES[name] for name in locked if name in PLACES and isinstance(session, Mapping) and name in session]
+    for path in fixed:
+        session = _without(session, path.split("."))
+    return session
+
+
+def _without(value: Any, path: list[str]) -> Any:
+    if not isinstance(value, Mapping) or path[0] not in value:
+        return value
+    if len(path) == 1:
+        return {name: each for name, each in value.items() if name != path[0]}
+    return {**value, path[0]: _without(value[path[0]], path[1:])}

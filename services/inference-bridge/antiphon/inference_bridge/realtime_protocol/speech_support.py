@@ -23,6 +23,8 @@ class SpeechSupport:
     """Languages that the recogniser takes; None: it takes any, as a service by URL does."""
     voices: Mapping[str, frozenset[str] | None] = field(default_factory=lambda: {"joe": frozenset({"en"})})
     """Each voice with the languages that it speaks; None: any."""
+    recogniser: str = "whisper-base"
+    """The name of the model that transcribes, as sessions show it."""
     any_voice: bool = False
     """A service by URL speaks: it may have voices that are not named here."""
 

@@ -1,0 +1,124 @@
+"""The fixed sentences that a bridge itself says to a caller, in each language that it has rules for. Pure data.
+
+An agent's own sentences are not here. Each of these is short, has no number or name to normalise, and ends with a mark
+that makes it a clause of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final, Literal, get_args
+
+from antiphon.inference_bridge.languages import Language, ruled
+
+Phrase = Literal[
+    "greeting",
+    "not_understood",
+    "trouble",
+    "apology",
+    "no_voice",
+    "no_words",
+    "back_again",
+    "give_up",
+    "patience",
+    "idle_prompt",
+]
+"""
+`greeting`: the first words, where neither agent nor setting has any.
+`not_understood`: an interruption, or a turn whose transcription failed, had no words.
+`trouble`: the agent raised an error.
+`apology`: the language model gives no answer.
+`no_voice`: no speech could be made of an answer. Synthesised at the start and kept.
+`no_words`: an answer has nothing that can be spoken.
+`back_again`: another process continues the call after the first one was lost.
+`give_up`: no process can continue the call; it is hung up.
+`patience`: the first word of an answer is late.
+`idle_prompt`: the caller has been silent for `idle_timeout_ms`.
+"""
+PHRASES: Final[tuple[Phrase, ...]] = get_args(Phrase)
+
+_ENGLISH: Final[Mapping[Phrase, str]] = {
+    "greeting": "Hello, how can I help you?",
+    "not_understood": "Sorry, could you say that again?",
+    "trouble": "Sorry, something went wrong on my side. Could you say that again?",
+    "apology": "Sorry, I can't think just now. Please try again in a moment.",
+    "no_voice": "Sorry, I have lost my words. Please give me a moment.",
+    "no_words": "Sorry, I have no words for that.",
+    "back_again": "Sorry, I was gone for a moment.",
+    "give_up": (
+        "I am sorry, I have technical trouble and cannot go on with this call. Please call again later. Goodbye."
+    ),
+    "patience": "One moment, please.",
+    "idle_prompt": "Are you still there?",
+}
+_GERMAN: Final[Mapping[Phrase, str]] = {
+    "greeting": "Hallo, wie kann ich Ihnen helfen?",
+    "not_understood": "Entschuldigung, können Sie das bitte noch einmal sagen?",
+    "trouble": "Entschuldigung, bei mir ist etwas schiefgegangen. Können Sie das bitte noch einmal sagen?",
+    "apology": "Entschuldigung, ich kann gerade nicht antworten. Bitte versuchen Sie es gleich noch einmal.",
+    "no_voice": "Entschuldigung, mir fehlen gerade die Worte. Bitte geben Sie mir einen Moment.",
+    "no_words": "Entschuldigung, dafür habe ich keine Worte.",
+    "back_again": "Entschuldigung, ich war kurz weg.",
+    "give_up": (
+        "Es tut mir leid, ich habe technische Probleme und kann dieses Gespräch nicht fortsetzen. "
+        "Bitte rufen Sie später noch einmal an. Auf Wiederhören."
+    ),
+    "patience": "Einen Moment, bitte.",
+    "idle_prompt": "Sind Sie noch da?",
+}
+_SPANISH: Final[Mapping[Phrase, str]] = {
+    "greeting": "Hola, ¿en qué puedo ayudarle?",
+    "not_understood": "Perdón, ¿puede repetirlo, por favor?",
+    "trouble": "Perdón, algo ha fallado por mi parte. ¿Puede repetirlo, por favor?",
+    "apology": "Perdón, ahora mismo no puedo responder. Inténtelo de nuevo en un momento, por favor.",
+    "no_voice": "Perdón, me he quedado sin palabras. Deme un momento, por favor.",
+    "no_words": "Perdón, no tengo palabras para eso.",
+    "back_again": "Perdón, me he ausentado un momento.",
+    "give_up": (
+        "Lo siento, tengo problemas técnicos y no puedo continuar con esta llamada. Llame más tarde, por favor. Adiós."
+    ),
+    "patience": "Un momento, por favor.",
+    "idle_prompt": "¿Sigue usted ahí?",
+}
+_FRENCH: Final[Mapping[Phrase, str]] = {
+    "greeting": "Bonjour, comment puis-je vous aider ?",
+    "not_understood": "Pardon, pouvez-vous répéter, s'il vous plaît ?",
+    "trouble": "Pardon, j'ai rencontré un problème. Pouvez-vous répéter, s'il vous plaît ?",
+    "apology": "Pardon, je ne peux pas répondre pour l'instant. Réessayez dans un moment, s'il vous plaît.",
+    "no_voice": "Pardon, je ne trouve plus mes mots. Un instant, s'il vous plaît.",
+    "no_words": "Pardon, je n'ai pas de mots pour cela.",
+    "back_again": "Pardon, je me suis absenté un instant.",
+    "give_up": (
+        "Je suis désolé, j'ai un problème technique et je ne peux pas poursuivre cet appel. "
+        "Veuillez rappeler plus tard. Au revoir."
+    ),
+    "patience": "Un instant, s'il vous plaît.",
+    "idle_prompt": "Êtes-vous toujours là ?",
+}
+_ITALIAN: Final[Mapping[Phrase, str]] = {
+    "greeting": "Buongiorno, come posso aiutarla?",
+    "not_understood": "Scusi, può ripetere, per favore?",
+    "trouble": "Scusi, qualcosa è andato storto da parte mia. Può ripetere, per favore?",
+    "apology": "Scusi, in questo momento non riesco a rispondere. Riprovi tra un attimo, per favore.",
+    "no_voice": "Scusi, mi mancano le parole. Mi dia un momento, per favore.",
+    "no_words": "Scusi, non ho parole per questo.",
+    "back_again": "Scusi, mi sono assentato un momento.",
+    "give_up": (
+        "Mi dispiace, ho un problema tecnico e non posso continuare questa chiamata. "
+        "Richiami più tardi, per favore. Arrivederci."
+    ),
+    "patience": "Un momento, per favore.",
+    "idle_prompt": "È ancora in linea?",
+}
+_TEXTS: Final[Mapping[Language, Mapping[Phrase, str]]] = {
+    "en": _ENGLISH,
+    "de": _GERMAN,
+    "es": _SPANISH,
+    "fr": _FRENCH,
+    "it": _ITALIAN,
+}
+
+
+def phrase(name: Phrase, language: str = "en") -> str:
+    """The sentence in the language of this tag (BCP 47); in English, if it has none: every caller is told something."""
+    return _TEXTS[ruled(language) or "en"][name]
