@@ -13,12 +13,15 @@ from email.utils import format_datetime
 
 import numpy as np
 import pytest
+from nats.aio.client import Client
 from support.models.transcription_server import Answer, TranscriptionServer, transcription_server
+from support.processes.bridge import Speak, StartBridge, agent_is_there
 
 from antiphon.inference_bridge.models.clients import ChunkedStt
 from antiphon.inference_bridge.models.remote import http_stt
 from antiphon.inference_bridge.models.remote.http_stt import HttpStt, TranscriptionServiceError, retry_after
 from antiphon.inference_bridge.models.threads import BusyError, Urgency
+from antiphon.testing.fake_transceiver import FakeTransceiver
 
 pytestmark = pytest.mark.process
 
@@ -249,3 +252,21 @@ async def test_a_service_in_trouble_at_the_start_is_asked_until_it_answers(monke
         assert len(served.asked) == 3
         watching.cancel()
         await asyncio.gather(watching, return_exceptions=True)
+
+
+@pytest.mark.models
+async def test_a_call_is_transcribed_by_the_service_in_its_language_and_a_failure_is_told(
+    start_bridge: StartBridge, bus_client: Client, speak: Speak
+) -> None:
+    async with transcription_server() as served:
+        served.says("the time please")
+        start_bridge(greeting="none", stt_url=served.url)
+        await agent_is_there(bus_client, "concierge")
+        async with FakeTransceiver(bus_client, "concierge") as call:
+            await call.say(speak("What time is it?"))
+            await call.wait_for("response.done", timeout=30)
+            assert served.asked[-1].fields == {"model": "whisper-1", "response_format": "json", "language": "en"}
+            served.answers = [Answer("", 401)]
+            await call.say(speak("What time is it?"))
+            failed = await call.wait_for("conversation.item.input_audio_transcription.failed", timeout=30)
+            assert "does not accept the key" in failed["error"]["message"]

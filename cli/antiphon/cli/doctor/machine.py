@@ -63,7 +63,7 @@ def check_models() -> Iterator[Finding]:
     sources: dict[str, Callable[[], object]] = {"voice activity": lambda: models.silero_file(*own["voice activity"])}
     if settings.smart_turn == "on":
         sources["end of turn"] = lambda: models.smart_turn_file(*own["end of turn"])
-    if settings.stt == "local":
+    if settings.stt == "local" and not settings.stt_url:
         sources["speech to text"] = lambda: models.whisper_directory(*own["speech to text"], settings.cache_dir)
     if settings.tts == "local" and not settings.tts_url:
         sources["text to speech"] = lambda: models.voice_file(*own["text to speech"])

@@ -109,10 +109,10 @@ class HttpStt:
         """At most 30 s, s16le mono at 16 kHz. The result may be `BusyError` or `TranscriptionServiceError`."""
         return _Transcription(self._transcribe(pcm, prompt, owner, primary(language or self._language)))
 
-    async def check(self) -> None:
+    async def check(self, within: float = WARM_SECONDS) -> None:
         """Have a second of sound transcribed, which loads the model; else `TranscriptionServiceError`."""
         sound = np.random.default_rng(0).normal(0, np.linspace(10, 1000, RATE)).astype("<i2")
-        await self._asked(sound.tobytes(), "", primary(self._language), WARM_SECONDS)
+        await self._asked(sound.tobytes(), "", primary(self._language), within)
         self._report(None)
 
     async def watch(self) -> None:

@@ -104,9 +104,12 @@ class RemoteModels:
     Owned by the bridge, for all calls of its process; used on the event loop.
     """
 
-    def __init__(self, client: Client) -> None:
-        """`client`: the bridge's connection, which outlives this object."""
-        self._client = client
+    def __init__(self, client: Client, language: str = "") -> None:
+        """`client`: the bridge's connection, which outlives this object.
+
+        `language`: of utterances for which none is named; empty: the worker's own.
+        """
+        self._client, self._language = client, language
         self._outstanding: Counter[str] = Counter()
         """Requests without an answer, by owner."""
 
@@ -117,7 +120,8 @@ class RemoteModels:
         if len(pcm) > wire.MAX_PCM:
             raise ValueError(f"{len(pcm)} bytes of audio: a worker takes {wire.MAX_PCM}, longer turns go in pieces")
         within = STT_TIMEOUT + STT_TIMEOUT_PER_S * len(pcm) / (2 * RATE)
-        more = [language[: wire.MAX_LANGUAGE]] if language else []
+        language = (language or self._language)[: wire.MAX_LANGUAGE]
+        more = [language] if language else []
         return self._request(partial(self._transcribe, wire.pack(prompt[: wire.MAX_TEXT], pcm, *more), within), owner)
 
     def synthesize(
