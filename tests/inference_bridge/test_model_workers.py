@@ -19,7 +19,9 @@ from support.processes.bridge import Speak, StartBridge, Understand, agent_is_th
 from antiphon.inference_bridge.conversation.response_playback import NO_VOICE
 from antiphon.inference_bridge.models.remote import pool, wire
 from antiphon.inference_bridge.models.remote.pool import RemoteModels, WorkerError
+from antiphon.inference_bridge.models.remote.worker import Worker
 from antiphon.inference_bridge.models.threads import BusyError, Urgency
+from antiphon.inference_bridge.stt.transcriber import UnknownLanguageError
 from antiphon.runtime.nats import connection, service_discovery
 from antiphon.schemas import subjects
 from antiphon.schemas.errors import MalformedError
@@ -162,3 +164,52 @@ async def test_a_call_has_no_more_than_four_requests_with_the_workers(
 def test_garbage_of_a_worker_is_refused(data: bytes) -> None:
     with pytest.raises(MalformedError):
         wire.unpack(data, str)
+
+
+@pytest.mark.process
+async def test_a_language_goes_to_a_worker_only_where_one_is_asked_for(bus_client: Client) -> None:
+    """So that workers of an older version go on working."""
+    requests: list[list[Any]] = []
+
+    async def on_request(message: Msg) -> None:
+        requests.append(wire.unpack(message.data, str, bytes))
+        await message.respond(wire.pack("text", "hola", 1.0))
+
+    await bus_client.subscribe(subjects.worker("stt"), cb=on_request)
+    await RemoteModels(bus_client).transcribe(b"\0\0", "Anna", Urgency.NOW)
+    await RemoteModels(bus_client).transcribe(b"\0\0", "Anna", Urgency.NOW, "call", "es-MX")
+    await RemoteModels(bus_client, "fr").transcribe(b"\0\0", "Anna", Urgency.NOW)
+    assert requests == [["Anna", b"\0\0"], ["Anna", b"\0\0", "es-MX"], ["Anna", b"\0\0", "fr"]]
+
+
+class Linguist:
+    """A `Transcriber` that says in which language it was asked."""
+
+    languages = frozenset({"en", "es"})
+
+    def transcribe(self, pcm: bytes, prompt: str = "", language: str = "") -> str:
+        if language == "tlh":
+            raise UnknownLanguageError("no 'tlh' here")
+        return f"{prompt}/{language}"
+
+
+@pytest.mark.process
+async def test_a_worker_transcribes_in_the_language_of_the_request_and_without_one_in_its_own(
+    bus_client: Client,
+) -> None:
+    worker = Worker(1, Linguist(), None)
+    service = await service_discovery.register(bus_client, wire.SERVICE, {"kind": "stt"})
+    await service.add_endpoint(name="stt", subject=subjects.worker("stt"), handler=worker.on_request)
+
+    async def ask(*fields: object) -> list[Any]:
+        return wire.unpack((await bus_client.request(subjects.worker("stt"), wire.pack(*fields))).data, str)
+
+    try:
+        assert (await ask("Anna", b"\0\0"))[:2] == ["text", "Anna/"]
+        assert (await ask("Anna", b"\0\0", "es"))[:2] == ["text", "Anna/es"]
+        assert await ask("Anna", b"\0\0", "tlh") == ["error", "no 'tlh' here", False]
+        assert (await ask("Anna", b"\0\0", 7))[0] == "error"
+        assert (await ask("Anna", b"\0\0", "x" * 99))[0] == "error"
+    finally:
+        await service.stop()
+        await worker.close()

@@ -64,7 +64,7 @@ def check_models() -> Iterator[Finding]:
     is_there = settings.smart_turn_path is not None or models.fetched_smart_turn().is_file()
     if settings.smart_turn == "on" or (settings.smart_turn == "auto" and is_there):
         sources["end of turn"] = lambda: models.smart_turn_file(*own["end of turn"])
-    if settings.stt == "local":
+    if settings.stt == "local" and not settings.stt_url:
         sources["speech to text"] = lambda: models.whisper_directory(*own["speech to text"], settings.cache_dir)
     if settings.tts == "local" and not settings.tts_url:
         sources["text to speech"] = lambda: models.voice_file(*own["text to speech"])

@@ -98,6 +98,14 @@ class Settings(NatsSettings):
     tts: Literal["local", "remote"] = "local"
     """Speech in this process, or by workers on NATS (`--worker tts`)."""
 
+    # speech to text by a service instead of a model of this process
+    stt_url: str = ""
+    """Base URL of an OpenAI-compatible service with `audio/transcriptions`, such as http://127.0.0.1:8000/v1."""
+    stt_model: str = "whisper-1"
+    stt_api_key: SecretStr = SecretStr("")
+    stt_timeout: float = Field(default=10.0, gt=0, le=120)
+    """Seconds for the transcription of at most 30 s of speech."""
+
     # speech by a service instead of a voice of this process
     tts_url: str = ""
     """Base URL of an OpenAI-compatible service with `audio/speech`, such as http://127.0.0.1:8000/v1."""
@@ -128,7 +136,7 @@ class Settings(NatsSettings):
             lease_crypto.from_file(value)
         return value
 
-    @field_validator("llm_url", "tts_url")
+    @field_validator("llm_url", "tts_url", "stt_url")
     @classmethod
     def _is_http(cls, value: str) -> str:
         if value and not value.startswith(("http://", "https://")):
@@ -149,6 +157,8 @@ class Settings(NatsSettings):
     def _is_one_voice(self) -> Self:
         if self.tts_url and self.tts == "remote":
             raise ValueError("ANTIPHON_TTS_URL and ANTIPHON_TTS=remote exclude each other: unset one of them")
+        if self.stt_url and self.stt == "remote":
+            raise ValueError("ANTIPHON_STT_URL and ANTIPHON_STT=remote exclude each other: unset one of them")
         return self
 
     @property

@@ -205,7 +205,7 @@ class Transcriptions:
     # ---- inside ----------------------------------------------------------------------------------------
 
     def _begin(self, utterance: Utterance, urgency: Urgency, prompt: str) -> Pending[str]:
-        return self._stt.transcribe(utterance.pcm, prompt, urgency, self._owner)
+        return self._stt.transcribe(utterance.pcm, prompt, urgency, self._owner, self._settings().language)
 
     async def _transcribe(
         self, key: int, turn: SpokenTurn, job: Pending[str] | None, seconds: float, agreement: LocalAgreement

@@ -29,9 +29,10 @@ from antiphon.inference_bridge.dispatch.abandoned_calls import AbandonedCalls
 from antiphon.inference_bridge.dispatch.conversation_snapshot import ConversationSnapshot, read_snapshot
 from antiphon.inference_bridge.dispatch.local_models import LocalModels, load_local_models
 from antiphon.inference_bridge.dispatch.peers import Peers
-from antiphon.inference_bridge.dispatch.speech_support_of import speech_support
-from antiphon.inference_bridge.models.clients import ChunkedStt, LocalStt, LocalTts, TtsClient
+from antiphon.inference_bridge.dispatch.speech_support_of import WHISPER_LANGUAGES, speech_support
+from antiphon.inference_bridge.models.clients import ChunkedStt, LocalStt, LocalTts, SttClient, TtsClient
 from antiphon.inference_bridge.models.local import own_voice_language
+from antiphon.inference_bridge.models.remote.http_stt import HttpStt
 from antiphon.inference_bridge.models.remote.http_tts import HttpTts
 from antiphon.inference_bridge.models.remote.language_model import RemoteLanguageModel
 from antiphon.inference_bridge.models.remote.pool import RemoteModels
@@ -103,8 +104,10 @@ class Bridge:
         self._troubles: dict[str, str] = {}
         self._scripted_agent = scripted_agent
         self._workers = ModelThreads(settings.bridge_threads, settings.bridge_capacity * _JOBS_PER_CALL)
-        self._remote = RemoteModels(client)
-        stt = LocalStt(models.transcriber, self._workers) if models.transcriber else self._remote
+        self._remote = RemoteModels(client, settings.service_language)
+        self._transcription_service = self._transcription_by_url(settings) if settings.stt_url else None
+        local_stt = LocalStt(models.transcriber, self._workers) if models.transcriber else self._remote
+        stt: SttClient = self._transcription_service or local_stt
         self._speech_service = self._speech_by_url(settings) if settings.tts_url else None
         local_tts = LocalTts(models.synthesizer, self._workers) if models.synthesizer else self._remote
         tts: TtsClient = self._speech_service or local_tts
@@ -118,7 +121,8 @@ class Bridge:
         self._keeper = LeaseKeeper(
             client, settings.agent_name, self._take_over, self._lost, lambda: admission.room, instance, crypto
         )
-        support = speech_support(settings, own_voice_language(settings))
+        transcribes = models.transcriber.languages if models.transcriber else WHISPER_LANGUAGES
+        support = speech_support(settings, own_voice_language(settings), transcribes)
         self._services = Services(
             client,
             Speech(ChunkedStt(stt), tts, PhraseCache(), support.language, support.voice),
@@ -152,6 +156,7 @@ class Bridge:
             else None
         )
         self._checking: asyncio.Task[None] | None = None
+        self._watching: asyncio.Task[None] | None = None
         self._watchers: set[asyncio.Task[None]] = set()
         self._peers = Peers(instance)
         self._passed_on = 0
@@ -160,7 +165,9 @@ class Bridge:
     async def start(self) -> None:
         """Be able to do all that a call needs, then be known as alive: calls of dead processes come from then on."""
         await self._client.subscribe(subjects.agent_beat(self._settings.agent_name), cb=self._on_beat)
-        if self._models.transcriber is None:
+        if self._transcription_service:
+            self._watching = asyncio.create_task(self._transcription_service.watch())
+        elif self._models.transcriber is None:
             await self._remote.wait_for_worker("stt")
         if self._speech_service:
             await self._until_it_speaks(self._speech_service)
@@ -174,6 +181,13 @@ class Bridge:
         await self._keeper.start()
         if self._settings.orphan_seconds:
             await self._abandoned.start()
+
+    def _transcription_by_url(self, settings: Settings) -> HttpStt:
+        key = settings.stt_api_key.get_secret_value()
+        language, timeout = settings.language, settings.stt_timeout
+        return HttpStt(
+            settings.stt_url, settings.stt_model, key, language, timeout, on_change=self._on_transcription_service
+        )
 
     def _speech_by_url(self, settings: Settings) -> HttpTts:
         key = settings.tts_api_key.get_secret_value()
@@ -218,6 +232,10 @@ class Bridge:
 
     def _on_chat_server(self, trouble: str | None) -> None:
         self._tell_trouble("chat", f"its chat server (ANTIPHON_LLM_URL) won't answer callers: {trouble}", trouble)
+
+    def _on_transcription_service(self, trouble: str | None) -> None:
+        text = f"its transcription service (ANTIPHON_STT_URL) does not transcribe: {trouble}"
+        self._tell_trouble("transcription", text, trouble)
 
     def _on_speech_service(self, trouble: str | None) -> None:
         self._tell_trouble("speech", f"its speech service (ANTIPHON_TTS_URL) does not speak: {trouble}", trouble)
@@ -408,13 +426,15 @@ class Bridge:
             session.hand_over()
         await self._abandoned.close()
         await self._keeper.close()
-        await tasks.end(*self._watchers, *self._passing, *([self._checking] if self._checking else []))
+        await tasks.end(*self._watchers, *self._passing, *(task for task in (self._checking, self._watching) if task))
         self._workers.close()
         self._vad_executor.shutdown(wait=False, cancel_futures=True)
         if self._llm:
             await self._llm.close()
         if self._speech_service:
             await self._speech_service.close()
+        if self._transcription_service:
+            await self._transcription_service.close()
 
 
 async def run(settings: Settings) -> None:

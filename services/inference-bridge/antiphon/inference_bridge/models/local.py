@@ -10,6 +10,8 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
+import numpy as np
+
 from antiphon.inference_bridge.languages import Language
 from antiphon.inference_bridge.models.kokoro_source import INSTALL as KOKORO_INSTALL
 from antiphon.inference_bridge.models.kokoro_source import (
@@ -29,7 +31,7 @@ from antiphon.inference_bridge.models.sources import (
 )
 from antiphon.inference_bridge.models.voice_activity import VoiceActivity
 from antiphon.inference_bridge.settings import Settings
-from antiphon.inference_bridge.stt.transcriber import Transcriber, Whisper
+from antiphon.inference_bridge.stt.transcriber import Transcriber, UnknownLanguageError, Whisper
 from antiphon.inference_bridge.tts.g2p import Lexicon, Phonemizer
 from antiphon.inference_bridge.tts.kokoro import Kokoro, Phonemes, english_phonemes, spanish_phonemes
 from antiphon.inference_bridge.tts.kokoro_voices import KOKORO_VOICES, USUAL
@@ -80,9 +82,13 @@ def load_transcriber(settings: Settings) -> Transcriber:
     """Whisper base, or the model of `ANTIPHON_WHISPER_PATH`."""
     log.info("loading speech-to-text: %s", settings.whisper_path or "whisper base")
     directory = whisper_directory(settings.whisper_path, settings.whisper_sha256, settings.cache_dir)
-    transcriber = Whisper(directory, settings.bridge_threads)
-    # the first run of a graph allocates and plans: a caller would wait for it
-    transcriber.transcribe(bytes(32000))
+    try:
+        transcriber = Whisper(directory, settings.bridge_threads, settings.language)
+    except UnknownLanguageError as error:
+        fix = "correct ANTIPHON_LANGUAGE, or set ANTIPHON_WHISPER_PATH to a model that knows it"
+        raise ModelError(str(error), fix) from None
+    # the first run of a graph allocates and plans: a caller would wait for it; silence would need no model
+    transcriber.transcribe(np.random.default_rng(0).normal(0, np.linspace(10, 3000, 16000)).astype("<i2").tobytes())
     return transcriber
 
 
