@@ -107,7 +107,7 @@ class _Recogniser:
     def __init__(self) -> None:
         self.asked = 0
 
-    def transcribe(self, pcm: bytes, prompt: str, urgency: Urgency, owner: str = "", **_: Any) -> Any:
+    def transcribe(self, pcm: bytes, prompt: str, urgency: Urgency, owner: str = "", language: str = "") -> Any:
         self.asked += 1
         return _Result(pcm.decode(), 0.15)
 
