@@ -109,6 +109,55 @@ async def test_a_worker_that_falls_silent_in_mid_speech_is_left_and_nothing_is_h
 
 
 @pytest.mark.process
+async def test_a_voice_is_sent_to_workers_only_where_a_call_has_chosen_one(bus_client: Client) -> None:
+    """So that older workers, which know three fields, go on for all other calls."""
+    got: list[list[Any]] = []
+
+    async def on_request(message: Msg) -> None:
+        got.append(wire.unpack(message.data))
+        await message.respond(wire.pack("pcm", b"\0\0", 1.0, True))
+
+    await bus_client.subscribe(subjects.worker("tts"), cb=on_request)
+    models = RemoteModels(bus_client)
+    await models.synthesize("Hello.", 1.0, Urgency.NOW)
+    await models.synthesize("Hola.", 1.0, Urgency.NOW, "call", "ef_dora", "es")
+    assert got == [["Hello.", 1.0], ["Hola.", 1.0, "ef_dora", "es"]]
+
+
+class Named:
+    """A voice that notes what it is asked for."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, str, str]] = []
+
+    def synthesize(self, clause: str, speed: float = 1.0, voice: str = "", language: str = "") -> Any:
+        self.asked.append((clause, voice, language))
+        return np.zeros(4, dtype=np.int16)
+
+
+@pytest.mark.process
+async def test_a_worker_takes_requests_with_and_without_a_voice(bus_client: Client) -> None:
+    voice = Named()
+    worker = Worker(1, None, voice)
+    service = await service_discovery.register(bus_client, wire.SERVICE, {"kind": "tts"})
+    await service.add_endpoint(name="tts", subject=subjects.worker("tts"), handler=worker.on_request)
+
+    async def ask(*fields: object) -> str:
+        kind: str = wire.unpack((await bus_client.request(subjects.worker("tts"), wire.pack(*fields))).data, str)[0]
+        return kind
+
+    try:
+        assert await ask("Hello.", 1.0) == "pcm"
+        assert await ask("Hola.", 1.0, "ef_dora", "es") == "pcm"
+        assert await ask("Hola.", 1.0, "ef_dora") == "error"
+        assert await ask("Hola.", 1.0, 7, "es") == "error"
+    finally:
+        await service.stop()
+        await worker.close()
+    assert voice.asked == [("Hello.", "", ""), ("Hola.", "ef_dora", "es")]
+
+
+@pytest.mark.process
 async def test_when_nobody_can_that_is_said_in_time(bus_client: Client) -> None:
     models = RemoteModels(bus_client)
     async with asyncio.timeout(10):
