@@ -563,12 +563,19 @@ def test_a_create_before_the_greeting_takes_its_place() -> None:
     assert ask.response.preamble == "Hello, how can I help you?"
 
 
-def test_the_greeting_needs_no_audio_and_comes_once() -> None:
+@pytest.mark.parametrize("audio_after", [0, 100, None])
+def test_the_greeting_starts_with_the_first_audio_or_soon_without_any_and_comes_once(audio_after: int | None) -> None:
     call = VirtualCall(state={"greeting": "Hello."})
-    for _ in range(3):
+    call.feed(events.Connected(sends_audio=False))
+    if audio_after is not None:
+        call.run(audio_after)
         call.feed(events.Connected())
     call.run(3000)
+    call.feed(events.Connected())
+    call.run(3000)
     assert call.settled == [("completed", "Hello.")]
+    (asked_at,) = call.times(do.Ask)
+    assert asked_at == audio_after if audio_after is not None else 250 <= asked_at <= 360
 
 
 def test_a_typed_question_later_in_the_greeting_is_answered_behind_it() -> None:

@@ -27,6 +27,8 @@ from antiphon.inference_bridge.conversation.core.state import (
     Words,
 )
 
+READY_S: Final = 0.25
+"""A caller who sends no audio so long after the connection sends none: the greeting waits no more."""
 GREETING_GRACE_S: Final = 2.0
 """Within this time of the greeting's beginning a create is that of a program that wants the caller greeted: it is."""
 ANSWER_WITHIN_S: Final = 1.3
@@ -89,6 +91,18 @@ def begin(state: State, response: Response, now: float) -> list[Command]:
         state.hold.phase, state.hold.since, state.hold.texts_due = HoldPhase.HOLDING, now, 0
         out.append(do.HoldSpeech())
     return out + advance(state, now)
+
+
+def greet(state: State, now: float) -> list[Command]:
+    """The greeting starts when the caller is ready, unless the client was faster."""
+    state.connected_at = None
+    if state.greeted:
+        return []
+    state.greeted = True
+    if not state.greeting or state.speech:
+        return []
+    response = Response(state.new_id(), Kind.GREETING, now, fixed=state.greeting, spoken=state.rules.spoken)
+    return begin(state, response, now)
 
 
 def create(state: State, event: Create, now: float) -> list[Command]:

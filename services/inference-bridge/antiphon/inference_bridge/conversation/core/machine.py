@@ -22,14 +22,10 @@ MAX_CALLS: Final = 200
 
 
 def _connected(state: State, event: events.Connected, now: float) -> list[Command]:
-    """The greeting starts when the call is connected, unless the client was faster."""
-    if state.greeted:
-        return []
-    state.greeted = True
-    if not state.greeting or state.speech:
-        return []
-    response = Response(state.new_id(), Kind.GREETING, now, fixed=state.greeting, spoken=state.rules.spoken)
-    return lifecycle.begin(state, response, now)
+    if event.sends_audio:
+        return lifecycle.greet(state, now)
+    state.connected_at = now
+    return []
 
 
 def _rules_changed(state: State, event: events.RulesChanged, now: float) -> list[Command]:
