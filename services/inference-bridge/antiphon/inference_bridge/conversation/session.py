@@ -335,7 +335,10 @@ class Session:
         match event:
             case messages.ChannelOpened(channel=messages.EVENTS_CHANNEL):
                 self._announce_session()
-            case messages.Connected() | messages.MediaStarted():
+            case messages.Connected():
+                self._announce_session()
+                self._conversation.feed(events.Connected(sends_audio=False))
+            case messages.MediaStarted():
                 self._connect()
             case messages.Playout():
                 self._conversation.responses.playout(event)
