@@ -12,6 +12,7 @@ from pydantic import TypeAdapter
 from support.models.chat_server import chat_server
 from support.processes.bridge import Speak, StartBridge, agent_is_there
 
+from antiphon.schemas import messages
 from antiphon.testing.fake_transceiver import FakeTransceiver
 
 pytestmark = [pytest.mark.process, pytest.mark.models]
@@ -84,6 +85,69 @@ async def test_a_function_is_called_by_the_model_answered_by_the_client_and_spok
             await call.send({"type": "conversation.item.retrieve", "item_id": done["output"][0]["id"]})
             assert (await call.wait_for("error"))["error"]["code"] == "item_not_found", "it is not on record"
             all_published(call)
+
+
+async def test_each_field_of_offer_update_and_response_is_in_force_or_an_error(quiet_bridge: Client) -> None:
+    function = {"type": "function", "name": "look"}
+    offer = {
+        "turn_detection": {"type": "server_vad", "threshold": 7, "silence_duration_ms": 900},
+        "tools": [function, {"type": "mcp", "server_label": "x"}, {**function, "name": "ask"}],
+        "instrutions": "Be brief.",
+    }
+    async with FakeTransceiver(quiet_bridge, "concierge", offer) as call:
+        created = (await call.wait_for("session.created"))["session"]
+        assert created["audio"]["input"]["turn_detection"]["silence_duration_ms"] == 900
+        assert [tool["name"] for tool in created["tools"]] == ["look", "ask"]
+        await call.wait_for("error", 3)
+        assert call.events[0]["type"] == "session.created"
+        params = [error["error"]["param"] for error in call.of_type("error")]
+        assert sorted(params) == ["session.instrutions", "session.tools[1].type", "session.turn_detection.threshold"]
+
+        changes = {"speed": 1.5, "voice": "nobody", "input_audio_transcription": {"language": "xx", "prompt": "Lee"}}
+        await call.send({"type": "session.update", "event_id": "mine", "session": changes})
+        audio = (await call.wait_for("session.updated"))["session"]["audio"]
+        assert audio["output"] == {**audio["output"], "speed": 1.5, "voice": created["audio"]["output"]["voice"]}
+        assert audio["input"]["transcription"]["prompt"] == "Lee"
+        refused = [event["error"] for event in call.of_type("error")[3:]]
+        places = {("mine", "session.voice"), ("mine", "session.input_audio_transcription.language")}
+        assert {(error["event_id"], error["param"]) for error in refused} == places
+        await call.send({"type": "session.update", "session": {"speed": 9, "turn_detection": {"threshold": 9}}})
+        await call.send({"type": "session.update", "session": {}})
+        assert (await call.wait_for("session.updated", 2))["session"]["audio"]["output"]["speed"] == 1.5
+        await call.wait_for("error", 7)
+
+        await call.send(user("When are you open?", id="asked"))
+        unknown = {"input": [{"type": "item_reference", "id": "unknown"}]}
+        await call.send({"type": "response.create", "event_id": "ref", "response": unknown})
+        error = (await call.wait_for("error", 8))["error"]
+        assert (error["event_id"], error["param"], error["code"]) == ("ref", "response.input[0].id", "item_not_found")
+        aside = {
+            "conversation": "none",
+            "modalities": ["text"],
+            "input": [{"type": "item_reference", "id": "asked"}],
+            "voice": "nobody",
+            "metadata": {"topic": "hours"},
+        }
+        await call.send({"type": "response.create", "event_id": "aside", "response": aside})
+        done = (await call.wait_for("response.done"))["response"]
+        assert (done["status"], done["metadata"]) == ("completed", {"topic": "hours"})
+        assert done["output"][0]["content"][0]["text"]
+        error = (await call.wait_for("error", 9))["error"]
+        assert (error["event_id"], error["param"]) == ("aside", "response.voice")
+        all_published(call)
+
+
+async def test_the_keys_of_the_caller_are_told_and_a_turn(quiet_bridge: Client) -> None:
+    async with FakeTransceiver(quiet_bridge, "concierge") as call:
+        await call.wait_for("session.created")
+        for code in (1, 2, 16, 11):
+            await call.event(messages.TelephoneEvent(event=code, duration_ms=100))
+        await call.until(lambda: len(call.of_type("input_audio_buffer.dtmf_event_received")) == 3)
+        assert [event["event"] for event in call.of_type("input_audio_buffer.dtmf_event_received")] == ["1", "2", "#"]
+        added = await call.wait_for("conversation.item.added")
+        assert added["item"]["content"] == [{"type": "input_text", "text": "The caller pressed the keys 1 2."}]
+        await call.wait_for("response.created")
+        all_published(call)
 
 
 async def test_items_are_created_retrieved_truncated_and_deleted(quiet_bridge: Client) -> None:

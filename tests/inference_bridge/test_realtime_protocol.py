@@ -40,7 +40,7 @@ def protocol() -> tuple[Realtime, list[dict[str, Any]]]:
 
 
 def shown(settings: SessionSettings) -> dict[str, Any]:
-    return settings.shown("rtc_1", "concierge", "joe", BASE)
+    return settings.shown("rtc_1", "concierge", BASE)
 
 
 def a_conversation() -> list[dict[str, Any]]:

@@ -56,7 +56,7 @@ def params(refused: tuple[ClientError, ...]) -> list[str | None]:
 
 def shown(settings: SessionSettings, support: SpeechSupport | None = None) -> dict[str, Any]:
     support = support or SpeechSupport()
-    return settings.shown("rtc_1", "concierge", support.voice, BASE, support)
+    return settings.shown("rtc_1", "concierge", BASE, support)
 
 
 def nested(path: str, value: Any) -> dict[str, Any]:
@@ -533,6 +533,27 @@ def test_answers_of_a_language_without_a_voice_stay_text() -> None:
     applied = update({"modalities": ["audio"]}, italian, KOKORO)
     assert params(applied.refused) == ["session.modalities"]
     assert applied.settings == italian
+
+
+@pytest.mark.parametrize(
+    ("settings", "support", "language", "voice"),
+    [
+        (SessionSettings(language="es", voice="ef_dora"), KOKORO, "es", "ef_dora"),
+        (SessionSettings(), KOKORO, "", ""),
+        (SessionSettings(voice="af_sky"), KOKORO, "", ""),
+        (SessionSettings(language="fr", voice="ff_other"), KOKORO, "fr", "ff_siwis"),
+        (SessionSettings(language="it", voice="if_sara"), KOKORO, "", ""),
+        (SessionSettings(language="it", output_modalities=("text",)), KOKORO, "it", ""),
+        (SessionSettings(language="de", voice="df_eva"), KOKORO, "", ""),
+        (SessionSettings(language="es", voice="ef_dora"), SpeechSupport(), "", ""),
+        (SessionSettings(language="es", voice="ef_dora"), BY_URL, "es", "ef_dora"),
+    ],
+)
+def test_a_process_that_takes_a_call_over_speaks_with_what_it_has(
+    settings: SessionSettings, support: SpeechSupport, language: str, voice: str
+) -> None:
+    taken = settings.supported_by(support)
+    assert (taken.language, taken.voice) == (language, voice)
 
 
 # ---- what is in force ------------------------------------------------------------------------------

@@ -11,13 +11,13 @@ from typing import Any, Final
 
 from antiphon.inference_bridge.agents import ReplyPart, Request
 from antiphon.inference_bridge.conversation.core.state import Kind, Response
+from antiphon.inference_bridge.phrases import phrase
 from antiphon.inference_bridge.realtime_protocol.client_events import ResponseParameters
-from antiphon.inference_bridge.realtime_protocol.conversation import JsonObject, item_of, message, text_of
+from antiphon.inference_bridge.realtime_protocol.conversation import JsonObject, message, text_of
 from antiphon.inference_bridge.realtime_protocol.session_settings import SessionSettings
 
 log = logging.getLogger(__name__)
 
-TROUBLE: Final = "Sorry, something went wrong on my side. Could you say that again?"
 MAX_REPLY: Final = 20_000
 """Characters of an answer, some 20 minutes of speech, whatever agent makes it; the rest is not asked for."""
 MAX_PREPARED: Final = 200
@@ -38,28 +38,25 @@ def request_for(
 ) -> Request:
     """What the agent is asked for this response.
 
-    `instructions`: for a session that has none. `items`: on record. `written`: by item id, the words of messages that
-    are still being played; the record holds them only when they were.
+    `settings`: of this response. `instructions`: for a session that has none. `items`: on record. `written`: by item
+    id, the words of messages that are still being played; the record holds them only when they were.
     """
     asked = response.parameters if isinstance(response.parameters, ResponseParameters) else ResponseParameters()
     text = response.text
-    if asked.input is not None:
-        items = [item_of(item, item.id or "input") for item in asked.input]
+    if asked.items is not None:
+        items = list(asked.items)
         text = next((text_of(item) for item in reversed(items) if item.get("role") == "user"), "")
-    else:
-        items = [_with_words(item, written[item["id"]]) if item["id"] in written else item for item in items]
+    items = [_with_words(item, written[item["id"]]) if item["id"] in written else item for item in items]
     if response.kind is Kind.PROMPT:
         note: JsonObject = {"type": "input_text", "text": STILL_THERE}
         items = [*items, message("prompt", "system", "completed", note)]
-    limit = asked.max_output_tokens or settings.max_output_tokens
-    tools = settings.tools if asked.tools is None else asked.tools
-    choice = asked.tool_choice or settings.tool_choice
+    limit, choice = settings.max_output_tokens, settings.tool_choice
     return Request(
         text,
         datetime.now().astimezone(),
         items,
-        asked.instructions or settings.instructions or instructions,
-        [tool.model_dump() for tool in tools],
+        settings.instructions or instructions,
+        [tool.model_dump() for tool in settings.tools],
         choice if isinstance(choice, str) else choice.model_dump(),
         None if limit == "inf" else limit,
         language=language,
@@ -76,7 +73,7 @@ async def fixed_parts(text: str) -> AsyncGenerator[ReplyPart, None]:
 
 
 async def guarded(
-    parts: AsyncGenerator[ReplyPart, None], preamble: str, session_id: str
+    parts: AsyncGenerator[ReplyPart, None], preamble: str, session_id: str, language: str = "en"
 ) -> AsyncGenerator[ReplyPart, None]:
     """An agent that raises is not the end of the call, nor is one without end."""
     if preamble:
@@ -92,7 +89,7 @@ async def guarded(
                 yield part
     except Exception:
         log.exception("%s: the agent failed", session_id)
-        yield f" {TROUBLE}"
+        yield f" {phrase('trouble', language)}"
 
 
 class PreparedParts:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from antiphon.inference_bridge.conversation.core import events
 from antiphon.inference_bridge.conversation.runner import ConversationRunner
@@ -24,6 +25,7 @@ from antiphon.inference_bridge.realtime_protocol.conversation import text_of
 from antiphon.inference_bridge.realtime_protocol.errors import ClientError
 from antiphon.inference_bridge.realtime_protocol.locked_settings import LockedSettings
 from antiphon.inference_bridge.realtime_protocol.server_events import Realtime
+from antiphon.inference_bridge.realtime_protocol.speech_support import SpeechSupport
 
 
 class ClientCommands:
@@ -38,25 +40,25 @@ class ClientCommands:
         realtime: Realtime,
         settings_changed: Callable[[], None],
         locked: LockedSettings,
+        support: SpeechSupport,
     ) -> None:
         """`settings_changed`: applies the conversation's settings and sends `session.updated`."""
         self._conversation, self._realtime = conversation, realtime
-        self._settings_changed, self._locked = settings_changed, locked
+        self._settings_changed, self._locked, self._support = settings_changed, locked, support
 
     def apply(self, event: ClientEvent) -> None:
         """Carry it out; `ClientError`, with the event's id, if that is not possible."""
         try:
             self._apply(event)
         except ClientError as error:
-            raise ClientError(str(error), error.code, error.param, event.event_id) from None
+            raise error.of_event(event.event_id) from None
 
     def _apply(self, event: ClientEvent) -> None:
         conversation, realtime = self._conversation, self._realtime
-        self._locked.check(event, conversation.settings)
+        self._locked.check(event, conversation.settings, self._support)
         match event:
             case SessionUpdate():
-                conversation.change_settings(event.session)
-                self._settings_changed()
+                self._update(event)
             case BufferAppend():
                 text = "the call carries the caller's audio: there is nothing to append over a WebRTC call's events"
                 raise ClientError(text, "unsupported_event", "type")
@@ -76,11 +78,27 @@ class ClientCommands:
             case ItemTruncate():
                 self._truncate(event)
             case ResponseCreate():
-                conversation.create(event.response)
+                self._create_response(event)
             case ResponseCancel():
                 self._cancel(event.response_id)
             case OutputClear():
                 conversation.feed(events.Cancel(must_exist=False))
+
+    def _update(self, event: SessionUpdate) -> None:
+        """Each field is in force or gets an error; an update of which nothing is in force gets the errors alone."""
+        applied = self._conversation.settings.applied(event.session, self._support)
+        self._realtime.errors(error.of_event(event.event_id) for error in applied.refused)
+        if applied.taken:
+            self._conversation.change_settings(applied.settings)
+            self._settings_changed()
+
+    def _create_response(self, event: ResponseCreate) -> None:
+        asked = event.response
+        if asked is not None and asked.input is not None:
+            asked = replace(asked, items=tuple(self._realtime.conversation.input_items(asked.input)))
+        refused = self._conversation.settings.for_response(asked, self._support).refused
+        self._realtime.errors(error.of_event(event.event_id) for error in refused)
+        self._conversation.create(asked)
 
     def _create_item(self, event: ItemCreate) -> None:
         item = self._realtime.create(event.item, event.previous_item_id)

@@ -20,14 +20,15 @@ from antiphon.inference_bridge.conversation.agent_requests import PreparedParts,
 from antiphon.inference_bridge.conversation.core import commands as do
 from antiphon.inference_bridge.conversation.core import events
 from antiphon.inference_bridge.conversation.core.events import Event
-from antiphon.inference_bridge.conversation.core.language import PATIENCE, phrase
 from antiphon.inference_bridge.conversation.core.state import Kind, Response
 from antiphon.inference_bridge.conversation.response_playback import ResponsePlayback, Speech
 from antiphon.inference_bridge.conversation.turn import SpokenTurn
+from antiphon.inference_bridge.phrases import phrase
 from antiphon.inference_bridge.realtime_protocol.client_events import ResponseParameters
 from antiphon.inference_bridge.realtime_protocol.errors import ClientError
 from antiphon.inference_bridge.realtime_protocol.server_events import Realtime, RealtimeResponse
 from antiphon.inference_bridge.realtime_protocol.session_settings import SessionSettings
+from antiphon.inference_bridge.realtime_protocol.speech_support import SpeechSupport
 from antiphon.inference_bridge.tts.synthesizer import SPEECH_RATE
 from antiphon.runtime.agent_sessions.played_text import PlayedText
 from antiphon.runtime.agent_sessions.session_bus import SessionBus
@@ -73,6 +74,7 @@ class ResponseTasks:
         make_agent: Callable[[], Agent],
         speech: Speech,
         settings: Callable[[], SessionSettings],
+        support: SpeechSupport,
         instructions: str,
         first_generation: int,
         is_held: Callable[[], bool],
@@ -90,6 +92,7 @@ class ResponseTasks:
         self.agent = agent
         self._feed, self._bus, self._realtime, self._speech = feed, bus, realtime, speech
         self._make_agent, self._settings, self._instructions = make_agent, settings, instructions
+        self._support = support
         self._generation, self._is_held, self._spoken_turn = first_generation, is_held, spoken_turn
         self._close_turn, self._spawn, self._span = close_turn, spawn, span
         self._records: dict[int, _Record] = {}
@@ -105,11 +108,21 @@ class ResponseTasks:
         asked = response.parameters
         metadata = asked.metadata if isinstance(asked, ResponseParameters) else None
         record = self._record(response)
-        record.realtime = RealtimeResponse(self._realtime, response.spoken, response.on_record, metadata)
+        own = self._settings_of(response)
+        record.realtime = RealtimeResponse(
+            self._realtime,
+            response.spoken,
+            response.on_record,
+            metadata,
+            own.voice or self._support.voice,
+            own.max_output_tokens,
+        )
 
     def ask(self, command: do.Ask) -> None:
         """Ask the agent, and speak what it answers."""
         record = self._record(command.response)
+        if command.response.preamble and command.response.by_client:
+            record.agent.greeting_played(command.response.preamble)
         if command.response.asked:
             record.agent_before = record.agent.saved()
             record.span.set_attribute("antiphon.heard_characters", len(command.response.text))
@@ -130,7 +143,7 @@ class ResponseTasks:
         """A sign that the answer takes longer."""
         record = self._records.get(command.rid)
         if record is not None and record.playback is not None:
-            self._spawn(record.playback.say_aside(phrase(PATIENCE, self.language)))
+            self._spawn(record.playback.say_aside(phrase("patience", self.language)))
 
     def stop(self, command: do.Stop) -> None:
         """Stop making and playing a response."""
@@ -142,7 +155,7 @@ class ResponseTasks:
         if record.realtime is not None:
             failure = "no speech could be made of the answer" if command.outcome == "failed" else ""
             try:
-                record.realtime.done(command.outcome, command.played, command.played_ms, command.reason, failure)  # type: ignore[arg-type]
+                record.realtime.done(command.outcome, command.played, command.played_ms, command.reason, failure)
             except Exception:
                 log.exception("%s: response %s was not ended in order", self._bus.session_id, record.realtime.id)
         if command.undone and command.played and record.realtime is not None:
@@ -180,7 +193,7 @@ class ResponseTasks:
     @property
     def language(self) -> str:
         """Of the session, in which the agent speaks."""
-        return getattr(self._settings(), "language", "") or "en"
+        return self._settings().language or self._support.language
 
     def rid_of(self, response_id: str) -> int | None:
         """The core's number of a response that is under way; None if there is none of this id."""
@@ -232,6 +245,11 @@ class ResponseTasks:
             record = self._records[response.rid] = _Record(response, span, self._agent_for(response))
         return record
 
+    def _settings_of(self, response: Response) -> SessionSettings:
+        """The session's, with what the client wants different in this response."""
+        asked = response.parameters if isinstance(response.parameters, ResponseParameters) else None
+        return self._settings().for_response(asked, self._support).settings
+
     def _close_spans(self, response: Response, record: _Record | None) -> None:
         for words in response.texts:
             self._close_turn(words.key)
@@ -250,7 +268,6 @@ class ResponseTasks:
         """From the request to the last sample of the response."""
         rid = record.response.rid
         outcome: events.Outcome = "failed"
-        reason = ""
         try:
             parts = self._parts(record)
             if not record.gate.is_set():
@@ -263,13 +280,12 @@ class ResponseTasks:
                 parts = prepared.stream()
             playback = record.playback = self._playback(record)
             await playback.run(parts)
-            outcome = "failed" if playback.failed else "incomplete" if playback.incomplete else "completed"
-            reason = playback.incomplete
+            outcome = "failed" if playback.failed else "completed"
         except Exception:
             log.exception("%s: a response has failed", self._bus.session_id)
-        played = record.playback.text if record.playback else ""
+        played = record.playback.text if record.playback and outcome == "completed" else ""
         hang_up = record.playback is not None and record.playback.hang_up
-        self._feed(events.Ended(rid, outcome, played, 0, reason, hang_up))
+        self._feed(events.Ended(rid, outcome, played, 0, hang_up))
 
     def _parts(self, record: _Record) -> AsyncGenerator[ReplyPart, None]:
         response = record.response
@@ -281,16 +297,17 @@ class ResponseTasks:
                 written[other.realtime.item_id] = other.playback.text
         request = request_for(
             response,
-            self._settings(),
+            self._settings_of(response),
             self._instructions,
             self._realtime.conversation.items,
             written,
             self.language,
         )
-        return guarded(record.agent.reply(request), response.preamble, self._bus.session_id)
+        return guarded(record.agent.reply(request), response.preamble, self._bus.session_id, self.language)
 
     def _playback(self, record: _Record) -> ResponsePlayback:
         assert record.realtime is not None
+        own = self._settings_of(record.response)
         playback = ResponsePlayback(
             self._bus,
             self._realtime,
@@ -299,10 +316,10 @@ class ResponseTasks:
             record.realtime,
             _Told(self, record),
             self._new_generation,
-            self._settings().speed,
+            own.speed,
             self._is_held(),
             self.language,
-            getattr(self._settings(), "voice", ""),
+            own.voice,
         )
         self._ledgers[record.realtime.item_id] = playback.ledger
         if len(self._ledgers) > _LEDGERS:
@@ -323,8 +340,9 @@ class ResponseTasks:
                     await asyncio.wait([record.task])
                 if record.playback is not None:
                     text, played_ms = await record.playback.stop()
-                if self._bus.paused and record.response.spoken and not self._is_held():
-                    await self._bus.resume()  # nothing had been sent, so nothing was flushed
+                if record.response.spoken and self._bus.paused is not self._is_held():
+                    # nothing was sent, so nothing was flushed; or the flush has let go of what is held for the next one
+                    await (self._bus.pause() if self._is_held() else self._bus.resume())
             except Exception:  # the responses behind it must not wait for ever
                 log.exception("%s: an interrupted response was not closed in order", self._bus.session_id)
             self._feed(events.Ended(record.response.rid, "cancelled", text, played_ms))

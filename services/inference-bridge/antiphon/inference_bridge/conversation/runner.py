@@ -28,21 +28,17 @@ from antiphon.inference_bridge.conversation.transcriptions import Transcriptions
 from antiphon.inference_bridge.input.vad_pipeline import VadPipeline
 from antiphon.inference_bridge.models.smart_turn import EndOfTurn
 from antiphon.inference_bridge.realtime_protocol.client_events import ResponseParameters
-from antiphon.inference_bridge.realtime_protocol.conversation import message, text_of
+from antiphon.inference_bridge.realtime_protocol.conversation import text_of
 from antiphon.inference_bridge.realtime_protocol.errors import ClientError
 from antiphon.inference_bridge.realtime_protocol.server_events import Realtime
-from antiphon.inference_bridge.realtime_protocol.session_settings import (
-    SemanticVad,
-    ServerVad,
-    SessionChanges,
-    SessionSettings,
-)
+from antiphon.inference_bridge.realtime_protocol.session_settings import SemanticVad, ServerVad, SessionSettings
+from antiphon.inference_bridge.realtime_protocol.speech_support import SpeechSupport
 from antiphon.runtime.agent_sessions.session_bus import SessionBus
 
 log = logging.getLogger(__name__)
 
 
-def rules_of(settings: SessionSettings, patience_ms: int) -> Rules:
+def rules_of(settings: SessionSettings, support: SpeechSupport, patience_ms: int) -> Rules:
     """What the core decides by."""
     detection = settings.turn_detection
     return Rules(
@@ -52,7 +48,7 @@ def rules_of(settings: SessionSettings, patience_ms: int) -> Rules:
         transcribes=settings.transcription is not None,
         semantic=isinstance(detection, SemanticVad),
         spoken=settings.spoken,
-        language=getattr(settings, "language", "") or "en",
+        language=settings.language or support.language,
         patience_ms=patience_ms,
     )
 
@@ -73,6 +69,7 @@ class ConversationRunner:
         make_agent: Callable[[], Agent],
         speech: Speech,
         settings: SessionSettings,
+        support: SpeechSupport,
         instructions: str,
         patience_ms: int,
         first_generation: int,
@@ -88,8 +85,8 @@ class ConversationRunner:
         `spawn` and `span`: make tasks and spans that end with the call. `changed`: the state that another process would
         need has changed. `hang_up(why)`: ends the call.
         """
-        self.settings = settings
-        state.rules = rules_of(settings, patience_ms)
+        self.settings, self._support = settings, support
+        state.rules = rules_of(settings, support, patience_ms)
         self.core = ConversationCore(state)
         self._bus, self._realtime, self._patience_ms = bus, realtime, patience_ms
         self._spawn, self._changed, self._hang_up = spawn, changed, hang_up
@@ -116,6 +113,7 @@ class ConversationRunner:
             make_agent,
             speech,
             self._settings_in_force,
+            support,
             instructions,
             first_generation,
             self._is_held,
@@ -134,27 +132,32 @@ class ConversationRunner:
         refused: do.Refuse | None = None
         try:
             while self._events:
-                for command in self.core.handle(self._events.popleft(), time.monotonic()):
+                for command in self._decided(self._events.popleft()):
                     if isinstance(command, do.Refuse):
                         refused = command
                     else:
-                        self._carry_out(command)
+                        self._carry_out_safely(command)
         finally:
             self._at_work = False
         if refused is not None:
             raise ClientError(refused.text, refused.code)
 
-    def change_settings(self, changes: SessionChanges) -> None:
+    def change_settings(self, settings: SessionSettings) -> None:
         """Other settings, in force at once for what begins from now on."""
-        self.settings = self.settings.changed(changes)
-        self.feed(events.RulesChanged(rules_of(self.settings, self._patience_ms)))
+        self.settings = settings
+        self.feed(events.RulesChanged(rules_of(settings, self._support, self._patience_ms)))
 
     def create(self, parameters: ResponseParameters | None) -> None:
         """`response.create`; `ClientError` if there can be none now."""
         asked = parameters or ResponseParameters()
-        modalities = asked.output_modalities or self.settings.output_modalities
+        spoken = self.settings.for_response(parameters, self._support).settings.spoken
         own = asked.input is not None or asked.instructions is not None
-        self.feed(events.Create(parameters, asked.conversation == "none", "audio" in modalities, own))
+        self.feed(events.Create(parameters, asked.conversation == "none", spoken, own))
+
+    def press_key(self, key: str) -> None:
+        """The caller has pressed a key of the telephone."""
+        self._realtime.key_pressed(key, time.time())
+        self.feed(events.KeyPressed(key))
 
     def close(self) -> None:
         """The call has ended."""
@@ -166,6 +169,19 @@ class ConversationRunner:
 
     def _is_held(self) -> bool:
         return self.core.state.hold.is_held
+
+    def _decided(self, event: Event) -> list[Command]:
+        try:
+            return self.core.handle(event, time.monotonic())
+        except Exception:  # a mistake of ours in one event must not make the call deaf
+            log.exception("%s: %s is ignored", self._bus.session_id, type(event).__name__)
+            return []
+
+    def _carry_out_safely(self, command: Command) -> None:
+        try:
+            self._carry_out(command)
+        except Exception:  # the commands behind it are carried out all the same
+            log.exception("%s: %s was not carried out", self._bus.session_id, type(command).__name__)
 
     def _agents_words(self) -> str:
         """The last words of the agent: of the response under way, or on record."""
@@ -232,8 +248,7 @@ class ConversationRunner:
             self.feed(events.HoldFailed())
 
     def _add_keys(self, command: do.AddKeys) -> None:
-        item_id = self._realtime.new_id("item")
-        self._realtime.add(message(item_id, "user", "completed", {"type": "input_text", "text": command.keys}))
+        self._realtime.add_keys(command.keys)
 
     def _tell_timeout(self, command: do.TellTimeout) -> None:
         item_id = self._realtime.new_id("item")

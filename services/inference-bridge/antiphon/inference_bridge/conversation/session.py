@@ -43,12 +43,15 @@ from antiphon.inference_bridge.dispatch.conversation_snapshot import Conversatio
 from antiphon.inference_bridge.input.vad_pipeline import MAX_FRAMES, VadPipeline
 from antiphon.inference_bridge.models.smart_turn import EndOfTurn
 from antiphon.inference_bridge.models.voice_activity import VoiceActivityStream
+from antiphon.inference_bridge.phrases import phrase
+from antiphon.inference_bridge.realtime_protocol.caller_keys import key_of
 from antiphon.inference_bridge.realtime_protocol.client_events import read_client_event
 from antiphon.inference_bridge.realtime_protocol.conversation import JsonObject
 from antiphon.inference_bridge.realtime_protocol.errors import ClientError
 from antiphon.inference_bridge.realtime_protocol.locked_settings import LockedSettings
 from antiphon.inference_bridge.realtime_protocol.server_events import Realtime
 from antiphon.inference_bridge.realtime_protocol.session_settings import SessionSettings, first_settings
+from antiphon.inference_bridge.realtime_protocol.speech_support import SpeechSupport
 from antiphon.inference_bridge.turns.turn_settings import TurnSettings
 from antiphon.inference_bridge.turns.window import RATE
 from antiphon.runtime import tasks, telemetry
@@ -63,10 +66,6 @@ from antiphon.schemas.errors import MalformedError
 log = logging.getLogger(__name__)
 tracer = trace.get_tracer(__name__)
 
-BACK_AGAIN: Final = "Sorry, I was gone for a moment."
-GIVE_UP: Final = (
-    "I am sorry, I have technical trouble and cannot go on with this call. Please call again later. Goodbye."
-)
 _LAST_EVENTS_SECONDS: Final = 1.0
 """For which a hang-up waits for the events before it."""
 _MAX_PENDING: Final = 1000
@@ -90,7 +89,8 @@ class Services:
     """Where the client asks for nothing else."""
     greeting: str
     instructions: str
-    voice: str
+    support: SpeechSupport
+    """Languages and voices that a session may ask for."""
     idle: float
     """Seconds without any frame or event after which a session is dropped: its transceiver is gone."""
     save: Callable[[str, JsonObject], None]
@@ -149,11 +149,14 @@ class Session:
         """The settings in force as a snapshot keeps them: they seldom change, and may be large."""
         self._early: list[AudioFrame] | None = [] if snapshot else None
         """Frames that wait for older ones that NATS remembers; 5 s at most."""
-        settings, trouble = first_settings(lease.session)
-        if trouble:
-            log.warning("%s: a setting of the offer is ignored: %s", self.id, trouble)
+        settings, refused = first_settings(lease.session, services.support, lease.locked)
+        for error in refused:
+            log.warning("%s: a setting of the offer is not in force: %s", self.id, error)
+        self._refused = [error for error in refused if self._locked.may_see(error)]
+        """What of the offer the client is told to be without effect."""
         snapshot = snapshot or ConversationSnapshot()
-        settings = snapshot.session_settings() or settings
+        kept = snapshot.session_settings()
+        settings = kept.supported_by(services.support) if kept else settings
         self._snapshot = snapshot
         self._session_created = snapshot.session_created
         self._is_connected = False
@@ -170,6 +173,7 @@ class Session:
             services.make_agent,
             services.speech,
             settings,
+            services.support,
             services.instructions,
             services.patience_ms,
             leases.first_generation(lease.takeovers),
@@ -180,7 +184,9 @@ class Session:
             self._changed,
             self._hang_up,
         )
-        self._commands = ClientCommands(self._conversation, self._realtime, self._apply_settings, self._locked)
+        self._commands = ClientCommands(
+            self._conversation, self._realtime, self._apply_settings, self._locked, services.support
+        )
 
     # ---- life --------------------------------------------------------------------------------------
 
@@ -220,10 +226,11 @@ class Session:
             if frame.rate == RATE and frame.first_sample >= received_until:
                 self._vad.push(frame)
                 received_until = frame.first_sample + 1
+        language = self._conversation.settings.language or self._services.support.language
         if give_up:
-            self._conversation.feed(events.Say(GIVE_UP, hang_up="agent_lost"))
+            self._conversation.feed(events.Say(phrase("give_up", language), hang_up="agent_lost"))
         elif self._snapshot.answering is not None:
-            preamble = "" if self._snapshot.handed_over else BACK_AGAIN
+            preamble = "" if self._snapshot.handed_over else phrase("back_again", language)
             self._conversation.feed(events.Continue(self._snapshot.answering, preamble))
 
     async def _hang_up(self, reason: str) -> None:
@@ -332,6 +339,8 @@ class Session:
                 self._connect()
             case messages.Playout():
                 self._conversation.responses.playout(event)
+            case messages.TelephoneEvent():
+                self._press(key_of(event.event))
             case messages.TakenOver(handed_over=False):
                 stopped_at = self._liveness.frames_stopped_at(time.monotonic())
                 self._conversation.feed(events.TransceiverLost(stopped_at))
@@ -347,6 +356,11 @@ class Session:
             case messages.Ended():
                 log.info("%s: ended (%s)", self.id, event.reason)
                 self.ended.set()
+
+    def _press(self, key: str | None) -> None:
+        """The caller has pressed a key; None: a telephone event that is no key."""
+        if key is not None:
+            self._conversation.press_key(key)
 
     async def _on_data(self, msg: Msg) -> None:
         now, size = time.monotonic(), len(msg.data)
@@ -395,7 +409,7 @@ class Session:
 
     def _shown(self) -> JsonObject:
         services = self._services
-        shown = self._conversation.settings.shown(self.id, self._model, services.voice, services.turn_settings)
+        shown = self._conversation.settings.shown(self.id, self._model, services.turn_settings, services.support)
         shown["instructions"] = shown["instructions"] or services.instructions
         return self._locked.shown(shown)
 
@@ -406,6 +420,7 @@ class Session:
         if not self._session_created:
             self._session_created = True
             self._realtime.session("session.created", self._shown())
+            self._realtime.errors(self._refused)
 
     def _connect(self) -> None:
         """Media flows: the caller can be greeted."""

@@ -70,8 +70,8 @@ class Transcriptions:
     ) -> None:
         """`feed`: takes events of the core. `settings`: those in force. `spawn`, `span`: end with the call.
 
-        `agents_words`: the last ones, which tell what the caller is asked. `is_held`: its speech is held. `end_of_turn`:
-        judges by the voice whether a turn has ended. `owner`: the call, for the models.
+        `agents_words`: the last ones, which tell what the caller is asked. `is_held`: its speech is held.
+        `end_of_turn`: judges by the voice whether a turn has ended. `owner`: the call, for the models.
         """
         self._feed, self._pipeline, self._realtime, self._stt = feed, pipeline, realtime, stt
         self._settings, self._spawn, self._span = settings, spawn, span

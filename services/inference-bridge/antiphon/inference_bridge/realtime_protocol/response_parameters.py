@@ -29,6 +29,7 @@ from antiphon.inference_bridge.realtime_protocol.session_changes import (
 from antiphon.inference_bridge.realtime_protocol.tools import FunctionTool, ToolChoice, tool_choice, tools
 from antiphon.inference_bridge.realtime_protocol.values import BadValue, boolean, one_of, opaque_object, text
 
+JsonObject = dict[str, Any]
 MAX_INPUT: Final = 200
 """Items of `input`."""
 MAX_METADATA: Final = 512
@@ -116,6 +117,8 @@ class ResponseParameters:
     input: tuple[InputItem, ...] | None = None
     """To be answered instead of the conversation; `Conversation.input_items` finds what it refers to."""
     metadata: dict[str, str] | None = None
+    items: tuple[JsonObject, ...] | None = None
+    """`input` with the items themselves in place of references to them."""
     names: Mapping[str, str] = field(default_factory=dict)
     """Setting -> the client's own path for it."""
     refused: tuple[ClientError, ...] = ()

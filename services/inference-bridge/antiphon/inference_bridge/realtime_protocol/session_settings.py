@@ -121,10 +121,18 @@ class SessionSettings:
             return Applied(self, (), True)
         return _Change(self, asked.given, asked.path, support).applied(asked.refused)
 
-    def shown(
-        self, session_id: str, model: str, voice: str, base: TurnSettings, support: SpeechSupport = _SUPPORT
-    ) -> JsonObject:
-        """As `session.created` and `session.updated` show it. `voice`: the process's default."""
+    def supported_by(self, support: SpeechSupport) -> SessionSettings:
+        """These in a process that may have other speech models than the one before it: they speak and transcribe."""
+        language = self.language
+        if language and not support.can_transcribe(language):
+            language = ""
+        voice = voice_for(language or support.language, support, self.voice or support.voice)
+        if voice is None and self.spoken:
+            language, voice = "", voice_for(support.language, support, self.voice or support.voice)
+        return replace(self, language=language, voice="" if voice in (None, support.voice) else voice)
+
+    def shown(self, session_id: str, model: str, base: TurnSettings, support: SpeechSupport = _SUPPORT) -> JsonObject:
+        """As `session.created` and `session.updated` show it."""
         wav = {"type": "audio/pcm", "rate": 24000}
         language = self.language or support.language
         choice = self.tool_choice
@@ -147,7 +155,7 @@ class SessionSettings:
                     "transcription": shown_transcription(self.transcription, language, support),
                     "turn_detection": shown_detection(self.turn_detection, base),
                 },
-                "output": {"format": wav, "voice": self.voice or voice, "speed": self.speed},
+                "output": {"format": wav, "voice": self.voice or support.voice, "speed": self.speed},
             },
         }
 

@@ -148,7 +148,9 @@ def evidence_of(known: Known, language: str = "en", longest_pause_ms: float = 0.
     """The evidence in what is known. `language`: of the words, a tag (BCP 47)."""
     in_parts = is_in_parts(known.expected)
     if known.words is None:
-        return Evidence(voice=known.voice, in_parts=in_parts, overlaps=known.overlaps, longest_pause_ms=longest_pause_ms)
+        return Evidence(
+            voice=known.voice, in_parts=in_parts, overlaps=known.overlaps, longest_pause_ms=longest_pause_ms
+        )
     return Evidence(
         ending=ending(known.words, language, is_dictated(known.expected)),
         voice=known.voice,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from antiphon.inference_bridge.conversation.core.events import Outcome
-from antiphon.inference_bridge.conversation.core.state import Response
+from antiphon.inference_bridge.conversation.core.state import Response, StopReason
 from antiphon.inference_bridge.turns.detector import Utterance
 
 # ---- the caller's words --------------------------------------------------------------------------------
@@ -116,7 +116,7 @@ class Settle:
     outcome: Outcome
     played: str = ""
     played_ms: int = 0
-    reason: str = ""
+    reason: StopReason = ""
     undone: bool = False
     """As if it had never been: the agent forgets it, and its fragment goes off the record."""
 

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from antiphon.inference_bridge.conversation.core.state import Rules
 from antiphon.inference_bridge.turns.detector import TurnEvent, Utterance
 
-Outcome = Literal["completed", "failed", "incomplete", "cancelled"]
+Outcome = Literal["completed", "failed", "cancelled"]
 
 
 @dataclass(frozen=True)
@@ -165,7 +165,6 @@ class Ended:
     played: str = ""
     """The words of it that were played."""
     played_ms: int = 0
-    reason: str = ""
     hang_up: bool = False
     """The agent wants the call to end."""
 

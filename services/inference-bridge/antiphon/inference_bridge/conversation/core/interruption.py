@@ -87,7 +87,10 @@ def sound(state: State, what: Sound, now: float) -> list[Command]:
     """The caller's sound does to the agent's speech what `TABLE` says."""
     hold = state.hold
     held_since = hold.since
-    hold.phase, act = TABLE.get((hold.phase, what), (hold.phase, Act.NOTHING))
+    phase, act = TABLE.get((hold.phase, what), (hold.phase, Act.NOTHING))
+    if act is Act.INTERRUPT:
+        return interrupt(state, now)  # which ends the hold
+    hold.phase = phase
     match act:
         case Act.HOLD:
             hold.since, hold.texts_due = now, 0
@@ -97,8 +100,6 @@ def sound(state: State, what: Sound, now: float) -> list[Command]:
             return [do.ResumeSpeech(round((now - held_since) * 1000, 1))]
         case Act.RELEASE:
             return [do.ResumeSpeech()]
-        case Act.INTERRUPT:
-            return interrupt(state, now)
     return []
 
 

@@ -11,10 +11,10 @@ from typing import Final
 from antiphon.inference_bridge.conversation.core import commands as do
 from antiphon.inference_bridge.conversation.core.commands import Command
 from antiphon.inference_bridge.conversation.core.events import Cancel, Create, Ended
-from antiphon.inference_bridge.conversation.core.language import NOT_UNDERSTOOD, phrase
 from antiphon.inference_bridge.conversation.core.state import (
     MAX_BESIDE,
     MAX_FOLLOWING,
+    MAX_STOPPED,
     MAX_TEXT,
     MAX_WAITING,
     HoldPhase,
@@ -22,8 +22,10 @@ from antiphon.inference_bridge.conversation.core.state import (
     Phase,
     Response,
     State,
+    StopReason,
     Words,
 )
+from antiphon.inference_bridge.phrases import phrase
 
 GREETING_GRACE_S: Final = 2.0
 """Within this time of the greeting's beginning a create is that of a program that wants the caller greeted: it is."""
@@ -100,6 +102,9 @@ def create(state: State, event: Create, now: float) -> list[Command]:
         on_record=not event.aside,
         spoken=event.spoken,
     )
+    if len(state.deferred) >= 2 * MAX_STOPPED:
+        text = f"{MAX_STOPPED} responses that were stopped are being closed: wait for a response.done"
+        return [do.Refuse("rate_limit_exceeded", text)]
     if event.aside and not event.spoken:
         return _beside(state, response, event, now)
     last = state.speech[-1] if state.speech else None
@@ -200,7 +205,7 @@ def _ask_when_known(state: State, head: Response, now: float) -> list[Command]:
         own = head.texts
         if not any(words.text for words in own) and not any(words.carried for words in state.waiting):
             if any(words.has_interrupted or words.failed for words in own):
-                head.fixed = phrase(NOT_UNDERSTOOD, state.rules.language)
+                head.fixed = phrase("not_understood", state.rules.language)
                 return _asked(state, head, "")
             return [do.Drop(head), *_over(state, head, now)]
         head.texts, state.waiting = _in_order([*state.waiting, *own]), []
@@ -266,7 +271,7 @@ def _not_active(which: str) -> do.Refuse:
     return do.Refuse("response_cancel_not_active", f"{which} is not active: there is nothing to cancel")
 
 
-def stop_speech(state: State, now: float, reason: str) -> list[Command]:
+def stop_speech(state: State, now: float, reason: StopReason) -> list[Command]:
     """Stop all that is spoken or prepared to be."""
     held = state.hold.is_held
     state.hold.phase, state.hold.texts_due = HoldPhase.FREE, 0
@@ -276,14 +281,14 @@ def stop_speech(state: State, now: float, reason: str) -> list[Command]:
         return []
     state.idle_since = now
     out: list[Command] = []
-    for response in reversed(stopped):  # the newest first: what is given back keeps its order
-        out = _stop(state, response, reason) + out
+    for response in stopped:
+        out += _stop(state, response, reason)
     if held and not any(isinstance(command, do.Stop) for command in out):
         out.append(do.ResumeSpeech())  # what is stopped by its task lets go of the transceiver by itself
     return [*out, do.Changed()]
 
 
-def _stop(state: State, response: Response, reason: str) -> list[Command]:
+def _stop(state: State, response: Response, reason: StopReason) -> list[Command]:
     response.stop_reason = reason
     if response.phase in (Phase.GENERATING, Phase.PLAYING):
         response.move(Phase.STOPPING)
@@ -296,7 +301,11 @@ def _stop(state: State, response: Response, reason: str) -> list[Command]:
         _give_back(state, response, carried=reason == "turn_detected")
     if reason == "turn_detected" and not response.created and not response.by_client:
         return [do.Drop(response)]
-    return [*_created(response), do.Settle(response, "cancelled", reason=reason)]
+    out = [*_created(response), do.Settle(response, "cancelled", reason=reason)]
+    if not state.stopping:
+        return out
+    state.deferred += out  # the client learns of the ends in the order of the beginnings
+    return []
 
 
 # ---- end -----------------------------------------------------------------------------------------------
@@ -305,16 +314,18 @@ def _stop(state: State, response: Response, reason: str) -> list[Command]:
 def ended(state: State, event: Ended, now: float) -> list[Command]:
     """A response is over, by itself or because it was stopped."""
     if (response := state.stopping.pop(event.rid, None)) is not None:
-        return _stopped(state, response, event) + advance(state, now)
+        told = _stopped(state, response, event)
+        if not state.stopping:
+            told, state.deferred = [*told, *state.deferred], []
+        return told + advance(state, now)
     if (response := state.beside.pop(event.rid, None)) is not None:
-        outcome = "cancelled" if response.phase is Phase.STOPPING else event.outcome
         response.move(Phase.DONE)
-        reason = response.stop_reason or event.reason
-        return [do.Settle(response, outcome, event.played, event.played_ms, reason)]
+        outcome = "cancelled" if response.stop_reason else event.outcome
+        return [do.Settle(response, outcome, event.played, event.played_ms, response.stop_reason)]
     found = next((each for each in state.speech if each.rid == event.rid), None)
     if found is None:
         return []
-    settle = do.Settle(found, event.outcome, event.played, event.played_ms, event.reason)
+    settle = do.Settle(found, event.outcome, event.played, event.played_ms)
     out: list[Command] = [*_created(found), settle]
     reason = found.hang_up or ("agent" if event.hang_up else "")
     if reason:
@@ -326,9 +337,8 @@ def ended(state: State, event: Ended, now: float) -> list[Command]:
 def _stopped(state: State, response: Response, event: Ended) -> list[Command]:
     response.move(Phase.DONE)
     undone = response.repaired and event.played_ms <= REPAIR_PLAYED_MS
-    by_caller = response.stop_reason == "turn_detected"
-    if response.on_record and by_caller and not response.fixed and (undone or not event.played):
-        _give_back(state, response, carried=True)
+    if response.on_record and not response.fixed and (undone or not event.played):
+        _give_back(state, response, carried=response.stop_reason == "turn_detected")
     settle = do.Settle(response, "cancelled", event.played, event.played_ms, response.stop_reason, undone)
     hang_up = [do.HangUp(response.hang_up)] if response.hang_up else []
     return [*_created(response), settle, *hang_up, do.Changed()]

@@ -54,7 +54,9 @@ def _cancel(state: State, event: events.Cancel, now: float) -> list[Command]:
 
 
 def _say(state: State, event: events.Say, now: float) -> list[Command]:
-    response = Response(state.new_id(), Kind.FIXED, now, fixed=event.text, hang_up=event.hang_up)
+    response = Response(
+        state.new_id(), Kind.FIXED, now, fixed=event.text, hang_up=event.hang_up, spoken=state.rules.spoken
+    )
     return lifecycle.stop_speech(state, now, "turn_detected") + lifecycle.begin(state, response, now)
 
 

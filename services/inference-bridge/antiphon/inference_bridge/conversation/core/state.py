@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, field
 from enum import Enum, auto
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from antiphon.inference_bridge.turns.detector import Utterance
 
@@ -16,10 +16,16 @@ MAX_TEXT: Final = 4000
 on record whole, and a language model reads it there."""
 MAX_FOLLOWING: Final = 8
 """Responses that wait behind the one that is spoken. Above it creates are refused."""
+MAX_STOPPED: Final = 16
+"""Responses that were stopped, and whose end waits for that of one before them. Above it creates are refused."""
 MAX_BESIDE: Final = 8
 """Out-of-band responses in text at once. Above it creates are refused."""
 MAX_KEYS: Final = 64
 """Keys that are collected before they count as complete."""
+
+
+StopReason = Literal["turn_detected", "client_cancelled", ""]
+"""Who stopped a response: the caller or the client; empty: neither."""
 
 
 @dataclass(frozen=True)
@@ -148,7 +154,7 @@ class Response:
     """The caller got a sign that it takes longer."""
     late_since: float = 0.0
     """Since when the caller waits for its first word."""
-    stop_reason: str = ""
+    stop_reason: StopReason = ""
     repaired: bool = False
     """It answers a turn that went on: it is undone, and its text is answered with what follows."""
     gated: bool = False
@@ -228,6 +234,8 @@ class State:
     next: Response | None = None
     """A turn that waits for the end of all speech, where callers can't interrupt."""
     stopping: dict[int, Response] = field(default_factory=dict)
+    deferred: list[Any] = field(default_factory=list)
+    """Commands that end responses which were stopped while another one was being stopped."""
     beside: dict[int, Response] = field(default_factory=dict)
     idle_since: float | None = None
     """When the last sound of either side ended; None while a response is under way."""
