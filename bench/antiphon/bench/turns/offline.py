@@ -88,7 +88,8 @@ class Models:
 
 def transcribe(transcriber: Transcriber, pcm: bytes, language: str) -> str:
     """In the language of the caller."""
-    return transcriber.transcribe(pcm) if language == "en" else transcriber.transcribe(pcm, "", language)
+    options = {} if language == "en" else {"language": language}
+    return transcriber.transcribe(pcm, **options)
 
 
 class _Waiting:

@@ -79,13 +79,20 @@ def _turn_settings(settings: Settings) -> TurnSettings:
     usual, early_ms = TurnSettings(), settings.turn_speculate_ms
     busy_ms = max(usual.speculate_ms, early_ms)
     if settings.turn_silence_ms is None:
-        return TurnSettings(threshold=settings.vad_threshold, speculate_ms=busy_ms, early_ms=early_ms, judged=True)
+        return TurnSettings(
+            threshold=settings.vad_threshold,
+            speculate_ms=busy_ms,
+            early_ms=early_ms,
+            judged=True,
+            language=settings.language,
+        )
     silence_ms = settings.turn_silence_ms
     return TurnSettings(
         threshold=settings.vad_threshold,
         silence_ms=silence_ms,
         speculate_ms=min(busy_ms, silence_ms),
         early_ms=min(early_ms, silence_ms),
+        language=settings.language,
     )
 
 
