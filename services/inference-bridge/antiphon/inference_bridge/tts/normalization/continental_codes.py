@@ -26,7 +26,11 @@ def telephone_rules(locale: Locale) -> list[Rule]:
         digits = sum(c.isdigit() for c in match[0])
         return locale.telephone(match[0]) if 6 <= digits <= 17 else None
 
+    code_word = re.compile(locale.code_words)
+
     def national(match: Match[str]) -> str | None:
+        if match[0].isdigit() and _is_named(before(match, 60), code_word):
+            return None
         return None if re.match(rf"(?:[ ]?[€$£%]|[ ](?:{locale.counted}))", after(match)) else say(match)
 
     patterns = [Rule("phone", pattern, national, "1.") for pattern in locale.telephones]

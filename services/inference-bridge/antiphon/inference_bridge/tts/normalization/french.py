@@ -132,6 +132,8 @@ LOCALE: Final[Locale] = Locale(
     months=MONTHS,
     month_names=MONTH_NAMES,
     date=_date,
+    in_year="",
+    expiry=r"valable|jusqu'au|expire|expiration|expire le",
     clock=_clock,
     seconds=Noun("seconde", "secondes", "f"),
     and_word="et",
@@ -143,7 +145,7 @@ LOCALE: Final[Locale] = Locale(
         r"(?<![\w.,/-])0[ ]?8[0-9]{2}[ ][0-9]{3}[ ][0-9]{3}(?![\w]|[ .,-][0-9])",
     ),
     telephone=_telephone,
-    code_words=r"codes?|pin|puk|digicode|iban|siret|siren|postal|série|immatriculation|otp|passe|identifiant|rib",
+    code_words=r"codes?|cv[vc]|pin|puk|digicode|iban|siret|siren|postal|série|immatriculation|otp|passe|identifiant|rib",
     numbered=(
         r"numéro|commande|facture|vol|train|tgv|référence|réf|dossier|réservation|billet|carte|téléphone|tél|portable"
         r"|fax|poste|client|contrat|ticket|colis|police"
@@ -231,7 +233,7 @@ _OWN: Final = [
     ),
     Rule("time", r"(?<![\w.,/])([0-9]{1,3})[ ]?[hH](?:[ ]?([0-5][0-9])(?![0-9]|[ ]?m))?(?!\w)", _clock_sign, "1"),
     Rule("times", r"(?<![\w.,])([0-9]{1,3})[ ]?x(?!\w)(?![ ]?[0-9])", lambda m: f"{_count(int(m[1]), 'f')} fois", "1"),
-    Rule("number sign", r"(?<!\w)[nN](?:[°º]|o\.?)s?(?=[ ]?[0-9A-Z])", lambda m: "numéro", "a"),
+    Rule("number sign", r"(?<!\w)[nN](?:[°º]|o\.?)s?(?=[ ]?(?:[0-9]|[A-Z]{1,4}-?[0-9]|SS))", lambda m: "numéro", "a"),
     Rule("mister", r"(?<!\w)M(?:[ ](?=[A-ZÀ-Þ][a-zà-ÿ]))", lambda m: "Monsieur", "a"),
     Rule("version", r"(?<!\w)v[ ]?(?=[0-9]{1,3}\.[0-9])", lambda m: "version", "a"),
 ]

@@ -133,7 +133,8 @@ UNITS: Final = {
     "J.": Noun("Jahr", "Jahre"),
 }  # fmt: skip
 ABBREVIATIONS: Final = {
-    "z. B.": "zum Beispiel", "d. h.": "das heißt", "u. a.": "unter anderem", "u. U.": "unter Umständen",
+    "z. B.": "zum Beispiel", "d. h.": "das heißt", "u. a.": "unter anderem", "u. a. m.": "und andere mehr",
+    "zw.": "zwischen", "u. U.": "unter Umständen",
     "i. d. R.": "in der Regel", "z. T.": "zum Teil", "v. a.": "vor allem", "o. Ä.": "oder Ähnliches",
     "u. Ä.": "und Ähnliches", "s. o.": "siehe oben", "s. u.": "siehe unten", "z. Z.": "zur Zeit",
     "z. Zt.": "zur Zeit",
@@ -210,7 +211,9 @@ ORDINAL_NOUNS: Final = {
         "e",
     ),
     **dict.fromkeys(
-        word_set("Mal Quartal Jahrhundert Jahrtausend Kapitel Jahr Semester Obergeschoss Untergeschoss Halbjahr OG UG"),
+        word_set(
+            "Mal Quartal Jahrhundert Jahrtausend Kapitel Jahr Semester Obergeschoss Untergeschoss Halbjahr OG UG Jh"
+        ),
         "es",
     ),
 }

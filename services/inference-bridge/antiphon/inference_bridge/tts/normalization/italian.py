@@ -67,7 +67,7 @@ def _date(day: int, month: int, in_year: int | None, front: str) -> str:
 
 
 def _clock(hour: int, minute: int, sign: str) -> str:
-    words = cardinal(hour, "una") if hour % 24 or minute else "mezzanotte"
+    words = cardinal(hour, "una")
     return f"{words} e {cardinal(minute)}" if minute else words
 
 
@@ -124,6 +124,8 @@ LOCALE: Final[Locale] = Locale(
     months=MONTHS,
     month_names=MONTH_NAMES,
     date=_date,
+    in_year="",
+    expiry=r"valida|fino al|scade|scadenza|validità",
     clock=_clock,
     seconds=Noun("secondo", "secondi"),
     and_word="e",
@@ -139,7 +141,7 @@ LOCALE: Final[Locale] = Locale(
         r"(?<![\w.,/-])80[0-9][ ][0-9]{3}[ ][0-9]{3}(?![\w]|[ .,-][0-9])",
     ),
     telephone=lambda text: say_groups(text, LOCALE, (3, 3, 4)),
-    code_words=r"codic[ei]|pin|puk|password|iban|cap|postale|serie|targa|otp|token|fiscale|iva|bic",
+    code_words=r"codic[ei]|cv[vc]|pin|puk|password|iban|cap|postale|serie|targa|otp|token|fiscale|iva|bic",
     numbered=(
         r"numero|ordine|fattura|volo|treno|riferimento|pratica|prenotazione|carta|telefono|tel|cellulare|cell|fax|interno"
         r"|cliente|contratto|ticket|polizza|pacco"
@@ -235,7 +237,7 @@ _OWN: Final = [
     Rule("times", r"(?<![\w.,])([0-9]{1,3})[ ]?x(?!\w)(?![ ]?[0-9])", lambda m: _times(int(m[1])), "1"),
     Rule("one", r"(?<![\w.,/-])1[ ]([aeiouàèéìòù][a-zà-ù]{2,20})(?!\w)", _one, "1"),
     Rule("hours", r"(?<!\w)h[ .]{1,2}(?=[0-9]{1,2}[:.,][0-9]{2})", lambda m: "ore", "a"),
-    Rule("number sign", r"(?<!\w)[nN](?:[°º]|r?\.)(?=[ ]?[0-9A-Z])", lambda m: "numero", "a"),
+    Rule("number sign", r"(?<!\w)[nN](?:[°º]|r?\.)(?=[ ]?(?:[0-9]|[A-Z]{1,4}-?[0-9]))", lambda m: "numero", "a"),
 ]
 
 
