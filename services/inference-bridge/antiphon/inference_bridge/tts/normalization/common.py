@@ -93,7 +93,7 @@ class Grammar:
             said = self._notices.sub(r"\1", said)
             return said.rstrip(",") if said.endswith(",") and not text.rstrip().endswith(",") else said
         # emoji are left out of a sentence, but an answer of nothing else must not be silence; so with signs
-        signs = "".join(c for c in text if c in _SIGNS_ALONE)
+        signs = "".join(dict.fromkeys(c for c in text if c in self._words.signs and c not in _SILENT))
         return finish(name_emoji(text, self._words)) or spell(signs, self._words)
 
     def tokens(self, text: str) -> str:
@@ -143,12 +143,14 @@ def _unchanged(text: str, start: int, out: list[str]) -> int:
 
 
 _WORD: Final = re.compile(r"(?:[a-z]+|[A-Z][a-z]+)(?=[ ,;!?\n]|$)")
-_SIGNS_ALONE: Final = frozenset("@&%+=#/\\")
+_SILENT: Final = frozenset(".,:;-!?_*~|")
+"""Marks of writing and of Markdown: alone they are no text."""
+_QUOTED: Final = re.compile(r"(?<!\w)'(\w[^'\n]{0,200}\w)'(?!\w)")
 _ONE_TOKEN: Final = re.compile(r"[^\W\d_⁰¹²³⁴-⁹]+|\s+|\d+|([^\w\s])\1*|.", re.DOTALL)
 _HYPHEN: Final = re.compile(r"(?<=\w)-(?=\w)")
 _LINE_ENDS: Final = re.compile(r"\s*\n\s*")
 _DASHES: Final = re.compile(r"\s-+(?=\s)|--+|—")
-_BRACKETS: Final = re.compile(r"(\(\s*\))|(?<=[^\W\d_])\(([^\W\d_]{1,3})\)|(?<=\w)([(\[{])|[()\[\]{}]")
+_BRACKETS: Final = re.compile(r"(\(\s*\))|(?<=[^\W\d_])\((e?s)\)|(?<=\w)([(\[{])|[()\[\]{}]")
 _NOT_SPOKEN: Final = re.compile(r"[^\w\s,.!?;:']|_")
 _APOSTROPHES: Final = re.compile(r"(?<!\w)'+|'+(?![\w'])(?<!s')|''+")
 _BLANKS: Final = re.compile(r"\s+")
@@ -175,7 +177,7 @@ def finish(text: str) -> str:
     text = _BRACKETS.sub(_bracket, text)
     text = _HYPHEN.sub(" ", text)
     text = _NOT_SPOKEN.sub(" ", text)
-    text = _APOSTROPHES.sub(" ", text)
+    text = _APOSTROPHES.sub(" ", _QUOTED.sub(r"\1", text))
     text = _GLUED.sub(r"\1 ", text)
     text = _BEFORE_MARK.sub("", _BLANKS.sub(" ", text))
     text = _MARKS.sub(_one_mark, text)

@@ -49,7 +49,7 @@ CURRENCIES: Final = {
     "₡": Currency("colon", "colones"), "₲": Currency("guarani", "guaranis"), "₵": Currency("cedi", "cedis"),
     "₾": Currency("lari", "lari"), "₼": Currency("manat", "manat"), "₭": Currency("kip", "kip"),
     "₮": Currency("tugrik", "tugriks"), "៛": Currency("riel", "riels"), "৳": Currency("taka", "taka"),
-    "US$": _dollars_of("U S"), "A$": _dollars_of("Australian"), "AU$": _dollars_of("Australian"),
+    "US$": _dollars_of("U S"), "US $": _dollars_of("U S"), "A$": _dollars_of("Australian"), "AU$": _dollars_of("Australian"),
     "C$": _dollars_of("Canadian"), "CA$": _dollars_of("Canadian"), "CAD$": _dollars_of("Canadian"),
     "NZ$": _dollars_of("New Zealand"), "HK$": _dollars_of("Hong Kong"), "S$": _dollars_of("Singapore"),
     "NT$": _dollars_of("Taiwan"), "R$": _REAL, "MX$": Currency("Mexican peso", "Mexican pesos"), "CN¥": _YUAN,
@@ -130,7 +130,8 @@ UNITS: Final = {
     ("gigabit per second", "gigabits per second"), "kbit/s": ("kilobit per second", "kilobits per second"), "Mbit/s":
     ("megabit per second", "megabits per second"), "Gbit/s": ("gigabit per second", "gigabits per second"), "KB/s":
     ("kilobyte per second", "kilobytes per second"), "MB/s": ("megabyte per second", "megabytes per second"), "GB/s":
-    ("gigabyte per second", "gigabytes per second"), "KB": ("kilobyte", "kilobytes"), "kB": ("kilobyte",
+    ("gigabyte per second", "gigabytes per second"), "kb": ("kilobyte", "kilobytes"), "mb": ("megabyte", "megabytes"), "gb": ("gigabyte", "gigabytes"),
+    "tb": ("terabyte", "terabytes"), "KB": ("kilobyte", "kilobytes"), "kB": ("kilobyte",
     "kilobytes"), "MB": ("megabyte", "megabytes"), "GB": ("gigabyte", "gigabytes"), "TB": ("terabyte", "terabytes"),
     "PB": ("petabyte", "petabytes"), "KiB": ("kibibyte", "kibibytes"), "MiB": ("mebibyte", "mebibytes"), "GiB":
     ("gibibyte", "gibibytes"), "TiB": ("tebibyte", "tebibytes"), "Gb": ("gigabit", "gigabits"), "Mb": ("megabit",
@@ -147,7 +148,7 @@ UNITS: Final = {
     "percentage points"), "bps": ("basis point", "basis points"), "k/s": ("thousand per second", "thousand per second"),
 }  # fmt: skip
 """Unit -> one, many. Those that are also words (`us`, `mo`, `in`) count only directly behind the digits."""
-GLUED_UNITS: Final = frozenset(("us", "mo", "cal", "bar", "l", "ha", "mi", "bps", "pt", "k/s", "MP", "ns"))
+GLUED_UNITS: Final = frozenset(("us", "mo", "bar", "ha", "mi", "bps", "pt", "k/s", "MP", "ns"))
 PER: Final = {
     "mo": "month", "month": "month", "hr": "hour", "h": "hour", "hour": "hour", "yr": "year", "year": "year",
     "day": "day", "wk": "week", "week": "week", "night": "night", "min": "minute", "minute": "minute", "s": "second",
@@ -167,7 +168,7 @@ TITLES: Final = {
 """In front of a name, so what follows never begins a sentence."""
 ABBREVIATIONS: Final = {
     **TITLES, "Sr.": "Senior", "Jr.": "Junior", "vs.": "versus", "vs": "versus", "etc.": "et cetera",
-    "e.g.": "for example", "i.e.": "that is", "eg.": "for example", "ie.": "that is", "approx.": "approximately",
+    "etc": "et cetera", "eg": "for example", "ie": "that is", "e.g.": "for example", "i.e.": "that is", "eg.": "for example", "ie.": "that is", "approx.": "approximately",
     "appt.": "appointment", "dept.": "department", "Dept.": "Department", "Ave.": "Avenue", "Rd.": "Road",
     "Blvd.": "Boulevard", "Ln.": "Lane", "Ct.": "Court", "Pl.": "Place", "Sq.": "Square", "Hwy.": "Highway",
     "Hwy": "Highway", "Blvd": "Boulevard", "Pkwy": "Parkway", "Pkwy.": "Parkway", "Apt.": "Apartment",
@@ -221,7 +222,7 @@ SAID_AS_WORDS: Final = frozenset(
         "HELLO HELP HIGH HOLD HOME HOT ITEM KEY KIND LIVE LOVE LOW MAIL MAIN MOVE NAME NICE NOON OKAY ORDER PLAN "
         "PRESS PRICE PUSH QUICK QUIET RED REST RUN SEND SHOP SIGN SLOW SOON SORRY SPAM START TABLE TAX TEST TEXT "
         "THANK THING TOTAL TOP UNDER URGE URGENT VALID VISIT VOTE WARN WATCH WISH WORLD WRITE JAN FEB MAR APR "
-        "JUN JUL AUG SEP OCT NOV DEC"
+        "JUN JUL AUG SEP OCT NOV DEC HI NET ALSO ASK AWAY EAT FAR GOT ILL"
     )
 )
 """Capitals that are read as a word; others of up to five letters are spelled."""
@@ -244,7 +245,8 @@ WORDS: Final = Words(
     signs={
         "@": "at", ".": "dot", "-": "dash", "_": "underscore", "/": "slash", ":": "colon", "?": "question mark",
         "=": "equals", "&": "and", "#": "hash", "%": "percent", "+": "plus", "~": "tilde", "*": "star",
-        "\\": "backslash", "$": "dollar", "!": "exclamation mark", ";": "semicolon", ",": "comma", "|": "pipe",
+        "\\": "backslash", "$": "dollar", "€": "euro", "£": "pound", "¥": "yen", "₹": "rupee", "°": "degrees", "→": "to", "×": "times",
+        "§": "section", "!": "exclamation mark", ";": "semicolon", ",": "comma", "|": "pipe",
     },
     emoji_name=lambda emoji: unicodedata.name(emoji, "an emoji").lower().removesuffix(" sign").removesuffix(" face"),
     point="point",
@@ -273,7 +275,7 @@ WORDS: Final = Words(
         "💜": "heart", "🖤": "heart", "🤍": "heart", "💔": "broken heart", "💕": "hearts", "💖": "heart",
         "🔥": "fire", "✨": "sparkles", "⭐": "star", "🌟": "star", "🎉": "party", "🎊": "party",
         "🎂": "birthday cake", "🎁": "gift", "🎈": "balloon", "✅": "check", "✔": "check", "☑": "check",
-        "❌": "cross", "✖": "cross", "✗": "cross", "✘": "cross", "✓": "check", "⚠": "warning",
+        "❌": "cross", "✖": "cross", "✗": "cross", "✘": "cross", "✓": "check", "♥": "heart", "★": "star", "☆": "star", "⚠": "warning",
         "❗": "exclamation mark", "❓": "question mark", "💯": "one hundred percent", "🚀": "rocket",
         "💡": "idea", "📞": "telephone", "☎": "telephone", "📱": "phone", "📧": "e-mail", "✉": "e-mail",
         "📅": "calendar", "🕒": "clock", "⏰": "alarm clock", "☀": "sun", "🌞": "sun", "🌧": "rain",
@@ -290,7 +292,7 @@ WORDS: Final = Words(
         "tracking serial card policy member membership customer flight room suite apartment apt gate license "
         "licence plate passport vin ssn isbn sku iban routing sort postcode postal combination vat error bus "
         "route channel port text sms digits claim loan patient record locker bic ein tin upc model badge "
-        "terminal pnr shipment parcel verification security no nr"
+        "terminal pnr shipment parcel verification security no nr box enter type"
     )
     ),
     address_words={
