@@ -10,7 +10,7 @@ import re
 from re import Match
 from typing import Final
 
-from antiphon.inference_bridge.tts.normalization.common import Rule, before
+from antiphon.inference_bridge.tts.normalization.common import Rule, after, before
 from antiphon.inference_bridge.tts.normalization.common_words import say_letters
 from antiphon.inference_bridge.tts.normalization.continental import FREE, Locale, alternatives, full_stop, say_counted
 
@@ -103,6 +103,8 @@ def time_rules(locale: Locale, sign: str, dotted: str) -> list[Rule]:
     """Times of day. `sign`: a pattern for what follows a time (`Uhr`); `dotted`: for words in front of `15.30`."""
 
     context = re.compile(rf"(?<!\w)(?:{dotted})\s$", re.IGNORECASE)
+    measures = alternatives((*locale.units, *locale.currencies, *locale.magnitudes))
+    amount = re.compile(rf"[ ]?(?:(?:{measures})(?![^\W_])|{locale.counted})")
 
     def time(match: Match[str]) -> str | None:
         hour, minute, seconds, half_day, unit = match.groups()
@@ -125,7 +127,12 @@ def time_rules(locale: Locale, sign: str, dotted: str) -> list[Rule]:
         return locale.clock(int(hour), int(minute or 0), unit) + full_stop(match)
 
     def behind_word(match: Match[str]) -> str | None:
-        return signed(match) if context.search(before(match)) else None
+        # "um 2.35 %" is no time
+        if not context.search(before(match)) or amount.match(after(match)):
+            return None
+        if "," in match[0] and not re.search(r"(?<!\w)ore $", before(match)):
+            return None
+        return signed(match)
 
     def hours(match: Match[str]) -> str | None:
         first, last, unit = match.groups()

@@ -174,6 +174,7 @@ CLOSING: Final = frozenset(
 )
 PHRASES: Final = {
     "GmbH": "G M B H", "gGmbH": "G G M B H", "PLZ": "Postleitzahl", "Tel": "Telefon", "Kfz": "K F Z",
+    "TL": "Teelöffel", "EL": "Esslöffel",
     "Pkw": "P K W", "Lkw": "L K W",
     "MwSt": "Mehrwertsteuer", "ggü": "gegenüber", "mbH": "M B H", "Nr": "Nummer", "PCs": "P Cs", "WLAN": "W Lan",
     "e.V.": "E V", "StGB": "S T G B", "u.A.w.g.": "um Antwort wird gebeten",

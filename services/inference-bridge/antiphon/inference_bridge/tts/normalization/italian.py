@@ -203,7 +203,7 @@ def _regnal(match: Match[str]) -> str | None:
         return f"{name} {cardinal(number)}"
     if name.lower() in ("secolo", "canto"):
         return f"{name} {ordinal(number)}"
-    if name in ("Via", "Viale", "Piazza", "Corso", "Largo"):
+    if name.lower() in ("via", "viale", "piazza", "corso", "largo"):
         return f"{name} {cardinal(number)}"
     if not name[0].isupper() or (len(match[2]) < 2 and name not in REGNAL_NAMES):
         return None
@@ -232,6 +232,8 @@ _OWN: Final = [
     ),
     Rule("degrees", r"(?<![\w.,/])-([0-9]{1,3})°(?![ ]?[CF])", _degrees, "."),
     Rule("ordinal", r"(?<![\w.,/-])([0-9]{1,3})([°ºª])(?![ ]?[CF]\b)(?!\w)", _ordinal, "1"),
+    Rule("ordinal", r"(?<![\w.,/-])([0-9]{1,4})esim([oaie])(?!\w)", lambda m: ordinal(int(m[1]), m[2]), "1"),
+    Rule("ordinal", r"(?<![\w.,/-])([0-9]{1,2})([ao])(?=[ ](?!di |e |o |in |a )[a-zà-ù]{3})", _ordinal, "1"),
     Rule("regnal", r"(?<!\w)([A-Za-zà-ù][a-zà-ù]{2,20})[ ]([IVXL]{1,8})(?!\w)", _regnal, "a"),
     Rule("century", r"(?<!\w)([IVX]{1,8})(?=[ ](?:secolo|sec\.|edizione|legislatura))", _century, "a"),
     Rule("times", r"(?<![\w.,])([0-9]{1,3})[ ]?x(?!\w)(?![ ]?[0-9])", lambda m: _times(int(m[1])), "1"),
