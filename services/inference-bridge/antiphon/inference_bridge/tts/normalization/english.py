@@ -58,12 +58,7 @@ def _is_code(match: Match[str]) -> bool:
     if count < 3 or _COUNTED.match(after(match)):
         return False
     groups = re.split(r"[ -]", text)
-    if (
-        "-" not in text
-        and groups[0][0] != "0"
-        and len(groups[0]) < 4
-        and re.fullmatch(r"(?: \d{3})* 000", text[len(groups[0]) :])
-    ):
+    if re.fullmatch(r"[1-9]\d{0,2}(?: \d{3})* 000", text):
         return False  # 20 000
     if len(groups) > 1 and _is_group_of_digits(groups, text):
         return True
@@ -271,7 +266,7 @@ def _is_shouted(text: str) -> bool:
     """A text in capitals is not spelled: capitals are letters only if the rest of the text is not in capitals."""
     if not text.isupper():
         return False
-    words = _SHOUTED.findall(text)
+    words = [word for word in _SHOUTED.findall(text) if len(word) > 1]
     return len(words) > 2 and any(word in SAID_AS_WORDS or len(word) > 5 for word in words)
 
 

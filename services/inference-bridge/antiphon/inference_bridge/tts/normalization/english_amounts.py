@@ -80,8 +80,8 @@ def _priced(said: str, per: str | None) -> str:
 _ARTICLE: Final = re.compile(r"\b(?:an?|the|this|that|your|my|our|per|each|every) $")
 _NOTES: Final = re.compile(r" (?:bills?|notes?|coins?)\b")
 _DESCRIBED: Final = re.compile(
-    r" (?!(?:is|was|are|were|to|for|in|and|or|per|of|on|at|that|which|will|has|had|have|you|from|as|but|if|when|with|by|a"
-    r"|an|the|we|they|it|each|off|more|less|than|plus|away|ago|long|wide|tall|high|deep|thick|old)\b)[a-z]"
+    r" (?!(?:is|was|are|were|to|for|in|and|or|per|of|on|at|that|which|will|has|had|have|you|from|as|but|if|when|with|by"
+    r"|a|an|the|we|they|it|each|off|more|less|than|plus|away|ago|long|wide|tall|high|deep|thick|old)\b)[a-z]"
 )
 """A word that an amount in front describes: "a five dollar bill", "a ten kilometer run"."""
 
@@ -234,6 +234,8 @@ def _keys(match: Match[str]) -> str:
 
 
 def _power(match: Match[str]) -> str:
+    if match[0][0] != "^" and not re.search(r"(?:\d|\)|(?<![A-Za-z])[A-Za-zπ]{1,2})$", before(match, 3)):
+        return ""  # a mark of a footnote
     exponents = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺", "0123456789-+")
     text = match[0].lstrip("^").strip("()").translate(exponents)
     if text in ("2", "3"):
