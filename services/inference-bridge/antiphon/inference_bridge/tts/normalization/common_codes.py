@@ -21,7 +21,8 @@ from antiphon.inference_bridge.tts.normalization.common_words import (
 )
 
 _WORD: Final = re.compile(r"[^\W\d_]+(?:['.][^\W\d_]+)*")
-_SENTENCE_END: Final = re.compile(r"[.!?;]\s|\n")
+_SENTENCE_END: Final = re.compile(r"(?<=\w{4})\.\s|[!?;]\s|\n")
+"""A full stop behind a short word may be one of an abbreviation: `no. 1234`."""
 _RUNS: Final = re.compile(r"[^\W\d_]+|[0-9]+")
 
 
@@ -62,7 +63,9 @@ def code_rules(words: Words, telephone: str = "", is_code: Callable[[Match[str]]
         chosen = is_code(match) if is_code else digits >= 3 and in_digit_context(match, words)
         return say_digits(match[0], words) if chosen else None
 
-    def version(match: Match[str]) -> str:
+    def version(match: Match[str]) -> str | None:
+        if not match[1] and re.fullmatch(r"\d{1,3}(?:\.\d{3}){2,}", match[2]):
+            return None  # 1.000.000
         return f"{words.version if match[1] else ''} {_numbers(match[2])}"
 
     def _numbers(text: str) -> str:

@@ -7,6 +7,7 @@ from re import Match
 from typing import Final
 
 from antiphon.inference_bridge.tts.normalization.common import Rule, after, any_of, before
+from antiphon.inference_bridge.tts.normalization.common_words import spell
 from antiphon.inference_bridge.tts.normalization.english_numbers import cardinal, decimal, digits, ordinal, year
 from antiphon.inference_bridge.tts.normalization.english_words import (
     CURRENCIES,
@@ -16,6 +17,7 @@ from antiphon.inference_bridge.tts.normalization.english_words import (
     SCALES,
     SMALL_MONEY,
     UNITS,
+    WORDS,
     Currency,
 )
 
@@ -49,6 +51,8 @@ _PER: Final = rf"(?:/ ?(?:{any_of(PER)})(?!\w))"
 def _money(amount: str, scale: str | None, currency: Currency) -> str:
     """`12.50` -> `twelve dollars and fifty cents`."""
     text = number(amount)
+    if currency.one == "euro" and re.fullmatch(r"[1-9]\d{0,2}\.\d{3}", text):
+        text = text.replace(".", "")  # as most countries with euros group digits
     if scale:
         return f"{decimal(text)} {SCALES[scale.strip()]} {currency.many}"
     whole, _, part = text.partition(".")
@@ -67,7 +71,7 @@ _SIGN_WORD: Final = {"-": "minus ", "+": "plus ", "±": "plus or minus ", "~": "
 
 
 def _priced(said: str, per: str | None) -> str:
-    if not per:
+    if not per or "/" not in per:
         return said
     unit = PER[per[1:].strip()]
     return f"{said} each" if unit == "each" else f"{said} per {unit}"
@@ -75,11 +79,11 @@ def _priced(said: str, per: str | None) -> str:
 
 _ARTICLE: Final = re.compile(r"\b(?:an?|the|this|that|your|my|our|per|each|every) $")
 _NOTES: Final = re.compile(r" (?:bills?|notes?|coins?)\b")
-_PRICED_THING: Final = re.compile(
-    r" (?:bills?|notes?|coins?|gift|fee|deposit|coupon|discount|voucher|refund|credit|charge|ticket|minimum|limit|bonus"
-    r"|fine|budget|tip|donation|copay|copayment|late|service|invoice|meal|prize|card)\b"
+_DESCRIBED: Final = re.compile(
+    r" (?!(?:is|was|are|were|to|for|in|and|or|per|of|on|at|that|which|will|has|had|have|you|from|as|but|if|when|with|by"
+    r"|a|an|the|we|they|it|each|off|more|less|than|plus|away|ago|long|wide|tall|high|deep|thick|old)\b)[a-z]"
 )
-"""What an amount in front describes: "a five dollar bill"."""
+"""A word that an amount in front describes: "a five dollar bill", "a ten kilometer run"."""
 
 
 def _currency_first(match: Match[str]) -> str | None:
@@ -89,7 +93,7 @@ def _currency_first(match: Match[str]) -> str | None:
     front = _SIGN_WORD[outer if outer in _SIGN_WORD and outer else inner]
     if second is None:
         said = _money(amount, scale, currency)
-        if _PRICED_THING.match(after(match)) and (_ARTICLE.search(before(match)) or _NOTES.match(after(match))):
+        if _NOTES.match(after(match)) or (_ARTICLE.search(before(match)) and _DESCRIBED.match(after(match))):
             said = re.sub(rf"\b{currency.many}$", currency.one, said)
         return _priced(front + said, per)
     if scale2 and not scale and float(number(amount)) < 1000:
@@ -132,7 +136,8 @@ def _unit(match: Match[str]) -> str | None:
     if first:
         front += f"{decimal(number(first))} to "
     said = f"{decimal(text)} {SCALES[scale.strip()]}" if scale else decimal(text)
-    name = one if text == "1" and not first and not scale else many
+    described = not gap and _ARTICLE.search(before(match)) and _DESCRIBED.match(after(match)) and unit[-1].isalpha()
+    name = one if (text == "1" or described) and not first and not scale else many
     return _priced(f"{front}{said} {name}", per)
 
 
@@ -176,7 +181,9 @@ def _fraction(match: Match[str]) -> str | None:
     whole, top, bottom = match[1], int(match[2]), int(match[3])
     if (match[2], match[3]) in (("24", "7"), ("9", "11"), ("50", "50"), ("20", "20")) and not whole:
         return f"{cardinal(top)} {cardinal(bottom)}"
-    if re.match(r" (?:stars?|points?)\b", after(match)) or (bottom in (10, 100) and not whole and 1 < top <= bottom):
+    if re.match(r" (?:stars?|points?)\b", after(match)) or (
+        (bottom in (10, 100) or top == bottom) and not whole and 1 < top <= bottom
+    ):
         return f"{cardinal(top)} out of {cardinal(bottom)}"
     if top < bottom and (2 <= bottom <= 9 or bottom in (10, 12, 16, 20, 32, 64, 100)):
         part = _PARTS.get(bottom) or ordinal(bottom)
@@ -211,11 +218,24 @@ def _dimensions(match: Match[str]) -> str:
     return f" {word} ".join(numbers)
 
 
+def _times(match: Match[str]) -> str:
+    """`3x faster`, but `2x + 1` is a term."""
+    name = "x" if re.match(r"\s?[-+=*/^<>)]", after(match)) else "times"
+    return f"{decimal(number(match[1]))} {name}"
+
+
 def _ratio(match: Match[str]) -> str:
     return " to ".join(plain_number(part) for part in match[0].split(":"))
 
 
+def _keys(match: Match[str]) -> str:
+    """`*67` is dialled."""
+    return spell(match[0], WORDS)
+
+
 def _power(match: Match[str]) -> str:
+    if match[0][0] != "^" and not re.search(r"(?:\d|\)|(?<![A-Za-z])[A-Za-zπ]{1,2})$", before(match, 3)):
+        return ""  # a mark of a footnote
     exponents = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺", "0123456789-+")
     text = match[0].lstrip("^").strip("()").translate(exponents)
     if text in ("2", "3"):
@@ -268,7 +288,7 @@ def _number(match: Match[str]) -> str:
         counts = re.match(r" [a-z]{3,}s\b| (?:people|men|women|children|percent)\b", after(match))
         if not (written.endswith("00") or counts) or len(written) > 9:
             return digits(written)
-    return front + plain_number(text)
+    return front + (plain_number(text) if written.isdigit() else decimal(text))
 
 
 _ENDS_AMOUNT: Final = re.compile(r"(?:[\d%°\"'€£$¢]|\d ?[A-Za-z²³°/]{1,5}) ?$")
@@ -278,6 +298,8 @@ def _minus_or_to(match: Match[str]) -> str | None:
     """A dash between amounts: a range, but in an equation a minus. In front of one: its sign, or a hyphen."""
     if not _ENDS_AMOUNT.search(before(match, 10)):
         return None
+    if f"{before(match, 2)}{after(match, 2)}" == "5050":
+        return ""
     near = f"{before(match, 20)}{after(match, 20)}"
     return "minus" if re.search(r"[=×÷+*]", near) else "to"
 
@@ -299,7 +321,7 @@ def marked_amount_rules() -> list[Rule]:
         Rule(
             "money",
             rf"(?<![\w.])(?:([-+±~≈]) ?)?({_SIGNS}|(?:{_CODES})(?= ?[-\d])) ?([-+])?({AMOUNT})({_SCALE})?"
-            rf"(?: ?(?:-|to) ?(?:{_SIGNS})?({AMOUNT})({_SCALE})?)?({_PER})?",
+            rf"(?: ?(?:-|to) ?(?:{_SIGNS})?({AMOUNT})({_SCALE})?)?({_PER}|(?: (?:dollars?|euros?|pounds?)(?!\w)))?",
             _currency_first,
             "a.",
         ),
@@ -309,10 +331,10 @@ def marked_amount_rules() -> list[Rule]:
             _currency_last,
             "1.",
         ),
-        Rule("money", rf"(?<![\w.,])({AMOUNT})(¢|p(?!\w))", _small_money, "1"),
+        Rule("money", rf"(?<![\w.,])({AMOUNT})(¢|(?<!\d{{3}})p(?!\w))", _small_money, "1"),
         Rule("feet", r"(?<![\w.])(\d{1,3})' ?(\d{1,2}(?:\.\d)?)\"", _feet, "1"),
         Rule("feet", r"(?<![\w.'])(\d{1,3})'(?![\w'])()", _feet, "1"),
-        Rule("inches", rf"(?<![\w.\"])({AMOUNT})(?:\"(?=[\s,.;:!?)-]|$)|(?:-in|in)\b(?![.])|-(inch)\b)", _inches, "1"),
+        Rule("inches", rf"(?<![\w.\"])({AMOUNT})(?:\"(?=[\s,.;:!?)-]|$)|(?:-in|in)\b(?![.-])|-(inch)\b)", _inches, "1"),
         Rule("arc", r"(?<![\w.])(\d{1,3})[°º] ?(\d{1,2})' ?(?:(\d{1,2}(?:\.\d{1,6})?)\")?", _arc, "1"),
         Rule("side", r"(?<=[°º\"'])([NSEW])\b|(?<=[°º] )([NSEW])\b", lambda m: _side_of(m[0]), "a"),
         Rule(
@@ -324,14 +346,17 @@ def marked_amount_rules() -> list[Rule]:
         Rule("scaled", rf"(?<![\w.,])([-+±~≈])?({AMOUNT})({_SCALE})", _scaled, "1."),
         Rule("scientific", r"(?<![\w.])([-+])?(\d{1,15}(?:\.\d{1,15})?)[eE]([-+])?(\d{1,3})(?!\w)", _scientific, "1."),
         Rule("dimensions", rf"(?<![\w.,]){AMOUNT} ?[x×] ?{AMOUNT}(?: ?[x×] ?{AMOUNT})?(?!\w)", _dimensions, "1"),
-        Rule("times", rf"(?<![\w.,])({AMOUNT})[x×](?!\w)", lambda m: f"{decimal(number(m[1]))} times", "1"),
-        Rule("ordinal", r"(?<![\w.])(\d{1,3}(?:,\d{3}){1,4}|\d{1,30})(?:st|nd|rd|th)(?!\w)", _ordinal, "1"),
+        Rule("screen", r"(?<![\w.,])(\d{3,4})p(?!\w)", lambda m: f"{_side_length(m[1])} P", "1"),
+        Rule("by", r"(?<=[\d\"'] )x(?= \d)", lambda m: "by", "a"),
+        Rule("times", rf"(?<![\w.,])({AMOUNT})[x×](?!\w)", _times, "1"),
+        Rule("ordinal", r"(?<![\w.])(\d{1,3}(?:,\d{3}){1,4}|\d{1,30})(?:st|nd|rd|th|ST|ND|RD|TH)(?!\w)", _ordinal, "1"),
     ]
 
 
 def amount_rules() -> list[Rule]:
     """To be put behind codes."""
     return [
+        Rule("keys", r"(?<!\w)\*\d{1,4}[*#]?(?!\w)", _keys, "."),
         Rule("rating", r"(?<![\w./])(\d{1,3}\.\d)/(5|10|100)(?![\w/]|[.,]\d)", _rating, "1"),
         Rule("fraction", r"(?<![\w./])(?:(\d{1,5})[ -])?(\d{1,4})/(\d{1,4})(?![\d/]|[.,]\d)", _fraction, "1"),
         Rule("ratio", r"(?<![\w.:])\d{1,6}(?::\d{1,6}){1,2}(?![\w:])", _ratio, "1"),
@@ -342,7 +367,7 @@ def amount_rules() -> list[Rule]:
             "a",
         ),
         Rule("power", r"(?<=[\w)])(?:\^\(?[-+]?\d{1,6}\)?|[⁻⁺]?[⁰¹²³⁴-⁹]{1,6})", _power, "."),
-        Rule("number_sign", r"(?<!\w)(?:No\.|no\.|Nos\.|Nr\.|#) ?(?=\d)", lambda m: "number", "a."),
+        Rule("number_sign", r"(?<!\w)(?:No\.?|no\.|Nos\.|Nr\.|#) ?(?=\d)", lambda m: "number", "a."),
         Rule("compared", r"(?<=[\w)] )(<=|>=|<|>|≤|≥)(?= )", lambda m: f"is {_COMPARING[m[1]]}", "."),
         Rule("less", r"(?<![\w<])(<=|>=|<|>|≤|≥|~|≈) ?(?=[\d$€£¥.])", lambda m: _COMPARED[m[1]], "."),
         Rule("to", rf"- ?(?=[$€£¥₹]?\.?\d|(?:{any_of(MONTH_OF)})\.? \d)", _minus_or_to, "."),
