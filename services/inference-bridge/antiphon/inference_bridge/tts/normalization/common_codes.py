@@ -59,8 +59,7 @@ def code_rules(words: Words, telephone: str = "", is_code: Callable[[Match[str]]
     def code(match: Match[str]) -> str | None:
         if len(match[0]) < 3:
             return None
-        digits = sum(c.isdigit() for c in match[0])
-        chosen = is_code(match) if is_code else digits >= 3 and in_digit_context(match, words)
+        chosen = is_code(match) if is_code else in_digit_context(match, words)
         return say_digits(match[0], words) if chosen else None
 
     def version(match: Match[str]) -> str | None:

@@ -54,10 +54,13 @@ _NOT_CODE: Final = re.compile(
 def _is_code(match: Match[str]) -> bool:
     """Whether digits are a name: a code, a ZIP, an order number. Amounts and years behind such words are not."""
     text = match[0]
-    count = sum(c.isdigit() for c in text)
+    if text.isdigit():
+        groups, count = [text], len(text)
+    else:
+        groups = re.split(r"[ -]", text)
+        count = sum(map(len, groups))
     if count < 3 or _COUNTED.match(after(match)):
         return False
-    groups = re.split(r"[ -]", text)
     if re.fullmatch(r"[1-9]\d{0,2}(?: \d{3})* 000", text):
         return False  # 20 000
     if len(groups) > 1 and _is_group_of_digits(groups, text):
