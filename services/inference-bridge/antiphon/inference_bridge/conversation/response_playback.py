@@ -156,7 +156,7 @@ class ResponsePlayback:
 
     async def run(self, parts: AsyncGenerator[ReplyPart, None]) -> None:
         """Speak the agent's parts clause by clause while more of them come; returns when all was played."""
-        splitter = ClauseSplitter()
+        splitter = ClauseSplitter(self._language)
         before = ""
         async with aclosing(parts) as stream:
             async for part in stream:

@@ -10,6 +10,8 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from antiphon.inference_bridge.languages import primary
+
 _CLOSING: Final = r"['\")\]*_”’»]*"
 _FIRST_CUT: Final = re.compile(rf"[,;:.!?]{_CLOSING}\s+|[。！？।؟]{_CLOSING}\s*|\n+")
 _SENTENCE_CUT: Final = re.compile(rf"[.!?]{_CLOSING}\s+|[。！？।؟]{_CLOSING}\s*|\n+")
@@ -61,7 +63,7 @@ class ClauseSplitter:
         """`language`: of the reply; in German a number with a full stop may be an ordinal."""
         self._text = ""
         self._first = True
-        self._german = language == "de"
+        self._german = primary(language) == "de"
 
     def feed(self, piece: str) -> list[str]:
         """The clauses that this piece completes."""
