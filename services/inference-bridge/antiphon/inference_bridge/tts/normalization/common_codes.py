@@ -91,7 +91,7 @@ def code_rules(words: Words, telephone: str = "", is_code: Callable[[Match[str]]
             return None
         if any(not run.isupper() and len(run) > 3 for run in letters):
             return None
-        if digits < 3 and (len(runs) < 3 or ("-" in text and max(map(len, letters)) > 1)):
+        if digits < 3 and (len(runs) < 3 or re.fullmatch(r"[A-Z]{2,}-\d{1,2}", text)):
             return None
         # `500MB` is an amount
         if len(runs) == 2 and runs[0].isdigit() and digits < 5 and len(letters[0]) < 4:

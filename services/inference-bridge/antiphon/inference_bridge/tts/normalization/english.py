@@ -61,6 +61,8 @@ def _is_code(match: Match[str]) -> bool:
         count = sum(map(len, groups))
     if count < 3 or _COUNTED.match(after(match)):
         return False
+    if count == 3 and after(match).startswith((" error", " Error", " Not Found")):
+        return True
     if re.fullmatch(r"[1-9]\d{0,2}(?: \d{3})* 000", text):
         return False  # 20 000
     if len(groups) > 1 and _is_group_of_digits(groups, text):
@@ -113,7 +115,7 @@ def _abbreviation(match: Match[str]) -> str | None:
     form = match[0]
     said = ABBREVIATIONS[form]
     if form == "min." and not re.search(r"\d ?$", before(match)):
-        return "minimum"
+        return "minute" if re.search(r"\b(?:per|a|each|every|the) $", before(match)) else "minimum"
     if form == "est." and re.match(r" ?\d{4}", after(match)):
         return "established"
     if form == "etc." and re.match(r"\s+[A-Z]", after(match)):
@@ -187,6 +189,7 @@ def _word_rules() -> list[Rule]:
         Rule("pages", r"(?<!\w)(pp?\.|P\.) ?(?=\d)", lambda m: _PAGES[m[1]], "a"),
         Rule("net", r"(?<=\w)\.(?=[A-Z]{2})|\.(?=NET\b)", lambda m: "dot", "."),
         Rule("dotted", r"(?<![\w.])(?:[A-Za-z]\.){2,8}(?=\s|$|[,;:?!)'-])", _dotted_capitals, "a"),
+        Rule("initial", r"(?<![\w.])([A-Z])\.(?=\d)", lambda m: m[1], "a"),
         Rule("initial", r"(?<![\w.])([A-Z])\.(?= [A-Z])(?<=^.\.)", _initial, "a"),
         Rule("initial", r"(?<![\w.])([A-Z])\.(?= [A-Z])(?<=[A-Z]\. .\.)", _initial, "a"),
         Rule("initial", r"(?<![\w.])([A-Z])\.(?= [A-Z]\. )", _initial, "a"),

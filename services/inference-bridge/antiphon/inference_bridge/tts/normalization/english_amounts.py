@@ -47,6 +47,13 @@ def _feet(match: Match[str]) -> str:
     return said + (f" {decimal(number(inches))}" if inches else "")
 
 
+def _feet_and_inches(match: Match[str]) -> str:
+    feet, inches = int(match[1]), int(match[2])
+    return (
+        f"{cardinal(feet)} {'foot' if feet == 1 else 'feet'} {cardinal(inches)} {'inch' if inches == 1 else 'inches'}"
+    )
+
+
 def _inches(match: Match[str]) -> str | None:
     """`27"`, unless the sign closes a quotation."""
     if match[0].endswith('"') and before(match, 300).count('"') % 2:
@@ -67,7 +74,7 @@ def _scaled(match: Match[str]) -> str | None:
     if scale == "K" and amount in ("2", "4", "5", "6", "8"):
         return f"{cardinal(int(amount))} K"
     if scale in ("m", "b", "T", "mm", "mil", "cr") or (
-        scale == "B" and amount.isdigit() and not re.match(r" [a-z]", after(match))
+        scale == "B" and amount.isdigit() and not DESCRIBED.match(after(match))
     ):
         return None
     return f"{SIGN_WORD[sign]}{decimal(number(amount))} {SCALES[scale.strip()]}"
@@ -191,7 +198,7 @@ def _number(match: Match[str]) -> str:
     return front + (plain_number(text) if written.isdigit() else decimal(text))
 
 
-_ENDS_AMOUNT: Final = re.compile(r"(?:[\d%°\"'€£$¢]|\d ?[A-Za-z²³°/]{1,5}) ?$")
+_ENDS_AMOUNT: Final = re.compile(r"(?:[apAP]\.?[mM]\.|[\d%°\"'€£$¢]|\d ?[A-Za-z²³°/]{1,5}) ?$")
 
 
 def _minus_or_to(match: Match[str]) -> str | None:
@@ -222,17 +229,18 @@ def marked_amount_rules() -> list[Rule]:
         *money_rules(),
         Rule("feet", r"(?<![\w.])(\d{1,3})' ?(\d{1,2}(?:\.\d)?)\"", _feet, "1"),
         Rule("feet", r"(?<![\w.'])(\d{1,3})'(?![\w'])()", _feet, "1"),
+        Rule("feet", r"(?<![\w.])(\d{1,2}) ?(?:ft|foot|feet)\.? (\d{1,2}) ?in(?:\.|\b)", _feet_and_inches, "1"),
         Rule("inches", rf"(?<![\w.\"])({AMOUNT})(?:\"(?=[\s,.;:!?)-]|$)|(?:-in|in)\b(?![.-])|-(inch)\b)", _inches, "1"),
         Rule("arc", r"(?<![\w.])(\d{1,3})[°º] ?(\d{1,2})' ?(?:(\d{1,2}(?:\.\d{1,6})?)\")?", _arc, "1"),
         Rule("side", r"(?<=[°º\"'])([NSEW])\b|(?<=[°º] )([NSEW])\b", lambda m: _side_of(m[0]), "a"),
         Rule(
             "unit",
-            rf"(?<![\w.,]){followed_by(firsts)}([-+±~≈])?(?:({AMOUNT}) ?- ?)?({AMOUNT})({SCALE})?"
+            rf"(?<![\w.,%°€£$]){followed_by(firsts)}([-+±~≈])?(?:({AMOUNT}) ?- ?)?({AMOUNT})({SCALE})?"
             rf"( |-)?({units})(?![\w²³/])({PER_UNIT})?",
             _unit,
             "1.",
         ),
-        Rule("scaled", rf"(?<![\w.,]){followed_by(firsts)}([-+±~≈])?({AMOUNT})({SCALE})", _scaled, "1."),
+        Rule("scaled", rf"(?<![\w.,%°€£$]){followed_by(firsts)}([-+±~≈])?({AMOUNT})({SCALE})", _scaled, "1."),
         Rule("scientific", r"(?<![\w.])([-+])?(\d{1,15}(?:\.\d{1,15})?)[eE]([-+])?(\d{1,3})(?!\w)", _scientific, "1."),
         Rule("dimensions", rf"(?<![\w.,]){AMOUNT} ?[x×] ?{AMOUNT}(?: ?[x×] ?{AMOUNT})?(?!\w)", _dimensions, "1"),
         Rule("screen", r"(?<![\w.,])(\d{3,4})p(?!\w)", lambda m: f"{_side_length(m[1])} P", "1"),
@@ -256,11 +264,11 @@ def amount_rules() -> list[Rule]:
             "a",
         ),
         Rule("power", r"(?<=[\w)])(?:\^\(?[-+]?\d{1,6}\)?|[⁻⁺]?[⁰¹²³⁴-⁹]{1,6})", _power, "."),
-        Rule("number_sign", r"(?<!\w)(?:No\.?|no\.|Nos\.|Nr\.|#) ?(?=\d)", lambda m: "number", "a."),
+        Rule("number_sign", r"(?<=\w )#(?=:|$)|(?<!\w)(?:No\.?|no\.|Nos\.|Nr\.|#) ?(?=\d)", lambda m: "number", "a."),
         Rule("compared", r"(?<=[\w)] )(<=|>=|<|>|≤|≥)(?= )", lambda m: f"is {_COMPARING[m[1]]}", "."),
         Rule("less", r"(?<![\w<])(<=|>=|<|>|≤|≥|~|≈) ?(?=[\d$€£¥.])", lambda m: _COMPARED[m[1]], "."),
-        Rule("to", rf"- ?(?=[$€£¥₹]?\.?\d|(?:{any_of(MONTH_OF)})\.? \d)", _minus_or_to, "."),
-        Rule("number", rf"(?<![\w.,])([-+±])?({AMOUNT})", _number, "1."),
+        Rule("to", rf"- ?(?=[$€£¥₹]?\.?\d|(?:{any_of(MONTH_OF)})\.? \d|noon|midnight)", _minus_or_to, "."),
+        Rule("number", rf"(?<![\w.,%°€£$])([-+±])?({AMOUNT})", _number, "1."),
         Rule("number", rf"()({AMOUNT})", _number, "1"),
         Rule("maths", any_of(_MATHS), lambda m: _MATHS[m[0]], "."),
     ]

@@ -129,14 +129,14 @@ def money_rules() -> list[Rule]:
     return [
         Rule(
             "money",
-            rf"(?<![\w.])(?:([-+±~≈]) ?)?({_SIGNS}|(?:{_CODES})(?= ?[-\d])) ?([-+])?({AMOUNT})({SCALE})?"
+            rf"(?<![A-Za-z0-9_.%°€£$])(?:([-+±~≈]) ?)?({_SIGNS}|(?:{_CODES})(?= ?[-\d])) ?([-+])?({AMOUNT})({SCALE})?"
             rf"(?: ?(?:-|to) ?(?:{_SIGNS})?({AMOUNT})({SCALE})?)?({PER_UNIT}|(?: (?:dollars?|euros?|pounds?)(?!\w)))?",
             _currency_first,
             "a.",
         ),
         Rule(
             "money",
-            rf"(?<![\w.,]){followed_by(signs)}([-+±~≈])?(?:({AMOUNT}) ?- ?)?({AMOUNT})({SCALE})?"
+            rf"(?<![\w.,%°€£$]){followed_by(signs)}([-+±~≈])?(?:({AMOUNT}) ?- ?)?({AMOUNT})({SCALE})?"
             rf" ?({_SIGNS}|(?:{_CODES})(?!\w))({PER_UNIT})?",
             _currency_last,
             "1.",
