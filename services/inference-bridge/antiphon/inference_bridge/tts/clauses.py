@@ -138,6 +138,11 @@ class ClauseSplitter:
         return not (self._german and _GERMAN_ORDINAL.search(front[-24:]))
 
 
+def is_decoration(clause: str) -> bool:
+    """Whether a clause is an emoji or marks alone: behind a sentence it is not said, as an answer of its own it is."""
+    return not any(c.isalnum() for c in clause)
+
+
 def pause_ms_after(clause: str) -> int:
     """Milliseconds of silence between this clause and the next."""
     return 240 if clause.rstrip("'\")*_”’»").endswith((".", "!", "?", "。", "！", "？")) else 90
