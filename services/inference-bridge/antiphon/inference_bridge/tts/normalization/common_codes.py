@@ -116,7 +116,8 @@ def code_rules(words: Words, telephone: str = "", is_code: Callable[[Match[str]]
         *rules,
         Rule(
             "version",
-            r"(?<![\w.])(v|V|ver\. ?|version )(\d{1,5}(?:\.\d{1,6}){0,4}(?:[.+-]?[A-Za-z]{1,8}\.?\d{0,4}){0,2})(?!\w)",
+            r"(?<![\w.])(v|V(?=\d{1,5}\.)|ver\. ?|version )"
+            r"(\d{1,5}(?:\.\d{1,6}){0,4}(?:[.+-]?[A-Za-z]{1,8}\.?\d{0,4}){0,2})(?!\w)",
             version,
             "1a",
         ),

@@ -269,7 +269,8 @@ def amount_rules() -> list[Rule]:
         Rule("less", r"(?<![\w<])(<=|>=|<|>|≤|≥|~|≈) ?(?=[\d$€£¥.])", lambda m: _COMPARED[m[1]], "."),
         Rule("to", rf"- ?(?=[$€£¥₹]?\.?\d|(?:{any_of(MONTH_OF)})\.? \d|noon|midnight)", _minus_or_to, "."),
         Rule("number", rf"(?<![\w.,%°€£$])([-+±])?({AMOUNT})", _number, "1."),
-        Rule("number", rf"()({AMOUNT})", _number, "1"),
+        Rule("number", r"()(\d{1,400}(?:\.\d{1,40})?)", _number, "1"),
+        Rule("point", r"(?<=\d)\.(?=\d)", lambda m: "point", "."),
         Rule("maths", any_of(_MATHS), lambda m: _MATHS[m[0]], "."),
     ]
 

@@ -43,6 +43,7 @@ _CODES: Final = any_of(sign for sign in CURRENCIES if sign[-1].isalnum() or sign
 _LONG_SCALES: Final = any_of(word for word in SCALES if len(word) > 2)
 _SHORT_SCALES: Final = any_of(word for word in SCALES if len(word) < 3)
 SCALE: Final = rf"(?: ?(?:{_LONG_SCALES})|{_SHORT_SCALES})(?!\w)"
+_MONEY_SCALE: Final = rf"(?:{SCALE}| (?:M|B|K|bn|mn|k)(?!\w)|[MBk](?=[$€£]))"
 PER_UNIT: Final = rf"(?:/ ?(?:{any_of(PER)})(?!\w))"
 
 
@@ -129,14 +130,16 @@ def money_rules() -> list[Rule]:
     return [
         Rule(
             "money",
-            rf"(?<![A-Za-z0-9_.%°€£$])(?:([-+±~≈]) ?)?({_SIGNS}|(?:{_CODES})(?= ?[-\d])) ?([-+])?({AMOUNT})({SCALE})?"
-            rf"(?: ?(?:-|to) ?(?:{_SIGNS})?({AMOUNT})({SCALE})?)?({PER_UNIT}|(?: (?:dollars?|euros?|pounds?)(?!\w)))?",
+            rf"(?<![A-Za-z0-9_.%°€£$])(?:([-+±~≈]) ?)?({_SIGNS}|(?:{_CODES})(?= ?[-\d]))"
+            rf" ?([-+])?({AMOUNT})({_MONEY_SCALE})?"
+            rf"(?: ?(?:-|to) ?(?:{_SIGNS})?({AMOUNT})({_MONEY_SCALE})?)?"
+            rf"({PER_UNIT}|(?: (?:dollars?|euros?|pounds?)(?!\w)))?",
             _currency_first,
             "a.",
         ),
         Rule(
             "money",
-            rf"(?<![\w.,%°€£$]){followed_by(signs)}([-+±~≈])?(?:({AMOUNT}) ?- ?)?({AMOUNT})({SCALE})?"
+            rf"(?<![\w.,%°€£$]){followed_by(signs)}([-+±~≈])?(?:({AMOUNT}) ?- ?)?({AMOUNT})({_MONEY_SCALE})?"
             rf" ?({_SIGNS}|(?:{_CODES})(?!\w))({PER_UNIT})?",
             _currency_last,
             "1.",
