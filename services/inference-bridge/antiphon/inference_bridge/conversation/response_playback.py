@@ -19,7 +19,7 @@ from antiphon.inference_bridge.models.threads import BusyError, Urgency
 from antiphon.inference_bridge.phrases import phrase
 from antiphon.inference_bridge.realtime_protocol.server_events import Realtime, RealtimeResponse
 from antiphon.inference_bridge.tts.clause_words import ClauseWords
-from antiphon.inference_bridge.tts.clauses import ClauseSplitter, pause_ms_after
+from antiphon.inference_bridge.tts.clauses import ClauseSplitter, is_decoration, pause_ms_after
 from antiphon.inference_bridge.tts.phrase_cache import PhraseCache
 from antiphon.inference_bridge.tts.synthesizer import SPEECH_RATE, Samples
 from antiphon.runtime.agent_sessions.played_text import PlayedText
@@ -167,7 +167,7 @@ class ResponsePlayback:
 
     async def run(self, parts: AsyncGenerator[ReplyPart, None]) -> None:
         """Speak the agent's parts clause by clause while more of them come; returns when all was played."""
-        splitter = ClauseSplitter()
+        splitter = ClauseSplitter(self._language)
         before = ""
         async with aclosing(parts) as stream:
             async for part in stream:
@@ -308,6 +308,8 @@ class ResponsePlayback:
 
     async def _say(self, clause: str, before: str) -> str:
         """Speak a clause behind the one `before`; returns what is before the next one."""
+        if before and is_decoration(clause):
+            return before
         async with self._speaking:
             await self._speak(clause, before)
         self._listener.spoke(clause)

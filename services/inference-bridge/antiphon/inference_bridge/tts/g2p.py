@@ -26,18 +26,13 @@ _WEAK: Final = {
     "but": "bʌt", "or": "ɔːɹ", "be": "biː", "that": "ðæt", "can": "kæn", "do": "duː", "with": "wɪð",
 }  # fmt: skip
 _OWN_WORDS: Final[dict[str, Entry]] = {
-    "antiphon": "ˈæntəfˌɑn",
-    "nats": "nˈæts",
-    "okay": "ˌOkˈA",
-    "gmail": "ʤˈimˌAl",
-    "iphone": "ˈIfˌOn",
-    "wi": "wˈI",
-    "fi": "fˈI",
-    "ios": "ˌIˌOˈɛs",
-    "ebay": "ˈibˌA",
-    "yammel": "jˈæmᵊl",
-}
-"""Words of this project that no lexicon has, in the lexicons' alphabet."""
+    "antiphon": "ˈæntəfˌɑn", "nats": "nˈæts", "okay": "ˌOkˈA", "gmail": "ʤˈimˌAl", "iphone": "ˈIfˌOn", "wi": "wˈI",
+    "fi": "fˈI", "ebay": "ˈibˌA", "yammel": "jˈæmᵊl", "josé": "hOzˈA", "zoë": "zˈOi", "zoé": "zˈOi", "chloë": "klˈOi",
+    "chloé": "klˈOi", "renée": "ɹənˈA", "rené": "ɹənˈA", "andré": "ˈɑndɹA", "françois": "fɹɑnswˈɑ", "jürgen": "jˈɜɹɡən",
+    "jörg": "jˈɜɹk", "björn": "bjˈɔɹn", "müller": "mjˈuləɹ", "jesús": "hˌAsˈus", "joão": "ʒWˈWn", "são": "sˈWn",
+    "señor": "sAnjˈɔɹ", "señora": "sAnjˈɔɹə", "jalapeño": "hˌɑləpˈAnjO", "piñata": "pinjˈɑtə", "résumé": "ɹˈɛzəmˌA",
+}  # fmt: skip
+"""Words of this project, brands and names with accents that no lexicon has, in the lexicons' alphabet."""
 _RESPELL: Final = {
     "əɹ": "ɚ", "ɜɹ": "ɜː", "A": "eɪ", "I": "aɪ", "W": "aʊ", "O": "oʊ", "Y": "ɔɪ", "ᵊ": "ə", "ʤ": "dʒ", "ʧ": "tʃ",
     "ɜ": "ɜː", "i": "iː", "u": "uː", "ɑ": "ɑː", "ɔ": "ɔː", "g": "ɡ",

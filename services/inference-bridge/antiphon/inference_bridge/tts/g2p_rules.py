@@ -63,7 +63,8 @@ _SOUNDS_LIKE: Final = {
 }  # fmt: skip
 """Letters of other languages whose sound another spelling gives an English reader better than the letter alone."""
 _PLAIN: Final = {"ß": "ss", "æ": "ae", "œ": "oe", "ø": "o", "ł": "l", "đ": "d", "ı": "i", "Ł": "L", "Ø": "O"}
-_FINAL_E: Final = frozenset("éèêë")
+_FINAL_E: Final = {"é": "A", "è": "A", "ê": "A", "ë": "i"}
+"""An accent says that a last e is not silent."""
 _DOUBLED: Final = re.compile(r"(.)\1")
 LETTER_NAMES: Final = {
     "a": "ˈA", "b": "bˈi", "c": "sˈi", "d": "dˈi", "e": "ˈi", "f": "ˈɛf", "g": "ʤˈi", "h": "ˈAʧ", "i": "ˈI", "j": "ʤˈA",
@@ -97,7 +98,7 @@ def letters_to_phonemes(word: str) -> str:
 
     A short word without vowels is spelled: `html`.
     """
-    end = "A" if word[-1:].lower() in _FINAL_E and len(word) > 1 else ""
+    end = _FINAL_E.get(word[-1:].lower(), "") if len(word) > 1 else ""
     if end:
         word = word[:-2] + {"c": "s", "g": "j"}.get(word[-2], word[-2])
     word = "".join(c for c in fold(word).lower() if "a" <= c <= "z")

@@ -59,8 +59,7 @@ def code_rules(words: Words, telephone: str = "", is_code: Callable[[Match[str]]
     def code(match: Match[str]) -> str | None:
         if len(match[0]) < 3:
             return None
-        digits = sum(c.isdigit() for c in match[0])
-        chosen = is_code(match) if is_code else digits >= 3 and in_digit_context(match, words)
+        chosen = is_code(match) if is_code else in_digit_context(match, words)
         return say_digits(match[0], words) if chosen else None
 
     def version(match: Match[str]) -> str | None:
@@ -92,7 +91,7 @@ def code_rules(words: Words, telephone: str = "", is_code: Callable[[Match[str]]
             return None
         if any(not run.isupper() and len(run) > 3 for run in letters):
             return None
-        if digits < 3 and (len(runs) < 3 or ("-" in text and max(map(len, letters)) > 1)):
+        if digits < 3 and (len(runs) < 3 or re.fullmatch(r"[A-Z]{2,}-\d{1,2}", text)):
             return None
         # `500MB` is an amount
         if len(runs) == 2 and runs[0].isdigit() and digits < 5 and len(letters[0]) < 4:
@@ -117,7 +116,8 @@ def code_rules(words: Words, telephone: str = "", is_code: Callable[[Match[str]]
         *rules,
         Rule(
             "version",
-            r"(?<![\w.])(v|V|ver\. ?|version )(\d{1,5}(?:\.\d{1,6}){0,4}(?:[.+-]?[A-Za-z]{1,8}\.?\d{0,4}){0,2})(?!\w)",
+            r"(?<![\w.])(v|V(?=\d{1,5}\.)|ver\. ?|version )"
+            r"(\d{1,5}(?:\.\d{1,6}){0,4}(?:[.+-]?[A-Za-z]{1,8}\.?\d{0,4}){0,2})(?!\w)",
             version,
             "1a",
         ),

@@ -25,7 +25,7 @@ _IMAGE_OR_LINK: Final = re.compile(
     r"!?\[([^\[\]\n]{0,300})\]"
     r"(?:\([^()\s]{0,500}(?:\([^()\s]{0,100}\))?[^()\n]{0,300}\)|\[[^\[\]\n]{0,100}\])"
 )
-_FOOTNOTE: Final = re.compile(r"(?<=[^\s(\[])\[\^?\d{1,3}\](?!\()|\[\^\d{1,3}\]:?")
+_FOOTNOTE: Final = re.compile(r"(?:(?<=[a-z]{3})|(?<=[.,!?;:)\"]))\[\^?\d{1,3}\](?!\()|\[\^\d{1,3}\]:?")
 _AUTOLINK: Final = re.compile(r"<((?:https?://|mailto:)?[^\s<>@]{1,200}[@.][^\s<>]{1,200})>")
 _BREAK: Final = re.compile(r"<(?:br|/p|/li|/div|/tr|/h[1-6])[ \t]*/?>", re.IGNORECASE)
 _CELL_END: Final = re.compile(r"</t[dh]>", re.IGNORECASE)

@@ -54,10 +54,15 @@ _NOT_CODE: Final = re.compile(
 def _is_code(match: Match[str]) -> bool:
     """Whether digits are a name: a code, a ZIP, an order number. Amounts and years behind such words are not."""
     text = match[0]
-    count = sum(c.isdigit() for c in text)
+    if text.isdigit():
+        groups, count = [text], len(text)
+    else:
+        groups = re.split(r"[ -]", text)
+        count = sum(map(len, groups))
     if count < 3 or _COUNTED.match(after(match)):
         return False
-    groups = re.split(r"[ -]", text)
+    if count == 3 and after(match).startswith((" error", " Error", " Not Found")):
+        return True
     if re.fullmatch(r"[1-9]\d{0,2}(?: \d{3})* 000", text):
         return False  # 20 000
     if len(groups) > 1 and _is_group_of_digits(groups, text):
@@ -110,7 +115,7 @@ def _abbreviation(match: Match[str]) -> str | None:
     form = match[0]
     said = ABBREVIATIONS[form]
     if form == "min." and not re.search(r"\d ?$", before(match)):
-        return "minimum"
+        return "minute" if re.search(r"\b(?:per|a|each|every|the) $", before(match)) else "minimum"
     if form == "est." and re.match(r" ?\d{4}", after(match)):
         return "established"
     if form == "etc." and re.match(r"\s+[A-Z]", after(match)):
@@ -183,12 +188,14 @@ def _word_rules() -> list[Rule]:
         Rule("street", r"(?<=[a-zhd] )(St|Ave|Rd|Dr|Ln|Ct)(?=[,.]|$)", lambda m: _WAYS[m[1]], "a"),
         Rule("pages", r"(?<!\w)(pp?\.|P\.) ?(?=\d)", lambda m: _PAGES[m[1]], "a"),
         Rule("net", r"(?<=\w)\.(?=[A-Z]{2})|\.(?=NET\b)", lambda m: "dot", "."),
+        Rule("dotted", r"(?<![\w.])(?:[A-Z]\.){1,8}[A-Z](?![\w.])", _dotted_capitals, "a"),
         Rule("dotted", r"(?<![\w.])(?:[A-Za-z]\.){2,8}(?=\s|$|[,;:?!)'-])", _dotted_capitals, "a"),
+        Rule("initial", r"(?<![\w.])([A-Z])\.(?=\d)", lambda m: m[1], "a"),
         Rule("initial", r"(?<![\w.])([A-Z])\.(?= [A-Z])(?<=^.\.)", _initial, "a"),
         Rule("initial", r"(?<![\w.])([A-Z])\.(?= [A-Z])(?<=[A-Z]\. .\.)", _initial, "a"),
         Rule("initial", r"(?<![\w.])([A-Z])\.(?= [A-Z]\. )", _initial, "a"),
         Rule("initial", r"(?<![\w.])(?<=[a-z] )([A-Z])\.(?= [A-Z][a-z])", _middle_initial, "a"),
-        Rule("joined", r"(?<!\w)([A-Z]{1,3})&([A-Z]{1,3})(s?)(?!\w)", _joined_capitals, "a"),
+        Rule("joined", r"(?<!\w)([A-Z]{1,3})&([A-Z]{1,3})('?s)?(?!\w)", _joined_capitals, "a"),
         Rule("shortened", r"(?<!\w)[A-Z]+'(?:T|LL|RE|VE|M|D)(?!\w)", lambda m: m[0].lower(), "a"),
         Rule("capitals", r"(?<!\w)([A-Z]{2,40})('?s)?(?!\w)", _capitals, "a"),
         Rule("ticker", r"(?<!\w)\$([A-Z]{1,5})(?!\w)", _ticker, "."),
