@@ -48,6 +48,8 @@ class Delta:
     calls: tuple[CallPiece, ...] = ()
     finish: Finish | None = None
     usage: Usage | None = None
+    is_choice: bool = False
+    """It is a part of an answer, and not only usage or a sign of life."""
     error: str = ""
     """The server has failed in the middle of the answer."""
 
@@ -71,7 +73,7 @@ def delta_of(chunk: dict[str, Any]) -> Delta:
     if not text and isinstance(delta.get("refusal"), str):
         text = delta["refusal"]
     thinks = thinks or any(delta.get(name) for name in _REASONING)
-    return Delta(whole_characters(text), thinks, _calls(delta), ending, usage, error)
+    return Delta(whole_characters(text), thinks, _calls(delta), ending, usage, bool(choice), error)
 
 
 def whole_characters(text: str) -> str:

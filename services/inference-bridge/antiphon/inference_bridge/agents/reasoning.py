@@ -15,7 +15,7 @@ from typing import Final
 from antiphon.inference_bridge.agents.markers import STARTS, Kind, Marker, MoreNeeded, marker_at
 
 MAX_HELD: Final = 16_000
-"""Characters that are held back because they may be thoughts, or an answer inside of them; what is beyond is left out."""
+"""Characters that may be thoughts, or an answer inside of them, and are held back; what is beyond is left out."""
 CALL_CHANNEL: Final = "<|channel|>commentary to="
 """Begins a function call of harmony, which is passed on with its markers."""
 _HEADER: Final = 128
@@ -172,6 +172,11 @@ class ReasoningFilter:
         if self._doubts is not False and not cut and not self._stripped:
             out.insert(0, doubt)
         return "".join(out)
+
+    @property
+    def closed(self) -> bool:
+        """The end of thoughts was marked."""
+        return self._closed
 
     # ---- text ----------------------------------------------------------------------------------------
 

@@ -3,7 +3,8 @@
     stt    [version, prompt, pcm]      -> [version, "text", text, work_ms]
     tts    [version, text, speed]      -> [version, "pcm", pcm, work_ms, last], pieces of a second
     llm    [version, verb, request]    -> [version, "text", piece, number], [version, "call", id, name, arguments],
-                                          [version, "usage", taken, given], [version, "alive"], [version, "end"]
+                                          [version, "usage", taken, given], [version, "incomplete", reason],
+                                          [version, "retracted", ""], [version, "alive"], [version, "end"]
     any                                -> [version, "error", message, busy]
 
 `pcm` is s16le mono, 16 kHz to a transcriber, 24 kHz from a voice. `verb` is `reply`, with a `Request` of `agents` as
