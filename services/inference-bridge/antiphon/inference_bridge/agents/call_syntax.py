@@ -77,7 +77,7 @@ def calls_of(value: Any, tools: Collection[str], depth: int = 0) -> list[Written
             continue
         if offered(name, tools):
             if arguments is None:
-                arguments = {other: value[other] for other in value if other not in (key, *OTHER_KEYS)}
+                arguments = {other: value[other] for other in value if other not in (key, *OTHER_KEYS, *ARGUMENT_KEYS)}
             return [WrittenCall(name, as_json(arguments))]
         if isinstance(arguments, dict | list) or (isinstance(arguments, str) and is_json_object(arguments)):
             return [WrittenCall(name, as_json(arguments))]

@@ -92,9 +92,9 @@ _PLAIN: Final = {
 _TAG: Final = re.compile(r"<(/?)([a-z][a-z0-9_:]*|)")
 _REST_OF_TAG: Final = re.compile(r"(?:\s+[\w:-]+\s*=\s*(?:\"[^\"<>]*\"|'[^'<>]*'|[^\s<>\"']*))*\s*/?>")
 _REST_MAY_GROW: Final = re.compile(r"\s*$|\s+[\w:-]+\s*$|\s+[\w:-]+\s*=[^<>]*$|\s*/$")
-_TOKEN: Final = re.compile(r"<[|\uff5c]\s?([\w\u2581/:. -]{1,48})[|\uff5c]?>|<([a-z_/]{1,24})[|\uff5c]>", re.IGNORECASE)
+_TOKEN: Final = re.compile(r"<[|\uff5c]([\w\u2581/:.-]{1,48})[|\uff5c]?>|<([a-z_/]{1,24})[|\uff5c]>", re.IGNORECASE)
 _TOKEN_MAY_GROW: Final = re.compile(
-    r"<[|\uff5c]\s?[\w\u2581/:. -]{0,48}[|\uff5c]?$|<[a-z_/]{1,24}[|\uff5c]?$", re.IGNORECASE
+    r"<[|\uff5c][\w\u2581/:.-]{0,48}[|\uff5c]?$|<[a-z_/]{1,24}[|\uff5c]?$", re.IGNORECASE
 )
 _CLOSED_TOKENS: Final = ("channel|", "turn|", "tool_call|", "tool_response|", "tool|", "think|", "image|", "audio|")
 """Names in front of `|>`, as Gemma 4 ends its blocks."""
