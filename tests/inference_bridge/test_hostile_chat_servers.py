@@ -18,7 +18,7 @@ from antiphon.inference_bridge.agents.chat_answer import MAX_ANSWER
 from antiphon.inference_bridge.agents.chat_check import ask
 from antiphon.inference_bridge.agents.chat_client import MAX_ERROR_BYTES, MAX_EVENT_BYTES
 from antiphon.inference_bridge.agents.language_model import APOLOGY, TOO_LONG, LanguageModel, client_for
-from antiphon.inference_bridge.conversation.responses import MAX_TEXT
+from antiphon.inference_bridge.conversation.core.state import MAX_TEXT
 from antiphon.inference_bridge.tts.clauses import ClauseSplitter
 
 pytestmark = pytest.mark.process

@@ -52,6 +52,9 @@ class Settings(NatsSettings):
     greeting: str = ""
     """Spoken when the caller's first audio arrives; `none` for silence, empty for the agent's own."""
 
+    patience_ms: int = Field(default=2500, ge=0, le=60_000)
+    """Time after which a caller whose answer is late gets a short spoken sign; 0: never."""
+
     # turns
     turn_silence_ms: int = Field(default=400, ge=96, le=5000)
     """Silence that ends a turn."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from antiphon.inference_bridge.conversation.responses import Responses
-from antiphon.inference_bridge.conversation.turn_handling import TurnHandling
+from antiphon.inference_bridge.conversation.core import events
+from antiphon.inference_bridge.conversation.runner import ConversationRunner
 from antiphon.inference_bridge.realtime_protocol.client_events import (
     BufferAppend,
     BufferClear,
@@ -34,14 +34,13 @@ class ClientCommands:
 
     def __init__(
         self,
-        responses: Responses,
-        turn_handling: TurnHandling,
+        conversation: ConversationRunner,
         realtime: Realtime,
         settings_changed: Callable[[], None],
         locked: LockedSettings,
     ) -> None:
-        """`settings_changed`: applies `responses.settings` and sends `session.updated`."""
-        self._responses, self._turn_handling, self._realtime = responses, turn_handling, realtime
+        """`settings_changed`: applies the conversation's settings and sends `session.updated`."""
+        self._conversation, self._realtime = conversation, realtime
         self._settings_changed, self._locked = settings_changed, locked
 
     def apply(self, event: ClientEvent) -> None:
@@ -52,26 +51,24 @@ class ClientCommands:
             raise ClientError(str(error), error.code, error.param, event.event_id) from None
 
     def _apply(self, event: ClientEvent) -> None:
-        responses, realtime = self._responses, self._realtime
-        self._locked.check(event, responses.settings)
+        conversation, realtime = self._conversation, self._realtime
+        self._locked.check(event, conversation.settings)
         match event:
             case SessionUpdate():
-                responses.change_settings(event.session)
+                conversation.change_settings(event.session)
                 self._settings_changed()
             case BufferAppend():
                 text = "the call carries the caller's audio: there is nothing to append over a WebRTC call's events"
                 raise ClientError(text, "unsupported_event", "type")
             case BufferCommit():
-                if not self._turn_handling.commit():
+                if not conversation.transcriptions.commit():
                     text = "the input audio buffer holds less than 100 ms of audio: nothing was committed"
                     raise ClientError(text, "input_audio_buffer_commit_empty")
             case BufferClear():
-                self._turn_handling.clear()
+                conversation.transcriptions.clear()
                 realtime.cleared()
             case ItemCreate():
-                item = realtime.create(event.item, event.previous_item_id)
-                if item["type"] == "message" and item["role"] == "user":
-                    responses.add_unanswered(text_of(item))
+                self._create_item(event)
             case ItemRetrieve():
                 realtime.retrieve(event.item_id)
             case ItemDelete():
@@ -79,31 +76,36 @@ class ClientCommands:
             case ItemTruncate():
                 self._truncate(event)
             case ResponseCreate():
-                if responses.turn and responses.turn.generating and not responses.turn.fixed:
-                    text = "a response is being made already: wait for its response.done, or send response.cancel"
-                    raise ClientError(text, "conversation_already_has_active_response")
-                responses.respond(event.response)
+                conversation.create(event.response)
             case ResponseCancel():
                 self._cancel(event.response_id)
             case OutputClear():
-                responses.interrupt("client_cancelled")
+                conversation.feed(events.Cancel(must_exist=False))
+
+    def _create_item(self, event: ItemCreate) -> None:
+        item = self._realtime.create(event.item, event.previous_item_id)
+        if item["type"] == "message" and item["role"] == "user":
+            self._conversation.feed(events.TextAdded(text_of(item)))
+        elif item["type"] == "function_call_output":
+            self._conversation.feed(events.OutputAdded(item["call_id"]))
 
     def _cancel(self, response_id: str | None) -> None:
-        turn = self._responses.turn
-        active = turn.playback.response.id if turn and turn.playback else None
-        if turn is None or response_id not in (None, active):
-            which = f"response {response_id!r:.60}" if response_id else "a response"
-            raise ClientError(f"{which} is not active: there is nothing to cancel", "response_cancel_not_active")
-        self._responses.interrupt("client_cancelled")
+        rid = None
+        if response_id is not None:
+            rid = self._conversation.responses.rid_of(response_id)
+            if rid is None:
+                text = f"response {response_id!r:.60} is not active: there is nothing to cancel"
+                raise ClientError(text, "response_cancel_not_active")
+        self._conversation.feed(events.Cancel(rid))
 
     def _truncate(self, event: ItemTruncate) -> None:
         """Stop the response under way, and truncate it where it was; cut an earlier one to a shorter time."""
         item = self._realtime.conversation.truncate(event.item_id, event.content_index)
-        turn = self._responses.turn
-        if turn and turn.playback and turn.playback.response.item_id == event.item_id:
-            self._responses.interrupt("client_cancelled")
+        responses = self._conversation.responses
+        if (rid := responses.rid_of_item(event.item_id)) is not None:
+            self._conversation.feed(events.Cancel(rid, must_exist=False))
             return
-        words = self._responses.played_text(event.item_id, event.audio_end_ms)
+        words = responses.played_text(event.item_id, event.audio_end_ms)
         if words is None:
             text = f"audio_end_ms {event.audio_end_ms} lies beyond the audio of item {event.item_id}, or it is too old"
             raise ClientError(text, "invalid_value", "audio_end_ms")

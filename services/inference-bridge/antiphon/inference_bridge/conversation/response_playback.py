@@ -8,11 +8,12 @@ import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 import numpy as np
 
-from antiphon.inference_bridge.agents import FunctionCall, HandOver, HangUpAfterSpeech, ReplyPart, Usage
+from antiphon.inference_bridge.agents import FunctionCall, HandOver, HangUpAfterSpeech, Incomplete, ReplyPart, Usage
+from antiphon.inference_bridge.conversation.core.language import NO_WORDS, PATIENCE, phrase
 from antiphon.inference_bridge.models.clients import SttClient, TtsClient
 from antiphon.inference_bridge.models.threads import BusyError, Urgency
 from antiphon.inference_bridge.realtime_protocol.server_events import Realtime, RealtimeResponse
@@ -29,7 +30,8 @@ log = logging.getLogger(__name__)
 
 NO_VOICE: Final = "Sorry, I have lost my words. Please give me a moment."
 """Played in place of an answer for which no speech could be made."""
-SPOKEN_FALLBACKS: Final = (NO_VOICE,)
+SPOKEN_FALLBACKS: Final = (NO_VOICE, NO_WORDS["en"], PATIENCE["en"])
+"""Made once at the start."""
 FRAME: Final = SPEECH_RATE * FRAME_MS // 1000
 """Samples of a frame."""
 MAX_BACKLOG_MS: Final = 10_000
@@ -38,6 +40,8 @@ _BATCH: Final = 25
 """Frames published before other calls get the event loop."""
 _FLUSHED_WITHIN: Final = 0.3
 """Seconds until the transceiver's `Flushed`; after that the played position is estimated."""
+_PAUSE_AFTER_ASIDE_MS: Final = 200
+"""Silence behind a sign that an answer is late."""
 _PLAYOUT_GRACE: Final = 3.0
 """Seconds past the computed end of playout that a missing report is awaited."""
 
@@ -62,11 +66,33 @@ class ResponseTimes:
     """Its first frame was published."""
 
 
+class PlaybackListener(Protocol):
+    """Is told what happens to one answer, on the event loop."""
+
+    def first_part(self) -> None:
+        """The first word, or call, has come."""
+
+    def first_audio(self) -> None:
+        """The first frame of its words was published."""
+
+    def spoke(self, words: str) -> None:
+        """These words were sent to the caller."""
+
+    def words_played(self) -> None:
+        """The caller has received the first of its words."""
+
+    def called(self, call_id: str) -> None:
+        """The client was asked to call a function."""
+
+    def generated(self) -> None:
+        """All of it is on its way to the caller."""
+
+
 class ResponsePlayback:
     """Synthesises one answer and plays it through the transceiver.
 
-    Made by `Responses` for one turn. The turn's task calls `run`, which ends when the answer was played. To cut it
-    short, `Responses` cancels that task and awaits `stop`. All methods are called on the event loop.
+    Made by `ResponseTasks` for one response. The response's task calls `run`, which ends when the answer was played. To
+    cut it short, `ResponseTasks` cancels that task and awaits `stop`. All methods are called on the event loop.
     """
 
     def __init__(
@@ -76,15 +102,16 @@ class ResponsePlayback:
         speech: Speech,
         generation: int,
         response: RealtimeResponse,
-        on_first_audio: Callable[[], None],
+        listener: PlaybackListener,
         new_generation: Callable[[], int],
         speed: float = 1.0,
         held: bool = False,
+        language: str = "en",
+        voice: str = "",
     ) -> None:
-        """`generation`: of its frames on NATS. `on_first_audio`: called once, when the first frame was published.
+        """`generation`: of its frames on NATS. `new_generation`: makes the number for frames that are sent again.
 
-        `new_generation`: makes the number for frames that are sent again. `held`: the transceiver holds the speech
-        until `resume`.
+        `held`: the transceiver holds the speech until `resume`. `voice`: empty for the process's own.
         """
         self.generation = generation
         self.response = response
@@ -93,25 +120,31 @@ class ResponsePlayback:
         """The agent wants the call to end behind this answer."""
         self.failed = False
         """No speech could be made."""
+        self.incomplete = ""
+        """Why the agent's answer ends before its end; empty: it does not."""
         self.complete = False
         """All of it is on its way to the caller."""
         self.ledger = PlayedText(SPEECH_RATE)
         self._bus, self._realtime, self._speech, self._speed = bus, realtime, speech, speed
-        self._on_first_audio = on_first_audio
+        self._listener, self._on_first_audio = listener, listener.first_audio
         self._new_generation = new_generation
+        self._language, self._voice = language, voice
         self._playout = PlayoutTracker(SPEECH_RATE, time.monotonic() if held else None)
         self._sending = asyncio.Lock()
         """Frames keep their order while some are sent again."""
         self._stopped = False
         self._speechless = False
         self._written: list[str] = []
-        """An answer in text, piece by piece."""
+        """The answer as the agent wrote it, piece by piece."""
+        self._speaking = asyncio.Lock()
+        """One clause after the other."""
+        self._words_played = False
         self._played = asyncio.Event()
 
     @property
     def text(self) -> str:
-        """All words that were sent to the caller."""
-        return self.ledger.whole if self.response.spoken else "".join(self._written).strip()
+        """All words that were sent to the caller; of an answer that can't be spoken, those that were written."""
+        return (self.ledger.whole if self.response.spoken else "") or self._unspoken()
 
     def hold(self) -> None:
         """The transceiver plays nothing until `resume`."""
@@ -127,28 +160,39 @@ class ResponsePlayback:
         before = ""
         async with aclosing(parts) as stream:
             async for part in stream:
-                self.times.first_text = self.times.first_text or time.time_ns()
+                if not self.times.first_text:
+                    self.times.first_text = time.time_ns()
+                    self._listener.first_part()
                 match part:
-                    case str() if not self.response.spoken:
-                        self._written.append(part)
-                        self.response.text(part)
                     case str():
+                        self._written.append(part)
+                        if not self.response.spoken:
+                            self.response.text(part)
+                            continue
                         for clause in splitter.feed(part):
-                            await self._speak(clause, before)
-                            before = clause
+                            before = await self._say(clause, before)
                     case FunctionCall(call_id, name, arguments):
+                        if self.response.spoken and "".join(self._written).strip():
+                            self.response.begin_speech()  # the words before a call stand before it on record
                         self.response.function_call(call_id, name, arguments)
+                        self._listener.called(call_id)
                     case Usage(taken, given):
-                        self.response.used(taken, given)
+                        self.response.used(taken or 0, given or 0)
+                    case Incomplete(reason):
+                        self.incomplete = reason
                     case HandOver(state):
                         self._realtime.emit("antiphon.hand_over", state=state)
                     case HangUpAfterSpeech():
                         self.hang_up = True
         for clause in splitter.rest():
-            await self._speak(clause, before)
+            before = await self._say(clause, before)
+        written = "".join(self._written).strip()
+        if self.response.spoken and written and not self.ledger.whole:
+            await self.say_aside(phrase(NO_WORDS, self._language), in_place=True)
         self.complete = True
+        self._listener.generated()
+        self.failed = not (self.response.calls or (self.ledger.samples if self.response.spoken else written))
         if not self.ledger.samples:
-            self.failed = not (self.response.calls or self._written)
             return
         # an empty frame carries the flag: which clause is the last is known only now
         await self._send(bytes(FRAME * 2), self.ledger.samples, FrameFlag.END_OF_UTTERANCE)
@@ -168,7 +212,11 @@ class ResponsePlayback:
             return
         self.response.audio_started()
         self._playout.reported(event, time.monotonic())
-        self.response.played(self.ledger.up_to(self._playout.played))
+        played = self.ledger.up_to(self._playout.played)
+        self.response.played(played)
+        if played and not self._words_played:
+            self._words_played = True
+            self._listener.words_played()
         if event.state != "ended" or not self.complete:
             return
         if self._playout.all_played:
@@ -211,11 +259,47 @@ class ResponsePlayback:
             return self.text, 0
         if not self.ledger.samples:
             return "", 0
+        self.complete = False  # what was written counts as spoken only behind a notice that was played to its end
         estimate = self._playout.estimate(time.monotonic())
         flushed = await self._bus.flush_and_wait(self.generation + 1, _FLUSHED_WITHIN)
         by_clock = max(estimate, self._playout.played)
         played = self._playout.flushed(flushed, self.generation) if flushed else by_clock
         return self.ledger.up_to(played), played * 1000 // SPEECH_RATE
+
+    async def say_aside(self, text: str, in_place: bool = False) -> None:
+        """Speak a text that is not part of the answer, and not on record.
+
+        Only before the answer's first word, whose place nothing may take; `in_place`: the answer has none.
+        """
+        async with self._speaking:
+            if self._stopped or not self.response.spoken or (self.times.first_text and not in_place):
+                return
+            samples = await self._synthesize(text)
+            if samples is None or not samples.size or self._stopped or (self.times.first_text and not in_place):
+                return
+            pause = SPEECH_RATE * _PAUSE_AFTER_ASIDE_MS // 1000
+            padded = np.zeros(-(-(samples.size + pause) // FRAME) * FRAME, dtype="<i2")
+            padded[: samples.size] = samples
+            first = self.ledger.samples
+            self.ledger.add(padded.size, None)
+            if in_place:
+                self.response.begin_speech()
+            pcm = padded.tobytes()
+            for number, at in enumerate(range(0, len(pcm), FRAME * 2)):
+                if number % _BATCH == 0:
+                    await self._wait_for_room()
+                await self._send(pcm[at : at + FRAME * 2], first + at // 2)
+
+    def _unspoken(self) -> str:
+        """What was written, where none of it can be spoken, or none of it is to be."""
+        return "".join(self._written).strip() if self.complete or not self.response.spoken else ""
+
+    async def _say(self, clause: str, before: str) -> str:
+        """Speak a clause behind the one `before`; returns what is before the next one."""
+        async with self._speaking:
+            await self._speak(clause, before)
+        self._listener.spoke(clause)
+        return clause
 
     async def _speak(self, clause: str, before: str) -> None:
         samples = await self._synthesize(clause)

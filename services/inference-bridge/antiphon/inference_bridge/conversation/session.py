@@ -1,7 +1,7 @@
 """One call: its subscriptions, its tasks, its end. The shell around turns, responses and the protocol.
 
-audio.in -> VadPipeline -> TurnHandling -> Responses -> ResponsePlayback -> audio.out
-data.in -> ClientCommands -> Responses, TurnHandling, settings
+audio.in -> VadPipeline -> Transcriptions -> core -> ResponseTasks -> ResponsePlayback -> audio.out
+data.in -> ClientCommands -> core, settings
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ from opentelemetry import trace
 
 from antiphon.inference_bridge.agents import Agent
 from antiphon.inference_bridge.conversation.client_commands import ClientCommands
+from antiphon.inference_bridge.conversation.core import events
+from antiphon.inference_bridge.conversation.core.state import State, Words
 from antiphon.inference_bridge.conversation.event_budget import (
     BURST,
     BYTE_BURST,
@@ -35,10 +37,8 @@ from antiphon.inference_bridge.conversation.event_budget import (
 )
 from antiphon.inference_bridge.conversation.event_output import EventOutput
 from antiphon.inference_bridge.conversation.response_playback import Speech
-from antiphon.inference_bridge.conversation.responses import Responses
+from antiphon.inference_bridge.conversation.runner import ConversationRunner
 from antiphon.inference_bridge.conversation.snapshot_schedule import SnapshotSchedule
-from antiphon.inference_bridge.conversation.turn import Turn
-from antiphon.inference_bridge.conversation.turn_handling import TurnHandling
 from antiphon.inference_bridge.dispatch.conversation_snapshot import ConversationSnapshot, bounded, settings_json
 from antiphon.inference_bridge.input.vad_pipeline import MAX_FRAMES, VadPipeline
 from antiphon.inference_bridge.models.smart_turn import EndOfTurn
@@ -99,6 +99,12 @@ class Services:
     """Another instance seems to act for a session: see whether its lease is still ours."""
     instance: str
     """Our name among the processes of this agent."""
+    make_agent: Callable[[], Agent]
+    """Another agent like the call's own, for responses out of band."""
+    is_scripted: bool = False
+    """The agents are scripted: they do not greet because a client's text asks for it."""
+    patience_ms: int = 0
+    """Time after which a caller whose answer is late gets a spoken sign; 0: never."""
     end_of_turn: EndOfTurn | None = None
     """Judges by the voice whether a turn is over, where the operator wants that."""
 
@@ -147,32 +153,31 @@ class Session:
         snapshot = snapshot or ConversationSnapshot()
         settings = snapshot.session_settings() or settings
         self._snapshot = snapshot
-        self._session_created, self._greeted = snapshot.session_created, snapshot.greeted
+        self._session_created = snapshot.session_created
+        self._is_connected = False
         self._realtime = Realtime(self._events.put, lease.takeovers, snapshot.items)
         self._vad = VadPipeline(stream, services.vad_executor, settings.turn_settings(services.turn_settings))
-        self._responses = Responses(
+        if snapshot.agent is not None:
+            agent.restore(snapshot.agent)
+        self._conversation = ConversationRunner(
+            _state_of(snapshot, services),
             self._bus,
             self._realtime,
             agent,
+            services.make_agent,
             services.speech,
             settings,
             services.instructions,
+            services.patience_ms,
             leases.first_generation(lease.takeovers),
+            self._vad,
+            services.end_of_turn,
             self._spawn,
             self._span,
             self._changed,
-            lambda: self._vad.turns.speaking,
             self._hang_up,
-            snapshot.carried,
         )
-        if snapshot.agent is not None:
-            agent.restore(snapshot.agent)
-        self._turn_handling = TurnHandling(
-            self._vad, self._responses, self._realtime, services.speech.stt, self._spawn, services.end_of_turn, self.id
-        )
-        self._commands = ClientCommands(
-            self._responses, self._turn_handling, self._realtime, self._apply_settings, self._locked
-        )
+        self._commands = ClientCommands(self._conversation, self._realtime, self._apply_settings, self._locked)
 
     # ---- life --------------------------------------------------------------------------------------
 
@@ -192,7 +197,7 @@ class Session:
                 )
             )
         await connection.flush(self._services.client)
-        self._spawn(self._vad.listen(self._turn_handling))
+        self._spawn(self._vad.listen(self._conversation.transcriptions))
         self._spawn(self._events.run())
         self._spawn(self._watch())
 
@@ -213,20 +218,10 @@ class Session:
                 self._vad.push(frame)
                 received_until = frame.first_sample + 1
         if give_up:
-            self._spawn(self._give_up())
+            self._conversation.feed(events.Say(GIVE_UP, hang_up="agent_lost"))
         elif self._snapshot.answering is not None:
-            text = self._snapshot.answering
-            turn = Turn(self._span("turn"), asked_by_client=not text)
-            turn.transcription = self._spawn(_already(text))
-            turn.preamble = "" if self._snapshot.handed_over else BACK_AGAIN
-            self._responses.begin(turn)
-
-    async def _give_up(self) -> None:
-        self._responses.speak(GIVE_UP, "give_up")
-        task = self._responses.turn.task if self._responses.turn else None
-        if task:
-            await asyncio.wait([task])
-        await self._hang_up("agent_lost")
+            preamble = "" if self._snapshot.handed_over else BACK_AGAIN
+            self._conversation.feed(events.Continue(self._snapshot.answering, preamble))
 
     async def _hang_up(self, reason: str) -> None:
         """End the call behind the last event for its client, such as the transcript of a goodbye."""
@@ -247,10 +242,8 @@ class Session:
                 await subscription.unsubscribe()
         self._subscriptions.clear()
         self._snapshots.close()
-        self._turn_handling.drop_speculation()
         await tasks.end(*(task for task in self._tasks if task is not asyncio.current_task()))
-        if self._responses.turn:
-            self._responses.turn.span.end()
+        self._conversation.close()
 
     def _spawn(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         task = asyncio.create_task(work)
@@ -277,19 +270,20 @@ class Session:
             self._snapshots.changed()
 
     def _save(self) -> None:
-        responses = self._responses
-        turn = responses.turn
+        core = self._conversation.core
+        answering = core.answering
         self._services.save(
             self.id,
             bounded(
                 ConversationSnapshot(
                     items=self._realtime.conversation.items,
                     settings=self._written_settings(),
-                    agent=turn.agent_before if turn and turn.asked else responses.agent.saved(),
-                    carried=responses.carried,
+                    agent=self._conversation.responses.saved_agent(answering),
+                    carried=core.carried,
+                    keys=core.state.keys,
                     session_created=self._session_created,
-                    greeted=self._greeted and not (turn and turn.fixed),
-                    answering=turn.text if turn and turn.asked else None,
+                    greeted=not core.greeting_is_due,
+                    answering=answering.text if answering else None,
                     received_until=self._vad.consumed_until,
                     handed_over=self._handed_over,
                 )
@@ -297,7 +291,7 @@ class Session:
         )
 
     def _written_settings(self) -> JsonObject:
-        settings = self._responses.settings
+        settings = self._conversation.settings
         if self._settings_written is None or self._settings_written[0] is not settings:
             self._settings_written = settings, settings_json(settings)
         return self._settings_written[1]
@@ -315,8 +309,7 @@ class Session:
         except MalformedError as error:
             log.warning("%s: %s", self.id, error)
             return
-        self._announce_session()
-        self._greet()
+        self._connect()
         if self._early is None:
             self._vad.push(frame)
         elif len(self._early) < MAX_FRAMES:
@@ -330,15 +323,15 @@ class Session:
             log.warning("%s: %s", self.id, error)
             return
         match event:
-            case messages.Connected() | messages.ChannelOpened(channel=messages.EVENTS_CHANNEL):
+            case messages.ChannelOpened(channel=messages.EVENTS_CHANNEL):
                 self._announce_session()
-            case messages.MediaStarted():
-                self._announce_session()
-                self._greet()
+            case messages.Connected() | messages.MediaStarted():
+                self._connect()
             case messages.Playout():
-                self._responses.playout(event)
+                self._conversation.responses.playout(event)
             case messages.TakenOver(handed_over=False):
-                self._responses.transceiver_lost(self._liveness.frames_stopped_at(time.monotonic()))
+                stopped_at = self._liveness.frames_stopped_at(time.monotonic())
+                self._conversation.feed(events.TransceiverLost(stopped_at))
             case messages.Flushed():
                 if not self._bus.received_flushed(event):
                     self._services.verify(self.id)
@@ -393,12 +386,13 @@ class Session:
             self._spawn(self._bus.hang_up(TOO_MANY_EVENTS))
 
     def _apply_settings(self) -> None:
-        self._turn_handling.change_detection(self._responses.settings.turn_settings(self._services.turn_settings))
+        settings = self._conversation.settings.turn_settings(self._services.turn_settings)
+        self._conversation.transcriptions.change_detection(settings)
         self._realtime.session("session.updated", self._shown())
 
     def _shown(self) -> JsonObject:
         services = self._services
-        shown = self._responses.settings.shown(self.id, self._model, services.voice, services.turn_settings)
+        shown = self._conversation.settings.shown(self.id, self._model, services.voice, services.turn_settings)
         shown["instructions"] = shown["instructions"] or services.instructions
         return self._locked.shown(shown)
 
@@ -410,14 +404,28 @@ class Session:
             self._session_created = True
             self._realtime.session("session.created", self._shown())
 
-    def _greet(self) -> None:
-        if self._greeted:
-            return
-        self._greeted = True
-        if self._services.greeting and self._responses.turn is None:
-            self._responses.speak(self._services.greeting, "greeting")
+    def _connect(self) -> None:
+        """Media flows: the caller can be greeted."""
+        if not self._is_connected:
+            self._is_connected = True
+            self._announce_session()
+            self._conversation.feed(events.Connected())
 
 
-async def _already(text: str) -> str:
-    """Text that needs no transcription."""
-    return text
+def _state_of(snapshot: ConversationSnapshot, services: Services) -> State:
+    """What the core knows at the beginning of a call, or of one that another process has left."""
+    state = State(
+        greeting=services.greeting,
+        greeted=snapshot.greeted,
+        scripted=services.is_scripted,
+        idle_since=time.monotonic(),
+        keys=snapshot.keys,
+        key_at=time.monotonic(),
+    )
+    if snapshot.carried:
+        state.waiting.append(Words(state.new_id(), snapshot.carried, carried=True))
+    outputs = {item.get("call_id") for item in snapshot.items if item.get("type") == "function_call_output"}
+    for item in snapshot.items:
+        if item.get("type") == "function_call" and item.get("call_id") not in outputs:
+            state.pending_calls[str(item.get("call_id"))] = time.monotonic()
+    return state

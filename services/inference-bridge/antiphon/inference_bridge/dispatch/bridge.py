@@ -105,6 +105,9 @@ class Bridge:
             self._save,
             self._keeper.verify,
             instance,
+            self._agent,
+            is_scripted=not settings.has_language_model,
+            patience_ms=settings.patience_ms,
             end_of_turn=models.end_of_turn,
         )
         self._abandoned = AbandonedCalls(

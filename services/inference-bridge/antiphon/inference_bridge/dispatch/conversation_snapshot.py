@@ -41,6 +41,9 @@ class ConversationSnapshot(BaseModel):
     agent: Any = None
     """What the agent remembers besides the items."""
     carried: str = ""
+    """Text that no response answers yet."""
+    keys: str = ""
+    """Keys of the caller's telephone that are not complete yet."""
     session_created: bool = Field(default=False, validation_alias="met", serialization_alias="met")
     """The client has got `session.created`."""
     greeted: bool = False

@@ -1,0 +1,130 @@
+"""What an agent is asked, and the stream of its answer: guarded against what it raises, bounded, prepared ahead."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
+from datetime import datetime
+from typing import Any, Final
+
+from antiphon.inference_bridge.agents import ReplyPart, Request
+from antiphon.inference_bridge.conversation.core.state import Kind, Response
+from antiphon.inference_bridge.realtime_protocol.client_events import ResponseParameters
+from antiphon.inference_bridge.realtime_protocol.conversation import JsonObject, item_of, message, text_of
+from antiphon.inference_bridge.realtime_protocol.session_settings import SessionSettings
+
+log = logging.getLogger(__name__)
+
+TROUBLE: Final = "Sorry, something went wrong on my side. Could you say that again?"
+MAX_REPLY: Final = 20_000
+"""Characters of an answer, some 20 minutes of speech, whatever agent makes it; the rest is not asked for."""
+MAX_PREPARED: Final = 200
+"""Parts of an answer that are taken from the agent while the answer before is still played; then it has to wait."""
+STILL_THERE: Final = (
+    "The caller has said nothing for a while. Ask in one very short sentence, in the language of the conversation, "
+    "whether the caller is still there. Do not repeat what was said before."
+)
+
+
+def request_for(
+    response: Response,
+    settings: SessionSettings,
+    instructions: str,
+    items: list[JsonObject],
+    written: Mapping[str, str],
+    language: str,
+) -> Request:
+    """What the agent is asked for this response.
+
+    `instructions`: for a session that has none. `items`: on record. `written`: by item id, the words of messages that
+    are still being played; the record holds them only when they were.
+    """
+    asked = response.parameters if isinstance(response.parameters, ResponseParameters) else ResponseParameters()
+    text = response.text
+    if asked.input is not None:
+        items = [item_of(item, item.id or "input") for item in asked.input]
+        text = next((text_of(item) for item in reversed(items) if item.get("role") == "user"), "")
+    else:
+        items = [_with_words(item, written[item["id"]]) if item["id"] in written else item for item in items]
+    if response.kind is Kind.PROMPT:
+        note: JsonObject = {"type": "input_text", "text": STILL_THERE}
+        items = [*items, message("prompt", "system", "completed", note)]
+    limit = asked.max_output_tokens or settings.max_output_tokens
+    tools = settings.tools if asked.tools is None else asked.tools
+    choice = asked.tool_choice or settings.tool_choice
+    return Request(
+        text,
+        datetime.now().astimezone(),
+        items,
+        asked.instructions or settings.instructions or instructions,
+        [tool.model_dump() for tool in tools],
+        choice if isinstance(choice, str) else choice.model_dump(),
+        None if limit == "inf" else limit,
+        language=language,
+    )
+
+
+def _with_words(item: JsonObject, words: str) -> JsonObject:
+    return {**item, "content": [{"type": "output_audio", "transcript": words}]}
+
+
+async def fixed_parts(text: str) -> AsyncGenerator[ReplyPart, None]:
+    """A reply of one text, that no agent answers."""
+    yield text
+
+
+async def guarded(
+    parts: AsyncGenerator[ReplyPart, None], preamble: str, session_id: str
+) -> AsyncGenerator[ReplyPart, None]:
+    """An agent that raises is not the end of the call, nor is one without end."""
+    if preamble:
+        yield f"{preamble} "
+    length = 0
+    try:
+        async with contextlib.aclosing(parts):
+            async for part in parts:
+                length += len(part) if isinstance(part, str) else 1
+                if length > MAX_REPLY:
+                    log.warning("%s: an answer beyond %d characters is cut", session_id, MAX_REPLY)
+                    return
+                yield part
+    except Exception:
+        log.exception("%s: the agent failed", session_id)
+        yield f" {TROUBLE}"
+
+
+class PreparedParts:
+    """An answer that is taken from the agent before it may be heard. `MAX_PREPARED` parts ahead.
+
+    Made and owned by the task of its response, on the event loop; that task reads `stream` once.
+    """
+
+    def __init__(
+        self,
+        parts: AsyncGenerator[ReplyPart, None],
+        spawn: Callable[[Coroutine[Any, Any, Any]], asyncio.Task[Any]],
+    ) -> None:
+        self._parts = parts
+        self._queue: asyncio.Queue[ReplyPart | None] = asyncio.Queue(MAX_PREPARED)
+        self._task = spawn(self._fill())
+
+    async def stream(self) -> AsyncGenerator[ReplyPart, None]:
+        """What has come, and what still comes."""
+        try:
+            while (part := await self._queue.get()) is not None:
+                yield part
+        finally:
+            await self.close()
+
+    async def close(self) -> None:
+        """Ask for no more."""
+        self._task.cancel()
+        await asyncio.wait([self._task])
+
+    async def _fill(self) -> None:
+        async with contextlib.aclosing(self._parts) as parts:
+            async for part in parts:
+                await self._queue.put(part)
+        await self._queue.put(None)

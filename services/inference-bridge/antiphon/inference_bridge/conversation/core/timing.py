@@ -1,0 +1,70 @@
+"""What time does: holds end, late answers get a sign, keys are complete, silent callers are spoken to."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from antiphon.inference_bridge.conversation.core import commands as do
+from antiphon.inference_bridge.conversation.core import lifecycle
+from antiphon.inference_bridge.conversation.core.commands import Command
+from antiphon.inference_bridge.conversation.core.interruption import MAX_HOLD_S, PATIENCE_S, Sound, sound
+from antiphon.inference_bridge.conversation.core.listening import keys_complete
+from antiphon.inference_bridge.conversation.core.state import HoldPhase, Kind, Phase, Response, State
+
+MAX_PROMPTS: Final = 3
+"""Times in a row that the agent speaks to a silent caller (`idle_timeout_ms`)."""
+KEYS_S: Final = 2.0
+"""Without a further key those that were pressed are complete."""
+TOOL_S: Final = 120.0
+"""A function that the client answers later than this does not keep the agent silent any more."""
+
+
+def tick(state: State, now: float) -> list[Command]:
+    """Called each 0.1 s or so."""
+    out = _end_hold(state, now)
+    late = now - state.resumed_at > lifecycle.ANSWER_WITHIN_S
+    for words in [words for words in state.undecided if words.may_be_answer and late]:
+        state.undecided.remove(words)
+        out.append(do.FalseInterruption(words.key))
+    if state.keys and now - state.key_at >= KEYS_S:
+        out += keys_complete(state, now)
+    return out + _sign(state, now) + _prompt(state, now)
+
+
+def _end_hold(state: State, now: float) -> list[Command]:
+    """A hold that has lasted too long ends: no noise stops the agent for good."""
+    hold = state.hold
+    if hold.phase is HoldPhase.DECIDING and now - hold.silent_since > PATIENCE_S:
+        return sound(state, Sound.PATIENCE_OVER, now)
+    if hold.phase is HoldPhase.HOLDING and now - hold.since > MAX_HOLD_S and not hold.texts_due:
+        hold.is_noise = True
+        return sound(state, Sound.NOISE, now)
+    return []
+
+
+def _sign(state: State, now: float) -> list[Command]:
+    """The caller waits for the first word of an answer: say once that it takes a moment."""
+    current, patience = state.current, state.rules.patience_ms
+    if current is None or not patience or current.signed or current.first_part or not current.spoken:
+        return []
+    if current.phase is not Phase.GENERATING or current.gated or current.fixed:
+        return []
+    if state.speaking or state.hold.is_held or (now - current.late_since) * 1000 < patience:
+        return []
+    current.signed = True
+    return [do.SayPatience(current.rid)]
+
+
+def _prompt(state: State, now: float) -> list[Command]:
+    """The caller has been silent for long, and nothing is expected but the caller's words."""
+    limit = state.rules.idle_timeout_ms
+    if limit is None or state.idle_since is None or state.speech or state.speaking or state.keys:
+        return []
+    if state.prompts >= MAX_PROMPTS or (now - state.idle_since) * 1000 <= limit or state.undecided:
+        return []
+    if any(now - told < TOOL_S for told in state.pending_calls.values()):
+        return []
+    state.prompts += 1
+    response = Response(state.new_id(), Kind.PROMPT, now, spoken=state.rules.spoken)
+    response.texts, state.waiting = state.waiting, []
+    return [do.TellTimeout(limit), *lifecycle.begin(state, response, now)]

@@ -1,0 +1,390 @@
+"""The responses of one call as tasks: ask the agent, speak, stop, settle. The core says when; nothing is decided here.
+
+Each response has a record from the command that names it first until `Settle` or `Drop`. Its task feeds the core with
+what happens: the first word, words sent, all generated, ended.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import OrderedDict
+from collections.abc import AsyncGenerator, Callable, Coroutine
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from opentelemetry import trace
+
+from antiphon.inference_bridge.agents import Agent, ReplyPart
+from antiphon.inference_bridge.conversation.agent_requests import PreparedParts, fixed_parts, guarded, request_for
+from antiphon.inference_bridge.conversation.core import commands as do
+from antiphon.inference_bridge.conversation.core import events
+from antiphon.inference_bridge.conversation.core.events import Event
+from antiphon.inference_bridge.conversation.core.language import PATIENCE, phrase
+from antiphon.inference_bridge.conversation.core.state import Kind, Response
+from antiphon.inference_bridge.conversation.response_playback import ResponsePlayback, Speech
+from antiphon.inference_bridge.conversation.turn import SpokenTurn
+from antiphon.inference_bridge.realtime_protocol.client_events import ResponseParameters
+from antiphon.inference_bridge.realtime_protocol.errors import ClientError
+from antiphon.inference_bridge.realtime_protocol.server_events import Realtime, RealtimeResponse
+from antiphon.inference_bridge.realtime_protocol.session_settings import SessionSettings
+from antiphon.inference_bridge.tts.synthesizer import SPEECH_RATE
+from antiphon.runtime.agent_sessions.played_text import PlayedText
+from antiphon.runtime.agent_sessions.session_bus import SessionBus
+from antiphon.schemas import messages
+
+log = logging.getLogger(__name__)
+
+_LEDGERS: Final = 20
+"""Responses that a client can still truncate by time."""
+
+
+@dataclass(eq=False)
+class _Record:
+    """One response of ours. Owned by `ResponseTasks`."""
+
+    response: Response
+    span: trace.Span
+    agent: Agent
+    """The call's, or one of its own for a response out of band."""
+    gate: asyncio.Event = field(default_factory=asyncio.Event)
+    realtime: RealtimeResponse | None = None
+    """None: the client does not know of it."""
+    playback: ResponsePlayback | None = None
+    """None before there is an answer."""
+    task: asyncio.Task[None] | None = None
+    agent_before: Any = None
+    """`Agent.saved()` before the agent was asked."""
+
+
+class ResponseTasks:
+    """Carries out what the core wants done with responses.
+
+    Owned by the call's `ConversationRunner`, for as long as the call, and called by it on the event loop. It owns the
+    agent.
+    """
+
+    def __init__(
+        self,
+        feed: Callable[[Event], object],
+        bus: SessionBus,
+        realtime: Realtime,
+        agent: Agent,
+        make_agent: Callable[[], Agent],
+        speech: Speech,
+        settings: Callable[[], SessionSettings],
+        instructions: str,
+        first_generation: int,
+        is_held: Callable[[], bool],
+        spoken_turn: Callable[[int], SpokenTurn | None],
+        close_turn: Callable[[int], None],
+        spawn: Callable[[Coroutine[Any, Any, Any]], asyncio.Task[Any]],
+        span: Callable[[str, int | None], trace.Span],
+    ) -> None:
+        """`feed`: takes events of the core. `make_agent`: another agent, for responses out of band.
+
+        `instructions`: for a session that has none. `first_generation`: below the first response's. `is_held`: the
+        core holds the speech. `spoken_turn`: by the key of its text, until `close_turn`. `spawn`, `span`: end with the
+        call.
+        """
+        self.agent = agent
+        self._feed, self._bus, self._realtime, self._speech = feed, bus, realtime, speech
+        self._make_agent, self._settings, self._instructions = make_agent, settings, instructions
+        self._generation, self._is_held, self._spoken_turn = first_generation, is_held, spoken_turn
+        self._close_turn, self._spawn, self._span = close_turn, spawn, span
+        self._records: dict[int, _Record] = {}
+        self._closing = asyncio.Lock()
+        """What was stopped is closed one after the other."""
+        self._ledgers: OrderedDict[str, PlayedText] = OrderedDict()
+
+    # ---- commands of the core --------------------------------------------------------------------------
+
+    def begin(self, command: do.Begin) -> None:
+        """The client learns of a response."""
+        response = command.response
+        asked = response.parameters
+        metadata = asked.metadata if isinstance(asked, ResponseParameters) else None
+        record = self._record(response)
+        record.realtime = RealtimeResponse(self._realtime, response.spoken, response.on_record, metadata)
+
+    def ask(self, command: do.Ask) -> None:
+        """Ask the agent, and speak what it answers."""
+        record = self._record(command.response)
+        if command.response.asked:
+            record.agent_before = record.agent.saved()
+            record.span.set_attribute("antiphon.heard_characters", len(command.response.text))
+        if not command.gated:
+            record.gate.set()
+        record.task = self._spawn(self._run(record))
+
+    def open_gate(self, command: do.OpenGate) -> None:
+        """The response before this one was played."""
+        self._records[command.rid].gate.set()
+
+    def presume(self, command: do.Presume) -> None:
+        """The agent learns that all of a response was played, a little before it is."""
+        record = self._records[command.rid]
+        self._tell_agent(record, record.playback.text if record.playback else "")
+
+    def say_patience(self, command: do.SayPatience) -> None:
+        """A sign that the answer takes longer."""
+        record = self._records.get(command.rid)
+        if record is not None and record.playback is not None:
+            self._spawn(record.playback.say_aside(phrase(PATIENCE, self.language)))
+
+    def stop(self, command: do.Stop) -> None:
+        """Stop making and playing a response."""
+        self._spawn(self._close(self._records[command.rid]))
+
+    def settle(self, command: do.Settle) -> None:
+        """A response is over."""
+        record = self._records.pop(command.response.rid)
+        if record.realtime is not None:
+            failure = "no speech could be made of the answer" if command.outcome == "failed" else ""
+            try:
+                record.realtime.done(command.outcome, command.played, command.played_ms, command.reason, failure)  # type: ignore[arg-type]
+            except Exception:
+                log.exception("%s: response %s was not ended in order", self._bus.session_id, record.realtime.id)
+        if command.undone and command.played and record.realtime is not None:
+            self._take_off_record(record.realtime.item_id)
+        if not command.response.presumed:
+            self._tell_agent(record, "" if command.undone else command.played)
+        if command.outcome == "cancelled":
+            record.span.set_attribute("antiphon.interrupted", True)
+        self._close_spans(record.response, record)
+
+    def drop(self, command: do.Drop) -> None:
+        """There was nothing to answer."""
+        self._close_spans(command.response, self._records.pop(command.response.rid, None))
+
+    def send_again(self, command: do.SendAgain) -> None:
+        """Another transceiver has the call: it gets what was not played."""
+        record = self._records.get(command.rid)
+        if record is not None and record.playback is not None:
+            self._spawn(record.playback.retransmit(command.stopped_at))
+
+    def hold(self) -> None:
+        """The transceiver plays nothing until `resume`."""
+        for record in self._records.values():
+            if record.playback is not None and record.response.spoken:
+                record.playback.hold()
+
+    def resume(self) -> None:
+        """The transceiver plays on."""
+        for record in self._records.values():
+            if record.playback is not None and record.response.spoken:
+                record.playback.resume()
+
+    # ---- what others ask -------------------------------------------------------------------------------
+
+    @property
+    def language(self) -> str:
+        """Of the session, in which the agent speaks."""
+        return getattr(self._settings(), "language", "") or "en"
+
+    def rid_of(self, response_id: str) -> int | None:
+        """The core's number of a response that is under way; None if there is none of this id."""
+        for rid, record in self._records.items():
+            if record.realtime is not None and record.realtime.id == response_id:
+                return rid
+        return None
+
+    def rid_of_item(self, item_id: str) -> int | None:
+        """Likewise, by the id of its message."""
+        for rid, record in self._records.items():
+            if record.realtime is not None and record.realtime.item_id == item_id:
+                return rid
+        return None
+
+    def saved_agent(self, answering: Response | None) -> Any:
+        """What another process needs of the agent: as it was before it was asked for what is under way."""
+        record = self._records.get(answering.rid) if answering is not None else None
+        return record.agent_before if record is not None else self.agent.saved()
+
+    def played_text(self, item_id: str, audio_ms: int) -> str | None:
+        """The words in the first `audio_ms` of a response; None if that is beyond its end, or it is too old."""
+        ledger = self._ledgers.get(item_id)
+        samples = audio_ms * SPEECH_RATE // 1000
+        if ledger is None or samples > ledger.samples:
+            return None
+        return ledger.up_to(samples)
+
+    def playout(self, event: messages.Playout) -> None:
+        """The transceiver reports how far it has played."""
+        for record in list(self._records.values()):
+            if record.playback is not None:
+                record.playback.playout(event)
+
+    def close(self) -> None:
+        """The call has ended."""
+        for record in self._records.values():
+            if record.span.is_recording():
+                record.span.end()
+
+    # ---- inside ----------------------------------------------------------------------------------------
+
+    def _record(self, response: Response) -> _Record:
+        record = self._records.get(response.rid)
+        if record is None:
+            turns = [turn for words in response.texts if (turn := self._spoken_turn(words.key)) is not None]
+            name = "greeting" if response.kind is Kind.GREETING else "turn"
+            span = turns[-1].span if turns else self._span(name, None)
+            record = self._records[response.rid] = _Record(response, span, self._agent_for(response))
+        return record
+
+    def _close_spans(self, response: Response, record: _Record | None) -> None:
+        for words in response.texts:
+            self._close_turn(words.key)
+        if record is not None and record.span.is_recording():  # else it was that of a turn
+            record.span.end()
+
+    def _agent_for(self, response: Response) -> Agent:
+        if response.on_record:
+            return self.agent
+        agent, saved = self._make_agent(), self.agent.saved()
+        if saved is not None:
+            agent.restore(saved)
+        return agent
+
+    async def _run(self, record: _Record) -> None:
+        """From the request to the last sample of the response."""
+        rid = record.response.rid
+        outcome: events.Outcome = "failed"
+        reason = ""
+        try:
+            parts = self._parts(record)
+            if not record.gate.is_set():
+                prepared = PreparedParts(parts, self._spawn)
+                try:
+                    await record.gate.wait()
+                except asyncio.CancelledError:
+                    await prepared.close()
+                    raise
+                parts = prepared.stream()
+            playback = record.playback = self._playback(record)
+            await playback.run(parts)
+            outcome = "failed" if playback.failed else "incomplete" if playback.incomplete else "completed"
+            reason = playback.incomplete
+        except Exception:
+            log.exception("%s: a response has failed", self._bus.session_id)
+        played = record.playback.text if record.playback else ""
+        hang_up = record.playback is not None and record.playback.hang_up
+        self._feed(events.Ended(rid, outcome, played, 0, reason, hang_up))
+
+    def _parts(self, record: _Record) -> AsyncGenerator[ReplyPart, None]:
+        response = record.response
+        if response.fixed:
+            return fixed_parts(response.fixed)
+        written: dict[str, str] = {}
+        for other in self._records.values():
+            if other is not record and other.realtime is not None and other.playback is not None:
+                written[other.realtime.item_id] = other.playback.text
+        request = request_for(
+            response,
+            self._settings(),
+            self._instructions,
+            self._realtime.conversation.items,
+            written,
+            self.language,
+        )
+        return guarded(record.agent.reply(request), response.preamble, self._bus.session_id)
+
+    def _playback(self, record: _Record) -> ResponsePlayback:
+        assert record.realtime is not None
+        playback = ResponsePlayback(
+            self._bus,
+            self._realtime,
+            self._speech,
+            self._new_generation(),
+            record.realtime,
+            _Told(self, record),
+            self._new_generation,
+            self._settings().speed,
+            self._is_held(),
+            self.language,
+            getattr(self._settings(), "voice", ""),
+        )
+        self._ledgers[record.realtime.item_id] = playback.ledger
+        if len(self._ledgers) > _LEDGERS:
+            self._ledgers.popitem(last=False)
+        return playback
+
+    def _new_generation(self) -> int:
+        self._generation += 1
+        return self._generation
+
+    async def _close(self, record: _Record) -> None:
+        """End its task, silence the transceiver, find out what was played."""
+        text, played_ms = "", 0
+        async with self._closing:
+            try:
+                if record.task is not None:
+                    record.task.cancel()
+                    await asyncio.wait([record.task])
+                if record.playback is not None:
+                    text, played_ms = await record.playback.stop()
+                if self._bus.paused and record.response.spoken and not self._is_held():
+                    await self._bus.resume()  # nothing had been sent, so nothing was flushed
+            except Exception:  # the responses behind it must not wait for ever
+                log.exception("%s: an interrupted response was not closed in order", self._bus.session_id)
+            self._feed(events.Ended(record.response.rid, "cancelled", text, played_ms))
+
+    def _tell_agent(self, record: _Record, played: str) -> None:
+        response = record.response
+        if not response.on_record:
+            return  # its agent was its own
+        if response.asked:
+            self.agent.played(played)
+        elif response.kind in (Kind.GREETING, Kind.FIXED):
+            self.agent.greeting_played(played)
+
+    def _take_off_record(self, item_id: str) -> None:
+        try:
+            self._realtime.delete(item_id)
+        except ClientError:
+            log.debug("%s: item %s is off the record already", self._bus.session_id, item_id)
+
+    def first_audio(self, record: _Record) -> None:
+        """The first frame of a response was published: report how long the caller waited, and for what."""
+        assert record.playback is not None
+        assert record.realtime is not None
+        turns = [turn for words in record.response.texts if (turn := self._spoken_turn(words.key)) is not None]
+        if record.response.kind is not Kind.TURN or not turns:
+            return
+        latency = turns[-1].latency_ms(record.playback.times)
+        if not latency:
+            return
+        for name, value in latency.items():
+            record.span.set_attribute(f"antiphon.{name}", value)
+        response_id = record.realtime.id
+        self._realtime.emit("antiphon.latency", item_id=turns[-1].item_id, response_id=response_id, **latency)
+
+    def feed(self, event: Event) -> None:
+        """What a response's playback tells the core."""
+        self._feed(event)
+
+
+class _Told:
+    """What the playback of one response tells: a `PlaybackListener`. Owned by that playback."""
+
+    def __init__(self, tasks: ResponseTasks, record: _Record) -> None:
+        self._tasks, self._record = tasks, record
+        self._rid = record.response.rid
+
+    def first_part(self) -> None:
+        self._tasks.feed(events.FirstPart(self._rid))
+
+    def first_audio(self) -> None:
+        self._tasks.first_audio(self._record)
+
+    def spoke(self, words: str) -> None:
+        self._tasks.feed(events.Spoke(self._rid, words))
+
+    def words_played(self) -> None:
+        self._tasks.feed(events.WordsPlayed(self._rid))
+
+    def called(self, call_id: str) -> None:
+        self._tasks.feed(events.Called(self._rid, call_id))
+
+    def generated(self) -> None:
+        self._tasks.feed(events.Generated(self._rid))

@@ -1,0 +1,227 @@
+"""Runs what the conversation core decides for one call: the shell around `core`, which decides nothing.
+
+Events go in by `feed`, from the detector of turns, the client, the transceiver and our own tasks; commands come out and
+are carried out in their order. An event that comes while commands are carried out waits until they are.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from opentelemetry import trace
+
+from antiphon.inference_bridge.agents import Agent
+from antiphon.inference_bridge.conversation.core import commands as do
+from antiphon.inference_bridge.conversation.core import events
+from antiphon.inference_bridge.conversation.core.commands import Command
+from antiphon.inference_bridge.conversation.core.events import Event
+from antiphon.inference_bridge.conversation.core.machine import ConversationCore
+from antiphon.inference_bridge.conversation.core.state import Rules, State
+from antiphon.inference_bridge.conversation.response_playback import Speech
+from antiphon.inference_bridge.conversation.response_tasks import ResponseTasks
+from antiphon.inference_bridge.conversation.transcriptions import Transcriptions
+from antiphon.inference_bridge.input.vad_pipeline import VadPipeline
+from antiphon.inference_bridge.models.smart_turn import EndOfTurn
+from antiphon.inference_bridge.realtime_protocol.client_events import ResponseParameters
+from antiphon.inference_bridge.realtime_protocol.conversation import message
+from antiphon.inference_bridge.realtime_protocol.errors import ClientError
+from antiphon.inference_bridge.realtime_protocol.server_events import Realtime
+from antiphon.inference_bridge.realtime_protocol.session_settings import (
+    SemanticVad,
+    ServerVad,
+    SessionChanges,
+    SessionSettings,
+)
+from antiphon.runtime.agent_sessions.session_bus import SessionBus
+
+log = logging.getLogger(__name__)
+
+
+def rules_of(settings: SessionSettings, patience_ms: int) -> Rules:
+    """What the core decides by."""
+    detection = settings.turn_detection
+    return Rules(
+        creates_responses=settings.creates_responses,
+        interrupts=settings.interrupts,
+        idle_timeout_ms=detection.idle_timeout_ms if isinstance(detection, ServerVad) else None,
+        transcribes=settings.transcription is not None,
+        semantic=isinstance(detection, SemanticVad),
+        spoken=settings.spoken,
+        language=getattr(settings, "language", "") or "en",
+        patience_ms=patience_ms,
+    )
+
+
+class ConversationRunner:
+    """The conversation of one call, at work.
+
+    Owned by the call's session, for as long as the call; used on the event loop. It owns the core, the transcriptions
+    and the responses.
+    """
+
+    def __init__(
+        self,
+        state: State,
+        bus: SessionBus,
+        realtime: Realtime,
+        agent: Agent,
+        make_agent: Callable[[], Agent],
+        speech: Speech,
+        settings: SessionSettings,
+        instructions: str,
+        patience_ms: int,
+        first_generation: int,
+        pipeline: VadPipeline,
+        end_of_turn: EndOfTurn | None,
+        spawn: Callable[[Coroutine[Any, Any, Any]], asyncio.Task[Any]],
+        span: Callable[[str, int | None], trace.Span],
+        changed: Callable[[], None],
+        hang_up: Callable[[str], Coroutine[Any, Any, None]],
+    ) -> None:
+        """`state`: of a call that begins, or is taken over. `first_generation`: below the first response's.
+
+        `spawn` and `span`: make tasks and spans that end with the call. `changed`: the state that another process would
+        need has changed. `hang_up(why)`: ends the call.
+        """
+        self.settings = settings
+        state.rules = rules_of(settings, patience_ms)
+        self.core = ConversationCore(state)
+        self._bus, self._realtime, self._patience_ms = bus, realtime, patience_ms
+        self._spawn, self._changed, self._hang_up = spawn, changed, hang_up
+        self._events: deque[Event] = deque()
+        self._at_work = False
+        self.transcriptions = Transcriptions(
+            self.feed, pipeline, realtime, speech.stt, self._settings_in_force, spawn, span, end_of_turn, bus.session_id
+        )
+        self.responses = ResponseTasks(
+            self.feed,
+            bus,
+            realtime,
+            agent,
+            make_agent,
+            speech,
+            self._settings_in_force,
+            instructions,
+            first_generation,
+            self._is_held,
+            self.transcriptions.turn,
+            self.transcriptions.close_turn,
+            spawn,
+            span,
+        )
+
+    def feed(self, event: Event) -> None:
+        """An event of the core; `ClientError` if it is a client's that can't be carried out."""
+        self._events.append(event)
+        if self._at_work:
+            return
+        self._at_work = True
+        refused: do.Refuse | None = None
+        try:
+            while self._events:
+                for command in self.core.handle(self._events.popleft(), time.monotonic()):
+                    if isinstance(command, do.Refuse):
+                        refused = command
+                    else:
+                        self._carry_out(command)
+        finally:
+            self._at_work = False
+        if refused is not None:
+            raise ClientError(refused.text, refused.code)
+
+    def change_settings(self, changes: SessionChanges) -> None:
+        """Other settings, in force at once for what begins from now on."""
+        self.settings = self.settings.changed(changes)
+        self.feed(events.RulesChanged(rules_of(self.settings, self._patience_ms)))
+
+    def create(self, parameters: ResponseParameters | None) -> None:
+        """`response.create`; `ClientError` if there can be none now."""
+        asked = parameters or ResponseParameters()
+        modalities = asked.output_modalities or self.settings.output_modalities
+        own = asked.input is not None or asked.instructions is not None
+        self.feed(events.Create(parameters, asked.conversation == "none", "audio" in modalities, own))
+
+    def close(self) -> None:
+        """The call has ended."""
+        self.transcriptions.close()
+        self.responses.close()
+
+    def _settings_in_force(self) -> SessionSettings:
+        return self.settings
+
+    def _is_held(self) -> bool:
+        return self.core.state.hold.is_held
+
+    def _carry_out(self, command: Command) -> None:
+        transcriptions, responses = self.transcriptions, self.responses
+        match command:
+            case do.Speculate():
+                transcriptions.speculate(command)
+            case do.DropSpeculation():
+                transcriptions.drop_speculation()
+            case do.KeepFirstWords():
+                transcriptions.keep_first_words()
+            case do.TranscribePartly():
+                transcriptions.transcribe_partly(command)
+            case do.Transcribe():
+                transcriptions.transcribe(command)
+            case do.FalseInterruption(key):
+                transcriptions.close_turn(key, "antiphon.false_interruption")
+            case do.AddKeys():
+                self._add_keys(command)
+            case do.Begin():
+                responses.begin(command)
+            case do.Ask():
+                responses.ask(command)
+            case do.OpenGate():
+                responses.open_gate(command)
+            case do.Presume():
+                responses.presume(command)
+            case do.SayPatience():
+                responses.say_patience(command)
+            case do.Stop():
+                responses.stop(command)
+            case do.Settle():
+                responses.settle(command)
+            case do.Drop():
+                responses.drop(command)
+            case do.SendAgain():
+                responses.send_again(command)
+            case do.HoldSpeech():
+                responses.hold()
+                self._spawn(self._hold())
+            case do.ResumeSpeech(held_ms):
+                responses.resume()
+                self._spawn(self._bus.resume())
+                if held_ms is not None:
+                    self._realtime.emit("antiphon.false_interruption", held_ms=held_ms)
+            case do.TellTimeout():
+                self._tell_timeout(command)
+            case do.HangUp(reason):
+                self._spawn(self._hang_up(reason))
+            case do.Changed():
+                self._changed()
+
+    async def _hold(self) -> None:
+        if not await self._bus.pause():
+            self.feed(events.HoldFailed())
+
+    def _add_keys(self, command: do.AddKeys) -> None:
+        item_id = self._realtime.new_id("item")
+        self._realtime.add(message(item_id, "user", "completed", {"type": "input_text", "text": command.keys}))
+
+    def _tell_timeout(self, command: do.TellTimeout) -> None:
+        item_id = self._realtime.new_id("item")
+        end_ms = self.transcriptions.position_ms
+        self._realtime.emit(
+            "input_audio_buffer.timeout_triggered",
+            audio_start_ms=max(0, end_ms - command.idle_timeout_ms),
+            audio_end_ms=end_ms,
+            item_id=item_id,
+        )
+        self._realtime.committed(item_id)
