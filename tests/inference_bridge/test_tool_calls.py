@@ -196,6 +196,13 @@ def test_a_call_in_the_text_is_bounded() -> None:
         calls.feed("x" * (MAX_ARGUMENTS + 1))
 
 
+def test_a_call_that_a_model_writes_again_and_again_is_one_call() -> None:
+    calls = TextCalls(TOOLS)
+    assert not "".join(calls.feed(CALL) for _ in range(50))
+    assert len(calls.calls) == 1
+    assert calls.repeats == 49
+
+
 # ---- calls in fields of their own ------------------------------------------------------------------------
 
 A = CallPiece

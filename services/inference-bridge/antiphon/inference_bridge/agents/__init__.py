@@ -75,7 +75,7 @@ class Incomplete:
 class Retracted:
     """All text of this reply so far was thoughts, which only their end has shown: take it back. A value.
 
-    What is not spoken yet is not to be spoken, and none of it is to be kept on record.
+    What is not spoken yet is not to be spoken; what was, stays on record as played.
     """
 
 

@@ -32,6 +32,8 @@ MAX_CHUNKS: Final = 20_000
 """Pieces of an answer, those without words too."""
 MAX_SILENT_CHUNKS: Final = 4000
 """Pieces in a row with nothing in them: no word, no thought, no part of a function call."""
+MAX_REPEATS: Final = 2
+"""Of a call in the text; then the model is taken to go on like that."""
 _SENTENCE_ENDS: Final = (".", "!", "?", "\u2026", "\u3002", "\uff01", "\uff1f", '"', "\u201d", ")")
 
 
@@ -73,13 +75,13 @@ class AnswerDecoder:
 
     @property
     def ended(self) -> bool:
-        """The server has said that the answer is complete."""
-        return self.finish is not None or self._events.done
+        """The server has said that the answer is complete, or goes on with nothing new."""
+        return self.finish is not None or self.done
 
     @property
     def done(self) -> bool:
         """Nothing more is read."""
-        return self._events.done
+        return self._events.done or self._text_calls.repeats >= MAX_REPEATS
 
     @property
     def seems_complete(self) -> bool:

@@ -39,6 +39,7 @@ _MODEL: Final = re.compile(
     r"|(not found|unknown|invalid|no such|no)\b.{0,20}\bmodel\b|DeploymentNotFound",
     re.IGNORECASE | re.DOTALL,
 )
+_LOADING: Final = "it is loading its model (status 503)"
 _FORMS: Final = 6
 """Forms of the question that are tried where the server refuses one after the other."""
 
@@ -89,7 +90,7 @@ def _trouble_of_status(error: StatusError, model: str, key: bool) -> Trouble:
             f"No redirect is followed: set ANTIPHON_LLM_URL to the address that it names, {there}, if that is right.",
         )
     if status == 503 and "load" in text.lower():
-        return Trouble("it is loading its model (status 503)", "It is asked again until it answers.")
+        return Trouble(_LOADING, "It is asked again until it answers.")
     return Trouble(f"it answers with status {status}", f"It says: {_one_line(text)}")
 
 
@@ -164,7 +165,7 @@ class ChatCheck:
             self._due.set()
 
     async def first_result(self, within: float) -> Trouble | None:
-        """What is wrong with the server when it was asked once, or after `within` seconds."""
+        """What is wrong with the server when it has answered, but not that it loads; or after `within` seconds."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(within):
                 await self._asked.wait()
@@ -191,7 +192,8 @@ class ChatCheck:
         finally:
             request.cancel()
         self._report(trouble)
-        self._asked.set()
+        if trouble is None or trouble.what != _LOADING:
+            self._asked.set()
         return trouble is None
 
     def _report(self, trouble: Trouble | None) -> None:

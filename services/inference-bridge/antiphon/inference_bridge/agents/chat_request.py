@@ -43,7 +43,8 @@ _NAMES: Final = {
 
 def question(request: Request, model: str, habits: ServerHabits) -> dict[str, Any]:
     """The body of the request."""
-    tools = [_tool(tool) for tool in request.tools]
+    wants_none = request.tool_choice == "none"  # models that are shown functions call them all the same
+    tools = [] if wants_none else [_tool(tool) for tool in request.tools]
     items = request.items[-max(4, MAX_HISTORY >> habits.half_history) :]
     body: dict[str, Any] = {
         "model": model,

@@ -152,7 +152,8 @@ class LanguageModel:
 
     def _decoder(self, request: Request, spoken: str) -> AnswerDecoder:
         ids = {str(item["call_id"]) for item in request.items if item.get("type") == "function_call"}
-        return AnswerDecoder(names_of(request.tools), ids, spoken, self._client.template_opens)
+        tools = () if request.tool_choice == "none" else names_of(request.tools)
+        return AnswerDecoder(tools, ids, spoken, self._client.template_opens)
 
     def _tries_again(self, failure: Failure, attempt: int, began: float, answer: _Answer) -> bool:
         ends = time.monotonic() - began + failure.pause_before(attempt)

@@ -21,7 +21,7 @@ from antiphon.inference_bridge.agents.call_syntax import (
     lenient,
 )
 from antiphon.inference_bridge.agents.reasoning import CALL_CHANNEL
-from antiphon.inference_bridge.agents.tool_calls import MAX_ARGUMENTS, CallsError, offered
+from antiphon.inference_bridge.agents.tool_calls import MAX_ARGUMENTS, MAX_CALLS, CallsError, offered
 
 _TAGS: Final = (
     "tool_call",
@@ -90,6 +90,8 @@ class TextCalls:
         """Of functions that were offered."""
         self.unknown: list[str] = []
         """Names of functions that were called and never offered."""
+        self.repeats = 0
+        """Calls that were written once more: small models do so without end."""
         self.broken = False
         """A call was not complete when the answer ended."""
         self._tools = tools
@@ -378,5 +380,9 @@ class TextCalls:
             name = offered(call.name, self._tools)
             if name is None:
                 self.unknown.append(call.name)
+            elif (own := WrittenCall(name, call.arguments)) in self.calls:
+                self.repeats += 1
             else:
-                self.calls.append(WrittenCall(name, call.arguments))
+                self.calls.append(own)
+        if len(self.calls) + len(self.unknown) > MAX_CALLS:
+            raise CallsError(f"the answer has more than {MAX_CALLS} function calls")
