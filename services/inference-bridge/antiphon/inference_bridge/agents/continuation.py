@@ -47,7 +47,8 @@ class Continuation:
         for suffix in self._suffixes:
             if plain.startswith(suffix) and _is_repetition(suffix, plain):
                 rest = _behind(held, len(suffix))
-                return _separated(self._spoken, rest)
+                in_a_word = suffix[-1:].isalnum() and rest[:1].isalnum()
+                return rest if in_a_word else _separated(self._spoken, rest)
         return _separated(self._spoken, held)
 
 
