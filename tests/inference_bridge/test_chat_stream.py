@@ -109,7 +109,7 @@ def test_a_chunk_says_what_it_adds(chunk: dict[str, Any], right: Delta) -> None:
     assert delta_of(chunk) == right
 
 
-LEAF = st.sampled_from([None, True, 0, -1, 1.5, "", "x", "stop", [], {}])
+LEAF: st.SearchStrategy[Any] = st.sampled_from([None, True, 0, -1, 1.5, "", "x", "stop", [], {}])
 KEYS = ["delta", "message", "content", "tool_calls", "function", "name", "arguments", "index", "id", "finish_reason"]
 INNER = st.one_of(LEAF, st.dictionaries(st.sampled_from(KEYS), LEAF, max_size=4))
 CHOICE = st.dictionaries(st.sampled_from(KEYS), st.one_of(INNER, st.lists(INNER, max_size=2)), max_size=4)

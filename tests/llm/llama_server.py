@@ -38,6 +38,8 @@ def main() -> None:
     parameters.model.path = str(model_file(folder))
     parameters.n_ctx = 4096
     parameters.n_parallel = 1
+    # its threads wait for each other by spinning: on cores that others use as well, two are slower than one
+    parameters.cpuparams.n_threads = parameters.cpuparams_batch.n_threads = 1
     parameters.hostnames, parameters.port = ["127.0.0.1"], port
     parameters.sampling.seed, parameters.sampling.temp = 1, 0.0
     server = xllamacpp.Server(parameters)

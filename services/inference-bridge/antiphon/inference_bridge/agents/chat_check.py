@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 import httpx2
 
 from antiphon.inference_bridge.agents.chat_client import ChatClient, ChatServerError, StatusError
-from antiphon.inference_bridge.agents.server_habits import learn, refusal_of
+from antiphon.inference_bridge.agents.server_habits import learn, named_option, refusal_of
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +36,7 @@ _HOST_NAME: Final = "host.docker.internal"
 _KEY: Final = re.compile(r"api.?key|unauthori[sz]ed|authenticat|credential", re.IGNORECASE)
 _MODEL: Final = re.compile(
     r"\bmodel\b.{0,80}(not found|not exist|unknown|invalid|not a valid|not available|not loaded|no such)"
-    r"|(not found|unknown|invalid|no such|no)\b.{0,20}\bmodel\b|DeploymentNotFound",
+    r"|\b(not found|unknown|invalid|not a valid|no such|no)\b.{0,20}\bmodel\b|DeploymentNotFound",
     re.IGNORECASE | re.DOTALL,
 )
 _LOADING: Final = "it is loading its model (status 503)"
@@ -225,10 +225,11 @@ async def ask(client: ChatClient, model: str, key: bool, within: float = WARM_SE
                         break
         except StatusError as error:
             if error.status in (400, 422):
+                refusal = refusal_of(error.body, error.text)
                 trouble = _trouble_of_status(error, model, key)
-                if not trouble.what.startswith("it answers with"):
+                if not named_option(refusal, question) and not trouble.what.startswith("it answers with"):
                     return trouble
-                other = learn(habits, refusal_of(error.body, error.text), question)
+                other = learn(habits, refusal, question)
                 if other is not None:
                     habits = other
                     continue

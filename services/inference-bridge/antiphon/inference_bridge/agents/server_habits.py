@@ -82,7 +82,7 @@ def refusal_of(body: Any, text: str) -> Refusal:
 
 def learn(habits: ServerHabits, refusal: Refusal, sent: Mapping[str, Any]) -> ServerHabits | None:
     """How to ask instead; None if nothing that we know would help. `sent`: the request that was refused."""
-    named = _named(refusal, sent)
+    named = named_option(refusal, sent)
     if named in LIMITS:
         return _other_limit(habits, named)
     if named in ("tool_choice", "tools") and (_TOOLS.search(refusal.text) or named == "tools"):
@@ -115,7 +115,7 @@ def _other_limit(habits: ServerHabits, refused: str) -> ServerHabits:
     return replace(habits, without=without, limit=other if other not in without else refused)
 
 
-def _named(refusal: Refusal, sent: Collection[str]) -> str:
+def named_option(refusal: Refusal, sent: Collection[str]) -> str:
     """The option of the request that the server names."""
     if refusal.param.split(".")[0] in OPTIONS and refusal.param.split(".")[0] in sent:
         return refusal.param.split(".")[0]
