@@ -123,7 +123,11 @@ class Settings(NatsSettings):
     llm_model: str = ""
     llm_api_key: SecretStr = SecretStr("")
     llm_timeout: float = Field(default=15.0, gt=0)
-    """Seconds until the first word, and between words."""
+    """Seconds between words, and for which a busy server (429, 5xx) is asked again."""
+    llm_load_timeout: float = Field(default=120.0, gt=0, le=900)
+    """Seconds until the first word: a server may load its model, or the model think."""
+    llm_warm_seconds: float = Field(default=60.0, ge=0)
+    """Seconds without an answer after which the server is asked for a token while a call connects; 0: never."""
     llm_instructions: str = (
         "You are a friendly voice assistant on the telephone. Answer in one to three short spoken sentences, "
         "plain text, no lists, no markup. Begin with a very short clause."

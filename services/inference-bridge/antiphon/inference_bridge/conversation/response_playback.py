@@ -12,7 +12,15 @@ from typing import Final, Protocol
 
 import numpy as np
 
-from antiphon.inference_bridge.agents import FunctionCall, HandOver, HangUpAfterSpeech, Incomplete, ReplyPart, Usage
+from antiphon.inference_bridge.agents import (
+    FunctionCall,
+    HandOver,
+    HangUpAfterSpeech,
+    Incomplete,
+    ReplyPart,
+    Retracted,
+    Usage,
+)
 from antiphon.inference_bridge.models.clients import StreamedTts, SttClient, TtsClient
 from antiphon.inference_bridge.models.remote.speech_service import SpeechServiceError
 from antiphon.inference_bridge.models.threads import BusyError, Urgency
@@ -191,6 +199,9 @@ class ResponsePlayback:
                         self.response.used(taken or 0, given or 0)
                     case Incomplete(reason):
                         self.response.incomplete(reason)
+                    case Retracted():  # what was spoken of it can't be taken back
+                        self._written.clear()
+                        splitter, before = ClauseSplitter(self._language), ""
                     case HandOver(state):
                         self._realtime.emit("antiphon.hand_over", state=state)
                     case HangUpAfterSpeech():

@@ -20,7 +20,7 @@ from nats.micro.service import Service
 from opentelemetry import trace
 
 from antiphon.inference_bridge.agents import Agent
-from antiphon.inference_bridge.agents.chat_check import ChatCheck
+from antiphon.inference_bridge.agents.chat_check import ChatCheck, Trouble
 from antiphon.inference_bridge.agents.language_model import LanguageModel, client_for
 from antiphon.inference_bridge.agents.scripted import SilentAgent, greeting_of, load_agent_class
 from antiphon.inference_bridge.conversation.response_playback import Speech, spoken_fallbacks
@@ -158,7 +158,14 @@ class Bridge:
         key = settings.llm_api_key.get_secret_value()
         self._llm = client_for(settings.llm_url, key) if local else None
         self._chat_check = (
-            ChatCheck(self._llm, settings.llm_model, bool(key), settings.llm_timeout, self._on_chat_server)
+            ChatCheck(
+                self._llm,
+                settings.llm_model,
+                bool(key),
+                settings.llm_timeout,
+                self._on_chat_server,
+                settings.llm_warm_seconds,
+            )
             if self._llm
             else None
         )
@@ -217,13 +224,23 @@ class Bridge:
             await asyncio.sleep(pause)
             pause = min(pause * 2, _LONGEST_PAUSE)
 
+    async def chat_server_trouble(self) -> Trouble | None:
+        """Have the chat server load its model; what is wrong if it does not answer then."""
+        if self._chat_check is None:
+            return None
+        self._check_chat_server()
+        return await self._chat_check.first_result(self._settings.llm_load_timeout)
+
+    def _check_chat_server(self) -> None:
+        if self._chat_check and self._checking is None:
+            self._checking = asyncio.create_task(self._chat_check.run())
+
     # ---- new calls -----------------------------------------------------------------------------------
 
     async def join(self) -> Service:
         """Register: claims may come."""
         name = self._settings.agent_name
-        if self._chat_check:
-            self._checking = asyncio.create_task(self._chat_check.run())
+        self._check_chat_server()
         service = await service_discovery.register(
             self._client, service_discovery.AGENT_SERVICE, self._about, self.figures
         )
@@ -375,11 +392,14 @@ class Bridge:
 
     def _agent(self) -> Agent:
         if self._settings.llm == "remote":
-            return RemoteLanguageModel(self._client, self._settings.llm_timeout)
+            return RemoteLanguageModel(self._client, self._settings.llm_timeout, self._settings.llm_load_timeout)
         if self._llm is None or self._chat_check is None:
             return self._scripted_agent()
-        model, timeout = self._settings.llm_model, self._settings.llm_timeout
-        return LanguageModel(self._llm, model, timeout, self._chat_check.check_again)
+        self._chat_check.call_connects()
+        settings = self._settings
+        return LanguageModel(
+            self._llm, settings.llm_model, settings.llm_timeout, self._chat_check.check_again, settings.llm_load_timeout
+        )
 
     # ---- calls of dead processes -----------------------------------------------------------------------------
 
@@ -466,6 +486,7 @@ async def run(settings: Settings) -> None:
         client = await unless_stopped(stop, connecting)
         bridge = Bridge(client, models, settings, scripted_agent)
         await unless_stopped(stop, bridge.start())
+        trouble = await unless_stopped(stop, bridge.chat_server_trouble())
     except Stopped:
         return
     service = await bridge.join()
@@ -477,7 +498,16 @@ async def run(settings: Settings) -> None:
             if settings.llm_url
             else f"{settings.scripted_agent}, a scripted agent"
         )
-    log.info("ready: agent %s is %s", settings.agent_name, answers)
+    if trouble:
+        log.warning(
+            "agent %s takes calls but can only apologise: %s: %s. %s",
+            settings.agent_name,
+            answers,
+            trouble.what,
+            trouble.fix,
+        )
+    else:
+        log.info("ready: agent %s is %s", settings.agent_name, answers)
     watchdog = LoopWatchdog("inference-bridge", STANDSTILL_SECONDS)
     watchdog.start()
     await stop.wait()

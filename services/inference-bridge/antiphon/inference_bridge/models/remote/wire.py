@@ -4,7 +4,8 @@
     tts    [version, text, speed]      -> [version, "pcm", pcm, work_ms, last], pieces of a second
            [version, text, speed, voice, language]   where a session has chosen; empty: the worker's own
     llm    [version, verb, request]    -> [version, "text", piece, number], [version, "call", id, name, arguments],
-                                          [version, "usage", taken, given], [version, "alive"], [version, "end"]
+                                          [version, "usage", taken, given], [version, "incomplete", reason],
+                                          [version, "retracted", ""], [version, "alive"], [version, "end"]
     any                                -> [version, "error", message, busy]
 
 `language` may be missing: then it is the worker's own. A worker of an older version ignores it, so a bridge sends it

@@ -152,7 +152,7 @@ async def _run_language_model(settings: Settings, stop: asyncio.Event) -> None:
     async with client_for(settings.llm_url, settings.llm_api_key.get_secret_value()) as server:
         connecting = connection.connect(settings.nats_url, "antiphon-worker-llm", settings.nats_access("worker"))
         client = await unless_stopped(stop, connecting)
-        model = LanguageModel(server, settings.llm_model, settings.llm_timeout)
+        model = LanguageModel(server, settings.llm_model, settings.llm_timeout, load_timeout=settings.llm_load_timeout)
         worker = LanguageModelWorker(client, model, settings.llm_at_once)
         warming = asyncio.create_task(worker.warm())
         try:
