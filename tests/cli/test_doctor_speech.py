@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from support.models import transcription_server
 from support.models.speech_server import Answer, speech_server
 
 from antiphon.cli.doctor.finding import Finding
@@ -44,3 +45,17 @@ async def test_a_service_by_url_is_asked_for_a_word(
     assert finding.state == state
     assert server.url in finding.message
     assert state == "ok" or finding.fix.startswith("Set ANTIPHON_TTS_API_KEY.")
+
+
+@pytest.mark.parametrize(("status", "state"), [(200, "ok"), (401, "fail")])
+async def test_a_transcription_service_by_url_is_asked_for_a_text(
+    status: int, state: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with transcription_server.transcription_server() as server:
+        server.answers = [transcription_server.Answer(status=status)]
+        monkeypatch.setenv("ANTIPHON_STT_URL", server.url)
+        finding, voices = await asyncio.to_thread(lambda: list(check_speech()))
+    assert (finding.state, voices.state) == (state, "ok")
+    assert server.url in finding.message
+    assert server.asked[0].fields["language"] == "en"
+    assert state == "ok" or finding.fix.startswith("Set ANTIPHON_STT_API_KEY.")

@@ -10,6 +10,7 @@ from typing import cast
 
 import pytest
 from nats.aio.client import Client
+from support.chat_server import scripted_chat
 from support.models.chat_server import chat_server
 
 from antiphon.inference_bridge.agents import chat_check
@@ -88,10 +89,57 @@ async def test_a_name_that_does_not_exist_is_named() -> None:
     assert what.startswith("it can't be reached (")
 
 
+@pytest.mark.parametrize(
+    ("status", "error", "what"),
+    [
+        (400, "tiny is not a valid model ID", "it has no model tiny (status 400)"),
+        (400, "The model `tiny` does not exist", "it has no model tiny (status 400)"),
+        (400, "API key not valid. Please pass a valid API key.", "it does not accept the key (status 400)"),
+        (503, "Loading model", "it is loading its model (status 503)"),
+        (429, "slow down", "it answers with status 429"),
+    ],
+)
+async def test_what_is_wrong_is_also_told_where_the_status_does_not_say_it(status: int, error: str, what: str) -> None:
+    async with chat_server() as chat:
+        chat.status, chat.error = status, error
+        assert (await trouble(chat.url))[0] == what
+
+
+async def test_an_option_that_the_check_is_refused_is_left_out_by_answers_too() -> None:
+    async with scripted_chat() as chat, client_for(chat.url, "") as client:
+        chat.refuses = {"max_tokens": (400, "max_tokens: use max_completion_tokens")}
+        assert await ask(client, "tiny", False) is None
+        assert chat.checks[0]["max_completion_tokens"] == 1
+        assert client.habits.limit == "max_completion_tokens"
+
+
+async def test_a_call_that_connects_has_an_idle_server_asked_and_no_other() -> None:
+    async with chat_server() as chat:
+        for warm_seconds, asked in ((3600.0, 1), (0.0, 1), (1e-9, 2)):
+            chat.checks.clear()
+            async with checking(chat.url, [], warm_seconds=warm_seconds) as check:
+                assert await check.first_result(5) is None
+                check.call_connects()
+                await until(lambda: len(chat.checks) >= asked)  # noqa: B023
+                assert len(chat.checks) == asked
+
+
+async def test_the_first_result_is_waited_for_while_the_server_loads_its_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(chat_check, "_FIRST_PAUSE", 0.01)
+    async with chat_server() as chat:
+        chat.status, chat.error = 503, "Loading model"
+        async with checking(chat.url, []) as check:
+            assert (await check.first_result(0.05)) is not None
+            chat.status = 200
+            assert await check.first_result(10) is None
+
+
 @asynccontextmanager
-async def checking(url: str, reported: list[str | None], patience: float = 5.0) -> AsyncIterator[ChatCheck]:
+async def checking(
+    url: str, reported: list[str | None], patience: float = 5.0, warm_seconds: float = 60.0
+) -> AsyncIterator[ChatCheck]:
     async with client_for(url, "") as client:
-        check = ChatCheck(client, "tiny", False, patience, reported.append)
+        check = ChatCheck(client, "tiny", False, patience, reported.append, warm_seconds)
         running = asyncio.create_task(check.run())
         try:
             yield check

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from antiphon.inference_bridge.tts.clauses import MAX_CLAUSE, ClauseSplitter
+from antiphon.inference_bridge.tts.clauses import MAX_CLAUSE, ClauseSplitter, is_decoration
 
 pytestmark = pytest.mark.pure
 
@@ -95,6 +95,14 @@ def test_the_last_sentence_is_given_out_at_once_when_the_agent_pauses() -> None:
     assert splitter.feed("Let me check that for you.") == []
     assert splitter.rest() == ["Let me check that for you."]
     assert splitter.feed("It is sunny, and warm. ") == ["It is sunny, and warm."], "a later clause is a sentence"
+
+
+@pytest.mark.parametrize(
+    ("clause", "decoration"),
+    [("👍", True), ("🎉🎉!", True), ("**", True), ("...", True), ("1️⃣", False), ("Yes 👍", False), ("你好", False)],
+)
+def test_an_emoji_alone_is_a_decoration(clause: str, decoration: bool) -> None:
+    assert is_decoration(clause) is decoration
 
 
 def test_a_clause_is_given_out_as_soon_as_it_is_complete() -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Final
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from antiphon.inference_bridge.languages import Language
@@ -55,18 +55,13 @@ WRITTEN: Final = st.text(
 
 @pytest.mark.parametrize("language", LANGUAGES)
 @given(text=WRITTEN)
-def test_only_words_and_marks_come_out(language: Language, text: str) -> None:
+def test_only_words_and_marks_come_out_and_never_nothing(language: Language, text: str) -> None:
     said = speakable(text, language)
     assert not re.search(r"[0-9]", said)
     assert not re.search(r"[^\w\s,.!?;:']|_|\s\s", said)
     assert said == said.strip()
-
-
-@pytest.mark.parametrize("language", LANGUAGES)
-@given(text=WRITTEN)
-def test_a_text_with_a_letter_or_a_digit_is_never_silence(language: Language, text: str) -> None:
     if any(c.isascii() and c.isalnum() for c in text):
-        assert any(c.isalpha() for c in speakable(text, language))
+        assert any(c.isalpha() for c in said)
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
@@ -76,6 +71,7 @@ def test_a_text_without_latin_letters_is_never_silence(language: Language, text:
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
+@settings(max_examples=50)
 @given(code=st.from_regex(r"[0-9]{3,15}", fullmatch=True))
 def test_each_digit_of_a_code_is_said(language: Language, code: str) -> None:
     said = speakable(CODE[language].format(code), language).replace(",", "")
@@ -83,6 +79,7 @@ def test_each_digit_of_a_code_is_said(language: Language, code: str) -> None:
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
+@settings(max_examples=30)
 @given(group=st.from_regex(r"[0-9]{4}", fullmatch=True), times=st.integers(2, 4))
 def test_a_repeated_group_is_said_as_often_as_it_is_written(language: Language, group: str, times: int) -> None:
     said = speakable(CODE[language].format(" ".join([group] * times)), language)
@@ -108,4 +105,4 @@ def test_no_two_numbers_have_the_same_words(language: Language) -> None:
 @pytest.mark.parametrize("piece", ["1.", "1 111 ", "12:30-", "(0", "1/1/", "A", "a.", "M. "])
 def test_the_work_grows_with_the_text_and_not_with_its_square(language: Language, piece: str) -> None:
     # a pattern that starts over at each of these characters would take minutes
-    assert speakable(piece * (6000 // len(piece)), language)
+    assert speakable(piece * (3000 // len(piece)), language)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,9 @@ from antiphon.inference_bridge.conversation import core
 from antiphon.inference_bridge.conversation.core import commands as do
 from antiphon.inference_bridge.conversation.core import events
 from antiphon.inference_bridge.conversation.core.interruption import MAX_HOLD_S, PATIENCE_S
-from antiphon.inference_bridge.conversation.core.language import asks_for_words, is_presence_check
+from antiphon.inference_bridge.conversation.core.language import asks_for_words
 from antiphon.inference_bridge.conversation.core.state import Rules
+from antiphon.inference_bridge.turns.backchannel import is_presence_check
 from antiphon.inference_bridge.turns.detector import SpeechStarted, StillSpeaking, TurnEnded, Utterance
 
 pytestmark = pytest.mark.pure
@@ -563,12 +565,19 @@ def test_a_create_before_the_greeting_takes_its_place() -> None:
     assert ask.response.preamble == "Hello, how can I help you?"
 
 
-def test_the_greeting_needs_no_audio_and_comes_once() -> None:
+@pytest.mark.parametrize("audio_after", [0, 100, None])
+def test_the_greeting_starts_with_the_first_audio_or_soon_without_any_and_comes_once(audio_after: int | None) -> None:
     call = VirtualCall(state={"greeting": "Hello."})
-    for _ in range(3):
+    call.feed(events.Connected(sends_audio=False))
+    if audio_after is not None:
+        call.run(audio_after)
         call.feed(events.Connected())
     call.run(3000)
+    call.feed(events.Connected())
+    call.run(3000)
     assert call.settled == [("completed", "Hello.")]
+    (asked_at,) = call.times(do.Ask)
+    assert asked_at == audio_after if audio_after is not None else 250 <= asked_at <= 360
 
 
 def test_a_typed_question_later_in_the_greeting_is_answered_behind_it() -> None:
@@ -655,10 +664,15 @@ def test_what_another_process_would_need() -> None:
 
 
 def test_the_core_imports_nothing_that_waits_sends_or_looks_at_a_clock() -> None:
-    allowed = r"(?:__future__|collections|dataclasses|enum|re|typing|antiphon\.inference_bridge\.(?:languages|turns|"
+    allowed = (
+        r"(?:__future__|collections|dataclasses|enum|re|typing|antiphon\.inference_bridge\.(?:languages|phrases|turns|"
+    )
     allowed += r"conversation\.core))(?:\.|$)"
     files = list(Path(core.__file__).parent.glob("*.py"))
     assert len(files) > 5
     for file in files:
-        for name in re.findall(r"^(?:from|import) ([\w.]+)", file.read_text(), re.MULTILINE):
-            assert re.match(allowed, name), f"{file.name} imports {name}"
+        for node in ast.walk(ast.parse(file.read_text())):
+            names = [node.module] if isinstance(node, ast.ImportFrom) else []
+            names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            for name in names:
+                assert re.match(allowed, name or ""), f"{file.name} imports {name}"

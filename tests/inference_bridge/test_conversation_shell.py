@@ -233,7 +233,7 @@ async def test_a_silent_caller_is_asked_for_and_the_agent_is_told_what_to_do(sta
 
 async def test_the_greeting_is_spoken_to_a_caller_who_sends_no_audio(start: Start) -> None:
     call = start(["Hello again!"], greeting="Hello, how can I help you?")
-    call.runner.feed(events.Connected())
+    call.runner.feed(events.Connected(sends_audio=False))
     await asyncio.sleep(1)
     call.send(type="response.create")
     await asyncio.sleep(3)

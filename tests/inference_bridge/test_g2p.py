@@ -39,6 +39,39 @@ def test_words_are_spelled_as_the_voice_knows_them(phonemizer: Phonemizer, text:
 
 
 @pytest.mark.parametrize(
+    ("text", "phonemes"),
+    [
+        ("José", "hoʊzˈeɪ"),
+        ("Zoë and Müller", "zˈoʊi ænd mjˈuːlɚ"),
+        ("the café", "ðə kæfˈeɪ"),
+        ("résumé", "ɹˈɛzəmˌeɪ"),
+        ("Lazaré", "lˈæzɑːɹeɪ"),
+        ("Straße", "stɹˈæs"),
+        ("Köln", "kˈɑːln"),
+    ],
+)
+def test_no_accented_letter_vanishes(phonemizer: Phonemizer, text: str, phonemes: str) -> None:
+    assert phonemizer.phonemes(text) == phonemes
+
+
+@pytest.mark.parametrize(
+    ("text", "phonemes"),
+    [
+        ("A bird", "ɐ bˈɜːd"),
+        ("vitamin A", "vˈaɪɾəmən ˈeɪ"),
+        ("AI", "ˈeɪ ˈaɪ"),
+        ("I am", "aɪ æm"),
+        ("URLs", "jˈuː ˈɑːɹ ˈɛlz"),
+        ("CEO's", "sˈiː ˈiː ˈoʊz"),
+        ("html", "ˈeɪtʃtˈiːˈɛmˈɛl"),
+        ("www.example.com", "dˈʌbəljuː dˈʌbəljuː dˈʌbəljuː dˈɑːt ɪɡzˈæmpəl dˈɑːt kˈɑːm"),
+    ],
+)
+def test_spelled_letters_are_said_by_their_names(phonemizer: Phonemizer, text: str, phonemes: str) -> None:
+    assert phonemizer.phonemes(text) == phonemes
+
+
+@pytest.mark.parametrize(
     ("word", "phonemes"),
     [("hotdesk", "hˈɑːtdˌɛsk"), ("emailed", "ˈiːmˌeɪld"), ("zorbs", "zˈɔːɹbz"), ("Zorvik", "zˈɔːɹvɪk")],
 )

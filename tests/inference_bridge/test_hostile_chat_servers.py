@@ -14,9 +14,10 @@ from support.models.chat_server import EVENTS_HEAD, chat_server, hostile_chat_se
 
 from antiphon.inference_bridge.agents import FunctionCall, ReplyPart, Request
 from antiphon.inference_bridge.agents import language_model as limits
+from antiphon.inference_bridge.agents.chat_answer import MAX_ANSWER
 from antiphon.inference_bridge.agents.chat_check import ask
 from antiphon.inference_bridge.agents.chat_client import MAX_ERROR_BYTES, MAX_EVENT_BYTES
-from antiphon.inference_bridge.agents.language_model import APOLOGY, MAX_ANSWER, TOO_LONG, LanguageModel, client_for
+from antiphon.inference_bridge.agents.language_model import APOLOGY, TOO_LONG, LanguageModel, client_for
 from antiphon.inference_bridge.conversation.core.state import MAX_TEXT
 from antiphon.inference_bridge.tts.clauses import ClauseSplitter
 
@@ -25,7 +26,8 @@ pytestmark = pytest.mark.process
 MIB = 1024 * 1024
 SOCKETS = 12 * MIB
 """What the buffers of two sockets on loopback may hold besides what a client has read."""
-ASKED = Request("Hello", datetime(2026, 11, 22, 10, 30))
+TOOL = {"type": "function", "name": "look", "parameters": {"type": "object"}}
+ASKED = Request("Hello", datetime(2026, 11, 22, 10, 30), tools=[TOOL])
 
 
 def peak() -> int:
@@ -157,8 +159,11 @@ async def test_an_answer_that_trickles_ends_in_time(monkeypatch: pytest.MonkeyPa
 async def test_half_a_character_of_a_server_is_replaced() -> None:
     delta = rb'data: {"choices": [{"delta": {"content": "\ud83d", "tool_calls": [{"index": 0, "function": '
     call = rb'{"name": "look", "arguments": "\ud83d"}}]}}]}' + b"\n\n"
-    async with hostile_chat_server(EVENTS_HEAD, lambda: [delta + call]) as server:
-        assert await reply(server.url) == ["?", FunctionCall("call_0", "look", "?")]
+    async with hostile_chat_server(EVENTS_HEAD, lambda: [delta + call, b"data: [DONE]\n\n"]) as server:
+        text, made = await reply(server.url)
+    assert text == "?"
+    assert isinstance(made, FunctionCall)
+    assert (made.name, made.arguments) == ("look", "?")
 
 
 @pytest.mark.parametrize("text", ["x", "word ", "a\u00e9", " ", "1", "! ", "e.g. ", ",", "\n", "Mr. "])

@@ -10,6 +10,7 @@ from nats.aio.client import Client
 from support.models.sounds import cough, keyboard, music
 from support.processes.bridge import Samples, Speak
 
+from antiphon.inference_bridge.turns.backchannel import is_backchannel
 from antiphon.testing.fake_transceiver import FakeTransceiver
 
 pytestmark = [pytest.mark.process, pytest.mark.models]
@@ -53,7 +54,11 @@ async def test_noises_of_a_room_cost_no_sample_and_words_after_them_still_interr
         await call.until(lambda: len(call.played) > 24000)
         await call.play(ROOM[sound]() if sound in ROOM else speak(sound))
         await call.quiet(1)
-        transcripts = [event["transcript"] for event in call.of_type(TRANSCRIBED)]
+        transcripts = [event["transcript"] for event in call.of_type(TRANSCRIBED)[1:]]
+        if sound not in ROOM and not all(is_backchannel(text, False) for text in transcripts):
+            # a hum has no spelling: where the recogniser writes words ("Ah, hello."), to stop for them is right
+            await call.until(lambda: len(call.flushes) == 1)
+            return
         assert not call.flushes, transcripts
         await call.until(lambda: len(call.resume_times) == len(call.pause_times), timeout=40)
         held = len(call.played)

@@ -12,7 +12,8 @@ import pytest
 from support.models.chat_server import ChatServer, chat_server
 
 from antiphon.inference_bridge.agents import FunctionCall, Request, Usage
-from antiphon.inference_bridge.agents.language_model import APOLOGY, LanguageModel, chat_messages, client_for
+from antiphon.inference_bridge.agents.chat_history import CALL_BEGINS, ONE_MOMENT, chat_messages
+from antiphon.inference_bridge.agents.language_model import APOLOGY, LanguageModel, client_for
 from antiphon.inference_bridge.realtime_protocol.conversation import message
 
 NOW = datetime(2026, 11, 22, 10, 30)
@@ -46,9 +47,9 @@ async def test_the_answer_is_streamed_and_the_conversation_on_record_is_sent() -
         assert system["content"].startswith("Be brief.")
         assert "22 November 2026, 10:30" in system["content"]
         assert [(m["role"], m["content"]) for m in rest] == [
+            ("user", CALL_BEGINS),
             ("assistant", "Hello!"),
-            ("user", "Hm?"),
-            ("user", "Thanks"),
+            ("user", "Hm?\nThanks"),
         ]
         assert chat.requests[0]["model"] == "tiny"
         assert chat.requests[0]["stream"] is True
@@ -97,8 +98,9 @@ def test_function_calls_and_their_outputs_are_in_the_order_that_chat_servers_wan
         said("user", "Well?"),
         {"type": "function_call_output", "id": "c", "call_id": "call_1", "output": "a cat"},
     ]
-    messages = chat_messages(items)
-    assert [m["role"] for m in messages] == ["user", "assistant", "tool", "tool", "user"]
+    messages = chat_messages(items, "Be brief.")[1:]
+    assert [m["role"] for m in messages] == ["user", "assistant", "tool", "tool", "assistant", "user"]
+    assert messages[4]["content"] == ONE_MOMENT, "templates want the assistant between a result and the user"
     assert [call["id"] for call in messages[1]["tool_calls"]] == ["call_1", "call_2"]
     assert messages[2]["content"] == "a cat"
     assert messages[3]["tool_call_id"] == "call_2", "the one without an output too: servers refuse a call without"
@@ -106,7 +108,7 @@ def test_function_calls_and_their_outputs_are_in_the_order_that_chat_servers_wan
 
 @pytest.mark.process
 async def test_a_server_that_fails_gets_an_apology() -> None:
-    async with chat_server() as chat, talking_to(chat) as agent:
+    async with chat_server() as chat, talking_to(chat, timeout=0.2) as agent:
         chat.status = 500
         assert APOLOGY in await answer(agent, "Hello")
 
@@ -122,7 +124,7 @@ async def test_a_server_that_stalls_gets_an_apology_after_the_time_limit() -> No
 async def test_a_server_that_is_not_there_gets_an_apology() -> None:
     async with chat_server() as chat:
         pass
-    async with talking_to(chat) as agent:
+    async with talking_to(chat, timeout=0.2) as agent:
         assert APOLOGY in await answer(agent, "Hello")
 
 

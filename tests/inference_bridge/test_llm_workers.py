@@ -18,7 +18,10 @@ from support.models.chat_server import chat_server
 from support.processes.bridge import StartBridge, agent_is_there
 
 from antiphon.inference_bridge.agents import FunctionCall, Request, Usage
-from antiphon.inference_bridge.agents.language_model import APOLOGY, CONTINUE, MAX_ANSWER, MAX_CALLS, TOO_LONG
+from antiphon.inference_bridge.agents.chat_answer import MAX_ANSWER
+from antiphon.inference_bridge.agents.chat_history import CONTINUE
+from antiphon.inference_bridge.agents.language_model import APOLOGY, TOO_LONG
+from antiphon.inference_bridge.agents.tool_calls import MAX_CALLS
 from antiphon.inference_bridge.models.remote import language_model, wire
 from antiphon.inference_bridge.models.remote.language_model import RemoteLanguageModel, packed
 from antiphon.inference_bridge.realtime_protocol.conversation import message
@@ -82,8 +85,8 @@ async def test_a_worker_killed_in_mid_sentence_is_replaced_by_one_that_goes_on_w
                     doomed.kill()
                     assert [part async for part in parts] == ["ten."]
             sent = chat.requests[-1]["messages"]
-            assert sent[-1] == {"role": "assistant", "content": "It is half past "}
-            assert CONTINUE in sent[0]["content"]
+            assert sent[-2] == {"role": "assistant", "content": "It is half past "}
+            assert sent[-1] == {"role": "user", "content": CONTINUE}
 
 
 @pytest.mark.process

@@ -19,7 +19,9 @@ from support.processes.bridge import Speak, StartBridge, Understand, agent_is_th
 from antiphon.inference_bridge.conversation.response_playback import NO_VOICE
 from antiphon.inference_bridge.models.remote import pool, wire
 from antiphon.inference_bridge.models.remote.pool import RemoteModels, WorkerError
+from antiphon.inference_bridge.models.remote.worker import Worker
 from antiphon.inference_bridge.models.threads import BusyError, Urgency
+from antiphon.inference_bridge.stt.transcriber import UnknownLanguageError
 from antiphon.runtime.nats import connection, service_discovery
 from antiphon.schemas import subjects
 from antiphon.schemas.errors import MalformedError
@@ -107,6 +109,55 @@ async def test_a_worker_that_falls_silent_in_mid_speech_is_left_and_nothing_is_h
 
 
 @pytest.mark.process
+async def test_a_voice_is_sent_to_workers_only_where_a_call_has_chosen_one(bus_client: Client) -> None:
+    """So that older workers, which know three fields, go on for all other calls."""
+    got: list[list[Any]] = []
+
+    async def on_request(message: Msg) -> None:
+        got.append(wire.unpack(message.data))
+        await message.respond(wire.pack("pcm", b"\0\0", 1.0, True))
+
+    await bus_client.subscribe(subjects.worker("tts"), cb=on_request)
+    models = RemoteModels(bus_client)
+    await models.synthesize("Hello.", 1.0, Urgency.NOW)
+    await models.synthesize("Hola.", 1.0, Urgency.NOW, "call", "ef_dora", "es")
+    assert got == [["Hello.", 1.0], ["Hola.", 1.0, "ef_dora", "es"]]
+
+
+class Named:
+    """A voice that notes what it is asked for."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, str, str]] = []
+
+    def synthesize(self, clause: str, speed: float = 1.0, voice: str = "", language: str = "") -> Any:
+        self.asked.append((clause, voice, language))
+        return np.zeros(4, dtype=np.int16)
+
+
+@pytest.mark.process
+async def test_a_worker_takes_requests_with_and_without_a_voice(bus_client: Client) -> None:
+    voice = Named()
+    worker = Worker(1, None, voice)
+    service = await service_discovery.register(bus_client, wire.SERVICE, {"kind": "tts"})
+    await service.add_endpoint(name="tts", subject=subjects.worker("tts"), handler=worker.on_request)
+
+    async def ask(*fields: object) -> str:
+        kind: str = wire.unpack((await bus_client.request(subjects.worker("tts"), wire.pack(*fields))).data, str)[0]
+        return kind
+
+    try:
+        assert await ask("Hello.", 1.0) == "pcm"
+        assert await ask("Hola.", 1.0, "ef_dora", "es") == "pcm"
+        assert await ask("Hola.", 1.0, "ef_dora") == "error"
+        assert await ask("Hola.", 1.0, 7, "es") == "error"
+    finally:
+        await service.stop()
+        await worker.close()
+    assert voice.asked == [("Hello.", "", ""), ("Hola.", "ef_dora", "es")]
+
+
+@pytest.mark.process
 async def test_when_nobody_can_that_is_said_in_time(bus_client: Client) -> None:
     models = RemoteModels(bus_client)
     async with asyncio.timeout(10):
@@ -162,3 +213,52 @@ async def test_a_call_has_no_more_than_four_requests_with_the_workers(
 def test_garbage_of_a_worker_is_refused(data: bytes) -> None:
     with pytest.raises(MalformedError):
         wire.unpack(data, str)
+
+
+@pytest.mark.process
+async def test_a_language_goes_to_a_worker_only_where_one_is_asked_for(bus_client: Client) -> None:
+    """So that workers of an older version go on working."""
+    requests: list[list[Any]] = []
+
+    async def on_request(message: Msg) -> None:
+        requests.append(wire.unpack(message.data, str, bytes))
+        await message.respond(wire.pack("text", "hola", 1.0))
+
+    await bus_client.subscribe(subjects.worker("stt"), cb=on_request)
+    await RemoteModels(bus_client).transcribe(b"\0\0", "Anna", Urgency.NOW)
+    await RemoteModels(bus_client).transcribe(b"\0\0", "Anna", Urgency.NOW, "call", "es-MX")
+    await RemoteModels(bus_client, "fr").transcribe(b"\0\0", "Anna", Urgency.NOW)
+    assert requests == [["Anna", b"\0\0"], ["Anna", b"\0\0", "es-MX"], ["Anna", b"\0\0", "fr"]]
+
+
+class Linguist:
+    """A `Transcriber` that says in which language it was asked."""
+
+    languages = frozenset({"en", "es"})
+
+    def transcribe(self, pcm: bytes, prompt: str = "", language: str = "") -> str:
+        if language == "tlh":
+            raise UnknownLanguageError("no 'tlh' here")
+        return f"{prompt}/{language}"
+
+
+@pytest.mark.process
+async def test_a_worker_transcribes_in_the_language_of_the_request_and_without_one_in_its_own(
+    bus_client: Client,
+) -> None:
+    worker = Worker(1, Linguist(), None)
+    service = await service_discovery.register(bus_client, wire.SERVICE, {"kind": "stt"})
+    await service.add_endpoint(name="stt", subject=subjects.worker("stt"), handler=worker.on_request)
+
+    async def ask(*fields: object) -> list[Any]:
+        return wire.unpack((await bus_client.request(subjects.worker("stt"), wire.pack(*fields))).data, str)
+
+    try:
+        assert (await ask("Anna", b"\0\0"))[:2] == ["text", "Anna/"]
+        assert (await ask("Anna", b"\0\0", "es"))[:2] == ["text", "Anna/es"]
+        assert await ask("Anna", b"\0\0", "tlh") == ["error", "no 'tlh' here", False]
+        assert (await ask("Anna", b"\0\0", 7))[0] == "error"
+        assert (await ask("Anna", b"\0\0", "x" * 99))[0] == "error"
+    finally:
+        await service.stop()
+        await worker.close()

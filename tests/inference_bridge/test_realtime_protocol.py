@@ -415,5 +415,5 @@ def test_eagerness_shortens_the_wait() -> None:
             .turn_settings(BASE)
         )
         assert turns is not None
-        waits.append((turns.complete_ms, turns.incomplete_ms))
+        waits.append((turns.patience, turns.longest_ms))
     assert waits == sorted(waits)

@@ -43,6 +43,8 @@ class Saying(SilentAgent):
 class NoWords:
     """A recogniser that is never needed: these callers type."""
 
+    languages = frozenset({"en", "de", "es", "fr", "it"})
+
     def transcribe(self, pcm: bytes, prompt: str = "", language: str = "") -> str:
         return ""
 

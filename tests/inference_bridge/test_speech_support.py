@@ -98,3 +98,9 @@ def test_a_language_that_is_no_tag_is_refused(language: str) -> None:
 def test_a_service_and_workers_exclude_each_other() -> None:
     with pytest.raises(ValidationError, match="exclude each other"):
         Settings(tts_url="http://127.0.0.1:8000/v1", tts="remote")
+
+
+def test_a_transcription_service_takes_any_language() -> None:
+    support = speech_support(Settings(stt_url="http://127.0.0.1:8000/v1", tts_url="http://127.0.0.1:8000/v1"))
+    assert support.can_transcribe("tlh")
+    assert not speech_support(Settings(tts_url="http://127.0.0.1:8000/v1")).can_transcribe("tlh")

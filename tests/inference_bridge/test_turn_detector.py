@@ -15,6 +15,7 @@ from antiphon.inference_bridge.turns.detector import (
     TurnEnded,
     TurnEvent,
 )
+from antiphon.inference_bridge.turns.expected_answer import expected
 from antiphon.inference_bridge.turns.turn_settings import TurnSettings
 from antiphon.inference_bridge.turns.window import WINDOW, Window
 
@@ -25,16 +26,20 @@ class Caller:
     """Feeds a detector."""
 
     def __init__(self, settings: TurnSettings | None = None) -> None:
-        self.detector = TurnDetector(settings or TurnSettings())
+        self.detector = TurnDetector(settings or TurnSettings(relative_gate=False))
         self.position = 0
         self.now = 100.0
 
-    def windows(self, count: int, probability: float, concealed: bool = False) -> list[TurnEvent]:
+    def windows(
+        self, count: int, probability: float, concealed: bool = False, has_room: bool = False, level: int | None = None
+    ) -> list[TurnEvent]:
         events: list[TurnEvent] = []
         for _ in range(count):
             pcm = (self.position // WINDOW % 256).to_bytes() * WINDOW * 2
+            if level is not None:
+                pcm = level.to_bytes(2, "little", signed=True) * WINDOW
             window = Window(self.position, pcm, False, concealed)
-            events += self.detector.window(window, probability, self.now)
+            events += self.detector.window(window, probability, self.now, has_room)
             self.position += WINDOW
             self.now += 0.032
         return events
@@ -85,7 +90,7 @@ def test_speech_that_goes_on_takes_the_hope_back() -> None:
 
 
 def test_a_soft_syllable_does_not_count_as_silence() -> None:
-    caller = Caller(TurnSettings(threshold=0.5, sustained_ms=60_000))
+    caller = Caller(TurnSettings(threshold=0.5, sustained_ms=60_000, relative_gate=False))
     caller.windows(20, 0.9)
     assert caller.windows(20, 0.4) == []
     assert kinds(caller.windows(13, 0.3)) == ["MaybeDone", "TurnEnded"]
@@ -231,46 +236,91 @@ def test_what_the_client_clears_in_mid_speech_is_forgotten() -> None:
     assert ended.utterance.first_sample >= 20 * WINDOW
 
 
-def after(settings: TurnSettings, likely: float | None = None, complete: bool | None = None) -> int:
+def after(
+    settings: TurnSettings, words: str | None = None, voice: float | None = None, asks: str = "", has_room: bool = False
+) -> int:
     """Milliseconds of silence after which a turn was over about which that became known at its first pause."""
     caller = Caller(settings)
     caller.windows(20, 0.9)
     events: list[TurnEvent] = []
     for number in range(1, 300):
-        events = caller.windows(1, 0.1)
+        events = caller.windows(1, 0.1, has_room=has_room)
         if any(isinstance(event, TurnEnded) for event in events):
             return number * 32
         for event in events:
             if isinstance(event, MaybeDone):
-                caller.detector.verdict(event.utterance, likely=likely)
-                caller.detector.verdict(event.utterance, complete=complete)
+                caller.detector.evidence(event.utterance, voice=voice, expected=expected(asks))
+                caller.detector.evidence(event.utterance, words=words)
     raise AssertionError("it never ended")
 
 
-def test_a_voice_that_sounds_done_shortens_the_wait_and_one_that_does_not_lengthens_it() -> None:
-    judged = TurnSettings(judged=True)
-    assert after(judged, likely=0.95) == 288
-    assert after(judged, likely=0.5) == 416, "undecided: as without"
-    assert after(judged, likely=None) == 416
-    assert after(judged, likely=0.02) == 1216
-    assert after(TurnSettings(), likely=0.02) == 416, "it was not asked for"
+JUDGED = TurnSettings(judged=True, early_ms=96)
 
 
-def test_words_and_voice_that_agree_decide_and_otherwise_the_wait_lies_between() -> None:
-    semantic = TurnSettings(semantic=True, silence_ms=4000)
-    assert after(semantic, likely=0.95, complete=True) == after(semantic, complete=True) == 320
-    assert after(semantic, likely=0.02, complete=False) == after(semantic, complete=False) == 4000
-    assert after(semantic, likely=0.02, complete=True) == after(semantic, likely=0.95, complete=False) == 1216
-    assert after(semantic, likely=0.95) == 4000, "the words are not known yet"
+def test_a_question_that_is_answered_ends_the_turn_at_once_and_a_dictation_gets_time() -> None:
+    assert after(JUDGED, "Yes, please.", asks="Shall I book it?") == 256
+    assert after(JUDGED, "On Tuesday.", asks="On which day?") == 256
+    assert after(JUDGED, "Yes.", asks="Shall I book it?") == 416, "often there is a second word behind it"
+    assert after(JUDGED, "My number is 5-5-5.", voice=0.99) > 1300
+    assert after(JUDGED, "I would like to", voice=0.1) > 1200
+    assert after(TurnSettings(), "I would like to") == 416, "it was not asked for"
 
 
-def test_a_verdict_on_a_pause_in_which_the_caller_went_on_counts_for_nothing() -> None:
-    caller = Caller(TurnSettings(judged=True))
+def test_silence_ends_every_turn_at_last() -> None:
+    for words in ("My number is 5-5-5,", "I would like to", "Yes, but", "", None):
+        assert after(JUDGED, words, asks="What is your phone number?") <= 2016
+        assert after(TurnSettings(semantic=True, longest_ms=4000), words) <= 4032
+
+
+def test_a_client_that_asks_for_patience_gets_longer_waits() -> None:
+    hasty, slow = (TurnSettings(semantic=True, patience=each) for each in (0.75, 2.0))
+    assert after(hasty, "I think so.", voice=0.3) < after(JUDGED, "I think so.", voice=0.3) < after(slow, "I think so.")
+    assert after(TurnSettings(semantic=True, longest_ms=4000), "I would like to", voice=0.1) == 4000
+
+
+def test_a_transcription_begins_early_only_while_there_is_room() -> None:
+    for has_room, windows in ((True, 3), (False, 5)):
+        caller = Caller(JUDGED)
+        caller.windows(20, 0.9)
+        assert caller.windows(windows - 1, 0.1, has_room=has_room) == []
+        assert kinds(caller.windows(1, 0.1, has_room=has_room)) == ["MaybeDone"]
+
+
+def test_a_caller_who_pauses_for_long_is_given_as_long_the_next_time() -> None:
+    caller = Caller(JUDGED)
+
+    def wait() -> int:
+        for number in range(1, 100):
+            for event in caller.windows(1, 0.1):
+                if isinstance(event, TurnEnded):
+                    return number
+                if isinstance(event, MaybeDone):
+                    caller.detector.evidence(event.utterance, words="I need paper, two pens.", voice=0.3)
+        raise AssertionError("it never ended")
+
+    caller.windows(20, 0.9)
+    first = wait()
+    caller.windows(60, 0.1)
+    caller.windows(20, 0.9)
+    caller.windows(first - 2, 0.1)
+    caller.windows(20, 0.9)
+    assert wait() > first
+
+
+def test_evidence_on_a_pause_in_which_the_caller_went_on_counts_for_nothing() -> None:
+    caller = Caller(JUDGED)
     caller.windows(20, 0.9)
     (maybe,) = caller.windows(5, 0.1)
     assert isinstance(maybe, MaybeDone)
-    caller.detector.verdict(maybe.utterance, likely=0.0)
-    assert kinds(caller.windows(10, 0.1)) == [], "a longer wait"
     caller.windows(5, 0.9)
-    caller.detector.verdict(maybe.utterance, likely=0.0)
-    assert kinds(caller.windows(13, 0.1)) == ["MaybeDone", "TurnEnded"]
+    caller.detector.evidence(maybe.utterance, words="Yes.", expected=expected("Shall I book it?"))
+    assert kinds(caller.windows(12, 0.1)) == ["MaybeDone"], "the wait of a turn of which nothing is known"
+
+
+def test_talk_behind_the_caller_neither_holds_the_turn_open_nor_begins_one() -> None:
+    caller = Caller(TurnSettings())
+    caller.windows(30, 0.9, level=4000)
+    events = caller.windows(40, 0.9, level=400)
+    assert kinds(events) == ["MaybeDone", "TurnEnded"]
+    assert caller.windows(100, 0.9, level=400) == []
+    assert kinds(caller.windows(3, 0.9, level=2000)) == ["SpeechStarted"]

@@ -19,7 +19,7 @@ from support.processes.bridge import Samples, Speak
 from antiphon.inference_bridge.models.clients import ChunkedStt
 from antiphon.inference_bridge.models.threads import BusyError, Job, Urgency
 from antiphon.inference_bridge.stt.chunking import LONGEST_S, cut
-from antiphon.inference_bridge.stt.transcriber import without_loop
+from antiphon.inference_bridge.stt.repeats import without_loop
 
 pytestmark = pytest.mark.pure
 
@@ -92,15 +92,6 @@ def test_the_limit_of_ordinary_speech_is_noticed_when_it_is_reached(
     assert "decoded again" in caplog.text
 
 
-@pytest.mark.models
-def test_no_length_is_encoded_twice_over(models: Models, speak: Speak) -> None:
-    """With 0.8 s, 80 steps are encoded, as many as there are mel bands: they must not be taken for features."""
-    around = np.zeros(int(0.81 * RATE), dtype=np.int16)
-    spoken = speak("Tomorrow.")
-    around[2000 : 2000 + len(spoken)] = spoken
-    assert words(models.transcriber.transcribe(around.tobytes())) == ["tomorrow"]
-
-
 @pytest.mark.parametrize(
     ("transcribed", "kept"),
     [
@@ -154,9 +145,11 @@ class Counting:
 
     def __init__(self) -> None:
         self.asked: list[int] = []
+        self.languages: list[str] = []
         self.fails = False
 
-    def transcribe(self, pcm: bytes, prompt: str, urgency: Urgency, owner: str = "") -> Job[str]:
+    def transcribe(self, pcm: bytes, prompt: str, urgency: Urgency, owner: str = "", language: str = "") -> Job[str]:
+        self.languages.append(language)
         self.asked.append(round(len(pcm) / 2 / RATE))
         future = asyncio.get_running_loop().create_future()
         if self.fails:
@@ -200,3 +193,13 @@ async def test_a_piece_that_was_given_up_is_transcribed_again() -> None:
         await stt.transcribe(pcm, "", Urgency.SPECULATIVE)
     counting.fails = False
     assert await stt.transcribe(pcm, "", Urgency.NOW) == "20 s 15 s"
+
+
+async def test_all_pieces_of_a_turn_are_asked_for_in_its_language_and_kept_by_it() -> None:
+    counting = Counting()
+    stt = ChunkedStt(counting)
+    pcm = tone_with_pauses(35, 5, 20)
+    for language in ("es", "es", "fr"):
+        await stt.transcribe(pcm, "", Urgency.NOW, "call", language)
+    assert counting.asked == [20, 15, 15, 20, 15]
+    assert counting.languages == ["es", "es", "es", "fr", "fr"]

@@ -105,7 +105,7 @@ INSIDE: Final = {
         "tts turns"
     ),
     "inference_bridge.dispatch": (
-        "agents conversation input languages models realtime_protocol settings stt tts turns unless_stopped"
+        "agents conversation input languages models phrases realtime_protocol settings stt tts turns unless_stopped"
     ),
 }
 """Folder of a service -> what of the same service it may import besides itself; files at a service's top may all."""

@@ -94,7 +94,9 @@ class _Result:
 class _Voice:
     """60 ms of speech for each letter or digit; nothing for other signs."""
 
-    def synthesize(self, clause: str, speed: float, urgency: Urgency, owner: str = "", **_: Any) -> Any:
+    def synthesize(
+        self, clause: str, speed: float, urgency: Urgency, owner: str = "", voice: str = "", language: str = ""
+    ) -> Any:
         letters = sum(character.isalnum() for character in clause)
         return _Result(np.full(letters * SPEECH_RATE * 60 // 1000, 9, dtype="<i2"), 0.05)
 
@@ -105,7 +107,7 @@ class _Recogniser:
     def __init__(self) -> None:
         self.asked = 0
 
-    def transcribe(self, pcm: bytes, prompt: str, urgency: Urgency, owner: str = "", **_: Any) -> Any:
+    def transcribe(self, pcm: bytes, prompt: str, urgency: Urgency, owner: str = "", language: str = "") -> Any:
         self.asked += 1
         return _Result(pcm.decode(), 0.15)
 

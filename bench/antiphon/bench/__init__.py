@@ -34,6 +34,8 @@ BENCHES: Final = {
     "relay-delay": "relay.relay_delay",
     "resampling": "models.resampling",
     "transceiver": "media.transceiver",
+    "turns": "turns.turns",
+    "transcription": "models.transcription",
     "voices": "models.voices",
     "whole-turns": "models.whole_turns",
 }

@@ -1,7 +1,8 @@
 """What smart-turn makes of recorded speech: whole sentences, and the same ones cut off where the reader is softest.
 
 The built-in voice says eight sentences more, whole and broken off. For each set it prints how likely the model finds
-the turn complete after 160 ms of silence, and how much silence the turn detector would then wait for.
+the turn complete after 160 ms of silence, and how much silence the turn
+detector would then wait for if its words sound complete.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from antiphon.cli.errors import UsageError
 from antiphon.inference_bridge.models.local import load_synthesizer
 from antiphon.inference_bridge.models.smart_turn import RATE, SmartTurn
 from antiphon.inference_bridge.settings import Settings
+from antiphon.inference_bridge.turns.dictation import Ending
+from antiphon.inference_bridge.turns.end_of_turn import Evidence
 from antiphon.inference_bridge.turns.turn_settings import TurnSettings, wait_ms
 
 LIBRIVOX: Final = Path("/usr/share/pocketsphinx/test/data/librivox")
@@ -86,7 +89,7 @@ def run(args: argparse.Namespace) -> int:
             began = time.perf_counter()
             likely.append(model.judge(pcm))
             costs.append((time.perf_counter() - began) * 1000)
-        waits = sorted(wait_ms(settings, each) for each in likely)
+        waits = sorted(wait_ms(settings, Evidence(Ending.COMPLETE, each)) for each in likely)
         counted = {wait: waits.count(wait) for wait in sorted(set(waits))}
         shown = ", ".join(f"{count} x {wait} ms" for wait, count in counted.items())
         print(f"{name:18} {len(speeches):3}   waits {shown}   p {' '.join(f'{each:.2f}' for each in sorted(likely))}")

@@ -20,19 +20,21 @@ from faster_whisper import WhisperModel
 
 from antiphon.bench._lib.word_errors import word_error_rate
 from antiphon.bench.models.voice_texts import FIRST_CLAUSE, SENTENCES
+from antiphon.inference_bridge.languages import Language
 from antiphon.inference_bridge.models.local import load_synthesizer
 from antiphon.inference_bridge.models.sources import whisper_directory
 from antiphon.inference_bridge.settings import Settings
 from antiphon.inference_bridge.tts.kokoro_voices import KOKORO_VOICES, plain_name
+from antiphon.inference_bridge.tts.normalization import speakable
 from antiphon.inference_bridge.tts.synthesizer import SPEECH_RATE, Samples, Synthesizer
 
 USUAL: Final = "joe,af_heart,ef_dora,ff_siwis,if_sara"
 _FIRST_RUNS: Final = 7
 
 
-def words(text: str) -> list[str]:
-    """For comparison: lower case, accents kept, without punctuation; elided words count by themselves."""
-    return re.findall(r"[^\W\d_]+|\d+", unicodedata.normalize("NFC", text).lower())
+def words(text: str, language: Language) -> list[str]:
+    """For comparison: numbers as words, lower case, accents kept, no punctuation; elided words count by themselves."""
+    return re.findall(r"[^\W\d_]+", unicodedata.normalize("NFC", speakable(text, language)).lower())
 
 
 def _timed(voice: Synthesizer, text: str, name: str) -> tuple[Samples, float, float]:
@@ -56,7 +58,8 @@ def measure(name: str, voice: Synthesizer, recogniser: WhisperModel, sentences: 
         spoken += samples.size / SPEECH_RATE
         audio = soxr.resample(samples.astype(np.float32) / 32768, SPEECH_RATE, 16000)
         segments, _ = recogniser.transcribe(audio, language=language, beam_size=1)
-        pair = (words(text), words(" ".join(segment.text for segment in segments)))
+        transcript = " ".join(segment.text for segment in segments)
+        pair = (words(text, language), words(transcript, language))
         pairs.append(pair)
         if pair[0] != pair[1]:
             wrong.append((" ".join(pair[0]), " ".join(pair[1])))

@@ -61,13 +61,16 @@ def check_models() -> Iterator[Finding]:
         "text to speech": (settings.voice_path, settings.voice_sha256),
     }
     sources: dict[str, Callable[[], object]] = {"voice activity": lambda: models.silero_file(*own["voice activity"])}
-    if settings.smart_turn == "on":
+    is_there = settings.smart_turn_path is not None or models.fetched_smart_turn().is_file()
+    if settings.smart_turn == "on" or (settings.smart_turn == "auto" and is_there):
         sources["end of turn"] = lambda: models.smart_turn_file(*own["end of turn"])
-    if settings.stt == "local":
+    if settings.stt == "local" and not settings.stt_url:
         sources["speech to text"] = lambda: models.whisper_directory(*own["speech to text"], settings.cache_dir)
     if settings.tts == "local" and not settings.tts_url:
         sources["text to speech"] = lambda: models.voice_file(*own["text to speech"])
         sources["lexicons"] = models.lexicon_files
+    if settings.smart_turn == "auto" and not is_there:
+        yield Finding("models", "ok", "end of turn: by words and silence, without smart-turn, which is not here")
     for name, source in sources.items():
         path, sha256 = own.get(name, (None, ""))
         try:

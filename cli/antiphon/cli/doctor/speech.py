@@ -1,4 +1,4 @@
-"""Checks of the voices that are set: whether they speak the language, are installed, or answer by URL."""
+"""Checks of speech services by URL, and of the voices: whether they speak the language and are installed."""
 
 from __future__ import annotations
 
@@ -31,6 +31,8 @@ def check_speech() -> Iterator[Finding]:
         settings = Settings()
     except (ImportError, ValidationError):
         return  # `check_models` has told it
+    if settings.stt_url:
+        yield asyncio.run(_ask_for_text(settings))
     try:
         support = speech_support(settings, own_voice_language(settings))
         if settings.tts == "local" and not settings.tts_url:
@@ -57,6 +59,22 @@ def _find_kokoro(settings: Settings) -> None:
         kokoro_source.kokoro_styles(settings.cache_dir)
         for package in kokoro_source.LEXICONS_SHA256:
             kokoro_source.lexicon_and_tagger(package)
+
+
+async def _ask_for_text(settings: Settings) -> Finding:
+    """Whether the transcription service by URL takes a second of sound."""
+    from antiphon.inference_bridge.models.remote.http_stt import HttpStt, TranscriptionServiceError
+
+    key = settings.stt_api_key.get_secret_value()
+    stt = HttpStt(settings.stt_url, settings.stt_model, key, settings.language)
+    try:
+        await stt.check(WITHIN)
+    except TranscriptionServiceError as error:
+        problem = f"the transcription service {settings.stt_url} does not transcribe: {error.what}"
+        return Finding("transcription", "fail", problem, error.fix)
+    finally:
+        await stt.close()
+    return Finding("transcription", "ok", f"{settings.stt_url} transcribes with the model {settings.stt_model}")
 
 
 async def _ask(settings: Settings) -> Finding:

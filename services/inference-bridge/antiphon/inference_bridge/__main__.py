@@ -57,6 +57,8 @@ def main() -> int:
     settings = load_settings()
     if arguments.worker == "llm" and not settings.llm_url:
         return _bad("--worker llm needs ANTIPHON_LLM_URL and ANTIPHON_LLM_MODEL")
+    if arguments.worker == "stt" and settings.stt_url:
+        return _bad("--worker stt serves a model of its own process: unset ANTIPHON_STT_URL, or set it for the bridge")
     if arguments.worker == "tts" and settings.tts_url:
         return _bad("--worker tts serves voices of its own process: unset ANTIPHON_TTS_URL, or set it for the bridge")
     finish = telemetry.start(f"worker-{arguments.worker}" if arguments.worker else "inference-bridge")

@@ -61,15 +61,15 @@ class Settings(NatsSettings):
     """Time after which a caller whose answer is late gets a short spoken sign; 0: never."""
 
     # turns
-    turn_silence_ms: int = Field(default=400, ge=96, le=5000)
-    """Silence that ends a turn."""
-    turn_speculate_ms: int = Field(default=160, ge=64, le=5000)
-    """Silence after which a speculative transcription starts."""
+    turn_silence_ms: int | None = Field(default=None, ge=96, le=5000)
+    """Silence that ends a turn; None: words, voice and what was asked decide how much."""
+    turn_speculate_ms: int = Field(default=96, ge=64, le=5000)
+    """Silence after which a speculative transcription starts while the processor has room; else at least 160 ms."""
     vad_threshold: float = Field(default=0.5, gt=0, lt=1)
     """Probability from which on a window counts as speech."""
 
-    smart_turn: Literal["off", "on"] = "off"
-    """`on`: a model judges by the caller's voice whether the turn has ended, and makes the wait shorter or longer."""
+    smart_turn: Literal["auto", "off", "on"] = "auto"
+    """A model judges by the caller's voice whether the turn has ended. `auto`: if it is there; `on`: it has to be."""
 
     echo: Literal["cancel", "keep"] = "cancel"
     """`cancel`: the agent's own voice is taken out of the callers' audio where it comes back as echo."""
@@ -101,6 +101,14 @@ class Settings(NatsSettings):
     tts: Literal["local", "remote"] = "local"
     """Speech in this process, or by workers on NATS (`--worker tts`)."""
 
+    # speech to text by a service instead of a model of this process
+    stt_url: str = ""
+    """Base URL of an OpenAI-compatible service with `audio/transcriptions`, such as http://127.0.0.1:8000/v1."""
+    stt_model: str = "whisper-1"
+    stt_api_key: SecretStr = SecretStr("")
+    stt_timeout: float = Field(default=10.0, gt=0, le=120)
+    """Seconds for the transcription of at most 30 s of speech."""
+
     # speech by a service instead of a voice of this process
     tts_url: str = ""
     """Base URL of an OpenAI-compatible service with `audio/speech`, such as http://127.0.0.1:8000/v1."""
@@ -118,7 +126,11 @@ class Settings(NatsSettings):
     llm_model: str = ""
     llm_api_key: SecretStr = SecretStr("")
     llm_timeout: float = Field(default=15.0, gt=0)
-    """Seconds until the first word, and between words."""
+    """Seconds between words, and for which a busy server (429, 5xx) is asked again."""
+    llm_load_timeout: float = Field(default=120.0, gt=0, le=900)
+    """Seconds until the first word: a server may load its model, or the model think."""
+    llm_warm_seconds: float = Field(default=60.0, ge=0)
+    """Seconds without an answer after which the server is asked for a token while a call connects; 0: never."""
     llm_instructions: str = (
         "You are a friendly voice assistant on the telephone. Answer in one to three short spoken sentences, "
         "plain text, no lists, no markup. Begin with a very short clause."
@@ -131,7 +143,7 @@ class Settings(NatsSettings):
             lease_crypto.from_file(value)
         return value
 
-    @field_validator("llm_url", "tts_url")
+    @field_validator("llm_url", "tts_url", "stt_url")
     @classmethod
     def _is_http(cls, value: str) -> str:
         if value and not value.startswith(("http://", "https://")):
@@ -152,6 +164,8 @@ class Settings(NatsSettings):
     def _is_one_voice(self) -> Self:
         if self.tts_url and self.tts == "remote":
             raise ValueError("ANTIPHON_TTS_URL and ANTIPHON_TTS=remote exclude each other: unset one of them")
+        if self.stt_url and self.stt == "remote":
+            raise ValueError("ANTIPHON_STT_URL and ANTIPHON_STT=remote exclude each other: unset one of them")
         return self
 
     @property

@@ -71,7 +71,15 @@ class Incomplete:
     reason: Literal["max_output_tokens", "content_filter"]
 
 
-ReplyPart = str | HangUpAfterSpeech | HandOver | FunctionCall | Usage | Incomplete
+@dataclass(frozen=True)
+class Retracted:
+    """All text of this reply so far was thoughts, which only their end has shown: take it back. A value.
+
+    What is not spoken yet is not to be spoken; what was, stays on record as played.
+    """
+
+
+ReplyPart = str | HangUpAfterSpeech | HandOver | FunctionCall | Usage | Incomplete | Retracted
 """A piece of text, as small as the agent likes, or something to do besides speaking."""
 
 

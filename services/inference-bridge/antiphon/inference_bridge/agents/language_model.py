@@ -3,8 +3,9 @@
 It keeps nothing between two requests: it sends the conversation on record, which holds what was played to the caller
 and not what the model wrote. So after an interruption the model never sees the rest of its own reply.
 
-The server is not trusted with this process: `chat_client` bounds its bytes, this file what they say and how long it may
-take.
+The server is not trusted with this process: `chat_client` bounds its bytes, `chat_answer` what they say, this file how
+long it may take. A server that is busy or loads its model is asked again while the caller waits; one whose connection
+is cut in the middle of an answer is asked once to go on.
 """
 
 from __future__ import annotations
@@ -13,56 +14,39 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import AsyncGenerator, Callable, Iterable
+from collections.abc import AsyncGenerator, Callable
+from dataclasses import replace
 from typing import Any, Final
 
-import openai
-from openai import AsyncOpenAI
-from openai.types.chat import ChatCompletionChunk
+import httpx2
 
-from antiphon.inference_bridge.agents import FunctionCall, ReplyPart, Request, Usage, chat_check
-from antiphon.inference_bridge.agents.chat_client import BoundedClient
-from antiphon.inference_bridge.realtime_protocol.conversation import text_of
+from antiphon.inference_bridge.agents import FunctionCall, Incomplete, ReplyPart, Request, Retracted, chat_check
+from antiphon.inference_bridge.agents.chat_answer import AnswerDecoder, TooLongError
+from antiphon.inference_bridge.agents.chat_client import ChatClient, ChatServerError, StatusError
+from antiphon.inference_bridge.agents.chat_request import question
+from antiphon.inference_bridge.agents.phrases import PHRASES, phrases
+from antiphon.inference_bridge.agents.server_failures import FEW, Failure, of_status, of_transport
+from antiphon.inference_bridge.agents.server_habits import ServerHabits, learn, refusal_of
+from antiphon.inference_bridge.agents.tool_calls import names_of
 
 log = logging.getLogger(__name__)
-for _library in ("httpx", "httpx2"):
-    logging.getLogger(_library).setLevel(logging.WARNING)  # it logs every request
 
-APOLOGY: Final = "Sorry, I can't think just now. Please try again in a moment."
-MAX_HISTORY: Final = 60
-"""Items of the conversation that the model is shown; the newest."""
-CONTINUE: Final = (
-    "You were cut off in the middle of your answer, after the words at the end. Go on with the very next word, as if "
-    "nothing had happened; repeat nothing."
-)
-TOO_LONG: Final = "Sorry, I have to stop here, this gets too long."
-MAX_ANSWER: Final = 12_000
-"""Characters; some 13 minutes of speech."""
-MAX_CHUNKS: Final = 20_000
-"""Pieces of an answer, those without words too: each costs some 0.15 ms."""
-MAX_SILENT_CHUNKS: Final = 4000
-"""Pieces in a row without a word and without a part of a function call, such as a model's thoughts."""
-MAX_CALLS: Final = 32
-"""Function calls in one answer."""
-MAX_ARGUMENTS: Final = 64 * 1024
-"""Characters of the arguments of all function calls of an answer."""
-MAX_NAME: Final = 64
-"""Characters of a function's name, and of a call's id."""
+APOLOGY: Final = PHRASES["en"].apology
+TOO_LONG: Final = PHRASES["en"].too_long
 ANSWER_SECONDS: Final = 180.0
 """That an answer may keep this process waiting, all its pieces together; the time in which it is spoken is not counted.
 A model that writes four words a second fills `MAX_ANSWER` in nine minutes, of which speech takes the most."""
-_NO_OUTPUT_YET: Final = "(no result yet)"
+LOAD_SECONDS: Final = 120.0
+"""Until the first word, where the settings say nothing else."""
+MAX_REFUSALS: Final = 10
+"""Forms of a request that are tried where the server refuses one after the other."""
 _SLICE_SECONDS: Final = 0.005
 """Time after which other tasks get the event loop, while pieces are there already."""
 
-NO_KEY: Final = "none"
 
-ChatMessage = dict[str, Any]
-
-
-def client_for(base_url: str, api_key: str) -> AsyncOpenAI:
-    """`api_key` may be empty: local servers want none, the library insists on some."""
-    return AsyncOpenAI(base_url=base_url, api_key=api_key or NO_KEY, max_retries=0, http_client=BoundedClient())
+def client_for(base_url: str, api_key: str) -> ChatClient:
+    """`api_key` may be empty: local servers want none."""
+    return ChatClient(base_url, api_key)
 
 
 class ModelError(Exception):
@@ -73,17 +57,28 @@ class AnswerTooLongError(ModelError):
     """The answer goes beyond `MAX_ANSWER`; what came before is good."""
 
 
+class _FilteredError(Exception):
+    """The server won't answer this conversation, by its content filter."""
+
+
 class LanguageModel:
     """The `Agent` of one call, which owns it; a model worker has one for all its requests. Used on the event loop."""
 
     def __init__(
-        self, client: AsyncOpenAI, model: str, timeout: float, on_failure: Callable[[], None] = lambda: None
+        self,
+        client: ChatClient,
+        model: str,
+        timeout: float,
+        on_failure: Callable[[], None] = lambda: None,
+        load_timeout: float = LOAD_SECONDS,
     ) -> None:
-        """`timeout`: seconds until the first word, and from one piece to the next.
+        """`timeout`: seconds for which a busy server is asked again, and from one piece of an answer to the next.
 
+        `load_timeout`: seconds until the first word of a server that has taken the question, or says that it loads.
         `client` is the process's and outlives the agent. `on_failure`: called after each answer that failed.
         """
         self._client, self._model, self._timeout, self._on_failure = client, model, timeout, on_failure
+        self._load_timeout = load_timeout
 
     async def reply(self, request: Request) -> AsyncGenerator[ReplyPart, None]:
         """The answer piece by piece; an apology in place of the rest when the server fails."""
@@ -91,85 +86,99 @@ class LanguageModel:
         try:
             async with contextlib.aclosing(self.stream(request)) as parts:
                 async for part in parts:
-                    spoken = spoken or isinstance(part, str)
+                    spoken = (spoken or isinstance(part, str)) and not isinstance(part, Retracted)
                     yield part
         except AnswerTooLongError as error:
             log.warning("%s", error)
-            yield f" {TOO_LONG}"
+            yield f" {phrases(request.language).too_long}"
         except ModelError as error:
             log.warning("%s", error)
             self._on_failure()
-            yield f" {APOLOGY}" if spoken else APOLOGY
+            apology = phrases(request.language).apology
+            yield f" {apology}" if spoken else apology
 
     async def warm_up(self) -> None:
         """Have the server load its model; `ModelError` if it can't answer."""
-        trouble = await chat_check.ask(self._client, self._model, self._client.api_key != NO_KEY)
+        trouble = await chat_check.ask(self._client, self._model, self._client.has_key, self._load_timeout)
         if trouble:
             raise ModelError(f"language model {self._model}: {trouble.what}. {trouble.fix}")
 
     async def stream(self, request: Request) -> AsyncGenerator[ReplyPart, None]:
         """The answer piece by piece; `ModelError` when it fails, `AnswerTooLongError` where it does not end."""
-        calls = _Calls()
-        length = count = silent = 0
-        usage: Usage | None = None
-        try:
-            async with contextlib.aclosing(self._chunks(request)) as chunks:
-                async for chunk in chunks:
-                    count, silent = count + 1, silent + 1
-                    if count > MAX_CHUNKS or silent > MAX_SILENT_CHUNKS:
-                        text = f"more than {MAX_CHUNKS} pieces, or {MAX_SILENT_CHUNKS} without a word"
-                        raise ModelError(f"language model {self._model}: the answer has {text}")
-                    if chunk.usage:
-                        usage = Usage(int(chunk.usage.prompt_tokens), int(chunk.usage.completion_tokens))
-                    for choice in chunk.choices[:1]:
-                        calls.collect(choice.delta.tool_calls or ())
-                        piece = _whole_characters(choice.delta.content or "")
-                        length += len(piece)
-                        if piece or choice.delta.tool_calls:
-                            silent = 0
-                        if length > MAX_ANSWER:
-                            raise AnswerTooLongError(
-                                f"language model {self._model}: the answer has more than {MAX_ANSWER} characters"
-                            )
-                        if piece:
-                            yield piece
-        except (openai.OpenAIError, TimeoutError) as error:
-            raise ModelError(f"language model {self._model}: {str(error)[:300] or 'no answer in time'}") from None
-        except ModelError:
-            raise
-        except Exception as error:  # the library passes on junk as it came, and errors of its HTTP client as they are
-            what = f"{type(error).__name__}: {str(error)[:200]}"
-            raise ModelError(f"language model {self._model}: its answer can't be read ({what})") from None
-        for call in calls.complete():
-            yield call
-        if usage:
-            yield usage
-        if not length and not calls and not request.already_spoken:
-            raise ModelError(f"language model {self._model}: empty answer")
+        answer = _Answer(self._client, self._model, self._timeout, self._load_timeout)
+        text, began, attempt = request.already_spoken, time.monotonic(), 0
+        continues = quietly = False
+        while True:
+            decoder, failure = self._decoder(request, text), None
+            try:
+                async with contextlib.aclosing(answer.parts(replace(request, already_spoken=text), decoder)) as parts:
+                    async for part in parts:
+                        text = text + part if isinstance(part, str) else ""
+                        yield part
+            except _FilteredError:
+                yield phrases(request.language).refused
+                yield Incomplete("content_filter")
+                return
+            except Failure as error:
+                failure = error
+            if failure is None:
+                for part in self._end(decoder, request, text):
+                    yield part
+                return
+            quietly = quietly or answer.ended_quietly
+            rest = decoder.end(whole=False) if decoder.began else []
+            has_calls = any(isinstance(part, FunctionCall) for part in rest)
+            for part in rest:
+                if has_calls or isinstance(part, str):
+                    text += part if isinstance(part, str) else ""
+                    yield part
+            if has_calls:
+                return
+            if decoder.began and not continues and answer.has_time:
+                log.info("language model %s: cut off in its answer (%s), asked to go on", self._model, failure)
+                continues = True
+            elif not (decoder.began or (continues and decoder.has_chunks)) and self._tries_again(
+                failure, attempt, began, answer
+            ):
+                pause = failure.pause_before(attempt)
+                log.info("language model %s: %s; asked again in %.1f s", self._model, failure, pause)
+                await asyncio.sleep(pause)
+                attempt += 1
+            elif quietly and text:
+                return  # the server may just not mark the end of its answers
+            else:
+                raise ModelError(f"language model {self._model}: {failure}")
+            answer.again(after_words=bool(text))
 
-    async def _chunks(self, request: Request) -> AsyncGenerator[ChatCompletionChunk, None]:
-        """What the server sends; `TimeoutError` when it is silent for too long, or slow for too long."""
-        began = time.monotonic()
-        async with asyncio.timeout(self._timeout):
-            stream = await self._client.chat.completions.create(**self._question(request))
-        waited = time.monotonic() - began
-        async with stream:
-            kind = stream.response.headers.get("content-type", "")
-            if kind.startswith(("application/json", "text/html")):
-                raise ModelError(f"language model {self._model}: its answer is {kind:.60}, expected text/event-stream")
-            pieces = aiter(stream)
-            breathed = time.monotonic()
-            while True:
-                began = time.monotonic()
-                if began - breathed > _SLICE_SECONDS:
-                    await asyncio.sleep(0)
-                    breathed = time.monotonic()
-                async with asyncio.timeout(min(self._timeout, max(0.0, ANSWER_SECONDS - waited))):
-                    chunk: ChatCompletionChunk | None = await anext(pieces, None)
-                waited += time.monotonic() - began
-                if chunk is None:
-                    return
-                yield chunk
+    def _decoder(self, request: Request, spoken: str) -> AnswerDecoder:
+        ids = {str(item["call_id"]) for item in request.items if item.get("type") == "function_call"}
+        tools = () if request.tool_choice == "none" else names_of(request.tools)
+        return AnswerDecoder(tools, ids, spoken, self._client.template_opens)
+
+    def _tries_again(self, failure: Failure, attempt: int, began: float, answer: _Answer) -> bool:
+        ends = time.monotonic() - began + failure.pause_before(attempt)
+        return attempt < failure.tries and ends <= failure.within and answer.has_time
+
+    def _end(self, decoder: AnswerDecoder, request: Request, text: str) -> list[ReplyPart]:
+        """What is left of an answer that has ended in order, after this text; `ModelError` if it was none."""
+        rest = decoder.end()
+        name = f"language model {self._model}"
+        if isinstance(decoder.failure, TooLongError):
+            raise AnswerTooLongError(f"{name}: {decoder.failure}")
+        if decoder.failure:
+            raise ModelError(f"{name}: {decoder.failure}")
+        self._client.has_answered()
+        if decoder.only_closed or (self._client.template_opens and decoder.said and not decoder.closed_thoughts):
+            self._client.template_opens_thoughts(decoder.only_closed)
+        if decoder.unknown:
+            log.warning("%s: called %s, which was not offered", name, ", ".join(decoder.unknown)[:200])
+        if decoder.said or text or any(isinstance(part, FunctionCall) for part in rest):
+            return rest
+        if decoder.finish == "content_filter":
+            return [phrases(request.language).refused, *rest]
+        if decoder.finish == "length":
+            return [phrases(request.language).apology, *rest]
+        raise ModelError(f"{name}: empty answer")
 
     def played(self, text: str) -> None:
         """Nothing to do: each request brings the conversation, in which the reply is cut to what was played."""
@@ -184,91 +193,131 @@ class LanguageModel:
     def restore(self, saved: Any) -> None:
         """Nothing to do: this agent keeps nothing between two requests."""
 
-    def _question(self, request: Request) -> dict[str, Any]:
-        system = f"{request.instructions}\nIt is {request.now:%A, %d %B %Y, %H:%M}."
-        chat = chat_messages(request.items[-MAX_HISTORY:])
-        if request.already_spoken:
-            system += f"\n{CONTINUE}"
-            chat.append({"role": "assistant", "content": request.already_spoken})
-        question: dict[str, Any] = {
-            "model": self._model,
-            "messages": [{"role": "system", "content": system}, *chat],
-            "stream": True,
-            "stream_options": {"include_usage": True},
-        }
-        if request.max_output_tokens is not None:
-            question["max_tokens"] = request.max_output_tokens
-        if request.tools:
-            names = ("name", "description", "parameters")
-            functions = [{name: tool[name] for name in names if tool.get(name)} for tool in request.tools]
-            question["tools"] = [{"type": "function", "function": function} for function in functions]
-            choice = request.tool_choice
-            question["tool_choice"] = (
-                {"type": "function", "function": {"name": choice["name"]}} if isinstance(choice, dict) else choice
-            )
-        return question
 
+class _Answer:
+    """Asks the server, perhaps several times, for one answer, and keeps count of the time that it takes.
 
-def chat_messages(items: Iterable[dict[str, Any]]) -> list[ChatMessage]:
-    """The conversation as a chat server wants it: each function call followed by its output, nothing empty."""
-    known = list(items)
-    outputs = {item["call_id"]: item["output"] for item in known if item["type"] == "function_call_output"}
-    messages: list[ChatMessage] = []
-    answers: list[ChatMessage] = []
-    for item in known:
-        if item["type"] == "function_call":
-            function = {"name": item["name"], "arguments": item["arguments"]}
-            if not answers:
-                messages.append({"role": "assistant", "content": None, "tool_calls": []})
-            messages[-1]["tool_calls"].append({"id": item["call_id"], "type": "function", "function": function})
-            output = outputs.get(item["call_id"], _NO_OUTPUT_YET)
-            answers.append({"role": "tool", "tool_call_id": item["call_id"], "content": output})
-            continue
-        messages += answers
-        answers = []
-        if item["type"] == "message" and (text := text_of(item)):
-            messages.append({"role": item["role"], "content": text})
-    return messages + answers
+    Owned by one `stream`.
+    """
 
+    def __init__(self, client: ChatClient, model: str, timeout: float, load_timeout: float) -> None:
+        self.ended_quietly = False
+        """The last stream has ended without an error and without saying that it was complete."""
+        self._client, self._model, self._timeout = client, model, timeout
+        self._first_word = load_timeout
+        """Seconds until the first word."""
+        self._left = max(ANSWER_SECONDS, load_timeout) if load_timeout > LOAD_SECONDS else ANSWER_SECONDS
 
-class _Calls:
-    """Function calls come in pieces: the id and name once, the arguments bit by bit. Owned by one `stream`."""
+    @property
+    def has_time(self) -> bool:
+        """There is time for another try."""
+        return self._left > 0
 
-    def __init__(self) -> None:
-        self._calls: dict[int, list[str]] = {}
-        self._characters = 0
+    def again(self, after_words: bool) -> None:
+        """The server is asked once more. `after_words`: its model is loaded, so a long silence means something else."""
+        if after_words:
+            self._first_word = self._timeout
 
-    def __len__(self) -> int:
-        return len(self._calls)
+    async def parts(self, request: Request, decoder: AnswerDecoder) -> AsyncGenerator[ReplyPart, None]:
+        """What the server sends, as far as it is text. `Failure` if it fails."""
+        self.ended_quietly = False
+        habits = self._client.habits
+        for _ in range(MAX_REFUSALS):
+            body = question(request, self._model, habits)
+            try:
+                async with contextlib.aclosing(self._asked(body, decoder)) as parts:
+                    async for part in parts:
+                        yield part
+            except StatusError as error:
+                other = self._other_form(habits, error, body)
+                if other is None:
+                    raise of_status(error, self._timeout, self._first_word) from None
+                habits = other
+            else:
+                if habits != self._client.habits:
+                    log.info("the chat server %s wants to be asked otherwise: %s", self._client.base_url, habits)
+                    self._client.found(replace(habits, half_history=0))
+                return
+        raise Failure(f"it refused {MAX_REFUSALS} forms of the request")
 
-    def collect(self, deltas: Iterable[Any]) -> None:
-        """The pieces of one chunk; `ModelError` beyond the bounds."""
-        for delta in deltas:
-            index = delta.index
-            if not isinstance(index, int):
-                raise ModelError("a function call of the answer has no index")
-            call = self._calls.setdefault(index, ["", "", ""])
-            call[0] = call[0] or _whole_characters(delta.id or f"call_{index}")[:MAX_NAME]
-            if delta.function:
-                name = _whole_characters(delta.function.name or "")
-                arguments = _whole_characters(delta.function.arguments or "")
-                self._characters += len(arguments)
-                call[1] += name
-                call[2] += arguments
-            if len(call[1]) > MAX_NAME:
-                raise ModelError(f"a function's name in the answer has more than {MAX_NAME} characters")
-            if len(self._calls) > MAX_CALLS:
-                raise ModelError(f"the answer has more than {MAX_CALLS} function calls")
-            if self._characters > MAX_ARGUMENTS:
-                raise ModelError(f"the function calls of the answer have more than {MAX_ARGUMENTS} characters")
+    def _other_form(self, habits: ServerHabits, error: StatusError, body: dict[str, Any]) -> ServerHabits | None:
+        if error.status not in (400, 413, 422):
+            return None
+        refusal = refusal_of(error.body, error.text)
+        if refusal.is_filtered:
+            raise _FilteredError
+        return learn(habits, refusal, body)
 
-    def complete(self) -> Iterable[FunctionCall]:
-        """All of them, when the answer has ended."""
-        return [FunctionCall(call_id, name, arguments or "{}") for call_id, name, arguments in self._calls.values()]
+    async def _asked(self, body: dict[str, Any], decoder: AnswerDecoder) -> AsyncGenerator[ReplyPart, None]:
+        """One request. `StatusError`, `Failure`."""
+        began = time.monotonic()
+        try:
+            async with self._client.ask(body, min(self._first_word, self._left)) as response:
+                self._waited(began)
+                kind = response.headers.get("content-type", "")
+                if kind.startswith("text/html"):
+                    raise Failure(f"its answer is {kind:.60}, expected text/event-stream")
+                reading = self._whole(response, decoder) if kind.startswith("application/json") else None
+                async with contextlib.aclosing(reading or self._streamed(response, decoder, began)) as parts:
+                    async for part in parts:
+                        yield part
+        except StatusError:
+            self._waited(began)
+            raise
+        except httpx2.HTTPError as error:
+            self._waited(began)
+            raise of_transport(error, self._timeout) from None
+        except (ChatServerError, httpx2.InvalidURL) as error:
+            raise Failure(str(error)) from None
+        except TimeoutError:
+            raise Failure("no answer in time") from None
 
+    def _waited(self, since: float) -> None:
+        self._left -= time.monotonic() - since
 
-def _whole_characters(text: str) -> str:
-    """The text without halves of surrogate pairs, which JSON can hold and UTF-8 can't; `TypeError` for no text."""
-    if not isinstance(text, str):
-        raise TypeError(f"{type(text).__name__} where text was expected")
-    return text if text.isascii() else text.encode("utf-8", "replace").decode()
+    async def _whole(self, response: httpx2.Response, decoder: AnswerDecoder) -> AsyncGenerator[ReplyPart, None]:
+        """An answer in one piece, which some servers send unasked."""
+        data = b""
+        async with asyncio.timeout(min(self._first_word, self._left)):
+            async for piece in response.aiter_raw():
+                data += piece
+        is_stream = data.lstrip()[:5] in (b"data:", b"event", b": pin") or data.startswith(b":")
+        for part in decoder.feed(data) if is_stream else decoder.whole(data):
+            yield part
+        self._check_end(decoder)
+
+    async def _streamed(
+        self, response: httpx2.Response, decoder: AnswerDecoder, asked: float
+    ) -> AsyncGenerator[ReplyPart, None]:
+        pieces = response.aiter_raw()
+        breathed = time.monotonic()
+        while not decoder.done:
+            began = time.monotonic()
+            if began - breathed > _SLICE_SECONDS:
+                await asyncio.sleep(0)
+                breathed = time.monotonic()
+            within = self._timeout if decoder.began else self._first_word - (began - asked)
+            try:
+                async with asyncio.timeout(max(0.0, min(within, self._left))):
+                    piece = await anext(pieces, None)
+            finally:
+                self._waited(began)
+            if piece is None:
+                break
+            for part in decoder.feed(piece):
+                yield part
+            if decoder.failure or decoder.error:
+                break
+        self._check_end(decoder)
+
+    def _check_end(self, decoder: AnswerDecoder) -> None:
+        """`Failure` if the answer has not ended where the stream has."""
+        if decoder.failure or decoder.ended:
+            return
+        if decoder.error:
+            raise Failure(f"it says: {decoder.error}", FEW, self._timeout)
+        if decoder.began and not decoder.seems_complete:
+            self.ended_quietly = True
+            raise Failure("its answer ends without a mark of its end")
+        if not decoder.began and decoder.has_chunks:
+            raise Failure("its answer ends before the first word", FEW, self._timeout)

@@ -12,15 +12,22 @@ from typing import Final, Protocol
 
 import numpy as np
 
-from antiphon.inference_bridge.agents import FunctionCall, HandOver, HangUpAfterSpeech, Incomplete, ReplyPart, Usage
-from antiphon.inference_bridge.conversation.core.language import NO_WORDS, PATIENCE, phrase
+from antiphon.inference_bridge.agents import (
+    FunctionCall,
+    HandOver,
+    HangUpAfterSpeech,
+    Incomplete,
+    ReplyPart,
+    Retracted,
+    Usage,
+)
 from antiphon.inference_bridge.models.clients import StreamedTts, SttClient, TtsClient
 from antiphon.inference_bridge.models.remote.speech_service import SpeechServiceError
 from antiphon.inference_bridge.models.threads import BusyError, Urgency
-from antiphon.inference_bridge.phrases import phrase as sentence
+from antiphon.inference_bridge.phrases import phrase
 from antiphon.inference_bridge.realtime_protocol.server_events import Realtime, RealtimeResponse
 from antiphon.inference_bridge.tts.clause_words import ClauseWords
-from antiphon.inference_bridge.tts.clauses import ClauseSplitter, pause_ms_after
+from antiphon.inference_bridge.tts.clauses import ClauseSplitter, is_decoration, pause_ms_after
 from antiphon.inference_bridge.tts.phrase_cache import PhraseCache
 from antiphon.inference_bridge.tts.synthesizer import SPEECH_RATE, Samples
 from antiphon.runtime.agent_sessions.played_text import PlayedText
@@ -31,7 +38,7 @@ from antiphon.schemas.audio import FRAME_MS, FrameFlag
 
 log = logging.getLogger(__name__)
 
-NO_VOICE: Final = sentence("no_voice")
+NO_VOICE: Final = phrase("no_voice")
 """Played in place of an answer for which no speech could be made; in the language of the call."""
 FRAME: Final = SPEECH_RATE * FRAME_MS // 1000
 """Samples of a frame."""
@@ -62,7 +69,7 @@ class Speech:
 
 def spoken_fallbacks(language: str) -> tuple[str, ...]:
     """Sentences of the process's language that are made once at the start."""
-    return sentence("no_voice", language), phrase(NO_WORDS, language), phrase(PATIENCE, language)
+    return phrase("no_voice", language), phrase("no_words", language), phrase("patience", language)
 
 
 @dataclass
@@ -168,7 +175,7 @@ class ResponsePlayback:
 
     async def run(self, parts: AsyncGenerator[ReplyPart, None]) -> None:
         """Speak the agent's parts clause by clause while more of them come; returns when all was played."""
-        splitter = ClauseSplitter()
+        splitter = ClauseSplitter(self._language)
         before = ""
         async with aclosing(parts) as stream:
             async for part in stream:
@@ -192,6 +199,9 @@ class ResponsePlayback:
                         self.response.used(taken or 0, given or 0)
                     case Incomplete(reason):
                         self.response.incomplete(reason)
+                    case Retracted():  # what was spoken of it can't be taken back
+                        self._written.clear()
+                        splitter, before = ClauseSplitter(self._language), ""
                     case HandOver(state):
                         self._realtime.emit("antiphon.hand_over", state=state)
                     case HangUpAfterSpeech():
@@ -200,7 +210,7 @@ class ResponsePlayback:
             before = await self._say(clause, before)
         written = "".join(self._written).strip()
         if self.response.spoken and written and not self.ledger.whole:
-            await self.say_aside(phrase(NO_WORDS, self._language), in_place=True)
+            await self.say_aside(phrase("no_words", self._language), in_place=True)
         self.complete = True
         self._listener.generated()
         said = self.ledger.whole or (written if self.ledger.samples or not self.response.spoken else "")
@@ -309,6 +319,8 @@ class ResponsePlayback:
 
     async def _say(self, clause: str, before: str) -> str:
         """Speak a clause behind the one `before`; returns what is before the next one."""
+        if before and is_decoration(clause):
+            return before
         async with self._speaking:
             await self._speak(clause, before)
         self._listener.spoke(clause)
@@ -325,10 +337,10 @@ class ResponsePlayback:
             samples = await self._synthesize(clause)
         if samples is None and not self.ledger.samples and not self._speechless:
             self._speechless = True
-            clause = sentence("no_voice", self._language)
+            clause = phrase("no_voice", self._language)
             samples = self._speech.phrases.kept(clause)
             if samples is None:  # the voice may be gone that speaks the call's language
-                clause = sentence("no_voice", self._speech.language)
+                clause = phrase("no_voice", self._speech.language)
                 samples = self._speech.phrases.kept(clause)
         if samples is not None and samples.size:
             await self._play(samples, clause, pause)
@@ -397,7 +409,7 @@ class ResponsePlayback:
         )
         try:
             samples = await job
-        except BusyError as error:
+        except (BusyError, SpeechServiceError) as error:
             log.warning("%s: a clause is left out: %s", self._bus.session_id, error)
             return None
         except Exception:

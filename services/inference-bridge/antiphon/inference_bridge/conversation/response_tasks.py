@@ -10,7 +10,6 @@ import asyncio
 import logging
 from collections import OrderedDict
 from collections.abc import AsyncGenerator, Callable, Coroutine
-from dataclasses import dataclass, field
 from typing import Any, Final
 
 from opentelemetry import trace
@@ -20,10 +19,11 @@ from antiphon.inference_bridge.conversation.agent_requests import PreparedParts,
 from antiphon.inference_bridge.conversation.core import commands as do
 from antiphon.inference_bridge.conversation.core import events
 from antiphon.inference_bridge.conversation.core.events import Event
-from antiphon.inference_bridge.conversation.core.language import PATIENCE, phrase
 from antiphon.inference_bridge.conversation.core.state import Kind, Response
 from antiphon.inference_bridge.conversation.response_playback import ResponsePlayback, Speech
+from antiphon.inference_bridge.conversation.response_record import PlaybackReport, ResponseRecord
 from antiphon.inference_bridge.conversation.turn import SpokenTurn
+from antiphon.inference_bridge.phrases import phrase
 from antiphon.inference_bridge.realtime_protocol.client_events import ResponseParameters
 from antiphon.inference_bridge.realtime_protocol.errors import ClientError
 from antiphon.inference_bridge.realtime_protocol.server_events import Realtime, RealtimeResponse
@@ -38,24 +38,6 @@ log = logging.getLogger(__name__)
 
 _LEDGERS: Final = 20
 """Responses that a client can still truncate by time."""
-
-
-@dataclass(eq=False)
-class _Record:
-    """One response of ours. Owned by `ResponseTasks`."""
-
-    response: Response
-    span: trace.Span
-    agent: Agent
-    """The call's, or one of its own for a response out of band."""
-    gate: asyncio.Event = field(default_factory=asyncio.Event)
-    realtime: RealtimeResponse | None = None
-    """None: the client does not know of it."""
-    playback: ResponsePlayback | None = None
-    """None before there is an answer."""
-    task: asyncio.Task[None] | None = None
-    agent_before: Any = None
-    """`Agent.saved()` before the agent was asked."""
 
 
 class ResponseTasks:
@@ -95,7 +77,7 @@ class ResponseTasks:
         self._support = support
         self._generation, self._is_held, self._spoken_turn = first_generation, is_held, spoken_turn
         self._close_turn, self._spawn, self._span = close_turn, spawn, span
-        self._records: dict[int, _Record] = {}
+        self._records: dict[int, ResponseRecord] = {}
         self._closing = asyncio.Lock()
         """What was stopped is closed one after the other."""
         self._ledgers: OrderedDict[str, PlayedText] = OrderedDict()
@@ -143,7 +125,7 @@ class ResponseTasks:
         """A sign that the answer takes longer."""
         record = self._records.get(command.rid)
         if record is not None and record.playback is not None:
-            self._spawn(record.playback.say_aside(phrase(PATIENCE, self.language)))
+            self._spawn(record.playback.say_aside(phrase("patience", self.language)))
 
     def stop(self, command: do.Stop) -> None:
         """Stop making and playing a response."""
@@ -236,13 +218,13 @@ class ResponseTasks:
 
     # ---- inside ----------------------------------------------------------------------------------------
 
-    def _record(self, response: Response) -> _Record:
+    def _record(self, response: Response) -> ResponseRecord:
         record = self._records.get(response.rid)
         if record is None:
             turns = [turn for words in response.texts if (turn := self._spoken_turn(words.key)) is not None]
             name = "greeting" if response.kind is Kind.GREETING else "turn"
             span = turns[-1].span if turns else self._span(name, None)
-            record = self._records[response.rid] = _Record(response, span, self._agent_for(response))
+            record = self._records[response.rid] = ResponseRecord(response, span, self._agent_for(response))
         return record
 
     def _settings_of(self, response: Response) -> SessionSettings:
@@ -250,7 +232,7 @@ class ResponseTasks:
         asked = response.parameters if isinstance(response.parameters, ResponseParameters) else None
         return self._settings().for_response(asked, self._support).settings
 
-    def _close_spans(self, response: Response, record: _Record | None) -> None:
+    def _close_spans(self, response: Response, record: ResponseRecord | None) -> None:
         for words in response.texts:
             self._close_turn(words.key)
         if record is not None and record.span.is_recording():  # else it was that of a turn
@@ -264,7 +246,7 @@ class ResponseTasks:
             agent.restore(saved)
         return agent
 
-    async def _run(self, record: _Record) -> None:
+    async def _run(self, record: ResponseRecord) -> None:
         """From the request to the last sample of the response."""
         rid = record.response.rid
         outcome: events.Outcome = "failed"
@@ -287,7 +269,7 @@ class ResponseTasks:
         hang_up = record.playback is not None and record.playback.hang_up
         self._feed(events.Ended(rid, outcome, played, 0, hang_up))
 
-    def _parts(self, record: _Record) -> AsyncGenerator[ReplyPart, None]:
+    def _parts(self, record: ResponseRecord) -> AsyncGenerator[ReplyPart, None]:
         response = record.response
         if response.fixed:
             return fixed_parts(response.fixed)
@@ -303,9 +285,9 @@ class ResponseTasks:
             written,
             self.language,
         )
-        return guarded(record.agent.reply(request), response.preamble, self._bus.session_id)
+        return guarded(record.agent.reply(request), response.preamble, self._bus.session_id, self.language)
 
-    def _playback(self, record: _Record) -> ResponsePlayback:
+    def _playback(self, record: ResponseRecord) -> ResponsePlayback:
         assert record.realtime is not None
         own = self._settings_of(record.response)
         playback = ResponsePlayback(
@@ -314,7 +296,7 @@ class ResponseTasks:
             self._speech,
             self._new_generation(),
             record.realtime,
-            _Told(self, record),
+            PlaybackReport(self._feed, record, self._first_audio),
             self._new_generation,
             own.speed,
             self._is_held(),
@@ -330,7 +312,7 @@ class ResponseTasks:
         self._generation += 1
         return self._generation
 
-    async def _close(self, record: _Record) -> None:
+    async def _close(self, record: ResponseRecord) -> None:
         """End its task, silence the transceiver, find out what was played."""
         text, played_ms = "", 0
         async with self._closing:
@@ -347,7 +329,7 @@ class ResponseTasks:
                 log.exception("%s: an interrupted response was not closed in order", self._bus.session_id)
             self._feed(events.Ended(record.response.rid, "cancelled", text, played_ms))
 
-    def _tell_agent(self, record: _Record, played: str) -> None:
+    def _tell_agent(self, record: ResponseRecord, played: str) -> None:
         response = record.response
         if not response.on_record:
             return  # its agent was its own
@@ -362,7 +344,7 @@ class ResponseTasks:
         except ClientError:
             log.debug("%s: item %s is off the record already", self._bus.session_id, item_id)
 
-    def first_audio(self, record: _Record) -> None:
+    def _first_audio(self, record: ResponseRecord) -> None:
         """The first frame of a response was published: report how long the caller waited, and for what."""
         assert record.playback is not None
         assert record.realtime is not None
@@ -376,33 +358,3 @@ class ResponseTasks:
             record.span.set_attribute(f"antiphon.{name}", value)
         response_id = record.realtime.id
         self._realtime.emit("antiphon.latency", item_id=turns[-1].item_id, response_id=response_id, **latency)
-
-    def feed(self, event: Event) -> None:
-        """What a response's playback tells the core."""
-        self._feed(event)
-
-
-class _Told:
-    """What the playback of one response tells: a `PlaybackListener`. Owned by that playback."""
-
-    def __init__(self, tasks: ResponseTasks, record: _Record) -> None:
-        self._tasks, self._record = tasks, record
-        self._rid = record.response.rid
-
-    def first_part(self) -> None:
-        self._tasks.feed(events.FirstPart(self._rid))
-
-    def first_audio(self) -> None:
-        self._tasks.first_audio(self._record)
-
-    def spoke(self, words: str) -> None:
-        self._tasks.feed(events.Spoke(self._rid, words))
-
-    def words_played(self) -> None:
-        self._tasks.feed(events.WordsPlayed(self._rid))
-
-    def called(self, call_id: str) -> None:
-        self._tasks.feed(events.Called(self._rid, call_id))
-
-    def generated(self) -> None:
-        self._tasks.feed(events.Generated(self._rid))

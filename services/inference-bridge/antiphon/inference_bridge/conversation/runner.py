@@ -28,6 +28,7 @@ from antiphon.inference_bridge.conversation.transcriptions import Transcriptions
 from antiphon.inference_bridge.input.vad_pipeline import VadPipeline
 from antiphon.inference_bridge.models.smart_turn import EndOfTurn
 from antiphon.inference_bridge.realtime_protocol.client_events import ResponseParameters
+from antiphon.inference_bridge.realtime_protocol.conversation import text_of
 from antiphon.inference_bridge.realtime_protocol.errors import ClientError
 from antiphon.inference_bridge.realtime_protocol.server_events import Realtime
 from antiphon.inference_bridge.realtime_protocol.session_settings import SemanticVad, ServerVad, SessionSettings
@@ -92,7 +93,17 @@ class ConversationRunner:
         self._events: deque[Event] = deque()
         self._at_work = False
         self.transcriptions = Transcriptions(
-            self.feed, pipeline, realtime, speech.stt, self._settings_in_force, spawn, span, end_of_turn, bus.session_id
+            self.feed,
+            pipeline,
+            realtime,
+            speech.stt,
+            self._settings_in_force,
+            spawn,
+            span,
+            self._agents_words,
+            self._is_held,
+            end_of_turn,
+            bus.session_id,
         )
         self.responses = ResponseTasks(
             self.feed,
@@ -171,6 +182,16 @@ class ConversationRunner:
             self._carry_out(command)
         except Exception:  # the commands behind it are carried out all the same
             log.exception("%s: %s was not carried out", self._bus.session_id, type(command).__name__)
+
+    def _agents_words(self) -> str:
+        """The last words of the agent: of the response under way, or on record."""
+        current = self.core.state.current
+        if current is not None and current.written:
+            return current.written
+        said = (
+            text_of(item) for item in reversed(self._realtime.conversation.items) if item.get("role") == "assistant"
+        )
+        return next(filter(None, said), "")
 
     def _carry_out(self, command: Command) -> None:
         transcriptions, responses = self.transcriptions, self.responses

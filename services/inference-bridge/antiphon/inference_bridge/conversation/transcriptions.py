@@ -27,7 +27,6 @@ from antiphon.inference_bridge.models.threads import Urgency
 from antiphon.inference_bridge.realtime_protocol.server_events import Realtime
 from antiphon.inference_bridge.realtime_protocol.session_settings import SessionSettings
 from antiphon.inference_bridge.stt.local_agreement import LocalAgreement
-from antiphon.inference_bridge.turns.backchannel import sounds_complete
 from antiphon.inference_bridge.turns.detector import (
     MaybeDone,
     SpeechDropped,
@@ -36,6 +35,7 @@ from antiphon.inference_bridge.turns.detector import (
     TurnEvent,
     Utterance,
 )
+from antiphon.inference_bridge.turns.expected_answer import expected
 from antiphon.inference_bridge.turns.turn_settings import TurnSettings
 from antiphon.inference_bridge.turns.window import RATE
 
@@ -63,15 +63,19 @@ class Transcriptions:
         settings: Callable[[], SessionSettings],
         spawn: Callable[[Coroutine[Any, Any, Any]], asyncio.Task[Any]],
         span: Callable[[str, int | None], trace.Span],
+        agents_words: Callable[[], str],
+        is_held: Callable[[], bool],
         end_of_turn: EndOfTurn | None = None,
         owner: str = "",
     ) -> None:
         """`feed`: takes events of the core. `settings`: those in force. `spawn`, `span`: end with the call.
 
+        `agents_words`: the last ones, which tell what the caller is asked. `is_held`: its speech is held.
         `end_of_turn`: judges by the voice whether a turn has ended. `owner`: the call, for the models.
         """
         self._feed, self._pipeline, self._realtime, self._stt = feed, pipeline, realtime, stt
         self._settings, self._spawn, self._span = settings, spawn, span
+        self._agents_words, self._is_held = agents_words, is_held
         self._end_of_turn, self._owner = end_of_turn, owner
         self._item = ""
         """The id of the item that the caller's speech becomes."""
@@ -97,7 +101,7 @@ class Transcriptions:
             case TurnEnded(utterance):
                 self._realtime.speech_stopped(self._item, utterance.speech_end * 1000 // RATE)
         self._feed(event)
-        if isinstance(event, MaybeDone) and self._end_of_turn is not None and self._pipeline.turns.asks_the_voice:
+        if isinstance(event, MaybeDone) and self._end_of_turn is not None and self._pipeline.turns.is_judged:
             self._spawn(self._judge_voice(self._end_of_turn, event.utterance))
 
     def on_tick(self, now: float) -> None:
@@ -134,9 +138,10 @@ class Transcriptions:
     def speculate(self, command: do.Speculate) -> None:
         """Begin to transcribe in a pause."""
         self.drop_speculation()
-        urgency = Urgency.NOW if command.urgent else Urgency.SPECULATIVE
+        is_judged = self._pipeline.turns.is_judged  # then the caller waits for the words
+        urgency = Urgency.NOW if is_judged else Urgency.SPECULATIVE
         self._speculation = job = self._begin(command.utterance, urgency, self._settings().turn_prompt())
-        if command.urgent:
+        if is_judged:
             self._spawn(self._judge_words(job, command.utterance))
 
     def drop_speculation(self) -> None:
@@ -200,7 +205,7 @@ class Transcriptions:
     # ---- inside ----------------------------------------------------------------------------------------
 
     def _begin(self, utterance: Utterance, urgency: Urgency, prompt: str) -> Pending[str]:
-        return self._stt.transcribe(utterance.pcm, prompt, urgency, self._owner)
+        return self._stt.transcribe(utterance.pcm, prompt, urgency, self._owner, self._settings().language)
 
     async def _transcribe(
         self, key: int, turn: SpokenTurn, job: Pending[str] | None, seconds: float, agreement: LocalAgreement
@@ -242,17 +247,20 @@ class Transcriptions:
             self._realtime.transcribing(item_id, agreement.hypothesis(text))
 
     async def _judge_words(self, job: Pending[str], utterance: Utterance) -> None:
-        """For semantic turn detection: is the sentence complete?"""
+        """How much silence ends the turn depends on its words, and on what the agent has asked."""
+        turns = self._pipeline.turns
+        asked = expected(self._agents_words(), turns.language)
+        turns.evidence(utterance, expected=asked, overlaps=self._is_held())
         try:
-            complete = sounds_complete(await job)
+            words = await job
         except Exception as error:
-            log.debug("no verdict: %s", error)
-            complete = True  # the turn's own transcription will report what is wrong
-        self._pipeline.turns.verdict(utterance, complete=complete)
+            log.debug("the end of a turn is judged without its words: %s", error)
+            words = ""  # the turn's own transcription will report what is wrong
+        turns.evidence(utterance, words=words)
 
     async def _judge_voice(self, model: EndOfTurn, utterance: Utterance) -> None:
         """Does the voice sound as if the caller was done?"""
-        self._pipeline.turns.verdict(utterance, likely=await model.probability(utterance.pcm))
+        self._pipeline.turns.evidence(utterance, voice=await model.probability(utterance.pcm))
 
     async def _transcribe_partial(self, utterance: Utterance) -> None:
         """Are there words in the speech so far?"""

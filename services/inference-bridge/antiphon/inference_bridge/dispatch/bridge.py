@@ -20,24 +20,26 @@ from nats.micro.service import Service
 from opentelemetry import trace
 
 from antiphon.inference_bridge.agents import Agent
-from antiphon.inference_bridge.agents.chat_check import ChatCheck
+from antiphon.inference_bridge.agents.chat_check import ChatCheck, Trouble
 from antiphon.inference_bridge.agents.language_model import LanguageModel, client_for
-from antiphon.inference_bridge.agents.scripted import NEUTRAL_GREETING, SilentAgent, greeting_of, load_agent_class
+from antiphon.inference_bridge.agents.scripted import SilentAgent, greeting_of, load_agent_class
 from antiphon.inference_bridge.conversation.response_playback import Speech, spoken_fallbacks
 from antiphon.inference_bridge.conversation.session import Services, Session
 from antiphon.inference_bridge.dispatch.abandoned_calls import AbandonedCalls
 from antiphon.inference_bridge.dispatch.conversation_snapshot import ConversationSnapshot, read_snapshot
 from antiphon.inference_bridge.dispatch.local_models import LocalModels, load_local_models
 from antiphon.inference_bridge.dispatch.peers import Peers
-from antiphon.inference_bridge.dispatch.speech_support_of import speech_support
-from antiphon.inference_bridge.models.clients import ChunkedStt, LocalStt, LocalTts, TtsClient
+from antiphon.inference_bridge.dispatch.speech_support_of import WHISPER_LANGUAGES, speech_support
+from antiphon.inference_bridge.models.clients import ChunkedStt, LocalStt, LocalTts, SttClient, TtsClient
 from antiphon.inference_bridge.models.local import own_voice_language
+from antiphon.inference_bridge.models.remote.http_stt import HttpStt
 from antiphon.inference_bridge.models.remote.http_tts import HttpTts
 from antiphon.inference_bridge.models.remote.language_model import RemoteLanguageModel
 from antiphon.inference_bridge.models.remote.pool import RemoteModels
 from antiphon.inference_bridge.models.remote.speech_service import SpeechServiceError
 from antiphon.inference_bridge.models.sources import ModelError
 from antiphon.inference_bridge.models.threads import ModelThreads, Urgency
+from antiphon.inference_bridge.phrases import phrase
 from antiphon.inference_bridge.settings import Settings
 from antiphon.inference_bridge.tts.normalization import for_remote_voice
 from antiphon.inference_bridge.tts.phrase_cache import PhraseCache
@@ -72,6 +74,28 @@ HOPELESS = 3
 """Take-overs after which the caller gets an apology instead of another try: what kills us may be in the call."""
 
 
+def _turn_settings(settings: Settings) -> TurnSettings:
+    """Of a call whose client asks for nothing else."""
+    usual, early_ms = TurnSettings(), settings.turn_speculate_ms
+    busy_ms = max(usual.speculate_ms, early_ms)
+    if settings.turn_silence_ms is None:
+        return TurnSettings(
+            threshold=settings.vad_threshold,
+            speculate_ms=busy_ms,
+            early_ms=early_ms,
+            judged=True,
+            language=settings.language,
+        )
+    silence_ms = settings.turn_silence_ms
+    return TurnSettings(
+        threshold=settings.vad_threshold,
+        silence_ms=silence_ms,
+        speculate_ms=min(busy_ms, silence_ms),
+        early_ms=min(early_ms, silence_ms),
+        language=settings.language,
+    )
+
+
 class Bridge:
     """All calls of this process.
 
@@ -87,8 +111,10 @@ class Bridge:
         self._troubles: dict[str, str] = {}
         self._scripted_agent = scripted_agent
         self._workers = ModelThreads(settings.bridge_threads, settings.bridge_capacity * _JOBS_PER_CALL)
-        self._remote = RemoteModels(client)
-        stt = LocalStt(models.transcriber, self._workers) if models.transcriber else self._remote
+        self._remote = RemoteModels(client, settings.service_language)
+        self._transcription_service = self._transcription_by_url(settings) if settings.stt_url else None
+        local_stt = LocalStt(models.transcriber, self._workers) if models.transcriber else self._remote
+        stt: SttClient = self._transcription_service or local_stt
         self._speech_service = self._speech_by_url(settings) if settings.tts_url else None
         local_tts = LocalTts(models.synthesizer, self._workers) if models.synthesizer else self._remote
         tts: TtsClient = self._speech_service or local_tts
@@ -102,18 +128,16 @@ class Bridge:
         self._keeper = LeaseKeeper(
             client, settings.agent_name, self._take_over, self._lost, lambda: admission.room, instance, crypto
         )
-        support = speech_support(settings, own_voice_language(settings))
+        transcribes = models.transcriber.languages if models.transcriber else WHISPER_LANGUAGES
+        support = speech_support(settings, own_voice_language(settings), transcribes)
         self._services = Services(
             client,
             Speech(ChunkedStt(stt), tts, PhraseCache(), support.language, support.voice),
             self._vad_executor,
-            TurnSettings(
-                threshold=settings.vad_threshold,
-                silence_ms=settings.turn_silence_ms,
-                speculate_ms=min(settings.turn_speculate_ms, settings.turn_silence_ms),
-                judged=models.end_of_turn is not None,
+            _turn_settings(settings),
+            settings.greeting_text(
+                phrase("greeting", settings.language) if settings.has_language_model else greeting_of(scripted_agent)
             ),
-            settings.greeting_text(NEUTRAL_GREETING if settings.has_language_model else greeting_of(scripted_agent)),
             settings.llm_instructions if settings.has_language_model else "",
             support,
             settings.bridge_idle,
@@ -125,6 +149,7 @@ class Bridge:
             patience_ms=settings.patience_ms,
             end_of_turn=models.end_of_turn,
             cancels_echo=settings.echo == "cancel",
+            has_room=lambda: models.transcriber is None or self._workers.has_room,
         )
         self._abandoned = AbandonedCalls(
             client, settings.agent_name, instance, settings.orphan_seconds, self._apologise
@@ -134,11 +159,19 @@ class Bridge:
         key = settings.llm_api_key.get_secret_value()
         self._llm = client_for(settings.llm_url, key) if local else None
         self._chat_check = (
-            ChatCheck(self._llm, settings.llm_model, bool(key), settings.llm_timeout, self._on_chat_server)
+            ChatCheck(
+                self._llm,
+                settings.llm_model,
+                bool(key),
+                settings.llm_timeout,
+                self._on_chat_server,
+                settings.llm_warm_seconds,
+            )
             if self._llm
             else None
         )
         self._checking: asyncio.Task[None] | None = None
+        self._watching: asyncio.Task[None] | None = None
         self._watchers: set[asyncio.Task[None]] = set()
         self._peers = Peers(instance)
         self._passed_on = 0
@@ -147,7 +180,9 @@ class Bridge:
     async def start(self) -> None:
         """Be able to do all that a call needs, then be known as alive: calls of dead processes come from then on."""
         await self._client.subscribe(subjects.agent_beat(self._settings.agent_name), cb=self._on_beat)
-        if self._models.transcriber is None:
+        if self._transcription_service:
+            self._watching = asyncio.create_task(self._transcription_service.watch())
+        elif self._models.transcriber is None:
             await self._remote.wait_for_worker("stt")
         if self._speech_service:
             await self._until_it_speaks(self._speech_service)
@@ -156,11 +191,18 @@ class Bridge:
         if self._settings.llm == "remote":
             await self._remote.wait_for_worker("llm")
         speech = self._services.speech
-        for phrase in spoken_fallbacks(speech.language):  # they are needed when no speech can be made
-            speech.phrases.keep(phrase, await speech.tts.synthesize(phrase, 1.0, Urgency.SOON))
+        for sentence in spoken_fallbacks(speech.language):  # they are needed when no speech can be made
+            speech.phrases.keep(sentence, await speech.tts.synthesize(sentence, 1.0, Urgency.SOON))
         await self._keeper.start()
         if self._settings.orphan_seconds:
             await self._abandoned.start()
+
+    def _transcription_by_url(self, settings: Settings) -> HttpStt:
+        key = settings.stt_api_key.get_secret_value()
+        language, timeout = settings.language, settings.stt_timeout
+        return HttpStt(
+            settings.stt_url, settings.stt_model, key, language, timeout, on_change=self._on_transcription_service
+        )
 
     def _speech_by_url(self, settings: Settings) -> HttpTts:
         key = settings.tts_api_key.get_secret_value()
@@ -183,13 +225,23 @@ class Bridge:
             await asyncio.sleep(pause)
             pause = min(pause * 2, _LONGEST_PAUSE)
 
+    async def chat_server_trouble(self) -> Trouble | None:
+        """Have the chat server load its model; what is wrong if it does not answer then."""
+        if self._chat_check is None:
+            return None
+        self._check_chat_server()
+        return await self._chat_check.first_result(self._settings.llm_load_timeout)
+
+    def _check_chat_server(self) -> None:
+        if self._chat_check and self._checking is None:
+            self._checking = asyncio.create_task(self._chat_check.run())
+
     # ---- new calls -----------------------------------------------------------------------------------
 
     async def join(self) -> Service:
         """Register: claims may come."""
         name = self._settings.agent_name
-        if self._chat_check:
-            self._checking = asyncio.create_task(self._chat_check.run())
+        self._check_chat_server()
         service = await service_discovery.register(
             self._client, service_discovery.AGENT_SERVICE, self._about, self.figures
         )
@@ -205,6 +257,10 @@ class Bridge:
 
     def _on_chat_server(self, trouble: str | None) -> None:
         self._tell_trouble("chat", f"its chat server (ANTIPHON_LLM_URL) won't answer callers: {trouble}", trouble)
+
+    def _on_transcription_service(self, trouble: str | None) -> None:
+        text = f"its transcription service (ANTIPHON_STT_URL) does not transcribe: {trouble}"
+        self._tell_trouble("transcription", text, trouble)
 
     def _on_speech_service(self, trouble: str | None) -> None:
         self._tell_trouble("speech", f"its speech service (ANTIPHON_TTS_URL) does not speak: {trouble}", trouble)
@@ -337,11 +393,14 @@ class Bridge:
 
     def _agent(self) -> Agent:
         if self._settings.llm == "remote":
-            return RemoteLanguageModel(self._client, self._settings.llm_timeout)
+            return RemoteLanguageModel(self._client, self._settings.llm_timeout, self._settings.llm_load_timeout)
         if self._llm is None or self._chat_check is None:
             return self._scripted_agent()
-        model, timeout = self._settings.llm_model, self._settings.llm_timeout
-        return LanguageModel(self._llm, model, timeout, self._chat_check.check_again)
+        self._chat_check.call_connects()
+        settings = self._settings
+        return LanguageModel(
+            self._llm, settings.llm_model, settings.llm_timeout, self._chat_check.check_again, settings.llm_load_timeout
+        )
 
     # ---- calls of dead processes -----------------------------------------------------------------------------
 
@@ -395,13 +454,15 @@ class Bridge:
             session.hand_over()
         await self._abandoned.close()
         await self._keeper.close()
-        await tasks.end(*self._watchers, *self._passing, *([self._checking] if self._checking else []))
+        await tasks.end(*self._watchers, *self._passing, *(task for task in (self._checking, self._watching) if task))
         self._workers.close()
         self._vad_executor.shutdown(wait=False, cancel_futures=True)
         if self._llm:
             await self._llm.close()
         if self._speech_service:
             await self._speech_service.close()
+        if self._transcription_service:
+            await self._transcription_service.close()
 
 
 async def run(settings: Settings) -> None:
@@ -426,6 +487,7 @@ async def run(settings: Settings) -> None:
         client = await unless_stopped(stop, connecting)
         bridge = Bridge(client, models, settings, scripted_agent)
         await unless_stopped(stop, bridge.start())
+        trouble = await unless_stopped(stop, bridge.chat_server_trouble())
     except Stopped:
         return
     service = await bridge.join()
@@ -437,7 +499,16 @@ async def run(settings: Settings) -> None:
             if settings.llm_url
             else f"{settings.scripted_agent}, a scripted agent"
         )
-    log.info("ready: agent %s is %s", settings.agent_name, answers)
+    if trouble:
+        log.warning(
+            "agent %s takes calls but can only apologise: %s: %s. %s",
+            settings.agent_name,
+            answers,
+            trouble.what,
+            trouble.fix,
+        )
+    else:
+        log.info("ready: agent %s is %s", settings.agent_name, answers)
     watchdog = LoopWatchdog("inference-bridge", STANDSTILL_SECONDS)
     watchdog.start()
     await stop.wait()

@@ -35,7 +35,7 @@ def load_local_models(settings: Settings) -> LocalModels:
     started = time.perf_counter()
     models = LocalModels(
         load_voice_activity(settings),
-        load_transcriber(settings) if settings.stt == "local" else None,
+        load_transcriber(settings) if settings.stt == "local" and not settings.stt_url else None,
         load_synthesizer(settings) if settings.tts == "local" and not settings.tts_url else None,
         load_end_of_turn(settings),
     )

@@ -30,6 +30,8 @@ def speech_support(
     `SpeechSettingsError` names the setting, its value and the way out.
     """
     language = primary(settings.language)
+    if settings.stt_url:
+        transcribes = None
     if settings.tts_url:
         name = settings.voice_name
         return _checked(SpeechSupport(language, name, transcribes, {name: None}, any_voice=True))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final, Protocol
 
@@ -47,16 +48,18 @@ class VadPipeline:
         stream: VoiceActivityStream,
         executor: ThreadPoolExecutor,
         settings: TurnSettings | None,
+        has_room: Callable[[], bool] = lambda: False,
         echo: EchoCanceller | None = None,
     ) -> None:
         """`executor`: has one thread, shared by all calls: a hop costs more than the 0.2 ms of a window.
 
-        `settings`: None where the client says when a turn has ended. `echo`: takes the agent's own voice out first.
+        `settings`: None where the client says when a turn has ended. `has_room`: a transcription could begin at
+        once, so that it may be tried after less silence. `echo`: takes the agent's own voice out first.
         """
         self.turns = TurnDetector(settings)
         self.position = 0
         """Samples of the call that were judged."""
-        self._stream, self._executor, self._echo = stream, executor, echo
+        self._stream, self._executor, self._has_room, self._echo = stream, executor, has_room, echo
         self._cutter = WindowCutter()
         self._frames: deque[AudioFrame] = deque(maxlen=MAX_FRAMES)
         self._arrived = asyncio.Event()
@@ -109,7 +112,8 @@ class VadPipeline:
                     _report(self.turns.gap(), listener)
                 else:
                     self.position = piece.first_sample + len(piece.pcm) // 2
-                    _report(self.turns.window(piece, probability, time.monotonic()), listener)
+                    now = time.monotonic()
+                    _report(self.turns.window(piece, probability, now, self._has_room()), listener)
 
     def _cleaned(self, echo: EchoCanceller, frames: list[AudioFrame]) -> tuple[list[Window | Gap], list[float]]:
         """The windows of these frames without the agent's echo, and the probabilities of speech in them."""

@@ -45,8 +45,13 @@ class Pending(Protocol[T_co]):
 class SttClient(Protocol):
     """Speech to text. Owned by the bridge, for all calls of its process."""
 
-    def transcribe(self, pcm: bytes, prompt: str, urgency: Urgency, owner: str = "") -> Pending[str]:
-        """`pcm`: an utterance, s16le mono at 16 kHz; `prompt`: words to expect; `owner`: the call."""
+    def transcribe(
+        self, pcm: bytes, prompt: str, urgency: Urgency, owner: str = "", language: str = ""
+    ) -> Pending[str]:
+        """`pcm`: an utterance, s16le mono at 16 kHz; `prompt`: words to expect; `owner`: the call.
+
+        `language`: of the utterance, a tag (BCP 47); empty for the process's own.
+        """
 
 
 class TtsClient(Protocol):
@@ -82,22 +87,25 @@ class ChunkedStt:
     def __init__(self, stt: SttClient) -> None:
         self._stt = stt
         self._pieces: OrderedDict[bytes, asyncio.Task[str]] = OrderedDict()
-        """By prompt and audio: whole pieces of turns that may still grow."""
+        """By language, prompt and audio: whole pieces of turns that may still grow."""
 
-    def transcribe(self, pcm: bytes, prompt: str, urgency: Urgency, owner: str = "") -> Pending[str]:
+    def transcribe(
+        self, pcm: bytes, prompt: str, urgency: Urgency, owner: str = "", language: str = ""
+    ) -> Pending[str]:
         """`pcm`: an utterance of any length, s16le mono at 16 kHz; `prompt`: words to expect."""
         *before, last = cut(pcm)
         if not before:
-            return self._stt.transcribe(pcm, prompt, urgency, owner)
-        known = [self._piece(piece, prompt, urgency, owner) for piece in before]
-        return _Joined(known, self._stt.transcribe(last, prompt, urgency, owner))
+            return self._stt.transcribe(pcm, prompt, urgency, owner, language)
+        known = [self._piece(piece, prompt, urgency, owner, language) for piece in before]
+        return _Joined(known, self._stt.transcribe(last, prompt, urgency, owner, language))
 
-    def _piece(self, pcm: bytes, prompt: str, urgency: Urgency, owner: str) -> asyncio.Task[str]:
+    def _piece(self, pcm: bytes, prompt: str, urgency: Urgency, owner: str, language: str) -> asyncio.Task[str]:
         """The text of a piece that will not change any more; asked for again if the last try failed."""
-        key = hashlib.blake2b(pcm, key=hashlib.blake2b(prompt.encode(), digest_size=32).digest()).digest()
+        asked = hashlib.blake2b(f"{language}\0{prompt}".encode(), digest_size=32).digest()
+        key = hashlib.blake2b(pcm, key=asked).digest()
         task = self._pieces.pop(key, None)
         if task is None or (task.done() and (task.cancelled() or task.exception() is not None)):
-            task = asyncio.ensure_future(_text(self._stt.transcribe(pcm, prompt, urgency, owner)))
+            task = asyncio.ensure_future(_text(self._stt.transcribe(pcm, prompt, urgency, owner, language)))
             task.add_done_callback(_retrieve_exception)
         self._pieces[key] = task
         while len(self._pieces) > MAX_PIECES:
@@ -148,9 +156,11 @@ class LocalStt:
     def __init__(self, model: Transcriber, threads: ModelThreads) -> None:
         self._model, self._threads = model, threads
 
-    def transcribe(self, pcm: bytes, prompt: str, urgency: Urgency, owner: str = "") -> Pending[str]:
+    def transcribe(
+        self, pcm: bytes, prompt: str, urgency: Urgency, owner: str = "", language: str = ""
+    ) -> Pending[str]:
         """At most one window of the recogniser, 30 s; `BusyError` when the threads' queue is full."""
-        return self._threads.submit(partial(self._model.transcribe, pcm, prompt), urgency, owner)
+        return self._threads.submit(partial(self._model.transcribe, pcm, prompt, language), urgency, owner)
 
 
 class LocalTts:

@@ -10,6 +10,8 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
+import numpy as np
+
 from antiphon.inference_bridge.languages import Language
 from antiphon.inference_bridge.models.kokoro_source import INSTALL as KOKORO_INSTALL
 from antiphon.inference_bridge.models.kokoro_source import (
@@ -29,7 +31,7 @@ from antiphon.inference_bridge.models.sources import (
 )
 from antiphon.inference_bridge.models.voice_activity import VoiceActivity
 from antiphon.inference_bridge.settings import Settings
-from antiphon.inference_bridge.stt.transcriber import Transcriber, Whisper
+from antiphon.inference_bridge.stt.transcriber import Transcriber, UnknownLanguageError, Whisper
 from antiphon.inference_bridge.tts.g2p import Lexicon, Phonemizer
 from antiphon.inference_bridge.tts.kokoro import Kokoro, Phonemes, english_phonemes, spanish_phonemes
 from antiphon.inference_bridge.tts.kokoro_voices import KOKORO_VOICES, USUAL
@@ -60,11 +62,18 @@ def load_voice_activity(settings: Settings) -> VoiceActivity:
 
 
 def load_end_of_turn(settings: Settings) -> SmartTurn | None:
-    """Smart-turn; None unless `ANTIPHON_SMART_TURN` is on."""
+    """Smart-turn; None if `ANTIPHON_SMART_TURN` is off, or `auto` and the model is not there."""
     if settings.smart_turn == "off":
         return None
+    try:
+        path = smart_turn_file(settings.smart_turn_path, settings.smart_turn_sha256)
+    except ModelError as error:
+        if settings.smart_turn == "on" or settings.smart_turn_path:
+            raise
+        log.info("turns end without smart-turn: %s", error)
+        return None
     log.info("loading end of turn: %s", settings.smart_turn_path or "smart-turn")
-    model = SmartTurn(smart_turn_file(settings.smart_turn_path, settings.smart_turn_sha256))
+    model = SmartTurn(path)
     model.judge(bytes(32000))
     return model
 
@@ -73,9 +82,13 @@ def load_transcriber(settings: Settings) -> Transcriber:
     """Whisper base, or the model of `ANTIPHON_WHISPER_PATH`."""
     log.info("loading speech-to-text: %s", settings.whisper_path or "whisper base")
     directory = whisper_directory(settings.whisper_path, settings.whisper_sha256, settings.cache_dir)
-    transcriber = Whisper(directory, settings.bridge_threads)
-    # the first run of a graph allocates and plans: a caller would wait for it
-    transcriber.transcribe(bytes(32000))
+    try:
+        transcriber = Whisper(directory, settings.bridge_threads, settings.language)
+    except UnknownLanguageError as error:
+        fix = "correct ANTIPHON_LANGUAGE, or set ANTIPHON_WHISPER_PATH to a model that knows it"
+        raise ModelError(str(error), fix) from None
+    # the first run of a graph allocates and plans: a caller would wait for it; silence would need no model
+    transcriber.transcribe(np.random.default_rng(0).normal(0, np.linspace(10, 3000, 16000)).astype("<i2").tobytes())
     return transcriber
 
 

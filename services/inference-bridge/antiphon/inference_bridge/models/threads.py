@@ -172,6 +172,12 @@ class ModelThreads:
             lost.finish(None, BusyError(text))
         return job
 
+    @property
+    def has_room(self) -> bool:
+        """A job that is not urgent would begin at once, and leave a thread free."""
+        with self._condition:
+            return not self._waiting and sum(self._running.values()) < self._max_patient
+
     def _drop(self, jobs: list[Job[Any]]) -> Job[Any]:
         """The one of these that is the least urgent, and the latest, no longer waits."""
         lost = max(jobs, key=lambda job: (job.urgency, job.order))

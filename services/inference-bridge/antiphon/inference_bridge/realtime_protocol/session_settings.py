@@ -161,7 +161,7 @@ class SessionSettings:
 
     def turn_settings(self, base: TurnSettings) -> TurnSettings | None:
         """For the detector; None if the client ends the turns. `base`: the operator's defaults."""
-        return detector_settings(self.turn_detection, base)
+        return detector_settings(self.turn_detection, replace(base, language=self.language or base.language))
 
     def turn_prompt(self) -> str:
         """Words that the recogniser may expect."""

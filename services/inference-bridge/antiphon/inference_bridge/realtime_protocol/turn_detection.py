@@ -88,7 +88,8 @@ def detector_settings(detection: ServerVad | SemanticVad | None, base: TurnSetti
     if detection is None:
         return None
     if isinstance(detection, SemanticVad):
-        return replace(base, semantic=True, judged=False, **_EAGERNESS[detection.eagerness])
+        patience, longest_ms = _EAGERNESS[detection.eagerness]
+        return replace(base, semantic=True, patience=patience, longest_ms=longest_ms)
     silence = base.silence_ms if detection.silence_duration_ms is None else detection.silence_duration_ms
     padding = base.preroll_ms if detection.prefix_padding_ms is None else detection.prefix_padding_ms
     threshold = base.threshold
@@ -118,11 +119,10 @@ def shown_detection(detection: ServerVad | SemanticVad | None, base: TurnSetting
     }
 
 
-_EAGERNESS: Final[dict[str, dict[str, int]]] = {
-    # Silence after words that sound complete, and after words that do not. Before the transcription says which it is
-    # there could be no answer either, so waiting for it costs no time.
-    "high": {"complete_ms": 200, "silence_ms": 2000, "incomplete_ms": 2000},
-    "medium": {"complete_ms": 320, "silence_ms": 4000, "incomplete_ms": 4000},
-    "auto": {"complete_ms": 320, "silence_ms": 4000, "incomplete_ms": 4000},
-    "low": {"complete_ms": 640, "silence_ms": 8000, "incomplete_ms": 8000},
+_EAGERNESS: Final[dict[str, tuple[float, int]]] = {
+    # How many times as long a silence is awaited as by default, and the longest one, after words that ask for more.
+    "high": (0.75, 2000),
+    "medium": (1.25, 4000),
+    "auto": (1.25, 4000),
+    "low": (2.0, 8000),
 }

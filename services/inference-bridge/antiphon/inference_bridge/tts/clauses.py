@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from antiphon.inference_bridge.languages import primary
 from antiphon.inference_bridge.tts.clause_ends import goes_on
 
 _CLOSING: Final = r"['\")\]*_”’»]*"
@@ -63,7 +64,7 @@ class ClauseSplitter:
         """`language`: of the reply; in German a number with a full stop may be an ordinal."""
         self._text = ""
         self._first = True
-        self._language = language
+        self._language = primary(language)
 
     def feed(self, piece: str) -> list[str]:
         """The clauses that this piece completes."""
@@ -138,6 +139,11 @@ class ClauseSplitter:
         if following[0].islower() or _GERMAN_MONTH.match(following):
             return False
         return not (self._language == "de" and _GERMAN_ORDINAL.search(front[-24:]))
+
+
+def is_decoration(clause: str) -> bool:
+    """Whether a clause is an emoji or marks alone: behind a sentence it is not said, as an answer of its own it is."""
+    return not any(c.isalnum() for c in clause)
 
 
 def pause_ms_after(clause: str) -> int:

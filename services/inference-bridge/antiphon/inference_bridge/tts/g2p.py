@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
-from antiphon.inference_bridge.tts.g2p_rules import letters_to_phonemes
+from antiphon.inference_bridge.tts.g2p_rules import LETTER_NAMES, letters_to_phonemes, plain_letters
 from antiphon.inference_bridge.tts.normalization import speakable
 
 Entry = str | Mapping[str, str | None]
@@ -25,8 +25,14 @@ _WEAK: Final = {
     "i'm": "aɪm", "you": "juː", "your": "jʊɹ", "he": "hiː", "she": "ʃiː", "we": "wiː", "was": "wʌz", "are": "ɑːɹ",
     "but": "bʌt", "or": "ɔːɹ", "be": "biː", "that": "ðæt", "can": "kæn", "do": "duː", "with": "wɪð",
 }  # fmt: skip
-_OWN_WORDS: Final[dict[str, Entry]] = {"antiphon": "ˈæntəfˌɑn", "nats": "nˈæts", "okay": "ˌOkˈA"}
-"""Words of this project that no lexicon has, in the lexicons' alphabet."""
+_OWN_WORDS: Final[dict[str, Entry]] = {
+    "antiphon": "ˈæntəfˌɑn", "nats": "nˈæts", "okay": "ˌOkˈA", "gmail": "ʤˈimˌAl", "iphone": "ˈIfˌOn", "wi": "wˈI",
+    "fi": "fˈI", "ebay": "ˈibˌA", "yammel": "jˈæmᵊl", "josé": "hOzˈA", "zoë": "zˈOi", "zoé": "zˈOi", "chloë": "klˈOi",
+    "chloé": "klˈOi", "renée": "ɹənˈA", "rené": "ɹənˈA", "andré": "ˈɑndɹA", "françois": "fɹɑnswˈɑ", "jürgen": "jˈɜɹɡən",
+    "jörg": "jˈɜɹk", "björn": "bjˈɔɹn", "müller": "mjˈuləɹ", "jesús": "hˌAsˈus", "joão": "ʒWˈWn", "são": "sˈWn",
+    "señor": "sAnjˈɔɹ", "señora": "sAnjˈɔɹə", "jalapeño": "hˌɑləpˈAnjO", "piñata": "pinjˈɑtə", "résumé": "ɹˈɛzəmˌA",
+}  # fmt: skip
+"""Words of this project, brands and names with accents that no lexicon has, in the lexicons' alphabet."""
 _RESPELL: Final = {
     "əɹ": "ɚ", "ɜɹ": "ɜː", "A": "eɪ", "I": "aɪ", "W": "aʊ", "O": "oʊ", "Y": "ɔɪ", "ᵊ": "ə", "ʤ": "dʒ", "ʧ": "tʃ",
     "ɜ": "ɜː", "i": "iː", "u": "uː", "ɑ": "ɑː", "ɔ": "ɔː", "g": "ɡ",
@@ -75,6 +81,11 @@ class Lexicon:
 
     def pronounce(self, word: str, before: str = "") -> str:
         """The lexicon's pronunciation, or one put together from known words, or a guess by letters."""
+        if not word.isascii():
+            known = self.look_up(word, before) or self.look_up(plain_letters(word), before)
+            # a last é is said: `résumé` is not `resume`
+            if known and (word[-1] not in "éÉ" or known[-1] in "Ai"):
+                return known
         return (
             self.look_up(word, before)
             or self._by_ending(word.lower())
@@ -149,14 +160,21 @@ class Phonemizer:
                 continue
             before = tokens[index - 1] if index else ""
             after = tokens[index + 1] if index + 1 < len(tokens) else ""
-            spelled = any(len(t) == 1 and t.isupper() and t not in "AI" for t in (before, token, after))
+            beside = [t for t in (before, after) if len(t) == 1 and t.isupper()]
+            spelled = token not in ("A", "I") or any(t not in "AI" or t != token for t in beside)
+            if token == "A":  # the article begins a sentence, and a word follows it
+                spelled = spelled or before not in ("", ".", "!", "?", ":") or after in ("", *",.!?;:")
             out.append((" " if out else "") + self._word(token, before, spelled and len(token) == 1))
         return self._link("".join(out))
 
     def _word(self, token: str, before: str, spelled: bool) -> str:
         """`spelled`: a letter among letters, so that the A of `A M` is not the article."""
         if spelled and token.isupper():
-            return _respell(self._lexicon.look_up(token) or letters_to_phonemes(token))
+            name = self._lexicon.look_up(token) or LETTER_NAMES.get(token.lower())
+            return _respell(name or letters_to_phonemes(token))
+        if len(token) == 3 and token[0].isupper() and token[1:] == "'s" and token[0].lower() in LETTER_NAMES:
+            name = self._lexicon.look_up(token[0]) or LETTER_NAMES[token[0].lower()]  # `U R L's`
+            return _respell(name + _ending_sound(name, "'s", "z"))
         return _WEAK.get(token.lower()) or _respell(self._lexicon.pronounce(token, before))
 
     @staticmethod

@@ -6,6 +6,8 @@ I as in my, O as in go, W as in now, Y as in boy). Good enough to be understood,
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from typing import Final
 
 _VOWELS: Final = "aeiouy"
@@ -48,22 +50,67 @@ _RULES: Final = {
     "w": {"^wr": "ɹ", "wh": "w", "w": "w"},
     "x": {"^x": "z", "x": "ks"},
     "y": {"^y": "j", "y$": "i", "y": "ɪ"},
-    "z": {"zz": "z", "z": "z"},
+    "z": {"zh": "ʒ", "zz": "z", "z": "z"},
 }  # fmt: skip
 _LONG: Final = {"a": "A", "e": "i", "i": "I", "o": "O", "u": "u", "y": "I"}
 _PHONE_VOWELS: Final = "ɑæɛɪɔʊʌəɜiuAIOWYᵊ"
 
 
+_SOUNDS_LIKE: Final = {
+    "ß": "ss", "æ": "e", "œ": "e", "ø": "o", "ł": "w", "đ": "d", "ð": "th", "þ": "th", "ı": "i", "ħ": "h", "ŋ": "ng",
+    "ñ": "ny", "ç": "s", "č": "ch", "ć": "ch", "š": "sh", "ś": "sh", "ş": "sh", "ž": "zh", "ź": "zh", "ż": "zh",
+    "ř": "rzh", "ň": "ny", "ń": "ny", "ä": "e",
+}  # fmt: skip
+"""Letters of other languages whose sound another spelling gives an English reader better than the letter alone."""
+_PLAIN: Final = {"ß": "ss", "æ": "ae", "œ": "oe", "ø": "o", "ł": "l", "đ": "d", "ı": "i", "Ł": "L", "Ø": "O"}
+_FINAL_E: Final = {"é": "A", "è": "A", "ê": "A", "ë": "i"}
+"""An accent says that a last e is not silent."""
+_DOUBLED: Final = re.compile(r"(.)\1")
+LETTER_NAMES: Final = {
+    "a": "ˈA", "b": "bˈi", "c": "sˈi", "d": "dˈi", "e": "ˈi", "f": "ˈɛf", "g": "ʤˈi", "h": "ˈAʧ", "i": "ˈI", "j": "ʤˈA",
+    "k": "kˈA", "l": "ˈɛl", "m": "ˈɛm", "n": "ˈɛn", "o": "ˈO", "p": "pˈi", "q": "kjˈu", "r": "ˈɑɹ", "s": "ˈɛs",
+    "t": "tˈi", "u": "jˈu", "v": "vˈi", "w": "dˈʌbᵊljˌu", "x": "ˈɛks", "y": "wˈI", "z": "zˈi",
+}  # fmt: skip
+
+
+def fold(word: str) -> str:
+    """A word in the letters a to z and apostrophes: `Łódź` -> `Wodzh`, `café` -> `cafe`."""
+    if word.isascii():
+        return word
+    return "".join(_folded(c) for c in word)
+
+
+def _folded(letter: str) -> str:
+    lower = letter.lower()
+    folded = _SOUNDS_LIKE.get(lower)
+    if folded is None:
+        folded = "".join(c for c in unicodedata.normalize("NFKD", lower) if c.isascii())
+    return folded.capitalize() if letter != lower else folded
+
+
+def plain_letters(word: str) -> str:
+    """A word without accents, as lexicons for English spell it: `Müller` -> `Muller`."""
+    return "".join(_PLAIN.get(c) or c for c in unicodedata.normalize("NFD", word) if not unicodedata.combining(c))
+
+
 def letters_to_phonemes(word: str) -> str:
-    """`Zorvik` -> `zˈɔɹvɪk`. Letters outside a-z are left out; the first vowel carries the stress."""
-    word = "".join(c for c in word.lower() if "a" <= c <= "z")
+    """`Zorvik` -> `zˈɔɹvɪk`, `José` -> `ʤˈOsA`; the first vowel carries the stress.
+
+    A short word without vowels is spelled: `html`.
+    """
+    end = _FINAL_E.get(word[-1:].lower(), "") if len(word) > 1 else ""
+    if end:
+        word = word[:-2] + {"c": "s", "g": "j"}.get(word[-2], word[-2])
+    word = "".join(c for c in fold(word).lower() if "a" <= c <= "z")
+    if not end and 1 < len(word) < 6 and not any(c in _VOWELS for c in word) and not _DOUBLED.search(word):
+        return "".join(LETTER_NAMES[c] for c in word)
     phones: list[str] = []
     at = 0
     while at < len(word):
         length, sound = _match(word, at)
         phones.append(sound)
         at += length
-    text = "".join(phones)
+    text = "".join(phones) + end
     for position, phone in enumerate(text):
         if phone in _PHONE_VOWELS and phone != "ᵊ":
             return f"{text[:position]}ˈ{text[position:]}"

@@ -4,14 +4,15 @@
     LISTENING --------------------------------> SPEAKING ------------------------> LISTENING
                    SpeechStarted                    |  ^         TurnEnded, or SpeechDropped if
                                                     |  |         it was shorter than min_speech_ms
-                     speculate_ms unlikely: MaybeDone  likely again: Resumed
+       early_ms or speculate_ms unlikely: MaybeDone    likely again: Resumed
                      max_turn_ms without an end: TurnEnded up to a pause, SpeechStarted behind it
 
 Probabilities go through a hysteresis: speech starts at `threshold` and lasts down to `threshold - 0.15`, so that a soft
 syllable does not count as silence. One click is not `onset_windows` windows.
 
-How much silence ends a turn may depend on the words (`semantic`) and on the voice (`judged`): `verdict` brings the
-answer when it is known. Without settings the detector ends no turn: audio is kept until the client commits it.
+How much silence ends a turn may depend on its words, its voice, what the agent has asked, and the caller's own pauses:
+`evidence` brings what is known, as soon as it is, and `end_of_turn` decides. What is much softer than the caller is
+silence (`level_gate`). Without settings the detector ends no turn: audio is kept until the client commits it.
 """
 
 from __future__ import annotations
@@ -21,6 +22,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from antiphon.inference_bridge.stt.chunking import pause
+from antiphon.inference_bridge.turns.end_of_turn import Known, evidence_of
+from antiphon.inference_bridge.turns.expected_answer import Expected
+from antiphon.inference_bridge.turns.level_gate import LevelGate
 from antiphon.inference_bridge.turns.turn_settings import TurnSettings, wait_ms
 from antiphon.inference_bridge.turns.window import RATE, WINDOW, Window
 
@@ -28,6 +32,11 @@ _HYSTERESIS: Final = 0.15
 _WINDOW_MS: Final = WINDOW * 1000 / RATE
 MISSING_S: Final = 0.3
 """Seconds without audio after which time itself counts as silence."""
+_A_PAUSE_MS: Final = 250.0
+"""Silence inside a turn from which on it is a pause: shorter ones are between two words."""
+_LATEST_PAUSES: Final = 4
+_GOES_ON_WITHIN: Final = RATE * 3 // 2
+"""Samples after the end of a turn in which speech shows that the end was a pause."""
 
 
 @dataclass(frozen=True)
@@ -102,6 +111,11 @@ class TurnDetector:
         self._likely = 0
         self._last_window: float | None = None
         self._preroll: deque[bytes] = deque()
+        self._gate = LevelGate()
+        self._pauses: deque[float] = deque(maxlen=_LATEST_PAUSES)
+        """The caller's pauses inside turns, ms."""
+        self._last_end: int | None = None
+        """Where the speech of the last turn ended."""
         self._reset()
         self.change(settings)
 
@@ -115,7 +129,7 @@ class TurnDetector:
         self._settings = settings or TurnSettings()
         kept = self._settings.onset_windows + round(self._settings.preroll_ms / _WINDOW_MS)
         self._preroll = deque(self._preroll, maxlen=kept)
-        self._required_ms = self._settings.silence_ms
+        self._required_ms = wait_ms(self._settings)
         return dropped
 
     def _reset(self) -> None:
@@ -127,8 +141,7 @@ class TurnDetector:
         self._told_ms = 0.0
         self._silence_ms = 0.0
         self._maybe: Utterance | None = None
-        self._complete: bool | None = None
-        self._likely_done: float | None = None
+        self._known = Known()
         self.speaking = False
 
     @property
@@ -136,20 +149,38 @@ class TurnDetector:
         """Where the audio begins that is no turn yet; None if there is none."""
         return self._first_sample if self._audio else None
 
-    def verdict(self, utterance: Utterance, complete: bool | None = None, likely: float | None = None) -> None:
-        """Whether the words of the last `MaybeDone` are complete, or how likely its voice is done: either comes first.
+    def evidence(
+        self,
+        utterance: Utterance,
+        words: str | None = None,
+        voice: float | None = None,
+        expected: Expected | None = None,
+        overlaps: bool | None = None,
+    ) -> None:
+        """What is known of the last `MaybeDone`: its transcript, how done its voice sounds, what the agent has asked.
 
-        Ignored if the caller has spoken since.
+        `overlaps`: the agent's speech is held for it. Each comes when it is known, in any order; None leaves what came before. Ignored if the caller has spoken since.
         """
         if self._maybe is not utterance:
             return
-        self._complete = self._complete if complete is None else complete
-        self._likely_done = self._likely_done if likely is None else likely
-        self._required_ms = wait_ms(self._settings, self._likely_done, self._complete)
+        known = self._known
+        self._known = Known(
+            known.words if words is None else words,
+            known.voice if voice is None else voice,
+            known.expected if expected is None else expected,
+            known.overlaps if overlaps is None else overlaps,
+        )
+        longest = max(self._pauses, default=0.0)
+        self._required_ms = wait_ms(self._settings, evidence_of(self._known, self._settings.language, longest))
 
     @property
-    def asks_the_voice(self) -> bool:
-        """A verdict on the voice would change something."""
+    def language(self) -> str:
+        """Of the caller, a tag (BCP 47)."""
+        return self._settings.language
+
+    @property
+    def is_judged(self) -> bool:
+        """Evidence would change something."""
         return self._settings.semantic or self._settings.judged
 
     def commit(self) -> Utterance | None:
@@ -174,10 +205,12 @@ class TurnDetector:
         self._preroll.clear()
         return dropped
 
-    def window(self, window: Window, probability: float, now: float) -> list[TurnEvent]:
-        """Take the next 32 ms and how likely they are speech."""
+    def window(self, window: Window, probability: float, now: float, has_room: bool = True) -> list[TurnEvent]:
+        """Take the next 32 ms and how likely they are speech. `has_room`: a transcription could begin at once."""
         self._last_window = now
         threshold = self._settings.threshold
+        if probability >= threshold - _HYSTERESIS and not self.manual and not self._is_callers(window):
+            probability = 0.0
         if self.manual:
             self._keep(window, probability >= threshold)
             return []
@@ -187,10 +220,13 @@ class TurnDetector:
         end = window.first_sample + WINDOW
         if probability >= (threshold - _HYSTERESIS if not self._silence_ms else threshold):
             return self._speech(end)
-        events = self._silence(_WINDOW_MS)
+        events = self._silence(_WINDOW_MS, has_room)
         if self.speaking and len(self._audio) >= self._settings.max_turn_ms * RATE // 1000 * 2:
             events += self._end()
         return events
+
+    def _is_callers(self, window: Window) -> bool:
+        return not self._settings.relative_gate or self._gate.passes(window.pcm, self.speaking)
 
     def tick(self, now: float) -> list[TurnEvent]:
         """Call each 0.1 s or so: when audio stops coming in mid-speech, the turn ends all the same."""
@@ -239,13 +275,19 @@ class TurnDetector:
         self._speech_end = window.first_sample + WINDOW
         self._preroll.clear()
         self._likely = 0
+        if self._last_end is not None and onset - self._last_end < _GOES_ON_WITHIN:
+            self._pauses.append((onset - self._last_end) * 1000 / RATE)
+        self._last_end = None
         return [SpeechStarted(max(0, onset))]
 
     def _speech(self, end: int) -> list[TurnEvent]:
         resumed: list[TurnEvent] = [Resumed()] if self._maybe else []
-        self._maybe = self._complete = self._likely_done = None
+        self._maybe = None
+        self._known = Known()
+        if self._silence_ms >= _A_PAUSE_MS:
+            self._pauses.append(self._silence_ms)
         self._silence_ms = 0.0
-        self._required_ms = self._settings.silence_ms
+        self._required_ms = wait_ms(self._settings)
         self._speech_windows += 1
         self._speech_end = end
         if len(self._audio) >= self._settings.max_turn_ms * RATE // 1000 * 2:
@@ -256,11 +298,13 @@ class TurnDetector:
             resumed.append(StillSpeaking(self._utterance()))
         return resumed
 
-    def _silence(self, more_ms: float) -> list[TurnEvent]:
+    def _silence(self, more_ms: float, has_room: bool = False) -> list[TurnEvent]:
         self._silence_ms += more_ms
         if self._silence_ms >= self._required_ms:
             return self._end()
-        if self._silence_ms >= self._settings.speculate_ms and self._maybe is None and self._long_enough():
+        early_ms = self._settings.early_ms if has_room else None
+        speculate_ms = self._settings.speculate_ms if early_ms is None else early_ms
+        if self._silence_ms >= speculate_ms and self._maybe is None and self._long_enough():
             self._maybe = self._utterance()
             return [MaybeDone(self._maybe)]
         return []
@@ -290,6 +334,8 @@ class TurnDetector:
 
     def _end(self) -> list[TurnEvent]:
         event = TurnEnded(self._maybe or self._utterance()) if self._long_enough() else SpeechDropped(self._speech_end)
+        speech_end = self._speech_end
         self._reset()
-        self._required_ms = self._settings.silence_ms
+        self._last_end = speech_end if isinstance(event, TurnEnded) else None
+        self._required_ms = wait_ms(self._settings)
         return [event]

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+
+from antiphon.inference_bridge.turns import end_of_turn
+from antiphon.inference_bridge.turns.dictation import Ending
+from antiphon.inference_bridge.turns.end_of_turn import Evidence
 
 
 @dataclass(frozen=True)
@@ -13,7 +16,11 @@ class TurnSettings:
     threshold: float = 0.5
     onset_windows: int = 3
     silence_ms: int = 400
+    """Silence that ends a turn, unless it is `judged`."""
     speculate_ms: int = 160
+    """Silence after which a turn may be over, so that its transcription begins."""
+    early_ms: int | None = None
+    """The same while the processor has room; None: no sooner than `speculate_ms`."""
     preroll_ms: int = 300
     """Kept from before the onset: a soft first consonant is not yet likely speech."""
     min_speech_ms: int = 120
@@ -21,39 +28,26 @@ class TurnSettings:
     """A longer turn is cut at a pause: the first part is answered. The bound of the memory that a caller takes."""
     sustained_ms: int = 800
     """Speech after which `StillSpeaking` brings the speech so far; again after as much."""
-    semantic: bool = False
-    """`silence_ms` holds until there is a verdict; then one of the following."""
-    complete_ms: int = 320
-    """Silence that ends a turn whose words sound complete."""
-    incomplete_ms: int = 4000
-    """Silence that ends one whose words do not."""
-    disagreeing_ms: int = 1200
-    """Silence that ends one of which words and voice say different things."""
     judged: bool = False
-    """Without `semantic`: `silence_ms` is less where the voice sounds done, and more where it does not."""
+    """All that is known of the turn decides how much silence ends it (`end_of_turn`), not `silence_ms`."""
+    semantic: bool = False
+    """The client has asked for that: it is `judged`, with the following two."""
+    patience: float = 1.0
+    """Waits are so many times as long."""
+    longest_ms: int = end_of_turn.LONGEST_MS
+    """Silence that ends any turn; where the client has asked for `semantic`, also one whose words ask for more."""
+    relative_gate: bool = True
+    """What is much softer than the caller counts as silence (`level_gate`)."""
+    language: str = "en"
+    """Of the words."""
 
 
-_SOUNDS_DONE: Final = 0.7
-_SOUNDS_OPEN: Final = 0.3
-"""How likely it must be that the caller is done, or may be at most, for the voice to change anything."""
-_SHORTER: Final = 0.7
-_LONGER: Final = 3.0
-
-
-def wait_ms(settings: TurnSettings, likely: float | None = None, complete: bool | None = None) -> int:
-    """How much silence ends a turn, given how likely its voice sounds done and whether its words are complete.
-
-    None: that is not known, yet or ever. A voice that is not decided changes nothing.
-    """
-    done = None
-    if likely is not None and not _SOUNDS_OPEN < likely < _SOUNDS_DONE:
-        done = likely >= _SOUNDS_DONE
-    if settings.semantic:
-        if complete is None:
-            return settings.silence_ms
-        if done is not None and done is not complete:
-            return settings.disagreeing_ms
-        return settings.complete_ms if complete else settings.incomplete_ms
-    if not settings.judged or done is None:
+def wait_ms(settings: TurnSettings, evidence: Evidence | None = None) -> int:
+    """How much silence ends a turn of which so much is known; None: nothing yet."""
+    if not (settings.judged or settings.semantic):
         return settings.silence_ms
-    return round(settings.silence_ms * (_SHORTER if done else _LONGER))
+    known = evidence or Evidence()
+    if settings.semantic and known.ending is Ending.INCOMPLETE:
+        return settings.longest_ms
+    wait = end_of_turn.wait_ms(known)
+    return max(end_of_turn.SHORTEST_MS, min(settings.longest_ms, round(wait * settings.patience)))

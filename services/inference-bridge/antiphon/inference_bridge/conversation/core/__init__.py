@@ -2,5 +2,6 @@
 
 `machine` is the way in. `state` holds everything, `events` and `commands` are the two alphabets, and the transitions
 stand in `listening` (the caller's sounds and words), `interruption` (what happens when the caller interrupts),
-`lifecycle` (a response from its creation to its end) and `timing` (what the passing of time does).
+`requests` (creates, cancels, the greeting), `lifecycle` (a response from its beginning to its end) and `timing` (what
+the passing of time does).
 """

@@ -13,7 +13,9 @@ Outcome = Literal["completed", "failed", "cancelled"]
 
 @dataclass(frozen=True)
 class Connected:
-    """The caller can be spoken to."""
+    """The caller can be spoken to. `sends_audio`: and is known to be ready, for its own audio has come."""
+
+    sends_audio: bool = True
 
 
 @dataclass(frozen=True)

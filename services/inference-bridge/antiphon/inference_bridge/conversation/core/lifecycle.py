@@ -1,6 +1,6 @@
-"""A response from its creation to its end: begun, asked, prepared behind another one, stopped, settled.
+"""A response from its beginning to its end: begun, asked, prepared behind another one, stopped, settled.
 
-Each create ends in `Begin` and `Settle`, or in `Refuse`. At most one response is spoken at a time; the agent is told
+At most one response is spoken at a time; the agent is told
 what was played of one before it is asked for the next.
 """
 
@@ -10,12 +10,8 @@ from typing import Final
 
 from antiphon.inference_bridge.conversation.core import commands as do
 from antiphon.inference_bridge.conversation.core.commands import Command
-from antiphon.inference_bridge.conversation.core.events import Cancel, Create, Ended
-from antiphon.inference_bridge.conversation.core.language import NOT_UNDERSTOOD, phrase
+from antiphon.inference_bridge.conversation.core.events import Ended
 from antiphon.inference_bridge.conversation.core.state import (
-    MAX_BESIDE,
-    MAX_FOLLOWING,
-    MAX_STOPPED,
     MAX_TEXT,
     MAX_WAITING,
     HoldPhase,
@@ -26,14 +22,12 @@ from antiphon.inference_bridge.conversation.core.state import (
     StopReason,
     Words,
 )
+from antiphon.inference_bridge.phrases import phrase
 
-GREETING_GRACE_S: Final = 2.0
-"""Within this time of the greeting's beginning a create is that of a program that wants the caller greeted: it is."""
 ANSWER_WITHIN_S: Final = 1.3
 """Agreement over a statement is an answer where the agent ends so soon behind it."""
 REPAIR_PLAYED_MS: Final = 1500
 """An answer of which more was played has been given, even if its turn went on."""
-ACTIVE: Final = "conversation_already_has_active_response"
 
 
 # ---- texts ---------------------------------------------------------------------------------------------
@@ -48,10 +42,10 @@ def _give_back(state: State, response: Response, carried: bool) -> None:
     """What a response was to answer is answered by the next one."""
     for words in response.texts:
         words.carried = words.carried or carried
-    state.waiting = _in_order([*response.texts, *state.waiting])[-MAX_WAITING:]
+    state.waiting = in_order([*response.texts, *state.waiting])[-MAX_WAITING:]
 
 
-def _in_order(texts: list[Words]) -> list[Words]:
+def in_order(texts: list[Words]) -> list[Words]:
     """As they came from the caller."""
     return sorted(texts, key=lambda words: words.key)
 
@@ -91,79 +85,12 @@ def begin(state: State, response: Response, now: float) -> list[Command]:
     return out + advance(state, now)
 
 
-def create(state: State, event: Create, now: float) -> list[Command]:
-    """The client wants an answer to the conversation so far, or one out of band."""
-    response = Response(
-        state.new_id(),
-        Kind.CLIENT,
-        now,
-        parameters=event.parameters,
-        by_client=True,
-        on_record=not event.aside,
-        spoken=event.spoken,
-    )
-    if len(state.deferred) >= 2 * MAX_STOPPED:
-        text = f"{MAX_STOPPED} responses that were stopped are being closed: wait for a response.done"
-        return [do.Refuse("rate_limit_exceeded", text)]
-    if event.aside and not event.spoken:
-        return _beside(state, response, event, now)
-    last = state.speech[-1] if state.speech else None
-    if event.aside:
-        return begin(state, response, now) if last is None else _follow(state, response, now)
-    asks = bool(state.waiting) or event.has_own_input or state.new_outputs > 0
-    if last is None:
-        if state.greeting and not state.greeted:
-            if not asks:
-                response.kind, response.fixed = Kind.GREETING, state.greeting
-            elif state.scripted:
-                response.preamble = state.greeting
-        state.greeted = True
-    elif last.kind is Kind.GREETING:
-        if not asks or now - last.began < GREETING_GRACE_S:
-            return [do.Refuse(ACTIVE, "the caller is being greeted: wait for the greeting's response.done")]
-        return _follow(state, response, now)
-    elif state.new_outputs or not last.on_record:
-        return _follow(state, response, now)
-    elif last.kind is Kind.FIXED or any(each.is_generating for each in state.speech):
-        text = "a response is being made already: wait for its response.done, or send response.cancel"
-        return [do.Refuse(ACTIVE, text)]
-    out = stop_speech(state, now, "turn_detected") if last is not None else []
-    _take_waiting(state, response)
-    return out + begin(state, response, now)
-
-
-def _take_waiting(state: State, response: Response) -> None:
-    response.texts, state.waiting = _in_order([*state.waiting, *response.texts]), []
-    state.new_outputs = 0
-
-
-def _beside(state: State, response: Response, event: Create, now: float) -> list[Command]:
-    if len(state.beside) >= MAX_BESIDE:
-        text = f"{MAX_BESIDE} responses out of band are under way: wait for a response.done"
-        return [do.Refuse("rate_limit_exceeded", text)]
-    response.beside = response.created = True
-    state.beside[response.rid] = response
-    return [do.Begin(response), *_advance_beside(state, event.has_own_input)]
-
-
-def _follow(state: State, response: Response, now: float) -> list[Command]:
-    """Wait until what is spoken has been played to its end."""
-    if len(state.speech) > MAX_FOLLOWING:
-        text = f"{MAX_FOLLOWING} responses wait to be spoken: wait for a response.done"
-        return [do.Refuse("rate_limit_exceeded", text)]
-    response.phase = Phase.QUEUED
-    if response.on_record:
-        _take_waiting(state, response)
-    state.speech.append(response)
-    return prepare(state, now)
-
-
 # ---- go on ---------------------------------------------------------------------------------------------
 
 
 def advance(state: State, now: float) -> list[Command]:
     """Whatever can go on does: the first response, the one prepared behind it, those beside the speech."""
-    out = _advance_beside(state)
+    out = advance_beside(state)
     head = state.current
     if state.stopping:
         return out
@@ -205,10 +132,10 @@ def _ask_when_known(state: State, head: Response, now: float) -> list[Command]:
         own = head.texts
         if not any(words.text for words in own) and not any(words.carried for words in state.waiting):
             if any(words.has_interrupted or words.failed for words in own):
-                head.fixed = phrase(NOT_UNDERSTOOD, state.rules.language)
+                head.fixed = phrase("not_understood", state.rules.language)
                 return _asked(state, head, "")
             return [do.Drop(head), *_over(state, head, now)]
-        head.texts, state.waiting = _in_order([*state.waiting, *own]), []
+        head.texts, state.waiting = in_order([*state.waiting, *own]), []
         if not all(words.is_known for words in head.texts):
             return []
     return _asked(state, head, _joined(head.texts if head.on_record else state.waiting))
@@ -236,7 +163,7 @@ def prepare(state: State, now: float) -> list[Command]:
     return [do.Presume(current.rid), *_asked(state, following, _joined(following.texts), gated=True)]
 
 
-def _advance_beside(state: State, ask_now: bool = False) -> list[Command]:
+def advance_beside(state: State, ask_now: bool = False) -> list[Command]:
     out: list[Command] = []
     if ask_now or all(words.is_known for words in state.waiting):
         for response in state.beside.values():
@@ -246,29 +173,6 @@ def _advance_beside(state: State, ask_now: bool = False) -> list[Command]:
 
 
 # ---- stop ----------------------------------------------------------------------------------------------
-
-
-def cancel(state: State, event: Cancel, now: float) -> list[Command]:
-    """The client wants what is spoken, or one response, stopped."""
-    if event.rid is None:
-        if not state.speech and event.must_exist:
-            return [_not_active("a response")]
-        return stop_speech(state, now, "client_cancelled") + advance(state, now)
-    if (response := state.beside.get(event.rid)) is not None:
-        if response.phase is Phase.STOPPING:
-            return [_not_active("this response")]
-        return _stop(state, response, "client_cancelled")
-    found = next((each for each in state.speech if each.rid == event.rid), None)
-    if found is None:
-        return [_not_active("this response")] if event.must_exist else []
-    if len(state.speech) == 1:
-        return stop_speech(state, now, "client_cancelled") + advance(state, now)
-    state.speech.remove(found)
-    return _stop(state, found, "client_cancelled") + advance(state, now)
-
-
-def _not_active(which: str) -> do.Refuse:
-    return do.Refuse("response_cancel_not_active", f"{which} is not active: there is nothing to cancel")
 
 
 def stop_speech(state: State, now: float, reason: StopReason) -> list[Command]:
@@ -282,13 +186,13 @@ def stop_speech(state: State, now: float, reason: StopReason) -> list[Command]:
     state.idle_since = now
     out: list[Command] = []
     for response in stopped:
-        out += _stop(state, response, reason)
+        out += stop(state, response, reason)
     if held and not any(isinstance(command, do.Stop) for command in out):
         out.append(do.ResumeSpeech())  # what is stopped by its task lets go of the transceiver by itself
     return [*out, do.Changed()]
 
 
-def _stop(state: State, response: Response, reason: StopReason) -> list[Command]:
+def stop(state: State, response: Response, reason: StopReason) -> list[Command]:
     response.stop_reason = reason
     if response.phase in (Phase.GENERATING, Phase.PLAYING):
         response.move(Phase.STOPPING)

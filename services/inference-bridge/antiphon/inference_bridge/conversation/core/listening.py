@@ -8,9 +8,9 @@ from antiphon.inference_bridge.conversation.core import commands as do
 from antiphon.inference_bridge.conversation.core import events, lifecycle
 from antiphon.inference_bridge.conversation.core.commands import Command
 from antiphon.inference_bridge.conversation.core.interruption import Sound, interrupt, sound
-from antiphon.inference_bridge.conversation.core.language import asks_for_words, is_presence_check
+from antiphon.inference_bridge.conversation.core.language import asks_for_words
 from antiphon.inference_bridge.conversation.core.state import MAX_KEYS, State, Words
-from antiphon.inference_bridge.turns.backchannel import is_backchannel
+from antiphon.inference_bridge.turns.backchannel import is_backchannel, is_presence_check
 from antiphon.inference_bridge.turns.detector import (
     MaybeDone,
     Resumed,

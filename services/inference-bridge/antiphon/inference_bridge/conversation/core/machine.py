@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from antiphon.inference_bridge.conversation.core import commands as do
-from antiphon.inference_bridge.conversation.core import events, lifecycle, listening, timing
+from antiphon.inference_bridge.conversation.core import events, lifecycle, listening, requests, timing
 from antiphon.inference_bridge.conversation.core.commands import Command
 from antiphon.inference_bridge.conversation.core.events import Event
 from antiphon.inference_bridge.conversation.core.interruption import Sound, sound
@@ -22,14 +22,10 @@ MAX_CALLS: Final = 200
 
 
 def _connected(state: State, event: events.Connected, now: float) -> list[Command]:
-    """The greeting starts when the call is connected, unless the client was faster."""
-    if state.greeted:
-        return []
-    state.greeted = True
-    if not state.greeting or state.speech:
-        return []
-    response = Response(state.new_id(), Kind.GREETING, now, fixed=state.greeting, spoken=state.rules.spoken)
-    return lifecycle.begin(state, response, now)
+    if event.sends_audio:
+        return requests.greet(state, now)
+    state.connected_at = now
+    return []
 
 
 def _rules_changed(state: State, event: events.RulesChanged, now: float) -> list[Command]:
@@ -46,11 +42,11 @@ def _output_added(state: State, event: events.OutputAdded, now: float) -> list[C
 
 
 def _create(state: State, event: events.Create, now: float) -> list[Command]:
-    return lifecycle.create(state, event, now)
+    return requests.create(state, event, now)
 
 
 def _cancel(state: State, event: events.Cancel, now: float) -> list[Command]:
-    return lifecycle.cancel(state, event, now)
+    return requests.cancel(state, event, now)
 
 
 def _say(state: State, event: events.Say, now: float) -> list[Command]:

@@ -214,6 +214,8 @@ class State:
     rules: Rules = field(default_factory=Rules)
     greeting: str = ""
     greeted: bool = False
+    connected_at: float | None = None
+    """When the call was connected, for a caller of whom no audio has come yet."""
     scripted: bool = False
     """The agent can't greet when a client's text asks for it: our greeting goes before its first answer."""
     hold: Hold = field(default_factory=Hold)

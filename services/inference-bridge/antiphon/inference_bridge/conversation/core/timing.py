@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from antiphon.inference_bridge.conversation.core import commands as do
-from antiphon.inference_bridge.conversation.core import lifecycle
+from antiphon.inference_bridge.conversation.core import lifecycle, requests
 from antiphon.inference_bridge.conversation.core.commands import Command
 from antiphon.inference_bridge.conversation.core.interruption import MAX_HOLD_S, PATIENCE_S, Sound, sound
 from antiphon.inference_bridge.conversation.core.listening import keys_complete
@@ -22,6 +22,8 @@ TOOL_S: Final = 120.0
 def tick(state: State, now: float) -> list[Command]:
     """Called each 0.1 s or so."""
     out = _end_hold(state, now)
+    if state.connected_at is not None and now - state.connected_at >= requests.READY_S:
+        out += requests.greet(state, now)
     late = now - state.resumed_at > lifecycle.ANSWER_WITHIN_S
     for words in [words for words in state.undecided if words.may_be_answer and late]:
         state.undecided.remove(words)

@@ -18,18 +18,20 @@ import nats.errors
 from nats.aio.client import Client
 from pydantic import TypeAdapter
 
-from antiphon.inference_bridge.agents import FunctionCall, ReplyPart, Request, Usage
-from antiphon.inference_bridge.agents.language_model import (
-    APOLOGY,
-    MAX_ANSWER,
-    MAX_ARGUMENTS,
-    MAX_CALLS,
-    MAX_HISTORY,
-    MAX_NAME,
-    TOO_LONG,
-)
+from antiphon.inference_bridge.agents import FunctionCall, Incomplete, ReplyPart, Request, Retracted, Usage
+from antiphon.inference_bridge.agents.chat_answer import MAX_ANSWER
+from antiphon.inference_bridge.agents.chat_history import MAX_HISTORY
+from antiphon.inference_bridge.agents.language_model import LOAD_SECONDS
+from antiphon.inference_bridge.agents.phrases import phrases
+from antiphon.inference_bridge.agents.tool_calls import MAX_ARGUMENTS, MAX_CALLS, MAX_NAME
 from antiphon.inference_bridge.models.remote import wire
-from antiphon.inference_bridge.models.remote.pool import ATTEMPTS, LLM_TIMEOUT, WorkerError, pieces_of
+from antiphon.inference_bridge.models.remote.pool import (
+    ANSWER_SECONDS,
+    ATTEMPTS,
+    LLM_TIMEOUT,
+    WorkerError,
+    pieces_of,
+)
 from antiphon.schemas.errors import MalformedError
 
 log = logging.getLogger(__name__)
@@ -51,9 +53,13 @@ def packed(request: Request) -> bytes:
 class RemoteLanguageModel:
     """The `Agent` of one call, which owns it. Used on the event loop."""
 
-    def __init__(self, client: Client, timeout: float) -> None:
-        """`timeout`: seconds after which no further worker is asked for an answer of which nothing was spoken."""
+    def __init__(self, client: Client, timeout: float, load_timeout: float = LOAD_SECONDS) -> None:
+        """`timeout`: seconds after which no further worker is asked for an answer of which nothing was spoken.
+
+        `load_timeout`: that a worker's chat server may take to its first word.
+        """
         self._client, self._timeout = client, timeout
+        self._within = max(ANSWER_SECONDS, load_timeout + ANSWER_SECONDS - LOAD_SECONDS)
 
     async def reply(self, request: Request) -> AsyncGenerator[ReplyPart, None]:
         """The answer piece by piece; an apology in place of the rest when no worker answers."""
@@ -66,9 +72,11 @@ class RemoteLanguageModel:
                             spoken += part
                             if len(spoken) > MAX_ANSWER:
                                 log.warning("language model: the answer has more than %d characters", MAX_ANSWER)
-                                yield f" {TOO_LONG}"
+                                yield f" {phrases(request.language).too_long}"
                                 return
-                        final = final or not isinstance(part, str)
+                        if isinstance(part, Retracted):
+                            spoken = ""
+                        final = final or not isinstance(part, str | Retracted)
                         yield part
                 return
             except (WorkerError, TimeoutError, nats.errors.Error, MalformedError) as error:
@@ -77,12 +85,13 @@ class RemoteLanguageModel:
                     break
                 await asyncio.sleep(_BETWEEN_TRIES)
         if not final:
-            yield f" {APOLOGY}" if spoken else APOLOGY
+            apology = phrases(request.language).apology
+            yield f" {apology}" if spoken else apology
 
     async def _ask(self, request: Request) -> AsyncGenerator[ReplyPart, None]:
         """One worker's answer."""
         number = calls = 0
-        async with aclosing(pieces_of(self._client, "llm", packed(request), LLM_TIMEOUT)) as pieces:
+        async with aclosing(pieces_of(self._client, "llm", packed(request), LLM_TIMEOUT, self._within)) as pieces:
             async for kind, *fields in pieces:
                 match kind, fields:
                     case "text", [str(piece), int(at)]:
@@ -97,6 +106,10 @@ class RemoteLanguageModel:
                         yield FunctionCall(call_id[:MAX_NAME], name[:MAX_NAME], arguments)
                     case "usage", [int(taken), int(given)]:
                         yield Usage(taken, given)
+                    case "incomplete", ["max_output_tokens" | "content_filter" as reason]:
+                        yield Incomplete(reason)
+                    case "retracted", _:
+                        yield Retracted()
                     case "alive", _:
                         pass
                     case "end", _:

@@ -16,7 +16,7 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from pydantic import ValidationError
 
-from antiphon.inference_bridge.agents import FunctionCall, Request, Usage
+from antiphon.inference_bridge.agents import FunctionCall, Incomplete, Request, Retracted, Usage
 from antiphon.inference_bridge.agents.language_model import LanguageModel, ModelError
 from antiphon.inference_bridge.models.remote import wire
 from antiphon.inference_bridge.models.remote.language_model import REQUEST
@@ -110,6 +110,10 @@ class LanguageModelWorker:
                             await send("call", call_id, function, arguments)
                         case Usage(taken, given):
                             await send("usage", taken, given)
+                        case Incomplete(reason):
+                            await send("incomplete", reason)
+                        case Retracted():
+                            await send("retracted", "")
                         case _:
                             log.debug("a part of an answer that workers do not send: %r", part)
             await send("end", "")

@@ -104,18 +104,25 @@ class RemoteModels:
     Owned by the bridge, for all calls of its process; used on the event loop.
     """
 
-    def __init__(self, client: Client) -> None:
-        """`client`: the bridge's connection, which outlives this object."""
-        self._client = client
+    def __init__(self, client: Client, language: str = "") -> None:
+        """`client`: the bridge's connection, which outlives this object.
+
+        `language`: of utterances for which none is named; empty: the worker's own.
+        """
+        self._client, self._language = client, language
         self._outstanding: Counter[str] = Counter()
         """Requests without an answer, by owner."""
 
-    def transcribe(self, pcm: bytes, prompt: str, urgency: Urgency, owner: str = "") -> Pending[str]:
+    def transcribe(
+        self, pcm: bytes, prompt: str, urgency: Urgency, owner: str = "", language: str = ""
+    ) -> Pending[str]:
         """`pcm`: s16le mono at 16 kHz; `ValueError` if it is longer than a worker takes (`wire.MAX_PCM`)."""
         if len(pcm) > wire.MAX_PCM:
             raise ValueError(f"{len(pcm)} bytes of audio: a worker takes {wire.MAX_PCM}, longer turns go in pieces")
         within = STT_TIMEOUT + STT_TIMEOUT_PER_S * len(pcm) / (2 * RATE)
-        return self._request(partial(self._transcribe, wire.pack(prompt[: wire.MAX_TEXT], pcm), within), owner)
+        language = (language or self._language)[: wire.MAX_LANGUAGE]
+        more = [language] if language else []
+        return self._request(partial(self._transcribe, wire.pack(prompt[: wire.MAX_TEXT], pcm, *more), within), owner)
 
     def synthesize(
         self, clause: str, speed: float, urgency: Urgency, owner: str = "", voice: str = "", language: str = ""

@@ -1,15 +1,18 @@
 """What a bridge and its model workers send each other: requests on `subjects.worker`, msgpack arrays both ways.
 
-    stt    [version, prompt, pcm]      -> [version, "text", text, work_ms]
+    stt    [version, prompt, pcm, language] -> [version, "text", text, work_ms]
     tts    [version, text, speed]      -> [version, "pcm", pcm, work_ms, last], pieces of a second
            [version, text, speed, voice, language]   where a session has chosen; empty: the worker's own
     llm    [version, verb, request]    -> [version, "text", piece, number], [version, "call", id, name, arguments],
-                                          [version, "usage", taken, given], [version, "alive"], [version, "end"]
+                                          [version, "usage", taken, given], [version, "incomplete", reason],
+                                          [version, "retracted", ""], [version, "alive"], [version, "end"]
     any                                -> [version, "error", message, busy]
 
-`pcm` is s16le mono, 16 kHz to a transcriber, 24 kHz from a voice. `verb` is `reply`, with a `Request` of `agents` as
-JSON, or `ready`, which is answered by `alive`; a worker for language models sends `alive` while its server is silent.
-A worker that is busy answers with an error at once, so that the bridge asks another one.
+`language` may be missing: then it is the worker's own. A worker of an older version ignores it, so a bridge sends it
+only where a call asks for one. `pcm` is s16le mono, 16 kHz to a transcriber, 24 kHz from a voice. `verb` is `reply`,
+with a `Request` of `agents` as JSON, or `ready`, which is answered by `alive`; a worker for language models sends
+`alive` while its server is silent. A worker that is busy answers with an error at once, so that the bridge asks
+another one.
 """
 
 from __future__ import annotations
@@ -35,6 +38,8 @@ ALIVE_SECONDS: Final = 0.5
 """Between two signs of life while a language model prepares its answer."""
 MAX_TEXT: Final = 2000
 """Characters of a clause."""
+MAX_LANGUAGE: Final = 35
+"""Characters of a language tag (RFC 5646, section 4.4.1)."""
 
 
 def pack(*fields: Any) -> bytes:

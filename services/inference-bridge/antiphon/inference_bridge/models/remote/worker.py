@@ -21,7 +21,7 @@ from antiphon.inference_bridge.models.remote import wire
 from antiphon.inference_bridge.models.remote.llm_worker import LanguageModelWorker
 from antiphon.inference_bridge.models.threads import Job, ModelThreads, Urgency
 from antiphon.inference_bridge.settings import Settings
-from antiphon.inference_bridge.stt.transcriber import Transcriber
+from antiphon.inference_bridge.stt.transcriber import Transcriber, UnknownLanguageError
 from antiphon.inference_bridge.tts.synthesizer import Synthesizer
 from antiphon.inference_bridge.unless_stopped import Stopped, unless_stopped
 from antiphon.runtime import tasks
@@ -70,17 +70,20 @@ class Worker:
             elif self._voice is not None:
                 await self._synthesize(request, self._voice)
         except Exception as error:
-            if not isinstance(error, MalformedError):
+            if not isinstance(error, MalformedError | UnknownLanguageError):
                 log.exception("a job failed")
             await request.respond(wire.pack("error", str(error)[:500] or type(error).__name__, False))
 
     async def _transcribe(self, request: Request, model: Transcriber) -> None:
-        prompt, pcm = wire.unpack(request.data, str, bytes)[:2]
+        prompt, pcm, *more = wire.unpack(request.data, str, bytes)
+        language = more[0] if more else ""
+        if type(language) is not str or len(language) > wire.MAX_LANGUAGE:
+            raise MalformedError(f"the language {language!r:.40} is no tag of at most {wire.MAX_LANGUAGE} characters")
         if len(prompt) > wire.MAX_TEXT:
             raise MalformedError(f"a prompt of {len(prompt)} characters: at most {wire.MAX_TEXT}")
         if len(pcm) > wire.MAX_PCM:
             raise MalformedError(f"{len(pcm)} bytes of audio: at most {wire.MAX_PCM}, longer turns go in pieces")
-        job: Job[str] = self._threads.submit(partial(model.transcribe, pcm, prompt), Urgency.NOW)
+        job: Job[str] = self._threads.submit(partial(model.transcribe, pcm, prompt, language), Urgency.NOW)
         text = await job
         await request.respond(wire.pack("text", text, job.work_ms))
 
@@ -149,7 +152,7 @@ async def _run_language_model(settings: Settings, stop: asyncio.Event) -> None:
     async with client_for(settings.llm_url, settings.llm_api_key.get_secret_value()) as server:
         connecting = connection.connect(settings.nats_url, "antiphon-worker-llm", settings.nats_access("worker"))
         client = await unless_stopped(stop, connecting)
-        model = LanguageModel(server, settings.llm_model, settings.llm_timeout)
+        model = LanguageModel(server, settings.llm_model, settings.llm_timeout, load_timeout=settings.llm_load_timeout)
         worker = LanguageModelWorker(client, model, settings.llm_at_once)
         warming = asyncio.create_task(worker.warm())
         try:

@@ -65,10 +65,10 @@ def address_rules(words: Words) -> list[Rule]:
     return [
         Rule("mail", rf"(?<![\w.+%-])(?:mailto:)?[\w.+%-]{{1,64}}@(?:{_LABEL}\.){{1,6}}[^\W\d_]{{2,24}}(?!\w)", mail),
         Rule("mail", rf"(?<![\w.+%-])[\w.+%-]{{1,64}}@(?:localhost|{_LABEL})(?![\w.])", mail),
-        Rule("web", rf"(?<!\w)(?:[A-Za-z][A-Za-z0-9+]{{1,10}}://|www\.){_TAIL}", web, "a"),
+        Rule("web", rf"(?<!\w)(?:[A-Za-z][A-Za-z0-9+]{{1,10}}://|[wW]{{3}}\.){_TAIL}", web, "a"),
         Rule(
             "web",
-            rf"(?<![\w.@-])(?:(?:{_LABEL}\.){{1,6}}(?:{_TOP})|localhost(?=[:/]))(?![\w-])(?!\.\w)"
+            rf"(?<![\w.@-])(?:(?:{_LABEL}\.){{1,6}}(?i:{_TOP})|localhost(?=[:/]))(?![\w-])(?!\.\w)"
             rf"(?::\d{{1,5}})?(?:[/?#]{_TAIL}|/)?",
             web,
             "1a",

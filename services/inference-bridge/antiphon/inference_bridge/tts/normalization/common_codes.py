@@ -21,7 +21,8 @@ from antiphon.inference_bridge.tts.normalization.common_words import (
 )
 
 _WORD: Final = re.compile(r"[^\W\d_]+(?:['.][^\W\d_]+)*")
-_SENTENCE_END: Final = re.compile(r"[.!?;]\s|\n")
+_SENTENCE_END: Final = re.compile(r"(?<=\w{4})\.\s|[!?;]\s|\n")
+"""A full stop behind a short word may be one of an abbreviation: `no. 1234`."""
 _RUNS: Final = re.compile(r"[^\W\d_]+|[0-9]+")
 
 
@@ -58,11 +59,12 @@ def code_rules(words: Words, telephone: str = "", is_code: Callable[[Match[str]]
     def code(match: Match[str]) -> str | None:
         if len(match[0]) < 3:
             return None
-        digits = sum(c.isdigit() for c in match[0])
-        chosen = is_code(match) if is_code else digits >= 3 and in_digit_context(match, words)
+        chosen = is_code(match) if is_code else in_digit_context(match, words)
         return say_digits(match[0], words) if chosen else None
 
-    def version(match: Match[str]) -> str:
+    def version(match: Match[str]) -> str | None:
+        if not match[1] and re.fullmatch(r"\d{1,3}(?:\.\d{3}){2,}", match[2]):
+            return None  # 1.000.000
         return f"{words.version if match[1] else ''} {_numbers(match[2])}"
 
     def _numbers(text: str) -> str:
@@ -89,7 +91,7 @@ def code_rules(words: Words, telephone: str = "", is_code: Callable[[Match[str]]
             return None
         if any(not run.isupper() and len(run) > 3 for run in letters):
             return None
-        if digits < 3 and (len(runs) < 3 or ("-" in text and max(map(len, letters)) > 1)):
+        if digits < 3 and (len(runs) < 3 or re.fullmatch(r"[A-Z]{2,}-\d{1,2}", text)):
             return None
         # `500MB` is an amount
         if len(runs) == 2 and runs[0].isdigit() and digits < 5 and len(letters[0]) < 4:
@@ -114,7 +116,8 @@ def code_rules(words: Words, telephone: str = "", is_code: Callable[[Match[str]]
         *rules,
         Rule(
             "version",
-            r"(?<![\w.])(v|V|ver\. ?|version )(\d{1,5}(?:\.\d{1,6}){0,4}(?:[.+-]?[A-Za-z]{1,8}\.?\d{0,4}){0,2})(?!\w)",
+            r"(?<![\w.])(v|V(?=\d{1,5}\.)|ver\. ?|version )"
+            r"(\d{1,5}(?:\.\d{1,6}){0,4}(?:[.+-]?[A-Za-z]{1,8}\.?\d{0,4}){0,2})(?!\w)",
             version,
             "1a",
         ),

@@ -25,14 +25,14 @@ _IMAGE_OR_LINK: Final = re.compile(
     r"!?\[([^\[\]\n]{0,300})\]"
     r"(?:\([^()\s]{0,500}(?:\([^()\s]{0,100}\))?[^()\n]{0,300}\)|\[[^\[\]\n]{0,100}\])"
 )
-_FOOTNOTE: Final = re.compile(r"(?<=[^\s(\[])\[\^?\d{1,3}\](?!\()|\[\^\d{1,3}\]:?")
+_FOOTNOTE: Final = re.compile(r"(?:(?<=[a-z]{3})|(?<=[.,!?;:)\"]))\[\^?\d{1,3}\](?!\()|\[\^\d{1,3}\]:?")
 _AUTOLINK: Final = re.compile(r"<((?:https?://|mailto:)?[^\s<>@]{1,200}[@.][^\s<>]{1,200})>")
 _BREAK: Final = re.compile(r"<(?:br|/p|/li|/div|/tr|/h[1-6])[ \t]*/?>", re.IGNORECASE)
 _CELL_END: Final = re.compile(r"</t[dh]>", re.IGNORECASE)
 _TAG: Final = re.compile(r"</?[A-Za-z][\w:-]{0,30}(?:[ \t][^<>\n]{0,300})?/?>|<!--[^>]{0,300}-->")
 _ENTITY: Final = re.compile(r"&(?:[A-Za-z]{2,12}|#\d{1,7}|#[xX][0-9A-Fa-f]{1,6});")
 _CODE: Final = re.compile(r"`+")
-_STRONG: Final = re.compile(r"\*{2,}|~~|(?<!\w)_{2,}(?=\w)|(?<=[\w.!?,])_{2,}(?!\w)")
+_STRONG: Final = re.compile(r"\*{2,}|~~|(?<!\w)==(?=\w)|(?<=\w)==(?![\w=])|(?<!\w)_{2,}(?=\w)|(?<=[\w.!?,])_{2,}(?!\w)")
 _STAR: Final = re.compile(r"(?<![\d\s)*])\*|\*(?![\s\d(*])|(?<![\d)])(?<!\s)\*(?=\s)|(?:^|(?<=\n))\*")
 _UNDERSCORE: Final = re.compile(r"(?<![\w@/.-])_(?=[^\W_])|(?<=[^\W_])_(?![\w@])|(?<=[.!?,])_(?!\w)")
 _ESCAPED: Final = re.compile(r"\\(?:([\[\]()!+.{}$-])|[*_`#~>|])")
@@ -49,18 +49,18 @@ def plain(text: str) -> str:
         text = _AUTOLINK.sub(r"\1", text)
         text = _TAG.sub("", _BREAK.sub("\n", _CELL_END.sub(", ", text)))
     text = _ESCAPED.sub(r"\1", _FENCE.sub("", text))
-    text = _RULER.sub("", text)
+    text = _RULER.sub("", _WRAPPED.sub(" ", text))
     if "|" in text:
         text = _TABLE_ROW.sub(lambda m: _row(m[1] or m[2] or ""), _TABLE_RULER.sub("", text))
     text = _HEADING_END.sub("", _LINE_START.sub("", text))
     if "[" in text:
         text = _FOOTNOTE.sub("", _IMAGE_OR_LINK.sub(r"\1", text))
     text = _CODE.sub("", text)
-    if "*" in text or "~" in text or "_" in text:
+    if "*" in text or "~" in text or "_" in text or "==" in text:
         text = _UNDERSCORE.sub("", _STAR.sub("", _STRONG.sub("", text)))
     if "&" in text:
         text = _ENTITY.sub(lambda m: html.unescape(m[0]), text)
-    return _WRAPPED.sub(" ", text)
+    return text
 
 
 def _row(cells: str) -> str:

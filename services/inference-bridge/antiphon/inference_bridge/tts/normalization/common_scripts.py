@@ -17,19 +17,21 @@ from antiphon.inference_bridge.tts.normalization.common_words import Words
 _SIGNS: Final = {
     "’": "'", "‘": "'", "‛": "'", "ʼ": "'", "′": "'", "`": "'", "´": "'", "“": '"', "”": '"', "„": '"', "‟": '"',
     "″": '"', "«": '"', "»": '"', "‹": '"', "›": '"', "「": '"', "」": '"', "『": '"', "』": '"',
-    "‐": "-", "‑": "-", "‒": "-", "–": "–", "—": " — ", "―": " — ", "−": "-", "…": "...", "‥": "...", "⁄": "/",
+    "‐": "-", "‑": "-", "‒": "-", "–": "-", "—": " — ", "―": " — ", "−": "-", "…": "...", "‥": "...", "⁄": "/",
     "、": ", ", "。": ". ", "，": ", ", "．": ".", "：": ": ", "；": "; ", "！": "! ", "？": "? ", "،": ", ", "؟": "? ",
     "؛": "; ", "।": ". ", "·": " ", "•": ", ", "‣": ", ", "◦": ", ", "▪": ", ", "™": "", "®": "", "№": "No.",
     "½": " 1/2", "¼": " 1/4", "¾": " 3/4", "⅓": " 1/3", "⅔": " 2/3", "⅕": " 1/5", "⅖": " 2/5", "⅗": " 3/5",
     "⅘": " 4/5", "⅙": " 1/6", "⅚": " 5/6", "⅛": " 1/8", "⅜": " 3/8", "⅝": " 5/8", "⅞": " 7/8", "¿": " ", "¡": " ",
-    "µ": "µ", "μ": "µ", "Ω": "Ω", "\u2028": "\n", "\u2029": "\n", "\u0085": "\n", "\x0b": "\n", "\x0c": "\n",
+    "µ": "µ", "Ω": "Ω", "\u2028": "\n", "\u2029": "\n", "\u0085": "\n", "\x0b": "\n", "\x0c": "\n",
     "ı": "i", "ſ": "s", "∕": "/", "∙": "×", "⋅": "×", "✕": "×", "✖": "×", "➕": "+", "➖": "-", "➗": "÷",
 }  # fmt: skip
-_KEPT: Final = frozenset("ºª²³¹⁰⁴⁵⁶⁷⁸⁹⁻⁺√∞≈≠≤≥±×÷→←↔⇒°€£¥₹₽₩₪₺₴₫₱₦₿¢§©∑∆∂πΩµ–")
+_KEPT: Final = frozenset("ºª²³¹⁰⁴⁵⁶⁷⁸⁹⁻⁺√∞≈≠≤≥±×÷→←↔⇒°€£¥₹₽₩₪₺₴₫₱₦₿¢§©∑∆∂πΩµ")
 _NOT_ASCII: Final = re.compile(r"[^\x00-\x7f]")
+_MICRO: Final = re.compile(r"\u03bc(?=[mgslLFVAHWJ](?![^\W\d_]))")
+"""A Greek letter that stands for the sign of a unit."""
 _SUBSCRIPTS: Final = {chr(0x2080 + digit): str(digit) for digit in range(10)}
 
-LATIN: Final = "A-Za-zªºµÀ-ÖØ-öø-ɏḀ-ỿ"
+LATIN: Final = "A-Za-zªºÀ-ÖØ-öø-ɏḀ-ỿ"
 """For a class of characters in a pattern: the letters that a voice for a European language is given."""
 EMOJI: Final = (
     r"[\U0001F000-\U0001FAFF\u2600-\u27BF\u2B05-\u2B07\u2B1B\u2B1C\u2B50\u2B55\u231A\u231B\u23E9-\u23FA\u2328\u23CF"
@@ -75,7 +77,8 @@ def canonical(text: str) -> str:
     """One form for each sign: `“１２３”` -> `"123"`, letters composed, digits of any script as ASCII."""
     if text.isascii():
         return text
-    return _NOT_ASCII.sub(_canonical_character, unicodedata.normalize("NFC", text))
+    text = _MICRO.sub("µ", unicodedata.normalize("NFC", text))
+    return _NOT_ASCII.sub(_canonical_character, text)
 
 
 def _canonical_character(match: Match[str]) -> str:
@@ -114,14 +117,17 @@ def script(letter: str) -> str:
 
 def say_foreign(text: str, words: Words) -> str:
     """Text in another script: Cyrillic and Greek in Latin letters, others as the notice of `words.scripts`."""
+    if text == "µ":
+        return "micro"
     if len(text) == 1 and script(text) == "greek":
         return unicodedata.name(text).split(" ")[-1].capitalize()
     said: list[str] = []
     for word in text.split():
         kinds = {script(c) for c in word if c.isalpha()}
-        if kinds <= {"cyrillic", "greek"}:
+        if kinds <= {"cyrillic", "greek", "micro"}:
             said.append(_in_latin(word))
             continue
+        kinds.discard("micro")
         kind = "hiragana" if kinds & {"hiragana", "katakana"} else min(kinds)
         notice = words.scripts.get(kind, words.scripts[""])
         if not said or said[-1] != f", {notice},":

@@ -13,6 +13,7 @@ from typing import Final
 _PARTS: Final = re.compile(r"[0-9]+|[^\W\d_]+|[^\w\s]|_|\s+")
 _CAMEL: Final = re.compile(r"(?<=[a-zß-öø-ÿ])(?=[A-ZÀ-Þ])")
 _VOWELS: Final = frozenset("aeiouyàáâãäåæèéêëìíîïòóôõöøùúûüýÿœ")
+_SURE_VOWELS: Final = _VOWELS.difference("y")
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,10 @@ def say_address(text: str, words: Words) -> str:
             out.append(say_digits(part, words))
         elif part.isalpha():
             ending = len(part) == 2 and index > 0 and parts[index - 1] == "." and parts[index + 1 : index + 2] != ["@"]
-            out.append(_address_part(part, ending, words))
+            beside = parts[max(index - 1, 0)] + parts[min(index + 1, len(parts) - 1)]
+            short = len(part) < 4 and any(c in "0123456789" for c in beside)
+            short = short and not _SURE_VOWELS.intersection(part.lower())
+            out.append(say_letters(part, words) if short else _address_part(part, ending, words))
         elif not part.isspace():
             out.append(words.signs.get(part, ""))
     return " ".join(filter(None, out))

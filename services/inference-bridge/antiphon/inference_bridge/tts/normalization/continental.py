@@ -74,6 +74,10 @@ class Locale:
     """Names and abbreviations (with their full stop) in lower case -> 1 to 12."""
     date: Callable[[int, int, int | None, str], str]
     """Day, month, year or None, the text in front."""
+    in_year: str
+    """Between a month and its year, with a blank behind it: `de `."""
+    expiry: str
+    """A pattern for the words behind which `12/28` is a month: `valid until`."""
     clock: Callable[[int, int, str], str]
     """Hour, minute, and the sign behind it, if any (`Uhr`, `h`)."""
     seconds: Noun

@@ -12,7 +12,7 @@ from antiphon.inference_bridge.tts.normalization.common_words import say_digits,
 from antiphon.inference_bridge.tts.normalization.continental import Locale
 
 _INTERNATIONAL: Final = r"(?<![\w+.])(?:\+|00(?=[1-9]))[0-9]{1,3}(?:[ ./-]{0,3}\(?[0-9]{1,12}\)?){1,8}(?!\w)"
-_MIXED: Final = r"[A-Za-z0-9]{2,40}(?:-[A-Za-z0-9]{1,40}){0,5}"
+_MIXED: Final = r"[^\W_]{2,40}(?:-[^\W_]{1,40}){0,5}"
 _WORD: Final = re.compile(r"[^\W\d_]+")
 _SENTENCE_END: Final = re.compile(r"[.!?;]\s(?=[A-ZÀ-Þ])|\n")
 _FLIGHT: Final = re.compile(r"(?<![A-Z])(?!EU|UN|US|UK)[A-Z]{2} $")
@@ -26,7 +26,11 @@ def telephone_rules(locale: Locale) -> list[Rule]:
         digits = sum(c.isdigit() for c in match[0])
         return locale.telephone(match[0]) if 6 <= digits <= 17 else None
 
+    code_word = re.compile(locale.code_words)
+
     def national(match: Match[str]) -> str | None:
+        if match[0].isdigit() and _is_named(before(match, 60), code_word):
+            return None
         return None if re.match(rf"(?:[ ]?[€$£%]|[ ](?:{locale.counted}))", after(match)) else say(match)
 
     patterns = [Rule("phone", pattern, national, "1.") for pattern in locale.telephones]
@@ -40,7 +44,11 @@ def password_rule(locale: Locale) -> Rule:
     def say(match: Match[str]) -> str | None:
         return spell(match[0].replace("-", " "), locale.words) if _is_named(before(match, 60), code_word) else None
 
-    return Rule("password", rf"(?<![\w-])(?=[A-Za-z-]{{0,20}}[0-9])(?=[0-9-]{{0,20}}[A-Za-z]){_MIXED}(?!\w)", say)
+    return Rule(
+        "password",
+        rf"(?<![\w-])(?=[^\W\d_]{{0,20}}-?[^\W\d_]{{0,20}}[0-9])(?=[0-9-]{{0,20}}[^\W\d_]){_MIXED}(?!\w)",
+        say,
+    )
 
 
 def say_groups(text: str, locale: Locale, sizes: tuple[int, ...] = ()) -> str:

@@ -10,9 +10,9 @@ import re
 from re import Match
 from typing import Final
 
-from antiphon.inference_bridge.tts.normalization.common import Rule, before
+from antiphon.inference_bridge.tts.normalization.common import Rule, after, before
 from antiphon.inference_bridge.tts.normalization.common_words import say_letters
-from antiphon.inference_bridge.tts.normalization.continental import FREE, Locale, alternatives, full_stop
+from antiphon.inference_bridge.tts.normalization.continental import FREE, Locale, alternatives, full_stop, say_counted
 
 _DAY: Final = r"(0?[1-9]|[12][0-9]|3[01])"
 _MONTH: Final = r"(0?[1-9]|1[0-2])"
@@ -71,7 +71,16 @@ def date_rules(locale: Locale, preposition: str) -> list[Rule]:
     def behind_preposition(match: Match[str]) -> str | None:
         return without_year(match) if context.search(before(match)) else None
 
+    def month(match: Match[str]) -> str | None:
+        year = match[2]
+        if len(year) == 2 and not expiry.search(before(match)):
+            return None
+        return f"{locale.months[int(match[1]) - 1]} {locale.in_year}{locale.year(full_year(year))}"
+
+    expiry = re.compile(rf"(?<!\w)(?:{locale.expiry})(?: [^\W\d_]+)?[ :]+$", re.IGNORECASE)
+
     return [
+        Rule("month", rf"{FREE}(0[1-9]|1[0-2])/(20[0-9]{{2}}|[0-9]{{2}}){_END}", month, "1"),
         Rule(
             "time stamp",
             rf"(?<![\w.-])([0-9]{{4}})-(0[1-9]|1[0-2])-([0-3][0-9])(?:[T ]([01][0-9]|2[0-4]):{_MINUTE}"
@@ -94,6 +103,8 @@ def time_rules(locale: Locale, sign: str, dotted: str) -> list[Rule]:
     """Times of day. `sign`: a pattern for what follows a time (`Uhr`); `dotted`: for words in front of `15.30`."""
 
     context = re.compile(rf"(?<!\w)(?:{dotted})\s$", re.IGNORECASE)
+    measures = alternatives((*locale.units, *locale.currencies, *locale.magnitudes))
+    amount = re.compile(rf"[ ]?(?:(?:{measures})(?![^\W_])|{locale.counted})")
 
     def time(match: Match[str]) -> str | None:
         hour, minute, seconds, half_day, unit = match.groups()
@@ -116,7 +127,12 @@ def time_rules(locale: Locale, sign: str, dotted: str) -> list[Rule]:
         return locale.clock(int(hour), int(minute or 0), unit) + full_stop(match)
 
     def behind_word(match: Match[str]) -> str | None:
-        return signed(match) if context.search(before(match)) else None
+        # "um 2.35 %" is no time
+        if not context.search(before(match)) or amount.match(after(match)):
+            return None
+        if "," in match[0] and not re.search(r"(?<!\w)ore $", before(match)):
+            return None
+        return signed(match)
 
     def hours(match: Match[str]) -> str | None:
         first, last, unit = match.groups()
@@ -129,7 +145,12 @@ def time_rules(locale: Locale, sign: str, dotted: str) -> list[Rule]:
         times = (locale.clock(int(first), int(minute or 0), ""), locale.clock(int(last), int(other or 0), unit or ""))
         return f" {locale.to} ".join(times) + full_stop(match)
 
+    def duration(match: Match[str]) -> str:
+        hours, minutes = (say_counted(match[at], locale.units[unit], locale) for at, unit in ((1, "h"), (2, "min")))
+        return f"{hours} {minutes}"
+
     return [
+        Rule("duration", rf"{FREE}([0-9]{{1,3}})[ ]?h[ ]?([0-5]?[0-9])[ ]?min(?!\w)", duration, "1"),
         Rule(
             "times",
             rf"{FREE}{_HOUR}[:]{_MINUTE}[ ]?[-–][ ]?{_HOUR}[:]{_MINUTE}(?![0-9:])(?:[ ]?({sign})(?!\w))?",

@@ -23,6 +23,7 @@ from antiphon.inference_bridge.tts.normalization.continental import (
     say_counted,
     say_sign,
 )
+from antiphon.inference_bridge.tts.normalization.continental_dates import is_date
 
 _DASH: Final = r"[ ]?[-–][ ]?"
 _SIGN: Final = r"([-+±])?"
@@ -155,7 +156,11 @@ def number_rules(locale: Locale) -> list[Rule]:
         top, bottom = int(match[2]), int(match[3])
         if match[0] == "24/7":
             return f"{locale.count(24, '')} {locale.count(7, '')}"
-        if not 0 < top < 100 or not 1 < bottom <= 100 or (top >= bottom and bottom > 10):
+        if not match[1] and top > 12 and is_date(top, bottom):
+            return locale.date(top, bottom, None, before(match))
+        if not 0 < top < 100 or not (1 < bottom <= 16 or bottom in (20, 32, 50, 60, 64, 100)):
+            return None
+        if top >= bottom and bottom > 10:
             return None
         return locale.fraction(int(match[1] or 0), top, bottom)
 
@@ -226,6 +231,10 @@ def number_rules(locale: Locale) -> list[Rule]:
         Rule("compared", r"(?<=[\w)] )[<>](?= [\w(-])|[<>](?=[ ]?[0-9])", lambda m: locale.math[f"{m[0]}="], "."),
         Rule("power", r"(?<=[^\W_)])\^(?=[\w(-])", lambda m: locale.power, "."),
         Rule("power", r"[⁰¹²³⁴-⁹]{1,9}", superscript, "1a."),
+        Rule("times", r"(?<=[^\W\d_] )[x×](?=[ ]?[0-9])", lambda m: locale.times, "a."),
+        Rule(
+            "degrees", r"[°º][ ]?[CF](?!\w)", lambda m: locale.units[m[0].replace("º", "°").replace(" ", "")].many, "a."
+        ),
         Rule("ratio", rf"{FREE}[0-9]{{1,4}}[ ]?:[ ]?[0-9]{{1,4}}(?![0-9:])", ratio, "1"),
         Rule("times", rf"{FREE}({NUMBER})[ ]?[x×][ ]?({NUMBER})(?![^\W_])", times, "1"),
         Rule("range", rf"{FREE}({NUMBER}){_DASH}({NUMBER})(?![\w–-])", number_range, "1"),

@@ -54,10 +54,17 @@ _NOT_CODE: Final = re.compile(
 def _is_code(match: Match[str]) -> bool:
     """Whether digits are a name: a code, a ZIP, an order number. Amounts and years behind such words are not."""
     text = match[0]
-    count = sum(c.isdigit() for c in text)
+    if text.isdigit():
+        groups, count = [text], len(text)
+    else:
+        groups = re.split(r"[ -]", text)
+        count = sum(map(len, groups))
     if count < 3 or _COUNTED.match(after(match)):
         return False
-    groups = re.split(r"[ -]", text)
+    if count == 3 and after(match).startswith((" error", " Error", " Not Found")):
+        return True
+    if re.fullmatch(r"[1-9]\d{0,2}(?: \d{3})* 000", text):
+        return False  # 20 000
     if len(groups) > 1 and _is_group_of_digits(groups, text):
         return True
     if not in_digit_context(match, WORDS) or _NOT_CODE.search(before(match)):
@@ -107,6 +114,10 @@ def _postcode(match: Match[str]) -> str:
 def _abbreviation(match: Match[str]) -> str | None:
     form = match[0]
     said = ABBREVIATIONS[form]
+    if form == "min." and not re.search(r"\d ?$", before(match)):
+        return "minute" if re.search(r"\b(?:per|a|each|every|the) $", before(match)) else "minimum"
+    if form == "est." and re.match(r" ?\d{4}", after(match)):
+        return "established"
     if form == "etc." and re.match(r"\s+[A-Z]", after(match)):
         return f"{said}."
     if form in ("Mar.", "Sat.", "min.", "sec.", "ed.", "est.", "al.", "Ct.", "Pl.", "Fl.", "max.", "ref.", "temp."):
@@ -177,14 +188,15 @@ def _word_rules() -> list[Rule]:
         Rule("street", r"(?<=[a-zhd] )(St|Ave|Rd|Dr|Ln|Ct)(?=[,.]|$)", lambda m: _WAYS[m[1]], "a"),
         Rule("pages", r"(?<!\w)(pp?\.|P\.) ?(?=\d)", lambda m: _PAGES[m[1]], "a"),
         Rule("net", r"(?<=\w)\.(?=[A-Z]{2})|\.(?=NET\b)", lambda m: "dot", "."),
+        Rule("dotted", r"(?<![\w.])(?:[A-Z]\.){1,8}[A-Z](?![\w.])", _dotted_capitals, "a"),
         Rule("dotted", r"(?<![\w.])(?:[A-Za-z]\.){2,8}(?=\s|$|[,;:?!)'-])", _dotted_capitals, "a"),
+        Rule("initial", r"(?<![\w.])([A-Z])\.(?=\d)", lambda m: m[1], "a"),
         Rule("initial", r"(?<![\w.])([A-Z])\.(?= [A-Z])(?<=^.\.)", _initial, "a"),
         Rule("initial", r"(?<![\w.])([A-Z])\.(?= [A-Z])(?<=[A-Z]\. .\.)", _initial, "a"),
         Rule("initial", r"(?<![\w.])([A-Z])\.(?= [A-Z]\. )", _initial, "a"),
         Rule("initial", r"(?<![\w.])(?<=[a-z] )([A-Z])\.(?= [A-Z][a-z])", _middle_initial, "a"),
-        Rule("joined", r"(?<!\w)([A-Z]{1,3})&([A-Z]{1,3})(s?)(?!\w)", _joined_capitals, "a"),
-        Rule("letters_number", r"(?<!\w)([A-Z]{1,5})(\d{1,4})(?!\w)", _letters_and_number, "a"),
-        Rule("number_letters", r"(?<![\w.,])(\d{1,5})([A-Z]{1,3})(?!\w)", _number_and_letters, "1"),
+        Rule("joined", r"(?<!\w)([A-Z]{1,3})&([A-Z]{1,3})('?s)?(?!\w)", _joined_capitals, "a"),
+        Rule("shortened", r"(?<!\w)[A-Z]+'(?:T|LL|RE|VE|M|D)(?!\w)", lambda m: m[0].lower(), "a"),
         Rule("capitals", r"(?<!\w)([A-Z]{2,40})('?s)?(?!\w)", _capitals, "a"),
         Rule("ticker", r"(?<!\w)\$([A-Z]{1,5})(?!\w)", _ticker, "."),
     ]
@@ -221,6 +233,10 @@ _NUMBER_RULES: Final = [
     Rule("postcode", r"(?<!\w)[A-Z]{1,2}\d[A-Z\d]? \d[A-Z]{2}(?!\w)", _postcode, "a"),
     Rule("postcode", r"(?<!\w)[A-Z]\d[A-Z] \d[A-Z]\d(?!\w)", _postcode, "a"),
 ]
+_MIXED_RULES: Final = [
+    Rule("letters_number", r"(?<!\w)([A-Z]{1,5})(\d{1,4})(?!\w)", _letters_and_number, "a"),
+    Rule("number_letters", r"(?<![\w.,])(\d{1,5})([A-Z]{1,3})(?!\w)", _number_and_letters, "1"),
+]
 _THOUSANDS: Final = Rule("thousands", r"(?<![\w.,-])\d{1,3}(?: \d{3}){1,5}(?![\w]|[ .,-]\d)", _spaced_thousands, "1")
 _GRAMMAR: Final = Grammar(
     [
@@ -232,6 +248,7 @@ _GRAMMAR: Final = Grammar(
         *code_rules(WORDS, _TELEPHONE, _is_code),
         Rule("password", r"(?<![\w-])[A-Za-z0-9]{2,40}(?:[-_][A-Za-z0-9]{1,40}){0,6}(?![\w-])", _password, "1a"),
         _THOUSANDS,
+        *_MIXED_RULES,
         *amount_rules(),
         *_word_rules(),
         *last_rules(WORDS),
@@ -256,7 +273,7 @@ def _is_shouted(text: str) -> bool:
     """A text in capitals is not spelled: capitals are letters only if the rest of the text is not in capitals."""
     if not text.isupper():
         return False
-    words = _SHOUTED.findall(text)
+    words = [word for word in _SHOUTED.findall(text) if len(word) > 1]
     return len(words) > 2 and any(word in SAID_AS_WORDS or len(word) > 5 for word in words)
 
 

@@ -1,4 +1,4 @@
-"""Rules of American English for amounts: money, units, ranges, fractions, ordinals, Roman numerals, plain numbers."""
+"""Rules of American English for amounts: units, ranges, fractions, ordinals, Roman numerals, plain numbers."""
 
 from __future__ import annotations
 
@@ -7,118 +7,22 @@ from re import Match
 from typing import Final
 
 from antiphon.inference_bridge.tts.normalization.common import Rule, after, any_of, before
+from antiphon.inference_bridge.tts.normalization.common_words import spell
+from antiphon.inference_bridge.tts.normalization.english_money import (
+    AMOUNT,
+    ARTICLE,
+    DESCRIBED,
+    PER_UNIT,
+    SCALE,
+    SIGN_WORD,
+    cardinal_of,
+    followed_by,
+    money_rules,
+    number,
+    priced,
+)
 from antiphon.inference_bridge.tts.normalization.english_numbers import cardinal, decimal, digits, ordinal, year
-from antiphon.inference_bridge.tts.normalization.english_words import (
-    CURRENCIES,
-    GLUED_UNITS,
-    MONTH_OF,
-    PER,
-    SCALES,
-    SMALL_MONEY,
-    UNITS,
-    Currency,
-)
-
-AMOUNT: Final = (
-    r"(?:\d{1,3}(?:,\d{3}){1,6}(?:\.\d{1,30})?|\d{1,3}(?:\.\d{3}){1,6},\d{1,2}|\d{1,3}(?:\.\d{3}){2,6}"
-    r"|\d{1,3}(?:'\d{3}){1,6}(?:[.,]\d{1,30})?|\d{1,2}(?:,\d{2}){1,6},\d{3}(?:\.\d{1,30})?"
-    r"|\d{1,3}(?: \d{3}){1,6}[.,]\d{2}(?!\d)|\d{1,3}(?: \d{3}){0,5}(?: 000)(?![ \d])"
-    r"|\d{1,40}(?:\.\d{1,40}|,\d{1,2}(?![\d,]))?|\.\d{1,20})"
-)
-"""A number with marks: `1,234.56`, `1.234,56`, `1'234.50`, `1,00,000`, `27,50`, `.5`."""
-
-
-def number(written: str) -> str:
-    """The number of an `AMOUNT` as digits with a decimal point: `1.234,56` -> `1234.56`."""
-    text = written.replace("'", "").replace(" ", "")
-    if re.fullmatch(r"\d+(?:\.\d{3})*,\d{1,2}", text):
-        text = text.replace(".", "").replace(",", ".")
-    elif text.count(".") > 1:
-        text = text.replace(".", "")
-    return text.replace(",", "")
-
-
-_SIGNS: Final = any_of(sign for sign in CURRENCIES if not sign[-1].isalnum() or sign == "Rs")
-_CODES: Final = any_of(sign for sign in CURRENCIES if sign[-1].isalnum() or sign == "kr.")
-_LONG_SCALES: Final = any_of(word for word in SCALES if len(word) > 2)
-_SHORT_SCALES: Final = any_of(word for word in SCALES if len(word) < 3)
-_SCALE: Final = rf"(?: ?(?:{_LONG_SCALES})|{_SHORT_SCALES})(?!\w)"
-_PER: Final = rf"(?:/ ?(?:{any_of(PER)})(?!\w))"
-
-
-def _money(amount: str, scale: str | None, currency: Currency) -> str:
-    """`12.50` -> `twelve dollars and fifty cents`."""
-    text = number(amount)
-    if scale:
-        return f"{decimal(text)} {SCALES[scale.strip()]} {currency.many}"
-    whole, _, part = text.partition(".")
-    if len(part) not in (0, 2) or (part and not currency.cents and int(part)) or len(whole) > 15:
-        return f"{decimal(text)} {currency.many}"
-    units, hundredths = int(whole or 0), int(part or 0)
-    words = []
-    if units or not hundredths:
-        words.append(f"{cardinal(units)} {currency.one if units == 1 else currency.many}")
-    if hundredths:
-        words.append(f"{cardinal(hundredths)} {currency.cent if hundredths == 1 else currency.cents}")
-    return " and ".join(words)
-
-
-_SIGN_WORD: Final = {"-": "minus ", "+": "plus ", "±": "plus or minus ", "~": "about ", "≈": "about ", None: "", "": ""}
-
-
-def _priced(said: str, per: str | None) -> str:
-    if not per:
-        return said
-    unit = PER[per[1:].strip()]
-    return f"{said} each" if unit == "each" else f"{said} per {unit}"
-
-
-_ARTICLE: Final = re.compile(r"\b(?:an?|the|this|that|your|my|our|per|each|every) $")
-_NOTES: Final = re.compile(r" (?:bills?|notes?|coins?)\b")
-_PRICED_THING: Final = re.compile(
-    r" (?:bills?|notes?|coins?|gift|fee|deposit|coupon|discount|voucher|refund|credit|charge|ticket|minimum|limit|bonus"
-    r"|fine|budget|tip|donation|copay|copayment|late|service|invoice|meal|prize|card)\b"
-)
-"""What an amount in front describes: "a five dollar bill"."""
-
-
-def _currency_first(match: Match[str]) -> str | None:
-    """`$20`, `-$50`, `US$5`, `USD 5`, `$1.5M`, `$20-$30`, `$5/month`."""
-    outer, sign, inner, amount, scale, second, scale2, per = match.groups()
-    currency = CURRENCIES[sign]
-    front = _SIGN_WORD[outer if outer in _SIGN_WORD and outer else inner]
-    if second is None:
-        said = _money(amount, scale, currency)
-        if _PRICED_THING.match(after(match)) and (_ARTICLE.search(before(match)) or _NOTES.match(after(match))):
-            said = re.sub(rf"\b{currency.many}$", currency.one, said)
-        return _priced(front + said, per)
-    if scale2 and not scale and float(number(amount)) < 1000:
-        scale = scale2
-    first_number, second_number = number(amount), number(second)
-    if "." not in first_number + second_number and scale == scale2:
-        many = f" {SCALES[scale.strip()]}" if scale else ""
-        return _priced(f"{front}{cardinal_of(first_number)} to {cardinal_of(second_number)}{many} {currency.many}", per)
-    return _priced(f"{front}{_money(amount, scale, currency)} to {_money(second, scale2, currency)}", per)
-
-
-def cardinal_of(text: str) -> str:
-    """Digits as a number; one by one if they are too many."""
-    return cardinal(int(text)) if len(text) <= 15 else digits(text)
-
-
-def _currency_last(match: Match[str]) -> str:
-    """`20€`, `27,50 €`, `5 USD`, `20-30 €`."""
-    sign, first, amount, scale, currency, per = match.groups()
-    front = _SIGN_WORD[sign]
-    if first:
-        front += f"{decimal(number(first))} to "
-    return _priced(front + _money(amount, scale, CURRENCIES[currency]), per)
-
-
-def _small_money(match: Match[str]) -> str:
-    one, many = SMALL_MONEY[match[2]]
-    text = number(match[1])
-    return f"{decimal(text)} {one if text == '1' else many}"
+from antiphon.inference_bridge.tts.normalization.english_words import GLUED_UNITS, MONTH_OF, SCALES, UNITS, WORDS
 
 
 def _unit(match: Match[str]) -> str | None:
@@ -128,12 +32,13 @@ def _unit(match: Match[str]) -> str | None:
         return None
     one, many = UNITS[unit]
     text = number(amount)
-    front = _SIGN_WORD[sign]
+    front = SIGN_WORD[sign]
     if first:
         front += f"{decimal(number(first))} to "
     said = f"{decimal(text)} {SCALES[scale.strip()]}" if scale else decimal(text)
-    name = one if text == "1" and not first and not scale else many
-    return _priced(f"{front}{said} {name}", per)
+    described = not gap and ARTICLE.search(before(match)) and DESCRIBED.match(after(match)) and unit[-1].isalpha()
+    name = one if (text == "1" or described) and not first and not scale else many
+    return priced(f"{front}{said} {name}", per)
 
 
 def _feet(match: Match[str]) -> str:
@@ -142,12 +47,19 @@ def _feet(match: Match[str]) -> str:
     return said + (f" {decimal(number(inches))}" if inches else "")
 
 
+def _feet_and_inches(match: Match[str]) -> str:
+    feet, inches = int(match[1]), int(match[2])
+    return (
+        f"{cardinal(feet)} {'foot' if feet == 1 else 'feet'} {cardinal(inches)} {'inch' if inches == 1 else 'inches'}"
+    )
+
+
 def _inches(match: Match[str]) -> str | None:
     """`27"`, unless the sign closes a quotation."""
     if match[0].endswith('"') and before(match, 300).count('"') % 2:
         return None
     text = number(match[1])
-    one = text == "1" or match[2] or (_ARTICLE.search(before(match)) and re.match(r" [a-z]", after(match)))
+    one = text == "1" or match[2] or (ARTICLE.search(before(match)) and re.match(r" [a-z]", after(match)))
     return f"{decimal(text)} {'inch' if one else 'inches'}"
 
 
@@ -162,10 +74,10 @@ def _scaled(match: Match[str]) -> str | None:
     if scale == "K" and amount in ("2", "4", "5", "6", "8"):
         return f"{cardinal(int(amount))} K"
     if scale in ("m", "b", "T", "mm", "mil", "cr") or (
-        scale == "B" and amount.isdigit() and not re.match(r" [a-z]", after(match))
+        scale == "B" and amount.isdigit() and not DESCRIBED.match(after(match))
     ):
         return None
-    return f"{_SIGN_WORD[sign]}{decimal(number(amount))} {SCALES[scale.strip()]}"
+    return f"{SIGN_WORD[sign]}{decimal(number(amount))} {SCALES[scale.strip()]}"
 
 
 _PARTS: Final = {2: "half", 4: "quarter"}
@@ -176,7 +88,9 @@ def _fraction(match: Match[str]) -> str | None:
     whole, top, bottom = match[1], int(match[2]), int(match[3])
     if (match[2], match[3]) in (("24", "7"), ("9", "11"), ("50", "50"), ("20", "20")) and not whole:
         return f"{cardinal(top)} {cardinal(bottom)}"
-    if re.match(r" (?:stars?|points?)\b", after(match)) or (bottom in (10, 100) and not whole and 1 < top <= bottom):
+    if re.match(r" (?:stars?|points?)\b", after(match)) or (
+        (bottom in (10, 100) or top == bottom) and not whole and 1 < top <= bottom
+    ):
         return f"{cardinal(top)} out of {cardinal(bottom)}"
     if top < bottom and (2 <= bottom <= 9 or bottom in (10, 12, 16, 20, 32, 64, 100)):
         part = _PARTS.get(bottom) or ordinal(bottom)
@@ -211,22 +125,35 @@ def _dimensions(match: Match[str]) -> str:
     return f" {word} ".join(numbers)
 
 
+def _times(match: Match[str]) -> str:
+    """`3x faster`, but `2x + 1` is a term."""
+    name = "x" if re.match(r"\s?[-+=*/^<>)]", after(match)) else "times"
+    return f"{decimal(number(match[1]))} {name}"
+
+
 def _ratio(match: Match[str]) -> str:
     return " to ".join(plain_number(part) for part in match[0].split(":"))
 
 
+def _keys(match: Match[str]) -> str:
+    """`*67` is dialled."""
+    return spell(match[0], WORDS)
+
+
 def _power(match: Match[str]) -> str:
+    if match[0][0] != "^" and not re.search(r"(?:\d|\)|(?<![A-Za-z])[A-Za-zπ]{1,2})$", before(match, 3)):
+        return ""  # a mark of a footnote
     exponents = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺", "0123456789-+")
     text = match[0].lstrip("^").strip("()").translate(exponents)
     if text in ("2", "3"):
         return "squared" if text == "2" else "cubed"
-    return f"to the power of {_SIGN_WORD.get(text[:1], '')}{plain_number(text.lstrip('+-'))}"
+    return f"to the power of {SIGN_WORD.get(text[:1], '')}{plain_number(text.lstrip('+-'))}"
 
 
 def _scientific(match: Match[str]) -> str:
     sign, mantissa, exponent_sign, exponent = match.groups()
     power = f"{'minus ' if exponent_sign == '-' else ''}{cardinal_of(exponent)}"
-    return f"{_SIGN_WORD[sign]}{decimal(mantissa)} times ten to the power of {power}"
+    return f"{SIGN_WORD[sign]}{decimal(mantissa)} times ten to the power of {power}"
 
 
 _ROMAN: Final = {"I": 1, "V": 5, "X": 10, "L": 50, "C": 100}
@@ -263,21 +190,23 @@ def _number(match: Match[str]) -> str:
     something: a caller who writes them down needs each."""
     sign, written = match[1], match[2]
     text = number(written)
-    front = _SIGN_WORD[sign]
+    front = SIGN_WORD[sign]
     if written.isdigit() and len(written) >= 5 and not sign:
         counts = re.match(r" [a-z]{3,}s\b| (?:people|men|women|children|percent)\b", after(match))
         if not (written.endswith("00") or counts) or len(written) > 9:
             return digits(written)
-    return front + plain_number(text)
+    return front + (plain_number(text) if written.isdigit() else decimal(text))
 
 
-_ENDS_AMOUNT: Final = re.compile(r"(?:[\d%°\"'€£$¢]|\d ?[A-Za-z²³°/]{1,5}) ?$")
+_ENDS_AMOUNT: Final = re.compile(r"(?:[apAP]\.?[mM]\.|[\d%°\"'€£$¢]|\d ?[A-Za-z²³°/]{1,5}) ?$")
 
 
 def _minus_or_to(match: Match[str]) -> str | None:
     """A dash between amounts: a range, but in an equation a minus. In front of one: its sign, or a hyphen."""
     if not _ENDS_AMOUNT.search(before(match, 10)):
         return None
+    if f"{before(match, 2)}{after(match, 2)}" == "5050":
+        return ""
     near = f"{before(match, 20)}{after(match, 20)}"
     return "minus" if re.search(r"[=×÷+*]", near) else "to"
 
@@ -295,43 +224,36 @@ _MATHS: Final = {
 def marked_amount_rules() -> list[Rule]:
     """Amounts that their sign or unit gives away, to be put in front of codes: `500MB`, `101st`, `1920x1080`."""
     units = any_of(UNITS)
+    firsts = "".join(sorted({unit[0] for unit in (*UNITS, *SCALES)}))
     return [
-        Rule(
-            "money",
-            rf"(?<![\w.])(?:([-+±~≈]) ?)?({_SIGNS}|(?:{_CODES})(?= ?[-\d])) ?([-+])?({AMOUNT})({_SCALE})?"
-            rf"(?: ?(?:-|to) ?(?:{_SIGNS})?({AMOUNT})({_SCALE})?)?({_PER})?",
-            _currency_first,
-            "a.",
-        ),
-        Rule(
-            "money",
-            rf"(?<![\w.,])([-+±~≈])?(?:({AMOUNT}) ?- ?)?({AMOUNT})({_SCALE})? ?({_SIGNS}|(?:{_CODES})(?!\w))({_PER})?",
-            _currency_last,
-            "1.",
-        ),
-        Rule("money", rf"(?<![\w.,])({AMOUNT})(¢|p(?!\w))", _small_money, "1"),
+        *money_rules(),
         Rule("feet", r"(?<![\w.])(\d{1,3})' ?(\d{1,2}(?:\.\d)?)\"", _feet, "1"),
         Rule("feet", r"(?<![\w.'])(\d{1,3})'(?![\w'])()", _feet, "1"),
-        Rule("inches", rf"(?<![\w.\"])({AMOUNT})(?:\"(?=[\s,.;:!?)-]|$)|(?:-in|in)\b(?![.])|-(inch)\b)", _inches, "1"),
+        Rule("feet", r"(?<![\w.])(\d{1,2}) ?(?:ft|foot|feet)\.? (\d{1,2}) ?in(?:\.|\b)", _feet_and_inches, "1"),
+        Rule("inches", rf"(?<![\w.\"])({AMOUNT})(?:\"(?=[\s,.;:!?)-]|$)|(?:-in|in)\b(?![.-])|-(inch)\b)", _inches, "1"),
         Rule("arc", r"(?<![\w.])(\d{1,3})[°º] ?(\d{1,2})' ?(?:(\d{1,2}(?:\.\d{1,6})?)\")?", _arc, "1"),
         Rule("side", r"(?<=[°º\"'])([NSEW])\b|(?<=[°º] )([NSEW])\b", lambda m: _side_of(m[0]), "a"),
         Rule(
             "unit",
-            rf"(?<![\w.,])([-+±~≈])?(?:({AMOUNT}) ?- ?)?({AMOUNT})({_SCALE})?( |-)?({units})(?![\w²³/])({_PER})?",
+            rf"(?<![\w.,%°€£$]){followed_by(firsts)}([-+±~≈])?(?:({AMOUNT}) ?- ?)?({AMOUNT})({SCALE})?"
+            rf"( |-)?({units})(?![\w²³/])({PER_UNIT})?",
             _unit,
             "1.",
         ),
-        Rule("scaled", rf"(?<![\w.,])([-+±~≈])?({AMOUNT})({_SCALE})", _scaled, "1."),
+        Rule("scaled", rf"(?<![\w.,%°€£$]){followed_by(firsts)}([-+±~≈])?({AMOUNT})({SCALE})", _scaled, "1."),
         Rule("scientific", r"(?<![\w.])([-+])?(\d{1,15}(?:\.\d{1,15})?)[eE]([-+])?(\d{1,3})(?!\w)", _scientific, "1."),
         Rule("dimensions", rf"(?<![\w.,]){AMOUNT} ?[x×] ?{AMOUNT}(?: ?[x×] ?{AMOUNT})?(?!\w)", _dimensions, "1"),
-        Rule("times", rf"(?<![\w.,])({AMOUNT})[x×](?!\w)", lambda m: f"{decimal(number(m[1]))} times", "1"),
-        Rule("ordinal", r"(?<![\w.])(\d{1,3}(?:,\d{3}){1,4}|\d{1,30})(?:st|nd|rd|th)(?!\w)", _ordinal, "1"),
+        Rule("screen", r"(?<![\w.,])(\d{3,4})p(?!\w)", lambda m: f"{_side_length(m[1])} P", "1"),
+        Rule("by", r"(?<=[\d\"'] )x(?= \d)", lambda m: "by", "a"),
+        Rule("times", rf"(?<![\w.,])({AMOUNT})[x×](?!\w)", _times, "1"),
+        Rule("ordinal", r"(?<![\w.])(\d{1,3}(?:,\d{3}){1,4}|\d{1,30})(?:st|nd|rd|th|ST|ND|RD|TH)(?!\w)", _ordinal, "1"),
     ]
 
 
 def amount_rules() -> list[Rule]:
     """To be put behind codes."""
     return [
+        Rule("keys", r"(?<!\w)\*\d{1,4}[*#]?(?!\w)", _keys, "."),
         Rule("rating", r"(?<![\w./])(\d{1,3}\.\d)/(5|10|100)(?![\w/]|[.,]\d)", _rating, "1"),
         Rule("fraction", r"(?<![\w./])(?:(\d{1,5})[ -])?(\d{1,4})/(\d{1,4})(?![\d/]|[.,]\d)", _fraction, "1"),
         Rule("ratio", r"(?<![\w.:])\d{1,6}(?::\d{1,6}){1,2}(?![\w:])", _ratio, "1"),
@@ -342,12 +264,13 @@ def amount_rules() -> list[Rule]:
             "a",
         ),
         Rule("power", r"(?<=[\w)])(?:\^\(?[-+]?\d{1,6}\)?|[⁻⁺]?[⁰¹²³⁴-⁹]{1,6})", _power, "."),
-        Rule("number_sign", r"(?<!\w)(?:No\.|no\.|Nos\.|Nr\.|#) ?(?=\d)", lambda m: "number", "a."),
+        Rule("number_sign", r"(?<=\w )#(?=:|$)|(?<!\w)(?:No\.?|no\.|Nos\.|Nr\.|#) ?(?=\d)", lambda m: "number", "a."),
         Rule("compared", r"(?<=[\w)] )(<=|>=|<|>|≤|≥)(?= )", lambda m: f"is {_COMPARING[m[1]]}", "."),
         Rule("less", r"(?<![\w<])(<=|>=|<|>|≤|≥|~|≈) ?(?=[\d$€£¥.])", lambda m: _COMPARED[m[1]], "."),
-        Rule("to", rf"- ?(?=[$€£¥₹]?\.?\d|(?:{any_of(MONTH_OF)})\.? \d)", _minus_or_to, "."),
-        Rule("number", rf"(?<![\w.,])([-+±])?({AMOUNT})", _number, "1."),
-        Rule("number", rf"()({AMOUNT})", _number, "1"),
+        Rule("to", rf"- ?(?=[$€£¥₹]?\.?\d|(?:{any_of(MONTH_OF)})\.? \d|noon|midnight)", _minus_or_to, "."),
+        Rule("number", rf"(?<![\w.,%°€£$])([-+±])?({AMOUNT})", _number, "1."),
+        Rule("number", r"()(\d{1,400}(?:\.\d{1,40})?)", _number, "1"),
+        Rule("point", r"(?<=\d)\.(?=\d)", lambda m: "point", "."),
         Rule("maths", any_of(_MATHS), lambda m: _MATHS[m[0]], "."),
     ]
 

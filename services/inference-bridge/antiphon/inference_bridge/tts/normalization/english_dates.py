@@ -109,6 +109,8 @@ def _numeric(match: Match[str]) -> str | None:
 def _dotted(match: Match[str]) -> str | None:
     """`24.11.2026`: with dots the day is in front."""
     day, month = int(match[1]), int(match[2])
+    if month > 12:
+        day, month = month, day
     return _date(month, day, match[3]) if _valid(month, day) else None
 
 
@@ -116,7 +118,8 @@ def _without_year(match: Match[str]) -> str | None:
     """`on 11/24`: without a word in front it may be a fraction."""
     first, second = int(match[1]), int(match[2])
     month, day = (first, second) if first <= 12 else (second, first)
-    if not _valid(month, day) or not _DATE_WORDS.search(before(match)) or f"{first}/{second}" in ("24/7", "9/11"):
+    is_date = _DATE_WORDS.search(before(match)) or (first <= 12 < second and second not in (16, 20))
+    if not _valid(month, day) or not is_date or f"{first}/{second}" in ("24/7", "9/11"):
         return None
     if re.match(r" (?:of|cup|inch|mile|share|majority)", after(match)) or (second in (2, 3, 4, 8) and first < second):
         return None
@@ -164,6 +167,8 @@ def _years(match: Match[str]) -> str | None:
     """`2024-2026`, `2024/25`."""
     first, second = int(match[1]), match[2]
     if len(second) == 2:
+        if 1 <= int(second) <= 12 and int(second) != (first + 1) % 100 and "-" in match[0]:
+            return f"{MONTHS[int(second) - 1]} {year(first)}"
         if int(second) != (first + 1) % 100:
             return None
         return f"{year(first)} to {'oh ' if second[0] == '0' else ''}{cardinal(int(second))}"
@@ -219,18 +224,19 @@ def date_rules() -> list[Rule]:
         ),
         Rule(
             "weekday",
-            rf"(?<!\w)({_WEEKDAY})(?=,? (?:{_MONTH}(?!\w)|\d{{1,2}}(?::|{_TH}|[ap]m| {_MONTH})))",
+            rf"(?<!\w)({_WEEKDAY})(?=,? (?:{_MONTH}(?!\w)|\d{{1,2}}(?::|{_TH}| ?[apAP]\.?[mM]| {_MONTH})))",
             lambda m: WEEKDAY_OF[m[1]],
             "a",
         ),
         Rule("weekday", r"(?<=\w)day-(?=\w{2,6}day)", lambda m: "day to", "a"),
         Rule(
             "time",
-            rf"(?<![\w.:])({_HOUR}):({_MINUTE})(?::({_MINUTE})(?:\.\d{{1,9}})?)?(?![\d:])(?:[ ]?({_HALF}))?",
+            rf"(?<![\w.:])({_HOUR}):({_MINUTE})(?::({_MINUTE})(?:\.\d{{1,9}})?)?(?![\d:])(?:[ ]?({_HALF})| ?h(?!\w))?",
             _clock,
             "1",
         ),
         Rule("time", rf"(?<![\w.:])({_HOUR})[.h]({_MINUTE}) ?({_HALF})", _dotted_clock, "1"),
+        Rule("time", rf"(?<![\w.:])({_HOUR})h({_MINUTE})(?!\w)", lambda m: clock(int(m[1]), int(m[2])), "1"),
         Rule("time", rf"(?<![\w.:,])(\d{{1,2}})[ ]?({_HALF})", _full_hour, "1"),
         Rule("time", r"(?<!\w)([01]\d|2[0-3])([0-5]\d) ?(?:hours|hrs|h)\b", _military, "1"),
         Rule("time", r"(?<![\w.,])\d{1,3} ?h ?\d{1,2} ?m(?: ?\d{1,2} ?s)?(?!\w)", _hours_and_minutes, "1"),

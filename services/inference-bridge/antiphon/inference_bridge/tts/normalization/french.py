@@ -8,7 +8,7 @@ from typing import Final
 
 from antiphon.inference_bridge.tts.normalization.common import Rule
 from antiphon.inference_bridge.tts.normalization.common_words import Words
-from antiphon.inference_bridge.tts.normalization.continental import Locale, Noun, full_stop, roman
+from antiphon.inference_bridge.tts.normalization.continental import Locale, Noun, full_stop, roman, say_counted
 from antiphon.inference_bridge.tts.normalization.continental_codes import say_groups
 from antiphon.inference_bridge.tts.normalization.continental_dates import is_date, month_pattern
 from antiphon.inference_bridge.tts.normalization.continental_grammar import grammar
@@ -132,6 +132,8 @@ LOCALE: Final[Locale] = Locale(
     months=MONTHS,
     month_names=MONTH_NAMES,
     date=_date,
+    in_year="",
+    expiry=r"valable|jusqu'au|expire|expiration|expire le",
     clock=_clock,
     seconds=Noun("seconde", "secondes", "f"),
     and_word="et",
@@ -143,7 +145,7 @@ LOCALE: Final[Locale] = Locale(
         r"(?<![\w.,/-])0[ ]?8[0-9]{2}[ ][0-9]{3}[ ][0-9]{3}(?![\w]|[ .,-][0-9])",
     ),
     telephone=_telephone,
-    code_words=r"codes?|pin|puk|digicode|iban|siret|siren|postal|série|immatriculation|otp|passe|identifiant|rib",
+    code_words=r"codes?|cv[vc]|pin|puk|digicode|iban|siret|siren|postal|série|immatriculation|otp|passe|identifiant|rib",
     numbered=(
         r"numéro|commande|facture|vol|train|tgv|référence|réf|dossier|réservation|billet|carte|téléphone|tél|portable"
         r"|fax|poste|client|contrat|ticket|colis|police"
@@ -194,6 +196,11 @@ def _clock_sign(match: Match[str]) -> str | None:
     return _clock(hour, minute, "h") if hour < 1000 else None
 
 
+def _height(match: Match[str]) -> str:
+    """`1m80` -> `un mètre quatre-vingts`."""
+    return f"{say_counted(match[1], UNITS['m'], LOCALE)} {cardinal(int(match[2]))}"
+
+
 def _regnal(match: Match[str]) -> str | None:
     """`Louis XIV` -> `Louis quatorze`, `François Ier` -> `François premier`, `chapitre IV` -> `chapitre quatre`."""
     name, number = match[1], roman(match[2])
@@ -229,9 +236,10 @@ _OWN: Final = [
         lambda m: f"{_clock(int(m[1]), int(m[2] or 0), 'h')} à {_clock(int(m[3]), int(m[4] or 0), 'h')}",
         "1",
     ),
+    Rule("height", r"(?<![\w.,/])([0-9]{1,2})[ ]?m[ ]?([0-9]{2})(?![0-9]|\w)", _height, "1"),
     Rule("time", r"(?<![\w.,/])([0-9]{1,3})[ ]?[hH](?:[ ]?([0-5][0-9])(?![0-9]|[ ]?m))?(?!\w)", _clock_sign, "1"),
     Rule("times", r"(?<![\w.,])([0-9]{1,3})[ ]?x(?!\w)(?![ ]?[0-9])", lambda m: f"{_count(int(m[1]), 'f')} fois", "1"),
-    Rule("number sign", r"(?<!\w)[nN](?:[°º]|o\.?)s?(?=[ ]?[0-9A-Z])", lambda m: "numéro", "a"),
+    Rule("number sign", r"(?<!\w)[nN](?:[°º]|o\.?)s?(?=[ ]?(?:[0-9]|[A-Z]{1,4}-?[0-9]|SS))", lambda m: "numéro", "a"),
     Rule("mister", r"(?<!\w)M(?:[ ](?=[A-ZÀ-Þ][a-zà-ÿ]))", lambda m: "Monsieur", "a"),
     Rule("version", r"(?<!\w)v[ ]?(?=[0-9]{1,3}\.[0-9])", lambda m: "version", "a"),
 ]

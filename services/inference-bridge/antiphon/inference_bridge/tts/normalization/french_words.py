@@ -129,6 +129,8 @@ UNITS: Final = {
     "GHz": Noun("gigahertz", "gigahertz"),
     **dict.fromkeys(("min", "min.", "mn"), Noun("minute", "minutes", "f")),
     **dict.fromkeys(("s", "sec", "sec."), Noun("seconde", "secondes", "f")),
+    "h": Noun("heure", "heures", "f"),
+    "j": Noun("jour", "jours"),
     "ms": Noun("milliseconde", "millisecondes", "f"),
     "t": Noun("tonne", "tonnes", "f"),
     **dict.fromkeys(("m²", "m2"), Noun("mètre carré", "mètres carrés")),

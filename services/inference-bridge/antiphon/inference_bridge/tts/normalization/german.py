@@ -53,6 +53,7 @@ _DATIVE: Final = re.compile(
     rf" der)(?: {_WEEKDAY}\.?,?)?(?: [0-9]{{1,2}}\.(?:[0-9]{{1,2}}\.)?(?:,? ?(?:und|bis|oder|/|-))?)?\s?$",
     re.IGNORECASE,
 )
+_PAIR: Final = re.compile(r"(?<!\w)[0-9]{1,2}\.(?: ?[0-9]{1,2}\.)? ?(?:und|bis|oder|/|-|–|,) ?$")
 _WEAK: Final = re.compile(
     r"(?:^|\W)(?:der|die|das|jede|jeder|jedes|diese|dieser|dieses|eine|meine|unsere|ihre)\s$", re.IGNORECASE
 )
@@ -66,6 +67,9 @@ def _count(number: int, gender: str) -> str:
 
 def _ending(front: str, noun: str = "") -> str:
     """Of an ordinal between these words: `am dritten`, `der dritte`, `dritter Mai`, `drittes Quartal`."""
+    # the second of two ordinals takes the ending of the first
+    while pair := _PAIR.search(front):
+        front = front[: pair.start()]
     if _DATIVE.search(front):
         return "en"
     if _WEAK.search(front):
@@ -124,6 +128,8 @@ LOCALE: Final[Locale] = Locale(
     months=MONTHS,
     month_names=MONTH_NAMES,
     date=_date,
+    in_year="",
+    expiry=r"gültig|gültig bis|ablaufdatum|ablauf|bis",
     clock=_clock,
     seconds=Noun("Sekunde", "Sekunden", "f"),
     and_word="und",
@@ -135,7 +141,7 @@ LOCALE: Final[Locale] = Locale(
     ),
     telephone=lambda text: say_groups(text, LOCALE),
     code_words=(
-        r"\w*(?:codes?|pin|puk|tan|plz|postleitzahl|passwort|kennwort|iban|blz|kontonummer|seriennummer|imei|isbn|ean)"
+        r"\w*(?:codes?|cv[vc]|pin|puk|tan|plz|postleitzahl|passwort|kennwort|iban|blz|kontonummer|seriennummer|imei|isbn|ean)"
     ),
     numbered=(
         r"\w*(?:nummer|nr|bestellung|auftrag|rechnung|vorgang|aktenzeichen|ticket|flug|zug|ice|konto|vertrag|kunde"
@@ -309,7 +315,7 @@ _GRAMMAR: Final = grammar(
     prepositions="am|vom|bis|der|dem|den|zum|ab|seit|bis zum",
     time_sign="Uhr",
     dotted_time="um|gegen",
-    no_list=rf" (?:{alternatives((*ORDINAL_NOUNS, *MONTHS))})(?!\w)",
+    no_list=rf" (?:{alternatives((*ORDINAL_NOUNS, *MONTHS))})(?!\w)| (?:bis|und|oder) [0-9]",
 )
 
 

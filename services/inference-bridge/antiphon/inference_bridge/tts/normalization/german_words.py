@@ -133,7 +133,8 @@ UNITS: Final = {
     "J.": Noun("Jahr", "Jahre"),
 }  # fmt: skip
 ABBREVIATIONS: Final = {
-    "z. B.": "zum Beispiel", "d. h.": "das heißt", "u. a.": "unter anderem", "u. U.": "unter Umständen",
+    "z. B.": "zum Beispiel", "d. h.": "das heißt", "u. a.": "unter anderem", "u. a. m.": "und andere mehr",
+    "zw.": "zwischen", "u. U.": "unter Umständen",
     "i. d. R.": "in der Regel", "z. T.": "zum Teil", "v. a.": "vor allem", "o. Ä.": "oder Ähnliches",
     "u. Ä.": "und Ähnliches", "s. o.": "siehe oben", "s. u.": "siehe unten", "z. Z.": "zur Zeit",
     "z. Zt.": "zur Zeit",
@@ -173,6 +174,7 @@ CLOSING: Final = frozenset(
 )
 PHRASES: Final = {
     "GmbH": "G M B H", "gGmbH": "G G M B H", "PLZ": "Postleitzahl", "Tel": "Telefon", "Kfz": "K F Z",
+    "TL": "Teelöffel", "EL": "Esslöffel",
     "Pkw": "P K W", "Lkw": "L K W",
     "MwSt": "Mehrwertsteuer", "ggü": "gegenüber", "mbH": "M B H", "Nr": "Nummer", "PCs": "P Cs", "WLAN": "W Lan",
     "e.V.": "E V", "StGB": "S T G B", "u.A.w.g.": "um Antwort wird gebeten",
@@ -210,7 +212,9 @@ ORDINAL_NOUNS: Final = {
         "e",
     ),
     **dict.fromkeys(
-        word_set("Mal Quartal Jahrhundert Jahrtausend Kapitel Jahr Semester Obergeschoss Untergeschoss Halbjahr OG UG"),
+        word_set(
+            "Mal Quartal Jahrhundert Jahrtausend Kapitel Jahr Semester Obergeschoss Untergeschoss Halbjahr OG UG Jh"
+        ),
         "es",
     ),
 }

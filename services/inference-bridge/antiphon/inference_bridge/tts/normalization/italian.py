@@ -67,7 +67,7 @@ def _date(day: int, month: int, in_year: int | None, front: str) -> str:
 
 
 def _clock(hour: int, minute: int, sign: str) -> str:
-    words = cardinal(hour, "una") if hour % 24 or minute else "mezzanotte"
+    words = cardinal(hour, "una")
     return f"{words} e {cardinal(minute)}" if minute else words
 
 
@@ -124,6 +124,8 @@ LOCALE: Final[Locale] = Locale(
     months=MONTHS,
     month_names=MONTH_NAMES,
     date=_date,
+    in_year="",
+    expiry=r"valida|fino al|scade|scadenza|validità",
     clock=_clock,
     seconds=Noun("secondo", "secondi"),
     and_word="e",
@@ -139,7 +141,7 @@ LOCALE: Final[Locale] = Locale(
         r"(?<![\w.,/-])80[0-9][ ][0-9]{3}[ ][0-9]{3}(?![\w]|[ .,-][0-9])",
     ),
     telephone=lambda text: say_groups(text, LOCALE, (3, 3, 4)),
-    code_words=r"codic[ei]|pin|puk|password|iban|cap|postale|serie|targa|otp|token|fiscale|iva|bic",
+    code_words=r"codic[ei]|cv[vc]|pin|puk|password|iban|cap|postale|serie|targa|otp|token|fiscale|iva|bic",
     numbered=(
         r"numero|ordine|fattura|volo|treno|riferimento|pratica|prenotazione|carta|telefono|tel|cellulare|cell|fax|interno"
         r"|cliente|contratto|ticket|polizza|pacco"
@@ -201,7 +203,7 @@ def _regnal(match: Match[str]) -> str | None:
         return f"{name} {cardinal(number)}"
     if name.lower() in ("secolo", "canto"):
         return f"{name} {ordinal(number)}"
-    if name in ("Via", "Viale", "Piazza", "Corso", "Largo"):
+    if name.lower() in ("via", "viale", "piazza", "corso", "largo"):
         return f"{name} {cardinal(number)}"
     if not name[0].isupper() or (len(match[2]) < 2 and name not in REGNAL_NAMES):
         return None
@@ -230,12 +232,14 @@ _OWN: Final = [
     ),
     Rule("degrees", r"(?<![\w.,/])-([0-9]{1,3})°(?![ ]?[CF])", _degrees, "."),
     Rule("ordinal", r"(?<![\w.,/-])([0-9]{1,3})([°ºª])(?![ ]?[CF]\b)(?!\w)", _ordinal, "1"),
+    Rule("ordinal", r"(?<![\w.,/-])([0-9]{1,4})esim([oaie])(?!\w)", lambda m: ordinal(int(m[1]), m[2]), "1"),
+    Rule("ordinal", r"(?<![\w.,/-])([0-9]{1,2})([ao])(?=[ ](?!di |e |o |in |a )[a-zà-ù]{3})", _ordinal, "1"),
     Rule("regnal", r"(?<!\w)([A-Za-zà-ù][a-zà-ù]{2,20})[ ]([IVXL]{1,8})(?!\w)", _regnal, "a"),
     Rule("century", r"(?<!\w)([IVX]{1,8})(?=[ ](?:secolo|sec\.|edizione|legislatura))", _century, "a"),
     Rule("times", r"(?<![\w.,])([0-9]{1,3})[ ]?x(?!\w)(?![ ]?[0-9])", lambda m: _times(int(m[1])), "1"),
     Rule("one", r"(?<![\w.,/-])1[ ]([aeiouàèéìòù][a-zà-ù]{2,20})(?!\w)", _one, "1"),
     Rule("hours", r"(?<!\w)h[ .]{1,2}(?=[0-9]{1,2}[:.,][0-9]{2})", lambda m: "ore", "a"),
-    Rule("number sign", r"(?<!\w)[nN](?:[°º]|r?\.)(?=[ ]?[0-9A-Z])", lambda m: "numero", "a"),
+    Rule("number sign", r"(?<!\w)[nN](?:[°º]|r?\.)(?=[ ]?(?:[0-9]|[A-Z]{1,4}-?[0-9]))", lambda m: "numero", "a"),
 ]
 
 

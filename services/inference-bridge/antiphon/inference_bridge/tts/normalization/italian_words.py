@@ -33,7 +33,7 @@ WEEKDAYS: Final = {
 }
 SIGNS: Final = {
     "@": "chiocciola", ".": "punto", "-": "trattino", "_": "trattino basso", "/": "barra", ":": "due punti",
-    "?": "punto interrogativo", "=": "uguale", "&": "e", "#": "cancelletto", "+": "più",
+    "?": "punto interrogativo", "=": "uguale", "&": "e", "#": "cancelletto", "%": "per cento", "+": "più",
     "~": "tilde",
     "*": "asterisco", "\\": "barra inversa",
 }  # fmt: skip
@@ -121,6 +121,7 @@ UNITS: Final = {
         }.items()
     },
     "%": Noun("per cento", "per cento", ""),
+    "°": Noun("grado", "gradi"),
     "hg": Noun("etto", "etti"),
     "h": Noun("ora", "ore", "f"),
     "t": Noun("tonnellata", "tonnellate", "f"),

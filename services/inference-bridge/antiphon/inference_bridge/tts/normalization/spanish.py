@@ -123,6 +123,8 @@ LOCALE: Final[Locale] = Locale(
     months=MONTHS,
     month_names=MONTH_NAMES,
     date=_date,
+    in_year="de ",
+    expiry=r"válida|válida hasta|caduca|caducidad|vence|hasta|vencimiento",
     clock=_clock,
     seconds=Noun("segundo", "segundos"),
     and_word="y",
@@ -139,7 +141,7 @@ LOCALE: Final[Locale] = Locale(
     ),
     telephone=lambda text: say_groups(text, LOCALE, (3, 3, 3)),
     code_words=(
-        r"códigos?|codigos?|pin|puk|clave|contraseña|iban|dni|nif|cif|nie|cp|postal|serie|matrícula|otp|token|cuenta"
+        r"códigos?|codigos?|cv[vc]|pin|puk|clave|contraseña|iban|dni|nif|cif|nie|cp|postal|serie|matrícula|otp|token|cuenta"
     ),
     numbered=(
         r"número|num|núm|nº|pedido|factura|vuelo|tren|referencia|expediente|reserva|tarjeta|teléfono|tel|móvil|fax"
@@ -170,9 +172,9 @@ def _ordinal(match: Match[str]) -> str | None:
     number, sign = int(match[1]), match[2] or match[3]
     if not number:
         return None
-    feminine = sign in ("ª", "ra", "da", "ta", "va", "ma", "na")
+    feminine = sign in ("ª", "a", "ra", "da", "ta", "va", "ma", "na")
     followed = re.match(r" (?!de |del |y |en |a |o |con |por |que |es )[a-záéíóúñ]{2}", after(match))
-    return ordinal(number, "a" if feminine else "" if sign == "er" or (followed and sign == "º") else "o")
+    return ordinal(number, "a" if feminine else "" if sign == "er" or (followed and sign in "º°o") else "o")
 
 
 def _regnal(match: Match[str]) -> str | None:
@@ -210,11 +212,14 @@ def _date_in_words(match: Match[str]) -> str | None:
 _OWN: Final = [
     Rule(
         "ordinal",
-        r"(?<![\w.,/-])([0-9]{1,2})(?:\.?([ºª])|\.?(er|ra|da|ta|va|ma|na|ro|do|to|vo|mo|no))(?!\w)",
+        r"(?<![\w.,/-])([0-9]{1,2})(?:(?:\.?(?=[ºª])|\.(?=°))([ºª°])"
+        r"|\.?(er|ra|da|ta|va|ma|na|ro|do|to|vo|mo|no)(?:\.(?= [a-z]))?)"
+        r"(?!\w)(?! ?[CF](?!\w))",
         _ordinal,
         "1",
     ),
     Rule("regnal", r"(?<!\w)([A-ZÁÉÍÓÚÑa-záéíóúñ][a-záéíóúñ]{2,20})[ ]([IVXL]{1,8})(?![\wº])", _regnal, "a"),
+    Rule("ordinal", r"(?<![\w.,/-])([0-9]{1,2})()([ao])(?=[ ](?!de |y |o |en |a )[a-záéíóúñ]{3})", _ordinal, "1"),
     Rule("times", r"(?<![\w.,])([0-9]{1,3})[ ]?x(?!\w)(?![ ]?[0-9])", _times, "1"),
     Rule(
         "date",
@@ -223,7 +228,12 @@ _OWN: Final = [
         _date_in_words,
         "1",
     ),
-    Rule("number sign", r"(?<!\w)[nN](?:\.?[ ]?[º°]|úm\.|\.(?=[ ]?[0-9]))(?=[ ]?[0-9A-Z]|$)", lambda m: "número", "a"),
+    Rule(
+        "number sign",
+        r"(?<!\w)[nN](?:\.?[ ]?[º°]|úm\.|\.(?=[ ]?[0-9]))(?=[ ]?(?:[0-9]|[A-Z]{1,4}-?[0-9])|$)",
+        lambda m: "número",
+        "a",
+    ),
     Rule("street", r"(?<!\w)[cC]/[ ]?(?=[A-ZÁÉÍÓÚÑ])", lambda m: "calle", "a"),
 ]
 _GRAMMAR: Final = grammar(

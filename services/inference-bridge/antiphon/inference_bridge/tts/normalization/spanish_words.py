@@ -90,7 +90,7 @@ CURRENCIES: Final = {
     **dict.fromkeys(("ARS", "AR$"), (Noun("peso argentino", "pesos argentinos"), _CENTAVO)),
     **dict.fromkeys(("CLP",), (Noun("peso chileno", "pesos chilenos"), None)),
     **dict.fromkeys(("COP",), (Noun("peso colombiano", "pesos colombianos"), _CENTAVO)),
-    **dict.fromkeys(("PEN", "S/"), (Noun("sol", "soles"), _CENT)),
+    **dict.fromkeys(("PEN", "S/", "S/."), (Noun("sol", "soles"), _CENT)),
     **dict.fromkeys(("R$", "BRL"), (Noun("real", "reales"), _CENTAVO)),
     **dict.fromkeys(("₽", "RUB"), (Noun("rublo", "rublos"), Noun("kopek", "kopeks"))),
     **dict.fromkeys(("zł", "PLN"), (Noun("esloti", "eslotis"), None)),

@@ -1,0 +1,1 @@
+"""Bench of turn taking: scripted callers, when their turns end, and what interrupts the agent."""
