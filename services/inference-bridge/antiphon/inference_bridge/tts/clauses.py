@@ -11,6 +11,7 @@ import re
 from typing import Final
 
 from antiphon.inference_bridge.languages import primary
+from antiphon.inference_bridge.tts.clause_ends import goes_on
 
 _CLOSING: Final = r"['\")\]*_”’»]*"
 _FIRST_CUT: Final = re.compile(rf"[,;:.!?]{_CLOSING}\s+|[。！？।؟]{_CLOSING}\s*|\n+")
@@ -63,7 +64,7 @@ class ClauseSplitter:
         """`language`: of the reply; in German a number with a full stop may be an ordinal."""
         self._text = ""
         self._first = True
-        self._german = primary(language) == "de"
+        self._language = primary(language)
 
     def feed(self, piece: str) -> list[str]:
         """The clauses that this piece completes."""
@@ -118,6 +119,8 @@ class ClauseSplitter:
             return not undecided and not _GOES_ON_WITH_NUMBER.match(following)
         if match[0][0] != ".":
             return True
+        if goes_on(front, following, self._language):
+            return False
         end = front.rstrip()[-_LONGEST_END:]
         if _MAY_END.search(end):
             return bool(following) and not (following[0].islower() or following[0].isdigit())
@@ -135,7 +138,7 @@ class ClauseSplitter:
             return False  # the next word decides
         if following[0].islower() or _GERMAN_MONTH.match(following):
             return False
-        return not (self._german and _GERMAN_ORDINAL.search(front[-24:]))
+        return not (self._language == "de" and _GERMAN_ORDINAL.search(front[-24:]))
 
 
 def is_decoration(clause: str) -> bool:
