@@ -6,7 +6,15 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from antiphon.inference_bridge.stt.repeats import as_spoken, fits, has_no_voice, is_of, syllables, voiced_seconds
+from antiphon.inference_bridge.stt.repeats import (
+    as_spoken,
+    fits,
+    has_no_voice,
+    is_doubled,
+    is_of,
+    syllables,
+    voiced_seconds,
+)
 from antiphon.inference_bridge.stt.transcriber import has_words, is_noise, without_annotations
 
 pytestmark = pytest.mark.pure
@@ -117,7 +125,8 @@ def test_a_sound_that_comes_and_goes_is_left_to_the_recogniser(level: float) -> 
         (-3.4, 0.38, True),
         (-1.16, 0.54, True),
         (-1.04, 0.91, True),
-        (-4.7, 0.1, True),
+        (-3.5, 0.05, False),
+        (-4.7, 0.6, True),
     ],
 )
 def test_noise_is_what_is_unlikely_and_no_speech(score: float, no_speech: float, noise: bool) -> None:
@@ -141,8 +150,23 @@ def test_words_of_the_prompt_are_known_again(text: str, prompt: str, of: bool) -
 
 @pytest.mark.parametrize(
     ("text", "plain"),
-    [("[BLANK_AUDIO]", ""), ("(coughs) Yes.", "Yes."), ("♪ ♪", ""), ("*sighs* no (laughs)", "no"), ("Hi.", "Hi.")],
+    [
+        ("[BLANK_AUDIO]", ""),
+        ("(coughs) Yes.", "Yes."),
+        ("♪ ♪", ""),
+        ("*sighs* no (laughs)", "no"),
+        ("Hi.", "Hi."),
+        ("HMMMMMMMMMM", ""),
+    ],
 )
 def test_annotations_are_no_words(text: str, plain: str) -> None:
     assert without_annotations(text) == plain
     assert has_words(plain) is bool(plain)
+
+
+@pytest.mark.parametrize(
+    ("text", "doubled"),
+    [("August. August.", True), ("one two one two", True), ("A B A", False), ("August", False), ("", False)],
+)
+def test_a_text_that_is_one_phrase_over_and_over_is_known(text: str, doubled: bool) -> None:
+    assert is_doubled(text) is doubled

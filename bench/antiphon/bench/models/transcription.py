@@ -174,7 +174,7 @@ def run(args: argparse.Namespace) -> int:
     languages = [each for each in args.languages.split(",") if each]
     turns: list[SpokenTurn] = []
     if "en" in languages:
-        turns += [*scripted(args.flite)][:: args.share]
+        turns += scripted(args.flite, args.share)
         turns += librivox(args.debian)
     for language in languages:
         turns += [*asterisk(args.debian, language)][:: args.share * _REAL_EVERY]

@@ -14,6 +14,7 @@ import subprocess
 import tempfile
 import wave
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -121,19 +122,22 @@ def room(seconds: float, chance: np.random.Generator, level: float = _ROOM) -> S
     return chance.normal(0, level, int(seconds * RATE)).astype(np.int16)
 
 
-def scripted(flite: str = "") -> Iterator[SpokenTurn]:
-    """All kinds of `texts`, each line once by each voice, at one of the speeds; then turns of several sentences."""
+def scripted(flite: str = "", share: int = 1) -> Iterator[SpokenTurn]:
+    """All kinds of `texts`, each line once by each voice, at one of the speeds; then turns of several sentences.
+
+    `share`: every so many of them.
+    """
     chance = np.random.default_rng(1)
     spoken = texts()
     sentences = spoken["sentences"]
     for number, voice in enumerate(voices(flite)):
         lines = [(kind, text) for kind, some in spoken.items() for text in some]
-        for place, (kind, text) in enumerate(lines):
+        for place, (kind, text) in islice(enumerate(lines), number % share, None, share):
             speed = SPEEDS[(place + number) % len(SPEEDS)]
             yield SpokenTurn(kind, voice.name, speed, text, in_a_room(voice.say(text, speed), chance))
         first = 5 * number
-        for speed in SPEEDS:
-            for seconds in LENGTHS_S:
+        for place, speed in enumerate(SPEEDS):
+            for seconds in islice(LENGTHS_S, (place + number) % share, None, share):
                 said, parts = list[str](), list[Samples]()
                 while True:
                     sentence = sentences[first % len(sentences)]

@@ -146,6 +146,12 @@ def without_loop(text: str, least: int = 3) -> str:
     return text
 
 
+def is_doubled(text: str) -> bool:
+    """The same words twice or more, and nothing else."""
+    words = _words(text)
+    return any(words == words[:period] * (len(words) // period) for period in range(1, len(words) // 2 + 1))
+
+
 def is_of(text: str, prompt: str) -> bool:
     """All words of `text` come from the prompt, in a row."""
     said, known = _words(text), _words(prompt)

@@ -26,7 +26,15 @@ from faster_whisper.tokenizer import _LANGUAGE_CODES, Tokenizer
 
 from antiphon.inference_bridge.languages import primary
 from antiphon.inference_bridge.stt.chunking import cut
-from antiphon.inference_bridge.stt.repeats import as_spoken, fits, has_no_voice, is_of, voiced_seconds, without_loop
+from antiphon.inference_bridge.stt.repeats import (
+    as_spoken,
+    fits,
+    has_no_voice,
+    is_doubled,
+    is_of,
+    voiced_seconds,
+    without_loop,
+)
 
 log = logging.getLogger(__name__)
 
@@ -62,12 +70,17 @@ _LESS_LIKELY: Final = 0.45
 of the probability of no speech, from 0.38 of it on. Of 36 sounds without words (breath, coughs, music, keys, rooms) all
 are below the line, of 75 short turns of three voices none."""
 _NOISE: Final = -2.8
-"""A mean log probability per token that no words had; the worst ones had -2.2."""
+"""With this and more than 0.2 of no speech it is a noise as well; words had -2.2 at worst, with less of it."""
 _SURELY_NO_SPEECH: Final = 0.5
 """A text without an end (`HMMMMM`) with this is a noise too."""
 _DOUBTFUL: Final = -0.6
 """With a prompt sounds become words of the prompt, at -0.8 and less: below this the audio is decoded without it. Below
 it a short utterance is decoded again with examples, and above it that text is taken."""
+_POOR: Final = -0.7
+"""A text below this is decoded again with more silence behind, and the likelier of the two is taken."""
+_WEAK: Final = -1.0
+_MUCH: Final = 0.3
+"""With examples a text above the first is taken too if it is so much likelier, but not if it is one of the examples."""
 _SHORT_S: Final = 1.7
 """Seconds; with the pre-roll and the silence behind, that is a word or two."""
 _EXAMPLES: Final = {
@@ -119,6 +132,8 @@ class _Language(NamedTuple):
     brief_tokens_per_s: float
     examples: list[int]
     """What decoding begins with where a short answer is in doubt; empty for languages without examples."""
+    answers: str
+    """The examples as text."""
 
 
 class Whisper:
@@ -161,8 +176,8 @@ class Whisper:
             before = tokenizer.encode(f" {_EXAMPLES[code]}")
             examples = self._whisper.get_prompt(tokenizer, before, without_timestamps=True)
         if code == "en":
-            return _Language(tokenizer, begin, _TOKENS_PER_S, _BRIEF_TOKENS_PER_S, examples)
-        return _Language(tokenizer, begin, _OTHER_TOKENS_PER_S, _OTHER_TOKENS_PER_S, examples)
+            return _Language(tokenizer, begin, _TOKENS_PER_S, _BRIEF_TOKENS_PER_S, examples, _EXAMPLES[code])
+        return _Language(tokenizer, begin, _OTHER_TOKENS_PER_S, _OTHER_TOKENS_PER_S, examples, _EXAMPLES.get(code, ""))
 
     def _piece(self, pcm: bytes, prompt: str, language: _Language) -> str:
         """The text of a piece that fits into the window."""
@@ -187,7 +202,7 @@ class Whisper:
             return ""
         elif seconds < _SHORT_S and found.score < _DOUBTFUL and language.examples:
             shown = self._decoded(encoded, language.examples, limit, language)
-            if shown.tokens < limit and shown.score >= _DOUBTFUL and has_words(shown.text):
+            if shown.tokens < limit and _is_better(shown, found, language.answers):
                 found = shown
         if found.tokens >= limit and found.no_speech > _SURELY_NO_SPEECH:
             return ""
@@ -196,6 +211,9 @@ class Whisper:
             found = self._again(speech, begin, found, language)
             if is_noise(found.score, found.no_speech):
                 return ""
+        elif found.score < _POOR and seconds < _AGAIN_S:
+            again = self._again(speech, begin, found, language)
+            found = again if again.score > found.score and fits(again.text, voiced) else found
         return as_spoken(found.text, voiced) if has_words(found.text) else ""
 
     def _again(
@@ -253,14 +271,25 @@ def most_tokens(seconds: float) -> int:
     return int(_MOST_TOKENS + _MOST_TOKENS_PER_S * seconds)
 
 
+def _is_better(shown: _Decoded, found: _Decoded, examples: str) -> bool:
+    """The text decoded with examples is to be taken for the one without."""
+    if not has_words(shown.text) or (is_doubled(shown.text) and not is_doubled(found.text)):
+        return False
+    likelier = shown.score >= _WEAK and shown.score > found.score + _MUCH and not is_of(shown.text, examples)
+    return shown.score >= _DOUBTFUL or likelier
+
+
 def is_noise(score: float, no_speech: float) -> bool:
     """The two numbers of the model say that there was a sound without words."""
-    return score < _NOISE or (no_speech > _NO_SPEECH and score < _UNLIKELY + _LESS_LIKELY * no_speech)
+    if score < _NOISE:
+        return no_speech > 0.2
+    return no_speech > _NO_SPEECH and score < _UNLIKELY + _LESS_LIKELY * no_speech
 
 
 def without_annotations(text: str) -> str:
-    """Without `[BLANK_AUDIO]`, `(music)`, `*sighs*`, `♪`: what a recogniser writes about sounds that are no words."""
-    return " ".join(re.sub(r"\[[^]]*\]|\([^)]*\)|\*[^*]*\*|[♪♫]", " ", text).split())
+    """Without `[BLANK_AUDIO]`, `(music)`, `*sighs*`, `♪`, `HMMMMMMMMM`: what is written about sounds that are no words."""
+    text = re.sub(r"\[[^]]*\]|\([^)]*\)|\*[^*]*\*|[♪♫]", " ", text)
+    return " ".join(re.sub(r"\w*([^\W\d_])\1{7,}\w*", " ", text).split())
 
 
 def has_words(text: str) -> bool:
