@@ -114,7 +114,7 @@ RULES: Final[tuple[Rule, ...]] = (
     Rule(800, (Ending.COMPLETE,), _OPEN),
     Rule(700, (Ending.COMPLETE,)),
     Rule(1000, (Ending.LIST,)),
-    Rule(900, (Ending.INCOMPLETE,), _DONE),
+    Rule(1120, (Ending.INCOMPLETE,), _DONE),
     Rule(1600, (Ending.INCOMPLETE,), _OPEN),
     Rule(1280, (Ending.INCOMPLETE,)),
     # a sound without words
