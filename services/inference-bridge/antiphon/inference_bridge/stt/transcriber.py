@@ -287,7 +287,7 @@ def is_noise(score: float, no_speech: float) -> bool:
 
 
 def without_annotations(text: str) -> str:
-    """Without `[BLANK_AUDIO]`, `(music)`, `*sighs*`, `♪`, `HMMMMMMMMM`: what is written about sounds that are no words."""
+    """Without `[BLANK_AUDIO]`, `(music)`, `*sighs*`, `♪`, `HMMMMMMMMM`: what is written about sounds without words."""
     text = re.sub(r"\[[^]]*\]|\([^)]*\)|\*[^*]*\*|[♪♫]", " ", text)
     return " ".join(re.sub(r"\w*([^\W\d_])\1{7,}\w*", " ", text).split())
 

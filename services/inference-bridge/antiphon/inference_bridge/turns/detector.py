@@ -227,7 +227,7 @@ class TurnDetector:
         return events
 
     def _is_callers(self, window: Window) -> bool:
-        return not self._settings.relative_gate or self._gate.passes(window.pcm, self.speaking)
+        return not self._settings.relative_gate or self._gate.passes(window.voice or window.pcm, self.speaking)
 
     def tick(self, now: float) -> list[TurnEvent]:
         """Call each 0.1 s or so: when audio stops coming in mid-speech, the turn ends all the same."""
