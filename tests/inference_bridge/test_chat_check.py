@@ -190,6 +190,9 @@ async def test_the_register_knows_of_a_bridge_without_its_chat_server_until_that
         settings = Settings(agent_name="mute", llm_url=chat.url, llm_model="tiny")
         # speech is the workers' here: this bridge takes no call
         bridge = Bridge(bus_client, LocalModels(cast(VoiceActivity, None), None, None), settings, SilentAgent)
+        trouble = await bridge.chat_server_trouble()
+        assert trouble is not None, "known before calls can come"
+        assert trouble.what == "it answers with status 503"
         service = await bridge.join()
         try:
             expected = "its chat server (ANTIPHON_LLM_URL) won't answer callers: it answers with status 503"

@@ -17,7 +17,7 @@ from nats.aio.msg import Msg
 from support.models.chat_server import chat_server
 from support.processes.bridge import StartBridge, agent_is_there
 
-from antiphon.inference_bridge.agents import FunctionCall, Request, Usage
+from antiphon.inference_bridge.agents import FunctionCall, Incomplete, Request, Usage
 from antiphon.inference_bridge.agents.chat_answer import MAX_ANSWER
 from antiphon.inference_bridge.agents.chat_history import CONTINUE
 from antiphon.inference_bridge.agents.language_model import APOLOGY, TOO_LONG
@@ -131,10 +131,11 @@ async def test_a_silent_worker_and_a_busy_one_are_left_for_another(
     bus_client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(language_model, "LLM_TIMEOUT", 0.3)
-    whole = [["alive", ""], ["text", "Half past ten.", 0], ["call", "c", "look", "{}"], ["usage", 4, 2], ["end", ""]]
+    whole = [["alive", ""], ["text", "Half past ten.", 0], ["call", "c", "look", "{}"], ["usage", 4, 2]]
+    whole += [["incomplete", "content_filter"], ["end", ""]]
     asked = await answering(bus_client, None, [["error", "full", True]], whole)
     parts = [part async for part in RemoteLanguageModel(bus_client, 15).reply(ASKED)]
-    assert parts == ["Half past ten.", FunctionCall("c", "look", "{}"), Usage(4, 2)]
+    assert parts == ["Half past ten.", FunctionCall("c", "look", "{}"), Usage(4, 2), Incomplete("content_filter")]
     assert len(asked) == 3
 
 

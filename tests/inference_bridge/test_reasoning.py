@@ -40,7 +40,7 @@ BLOCKS = (
     "<think>\n<think>\n{}</think>\n{}</think>\n",
     "{}</think>",
     "{}[/THINK]",
-    "The user is here. {}</think>\n\n",
+    "The user asks. {}</think>\n\n",
     "analysisThe caller. {}assistantfinal",
 )
 ORDINARY = (
@@ -49,6 +49,7 @@ ORDINARY = (
     "Use the `<think>` tag, or `[THINK]`.",
     "[laughs] Well, I <3 you. <s",
     "The user manual is on page 3.",
+    "The customer service is open until five.",
     "The users like it. The caller ID is 5.",
     "Okay, the answer is ten.",
     "Okay, the ",
@@ -144,6 +145,27 @@ def test_a_template_that_opens_thoughts_is_waited_for_and_an_answer_without_them
     assert visible(["I look at the"], template_opens=True, cut=True) == ""
     thoughts = ReasoningFilter(template_opens=True)
     assert thoughts.feed("I look at the clock. ") == ("", False)
+
+
+@pytest.mark.parametrize(
+    ("beginning", "held"),
+    [
+        ("The caller wants the time.", True),
+        ("Okay, the user is asking for the time.", True),
+        ("So the user's question is", True),
+        ("We need to respond briefly.", True),
+        ("The customer service is open.", False),
+        ("The user manual says", False),
+        ("Okay, let me check that.", False),
+        ("So you want the time?", False),
+        ("It is ten.", False),
+    ],
+)
+def test_a_beginning_in_which_the_caller_is_a_third_person_is_doubted_and_no_other(beginning: str, held: bool) -> None:
+    thoughts = ReasoningFilter()
+    seen = "".join(thoughts.feed(letter)[0] for letter in beginning)
+    assert seen == ("" if held else beginning)
+    assert seen + thoughts.end(cut=False) == beginning, "no marker followed: it was an answer"
 
 
 def test_what_is_held_back_is_bounded() -> None:

@@ -20,7 +20,7 @@ MAX_HISTORY: Final = 60
 NO_OUTPUT_YET: Final = "(no result yet)"
 CALL_BEGINS: Final = "(The call is connected.)"
 """Of the user, in front of a greeting: templates want the user to begin."""
-SILENCE: Final = "(The caller says nothing.)"
+SILENCE: Final = "(The caller says nothing. Go on, or ask in a few words whether they are still there.)"
 """Of the user, where an answer is wanted behind one of the assistant."""
 RESULT_CAME: Final = "(The result that you were waiting for is there now.)"
 """Of the user, where the assistant has spoken since it called a function whose output has just come."""

@@ -40,18 +40,15 @@ _BEGINNINGS: Final = (
     "now, ",
     "first, ",
 )
-_THIRD_PERSONS: Final = (
-    "the user",
-    "the caller",
-    "the customer",
-    "the human",
-    "user ",
-    "caller ",
-    "i need to figure",
-    "i need to respond",
-)
+_PERSONS: Final = ("the user", "the caller", "the customer", "the human", "user", "caller")
+_DO: Final = (
+    " want", " ask", " is ask", " has ask", " just ", " say", " said", " is say", " need", " seem", " greet",
+    " is greet", " request", " is request", " would like", " mention", "'s question",
+    "'s request", "'s message", "'s last",
+)  # fmt: skip
 _THOUGHTS: Final = (
-    *("".join(pair) for pair in itertools.product(_BEGINNINGS, _THIRD_PERSONS)),
+    *("".join(words) for words in itertools.product(_BEGINNINGS, _PERSONS, _DO)),
+    *("".join(words) for words in itertools.product(_BEGINNINGS, ("i need to figure", "i need to respond"))),
     "we need to answer",
     "we need to respond",
     "we need to reply",
