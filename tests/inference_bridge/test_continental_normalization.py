@@ -102,6 +102,22 @@ def test_no_two_numbers_have_the_same_words(language: Language) -> None:
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize(
+    "written",
+    [
+        [f"{euros},{cents:02} €" for euros in (0, 1, 2, 21, 100, 1001) for cents in range(100)],
+        [f"{hour}:{minute:02}" for hour in range(24) for minute in range(0, 60, 7)],
+        [f"{day:02}.{month:02}.{year}" for year in (1998, 2026) for month in range(1, 13) for day in range(1, 29)],
+        [f"{number / 100:.2f}".replace(".", ",") for number in range(0, 2000, 7)],
+        [f"{number} %" for number in range(0, 1200, 7)],
+    ],
+    ids=["money", "time", "date", "decimal", "percent"],
+)
+def test_a_listener_can_tell_any_two_apart(language: Language, written: list[str]) -> None:
+    assert len({speakable(text, language) for text in written}) == len(written)
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
 @pytest.mark.parametrize("piece", ["1.", "1 111 ", "12:30-", "(0", "1/1/", "A", "a.", "M. "])
 def test_the_work_grows_with_the_text_and_not_with_its_square(language: Language, piece: str) -> None:
     # a pattern that starts over at each of these characters would take minutes
