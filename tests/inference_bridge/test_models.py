@@ -117,8 +117,9 @@ def test_no_words_are_made_of_sounds_nor_of_the_prompt(models: Models, prompt: s
 @pytest.mark.parametrize("said", ["New York, New York.", "No, no, no.", "one two, one two", "Bye bye.", "Hello."])
 def test_what_a_caller_says_twice_is_transcribed_twice(models: Models, speak: Speak, said: str) -> None:
     """And once what is said once: the agent's `Hello.` is no `Killa Lo`."""
-    transcribed = words(models.transcriber.transcribe(speak(said).tobytes()))
-    assert words(transcribed.replace("1", "one ").replace("2", "two ")).split() == words(said).split()
+    transcribed = models.transcriber.transcribe(speak(said).tobytes()).lower()
+    spelled = transcribed.replace("1", " one ").replace("2", " two ")
+    assert re.findall("[a-z]+", spelled) == re.findall("[a-z]+", said.lower())
 
 
 @pytest.mark.models
