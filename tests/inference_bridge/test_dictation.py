@@ -54,6 +54,10 @@ en incomplete I would like to
 en incomplete I am calling because,
 en incomplete Hello, my name is Anna, and
 en incomplete Well, I think, um
+en incomplete Well, the problem is that.
+en incomplete I think I need.
+en complete   Yes, I am.
+en complete   I am sure about that.
 en list       I need milk, eggs.
 en list       A large pizza, a salad,
 en list       Monday, Tuesday, Thursday.

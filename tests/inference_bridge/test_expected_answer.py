@@ -40,8 +40,8 @@ en email     Which email should I send it to?
 en address   What's your address?
 en address   Where do you live?
 en date      On which day?
-en date      What is your date of birth?
-en date      When were you born?
+en birth_date What is your date of birth?
+en birth_date When were you born?
 en time      At what time would you like to come?
 en time      What time suits you?
 en day_and_time When would you like to come?
@@ -59,6 +59,9 @@ en yes_no    Your booking is done. Is there anything else I can do for you?
 en choice    Tuesday or Wednesday?
 en choice    Would you like the morning or the afternoon?
 en choice    In the morning I have nine and ten. Which one would you like?
+en items     What would you like to order?
+en items     Which days are good for you?
+en open      What would you like to do?
 en amount    How many people will be coming?
 en amount    How old are you?
 de open      Guten Tag, wie kann ich Ihnen helfen?
@@ -73,7 +76,7 @@ de name      Mit wem spreche ich?
 de email     Wie ist Ihre E-Mail-Adresse?
 de address   Wo wohnen Sie?
 de date      An welchem Tag?
-de date      Wann sind Sie geboren?
+de birth_date Wann sind Sie geboren?
 de time      Um wie viel Uhr?
 de day_and_time Wann möchten Sie kommen?
 de yes_no    Ist das richtig?
@@ -167,6 +170,10 @@ en date      yes  On Thursday.
 en date      yes  Tomorrow.
 en date      yes  The 5th of May, 1987.
 en date      ?    In May.
+en birth_date no  The fifth of May.
+en birth_date yes The 5th of May, 1987.
+en items     ?    Please send me some cheese.
+en items     yes  Some cheese and a loaf of bread.
 en date      no   Maybe
 en time      yes  At 10.
 en time      yes  10:30

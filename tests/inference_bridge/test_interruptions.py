@@ -1,10 +1,11 @@
-"""What makes the agent stop and what does not: a real bridge process, a caller in real time."""
+"""What makes the agent stop, what does not, and when a turn ends: a real bridge process, a caller in real time."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 from nats.aio.client import Client
 from support.models.sounds import cough, keyboard, music
@@ -22,6 +23,10 @@ LONG = "Help! What can you do?"
 
 def transcript(done: dict[str, Any]) -> str:
     return str(done["response"]["output"][0]["content"][0]["transcript"])
+
+
+def silence(seconds: float) -> Samples:
+    return np.zeros(int(seconds * 16000), dtype=np.int16)
 
 
 def vad(**settings: Any) -> dict[str, Any]:
@@ -163,3 +168,12 @@ async def test_semantic_detection_waits_for_the_end_of_a_sentence(quiet_bridge: 
         (transcribed,) = call.of_type(TRANSCRIBED)
         assert "cancel" in transcribed["transcript"]
         assert "time" in transcribed["transcript"]
+
+
+async def test_a_number_in_groups_with_pauses_of_a_second_is_one_turn(quiet_bridge: Client, speak: Speak) -> None:
+    parts = (speak("My number is five five five,"), speak("zero one,"), speak("two three."))
+    async with FakeTransceiver(quiet_bridge, "concierge") as call:
+        await call.say(np.concatenate((parts[0], silence(0.9), parts[1], silence(1.2), parts[2])))
+        assert not call.of_type("response.created"), "it was answered in the middle"
+        await call.wait_for("response.created")
+        assert len(call.of_type("input_audio_buffer.committed")) == 1

@@ -258,8 +258,8 @@ JUDGED = TurnSettings(judged=True, early_ms=96)
 
 
 def test_a_question_that_is_answered_ends_the_turn_at_once_and_a_dictation_gets_time() -> None:
-    assert after(JUDGED, "Yes, please.", asks="Shall I book it?") == 256
-    assert after(JUDGED, "On Tuesday.", asks="On which day?") == 256
+    assert after(JUDGED, "Yes, please.", 0.9, asks="Shall I book it?") == 256
+    assert after(JUDGED, "On Tuesday.", asks="On which day?") == 352
     assert after(JUDGED, "Yes.", asks="Shall I book it?") == 416, "often there is a second word behind it"
     assert after(JUDGED, "My number is 5-5-5.", voice=0.99) > 1300
     assert after(JUDGED, "I would like to", voice=0.1) > 1200

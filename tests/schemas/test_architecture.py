@@ -30,6 +30,11 @@ EXTRA_OF: Final = {
 TELEMETRY_ONLY_WHEN_ON: Final = "opentelemetry"
 """`antiphon.runtime.telemetry` loads the SDK when an endpoint is set; the extra `telemetry` brings it."""
 
+IN_EXTRA_VOICES: Final = re.compile(
+    r"tts/kokoro\.py imports piper_plus_g2p\.spanish,|tts/word_phonemes\.py imports pycrfsuite,"
+)
+"""Imported where a voice of the extra `voices` is loaded; the service runs without it."""
+
 CARRIED: Final = {"starlette": "fastapi", "h11": "uvicorn", "ctranslate2": "faster-whisper"}
 """Distributions that are the public ground of another one, so that naming the other is enough."""
 
@@ -96,10 +101,11 @@ INSIDE: Final = {
     "inference_bridge.input": "models.voice_activity turns",
     "inference_bridge.models": "agents languages settings stt tts turns.window unless_stopped",
     "inference_bridge.conversation": (
-        "agents dispatch.conversation_snapshot input languages models realtime_protocol stt.local_agreement tts turns"
+        "agents dispatch.conversation_snapshot input languages models phrases realtime_protocol stt.local_agreement "
+        "tts turns"
     ),
     "inference_bridge.dispatch": (
-        "agents conversation input languages models realtime_protocol settings stt tts turns unless_stopped"
+        "agents conversation input languages models phrases realtime_protocol settings stt tts turns unless_stopped"
     ),
 }
 """Folder of a service -> what of the same service it may import besides itself; files at a service's top may all."""
@@ -286,7 +292,8 @@ def _undeclared(package: Path, extra: str | None) -> list[str]:
 @pytest.mark.pure
 @pytest.mark.parametrize("service", EXTRA_OF)
 def test_a_service_imports_nothing_that_its_extra_does_not_name(service: str) -> None:
-    assert not _undeclared(_package(service), EXTRA_OF[service])
+    undeclared = _undeclared(_package(service), EXTRA_OF[service])
+    assert not [line for line in undeclared if not IN_EXTRA_VOICES.search(line)]
 
 
 @pytest.mark.pure

@@ -94,7 +94,9 @@ class _Result:
 class _Voice:
     """60 ms of speech for each letter or digit; nothing for other signs."""
 
-    def synthesize(self, clause: str, speed: float, urgency: Urgency, owner: str = "", **_: Any) -> Any:
+    def synthesize(
+        self, clause: str, speed: float, urgency: Urgency, owner: str = "", voice: str = "", language: str = ""
+    ) -> Any:
         letters = sum(character.isalnum() for character in clause)
         return _Result(np.full(letters * SPEECH_RATE * 60 // 1000, 9, dtype="<i2"), 0.05)
 

@@ -34,6 +34,7 @@ BENCHES: Final = {
     "resampling": "models.resampling",
     "transceiver": "media.transceiver",
     "turns": "turns.turns",
+    "voices": "models.voices",
     "whole-turns": "models.whole_turns",
 }
 """By name: the module inside this package."""

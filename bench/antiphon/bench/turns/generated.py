@@ -166,8 +166,10 @@ class _Writer:
         pick = self.chance.choice
         which = pick(("sentence", "short", "thought", "number"))
         if which == "short":
-            asks, text = pick((("¿Es correcto?", "Sí."), ("¿Quiere continuar?", "No, gracias."),
-                               ("¿A qué hora?", "A las cinco."), ("¿Cómo se llama?", "Me llamo Laura García.")))  # fmt: skip
+            asks, text = pick((
+                ("¿Es correcto?", "Sí."), ("¿Quiere continuar?", "No, gracias."), ("¿A qué hora?", "A las cinco."),
+                ("¿Cómo se llama?", "Me llamo Laura García."),
+            ))  # fmt: skip
             return self.script("short", asks, text, language="es")
         if which == "thought":
             first, second = pick((("Me gustaría,", "cambiar mi cita."), ("Llamo porque,", "perdí mi tarjeta."),

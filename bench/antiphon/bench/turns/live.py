@@ -39,6 +39,8 @@ _AUDIBLE: Final = 200
 _SETTLES_S: Final = 1.2
 """After the end of a scene until the next one, if an answer is still under way: at most `_ANSWERED_S`."""
 _ANSWERED_S: Final = 12.0
+_IN_TIME_S: Final = 3.5
+"""After the true end; an answer that begins later is a missed end."""
 _INTO_SPEECH_S: Final = 1.5
 _DECIDED_S: Final = 4.0
 """After a sound began, whatever it leads to has happened."""
@@ -153,6 +155,10 @@ async def _turn(call: FakeTransceiver, scene: Scene) -> TurnOutcome:
     await call.play(scene.samples)
     began_ns = time.time_ns() - round(len(scene.samples) / RATE * 1e9)
     true_end_ns = began_ns + round(scene.true_end * 1e9)
+    with contextlib.suppress(TimeoutError):  # an end that comes late must not count for the next turn
+        await call.until(
+            lambda: len(call.of_type("input_audio_buffer.committed")) > commits and call.answered, timeout=_ANSWERED_S
+        )
     audible = [
         at
         for frame, at in zip(call.frames[frames:], call.frame_times_ns[frames:], strict=True)
@@ -164,11 +170,12 @@ async def _turn(call: FakeTransceiver, scene: Scene) -> TurnOutcome:
         if event["type"] == "input_audio_buffer.committed"
     ][commits:]
     offset_ns = time.time_ns() - time.monotonic_ns()
+    in_time = true_end_ns + round(_IN_TIME_S * 1e9)
     ends_ns = [round(at * 1e9) + offset_ns for at in ended]
     cut_in = any(at < true_end_ns for at in audible)
     answers = [at for at in audible if at >= true_end_ns]
     decisions = [at for at in ends_ns if at >= true_end_ns] or ends_ns[-1:]
-    missed = not ended or (not answers and not cut_in)
+    missed = not cut_in and (not answers or answers[0] > in_time)
     said = plain(script.text)
     texts = " ".join(event["transcript"] for event in call.of_type(_TRANSCRIBED)[transcripts:])
     matched = SequenceMatcher(None, said, plain(texts), autojunk=False).get_matching_blocks()

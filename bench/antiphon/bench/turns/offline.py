@@ -8,6 +8,7 @@ it waits for a core. `AFTER_DECISION_S` is what a live answer takes from decisio
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
 import random
 import time
@@ -58,7 +59,9 @@ class Models:
         self, voice_activity: VoiceActivity, transcriber: Transcriber, smart_turn: SmartTurn | None, cache: Path
     ) -> None:
         self._activity, self._transcriber, self._smart_turn = voice_activity, transcriber, smart_turn
-        self._path = cache / f"judged-{'voice' if smart_turn else 'words'}.jsonl"
+        recogniser = hashlib.sha256(inspect.getsource(inspect.getmodule(type(transcriber)) or Models).encode())
+        signs = "voice" if smart_turn else "words"
+        self._path = cache / f"judged-{signs}-{recogniser.hexdigest()[:12]}.jsonl"
         self._known: dict[str, Judged] = {}
         if self._path.is_file():
             for line in self._path.read_text().splitlines():
@@ -88,7 +91,8 @@ class Models:
 
 def transcribe(transcriber: Transcriber, pcm: bytes, language: str) -> str:
     """In the language of the caller."""
-    return transcriber.transcribe(pcm) if language == "en" else transcriber.transcribe(pcm, "", language)
+    options = {} if language == "en" else {"language": language}
+    return transcriber.transcribe(pcm, **options)
 
 
 class _Waiting:

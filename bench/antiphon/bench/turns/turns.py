@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import inspect
 import json
 import random
 import sys
@@ -27,6 +28,7 @@ from antiphon.inference_bridge.models.local import load_transcriber, load_voice_
 from antiphon.inference_bridge.models.smart_turn import SmartTurn
 from antiphon.inference_bridge.models.sources import ModelError, smart_turn_file
 from antiphon.inference_bridge.settings import Settings
+from antiphon.inference_bridge.stt.transcriber import Whisper
 from antiphon.inference_bridge.turns.turn_settings import TurnSettings
 
 FEWEST_TURNS: Final = 200
@@ -58,6 +60,7 @@ def run(args: argparse.Namespace) -> int:
     speakers = Speakers(cache)
     calls = scenes_of_calls(speakers, seed, args.turns)
     result: dict[str, Any] = {"seed": seed, "missing": speakers.missing}
+    result["languages"] = sorted({each.script.language for call in calls for each in call})
     result["voices"] = sorted({each.voice for call in calls for each in call})
     if args.offline:
         result |= offline(calls, cache, args.calls, seed, args.details)
@@ -83,9 +86,9 @@ def scenes_of_calls(speakers: Speakers, seed: int, count: int) -> list[list[Scen
     chance.shuffle(written)
     calls: dict[tuple[str, int], list[Scene]] = {}
     for number, script in enumerate(written):
-        names = speakers.names(script.language)
+        names = speakers.names(script.language) if script.language in understood() else []
         if not names:
-            continue
+            continue  # `missing` says so
         voice = names[number % len(names)]
         own = [key for key in calls if key[0] == voice]
         if not own or len(calls[own[-1]]) >= TURNS_OF_A_CALL:
@@ -93,6 +96,12 @@ def scenes_of_calls(speakers: Speakers, seed: int, count: int) -> list[list[Scen
             calls[own[-1]] = []
         calls[own[-1]].append(scene(script, voice, speakers, seed + number))
     return list(calls.values())
+
+
+def understood() -> set[str]:
+    """The languages that the recogniser takes."""
+    takes_language = "language" in inspect.signature(Whisper.transcribe).parameters
+    return {"en", "es"} if takes_language else {"en"}
 
 
 def offline(

@@ -18,6 +18,7 @@ from antiphon.cli.call_client import require_url
 from antiphon.cli.doctor.finding import Finding
 from antiphon.cli.doctor.machine import check_models, check_python
 from antiphon.cli.doctor.media_path import check_udp
+from antiphon.cli.doctor.speech import check_speech
 from antiphon.cli.doctor.stack import check_health, check_nats, check_page
 from antiphon.runtime.nats.server_url import DEFAULT_NATS_URL
 
@@ -66,6 +67,7 @@ def checks(args: argparse.Namespace) -> list[Callable[[], Iterator[Finding]]]:
     return [
         check_python,
         check_models,
+        check_speech,
         lambda: check_nats(args.nats),
         lambda: check_health(args.url),
         lambda: check_page(args.url),

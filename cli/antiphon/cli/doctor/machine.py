@@ -66,7 +66,7 @@ def check_models() -> Iterator[Finding]:
         sources["end of turn"] = lambda: models.smart_turn_file(*own["end of turn"])
     if settings.stt == "local":
         sources["speech to text"] = lambda: models.whisper_directory(*own["speech to text"], settings.cache_dir)
-    if settings.tts == "local":
+    if settings.tts == "local" and not settings.tts_url:
         sources["text to speech"] = lambda: models.voice_file(*own["text to speech"])
         sources["lexicons"] = models.lexicon_files
     if settings.smart_turn == "auto" and not is_there:

@@ -57,16 +57,22 @@ def main() -> int:
     settings = load_settings()
     if arguments.worker == "llm" and not settings.llm_url:
         return _bad("--worker llm needs ANTIPHON_LLM_URL and ANTIPHON_LLM_MODEL")
+    if arguments.worker == "tts" and settings.tts_url:
+        return _bad("--worker tts serves voices of its own process: unset ANTIPHON_TTS_URL, or set it for the bridge")
     finish = telemetry.start(f"worker-{arguments.worker}" if arguments.worker else "inference-bridge")
     # the models' libraries take a second to import: bad settings are reported before that
     from antiphon.inference_bridge.agents.scripted import AgentNameError
     from antiphon.inference_bridge.dispatch.bridge import run
+    from antiphon.inference_bridge.dispatch.speech_support_of import SpeechSettingsError, speech_support
+    from antiphon.inference_bridge.models.local import own_voice_language
     from antiphon.inference_bridge.models.remote.worker import run as run_worker
     from antiphon.inference_bridge.models.sources import ModelError
 
     try:
+        if arguments.worker == "tts":
+            speech_support(settings, own_voice_language(settings))
         asyncio.run(run_worker(settings, arguments.worker) if arguments.worker else run(settings))
-    except (ModelError, AgentNameError) as error:
+    except (ModelError, AgentNameError, SpeechSettingsError) as error:
         return _bad(str(error))
     except connection.RefusedError as error:
         return _bad(f"{error} (ANTIPHON_NATS_CREDENTIALS, ANTIPHON_AGENT_NAME)")

@@ -43,7 +43,7 @@ _ENGLISH: Final[Mapping[Phrase, str]] = {
     "trouble": "Sorry, something went wrong on my side. Could you say that again?",
     "apology": "Sorry, I can't think just now. Please try again in a moment.",
     "no_voice": "Sorry, I have lost my words. Please give me a moment.",
-    "no_words": "Sorry, I have no words for that.",
+    "no_words": "I have an answer, but I can't say it aloud.",
     "back_again": "Sorry, I was gone for a moment.",
     "give_up": (
         "I am sorry, I have technical trouble and cannot go on with this call. Please call again later. Goodbye."
@@ -57,7 +57,7 @@ _GERMAN: Final[Mapping[Phrase, str]] = {
     "trouble": "Entschuldigung, bei mir ist etwas schiefgegangen. Können Sie das bitte noch einmal sagen?",
     "apology": "Entschuldigung, ich kann gerade nicht antworten. Bitte versuchen Sie es gleich noch einmal.",
     "no_voice": "Entschuldigung, mir fehlen gerade die Worte. Bitte geben Sie mir einen Moment.",
-    "no_words": "Entschuldigung, dafür habe ich keine Worte.",
+    "no_words": "Ich habe eine Antwort, aber ich kann sie nicht vorlesen.",
     "back_again": "Entschuldigung, ich war kurz weg.",
     "give_up": (
         "Es tut mir leid, ich habe technische Probleme und kann dieses Gespräch nicht fortsetzen. "
@@ -72,7 +72,7 @@ _SPANISH: Final[Mapping[Phrase, str]] = {
     "trouble": "Perdón, algo ha fallado por mi parte. ¿Puede repetirlo, por favor?",
     "apology": "Perdón, ahora mismo no puedo responder. Inténtelo de nuevo en un momento, por favor.",
     "no_voice": "Perdón, me he quedado sin palabras. Deme un momento, por favor.",
-    "no_words": "Perdón, no tengo palabras para eso.",
+    "no_words": "Tengo una respuesta, pero no puedo decirla en voz alta.",
     "back_again": "Perdón, me he ausentado un momento.",
     "give_up": (
         "Lo siento, tengo problemas técnicos y no puedo continuar con esta llamada. Llame más tarde, por favor. Adiós."
@@ -86,7 +86,7 @@ _FRENCH: Final[Mapping[Phrase, str]] = {
     "trouble": "Pardon, j'ai rencontré un problème. Pouvez-vous répéter, s'il vous plaît ?",
     "apology": "Pardon, je ne peux pas répondre pour l'instant. Réessayez dans un moment, s'il vous plaît.",
     "no_voice": "Pardon, je ne trouve plus mes mots. Un instant, s'il vous plaît.",
-    "no_words": "Pardon, je n'ai pas de mots pour cela.",
+    "no_words": "J'ai une réponse, mais je ne peux pas la dire à voix haute.",
     "back_again": "Pardon, je me suis absenté un instant.",
     "give_up": (
         "Je suis désolé, j'ai un problème technique et je ne peux pas poursuivre cet appel. "
@@ -101,7 +101,7 @@ _ITALIAN: Final[Mapping[Phrase, str]] = {
     "trouble": "Scusi, qualcosa è andato storto da parte mia. Può ripetere, per favore?",
     "apology": "Scusi, in questo momento non riesco a rispondere. Riprovi tra un attimo, per favore.",
     "no_voice": "Scusi, mi mancano le parole. Mi dia un momento, per favore.",
-    "no_words": "Scusi, non ho parole per questo.",
+    "no_words": "Ho una risposta, ma non posso dirla a voce.",
     "back_again": "Scusi, mi sono assentato un momento.",
     "give_up": (
         "Mi dispiace, ho un problema tecnico e non posso continuare questa chiamata. "

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal, Self
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
 
 from antiphon.runtime.agent_sessions import lease_crypto
@@ -27,6 +27,11 @@ def what_is_wrong(error: ValidationError) -> str:
     name = "_".join(["ANTIPHON", *map(str, first["loc"])]).upper()
     value = without_password(str(first["input"]))  # of a NATS address
     return f"{name} is {value!r:.80}: {first['msg'].removeprefix('Value error, ')}"
+
+
+_LANGUAGE_TAG: Final = r"^[A-Za-z]{2,3}([-_][A-Za-z0-9]{1,8})*$"
+SERVICE_VOICE: Final = "alloy"
+"""Asked of a service by URL if no voice is set: the one that the OpenAI API and most that speak it have."""
 
 
 class Settings(NatsSettings):
@@ -74,6 +79,11 @@ class Settings(NatsSettings):
     voice_path: Path | None = None
     """A Piper voice, `<name>.onnx` with `<name>.onnx.json` beside it."""
     voice_sha256: str = ""
+    language: str = Field(default="en", pattern=_LANGUAGE_TAG)
+    """Of calls that ask for none: they are transcribed and spoken to in it."""
+    voice: str = ""
+    """The voice of calls that ask for none; behind commas further ones that calls may ask for. Empty: `voice_path`,
+    else joe. With `tts_url` it is whatever the service calls its voice."""
     vad_path: Path | None = None
     """Silero VAD v5 as ONNX."""
     vad_sha256: str = ""
@@ -87,6 +97,12 @@ class Settings(NatsSettings):
     """Speech to text in this process, or by workers on NATS (`--worker stt`)."""
     tts: Literal["local", "remote"] = "local"
     """Speech in this process, or by workers on NATS (`--worker tts`)."""
+
+    # speech by a service instead of a voice of this process
+    tts_url: str = ""
+    """Base URL of an OpenAI-compatible service with `audio/speech`, such as http://127.0.0.1:8000/v1."""
+    tts_model: str = "tts-1"
+    tts_api_key: SecretStr = SecretStr("")
 
     llm: Literal["local", "remote"] = "local"
     """The language model's server is asked by this process, or by workers on NATS (`--worker llm`)."""
@@ -112,7 +128,7 @@ class Settings(NatsSettings):
             lease_crypto.from_file(value)
         return value
 
-    @field_validator("llm_url")
+    @field_validator("llm_url", "tts_url")
     @classmethod
     def _is_http(cls, value: str) -> str:
         if value and not value.startswith(("http://", "https://")):
@@ -129,7 +145,27 @@ class Settings(NatsSettings):
         """A language model answers, and not the scripted agent."""
         return bool(self.llm_url) or self.llm == "remote"
 
+    @model_validator(mode="after")
+    def _is_one_voice(self) -> Self:
+        if self.tts_url and self.tts == "remote":
+            raise ValueError("ANTIPHON_TTS_URL and ANTIPHON_TTS=remote exclude each other: unset one of them")
+        return self
+
+    @property
+    def service_language(self) -> str:
+        """What a service by URL is told of the language: nothing for English, which most take for granted."""
+        return "" if self.language == "en" else self.language
+
+    @property
+    def voice_names(self) -> list[str]:
+        """The voices that are set, the usual one first; never empty."""
+        if self.tts_url:
+            return [self.voice.strip() or SERVICE_VOICE]
+        own = [self.voice_path.stem] if self.voice_path else []
+        named = [name.strip().removeprefix("kokoro:") for name in self.voice.split(",") if name.strip()]
+        return list(dict.fromkeys(named + own)) or ["joe"]
+
     @property
     def voice_name(self) -> str:
-        """The voice's name in `session.created`."""
-        return self.voice_path.stem if self.voice_path else "joe"
+        """The usual voice's name, as `session.created` shows it."""
+        return self.voice_names[0]

@@ -11,13 +11,13 @@ from typing import Any, Final
 
 from antiphon.inference_bridge.agents import ReplyPart, Request
 from antiphon.inference_bridge.conversation.core.state import Kind, Response
+from antiphon.inference_bridge.phrases import phrase
 from antiphon.inference_bridge.realtime_protocol.client_events import ResponseParameters
 from antiphon.inference_bridge.realtime_protocol.conversation import JsonObject, message, text_of
 from antiphon.inference_bridge.realtime_protocol.session_settings import SessionSettings
 
 log = logging.getLogger(__name__)
 
-TROUBLE: Final = "Sorry, something went wrong on my side. Could you say that again?"
 MAX_REPLY: Final = 20_000
 """Characters of an answer, some 20 minutes of speech, whatever agent makes it; the rest is not asked for."""
 MAX_PREPARED: Final = 200
@@ -73,7 +73,7 @@ async def fixed_parts(text: str) -> AsyncGenerator[ReplyPart, None]:
 
 
 async def guarded(
-    parts: AsyncGenerator[ReplyPart, None], preamble: str, session_id: str
+    parts: AsyncGenerator[ReplyPart, None], preamble: str, session_id: str, language: str = "en"
 ) -> AsyncGenerator[ReplyPart, None]:
     """An agent that raises is not the end of the call, nor is one without end."""
     if preamble:
@@ -89,7 +89,7 @@ async def guarded(
                 yield part
     except Exception:
         log.exception("%s: the agent failed", session_id)
-        yield f" {TROUBLE}"
+        yield f" {phrase('trouble', language)}"
 
 
 class PreparedParts:

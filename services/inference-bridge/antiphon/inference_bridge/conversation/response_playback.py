@@ -13,10 +13,12 @@ from typing import Final, Protocol
 import numpy as np
 
 from antiphon.inference_bridge.agents import FunctionCall, HandOver, HangUpAfterSpeech, Incomplete, ReplyPart, Usage
-from antiphon.inference_bridge.conversation.core.language import NO_WORDS, PATIENCE, phrase
-from antiphon.inference_bridge.models.clients import SttClient, TtsClient
+from antiphon.inference_bridge.models.clients import StreamedTts, SttClient, TtsClient
+from antiphon.inference_bridge.models.remote.speech_service import SpeechServiceError
 from antiphon.inference_bridge.models.threads import BusyError, Urgency
+from antiphon.inference_bridge.phrases import phrase
 from antiphon.inference_bridge.realtime_protocol.server_events import Realtime, RealtimeResponse
+from antiphon.inference_bridge.tts.clause_words import ClauseWords
 from antiphon.inference_bridge.tts.clauses import ClauseSplitter, pause_ms_after
 from antiphon.inference_bridge.tts.phrase_cache import PhraseCache
 from antiphon.inference_bridge.tts.synthesizer import SPEECH_RATE, Samples
@@ -28,10 +30,8 @@ from antiphon.schemas.audio import FRAME_MS, FrameFlag
 
 log = logging.getLogger(__name__)
 
-NO_VOICE: Final = "Sorry, I have lost my words. Please give me a moment."
-"""Played in place of an answer for which no speech could be made."""
-SPOKEN_FALLBACKS: Final = (NO_VOICE, NO_WORDS["en"], PATIENCE["en"])
-"""Made once at the start."""
+NO_VOICE: Final = phrase("no_voice")
+"""Played in place of an answer for which no speech could be made; in the language of the call."""
 FRAME: Final = SPEECH_RATE * FRAME_MS // 1000
 """Samples of a frame."""
 MAX_BACKLOG_MS: Final = 10_000
@@ -53,6 +53,15 @@ class Speech:
     stt: SttClient
     tts: TtsClient
     phrases: PhraseCache
+    language: str = "en"
+    """Of calls that ask for none."""
+    voice: str = ""
+    """Likewise."""
+
+
+def spoken_fallbacks(language: str) -> tuple[str, ...]:
+    """Sentences of the process's language that are made once at the start."""
+    return phrase("no_voice", language), phrase("no_words", language), phrase("patience", language)
 
 
 @dataclass
@@ -125,8 +134,12 @@ class ResponsePlayback:
         self.ledger = PlayedText(SPEECH_RATE)
         self._bus, self._realtime, self._speech, self._speed = bus, realtime, speech, speed
         self._listener, self._on_first_audio = listener, listener.first_audio
+        self._words = ClauseWords()
         self._new_generation = new_generation
-        self._language, self._voice = language, voice
+        self._language = language
+        # what is usual has no name for the voice, and phrases that were made at the start are kept so
+        self._chosen_language = "" if language == speech.language else language
+        self._voice = "" if voice == speech.voice else voice
         self._playout = PlayoutTracker(SPEECH_RATE, time.monotonic() if held else None)
         self._sending = asyncio.Lock()
         """Frames keep their order while some are sent again."""
@@ -186,7 +199,7 @@ class ResponsePlayback:
             before = await self._say(clause, before)
         written = "".join(self._written).strip()
         if self.response.spoken and written and not self.ledger.whole:
-            await self.say_aside(phrase(NO_WORDS, self._language), in_place=True)
+            await self.say_aside(phrase("no_words", self._language), in_place=True)
         self.complete = True
         self._listener.generated()
         said = self.ledger.whole or (written if self.ledger.samples or not self.response.spoken else "")
@@ -301,20 +314,62 @@ class ResponsePlayback:
         return clause
 
     async def _speak(self, clause: str, before: str) -> None:
-        samples = await self._synthesize(clause)
-        if samples is None and not self.ledger.samples and not self._speechless:
-            self._speechless = True
-            clause, samples = NO_VOICE, self._speech.phrases.kept(NO_VOICE)
-        if samples is None or not samples.size:
-            return
-        if not self.times.first_clause:
-            self.times.first_clause = time.time_ns()
         pause = SPEECH_RATE * pause_ms_after(before) // 1000 if before and self.ledger.samples else 0
         pause -= pause % FRAME
+        tts, samples = self._speech.tts, self._known(clause)
+        if samples is None and isinstance(tts, StreamedTts):
+            if await self._speak_streamed(tts, clause, pause):
+                return
+        elif samples is None:
+            samples = await self._synthesize(clause)
+        if samples is None and not self.ledger.samples and not self._speechless:
+            self._speechless = True
+            clause = phrase("no_voice", self._language)
+            samples = self._speech.phrases.kept(clause)
+            if samples is None:  # the voice may be gone that speaks the call's language
+                clause = phrase("no_voice", self._speech.language)
+                samples = self._speech.phrases.kept(clause)
+        if samples is not None and samples.size:
+            await self._play(samples, clause, pause)
+
+    async def _speak_streamed(self, tts: StreamedTts, clause: str, pause: int) -> bool:
+        """Play a clause while it comes; False if nothing of it came because the service failed."""
+        urgency = Urgency.NOW if not self.ledger.samples else Urgency.SOON
+        words, pieces = self._words, list[Samples]()
+        rest = np.zeros(0, dtype=np.int16)
+        whole = False
+        words.begin(clause)
+        stream = tts.stream(clause, self._speed, urgency, self._bus.session_id, self._voice, self._chosen_language)
+        try:
+            async with aclosing(stream):
+                async for samples in stream:
+                    pieces.append(samples)
+                    rest = np.concatenate((rest, samples))
+                    if ready := rest.size - rest.size % FRAME:
+                        await self._play(rest[:ready], words.piece(ready), pause)
+                        rest, pause = rest[ready:], 0
+            whole = True
+        except (BusyError, SpeechServiceError) as error:
+            log.warning("%s: a clause is left out or cut off: %s", self._bus.session_id, error)
+        except Exception:
+            log.exception("%s: no speech for a clause of %d characters", self._bus.session_id, len(clause))
+        if not pieces:
+            return whole
+        if not rest.size:
+            rest = np.zeros(FRAME, dtype=np.int16)
+        await self._play(rest, words.rest(rest.size, whole), pause)
+        if whole:
+            self._speech.phrases.put(clause, self._speed, np.concatenate(pieces), self._voice, self._chosen_language)
+        return True
+
+    async def _play(self, samples: Samples, words: str | list[str], pause: int) -> None:
+        """Send samples that say `words` behind a pause, as whole frames."""
+        if not self.times.first_clause:
+            self.times.first_clause = time.time_ns()
         padded = np.zeros(pause + -(-samples.size // FRAME) * FRAME, dtype="<i2")
         padded[pause : pause + samples.size] = samples
         first = self.ledger.samples
-        self.ledger.add(padded.size - pause, clause, pause)
+        self.ledger.add(padded.size - pause, words, pause)
         self.response.begin_speech()
         pcm = padded.tobytes()
         for number, at in enumerate(range(0, len(pcm), FRAME * 2)):
@@ -333,13 +388,15 @@ class ResponsePlayback:
 
     async def _synthesize(self, clause: str) -> Samples | None:
         """The clause as speech; None if it could not be made."""
-        if (known := self._speech.phrases.get(clause, self._speed)) is not None:
+        if (known := self._known(clause)) is not None:
             return known
         urgency = Urgency.NOW if not self.ledger.samples else Urgency.SOON
-        job = self._speech.tts.synthesize(clause, self._speed, urgency, self._bus.session_id)
+        job = self._speech.tts.synthesize(
+            clause, self._speed, urgency, self._bus.session_id, self._voice, self._chosen_language
+        )
         try:
             samples = await job
-        except BusyError as error:
+        except (BusyError, SpeechServiceError) as error:
             log.warning("%s: a clause is left out: %s", self._bus.session_id, error)
             return None
         except Exception:
@@ -347,8 +404,11 @@ class ResponsePlayback:
             return None
         finally:
             job.cancel()
-        self._speech.phrases.put(clause, self._speed, samples)
+        self._speech.phrases.put(clause, self._speed, samples, self._voice, self._chosen_language)
         return samples
+
+    def _known(self, clause: str) -> Samples | None:
+        return self._speech.phrases.get(clause, self._speed, self._voice, self._chosen_language)
 
     async def _wait_for_room(self) -> None:
         await asyncio.sleep(0)

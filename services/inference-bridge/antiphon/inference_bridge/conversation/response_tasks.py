@@ -19,11 +19,11 @@ from antiphon.inference_bridge.conversation.agent_requests import PreparedParts,
 from antiphon.inference_bridge.conversation.core import commands as do
 from antiphon.inference_bridge.conversation.core import events
 from antiphon.inference_bridge.conversation.core.events import Event
-from antiphon.inference_bridge.conversation.core.language import PATIENCE, phrase
 from antiphon.inference_bridge.conversation.core.state import Kind, Response
 from antiphon.inference_bridge.conversation.response_playback import ResponsePlayback, Speech
 from antiphon.inference_bridge.conversation.response_record import PlaybackReport, ResponseRecord
 from antiphon.inference_bridge.conversation.turn import SpokenTurn
+from antiphon.inference_bridge.phrases import phrase
 from antiphon.inference_bridge.realtime_protocol.client_events import ResponseParameters
 from antiphon.inference_bridge.realtime_protocol.errors import ClientError
 from antiphon.inference_bridge.realtime_protocol.server_events import Realtime, RealtimeResponse
@@ -125,7 +125,7 @@ class ResponseTasks:
         """A sign that the answer takes longer."""
         record = self._records.get(command.rid)
         if record is not None and record.playback is not None:
-            self._spawn(record.playback.say_aside(phrase(PATIENCE, self.language)))
+            self._spawn(record.playback.say_aside(phrase("patience", self.language)))
 
     def stop(self, command: do.Stop) -> None:
         """Stop making and playing a response."""
@@ -285,7 +285,7 @@ class ResponseTasks:
             written,
             self.language,
         )
-        return guarded(record.agent.reply(request), response.preamble, self._bus.session_id)
+        return guarded(record.agent.reply(request), response.preamble, self._bus.session_id, self.language)
 
     def _playback(self, record: ResponseRecord) -> ResponsePlayback:
         assert record.realtime is not None

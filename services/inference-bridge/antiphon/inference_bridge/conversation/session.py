@@ -43,6 +43,7 @@ from antiphon.inference_bridge.dispatch.conversation_snapshot import Conversatio
 from antiphon.inference_bridge.input.vad_pipeline import MAX_FRAMES, VadPipeline
 from antiphon.inference_bridge.models.smart_turn import EndOfTurn
 from antiphon.inference_bridge.models.voice_activity import VoiceActivityStream
+from antiphon.inference_bridge.phrases import phrase
 from antiphon.inference_bridge.realtime_protocol.caller_keys import key_of
 from antiphon.inference_bridge.realtime_protocol.client_events import read_client_event
 from antiphon.inference_bridge.realtime_protocol.conversation import JsonObject
@@ -65,10 +66,6 @@ from antiphon.schemas.errors import MalformedError
 log = logging.getLogger(__name__)
 tracer = trace.get_tracer(__name__)
 
-BACK_AGAIN: Final = "Sorry, I was gone for a moment."
-GIVE_UP: Final = (
-    "I am sorry, I have technical trouble and cannot go on with this call. Please call again later. Goodbye."
-)
 _LAST_EVENTS_SECONDS: Final = 1.0
 """For which a hang-up waits for the events before it."""
 _MAX_PENDING: Final = 1000
@@ -229,10 +226,11 @@ class Session:
             if frame.rate == RATE and frame.first_sample >= received_until:
                 self._vad.push(frame)
                 received_until = frame.first_sample + 1
+        language = self._conversation.settings.language or self._services.support.language
         if give_up:
-            self._conversation.feed(events.Say(GIVE_UP, hang_up="agent_lost"))
+            self._conversation.feed(events.Say(phrase("give_up", language), hang_up="agent_lost"))
         elif self._snapshot.answering is not None:
-            preamble = "" if self._snapshot.handed_over else BACK_AGAIN
+            preamble = "" if self._snapshot.handed_over else phrase("back_again", language)
             self._conversation.feed(events.Continue(self._snapshot.answering, preamble))
 
     async def _hang_up(self, reason: str) -> None:

@@ -22,19 +22,25 @@ from opentelemetry import trace
 from antiphon.inference_bridge.agents import Agent
 from antiphon.inference_bridge.agents.chat_check import ChatCheck
 from antiphon.inference_bridge.agents.language_model import LanguageModel, client_for
-from antiphon.inference_bridge.agents.scripted import NEUTRAL_GREETING, SilentAgent, greeting_of, load_agent_class
-from antiphon.inference_bridge.conversation.response_playback import SPOKEN_FALLBACKS, Speech
+from antiphon.inference_bridge.agents.scripted import SilentAgent, greeting_of, load_agent_class
+from antiphon.inference_bridge.conversation.response_playback import Speech, spoken_fallbacks
 from antiphon.inference_bridge.conversation.session import Services, Session
 from antiphon.inference_bridge.dispatch.abandoned_calls import AbandonedCalls
 from antiphon.inference_bridge.dispatch.conversation_snapshot import ConversationSnapshot, read_snapshot
 from antiphon.inference_bridge.dispatch.local_models import LocalModels, load_local_models
 from antiphon.inference_bridge.dispatch.peers import Peers
-from antiphon.inference_bridge.models.clients import ChunkedStt, LocalStt, LocalTts
+from antiphon.inference_bridge.dispatch.speech_support_of import speech_support
+from antiphon.inference_bridge.models.clients import ChunkedStt, LocalStt, LocalTts, TtsClient
+from antiphon.inference_bridge.models.local import own_voice_language
+from antiphon.inference_bridge.models.remote.http_tts import HttpTts
 from antiphon.inference_bridge.models.remote.language_model import RemoteLanguageModel
 from antiphon.inference_bridge.models.remote.pool import RemoteModels
+from antiphon.inference_bridge.models.remote.speech_service import SpeechServiceError
+from antiphon.inference_bridge.models.sources import ModelError
 from antiphon.inference_bridge.models.threads import ModelThreads, Urgency
-from antiphon.inference_bridge.realtime_protocol.speech_support import SpeechSupport
+from antiphon.inference_bridge.phrases import phrase
 from antiphon.inference_bridge.settings import Settings
+from antiphon.inference_bridge.tts.normalization import for_remote_voice
 from antiphon.inference_bridge.tts.phrase_cache import PhraseCache
 from antiphon.inference_bridge.turns.turn_settings import TurnSettings
 from antiphon.inference_bridge.unless_stopped import Stopped, unless_stopped
@@ -60,6 +66,9 @@ _INPUT_RATE: Final = 16000
 _PASS_ON_WITHIN = 0.25
 """Seconds of the half second that a claim has; then there is time left to take it ourselves."""
 _APOLOGY_SECONDS = 30.0
+_FIRST_PAUSE = 1.0
+_LONGEST_PAUSE = 30.0
+"""Seconds between two tries at the start to have the speech service say a word; doubled from the first on."""
 HOPELESS = 3
 """Take-overs after which the caller gets an apology instead of another try: what kills us may be in the call."""
 
@@ -69,13 +78,20 @@ def _turn_settings(settings: Settings) -> TurnSettings:
     usual, early_ms = TurnSettings(), settings.turn_speculate_ms
     busy_ms = max(usual.speculate_ms, early_ms)
     if settings.turn_silence_ms is None:
-        return TurnSettings(threshold=settings.vad_threshold, speculate_ms=busy_ms, early_ms=early_ms, judged=True)
+        return TurnSettings(
+            threshold=settings.vad_threshold,
+            speculate_ms=busy_ms,
+            early_ms=early_ms,
+            judged=True,
+            language=settings.language,
+        )
     silence_ms = settings.turn_silence_ms
     return TurnSettings(
         threshold=settings.vad_threshold,
         silence_ms=silence_ms,
         speculate_ms=min(busy_ms, silence_ms),
         early_ms=min(early_ms, silence_ms),
+        language=settings.language,
     )
 
 
@@ -89,11 +105,16 @@ class Bridge:
         self, client: Client, models: LocalModels, settings: Settings, scripted_agent: Callable[[], Agent]
     ) -> None:
         self._client, self._models, self._settings = client, models, settings
+        self._about = {"agent": settings.agent_name}
+        """What the service register says of this process."""
+        self._troubles: dict[str, str] = {}
         self._scripted_agent = scripted_agent
         self._workers = ModelThreads(settings.bridge_threads, settings.bridge_capacity * _JOBS_PER_CALL)
         self._remote = RemoteModels(client)
         stt = LocalStt(models.transcriber, self._workers) if models.transcriber else self._remote
-        tts = LocalTts(models.synthesizer, self._workers) if models.synthesizer else self._remote
+        self._speech_service = self._speech_by_url(settings) if settings.tts_url else None
+        local_tts = LocalTts(models.synthesizer, self._workers) if models.synthesizer else self._remote
+        tts: TtsClient = self._speech_service or local_tts
         self._vad_executor = ThreadPoolExecutor(1, thread_name_prefix="vad")
         self._sessions: dict[str, Session] = {}
         instance = new_instance()
@@ -104,14 +125,17 @@ class Bridge:
         self._keeper = LeaseKeeper(
             client, settings.agent_name, self._take_over, self._lost, lambda: admission.room, instance, crypto
         )
+        support = speech_support(settings, own_voice_language(settings))
         self._services = Services(
             client,
-            Speech(ChunkedStt(stt), tts, PhraseCache()),
+            Speech(ChunkedStt(stt), tts, PhraseCache(), support.language, support.voice),
             self._vad_executor,
             _turn_settings(settings),
-            settings.greeting_text(NEUTRAL_GREETING if settings.has_language_model else greeting_of(scripted_agent)),
+            settings.greeting_text(
+                phrase("greeting", settings.language) if settings.has_language_model else greeting_of(scripted_agent)
+            ),
             settings.llm_instructions if settings.has_language_model else "",
-            SpeechSupport(voice=settings.voice_name, voices={settings.voice_name: frozenset({"en"})}),
+            support,
             settings.bridge_idle,
             self._save,
             self._keeper.verify,
@@ -125,8 +149,7 @@ class Bridge:
         self._abandoned = AbandonedCalls(
             client, settings.agent_name, instance, settings.orphan_seconds, self._apologise
         )
-        self._about = {"agent": settings.agent_name, "instance": instance}
-        """What the service register says of this process."""
+        self._about["instance"] = instance
         local = settings.llm_url and settings.llm == "local"
         key = settings.llm_api_key.get_secret_value()
         self._llm = client_for(settings.llm_url, key) if local else None
@@ -146,16 +169,39 @@ class Bridge:
         await self._client.subscribe(subjects.agent_beat(self._settings.agent_name), cb=self._on_beat)
         if self._models.transcriber is None:
             await self._remote.wait_for_worker("stt")
-        if self._models.synthesizer is None:
+        if self._speech_service:
+            await self._until_it_speaks(self._speech_service)
+        elif self._models.synthesizer is None:
             await self._remote.wait_for_worker("tts")
         if self._settings.llm == "remote":
             await self._remote.wait_for_worker("llm")
         speech = self._services.speech
-        for phrase in SPOKEN_FALLBACKS:  # they are needed when no speech can be made
-            speech.phrases.keep(phrase, await speech.tts.synthesize(phrase, 1.0, Urgency.SOON))
+        for sentence in spoken_fallbacks(speech.language):  # they are needed when no speech can be made
+            speech.phrases.keep(sentence, await speech.tts.synthesize(sentence, 1.0, Urgency.SOON))
         await self._keeper.start()
         if self._settings.orphan_seconds:
             await self._abandoned.start()
+
+    def _speech_by_url(self, settings: Settings) -> HttpTts:
+        key = settings.tts_api_key.get_secret_value()
+        voice, language = settings.voice_name, settings.service_language
+        return HttpTts(
+            settings.tts_url, settings.tts_model, key, voice, for_remote_voice, language, self._on_speech_service
+        )
+
+    async def _until_it_speaks(self, service: HttpTts) -> None:
+        """Return when the service speaks; `ModelError` for what only the operator can mend, such as a wrong key."""
+        pause = _FIRST_PAUSE
+        while True:
+            log.info("asking the speech service %s for a word", self._settings.tts_url)
+            try:
+                return await service.check()
+            except SpeechServiceError as error:  # the service's client has logged it
+                if error.lasting:
+                    problem = f"the speech service {self._settings.tts_url} does not speak: {error.what}"
+                    raise ModelError(problem, error.fix) from None
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, _LONGEST_PAUSE)
 
     # ---- new calls -----------------------------------------------------------------------------------
 
@@ -178,11 +224,19 @@ class Bridge:
         return service
 
     def _on_chat_server(self, trouble: str | None) -> None:
-        self._about.pop(service_discovery.TROUBLE, None)
+        self._tell_trouble("chat", f"its chat server (ANTIPHON_LLM_URL) won't answer callers: {trouble}", trouble)
+
+    def _on_speech_service(self, trouble: str | None) -> None:
+        self._tell_trouble("speech", f"its speech service (ANTIPHON_TTS_URL) does not speak: {trouble}", trouble)
+
+    def _tell_trouble(self, of: str, text: str, trouble: str | None) -> None:
+        """What the service register shows of this process, and through it the health page and `antiphon doctor`."""
+        self._troubles.pop(of, None)
         if trouble:
-            self._about[service_discovery.TROUBLE] = (
-                f"its chat server (ANTIPHON_LLM_URL) won't answer callers: {trouble}"
-            )
+            self._troubles[of] = text
+        self._about.pop(service_discovery.TROUBLE, None)
+        if self._troubles:
+            self._about[service_discovery.TROUBLE] = "; ".join(self._troubles.values())
 
     async def _on_beat(self, message: Msg) -> None:
         with contextlib.suppress(MalformedError):
@@ -366,13 +420,16 @@ class Bridge:
         self._vad_executor.shutdown(wait=False, cancel_futures=True)
         if self._llm:
             await self._llm.close()
+        if self._speech_service:
+            await self._speech_service.close()
 
 
 async def run(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT. Models are ready before the first claim can come.
 
-    `ModelError` and `AgentNameError` for settings that can't be used.
+    `ModelError`, `AgentNameError` and `SpeechSettingsError` for settings that can't be used.
     """
+    speech_support(settings, own_voice_language(settings))  # settings that contradict end here, not after the loading
     scripted_agent = load_agent_class(settings.scripted_agent)
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()

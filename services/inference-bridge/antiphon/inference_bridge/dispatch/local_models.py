@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class LocalModels:
-    """What runs in this process; None: workers on NATS do it."""
+    """What runs in this process; None: workers on NATS or a service by URL do it."""
 
     voice_activity: VoiceActivity
     transcriber: Transcriber | None
@@ -36,7 +36,7 @@ def load_local_models(settings: Settings) -> LocalModels:
     models = LocalModels(
         load_voice_activity(settings),
         load_transcriber(settings) if settings.stt == "local" else None,
-        load_synthesizer(settings) if settings.tts == "local" else None,
+        load_synthesizer(settings) if settings.tts == "local" and not settings.tts_url else None,
         load_end_of_turn(settings),
     )
     log.info("models ready in %.1f s", time.perf_counter() - started)

@@ -1,7 +1,7 @@
 """Speech to text and text to speech as a call uses them, whether this process or a worker on NATS does the work.
 
-`LocalStt` and `LocalTts` use threads of this process, `remote.pool.RemoteModels` workers on NATS; `ChunkedStt` makes
-one of them take turns of any length. All of them are used on the event loop.
+`LocalStt` and `LocalTts` use threads of this process, `remote.pool.RemoteModels` workers on NATS, `remote.http_tts` a
+service by URL; `ChunkedStt` makes one of them take turns of any length. All of them are used on the event loop.
 """
 
 from __future__ import annotations
@@ -9,9 +9,9 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections import OrderedDict
-from collections.abc import Generator
+from collections.abc import AsyncGenerator, Generator
 from functools import partial
-from typing import Any, Final, Protocol, TypeVar
+from typing import Any, Final, Protocol, TypeVar, runtime_checkable
 
 from antiphon.inference_bridge.models.threads import ModelThreads, Urgency
 from antiphon.inference_bridge.stt.chunking import cut
@@ -52,8 +52,24 @@ class SttClient(Protocol):
 class TtsClient(Protocol):
     """Text to speech. Owned by the bridge, for all calls of its process."""
 
-    def synthesize(self, clause: str, speed: float, urgency: Urgency, owner: str = "") -> Pending[Samples]:
-        """Mono samples at `SPEECH_RATE`. `speed`: 1 is usual; `owner`: the call."""
+    def synthesize(
+        self, clause: str, speed: float, urgency: Urgency, owner: str = "", voice: str = "", language: str = ""
+    ) -> Pending[Samples]:
+        """Mono samples at `SPEECH_RATE`. `speed`: 1 is usual; `owner`: the call.
+
+        `voice`, `language`: of the session; empty for those of the process. A voice of `SpeechSupport`, else the result
+        is a `ValueError`.
+        """
+
+
+@runtime_checkable
+class StreamedTts(TtsClient, Protocol):
+    """A `TtsClient` that has the beginning of a clause before its end: a service by URL."""
+
+    def stream(
+        self, clause: str, speed: float, urgency: Urgency, owner: str = "", voice: str = "", language: str = ""
+    ) -> AsyncGenerator[Samples, None]:
+        """The clause in pieces, each as soon as it is there; the caller closes it."""
 
 
 class ChunkedStt:
@@ -143,6 +159,9 @@ class LocalTts:
     def __init__(self, model: Synthesizer, threads: ModelThreads) -> None:
         self._model, self._threads = model, threads
 
-    def synthesize(self, clause: str, speed: float, urgency: Urgency, owner: str = "") -> Pending[Samples]:
+    def synthesize(
+        self, clause: str, speed: float, urgency: Urgency, owner: str = "", voice: str = "", language: str = ""
+    ) -> Pending[Samples]:
         """Mono samples at `SPEECH_RATE`; `BusyError` when the threads' queue is full."""
-        return self._threads.submit(partial(self._model.synthesize, clause, speed), urgency, owner)
+        work = partial(self._model.synthesize, clause, speed, voice, language)
+        return self._threads.submit(work, urgency, owner)

@@ -176,6 +176,22 @@ def _assemble(target: Path, sources: dict[str, list[Path]]) -> None:
             part.unlink(missing_ok=True)
 
 
+def put_together(target: Path, parts: Sequence[Path], sha256: str, packages: str, fix: str) -> Path:
+    """`target`, made of `parts`; `ModelError` if the whole has another hash or can't be written."""
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        whole = _concatenate(target.parent, parts)
+        try:
+            if sha256_of(whole) != sha256:
+                raise ModelError(f"the files in {packages} are not the tested ones", fix)
+            whole.replace(target)
+        finally:
+            whole.unlink(missing_ok=True)
+    except OSError as error:
+        raise ModelError(f"{target} can't be written ({error})", "set ANTIPHON_CACHE_DIR to one that can") from None
+    return target
+
+
 def _concatenate(directory: Path, parts: Sequence[Path]) -> Path:
     descriptor, name = tempfile.mkstemp(dir=directory, prefix=".part-")
     with os.fdopen(descriptor, "wb") as whole:

@@ -21,29 +21,30 @@ class PhraseCache:
         """`size`: phrases, besides those that are kept for good."""
         self._size = size
         self._kept: dict[str, Samples] = {}
-        self._phrases: OrderedDict[tuple[str, float], Samples] = OrderedDict()
+        self._phrases: OrderedDict[tuple[str, float, str, str], Samples] = OrderedDict()
 
     def keep(self, clause: str, samples: Samples) -> None:
-        """Keep a phrase for good: it is needed when no voice answers."""
+        """Keep a phrase of the usual voice for good: it is needed when no voice answers."""
         self._kept[clause] = samples
 
     def kept(self, clause: str) -> Samples | None:
         """A phrase that `keep` has got; None for any other."""
         return self._kept.get(clause)
 
-    def get(self, clause: str, speed: float) -> Samples | None:
-        """The samples of a clause at this speed; None if they are not known."""
-        if (kept := self._kept.get(clause)) is not None and speed == 1.0:
+    def get(self, clause: str, speed: float, voice: str = "", language: str = "") -> Samples | None:
+        """The samples of a clause, spoken so; None if they are not known. Empty names: those of the process."""
+        if (kept := self._kept.get(clause)) is not None and (speed, voice, language) == (1.0, "", ""):
             return kept
-        samples = self._phrases.get((clause, speed))
+        samples = self._phrases.get((clause, speed, voice, language))
         if samples is not None:
-            self._phrases.move_to_end((clause, speed))
+            self._phrases.move_to_end((clause, speed, voice, language))
         return samples
 
-    def put(self, clause: str, speed: float, samples: Samples) -> None:
+    def put(self, clause: str, speed: float, samples: Samples, voice: str = "", language: str = "") -> None:
         """Remember a clause, unless it is longer than `LONGEST`."""
         if len(clause) <= LONGEST:
-            self._phrases[clause, speed] = samples
-            self._phrases.move_to_end((clause, speed))
+            key = (clause, speed, voice, language)
+            self._phrases[key] = samples
+            self._phrases.move_to_end(key)
             if len(self._phrases) > self._size:
                 self._phrases.popitem(last=False)

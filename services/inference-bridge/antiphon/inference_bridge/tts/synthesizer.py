@@ -11,6 +11,7 @@ import numpy.typing as npt
 import onnxruntime
 import soxr
 
+from antiphon.inference_bridge.languages import primary
 from antiphon.inference_bridge.tts.g2p import Phonemizer
 
 SPEECH_RATE: Final = 24000
@@ -26,8 +27,25 @@ class Synthesizer(Protocol):
     Called on the model threads, several at once.
     """
 
-    def synthesize(self, clause: str, speed: float = 1.0) -> Samples:
-        """The clause as mono samples at `SPEECH_RATE`; empty if it has no words. `speed`: 1 is usual."""
+    def synthesize(self, clause: str, speed: float = 1.0, voice: str = "", language: str = "") -> Samples:
+        """The clause as mono samples at `SPEECH_RATE`; empty if it has no words. `speed`: 1 is usual.
+
+        `voice`, `language`: empty for the usual ones; `ValueError` for one that is not there.
+        """
+
+
+def piper_config(path: Path) -> dict[str, Any]:
+    """The configuration of a Piper voice, which lies beside its `.onnx` file."""
+    config: dict[str, Any] = json.loads(path.with_name(f"{path.name}.json").read_text("utf-8"))
+    return config
+
+
+def piper_language(config: dict[str, Any]) -> str:
+    """The language that a Piper voice speaks, as its configuration says it; `en` where it says nothing."""
+    for part, name in (("language", "code"), ("espeak", "voice")):
+        if isinstance(found := config.get(part), dict) and isinstance(tag := found.get(name), str) and tag:
+            return primary(tag)
+    return "en"
 
 
 class PiperVoice:
@@ -38,7 +56,7 @@ class PiperVoice:
 
         `variation`: of melody and rhythm from one time to the next; with 0 a text sounds the same every time.
         """
-        config: dict[str, Any] = json.loads(path.with_name(f"{path.name}.json").read_text("utf-8"))
+        config = piper_config(path)
         self._ids: dict[str, list[int]] = config["phoneme_id_map"]
         self._rate: int = config["audio"]["sample_rate"]
         inference = config["inference"]
@@ -51,9 +69,14 @@ class PiperVoice:
         options.intra_op_num_threads = 1
         options.inter_op_num_threads = 1
         self._graph = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        self._speakers = any(taken.name == "sid" for taken in self._graph.get_inputs())
+        """The graph has several speakers, of whom the first one is taken."""
 
-    def synthesize(self, clause: str, speed: float = 1.0) -> Samples:
-        """Mono samples at `SPEECH_RATE`, without the silence that the voice begins with."""
+    def synthesize(self, clause: str, speed: float = 1.0, voice: str = "", language: str = "") -> Samples:
+        """Mono samples at `SPEECH_RATE`, without the silence that the voice begins with.
+
+        `voice` and `language` are those of this graph: `VoiceSet` chooses among several.
+        """
         phonemes = self._phonemizer.phonemes(clause)
         if not any(c.isalpha() for c in phonemes):
             return np.zeros(0, dtype=np.int16)
@@ -69,6 +92,8 @@ class PiperVoice:
             "input_lengths": np.array([len(ids)], dtype=np.int64),
             "scales": scales,
         }
+        if self._speakers:
+            inputs["sid"] = np.array([0], dtype=np.int64)
         speech = np.asarray(self._graph.run(None, inputs)[0], dtype=np.float32).reshape(-1)
         speech = soxr.resample(_without_lead(speech, self._rate), self._rate, SPEECH_RATE)
         samples: Samples = (np.clip(speech, -1.0, 1.0) * 32767).astype(np.int16)

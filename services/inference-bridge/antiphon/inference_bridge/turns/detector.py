@@ -159,7 +159,8 @@ class TurnDetector:
     ) -> None:
         """What is known of the last `MaybeDone`: its transcript, how done its voice sounds, what the agent has asked.
 
-        `overlaps`: the agent's speech is held for it. Each comes when it is known, in any order; None leaves what came before. Ignored if the caller has spoken since.
+        `overlaps`: the agent's speech is held for it. Each comes when it is known, in any order; None leaves what came
+        before. Ignored if the caller has spoken since.
         """
         if self._maybe is not utterance:
             return

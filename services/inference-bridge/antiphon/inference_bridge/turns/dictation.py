@@ -146,6 +146,15 @@ _POLITE: Final[dict[Language, frozenset[str]]] = {
         ["per", "favore", "grazie", "sì", "no", "anche", "allora", "oggi", "domani", "signore", "signora", "vero"]
     ),
 }
+_BROKEN_OFF: Final[dict[Language, re.Pattern[str]]] = {
+    # a clause that has only begun, which recognisers end with a full stop all the same
+    "en": re.compile(r"\bis that[.,]*$|\b(?:tell|told) (?:\w+ ){1,2}that[.,]*$|"
+                     r"\bi (?:think i )?(?:need|want|wanted)[.,]*$"),
+    "de": re.compile(r"\b(?:dass|ob|weil|wenn)[.,]*$|\bich (?:brauche|möchte|wollte|würde)[.,]*$"),
+    "es": re.compile(r"\b(?:que|porque|cuando)[.,]*$|\b(?:necesito|quiero|quisiera|quería)[.,]*$"),
+    "fr": re.compile(r"\b(?:que|parce que|quand)[.,]*$|\bje (?:voudrais|veux|voulais)[.,]*$"),
+    "it": re.compile(r"\b(?:che|perché|quando)[.,]*$|\b(?:vorrei|voglio|volevo)[.,]*$"),
+}  # fmt: skip
 _AS_IN: Final = re.compile(r"\b[A-HJ-Z] (?:as in|for|like|wie|de|como|comme|come) [^\W\d_]+[.,]?$")
 """One letter of a name: "B as in Berlin", "M wie Martha"."""
 _TOP_DOMAIN: Final = re.compile(
@@ -261,7 +270,7 @@ def ending(text: str, tag: str = "en", asked: bool = False) -> Ending:
         return Ending.NOTHING
     if _dictates(stripped, language, asked):
         return Ending.DICTATION
-    complete = sounds_complete(stripped, tag)
+    complete = sounds_complete(stripped, tag) and not _BROKEN_OFF[language].search(stripped.lower())
     if (complete or stripped.endswith(",")) and _lists(stripped, language):
         return Ending.LIST
     return Ending.COMPLETE if complete else Ending.INCOMPLETE

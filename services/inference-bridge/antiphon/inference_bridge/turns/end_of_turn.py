@@ -100,21 +100,22 @@ RULES: Final[tuple[Rule, ...]] = (
     Rule(1216, (Ending.NOTHING,), in_parts=True),
     Rule(1700, answered=(False,), in_parts=True),
     # the question is answered; "yes" and "no" often have a second word behind a short pause
-    Rule(256, (Ending.COMPLETE,), answered=(True,), brief=False),
+    Rule(256, (Ending.COMPLETE,), _DONE, answered=(True,), brief=False),
+    Rule(352, (Ending.COMPLETE,), answered=(True,), brief=False),
     Rule(416, (Ending.COMPLETE,), answered=(True,)),
     # it is not, though something was said
     Rule(1216, (Ending.COMPLETE, Ending.LIST), answered=(False,)),
     # one of several parts
     Rule(1000, (Ending.COMPLETE,), in_parts=True),
     # open questions, and answers of which there is no telling
-    Rule(256, (Ending.COMPLETE,), _DONE, brief=False),
+    Rule(288, (Ending.COMPLETE,), _DONE, brief=False),
     Rule(416, (Ending.COMPLETE,), _DONE),
     Rule(416, (Ending.COMPLETE,), _HALF),
     Rule(512, (Ending.COMPLETE,), _UNSURE),
     Rule(800, (Ending.COMPLETE,), _OPEN),
     Rule(700, (Ending.COMPLETE,)),
     Rule(1000, (Ending.LIST,)),
-    Rule(900, (Ending.INCOMPLETE,), _DONE),
+    Rule(1120, (Ending.INCOMPLETE,), _DONE),
     Rule(1600, (Ending.INCOMPLETE,), _OPEN),
     Rule(1280, (Ending.INCOMPLETE,)),
     # a sound without words

@@ -39,11 +39,11 @@ def _last_item(joins: str, ends: str) -> re.Pattern[str]:
 
 
 _LAST_ITEM: Final[dict[Language, re.Pattern[str]]] = {
-    "en": _last_item("and", "that's (?:all|it)|that is (?:all|it)|please|nothing|just|only"),
-    "de": _last_item("und", "das (?:ist|wär'?s?|war'?s) (?:alles|dann)?|bitte|nichts|nur"),
-    "es": _last_item("y|e", "eso es todo|nada más|por favor|nada|solo"),
-    "fr": _last_item("et", "c'est tout|s'il vous plaît|rien|seulement"),
-    "it": _last_item("e|ed", "è tutto|basta così|per favore|niente|solo"),
+    "en": _last_item("and", "that's (?:all|it)|that is (?:all|it)|nothing|just|only"),
+    "de": _last_item("und", "das (?:ist|wär'?s?|war'?s) (?:alles|dann)?|nichts|nur"),
+    "es": _last_item("y|e", "eso es todo|nada más|nada|solo"),
+    "fr": _last_item("et", "c'est tout|rien|seulement"),
+    "it": _last_item("e|ed", "è tutto|basta così|niente|solo"),
 }
 """The last of several things has an "and" before it, or the caller says that it was all."""
 _FEWEST_DIGITS: Final = 7

@@ -20,13 +20,13 @@ import numpy as np
 
 from antiphon.inference_bridge.turns.window import RATE, WINDOW
 
-SPEECH_DB: Final = 18.0
-"""Below 14 dB the gate cuts into the caller's own speech: soft ends of words lie so far below its vowels."""
-ONSET_DB: Final = 14.0
+SPEECH_DB: Final = 16.0
+"""At 14 dB and less the gate cuts into the caller's own speech: soft ends of words lie so far below its vowels."""
+ONSET_DB: Final = 12.0
 """A turn begins with a few windows in a row, and among them is a vowel."""
 PATIENCE_S: Final = 10.0
 OPENING_DB_PER_S: Final = 3.0
-_LOUD_DB: Final = 12.0
+_LOUD_DB: Final = 10.0
 """A window within this of the level is the caller's."""
 _REMEMBERED: Final = 94
 """Windows: 3 s."""

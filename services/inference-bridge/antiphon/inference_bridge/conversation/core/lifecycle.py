@@ -1,7 +1,6 @@
 """A response from its beginning to its end: begun, asked, prepared behind another one, stopped, settled.
 
-At most one response is spoken at a time; the agent is told
-what was played of one before it is asked for the next.
+At most one response is spoken at a time; the agent is told what was played of one before it is asked for the next.
 """
 
 from __future__ import annotations
@@ -11,7 +10,6 @@ from typing import Final
 from antiphon.inference_bridge.conversation.core import commands as do
 from antiphon.inference_bridge.conversation.core.commands import Command
 from antiphon.inference_bridge.conversation.core.events import Ended
-from antiphon.inference_bridge.conversation.core.language import NOT_UNDERSTOOD, phrase
 from antiphon.inference_bridge.conversation.core.state import (
     MAX_TEXT,
     MAX_WAITING,
@@ -23,6 +21,7 @@ from antiphon.inference_bridge.conversation.core.state import (
     StopReason,
     Words,
 )
+from antiphon.inference_bridge.phrases import phrase
 
 ANSWER_WITHIN_S: Final = 1.3
 """Agreement over a statement is an answer where the agent ends so soon behind it."""
@@ -132,7 +131,7 @@ def _ask_when_known(state: State, head: Response, now: float) -> list[Command]:
         own = head.texts
         if not any(words.text for words in own) and not any(words.carried for words in state.waiting):
             if any(words.has_interrupted or words.failed for words in own):
-                head.fixed = phrase(NOT_UNDERSTOOD, state.rules.language)
+                head.fixed = phrase("not_understood", state.rules.language)
                 return _asked(state, head, "")
             return [do.Drop(head), *_over(state, head, now)]
         head.texts, state.waiting = in_order([*state.waiting, *own]), []

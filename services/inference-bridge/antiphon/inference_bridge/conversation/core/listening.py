@@ -8,9 +8,9 @@ from antiphon.inference_bridge.conversation.core import commands as do
 from antiphon.inference_bridge.conversation.core import events, lifecycle
 from antiphon.inference_bridge.conversation.core.commands import Command
 from antiphon.inference_bridge.conversation.core.interruption import Sound, interrupt, sound
-from antiphon.inference_bridge.conversation.core.language import asks_for_words, is_presence_check
+from antiphon.inference_bridge.conversation.core.language import asks_for_words
 from antiphon.inference_bridge.conversation.core.state import MAX_KEYS, State, Words
-from antiphon.inference_bridge.turns.backchannel import is_backchannel
+from antiphon.inference_bridge.turns.backchannel import is_backchannel, is_presence_check
 from antiphon.inference_bridge.turns.detector import (
     MaybeDone,
     Resumed,
@@ -117,7 +117,7 @@ def _drop_speculation(state: State, keep_words: bool = False) -> list[Command]:
 def partial_text(state: State, event: events.PartialText, now: float) -> list[Command]:
     """The beginning of speech that has not ended: are there words in it?"""
     text, current = event.text, state.current
-    if not text or not state.speaking or is_backchannel(text, False):
+    if not text or not state.speaking or is_backchannel(text, False, state.rules.language):
         return []
     if current is not None and not current.words_played and is_presence_check(text, state.rules.language):
         return []
@@ -152,7 +152,7 @@ def _decide(state: State, words: Words, now: float) -> list[Command]:
         # a hold that has ended meanwhile: the agent speaks on
         stop = sound(state, Sound.WORDS, now) if held else interrupt(state, now) if state.rules.interrupts else []
         return stop + lifecycle.answer(state, words, now)
-    agrees = bool(words.text) and not is_backchannel(words.text or "", True)
+    agrees = bool(words.text) and not is_backchannel(words.text or "", True, state.rules.language)
     if not state.speech and agrees:  # the agent has ended meanwhile: it is an answer
         return lifecycle.answer(state, words, now)
     out = sound(state, Sound.NO_WORDS, now) if held and not state.hold.texts_due else []
@@ -172,7 +172,7 @@ def _wants_the_turn(state: State, words: Words) -> bool:
     if current is not None and not current.words_played and is_presence_check(words.text, language):
         return False  # the answer is being prepared: it goes on
     asked = current is not None and asks_for_words(current.written, language)
-    return not is_backchannel(words.text, asked)
+    return not is_backchannel(words.text, asked, language)
 
 
 # ---- what is not spoken --------------------------------------------------------------------------------

@@ -117,9 +117,12 @@ class RemoteModels:
         within = STT_TIMEOUT + STT_TIMEOUT_PER_S * len(pcm) / (2 * RATE)
         return self._request(partial(self._transcribe, wire.pack(prompt[: wire.MAX_TEXT], pcm), within), owner)
 
-    def synthesize(self, clause: str, speed: float, urgency: Urgency, owner: str = "") -> Pending[Samples]:
+    def synthesize(
+        self, clause: str, speed: float, urgency: Urgency, owner: str = "", voice: str = "", language: str = ""
+    ) -> Pending[Samples]:
         """Mono samples at `SPEECH_RATE`; text beyond `wire.MAX_TEXT` is left out."""
-        return self._request(partial(self._synthesize, wire.pack(clause[: wire.MAX_TEXT], speed)), owner)
+        chosen = [voice, language] if voice or language else []
+        return self._request(partial(self._synthesize, wire.pack(clause[: wire.MAX_TEXT], speed, *chosen)), owner)
 
     def _request(
         self, work: Callable[[Callable[[], bool]], Coroutine[Any, Any, tuple[T, float]]], owner: str

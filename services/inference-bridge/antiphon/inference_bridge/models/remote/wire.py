@@ -2,6 +2,7 @@
 
     stt    [version, prompt, pcm]      -> [version, "text", text, work_ms]
     tts    [version, text, speed]      -> [version, "pcm", pcm, work_ms, last], pieces of a second
+           [version, text, speed, voice, language]   where a session has chosen; empty: the worker's own
     llm    [version, verb, request]    -> [version, "text", piece, number], [version, "call", id, name, arguments],
                                           [version, "usage", taken, given], [version, "alive"], [version, "end"]
     any                                -> [version, "error", message, busy]

@@ -9,7 +9,7 @@ import asyncio
 import logging
 import signal
 from functools import partial
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from nats.aio.client import Client
 from nats.micro.request import Request
@@ -36,6 +36,8 @@ _WAITING_PER_THREAD = 2
 MIN_SPEED: Final = 0.25
 MAX_SPEED: Final = 4.0
 """A speed near zero would make one word last, and fill memory, for hours."""
+_MAX_NAME: Final = 64
+"""Characters of a voice's name or a language's tag."""
 _END_WITHIN = 1.5
 
 
@@ -83,10 +85,12 @@ class Worker:
         await request.respond(wire.pack("text", text, job.work_ms))
 
     async def _synthesize(self, request: Request, voice: Synthesizer) -> None:
-        text, speed = wire.unpack(request.data, str, float)[:2]
+        text, speed, *chosen = wire.unpack(request.data, str, float)
+        voice_name, language = _chosen(chosen)
         if not MIN_SPEED <= speed <= MAX_SPEED:
             raise MalformedError(f"a speed of {speed!r}: {MIN_SPEED} to {MAX_SPEED} is possible")
-        job = self._threads.submit(partial(voice.synthesize, text[: wire.MAX_TEXT], speed), Urgency.NOW)
+        work = partial(voice.synthesize, text[: wire.MAX_TEXT], speed, voice_name, language)
+        job = self._threads.submit(work, Urgency.NOW)
         pcm = (await job).astype("<i2").tobytes()
         for at in range(0, max(1, len(pcm)), wire.PIECE):
             last = at + wire.PIECE >= len(pcm)
@@ -96,6 +100,15 @@ class Worker:
         """Cancel what is under way."""
         await tasks.end(*self._jobs)
         self._threads.close()
+
+
+def _chosen(fields: list[Any]) -> tuple[str, str]:
+    """Voice and language of a request; empty where it names none, as older bridges do."""
+    if not fields:
+        return "", ""
+    if len(fields) < 2 or not all(isinstance(field, str) for field in fields[:2]):
+        raise MalformedError("a worker's message names a voice or a language that is no text")
+    return fields[0][:_MAX_NAME], fields[1][:_MAX_NAME]
 
 
 async def run(settings: Settings, kind: wire.Kind) -> None:

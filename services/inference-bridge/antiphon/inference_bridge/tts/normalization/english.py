@@ -1,242 +1,264 @@
-"""Written text to speakable text: numbers, times, dates, money and abbreviations become words. Pure.
+"""Written text to speakable text in American English: the order of rules, telephones, acronyms. Pure.
 
 What comes out holds words, letters (spelled words as single capitals) and the punctuation `, . ! ? ; :`.
-The order of the steps matters: each takes away what a later, more general one would misread.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from re import Match
 from typing import Final
 
-from antiphon.inference_bridge.tts.normalization.english_numbers import (
-    MONTHS,
-    cardinal,
-    clock,
-    decimal,
-    digits,
-    ordinal,
-    year,
+from antiphon.inference_bridge.tts.normalization.common import Grammar, Rule, after, any_of, before
+from antiphon.inference_bridge.tts.normalization.common_addresses import address_rules
+from antiphon.inference_bridge.tts.normalization.common_codes import code_rules, in_digit_context, last_rules, list_rule
+from antiphon.inference_bridge.tts.normalization.common_words import say_digits, say_letters, spell
+from antiphon.inference_bridge.tts.normalization.english_amounts import amount_rules, marked_amount_rules
+from antiphon.inference_bridge.tts.normalization.english_dates import date_rules
+from antiphon.inference_bridge.tts.normalization.english_numbers import cardinal, year
+from antiphon.inference_bridge.tts.normalization.english_words import (
+    ABBREVIATIONS,
+    CURRENCIES,
+    MONTH_OF,
+    SAID_AS_WORDS,
+    STATES,
+    UNITS,
+    WEEKDAY_OF,
+    WORDS,
 )
 
-_SYMBOLS: Final = {
-    "’": "'",
-    "‘": "'",
-    "“": " ",
-    "”": " ",
-    '"': " ",
-    "…": ". ",
-    "—": ", ",
-    "–": "-",
-    "×": " times ",
-    "½": " 1/2",
-    "¼": " 1/4",
-    "¾": " 3/4",
-    "\u00a0": " ",
-    "\u202f": " ",
-    "*": " ",
-    "`": " ",
-    "(": ", ",
-    ")": ", ",
-}
-_ABBREVIATIONS: Final = {
-    "Mr.": "Mister",
-    "Mrs.": "Missus",
-    "Ms.": "Miz",
-    "Dr.": "Doctor",
-    "Prof.": "Professor",
-    "Sr.": "Senior",
-    "Jr.": "Junior",
-    "vs.": "versus",
-    "etc.": "et cetera",
-    "e.g.": "for example",
-    "i.e.": "that is",
-    "approx.": "approximately",
-    "appt.": "appointment",
-    "dept.": "department",
-    "min.": "minutes",
-    "hrs.": "hours",
-    "Ave.": "Avenue",
-    "Rd.": "Road",
-    "Blvd.": "Boulevard",
-    "Inc.": "Incorporated",
-    "Ltd.": "Limited",
-    **{f"{month[:3]}.": month for month in MONTHS if month not in ("May", "September")},
-    "Sept.": "September",
-    "Mon.": "Monday",
-    "Tue.": "Tuesday",
-    "Tues.": "Tuesday",
-    "Wed.": "Wednesday",
-    "Thu.": "Thursday",
-    "Thurs.": "Thursday",
-    "Fri.": "Friday",
-    "Sat.": "Saturday",
-}
-_CURRENCIES: Final = {
-    "$": ("dollar", "dollars", "cent", "cents"),
-    "€": ("euro", "euros", "cent", "cents"),
-    "£": ("pound", "pounds", "penny", "pence"),
-}
-_UNITS: Final = {
-    "km/h": "kilometers per hour",
-    "mph": "miles per hour",
-    "km": "kilometers",
-    "cm": "centimeters",
-    "mm": "millimeters",
-    "kg": "kilograms",
-    "mg": "milligrams",
-    "ml": "milliliters",
-    "lbs": "pounds",
-    "lb": "pounds",
-    "ft": "feet",
-    "oz": "ounces",
-    "ms": "milliseconds",
-    "kHz": "kilohertz",
-    "MHz": "megahertz",
-    "GHz": "gigahertz",
-    "Hz": "hertz",
-    "MB": "megabytes",
-    "GB": "gigabytes",
-    "TB": "terabytes",
-    "°C": "degrees Celsius",
-    "°F": "degrees Fahrenheit",
-    "°": "degrees",
-    "%": "percent",
-}
-_FRACTIONS: Final = {
-    "1/2": "one half",
-    "1/3": "one third",
-    "2/3": "two thirds",
-    "1/4": "one quarter",
-    "3/4": "three quarters",
-}
-_SAID_AS_WORDS: Final = frozenset(
-    ("NASA", "NATO", "NATS", "PIN", "SIM", "COVID", "AIDS", "UNESCO", "UNICEF", "LASER", "RADAR", "OPEC")
+_TELEPHONE: Final = (
+    r"(?<![\w+.,$€£-])(?:1[ .-])?(?:\(\d{3}\)[ .-]?|\d{3}[ .-])\d{3}[ .-]\d{4}(?![\w/]|[.,-]\d)"
+    r"|(?<![\w+.,$€£-])\(?0\d{2,5}\)?[ -]?\d{3,8}(?:[ -]\d{2,6}){0,3}(?![\w/-]|[.,]\d)"
+    r"|(?<![\w+.,$€£-])\d{3}[ .-]\d{4}(?![\w/-]|[.,]\d)"
+    r"|(?<![\w+.,$€£-])\d{2}(?:[ .-]\d{2}){4}(?![\w/-]|[.,]\d)"
 )
-_MONTH: Final = "|".join(MONTHS)
-_NUMBER: Final = r"(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?"
-_HALF_DAY: Final = r"([AaPp])\.?\s?[Mm]\b\.?"
+_COUNTED: Final = re.compile(
+    r"\s?(?:[€£$¥₹%°]|(?:percent|million|thousand|hundred|billion|dollars?|euros?|people|or so)\b"
+    rf"|(?:{any_of(unit for unit in UNITS if unit.isalpha())})\b)"
+)
+_PLURAL: Final = re.compile(
+    r" (?!(?:is|was|has|does|this|its|as|ships|shows|arrives|goes|comes|needs|expires|works|plus|yes|always|us|means|"
+    r"matches|belongs|begins|starts|ends|says|looks|exists|gets|makes|across|unless|thus|perhaps)\b)[a-z]{2,}s\b"
+)
+_NAMED: Final = re.compile(r"(?:\b(?:code|number|room|flight|gate|pin|zip|id|extension|error|port|bus|[A-Z]{2})|#) ?$")
+"""Directly in front of digits: then a word behind that looks like a plural is a verb ("room 304 opens")."""
+_YEAR_WORD: Final = re.compile(
+    r"\b(?:in|of|since|from|by|during|until|till|before|after|year|around|to|and|for)\s$", re.IGNORECASE
+)
+_NOT_CODE: Final = re.compile(
+    r"\b(?:number of|in order to|order of|call of|numbers? from|about|around|over|nearly)\b", re.I
+)
 
 
-def _alternatives(words: dict[str, object] | dict[str, str]) -> str:
-    return "|".join(re.escape(w) for w in sorted(words, key=len, reverse=True))
-
-
-def _half_day(match: Match[str], group: int) -> str:
-    """`A M` or `P M`; the dot of `p.m.` at a sentence's end ends the sentence too."""
-    text, rest = match[0], match.string[match.end() :]
-    ends = text.endswith(".") and re.match(r"\s*(?:$|[A-Z])", rest) is not None
-    return f"{match[group].upper()} M" + ("." if ends else "")
-
-
-def _time(match: Match[str]) -> str:
-    return clock(int(match[1]), int(match[2]), _half_day(match, 3) if match[3] else "")
-
-
-def _date(month: int, day: int, years: str | None) -> str:
-    tail = f", {year(int(years))}" if years else ""
-    return f"{MONTHS[month - 1]} {ordinal(day)}{tail}"
-
-
-def _numeric_date(match: Match[str]) -> str:
-    month, day = int(match[1]), int(match[2])
-    return _date(month, day, match[3]) if 1 <= month <= 12 and 1 <= day <= 31 else match[0].replace("/", " slash ")
-
-
-def _iso_date(match: Match[str]) -> str:
-    month, day = int(match[2]), int(match[3])
-    return _date(month, day, match[1]) if 1 <= month <= 12 and 1 <= day <= 31 else digits(match[0])
-
-
-def _money(match: Match[str]) -> str:
-    one, many, cent, cents = _CURRENCIES[match[1]]
-    amount, scale = match[2], match[3]
-    if scale:
-        return f"{decimal(amount)} {scale} {many}"
-    whole, _, part = amount.replace(",", "").partition(".")
-    if len(part) not in (0, 2):
-        return f"{decimal(amount)} {many}"
-    words = [f"{decimal(whole)} {one if int(whole) == 1 else many}"] if int(whole) or not int(part or 0) else []
-    if int(part or 0):
-        words.append(f"{cardinal(int(part))} {cent if int(part) == 1 else cents}")
-    return " and ".join(words)
-
-
-def _telephone(match: Match[str]) -> str:
-    return ", ".join(digits(group) for group in re.findall(r"\d+", match[0]))
-
-
-def _plain_number(match: Match[str]) -> str:
+def _is_code(match: Match[str]) -> bool:
+    """Whether digits are a name: a code, a ZIP, an order number. Amounts and years behind such words are not."""
     text = match[0]
-    if text.isdigit():
-        if (len(text) > 1 and text[0] == "0") or len(text) > 9:
-            return digits(text)
-        if len(text) == 4 and 1100 <= int(text) < 2100:
-            return year(int(text))
-    return decimal(text)
+    count = sum(c.isdigit() for c in text)
+    if count < 3 or _COUNTED.match(after(match)):
+        return False
+    groups = re.split(r"[ -]", text)
+    if len(groups) > 1 and _is_group_of_digits(groups, text):
+        return True
+    if not in_digit_context(match, WORDS) or _NOT_CODE.search(before(match)):
+        return False
+    if len(groups) == 1:
+        if count == 4 and 1900 <= int(text) < 2100 and _YEAR_WORD.search(before(match)):
+            return False
+        return count >= 7 or not _PLURAL.match(after(match)) or _NAMED.search(before(match)) is not None
+    return all(len(group) >= 2 or len(groups) > 2 for group in groups)
+
+
+def _is_group_of_digits(groups: list[str], text: str) -> bool:
+    """Groups that no amount has: an ISBN, a social security number, a serial."""
+    if "-" in text:
+        years = len(groups) == 2 and all(len(group) == 4 and 1100 <= int(group) < 2100 for group in groups)
+        return not years and (len(groups) > 2 or all(len(group) > 3 for group in groups) or groups[0].startswith("0"))
+    return any(len(group) > 1 and group.startswith("0") for group in groups) or (
+        len(groups) > 2 and all(len(group) > 2 for group in groups) and not all(len(g) == 3 for g in groups[1:])
+    )
+
+
+def _spaced_thousands(match: Match[str]) -> str | None:
+    """`10 000 km`, as ISO 31 groups digits."""
+    if not (match[0].endswith("000") or re.match(r" ?[a-z]{1,}", after(match))):
+        return say_digits(match[0], WORDS)
+    return cardinal(int(match[0].replace(" ", "")))
+
+
+def _zip(match: Match[str]) -> str | None:
+    state = STATES.get(match[1])
+    return f"{state.replace('_', ' ')} {say_digits(match[2], WORDS)}" if state else None
+
+
+def _extension(match: Match[str]) -> str:
+    return f", extension {say_digits(match[1], WORDS)}"
+
+
+def _vanity(match: Match[str]) -> str:
+    """`1-800-FLOWERS`."""
+    return f"{say_digits(match[1], WORDS)}, {match[2].capitalize()}"
+
+
+def _postcode(match: Match[str]) -> str:
+    return spell(match[0], WORDS)
+
+
+def _abbreviation(match: Match[str]) -> str | None:
+    form = match[0]
+    said = ABBREVIATIONS[form]
+    if form == "etc." and re.match(r"\s+[A-Z]", after(match)):
+        return f"{said}."
+    if form in ("Mar.", "Sat.", "min.", "sec.", "ed.", "est.", "al.", "Ct.", "Pl.", "Fl.", "max.", "ref.", "temp."):
+        return said if re.match(r"\s*(?:[\d,]|[a-z]|\s[A-Z]|$)", after(match)) else None
+    return said
+
+
+def _saint(match: Match[str]) -> str:
+    return "Saint" if re.match(r"\s+[A-Z]", after(match)) and not _STREET.search(before(match)) else "Street"
+
+
+_STREET: Final = re.compile(r"(?:\d(?:st|nd|rd|th)|\d+ [NSEW]?\.? ?(?:[A-Z][a-z]+ )*[A-Z][a-z]+|Main|Elm|Oak) $")
+_PAGES: Final = {"p.": "page", "pp.": "pages", "P.": "page"}
+_STARTERS: Final = re.compile(
+    r" (?:The|It|This|We|I|You|He|She|They|Then|And|But|In|On|At|If|So|That|There|What|How|Would|Do|Is|Are|Please|My"
+    r"|Your|A|An|For|Or|When|Where|Why|Let|Now|Yes|No|Our|Its|These|Those|To|As|With|After|Before|Can|Could|Should)\b"
+)
+
+
+def _initial(match: Match[str]) -> str | None:
+    """`J.` in `J. K. Rowling`: no end of a sentence."""
+    return match[1] if not _STARTERS.match(after(match)) else None
+
+
+def _dotted_capitals(match: Match[str]) -> str:
+    """`U.S.`, `i.e.` is an abbreviation."""
+    return " ".join(match[0].replace(".", "").upper())
 
 
 def _capitals(match: Match[str]) -> str:
-    word = match[0]
-    return word if word in _SAID_AS_WORDS else " ".join(word)
+    word, ending = match[1], match[2] or ""
+    if word in SAID_AS_WORDS or len(word) > 5:
+        return f"{word}{ending}"
+    said = say_letters(word, WORDS)
+    return f"{said}'s" if ending else said
 
 
-Step = tuple[re.Pattern[str], str | Callable[[Match[str]], str]]
-_STEPS: Final[tuple[Step, ...]] = (
-    (re.compile(r"\+?(?:\d{1,3}[ .-])?(?:\(?\d{3}\)?[ .-])?\b\d{3}[.-]\d{4}\b"), _telephone),
-    (re.compile(_alternatives(_SYMBOLS)), lambda m: _SYMBOLS[m[0]]),
-    (re.compile(r"https?://(?:www\.)?"), " "),
-    (re.compile(r"(?<=\w)@(?=\w)"), " at "),
-    (re.compile(r"(?<=[a-z])\.(?=(?:com|org|net|io|dev|edu|gov|co|uk|de|eu|ai|app|info)\b)"), " dot "),
-    (re.compile(rf"(?<![\w.])(?:{_alternatives(_ABBREVIATIONS)})(?=\s|$|,)"), lambda m: _ABBREVIATIONS[m[0]]),
-    (re.compile(r"\bSt\.(?=\s+[A-Z])"), "Saint"),
-    (re.compile(r"\bSt\."), "Street"),
-    (re.compile(r"\bNo\.\s?(?=\d)|#\s?(?=\d)"), "number "),
-    (re.compile(rf"\b([01]?\d|2[0-3]):([0-5]\d)(?::[0-5]\d)?(?:\s?{_HALF_DAY})?"), _time),
-    (re.compile(rf"\b(1[0-2]|0?[1-9])\s?{_HALF_DAY}"), lambda m: clock(int(m[1]), 0, _half_day(m, 2))),
-    (re.compile(rf"\b{_HALF_DAY}(?<=\.)"), lambda m: _half_day(m, 1)),
-    (re.compile(r"\b(\d{4})-(\d{2})-(\d{2})\b"), _iso_date),
-    (re.compile(r"\b(\d{1,2})/(\d{1,2})/(\d{4})\b"), _numeric_date),
-    (
-        re.compile(rf"\b({_MONTH})\s+(\d{{1,2}})(?:st|nd|rd|th)?(?:,?\s+(\d{{4}}))?\b(?!:)"),
-        lambda m: _date(MONTHS.index(m[1]) + 1, int(m[2]), m[3]),
+def _joined_capitals(match: Match[str]) -> str:
+    """`AT&T`, `R&B`, `Q&A`."""
+    return f"{say_letters(match[1], WORDS)} and {say_letters(match[2], WORDS)}" + ("'s" if match[3] else "")
+
+
+def _letters_and_number(match: Match[str]) -> str | None:
+    """`B12`, `CO2`, `F16`, `COVID19`, `4K`: letters, then the number as one."""
+    word = match[1]
+    said = word if word in SAID_AS_WORDS or len(word) > 5 else say_letters(word, WORDS)
+    digits = match[2]
+    if len(digits) == 4 and 1900 <= int(digits) < 2100:  # `FY2024`
+        return f"{said} {year(int(digits))}"
+    number = say_digits(digits, WORDS) if digits.startswith("0") or len(digits) > 2 else cardinal(int(digits))
+    return f"{said} {number}"
+
+
+def _number_and_letters(match: Match[str]) -> str:
+    digits = match[1]
+    number = say_digits(digits, WORDS) if digits.startswith("0") or len(digits) > 2 else cardinal(int(digits))
+    return f"{number} {say_letters(match[2], WORDS)}"
+
+
+def _ticker(match: Match[str]) -> str:
+    return say_letters(match[1], WORDS)
+
+
+def _word_rules() -> list[Rule]:
+    return [
+        Rule("abbreviation", rf"(?<![\w.])(?:{any_of(ABBREVIATIONS)})(?![\w/])", _abbreviation, "a"),
+        Rule("saint", r"(?<!\w)St\.", _saint, "a"),
+        Rule("street", r"(?<=[a-zhd] )(St|Ave|Rd|Dr|Ln|Ct)(?=[,.]|$)", lambda m: _WAYS[m[1]], "a"),
+        Rule("pages", r"(?<!\w)(pp?\.|P\.) ?(?=\d)", lambda m: _PAGES[m[1]], "a"),
+        Rule("net", r"(?<=\w)\.(?=[A-Z]{2})|\.(?=NET\b)", lambda m: "dot", "."),
+        Rule("dotted", r"(?<![\w.])(?:[A-Za-z]\.){2,8}(?=\s|$|[,;:?!)'-])", _dotted_capitals, "a"),
+        Rule("initial", r"(?<![\w.])([A-Z])\.(?= [A-Z])(?<=^.\.)", _initial, "a"),
+        Rule("initial", r"(?<![\w.])([A-Z])\.(?= [A-Z])(?<=[A-Z]\. .\.)", _initial, "a"),
+        Rule("initial", r"(?<![\w.])([A-Z])\.(?= [A-Z]\. )", _initial, "a"),
+        Rule("initial", r"(?<![\w.])(?<=[a-z] )([A-Z])\.(?= [A-Z][a-z])", _middle_initial, "a"),
+        Rule("joined", r"(?<!\w)([A-Z]{1,3})&([A-Z]{1,3})(s?)(?!\w)", _joined_capitals, "a"),
+        Rule("letters_number", r"(?<!\w)([A-Z]{1,5})(\d{1,4})(?!\w)", _letters_and_number, "a"),
+        Rule("number_letters", r"(?<![\w.,])(\d{1,5})([A-Z]{1,3})(?!\w)", _number_and_letters, "1"),
+        Rule("capitals", r"(?<!\w)([A-Z]{2,40})('?s)?(?!\w)", _capitals, "a"),
+        Rule("ticker", r"(?<!\w)\$([A-Z]{1,5})(?!\w)", _ticker, "."),
+    ]
+
+
+_WAYS: Final = {"St": "Street", "Ave": "Avenue", "Rd": "Road", "Dr": "Drive", "Ln": "Lane", "Ct": "Court"}
+
+
+_LABELS: Final = frozenset(
+    ("Plan", "Vitamin", "Type", "Option", "Class", "Grade", "Section", "Part", "Group", "Team", "Room", "Gate", "Hall")
+)
+
+
+def _middle_initial(match: Match[str]) -> str | None:
+    """`John F. Kennedy`, but not `vitamin C. Kids ...`."""
+    word = re.search(r"([^\W\d_]+) $", before(match))
+    if word is None or not word[1][0].isupper() or word[1] in _LABELS or _STARTERS.match(after(match)):
+        return None
+    return match[1]
+
+
+def _password(match: Match[str]) -> str | None:
+    """`Xk9-Lm2` behind a word for a code."""
+    text = match[0]
+    if not in_digit_context(match, WORDS) or not re.search(r"\d", text) or not re.search(r"[A-Za-z]", text):
+        return None
+    return spell(text, WORDS) if len(re.findall(r"\d+|[A-Za-z]+", text)) > 2 else None
+
+
+_NUMBER_RULES: Final = [
+    Rule("extension", r"(?:(?<=\d)|(?<=\d[ ,])|(?<=\d, ))(?:ext\.?|x|extension) ?(\d{1,6})(?!\w)", _extension, "a."),
+    Rule("zip", r"(?<!\w)([A-Z]{2}),? (\d{5}(?:-\d{4})?)(?![\w-])", _zip, "a"),
+    Rule("vanity", r"(?<![\w-])(1-8\d{2})-([A-Z]{4,9})(?!\w)", _vanity, "1"),
+    Rule("postcode", r"(?<!\w)[A-Z]{1,2}\d[A-Z\d]? \d[A-Z]{2}(?!\w)", _postcode, "a"),
+    Rule("postcode", r"(?<!\w)[A-Z]\d[A-Z] \d[A-Z]\d(?!\w)", _postcode, "a"),
+]
+_THOUSANDS: Final = Rule("thousands", r"(?<![\w.,-])\d{1,3}(?: \d{3}){1,5}(?![\w]|[ .,-]\d)", _spaced_thousands, "1")
+_GRAMMAR: Final = Grammar(
+    [
+        *address_rules(WORDS),
+        list_rule(WORDS),
+        *date_rules(),
+        *marked_amount_rules(),
+        *_NUMBER_RULES,
+        *code_rules(WORDS, _TELEPHONE, _is_code),
+        Rule("password", r"(?<![\w-])[A-Za-z0-9]{2,40}(?:[-_][A-Za-z0-9]{1,40}){0,6}(?![\w-])", _password, "1a"),
+        _THOUSANDS,
+        *amount_rules(),
+        *_word_rules(),
+        *last_rules(WORDS),
+    ],
+    WORDS,
+    frozenset(
+        {form.rstrip(".") for form in (*ABBREVIATIONS, *MONTH_OF, *WEEKDAY_OF, *CURRENCIES, *_WAYS)}
+        | {"version", "ver", "v", "no", "nos", "No", "Nos", "p", "pp", "ext", "extension", "x", "am", "pm", "Am", "Pm"}
     ),
-    (
-        re.compile(rf"\b(\d{{1,2}})(?:st|nd|rd|th)?\s+(?:of\s+)?({_MONTH})(?:,?\s+(\d{{4}}))?\b"),
-        lambda m: f"{ordinal(int(m[1]))} of {m[2]}" + (f", {year(int(m[3]))}" if m[3] else ""),
-    ),
-    (re.compile(rf"([$€£])\s?({_NUMBER})(?:\s+(hundred|thousand|million|billion|trillion)\b)?"), _money),
-    (re.compile(r"\b(\d+)(?:st|nd|rd|th)\b"), lambda m: ordinal(int(m[1])) if len(m[1]) < 10 else digits(m[1])),
-    (re.compile(rf"({_NUMBER})\s?({_alternatives(_UNITS)})(?![A-Za-z])"), lambda m: f"{m[1]} {_UNITS[m[2]]}"),
-    (re.compile(rf"\b(?:{_alternatives(_FRACTIONS)})\b(?!/)"), lambda m: _FRACTIONS[m[0]]),
-    (re.compile(r"\b24/7\b"), "twenty four seven"),
-    (re.compile(rf"(?<![\w.])[-−]({_NUMBER})"), r" minus \1"),
-    (re.compile(r"(?<=\d)\s?-\s?(?=\d)"), " to "),
-    (re.compile(rf"{_NUMBER}"), lambda m: f" {_plain_number(m)} "),
-    (re.compile(r"\b(?:[A-Za-z]\.){2,}(?=\s|$|,)"), lambda m: " ".join(m[0].replace(".", "").upper())),
-    (re.compile(r"(?<![A-Za-z'])[A-Z]{2,5}(?![a-z])(?=\b|s\b)"), _capitals),
-    (re.compile(r"&"), " and "),
-    (re.compile(r"\+"), " plus "),
-    (re.compile(r"="), " equals "),
-    (re.compile(r"%"), " percent "),
-    (re.compile(r"/"), " slash "),
-    (re.compile(r"(?<=\w)-(?=\w)"), " "),
-    (re.compile(r"\s-\s"), ", "),
-    (re.compile(r"[^\w\s,.!?;:']|_"), " "),
-    (re.compile(r"\s+([,.!?;:])"), r"\1"),
-    (re.compile(r"[,;:]+(?=[,.!?;:])|^[\s,;:]+"), ""),
-    (re.compile(r"\.(?=[.!?])"), ""),
-    (re.compile(r"\s+"), " "),
 )
 
 
 def speakable(text: str) -> str:
     """`See you at 3:30 pm on 11/24/2026.` -> `See you at three thirty P M on November twenty fourth, ...`."""
-    # A text in capitals is not spelled: capitals are letters only if the rest of the text is not in capitals.
-    if text.isupper() and len(text.split()) > 2:
-        text = text.capitalize()
-    for pattern, replacement in _STEPS:
-        text = pattern.sub(replacement, text)
-    return text.strip()
+    return _GRAMMAR.speak(_SHOUTED.sub(_lower, text) if _is_shouted(text) else text)
+
+
+_SHOUTED: Final = re.compile(r"(?<![\w@./#$&-])[A-Z]+(?:'[A-Z]+)*(?![\w@/#&-])")
+
+
+def _is_shouted(text: str) -> bool:
+    """A text in capitals is not spelled: capitals are letters only if the rest of the text is not in capitals."""
+    if not text.isupper():
+        return False
+    words = _SHOUTED.findall(text)
+    return len(words) > 2 and any(word in SAID_AS_WORDS or len(word) > 5 for word in words)
+
+
+def _lower(match: Match[str]) -> str:
+    return match[0].capitalize() if match.start() == 0 else match[0].lower() if match[0] != "I" else "I"

@@ -66,6 +66,12 @@ def year(number: int) -> str:
     return f"{cardinal(century)} {'oh ' if rest < 10 else ''}{cardinal(rest)}"
 
 
+def decades(number: int) -> str:
+    """`1990` -> `nineteen nineties`, `80` -> `eighties`, `1900` -> `nineteen hundreds`, `2000` -> `two thousands`."""
+    words = cardinal(number) if number < 100 else year(number)
+    return f"{words[:-1]}ies" if words.endswith("y") else f"{words}s"
+
+
 def decimal(text: str) -> str:
     """`1,234.50` -> `one thousand two hundred thirty four point five zero`."""
     whole, point, fraction = text.replace(",", "").partition(".")
@@ -74,7 +80,11 @@ def decimal(text: str) -> str:
 
 
 def clock(hour: int, minute: int, half_day: str = "") -> str:
-    """A time of day. `half_day` is `A M`, `P M` or empty: `3, 0` -> `three o'clock`, `3, 5` -> `three oh five`."""
+    """A time of day. `half_day` is `A M`, `P M` or empty: `3, 5` -> `three oh five`,
+
+    `3, 0` -> `three o'clock`, `15, 0` -> `fifteen hundred`."""
+    if (hour, minute, half_day) in ((0, 0, ""), (24, 0, "")):
+        return "midnight"
     if minute:
         words = f"{cardinal(hour)} {'oh ' if minute < 10 else ''}{cardinal(minute)}"
     elif half_day:
