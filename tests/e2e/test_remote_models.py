@@ -20,7 +20,7 @@ from support.models.voice import decode_stereo_wav, say, silence, transcribe, wo
 from support.processes.bridge import running_bridge
 from support.processes.stack import Stack
 
-from antiphon.runtime.nats.users import User
+from antiphon.runtime.nats.permissions import User
 
 pytestmark = pytest.mark.realtime
 

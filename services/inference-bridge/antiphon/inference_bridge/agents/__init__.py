@@ -86,8 +86,8 @@ ReplyPart = str | HangUpAfterSpeech | HandOver | FunctionCall | Usage | Incomple
 class Agent(Protocol):
     """One conversation.
 
-    The bridge makes one for each call; the call's `Responses` owns it and calls it on the event loop, one method after
-    the other, never two at once.
+    The bridge makes one for each call; the call's `ResponseTasks` owns it and calls it on the event loop, one method
+    after the other, never two at once. A response out of band has an agent of its own, with the state of the call's.
     """
 
     def reply(self, request: Request) -> AsyncGenerator[ReplyPart, None]:

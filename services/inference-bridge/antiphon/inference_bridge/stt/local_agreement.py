@@ -16,7 +16,7 @@ from difflib import SequenceMatcher
 class LocalAgreement:
     """The certain words of one utterance.
 
-    Owned by the call's `TurnHandling` until the utterance has its final text; used on the event loop.
+    Owned by the call's `Transcriptions` until the utterance has its final text; used on the event loop.
     """
 
     def __init__(self) -> None:

@@ -101,7 +101,7 @@ MIN_COMMIT_MS: Final = 100
 class TurnDetector:
     """Finds the turns of one caller. Holds at most `max_turn_ms` of audio.
 
-    Owned by the call's `VadPipeline`, for as long as the call. `VadPipeline` and `TurnHandling` call it on the event
+    Owned by the call's `VadPipeline`, for as long as the call. `VadPipeline` and `Transcriptions` call it on the event
     loop. Methods that return events expect the caller to pass them on in order.
     """
 

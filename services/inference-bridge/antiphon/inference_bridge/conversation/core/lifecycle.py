@@ -1,7 +1,6 @@
 """A response from its beginning to its end: begun, asked, prepared behind another one, stopped, settled.
 
-At most one response is spoken at a time; the agent is told
-what was played of one before it is asked for the next.
+At most one response is spoken at a time; the agent is told what was played of one before it is asked for the next.
 """
 
 from __future__ import annotations
