@@ -55,7 +55,7 @@ class Settings(NatsSettings):
     scripted_agent: str = "antiphon.demo.concierge.Concierge"
     """The agent that answers if no language model is set: a class by its dotted name, an `agents.Agent`."""
     greeting: str = ""
-    """Spoken when the caller's first audio arrives; `none` for silence, empty for the agent's own."""
+    """Spoken when the call is connected; `none` for silence, empty for the agent's own."""
 
     patience_ms: int = Field(default=2500, ge=0, le=60_000)
     """Time after which a caller whose answer is late gets a short spoken sign; 0: never."""
@@ -91,7 +91,7 @@ class Settings(NatsSettings):
     """Silero VAD v5 as ONNX."""
     vad_sha256: str = ""
     smart_turn_path: Path | None = None
-    """Smart-turn v3 as ONNX; without it the one in the package pipecat-ai, if that is installed."""
+    """Smart-turn v3 as ONNX; without it the one that set-up fetches, else that of the package pipecat-ai."""
     smart_turn_sha256: str = ""
     cache_dir: Path = Field(default_factory=default_cache_dir)
     """Where the two halves of the packaged Whisper model are put together."""
