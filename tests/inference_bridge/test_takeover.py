@@ -11,7 +11,7 @@ import pytest
 from nats.aio.client import Client
 from support.processes.bridge import Speak, StartBridge, Understand, agent_is_there
 
-from antiphon.inference_bridge.dispatch.bridge import HOPELESS
+from antiphon.inference_bridge.dispatch.call_sessions import HOPELESS
 from antiphon.runtime.nats import buckets, service_discovery
 from antiphon.schemas import messages, subjects
 from antiphon.testing.fake_transceiver import FakeTransceiver
