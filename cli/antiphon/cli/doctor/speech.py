@@ -63,13 +63,14 @@ def _find_kokoro(settings: Settings) -> None:
 
 async def _ask_for_text(settings: Settings) -> Finding:
     """Whether the transcription service by URL takes a second of sound."""
-    from antiphon.inference_bridge.models.remote.http_stt import HttpStt, TranscriptionServiceError
+    from antiphon.inference_bridge.models.remote.http_stt import HttpStt
+    from antiphon.inference_bridge.models.remote.speech_service import SpeechServiceError
 
     key = settings.stt_api_key.get_secret_value()
     stt = HttpStt(settings.stt_url, settings.stt_model, key, settings.language)
     try:
         await stt.check(WITHIN)
-    except TranscriptionServiceError as error:
+    except SpeechServiceError as error:
         problem = f"the transcription service {settings.stt_url} does not transcribe: {error.what}"
         return Finding("transcription", "fail", problem, error.fix)
     finally:
