@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import support
 from support.chat_quirks import QUIRKS, STOP, TEN, TOOLS, Quirk, as_markdown, spoken, stream, words
-from support.chat_server import Answer, ScriptedChat, scripted_chat, strict_template
+from support.scripted_chat_server import Answer, ScriptedChat, scripted_chat, strict_template
 
 from antiphon.inference_bridge.agents import (
     FunctionCall,

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 
 import pytest
-from support.models.chat_server import EVENTS_HEAD, chat_server, hostile_chat_server, sse
+from support.models.plain_chat_server import EVENTS_HEAD, chat_server, hostile_chat_server, sse
 
 from antiphon.inference_bridge.agents import FunctionCall, ReplyPart, Request
 from antiphon.inference_bridge.agents import language_model as limits

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 
 import pytest
-from support.models.chat_server import ChatServer, chat_server
+from support.models.plain_chat_server import ChatServer, chat_server
 
 from antiphon.inference_bridge.agents import FunctionCall, Request, Usage
 from antiphon.inference_bridge.agents.chat_history import CALL_BEGINS, ONE_MOMENT, chat_messages

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from nats.aio.client import Client
 from nats.aio.msg import Msg
-from support.models.chat_server import chat_server
+from support.models.plain_chat_server import chat_server
 from support.processes.bridge import StartBridge, agent_is_there
 
 from antiphon.inference_bridge.agents import FunctionCall, Incomplete, Request, Usage
