@@ -34,7 +34,13 @@ def check_speech() -> Iterator[Finding]:
     if settings.stt_url:
         yield asyncio.run(_ask_for_text(settings))
     try:
-        support = speech_support(settings, own_voice_language(settings))
+        own_language = own_voice_language(settings)
+    except ModelError as error:
+        if settings.tts != "local":  # else `check_models` has told it
+            yield Finding("voices", "fail", error.problem, error.fix)
+        return
+    try:
+        support = speech_support(settings, own_language)
         if settings.tts == "local" and not settings.tts_url:
             _find_kokoro(settings)
     except SpeechSettingsError as error:
