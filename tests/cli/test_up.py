@@ -221,6 +221,7 @@ def test_a_certificate_without_its_key_or_file_is_refused(tmp_path: Path) -> Non
 
 
 @pytest.mark.models
+@pytest.mark.nightly
 def test_with_a_certificate_the_page_is_served_over_https(tmp_path: Path) -> None:
     certificate, key = pair().write(tmp_path / "tls")
     (tmp_path / "run").mkdir()

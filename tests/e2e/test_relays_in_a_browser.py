@@ -168,6 +168,7 @@ def wait_until_used(page: Page, relay: Address) -> None:
     wait_for(page, f"arrivals.length > {before} + 20", 10)
 
 
+@pytest.mark.nightly
 def test_a_bad_path_is_left_for_the_other_relay_without_a_gap_and_can_be_gone_back_to(
     stack: Stack, first: tuple[Address, ImpairedPath], second: Address, page: Page
 ) -> None:

@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 
 import pytest
-from support import chat_server
+from support import scripted_chat_server
 from support.browsers.chromium import chromium_page, wait_for
 from support.browsers.echo_call import start_call
 from support.chat_quirks import QUIRKS
@@ -30,7 +30,7 @@ AGENT = "reasoner"
 class Models:
     """The three servers, on a loop of their own."""
 
-    def __init__(self, chat: chat_server.ScriptedChat, stt: TranscriptionServer, tts: SpeechServer) -> None:
+    def __init__(self, chat: scripted_chat_server.ScriptedChat, stt: TranscriptionServer, tts: SpeechServer) -> None:
         self.chat, self.stt, self.tts = chat, stt, tts
 
 
@@ -38,7 +38,7 @@ class Models:
 async def servers() -> AsyncIterator[Models]:
     answers = next(quirk.answers for quirk in QUIRKS if quirk.name == "think-recorded")
     async with AsyncExitStack() as stack:
-        chat = await stack.enter_async_context(chat_server.scripted_chat(*answers))
+        chat = await stack.enter_async_context(scripted_chat_server.scripted_chat(*answers))
         stt = await stack.enter_async_context(transcription_server())
         tts = await stack.enter_async_context(speech_server.speech_server())
         stt.says("What time is it?")

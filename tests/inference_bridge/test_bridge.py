@@ -171,6 +171,7 @@ async def test_a_call_of_which_nothing_comes_any_more_is_dropped(start_bridge: S
 
 
 @pytest.mark.models
+@pytest.mark.nightly
 async def test_a_call_goes_on_when_nats_was_restarted_in_the_middle(tmp_path: Path, speak: Speak) -> None:
     with ExitStack() as first, ExitStack() as second:
         url = first.enter_context(nats_server(tmp_path / "first"))

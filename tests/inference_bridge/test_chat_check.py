@@ -10,8 +10,8 @@ from typing import cast
 
 import pytest
 from nats.aio.client import Client
-from support.chat_server import scripted_chat
-from support.models.chat_server import chat_server
+from support.models.plain_chat_server import chat_server
+from support.scripted_chat_server import scripted_chat
 
 from antiphon.inference_bridge.agents import chat_check
 from antiphon.inference_bridge.agents.chat_check import ChatCheck, ask

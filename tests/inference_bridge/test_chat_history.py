@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.chat_server import strict_template
+from support.scripted_chat_server import strict_template
 
 from antiphon.inference_bridge.agents import Request
 from antiphon.inference_bridge.agents.chat_history import (

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import support
 from support.chat_quirks import QUIRKS, STOP, TEN, TOOLS, Quirk, as_markdown, spoken, stream, words
-from support.chat_server import Answer, ScriptedChat, scripted_chat, strict_template
+from support.scripted_chat_server import Answer, ScriptedChat, scripted_chat, strict_template
 
 from antiphon.inference_bridge.agents import (
     FunctionCall,
@@ -26,15 +26,16 @@ from antiphon.inference_bridge.agents import (
     Usage,
     chat_history,
 )
-from antiphon.inference_bridge.agents.language_model import APOLOGY, LanguageModel, client_for
-from antiphon.inference_bridge.agents.phrases import PHRASES
+from antiphon.inference_bridge.agents.language_model import LanguageModel, client_for
+from antiphon.inference_bridge.phrases import phrase
 from antiphon.inference_bridge.realtime_protocol.conversation import message
 
 pytestmark = pytest.mark.process
 
 ITEMS = [message("i", "user", "completed", {"type": "input_text", "text": "What time is it?"})]
 ASKED = Request("What time is it?", datetime(2026, 11, 22, 10, 0), ITEMS, "Be brief.", TOOLS, max_output_tokens=50)
-SAID = {"APOLOGY": APOLOGY, "REFUSED": PHRASES["en"].refused}
+APOLOGY = phrase("apology")
+SAID = {"APOLOGY": APOLOGY, "REFUSED": phrase("refused")}
 
 
 @asynccontextmanager
@@ -172,7 +173,7 @@ async def test_usage_without_numbers_is_none_and_with_one_of_them_it_is_told() -
 
 async def test_the_language_of_the_session_is_asked_for_and_is_that_of_the_apology() -> None:
     async with scripted_chat(Answer(status=401)) as chat, model(chat) as agent:
-        assert text_of(await parts_of(agent, replace(ASKED, language="de-AT"))) == PHRASES["de"].apology
+        assert text_of(await parts_of(agent, replace(ASKED, language="de-AT"))) == phrase("apology", "de")
         assert "German" in chat.requests[0]["messages"][0]["content"]
 
 

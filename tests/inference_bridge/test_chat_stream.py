@@ -13,7 +13,7 @@ from support.chat_quirks import QUIRKS, TOOLS, Quirk
 
 from antiphon.inference_bridge.agents import FunctionCall, Incomplete, ReplyPart, Retracted, Usage
 from antiphon.inference_bridge.agents.chat_answer import AnswerDecoder
-from antiphon.inference_bridge.agents.chat_client import StatusError, _completions_url, seconds_of
+from antiphon.inference_bridge.agents.chat_client import StatusError, _completions_url
 from antiphon.inference_bridge.agents.chat_deltas import CallPiece, Delta, delta_of
 from antiphon.inference_bridge.agents.chat_stream import EventDecoder
 from antiphon.inference_bridge.agents.continuation import Continuation
@@ -240,22 +240,6 @@ def test_refusals_come_to_an_end() -> None:
         if habits is None:
             return
     raise AssertionError("there was always another form")
-
-
-@pytest.mark.parametrize(
-    ("value", "seconds"),
-    [
-        ("3", 3.0),
-        ("0.5", 0.5),
-        ("Sun, 06 Nov 1994 08:49:37 GMT", 7.0),
-        ("Sun, 06 Nov 1994 08:49:00 GMT", 0.0),
-        ("", None),
-        ("soon", None),
-        ("-1", None),
-    ],
-)
-def test_retry_after_is_seconds_or_a_date(value: str, seconds: float | None) -> None:
-    assert seconds_of(value, 784111770.0) == seconds
 
 
 @pytest.mark.parametrize(

@@ -10,19 +10,21 @@ from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 
 import pytest
-from support.models.chat_server import EVENTS_HEAD, chat_server, hostile_chat_server, sse
+from support.models.plain_chat_server import EVENTS_HEAD, chat_server, hostile_chat_server, sse
 
 from antiphon.inference_bridge.agents import FunctionCall, ReplyPart, Request
 from antiphon.inference_bridge.agents import language_model as limits
 from antiphon.inference_bridge.agents.chat_answer import MAX_ANSWER
 from antiphon.inference_bridge.agents.chat_check import ask
 from antiphon.inference_bridge.agents.chat_client import MAX_ERROR_BYTES, MAX_EVENT_BYTES
-from antiphon.inference_bridge.agents.language_model import APOLOGY, TOO_LONG, LanguageModel, client_for
+from antiphon.inference_bridge.agents.language_model import LanguageModel, client_for
 from antiphon.inference_bridge.conversation.core.state import MAX_TEXT
+from antiphon.inference_bridge.phrases import phrase
 from antiphon.inference_bridge.tts.clauses import ClauseSplitter
 
 pytestmark = pytest.mark.process
 
+APOLOGY, TOO_LONG = phrase("apology"), phrase("too_long")
 MIB = 1024 * 1024
 SOCKETS = 12 * MIB
 """What the buffers of two sockets on loopback may hold besides what a client has read."""

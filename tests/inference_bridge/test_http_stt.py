@@ -8,8 +8,6 @@ import logging
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
-from email.utils import format_datetime
 
 import numpy as np
 import pytest
@@ -18,8 +16,10 @@ from support.models.transcription_server import Answer, TranscriptionServer, tra
 from support.processes.bridge import Speak, StartBridge, agent_is_there
 
 from antiphon.inference_bridge.models.clients import ChunkedStt
-from antiphon.inference_bridge.models.remote import http_stt
-from antiphon.inference_bridge.models.remote.http_stt import HttpStt, TranscriptionServiceError, retry_after
+from antiphon.inference_bridge.models.remote import http_service, http_stt
+from antiphon.inference_bridge.models.remote.http_service import AT_ONCE, MAX_OUTSTANDING
+from antiphon.inference_bridge.models.remote.http_stt import HttpStt
+from antiphon.inference_bridge.models.remote.speech_service import SpeechServiceError
 from antiphon.inference_bridge.models.threads import BusyError, Urgency
 from antiphon.testing.fake_transceiver import FakeTransceiver
 
@@ -90,7 +90,7 @@ SPOKEN = {"text": "x", "segments": [{"text": " One.", "no_speech_prob": 0.1, "av
         ('{"text": "Hello.", "segments": [1]}', "application/json", "Hello."),
         ("Hello.\n", "text/plain; charset=utf-8", "Hello."),
         ('{"text": "Hello."}', "text/plain", "Hello."),
-        (json.dumps({"text": "a" * 9000}), "application/json", "a" * http_stt.MAX_TRANSCRIPT),
+        (json.dumps({"text": "ab" * 9000}), "application/json", "ab" * (http_stt.MAX_TRANSCRIPT // 2)),
     ],
 )
 def test_an_answer_in_any_form_of_the_api_is_read_and_cleaned(body: str, kind: str, text: str) -> None:
@@ -122,7 +122,7 @@ def test_an_answer_in_any_form_of_the_api_is_read_and_cleaned(body: str, kind: s
 async def test_what_is_wrong_with_the_service_is_named_with_a_way_out(answer: Answer, what: str, fix: str) -> None:
     async with service() as (served, stt, changes):
         served.answers = [answer]
-        with pytest.raises(TranscriptionServiceError) as raised:
+        with pytest.raises(SpeechServiceError) as raised:
             await stt.transcribe(sound(), "", Urgency.NOW)
         assert raised.value.what == what
         assert fix in raised.value.fix
@@ -132,9 +132,9 @@ async def test_what_is_wrong_with_the_service_is_named_with_a_way_out(answer: An
 async def test_a_trouble_is_reported_once_and_its_end_too(caplog: pytest.LogCaptureFixture) -> None:
     async with service() as (served, stt, changes):
         served.answers = [Answer("", 401)] * 3 + [Answer()]
-        with caplog.at_level(logging.INFO, http_stt.__name__):
+        with caplog.at_level(logging.INFO, http_service.__name__):
             for _ in range(3):
-                with pytest.raises(TranscriptionServiceError):
+                with pytest.raises(SpeechServiceError):
                     await stt.transcribe(sound(), "", Urgency.NOW)
             assert await stt.transcribe(sound(), "", Urgency.NOW) == "hello"
         assert changes == ["it does not accept the key (status 401)", None]
@@ -150,18 +150,10 @@ async def test_a_short_retry_after_and_a_server_error_are_tried_once_more() -> N
         assert changes == []
 
 
-@pytest.mark.parametrize(("value", "seconds"), [("", None), ("2", 2.0), ("-1", 0.0), ("soon", None), ("date", 30.0)])
-def test_retry_after_is_a_number_or_a_date(value: str, seconds: float | None) -> None:
-    now = 1_700_000_000.0
-    if value == "date":
-        value = format_datetime(datetime.fromtimestamp(now + 30, UTC), usegmt=True)
-    assert retry_after(value, now) == seconds
-
-
 async def test_a_silent_service_is_given_up_and_a_cancelled_request_is_closed() -> None:
     async with service(timeout=0.1) as (served, stt, changes):
         served.answers = [Answer(stalls=True)]
-        with pytest.raises(TranscriptionServiceError, match=r"it does not answer within 0\.1 s"):
+        with pytest.raises(SpeechServiceError, match=r"it does not answer within 0\.1 s"):
             await stt.transcribe(sound(), "", Urgency.NOW)
         await served.left.wait()
     async with service(timeout=30) as (served, stt, changes):
@@ -180,11 +172,11 @@ async def test_nobody_there_and_a_useless_address_are_named() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         stt = HttpStt(f"http://127.0.0.1:{taken.getsockname()[1]}/v1", "m")
-        with pytest.raises(TranscriptionServiceError, match="it can't be reached"):
+        with pytest.raises(SpeechServiceError, match="it can't be reached"):
             await stt.transcribe(sound(), "", Urgency.NOW)
         await stt.close()
     stt = HttpStt("http://[::1", "m")
-    with pytest.raises(TranscriptionServiceError, match=r"its address can't be used .*Correct ANTIPHON_STT_URL"):
+    with pytest.raises(SpeechServiceError, match=r"its address can't be used .*Correct ANTIPHON_STT_URL"):
         await stt.transcribe(sound(), "", Urgency.NOW)
     await stt.close()
 
@@ -192,19 +184,19 @@ async def test_nobody_there_and_a_useless_address_are_named() -> None:
 async def test_requests_at_once_are_bounded_in_all_and_of_one_call() -> None:
     async with service() as (served, stt, _):
         served.hold = asyncio.Event()
-        jobs = [stt.transcribe(sound(0.2), "", Urgency.NOW, "flood") for _ in range(http_stt.MAX_OUTSTANDING + 1)]
+        jobs = [stt.transcribe(sound(0.2), "", Urgency.NOW, "flood") for _ in range(MAX_OUTSTANDING + 1)]
         with pytest.raises(BusyError, match="of this call"):
             await jobs[-1]
-        others = [stt.transcribe(sound(0.2), "", Urgency.NOW, f"call {n}") for n in range(2 * http_stt.AT_ONCE)]
-        while served.at_once < http_stt.AT_ONCE:  # noqa: ASYNC110 - the time limit bounds it
+        others = [stt.transcribe(sound(0.2), "", Urgency.NOW, f"call {n}") for n in range(2 * AT_ONCE)]
+        while served.at_once < AT_ONCE:  # noqa: ASYNC110 - the time limit bounds it
             await asyncio.sleep(0.005)
         served.hold.set()
-        assert await asyncio.gather(*map(_text, jobs[:-1] + others)) == ["hello"] * (4 + 2 * http_stt.AT_ONCE)
-        assert served.most_at_once == http_stt.AT_ONCE
-        assert not stt._outstanding
+        assert await asyncio.gather(*map(_text, jobs[:-1] + others)) == ["hello"] * (4 + 2 * AT_ONCE)
+        assert served.most_at_once == AT_ONCE
+        assert not stt._service.outstanding
 
 
-async def _text(job: http_stt._Transcription) -> str:
+async def _text(job: http_service.Asked[str]) -> str:
     return await job
 
 

@@ -13,8 +13,9 @@ from support.conditions import until
 from support.models.speech_server import Answer, Samples, SpeechServer, speech_server, tone, wav
 
 from antiphon.inference_bridge.models.remote import http_tts
-from antiphon.inference_bridge.models.remote.http_tts import MAX_OUTSTANDING, HttpTts
-from antiphon.inference_bridge.models.remote.speech_service import SpeechServiceError, retry_after
+from antiphon.inference_bridge.models.remote.http_service import AT_ONCE, MAX_OUTSTANDING
+from antiphon.inference_bridge.models.remote.http_tts import HttpTts
+from antiphon.inference_bridge.models.remote.speech_service import SpeechServiceError
 from antiphon.inference_bridge.models.threads import BusyError, Urgency
 from antiphon.inference_bridge.tts.normalization import for_remote_voice
 
@@ -232,16 +233,16 @@ async def test_one_call_has_so_many_requests_and_all_calls_so_many(monkeypatch: 
         await until(lambda: len(server.requests) == MAX_OUTSTANDING)
         with pytest.raises(BusyError, match="of this call"):
             await tts.synthesize("Hello.", 1.0, Urgency.NOW, "flood")
-        others = [tts.synthesize("Hello.", 1.0, Urgency.SOON, f"call {n}") for n in range(http_tts.AT_ONCE)]
-        await until(lambda: server.at_once == http_tts.AT_ONCE)
+        others = [tts.synthesize("Hello.", 1.0, Urgency.SOON, f"call {n}") for n in range(AT_ONCE)]
+        await until(lambda: server.at_once == AT_ONCE)
         urgent = tts.synthesize("Now.", 1.0, Urgency.NOW, "other")
-        await until(lambda: len(tts._places._waiting) == 5)
+        await until(lambda: tts._service.waiting == 5)
         server.go.set()
         for job in (*jobs, *others, urgent):
             assert (await job).size > 0
-    assert server.most_at_once <= http_tts.AT_ONCE
+    assert server.most_at_once <= AT_ONCE
     texts = [request["input"] for request in server.requests]
-    assert texts.index("Now.") == http_tts.AT_ONCE, "the most urgent of those that wait goes first"
+    assert texts.index("Now.") == AT_ONCE, "the most urgent of those that wait goes first"
 
 
 async def test_the_start_waits_for_a_model_that_loads_and_tells_a_wrong_key() -> None:
@@ -268,10 +269,3 @@ async def test_trouble_is_reported_once_and_so_is_its_end() -> None:
         await spoken(tts)
         await tts.close()
     assert reported == ["it does not accept the key (status 401)", None]
-
-
-def test_retry_after_is_a_number_or_a_date() -> None:
-    assert retry_after("2", 0) == 2
-    assert retry_after("-2", 0) == 0
-    assert retry_after("Thu, 01 Jan 1970 00:00:09 GMT", 4) == 5
-    assert retry_after("", 0) is retry_after("soon", 0) is None

@@ -9,14 +9,16 @@ from datetime import datetime
 from typing import Any
 
 import pytest
-from support.models.chat_server import ChatServer, chat_server
+from support.models.plain_chat_server import ChatServer, chat_server
 
 from antiphon.inference_bridge.agents import FunctionCall, Request, Usage
 from antiphon.inference_bridge.agents.chat_history import CALL_BEGINS, ONE_MOMENT, chat_messages
-from antiphon.inference_bridge.agents.language_model import APOLOGY, LanguageModel, client_for
+from antiphon.inference_bridge.agents.language_model import LanguageModel, client_for
+from antiphon.inference_bridge.phrases import phrase
 from antiphon.inference_bridge.realtime_protocol.conversation import message
 
 NOW = datetime(2026, 11, 22, 10, 30)
+APOLOGY = phrase("apology")
 
 
 @asynccontextmanager

@@ -14,21 +14,22 @@ from typing import Any
 import pytest
 from nats.aio.client import Client
 from nats.aio.msg import Msg
-from support.models.chat_server import chat_server
+from support.models.plain_chat_server import chat_server
 from support.processes.bridge import StartBridge, agent_is_there
 
 from antiphon.inference_bridge.agents import FunctionCall, Incomplete, Request, Usage
 from antiphon.inference_bridge.agents.chat_answer import MAX_ANSWER
 from antiphon.inference_bridge.agents.chat_history import CONTINUE
-from antiphon.inference_bridge.agents.language_model import APOLOGY, TOO_LONG
 from antiphon.inference_bridge.agents.tool_calls import MAX_CALLS
 from antiphon.inference_bridge.models.remote import language_model, wire
 from antiphon.inference_bridge.models.remote.language_model import RemoteLanguageModel, packed
+from antiphon.inference_bridge.phrases import phrase
 from antiphon.inference_bridge.realtime_protocol.conversation import message
 from antiphon.runtime.nats import connection, service_discovery
 from antiphon.schemas import subjects
 from antiphon.testing.fake_transceiver import FakeTransceiver
 
+APOLOGY, TOO_LONG = phrase("apology"), phrase("too_long")
 ITEMS = [message("item_1", "user", "completed", {"type": "input_text", "text": "What time is it?"})]
 ASKED = Request("What time is it?", datetime(2026, 11, 22, 10, 30), ITEMS, "Be brief.")
 

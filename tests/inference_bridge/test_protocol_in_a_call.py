@@ -9,7 +9,7 @@ import pytest
 from nats.aio.client import Client
 from openai.types.realtime.realtime_server_event import RealtimeServerEvent
 from pydantic import TypeAdapter
-from support.models.chat_server import chat_server
+from support.models.plain_chat_server import chat_server
 from support.processes.bridge import Speak, StartBridge, agent_is_there
 
 from antiphon.schemas import messages

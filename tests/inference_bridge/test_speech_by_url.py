@@ -162,7 +162,7 @@ async def test_the_voice_and_the_language_of_a_session_reach_the_service(bus_cli
 async def test_the_start_waits_for_a_service_that_comes_up_and_gives_up_on_a_wrong_key(
     bus_client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("antiphon.inference_bridge.dispatch.bridge._FIRST_PAUSE", 0.01)
+    monkeypatch.setattr("antiphon.inference_bridge.dispatch.model_clients._FIRST_PAUSE", 0.01)
     async with speech_server() as server:
         server.answers = [Answer(status=503)] * 4
         bridge = bridge_of(bus_client, server)

@@ -11,7 +11,7 @@ import pytest
 from nats.aio.client import Client
 from support.processes.bridge import Speak, StartBridge, Understand, agent_is_there
 
-from antiphon.inference_bridge.dispatch.bridge import HOPELESS
+from antiphon.inference_bridge.dispatch.call_sessions import HOPELESS
 from antiphon.runtime.nats import buckets, service_discovery
 from antiphon.schemas import messages, subjects
 from antiphon.testing.fake_transceiver import FakeTransceiver
@@ -88,6 +88,7 @@ async def test_a_bridge_that_is_stopped_hands_its_calls_over(
         assert "11 AM" in transcript(await call.wait_for("response.done", 2, timeout=60))
 
 
+@pytest.mark.nightly
 async def test_the_only_bridge_dies_and_the_one_started_in_its_place_goes_on(
     start_bridge: StartBridge, bus_client: Client, speak: Speak
 ) -> None:
@@ -103,6 +104,7 @@ async def test_the_only_bridge_dies_and_the_one_started_in_its_place_goes_on(
         assert "11 AM" in transcript(await call.wait_for("response.done", 2, timeout=60))
 
 
+@pytest.mark.nightly
 async def test_a_call_that_costs_one_bridge_after_the_other_ends_with_an_apology(
     start_bridge: StartBridge, bus_client: Client, understand: Understand
 ) -> None:

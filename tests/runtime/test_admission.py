@@ -45,7 +45,7 @@ def test_a_session_that_runs_already_and_a_claim_that_is_too_old_are_refused_fir
 
 def test_an_instance_that_stops_accepts_nothing_more() -> None:
     one = admission({})
-    one.stopping = True
+    one.stop()
     assert one.room == 0
     assert one.refusal(CLAIM, 99.0) == one.full == "this instance is about to stop"
 

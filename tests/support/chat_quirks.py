@@ -1,6 +1,7 @@
 """The quirks that the scripted chat server plays: what is sent, and what a caller is to get. Data.
 
-Each is met with some server; `about` says with which. `tests/support/chat_quirks.md` is `--list` of `chat_server`.
+Each is met with some server; `about` says with which. `tests/support/chat_quirks.md` is `--list` of
+`scripted_chat_server`.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import json
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from support.chat_server import Answer, ScriptedChat, strict_template
+from support.scripted_chat_server import Answer, ScriptedChat, strict_template
 
 TOOLS: Final = tuple(
     {"type": "function", "name": name, "description": "", "parameters": {"type": "object", "properties": {}}}
@@ -519,8 +520,8 @@ def as_markdown() -> str:
     lines = [
         "# Quirks of chat servers",
         "",
-        "`PYTHONPATH=tests python -m support.chat_server --quirk NAME` plays one of them; `test_chat_quirks.py` all.",
-        "This list is printed by `--list`.",
+        "`PYTHONPATH=tests python -m support.scripted_chat_server --quirk NAME` plays one of them,",
+        "`test_chat_quirks.py` all. This list is printed by `--list`.",
         "",
         "| name | what | spoken | calls |",
         "|---|---|---|---|",

@@ -22,6 +22,7 @@ from antiphon.schemas.messages import decode
 pytestmark = pytest.mark.process
 
 
+@pytest.mark.nightly
 async def test_a_thousand_sessions_leave_nothing_behind(nats_url: str) -> None:
     async with transceiver_process(nats_url, ANTIPHON_CONSENT_SECONDS="6", ANTIPHON_CAPACITY="400") as bench:
         turns = asyncio.Semaphore(12)

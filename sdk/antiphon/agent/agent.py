@@ -246,7 +246,7 @@ class Agent:
             self._spawn(self._shadow.watch(self._begin_shadow))
 
     async def _stop(self) -> None:
-        self._admission.stopping = True
+        self._admission.stop()
         await self._leave_group()
         for session in self._sessions.values():
             session.finish("stopped")

@@ -34,7 +34,13 @@ def check_speech() -> Iterator[Finding]:
     if settings.stt_url:
         yield asyncio.run(_ask_for_text(settings))
     try:
-        support = speech_support(settings, own_voice_language(settings))
+        own_language = own_voice_language(settings)
+    except ModelError as error:
+        if settings.tts != "local":  # else `check_models` has told it
+            yield Finding("voices", "fail", error.problem, error.fix)
+        return
+    try:
+        support = speech_support(settings, own_language)
         if settings.tts == "local" and not settings.tts_url:
             _find_kokoro(settings)
     except SpeechSettingsError as error:
@@ -63,13 +69,14 @@ def _find_kokoro(settings: Settings) -> None:
 
 async def _ask_for_text(settings: Settings) -> Finding:
     """Whether the transcription service by URL takes a second of sound."""
-    from antiphon.inference_bridge.models.remote.http_stt import HttpStt, TranscriptionServiceError
+    from antiphon.inference_bridge.models.remote.http_stt import HttpStt
+    from antiphon.inference_bridge.models.remote.speech_service import SpeechServiceError
 
     key = settings.stt_api_key.get_secret_value()
     stt = HttpStt(settings.stt_url, settings.stt_model, key, settings.language)
     try:
         await stt.check(WITHIN)
-    except TranscriptionServiceError as error:
+    except SpeechServiceError as error:
         problem = f"the transcription service {settings.stt_url} does not transcribe: {error.what}"
         return Finding("transcription", "fail", problem, error.fix)
     finally:

@@ -49,13 +49,21 @@ class Admission:
         self, sessions: Collection[str], capacity: int, instance: str, input_rate: AudioRate, setting: str = ""
     ) -> None:
         """`sessions`: ids of those that run, the table of the owner. `setting` names that of `capacity`."""
-        self.stopping = False
-        """The instance is about to end: it accepts nothing more."""
+        self._stopping = False
         self._sessions, self._capacity = sessions, capacity
         self._instance, self._input_rate = instance, input_rate
         self._setting = f" ({setting})" if setting else ""
         self._accepted = self._refused = 0
         self._took_ms: deque[float] = deque(maxlen=_CLAIMS_MEASURED)
+
+    def stop(self) -> None:
+        """The instance is about to end: it accepts nothing more."""
+        self._stopping = True
+
+    @property
+    def stopping(self) -> bool:
+        """`stop` was called."""
+        return self._stopping
 
     @property
     def room(self) -> int:

@@ -3,7 +3,7 @@
     audio.in -> windows -> voice activity -> turns -> transcriber -> agent -> clauses -> synthesizer -> audio.out
 
 Turn detection, barge-in and playout tracking are pure and take `now`; models run on threads of their own;
-`conversation.session` joins them for one call, `dispatch.bridge` takes calls for the process.
+`conversation.session` joins them for one call, `dispatch.bridge` takes calls for the process, whose life is `process`.
 """
 
 import os

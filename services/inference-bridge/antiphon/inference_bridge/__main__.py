@@ -64,11 +64,11 @@ def main() -> int:
     finish = telemetry.start(f"worker-{arguments.worker}" if arguments.worker else "inference-bridge")
     # the models' libraries take a second to import: bad settings are reported before that
     from antiphon.inference_bridge.agents.scripted import AgentNameError
-    from antiphon.inference_bridge.dispatch.bridge import run
     from antiphon.inference_bridge.dispatch.speech_support_of import SpeechSettingsError, speech_support
     from antiphon.inference_bridge.models.local import own_voice_language
     from antiphon.inference_bridge.models.remote.worker import run as run_worker
     from antiphon.inference_bridge.models.sources import ModelError
+    from antiphon.inference_bridge.process import run
 
     try:
         if arguments.worker == "tts":

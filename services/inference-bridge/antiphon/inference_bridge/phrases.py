@@ -16,6 +16,8 @@ Phrase = Literal[
     "not_understood",
     "trouble",
     "apology",
+    "too_long",
+    "refused",
     "no_voice",
     "no_words",
     "back_again",
@@ -27,7 +29,9 @@ Phrase = Literal[
 `greeting`: the first words, where neither agent nor setting has any.
 `not_understood`: an interruption, or a turn whose transcription failed, had no words.
 `trouble`: the agent raised an error.
-`apology`: the language model gives no answer.
+`apology`: the language model gives no answer, or not its end.
+`too_long`: the language model's answer does not end.
+`refused`: the chat server won't answer this, by its content filter.
 `no_voice`: no speech could be made of an answer. Synthesised at the start and kept.
 `no_words`: an answer has nothing that can be spoken.
 `back_again`: another process continues the call after the first one was lost.
@@ -42,6 +46,8 @@ _ENGLISH: Final[Mapping[Phrase, str]] = {
     "not_understood": "Sorry, could you say that again?",
     "trouble": "Sorry, something went wrong on my side. Could you say that again?",
     "apology": "Sorry, I can't think just now. Please try again in a moment.",
+    "too_long": "Sorry, I have to stop here, this gets too long.",
+    "refused": "Sorry, I can't say anything about that.",
     "no_voice": "Sorry, I have lost my words. Please give me a moment.",
     "no_words": "I have an answer, but I can't say it aloud.",
     "back_again": "Sorry, I was gone for a moment.",
@@ -55,7 +61,9 @@ _GERMAN: Final[Mapping[Phrase, str]] = {
     "greeting": "Hallo, wie kann ich Ihnen helfen?",
     "not_understood": "Entschuldigung, können Sie das bitte noch einmal sagen?",
     "trouble": "Entschuldigung, bei mir ist etwas schiefgegangen. Können Sie das bitte noch einmal sagen?",
-    "apology": "Entschuldigung, ich kann gerade nicht antworten. Bitte versuchen Sie es gleich noch einmal.",
+    "apology": "Entschuldigung, ich kann gerade nicht nachdenken. Bitte versuchen Sie es gleich noch einmal.",
+    "too_long": "Entschuldigung, ich muss hier aufhören, das wird zu lang.",
+    "refused": "Entschuldigung, dazu kann ich nichts sagen.",
     "no_voice": "Entschuldigung, mir fehlen gerade die Worte. Bitte geben Sie mir einen Moment.",
     "no_words": "Ich habe eine Antwort, aber ich kann sie nicht vorlesen.",
     "back_again": "Entschuldigung, ich war kurz weg.",
@@ -70,7 +78,9 @@ _SPANISH: Final[Mapping[Phrase, str]] = {
     "greeting": "Hola, ¿en qué puedo ayudarle?",
     "not_understood": "Perdón, ¿puede repetirlo, por favor?",
     "trouble": "Perdón, algo ha fallado por mi parte. ¿Puede repetirlo, por favor?",
-    "apology": "Perdón, ahora mismo no puedo responder. Inténtelo de nuevo en un momento, por favor.",
+    "apology": "Perdón, ahora mismo no puedo pensar. Inténtelo de nuevo en un momento, por favor.",
+    "too_long": "Perdón, tengo que parar aquí, esto se hace demasiado largo.",
+    "refused": "Perdón, no puedo decir nada sobre eso.",
     "no_voice": "Perdón, me he quedado sin palabras. Deme un momento, por favor.",
     "no_words": "Tengo una respuesta, pero no puedo decirla en voz alta.",
     "back_again": "Perdón, me he ausentado un momento.",
@@ -84,7 +94,9 @@ _FRENCH: Final[Mapping[Phrase, str]] = {
     "greeting": "Bonjour, comment puis-je vous aider ?",
     "not_understood": "Pardon, pouvez-vous répéter, s'il vous plaît ?",
     "trouble": "Pardon, j'ai rencontré un problème. Pouvez-vous répéter, s'il vous plaît ?",
-    "apology": "Pardon, je ne peux pas répondre pour l'instant. Réessayez dans un moment, s'il vous plaît.",
+    "apology": "Pardon, je n'arrive pas à réfléchir pour l'instant. Réessayez dans un moment, s'il vous plaît.",
+    "too_long": "Pardon, je dois m'arrêter ici, cela devient trop long.",
+    "refused": "Pardon, je ne peux rien dire à ce sujet.",
     "no_voice": "Pardon, je ne trouve plus mes mots. Un instant, s'il vous plaît.",
     "no_words": "J'ai une réponse, mais je ne peux pas la dire à voix haute.",
     "back_again": "Pardon, je me suis absenté un instant.",
@@ -99,7 +111,9 @@ _ITALIAN: Final[Mapping[Phrase, str]] = {
     "greeting": "Buongiorno, come posso aiutarla?",
     "not_understood": "Scusi, può ripetere, per favore?",
     "trouble": "Scusi, qualcosa è andato storto da parte mia. Può ripetere, per favore?",
-    "apology": "Scusi, in questo momento non riesco a rispondere. Riprovi tra un attimo, per favore.",
+    "apology": "Scusi, in questo momento non riesco a pensare. Riprovi tra un attimo, per favore.",
+    "too_long": "Scusi, devo fermarmi qui, diventa troppo lungo.",
+    "refused": "Scusi, non posso dire nulla al riguardo.",
     "no_voice": "Scusi, mi mancano le parole. Mi dia un momento, per favore.",
     "no_words": "Ho una risposta, ma non posso dirla a voce.",
     "back_again": "Scusi, mi sono assentato un momento.",

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import email.utils
 import functools
 import json
 import logging
@@ -23,6 +22,7 @@ from urllib.parse import urlsplit, urlunsplit
 import httpx2
 
 from antiphon.inference_bridge.agents.server_habits import ServerHabits
+from antiphon.inference_bridge.retry_after import seconds_of
 
 logging.getLogger("httpx2").setLevel(logging.WARNING)  # it logs a line for every request
 
@@ -80,17 +80,6 @@ class StatusError(Exception):
             return json.loads(self.text)
         except (ValueError, RecursionError):
             return None
-
-
-def seconds_of(retry_after: str, now: float) -> float | None:
-    """What a `Retry-After` asks for: seconds, or a date (RFC 9110, 10.2.3). `now`: Unix time."""
-    text = retry_after.strip()
-    if text.replace(".", "", 1).isdecimal():
-        return min(float(text), 1e9)
-    try:
-        return max(0.0, email.utils.parsedate_to_datetime(text).timestamp() - now)
-    except (ValueError, TypeError, IndexError, OverflowError):
-        return None
 
 
 class ChatClient:

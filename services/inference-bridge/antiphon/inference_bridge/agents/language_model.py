@@ -24,15 +24,13 @@ from antiphon.inference_bridge.agents import FunctionCall, Incomplete, ReplyPart
 from antiphon.inference_bridge.agents.chat_answer import AnswerDecoder, TooLongError
 from antiphon.inference_bridge.agents.chat_client import ChatClient, ChatServerError, StatusError
 from antiphon.inference_bridge.agents.chat_request import question
-from antiphon.inference_bridge.agents.phrases import PHRASES, phrases
 from antiphon.inference_bridge.agents.server_failures import FEW, Failure, of_status, of_transport
 from antiphon.inference_bridge.agents.server_habits import ServerHabits, learn, refusal_of
 from antiphon.inference_bridge.agents.tool_calls import names_of
+from antiphon.inference_bridge.phrases import phrase
 
 log = logging.getLogger(__name__)
 
-APOLOGY: Final = PHRASES["en"].apology
-TOO_LONG: Final = PHRASES["en"].too_long
 ANSWER_SECONDS: Final = 180.0
 """That an answer may keep this process waiting, all its pieces together; the time in which it is spoken is not counted.
 A model that writes four words a second fills `MAX_ANSWER` in nine minutes, of which speech takes the most."""
@@ -90,11 +88,11 @@ class LanguageModel:
                     yield part
         except AnswerTooLongError as error:
             log.warning("%s", error)
-            yield f" {phrases(request.language).too_long}"
+            yield f" {phrase('too_long', request.language)}"
         except ModelError as error:
             log.warning("%s", error)
             self._on_failure()
-            apology = phrases(request.language).apology
+            apology = phrase("apology", request.language)
             yield f" {apology}" if spoken else apology
 
     async def warm_up(self) -> None:
@@ -116,7 +114,7 @@ class LanguageModel:
                         text = text + part if isinstance(part, str) else ""
                         yield part
             except _FilteredError:
-                yield phrases(request.language).refused
+                yield phrase("refused", request.language)
                 yield Incomplete("content_filter")
                 return
             except Failure as error:
@@ -175,9 +173,9 @@ class LanguageModel:
         if decoder.said or text or any(isinstance(part, FunctionCall) for part in rest):
             return rest
         if decoder.finish == "content_filter":
-            return [phrases(request.language).refused, *rest]
+            return [phrase("refused", request.language), *rest]
         if decoder.finish == "length":
-            return [phrases(request.language).apology, *rest]
+            return [phrase("apology", request.language), *rest]
         raise ModelError(f"{name}: empty answer")
 
     def played(self, text: str) -> None:

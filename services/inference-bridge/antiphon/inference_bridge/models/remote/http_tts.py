@@ -1,6 +1,6 @@
 """Speech from a service by URL, as the OpenAI API has it: `POST audio/speech`, read while it comes.
 
-Bounded: bytes and seconds of an answer, requests at once, requests of one call. An answer that is not needed any more
+Bounded: bytes and seconds of an answer, and requests as `http_service` has it. An answer that is not needed any more
 is closed at once. A service that refuses an optional field (`language`, `speed`, raw samples) is asked without it, and
 if it speaks then, the field is not sent again.
 """
@@ -8,43 +8,34 @@ if it speaks then, the field is not sent again.
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import itertools
 import logging
 import time
-from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import aclosing
+from functools import partial
 from typing import Any, Final
 
 import httpx2
 import numpy as np
 
-from antiphon.inference_bridge.models.remote.speech_service import SpeechServiceError, refused, unreachable
-from antiphon.inference_bridge.models.threads import BusyError, Urgency
+from antiphon.inference_bridge.models.remote.http_service import WARM_SECONDS, Asked, HttpService, error_text
+from antiphon.inference_bridge.models.remote.speech_service import SpeechServiceError, says_of
+from antiphon.inference_bridge.models.threads import Urgency
 from antiphon.inference_bridge.tts.speech_stream import NotSpeechError, SilenceTrimmer, SpeechDecoder
 from antiphon.inference_bridge.tts.synthesizer import SPEECH_RATE, Samples
 
 log = logging.getLogger(__name__)
 
-AT_ONCE: Final = 16
-"""Requests that are with the service; further ones wait, the most urgent first."""
-MAX_OUTSTANDING: Final = 4
-"""Requests of one call that wait or are with the service; above it they fail at once."""
 MAX_SECONDS: Final = 120
 """Of speech for one clause, which has at most 300 characters."""
 MAX_BYTES: Final = 16 * 1024 * 1024
 """Of one answer: two minutes of two channels at 32 kHz."""
-CONNECT_SECONDS: Final = 3.0
 FIRST_SECONDS: Final = 10.0
 """Until the first byte, and as long for a place among the requests at once."""
 BETWEEN_SECONDS: Final = 5.0
 """Between two pieces."""
 WHOLE_SECONDS: Final = 60.0
 """For all pieces of an answer, without the time that its consumer takes."""
-WARM_SECONDS: Final = 120.0
-"""Until the first byte at the start: a service may load its model first."""
-_ERROR_BYTES: Final = 4096
 _PIECE: Final = 24_000
 """Bytes that are decoded before other tasks get the event loop."""
 _OPTIONAL: Final = ("language", "speed", "response_format")
@@ -73,27 +64,15 @@ class HttpTts:
         `prepare`: takes out of a text what no voice may read. `on_change`: called with what is wrong when the service
         fails, and with None when it answers again.
         """
-        self._url = f"{url.rstrip('/')}/audio/speech"
+        self._service = HttpService("speech service", "ANTIPHON_TTS", "audio/speech", url, model, key, on_change)
         self._model, self._voice, self._language, self._prepare = model, voice, language, prepare
-        self._keyed = bool(key)
-        self._on_change = on_change
         self._first_seconds = first_seconds
-        headers = {"Accept-Encoding": "identity"} | ({"Authorization": f"Bearer {key}"} if key else {})
-        self._http = httpx2.AsyncClient(
-            headers=headers,
-            timeout=httpx2.Timeout(None, connect=CONNECT_SECONDS),  # of the rest, `_send` and `_next` see to
-            limits=httpx2.Limits(max_connections=AT_ONCE + 1, max_keepalive_connections=AT_ONCE),
-            follow_redirects=False,
-        )
-        self._places = _Places(AT_ONCE)
-        self._outstanding: Counter[str] = Counter()
         self._left_out: set[str] = set()
         """Optional fields that the service refuses."""
-        self._trouble: str | None = None
 
     async def close(self) -> None:
         """End the connections."""
-        await self._http.aclose()
+        await self._service.close()
 
     async def check(self, within: float = WARM_SECONDS) -> None:
         """Have a word synthesised, which loads the model; `SpeechServiceError` says what is wrong."""
@@ -112,9 +91,9 @@ class HttpTts:
 
     def synthesize(
         self, clause: str, speed: float, urgency: Urgency, owner: str = "", voice: str = "", language: str = ""
-    ) -> _Whole:
+    ) -> Asked[Samples]:
         """The whole clause at once, as `TtsClient` has it."""
-        return _Whole(self.stream(clause, speed, urgency, owner, voice, language))
+        return Asked(partial(_gathered, self.stream(clause, speed, urgency, owner, voice, language)))
 
     async def _speech(
         self, clause: str, speed: float, urgency: Urgency, owner: str, voice: str, language: str, within: float
@@ -122,7 +101,7 @@ class HttpTts:
         text = self._prepare(clause).strip()
         if not text:
             return
-        async with self._place(urgency, owner):
+        async with self._service.place(owner, urgency, self._first_seconds):
             for last in (False, True):
                 begun = False
                 try:
@@ -132,28 +111,12 @@ class HttpTts:
                             yield samples
                 except SpeechServiceError as error:
                     if last or begun or not error.again:
-                        self._report(error)
+                        self._service.report(error)
                         raise
                     await asyncio.sleep(error.wait)
                 else:
-                    self._report(None)
+                    self._service.report(None)
                     return
-
-    @asynccontextmanager
-    async def _place(self, urgency: Urgency, owner: str) -> AsyncIterator[None]:
-        if owner and self._outstanding[owner] >= MAX_OUTSTANDING:
-            raise BusyError(f"{MAX_OUTSTANDING} requests of this call are with the speech service already")
-        self._outstanding[owner] += 1
-        try:
-            await self._places.take(urgency, self._first_seconds)
-            try:
-                yield
-            finally:
-                self._places.give_back()
-        finally:
-            self._outstanding[owner] -= 1
-            if not self._outstanding[owner]:
-                del self._outstanding[owner]
 
     async def _asked(
         self, text: str, speed: float, voice: str, language: str, within: float
@@ -170,10 +133,10 @@ class HttpTts:
                         async for samples in pieces:
                             yield samples
                     return
-                said = await _error_text(response)
+                said = await error_text(response)
                 refusal = _refused_field(response.status_code, said, body)
                 if not refusal:
-                    raise refused(response, said, self._model, str(body["voice"]), self._keyed)
+                    raise self._refused(response, said, str(body["voice"]))
                 dropped.append(refusal)
             finally:
                 await response.aclose()
@@ -182,11 +145,16 @@ class HttpTts:
         """The answer's head."""
         try:
             async with asyncio.timeout(within):
-                return await self._http.send(self._http.build_request("POST", self._url, json=body), stream=True)
+                return await self._service.post(json=body)
         except TimeoutError:
             raise _late(within) from None
-        except (httpx2.HTTPError, httpx2.InvalidURL, OSError, ValueError) as error:
-            raise unreachable(error, self._url) from None
+
+    def _refused(self, response: httpx2.Response, said: str, voice: str) -> SpeechServiceError:
+        if response.status_code == 404 and "voice" in said.lower() and "model" not in said.lower():
+            fix = f"Correct ANTIPHON_VOICE. {says_of(said)}"
+            return SpeechServiceError(f"it has no voice {voice} (status 404)", fix, lasting=True)
+        wrong = f"Is ANTIPHON_VOICE ({voice}) or ANTIPHON_TTS_MODEL ({self._model}) wrong?"
+        return self._service.names.refused(response, said, wrong)
 
     def _body(self, text: str, speed: float, voice: str, language: str, dropped: list[str]) -> dict[str, Any]:
         left_out = self._left_out.union(dropped)
@@ -203,7 +171,7 @@ class HttpTts:
         """The service speaks without these fields, and refused them."""
         for name in dropped:
             what = "raw samples: WAV is asked for" if name == "response_format" else f"{name}: it is left out"
-            log.warning("the speech service %s refuses %s from now on", self._url, what)
+            log.warning("the speech service %s refuses %s from now on", self._service.url, what)
         self._left_out.update(dropped)
 
     async def _read(self, response: httpx2.Response) -> AsyncGenerator[Samples, None]:
@@ -236,18 +204,7 @@ class HttpTts:
         except NotSpeechError as error:
             raise SpeechServiceError(f"it sends {error.kind}", f"{error.fix[:1].upper()}{error.fix[1:]}.") from None
         except (httpx2.HTTPError, OSError) as error:
-            raise unreachable(error, self._url) from None
-
-    def _report(self, error: SpeechServiceError | None) -> None:
-        trouble = error.what if error else None
-        if trouble == self._trouble:
-            return
-        self._trouble = trouble
-        if error:
-            log.warning("the speech service %s does not speak: %s. %s", self._url, error.what, error.fix)
-        else:
-            log.info("the speech service %s speaks", self._url)
-        self._on_change(trouble)
+            raise self._service.names.unreachable(error) from None
 
 
 async def _next(chunks: AsyncIterator[bytes], left: float) -> bytes | None:
@@ -279,77 +236,10 @@ def _refused_field(status: int, said: str, body: dict[str, Any]) -> str:
     return sent[0] if len(sent) > 1 and "voice" not in said else ""
 
 
-async def _error_text(response: httpx2.Response) -> str:
-    said = bytearray()
-    with contextlib.suppress(httpx2.HTTPError, OSError):
-        async with asyncio.timeout(BETWEEN_SECONDS):
-            async for chunk in response.aiter_raw(_ERROR_BYTES):
-                said += chunk
-                if len(said) >= _ERROR_BYTES:
-                    break
-    return " ".join(said[:_ERROR_BYTES].decode("utf-8", "replace").split())
-
-
-class _Whole:
-    """The `Pending` of a clause as a whole."""
-
-    def __init__(self, pieces: AsyncGenerator[Samples, None]) -> None:
-        self.work_ms = 0.0
-        self._task = asyncio.create_task(self._gather(pieces))
-        self._task.add_done_callback(lambda task: task.cancelled() or task.exception())
-
-    async def _gather(self, pieces: AsyncGenerator[Samples, None]) -> Samples:
-        began = time.perf_counter()
-        async with aclosing(pieces) as stream:
-            parts = [samples async for samples in stream]
-        self.work_ms = (time.perf_counter() - began) * 1000
-        return np.concatenate(parts) if parts else np.zeros(0, dtype=np.int16)
-
-    def __await__(self) -> Generator[Any, None, Samples]:
-        return self._task.__await__()
-
-    def promote(self, urgency: Urgency) -> None:
-        """Nothing to do: the service has the request already, or will have it soon."""
-
-    def cancel(self) -> None:
-        """The request is closed; the service may stop."""
-        self._task.cancel()
-
-
-class _Places:
-    """So many requests at once; the most urgent of those that wait goes first. Owned by `HttpTts`."""
-
-    def __init__(self, places: int) -> None:
-        self._free = places
-        self._waiting: list[tuple[int, int, asyncio.Future[None]]] = []
-        self._order = itertools.count()
-
-    async def take(self, urgency: Urgency, within: float) -> None:
-        """`BusyError` if none becomes free in so many seconds."""
-        if self._free:
-            self._free -= 1
-            return
-        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        entry = (int(urgency), next(self._order), turn)
-        self._waiting.append(entry)
-        try:
-            async with asyncio.timeout(within):
-                await turn
-        except BaseException as error:
-            if entry in self._waiting:
-                self._waiting.remove(entry)
-            elif turn.done() and not turn.cancelled():
-                self.give_back()  # it was given to us while we left
-            if isinstance(error, TimeoutError):
-                raise BusyError("all places at the speech service are taken") from None
-            raise
-
-    def give_back(self) -> None:
-        """The place goes to the first of those that wait."""
-        while self._waiting:
-            entry = min(self._waiting)
-            self._waiting.remove(entry)
-            if not entry[2].done():
-                entry[2].set_result(None)
-                return
-        self._free += 1
+async def _gathered(pieces: AsyncGenerator[Samples, None]) -> tuple[Samples, float]:
+    """A clause as a whole, and the milliseconds until its end."""
+    began = time.perf_counter()
+    async with aclosing(pieces) as stream:
+        parts = [samples async for samples in stream]
+    samples = np.concatenate(parts) if parts else np.zeros(0, dtype=np.int16)
+    return samples, (time.perf_counter() - began) * 1000

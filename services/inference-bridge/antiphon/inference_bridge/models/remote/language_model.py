@@ -22,7 +22,6 @@ from antiphon.inference_bridge.agents import FunctionCall, Incomplete, ReplyPart
 from antiphon.inference_bridge.agents.chat_answer import MAX_ANSWER
 from antiphon.inference_bridge.agents.chat_history import MAX_HISTORY
 from antiphon.inference_bridge.agents.language_model import LOAD_SECONDS
-from antiphon.inference_bridge.agents.phrases import phrases
 from antiphon.inference_bridge.agents.tool_calls import MAX_ARGUMENTS, MAX_CALLS, MAX_NAME
 from antiphon.inference_bridge.models.remote import wire
 from antiphon.inference_bridge.models.remote.pool import (
@@ -32,6 +31,7 @@ from antiphon.inference_bridge.models.remote.pool import (
     WorkerError,
     pieces_of,
 )
+from antiphon.inference_bridge.phrases import phrase
 from antiphon.schemas.errors import MalformedError
 
 log = logging.getLogger(__name__)
@@ -72,7 +72,7 @@ class RemoteLanguageModel:
                             spoken += part
                             if len(spoken) > MAX_ANSWER:
                                 log.warning("language model: the answer has more than %d characters", MAX_ANSWER)
-                                yield f" {phrases(request.language).too_long}"
+                                yield f" {phrase('too_long', request.language)}"
                                 return
                         if isinstance(part, Retracted):
                             spoken = ""
@@ -85,7 +85,7 @@ class RemoteLanguageModel:
                     break
                 await asyncio.sleep(_BETWEEN_TRIES)
         if not final:
-            apology = phrases(request.language).apology
+            apology = phrase("apology", request.language)
             yield f" {apology}" if spoken else apology
 
     async def _ask(self, request: Request) -> AsyncGenerator[ReplyPart, None]:

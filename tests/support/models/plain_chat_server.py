@@ -1,4 +1,8 @@
-"""An OpenAI-compatible chat server on loopback that says what a test wants, over SSE."""
+"""A chat server on loopback that keeps to the OpenAI API: a test says the words, it makes the SSE around them.
+
+One that sends what no server should is `HostileChatServer`, without an end; for what real servers do to the API, line
+by line, there is `support.scripted_chat_server`.
+"""
 
 from __future__ import annotations
 

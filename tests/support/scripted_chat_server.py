@@ -1,7 +1,8 @@
 """A chat server on loopback that plays raw lines, and everything that servers and proxies do to `chat/completions`.
 
-`PYTHONPATH=tests python -m support.chat_server --quirk NAME` serves one of the quirks of `chat_quirks` for a bridge
-that is started with `ANTIPHON_LLM_URL` as printed; `--list` prints all of them.
+A test gives each byte of each answer; where only the words matter, `support.models.plain_chat_server` is simpler.
+`PYTHONPATH=tests python -m support.scripted_chat_server --quirk NAME` serves one of the quirks of `chat_quirks` for a
+bridge that is started with `ANTIPHON_LLM_URL` as printed; `--list` prints all of them.
 """
 
 from __future__ import annotations
@@ -200,7 +201,7 @@ async def _run(name: str, port: int) -> None:
 def main() -> None:
     from support.chat_quirks import QUIRKS, as_markdown
 
-    parser = argparse.ArgumentParser(prog="python -m support.chat_server", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m support.scripted_chat_server", description=__doc__)
     parser.add_argument("--quirk", choices=[quirk.name for quirk in QUIRKS])
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--list", action="store_true", help="all quirks, as chat_quirks.md has them")

@@ -1,0 +1,116 @@
+"""Claims as they come to a bridge: answered here, or passed on to a process of the same agent with more room."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from typing import Any, Final
+
+import nats.errors
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.micro.request import Request
+from nats.micro.service import Service
+from opentelemetry import trace
+
+from antiphon.inference_bridge.dispatch.call_sessions import CallSessions
+from antiphon.inference_bridge.dispatch.peers import Peers
+from antiphon.runtime import tasks, telemetry
+from antiphon.runtime.agent_sessions.admission import read_claim
+from antiphon.runtime.nats import connection
+from antiphon.schemas import messages, subjects
+from antiphon.schemas.errors import MalformedError
+
+log = logging.getLogger(__name__)
+tracer = trace.get_tracer(__name__)
+
+_PASS_ON_WITHIN: Final = 0.25
+"""Seconds of the half second that a claim has; then there is time left to take it ourselves."""
+
+
+class Claims:
+    """Answers the claims for one agent.
+
+    Owner: the bridge, for the life of the process. Called from the event loop.
+    """
+
+    def __init__(self, client: Client, agent: str, capacity: int, instance: str, calls: CallSessions) -> None:
+        """`instance`: our name among the processes of this agent."""
+        self._client, self._agent, self._capacity, self._instance = client, agent, capacity, instance
+        self._calls, self._admission = calls, calls.admission
+        self._peers = Peers(instance)
+        self._passed_on = 0
+        self._passing: set[asyncio.Task[None]] = set()
+
+    async def start(self) -> None:
+        """Learn which other processes there are."""
+        await self._client.subscribe(subjects.agent_beat(self._agent), cb=self._on_beat)
+
+    async def serve(self, service: Service) -> None:
+        """Claims may come: to any process of the agent, and to this one from another that passes them on."""
+        await service.add_endpoint(
+            name="claim", subject=subjects.agent_claim(self._agent), handler=self._claim, queue_group=self._agent
+        )
+        own = subjects.agent_claim_of(self._agent, self._instance)
+        await service.add_endpoint(
+            name="claim-passed-on", subject=own, handler=self._take, queue_group=connection.NO_GROUP
+        )
+
+    def figures(self) -> dict[str, Any]:
+        """How claims went: what the register's statistics show."""
+        return {**self._admission.figures(), "claims_passed_on": self._passed_on}
+
+    async def close(self) -> None:
+        """Give up the claims that are being passed on."""
+        await tasks.end(*self._passing)
+
+    async def _on_beat(self, message: Msg) -> None:
+        with contextlib.suppress(MalformedError):
+            self._peers.received(messages.decode(message.data, messages.AgentBeat), time.monotonic())
+
+    async def _claim(self, request: Request) -> None:
+        """Answer a claim, or pass it on to a process that has more room."""
+        capacity = 0 if self._admission.stopping else self._capacity
+        other = self._peers.better(len(self._calls), capacity, time.monotonic())
+        if other is None:
+            await self._take(request)
+            return
+        # requests come one by one, and another process may need its time
+        passing = asyncio.create_task(self._pass_on(request, other))
+        self._passing.add(passing)
+        passing.add_done_callback(self._passing.discard)
+
+    async def _pass_on(self, request: Request, other: str) -> None:
+        self._passed_on += 1
+        subject = subjects.agent_claim_of(self._agent, other)
+        try:
+            answer = await self._client.request(
+                subject, request.data, timeout=_PASS_ON_WITHIN, headers=dict(request.headers or {}) or None
+            )
+        except (nats.errors.Error, TimeoutError) as error:
+            log.warning("claim: %s does not take it: %s", other, error or type(error).__name__)
+            await self._take(request)
+        else:
+            await request.respond(answer.data)
+
+    async def _take(self, request: Request) -> None:
+        """Answer a claim: the session is subscribed before it is accepted."""
+        started = time.perf_counter()
+        context = telemetry.trace_context(request.headers)
+        with tracer.start_as_current_span("claim", context=context) as span:
+            try:
+                claim = read_claim(request.data, self._agent)
+            except MalformedError as error:
+                await request.respond(self._admission.reply(str(error)))
+                return
+            span.set_attribute("antiphon.session", claim.session_id)
+            refusal = self._admission.refusal(claim, time.time())
+            if not refusal and not await self._calls.accept(claim):
+                refusal = self._admission.lost(claim.session_id)
+            await request.respond(self._admission.reply(refusal))
+            took_ms = (time.perf_counter() - started) * 1000
+            span.set_attribute("antiphon.claim_ms", round(took_ms, 2))
+            if not refusal:
+                self._admission.accepted(claim.session_id, took_ms)

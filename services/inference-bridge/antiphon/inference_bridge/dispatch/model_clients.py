@@ -1,0 +1,108 @@
+"""The speech models of a bridge as its calls use them: on threads here, on workers on NATS, or at services by URL."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final
+
+from nats.aio.client import Client
+
+from antiphon.inference_bridge.dispatch.local_models import LocalModels
+from antiphon.inference_bridge.dispatch.register_entry import RegisterEntry
+from antiphon.inference_bridge.models.clients import LocalStt, LocalTts, SttClient, TtsClient
+from antiphon.inference_bridge.models.remote.http_stt import HttpStt
+from antiphon.inference_bridge.models.remote.http_tts import HttpTts
+from antiphon.inference_bridge.models.remote.pool import RemoteModels
+from antiphon.inference_bridge.models.remote.speech_service import SpeechServiceError
+from antiphon.inference_bridge.models.sources import ModelError
+from antiphon.inference_bridge.models.threads import ModelThreads
+from antiphon.inference_bridge.settings import Settings
+from antiphon.inference_bridge.tts.normalization import for_remote_voice
+from antiphon.runtime import tasks
+
+log = logging.getLogger(__name__)
+
+_JOBS_PER_CALL: Final = 4
+"""Waiting model jobs per call of the capacity; above that the least urgent are given up."""
+_FIRST_PAUSE: Final = 1.0
+_LONGEST_PAUSE: Final = 30.0
+"""Seconds between two tries at the start to have the speech service say a word; doubled from the first on."""
+
+
+class ModelClients:
+    """Makes the clients of all models, waits at the start until they work, and closes them.
+
+    Owner: the bridge, for the life of the process. Used on the event loop, by all its calls.
+    """
+
+    def __init__(self, client: Client, models: LocalModels, settings: Settings, entry: RegisterEntry) -> None:
+        """`entry` is told when a service fails, and when it works again."""
+        self._models, self._settings = models, settings
+        self._threads = ModelThreads(settings.bridge_threads, settings.bridge_capacity * _JOBS_PER_CALL)
+        self._remote = RemoteModels(client, settings.service_language)
+        self._transcription = _transcription_service(settings, entry) if settings.stt_url else None
+        self._speech = _speech_service(settings, entry) if settings.tts_url else None
+        self.stt: SttClient = self._transcription or (
+            LocalStt(models.transcriber, self._threads) if models.transcriber else self._remote
+        )
+        self.tts: TtsClient = self._speech or (
+            LocalTts(models.synthesizer, self._threads) if models.synthesizer else self._remote
+        )
+        self.vad_executor = ThreadPoolExecutor(1, thread_name_prefix="vad")
+        self._watching: asyncio.Task[None] | None = None
+
+    def has_room(self) -> bool:
+        """A transcription could begin at once."""
+        return self._models.transcriber is None or self._threads.has_room
+
+    async def until_ready(self) -> None:
+        """Return when workers are there and the speech service speaks; a transcription service is asked meanwhile."""
+        if self._transcription:
+            self._watching = asyncio.create_task(self._transcription.watch())
+        elif self._models.transcriber is None:
+            await self._remote.wait_for_worker("stt")
+        if self._speech:
+            await self._until_it_speaks(self._speech)
+        elif self._models.synthesizer is None:
+            await self._remote.wait_for_worker("tts")
+        if self._settings.llm == "remote":
+            await self._remote.wait_for_worker("llm")
+
+    async def _until_it_speaks(self, service: HttpTts) -> None:
+        """Return when the service speaks; `ModelError` for what only the operator can mend, such as a wrong key."""
+        pause = _FIRST_PAUSE
+        while True:
+            log.info("asking the speech service %s for a word", self._settings.tts_url)
+            try:
+                return await service.check()
+            except SpeechServiceError as error:  # the service's client has logged it
+                if error.lasting:
+                    problem = f"the speech service {self._settings.tts_url} does not speak: {error.what}"
+                    raise ModelError(problem, error.fix) from None
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, _LONGEST_PAUSE)
+
+    async def close(self) -> None:
+        """End threads, checks and connections; no call may use the models any more."""
+        if self._watching:
+            await tasks.end(self._watching)
+        self._threads.close()
+        self.vad_executor.shutdown(wait=False, cancel_futures=True)
+        if self._speech:
+            await self._speech.close()
+        if self._transcription:
+            await self._transcription.close()
+
+
+def _transcription_service(settings: Settings, entry: RegisterEntry) -> HttpStt:
+    key = settings.stt_api_key.get_secret_value()
+    language, timeout = settings.language, settings.stt_timeout
+    return HttpStt(settings.stt_url, settings.stt_model, key, language, timeout, on_change=entry.transcription_service)
+
+
+def _speech_service(settings: Settings, entry: RegisterEntry) -> HttpTts:
+    key = settings.tts_api_key.get_secret_value()
+    voice, language = settings.voice_name, settings.service_language
+    return HttpTts(settings.tts_url, settings.tts_model, key, voice, for_remote_voice, language, entry.speech_service)

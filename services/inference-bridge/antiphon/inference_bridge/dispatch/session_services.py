@@ -1,0 +1,76 @@
+"""What all sessions of a bridge share, built from its settings, models and agents."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from nats.aio.client import Client
+
+from antiphon.inference_bridge.conversation.response_playback import Speech
+from antiphon.inference_bridge.conversation.session import Services
+from antiphon.inference_bridge.dispatch.call_agents import CallAgents
+from antiphon.inference_bridge.dispatch.local_models import LocalModels
+from antiphon.inference_bridge.dispatch.model_clients import ModelClients
+from antiphon.inference_bridge.dispatch.speech_support_of import WHISPER_LANGUAGES, speech_support
+from antiphon.inference_bridge.models.clients import ChunkedStt
+from antiphon.inference_bridge.models.local import own_voice_language
+from antiphon.inference_bridge.settings import Settings
+from antiphon.inference_bridge.tts.phrase_cache import PhraseCache
+from antiphon.inference_bridge.turns.turn_settings import TurnSettings
+
+
+def session_services(
+    client: Client,
+    settings: Settings,
+    models: LocalModels,
+    clients: ModelClients,
+    agents: CallAgents,
+    instance: str,
+    save: Callable[[str, dict[str, Any]], None],
+    verify: Callable[[str], None],
+) -> Services:
+    """`save`, `verify`: as `Services` has them."""
+    transcribes = models.transcriber.languages if models.transcriber else WHISPER_LANGUAGES
+    support = speech_support(settings, own_voice_language(settings), transcribes)
+    return Services(
+        client=client,
+        speech=Speech(ChunkedStt(clients.stt), clients.tts, PhraseCache(), support.language, support.voice),
+        vad_executor=clients.vad_executor,
+        turn_settings=turn_settings(settings),
+        greeting=agents.greeting,
+        instructions=settings.llm_instructions if settings.has_language_model else "",
+        support=support,
+        idle=settings.bridge_idle,
+        save=save,
+        verify=verify,
+        instance=instance,
+        make_agent=agents.make,
+        is_scripted=not settings.has_language_model,
+        patience_ms=settings.patience_ms,
+        end_of_turn=models.end_of_turn,
+        cancels_echo=settings.echo == "cancel",
+        has_room=clients.has_room,
+    )
+
+
+def turn_settings(settings: Settings) -> TurnSettings:
+    """Of a call whose client asks for nothing else."""
+    usual, early_ms = TurnSettings(), settings.turn_speculate_ms
+    busy_ms = max(usual.speculate_ms, early_ms)
+    if settings.turn_silence_ms is None:
+        return TurnSettings(
+            threshold=settings.vad_threshold,
+            speculate_ms=busy_ms,
+            early_ms=early_ms,
+            judged=True,
+            language=settings.language,
+        )
+    silence_ms = settings.turn_silence_ms
+    return TurnSettings(
+        threshold=settings.vad_threshold,
+        silence_ms=silence_ms,
+        speculate_ms=min(busy_ms, silence_ms),
+        early_ms=min(early_ms, silence_ms),
+        language=settings.language,
+    )

@@ -1,0 +1,82 @@
+"""The life of a bridge process: models, NATS, the bridge, then calls until a signal ends it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+from functools import partial
+from typing import Final
+
+from antiphon.inference_bridge.agents.chat_check import Trouble
+from antiphon.inference_bridge.agents.scripted import load_agent_class
+from antiphon.inference_bridge.dispatch.bridge import Bridge
+from antiphon.inference_bridge.dispatch.local_models import load_local_models
+from antiphon.inference_bridge.dispatch.speech_support_of import speech_support
+from antiphon.inference_bridge.models.local import own_voice_language
+from antiphon.inference_bridge.models.threads import ModelThreads, Urgency
+from antiphon.inference_bridge.settings import Settings
+from antiphon.inference_bridge.unless_stopped import Stopped, unless_stopped
+from antiphon.runtime.loop_watchdog import LoopWatchdog
+from antiphon.runtime.nats import connection
+
+log = logging.getLogger(__name__)
+
+_END_WITHIN: Final = 1.5
+STANDSTILL_SECONDS: Final = 10.0
+"""Another bridge takes the calls after one second without a beat; this ends the process that no longer reacts."""
+
+
+async def run(settings: Settings) -> None:
+    """Serve until SIGTERM or SIGINT. Models are ready before the first claim can come.
+
+    `ModelError`, `AgentNameError` and `SpeechSettingsError` for settings that can't be used.
+    """
+    speech_support(settings, own_voice_language(settings))  # settings that contradict end here, not after the loading
+    scripted_agent = load_agent_class(settings.scripted_agent)
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    # in a worker, because the threads that the models' libraries start inherit its low priority
+    loader = ModelThreads(1, 1)
+    try:
+        try:
+            models = await unless_stopped(stop, loader.submit(partial(load_local_models, settings), Urgency.NOW).future)
+        finally:
+            loader.close()
+        connecting = connection.connect(settings.nats_url, "antiphon-inference-bridge", settings.nats_access())
+        client = await unless_stopped(stop, connecting)
+        bridge = Bridge(client, models, settings, scripted_agent)
+        await unless_stopped(stop, bridge.start())
+        trouble = await unless_stopped(stop, bridge.chat_server_trouble())
+    except Stopped:
+        return
+    service = await bridge.join()
+    _tell_ready(settings, trouble)
+    watchdog = LoopWatchdog("inference-bridge", STANDSTILL_SECONDS)
+    watchdog.start()
+    await stop.wait()
+    watchdog.stop()
+    log.info("stopping")
+    try:
+        async with asyncio.timeout(_END_WITHIN):
+            await service.stop()
+            await bridge.close()
+            await client.close()
+    except TimeoutError:
+        log.warning("some calls did not end in time")
+
+
+def _tell_ready(settings: Settings, trouble: Trouble | None) -> None:
+    if settings.llm == "remote":
+        answers = "a language model of the workers"
+    elif settings.llm_url:
+        answers = f"{settings.llm_model} at {settings.llm_url}"
+    else:
+        answers = f"{settings.scripted_agent}, a scripted agent"
+    if trouble:
+        what, fix = trouble.what, trouble.fix
+        log.warning("agent %s takes calls but can only apologise: %s: %s. %s", settings.agent_name, answers, what, fix)
+    else:
+        log.info("ready: agent %s is %s", settings.agent_name, answers)
