@@ -339,10 +339,14 @@ def test_a_closed_port_puts_its_relay_out_at_once_and_the_next_packets_go_to_the
         here.far[1].backbone.close()
         poll = select.poll()
         poll.register(near.backbone.fileno(), 0)
-        for client in clients:
-            client.sendto(b"\x80into the dark", here.entrance(client))
-        near.turn(2.1)
-        assert poll.poll(2000), "the kernel reports no ICMP error"
+        for _ in range(20):  # the kernel limits how many ICMP errors the whole machine gets a second
+            for client in clients:
+                client.sendto(b"\x80into the dark", here.entrance(client))
+            near.turn(2.1)
+            if poll.poll(200):
+                break
+        else:
+            raise AssertionError("the kernel reports no ICMP error")
         near.path.backbone.read_errors(2.1)
         here.nodes.remove(here.far[1])
         here.turn(2.1)

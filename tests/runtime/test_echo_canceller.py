@@ -130,6 +130,12 @@ def test_voice_activity_gets_a_caller_without_echo_within_a_quarter_of_a_second(
     assert np.mean(raw) > 0.8
 
 
+def test_where_the_agents_first_words_bring_no_echo_a_short_sound_reaches_voice_activity_at_once() -> None:
+    call = Call(echo_db=None, caller_from_s=2.0)
+    raw = [cleaned.voice == frame.pcm for frame, cleaned in call.frames() if frame.first_sample >= 2.0 * RATE]
+    assert all(raw)
+
+
 def test_a_caller_over_an_echo_is_left_in_the_audio() -> None:
     call = Call(caller_from_s=3.0)
     kept = b"".join(cleaned.pcm for frame, cleaned in call.frames() if 3.2 * RATE <= frame.first_sample < 4.8 * RATE)

@@ -3,8 +3,9 @@
 While the agent's voice may be audible and the caller's side is louder than its own noise, AEC3 (WebRTC's canceller,
 by `pywebrtc-audio`) works on the frames, and the delay is looked for. Until that is known, what AEC3 leaves tells an
 echo from a caller: it takes 20 dB from an echo, or all that is audible, and 6 to 13 dB from a caller whom it has not
-met yet. An echo is kept from voice activity then. Once the delay is sure, the result replaces the audio for
-recognition too, unless the echo is so weak that it would only take from the caller's words.
+met yet. An echo is kept from voice activity then. Where the agent's first words bring no sound of the caller's side,
+there is no echo to expect, and voice activity gets all that comes. Once the delay is sure, the result replaces the
+audio for recognition too, unless the echo is so weak that it would only take from the caller's words.
 
 AEC3 finds delays up to 0.4 s by itself; the reference is shifted for longer ones.
 """
@@ -60,6 +61,15 @@ _REMAINS_KNOWN: Final = 0.1
 """Share of the power, -15 dB, that AEC3 leaves at least of a caller; -10 dB once it knows the echo."""
 _REMAINING: Final = 82.0
 """RMS, -52 dBFS, that it leaves of one at least."""
+_PLAYED: Final = 200.0
+"""RMS, -44 dBFS, of speech that an echo would be audible of."""
+_WINDOW: Final = 30
+_MOSTLY: Final = 18
+"""Frames: an echo of the last 0.6 s, most of which was such speech, would be in the caller's frame by now."""
+_FREE_AFTER: Final = 40
+_FREE_SHARE: Final = 4
+"""Frames without a sound of the caller's side while there would be echo, and times that there are more of them than of
+others: 0.8 s of the agent's first words show that there is none."""
 _WEAK: Final = 180.0
 """RMS, -45 dBFS, of an echo that does a caller's words less harm than AEC3, which takes from them while it learns."""
 _COMPARED: Final = 6
@@ -106,6 +116,10 @@ class EchoCanceller:
         self._since_judged = 0
         self._candidate: Delay | None = None
         self._looks_without = 0
+        self._spoken: deque[bool] = deque(maxlen=_WINDOW)
+        """Of the newest frames: what was played could be audible as echo."""
+        self._quiet = self._sounding = 0
+        """Frames of the caller's side while there would be echo: without and with a sound."""
         self._powers: deque[tuple[float, float]] = deque(maxlen=_COMPARED)
         """Of the newest frames before and after AEC3."""
         self._echo: float | None = None
@@ -121,6 +135,7 @@ class EchoCanceller:
         self._follow(frame)
         self._canceller = None
         self._looks_without = 0
+        self._spoken.clear()
         self._history.append((at, frame.pcm, self._is_loud(frame, power)))
 
     def clean(self, frame: AudioFrame) -> Cleaned:
@@ -131,6 +146,7 @@ class EchoCanceller:
         played = self._speech.between(at - self._shift_ns, FRAME)
         if played is not None:
             self._audible_until = at + _TAIL_NS
+        self._compare(played, loud)
         if at >= self._audible_until or len(frame.pcm) != FRAME * 2:
             self._canceller = None
         elif self._canceller is None and (loud or self.found):
@@ -159,9 +175,21 @@ class EchoCanceller:
             self._canceller = None
         self._next = frame.first_sample + len(frame.pcm) // 2
 
+    def _compare(self, played: Samples | None, loud: bool) -> None:
+        """Does the caller's side sound when the agent does?"""
+        self._spoken.append(played is not None and _power(played.tobytes()) > _PLAYED**2)
+        if sum(self._spoken) >= _MOSTLY:
+            self._sounding += loud
+            self._quiet += not loud
+
+    @property
+    def _is_free(self) -> bool:
+        """The agent was audible in vain: as far as is known there is no echo in this call."""
+        return self._quiet >= _FREE_AFTER and self._quiet > _FREE_SHARE * self._sounding
+
     def _may_be_a_caller(self) -> bool:
-        """What AEC3 has left of the last frames is more than it leaves of an echo."""
-        if self._looks_without >= _NO_ECHO_YET:
+        """What AEC3 has left of the last frames is more than it leaves of an echo; or there was no echo before."""
+        if self.found is None and (self._looks_without >= _NO_ECHO_YET or self._is_free):
             return True
         before = sum(power for power, _ in self._powers)
         after = sum(power for _, power in self._powers)
@@ -209,10 +237,11 @@ class EchoCanceller:
         agreed = self._candidate is not None and abs(delay.seconds - self._candidate.seconds) <= _AGREE_S
         known = self.found is not None and abs(delay.seconds - self.found.seconds) <= _AGREE_S
         self._candidate = delay
-        sure = agreed and delay.sharpness >= _SURE if self.found else agreed or delay.sharpness >= _SURE
+        doubted = self.found is not None or self._is_free
+        sure = agreed and delay.sharpness >= _SURE if doubted else agreed or delay.sharpness >= _SURE
         if not (known or sure):
             return
-        self._looks_without = 0
+        self._looks_without = self._quiet = self._sounding = 0
         self.found = delay
         left = delay.seconds - self._shift_ns / _NS
         if not _REACH_S[0] <= left <= _REACH_S[1]:
