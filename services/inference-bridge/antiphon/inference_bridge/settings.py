@@ -63,7 +63,7 @@ class Settings(NatsSettings):
     # turns
     turn_silence_ms: int | None = Field(default=None, ge=96, le=5000)
     """Silence that ends a turn; None: words, voice and what was asked decide how much."""
-    turn_speculate_ms: int = Field(default=96, ge=64, le=5000)
+    turn_speculate_ms: int = Field(default=160, ge=64, le=5000)
     """Silence after which a speculative transcription starts while the processor has room; else at least 160 ms."""
     vad_threshold: float = Field(default=0.5, gt=0, lt=1)
     """Probability from which on a window counts as speech."""
