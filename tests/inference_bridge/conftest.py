@@ -65,7 +65,7 @@ async def bus_client(nats_url: str) -> AsyncIterator[Client]:
 @pytest.fixture(scope="session")
 def quiet_bridge_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The NATS server of a bridge that greets nobody, shared by the tests that only talk to it."""
-    with nats_server(tmp_path_factory.mktemp("nats")) as url, running_bridge(url, greeting="none", turn_silence_ms=""):
+    with nats_server(tmp_path_factory.mktemp("nats")) as url, running_bridge(url, greeting="none"):
         yield url
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from nats.aio.client import Client
 from support.models.sounds import cough, keyboard, music
-from support.processes.bridge import Samples, Speak
+from support.processes.bridge import Samples, Speak, StartBridge, agent_is_there
 
 from antiphon.inference_bridge.turns.backchannel import is_backchannel
 from antiphon.testing.fake_transceiver import FakeTransceiver
@@ -177,9 +177,13 @@ async def test_semantic_detection_waits_for_the_end_of_a_sentence(quiet_bridge: 
         assert "time" in transcribed["transcript"]
 
 
-async def test_a_number_in_groups_with_pauses_of_a_second_is_one_turn(quiet_bridge: Client, speak: Speak) -> None:
+async def test_a_number_in_groups_with_pauses_of_a_second_is_one_turn(
+    start_bridge: StartBridge, bus_client: Client, speak: Speak
+) -> None:
+    start_bridge(greeting="none", turn_silence_ms="")
+    await agent_is_there(bus_client, "concierge")
     parts = (speak("My number is five five five,"), speak("zero one,"), speak("two three."))
-    async with FakeTransceiver(quiet_bridge, "concierge") as call:
+    async with FakeTransceiver(bus_client, "concierge") as call:
         await call.say(np.concatenate((parts[0], silence(0.9), parts[1], silence(1.2), parts[2])))
         assert not call.of_type("response.created"), "it was answered in the middle"
         await call.wait_for("response.created")
