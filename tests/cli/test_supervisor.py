@@ -96,6 +96,7 @@ def _with_standby(bench: Bench) -> Part:
     part = Part("part", lambda: [sys.executable, "-c", TAKES_OVER], os.environ, bench.terminal, standby=True)
     bench.supervisor.parts.append(part)
     part.start(time.monotonic() - RestartPolicy.STABLE)
+    bench.wait_for("first is the part")  # the standby may be faster
     bench.wait_for("standby waits")
     return part
 
