@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from antiphon.runtime.echo.canceller import FRAME, Cleaned, EchoCanceller
-from antiphon.runtime.echo.delay import AFTER_S, BEFORE_S, find_delay
+from antiphon.runtime.echo.delay import AFTER_S, BEFORE_S, comes_back_in_both_halves, find_delay
 from antiphon.runtime.echo.played_speech import RATE, PlayedSpeech, Samples
 from antiphon.schemas.audio import AudioFrame, FrameFlag
 from antiphon.schemas.messages import Playout
@@ -187,6 +187,21 @@ def test_the_delay_is_found_in_one_second_of_echo(delay_ms: int) -> None:
     assert found is not None
     assert found.seconds * 1000 == pytest.approx(delay_ms, abs=2)
     assert found.sharpness > 12
+    assert comes_back_in_both_halves(echo.astype(np.float32), reference, 8000, found)
+
+
+@pytest.mark.parametrize("from_s", [0.05, 0.15, 0.5, 0.65])
+def test_one_word_like_the_agents_has_a_sharp_delay_but_not_in_both_halves(from_s: float) -> None:
+    """Another agent with the same voice is a caller like others."""
+    reference = voice(5, 8000, 1 + AFTER_S + BEFORE_S).astype(np.float32)
+    caller = voice(7, 8000, 1).astype(np.float32) * 0.1
+    first, length = int(from_s * 8000), 2400
+    word = reference[first + 5000 : first + 5000 + length]
+    caller[first : first + length] += word
+    found = find_delay(caller, reference, 8000)
+    assert found is not None
+    assert found.sharpness > 12
+    assert not comes_back_in_both_halves(caller, reference, 8000, found)
 
 
 def test_another_voice_has_no_sharp_delay() -> None:

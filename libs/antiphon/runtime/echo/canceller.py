@@ -13,14 +13,14 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
 from pywebrtc_audio import EchoCanceller as Aec3
 
-from antiphon.runtime.echo.delay import AFTER_S, BEFORE_S, Delay, find_delay
+from antiphon.runtime.echo.delay import AFTER_S, BEFORE_S, Delay, comes_back_in_both_halves, find_delay
 from antiphon.runtime.echo.played_speech import RATE, PlayedSpeech
 from antiphon.schemas.audio import AudioFrame, FrameFlag
 
@@ -198,7 +198,8 @@ class EchoCanceller:
         length = len(caller) // 2
         start = history[0][0] - int(AFTER_S * _NS)
         reference = self._speech.between(start, int((AFTER_S + BEFORE_S) * RATE) + length)
-        delay = None if reference is None else find_delay(_halved(caller), _halved(reference.tobytes()), RATE // 2)
+        signals = _halved(caller), _halved(b"" if reference is None else reference.tobytes()), RATE // 2
+        delay = None if reference is None else find_delay(*signals)
         if delay is None or delay.sharpness < _LIKELY:
             self._candidate = None
             self._looks_without += 1
@@ -209,6 +210,8 @@ class EchoCanceller:
         known = self.found is not None and abs(delay.seconds - self.found.seconds) <= _AGREE_S
         self._candidate = delay
         sure = delay.sharpness >= _SURE and (agreed or self.found is None)
+        if self.found is None and sure:
+            sure = _is_loud_in_both_halves(history) and comes_back_in_both_halves(*signals, delay)
         if not (known or sure):
             return
         self._looks_without = 0
@@ -237,6 +240,11 @@ class _EarliestClock:
         else:
             self._offsets[0] = min(self._offsets[0], offset)
         return min(self._offsets) + position
+
+
+def _is_loud_in_both_halves(history: Sequence[tuple[int, bytes, bool]]) -> bool:
+    middle = len(history) // 2
+    return all(sum(loud for *_, loud in half) >= _LOUD_FRAMES // 2 for half in (history[:middle], history[middle:]))
 
 
 def _power(pcm: bytes) -> float:
