@@ -164,13 +164,14 @@ async def test_a_turn_may_be_transcribed_without_being_answered(quiet_bridge: Cl
 
 
 async def test_semantic_detection_waits_for_the_end_of_a_sentence(quiet_bridge: Client, speak: Speak) -> None:
+    begin, rest = speak("Please cancel my appointment and"), speak("then tell me what time it is.")
     async with FakeTransceiver(quiet_bridge, "concierge") as call:
         await call.send(vad(type="semantic_vad", eagerness="medium"))
         await call.wait_for("session.updated")
-        await call.say(speak("Please cancel my appointment and"))
+        await call.say(begin)
         await call.quiet(1.5)
         assert not call.of_type("input_audio_buffer.committed"), [e["transcript"] for e in call.of_type(TRANSCRIBED)]
-        await call.say(speak("then tell me what time it is."))
+        await call.say(rest)
         await call.wait_for("response.done", timeout=60)
         (transcribed,) = call.of_type(TRANSCRIBED)
         assert "cancel" in transcribed["transcript"]
