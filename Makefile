@@ -37,7 +37,7 @@ run: set-up
 	@exec $(BIN)/antiphon up $(ARGS)
 
 # CONTRIBUTING.md says what the tiers are. The first two need processors and wait a little, those with processes wait for half
-# of their time: four at a time. Calls in real time want the machine for themselves.
+# of their time: four at a time. A model wants a processor: two at a time. Calls in real time want the machine for themselves.
 # With ARGS, which may pick tests from any of them, it is one run.
 FAST := $$(grep -rlE 'pytest\.mark\.(pure|virtual)' tests --include='test_*.py')
 REALTIME := $$(grep -rl 'pytest\.mark\.realtime' tests --include='test_*.py')
@@ -46,8 +46,10 @@ ifdef ARGS
 	$(BIN)/pytest $(ARGS)
 else
 	$(BIN)/pytest -n 3 -m '(pure or virtual) and not models' $(FAST) --junit-xml=.reports/fast.xml
-	$(BIN)/pytest -n 4 --dist loadfile -m 'not (realtime or nightly) and (process or models)' --ignore tests/pipecat_transport \
-		--junit-xml=.reports/process.xml
+	$(BIN)/pytest -n 4 --dist loadfile -m 'process and not (models or realtime or nightly)' \
+		--ignore tests/pipecat_transport --junit-xml=.reports/process.xml
+	$(BIN)/pytest -n 2 --dist loadfile -m 'models and not (realtime or nightly)' \
+		$$(grep -rlE 'pytest\.mark\.models' tests --include='test_*.py') --junit-xml=.reports/models.xml
 	$(BIN)/pytest -m 'realtime and not nightly' $(REALTIME) --junit-xml=.reports/realtime.xml
 endif
 

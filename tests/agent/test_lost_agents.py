@@ -163,6 +163,7 @@ async def until_rounds(bench: Bench, count: int) -> None:
 
 
 @pytest.mark.process
+@pytest.mark.nightly
 async def test_a_bridge_apologises_for_an_agent_that_died_without_a_successor_and_hangs_up(
     nats_url: str, script: Path
 ) -> None:

@@ -105,6 +105,7 @@ def test_doctor_names_the_lexicons_that_speech_can_not_do_without(doctor: Doctor
     ]
 
 
+@pytest.mark.nightly
 def test_doctor_looks_at_the_models_that_this_process_would_load_and_at_no_others(
     doctor: Doctor, tmp_path: Path
 ) -> None:

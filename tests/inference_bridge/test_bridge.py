@@ -37,7 +37,9 @@ async def test_a_spoken_question_gets_a_spoken_answer(
     quiet_bridge: Client, speak: Speak, understand: Understand
 ) -> None:
     async with FakeTransceiver(quiet_bridge, "concierge") as call:
-        await call.say(speak("I would like to book an appointment for next Tuesday at ten thirty."))
+        await call.say(
+            await asyncio.to_thread(speak, "I would like to book an appointment for next Tuesday at ten thirty.")
+        )
         done = await call.wait_for("response.done")
         heard = understand(bytes(call.played)).lower()
         assert "tuesday" in heard
@@ -54,7 +56,7 @@ async def test_a_spoken_question_gets_a_spoken_answer(
         assert latency["end_of_speech_to_first_audio_ms"] > latency["end_of_turn_ms"] > 0
         assert [bool(f.flags & FrameFlag.END_OF_UTTERANCE) for f in call.frames].index(True) == len(call.frames) - 1
 
-        await call.say(speak("What have I booked?"))
+        await call.say(await asyncio.to_thread(speak, "What have I booked?"))
         assert "10:30 AM" in transcript(await call.wait_for("response.done", 2))
 
 
@@ -63,10 +65,10 @@ async def test_talking_over_the_agent_stops_it_and_the_page_is_told_what_was_hea
     quiet_bridge: Client, speak: Speak
 ) -> None:
     async with FakeTransceiver(quiet_bridge, "concierge") as call:
-        await call.say(speak("Help! What can you do?"))
+        await call.say(await asyncio.to_thread(speak, "Help! What can you do?"))
         await call.until(lambda: len(call.played) > 24000 * 2)
         assert not call.flushes
-        await call.say(speak("What time is it right now?"))
+        await call.say(await asyncio.to_thread(speak, "What time is it right now?"))
         await call.until(lambda: len(call.flushes) == 1)
         assert call.flushes[0].generation == 2
         cancelled = await call.wait_for("response.done")
@@ -90,7 +92,7 @@ async def test_the_caller_is_greeted_and_may_interrupt_the_greeting(
     await agent_is_there(bus_client, "concierge")
     async with FakeTransceiver(bus_client, "concierge") as call:
         await call.until(lambda: len(call.played) > 48000)
-        await call.say(speak("What time is it, please?"))
+        await call.say(await asyncio.to_thread(speak, "What time is it, please?"))
         done = await call.wait_for("response.done")
         assert done["response"]["status"] == "cancelled"
         assert "it is" in transcript(await call.wait_for("response.done", 2))
@@ -113,6 +115,7 @@ async def test_a_typed_message_is_answered_and_a_bad_one_refused(quiet_bridge: C
 
 
 @pytest.mark.models
+@pytest.mark.nightly
 async def test_the_client_can_stop_the_speech(start_bridge: StartBridge, bus_client: Client) -> None:
     start_bridge(greeting="This is a greeting that nobody wants to hear to its end, because it is so long.")
     await agent_is_there(bus_client, "concierge")
@@ -128,13 +131,14 @@ async def test_the_client_can_stop_the_speech(start_bridge: StartBridge, bus_cli
 @pytest.mark.models
 async def test_goodbye_hangs_up_after_it_was_said(quiet_bridge: Client, speak: Speak) -> None:
     async with FakeTransceiver(quiet_bridge, "concierge") as call:
-        await call.say(speak("That is all, thank you, goodbye."))
+        await call.say(await asyncio.to_thread(speak, "That is all, thank you, goodbye."))
         await asyncio.wait_for(call.hung_up.wait(), 20)
         assert any(frame.flags & FrameFlag.END_OF_UTTERANCE for frame in call.frames)
         assert transcript(await call.wait_for("response.done")).startswith("Goodbye")
 
 
 @pytest.mark.models
+@pytest.mark.nightly
 async def test_a_claim_above_the_capacity_is_refused_until_a_call_ends(
     start_bridge: StartBridge, bus_client: Client
 ) -> None:
@@ -155,6 +159,7 @@ async def test_a_claim_above_the_capacity_is_refused_until_a_call_ends(
 
 
 @pytest.mark.models
+@pytest.mark.nightly
 async def test_a_call_of_which_nothing_comes_any_more_is_dropped(start_bridge: StartBridge, bus_client: Client) -> None:
     start_bridge(bridge_capacity="1", bridge_idle="1", greeting="none")
     await agent_is_there(bus_client, "concierge")
@@ -179,14 +184,14 @@ async def test_a_call_goes_on_when_nats_was_restarted_in_the_middle(tmp_path: Pa
             client = await connection.connect(url, "test")
             await agent_is_there(client, "concierge")
             async with FakeTransceiver(client, "concierge") as call:
-                await call.say(speak("Please book an appointment for next Tuesday at eleven."))
+                await call.say(await asyncio.to_thread(speak, "Please book an appointment for next Tuesday at eleven."))
                 await call.wait_for("response.done")
-                await call.say(speak("Help! What can you do?"))
+                await call.say(await asyncio.to_thread(speak, "Help! What can you do?"))
                 await call.wait_for("output_audio_buffer.started", 2)
                 first.close()  # in mid-sentence
                 second.enter_context(nats_server(tmp_path / "second", int(url.rsplit(":", 1)[1])))
                 await agent_is_there(client, "concierge")
-                await call.say(speak("What have I booked?"))
+                await call.say(await asyncio.to_thread(speak, "What have I booked?"))
                 await call.until(lambda: any("11 AM" in transcript(done) for done in call.of_type("response.done")), 60)
             await client.close()
 
@@ -207,7 +212,7 @@ async def test_garbage_on_a_call_s_subjects_does_not_end_it(quiet_bridge: Client
             subject = build("concierge", call.id)
             for data in (b"", b"\x00\xff", b"[]", b'{"version":1,"text":"{"}'):
                 await quiet_bridge.publish(subject, data)
-        await call.say(speak("What day is it today?"))
+        await call.say(await asyncio.to_thread(speak, "What day is it today?"))
         assert "today is" in transcript(await call.wait_for("response.done")), call.events
 
 
@@ -250,7 +255,7 @@ async def test_a_language_model_takes_the_place_of_the_concierge(
         start_bridge(greeting="none", agent_name="clever", llm_url=url, llm_model="tiny")
         await agent_is_there(bus_client, "clever")
         async with FakeTransceiver(bus_client, "clever", {"instructions": "Be a geographer."}) as call:
-            await call.say(speak("What is the capital of France?"))
+            await call.say(await asyncio.to_thread(speak, "What is the capital of France?"))
             done = await call.wait_for("response.done")
             assert transcript(done) == "Well, the capital of France is Paris. It is lovely in spring."
             assert "paris" in understand(bytes(call.played)).lower()
@@ -266,7 +271,7 @@ async def test_a_call_whose_transceiver_vanishes_is_answered_and_not_kept_busy(
 ) -> None:
     """Audio that stops in the middle of speech ends the turn: no reply hangs on a frame that never comes."""
     async with FakeTransceiver(quiet_bridge, "concierge") as call:
-        await call.say(speak("What time is it?"))
+        await call.say(await asyncio.to_thread(speak, "What time is it?"))
         await call.stop_sending()
         await call.until(lambda: bool(call.of_type("conversation.item.input_audio_transcription.completed")))
         await call.until(lambda: bool(call.frames))
@@ -296,7 +301,7 @@ async def test_turn_and_greeting_are_spans_of_the_call_s_trace(
         await agent_is_there(bus_client, "concierge")
         async with FakeTransceiver(bus_client, "concierge") as call:
             await call.wait_for("response.done")
-            await call.say(speak("What time is it?"))
+            await call.say(await asyncio.to_thread(speak, "What time is it?"))
             await call.wait_for("response.done", 2)
         process.terminate()
         await asyncio.to_thread(process.wait, 5)

@@ -255,10 +255,10 @@ async def test_a_call_is_transcribed_by_the_service_in_its_language_and_a_failur
         start_bridge(greeting="none", stt_url=served.url)
         await agent_is_there(bus_client, "concierge")
         async with FakeTransceiver(bus_client, "concierge") as call:
-            await call.say(speak("What time is it?"))
+            await call.say(await asyncio.to_thread(speak, "What time is it?"))
             await call.wait_for("response.done", timeout=30)
             assert served.asked[-1].fields == {"model": "whisper-1", "response_format": "json", "language": "en"}
             served.answers = [Answer("", 401)]
-            await call.say(speak("What time is it?"))
+            await call.say(await asyncio.to_thread(speak, "What time is it?"))
             failed = await call.wait_for("conversation.item.input_audio_transcription.failed", timeout=30)
             assert "does not accept the key" in failed["error"]["message"]

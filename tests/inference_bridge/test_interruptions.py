@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import Any
 
@@ -37,9 +38,9 @@ async def test_a_sound_without_words_holds_the_speech_and_it_goes_on_at_the_very
     quiet_bridge: Client, speak: Speak
 ) -> None:
     async with FakeTransceiver(quiet_bridge, "concierge") as call:
-        await call.say(speak(LONG))
+        await call.say(await asyncio.to_thread(speak, LONG))
         await call.until(lambda: len(call.played) > 24000 * 2)
-        await call.say(speak("Ah."))
+        await call.say(await asyncio.to_thread(speak, "Ah."))
         await call.until(lambda: len(call.resume_times) > 0, timeout=40)
         assert len(call.pause_times) == 1
         done = await call.wait_for("response.done", timeout=40)
@@ -62,7 +63,7 @@ async def test_noises_of_a_room_cost_no_sample_and_words_after_them_still_interr
     quiet_bridge: Client, speak: Speak, sound: str
 ) -> None:
     async with FakeTransceiver(quiet_bridge, "concierge") as call:
-        await call.say(speak(LONG))
+        await call.say(await asyncio.to_thread(speak, LONG))
         await call.until(lambda: len(call.played) > 24000)
         await call.play(ROOM[sound]() if sound in ROOM else speak(sound))
         await call.quiet(1)
@@ -80,7 +81,7 @@ async def test_noises_of_a_room_cost_no_sample_and_words_after_them_still_interr
         assert sent.startswith(bytes(call.played)), "it goes on at the very sample"
         assert len(call.of_type("response.created")) == 1
 
-        await call.say(speak("Stop, what time is it right now?"))
+        await call.say(await asyncio.to_thread(speak, "Stop, what time is it right now?"))
         cancelled = await call.wait_for("response.done", timeout=40)
         assert cancelled["response"]["status_details"] == {"type": "cancelled", "reason": "turn_detected"}
         assert len(call.flushes) == 1
@@ -88,9 +89,9 @@ async def test_noises_of_a_room_cost_no_sample_and_words_after_them_still_interr
 
 async def test_a_sign_of_listening_does_not_interrupt(quiet_bridge: Client, speak: Speak) -> None:
     async with FakeTransceiver(quiet_bridge, "concierge") as call:
-        await call.say(speak(LONG))
+        await call.say(await asyncio.to_thread(speak, LONG))
         await call.until(lambda: len(call.played) > 24000)
-        await call.say(speak("Okay."))
+        await call.say(await asyncio.to_thread(speak, "Okay."))
         await call.wait_for(TRANSCRIBED, 2, timeout=40)
         done = await call.wait_for("response.done", timeout=40)
         assert done["response"]["status"] == "completed", [e["transcript"] for e in call.of_type(TRANSCRIBED)]
@@ -105,9 +106,9 @@ async def test_from_the_onset_of_speech_to_the_order_of_silence_is_below_a_quart
     waits: list[float] = []
     for _ in range(3):
         async with FakeTransceiver(quiet_bridge, "concierge") as call:
-            await call.say(speak(LONG))
+            await call.say(await asyncio.to_thread(speak, LONG))
             await call.until(lambda call=call: len(call.played) > 24000)  # type: ignore[misc]
-            await call.say(speak("Stop talking now please."))
+            await call.say(await asyncio.to_thread(speak, "Stop talking now please."))
             await call.until(lambda call=call: bool(call.pause_times))  # type: ignore[misc]
             waits.append(call.pause_times[0] - call.speech_begin)
             if waits[-1] < 0.25:
@@ -119,9 +120,9 @@ async def test_where_callers_may_not_interrupt_they_are_answered_afterwards(quie
     async with FakeTransceiver(quiet_bridge, "concierge") as call:
         await call.send(vad(type="server_vad", interrupt_response=False))
         await call.wait_for("session.updated")
-        await call.say(speak(LONG))
+        await call.say(await asyncio.to_thread(speak, LONG))
         await call.until(lambda: len(call.played) > 24000)
-        await call.say(speak("What time is it right now?"))
+        await call.say(await asyncio.to_thread(speak, "What time is it right now?"))
         first = await call.wait_for("response.done", timeout=40)
         assert first["response"]["status"] == "completed"
         assert "it is" in transcript(await call.wait_for("response.done", 2, timeout=40))
@@ -138,7 +139,7 @@ async def test_without_turn_detection_the_client_says_when_it_is_over(quiet_brid
         await call.wait_for("input_audio_buffer.cleared")
         await call.send({"type": "input_audio_buffer.commit", "event_id": "too_soon"})
         assert (await call.wait_for("error"))["error"]["code"] == "input_audio_buffer_commit_empty"
-        await call.say(speak("What have I booked?"))
+        await call.say(await asyncio.to_thread(speak, "What have I booked?"))
         await call.quiet(0.3)
         assert not call.of_type("input_audio_buffer.speech_started")
         await call.send({"type": "input_audio_buffer.commit"})
@@ -154,7 +155,7 @@ async def test_a_turn_may_be_transcribed_without_being_answered(quiet_bridge: Cl
     async with FakeTransceiver(quiet_bridge, "concierge") as call:
         await call.send(vad(type="server_vad", create_response=False))
         await call.wait_for("session.updated")
-        await call.say(speak("What time is it?"))
+        await call.say(await asyncio.to_thread(speak, "What time is it?"))
         await call.wait_for(TRANSCRIBED)
         assert not call.of_type("response.created")
         await call.send({"type": "response.create", "response": {"output_modalities": ["text"]}})

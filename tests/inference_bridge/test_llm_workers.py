@@ -163,6 +163,7 @@ def test_a_conversation_that_is_too_long_for_nats_is_sent_without_its_beginning(
 
 @pytest.mark.process
 @pytest.mark.models
+@pytest.mark.nightly
 async def test_a_call_whose_only_language_model_dies_in_mid_sentence_hears_an_apology(
     start_bridge: StartBridge, bus_client: Client, nats_url: str
 ) -> None:

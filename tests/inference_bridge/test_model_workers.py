@@ -53,10 +53,10 @@ async def test_a_voice_killed_in_mid_sentence_is_replaced_by_another_one_and_wit
         start_bridge(greeting="none", stt="remote", tts="remote")
         await agent_is_there(bus_client, "concierge")
         async with FakeTransceiver(bus_client, "concierge") as call:
-            await call.say(speak("What time is it?"))
+            await call.say(await asyncio.to_thread(speak, "What time is it?"))
             await call.wait_for("response.done", timeout=60)
             assert "it is" in understand(bytes(call.played)).lower()
-            await call.say(speak("Help! What can you do?"))
+            await call.say(await asyncio.to_thread(speak, "Help! What can you do?"))
             await call.wait_for("output_audio_buffer.started", 2, timeout=60)
             voices[0].kill()
             done = await call.wait_for("response.done", 2, timeout=60)
@@ -64,7 +64,7 @@ async def test_a_voice_killed_in_mid_sentence_is_replaced_by_another_one_and_wit
             voices[1].kill()
             voices[1].wait()
             played = len(call.played)
-            await call.say(speak("What have I booked?"))
+            await call.say(await asyncio.to_thread(speak, "What have I booked?"))
             done = await call.wait_for("response.done", 3, timeout=60)
             assert done["response"]["output"][0]["content"][0]["transcript"] == NO_VOICE
             assert "words" in understand(bytes(call.played[played:])).lower()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any
 
@@ -216,7 +217,7 @@ async def test_words_that_are_certain_are_told_while_the_caller_goes_on(quiet_br
         await call.wait_for("session.updated")
         type_ = "conversation.item.input_audio_transcription"
         for part in ("I would like to book an appointment", "for next Tuesday", "at half past ten", "in the morning"):
-            await call.say(speak(part))
+            await call.say(await asyncio.to_thread(speak, part))
             await call.quiet(0.7)
         await call.until(lambda: len(call.of_type(f"{type_}.delta")) > 0)
         assert not call.of_type(f"{type_}.completed"), "the turn is not over"

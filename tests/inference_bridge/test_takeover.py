@@ -43,9 +43,11 @@ async def test_a_bridge_killed_in_mid_sentence_is_replaced_and_the_appointment_i
 ) -> None:
     bridges = await two_bridges(start_bridge, bus_client)
     async with FakeTransceiver(bus_client, "concierge") as call:
-        await call.say(speak("I would like to book an appointment for next Tuesday at ten thirty."))
+        await call.say(
+            await asyncio.to_thread(speak, "I would like to book an appointment for next Tuesday at ten thirty.")
+        )
         await call.wait_for("response.done", timeout=40)
-        await call.say(speak("Help! What can you do?"))
+        await call.say(await asyncio.to_thread(speak, "Help! What can you do?"))
         await call.until(lambda: call.of_type("output_audio_buffer.started")[1:] != [], timeout=40)
         frames = len(call.frames)
         killed = time.monotonic()
@@ -56,7 +58,7 @@ async def test_a_bridge_killed_in_mid_sentence_is_replaced_and_the_appointment_i
         done = await call.wait_for("response.done", 2, timeout=60)
         assert transcript(done).startswith("Sorry, I was gone for a moment."), "and it answers what was asked"
         assert "book" in transcript(done)
-        await call.say(speak("What have I booked?"))
+        await call.say(await asyncio.to_thread(speak, "What have I booked?"))
         assert "10:30 AM" in transcript(await call.wait_for("response.done", 3, timeout=60))
         ids = [event["event_id"] for event in call.events]
         assert len(ids) == len(set(ids))
@@ -69,22 +71,23 @@ async def test_what_the_caller_said_during_the_takeover_is_answered(
     async with FakeTransceiver(bus_client, "concierge") as call:
         await call.quiet(0.5)
         bridges[holder(call)].kill()
-        await call.say(speak("What time is it?"))
+        await call.say(await asyncio.to_thread(speak, "What time is it?"))
         assert "it is" in transcript(await call.wait_for("response.done", timeout=60)).lower()
 
 
+@pytest.mark.nightly
 async def test_a_bridge_that_is_stopped_hands_its_calls_over(
     start_bridge: StartBridge, bus_client: Client, speak: Speak
 ) -> None:
     bridges = await two_bridges(start_bridge, bus_client)
     async with FakeTransceiver(bus_client, "concierge") as call:
-        await call.say(speak("Please book an appointment for next Tuesday at eleven."))
+        await call.say(await asyncio.to_thread(speak, "Please book an appointment for next Tuesday at eleven."))
         await call.wait_for("response.done", timeout=40)
         leaving = bridges[holder(call)]
         leaving.send_signal(signal.SIGTERM)
         assert await asyncio.to_thread(leaving.wait, 10) == 0
         await call.until(lambda: bool(call.flushes), timeout=30)
-        await call.say(speak("What have I booked?"))
+        await call.say(await asyncio.to_thread(speak, "What have I booked?"))
         assert "11 AM" in transcript(await call.wait_for("response.done", 2, timeout=60))
 
 
@@ -95,12 +98,12 @@ async def test_the_only_bridge_dies_and_the_one_started_in_its_place_goes_on(
     first = start_bridge(greeting="none")
     await agent_is_there(bus_client, "concierge")
     async with FakeTransceiver(bus_client, "concierge") as call:
-        await call.say(speak("Please book an appointment for next Tuesday at eleven."))
+        await call.say(await asyncio.to_thread(speak, "Please book an appointment for next Tuesday at eleven."))
         await call.wait_for("response.done", timeout=40)
         first.kill()
         start_bridge(greeting="none")
         await call.until(lambda: bool(call.flushes), timeout=60)
-        await call.say(speak("What have I booked?"))
+        await call.say(await asyncio.to_thread(speak, "What have I booked?"))
         assert "11 AM" in transcript(await call.wait_for("response.done", 2, timeout=60))
 
 
