@@ -92,8 +92,10 @@ async def test_a_path_that_loses_and_reorders_carries_a_conversation(stack: Stac
         result, answer = await converse(stack.url, None, None, question(BOOKING), address)
     assert path.lost > 0
     assert result.error is None
-    assert {"book", "appointment", DAY.lower()} <= set(words(result.heard)), result.heard
-    assert {DAY.lower(), "anything", "else"} <= set(words(transcribe(answer)))
+    # A lost packet in a word may cost that word, either way, and not the conversation.
+    assert len({"book", "appointment", DAY.lower()} & set(words(result.heard))) >= 2, result.heard
+    said = words(transcribe(answer))
+    assert len({DAY.lower(), "anything", "else"} & set(said)) >= 2, said
 
 
 async def _silenced_after_ms(stack: Stack) -> float:

@@ -105,7 +105,7 @@ def _is_known(url: str, access: Access) -> bool:
     async def knock() -> bool:
         try:
             await (await connection.connect_once(url, "test", access)).close()
-        except nats.errors.AuthorizationError:
+        except (nats.errors.AuthorizationError, ConnectionError):  # a server that refuses may reset the connection
             return False
         return True
 
