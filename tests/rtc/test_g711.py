@@ -15,7 +15,8 @@ from antiphon.rtc.media.g711 import Samples
 pytestmark = pytest.mark.pure
 
 LAWS = [(g711.encode_ulaw, g711.decode_ulaw), (g711.encode_alaw, g711.decode_alaw)]
-Encode, Decode = Callable[[Samples], bytes], Callable[[bytes], Samples]
+Encode = Callable[[Samples], bytes]
+Decode = Callable[[bytes | bytearray], Samples]
 ALL_CODES = bytes(range(256))
 EVERY_SAMPLE = np.arange(-32768, 32768).astype(np.int16)
 

@@ -65,7 +65,7 @@ MAY_IMPORT: Final = {
     "testing": "schemas runtime rtc",
     "relay": "schemas runtime",
     "transceiver": "schemas runtime rtc",
-    "signaling": "schemas runtime",
+    "signaling": "schemas runtime rtc",
     "inference_bridge": "schemas runtime",
     "agent": "schemas runtime",
     "demo": "schemas inference_bridge.agents inference_bridge.tts",

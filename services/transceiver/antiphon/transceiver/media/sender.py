@@ -12,17 +12,18 @@ import time
 from collections.abc import Callable
 from typing import Final, Protocol
 
-from antiphon.rtc.media import opus
+from antiphon.rtc.codec import CLOCK_RATES
+from antiphon.rtc.media.codecs import Encoder, encoder_of
 from antiphon.rtc.rtp import rtcp
 from antiphon.rtc.rtp.packet import pack_rtp
 from antiphon.rtc.rtp.srtp import Srtp
+from antiphon.rtc.sdp.audio import sends
 from antiphon.schemas import messages
 from antiphon.schemas.audio import AudioFrame, pack_frame, unpack_frame
 from antiphon.transceiver.media.playout_queue import MAX_AHEAD, PlayoutQueue
 from antiphon.transceiver.session.state import SessionState, SpeechState
 from antiphon.transceiver.timing.pacing import PERIOD
 
-TICKS: Final = 960
 POSITION_EVERY: Final = 10
 """Frames between two playout events: 200 ms."""
 HICCUP: Final = 0.1
@@ -58,9 +59,12 @@ class AudioSender:
         self._state = state
         self._output = output
         self._queue = PlayoutQueue(state.generation)
+        self._queue.held = not sends(state.direction)
+        self._clock_rate = CLOCK_RATES[state.rtp.codec]
+        self._frame_ticks = state.rtp.frame_ticks
         self._srtp: Srtp | None = None
         self._send: Callable[[bytes], None] | None = None
-        self._encoder: opus.Encoder | None = None
+        self._encoder: Encoder | None = None
         self._loss_percent = 0
         self._last_sent: float | None = None
         self._due = 0.0
@@ -119,12 +123,12 @@ class AudioSender:
             return True  # a process that takes over might send this number again: wait until a checkpoint is stored
         outgoing = self._queue.take()
         if outgoing is None:
-            if self._queue.speaking and not self._queue.paused and self._last_sent is not None:
+            if self._queue.speaking and not self._queue.stands and self._last_sent is not None:
                 # Keep the slot for a while: a frame that misses its visit must not delay those behind it.
                 self._owed = min(self._owed + 1, MAX_OWED)
                 if now - self._last_sent <= HICCUP:
                     return True
-            if self._announced and not self._queue.paused and not self._queue.speaking:
+            if self._announced and not self._queue.stands and not self._queue.speaking:
                 self._position("ended")
             self._owed = 0
             return False
@@ -132,7 +136,7 @@ class AudioSender:
         assert self._srtp is not None
         assert self._send is not None
         if self._encoder is None or self._encoder.rate != outgoing.rate:
-            self._encoder = opus.Encoder(outgoing.rate)
+            self._encoder = encoder_of(self._state.rtp.codec, outgoing.rate)
         self._encoder.expect_loss(self._loss_percent)
         payload = self._encoder.encode(outgoing.pcm)
         rtp = self._state.rtp
@@ -145,7 +149,7 @@ class AudioSender:
         self._history[rtp.sequence] = protected
         self._history.pop((rtp.sequence - HISTORY) & 0xFFFF, None)
         rtp.sequence = (rtp.sequence + 1) & 0xFFFF
-        rtp.timestamp = (rtp.timestamp + TICKS) & 0xFFFFFFFF
+        rtp.timestamp = (rtp.timestamp + self._frame_ticks) & 0xFFFFFFFF
         rtp.packets += 1
         rtp.octets += len(payload)
         self._last_sent = now
@@ -171,7 +175,7 @@ class AudioSender:
         if starts and lag > 0:
             # Whole frames, so that the receiver's buffer sees a plain gap.
             frames = round(lag / PERIOD)
-            self._state.rtp.timestamp = (self._state.rtp.timestamp + frames * TICKS) & 0xFFFFFFFF
+            self._state.rtp.timestamp = (self._state.rtp.timestamp + frames * self._frame_ticks) & 0xFFFFFFFF
             lag -= frames * PERIOD
         self._due = now + PERIOD - max(0.0, lag)
         return starts
@@ -216,6 +220,17 @@ class AudioSender:
         """Continue with the first frame of the queue."""
         self._queue.paused = False
 
+    def follow_direction(self) -> None:
+        """The state's direction has changed: on hold nothing leaves, and the queue waits as in a pause of the agent.
+
+        An agent that goes on speaking fills the queue, and gets `PlayoutOverflow` when that is full.
+        """
+        held = not sends(self._state.direction)
+        if held and not self._queue.held and self._announced and not self._queue.paused:
+            self._position("paused")
+        self._owed = 0
+        self._queue.hold(held)
+
     def receive_rtcp(self, read: rtcp.Compound, unix_time: float) -> None:
         """Learn loss and round trip from receiver reports; retransmit what is asked for."""
         for block in read.reports:
@@ -257,7 +272,7 @@ class AudioSender:
         rtp = self._state.rtp
         timestamp = rtp.timestamp
         if self._last_sent is not None:
-            timestamp = (timestamp + round((now - self._due) * 48000)) & 0xFFFFFFFF
+            timestamp = (timestamp + round((now - self._due) * self._clock_rate)) & 0xFFFFFFFF
         report = rtcp.pack_report(rtp.ssrc, time.time(), timestamp, rtp.packets, rtp.octets, CNAME, block)
         self._send(self._srtp.protect_rtcp(report))
 
