@@ -105,6 +105,8 @@ _unneeded = st.sampled_from(
         "rtcp-rsize",
         "dtls-id",
         "bandwidth",
+        "dcmap",
+        "dcsa",
         "x-google-flag",
         "key-mgmt",
     ]
@@ -455,3 +457,15 @@ def test_another_offer_keeps_the_codec_of_the_call_while_it_lists_it() -> None:
     assert read_offer(CHROMIUM, Codec("PCMA", 8)).codec == Codec("PCMA", 8)
     assert read_offer(CHROMIUM, Codec("PCMA", 9)).codec == Codec("opus", 111)
     assert read_offer(CHROMIUM).codecs == (Codec("opus", 111), Codec("PCMU", 0), Codec("PCMA", 8))
+
+
+def test_a_section_that_a_running_call_has_stays_over_a_hold() -> None:
+    """One that is declined once is gone: the client would have to make another for the sound to come back."""
+    opus = Codec("opus", 111)
+    for directions in (("inactive", "inactive"), ("recvonly", "inactive"), ("inactive", "sendonly")):
+        first, second = (with_direction(s, d) for s, d in zip((AUDIO, SECOND), directions, strict=True))
+        read = read_offer(offer(first, second, DATA), opus)
+        assert sorted(section.use for section in read.sections) == ["call", "data", "idle"]
+        assert "m=audio 0 " not in write_answer(read, OURS)
+    both = offer(with_direction(AUDIO, "recvonly"), with_direction(SECOND, "sendonly"), DATA)
+    assert [section.use for section in read_offer(both, opus).sections] == ["playback", "call", "data"]

@@ -315,6 +315,15 @@ def test_the_sdk_is_imported_without_the_pipecat_extra_and_without_numpy() -> No
     subprocess.run([sys.executable, "-c", script], check=True)
 
 
+@pytest.mark.process
+def test_an_offer_is_read_without_a_media_library() -> None:
+    """Signaling reads offers, and its extra names none of these."""
+    script = (
+        "import sys, antiphon.rtc.sdp; assert not {'numpy', 'aiortc', 'av', 'cffi', 'OpenSSL'} & sys.modules.keys()"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True)
+
+
 @pytest.mark.pure
 def test_the_relay_has_no_media_library() -> None:
     assert not _declared("relay") & {"aiortc", "pylibsrtp", "pyopenssl", "av", "numpy"}

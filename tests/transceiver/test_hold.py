@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 from support.models.sounds import speech, tone
-from support.peers.session_call import CERTIFICATE, PASSWORD_KEY, Call, loudness
+from support.peers.session_call import CERTIFICATE, PASSWORD_KEY, Call, StartCall, loudness
 
 from antiphon.rtc.rtp.packet import is_rtcp
 from antiphon.rtc.sdp.audio import Direction
@@ -142,3 +142,28 @@ async def test_a_process_that_takes_over_keeps_the_hold(call: Call) -> None:
 async def test_an_unchanged_direction_says_nothing(call: Call) -> None:
     change(call, "sendrecv")
     assert not call.event_of(messages.DirectionChanged)
+
+
+async def test_to_a_client_that_never_listens_speech_is_played_to_nobody_at_its_pace(start_call: StartCall) -> None:
+    call = await start_call(extra=lambda text: text.replace("a=sendrecv", "a=sendonly"))
+    assert call.event_of(messages.DirectionChanged) == [messages.DirectionChanged(direction="recvonly")]
+    say(call, 2.0)
+    await asyncio.sleep(1)
+    assert states(call) == ["started"]
+    await asyncio.sleep(2)
+    assert states(call) == ["started", "ended"], "the agent is not kept waiting for ever"
+    assert audio_packets(call) == 0
+    change(call, "sendrecv")
+    say(call, 1.0)
+    await asyncio.sleep(2)
+    assert audio_packets(call) == 50
+
+
+async def test_a_call_that_begins_on_hold_keeps_the_greeting(start_call: StartCall) -> None:
+    call = await start_call(extra=lambda text: text.replace("a=sendrecv", "a=inactive"))
+    say(call, 1.0)
+    await asyncio.sleep(3)
+    assert audio_packets(call) == 0
+    change(call, "sendrecv")
+    await asyncio.sleep(2)
+    assert sum(level > 4000 for level in loudness(call.peer.frames)) > 45

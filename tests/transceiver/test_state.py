@@ -42,6 +42,7 @@ states = st.builds(
     data_port=st.none() | st.integers(1, 65535),
     input_samples=numbers,
     generation=numbers,
+    listens=st.booleans(),
     direction=st.sampled_from(("sendrecv", "sendonly", "recvonly", "inactive")),
     remote_credentials=st.dictionaries(
         st.text("abc", max_size=23), st.tuples(st.text(max_size=9), st.text(max_size=9))
@@ -62,8 +63,8 @@ def test_another_version_is_refused_by_name() -> None:
 
 def test_a_state_of_an_older_process_has_opus_both_ways() -> None:
     version, fields = msgpack.unpackb(SessionState("s", "a", [], [], 16000, RtpState(1, 2, 3, 4)).to_bytes())
-    for name in ("direction", "remote_credentials"):
+    for name in ("direction", "listens", "remote_credentials"):
         del fields[name]
     del fields["rtp"]["codec"]
     state = SessionState.from_bytes(msgpack.packb([version, fields]))
-    assert (state.rtp.codec, state.direction, state.remote_credentials) == ("opus", "sendrecv", {})
+    assert (state.rtp.codec, state.direction, state.listens, state.remote_credentials) == ("opus", "sendrecv", True, {})

@@ -105,9 +105,11 @@ def read_offer(text: str, keep: Codec | None = None) -> Offer:
         accepted[id(data)] = "data"
     if playback is not None:
         accepted[id(playback)] = "playback"
-    tag = members[0] if members else main
-    if id(tag) not in accepted and _needs(tag, main):
-        accepted[id(tag)] = "idle"
+    for each in members:
+        # What a running call had accepted stays: a section that is declined is gone for good, also after a hold.
+        stays = keep is not None and each.media.kind.lower() == "audio" and _can_idle(each)
+        if id(each) not in accepted and (stays or (each is members[0] and _needs(each, main))):
+            accepted[id(each)] = "idle"
     tag = next((each for each in members if id(each) in accepted), main)
     transport = read_transport([tag, main, description.session, *members], main)
     wanted = REVERSED[audio.direction(main, description.session)]
@@ -216,11 +218,15 @@ def _needs(tag: Offered, main: Offered) -> bool:
     Such offers are made under the policy max-bundle. Chromium writes the same ones under the others, and refuses an
     answer to them that declines the tagged section, where audio follows it.
     """
-    kind, port, protocol, _ = tag.media
-    if kind.lower() not in ("audio", "video") or port < 0 or not audio.PROTOCOL.fullmatch(protocol):
-        return False
     own, shared = ([value.text for value in each.values("ice-ufrag")] for each in (main, tag))
-    return bool(_idle_format(tag)) and ("bundle-only" in main or not own or own == shared)
+    return _can_idle(tag) and ("bundle-only" in main or not own or own == shared)
+
+
+def _can_idle(section: Offered) -> bool:
+    """It can be accepted as inactive."""
+    kind, port, protocol, _ = section.media
+    usable = port >= 0 and audio.PROTOCOL.fullmatch(protocol) is not None
+    return kind.lower() in ("audio", "video") and usable and bool(_idle_format(section))
 
 
 def _idle_format(section: Offered) -> tuple[str, ...]:

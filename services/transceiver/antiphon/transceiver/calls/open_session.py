@@ -15,6 +15,7 @@ from antiphon.rtc import sdp
 from antiphon.rtc.codec import Codec
 from antiphon.rtc.dtls.certificate import CurrentCertificate
 from antiphon.rtc.sctp.inbound import MAX_MESSAGE
+from antiphon.rtc.sdp.audio import sends
 from antiphon.runtime import telemetry
 from antiphon.runtime.nats.errors import BUS_ERRORS
 from antiphon.schemas import MalformedError, messages, subjects
@@ -263,6 +264,7 @@ class SessionOpener:
             telephone=offer.telephone,
             audio_level_id=offer.audio_level_id,
             direction=offer.direction,
+            listens=sends(offer.direction),
             sdp_origin=secrets.randbits(40),
             copied=copied and self._keeps_copies,
         )

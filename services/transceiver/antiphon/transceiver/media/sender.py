@@ -59,7 +59,6 @@ class AudioSender:
         self._state = state
         self._output = output
         self._queue = PlayoutQueue(state.generation)
-        self._queue.held = not sends(state.direction)
         self._clock_rate = CLOCK_RATES[state.rtp.codec]
         self._frame_ticks = state.rtp.frame_ticks
         self._srtp: Srtp | None = None
@@ -84,6 +83,9 @@ class AudioSender:
         self._counted = 0, 0
         """Packets and reports sent, as of the last check for a keepalive."""
         self._counted_at = 0.0
+        self._mute = False
+        """Speech is played to nobody: positions go on, and nothing leaves."""
+        self._obey_direction()
         self._packets_limit = self._reports_limit = UNLIMITED
         """Of `RtpState.packets` and `SrtpState.rtcp_index`."""
 
@@ -133,6 +135,9 @@ class AudioSender:
             self._owed = 0
             return False
         self._owed = max(0, self._owed - 1)
+        if self._mute:
+            self._tell_position(outgoing.ends)
+            return True
         assert self._srtp is not None
         assert self._send is not None
         if self._encoder is None or self._encoder.rate != outgoing.rate:
@@ -153,17 +158,20 @@ class AudioSender:
         rtp.packets += 1
         rtp.octets += len(payload)
         self._last_sent = now
+        self._tell_position(outgoing.ends)
+        return True
+
+    def _tell_position(self, ends: bool) -> None:
         self._since_position += 1
         if self._foreign_fade:
             self._foreign_fade = False
         elif not self._announced:
             self._announced = True
             self._position("started")
-        elif outgoing.ends:
+        elif ends:
             self._position("ended")
         elif self._since_position >= POSITION_EVERY:
             self._position("playing")
-        return True
 
     def _follow_clock(self, after_silence: bool, now: float) -> bool:
         """Move the timestamp over a pause, if there was one before this packet; whether it begins a talk spurt."""
@@ -225,11 +233,17 @@ class AudioSender:
 
         An agent that goes on speaking fills the queue, and gets `PlayoutOverflow` when that is full.
         """
-        held = not sends(self._state.direction)
-        if held and not self._queue.held and self._announced and not self._queue.paused:
-            self._position("paused")
+        was_held = self._queue.held
         self._owed = 0
-        self._queue.hold(held)
+        self._obey_direction()
+        if self._queue.held and not was_held and self._announced and not self._queue.paused:
+            self._position("paused")
+
+    def _obey_direction(self) -> None:
+        state = self._state
+        wanted = sends(state.direction)
+        self._queue.hold(not wanted and (state.listens or state.direction == "inactive"))
+        self._mute = not wanted and not self._queue.held
 
     def receive_rtcp(self, read: rtcp.Compound, unix_time: float) -> None:
         """Learn loss and round trip from receiver reports; retransmit what is asked for."""

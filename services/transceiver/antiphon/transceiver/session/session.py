@@ -19,7 +19,7 @@ from antiphon.rtc.dtls.setup import DtlsSetup
 from antiphon.rtc.rtp import rtcp
 from antiphon.rtc.rtp.packet import is_rtcp
 from antiphon.rtc.rtp.srtp import Srtp
-from antiphon.rtc.sdp.audio import Direction
+from antiphon.rtc.sdp.audio import Direction, sends
 from antiphon.rtc.token_bucket import TokenBucket
 from antiphon.schemas import messages
 from antiphon.schemas.addresses import Address
@@ -160,6 +160,7 @@ class Session:
         if self.ended is not None or direction == self.state.direction:
             return
         self.state.direction = direction
+        self.state.listens = self.state.listens or sends(direction)
         self.sender.follow_direction()
         self.receiver.follow_direction()
         self._output.event(messages.DirectionChanged(direction=direction))

@@ -137,8 +137,10 @@ class SessionState:
     handed_over: bool = False
     """Its process detached the session after it wrote this: every counter is exact, none has to be skipped."""
     direction: Direction = "sendrecv"
-    """Of our audio, as last answered: without sending the agent's speech waits, without receiving the caller's is
-    dropped."""
+    """Of our audio, as last answered. Without receiving, the caller's audio is dropped."""
+    listens: bool = True
+    """The client has wanted audio at some time: while it wants none, the agent's speech waits. To a client that never
+    wanted any, such as one that only publishes, speech is played as if it was sent."""
     remote_credentials: dict[str, tuple[str, str]] = field(default_factory=dict)
     """(ufrag, password) of the client, by the ufrag of ours that its offer was answered with."""
 
