@@ -36,6 +36,9 @@ HISTORY: Final = 64
 MAX_RETRANSMITTED: Final = 50
 """Packets per second that are sent again on NACKs: as many as are sent at first; more NACKs are ignored."""
 CNAME: Final = b"antiphon"
+HELD_EVERY: Final = 5.0
+"""Seconds between two reports that speech waits while the client holds the call: an agent that gets no report for 10 s
+takes its speech for played (`antiphon.runtime.agent_sessions.playout_tracker`)."""
 KEEPALIVE_AFTER: Final = 0.1
 """Seconds without a packet after which a keepalive is due. It is checked every 50 ms: at most 150 ms between two."""
 UNLIMITED: Final = 1 << 62
@@ -83,6 +86,8 @@ class AudioSender:
         self._counted = 0, 0
         """Packets and reports sent, as of the last check for a keepalive."""
         self._counted_at = 0.0
+        self._held_at = 0.0
+        """When it was last reported that the client holds the call."""
         self._mute = False
         """Speech is played to nobody: positions go on, and nothing leaves."""
         self._obey_direction()
@@ -228,7 +233,7 @@ class AudioSender:
         """Continue with the first frame of the queue."""
         self._queue.paused = False
 
-    def follow_direction(self) -> None:
+    def follow_direction(self, now: float) -> None:
         """The state's direction has changed: on hold nothing leaves, and the queue waits as in a pause of the agent.
 
         An agent that goes on speaking fills the queue, and gets `PlayoutOverflow` when that is full.
@@ -236,7 +241,8 @@ class AudioSender:
         was_held = self._queue.held
         self._owed = 0
         self._obey_direction()
-        if self._queue.held and not was_held and self._announced and not self._queue.paused:
+        if self._queue.held and not was_held and self._announced:
+            self._held_at = now
             self._position("paused")
 
     def _obey_direction(self) -> None:
@@ -274,6 +280,9 @@ class AudioSender:
         """
         if self._srtp is None:
             return
+        if self._queue.held and self._announced and now - self._held_at >= HELD_EVERY:
+            self._held_at = now
+            self._position("paused")
         counts = self._state.rtp.packets, self._srtp.state.rtcp_index
         if counts != self._counted:
             self._counted, self._counted_at = counts, now

@@ -161,7 +161,7 @@ class Session:
             return
         self.state.direction = direction
         self.state.listens = self.state.listens or sends(direction)
-        self.sender.follow_direction()
+        self.sender.follow_direction(now)
         self.receiver.follow_direction()
         self._output.event(messages.DirectionChanged(direction=direction))
         self.checkpoints.touch()
