@@ -24,7 +24,6 @@ import antiphon.bench
 import antiphon.cli
 import antiphon.rtc
 import antiphon.transceiver
-from antiphon.rtc import aiortc_internals as sdp_internals
 from antiphon.rtc.dtls import aiortc_internals as dtls_internals
 from antiphon.rtc.media import pyav_internals
 from antiphon.rtc.rtp import libsrtp_internals
@@ -115,48 +114,6 @@ def test_the_digest_of_a_certificate_is_its_fingerprint() -> None:
     (print_,) = (print_ for print_ in certificate.getFingerprints() if print_.algorithm == "sha-256")
     assert dtls_internals.certificate_digest(certificate._cert, "sha-256") == print_.value
     assert {"sha-256", "sha-384", "sha-512"} <= dtls_internals.DIGESTS
-
-
-# ---- SDP ---------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.pure
-def test_a_parsed_offer_has_the_parts_that_are_read() -> None:
-    text = (
-        "v=0\r\no=- 1 2 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\na=group:BUNDLE 0 1\r\n"
-        "m=audio 9 UDP/TLS/RTP/SAVPF 111\r\nc=IN IP4 0.0.0.0\r\na=mid:0\r\na=sendrecv\r\na=rtpmap:111 opus/48000/2\r\n"
-        "a=extmap:1 urn:ietf:params:rtp-hdrext:ssrc-audio-level\r\na=ice-ufrag:abcd\r\na=ice-pwd:efgh\r\n"
-        "a=fingerprint:sha-256 AB\r\na=setup:active\r\n"
-        "m=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\nc=IN IP4 0.0.0.0\r\na=mid:1\r\n"
-        "a=sctp-port:5000\r\na=max-message-size:1234\r\n"
-    )
-    read = sdp_internals.SessionDescription.parse(text)
-    audio, application = read.media
-    assert isinstance(audio, sdp_internals.MediaDescription)
-    assert (audio.kind, audio.port, audio.profile, list(audio.fmt), audio.direction) == (
-        "audio",
-        9,
-        "UDP/TLS/RTP/SAVPF",
-        [111],
-        "sendrecv",
-    )
-    (codec,) = audio.rtp.codecs
-    assert (codec.mimeType, codec.clockRate, codec.payloadType, codec.name) == ("audio/opus", 48000, 111, "opus")
-    assert [(each.id, each.uri) for each in audio.rtp.headerExtensions] == [
-        (1, "urn:ietf:params:rtp-hdrext:ssrc-audio-level")
-    ]
-    assert audio.ice is not None
-    assert (audio.ice.usernameFragment, audio.ice.password, audio.rtp.muxId) == ("abcd", "efgh", "0")
-    assert audio.dtls is not None
-    assert (audio.dtls.role, audio.dtls.fingerprints[0].algorithm, audio.dtls.fingerprints[0].value) == (
-        "client",
-        "sha-256",
-        "AB",
-    )
-    assert application.sctp_port == 5000
-    assert application.sctpCapabilities is not None
-    assert application.sctpCapabilities.maxMessageSize == 1234
-    assert [(group.semantic, list(group.items)) for group in read.group] == [("BUNDLE", ["0", "1"])]
 
 
 # ---- SCTP --------------------------------------------------------------------------------------------------------

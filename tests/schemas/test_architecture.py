@@ -65,7 +65,7 @@ MAY_IMPORT: Final = {
     "testing": "schemas runtime rtc",
     "relay": "schemas runtime",
     "transceiver": "schemas runtime rtc",
-    "signaling": "schemas runtime",
+    "signaling": "schemas runtime rtc",
     "inference_bridge": "schemas runtime",
     "agent": "schemas runtime",
     "demo": "schemas inference_bridge.agents inference_bridge.tts",
@@ -312,6 +312,15 @@ def test_the_sdk_needs_the_base_install_only_and_pipecat_for_its_transport() -> 
 @pytest.mark.process
 def test_the_sdk_is_imported_without_the_pipecat_extra_and_without_numpy() -> None:
     script = "import sys, antiphon.agent; assert not {'numpy', 'pipecat', 'aiortc', 'fastapi'} & sys.modules.keys()"
+    subprocess.run([sys.executable, "-c", script], check=True)
+
+
+@pytest.mark.process
+def test_an_offer_is_read_without_a_media_library() -> None:
+    """Signaling reads offers, and its extra names none of these."""
+    script = (
+        "import sys, antiphon.rtc.sdp; assert not {'numpy', 'aiortc', 'av', 'cffi', 'OpenSSL'} & sys.modules.keys()"
+    )
     subprocess.run([sys.executable, "-c", script], check=True)
 
 

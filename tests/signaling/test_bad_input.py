@@ -16,13 +16,14 @@ CALLS = "/v1/realtime/calls"
 SDP = {"Content-Type": "application/sdp"}
 SECRETS = "/v1/realtime/client_secrets"
 JSON = {"Content-Type": "application/json"}
+NO_CODEC = OFFER.replace("opus/48000", "G722/8000").replace("SAVPF 111 0", "SAVPF 111")
 ROWS = [
     ("garbage", "POST", CALLS, SDP, b"\x00\xff\xfe garbage", 400, "bad_offer"),
     ("text that is no SDP", "POST", CALLS, SDP, b"hello", 400, "bad_offer"),
     ("nothing", "POST", CALLS, SDP, b"", 400, "bad_offer"),
     ("video only", "POST", CALLS, SDP, OFFER.replace("m=audio", "m=video").encode(), 400, "no_audio"),
     ("no audio", "POST", CALLS, SDP, OFFER.replace("m=audio", "m=application").encode(), 400, "no_audio"),
-    ("no Opus", "POST", CALLS, SDP, OFFER.replace("opus/48000", "G722/8000").encode(), 400, "no_opus"),
+    ("no codec", "POST", CALLS, SDP, NO_CODEC.encode(), 400, "no_opus"),
     ("1 MB", "POST", CALLS, SDP, b"v=0\r\n" + b"a=x\r\n" * 200_000, 413, "body_too_large"),
     ("just too long", "POST", CALLS, SDP, b"v" * 65537, 413, "body_too_large"),
     ("wrong type", "POST", CALLS, JSON, b"{}", 415, "unsupported_media_type"),

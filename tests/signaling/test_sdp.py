@@ -57,6 +57,11 @@ def test_a_rejected_section_is_left_alone_and_the_next_carries_the_candidates() 
     assert lines.index("a=end-of-candidates") > lines.index("m=audio 3478 UDP/TLS/RTP/SAVPF 111")
 
 
+def test_the_tagged_section_of_a_bundle_carries_the_candidates() -> None:
+    lines = with_candidates(ANSWER.replace("BUNDLE 0 1", "BUNDLE 1 0"), RELAYS).split("\r\n")
+    assert lines.index("a=end-of-candidates") > lines.index("a=mid:1")
+
+
 @pytest.mark.parametrize(
     ("old", "new"),
     [
@@ -143,10 +148,10 @@ def test_no_text_makes_the_look_at_an_offer_raise_anything_else(text: str) -> No
     [
         ("", "bad_offer"),
         ("hello", "bad_offer"),
-        ("v=0\r\ns=-\r\n", "bad_offer"),
-        (OFFER.replace("s=-", "not a line"), "bad_offer"),
+        ("v=0\r\ns=-\r\n", "no_audio"),
+        (OFFER.replace("s=-", "a=ice-lite"), "bad_offer"),
         (OFFER.replace("m=audio", "m=video"), "no_audio"),
-        (OFFER.replace("opus/48000/2", "PCMA/8000"), "no_opus"),
+        (OFFER.replace("opus/48000/2", "G722/8000").replace("111 0", "111"), "no_opus"),
     ],
 )
 def test_a_hopeless_offer_is_named(offer: str, code: str) -> None:
@@ -158,6 +163,7 @@ def test_a_hopeless_offer_is_named(offer: str, code: str) -> None:
 def test_a_browsers_offer_passes() -> None:
     check_offer(OFFER)
     check_offer(OFFER.replace("\r\n", "\n"))
+    check_offer(f"\n{OFFER}\r\n".replace("s=-", "not a line"))
 
 
 @given(_relays)

@@ -356,6 +356,7 @@ def control_messages() -> dict[str, Any]:
         ("SessionEvent", messages.PlayoutOverflow(dropped_frames=5)),
         ("SessionEvent", messages.ChannelOpened(channel="oai-events")),
         ("SessionEvent", messages.Suspect(silent_s=5.0)),
+        ("SessionEvent", messages.DirectionChanged(direction="inactive")),
         ("SessionEvent", messages.Transferred(agent="billing", instance="billing-1")),
         ("SessionEvent", messages.TransferFailed(agent="billing", message="agent 'billing' does not answer")),
         ("SessionEvent", messages.Draining(seconds=30.0)),

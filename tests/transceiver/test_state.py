@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgpack
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -21,7 +22,15 @@ states = st.builds(
     ufrags=st.lists(st.text("abc", max_size=23), max_size=3),
     remote_fingerprints=st.lists(st.tuples(st.text("a-1", max_size=7), st.text("AF:", max_size=95)), max_size=3),
     input_rate=st.sampled_from((8000, 16000, 24000, 48000)),
-    rtp=st.builds(RtpState, numbers, st.integers(0, 127), numbers, numbers, numbers, numbers),
+    rtp=st.builds(
+        RtpState,
+        numbers,
+        st.integers(0, 127),
+        numbers,
+        numbers,
+        numbers,
+        codec=st.sampled_from(("opus", "PCMU", "PCMA")),
+    ),
     session_settings=st.dictionaries(st.text("abc"), st.none() | st.booleans() | st.floats(allow_nan=False) | numbers),
     path_header=st.binary(max_size=20),
     path_relay=st.none() | st.tuples(st.ip_addresses().map(str), st.integers(1, 65535)),
@@ -33,6 +42,11 @@ states = st.builds(
     data_port=st.none() | st.integers(1, 65535),
     input_samples=numbers,
     generation=numbers,
+    listens=st.booleans(),
+    direction=st.sampled_from(("sendrecv", "sendonly", "recvonly", "inactive")),
+    remote_credentials=st.dictionaries(
+        st.text("abc", max_size=23), st.tuples(st.text(max_size=9), st.text(max_size=9))
+    ),
 )
 
 
@@ -45,3 +59,12 @@ def test_another_version_is_refused_by_name() -> None:
     data = SessionState("s", "a", [], [], 16000, RtpState(1, 2, 3, 4)).to_bytes()
     with pytest.raises(ValueError, match="version 9"):
         SessionState.from_bytes(data[:1] + b"\x09" + data[2:])
+
+
+def test_a_state_of_an_older_process_has_opus_both_ways() -> None:
+    version, fields = msgpack.unpackb(SessionState("s", "a", [], [], 16000, RtpState(1, 2, 3, 4)).to_bytes())
+    for name in ("direction", "listens", "remote_credentials"):
+        del fields[name]
+    del fields["rtp"]["codec"]
+    state = SessionState.from_bytes(msgpack.packb([version, fields]))
+    assert (state.rtp.codec, state.direction, state.listens, state.remote_credentials) == ("opus", "sendrecv", True, {})

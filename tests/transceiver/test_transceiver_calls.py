@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from aiortc import MediaStreamTrack, RTCConfiguration, RTCPeerConnection, RTCSessionDescription
+from aiortc import MediaStreamTrack, RTCConfiguration, RTCPeerConnection, RTCRtpSender, RTCSessionDescription
 from av import AudioFrame as AvFrame
 from nats.errors import NoRespondersError
 from nats.errors import TimeoutError as NatsTimeoutError
@@ -96,9 +96,14 @@ async def test_unusable_frames_are_reported_and_harm_nothing(bench: Bench) -> No
     await bench.until(lambda: loud(peer.frames), "speech is still heard")
 
 
+def with_other_credentials(offer: str) -> str:
+    """As a client writes it that restarts ICE."""
+    return re.sub("a=ice-(ufrag|pwd):.{4}", r"a=ice-\1:new0", offer)
+
+
 async def test_a_new_offer_on_a_running_session_restarts_its_ice(bench: Bench) -> None:
     peer, line = await bench.call()
-    offer = peer.offer()
+    offer = with_other_credentials(peer.offer())
     opened = await bench.ask(offer, session_id=line.session_id)
     assert isinstance(opened, messages.Opened)
     assert opened.session_id == line.session_id
@@ -128,7 +133,8 @@ async def test_a_new_offer_on_a_running_session_restarts_its_ice(bench: Bench) -
         assert "use the subject of its own" in refused.message
 
 
-async def test_stock_aiortc_talks_and_listens_through_a_real_relay(bench: Bench) -> None:
+@pytest.mark.parametrize("codec", ["opus", "PCMU", pytest.param("PCMA", marks=pytest.mark.nightly)])
+async def test_stock_aiortc_talks_and_listens_through_a_real_relay(bench: Bench, codec: str) -> None:
     async with relay_process(bench.nats_url, path="portable") as relay:
         await relay.knows(routes=1)
         client = RTCPeerConnection(RTCConfiguration(iceServers=[]))
@@ -143,6 +149,8 @@ async def test_stock_aiortc_talks_and_listens_through_a_real_relay(bench: Bench)
 
         client.on("track", lambda track: listening.append(asyncio.create_task(listen(track))))
         client.addTrack(Tone())
+        offered = [each for each in RTCRtpSender.getCapabilities("audio").codecs if each.name.upper() == codec.upper()]
+        client.getTransceivers()[0].setCodecPreferences(offered)
         channel = client.createDataChannel("oai-events")
         texts: list[str] = []
         channel.on("message", texts.append)
@@ -150,6 +158,7 @@ async def test_stock_aiortc_talks_and_listens_through_a_real_relay(bench: Bench)
         await client.setLocalDescription(await client.createOffer())
         opened = await bench.ask(client.localDescription.sdp)
         assert isinstance(opened, messages.Opened)
+        assert codec in opened.answer
         host, port = relay.address
         first, mark, rest = opened.answer.partition("a=rtcp-mux\r\n")
         candidate = f"a=candidate:1 1 udp 2130706000 {host} {port} typ host\r\na=end-of-candidates\r\n"

@@ -16,6 +16,9 @@ from antiphon.schemas.messages import (
     Connected as Connected,
 )
 from antiphon.schemas.messages import (
+    DirectionChanged as DirectionChanged,
+)
+from antiphon.schemas.messages import (
     Draining as Draining,
 )
 from antiphon.schemas.messages import (
@@ -135,6 +138,7 @@ Event = (
     | Flushed
     | PlayoutOverflow
     | Suspect
+    | DirectionChanged
     | Draining
     | TelephoneEvent
     | TransferFailed

@@ -11,6 +11,7 @@ from support.peers.transceiver_peer import CarriedPeer
 
 from antiphon.rtc import sdp
 from antiphon.rtc.dtls.certificate import Certificate
+from antiphon.rtc.sdp.audio import sends
 from antiphon.schemas import messages, tunnel
 from antiphon.schemas.addresses import Address
 from antiphon.schemas.audio import AudioFrame
@@ -72,7 +73,9 @@ class Call:
             ufrags=[ufrag],
             remote_fingerprints=list(offer.fingerprints),
             input_rate=16000,
-            rtp=RtpState(7, offer.opus_payload_type, 100, 4294966000),
+            rtp=RtpState(7, offer.codec.payload_type, 100, 4294966000, codec=offer.codec.name),
+            direction=offer.direction,
+            listens=sends(offer.direction),
             data_port=offer.data_port,
             data_max_message=offer.data_max_message,
             telephone=offer.telephone,

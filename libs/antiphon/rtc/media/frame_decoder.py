@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from antiphon.rtc.media import opus
+from antiphon.rtc.codec import CodecName
+from antiphon.rtc.media.codecs import CodecError, Decoder, decoder_of
 from antiphon.rtc.media.jitter_buffer import JitterBuffer, Kind, Piece
 from antiphon.rtc.media.silence_trimmer import SilenceTrimmer
 from antiphon.rtc.media.timeline import TICKS_PER_SECOND
@@ -31,6 +32,7 @@ class FrameDecoder:
         buffer: JitterBuffer,
         on_frame: Callable[[bytes, int, float], None],
         on_jump: Callable[[int], None],
+        codec: CodecName = "opus",
     ) -> None:
         """`on_frame` gets 20 ms of s16le mono at `rate` Hz, its `FrameFlag`s and when its first sample arrived, by the
         clock of the buffer. `on_jump` gets a number of samples that the position advances by without audio.
@@ -38,7 +40,8 @@ class FrameDecoder:
         self._rate = rate
         self._buffer = buffer
         self._on_frame, self._on_jump = on_frame, on_jump
-        self._opus: opus.Decoder | None = None
+        self._codec = codec
+        self._decoder: Decoder | None = None
         self._trimmer = SilenceTrimmer()
         self._frame_bytes = rate // FRAMES_PER_SECOND * 2
         self._pcm = bytearray()
@@ -57,9 +60,9 @@ class FrameDecoder:
         """Decode the next pieces of the stream."""
         if not pieces:
             return
-        if self._opus is None:
-            self._opus = opus.Decoder(self._rate)
-        decoder, rate = self._opus, self._rate
+        if self._decoder is None:
+            self._decoder = decoder_of(self._codec, self._rate)
+        decoder, rate = self._decoder, self._rate
         for piece in pieces:
             flags = 0
             try:
@@ -77,7 +80,7 @@ class FrameDecoder:
                     case Kind.JUMP:
                         self._on_jump(piece.ticks * rate // TICKS_PER_SECOND)
                         continue
-            except opus.OpusError:
+            except CodecError:
                 # A packet that its length fields allow and its content does not: a hole of the same length.
                 pcm, flags = bytes(piece.ticks * rate // TICKS_PER_SECOND * 2), FrameFlag.CONCEALED
                 self._buffer.counters.malformed += 1
@@ -85,7 +88,7 @@ class FrameDecoder:
 
     def close(self) -> None:
         """Free the decoder and drop what fills no frame."""
-        self._opus = None
+        self._decoder = None
         self._pcm.clear()
 
     def _trims(self, pcm: bytes, ticks: int) -> bool:

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final, NamedTuple
 
-from antiphon.rtc.media import opus
+from antiphon.rtc.codec import CodecName
+from antiphon.rtc.media.codecs import CodecError, packet_ticks_of
 from antiphon.rtc.media.timeline import TICKS_PER_SECOND, Timeline, signed
 
 FRAME_TICKS: Final = 960
@@ -94,14 +95,15 @@ class BufferCounters:
 
 
 class JitterBuffer:
-    """One incoming Opus stream.
+    """One incoming stream. Its timestamps count at 48 kHz: those of another clock are converted before.
 
     Owner: the receiver of one session or client, for as long as that lives, which alone calls it, from one thread.
     """
 
-    def __init__(self, counters: BufferCounters | None = None) -> None:
+    def __init__(self, counters: BufferCounters | None = None, codec: CodecName = "opus") -> None:
         self.counters = counters or BufferCounters()
         self.timeline = Timeline()
+        self._packet_ticks = packet_ticks_of(codec)
         self.jitter = 0.0
         """Seconds, as in RFC 3550. The owner updates it; the deadline of a gap follows it."""
         self._next_sequence = -1
@@ -133,8 +135,8 @@ class JitterBuffer:
     def push(self, sequence: int, timestamp: int, payload: bytes, now: float) -> list[Piece]:
         """Take one packet that arrived at `now`; returns what can be decoded now."""
         try:
-            ticks = opus.packet_ticks(payload)
-        except opus.OpusError:
+            ticks = self._packet_ticks(payload)
+        except CodecError:
             self.counters.malformed += 1
             return []
         timeline = self.timeline

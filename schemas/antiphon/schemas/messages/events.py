@@ -63,6 +63,18 @@ class PlayoutOverflow(Message):
     """Frames of 20 ms dropped since the session's start."""
 
 
+class DirectionChanged(Message):
+    """Audio flows another way than before: the client holds the call, or goes on with it.
+
+    Also once behind `Connected`, where audio does not flow both ways from the beginning.
+    """
+
+    type: Literal["direction_changed"] = "direction_changed"
+    direction: Literal["sendrecv", "sendonly", "recvonly", "inactive"]
+    """The transceiver's own (RFC 3264). `recvonly`: the client wants no audio, and the agent's speech waits until it
+    does. `sendonly`: nothing comes of the caller. `inactive`: both, a hold."""
+
+
 class ChannelOpened(Message):
     """The client opened a data channel."""
 
@@ -228,6 +240,7 @@ SessionEvent = Annotated[
     | Playout
     | Flushed
     | PlayoutOverflow
+    | DirectionChanged
     | ChannelOpened
     | Suspect
     | TakenOver

@@ -1,7 +1,7 @@
 """The part of SDP that signaling needs: refuse unusable offers, put relay candidates into an answer.
 
-Text in, text out. The transceiver is the authoritative reader of offers; the check here only keeps hopeless ones from
-it. Lines and sections as in RFC 8866, candidates as in RFC 8839.
+Text in, text out. Offers are read by the same reader that the transceiver uses, so that an offer which can't become a
+call costs no request. Lines and sections of answers as in RFC 8866, candidates as in RFC 8839.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
+from antiphon.rtc.sdp import OfferError as OfferError
+from antiphon.rtc.sdp import read_offer
 from antiphon.schemas.addresses import Address
 from antiphon.signaling.placement.directory import RelayOffer
 
@@ -24,17 +26,9 @@ FOUNDATIONS_PER_RELAY: Final = 10
 """The foundation's tens are the relay, so that a client knows which candidates fail together: 11, 12, 21."""
 
 _LINE = re.compile(r"[a-z]=[^\r\n\0]*")
-_MEDIA = re.compile(r"m=([a-z]+) (\d{1,5})(/\d+)? (\S+) (\S.*)")
+_MEDIA = re.compile(r"m=(\S+) (\d{1,5})(/\d+)? (\S+) (\S.*)")
 _CONNECTION = re.compile(r"IN IP[46] (\S+)")
-_OPUS = re.compile(r"a=rtpmap:\d+ opus/48000(/\d+)?", re.IGNORECASE)
-
-
-class OfferError(ValueError):
-    """The client's offer can't become a call. `code` is one of the refusal codes of a transceiver."""
-
-    def __init__(self, code: str, message: str) -> None:
-        super().__init__(message)
-        self.code = code
+_BUNDLE = "a=group:BUNDLE "
 
 
 class AnswerError(ValueError):
@@ -42,19 +36,8 @@ class AnswerError(ValueError):
 
 
 def check_offer(text: str) -> None:
-    """Raise `OfferError` for text that is no SDP, has no audio, or audio without Opus."""
-    lines = _lines(text)
-    if not lines or lines[0] != "v=0" or not all(map(_LINE.fullmatch, lines)):
-        raise OfferError("bad_offer", "the body is no SDP offer: it has to start with the line v=0 (RFC 8866)")
-    sections = _sections(lines)
-    if len(sections) == 1:
-        raise OfferError("bad_offer", "the offer has no media at all: it has no m= line")
-    audio = [section for section in sections[1:] if section[0].startswith("m=audio ")]
-    if not audio:
-        kinds = ", ".join(sorted({section[0][2:].split(" ")[0][:20] for section in sections[1:]}))
-        raise OfferError("no_audio", f"the offer has no audio, only {kinds}: a call needs one m=audio section")
-    if not any(_OPUS.fullmatch(line) for section in audio for line in section):
-        raise OfferError("no_opus", "the offer's audio has no Opus: it has to list opus/48000 among its codecs")
+    """Raise `OfferError` for an offer that no call can be made from; its `code` is one of a transceiver's refusals."""
+    read_offer(text)
 
 
 def with_candidates(answer: str, relays: Sequence[RelayOffer], equal: bool = False) -> str:
@@ -62,9 +45,9 @@ def with_candidates(answer: str, relays: Sequence[RelayOffer], equal: bool = Fal
 
     `equal`: the first addresses of all relays have one priority, the second ones another: the client's checks decide.
 
-    They go into the first section that is in use, which carries the others by BUNDLE (RFC 9143); its address
-    and port, and those of all sections in use, become the first relay's. `AnswerError` when the answer is no
-    SDP or holds a network address of its own: clients never learn the addresses behind the relays.
+    They go into the tagged section of the BUNDLE, which carries the others (RFC 9143), without one into the first that
+    is in use; its address and port, and those of all sections in use, become the first relay's. `AnswerError` when the
+    answer is no SDP or holds a network address of its own: clients never learn the addresses behind the relays.
     """
     if not relays or not relays[0].udp:
         raise ValueError("with_candidates needs at least one relay with an address")
@@ -79,7 +62,11 @@ def with_candidates(answer: str, relays: Sequence[RelayOffer], equal: bool = Fal
     if not all(headers) or not any(header and int(header[2]) for header in headers):
         raise AnswerError("the answer accepts no media section")
     out = [_connection(first) if line.startswith("c=") else line for line in session]
-    carrier_found = False
+    in_use = [section for section, header in zip(media, headers, strict=True) if header and int(header[2])]
+    tagged = next(
+        (f"a=mid:{line.removeprefix(_BUNDLE).split(' ')[0]}" for line in session if line.startswith(_BUNDLE)), ""
+    )
+    carrier = next((section for section in in_use if tagged in section), in_use[0])
     for section, header in zip(media, headers, strict=True):
         assert header is not None
         if int(header[2]) == 0:  # rejected by the transceiver: stays as it is
@@ -87,8 +74,7 @@ def with_candidates(answer: str, relays: Sequence[RelayOffer], equal: bool = Fal
             continue
         out.append(f"m={header[1]} {first.port}{header[3] or ''} {header[4]} {header[5]}")
         out += [_connection(first) if line.startswith("c=") else line for line in section[1:]]
-        if not carrier_found:
-            carrier_found = True
+        if section is carrier:
             out += _candidates(relays, equal)
             out.append("a=end-of-candidates")
     return "\r\n".join(out) + "\r\n"

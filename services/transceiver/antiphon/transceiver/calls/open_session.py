@@ -12,11 +12,14 @@ from typing import Final
 from opentelemetry import trace
 
 from antiphon.rtc import sdp
+from antiphon.rtc.codec import Codec
 from antiphon.rtc.dtls.certificate import CurrentCertificate
+from antiphon.rtc.sctp.inbound import MAX_MESSAGE
+from antiphon.rtc.sdp.audio import sends
 from antiphon.runtime import telemetry
 from antiphon.runtime.nats.errors import BUS_ERRORS
 from antiphon.schemas import MalformedError, messages, subjects
-from antiphon.schemas.route_token import RouteKeyring, ice_password
+from antiphon.schemas.route_token import RouteKeyring
 from antiphon.transceiver.bus.publisher import Publisher
 from antiphon.transceiver.calls.agent_claims import AgentClaims
 from antiphon.transceiver.calls.agent_liveness import AgentLiveness
@@ -64,7 +67,6 @@ class SessionOpener:
         self._scheduler = scheduler
         self._loop = asyncio.get_running_loop()
         self._keyring: RouteKeyring = settings.keyring()
-        self._password_key = settings.password_key_bytes()
         self._certificate = CurrentCertificate(self._loop.time())
         self._keeps_copies = settings.copy_cluster is not None and settings.hand_over
         self._copies_all = settings.copy_calls == "all"
@@ -176,11 +178,11 @@ class SessionOpener:
         if refusal is not None:
             return refusal
         try:
+            if request.session_id is not None:
+                return self._answer_again(request.session_id, request.creator, request.offer, now)
             offer = sdp.read_offer(request.offer)
         except sdp.OfferError as error:
             return messages.Refused(code=error.code, message=str(error))
-        if request.session_id is not None:
-            return self._restart_ice(request.session_id, request.creator, offer)
         self._opening += 1  # from here to the end of this coroutine the slot is ours
         self._half_open.begin(request.caller)
         try:
@@ -237,15 +239,18 @@ class SessionOpener:
         certificate = self._certificate.at(now)
         copied = self._copies_all if request.copies is None else request.copies
         own = self._sessions.endpoints.for_call(copied and self._keeps_copies)
+        ufrag = self._mint(own)
         state = SessionState(
             session_id=session_id,
             agent=request.agent,
-            ufrags=[self._mint(own)],
+            ufrags=[ufrag],
+            remote_credentials={ufrag: (offer.ufrag, offer.password)},
             remote_fingerprints=list(offer.fingerprints),
             input_rate=claimed.input_rate,
             rtp=RtpState(
                 ssrc=secrets.randbits(31) + 1,
-                payload_type=offer.opus_payload_type,
+                codec=offer.codec.name,
+                payload_type=offer.codec.payload_type,
                 # Small enough that no receiver sees a wrap in its first packets (RFC 3711 section 3.3.1).
                 sequence=secrets.randbits(15),
                 timestamp=secrets.randbits(32),
@@ -258,29 +263,45 @@ class SessionOpener:
             data_max_message=offer.data_max_message,
             telephone=offer.telephone,
             audio_level_id=offer.audio_level_id,
+            direction=offer.direction,
+            listens=sends(offer.direction),
             sdp_origin=secrets.randbits(40),
             copied=copied and self._keeps_copies,
         )
         self._half_open.opened(session_id, request.caller, self._demux)
         return self._sessions.make(state, certificate, offer.client, own)
 
-    def _restart_ice(self, session_id: str, asker: str, offer: sdp.Offer) -> messages.Opened | messages.Refused:
-        """A new offer on a running session: new ICE credentials, everything else as it was."""
+    def _answer_again(self, session_id: str, asker: str, text: str, now: float) -> messages.Opened | messages.Refused:
+        """Another offer on a running session: the direction of its audio, new ICE credentials, or both.
+
+        Credentials stay where the offer's have stayed (RFC 8839 section 4.4.3.1.1): Firefox refuses an answer that
+        restarts ICE unasked. Codec, keys and data channels stay in any case; a section that the session does not have
+        is declined.
+        """
         session = self._demux.get(session_id)
         foreign = session is not None and not messages.may_manage(asker, session.state.creator)
         if session is None or session.ended is not None or foreign:
             return messages.Refused(code="no_session", message=f"session {session_id} is over: place a new call")
         state = session.state
+        codec = Codec(state.rtp.codec, state.rtp.payload_type)
+        offer = sdp.read_offer(text, keep=codec)
         if sorted(offer.fingerprints) != sorted(state.remote_fingerprints):
             return messages.Refused(
                 code="bad_offer", message="the offer has another a=fingerprint than the session: place a new call"
             )
-        if offer.opus_payload_type != state.rtp.payload_type:
+        if offer.codec != codec:
             return messages.Refused(
                 code="bad_offer",
-                message=f"the offer has Opus as {offer.opus_payload_type}, the session as {state.rtp.payload_type}",
+                message=f"the session has {codec.rtpmap}, which the offer does not list: it has {offer.codec.rtpmap}",
             )
-        self._demux.restart_ice(session, self._mint(self._sessions.endpoints.of(session_id)))
+        if state.data_port is None:
+            offer = offer.without_data()
+        client = offer.ufrag, offer.password
+        if client in (state.remote_credentials.get(ufrag) for ufrag in state.ufrags):
+            session.count_answer()
+        else:
+            self._demux.restart_ice(session, self._mint(self._sessions.endpoints.of(session_id)), client)
+        session.change_direction(offer.direction, now)
         answer = self._written_answer(session, offer)
         return messages.Opened(session_id=session_id, answer=answer, cluster=self._settings.cluster)
 
@@ -290,12 +311,15 @@ class SessionOpener:
 
     def _written_answer(self, session: Session, offer: sdp.Offer) -> str:
         state = session.state
+        client = offer.ufrag, offer.password
+        ufrag = next(each for each in state.ufrags if state.remote_credentials.get(each) == client)
         ours = sdp.Answer(
-            ufrag=state.ufrags[0],
-            password=ice_password(self._password_key, state.ufrags[0]),
+            ufrag=ufrag,
+            password=session.ice.password_of(ufrag),
             fingerprint=state.local_fingerprint,
             ssrc=state.rtp.ssrc,
             origin=state.sdp_origin,
             version=state.sdp_version,
+            max_message=MAX_MESSAGE,
         )
         return sdp.write_answer(offer._replace(client=session.dtls_client), ours)

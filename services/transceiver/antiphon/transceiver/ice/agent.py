@@ -105,6 +105,10 @@ class IceLite:
         """Accept checks to one more ufrag (RFC 8445 section 9): the path stays until the new one is checked."""
         self._passwords[ufrag] = ice_password(self._password_key, ufrag).encode()
 
+    def password_of(self, ufrag: str) -> str:
+        """The password that the client got with this ufrag of ours, which has to be known."""
+        return self._passwords[ufrag].decode()
+
     def forget(self, ufrag: str) -> None:
         """Accept no more checks to this ufrag."""
         self._passwords.pop(ufrag, None)

@@ -33,14 +33,19 @@ class ClientPath:
         self.follow()
         return response
 
-    def restart(self, ufrag: str) -> None:
-        """Add a ufrag, because the client restarts ICE. At most one that was never used is kept."""
+    def restart(self, ufrag: str, client: tuple[str, str] | None = None) -> None:
+        """Add a ufrag, because the client restarts ICE. At most one that was never used is kept.
+
+        `client`: the ufrag and password of the offer that asks for it.
+        """
         ufrags = self._state.ufrags
         # The one in use is the last of the list; of the others only the newest is kept.
         if len(ufrags) > 1:
             self._ice.forget(ufrags.pop(0))
         ufrags.insert(0, ufrag)
         self._ice.restart(ufrag)
+        known = {**self._state.remote_credentials, **({ufrag: client} if client else {})}
+        self._state.remote_credentials = {each: known[each] for each in ufrags if each in known}
         self._state.sdp_version += 1
         self._changed()
 

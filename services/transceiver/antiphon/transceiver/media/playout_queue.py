@@ -54,6 +54,9 @@ class PlayoutQueue:
         """Of `playing_generation`."""
         self.rate = 24000
         self.paused = False
+        """By the agent."""
+        self.held = False
+        """By the client, which wants no audio now."""
         self.speaking = False
         """A reply has begun and its end was not sent yet."""
         self._queue: deque[AudioFrame] = deque()
@@ -80,7 +83,18 @@ class PlayoutQueue:
     @property
     def waiting(self) -> bool:
         """There is something to send at the next tick."""
-        return self._fade is not None or (bool(self._queue) and not self.paused)
+        return not self.held and (self._fade is not None or (bool(self._queue) and not self.paused))
+
+    @property
+    def stands(self) -> bool:
+        """What is queued waits for the agent or the client to go on."""
+        return self.paused or self.held
+
+    def hold(self, held: bool) -> None:
+        """The client wants no audio, or wants it again. A fade that has not left is of no use after a hold."""
+        if held and not self.held:
+            self._fade, self._silent = None, True
+        self.held = held
 
     @property
     def fading(self) -> bool:

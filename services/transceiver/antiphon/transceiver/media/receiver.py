@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import Final, Protocol, TypedDict
 
+from antiphon.rtc.codec import CLOCK_RATES
 from antiphon.rtc.media.frame_decoder import FrameDecoder
 from antiphon.rtc.media.jitter_buffer import JitterBuffer
 from antiphon.rtc.media.timeline import TICKS_PER_SECOND, signed
@@ -12,6 +13,7 @@ from antiphon.rtc.rtp import rtcp
 from antiphon.rtc.rtp.audio_level import AudioLevels
 from antiphon.rtc.rtp.packet import RtpError, RtpPacket, unpack_rtp
 from antiphon.rtc.rtp.telephone_event import TelephoneEvents
+from antiphon.rtc.sdp.audio import receives
 from antiphon.schemas import messages
 from antiphon.schemas.audio import AudioFrame
 from antiphon.schemas.messages import AudioRate
@@ -43,15 +45,20 @@ class AudioReceiver:
     """
 
     def __init__(self, state: SessionState, output: AudioOutput) -> None:
-        self.reception = rtcp.Reception()
+        codec = state.rtp.codec
+        self._clock_rate = CLOCK_RATES[codec]
+        self._scale = TICKS_PER_SECOND // self._clock_rate
+        """From the codec's clock to that of the jitter buffer; a multiple keeps the wrap at 2^32."""
+        self.reception = rtcp.Reception(self._clock_rate)
         self.started = False
         self._state = state
         self._output = output
-        self._buffer = JitterBuffer()
+        self._receives = receives(state.direction)
+        self._buffer = JitterBuffer(codec=codec)
         telephone, level = state.telephone, state.audio_level_id
         self._keys = TelephoneEvents(telephone[1], output.event) if telephone is not None else None
         self._levels = AudioLevels(level, output.event) if level is not None else None
-        self._decoder = FrameDecoder(state.input_rate, self._buffer, self._publish, self._jump)
+        self._decoder = FrameDecoder(state.input_rate, self._buffer, self._publish, self._jump, codec)
         self._received_before, self._lost_before = state.packets_received, state.packets_lost
         """Packets of sources (SSRCs) and processes before this one."""
         self._resumes = False
@@ -70,7 +77,7 @@ class AudioReceiver:
         except RtpError:
             self._buffer.counters.malformed += 1
             return False
-        if header.payload_type != self._state.rtp.payload_type or not header.payload:
+        if header.payload_type != self._state.rtp.payload_type or not header.payload or not self._receives:
             self._receive_other(header, now)
             return False
         if self._levels is not None:
@@ -81,12 +88,13 @@ class AudioReceiver:
             self._lost_before += max(0, self.reception.lost)
             self._decoder.play(self._buffer.change_source(now))
         self.reception.add(header.ssrc, header.sequence, header.timestamp, now)
-        self._buffer.jitter = self.reception.jitter / TICKS_PER_SECOND
+        self._buffer.jitter = self.reception.jitter / self._clock_rate
+        timestamp = header.timestamp if self._scale == 1 else header.timestamp * self._scale & 0xFFFFFFFF
         if self._resumes:
-            self._catch_up(header.timestamp)
+            self._catch_up(timestamp)
         first = not self.started
         self.started = True
-        self._decoder.play(self._buffer.push(header.sequence, header.timestamp, header.payload, now))
+        self._decoder.play(self._buffer.push(header.sequence, timestamp, header.payload, now))
         return first
 
     def _receive_other(self, header: RtpPacket, now: float) -> None:
@@ -117,7 +125,7 @@ class AudioReceiver:
             packets_lost=self._lost_before + max(0, self.reception.lost),
             packets_late=counters.late,
             frames_concealed=counters.concealed_ticks // 960 + counters.recovered,
-            jitter_ms=round(self.reception.jitter / 48, 2),
+            jitter_ms=round(self.reception.jitter * 1000 / self._clock_rate, 2),
         )
 
     def export(self) -> None:
@@ -157,7 +165,11 @@ class AudioReceiver:
         state.input_samples = (state.input_samples + self._decoder.unpublished) * rate // state.input_rate
         state.input_rate = rate
         self._decoder.close()
-        self._decoder = FrameDecoder(rate, self._buffer, self._publish, self._jump)
+        self._decoder = FrameDecoder(rate, self._buffer, self._publish, self._jump, state.rtp.codec)
+
+    def follow_direction(self) -> None:
+        """The state's direction has changed. What comes while we do not receive is counted, and not played."""
+        self._receives = receives(self._state.direction)
 
     def close(self) -> None:
         """Free the decoder."""

@@ -12,17 +12,18 @@ import time
 from collections.abc import Callable
 from typing import Final, Protocol
 
-from antiphon.rtc.media import opus
+from antiphon.rtc.codec import CLOCK_RATES
+from antiphon.rtc.media.codecs import Encoder, encoder_of
 from antiphon.rtc.rtp import rtcp
 from antiphon.rtc.rtp.packet import pack_rtp
 from antiphon.rtc.rtp.srtp import Srtp
+from antiphon.rtc.sdp.audio import sends
 from antiphon.schemas import messages
 from antiphon.schemas.audio import AudioFrame, pack_frame, unpack_frame
 from antiphon.transceiver.media.playout_queue import MAX_AHEAD, PlayoutQueue
 from antiphon.transceiver.session.state import SessionState, SpeechState
 from antiphon.transceiver.timing.pacing import PERIOD
 
-TICKS: Final = 960
 POSITION_EVERY: Final = 10
 """Frames between two playout events: 200 ms."""
 HICCUP: Final = 0.1
@@ -35,6 +36,9 @@ HISTORY: Final = 64
 MAX_RETRANSMITTED: Final = 50
 """Packets per second that are sent again on NACKs: as many as are sent at first; more NACKs are ignored."""
 CNAME: Final = b"antiphon"
+HELD_EVERY: Final = 5.0
+"""Seconds between two reports that speech waits while the client holds the call: an agent that gets no report for 10 s
+takes its speech for played (`antiphon.runtime.agent_sessions.playout_tracker`)."""
 KEEPALIVE_AFTER: Final = 0.1
 """Seconds without a packet after which a keepalive is due. It is checked every 50 ms: at most 150 ms between two."""
 UNLIMITED: Final = 1 << 62
@@ -58,9 +62,11 @@ class AudioSender:
         self._state = state
         self._output = output
         self._queue = PlayoutQueue(state.generation)
+        self._clock_rate = CLOCK_RATES[state.rtp.codec]
+        self._frame_ticks = state.rtp.frame_ticks
         self._srtp: Srtp | None = None
         self._send: Callable[[bytes], None] | None = None
-        self._encoder: opus.Encoder | None = None
+        self._encoder: Encoder | None = None
         self._loss_percent = 0
         self._last_sent: float | None = None
         self._due = 0.0
@@ -80,6 +86,11 @@ class AudioSender:
         self._counted = 0, 0
         """Packets and reports sent, as of the last check for a keepalive."""
         self._counted_at = 0.0
+        self._held_at = 0.0
+        """When it was last reported that the client holds the call."""
+        self._mute = False
+        """Speech is played to nobody: positions go on, and nothing leaves."""
+        self._obey_direction()
         self._packets_limit = self._reports_limit = UNLIMITED
         """Of `RtpState.packets` and `SrtpState.rtcp_index`."""
 
@@ -119,20 +130,23 @@ class AudioSender:
             return True  # a process that takes over might send this number again: wait until a checkpoint is stored
         outgoing = self._queue.take()
         if outgoing is None:
-            if self._queue.speaking and not self._queue.paused and self._last_sent is not None:
+            if self._queue.speaking and not self._queue.stands and self._last_sent is not None:
                 # Keep the slot for a while: a frame that misses its visit must not delay those behind it.
                 self._owed = min(self._owed + 1, MAX_OWED)
                 if now - self._last_sent <= HICCUP:
                     return True
-            if self._announced and not self._queue.paused and not self._queue.speaking:
+            if self._announced and not self._queue.stands and not self._queue.speaking:
                 self._position("ended")
             self._owed = 0
             return False
         self._owed = max(0, self._owed - 1)
+        if self._mute:
+            self._tell_position(outgoing.ends)
+            return True
         assert self._srtp is not None
         assert self._send is not None
         if self._encoder is None or self._encoder.rate != outgoing.rate:
-            self._encoder = opus.Encoder(outgoing.rate)
+            self._encoder = encoder_of(self._state.rtp.codec, outgoing.rate)
         self._encoder.expect_loss(self._loss_percent)
         payload = self._encoder.encode(outgoing.pcm)
         rtp = self._state.rtp
@@ -145,21 +159,24 @@ class AudioSender:
         self._history[rtp.sequence] = protected
         self._history.pop((rtp.sequence - HISTORY) & 0xFFFF, None)
         rtp.sequence = (rtp.sequence + 1) & 0xFFFF
-        rtp.timestamp = (rtp.timestamp + TICKS) & 0xFFFFFFFF
+        rtp.timestamp = (rtp.timestamp + self._frame_ticks) & 0xFFFFFFFF
         rtp.packets += 1
         rtp.octets += len(payload)
         self._last_sent = now
+        self._tell_position(outgoing.ends)
+        return True
+
+    def _tell_position(self, ends: bool) -> None:
         self._since_position += 1
         if self._foreign_fade:
             self._foreign_fade = False
         elif not self._announced:
             self._announced = True
             self._position("started")
-        elif outgoing.ends:
+        elif ends:
             self._position("ended")
         elif self._since_position >= POSITION_EVERY:
             self._position("playing")
-        return True
 
     def _follow_clock(self, after_silence: bool, now: float) -> bool:
         """Move the timestamp over a pause, if there was one before this packet; whether it begins a talk spurt."""
@@ -171,7 +188,7 @@ class AudioSender:
         if starts and lag > 0:
             # Whole frames, so that the receiver's buffer sees a plain gap.
             frames = round(lag / PERIOD)
-            self._state.rtp.timestamp = (self._state.rtp.timestamp + frames * TICKS) & 0xFFFFFFFF
+            self._state.rtp.timestamp = (self._state.rtp.timestamp + frames * self._frame_ticks) & 0xFFFFFFFF
             lag -= frames * PERIOD
         self._due = now + PERIOD - max(0.0, lag)
         return starts
@@ -216,6 +233,24 @@ class AudioSender:
         """Continue with the first frame of the queue."""
         self._queue.paused = False
 
+    def follow_direction(self, now: float) -> None:
+        """The state's direction has changed: on hold nothing leaves, and the queue waits as in a pause of the agent.
+
+        An agent that goes on speaking fills the queue, and gets `PlayoutOverflow` when that is full.
+        """
+        was_held = self._queue.held
+        self._owed = 0
+        self._obey_direction()
+        if self._queue.held and not was_held and self._announced:
+            self._held_at = now
+            self._position("paused")
+
+    def _obey_direction(self) -> None:
+        state = self._state
+        wanted = sends(state.direction)
+        self._queue.hold(not wanted and (state.listens or state.direction == "inactive"))
+        self._mute = not wanted and not self._queue.held
+
     def receive_rtcp(self, read: rtcp.Compound, unix_time: float) -> None:
         """Learn loss and round trip from receiver reports; retransmit what is asked for."""
         for block in read.reports:
@@ -245,6 +280,9 @@ class AudioSender:
         """
         if self._srtp is None:
             return
+        if self._queue.held and self._announced and now - self._held_at >= HELD_EVERY:
+            self._held_at = now
+            self._position("paused")
         counts = self._state.rtp.packets, self._srtp.state.rtcp_index
         if counts != self._counted:
             self._counted, self._counted_at = counts, now
@@ -257,7 +295,7 @@ class AudioSender:
         rtp = self._state.rtp
         timestamp = rtp.timestamp
         if self._last_sent is not None:
-            timestamp = (timestamp + round((now - self._due) * 48000)) & 0xFFFFFFFF
+            timestamp = (timestamp + round((now - self._due) * self._clock_rate)) & 0xFFFFFFFF
         report = rtcp.pack_report(rtp.ssrc, time.time(), timestamp, rtp.packets, rtp.octets, CNAME, block)
         self._send(self._srtp.protect_rtcp(report))
 

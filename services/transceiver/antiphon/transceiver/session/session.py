@@ -19,6 +19,7 @@ from antiphon.rtc.dtls.setup import DtlsSetup
 from antiphon.rtc.rtp import rtcp
 from antiphon.rtc.rtp.packet import is_rtcp
 from antiphon.rtc.rtp.srtp import Srtp
+from antiphon.rtc.sdp.audio import Direction, sends
 from antiphon.rtc.token_bucket import TokenBucket
 from antiphon.schemas import messages
 from antiphon.schemas.addresses import Address
@@ -149,9 +150,31 @@ class Session:
             if self._setup.client:
                 self._take_turn(self._step_first, now)
 
-    def restart_ice(self, ufrag: str) -> None:
+    def restart_ice(self, ufrag: str, client: tuple[str, str] | None = None) -> None:
         """The client restarts ICE with a new offer. Keys, SSRC, setup role and data channels stay."""
-        self._client_path.restart(ufrag)
+        self._client_path.restart(ufrag, client)
+
+    @contained
+    def change_direction(self, direction: Direction, now: float) -> None:
+        """Another offer of the client was answered with this direction: it holds the call, or goes on."""
+        if self.ended is not None or direction == self.state.direction:
+            return
+        self.state.direction = direction
+        self.state.listens = self.state.listens or sends(direction)
+        self.sender.follow_direction(now)
+        self.receiver.follow_direction()
+        self._output.event(messages.DirectionChanged(direction=direction))
+        self.checkpoints.touch()
+        self._wake_speech(now)
+
+    def _announce_connected(self) -> None:
+        self._output.event(messages.Connected(setup_ms=self._setup_ms))
+        if self.state.direction != "sendrecv":
+            self._output.event(messages.DirectionChanged(direction=self.state.direction))
+
+    def count_answer(self) -> None:
+        """Another answer to its client goes out (RFC 3264 section 8)."""
+        self.state.sdp_version += 1
 
     @property
     def dtls_client(self) -> bool:
@@ -280,7 +303,7 @@ class Session:
         self._connect_engines(now)
         self._output.milestone("dtls", now)
         self._setup_ms = (now - self._consent.opened_at) * 1000
-        self._output.event(messages.Connected(setup_ms=self._setup_ms))
+        self._announce_connected()
         self._channels.start()
         self._wake_speech(now)
 
@@ -380,7 +403,7 @@ class Session:
         self._output.move(agent)
         self.receiver.change_rate(taken.input_rate)
         if self.connected:
-            self._output.event(messages.Connected(setup_ms=self._setup_ms))
+            self._announce_connected()
             self._channels.announce_open()
         self.checkpoints.touch()
         self._wake_speech(now)

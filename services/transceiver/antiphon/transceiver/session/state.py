@@ -12,8 +12,10 @@ from typing import Any, Final
 
 import msgpack
 
+from antiphon.rtc.codec import CLOCK_RATES, CodecName
 from antiphon.rtc.dtls.state import DtlsState
 from antiphon.rtc.rtp.srtp_state import SrtpState
+from antiphon.rtc.sdp.audio import Direction
 
 STATE_VERSION: Final = 5
 
@@ -41,6 +43,13 @@ class RtpState:
     octets: int = 0
     sent_at: float = 0.0
     """Unix time of the last packet, when this was written; 0 before the first."""
+    codec: CodecName = "opus"
+    """Both ways."""
+
+    @property
+    def frame_ticks(self) -> int:
+        """Ticks of the codec's clock in a frame of 20 ms."""
+        return CLOCK_RATES[self.codec] // 50
 
 
 @dataclass
@@ -127,6 +136,13 @@ class SessionState:
     """Milliseconds of Unix time since when it is in this cluster; 0: from its beginning."""
     handed_over: bool = False
     """Its process detached the session after it wrote this: every counter is exact, none has to be skipped."""
+    direction: Direction = "sendrecv"
+    """Of our audio, as last answered. Without receiving, the caller's audio is dropped."""
+    listens: bool = True
+    """The client has wanted audio at some time: while it wants none, the agent's speech waits. To a client that never
+    wanted any, such as one that only publishes, speech is played as if it was sent."""
+    remote_credentials: dict[str, tuple[str, str]] = field(default_factory=dict)
+    """(ufrag, password) of the client, by the ufrag of ours that its offer was answered with."""
 
     def to_bytes(self) -> bytes:
         """The whole value as msgpack. It holds media keys: encrypt it before it leaves the process."""
@@ -141,7 +157,7 @@ class SessionState:
         self.rtp.sequence = (self.rtp.sequence + RTP_AHEAD) & 0xFFFF
         if self.rtp.sent_at:
             frames = round(max(0.0, unix_time - self.rtp.sent_at) * 50) + FRAMES_AHEAD
-            self.rtp.timestamp = (self.rtp.timestamp + frames * 960) & 0xFFFFFFFF
+            self.rtp.timestamp = (self.rtp.timestamp + frames * self.rtp.frame_ticks) & 0xFFFFFFFF
             self.rtp.sent_at = unix_time
         if self.srtp is not None:
             self.srtp.local_index += RTP_AHEAD
@@ -163,4 +179,7 @@ class SessionState:
         fields["telephone"] = fields["telephone"] and tuple(fields["telephone"])
         fields["remote_fingerprints"] = [tuple(pair) for pair in fields["remote_fingerprints"]]
         fields["token_identities"] = [tuple(identity) for identity in fields["token_identities"]]
+        fields["remote_credentials"] = {
+            ours: tuple(theirs) for ours, theirs in fields.get("remote_credentials", {}).items()
+        }
         return cls(**fields)
