@@ -257,9 +257,9 @@ class Peer:
             if is_rtcp(datagram):
                 self._receive_rtcp(datagram, now)
             else:
-                packet = self._srtp.unprotect(datagram)
-                if packet is not None:
-                    self.receiver.receive(packet, now, time.time_ns())
+                unprotected = self._srtp.unprotect(datagram)
+                if unprotected is not None:
+                    self.receiver.receive(unprotected[0], now, time.time_ns())
 
     def _receive_rtcp(self, datagram: bytes, now: float) -> None:
         assert self._srtp is not None

@@ -9,10 +9,13 @@ from antiphon.cli.ice_check import pack_binding_request
 from antiphon.cli.sdp import Answer
 from antiphon.cli.webrtc_audio import OutgoingStream
 from antiphon.cli.webrtc_client import Peer
+from antiphon.rtc import stun
 from antiphon.rtc.dtls.record_layer import ALERT, CLOSE_NOTIFY
 from antiphon.runtime import tasks
+from antiphon.schemas.addresses import Address
 from antiphon.schemas.audio import AudioFrame
 
+RELAY_AS_SEEN = Address("127.0.0.1", 9)
 CANDIDATE = "a=candidate:1 1 udp 2130706000 127.0.0.1 9 typ host\r\n"
 
 
@@ -25,6 +28,9 @@ class CarriedPeer(Peer):
         self.texts: list[str] = []
         """What came on the data channel."""
         self.transmit = transmit
+        self.checked: list[bytes] = []
+        """The server's checks."""
+        self.answers_checks = True
         super().__init__(self.frames.append, self.texts.append)
 
     def offer(self) -> str:
@@ -38,7 +44,18 @@ class CarriedPeer(Peer):
         self._tasks = [asyncio.create_task(self._check_forever()), asyncio.create_task(self._poll_forever())]
 
     def receive(self, datagram: bytes) -> None:
-        self._receive(datagram, self._loop.time())
+        if stun.message_type(datagram) == stun.BINDING_REQUEST:
+            self.checked.append(datagram)
+            if self.answers_checks:
+                self._answer_check(datagram)
+        else:
+            self._receive(datagram, self._loop.time())
+
+    def _answer_check(self, datagram: bytes) -> None:
+        request, password = stun.unpack_binding_request(datagram), self._password.encode()
+        assert request.local_ufrag == self._ufrag
+        assert stun.is_authentic(datagram, request, password)
+        self._send(stun.pack_binding_success(request.transaction_id, RELAY_AS_SEEN, password))
 
     def _send(self, data: bytes) -> None:
         self.transmit(data)
@@ -90,6 +107,7 @@ class CarriedPeer(Peer):
 
     async def vanish(self) -> None:
         """Stop without a word."""
+        self.answers_checks = False
         await tasks.end(*self._tasks)
         if self._data is not None:
             transmit, self.transmit = self.transmit, lambda data: None

@@ -25,6 +25,7 @@ from antiphon.transceiver.calls.half_open import HalfOpenSessions
 from antiphon.transceiver.calls.session_bus import CallHandlers, SessionBus
 from antiphon.transceiver.calls.session_table import SessionTable
 from antiphon.transceiver.calls.transfers import Transfers
+from antiphon.transceiver.ice.own_checks import Credentials
 from antiphon.transceiver.net.endpoint import Endpoint
 from antiphon.transceiver.session.session import MAX_CAUSE, Session
 from antiphon.transceiver.session.state import RtpState, SessionState
@@ -237,10 +238,12 @@ class SessionOpener:
         certificate = self._certificate.at(now)
         copied = self._copies_all if request.copies is None else request.copies
         own = self._sessions.endpoints.for_call(copied and self._keeps_copies)
+        ufrag = self._mint(own)
         state = SessionState(
             session_id=session_id,
             agent=request.agent,
-            ufrags=[self._mint(own)],
+            ufrags=[ufrag],
+            remote_credentials={ufrag: (offer.ufrag, offer.password)},
             remote_fingerprints=list(offer.fingerprints),
             input_rate=claimed.input_rate,
             rtp=RtpState(
@@ -280,7 +283,8 @@ class SessionOpener:
                 code="bad_offer",
                 message=f"the offer has Opus as {offer.opus_payload_type}, the session as {state.rtp.payload_type}",
             )
-        self._demux.restart_ice(session, self._mint(self._sessions.endpoints.of(session_id)))
+        minted = self._mint(self._sessions.endpoints.of(session_id))
+        self._demux.restart_ice(session, minted, Credentials(offer.ufrag, offer.password))
         answer = self._written_answer(session, offer)
         return messages.Opened(session_id=session_id, answer=answer, cluster=self._settings.cluster)
 

@@ -127,6 +127,10 @@ class SessionState:
     """Milliseconds of Unix time since when it is in this cluster; 0: from its beginning."""
     handed_over: bool = False
     """Its process detached the session after it wrote this: every counter is exact, none has to be skipped."""
+    remote_credentials: dict[str, tuple[str, str]] = field(default_factory=dict)
+    """(ufrag, password) of the client, by the ufrag of ours that its offer was answered with: our checks go by them."""
+    tie_breaker: int = 0
+    """Of our checks (RFC 8445 section 5.2): the same in all of a call; 0: none is drawn yet."""
 
     def to_bytes(self) -> bytes:
         """The whole value as msgpack. It holds media keys: encrypt it before it leaves the process."""
@@ -162,5 +166,8 @@ class SessionState:
         fields["path_relay"] = fields["path_relay"] and tuple(fields["path_relay"])
         fields["telephone"] = fields["telephone"] and tuple(fields["telephone"])
         fields["remote_fingerprints"] = [tuple(pair) for pair in fields["remote_fingerprints"]]
+        fields["remote_credentials"] = {
+            ours: tuple(theirs) for ours, theirs in fields.get("remote_credentials", {}).items()
+        }
         fields["token_identities"] = [tuple(identity) for identity in fields["token_identities"]]
         return cls(**fields)
