@@ -29,12 +29,31 @@ def client(number: int) -> int:
     return key_of((f"198.51.{number >> 8}.{number & 255}", 5000))
 
 
-def test_media_of_an_unknown_client_goes_to_every_announced_transceiver_until_one_knows_it() -> None:
+def media(sequence: int, ssrc: int = 9) -> bytes:
+    return b"\x80\x6f" + (sequence & 0xFFFF).to_bytes(2, "big") + bytes(4) + ssrc.to_bytes(4, "big") + bytes(40)
+
+
+def test_a_stream_of_an_unknown_client_goes_to_every_announced_transceiver_until_one_knows_it() -> None:
     core = relay()
-    assert core.from_client(ALICE, MEDIA, 0.0) is None
-    assert core.notices.take() == [(FIRST, header_of(ALICE) + MEDIA), (SECOND, header_of(ALICE) + MEDIA)]
+    for number in (65534, 65535, 65536):
+        assert not core.notices, "it is no stream yet"
+        assert core.from_client(ALICE, media(number), 0.0) is None
+    packets = [header_of(ALICE) + media(number) for number in (65534, 65535, 65536)]
+    assert core.notices.take() == [(to, packet) for packet in packets for to in (FIRST, SECOND)]
+    assert core.from_client(ALICE, media(65538), 0.05) is None
+    assert core.notices.take() == [(to, header_of(ALICE) + media(65538)) for to in (FIRST, SECOND)]
     assert core.from_tunnel(SECOND, header_of(ALICE), 0.1) is None  # the bare header
-    assert core.from_client(ALICE, MEDIA, 0.2) == SECOND
+    assert core.from_client(ALICE, media(65539), 0.2) == SECOND
+    assert core.notices.take() == []
+
+
+def test_what_is_no_stream_goes_nowhere() -> None:
+    core = relay()
+    for number in range(100):
+        core.from_client(ALICE, media(number, ssrc=number), 0.0)
+        core.from_client(client(1), media(number * 7), 0.0)
+        core.from_client(client(2), media(5), 0.0)
+        core.from_client(client(number + 10), media(number), 0.0)
     assert core.notices.take() == []
 
 
@@ -52,20 +71,22 @@ def test_media_of_an_unknown_client_goes_to_every_announced_transceiver_until_on
 )
 def test_nothing_else_of_an_unknown_client_does(datagram: bytes) -> None:
     core = relay()
-    assert core.from_client(ALICE, datagram, 0.0) is None
+    for _ in range(9):
+        assert core.from_client(ALICE, datagram, 0.0) is None
     assert core.notices.take() == []
 
 
 def test_strays_are_few_from_one_client_and_from_all() -> None:
     core = relay()
     for number in range(100):
-        core.from_client(ALICE, MEDIA, number / 1000)
-    assert len(core.notices.take()) == 2 * STRAYS_PER_CLIENT
-    core.from_client(ALICE, MEDIA, STRAY_SECONDS)
-    assert len(core.notices.take()) == 2, "a NAT may rebind again"
+        core.from_client(ALICE, media(number), number / 1000)
+    assert 0 < len(core.notices.take()) <= 2 * STRAYS_PER_CLIENT
+    for number in range(3):
+        core.from_client(ALICE, media(number), STRAY_SECONDS)
+    assert len(core.notices.take()) == 6, "a NAT may rebind again"
     sent = 0
     for number in range(20_000):
-        core.from_client(client(number), MEDIA, 10 + number / 10_000)
+        core.from_client(client(number // 4), media(number), 10 + number / 10_000)
         sent += len(core.notices.take())
     assert PER_SECOND < sent <= PER_SECOND + 2.1 * PER_SECOND
     assert len(core.notices._strays) <= REMEMBERED
@@ -73,7 +94,8 @@ def test_strays_are_few_from_one_client_and_from_all() -> None:
 
 def test_without_a_transceiver_and_where_bare_headers_teach_nothing_none_are_sent() -> None:
     for core in (relay(learning=False), relay(tcp=True), RelayCore(RouteKeyring.from_text(ROUTE_KEYS), 9, 0.0)):
-        core.from_client(ALICE, MEDIA, 0.0)
+        for number in range(9):
+            core.from_client(ALICE, media(number), 0.0)
         assert core.notices.take() == []
 
 
