@@ -19,8 +19,8 @@ FIRST, SECOND = key_of(("10.0.0.1", 7001)), key_of(("10.0.0.2", 7002))
 MEDIA = b"\x80\x6f" + bytes(40)
 
 
-def relay(**options: bool) -> RelayCore:
-    core = RelayCore(RouteKeyring.from_text(ROUTE_KEYS), 100, time.time(), **options)
+def relay(learning: bool = True, tcp: bool = False) -> RelayCore:
+    core = RelayCore(RouteKeyring.from_text(ROUTE_KEYS), 100, time.time(), learning=learning, tcp=tcp)
     core.set_routes({(0, 1, 1): FIRST, (0, 2, 1): SECOND}, 0.0)
     return core
 
