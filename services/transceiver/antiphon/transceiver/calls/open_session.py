@@ -25,7 +25,6 @@ from antiphon.transceiver.calls.half_open import HalfOpenSessions
 from antiphon.transceiver.calls.session_bus import CallHandlers, SessionBus
 from antiphon.transceiver.calls.session_table import SessionTable
 from antiphon.transceiver.calls.transfers import Transfers
-from antiphon.transceiver.ice.own_checks import Credentials
 from antiphon.transceiver.net.endpoint import Endpoint
 from antiphon.transceiver.session.session import MAX_CAUSE, Session
 from antiphon.transceiver.session.state import RtpState, SessionState
@@ -284,7 +283,7 @@ class SessionOpener:
                 message=f"the offer has Opus as {offer.opus_payload_type}, the session as {state.rtp.payload_type}",
             )
         minted = self._mint(self._sessions.endpoints.of(session_id))
-        self._demux.restart_ice(session, minted, Credentials(offer.ufrag, offer.password))
+        self._demux.restart_ice(session, minted, (offer.ufrag, offer.password))
         answer = self._written_answer(session, offer)
         return messages.Opened(session_id=session_id, answer=answer, cluster=self._settings.cluster)
 

@@ -110,10 +110,10 @@ class IceLite:
         self.last_received = self._used_at = now
         self._own.schedule(now + INTERVAL)
 
-    def restart(self, ufrag: str, client: Credentials | None) -> None:
+    def restart(self, ufrag: str, client: tuple[str, str] | None) -> None:
         """Accept checks to one more ufrag (RFC 8445 section 9): the path stays until the new one is checked.
 
-        At most one ufrag that was never used is kept. `client`: the credentials of the new offer.
+        At most one ufrag that was never used is kept. `client`: ufrag and password of the new offer.
         """
         ufrags = self._state.ufrags
         # The one in use is the last of the list; of the others only the newest is kept.
@@ -122,7 +122,7 @@ class IceLite:
         ufrags.insert(0, ufrag)
         self._passwords[ufrag] = ice_password(self._password_key, ufrag).encode()
         if client is not None:
-            self._state.remote_credentials[ufrag] = client.ufrag, client.password
+            self._state.remote_credentials[ufrag] = client
         self._changed()
 
     def _forget(self, ufrag: str) -> None:

@@ -10,7 +10,6 @@ from antiphon.rtc import stun
 from antiphon.rtc.token_bucket import TokenBucket
 from antiphon.schemas import MalformedError, tunnel
 from antiphon.transceiver.ice.agent import Path
-from antiphon.transceiver.ice.own_checks import Credentials
 from antiphon.transceiver.net.contested_address import ContestedAddress
 from antiphon.transceiver.session.session import Session
 
@@ -84,8 +83,8 @@ class Demux:
             for header in session.ice.headers:
                 self._by_client[header] = session
 
-    def restart_ice(self, session: Session, ufrag: str, client: Credentials | None = None) -> None:
-        """Find the session under one more ufrag. `client`: the credentials of the offer that asks for it."""
+    def restart_ice(self, session: Session, ufrag: str, client: tuple[str, str] | None = None) -> None:
+        """Find the session under one more ufrag. `client`: ufrag and password of the offer that asks for it."""
         before = tuple(session.state.ufrags)
         session.restart_ice(ufrag, client)
         self._forget(session, [each for each in before if each not in session.state.ufrags], ())

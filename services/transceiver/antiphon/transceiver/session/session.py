@@ -24,7 +24,6 @@ from antiphon.schemas.addresses import Address
 from antiphon.schemas.audio import AudioFrame
 from antiphon.transceiver.ice.agent import IceLite, Path
 from antiphon.transceiver.ice.consent import CONSENT_TIMEOUT, Consent
-from antiphon.transceiver.ice.own_checks import Credentials
 from antiphon.transceiver.media.receiver import AudioReceiver
 from antiphon.transceiver.media.reports import Reports
 from antiphon.transceiver.media.sender import AudioSender
@@ -178,10 +177,10 @@ class Session:
             if self._setup.client:
                 self._take_turn(self._step_first, now)
 
-    def restart_ice(self, ufrag: str, client: Credentials | None = None) -> None:
+    def restart_ice(self, ufrag: str, client: tuple[str, str] | None = None) -> None:
         """The client restarts ICE with a new offer. Keys, SSRC, setup role and data channels stay.
 
-        `client`: the credentials of that offer; without, no checks of ours go to the client once it uses the new ones.
+        `client`: ufrag and password of that offer; without, no checks of ours go to the client once it uses the new ones.
         """
         self.ice.restart(ufrag, client)
         self.state.sdp_version += 1
