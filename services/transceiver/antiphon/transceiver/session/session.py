@@ -180,7 +180,7 @@ class Session:
     def restart_ice(self, ufrag: str, client: tuple[str, str] | None = None) -> None:
         """The client restarts ICE with a new offer. Keys, SSRC, setup role and data channels stay.
 
-        `client`: ufrag and password of that offer; without, no checks of ours go to the client once it uses the new ones.
+        `client`: ufrag and password of that offer; without, the client gets no checks of ours once it uses the new ones.
         """
         self.ice.restart(ufrag, client)
         self.state.sdp_version += 1
