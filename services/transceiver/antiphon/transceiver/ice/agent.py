@@ -20,6 +20,7 @@ from collections.abc import Callable, Mapping
 from typing import Final, Literal, NamedTuple
 
 from antiphon.rtc import stun
+from antiphon.rtc.token_bucket import TokenBucket
 from antiphon.schemas import MalformedError, backbone
 from antiphon.schemas.addresses import Address
 from antiphon.schemas.route_token import ice_password
@@ -30,6 +31,8 @@ from antiphon.transceiver.session.state import SessionState
 
 __all__ = ["HANDSHAKE_CREDIT", "MAX_PATHS", "IceLite", "Path"]
 
+UNSIGNED: Final = (2, 8)
+"""Answers to requests without credentials per second, and at once: clients keep a path alive every few seconds."""
 TRIAL_SECONDS: Final = 2.0
 """After its last packet an address without a check is asked for so long."""
 LOST_SECONDS: Final = 8.0
@@ -97,6 +100,7 @@ class IceLite:
         self._addresses = ClientAddresses()
         self._own = OwnChecks()
         self._seen = SeenChecks(state.seen_checks)
+        self._unsigned = TokenBucket(*UNSIGNED)
         self._nominated = False
         self._first_header: bytes | None = None
         """Of the first path, until answers go anywhere else."""
@@ -202,11 +206,13 @@ class IceLite:
             self.follow_relay(path)
             self.ask(now)
 
-    def refuse_without_credentials(self, error: stun.NoCredentialsError, path: Path) -> None:
+    def refuse_without_credentials(self, error: stun.NoCredentialsError, path: Path, now: float) -> None:
         """The unsigned answer to a request without credentials, to a known address (RFC 8489 section 9.1.3).
 
         Clients keep a path alive by such requests. They count as no sign of life: anybody can send them.
         """
+        if not self._unsigned.take(1, now):
+            return
         response = stun.pack_binding_error(error.transaction_id, stun.BAD_REQUEST, fingerprint=error.fingerprint)
         if self._addresses.may_send(path.header, len(response)):
             self._send(path, response)

@@ -5,7 +5,6 @@ The engines have files of their own. This file decides only which engine gets wh
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Callable, Mapping
 from typing import Final, Literal
@@ -34,6 +33,7 @@ from antiphon.transceiver.session.channels import Channels
 from antiphon.transceiver.session.checkpoint import Checkpoint
 from antiphon.transceiver.session.fault_isolation import contained, failed
 from antiphon.transceiver.session.output import MOVED, Output
+from antiphon.transceiver.session.over_budget import OverBudget
 from antiphon.transceiver.session.state import SessionState
 from antiphon.transceiver.session.visits import Visits
 
@@ -41,21 +41,6 @@ log = logging.getLogger(__name__)
 
 FINAL_FLIGHTS: Final = (2, 8)
 """Repetitions of our last flight per second, and at once: a client's timer for it begins at a second."""
-UNSIGNED: Final = (2, 8)
-"""Answers to requests without credentials per second, and at once: clients keep a path alive every few seconds."""
-NOTICE_SECONDS: Final = 0.2
-"""For the notice of an end to reach the client before the end does."""
-OVER_BUDGET: Final = {
-    "type": "error",
-    "event_id": "event_over_budget",
-    "error": {
-        "type": "client_error",
-        "code": "over_budget",
-        "message": "the client sends far more packets than a call takes: the call ends",
-        "param": None,
-        "event_id": None,
-    },
-}
 MAX_CAUSE: Final = 200
 """Characters of a hang-up's cause that are kept."""
 
@@ -105,10 +90,7 @@ class Session:
         """0 in a process that has the session from another one."""
         self._handshake_path: Path | None = None
         """By which the newest datagram of the handshake arrived."""
-        self._notified_at: float | None = None
-        """When the client was told that its call ends for what it sends."""
         self._final_flights = TokenBucket(*FINAL_FLIGHTS)
-        self._unsigned = TokenBucket(*UNSIGNED)
         self._alerts = HandshakeAlerts()
         self._resumed = False
         self._setup = DtlsSetup(
@@ -118,6 +100,7 @@ class Session:
         self._srtp: Srtp | None = None
         self._client_events = BoundedEvents(output, now)
         self._channels = Channels(state, self._client_events)
+        self._over_budget = OverBudget(self.budget, self._channels.send)
         self.receiver = AudioReceiver(state, self._client_events, unix_offset)
         self.sender = AudioSender(state, output, unix_offset)
         self._visits = Visits(self.receiver, self.sender, join, leave, lambda: failed(self))
@@ -145,8 +128,8 @@ class Session:
 
     def receive_keepalive(self, error: stun.NoCredentialsError, path: Path, now: float) -> None:
         """A request without credentials came from a known address: it is answered, and changes nothing."""
-        if self.ended is None and self._unsigned.take(1, now):
-            self.ice.refuse_without_credentials(error, path)
+        if self.ended is None:
+            self.ice.refuse_without_credentials(error, path, now)
 
     def receive_answer(self, datagram: bytes, path: Path, now: float) -> None:
         """A response to a binding request, from a known address."""
@@ -180,7 +163,7 @@ class Session:
     def restart_ice(self, ufrag: str, client: tuple[str, str] | None = None) -> None:
         """The client restarts ICE with a new offer. Keys, SSRC, setup role and data channels stay.
 
-        `client`: ufrag and password of that offer; without, the client gets no checks of ours once it uses the new ones.
+        `client`: ufrag and password of that offer; without, no checks of ours go by the new ones.
         """
         self.ice.restart(ufrag, client)
         self.state.sdp_version += 1
@@ -468,12 +451,8 @@ class Session:
                 self.ice.last_received, self.ice.path is not None, self._srtp is not None, now
             )
         )
-        if reason is None and self.budget.is_overdrawn(now):
-            if self._notified_at is None:
-                self._notified_at = now
-                self._channels.send(messages.EVENTS_CHANNEL, json.dumps(OVER_BUDGET))
-            elif now - self._notified_at > NOTICE_SECONDS:
-                reason = "over_budget"
+        if reason is None and self._over_budget.is_over(now):
+            reason = "over_budget"
         if reason is not None:
             self.end(reason, now)
         elif self._srtp is not None:
