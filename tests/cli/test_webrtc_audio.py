@@ -31,7 +31,7 @@ class Wire:
         self._far = Srtp(SrtpState("SRTP_AEAD_AES_128_GCM", KEYS[1], KEYS[0]), 9)
 
     def opened(self) -> list[bytes]:
-        packets = [packet for packet in map(self._far.unprotect, self.sent) if packet is not None]
+        packets = [taken[0] for taken in map(self._far.unprotect, self.sent) if taken is not None]
         self.sent.clear()
         return packets
 

@@ -17,6 +17,7 @@ from antiphon.rtc import stun
 from antiphon.schemas.addresses import Address
 from antiphon.schemas.route_token import ice_password
 from antiphon.transceiver.ice.agent import MAX_PATHS, IceLite, Path
+from antiphon.transceiver.session.state import RtpState, SessionState
 
 pytestmark = pytest.mark.pure
 
@@ -163,41 +164,46 @@ KEY = bytes(16)
 A, B = ("127.0.0.1", 1), ("127.0.0.1", 2)
 
 
+def lite() -> IceLite:
+    state = SessionState("rtc_test", "a", ["ufrag"], [], 16000, RtpState(7, 111, 0, 0))
+    return IceLite(state, KEY, lambda path, data: None, lambda: None)
+
+
 def check(ice: IceLite, header: bytes, relay: tuple[str, int], now: float, use_candidate: bool = False) -> bool:
     datagram = pack_binding_request("ufrag:x", ice_password(KEY, "ufrag"), use_candidate)
     request = stun.unpack_binding_request(datagram)
-    return ice.check(request, datagram, Address("192.0.2.1", 1), Path(header, relay), now) is not None
+    return ice.check(request, datagram, Address("192.0.2.1", 1), Path(header, relay), now) == "taken"
 
 
 def test_the_path_follows_nomination_and_the_newest_authenticated_packet() -> None:
-    ice = IceLite(KEY, ["ufrag"])
+    ice = lite()
     assert ice.path is None
-    assert check(ice, b"one", A, 0)
+    assert check(ice, b"one", A, 0, use_candidate=True)
     assert ice.path == Path(b"one", A)
     assert check(ice, b"two", A, 1)
     assert ice.path == Path(b"one", A)  # only a check
     assert check(ice, b"two", A, 2, use_candidate=True)
     assert ice.path == Path(b"two", A)
-    ice.received(Path(b"one", A), newest=False, now=3)  # a straggler
+    ice.received(Path(b"one", A), newest=False, now=3, size=100)  # a straggler
     assert ice.path == Path(b"two", A)
-    ice.received(Path(b"two", B), newest=True, now=4)  # the same client by another relay
+    ice.received(Path(b"two", B), newest=True, now=4, size=100)  # the same client by another relay
     assert ice.path == Path(b"two", B)
-    ice.received(Path(b"three", A), newest=True, now=5)  # never checked
+    ice.received(Path(b"three", A), newest=True, now=5, size=100)  # never checked
     assert ice.path == Path(b"two", B)
 
 
 def test_a_wrong_password_is_not_answered_and_changes_nothing() -> None:
-    ice = IceLite(KEY, ["ufrag"])
+    ice = lite()
     datagram = pack_binding_request("ufrag:x", "guess", use_candidate=True)
     request = stun.unpack_binding_request(datagram)
-    assert ice.check(request, datagram, Address("192.0.2.1", 1), Path(b"one", A), 0) is None
+    assert ice.check(request, datagram, Address("192.0.2.1", 1), Path(b"one", A), 0) == "refused"
     assert ice.path is None
     assert ice.headers == ()
 
 
 def test_checked_addresses_are_bounded_and_the_current_one_stays() -> None:
-    ice = IceLite(KEY, ["ufrag"])
-    check(ice, b"current", A, 0)
+    ice = lite()
+    check(ice, b"current", A, 0, use_candidate=True)
     for number in range(100):
         check(ice, b"%d" % number, A, 1 + number)
     assert len(ice.headers) == MAX_PATHS

@@ -138,7 +138,7 @@ class Wire:
         return now
 
     def packets(self) -> list[RtpPacket]:
-        plain = [self.client.unprotect(data) for data in self.raw]
+        plain = [taken and taken[0] for taken in map(self.client.unprotect, self.raw)]
         return [unpack_rtp(packet) for packet in plain if packet is not None]
 
     def states(self) -> list[str]:

@@ -33,7 +33,7 @@ class Overheard(Call):
         super().__init__()
 
     def _to_session(self, data: bytes) -> None:
-        if data[0] < 4:
+        if data[:2] == b"\0\1":
             self.checks.append(data)
         super()._to_session(data)
 

@@ -56,6 +56,17 @@ def is_authentic_success(datagram: bytes, password: str) -> bool:
     return False
 
 
+def answer_to(datagram: bytes, ufrag: str, password: str, server: Address) -> bytes | None:
+    """The response to a check of the server's, which came from this address; None if it is none with our password."""
+    try:
+        request = stun.unpack_binding_request(datagram)
+    except stun.StunError:
+        return None
+    if request.local_ufrag != ufrag or not stun.is_authentic(datagram, request, password.encode()):
+        return None
+    return stun.pack_binding_success(request.transaction_id, server, password.encode())
+
+
 def reach(answer: Answer, candidate: Address, local_ufrag: str, timeout: float = 3.0) -> float | None:
     """Round trip to the session by way of this candidate in ms; None when no authentic answer comes in time."""
     family = socket.AF_INET6 if ":" in candidate.host else socket.AF_INET

@@ -18,7 +18,7 @@ import httpx
 
 from antiphon.cli.call_client import Fate, fate, hang_up, place
 from antiphon.cli.errors import CallError
-from antiphon.cli.ice_check import is_authentic_success, pack_binding_request
+from antiphon.cli.ice_check import answer_to, is_authentic_success, pack_binding_request
 from antiphon.cli.sdp import PAYLOAD_TYPE, Answer, make_offer
 from antiphon.cli.webrtc_audio import ClientReceiver, ClientSender, OutgoingStream
 from antiphon.rtc.dtls.certificate import Certificate
@@ -239,7 +239,10 @@ class Peer:
         assert self._setup is not None
         first = datagram[0]
         if first < 4:
-            if is_authentic_success(datagram, self._answer.password) and not self._checked:
+            response = answer_to(datagram, self._ufrag, self._password, self._answer.candidates[0])
+            if response is not None:
+                self._send(response)
+            elif is_authentic_success(datagram, self._answer.password) and not self._checked:
                 self._checked = True
                 self._setup.begin(now)
                 if self._answer.passive:
@@ -257,9 +260,9 @@ class Peer:
             if is_rtcp(datagram):
                 self._receive_rtcp(datagram, now)
             else:
-                packet = self._srtp.unprotect(datagram)
-                if packet is not None:
-                    self.receiver.receive(packet, now, time.time_ns())
+                unprotected = self._srtp.unprotect(datagram)
+                if unprotected is not None:
+                    self.receiver.receive(unprotected[0], now, time.time_ns())
 
     def _receive_rtcp(self, datagram: bytes, now: float) -> None:
         assert self._srtp is not None

@@ -80,6 +80,7 @@ class Call:
             data_max_message=offer.data_max_message,
             telephone=offer.telephone,
             audio_level_id=offer.audio_level_id,
+            remote_credentials={ufrag: (offer.ufrag, offer.password)},
         )
         self.session = Session(
             state,
@@ -190,6 +191,26 @@ class Call:
         self.session.end("hang_up", self.loop.time())
         self._clock.cancel()
         await asyncio.gather(self._clock, return_exceptions=True)
+
+
+class MovingCall(Call):
+    """A call whose client changes its address, by `header`: what is sent to another one is lost, and noted."""
+
+    def __init__(self, seed: int = 1, header: bytes = HEADER) -> None:
+        self.sent_to: dict[bytes, list[bytes]] = {}
+        super().__init__(seed=seed, header=header)
+
+    def datagram(self, path: Path, data: bytes) -> None:
+        self.sent_to.setdefault(path.header, []).append(data)
+        if path.header == self.header and data:
+            super().datagram(Path(self.header, RELAY), data)
+
+    def arrives(self, header: bytes, data: bytes, relay: tuple[str, int] = RELAY) -> None:
+        """Something comes from any address."""
+        now = self.loop.time()
+        unrouted = self.registry.receive(header + data, relay, now, unix_ns(now))
+        if unrouted is not None:
+            self.registry.count_lost(unrouted)
 
 
 class StartCall(Protocol):

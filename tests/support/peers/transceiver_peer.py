@@ -9,6 +9,7 @@ from antiphon.cli.ice_check import pack_binding_request
 from antiphon.cli.sdp import Answer
 from antiphon.cli.webrtc_audio import OutgoingStream
 from antiphon.cli.webrtc_client import Peer
+from antiphon.rtc import stun
 from antiphon.rtc.dtls.record_layer import ALERT, CLOSE_NOTIFY
 from antiphon.runtime import tasks
 from antiphon.schemas.audio import AudioFrame
@@ -25,6 +26,9 @@ class CarriedPeer(Peer):
         self.texts: list[str] = []
         """What came on the data channel."""
         self.transmit = transmit
+        self.checked: list[bytes] = []
+        """The server's checks."""
+        self.answers_checks = True
         super().__init__(self.frames.append, self.texts.append)
 
     def offer(self) -> str:
@@ -38,6 +42,10 @@ class CarriedPeer(Peer):
         self._tasks = [asyncio.create_task(self._check_forever()), asyncio.create_task(self._poll_forever())]
 
     def receive(self, datagram: bytes) -> None:
+        if stun.message_type(datagram) == stun.BINDING_REQUEST:
+            self.checked.append(datagram)
+            if not self.answers_checks:
+                return
         self._receive(datagram, self._loop.time())
 
     def _send(self, data: bytes) -> None:
@@ -90,6 +98,7 @@ class CarriedPeer(Peer):
 
     async def vanish(self) -> None:
         """Stop without a word."""
+        self.answers_checks = False
         await tasks.end(*self._tasks)
         if self._data is not None:
             transmit, self.transmit = self.transmit, lambda data: None

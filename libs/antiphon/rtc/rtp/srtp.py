@@ -103,8 +103,11 @@ class Srtp:
         for _ in range(sent):  # libsrtp has no call to set its SRTCP index: run it forward, 1.5 us each
             self.protect_rtcp(_BURNT + local_ssrc.to_bytes(4, "big"))
 
-    def unprotect(self, datagram: bytes) -> bytes | None:
-        """The RTP packet inside, or None if it is not authentic or was seen before."""
+    def unprotect(self, datagram: bytes) -> tuple[bytes, bool] | None:
+        """The RTP packet inside, and whether it is newer than all before it; None if not authentic or seen before.
+
+        The first packet of a further SSRC does not count as newer: what an observer kept from us could be one.
+        """
         size = len(datagram)
         if not 12 <= size <= MAX_DATAGRAM:
             self.counters.refused += 1
@@ -113,9 +116,11 @@ class Srtp:
         sequence = datagram[2] << 8 | datagram[3]
         state = self.state
         if ssrc != state.remote_ssrc or self._floors or not self._streams:
-            index = self._unprotect_with_care(datagram, ssrc, sequence)
+            highest = self._highest(ssrc)
+            index = self._unprotect_with_care(datagram, ssrc, sequence, highest)
             if index is None:
                 return None
+            newest = index > highest and (highest >= 0 or state.remote_index < 0)
             if ssrc != state.remote_ssrc:
                 self._follow(ssrc)
             state.remote_index = max(state.remote_index, index)
@@ -127,15 +132,15 @@ class Srtp:
                 self._count(status)
                 return None
             ahead = (sequence - state.remote_index) & 0xFFFF
-            if 0 < ahead < 0x8000:
+            newest = 0 < ahead < 0x8000
+            if newest:
                 state.remote_index += ahead
         plain: bytes = _view[0 : _length[0]]
-        return plain
+        return plain, newest
 
-    def _unprotect_with_care(self, datagram: bytes, ssrc: int, sequence: int) -> int | None:
+    def _unprotect_with_care(self, datagram: bytes, ssrc: int, sequence: int, highest: int) -> int | None:
         """The slow path, for another SSRC than that of the last packet, or one with a floor: the packet's index."""
         floor = self._floors.get(ssrc, -1)
-        highest = self._highest(ssrc)
         known = self._streams.get(ssrc, -1) >= 0
         index = sequence if highest < 0 else highest + ((sequence - highest + 0x8000) & 0xFFFF) - 0x8000
         if index <= floor:

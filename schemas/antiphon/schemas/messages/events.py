@@ -174,7 +174,8 @@ class Statistics(Message):
     jitter_ms: float
     """Interarrival jitter of the client's packets, ms (RFC 3550 section 6.4.1)."""
     round_trip_ms: float | None = None
-    """To the client and back by its last receiver report, ms; None before the first one."""
+    """To the client and back, ms: by its last receiver report, or by its answer to our last connectivity check where it
+    sends no reports; None before the first of both."""
     remote_packets_lost: int | None = None
     """RTP packets that the client reports as lost; None before its first receiver report."""
     packets_refused: int = 0
@@ -190,6 +191,8 @@ class Statistics(Message):
     """Connectivity checks of the client that came again from another address, or long after the first time."""
     events_dropped: int = 0
     """Events of the client's doing (keys, audio levels, channels) beyond what a session publishes."""
+    checks_refused: int = 0
+    """Our connectivity checks that the client answered with an error."""
 
 
 class ClaimExpired(Message):

@@ -5,6 +5,7 @@ What it promises, whatever it is given:
 - a flow begins with a token that opens, is of this day and names an announced transceiver of that epoch, or
   with a packet of an announced transceiver;
 - a client is sent only what its flow's own transceiver sent for it; the relay sends nothing of its own;
+- of an unknown client a few packets of SRTP go to all announced transceivers, within a rate (`notices`);
 - a caller sends a transceiver no more packets than its budget allows, by however many flows;
 - a packet of another relay goes to a transceiver or to a client of this relay, never to a third relay.
 
@@ -24,6 +25,7 @@ from antiphon.relay.core.backbone_table import Relay
 from antiphon.relay.core.flow_key import header_of, key_in_tunnel_packet
 from antiphon.relay.core.flow_table import NO_LIMIT, FlowTable
 from antiphon.relay.core.new_flow_limiter import NewFlowLimiter
+from antiphon.relay.core.notices import Notices
 from antiphon.relay.core.outgoing import MAX_DATAGRAM
 from antiphon.relay.core.packet_budget import PacketLimit, Spent
 from antiphon.relay.core.pending_packets import PendingPackets, may_be_media
@@ -78,6 +80,8 @@ class RelayCore:
         self.flows = FlowTable(max_flows, limit, owners, self.two_hops.next_hops if self.two_hops else None)
         self.counters = Counters()
         self._pending = PendingPackets() if asking else None
+        self.notices = Notices()
+        """What transceivers are told of its own accord: a worker sends it."""
         self._limit = NewFlowLimiter(new_flows_per_network)
         self._learning = learning
         self._tcp_bit = TCP_BIT if tcp else 0
@@ -126,6 +130,8 @@ class RelayCore:
         pending = self._pending
         if pending is not None and may_be_media(datagram[0]) and pending.add(client, bytes(datagram), now):
             return None
+        if self._learning and not self._tcp_bit:
+            self.notices.offer(client, datagram, self._announced, now)
         return self._drop("unknown_client")
 
     def _from_binding_request(self, client: int, request: bytes | memoryview, now: float) -> int | None:
@@ -194,6 +200,7 @@ class RelayCore:
             learn = self._learning and not (payload and packet[begins] < FIRST_BYTE_BEYOND_STUN)
             if not self.flows.confirm(client, source, now, learn):
                 if confirmed is not None:
+                    self.notices.disown(source, client, now)
                     return self._drop("not_owner")
                 return self._drop("table_full" if learn else "not_learning")
         return client if payload else None

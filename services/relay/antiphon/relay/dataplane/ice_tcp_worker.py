@@ -134,6 +134,9 @@ class IceTcpWorker:
                 elif fd in self._connections:
                     self._serve(self._connections[fd], event, now)
             self._read_again(now)
+            for owner, packet in self._core.notices.take():
+                with contextlib.suppress(OSError):
+                    self._tunnel.sendto(packet, sockaddr_of(owner))
             if self._backbone is not None:
                 self._backbone.send_hellos(time.monotonic())
             if now >= next_tick:

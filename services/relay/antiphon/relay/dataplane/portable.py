@@ -116,6 +116,11 @@ class PortablePath:
                 counters.packets_to_transceivers += 1
                 counters.bytes_to_transceivers += len(datagram)
 
+    def send_notices(self) -> None:
+        """Send what the core tells transceivers of its own accord."""
+        for owner, packet in self._core.notices.take():
+            self._send(self._tunnel, packet, owner)
+
     def hello(self, owner: int) -> None:
         """Ask a transceiver for its clients."""
         self._send(self._tunnel, HELLO, owner)

@@ -121,6 +121,8 @@ class Worker:
                         break
             if backbone is not None:
                 backbone.send_hellos(now)
+            if core.notices:
+                path.send_notices()
             for client in core.questions():
                 self._control.send(Find(client))
             if now >= next_tick:

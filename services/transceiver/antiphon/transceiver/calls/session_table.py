@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final, Protocol
@@ -109,6 +110,7 @@ class SessionTable:
             self._settings.consent_seconds,
             self._remove,
             foreign,
+            time.time() - now,
         )
         self.endpoints.put(state.session_id, endpoint)
         self.demux.add(session)

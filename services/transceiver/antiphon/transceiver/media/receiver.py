@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Final, Protocol, TypedDict
 
 from antiphon.rtc.codec import CLOCK_RATES
@@ -44,7 +43,8 @@ class AudioReceiver:
     Owner: the `Session`, for its whole life, which calls it on the event loop only.
     """
 
-    def __init__(self, state: SessionState, output: AudioOutput) -> None:
+    def __init__(self, state: SessionState, output: AudioOutput, unix_offset: float = 0.0) -> None:
+        """`unix_offset`: Unix time less the time that `now` counts, in seconds."""
         codec = state.rtp.codec
         self._clock_rate = CLOCK_RATES[codec]
         self._scale = TICKS_PER_SECOND // self._clock_rate
@@ -61,6 +61,7 @@ class AudioReceiver:
         self._decoder = FrameDecoder(state.input_rate, self._buffer, self._publish, self._jump, codec)
         self._received_before, self._lost_before = state.packets_received, state.packets_lost
         """Packets of sources (SSRCs) and processes before this one."""
+        self._clock_offset = unix_offset
         self._resumes = False
         """The position is that of another process's checkpoint: the next packet shows how much is missing."""
         self._unix_offset = 0
@@ -91,7 +92,7 @@ class AudioReceiver:
         self._buffer.jitter = self.reception.jitter / self._clock_rate
         timestamp = header.timestamp if self._scale == 1 else header.timestamp * self._scale & 0xFFFFFFFF
         if self._resumes:
-            self._catch_up(timestamp)
+            self._catch_up(timestamp, now)
         first = not self.started
         self.started = True
         self._decoder.play(self._buffer.push(header.sequence, timestamp, header.payload, now))
@@ -128,13 +129,13 @@ class AudioReceiver:
             jitter_ms=round(self.reception.jitter * 1000 / self._clock_rate, 2),
         )
 
-    def export(self) -> None:
+    def export(self, now: float) -> None:
         """Write into the state what this side knows and the state does not hold yet."""
         state = self._state
         if self.started:
             unpublished = self._decoder.unpublished * TICKS_PER_SECOND // state.input_rate
             state.input_timestamp = (self._buffer.next_timestamp - unpublished) & 0xFFFFFFFF
-            state.input_at = time.time()
+            state.input_at = now + self._clock_offset
         counters = self.statistics()
         state.packets_received, state.packets_lost = counters["packets_received"], counters["packets_lost"]
 
@@ -142,7 +143,7 @@ class AudioReceiver:
         """Continue from the state that another process wrote."""
         self._resumes = self._state.input_timestamp is not None
 
-    def _catch_up(self, timestamp: int) -> None:
+    def _catch_up(self, timestamp: int, now: float) -> None:
         """Audio between the state and this packet was published by the other process, or is lost: advance over it.
 
         The packet's timestamp says by how much; if the sender's clock stopped or was reset meanwhile, our clock does.
@@ -150,7 +151,7 @@ class AudioReceiver:
         self._resumes = False
         state = self._state
         assert state.input_timestamp is not None
-        elapsed = max(0.0, time.time() - state.input_at)
+        elapsed = max(0.0, now + self._clock_offset - state.input_at)
         ticks = max(0, signed(timestamp - state.input_timestamp))
         if abs(ticks - elapsed * TICKS_PER_SECOND) > SLACK * TICKS_PER_SECOND:
             ticks = round(elapsed * TICKS_PER_SECOND)

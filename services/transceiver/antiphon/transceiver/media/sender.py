@@ -8,7 +8,6 @@ as late.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from typing import Final, Protocol
 
@@ -55,12 +54,14 @@ class AudioSender:
     Owner: the `Session`, for its whole life, which calls it on the event loop only. Nothing leaves before `connect`.
     """
 
-    def __init__(self, state: SessionState, output: EventOutput) -> None:
+    def __init__(self, state: SessionState, output: EventOutput, unix_offset: float = 0.0) -> None:
+        """`unix_offset`: Unix time less the time that `now` counts, in seconds."""
         self.round_trip_ms: float | None = None
         self.remote_packets_lost: int | None = None
         self.overflowed = 0
         self._state = state
         self._output = output
+        self._unix_offset = unix_offset
         self._queue = PlayoutQueue(state.generation)
         self._clock_rate = CLOCK_RATES[state.rtp.codec]
         self._frame_ticks = state.rtp.frame_ticks
@@ -296,14 +297,14 @@ class AudioSender:
         timestamp = rtp.timestamp
         if self._last_sent is not None:
             timestamp = (timestamp + round((now - self._due) * self._clock_rate)) & 0xFFFFFFFF
-        report = rtcp.pack_report(rtp.ssrc, time.time(), timestamp, rtp.packets, rtp.octets, CNAME, block)
+        report = rtcp.pack_report(rtp.ssrc, now + self._unix_offset, timestamp, rtp.packets, rtp.octets, CNAME, block)
         self._send(self._srtp.protect_rtcp(report))
 
     def export(self, now: float, with_speech: bool) -> None:
         """Write into the state what this side knows and the state does not hold yet."""
         queue, state = self._queue, self._state
         if self._last_sent is not None:
-            state.rtp.sent_at = time.time() - (now - self._last_sent)
+            state.rtp.sent_at = self._unix_offset + self._last_sent
         state.speech = SpeechState(
             queue.playing_generation,
             queue.played_samples,
@@ -317,7 +318,7 @@ class AudioSender:
         """Continue from the state that another process wrote; `end_lost_reply` follows."""
         speech, rtp = self._state.speech, self._state.rtp
         if rtp.sent_at:
-            self._last_sent = now - max(0.0, time.time() - rtp.sent_at)
+            self._last_sent = now - max(0.0, now + self._unix_offset - rtp.sent_at)
             self._due = self._last_sent + PERIOD
         frames = [unpack_frame(packed) for packed in speech.frames]
         self._queue.restore(speech.generation, speech.played_samples, speech.rate, frames)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from antiphon.rtc import stun
+from antiphon.rtc.token_bucket import TokenBucket
 from antiphon.schemas import MalformedError, tunnel
 from antiphon.transceiver.ice.agent import Path
+from antiphon.transceiver.net.contested_address import ContestedAddress
 from antiphon.transceiver.session.session import Session
 
 _LENGTHS: Final = {
@@ -17,6 +19,8 @@ _LENGTHS: Final = {
     for flags in (0, tunnel.TCP_BIT, tunnel.BACKBONE_BIT, tunnel.TCP_BIT | tunnel.BACKBONE_BIT)
 }
 """Bytes of the header that begins with these two."""
+STRAYS: Final = (200, 400)
+"""SRTP packets from unknown addresses per second, and at once, whose session is looked for: 20 us each."""
 
 
 @dataclass
@@ -54,7 +58,8 @@ class Demux:
         self.counters = SocketCounters()
         self._by_id: dict[str, Session] = {}
         self._by_ufrag: dict[str, Session] = {}
-        self._by_client: dict[bytes, Session] = {}
+        self._by_client: dict[bytes, Session | ContestedAddress] = {}
+        self._strays = TokenBucket(*STRAYS)
 
     def __len__(self) -> int:
         return len(self._by_id)
@@ -89,8 +94,9 @@ class Demux:
         return self._by_id.get(session_id)
 
     def owner_of(self, header: bytes) -> Session | None:
-        """The session whose client has this tunnel header."""
-        return self._by_client.get(header)
+        """The session whose client has this tunnel header; of several the one that has proved it."""
+        found = self._by_client.get(header)
+        return found.owner if isinstance(found, ContestedAddress) else found
 
     def receive(self, packet: bytes, relay: tuple[str, int], now: float, unix_ns: int) -> Unrouted | None:
         """Deliver one tunnel packet of a trusted relay, read at `now`, which is `unix_ns` by the wall clock.
@@ -118,9 +124,15 @@ class Demux:
             self.counters.malformed += 1
             return None
         if stun.is_stun(read.payload):
-            return self._check(packet, read, path, now)
-        if session is not None and read.payload:  # it begins as STUN does and is none
-            self.counters.malformed += 1
+            return self._receive_stun(packet, read, path, now)
+        if session is None and read.payload and 127 < read.payload[0] < 192:
+            if self._receive_stray(read.payload, path, now, unix_ns):
+                return None
+        elif session is not None:
+            if read.payload:  # it begins as STUN does and is none
+                self.counters.malformed += 1
+            else:
+                session.disowned(path, now)
             return None
         unrouted = Unrouted("", packet, relay)
         if route is not None and read.payload:
@@ -135,9 +147,53 @@ class Demux:
         else:
             self.counters.unknown_client += 1
 
+    def _receive_stun(self, packet: bytes, read: tunnel.Tunnelled, path: Path, now: float) -> Unrouted | None:
+        match stun.message_type(read.payload):
+            case stun.BINDING_REQUEST:
+                return self._check(packet, read, path, now)
+            case stun.BINDING_SUCCESS | stun.BINDING_ERROR:
+                session = self._by_client.get(path.header)
+                if session is not None:
+                    session.receive_answer(read.payload, path, now)
+                    return None
+                unrouted = Unrouted("", packet, path.relay)
+                if path.route is not None:
+                    return unrouted
+                self.count_lost(unrouted)
+            case stun.BINDING_INDICATION:
+                pass  # a keepalive (RFC 8445 section 11): it asks for nothing
+            case _:
+                self.counters.malformed += 1
+        return None
+
+    def _receive_stray(self, datagram: bytes, path: Path, now: float, unix_ns: int) -> bool:
+        """SRTP from an unknown address: find its session by SSRC, for a NAT may have given the client another port."""
+        if len(datagram) < 12 or not self._strays.take(1, now):
+            return False
+        ssrc = int.from_bytes(datagram[8:12], "big")
+        for session in self._by_id.values():
+            srtp = session.state.srtp
+            if srtp is not None and srtp.remote_ssrc == ssrc and srtp.remote_index >= 0:
+                headers = session.ice.headers
+                if session.receive_stray(datagram, path, now, unix_ns):
+                    if self._is_here(session):
+                        self._forget(session, (), [each for each in headers if each not in session.ice.headers])
+                        self._by_client[path.header] = session
+                    return True
+        return False
+
     def _check(self, packet: bytes, read: tunnel.Tunnelled, path: Path, now: float) -> Unrouted | None:
         try:
             request = stun.unpack_binding_request(read.payload)
+        except stun.NoCredentialsError as error:
+            known = self._by_client.get(path.header)
+            if known is not None:
+                known.receive_keepalive(error, path, now)
+            elif path.route is not None:
+                return Unrouted("", packet, path.relay)
+            else:
+                self.counters.unknown_client += 1
+            return None
         except stun.StunError:
             self.counters.malformed += 1
             return None
@@ -156,18 +212,35 @@ class Demux:
                 [each for each in ufrags if each not in session.state.ufrags],
                 [each for each in headers if each not in kept],
             )
-            former = self._by_client.get(path.header)
-            if former is None or former is session or not former.is_heard_by(path.header, now):
-                self._by_client[path.header] = session
+            self._claim(path.header, session, now)
         return None
+
+    def _claim(self, header: bytes, session: Session, now: float) -> None:
+        """A check of this session came from this address, which may be another session's."""
+        former = self._by_client.get(header)
+        if former is None or former is session:
+            self._by_client[header] = session
+        elif isinstance(former, ContestedAddress):
+            former.claim(session, now)
+        elif self._is_here(former):
+            self._by_client[header] = ContestedAddress(header, former, session, now, self._settled)
+        else:
+            self._by_client[header] = session
+
+    def _settled(self, header: bytes, owner: Session) -> None:
+        """Of the sessions that claimed this address only one is left."""
+        self._by_client[header] = owner
 
     def _is_here(self, session: Session) -> bool:
         return self._by_id.get(session.state.session_id) is session
 
-    def _forget(self, session: Session, ufrags: list[str], headers: list[bytes] | tuple[bytes, ...]) -> None:
+    def _forget(self, session: Session, ufrags: Iterable[str], headers: Iterable[bytes]) -> None:
         for ufrag in ufrags:
             if self._by_ufrag.get(ufrag) is session:
                 del self._by_ufrag[ufrag]
         for header in headers:
-            if self._by_client.get(header) is session:  # a newer call may come from the same address
+            found = self._by_client.get(header)
+            if isinstance(found, ContestedAddress):  # another call came from the same address
+                found.release(session)
+            elif found is session:
                 del self._by_client[header]

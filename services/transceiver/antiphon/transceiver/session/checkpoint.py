@@ -6,7 +6,6 @@ takes over begins after all that it covers. So no keystream is used twice, howev
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
@@ -49,12 +48,15 @@ class Checkpoint:
         channels: Channels,
         ice: IceLite,
         budget: PacketBudget,
+        unix_offset: float = 0.0,
     ) -> None:
+        """`unix_offset`: Unix time less the time that `now` counts, in seconds."""
         self.records_limit = UNLIMITED
         """The first DTLS record number that may not be used yet."""
         self._state = state
         self._receiver, self._sender, self._channels = receiver, sender, channels
         self._ice, self._budget = ice, budget
+        self._unix_offset = unix_offset
         self._request_checkpoint: Callable[[], None] | None = None
         self._touched = False
         self._written_at = float("-inf")
@@ -99,11 +101,11 @@ class Checkpoint:
         state = self._state
         self._touched = False
         self._written_at, self._packets_written = now, state.rtp.packets
-        self._receiver.export()
+        self._receiver.export(now)
         self._sender.export(now, with_speech=handing_over)
         state.sctp = self._channels.export()
         state.seen_checks, state.strikes = self._ice.seen_checks(), self._budget.strikes(now)
-        state.written_at, state.handed_over = time.time(), handing_over
+        state.written_at, state.handed_over = now + self._unix_offset, handing_over
         assert state.srtp is not None
         assert state.dtls is not None
         if self._request_checkpoint is not None:

@@ -5,9 +5,7 @@ The engines have files of their own. This file decides only which engine gets wh
 
 from __future__ import annotations
 
-import json
 import logging
-import time
 from collections.abc import Callable, Mapping
 from typing import Final, Literal
 
@@ -25,37 +23,25 @@ from antiphon.schemas import messages
 from antiphon.schemas.addresses import Address
 from antiphon.schemas.audio import AudioFrame
 from antiphon.transceiver.ice.agent import IceLite, Path
-from antiphon.transceiver.ice.client_path import ClientPath
 from antiphon.transceiver.ice.consent import CONSENT_TIMEOUT, Consent
 from antiphon.transceiver.media.receiver import AudioReceiver
 from antiphon.transceiver.media.reports import Reports
 from antiphon.transceiver.media.sender import AudioSender
+from antiphon.transceiver.session.alerts import HandshakeAlerts, cause_of_end
 from antiphon.transceiver.session.bounded_events import BoundedEvents
 from antiphon.transceiver.session.budget import REPORT_BYTES, PacketBudget
 from antiphon.transceiver.session.channels import Channels
 from antiphon.transceiver.session.checkpoint import Checkpoint
 from antiphon.transceiver.session.fault_isolation import contained, failed
 from antiphon.transceiver.session.output import MOVED, Output
+from antiphon.transceiver.session.over_budget import OverBudget
 from antiphon.transceiver.session.state import SessionState
-from antiphon.transceiver.timing.pacing import INPUT_TOLERANCE, SPEECH_TOLERANCE
+from antiphon.transceiver.session.visits import Visits
 
 log = logging.getLogger(__name__)
 
 FINAL_FLIGHTS: Final = (2, 8)
 """Repetitions of our last flight per second, and at once: a client's timer for it begins at a second."""
-NOTICE_SECONDS: Final = 0.2
-"""For the notice of an end to reach the client before the end does."""
-OVER_BUDGET: Final = {
-    "type": "error",
-    "event_id": "event_over_budget",
-    "error": {
-        "type": "client_error",
-        "code": "over_budget",
-        "message": "the client sends far more packets than a call takes: the call ends",
-        "param": None,
-        "event_id": None,
-    },
-}
 MAX_CAUSE: Final = 200
 """Characters of a hang-up's cause that are kept."""
 
@@ -81,11 +67,12 @@ class Session:
         consent_timeout: float = CONSENT_TIMEOUT,
         on_end: Callable[[Session], None] | None = None,
         foreign_keys: Mapping[str, bytes] | None = None,
+        unix_offset: float = 0.0,
     ) -> None:
         """`join` and `leave` begin and end visits of the timing wheel. `take_turn` runs a costly step of the handshake,
         now or when running calls allow it. `on_end(session)` is called once, as the last step of `end` or `detach`.
         A session that another process began needs no certificate: its handshake is done. `foreign_keys`: password keys
-        of ufrags that another cluster made.
+        of ufrags that another cluster made. `unix_offset`: Unix time less the time that `now` counts, in seconds.
         """
         self.state = state
         self.ended: messages.EndReason | Literal["moved"] | None = None
@@ -93,10 +80,10 @@ class Session:
         """The cause that the hang-up request gave."""
         self.got_through = False
         """The handshake finished, here or in the process that had the session before."""
-        self.ice = IceLite(password_key, state.ufrags, state.seen_checks, foreign_keys)
+        self.ice = IceLite(state, password_key, self._send_by, self._touch, foreign_keys)
         self.budget = PacketBudget(state.strikes, now)
         self._output = output
-        self._join, self._leave = join, leave
+        self._unix_offset = unix_offset
         self._take_turn = take_turn or (lambda step, now: step(now))
         self._on_end = on_end
         self._consent = Consent(now, consent_timeout, output.event)
@@ -104,12 +91,9 @@ class Session:
         """0 in a process that has the session from another one."""
         self._handshake_path: Path | None = None
         """By which the newest datagram of the handshake arrived."""
-        self._notified_at: float | None = None
-        """When the client was told that its call ends for what it sends."""
         self._final_flights = TokenBucket(*FINAL_FLIGHTS)
+        self._alerts = HandshakeAlerts()
         self._resumed = False
-        self._speech_visited = False
-        """The timing wheel visits the sender."""
         self._setup = DtlsSetup(
             certificate, state.remote_fingerprints, dtls_client, self._send, self._shook_hands, self._handshake_failed
         )
@@ -117,11 +101,14 @@ class Session:
         self._srtp: Srtp | None = None
         self._client_events = BoundedEvents(output, now)
         self._channels = Channels(state, self._client_events)
-        self.receiver = AudioReceiver(state, self._client_events)
-        self.sender = AudioSender(state, output)
-        self.checkpoints = Checkpoint(state, self.receiver, self.sender, self._channels, self.ice, self.budget)
-        self._client_path = ClientPath(state, self.ice, self.checkpoints.touch)
-        self._follow_path = self._client_path.follow
+        self._over_budget = OverBudget(self.budget, self._channels.send)
+        self.receiver = AudioReceiver(state, self._client_events, unix_offset)
+        self.sender = AudioSender(state, output, unix_offset)
+        self._visits = Visits(self.receiver, self.sender, join, leave, lambda: failed(self))
+        self._wake_speech = self._visits.wake_speech
+        self.checkpoints = Checkpoint(
+            state, self.receiver, self.sender, self._channels, self.ice, self.budget, unix_offset
+        )
         self._reports = Reports(state, self.receiver, self.sender, lambda _: output.event(self.statistics()))
 
     # ---- from the network ------------------------------------------------------------------------
@@ -132,13 +119,37 @@ class Session:
         """Answer a connectivity check; True if it was authentic and no replay. The first one starts DTLS."""
         if self.ended is not None or not self.budget.checks.admits(now):
             return False
-        response = self._client_path.check(request, datagram, client, path, now)
-        if response is None:
+        outcome = self.ice.check(request, datagram, client, path, now)
+        if outcome != "refused":
+            self.budget.checks.spend(1)
+        if outcome != "taken":
             return False
-        self.budget.checks.spend(1)
-        # The answer takes the path of the check, not the current path.
-        self._output.datagram(path, response)
         self._start_handshake(now)
+        return True
+
+    def receive_keepalive(self, error: stun.NoCredentialsError, path: Path, now: float) -> None:
+        """A request without credentials came from a known address: it is answered, and changes nothing."""
+        if self.ended is None:
+            self.ice.refuse_without_credentials(error, path, now)
+
+    def receive_answer(self, datagram: bytes, path: Path, now: float) -> None:
+        """A response to a binding request, from a known address."""
+        if self.ended is None and self.budget.checks.admits(now):
+            self.ice.answered(datagram, path, now)
+
+    def disowned(self, path: Path, now: float) -> None:
+        """The relay of this path says that the client is another transceiver's."""
+        self.ice.disowned(path, now)
+
+    def receive_stray(self, datagram: bytes, path: Path, now: float, unix_ns: int) -> bool:
+        """SRTP from an unknown address; True if it is this client's newest: then its address is known from now on."""
+        if self.ended is not None or self._srtp is None or not self.budget.media.admits(now) or is_rtcp(datagram):
+            return False
+        unprotected = self._srtp.unprotect(datagram)
+        if unprotected is None or not unprotected[1]:
+            return False
+        self.ice.learn(path, len(datagram), now)
+        self._take_packet(unprotected[0], unprotected[1], path, now, unix_ns, len(datagram))
         return True
 
     @contained
@@ -151,8 +162,16 @@ class Session:
                 self._take_turn(self._step_first, now)
 
     def restart_ice(self, ufrag: str, client: tuple[str, str] | None = None) -> None:
-        """The client restarts ICE with a new offer. Keys, SSRC, setup role and data channels stay."""
-        self._client_path.restart(ufrag, client)
+        """The client restarts ICE with a new offer. Keys, SSRC, setup role and data channels stay.
+
+        `client`: ufrag and password of that offer; without, no checks of ours go by the new ones.
+        """
+        self.ice.restart(ufrag, client)
+        self.count_answer()
+
+    def count_answer(self) -> None:
+        """Another answer to its client goes out (RFC 3264 section 8)."""
+        self.state.sdp_version += 1
 
     @contained
     def change_direction(self, direction: Direction, now: float) -> None:
@@ -172,17 +191,12 @@ class Session:
         if self.state.direction != "sendrecv":
             self._output.event(messages.DirectionChanged(direction=self.state.direction))
 
-    def count_answer(self) -> None:
-        """Another answer to its client goes out (RFC 3264 section 8)."""
-        self.state.sdp_version += 1
+    def _touch(self) -> None:
+        self.checkpoints.touch()
 
     @property
     def dtls_client(self) -> bool:
         return self._setup.client
-
-    def is_heard_by(self, header: bytes, now: float) -> bool:
-        """Media or records of the client came from this address lately: it is not another call's."""
-        return self.ended is None and self.ice.is_heard_by(header, now)
 
     @property
     def half_open_since(self) -> float | None:
@@ -229,29 +243,28 @@ class Session:
             compound = self._srtp.unprotect_rtcp(datagram)
             if compound is not None:
                 self.budget.media.spend(1 + len(compound) // REPORT_BYTES)
-                self.ice.received(path, False, now)
+                self.ice.received(path, False, now, len(datagram))
                 self.ice.follow_relay(path)
                 if self.ice.limited:
                     self.ice.prove(path)
-                self._follow_path()
                 try:
                     read = rtcp.unpack_compound(compound)
                 except rtcp.RtcpError:
                     self.receiver.count_malformed()
                     return
                 self.receiver.receive_rtcp(read, now)
-                self.sender.receive_rtcp(read, time.time())
+                self.sender.receive_rtcp(read, now + self._unix_offset)
             return
-        srtp = self._srtp
-        before = srtp.state.remote_index
-        packet = srtp.unprotect(datagram)
-        if packet is None:
-            return
+        unprotected = self._srtp.unprotect(datagram)
+        if unprotected is not None:
+            packet, is_newest = unprotected
+            self._take_packet(packet, is_newest, path, now, unix_ns, len(datagram))
+
+    def _take_packet(self, packet: bytes, newest: bool, path: Path, now: float, unix_ns: int, size: int) -> None:
         self.budget.media.spend(1)
-        self.ice.received(path, srtp.state.remote_index > before, now)
-        self._follow_path()
+        self.ice.received(path, newest, now, size)
         if self.receiver.receive(packet, now, unix_ns):
-            self._join(self._visit_input, now, INPUT_TOLERANCE)
+            self._visits.wake_input(now)
             if self._resumed:
                 return  # not the first of the session
             self._output.milestone("first_audio_in", now)
@@ -263,13 +276,14 @@ class Session:
         records = self._records.open(datagram)
         self.budget.records.spend(len(records))
         for record in records:
-            self.ice.received(path, self._records.state.read_highest > before, now)
-            self._follow_path()
+            self.ice.received(path, self._records.state.read_highest > before, now, len(datagram))
             if record.kind == APPLICATION_DATA:
                 self._channels.receive(record.payload)
-            elif record.kind == ALERT and record.payload[:2] in (CLOSE_NOTIFY, b"\x02\x00"):
-                self.end("client_closed", now)
-                return
+            elif record.kind == ALERT:
+                cause = cause_of_end(record.payload)
+                if cause is not None:
+                    self.end("client_closed", now, cause)
+                    return
             elif record.kind == HANDSHAKE and self._final_flights.take(1, now):
                 self._setup.repeat_final_flight()  # the client repeats its Finished: it has not received ours
 
@@ -285,7 +299,9 @@ class Session:
         """Handle a datagram whose turn has come; the handshake may have finished meanwhile."""
         if self._setup.running and self.ended is None:
             self._handshake_path = path
-            self._setup.receive(datagram, now)
+            records = self._alerts.without_alerts(datagram, now)
+            if records:
+                self._setup.receive(records, now)
         elif self._records is not None:
             self._receive_records(datagram, path, now)
 
@@ -298,8 +314,7 @@ class Session:
         self.got_through = True
         self.state.srtp, self.state.dtls = keys
         if self._handshake_path is not None:
-            self.ice.shook_hands(self._handshake_path)
-            self._follow_path()
+            self.ice.shook_hands(self._handshake_path, now)
         self._connect_engines(now)
         self._output.milestone("dtls", now)
         self._setup_ms = (now - self._consent.opened_at) * 1000
@@ -322,9 +337,9 @@ class Session:
         if state.srtp is None or state.dtls is None or state.path_relay is None:
             raise ValueError(f"the state of session {state.session_id} was written before it was connected")
         if not state.handed_over:
-            state.skip_reserved(time.time())
+            state.skip_reserved(now + self._unix_offset)
         self._resumed = self.got_through = True
-        self.ice.resume(Path(state.path_header, state.path_relay), now, state.path_aliases)
+        self.ice.resume(Path(state.path_header, state.path_relay), now)
         self._connect_engines(now)
         self._channels.restore()
         self.receiver.restore()
@@ -340,8 +355,7 @@ class Session:
     def detach(self) -> None:
         """Free everything and send nothing: the session continues in another process."""
         self.ended = MOVED
-        self._leave(self._visit_input)
-        self._leave(self._visit_speech)
+        self._visits.end()
         self._setup.close()
         self._channels.detach()
         self._srtp = self._records = None
@@ -363,6 +377,9 @@ class Session:
         ice = self.ice
         if ice.path is not None and (not ice.limited or ice.may_send(len(data))):
             self._output.datagram(ice.path, data)
+
+    def _send_by(self, path: Path, data: bytes) -> None:
+        self._output.datagram(path, data)
 
     def _send_record(self, data: bytes) -> None:
         if self._records is not None and self._records.state.write_sequence < self.checkpoints.records_limit:
@@ -418,29 +435,6 @@ class Session:
         except Exception:
             failed(self)
 
-    def _wake_speech(self, now: float) -> None:
-        if self.sender.has_speech and not self._speech_visited and self.ended is None:
-            self._join(self._visit_speech, now, SPEECH_TOLERANCE)
-            self._speech_visited = True
-        elif self.sender.overdue:
-            self._visit_speech(now)
-
-    def _visit_speech(self, now: float) -> None:
-        try:
-            if self.ended is None and self.sender.visit(now):
-                return
-        except Exception:
-            failed(self)
-        self._speech_visited = False
-        self._leave(self._visit_speech)
-
-    def _visit_input(self, now: float) -> None:
-        try:
-            if self.ended is None:
-                self.receiver.visit(now)
-        except Exception:
-            failed(self)
-
     @contained
     def control(self, control: messages.Flush | messages.Pause | messages.Resume | messages.HangUp, now: float) -> None:
         """Carry out a request of an agent, the bridge or signaling; nothing happens after the end."""
@@ -467,17 +461,21 @@ class Session:
             return
         self._client_events.poll(now)
         self._setup.poll(now)
+        given_up = self._alerts.given_up(now) if self._setup.running else None
+        if given_up is not None:
+            self._handshake_failed(given_up, now)
         if self.ended is not None:
             return
-        reason = self._consent.end_reason(
-            self.ice.last_received, self.ice.path is not None, self._srtp is not None, now
+        self.ice.ask(now)
+        reason = (
+            "client_vanished"
+            if self.ice.is_gone(now)
+            else self._consent.end_reason(
+                self.ice.last_received, self.ice.path is not None, self._srtp is not None, now
+            )
         )
-        if reason is None and self.budget.is_overdrawn(now):
-            if self._notified_at is None:
-                self._notified_at = now
-                self._channels.send(messages.EVENTS_CHANNEL, json.dumps(OVER_BUDGET))
-            elif now - self._notified_at > NOTICE_SECONDS:
-                reason = "over_budget"
+        if reason is None and self._over_budget.is_over(now):
+            reason = "over_budget"
         if reason is not None:
             self.end(reason, now)
         elif self._srtp is not None:
@@ -485,8 +483,12 @@ class Session:
 
     def statistics(self) -> messages.Statistics:
         """The call's counters so far."""
-        return self._reports.statistics().model_copy(
+        counted = self._reports.statistics()
+        round_trip_ms = counted.round_trip_ms if counted.round_trip_ms is not None else self.ice.round_trip_ms
+        return counted.model_copy(
             update={
+                "round_trip_ms": round_trip_ms,
+                "checks_refused": self.ice.own_refused,
                 "packets_over_budget": self.budget.dropped,
                 "checks_replayed": self.ice.replayed,
                 "events_dropped": self._client_events.dropped,
@@ -498,8 +500,7 @@ class Session:
         if self.ended is not None:
             return
         self.ended, self.cause = reason, cause[:MAX_CAUSE]
-        self._leave(self._visit_input)
-        self._leave(self._visit_speech)
+        self._visits.end()
         try:
             self._channels.close()
             if self._records is not None and self._records.state.write_sequence < self.checkpoints.records_limit:

@@ -142,7 +142,9 @@ class SessionState:
     """The client has wanted audio at some time: while it wants none, the agent's speech waits. To a client that never
     wanted any, such as one that only publishes, speech is played as if it was sent."""
     remote_credentials: dict[str, tuple[str, str]] = field(default_factory=dict)
-    """(ufrag, password) of the client, by the ufrag of ours that its offer was answered with."""
+    """(ufrag, password) of the client, by the ufrag of ours that its offer was answered with: our checks go by them."""
+    tie_breaker: int = 0
+    """Of our checks (RFC 8445 section 5.2): the same in all of a call; 0: none is drawn yet."""
 
     def to_bytes(self) -> bytes:
         """The whole value as msgpack. It holds media keys: encrypt it before it leaves the process."""
@@ -178,8 +180,8 @@ class SessionState:
         fields["path_relay"] = fields["path_relay"] and tuple(fields["path_relay"])
         fields["telephone"] = fields["telephone"] and tuple(fields["telephone"])
         fields["remote_fingerprints"] = [tuple(pair) for pair in fields["remote_fingerprints"]]
-        fields["token_identities"] = [tuple(identity) for identity in fields["token_identities"]]
         fields["remote_credentials"] = {
             ours: tuple(theirs) for ours, theirs in fields.get("remote_credentials", {}).items()
         }
+        fields["token_identities"] = [tuple(identity) for identity in fields["token_identities"]]
         return cls(**fields)

@@ -1,0 +1,66 @@
+"""Which timers of the wheel a session has: its sender's while there is speech, its receiver's from the first packet on.
+
+The wheel calls every 20 ms. An error in a visit ends the session, as `contained` does for its other entry points.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from antiphon.transceiver.media.receiver import AudioReceiver
+from antiphon.transceiver.media.sender import AudioSender
+from antiphon.transceiver.timing.pacing import INPUT_TOLERANCE, SPEECH_TOLERANCE
+
+Visitor = Callable[[float], None]
+
+
+class Visits:
+    """Owner: the `Session`, for its whole life; event loop only. After `end` nothing is visited."""
+
+    def __init__(
+        self,
+        receiver: AudioReceiver,
+        sender: AudioSender,
+        join: Callable[[Visitor, float, float], None],
+        leave: Callable[[Visitor], None],
+        failed: Callable[[], None],
+    ) -> None:
+        """`join` and `leave` begin and end visits of the timing wheel. `failed` is called in an exception handler."""
+        self._receiver, self._sender = receiver, sender
+        self._join, self._leave = join, leave
+        self._failed = failed
+        self._speech_visited = False
+        self._ended = False
+
+    def wake_input(self, now: float) -> None:
+        """The first packet of the client has come."""
+        self._join(self._visit_input, now, INPUT_TOLERANCE)
+
+    def wake_speech(self, now: float) -> None:
+        """There may be speech to send, or it may have become overdue."""
+        if self._sender.has_speech and not self._speech_visited and not self._ended:
+            self._join(self._visit_speech, now, SPEECH_TOLERANCE)
+            self._speech_visited = True
+        elif self._sender.overdue:
+            self._visit_speech(now)
+
+    def end(self) -> None:
+        self._ended = True
+        self._leave(self._visit_input)
+        self._leave(self._visit_speech)
+
+    def _visit_speech(self, now: float) -> None:
+        try:
+            if not self._ended and self._sender.visit(now):
+                return
+        except Exception:
+            self._failed()
+        self._speech_visited = False
+        self._leave(self._visit_speech)
+
+    def _visit_input(self, now: float) -> None:
+        try:
+            if not self._ended:
+                self._receiver.visit(now)
+        except Exception:
+            self._failed()
