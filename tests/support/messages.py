@@ -162,6 +162,7 @@ STRATEGIES: dict[str, st.SearchStrategy[m.AnyMessage]] = {
     | st.builds(m.Flushed, generation=counts, played_samples=counts, rate=rates, dropped_ms=counts)
     | st.builds(m.PlayoutOverflow, dropped_frames=counts)
     | st.builds(m.ChannelOpened, channel=text)
+    | st.builds(m.ChannelClosed, channel=text)
     | st.builds(m.Suspect, silent_s=st.floats(0, 30))
     | st.builds(m.TakenOver, handed_over=st.booleans(), checkpoint_age_ms=positive)
     | st.builds(m.Transferred, agent=names, instance=text)

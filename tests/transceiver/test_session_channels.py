@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 
 import pytest
 from support.peers.session_call import Call
@@ -18,7 +19,11 @@ async def test_what_an_agent_says_on_a_channel_before_it_is_open_arrives_in_orde
         call.session.send_message("oai-events", str(number))
     await call.connect()
     await asyncio.sleep(5)
-    assert call.peer.texts == [str(number) for number in range(44, 300)]  # the oldest went first
+    assert call.peer.texts[:-1] == [str(number) for number in range(44, 300)]  # the oldest went first
+    notice = json.loads(call.peer.texts[-1])
+    assert notice["type"] == "error"
+    assert "44 messages" in notice["error"]["message"]
+    assert [str(event) for event in call.event_of(messages.SessionError) if "not open" in str(event)] != []
     await call.stop()
 
 

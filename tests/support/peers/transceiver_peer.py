@@ -86,14 +86,14 @@ class CarriedPeer(Peer):
     @property
     def acknowledged(self) -> bool:
         """Nothing that was sent on the data channel waits for the other side."""
-        return self._data is not None and not self._data._sctp.sent and not self._data._sctp.queued
+        return self._data is not None and not self._data.association.unacknowledged
 
     async def vanish(self) -> None:
         """Stop without a word."""
         await tasks.end(*self._tasks)
         if self._data is not None:
             transmit, self.transmit = self.transmit, lambda data: None
-            self._data.close()
+            self._data.close(self._loop.time())
             self.transmit = transmit
 
     async def close(self) -> None:

@@ -109,13 +109,15 @@ class Session:
         self._resumed = False
         self._speech_visited = False
         """The timing wheel visits the sender."""
+        self._channels_visited = False
+        """The timing wheel visits the data channels: what the client sent waits for its turn."""
         self._setup = DtlsSetup(
             certificate, state.remote_fingerprints, dtls_client, self._send, self._shook_hands, self._handshake_failed
         )
         self._records: DtlsRecords | None = None
         self._srtp: Srtp | None = None
         self._client_events = BoundedEvents(output, now)
-        self._channels = Channels(state, self._client_events)
+        self._channels = Channels(state, self._client_events, now)
         self.receiver = AudioReceiver(state, self._client_events)
         self.sender = AudioSender(state, output)
         self.checkpoints = Checkpoint(state, self.receiver, self.sender, self._channels, self.ice, self.budget)
@@ -243,7 +245,10 @@ class Session:
             self.ice.received(path, self._records.state.read_highest > before, now)
             self._follow_path()
             if record.kind == APPLICATION_DATA:
-                self._channels.receive(record.payload)
+                self._channels.receive(record.payload, now)
+                if self._channels.busy and not self._channels_visited and self.ended is None:
+                    self._channels_visited = True
+                    self._join(self._visit_channels, now, INPUT_TOLERANCE)
             elif record.kind == ALERT and record.payload[:2] in (CLOSE_NOTIFY, b"\x02\x00"):
                 self.end("client_closed", now)
                 return
@@ -281,7 +286,7 @@ class Session:
         self._output.milestone("dtls", now)
         self._setup_ms = (now - self._consent.opened_at) * 1000
         self._output.event(messages.Connected(setup_ms=self._setup_ms))
-        self._channels.start()
+        self._channels.start(now)
         self._wake_speech(now)
 
     def export(self, now: float) -> bytes:
@@ -303,14 +308,14 @@ class Session:
         self._resumed = self.got_through = True
         self.ice.resume(Path(state.path_header, state.path_relay), now, state.path_aliases)
         self._connect_engines(now)
-        self._channels.restore()
+        self._channels.restore(now)
         self.receiver.restore()
         self.sender.restore(now)
 
     @contained
     def resume(self, now: float) -> None:
         """Continue where the other process stopped: the client notices nothing."""
-        self._channels.resume()
+        self._channels.resume(now)
         self.sender.end_lost_reply()
         self._wake_speech(now)
 
@@ -319,6 +324,7 @@ class Session:
         self.ended = MOVED
         self._leave(self._visit_input)
         self._leave(self._visit_speech)
+        self._leave(self._visit_channels)
         self._setup.close()
         self._channels.detach()
         self._srtp = self._records = None
@@ -418,6 +424,17 @@ class Session:
         except Exception:
             failed(self)
 
+    def _visit_channels(self, now: float) -> None:
+        try:
+            if self.ended is None:
+                self._channels.poll(now)
+                if self._channels.busy:
+                    return
+        except Exception:
+            failed(self)
+        self._channels_visited = False
+        self._leave(self._visit_channels)
+
     @contained
     def control(self, control: messages.Flush | messages.Pause | messages.Resume | messages.HangUp, now: float) -> None:
         """Carry out a request of an agent, the bridge or signaling; nothing happens after the end."""
@@ -444,6 +461,7 @@ class Session:
             return
         self._client_events.poll(now)
         self._setup.poll(now)
+        self._channels.poll(now)
         if self.ended is not None:
             return
         reason = self._consent.end_reason(
@@ -477,6 +495,7 @@ class Session:
         self.ended, self.cause = reason, cause[:MAX_CAUSE]
         self._leave(self._visit_input)
         self._leave(self._visit_speech)
+        self._leave(self._visit_channels)
         try:
             self._channels.close()
             if self._records is not None and self._records.state.write_sequence < self.checkpoints.records_limit:
