@@ -18,12 +18,6 @@ ASSOCIATION_VERSION: Final = 2
 CHUNKS_AHEAD: Final = 1024
 """SCTP chunks, and as many messages per channel, that may be used before the next checkpoint is stored."""
 
-_NUMBERS: Final = ("port", "remote_port", "tag", "peer_tag", "first_tsn", "cookie_key", "peer_resets")
-_SENDING: Final = (
-    *("next_tsn", "acknowledged", "forwarded", "partially_reliable"),
-    *("peer_window", "cwnd", "ssthresh", "srtt", "rttvar", "rto"),
-)
-
 
 def export(association: Association, now: float) -> dict[str, Any] | None:
     """The whole association as ints, floats, bytes, lists and dicts; None before it is established."""
@@ -33,14 +27,20 @@ def export(association: Association, now: float) -> dict[str, Any] | None:
     deferred = resets.deferred
     return {
         "version": ASSOCIATION_VERSION,
-        "numbers": [getattr(association, name) for name in _NUMBERS],
+        "numbers": [
+            *(association.port, association.remote_port, association.tag, association.peer_tag),
+            *(association.first_tsn, association.cookie_key, association.peer_resets),
+        ],
         "received": [inbound.tsn, inbound.received()],
         "inbound": [
             [number, sequence, [list(fragment) for fragment in fragments]]
             for number, sequence, fragments in inbound.streams()
         ],
         "ready": [list(message) for message in inbound.ready],
-        "sending": [getattr(outbound, name) for name in _SENDING],
+        "sending": [
+            *(outbound.next_tsn, outbound.acknowledged, outbound.forwarded, outbound.partially_reliable),
+            *(outbound.peer_window, outbound.cwnd, outbound.ssthresh, outbound.srtt, outbound.rttvar, outbound.rto),
+        ],
         "sequences": dict(outbound.sequences),
         "sent": [_chunk(chunk, now) for chunk in outbound.sent],
         "queued": [_chunk(chunk, now) for chunk in outbound.queued],
@@ -58,8 +58,8 @@ def restore(association: Association, written: dict[str, Any], now: float) -> No
         raise ValueError(
             f"the data channels were written in version {version}: this process reads version {ASSOCIATION_VERSION}"
         )
-    for name, value in zip(_NUMBERS, written["numbers"], strict=True):
-        setattr(association, name, value)
+    association.port, association.remote_port, association.tag, association.peer_tag, *more = written["numbers"]
+    association.first_tsn, association.cookie_key, association.peer_resets = more
     tsn, beyond = written["received"]
     association.inbound = Inbound(tsn)
     streams = [
@@ -68,8 +68,10 @@ def restore(association: Association, written: dict[str, Any], now: float) -> No
     ]
     association.inbound.restore(beyond, streams, [Message(*message) for message in written["ready"]])
     association.outbound = outbound = Outbound(0)
-    for name, value in zip(_SENDING, written["sending"], strict=True):
-        setattr(outbound, name, value)
+    outbound.next_tsn, outbound.acknowledged, outbound.forwarded, outbound.partially_reliable, *more = written[
+        "sending"
+    ]
+    outbound.peer_window, outbound.cwnd, outbound.ssthresh, outbound.srtt, outbound.rttvar, outbound.rto = more
     outbound.sequences = dict(written["sequences"])
     outbound.sent = [_chunk_of(fields, now) for fields in written["sent"]]
     outbound.queued = deque(_chunk_of(fields, now) for fields in written["queued"])
