@@ -10,6 +10,7 @@ from antiphon.cli.sdp import Answer
 from antiphon.cli.webrtc_audio import OutgoingStream
 from antiphon.cli.webrtc_client import Peer
 from antiphon.rtc.dtls.record_layer import ALERT, CLOSE_NOTIFY
+from antiphon.rtc.sctp.data_channels import DataChannels
 from antiphon.runtime import tasks
 from antiphon.schemas.audio import AudioFrame
 
@@ -87,6 +88,12 @@ class CarriedPeer(Peer):
     def acknowledged(self) -> bool:
         """Nothing that was sent on the data channel waits for the other side."""
         return self._data is not None and not self._data.association.unacknowledged
+
+    @property
+    def channels(self) -> DataChannels:
+        """Its data channels, once it is connected."""
+        assert self._data is not None
+        return self._data
 
     async def vanish(self) -> None:
         """Stop without a word."""
