@@ -81,7 +81,8 @@ async def test_the_agent_learns_that_channels_close_and_slots_are_free_again(cal
     data = call.peer.channels
     for number in range(15):
         data.create(f"channel {number}", lambda: None, call.loop.time())
-    await call.until(lambda: len(call.event_of(messages.ChannelOpened)) == 16)
+    await call.until(lambda: len(data.open_labels) == 16)
+    assert len(call.event_of(messages.ChannelOpened)) == 16
     for number in range(15):
         data.close_channel(f"channel {number}", call.loop.time())
     data.close_channel("oai-events", call.loop.time())
