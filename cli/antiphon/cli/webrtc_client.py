@@ -30,6 +30,7 @@ from antiphon.rtc.rtp import rtcp
 from antiphon.rtc.rtp.packet import is_rtcp
 from antiphon.rtc.rtp.srtp import Srtp
 from antiphon.rtc.sctp.data_channels import ChannelError, DataChannels
+from antiphon.rtc.sctp.inbound import MAX_MESSAGE
 from antiphon.runtime import tasks
 from antiphon.schemas.addresses import Address
 from antiphon.schemas.audio import AudioFrame
@@ -297,7 +298,7 @@ class Peer:
         self._srtp, self._records = Srtp(keys.srtp, self._rtp.ssrc), DtlsRecords(keys.dtls)
         self._sender = ClientSender(self._rtp, RATE, self._srtp, self._send)
         self._data = DataChannels(keys.dtls.client, self._send_record, lambda _: None, self._message)
-        self._data.start(5000, 65536, now)
+        self._data.start(5000, MAX_MESSAGE, now)
         self._data.create(CHANNEL, self.channel_open.set, now)
         self.setup_ms = (self._loop.time() - self._started) * 1000
         self._tasks.append(asyncio.create_task(self._talk_forever(self._sender)))
