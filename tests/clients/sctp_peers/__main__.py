@@ -51,7 +51,9 @@ def main(names: list[str]) -> int:
     ):
         for name in names or PEERS:
             print(f"{name}:", flush=True)
-            failed += PEERS[name](Path(scratch), stack.url.rstrip("/")) != 0
+            status = PEERS[name](Path(scratch), stack.url.rstrip("/"))
+            print(f"{name}: exit status {status}", flush=True)
+            failed += status != 0
     return failed
 
 

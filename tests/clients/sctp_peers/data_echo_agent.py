@@ -9,7 +9,7 @@ agent = Agent("data-echo")
 async def echo(session: Session) -> None:
     async for event in session.events():
         if isinstance(event, DataReceived):
-            await session.send(event.content, channel=event.channel)
+            await session.send(event.payload, channel=event.channel)
 
 
 if __name__ == "__main__":

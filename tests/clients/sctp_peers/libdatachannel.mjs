@@ -59,4 +59,4 @@ try {
   process.exitCode = 1;
 }
 peer.close();
-rtc.cleanup();
+process.exit(process.exitCode ?? 0);  // threads of the library would go on
