@@ -132,8 +132,8 @@ def _checks(peer: Flooder, password: str | None = None) -> Iterator[bytes]:
 
 def _sctp(peer: Flooder) -> Iterator[bytes]:
     assert peer._data is not None
-    association = peer._data._sctp
-    tag, first = association._remote_verification_tag, association.local_tsn
+    association = peer._data.association
+    tag, first = association.peer_tag, association.outbound.next_tsn
     for number in count():
         chunks = b"".join(data(first + number * 20 + each, b"x", UNORDERED | 3) for each in range(20))
         yield peer.made_by(lambda: peer._send_record(packet(tag, chunks)))  # noqa: B023

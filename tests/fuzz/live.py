@@ -153,9 +153,9 @@ class Attacker:
 
     def _send(self, peer: CarriedPeer) -> None:
         assert peer._data is not None
-        association = peer._data._sctp
-        dice, tag = self._dice, association._remote_verification_tag
-        chunks = self._chunks(association.local_tsn, (association.last_received_tsn or 0) % (1 << 32))
+        association = peer._data.association
+        dice, tag = self._dice, association.peer_tag
+        chunks = self._chunks(association.outbound.next_tsn, association.inbound.tsn)
         if dice.random() < 0.7:
             chunks = self._mutated(chunks)
         if dice.random() < 0.02:
@@ -205,7 +205,7 @@ class Attacker:
 
 
 def over(peer: CarriedPeer) -> bool:
-    return peer._data is None or peer._data._sctp.closed or peer.closed.is_set()
+    return peer._data is None or peer._data.closed or peer.closed.is_set()
 
 
 async def attack(nats_url: str, seconds: float, per_second: int) -> None:

@@ -6,7 +6,6 @@ packets, so that it does not spend its time on the way to the first valid one.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import copy
 import json
@@ -14,9 +13,7 @@ import struct
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
-from unittest import mock
 
-from support.net.emulator import run_virtual, virtual_loop
 from support.peers import sctp_packets
 from support.processes.signaling import OFFER
 
@@ -28,9 +25,10 @@ from antiphon.rtc import stun as transceiver_stun
 from antiphon.rtc.rtp import packet as rtp_packet
 from antiphon.rtc.rtp import rtcp
 from antiphon.rtc.sctp import packet as sctp_packet
-from antiphon.rtc.sctp.association import run
-from antiphon.rtc.sctp.data_channels import DataChannels
+from antiphon.rtc.sctp.association import Association
+from antiphon.rtc.sctp.data_channels import MAX_WAITING, DataChannels
 from antiphon.rtc.sctp.inbound import WINDOW
+from antiphon.rtc.sctp.outbound import MAX_CWND, MAX_PACKET
 from antiphon.schemas import backbone, tunnel
 from antiphon.schemas.addresses import Address
 from antiphon.schemas.backbone import Hello, Route
@@ -62,33 +60,30 @@ CLIENT_TAG: Final = 1
 
 def established() -> dict[str, Any]:
     """An association with one channel, as `association_state` writes it; tags and TSNs always the same."""
+    ends: list[DataChannels] = []
+    wire: list[tuple[int, bytes]] = []
 
-    async def main() -> dict[str, Any]:
-        ends: list[DataChannels] = []
+    def to(side: int) -> Callable[[bytes], None]:
+        return lambda packet: wire.append((side, packet))
 
-        def to(side: int) -> Callable[[bytes], None]:
-            def send(packet: bytes) -> None:
-                virtual_loop().call_soon(ends[side].receive, packet)
-
-            return send
-
-        ends.extend(DataChannels(side == 0, to(1 - side), lambda _: None, lambda *_: None) for side in (0, 1))
-        association = ends[0]._sctp
-        association.tag, association.local_tsn = CLIENT_TAG, 5000
-        association._last_sacked_tsn = association._advanced_peer_ack_tsn = 4999
-        association._reconfig_request_seq = 5000
-        ends[1]._sctp.local_tsn = 999
+    numbers = (Association(CLIENT_TAG, 5000), Association(2, 999))
+    ends.extend(
+        DataChannels(side == 0, to(1 - side), lambda _: None, lambda *_: None, association=numbers[side])
+        for side in (0, 1)
+    )
+    for end in ends:
+        end.association.cookie_key = bytes(16)
+        end.start(5000, 0, 0.0)
+    ends[1].create("oai-events", lambda: None, 0.0)
+    for step in range(100):
+        for side, packet in (*wire,):
+            del wire[0]
+            ends[side].receive(packet, step / 10)
         for end in ends:
-            end.start(5000, 0)
-        ends[1].create("oai-events", lambda: None)
-        await asyncio.sleep(10)
-        written = ends[0].export()
-        assert written is not None
-        for end in ends:
-            end.close()
-        return written
-
-    return run_virtual(main())
+            end.poll(step / 10)
+    written = ends[0].export(10.0)
+    assert written is not None
+    return written
 
 
 ESTABLISHED: Final = established()
@@ -210,39 +205,42 @@ def sdp_reader(data: bytes) -> None:
 
 def sctp_association(data: bytes) -> None:
     """Chunks of a client, packet by packet (a length before each), to an association that is established."""
-
-    async def main() -> None:
-        loop = asyncio.get_running_loop()
-        failures: list[object] = []
-        loop.set_exception_handler(lambda _, context: failures.append(context))
-        told: list[str] = []
-        ours = DataChannels(True, lambda _: None, lambda _: None, lambda *_: None, told.append)
-        ours.restore(copy.deepcopy(ESTABLISHED))
-        ours.resume()
-        association = ours._sctp
-        with mock.patch.object(association, "on_error", failures.append):
-            ours.send("oai-events", "something to acknowledge")
-            at = 0
-            while at + 2 <= len(data):
-                (length,) = struct.unpack_from("!H", data, at)
-                chunks = data[at + 2 : at + 2 + length]
-                at += 2 + length
-                tag = 0 if chunks[:1] == b"\1" else CLIENT_TAG
-                run(association.take(sctp_packets.packet(tag, chunks)))
-                assert 0 <= association.inbound.window <= WINDOW
-                assert len(bytes(association.acknowledgement())) < 1189
-            written = ours.export()
-            if written is not None:
-                other = DataChannels(True, lambda _: None, lambda _: None, lambda *_: None)
-                other.restore(written)
-                assert other._sctp.inbound.window == association.inbound.window
-                other.detach()
-            await asyncio.sleep(5)  # timers: retransmission, and messages that wait
-        assert len(told) <= 1
-        ours.close()
-        assert failures == []
-
-    run_virtual(main())
+    failures: list[str] = []
+    sent: list[bytes] = []
+    ours = DataChannels(True, sent.append, lambda _: None, lambda *_: None, failures.append)
+    ours.restore(copy.deepcopy(ESTABLISHED), NOW)
+    ours.resume(NOW)
+    association = ours.association
+    ours.send("oai-events", "something to acknowledge", NOW)
+    ours.send("oai-events", "x" * 30_000, NOW)
+    at, now = 0, float(NOW)
+    while at + 2 <= len(data):
+        (length,) = struct.unpack_from("!H", data, at)
+        chunks = data[at + 2 : at + 2 + length]
+        at, now = at + 2 + length, now + 0.02
+        tag = 0 if chunks[:1] == b"\1" else CLIENT_TAG
+        before = len(sent)
+        # Not by `ours.receive`, which keeps errors to itself.
+        association.receive(sctp_packets.packet(tag, chunks), now)
+        ours.poll(now)
+        ours._hand_out(now)
+        assert len(sent) - before < 30
+        assert 0 <= association.inbound.window <= WINDOW
+        assert 0 <= association.outbound.flight <= MAX_CWND + MAX_PACKET
+        assert association.unacknowledged <= MAX_WAITING
+    written = ours.export(now)
+    if written is not None:
+        other = DataChannels(True, lambda _: None, lambda _: None, lambda *_: None)
+        other.restore(written, now)
+        assert other.association.inbound.window == association.inbound.window
+        other.detach()
+    for _ in range(100):  # timers: retransmission, and messages that wait
+        now += 0.05
+        association.poll(now)
+        ours._hand_out(now)
+    assert all(len(packet) <= MAX_PACKET for packet in sent)
+    assert len(failures) <= 1
+    ours.close(now)
 
 
 def sctp_reader(data: bytes) -> None:

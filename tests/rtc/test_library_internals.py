@@ -15,10 +15,8 @@ from pathlib import Path
 import aiortc
 import pylibsrtp
 import pytest
-from aiortc import RTCCertificate, RTCSctpTransport
-from aiortc import rtcsctptransport as aiortc_sctp
+from aiortc import RTCCertificate
 from OpenSSL import SSL
-from support.net.emulator import run_virtual
 
 import antiphon.bench
 import antiphon.cli
@@ -27,7 +25,6 @@ import antiphon.transceiver
 from antiphon.rtc.dtls import aiortc_internals as dtls_internals
 from antiphon.rtc.media import pyav_internals
 from antiphon.rtc.rtp import libsrtp_internals
-from antiphon.rtc.sctp import aiortc_internals as sctp_internals
 
 FOREIGN = {"aiortc", "aioice", "pylibsrtp", "OpenSSL", "cryptography", "av", "pyee", "cffi"}
 ADAPTERS = ("_internals", "nats_direct", "nats_fast_path")
@@ -114,80 +111,6 @@ def test_the_digest_of_a_certificate_is_its_fingerprint() -> None:
     (print_,) = (print_ for print_ in certificate.getFingerprints() if print_.algorithm == "sha-256")
     assert dtls_internals.certificate_digest(certificate._cert, "sha-256") == print_.value
     assert {"sha-256", "sha-384", "sha-512"} <= dtls_internals.DIGESTS
-
-
-# ---- SCTP --------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.pure
-def test_aiortc_s_sctp_has_what_the_adapter_leans_on() -> None:
-    assert aiortc_sctp.USERDATA_MAX_LENGTH == sctp_internals.USER_DATA == 1100
-    for name in ("start", "stop", "_handle_data"):
-        assert inspect.iscoroutinefunction(getattr(RTCSctpTransport, name))
-    source = inspect.getsource(RTCSctpTransport)
-    for member in ("_send_data", "_register_data_receiver", "_unregister_data_receiver"):
-        assert f".{member}(" in source
-        assert hasattr(sctp_internals.RecordTransport, member)
-
-
-@pytest.mark.pure
-def test_aiortc_s_association_has_what_a_checkpoint_holds() -> None:
-    for name in (
-        *("_send_sack", "_send_chunk", "_data_channel_flush", "_transmit", "_transmit_reconfig", "_receive_chunk"),
-        *("_receive_data_chunk", "_receive_forward_tsn_chunk", "_receive_sack_chunk", "_reset_deferred_streams"),
-        "_data_channel_receive",
-    ):
-        assert inspect.iscoroutinefunction(getattr(RTCSctpTransport, name))
-    for name in (
-        *("_set_state", "_update_advanced_peer_ack_point", "_t3_start"),
-        *("_t1_expired", "_t2_expired", "_t3_expired", "_reconfig_timer_expired"),
-    ):
-        assert callable(getattr(RTCSctpTransport, name))
-    source = inspect.getsource(RTCSctpTransport)
-    renamed = [
-        each.name for each in vars(sctp_internals.Association).values() if isinstance(each, sctp_internals._Theirs)
-    ]
-    assert len(renamed) > 15
-    for name in (*sctp_internals._NUMBERS, *renamed, "_reconfig_request", "_t3_handle", "_association_state"):
-        assert f"self.{name}" in source, name
-    assert "self._send_sack()" in source
-    assert "self._data_channel_flush()" in source
-    assert "self._receive_chunk(" in source
-    assert "self._set_state(self.State.ESTABLISHED)" in source
-    for name in sctp_internals._CHUNK[6:]:
-        assert f".{name}" in source, name
-
-
-@pytest.mark.virtual
-def test_every_plain_attribute_of_an_association_is_exported_or_known_not_to_be() -> None:
-    """A new version may need to know one more number: that one must not be lost on the way to another process."""
-
-    async def main() -> set[str]:
-        association = sctp_internals.Association(sctp_internals.RecordTransport(True, lambda data: None), 5000)
-        return set(vars(association))
-
-    renamed = {
-        each.name for each in vars(sctp_internals.Association).values() if isinstance(each, sctp_internals._Theirs)
-    }
-    elsewhere = {
-        *("_reconfig_request", "_reconfig_deferred", "_association_state"),
-        *("_RTCSctpTransport__started", "_RTCSctpTransport__state"),
-    }
-    unneeded = {
-        # what it is made of anew, and what never changes here
-        *("_RTCSctpTransport__log_debug", "_RTCSctpTransport__transport", "_loop", "_local_partial_reliability"),
-        *("_bundled", "mid"),
-        # what `inbound` keeps in their place
-        *("_inbound_streams", "_sack_misordered", "_sack_duplicates"),
-        # timers, which start anew where something waits, and what they would send
-        *("_t1_chunk", "_t1_failures", "_t1_handle", "_t2_chunk", "_t2_failures", "_t2_handle", "_t3_handle"),
-        *("_reconfig_failures", "_reconfig_handle", "_reconfig_in_progress", "_forward_tsn_chunk"),
-        # pyee's listeners
-        *("_events", "_lock", "_waiting"),
-    }
-    found = run_virtual(main())
-    assert found - set(sctp_internals._NUMBERS) - renamed - elsewhere - unneeded == set()
-    assert {*sctp_internals._NUMBERS, *renamed} - {"_ssthresh"} <= found  # which comes with the peer's INIT
 
 
 # ---- nowhere else ------------------------------------------------------------------------------------------------

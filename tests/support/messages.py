@@ -163,6 +163,7 @@ STRATEGIES: dict[str, st.SearchStrategy[m.AnyMessage]] = {
     | st.builds(m.PlayoutOverflow, dropped_frames=counts)
     | st.builds(m.ChannelOpened, channel=text)
     | st.builds(m.DirectionChanged, direction=st.sampled_from(("sendrecv", "sendonly", "recvonly", "inactive")))
+    | st.builds(m.ChannelClosed, channel=text)
     | st.builds(m.Suspect, silent_s=st.floats(0, 30))
     | st.builds(m.TakenOver, handed_over=st.booleans(), checkpoint_age_ms=positive)
     | st.builds(m.Transferred, agent=names, instance=text)

@@ -355,6 +355,7 @@ def control_messages() -> dict[str, Any]:
         ("SessionEvent", messages.Flushed(generation=1, played_samples=9600, rate=24000, dropped_ms=180)),
         ("SessionEvent", messages.PlayoutOverflow(dropped_frames=5)),
         ("SessionEvent", messages.ChannelOpened(channel="oai-events")),
+        ("SessionEvent", messages.ChannelClosed(channel="oai-events")),
         ("SessionEvent", messages.Suspect(silent_s=5.0)),
         ("SessionEvent", messages.DirectionChanged(direction="inactive")),
         ("SessionEvent", messages.Transferred(agent="billing", instance="billing-1")),

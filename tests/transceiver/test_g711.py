@@ -57,7 +57,8 @@ class Wire:
         self.receiver.receive(packet, now, unix_ns(now))
 
     def packets(self) -> list[RtpPacket]:
-        return [unpack_rtp(packet) for packet in map(self.client.unprotect, self.raw) if packet is not None]
+        received = map(self.client.unprotect, self.raw)
+        return [unpack_rtp(each[0]) for each in received if each is not None]
 
     @property
     def samples(self) -> np.ndarray[tuple[int], np.dtype[np.int16]]:
@@ -163,7 +164,7 @@ def test_a_receiver_in_another_process_knows_how_much_was_missed(law: CodecName)
     wire = Wire(law)
     for number, payload in enumerate(coded(law, 0.4)):
         wire.hear(number, number * 160, payload, number * 0.02)
-    wire.receiver.export()
+    wire.receiver.export(number * 0.02)
     state = SessionState.from_bytes(wire.state.to_bytes())
     state.input_at -= 1.0  # a second passes until the next packet
     other = Wire(law)

@@ -6,11 +6,12 @@ import asyncio
 import random
 
 import pytest
-from aiortc.rtcsctptransport import InitChunk, serialize_packet
 from support.net.emulator import Conditions, Link, virtual_loop
+from support.peers import sctp_packets as packets
+from support.peers.sctp_end import End
 
 from antiphon.rtc.sctp import data_channels
-from antiphon.rtc.sctp.data_channels import ChannelError, DataChannels
+from antiphon.rtc.sctp.data_channels import ChannelError
 
 pytestmark = pytest.mark.virtual
 
@@ -28,10 +29,10 @@ class Association:
         self.received: tuple[list[str | bytes], list[str | bytes]] = ([], [])
         self.ends = self._end(0), self._end(1)
         for end in self.ends:
-            end.start(5000, 65536)
+            end.start()
 
-    def _end(self, side: int) -> DataChannels:
-        return DataChannels(
+    def _end(self, side: int) -> End:
+        return End(
             side == 0,
             lambda data: self._send(side, data),
             self.opened.append,
@@ -56,10 +57,7 @@ class Association:
 )
 async def test_16_kb_messages_pass_both_ways_on_a_1280_byte_path(conditions: Conditions) -> None:
     pair = Association(conditions)
-    opened = asyncio.Event()
-    pair.ends[0].create("oai-events", opened.set)
-    async with asyncio.timeout(60):
-        await opened.wait()
+    await pair.ends[0].open("oai-events")
     await asyncio.sleep(10)
     assert pair.opened == ["oai-events"]
     sent = [random.Random(number).randbytes(16_384) for number in range(10)]
@@ -74,34 +72,26 @@ async def test_16_kb_messages_pass_both_ways_on_a_1280_byte_path(conditions: Con
 
 async def test_an_init_that_comes_late_changes_nothing() -> None:
     pair = Association(Conditions())
-    opened = asyncio.Event()
-    pair.ends[0].create("oai-events", opened.set)
-    async with asyncio.timeout(10):
-        await opened.wait()
-    again = InitChunk()
-    again.initiate_tag = pair.ends[0]._sctp._local_verification_tag
-    again.initial_tsn = pair.ends[0]._sctp.local_tsn - 1  # the channel's opening was the first
-    again.advertised_rwnd, again.outbound_streams, again.inbound_streams = 1 << 20, 65535, 65535
-    pair.ends[1].receive(serialize_packet(5000, 5000, 0, again))
+    await pair.ends[0].open("oai-events")
+    ours = pair.ends[0].association
+    again = packets.init(tag=ours.tag, tsn=ours.first_tsn)
+    pair.ends[1].receive(packets.packet(0, again))
     for number in range(20):
         assert pair.ends[0].send("oai-events", str(number))
         assert pair.ends[1].send("oai-events", str(number))
     await asyncio.sleep(10)
     assert pair.received == ([str(number) for number in range(20)], [str(number) for number in range(20)])
-    assert not pair.ends[0]._sctp.sent, "all of it is acknowledged"
+    assert not pair.ends[0].association.unacknowledged, "all of it is acknowledged"
     pair.close()
 
 
 async def test_a_channel_refuses_what_it_can_t_take_and_knows_only_open_ones() -> None:
     pair = Association(Conditions())
     assert not pair.ends[0].send("oai-events", "early")
-    opened = asyncio.Event()
-    pair.ends[0].create("oai-events", opened.set)
-    async with asyncio.timeout(10):
-        await opened.wait()
-    with pytest.raises(ChannelError, match="only supports"):
+    await pair.ends[0].open("oai-events")
+    with pytest.raises(ChannelError, match="max-message-size"):
         pair.ends[0].send("oai-events", "x" * 70_000)
-    while pair.ends[0]._channels["oai-events"].bufferedAmount <= data_channels.MAX_BUFFERED:
+    while pair.ends[0].channels.unsent <= data_channels.MAX_BUFFERED:
         assert pair.ends[0].send("oai-events", "x" * 60_000)
     with pytest.raises(ChannelError, match="unsent"):
         pair.ends[0].send("oai-events", "one more")
@@ -115,21 +105,18 @@ async def test_a_client_opens_a_bounded_number_of_channels() -> None:
     for number in range(data_channels.MAX_CHANNELS + 20):
         pair.ends[0].create(f"channel {number}", lambda: None)
     await asyncio.sleep(30)
-    assert len(pair.ends[1]._channels) == data_channels.MAX_CHANNELS
+    assert len(pair.ends[1].labels) == data_channels.MAX_CHANNELS
     pair.close()
 
 
 async def test_a_channel_that_is_being_closed_when_its_association_moves_is_closed_all_the_same() -> None:
     pair = Association(Conditions())
-    opened = asyncio.Event()
     for label in ("oai-events", "second"):
-        pair.ends[0].create(label, opened.set)
-    async with asyncio.timeout(10):
-        await opened.wait()
+        await pair.ends[0].open(label)
     await asyncio.sleep(5)
     closing = pair.ends[1]
     for label in ("oai-events", "second"):
-        closing._channels[label].close()
+        assert closing.close_channel(label)
     written = closing.export()  # before the request has left
     assert written is not None
     closing.detach()
@@ -137,8 +124,7 @@ async def test_a_channel_that_is_being_closed_when_its_association_moves_is_clos
     moved[1].restore(written)
     moved[1].resume()
     await asyncio.sleep(30)
-    assert [channel.readyState for channel in moved[0]._channels.values()] == ["closed", "closed"]
-    assert [channel.readyState for channel in moved[1]._channels.values()] == ["closed", "closed"]
+    assert moved[0].channels.channels == moved[1].channels.channels == []
     pair.close()
 
 
@@ -147,8 +133,5 @@ async def test_rubbish_in_an_association_is_dropped() -> None:
     generator = random.Random(1)
     for _ in range(500):
         pair.ends[1].receive(generator.randbytes(generator.randrange(100)))
-    opened = asyncio.Event()
-    pair.ends[0].create("oai-events", opened.set)
-    async with asyncio.timeout(10):
-        await opened.wait()
+    await pair.ends[0].open("oai-events")
     pair.close()

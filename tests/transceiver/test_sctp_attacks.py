@@ -13,11 +13,12 @@ from typing import Any
 import pytest
 from support.net.emulator import run_virtual, virtual_loop
 from support.peers import sctp_packets as packets
+from support.peers.sctp_end import End
 from support.peers.sctp_packets import FIRST, LAST, UNORDERED
 
-from antiphon.rtc.sctp import data_channels, packet
+from antiphon.rtc.sctp import data_channels, outbound, packet
 from antiphon.rtc.sctp.association import MAX_WAITING
-from antiphon.rtc.sctp.data_channels import ChannelError, DataChannels
+from antiphon.rtc.sctp.data_channels import ChannelError
 from antiphon.rtc.sctp.inbound import Fragment, Inbound
 
 GENEROUS = 8.0
@@ -31,14 +32,14 @@ class Attack:
         self.received: list[str | bytes] = []
         self.failures: list[str] = []
         self.replies: list[bytes] = []
-        self.ours = DataChannels(
+        self.ours = End(
             True,
             self._reply,
             lambda label: None,
             lambda _, payload: self.received.append(payload),
             self.failures.append,
         )
-        self.client = DataChannels(False, self._to_us, lambda label: None, lambda label, payload: None)
+        self.client = End(False, self._to_us)
         self.deaf = False
         """The client hears nothing any more."""
 
@@ -53,16 +54,13 @@ class Attack:
     async def open(self) -> None:
         for end in (self.ours, self.client):
             end.start(5000, 1 << 30)
-        opened = asyncio.Event()
-        self.client.create("oai-events", opened.set)
-        async with asyncio.timeout(10):
-            await opened.wait()
+        await self.client.open("oai-events")
         await asyncio.sleep(1)
         self.replies.clear()
 
     @property
     def tag(self) -> int:
-        return self.ours._sctp._local_verification_tag
+        return self.ours.association.tag
 
     @property
     def next_tsn(self) -> int:
@@ -72,7 +70,7 @@ class Attack:
     @property
     def acknowledged(self) -> int:
         """TSNs since the channel was open."""
-        return ((self.ours._sctp._last_received_tsn or 0) + 1 - self.next_tsn) % (1 << 32)
+        return (self.ours.association.inbound.tsn + 1 - self.next_tsn) % (1 << 32)
 
     def send(self, *chunks: bytes) -> None:
         self.ours.receive(packets.packet(self.tag, *chunks))
@@ -174,14 +172,14 @@ def test_gap_ack_blocks_beyond_what_is_outstanding_cost_nothing() -> None:
         for _ in range(3):
             assert attack.ours.send("oai-events", "x" * 1000)
         await asyncio.sleep(0.1)
-        cumulative = attack.ours._sctp._last_sacked_tsn
+        cumulative = attack.ours.association.outbound.acknowledged
         for block in ((1, 65535), (65535, 1), (2, 2), (0, 0), (60000, 65535)):
             for _ in range(20):
                 attack.send(packets.sack(cumulative, [block] * 330))
         attack.send(packets.sack(cumulative, [(start, 65535) for start in range(330)], duplicates=20))
         attack.deaf = False
         await asyncio.sleep(10)
-        assert not attack.ours._sctp._sent_queue, "the client has what was sent"
+        assert not attack.ours.association.outbound.sent, "the client has what was sent"
         await attack.is_well()
 
     attack(main)
@@ -194,7 +192,7 @@ def test_an_acknowledgement_of_what_was_never_sent_is_ignored() -> None:
             attack.send(packets.sack(attack.ours.next_tsn + ahead - 1, []))
         assert attack.ours.send("oai-events", "down")
         await asyncio.sleep(5)
-        assert not attack.ours._sctp._sent_queue
+        assert not attack.ours.association.outbound.sent
         await attack.is_well()
 
     attack(main)
@@ -209,8 +207,7 @@ def test_a_client_that_acknowledges_nothing_makes_nothing_grow_and_the_sender_he
         with pytest.raises(ChannelError, match="client takes none"):
             attack.ours.send("oai-events", "x")
         await asyncio.sleep(1)
-        queues = attack.ours._sctp
-        assert len(queues._sent_queue) + len(queues._outbound_queue) + len(queues._data_channel_queue) <= 4100
+        assert attack.ours.association.unacknowledged <= 4100
 
     attack(main)
 
@@ -219,9 +216,9 @@ def test_a_client_that_acknowledges_nothing_makes_nothing_grow_and_the_sender_he
 def test_a_client_that_reads_nothing_for_minutes_makes_nothing_grow_and_gets_the_latest_afterwards() -> None:
     async def main(attack: Attack) -> None:
         received: list[str] = []
-        attack.client._on_message = lambda label, payload: received.append(str(payload))
+        attack.client.on_message = lambda label, payload: received.append(str(payload))
         attack.deaf, refused = True, 0
-        closed_window = packets.sack(attack.ours._sctp._last_sacked_tsn, [], window=0)
+        closed_window = packets.sack(attack.ours.association.outbound.acknowledged, [], window=0)
         held = []
         for _ in range(5 * 60 * 4):
             for size in (200, 16_000):
@@ -231,11 +228,11 @@ def test_a_client_that_reads_nothing_for_minutes_makes_nothing_grow_and_gets_the
                     refused += 1
             attack.send(closed_window)
             await asyncio.sleep(0.25)
-            queues = attack.ours._sctp
-            chunks = (*queues._sent_queue, *queues._outbound_queue)
-            held.append(sum(len(chunk.user_data) for chunk in chunks) + sum(len(each[2]) for each in queues.waiting))
+            queues = attack.ours.association.outbound
+            chunks = (*queues.sent, *queues.queued)
+            held.append(sum(len(chunk.payload) for chunk in chunks) + queues.buffered)
         assert refused > 1000
-        assert max(held) <= data_channels.MAX_BUFFERED + data_channels.MAX_OUTSTANDING * 1100 + 32_000
+        assert max(held) <= data_channels.MAX_BUFFERED + outbound.MAX_OUTSTANDING * 1100 + 32_000
         assert max(held[len(held) // 2 :]) <= max(held[: len(held) // 2]), "it does not grow"
 
     attack(main)
@@ -255,7 +252,7 @@ def test_every_second_number_missing_holds_no_more_than_a_window() -> None:
             tsn += 40
             if tsn % 4000 == 0:
                 await asyncio.sleep(1)
-        sctp_ = attack.ours._sctp
+        sctp_ = attack.ours.association
         assert len(sctp_.inbound.received()) <= 8192
         assert sctp_.inbound.held <= sctp_.inbound.window or sctp_.inbound.held < 2100
         assert max(len(reply) for reply in attack.replies) < 1189
@@ -272,19 +269,19 @@ def test_every_second_number_missing_holds_no_more_than_a_window() -> None:
 def test_a_number_far_ahead_is_refused_and_checkpoints_go_on(ahead: int) -> None:
     async def main(attack: Attack) -> None:
         wanted: list[int] = []
-        attack.ours.keep_checkpoints(lambda: wanted.append(1))
+        attack.ours.channels.keep_checkpoints(lambda: wanted.append(1))
         attack.send(packets.data(attack.next_tsn + ahead, b"far"))
         assert wanted
-        attack.ours.freeze()
+        attack.ours.channels.freeze()
         assert attack.ours.export() is not None
         attack.ours.stored()
         assert struct.unpack_from("!HH", attack.sacks()[-1], 8) == (0, 0), "neither gaps nor duplicates"
 
         def store_soon() -> None:
-            virtual_loop().call_soon(attack.ours.freeze)
+            virtual_loop().call_soon(attack.ours.channels.freeze)
             virtual_loop().call_soon(attack.ours.stored)
 
-        attack.ours.keep_checkpoints(store_soon)
+        attack.ours.channels.keep_checkpoints(store_soon)
         await attack.is_well()
 
     attack(main)
@@ -300,7 +297,7 @@ def test_fragments_without_a_beginning_are_not_kept(flags: int, step: int) -> No
             attack.send(*(packets.data(first + step * (number + n), b"x", flags) for n in range(60)))
             if number % 1200 == 0:
                 await asyncio.sleep(1)
-        assert attack.ours._sctp.inbound.held < (2 if step == 1 else 2100)
+        assert attack.ours.association.inbound.held < (2 if step == 1 else 2100)
         assert attack.failures == []
         written = attack.ours.export()
         assert written is not None
@@ -319,13 +316,14 @@ def test_a_message_without_end_aborts_the_association_and_says_why(size: int) ->
             if number % 200 == 0:
                 await asyncio.sleep(0.5)  # as many as are taken: what comes faster is lost
         assert len(attack.failures) == 1
-        assert attack.ours._sctp.inbound.held <= 2100
+        assert attack.ours.association.inbound.held <= 2100
         kinds = [kind for reply in attack.replies for kind, _, _ in packets.chunks_of(reply)]
         assert packets.ABORT in kinds
         with pytest.raises(ChannelError, match="is closed"):
             attack.ours.send("oai-events", "to a client without channels")
         await asyncio.sleep(1)
-        assert not attack.client.send("oai-events", "it knows")
+        with pytest.raises(ChannelError, match="aborted"):
+            attack.client.send("oai-events", "it knows")
 
     attack(main)
 
@@ -342,7 +340,8 @@ def test_a_message_of_8_mib_aborts_the_association_and_one_of_256_kib_arrives() 
         assert len(attack.received) == 1
         with pytest.raises(ChannelError, match="262144"):
             attack.ours.send("oai-events", "anybody there?")
-        assert not attack.client.send("oai-events", "it knows")
+        with pytest.raises(ChannelError, match="aborted"):
+            attack.client.send("oai-events", "it knows")
 
     attack(main)
 
@@ -354,7 +353,7 @@ def test_a_flood_of_messages_waits_and_none_is_lost() -> None:
         sent = 0
         arrived: list[int] = []
         while sent < 4000:
-            while attack.client._sctp.waiting:  # noqa: ASYNC110 - as a client does that has a lot to send
+            while attack.client.association.outbound.waiting:  # noqa: ASYNC110 - as a client does that has a lot to send
                 await asyncio.sleep(0.01)
             for _ in range(100):
                 assert attack.client.send("oai-events", str(sent))
@@ -384,9 +383,7 @@ def test_messages_that_wait_for_their_turn_move_with_their_session() -> None:
         written = attack.ours.export()
         assert written is not None
         attack.ours.detach()
-        moved = DataChannels(
-            True, lambda packet: None, lambda _: None, lambda _, payload: attack.received.append(payload)
-        )
+        moved = End(True, lambda packet: None, on_message=lambda _, payload: attack.received.append(payload))
         moved.restore(written)
         moved.resume()
         await asyncio.sleep(10)
@@ -421,7 +418,7 @@ def test_messages_on_streams_that_were_never_opened_go_nowhere_and_leave_little(
                 await asyncio.sleep(4)
         await asyncio.sleep(60)
         assert attack.received == []
-        assert len(attack.ours._sctp.inbound.streams()) <= 256
+        assert len(attack.ours.association.inbound.streams()) <= 256
         assert attack.acknowledged == 10_000
 
     attack(main)
@@ -446,7 +443,7 @@ def test_odd_messages_of_the_channel_protocol_are_dropped_without_a_word_in_the_
         for number, payload in enumerate(odd):
             attack.send(packets.data(first + number, payload, stream=101 + 2 * number, protocol=50))
         number = len(odd)
-        stream = next(iter(attack.ours._sctp.channels))
+        stream = attack.ours.channels.channels[0].stream
         attack.send(packets.data(first + number, opening, stream=stream, sequence=1, protocol=50))  # opened before
         attack.send(packets.data(first + number + 1, b"\xff\xfe", stream=stream, sequence=2))
         for more, protocol in enumerate((0, 52, 54, 1 << 31)):
@@ -455,7 +452,7 @@ def test_odd_messages_of_the_channel_protocol_are_dropped_without_a_word_in_the_
             )
         await asyncio.sleep(1)
         assert attack.received == ["\N{REPLACEMENT CHARACTER}\N{REPLACEMENT CHARACTER}"]
-        assert len(attack.ours._sctp.channels) == 1
+        assert len(attack.ours.channels.channels) == 1
 
     with caplog.at_level(logging.INFO):
         attack(main)
@@ -478,8 +475,8 @@ def test_a_flood_of_channel_openings_leaves_a_bounded_number() -> None:
             if number % 200 == 0:
                 await asyncio.sleep(1)
         await asyncio.sleep(30)
-        assert len(attack.ours._sctp.channels) <= 64
-        assert len(attack.ours._channels) <= data_channels.MAX_CHANNELS
+        assert len(attack.ours.channels.channels) <= data_channels.MAX_KNOWN
+        assert len(attack.ours.labels) <= data_channels.MAX_CHANNELS
 
     attack(main)
 
@@ -497,7 +494,7 @@ def test_jumps_and_resets_without_end_leave_nothing() -> None:
             )
             if number % 500 == 0:
                 await asyncio.sleep(1)
-        assert len(attack.ours._sctp.inbound.streams()) <= 256
+        assert len(attack.ours.association.inbound.streams()) <= 256
         assert attack.failures == []
 
     attack(main)
@@ -534,28 +531,25 @@ def test_a_flood_of_inits_leaves_the_association_as_it_is() -> None:
 def test_closed_channels_make_room_for_others() -> None:
     async def main(attack: Attack) -> None:
         for number in range(3 * data_channels.MAX_CHANNELS):
-            opened = asyncio.Event()
-            attack.client.create(f"channel {number}", opened.set)
-            async with asyncio.timeout(10):
-                await opened.wait()
+            await attack.client.open(f"channel {number}")
             await asyncio.sleep(0.1)
-            assert f"channel {number}" in attack.ours._channels
-            attack.client._channels[f"channel {number}"].close()
+            assert f"channel {number}" in attack.ours.labels
+            assert attack.client.close_channel(f"channel {number}")
             await asyncio.sleep(1)
 
     attack(main)
 
 
 @pytest.mark.virtual
-def test_an_error_of_aiortc_s_is_kept_to_its_packet_and_logged_once_in_a_while(
+def test_an_error_of_ours_is_kept_to_its_packet_and_logged_once_in_a_while(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def main(attack: Attack) -> None:
-        async def fail(*_: object) -> None:
+        def fail(*_: object) -> None:
             raise struct.error("what nobody has thought of")
 
         monkeypatch.setattr(data_channels.complaints, "_next", float("-inf"))
-        monkeypatch.setattr(attack.ours._sctp, "message_arrived", fail)
+        monkeypatch.setattr(attack.ours, "on_message", fail)
         first = attack.next_tsn
         for number in range(200):
             attack.send(packets.data(first + number, b"x", sequence=number + 1))

@@ -7,6 +7,7 @@ buffer), so it shares their mistakes: browsers and stock aiortc test what others
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import secrets
 import socket
@@ -28,7 +29,8 @@ from antiphon.rtc.dtls.setup import DtlsSetup
 from antiphon.rtc.rtp import rtcp
 from antiphon.rtc.rtp.packet import is_rtcp
 from antiphon.rtc.rtp.srtp import Srtp
-from antiphon.rtc.sctp.data_channels import DataChannels
+from antiphon.rtc.sctp.data_channels import ChannelError, DataChannels
+from antiphon.rtc.sctp.inbound import MAX_MESSAGE
 from antiphon.runtime import tasks
 from antiphon.schemas.addresses import Address
 from antiphon.schemas.audio import AudioFrame
@@ -219,6 +221,8 @@ class Peer:
             await asyncio.sleep(0.02)
             assert self._setup is not None
             self._setup.poll(self._loop.time())
+            if self._data is not None:
+                self._data.poll(self._loop.time())
 
     # ---- from the network --------------------------------------------------------------------------------
 
@@ -249,7 +253,7 @@ class Peer:
                     self._setup.start(now)
         elif 19 < first < 64:
             if self._records is not None:
-                self._receive_records(datagram)
+                self._receive_records(datagram, now)
             elif self._checked or not self._answer.passive:
                 # The server starts at our first check: its ClientHello may overtake the check's answer.
                 if not self._setup.running:
@@ -278,12 +282,12 @@ class Peer:
             self._sender.receive_rtcp(compound)
             self.lost_to_server = self._sender.remote_packets_lost
 
-    def _receive_records(self, datagram: bytes) -> None:
+    def _receive_records(self, datagram: bytes, now: float) -> None:
         assert self._setup is not None
         assert self._records is not None
         for record in self._records.open(datagram):
             if record.kind == APPLICATION_DATA and self._data is not None:
-                self._data.receive(record.payload)
+                self._data.receive(record.payload, now)
             elif record.kind == ALERT and record.payload[:2] == CLOSE_NOTIFY:
                 self.closed.set()
             elif record.kind == HANDSHAKE:  # the server repeats its Finished: it has not received ours
@@ -297,8 +301,8 @@ class Peer:
         self._srtp, self._records = Srtp(keys.srtp, self._rtp.ssrc), DtlsRecords(keys.dtls)
         self._sender = ClientSender(self._rtp, RATE, self._srtp, self._send)
         self._data = DataChannels(keys.dtls.client, self._send_record, lambda _: None, self._message)
-        self._data.start(5000, 65536)
-        self._data.create(CHANNEL, self.channel_open.set)
+        self._data.start(5000, MAX_MESSAGE, now)
+        self._data.create(CHANNEL, self.channel_open.set, now)
         self.setup_ms = (self._loop.time() - self._started) * 1000
         self._tasks.append(asyncio.create_task(self._talk_forever(self._sender)))
         self.connected.set()
@@ -326,7 +330,8 @@ class Peer:
     def send_text(self, text: str) -> None:
         """One message on the data channel."""
         if self._data is not None:
-            self._data.send(CHANNEL, text)
+            with contextlib.suppress(ChannelError):  # the server has ended the call
+                self._data.send(CHANNEL, text, self._loop.time())
 
     async def _talk_forever(self, sender: ClientSender) -> None:
         """A microphone: a frame every 20 ms, whatever is on it."""
@@ -355,7 +360,7 @@ class Peer:
         """Hang up and free everything."""
         await tasks.end(*self._tasks)
         if self._data is not None:
-            self._data.close()
+            self._data.close(self._loop.time())
         if self._records is not None:
             self._send(self._records.seal(ALERT, CLOSE_NOTIFY))
         self._close_socket()

@@ -1,7 +1,7 @@
 """A stand-in for PyAV where it is not installed, so that libraries which import it for codecs of theirs can be loaded.
 
 PyAV's wheels carry FFmpeg with x264 and x265, which are under the GPL, and our images do without them. Two libraries
-import `av` at their top and use it only in what we never call: aiortc, of which we take SCTP, SDP and certificates (its
+import `av` at their top and use it only in what we never call: aiortc, of which we take SDP and certificates (its
 codecs use PyAV), and faster-whisper, of which we take the recogniser (its reader of audio files uses PyAV). What is
 called of the stand-in says what is missing. Where PyAV is installed nothing changes.
 """

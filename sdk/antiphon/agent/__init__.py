@@ -13,6 +13,7 @@ agent.run()
 from antiphon.agent.agent import Agent
 from antiphon.agent.events import (
     AudioLevel,
+    ChannelClosed,
     ChannelOpened,
     Connected,
     DataReceived,
@@ -49,6 +50,7 @@ __all__ = [
     "Agent",
     "AudioFrame",
     "AudioLevel",
+    "ChannelClosed",
     "ChannelOpened",
     "Connected",
     "DataReceived",

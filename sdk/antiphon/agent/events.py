@@ -10,6 +10,9 @@ from antiphon.schemas.messages import (
     AudioLevel as AudioLevel,
 )
 from antiphon.schemas.messages import (
+    ChannelClosed as ChannelClosed,
+)
+from antiphon.schemas.messages import (
     ChannelOpened as ChannelOpened,
 )
 from antiphon.schemas.messages import (
@@ -134,6 +137,7 @@ Event = (
     Connected
     | MediaStarted
     | ChannelOpened
+    | ChannelClosed
     | Playout
     | Flushed
     | PlayoutOverflow

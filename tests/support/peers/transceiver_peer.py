@@ -11,6 +11,7 @@ from antiphon.cli.webrtc_audio import OutgoingStream
 from antiphon.cli.webrtc_client import Peer
 from antiphon.rtc import stun
 from antiphon.rtc.dtls.record_layer import ALERT, CLOSE_NOTIFY
+from antiphon.rtc.sctp.data_channels import DataChannels
 from antiphon.runtime import tasks
 from antiphon.schemas.audio import AudioFrame
 
@@ -94,7 +95,13 @@ class CarriedPeer(Peer):
     @property
     def acknowledged(self) -> bool:
         """Nothing that was sent on the data channel waits for the other side."""
-        return self._data is not None and not self._data._sctp.sent and not self._data._sctp.queued
+        return self._data is not None and not self._data.association.unacknowledged
+
+    @property
+    def channels(self) -> DataChannels:
+        """Its data channels, once it is connected."""
+        assert self._data is not None
+        return self._data
 
     async def vanish(self) -> None:
         """Stop without a word."""
@@ -102,7 +109,7 @@ class CarriedPeer(Peer):
         await tasks.end(*self._tasks)
         if self._data is not None:
             transmit, self.transmit = self.transmit, lambda data: None
-            self._data.close()
+            self._data.close(self._loop.time())
             self.transmit = transmit
 
     async def close(self) -> None:

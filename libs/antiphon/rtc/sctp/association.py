@@ -1,30 +1,31 @@
-"""aiortc's association behind bounds: which packets of a peer reach it, and how much work they may cause.
+"""One SCTP association over DTLS (RFC 9260, RFC 8261): packets and `now` in, packets and events out. Sans-IO.
 
-Everything received passes `packet` and `inbound`; aiortc does the handshake, sending and the channels. Nothing that a
-peer sends makes it raise, take more time than a packet should, or hold more than a window.
+The owner calls `receive`, `poll`, `send` and `close`, and takes `packets` and `events` after each. Nothing that a
+peer sends makes it raise, take more time than a packet should, or hold more than a window. It sends no HEARTBEAT and
+never gives up because of loss: ICE's consent decides whether the client lives (RFC 7675). It ends by ABORT, as
+browsers do.
 """
 
 from __future__ import annotations
 
-import asyncio
 import logging
+import secrets
 import struct
 from collections import deque
-from collections.abc import Callable, Coroutine
-from typing import Any, Final
+from dataclasses import dataclass
+from typing import Final, Literal
 
-from antiphon.rtc.sctp.aiortc_internals import Association, DataChunk, ForwardTsnChunk, RecordTransport, SackChunk
-from antiphon.rtc.sctp.inbound import WINDOW, AssociationError, Fragment, Inbound
-from antiphon.rtc.sctp.packet import SctpError, read_packet, trimmed_gaps
+from antiphon.rtc.sctp import handshake, packet
+from antiphon.rtc.sctp.inbound import AssociationError, Fragment, Inbound, Message
+from antiphon.rtc.sctp.outbound import FIRST_RTO, MAX_PACKET, Outbound, OutgoingMessage
+from antiphon.rtc.sctp.packet import SctpError, pack_chunk, pack_packet, pack_sack, read_packet
+from antiphon.rtc.sctp.stream_reset import StreamReset
 from antiphon.rtc.token_bucket import TokenBucket
-from antiphon.runtime.bounded_log import BoundedLog
 
 log = logging.getLogger(__name__)
-complaints: Final = BoundedLog(log)
 
 PACKETS: Final = (500, 16)
-"""Packets handled per second, and at once, per session. A hostile one costs 0.5 ms, so 16 of them delay other calls as
-much as is allowed; 500 of the usual size are more than `BYTES`."""
+"""Packets handled per second, and at once, per session. 500 of the usual size are more than `BYTES`."""
 MAX_WAITING: Final = 256
 """Packets that wait for their turn, so that a burst loses none. More are dropped unread, which a sender treats as
 congestion."""
@@ -36,219 +37,591 @@ AT_ONCE: Final = 16
 """Messages delivered within a `PAUSE`: a packet can hold 72, and an iteration of the loop reads 64 packets."""
 PAUSE: Final = 0.002
 """Seconds."""
-MAX_CWND: Final = 262_144
-"""Octets sent and not acknowledged: aiortc alone would let it grow without a limit."""
-MAX_KNOWN: Final = 64
-"""Channels that exist, with those being closed; a request for one more gets no answer."""
 ABORT_AGAIN: Final = 1.0
 """Seconds: a peer that still sends so long after our ABORT has not received it, and gets another one."""
+MAX_INIT_RTO: Final = 1.0
+"""Seconds between two INITs or COOKIE-ECHOs."""
+MAX_INITS: Final = 60
+"""After so many the peer's INIT is awaited: then it has none of ours, or no SCTP."""
+MAX_SHUTDOWN_ACKS: Final = 5
+ACK_DELAY: Final = 0.1
+"""Seconds that an acknowledgement waits for a second packet (section 6.2 allows 0.5)."""
+QUIET: Final = 0.02
+"""Seconds since the last acknowledgement after which the next one does not wait: only a stream of packets is worth it,
+and some clients ask by a message whether their path lives."""
 
 PROTOCOL_VIOLATION: Final = 13
-DCEP, TEXT = 50, 51
-CHANNEL_ACK, CHANNEL_OPEN = 2, 3
+STALE_COOKIE: Final = 3
+
+State = Literal["closed", "cookie_wait", "cookie_echoed", "established", "shutdown_received", "shutdown_ack_sent"]
 
 
-def run(coroutine: Coroutine[Any, Any, None]) -> None:
-    """Run a coroutine of aiortc's that never waits."""
-    try:
-        coroutine.send(None)
-    except StopIteration:
-        return
-    coroutine.close()
-    raise RuntimeError("aiortc's SCTP waited where it never did: its adapter must be looked at")
+class Established:
+    """Messages pass now, both ways."""
 
 
-class BoundedAssociation(Association):
-    """The association of one session.
+class Restarted:
+    """The peer began anew (section 5.2.4.1): its streams, and what was on its way, are gone."""
 
-    Owner: `DataChannels`, which calls `take`. Timers of its own and of aiortc call the rest, all on the event loop.
+
+class AcknowledgementDue:
+    """With `holds_acknowledgements`: something arrived that `acknowledgement` covers."""
+
+
+@dataclass(slots=True)
+class StreamsReset:
+    """The peer closed its side of these streams."""
+
+    streams: list[int]
+
+
+@dataclass(slots=True)
+class StreamsClosed:
+    """Our side of these streams is closed: the peer has confirmed it."""
+
+    streams: list[int]
+
+
+@dataclass(slots=True)
+class Closed:
+    """The association is over; nothing follows."""
+
+    reason: str
+    by_peer: bool
+
+
+Event = Established | Restarted | AcknowledgementDue | StreamsReset | StreamsClosed | Closed | Message
+
+
+class Association:
+    """One association from its start to its end.
+
+    Owner: `DataChannels`, from one thread. `packets` and `events` are the owner's to empty.
     """
 
-    def __init__(self, transport: RecordTransport, port: int, on_failed: Callable[[str], None]) -> None:
-        """`on_failed` is called once, with the reason, when the association was aborted for what the peer sent."""
-        super().__init__(transport, port)
-        self._on_failed = on_failed
-        self._timers = asyncio.get_running_loop()
+    def __init__(self, tag: int = 0, tsn: int | None = None, port: int = 5000) -> None:
+        """`tag` and `tsn` are random if they are not given."""
+        self.state: State = "closed"
+        self.packets: deque[bytes] = deque()
+        """To be sent, in order."""
+        self.events: deque[Event] = deque()
+        """In order; `Message` among them."""
+        self.holds_acknowledgements = False
+        """Acknowledgements wait for `send_acknowledgement`; `AcknowledgementDue` says when one is due."""
+        self.port, self.remote_port = port, port
+        self.tag = tag or secrets.randbelow(0xFFFFFFFF) + 1
+        """In every packet of the peer."""
+        self.peer_tag = 0
+        self.first_tsn = secrets.randbits(32) if tsn is None else tsn
+        self.cookie_key = secrets.token_bytes(16)
+        self.peer_resets = False
+        """The peer understands RE-CONFIG."""
         self.inbound = Inbound(0)
-        self.advertised_window = WINDOW
+        self.outbound = Outbound(self.first_tsn)
+        self.resets = StreamReset(self.first_tsn, 0)
+        self.held: list[OutgoingMessage] = []
+        """Messages for streams that are being reset."""
+        self._control: list[bytes] = []
+        """Chunks for the next packet."""
+        self._responses: list[bytes] = []
+        """Answers to resets, where acknowledgements are held."""
+        self._handshake_at: float | None = None
+        """When INIT, COOKIE-ECHO or SHUTDOWN-ACK is repeated."""
+        self._handshake_rto, self._handshakes = FIRST_RTO, 0
+        self._cookie = b""
+        """The peer's."""
+        self._acknowledge = False
+        self._acknowledge_at: float | None = None
+        self._acknowledged_at = float("-inf")
         self._packets, self._messages, self._bytes = (TokenBucket(*limit) for limit in (PACKETS, MESSAGES, BYTES))
         self._unread: deque[bytes] = deque()
-        self._next_packet: asyncio.TimerHandle | None = None
-        self._later: asyncio.TimerHandle | None = None
-        self._passing_since, self._passed = float("-inf"), 0
+        self._read_at: float | None = None
+        self._deliver_at: float | None = None
+        self._delivering_since, self._delivered = float("-inf"), 0
         self._failed_at: float | None = None
+        self._timeout: float | None = None
 
-    async def take(self, packet: bytes) -> None:
-        """Handle one packet of the peer, now or in its turn."""
-        now = self._timers.time()
+    # ---- what the owner calls
+
+    @property
+    def established(self) -> bool:
+        return self.state == "established"
+
+    @property
+    def closed(self) -> bool:
+        """Not begun, or ended."""
+        return self.state == "closed"
+
+    @property
+    def timeout(self) -> float | None:
+        """When `poll` is to be called next; None: nothing is waited for."""
+        return self._timeout
+
+    @property
+    def busy(self) -> bool:
+        """Packets or messages wait for their turn: the next `poll` is due within milliseconds."""
+        return self._read_at is not None or self._deliver_at is not None
+
+    def start(self, remote_port: int, now: float) -> None:
+        """Send an INIT; the peer does so, too."""
+        self.remote_port = remote_port
+        self.state = "cookie_wait"
+        self._send_init(now)
+        self._finish(now)
+
+    def receive(self, data: bytes, now: float) -> None:
+        """Take one packet of the peer, now or in its turn."""
         if self.closed and self._failed_at is None:
             return
         if not self._unread and self._packets.take(1, now):
-            await self._take_now(packet, now)
+            self._take(data, now)
+            self._finish(now)
         elif len(self._unread) < MAX_WAITING:
-            self._unread.append(packet)
-            self._take_later(now)
+            self._unread.append(data)
+            self._read_at = self._read_at or now + max(PAUSE, self._packets.wait(1, now))
+            self._set_timeout()
 
-    def _take_later(self, now: float) -> None:
-        if self._next_packet is None and self._unread:
-            self._next_packet = self._timers.call_later(max(PAUSE, self._packets.wait(1, now)), self._take_waiting)
+    def poll(self, now: float) -> None:
+        """Do what is due; call it at `timeout` or somewhat later."""
+        if self._timeout is None or now < self._timeout:
+            return
+        if self._read_at is not None and now >= self._read_at:
+            while self._unread and self._packets.take(1, now):
+                self._take(self._unread.popleft(), now)
+            self._read_at = now + max(PAUSE, self._packets.wait(1, now)) if self._unread else None
+        if self._deliver_at is not None and now >= self._deliver_at:
+            self._deliver(now)
+            # The peer may have stopped at a closed window, and a checkpoint has to hold what was delivered.
+            self._acknowledge = True
+        if self._acknowledge_at is not None and now >= self._acknowledge_at:
+            self._acknowledge = True
+        if self._handshake_at is not None and now >= self._handshake_at:
+            self._repeat_handshake(now)
+        if self._sends and self.outbound.expires_at is not None and now >= self.outbound.expires_at:
+            self.outbound.expired(now)
+        if self.resets.expires_at is not None and now >= self.resets.expires_at:
+            request = self.resets.expired(self.outbound, now)
+            if request is not None:
+                self._control.append(request)
+            else:
+                self._reset_done(self.resets.done(self.outbound))
+        self._finish(now)
 
-    def _take_waiting(self) -> None:
-        self._next_packet = None
-        now = self._timers.time()
-        while self._unread and self._packets.take(1, now):
-            with self.contained():
-                run(self._take_now(self._unread.popleft(), now))
-        self._take_later(now)
+    def send(self, message: OutgoingMessage, now: float) -> None:
+        """Queue a message, before the association is established as well."""
+        self._queue(message)
+        self._finish(now)
 
-    async def _take_now(self, packet: bytes, now: float) -> None:
+    def reset(self, stream: int, now: float) -> None:
+        """Close our side of a stream behind what was sent on it; `StreamsClosed` follows."""
+        self.resets.want(stream)
+        self._finish(now)
+
+    def close(self, now: float) -> None:
+        """End at once, with an ABORT if there is an association; no event follows."""
+        if self.peer_tag and not self.closed:
+            self._control.append(pack_chunk(packet.ABORT))
+            self._bundle(self._control, self.packets)
+        self._end()
+
+    def detach(self) -> None:
+        """End and send nothing: another process has the association."""
+        self._end()
+        self.packets.clear()
+
+    def resume(self, now: float) -> None:
+        """Continue after it was restored."""
+        self.outbound.resume()
+        if self.resets.requested:
+            self.resets.expires_at = now
+        self._deliver(now)
+        self._finish(now)
+
+    @property
+    def unsent(self) -> int:
+        """Octets of messages that wait for room."""
+        return self.outbound.buffered + sum(len(message.payload) for message in self.held)
+
+    @property
+    def unacknowledged(self) -> int:
+        """Messages and chunks that the peer has not acknowledged."""
+        return self.outbound.messages + len(self.held)
+
+    def acknowledgement(self) -> list[bytes]:
+        """What is acknowledged now, as chunks for `send_acknowledgement`; each duplicate is reported once."""
+        duplicates = self.inbound.duplicates[:]
+        self.inbound.duplicates.clear()
+        self._acknowledge, self._acknowledge_at = False, None
+        responses, self._responses = self._responses, []
+        return [pack_sack(self.inbound.tsn, self.inbound.window, self.inbound.gaps(), duplicates), *responses]
+
+    def send_acknowledgement(self, chunks: list[bytes], now: float) -> None:
+        """Send what `acknowledgement` returned, and what may be sent beside it."""
+        if not self.closed:
+            self._control += chunks
+            self._finish(now)
+
+    # ---- packets
+
+    def _take(self, data: bytes, now: float) -> None:
         try:
-            chunks = read_packet(packet, self.tag)
+            chunks = read_packet(data, self.tag, self.peer_tag)
         except SctpError as error:
-            log.debug("sctp: dropped a packet of %d bytes: %s", len(packet), error)
+            log.debug("sctp: dropped a packet of %d bytes: %s", len(data), error)
             return
         if self._failed_at is not None:
             if now - self._failed_at >= ABORT_AGAIN:
                 self._failed_at = now
-                await self.abort(PROTOCOL_VIOLATION, "aborted before")
+                self._abort("aborted before")
             return
+        foreign = packet.verification_tag(data) != self.tag
         try:
-            await self.receive(chunks)
+            for kind, flags, body in chunks:
+                if foreign and kind == packet.DATA:
+                    break  # bundled with a COOKIE-ECHO that was not taken
+                self._take_chunk(kind, flags, body, packet.verification_tag(data), now)
+                foreign = foreign and packet.verification_tag(data) != self.tag
+                if self.closed:
+                    return
         except AssociationError as error:
-            await self._give_up(str(error), now)
+            self._failed_at = now
+            self._abort(str(error))
+            self._end()
+            self.events.append(Closed(str(error), False))
 
-    async def _give_up(self, reason: str, now: float) -> None:
-        self._failed_at = now
-        await self.abort(PROTOCOL_VIOLATION, reason)
-        self.close()
-        self._on_failed(reason)
+    def _take_chunk(self, kind: int, flags: int, body: bytes, tag: int, now: float) -> None:
+        if kind == packet.DATA:
+            if self._has_peer:
+                self._take_data(flags, body, now)
+        elif kind == packet.SACK:
+            if self._has_peer:
+                self._take_sack(body, now)
+        elif kind == packet.HEARTBEAT:
+            if self._has_peer and len(body) <= MAX_PACKET - 16:
+                self._control.append(pack_chunk(packet.HEARTBEAT_ACK, body))
+        elif kind == packet.FORWARD_TSN:
+            if self._has_peer:
+                (tsn,) = struct.unpack_from("!L", body)
+                self.inbound.forward(tsn, list(struct.iter_unpack("!HH", body[4:])))
+                self._acknowledge = True
+                self._after_data(now)
+        elif kind == packet.RE_CONFIG:
+            if self._has_peer:
+                self._take_re_config(body, now)
+        elif kind == packet.INIT:
+            self._take_init(body)
+        elif kind == packet.INIT_ACK:
+            self._take_init_ack(body, now)
+        elif kind == packet.COOKIE_ECHO:
+            self._take_cookie(body, tag, now)
+        elif kind == packet.COOKIE_ACK:
+            if self.state == "cookie_echoed":
+                self._establish()
+        elif kind == packet.ERROR:
+            self._take_error(body, now)
+        else:
+            self._take_end(kind, body, now)
 
-    # ---- what is received
+    @property
+    def _has_peer(self) -> bool:
+        """The peer's numbers are known."""
+        return self.state not in ("closed", "cookie_wait")
 
-    def peer_began(self) -> None:
-        self.inbound = Inbound(self.last_received_tsn or 0)
+    @property
+    def _sends(self) -> bool:
+        return self.state in ("established", "shutdown_received")
 
-    async def data_arrived(self, chunk: DataChunk) -> None:
-        if self.last_received_tsn is None:
-            return  # before any INIT
-        self.sack_needed = True
-        self.inbound.receive(
-            Fragment(chunk.flags, chunk.tsn, chunk.stream_id, chunk.stream_seq, chunk.protocol, chunk.user_data)
-        )
-        await self._after_data()
+    def _abort(self, reason: str) -> None:
+        if self.peer_tag:
+            cause = packet.pack_parameter(PROTOCOL_VIOLATION, reason.encode())
+            self.packets.append(self._pack([pack_chunk(packet.ABORT, cause)]))
 
-    async def forwarded(self, chunk: ForwardTsnChunk) -> None:
-        if self.last_received_tsn is None:
+    def _pack(self, chunks: list[bytes]) -> bytes:
+        return pack_packet(self.port, self.remote_port, self.peer_tag, chunks)
+
+    # ---- the beginning
+
+    def _send_init(self, now: float) -> None:
+        init = handshake.pack_our_init(self.tag, self.first_tsn)
+        self.packets.append(pack_packet(self.port, self.remote_port, 0, [init]))
+        self._repeat_later(now)
+
+    def _repeat_later(self, now: float) -> None:
+        self._handshakes += 1
+        self._handshake_at = now + self._handshake_rto
+        self._handshake_rto = min(2 * self._handshake_rto, MAX_INIT_RTO)
+
+    def _repeat_handshake(self, now: float) -> None:
+        self._handshake_at = None
+        if self.state == "shutdown_ack_sent":
+            if self._handshakes < MAX_SHUTDOWN_ACKS:
+                self._control.append(pack_chunk(packet.SHUTDOWN_ACK))
+                self._repeat_later(now)
+            else:
+                self._end()
+        elif self._handshakes >= MAX_INITS:
             return
-        self.sack_needed = True
-        self.inbound.forward(chunk.cumulative_tsn, chunk.streams)
-        await self._after_data()
+        elif self.state == "cookie_wait":
+            self._send_init(now)
+        elif self.state == "cookie_echoed":
+            self.packets.append(self._pack([pack_chunk(packet.COOKIE_ECHO, self._cookie)]))
+            self._repeat_later(now)
 
-    async def _after_data(self) -> None:
-        self.last_received_tsn = self.inbound.tsn
-        if self._later is None:
-            await self.deliver()
-        await self.reset_streams()
-        self.advertised_window = self.inbound.window
+    def _take_init(self, body: bytes) -> None:
+        peer, _ = handshake.read_init(body)
+        if self._has_peer and self.state != "cookie_echoed":
+            # The peer may have begun anew. Until its cookie says so, nothing changes (section 5.2.2).
+            tag, tsn = secrets.randbelow(0xFFFFFFFF) + 1, secrets.randbits(32)
+            cookie = handshake.Cookie(peer, tag, tsn, self.tag, self.peer_tag)
+        else:
+            tag, tsn = self.tag, self.first_tsn
+            cookie = handshake.Cookie(peer, tag, tsn)
+        answer = handshake.pack_our_init(tag, tsn, handshake.seal_cookie(self.cookie_key, cookie))
+        self.packets.append(pack_packet(self.port, self.remote_port, peer.tag, [answer]))
 
-    async def deliver(self) -> None:
-        """Deliver whole messages, as many as the limits allow now; the others follow later."""
-        now, ready = self._timers.time(), self.inbound.ready
-        if now - self._passing_since >= PAUSE:
-            self._passing_since, self._passed = now, 0
-        while ready and self._passed < AT_ONCE:
-            size = len(ready[0].payload)
-            wait = max(self._messages.wait(1, now), self._bytes.wait(size, now))
-            if wait > 0:
-                break
-            self._messages.take(1, now)
-            self._bytes.take(size, now)
-            self._passed += 1
-            await self.message_arrived(*self.inbound.pop())
-        if ready and not self.closed:
-            wait = max(self._messages.wait(1, now), self._bytes.wait(len(ready[0].payload), now))
-            self._later = self._timers.call_later(max(PAUSE, wait), self._deliver_later)
-
-    def _deliver_later(self) -> None:
-        self._later = None
-        if self.closed:
+    def _take_init_ack(self, body: bytes, now: float) -> None:
+        if self.state != "cookie_wait":
             return
-        with self.contained():
-            run(self._deliver_and_acknowledge())
+        peer, cookie = handshake.read_init(body)
+        if not cookie:
+            return
+        self._meet(peer)
+        self.state, self._cookie = "cookie_echoed", cookie
+        self._handshake_rto, self._handshakes = FIRST_RTO, 0
+        self._control.insert(0, pack_chunk(packet.COOKIE_ECHO, cookie))  # data may follow it in its packet
+        self._repeat_later(now)
 
-    async def _deliver_and_acknowledge(self) -> None:
-        await self.deliver()
-        await self.reset_streams()
-        # The peer may have stopped at a closed window, and a checkpoint has to hold what was delivered.
-        await self.send_sack()
-
-    async def message_arrived(self, stream: int, protocol: int, payload: bytes) -> None:
-        if protocol == DCEP:
-            if not self._is_sound(stream, payload):
+    def _take_cookie(self, body: bytes, tag: int, now: float) -> None:
+        cookie = handshake.open_cookie(self.cookie_key, body)
+        if cookie is None or cookie.tag != tag:
+            return
+        if cookie.tag == self.tag:
+            if self.state in ("cookie_wait", "cookie_echoed"):
+                if cookie.peer.tag != self.peer_tag:
+                    self._meet(cookie.peer)
+                self._establish()
+            elif cookie.peer.tag != self.peer_tag:
                 return
-        elif protocol == TEXT:
-            payload = payload.decode(errors="replace").encode()
-        await super().message_arrived(stream, protocol, payload)
+            self._control.insert(0, pack_chunk(packet.COOKIE_ACK))
+        elif self.established and (cookie.tie_tag, cookie.tie_peer_tag) == (self.tag, self.peer_tag):
+            self.tag, self.first_tsn = cookie.tag, cookie.tsn
+            self.outbound = Outbound(cookie.tsn)
+            self.held.clear()
+            self._control.clear()
+            self.resets.wanted.clear()
+            self._meet(cookie.peer)
+            self._control.append(pack_chunk(packet.COOKIE_ACK))
+            self.events.append(Restarted())
 
-    def _is_sound(self, stream: int, payload: bytes) -> bool:
-        """Whether aiortc can read this message of RFC 8832, and it changes something."""
-        if payload[0] == CHANNEL_ACK:
-            return stream in self.channels
-        if payload[0] != CHANNEL_OPEN or len(payload) < 12 or stream in self.channels or stream == 65535:
-            return False
-        label, protocol = struct.unpack_from("!HH", payload, 8)
-        try:
-            payload[12 : 12 + label].decode()
-            payload[12 + label : 12 + label + protocol].decode()
-        except UnicodeDecodeError:
-            return False
-        return 12 + label + protocol <= len(payload) and len(self.channels) < MAX_KNOWN
+    def _meet(self, peer: handshake.Init) -> None:
+        self.peer_tag, self.peer_resets = peer.tag, peer.resets
+        self.inbound = Inbound((peer.tsn - 1) & 0xFFFFFFFF)
+        self.outbound.peer_window = peer.window
+        self.outbound.partially_reliable = peer.forwards
+        wanted = self.resets.wanted
+        self.resets = StreamReset(self.first_tsn, (peer.tsn - 1) & 0xFFFFFFFF, wanted=wanted)
 
-    async def reset_streams(self) -> None:
-        asked = self.reset_deferred
-        if asked is None or self.inbound.ready:  # earlier messages are delivered first
-            return
-        await super().reset_streams()
-        if self.reset_deferred is None:
-            self.inbound.reset(asked["streams"])
+    def _establish(self) -> None:
+        self.state = "established"
+        self._handshake_at = None
+        self.events.append(Established())
 
-    # ---- acknowledgements
+    def _take_error(self, body: bytes, now: float) -> None:
+        if self.state == "cookie_echoed" and any(kind == STALE_COOKIE for kind, _ in packet.read_parameters(body)):
+            self.state = "cookie_wait"
+            self._send_init(now)
 
-    def acknowledgement(self) -> SackChunk:
-        """What is acknowledged now (RFC 9260 section 3.3.4); each duplicate is reported once."""
-        sack = SackChunk()
-        sack.cumulative_tsn = self.inbound.tsn
-        self.advertised_window = sack.advertised_rwnd = self.inbound.window
-        sack.gaps = self.inbound.gaps()
-        sack.duplicates = self.inbound.duplicates[:]
-        self.inbound.duplicates.clear()
-        return sack
+    # ---- the end
 
-    async def send_sack(self) -> None:
-        self.sack_needed = False
-        await self.send_chunk(self.acknowledgement())
+    def _take_end(self, kind: int, body: bytes, now: float) -> None:
+        if kind == packet.ABORT:
+            self._end()
+            self.events.append(Closed("the client aborted the association", True))
+        elif kind == packet.SHUTDOWN:
+            if self.state in ("established", "shutdown_received"):
+                (tsn,) = struct.unpack("!L", body)
+                self.outbound.acknowledge(tsn, self.outbound.peer_window + self.outbound.flight, [], now)
+                self.state = "shutdown_received"  # `_finish` answers when nothing is outstanding
+            elif self.state == "shutdown_ack_sent":
+                self._control.append(pack_chunk(packet.SHUTDOWN_ACK))
+        elif kind == packet.SHUTDOWN_ACK:
+            self.packets.append(self._pack([pack_chunk(packet.SHUTDOWN_COMPLETE)]))
+        elif kind == packet.SHUTDOWN_COMPLETE and self.state == "shutdown_ack_sent":
+            self._end()
 
-    def is_possible(self, sack: SackChunk) -> bool:
-        """Whether it acknowledges nothing that was not sent; only gap ack blocks of outstanding chunks stay in it."""
-        modulo = 1 << 32
-        unsent = self.queued[0].tsn if self.queued else self.local_tsn
-        if not 0 < (unsent - sack.cumulative_tsn) % modulo < modulo >> 1:
-            return False
-        outstanding = (self.sent[-1].tsn - sack.cumulative_tsn) % modulo if self.sent else 0
-        sack.gaps = trimmed_gaps(sack.gaps, outstanding if outstanding < modulo >> 1 else 0)
-        self.congestion_window = min(self.congestion_window, MAX_CWND)
-        return True
-
-    # ---- the rest
-
-    def on_error(self, error: Exception) -> None:
-        complaints.exception("an SCTP association failed in a timer or in sending", error)
-
-    def state_changed(self) -> None:
-        if not self.closed:
-            return
-        for timer in (self._later, self._next_packet):
-            if timer is not None:
-                timer.cancel()
-        self._later = self._next_packet = None
+    def _end(self) -> None:
+        self.state = "closed"
         self._unread.clear()
+        self._control.clear()
+        self._read_at = self._deliver_at = self._handshake_at = self._acknowledge_at = self._timeout = None
+        self.resets.expires_at = None
+
+    # ---- data
+
+    def _take_data(self, flags: int, body: bytes, now: float) -> None:
+        tsn, stream, sequence, protocol = struct.unpack_from("!LHHL", body)
+        inbound = self.inbound
+        complete = not inbound.has_gaps
+        before = inbound.cumulative
+        inbound.receive(Fragment(flags & 7, tsn, stream, sequence, protocol, body[12:]))
+        in_order = complete and inbound.cumulative == before + 1
+        if self._acknowledge_at is None and in_order and not flags & packet.AT_ONCE:
+            self._acknowledge_at = now if now - self._acknowledged_at >= QUIET else now + ACK_DELAY
+        else:
+            self._acknowledge = True
+        self._after_data(now)
+
+    def _after_data(self, now: float) -> None:
+        if self._deliver_at is None:
+            self._deliver(now)
+        self._settle_resets()
+
+    def _deliver(self, now: float) -> None:
+        """Deliver whole messages, as many as the limits allow now; the others follow later."""
+        self._deliver_at = None
+        ready = self.inbound.ready
+        if not ready:
+            return
+        if now - self._delivering_since >= PAUSE:
+            self._delivering_since, self._delivered = now, 0
+        while ready and self._delivered < AT_ONCE:
+            size = len(ready[0].payload)
+            if max(self._messages.wait(1, now), self._bytes.wait(size, now)) > 0:
+                break
+            self._messages.spend(1)
+            self._bytes.take(size, now)
+            self._delivered += 1
+            self.events.append(self.inbound.pop())
+        if ready:
+            wait = max(self._messages.wait(1, now), self._bytes.wait(len(ready[0].payload), now))
+            self._deliver_at = now + max(PAUSE, wait)
+        else:
+            self._settle_resets()
+
+    def _take_sack(self, body: bytes, now: float) -> None:
+        tsn, window, count, _ = struct.unpack_from("!LLHH", body)
+        gaps = [(first, last) for first, last in struct.iter_unpack("!HH", body[12 : 12 + 4 * count])]
+        self.outbound.acknowledge(tsn, window, gaps, now)
+
+    # ---- closing of streams
+
+    def _take_re_config(self, body: bytes, now: float) -> None:
+        for kind, value in packet.read_parameters(body):
+            if kind == packet.RESET_RESPONSE:
+                self._reset_done(self.resets.answered(value, self.outbound, now))
+            elif packet.RESET_OUTGOING <= kind <= packet.ADD_INCOMING:
+                answer = self.resets.asked(kind, value)
+                if answer is None:
+                    self._settle_resets(True)
+                else:
+                    self._respond(answer)
+
+    def _settle_resets(self, asked: bool = False) -> None:
+        """Reset the peer's streams once all that it sent before has been delivered; until then, say so if `asked`."""
+        deferred = self.resets.deferred
+        if deferred is None:
+            return
+        behind = (self.inbound.cumulative - deferred.tsn) & 0xFFFFFFFF
+        complete = behind < 0x80000000 and not self.inbound.ready
+        if complete:
+            streams = deferred.streams or [number for number, _, _ in self.inbound.streams()]
+            self.inbound.reset(streams)
+            self.events.append(StreamsReset(streams))
+        if complete or asked:
+            self._respond(self.resets.settle(complete))
+
+    def _respond(self, answer: bytes) -> None:
+        if self.holds_acknowledgements:
+            self._responses = [*self._responses[-1:], answer]
+            self._acknowledge = True
+        else:
+            self._control.append(answer)
+
+    def _reset_done(self, streams: list[int]) -> None:
+        if not streams:
+            return
+        self.events.append(StreamsClosed(streams))
+        held, self.held = self.held, []
+        for message in held:
+            self._queue(message)
+
+    def _queue(self, message: OutgoingMessage) -> None:
+        if self.resets.is_pending(message.stream):
+            self.held.append(message)
+        else:
+            self.outbound.queue(message)
+
+    # ---- after each call
+
+    def _finish(self, now: float) -> None:
+        """Send what may be sent now, and note when to go on."""
+        if self.state == "established":
+            if self.resets.wanted and not self.resets.requested:
+                self._begin_reset(now)
+            self._acknowledge_if_due(now)
+            self._control += self.outbound.transmit(now)
+        elif self.state == "cookie_echoed":
+            self._acknowledge_if_due(now)
+            if self._control and self._control[0][0] == packet.COOKIE_ECHO:
+                self._control += self.outbound.transmit(now)
+        elif self.state == "shutdown_received":
+            if self.outbound.idle:
+                self._shut_down(now)
+            else:
+                self._control += self.outbound.transmit(now)
+        if self._control:
+            self._bundle(self._control, self.packets)
+            self._control = []
+        self._set_timeout()
+
+    def _acknowledge_if_due(self, now: float) -> None:
+        if not (self._acknowledge or (self._acknowledge_at is not None and now >= self._acknowledge_at)):
+            return
+        if self.holds_acknowledgements:
+            self._acknowledge, self._acknowledge_at = False, None
+            self.events.append(AcknowledgementDue())
+        else:
+            self._acknowledged_at = now
+            self._control += self.acknowledgement()
+
+    def _begin_reset(self, now: float) -> None:
+        if not self.peer_resets:
+            self._reset_done(self.resets.take_ready(self.outbound))
+            return
+        request = self.resets.begin(self.outbound, now)
+        if request is not None:
+            self._control.append(request)
+
+    def _shut_down(self, now: float) -> None:
+        self.state = "shutdown_ack_sent"
+        self._control.append(pack_chunk(packet.SHUTDOWN_ACK))
+        self._handshake_rto, self._handshakes = FIRST_RTO, 0
+        self._repeat_later(now)
+        self.events.append(Closed("the client shut the association down", True))
+
+    def _bundle(self, chunks: list[bytes], packets: deque[bytes]) -> None:
+        """As few packets as the path takes."""
+        begin, size = 0, 12
+        for number, chunk in enumerate(chunks):
+            if size + len(chunk) > MAX_PACKET and number > begin:
+                packets.append(self._pack(chunks[begin:number]))
+                begin, size = number, 12
+            size += len(chunk)
+        packets.append(self._pack(chunks[begin:]))
+
+    def _set_timeout(self) -> None:
+        self._timeout = min(
+            (
+                at
+                for at in (
+                    self.outbound.expires_at if self._sends else None,
+                    self._acknowledge_at,
+                    self._handshake_at,
+                    self._read_at,
+                    self._deliver_at,
+                    self.resets.expires_at,
+                )
+                if at is not None
+            ),
+            default=None,
+        )

@@ -1,124 +1,141 @@
-"""An SCTP association as a plain value, and back (RFC 9260 state, channels, data that is on its way). Sans-IO."""
+"""An SCTP association as a plain value, and back (RFC 9260 state, data that is on its way, resets). Sans-IO.
+
+Times are written as seconds from `now`: another machine's clock begins elsewhere.
+"""
 
 from __future__ import annotations
 
 from collections import deque
 from typing import Any, Final
 
-from aiortc import RTCDataChannel, RTCDataChannelParameters
-
-from antiphon.rtc.sctp.aiortc_internals import (
-    CHUNK_LENGTH,
-    UNORDERED,
-    abandoned_chunk,
-    chunk_fields,
-    chunk_of,
-    count_as_sent,
-    repeat,
-)
-from antiphon.rtc.sctp.association import BoundedAssociation
+from antiphon.rtc.sctp.association import Association
 from antiphon.rtc.sctp.inbound import Fragment, Inbound, Message
+from antiphon.rtc.sctp.outbound import Outbound, OutgoingChunk, OutgoingMessage
+from antiphon.rtc.sctp.stream_reset import PeerRequest, StreamReset
 
-_RECEIVED = 6
-"""Fields of a chunk that make a `Fragment`."""
-_NOT_SENT = (None,) * (CHUNK_LENGTH - _RECEIVED)
-"""In place of the fields that only a chunk of ours has: received chunks are written in the same form."""
-
+ASSOCIATION_VERSION: Final = 2
+"""1 was aiortc's association: it had no number in it."""
 CHUNKS_AHEAD: Final = 1024
-"""SCTP chunks, and as many messages per channel."""
+"""SCTP chunks, and as many messages per channel, that may be used before the next checkpoint is stored."""
 
 
-def export(sctp: BoundedAssociation) -> dict[str, Any] | None:
-    """The whole association as ints, bytes, lists and dicts; None before it is established."""
-    if not sctp.established:
+def export(association: Association, now: float) -> dict[str, Any] | None:
+    """The whole association as ints, floats, bytes, lists and dicts; None before it is established."""
+    if not association.established:
         return None
+    inbound, outbound, resets = association.inbound, association.outbound, association.resets
+    deferred = resets.deferred
     return {
-        "plain": sctp.numbers,
-        "outbound": dict(sctp.outbound_sequences),
-        "misordered": sctp.inbound.received(),
+        "version": ASSOCIATION_VERSION,
+        "numbers": [
+            *(association.port, association.remote_port, association.tag, association.peer_tag),
+            *(association.first_tsn, association.cookie_key, association.peer_resets),
+        ],
+        "received": [inbound.tsn, inbound.received()],
         "inbound": [
-            [number, sequence, [[*fragment, *_NOT_SENT] for fragment in fragments]]
-            for number, sequence, fragments in sctp.inbound.streams()
+            [number, sequence, [list(fragment) for fragment in fragments]]
+            for number, sequence, fragments in inbound.streams()
         ],
-        "ready": [list(message) for message in sctp.inbound.ready],
-        "sent": [chunk_fields(chunk) for chunk in sctp.sent],
-        "queued": [chunk_fields(chunk) for chunk in sctp.queued],
-        "request": sctp.reset_request,
-        "resets": [sctp.reset_deferred, sctp.reset_queue[:], sorted(sctp.reset_inbound), sorted(sctp.reset_outbound)],
-        "skipped": [[stream, *numbers] for stream, numbers in sctp.skipped.items()],
-        "channels": [
-            [c.id, c.label, c.protocol, c.ordered, c.maxPacketLifeTime, c.maxRetransmits, c.readyState]
-            for c in sctp.channels.values()
+        "ready": [list(message) for message in inbound.ready],
+        "sending": [
+            *(outbound.next_tsn, outbound.acknowledged, outbound.forwarded, outbound.partially_reliable),
+            *(outbound.peer_window, outbound.cwnd, outbound.ssthresh, outbound.srtt, outbound.rttvar, outbound.rto),
         ],
-        "waiting": [[c.id, protocol, data] for c, protocol, data in sctp.waiting if c.id is not None],
+        "sequences": dict(outbound.sequences),
+        "sent": [_chunk(chunk, now) for chunk in outbound.sent],
+        "queued": [_chunk(chunk, now) for chunk in outbound.queued],
+        "waiting": [_message(message, now) for message in (*outbound.waiting, *association.held)],
+        "resets": [resets.next_sequence, resets.peer_sequence, resets.peer_result, resets.sequence, resets.attempts],
+        "resetting": [resets.wanted[:], resets.requested[:]],
+        "deferred": deferred and [deferred.sequence, deferred.tsn, deferred.streams],
     }
 
 
-def restore(sctp: BoundedAssociation, written: dict[str, Any]) -> list[RTCDataChannel]:
-    """Turn a fresh association into the one that was written; returns its channels. `resume` follows."""
-    sctp.numbers = written["plain"]
-    sctp.outbound_sequences = dict(written["outbound"])
-    sctp.inbound = Inbound(sctp.last_received_tsn or 0)
-    sctp.inbound.restore(
-        written["misordered"],
-        [
-            (number, sequence, [Fragment(*chunk[:_RECEIVED]) for chunk in chunks])
-            for number, sequence, chunks in written["inbound"]
-        ],
-        [Message(*message) for message in written["ready"]],
-    )
-    sctp.advertised_window = sctp.inbound.window
-    sctp.set_established()
-    channels = {}
-    for number, label, protocol, ordered, lifetime, retransmits, ready in written["channels"]:
-        parameters = RTCDataChannelParameters(
-            label=label,
-            protocol=protocol,
-            ordered=ordered,
-            maxPacketLifeTime=lifetime,
-            maxRetransmits=retransmits,
-            id=number,
+def restore(association: Association, written: dict[str, Any], now: float) -> None:
+    """Turn a fresh association into the one that was written; `resume` follows. ValueError for another version."""
+    version = written.get("version", 1)
+    if version != ASSOCIATION_VERSION:
+        raise ValueError(
+            f"the data channels were written in version {version}: this process reads version {ASSOCIATION_VERSION}"
         )
-        channels[number] = sctp.add_channel(parameters, ready)
-    sctp.reset_request = written["request"]
-    sctp.reset_deferred, queue, inbound, outbound = written["resets"]
-    sctp.reset_queue, sctp.reset_inbound, sctp.reset_outbound = list(queue), set(inbound), set(outbound)
-    sctp.skipped = {stream: (sequence, tsn) for stream, sequence, tsn in written["skipped"]}
-    sctp.sent = deque(chunk_of(chunk) for chunk in written["sent"])
-    sctp.queued = deque(chunk_of(chunk) for chunk in written["queued"])
-    sctp.waiting = deque((channels[number], protocol, data) for number, protocol, data in written["waiting"])
-    return list(channels.values())
+    association.port, association.remote_port, association.tag, association.peer_tag, *more = written["numbers"]
+    association.first_tsn, association.cookie_key, association.peer_resets = more
+    tsn, beyond = written["received"]
+    association.inbound = Inbound(tsn)
+    streams = [
+        (number, sequence, [Fragment(*each) for each in fragments])
+        for number, sequence, fragments in written["inbound"]
+    ]
+    association.inbound.restore(beyond, streams, [Message(*message) for message in written["ready"]])
+    association.outbound = outbound = Outbound(0)
+    outbound.next_tsn, outbound.acknowledged, outbound.forwarded, outbound.partially_reliable, *more = written[
+        "sending"
+    ]
+    outbound.peer_window, outbound.cwnd, outbound.ssthresh, outbound.srtt, outbound.rttvar, outbound.rto = more
+    outbound.sequences = dict(written["sequences"])
+    outbound.sent = [_chunk_of(fields, now) for fields in written["sent"]]
+    outbound.queued = deque(_chunk_of(fields, now) for fields in written["queued"])
+    next_sequence, peer_sequence, peer_result, sequence, attempts = written["resets"]
+    wanted, requested = written["resetting"]
+    association.resets = StreamReset(
+        next_sequence,
+        peer_sequence,
+        peer_result,
+        written["deferred"] and PeerRequest(*written["deferred"]),
+        list(wanted),
+        list(requested),
+        sequence,
+        attempts,
+    )
+    association.state = "established"
+    waiting = [_message_of(fields, now) for fields in written["waiting"]]
+    association.held = [message for message in waiting if association.resets.is_pending(message.stream)]
+    for message in waiting:
+        if not association.resets.is_pending(message.stream):
+            outbound.waiting.append(message)
+            outbound.buffered += len(message.payload)
 
 
-def skip_reserved(sctp: BoundedAssociation) -> None:
+def skip_reserved(association: Association, streams: list[int]) -> None:
     """After `restore` of an older checkpoint: skip every number that its process may have used since.
 
     Chunks in the checkpoint keep their numbers and are repeated: a client that has them recognises them by these. The
-    numbers after them are abandoned like messages (FORWARD-TSN, RFC 3758), which also advances each channel's stream
-    sequence number; aiortc repeats that until the client has acknowledged it.
+    numbers after them are abandoned like messages (FORWARD-TSN, RFC 3758), which also advances the sequence number of
+    each open stream.
     """
-    modulo = 1 << 32
-    for chunk in sctp.queued:
-        count_as_sent(chunk)
-    sctp.sent.extend(sctp.queued)
-    sctp.queued.clear()
-    for chunk in sctp.sent:
-        repeat(chunk)
-    sctp.flight_size = 0
-    sctp.local_tsn = (sctp.local_tsn + CHUNKS_AHEAD) % modulo
-    skipped = [(number, 0) for number in sctp.channels] or [(0, UNORDERED)]
-    for position, (number, flags) in enumerate(skipped, -len(skipped)):
-        sequence = (sctp.outbound_sequences.get(number, 0) + CHUNKS_AHEAD) & 0xFFFF
-        if not flags:
-            sctp.outbound_sequences[number] = sequence
-        # One abandoned chunk is enough for all numbers before it.
-        sctp.sent.append(abandoned_chunk(flags, (sctp.local_tsn + position) % modulo, number, (sequence - 1) & 0xFFFF))
-    sctp.reset_sequence = (sctp.reset_sequence + 16) % modulo
-    if (
-        sctp.reset_request is not None
-    ):  # repeat the request under a new number; channels that are closed already stay closed
-        sctp.reset_queue = [*sctp.reset_request["streams"], *sctp.reset_queue]
-        sctp.reset_request = None
-    sctp.fast_recovery_exit, sctp.fast_recovery_transmit = None, False
-    sctp.partial_bytes_acknowledged = 0
-    sctp.skip_abandoned()
+    association.outbound.skip(CHUNKS_AHEAD, [each for each in streams if not association.resets.is_pending(each)])
+
+
+def _chunk(chunk: OutgoingChunk, now: float) -> list[Any]:
+    return [
+        *(chunk.flags, chunk.tsn, chunk.stream, chunk.sequence, chunk.protocol, chunk.payload),
+        *(chunk.max_retransmits, _left(chunk.expires_at, now), chunk.abandoned, chunk.sends),
+    ]
+
+
+def _chunk_of(fields: list[Any], now: float) -> OutgoingChunk:
+    flags, tsn, stream, sequence, protocol, payload, retransmits, left, abandoned, sends = fields
+    until = _until(left, now)
+    chunk = OutgoingChunk(flags, tsn, stream, sequence, protocol, payload, retransmits, until, abandoned)
+    chunk.sends = sends
+    return chunk
+
+
+def _message(message: OutgoingMessage, now: float) -> list[Any]:
+    return [
+        *(message.stream, message.protocol, message.payload, message.ordered),
+        *(message.max_retransmits, _left(message.expires_at, now)),
+    ]
+
+
+def _message_of(fields: list[Any], now: float) -> OutgoingMessage:
+    stream, protocol, payload, ordered, retransmits, left = fields
+    return OutgoingMessage(stream, protocol, payload, ordered, retransmits, _until(left, now))
+
+
+def _left(expires_at: float | None, now: float) -> float | None:
+    return None if expires_at is None else expires_at - now
+
+
+def _until(left: float | None, now: float) -> float | None:
+    return None if left is None else now + left

@@ -1,7 +1,6 @@
 """What an SCTP association has received: TSNs, fragments of messages, and messages that wait. Sans-IO.
 
-It replaces aiortc's own receiving side, which keeps no receive window and sorts everything it holds for each chunk.
-Here a chunk costs the same however many are held, and everything held counts against the advertised window.
+A chunk costs the same however many are held, and everything held counts against the advertised window.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
-from antiphon.rtc.sctp.aiortc_internals import FIRST, LAST, UNORDERED
+from antiphon.rtc.sctp.packet import FIRST, LAST, UNORDERED
 
 MAX_MESSAGE: Final = 262_144
 """Octets of a message that a client sends us, `a=max-message-size` of the answer: what browsers take of each other.
@@ -110,6 +109,10 @@ class Inbound:
     def held(self) -> int:
         """Chunks that wait for others."""
         return len(self._held)
+
+    @property
+    def has_gaps(self) -> bool:
+        return bool(self._firsts)
 
     def gaps(self) -> list[tuple[int, int]]:
         """Gap ack blocks, the first `MAX_GAPS` of them."""

@@ -1,7 +1,6 @@
-"""SCTP packets on the wire (RFC 9260 section 3). Sans-IO.
+"""SCTP packets on the wire, read and written (RFC 9260 section 3, RFC 3758, RFC 6525). Sans-IO.
 
-aiortc's parser trusts the lengths inside of chunks: a parameter of length 0 keeps it busy for ever. So it gets only
-what was checked here: verification tag and checksum first, then every length.
+The association gets only what was checked here: verification tag and checksum first, then every length.
 """
 
 from __future__ import annotations
@@ -10,11 +9,23 @@ import struct
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
-from antiphon.rtc.sctp.aiortc_internals import crc32c
+from google_crc32c import value as crc32c
+
 from antiphon.schemas.errors import MalformedError
 
 DATA, INIT, INIT_ACK, SACK, HEARTBEAT, HEARTBEAT_ACK, ABORT, SHUTDOWN, SHUTDOWN_ACK, ERROR = range(10)
 COOKIE_ECHO, COOKIE_ACK, SHUTDOWN_COMPLETE, RE_CONFIG, FORWARD_TSN = 10, 11, 14, 130, 192
+
+FIRST, LAST, UNORDERED, AT_ONCE = 2, 1, 4, 8
+"""Flags of a DATA chunk: it begins a message, it ends one, messages of its stream have no order, and its sender wants
+an acknowledgement without delay (RFC 7053)."""
+REFLECTED: Final = 1
+"""Flag of ABORT and SHUTDOWN-COMPLETE: the tag in their packet is not ours but our peer's (T bit)."""
+
+STATE_COOKIE, EXTENSIONS, FORWARD_TSN_SUPPORTED = 7, 0x8008, 0xC000
+"""Parameters of INIT and INIT-ACK."""
+RESET_OUTGOING, RESET_INCOMING, RESET_TSN, RESET_RESPONSE, ADD_OUTGOING, ADD_INCOMING = range(13, 19)
+"""Parameters of RE-CONFIG."""
 
 MAX_CHUNKS: Final = 100
 """In one packet. 72 of the smallest DATA chunk fill 1452 octets, the most that UDP carries on an Ethernet."""
@@ -40,16 +51,26 @@ class RawChunk(NamedTuple):
     body: bytes
 
 
-def read_packet(packet: bytes, tag: int) -> list[RawChunk]:
+def verification_tag(packet: bytes) -> int:
+    """Of a packet that `read_packet` has taken."""
+    return int.from_bytes(packet[4:8], "big")
+
+
+def read_packet(packet: bytes, tag: int, peer_tag: int = 0) -> list[RawChunk]:
     """The chunks of a packet for the association with this verification tag; SctpError if anything in it is wrong.
 
+    `peer_tag`: of our own packets, which ABORT and SHUTDOWN-COMPLETE may return (section 8.5.1). The tag of a
+    COOKIE-ECHO is the one in its cookie: the association looks at it.
     Chunks of a kind that is not known are left out, and those after one that says so (section 3.2). So is all but the
     first of each kind other than DATA: no stack bundles two, and each costs as much as a packet.
     """
     if len(packet) < 16:
         raise SctpError(f"{len(packet)} octets are no SCTP packet: the shortest has 16")
-    (tag_in_packet,) = struct.unpack_from("!L", packet, 4)
-    if tag_in_packet != (0 if packet[12] == INIT else tag):
+    tag_in_packet, kind = verification_tag(packet), packet[12]
+    if tag_in_packet != (0 if kind == INIT else tag) and not (
+        kind == COOKIE_ECHO
+        or (kind in (ABORT, SHUTDOWN_COMPLETE) and packet[13] & REFLECTED and tag_in_packet == peer_tag != 0)
+    ):
         raise SctpError(f"verification tag {tag_in_packet} is not this association's")
     (checksum,) = struct.unpack_from("<L", packet, 8)
     if checksum != crc32c(packet[:8] + bytes(4) + packet[12:]):
@@ -86,7 +107,7 @@ def _chunks(packet: bytes) -> Iterator[RawChunk]:
 
 
 def _check(kind: int, body: bytes) -> None:
-    """That aiortc can read this chunk."""
+    """That this chunk can be read."""
     size = len(body)
     if kind in _WITH_PARAMETERS:
         begin = _WITH_PARAMETERS[kind]
@@ -133,14 +154,24 @@ def _check_re_config(parameters: list[tuple[int, int]]) -> None:
             raise SctpError(f"a RE-CONFIG parameter of type {name} can't have length {length}")
 
 
+def read_parameters(body: bytes) -> list[tuple[int, bytes]]:
+    """Type and value of each parameter, or cause, of a chunk that `read_packet` has taken."""
+    found, position = [], 0
+    while position < len(body):
+        name, length = struct.unpack_from("!HH", body, position)
+        found.append((name, body[position + 4 : position + length]))
+        position += length + -length % 4
+    return found
+
+
 def trimmed_gaps(gaps: list[tuple[int, int]], outstanding: int) -> list[tuple[int, int]]:
     """Gap ack blocks in order, without overlaps, of no more than the chunks that are outstanding.
 
-    aiortc takes a step for each number in them: so at most as many as chunks are outstanding, whatever the peer wrote.
+    None holds the first of them: it would be acknowledged otherwise, and has to be sent again until it is.
     """
     found: list[tuple[int, int]] = []
     for first, last in sorted(gaps):
-        first, last = max(first, 1), min(last, outstanding)
+        first, last = max(first, 2), min(last, outstanding)
         if first > last:
             continue
         if found and first <= found[-1][1] + 1:
@@ -148,3 +179,48 @@ def trimmed_gaps(gaps: list[tuple[int, int]], outstanding: int) -> list[tuple[in
         else:
             found.append((first, last))
     return found
+
+
+# ---- written
+
+
+def pack_packet(source: int, destination: int, tag: int, chunks: list[bytes]) -> bytes:
+    """A packet with its checksum. Each chunk is padded."""
+    header = struct.pack("!HHL", source, destination, tag)
+    body = b"".join(chunks)
+    return header + struct.pack("<L", crc32c(header + b"\0\0\0\0" + body)) + body
+
+
+def pack_chunk(kind: int, body: bytes = b"", flags: int = 0) -> bytes:
+    return struct.pack("!BBH", kind, flags, len(body) + 4) + body + bytes(-len(body) % 4)
+
+
+def pack_parameter(kind: int, value: bytes) -> bytes:
+    """A parameter of a chunk or a cause of an error, padded."""
+    return struct.pack("!HH", kind, len(value) + 4) + value + bytes(-len(value) % 4)
+
+
+def pack_data(flags: int, tsn: int, stream: int, sequence: int, protocol: int, payload: bytes) -> bytes:
+    """A DATA chunk, padded."""
+    size = len(payload)
+    header = struct.pack("!BBHLHHL", DATA, flags, size + 16, tsn & 0xFFFFFFFF, stream, sequence, protocol)
+    return header + payload + bytes(-size % 4)
+
+
+def pack_sack(tsn: int, window: int, gaps: list[tuple[int, int]], duplicates: list[int]) -> bytes:
+    words = [number for gap in gaps for number in gap]
+    counts = len(gaps), len(duplicates)
+    return pack_chunk(
+        SACK, struct.pack(f"!LLHH{len(words)}H{len(duplicates)}L", tsn, window, *counts, *words, *duplicates)
+    )
+
+
+def pack_init(kind: int, tag: int, window: int, streams: int, tsn: int, parameters: list[bytes]) -> bytes:
+    """INIT or INIT-ACK."""
+    return pack_chunk(kind, struct.pack("!LLHHL", tag, window, streams, streams, tsn) + b"".join(parameters))
+
+
+def pack_forward_tsn(tsn: int, streams: dict[int, int]) -> bytes:
+    """`streams`: of each ordered one, the last sequence number that is given up."""
+    words = [number for stream in streams.items() for number in stream]
+    return pack_chunk(FORWARD_TSN, struct.pack(f"!L{len(words)}H", tsn & 0xFFFFFFFF, *words))

@@ -18,6 +18,7 @@ from antiphon.schemas.messages.data import EVENTS_CHANNEL, DataMessage
 from antiphon.schemas.messages.events import (
     SESSION_EVENT,
     AudioLevel,
+    ChannelClosed,
     ChannelOpened,
     ClaimExpired,
     Connected,
@@ -83,6 +84,7 @@ __all__ = [
     "AudioLevel",
     "AudioRate",
     "CallStatus",
+    "ChannelClosed",
     "ChannelOpened",
     "Claim",
     "ClaimExpired",

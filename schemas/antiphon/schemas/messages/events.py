@@ -83,6 +83,14 @@ class ChannelOpened(Message):
     """Its label, such as `EVENTS_CHANNEL`."""
 
 
+class ChannelClosed(Message):
+    """No data channel of this label is open any more: the client closed the last one, or its association ended."""
+
+    type: Literal["channel_closed"] = "channel_closed"
+    channel: str
+    """Its label, such as `EVENTS_CHANNEL`."""
+
+
 class Suspect(Message):
     """No authentic packet has come from the client for 5 s, or (`silent_s` 0) one has come again."""
 
@@ -245,6 +253,7 @@ SessionEvent = Annotated[
     | PlayoutOverflow
     | DirectionChanged
     | ChannelOpened
+    | ChannelClosed
     | Suspect
     | TakenOver
     | Transferred

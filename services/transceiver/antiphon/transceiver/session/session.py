@@ -100,11 +100,11 @@ class Session:
         self._records: DtlsRecords | None = None
         self._srtp: Srtp | None = None
         self._client_events = BoundedEvents(output, now)
-        self._channels = Channels(state, self._client_events)
+        self._channels = Channels(state, self._client_events, now)
         self._over_budget = OverBudget(self.budget, self._channels.send)
         self.receiver = AudioReceiver(state, self._client_events, unix_offset)
         self.sender = AudioSender(state, output, unix_offset)
-        self._visits = Visits(self.receiver, self.sender, join, leave, lambda: failed(self))
+        self._visits = Visits(self.receiver, self.sender, self._channels, join, leave, lambda: failed(self))
         self._wake_speech = self._visits.wake_speech
         self.checkpoints = Checkpoint(
             state, self.receiver, self.sender, self._channels, self.ice, self.budget, unix_offset
@@ -278,7 +278,8 @@ class Session:
         for record in records:
             self.ice.received(path, self._records.state.read_highest > before, now, len(datagram))
             if record.kind == APPLICATION_DATA:
-                self._channels.receive(record.payload)
+                self._channels.receive(record.payload, now)
+                self._visits.wake_channels(now)
             elif record.kind == ALERT:
                 cause = cause_of_end(record.payload)
                 if cause is not None:
@@ -319,7 +320,7 @@ class Session:
         self._output.milestone("dtls", now)
         self._setup_ms = (now - self._consent.opened_at) * 1000
         self._announce_connected()
-        self._channels.start()
+        self._channels.start(now)
         self._wake_speech(now)
 
     def export(self, now: float) -> bytes:
@@ -341,14 +342,14 @@ class Session:
         self._resumed = self.got_through = True
         self.ice.resume(Path(state.path_header, state.path_relay), now)
         self._connect_engines(now)
-        self._channels.restore()
+        self._channels.restore(now)
         self.receiver.restore()
         self.sender.restore(now)
 
     @contained
     def resume(self, now: float) -> None:
         """Continue where the other process stopped: the client notices nothing."""
-        self._channels.resume()
+        self._channels.resume(now)
         self.sender.end_lost_reply()
         self._wake_speech(now)
 
@@ -464,6 +465,7 @@ class Session:
         given_up = self._alerts.given_up(now) if self._setup.running else None
         if given_up is not None:
             self._handshake_failed(given_up, now)
+        self._channels.poll(now)
         if self.ended is not None:
             return
         self.ice.ask(now)

@@ -1,4 +1,5 @@
-"""Which timers of the wheel a session has: its sender's while there is speech, its receiver's from the first packet on.
+"""Which timers of the wheel a session has: its sender's while there is speech, its receiver's from the first packet
+on, its data channels' while what the client sent waits for its turn.
 
 The wheel calls every 20 ms. An error in a visit ends the session, as `contained` does for its other entry points.
 """
@@ -9,6 +10,7 @@ from collections.abc import Callable
 
 from antiphon.transceiver.media.receiver import AudioReceiver
 from antiphon.transceiver.media.sender import AudioSender
+from antiphon.transceiver.session.channels import Channels
 from antiphon.transceiver.timing.pacing import INPUT_TOLERANCE, SPEECH_TOLERANCE
 
 Visitor = Callable[[float], None]
@@ -21,15 +23,16 @@ class Visits:
         self,
         receiver: AudioReceiver,
         sender: AudioSender,
+        channels: Channels,
         join: Callable[[Visitor, float, float], None],
         leave: Callable[[Visitor], None],
         failed: Callable[[], None],
     ) -> None:
         """`join` and `leave` begin and end visits of the timing wheel. `failed` is called in an exception handler."""
-        self._receiver, self._sender = receiver, sender
+        self._receiver, self._sender, self._channels = receiver, sender, channels
         self._join, self._leave = join, leave
         self._failed = failed
-        self._speech_visited = False
+        self._speech_visited = self._channels_visited = False
         self._ended = False
 
     def wake_input(self, now: float) -> None:
@@ -44,10 +47,17 @@ class Visits:
         elif self._sender.overdue:
             self._visit_speech(now)
 
+    def wake_channels(self, now: float) -> None:
+        """Data of the client has come; some of it may wait for its turn."""
+        if self._channels.busy and not self._channels_visited and not self._ended:
+            self._channels_visited = True
+            self._join(self._visit_channels, now, INPUT_TOLERANCE)
+
     def end(self) -> None:
         self._ended = True
         self._leave(self._visit_input)
         self._leave(self._visit_speech)
+        self._leave(self._visit_channels)
 
     def _visit_speech(self, now: float) -> None:
         try:
@@ -64,3 +74,14 @@ class Visits:
                 self._receiver.visit(now)
         except Exception:
             self._failed()
+
+    def _visit_channels(self, now: float) -> None:
+        try:
+            if not self._ended:
+                self._channels.poll(now)
+                if self._channels.busy:
+                    return
+        except Exception:
+            self._failed()
+        self._channels_visited = False
+        self._leave(self._visit_channels)

@@ -1,0 +1,61 @@
+"""`PYTHONPATH=tests python -m clients.sctp_peers [libdatachannel] [pion]`: data channels of other stacks.
+
+It installs what it needs (npm, Go) into a folder for scratch, starts a whole stack of ours and calls it. usrsctp comes
+with libdatachannel; Chromium's dcSCTP and Firefox's are tried in `tests/e2e`. Not a part of `make test`.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Final
+
+from support.processes.stack import running_stack
+
+HERE: Final = Path(__file__).parent
+NODE_DATACHANNEL: Final = "node-datachannel@0.33.4"
+PION: Final = "github.com/pion/webrtc/v4@v4.2.26"
+AGENT: Final = "data-echo"
+
+
+def libdatachannel(scratch: Path, url: str) -> int:
+    subprocess.run(
+        ["npm", "install", "--prefix", str(scratch), "--no-audit", "--no-fund", NODE_DATACHANNEL], check=True
+    )
+    environment = {**os.environ, "NODE_MODULES_AT": str(scratch)}
+    script = HERE / "libdatachannel.mjs"
+    return subprocess.run(["node", str(script), url, AGENT], env=environment, check=False, timeout=120).returncode
+
+
+def pion(scratch: Path, url: str) -> int:
+    folder = scratch / "pion"
+    shutil.copytree(HERE / "pion", folder)
+    for command in (["get", PION], ["mod", "tidy"], ["build", "-o", "pion", "."]):
+        subprocess.run(["go", *command], cwd=folder, check=True)
+    return subprocess.run([str(folder / "pion"), url, AGENT], check=False, timeout=120).returncode
+
+
+PEERS: Final = {"libdatachannel": libdatachannel, "pion": pion}
+
+
+def main(names: list[str]) -> int:
+    failed = 0
+    agent = HERE / "data_echo_agent.py"
+    with (
+        tempfile.TemporaryDirectory(prefix="antiphon-peers-") as scratch,
+        running_stack("--loopback-only", "--plugin", str(agent)) as stack,
+    ):
+        for name in names or PEERS:
+            print(f"{name}:", flush=True)
+            status = PEERS[name](Path(scratch), stack.url.rstrip("/"))
+            print(f"{name}: exit status {status}", flush=True)
+            failed += status != 0
+    return failed
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,3 @@
+module antiphon/clients/pion
+
+go 1.23
