@@ -24,7 +24,7 @@ from antiphon.cli.webrtc_audio import ClientReceiver, ClientSender, OutgoingStre
 from antiphon.rtc.dtls.certificate import Certificate
 from antiphon.rtc.dtls.handshake import Keys
 from antiphon.rtc.dtls.record_layer import ALERT, APPLICATION_DATA, CLOSE_NOTIFY, HANDSHAKE, DtlsRecords
-from antiphon.rtc.dtls.setup import DtlsSetup
+from antiphon.rtc.dtls.setup import UNASKED, DtlsSetup
 from antiphon.rtc.rtp import rtcp
 from antiphon.rtc.rtp.packet import is_rtcp
 from antiphon.rtc.rtp.srtp import Srtp
@@ -176,6 +176,7 @@ class Peer:
             self._send,
             self._shook_hands,
             self._handshake_failed,
+            unasked=UNASKED,
         )
 
     def _open_socket(self) -> Address:
@@ -253,6 +254,8 @@ class Peer:
                     self._checked = True
                     self._setup.begin(now)
                 self._setup.receive(datagram, now)
+                for record in self._setup.take_early():
+                    self._receive_records(record)
         elif 127 < first < 192 and self._srtp is not None:
             if is_rtcp(datagram):
                 self._receive_rtcp(datagram, now)
@@ -279,6 +282,8 @@ class Peer:
         assert self._setup is not None
         assert self._records is not None
         for record in self._records.open(datagram):
+            if record.kind != HANDSHAKE:
+                self._setup.received_sealed()
             if record.kind == APPLICATION_DATA and self._data is not None:
                 self._data.receive(record.payload)
             elif record.kind == ALERT and record.payload[:2] == CLOSE_NOTIFY:

@@ -19,6 +19,7 @@ from antiphon.rtc.dtls.setup import DtlsSetup
 from antiphon.rtc.rtp import rtcp
 from antiphon.rtc.rtp.packet import is_rtcp
 from antiphon.rtc.rtp.srtp import Srtp
+from antiphon.rtc.rtp.srtp_state import SrtpState
 from antiphon.rtc.token_bucket import TokenBucket
 from antiphon.schemas import messages
 from antiphon.schemas.addresses import Address
@@ -110,10 +111,18 @@ class Session:
         self._speech_visited = False
         """The timing wheel visits the sender."""
         self._setup = DtlsSetup(
-            certificate, state.remote_fingerprints, dtls_client, self._send, self._shook_hands, self._handshake_failed
+            certificate,
+            state.remote_fingerprints,
+            dtls_client,
+            self._send,
+            self._shook_hands,
+            self._handshake_failed,
+            self._may_send_media,
         )
         self._records: DtlsRecords | None = None
         self._srtp: Srtp | None = None
+        self._speech_srtp: Srtp | None = None
+        """What protects our speech before the client's Finished is there; `_srtp` from then on."""
         self._client_events = BoundedEvents(output, now)
         self._channels = Channels(state, self._client_events)
         self.receiver = AudioReceiver(state, self._client_events)
@@ -146,6 +155,7 @@ class Session:
             # Not at nomination: Chromium nominates a lite peer 50 ms and one round trip later.
             self._output.milestone("ice", now)
             self._setup.begin(now)
+            self._join(self._visit_handshake, now, INPUT_TOLERANCE)
             if self._setup.client:
                 self._take_turn(self._step_first, now)
 
@@ -263,8 +273,32 @@ class Session:
         if self._setup.running and self.ended is None:
             self._handshake_path = path
             self._setup.receive(datagram, now)
-        elif self._records is not None:
+            datagram = b"".join(self._setup.take_early())
+        if self._records is not None and datagram:
             self._receive_records(datagram, path, now)
+
+    def _visit_handshake(self, now: float) -> None:
+        """Repeats a lost flight. No turn is taken for it: it costs no step of OpenSSL."""
+        if self.ended is None:
+            try:
+                self._setup.poll(now)
+            except Exception:
+                failed(self)
+        if not self._setup.running or self.ended is not None:
+            self._leave(self._visit_handshake)
+
+    def _may_send_media(self, keys: SrtpState, now: float) -> None:
+        """Our Finished is out: speech follows it at once (RFC 7918). Nothing is accepted before the client's Finished.
+
+        The client has signed our random number. It, or one that it gave our ClientHello to, is where that went.
+        """
+        if self._handshake_path is not None:
+            self.ice.prove(self._handshake_path)
+        if self.ice.limited:
+            return  # what such an address may get is for the handshake
+        self._speech_srtp = Srtp(keys, self.state.rtp.ssrc)
+        self.sender.connect(self._speech_srtp, self._send)
+        self._wake_speech(now)
 
     def _handshake_failed(self, text: str, now: float) -> None:
         log.warning("session %s: %s", self.state.session_id, text)
@@ -319,9 +353,10 @@ class Session:
         self.ended = MOVED
         self._leave(self._visit_input)
         self._leave(self._visit_speech)
+        self._leave(self._visit_handshake)
         self._setup.close()
         self._channels.detach()
-        self._srtp = self._records = None
+        self._srtp = self._speech_srtp = self._records = None
         self.sender.close()
         self.receiver.close()
         if self._on_end is not None:
@@ -331,7 +366,7 @@ class Session:
         assert self.state.srtp is not None
         assert self.state.dtls is not None
         self._records = DtlsRecords(self.state.dtls)
-        self._srtp = Srtp(self.state.srtp, self.state.rtp.ssrc)
+        self._srtp = self._speech_srtp or Srtp(self.state.srtp, self.state.rtp.ssrc)
         self.sender.connect(self._srtp, self._send)
         self._reports.start(self._srtp.counters, self._records.counters, now)
         self._channels.connect(self._send_record)
@@ -443,9 +478,6 @@ class Session:
         if self.ended is not None:
             return
         self._client_events.poll(now)
-        self._setup.poll(now)
-        if self.ended is not None:
-            return
         reason = self._consent.end_reason(
             self.ice.last_received, self.ice.path is not None, self._srtp is not None, now
         )
@@ -477,6 +509,7 @@ class Session:
         self.ended, self.cause = reason, cause[:MAX_CAUSE]
         self._leave(self._visit_input)
         self._leave(self._visit_speech)
+        self._leave(self._visit_handshake)
         try:
             self._channels.close()
             if self._records is not None and self._records.state.write_sequence < self.checkpoints.records_limit:
@@ -485,7 +518,7 @@ class Session:
             log.exception("session %s: the client was not told of the end", self.state.session_id)
         self._output.event(messages.Ended(reason=reason, cause=self.cause, statistics=self.statistics()))
         self._setup.close()
-        self._srtp = self._records = None
+        self._srtp = self._speech_srtp = self._records = None
         self.sender.close()
         self.receiver.close()
         if self._on_end is not None:
