@@ -2,8 +2,8 @@
 
 OpenSSL repeats a flight after a second, and nothing within reach makes it sooner. So this class keeps the records that
 OpenSSL writes and repeats them itself until OpenSSL writes the next flight (RFC 6347 section 4.2.4). A repetition under
-the old numbers would be of no use where the peer's answer was lost: its replay protection, which works in plain records
-too, would hide it. So each one is a new record: plain ones get the next number of ours, and our Finished is sealed anew.
+the old numbers would be of no use where the peer's answer was lost: its replay protection, which covers plain records
+too, would hide it. So each one is a new record: plain ones get the next number of ours, our Finished is sealed anew.
 """
 
 from __future__ import annotations

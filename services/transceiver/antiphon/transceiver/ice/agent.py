@@ -28,8 +28,8 @@ MAX_PATHS: Final = 8
 """Client addresses kept as checked; the one not used for longest goes first."""
 HANDSHAKE_CREDIT: Final = 12288
 """Bytes beyond their own that the addresses of a call get together before its handshake is done: each of our flights
-(0.2 and 0.7 kB) and its twelve repetitions. Of these 2.2 kB go to an address whose client never answers. The address has
-sent a check whose MESSAGE-INTEGRITY shows that its sender has our answer (RFC 9147 section 5.1 asks for no cookie then).
+(0.2 and 0.7 kB) and its twelve repetitions. 2.2 kB of these go to an address whose client never answers. A check from
+there has shown, by its MESSAGE-INTEGRITY, that its sender has our answer: RFC 9147 section 5.1 asks for no cookie then.
 """
 IN_USE: Final = 2.0
 """Seconds after a packet in which its address stays with its call: a caller that writes another's address into a check
