@@ -10,6 +10,7 @@ from collections.abc import Callable
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from OpenSSL import SSL
 
 from antiphon.rtc.dtls import records
 from antiphon.rtc.dtls.certificate import Certificate
@@ -81,8 +82,14 @@ class End:
 class Path:
     """Two ends and what is between them."""
 
-    def __init__(self, lose: tuple[Lose, Lose], chance: random.Random | None = None, jitter: float = 0.0) -> None:
-        self.client, self.server = End(True, OURS, THEIRS), End(False, THEIRS, OURS)
+    def __init__(
+        self,
+        lose: tuple[Lose, Lose],
+        chance: random.Random | None = None,
+        jitter: float = 0.0,
+        theirs: Certificate = THEIRS,
+    ) -> None:
+        self.client, self.server = End(True, OURS, theirs), End(False, theirs, OURS)
         self.lose, self.chance, self.jitter = lose, chance or random.Random(1), jitter
         self.now = 0.0
         self.counts = [0, 0]
@@ -213,6 +220,29 @@ def test_a_peer_that_is_deaf_for_its_first_two_seconds_is_connected_within_three
     path.run(5.0)
     assert_same_keys(path)
     assert max(path.client.done_at, path.server.done_at) < 3.0
+
+
+class WithCookie(Certificate):
+    """Of a server that sends a HelloVerifyRequest first (RFC 6347 section 4.2.1)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        assert SSL.OP_COOKIE_EXCHANGE is not None
+        self.context.set_options(SSL.OP_COOKIE_EXCHANGE)
+        self.context.set_cookie_generate_callback(lambda connection: b"cookie")
+        self.context.set_cookie_verify_callback(lambda connection, cookie: cookie == b"cookie")
+
+
+def test_a_server_that_asks_for_a_cookie_is_connected_over_a_path_that_loses() -> None:
+    theirs = WithCookie()
+    for seed in range(40):
+        chance = random.Random(seed)
+        path = Path((by_chance(0.3, chance), by_chance(0.3, chance)), chance, jitter=0.03, theirs=theirs)
+        path.deaf_until = chance.choice([0.0, 0.4, 2.0])
+        path.run(14.0)
+        assert_same_keys(path)
+        assert_no_number_twice(path.client)
+        assert_records_flow(path)
 
 
 def test_a_last_flight_that_is_lost_is_repeated_until_the_peer_has_it() -> None:

@@ -52,6 +52,11 @@ class DtlsSetup:
     def running(self) -> bool:
         return self._handshake is not None
 
+    @property
+    def idle(self) -> bool:
+        """`poll` has nothing to do: the handshake is over, and no repetition of the last flight is left."""
+        return self._handshake is None and not self._repetitions
+
     def begin(self, now: float) -> None:
         """Make the OpenSSL object; `start` follows where we are the client."""
         if self._certificate is None:

@@ -15,7 +15,7 @@ from antiphon.rtc import stun
 from antiphon.rtc.dtls.certificate import Certificate
 from antiphon.rtc.dtls.handshake import Keys
 from antiphon.rtc.dtls.record_layer import ALERT, APPLICATION_DATA, CLOSE_NOTIFY, HANDSHAKE, DtlsRecords
-from antiphon.rtc.dtls.setup import DtlsSetup
+from antiphon.rtc.dtls.setup import UNASKED, DtlsSetup
 from antiphon.rtc.rtp import rtcp
 from antiphon.rtc.rtp.packet import is_rtcp
 from antiphon.rtc.rtp.srtp import Srtp
@@ -118,6 +118,7 @@ class Session:
             self._shook_hands,
             self._handshake_failed,
             self._may_send_media,
+            UNASKED,
         )
         self._records: DtlsRecords | None = None
         self._srtp: Srtp | None = None
@@ -252,6 +253,8 @@ class Session:
         for record in records:
             self.ice.received(path, self._records.state.read_highest > before, now)
             self._follow_path()
+            if record.kind != HANDSHAKE:
+                self._setup.received_sealed()
             if record.kind == APPLICATION_DATA:
                 self._channels.receive(record.payload)
             elif record.kind == ALERT and record.payload[:2] in (CLOSE_NOTIFY, b"\x02\x00"):
@@ -284,7 +287,7 @@ class Session:
                 self._setup.poll(now)
             except Exception:
                 failed(self)
-        if not self._setup.running or self.ended is not None:
+        if self._setup.idle or self.ended is not None:
             self._leave(self._visit_handshake)
 
     def _may_send_media(self, keys: SrtpState, now: float) -> None:
