@@ -18,6 +18,7 @@ import httpx
 
 from antiphon.cli.call_client import Fate, fate, hang_up, place
 from antiphon.cli.errors import CallError
+from antiphon.cli.http_transport import Transport
 from antiphon.cli.ice_check import is_authentic_success, pack_binding_request
 from antiphon.cli.sdp import PAYLOAD_TYPE, Answer, make_offer
 from antiphon.cli.webrtc_audio import ClientReceiver, ClientSender, OutgoingStream
@@ -125,7 +126,7 @@ class Peer:
         """
         headers = {"Authorization": f"Bearer {key}"} if key else {}
         # Proxies of the environment are for the web; a call is placed directly.
-        self._http = httpx.AsyncClient(headers=headers, trust_env=False, timeout=timeout)
+        self._http = httpx.AsyncClient(headers=headers, transport=Transport(), trust_env=False, timeout=timeout)
         self._started = self._loop.time()
         placed = await place(self._http, url, self._offer(), agent, region, copy)
         self._location, self.region, self.ingress = placed.location, placed.region, placed.ingress
