@@ -67,6 +67,8 @@ class Peer:
         """`on_sent` is called when a frame of queued speech leaves."""
         self.setup_ms = 0.0
         """From `connect` to the finished DTLS handshake."""
+        self.answer_ms = self.checked_ms = 0.0
+        """From `connect` to the server's answer, and to the first check that was answered; 0 before."""
         self.connected = asyncio.Event()
         self.channel_open = asyncio.Event()
         self.closed = asyncio.Event()
@@ -129,6 +131,7 @@ class Peer:
         self._http = httpx.AsyncClient(headers=headers, transport=Transport(), trust_env=False, timeout=timeout)
         self._started = self._loop.time()
         placed = await place(self._http, url, self._offer(), agent, region, copy)
+        self.answer_ms = self._elapsed_ms()
         self._location, self.region, self.ingress = placed.location, placed.region, placed.ingress
         self._answer = Answer(placed.sdp)
         if relay is not None:
@@ -167,6 +170,9 @@ class Peer:
             status = await self.fate()
             if status and status.over:
                 return status
+
+    def _elapsed_ms(self) -> float:
+        return (self._loop.time() - self._started) * 1000
 
     def _make_setup(self) -> None:
         """The answer is there; the handshake begins with the first authentic answer to a check."""
@@ -242,7 +248,7 @@ class Peer:
         first = datagram[0]
         if first < 4:
             if is_authentic_success(datagram, self._answer.password) and not self._checked:
-                self._checked = True
+                self._checked, self.checked_ms = True, self._elapsed_ms()
                 self._setup.begin(now)
                 if self._answer.passive:
                     self._setup.start(now)
@@ -252,7 +258,7 @@ class Peer:
             elif self._checked or not self._answer.passive:
                 # The server starts at our first check: its ClientHello may overtake the check's answer.
                 if not self._setup.running:
-                    self._checked = True
+                    self._checked, self.checked_ms = True, self._elapsed_ms()
                     self._setup.begin(now)
                 self._setup.receive(datagram, now)
                 for record in self._setup.take_early():
@@ -302,7 +308,7 @@ class Peer:
         self._data = DataChannels(keys.dtls.client, self._send_record, lambda _: None, self._message)
         self._data.start(5000, 65536)
         self._data.create(CHANNEL, self.channel_open.set)
-        self.setup_ms = (self._loop.time() - self._started) * 1000
+        self.setup_ms = self._elapsed_ms()
         self._tasks.append(asyncio.create_task(self._talk_forever(self._sender)))
         self.connected.set()
 
