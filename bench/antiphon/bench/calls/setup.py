@@ -36,7 +36,7 @@ WARM_UP: Final = 6
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--calls", type=int, default=100, help="of our client per row (default: %(default)s)")
-    parser.add_argument("--at-once", type=int, default=4, help="of them at a time (default: %(default)s)")
+    parser.add_argument("--at-once", type=int, default=2, help="of them at a time (default: %(default)s)")
     parser.add_argument("--loss", type=float, nargs="+", default=LOSSES, help="rows, in percent (default: 0 5 15 40)")
     parser.add_argument("--round-trip", type=float, default=100.0, help="ms (default: %(default)s)")
     parser.add_argument("--chromium", type=int, default=0, metavar="CALLS", help="and so many of Chromium per row")
