@@ -82,6 +82,11 @@ class DtlsHandshake:
             self._ssl.bio_write(taken)
             self._step(now)
 
+    def is_due(self, now: float) -> bool:
+        """`poll` has something to do."""
+        again = self._flight.again
+        return (again is not None and now >= again) or now - self._started_at > HANDSHAKE_TIMEOUT
+
     def poll(self, now: float) -> None:
         """Repeat our flight if that is due; DtlsError when the peer stays silent. Costs no step of OpenSSL."""
         if now - self._started_at > HANDSHAKE_TIMEOUT:
