@@ -15,6 +15,7 @@ import pytest
 from support.conditions import until
 from support.tls import pair
 
+from antiphon.cli.connect_race import LINEAR_TIMEOUTS
 from antiphon.cli.http_transport import MAX_HELD, Transport
 
 pytestmark = pytest.mark.process
@@ -69,8 +70,9 @@ async def test_a_request_leaves_in_one_piece_and_the_connection_is_kept(host: st
         for _ in range(3):
             response = await http.post(url, content=b"v=0\r\n" * 200, headers={"Authorization": "Bearer x"})
             assert (response.status_code, response.text) == (201, "ok")
-        stream = response.extensions["network_stream"]
-        assert stream.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+        stream = response.extensions["network_stream"].get_extra_info("socket")
+        assert stream.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+        assert sys.platform != "linux" or stream.getsockopt(socket.IPPROTO_TCP, LINEAR_TIMEOUTS)
     listener.close()
     assert server.connections == 1
     assert [later - before for before, later in itertools.pairwise(server.segments)] == [1, 1]
