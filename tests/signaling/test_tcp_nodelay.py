@@ -1,5 +1,5 @@
-"""Signaling's connections send what they have at once: no request waits for the client's delayed ACK, nor for a wait that
-TCP doubles where packets are lost."""
+"""Signaling's connections send what they have at once: no request waits for the client's delayed ACK, and none for a
+wait that TCP doubles where packets are lost."""
 
 from __future__ import annotations
 

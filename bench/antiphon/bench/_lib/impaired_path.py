@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -43,6 +44,10 @@ class ImpairedPath:
             raise RuntimeError(f"the process of the impaired path says {line!r}")
 
 
+def _exit(number: int, frame: object) -> None:
+    sys.exit(128 + number)
+
+
 @contextmanager
 def impaired_path() -> Iterator[ImpairedPath]:
     """Make both sides and the path; this thread, and what it starts, is the server's side for the block's length."""
@@ -51,6 +56,8 @@ def impaired_path() -> Iterator[ImpairedPath]:
     prefix = f"antiphon-{os.getpid()}-"
     server, client = f"{prefix}server", f"{prefix}client"
     with ExitStack() as stack:
+        # A bench that is ended leaves no namespace behind.
+        stack.callback(signal.signal, signal.SIGTERM, signal.signal(signal.SIGTERM, _exit))
         for namespace in (server, client):
             subprocess.run(["ip", "netns", "add", namespace], check=True)
             stack.callback(subprocess.run, ["ip", "netns", "del", namespace], check=False)
