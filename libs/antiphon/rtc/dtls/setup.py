@@ -70,7 +70,7 @@ class DtlsSetup:
         self._drive(now, lambda handshake: handshake.receive(datagram, now))
 
     def poll(self, now: float) -> None:
-        """Repeat what is due; call every 20 ms or so. It costs less than a microsecond where nothing is."""
+        """Repeat what is due; call every 20 ms or so. It costs some 1.5 us where nothing is."""
         if self._handshake is not None:
             if self._handshake.is_due(now):
                 self._drive(now, lambda handshake: handshake.poll(now))
