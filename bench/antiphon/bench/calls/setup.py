@@ -72,7 +72,7 @@ def _row(args: argparse.Namespace, path: ImpairedPath, stack: OwnStack, loss: fl
         found = _calls(path, "setup_client", stack.url, str(args.calls), str(args.at_once))
         row["ours"] = {**_summary(found, OURS), **_channels(found), "calls": args.calls}
     for browser in ("chromium", "firefox"):
-        calls = getattr(args, browser)
+        calls = vars(args)[browser]
         if calls:
             found = _calls(path, "setup_browser", stack.url, str(calls), browser)
             row[browser] = {**_summary(found, BROWSERS), "calls": calls}
