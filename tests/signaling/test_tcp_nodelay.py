@@ -1,16 +1,18 @@
-"""Signaling's connections send what they have at once: no request waits for the client's delayed ACK."""
+"""Signaling's connections send what they have at once: no request waits for the client's delayed ACK, and none for a
+wait that TCP doubles where packets are lost."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import socket
+import sys
 from pathlib import Path
 
 import pytest
 from support.tls import pair
 
-from antiphon.signaling.__main__ import _listen
+from antiphon.signaling.__main__ import LINEAR_TIMEOUTS, _listen
 from antiphon.signaling.connections.acceptor import Acceptor
 from antiphon.signaling.connections.certificate import Certificate
 from antiphon.signaling.connections.connection_table import ConnectionTable, Held
@@ -50,3 +52,12 @@ async def test_an_accepted_connection_has_tcp_nodelay(host: str, tls: bool, tmp_
         with contextlib.suppress(OSError):
             await writer.wait_closed()
         acceptor.close()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="an option of Linux")
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_an_accepted_connection_repeats_at_even_intervals(host: str) -> None:
+    with _listen(host, 0) as listener, socket.create_connection(listener.getsockname()[:2]):
+        accepted, _ = listener.accept()
+        with accepted:
+            assert accepted.getsockopt(socket.IPPROTO_TCP, LINEAR_TIMEOUTS) == 1

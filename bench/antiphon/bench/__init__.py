@@ -32,6 +32,7 @@ BENCHES: Final = {
     "recovery": "calls.recovery",
     "relay": "relay.relay",
     "relay-delay": "relay.relay_delay",
+    "setup": "calls.setup",
     "resampling": "models.resampling",
     "transceiver": "media.transceiver",
     "turns": "turns.turns",

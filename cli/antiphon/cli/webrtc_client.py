@@ -19,13 +19,14 @@ import httpx
 
 from antiphon.cli.call_client import Fate, fate, hang_up, place
 from antiphon.cli.errors import CallError
+from antiphon.cli.http_transport import Transport
 from antiphon.cli.ice_check import answer_to, is_authentic_success, pack_binding_request
 from antiphon.cli.sdp import PAYLOAD_TYPE, Answer, make_offer
 from antiphon.cli.webrtc_audio import ClientReceiver, ClientSender, OutgoingStream
 from antiphon.rtc.dtls.certificate import Certificate
 from antiphon.rtc.dtls.handshake import Keys
 from antiphon.rtc.dtls.record_layer import ALERT, APPLICATION_DATA, CLOSE_NOTIFY, HANDSHAKE, DtlsRecords
-from antiphon.rtc.dtls.setup import DtlsSetup
+from antiphon.rtc.dtls.setup import UNASKED, DtlsSetup
 from antiphon.rtc.rtp import rtcp
 from antiphon.rtc.rtp.packet import is_rtcp
 from antiphon.rtc.rtp.srtp import Srtp
@@ -68,6 +69,8 @@ class Peer:
         """`on_sent` is called when a frame of queued speech leaves."""
         self.setup_ms = 0.0
         """From `connect` to the finished DTLS handshake."""
+        self.answer_ms = self.checked_ms = 0.0
+        """From `connect` to the server's answer, and to the first check that was answered; 0 before."""
         self.connected = asyncio.Event()
         self.channel_open = asyncio.Event()
         self.closed = asyncio.Event()
@@ -127,9 +130,10 @@ class Peer:
         """
         headers = {"Authorization": f"Bearer {key}"} if key else {}
         # Proxies of the environment are for the web; a call is placed directly.
-        self._http = httpx.AsyncClient(headers=headers, trust_env=False, timeout=timeout)
+        self._http = httpx.AsyncClient(headers=headers, transport=Transport(), trust_env=False, timeout=timeout)
         self._started = self._loop.time()
         placed = await place(self._http, url, self._offer(), agent, region, copy)
+        self.answer_ms = self._elapsed_ms()
         self._location, self.region, self.ingress = placed.location, placed.region, placed.ingress
         self._answer = Answer(placed.sdp)
         if relay is not None:
@@ -169,6 +173,9 @@ class Peer:
             if status and status.over:
                 return status
 
+    def _elapsed_ms(self) -> float:
+        return (self._loop.time() - self._started) * 1000
+
     def _make_setup(self) -> None:
         """The answer is there; the handshake begins with the first authentic answer to a check."""
         self._setup = DtlsSetup(
@@ -178,6 +185,7 @@ class Peer:
             self._send,
             self._shook_hands,
             self._handshake_failed,
+            unasked=UNASKED,
         )
 
     def _open_socket(self) -> Address:
@@ -247,7 +255,7 @@ class Peer:
             if response is not None:
                 self._send(response)
             elif is_authentic_success(datagram, self._answer.password) and not self._checked:
-                self._checked = True
+                self._checked, self.checked_ms = True, self._elapsed_ms()
                 self._setup.begin(now)
                 if self._answer.passive:
                     self._setup.start(now)
@@ -257,9 +265,11 @@ class Peer:
             elif self._checked or not self._answer.passive:
                 # The server starts at our first check: its ClientHello may overtake the check's answer.
                 if not self._setup.running:
-                    self._checked = True
+                    self._checked, self.checked_ms = True, self._elapsed_ms()
                     self._setup.begin(now)
                 self._setup.receive(datagram, now)
+                for record in self._setup.take_early():
+                    self._receive_records(record, now)
         elif 127 < first < 192 and self._srtp is not None:
             if is_rtcp(datagram):
                 self._receive_rtcp(datagram, now)
@@ -286,6 +296,8 @@ class Peer:
         assert self._setup is not None
         assert self._records is not None
         for record in self._records.open(datagram):
+            if record.kind != HANDSHAKE:
+                self._setup.received_sealed()
             if record.kind == APPLICATION_DATA and self._data is not None:
                 self._data.receive(record.payload, now)
             elif record.kind == ALERT and record.payload[:2] == CLOSE_NOTIFY:
@@ -303,7 +315,7 @@ class Peer:
         self._data = DataChannels(keys.dtls.client, self._send_record, lambda _: None, self._message)
         self._data.start(5000, MAX_MESSAGE, now)
         self._data.create(CHANNEL, self.channel_open.set, now)
-        self.setup_ms = (self._loop.time() - self._started) * 1000
+        self.setup_ms = self._elapsed_ms()
         self._tasks.append(asyncio.create_task(self._talk_forever(self._sender)))
         self.connected.set()
 

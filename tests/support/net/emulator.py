@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import random
 import selectors
-import time
 from collections.abc import Coroutine
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -80,8 +79,6 @@ class _JumpingSelector(selectors.DefaultSelector):
         if not events and timeout is None:
             raise RuntimeError("nothing will ever happen: no timer and no callback is left")
         if not events and timeout:
-            if self.loop.real_time:
-                time.sleep(timeout)
             self.loop.now += timeout
         return events
 
@@ -91,8 +88,6 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
     def __init__(self) -> None:
         self.now = 1000.0
-        self.real_time = False
-        """Wait as long as a clock on the wall would: for a library that reads one itself (OpenSSL's DTLS timer)."""
         selector = _JumpingSelector()
         selector.loop = self
         super().__init__(selector)

@@ -162,11 +162,9 @@ class Call:
 
     async def connect(self, channel: bool = True) -> None:
         self.peer.begin(self.answer)
-        self.loop.real_time = True  # OpenSSL's retransmission timer reads the wall clock
         async with asyncio.timeout(20):
             await self.peer.connected.wait()
             await self.until(lambda: bool(self.event_of(messages.Connected)))
-        self.loop.real_time = False
         assert self.peer.failure is None
         if channel:
             async with asyncio.timeout(30):

@@ -27,11 +27,11 @@ START_SECONDS: Final = 90.0
 class OwnStack:
     """Processes by their ids. Owned by `own_stack`, which ends them; used from one thread."""
 
-    def __init__(self, nats_url: str) -> None:
+    def __init__(self, nats_url: str, host: str) -> None:
         self.nats_url = nats_url
-        self.http = f"127.0.0.1:{free_port(socket.SOCK_STREAM)}"
+        self.http = f"{host}:{free_port(socket.SOCK_STREAM)}"
         self.url = f"http://{self.http}"
-        self._relay = f"127.0.0.1:{free_port(socket.SOCK_DGRAM)}"
+        self._relay = f"{host}:{free_port(socket.SOCK_DGRAM)}"
         self._running: dict[int, subprocess.Popen[bytes]] = {}
         self._keys = {"ANTIPHON_ROUTE_KEYS": f"A:{secrets.token_hex(16)}"}
         self._password = {"ANTIPHON_PASSWORD_KEY": secrets.token_hex(32)}
@@ -59,7 +59,12 @@ class OwnStack:
         )
 
     def signaling(self) -> int:
-        return self._start("antiphon.signaling", ANTIPHON_HTTP_BIND=self.http, ANTIPHON_DEFAULT_AGENT=TALKER)
+        return self._start(
+            "antiphon.signaling",
+            ANTIPHON_HTTP_BIND=self.http,
+            ANTIPHON_DEFAULT_AGENT=TALKER,
+            ANTIPHON_ALLOW_OPEN="1",  # loopback, or a network namespace of the bench's own
+        )
 
     def bridge(self) -> int:
         return self._start("antiphon.inference_bridge", ANTIPHON_GREETING="none")
@@ -95,9 +100,10 @@ class OwnStack:
 
 
 @contextmanager
-def own_stack(directory: Path) -> Iterator[OwnStack]:
+def own_stack(directory: Path, host: str = "127.0.0.1") -> Iterator[OwnStack]:
+    """`host`: the address at which clients reach it."""
     with nats_server(directory) as nats_url:
-        stack = OwnStack(nats_url)
+        stack = OwnStack(nats_url, host)
         try:
             yield stack
         finally:

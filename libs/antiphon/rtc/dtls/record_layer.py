@@ -14,11 +14,11 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM, ChaCha20Poly1305
 
 from antiphon.rtc.dtls.cipher_suites import DTLS_1_2, SUITES
+from antiphon.rtc.dtls.records import ALERT as ALERT
+from antiphon.rtc.dtls.records import APPLICATION_DATA as APPLICATION_DATA
+from antiphon.rtc.dtls.records import HANDSHAKE as HANDSHAKE
 from antiphon.rtc.dtls.state import DtlsState
 
-ALERT: Final = 21
-HANDSHAKE: Final = 22
-APPLICATION_DATA: Final = 23
 CLOSE_NOTIFY: Final = b"\x01\x00"
 WINDOW: Final = 64
 

@@ -35,6 +35,9 @@ from antiphon.signaling.settings import Settings, is_loopback, load
 log = logging.getLogger(__name__)
 STANDSTILL_SECONDS: Final = 10.0
 """No call runs through this process, so waiting costs less than a needless restart."""
+LINEAR_TIMEOUTS: Final = 16
+"""TCP_THIN_LINEAR_TIMEOUTS of <linux/tcp.h>: with a few packets under way TCP does not double its wait from one
+repetition to the next, for six of them."""
 
 
 def _unverified() -> ssl.SSLContext:
@@ -55,6 +58,9 @@ def _listen(host: str, port: int) -> socket.socket:
     # Named, because asyncio sets TCP_NODELAY on accepted connections of such sockets only. Without it each request
     # but a connection's first one is answered 40 ms late: Nagle's algorithm waits for the client's delayed ACK.
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    if sys.platform == "linux":
+        # Accepted connections inherit it. An answer that is lost again and again is repeated at even intervals.
+        listener.setsockopt(socket.IPPROTO_TCP, LINEAR_TIMEOUTS, 1)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.bind((host, port))
     listener.listen(512)

@@ -13,10 +13,11 @@ from antiphon.rtc import stun
 from antiphon.rtc.dtls.certificate import Certificate
 from antiphon.rtc.dtls.handshake import Keys
 from antiphon.rtc.dtls.record_layer import ALERT, APPLICATION_DATA, CLOSE_NOTIFY, HANDSHAKE, DtlsRecords
-from antiphon.rtc.dtls.setup import DtlsSetup
+from antiphon.rtc.dtls.setup import UNASKED, DtlsSetup
 from antiphon.rtc.rtp import rtcp
 from antiphon.rtc.rtp.packet import is_rtcp
 from antiphon.rtc.rtp.srtp import Srtp
+from antiphon.rtc.rtp.srtp_state import SrtpState
 from antiphon.rtc.sdp.audio import Direction, sends
 from antiphon.rtc.token_bucket import TokenBucket
 from antiphon.schemas import messages
@@ -95,16 +96,27 @@ class Session:
         self._alerts = HandshakeAlerts()
         self._resumed = False
         self._setup = DtlsSetup(
-            certificate, state.remote_fingerprints, dtls_client, self._send, self._shook_hands, self._handshake_failed
+            certificate,
+            state.remote_fingerprints,
+            dtls_client,
+            self._send,
+            self._shook_hands,
+            self._handshake_failed,
+            self._may_send_media,
+            UNASKED,
         )
         self._records: DtlsRecords | None = None
         self._srtp: Srtp | None = None
+        self._speech_srtp: Srtp | None = None
+        """What protects our speech before the client's Finished is there; `_srtp` from then on."""
         self._client_events = BoundedEvents(output, now)
         self._channels = Channels(state, self._client_events, now)
         self._over_budget = OverBudget(self.budget, self._channels.send)
         self.receiver = AudioReceiver(state, self._client_events, unix_offset)
         self.sender = AudioSender(state, output, unix_offset)
-        self._visits = Visits(self.receiver, self.sender, self._channels, join, leave, lambda: failed(self))
+        self._visits = Visits(
+            self.receiver, self.sender, self._channels, self._setup, join, leave, lambda: failed(self)
+        )
         self._wake_speech = self._visits.wake_speech
         self.checkpoints = Checkpoint(
             state, self.receiver, self.sender, self._channels, self.ice, self.budget, unix_offset
@@ -158,6 +170,7 @@ class Session:
             # Not at nomination: Chromium nominates a lite peer 50 ms and one round trip later.
             self._output.milestone("ice", now)
             self._setup.begin(now)
+            self._visits.wake_handshake(now)
             if self._setup.client:
                 self._take_turn(self._step_first, now)
 
@@ -277,6 +290,8 @@ class Session:
         self.budget.records.spend(len(records))
         for record in records:
             self.ice.received(path, self._records.state.read_highest > before, now, len(datagram))
+            if record.kind != HANDSHAKE:
+                self._setup.received_sealed()
             if record.kind == APPLICATION_DATA:
                 self._channels.receive(record.payload, now)
                 self._visits.wake_channels(now)
@@ -301,10 +316,25 @@ class Session:
         if self._setup.running and self.ended is None:
             self._handshake_path = path
             records = self._alerts.without_alerts(datagram, now)
+            datagram = b""
             if records:
                 self._setup.receive(records, now)
-        elif self._records is not None:
+                datagram = b"".join(self._setup.take_early())
+        if self._records is not None and datagram:
             self._receive_records(datagram, path, now)
+
+    def _may_send_media(self, keys: SrtpState, now: float) -> None:
+        """Our Finished is out: speech follows it at once (RFC 7918). Nothing is accepted before the client's Finished.
+
+        The client has signed our random number. It, or one that it gave our ClientHello to, is where that went.
+        """
+        if self._handshake_path is not None:
+            self.ice.prove(self._handshake_path)
+        if self.ice.limited:
+            return  # what such an address may get is for the handshake
+        self._speech_srtp = Srtp(keys, self.state.rtp.ssrc)
+        self.sender.connect(self._speech_srtp, self._send)
+        self._wake_speech(now)
 
     def _handshake_failed(self, text: str, now: float) -> None:
         log.warning("session %s: %s", self.state.session_id, text)
@@ -359,7 +389,7 @@ class Session:
         self._visits.end()
         self._setup.close()
         self._channels.detach()
-        self._srtp = self._records = None
+        self._srtp = self._speech_srtp = self._records = None
         self.sender.close()
         self.receiver.close()
         if self._on_end is not None:
@@ -369,7 +399,7 @@ class Session:
         assert self.state.srtp is not None
         assert self.state.dtls is not None
         self._records = DtlsRecords(self.state.dtls)
-        self._srtp = Srtp(self.state.srtp, self.state.rtp.ssrc)
+        self._srtp = self._speech_srtp or Srtp(self.state.srtp, self.state.rtp.ssrc)
         self.sender.connect(self._srtp, self._send)
         self._reports.start(self._srtp.counters, self._records.counters, now)
         self._channels.connect(self._send_record)
@@ -461,7 +491,6 @@ class Session:
         if self.ended is not None:
             return
         self._client_events.poll(now)
-        self._setup.poll(now)
         given_up = self._alerts.given_up(now) if self._setup.running else None
         if given_up is not None:
             self._handshake_failed(given_up, now)
@@ -511,7 +540,7 @@ class Session:
             log.exception("session %s: the client was not told of the end", self.state.session_id)
         self._output.event(messages.Ended(reason=reason, cause=self.cause, statistics=self.statistics()))
         self._setup.close()
-        self._srtp = self._records = None
+        self._srtp = self._speech_srtp = self._records = None
         self.sender.close()
         self.receiver.close()
         if self._on_end is not None:

@@ -1,5 +1,7 @@
-"""Which timers of the wheel a session has: its sender's while there is speech, its receiver's from the first packet
-on, its data channels' while what the client sent waits for its turn.
+"""Which timers of the wheel a session has.
+
+Its sender's while there is speech, its receiver's from the first packet on, its handshake's while a flight may have to be
+repeated, and its data channels' while what the client sent waits for its turn.
 
 The wheel calls every 20 ms. An error in a visit ends the session, as `contained` does for its other entry points.
 """
@@ -8,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from antiphon.rtc.dtls.setup import DtlsSetup
 from antiphon.transceiver.media.receiver import AudioReceiver
 from antiphon.transceiver.media.sender import AudioSender
 from antiphon.transceiver.session.channels import Channels
@@ -24,12 +27,14 @@ class Visits:
         receiver: AudioReceiver,
         sender: AudioSender,
         channels: Channels,
+        setup: DtlsSetup,
         join: Callable[[Visitor, float, float], None],
         leave: Callable[[Visitor], None],
         failed: Callable[[], None],
     ) -> None:
         """`join` and `leave` begin and end visits of the timing wheel. `failed` is called in an exception handler."""
         self._receiver, self._sender, self._channels = receiver, sender, channels
+        self._setup = setup
         self._join, self._leave = join, leave
         self._failed = failed
         self._speech_visited = self._channels_visited = False
@@ -53,11 +58,16 @@ class Visits:
             self._channels_visited = True
             self._join(self._visit_channels, now, INPUT_TOLERANCE)
 
+    def wake_handshake(self, now: float) -> None:
+        """The handshake begins."""
+        self._join(self._visit_handshake, now, INPUT_TOLERANCE)
+
     def end(self) -> None:
         self._ended = True
         self._leave(self._visit_input)
         self._leave(self._visit_speech)
         self._leave(self._visit_channels)
+        self._leave(self._visit_handshake)
 
     def _visit_speech(self, now: float) -> None:
         try:
@@ -85,3 +95,13 @@ class Visits:
             self._failed()
         self._channels_visited = False
         self._leave(self._visit_channels)
+
+    def _visit_handshake(self, now: float) -> None:
+        """Repeats a lost flight. No turn is taken for it: it costs no step of OpenSSL."""
+        try:
+            if not self._ended:
+                self._setup.poll(now)
+        except Exception:
+            self._failed()
+        if self._setup.idle or self._ended:
+            self._leave(self._visit_handshake)
