@@ -148,7 +148,7 @@ async def restart_ice(backend: Backend, session_id: str, offer: str, asker: str,
     backend.connection("the call can't be reached")
     if not backend.directory.relays(time.monotonic()):
         raise unavailable("no_relay", "no relay is announced: there is no way for media to reach this server")
-    with _api_errors_for(session_id, "try again, or place a new call"):
+    with api_errors_for(session_id, "try again, or place a new call"):
         request = encode(OpenRequest(offer=offer, session_id=session_id, creator=asker))
         message = await backend.ask_owner("open", session_id, request, CONTROL_TIMEOUT)
         reply = decode_any(message.data, OPEN_REPLY, "OpenReply")
@@ -250,7 +250,7 @@ async def hang_up(backend: Backend, session_id: str, reason: str, asker: str) ->
 
     `asker`: as `messages.may_manage` takes it. The call's transceiver refuses another one as if there were no call.
     """
-    with _api_errors_for(session_id, "it ends by itself if that one is dead"):
+    with api_errors_for(session_id, "it ends by itself if that one is dead"):
         request = encode(HangUp(reason=reason, creator=asker))
         message = await backend.ask_owner("hang_up", session_id, request, CONTROL_TIMEOUT)
         reply = decode(message.data, ControlReply)
@@ -259,7 +259,7 @@ async def hang_up(backend: Backend, session_id: str, reason: str, asker: str) ->
 
 
 @contextmanager
-def _api_errors_for(session_id: str, way_out: str) -> Iterator[None]:
+def api_errors_for(session_id: str, way_out: str) -> Iterator[None]:
     """Makes an `ApiError` of what a request to the transceiver of a call raises. `way_out`: for one that is silent."""
     try:
         yield

@@ -127,6 +127,8 @@ class SessionState:
     """Milliseconds of Unix time since when it is in this cluster; 0: from its beginning."""
     handed_over: bool = False
     """Its process detached the session after it wrote this: every counter is exact, none has to be skipped."""
+    remote_credentials: dict[str, tuple[str, str]] = field(default_factory=dict)
+    """(ufrag, password) of the client, by the ufrag of ours that its offer was answered with."""
 
     def to_bytes(self) -> bytes:
         """The whole value as msgpack. It holds media keys: encrypt it before it leaves the process."""
@@ -163,4 +165,7 @@ class SessionState:
         fields["telephone"] = fields["telephone"] and tuple(fields["telephone"])
         fields["remote_fingerprints"] = [tuple(pair) for pair in fields["remote_fingerprints"]]
         fields["token_identities"] = [tuple(identity) for identity in fields["token_identities"]]
+        fields["remote_credentials"] = {
+            ours: tuple(theirs) for ours, theirs in fields.get("remote_credentials", {}).items()
+        }
         return cls(**fields)
