@@ -279,7 +279,8 @@ class StandIns:
             part.opened.append(decode(message.data, OpenRequest))
             part.headers.append(dict(message.headers or {}))
             if part.opened[-1].ice is not None and part.exchanged is not None:
-                return await message.respond(encode(part.exchanged))
+                await message.respond(encode(part.exchanged))
+                return
             while part.answers_after is not None and not part.answers_after.is_set():  # noqa: ASYNC110
                 await asyncio.sleep(0.02)
             if part.reply is not None:

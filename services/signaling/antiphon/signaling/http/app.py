@@ -23,7 +23,7 @@ from antiphon.signaling.placement.place_table import PlaceTable
 from antiphon.signaling.protocols import client_secrets, live_sessions, openai_calls, regions, side_channel, whip
 from antiphon.signaling.settings import Settings, is_loopback
 
-_PROTOCOLS: Final = (openai_calls, client_secrets, live_sessions, whip, regions, side_channel, health)
+PROTOCOLS: Final = (openai_calls, client_secrets, live_sessions, whip, regions, side_channel, health)
 """The API: `/openapi.json` says what each route takes and answers."""
 WEBSOCKETS: Final = side_channel.OPERATIONS
 
@@ -68,7 +68,7 @@ def create_app(
         side_channels=asyncio.Semaphore(side_channel.MAX_CHANNELS),
         place_table=place_table,
     )
-    described = [module.router for module in _PROTOCOLS]
+    described = [module.router for module in PROTOCOLS]
     app.state.api_document = openapi.document(described, WEBSOCKETS)
     routers = [*described, openapi.router, static_files.router]
     app.state.methods = methods = RouteMethods(routers)
