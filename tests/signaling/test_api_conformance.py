@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from schemathesis.checks import CHECKS
+from schemathesis.core.result import Ok
 from support.processes.signaling import OFFER, SignalingProcess, StandIns, signaling_process, until
 
 pytestmark = pytest.mark.process
@@ -51,16 +53,17 @@ def bearer() -> dict[str, str]:
 
 
 @pytest.mark.parametrize(
-    "examples", [pytest.param(3, id="some"), pytest.param(200, id="many", marks=pytest.mark.nightly)]
+    "examples", [pytest.param(3, id="some"), pytest.param(40, id="many", marks=pytest.mark.nightly)]
 )
 def test_every_operation_answers_as_the_document_says(
     service: SignalingProcess, stand_ins: StandIns, examples: int
 ) -> None:
     schema = schemathesis.openapi.from_url(f"{service.url}/openapi.json")
     call_id = f"rtc_{1:024d}"
-    checks = CHECKS.get_by_names(CHECKED)
+    checks: Any = CHECKS.get_by_names(CHECKED)
     tried = 0
     for found in schema.get_all_operations():
+        assert isinstance(found, Ok), found
         operation = found.ok()
         if "101" in operation.definition.raw["responses"]:
             continue  # a WebSocket
@@ -75,7 +78,7 @@ def test_every_operation_answers_as_the_document_says(
             suppress_health_check=list(HealthCheck),
         )
         @given(case=operation.as_strategy(), running=st.booleans(), usable=st.booleans())
-        def answers(case: schemathesis.Case, running: bool, usable: bool) -> None:
+        def answers(case: schemathesis.Case[Any], running: bool, usable: bool) -> None:
             if running and "call_id" in (case.path_parameters or {}):
                 case.path_parameters["call_id"] = call_id
             if usable and case.media_type == "application/sdp":

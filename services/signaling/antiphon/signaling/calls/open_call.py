@@ -71,11 +71,13 @@ def check_sdp(offer: str) -> None:
 
 
 def headers_of(placed: Placed, options: CallOptions) -> dict[str, str]:
-    """What an answer says besides the SDP: the ICE session as its entity tag (RFC 9725 section 4.3.1), and the way that
-    the call takes, where regions have names."""
+    """What an answer says besides the SDP: the ICE session as its entity tag (RFC 9725 section 4.3.1), how long
+    signaling waited for transceivers, and the way that the call takes, where regions have names."""
     headers = {"Cache-Control": "no-store"}
     if ufrag := _UFRAG.search(placed.answer):
         headers["ETag"] = f'"{ufrag[1]}"'
+    if placed.waited:
+        headers["Server-Timing"] = f"transceiver;dur={placed.waited * 1000:.1f}"
     if placed.region:
         headers["Antiphon-Region"] = as_header(placed.region)
         headers["Antiphon-Ingress"] = as_header(placed.ingress)

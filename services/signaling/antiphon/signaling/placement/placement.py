@@ -66,6 +66,8 @@ class Placed(NamedTuple):
     """The region of the relay that the answer names first."""
     second_ingress: str = ""
     """That of the relay it names second; empty: there is none, or its region has no name."""
+    waited: float = 0.0
+    """Seconds for which signaling waited for transceivers."""
 
 
 class CallOptions(NamedTuple):
@@ -113,15 +115,18 @@ async def place(
     )
     refusals: list[str] = []
     no_agent_because = ""
+    waited = 0.0
     while (transceiver := asked.next()) is not None:
         left = now + PLACEMENT_TIMEOUT - time.monotonic()
         if left <= 0:
             break
         patience = min(OPEN_TIMEOUT, left) if asked else left
+        began = time.monotonic()
         reply = await _open(backend, client, transceiver, request, patience)
+        waited += time.monotonic() - began
         if isinstance(reply, Opened):
             backend.directory.took_a_call(transceiver, time.monotonic())
-            return await _placed(backend, transceiver, reply, options)
+            return (await _placed(backend, transceiver, reply, options))._replace(waited=waited)
         if isinstance(reply, Refused):
             if reply.code in _OFFER_REFUSALS:
                 raise ApiError(400, reply.code, reply.message, param="sdp")
