@@ -20,7 +20,7 @@ CONNECTED = "whip.connection.connectionState === 'connected'"
 def client_in(page: Page, stack: Stack, endpoint: str, options: str = "{}") -> None:
     """The page's `whip` is a client that has published to this endpoint."""
     page.goto(stack.url)
-    page.evaluate(CLIENT.read_text())
+    page.evaluate(f"() => {{ {CLIENT.read_text()} }}")
     page.evaluate(f"window.whip = new WhipClient('{endpoint}'); whip.publish({options})")
     wait_until(lambda: page.evaluate(CONNECTED), 20)
 

@@ -1,7 +1,7 @@
 // A WHIP client of a page (RFC 9725), in plain JavaScript: publish, trickle, restart ICE by a fragment, end.
 //
 // Loaded by tests/e2e/test_whip.py into the page of the stack.
-class WhipClient {
+window.WhipClient = class {
   constructor(endpoint) {
     this.endpoint = endpoint;
     this.connection = new RTCPeerConnection({bundlePolicy: "max-bundle"});
@@ -83,5 +83,4 @@ class WhipClient {
       .reduce((sum, each) => sum + (each[name] ?? 0), 0);
     return {sent: of("outbound-rtp", "packetsSent"), received: of("inbound-rtp", "packetsReceived")};
   }
-}
-window.WhipClient = WhipClient;
+};
