@@ -181,8 +181,8 @@ def _with_relays(backend: Backend, opened: Opened, cluster: int | None, options:
         return None
     answer = with_candidates(opened.answer, relays, race(options.place, relays, options.race))
     region = "" if cluster is None else backend.directory.region_map(now).cluster_site(cluster).region
-    ingresses = [relay.site.region for relay in relays[:2]]
-    return Placed(opened.session_id, answer, region, *ingresses)
+    second_ingress = relays[1].site.region if len(relays) > 1 else ""
+    return Placed(opened.session_id, answer, region, relays[0].site.region, second_ingress)
 
 
 async def no_agent(backend: Backend, agent: str, why: str) -> ApiError:
