@@ -53,7 +53,7 @@ def bearer() -> dict[str, str]:
 
 
 @pytest.mark.parametrize(
-    "examples", [pytest.param(3, id="some"), pytest.param(40, id="many", marks=pytest.mark.nightly)]
+    "examples", [pytest.param(3, id="some"), pytest.param(25, id="many", marks=pytest.mark.nightly)]
 )
 def test_every_operation_answers_as_the_document_says(
     service: SignalingProcess, stand_ins: StandIns, examples: int
