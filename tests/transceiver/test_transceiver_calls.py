@@ -133,6 +133,42 @@ async def test_a_new_offer_on_a_running_session_restarts_its_ice(bench: Bench) -
         assert "use the subject of its own" in refused.message
 
 
+async def test_new_ice_credentials_of_the_client_restart_its_ice_without_an_offer(bench: Bench) -> None:
+    peer, line = await bench.call()
+    theirs = messages.IceCredentials(
+        **{
+            name: re.findall(f"a=ice-{key}:(.*)\r", peer.offer())[0]
+            for name, key in (("ufrag", "ufrag"), ("password", "pwd"))
+        }
+    )
+
+    async def exchange(ice: messages.IceCredentials, *sessions: str) -> messages.Opened | messages.Refused:
+        request = messages.OpenRequest(offer="", session_id=line.session_id, ice=ice, ice_sessions=list(sessions))
+        reply = await bench.client.request(subjects.call_open(line.session_id), encode(request), timeout=5)
+        return messages.decode_any(reply.data, messages.OPEN_REPLY, "OpenReply")
+
+    first = peer.answer.ufrag
+    for sessions in (["*"], [first], ["other", first]):
+        same = await exchange(theirs, *sessions)
+        assert isinstance(same, messages.Opened)
+        assert same.ice is None, "candidates of the ICE session that there is change nothing"
+    new = messages.IceCredentials(ufrag="newU", password="n" * 24)
+    for stale in ([], ["other"]):
+        refused = await exchange(new, *stale)
+        assert isinstance(refused, messages.Refused)
+        assert refused.code == "stale_ice"
+    restarted = await exchange(new, first)
+    assert isinstance(restarted, messages.Opened)
+    assert restarted.ice is not None
+    assert restarted.ice.ufrag != first
+    assert (await exchange(new, restarted.ice.ufrag)) == restarted.model_copy(update={"ice": None})
+    assert isinstance(await exchange(theirs, first), messages.Refused), "the old tag is of no ICE session any more"
+    peer.answer.ufrag, peer.answer.password = restarted.ice.ufrag, restarted.ice.password
+    frames = len(line.frames)
+    await bench.until(lambda: len(line.frames) > frames + 200, "audio goes on beyond the next checks")
+    assert line.ended is None
+
+
 @pytest.mark.parametrize("codec", ["opus", "PCMU", pytest.param("PCMA", marks=pytest.mark.nightly)])
 async def test_stock_aiortc_talks_and_listens_through_a_real_relay(bench: Bench, codec: str) -> None:
     async with relay_process(bench.nats_url, path="portable") as relay:

@@ -27,6 +27,7 @@ BENCHES: Final = {
     "independent-driver": "media.independent_driver",
     "media-delay": "media.media_delay",
     "nats-frames": "media.nats_frames",
+    "offers": "calls.offers",
     "opus": "media.opus",
     "placement": "calls.placement",
     "recovery": "calls.recovery",

@@ -11,6 +11,7 @@ from support.peers.transceiver_peer import CarriedPeer
 
 from antiphon.rtc import sdp
 from antiphon.rtc.dtls.certificate import Certificate
+from antiphon.rtc.sctp.inbound import MAX_MESSAGE
 from antiphon.rtc.sdp.audio import sends
 from antiphon.schemas import messages, tunnel
 from antiphon.schemas.addresses import Address
@@ -93,7 +94,9 @@ class Call:
             self.wheel.remove,
         )
         self.registry.add(self.session)
-        ours = sdp.Answer(ufrag, ice_password(PASSWORD_KEY, ufrag), CERTIFICATE.fingerprint, 7, 1)
+        ours = sdp.Answer(
+            ufrag, ice_password(PASSWORD_KEY, ufrag), CERTIFICATE.fingerprint, 7, 1, max_message=MAX_MESSAGE
+        )
         self.answer = sdp.write_answer(offer, ours)
         self._clock = asyncio.create_task(self._tick())
         self._in_socket: list[bytes] | None = None

@@ -66,6 +66,8 @@ class Placed(NamedTuple):
     """The region of the relay that the answer names first."""
     second_ingress: str = ""
     """That of the relay it names second; empty: there is none, or its region has no name."""
+    waited: float = 0.0
+    """Seconds for which signaling waited for transceivers."""
 
 
 class CallOptions(NamedTuple):
@@ -113,15 +115,18 @@ async def place(
     )
     refusals: list[str] = []
     no_agent_because = ""
+    waited = 0.0
     while (transceiver := asked.next()) is not None:
         left = now + PLACEMENT_TIMEOUT - time.monotonic()
         if left <= 0:
             break
         patience = min(OPEN_TIMEOUT, left) if asked else left
+        began = time.monotonic()
         reply = await _open(backend, client, transceiver, request, patience)
+        waited += time.monotonic() - began
         if isinstance(reply, Opened):
             backend.directory.took_a_call(transceiver, time.monotonic())
-            return await _placed(backend, transceiver, reply, options)
+            return (await _placed(backend, transceiver, reply, options))._replace(waited=waited)
         if isinstance(reply, Refused):
             if reply.code in _OFFER_REFUSALS:
                 raise ApiError(400, reply.code, reply.message, param="sdp")
@@ -148,7 +153,7 @@ async def restart_ice(backend: Backend, session_id: str, offer: str, asker: str,
     backend.connection("the call can't be reached")
     if not backend.directory.relays(time.monotonic()):
         raise unavailable("no_relay", "no relay is announced: there is no way for media to reach this server")
-    with _api_errors_for(session_id, "try again, or place a new call"):
+    with api_errors_for(session_id, "try again, or place a new call"):
         request = encode(OpenRequest(offer=offer, session_id=session_id, creator=asker))
         message = await backend.ask_owner("open", session_id, request, CONTROL_TIMEOUT)
         reply = decode_any(message.data, OPEN_REPLY, "OpenReply")
@@ -176,8 +181,8 @@ def _with_relays(backend: Backend, opened: Opened, cluster: int | None, options:
         return None
     answer = with_candidates(opened.answer, relays, race(options.place, relays, options.race))
     region = "" if cluster is None else backend.directory.region_map(now).cluster_site(cluster).region
-    ingresses = [relay.site.region for relay in relays[:2]]
-    return Placed(opened.session_id, answer, region, *ingresses)
+    second_ingress = relays[1].site.region if len(relays) > 1 else ""
+    return Placed(opened.session_id, answer, region, relays[0].site.region, second_ingress)
 
 
 async def no_agent(backend: Backend, agent: str, why: str) -> ApiError:
@@ -250,7 +255,7 @@ async def hang_up(backend: Backend, session_id: str, reason: str, asker: str) ->
 
     `asker`: as `messages.may_manage` takes it. The call's transceiver refuses another one as if there were no call.
     """
-    with _api_errors_for(session_id, "it ends by itself if that one is dead"):
+    with api_errors_for(session_id, "it ends by itself if that one is dead"):
         request = encode(HangUp(reason=reason, creator=asker))
         message = await backend.ask_owner("hang_up", session_id, request, CONTROL_TIMEOUT)
         reply = decode(message.data, ControlReply)
@@ -259,7 +264,7 @@ async def hang_up(backend: Backend, session_id: str, reason: str, asker: str) ->
 
 
 @contextmanager
-def _api_errors_for(session_id: str, way_out: str) -> Iterator[None]:
+def api_errors_for(session_id: str, way_out: str) -> Iterator[None]:
     """Makes an `ApiError` of what a request to the transceiver of a call raises. `way_out`: for one that is silent."""
     try:
         yield

@@ -174,6 +174,8 @@ class SessionOpener:
             came = f"the subject of call {session_id}" if session_id else "the subject for new calls"
             text = f"an offer for {request.session_id or 'a new call'} came on {came}: use the subject of its own"
             return messages.Refused(code="no_session", message=text)
+        if session_id is not None and request.ice is not None:
+            return self._exchange_ice(session_id, request, request.ice)
         refusal = self._refusal(request.caller, now) if request.session_id is None else None
         if refusal is not None:
             return refusal
@@ -244,7 +246,6 @@ class SessionOpener:
             session_id=session_id,
             agent=request.agent,
             ufrags=[ufrag],
-            remote_credentials={ufrag: (offer.ufrag, offer.password)},
             remote_fingerprints=list(offer.fingerprints),
             input_rate=claimed.input_rate,
             rtp=RtpState(
@@ -267,6 +268,7 @@ class SessionOpener:
             listens=sends(offer.direction),
             sdp_origin=secrets.randbits(40),
             copied=copied and self._keeps_copies,
+            remote_credentials={ufrag: (offer.ufrag, offer.password)},
         )
         self._half_open.opened(session_id, request.caller, self._demux)
         return self._sessions.make(state, certificate, offer.client, own)
@@ -304,6 +306,27 @@ class SessionOpener:
         session.change_direction(offer.direction, now)
         answer = self._written_answer(session, offer)
         return messages.Opened(session_id=session_id, answer=answer, cluster=self._settings.cluster)
+
+    def _exchange_ice(
+        self, session_id: str, request: messages.OpenRequest, theirs: messages.IceCredentials
+    ) -> messages.Opened | messages.Refused:
+        """The client's ICE credentials without an offer: ICE restarts where they are new, and nothing else changes."""
+        session = self._demux.get(session_id)
+        foreign = session is not None and not messages.may_manage(request.creator, session.state.creator)
+        if session is None or session.ended is not None or foreign:
+            return messages.Refused(code="no_session", message=f"session {session_id} is over: place a new call")
+        state = session.state
+        if not {"*", state.ufrags[0]}.intersection(request.ice_sessions):
+            text = f"session {session_id} has another ICE session by now: restart ICE to begin a new one"
+            return messages.Refused(code="stale_ice", message=text)
+        client = (theirs.ufrag, theirs.password)
+        opened = messages.Opened(session_id=session_id, answer="", cluster=self._settings.cluster)
+        if state.remote_credentials.get(state.ufrags[0]) == client:
+            return opened  # candidates of the session that it has, which a lite agent does not need
+        self._demux.restart_ice(session, self._mint(self._sessions.endpoints.of(session_id)), client)
+        password = session.ice.password_of(state.ufrags[0])
+        ours = messages.IceCredentials(ufrag=state.ufrags[0], password=password)
+        return opened.model_copy(update={"ice": ours})
 
     def _mint(self, endpoint: Endpoint) -> str:
         ufrag, _ = self._keyring.mint(*endpoint.identity, time.time())
