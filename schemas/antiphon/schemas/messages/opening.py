@@ -45,6 +45,9 @@ class OpenRequest(Message):
     copies: bool | None = None
     """Whether a second region keeps a copy of the call, from which it goes on when its cluster dies. None: as the
     cluster is set."""
+    dialect: Literal["realtime", "rtvi"] = "realtime"
+    """What the client speaks on its data channel: the realtime protocol, or RTVI (Pipecat's clients), which the
+    transceiver translates. The agent gets the realtime protocol either way. Unread where `session_id` is set."""
 
 
 class Opened(Message):

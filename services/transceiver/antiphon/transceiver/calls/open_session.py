@@ -27,7 +27,7 @@ from antiphon.transceiver.calls.session_table import SessionTable
 from antiphon.transceiver.calls.transfers import Transfers
 from antiphon.transceiver.net.endpoint import Endpoint
 from antiphon.transceiver.session.session import MAX_CAUSE, Session
-from antiphon.transceiver.session.state import RtpState, SessionState
+from antiphon.transceiver.session.state import RtpState, RtviState, SessionState
 from antiphon.transceiver.settings import Settings
 from antiphon.transceiver.timing.scheduler import Scheduler
 
@@ -260,6 +260,7 @@ class SessionOpener:
             audio_level_id=offer.audio_level_id,
             sdp_origin=secrets.randbits(40),
             copied=copied and self._keeps_copies,
+            rtvi=RtviState() if request.dialect == "rtvi" else None,
         )
         self._half_open.opened(session_id, request.caller, self._demux)
         return self._sessions.make(state, certificate, offer.client, own)

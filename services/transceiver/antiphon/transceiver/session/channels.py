@@ -35,6 +35,8 @@ class Channels:
         self._state = state
         self._output = output
         self._data: DataChannels | None = None
+        self.hang_up = ""
+        """Set by a dialect in which the client can end the call: the cause of that end."""
         self._early: deque[tuple[str, str | bytes]] = deque()
         self._request_checkpoint: Callable[[], None] | None = None
 

@@ -31,10 +31,10 @@ from antiphon.transceiver.media.reports import Reports
 from antiphon.transceiver.media.sender import AudioSender
 from antiphon.transceiver.session.bounded_events import BoundedEvents
 from antiphon.transceiver.session.budget import REPORT_BYTES, PacketBudget
-from antiphon.transceiver.session.channels import Channels
 from antiphon.transceiver.session.checkpoint import Checkpoint
 from antiphon.transceiver.session.fault_isolation import contained, failed
 from antiphon.transceiver.session.output import MOVED, Output
+from antiphon.transceiver.session.rtvi_channels import channels_of
 from antiphon.transceiver.session.state import SessionState
 from antiphon.transceiver.timing.pacing import INPUT_TOLERANCE, SPEECH_TOLERANCE
 
@@ -115,7 +115,7 @@ class Session:
         self._records: DtlsRecords | None = None
         self._srtp: Srtp | None = None
         self._client_events = BoundedEvents(output, now)
-        self._channels = Channels(state, self._client_events)
+        self._channels = channels_of(state, self._client_events)
         self.receiver = AudioReceiver(state, self._client_events)
         self.sender = AudioSender(state, output)
         self.checkpoints = Checkpoint(state, self.receiver, self.sender, self._channels, self.ice, self.budget)
@@ -443,6 +443,9 @@ class Session:
         if self.ended is not None:
             return
         self._client_events.poll(now)
+        if self._channels.hang_up:
+            self.end("hang_up", now, self._channels.hang_up)
+            return
         self._setup.poll(now)
         if self.ended is not None:
             return

@@ -59,6 +59,22 @@ class SpeechState:
 
 
 @dataclass
+class RtviState:
+    """A client that speaks RTVI in place of the realtime protocol, and the little that its dialect has to remember."""
+
+    label: str = ""
+    """Of the data channel that the client has opened for its messages; empty before."""
+    client_major: int = 0
+    """First number of the protocol version that `client-ready` named; 0 before."""
+    transcribed: dict[str, str] = field(default_factory=dict)
+    """What was transcribed so far of each item of the caller whose transcript is not complete."""
+    pending: dict[str, str] = field(default_factory=dict)
+    """What was played (or written) of each message of the agent and is no whole sentence yet."""
+    segment: int = 0
+    """Sentences of the agent that were sent so far."""
+
+
+@dataclass
 class SessionState:
     """One session. Addresses are those of the checked path that answers take.
 
@@ -127,6 +143,8 @@ class SessionState:
     """Milliseconds of Unix time since when it is in this cluster; 0: from its beginning."""
     handed_over: bool = False
     """Its process detached the session after it wrote this: every counter is exact, none has to be skipped."""
+    rtvi: RtviState | None = None
+    """Set: the client speaks RTVI, not the realtime protocol, over its data channel."""
 
     def to_bytes(self) -> bytes:
         """The whole value as msgpack. It holds media keys: encrypt it before it leaves the process."""
@@ -162,5 +180,6 @@ class SessionState:
         fields["path_relay"] = fields["path_relay"] and tuple(fields["path_relay"])
         fields["telephone"] = fields["telephone"] and tuple(fields["telephone"])
         fields["remote_fingerprints"] = [tuple(pair) for pair in fields["remote_fingerprints"]]
+        fields["rtvi"] = fields.get("rtvi") and RtviState(**fields["rtvi"])
         fields["token_identities"] = [tuple(identity) for identity in fields["token_identities"]]
         return cls(**fields)
