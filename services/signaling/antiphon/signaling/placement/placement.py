@@ -11,7 +11,7 @@ import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, Final, Literal, NamedTuple, Protocol
 
 from nats.aio.client import Client
 from nats.errors import Error as NatsError
@@ -76,6 +76,8 @@ class CallOptions(NamedTuple):
     """The client's checks shall decide between the relays."""
     copies: bool | None = None
     """`OpenRequest.copies`."""
+    dialect: Literal["realtime", "rtvi"] = "realtime"
+    """`OpenRequest.dialect`."""
 
 
 class CreatedBy(Protocol):
@@ -109,6 +111,7 @@ async def place(
             creator=caller.creator,
             caller=caller.counted_as,
             copies=options.copies,
+            dialect=options.dialect,
         )
     )
     refusals: list[str] = []
