@@ -48,6 +48,9 @@ class OpenRequest(Message):
     dialect: Literal["realtime", "rtvi"] = "realtime"
     """What the client speaks on its data channel: the realtime protocol, or RTVI (Pipecat's clients), which the
     transceiver translates. The agent gets the realtime protocol either way. Unread where `session_id` is set."""
+    listener: str | None = Field(default=None, max_length=128)
+    """Set: the offer is that of a listener to the running session of `session_id`, made in the name of this credential
+    (as `creator`). It gets a session of its own, with both voices of the other one and without an agent."""
 
 
 class Opened(Message):

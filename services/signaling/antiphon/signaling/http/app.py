@@ -18,7 +18,7 @@ from antiphon.signaling.http.middleware import Middleware
 from antiphon.signaling.limits.limits import Limits
 from antiphon.signaling.placement.backend import Backend
 from antiphon.signaling.placement.place_table import PlaceTable
-from antiphon.signaling.protocols import client_secrets, openai_calls, pipecat, regions, side_channel
+from antiphon.signaling.protocols import client_secrets, openai_calls, pipecat, regions, side_channel, whep
 from antiphon.signaling.settings import Settings, is_loopback
 
 
@@ -63,7 +63,7 @@ def create_app(
         place_table=place_table,
     )
     errors.install(app)
-    for routes in (openai_calls, pipecat, client_secrets, regions, side_channel, health, static_files):
+    for routes in (openai_calls, pipecat, whep, client_secrets, regions, side_channel, health, static_files):
         app.include_router(routes.router)
     app.mount("/static", static_files.RevalidatedFiles(directory=static_files.STATIC))
     host, _ = settings.bind_address()

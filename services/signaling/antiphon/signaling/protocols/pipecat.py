@@ -3,8 +3,8 @@
 `POST /api/offer` takes `{sdp, type, pc_id, restart_pc, request_data}` and answers `{sdp, type, pc_id}`, where `pc_id`
 is the call's name; `PATCH` takes candidates, which nothing here needs. `POST /start` is the form with a first request
 of its own: it answers `{sessionId}`, and the offer goes to `/sessions/{sessionId}/api/offer`. Nothing is kept between
-the two: the settings of the first request stand in `sessionId`, so any replica takes the second. On its data channel such a
-client speaks RTVI, which the transceiver translates.
+the two: the settings of the first request stand in `sessionId`, so any replica takes the second. On its data channel
+such a client speaks RTVI, which the transceiver translates.
 """
 
 from __future__ import annotations

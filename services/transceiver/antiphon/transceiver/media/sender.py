@@ -80,6 +80,7 @@ class AudioSender:
         self._counted = 0, 0
         """Packets and reports sent, as of the last check for a keepalive."""
         self._counted_at = 0.0
+        self._tap: Callable[[bytes, int], None] | None = None
         self._packets_limit = self._reports_limit = UNLIMITED
         """Of `RtpState.packets` and `SrtpState.rtcp_index`."""
 
@@ -106,6 +107,10 @@ class AudioSender:
         """A stored checkpoint covers so many packets and RTCP reports since the call's start: no more may be sent."""
         self._packets_limit, self._reports_limit = packets, reports
 
+    def tap(self, tap: Callable[[bytes, int], None] | None) -> None:
+        """Each frame that leaves goes to `tap(pcm, rate)` as well; None: to nothing else."""
+        self._tap = tap
+
     def offer(self, frame: AudioFrame) -> None:
         """Queue a frame; if the queue is full, publish `PlayoutOverflow` once per second of speech."""
         if not self._queue.offer(frame):
@@ -129,6 +134,8 @@ class AudioSender:
             self._owed = 0
             return False
         self._owed = max(0, self._owed - 1)
+        if self._tap is not None:
+            self._tap(outgoing.pcm, outgoing.rate)
         assert self._srtp is not None
         assert self._send is not None
         if self._encoder is None or self._encoder.rate != outgoing.rate:

@@ -26,6 +26,7 @@ from antiphon.schemas.audio import AudioFrame
 from antiphon.transceiver.ice.agent import IceLite, Path
 from antiphon.transceiver.ice.client_path import ClientPath
 from antiphon.transceiver.ice.consent import CONSENT_TIMEOUT, Consent
+from antiphon.transceiver.media.call_mixer import CallMixer
 from antiphon.transceiver.media.receiver import AudioReceiver
 from antiphon.transceiver.media.reports import Reports
 from antiphon.transceiver.media.sender import AudioSender
@@ -384,6 +385,11 @@ class Session:
             self._channels.announce_open()
         self.checkpoints.touch()
         self._wake_speech(now)
+
+    def tap(self, mixer: CallMixer | None) -> None:
+        """Both voices of the call go to `mixer` as well, as they are received and played; None: to nothing else."""
+        self.receiver.tap(mixer.caller if mixer is not None else None)
+        self.sender.tap(mixer.agent if mixer is not None else None)
 
     def speak(self, frame: AudioFrame, now: float) -> None:
         """Queue a frame of speech."""

@@ -145,6 +145,8 @@ class SessionState:
     """Its process detached the session after it wrote this: every counter is exact, none has to be skipped."""
     rtvi: RtviState | None = None
     """Set: the client speaks RTVI, not the realtime protocol, over its data channel."""
+    listens_to: str = ""
+    """The call whose two voices the client gets, without an agent of its own; empty: this is a call."""
 
     def to_bytes(self) -> bytes:
         """The whole value as msgpack. It holds media keys: encrypt it before it leaves the process."""
