@@ -214,7 +214,7 @@ def test_another_offer_for_no_call_or_of_no_use_is_refused(http: httpx.Client, h
     fragment = http.patch(
         location, content="a=ice-ufrag:x", headers={"Content-Type": "application/trickle-ice-sdpfrag"}
     )
-    assert fragment.status_code == 415
+    assert (fragment.status_code, error_of(fragment)["code"]) == (428, "missing_if_match")
     healthy.running[0].reply = Refused(code="bad_offer", message="another fingerprint")
     stranger = http.post(location, content=OFFER, headers=SDP)
     assert (stranger.status_code, error_of(stranger)["message"]) == (400, "another fingerprint")

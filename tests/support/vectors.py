@@ -321,7 +321,25 @@ def control_messages() -> dict[str, Any]:
             ),
         ),
         ("OpenRequest", messages.OpenRequest(offer="v=0\r\n", agent="concierge", session={"type": "realtime"})),
+        (
+            "OpenRequest",
+            messages.OpenRequest(
+                offer="",
+                session_id="rtc_abcdefghijklmnopqrstuvwx",
+                ice=messages.IceCredentials(ufrag="EsAw", password="bP+XJMM09aR8AiX1jdukzR6Y"),
+                ice_sessions=["*"],
+            ),
+        ),
         ("OpenReply", messages.Opened(session_id="rtc_abcdefghijklmnopqrstuvwx", answer="v=0\r\n")),
+        (
+            "OpenReply",
+            messages.Opened(
+                session_id="rtc_abcdefghijklmnopqrstuvwx",
+                answer="",
+                cluster=1,
+                ice=messages.IceCredentials(ufrag="A" * 23, password="b" * 24),
+            ),
+        ),
         ("OpenReply", messages.Refused(code="full", message="all 50 places are taken")),
         ("Claim", messages.Claim(session_id="rtc_abcdefghijklmnopqrstuvwx", agent="concierge")),
         ("ClaimReply", messages.ClaimReply(accepted=True, input_rate=16000, instance="bridge-1")),
@@ -405,6 +423,11 @@ def control_messages() -> dict[str, Any]:
         ("Control", "negative generation", '{"version":1,"type":"flush","generation":-1}'),
         ("SessionEvent", "unknown type", '{"version":1,"type":"dance"}'),
         ("OpenReply", "unknown code", '{"version":1,"type":"refused","code":"dance","message":""}'),
+        (
+            "OpenRequest",
+            "a ufrag with a line break",
+            '{"version":1,"offer":"","ice":{"ufrag":"EsAw\\n","password":"bP+XJMM09aR8AiX1jdukzR6Y"}}',
+        ),
         ("OpenRequest", "agent with a dot", '{"version":1,"offer":"","agent":"a.b"}'),
         (
             "RelayAnnouncement",

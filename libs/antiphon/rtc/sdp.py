@@ -56,6 +56,9 @@ class Offer(NamedTuple):
     """(payload type, clock rate) of RFC 4733 telephone events."""
     audio_level_id: int | None = None
     """Of the header extension of RFC 6464."""
+    ufrag: str = ""
+    password: str = ""
+    """The client's ICE credentials."""
 
 
 _ANSWER_DIRECTION: Final = {"sendrecv": "sendrecv", "sendonly": "recvonly", "recvonly": "sendonly"}
@@ -128,6 +131,8 @@ def read_offer(text: str) -> Offer:
         audio_level_id=next(
             (one.id for one in audio.rtp.headerExtensions if one.uri == AUDIO_LEVEL and 0 < one.id < 15), None
         ),
+        ufrag=audio.ice.usernameFragment,
+        password=audio.ice.password,
     )
 
 

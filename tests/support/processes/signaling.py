@@ -160,6 +160,8 @@ class StandIn:
     """It answers only when this is set."""
     opened: list[OpenRequest] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
+    exchanged: Message | None = None
+    """What a transceiver answers to ICE credentials without an offer."""
     hung_up: list[str] = field(default_factory=list)
     """Sessions that it was asked to end."""
     refuses: str = ""
@@ -278,6 +280,9 @@ class StandIns:
         async def on_open(message: Msg) -> None:
             part.opened.append(decode(message.data, OpenRequest))
             part.headers.append(dict(message.headers or {}))
+            if part.opened[-1].ice is not None and part.exchanged is not None:
+                await message.respond(encode(part.exchanged))
+                return
             while part.answers_after is not None and not part.answers_after.is_set():  # noqa: ASYNC110
                 await asyncio.sleep(0.02)
             if part.reply is not None:

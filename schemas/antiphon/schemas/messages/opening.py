@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import Field, TypeAdapter
+from pydantic import BaseModel, Field, TypeAdapter
 
 from antiphon.schemas.messages.events import EndReason
 from antiphon.schemas.messages.message import LockedPaths, Message
@@ -23,6 +23,15 @@ def may_manage(asker: str, creator: str) -> bool:
     if asker == ANY_CREATOR or creator in ("", asker):
         return True
     return asker != "" and creator.startswith(f"{asker}.")
+
+
+class IceCredentials(BaseModel):
+    """What one side of an ICE session checks the other by (RFC 8839 section 5.4)."""
+
+    ufrag: str = Field(pattern=r"^[A-Za-z0-9+/]{4,256}$")
+    """Names the session of ICE."""
+    password: str = Field(pattern=r"^[A-Za-z0-9+/]{22,256}$")
+    """Signs the checks to this side."""
 
 
 class OpenRequest(Message):
@@ -51,6 +60,11 @@ class OpenRequest(Message):
     listener: str | None = Field(default=None, max_length=128)
     """Set: the offer is that of a listener to the running session of `session_id`, made in the name of this credential
     (as `creator`). It gets a session of its own, with both voices of the other one and without an agent."""
+    ice: IceCredentials | None = None
+    """The client's, in place of an offer for the running session `session_id` (RFC 9725 section 4.3): ICE restarts if
+    they are others than it has. Everything but the path stays as it is."""
+    ice_sessions: list[Annotated[str, Field(max_length=256)]] = Field(default_factory=list, max_length=16)
+    """With `ice`: the ICE sessions that this may be about, each by our ufrag in it; `*` is any."""
 
 
 class Opened(Message):
@@ -63,6 +77,8 @@ class Opened(Message):
     """SDP with `c=IN IP4 0.0.0.0`, port 9 and no candidates."""
     cluster: int | None = Field(default=None, ge=0, lt=1 << 12)
     """The cluster that the answer's token names: relays that reach it are offered. None: one of an earlier release."""
+    ice: IceCredentials | None = None
+    """Ours, where the request brought the client's and ICE has restarted; there is no answer then."""
 
 
 class Refused(Message):
@@ -70,7 +86,16 @@ class Refused(Message):
 
     type: Literal["refused"] = "refused"
     code: Literal[
-        "full", "draining", "bad_offer", "no_audio", "no_opus", "no_agent", "agent_ended", "no_session", "internal"
+        "full",
+        "draining",
+        "bad_offer",
+        "no_audio",
+        "no_opus",
+        "no_agent",
+        "agent_ended",
+        "no_session",
+        "internal",
+        "stale_ice",
     ]
     """For programs."""
     message: str

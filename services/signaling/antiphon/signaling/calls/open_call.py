@@ -6,8 +6,10 @@ A protocol reads its request, calls this, and writes `Placed` in its own form; `
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Final
 
 from fastapi import Request
 from opentelemetry import propagate, trace
@@ -23,6 +25,8 @@ from antiphon.signaling.placement.sdp import OfferError, check_offer
 
 log = logging.getLogger(__name__)
 tracer = trace.get_tracer("antiphon.signaling")
+
+_UFRAG: Final = re.compile(r"^a=ice-ufrag:([!#-~]+)\r?$", re.MULTILINE)
 
 
 @contextmanager
@@ -67,8 +71,11 @@ def check_sdp(offer: str) -> None:
 
 
 def headers_of(placed: Placed, options: CallOptions) -> dict[str, str]:
-    """What an answer says of the way that its call takes; nothing where regions have no names."""
+    """What an answer says besides the SDP: the ICE session as its entity tag (RFC 9725 section 4.3.1), and the way that
+    the call takes, where regions have names."""
     headers = {"Cache-Control": "no-store"}
+    if ufrag := _UFRAG.search(placed.answer):
+        headers["ETag"] = f'"{ufrag[1]}"'
     if placed.region:
         headers["Antiphon-Region"] = as_header(placed.region)
         headers["Antiphon-Ingress"] = as_header(placed.ingress)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Final
 
 from fastapi import FastAPI
 from starlette.types import ASGIApp
@@ -11,15 +12,29 @@ from antiphon.signaling.auth.authentication import Authenticator
 from antiphon.signaling.auth.client_secret import SecretSigner
 from antiphon.signaling.auth.key_ring import KeyRing
 from antiphon.signaling.calls import admission
-from antiphon.signaling.http import errors, health, static_files
+from antiphon.signaling.http import errors, health, openapi, static_files
 from antiphon.signaling.http.dependencies import Services
 from antiphon.signaling.http.forwarded import ForwardedClient
 from antiphon.signaling.http.middleware import Middleware
+from antiphon.signaling.http.route_methods import RouteMethods
 from antiphon.signaling.limits.limits import Limits
 from antiphon.signaling.placement.backend import Backend
 from antiphon.signaling.placement.place_table import PlaceTable
-from antiphon.signaling.protocols import client_secrets, openai_calls, pipecat, regions, side_channel, whep
+from antiphon.signaling.protocols import (
+    client_secrets,
+    live_sessions,
+    openai_calls,
+    pipecat,
+    regions,
+    side_channel,
+    whep,
+    whip,
+)
 from antiphon.signaling.settings import Settings, is_loopback
+
+PROTOCOLS: Final = (openai_calls, client_secrets, live_sessions, whip, whep, pipecat, regions, side_channel, health)
+"""The API: `/openapi.json` says what each route takes and answers."""
+WEBSOCKETS: Final = side_channel.OPERATIONS
 
 
 def create_authenticator(settings: Settings, backend: Backend) -> Authenticator:
@@ -62,9 +77,13 @@ def create_app(
         side_channels=asyncio.Semaphore(side_channel.MAX_CHANNELS),
         place_table=place_table,
     )
+    described = [module.router for module in PROTOCOLS]
+    app.state.api_document = openapi.document(described, WEBSOCKETS)
+    routers = [*described, openapi.router, static_files.router]
+    app.state.methods = methods = RouteMethods(routers)
     errors.install(app)
-    for routes in (openai_calls, pipecat, whep, client_secrets, regions, side_channel, health, static_files):
-        app.include_router(routes.router)
+    for router in routers:
+        app.include_router(router)
     app.mount("/static", static_files.RevalidatedFiles(directory=static_files.STATIC))
     host, _ = settings.bind_address()
     checked = Middleware(
@@ -72,5 +91,6 @@ def create_app(
         guard=authenticator.ring.open,
         loopback_only=is_loopback(host),
         extra_hosts=settings.extra_hosts(),
+        methods=methods,
     )
     return ForwardedClient(checked, settings.proxies(), settings.headers_of_place())

@@ -38,7 +38,7 @@ ClientPlaceDep = Annotated[ClientPlace, Depends(client_place_of)]
 
 async def call_options_of(connection: HTTPConnection, place: ClientPlaceDep) -> CallOptions:
     """How its call is to be placed; `ApiError` 400 for a wish that can't be read."""
-    return CallOptions(place, _wish(connection, "race") or False, _wish(connection, "copy"))
+    return CallOptions(place, wish(connection, "race") or False, wish(connection, "copy"))
 
 
 CallOptionsDep = Annotated[CallOptions, Depends(call_options_of)]
@@ -50,7 +50,8 @@ def _asked(connection: HTTPConnection, name: str) -> str | None:
     return (unquote(connection.headers.get(f"antiphon-{name}", "")) if value is None else value) or None
 
 
-def _wish(connection: HTTPConnection, name: str) -> bool | None:
+def wish(connection: HTTPConnection, name: str) -> bool | None:
+    """What the request says to a question of this name; None: nothing. `ApiError` 400 for other words."""
     text = _asked(connection, name)
     if text is None:
         return None

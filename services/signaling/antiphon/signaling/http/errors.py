@@ -11,6 +11,8 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
+from antiphon.signaling.http.route_methods import RouteMethods
+
 _TYPES = {401: "authentication_error", 403: "permission_error", 404: "not_found_error", 429: "rate_limit_error"}
 
 _PLAIN = {
@@ -70,7 +72,7 @@ def as_header(name: str) -> str:
 
 
 def install(app: FastAPI) -> None:
-    """Give what the framework raises the same shape."""
+    """Give what the framework raises the same shape. `app.state.methods` is the `RouteMethods` of its routes."""
     app.add_exception_handler(ApiError, _on_api_error)
     app.add_exception_handler(HTTPException, _on_http_exception)
     app.add_exception_handler(RequestValidationError, _on_validation_error)
@@ -83,11 +85,14 @@ async def _on_api_error(request: Request, error: Exception) -> JSONResponse:
 
 async def _on_http_exception(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
-    code, text = "http_error", str(error.detail)
+    code, text, headers = "http_error", str(error.detail), dict(error.headers or {})
     if error.status_code in _PLAIN:
         code, form = _PLAIN[error.status_code]
         text = form.format(method=request.method, path=request.url.path[:200])
-    return ApiError(error.status_code, code, text, headers=error.headers).response()
+    if error.status_code == 405:
+        methods: RouteMethods = request.app.state.methods
+        headers |= {name: value for name, value in methods.headers(request.url.path).items() if name == "Allow"}
+    return ApiError(error.status_code, code, text, headers=headers).response()
 
 
 async def _on_validation_error(request: Request, error: Exception) -> JSONResponse:

@@ -10,6 +10,7 @@ import time
 from fastapi import APIRouter
 from fastapi.responses import JSONResponse
 
+from antiphon.signaling.http.api_description import OPEN, answer, describe, json_of
 from antiphon.signaling.http.dependencies import BackendDep, SettingsDep
 from antiphon.signaling.placement.backend import Backend
 from antiphon.signaling.placement.service_discovery import RELAY_SERVICE, TRANSCEIVER_SERVICE
@@ -46,7 +47,20 @@ async def failing_parts(settings: Settings, backend: Backend) -> dict[str, str]:
     return failing
 
 
-@router.api_route("/healthz", methods=["GET", "HEAD"])
+@router.api_route(
+    "/healthz",
+    methods=["GET", "HEAD"],
+    openapi_extra=describe(
+        "Whether a call would succeed",
+        "Operation",
+        answers={
+            200: answer("A call would succeed.", json_of("Health")),
+            503: answer("It would not: `failing` says why.", json_of("Health")),
+        },
+        errors=(),
+        security=OPEN,
+    ),
+)
 async def healthz(settings: SettingsDep, backend: BackendDep) -> JSONResponse:
     """200 while a call would succeed, else 503 with what fails."""
     failing = await failing_parts(settings, backend)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import logging
+import re
 from collections.abc import Iterable
 from typing import Final
 from urllib.parse import urlsplit
@@ -21,18 +22,24 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
 from antiphon.signaling.http.errors import ApiError, internal, unavailable
+from antiphon.signaling.http.route_methods import RouteMethods
 from antiphon.signaling.settings import is_loopback
 
 log = logging.getLogger(__name__)
 
 CORS_METHODS: Final = "GET, POST, PATCH, DELETE, OPTIONS"
 CORS_HEADERS: Final = (
-    "authorization, content-type, x-openai-agents-sdk, openai-beta, openai-organization, openai-project, "
-    "traceparent, tracestate, antiphon-region, antiphon-place, antiphon-race, antiphon-copy"
+    "authorization, content-type, if-match, link, x-openai-agents-sdk, openai-beta, openai-organization, "
+    "openai-project, traceparent, tracestate, antiphon-region, antiphon-place, antiphon-race, antiphon-copy"
 )
 EXPOSED_HEADERS: Final = (
-    "Location, Retry-After, Antiphon-Region, Antiphon-Ingress, Antiphon-Second-Ingress, Antiphon-Place-Source"
+    "Location, ETag, Link, Accept-Patch, Accept-Post, Allow, Retry-After, "
+    "Antiphon-Region, Antiphon-Ingress, Antiphon-Second-Ingress, Antiphon-Place-Source"
 )
+_OF_SDKS: Final = re.compile(r"x-stainless-[a-z0-9-]{1,32}")
+"""Headers in which OpenAI's clients say what they are; a preflight that does not allow them is a call that fails."""
+
+WHIP: Final = "/v1/whip"
 
 SECURITY_HEADERS: Final = {
     # Everything comes from here: no inline script or style, nothing from elsewhere, no framing.
@@ -47,9 +54,21 @@ SECURITY_HEADERS: Final = {
 class Middleware:
     """Wraps the application. Made by `create_app`, called by uvicorn for each request and WebSocket."""
 
-    def __init__(self, app: ASGIApp, *, guard: bool, loopback_only: bool, extra_hosts: Iterable[str] = ()) -> None:
-        """`guard`: no keys are set, so Host and Origin decide. `loopback_only`: the service is bound to loopback."""
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        guard: bool,
+        loopback_only: bool,
+        extra_hosts: Iterable[str] = (),
+        methods: RouteMethods | None = None,
+    ) -> None:
+        """`guard`: no keys are set, so Host and Origin decide. `loopback_only`: the service is bound to loopback.
+
+        `methods`: for answers to OPTIONS; None: the application answers them.
+        """
         self._app = app
+        self._methods = methods or RouteMethods(())
         self._guard = guard
         self._loopback_only = loopback_only
         self._extra_hosts = frozenset(extra_hosts)
@@ -81,13 +100,8 @@ class Middleware:
         try:
             if refusal := self._refusal(headers.get("host", ""), origin):
                 await refusal.response()(scope, receive, send_with_headers)
-            elif scope["method"] == "OPTIONS" and "access-control-request-method" in headers:
-                allowed = {
-                    "Access-Control-Allow-Methods": CORS_METHODS,
-                    "Access-Control-Allow-Headers": CORS_HEADERS,
-                    "Access-Control-Max-Age": "600",
-                }
-                await Response(status_code=204, headers=allowed)(scope, receive, send_with_headers)
+            elif answer := self._options(scope, headers):
+                await answer(scope, receive, send_with_headers)
             else:
                 await self._app(scope, receive, send_with_headers)
         except asyncio.CancelledError:
@@ -100,6 +114,28 @@ class Middleware:
             log.exception("%s %s failed", scope["method"], scope["path"][:200])
             if not started:
                 await internal().response()(scope, receive, send_with_headers)
+
+    def _options(self, scope: Scope, headers: Headers) -> Response | None:
+        """The answer to OPTIONS, a preflight (Fetch section 4.8) or not; None: the application has to answer.
+
+        What WHIP serves gets 200 (RFC 9725 section 4.2), and a preflight of anything else 204.
+        """
+        if scope["method"] != "OPTIONS":
+            return None
+        said = self._methods.headers(scope["path"])
+        preflight = "access-control-request-method" in headers
+        if not said and not preflight:
+            return None
+        if preflight:
+            asked = headers.get("access-control-request-headers", "").lower().replace(" ", "").split(",")
+            own = [name for name in asked[:64] if _OF_SDKS.fullmatch(name)]
+            said = said | {
+                "Access-Control-Allow-Methods": CORS_METHODS,
+                "Access-Control-Allow-Headers": ", ".join([CORS_HEADERS, *own]),
+                "Access-Control-Max-Age": "600",
+            }
+        plain = not preflight or scope["path"].startswith(WHIP)
+        return Response(status_code=200 if plain else 204, headers=said)
 
     async def _websocket(self, headers: Headers, scope: Scope, receive: Receive, send: Send) -> None:
         refusal = self._refusal(headers.get("host", ""), headers.get("origin"))

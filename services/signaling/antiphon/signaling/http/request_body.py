@@ -60,11 +60,21 @@ async def read(request: Request, limit: int) -> bytes:
     return bytes(body)
 
 
+def content_type_of(request: Request) -> str:
+    """The media type of the body without its parameters, in lower case; empty: the request does not say."""
+    return request.headers.get("content-type", "").split(";")[0].strip().lower()
+
+
+async def read_text(request: Request, limit: int) -> str:
+    """An SDP offer that is the whole body; `ApiError` 400, 408 or 413."""
+    return _text(await read(request, limit))
+
+
 async def read_offer(request: Request) -> OfferBody:
     """The SDP and the session settings of either form; `ApiError` 400, 413 or 415."""
-    kind = request.headers.get("content-type", "").split(";")[0].strip().lower()
+    kind = content_type_of(request)
     if kind == "application/sdp":
-        return OfferBody(_text(await read(request, MAX_SDP_BYTES)), {})
+        return OfferBody(await read_text(request, MAX_SDP_BYTES), {})
     if kind == "multipart/form-data":
         return await _read_multipart(request)
     raise ApiError(
@@ -76,12 +86,14 @@ async def read_offer(request: Request) -> OfferBody:
     )
 
 
-async def read_json(request: Request, kinds: Collection[str] = ("application/json",)) -> dict[str, Any]:
+async def read_json(
+    request: Request, limit: int = MAX_JSON_BYTES, kinds: Collection[str] = ("application/json",)
+) -> dict[str, Any]:
     """A JSON object, or an empty one for an empty body; `ApiError` 400, 413 or 415. `kinds`: of the Content-Type."""
-    data = await read(request, MAX_JSON_BYTES)
+    data = await read(request, limit)
     if not data:
         return {}
-    kind = request.headers.get("content-type", "").split(";")[0].strip().lower()
+    kind = content_type_of(request)
     if kind not in kinds:
         raise ApiError(415, "unsupported_media_type", f"Content-Type {kind or 'missing'!r:.80}: send application/json")
     return json_object(data, "body")

@@ -10,7 +10,7 @@ from fastapi.responses import FileResponse
 from starlette.staticfiles import StaticFiles
 
 STATIC: Final = Path(__file__).parent / "static"
-_REVALIDATE: Final = {"Cache-Control": "no-cache"}
+REVALIDATE: Final = {"Cache-Control": "no-cache"}
 
 router = APIRouter()
 
@@ -24,11 +24,11 @@ class RevalidatedFiles(StaticFiles):
     def file_response(self, *args: object, **kwargs: object) -> FileResponse:
         """As Starlette's, with the header that makes browsers ask again."""
         response = super().file_response(*args, **kwargs)  # type: ignore[arg-type]
-        response.headers.update(_REVALIDATE)
+        response.headers.update(REVALIDATE)
         return response  # type: ignore[return-value]
 
 
 @router.api_route("/", methods=["GET", "HEAD"])
 async def page() -> FileResponse:
     """The page on which a person calls."""
-    return FileResponse(STATIC / "index.html", headers=_REVALIDATE)
+    return FileResponse(STATIC / "index.html", headers=REVALIDATE)

@@ -170,7 +170,7 @@ async def _ask_call(
     backend.connection("the call can't be reached")
     if not backend.directory.relays(time.monotonic()):
         raise unavailable("no_relay", "no relay is announced: there is no way for media to reach this server")
-    with _api_errors_for(session_id, way_out):
+    with api_errors_for(session_id, way_out):
         message = await backend.ask_owner("open", session_id, encode(request), CONTROL_TIMEOUT)
         reply = decode_any(message.data, OPEN_REPLY, "OpenReply")
     if isinstance(reply, Refused):
@@ -271,7 +271,7 @@ async def hang_up(backend: Backend, session_id: str, reason: str, asker: str) ->
 
     `asker`: as `messages.may_manage` takes it. The call's transceiver refuses another one as if there were no call.
     """
-    with _api_errors_for(session_id, "it ends by itself if that one is dead"):
+    with api_errors_for(session_id, "it ends by itself if that one is dead"):
         request = encode(HangUp(reason=reason, creator=asker))
         message = await backend.ask_owner("hang_up", session_id, request, CONTROL_TIMEOUT)
         reply = decode(message.data, ControlReply)
@@ -280,7 +280,7 @@ async def hang_up(backend: Backend, session_id: str, reason: str, asker: str) ->
 
 
 @contextmanager
-def _api_errors_for(session_id: str, way_out: str) -> Iterator[None]:
+def api_errors_for(session_id: str, way_out: str) -> Iterator[None]:
     """Makes an `ApiError` of what a request to the transceiver of a call raises. `way_out`: for one that is silent."""
     try:
         yield

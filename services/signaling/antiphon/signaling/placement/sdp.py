@@ -89,7 +89,7 @@ def with_candidates(answer: str, relays: Sequence[RelayOffer], equal: bool = Fal
         out += [_connection(first) if line.startswith("c=") else line for line in section[1:]]
         if not carrier_found:
             carrier_found = True
-            out += _candidates(relays, equal)
+            out += candidate_lines(relays, equal)
             out.append("a=end-of-candidates")
     return "\r\n".join(out) + "\r\n"
 
@@ -112,7 +112,7 @@ def _connection(relay: Address) -> str:
     return f"c=IN {'IP6' if ':' in relay.host else 'IP4'} {relay.host}"
 
 
-def _candidates(relays: Sequence[RelayOffer], equal: bool) -> list[str]:
+def candidate_lines(relays: Sequence[RelayOffer], equal: bool) -> list[str]:
     """UDP of all relays, then TCP of all, each with a lower priority than the one before it.
 
     `equal`: than the one before it of the same relay.

@@ -14,6 +14,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 
 from antiphon.signaling.auth.client_secret import DEFAULT_LIFETIME, MAX_CALLS, MAX_LIFETIME, MIN_LIFETIME
+from antiphon.signaling.http.api_description import answer, describe, json_of
 from antiphon.signaling.http.dependencies import AuthenticatorDep, CallerDep
 from antiphon.signaling.http.errors import ApiError
 from antiphon.signaling.http.request_body import read_json
@@ -23,7 +24,16 @@ _ORIGIN: Final = re.compile(r"https?://(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::[0-9]
 router = APIRouter(prefix="/v1")
 
 
-@router.post("/realtime/client_secrets")
+@router.post(
+    "/realtime/client_secrets",
+    openapi_extra=describe(
+        "Make a client secret for a browser",
+        "Client secrets",
+        answers={200: answer("The secret.", json_of("ClientSecret"))},
+        errors=(400, 401, 403, 408, 413, 415, 429, 503),
+        body=json_of("ClientSecretRequest"),
+    ),
+)
 async def client_secrets(request: Request, caller: CallerDep, authenticator: AuthenticatorDep) -> JSONResponse:
     """A secret for one browser, with the session settings of the body in it."""
     if not caller.server:

@@ -71,7 +71,7 @@ router = APIRouter(route_class=_WithDetail)
 async def start(request: Request, caller: CallerDep) -> JSONResponse:
     """The settings of a call to come, as a `sessionId`; nothing is opened yet."""
     check_may_call(caller)
-    body = await read_json(request, _ANY_TYPE)
+    body = await read_json(request, kinds=_ANY_TYPE)
     if body.get("transport", "webrtc") not in ("webrtc", "smallwebrtc", None):
         text = f"transport is {body['transport']!r:.40}: webrtc is served"
         raise ApiError(400, "invalid_value", text, param="transport")
@@ -96,7 +96,7 @@ async def offer_of_session(request: Request, services: ServicesDep, session: str
 async def candidates(request: Request, caller: CallerDep) -> JSONResponse:
     """The client's candidates: checked for their shape and not used, for the client's checks say where it is."""
     caller.need("calls", "calls.manage")
-    body = await read_json(request, _ANY_TYPE)
+    body = await read_json(request, kinds=_ANY_TYPE)
     given = body.get("candidates")
     if _call_of(body.get("pc_id")) is None:
         raise no_call(str(body.get("pc_id")))
@@ -110,7 +110,7 @@ async def _offered(request: Request, services: Services, settings: dict[str, Any
     with offer_span(request):
         caller = services.authenticator.caller_of(request)
         caller.need("calls", "calls.manage")
-        body = await read_json(request, _ANY_TYPE)
+        body = await read_json(request, kinds=_ANY_TYPE)
         sdp, call_id = _sdp_of(body), _call_of(body.get("pc_id"))
         data = body.get("request_data", body.get("requestData")) or {}
         asked = settings | _settings_of(data, "request_data")

@@ -10,13 +10,23 @@ import time
 from fastapi import APIRouter
 from fastapi.responses import JSONResponse
 
+from antiphon.signaling.http.api_description import AUTH_ERRORS, PLACES, answer, describe, json_of
 from antiphon.signaling.http.client_place import ClientPlaceDep
 from antiphon.signaling.http.dependencies import BackendDep, CallerDep
 
 router = APIRouter(prefix="/v1")
 
 
-@router.get("/regions")
+@router.get(
+    "/regions",
+    openapi_extra=describe(
+        "The regions, and where a call of this client would be placed",
+        "Calls",
+        answers={200: answer("The regions.", json_of("Regions"))},
+        errors=(400, *AUTH_ERRORS, 503),
+        parameters=PLACES[:2],
+    ),
+)
 async def regions(caller: CallerDep, backend: BackendDep, place: ClientPlaceDep) -> JSONResponse:
     """The regions, and the ones that a call of this client would get now: null where there is no way."""
     report = backend.directory.region_report(time.monotonic(), place)

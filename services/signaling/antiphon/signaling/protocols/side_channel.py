@@ -40,7 +40,8 @@ from antiphon.schemas.messages import (
     encode,
 )
 from antiphon.signaling.auth.authentication import Authenticator, Caller
-from antiphon.signaling.http.dependencies import ServicesDep
+from antiphon.signaling.http.api_description import CALL_ERRORS, CALL_ID, answer, describe
+from antiphon.signaling.http.dependencies import Services, ServicesDep
 from antiphon.signaling.http.errors import ApiError, as_header, unavailable
 from antiphon.signaling.placement.backend import Backend
 from antiphon.signaling.placement.placement import no_call
@@ -62,6 +63,18 @@ _POLICY_VIOLATION: Final = 1008
 _GOING_AWAY: Final = 1001
 _TRY_AGAIN: Final = 1013
 
+_ERRORS: Final = (*CALL_ERRORS, 421)
+_ATTACHED: Final = {101: answer("The WebSocket is open: it carries the events of the realtime protocol.")}
+_CALL: Final = {"name": "call_id", "in": "query", "required": True, "schema": {"type": "string"}}
+OPERATIONS: Final = {
+    "/v1/realtime": describe(
+        "Attach to a running call (WebSocket)", "Calls", answers=_ATTACHED, errors=(400, *_ERRORS), parameters=[_CALL]
+    ),
+    "/v1/live/sessions/{call_id}/attach": describe(
+        "Attach to a running call (WebSocket)", "Live sessions", answers=_ATTACHED, errors=_ERRORS, parameters=[CALL_ID]
+    ),
+}
+"""The WebSockets of this module, by path: what `http.openapi` says of them."""
 
 router = APIRouter(prefix="/v1")
 
@@ -69,9 +82,19 @@ router = APIRouter(prefix="/v1")
 @router.websocket("/realtime")
 async def side_channel(socket: WebSocket, services: ServicesDep) -> None:
     """The WebSocket below `/v1/realtime`, until it or its call ends. A refusal is an HTTP answer, not a close."""
+    await _serve(socket, services, socket.query_params.get("call_id"))
+
+
+@router.websocket("/live/sessions/{call_id}/attach")
+async def attach(socket: WebSocket, services: ServicesDep, call_id: str) -> None:
+    """The same channel, by the path of live sessions."""
+    await _serve(socket, services, call_id)
+
+
+async def _serve(socket: WebSocket, services: Services, call_id: str | None) -> None:
     try:
         caller = _admitted(socket, services.authenticator)
-        client, call_id = _asked_for(socket, services.backend)
+        client, call_id = _asked_for(call_id, services.backend)
         if services.side_channels.locked():
             raise unavailable("overloaded", f"{MAX_CHANNELS} side channels are open already")
         # The semaphore does not wait: nothing ran since `locked`. The channel subscribes before it looks for the call
@@ -98,9 +121,8 @@ def _admitted(socket: WebSocket, authenticator: Authenticator) -> Caller:
     return caller
 
 
-def _asked_for(socket: WebSocket, backend: Backend) -> tuple[Client, str]:
+def _asked_for(call_id: str | None, backend: Backend) -> tuple[Client, str]:
     """The NATS client and the call that the WebSocket asks for, or `ApiError`."""
-    call_id = socket.query_params.get("call_id")
     if call_id is None:
         text = "call_id is missing: audio over WebSocket is not served, calls are placed at POST /v1/realtime/calls"
         raise ApiError(400, "missing_call_id", text, param="call_id")

@@ -176,6 +176,8 @@ class SessionOpener:
             text = f"an offer for {request.session_id or 'a new call'} came on {came}: use the subject of its own"
             return messages.Refused(code="no_session", message=text)
         opens = request.session_id is None or request.listener is not None
+        if session_id is not None and request.ice is not None:
+            return self._exchange_ice(session_id, request, request.ice)
         refusal = self._refusal(request.caller, now) if opens else None
         if refusal is not None:
             return refusal
@@ -271,10 +273,11 @@ class SessionOpener:
         certificate = self._certificate.at(now)
         copied = self._copies_all if request.copies is None else request.copies
         own = self._sessions.endpoints.for_call(copied and self._keeps_copies)
+        ufrag = self._mint(own)
         state = SessionState(
             session_id=session_id,
             agent=request.agent,
-            ufrags=[self._mint(own)],
+            ufrags=[ufrag],
             remote_fingerprints=list(offer.fingerprints),
             input_rate=claimed.input_rate,
             rtp=RtpState(
@@ -296,6 +299,7 @@ class SessionOpener:
             copied=copied and self._keeps_copies,
             rtvi=RtviState() if request.dialect == "rtvi" else None,
             listens_to=listens_to,
+            remote_credentials={ufrag: (offer.ufrag, offer.password)},
         )
         self._half_open.opened(session_id, request.caller, self._demux)
         return self._sessions.make(state, certificate, offer.client, own)
@@ -316,9 +320,31 @@ class SessionOpener:
                 code="bad_offer",
                 message=f"the offer has Opus as {offer.opus_payload_type}, the session as {state.rtp.payload_type}",
             )
-        self._demux.restart_ice(session, self._mint(self._sessions.endpoints.of(session_id)))
+        client = (offer.ufrag, offer.password)
+        self._demux.restart_ice(session, self._mint(self._sessions.endpoints.of(session_id)), client)
         answer = self._written_answer(session, offer)
         return messages.Opened(session_id=session_id, answer=answer, cluster=self._settings.cluster)
+
+    def _exchange_ice(
+        self, session_id: str, request: messages.OpenRequest, theirs: messages.IceCredentials
+    ) -> messages.Opened | messages.Refused:
+        """The client's ICE credentials without an offer: ICE restarts where they are new, and nothing else changes."""
+        session = self._demux.get(session_id)
+        foreign = session is not None and not messages.may_manage(request.creator, session.state.creator)
+        if session is None or session.ended is not None or foreign:
+            return messages.Refused(code="no_session", message=f"session {session_id} is over: place a new call")
+        state = session.state
+        if not {"*", state.ufrags[0]}.intersection(request.ice_sessions):
+            text = f"session {session_id} has another ICE session by now: restart ICE to begin a new one"
+            return messages.Refused(code="stale_ice", message=text)
+        client = (theirs.ufrag, theirs.password)
+        opened = messages.Opened(session_id=session_id, answer="", cluster=self._settings.cluster)
+        if state.remote_credentials.get(state.ufrags[0]) == client:
+            return opened  # candidates of the session that it has, which a lite agent does not need
+        self._demux.restart_ice(session, self._mint(self._sessions.endpoints.of(session_id)), client)
+        password = ice_password(self._password_key, state.ufrags[0])
+        ours = messages.IceCredentials(ufrag=state.ufrags[0], password=password)
+        return opened.model_copy(update={"ice": ours})
 
     def _mint(self, endpoint: Endpoint) -> str:
         ufrag, _ = self._keyring.mint(*endpoint.identity, time.time())

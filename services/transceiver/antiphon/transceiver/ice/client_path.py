@@ -28,21 +28,30 @@ class ClientPath:
             return None
         if request.local_ufrag == self._state.ufrags[0]:
             for replaced in self._state.ufrags[1:]:
-                self._ice.forget(replaced)
+                self._forget(replaced)
             del self._state.ufrags[1:]  # the client uses the newest: the older ones are no longer needed
         self.follow()
         return response
 
-    def restart(self, ufrag: str) -> None:
-        """Add a ufrag, because the client restarts ICE. At most one that was never used is kept."""
+    def restart(self, ufrag: str, client: tuple[str, str] | None) -> None:
+        """Add a ufrag, because the client restarts ICE. At most one that was never used is kept.
+
+        `client`: its own new ufrag and password.
+        """
         ufrags = self._state.ufrags
         # The one in use is the last of the list; of the others only the newest is kept.
         if len(ufrags) > 1:
-            self._ice.forget(ufrags.pop(0))
+            self._forget(ufrags.pop(0))
         ufrags.insert(0, ufrag)
+        if client is not None:
+            self._state.remote_credentials[ufrag] = client
         self._ice.restart(ufrag)
         self._state.sdp_version += 1
         self._changed()
+
+    def _forget(self, ufrag: str) -> None:
+        self._ice.forget(ufrag)
+        self._state.remote_credentials.pop(ufrag, None)
 
     def follow(self) -> None:
         """Write the current path into the state, if it has changed."""

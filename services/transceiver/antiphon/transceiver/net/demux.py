@@ -78,10 +78,10 @@ class Demux:
             for header in session.ice.headers:
                 self._by_client[header] = session
 
-    def restart_ice(self, session: Session, ufrag: str) -> None:
-        """Find the session under one more ufrag."""
+    def restart_ice(self, session: Session, ufrag: str, client: tuple[str, str] | None = None) -> None:
+        """Find the session under one more ufrag. `client`: as `Session.restart_ice` takes it."""
         before = tuple(session.state.ufrags)
-        session.restart_ice(ufrag)
+        session.restart_ice(ufrag, client)
         self._forget(session, [each for each in before if each not in session.state.ufrags], ())
         self._by_ufrag[ufrag] = session
 

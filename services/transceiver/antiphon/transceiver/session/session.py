@@ -150,9 +150,12 @@ class Session:
             if self._setup.client:
                 self._take_turn(self._step_first, now)
 
-    def restart_ice(self, ufrag: str) -> None:
-        """The client restarts ICE with a new offer. Keys, SSRC, setup role and data channels stay."""
-        self._client_path.restart(ufrag)
+    def restart_ice(self, ufrag: str, client: tuple[str, str] | None = None) -> None:
+        """The client restarts ICE. Keys, SSRC, setup role and data channels stay.
+
+        `ufrag`: ours from now on. `client`: its own new ufrag and password, as far as they are known.
+        """
+        self._client_path.restart(ufrag, client)
 
     @property
     def dtls_client(self) -> bool:

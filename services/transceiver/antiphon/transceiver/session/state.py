@@ -147,6 +147,8 @@ class SessionState:
     """Set: the client speaks RTVI, not the realtime protocol, over its data channel."""
     listens_to: str = ""
     """The call whose two voices the client gets, without an agent of its own; empty: this is a call."""
+    remote_credentials: dict[str, tuple[str, str]] = field(default_factory=dict)
+    """(ufrag, password) of the client, by the ufrag of ours that its offer was answered with."""
 
     def to_bytes(self) -> bytes:
         """The whole value as msgpack. It holds media keys: encrypt it before it leaves the process."""
@@ -184,4 +186,7 @@ class SessionState:
         fields["remote_fingerprints"] = [tuple(pair) for pair in fields["remote_fingerprints"]]
         fields["rtvi"] = fields.get("rtvi") and RtviState(**fields["rtvi"])
         fields["token_identities"] = [tuple(identity) for identity in fields["token_identities"]]
+        fields["remote_credentials"] = {
+            ours: tuple(theirs) for ours, theirs in fields.get("remote_credentials", {}).items()
+        }
         return cls(**fields)

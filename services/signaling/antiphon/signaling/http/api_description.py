@@ -1,0 +1,318 @@
+"""The words in which routes describe themselves: schemas, parameters, bodies and answers of OpenAPI 3.1.
+
+A route has its description as `openapi_extra`; `http.openapi` puts them together. So what a route takes and what it
+answers stand beside its code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
+
+Json = dict[str, Any]
+
+OPEN: Final[Sequence[Json]] = ({},)
+"""No key is asked for."""
+
+
+def ref(kind: str, name: str) -> Json:
+    """A reference to one of `components()`."""
+    return {"$ref": f"#/components/{kind}/{name}"}
+
+
+def describe(
+    summary: str,
+    tag: str,
+    *,
+    answers: Mapping[int, Json],
+    errors: Iterable[int],
+    description: str = "",
+    body: Json | None = None,
+    parameters: Sequence[Json] = (),
+    security: Sequence[Json] | None = None,
+) -> Json:
+    """The operation object of a route. `errors`: statuses that are answered with the error object."""
+    responses = {str(status): answer for status, answer in answers.items()}
+    responses |= {str(status): ref("responses", f"Error{status}") for status in errors}
+    said: Json = {"summary": summary, "tags": [tag], "responses": dict(sorted(responses.items()))}
+    if description:
+        said["description"] = description
+    if body is not None:
+        said["requestBody"] = {"required": True, "content": body}
+    if parameters:
+        said["parameters"] = list(parameters)
+    if security is not None:
+        said["security"] = list(security)
+    return said
+
+
+def answer(description: str, content: Json | None = None, headers: Iterable[str] = ()) -> Json:
+    """One answer. `headers`: names in `components()`."""
+    said: Json = {"description": description}
+    if content is not None:
+        said["content"] = content
+    if named := {name: ref("headers", name) for name in headers}:
+        said["headers"] = named
+    return said
+
+
+def json_of(schema: str) -> Json:
+    """A JSON body of this schema."""
+    return {"application/json": {"schema": ref("schemas", schema)}}
+
+
+# ---- what several routes share
+
+SDP: Final[Json] = {"application/sdp": {"schema": ref("schemas", "Sdp")}}
+OFFER_BODY: Final[Json] = SDP | {
+    "multipart/form-data": {
+        "schema": {
+            "type": "object",
+            "required": ["sdp"],
+            "properties": {"sdp": ref("schemas", "Sdp"), "session": ref("schemas", "Session")},
+        },
+        "encoding": {"sdp": {"contentType": "application/sdp"}, "session": {"contentType": "application/json"}},
+    }
+}
+FRAGMENT: Final[Json] = {"application/trickle-ice-sdpfrag": {"schema": ref("schemas", "IceFragment")}}
+
+CALL_ID: Final = ref("parameters", "call_id")
+PLACES: Final = tuple(ref("parameters", name) for name in ("region", "place", "race"))
+PLACING: Final = (*(ref("parameters", name) for name in ("agent", "model", "copy")), *PLACES)
+
+_REGIONS: Final = ("Antiphon-Region", "Antiphon-Ingress", "Antiphon-Second-Ingress", "Antiphon-Place-Source")
+PLACED: Final = answer("The call is placed: the SDP answer.", SDP, ("Location", "ETag", "Accept-Patch", *_REGIONS))
+ANSWERED_AGAIN: Final = answer("The SDP answer to the new offer.", SDP, ("ETag", *_REGIONS))
+ICE_RESTARTED: Final = answer("ICE has restarted: our new credentials and all candidates.", FRAGMENT, ("ETag",))
+CANDIDATES_TAKEN: Final = answer("The candidates are taken note of; ICE goes on as it was.")
+DONE: Final = answer("Done.")
+
+AUTH_ERRORS: Final = (401, 403, 429)
+PLACING_ERRORS: Final = (400, *AUTH_ERRORS, 404, 408, 413, 415, 502, 503)
+CALL_ERRORS: Final = (*AUTH_ERRORS, 404, 503, 504)
+
+
+def components() -> Json:
+    """What the operations refer to."""
+    return {
+        "securitySchemes": {
+            "key": {
+                "type": "http",
+                "scheme": "bearer",
+                "description": "An API key, or a client secret (`ek_...`). Asked for where the server has keys.",
+            }
+        },
+        "schemas": _SCHEMAS,
+        "parameters": _PARAMETERS,
+        "headers": {name: {"description": text, "schema": {"type": "string"}} for name, text in _HEADERS.items()},
+        "responses": {f"Error{status}": _error(status, text) for status, text in _ERRORS.items()},
+    }
+
+
+def _error(status: int, text: str) -> Json:
+    headers = {401: ("WWW-Authenticate",), 429: ("Retry-After",), 503: ("Retry-After",)}.get(status, ())
+    return answer(text, json_of("Error"), headers)
+
+
+_ERRORS: Final = {
+    400: "The request can't be read, or asks for what there is not: `code` and `param` say what.",
+    401: "No key, a wrong one, or a client secret that has expired or placed its calls.",
+    403: "The key may not do this, or the page or host may not.",
+    404: "There is no such agent or call (any more).",
+    405: "The path does not take this method: `Allow` lists those that it takes.",
+    408: "The body did not arrive in time.",
+    412: "The call has another ICE session than those of `If-Match`.",
+    413: "The body is too long.",
+    415: "The body has another Content-Type than those that are taken.",
+    421: "The call runs in another region, which `Antiphon-Region` names.",
+    422: "The offer can be read and can't be used.",
+    428: "`If-Match` is missing: the entity tag of the ICE session, or `*` to restart ICE.",
+    429: "Too many requests, calls or failed authentications.",
+    502: "The agent ended the call before there was an answer, or the answer can't be passed on.",
+    503: "The call or request can't be served now; nothing is wrong with it.",
+    504: "The call's transceiver does not answer.",
+}
+
+_HEADERS: Final = {
+    "Location": "The call's own path: PATCH it to restart ICE, DELETE it to hang up.",
+    "ETag": "The strong entity tag of the ICE session (RFC 9725 section 4.3.1).",
+    "Accept-Patch": "What PATCH of the call's own path takes.",
+    "Retry-After": "Seconds after which another try makes sense.",
+    "WWW-Authenticate": "Bearer.",
+    "Antiphon-Region": "Where the call's cluster is, if regions have names.",
+    "Antiphon-Ingress": "The region of the relay that the answer names first.",
+    "Antiphon-Second-Ingress": "That of the relay it names second.",
+    "Antiphon-Place-Source": "What said where the client is: `hint`, `header`, `table` or `unknown`.",
+}
+
+
+def _query(name: str, description: str, **schema: Any) -> Json:
+    return {"name": name, "in": "query", "description": description, "schema": {"type": "string"} | schema}
+
+
+_PARAMETERS: Final[Json] = {
+    "call_id": {
+        "name": "call_id",
+        "in": "path",
+        "required": True,
+        "description": "The call's name: the last part of `Location`.",
+        "schema": {"type": "string", "pattern": "^rtc_[A-Za-z0-9]{1,60}$"},
+    },
+    "agent": _query("agent", "The agent that takes the call.", pattern="^[A-Za-z0-9_-]{1,64}$"),
+    "model": _query("model", "The same, if an agent has this name; else it is not read."),
+    "region": _query("region", "Place the call as if its client were in this region."),
+    "place": _query("place", "Where the client is: `<latitude>,<longitude>` in degrees."),
+    "race": _query("race", "Give both relays the same priority: the client's checks decide.", enum=["true", "false"]),
+    "copy": _query("copy", "Keep a copy of the call in a second region, or none.", enum=["true", "false"]),
+    "if_match": {
+        "name": "If-Match",
+        "in": "header",
+        "required": True,
+        "description": 'Entity tags of ICE sessions, such as `"Abc"`; `*` restarts whichever there is.',
+        "schema": {"type": "string"},
+    },
+}
+
+_AGENT_NAME: Final = {"type": "string", "pattern": "^[A-Za-z0-9_-]{1,64}$"}
+_NULLABLE_TEXT: Final = {"type": ["string", "null"]}
+
+_SCHEMAS: Final[Json] = {
+    "AgentName": _AGENT_NAME,
+    "Sdp": {
+        "type": "string",
+        "description": "A session description (RFC 8866) with at least one section of audio.",
+        "maxLength": 65536,
+        "examples": ["v=0\r\no=- 4611731400430051336 2 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\n..."],
+    },
+    "IceFragment": {
+        "type": "string",
+        "description": "An SDP fragment of Trickle ICE (RFC 8840 section 9) with `a=ice-ufrag` and `a=ice-pwd`.",
+        "examples": ["a=ice-ufrag:EsAw\r\na=ice-pwd:P2uYro0UCOQ4zxjKXaWCBui1\r\nm=audio 9 RTP/AVP 0\r\na=mid:0\r\n"],
+    },
+    "Session": {
+        "type": "object",
+        "description": "Session settings of the realtime protocol. They go to the agent, which answers for them.",
+        "properties": {"agent": {"type": "string"}, "model": {"type": "string"}, "instructions": {"type": "string"}},
+        "additionalProperties": True,
+    },
+    "Error": {
+        "type": "object",
+        "required": ["error"],
+        "properties": {
+            "error": {
+                "type": "object",
+                "required": ["message", "type", "code", "param"],
+                "properties": {
+                    "message": {"type": "string", "description": "Names the thing, the value and the way out."},
+                    "type": {"type": "string"},
+                    "code": {"type": "string", "description": "For programs."},
+                    "param": _NULLABLE_TEXT,
+                },
+            }
+        },
+    },
+    "CallStatus": {
+        "type": "object",
+        "required": ["id", "object", "status", "message"],
+        "properties": {
+            "id": {"type": "string"},
+            "object": {"const": "realtime.call"},
+            "status": {"enum": ["running", "ended", "unknown"]},
+            "connected": {"type": "boolean", "description": "The client's packets arrived."},
+            "reason": _NULLABLE_TEXT,
+            "cause": {"type": "string"},
+            "fault": {"type": "boolean", "description": "It ended in another way than conversations do."},
+            "message": {"type": "string"},
+        },
+    },
+    "Agents": {
+        "type": "object",
+        "required": ["agents", "default"],
+        "properties": {"agents": {"type": "array", "items": {"type": "string"}}, "default": {"type": "string"}},
+    },
+    "ClientSecretRequest": {
+        "type": "object",
+        "properties": {
+            "session": ref("schemas", "Session"),
+            "expires_after": {
+                "type": "object",
+                "required": ["seconds"],
+                "properties": {
+                    "anchor": {"const": "created_at"},
+                    "seconds": {"type": "integer", "minimum": 10, "maximum": 7200},
+                },
+            },
+            "max_calls": {"type": "integer", "minimum": 1, "maximum": 1000},
+            "origin": {"type": "string", "description": "The only page that may use it: `https://shop.example`."},
+        },
+    },
+    "ClientSecret": {
+        "type": "object",
+        "required": ["value", "expires_at", "session"],
+        "properties": {
+            "value": {"type": "string", "pattern": "^ek_"},
+            "expires_at": {"type": "integer", "description": "Unix time in seconds."},
+            "session": ref("schemas", "Session"),
+        },
+    },
+    "WebRtcTransport": {
+        "type": "object",
+        "required": ["type", "sdp"],
+        "properties": {"type": {"const": "webrtc"}, "sdp": ref("schemas", "Sdp")},
+    },
+    "LiveSessionRequest": {
+        "type": "object",
+        "required": ["transport"],
+        "properties": {"session": ref("schemas", "Session"), "transport": ref("schemas", "WebRtcTransport")},
+    },
+    "LiveSession": {
+        "type": "object",
+        "required": ["session", "transport"],
+        "properties": {
+            "session": {"type": "object", "required": ["id"], "properties": {"id": {"type": "string"}}},
+            "transport": ref("schemas", "WebRtcTransport"),
+        },
+    },
+    "Regions": {
+        "type": "object",
+        "required": ["object", "data", "placement"],
+        "properties": {
+            "object": {"const": "list"},
+            "data": {
+                "type": "array",
+                "items": {
+                    "type": "object",
+                    "required": ["name", "latitude", "longitude", "clusters", "ingress"],
+                    "properties": {
+                        "name": {"type": "string"},
+                        "latitude": {"type": ["number", "null"]},
+                        "longitude": {"type": ["number", "null"]},
+                        "clusters": {
+                            "type": "array",
+                            "items": {
+                                "type": "object",
+                                "required": ["cluster", "room"],
+                                "properties": {"cluster": {"type": "integer"}, "room": {"type": "boolean"}},
+                            },
+                        },
+                        "ingress": {"type": "boolean"},
+                    },
+                },
+            },
+            "placement": {
+                "type": "object",
+                "required": ["region", "ingress", "source"],
+                "properties": {"region": _NULLABLE_TEXT, "ingress": _NULLABLE_TEXT, "source": {"type": "string"}},
+            },
+        },
+    },
+    "Health": {
+        "type": "object",
+        "required": ["status"],
+        "properties": {
+            "status": {"enum": ["ok", "failing"]},
+            "failing": {"type": "object", "additionalProperties": {"type": "string"}},
+            "troubles": {"type": "object", "additionalProperties": {"type": "string"}},
+        },
+    },
+}
