@@ -25,6 +25,15 @@ from antiphon.signaling.auth.authentication import Caller
 from antiphon.signaling.calls.admission import check_may_call
 from antiphon.signaling.calls.configuration import CallConfiguration, configuration_of
 from antiphon.signaling.calls.open_call import check_sdp, headers_of, offer_span, open_call
+from antiphon.signaling.http.api_description import (
+    AUTH_ERRORS,
+    PLACING,
+    PLACING_ERRORS,
+    Json,
+    answer,
+    describe,
+    ref,
+)
 from antiphon.signaling.http.dependencies import CallerDep, Services, ServicesDep
 from antiphon.signaling.http.errors import ApiError
 from antiphon.signaling.http.request_body import json_object, read_json
@@ -64,10 +73,61 @@ class _WithDetail(APIRoute):
         return with_detail
 
 
+def _json(schema: Json) -> Json:
+    return {"application/json": {"schema": schema}}
+
+
 router = APIRouter(route_class=_WithDetail)
 
 
-@router.post("/start")
+_PC_OFFER: Final = {
+    "type": "object",
+    "required": ["sdp", "type"],
+    "properties": {
+        "sdp": ref("schemas", "Sdp"),
+        "type": {"const": "offer"},
+        "pc_id": {"type": ["string", "null"], "description": "Of an earlier answer: another offer of that call."},
+        "restart_pc": {"type": ["boolean", "null"], "description": "Place a new call in place of that one."},
+        "request_data": {"type": "object", "description": "`agent`, `model` and `session` of it are read."},
+    },
+}
+_PC_ANSWER: Final = {
+    "type": "object",
+    "required": ["sdp", "type", "pc_id"],
+    "properties": {"sdp": ref("schemas", "Sdp"), "type": {"const": "answer"}, "pc_id": {"type": "string"}},
+}
+_SESSION: Final = {
+    "name": "session",
+    "in": "path",
+    "required": True,
+    "description": "The `sessionId` of `POST /start`.",
+    "schema": {"type": "string"},
+}
+_OFFER: Final = describe(
+    "Place a call of Pipecat's small WebRTC transport",
+    "Pipecat",
+    answers={200: answer("The call is placed, or ICE restarts.", _json(_PC_ANSWER))},
+    errors=(*PLACING_ERRORS, 504),
+    body=_json(_PC_OFFER),
+    parameters=PLACING,
+)
+_CANDIDATES: Final = describe(
+    "Add candidates, which are not needed",
+    "Pipecat",
+    answers={200: answer("They are taken note of.", _json({"type": "object"}))},
+    errors=(400, *AUTH_ERRORS, 404, 408, 413, 415),
+    body=_json({"type": "object", "required": ["pc_id", "candidates"]}),
+)
+_START: Final = describe(
+    "Choose the settings of a call of Pipecat's client",
+    "Pipecat",
+    answers={200: answer("Offer to `/sessions/{sessionId}/api/offer`.", _json({"type": "object"}))},
+    errors=(400, *AUTH_ERRORS, 408, 413, 415),
+    body=_json({"type": "object"}),
+)
+
+
+@router.post("/start", openapi_extra=_START)
 async def start(request: Request, caller: CallerDep) -> JSONResponse:
     """The settings of a call to come, as a `sessionId`; nothing is opened yet."""
     check_may_call(caller)
@@ -79,21 +139,21 @@ async def start(request: Request, caller: CallerDep) -> JSONResponse:
     return JSONResponse({"sessionId": session_of(settings)}, headers={"Cache-Control": "no-store"})
 
 
-@router.post("/api/offer")
+@router.post("/api/offer", openapi_extra=_OFFER)
 async def offer(request: Request, services: ServicesDep) -> JSONResponse:
     """Place a call, or take another offer of a running one: the body names it as `pc_id`."""
     return await _offered(request, services, {})
 
 
-@router.post("/sessions/{session}/api/offer")
+@router.post("/sessions/{session}/api/offer", openapi_extra=_OFFER | {"parameters": [_SESSION, *PLACING]})
 async def offer_of_session(request: Request, services: ServicesDep, session: str) -> JSONResponse:
     """The same after `/start`."""
     return await _offered(request, services, settings_in(session))
 
 
-@router.patch("/api/offer")
-@router.patch("/sessions/{session}/api/offer")
-async def candidates(request: Request, caller: CallerDep) -> JSONResponse:
+@router.patch("/api/offer", openapi_extra=_CANDIDATES)
+@router.patch("/sessions/{session}/api/offer", openapi_extra=_CANDIDATES | {"parameters": [_SESSION]})
+async def candidates(request: Request, caller: CallerDep, session: str = "") -> JSONResponse:
     """The client's candidates: checked for their shape and not used, for the client's checks say where it is."""
     caller.need("calls", "calls.manage")
     body = await read_json(request, kinds=_ANY_TYPE)

@@ -17,12 +17,28 @@ from opentelemetry.trace import SpanKind
 from antiphon.schemas.messages import ANY_CREATOR
 from antiphon.signaling.auth.authentication import Caller
 from antiphon.signaling.calls.open_call import check_sdp, headers_of, offer_span
+from antiphon.signaling.http.api_description import (
+    ANSWERED_AGAIN,
+    CALL_ERRORS,
+    CALL_ID,
+    CANDIDATES_TAKEN,
+    DONE,
+    FRAGMENT,
+    OFFER_BODY,
+    PLACED,
+    PLACES,
+    SDP,
+    describe,
+    ref,
+)
 from antiphon.signaling.http.client_place import CallOptionsDep, call_options_of, client_place_of
 from antiphon.signaling.http.dependencies import BackendDep, CallerDep, Services, ServicesDep
 from antiphon.signaling.http.errors import ApiError, as_header, unavailable
 from antiphon.signaling.http.request_body import read_offer
 from antiphon.signaling.placement.call_status import CLIENT
+from antiphon.signaling.placement.ice_fragment import MEDIA_TYPE
 from antiphon.signaling.placement.placement import Placed, hang_up, listen, restart_ice
+from antiphon.signaling.protocols.ice_patch import is_fragment, patch_ice
 from antiphon.signaling.protocols.openai_calls import SessionIdDep, session_id_of
 
 log = logging.getLogger(__name__)
@@ -33,13 +49,27 @@ _ACCEPTED: Final = "application/sdp"
 router = APIRouter(prefix="/v1/whep")
 
 
-@router.options("/{call_id}")
-async def options(call_id: str) -> Response:
-    """What the endpoint takes; a preflight is answered before it comes here."""
-    return Response(status_code=204, headers={"Allow": "POST, OPTIONS", "Accept-Post": _ACCEPTED})
+_LISTENER_ID: Final = {
+    "name": "listener_id",
+    "in": "path",
+    "required": True,
+    "description": "The listener's name: the last part of `Location`.",
+    "schema": {"type": "string", "pattern": "^rtc_[A-Za-z0-9]{1,60}$"},
+}
 
 
-@router.post("/{call_id}")
+@router.post(
+    "/{call_id}",
+    openapi_extra=describe(
+        "Listen to a call",
+        "WHEP",
+        answers={201: PLACED},
+        errors=(400, *CALL_ERRORS, 408, 413, 415, 421, 502),
+        body=OFFER_BODY,
+        parameters=(CALL_ID, *PLACES),
+        description="Takes an API key with the scope `listen`. Nobody in the call is told.",
+    ),
+)
 async def subscribe(request: Request, services: ServicesDep, session_id: SessionIdDep) -> Response:
     """Listen to the call."""
     with offer_span(request):
@@ -57,11 +87,22 @@ async def subscribe(request: Request, services: ServicesDep, session_id: Session
     key = caller.key.id if caller.key is not None else "no key"
     fields = {"session": session_id, "listener": placed.session_id, "key": key}
     log.info("%s listens to call %s by key %s", placed.session_id, session_id, key, extra=fields)
-    headers = {"Location": f"/v1/whep/{session_id}/{placed.session_id}", **headers_of(placed, how)}
+    location = {"Location": f"/v1/whep/{session_id}/{placed.session_id}", "Accept-Patch": MEDIA_TYPE}
+    headers = location | headers_of(placed, how)
     return Response(placed.answer, 201, headers, media_type=_ACCEPTED)
 
 
-@router.patch("/{call_id}/{listener_id}")
+@router.patch(
+    "/{call_id}/{listener_id}",
+    openapi_extra=describe(
+        "Restart a listener's ICE by another offer, or by a fragment",
+        "WHEP",
+        answers={200: ANSWERED_AGAIN | {"content": SDP | FRAGMENT}, 204: CANDIDATES_TAKEN},
+        errors=(400, *CALL_ERRORS, 408, 412, 413, 415, 428, 502),
+        body=OFFER_BODY | FRAGMENT,
+        parameters=(CALL_ID, _LISTENER_ID, ref("parameters", "if_match") | {"required": False}, *PLACES),
+    ),
+)
 async def restart(
     request: Request,
     caller: CallerDep,
@@ -70,9 +111,11 @@ async def restart(
     backend: BackendDep,
     how: CallOptionsDep,
 ) -> Response:
-    """Another offer of the listener: ICE restarts."""
+    """Another offer of the listener, or a fragment of Trickle ICE."""
     _check_may_listen(caller)
     listener = await session_id_of(listener_id)
+    if is_fragment(request):
+        return await patch_ice(request, caller, listener, backend, how)
     body = await read_offer(request)
     check_sdp(body.sdp)
     context = propagate.extract(dict(request.headers))
@@ -81,7 +124,12 @@ async def restart(
     return Response(placed.answer, 200, headers_of(placed, how), media_type=_ACCEPTED)
 
 
-@router.delete("/{call_id}/{listener_id}")
+@router.delete(
+    "/{call_id}/{listener_id}",
+    openapi_extra=describe(
+        "Stop to listen", "WHEP", answers={200: DONE}, errors=CALL_ERRORS, parameters=(CALL_ID, _LISTENER_ID)
+    ),
+)
 async def unsubscribe(caller: CallerDep, session_id: SessionIdDep, listener_id: str, backend: BackendDep) -> Response:
     """Stop to listen; the call goes on."""
     _check_may_listen(caller)
@@ -89,12 +137,6 @@ async def unsubscribe(caller: CallerDep, session_id: SessionIdDep, listener_id: 
         raise ApiError(404, "no_call", "a call is no listener of itself", param="call_id")
     await hang_up(backend, await session_id_of(listener_id), CLIENT, caller.manages)
     return Response(status_code=200)
-
-
-@router.options("/{call_id}/{listener_id}")
-async def resource_options(call_id: str, listener_id: str) -> Response:
-    """What the resource takes."""
-    return Response(status_code=204, headers={"Allow": "PATCH, DELETE, OPTIONS", "Accept-Patch": _ACCEPTED})
 
 
 def _check_may_listen(caller: Caller) -> None:
