@@ -154,6 +154,8 @@ def test_an_error_answers_the_message_that_it_is_about() -> None:
     told = json.loads(rtvi.to_client(state, json.dumps({"type": "error", "error": error}), AT)[0])
     assert (told["type"], told["id"], told["data"]["error"]) == ("error-response", "m9", "no such type")
     assert to_client(state, "error", error={"message": "late", "event_id": None})[0][0] == "error"
+    lost = {"message": "the agent is gone", "code": "agent_lost"}
+    assert [type_ for type_, _ in to_client(state, "error", error=lost)] == ["error", "signalling"]
 
 
 def test_keys_pings_and_signalling() -> None:

@@ -18,7 +18,7 @@ from antiphon.schemas.route_token import RouteKeyring, ice_password
 from antiphon.transceiver.ice.agent import Path
 from antiphon.transceiver.net.demux import Demux
 from antiphon.transceiver.session.session import Session
-from antiphon.transceiver.session.state import RtpState, SessionState
+from antiphon.transceiver.session.state import RtpState, RtviState, SessionState
 from antiphon.transceiver.timing.timing_wheel import TimingWheel
 
 KEYRING = RouteKeyring.from_text("A:00112233445566778899aabbccddeeff")
@@ -45,7 +45,9 @@ class Call:
         passive: bool = False,
         extra: Callable[[str], str] = str,
         header: bytes = HEADER,
+        rtvi: RtviState | None = None,
     ) -> None:
+        """`rtvi`: the client speaks RTVI."""
         self.header = header
         self.heard: list[AudioFrame] = []
         self.events: list[messages.Message] = []
@@ -77,6 +79,7 @@ class Call:
             data_max_message=offer.data_max_message,
             telephone=offer.telephone,
             audio_level_id=offer.audio_level_id,
+            rtvi=rtvi,
         )
         self.session = Session(
             state,

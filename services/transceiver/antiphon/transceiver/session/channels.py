@@ -35,8 +35,8 @@ class Channels:
         self._state = state
         self._output = output
         self._data: DataChannels | None = None
-        self.hang_up = ""
-        """Set by a dialect in which the client can end the call: the cause of that end."""
+        self.hang_up: str | None = None
+        """The cause of an end that the client was told of: the call ends as soon as that had the time to arrive."""
         self._early: deque[tuple[str, str | bytes]] = deque()
         self._request_checkpoint: Callable[[], None] | None = None
 
@@ -127,6 +127,10 @@ class Channels:
         if self._data is not None:
             with contextlib.suppress(ChannelError):
                 self._data.send(messages.EVENTS_CHANNEL, json.dumps(notice))
+
+    def say_good_bye(self, cause: str) -> bool:
+        """Tell the client that its call will end, if its dialect has words for that; `hang_up` is set then."""
+        return False
 
     def detach(self) -> None:
         """Free the association and send nothing: it continues in another process."""

@@ -283,7 +283,9 @@ def _of_event(state: RtviState, event: Any, unix_time: float) -> list[str]:
         case "response.done":
             return _response_done(event)
         case "error":
-            return [_error_of(event.get("error"))]
+            told = [_error_of(event.get("error"))]
+            error = event.get("error")
+            return [*told, PEER_LEFT] if isinstance(error, dict) and error.get("code") == "agent_lost" else told
     if type_ in _OWN or type_.startswith(_OWN_FAMILIES):
         return []
     return [message("server-message", event)]

@@ -59,10 +59,17 @@ class RtviChannels(Channels):
         if self._rtvi.label:
             super().send(self._rtvi.label, rtvi.message("server-message", notice))
 
-    def close(self) -> None:
-        """Tell the client that its agent has gone, so that it does not connect again; then as for every client."""
-        if self._rtvi.label:
+    def say_good_bye(self, cause: str) -> bool:
+        """Tell the client that its agent leaves: otherwise it would connect again."""
+        if not self._rtvi.label:
+            return False
+        if self.hang_up is None:
             super().send(self._rtvi.label, rtvi.PEER_LEFT)
+            self.hang_up = cause
+        return True
+
+    def close(self) -> None:
+        """Drop what waits for the channel, and abort the association."""
         self._kept.clear()
         super().close()
 
@@ -97,7 +104,7 @@ class RtviChannels(Channels):
         self._send_all(translated.replies)
         self._send_all([text for text in translated.errors if self._errors.take(1, self._clock())])
         if translated.hang_up:
-            self.hang_up = BY_THE_CLIENT
+            self.say_good_bye(BY_THE_CLIENT)
 
 
 class _Translated:

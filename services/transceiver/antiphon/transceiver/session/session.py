@@ -105,7 +105,7 @@ class Session:
         self._handshake_path: Path | None = None
         """By which the newest datagram of the handshake arrived."""
         self._notified_at: float | None = None
-        """When the client was told that its call ends for what it sends."""
+        """When the client was told that its call ends."""
         self._final_flights = TokenBucket(*FINAL_FLIGHTS)
         self._resumed = False
         self._speech_visited = False
@@ -441,7 +441,8 @@ class Session:
             case messages.Resume():
                 self.sender.resume()
             case messages.HangUp(reason=cause):
-                self.end("hang_up", now, cause)
+                if not self._channels.say_good_bye(cause):
+                    self.end("hang_up", now, cause)
         self._wake_speech(now)
 
     # ---- time ----------------------------------------------------------------------------------------
@@ -452,9 +453,12 @@ class Session:
         if self.ended is not None:
             return
         self._client_events.poll(now)
-        if self._channels.hang_up:
-            self.end("hang_up", now, self._channels.hang_up)
-            return
+        if (cause := self._channels.hang_up) is not None:
+            if self._notified_at is None:
+                self._notified_at = now
+            elif now - self._notified_at > NOTICE_SECONDS:
+                self.end("hang_up", now, cause)
+                return
         self._setup.poll(now)
         if self.ended is not None:
             return
