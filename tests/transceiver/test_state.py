@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from antiphon.rtc.dtls.state import DtlsState
 from antiphon.rtc.rtp.srtp_state import SrtpState
-from antiphon.transceiver.session.state import RtpState, SessionState
+from antiphon.transceiver.session.state import RtpState, RtviState, SessionState
 
 pytestmark = pytest.mark.pure
 
@@ -33,6 +33,8 @@ states = st.builds(
     data_port=st.none() | st.integers(1, 65535),
     input_samples=numbers,
     generation=numbers,
+    rtvi=st.none() | st.builds(RtviState, st.text(max_size=5), numbers, st.dictionaries(st.text("ab"), st.text("cd"))),
+    listens_to=st.text("rtc_", max_size=28),
 )
 
 

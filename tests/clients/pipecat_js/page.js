@@ -42,13 +42,6 @@ const client = new PipecatClient({
   },
 });
 window.client = client;
-window.statistics = async () => {
-  const found = [];
-  for (const each of (await transport.pc.getStats()).values()) {
-    if (["data-channel", "inbound-rtp", "media-source"].includes(each.type)) found.push(each);
-  }
-  return found;
-};
 
 // `start`: whether the first request is `POST /start`.
 window.begin = async (url, agent, start) => {

@@ -153,13 +153,15 @@ async def restart_ice(backend: Backend, session_id: str, offer: str, asker: str,
 
 
 async def listen(
-    backend: Backend, session_id: str, offer: str, asker: str, creator: str, options: CallOptions
+    backend: Backend, session_id: str, offer: str, asker: str, caller: CreatedBy, options: CallOptions
 ) -> Placed:
     """A listener to a running call, at that call's transceiver: a session of its own. `ApiError` otherwise.
 
-    `asker`: as of `restart_ice`. `creator`: in whose name the listener's session is made.
+    `asker`: as of `restart_ice`. `caller`: in whose name the listener's session is made.
     """
-    request = OpenRequest(offer=offer, session_id=session_id, creator=asker, listener=creator)
+    request = OpenRequest(
+        offer=offer, session_id=session_id, creator=asker, listener=caller.creator, caller=caller.counted_as
+    )
     return await _ask_call(backend, session_id, request, options, "try again")
 
 

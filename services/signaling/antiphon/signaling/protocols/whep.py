@@ -82,7 +82,7 @@ async def subscribe(request: Request, services: ServicesDep, session_id: Session
             raise unavailable("overloaded", "too many calls are being placed right now", retry_after=1)
         async with services.placing:
             await services.limits.admit("calls", caller.address, caller.key)
-            placed = await listen(services.backend, session_id, body.sdp, caller.manages, caller.creator, how)
+            placed = await listen(services.backend, session_id, body.sdp, caller.manages, caller, how)
             await _check_region(services, session_id, placed)
     key = caller.key.id if caller.key is not None else "no key"
     fields = {"session": session_id, "listener": placed.session_id, "key": key}
