@@ -258,7 +258,7 @@ def sctp_reader(data: bytes) -> None:
 def rtvi_reader(data: bytes) -> None:
     """A message of a client, as binary and as text, and the same as an event of an agent."""
     state = RtviState()
-    texts = [data, data.decode("utf-8", "replace")]
+    texts: list[str | bytes] = [data, data.decode("utf-8", "replace")]
     for payload in texts:
         read = rtvi.from_client(state, payload)
         for text in (*read.events, *read.replies, *read.errors):
