@@ -54,7 +54,7 @@ def served(folder: Path) -> Iterator[str]:
         server.shutdown()
 
 
-def kept(promise: str, page: Page, expression: str, seconds: float = 45) -> None:
+def kept(promise: str, page: Page, expression: str, seconds: float = 120) -> None:
     """Wait for it and print it, or exit."""
     try:
         wait_until(lambda: page.evaluate(expression), seconds)
@@ -72,7 +72,7 @@ def conversation(page: Page, url: str) -> dict[str, Any]:
     kept("the agent's speech is shown as it is spoken", page, "seen.tts.length > 10")
     kept("the agent is told to speak", page, "seen.told.includes('bot-started')")
     said = "seen.user.some(item => item.final && item.text.includes('appointment'))"
-    kept("the caller's transcript comes", page, said, 60)
+    kept("the caller's transcript comes", page, said)
     kept(
         "the caller is told to speak", page, "seen.told.includes('user-started') && seen.told.includes('user-stopped')"
     )
@@ -104,7 +104,7 @@ def main() -> int:
         folder = options.folder or Path(name)
         if not (folder / "out.js").exists():
             bundle(folder)
-        microphone = write_microphone(folder / "question.wav", silence(10), *([say(BOOKING), silence(25)] * 3))
+        microphone = write_microphone(folder / "question.wav", silence(10), *([say(BOOKING), silence(20)] * 6))
         with (
             running_stack("--loopback-only", "--plugin", str(ECHO_AGENT)) as stack,
             served(folder) as origin,

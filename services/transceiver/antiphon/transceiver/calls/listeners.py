@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 MAX_PER_CALL: Final = 8
 MAX_PER_PROCESS: Final = 32
-"""Further listeners are refused. A mix costs up to 0.17 ms per frame (docs/signaling.whep.md), a listener an encoder."""
+"""Further listeners are refused. A mix costs up to 0.17 ms a frame (docs/signaling.whep.md), a listener an encoder."""
 CALL_ENDED: Final = "call_ended"
 """The cause of a listener's hang-up."""
 
