@@ -110,9 +110,15 @@ async def test_listeners_come_late_leave_early_are_counted_and_end_with_the_call
         refused = await ask_to_listen(bench, asked, bench.peer().offer())
         assert isinstance(refused, messages.Refused)
         assert refused.code == code, "a listener is no call, and the call has enough of them"
-    refused = await ask_to_listen(bench, line.session_id, bench.peer().offer(), asker="another")
-    assert isinstance(refused, messages.Refused)
-    assert refused.code == "no_session", "a call of another creator is as none"
     assert (await bench.control(line, messages.HangUp())).ok
     await bench.until(second.closed.is_set, "the listener is told of the end")
     await bench.sessions(0)
+
+    request = messages.OpenRequest(offer=bench.peer().offer(), agent="echo", creator="key")
+    subject = subjects.transceiver_open(0, bench.announcement.slot)
+    reply = await bench.client.request(subject, encode(request), timeout=PATIENCE)
+    of_a_key = decode_any(reply.data, messages.OPEN_REPLY, "OpenReply")
+    assert isinstance(of_a_key, messages.Opened)
+    for asker, may in (("other", False), ("", False), ("key", True), (messages.ANY_CREATOR, True)):
+        answer = await ask_to_listen(bench, of_a_key.session_id, bench.peer().offer(), asker)
+        assert isinstance(answer, messages.Opened) == may, asker
