@@ -34,6 +34,8 @@ from antiphon.schemas.addresses import Address
 from antiphon.schemas.backbone import Hello, Route
 from antiphon.schemas.errors import MalformedError
 from antiphon.schemas.route_token import UFRAG_LENGTH
+from antiphon.transceiver.session import rtvi
+from antiphon.transceiver.session.state import RtviState
 from fuzz.fuzzed_relay import (
     CLIENT,
     EVENT,
@@ -251,6 +253,18 @@ def sctp_reader(data: bytes) -> None:
             assert sum(len(chunk.body) + 4 for chunk in chunks) <= len(packet) - 12
 
 
+def rtvi_reader(data: bytes) -> None:
+    """A message of a client, as binary and as text, and the same as an event of an agent."""
+    state = RtviState()
+    texts: list[str | bytes] = [data, data.decode("utf-8", "replace")]
+    for payload in texts:
+        read = rtvi.from_client(state, payload)
+        for text in (*read.events, *read.replies, *read.errors):
+            json.loads(text)
+    for text in rtvi.to_client(state, data.decode("utf-8", "replace"), NOW):
+        json.loads(text.encode("ascii"))
+
+
 TARGETS: Final[dict[str, Callable[[bytes], None]]] = {
     "relay_stun": relay_stun_reader,
     "token": token_opener,
@@ -264,6 +278,7 @@ TARGETS: Final[dict[str, Callable[[bytes], None]]] = {
     "sdp": sdp_reader,
     "sctp_packet": sctp_reader,
     "sctp": sctp_association,
+    "rtvi": rtvi_reader,
 }
 
 
@@ -333,5 +348,11 @@ def seeds(target: str) -> list[bytes]:
         "sctp": [
             *(struct.pack("!H", len(written)) + written for written in sctp_packets.MALFORMED.values()),
             b"".join(struct.pack("!H", len(written)) + written for written in WELL_FORMED),
+        ],
+        "rtvi": [
+            b'{"label":"rtvi-ai","type":"client-ready","id":"1","data":{"version":"2.1.0"}}',
+            b'{"label":"rtvi-ai","type":"send-text","id":"1","data":{"content":"Hi","options":{}}}',
+            b'{"label":"rtvi-ai","type":"dtmf","id":"1","data":{"buttons":["1","#"]}}',
+            b'{"type":"response.output_audio_transcript.delta","item_id":"i","delta":"One. Two."}',
         ],
     }[target]

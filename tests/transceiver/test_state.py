@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from antiphon.rtc.dtls.state import DtlsState
 from antiphon.rtc.rtp.srtp_state import SrtpState
-from antiphon.transceiver.session.state import RtpState, SessionState
+from antiphon.transceiver.session.state import RtpState, RtviState, SessionState
 
 pytestmark = pytest.mark.pure
 
@@ -47,6 +47,8 @@ states = st.builds(
     remote_credentials=st.dictionaries(
         st.text("abc", max_size=23), st.tuples(st.text(max_size=9), st.text(max_size=9))
     ),
+    rtvi=st.none() | st.builds(RtviState, st.text(max_size=5), numbers, st.dictionaries(st.text("ab"), st.text("cd"))),
+    listens_to=st.text("rtc_", max_size=28),
 )
 
 

@@ -49,7 +49,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         choices=sorted(ALL_SCOPES),
         help="what it may do: calls (place calls, and manage those that it made), calls.manage (manage every call), "
-        "secrets (make client secrets), operator; may be repeated (default: calls and secrets)",
+        "secrets (make client secrets), listen (listen to the calls that it may manage), operator; may be repeated "
+        "(default: calls and secrets)",
     )
     end = add.add_mutually_exclusive_group()
     end.add_argument("--days", type=float, metavar="N", help="it ends after N days (default: never)")

@@ -22,8 +22,8 @@ from typing import Annotated, Final, Literal
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
-Scope = Literal["calls", "calls.manage", "secrets", "operator"]
-ALL_SCOPES: Final[frozenset[Scope]] = frozenset(("calls", "calls.manage", "secrets", "operator"))
+Scope = Literal["calls", "calls.manage", "secrets", "listen", "operator"]
+ALL_SCOPES: Final[frozenset[Scope]] = frozenset(("calls", "calls.manage", "secrets", "listen", "operator"))
 MAX_KEYS: Final = 10_000
 MAX_FILE_BYTES: Final = 4 << 20
 """Of the file; a key takes about 250 bytes."""

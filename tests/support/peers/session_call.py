@@ -20,7 +20,7 @@ from antiphon.schemas.route_token import RouteKeyring, ice_password
 from antiphon.transceiver.ice.agent import Path
 from antiphon.transceiver.net.demux import Demux
 from antiphon.transceiver.session.session import Session
-from antiphon.transceiver.session.state import RtpState, SessionState
+from antiphon.transceiver.session.state import RtpState, RtviState, SessionState
 from antiphon.transceiver.timing.timing_wheel import TimingWheel
 
 KEYRING = RouteKeyring.from_text("A:00112233445566778899aabbccddeeff")
@@ -47,7 +47,9 @@ class Call:
         passive: bool = False,
         extra: Callable[[str], str] = str,
         header: bytes = HEADER,
+        rtvi: RtviState | None = None,
     ) -> None:
+        """`rtvi`: the client speaks RTVI."""
         self.header = header
         self.heard: list[AudioFrame] = []
         self.events: list[messages.Message] = []
@@ -82,6 +84,7 @@ class Call:
             telephone=offer.telephone,
             audio_level_id=offer.audio_level_id,
             remote_credentials={ufrag: (offer.ufrag, offer.password)},
+            rtvi=rtvi,
         )
         self.session = Session(
             state,

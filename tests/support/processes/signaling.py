@@ -166,6 +166,8 @@ class StandIn:
     """Sessions that it was asked to end."""
     refuses: str = ""
     """The text with which it refuses every request for a call; empty: it does what it is asked for."""
+    status: CallStatus | None = None
+    """What it says of its call; None: that it runs."""
     stands_still: bool = False
     """It takes requests for its call and never answers."""
     agent: str = "concierge"
@@ -302,8 +304,8 @@ class StandIns:
                     encode(AttachReply(ok=bool(agent), agent=agent, message=part.refuses, cluster=cluster))
                 )
             elif kind == "status" and not part.refuses:
-                status = CallStatus(session_id=session_id, state="running", connected=True, spoke=True)
-                await message.respond(encode(status))
+                running = CallStatus(session_id=session_id, state="running", connected=True, spoke=True)
+                await message.respond(encode(part.status or running))
 
         async def begin() -> None:
             if not unreachable:

@@ -54,6 +54,12 @@ class OpenRequest(Message):
     copies: bool | None = None
     """Whether a second region keeps a copy of the call, from which it goes on when its cluster dies. None: as the
     cluster is set."""
+    dialect: Literal["realtime", "rtvi"] = "realtime"
+    """What the client speaks on its data channel: the realtime protocol, or RTVI (Pipecat's clients), which the
+    transceiver translates. The agent gets the realtime protocol either way. Unread where `session_id` is set."""
+    listener: str | None = Field(default=None, max_length=128)
+    """Set: the offer is that of a listener to the running session of `session_id`, made in the name of this credential
+    (as `creator`). It gets a session of its own, with both voices of the other one and without an agent."""
     ice: IceCredentials | None = None
     """The client's, in place of an offer for the running session `session_id` (RFC 9725 section 4.3): ICE restarts if
     they are others than it has. Everything but the path stays as it is."""

@@ -31,6 +31,7 @@ from antiphon.transceiver.bus.publisher import Publisher
 from antiphon.transceiver.calls.agent_claims import AgentClaims
 from antiphon.transceiver.calls.agent_liveness import AgentLiveness
 from antiphon.transceiver.calls.call_status import CallStatusResponder
+from antiphon.transceiver.calls.listeners import Listeners
 from antiphon.transceiver.calls.open_session import SessionOpener
 from antiphon.transceiver.calls.session_bus import SessionBus
 from antiphon.transceiver.calls.session_table import SessionListener, SessionTable
@@ -151,7 +152,8 @@ def _build(settings: Settings, client: Client, leases: LeaseBucket | None, acqui
     # Sessions, and what is kept for each of them.
     bus = SessionBus(client, demux, settings.cluster)
     liveness = AgentLiveness(client, demux, settings.agent_lost_seconds)
-    listeners: list[SessionListener] = [bus, liveness]
+    listening = Listeners(demux, scheduler)
+    listeners: list[SessionListener] = [bus, liveness, listening]
     bucket = writer = None
     if acquired.detector is not None:
         bucket = CheckpointBucket(client, settings.password_key_bytes(), acquired.process_id)
@@ -167,7 +169,7 @@ def _build(settings: Settings, client: Client, leases: LeaseBucket | None, acqui
     claims = AgentClaims(client, publisher.publish, bus.turn_away)
     store = writer.store_now if writer is not None else _store_nothing
     transfers = Transfers(bus, claims, liveness, publisher, store)
-    opener = SessionOpener(settings, sessions, bus, claims, liveness, transfers, publisher, scheduler)
+    opener = SessionOpener(settings, sessions, bus, claims, liveness, transfers, publisher, scheduler, listening)
     address = liveness_address(acquired.advertised, acquired.detector.port) if acquired.detector is not None else None
     announcer = Announcer(
         client,

@@ -20,10 +20,19 @@ from antiphon.signaling.http.route_methods import RouteMethods
 from antiphon.signaling.limits.limits import Limits
 from antiphon.signaling.placement.backend import Backend
 from antiphon.signaling.placement.place_table import PlaceTable
-from antiphon.signaling.protocols import client_secrets, live_sessions, openai_calls, regions, side_channel, whip
+from antiphon.signaling.protocols import (
+    client_secrets,
+    live_sessions,
+    openai_calls,
+    pipecat,
+    regions,
+    side_channel,
+    whep,
+    whip,
+)
 from antiphon.signaling.settings import Settings, is_loopback
 
-PROTOCOLS: Final = (openai_calls, client_secrets, live_sessions, whip, regions, side_channel, health)
+PROTOCOLS: Final = (openai_calls, client_secrets, live_sessions, whip, whep, pipecat, regions, side_channel, health)
 """The API: `/openapi.json` says what each route takes and answers."""
 WEBSOCKETS: Final = side_channel.OPERATIONS
 

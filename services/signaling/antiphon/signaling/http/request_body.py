@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import AsyncGenerator, Collection, Iterable
 from typing import Any, Final, NamedTuple
 
 from fastapi import Request
@@ -86,15 +86,17 @@ async def read_offer(request: Request) -> OfferBody:
     )
 
 
-async def read_json(request: Request, limit: int = MAX_JSON_BYTES) -> dict[str, Any]:
-    """A JSON object, or an empty one for an empty body; `ApiError` 400, 413 or 415."""
+async def read_json(
+    request: Request, limit: int = MAX_JSON_BYTES, kinds: Collection[str] = ("application/json",)
+) -> dict[str, Any]:
+    """A JSON object, or an empty one for an empty body; `ApiError` 400, 413 or 415. `kinds`: of the Content-Type."""
     data = await read(request, limit)
     if not data:
         return {}
     kind = content_type_of(request)
-    if kind != "application/json":
+    if kind not in kinds:
         raise ApiError(415, "unsupported_media_type", f"Content-Type {kind or 'missing'!r:.80}: send application/json")
-    return _json_object(data, "body")
+    return json_object(data, "body")
 
 
 async def _read_multipart(request: Request) -> OfferBody:
@@ -119,7 +121,7 @@ async def _read_multipart(request: Request) -> OfferBody:
         raise ApiError(400, "missing_sdp", "the multipart body has no part named sdp", param="sdp")
     if len(parts["sdp"]) > MAX_SDP_BYTES:
         raise _too_long(MAX_SDP_BYTES)
-    session = _json_object(parts["session"], "session") if parts.get("session") else {}
+    session = json_object(parts["session"], "session") if parts.get("session") else {}
     return OfferBody(_text(parts["sdp"]), session)
 
 
@@ -134,7 +136,8 @@ def _text(data: bytes) -> str:
         raise ApiError(400, "bad_offer", "the SDP offer is no UTF-8 text", param="sdp") from None
 
 
-def _json_object(data: bytes, name: str) -> dict[str, Any]:
+def json_object(data: bytes, name: str) -> dict[str, Any]:
+    """The JSON object in these bytes; `ApiError` 400 that calls it `name`."""
     try:
         value = json.loads(data)
     except (ValueError, RecursionError):

@@ -11,7 +11,7 @@ import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, Final, Literal, NamedTuple, Protocol
 
 from nats.aio.client import Client
 from nats.errors import Error as NatsError
@@ -78,6 +78,8 @@ class CallOptions(NamedTuple):
     """The client's checks shall decide between the relays."""
     copies: bool | None = None
     """`OpenRequest.copies`."""
+    dialect: Literal["realtime", "rtvi"] = "realtime"
+    """`OpenRequest.dialect`."""
 
 
 class CreatedBy(Protocol):
@@ -111,6 +113,7 @@ async def place(
             creator=caller.creator,
             caller=caller.counted_as,
             copies=options.copies,
+            dialect=options.dialect,
         )
     )
     refusals: list[str] = []
@@ -150,12 +153,32 @@ async def restart_ice(backend: Backend, session_id: str, offer: str, asker: str,
     `asker`: as `messages.may_manage` takes it. The call's transceiver refuses another one as if there were no call. It
     may be in any region: the relays of the answer are those that reach its cluster.
     """
+    request = OpenRequest(offer=offer, session_id=session_id, creator=asker)
+    return await _ask_call(backend, session_id, request, options, "try again, or place a new call")
+
+
+async def listen(
+    backend: Backend, session_id: str, offer: str, asker: str, caller: CreatedBy, options: CallOptions
+) -> Placed:
+    """A listener to a running call, at that call's transceiver: a session of its own. `ApiError` otherwise.
+
+    `asker`: as of `restart_ice`. `caller`: in whose name the listener's session is made.
+    """
+    request = OpenRequest(
+        offer=offer, session_id=session_id, creator=asker, listener=caller.creator, caller=caller.counted_as
+    )
+    return await _ask_call(backend, session_id, request, options, "try again")
+
+
+async def _ask_call(
+    backend: Backend, session_id: str, request: OpenRequest, options: CallOptions, way_out: str
+) -> Placed:
+    """Another offer for the transceiver of a running call."""
     backend.connection("the call can't be reached")
     if not backend.directory.relays(time.monotonic()):
         raise unavailable("no_relay", "no relay is announced: there is no way for media to reach this server")
-    with api_errors_for(session_id, "try again, or place a new call"):
-        request = encode(OpenRequest(offer=offer, session_id=session_id, creator=asker))
-        message = await backend.ask_owner("open", session_id, request, CONTROL_TIMEOUT)
+    with api_errors_for(session_id, way_out):
+        message = await backend.ask_owner("open", session_id, encode(request), CONTROL_TIMEOUT)
         reply = decode_any(message.data, OPEN_REPLY, "OpenReply")
     if isinstance(reply, Refused):
         if reply.code in _OFFER_REFUSALS:

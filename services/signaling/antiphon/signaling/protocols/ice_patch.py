@@ -32,8 +32,10 @@ def is_fragment(request: Request) -> bool:
 async def patch_ice(
     request: Request, caller: Caller, session_id: str, backend: Backend, options: CallOptions
 ) -> Response:
-    """204 for candidates of the call's ICE session, 200 with a fragment for a restart; else `ApiError`."""
-    caller.need("calls", "calls.manage")
+    """204 for candidates of the call's ICE session, 200 with a fragment for a restart; else `ApiError`.
+
+    Whether the caller has a scope for it was asked before.
+    """
     sessions = _sessions(request)
     fragment = await _fragment(request)
     try:

@@ -110,6 +110,7 @@ async def patch(
 ) -> Response:
     """Another offer, or a fragment of Trickle ICE (RFC 9725 section 4.3)."""
     if is_fragment(request):
+        caller.need("calls", "calls.manage")
         return await patch_ice(request, caller, session_id, backend, options)
     return await offer_again(request, caller, session_id, backend, options)
 

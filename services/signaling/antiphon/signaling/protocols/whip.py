@@ -120,6 +120,7 @@ async def patch(
     """A fragment of Trickle ICE: 204 for candidates, 200 for an ICE restart."""
     if not is_fragment(request):
         raise _unsupported(request, MEDIA_TYPE, "Accept-Patch")
+    caller.need("calls", "calls.manage")
     return await patch_ice(request, caller, session_id, backend, options)
 
 

@@ -16,6 +16,22 @@ from antiphon.transceiver.net.udp_socket import TunnelSocket
 tracer = trace.get_tracer("antiphon.transceiver")
 
 
+class ListenerOutput:
+    """The `Output` of a session that listens to another one: nothing of it goes to NATS. Owned and called likewise."""
+
+    def __init__(self, port: TunnelSocket) -> None:
+        self._port = port
+
+    def datagram(self, path: Path, data: bytes) -> None:
+        self._port.send(path.header + data, path.relay)
+
+    def audio(self, frame: AudioFrame) -> None: ...
+    def event(self, event: messages.Message) -> None: ...
+    def message(self, message: messages.DataMessage) -> None: ...
+    def milestone(self, name: str, now: float) -> None: ...
+    def move(self, agent: str) -> None: ...
+
+
 class SessionOutput:
     """The `Output` of one session, owned by it and called by it only, on the event loop.
 

@@ -135,6 +135,8 @@ class AgentLiveness:
         self._table.called(answers, extra)
         for session in self._demux:
             state = session.state
+            if state.listens_to:
+                continue  # it has no agent
             served = self._served.get(state.session_id)
             if served is None:  # it came from another process
                 served = Served(state.agent, await self._lease_holder(state.agent, state.session_id))

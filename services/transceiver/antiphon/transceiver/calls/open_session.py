@@ -25,12 +25,13 @@ from antiphon.transceiver.calls.agent_claims import AgentClaims
 from antiphon.transceiver.calls.agent_liveness import AgentLiveness
 from antiphon.transceiver.calls.control_rpc import TracedRequest
 from antiphon.transceiver.calls.half_open import HalfOpenSessions
+from antiphon.transceiver.calls.listeners import Listeners
 from antiphon.transceiver.calls.session_bus import CallHandlers, SessionBus
 from antiphon.transceiver.calls.session_table import SessionTable
 from antiphon.transceiver.calls.transfers import Transfers
 from antiphon.transceiver.net.endpoint import Endpoint
 from antiphon.transceiver.session.session import MAX_CAUSE, Session
-from antiphon.transceiver.session.state import RtpState, SessionState
+from antiphon.transceiver.session.state import RtpState, RtviState, SessionState
 from antiphon.transceiver.settings import Settings
 from antiphon.transceiver.timing.scheduler import Scheduler
 
@@ -56,6 +57,7 @@ class SessionOpener:
         transfers: Transfers,
         publisher: Publisher,
         scheduler: Scheduler,
+        listeners: Listeners,
     ) -> None:
         self._settings = settings
         self._sessions = sessions
@@ -64,6 +66,7 @@ class SessionOpener:
         self._claims = claims
         self._liveness = liveness
         self._publisher = publisher
+        self._listeners = listeners
         self._scheduler = scheduler
         self._loop = asyncio.get_running_loop()
         self._keyring: RouteKeyring = settings.keyring()
@@ -174,12 +177,15 @@ class SessionOpener:
             came = f"the subject of call {session_id}" if session_id else "the subject for new calls"
             text = f"an offer for {request.session_id or 'a new call'} came on {came}: use the subject of its own"
             return messages.Refused(code="no_session", message=text)
+        opens = request.session_id is None or request.listener is not None
         if session_id is not None and request.ice is not None:
             return self._exchange_ice(session_id, request, request.ice)
-        refusal = self._refusal(request.caller, now) if request.session_id is None else None
+        refusal = self._refusal(request.caller, now) if opens else None
         if refusal is not None:
             return refusal
         try:
+            if request.session_id is not None and request.listener is not None:
+                return await self._listen(request.session_id, request, sdp.read_offer(request.offer), now)
             if request.session_id is not None:
                 return self._answer_again(request.session_id, request.creator, request.offer, now)
             offer = sdp.read_offer(request.offer)
@@ -196,7 +202,7 @@ class SessionOpener:
     async def _answer(
         self, request: messages.OpenRequest, offer: sdp.Offer, now: float
     ) -> messages.Opened | messages.Refused:
-        session_id = "rtc_" + "".join(secrets.choice(_ID_ALPHABET) for _ in range(24))
+        session_id = _new_session_id()
         ended: messages.Ended | None = None
         """Published to an agent that has accepted, where no session is made after all."""
         made = False
@@ -230,6 +236,33 @@ class SessionOpener:
             session.end("internal", self._loop.time())
             raise
 
+    async def _listen(
+        self, call_id: str, request: messages.OpenRequest, offer: sdp.Offer, now: float
+    ) -> messages.Opened | messages.Refused:
+        """A session that gets both voices of a call of this process."""
+        session_id, creator = _new_session_id(), request.listener or ""
+        made = False
+        self._opening += 1
+        try:
+            await self._bus.listen_without_agent(session_id, creator, self.handlers)
+            refusal = self._listeners.refusal(call_id, request.creator)
+            if refusal is not None:
+                return refusal
+            if offer.direction == "recvonly":
+                return messages.Refused(code="bad_offer", message="a listener's audio has to be recvonly, not sendonly")
+            offer = offer._replace(direction="sendonly")
+            asked = request.model_copy(update={"agent": "-", "creator": creator, "copies": False, "session": {}})
+            no_agent = messages.ClaimReply(accepted=True)
+            session = self._make_session(session_id, asked, offer, no_agent, now, call_id)
+            made = True
+            self._listeners.add(session, creator)
+            answer = self._written_answer(session, offer)
+            return messages.Opened(session_id=session_id, answer=answer, cluster=self._settings.cluster)
+        finally:
+            self._opening -= 1
+            if not made:
+                self._bus.session_removed(session_id)
+
     def _make_session(
         self,
         session_id: str,
@@ -237,6 +270,7 @@ class SessionOpener:
         offer: sdp.Offer,
         claimed: messages.ClaimReply,
         now: float,
+        listens_to: str = "",
     ) -> Session:
         certificate = self._certificate.at(now)
         copied = self._copies_all if request.copies is None else request.copies
@@ -268,6 +302,8 @@ class SessionOpener:
             listens=sends(offer.direction),
             sdp_origin=secrets.randbits(40),
             copied=copied and self._keeps_copies,
+            rtvi=RtviState() if request.dialect == "rtvi" else None,
+            listens_to=listens_to,
             remote_credentials={ufrag: (offer.ufrag, offer.password)},
         )
         self._half_open.opened(session_id, request.caller, self._demux)
@@ -346,3 +382,7 @@ class SessionOpener:
             max_message=MAX_MESSAGE,
         )
         return sdp.write_answer(offer._replace(client=session.dtls_client), ours)
+
+
+def _new_session_id() -> str:
+    return "rtc_" + "".join(secrets.choice(_ID_ALPHABET) for _ in range(24))

@@ -137,6 +137,16 @@ class SessionBus:
         of_session.called = called
         of_session.call = await self._client.subscribe(subjects.call_all(session_id), cb=called)
 
+    async def listen_without_agent(self, session_id: str, creator: str, handlers: CallHandlers) -> None:
+        """Subscribe to the requests of signaling only, for a session that has no agent."""
+
+        async def called(message: Msg) -> None:
+            await self._called(session_id, message, handlers.offered)
+
+        of_session = self._sessions[session_id] = _SessionSubjects(_AgentSubjects("-", early=None), creator)
+        of_session.called = called
+        of_session.call = await self._client.subscribe(subjects.call_all(session_id), cb=called)
+
     async def called_from_elsewhere(self, message: Msg) -> None:
         """Another region's signaling asks all transceivers of the cluster: only the call's own one answers.
 
@@ -331,6 +341,7 @@ class SessionBus:
         except MalformedError as error:
             return messages.AttachReply(ok=False, message=str(error))
         over = of_session is None or (session is not None and session.ended is not None)
+        over = over or (session is not None and bool(session.state.listens_to))  # there is no agent to speak with
         if over or of_session is None or not messages.may_manage(asker, of_session.creator):
             return messages.AttachReply(ok=False, message=f"session {session_id} is over")
         return messages.AttachReply(ok=True, agent=of_session.current.agent, cluster=self._cluster)

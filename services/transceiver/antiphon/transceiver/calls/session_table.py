@@ -13,10 +13,11 @@ from opentelemetry import trace
 
 from antiphon.rtc.dtls.certificate import Certificate
 from antiphon.transceiver.bus.publisher import Publisher
-from antiphon.transceiver.bus.session_output import SessionOutput
+from antiphon.transceiver.bus.session_output import ListenerOutput, SessionOutput
 from antiphon.transceiver.net.demux import Demux
 from antiphon.transceiver.net.endpoint import Endpoint, Endpoints
 from antiphon.transceiver.session.endings import Endings
+from antiphon.transceiver.session.output import Output
 from antiphon.transceiver.session.session import Session
 from antiphon.transceiver.session.state import SessionState
 from antiphon.transceiver.settings import Settings
@@ -92,7 +93,9 @@ class SessionTable:
         now = self._loop.time()
         span = trace.get_current_span()
         may_send = self._gates.gate(state.session_id) if self._gates is not None and state.copied else None
-        output = SessionOutput(state.agent, state.session_id, endpoint.socket, self._publisher, span, now, may_send)
+        output: Output = ListenerOutput(endpoint.socket)
+        if not state.listens_to:
+            output = SessionOutput(state.agent, state.session_id, endpoint.socket, self._publisher, span, now, may_send)
         foreign = {
             ufrag: self._foreign_keys.get(cluster) or secrets.token_bytes(32)
             for ufrag, cluster in state.ufrag_clusters.items()

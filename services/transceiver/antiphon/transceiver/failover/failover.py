@@ -53,7 +53,7 @@ class Failover:
     def poll(self, now: float, bus_answers: bool) -> bool:
         """To be called every 50 ms. True if endpoints were closed: what is announced has changed."""
         for session in self._demux:
-            if session.connected and not self._writer.keeps(session):
+            if session.connected and not session.state.listens_to and not self._writer.keeps(session):
                 session_id = session.state.session_id
                 identity = self._endpoints.of(session_id).identity
                 self._writer.keep(session, subjects.checkpoint_key(*identity, session_id))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final, Protocol, TypedDict
 
 from antiphon.rtc.codec import CLOCK_RATES
@@ -62,6 +63,7 @@ class AudioReceiver:
         self._received_before, self._lost_before = state.packets_received, state.packets_lost
         """Packets of sources (SSRCs) and processes before this one."""
         self._clock_offset = unix_offset
+        self._tap: Callable[[bytes, int], None] | None = None
         self._resumes = False
         """The position is that of another process's checkpoint: the next packet shows how much is missing."""
         self._unix_offset = 0
@@ -179,8 +181,14 @@ class AudioReceiver:
     def _jump(self, samples: int) -> None:
         self._state.input_samples += samples
 
+    def tap(self, tap: Callable[[bytes, int], None] | None) -> None:
+        """Each frame that is published goes to `tap(pcm, rate)` as well; None: to nothing else."""
+        self._tap = tap
+
     def _publish(self, pcm: bytes, flags: int, arrived: float) -> None:
         state = self._state
+        if self._tap is not None:
+            self._tap(pcm, state.input_rate)
         captured_ns = self._unix_offset + int(arrived * 1e9)
         self._output.audio(
             AudioFrame(state.input_sequence, state.input_samples, captured_ns, state.input_rate, int(flags), 0, pcm)

@@ -92,6 +92,7 @@ class AudioSender:
         self._mute = False
         """Speech is played to nobody: positions go on, and nothing leaves."""
         self._obey_direction()
+        self._tap: Callable[[bytes, int], None] | None = None
         self._packets_limit = self._reports_limit = UNLIMITED
         """Of `RtpState.packets` and `SrtpState.rtcp_index`."""
 
@@ -118,6 +119,10 @@ class AudioSender:
         """A stored checkpoint covers so many packets and RTCP reports since the call's start: no more may be sent."""
         self._packets_limit, self._reports_limit = packets, reports
 
+    def tap(self, tap: Callable[[bytes, int], None] | None) -> None:
+        """Each frame that leaves goes to `tap(pcm, rate)` as well; None: to nothing else."""
+        self._tap = tap
+
     def offer(self, frame: AudioFrame) -> None:
         """Queue a frame; if the queue is full, publish `PlayoutOverflow` once per second of speech."""
         if not self._queue.offer(frame):
@@ -141,6 +146,8 @@ class AudioSender:
             self._owed = 0
             return False
         self._owed = max(0, self._owed - 1)
+        if self._tap is not None:
+            self._tap(outgoing.pcm, outgoing.rate)
         if self._mute:
             self._tell_position(outgoing.ends)
             return True

@@ -42,6 +42,8 @@ class Channels:
         self._output = output
         self._now = now
         self._data: DataChannels | None = None
+        self.hang_up: str | None = None
+        """The cause of an end that the client was told of: the call ends as soon as that had the time to arrive."""
         self._early: deque[tuple[str, str | bytes]] = deque()
         self._request_checkpoint: Callable[[], None] | None = None
         self._dropped = 0
@@ -174,7 +176,7 @@ class Channels:
         length = min(MAX_ERROR_TEXT, len(text))
         with contextlib.suppress(ChannelError):
             while length > 0:
-                event = json.dumps(_error_event(code, text[:length]))
+                event = json.dumps(error_event(code, text[:length]))
                 if len(event) <= self._data.max_message:
                     self._data.send(messages.EVENTS_CHANNEL, event, self._now)
                     return
@@ -191,6 +193,10 @@ class Channels:
         if self._data is not None:
             with contextlib.suppress(ChannelError):
                 self._data.send(messages.EVENTS_CHANNEL, json.dumps(notice), self._now)
+
+    def say_good_bye(self, cause: str) -> bool:
+        """Tell the client that its call will end, if its dialect has words for that; `hang_up` is set then."""
+        return False
 
     def detach(self) -> None:
         """Free the association and send nothing: it continues in another process."""
@@ -228,7 +234,8 @@ def _named(payload: str | bytes) -> str:
     return f"an event {found[1]!r}" if found else "a message"
 
 
-def _error_event(code: str, text: str) -> dict[str, Any]:
+def error_event(code: str, text: str) -> dict[str, Any]:
+    """An `error` of the realtime protocol."""
     return {
         "type": "error",
         "event_id": f"event_{secrets.token_hex(8)}",

@@ -25,17 +25,18 @@ from antiphon.schemas.addresses import Address
 from antiphon.schemas.audio import AudioFrame
 from antiphon.transceiver.ice.agent import IceLite, Path
 from antiphon.transceiver.ice.consent import CONSENT_TIMEOUT, Consent
+from antiphon.transceiver.media.call_mixer import CallMixer
 from antiphon.transceiver.media.receiver import AudioReceiver
 from antiphon.transceiver.media.reports import Reports
 from antiphon.transceiver.media.sender import AudioSender
 from antiphon.transceiver.session.alerts import HandshakeAlerts, cause_of_end
 from antiphon.transceiver.session.bounded_events import BoundedEvents
 from antiphon.transceiver.session.budget import REPORT_BYTES, PacketBudget
-from antiphon.transceiver.session.channels import Channels
 from antiphon.transceiver.session.checkpoint import Checkpoint
 from antiphon.transceiver.session.fault_isolation import contained, failed
 from antiphon.transceiver.session.output import MOVED, Output
-from antiphon.transceiver.session.over_budget import OverBudget
+from antiphon.transceiver.session.over_budget import NOTICE_SECONDS, OverBudget
+from antiphon.transceiver.session.rtvi_channels import channels_of
 from antiphon.transceiver.session.state import SessionState
 from antiphon.transceiver.session.visits import Visits
 
@@ -92,6 +93,8 @@ class Session:
         """0 in a process that has the session from another one."""
         self._handshake_path: Path | None = None
         """By which the newest datagram of the handshake arrived."""
+        self._said_good_bye_at: float | None = None
+        """When the client was told that its agent hangs up."""
         self._final_flights = TokenBucket(*FINAL_FLIGHTS)
         self._alerts = HandshakeAlerts()
         self._resumed = False
@@ -110,7 +113,7 @@ class Session:
         self._speech_srtp: Srtp | None = None
         """What protects our speech before the client's Finished is there; `_srtp` from then on."""
         self._client_events = BoundedEvents(output, now)
-        self._channels = Channels(state, self._client_events, now)
+        self._channels = channels_of(state, self._client_events, now, unix_offset)
         self._over_budget = OverBudget(self.budget, self._channels.send)
         self.receiver = AudioReceiver(state, self._client_events, unix_offset)
         self.sender = AudioSender(state, output, unix_offset)
@@ -456,6 +459,11 @@ class Session:
         self.checkpoints.touch()
         self._wake_speech(now)
 
+    def tap(self, mixer: CallMixer | None) -> None:
+        """Both voices of the call go to `mixer` as well, as they are received and played; None: to nothing else."""
+        self.receiver.tap(mixer.caller if mixer is not None else None)
+        self.sender.tap(mixer.agent if mixer is not None else None)
+
     def speak(self, frame: AudioFrame, now: float) -> None:
         """Queue a frame of speech."""
         if self.ended is not None:
@@ -480,7 +488,8 @@ class Session:
             case messages.Resume():
                 self.sender.resume()
             case messages.HangUp(reason=cause):
-                self.end("hang_up", now, cause)
+                if not self._channels.say_good_bye(cause):
+                    self.end("hang_up", now, cause)
         self._wake_speech(now)
 
     # ---- time ----------------------------------------------------------------------------------------
@@ -491,6 +500,11 @@ class Session:
         if self.ended is not None:
             return
         self._client_events.poll(now)
+        if (cause := self._channels.hang_up) is not None:
+            self._said_good_bye_at = self._said_good_bye_at or now
+            if now - self._said_good_bye_at > NOTICE_SECONDS:
+                self.end("hang_up", now, cause)
+                return
         given_up = self._alerts.given_up(now) if self._setup.running else None
         if given_up is not None:
             self._handshake_failed(given_up, now)

@@ -68,6 +68,22 @@ class SpeechState:
 
 
 @dataclass
+class RtviState:
+    """A client that speaks RTVI in place of the realtime protocol, and the little that its dialect has to remember."""
+
+    label: str = ""
+    """Of the data channel that the client has opened for its messages; empty before."""
+    client_major: int = 0
+    """First number of the protocol version that `client-ready` named; 0 before."""
+    transcribed: dict[str, str] = field(default_factory=dict)
+    """What was transcribed so far of each item of the caller whose transcript is not complete."""
+    pending: dict[str, str] = field(default_factory=dict)
+    """What was played (or written) of each message of the agent and is no whole sentence yet."""
+    segment: int = 0
+    """Sentences of the agent that were sent so far."""
+
+
+@dataclass
 class SessionState:
     """One session. Addresses are those of the checked path that answers take.
 
@@ -141,6 +157,10 @@ class SessionState:
     listens: bool = True
     """The client has wanted audio at some time: while it wants none, the agent's speech waits. To a client that never
     wanted any, such as one that only publishes, speech is played as if it was sent."""
+    rtvi: RtviState | None = None
+    """Set: the client speaks RTVI, not the realtime protocol, over its data channel."""
+    listens_to: str = ""
+    """The call whose two voices the client gets, without an agent of its own; empty: this is a call."""
     remote_credentials: dict[str, tuple[str, str]] = field(default_factory=dict)
     """(ufrag, password) of the client, by the ufrag of ours that its offer was answered with: our checks go by them."""
     tie_breaker: int = 0
@@ -180,6 +200,7 @@ class SessionState:
         fields["path_relay"] = fields["path_relay"] and tuple(fields["path_relay"])
         fields["telephone"] = fields["telephone"] and tuple(fields["telephone"])
         fields["remote_fingerprints"] = [tuple(pair) for pair in fields["remote_fingerprints"]]
+        fields["rtvi"] = fields.get("rtvi") and RtviState(**fields["rtvi"])
         fields["remote_credentials"] = {
             ours: tuple(theirs) for ours, theirs in fields.get("remote_credentials", {}).items()
         }

@@ -1,7 +1,7 @@
 """Which timers of the wheel a session has.
 
-Its sender's while there is speech, its receiver's from the first packet on, its handshake's while a flight may have to be
-repeated, and its data channels' while what the client sent waits for its turn.
+Its sender's while there is speech, its receiver's from the first packet on, its handshake's while a flight may have to
+be repeated, and its data channels' while what the client sent waits for its turn.
 
 The wheel calls every 20 ms. An error in a visit ends the session, as `contained` does for its other entry points.
 """
