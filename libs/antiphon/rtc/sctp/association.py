@@ -16,8 +16,8 @@ from typing import Any, Final
 from antiphon.rtc.sctp.aiortc_internals import Association, DataChunk, ForwardTsnChunk, RecordTransport, SackChunk
 from antiphon.rtc.sctp.inbound import WINDOW, AssociationError, Fragment, Inbound
 from antiphon.rtc.sctp.packet import SctpError, read_packet, trimmed_gaps
-from antiphon.rtc.token_bucket import TokenBucket
 from antiphon.runtime.bounded_log import BoundedLog
+from antiphon.runtime.token_bucket import TokenBucket
 
 log = logging.getLogger(__name__)
 complaints: Final = BoundedLog(log)

@@ -24,11 +24,11 @@ from antiphon.runtime import tasks
 from antiphon.runtime.cluster_networks import ClusterNetworks, parse_networks
 from antiphon.runtime.nats import buckets, connection
 from antiphon.runtime.nats.hub import HubConnection, connect_hub
+from antiphon.runtime.nats.publisher import Publisher
+from antiphon.runtime.owned_calls.agent_claims import AgentClaims
 from antiphon.schemas import MalformedError, messages, subjects
 from antiphon.schemas.addresses import Address
 from antiphon.transceiver.bus.announcer import Announcer, Liveness, Site
-from antiphon.transceiver.bus.publisher import Publisher
-from antiphon.transceiver.calls.agent_claims import AgentClaims
 from antiphon.transceiver.calls.agent_liveness import AgentLiveness
 from antiphon.transceiver.calls.call_status import CallStatusResponder
 from antiphon.transceiver.calls.open_session import SessionOpener

@@ -15,12 +15,12 @@ from antiphon.rtc import sdp
 from antiphon.rtc.dtls.certificate import CurrentCertificate
 from antiphon.runtime import telemetry
 from antiphon.runtime.nats.errors import BUS_ERRORS
+from antiphon.runtime.nats.publisher import Publisher
+from antiphon.runtime.owned_calls.agent_claims import AgentClaims
+from antiphon.runtime.owned_calls.control_rpc import TracedRequest
 from antiphon.schemas import MalformedError, messages, subjects
 from antiphon.schemas.route_token import RouteKeyring, ice_password
-from antiphon.transceiver.bus.publisher import Publisher
-from antiphon.transceiver.calls.agent_claims import AgentClaims
 from antiphon.transceiver.calls.agent_liveness import AgentLiveness
-from antiphon.transceiver.calls.control_rpc import TracedRequest
 from antiphon.transceiver.calls.half_open import HalfOpenSessions
 from antiphon.transceiver.calls.session_bus import CallHandlers, SessionBus
 from antiphon.transceiver.calls.session_table import SessionTable

@@ -19,12 +19,11 @@ from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
 from antiphon.runtime import tasks
-from antiphon.runtime.nats import connection
+from antiphon.runtime.nats import connection, nats_fast_path
 from antiphon.runtime.nats.errors import BUS_ERRORS
+from antiphon.runtime.owned_calls.agent_bounds import CONTROLS, AgentBounds
+from antiphon.runtime.owned_calls.control_rpc import Refusal, answer
 from antiphon.schemas import MalformedError, audio, messages, subjects
-from antiphon.transceiver.bus import nats_fast_path
-from antiphon.transceiver.calls.agent_bounds import CONTROLS, AgentBounds
-from antiphon.transceiver.calls.control_rpc import Refusal, answer
 from antiphon.transceiver.net.demux import Demux
 from antiphon.transceiver.session.session import Session
 

@@ -12,11 +12,11 @@ from collections.abc import Awaitable, Callable
 
 from antiphon.runtime import tasks
 from antiphon.runtime.nats.errors import BUS_ERRORS
+from antiphon.runtime.nats.publisher import Publisher
+from antiphon.runtime.owned_calls.agent_claims import AgentClaims
+from antiphon.runtime.owned_calls.control_rpc import Refusal
 from antiphon.schemas import messages, subjects
-from antiphon.transceiver.bus.publisher import Publisher
-from antiphon.transceiver.calls.agent_claims import AgentClaims
 from antiphon.transceiver.calls.agent_liveness import AgentLiveness
-from antiphon.transceiver.calls.control_rpc import Refusal
 from antiphon.transceiver.calls.session_bus import SessionBus
 from antiphon.transceiver.session.output import MOVED
 from antiphon.transceiver.session.session import Session
