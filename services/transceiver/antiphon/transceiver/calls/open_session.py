@@ -17,14 +17,14 @@ from antiphon.runtime import telemetry
 from antiphon.runtime.nats.errors import BUS_ERRORS
 from antiphon.runtime.nats.publisher import Publisher
 from antiphon.runtime.owned_calls.agent_claims import AgentClaims
+from antiphon.runtime.owned_calls.agent_liveness import AgentLiveness
 from antiphon.runtime.owned_calls.control_rpc import TracedRequest
+from antiphon.runtime.owned_calls.session_bus import CallHandlers, SessionBus
+from antiphon.runtime.owned_calls.transfers import Transfers
 from antiphon.schemas import MalformedError, messages, subjects
 from antiphon.schemas.route_token import RouteKeyring, ice_password
-from antiphon.transceiver.calls.agent_liveness import AgentLiveness
 from antiphon.transceiver.calls.half_open import HalfOpenSessions
-from antiphon.transceiver.calls.session_bus import CallHandlers, SessionBus
 from antiphon.transceiver.calls.session_table import SessionTable
-from antiphon.transceiver.calls.transfers import Transfers
 from antiphon.transceiver.net.endpoint import Endpoint
 from antiphon.transceiver.session.session import MAX_CAUSE, Session
 from antiphon.transceiver.session.state import RtpState, SessionState
