@@ -12,6 +12,7 @@ from fastapi import Request
 from antiphon.runtime.api_keys import KeyTable, keys_of_list
 from antiphon.signaling.auth.authentication import Caller
 from antiphon.signaling.auth.client_secret import ClientSecret
+from antiphon.signaling.calls.configuration import agent_of
 from antiphon.signaling.http.app import create_app, create_authenticator
 from antiphon.signaling.http.errors import ApiError
 from antiphon.signaling.http.health import healthz
@@ -63,8 +64,8 @@ async def test_the_agent_of_a_secret_wins_over_the_url_and_the_session() -> None
     session = {"agent": "of-the-session"}
     cases: list[tuple[dict[str, object], str]] = [({"agent": "of-the-secret"}, "of-the-secret"), ({}, "of-the-url")]
     for fixed, expected in cases:
-        assert await openai_calls.agent_of(request, holder(fixed), session, settings, backend) == expected
-    assert await openai_calls.agent_of(request_with(b""), SERVER, {}, settings, backend) == settings.default_agent
+        assert await agent_of(request, holder(fixed), session, settings, backend) == expected
+    assert await agent_of(request_with(b""), SERVER, {}, settings, backend) == settings.default_agent
 
 
 @pytest.mark.parametrize("call_id", ["nonsense", "rtc_", "rtc_a.b", "rtc_*"])

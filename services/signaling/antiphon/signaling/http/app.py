@@ -10,6 +10,7 @@ from starlette.types import ASGIApp
 from antiphon.signaling.auth.authentication import Authenticator
 from antiphon.signaling.auth.client_secret import SecretSigner
 from antiphon.signaling.auth.key_ring import KeyRing
+from antiphon.signaling.calls import admission
 from antiphon.signaling.http import errors, health, static_files
 from antiphon.signaling.http.dependencies import Services
 from antiphon.signaling.http.forwarded import ForwardedClient
@@ -57,7 +58,7 @@ def create_app(
         backend=backend,
         authenticator=authenticator,
         limits=authenticator.limits,
-        placing=asyncio.Semaphore(openai_calls.MAX_PLACING),
+        placing=asyncio.Semaphore(admission.MAX_PLACING),
         side_channels=asyncio.Semaphore(side_channel.MAX_CHANNELS),
         place_table=place_table,
     )

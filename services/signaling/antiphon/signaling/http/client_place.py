@@ -9,7 +9,8 @@ import time
 from typing import Annotated, Final
 from urllib.parse import unquote
 
-from fastapi import Depends, Request
+from fastapi import Depends
+from starlette.requests import HTTPConnection
 
 from antiphon.signaling.http.dependencies import Services, ServicesDep
 from antiphon.signaling.http.errors import ApiError
@@ -22,12 +23,12 @@ from antiphon.signaling.placement.region_map import RegionMap
 _BOOLEANS: Final = {"true": True, "1": True, "false": False, "0": False}
 
 
-async def client_place_of(request: Request, services: ServicesDep) -> ClientPlace:
-    """Where its client is taken to be; `ApiError` 400 for a hint that can't be read."""
+async def client_place_of(connection: HTTPConnection, services: ServicesDep) -> ClientPlace:
+    """Where the client of a request or WebSocket is taken to be; `ApiError` 400 for a hint that can't be read."""
     regions = services.backend.directory.region_map(time.monotonic())
     return (
-        _hinted(request, services, regions)
-        or _told(request, services)
+        _hinted(connection, services, regions)
+        or _told(connection, services)
         or services.backend.directory.unknown_place(regions)
     )
 
@@ -35,22 +36,22 @@ async def client_place_of(request: Request, services: ServicesDep) -> ClientPlac
 ClientPlaceDep = Annotated[ClientPlace, Depends(client_place_of)]
 
 
-async def call_options_of(request: Request, place: ClientPlaceDep) -> CallOptions:
-    """How the request's call is to be placed; `ApiError` 400 for a wish that can't be read."""
-    return CallOptions(place, _wish(request, "race") or False, _wish(request, "copy"))
+async def call_options_of(connection: HTTPConnection, place: ClientPlaceDep) -> CallOptions:
+    """How its call is to be placed; `ApiError` 400 for a wish that can't be read."""
+    return CallOptions(place, _wish(connection, "race") or False, _wish(connection, "copy"))
 
 
 CallOptionsDep = Annotated[CallOptions, Depends(call_options_of)]
 
 
-def _asked(request: Request, name: str) -> str | None:
+def _asked(connection: HTTPConnection, name: str) -> str | None:
     """The query parameter, or the header that stands for it where a client can't change the URL. Empty: not asked."""
-    value = request.query_params.get(name)
-    return (unquote(request.headers.get(f"antiphon-{name}", "")) if value is None else value) or None
+    value = connection.query_params.get(name)
+    return (unquote(connection.headers.get(f"antiphon-{name}", "")) if value is None else value) or None
 
 
-def _wish(request: Request, name: str) -> bool | None:
-    text = _asked(request, name)
+def _wish(connection: HTTPConnection, name: str) -> bool | None:
+    text = _asked(connection, name)
     if text is None:
         return None
     if text.lower() not in _BOOLEANS:
@@ -58,9 +59,9 @@ def _wish(request: Request, name: str) -> bool | None:
     return _BOOLEANS[text.lower()]
 
 
-def _hinted(request: Request, services: Services, regions: RegionMap) -> ClientPlace | None:
+def _hinted(connection: HTTPConnection, services: Services, regions: RegionMap) -> ClientPlace | None:
     """A region's name says more than coordinates: it wins where both are there."""
-    region, place = _asked(request, "region"), _asked(request, "place")
+    region, place = _asked(connection, "region"), _asked(connection, "place")
     if region is not None:
         if region not in regions.names:
             services.backend.connection("the regions are not known")
@@ -76,10 +77,10 @@ def _hinted(request: Request, services: Services, regions: RegionMap) -> ClientP
     return None
 
 
-def _told(request: Request, services: Services) -> ClientPlace | None:
-    if (coordinates := proxy_place(request)) is not None:
+def _told(connection: HTTPConnection, services: Services) -> ClientPlace | None:
+    if (coordinates := proxy_place(connection)) is not None:
         return ClientPlace("header", Site(coordinates=coordinates))
-    if services.place_table is None or request.client is None:
+    if services.place_table is None or connection.client is None:
         return None
-    coordinates = services.place_table.find(request.client.host)
+    coordinates = services.place_table.find(connection.client.host)
     return None if coordinates is None else ClientPlace("table", Site(coordinates=coordinates))

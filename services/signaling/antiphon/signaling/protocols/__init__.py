@@ -1,4 +1,4 @@
 """What clients speak: the calls of the realtime API and its side channel.
 
-Imports `auth`, `http` and `placement`.
+Imports `auth`, `calls`, `http` and `placement`.
 """

@@ -1,0 +1,78 @@
+"""`open_call`: an offer, who calls, and how the call is to be, become a call. The one way for every WebRTC protocol.
+
+A protocol reads its request, calls this, and writes `Placed` in its own form; `ApiError` says why there is no call.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from fastapi import Request
+from opentelemetry import propagate, trace
+from opentelemetry.trace import SpanKind, Status, StatusCode
+
+from antiphon.signaling.auth.authentication import Caller
+from antiphon.signaling.calls.admission import admitted
+from antiphon.signaling.calls.configuration import CallConfiguration
+from antiphon.signaling.http.dependencies import Services
+from antiphon.signaling.http.errors import ApiError, as_header
+from antiphon.signaling.placement.placement import CallOptions, Placed, place
+from antiphon.signaling.placement.sdp import OfferError, check_offer
+
+log = logging.getLogger(__name__)
+tracer = trace.get_tracer("antiphon.signaling")
+
+
+@contextmanager
+def offer_span(request: Request) -> Iterator[None]:
+    """The root of a call's trace. It includes the authentication, so that a trace shows refused callers too."""
+    context = propagate.extract(dict(request.headers))
+    with tracer.start_as_current_span("offer", context=context, kind=SpanKind.SERVER) as span:
+        try:
+            yield
+        except ApiError as error:
+            span.set_attribute("antiphon.refused", error.code)
+            if error.status >= 500:
+                span.set_status(Status(StatusCode.ERROR, error.code))
+            raise
+
+
+async def open_call(services: Services, caller: Caller, offer: str, configuration: CallConfiguration) -> Placed:
+    """Place the call; `ApiError` if the offer can't become one, the caller may not, or nobody takes it.
+
+    `offer`: the client's SDP, as it came.
+    """
+    check_sdp(offer)
+    agent, session, options = configuration
+    async with admitted(services, caller):
+        placed = await place(services.backend, offer, agent, session, caller, options)
+    trace.get_current_span().set_attributes({"antiphon.session_id": placed.session_id, "antiphon.agent": agent})
+    fields = {"session": placed.session_id, "agent": agent}
+    where = ""
+    if placed.region:
+        fields |= {"region": placed.region, "ingress": placed.ingress, "place_source": options.place.source}
+        where = f" in region {placed.region}, ingress in {placed.ingress}, place by {options.place.source}"
+    log.info("call %s placed for agent %s%s", placed.session_id, agent, where, extra=fields)
+    return placed
+
+
+def check_sdp(offer: str) -> None:
+    """`ApiError` 400 for an offer that no transceiver has to see to refuse it."""
+    try:
+        check_offer(offer)
+    except OfferError as error:
+        raise ApiError(400, error.code, str(error), param="sdp") from None
+
+
+def headers_of(placed: Placed, options: CallOptions) -> dict[str, str]:
+    """What an answer says of the way that its call takes; nothing where regions have no names."""
+    headers = {"Cache-Control": "no-store"}
+    if placed.region:
+        headers["Antiphon-Region"] = as_header(placed.region)
+        headers["Antiphon-Ingress"] = as_header(placed.ingress)
+        if placed.second_ingress:
+            headers["Antiphon-Second-Ingress"] = as_header(placed.second_ingress)
+        headers["Antiphon-Place-Source"] = options.place.source
+    return headers
