@@ -18,8 +18,9 @@ from antiphon.signaling.http.middleware import Middleware
 from antiphon.signaling.limits.limits import Limits
 from antiphon.signaling.placement.backend import Backend
 from antiphon.signaling.placement.place_table import PlaceTable
-from antiphon.signaling.protocols import client_secrets, openai_calls, regions, side_channel
+from antiphon.signaling.protocols import client_secrets, openai_calls, realtime_websocket, regions, side_channel
 from antiphon.signaling.settings import Settings, is_loopback
+from antiphon.signaling.websocket_calls.service import WebSocketCalls
 
 
 def create_authenticator(settings: Settings, backend: Backend) -> Authenticator:
@@ -37,6 +38,7 @@ def create_app(
     backend: Backend,
     authenticator: Authenticator | None = None,
     place_table: PlaceTable | None = None,
+    websocket_calls: WebSocketCalls | None = None,
 ) -> ASGIApp:
     """The whole service, as one ASGI application. The caller owns the others: it starts and stops them.
 
@@ -61,9 +63,10 @@ def create_app(
         placing=asyncio.Semaphore(admission.MAX_PLACING),
         side_channels=asyncio.Semaphore(side_channel.MAX_CHANNELS),
         place_table=place_table,
+        websocket_calls=websocket_calls,
     )
     errors.install(app)
-    for routes in (openai_calls, client_secrets, regions, side_channel, health, static_files):
+    for routes in (openai_calls, client_secrets, regions, realtime_websocket, health, static_files):
         app.include_router(routes.router)
     app.mount("/static", static_files.RevalidatedFiles(directory=static_files.STATIC))
     host, _ = settings.bind_address()
