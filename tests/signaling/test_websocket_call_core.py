@@ -519,6 +519,16 @@ def test_speech_at_any_rate_comes_out_in_the_client_s_format() -> None:
         assert len(call.deltas()) == 48000
 
 
+@pytest.mark.parametrize("own_events", [False, True])
+def test_events_that_the_published_protocol_does_not_have_are_for_clients_that_ask_for_them(own_events: bool) -> None:
+    call = realtime_call()
+    call.core.state.own_events = own_events
+    call.agent_says({"type": "antiphon.latency"})
+    call.core.announce_draining(5)
+    assert [each["type"] for each in call.client[1:]] == ["antiphon.latency", "antiphon.draining"] * own_events
+    assert isinstance(call.events[-1], messages.Draining)
+
+
 # ---- life ------------------------------------------------------------------------------------------------
 
 

@@ -267,7 +267,7 @@ def _websocket(_: User) -> Permissions:
             _on("data_in"),
             _on("session_event"),
             *_asks("antiphon-agent"),
-            *_answers("signaling", "bridge", "agent", "operator"),
+            *_answers("signaling", "bridge", "agent"),
             *_gets(_LEASES, ">"),
         ),
         subscribe=(

@@ -19,7 +19,7 @@ from antiphon.signaling.http.dependencies import Services, ServicesDep
 from antiphon.signaling.http.errors import ApiError, unavailable
 from antiphon.signaling.protocols.side_channel import authorization_of, side_channel, subprotocol_of
 from antiphon.signaling.websocket_calls.connection import Connection
-from antiphon.signaling.websocket_calls.service import OpenedCall
+from antiphon.signaling.websocket_calls.service import OpenedCall, WantedCall
 
 log = logging.getLogger(__name__)
 tracer = trace.get_tracer("antiphon.signaling")
@@ -66,6 +66,12 @@ async def _open(socket: WebSocket, services: Services) -> OpenedCall:
         raise unavailable("websocket_not_served", "no calls over WebSocket are taken here", 60)
     calls.check_room()
     configuration = await configuration_of(socket, services, caller, {})
-    model = socket.query_params.get("model", "")[:256]
+    query = socket.query_params
+    wanted = WantedCall(
+        configuration.agent,
+        configuration.session,
+        model=query.get("model", "")[:256],
+        own_events="antiphon" in query.get("events", "").split(","),
+    )
     async with admitted(services, caller):
-        return await calls.open(services.backend, caller, configuration.agent, configuration.session, model)
+        return await calls.open(services.backend, caller, wanted)

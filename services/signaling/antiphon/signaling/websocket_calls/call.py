@@ -41,6 +41,8 @@ STATISTICS_SECONDS: Final = 5.0
 DELTA_FRAMES: Final = 25
 """In one `response.output_audio.delta` at most: half a second."""
 MAX_CAUSE: Final = 200
+OWN_EVENTS: Final = "antiphon."
+"""The beginning of types that the published protocol does not have: some clients take them for errors."""
 
 _AHEAD_OF_AUDIO: Final = ("response.cancel", "conversation.item.truncate", "output_audio_buffer.clear")
 """Events about what the agent says now: they do not wait behind audio."""
@@ -81,6 +83,8 @@ class CallState:
     """Those that the client may not change, as in the claim."""
     model: str = ""
     """As the client has named it."""
+    own_events: bool = False
+    """The client takes events that are not of the published protocol (`antiphon.latency`)."""
 
 
 class WebSocketCall:
@@ -269,6 +273,8 @@ class WebSocketCall:
             self._output.wake()  # speech may have waited for it
             self._plain = False
             self._updates.clear()
+            if event["type"].startswith(OWN_EVENTS) and not self.state.own_events:
+                return
             if event["type"] in ("session.created", "session.updated") and isinstance(event.get("session"), dict):
                 payload = self._with_formats(event)
         self._output.to_client(payload)
@@ -336,7 +342,8 @@ class WebSocketCall:
         """Notify agent and client that this call will end within `seconds`."""
         if self.ended is None:
             self._output.event(messages.Draining(seconds=seconds))
-            self._emit("antiphon.draining", {"seconds": seconds})
+            if self.state.own_events:
+                self._emit(f"{OWN_EVENTS}draining", {"seconds": seconds})
 
     # ---- time --------------------------------------------------------------------------------------
 

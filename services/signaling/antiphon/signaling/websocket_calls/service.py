@@ -13,7 +13,7 @@ import secrets
 import string
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import nats.errors
 from nats.aio.client import Client
@@ -53,6 +53,18 @@ class _Parts:
     claims: AgentClaims
     liveness: AgentLiveness
     transfers: Transfers
+
+
+class WantedCall(NamedTuple):
+    """What a request asks for. A value."""
+
+    agent: str
+    session: dict[str, Any]
+    """Settings for the agent; what the caller's secret fixes is in them."""
+    model: str = ""
+    """As the client names it; shown where the agent shows none."""
+    own_events: bool = False
+    """As in `CallState`."""
 
 
 class OpenedCall:
@@ -144,27 +156,19 @@ class WebSocketCalls:
             raise unavailable("overloaded", f"all {limit} calls over WebSocket of this process are taken", 2)
         return self._parts, self._table
 
-    async def open(
-        self, backend: Backend, caller: Caller, agent: str, session: dict[str, Any], model: str
-    ) -> OpenedCall:
+    async def open(self, backend: Backend, caller: Caller, wanted: WantedCall) -> OpenedCall:
         """Claim the agent; `ApiError` if there is no call."""
         parts, table = self._room()
         self._opening += 1
         try:
-            return await self._open(parts, table, backend, caller, agent, session, model)
+            return await self._open(parts, table, backend, caller, wanted)
         finally:
             self._opening -= 1
 
     async def _open(
-        self,
-        parts: _Parts,
-        table: CallTable,
-        backend: Backend,
-        caller: Caller,
-        agent: str,
-        session: dict[str, Any],
-        model: str,
+        self, parts: _Parts, table: CallTable, backend: Backend, caller: Caller, wanted: WantedCall
     ) -> OpenedCall:
+        agent, session = wanted.agent, wanted.session
         loop = asyncio.get_running_loop()
         session_id = "rtc_" + "".join(secrets.choice(_ID_ALPHABET) for _ in range(24))
         began = loop.time()
@@ -191,7 +195,14 @@ class WebSocketCalls:
             self._not_made(parts, agent, session_id, ended)
             raise
         state = CallState(
-            session_id, agent, claimed.input_rate, caller.creator, session, list(caller.locked), model or agent
+            session_id,
+            agent,
+            claimed.input_rate,
+            caller.creator,
+            session,
+            list(caller.locked),
+            wanted.model or agent,
+            wanted.own_events,
         )
         output = BusOutput(session_id, agent, parts.publisher)
         call = WebSocketCall(state, output, began, self._ended)
