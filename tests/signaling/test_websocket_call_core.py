@@ -339,6 +339,10 @@ def test_the_session_that_the_agent_shows_has_the_formats_in_force() -> None:
     call.agent_says(CREATED)
     shown = call.of("session.created")[0]["session"]["audio"]
     assert shown["input"]["format"] == shown["output"]["format"] == {"type": "audio/pcmu"}
+    response = {"id": "resp_1", "audio": {"output": {"format": {"type": "audio/pcm", "rate": 24000}, "voice": "joe"}}}
+    call.agent_says({"type": "response.created", "response": response})
+    output = call.of("response.created")[0]["response"]["audio"]["output"]
+    assert output == {"format": {"type": "audio/pcmu"}, "voice": "joe"}
 
 
 # ---- what the agent says -------------------------------------------------------------------------------

@@ -277,6 +277,8 @@ class WebSocketCall:
                 return
             if event["type"] in ("session.created", "session.updated") and isinstance(event.get("session"), dict):
                 payload = self._with_formats(event)
+            elif self._formats["output"] is not AudioFormat.PCM and isinstance(event.get("response"), dict):
+                payload = self._with_output_format(event)
         self._output.to_client(payload)
 
     def _with_formats(self, event: Event) -> str:
@@ -293,6 +295,15 @@ class WebSocketCall:
         if isinstance(detected, dict) and "turn_detection" in detected:
             self._input.fills = detected["turn_detection"] is not None
         return _dumped({**event, "session": {**session, "audio": shown}})
+
+    def _with_output_format(self, event: Event) -> str:
+        response: Event = event["response"]
+        audio = response.get("audio")
+        output = audio.get("output") if isinstance(audio, dict) else None
+        if isinstance(audio, dict) and isinstance(output, dict) and "format" in output:
+            shown = {**audio, "output": {**output, "format": self._formats["output"].shown()}}
+            event = {**event, "response": {**response, "audio": shown}}
+        return _dumped(event)
 
     def speak(self, frame: AudioFrame, now: float) -> None:
         """Queue a frame of speech; `poll` sends it."""
