@@ -17,12 +17,13 @@ from antiphon.runtime.token_bucket import TokenBucket
 from antiphon.schemas.audio import FRAME_MS, AudioFrame, FrameFlag
 from antiphon.signaling.websocket_calls.audio_format import AudioFormat
 
-SPEED: Final = 8
-"""Times real time at which audio that waits is passed on. A bridge judges the voice activity of 20 ms in 0.2 ms."""
+SPEED: Final = 4
+"""Times real time at which audio that waits is passed on. A bridge keeps 5 s that it has not judged, and drops more: so
+it may stand still for more than a second."""
 AT_ONCE: Final = 25
 """Frames that pass without waiting: a client's chunk of half a second."""
 SETTLE_SECONDS: Final = 0.1
-"""Between the last frame and a commit: the agent has judged the frame by then, whose way is another one."""
+"""Between the last frame and a commit: the agent has received the frame by then, whose way is another one."""
 GRACE_SECONDS: Final = 0.3
 """Without audio until silence is made up; a chunk of audio covers the time that it lasts."""
 LONGEST_CHUNK: Final = 2.0
