@@ -15,8 +15,8 @@ from support.processes.bridge import agent_is_there, running_bridge
 from support.processes.nats import nats_server
 from support.processes.transceiver_process import Bench, transceiver_process
 
+from antiphon.runtime.owned_calls.agent_liveness import ROUNDS, LivenessTable, Served
 from antiphon.schemas import messages, subjects
-from antiphon.transceiver.calls.agent_liveness import ROUNDS, LivenessTable, Served
 
 SILENT = """
 import os

@@ -17,8 +17,8 @@ from antiphon.agent.agent import MAX_LATENESS_MS
 from antiphon.agent.energy_vad import EnergyVad
 from antiphon.agent.event_queue import EventQueue
 from antiphon.agent.playback import Framer
-from antiphon.agent.resampling import HALF, Resampler
 from antiphon.agent.watchdog import Watchdog
+from antiphon.runtime.resampling import HALF, Resampler
 from antiphon.schemas.audio import RATES, AudioFrame
 
 pytestmark = pytest.mark.pure

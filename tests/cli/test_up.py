@@ -128,7 +128,8 @@ def test_each_part_has_its_own_keys_only_and_those_of_this_stack_are_new_and_in_
             assert secrets["transceiver"].pop("ANTIPHON_ROUTE_KEYS_FILE") == route
             password = secrets["transceiver"].pop("ANTIPHON_PASSWORD_KEY_FILE")
             secret = secrets["signaling"].pop("ANTIPHON_SECRET_KEY_FILE")
-            files += [Path(route), Path(password), Path(secret)]
+            websocket = secrets["signaling"].pop("ANTIPHON_WEBSOCKET_NATS_CREDENTIALS")
+            files += [Path(route), Path(password), Path(secret), Path(websocket)]
             assert {path.stat().st_mode & 0o777 for path in files} == {0o400}
             assert next(scratch.iterdir()).stat().st_mode & 0o777 == 0o700
             seen.append([path.read_text() for path in files])

@@ -56,7 +56,7 @@ def test_each_container_sees_its_own_nats_credential_alone() -> None:
         "setup": ["nats-setup"],
         "relay": ["nats-relay"],
         "transceiver": ["nats-transceiver"],
-        "signaling": ["nats-signaling"],
+        "signaling": ["nats-signaling", "nats-websocket"],
         "inference-bridge": ["nats-bridge"],
     }
     for name, service in found.items():

@@ -19,8 +19,8 @@ from antiphon.inference_bridge.conversation.event_output import (
     EventQueue,
 )
 from antiphon.runtime import tasks
+from antiphon.runtime.owned_calls.agent_bounds import AgentBounds
 from antiphon.schemas import messages
-from antiphon.transceiver.calls.agent_bounds import AgentBounds
 
 pytestmark = pytest.mark.pure
 

@@ -242,6 +242,17 @@ def test_a_response_that_is_cancelled_before_a_word_of_it_ends_as_it_began() -> 
     assert realtime.conversation.items == []
 
 
+def test_a_message_under_way_can_be_truncated_though_its_content_is_not_on_record_yet() -> None:
+    realtime, events = protocol()
+    response = RealtimeResponse(realtime)
+    response.begin_speech()
+    (part,) = of_type(events, "response.content_part.added")
+    item = realtime.conversation.truncate(part["item_id"], part["content_index"])
+    assert item["status"] == "in_progress"
+    with pytest.raises(ClientError, match="has 1 parts"):
+        realtime.conversation.truncate(part["item_id"], 1)
+
+
 def test_the_keys_of_the_caller_are_told_and_read_by_the_model() -> None:
     assert [key_of(event) for event in (0, 9, 10, 11, 12, 15, 16, -1)] == ["0", "9", "*", "#", "A", "D", None, None]
     realtime, events = protocol()

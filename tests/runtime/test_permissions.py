@@ -87,7 +87,9 @@ def test_a_role_reads_its_own_replies_and_those_of_no_other(user: User) -> None:
     assert not any(each.startswith((">", "*", "_INBOX.", "_INBOX_*")) for each in permissions_of(user).subscribe)
 
 
-REGISTER_OF_AGENTS = {f"_INBOX_{role}_register" for role in ("transceiver", "bridge", "signaling", "operator")}
+REGISTER_OF_AGENTS = {
+    f"_INBOX_{role}_register" for role in ("transceiver", "bridge", "signaling", "operator", "websocket")
+}
 ANSWERS = {
     "setup": set(),
     "recorder": set(),
@@ -104,8 +106,9 @@ ANSWERS = {
         *(f"_INBOX_{role}_register" for role in ("transceiver", "signaling", "operator")),
         "_INBOX_agent.*",
     },
-    "bridge": {"_INBOX_transceiver", "_INBOX_bridge", "_INBOX_operator", *REGISTER_OF_AGENTS},
-    "agent": {"_INBOX_transceiver", "_INBOX_operator", *REGISTER_OF_AGENTS},
+    "websocket": {"_INBOX_signaling", "_INBOX_bridge", "_INBOX_agent.*"},
+    "bridge": {"_INBOX_transceiver", "_INBOX_bridge", "_INBOX_operator", "_INBOX_websocket", *REGISTER_OF_AGENTS},
+    "agent": {"_INBOX_transceiver", "_INBOX_operator", "_INBOX_websocket", *REGISTER_OF_AGENTS},
     "shadow": {"_INBOX_operator", *REGISTER_OF_AGENTS},
     "hub_setup": set(),
     "hub_relay": set(),

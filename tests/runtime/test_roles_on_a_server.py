@@ -125,6 +125,16 @@ MAY: Final[dict[str, tuple[list[str], list[str]]]] = {
             f"{A}transceiver.?.1.announce", f"{A}relay.*.announce",
         ],
     ),
+    "websocket": (
+        [
+            f"{A}session.*.s1.audio.in", f"{A}session.*.s1.data.in", f"{A}session.*.s1.event",
+            f"{A}agent.*.claim", f"{A}agent.*.claim.i1", "$JS.API.DIRECT.GET.KV_antiphon-leases.$KV.*",
+        ],
+        [
+            f"{A}session.*.s1.*.out", f"{A}session.*.s1.control", f"{A}call.s1.*", f"{A}session.[*].[*].[*].out",
+            f"{A}cluster.?.call.s1.*",
+        ],
+    ),
     "bridge-concierge": (
         [
             f"{A}session.*.s1.*.out", f"{A}session.*.s1.control", f"{A}agent.concierge.beat",
@@ -197,7 +207,9 @@ MAY: Final[dict[str, tuple[list[str], list[str]]]] = {
 }  # fmt: skip
 
 
-REGISTER: Final = {role: f"_INBOX_{role}_register" for role in ("transceiver", "bridge", "signaling", "operator")}
+REGISTER: Final = {
+    role: f"_INBOX_{role}_register" for role in ("transceiver", "bridge", "signaling", "operator", "websocket")
+}
 ANSWERS: Final = {
     # title: inboxes of those that ask it
     "relay-mine": ["_INBOX_operator", REGISTER["operator"], REGISTER["signaling"], "_INBOX_relay_register"],
@@ -209,8 +221,11 @@ ANSWERS: Final = {
     "worker": [
         "_INBOX_bridge", "_INBOX_operator", REGISTER["bridge"], "_INBOX_worker_register", REGISTER["operator"],
     ],
-    "bridge-concierge": ["_INBOX_transceiver", "_INBOX_bridge", "_INBOX_operator", *REGISTER.values()],
-    "agent-echo": ["_INBOX_transceiver", "_INBOX_operator", *REGISTER.values()],
+    "websocket": ["_INBOX_signaling", "_INBOX_bridge", "_INBOX_agent.*"],
+    "bridge-concierge": [
+        "_INBOX_transceiver", "_INBOX_bridge", "_INBOX_operator", "_INBOX_websocket", *REGISTER.values()
+    ],
+    "agent-echo": ["_INBOX_transceiver", "_INBOX_operator", "_INBOX_websocket", *REGISTER.values()],
     "shadow-ear": ["_INBOX_operator", *REGISTER.values()],
 }  # fmt: skip
 

@@ -69,7 +69,7 @@ def test_it_closes_when_the_call_has_ended(called: SignalingProcess, stand_ins: 
 
 @pytest.mark.parametrize(
     ("query", "status", "code"),
-    [("call_id=rtc_nobody", 404, "no_call"), ("call_id=../x", 404, "no_call"), ("model=gpt", 400, "missing_call_id")],
+    [("call_id=rtc_nobody", 404, "no_call"), ("call_id=../x", 404, "no_call"), ("call_id=", 404, "no_call")],
 )
 def test_without_a_call_there_is_none(called: SignalingProcess, query: str, status: int, code: str) -> None:
     with pytest.raises(InvalidStatus) as refused, dial(called, query):

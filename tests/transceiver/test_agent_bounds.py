@@ -6,11 +6,11 @@ import pytest
 from support.models.sounds import speech
 from support.processes.transceiver_process import Bench, Line
 
+from antiphon.runtime.owned_calls.agent_bounds import CONTROLS, ERRORS, MESSAGES
+from antiphon.runtime.owned_calls.playout_queue import MAX_AHEAD
 from antiphon.schemas import messages, subjects
 from antiphon.schemas.audio import AudioFrame, pack_frame
 from antiphon.schemas.messages import encode
-from antiphon.transceiver.calls.agent_bounds import CONTROLS, ERRORS, MESSAGES
-from antiphon.transceiver.media.playout_queue import MAX_AHEAD
 
 pytestmark = pytest.mark.process
 

@@ -11,8 +11,8 @@ from nats.micro.service import ServiceConfig
 from support.conditions import until
 
 from antiphon.runtime.nats import connection
+from antiphon.runtime.owned_calls.control_rpc import Refusal, Request, answer
 from antiphon.schemas import messages
-from antiphon.transceiver.calls.control_rpc import Refusal, Request, answer
 
 pytestmark = pytest.mark.process
 

@@ -10,8 +10,8 @@ from support.peers.session_call import CERTIFICATE, PASSWORD_KEY, Call, StartCal
 
 from antiphon.rtc.rtp.packet import is_rtcp
 from antiphon.rtc.sdp.audio import Direction
+from antiphon.runtime.owned_calls.playout_queue import MAX_QUEUED
 from antiphon.schemas import messages
-from antiphon.transceiver.media.playout_queue import MAX_QUEUED
 from antiphon.transceiver.session.session import Session
 from antiphon.transceiver.session.state import SessionState
 

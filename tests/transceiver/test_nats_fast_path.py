@@ -7,8 +7,7 @@ import asyncio
 import pytest
 from support.conditions import until
 
-from antiphon.runtime.nats import connection
-from antiphon.transceiver.bus import nats_fast_path
+from antiphon.runtime.nats import connection, nats_fast_path
 
 pytestmark = pytest.mark.process
 

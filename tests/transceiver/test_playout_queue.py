@@ -13,9 +13,9 @@ from antiphon.rtc.media import opus
 from antiphon.rtc.rtp import rtcp, srtp
 from antiphon.rtc.rtp.packet import RtpPacket, unpack_rtp
 from antiphon.rtc.rtp.srtp_state import SrtpState
+from antiphon.runtime.owned_calls.playout_queue import MAX_QUEUED, PlayoutQueue, fade_out
 from antiphon.schemas import messages
 from antiphon.schemas.audio import AudioFrame
-from antiphon.transceiver.media.playout_queue import MAX_QUEUED, PlayoutQueue, fade_out
 from antiphon.transceiver.media.sender import HICCUP, HISTORY, MAX_RETRANSMITTED, AudioSender
 from antiphon.transceiver.session.state import RtpState, SessionState
 

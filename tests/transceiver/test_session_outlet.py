@@ -8,9 +8,9 @@ import pytest
 from opentelemetry import trace
 
 from antiphon.runtime.nats import connection
+from antiphon.runtime.nats.publisher import Publisher
 from antiphon.schemas import messages, subjects
 from antiphon.schemas.messages import decode
-from antiphon.transceiver.bus.publisher import Publisher
 from antiphon.transceiver.bus.session_output import SessionOutput
 from antiphon.transceiver.net.udp_socket import TunnelSocket
 

@@ -9,8 +9,8 @@ import pytest
 from support.peers.session_call import CERTIFICATE, KEYRING
 
 from antiphon.runtime.nats import connection
+from antiphon.runtime.nats.publisher import Publisher
 from antiphon.schemas import messages
-from antiphon.transceiver.bus.publisher import Publisher
 from antiphon.transceiver.calls.session_table import SessionTable
 from antiphon.transceiver.ice.consent import SETUP_TIMEOUT
 from antiphon.transceiver.net.demux import Demux

@@ -150,6 +150,8 @@ def run(args: argparse.Namespace) -> int:
             setup.wait_until_ready(STORES_WITHIN)
             environments = _environments(http, relay, relay_tcp, offered, _keys(Path(state)))
             environments["signaling"] |= tls
+            websocket = str(users.seed_file(wanted["websocket"]))
+            environments["signaling"]["ANTIPHON_WEBSOCKET_NATS_CREDENTIALS"] = websocket
             environments["relay"].setdefault("ANTIPHON_RELAY_STATE_FILE", str(Path(state, "relay.json")))
             with announced(RunningStack(nats_url, Path(state))) as trouble:
                 if trouble:

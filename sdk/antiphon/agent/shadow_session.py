@@ -18,10 +18,10 @@ from nats.aio.subscription import Subscription
 from antiphon.agent.energy_vad import EnergyVad
 from antiphon.agent.event_queue import EventQueue
 from antiphon.agent.events import DataReceived, Event, Lagged, TakenOver
-from antiphon.agent.resampling import Resampler
 from antiphon.runtime import tasks
 from antiphon.runtime.agent_sessions.session_liveness import SessionLiveness, until_silent
 from antiphon.runtime.nats import connection
+from antiphon.runtime.resampling import Resampler
 from antiphon.schemas import MalformedError, messages, subjects
 from antiphon.schemas.audio import RATES, AudioFrame, unpack_frame
 from antiphon.schemas.messages import Lease

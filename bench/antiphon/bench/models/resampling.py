@@ -8,8 +8,8 @@ import time
 from array import array
 from typing import Final
 
-from antiphon.agent.resampling import Resampler
 from antiphon.bench._lib.statistics import median
+from antiphon.runtime.resampling import Resampler
 from antiphon.schemas.audio import RATES
 
 FRAMES: Final = 250

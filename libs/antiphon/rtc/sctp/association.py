@@ -20,7 +20,7 @@ from antiphon.rtc.sctp.inbound import AssociationError, Fragment, Inbound, Messa
 from antiphon.rtc.sctp.outbound import FIRST_RTO, MAX_PACKET, Outbound, OutgoingMessage
 from antiphon.rtc.sctp.packet import SctpError, pack_chunk, pack_packet, pack_sack, read_packet
 from antiphon.rtc.sctp.stream_reset import StreamReset
-from antiphon.rtc.token_bucket import TokenBucket
+from antiphon.runtime.token_bucket import TokenBucket
 
 log = logging.getLogger(__name__)
 

@@ -143,7 +143,7 @@ _CALLS: Final = f"{subjects.PREFIX}.call.*.*"
 _RECORDED: Final = (f"{subjects.PREFIX}.session.*.*.audio.*", f"{subjects.PREFIX}.session.*.*.data.*")
 """Likewise both voices, and the messages of both sides."""
 
-_ASK_AGENTS: Final = ("transceiver", "bridge", "signaling", "operator")
+_ASK_AGENTS: Final = ("transceiver", "bridge", "signaling", "operator", "websocket")
 """Roles that ask the register for agents."""
 
 
@@ -257,6 +257,28 @@ def _signaling(_: User) -> Permissions:
     )
 
 
+def _websocket(_: User) -> Permissions:
+    """Signaling as the owner of calls over WebSocket: of a transceiver, what concerns a session and its agent."""
+    return Permissions(
+        publish=(
+            _on("agent_claim"),
+            _on("agent_claim_of"),
+            _on("audio_in"),
+            _on("data_in"),
+            _on("session_event"),
+            *_asks("antiphon-agent"),
+            *_answers("signaling", "bridge", "agent"),
+            *_gets(_LEASES, ">"),
+        ),
+        subscribe=(
+            _on("cluster_call"),
+            _OUT,
+            _on("session_control"),
+            _CALLS,
+        ),
+    )
+
+
 def _bridge(user: User) -> Permissions:
     own = user.name or "concierge"
     return Permissions(
@@ -268,7 +290,7 @@ def _bridge(user: User) -> Permissions:
             _on("agent_claim_of", name=own),  # claims that it passes on
             _on("worker"),
             *_asks("antiphon-agent", "antiphon-worker"),
-            *_answers("transceiver", "bridge", "operator"),
+            *_answers("transceiver", "bridge", "operator", "websocket"),
             *_is_found_by(*_ASK_AGENTS),
             *_puts(_LEASES, "*.*"),
             *_reads_all(_LEASES),
@@ -325,7 +347,7 @@ def _agent(user: User) -> Permissions:
             _on("data_out", agent=own),
             _on("session_control", agent=own),
             _on("agent_beat", name=own),
-            *_answers("transceiver", "operator"),
+            *_answers("transceiver", "operator", "websocket"),
             *_is_found_by(*_ASK_AGENTS),
             *_own_leases(own),
             *_hears_recent(own),
@@ -444,6 +466,7 @@ ROLES: Final[dict[str, Callable[[User], Permissions]]] = {
     "relay": _relay,
     "transceiver": _transceiver,
     "signaling": _signaling,
+    "websocket": _websocket,
     "bridge": _bridge,
     "worker": _worker,
     "operator": _operator,
@@ -464,6 +487,7 @@ PUBLISHERS: Final[dict[str, tuple[str, ...]]] = {
     "relay": ("relay",),
     "transceiver": ("transceiver",),
     "signaling": ("signaling",),
+    "websocket": ("transceiver",),  # it does what one does for its sessions
     "bridge": ("inference bridge", "agent"),
     "operator": ("operator",),
     "agent": ("agent",),

@@ -31,7 +31,7 @@ SEED_FILE: Final = "nkey"
 LEAF_FILE: Final = "leaf.conf"
 """In place of it for a region: its server takes the seed from its configuration only."""
 MAX_USERS: Final = 1000
-ONE_EACH: Final = ("setup", "signaling", "worker", "operator", "recorder")
+ONE_EACH: Final = ("setup", "signaling", "websocket", "worker", "operator", "recorder")
 """Roles that nothing narrows: one credential for all processes of the role."""
 
 

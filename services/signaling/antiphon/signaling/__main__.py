@@ -31,13 +31,19 @@ from antiphon.signaling.http.app import create_app, create_authenticator
 from antiphon.signaling.placement.backend import Backend
 from antiphon.signaling.placement.place_table import PlaceTable
 from antiphon.signaling.settings import Settings, is_loopback, load
+from antiphon.signaling.websocket_calls.service import WebSocketCalls
 
 log = logging.getLogger(__name__)
 STANDSTILL_SECONDS: Final = 10.0
-"""No call runs through this process, so waiting costs less than a needless restart."""
+"""Only calls over WebSocket run through this process: waiting costs less than a needless restart."""
 LINEAR_TIMEOUTS: Final = 16
 """TCP_THIN_LINEAR_TIMEOUTS of <linux/tcp.h>: with a few packets under way TCP does not double its wait from one
 repetition to the next, for six of them."""
+PING_SECONDS: Final = 5.0
+"""Between two pings of a WebSocket, and for the pong: a client that is gone is noticed within twice this time."""
+MAX_MESSAGE: Final = 21 << 20
+"""Bytes of a WebSocket message: base64 of 15 MiB, which is the most audio that an event may hold. What else an event
+may hold, its reader checks."""
 
 
 def _unverified() -> ssl.SSLContext:
@@ -96,15 +102,18 @@ async def _serve(
     certificate: Certificate | None,
     place_table: PlaceTable | None,
 ) -> None:
+    websocket_calls = WebSocketCalls(settings)
     config = uvicorn.Config(
-        create_app(settings, backend, authenticator, place_table),
+        create_app(settings, backend, authenticator, place_table, websocket_calls),
         log_config=None,
         log_level="warning",
         access_log=False,  # it would hold client addresses
         proxy_headers=False,
         server_header=False,
         ws="websockets-sansio",
-        ws_max_size=256 * 1024,
+        ws_max_size=MAX_MESSAGE,
+        ws_ping_interval=PING_SECONDS,
+        ws_ping_timeout=PING_SECONDS,
         lifespan="off",
         timeout_graceful_shutdown=1,
         timeout_keep_alive=15,
@@ -113,9 +122,22 @@ async def _serve(
     acceptor = Acceptor(listener, table, settings.proxies(), certificate.context if certificate else None)
     server = Server(config, acceptor)
     loop = asyncio.get_running_loop()
+    stopping: set[asyncio.Task[None]] = set()
+
+    async def drain() -> None:
+        websocket_calls.drain()
+        await websocket_calls.drained()
+        server.should_exit = True
+
+    def stop() -> None:
+        if stopping:
+            server.should_exit = True  # asked for the second time
+        stopping.add(asyncio.create_task(drain()))
+
     for ending in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(ending, setattr, server, "should_exit", True)
+        loop.add_signal_handler(ending, stop)
     backend.start()
+    websocket_calls.start()
     host, port = listener.getsockname()[:2]
     log.info("serving on %s://%s", "https" if certificate else "http", Address(host, port))
     _warn_of_keys(authenticator, host)
@@ -129,6 +151,8 @@ async def _serve(
         await server.serve(sockets=[listener])
     finally:
         await tasks.end(*filter(None, [watching, watching_places]))
+        await tasks.end(*stopping)
+        await websocket_calls.stop()
         await authenticator.limits.store.stop()
         if renewal:
             await tasks.end(renewal)

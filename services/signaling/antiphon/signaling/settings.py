@@ -9,7 +9,8 @@ from typing import Annotated, Self
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
 
-from antiphon.runtime.nats.settings import NatsSettings
+from antiphon.runtime.nats.access import Access
+from antiphon.runtime.nats.settings import NatsSettings, OptionalPath
 from antiphon.signaling.connections.connection_table import MAX_CONNECTIONS, PER_ADDRESS
 from antiphon.signaling.placement.place_headers import PlaceHeaders
 from antiphon.signaling.trusted_proxies import TrustedProxies
@@ -61,6 +62,14 @@ class Settings(NatsSettings):
     trusted_proxies: str = ""
     """Addresses and networks of proxies, comma separated, that are believed what they say of a client's address."""
     connections_per_address: int = Field(default=PER_ADDRESS, ge=1, le=MAX_CONNECTIONS)
+    websocket_calls: int = Field(default=64, ge=0, le=10_000)
+    """Calls over WebSocket of this process at once; 0: none are taken."""
+    websocket_nats_credentials: OptionalPath = None
+    """As `nats_credentials`, of the role `websocket`. Without it, where there is that one, no such calls are taken."""
+    websocket_drain_seconds: float = Field(default=5.0, ge=0, le=86400)
+    """At SIGTERM, for the calls over WebSocket to end by themselves."""
+    agent_lost_seconds: float = Field(default=30.0, ge=0, le=3600)
+    """Calls over WebSocket end when their agent is gone for so long; 0: they do not."""
     default_agent: str = Field(default="concierge", pattern=r"^[A-Za-z0-9_-]{1,64}$")
 
     @field_validator("api_keys_file", "secret_key_file", "place_table", mode="before")
@@ -87,6 +96,17 @@ class Settings(NatsSettings):
                 "these headers are believed from them only"
             )
         return self
+
+    @model_validator(mode="after")
+    def _websocket_files_can_be_used(self) -> Self:
+        self.websocket_access().check()
+        return self
+
+    def websocket_access(self) -> Access:
+        """Who we are for NATS where we own calls over WebSocket."""
+        return self.nats_access("websocket")._replace(
+            credentials=self.websocket_nats_credentials, prefix="ANTIPHON_WEBSOCKET_NATS"
+        )
 
     def proxies(self) -> TrustedProxies:
         """`trusted_proxies`, read; ValueError names the wrong part."""

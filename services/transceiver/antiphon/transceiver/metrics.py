@@ -7,8 +7,8 @@ import threading
 from dataclasses import asdict
 from typing import Any
 
-from antiphon.transceiver.bus.publisher import Publisher
-from antiphon.transceiver.calls.agent_claims import AgentClaims
+from antiphon.runtime.nats.publisher import Publisher
+from antiphon.runtime.owned_calls.agent_claims import AgentClaims
 from antiphon.transceiver.calls.open_session import SessionOpener
 from antiphon.transceiver.calls.session_table import SessionTable
 from antiphon.transceiver.timing.scheduler import Scheduler

@@ -24,19 +24,19 @@ from antiphon.runtime import tasks
 from antiphon.runtime.cluster_networks import ClusterNetworks, parse_networks
 from antiphon.runtime.nats import buckets, connection
 from antiphon.runtime.nats.hub import HubConnection, connect_hub
+from antiphon.runtime.nats.publisher import Publisher
+from antiphon.runtime.owned_calls.agent_claims import AgentClaims
+from antiphon.runtime.owned_calls.agent_liveness import AgentLiveness
+from antiphon.runtime.owned_calls.session_bus import SessionBus
+from antiphon.runtime.owned_calls.transfers import Transfers
 from antiphon.schemas import MalformedError, messages, subjects
 from antiphon.schemas.addresses import Address
 from antiphon.transceiver.bus.announcer import Announcer, Liveness, Site
-from antiphon.transceiver.bus.publisher import Publisher
-from antiphon.transceiver.calls.agent_claims import AgentClaims
-from antiphon.transceiver.calls.agent_liveness import AgentLiveness
 from antiphon.transceiver.calls.call_status import CallStatusResponder
 from antiphon.transceiver.calls.listeners import Listeners
 from antiphon.transceiver.calls.open_session import SessionOpener
-from antiphon.transceiver.calls.session_bus import SessionBus
 from antiphon.transceiver.calls.session_table import SessionListener, SessionTable
 from antiphon.transceiver.calls.slot_service import Operation, SlotService
-from antiphon.transceiver.calls.transfers import Transfers
 from antiphon.transceiver.copies.agent_leases import AgentLeases
 from antiphon.transceiver.copies.copies import CopiesOfCalls, SecondRegion
 from antiphon.transceiver.copies.copy_keys import ForeignCluster
@@ -69,7 +69,6 @@ from antiphon.transceiver.net.relay_allowlist import RelayAllowlist
 from antiphon.transceiver.net.relay_link import RelayLink
 from antiphon.transceiver.net.tunnel_receiver import TunnelReceiver
 from antiphon.transceiver.net.udp_socket import TunnelSocket
-from antiphon.transceiver.session.session import Session
 from antiphon.transceiver.settings import Settings
 from antiphon.transceiver.timing.scheduler import Scheduler
 
@@ -167,7 +166,13 @@ def _build(settings: Settings, client: Client, leases: LeaseBucket | None, acqui
 
     # Calls, and what others know of this process.
     claims = AgentClaims(client, publisher.publish, bus.turn_away)
-    store = writer.store_now if writer is not None else _store_nothing
+
+    async def store(session_id: str) -> None:
+        """Without failover no process takes a session over."""
+        session = demux.get(session_id)
+        if writer is not None and session is not None:
+            await writer.store_now(session)
+
     transfers = Transfers(bus, claims, liveness, publisher, store)
     opener = SessionOpener(settings, sessions, bus, claims, liveness, transfers, publisher, scheduler, listening)
     address = liveness_address(acquired.advertised, acquired.detector.port) if acquired.detector is not None else None
@@ -282,10 +287,6 @@ def _second_region(
     watch = LeaseWatch(leases, process_id, settings.cluster, others, load, calls.adopt)
     service = CopyService(client, shelf, crypto, watch.is_taken)
     return SecondRegion(watch, service, moves, relays)
-
-
-async def _store_nothing(session: Session) -> None:
-    """Without failover no process takes a session over."""
 
 
 def _endpoint(acquired: _Acquired, identity: TransceiverIdentity, socket: TunnelSocket) -> Endpoint:

@@ -127,7 +127,7 @@ class ClientCommands:
         if words is None:
             text = f"audio_end_ms {event.audio_end_ms} lies beyond the audio of item {event.item_id}, or it is too old"
             raise ClientError(text, "invalid_value", "audio_end_ms")
-        part = item["content"][event.content_index]
+        part = item["content"][event.content_index] if item["content"] else {}
         if part.get("type") == "output_audio" and len(words) < len(part.get("transcript") or ""):
             part["transcript"] = words
         self._realtime.truncated(event.item_id, event.audio_end_ms, event.content_index)

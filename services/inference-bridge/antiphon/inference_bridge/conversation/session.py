@@ -45,7 +45,7 @@ from antiphon.inference_bridge.models.smart_turn import EndOfTurn
 from antiphon.inference_bridge.models.voice_activity import VoiceActivityStream
 from antiphon.inference_bridge.phrases import phrase
 from antiphon.inference_bridge.realtime_protocol.caller_keys import key_of
-from antiphon.inference_bridge.realtime_protocol.client_events import read_client_event
+from antiphon.inference_bridge.realtime_protocol.client_events import BufferClear, BufferCommit, read_client_event
 from antiphon.inference_bridge.realtime_protocol.conversation import JsonObject
 from antiphon.inference_bridge.realtime_protocol.errors import ClientError
 from antiphon.inference_bridge.realtime_protocol.locked_settings import LockedSettings
@@ -70,6 +70,8 @@ tracer = trace.get_tracer(__name__)
 
 _LAST_EVENTS_SECONDS: Final = 1.0
 """For which a hang-up waits for the events before it."""
+CAUGHT_UP_SECONDS: Final = 2.0
+"""For the audio before a commit to be judged."""
 _MAX_PENDING: Final = 1000
 """Messages per subscription that wait for the event loop: 20 s of frames, or more events than a client may send at
 once; later ones are dropped by the client of NATS."""
@@ -389,7 +391,10 @@ class Session:
             if message.channel != messages.EVENTS_CHANNEL:
                 self._budget.give_back(size)
                 return
-            self._commands.apply(read_client_event(message.payload()))
+            event = read_client_event(message.payload())
+            if isinstance(event, BufferCommit | BufferClear):
+                await self._vad.caught_up(CAUGHT_UP_SECONDS)
+            self._commands.apply(event)
             self._changed()
         except MalformedError as error:
             log.warning("%s: %s", self.id, error)

@@ -7,6 +7,7 @@ wait, the oldest are dropped, and the turn detector sees a gap.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections import deque
 from collections.abc import Callable
@@ -63,6 +64,9 @@ class VadPipeline:
         self._cutter = WindowCutter()
         self._frames: deque[AudioFrame] = deque(maxlen=MAX_FRAMES)
         self._arrived = asyncio.Event()
+        self._pushed = self._judged = 0
+        """Frames so far; one that was dropped counts as judged."""
+        self._progress = asyncio.Event()
         self._was_silent = False
 
     @property
@@ -72,8 +76,22 @@ class VadPipeline:
 
     def push(self, frame: AudioFrame) -> None:
         """The next frame at 16 kHz; when `MAX_FRAMES` wait, the oldest is dropped."""
+        self._judged += len(self._frames) == MAX_FRAMES
+        self._pushed += 1
         self._frames.append(frame)
         self._arrived.set()
+
+    async def caught_up(self, within: float) -> None:
+        """Return when every frame that was pushed before has been judged, or after `within` seconds.
+
+        A commit is about the audio before it, which a client may have sent faster than it is judged.
+        """
+        until = self._pushed
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(within):
+                while self._judged < until:
+                    self._progress.clear()
+                    await self._progress.wait()
 
     def captured_ns(self, sample: int) -> int | None:
         """When the sample at this position entered the stack (Unix, ns); None if that is more than 8 s ago."""
@@ -102,6 +120,7 @@ class VadPipeline:
                         self._echo.note(frame)
                     cut += self._cutter.push(frame)
                 if not cut:
+                    self._are_judged(frames)
                     continue
                 # all that waits in one hop: the later we are, the cheaper a window gets
                 likely = await loop.run_in_executor(self._executor, self._probabilities, cut)
@@ -117,6 +136,11 @@ class VadPipeline:
                     self.position = piece.first_sample + len(piece.pcm) // 2
                     now = time.monotonic()
                     _report(self.turns.window(piece, probability, now, self._has_room()), listener)
+            self._are_judged(frames)
+
+    def _are_judged(self, frames: list[AudioFrame]) -> None:
+        self._judged += len(frames)
+        self._progress.set()
 
     def _cleaned(self, echo: EchoCanceller, frames: list[AudioFrame]) -> tuple[list[Window | Gap], list[float]]:
         """The windows of these frames without the agent's echo, and the probabilities of speech in them."""

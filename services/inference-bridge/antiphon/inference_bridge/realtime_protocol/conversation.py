@@ -143,8 +143,10 @@ class Conversation:
         item = self.get(item_id)
         if item["type"] != "message" or item["role"] != "assistant":
             raise ClientError("only messages of the assistant can be truncated", "invalid_value", "item_id")
-        if content_index >= len(item["content"]):
-            text = f"item {item_id!r:.60} has {len(item['content'])} parts of content"
+        # The part of a message under way is announced, and written when it has ended.
+        parts = 1 if item["status"] == "in_progress" else len(item["content"])
+        if content_index >= parts:
+            text = f"item {item_id!r:.60} has {parts} parts of content"
             raise ClientError(text, "invalid_value", "content_index")
         return item
 

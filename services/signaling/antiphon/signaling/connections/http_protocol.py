@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from asyncio import Transport
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 import h11
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -17,6 +17,9 @@ from uvicorn.server import ServerState
 from antiphon.signaling.connections.connection_table import ConnectionTable, Held
 from antiphon.signaling.connections.request_framing import MAX_REQUEST_OCTETS, RequestConnection
 from antiphon.signaling.http.errors import ApiError, unavailable
+
+CLOSE_SECONDS: Final = 5.0
+"""For a client to read that its WebSocket is closed, and to close it."""
 
 
 class HttpProtocol(H11Protocol):
@@ -115,6 +118,7 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
     ) -> None:
         super().__init__(config, server_state, app_state)
         self._table, self._held = table, held
+        self._received_at = 0.0
         if held.reserve:
             self.app = only_health(self.app)
 
@@ -125,14 +129,32 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Report the traffic."""
-        self._table.traffic(self._held, self.loop.time())
+        self._received_at = self.loop.time()
+        self._table.traffic(self._held, self._received_at)
         super().data_received(data)
 
     async def send(self, message: Any) -> None:
-        """As uvicorn's, which takes an upgrade that was refused with a body for a fault, and logs it as an error."""
+        """As uvicorn's, which takes an upgrade that was refused with a body for a fault, and logs it as an error.
+
+        A close does not wait for a client that reads nothing: its connection is cut soon after.
+        """
+        closes = message["type"] == "websocket.close"
+        if closes:
+            self.writable.set()
+            self.loop.call_later(CLOSE_SECONDS, self.transport.abort)
         await super().send(message)
         if self.initial_response is not None and self.close_sent:
             self.handshake_complete = True
+
+    def keepalive_timeout(self) -> None:
+        """No pong came. Other data is as good a sign of life, and none is read while the application does not read."""
+        if self.read_paused or self._received_at >= self.ping_sent_at:
+            self.pong_timer = self.pending_ping_payload = None
+            self.schedule_ping()
+            return
+        self.queue.put_nowait({"type": "websocket.disconnect", "code": 1011, "reason": "keepalive ping timeout"})
+        super().keepalive_timeout()
+        self.transport.abort()  # what waits for a client that is gone would keep the connection for minutes
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Report it."""

@@ -25,16 +25,29 @@ from antiphon.signaling.protocols import (
     live_sessions,
     openai_calls,
     pipecat,
+    realtime_websocket,
     regions,
     side_channel,
     whep,
     whip,
 )
 from antiphon.signaling.settings import Settings, is_loopback
+from antiphon.signaling.websocket_calls.service import WebSocketCalls
 
-PROTOCOLS: Final = (openai_calls, client_secrets, live_sessions, whip, whep, pipecat, regions, side_channel, health)
+PROTOCOLS: Final = (
+    openai_calls,
+    realtime_websocket,
+    client_secrets,
+    live_sessions,
+    whip,
+    whep,
+    pipecat,
+    regions,
+    side_channel,
+    health,
+)
 """The API: `/openapi.json` says what each route takes and answers."""
-WEBSOCKETS: Final = side_channel.OPERATIONS
+WEBSOCKETS: Final = realtime_websocket.OPERATIONS | side_channel.OPERATIONS
 
 
 def create_authenticator(settings: Settings, backend: Backend) -> Authenticator:
@@ -52,6 +65,7 @@ def create_app(
     backend: Backend,
     authenticator: Authenticator | None = None,
     place_table: PlaceTable | None = None,
+    websocket_calls: WebSocketCalls | None = None,
 ) -> ASGIApp:
     """The whole service, as one ASGI application. The caller owns the others: it starts and stops them.
 
@@ -76,6 +90,7 @@ def create_app(
         placing=asyncio.Semaphore(admission.MAX_PLACING),
         side_channels=asyncio.Semaphore(side_channel.MAX_CHANNELS),
         place_table=place_table,
+        websocket_calls=websocket_calls,
     )
     described = [module.router for module in PROTOCOLS]
     app.state.api_document = openapi.document(described, WEBSOCKETS)

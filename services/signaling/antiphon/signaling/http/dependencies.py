@@ -18,6 +18,7 @@ from antiphon.signaling.limits.limits import Limits
 from antiphon.signaling.placement.backend import Backend
 from antiphon.signaling.placement.place_table import PlaceTable
 from antiphon.signaling.settings import Settings
+from antiphon.signaling.websocket_calls.service import WebSocketCalls
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,8 @@ class Services:
     """Free places for side channels, likewise."""
     place_table: PlaceTable | None = None
     """Where addresses are; None: no table is set."""
+    websocket_calls: WebSocketCalls | None = None
+    """None: no calls over WebSocket are taken."""
 
 
 async def services_of(connection: HTTPConnection) -> Services:

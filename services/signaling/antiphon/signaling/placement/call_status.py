@@ -57,6 +57,8 @@ def describe(status: CallStatus) -> Description:
             return Description(False, "the client ended the call")
         case "agent_lost":
             return Description(True, "the agent of the call is gone")
+        case "slow_reader":
+            return Description(True, "the client did not read what was sent to it")
         case "late" | "no_relay" | "bad_answer":
             return Description(True, "the server gave the call up before it began")
         case "agent_error" if status.spoke:

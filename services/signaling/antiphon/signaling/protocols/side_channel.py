@@ -3,7 +3,7 @@
 `/v1/realtime?call_id=rtc_...` speaks the realtime protocol with the call's agent over NATS: everything that the agent
 sends to the channel `oai-events` arrives here as well, and what comes from here reaches the agent as if the client
 had sent it. A transfer is followed: the WebSocket goes on with the next agent. Nothing of it passes the transceiver,
-except the first question for the agent. Audio over WebSocket (`/v1/realtime?model=...`) is not served.
+except the first question for the agent. `realtime_websocket` has the route, and calls over WebSocket.
 """
 
 from __future__ import annotations
@@ -63,15 +63,12 @@ _POLICY_VIOLATION: Final = 1008
 _GOING_AWAY: Final = 1001
 _TRY_AGAIN: Final = 1013
 
-_ERRORS: Final = (*CALL_ERRORS, 421)
+ERRORS: Final = (*CALL_ERRORS, 421)
+"""Of who may not attach, by status."""
 _ATTACHED: Final = {101: answer("The WebSocket is open: it carries the events of the realtime protocol.")}
-_CALL: Final = {"name": "call_id", "in": "query", "required": True, "schema": {"type": "string"}}
 OPERATIONS: Final = {
-    "/v1/realtime": describe(
-        "Attach to a running call (WebSocket)", "Calls", answers=_ATTACHED, errors=(400, *_ERRORS), parameters=[_CALL]
-    ),
     "/v1/live/sessions/{call_id}/attach": describe(
-        "Attach to a running call (WebSocket)", "Live sessions", answers=_ATTACHED, errors=_ERRORS, parameters=[CALL_ID]
+        "Attach to a running call (WebSocket)", "Live sessions", answers=_ATTACHED, errors=ERRORS, parameters=[CALL_ID]
     ),
 }
 """The WebSockets of this module, by path: what `http.openapi` says of them."""
@@ -79,8 +76,7 @@ OPERATIONS: Final = {
 router = APIRouter(prefix="/v1")
 
 
-@router.websocket("/realtime")
-async def side_channel(socket: WebSocket, services: ServicesDep) -> None:
+async def side_channel(socket: WebSocket, services: Services) -> None:
     """The WebSocket below `/v1/realtime`, until it or its call ends. A refusal is an HTTP answer, not a close."""
     await _serve(socket, services, socket.query_params.get("call_id"))
 
@@ -104,8 +100,7 @@ async def _serve(socket: WebSocket, services: Services, call_id: str | None) -> 
             reply = await _attach(services.backend, call_id, caller.manages)
             _check_region(services.backend, call_id, reply)
             channel.attached(reply.agent)
-            offered = socket.headers.get("sec-websocket-protocol", "")
-            await socket.accept("realtime" if "realtime" in offered.replace(" ", "").split(",") else None)
+            await socket.accept(subprotocol_of(socket))
             await channel.run()
     except ApiError as error:  # all of them are raised before `accept`
         await socket.send_denial_response(error.response())
@@ -113,7 +108,7 @@ async def _serve(socket: WebSocket, services: Services, call_id: str | None) -> 
 
 def _admitted(socket: WebSocket, authenticator: Authenticator) -> Caller:
     """The caller, or `ApiError`: a secret opens no side channel, which could undo what its maker fixed."""
-    caller = authenticator.caller_of(socket, _authorization(socket))
+    caller = authenticator.caller_of(socket, authorization_of(socket))
     if not caller.server:
         text = "an ek_ secret opens no side channel: this takes a server's API key"
         raise ApiError(403, "server_key_needed", text)
@@ -123,20 +118,24 @@ def _admitted(socket: WebSocket, authenticator: Authenticator) -> Caller:
 
 def _asked_for(call_id: str | None, backend: Backend) -> tuple[Client, str]:
     """The NATS client and the call that the WebSocket asks for, or `ApiError`."""
-    if call_id is None:
-        text = "call_id is missing: audio over WebSocket is not served, calls are placed at POST /v1/realtime/calls"
-        raise ApiError(400, "missing_call_id", text, param="call_id")
+    call_id = call_id or ""
     if not _SESSION_ID.fullmatch(call_id):
         raise no_call(call_id)
     return backend.connection("the call can't be reached"), call_id
 
 
-def _authorization(socket: WebSocket) -> str:
+def authorization_of(socket: WebSocket) -> str:
     """The header, or what browsers put in its place: a subprotocol that carries the key."""
     for protocol in socket.headers.get("sec-websocket-protocol", "").split(","):
         if protocol.strip().startswith(_KEY_PROTOCOL):
             return f"Bearer {protocol.strip().removeprefix(_KEY_PROTOCOL)}"
     return socket.headers.get("authorization", "")
+
+
+def subprotocol_of(socket: WebSocket) -> str | None:
+    """The one to answer with: that of the protocol, and never the one that carries a key."""
+    offered = socket.headers.get("sec-websocket-protocol", "")
+    return "realtime" if "realtime" in offered.replace(" ", "").split(",") else None
 
 
 def _still_holds(authenticator: Authenticator, caller: Caller) -> bool:

@@ -7,9 +7,9 @@ from collections.abc import Callable
 
 from opentelemetry import trace
 
+from antiphon.runtime.nats.publisher import Publisher
 from antiphon.schemas import messages, subjects
 from antiphon.schemas.audio import AudioFrame, pack_frame
-from antiphon.transceiver.bus.publisher import Publisher
 from antiphon.transceiver.ice.agent import Path
 from antiphon.transceiver.net.udp_socket import TunnelSocket
 

@@ -6,8 +6,8 @@ import asyncio
 
 from nats.aio.msg import Msg
 
+from antiphon.runtime.nats.publisher import Publisher
 from antiphon.schemas import MalformedError, messages, subjects
-from antiphon.transceiver.bus.publisher import Publisher
 from antiphon.transceiver.calls.session_table import SessionTable
 from antiphon.transceiver.session.endings import status
 

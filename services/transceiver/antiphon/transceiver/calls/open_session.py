@@ -18,17 +18,17 @@ from antiphon.rtc.sctp.inbound import MAX_MESSAGE
 from antiphon.rtc.sdp.audio import sends
 from antiphon.runtime import telemetry
 from antiphon.runtime.nats.errors import BUS_ERRORS
+from antiphon.runtime.nats.publisher import Publisher
+from antiphon.runtime.owned_calls.agent_claims import AgentClaims
+from antiphon.runtime.owned_calls.agent_liveness import AgentLiveness
+from antiphon.runtime.owned_calls.control_rpc import TracedRequest
+from antiphon.runtime.owned_calls.session_bus import CallHandlers, SessionBus
+from antiphon.runtime.owned_calls.transfers import Transfers
 from antiphon.schemas import MalformedError, messages, subjects
 from antiphon.schemas.route_token import RouteKeyring
-from antiphon.transceiver.bus.publisher import Publisher
-from antiphon.transceiver.calls.agent_claims import AgentClaims
-from antiphon.transceiver.calls.agent_liveness import AgentLiveness
-from antiphon.transceiver.calls.control_rpc import TracedRequest
 from antiphon.transceiver.calls.half_open import HalfOpenSessions
 from antiphon.transceiver.calls.listeners import Listeners
-from antiphon.transceiver.calls.session_bus import CallHandlers, SessionBus
 from antiphon.transceiver.calls.session_table import SessionTable
-from antiphon.transceiver.calls.transfers import Transfers
 from antiphon.transceiver.net.endpoint import Endpoint
 from antiphon.transceiver.session.session import MAX_CAUSE, Session
 from antiphon.transceiver.session.state import RtpState, RtviState, SessionState

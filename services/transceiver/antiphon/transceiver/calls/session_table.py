@@ -12,7 +12,7 @@ from typing import Final, Protocol
 from opentelemetry import trace
 
 from antiphon.rtc.dtls.certificate import Certificate
-from antiphon.transceiver.bus.publisher import Publisher
+from antiphon.runtime.nats.publisher import Publisher
 from antiphon.transceiver.bus.session_output import ListenerOutput, SessionOutput
 from antiphon.transceiver.net.demux import Demux
 from antiphon.transceiver.net.endpoint import Endpoint, Endpoints

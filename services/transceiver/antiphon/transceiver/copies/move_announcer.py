@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+from antiphon.runtime.nats.publisher import Publisher
 from antiphon.schemas import messages, subjects
 from antiphon.schemas.slot_moves import Identity, SlotMove
-from antiphon.transceiver.bus.publisher import Publisher
 from antiphon.transceiver.copies.copy_keys import ForeignCluster
 from antiphon.transceiver.net.demux import Demux
 from antiphon.transceiver.net.endpoint import Endpoints

@@ -8,11 +8,11 @@ import time
 
 from opentelemetry import trace
 
+from antiphon.runtime.nats.publisher import Publisher
+from antiphon.runtime.owned_calls.control_rpc import Request, answer
+from antiphon.runtime.owned_calls.session_bus import SessionBus
 from antiphon.schemas import messages, subjects
-from antiphon.transceiver.bus.publisher import Publisher
-from antiphon.transceiver.calls.control_rpc import Request, answer
 from antiphon.transceiver.calls.open_session import SessionOpener
-from antiphon.transceiver.calls.session_bus import SessionBus
 from antiphon.transceiver.calls.session_table import SessionTable
 from antiphon.transceiver.failover.checkpoint_bucket import CheckpointBucket, Found
 from antiphon.transceiver.failover.checkpoint_writer import CheckpointWriter

@@ -17,9 +17,9 @@ from typing import Final
 from nats.aio.client import Client
 
 from antiphon.runtime.nats.errors import BUS_ERRORS
+from antiphon.runtime.nats.publisher import Publisher
+from antiphon.runtime.owned_calls.control_rpc import Refusal, Request, answer
 from antiphon.schemas import MalformedError, messages, subjects
-from antiphon.transceiver.bus.publisher import Publisher
-from antiphon.transceiver.calls.control_rpc import Refusal, Request, answer
 from antiphon.transceiver.failover.adoption import Adoption
 from antiphon.transceiver.failover.checkpoint_bucket import CheckpointBucket, Found
 from antiphon.transceiver.failover.peers import Peers

@@ -20,7 +20,7 @@ from collections.abc import Callable, Mapping
 from typing import Final, Literal, NamedTuple
 
 from antiphon.rtc import stun
-from antiphon.rtc.token_bucket import TokenBucket
+from antiphon.runtime.token_bucket import TokenBucket
 from antiphon.schemas import MalformedError, backbone
 from antiphon.schemas.addresses import Address
 from antiphon.schemas.route_token import ice_password

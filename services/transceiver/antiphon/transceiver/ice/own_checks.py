@@ -11,7 +11,7 @@ import secrets
 from typing import Final, Literal, NamedTuple
 
 from antiphon.rtc import stun
-from antiphon.rtc.token_bucket import TokenBucket
+from antiphon.runtime.token_bucket import TokenBucket
 
 INTERVAL: Final = 5.0
 """Seconds between two checks of a path: a fifth of what RFC 7675 section 5.1 allows a consent to last."""

@@ -17,9 +17,9 @@ from antiphon.rtc.rtp import rtcp
 from antiphon.rtc.rtp.packet import pack_rtp
 from antiphon.rtc.rtp.srtp import Srtp
 from antiphon.rtc.sdp.audio import sends
+from antiphon.runtime.owned_calls.playout_queue import MAX_AHEAD, PlayoutQueue
 from antiphon.schemas import messages
 from antiphon.schemas.audio import AudioFrame, pack_frame, unpack_frame
-from antiphon.transceiver.media.playout_queue import MAX_AHEAD, PlayoutQueue
 from antiphon.transceiver.session.state import SessionState, SpeechState
 from antiphon.transceiver.timing.pacing import PERIOD
 

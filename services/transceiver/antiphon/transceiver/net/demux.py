@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from antiphon.rtc import stun
-from antiphon.rtc.token_bucket import TokenBucket
+from antiphon.runtime.token_bucket import TokenBucket
 from antiphon.schemas import MalformedError, tunnel
 from antiphon.transceiver.ice.agent import Path
 from antiphon.transceiver.net.contested_address import ContestedAddress

@@ -12,8 +12,8 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.js.client import JetStreamContext
 
-from antiphon.rtc.token_bucket import TokenBucket
 from antiphon.runtime.nats import buckets
+from antiphon.runtime.token_bucket import TokenBucket
 from antiphon.schemas import MalformedError, messages, subjects, tunnel
 from antiphon.schemas.addresses import parse_address
 from antiphon.transceiver.net.demux import Demux

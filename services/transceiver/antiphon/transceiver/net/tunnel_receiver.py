@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterable
 from typing import Final, Protocol
 
-from antiphon.rtc.token_bucket import TokenBucket
+from antiphon.runtime.token_bucket import TokenBucket
 from antiphon.schemas import MalformedError, tunnel
 from antiphon.transceiver.net.demux import Demux, Unrouted
 from antiphon.transceiver.net.endpoint import Endpoint

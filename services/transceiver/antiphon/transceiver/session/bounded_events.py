@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from antiphon.rtc.token_bucket import TokenBucket
+from antiphon.runtime.token_bucket import TokenBucket
 from antiphon.schemas import messages
 from antiphon.transceiver.session.output import Output
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Final, Protocol
 
+from antiphon.runtime.owned_calls import owned_call
 from antiphon.schemas import messages
 from antiphon.schemas.audio import AudioFrame
 from antiphon.transceiver.ice.agent import Path
 
-MOVED: Final = "moved"
+MOVED: Final = owned_call.MOVED
 """The value of `Session.ended` when the session continues in another process: nothing was published."""
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from typing import Final
 
 from antiphon.rtc.sctp.data_channels import ChannelError
-from antiphon.rtc.token_bucket import TokenBucket
+from antiphon.runtime.token_bucket import TokenBucket
 from antiphon.schemas import messages
 from antiphon.transceiver.session import rtvi
 from antiphon.transceiver.session.channels import MAX_ERROR_TEXT, Channels, MessageOutput, error_event

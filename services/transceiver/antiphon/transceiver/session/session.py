@@ -19,7 +19,7 @@ from antiphon.rtc.rtp.packet import is_rtcp
 from antiphon.rtc.rtp.srtp import Srtp
 from antiphon.rtc.rtp.srtp_state import SrtpState
 from antiphon.rtc.sdp.audio import Direction, sends
-from antiphon.rtc.token_bucket import TokenBucket
+from antiphon.runtime.token_bucket import TokenBucket
 from antiphon.schemas import messages
 from antiphon.schemas.addresses import Address
 from antiphon.schemas.audio import AudioFrame

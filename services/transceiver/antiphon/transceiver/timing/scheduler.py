@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable
 
-from antiphon.transceiver.bus.publisher import Publisher
+from antiphon.runtime.nats.publisher import Publisher
 from antiphon.transceiver.timing.handshake_scheduler import HandshakeQueue
 from antiphon.transceiver.timing.timing_wheel import TimingWheel, Visit
 

@@ -19,20 +19,17 @@ from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
 from antiphon.runtime import tasks
-from antiphon.runtime.nats import connection
+from antiphon.runtime.nats import connection, nats_fast_path
 from antiphon.runtime.nats.errors import BUS_ERRORS
+from antiphon.runtime.owned_calls.agent_bounds import CONTROLS, AgentBounds
+from antiphon.runtime.owned_calls.control_rpc import Refusal, answer
+from antiphon.runtime.owned_calls.owned_call import Act, CallTable, OwnedCall
 from antiphon.schemas import MalformedError, audio, messages, subjects
-from antiphon.transceiver.bus import nats_fast_path
-from antiphon.transceiver.calls.agent_bounds import CONTROLS, AgentBounds
-from antiphon.transceiver.calls.control_rpc import Refusal, answer
-from antiphon.transceiver.net.demux import Demux
-from antiphon.transceiver.session.session import Session
 
 MAX_EARLY: Final = 256
 """Messages of an agent kept between its claim and the making of its session; any above that are dropped."""
 MAX_INSTANCES: Final = 64
 """Agent instances of which, per session, an early hang-up, or a late acceptance, is remembered."""
-Controlled = messages.Flush | messages.Pause | messages.Resume | messages.HangUp
 
 
 class _Early:
@@ -42,7 +39,7 @@ class _Early:
     """
 
     def __init__(self) -> None:
-        self.received: list[nats_fast_path.Received | Controlled] = []
+        self.received: list[nats_fast_path.Received | Act] = []
         self.hung_up: dict[str, messages.HangUp] = {}
         """By instance, which may be empty. Kept apart: a hang-up is never one message too many."""
 
@@ -50,7 +47,7 @@ class _Early:
         if len(self.received) < MAX_EARLY:
             self.received.append(message)
 
-    def control(self, control: Controlled | messages.Transfer) -> str:
+    def control(self, control: Act | messages.Transfer) -> str:
         """Keep it; returns the text of the answer, or raises `Refusal`."""
         if isinstance(control, messages.Transfer):
             raise Refusal("no transfer before the agent has the session: ask again")
@@ -99,7 +96,7 @@ class _SessionSubjects:
     """Instances that have accepted the session too late."""
 
 
-Transfer = Callable[[Session, str], str]
+Transfer = Callable[[OwnedCall, str], str]
 """Begins a transfer of a session to an agent; returns the text of the answer, or raises `Refusal`."""
 
 
@@ -117,9 +114,9 @@ class SessionBus:
     Owner: the process, for its whole life. Event loop only. A `SessionListener`.
     """
 
-    def __init__(self, client: Client, demux: Demux, cluster: int) -> None:
+    def __init__(self, client: Client, calls: CallTable[OwnedCall], cluster: int) -> None:
         self._client = client
-        self._demux = demux
+        self._calls = calls
         self._cluster = cluster
         self._loop = asyncio.get_running_loop()
         self._sessions: dict[str, _SessionSubjects] = {}
@@ -176,7 +173,7 @@ class SessionBus:
             self._end(of_session.next)
             of_session.next = None
 
-    def move(self, session: Session, instance: str) -> None:
+    def move(self, session: OwnedCall, instance: str) -> None:
         """The next agent has the session: nothing that the one before publishes reaches it from now on."""
         of_session = self._sessions.get(session.state.session_id)
         if of_session is None or of_session.next is None:
@@ -190,7 +187,7 @@ class SessionBus:
 
     async def _subscribe(self, session_id: str, named: _AgentSubjects, transfer: Transfer) -> None:
         def published(message: nats_fast_path.Received) -> None:
-            session = self._demux.get(session_id) if named.has_session else None
+            session = self._calls.get(session_id) if named.has_session else None
             if session is not None:
                 self._pass_on(session, named, message)
             elif named.early is not None:
@@ -204,7 +201,7 @@ class SessionBus:
         subject = subjects.session_control(named.agent, session_id)
         named.control = await self._client.subscribe(subject, cb=controlled)
 
-    def activate(self, session: Session, instance: str = "") -> None:
+    def activate(self, session: OwnedCall, instance: str = "") -> None:
         """The session is made, or moved: it gets what was published to it before, in that order.
 
         `instance`: which one of its agent has it, if that is known.
@@ -215,7 +212,7 @@ class SessionBus:
         named = of_session.current
         early, named.early = named.early, None
         for received in early.received if early else ():
-            if isinstance(received, Controlled):
+            if isinstance(received, Act):
                 try:
                     _check_generation(session, received)
                     session.control(received, self._loop.time())
@@ -273,7 +270,7 @@ class SessionBus:
     async def close(self) -> None:
         await tasks.end(*self._unsubscribing)
 
-    def _pass_on(self, session: Session, named: _AgentSubjects, message: nats_fast_path.Received) -> None:
+    def _pass_on(self, session: OwnedCall, named: _AgentSubjects, message: nats_fast_path.Received) -> None:
         now = self._loop.time()
         try:
             if message.subject.endswith(".audio.out"):
@@ -292,7 +289,7 @@ class SessionBus:
         except MalformedError as error:
             self._tell(session, named, str(error))
 
-    def _tell(self, session: Session, named: _AgentSubjects, text: str) -> None:
+    def _tell(self, session: OwnedCall, named: _AgentSubjects, text: str) -> None:
         """An event `error` for the agent, as far as it has not had too many."""
         if named.bounds.tells_error(self._loop.time()):
             session.report_error(text)
@@ -303,7 +300,7 @@ class SessionBus:
         self._check_late(session_id, control)
         if not isinstance(control, messages.HangUp) and not named.bounds.takes_control(self._loop.time()):
             raise Refusal(f"session {session_id} takes {CONTROLS[0]} requests a second: this one comes too soon")
-        session = self._demux.get(session_id) if named.has_session else None
+        session = self._calls.get(session_id) if named.has_session else None
         if session is None and named.early is not None:
             return named.early.control(control)
         if not named.has_session:
@@ -335,7 +332,7 @@ class SessionBus:
         # `status` is answered by `CallStatusResponder`, which also knows the sessions that have ended
 
     def _attach_reply(self, session_id: str, data: bytes) -> messages.AttachReply:
-        of_session, session = self._sessions.get(session_id), self._demux.get(session_id)
+        of_session, session = self._sessions.get(session_id), self._calls.get(session_id)
         try:
             asker = messages.decode(data, messages.Attach).creator if data else ""  # signaling before this message
         except MalformedError as error:
@@ -348,7 +345,7 @@ class SessionBus:
 
     async def _hang_up(self, session_id: str, data: bytes) -> str:
         hang_up = messages.decode(data, messages.HangUp)
-        of_session, session = self._sessions.get(session_id), self._demux.get(session_id)
+        of_session, session = self._sessions.get(session_id), self._calls.get(session_id)
         if of_session is not None and not messages.may_manage(hang_up.creator, of_session.creator):
             raise Refusal(f"session {session_id} is over")  # nothing is learned of a call of another creator
         if session is None and of_session is not None and of_session.current.early is not None:
@@ -359,13 +356,13 @@ class SessionBus:
         return ""
 
 
-def _check_generation(session: Session, control: Controlled) -> None:
+def _check_generation(session: OwnedCall, control: Act) -> None:
     """`Refusal` of a flush to a generation that would silence the agent for good."""
     if isinstance(control, messages.Flush) and control.generation > session.sender.generation_limit:
         raise Refusal(_too_far_ahead("the flush", control.generation, session))
 
 
-def _too_far_ahead(what: str, generation: int, session: Session) -> str:
+def _too_far_ahead(what: str, generation: int, session: OwnedCall) -> str:
     limit, named = session.sender.generation_limit, str(generation)[:40]
     return f"{what} has generation {named}: the highest that session {session.state.session_id} takes now is {limit}"
 

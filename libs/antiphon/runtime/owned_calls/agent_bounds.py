@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from antiphon.rtc.token_bucket import TokenBucket
+from antiphon.runtime.token_bucket import TokenBucket
 
 MESSAGES: Final = (500, 1000)
 """To the client, per second and at once. A reply has some tens of events a second; the client's channel takes 4096."""

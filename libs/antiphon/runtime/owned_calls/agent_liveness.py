@@ -26,9 +26,8 @@ from nats.js.errors import BucketNotFoundError, KeyNotFoundError
 
 from antiphon.runtime.nats import buckets, service_discovery
 from antiphon.runtime.nats.errors import BUS_ERRORS
+from antiphon.runtime.owned_calls.owned_call import CallTable, OwnedCall
 from antiphon.schemas import MalformedError, messages, subjects
-from antiphon.transceiver.net.demux import Demux
-from antiphon.transceiver.session.session import Session
 
 log = logging.getLogger(__name__)
 
@@ -93,10 +92,10 @@ class AgentLiveness:
     Owner: the process, for its whole life. Event loop only; `run` is a task of its own. A `SessionListener`.
     """
 
-    def __init__(self, client: Client, demux: Demux, seconds: float) -> None:
+    def __init__(self, client: Client, calls: CallTable[OwnedCall], seconds: float) -> None:
         """`seconds` without a sign of life until a session ends."""
         self._client = client
-        self._demux = demux
+        self._calls = calls
         self._every = seconds / ROUNDS
         self._table = LivenessTable()
         self._served: dict[str, Served] = {}
@@ -133,7 +132,7 @@ class AgentLiveness:
             answers = await service_discovery.instances(self._client, service_discovery.AGENT_SERVICE, within)
             await self._client.flush()  # fails while NATS is away: no agent is missed then
         self._table.called(answers, extra)
-        for session in self._demux:
+        for session in self._calls:
             state = session.state
             if state.listens_to:
                 continue  # it has no agent
@@ -145,7 +144,7 @@ class AgentLiveness:
             if session.ended is None and self._table.is_gone(served):
                 await self._look_again(session, served)
 
-    async def _look_again(self, session: Session, served: Served) -> None:
+    async def _look_again(self, session: OwnedCall, served: Served) -> None:
         """The agent does not answer any more. Another instance may have taken the session over."""
         session_id = session.state.session_id
         holder = await self._lease_holder(served.agent, session_id)
@@ -157,7 +156,7 @@ class AgentLiveness:
         log.error("session %s: its agent %s is gone, no other instance has taken over", session_id, served.agent)
         self._end(session)
 
-    def _end(self, session: Session) -> None:
+    def _end(self, session: OwnedCall) -> None:
         """Tell the client why, as far as it can be told, and end the call."""
         notice = {
             "type": "error",

@@ -12,14 +12,13 @@ from collections.abc import Awaitable, Callable
 
 from antiphon.runtime import tasks
 from antiphon.runtime.nats.errors import BUS_ERRORS
+from antiphon.runtime.nats.publisher import Publisher
+from antiphon.runtime.owned_calls.agent_claims import AgentClaims
+from antiphon.runtime.owned_calls.agent_liveness import AgentLiveness
+from antiphon.runtime.owned_calls.control_rpc import Refusal
+from antiphon.runtime.owned_calls.owned_call import MOVED, OwnedCall
+from antiphon.runtime.owned_calls.session_bus import SessionBus
 from antiphon.schemas import messages, subjects
-from antiphon.transceiver.bus.publisher import Publisher
-from antiphon.transceiver.calls.agent_claims import AgentClaims
-from antiphon.transceiver.calls.agent_liveness import AgentLiveness
-from antiphon.transceiver.calls.control_rpc import Refusal
-from antiphon.transceiver.calls.session_bus import SessionBus
-from antiphon.transceiver.session.output import MOVED
-from antiphon.transceiver.session.session import Session
 
 log = logging.getLogger(__name__)
 
@@ -36,9 +35,9 @@ class Transfers:
         claims: AgentClaims,
         liveness: AgentLiveness,
         publisher: Publisher,
-        store: Callable[[Session], Awaitable[None]],
+        store: Callable[[str], Awaitable[None]],
     ) -> None:
-        """`store(session)` keeps a checkpoint of the session as it is now, or returns after a second without."""
+        """`store(session_id)` keeps a checkpoint of it as it is now, where there are any, or returns after a second."""
         self._bus = bus
         self._claims = claims
         self._liveness = liveness
@@ -47,7 +46,7 @@ class Transfers:
         self._loop = asyncio.get_running_loop()
         self._running: dict[str, asyncio.Task[None]] = {}
 
-    def begin(self, session: Session, agent: str) -> str:
+    def begin(self, session: OwnedCall, agent: str) -> str:
         """Ask the agent; returns the text of the answer. `Refusal` where no transfer can be begun."""
         session_id, own = session.state.session_id, session.state.agent
         if agent == own:
@@ -62,7 +61,7 @@ class Transfers:
         """Give up the transfers that are going on."""
         await tasks.end(*self._running.values())
 
-    async def _transfer(self, session: Session, before: str, agent: str) -> None:
+    async def _transfer(self, session: OwnedCall, before: str, agent: str) -> None:
         session_id = session.state.session_id
         try:
             failure = await self._ask(session, before, agent)
@@ -73,13 +72,13 @@ class Transfers:
             failure = str(error)
         except Exception:
             log.exception("session %s: the transfer to %s failed", session_id, agent)
-            failure = "the transceiver failed: its log says more"
+            failure = "the owner of the call failed: its log says more"
         finally:
             self._bus.drop_transfer(session_id)  # nothing is left of it where the session was moved
         if failure:
             self._tell(before, session_id, messages.TransferFailed(agent=agent, message=failure))
 
-    async def _ask(self, session: Session, before: str, agent: str) -> str:
+    async def _ask(self, session: OwnedCall, before: str, agent: str) -> str:
         """Why the session stays with the agent that has it; empty: it has moved, or has ended."""
         session_id = session.state.session_id
         if session.ended is not None:
@@ -98,7 +97,7 @@ class Transfers:
                 # The checkpoint first: a process that takes over after it continues with the next agent, which is
                 # there. In the other order it could continue with the one before, which has been told to leave.
                 session.promise(agent)
-                await self._store(session)
+                await self._store(session_id)
             if session.ended is None:
                 session.transfer(agent, claimed, self._loop.time())
                 self._liveness.watch(session_id, agent, claimed.instance)
@@ -111,7 +110,7 @@ class Transfers:
                 moved = True
                 self._tell(before, session_id, messages.Transferred(agent=agent, instance=claimed.instance))
             else:
-                return "another transceiver has the call meanwhile: ask again"
+                return "another process has the call meanwhile: ask again"
         finally:
             if not moved:
                 self._tell(agent, session_id, ended)

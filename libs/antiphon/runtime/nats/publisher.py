@@ -10,7 +10,7 @@ from typing import Final
 import nats.errors
 from nats.aio.client import Client
 
-from antiphon.transceiver.bus import nats_fast_path
+from antiphon.runtime.nats import nats_fast_path
 
 log = logging.getLogger(__name__)
 
