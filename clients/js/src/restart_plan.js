@@ -55,9 +55,8 @@ export class RestartPlan {
 
   /** Whether a request is to be made now; `started` says that it is. Two at most run at a time. */
   due(now) {
-    if (!this.busy) return false;
-    if (this.#running === 0) return now >= this.#again;
-    return this.#urgent && this.#running === 1 && now - this.#startedAt >= SECOND_AFTER;
+    if (!this.busy || now < this.#again) return false;
+    return this.#running === 0 || (this.#urgent && this.#running === 1 && now - this.#startedAt >= SECOND_AFTER);
   }
 
   started(now) {
@@ -76,7 +75,7 @@ export class RestartPlan {
     this.#running = Math.max(0, this.#running - 1);
     this.#failures = 0;
     this.#missingSince = null;
-    this.state = "idle";
+    if (this.busy) this.state = "idle";
   }
 
   /** A request ended after the restart was done by another one. */

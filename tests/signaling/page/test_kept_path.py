@@ -21,6 +21,15 @@ a=candidate:22 1 tcp 2113928528 203.0.113.20 443 typ host tcptype passive\r
 a=end-of-candidates\r
 """
 
+
+def lowered(line: str) -> str:
+    """As the browser gets it: below the priorities of its own candidates, in the same order."""
+    words = line.split(" ")
+    if line.startswith("a=candidate"):
+        words[3] = str(int(words[3]) - 2130706000 + 1_000_000_000)
+    return " ".join(words)
+
+
 KEPT_PATH = """async (answer) => {
   const { KeptPath } = await import("/static/antiphon.js");
   const asked = [];
@@ -46,7 +55,7 @@ def test_of_an_answer_with_two_relays_the_browser_is_given_the_first(ready: Page
         TWO_RELAYS,
     )
     kept = [line for line in TWO_RELAYS.split("\r\n") if "203.0.113.20" not in line and "end-of" not in line]
-    assert split["first"].split("\r\n") == kept
+    assert split["first"].split("\r\n") == [lowered(line) for line in kept]
     second = split["relays"][1]
     assert [(each["protocol"], each["host"], each["port"], each["section"]) for each in second] == [
         ("udp", "203.0.113.20", 3478, 1),
@@ -54,10 +63,10 @@ def test_of_an_answer_with_two_relays_the_browser_is_given_the_first(ready: Page
     ]
 
 
-def test_an_answer_with_one_relay_is_left_as_it_is(ready: Page) -> None:
+def test_an_answer_with_one_relay_keeps_its_candidates(ready: Page) -> None:
     one = "\r\n".join(line for line in TWO_RELAYS.split("\r\n") if "203.0.113.20" not in line)
     split = ready.evaluate("async (answer) => (await import('/static/antiphon.js')).splitRelays(answer)", one)
-    assert split["first"] == one
+    assert split["first"] == "\r\n".join(map(lowered, one.split("\r\n")))
     assert len(split["relays"]) == 1
 
 
@@ -66,8 +75,8 @@ def test_a_quiet_path_is_asked_and_left_when_it_does_not_answer(ready: Page) -> 
     holds(ready, "kept.told.length === 2")
     assert ready.evaluate("kept.asked.length") >= 2
     assert ready.evaluate("kept.added.map(each => [each.candidate, each.sdpMLineIndex])") == [
-        ["candidate:10 1 udp 2130710096 203.0.113.20 3478 typ host", 1],
-        ["candidate:11 1 tcp 2113932624 203.0.113.20 443 typ host tcptype passive", 1],
+        ["candidate:10 1 udp 1000004096 203.0.113.20 3478 typ host", 1],
+        ["candidate:11 1 tcp 1000003840 203.0.113.20 443 typ host tcptype passive", 1],
     ]
     ready.evaluate("kept.peer.received += 100")
     holds(ready, "kept.told.length === 3")
@@ -197,8 +206,8 @@ def test_a_bad_path_is_left_and_when_the_other_is_no_better_the_call_goes_back_b
     assert steered.evaluate("kept.told[1].region") == "far"
     assert steered.evaluate("kept.told[1].measured.loss") > 0.04
     assert steered.evaluate("kept.did") == [
-        "candidate:10 1 udp 2130710096 203.0.113.20 3478 typ host",
-        "candidate:11 1 tcp 2113932624 203.0.113.20 443 typ host tcptype passive",
+        "candidate:10 1 udp 1000004096 203.0.113.20 3478 typ host",
+        "candidate:11 1 tcp 1000003840 203.0.113.20 443 typ host tcptype passive",
     ]
     steered.evaluate("kept.peer.host = '203.0.113.20'")
     let_pass(steered, 7500)
@@ -211,9 +220,9 @@ def test_a_bad_path_is_left_and_when_the_other_is_no_better_the_call_goes_back_b
     # Above all candidates before: Chromium compares priorities first, and only then which of two is newer.
     assert answer.startswith("v=0 restarted")
     assert [line for line in answer.split("\r\n") if "candidate" in line] == [
-        "a=candidate:20 1 udp 2130714192 203.0.113.10 3478 typ host",
-        "a=candidate:21 1 udp 2130713936 2001:db8::10 3478 typ host",
-        "a=candidate:22 1 tcp 2113936464 203.0.113.10 443 typ host tcptype passive",
+        "a=candidate:20 1 udp 1000008192 203.0.113.10 3478 typ host",
+        "a=candidate:21 1 udp 1000007936 2001:db8::10 3478 typ host",
+        "a=candidate:22 1 tcp 1000007680 203.0.113.10 443 typ host tcptype passive",
         "a=end-of-candidates",
     ]
     steered.evaluate("kept.path.close()")
@@ -276,7 +285,7 @@ def test_relays_of_equal_priority_are_given_to_the_browser_and_left_by_an_ice_re
     split = steered.evaluate(
         "async (answer) => (await import('/static/antiphon.js')).splitRelays(answer)", ONE_PRIORITY
     )
-    assert split["first"] == ONE_PRIORITY
+    assert split["first"] == "\r\n".join(map(lowered, ONE_PRIORITY.split("\r\n")))
     assert split["given"] == 2
     steered.evaluate(STEERED_PATH, [ONE_PRIORITY, {"host": "203.0.113.20"}])  # at its first look
     let_pass(steered, 3000)

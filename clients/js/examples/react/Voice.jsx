@@ -13,10 +13,10 @@ export function Voice({ url, token, agent }) {
     setState("connecting");
     const made = await connect({ url, token, agent, signal }).catch((error) => setState(error.message));
     made?.addEventListener("transcript", () => setSaid(made.transcript.map((item) => ({ ...item }))));
-    made?.addEventListener("state", ({ detail }) => setState(detail));
+    made?.addEventListener("state", () => setState(made.state));
     if (made) setState(made.state);
   };
-  const inCall = ["connecting", "connected", "reconnecting"].includes(state);
-  return <><button onClick={inCall ? end : start}>{inCall ? "End call" : "Call"}</button><p role="status">{state}</p>
+  const talking = ["connecting", "connected", "reconnecting"].includes(state);
+  return <><button onClick={talking ? end : start}>{talking ? "End call" : "Call"}</button><p role="status">{state}</p>
     <ul>{said.map(({ id, role, text }) => <li key={id} className={role}>{text}</li>)}</ul></>;
 }
