@@ -93,7 +93,8 @@ def page(stack: Stack, client: Roaming, tmp_path: Path) -> Iterator[Page]:
 def gap_after(page: Page, since: float) -> float:
     """Wait until audio flows again; the longest time without a packet since then, in ms."""
     wait_for(page, f"arrivals.some(([at], n) => at > {since} + 300 && n + 20 < arrivals.length)", 20)
-    times = [since] + [at for at, _ in page.evaluate("arrivals") if at > since]
+    arrivals: list[list[float]] = page.evaluate("arrivals")
+    times = [since] + [at for at, _ in arrivals if at > since]
     return max(later - earlier for earlier, later in itertools.pairwise(times))
 
 
@@ -137,6 +138,19 @@ def test_a_call_whose_udp_dies_goes_on_over_tcp(client: Roaming, page: Page) -> 
     print(f"UDP dies: {gap:.0f} ms without a packet; {told(page)}")
     assert page.evaluate(USED)["protocol"] == "tcp"
     assert gap < LONGEST_GAP
+
+
+def test_a_call_whose_packets_arrive_no_more_goes_on_over_tcp_though_the_servers_still_come(
+    client: Roaming, page: Page
+) -> None:
+    since = now(page)
+    client.iptables("-A", "OUTPUT", "-p", "udp", "-j", "DROP")
+    wait_for(page, "told.some(([, type, detail]) => type === 'moved' && detail.why === 'one_way')", 10)
+    took = now(page) - since
+    wait_for(page, "told.some(([, type, detail]) => type === 'restart' && detail.state === 'done')", 5)
+    wait_for(page, f"(async () => (await ({USED})()).protocol === 'tcp')()", 5)
+    print(f"outgoing UDP dies: noticed after {took:.0f} ms; {told(page)}")
+    assert page.evaluate("told.some(([, type, detail]) => type === 'state' && detail === 'disconnected')") is False
 
 
 def test_after_a_time_without_any_network_the_call_goes_on_by_a_secret_that_has_expired(

@@ -1,5 +1,7 @@
 // The types of all that antiphon.js offers. tests/clients/js checks them with tsc, and their names against the modules.
 
+export {}; // what is not exported below is not to be had
+
 /** A message of the realtime protocol, as it goes over the data channel `oai-events`. */
 export interface RealtimeEvent {
   type: string;
@@ -112,7 +114,7 @@ export interface CallStats {
 }
 
 /** An EventTarget whose events carry `detail`, by the name of the event. */
-interface Emitter<Details> extends EventTarget {
+declare class Emitter<Details> extends EventTarget {
   addEventListener<Name extends keyof Details>(
     type: Name,
     listener: ((event: CustomEvent<Details[Name]>) => void) | null,
@@ -165,8 +167,7 @@ export interface VoiceCallEvents {
 /** Place a call and wait until it is connected; rejects with AntiphonError. */
 export function connect(options?: VoiceCallOptions): Promise<VoiceCall>;
 
-export interface VoiceCall extends Emitter<VoiceCallEvents> {}
-export class VoiceCall extends EventTarget {
+export class VoiceCall extends Emitter<VoiceCallEvents> {
   constructor(options?: VoiceCallOptions);
   readonly state: CallState;
   /** What ended the call; null for one that ended as conversations do. */
@@ -230,8 +231,7 @@ export interface KeptPathOptions {
   status?: (() => Promise<CallStatus | null>) | null;
 }
 
-export interface KeptPath extends Emitter<KeptPathEvents> {}
-export class KeptPath extends EventTarget {
+export class KeptPath extends Emitter<KeptPathEvents> {
   constructor(peer: RTCPeerConnection, answer: string, options?: KeptPathOptions);
   moves: number;
   close(): void;
@@ -248,8 +248,7 @@ export interface AntiphonCallEvents extends Omit<KeptPathEvents, "gone"> {
   ended: CallStatus | null;
 }
 
-export interface AntiphonCall extends Emitter<AntiphonCallEvents> {}
-export class AntiphonCall extends EventTarget {
+export class AntiphonCall extends Emitter<AntiphonCallEvents> {
   constructor(options?: { server?: string; key?: string | null; steering?: Steering | false });
   id: string | null;
   peer: RTCPeerConnection | null;
@@ -310,8 +309,7 @@ export interface MicrophoneEvents {
 }
 
 /** The caller's microphone: asked for, watched, and had again when it is lost. */
-export interface Microphone extends Emitter<MicrophoneEvents> {}
-export class Microphone extends EventTarget {
+export class Microphone extends Emitter<MicrophoneEvents> {
   constructor(devices?: MediaDevices);
   state: "asking" | "working" | "muted" | "lost" | "closed";
   problem: string;

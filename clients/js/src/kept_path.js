@@ -7,6 +7,7 @@
 
 import { IceRestart } from "./ice_restart.js";
 import { listenForNetworkSigns } from "./network_signs.js";
+import { OneWayWatch, oneWaySampleOf } from "./one_way_watch.js";
 import { PathWatch, sampleOf } from "./path_watch.js";
 import { ASK_AFTER, LOOK_CLOSER_EVERY, LOOK_EVERY, QuietWatch } from "./quiet_watch.js";
 import { FIRST_PRIORITY, nameOf, splitRelays, withCandidates } from "./relays.js";
@@ -39,6 +40,7 @@ export class KeptPath extends EventTarget {
   #restart = null; // IceRestart, where there is a way to the server
   #watch = null; // PathWatch, where there is another relay to try
   #quiet = new QuietWatch(performance.now());
+  #oneWay = new OneWayWatch();
   #regions = new Map(); // relay's name: region
   #current = 0; // index of the relay that we moved to last
   #used = -1; // of the one that the browser says it uses; -1: it does not say
@@ -295,12 +297,13 @@ export class KeptPath extends EventTarget {
     const round_trip_ms = (pair?.currentRoundTripTime ?? 0) * 1000;
     const probing = this.#probe?.readyState === "open";
     const { arrived: news, quiet, ask, dead } = this.#quiet.look({ asked, now, bytes, round_trip_ms, probing, learning: this.#inVain === 0 });
+    const oneWay = this.#oneWay.look(now, oneWaySampleOf(stats, pair)) || ["disconnected", "failed"].includes(this.#peer.connectionState);
     if (news) {
       if (this.#quietSince !== null) this.#say("back", { gap_ms: now - this.#quietSince });
       this.#quietSince = null;
       this.#inVain = 0;
       this.#arrivedAt = Date.now();
-      if (this.#peer.connectionState !== "disconnected") this.#restart?.spare();
+      if (!oneWay) this.#restart?.spare();
     }
     if (ask && this.#canRecover) this.#ask();
     // Before anything has arrived the call is being set up: another relay may be reached, a restart would begin anew.
@@ -309,15 +312,15 @@ export class KeptPath extends EventTarget {
       if (this.#quiet.begun) await this.#recover(now, "quiet");
       else await this.move("quiet");
     } else if (quiet < ASK_AFTER) {
-      await this.#steer(now, stats, pair);
+      await this.#steer(now, stats, pair, oneWay);
     }
     this.#tick(performance.now());
     return quiet >= ASK_AFTER / 2 ? LOOK_CLOSER_EVERY : LOOK_EVERY;
   }
 
   /** Packets arrive; whether they come by a good path, and whether what we send arrives. */
-  async #steer(now, stats, pair) {
-    if (["disconnected", "failed"].includes(this.#peer.connectionState) && now >= this.#patientUntil && this.#canRecover) {
+  async #steer(now, stats, pair, oneWay) {
+    if (oneWay && now >= this.#patientUntil && this.#canRecover) {
       await this.#recover(now, "one_way");
       this.#patientUntil = now + ONE_WAY_AFTER;
       return;
