@@ -64,10 +64,16 @@ LIVING_PATH = """async ([answer, module]) => {
 }"""
 
 
-@pytest.fixture
-def page() -> Iterator[VirtualPage]:
+@pytest.fixture(scope="module")
+def node() -> Iterator[VirtualPage]:
     with virtual_page() as page:
         yield page
+
+
+@pytest.fixture
+def page(node: VirtualPage) -> Iterator[VirtualPage]:
+    yield node
+    node.evaluate("forget()")
 
 
 def call(page: VirtualPage, answer: str = ONE_RELAY) -> None:

@@ -34,6 +34,9 @@ globalThis.advance = async (ms) => {
   await settle();
 };
 
+/** Nothing that was to come comes any more. */
+globalThis.forget = () => { timers.clear(); };
+
 /** The clocks leap, and nothing ran meanwhile: a laptop that slept. */
 globalThis.sleep = (ms) => { now += ms; };
 

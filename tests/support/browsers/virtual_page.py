@@ -36,6 +36,14 @@ class VirtualPage:
     def advance(self, milliseconds: float) -> None:
         self.evaluate("advance", milliseconds)
 
+    def advance_until(self, condition: str) -> None:
+        """Until the JavaScript expression is true; AssertionError after 15 s of virtual time."""
+        for _ in range(300):
+            if self.evaluate(f"Boolean({condition})"):
+                return
+            self.advance(50)
+        raise AssertionError(f"not within 15 s: {condition}")
+
 
 @contextmanager
 def virtual_page() -> Iterator[VirtualPage]:
