@@ -16,7 +16,7 @@ export class IceRestart {
   #why = null;
   #prepare = null;
   #otherwise = null;
-  #offer = null; // Promise: of the restart under way; requests of one restart post the same, so the server may answer any
+  #offer = null; // Promise: of the restart under way. Its requests post the same, which the server answers with the same credentials
   #closed = false;
 
   /**

@@ -1,4 +1,4 @@
-"""`connect` and `VoiceCall` of antiphon.js: options, states, events and errors. The test plays the browser and the server.
+"""`connect` and `VoiceCall` of antiphon.js: options, states, events, errors. The test plays the browser and the server.
 
 It runs in node and in virtual time; `tests/clients/antiphon_js.py` holds a call by it in Chromium.
 """
