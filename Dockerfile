@@ -19,6 +19,8 @@ COPY schemas ./schemas
 COPY libs ./libs
 COPY demo ./demo
 COPY services/${SERVICE} ./services/${SERVICE}
+# Signaling's page has links to these files; no other wheel takes them in.
+COPY clients/js/src ./clients/js/src
 RUN pip wheel --no-cache-dir --no-deps --no-build-isolation --wheel-dir /wheels .
 
 FROM ${PYTHON_IMAGE}

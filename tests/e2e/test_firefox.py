@@ -10,7 +10,9 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.net.namespace import ADDRESS, laptop_namespace
@@ -33,6 +35,29 @@ def stack(inside: list[str]) -> Iterator[Stack]:
         yield running
 
 
+@contextmanager
+def calling(inside: list[str], url: str) -> Iterator[subprocess.Popen[str]]:
+    """Firefox in a call that has begun."""
+    with subprocess.Popen(
+        [*inside, sys.executable, "-m", "support.browsers.firefox", url, "--until-moved"],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[1]), *sys.path])},
+    ) as browser:
+        assert browser.stdout is not None
+        assert browser.stdout.readline() == "connected\n"
+        yield browser
+
+
+def moved(browser: subprocess.Popen[str]) -> dict[str, Any]:
+    """What the page says after its call has gone another way."""
+    assert browser.stdout is not None
+    told = browser.stdout.readline()
+    assert browser.wait(30) == 0
+    result: dict[str, Any] = json.loads(told)
+    return result
+
+
 def test_firefox_connects_and_gets_its_own_audio_back(stack: Stack, inside: list[str]) -> None:
     done = subprocess.run(
         [*inside, sys.executable, "-m", "support.browsers.firefox", stack.url],
@@ -49,25 +74,33 @@ def test_firefox_connects_and_gets_its_own_audio_back(stack: Stack, inside: list
     assert result["packets_received"] > 50
 
 
+@pytest.mark.nightly
+def test_a_call_of_firefox_whose_udp_dies_goes_on_over_tcp(stack: Stack, inside: list[str]) -> None:
+    port = str(stack.relay().port)
+    blocked = [["-A", "INPUT", "-p", "udp", end, port, "-j", "DROP"] for end in ("--dport", "--sport")]
+    with calling(inside, stack.url) as browser:
+        for rule in blocked:
+            subprocess.run([*inside, "iptables", *rule], check=True, capture_output=True)
+        try:
+            result = moved(browser)
+        finally:
+            for rule in blocked:
+                subprocess.run([*inside, "iptables", "-D", *rule[1:]], check=True, capture_output=True)
+    print(f"Firefox, UDP dies: {result['moves']}")
+    assert result["problem"] is None
+    assert result["moves"][-1]["gap_ms"] < 8000
+
+
 def test_when_the_used_relay_is_killed_firefox_moves_to_the_other(
     stack: Stack, inside: list[str], tmp_path: Path
 ) -> None:
     url = f"{stack.url}?region={PREFERRED_REGION}"  # else both relays are raced
     with (
         another_relay(stack, tmp_path, PREFERRED_REGION, f"{ADDRESS}:0", inside) as relay,
-        subprocess.Popen(
-            [*inside, sys.executable, "-m", "support.browsers.firefox", url, "--until-moved"],
-            stdout=subprocess.PIPE,
-            text=True,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[1]), *sys.path])},
-        ) as browser,
+        calling(inside, url) as browser,
     ):
-        assert browser.stdout is not None
-        assert browser.stdout.readline() == "connected\n"
         relay.kill()
-        told = browser.stdout.readline()
-        assert browser.wait(30) == 0
-    result = json.loads(told)
+        result = moved(browser)
     print(f"Firefox, killed relay: {result['moves']}")
     assert len(result["moves"]) == 1
     assert result["moves"][0]["gap_ms"] < 2500

@@ -1,4 +1,4 @@
-"""Chromium in a network that lets no UDP through to the relay: the conversation goes over ICE-TCP."""
+"""Chromium where no UDP gets through to the relay, at all or any more: the conversation goes over ICE-TCP."""
 
 from __future__ import annotations
 
@@ -28,10 +28,16 @@ LONGEST_GAP = 2500
 def within() -> Iterator[list[str]]:
     """Runs a command in the network that blocks UDP to relays."""
     with laptop_namespace() as inside:
-        for port in (RELAY_PORT, OTHER_PORT):
-            rule = ["iptables", "-A", "INPUT", "-p", "udp", "--dport", port, "-j", "DROP"]
-            subprocess.run([*inside, *rule], check=True, capture_output=True)
+        block_udp(inside)
         yield inside
+
+
+def block_udp(within: list[str], change: str = "-A") -> None:
+    """Both ways. `change`: "-D" ends it."""
+    for port in (RELAY_PORT, OTHER_PORT):
+        for end in ("--dport", "--sport"):
+            rule = ["iptables", change, "INPUT", "-p", "udp", end, port, "-j", "DROP"]
+            subprocess.run([*within, *rule], check=True, capture_output=True)
 
 
 @pytest.fixture(scope="module")
@@ -71,6 +77,19 @@ def test_with_udp_blocked_chromium_has_a_conversation_over_tcp(stack: Stack, wit
         if heard >= SENTENCE:
             break
     assert heard >= SENTENCE
+
+
+def test_a_call_whose_udp_dies_goes_on_over_tcp(stack: Stack, within: list[str], tmp_path: Path) -> None:
+    with chromium_page(write_microphone(tmp_path / "babble.wav", babble(60)), within=within) as page:
+        block_udp(within, "-D")
+        try:
+            start_echo_call(page, stack.url)
+        finally:
+            block_udp(within)
+        wait_for(page, "antiphon.moves.length === 1 && antiphon.moves[0].gap_ms > 0", 20)
+        print(f"UDP dies: {page.evaluate('antiphon.moves')}")
+        assert page.evaluate("antiphon.moves[0].gap_ms") < LONGEST_GAP
+        assert page.evaluate("antiphon.problem") is None
 
 
 @pytest.mark.nightly

@@ -66,13 +66,19 @@ def test_a_full_server_says_so_and_when_to_come_back(open_page: Open, parts: Sta
         transceiver.reply = reply
 
 
-def test_an_interrupted_connection_is_shown_and_a_lost_one_ends_the_call(ready: Page) -> None:
+def test_an_interrupted_connection_is_shown_and_one_that_stays_lost_ends_the_call(ready: Page) -> None:
+    ready.clock.install()
     connect(ready)
     ready.evaluate("fakePeer.become('disconnected')")
     expect(ready.get_by_role("status")).to_contain_text("Trying to get it back")
     ready.evaluate("fakePeer.become('connected')")
     expect(ready.get_by_role("status")).to_have_text("Listening. Go ahead.")
+    ready.clock.run_for(60_000)
     ready.evaluate("fakePeer.become('disconnected'); fakePeer.become('failed')")
+    expect(ready.get_by_role("status")).to_contain_text("Trying to get it back")
+    ready.clock.run_for(30_000)
+    expect(ready.get_by_role("status")).to_contain_text("Trying to get it back")
+    ready.clock.run_for(16_000)
     alert(ready).to_contain_text("The connection was lost")
     assert ready.evaluate("antiphon.problem.kind") == "dropped"
 

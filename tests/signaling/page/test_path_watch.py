@@ -1,6 +1,6 @@
 """`PathWatch` of path_watch.js, in simulated time: when another relay is tried, kept, and given up.
 
-It runs in Chromium, on an empty page: no service, no network.
+It runs in node.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from playwright.sync_api import Browser, Error
+from support.browsers.virtual_page import virtual_page
 
 import antiphon.signaling.http.static_files as files
 
@@ -25,26 +25,23 @@ Simulate = Callable[[Plan], dict[str, Any]]
 GOOD: list[Plan] = [{}]
 LOSSY: list[Plan] = [{"loss": 0.08}]
 LOAD = """async ([module, simulation]) => {
-  window.watching = await import(URL.createObjectURL(new Blob([module], { type: "text/javascript" })));
-  const script = document.createElement("script");
-  script.textContent = simulation;
-  document.head.append(script);
+  globalThis.watching = await import(module);
+  globalThis.simulate = (0, eval)(`(${simulation.slice(simulation.indexOf("function simulate"))})`);
 }"""
 
 
 @pytest.fixture(scope="module")
-def simulate(browser: Browser) -> Iterator[Simulate]:
+def simulate() -> Iterator[Simulate]:
     """Runs a plan; see simulated_path.js."""
-    page = browser.new_page()
     simulation = (Path(__file__).parent / "simulated_path.js").read_text()
-    page.evaluate(LOAD, [(files.STATIC / "path_watch.js").read_text(), simulation])
+    with virtual_page() as page:
+        page.evaluate(LOAD, [(files.STATIC / "path_watch.js").resolve().as_uri(), simulation])
 
-    def run(plan: Plan) -> dict[str, Any]:
-        result: dict[str, Any] = page.evaluate("plan => simulate(watching, plan)", plan)
-        return result
+        def run(plan: Plan) -> dict[str, Any]:
+            result: dict[str, Any] = page.evaluate("plan => simulate(watching, plan)", plan)
+            return result
 
-    yield run
-    page.close()
+        yield run
 
 
 def orders(result: dict[str, Any]) -> list[str]:
@@ -264,7 +261,7 @@ def test_with_three_relays_the_way_back_is_to_where_the_call_was(simulate: Simul
     ids=str,
 )
 def test_a_setting_that_can_not_be_is_named(simulate: Simulate, wrong: Plan) -> None:
-    with pytest.raises(Error, match=next(iter(wrong))):
+    with pytest.raises(AssertionError, match=next(iter(wrong))):
         between_two(simulate, GOOD, GOOD, 1, settings=wrong)
 
 

@@ -1,4 +1,7 @@
-"""The page and its files, as they are in the folder `static`."""
+"""The page and its files, as they are in the folder `static`.
+
+Those of `antiphon.js` are links to `clients/js/src`, which is the npm package as well; a wheel has them as files.
+"""
 
 from __future__ import annotations
 
@@ -20,6 +23,9 @@ class RevalidatedFiles(StaticFiles):
 
     Browsers always revalidate them, so that an upgrade never mixes an old script with a new page.
     """
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__(directory=directory, follow_symlink=True)
 
     def file_response(self, *args: object, **kwargs: object) -> FileResponse:
         """As Starlette's, with the header that makes browsers ask again."""

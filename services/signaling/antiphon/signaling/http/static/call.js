@@ -5,12 +5,12 @@
 // "stream" (detail: {side, stream}), "numbers" (this.numbers changed), "path" (this.path changed), "microphone"
 // (this.microphone changed).
 
-import { AntiphonCall, AntiphonError, request } from "./antiphon.js";
+import { AntiphonCall, AntiphonError, Microphone, MicrophoneError, request } from "./antiphon.js";
 import { CallProblem } from "./call_problem.js";
-import { Microphone } from "./microphone.js";
 
 const ASK_EVERY = 1500; // ms, while there is no connection: the agent may have ended the call already
 const CONNECT_WITHIN = 15000; // ms from the answer to a connected call
+const RECONNECT_WITHIN = 45000; // ms: the server keeps a call without its client for 30 s
 
 export class Call extends EventTarget {
   state = "microphone"; // then connecting, listening, speaking, reconnecting, ended
@@ -26,6 +26,7 @@ export class Call extends EventTarget {
   #asking = false; // why the call is over
   #tellsSpeaking = false; // the agent sends output_audio_buffer events
   #grantedAt = 0;
+  #givesUp = null; // timer, while there is no connection
   #timers = [];
 
   /** Make the call. `silence` is the stream to send when the caller wants to type only. */
@@ -39,7 +40,7 @@ export class Call extends EventTarget {
       this.#become("connecting");
       await this.#connect({ agent, region, race }, { key, steering });
     } catch (error) {
-      const known = error instanceof AntiphonError ? inWords(error, key) : error;
+      const known = error instanceof MicrophoneError ? new CallProblem(error.kind, error.message) : error instanceof AntiphonError ? inWords(error, key) : error;
       this.#end(known instanceof CallProblem ? known : new CallProblem("failed", `The call failed: ${known.message}`));
     }
   }
@@ -96,6 +97,7 @@ export class Call extends EventTarget {
     connection.addEventListener("open", () => this.#say("numbers"));
     connection.addEventListener("message", ({ detail }) => this.#received(detail));
     connection.addEventListener("close", () => this.#closedByServer());
+    connection.addEventListener("ended", ({ detail }) => this.#lostForGood(detail));
     connection.addEventListener("moved", ({ detail }) => this.moves.push({ ...detail, gap_ms: null }));
     connection.addEventListener("back", ({ detail }) => Object.assign(this.moves.at(-1), detail));
     connection.addEventListener("path", ({ detail }) => this.#pathChanged(detail));
@@ -116,18 +118,31 @@ export class Call extends EventTarget {
         this.numbers.setup_ms ??= performance.now() - this.#grantedAt;
         this.#say("numbers");
         this.#become("listening");
+        clearTimeout(this.#givesUp);
+        this.#givesUp = null;
         break;
       case "disconnected":
-        if (this.state !== "connecting") this.#become("reconnecting");
+        if (this.state !== "connecting") this.#reconnecting();
         break;
       case "failed":
-        this.#endWithReason(this.state === "connecting"
-          ? new CallProblem("no_media", "The server answered, but no connection for audio came about. A firewall may block UDP; on the server, “antiphon doctor” names what to fix.")
-          : new CallProblem("dropped", "The connection was lost and did not come back. Check your network, then call again."));
+        if (this.state === "connecting") this.#endWithReason(new CallProblem("no_media", "The server answered, but no connection for audio came about. A firewall may block UDP; on the server, “antiphon doctor” names what to fix."));
+        else this.#reconnecting();
         break;
       case "closed":
         this.#closedByServer();
     }
+  }
+
+  /** antiphon.js restarts ICE meanwhile, again and again, and says so when the server has no such call any more. */
+  #reconnecting() {
+    this.#become("reconnecting");
+    this.#endIfEnded();
+    if (this.#givesUp === null) this.#timers.push(this.#givesUp = setTimeout(() => this.#endWithReason(dropped()), RECONNECT_WITHIN));
+  }
+
+  #lostForGood(status) {
+    if (status) this.#endAsTold(status);
+    else this.#end(dropped());
   }
 
   #pathChanged({ state, relay, region, why, measured }) {
@@ -153,7 +168,10 @@ export class Call extends EventTarget {
 
   async #endIfEnded() {
     const status = await this.#connection.status();
-    if (this.state === "ended" || status?.status !== "ended") return;
+    if (this.state !== "ended" && status?.status === "ended") this.#endAsTold(status);
+  }
+
+  #endAsTold(status) {
     if (!status.fault) this.ending = sentence(status.message);
     this.#end(status.fault ? new CallProblem(status.reason === "hang_up" ? "agent_ended" : "closed", sentence(status.message)) : null);
   }
@@ -221,6 +239,10 @@ export async function ask(url, key = null) {
   } catch (error) {
     throw inWords(error, key);
   }
+}
+
+function dropped() {
+  return new CallProblem("dropped", "The connection was lost and did not come back. Check your network, then call again.");
 }
 
 /** "the agent ended the call" -> "The agent ended the call." */

@@ -1,0 +1,158 @@
+// One call to an Antiphon server: offer and answer, the data channel, and a KeptPath that keeps it alive while relays and networks
+// come and go. No DOM, no microphone of its own. docs/antiphon-js.md explains it.
+
+import { KeptPath } from "./kept_path.js";
+import { PathWatch } from "./path_watch.js";
+import { splitRelays } from "./relays.js";
+import { request } from "./request.js";
+
+const REOFFER_WITHIN = 3000; // ms for the server's answer to an ICE restart
+
+/**
+ * One call, without a microphone or a sound of its own. Events: "message" (detail: a server event), "open" and "close" of the data
+ * channel, "track" (detail: the agent's MediaStreamTrack), "state" (the peer connection's), "quiet", "moved", "restart", "back" and
+ * "path" of its KeptPath, "ended" (detail: the server's status of the call, or null) where the path was lost for good.
+ */
+export class AntiphonCall extends EventTarget {
+  id = null; // the server's name for the call
+  peer = null; // RTCPeerConnection
+  channel = null; // RTCDataChannel "oai-events"
+  path = null; // KeptPath
+  region = null; // of the server's end of the call, where the server names it
+  #server;
+  #key;
+  #steering;
+  #ingresses = []; // the regions of the answer's relays, in their order
+  #location = null; // of the call on the server
+  #stream = null; // the caller's voice
+  #sender = null; // RTCRtpSender of it
+  #over = false;
+
+  /**
+   * `server`: origin of the signaling service, "" for the page's own. `key`: an API key or an ek_ secret. `steering`: what
+   * differs from STEERING in path_watch.js; false: a bad path is kept, a dead one left.
+   */
+  constructor({ server = "", key = null, steering = {} } = {}) {
+    super();
+    if (steering) new PathWatch(steering); // a mistake in it is told here
+    this.#server = server;
+    this.#key = key;
+    this.#steering = steering;
+  }
+
+  /**
+   * Place the call with this MediaStream as the caller's voice; resolves when the answer is in place. `region`: where the
+   * caller is, for a server that can't tell. `race`: true for two relays of equal priority, false for an order; null: as
+   * the server does.
+   */
+  async connect({ stream, agent = null, region = null, race = null }) {
+    // No ICE servers and no waiting for candidates: the server is the one with an address (it is ICE-lite).
+    const peer = (this.peer = new RTCPeerConnection({ bundlePolicy: "max-bundle" }));
+    peer.addEventListener("connectionstatechange", () => this.#say("state", peer.connectionState));
+    peer.addEventListener("track", ({ track }) => this.#say("track", track));
+    this.channel = peer.createDataChannel("oai-events");
+    for (const type of ["open", "close"]) this.channel.addEventListener(type, () => this.#say(type));
+    this.channel.addEventListener("message", ({ data }) => this.#received(data));
+    this.#stream ??= stream; // unless it was replaced already
+    this.#sender = peer.addTransceiver(this.#stream.getAudioTracks()[0], { direction: "sendrecv", streams: [this.#stream] }).sender;
+    const offer = await peer.createOffer();
+    const wishes = { agent, region, race: race === null ? null : Number(race) };
+    const [answer] = await Promise.all([this.#post(offer.sdp, wishes), peer.setLocalDescription(offer)]);
+    if (this.#over) return;
+    await peer.setRemoteDescription({ type: "answer", sdp: splitRelays(answer).first });
+    const reoffer = this.#location && ((sdp) => this.#reoffer(sdp));
+    this.path = new KeptPath(peer, answer, { steering: this.#steering, regions: this.#ingresses, reoffer, status: () => this.status() });
+    for (const type of ["quiet", "moved", "restart", "back", "path"]) this.path.addEventListener(type, ({ detail }) => this.#say(type, detail));
+    this.path.addEventListener("gone", ({ detail }) => this.#say("ended", detail));
+  }
+
+  /** Send the audio of another MediaStream as the caller's voice from now on; the call goes on. */
+  async replaceMicrophone(stream) {
+    this.#stream = stream;
+    await this.#sender?.replaceTrack(stream.getAudioTracks()[0]);
+  }
+
+  /** Send a client event; false when the channel is not open. */
+  send(event) {
+    if (this.channel?.readyState !== "open") return false;
+    this.channel.send(JSON.stringify(event));
+    return true;
+  }
+
+  /**
+   * What the server says of the call: {status: "running", "ended" or "unknown", connected, reason, cause, fault, message}. It
+   * knows a call for two minutes after its end. null where it does not answer.
+   */
+  async status() {
+    if (!this.#location) return null;
+    const options = { signal: AbortSignal.timeout(2000) };
+    return request(this.#location, options, this.#key).then((response) => response.json()).catch(() => null);
+  }
+
+  /** End the call here and, unless the server ended it already, there; safe at any time, also while the page goes away. */
+  async hangUp({ tell = true } = {}) {
+    this.#over = true;
+    this.path?.close();
+    // Closed only then: a connection that closes first means that the call has ended, and there is nothing to hang up.
+    if (tell) await this.#tellServer();
+    this.peer?.close();
+  }
+
+  async #post(sdp, wishes) {
+    const query = new URLSearchParams(Object.entries(wishes).filter(([, value]) => value !== null)).toString();
+    const response = await this.#offer(`${this.#server}/v1/realtime/calls${query ? "?" + query : ""}`, sdp);
+    this.region = decoded(response.headers.get("Antiphon-Region"));
+    this.#ingresses = ingressesOf(response);
+    this.id = response.headers.get("Location")?.split("/").pop() ?? null;
+    if (this.id) this.#location = `${this.#server}/v1/realtime/calls/${this.id}`;
+    if (this.#over) await this.#tellServer(); // hung up while the offer was on its way
+    return response.text();
+  }
+
+  /** An ICE restart: new credentials, everything else stays. A secret that has expired still manages the call that it has made. */
+  async #reoffer(sdp) {
+    const response = await this.#offer(this.#location, sdp, AbortSignal.timeout(REOFFER_WITHIN));
+    return { answer: await response.text(), regions: ingressesOf(response) };
+  }
+
+  #offer(url, body, signal = null) {
+    return request(url, { method: "POST", body, headers: { "Content-Type": "application/sdp" }, signal }, this.#key);
+  }
+
+  async #tellServer() {
+    if (!this.id) return;
+    const id = this.id;
+    this.id = null;
+    // keepalive: sent also when the page is being closed. If it gets lost the server notices the silence.
+    const options = { method: "POST", keepalive: true, signal: AbortSignal.timeout(2000) };
+    await request(`${this.#server}/v1/realtime/calls/${id}/hangup`, options, this.#key).catch(() => {});
+  }
+
+  #received(data) {
+    let event;
+    try {
+      event = JSON.parse(data);
+    } catch {
+      return; // not ours
+    }
+    if (typeof event?.type !== "string" || this.#over) return;
+    if (event.type === "antiphon.relay_draining") this.path?.move("draining");
+    this.#say("message", event);
+  }
+
+  #say(type, detail = null) {
+    this.dispatchEvent(new CustomEvent(type, { detail }));
+  }
+}
+
+function ingressesOf(response) {
+  return ["Antiphon-Ingress", "Antiphon-Second-Ingress"].map((name) => decoded(response.headers.get(name)));
+}
+
+function decoded(header) {
+  try {
+    return decodeURIComponent(header ?? "") || null;
+  } catch {
+    return header;
+  }
+}

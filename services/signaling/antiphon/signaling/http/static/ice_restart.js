@@ -1,0 +1,1 @@
+../../../../../../clients/js/src/ice_restart.js

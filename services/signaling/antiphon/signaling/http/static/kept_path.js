@@ -1,0 +1,1 @@
+../../../../../../clients/js/src/kept_path.js

@@ -1,0 +1,1 @@
+../../../../../../clients/js/src/network_signs.js

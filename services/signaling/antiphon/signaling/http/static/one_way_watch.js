@@ -1,0 +1,1 @@
+../../../../../../clients/js/src/one_way_watch.js

@@ -1,0 +1,1 @@
+../../../../../../clients/js/src/restart_plan.js
