@@ -82,7 +82,7 @@ def test_a_listed_key_has_all_scopes_and_the_same_id_everywhere() -> None:
     (one,), (same,), (other,) = keys_of_list(["sk-1"]), keys_of_list(["sk-1"]), keys_of_list(["sk-2"])
     assert one == same
     assert one.id != other.id
-    assert one.scopes == {"calls", "calls.manage", "secrets", "operator"}
+    assert one.scopes == {"calls", "calls.manage", "secrets", "operator", "listen"}
 
 
 @pytest.mark.parametrize(

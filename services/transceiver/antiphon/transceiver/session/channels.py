@@ -40,7 +40,8 @@ class Channels:
     def __init__(self, state: SessionState, output: MessageOutput, now: float) -> None:
         self._state = state
         self._output = output
-        self._now = now
+        self.now = now
+        """When it was called last with a time."""
         self._data: DataChannels | None = None
         self.hang_up: str | None = None
         """The cause of an end that the client was told of: the call ends as soon as that had the time to arrive."""
@@ -59,7 +60,7 @@ class Channels:
 
     def start(self, now: float) -> None:
         """Start the association with a new client."""
-        self._now = now
+        self.now = now
         if self._data is not None and self._state.data_port is not None:
             self._data.start(self._state.data_port, self._state.data_max_message, now)
 
@@ -67,7 +68,7 @@ class Channels:
         """Take over the association of another process; `resume` follows. One that can't be read is given up: the
         call goes on without data channels.
         """
-        self._now = now
+        self.now = now
         if self._data is not None and self._state.sctp is not None:
             try:
                 self._data.restore(self._state.sctp, now, self._state.handed_over)
@@ -77,7 +78,7 @@ class Channels:
 
     def resume(self, now: float) -> None:
         """Continue the restored association."""
-        self._now = now
+        self.now = now
         if self._data is not None and self._state.sctp is not None:
             self._data.resume(now)
         else:
@@ -109,21 +110,21 @@ class Channels:
     def stored(self) -> None:
         """The checkpoint that `freeze` was called for is stored: acknowledge what it holds."""
         if self._data is not None:
-            self._data.stored(self._now)
+            self._data.stored(self.now)
 
     def export(self) -> dict[str, Any] | None:
         """The association as a plain value, if there is one."""
-        return self._data.export(self._now) if self._data is not None else None
+        return self._data.export(self.now) if self._data is not None else None
 
     def receive(self, packet: bytes, now: float) -> None:
         """Take one SCTP packet."""
-        self._now = now
+        self.now = now
         if self._data is not None:
             self._data.receive(packet, now)
 
     def poll(self, now: float) -> None:
         """Timers; call it every 50 ms or so, and every 20 ms while `busy`."""
-        self._now = now
+        self.now = now
         if self._data is not None:
             self._data.poll(now)
             if self._dropped:
@@ -139,7 +140,7 @@ class Channels:
         if self._state.data_port is None:
             return  # a client without data channels never opens one
         try:
-            if self._data is not None and self._data.send(channel, payload, self._now):
+            if self._data is not None and self._data.send(channel, payload, self.now):
                 if self._request_checkpoint is not None:
                     self._request_checkpoint()  # until that is stored the message is lost with this process
                 return
@@ -166,19 +167,29 @@ class Channels:
             self._dropped += 1  # there is no room for a notice now
 
     def _announce_drops(self, data: DataChannels) -> None:
-        if data.unsent == 0 and messages.EVENTS_CHANNEL in data.open_labels:
+        if data.unsent == 0 and self.events_label in data.open_labels:
             dropped, self._dropped = self._dropped, 0
             self._send_error("messages_dropped", f"{dropped} messages to you were dropped: your data channel took none")
 
+    @property
+    def events_label(self) -> str:
+        """Of the channel on which the client gets events."""
+        return messages.EVENTS_CHANNEL
+
+    def as_client_reads(self, event: str) -> list[str]:
+        """An event of the realtime protocol, in the messages that the client's protocol has for it."""
+        return [event]
+
     def _send_error(self, code: str, text: str) -> None:
-        """Send an `error` event of the realtime protocol to the client, no longer than it takes."""
+        """Send an `error` event to the client, no longer than it takes."""
         assert self._data is not None
         length = min(MAX_ERROR_TEXT, len(text))
         with contextlib.suppress(ChannelError):
             while length > 0:
-                event = json.dumps(error_event(code, text[:length]))
-                if len(event) <= self._data.max_message:
-                    self._data.send(messages.EVENTS_CHANNEL, event, self._now)
+                sent = self.as_client_reads(json.dumps(error_event(code, text[:length])))
+                if all(len(each) <= self._data.max_message for each in sent):
+                    for each in sent:
+                        self._data.send(self.events_label, each, self.now)
                     return
                 length //= 2
 
@@ -192,7 +203,7 @@ class Channels:
         notice = {"type": "antiphon.draining", "event_id": f"event_{secrets.token_hex(8)}", "seconds": seconds}
         if self._data is not None:
             with contextlib.suppress(ChannelError):
-                self._data.send(messages.EVENTS_CHANNEL, json.dumps(notice), self._now)
+                self._data.send(messages.EVENTS_CHANNEL, json.dumps(notice), self.now)
 
     def say_good_bye(self, cause: str) -> bool:
         """Tell the client that its call will end, if its dialect has words for that; `hang_up` is set then."""
@@ -209,7 +220,7 @@ class Channels:
         data, self._data = self._data, None
         self._early.clear()
         if data is not None:
-            data.close(self._now)
+            data.close(self.now)
 
     def _opened(self, label: str) -> None:
         self._output.event(messages.ChannelOpened(channel=label))

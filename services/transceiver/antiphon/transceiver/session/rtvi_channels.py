@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
 from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Final
 
-from antiphon.rtc.sctp.data_channels import ChannelError
 from antiphon.runtime.token_bucket import TokenBucket
 from antiphon.schemas import messages
 from antiphon.transceiver.session import rtvi
-from antiphon.transceiver.session.channels import MAX_ERROR_TEXT, Channels, MessageOutput, error_event
+from antiphon.transceiver.session.channels import Channels, MessageOutput
 from antiphon.transceiver.session.state import RtviState, SessionState
 
 ERRORS: Final = (10, 50)
@@ -55,7 +52,16 @@ class RtviChannels(Channels):
         elif not self._rtvi.label:
             self._kept.append(payload)
         else:
-            self._send_all(rtvi.to_client(self._rtvi, payload, self._now + self._unix_offset))
+            self._send_all(self.as_client_reads(payload))
+
+    @property
+    def events_label(self) -> str:
+        """The first channel that the client has opened; empty: none is open."""
+        return self._rtvi.label
+
+    def as_client_reads(self, event: str) -> list[str]:
+        """Translated."""
+        return list(rtvi.to_client(self._rtvi, event, self.now + self._unix_offset))
 
     def announce_draining(self, seconds: float) -> None:
         """Send the client a notice that its session will end soon, if its channel is open."""
@@ -76,14 +82,6 @@ class RtviChannels(Channels):
         """Drop what waits for the channel, and abort the association."""
         self._kept.clear()
         super().close()
-
-    def _send_error(self, code: str, text: str) -> None:
-        if self._data is None or not self._rtvi.label:
-            return
-        event = json.dumps(error_event(code, text[:MAX_ERROR_TEXT]))
-        with contextlib.suppress(ChannelError):
-            for each in rtvi.to_client(self._rtvi, event, self._now + self._unix_offset):
-                self._data.send(self._rtvi.label, each, self._now)
 
     def _send_all(self, texts: Iterable[str]) -> None:
         for text in texts:
@@ -117,7 +115,7 @@ class RtviChannels(Channels):
         for key in translated.keys:
             self._to_agent.event(messages.TelephoneEvent(event=key, duration_ms=KEY_MS))
         self._send_all(translated.replies)
-        self._send_all([text for text in translated.errors if self._errors.take(1, self._now)])
+        self._send_all([text for text in translated.errors if self._errors.take(1, self.now)])
         if translated.hang_up:
             self.say_good_bye(BY_THE_CLIENT)
 
