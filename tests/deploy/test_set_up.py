@@ -133,6 +133,8 @@ class Clone:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             start_new_session=True,
+            # A run in the background may ignore the signal, and so would all that it starts.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
 
     def set_up(self, **variables: str) -> tuple[int, str]:

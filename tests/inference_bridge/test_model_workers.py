@@ -98,7 +98,7 @@ async def test_a_busy_worker_is_no_end_another_one_is_asked(bus_client: Client) 
 async def test_a_worker_that_falls_silent_in_mid_speech_is_left_and_nothing_is_heard_twice(
     bus_client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pool, "TTS_TIMEOUT", 0.3)
+    monkeypatch.setattr(pool, "TTS_TIMEOUT", 1.0)
     half, whole = np.full(4, 7, dtype="<i2").tobytes(), np.full(8, 9, dtype="<i2").tobytes()
     asked = await answering(
         bus_client, "tts", [["pcm", half, 1.0, False]], [["pcm", whole, 1.0, False], ["pcm", whole, 1.0, True]]

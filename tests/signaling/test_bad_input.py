@@ -43,7 +43,7 @@ ROWS = [
     ("wrong method", "PUT", "/healthz", {}, b"", 405, "method_not_allowed"),
     ("wrong method", "POST", "/", {}, b"", 405, "method_not_allowed"),
     ("no such path", "GET", "/v2/realtime", {}, b"", 404, "not_found"),
-    ("no such path", "GET", "/docs", {}, b"", 404, "not_found"),
+    ("no such path", "GET", "/redoc", {}, b"", 404, "not_found"),
     ("no such file", "GET", "/static/nothing.js", {}, b"", 404, "not_found"),
     ("out of the directory", "GET", "/static/..%2fapp.py", {}, b"", 404, "not_found"),
     ("secrets, no JSON", "POST", SECRETS, JSON, b"{", 400, "bad_json"),

@@ -64,7 +64,7 @@ def test_no_line_holds_a_secret_a_query_or_an_address(
             for path in (f"/v1/agents?key={FORGED}", f"/{WORDS}?token={FORGED}", f"/v1/realtime/calls/{FORGED}"):
                 for headers in (good, forged, {}):
                     http.get(path, headers={**headers, "X-Forwarded-For": "198.51.100.77"})
-            for body in (OFFER.replace("opus", WORDS), WORDS, ""):
+            for body in (OFFER.replace("m=audio", f"m={WORDS}"), WORDS, ""):
                 http.post(f"/v1/realtime/calls?agent={WORDS}", content=body, headers={**SDP, **good})
             http.post("/v1/realtime/client_secrets", content=f'{{"{WORDS}', headers={**good, "Content-Type": "text/x"})
         if not tls:

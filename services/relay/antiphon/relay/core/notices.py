@@ -12,7 +12,6 @@ dialled anew. Both are bounded, because any host can send such packets; what is 
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass, field
 from typing import Final
 
 from antiphon.relay.core.flow_key import header_of
@@ -33,17 +32,17 @@ MIN_SRTP: Final = 12 + 4
 """Octets: a header and the shortest tag."""
 
 
-@dataclass(slots=True)
 class _Stray:
     """An unknown client that sends SRTP."""
 
-    since: float
-    ssrc: bytes
-    sequence: int
-    """Of its last packet."""
-    held: list[bytes] = field(default_factory=list)
-    """Packets in a row so far, while they are fewer than `IN_A_ROW`."""
-    offered: int = 0
+    __slots__ = ("held", "offered", "sequence", "since", "ssrc")
+
+    def __init__(self, since: float, ssrc: bytes, sequence: int) -> None:
+        """`sequence`: of its last packet."""
+        self.since, self.ssrc, self.sequence = since, ssrc, sequence
+        self.held: list[bytes] = []
+        """Packets in a row so far, while they are fewer than `IN_A_ROW`."""
+        self.offered = 0
 
 
 class Notices:
