@@ -141,7 +141,10 @@ def test_of_a_fixture(call):
     assert len(written(tmp_path)) == 2
 
 
-@pytest.mark.parametrize("options", [[], ["-n", "2"]], ids=["one process", "two workers"])
+@pytest.mark.parametrize(
+    "options",
+    [pytest.param([], id="one process"), pytest.param(["-n", "2"], id="two workers", marks=pytest.mark.nightly)],
+)
 def test_the_fourth_failure_of_a_run_is_final(tmp_path: Path, options: list[str]) -> None:
     said = run(
         tmp_path,

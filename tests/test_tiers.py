@@ -37,7 +37,9 @@ def run(folder: Path, tests: str, *options: str) -> subprocess.CompletedProcess[
 
 
 @pytest.mark.process
-@pytest.mark.parametrize("options", [(), ("-n", "1")], ids=["one process", "a worker"])
+@pytest.mark.parametrize(
+    "options", [pytest.param((), id="one process"), pytest.param(("-n", "1"), id="a worker", marks=pytest.mark.nightly)]
+)
 def test_a_test_without_one_tier_or_above_its_limit_stops_the_run(tmp_path: Path, options: tuple[str, ...]) -> None:
     tests = """
 def test_without(): pass

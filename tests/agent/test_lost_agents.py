@@ -85,6 +85,7 @@ def test_an_agent_is_gone_when_it_has_answered_once_and_missed_all_the_last_roun
     assert not roll([{"agent": "plain"}], *[[{"agent": "plain"}]] * 100).is_gone(by_instance), "shows no instance"
 
 
+@pytest.mark.nightly
 @pytest.mark.process
 async def test_the_call_of_a_plain_agent_that_dies_is_ended_with_its_reason(nats_url: str) -> None:
     async with transceiver_process(nats_url, ANTIPHON_AGENT_LOST_SECONDS="2") as bench:

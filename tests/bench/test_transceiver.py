@@ -29,6 +29,7 @@ FIELDS = {
 DELAYS = ("late_ms", "packet_to_transceiver_ms", "packet_to_agent_ms", "reply_to_wire_ms")
 
 
+@pytest.mark.nightly
 def test_the_bench_reports_what_it_promises_as_one_json_object() -> None:
     command = [sys.executable, "-m", "antiphon.cli", "bench", "transceiver", "--json", "--rounds", "1"]
     shortest = ["--sessions", "2", "--at", "--most", "3", "--step", "1", "--seconds", "1", "--no-stock"]

@@ -48,6 +48,7 @@ def test_a_spoken_question_is_understood_and_answered(stack: Stack, tmp_path: Pa
     assert {"done", DAY.lower(), "anything", "else"} <= set(words(spoken)), spoken
 
 
+@pytest.mark.nightly
 def test_a_question_may_be_given_as_text(stack: Stack) -> None:
     command = [sys.executable, "-m", "antiphon.cli.main", "call", "--json", "--url", stack.url]
     done = subprocess.run([*command, "--say", "What time is it?"], capture_output=True, text=True, check=False)
@@ -78,6 +79,7 @@ async def test_the_echo_plug_in_speaks_while_the_caller_still_talks(stack: Stack
         await peer.close()
 
 
+@pytest.mark.nightly
 async def test_ten_calls_at_once_are_all_answered(stack: Stack) -> None:
     spoken = question("What time is it?")
     calls = [converse(stack.url, None, None, spoken) for _ in range(10)]

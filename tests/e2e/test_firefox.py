@@ -91,6 +91,7 @@ def test_a_call_of_firefox_whose_udp_dies_goes_on_over_tcp(stack: Stack, inside:
     assert result["moves"][-1]["gap_ms"] < 8000
 
 
+@pytest.mark.nightly
 def test_when_the_used_relay_is_killed_firefox_moves_to_the_other(
     stack: Stack, inside: list[str], tmp_path: Path
 ) -> None:

@@ -34,6 +34,7 @@ def service_lines(stack: Stack) -> list[dict[str, Any]]:
     return [json.loads(text) for name, _, text in parts if name.strip() in SERVICES and text.startswith("{")]
 
 
+@pytest.mark.nightly
 async def test_no_line_of_a_call_holds_its_clients_address_and_each_is_an_object() -> None:
     options = ("--loopback-only", "--plugin", str(ECHO_AGENT))
     with running_stack(*options, environment={"ANTIPHON_LOG_FORMAT": "json"}) as stack:

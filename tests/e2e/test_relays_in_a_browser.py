@@ -192,6 +192,7 @@ def test_a_bad_path_is_left_for_the_other_relay_without_a_gap_and_can_be_gone_ba
     assert [each["why"] for each in page.evaluate("told") if each["type"] == "moved"] == ["loss", "asked"]
 
 
+@pytest.mark.nightly
 def test_of_two_relays_of_equal_priority_the_one_that_answers_first_is_used_and_gone_back_to(
     stack: Stack, first: tuple[Address, ImpairedPath], second: Address, page: Page
 ) -> None:

@@ -166,6 +166,7 @@ def test_chromium_hears_again_after_its_next_check_when_a_nat_forgets_its_port(
 # ---- a load balancer in front of two relays ---------------------------------------------------------------
 
 
+@pytest.mark.nightly
 async def test_a_call_that_is_hashed_to_another_relay_is_asked_for_and_loses_hardly_anything(
     stack: Stack, relay: Address, tmp_path: Path
 ) -> None:

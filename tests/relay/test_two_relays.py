@@ -186,6 +186,7 @@ async def test_when_a_relay_of_the_cluster_is_stopped_killed_or_drained_the_othe
                     await gone.start()
 
 
+@pytest.mark.nightly
 async def test_a_process_that_takes_over_the_ingress_gets_the_packets_when_it_has_the_port(
     nats_url: str,
 ) -> None:

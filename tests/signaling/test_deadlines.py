@@ -55,6 +55,7 @@ def test_a_connection_without_complete_headers_in_time_is_closed(signaling: Sign
         until(all_closed, f"{set(openings)} are closed", seconds=4 * HEAD_SECONDS)
 
 
+@pytest.mark.nightly
 def test_a_connection_that_asks_in_time_is_kept_open(signaling: SignalingProcess) -> None:
     began = time.monotonic()
     with httpx.Client(base_url=signaling.url) as client:

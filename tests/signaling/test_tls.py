@@ -128,6 +128,7 @@ def connect(service: SignalingProcess) -> socket.socket:
     return socket.create_connection((where.hostname or "", where.port or 0), timeout=3 * HEAD_SECONDS)
 
 
+@pytest.mark.nightly
 def test_handshakes_that_are_not_finished_or_none_are_closed_and_leave_no_line(service: SignalingProcess) -> None:
     with contextlib.ExitStack() as stack:
         silent, half, plain = (stack.enter_context(connect(service)) for _ in range(3))

@@ -148,6 +148,7 @@ async def test_copies_are_withdrawn_and_made_anew_and_a_call_goes_on_when_its_cl
     await both.until(lambda: line.ended == "hang_up" and caller.peer.closed.is_set(), "both are told of the end")
 
 
+@pytest.mark.nightly
 async def test_an_owner_that_stood_still_or_was_cut_off_uses_no_index_that_the_second_region_uses(
     both: TwoClusters,
 ) -> None:

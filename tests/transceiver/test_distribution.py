@@ -97,7 +97,13 @@ async def all_go_on(several: Several, calls: list[Call], word: str) -> None:
 
 
 @pytest.mark.process
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM], ids=["killed", "ended in order"])
+@pytest.mark.parametrize(
+    "how",
+    [
+        pytest.param(signal.SIGKILL, id="killed"),
+        pytest.param(signal.SIGTERM, id="ended in order", marks=pytest.mark.nightly),
+    ],
+)
 async def test_the_calls_of_a_process_that_ends_are_spread_and_survive_the_next_one_s_death(
     nats_url: str, how: signal.Signals
 ) -> None:
@@ -134,6 +140,7 @@ async def test_the_calls_of_a_process_that_ends_are_spread_and_survive_the_next_
         await all_go_on(several, calls, "after the second")
 
 
+@pytest.mark.nightly
 @pytest.mark.process
 async def test_calls_that_went_to_a_third_process_survive_its_death_too(nats_url: str) -> None:
     async with several_transceivers(nats_url, ANTIPHON_CAPACITY="5") as several:

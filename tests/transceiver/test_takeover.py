@@ -120,7 +120,13 @@ def longest_gap(times: list[float]) -> float:
     return max((later - earlier for earlier, later in itertools.pairwise(times)), default=0.0)
 
 
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM], ids=["killed", "ended in order"])
+@pytest.mark.parametrize(
+    "how",
+    [
+        pytest.param(signal.SIGKILL, id="killed"),
+        pytest.param(signal.SIGTERM, id="ended in order", marks=pytest.mark.nightly),
+    ],
+)
 async def test_a_reply_in_progress_is_hardly_interrupted(several: Several, how: signal.Signals) -> None:
     first = await several.spawn()
     await several.spawn()
@@ -156,6 +162,7 @@ async def test_a_reply_in_progress_is_hardly_interrupted(several: Several, how: 
         await several.until(lambda: several.processes[0].poll() == 0, "the first ends at once, with status 0")
 
 
+@pytest.mark.nightly
 async def test_queued_speech_and_messages_are_handed_over(several: Several) -> None:
     first = await several.spawn()
     await several.spawn()
@@ -178,6 +185,7 @@ async def test_queued_speech_and_messages_are_handed_over(several: Several) -> N
     await several.until(lambda: len(spoken := taken_over(line)) == 1 and spoken[0].handed_over, "it was handed over")
 
 
+@pytest.mark.nightly
 async def test_a_process_that_is_started_again_goes_on_with_the_calls_of_the_one_before(several: Several) -> None:
     first = await several.spawn()
     peer, line = await several.call_on(first.slot)
@@ -191,6 +199,7 @@ async def test_a_process_that_is_started_again_goes_on_with_the_calls_of_the_one
     assert line.ended is None
 
 
+@pytest.mark.nightly
 async def test_a_call_survives_one_process_after_the_other(several: Several) -> None:
     first = await several.spawn()
     await several.spawn()
@@ -211,6 +220,7 @@ async def test_a_call_survives_one_process_after_the_other(several: Several) -> 
     assert b'"type":"opened"' in answer.data, "its ICE can be restarted as well"
 
 
+@pytest.mark.nightly
 async def test_a_process_that_was_taken_for_dead_releases_its_sessions_when_it_wakes(several: Several) -> None:
     first = await several.spawn()
     second = await several.spawn()
@@ -291,6 +301,7 @@ async def test_a_process_whose_slot_another_process_has_taken_moves_to_another(s
     assert line.ended is None
 
 
+@pytest.mark.nightly
 async def test_an_ipv6_socket_serves_relays_on_ipv4(nats_url: str) -> None:
     async with several_transceivers(nats_url, ANTIPHON_TRANSCEIVER_BIND="[::]:0") as several:
         first = await several.spawn()

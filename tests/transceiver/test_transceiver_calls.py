@@ -216,6 +216,7 @@ async def test_stock_aiortc_talks_and_listens_through_a_real_relay(bench: Bench,
         await bench.until(lambda: line.ended == "client_closed", "the end is seen at once")
 
 
+@pytest.mark.nightly
 async def test_a_call_outlives_nats_and_its_audio_resumes_by_itself(tmp_path: Path) -> None:
     with nats_server(tmp_path) as url, ExitStack() as later:
         port = int(url.rpartition(":")[2])

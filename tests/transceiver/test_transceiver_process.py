@@ -174,6 +174,7 @@ async def test_a_drain_ends_at_its_deadline(nats_url: str) -> None:
         await bench.until(peer.closed.is_set, "the client is told")
 
 
+@pytest.mark.nightly
 async def test_each_process_of_a_parent_has_its_own_slot_and_port_and_is_started_again(nats_url: str) -> None:
     async with transceiver_process(nats_url, ANTIPHON_TRANSCEIVER_PROCESSES="2") as bench:
         seen: dict[int, messages.TransceiverAnnouncement] = {}
