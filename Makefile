@@ -7,7 +7,7 @@ PACKAGES := schemas runtime rtc testing relay transceiver signaling inference_br
 SERVICES := relay transceiver signaling inference-bridge
 BIN := .venv/bin
 
-.PHONY: help run test test-fast test-nightly lint format set-up test-packages fuzz fuzz-live flood chaos soak world compose-test pipecat-test smart-turn-test voices voices-test llm-test lock vectors reference sbom audit licences clean
+.PHONY: help run test test-fast test-nightly lint format set-up test-packages fuzz fuzz-live flood chaos soak world clients compose-test pipecat-test smart-turn-test voices voices-test llm-test lock vectors reference sbom audit licences clean
 
 help:
 	@echo 'make run           start the whole stack; options of `antiphon up` go into ARGS="..."'
@@ -22,6 +22,7 @@ help:
 	@echo 'make fuzz          fuzz all readers of network bytes, SECONDS=60 each; findings go to .fuzz/'
 	@echo 'make chaos         FAULTS=100 random faults of SEED=7 in running calls, then pauses of NATS, ROUNDS=10 of each length'
 	@echo 'make world         three regions in network namespaces, called from a fourth place while parts of them are killed or cut off'
+	@echo 'make clients       clients of others (OpenAI, Pipecat, pion, libdatachannel ...) call the whole stack; ARGS="pion" picks one'
 	@echo 'make soak          CALLS=30 callers who come and go, for MINUTES=60'
 	@echo 'make fuzz-live     SCTP of an attacker at a real transceiver for SECONDS=60, and what its neighbour feels'
 	@echo 'make flood         a caller sends RATE=10000 packets a second of each kind for FLOOD=4 s; ARGS="udp" goes by a relay'
@@ -37,7 +38,7 @@ run: set-up
 	@exec $(BIN)/antiphon up $(ARGS)
 
 # CONTRIBUTING.md says what the tiers are. The first two need processors and wait a little, those with processes wait for half
-# of their time: four at a time. A model wants a processor: two at a time. Calls in real time want the machine for themselves.
+# of their time: four at a time. A model wants a processor for half of the time: three at a time. Calls in real time want the machine for themselves.
 # With ARGS, which may pick tests from any of them, it is one run.
 FAST := $$(grep -rlE 'pytest\.mark\.(pure|virtual)' tests --include='test_*.py')
 REALTIME := $$(grep -rl 'pytest\.mark\.realtime' tests --include='test_*.py')
@@ -48,7 +49,7 @@ else
 	$(BIN)/pytest -n 3 -m '(pure or virtual) and not models' $(FAST) --junit-xml=.reports/fast.xml
 	$(BIN)/pytest -n 4 --dist loadfile -m 'process and not (models or realtime or nightly)' \
 		--ignore tests/pipecat_transport --junit-xml=.reports/process.xml
-	$(BIN)/pytest -n 2 --dist loadfile -m 'models and not (realtime or nightly)' \
+	$(BIN)/pytest -n 3 --dist loadfile -m 'models and not (realtime or nightly)' \
 		$$(grep -rlE 'pytest\.mark\.models' tests --include='test_*.py') --junit-xml=.reports/models.xml
 	$(BIN)/pytest -m 'realtime and not nightly' $(REALTIME) --junit-xml=.reports/realtime.xml
 endif
@@ -100,6 +101,10 @@ soak: set-up
 # ARGS="--only cut" picks scenarios. Needs root: for network namespaces.
 world: set-up test-packages
 	PYTHONPATH=tests $(BIN)/python -m world.run $(ARGS)
+
+# Fetches each client by pip, npm or Go. ARGS="openai pion" picks rows.
+clients: set-up test-packages
+	PYTHONPATH=tests $(BIN)/python -m clients $(ARGS)
 
 fuzz-live: set-up
 	PYTHONPATH=tests $(BIN)/python -m fuzz.live $(SECONDS)
