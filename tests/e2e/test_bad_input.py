@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import re
 import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -65,7 +66,7 @@ BAD_OFFERS = {
     "no media": ("v=0\r\no=- 1 2 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\n", 400),
     "video only": (an_offer().replace("m=audio", "m=video"), 400),
     "no audio": ("v=0\r\n" + an_offer()[an_offer().index("m=application") :], 400),
-    "no Opus": (an_offer().replace("opus/48000", "flac/48000"), 400),
+    "no codec that is spoken here": (re.sub(r"opus/48000|PCM[UA]/8000", "flac/48000", an_offer()), 400),
     "no fingerprint": ("".join(line for line in an_offer().splitlines(True) if "fingerprint" not in line), 400),
     "a megabyte": ("v=0\r\n" + "a" * (1 << 20), 413),
 }
