@@ -78,9 +78,9 @@ def test_the_limit_of_a_test_is_that_of_its_tier_or_its_own(tmp_path: Path) -> N
 def limit(request):
     return request.node.get_closest_marker("timeout").args[0]
 @pytest.mark.pure
-def test_pure(request): assert limit(request) == 5
+def test_pure(request): assert limit(request) == 15
 @pytest.mark.virtual
-def test_virtual(request): assert limit(request) == 20
+def test_virtual(request): assert limit(request) == 30
 @pytest.mark.process
 def test_process(request): assert limit(request) == 60
 @pytest.mark.realtime

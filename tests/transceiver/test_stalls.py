@@ -10,6 +10,7 @@ from array import array
 from dataclasses import dataclass, field
 from itertools import pairwise
 
+import numpy as np
 import pytest
 from support.net.emulator import Conditions, Link
 
@@ -73,7 +74,7 @@ class Heard:
     def loud(self) -> int:
         """Frames of speech; what is made up in their place does not count."""
         real = [frame for frame in self.frames if not frame.flags & (FrameFlag.SILENCE | FrameFlag.CONCEALED)]
-        return sum(max(memoryview(frame.pcm).cast("h")) > LOUD for frame in real)
+        return sum(int(np.frombuffer(frame.pcm, "<i2").max()) > LOUD for frame in real)
 
 
 def listen(kind: str, seconds: float, stalls: list[tuple[float, float]], jitter: float = 0.0) -> Heard:
