@@ -102,6 +102,7 @@ def pid_of(instance: str) -> int:
     return int(instance.split("-")[-2])
 
 
+@pytest.mark.nightly
 async def test_a_claim_that_none_answers_is_refused_before_signaling_gives_up_and_a_late_acceptance_holds_nothing(
     nats_url: str, script: Path
 ) -> None:

@@ -136,6 +136,7 @@ async def test_while_nats_is_away_no_instance_is_declared_dead_and_the_session_c
         await first.__aexit__(None, None, None)
 
 
+@pytest.mark.nightly
 async def test_nats_restarted_in_mid_sentence_costs_a_gap_and_the_agent_is_audible_again(tmp_path: Path) -> None:
     agent = Agent("talker")
     heard: list[Played] = []

@@ -89,6 +89,7 @@ def test_an_answer_that_cannot_be_used_is_told_in_one_line(
     assert told in said
 
 
+@pytest.mark.nightly
 def test_a_relay_that_there_is_no_route_to_is_passed_over(wav: Path) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as relay:
         relay.bind(("127.0.0.1", 0))

@@ -40,11 +40,14 @@ def test_every_subcommand_explains_itself(name: str) -> None:
 
 
 @pytest.mark.process
-@pytest.mark.parametrize("name", bench.names())
-def test_every_bench_explains_itself(name: str) -> None:
-    done = _antiphon("bench", name, "--help")
-    assert done.returncode == 0
-    assert f"antiphon bench {name}" in done.stdout
+def test_every_bench_explains_itself(capsys: pytest.CaptureFixture[str]) -> None:
+    done = _antiphon("bench", bench.names()[0], "--help")
+    assert (done.returncode, done.stderr) == (0, "")
+    for name in bench.names():
+        with pytest.raises(SystemExit) as ended:
+            main.main(["bench", name, "--help"])
+        assert ended.value.code == 0
+        assert f"antiphon bench {name}" in capsys.readouterr().out
 
 
 @pytest.mark.process

@@ -76,6 +76,7 @@ def test_a_spoken_question_is_answered_and_both_transcripts_are_shown(stack: Sta
     assert numbers["answers_ms"], "the page measured no answer"
 
 
+@pytest.mark.nightly
 def test_the_echo_plug_in_can_be_chosen_and_hears_the_next_microphone_too(stack: Stack, tmp_path: Path) -> None:
     microphone = write_microphone(
         tmp_path / "speech.wav", silence(3), say("The quick brown fox jumps over the lazy dog."), silence(30)

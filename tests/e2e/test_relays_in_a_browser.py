@@ -106,6 +106,7 @@ def test_a_relay_that_drains_hands_its_call_to_another_without_loss(
     assert page.evaluate("antiphon.problem") is None
 
 
+@pytest.mark.nightly
 def test_an_agents_silence_is_no_reason_to_move(stack: Stack, relay: AnotherRelay, tmp_path: Path) -> None:
     with chromium_page(write_microphone(tmp_path / "quiet.wav", silence(30))) as page:
         start_call(page, stack.url, "concierge", PREFERRED_REGION)

@@ -128,6 +128,7 @@ async def test_an_agent_s_speech_is_said_to_its_end_through_the_next_transceiver
         assert said == [Played(len(scale()) // 2, RATE, "up and up", complete=True)]
 
 
+@pytest.mark.nightly
 async def test_an_answer_of_the_bridge_is_said_to_its_end_through_the_next_transceiver(
     several: Several, nats_url: str
 ) -> None:

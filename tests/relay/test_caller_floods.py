@@ -80,7 +80,7 @@ async def _has_its_budget_and_no_more(
     assert (await relay.statistics()).drops["over_budget"] > 0
 
 
-@pytest.mark.parametrize("path", ["batched", "portable"])
+@pytest.mark.parametrize("path", ["batched", pytest.param("portable", marks=pytest.mark.nightly)])
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
 async def test_a_flood_over_udp_costs_the_flooder_alone(nats_url: str, path: str, host: str) -> None:
     bind = f"127.0.0.1:0,[{host}]:0" if ":" in host else f"{host}:0"

@@ -238,6 +238,7 @@ async def converse(
     return sent
 
 
+@pytest.mark.nightly
 async def test_a_new_process_takes_over_the_port_and_no_packet_is_lost(nats_url: str) -> None:
     two = {"ANTIPHON_RELAY_WORKERS": "2", "ANTIPHON_RELAY_DRAIN_SECONDS": "1.5"}
     async with fake_transceiver(nats_url) as owner, relay_process(nats_url, settings=two) as old:

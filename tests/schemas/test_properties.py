@@ -9,7 +9,7 @@ from typing import Any
 
 import msgpack
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from antiphon.schemas import MalformedError, audio, backbone, subjects, tunnel
@@ -296,6 +296,7 @@ def test_no_bytes_make_a_message_reader_raise_anything_but_malformed(name: str, 
 
 @pytest.mark.long
 @pytest.mark.parametrize("name", MESSAGES)
+@settings(max_examples=40)  # for each of some forty messages
 @given(data=st.data())
 def test_no_json_makes_a_message_reader_raise_anything_but_malformed(name: str, data: st.DataObject) -> None:
     """Objects with the message's own field names and any values: closer to the mark than random JSON."""

@@ -94,6 +94,7 @@ def restarted(region: Region, location: str) -> httpx.Response:
     return region.http.post(location, content=OFFER, headers=SDP)
 
 
+@pytest.mark.nightly
 def test_a_call_is_asked_after_restarted_and_ended_from_another_region(joined: tuple[Region, Region]) -> None:
     eu, us = joined
     location = eu.http.post(f"{CALLS}?region=eu", content=OFFER, headers=SDP).headers["location"]

@@ -32,11 +32,11 @@ def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]
     [
         ({"ANTIPHON_HTTP_BIND": "0.0.0.0:0"}, "ANTIPHON_ALLOW_OPEN"),
         ({"ANTIPHON_HTTP_BIND": "nowhere"}, "ANTIPHON_HTTP_BIND"),
-        ({"ANTIPHON_HTTP_BIND": "127.0.0.1:99999"}, "ANTIPHON_HTTP_BIND"),
-        ({"ANTIPHON_NATS_URL": "nats://127.0.0.1:abc"}, "ANTIPHON_NATS_URL"),
-        ({"ANTIPHON_CLUSTER": "9999"}, "ANTIPHON_CLUSTER"),
-        ({"ANTIPHON_REGION": "eu.west"}, "ANTIPHON_REGION"),
-        ({"ANTIPHON_DEFAULT_AGENT": "a b"}, "ANTIPHON_DEFAULT_AGENT"),
+        pytest.param({"ANTIPHON_HTTP_BIND": "127.0.0.1:99999"}, "ANTIPHON_HTTP_BIND", marks=pytest.mark.nightly),
+        pytest.param({"ANTIPHON_NATS_URL": "nats://127.0.0.1:abc"}, "ANTIPHON_NATS_URL", marks=pytest.mark.nightly),
+        pytest.param({"ANTIPHON_CLUSTER": "9999"}, "ANTIPHON_CLUSTER", marks=pytest.mark.nightly),
+        pytest.param({"ANTIPHON_REGION": "eu.west"}, "ANTIPHON_REGION", marks=pytest.mark.nightly),
+        pytest.param({"ANTIPHON_DEFAULT_AGENT": "a b"}, "ANTIPHON_DEFAULT_AGENT", marks=pytest.mark.nightly),
         ({"ANTIPHON_API_KEYS_FILE": "/nonexistent"}, "ANTIPHON_API_KEYS_FILE"),
     ],
 )

@@ -67,15 +67,12 @@ def test_it_closes_when_the_call_has_ended(called: SignalingProcess, stand_ins: 
         assert "client_closed" in closed.value.rcvd.reason
 
 
-@pytest.mark.parametrize(
-    ("query", "status", "code"),
-    [("call_id=rtc_nobody", 404, "no_call"), ("call_id=../x", 404, "no_call"), ("call_id=", 404, "no_call")],
-)
-def test_without_a_call_there_is_none(called: SignalingProcess, query: str, status: int, code: str) -> None:
-    with pytest.raises(InvalidStatus) as refused, dial(called, query):
-        pass
-    assert refused.value.response.status_code == status
-    assert json.loads(refused.value.response.body or b"")["error"]["code"] == code
+def test_without_a_call_there_is_none(called: SignalingProcess) -> None:
+    for query in ("call_id=rtc_nobody", "call_id=../x", "call_id="):
+        with pytest.raises(InvalidStatus) as refused, dial(called, query):
+            pass
+        assert refused.value.response.status_code == 404, query
+        assert json.loads(refused.value.response.body or b"")["error"]["code"] == "no_call", query
 
 
 def test_looking_for_the_call_changes_nothing_in_it(signaling: SignalingProcess, stand_ins: StandIns) -> None:

@@ -105,10 +105,10 @@ async def test_it_ends_within_2_s_without_nats_too(tmp_path: Path) -> None:
     [
         ({"ANTIPHON_ROUTE_KEYS": ""}, "ANTIPHON_ROUTE_KEYS"),
         ({"ANTIPHON_PASSWORD_KEY": "xy"}, "ANTIPHON_PASSWORD_KEY"),
-        ({"ANTIPHON_TRANSCEIVER_BIND": "nonsense:0"}, "nonsense"),
-        ({"ANTIPHON_TRANSCEIVER_ADVERTISE": "my-host"}, "my-host"),
+        pytest.param({"ANTIPHON_TRANSCEIVER_BIND": "nonsense:0"}, "nonsense", marks=pytest.mark.nightly),
+        pytest.param({"ANTIPHON_TRANSCEIVER_ADVERTISE": "my-host"}, "my-host", marks=pytest.mark.nightly),
         ({"ANTIPHON_TRANSCEIVER_BIND": "192.0.2.1:0"}, "assign"),
-        ({"ANTIPHON_PLACE": "50.11"}, "<latitude>,<longitude>"),
+        pytest.param({"ANTIPHON_PLACE": "50.11"}, "<latitude>,<longitude>", marks=pytest.mark.nightly),
     ],
 )
 def test_settings_that_can_t_work_are_one_line_and_status_2(nats_url: str, changed: dict[str, str], says: str) -> None:

@@ -236,6 +236,7 @@ async def several(nats_url: str) -> AsyncIterator[Several]:
         yield running
 
 
+@pytest.mark.nightly
 async def test_a_transferred_call_survives_its_transceiver_with_the_next_agent(several: Several) -> None:
     first = await several.spawn()
     await several.spawn()
