@@ -11,11 +11,12 @@ import subprocess
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, asynccontextmanager, contextmanager
+from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 
 from nats.errors import Error as NatsError
 from support.certificates import Certificates, certificates
+from support.conditions import wait_until
 from support.processes.ended import ended
 from support.processes.nats import SETTINGS, server_binary
 from support.processes.nats_roles import MASTER
@@ -30,6 +31,7 @@ from antiphon.runtime.nats.users import Region, Users, hub_users, stack_users
 FILES = Path(__file__).parents[3] / "deploy" / "nats"
 EU, US = Region("eu", (1,), ("eu-relay",)), Region("us", (2,), ("us-relay",))
 HUB_SERVERS = ("hub-a", "hub-b", "hub-c")
+ATTEMPTS = 3
 
 
 def free_ports(count: int) -> list[int]:
@@ -39,6 +41,10 @@ def free_ports(count: int) -> list[int]:
         for each in sockets:
             each.bind(("127.0.0.1", 0))
         return [int(each.getsockname()[1]) for each in sockets]
+
+
+class PortTakenError(Exception):
+    """A port that was free when it was chosen is not free any more."""
 
 
 class Server:
@@ -100,10 +106,22 @@ class Server:
     @contextmanager
     def standing_still(self) -> Iterator[None]:
         os.kill(self.process.pid, signal.SIGSTOP)
+        wait_until(self._stands_still)
         try:
             yield
         finally:
             os.kill(self.process.pid, signal.SIGCONT)
+
+    def _stands_still(self) -> bool:
+        """On a busy machine its threads run on until one of them has had its turn, and taken the signal."""
+        tasks = Path(f"/proc/{self.process.pid}/task").glob("*/stat")
+        return all(task.read_text().rpartition(")")[2].split()[0] == "T" for task in tasks)
+
+    def is_ready(self) -> bool:
+        """`PortTakenError` if it has ended: another process has taken one of its ports."""
+        if self.process.poll() is not None:
+            raise PortTakenError(self.log)
+        return "Server is ready" in self.log
 
     def access(self, user: User, region: str = "", prefix: str = "ANTIPHON_NATS") -> Access:
         seed = self.users.seed_file(user)
@@ -174,6 +192,22 @@ class World:
 @contextmanager
 def world(directory: Path, regions: Sequence[Region] = (EU, US), only: str = "") -> Iterator[World]:
     """Run them, all with TLS; their buckets are there. `only`: no hub and this region."""
+    with ExitStack() as stack:
+        for attempt in range(ATTEMPTS):
+            with suppress(PortTakenError):
+                made = stack.enter_context(_servers(directory / str(attempt), regions, only))
+                break
+        else:
+            raise AssertionError(f"other processes took ports of the servers, {ATTEMPTS} times")
+        with ThreadPoolExecutor(1) as thread:  # the caller may have a loop of its own
+            thread.submit(asyncio.run, _make_stores(made)).result()
+        yield made
+
+
+@contextmanager
+def _servers(directory: Path, regions: Sequence[Region], only: str) -> Iterator[World]:
+    """Those of `world`, ready to be connected to."""
+    directory.mkdir()
     tls, route_tls = certificates(directory / "tls"), certificates(directory / "route-tls")
     users = Users(directory / "hub-users")
     users.add(hub_users(regions))
@@ -204,10 +238,9 @@ def world(directory: Path, regions: Sequence[Region] = (EU, US), only: str = "")
             if only in ("", region.name):
                 leaf = users.seed_file(User("leaf", region.name))
                 running[region.name] = Server(directory / region.name, "region.conf", site, own, tls, leaf)
-        made = World(hub, running)
-        with ThreadPoolExecutor(1) as thread:  # the caller may have a loop of its own
-            thread.submit(asyncio.run, _make_stores(made)).result()
-        yield made
+        for server in (*hub, *running.values()):
+            wait_until(server.is_ready)
+        yield World(hub, running)
     finally:
         World(hub, running).end()
 
