@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from support.conditions import wait_until
 from support.processes.ended import ended
 
 from antiphon.testing.stores import make_stores
@@ -36,9 +37,16 @@ def stopped(pid: int) -> Iterator[None]:
     """A process that stands still for the length of the block, as one on a machine without memory does."""
     os.kill(pid, signal.SIGSTOP)
     try:
+        wait_until(lambda: _stands_still(pid))
         yield
     finally:
         os.kill(pid, signal.SIGCONT)
+
+
+def _stands_still(pid: int) -> bool:
+    """On a busy machine its threads run on until one of them has had its turn, and taken the signal."""
+    states = [task.read_text().rpartition(")")[2].split()[0] for task in Path(f"/proc/{pid}/task").glob("*/stat")]
+    return set(states) <= {"T", "Z"}
 
 
 @contextmanager

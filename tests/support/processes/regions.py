@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import shutil
-import signal
 import socket
 import subprocess
 import time
@@ -18,7 +16,7 @@ from nats.errors import Error as NatsError
 from support.certificates import Certificates, certificates
 from support.conditions import wait_until
 from support.processes.ended import ended
-from support.processes.nats import SETTINGS, server_binary
+from support.processes.nats import SETTINGS, server_binary, stopped
 from support.processes.nats_roles import MASTER
 
 from antiphon.runtime.nats import connection, store_keeper, stores
@@ -105,17 +103,8 @@ class Server:
 
     @contextmanager
     def standing_still(self) -> Iterator[None]:
-        os.kill(self.process.pid, signal.SIGSTOP)
-        wait_until(self._stands_still)
-        try:
+        with stopped(self.process.pid):
             yield
-        finally:
-            os.kill(self.process.pid, signal.SIGCONT)
-
-    def _stands_still(self) -> bool:
-        """On a busy machine its threads run on until one of them has had its turn, and taken the signal."""
-        tasks = Path(f"/proc/{self.process.pid}/task").glob("*/stat")
-        return all(task.read_text().rpartition(")")[2].split()[0] == "T" for task in tasks)
 
     def is_ready(self) -> bool:
         """`PortTakenError` if it has ended: another process has taken one of its ports."""
