@@ -22,7 +22,8 @@ from support.processes.stack import running_stack
 HERE: Final = Path(__file__).parent
 PYTHON_PACKAGES: Final = {"openai": "openai[realtime]==3.54.0", "openai-agents": "openai-agents[voice]==0.24.0"}
 AGENTS_JS: Final = "@openai/agents@0.20"
-QUESTION: Final = "What time is it?"
+QUESTION: Final = "Help! What can you do?"
+"""Its answer is long enough to be interrupted."""
 ROW_SECONDS: Final = 600
 
 
