@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.steadiness import KEPT, RERUNS, Reruns, Stolen
+from support.steadiness import KEPT, RERUNS, MachineTime, Reruns, Shares
 
 pytestmark = pytest.mark.process
 
@@ -21,12 +21,11 @@ from pathlib import Path
 from support.steadiness import Steadiness
 
 STAT = Path(__file__).parent / ("stat" + os.environ.get("PYTEST_XDIST_WORKER", ""))
-ticks = [0, 0]  # stolen ones, and the others
+ticks = [0, 0, 0]  # stolen ones, those of work, and idle ones
 
-def pass_time(stolen, others):
-    ticks[0] += stolen
-    ticks[1] += others
-    STAT.write_text(f"cpu  {ticks[1]} 0 0 0 0 0 0 {ticks[0]} 0 0\\n")
+def pass_time(stolen, work, idle=100):
+    ticks[:] = [ticks[0] + stolen, ticks[1] + work, ticks[2] + idle]
+    STAT.write_text(f"cpu  {ticks[1]} 0 0 {ticks[2]} 0 0 0 {ticks[0]} 0 0\\n")
 
 pass_time(0, 100)
 
@@ -48,7 +47,7 @@ def fails(name, times=1):
 def run(folder: Path, tests: str, *options: str, passes: bool = False) -> str:
     """What pytest says of `tests` beside CONFTEST."""
     (folder / "conftest.py").write_text(CONFTEST)
-    (folder / "pytest.ini").write_text("[pytest]\nmarkers = realtime\n")
+    (folder / "pytest.ini").write_text("[pytest]\nmarkers = realtime\n process\n")
     (folder / "test_it.py").write_text(HEAD + tests)
     own = str(Path(__file__).parent)
     done = subprocess.run(
@@ -74,7 +73,7 @@ def test_a_realtime_test_that_failed_while_time_was_stolen_runs_again_and_report
         """
 @pytest.mark.realtime
 def test_torn():
-    pass_time(20, 80)
+    pass_time(40, 60)
     fails("torn")
 """,
         f"--junit-xml={tmp_path / 'junit.xml'}",
@@ -96,22 +95,27 @@ def test_torn():
     assert str(noted.get("value")).startswith(why)
 
 
-def test_no_failure_is_excused_without_theft_or_outside_of_the_tier_realtime(tmp_path: Path) -> None:
+def test_no_failure_is_excused_without_theft_or_in_another_tier(tmp_path: Path) -> None:
     said = run(
         tmp_path,
         """
 @pytest.mark.realtime
 def test_late_but_not_stolen_from():
-    pass_time(15, 85)
+    pass_time(30, 170, idle=0)
     time.sleep(0.5)
     fails("late")
 
+@pytest.mark.process
+def test_with_a_processor():
+    pass_time(0, 160, idle=40)
+    fails("wrong")
+
 def test_of_another_tier():
-    pass_time(90, 10)
+    pass_time(90, 10, idle=0)
     fails("other")
 """,
     )
-    assert "2 failed" in said
+    assert "3 failed" in said
     assert "again" not in said
     assert written(tmp_path) == []
 
@@ -141,6 +145,23 @@ def test_of_a_fixture(call):
     assert len(written(tmp_path)) == 2
 
 
+def test_a_test_that_runs_beside_others_is_excused_too_if_the_machine_had_no_idle_moment(tmp_path: Path) -> None:
+    said = run(
+        tmp_path,
+        """
+@pytest.mark.process
+def test_crowded_out():
+    pass_time(2, 189, idle=9)
+    fails("crowded")
+""",
+        passes=True,
+    )
+    assert "1 passed, 1 run again" in said
+    assert "RUN AGAIN test_it.py::test_crowded_out: the machine was idle for 4 % of its time; it had failed" in said
+    (entry,) = written(tmp_path)
+    assert entry["idle"] == 0.045
+
+
 @pytest.mark.parametrize(
     "options",
     [pytest.param([], id="one process"), pytest.param(["-n", "2"], id="two workers", marks=pytest.mark.nightly)],
@@ -166,18 +187,18 @@ def test_torn(number):
 
 def test_the_file_of_reruns_is_bounded_and_another_run_has_its_own_three(tmp_path: Path) -> None:
     for number in range(KEPT):
-        assert Reruns(tmp_path, f"run {number // RERUNS}").add(f"test {number}", 0.5, "")
-    assert not Reruns(tmp_path, "run 0").add("test", 0.5, "")
-    assert Reruns(tmp_path, "new").add("newest", 0.5, "")
+        assert Reruns(tmp_path, f"run {number // RERUNS}").add(f"test {number}", Shares(0.5, 0), "")
+    assert not Reruns(tmp_path, "run 0").add("test", Shares(0.5, 0), "")
+    assert Reruns(tmp_path, "new").add("newest", Shares(0.5, 0), "")
     entries = json.loads((tmp_path / "reruns.json").read_text())
     assert [entries[0]["test"], entries[-1]["test"], len(entries)] == ["test 1", "newest", KEPT]
     (tmp_path / "reruns.json").write_text("{")
-    assert Reruns(tmp_path, "new").add("after damage", 0.5, "")
+    assert Reruns(tmp_path, "new").add("after damage", Shares(0.5, 0), "")
 
 
-def test_the_share_of_stolen_time_is_of_all_cores_since_the_beginning(tmp_path: Path) -> None:
+def test_shares_are_of_the_time_of_all_cores_since_the_beginning(tmp_path: Path) -> None:
     (stat := tmp_path / "stat").write_text("cpu  100 0 100 800 0 0 0 50 0 0\ncpu0 1 0 0 0 0 0 0 0 0 0\n")
-    stolen = Stolen(stat)
-    assert stolen.share() == 0
-    stat.write_text("cpu  200 0 200 1400 0 0 0 250 0 0\n")
-    assert stolen.share() == 0.2
+    spent = MachineTime(stat)
+    assert spent.shares() == Shares(stolen=0, idle=1)
+    stat.write_text("cpu  200 0 200 1300 100 0 0 250 0 0\n")
+    assert spent.shares() == Shares(stolen=0.2, idle=0.6)

@@ -79,6 +79,7 @@ async def answering(client: Client, kind: str, *answers: list[Any] | None) -> li
         asked.append(1)
         for fields in answer or ():
             await message.respond(wire.pack(*fields))
+            await connection.flush(client)  # 20 MB in one go are more than a connection takes while its reader waits
 
     await client.subscribe(subjects.worker(kind), cb=on_request)
     await connection.flush(client)
