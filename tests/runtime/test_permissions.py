@@ -106,7 +106,7 @@ ANSWERS = {
         *(f"_INBOX_{role}_register" for role in ("transceiver", "signaling", "operator")),
         "_INBOX_agent.*",
     },
-    "websocket": {"_INBOX_signaling", "_INBOX_bridge", "_INBOX_agent.*"},
+    "websocket": {"_INBOX_signaling", "_INBOX_bridge", "_INBOX_operator", "_INBOX_agent.*"},
     "bridge": {"_INBOX_transceiver", "_INBOX_bridge", "_INBOX_operator", "_INBOX_websocket", *REGISTER_OF_AGENTS},
     "agent": {"_INBOX_transceiver", "_INBOX_operator", "_INBOX_websocket", *REGISTER_OF_AGENTS},
     "shadow": {"_INBOX_operator", *REGISTER_OF_AGENTS},

@@ -34,6 +34,36 @@ statistics = st.builds(
     records_refused=counts,
 )
 
+milliseconds = st.none() | st.floats(0, 600_000)
+turns = st.builds(
+    m.Turn,
+    number=st.integers(1, 2**20),
+    generation=counts,
+    began=positive,
+    parts=st.builds(m.TurnParts, end_of_turn=milliseconds, stt=milliseconds, client=milliseconds),
+    end=st.none() | st.sampled_from(("completed", "interrupted", "failed", "session_closed")),
+    tools=st.lists(names, max_size=3),
+)
+clients = st.builds(
+    m.ClientStatistics,
+    round_trip_ms=milliseconds,
+    packets_received=st.none() | st.integers(0, 2**53 - 1),
+    packets_lost=st.none() | st.integers(-9, 2**53 - 1),
+    protocol=st.none() | st.sampled_from(("udp", "tcp")),
+)
+summaries = st.builds(
+    m.CallSummary,
+    session_id=names,
+    agent=names,
+    kind=st.sampled_from(("webrtc", "websocket")),
+    state=st.sampled_from(("connecting", "running", "suspect", "ended")),
+    began=positive,
+    round_trip_ms=st.none() | positive,
+    last_turn=st.none() | turns,
+    client=st.none() | clients,
+)
+reasons = st.sampled_from(("hang_up", "client_vanished", "internal"))
+
 STRATEGIES: dict[str, st.SearchStrategy[m.AnyMessage]] = {
     "TransceiverAnnouncement": st.builds(
         m.TransceiverAnnouncement,
@@ -184,6 +214,22 @@ STRATEGIES: dict[str, st.SearchStrategy[m.AnyMessage]] = {
         reason=st.none() | st.sampled_from(("hang_up", "client_vanished")),
         cause=text,
     ),
+    "ListCalls": st.builds(m.ListCalls, session_ids=st.lists(names, max_size=3), agent=names, after=names),
+    "CallList": st.builds(m.CallList, owner=names, total=counts, calls=st.lists(summaries, max_size=3)),
+    "CallEnded": st.builds(m.CallEnded, call=summaries, ended=positive, reason=reasons, cause=text),
+    "Webhook": st.builds(
+        m.Webhook,
+        id=names,
+        type=st.sampled_from(("call.started", "call.ended", "call.failed")),
+        at=positive,
+        call=summaries,
+        reason=st.none() | reasons,
+    ),
+    "Drain": st.builds(m.Drain),
+    "TimelineEntry": st.builds(m.TimelineEvent, at=positive, name=names, detail=settings)
+    | st.builds(m.TimelineTurn, at=positive, turn=turns)
+    | st.builds(m.TimelineStatistics, at=positive, round_trip_ms=st.none() | positive, client=st.none() | clients)
+    | st.builds(m.TimelineWords, at=positive, side=st.sampled_from(("caller", "agent")), item=names, text=text),
     "DataMessage": st.builds(m.DataMessage.of, text, text | st.binary(max_size=40)),
     "FlowFind": st.builds(m.FlowFind, client=addresses, tcp=st.booleans()),
     "FlowOwner": st.builds(m.FlowOwner, cluster=clusters, slot=epochs, epoch=epochs),

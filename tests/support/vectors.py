@@ -246,8 +246,48 @@ def audio_frames() -> dict[str, Any]:
     }
 
 
+def of_operators() -> list[tuple[str, messages.AnyMessage]]:
+    """Messages by which the owner of a call tells operators about it."""
+    session, trace = "rtc_abcdefghijklmnopqrstuvwx", f"00-{'1f' * 16}-{'2e' * 8}-01"
+    turn = messages.Turn(
+        number=1,
+        generation=2,
+        began=1767225601.5,
+        parts=messages.TurnParts(end_of_turn=160.0, stt=90.5, agent=120.0, tts=60.0, publish=1.0, playout=12.0),
+        end="completed",
+        tools=["book"],
+        trace=trace,
+    )
+    call = messages.CallSummary(
+        session_id=session,
+        agent="desk",
+        state="running",
+        began=1767225600.0,
+        relay="relay-1",
+        path="udp",
+        turns=1,
+        last_turn=turn,
+        trace_id="1f" * 16,
+        client=messages.ClientStatistics(round_trip_ms=31.5, protocol="udp", candidate="srflx"),
+    )
+    ended = call.model_copy(update={"state": "ended"})
+    return [
+        ("Control", messages.ReportTurn(turn=turn, last_sample=96000, published=1767225602.0)),
+        ("ListCalls", messages.ListCalls(agent="desk")),
+        ("CallList", messages.CallList(owner="c0ffee", total=1, calls=[call])),
+        ("CallEnded", messages.CallEnded(call=ended, ended=1767225660.0, reason="hang_up", cause="done")),
+        ("Webhook", messages.Webhook(id="wh_1", type="call.started", at=1767225600.5, call=call)),
+        ("Drain", messages.Drain()),
+        ("TimelineEntry", messages.TimelineEvent(at=1767225600.5, name="connected", detail={"setup_ms": 80.0})),
+        ("TimelineEntry", messages.TimelineTurn(at=1767225602.0, turn=turn)),
+        ("TimelineEntry", messages.TimelineStatistics(at=1767225605.0, round_trip_ms=31.5, packets_received=250)),
+        ("TimelineEntry", messages.TimelineWords(at=1767225603.0, side="agent", item="item_1", text="Hello.")),
+    ]
+
+
 def control_messages() -> dict[str, Any]:
     examples: list[tuple[str, messages.AnyMessage]] = [
+        *of_operators(),
         (
             "TransceiverAnnouncement",
             messages.TransceiverAnnouncement(
@@ -496,7 +536,16 @@ def subject_names() -> dict[str, Any]:
                     subjects.call_open,
                     subjects.call_hang_up,
                     subjects.call_status,
+                    subjects.call_timeline,
+                    subjects.call_ended,
                 )
+            },
+            "calls_list": {"subject": subjects.CALLS_LIST},
+            "webhook": {"kind": "started", "subject": subjects.webhook("started")},
+            "process_drain": {
+                "service": "antiphon-relay",
+                "id": "Ab1",
+                "subject": subjects.process_drain("antiphon-relay", "Ab1"),
             },
             "flow_find": {"subject": subjects.FLOW_FIND},
         },

@@ -41,6 +41,12 @@ BUCKET_NUMBERS: Final = "antiphon-numbers"
 """Of the hub. `ingress.<number>`, `cluster.<number>` -> who has the number, kept."""
 STREAM_RECENT_AUDIO: Final = "antiphon-recent-audio"
 """The last seconds of every caller: a stream on `ANY_AUDIO_IN`."""
+STREAM_TIMELINES: Final = "antiphon-timelines"
+"""What happened in each call, in memory: a stream on `ANY_CALL_TIMELINE`."""
+STREAM_ENDED_CALLS: Final = "antiphon-ended-calls"
+"""The last 1,000 calls that have ended, in memory: a stream on `ANY_CALL_ENDED`."""
+STREAM_WEBHOOKS: Final = "antiphon-webhooks"
+"""Notices that are not delivered yet: a work queue on `ANY_WEBHOOK`, taken from by signaling."""
 
 
 class Subject(NamedTuple):
@@ -60,6 +66,7 @@ _SESSION: Final = f"{PREFIX}.session.<agent>.<id>"
 """The agent's name stands in them, so that permissions of NATS can keep an agent to its own sessions."""
 _CALL: Final = f"{PREFIX}.call.<id>"
 """From signaling to the transceiver that owns a call. No agent may use these."""
+_OWNERS: Final = "transceiver, websocket"
 _TRANSCEIVER: Final = f"{PREFIX}.transceiver.<cluster>.<slot>"
 
 SUBJECTS: Final = {
@@ -84,11 +91,16 @@ SUBJECTS: Final = {
     "session_control": Subject(f"{_SESSION}.control", "agent", "Control", "ControlReply"),
     "call_attach": Subject(f"{_CALL}.attach", "signaling", "Attach", "AttachReply"),
     "call_open": Subject(f"{_CALL}.open", "signaling", "OpenRequest", "OpenReply"),
-    "call_hang_up": Subject(f"{_CALL}.hang_up", "signaling", "HangUp", "ControlReply"),
+    "call_hang_up": Subject(f"{_CALL}.hang_up", "signaling, operator", "HangUp", "ControlReply"),
     "call_status": Subject(f"{_CALL}.status", "signaling", "", "CallStatus"),
+    "call_timeline": Subject(f"{PREFIX}.timeline.<id>", _OWNERS, "TimelineEntry"),
+    "call_ended": Subject(f"{PREFIX}.ended.<id>", _OWNERS, "CallEnded"),
+    "calls_list": Subject(f"{PREFIX}.calls.list", "signaling, operator", "ListCalls", "CallList"),
+    "webhook": Subject(f"{PREFIX}.webhook.<kind>", _OWNERS, "Webhook"),
+    "process_drain": Subject(f"{PREFIX}.drain.<service>.<id>", "signaling, operator", "Drain", "ControlReply"),
     "flow_find": Subject(f"{PREFIX}.flow.find", "relay", "FlowFind", "FlowOwner"),
 }
-"""Name -> subject. The function of the same name builds it; `flow_find`, which has no parts, is `FLOW_FIND`."""
+"""Name -> subject. The function of the same name builds it; those without parts are `FLOW_FIND` and `CALLS_LIST`."""
 CROSSES: Final = frozenset(
     {
         "transceiver_announce",
@@ -124,6 +136,10 @@ ANY_CLUSTER_MOVED: Final = _any("cluster_moved")
 ANY_AGENT_BEAT: Final = _any("agent_beat")
 ANY_CALL_STATUS: Final = _any("call_status")
 ANY_AUDIO_IN: Final = _any("audio_in")
+ANY_CALL_TIMELINE: Final = _any("call_timeline")
+ANY_CALL_ENDED: Final = _any("call_ended")
+ANY_WEBHOOK: Final = _any("webhook")
+CALLS_LIST: Final = SUBJECTS["calls_list"].pattern
 
 _AGENT_BEAT: Final = _reader("agent_beat")
 _RELAY_ANNOUNCE: Final = _reader("relay_announce")
@@ -391,6 +407,29 @@ def parse_call_subject(subject: str) -> CallSubject:
     if match is None:
         raise MalformedError(f"{subject!r:.120} is no subject of a call")
     return CallSubject(match[1], match[2])
+
+
+# ---- calls and processes, for operators ------------------------------------------------------------------
+
+
+def call_timeline(session_id: str) -> str:
+    """What happened in a call: entries of its time line."""
+    return _call("call_timeline", session_id)
+
+
+def call_ended(session_id: str) -> str:
+    """A call has ended; once per call."""
+    return _call("call_ended", session_id)
+
+
+def webhook(kind: str) -> str:
+    """A notice for the operator's systems: `started`, `ended` or `failed`."""
+    return _FORMS["webhook"].format(kind=_token("kind of webhook", kind))
+
+
+def process_drain(service: str, instance: str) -> str:
+    """Request/reply to one process, by its service and its id in the register: stop as on SIGTERM."""
+    return _FORMS["process_drain"].format(service=_token("service", service), id=_token("instance", instance))
 
 
 # ---- keys of buckets -----------------------------------------------------------------------------------

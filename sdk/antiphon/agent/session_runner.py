@@ -7,16 +7,14 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
-from opentelemetry import trace
 from opentelemetry.context import Context
 
 from antiphon.agent.session import Session
 from antiphon.agent.shadow_session import ShadowSession
 from antiphon.runtime import tasks, telemetry
+from antiphon.runtime.telemetry import spans
 
 log = logging.getLogger("antiphon.agent")
-tracer = trace.get_tracer("antiphon.agent")
-
 END_GRACE: Final = 5.0
 """Seconds that a function may still take when its session is over."""
 
@@ -26,7 +24,7 @@ Function = Callable[[Any], Awaitable[None]]
 async def run_session(session: ShadowSession, function: Function, hang_up_on_error: bool) -> None:
     """Return when the session and all its tasks have ended. When the function returns, the call is hung up."""
     context: Context = telemetry.trace_context(session.lease.trace)
-    with tracer.start_as_current_span("agent session", context=context) as span:
+    with spans.current("agent session", context=context) as span:
         span.set_attribute("antiphon.session", session.id)
         span.set_attribute("antiphon.agent", session.agent)
         main = asyncio.create_task(_call(function, session), name=session.id)

@@ -143,6 +143,9 @@ _CALLS: Final = f"{subjects.PREFIX}.call.*.*"
 _RECORDED: Final = (f"{subjects.PREFIX}.session.*.*.audio.*", f"{subjects.PREFIX}.session.*.*.data.*")
 """Likewise both voices, and the messages of both sides."""
 
+_TELLS: Final = (_on("call_timeline"), _on("call_ended"), _on("webhook"))
+"""What the owner of a call tells operators about it."""
+
 _ASK_AGENTS: Final = ("transceiver", "bridge", "signaling", "operator", "websocket")
 """Roles that ask the register for agents."""
 
@@ -173,6 +176,7 @@ def _relay(user: User) -> Permissions:
             _on("relay_stats", name=own),
             _on("transceiver_announce"),
             _on("cluster_moved"),
+            _on("process_drain", service="antiphon-relay"),
             *_registered("antiphon-relay"),
         ),
     )
@@ -193,6 +197,7 @@ def _transceiver(user: User) -> Permissions:
             _on("audio_in"),
             _on("data_in"),
             _on("session_event"),
+            *_TELLS,
             *_asks("antiphon-agent", "antiphon-transceiver"),
             *_answers("signaling", "relay", "transceiver", "bridge", "agent", "operator"),
             *_is_found_by("transceiver", "signaling", "operator"),
@@ -222,6 +227,8 @@ def _transceiver(user: User) -> Permissions:
             _OUT,
             _on("session_control"),
             _CALLS,
+            subjects.CALLS_LIST,
+            _on("process_drain", service="antiphon-transceiver"),
             *_registered("antiphon-transceiver"),
         ),
     )
@@ -236,12 +243,16 @@ def _signaling(_: User) -> Permissions:
             _on("call_hang_up"),
             _on("call_status"),
             _on("cluster_call"),
+            subjects.CALLS_LIST,
+            _on("process_drain"),
             _on("data_in"),  # the side channel
             *_asks("antiphon-agent", "antiphon-transceiver", "antiphon-relay"),
             *_answers("operator"),  # the register, asked with the NATS command line
             *_is_found_by("operator"),
             *_reads_all(_TRANSCEIVERS),
             *_reads_all(_RELAYS),
+            *_consumes(subjects.STREAM_TIMELINES, _on("call_timeline")),
+            *_consumes(subjects.STREAM_ENDED_CALLS, _on("call_ended")),
             *_puts(_LIMITS, ">"),
             *_gets(_LIMITS, ">"),
             f"{_API}.STREAM.INFO.KV_{_LIMITS}",  # when it was made: NATS may have lost the counts
@@ -252,6 +263,7 @@ def _signaling(_: User) -> Permissions:
             _on("relay_announce"),
             _on("data_out"),  # the side channel
             _on("session_event"),
+            _on("process_drain", service="antiphon-signaling"),
             *_registered("antiphon-signaling"),
         ),
     )
@@ -266,12 +278,14 @@ def _websocket(_: User) -> Permissions:
             _on("audio_in"),
             _on("data_in"),
             _on("session_event"),
+            *_TELLS,
             *_asks("antiphon-agent"),
-            *_answers("signaling", "bridge", "agent"),
+            *_answers("signaling", "bridge", "agent", "operator"),
             *_gets(_LEASES, ">"),
         ),
         subscribe=(
             _on("cluster_call"),
+            subjects.CALLS_LIST,
             _OUT,
             _on("session_control"),
             _CALLS,
@@ -304,6 +318,7 @@ def _bridge(user: User) -> Permissions:
             _on("audio_in"),
             _on("data_in"),
             _on("session_event"),
+            _on("process_drain", service="antiphon-agent"),
             *_registered("antiphon-agent"),
         ),
     )
@@ -316,13 +331,27 @@ def _worker(_: User) -> Permissions:
             *_answers("bridge", "operator"),
             *_is_found_by("bridge", "worker", "operator"),
         ),
-        subscribe=(_on("worker"), *_registered("antiphon-worker")),
+        subscribe=(
+            _on("worker"),
+            _on("process_drain", service="antiphon-worker"),
+            *_registered("antiphon-worker"),
+        ),
     )
 
 
 def _operator(_: User) -> Permissions:
     return Permissions(
-        publish=(_on("relay_stats"), "$SRV.*", "$SRV.*.*", "$SRV.*.*.*"),
+        publish=(
+            _on("relay_stats"),
+            subjects.CALLS_LIST,
+            _on("call_hang_up"),
+            _on("process_drain"),
+            *_consumes(subjects.STREAM_TIMELINES, _on("call_timeline")),
+            *_consumes(subjects.STREAM_ENDED_CALLS, _on("call_ended")),
+            "$SRV.*",
+            "$SRV.*.*",
+            "$SRV.*.*.*",
+        ),
         subscribe=(
             _on("transceiver_announce"),
             _on("relay_announce"),
@@ -487,7 +516,7 @@ PUBLISHERS: Final[dict[str, tuple[str, ...]]] = {
     "relay": ("relay",),
     "transceiver": ("transceiver",),
     "signaling": ("signaling",),
-    "websocket": ("transceiver",),  # it does what one does for its sessions
+    "websocket": ("websocket", "transceiver"),  # it does what one does for its sessions
     "bridge": ("inference bridge", "agent"),
     "operator": ("operator",),
     "agent": ("agent",),

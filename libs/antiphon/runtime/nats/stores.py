@@ -29,6 +29,9 @@ CHECKPOINT_TTL: Final = 60.0
 LIMITS_TTL: Final = 7500.0
 """Longer than a client secret lives (7200 s): its uses are counted for so long."""
 RECENT_AUDIO_SECONDS: Final = 5.0
+TIMELINE_SECONDS: Final = 6 * 3600.0
+ENDED_CALLS_SECONDS: Final = 7 * 86400.0
+WEBHOOK_SECONDS: Final = 24 * 3600.0
 COPY_LEASE_TTL: Final = 7 * 86400.0
 """A copy lease runs out by its readers' clocks, 2 s after they saw it change. Its entry stays: it may say that the
 copies are withdrawn, which has to outlive any outage, and its revision fences the next owner."""
@@ -69,6 +72,12 @@ class Store:
     """Reads by DIRECT.GET, whose subject holds the key: NATS can allow it key by key."""
     subject: str = ""
     """Of a stream: what it keeps."""
+    max_messages: int | None = None
+    """Of a stream; None: as many as `max_bytes` holds."""
+    max_of_a_subject: int | None = None
+    """Likewise of each subject."""
+    retention: Literal["limits", "workqueue"] = "limits"
+    """`workqueue`: an entry goes when a consumer has acknowledged it."""
 
     @property
     def stream(self) -> str:
@@ -79,7 +88,7 @@ class Store:
         """As JetStream's API has it; fields that are not named are the server's or the operator's (replicas)."""
         common: dict[str, Any] = {
             "name": self.stream,
-            "retention": "limits",
+            "retention": self.retention,
             "storage": self.storage,
             "max_age": round((self.ttl or 0) * _NANOSECONDS),
             "max_bytes": self.max_bytes,
@@ -92,6 +101,10 @@ class Store:
         if self.tag:
             common["placement"] = {"tags": [self.tag]}
         if self.kind == "stream":
+            if self.max_messages is not None:
+                common["max_msgs"] = self.max_messages
+            if self.max_of_a_subject is not None:
+                common["max_msgs_per_subject"] = self.max_of_a_subject
             return {**common, "subjects": [self.subject], "no_ack": True}
         return {
             **common,
@@ -141,6 +154,43 @@ STORES: Final = {
             "old",
             rewritten=True,
             subject=subjects.ANY_AUDIO_IN,
+        ),
+        Store(
+            subjects.STREAM_TIMELINES,
+            "stream",
+            TIMELINE_SECONDS,
+            "memory",
+            96 * _MIB,
+            64 << 10,
+            "old",
+            rewritten=True,
+            subject=subjects.ANY_CALL_TIMELINE,
+            max_of_a_subject=4000,  # an hour of a lively call
+        ),
+        Store(
+            subjects.STREAM_ENDED_CALLS,
+            "stream",
+            ENDED_CALLS_SECONDS,
+            "memory",
+            8 * _MIB,
+            64 << 10,
+            "old",
+            rewritten=True,
+            subject=subjects.ANY_CALL_ENDED,
+            max_messages=1000,
+        ),
+        Store(
+            subjects.STREAM_WEBHOOKS,
+            "stream",
+            WEBHOOK_SECONDS,
+            "memory",
+            16 * _MIB,
+            64 << 10,
+            "old",
+            rewritten=True,
+            subject=subjects.ANY_WEBHOOK,
+            max_messages=10_000,
+            retention="workqueue",
         ),
         _of_hub(subjects.BUCKET_NUMBERS, None, 4, 4 << 10),
         *map(_register, range(1, HUB_REPLICAS + 1)),

@@ -70,6 +70,9 @@ class OwnedCall(Protocol):
     def control(self, control: Act, now: float) -> None:
         """Carry out a request; nothing happens after the end."""
 
+    def report_turn(self, report: messages.ReportTurn, now: float) -> None:
+        """The agent tells what it knows of a turn's latency: for operators, and nothing of the call changes."""
+
     def promise(self, agent: str) -> None:
         """This agent has accepted, and gets the session next."""
 

@@ -301,6 +301,10 @@ class SessionBus:
         if not isinstance(control, messages.HangUp) and not named.bounds.takes_control(self._loop.time()):
             raise Refusal(f"session {session_id} takes {CONTROLS[0]} requests a second: this one comes too soon")
         session = self._calls.get(session_id) if named.has_session else None
+        if isinstance(control, messages.ReportTurn):
+            if session is not None and session.ended is None:
+                session.report_turn(control, self._loop.time())
+            return ""
         if session is None and named.early is not None:
             return named.early.control(control)
         if not named.has_session:

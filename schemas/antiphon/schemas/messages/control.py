@@ -6,6 +6,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import Field, TypeAdapter
 
+from antiphon.schemas.messages.calls import Turn
 from antiphon.schemas.messages.message import Message
 
 
@@ -53,8 +54,23 @@ class Transfer(Message):
     """Name of the agent that shall take the session."""
 
 
-Control = Annotated[Flush | Pause | Resume | HangUp | Transfer, Field(discriminator="type")]
-CONTROL: Final[TypeAdapter[Flush | Pause | Resume | HangUp | Transfer]] = TypeAdapter(Control)
+class ReportTurn(Message):
+    """What the agent knows of a turn, when its first frame is published and when it has ended. Needs no answer.
+
+    The transceiver adds its own parts, and what the network and the client add. Nothing of it changes the call.
+    """
+
+    type: Literal["report_turn"] = "report_turn"
+    turn: Turn
+    """`parts` from `end_of_turn` to `tts`; `trace` is the parent of the transceiver's own spans."""
+    last_sample: int = Field(ge=0)
+    """Number of the caller's last sample of speech, at the session's input rate: what ties both clocks together."""
+    published: float = Field(ge=0)
+    """Unix time at which the first frame of the answer was published, by the agent's clock."""
+
+
+Control = Annotated[Flush | Pause | Resume | HangUp | Transfer | ReportTurn, Field(discriminator="type")]
+CONTROL: Final[TypeAdapter[Flush | Pause | Resume | HangUp | Transfer | ReportTurn]] = TypeAdapter(Control)
 
 
 class ControlReply(Message):

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, Field, TypeAdapter
 
+from antiphon.schemas.messages.calls import CallTrace
 from antiphon.schemas.messages.events import EndReason
 from antiphon.schemas.messages.message import LockedPaths, Message
 
@@ -65,6 +66,8 @@ class OpenRequest(Message):
     they are others than it has. Everything but the path stays as it is."""
     ice_sessions: list[Annotated[str, Field(max_length=256)]] = Field(default_factory=list, max_length=16)
     """With `ice`: the ICE sessions that this may be about, each by our ufrag in it; `*` is any."""
+    trace: CallTrace | None = None
+    """The root span of the new call; None: it is not traced."""
 
 
 class Opened(Message):

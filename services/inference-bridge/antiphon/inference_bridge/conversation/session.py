@@ -61,13 +61,12 @@ from antiphon.runtime.agent_sessions.session_liveness import SessionLiveness, un
 from antiphon.runtime.echo.canceller import EchoCanceller
 from antiphon.runtime.echo.played_speech import PlayedSpeech
 from antiphon.runtime.nats import connection
+from antiphon.runtime.telemetry import spans
 from antiphon.schemas import messages, subjects
 from antiphon.schemas.audio import AudioFrame, unpack_frame
 from antiphon.schemas.errors import MalformedError
 
 log = logging.getLogger(__name__)
-tracer = trace.get_tracer(__name__)
-
 _LAST_EVENTS_SECONDS: Final = 1.0
 """For which a hang-up waits for the events before it."""
 CAUGHT_UP_SECONDS: Final = 2.0
@@ -277,7 +276,7 @@ class Session:
             log.error("%s: %s", self.id, error, exc_info=error)
 
     def _span(self, name: str, start_ns: int | None = None) -> trace.Span:
-        return tracer.start_span(name, context=self._context, start_time=start_ns)
+        return spans.begin(name, context=self._context, began_ns=start_ns)
 
     async def _watch(self) -> None:
         await until_silent(self._liveness, self._services.idle)

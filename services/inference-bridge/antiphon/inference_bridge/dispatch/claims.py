@@ -13,19 +13,17 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.micro.request import Request
 from nats.micro.service import Service
-from opentelemetry import trace
 
 from antiphon.inference_bridge.dispatch.call_sessions import CallSessions
 from antiphon.inference_bridge.dispatch.peers import Peers
 from antiphon.runtime import tasks, telemetry
 from antiphon.runtime.agent_sessions.admission import read_claim
 from antiphon.runtime.nats import connection
+from antiphon.runtime.telemetry import spans
 from antiphon.schemas import messages, subjects
 from antiphon.schemas.errors import MalformedError
 
 log = logging.getLogger(__name__)
-tracer = trace.get_tracer(__name__)
-
 _PASS_ON_WITHIN: Final = 0.25
 """Seconds of the half second that a claim has; then there is time left to take it ourselves."""
 
@@ -99,7 +97,7 @@ class Claims:
         """Answer a claim: the session is subscribed before it is accepted."""
         started = time.perf_counter()
         context = telemetry.trace_context(request.headers)
-        with tracer.start_as_current_span("claim", context=context) as span:
+        with spans.current("claim", context=context) as span:
             try:
                 claim = read_claim(request.data, self._agent)
             except MalformedError as error:

@@ -15,6 +15,7 @@ from fastapi import Request
 from opentelemetry import propagate, trace
 from opentelemetry.trace import SpanKind, Status, StatusCode
 
+from antiphon.runtime.telemetry import spans
 from antiphon.signaling.auth.authentication import Caller
 from antiphon.signaling.calls.admission import admitted
 from antiphon.signaling.calls.configuration import CallConfiguration
@@ -24,8 +25,6 @@ from antiphon.signaling.placement.placement import CallOptions, Placed, place
 from antiphon.signaling.placement.sdp import OfferError, check_offer
 
 log = logging.getLogger(__name__)
-tracer = trace.get_tracer("antiphon.signaling")
-
 _UFRAG: Final = re.compile(r"^a=ice-ufrag:([!#-~]+)\r?$", re.MULTILINE)
 
 
@@ -33,7 +32,7 @@ _UFRAG: Final = re.compile(r"^a=ice-ufrag:([!#-~]+)\r?$", re.MULTILINE)
 def offer_span(request: Request) -> Iterator[None]:
     """The root of a call's trace. It includes the authentication, so that a trace shows refused callers too."""
     context = propagate.extract(dict(request.headers))
-    with tracer.start_as_current_span("offer", context=context, kind=SpanKind.SERVER) as span:
+    with spans.current("offer", context=context, kind=SpanKind.SERVER) as span:
         try:
             yield
         except ApiError as error:

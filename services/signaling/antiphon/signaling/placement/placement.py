@@ -17,9 +17,9 @@ from nats.aio.client import Client
 from nats.errors import Error as NatsError
 from nats.errors import NoRespondersError
 from nats.errors import TimeoutError as NatsTimeoutError
-from opentelemetry import trace
 from opentelemetry.trace import SpanKind, Status, StatusCode
 
+from antiphon.runtime.telemetry import spans
 from antiphon.schemas import MalformedError, subjects
 from antiphon.schemas.messages import (
     ANY_CREATOR,
@@ -42,8 +42,6 @@ from antiphon.signaling.placement.ranking import ClientPlace
 from antiphon.signaling.placement.sdp import AnswerError, with_candidates
 
 log = logging.getLogger(__name__)
-tracer = trace.get_tracer("antiphon.signaling")
-
 OPEN_TIMEOUT: Final = 3.0
 """Seconds for one transceiver's answer while there are others to ask. It waits up to 2.5 s itself, for an agent."""
 PLACEMENT_TIMEOUT: Final = 6.0
@@ -226,7 +224,7 @@ async def _open(
     async def end_late_session(session_id: str) -> None:
         await _end_unused(backend, session_id, "late")
 
-    with tracer.start_as_current_span("place", kind=SpanKind.CLIENT, attributes={"antiphon.slot": where}) as span:
+    with spans.current("place", kind=SpanKind.CLIENT, attributes={"antiphon.slot": where}) as span:
         try:
             subject = subjects.transceiver_open(transceiver.cluster, transceiver.slot)
             message = await backend.open_rpc.request(client, subject, request, timeout, end_late_session)

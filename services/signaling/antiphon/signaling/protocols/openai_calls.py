@@ -12,9 +12,10 @@ from typing import Annotated, Final
 
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import JSONResponse
-from opentelemetry import propagate, trace
+from opentelemetry import propagate
 from opentelemetry.trace import SpanKind
 
+from antiphon.runtime.telemetry import spans
 from antiphon.schemas import MalformedError
 from antiphon.signaling.auth.authentication import Caller
 from antiphon.signaling.calls.admission import check_may_call
@@ -49,8 +50,6 @@ from antiphon.signaling.placement.placement import hang_up, no_call, restart_ice
 from antiphon.signaling.protocols.ice_patch import is_fragment, patch_ice
 
 log = logging.getLogger(__name__)
-tracer = trace.get_tracer("antiphon.signaling")
-
 _SESSION_ID: Final = re.compile(r"rtc_[A-Za-z0-9]{1,60}")
 
 router = APIRouter(prefix="/v1")
@@ -124,7 +123,7 @@ async def offer_again(
     body = await read_offer(request)
     check_sdp(body.sdp)
     context = propagate.extract(dict(request.headers))
-    with tracer.start_as_current_span("restart_ice", context=context, kind=SpanKind.SERVER) as span:
+    with spans.current("restart_ice", context=context, kind=SpanKind.SERVER) as span:
         span.set_attribute("antiphon.session_id", session_id)
         try:
             placed = await restart_ice(backend, session_id, body.sdp, caller.manages, options)
@@ -189,7 +188,7 @@ async def end_call(request: Request, session_id: str, caller: Caller, backend: B
     """Hang the call up in the name of its client."""
     caller.need("calls", "calls.manage")
     context = propagate.extract(dict(request.headers))
-    with tracer.start_as_current_span("hang_up", context=context, kind=SpanKind.SERVER) as span:
+    with spans.current("hang_up", context=context, kind=SpanKind.SERVER) as span:
         span.set_attribute("antiphon.session_id", session_id)
         try:
             await hang_up(backend, session_id, CLIENT, caller.manages)

@@ -11,9 +11,10 @@ import logging
 from typing import Final
 
 from fastapi import APIRouter, WebSocket
-from opentelemetry import propagate, trace
+from opentelemetry import propagate
 from opentelemetry.trace import SpanKind
 
+from antiphon.runtime.telemetry import spans
 from antiphon.signaling.calls.admission import admitted, check_may_call
 from antiphon.signaling.calls.configuration import configuration_of
 from antiphon.signaling.http.api_description import answer, describe
@@ -24,8 +25,6 @@ from antiphon.signaling.websocket_calls.connection import Connection
 from antiphon.signaling.websocket_calls.service import OpenedCall, WantedCall
 
 log = logging.getLogger(__name__)
-tracer = trace.get_tracer("antiphon.signaling")
-
 _TEXTS: Final = {
     "model": "of the clients of OpenAI: an agent's name, or any other one",
     "agent": "the agent that takes the call",
@@ -61,7 +60,7 @@ async def realtime(socket: WebSocket, services: ServicesDep) -> None:
 async def _call(socket: WebSocket, services: Services) -> None:
     context = propagate.extract(dict(socket.headers))
     try:
-        with tracer.start_as_current_span("websocket_call", context=context, kind=SpanKind.SERVER) as span:
+        with spans.current("websocket_call", context=context, kind=SpanKind.SERVER) as span:
             opened = await _open(socket, services)
             state = opened.call.state
             span.set_attributes({"antiphon.session_id": state.session_id, "antiphon.agent": state.agent})

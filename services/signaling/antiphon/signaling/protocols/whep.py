@@ -11,9 +11,10 @@ import logging
 from typing import Final
 
 from fastapi import APIRouter, Request, Response
-from opentelemetry import propagate, trace
+from opentelemetry import propagate
 from opentelemetry.trace import SpanKind
 
+from antiphon.runtime.telemetry import spans
 from antiphon.schemas.messages import ANY_CREATOR
 from antiphon.signaling.auth.authentication import Caller
 from antiphon.signaling.calls.open_call import check_sdp, headers_of, offer_span
@@ -42,8 +43,6 @@ from antiphon.signaling.protocols.ice_patch import is_fragment, patch_ice
 from antiphon.signaling.protocols.openai_calls import SessionIdDep, session_id_of
 
 log = logging.getLogger(__name__)
-tracer = trace.get_tracer("antiphon.signaling")
-
 _ACCEPTED: Final = "application/sdp"
 
 router = APIRouter(prefix="/v1/whep")
@@ -119,7 +118,7 @@ async def restart(
     body = await read_offer(request)
     check_sdp(body.sdp)
     context = propagate.extract(dict(request.headers))
-    with tracer.start_as_current_span("restart_ice", context=context, kind=SpanKind.SERVER):
+    with spans.current("restart_ice", context=context, kind=SpanKind.SERVER):
         placed = await restart_ice(backend, listener, body.sdp, caller.manages, how)
     return Response(placed.answer, 200, headers_of(placed, how), media_type=_ACCEPTED)
 

@@ -341,6 +341,9 @@ class WebSocketCall:
             case messages.HangUp(reason=cause):
                 self.end("hang_up", now, cause)
 
+    def report_turn(self, report: messages.ReportTurn, now: float) -> None:
+        """The agent tells what it knows of a turn's latency: for operators, and nothing of the call changes."""
+
     def promise(self, agent: str) -> None:
         """This agent has accepted, and gets the session next."""
 

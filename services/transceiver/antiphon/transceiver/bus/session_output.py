@@ -8,12 +8,11 @@ from collections.abc import Callable
 from opentelemetry import trace
 
 from antiphon.runtime.nats.publisher import Publisher
+from antiphon.runtime.telemetry import spans
 from antiphon.schemas import messages, subjects
 from antiphon.schemas.audio import AudioFrame, pack_frame
 from antiphon.transceiver.ice.agent import Path
 from antiphon.transceiver.net.udp_socket import TunnelSocket
-
-tracer = trace.get_tracer("antiphon.transceiver")
 
 
 class ListenerOutput:
@@ -91,7 +90,7 @@ class SessionOutput:
     def milestone(self, name: str, now: float) -> None:
         """Record a span from the last milestone to this one."""
         reached = self._began_ns + int((now - self._began) * 1e9)
-        span = tracer.start_span(name, context=self._context, start_time=self._began_ns)
+        span = spans.begin(name, context=self._context, began_ns=self._began_ns)
         span.set_attribute("antiphon.session", self._session_id)
         span.end(reached)
         if name in ("ice", "dtls"):

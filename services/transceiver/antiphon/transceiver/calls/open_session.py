@@ -9,8 +9,6 @@ import string
 import time
 from typing import Final
 
-from opentelemetry import trace
-
 from antiphon.rtc import sdp
 from antiphon.rtc.codec import Codec
 from antiphon.rtc.dtls.certificate import CurrentCertificate
@@ -24,6 +22,7 @@ from antiphon.runtime.owned_calls.agent_liveness import AgentLiveness
 from antiphon.runtime.owned_calls.control_rpc import TracedRequest
 from antiphon.runtime.owned_calls.session_bus import CallHandlers, SessionBus
 from antiphon.runtime.owned_calls.transfers import Transfers
+from antiphon.runtime.telemetry import spans
 from antiphon.schemas import MalformedError, messages, subjects
 from antiphon.schemas.route_token import RouteKeyring
 from antiphon.transceiver.calls.half_open import HalfOpenSessions
@@ -36,8 +35,6 @@ from antiphon.transceiver.settings import Settings
 from antiphon.transceiver.timing.scheduler import Scheduler
 
 log = logging.getLogger(__name__)
-tracer = trace.get_tracer("antiphon.transceiver")
-
 _ID_ALPHABET: Final = string.ascii_letters + string.digits
 
 
@@ -131,7 +128,7 @@ class SessionOpener:
     async def _serve(self, request: TracedRequest, session_id: str | None) -> None:
         """`session_id`: the call on whose subject the request came; None: it is one for a new call."""
         context = telemetry.trace_context(request.headers)
-        with tracer.start_as_current_span("open", context=context) as span:
+        with spans.current("open", context=context) as span:
             started = self._loop.time()
             try:
                 reply: messages.Opened | messages.Refused = await self._open(request.data, session_id, started)

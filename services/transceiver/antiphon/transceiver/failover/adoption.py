@@ -6,11 +6,10 @@ import asyncio
 import logging
 import time
 
-from opentelemetry import trace
-
 from antiphon.runtime.nats.publisher import Publisher
 from antiphon.runtime.owned_calls.control_rpc import Request, answer
 from antiphon.runtime.owned_calls.session_bus import SessionBus
+from antiphon.runtime.telemetry import spans
 from antiphon.schemas import messages, subjects
 from antiphon.transceiver.calls.open_session import SessionOpener
 from antiphon.transceiver.calls.session_table import SessionTable
@@ -22,7 +21,6 @@ from antiphon.transceiver.net.relay_allowlist import RelayAllowlist
 from antiphon.transceiver.net.relay_link import RelayLink
 
 log = logging.getLogger(__name__)
-tracer = trace.get_tracer("antiphon.transceiver")
 
 
 class Adoption:
@@ -81,7 +79,7 @@ class Adoption:
         age, handed_over = time.time() - state.written_at, state.handed_over
         if state.path_relay is not None:
             state.path_relay = self._allowlist.as_seen(*state.path_relay)
-        with tracer.start_as_current_span("take over") as span:
+        with spans.current("take over") as span:
             span.set_attribute("antiphon.session", session_id)
             await self._bus.listen(session_id, state.agent, state.creator, self._opener.handlers)
             session = self._sessions.make(state, None, state.dtls.client, endpoint)

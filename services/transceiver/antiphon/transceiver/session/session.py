@@ -492,6 +492,11 @@ class Session:
                     self.end("hang_up", now, cause)
         self._wake_speech(now)
 
+    def report_turn(self, report: messages.ReportTurn, now: float) -> None:
+        """The agent tells what it knows of a turn's latency: for operators, and nothing of the call changes."""
+        self.state.turns = max(self.state.turns, report.turn.number)
+        self.state.last_turn = report.turn.model_dump(exclude_none=True)
+
     # ---- time ----------------------------------------------------------------------------------------
 
     @contained

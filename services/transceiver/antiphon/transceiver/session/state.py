@@ -166,6 +166,17 @@ class SessionState:
     tie_breaker: int = 0
     """Of our checks (RFC 8445 section 5.2): the same in all of a call; 0: none is drawn yet."""
 
+    call_trace: dict[str, Any] = field(default_factory=dict)
+    """Root span of the call, as `messages.CallTrace`; empty: it is not traced."""
+    began_at: float = 0.0
+    """Unix time of the offer."""
+    moves: int = 0
+    """How often another process has gone on with it."""
+    turns: int = 0
+    """Turns that agents have reported."""
+    last_turn: dict[str, Any] = field(default_factory=dict)
+    """As `messages.Turn`; empty before the first."""
+
     def to_bytes(self) -> bytes:
         """The whole value as msgpack. It holds media keys: encrypt it before it leaves the process."""
         packed: bytes = msgpack.packb([STATE_VERSION, asdict(self)], use_bin_type=True)

@@ -1,12 +1,8 @@
-"""Logs and traces: set up alike in every service, so that one call is one trace.
+"""Logs, set up alike in every service.
 
-Logs go to stderr, one line each: text for people, or with `ANTIPHON_LOG_FORMAT=json` one JSON object per line with
+They go to stderr, one line each: text for people, or with `ANTIPHON_LOG_FORMAT=json` one JSON object per line with
 `time` (RFC 3339, UTC), `level`, `service`, `logger`, `message`, `fields` (the `extra=` of the call), and where there
 is one `exception` and `trace_id`. No service puts a client's address into a line at INFO or above.
-
-Traces are off unless an OTLP endpoint is set by the standard variables (`OTEL_EXPORTER_OTLP_ENDPOINT` or
-`OTEL_EXPORTER_OTLP_TRACES_ENDPOINT`); then the SDK and its OTLP/HTTP exporter are loaded. Spans belong to
-sessions, turns and control messages, never to frames: one costs 30-90 us.
 """
 
 from __future__ import annotations
@@ -19,8 +15,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Final
 
-from opentelemetry import propagate, trace
-from opentelemetry.context import Context
+from opentelemetry import trace
 
 LEVELS: Final = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 FORMATS: Final = ("text", "json")
@@ -54,10 +49,10 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(entry, default=str, ensure_ascii=False)
 
 
-def start(service: str) -> Callable[[], None]:
-    """Configure logs and traces of this process; returns the function to call at its end, which flushes the spans.
+def start_logs(service: str) -> None:
+    """Configure the logs of this process.
 
-    Ends the process with one line and status 2 if a log setting can't be used.
+    Ends the process with one line and status 2 if a setting can't be used.
     """
     level = _choice(service, "ANTIPHON_LOG_LEVEL", "INFO", LEVELS, str.upper)
     handler = logging.StreamHandler(sys.stderr)
@@ -66,17 +61,6 @@ def start(service: str) -> Callable[[], None]:
     else:
         handler.setFormatter(logging.Formatter(f"%(asctime)s %(levelname)s {service} %(message)s", "%H:%M:%S"))
     logging.basicConfig(level=level, handlers=[handler], force=True)
-    if not (os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT") or os.environ.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")):
-        return lambda: None
-    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-    from opentelemetry.sdk.resources import Resource
-    from opentelemetry.sdk.trace import TracerProvider
-    from opentelemetry.sdk.trace.export import BatchSpanProcessor
-
-    provider = TracerProvider(resource=Resource.create({"service.name": f"antiphon-{service}"}))
-    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(), schedule_delay_millis=500))
-    trace.set_tracer_provider(provider)
-    return provider.shutdown
 
 
 def _choice(service: str, variable: str, default: str, choices: tuple[str, ...], spelled: Callable[[str], str]) -> str:
@@ -86,15 +70,3 @@ def _choice(service: str, variable: str, default: str, choices: tuple[str, ...],
         print(f"antiphon-{service}: {variable}: {given!r:.40} is none of {', '.join(choices)}", file=sys.stderr)
         sys.exit(BAD_SETTINGS)
     return value
-
-
-def trace_headers() -> dict[str, str]:
-    """The current trace context as NATS headers; empty when nothing is being traced."""
-    headers: dict[str, str] = {}
-    propagate.inject(headers)
-    return headers
-
-
-def trace_context(headers: dict[str, str] | None) -> Context:
-    """The trace context that a NATS message carries."""
-    return propagate.extract(headers or {})
