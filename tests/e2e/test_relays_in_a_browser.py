@@ -89,6 +89,7 @@ def test_when_the_used_relay_is_killed_the_page_moves_to_the_other_within_a_seco
     assert page.evaluate("antiphon.problem") is None
 
 
+@pytest.mark.nightly
 def test_a_relay_that_drains_hands_its_call_to_another_without_loss(
     stack: Stack, relay: AnotherRelay, page: Page
 ) -> None:

@@ -69,6 +69,7 @@ def remote_models() -> Iterator[Models]:
         loop.close()
 
 
+@pytest.mark.nightly
 def test_a_reasoning_model_is_heard_with_its_answer_and_without_its_thoughts(stack: Stack, tmp_path: Path) -> None:
     say("It is ten.")  # loads the voice before a caller waits for it
     microphone = write_microphone(tmp_path / "question.wav", silence(6), say("What time is it?"), silence(60))

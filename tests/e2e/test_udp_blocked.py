@@ -67,6 +67,7 @@ def spoken_over_tcp(stack: Stack, microphone: Path, within: list[str]) -> tuple[
     return remote["protocol"], set(words(transcribe(agent, rate)))
 
 
+@pytest.mark.nightly
 def test_with_udp_blocked_chromium_has_a_conversation_over_tcp(stack: Stack, within: list[str], tmp_path: Path) -> None:
     microphone = write_microphone(
         tmp_path / "speech.wav", silence(4), say("The quick brown fox jumps over the lazy dog."), silence(40)

@@ -95,6 +95,7 @@ async def peer_call(stack: Stack) -> AsyncIterator[list[float]]:
 
 
 @learning
+@pytest.mark.nightly
 def test_chromium_receives_again_within_300_ms_of_the_new_relays_start(stack: Stack, tmp_path: Path) -> None:
     with chromium_call(stack, tmp_path) as (page, posts):
         beyond = [gap_in_chromium(page, stack) for _ in range(2)]

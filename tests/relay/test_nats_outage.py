@@ -25,6 +25,7 @@ from antiphon.schemas.tunnel import pack_header
 pytestmark = pytest.mark.process
 
 
+@pytest.mark.nightly
 async def test_forwarding_goes_on_without_nats(tmp_path: Path) -> None:
     server = nats_server(tmp_path / "nats")
     url = server.__enter__()

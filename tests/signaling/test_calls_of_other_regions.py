@@ -108,6 +108,7 @@ def test_a_call_is_asked_after_restarted_and_ended_from_another_region(joined: t
     assert eu.transceiver.hung_up == [session_id]
 
 
+@pytest.mark.nightly
 def test_a_session_whose_answer_is_of_no_use_is_ended_in_its_region(joined: tuple[Region, Region]) -> None:
     eu, us = joined
     usual, us.transceiver.reply = us.transceiver.reply, Opened(session_id=f"rtc_{2001:024d}", answer="v=0", cluster=2)

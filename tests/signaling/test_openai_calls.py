@@ -106,6 +106,7 @@ def test_refusing_dead_and_mute_transceivers_are_passed_over(http: httpx.Client,
     assert last.opened
 
 
+@pytest.mark.nightly
 def test_a_session_that_was_opened_too_late_for_its_caller_is_hung_up(http: httpx.Client, stand_ins: StandIns) -> None:
     stand_ins.relay()
     may_answer = threading.Event()

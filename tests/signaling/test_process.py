@@ -90,6 +90,7 @@ def test_a_service_without_nats_ends_within_two_seconds() -> None:
         assert time.monotonic() - began < 4
 
 
+@pytest.mark.nightly
 def test_check_asks_the_running_instance(signaling: SignalingProcess, healthy: StandIns) -> None:
     bind = signaling.url.removeprefix("http://")
     assert run("--check", ANTIPHON_HTTP_BIND=bind).returncode == 0

@@ -165,6 +165,7 @@ def test_a_secret_is_good_from_the_page_that_it_was_made_for_only(two: Two) -> N
         assert code_of(two.first.post(SECRETS, json={"origin": origin}, headers=bearer(SHOP)))[0] == 400
 
 
+@pytest.mark.nightly
 def test_a_secret_that_has_expired_places_no_call_and_still_hangs_up_its_own(two: Two) -> None:
     value = two.secret(expires_after={"anchor": "created_at", "seconds": 10}, max_calls=2)
     location = two.call(value).headers["location"]
@@ -299,6 +300,7 @@ def test_without_the_store_secrets_are_refused_with_a_time_to_come_back_and_keys
             parts.close()
 
 
+@pytest.mark.nightly
 def test_on_loopback_without_keys_nothing_is_counted(signaling: SignalingProcess) -> None:
     async def many() -> set[int]:
         async with httpx.AsyncClient(base_url=signaling.url) as client:

@@ -193,6 +193,7 @@ async def test_an_endpoint_is_claimed_by_one_process_and_from_none_that_is_alive
 
 
 @pytest.mark.process
+@pytest.mark.nightly
 async def test_only_sessions_that_no_process_has_room_for_end(nats_url: str) -> None:
     async with several_transceivers(nats_url, ANTIPHON_CAPACITY="2") as several:
         first = await several.spawn(ANTIPHON_CAPACITY="5")

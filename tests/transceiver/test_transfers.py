@@ -251,7 +251,7 @@ async def test_a_transferred_call_survives_its_transceiver_with_the_next_agent(s
     await several.until(lambda: billing.line.ended == "hang_up", "it ends")
 
 
-@pytest.mark.parametrize("how", ["kill", "terminate"])
+@pytest.mark.parametrize("how", ["kill", pytest.param("terminate", marks=pytest.mark.nightly)])
 async def test_a_transfer_that_a_takeover_interrupts_leaves_the_call_where_it_was(several: Several, how: str) -> None:
     first = await several.spawn()
     await several.spawn()
