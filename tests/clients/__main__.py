@@ -58,6 +58,13 @@ def agents_js(scratch: Path) -> int:
     return over_websocket(scratch, prepare)
 
 
+def gstreamer(_: Path) -> int:
+    """By the system's Python, which has its bindings; nothing is installed here."""
+    with running_stack("--loopback-only") as stack:
+        command = ["/usr/bin/python3", str(HERE / "gstreamer_webrtcbin.py"), stack.url.rstrip("/"), "concierge"]
+        return subprocess.run(command, check=False, timeout=ROW_SECONDS).returncode
+
+
 def module(*arguments: str) -> Callable[[Path], int]:
     """A program of this folder that does all by itself."""
     return lambda _: (
@@ -72,9 +79,12 @@ ROWS: Final[dict[str, Callable[[Path], int]]] = {
     "openai": python_client("openai", "websocket_openai.py"),
     "openai-agents": python_client("openai-agents", "websocket_openai_agents.py"),
     "agents-js": agents_js,
+    "agents-js-webrtc": module("clients.agents_webrtc.run"),
     "pipecat-js": module("clients.pipecat_js.run"),
     "libdatachannel": module("clients.sctp_peers", "libdatachannel"),
     "pion": module("clients.sctp_peers", "pion"),
+    "werift": module("clients.sctp_peers", "werift"),
+    "gstreamer": gstreamer,
 }
 
 

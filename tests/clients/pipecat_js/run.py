@@ -9,16 +9,9 @@ from __future__ import annotations
 
 import argparse
 import atexit
-import functools
 import json
-import shutil
-import subprocess
 import sys
 import tempfile
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Final
 
@@ -29,29 +22,9 @@ from support.models.bookings import BOOKING
 from support.models.voice import say, silence, write_microphone
 from support.processes.stack import ECHO_AGENT, running_stack
 
+from clients.bundled_page import bundle, served
+
 HERE: Final = Path(__file__).parent
-PAGE: Final = "<!doctype html><meta charset=utf-8><script type=module src=/out.js></script>"
-
-
-def bundle(folder: Path) -> None:
-    """Make the page and its script, with the client in it."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for name in ("package.json", "page.js"):
-        shutil.copy(HERE / name, folder / name)
-    subprocess.run(["npm", "install", "--no-audit", "--no-fund", "--silent"], cwd=folder, check=True)
-    command = ["npx", "esbuild", "page.js", "--bundle", "--format=esm", "--outfile=out.js", "--log-level=error"]
-    subprocess.run(command, cwd=folder, check=True)
-    (folder / "index.html").write_text(PAGE)
-
-
-@contextmanager
-def served(folder: Path) -> Iterator[str]:
-    """The page from an origin of its own, as that of an application's developer."""
-    handler = functools.partial(SimpleHTTPRequestHandler, directory=str(folder))
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://localhost:{server.server_port}/"
-        server.shutdown()
 
 
 def kept(promise: str, page: Page, expression: str, seconds: float = 120) -> None:
@@ -109,7 +82,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as name:
         folder = options.folder or Path(name)
         if not (folder / "out.js").exists():
-            bundle(folder)
+            bundle(HERE, folder)
         microphone = write_microphone(
             folder / "question.wav", silence(10), *([] if options.quick else [say(BOOKING)]), silence(120)
         )

@@ -1,4 +1,4 @@
-"""`PYTHONPATH=tests python -m clients.sctp_peers [libdatachannel] [pion]`: data channels of other stacks.
+"""`PYTHONPATH=tests python -m clients.sctp_peers [libdatachannel] [pion] [werift]`: data channels of other stacks.
 
 It installs what it needs (npm, Go) into a folder for scratch, starts a whole stack of ours and calls it. usrsctp comes
 with libdatachannel; Chromium's dcSCTP and Firefox's are tried in `tests/e2e`. Not a part of `make test`.
@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -18,17 +19,22 @@ from support.processes.stack import running_stack
 
 HERE: Final = Path(__file__).parent
 NODE_DATACHANNEL: Final = "node-datachannel@0.33.4"
+WERIFT: Final = "werift@0.25.2"
 PION: Final = "github.com/pion/webrtc/v4@v4.2.26"
 AGENT: Final = "data-echo"
 
 
-def libdatachannel(scratch: Path, url: str) -> int:
-    subprocess.run(
-        ["npm", "install", "--prefix", str(scratch), "--no-audit", "--no-fund", NODE_DATACHANNEL], check=True
-    )
-    environment = {**os.environ, "NODE_MODULES_AT": str(scratch)}
-    script = HERE / "libdatachannel.mjs"
-    return subprocess.run(["node", str(script), url, AGENT], env=environment, check=False, timeout=120).returncode
+def node(package: str, script: str) -> Callable[[Path, str], int]:
+    """A script beside this one, with the package from npm."""
+
+    def run(scratch: Path, url: str) -> int:
+        install = ["npm", "install", "--prefix", str(scratch), "--no-audit", "--no-fund", "--silent", package]
+        subprocess.run(install, check=True)
+        environment = {**os.environ, "NODE_MODULES_AT": str(scratch)}
+        command = ["node", str(HERE / script), url, AGENT]
+        return subprocess.run(command, env=environment, check=False, timeout=120).returncode
+
+    return run
 
 
 def pion(scratch: Path, url: str) -> int:
@@ -39,7 +45,11 @@ def pion(scratch: Path, url: str) -> int:
     return subprocess.run([str(folder / "pion"), url, AGENT], check=False, timeout=120).returncode
 
 
-PEERS: Final = {"libdatachannel": libdatachannel, "pion": pion}
+PEERS: Final[dict[str, Callable[[Path, str], int]]] = {
+    "libdatachannel": node(NODE_DATACHANNEL, "libdatachannel.mjs"),
+    "pion": pion,
+    "werift": node(WERIFT, "werift.mjs"),
+}
 
 
 def main(names: list[str]) -> int:
