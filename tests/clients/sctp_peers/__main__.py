@@ -38,11 +38,16 @@ def node(package: str, script: str) -> Callable[[Path, str], int]:
 
 
 def pion(scratch: Path, url: str) -> int:
+    """Over UDP, and over TCP alone."""
     folder = scratch / "pion"
     shutil.copytree(HERE / "pion", folder)
     for command in (["get", PION], ["mod", "tidy"], ["build", "-o", "pion", "."]):
         subprocess.run(["go", *command], cwd=folder, check=True)
-    return subprocess.run([str(folder / "pion"), url, AGENT], check=False, timeout=120).returncode
+    program = str(folder / "pion")
+    return sum(
+        subprocess.run([program, url, AGENT, protocol], check=False, timeout=120).returncode != 0
+        for protocol in ("udp", "tcp")
+    )
 
 
 PEERS: Final[dict[str, Callable[[Path, str], int]]] = {

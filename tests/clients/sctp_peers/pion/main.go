@@ -1,4 +1,5 @@
-// Data channels of pion at a running stack: `go run . URL AGENT`. Prints one line of JSON, as libdatachannel.mjs does.
+// Data channels of pion at a running stack: `go run . URL AGENT udp|tcp`. Prints one line of JSON, as
+// libdatachannel.mjs does. With `tcp` it has no UDP, and connects to the relay's ICE-TCP port.
 package main
 
 import (
@@ -15,6 +16,7 @@ import (
 )
 
 type result struct {
+	Protocol string `json:"protocol"`
 	OpenedMs int64  `json:"openedMs"`
 	Echoed   []int  `json:"echoed"`
 	Problem  string `json:"problem,omitempty"`
@@ -22,7 +24,7 @@ type result struct {
 
 func main() {
 	var found result
-	if err := call(os.Args[1], os.Args[2], &found); err != nil {
+	if err := call(os.Args[1], os.Args[2], os.Args[3], &found); err != nil {
 		found.Problem = err.Error()
 	}
 	written, _ := json.Marshal(found)
@@ -32,8 +34,11 @@ func main() {
 	}
 }
 
-func call(url, agent string, found *result) error {
+func call(url, agent, protocol string, found *result) error {
 	settings := webrtc.SettingEngine{}
+	if protocol == "tcp" {
+		settings.SetNetworkTypes([]webrtc.NetworkType{webrtc.NetworkTypeTCP4})
+	}
 	settings.SetIncludeLoopbackCandidate(true)
 	media := &webrtc.MediaEngine{}
 	if err := media.RegisterDefaultCodecs(); err != nil {
@@ -78,6 +83,13 @@ func call(url, agent string, found *result) error {
 	if err = echo(channel, [][]byte{bytes.Repeat([]byte("x"), 1), bytes.Repeat([]byte("x"), 1100),
 		bytes.Repeat([]byte("x"), 16384), bytes.Repeat([]byte("x"), 65000)}, found, began); err != nil {
 		return err
+	}
+	pair, err := peer.SCTP().Transport().ICETransport().GetSelectedCandidatePair()
+	if err != nil {
+		return err
+	}
+	if found.Protocol = pair.Remote.Protocol.String(); found.Protocol != protocol {
+		return fmt.Errorf("the path is over %s", found.Protocol)
 	}
 	for number := 0; number < 20; number++ {
 		retransmits, unordered := uint16(3), false
