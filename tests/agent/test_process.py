@@ -36,11 +36,13 @@ def test_an_agent_without_a_function_says_so_in_one_line() -> None:
 
 def test_a_password_in_the_address_of_nats_is_not_logged() -> None:
     code = (
-        "import os, threading, signal\nfrom antiphon.agent import Agent\nagent = Agent('a')\nagent.session(print)\n"
+        "import os, threading, signal\nfrom antiphon.agent import Agent\nagent = Agent('a')\n"
+        "@agent.session\nasync def talk(session): ...\n"
         "threading.Timer(1, os.kill, (os.getpid(), signal.SIGTERM)).start()\nagent.run()"
     )
     done = run(code, "nats://user:secret@127.0.0.1:1")
-    assert "connects to NATS at 127.0.0.1:1" in done.stderr
+    assert "connects to NATS at nats://127.0.0.1:1" in done.stderr
+    assert "NATS at nats://127.0.0.1:1 (ANTIPHON_NATS_URL)" in done.stderr
     assert "secret" not in done.stderr
 
 

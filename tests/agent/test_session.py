@@ -23,6 +23,7 @@ from antiphon.agent import (
     SpeechStarted,
     SpeechStopped,
     TelephoneEvent,
+    TextTyped,
     Word,
 )
 from antiphon.schemas import messages
@@ -109,6 +110,31 @@ async def test_a_speech_is_played_whole_and_its_block_ends_when_it_was(nats_url:
     said = bytes(call.played)
     assert said[: samples * 2] == tone(0.31) + tone(0.3)
     assert not any(said[samples * 2 :])
+
+
+async def test_words_of_both_sides_and_what_is_typed_come_into_the_client_s_transcript(nats_url: str) -> None:
+    agent = Agent("captioned")
+    typed: list[str] = []
+
+    @agent.session
+    async def talk(session: Session) -> None:
+        async for event in session.events():
+            if isinstance(event, TextTyped):
+                typed.append(event.text)
+                await session.caption("I need a table.")
+                await session.say(tone(0.2, rate=22050), "For how many?", rate=22050)
+
+    async with calling(agent, nats_url) as call:
+        content = [{"type": "input_text", "text": "Hello"}]
+        item = {"type": "message", "role": "user", "content": content}
+        await call.send({"type": "conversation.item.create", "item": item})
+        await call.wait_for("response.done")
+        said = [event["transcript"] for event in call.of_type("response.output_audio_transcript.done")]
+        heard = [event["transcript"] for event in call.of_type("conversation.item.input_audio_transcription.completed")]
+        shown = [event["item"]["content"] for event in call.of_type("conversation.item.done")]
+    assert (typed, heard, said) == (["Hello"], ["I need a table."], ["For how many?"])
+    assert shown == [content, [{"type": "output_audio", "transcript": "For how many?"}]]
+    assert {frame.rate for frame in call.frames} == {24000}
 
 
 async def test_back_pressure_keeps_the_queue_of_the_transceiver_short(nats_url: str) -> None:

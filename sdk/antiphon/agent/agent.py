@@ -19,6 +19,7 @@ from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 from nats.micro.request import Request
 
+from antiphon.agent import registration
 from antiphon.agent.session import AgentServices, Session
 from antiphon.agent.session_runner import Function, run_session
 from antiphon.agent.shadow import Shadow
@@ -29,7 +30,7 @@ from antiphon.runtime import tasks, telemetry
 from antiphon.runtime.agent_sessions import lease_crypto, recent_audio, takeover
 from antiphon.runtime.agent_sessions.admission import Admission, read_claim
 from antiphon.runtime.agent_sessions.keeper import LeaseKeeper, new_instance
-from antiphon.runtime.nats import connection, service_discovery
+from antiphon.runtime.nats import connection, server_url, service_discovery
 from antiphon.runtime.nats.access import VARIABLES, Access, AccessError, from_environment
 from antiphon.schemas import MalformedError, subjects
 from antiphon.schemas.audio import RATES
@@ -59,6 +60,7 @@ class Agent:
         capacity: int = 100,
         input_rate: int = 24000,
         detect_speech: bool = True,
+        captions: bool = True,
         hang_up_on_error: bool = True,
         keep_audio: bool = False,
         blocked_ms: float = 200.0,
@@ -67,6 +69,7 @@ class Agent:
         """`capacity`: sessions at once; above it other instances of the name are asked.
 
         `input_rate`: Hz of the caller's audio: 8000, 16000, 24000 or 48000.
+        `captions`: words that are written with speech, and what the client types, appear in the client's transcript.
         `detect_speech`: `SpeechStarted` and `SpeechStopped` by loudness.
         `hang_up_on_error`: a function that raises ends the call; else the call stays open, in silence.
         `keep_audio`: after a takeover `session.recent_audio` holds the caller's last seconds (NATS keeps them).
@@ -84,6 +87,7 @@ class Agent:
             raise ValueError(f"input_rate {input_rate}: expected one of {', '.join(map(str, RATES))}")
         self._input_rate = cast(AudioRate, input_rate)
         self._detect_speech, self._hang_up_on_error = detect_speech, hang_up_on_error
+        self._captions = captions
         self._keep_audio, self._blocked_ms, self._shadow_of = keep_audio, blocked_ms, shadow_of
         self._function: Function | None = None
         self._sessions: dict[str, ShadowSession] = {}
@@ -98,10 +102,25 @@ class Agent:
 
     # ---- for the author
 
-    def session(self, function: F) -> F:
-        """The function that is called with each session; the session lasts as long as it runs, at most."""
-        self._function = function
-        return function
+    @overload
+    def session(self, function: F) -> F: ...
+    @overload
+    def session(self) -> Callable[[F], F]: ...
+
+    def session(self, function: Callable[..., Any] | None = None) -> Callable[..., Any]:
+        """The function that is called with each session; the session lasts as long as it runs, at most.
+
+        `@agent.session` and `@agent.session()` are the same. TypeError, which names the line, for a function that
+        can't be called with a session or is no `async def`, and for a second one.
+        """
+
+        def register(each: F) -> F:
+            if self._function is not None:
+                raise TypeError(f"agent {self.name}: it has a function already, {self._function.__qualname__}")
+            self._function = registration.checked(self.name, each)
+            return each
+
+        return register if function is None else register(function)
 
     @overload
     def tool(self, function: F) -> F: ...
@@ -144,21 +163,29 @@ class Agent:
             raise SystemExit(f"agent {self.name} has no function: put @agent.session above one")
         url = os.environ.get("ANTIPHON_NATS_URL") or connection.DEFAULT_NATS_URL
         try:
+            server_url.checked(url)
+        except MalformedError as error:
+            print(f"agent {self.name}: ANTIPHON_NATS_URL: {error}", file=sys.stderr)
+            raise SystemExit(2) from None
+        try:
             self._access()
             lease_crypto.from_environment()
         except (AccessError, lease_crypto.LeaseKeyError) as error:
             print(f"agent {self.name}: {error}", file=sys.stderr)
             raise SystemExit(2) from None
         finish = telemetry.start(f"agent-{self.name}")
-        log.info("agent %s connects to NATS at %s", self.name, url.rpartition("@")[2])  # without a password
+        log.info("agent %s connects to NATS at %s", self.name, server_url.without_password(url))
         try:
-            asyncio.run(self._run(url))
+            asyncio.run(self._run())
         except connection.RefusedError as error:
             print(f"agent {self.name}: {error}: is ANTIPHON_NATS_CREDENTIALS another agent's?", file=sys.stderr)
             raise SystemExit(2) from None
         except (OSError, nats.errors.Error) as error:
-            where = url.rpartition("@")[2]
-            print(f"agent {self.name}: NATS at {where}: {error or type(error).__name__}", file=sys.stderr)
+            where = server_url.without_password(url)
+            print(
+                f"agent {self.name}: NATS at {where} (ANTIPHON_NATS_URL): {error or type(error).__name__}",
+                file=sys.stderr,
+            )
             passes = isinstance(error, (nats.errors.Error, TimeoutError))  # then another start may succeed
             raise SystemExit(1 if passes else 2) from None
         finally:
@@ -179,10 +206,13 @@ class Agent:
         """
         if self._function is None:
             raise RuntimeError(f"agent {self.name} has no function: put @agent.session above one")
+        named = "" if url else " (ANTIPHON_NATS_URL)"  # what to look at when it can't be reached
+        url = url or os.environ.get("ANTIPHON_NATS_URL") or connection.DEFAULT_NATS_URL
         self._client = await connection.connect(
-            url or os.environ.get("ANTIPHON_NATS_URL") or connection.DEFAULT_NATS_URL,
+            server_url.checked(url),
             self.name,
             self._access(credentials),
+            log_name=f"agent {self.name}: NATS at {server_url.without_password(url)}{named}",
         )
         self._watchdog = Watchdog(self._blocked_ms / 1000)
         instance, crypto = new_instance(), lease_crypto.from_environment()
@@ -205,11 +235,11 @@ class Agent:
         given = {VARIABLES["credentials"]: os.fspath(credentials)} if credentials else {}
         return from_environment("shadow" if self._shadow_of else "agent", self.name, {**os.environ, **given})
 
-    async def _run(self, url: str) -> None:
+    async def _run(self) -> None:
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
-        serving = asyncio.create_task(self._serve_until(stop, url))
+        serving = asyncio.create_task(self._serve_until(stop))
         stopping = asyncio.create_task(stop.wait())
         await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
         if not serving.done():
@@ -221,8 +251,8 @@ class Agent:
         if serving.done() and not serving.cancelled():
             serving.result()
 
-    async def _serve_until(self, stop: asyncio.Event, url: str) -> None:
-        async with self.serving(url):
+    async def _serve_until(self, stop: asyncio.Event) -> None:
+        async with self.serving():
             log.info("ready: agent %s, up to %d sessions", self.name, self.capacity)
             await stop.wait()
             log.info("stopping: %d sessions are handed over", len(self._sessions))
@@ -347,7 +377,7 @@ class Agent:
     # ---- sessions
 
     def _speaking(self, lease: Lease) -> Session:
-        return Session(self._client, lease, self._services, self._detect_speech)
+        return Session(self._client, lease, self._services, self._detect_speech, self._captions)
 
     def _listening(self, lease: Lease) -> ShadowSession:
         return ShadowSession(self._client, lease, self._detect_speech)

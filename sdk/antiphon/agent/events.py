@@ -92,6 +92,14 @@ class DataReceived:
 
 
 @dataclass(frozen=True)
+class TextTyped:
+    """The client has typed a message, such as in the page's text field. `DataReceived` comes as well."""
+
+    text: str
+    """Without blanks around it, 64 Ki characters at most."""
+
+
+@dataclass(frozen=True)
 class ToolResult:
     """A tool has answered."""
 
@@ -154,6 +162,7 @@ Event = (
     | SpeechStarted
     | SpeechStopped
     | DataReceived
+    | TextTyped
     | ToolResult
     | ToolFailed
     | TakenOver

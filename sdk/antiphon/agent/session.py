@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from nats.aio.client import Client
 
+from antiphon.agent.captions import CallerCaptions, SpeechCaption, typed_shown
 from antiphon.agent.events import ToolFailed, ToolResult
 from antiphon.agent.playback import Played
 from antiphon.agent.shadow_session import ShadowSession, as_payload
@@ -51,8 +52,12 @@ class Session(ShadowSession):
     It lasts until the call ends or the function returns. Use it from the agent's event loop, in any task.
     """
 
-    def __init__(self, client: Client, lease: Lease, services: AgentServices, detect_speech: bool = True) -> None:
+    def __init__(
+        self, client: Client, lease: Lease, services: AgentServices, detect_speech: bool = True, captions: bool = True
+    ) -> None:
         super().__init__(client, lease, detect_speech)
+        self._captions = captions
+        self._caller_captions = CallerCaptions()
         self.tools: Mapping[str, Tool] = services.tools
         """Those of the agent, by name."""
         self._services = services
@@ -74,12 +79,14 @@ class Session(ShadowSession):
     def speak(self, rate: int = 24000, ahead: float = 2.0) -> Speech:
         """`async with session.speak() as speech: await speech.write(pcm)`; one speech at a time, the next one waits.
 
-        The block ends when its last sample was played, or when `flush` interrupts it. `rate`: 8000, 16000, 24000 or
-        48000 Hz. `ahead`: seconds of speech that may wait in the transceiver before `write` waits; 0.1 to 25.
+        The block ends when its last sample was played, or when `flush` interrupts it. `rate`: 8000, 11025, 16000,
+        22050, 24000, 44100 or 48000 Hz. `ahead`: seconds of speech that may wait in the transceiver before `write`
+        waits; 0.1 to 25.
         """
         if not 0.1 <= ahead <= 25:
             raise ValueError(f"speech {ahead} s ahead: from 0.1 to 25")
-        return Speech(rate, ahead, self._bus, self._begin, self._abandon, self._left)
+        caption = SpeechCaption() if self._captions else None
+        return Speech(rate, ahead, self._bus, self._begin, self._abandon, self._left, caption)
 
     async def say(self, pcm: bytes, words: str = "", rate: int = 24000) -> Played:
         """Speak one piece of audio; returns what was played of it."""
@@ -152,6 +159,11 @@ class Session(ShadowSession):
     async def send(self, content: str | bytes | dict[str, Any] | list[Any], channel: str = EVENTS_CHANNEL) -> None:
         """A message to the client, on one of its data channels. Text and bytes go as they are, the rest as JSON."""
         await self._bus.publish_data(as_payload(content), channel)
+
+    async def caption(self, text: str, final: bool = True) -> None:
+        """Show the caller's words in the client's transcript: all of the utterance so far. `final`: it is over."""
+        for event in self._caller_captions.words(text, final):
+            await self.send(event)
 
     async def hang_up(self, reason: str = "hang_up") -> None:
         """End the call, at once. To have the last words played, leave their `speak` block first.
@@ -227,6 +239,11 @@ class Session(ShadowSession):
         return self._bus
 
     # ---- from the transceiver
+
+    async def _typed(self, text: str) -> None:
+        if self._captions:
+            for event in typed_shown(text):
+                await self.send(event)
 
     def _handle(self, event: messages.Message) -> None:
         speech = self._speech

@@ -15,9 +15,10 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
+from antiphon.agent.captions import typed_text
 from antiphon.agent.energy_vad import EnergyVad
 from antiphon.agent.event_queue import EventQueue
-from antiphon.agent.events import DataReceived, Event, Lagged, TakenOver
+from antiphon.agent.events import DataReceived, Event, Lagged, TakenOver, TextTyped
 from antiphon.runtime import tasks
 from antiphon.runtime.agent_sessions.session_liveness import SessionLiveness, until_silent
 from antiphon.runtime.nats import connection
@@ -228,9 +229,17 @@ class ShadowSession:
         self._liveness.event(time.monotonic())
         try:
             message = messages.decode(msg.data, messages.DataMessage)
-            self._notify(DataReceived(message.channel, message.payload()))
+            payload = message.payload()
         except MalformedError as error:
             log.warning("%s: %s", self.id, error)
+            return
+        self._notify(DataReceived(message.channel, payload))
+        if (text := typed_text(message.channel, payload)) is not None:
+            self._notify(TextTyped(text))
+            await self._typed(text)
+
+    async def _typed(self, text: str) -> None:
+        """React to a typed message behind the author's event."""
 
 
 class _Events(AsyncIterator[Event]):

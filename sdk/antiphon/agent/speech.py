@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from types import TracebackType
-from typing import Final
+from typing import Any, Final
 
+from antiphon.agent.captions import SpeechCaption, as_words
+from antiphon.agent.pcm import SpeechInput
 from antiphon.agent.playback import Framer, Played
 from antiphon.runtime.agent_sessions.played_text import PlayedText, Word
 from antiphon.runtime.agent_sessions.playout_tracker import TAKEOVER_NOTICE_SECONDS, PlayoutTracker
@@ -42,9 +45,13 @@ class Speech:
         begin: Callable[[Speech], Awaitable[int]],
         abandon: Callable[[Speech], None],
         left: Callable[[], None],
+        caption: SpeechCaption | None = None,
     ) -> None:
-        self.rate = rate
-        """Hz of what is written."""
+        """`caption`: makes the events that show its words to the client; None: nothing is shown."""
+        self._input = SpeechInput(rate)
+        rate = self.rate = self._input.frame_rate
+        """Hz of the frames that it is sent in, and of `heard`: what is written at 11025 goes out at 16000, at 22050 at
+        24000, and at 44100 at 48000."""
         self.interrupted = False
         """It was flushed, or the session ended, before all of it was played."""
         self.generation = -1
@@ -55,7 +62,7 @@ class Speech:
         self._sending = asyncio.Lock()
         """Frames keep their order while some are sent again."""
         self._ahead_ms, self._bus, self._begin = ahead * 1000, bus, begin
-        self._abandon, self._left = abandon, left
+        self._abandon, self._left, self._caption = abandon, left, caption
         self._first_sample = 0
         """Of the next frame."""
         self._ended = False
@@ -78,15 +85,22 @@ class Speech:
         """All words that were written."""
         return self._text.whole
 
-    async def write(self, pcm: bytes, words: str | Sequence[str] | Sequence[Word] | None = None) -> None:
-        """Speak s16le mono at `rate`, any number of samples; waits while enough is queued (`speak(ahead=...)`).
+    async def write(
+        self, pcm: bytes | bytearray | memoryview, words: str | Sequence[str] | Sequence[Word] | None = None
+    ) -> None:
+        """Speak s16le mono at the rate of `speak`, any number of samples; waits while enough is queued.
+
+        TypeError for what is no bytes, such as an array of floats.
 
         `words` is the text of just this audio, with times or without; it is what `heard.text` is made of.
         """
         if self.interrupted:  # the session ended before the block began
             await self.leave_from_inside()
-        frames = self._framer.push(pcm)
-        self._text.add(len(pcm) // 2, words)
+        samples = self._input.take(pcm)
+        frames = self._framer.push(samples)
+        self._text.add(len(samples) // 2, words)
+        if self._caption is not None and words:
+            await self._show(self._caption.written(as_words(words)))
         for number, frame in enumerate(frames):
             if number % _BATCH == 0:
                 await self._wait_for_room()
@@ -120,6 +134,12 @@ class Speech:
             self._left_block = True
             self._end(self._outcome(self._playout.played, complete=False))
             self._left()
+            if self._caption is not None:
+                await self._show(self._caption.ended(self.heard))
+
+    async def _show(self, events: list[dict[str, Any]]) -> None:
+        for event in events:
+            await self._bus.publish_data(json.dumps(event))
 
     def _absorbs_cancellation(self) -> bool:
         """Whether the cancellation was ours, and no other task has cancelled the block as well."""

@@ -1,4 +1,4 @@
-"""What `session.audio(rate=...)` costs at a rate other than the agent's: processor time per frame of 20 ms."""
+"""What audio at other rates costs an agent, heard or spoken: processor time per frame of 20 ms."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from array import array
 from typing import Final
 
 from antiphon.bench._lib.statistics import median
+from antiphon.agent.pcm import FRAME_RATES
+from antiphon.runtime.odd_rate import OddRateResampler
 from antiphon.runtime.resampling import Resampler
 from antiphon.schemas.audio import RATES
 
@@ -22,7 +24,8 @@ def cost_ms(source: int, target: int) -> float:
     frames = [array("h", (chance.randint(-8000, 8000) for _ in range(source // 50))).tobytes() for _ in range(FRAMES)]
     costs = []
     for _ in range(ROUNDS):
-        resampler, began = Resampler(source, target), time.process_time()
+        resampler = OddRateResampler(source, target) if source in FRAME_RATES else Resampler(source, target)
+        began = time.process_time()
         for frame in frames:
             resampler.push(frame)
         costs.append((time.process_time() - began) * 1000 / FRAMES)
@@ -38,4 +41,6 @@ def run(args: argparse.Namespace) -> int:
         for target in RATES:
             if source != target:
                 print(f"{source:6} to {target:5} Hz: {cost_ms(source, target):.3f} ms")
+    for source, target in FRAME_RATES.items():
+        print(f"{source:6} to {target:5} Hz: {cost_ms(source, target):.3f} ms")
     return 0
