@@ -8,8 +8,8 @@ import time
 from array import array
 from typing import Final
 
-from antiphon.bench._lib.statistics import median
 from antiphon.agent.pcm import FRAME_RATES
+from antiphon.bench._lib.statistics import median
 from antiphon.runtime.odd_rate import OddRateResampler
 from antiphon.runtime.resampling import Resampler
 from antiphon.schemas.audio import RATES
