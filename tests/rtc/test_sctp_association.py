@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from support.peers import sctp_packets as packets
 from support.peers.sctp_network import SctpNetwork, plain
 
-from antiphon.rtc.sctp import association as association_
+from antiphon.rtc.sctp.acknowledgement import ACK_DELAY
 from antiphon.rtc.sctp.association import Association
 from antiphon.rtc.sctp.association_state import restore
 from antiphon.rtc.sctp.data_channels import ChannelError, MessageTooLongError
@@ -454,4 +454,4 @@ def test_nothing_that_waits_for_its_turn_keeps_an_idle_association_awake() -> No
     pair.open("oai-events")
     pair.run(5)
     assert [end.timeout for end in pair.ends] == [None, None]
-    assert association_.ACK_DELAY <= 0.2
+    assert ACK_DELAY <= 0.2

@@ -17,9 +17,9 @@ from support.peers.sctp_end import End
 from support.peers.sctp_packets import FIRST, LAST, UNORDERED
 
 from antiphon.rtc.sctp import data_channels, outbound, packet
-from antiphon.rtc.sctp.association import MAX_WAITING
 from antiphon.rtc.sctp.data_channels import ChannelError
 from antiphon.rtc.sctp.inbound import Fragment, Inbound
+from antiphon.rtc.sctp.pacing import MAX_WAITING
 
 GENEROUS = 8.0
 """Seconds of CPU for what takes a fraction of one, and took minutes."""

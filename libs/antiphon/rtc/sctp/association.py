@@ -12,31 +12,27 @@ import logging
 import secrets
 import struct
 from collections import deque
-from dataclasses import dataclass
 from typing import Final, Literal
 
 from antiphon.rtc.sctp import handshake, packet
-from antiphon.rtc.sctp.inbound import AssociationError, Fragment, Inbound, Message
+from antiphon.rtc.sctp.acknowledgement import AcknowledgementTimer
+from antiphon.rtc.sctp.events import (
+    AcknowledgementDue,
+    Closed,
+    Established,
+    Event,
+    Restarted,
+    StreamsClosed,
+    StreamsReset,
+)
+from antiphon.rtc.sctp.inbound import AssociationError, Fragment, Inbound
 from antiphon.rtc.sctp.outbound import FIRST_RTO, MAX_PACKET, Outbound, OutgoingMessage
+from antiphon.rtc.sctp.pacing import MessagePacing, PacketPacing
 from antiphon.rtc.sctp.packet import SctpError, pack_chunk, pack_packet, pack_sack, read_packet
 from antiphon.rtc.sctp.stream_reset import StreamReset
-from antiphon.runtime.token_bucket import TokenBucket
 
 log = logging.getLogger(__name__)
 
-PACKETS: Final = (500, 16)
-"""Packets handled per second, and at once, per session. 500 of the usual size are more than `BYTES`."""
-MAX_WAITING: Final = 256
-"""Packets that wait for their turn, so that a burst loses none. More are dropped unread, which a sender treats as
-congestion."""
-MESSAGES: Final = (200, 500)
-"""Messages delivered per second, and at once. More wait, and the window closes: a reliable sender loses none."""
-BYTES: Final = (524_288, 1 << 20)
-"""Of these messages together."""
-AT_ONCE: Final = 16
-"""Messages delivered within a `PAUSE`: a packet can hold 72, and an iteration of the loop reads 64 packets."""
-PAUSE: Final = 0.002
-"""Seconds."""
 ABORT_AGAIN: Final = 1.0
 """Seconds: a peer that still sends so long after our ABORT has not received it, and gets another one."""
 MAX_INIT_RTO: Final = 1.0
@@ -44,53 +40,11 @@ MAX_INIT_RTO: Final = 1.0
 MAX_INITS: Final = 60
 """After so many the peer's INIT is awaited: then it has none of ours, or no SCTP."""
 MAX_SHUTDOWN_ACKS: Final = 5
-ACK_DELAY: Final = 0.1
-"""Seconds that an acknowledgement waits for a second packet (section 6.2 allows 0.5)."""
-QUIET: Final = 0.02
-"""Seconds since the last acknowledgement after which the next one does not wait: only a stream of packets is worth it,
-and some clients ask by a message whether their path lives."""
 
 PROTOCOL_VIOLATION: Final = 13
 STALE_COOKIE: Final = 3
 
 State = Literal["closed", "cookie_wait", "cookie_echoed", "established", "shutdown_received", "shutdown_ack_sent"]
-
-
-class Established:
-    """Messages pass now, both ways."""
-
-
-class Restarted:
-    """The peer began anew (section 5.2.4.1): its streams, and what was on its way, are gone."""
-
-
-class AcknowledgementDue:
-    """With `holds_acknowledgements`: something arrived that `acknowledgement` covers."""
-
-
-@dataclass(slots=True)
-class StreamsReset:
-    """The peer closed its side of these streams."""
-
-    streams: list[int]
-
-
-@dataclass(slots=True)
-class StreamsClosed:
-    """Our side of these streams is closed: the peer has confirmed it."""
-
-    streams: list[int]
-
-
-@dataclass(slots=True)
-class Closed:
-    """The association is over; nothing follows."""
-
-    reason: str
-    by_peer: bool
-
-
-Event = Established | Restarted | AcknowledgementDue | StreamsReset | StreamsClosed | Closed | Message
 
 
 class Association:
@@ -130,14 +84,8 @@ class Association:
         self._handshake_rto, self._handshakes = FIRST_RTO, 0
         self._cookie = b""
         """The peer's."""
-        self._acknowledge = False
-        self._acknowledge_at: float | None = None
-        self._acknowledged_at = float("-inf")
-        self._packets, self._messages, self._bytes = (TokenBucket(*limit) for limit in (PACKETS, MESSAGES, BYTES))
-        self._unread: deque[bytes] = deque()
-        self._read_at: float | None = None
-        self._deliver_at: float | None = None
-        self._delivering_since, self._delivered = float("-inf"), 0
+        self._acknowledging = AcknowledgementTimer()
+        self._reading, self._delivering = PacketPacing(), MessagePacing()
         self._failed_at: float | None = None
         self._timeout: float | None = None
 
@@ -160,7 +108,7 @@ class Association:
     @property
     def busy(self) -> bool:
         """Packets or messages wait for their turn: the next `poll` is due within milliseconds."""
-        return self._read_at is not None or self._deliver_at is not None
+        return self._reading.due is not None or self._delivering.due is not None
 
     def start(self, remote_port: int, now: float) -> None:
         """Send an INIT; the peer does so, too."""
@@ -173,28 +121,23 @@ class Association:
         """Take one packet of the peer, now or in its turn."""
         if self.closed and self._failed_at is None:
             return
-        if not self._unread and self._packets.take(1, now):
+        if self._reading.takes(data, now):
             self._take(data, now)
             self._finish(now)
-        elif len(self._unread) < MAX_WAITING:
-            self._unread.append(data)
-            self._read_at = self._read_at or now + max(PAUSE, self._packets.wait(1, now))
+        else:
             self._set_timeout()
 
     def poll(self, now: float) -> None:
         """Do what is due; call it at `timeout` or somewhat later."""
         if self._timeout is None or now < self._timeout:
             return
-        if self._read_at is not None and now >= self._read_at:
-            while self._unread and self._packets.take(1, now):
-                self._take(self._unread.popleft(), now)
-            self._read_at = now + max(PAUSE, self._packets.wait(1, now)) if self._unread else None
-        if self._deliver_at is not None and now >= self._deliver_at:
+        if self._reading.due is not None and now >= self._reading.due:
+            for data in self._reading.waited(now):
+                self._take(data, now)
+        if self._delivering.due is not None and now >= self._delivering.due:
             self._deliver(now)
             # The peer may have stopped at a closed window, and a checkpoint has to hold what was delivered.
-            self._acknowledge = True
-        if self._acknowledge_at is not None and now >= self._acknowledge_at:
-            self._acknowledge = True
+            self._acknowledging.at_once()
         if self._handshake_at is not None and now >= self._handshake_at:
             self._repeat_handshake(now)
         if self._sends and self.outbound.expires_at is not None and now >= self.outbound.expires_at:
@@ -251,7 +194,7 @@ class Association:
         """What is acknowledged now, as chunks for `send_acknowledgement`; each duplicate is reported once."""
         duplicates = self.inbound.duplicates[:]
         self.inbound.duplicates.clear()
-        self._acknowledge, self._acknowledge_at = False, None
+        self._acknowledging.clear()
         responses, self._responses = self._responses, []
         return [pack_sack(self.inbound.tsn, self.inbound.window, self.inbound.gaps(), duplicates), *responses]
 
@@ -303,7 +246,7 @@ class Association:
             if self._has_peer:
                 (tsn,) = struct.unpack_from("!L", body)
                 self.inbound.forward(tsn, list(struct.iter_unpack("!HH", body[4:])))
-                self._acknowledge = True
+                self._acknowledging.at_once()
                 self._after_data(now)
         elif kind == packet.RE_CONFIG:
             if self._has_peer:
@@ -451,9 +394,11 @@ class Association:
 
     def _end(self) -> None:
         self.state = "closed"
-        self._unread.clear()
+        self._reading.clear()
+        self._delivering.due = None
+        self._acknowledging.stop()
         self._control.clear()
-        self._read_at = self._deliver_at = self._handshake_at = self._acknowledge_at = self._timeout = None
+        self._handshake_at = self._timeout = None
         self.resets.expires_at = None
 
     # ---- data
@@ -465,37 +410,21 @@ class Association:
         before = inbound.cumulative
         inbound.receive(Fragment(flags & 7, tsn, stream, sequence, protocol, body[12:]))
         in_order = complete and inbound.cumulative == before + 1
-        if self._acknowledge_at is None and in_order and not flags & packet.AT_ONCE:
-            self._acknowledge_at = now if now - self._acknowledged_at >= QUIET else now + ACK_DELAY
-        else:
-            self._acknowledge = True
+        self._acknowledging.arrived(now, in_order and not flags & packet.AT_ONCE)
         self._after_data(now)
 
     def _after_data(self, now: float) -> None:
-        if self._deliver_at is None:
+        if self._delivering.due is None:
             self._deliver(now)
         self._settle_resets()
 
     def _deliver(self, now: float) -> None:
         """Deliver whole messages, as many as the limits allow now; the others follow later."""
-        self._deliver_at = None
-        ready = self.inbound.ready
-        if not ready:
+        if not self.inbound.ready:
+            self._delivering.due = None
             return
-        if now - self._delivering_since >= PAUSE:
-            self._delivering_since, self._delivered = now, 0
-        while ready and self._delivered < AT_ONCE:
-            size = len(ready[0].payload)
-            if max(self._messages.wait(1, now), self._bytes.wait(size, now)) > 0:
-                break
-            self._messages.spend(1)
-            self._bytes.take(size, now)
-            self._delivered += 1
-            self.events.append(self.inbound.pop())
-        if ready:
-            wait = max(self._messages.wait(1, now), self._bytes.wait(len(ready[0].payload), now))
-            self._deliver_at = now + max(PAUSE, wait)
-        else:
+        self.events.extend(self._delivering.take(self.inbound, now))
+        if self._delivering.due is None:
             self._settle_resets()
 
     def _take_sack(self, body: bytes, now: float) -> None:
@@ -533,7 +462,7 @@ class Association:
     def _respond(self, answer: bytes) -> None:
         if self.holds_acknowledgements:
             self._responses = [*self._responses[-1:], answer]
-            self._acknowledge = True
+            self._acknowledging.at_once()
         else:
             self._control.append(answer)
 
@@ -575,13 +504,13 @@ class Association:
         self._set_timeout()
 
     def _acknowledge_if_due(self, now: float) -> None:
-        if not (self._acknowledge or (self._acknowledge_at is not None and now >= self._acknowledge_at)):
+        if not self._acknowledging.is_due(now):
             return
         if self.holds_acknowledgements:
-            self._acknowledge, self._acknowledge_at = False, None
+            self._acknowledging.clear()
             self.events.append(AcknowledgementDue())
         else:
-            self._acknowledged_at = now
+            self._acknowledging.sent(now)
             self._control += self.acknowledgement()
 
     def _begin_reset(self, now: float) -> None:
@@ -615,10 +544,10 @@ class Association:
                 at
                 for at in (
                     self.outbound.expires_at if self._sends else None,
-                    self._acknowledge_at,
+                    self._acknowledging.expires_at,
                     self._handshake_at,
-                    self._read_at,
-                    self._deliver_at,
+                    self._reading.due,
+                    self._delivering.due,
                     self.resets.expires_at,
                 )
                 if at is not None

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from antiphon.rtc.sctp import association_state, dcep
-from antiphon.rtc.sctp.association import (
+from antiphon.rtc.sctp.association import Association
+from antiphon.rtc.sctp.events import (
     AcknowledgementDue,
-    Association,
     Closed,
     Established,
     Event,
