@@ -14,7 +14,7 @@ from antiphon.runtime.telemetry import spans
 
 log = logging.getLogger(__name__)
 
-Figures = float | Mapping[str, float] | Mapping[LabelValues, float] | Mapping[LabelValues, Buckets]
+Figures = float | Mapping[str, float] | Mapping[LabelValues, float | Buckets]
 """Of a callback: one number, or one for each value of the one label, or for each combination of label values."""
 FOLDED: Final = "antiphon_process_labels_folded_total"
 
