@@ -84,7 +84,7 @@ INSIDE: Final = {
     "transceiver.session": "ice media timing.pacing",
     "transceiver.bus": "ice.agent net",
     "transceiver.net": "ice.agent session.session",
-    "transceiver.calls": "bus media.call_mixer net session settings timing.pacing timing.scheduler",
+    "transceiver.calls": "bus ice.agent media.call_mixer net session settings timing.pacing timing.scheduler",
     "transceiver.failover": "bus calls ice.seen_checks net session",
     "transceiver.copies": "failover net session",
     "signaling.connections": "http.errors settings trusted_proxies",

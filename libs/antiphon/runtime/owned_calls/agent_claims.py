@@ -20,6 +20,7 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 from antiphon.runtime import telemetry
+from antiphon.runtime.metrics import OFF, Metrics
 from antiphon.runtime.nats import service_discovery
 from antiphon.runtime.nats.errors import BUS_ERRORS
 from antiphon.schemas import MalformedError, messages, subjects
@@ -85,13 +86,18 @@ class AgentClaims:
     """
 
     def __init__(
-        self, client: Client, publish: Callable[[str, bytes], None], turn_away: Callable[[str, str], None]
+        self,
+        client: Client,
+        publish: Callable[[str, bytes], None],
+        turn_away: Callable[[str, str], None],
+        metrics: Metrics = OFF,
     ) -> None:
         """`publish(subject, data)` sends without waiting.
 
         `turn_away(session_id, instance)`: that one has accepted too late, and may not control the session.
         """
         self._client, self._publish, self._turn_away = client, publish, turn_away
+        self._metrics = metrics
         self._loop = asyncio.get_running_loop()
         self._inbox = client.new_inbox()
         self._listening: asyncio.Task[Any] | None = None
@@ -144,10 +150,13 @@ class AgentClaims:
             asked.open = False
         if isinstance(outcome, messages.Refused):
             self._refused += 1
+            self._metrics.add("antiphon_call_claims_total", result="refused")
             asked.placed = False
             self._publish_end(agent, session_id)
             return outcome
         self._claims += 1
+        self._metrics.add("antiphon_call_claims_total", result="accepted")
+        self._metrics.observe("antiphon_call_claim_seconds", self._loop.time() - began)
         self._took_ms.append(round((self._loop.time() - began) * 1000, 2))
         return outcome
 
@@ -259,6 +268,7 @@ class AgentClaims:
         if any(each.placed and each.instance == instance for each in same):
             return  # it was slow, was asked twice, and has the session
         self._late += 1
+        self._metrics.add("antiphon_call_claims_total", result="late")
         log.warning("session %s: %s accepts too late", asked.session_id, instance or "an agent")
         if instance:
             self._turn_away(asked.session_id, instance)

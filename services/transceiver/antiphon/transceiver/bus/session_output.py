@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from opentelemetry import trace
 
+from antiphon.runtime.metrics.call_meter import NOT_MEASURED, CallMeter
 from antiphon.runtime.nats.publisher import Publisher
 from antiphon.runtime.telemetry import spans
 from antiphon.schemas import messages, subjects
@@ -46,8 +47,11 @@ class SessionOutput:
         parent: trace.Span,
         now: float,
         may_send: Callable[[], bool] | None = None,
+        meter: CallMeter = NOT_MEASURED,
     ) -> None:
         """`agent` has the session: its name is in the subjects. `may_send()`: for each datagram; False drops it."""
+        self.meter = meter
+        """Of this call: what its events do not say is told to it."""
         self._may_send = may_send
         self._port = port
         self._publisher = publisher
@@ -72,6 +76,7 @@ class SessionOutput:
 
     def event(self, event: messages.Message) -> None:
         self._publisher.publish(self._event, messages.encode(event))
+        self.meter.event(event)
 
     def message(self, message: messages.DataMessage) -> None:
         """Publish the client's message; one too long for NATS becomes an error: JSON makes six of some characters."""
@@ -88,7 +93,8 @@ class SessionOutput:
         )
 
     def milestone(self, name: str, now: float) -> None:
-        """Record a span from the last milestone to this one."""
+        """Record a span, and the time, from the last milestone to this one."""
+        self.meter.step(name, now - self._began)
         reached = self._began_ns + int((now - self._began) * 1e9)
         span = spans.begin(name, context=self._context, began_ns=self._began_ns)
         span.set_attribute("antiphon.session", self._session_id)

@@ -15,6 +15,7 @@ from antiphon.rtc.dtls.certificate import CurrentCertificate
 from antiphon.rtc.sctp.inbound import MAX_MESSAGE
 from antiphon.rtc.sdp.audio import sends
 from antiphon.runtime import telemetry
+from antiphon.runtime.metrics import OFF, Metrics
 from antiphon.runtime.nats.errors import BUS_ERRORS
 from antiphon.runtime.nats.publisher import Publisher
 from antiphon.runtime.owned_calls.agent_claims import AgentClaims
@@ -55,7 +56,9 @@ class SessionOpener:
         publisher: Publisher,
         scheduler: Scheduler,
         listeners: Listeners,
+        metrics: Metrics = OFF,
     ) -> None:
+        self._metrics = metrics
         self._settings = settings
         self._sessions = sessions
         self._demux = sessions.demux
@@ -140,6 +143,9 @@ class SessionOpener:
             span.set_attribute("antiphon.open", reply.type if isinstance(reply, messages.Opened) else reply.code)
             if isinstance(reply, messages.Opened):
                 span.set_attribute("antiphon.session", reply.session_id)
+                self._metrics.observe("antiphon_call_setup_seconds", self._loop.time() - started, step="open")
+            else:
+                self._metrics.add("antiphon_call_refused_total", code=reply.code)
             try:
                 await request.respond(messages.encode(reply))
             except BUS_ERRORS as error:

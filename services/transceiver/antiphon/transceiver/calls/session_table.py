@@ -12,6 +12,8 @@ from typing import Final, Protocol
 from opentelemetry import trace
 
 from antiphon.rtc.dtls.certificate import Certificate
+from antiphon.runtime.metrics import OFF, Metrics
+from antiphon.runtime.metrics.call_meter import CallMeter
 from antiphon.runtime.nats.publisher import Publisher
 from antiphon.transceiver.bus.session_output import ListenerOutput, SessionOutput
 from antiphon.transceiver.net.demux import Demux
@@ -70,11 +72,13 @@ class SessionTable:
         listeners: Sequence[SessionListener],
         gates: SendGates | None = None,
         foreign_keys: Mapping[int, bytes] | None = None,
+        metrics: Metrics = OFF,
     ) -> None:
         """`listeners` are notified in this order when a session is removed. `gates` None: no call has a copy.
         `foreign_keys`: password keys of clusters whose calls may go on here, by cluster."""
         self._gates = gates
         self._foreign_keys = foreign_keys or {}
+        self._metrics = metrics
         self.demux = demux
         self.endpoints = endpoints
         self.endings = Endings()
@@ -89,13 +93,22 @@ class SessionTable:
     def make(
         self, state: SessionState, certificate: Certificate | None, dtls_client: bool, endpoint: Endpoint
     ) -> Session:
-        """A session at this endpoint, found from now on; spans of its milestones belong to the current one."""
+        """A session at this endpoint, found from now on; spans of its milestones belong to the current one.
+
+        `certificate` None: it goes on from a checkpoint.
+        """
         now = self._loop.time()
         span = trace.get_current_span()
         may_send = self._gates.gate(state.session_id) if self._gates is not None and state.copied else None
         output: Output = ListenerOutput(endpoint.socket)
         if not state.listens_to:
-            output = SessionOutput(state.agent, state.session_id, endpoint.socket, self._publisher, span, now, may_send)
+            root = state.call_trace.get("parent", "")
+            meter = CallMeter(self._metrics, "webrtc", state.creator, root, state.began_at)
+            if certificate is not None:
+                meter.started()
+            output = SessionOutput(
+                state.agent, state.session_id, endpoint.socket, self._publisher, span, now, may_send, meter
+            )
         foreign = {
             ufrag: self._foreign_keys.get(cluster) or secrets.token_bytes(32)
             for ufrag, cluster in state.ufrag_clusters.items()

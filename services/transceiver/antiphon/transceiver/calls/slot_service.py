@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from nats.aio.client import Client
@@ -30,9 +30,14 @@ class SlotService:
     """
 
     def __init__(
-        self, client: Client, operations: Sequence[Operation], statistics: Callable[[], dict[str, Any]]
+        self,
+        client: Client,
+        operations: Sequence[Operation],
+        statistics: Callable[[], dict[str, Any]],
+        metadata: Mapping[str, str] | None = None,
     ) -> None:
-        """`statistics()` is what the register shows as data of each operation."""
+        """`statistics()` is what the register shows as data of each operation. `metadata`: besides the slot."""
+        self._metadata = dict(metadata or {})
         self._client = client
         self._operations = tuple(operations)
         self._statistics = statistics
@@ -41,7 +46,7 @@ class SlotService:
     async def start(self, identity: TransceiverIdentity) -> None:
         """Answer requests of this slot."""
         self._service = await service_discovery.register(
-            self._client, "antiphon-transceiver", {"slot": str(identity.slot)}, self._statistics
+            self._client, "antiphon-transceiver", {"slot": str(identity.slot), **self._metadata}, self._statistics
         )
         for operation in self._operations:
             subject = operation.subject(identity.cluster, identity.slot)

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 
+from antiphon.runtime.metrics import OFF, Metrics
 from antiphon.runtime.nats.publisher import Publisher
 from antiphon.runtime.owned_calls.control_rpc import Request, answer
 from antiphon.runtime.owned_calls.session_bus import SessionBus
@@ -40,7 +41,9 @@ class Adoption:
         relays: RelayLink,
         allowlist: RelayAllowlist,
         publisher: Publisher,
+        metrics: Metrics = OFF,
     ) -> None:
+        self._metrics = metrics
         self._bucket = bucket
         self._writer = writer
         self._sessions = sessions
@@ -97,6 +100,9 @@ class Adoption:
             self._sessions.demux.adopt(session)
             self._relays.send_client(session, endpoint)
             self._bus.activate(session)
+        how = "handed_over" if handed_over else "killed" if found.revision else "other_region"
+        self._metrics.add("antiphon_call_takeovers_total", how=how)
+        self._metrics.observe("antiphon_call_takeover_gap_seconds", max(0.0, age), how=how)
         event = messages.TakenOver(handed_over=handed_over, checkpoint_age_ms=round(max(0.0, age) * 1000, 1))
         self._publisher.publish(subjects.session_event(session.state.agent, session_id), messages.encode(event))
         return True

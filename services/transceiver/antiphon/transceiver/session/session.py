@@ -82,6 +82,8 @@ class Session:
         """The cause that the hang-up request gave."""
         self.got_through = False
         """The handshake finished, here or in the process that had the session before."""
+        self.client_statistics: messages.ClientStatistics | None = None
+        """The last digest of its client (`client_statistics`)."""
         self.ice = IceLite(state, password_key, self._send_by, self._touch, foreign_keys)
         self.budget = PacketBudget(state.strikes, now)
         self._output = output
@@ -218,6 +220,11 @@ class Session:
     def half_open_since(self) -> float | None:
         """When the offer came, while the handshake is not done."""
         return self._consent.opened_at if self._records is None and self.ended is None else None
+
+    @property
+    def suspect(self) -> bool:
+        """The client has been silent for some seconds."""
+        return self._consent.suspect
 
     @property
     def connected(self) -> bool:
@@ -373,6 +380,7 @@ class Session:
         if not state.handed_over:
             state.skip_reserved(now + self._unix_offset)
         self._resumed = self.got_through = True
+        state.moves += 1
         self.ice.resume(Path(state.path_header, state.path_relay), now)
         self._connect_engines(now)
         self._channels.restore(now)
