@@ -17,7 +17,7 @@ def start(tmp_path: Path, *arguments: str, **environment: str) -> str:
     known = environment.pop("found", "")
     for name, text in {
         "getent": f'[ "$2" = "{known}" ]',
-        "python": 'echo "${OTEL_EXPORTER_OTLP_ENDPOINT:-off}" "$@"',
+        "python": 'echo "${OTEL_EXPORTER_OTLP_ENDPOINT:-${OTEL_EXPORTER_OTLP_TRACES_ENDPOINT:-off}}" "$@"',
     }.items():
         (tmp_path / name).write_text(f"#!/bin/sh\n{text}\n")
         (tmp_path / name).chmod(0o755)
@@ -35,7 +35,7 @@ COLLECTOR = {"ANTIPHON_COLLECTOR": "http://collector.:4318", "found": "collector
 
 
 def test_a_service_sends_traces_where_the_collector_has_an_address_and_makes_none_elsewhere(tmp_path: Path) -> None:
-    assert start(tmp_path, "--x", **COLLECTOR) == f"{COLLECTOR['ANTIPHON_COLLECTOR']} -m antiphon.relay --x"
+    assert start(tmp_path, "--x", **COLLECTOR) == f"{COLLECTOR['ANTIPHON_COLLECTOR']}/v1/traces -m antiphon.relay --x"
     assert start(tmp_path, **COLLECTOR | {"found": ""}) == "off -m antiphon.relay"
     assert start(tmp_path, found="collector.") == "off -m antiphon.relay"
     assert (
