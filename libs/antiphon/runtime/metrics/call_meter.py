@@ -38,9 +38,12 @@ class CallMeter:
         self._last: messages.Statistics | None = None
         self._last_digest = messages.ClientStatistics()
         self._overflowed = 0
+        self._paused_at: float | None = None
+        """Since when the agent has held its speech because the caller made a sound."""
         self._on: dict[type[messages.Message], Callable[[Any], None]] = {}
         if metrics.on:
             self._on = {
+                messages.Playout: self._playout,
                 messages.Statistics: self._statistics,
                 messages.Flushed: self._flushed,
                 messages.PlayoutOverflow: self._overflow,
@@ -112,9 +115,18 @@ class CallMeter:
             share = max(0, now.remote_packets_lost - (last.remote_packets_lost or 0)) / sent
             observe("antiphon_media_loss_ratio", min(1.0, share), trace=self._trace, direction="to_client")
 
+    def _playout(self, playout: messages.Playout) -> None:
+        if playout.state != "paused":
+            self._paused_at = None
+        elif self._paused_at is None:
+            self._paused_at = time.perf_counter()
+
     def _flushed(self, flushed: messages.Flushed) -> None:
         if flushed.dropped_ms or flushed.played_samples:
             self._count("antiphon_turn_interruptions_total")
+        if self._paused_at is not None:
+            seconds, self._paused_at = time.perf_counter() - self._paused_at, None
+            self._metrics.observe("antiphon_turn_interruption_seconds", seconds, trace=self._trace, step="decision")
 
     def _overflow(self, overflow: messages.PlayoutOverflow) -> None:
         self._metrics.add("antiphon_media_frames_dropped_total", max(0, overflow.dropped_frames - self._overflowed))

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import importlib.metadata
 import os
 import resource
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -74,28 +76,37 @@ class ProcessFigures:
 class NatsFigures:
     """The connection to NATS. Owner: `MetricsService`; `run` is its task, which pings."""
 
-    def __init__(self, metrics: Metrics, client: Client) -> None:
+    def __init__(self, metrics: Metrics, client: Callable[[], Client | None]) -> None:
+        """`client()` is None until NATS was reached for the first time."""
         self._metrics, self._client = metrics, client
-        metrics.gauge("antiphon_nats_connected", lambda: int(client.is_connected))
-        metrics.gauge("antiphon_nats_reconnects_total", lambda: client.stats["reconnects"])
-        metrics.gauge("antiphon_nats_pending_bytes", lambda: connection.unsent(client))
-        metrics.gauge(
-            "antiphon_nats_messages_total", lambda: {each: client.stats[f"{each}_msgs"] for each in ("in", "out")}
-        )
-        metrics.gauge(
-            "antiphon_nats_bytes_total", lambda: {each: client.stats[f"{each}_bytes"] for each in ("in", "out")}
-        )
+
+        def stats(name: str) -> int:
+            found = client()
+            return 0 if found is None else found.stats[name]
+
+        metrics.gauge("antiphon_nats_connected", self._connected)
+        metrics.gauge("antiphon_nats_reconnects_total", lambda: stats("reconnects"))
+        metrics.gauge("antiphon_nats_pending_bytes", self._unsent)
+        metrics.gauge("antiphon_nats_messages_total", lambda: {each: stats(f"{each}_msgs") for each in ("in", "out")})
+        metrics.gauge("antiphon_nats_bytes_total", lambda: {each: stats(f"{each}_bytes") for each in ("in", "out")})
+
+    def _connected(self) -> int:
+        client = self._client()
+        return int(client is not None and client.is_connected)
+
+    def _unsent(self) -> int:
+        client = self._client()
+        return 0 if client is None else connection.unsent(client)
 
     async def run(self) -> None:
         """Measure the round trip, for ever."""
         while True:
-            began = time.perf_counter()
-            try:
-                await self._client.flush(PING_TIMEOUT)
-            except (nats.errors.Error, OSError, TimeoutError):
-                pass  # `antiphon_nats_connected` says so
-            else:
-                self._metrics.observe("antiphon_nats_round_trip_seconds", time.perf_counter() - began)
+            client, began = self._client(), time.perf_counter()
+            if client is not None:
+                # While NATS is away `antiphon_nats_connected` says so.
+                with contextlib.suppress(nats.errors.Error, OSError, TimeoutError):
+                    await client.flush(PING_TIMEOUT)
+                    self._metrics.observe("antiphon_nats_round_trip_seconds", time.perf_counter() - began)
             await asyncio.sleep(PING_SECONDS)
 
 

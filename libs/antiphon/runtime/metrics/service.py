@@ -8,7 +8,7 @@ import errno
 import logging
 import secrets
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from nats.aio.client import Client
@@ -49,8 +49,8 @@ class MetricsService:
         self._server: HttpServer | None = None
         self._tasks: list[asyncio.Task[None]] = []
 
-    async def start(self, client: Client | None = None) -> None:
-        """Show metrics from now on. `client`: the connection to NATS, whose figures are shown."""
+    async def start(self, client: Callable[[], Client | None] | None = None) -> None:
+        """Show metrics from now on. `client()`: the connection to NATS, whose figures are shown."""
         if not self._settings.on:
             return
         self._process.start()

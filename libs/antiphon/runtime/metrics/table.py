@@ -174,10 +174,10 @@ _TURNS: Final = (
     _counter("antiphon_turn_ended_total", _OWNERS, "Turns by how they ended.", end=get_args(TurnEnd)),
     _histogram(
         "antiphon_turn_interruption_seconds",
-        ("transceiver", "signaling", "inference-bridge"),
-        "Barge-in: until the agent decides (`decision`), and from its request until silence (`flush`).",
+        _OWNERS,
+        "Barge-in: from the agent's pause at the first sound until it gives up the rest of its speech.",
         _GAP,
-        step=("decision", "flush"),
+        step=("decision",),
     ),
     _counter("antiphon_turn_interruptions_total", _OWNERS, "Flushes that cut speech off."),
 )
@@ -185,11 +185,11 @@ _TURNS: Final = (
 _MEDIA: Final = (
     _counter(
         "antiphon_media_packets_total",
-        _OWNERS,
+        ("transceiver",),
         "RTP packets of clients that were decrypted, and those sent to them.",
         direction=("received", "sent"),
     ),
-    _counter("antiphon_media_packets_lost_total", _OWNERS, "RTP packets of clients that did not arrive."),
+    _counter("antiphon_media_packets_lost_total", ("transceiver",), "RTP packets of clients that did not arrive."),
     _counter(
         "antiphon_media_packets_late_total",
         ("transceiver",),
@@ -201,7 +201,9 @@ _MEDIA: Final = (
         "Packets of clients that were not used.",
         reason=("refused", "replayed", "records_refused", "over_budget", "checks_replayed", "events_dropped"),
     ),
-    _counter("antiphon_media_frames_concealed_total", _OWNERS, "Frames of 20 ms that were made up for lost packets."),
+    _counter(
+        "antiphon_media_frames_concealed_total", ("transceiver",), "Frames of 20 ms that were made up for lost packets."
+    ),
     _counter(
         "antiphon_media_frames_dropped_total",
         _OWNERS,
@@ -409,9 +411,9 @@ _PROCESS: Final = (
     _gauge("antiphon_process_threads", SERVICES, "Threads."),
     _gauge(
         "antiphon_process_queue_length",
-        ("transceiver", "signaling"),
-        "What waits, by queue: DTLS handshakes, offers being placed.",
-        queue=("handshakes", "placing"),
+        ("transceiver",),
+        "What waits, by queue.",
+        queue=("handshakes",),
     ),
     _gauge("antiphon_process_draining", SERVICES, "1: the process takes no more calls."),
     _counter(

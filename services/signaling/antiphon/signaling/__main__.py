@@ -20,6 +20,7 @@ import uvicorn
 
 from antiphon.runtime import tasks, telemetry
 from antiphon.runtime.loop_watchdog import LoopWatchdog
+from antiphon.runtime.metrics import MetricsService, load_or_exit
 from antiphon.schemas.addresses import Address
 from antiphon.signaling.auth.authentication import Authenticator
 from antiphon.signaling.auth.key_watch import watch
@@ -28,6 +29,7 @@ from antiphon.signaling.connections.certificate import CHECK_SECONDS, Certificat
 from antiphon.signaling.connections.connection_table import ConnectionTable
 from antiphon.signaling.connections.server import Server
 from antiphon.signaling.http.app import create_app, create_authenticator
+from antiphon.signaling.metrics import register_metrics
 from antiphon.signaling.placement.backend import Backend
 from antiphon.signaling.placement.place_table import PlaceTable
 from antiphon.signaling.settings import Settings, is_loopback, load
@@ -101,10 +103,13 @@ async def _serve(
     authenticator: Authenticator,
     certificate: Certificate | None,
     place_table: PlaceTable | None,
+    shown: MetricsService,
 ) -> None:
-    websocket_calls = WebSocketCalls(settings)
+    metrics = shown.metrics
+    websocket_calls = WebSocketCalls(settings, metrics)
+    register_metrics(metrics, backend, websocket_calls)
     config = uvicorn.Config(
-        create_app(settings, backend, authenticator, place_table, websocket_calls),
+        create_app(settings, backend, authenticator, place_table, websocket_calls, metrics),
         log_config=None,
         log_level="warning",
         access_log=False,  # it would hold client addresses
@@ -136,6 +141,7 @@ async def _serve(
 
     for ending in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(ending, stop)
+    await shown.start(lambda: backend.client)
     backend.start()
     websocket_calls.start()
     host, port = listener.getsockname()[:2]
@@ -157,6 +163,7 @@ async def _serve(
         if renewal:
             await tasks.end(renewal)
         await backend.stop()
+        await shown.close()
         watchdog.stop()
 
 
@@ -194,7 +201,8 @@ def main() -> int:
         return 2
     if arguments.check:
         return _check(settings)
-    backend = Backend(settings)
+    shown = MetricsService("signaling", load_or_exit("signaling"), region=settings.region)
+    backend = Backend(settings, shown.metadata)
     try:
         authenticator = create_authenticator(settings, backend)
         place_table = PlaceTable(settings.place_table) if settings.place_table else None
@@ -216,7 +224,7 @@ def main() -> int:
         return 2
     try:
         with listener:
-            asyncio.run(_serve(settings, listener, backend, authenticator, certificate, place_table))
+            asyncio.run(_serve(settings, listener, backend, authenticator, certificate, place_table, shown))
     finally:
         end_telemetry()
     return 0

@@ -13,6 +13,8 @@ from pydantic import ValidationError
 
 from antiphon.runtime import tasks, telemetry
 from antiphon.runtime.loop_watchdog import LoopWatchdog
+from antiphon.runtime.metrics import load_or_exit
+from antiphon.runtime.metrics.settings import MetricsSettings
 from antiphon.runtime.nats import connection, service_discovery
 from antiphon.transceiver import prefork
 from antiphon.transceiver.process import Transceiver
@@ -24,7 +26,7 @@ STANDSTILL_SECONDS: Final = 2.0
 long."""
 
 
-async def serve(settings: Settings) -> None:
+async def serve(settings: Settings, metrics: MetricsSettings) -> None:
     """Run until SIGTERM or SIGINT."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -39,7 +41,7 @@ async def serve(settings: Settings) -> None:
         await tasks.end(connecting)
         return
     client = connecting.result()
-    starting = asyncio.create_task(Transceiver.start(settings, client))
+    starting = asyncio.create_task(Transceiver.start(settings, client, metrics))
     await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
     if not starting.done():
         await tasks.end(starting)
@@ -73,13 +75,14 @@ def main() -> int:
     if "--check" in sys.argv[1:]:
         answers = service_discovery.answers_here(settings.nats_url, "antiphon-transceiver", settings.nats_access())
         return 0 if asyncio.run(answers) else 1
+    metrics = load_or_exit("transceiver")
     prefork.tie_to_parent()
     flush_traces = telemetry.start("transceiver")
     try:
         if settings.transceiver_processes > 1:
             return asyncio.run(prefork.serve(settings))
         with asyncio.Runner(loop_factory=lambda: asyncio.SelectorEventLoop(CoalescingSelector())) as runner:
-            runner.run(serve(settings))
+            runner.run(serve(settings, metrics))
     except connection.RefusedError as error:
         print(f"antiphon transceiver: {error} (ANTIPHON_NATS_CREDENTIALS, ANTIPHON_CLUSTER)", file=sys.stderr)
         return 2

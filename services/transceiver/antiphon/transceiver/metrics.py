@@ -101,6 +101,6 @@ def register_metrics(
 
 
 def _state(session: Session) -> str:
-    if session.is_suspect:
-        return "suspect"
-    return "running" if session.connected else "connecting"
+    if not session.got_through:
+        return "connecting"
+    return "suspect" if session.suspect else "running"

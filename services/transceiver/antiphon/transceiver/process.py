@@ -22,6 +22,8 @@ from nats.js.client import JetStreamContext
 
 from antiphon.runtime import tasks
 from antiphon.runtime.cluster_networks import ClusterNetworks, parse_networks
+from antiphon.runtime.metrics import MetricsService
+from antiphon.runtime.metrics.settings import MetricsSettings
 from antiphon.runtime.nats import buckets, connection
 from antiphon.runtime.nats.hub import HubConnection, connect_hub
 from antiphon.runtime.nats.publisher import Publisher
@@ -61,7 +63,7 @@ from antiphon.transceiver.failover.peers import Peers
 from antiphon.transceiver.failover.slot_claim import claim_slot
 from antiphon.transceiver.failover.slot_keeper import SlotKeeper
 from antiphon.transceiver.failover.takeover import Takeover
-from antiphon.transceiver.metrics import service_statistics
+from antiphon.transceiver.metrics import register_metrics, service_statistics
 from antiphon.transceiver.net.demux import Demux
 from antiphon.transceiver.net.endpoint import Endpoint, Endpoints, TransceiverIdentity
 from antiphon.transceiver.net.flow_directory import FlowDirectory
@@ -115,8 +117,11 @@ class _Parts:
     copies: CopiesOfCalls | None
 
 
-def _build(settings: Settings, client: Client, leases: LeaseBucket | None, acquired: _Acquired) -> _Parts:
+def _build(
+    settings: Settings, client: Client, leases: LeaseBucket | None, acquired: _Acquired, shown: MetricsService
+) -> _Parts:
     """All objects of the process, from leaf to root."""
+    metrics = shown.metrics
     publisher = Publisher(client)
 
     # Sockets: which datagram goes where.
@@ -162,10 +167,10 @@ def _build(settings: Settings, client: Client, leases: LeaseBucket | None, acqui
         listeners.append(owner)
     others = settings.copies_of()
     foreign_keys = {each.cluster: each.password_key for each in others.values()}
-    sessions = SessionTable(settings, publisher, scheduler, demux, endpoints, listeners, owner, foreign_keys)
+    sessions = SessionTable(settings, publisher, scheduler, demux, endpoints, listeners, owner, foreign_keys, metrics)
 
     # Calls, and what others know of this process.
-    claims = AgentClaims(client, publisher.publish, bus.turn_away)
+    claims = AgentClaims(client, publisher.publish, bus.turn_away, metrics)
 
     async def store(session_id: str) -> None:
         """Without failover no process takes a session over."""
@@ -174,7 +179,10 @@ def _build(settings: Settings, client: Client, leases: LeaseBucket | None, acqui
             await writer.store_now(session)
 
     transfers = Transfers(bus, claims, liveness, publisher, store)
-    opener = SessionOpener(settings, sessions, bus, claims, liveness, transfers, publisher, scheduler, listening)
+    opener = SessionOpener(
+        settings, sessions, bus, claims, liveness, transfers, publisher, scheduler, listening, metrics
+    )
+    register_metrics(metrics, sessions, opener, scheduler, publisher)
     address = liveness_address(acquired.advertised, acquired.detector.port) if acquired.detector is not None else None
     announcer = Announcer(
         client,
@@ -190,7 +198,7 @@ def _build(settings: Settings, client: Client, leases: LeaseBucket | None, acqui
 
     failover = copies = None
     if acquired.detector is not None and bucket is not None and writer is not None:
-        adoption = Adoption(bucket, writer, sessions, bus, opener, relays, allowlist, publisher)
+        adoption = Adoption(bucket, writer, sessions, bus, opener, relays, allowlist, publisher, metrics)
         takeover = Takeover(
             client,
             bucket,
@@ -229,7 +237,7 @@ def _build(settings: Settings, client: Client, leases: LeaseBucket | None, acqui
     def statistics() -> dict[str, Any]:
         return figures() | ({"copies": owner.statistics()} if owner is not None else {})
 
-    service = SlotService(client, operations, statistics)
+    service = SlotService(client, operations, statistics, shown.metadata())
     slot_keeper = SlotKeeper(
         client,
         acquired.process_id,
@@ -307,6 +315,7 @@ class Transceiver:
         leases: LeaseBucket | None,
         process_id: str,
         parts: _Parts,
+        metrics: MetricsService,
     ) -> None:
         self._settings = settings
         self._client = client
@@ -314,11 +323,12 @@ class Transceiver:
         self._leases = leases
         self._process_id = process_id
         self._parts = parts
+        self._metrics = metrics
         self._loop = asyncio.get_running_loop()
         self._tasks: list[asyncio.Task[None]] = []
 
     @classmethod
-    async def start(cls, settings: Settings, client: Client) -> Transceiver:
+    async def start(cls, settings: Settings, client: Client, shown: MetricsSettings) -> Transceiver:
         """Take a slot, build all parts, receive, announce. OSError or RuntimeError if the port or the slot is taken."""
         host, _, port = settings.transceiver_bind.rpartition(":")
         host = host.strip("[]")
@@ -342,7 +352,11 @@ class Transceiver:
                     on_failure.push_async_callback(hubs[-1].close)
                 leases = LeaseBucket(hubs, int(settings.hub_replicas), process_id)
                 on_failure.push_async_callback(leases.close)
-            transceiver = cls(settings, client, hubs, leases, process_id, _build(settings, client, leases, acquired))
+            metrics = MetricsService("transceiver", shown, region=settings.region)
+            await metrics.start(lambda: client)
+            on_failure.push_async_callback(metrics.close)
+            parts = _build(settings, client, leases, acquired, metrics)
+            transceiver = cls(settings, client, hubs, leases, process_id, parts, metrics)
             await transceiver.begin()
             on_failure.pop_all()  # from here on `stop` closes them
         log.info("slot %d of cluster %d, epoch %d, ready", identity.slot, identity.cluster, identity.epoch)
@@ -462,6 +476,7 @@ class Transceiver:
             await hub.close()
         await parts.slot_keeper.close()
         await parts.bus.close()
+        await self._metrics.close()
         parts.scheduler.close()
         parts.endpoints.close()
         if parts.failover is not None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import re
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
@@ -15,6 +16,7 @@ from fastapi import Request
 from opentelemetry import propagate, trace
 from opentelemetry.trace import SpanKind, Status, StatusCode
 
+from antiphon.runtime.metrics.call_meter import usage_key
 from antiphon.runtime.telemetry import spans
 from antiphon.signaling.auth.authentication import Caller
 from antiphon.signaling.calls.admission import admitted
@@ -49,8 +51,16 @@ async def open_call(services: Services, caller: Caller, offer: str, configuratio
     """
     check_sdp(offer)
     agent, session, options = configuration
-    async with admitted(services, caller):
-        placed = await place(services.backend, offer, agent, session, caller, options)
+    began = time.perf_counter()
+    try:
+        async with admitted(services, caller):
+            placed = await place(services.backend, offer, agent, session, caller, options)
+    except ApiError as error:
+        services.metrics.add("antiphon_call_refused_total", code=error.code)
+        raise
+    services.metrics.observe("antiphon_call_setup_seconds", placed.waited, step="place")
+    services.metrics.observe("antiphon_call_setup_seconds", time.perf_counter() - began, step="offer")
+    services.metrics.add("antiphon_usage_calls_total", key=usage_key(caller.creator))
     trace.get_current_span().set_attributes({"antiphon.session_id": placed.session_id, "antiphon.agent": agent})
     fields = {"session": placed.session_id, "agent": agent}
     where = ""

@@ -8,6 +8,7 @@ from typing import Final
 from fastapi import FastAPI
 from starlette.types import ASGIApp
 
+from antiphon.runtime.metrics import OFF, Metrics
 from antiphon.signaling.auth.authentication import Authenticator
 from antiphon.signaling.auth.client_secret import SecretSigner
 from antiphon.signaling.auth.key_ring import KeyRing
@@ -16,6 +17,7 @@ from antiphon.signaling.http import errors, health, openapi, static_files
 from antiphon.signaling.http.dependencies import Services
 from antiphon.signaling.http.forwarded import ForwardedClient
 from antiphon.signaling.http.middleware import Middleware
+from antiphon.signaling.http.request_meter import RequestMeter
 from antiphon.signaling.http.route_methods import RouteMethods
 from antiphon.signaling.limits.limits import Limits
 from antiphon.signaling.placement.backend import Backend
@@ -66,6 +68,7 @@ def create_app(
     authenticator: Authenticator | None = None,
     place_table: PlaceTable | None = None,
     websocket_calls: WebSocketCalls | None = None,
+    metrics: Metrics = OFF,
 ) -> ASGIApp:
     """The whole service, as one ASGI application. The caller owns the others: it starts and stops them.
 
@@ -91,6 +94,7 @@ def create_app(
         side_channels=asyncio.Semaphore(side_channel.MAX_CHANNELS),
         place_table=place_table,
         websocket_calls=websocket_calls,
+        metrics=metrics,
     )
     described = [module.router for module in PROTOCOLS]
     app.state.api_document = openapi.document(described, WEBSOCKETS)
@@ -108,4 +112,5 @@ def create_app(
         extra_hosts=settings.extra_hosts(),
         methods=methods,
     )
-    return ForwardedClient(checked, settings.proxies(), settings.headers_of_place())
+    measured = RequestMeter(checked, metrics) if metrics.on else checked
+    return ForwardedClient(measured, settings.proxies(), settings.headers_of_place())

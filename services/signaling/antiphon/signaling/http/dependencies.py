@@ -13,6 +13,7 @@ from typing import Annotated
 from fastapi import Depends, Request
 from starlette.requests import HTTPConnection
 
+from antiphon.runtime.metrics import OFF, Metrics
 from antiphon.signaling.auth.authentication import Authenticator, Caller
 from antiphon.signaling.limits.limits import Limits
 from antiphon.signaling.placement.backend import Backend
@@ -40,6 +41,7 @@ class Services:
     """Where addresses are; None: no table is set."""
     websocket_calls: WebSocketCalls | None = None
     """None: no calls over WebSocket are taken."""
+    metrics: Metrics = OFF
 
 
 async def services_of(connection: HTTPConnection) -> Services:

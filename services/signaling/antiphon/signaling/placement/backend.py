@@ -40,8 +40,10 @@ class Backend:
     Made by `__main__`, from `start` to the end of the process; handlers call it on the event loop.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, register_metadata: Callable[[], dict[str, str]] = dict) -> None:
+        """`register_metadata()`: what the services register says of this process."""
         self._settings = settings
+        self._metadata = register_metadata
         self.directory = Directory(settings.cluster, settings.region)
         self.open_rpc = OpenRpc()
         self.client: Client | None = None
@@ -126,7 +128,7 @@ class Backend:
         await client.subscribe(subjects.ANY_RELAY_ANNOUNCE, cb=self._on_announcement(self._learn_relay))
         for subject, callback in self._others:
             await client.subscribe(subject, cb=callback)
-        await service_discovery.register(client, "antiphon-signaling")
+        await service_discovery.register(client, "antiphon-signaling", self._metadata())
         log.info("connected to NATS")
         await self._read_bucket(subjects.BUCKET_TRANSCEIVERS, self._learn_transceiver)
         await self._read_bucket(subjects.BUCKET_RELAYS, self._learn_relay)

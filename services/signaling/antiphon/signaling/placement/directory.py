@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import heapq
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Final, NamedTuple
@@ -214,6 +215,14 @@ class Directory:
     def _with_room(self, keys: Iterable[tuple[int, int]], now: float) -> list[TransceiverAnnouncement]:
         living = self._transceivers.live_of(keys, now)
         return [t for t in living if t.state == "ready" and t.sessions < t.capacity]
+
+    def transceiver_states(self, now: float) -> Counter[str]:
+        """How many transceivers are announced as `ready`, `draining`, and `full`."""
+        live = self._transceivers.live(now)
+        return Counter(
+            "draining" if each.state != "ready" else "full" if each.sessions >= each.capacity else "ready"
+            for each in live
+        )
 
     def relays(self, now: float) -> list[RelayAnnouncement]:
         """Relays that are announced and not draining."""

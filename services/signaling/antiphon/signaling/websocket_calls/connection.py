@@ -18,6 +18,7 @@ from fastapi import WebSocket
 from starlette.websockets import WebSocketDisconnect, WebSocketState
 
 from antiphon.runtime import tasks
+from antiphon.runtime.metrics.call_meter import NOT_MEASURED, CallMeter
 from antiphon.runtime.nats.publisher import Publisher
 from antiphon.schemas import messages, subjects
 from antiphon.schemas.audio import AudioFrame, pack_frame
@@ -57,7 +58,9 @@ class BusOutput:
     Made before the agent is claimed; `connection` is there from the beginning.
     """
 
-    def __init__(self, session_id: str, agent: str, publisher: Publisher) -> None:
+    def __init__(self, session_id: str, agent: str, publisher: Publisher, meter: CallMeter = NOT_MEASURED) -> None:
+        self.meter = meter
+        """Of this call: what its events do not say is told to it."""
         self.unread: deque[str] = deque()
         """For the client; the connection's writer takes from it."""
         self.unread_bytes = 0
@@ -80,6 +83,7 @@ class BusOutput:
 
     def event(self, event: messages.Message) -> None:
         self._publisher.publish(self._event, messages.encode(event))
+        self.meter.event(event)
 
     def message(self, message: messages.DataMessage) -> str:
         """JSON makes six bytes of some characters: a message may be too long for NATS."""

@@ -20,6 +20,8 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 from antiphon.runtime import tasks
+from antiphon.runtime.metrics import OFF, Metrics
+from antiphon.runtime.metrics.call_meter import CallMeter, usage_key
 from antiphon.runtime.nats import connection
 from antiphon.runtime.nats.errors import BUS_ERRORS
 from antiphon.runtime.nats.publisher import Publisher
@@ -82,8 +84,9 @@ class WebSocketCalls:
     Made by `__main__`, from `start` to the end of the process; handlers call it on the event loop.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, metrics: Metrics = OFF) -> None:
         self._settings = settings
+        self._metrics = metrics
         self._table: CallTable | None = None
         self._parts: _Parts | None = None
         self._tasks: list[asyncio.Task[None]] = []
@@ -102,6 +105,21 @@ class WebSocketCalls:
     def taken(self) -> int:
         """Calls that run or are being opened."""
         return (len(self._table) if self._table is not None else 0) + self._opening
+
+    @property
+    def draining(self) -> bool:
+        """No more calls are taken, for good."""
+        return self._draining
+
+    @property
+    def capacity(self) -> int:
+        """Calls at most; 0 while none are taken."""
+        return self._settings.websocket_calls if self.served and not self._draining else 0
+
+    @property
+    def messages_dropped(self) -> int:
+        """As `Publisher.dropped`."""
+        return self._parts.publisher.dropped if self._parts is not None else 0
 
     def start(self) -> None:
         """Begin to connect to NATS, for as long as it takes."""
@@ -204,7 +222,11 @@ class WebSocketCalls:
             wanted.model or agent,
             wanted.own_events,
         )
-        output = BusOutput(session_id, agent, parts.publisher)
+        meter = CallMeter(self._metrics, "websocket", caller.creator)
+        meter.started()
+        meter.step("open", loop.time() - began)
+        self._metrics.add("antiphon_usage_calls_total", key=usage_key(caller.creator))
+        output = BusOutput(session_id, agent, parts.publisher, meter)
         call = WebSocketCall(state, output, began, self._ended)
         table.add(call)
         parts.liveness.watch(session_id, agent, claimed.instance)
@@ -242,7 +264,7 @@ class WebSocketCalls:
             publisher = Publisher(client)
             bus = SessionBus(client, table, settings.cluster)
             liveness = AgentLiveness(client, table, settings.agent_lost_seconds or 30.0)
-            claims = AgentClaims(client, publisher.publish, bus.turn_away)
+            claims = AgentClaims(client, publisher.publish, bus.turn_away, self._metrics)
             transfers = Transfers(bus, claims, liveness, publisher, _store_nothing)
             parts = _Parts(client, publisher, bus, claims, liveness, transfers)
             await client.subscribe(subjects.ANY_CALL_STATUS, cb=self._asked_for_status)

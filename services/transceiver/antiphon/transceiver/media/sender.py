@@ -106,6 +106,11 @@ class AudioSender:
         return self._srtp is not None and self._queue.waiting
 
     @property
+    def queued_ms(self) -> int:
+        """Speech that waits to be sent."""
+        return self._queue.queued_ms
+
+    @property
     def overdue(self) -> bool:
         """A frame has missed its visit: it has to be sent at once, or all later ones are late with it."""
         return self._owed > 0 and self._queue.waiting
