@@ -38,7 +38,8 @@ RUN if [ "${SERVICE}" = inference-bridge ]; then python /tmp/fetch-smart-turn.py
 COPY --from=wheel /wheels /tmp/wheels
 RUN pip install --no-cache-dir --no-deps --no-index /tmp/wheels/*.whl && rm -rf /tmp/wheels
 # The module of inference-bridge is antiphon.inference_bridge.
-RUN echo "exec python -m antiphon.$(echo ${SERVICE} | tr - _) \"\$@\"" > /usr/local/bin/service && chmod 755 /usr/local/bin/service
+RUN echo "exec /bin/sh /usr/local/bin/start antiphon.$(echo ${SERVICE} | tr - _) \"\$@\"" > /usr/local/bin/service && chmod 755 /usr/local/bin/service
+COPY deploy/start.sh /usr/local/bin/start
 ENV PYTHONUNBUFFERED=1 HOME=/tmp
 USER 10001:10001
 HEALTHCHECK --interval=10s --timeout=8s --start-period=120s --retries=3 CMD ["/bin/sh", "/usr/local/bin/service", "--check"]

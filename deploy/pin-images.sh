@@ -9,7 +9,7 @@ file=deploy/images.env
 
 # name of the variable, and the tag that stands for it where nothing is pinned
 images() {
-    grep -ohE '\$\{ANTIPHON_[A-Z]+_IMAGE:-[^}]+\}' compose.yaml compose.tracing.yaml | sed -E 's/^..([A-Z_]+):-(.*).$/\1 \2/' | sort -u
+    grep -ohE '\$\{ANTIPHON_[A-Z]+_IMAGE:-[^}]+\}' compose.yaml | sed -E 's/^..([A-Z_]+):-(.*).$/\1 \2/' | sort -u
 }
 
 if [ "${1:-}" = --check ]; then

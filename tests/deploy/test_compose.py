@@ -58,7 +58,7 @@ def test_each_container_sees_its_own_nats_credential_alone() -> None:
         "transceiver": ["nats-transceiver"],
         "signaling": ["nats-signaling", "nats-websocket"],
         "inference-bridge": ["nats-bridge"],
-    }
+    } | {name: [] for name in OBSERVERS}
     for name, service in found.items():
         assert all(each.endswith(":ro") for each in service.get("volumes", []) if "/credentials" in each) or (
             name == "credentials"
@@ -69,19 +69,71 @@ def test_the_bridge_reaches_a_model_server_on_the_host() -> None:
     assert services("compose.yaml")["inference-bridge"]["extra_hosts"] == ["host.docker.internal:host-gateway"]
 
 
-def test_the_one_command_for_traces_starts_their_receiver_and_has_every_service_send_there() -> None:
+OBSERVERS = {"collector", "jaeger", "prometheus", "grafana"}
+"""What the profile `observe` starts."""
+METRICS_PORTS = {"relay": 9470, "transceiver": 9480, "signaling": 9490, "inference-bridge": 9500}
+
+
+def test_nothing_of_the_profile_observe_runs_without_it_and_nothing_needs_it() -> None:
+    found = services("compose.yaml")
+    assert {name for name, service in found.items() if service.get("profiles")} == OBSERVERS
+    for name, service in found.items():
+        needed = service.get("depends_on", {})
+        assert {each for each in needed if needed[each].get("required", True)} & OBSERVERS == set(), name
+        if "ANTIPHON_COLLECTOR" in service.get("environment", {}):
+            assert "collector" in needed, "a service looks for the collector once, when it starts"
+
+
+def test_the_one_command_for_traces_and_metrics_is_in_the_readme() -> None:
     (command,) = {
         line.split("#")[0].strip(" $")
         for line in (ROOT / "README.md").read_text().splitlines()
-        if "docker compose" in line and "Jaeger" in line
+        if "docker compose" in line and "Grafana" in line
     }
-    assert command == "docker compose -f compose.yaml -f compose.tracing.yaml up --build"
-    traced = services("compose.tracing.yaml")
-    assert "jaeger" in traced
-    assert traced["jaeger"]["networks"] == ["bus", "traces"], "where the others find it by its name"
-    for name, service in services("compose.yaml").items():
-        if "OTEL_EXPORTER_OTLP_ENDPOINT" in service.get("environment", {}):
-            assert traced[name]["environment"] == {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://jaeger:4318"}
+    assert command == "docker compose --profile observe up --build"
+
+
+def test_services_look_for_the_collector_by_the_name_that_it_has_on_the_bus() -> None:
+    found = services("compose.yaml")
+    named = {service["environment"].get("ANTIPHON_COLLECTOR") for service in found.values() if "environment" in service}
+    assert named - {None} == {"http://collector.:4318"}
+    assert set(found["collector"]["networks"]) == {"bus", "observe"}
+    for name, service in found.items():
+        if "ANTIPHON_COLLECTOR" in service.get("environment", {}):
+            assert service["dns_opt"] == ["ndots:1"], f"{name} would wait for a name server outside, and tell it"
+
+
+def test_prometheus_scrapes_every_address_of_every_service_where_it_serves_metrics() -> None:
+    found = services("compose.yaml")
+    jobs = yaml.safe_load((ROOT / "deploy" / "prometheus" / "prometheus.yml").read_text())["scrape_configs"]
+    scraped = {}
+    for job in jobs:
+        for each in job.get("dns_sd_configs", ()):
+            assert (each["type"], each["names"]) == ("A", [job["job_name"]])
+            scraped[job["job_name"]] = each["port"]
+    assert scraped == METRICS_PORTS
+    for name, port in METRICS_PORTS.items():
+        assert found[name]["environment"]["ANTIPHON_METRICS_BIND"] == f"0.0.0.0:{port}"
+        assert "bus" in set(found[name]["networks"]) & set(found["prometheus"]["networks"])
+
+
+def test_the_pages_of_the_profile_observe_are_on_loopback_and_have_no_admin_of_a_known_password() -> None:
+    found = services("compose.yaml")
+    for name in OBSERVERS:
+        assert all(each.startswith("127.0.0.1:") for each in found[name].get("ports", ())), name
+    grafana = found["grafana"]["environment"]
+    assert grafana["GF_AUTH_ANONYMOUS_ORG_ROLE"] == "Viewer"
+    assert grafana["GF_SECURITY_ADMIN_PASSWORD"] == "${ANTIPHON_GRAFANA_PASSWORD:-}"
+    assert "GF_SECURITY_DISABLE_INITIAL_ADMIN_CREATION=true" in found["grafana"]["command"][0]
+    assert not {"bus", "web", "public"} & (set(found["grafana"]["networks"]) | set(found["jaeger"]["networks"]))
+
+
+@pytest.mark.parametrize("name", ["transceiver", "inference-bridge"])
+def test_a_service_that_is_scaled_has_nothing_that_only_one_can_have(name: str) -> None:
+    service = services("compose.yaml")[name]
+    assert not {"ports", "container_name", "hostname"} & service.keys()
+    assert "ANTIPHON_SLOT" not in service["environment"]
+    assert all(each.endswith(":ro") for each in service["volumes"]), "no two write to one file"
 
 
 WRITE_KEYS = ("keys", "credentials")
@@ -89,9 +141,8 @@ WRITE_KEYS = ("keys", "credentials")
 
 
 def everything() -> dict[str, Any]:
-    """Each service of both files that is a container of its own, with what is merged into it."""
-    both = services("compose.yaml") | services("compose.tracing.yaml")
-    return {name: service for name, service in both.items() if "image" in service} | services("compose.yaml")
+    """Each container, with what is merged into it."""
+    return services("compose.yaml")
 
 
 @pytest.mark.parametrize("name", everything())
@@ -125,22 +176,27 @@ def test_no_container_runs_as_root(name: str) -> None:
         assert "\nUSER 10001:10001\n" in (ROOT / "Dockerfile").read_text().rpartition("FROM ")[2]
         assert service.get("user") is None
     else:
-        assert service["user"] == "10001:10001"
+        assert int(service["user"].partition(":")[0]) > 0
+
+
+WITHOUT_PROGRAMS = ("collector", "jaeger")
+"""Their images hold one program and nothing to ask it with."""
 
 
 def test_every_container_that_stays_tells_whether_it_is_well() -> None:
     own = (ROOT / "Dockerfile").read_text().rpartition("FROM ")[2]
     for name, service in services("compose.yaml").items():
-        if service["restart"] != "no":
+        if service["restart"] != "no" and name not in WITHOUT_PROGRAMS:
             assert "healthcheck" in service or ("build" in service and "HEALTHCHECK" in own), name
 
 
 def test_only_what_clients_need_is_published_and_the_bus_leads_nowhere() -> None:
-    published = {name: service["ports"] for name, service in services("compose.yaml").items() if "ports" in service}
+    found = {name: service for name, service in services("compose.yaml").items() if name not in OBSERVERS}
+    published = {name: service["ports"] for name, service in found.items() if "ports" in service}
     assert published == {"relay": ["3478:3478/udp"], "signaling": ["127.0.0.1:8080:8080"]}
     networks = yaml.safe_load((ROOT / "compose.yaml").read_text())["networks"]
     assert networks["bus"] == {"internal": True}
-    of = {name: set(service.get("networks", ())) for name, service in services("compose.yaml").items()}
+    of = {name: set(service.get("networks", ())) for name, service in found.items()}
     assert of["nats"] == of["transceiver"] == {"bus"}, "nothing from outside, and nothing to it"
     assert of["relay"] & of["signaling"] == {"bus"}
     assert of["relay"] == {"bus", "public"}
@@ -152,7 +208,7 @@ def test_base_images_are_named_once_each_and_can_be_pinned() -> None:
     dockerfile = (ROOT / "Dockerfile").read_text()
     bases = [line.split()[1] for line in dockerfile.splitlines() if line.startswith("FROM ")]
     assert set(bases) == {"${PYTHON_IMAGE}"}
-    composed = "".join((ROOT / name).read_text() for name in ("compose.yaml", "compose.tracing.yaml"))
+    composed = (ROOT / "compose.yaml").read_text()
     default = composed.partition("${ANTIPHON_PYTHON_IMAGE:-")[2].partition("}")[0]
     assert f"ARG PYTHON_IMAGE={default}\n" in dockerfile
     for service in everything().values():

@@ -12,12 +12,13 @@ import pytest
 pytestmark = pytest.mark.process
 
 ROOT = Path(__file__).parents[2]
+IMAGES = ("PYTHON", "NATS", "COLLECTOR", "JAEGER", "PROMETHEUS", "GRAFANA")
 
 
 @pytest.fixture
 def clone(tmp_path: Path) -> Path:
     (tmp_path / "deploy").mkdir()
-    for name in ("compose.yaml", "compose.tracing.yaml", "deploy/pin-images.sh"):
+    for name in ("compose.yaml", "deploy/pin-images.sh"):
         shutil.copy(ROOT / name, tmp_path / name)
     return tmp_path
 
@@ -42,9 +43,9 @@ def test_images_are_pinned_to_what_a_registry_says_and_the_check_wants_each(clon
     done = pin_images(clone, path=docker_that_says(clone, digest))
     assert done.returncode == 0, done.stderr
     pinned = (clone / "deploy" / "images.env").read_text()
-    for name in ("PYTHON", "NATS", "JAEGER"):
+    for name in IMAGES:
         assert len([line for line in pinned.splitlines() if line.startswith(f"ANTIPHON_{name}_IMAGE=")]) == 1
-    assert pinned.count(digest) == 3
+    assert pinned.count(digest) == len(IMAGES)
     assert pin_images(clone, "--check").returncode == 0
     (clone / "deploy" / "images.env").write_text(pinned.replace("nats:", "nats-other:"))
     refused = pin_images(clone, "--check")
