@@ -102,7 +102,7 @@ async def _serve(
     certificate: Certificate | None,
     place_table: PlaceTable | None,
 ) -> None:
-    websocket_calls = WebSocketCalls(settings)
+    websocket_calls = WebSocketCalls(settings, lambda: backend.instance)
     config = uvicorn.Config(
         create_app(settings, backend, authenticator, place_table, websocket_calls),
         log_config=None,

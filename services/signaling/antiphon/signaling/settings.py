@@ -66,6 +66,8 @@ class Settings(NatsSettings):
     """Calls over WebSocket of this process at once; 0: none are taken."""
     websocket_nats_credentials: OptionalPath = None
     """As `nats_credentials`, of the role `websocket`. Without it, where there is that one, no such calls are taken."""
+    timeline_words: bool = False
+    """What is said in calls over WebSocket stands in their time lines."""
     websocket_drain_seconds: float = Field(default=5.0, ge=0, le=86400)
     """At SIGTERM, for the calls over WebSocket to end by themselves."""
     agent_lost_seconds: float = Field(default=30.0, ge=0, le=3600)

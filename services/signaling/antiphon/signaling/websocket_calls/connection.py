@@ -19,6 +19,7 @@ from starlette.websockets import WebSocketDisconnect, WebSocketState
 
 from antiphon.runtime import tasks
 from antiphon.runtime.nats.publisher import Publisher
+from antiphon.runtime.owned_calls.call_record import CallRecord
 from antiphon.schemas import messages, subjects
 from antiphon.schemas.audio import AudioFrame, pack_frame
 from antiphon.signaling.websocket_calls.call import WebSocketCall
@@ -57,7 +58,8 @@ class BusOutput:
     Made before the agent is claimed; `connection` is there from the beginning.
     """
 
-    def __init__(self, session_id: str, agent: str, publisher: Publisher) -> None:
+    def __init__(self, session_id: str, agent: str, publisher: Publisher, record: CallRecord | None = None) -> None:
+        """`record`: of the call, for operators."""
         self.unread: deque[str] = deque()
         """For the client; the connection's writer takes from it."""
         self.unread_bytes = 0
@@ -67,6 +69,7 @@ class BusOutput:
         self.closing: tuple[int, str] | None = None
         """Close code and reason, once the call has ended."""
         self._publisher, self._session_id = publisher, session_id
+        self._record, self._clock = record, asyncio.get_running_loop().time
         self.move(agent)
 
     def move(self, agent: str) -> None:
@@ -80,6 +83,8 @@ class BusOutput:
 
     def event(self, event: messages.Message) -> None:
         self._publisher.publish(self._event, messages.encode(event))
+        if self._record is not None:
+            self._record.event(event, self._clock())
 
     def message(self, message: messages.DataMessage) -> str:
         """JSON makes six bytes of some characters: a message may be too long for NATS."""

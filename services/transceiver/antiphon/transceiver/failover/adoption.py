@@ -97,6 +97,5 @@ class Adoption:
             self._sessions.demux.adopt(session)
             self._relays.send_client(session, endpoint)
             self._bus.activate(session)
-        event = messages.TakenOver(handed_over=handed_over, checkpoint_age_ms=round(max(0.0, age) * 1000, 1))
-        self._publisher.publish(subjects.session_event(session.state.agent, session_id), messages.encode(event))
+        session.announce_taken_over(handed_over, round(max(0.0, age) * 1000, 1))
         return True
