@@ -31,6 +31,7 @@ from antiphon.signaling.http.app import create_app, create_authenticator
 from antiphon.signaling.placement.backend import Backend
 from antiphon.signaling.placement.place_table import PlaceTable
 from antiphon.signaling.settings import Settings, is_loopback, load
+from antiphon.signaling.webhooks.delivery import Webhooks
 from antiphon.signaling.websocket_calls.service import WebSocketCalls
 
 log = logging.getLogger(__name__)
@@ -103,6 +104,12 @@ async def _serve(
     place_table: PlaceTable | None,
 ) -> None:
     websocket_calls = WebSocketCalls(settings, lambda: backend.instance)
+    webhooks = Webhooks(
+        settings.webhook_urls(),
+        settings.webhook_keys() if settings.webhook_urls() else (),
+        settings.webhook_retry_seconds,
+        lambda: backend.client,
+    )
     config = uvicorn.Config(
         create_app(settings, backend, authenticator, place_table, websocket_calls),
         log_config=None,
@@ -138,6 +145,7 @@ async def _serve(
         loop.add_signal_handler(ending, stop)
     backend.start()
     websocket_calls.start()
+    webhooks.start()
     host, port = listener.getsockname()[:2]
     log.info("serving on %s://%s", "https" if certificate else "http", Address(host, port))
     _warn_of_keys(authenticator, host)
@@ -153,6 +161,7 @@ async def _serve(
         await tasks.end(*filter(None, [watching, watching_places]))
         await tasks.end(*stopping)
         await websocket_calls.stop()
+        await webhooks.stop()
         await authenticator.limits.store.stop()
         if renewal:
             await tasks.end(renewal)
