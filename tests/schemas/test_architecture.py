@@ -94,6 +94,7 @@ INSIDE: Final = {
     "signaling.limits": "http.errors placement.backend settings",
     "signaling.placement": "http.errors settings watched_file",
     "signaling.protocols": "auth calls http placement settings websocket_calls",
+    "signaling.webhooks": "",
     "signaling.websocket_calls": "auth http.errors placement settings",
     "inference_bridge.stt": "languages",
     "inference_bridge.tts": "languages",

@@ -113,6 +113,23 @@ export interface CallStats {
   report: RTCStatsReport | Map<string, unknown>;
 }
 
+/** What the server gets of getStats every 5 s: docs/antiphon-js.md, "What the server is told". What a browser does not tell is left out. */
+export interface ClientStatsEvent {
+  type: "antiphon.client_stats";
+  /** Name and version. */
+  client: string;
+  round_trip_ms?: number;
+  jitter_ms?: number;
+  /** Mean time of a sample in the jitter buffer since the digest before. */
+  jitter_buffer_ms?: number;
+  packets_received?: number;
+  packets_lost?: number;
+  samples_received?: number;
+  samples_concealed?: number;
+  protocol?: "udp" | "tcp";
+  candidate?: "host" | "srflx" | "prflx" | "relay";
+}
+
 /** An EventTarget whose events carry `detail`, by the name of the event. */
 declare class Emitter<Details> extends EventTarget {
   addEventListener<Name extends keyof Details>(
@@ -149,6 +166,8 @@ export interface VoiceCallOptions {
   race?: boolean | null;
   /** false: a bad path is kept, a dead one left. */
   steering?: Steering | false;
+  /** Every 5 s the server gets a `ClientStatsEvent`; false: it gets none. */
+  report?: boolean;
   /** Ends the call. */
   signal?: AbortSignal | null;
 }
@@ -249,7 +268,7 @@ export interface AntiphonCallEvents extends Omit<KeptPathEvents, "gone"> {
 }
 
 export class AntiphonCall extends Emitter<AntiphonCallEvents> {
-  constructor(options?: { server?: string; key?: string | null; steering?: Steering | false });
+  constructor(options?: { server?: string; key?: string | null; steering?: Steering | false; report?: boolean });
   id: string | null;
   peer: RTCPeerConnection | null;
   channel: RTCDataChannel | null;

@@ -1,6 +1,7 @@
 // One call to an Antiphon server: offer and answer, the data channel, and a KeptPath that keeps it alive while relays and networks
 // come and go. No DOM, no microphone of its own. docs/antiphon-js.md explains it.
 
+import { REPORT_EVERY, digestOf } from "./client_stats.js";
 import { KeptPath } from "./kept_path.js";
 import { PathWatch } from "./path_watch.js";
 import { splitRelays } from "./relays.js";
@@ -22,22 +23,27 @@ export class AntiphonCall extends EventTarget {
   #server;
   #key;
   #steering;
+  #report;
   #ingresses = []; // the regions of the answer's relays, in their order
   #location = null; // of the call on the server
   #stream = null; // the caller's voice
   #sender = null; // RTCRtpSender of it
   #over = false;
+  #reporting = null; // timer of the reports
+  #reported = null; // what the next report needs of the last one
 
   /**
    * `server`: origin of the signaling service, "" for the page's own. `key`: an API key or an ek_ secret. `steering`: what
-   * differs from STEERING in path_watch.js; false: a bad path is kept, a dead one left.
+   * differs from STEERING in path_watch.js; false: a bad path is kept, a dead one left. `report`: every 5 s
+   * the server gets a digest of getStats; false: it gets none.
    */
-  constructor({ server = "", key = null, steering = {} } = {}) {
+  constructor({ server = "", key = null, steering = {}, report = true } = {}) {
     super();
     if (steering) new PathWatch(steering); // a mistake in it is told here
     this.#server = server;
     this.#key = key;
     this.#steering = steering;
+    this.#report = report;
   }
 
   /**
@@ -59,6 +65,7 @@ export class AntiphonCall extends EventTarget {
     const wishes = { agent, region, race: race === null ? null : Number(race) };
     const [answer] = await Promise.all([this.#post(offer.sdp, wishes), peer.setLocalDescription(offer)]);
     if (this.#over) return;
+    if (this.#report) this.#reporting = setInterval(() => this.#sendReport(), REPORT_EVERY);
     await peer.setRemoteDescription({ type: "answer", sdp: splitRelays(answer).first });
     const reoffer = this.#location && ((sdp) => this.#reoffer(sdp));
     this.path = new KeptPath(peer, answer, { steering: this.#steering, regions: this.#ingresses, reoffer, status: () => this.status() });
@@ -92,6 +99,7 @@ export class AntiphonCall extends EventTarget {
   /** End the call here and, unless the server ended it already, there; safe at any time, also while the page goes away. */
   async hangUp({ tell = true } = {}) {
     this.#over = true;
+    clearInterval(this.#reporting);
     this.path?.close();
     // Closed only then: a connection that closes first means that the call has ended, and there is nothing to hang up.
     if (tell) await this.#tellServer();
@@ -126,6 +134,18 @@ export class AntiphonCall extends EventTarget {
     // keepalive: sent also when the page is being closed. If it gets lost the server notices the silence.
     const options = { method: "POST", keepalive: true, signal: AbortSignal.timeout(2000) };
     await request(`${this.#server}/v1/realtime/calls/${id}/hangup`, options, this.#key).catch(() => {});
+  }
+
+  async #sendReport() {
+    if (this.channel?.readyState === "closed") clearInterval(this.#reporting);
+    if (this.channel?.readyState !== "open" || this.channel.bufferedAmount > 0) return; // what the call is about goes first
+    try {
+      const { message, kept } = digestOf(await this.peer.getStats(), this.#reported);
+      this.#reported = kept;
+      if (message && !this.#over) this.send(message);
+    } catch {
+      // The connection has just ended, or the channel is full: the call does not need it.
+    }
   }
 
   #received(data) {

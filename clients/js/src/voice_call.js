@@ -10,7 +10,7 @@ import { AntiphonError } from "./request.js";
 const CONNECT_WITHIN = 15000; // ms from the answer to a connected call
 const RECONNECT_WITHIN = 45000; // ms: the server keeps a call without its client for 30 s
 const ASK_EVERY = 1500; // ms, while the call is not connected yet: the agent may have ended it already
-const OPTIONS = ["url", "token", "agent", "microphone", "audio", "region", "race", "steering", "signal"];
+const OPTIONS = ["url", "token", "agent", "microphone", "audio", "region", "race", "steering", "report", "signal"];
 
 /** Place a call and wait until it is connected; AntiphonError (or its MicrophoneError) where that does not come about. */
 export async function connect(options = {}) {
@@ -44,13 +44,13 @@ export class VoiceCall extends EventTarget {
    * `url`: of the server, "" for the page's own. `token`: an ek_ secret, or a function that resolves to one; null where the
    * server has no keys. `microphone`: true, a MediaStream of yours, or false to listen and type only. `audio`: true plays the
    * agent's voice, an audio element plays it there, false leaves it to you (`stream`). `signal`: an AbortSignal that ends the call.
-   * `agent`, `region`, `race` and `steering`: as AntiphonCall takes them. AntiphonError of kind "invalid" for what can't be.
+   * `agent`, `region`, `race`, `steering` and `report`: as AntiphonCall takes them. AntiphonError of kind "invalid" for what can't be.
    */
   constructor(options = {}) {
     super();
     const unknown = Object.keys(options).filter((name) => !OPTIONS.includes(name));
     if (unknown.length) throw invalid(`there is no option ${unknown.join(", ")}; known are ${OPTIONS.join(", ")}`);
-    this.#options = { url: "", token: null, agent: null, microphone: true, audio: true, region: null, race: null, steering: {}, signal: null, ...options };
+    this.#options = { url: "", token: null, agent: null, microphone: true, audio: true, region: null, race: null, steering: {}, report: true, signal: null, ...options };
     const { url, token, steering } = this.#options;
     if (typeof url !== "string" || (url && !/^https?:\/\//.test(url))) throw invalid(`url can't be ${JSON.stringify(url)}: give the server's origin, as in https://voice.example.org`);
     if (token !== null && !["string", "function"].includes(typeof token)) throw invalid("token has to be a text, or a function that resolves to one");
@@ -145,11 +145,11 @@ export class VoiceCall extends EventTarget {
   }
 
   async #place() {
-    const { url, token, agent, region, race, steering } = this.#options;
+    const { url, token, agent, region, race, steering, report } = this.#options;
     this.#become("connecting");
     const [key, stream] = await Promise.all([typeof token === "function" ? token() : token, this.#openMicrophone()]);
     if (this.state === "ended") return this.#release();
-    const call = (this.#call = new AntiphonCall({ server: url.replace(/\/+$/, ""), key, steering }));
+    const call = (this.#call = new AntiphonCall({ server: url.replace(/\/+$/, ""), key, steering, report }));
     const on = (type, action) => call.addEventListener(type, ({ detail }) => this.state !== "ended" && action(detail));
     on("state", (state) => this.#connectionChanged(state));
     on("track", (track) => this.#play(track));

@@ -125,6 +125,11 @@ def _consumes(stream: str, only: str) -> tuple[str, ...]:
     return (f"{_API}.CONSUMER.CREATE.{stream}.*.{only}",)
 
 
+def _takes(stream: str, only: str) -> tuple[str, ...]:
+    """Make consumers of this stream, pull from them and acknowledge: one of several that share the work."""
+    return *_consumes(stream, only), f"{_API}.CONSUMER.MSG.NEXT.{stream}.*", f"$JS.ACK.{stream}.>"
+
+
 _TRANSCEIVERS: Final = subjects.BUCKET_TRANSCEIVERS
 _RELAYS: Final = subjects.BUCKET_RELAYS
 _LEASES: Final = subjects.BUCKET_LEASES
@@ -253,6 +258,7 @@ def _signaling(_: User) -> Permissions:
             *_reads_all(_RELAYS),
             *_consumes(subjects.STREAM_TIMELINES, _on("call_timeline")),
             *_consumes(subjects.STREAM_ENDED_CALLS, _on("call_ended")),
+            *_takes(subjects.STREAM_WEBHOOKS, _on("webhook")),
             *_puts(_LIMITS, ">"),
             *_gets(_LIMITS, ">"),
             f"{_API}.STREAM.INFO.KV_{_LIMITS}",  # when it was made: NATS may have lost the counts

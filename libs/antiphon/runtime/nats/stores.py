@@ -76,8 +76,9 @@ class Store:
     """Of a stream; None: as many as `max_bytes` holds."""
     max_of_a_subject: int | None = None
     """Likewise of each subject."""
-    retention: Literal["limits", "workqueue"] = "limits"
-    """`workqueue`: an entry goes when a consumer has acknowledged it."""
+    retention: Literal["limits", "workqueue", "interest"] = "limits"
+    """`workqueue`: an entry goes when a consumer has acknowledged it. `interest`: likewise when all have, and at once
+    where there is none."""
 
     @property
     def stream(self) -> str:
@@ -178,6 +179,7 @@ STORES: Final = {
             rewritten=True,
             subject=subjects.ANY_CALL_ENDED,
             max_messages=1000,
+            max_of_a_subject=1,  # of each call: its owner may write it twice where the connection broke
         ),
         Store(
             subjects.STREAM_WEBHOOKS,
@@ -190,7 +192,9 @@ STORES: Final = {
             rewritten=True,
             subject=subjects.ANY_WEBHOOK,
             max_messages=10_000,
-            retention="workqueue",
+            # A work queue of each endpoint's consumer. Without webhooks there is no consumer, and nothing is kept: the
+            # owners of calls need no setting for that.
+            retention="interest",
         ),
         _of_hub(subjects.BUCKET_NUMBERS, None, 4, 4 << 10),
         *map(_register, range(1, HUB_REPLICAS + 1)),

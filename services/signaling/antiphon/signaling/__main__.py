@@ -33,6 +33,7 @@ from antiphon.signaling.metrics import register_metrics
 from antiphon.signaling.placement.backend import Backend
 from antiphon.signaling.placement.place_table import PlaceTable
 from antiphon.signaling.settings import Settings, is_loopback, load
+from antiphon.signaling.webhooks.delivery import Webhooks
 from antiphon.signaling.websocket_calls.service import WebSocketCalls
 
 log = logging.getLogger(__name__)
@@ -106,7 +107,13 @@ async def _serve(
     shown: MetricsService,
 ) -> None:
     metrics = shown.metrics
-    websocket_calls = WebSocketCalls(settings, metrics)
+    websocket_calls = WebSocketCalls(settings, metrics, lambda: backend.instance)
+    webhooks = Webhooks(
+        settings.webhook_urls(),
+        settings.webhook_keys() if settings.webhook_urls() else (),
+        settings.webhook_retry_seconds,
+        lambda: backend.client,
+    )
     register_metrics(metrics, backend, websocket_calls)
     config = uvicorn.Config(
         create_app(settings, backend, authenticator, place_table, websocket_calls, metrics),
@@ -144,6 +151,7 @@ async def _serve(
     await shown.start(lambda: backend.client)
     backend.start()
     websocket_calls.start()
+    webhooks.start()
     host, port = listener.getsockname()[:2]
     log.info("serving on %s://%s", "https" if certificate else "http", Address(host, port))
     _warn_of_keys(authenticator, host)
@@ -159,6 +167,7 @@ async def _serve(
         await tasks.end(*filter(None, [watching, watching_places]))
         await tasks.end(*stopping)
         await websocket_calls.stop()
+        await webhooks.stop()
         await authenticator.limits.store.stop()
         if renewal:
             await tasks.end(renewal)

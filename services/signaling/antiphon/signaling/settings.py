@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import ipaddress
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Final, Self
+from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
@@ -14,7 +15,10 @@ from antiphon.runtime.nats.settings import NatsSettings, OptionalPath
 from antiphon.signaling.connections.connection_table import MAX_CONNECTIONS, PER_ADDRESS
 from antiphon.signaling.placement.place_headers import PlaceHeaders
 from antiphon.signaling.trusted_proxies import TrustedProxies
+from antiphon.signaling.webhooks.signature import read_secrets
 
+MAX_WEBHOOK_URLS: Final = 8
+"""Each has a consumer of its own in NATS."""
 Limit = Annotated[int, Field(ge=0, le=1_000_000)]
 
 
@@ -66,13 +70,25 @@ class Settings(NatsSettings):
     """Calls over WebSocket of this process at once; 0: none are taken."""
     websocket_nats_credentials: OptionalPath = None
     """As `nats_credentials`, of the role `websocket`. Without it, where there is that one, no such calls are taken."""
+    timeline_words: bool = False
+    """What is said in calls over WebSocket stands in their time lines."""
     websocket_drain_seconds: float = Field(default=5.0, ge=0, le=86400)
     """At SIGTERM, for the calls over WebSocket to end by themselves."""
     agent_lost_seconds: float = Field(default=30.0, ge=0, le=3600)
     """Calls over WebSocket end when their agent is gone for so long; 0: they do not."""
+    webhook_url: str = ""
+    """Up to 8 URLs, comma separated, that get notices of calls; empty: none does. docs/webhooks.md"""
+    webhook_secret: SecretStr = SecretStr("")
+    """`whsec_...`, or two of them, comma separated: notices are signed with both."""
+    webhook_secret_file: Path | None = None
+    """A file with the same in its place."""
+    webhook_retry_seconds: float = Field(default=3600.0, ge=10, le=86400)
+    """For so long after a notice was written its delivery is tried again."""
+    webhook_allow_http: bool = False
+    """URLs with http to other machines are taken too."""
     default_agent: str = Field(default="concierge", pattern=r"^[A-Za-z0-9_-]{1,64}$")
 
-    @field_validator("api_keys_file", "secret_key_file", "place_table", mode="before")
+    @field_validator("api_keys_file", "secret_key_file", "place_table", "webhook_secret_file", mode="before")
     @classmethod
     def _none_for_empty(cls, value: object) -> object:
         """A variable that is set to nothing, as compose does, is not set."""
@@ -101,6 +117,43 @@ class Settings(NatsSettings):
     def _websocket_files_can_be_used(self) -> Self:
         self.websocket_access().check()
         return self
+
+    @model_validator(mode="after")
+    def _webhooks_can_be_sent(self) -> Self:
+        for url in self.webhook_urls():
+            parts = urlsplit(url)
+            if parts.scheme not in ("http", "https") or not parts.hostname:
+                raise ValueError(f"ANTIPHON_WEBHOOK_URL has {url!r:.80}: expected https://host/path")
+            if parts.scheme == "http" and not (self.webhook_allow_http or is_loopback(parts.hostname)):
+                raise ValueError(
+                    f"ANTIPHON_WEBHOOK_URL has an http URL of {parts.hostname}: notices name calls and callers' "
+                    "networks, use https, or set ANTIPHON_WEBHOOK_ALLOW_HTTP=1 on a network you trust"
+                )
+        if self.webhook_urls():
+            self.webhook_keys()
+        return self
+
+    def webhook_urls(self) -> list[str]:
+        """The URLs that get webhooks; ValueError for too many."""
+        urls = list(dict.fromkeys(filter(None, (each.strip() for each in self.webhook_url.split(",")))))
+        if len(urls) > MAX_WEBHOOK_URLS:
+            raise ValueError(f"ANTIPHON_WEBHOOK_URL has {len(urls)} URLs: at most {MAX_WEBHOOK_URLS} are taken")
+        return urls
+
+    def webhook_keys(self) -> tuple[bytes, ...]:
+        """The keys that sign them; ValueError names the variable and what is wrong."""
+        text, name = self.webhook_secret.get_secret_value(), "ANTIPHON_WEBHOOK_SECRET"
+        if not text and self.webhook_secret_file is not None:
+            name = "ANTIPHON_WEBHOOK_SECRET_FILE"
+            try:
+                text = self.webhook_secret_file.read_text()
+            except (OSError, UnicodeDecodeError) as error:
+                why = error.strerror if isinstance(error, OSError) else "it is no text"
+                raise ValueError(f"{name} {self.webhook_secret_file} can't be read: {why}") from None
+        try:
+            return read_secrets(text)
+        except ValueError as error:
+            raise ValueError(f"ANTIPHON_WEBHOOK_URL is set, and {name} holds {error}") from None
 
     def websocket_access(self) -> Access:
         """Who we are for NATS where we own calls over WebSocket."""

@@ -29,16 +29,19 @@ from antiphon.runtime.nats.hub import HubConnection, connect_hub
 from antiphon.runtime.nats.publisher import Publisher
 from antiphon.runtime.owned_calls.agent_claims import AgentClaims
 from antiphon.runtime.owned_calls.agent_liveness import AgentLiveness
+from antiphon.runtime.owned_calls.record_outbox import RecordOutbox
 from antiphon.runtime.owned_calls.session_bus import SessionBus
 from antiphon.runtime.owned_calls.transfers import Transfers
 from antiphon.schemas import MalformedError, messages, subjects
 from antiphon.schemas.addresses import Address
 from antiphon.transceiver.bus.announcer import Announcer, Liveness, Site
+from antiphon.transceiver.calls.call_records import CallRecords
 from antiphon.transceiver.calls.call_status import CallStatusResponder
 from antiphon.transceiver.calls.listeners import Listeners
 from antiphon.transceiver.calls.open_session import SessionOpener
 from antiphon.transceiver.calls.session_table import SessionListener, SessionTable
 from antiphon.transceiver.calls.slot_service import Operation, SlotService
+from antiphon.transceiver.calls.summary import CallSummaries, OwnerFigures
 from antiphon.transceiver.copies.agent_leases import AgentLeases
 from antiphon.transceiver.copies.copies import CopiesOfCalls, SecondRegion
 from antiphon.transceiver.copies.copy_keys import ForeignCluster
@@ -101,6 +104,7 @@ class _Parts:
     """What the process itself starts, polls and stops."""
 
     publisher: Publisher
+    outbox: RecordOutbox
     scheduler: Scheduler
     demux: Demux
     endpoints: Endpoints
@@ -167,7 +171,13 @@ def _build(
         listeners.append(owner)
     others = settings.copies_of()
     foreign_keys = {each.cluster: each.password_key for each in others.values()}
-    sessions = SessionTable(settings, publisher, scheduler, demux, endpoints, listeners, owner, foreign_keys, metrics)
+    figures_of_owner = OwnerFigures(lambda: service.instance, settings.region, partial(scheduler.lateness, 0.99))
+    summaries = CallSummaries(figures_of_owner, endpoints, allowlist)
+    outbox = RecordOutbox(client, publisher)
+    records = CallRecords(outbox, demux, summaries, settings.timeline_words)
+    sessions = SessionTable(
+        settings, publisher, scheduler, demux, endpoints, listeners, owner, foreign_keys, metrics, records
+    )
 
     # Calls, and what others know of this process.
     claims = AgentClaims(client, publisher.publish, bus.turn_away, metrics)
@@ -252,6 +262,7 @@ def _build(
     )
     return _Parts(
         publisher=publisher,
+        outbox=outbox,
         scheduler=scheduler,
         demux=demux,
         endpoints=endpoints,
@@ -464,6 +475,7 @@ class Transceiver:
         for session in parts.demux:
             session.end("draining", self._loop.time())
         await parts.announcer.announce_last()
+        parts.outbox.close()
         await parts.publisher.drain()
         if parts.failover is not None:
             await parts.failover.stop()

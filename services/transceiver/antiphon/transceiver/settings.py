@@ -41,6 +41,8 @@ class Settings(HubSettings):
     consent_seconds: float = Field(default=30.0, ge=6, le=600)
     agent_lost_seconds: float = Field(default=30.0, ge=0, le=3600)
     keep_flows: bool = False
+    timeline_words: bool = False
+    """What is said in calls stands in their time lines."""
     hand_over: bool = True
     drain_seconds: float = Field(default=0.0, ge=0, le=86400)
     cluster_networks: str = ""

@@ -48,6 +48,8 @@ class Backend:
         self.open_rpc = OpenRpc()
         self.client: Client | None = None
         """None until NATS was reached for the first time."""
+        self.instance = ""
+        """Id of this process in the services register; empty before it is there."""
         self._discovery = ServiceDiscovery()
         self._connecting: asyncio.Task[None] | None = None
         self._first_region = ""
@@ -128,7 +130,7 @@ class Backend:
         await client.subscribe(subjects.ANY_RELAY_ANNOUNCE, cb=self._on_announcement(self._learn_relay))
         for subject, callback in self._others:
             await client.subscribe(subject, cb=callback)
-        await service_discovery.register(client, "antiphon-signaling", self._metadata())
+        self.instance = (await service_discovery.register(client, "antiphon-signaling", self._metadata())).id
         log.info("connected to NATS")
         await self._read_bucket(subjects.BUCKET_TRANSCEIVERS, self._learn_transceiver)
         await self._read_bucket(subjects.BUCKET_RELAYS, self._learn_relay)

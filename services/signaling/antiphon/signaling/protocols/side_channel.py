@@ -27,6 +27,7 @@ from starlette.websockets import WebSocketDisconnect, WebSocketState
 from antiphon.runtime import tasks
 from antiphon.runtime.agent_sessions.followed_agent import FollowedAgent
 from antiphon.runtime.nats import connection
+from antiphon.runtime.owned_calls.client_statistics import digest_in
 from antiphon.schemas import MalformedError, subjects
 from antiphon.schemas.messages import (
     SESSION_EVENT,
@@ -290,6 +291,8 @@ class _Channel:
                 if len(text) > MAX_EVENT_BYTES:
                     self._end(1009, f"an event holds at most {MAX_EVENT_BYTES} bytes")
                     return
+                if digest_in(text) is not None:
+                    continue  # of the client's own statistics, which only the client itself can send
                 subject = subjects.data_in(self._followed.agent, self._call_id)
                 try:
                     await self._client.publish(subject, encode(DataMessage.of(CHANNEL, text)))

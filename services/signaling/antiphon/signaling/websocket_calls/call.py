@@ -16,6 +16,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
+from antiphon.runtime.owned_calls import client_statistics
+from antiphon.runtime.owned_calls.call_record import CallRecord
 from antiphon.runtime.owned_calls.owned_call import Act, Ending
 from antiphon.runtime.resampling import Resampler
 from antiphon.runtime.token_bucket import TokenBucket
@@ -87,6 +89,8 @@ class CallState:
     """As the client has named it."""
     own_events: bool = False
     """The client takes events that are not of the published protocol (`antiphon.latency`)."""
+    began_at: float = 0.0
+    """Unix time of the request."""
     listens_to: str = ""
     """Empty: each of these calls has an agent."""
 
@@ -99,14 +103,27 @@ class WebSocketCall:
     """
 
     def __init__(
-        self, state: CallState, output: CallOutput, now: float, on_end: Callable[[WebSocketCall], None]
+        self,
+        state: CallState,
+        output: CallOutput,
+        now: float,
+        on_end: Callable[[WebSocketCall], None],
+        record: CallRecord | None = None,
+        count_report: Callable[[messages.ClientStatistics, messages.ClientStatistics | None], None] | None = None,
     ) -> None:
-        """`on_end(call)` is called once, as the last step of `end`."""
+        """`on_end(call)` is called once, as the last step of `end`. `record`: the call's, for operators.
+        `count_report(digest, the one before)`: for metrics."""
+        self.reports = client_statistics.ClientReports()
+        """The digests of its client's statistics."""
+        self.turns = 0
+        """That its agents have reported."""
+        self.last_turn: messages.Turn | None = None
+        self._record, self._count_report = record, count_report
         self.state = state
         self.ended: Ending | None = None
         self.cause = ""
         self._output, self._on_end = output, on_end
-        self._opened_at = now
+        self._opened_at = self._polled_at = now
         self._next_statistics = now + STATISTICS_SECONDS
         self._events = TokenBucket(*EVENTS)
         self._formats: dict[Side, AudioFormat] = {"input": AudioFormat.PCM, "output": AudioFormat.PCM}
@@ -159,6 +176,8 @@ class WebSocketCall:
         kind = event["type"]
         if kind == "input_audio_buffer.append":
             self._append(event)
+        elif kind == client_statistics.TYPE:
+            self._take_report(event, len(text), now)
         elif len(text) > MAX_EVENT_BYTES:
             self._error(f"an event without audio holds at most {MAX_EVENT_BYTES} bytes", "event_too_large", None, event)
         else:
@@ -168,6 +187,16 @@ class WebSocketCall:
     def refuse_binary(self) -> None:
         """A binary message, which the protocol does not have."""
         self._error("binary messages are not taken: send audio as base64 in input_audio_buffer.append", "invalid_event")
+
+    def _take_report(self, event: Event, size: int, now: float) -> None:
+        """The digest of the client's statistics: it is for operators, not for agents."""
+        before = self.reports.last
+        taken = self.reports.take_event(event, size, now)
+        if isinstance(taken, messages.ClientStatistics):
+            if self._record is not None:
+                self._record.client_statistics(taken)
+            if self._count_report is not None:
+                self._count_report(taken, before)
 
     def _append(self, event: Event) -> None:
         audio = event.get("audio")
@@ -275,6 +304,8 @@ class WebSocketCall:
             event = None
         if isinstance(event, dict) and isinstance(event.get("type"), str):
             self._places.agent_sent(event)
+            if self._record is not None:
+                self._record.to_client(payload, self._polled_at)
             self._output.wake()  # speech may have waited for it
             self._plain = False
             self._updates.clear()
@@ -343,6 +374,10 @@ class WebSocketCall:
 
     def report_turn(self, report: messages.ReportTurn, now: float) -> None:
         """The agent tells what it knows of a turn's latency: for operators, and nothing of the call changes."""
+        self.turns = max(self.turns, report.turn.number)
+        self.last_turn = report.turn
+        if self._record is not None:
+            self._record.turn(report.turn, now)
 
     def promise(self, agent: str) -> None:
         """This agent has accepted, and gets the session next."""
@@ -370,6 +405,7 @@ class WebSocketCall:
         """Pass on what is due, in both directions."""
         if self.ended is not None:
             return
+        self._polled_at = now
         for piece in self._input.poll(now, unix_ns):
             if isinstance(piece, str):
                 self._pass_on(piece)

@@ -20,6 +20,7 @@ from starlette.websockets import WebSocketDisconnect, WebSocketState
 from antiphon.runtime import tasks
 from antiphon.runtime.metrics.call_meter import NOT_MEASURED, CallMeter
 from antiphon.runtime.nats.publisher import Publisher
+from antiphon.runtime.owned_calls.call_record import CallRecord
 from antiphon.schemas import messages, subjects
 from antiphon.schemas.audio import AudioFrame, pack_frame
 from antiphon.signaling.websocket_calls.call import WebSocketCall
@@ -58,7 +59,15 @@ class BusOutput:
     Made before the agent is claimed; `connection` is there from the beginning.
     """
 
-    def __init__(self, session_id: str, agent: str, publisher: Publisher, meter: CallMeter = NOT_MEASURED) -> None:
+    def __init__(
+        self,
+        session_id: str,
+        agent: str,
+        publisher: Publisher,
+        meter: CallMeter = NOT_MEASURED,
+        record: CallRecord | None = None,
+    ) -> None:
+        """`record`: of the call, for operators."""
         self.meter = meter
         """Of this call: what its events do not say is told to it."""
         self.unread: deque[str] = deque()
@@ -70,6 +79,7 @@ class BusOutput:
         self.closing: tuple[int, str] | None = None
         """Close code and reason, once the call has ended."""
         self._publisher, self._session_id = publisher, session_id
+        self._record, self._clock = record, asyncio.get_running_loop().time
         self.move(agent)
 
     def move(self, agent: str) -> None:
@@ -84,6 +94,8 @@ class BusOutput:
     def event(self, event: messages.Message) -> None:
         self._publisher.publish(self._event, messages.encode(event))
         self.meter.event(event)
+        if self._record is not None:
+            self._record.event(event, self._clock())
 
     def message(self, message: messages.DataMessage) -> str:
         """JSON makes six bytes of some characters: a message may be too long for NATS."""

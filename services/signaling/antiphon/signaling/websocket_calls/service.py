@@ -11,6 +11,7 @@ import contextlib
 import logging
 import secrets
 import string
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
@@ -28,6 +29,8 @@ from antiphon.runtime.nats.publisher import Publisher
 from antiphon.runtime.nats.server_url import without_password
 from antiphon.runtime.owned_calls.agent_claims import AgentClaims
 from antiphon.runtime.owned_calls.agent_liveness import AgentLiveness
+from antiphon.runtime.owned_calls.call_record import CallRecord
+from antiphon.runtime.owned_calls.record_outbox import RecordOutbox
 from antiphon.runtime.owned_calls.session_bus import CallHandlers, SessionBus
 from antiphon.runtime.owned_calls.transfers import Transfers
 from antiphon.schemas import MalformedError, messages, subjects
@@ -39,6 +42,7 @@ from antiphon.signaling.settings import Settings
 from antiphon.signaling.websocket_calls.call import MAX_CAUSE, CallState, WebSocketCall
 from antiphon.signaling.websocket_calls.call_table import CallTable
 from antiphon.signaling.websocket_calls.connection import BusOutput
+from antiphon.signaling.websocket_calls.summary import summary_of
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +55,7 @@ class _Parts:
 
     client: Client
     publisher: Publisher
+    outbox: RecordOutbox
     bus: SessionBus
     claims: AgentClaims
     liveness: AgentLiveness
@@ -84,9 +89,11 @@ class WebSocketCalls:
     Made by `__main__`, from `start` to the end of the process; handlers call it on the event loop.
     """
 
-    def __init__(self, settings: Settings, metrics: Metrics = OFF) -> None:
+    def __init__(self, settings: Settings, metrics: Metrics = OFF, instance: Callable[[], str] = str) -> None:
+        """`instance()`: the id of this process in the services register; empty before it is there."""
         self._settings = settings
         self._metrics = metrics
+        self._instance = instance
         self._table: CallTable | None = None
         self._parts: _Parts | None = None
         self._tasks: list[asyncio.Task[None]] = []
@@ -151,6 +158,7 @@ class WebSocketCalls:
         await tasks.end(*self._tasks)
         if (parts := self._parts) is not None:
             await parts.transfers.close()
+            parts.outbox.close()
             await parts.publisher.drain()
             await parts.bus.close()
             await parts.client.close()
@@ -189,7 +197,7 @@ class WebSocketCalls:
         agent, session = wanted.agent, wanted.session
         loop = asyncio.get_running_loop()
         session_id = "rtc_" + "".join(secrets.choice(_ID_ALPHABET) for _ in range(24))
-        began = loop.time()
+        began, began_at = loop.time(), time.time()
         ended: messages.Ended | None = None
         """Published to an agent that has accepted, where no call is made after all."""
         try:
@@ -221,13 +229,21 @@ class WebSocketCalls:
             list(caller.locked),
             wanted.model or agent,
             wanted.own_events,
+            began_at,
         )
         meter = CallMeter(self._metrics, "websocket", caller.creator)
         meter.started()
         meter.step("open", loop.time() - began)
         self._metrics.add("antiphon_usage_calls_total", key=usage_key(caller.creator))
-        output = BusOutput(session_id, agent, parts.publisher, meter)
-        call = WebSocketCall(state, output, began, self._ended)
+        record = CallRecord(
+            session_id,
+            parts.outbox,
+            lambda: self._summary(session_id),
+            time.time() - loop.time(),
+            self._settings.timeline_words,
+        )
+        output = BusOutput(session_id, agent, parts.publisher, meter, record)
+        call = WebSocketCall(state, output, began, self._ended, record)
         table.add(call)
         parts.liveness.watch(session_id, agent, claimed.instance)
         return OpenedCall(call, output, lambda: parts.bus.activate(call, claimed.instance))
@@ -236,6 +252,10 @@ class WebSocketCalls:
         if ended is not None:
             parts.publisher.publish(subjects.session_event(agent, session_id), messages.encode(ended))
         parts.bus.session_removed(session_id)
+
+    def _summary(self, session_id: str) -> messages.CallSummary | None:
+        call = self._table.get(session_id) if self._table is not None else None
+        return summary_of(call, self._instance(), self._settings.region) if call is not None else None
 
     def _ended(self, call: WebSocketCall) -> None:
         assert self._table is not None
@@ -266,7 +286,8 @@ class WebSocketCalls:
             liveness = AgentLiveness(client, table, settings.agent_lost_seconds or 30.0)
             claims = AgentClaims(client, publisher.publish, bus.turn_away, self._metrics)
             transfers = Transfers(bus, claims, liveness, publisher, _store_nothing)
-            parts = _Parts(client, publisher, bus, claims, liveness, transfers)
+            outbox = RecordOutbox(client, publisher)
+            parts = _Parts(client, publisher, outbox, bus, claims, liveness, transfers)
             await client.subscribe(subjects.ANY_CALL_STATUS, cb=self._asked_for_status)
             await client.subscribe(subjects.cluster_calls(settings.cluster), cb=self._called_from_elsewhere)
             await connection.require_allowed(client)

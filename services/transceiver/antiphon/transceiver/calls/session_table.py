@@ -15,7 +15,10 @@ from antiphon.rtc.dtls.certificate import Certificate
 from antiphon.runtime.metrics import OFF, Metrics
 from antiphon.runtime.metrics.call_meter import CallMeter
 from antiphon.runtime.nats.publisher import Publisher
+from antiphon.schemas import messages
+from antiphon.transceiver.bus.recorded_output import RecordedOutput
 from antiphon.transceiver.bus.session_output import ListenerOutput, SessionOutput
+from antiphon.transceiver.calls.call_records import CallRecords
 from antiphon.transceiver.net.demux import Demux
 from antiphon.transceiver.net.endpoint import Endpoint, Endpoints
 from antiphon.transceiver.session.endings import Endings
@@ -73,9 +76,14 @@ class SessionTable:
         gates: SendGates | None = None,
         foreign_keys: Mapping[int, bytes] | None = None,
         metrics: Metrics = OFF,
+        records: CallRecords | None = None,
+        count_report: Callable[[messages.ClientStatistics, messages.ClientStatistics | None], None] | None = None,
     ) -> None:
         """`listeners` are notified in this order when a session is removed. `gates` None: no call has a copy.
-        `foreign_keys`: password keys of clusters whose calls may go on here, by cluster."""
+        `foreign_keys`: password keys of clusters whose calls may go on here, by cluster.
+        `records`: makes the records of calls, of which a listener has none. `count_report`: as of `Session`."""
+        self._records = records
+        self._count_report = count_report
         self._gates = gates
         self._foreign_keys = foreign_keys or {}
         self._metrics = metrics
@@ -101,14 +109,18 @@ class SessionTable:
         span = trace.get_current_span()
         may_send = self._gates.gate(state.session_id) if self._gates is not None and state.copied else None
         output: Output = ListenerOutput(endpoint.socket)
+        record = None
         if not state.listens_to:
             root = state.call_trace.get("parent", "")
             meter = CallMeter(self._metrics, "webrtc", state.creator, root, state.began_at)
             if certificate is not None:
                 meter.started()
-            output = SessionOutput(
+            output = made = SessionOutput(
                 state.agent, state.session_id, endpoint.socket, self._publisher, span, now, may_send, meter
             )
+            if self._records is not None:
+                record = self._records.make(state, time.time() - now)
+                output = RecordedOutput(made, record, self._loop.time)
         foreign = {
             ufrag: self._foreign_keys.get(cluster) or secrets.token_bytes(32)
             for ufrag, cluster in state.ufrag_clusters.items()
@@ -127,6 +139,8 @@ class SessionTable:
             self._remove,
             foreign,
             time.time() - now,
+            record,
+            self._count_report,
         )
         self.endpoints.put(state.session_id, endpoint)
         self.demux.add(session)

@@ -43,6 +43,11 @@ class SlotService:
         self._statistics = statistics
         self._service: Service | None = None
 
+    @property
+    def instance(self) -> str:
+        """Its id in the register; empty while it is not registered."""
+        return self._service.id if self._service is not None else ""
+
     async def start(self, identity: TransceiverIdentity) -> None:
         """Answer requests of this slot."""
         self._service = await service_discovery.register(

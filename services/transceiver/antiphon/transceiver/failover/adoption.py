@@ -103,6 +103,5 @@ class Adoption:
         how = "handed_over" if handed_over else "killed" if found.revision else "other_region"
         self._metrics.add("antiphon_call_takeovers_total", how=how)
         self._metrics.observe("antiphon_call_takeover_gap_seconds", max(0.0, age), how=how)
-        event = messages.TakenOver(handed_over=handed_over, checkpoint_age_ms=round(max(0.0, age) * 1000, 1))
-        self._publisher.publish(subjects.session_event(session.state.agent, session_id), messages.encode(event))
+        session.announce_taken_over(handed_over, round(max(0.0, age) * 1000, 1))
         return True

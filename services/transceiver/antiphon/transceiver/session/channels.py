@@ -37,8 +37,16 @@ class Channels:
     of the last call with one, which is at most the 50 ms between two polls ago.
     """
 
-    def __init__(self, state: SessionState, output: MessageOutput, now: float) -> None:
+    def __init__(
+        self,
+        state: SessionState,
+        output: MessageOutput,
+        now: float,
+        take_report: Callable[[str | bytes, float], bool] | None = None,
+    ) -> None:
+        """`take_report(message, now)`: True if a message of the events channel is not for the agent."""
         self._state = state
+        self._take_report = take_report
         self._output = output
         self.now = now
         """When it was called last with a time."""
@@ -236,6 +244,8 @@ class Channels:
         self._output.event(messages.SessionError(message=f"the data channels are closed: {reason}"))
 
     def _received(self, label: str, payload: str | bytes) -> None:
+        if label == messages.EVENTS_CHANNEL and self._take_report is not None and self._take_report(payload, self.now):
+            return
         self._output.message(messages.DataMessage.of(label, payload))
 
 

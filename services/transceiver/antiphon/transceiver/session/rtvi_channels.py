@@ -130,8 +130,14 @@ class _Translated:
         self.message = message
 
 
-def channels_of(state: SessionState, output: MessageOutput, now: float, unix_offset: float) -> Channels:
-    """The data channels of a session, for what its client speaks."""
+def channels_of(
+    state: SessionState,
+    output: MessageOutput,
+    now: float,
+    unix_offset: float,
+    take_report: Callable[[str | bytes, float], bool] | None = None,
+) -> Channels:
+    """The data channels of a session, for what its client speaks. RTVI has no digests: all of it is translated."""
     if state.rtvi is None:
-        return Channels(state, output, now)
+        return Channels(state, output, now, take_report)
     return RtviChannels(state, output, state.rtvi, now, unix_offset)

@@ -19,6 +19,8 @@ from antiphon.rtc.rtp.packet import is_rtcp
 from antiphon.rtc.rtp.srtp import Srtp
 from antiphon.rtc.rtp.srtp_state import SrtpState
 from antiphon.rtc.sdp.audio import Direction, sends
+from antiphon.runtime.owned_calls.call_record import CallRecord
+from antiphon.runtime.owned_calls.client_statistics import ClientReports
 from antiphon.runtime.token_bucket import TokenBucket
 from antiphon.schemas import messages
 from antiphon.schemas.addresses import Address
@@ -70,11 +72,14 @@ class Session:
         on_end: Callable[[Session], None] | None = None,
         foreign_keys: Mapping[str, bytes] | None = None,
         unix_offset: float = 0.0,
+        record: CallRecord | None = None,
+        count_report: Callable[[messages.ClientStatistics, messages.ClientStatistics | None], None] | None = None,
     ) -> None:
         """`join` and `leave` begin and end visits of the timing wheel. `take_turn` runs a costly step of the handshake,
         now or when running calls allow it. `on_end(session)` is called once, as the last step of `end` or `detach`.
         A session that another process began needs no certificate: its handshake is done. `foreign_keys`: password keys
         of ufrags that another cluster made. `unix_offset`: Unix time less the time that `now` counts, in seconds.
+        `record`: the call's, for operators. `count_report(digest, the one before)`: for metrics.
         """
         self.state = state
         self.ended: messages.EndReason | Literal["moved"] | None = None
@@ -82,8 +87,10 @@ class Session:
         """The cause that the hang-up request gave."""
         self.got_through = False
         """The handshake finished, here or in the process that had the session before."""
-        self.client_statistics: messages.ClientStatistics | None = None
-        """The last digest of its client (`client_statistics`)."""
+        self.reports = ClientReports()
+        """The digests of its client's statistics."""
+        self._record = record
+        self._count_report = count_report
         self.ice = IceLite(state, password_key, self._send_by, self._touch, foreign_keys)
         self.budget = PacketBudget(state.strikes, now)
         self._output = output
@@ -115,7 +122,7 @@ class Session:
         self._speech_srtp: Srtp | None = None
         """What protects our speech before the client's Finished is there; `_srtp` from then on."""
         self._client_events = BoundedEvents(output, now)
-        self._channels = channels_of(state, self._client_events, now, unix_offset)
+        self._channels = channels_of(state, self._client_events, now, unix_offset, self._take_report)
         self._over_budget = OverBudget(self.budget, self._channels.send)
         self.receiver = AudioReceiver(state, self._client_events, unix_offset)
         self.sender = AudioSender(state, output, unix_offset)
@@ -434,6 +441,24 @@ class Session:
         """Send on the client's data channel of that label; kept for a while if it is not open yet."""
         if self.ended is None:
             self._channels.send(channel, payload)
+            if self._record is not None and channel == messages.EVENTS_CHANNEL:
+                self._record.to_client(payload, self._channels.now)
+
+    def _take_report(self, payload: str | bytes, now: float) -> bool:
+        """Whether a message of the client is the digest of its statistics: these are for operators, not for agents."""
+        before = self.reports.last
+        taken = self.reports.take(payload, now)
+        if isinstance(taken, messages.ClientStatistics):
+            if self._record is not None:
+                self._record.client_statistics(taken)
+            if self._count_report is not None:
+                self._count_report(taken, before)
+        return taken is not False
+
+    @property
+    def client_statistics(self) -> messages.ClientStatistics | None:
+        """The last digest of its client; None before the first since this process has the call."""
+        return self.reports.last
 
     @contained
     def announce_draining(self, seconds: float) -> None:
@@ -466,6 +491,11 @@ class Session:
             self._channels.announce_open()
         self.checkpoints.touch()
         self._wake_speech(now)
+
+    @contained
+    def announce_taken_over(self, handed_over: bool, checkpoint_age_ms: float) -> None:
+        """This process goes on with the call of another one."""
+        self._output.event(messages.TakenOver(handed_over=handed_over, checkpoint_age_ms=checkpoint_age_ms))
 
     def tap(self, mixer: CallMixer | None) -> None:
         """Both voices of the call go to `mixer` as well, as they are received and played; None: to nothing else."""
@@ -504,6 +534,8 @@ class Session:
         """The agent tells what it knows of a turn's latency: for operators, and nothing of the call changes."""
         self.state.turns = max(self.state.turns, report.turn.number)
         self.state.last_turn = report.turn.model_dump(exclude_none=True)
+        if self._record is not None:
+            self._record.turn(report.turn, now)
 
     # ---- time ----------------------------------------------------------------------------------------
 

@@ -1,0 +1,1 @@
+../../../../../../clients/js/src/client_stats.js

@@ -1,0 +1,30 @@
+"""The output of a session whose events also go into the record of its call."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from antiphon.runtime.owned_calls.call_record import CallRecord
+from antiphon.schemas import messages
+from antiphon.transceiver.bus.session_output import SessionOutput
+
+
+class RecordedOutput:
+    """The `Output` of one session, owned by it and called by it only, on the event loop.
+
+    All but events goes to `SessionOutput` without a step in between: datagrams and frames cost what they did.
+    """
+
+    def __init__(self, output: SessionOutput, record: CallRecord, clock: Callable[[], float]) -> None:
+        self.datagram = output.datagram
+        self.audio = output.audio
+        self.message = output.message
+        self.move = output.move
+        self.milestone = output.milestone
+        self._publish = output.event
+        self._record = record
+        self._clock = clock
+
+    def event(self, event: messages.Message) -> None:
+        self._publish(event)
+        self._record.event(event, self._clock())
