@@ -30,8 +30,9 @@ FIRST_WORK: Final[dict[Model, float]] = {"stt": 0.3, "agent": 0.0, "tts": 0.15}
 """Seconds of one request, as long as none was measured."""
 WEIGHT: Final = 0.1
 """Of one request in what requests take."""
-PER_TURN: Final[dict[Model, float]] = {"stt": 1.5, "agent": 1.0, "tts": 1.0}
-"""Requests for which a caller waits. A turn is transcribed at its first pause, and half of them once more."""
+FRESH_SHARE: Final = 0.65
+"""Of the calls that are about to speak: as many may do so in the same moment. On two cores it gives six calls of a
+burst (`antiphon bench admission`)."""
 FRESH_SECONDS: Final = 20.0
 """For which a new call counts as one that is about to speak; then it is a quiet one, until it does."""
 ACTIVE_SECONDS: Final = 30.0
@@ -137,11 +138,10 @@ class ModelLoad:
         return sum(each.typical(now) for each in self.waits.values())
 
     def expected(self, now: float) -> float:
-        """Seconds that a caller of one more call would wait for all models."""
-        each = sum(PER_TURN[name] * waits.work / waits.parallel for name, waits in self.waits.items())
+        """Seconds that callers would wait for all models, with one more call, if many of them spoke at once."""
+        each = sum(waits.work / waits.parallel for waits in self.waits.values())
         fresh, active, quiet = self._counts(now)
-        others = max(self.measured(now), (ACTIVE_SHARE * active + QUIET_SHARE * quiet) * each)
-        return others + (fresh + 1) * each
+        return each * (FRESH_SHARE * (fresh + 1) + ACTIVE_SHARE * active + QUIET_SHARE * quiet)
 
     def refusal(self, now: float) -> tuple[str, int]:
         """Why one more call is not taken, and after how many seconds to try again; an empty text: it is taken."""
