@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final, Protocol
 
-FIRST_SPACING: Final = 0.045
-"""Seconds between two clients that finish, as long as nothing was measured: 55 clients connect within 2.5 s. On two
-cores that the clients share, 50 of 100 connected in 2.5 s (`antiphon bench admission`)."""
-MAX_SPACING: Final = 2 * FIRST_SPACING
-"""However slow clients were, so many may still come at once: 27 within 2.5 s."""
+FIRST_SPACING: Final = 0.03
+"""Seconds between two clients that finish, as long as nothing was measured: 83 clients connect within 2.5 s. On two
+cores that they share with the stack, 50 clients took 14 ms each (`antiphon bench admission`)."""
+MAX_SPACING: Final = 0.1
+"""However slow clients were, so many may still come at once: 25 within 2.5 s."""
 BUSY: Final = 8
 """Clients that wait, from which on the next one to finish says how fast they are served, not how often they come."""
 WEIGHT: Final = 0.2
