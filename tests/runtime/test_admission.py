@@ -32,6 +32,17 @@ def test_a_claim_is_accepted_while_there_is_room() -> None:
     assert one.refusal(CLAIM, 99.0) == "this instance has 2 sessions, its capacity (A_SETTING)"
 
 
+def test_more_than_can_be_served_in_time_is_refused_with_a_time_to_wait_whatever_places_there_are() -> None:
+    load: tuple[str, int] = ("callers wait", 4)
+    one = Admission({}, 2, "echo-1", 16000, overload=lambda: load)
+    assert (one.refusal(CLAIM, 99.0), one.retry_after) == ("callers wait", 4)
+    assert (one.room, one.places) == (0, 2), "calls whose agent has died are taken all the same"
+    refused = answer(one.reply("callers wait", one.retry_after))
+    assert (refused.accepted, refused.retry_after) == (False, 4)
+    load = ("", 0)
+    assert (one.refusal(CLAIM, 99.0), one.room) == ("", 2)
+
+
 def test_a_session_that_runs_already_and_a_claim_that_is_too_old_are_refused_first() -> None:
     sessions: dict[str, None] = {"rtc_1": None}
     one = admission(sessions, capacity=1)

@@ -167,6 +167,28 @@ def test_an_unknown_agent_is_404_and_the_present_ones_are_named(http: httpx.Clie
     assert error_of(busy)["code"] == "agent_busy"
 
 
+@pytest.mark.parametrize(
+    ("reply", "code"),
+    [
+        (Refused(code="full", message="so many clients connect right now", retry_after=7), "overloaded"),
+        (Refused(code="no_agent", message="it has too much to do", retry_after=7), "agent_busy"),
+    ],
+)
+def test_a_refusal_for_load_says_by_every_protocol_when_to_try_again(
+    http: httpx.Client, healthy: StandIns, reply: Refused, code: str
+) -> None:
+    healthy.running[0].reply = reply
+    for answer in (
+        http.post(CALLS, content=OFFER, headers=SDP),
+        http.post("/v1/realtime?model=any", content=OFFER, headers=SDP),
+        http.post("/v1/whip", content=OFFER, headers=SDP),
+        http.post("/v1/live/sessions", json={"transport": {"type": "webrtc", "sdp": OFFER}}),
+        http.post("/api/offer", json={"sdp": OFFER, "type": "offer"}),
+    ):
+        assert (answer.status_code, answer.headers["retry-after"]) == (503, "7"), answer.url
+        assert error_of(answer)["code"] == code
+
+
 def test_an_answer_that_names_a_transceiver_is_not_passed_on_and_its_session_ended(
     http: httpx.Client, healthy: StandIns
 ) -> None:

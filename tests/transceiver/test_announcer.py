@@ -43,7 +43,7 @@ async def announcing(
     client, times, said = await connection.connect(url, "test"), list[float](), list[messages.TransceiverAnnouncement]()
     socket: Any = SimpleNamespace()
     endpoints = Endpoints(Endpoint(TransceiverIdentity(0, 1, 1), "127.0.0.1:1", socket))
-    admission: Any = SimpleNamespace(draining=False, announced=0)
+    admission: Any = SimpleNamespace(draining=False, announced=0, connect_ms=0.0)
     liveness, site = Liveness("", None), Site("eu", messages.Place(latitude=50.11, longitude=8.68))
     each = Announcer(client, endpoints, 100, admission, lambda: 0.0, liveness, store_lost or (lambda: None), site)
 

@@ -18,6 +18,7 @@ from typing import Final
 from antiphon.cli.errors import UsageError, installing
 
 BENCHES: Final = {
+    "admission": "calls.admission",
     "bridge": "calls.bridge",
     "call": "calls.call",
     "conversation": "calls.conversation",

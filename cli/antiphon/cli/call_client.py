@@ -9,7 +9,7 @@ from urllib.parse import unquote, urljoin, urlsplit
 
 import httpx
 
-from antiphon.cli.errors import CallError, UsageError
+from antiphon.cli.errors import CallError, RefusedCallError, UsageError
 
 log = logging.getLogger(__name__)
 
@@ -65,7 +65,9 @@ async def place(
         raise CallError(f"no answer from {url} ({type(error).__name__}): is the stack running?") from None
     location = response.headers.get("Location")
     if response.status_code != 201 or not location:
-        raise CallError(f"{url} refused the call with status {response.status_code}: {refusal(response)}")
+        text = f"{url} refused the call with status {response.status_code}: {refusal(response)}"
+        wait = response.headers.get("Retry-After", "")
+        raise RefusedCallError(text, response.status_code, int(wait) if wait.isdecimal() else 0)
     region, ingress = (unquote(response.headers.get(f"Antiphon-{name}", "")) for name in ("Region", "Ingress"))
     return Placed(urljoin(url, location), response.text, region, ingress)
 

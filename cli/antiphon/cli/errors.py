@@ -14,3 +14,11 @@ def installing(extra: str) -> str:
 
 class CallError(Exception):
     """A call could not be set up or broke off; the text says where and what to do. Exit status 1."""
+
+
+class RefusedCallError(CallError):
+    """The server takes no call, for now or at all: the status of its answer, and its `Retry-After` (0: it has none)."""
+
+    def __init__(self, text: str, status: int, retry_after: int) -> None:
+        super().__init__(text)
+        self.status, self.retry_after = status, retry_after

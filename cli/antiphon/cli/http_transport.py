@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import ssl
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any, Final
 
 import httpcore
@@ -116,10 +117,16 @@ class RacedConnects(httpcore.AsyncNetworkBackend):
         await asyncio.sleep(seconds)
 
 
+@lru_cache(maxsize=8)
+def _context(verify: ssl.SSLContext | bool) -> ssl.SSLContext:
+    """One for all clients of this process: to read the system's authorities takes 15 ms."""
+    return httpx.create_ssl_context(verify, trust_env=False)
+
+
 class Transport(httpx.AsyncHTTPTransport):
     """For `httpx.AsyncClient(transport=...)`. Owner: the client, which closes it; used on one event loop."""
 
     def __init__(self, verify: ssl.SSLContext | bool = True) -> None:
-        context = httpx.create_ssl_context(verify, trust_env=False)
+        context = _context(verify)
         super().__init__(verify=context, trust_env=False)
         self._pool = httpcore.AsyncConnectionPool(ssl_context=context, network_backend=RacedConnects())

@@ -347,7 +347,7 @@ class Agent:
             await request.respond(self._admission.reply(str(error)))
             return
         if refusal := self._admission.refusal(claim, time.time(), unfit):
-            await request.respond(self._admission.reply(refusal))
+            await request.respond(self._admission.reply(refusal, self._admission.retry_after))
             return
         session = self._speaking(self._admission.lease(claim, request.headers or {}, time.time()))
         self._sessions[session.id] = session  # before the first await: the capacity is exact

@@ -49,28 +49,40 @@ class OwnStack:
         )
 
     def transceiver(self) -> int:
+        """Start one that refuses nothing for being slow: benches measure how slow it gets."""
+        return self._transceiver(ANTIPHON_MAX_LATENESS_MS="1000", ANTIPHON_CONNECT_WITHIN="0")
+
+    def own_limits_transceiver(self) -> int:
+        """Start one with the limits that it has by default."""
+        return self._transceiver()
+
+    def _transceiver(self, **limits: str) -> int:
         return self._start(
             "antiphon.transceiver",
             **self._keys,
             **self._password,
             ANTIPHON_TRANSCEIVER_BIND="127.0.0.1:0",
             ANTIPHON_TRANSCEIVER_ADVERTISE="127.0.0.1",
-            ANTIPHON_MAX_LATENESS_MS="1000",
+            **limits,
         )
 
-    def signaling(self) -> int:
+    def signaling(self, agent: str = TALKER) -> int:
         return self._start(
             "antiphon.signaling",
             ANTIPHON_HTTP_BIND=self.http,
-            ANTIPHON_DEFAULT_AGENT=TALKER,
+            ANTIPHON_DEFAULT_AGENT=agent,
+            ANTIPHON_CONNECTIONS_PER_ADDRESS="1000",
             ANTIPHON_ALLOW_OPEN="1",  # loopback, or a network namespace of the bench's own
         )
 
-    def bridge(self) -> int:
-        return self._start("antiphon.inference_bridge", ANTIPHON_GREETING="none")
+    def bridge(self, **settings: str) -> int:
+        return self._start("antiphon.inference_bridge", ANTIPHON_GREETING="none", **settings)
 
     def agent(self) -> int:
         return self._start("antiphon.bench.calls.talking_agent")
+
+    def echo(self) -> int:
+        return self._start("antiphon.bench.calls.echo_agent")
 
     def _start(self, module: str, **settings: str) -> int:
         common = {"ANTIPHON_NATS_URL": self.nats_url, "ANTIPHON_LOG_LEVEL": "ERROR"}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, Final
 
 from antiphon.schemas import messages, subjects
@@ -19,6 +19,8 @@ log = logging.getLogger(__name__)
 
 CLOCKS_APART: Final = 1.0
 """Seconds by which the clocks of two machines may differ without a claim being taken for an old one."""
+FULL_RETRY: Final = 5
+"""Seconds after which another try makes sense where all places are taken."""
 _CLAIMS_MEASURED: Final = 1000
 
 
@@ -46,9 +48,20 @@ class Admission:
     """
 
     def __init__(
-        self, sessions: Collection[str], capacity: int, instance: str, input_rate: AudioRate, setting: str = ""
+        self,
+        sessions: Collection[str],
+        capacity: int,
+        instance: str,
+        input_rate: AudioRate,
+        setting: str = "",
+        overload: Callable[[], tuple[str, int]] = lambda: ("", 0),
     ) -> None:
-        """`sessions`: ids of those that run, the table of the owner. `setting` names that of `capacity`."""
+        """`sessions`: ids of those that run, the table of the owner. `setting` names that of `capacity`.
+
+        `overload()`: why one more session would not be served in time, and the seconds after which to try again; empty:
+        it would be.
+        """
+        self._overload = overload
         self._stopping = False
         self._sessions, self._capacity = sessions, capacity
         self._instance, self._input_rate = instance, input_rate
@@ -66,18 +79,28 @@ class Admission:
         return self._stopping
 
     @property
+    def places(self) -> int:
+        """How many more sessions there is a place for, whatever the load is."""
+        return 0 if self.stopping else self._capacity - len(self._sessions)
+
+    @property
     def room(self) -> int:
         """How many more sessions are accepted."""
-        return 0 if self.stopping else self._capacity - len(self._sessions)
+        return 0 if self._overload()[0] else self.places
+
+    @property
+    def retry_after(self) -> int:
+        """Seconds after which a claim that is refused now may be accepted; 0: that is not known."""
+        return self._overload()[1] or (FULL_RETRY if self.full else 0)
 
     @property
     def full(self) -> str:
         """Why no session is accepted at all; empty: there is room."""
         if self.stopping:
             return "this instance is about to stop"
-        if self.room <= 0:
+        if self.places <= 0:
             return f"this instance has {len(self._sessions)} sessions, its capacity{self._setting}"
-        return ""
+        return self._overload()[0]
 
     def refusal(self, claim: Claim, unix_time: float, unfit: str = "") -> str:
         """Why this claim is refused; empty: it may be accepted. `unfit`: why another instance would be better."""
@@ -105,13 +128,19 @@ class Admission:
             trace=dict(trace),
         )
 
-    def reply(self, refusal: str = "") -> bytes:
+    def reply(self, refusal: str = "", retry_after: int = 0) -> bytes:
         """The answer to a claim, accepted or refused, ready to be sent."""
         if refusal:
             self._refused += 1
             log.warning("claim refused: %s", refusal)
         return messages.encode(
-            ClaimReply(accepted=not refusal, input_rate=self._input_rate, instance=self._instance, message=refusal)
+            ClaimReply(
+                accepted=not refusal,
+                input_rate=self._input_rate,
+                instance=self._instance,
+                message=refusal,
+                retry_after=retry_after,
+            )
         )
 
     def accepted(self, session_id: str, took_ms: float) -> None:

@@ -51,6 +51,8 @@ class Declined(NamedTuple):
     instance: str
     """Empty: it has not named itself."""
     message: str
+    retry_after: int = 0
+    """As in `ClaimReply`."""
 
 
 class NoResponders(NamedTuple):
@@ -208,7 +210,8 @@ class AgentClaims:
             if isinstance(last, Accepted):
                 return last.reply
         if declined is not None:
-            return _refused(agent, f"declined: {declined.message or 'no reason given'}")
+            refused = _refused(agent, f"declined: {declined.message or 'no reason given'}")
+            return refused.model_copy(update={"retry_after": declined.retry_after})
         return _refused(agent, f"is there but has not answered within {CLAIM_SECONDS} s")
 
     async def _next(self, agent: str, tried: set[str], deadline: float) -> str:
@@ -285,7 +288,7 @@ def _read(message: Msg) -> Accepted | Declined | NoResponders:
         reply = messages.decode(message.data, messages.ClaimReply)
     except MalformedError as error:
         return Declined("", f"it answers unreadably: {error}")
-    return Accepted(reply) if reply.accepted else Declined(reply.instance, reply.message)
+    return Accepted(reply) if reply.accepted else Declined(reply.instance, reply.message, reply.retry_after)
 
 
 def _refused(agent: str, why: str) -> messages.Refused:

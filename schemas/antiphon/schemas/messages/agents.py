@@ -44,6 +44,8 @@ class ClaimReply(Message):
     """Name of the agent's process, unlike that of every other process."""
     message: str = ""
     """Why it refuses, for people."""
+    retry_after: int = Field(default=0, ge=0, le=3600)
+    """It refuses because it has too much to do: seconds after which another try makes sense; 0: not known."""
 
 
 class Lease(Message):

@@ -59,6 +59,8 @@ class TransceiverAnnouncement(Message):
     """Sessions at once; it refuses further ones."""
     lateness_ms: float = Field(ge=0, default=0.0)
     """How late its timers ran in the last seconds: 99th percentile, ms."""
+    connect_ms: float = Field(ge=0, default=0.0)
+    """How long the client of one more call would wait for its connection, from how fast others get theirs."""
     holder: str = Field(default="", max_length=64)
     """Random name of the process. One process announces several slots: its own and those that it has taken over."""
     lifeline: str | None = None

@@ -103,6 +103,8 @@ class Refused(Message):
     """For programs."""
     message: str
     """For the person who reads the error: names the thing, the value and the way out."""
+    retry_after: int = Field(default=0, ge=0, le=3600)
+    """Seconds after which another try makes sense; 0: not known."""
 
 
 OpenReply = Annotated[Opened | Refused, Field(discriminator="type")]

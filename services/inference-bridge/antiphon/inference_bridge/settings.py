@@ -46,6 +46,8 @@ class Settings(NatsSettings):
     """The keys that seal what leases hold of calls; needed where NATS keeps leases on disk."""
     bridge_capacity: int = Field(default=32, ge=1, le=1000)
     """Calls at once; claims above it are refused."""
+    bridge_max_wait: float = Field(default=1.5, ge=0, le=60)
+    """Seconds that callers may wait for the models; claims that would make it more are refused. 0: none is for that."""
     bridge_idle: float = Field(default=60.0, ge=1)
     """Seconds without a frame or an event after which a call is dropped: its transceiver is gone."""
     orphan_seconds: float = Field(default=10.0, ge=0, le=3600)

@@ -38,6 +38,7 @@ class Settings(HubSettings):
     transceiver_processes: int = Field(default=1, ge=1, le=256)
     capacity: int = Field(default=100, ge=1, le=10000)
     max_lateness_ms: float = Field(default=50.0, gt=0)
+    connect_within: float = Field(default=2.5, ge=0, le=60)
     consent_seconds: float = Field(default=30.0, ge=6, le=600)
     agent_lost_seconds: float = Field(default=30.0, ge=0, le=3600)
     keep_flows: bool = False

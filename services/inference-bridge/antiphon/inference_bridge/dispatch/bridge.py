@@ -35,7 +35,7 @@ class Bridge:
         self._client = client
         self._entry = RegisterEntry(name, instance)
         self._models = ModelClients(client, models, settings, self._entry)
-        self._agents = CallAgents(client, settings, scripted_agent, self._entry)
+        self._agents = CallAgents(client, settings, scripted_agent, self._entry, self._models.load.waits["agent"])
         self._calls = CallSessions(client, settings, models, self._models, self._agents, instance)
         self._claims = Claims(client, name, capacity, instance, self._calls)
 
@@ -45,7 +45,9 @@ class Bridge:
         await self._models.until_ready()
         speech = self._calls.speech
         for sentence in spoken_fallbacks(speech.language):  # they are needed when no speech can be made
-            speech.phrases.keep(sentence, await speech.tts.synthesize(sentence, 1.0, Urgency.SOON))
+            samples = await speech.tts.synthesize(sentence, 1.0, Urgency.SOON)
+            speech.phrases.keep(sentence, samples)
+            await self._models.measure(samples)
         await self._calls.start()
 
     async def chat_server_trouble(self) -> Trouble | None:

@@ -12,6 +12,7 @@ from antiphon.inference_bridge.agents.chat_check import ChatCheck, Trouble
 from antiphon.inference_bridge.agents.language_model import LanguageModel, client_for
 from antiphon.inference_bridge.agents.scripted import greeting_of
 from antiphon.inference_bridge.dispatch.register_entry import RegisterEntry
+from antiphon.inference_bridge.models.measured import MeasuredAgent, WaitsOfModel
 from antiphon.inference_bridge.models.remote.language_model import RemoteLanguageModel
 from antiphon.inference_bridge.phrases import phrase
 from antiphon.inference_bridge.settings import Settings
@@ -25,9 +26,15 @@ class CallAgents:
     """
 
     def __init__(
-        self, client: Client, settings: Settings, scripted_agent: Callable[[], Agent], entry: RegisterEntry
+        self,
+        client: Client,
+        settings: Settings,
+        scripted_agent: Callable[[], Agent],
+        entry: RegisterEntry,
+        waits: WaitsOfModel,
     ) -> None:
-        """`entry` is told when the chat server fails, and when it answers again."""
+        """`entry` is told when the chat server fails, and when it answers again; `waits`, how long callers wait."""
+        self._waits = waits
         self._client, self._settings, self._scripted_agent = client, settings, scripted_agent
         key = settings.llm_api_key.get_secret_value()
         asks_itself = settings.llm_url and settings.llm == "local"
@@ -57,13 +64,15 @@ class CallAgents:
         """An agent for one call."""
         settings = self._settings
         if settings.llm == "remote":
-            return RemoteLanguageModel(self._client, settings.llm_timeout, settings.llm_load_timeout)
+            agent: Agent = RemoteLanguageModel(self._client, settings.llm_timeout, settings.llm_load_timeout)
+            return MeasuredAgent(agent, self._waits)
         if self._llm is None or self._check is None:
             return self._scripted_agent()
         self._check.call_connects()
-        return LanguageModel(
+        agent = LanguageModel(
             self._llm, settings.llm_model, settings.llm_timeout, self._check.check_again, settings.llm_load_timeout
         )
+        return MeasuredAgent(agent, self._waits)
 
     def start_check(self) -> None:
         """Ask the chat server from now on whether it answers."""

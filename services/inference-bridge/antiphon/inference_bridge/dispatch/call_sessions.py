@@ -54,13 +54,26 @@ class CallSessions:
     ) -> None:
         """`instance`: our name among the processes of this agent."""
         self._client, self._models, self._agents = client, models, agents
+        self._load = clients.load
         self._sessions: dict[str, Session] = {}
         admission = self.admission = Admission(
-            self._sessions, settings.bridge_capacity, instance, _INPUT_RATE, "ANTIPHON_BRIDGE_CAPACITY"
+            self._sessions,
+            settings.bridge_capacity,
+            instance,
+            _INPUT_RATE,
+            "ANTIPHON_BRIDGE_CAPACITY",
+            lambda: self._load.refusal(time.monotonic()),
         )
         crypto = lease_crypto.from_file(settings.lease_key_file) if settings.lease_key_file is not None else None
         self._keeper = LeaseKeeper(
-            client, settings.agent_name, self._take_over, self._lost, lambda: admission.room, instance, crypto
+            client,
+            settings.agent_name,
+            self._take_over,
+            self._lost,
+            lambda: admission.places,
+            instance,
+            crypto,
+            lambda: admission.room,
         )
         self._services = session_services(
             client, settings, models, clients, agents, instance, self._save, self._keeper.verify
@@ -130,6 +143,7 @@ class CallSessions:
         If not, or if either raises, nothing is left of the session here.
         """
         self._sessions[session.id] = session  # before the first await: the capacity is exact
+        self._load.call_began(session.id, time.monotonic())
         confirmed = False
         try:
             await session.start()
@@ -157,6 +171,7 @@ class CallSessions:
 
     async def _close(self, session: Session) -> None:
         self._sessions.pop(session.id, None)
+        self._load.call_ended(session.id)
         await session.close()
 
     def _lost(self, session_id: str) -> None:

@@ -70,7 +70,7 @@ class Claims:
 
     async def _claim(self, request: Request) -> None:
         """Answer a claim, or pass it on to a process that has more room."""
-        capacity = 0 if self._admission.stopping else self._capacity
+        capacity = 0 if self._admission.room <= 0 else self._capacity
         other = self._peers.better(len(self._calls), capacity, time.monotonic())
         if other is None:
             await self._take(request)
@@ -105,9 +105,10 @@ class Claims:
                 return
             span.set_attribute("antiphon.session", claim.session_id)
             refusal = self._admission.refusal(claim, time.time())
+            retry_after = self._admission.retry_after if refusal else 0
             if not refusal and not await self._calls.accept(claim):
                 refusal = self._admission.lost(claim.session_id)
-            await request.respond(self._admission.reply(refusal))
+            await request.respond(self._admission.reply(refusal, retry_after))
             took_ms = (time.perf_counter() - started) * 1000
             span.set_attribute("antiphon.claim_ms", round(took_ms, 2))
             if not refusal:

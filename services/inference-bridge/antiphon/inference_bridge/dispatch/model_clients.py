@@ -4,28 +4,37 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
+import soxr
 from nats.aio.client import Client
 
 from antiphon.inference_bridge.dispatch.local_models import LocalModels
+from antiphon.inference_bridge.dispatch.model_load import Model, ModelLoad
 from antiphon.inference_bridge.dispatch.register_entry import RegisterEntry
 from antiphon.inference_bridge.models.clients import LocalStt, LocalTts, SttClient, TtsClient
+from antiphon.inference_bridge.models.measured import MeasuredStt, measured_tts
 from antiphon.inference_bridge.models.remote.http_stt import HttpStt
 from antiphon.inference_bridge.models.remote.http_tts import HttpTts
 from antiphon.inference_bridge.models.remote.pool import RemoteModels
 from antiphon.inference_bridge.models.remote.speech_service import SpeechServiceError
 from antiphon.inference_bridge.models.sources import ModelError
-from antiphon.inference_bridge.models.threads import ModelThreads
+from antiphon.inference_bridge.models.threads import ModelThreads, Urgency
 from antiphon.inference_bridge.settings import Settings
+from antiphon.inference_bridge.stt.chunking import RATE
 from antiphon.inference_bridge.tts.normalization import for_remote_voice
+from antiphon.inference_bridge.tts.synthesizer import SPEECH_RATE, Samples
 from antiphon.runtime import tasks
 
 log = logging.getLogger(__name__)
 
 _JOBS_PER_CALL: Final = 4
 """Waiting model jobs per call of the capacity; above that the least urgent are given up."""
+REMOTE_AT_ONCE: Final = 8
+"""Requests that a service or the workers of a model are taken to serve at once, before they are seen to be slow."""
 _FIRST_PAUSE: Final = 1.0
 _LONGEST_PAUSE: Final = 30.0
 """Seconds between two tries at the start to have the speech service say a word; doubled from the first on."""
@@ -44,14 +53,31 @@ class ModelClients:
         self._remote = RemoteModels(client, settings.service_language)
         self._transcription = _transcription_service(settings, entry) if settings.stt_url else None
         self._speech = _speech_service(settings, entry) if settings.tts_url else None
-        self.stt: SttClient = self._transcription or (
+        stt: SttClient = self._transcription or (
             LocalStt(models.transcriber, self._threads) if models.transcriber else self._remote
         )
-        self.tts: TtsClient = self._speech or (
+        tts: TtsClient = self._speech or (
             LocalTts(models.synthesizer, self._threads) if models.synthesizer else self._remote
         )
+        threads = settings.bridge_threads
+        here, there = min(threads, os.cpu_count() or threads), REMOTE_AT_ONCE
+        parallel: dict[Model, int] = {
+            "stt": here if models.transcriber else there,
+            "agent": there,
+            "tts": here if models.synthesizer else there,
+        }
+        self.load = ModelLoad(settings.bridge_max_wait, parallel)
+        waits = self.load.waits
+        self.stt: SttClient = MeasuredStt(stt, waits["stt"], lambda owner: self.load.spoke(owner, time.monotonic()))
+        self.tts: TtsClient = measured_tts(tts, waits["tts"])
         self.vad_executor = ThreadPoolExecutor(1, thread_name_prefix="vad")
         self._watching: asyncio.Task[None] | None = None
+
+    async def measure(self, spoken: Samples) -> None:
+        """Have the recogniser of this process transcribe speech of ours, so that the first callers are no surprise."""
+        if self._models.transcriber is not None:
+            samples = soxr.resample(spoken, SPEECH_RATE, RATE).astype("<i2")
+            await self.stt.transcribe(samples.tobytes(), "", Urgency.SOON)
 
     def has_room(self) -> bool:
         """A transcription could begin at once."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import Final
 from urllib.parse import quote
 
 from fastapi import FastAPI, Request
@@ -19,6 +20,10 @@ _PLAIN = {
     404: ("not_found", "nothing is served at {method} {path}: calls are made at POST /v1/realtime/calls"),
     405: ("method_not_allowed", "{path} does not take {method}: see the Allow header for what it takes"),
 }
+
+
+DEFAULT_RETRY: Final = 2
+"""Seconds after which another try may make sense, where nothing better is known."""
 
 
 class ApiError(Exception):
@@ -50,7 +55,7 @@ class ApiError(Exception):
         return JSONResponse(content, self.status, headers={"Cache-Control": "no-store", **self.headers})
 
 
-def unavailable(code: str, message: str, retry_after: int = 2) -> ApiError:
+def unavailable(code: str, message: str, retry_after: int = DEFAULT_RETRY) -> ApiError:
     """503 with the number of seconds after which another try makes sense."""
     return ApiError(503, code, message, headers={"Retry-After": str(retry_after)})
 

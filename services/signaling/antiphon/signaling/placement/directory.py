@@ -47,6 +47,8 @@ MAX_ASKED: Final = 64
 more, so many with the least load are chosen anew each `WAYS_SECONDS`."""
 MIN_OF_A_CLUSTER: Final = 8
 """Of those at least, if it has as many: the best of a cluster. So a call may get to eight clusters and more."""
+CROWDED_MS: Final = 1500.0
+"""For which one more client would wait for its connection: above, the other transceivers are asked first."""
 _parsed: Final = lru_cache(maxsize=4096)(parse_address)
 
 
@@ -169,8 +171,9 @@ class Directory:
     def transceivers(self, now: float, client: ClientPlace | None = None) -> list[TransceiverAnnouncement]:
         """Transceivers with room, in the order in which to ask them for this client; None: its place is not known.
 
-        Those of near clusters come first, among equally near ones those of the own cluster, then by load, then by
-        lateness. Equal ones take turns. Left out are clusters that no relay reaches, and what is beyond `MAX_ASKED`.
+        Those of near clusters come first, among equally near ones those of the own cluster, then those where a client
+        connects soon, then by load, then by lateness. Equal ones take turns. Left out are clusters that no relay
+        reaches, and what is beyond `MAX_ASKED`.
         """
         ways = self._ways_at(now)
         if not ways.ingresses:  # whether there is a relay is another question
@@ -181,7 +184,7 @@ class Directory:
             costs = cluster_costs(client or self.unknown_place(ways.regions), ways.hops)
         self._turn += 1
         most = max(MIN_OF_A_CLUSTER, MAX_ASKED // max(1, len(costs)))
-        found: list[tuple[float, bool, float, float, int, int, int, TransceiverAnnouncement]] = []
+        found: list[tuple[float, bool, bool, float, float, int, int, int, TransceiverAnnouncement]] = []
         best = last = -1.0
         for cluster in sorted(costs, key=costs.__getitem__) if len(costs) > 1 else costs:
             ready = self._with_room(self._candidates(ways, cluster, now), now)
@@ -193,10 +196,7 @@ class Directory:
                 break
             last = step
             other, count, turn = cluster != self._cluster, len(ready), self._turn
-            ranked = [
-                (step, other, t.sessions / t.capacity, t.lateness_ms, (n + turn) % count, cluster, n, t)
-                for n, t in enumerate(ready)
-            ]
+            ranked = [(step, other, *_load(t), (n + turn) % count, cluster, n, t) for n, t in enumerate(ready)]
             found += heapq.nsmallest(most, ranked) if count > most else ranked
         found.sort()  # never by the last one: cluster and number differ
         return [each[-1] for each in found[:MAX_ASKED]]
@@ -207,7 +207,7 @@ class Directory:
             found = ways.members.get(cluster, [])
             if len(found) > MAX_ASKED:
                 ready = self._with_room(found, now)
-                best = heapq.nsmallest(MAX_ASKED, ready, key=lambda t: (t.sessions / t.capacity, t.lateness_ms))
+                best = heapq.nsmallest(MAX_ASKED, ready, key=_load)
                 found = [(t.cluster, t.slot) for t in best]
             ways.candidates[cluster] = found
         return found
@@ -302,6 +302,12 @@ class Directory:
             hops = second_hops(ingresses, {cluster: regions.cluster_site(cluster) for cluster in members})
             self._ways = _Ways(regions, ingresses, hops, members, {}, now + WAYS_SECONDS)
         return self._ways
+
+
+def _load(transceiver: TransceiverAnnouncement) -> tuple[bool, float, float]:
+    """Less is better: one with a crowd at its door is asked last, and may refuse by then."""
+    t = transceiver
+    return t.connect_ms >= CROWDED_MS, t.sessions / t.capacity, t.lateness_ms
 
 
 def _stands(announcement: TransceiverAnnouncement) -> tuple[object, ...]:

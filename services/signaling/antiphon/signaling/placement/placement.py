@@ -34,7 +34,7 @@ from antiphon.schemas.messages import (
     decode_any,
     encode,
 )
-from antiphon.signaling.http.errors import ApiError, unavailable
+from antiphon.signaling.http.errors import DEFAULT_RETRY, ApiError, unavailable
 from antiphon.signaling.placement.asking_order import AskingOrder
 from antiphon.signaling.placement.backend import Backend
 from antiphon.signaling.placement.directory import race
@@ -115,7 +115,8 @@ async def place(
         )
     )
     refusals: list[str] = []
-    no_agent_because = ""
+    no_agent = Refused(code="no_agent", message="")
+    retry_after = DEFAULT_RETRY
     waited = 0.0
     while (transceiver := asked.next()) is not None:
         left = now + PLACEMENT_TIMEOUT - time.monotonic()
@@ -132,17 +133,17 @@ async def place(
             if reply.code in _OFFER_REFUSALS:
                 raise ApiError(400, reply.code, reply.message, param="sdp")
             if reply.code == "no_agent":
-                no_agent_because = reply.message
+                no_agent = reply
+            retry_after = max(retry_after, reply.retry_after)
             if reply.code == "agent_ended":
                 raise ApiError(502, "agent_ended", reply.message, param="agent")
         outcome = reply.code if isinstance(reply, Refused) else reply
         refusals.append(outcome)
         asked.failed(transceiver, outcome)
     if asked.no_agent_anywhere:
-        raise await no_agent(backend, agent, no_agent_because)
-    raise unavailable(
-        "overloaded", f"no transceiver took the call ({', '.join(sorted(set(refusals)))}): try again soon"
-    )
+        raise await no_agent_error(backend, agent, no_agent)
+    text = f"no transceiver took the call ({', '.join(sorted(set(refusals)))}): try again soon"
+    raise unavailable("overloaded", text, retry_after)
 
 
 async def restart_ice(backend: Backend, session_id: str, offer: str, asker: str, options: CallOptions) -> Placed:
@@ -183,7 +184,11 @@ async def _ask_call(
             raise ApiError(400, reply.code, reply.message, param="sdp")
         if reply.code == "no_session":
             raise no_call(session_id)
-        raise unavailable("overloaded", f"the call's transceiver did not take the offer: {reply.message}")
+        raise unavailable(
+            "overloaded",
+            f"the call's transceiver did not take the offer: {reply.message}",
+            max(DEFAULT_RETRY, reply.retry_after),
+        )
     try:
         placed = _with_relays(backend, reply, reply.cluster, options)
     except AnswerError as error:
@@ -206,8 +211,11 @@ def _with_relays(backend: Backend, opened: Opened, cluster: int | None, options:
     return Placed(opened.session_id, answer, region, relays[0].site.region, second_ingress)
 
 
-async def no_agent(backend: Backend, agent: str, why: str) -> ApiError:
-    """404 that names the agents that are there; 503 when the agent is there but did not take the call in time."""
+async def no_agent_error(backend: Backend, agent: str, refused: Refused) -> ApiError:
+    """404 that names the agents that are there; 503 when the agent is there but did not take the call."""
+    why = refused.message
+    if refused.retry_after:  # it is there: it has said so itself
+        return unavailable("agent_busy", f"agent {agent!r} has too much to do: {why}", refused.retry_after)
     names = sorted((await backend.services()).agents)
     if agent in names:
         return unavailable("agent_busy", f"agent {agent!r} is there but did not take the call: {why}")

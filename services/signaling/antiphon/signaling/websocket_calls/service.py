@@ -37,7 +37,7 @@ from antiphon.schemas import MalformedError, messages, subjects
 from antiphon.signaling.auth.authentication import Caller
 from antiphon.signaling.http.errors import ApiError, unavailable
 from antiphon.signaling.placement.backend import Backend
-from antiphon.signaling.placement.placement import no_agent
+from antiphon.signaling.placement.placement import no_agent_error
 from antiphon.signaling.settings import Settings
 from antiphon.signaling.websocket_calls.call import MAX_CAUSE, CallState, WebSocketCall
 from antiphon.signaling.websocket_calls.call_table import CallTable
@@ -204,7 +204,7 @@ class WebSocketCalls:
             await parts.bus.listen(session_id, agent, caller.creator, CallHandlers(_no_offers, parts.transfers.begin))
             claimed = await parts.claims.claim(session_id, agent, session, caller.locked)
             if isinstance(claimed, messages.Refused):
-                raise await no_agent(backend, agent, claimed.message)
+                raise await no_agent_error(backend, agent, claimed)
             ended = messages.Ended(reason="internal")
             if self._draining:
                 ended = messages.Ended(reason="draining")

@@ -34,6 +34,8 @@ class Admission(Protocol):
     def draining(self) -> bool: ...
     @property
     def announced(self) -> int: ...
+    @property
+    def connect_ms(self) -> float: ...
 
 
 class Liveness(NamedTuple):
@@ -170,6 +172,7 @@ class Announcer:
             sessions=self._admission.announced if own else len(endpoint.sessions),
             capacity=self._capacity if own else 0,
             lateness_ms=round(self._lateness_p99() * 1000, 2),
+            connect_ms=round(self._admission.connect_ms, 1) if own else 0.0,
             holder=self._liveness.process_id,
             lifeline=self._liveness.address,
             region=self._site.region,

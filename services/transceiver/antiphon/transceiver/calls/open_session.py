@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import secrets
 import string
 import time
@@ -26,6 +27,7 @@ from antiphon.runtime.owned_calls.transfers import Transfers
 from antiphon.runtime.telemetry import spans
 from antiphon.schemas import MalformedError, messages, subjects
 from antiphon.schemas.route_token import RouteKeyring
+from antiphon.transceiver.calls.connect_estimate import ConnectEstimate
 from antiphon.transceiver.calls.half_open import HalfOpenSessions
 from antiphon.transceiver.calls.listeners import Listeners
 from antiphon.transceiver.calls.session_table import SessionTable
@@ -78,6 +80,7 @@ class SessionOpener:
         """Of the requests for running sessions."""
         self._requests: set[asyncio.Task[None]] = set()
         self._half_open = HalfOpenSessions(settings.capacity)
+        self._connecting = ConnectEstimate(settings.connect_within, self._loop.time())
         self._opening = 0
         """Slots reserved by offers that are being answered."""
 
@@ -107,6 +110,12 @@ class SessionOpener:
         if taken < self._settings.capacity or self._half_open.to_evict(self._demux, self._loop.time()) is None:
             return taken
         return self._settings.capacity - 1
+
+    @property
+    def connect_ms(self) -> float:
+        """How long the client of one more call would wait for its connection."""
+        wait, now = self._scheduler.handshake_wait(), self._loop.time()
+        return self._connecting.seconds(self._demux.get, self._opening, wait, now) * 1000
 
     async def requested(self, request: TracedRequest) -> None:
         """Handler of the `open` subject of this transceiver."""
@@ -172,6 +181,14 @@ class SessionOpener:
         late = self._scheduler.lateness(0.9) * 1000
         if late > self._settings.max_lateness_ms:
             return messages.Refused(code="full", message=f"this transceiver is {late:.0f} ms late: it takes no more")
+        wait = self._connecting.refuses(self._demux.get, self._opening, self._scheduler.handshake_wait(), now)
+        if wait:
+            return messages.Refused(
+                code="full",
+                message=f"so many clients connect right now that one more would wait {wait:.1f} s, above "
+                f"{self._connecting.within:g} s (ANTIPHON_CONNECT_WITHIN)",
+                retry_after=math.ceil(wait),
+            )
         return None
 
     async def _open(self, data: bytes, session_id: str | None, now: float) -> messages.Opened | messages.Refused:
@@ -310,7 +327,9 @@ class SessionOpener:
             remote_credentials={ufrag: (offer.ufrag, offer.password)},
         )
         self._half_open.opened(session_id, request.caller, self._demux)
-        return self._sessions.make(state, certificate, offer.client, own)
+        session = self._sessions.make(state, certificate, offer.client, own)
+        self._connecting.opened(session_id, self._loop.time())
+        return session
 
     def _answer_again(self, session_id: str, asker: str, text: str, now: float) -> messages.Opened | messages.Refused:
         """Another offer on a running session: the direction of its audio, new ICE credentials, or both.

@@ -234,6 +234,16 @@ class Session:
         return self._consent.suspect
 
     @property
+    def checked(self) -> bool:
+        """Its client has come: a check of it was answered."""
+        return self.ice.path is not None
+
+    @property
+    def setup_seconds(self) -> float:
+        """From the offer to the end of the handshake; 0 before that, and for a session of another process."""
+        return self._setup_ms / 1000
+
+    @property
     def connected(self) -> bool:
         """The handshake has finished and the session has not ended."""
         return self._records is not None and self.ended is None

@@ -17,6 +17,8 @@ BURST: Final = 0.004
 """Seconds of OpenSSL at once before a step has to wait: as late may a frame of a running call be."""
 MAX_WAITING: Final = 1024
 """Steps that wait; one more is dropped. A DTLS client retransmits what is not answered."""
+_WEIGHT: Final = 0.1
+"""Of one step in what steps take."""
 
 Step = Callable[[float], None]
 
@@ -34,6 +36,8 @@ class HandshakeQueue:
         self._waiting: deque[Step] = deque()
         self._credit = BURST
         self._filled_at = now
+        self._step_seconds = 0.0
+        """What a step takes, of the last ones."""
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -47,6 +51,11 @@ class HandshakeQueue:
             self._waiting.append(step)
         else:
             self.dropped += 1
+
+    def seconds(self, now: float) -> float:
+        """How long a step that came now would wait."""
+        self._fill(now)
+        return (max(0.0, -self._credit) + len(self._waiting) * self._step_seconds) / SHARE
 
     def due(self) -> float | None:
         """When the next step may run; None if none waits."""
@@ -63,7 +72,9 @@ class HandshakeQueue:
     def _run(self, step: Step, now: float) -> None:
         began = self._clock()
         step(now)
-        self._credit -= self._clock() - began
+        took = self._clock() - began
+        self._credit -= took
+        self._step_seconds += (took - self._step_seconds) * (_WEIGHT if self._step_seconds else 1)
 
     def _fill(self, now: float) -> None:
         self._credit = min(BURST, self._credit + max(0.0, now - self._filled_at) * SHARE)

@@ -49,6 +49,10 @@ class Scheduler:
     def handshakes_waiting(self) -> int:
         return len(self._handshakes)
 
+    def handshake_wait(self) -> float:
+        """Seconds that a step of one more handshake would wait."""
+        return self._handshakes.seconds(self._loop.time())
+
     def take_turn(self, step: Callable[[float], None], now: float) -> None:
         """Run a costly step of a handshake, now or when the budget allows it."""
         self._handshakes.add(step, now)
