@@ -5,8 +5,10 @@ from __future__ import annotations
 import logging
 import subprocess
 import sys
+from collections.abc import Callable, Iterable
 
 import pytest
+from prometheus_client.metrics_core import Metric
 from prometheus_client.openmetrics import parser
 from prometheus_client.parser import text_string_to_metric_families as text_format
 
@@ -119,9 +121,8 @@ async def test_both_formats_are_read_by_their_parsers_and_openmetrics_has_exempl
     assert total == pytest.approx(99.6)
     body, kind = page(series, "application/openmetrics-text;version=1.0.0;q=0.5,text/plain;q=0.1")
     assert kind.startswith("application/openmetrics-text; version=1.0.0")
-    samples = {f.name: f for f in parser.text_string_to_metric_families(body.decode())}[
-        "antiphon_turn_latency_seconds"
-    ].samples
+    read: Callable[[str], Iterable[Metric]] = vars(parser)["text_string_to_metric_families"]  # it has no types
+    (samples,) = [each.samples for each in read(body.decode()) if each.name == "antiphon_turn_latency_seconds"]
     (exemplar,) = [sample.exemplar for sample in samples if sample.exemplar]
     assert exemplar.labels == {"trace_id": "a" * 32, "span_id": "b" * 16}
     assert exemplar.value == 0.6
