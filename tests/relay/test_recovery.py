@@ -362,7 +362,8 @@ async def test_metrics_and_health_are_told_over_http_without_addresses(nats_url:
     assert documented == {name for name in METRICS if name.startswith("antiphon_relay_")}
     shown = set(re.findall(r"^# TYPE (antiphon_\w+)", text, re.MULTILINE))
     assert shown <= set(METRICS)
-    assert documented - shown == {"antiphon_relay_round_trip_seconds"}  # there is one relay
+    # there is one relay, and it may have dropped nothing
+    assert documented - shown <= {"antiphon_relay_round_trip_seconds", "antiphon_relay_drops_total"}
     assert 'antiphon_relay_batch_datagrams_bucket{le="1.0"}' in text
     assert port_of_client not in text
 

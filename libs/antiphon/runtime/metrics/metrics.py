@@ -66,6 +66,8 @@ class Metrics:
 
         ValueError for a metric that the table does not have, or that has a callback.
         """
+        if not self.on:
+            return
         if name not in METRICS or self.service not in METRICS[name].services:
             raise ValueError(f"{name} is no metric of {self.service}: see antiphon.runtime.metrics.table")
         if name in self._callbacks:

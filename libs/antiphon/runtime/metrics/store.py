@@ -1,7 +1,6 @@
 """What was counted and observed in this process: one table of cells for each metric. No client library is needed.
 
-Both exporters read it, Prometheus' page and OTLP: what is recorded is recorded once, 1 to 2 us each time
-(`antiphon bench metrics`).
+Both exporters read it, Prometheus' page and OTLP, so that it is recorded once. docs/metrics.md says what that costs.
 """
 
 from __future__ import annotations

@@ -17,6 +17,7 @@ from antiphon.inference_bridge.dispatch.model_load import Model, ModelLoad
 from antiphon.inference_bridge.dispatch.register_entry import RegisterEntry
 from antiphon.inference_bridge.models.clients import LocalStt, LocalTts, SttClient, TtsClient
 from antiphon.inference_bridge.models.measured import MeasuredStt, measured_tts
+from antiphon.inference_bridge.models.metered import MeteredStt, metered_tts
 from antiphon.inference_bridge.models.remote.http_stt import HttpStt
 from antiphon.inference_bridge.models.remote.http_tts import HttpTts
 from antiphon.inference_bridge.models.remote.pool import RemoteModels
@@ -28,6 +29,8 @@ from antiphon.inference_bridge.stt.chunking import RATE
 from antiphon.inference_bridge.tts.normalization import for_remote_voice
 from antiphon.inference_bridge.tts.synthesizer import SPEECH_RATE, Samples
 from antiphon.runtime import tasks
+from antiphon.runtime.metrics import OFF, Metrics
+from antiphon.runtime.metrics.model_meter import ModelMeter
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +49,9 @@ class ModelClients:
     Owner: the bridge, for the life of the process. Used on the event loop, by all its calls.
     """
 
-    def __init__(self, client: Client, models: LocalModels, settings: Settings, entry: RegisterEntry) -> None:
+    def __init__(
+        self, client: Client, models: LocalModels, settings: Settings, entry: RegisterEntry, metrics: Metrics = OFF
+    ) -> None:
         """`entry` is told when a service fails, and when it works again."""
         self._models, self._settings = models, settings
         self._threads = ModelThreads(settings.bridge_threads, settings.bridge_capacity * _JOBS_PER_CALL)
@@ -59,6 +64,16 @@ class ModelClients:
         tts: TtsClient = self._speech or (
             LocalTts(models.synthesizer, self._threads) if models.synthesizer else self._remote
         )
+        transcribes = settings.stt_model if self._transcription else "local" if models.transcriber else "worker"
+        speaks = settings.tts_model if self._speech else "local" if models.synthesizer else "worker"
+        stt_meter, tts_meter = ModelMeter(metrics, "stt", transcribes), ModelMeter(metrics, "tts", speaks)
+        if metrics.on:
+            stt, tts = MeteredStt(stt, stt_meter), metered_tts(tts, tts_meter)
+        metrics.gauge(
+            "antiphon_model_busy",
+            lambda: {"stt": stt_meter.busy, "tts": tts_meter.busy, "threads": self._threads.running},
+        )
+        metrics.gauge("antiphon_model_queue_length", lambda: {"threads": self._threads.waiting})
         threads = settings.bridge_threads
         here, there = min(threads, os.cpu_count() or threads), REMOTE_AT_ONCE
         parallel: dict[Model, int] = {

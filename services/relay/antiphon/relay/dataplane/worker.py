@@ -37,7 +37,8 @@ TICK_SECONDS: Final = 0.1
 ROUNDS: Final = 4
 """Batches read from one socket before the other one gets its turn."""
 TIMED_BATCHES: Final = 16
-"""One in so many is timed, from before its read to after its last send: 1 us each time (`antiphon bench metrics`)."""
+"""One in so many is timed, from before its read to after its last send: 1.1 us, and 0.06 us for each other one
+(`python -m timeit` of these lines, CPython 3.11)."""
 
 
 class Worker:
