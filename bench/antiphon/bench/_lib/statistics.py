@@ -51,7 +51,7 @@ def median(values: Sequence[float], digits: int = 0) -> float:
 
 
 def median_interval(values: Sequence[float], confidence: float = 0.95) -> tuple[float, float, float]:
-    """(least, most, confidence) of an interval for the median, by order statistics: of no distribution but the binomial.
+    """(least, most, confidence) of an interval for the median, by order statistics: whatever the distribution.
 
     The narrowest whose confidence is at least the one asked for; with fewer than 6 values from the least to the most of
     them, with the confidence that this has.

@@ -1,8 +1,8 @@
 """What traces cost: CPU time of all services with tracing on, as a share of that with it off, in conversations.
 
-Two stacks of its own, which differ by one variable: where traces go. In each round `--calls` callers hold a conversation
-with the bridge of the one, then of the other, in turns (off on, on off, ...), so that what drifts strikes both. CPU time
-is that of relay, transceiver, signaling and bridge with all their processes, by the kernel; clients, NATS and the
+Two stacks of its own, which differ by one variable: where traces go. In each round `--calls` callers hold a
+conversation with the bridge of the one, then of the other, in turns (off on, on off, ...), so that what drifts strikes
+both. CPU time is that of relay, transceiver, signaling and bridge with all their processes, by the kernel; clients, NATS and the
 receiver of the traces are processes of others. The result is the median of the paired ratios, and an interval for it.
 """
 

@@ -32,7 +32,7 @@ from antiphon.runtime.nats import connection
 FRAME_MS: Final = 20.0
 MODULE: Final = "antiphon.bench.calls.transceiver_with_spans"
 WAITING: Final = 8192
-"""Spans that may be on their way: in the queue, in a batch that is sent, and those of the time between both questions."""
+"""Spans that may be on their way: in the queue, in a batch that is sent, and of the time between both questions."""
 PHASES: Final = ("off", "taken", "stalled")
 
 
