@@ -6,7 +6,8 @@ import json
 
 import pytest
 
-from antiphon.relay.counters import METRICS, Counters, merged, metrics
+from antiphon.relay.counters import BATCH_BOUNDS, DELAY_BOUNDS, METRICS, Counters, Histogram, figures, merged
+from antiphon.runtime.metrics import table
 from antiphon.schemas.messages import RelayStatistics
 
 pytestmark = pytest.mark.pure
@@ -46,18 +47,26 @@ def test_without_a_worker_everything_is_zero() -> None:
     assert not any(merged([]).values().values())
 
 
-def test_prometheus_shows_every_counter_and_groups_those_of_one_name() -> None:
+def test_every_counter_is_a_metric_of_the_table_and_those_of_one_name_are_together() -> None:
     counters = counted(7, 3, 0.0125, "bad_length", 128)
-    families = {family.name: family for family in metrics(counters)}
-    assert {metric.name for metric in METRICS.values()} == set(families)
-    assert families["packets_total"].samples == [
-        ("", {"direction": "to_transceivers"}, 0),
-        ("", {"direction": "to_clients"}, 7),
-        ("", {"direction": "to_relays"}, 0),
-    ]
-    assert families["lateness_seconds"].samples == [("", {}, 0.0125)]
-    assert families["batch_datagrams"].samples[-3:] == [
-        ("_bucket", {"le": "128"}, 1),
-        ("_bucket", {"le": "+Inf"}, 1),
-        ("_count", {}, 1),
-    ]
+    shown = figures(counters)
+    assert {f"antiphon_relay_{metric.name}" for metric in METRICS.values()} <= set(shown)
+    assert set(shown) <= set(table.METRICS)
+    assert shown["antiphon_relay_packets_total"] == {("to_transceivers",): 0, ("to_clients",): 7, ("to_relays",): 0}
+    assert shown["antiphon_relay_lateness_seconds"] == {(): 0.0125}
+    assert shown["antiphon_relay_batch_datagrams"] == {(): Histogram([0, 0, 0, 0, 0, 0, 0, 1, 0], None)}
+
+
+def test_added_delays_of_all_workers_are_one_histogram() -> None:
+    workers = [Counters(), Counters()]
+    for worker, seconds in zip(workers, (0.00003, 1.0), strict=True):
+        worker.delayed("to_clients", seconds)
+    total = merged(Counters.of(json.loads(json.dumps(each.values()))) for each in workers)
+    shown = figures(total)["antiphon_relay_added_delay_seconds"]
+    assert shown[("to_clients",)] == Histogram([0, 1, *[0] * 9, 1], 1.00003)
+    assert shown[("to_transceivers",)] == Histogram([0] * 12, 0)
+
+
+def test_the_bounds_of_histograms_are_those_of_the_table() -> None:
+    assert table.METRICS["antiphon_relay_batch_datagrams"].buckets == BATCH_BOUNDS
+    assert table.METRICS["antiphon_relay_added_delay_seconds"].buckets == DELAY_BOUNDS

@@ -29,6 +29,8 @@ from antiphon.runtime import tasks, telemetry
 from antiphon.runtime.agent_sessions import lease_crypto, recent_audio, takeover
 from antiphon.runtime.agent_sessions.admission import Admission, read_claim
 from antiphon.runtime.agent_sessions.keeper import LeaseKeeper, new_instance
+from antiphon.runtime.metrics import MetricsService, load_or_exit
+from antiphon.runtime.metrics.settings import NOWHERE, MetricsSettings
 from antiphon.runtime.nats import connection, service_discovery
 from antiphon.runtime.nats.access import VARIABLES, Access, AccessError, from_environment
 from antiphon.schemas import MalformedError, subjects
@@ -138,6 +140,7 @@ class Agent:
 
         `ANTIPHON_NATS_CREDENTIALS` names the file with the agent's credential. Exit status 2 if it can't be used, or
         is not allowed to take calls under this name.
+        `ANTIPHON_METRICS_BIND` says where `/metrics` is served (default 127.0.0.1:9510 or the next free port), or `off`.
         `ANTIPHON_LEASE_KEY_FILE` names the file with the keys that seal leases, where NATS keeps them on disk.
         """
         if self._function is None:
@@ -149,10 +152,11 @@ class Agent:
         except (AccessError, lease_crypto.LeaseKeyError) as error:
             print(f"agent {self.name}: {error}", file=sys.stderr)
             raise SystemExit(2) from None
+        metrics = load_or_exit("agent")
         finish = telemetry.start(f"agent-{self.name}")
         log.info("agent %s connects to NATS at %s", self.name, url.rpartition("@")[2])  # without a password
         try:
-            asyncio.run(self._run(url))
+            asyncio.run(self._run(url, metrics))
         except connection.RefusedError as error:
             print(f"agent {self.name}: {error}: is ANTIPHON_NATS_CREDENTIALS another agent's?", file=sys.stderr)
             raise SystemExit(2) from None
@@ -171,12 +175,19 @@ class Agent:
 
     @asynccontextmanager
     async def serving(self, url: str = "", credentials: str | os.PathLike[str] = "") -> AsyncIterator[None]:
-        """Serve inside a program of your own, for as long as the block lasts.
+        """Serve inside a program of your own, for as long as the block lasts. It shows no metrics: `figures` has some.
 
         `url`, `credentials`: in place of `ANTIPHON_NATS_URL` and `ANTIPHON_NATS_CREDENTIALS`.
         `AccessError`, a `ValueError`, for a credential that can't be used; an error of nats-py for one that may not
         take calls under this name.
         """
+        async with self._serving(url, credentials, NOWHERE):
+            yield
+
+    @asynccontextmanager
+    async def _serving(
+        self, url: str, credentials: str | os.PathLike[str], shown: MetricsSettings
+    ) -> AsyncIterator[None]:
         if self._function is None:
             raise RuntimeError(f"agent {self.name} has no function: put @agent.session above one")
         self._client = await connection.connect(
@@ -187,6 +198,8 @@ class Agent:
         self._watchdog = Watchdog(self._blocked_ms / 1000)
         instance, crypto = new_instance(), lease_crypto.from_environment()
         admission = self._admission = self._new_admission(instance)
+        self._metrics = MetricsService("agent", shown, name=self.name)
+        admission.register_metrics(self._metrics.metrics)
         self._keeper = LeaseKeeper(
             self._client, self.name, self._take_over, self._lost, lambda: admission.room, instance, crypto
         )
@@ -205,11 +218,11 @@ class Agent:
         given = {VARIABLES["credentials"]: os.fspath(credentials)} if credentials else {}
         return from_environment("shadow" if self._shadow_of else "agent", self.name, {**os.environ, **given})
 
-    async def _run(self, url: str) -> None:
+    async def _run(self, url: str, metrics: MetricsSettings) -> None:
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
-        serving = asyncio.create_task(self._serve_until(stop, url))
+        serving = asyncio.create_task(self._serve_until(stop, url, metrics))
         stopping = asyncio.create_task(stop.wait())
         await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
         if not serving.done():
@@ -221,8 +234,8 @@ class Agent:
         if serving.done() and not serving.cancelled():
             serving.result()
 
-    async def _serve_until(self, stop: asyncio.Event, url: str) -> None:
-        async with self.serving(url):
+    async def _serve_until(self, stop: asyncio.Event, url: str, metrics: MetricsSettings) -> None:
+        async with self._serving(url, "", metrics):
             log.info("ready: agent %s, up to %d sessions", self.name, self.capacity)
             await stop.wait()
             log.info("stopping: %d sessions are handed over", len(self._sessions))
@@ -230,7 +243,8 @@ class Agent:
     async def _start(self) -> None:
         self._watchdog.start()
         await self._keeper.start()
-        metadata = {"agent": self.name, "instance": self._keeper.instance}
+        await self._metrics.start(lambda: self._client)
+        metadata = {"agent": self.name, "instance": self._keeper.instance, **self._metrics.metadata()}
         service = await service_discovery.register(
             self._client, service_discovery.AGENT_SERVICE, metadata, self.figures
         )
@@ -254,6 +268,7 @@ class Agent:
             await tasks.end(*self._tasks)
         await self._keeper.close()
         self._watchdog.stop()
+        await self._metrics.close()
         await self._client.close()
 
     def _spawn(self, work: Any) -> None:
@@ -317,6 +332,7 @@ class Agent:
             await request.respond(self._admission.reply(str(error)))
             return
         if refusal := self._admission.refusal(claim, time.time(), unfit):
+            self._metrics.metrics.add("antiphon_call_claims_total", result="refused")
             await request.respond(self._admission.reply(refusal))
             return
         session = self._speaking(self._admission.lease(claim, request.headers or {}, time.time()))
@@ -341,7 +357,10 @@ class Agent:
             if not accepted:
                 await self._keeper.release(session.id)
         if accepted:
-            self._admission.accepted(session.id, (time.monotonic() - began) * 1000)
+            seconds = time.monotonic() - began
+            self._admission.accepted(session.id, seconds * 1000)
+            self._metrics.metrics.add("antiphon_call_claims_total", result="accepted")
+            self._metrics.metrics.observe("antiphon_call_claim_seconds", seconds)
             await self._work(session)
 
     # ---- sessions
@@ -370,6 +389,8 @@ class Agent:
         if (shadow := self._shadow) is None:
             session: ShadowSession = (speaking := self._speaking(lease))
             opened = await self._open(speaking, lambda: self._fence(speaking))
+            if opened:
+                self._metrics.metrics.add("antiphon_call_takeovers_total", how="killed")
         else:
             session = listening = self._listening(lease)
             opened = await self._open(listening, lambda: self._is_shadowed(shadow, listening))

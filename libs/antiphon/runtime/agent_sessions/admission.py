@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Collection, Mapping
 from typing import Any, Final
 
+from antiphon.runtime.metrics.metrics import Metrics
 from antiphon.schemas import messages, subjects
 from antiphon.schemas.errors import MalformedError
 from antiphon.schemas.messages import AudioRate, Claim, ClaimReply, Lease
@@ -119,6 +120,12 @@ class Admission:
         self._accepted += 1
         self._took_ms.append(round(took_ms, 2))
         log.info("%s: claimed in %.1f ms (%d of %d)", session_id, took_ms, len(self._sessions), self._capacity)
+
+    def register_metrics(self, metrics: Metrics) -> None:
+        """Have a scraper read sessions and capacity."""
+        metrics.gauge("antiphon_call_agent_sessions", lambda: len(self._sessions))
+        metrics.gauge("antiphon_call_capacity", lambda: 0 if self.stopping else self._capacity)
+        metrics.gauge("antiphon_process_draining", lambda: int(self.stopping))
 
     def figures(self) -> dict[str, Any]:
         """What `nats micro stats antiphon-agent` shows of this instance."""

@@ -14,7 +14,7 @@ from antiphon.runtime.telemetry import spans
 
 log = logging.getLogger(__name__)
 
-Figures = float | Mapping[str, float] | Mapping[LabelValues, float] | Mapping[LabelValues, Buckets]
+Figures = float | Mapping[str, float] | Mapping[LabelValues, float | Buckets]
 """Of a callback: one number, or one for each value of the one label, or for each combination of label values."""
 FOLDED: Final = "antiphon_process_labels_folded_total"
 
@@ -66,6 +66,8 @@ class Metrics:
 
         ValueError for a metric that the table does not have, or that has a callback.
         """
+        if not self.on:
+            return
         if name not in METRICS or self.service not in METRICS[name].services:
             raise ValueError(f"{name} is no metric of {self.service}: see antiphon.runtime.metrics.table")
         if name in self._callbacks:

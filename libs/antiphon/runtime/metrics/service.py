@@ -34,14 +34,22 @@ class MetricsService:
     """
 
     def __init__(
-        self, service: Service, settings: MetricsSettings, *, region: str = "", name: str = "", lazy: bool = False
+        self,
+        service: Service,
+        settings: MetricsSettings,
+        *,
+        region: str = "",
+        name: str = "",
+        lazy: bool = False,
+        shown_elsewhere: bool = False,
     ) -> None:
         """`region` and `name` are labels of `antiphon_process_info`.
 
+        `shown_elsewhere`: another server has the page too, so that metrics are kept in any case.
         `lazy`: `prometheus_client` is loaded at the first scrape, 43 ms of CPU, and not by `start`.
         """
         self._lazy = lazy
-        self.metrics: Final = Metrics(service, settings.on)
+        self.metrics: Final = Metrics(service, settings.on or shown_elsewhere)
         self.address = ""
         """Where a scraper reaches the page, from `start` on; empty: nowhere."""
         self._settings = settings
@@ -51,7 +59,7 @@ class MetricsService:
 
     async def start(self, client: Callable[[], Client | None] | None = None) -> None:
         """Show metrics from now on. `client()`: the connection to NATS, whose figures are shown."""
-        if not self._settings.on:
+        if not self.metrics.on:
             return
         self._process.start()
         if client is not None:

@@ -41,6 +41,10 @@ class MetricsSettings(NamedTuple):
         return self.bind is not None or self.otlp
 
 
+NOWHERE: Final = MetricsSettings(None, False)
+"""Metrics are off."""
+
+
 def load(service: Service, environment: Mapping[str, str] = os.environ) -> MetricsSettings:
     """ValueError, which names the variable, for an address that can't be one."""
     otlp = any(environment.get(f"OTEL_EXPORTER_OTLP_{each}ENDPOINT") for each in ("", "METRICS_"))

@@ -33,8 +33,6 @@ _SETUP: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0, 2.0, 5.0, 10
 _CALL: Final = (1, 5, 15, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200)
 _NETWORK: Final = (0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.08, 0.12, 0.2, 0.3, 0.5, 1.0)
 _GAP: Final = (0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0, 5.0, 10.0)
-_SHORT: Final = (0.00002, 0.00005, 0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05)
-"""What should last microseconds."""
 _SHARE: Final = (0.0, 0.001, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 
 _TRANSPORT: Final[dict[str, Values]] = {"transport": ("webrtc", "websocket")}
@@ -51,31 +49,12 @@ SETUP_STEPS: Final = (
     "first_audio_in",
     "first_audio_out",
 )
-DROP_REASONS: Final = (
-    "bad_backbone_packet",
-    "bad_length",
-    "expired_token",
-    "forged_token",
-    "malformed_tunnel",
-    "network_limit",
-    "no_relay",
-    "no_route",
-    "no_socket_of_family",
-    "no_token",
-    "not_learning",
-    "not_owner",
-    "other_transport",
-    "over_budget",
-    "overload",
-    "path_mtu",
-    "send_failed",
-    "socket_error",
-    "table_full",
-    "unannounced_sender",
-    "unknown_client",
-)
-"""Why a relay drops a datagram; docs/relay.md explains them. `MAX_DROP_REASONS` bounds those that are to come."""
 MAX_DROP_REASONS: Final = 48
+"""Why a relay drops a datagram: docs/relay.md lists them, and more may come."""
+DELAY_BUCKETS: Final = (0.00002, 0.00005, 0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05)
+"""In a relay, what should last microseconds."""
+BATCH_BUCKETS: Final = (1, 2, 4, 8, 16, 32, 64, 128)
+"""Datagrams; the last one is the largest batch."""
 
 
 class Definition(NamedTuple):
@@ -349,10 +328,10 @@ _RELAY: Final = (
         "antiphon_relay_added_delay_seconds",
         ("relay",),
         "From the read of a batch to the end of its last send, of one batch in some.",
-        _SHORT,
+        DELAY_BUCKETS,
         direction=("to_transceivers", "to_clients"),
     ),
-    _histogram("antiphon_relay_batch_datagrams", ("relay",), "Datagrams read at once.", (1, 2, 4, 8, 16, 32, 64, 128)),
+    _histogram("antiphon_relay_batch_datagrams", ("relay",), "Datagrams read at once.", BATCH_BUCKETS),
     _counter("antiphon_relay_hellos_total", ("relay",), "Transceivers asked for their clients."),
     _gauge("antiphon_relay_flows", ("relay",), "Flows in the tables of the workers.", state=("confirmed", "half_open")),
     _counter("antiphon_relay_flows_found_total", ("relay",), "Flows learned by a look-up over NATS."),

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from antiphon.inference_bridge.settings import Settings, what_is_wrong
 from antiphon.runtime import telemetry
+from antiphon.runtime.metrics import load_or_exit
 from antiphon.runtime.nats import connection, service_discovery
 from antiphon.runtime.nats.access import AccessError, from_environment
 from antiphon.runtime.nats.server_url import without_password
@@ -61,6 +62,7 @@ def main() -> int:
         return _bad("--worker stt serves a model of its own process: unset ANTIPHON_STT_URL, or set it for the bridge")
     if arguments.worker == "tts" and settings.tts_url:
         return _bad("--worker tts serves voices of its own process: unset ANTIPHON_TTS_URL, or set it for the bridge")
+    metrics = load_or_exit("worker" if arguments.worker else "inference-bridge")
     finish = telemetry.start(f"worker-{arguments.worker}" if arguments.worker else "inference-bridge")
     # the models' libraries take a second to import: bad settings are reported before that
     from antiphon.inference_bridge.agents.scripted import AgentNameError
@@ -73,7 +75,7 @@ def main() -> int:
     try:
         if arguments.worker == "tts":
             speech_support(settings, own_voice_language(settings))
-        asyncio.run(run_worker(settings, arguments.worker) if arguments.worker else run(settings))
+        asyncio.run(run_worker(settings, arguments.worker, metrics) if arguments.worker else run(settings, metrics))
     except (ModelError, AgentNameError, SpeechSettingsError) as error:
         return _bad(str(error))
     except connection.RefusedError as error:

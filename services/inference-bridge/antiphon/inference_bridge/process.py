@@ -18,6 +18,8 @@ from antiphon.inference_bridge.models.threads import ModelThreads, Urgency
 from antiphon.inference_bridge.settings import Settings
 from antiphon.inference_bridge.unless_stopped import Stopped, unless_stopped
 from antiphon.runtime.loop_watchdog import LoopWatchdog
+from antiphon.runtime.metrics import MetricsService
+from antiphon.runtime.metrics.settings import MetricsSettings
 from antiphon.runtime.nats import connection
 
 log = logging.getLogger(__name__)
@@ -27,7 +29,7 @@ STANDSTILL_SECONDS: Final = 10.0
 """Another bridge takes the calls after one second without a beat; this ends the process that no longer reacts."""
 
 
-async def run(settings: Settings) -> None:
+async def run(settings: Settings, metrics: MetricsSettings) -> None:
     """Serve until SIGTERM or SIGINT. Models are ready before the first claim can come.
 
     `ModelError`, `AgentNameError` and `SpeechSettingsError` for settings that can't be used.
@@ -40,6 +42,7 @@ async def run(settings: Settings) -> None:
         loop.add_signal_handler(number, stop.set)
     # in a worker, because the threads that the models' libraries start inherit its low priority
     loader = ModelThreads(1, 1)
+    shown = MetricsService("inference-bridge", metrics, name=settings.agent_name)
     try:
         try:
             models = await unless_stopped(stop, loader.submit(partial(load_local_models, settings), Urgency.NOW).future)
@@ -47,7 +50,8 @@ async def run(settings: Settings) -> None:
             loader.close()
         connecting = connection.connect(settings.nats_url, "antiphon-inference-bridge", settings.nats_access())
         client = await unless_stopped(stop, connecting)
-        bridge = Bridge(client, models, settings, scripted_agent)
+        await shown.start(lambda: client)
+        bridge = Bridge(client, models, settings, scripted_agent, shown.metrics, shown.metadata())
         await unless_stopped(stop, bridge.start())
         trouble = await unless_stopped(stop, bridge.chat_server_trouble())
     except Stopped:
@@ -63,6 +67,7 @@ async def run(settings: Settings) -> None:
         async with asyncio.timeout(_END_WITHIN):
             await service.stop()
             await bridge.close()
+            await shown.close()
             await client.close()
     except TimeoutError:
         log.warning("some calls did not end in time")

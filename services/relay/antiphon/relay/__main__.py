@@ -55,10 +55,12 @@ def main() -> int:
 
     from antiphon.relay.control.process import serve
     from antiphon.runtime import telemetry
+    from antiphon.runtime.metrics import load_or_exit
 
+    metrics = load_or_exit("relay")
     finish = telemetry.start("relay")
     try:
-        asyncio.run(serve(settings, pool))
+        asyncio.run(serve(settings, pool, metrics))
     except* OSError as group:
         print(f"antiphon-relay: {_first(group)}", file=sys.stderr)
         return_status = 2

@@ -1,18 +1,31 @@
-"""The relay's counters, each defined once: its name, its type, how workers' values add up, its Prometheus metric.
+"""The relay's counters, each defined once: its name, its type, how workers' values add up, its metric.
 
 A worker counts in `Counters`. From the definitions at its fields come the message to the control process (`values`),
-the sum over all workers (`merged`), the fields of `RelayStatistics` on NATS and the Prometheus text (`metrics`).
+the sum over all workers (`merged`), the fields of `RelayStatistics` on NATS and the metrics (`figures`).
 """
 
 from __future__ import annotations
 
+import bisect
 import collections
 import enum
 from collections.abc import Iterable, Mapping
-from typing import Annotated, Any, Final, Literal, NamedTuple, get_type_hints
+from typing import Annotated, Any, Final, NamedTuple, get_type_hints
 
 BATCH_BOUNDS: Final = (1, 2, 4, 8, 16, 32, 64, 128)
 """Upper bounds of the histogram of batch sizes, in datagrams; the last one is the largest batch."""
+
+
+DELAY_BOUNDS: Final = (0.00002, 0.00005, 0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05)
+"""Seconds, likewise of the histogram of added delays. The table of metrics has both too; workers do not load it."""
+PREFIX: Final = "antiphon_relay_"
+
+
+class Histogram(NamedTuple):
+    """Counts of each bucket, and the sum of what was counted, if that is known."""
+
+    counts: list[int]
+    sum: float | None
 
 
 class Merge(enum.Enum):
@@ -24,26 +37,17 @@ class Merge(enum.Enum):
 
 
 class Metric(NamedTuple):
-    """How Prometheus shows a counter; the name's prefix `antiphon_relay_` is left out here."""
+    """As which metric a counter is shown; the prefix `antiphon_relay_` is left out here.
+
+    What the metric is, `antiphon.runtime.metrics.table` says.
+    """
 
     name: str
-    kind: Literal["counter", "gauge", "histogram"]
-    help: str
-    label: str = ""
-    """The label that tells this value from others of the same name; for a table, the label of its keys."""
     label_value: str = ""
+    """Of the metric's one label, which tells this counter from others of the same name."""
     merge: Merge = Merge.SUM
     per_unit: float = 1
-    """The value is divided by this: Prometheus wants base units."""
-
-
-def _forwarded(what: str, help_text: str, direction: str) -> Metric:
-    return Metric(f"{what}_total", "counter", help_text, "direction", direction)
-
-
-_DATAGRAMS: Final = "Datagrams forwarded."
-_OCTETS: Final = "Octets of clients' datagrams, without headers of the tunnel or the backbone."
-_FLOWS: Final = "Flows in the tables of the workers."
+    """The counter is divided by this: metrics have base units."""
 
 
 class Counters:
@@ -52,37 +56,28 @@ class Counters:
     A worker's belong to its `RelayCore` and live as long; the worker's packet loops add to them, on its one thread.
     """
 
-    packets_to_transceivers: Annotated[int, _forwarded("packets", _DATAGRAMS, "to_transceivers")]
-    bytes_to_transceivers: Annotated[int, _forwarded("bytes", _OCTETS, "to_transceivers")]
-    packets_to_clients: Annotated[int, _forwarded("packets", _DATAGRAMS, "to_clients")]
-    bytes_to_clients: Annotated[int, _forwarded("bytes", _OCTETS, "to_clients")]
-    packets_to_relays: Annotated[int, _forwarded("packets", _DATAGRAMS, "to_relays")]
-    bytes_to_relays: Annotated[int, _forwarded("bytes", _OCTETS, "to_relays")]
-    hellos_sent: Annotated[int, Metric("hellos_total", "counter", "Transceivers asked for their clients.")]
-    flows_confirmed: Annotated[int, Metric("flows", "gauge", _FLOWS, "state", "confirmed")]
-    flows_half_open: Annotated[int, Metric("flows", "gauge", _FLOWS, "state", "half_open")]
-    flows_found: Annotated[int, Metric("flows_found_total", "counter", "Flows learned by a look-up over NATS.")]
-    routes: Annotated[int, Metric("routes", "gauge", "Transceivers in the workers' route tables.", merge=Merge.LEAST)]
-    lateness_ms: Annotated[
-        float,
-        Metric(
-            "lateness_seconds",
-            "gauge",
-            "Most by which a worker's loop missed its tick since the last scrape.",
-            merge=Merge.MOST,
-            per_unit=1000,
-        ),
-    ]
-    drops: Annotated[
-        collections.Counter[str], Metric("drops_total", "counter", "Datagrams dropped, by reason.", "reason")
-    ]
+    packets_to_transceivers: Annotated[int, Metric("packets_total", "to_transceivers")]
+    bytes_to_transceivers: Annotated[int, Metric("bytes_total", "to_transceivers")]
+    packets_to_clients: Annotated[int, Metric("packets_total", "to_clients")]
+    bytes_to_clients: Annotated[int, Metric("bytes_total", "to_clients")]
+    packets_to_relays: Annotated[int, Metric("packets_total", "to_relays")]
+    bytes_to_relays: Annotated[int, Metric("bytes_total", "to_relays")]
+    hellos_sent: Annotated[int, Metric("hellos_total")]
+    flows_confirmed: Annotated[int, Metric("flows", "confirmed")]
+    flows_half_open: Annotated[int, Metric("flows", "half_open")]
+    flows_found: Annotated[int, Metric("flows_found_total")]
+    routes: Annotated[int, Metric("routes", merge=Merge.LEAST)]
+    lateness_ms: Annotated[float, Metric("lateness_seconds", merge=Merge.MOST, per_unit=1000)]
+    drops: Annotated[collections.Counter[str], Metric("drops_total")]
     """By reason; docs/relay.md lists the reasons."""
-    batches: Annotated[collections.Counter[int], Metric("batch_datagrams", "histogram", "Datagrams read at once.")]
+    batches: Annotated[collections.Counter[int], Metric("batch_datagrams")]
     """How many datagrams came at once, and how often."""
 
     def __init__(self) -> None:
         for name in METRICS:
             setattr(self, name, collections.Counter() if name in _TABLES else 0)
+        self.delays = collections.Counter[str]()
+        """Not on NATS: what `delayed` has measured, as `<direction>.<bucket>`, and the seconds under `<direction>`."""
 
     def measure(self, flows_confirmed: int, flows_half_open: int, routes: int, lateness: float) -> None:
         """Set the gauges, which nothing counts; `lateness` in seconds."""
@@ -98,7 +93,12 @@ class Counters:
         for size, times in self.batches.items():
             batches[str(1 << (size - 1).bit_length())] += times
         numbers = {name: getattr(self, name) for name in METRICS if name not in _TABLES}
-        return numbers | {"drops": dict(+self.drops), "batches": dict(batches)}
+        return numbers | {"drops": dict(+self.drops), "batches": dict(batches), "delays": dict(self.delays)}
+
+    def delayed(self, direction: str, seconds: float) -> None:
+        """A batch was sent on so long after it was read; `direction`: `to_clients` or `to_transceivers`."""
+        self.delays[f"{direction}.{bisect.bisect_left(DELAY_BOUNDS, seconds)}"] += 1
+        self.delays[direction] += seconds  # type: ignore[assignment]  # a Counter adds up floats as well
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> Counters:
@@ -107,13 +107,14 @@ class Counters:
         for name, value in values.items():
             setattr(counters, name, value)
         counters.drops = collections.Counter(values["drops"])
+        counters.delays = collections.Counter(values["delays"])
         counters.batches = collections.Counter({int(size): times for size, times in values["batches"].items()})
         return counters
 
 
 _HINTS: Final = get_type_hints(Counters, include_extras=True)
 METRICS: Final[dict[str, Metric]] = {name: hint.__metadata__[0] for name, hint in _HINTS.items()}
-"""The definition of each counter, by its name."""
+"""As what each counter is shown, by its name."""
 _TABLES: Final = ("drops", "batches")
 
 
@@ -129,39 +130,29 @@ def merged(parts: Iterable[Counters]) -> Counters:
                 setattr(result, name, min(values, default=0))
             case Merge.MOST:
                 setattr(result, name, max(values, default=0))
+    for each in workers:
+        result.delays.update(each.delays)
     return result
 
 
-class Family(NamedTuple):
-    """One metric of the Prometheus text format: (suffix, labels, value) each."""
-
-    name: str
-    kind: str
-    help: str
-    samples: list[tuple[str, dict[str, str], float]]
-
-
-def metrics(counters: Counters) -> list[Family]:
-    """All counters as Prometheus shows them; those of one name are together."""
-    families: dict[str, Family] = {}
+def figures(counters: Counters) -> dict[str, dict[tuple[str, ...], float | Histogram]]:
+    """All counters as metrics: by the metric's name, then by the values of its labels."""
+    shown: dict[str, dict[tuple[str, ...], float | Histogram]] = {}
     for name, metric in METRICS.items():
-        family = families.setdefault(metric.name, Family(metric.name, metric.kind, metric.help, []))
+        values = shown.setdefault(f"{PREFIX}{metric.name}", {})
         value = getattr(counters, name)
-        if metric.kind == "histogram":
-            family.samples.extend(_histogram(value))
-        elif name in _TABLES:
-            family.samples.extend(("", {metric.label: key}, count) for key, count in sorted(value.items()))
+        if name == "drops":
+            values.update({(reason,): count for reason, count in value.items()})
+        elif name == "batches":
+            # The sum of the sizes is not known any more.
+            values[()] = Histogram([value[bound] for bound in BATCH_BOUNDS] + [0], None)
         else:
-            labels = {metric.label: metric.label_value} if metric.label else {}
-            family.samples.append(("", labels, value / metric.per_unit))
-    return list(families.values())
-
-
-def _histogram(batches: collections.Counter[int]) -> list[tuple[str, dict[str, str], float]]:
-    """Cumulative buckets; every size is at most the last bound. The sum of the sizes is not known any more."""
-    samples: list[tuple[str, dict[str, str], float]] = []
-    so_far = 0
-    for bound in BATCH_BOUNDS:
-        so_far += batches[bound]
-        samples.append(("_bucket", {"le": str(bound)}, so_far))
-    return [*samples, ("_bucket", {"le": "+Inf"}, so_far), ("_count", {}, so_far)]
+            values[(metric.label_value,) if metric.label_value else ()] = value / metric.per_unit
+    shown[f"{PREFIX}added_delay_seconds"] = {
+        (direction,): Histogram(
+            [counters.delays[f"{direction}.{place}"] for place in range(len(DELAY_BOUNDS) + 1)],
+            counters.delays[direction],
+        )
+        for direction in ("to_transceivers", "to_clients")
+    }
+    return shown

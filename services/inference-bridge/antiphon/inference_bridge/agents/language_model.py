@@ -28,6 +28,7 @@ from antiphon.inference_bridge.agents.server_failures import FEW, Failure, of_st
 from antiphon.inference_bridge.agents.server_habits import ServerHabits, learn, refusal_of
 from antiphon.inference_bridge.agents.tool_calls import names_of
 from antiphon.inference_bridge.phrases import phrase
+from antiphon.runtime.metrics.model_meter import NOT_MEASURED, ModelMeter
 
 log = logging.getLogger(__name__)
 
@@ -69,6 +70,7 @@ class LanguageModel:
         timeout: float,
         on_failure: Callable[[], None] = lambda: None,
         load_timeout: float = LOAD_SECONDS,
+        meter: ModelMeter = NOT_MEASURED,
     ) -> None:
         """`timeout`: seconds for which a busy server is asked again, and from one piece of an answer to the next.
 
@@ -77,6 +79,7 @@ class LanguageModel:
         """
         self._client, self._model, self._timeout, self._on_failure = client, model, timeout, on_failure
         self._load_timeout = load_timeout
+        self._meter = meter
 
     async def reply(self, request: Request) -> AsyncGenerator[ReplyPart, None]:
         """The answer piece by piece; an apology in place of the rest when the server fails."""
@@ -101,8 +104,11 @@ class LanguageModel:
         if trouble:
             raise ModelError(f"language model {self._model}: {trouble.what}. {trouble.fix}")
 
-    async def stream(self, request: Request) -> AsyncGenerator[ReplyPart, None]:
+    def stream(self, request: Request) -> AsyncGenerator[ReplyPart, None]:
         """The answer piece by piece; `ModelError` when it fails, `AnswerTooLongError` where it does not end."""
+        return self._meter.measured(self._stream(request))
+
+    async def _stream(self, request: Request) -> AsyncGenerator[ReplyPart, None]:
         answer = _Answer(self._client, self._model, self._timeout, self._load_timeout)
         text, began, attempt = request.already_spoken, time.monotonic(), 0
         continues = quietly = False

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from nats.aio.client import Client
 from nats.micro.service import Service
@@ -19,6 +19,7 @@ from antiphon.inference_bridge.dispatch.register_entry import RegisterEntry
 from antiphon.inference_bridge.models.threads import Urgency
 from antiphon.inference_bridge.settings import Settings
 from antiphon.runtime.agent_sessions.keeper import new_instance
+from antiphon.runtime.metrics import OFF, Metrics
 from antiphon.runtime.nats import connection, service_discovery
 
 
@@ -29,15 +30,23 @@ class Bridge:
     """
 
     def __init__(
-        self, client: Client, models: LocalModels, settings: Settings, scripted_agent: Callable[[], Agent]
+        self,
+        client: Client,
+        models: LocalModels,
+        settings: Settings,
+        scripted_agent: Callable[[], Agent],
+        metrics: Metrics = OFF,
+        metadata: Mapping[str, str] | None = None,
     ) -> None:
+        """`metadata`: what the services register says besides agent and troubles."""
         name, capacity, instance = settings.agent_name, settings.bridge_capacity, new_instance()
         self._client = client
-        self._entry = RegisterEntry(name, instance)
-        self._models = ModelClients(client, models, settings, self._entry)
-        self._agents = CallAgents(client, settings, scripted_agent, self._entry)
-        self._calls = CallSessions(client, settings, models, self._models, self._agents, instance)
-        self._claims = Claims(client, name, capacity, instance, self._calls)
+        self._entry = RegisterEntry(name, instance, metadata)
+        self._models = ModelClients(client, models, settings, self._entry, metrics)
+        self._agents = CallAgents(client, settings, scripted_agent, self._entry, metrics)
+        self._calls = CallSessions(client, settings, models, self._models, self._agents, instance, metrics)
+        self._claims = Claims(client, name, capacity, instance, self._calls, metrics)
+        self._calls.admission.register_metrics(metrics)
 
     async def start(self) -> None:
         """Be able to do all that a call needs, then be known as alive: calls of dead processes come from then on."""

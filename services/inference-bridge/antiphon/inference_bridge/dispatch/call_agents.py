@@ -16,6 +16,8 @@ from antiphon.inference_bridge.models.remote.language_model import RemoteLanguag
 from antiphon.inference_bridge.phrases import phrase
 from antiphon.inference_bridge.settings import Settings
 from antiphon.runtime import tasks
+from antiphon.runtime.metrics import OFF, Metrics
+from antiphon.runtime.metrics.model_meter import ModelMeter
 
 
 class CallAgents:
@@ -25,10 +27,16 @@ class CallAgents:
     """
 
     def __init__(
-        self, client: Client, settings: Settings, scripted_agent: Callable[[], Agent], entry: RegisterEntry
+        self,
+        client: Client,
+        settings: Settings,
+        scripted_agent: Callable[[], Agent],
+        entry: RegisterEntry,
+        metrics: Metrics = OFF,
     ) -> None:
         """`entry` is told when the chat server fails, and when it answers again."""
         self._client, self._settings, self._scripted_agent = client, settings, scripted_agent
+        self._meter = ModelMeter(metrics, "llm", settings.llm_model or "worker")
         key = settings.llm_api_key.get_secret_value()
         asks_itself = settings.llm_url and settings.llm == "local"
         self._llm = client_for(settings.llm_url, key) if asks_itself else None
@@ -57,12 +65,17 @@ class CallAgents:
         """An agent for one call."""
         settings = self._settings
         if settings.llm == "remote":
-            return RemoteLanguageModel(self._client, settings.llm_timeout, settings.llm_load_timeout)
+            return RemoteLanguageModel(self._client, settings.llm_timeout, settings.llm_load_timeout, self._meter)
         if self._llm is None or self._check is None:
             return self._scripted_agent()
         self._check.call_connects()
         return LanguageModel(
-            self._llm, settings.llm_model, settings.llm_timeout, self._check.check_again, settings.llm_load_timeout
+            self._llm,
+            settings.llm_model,
+            settings.llm_timeout,
+            self._check.check_again,
+            settings.llm_load_timeout,
+            self._meter,
         )
 
     def start_check(self) -> None:

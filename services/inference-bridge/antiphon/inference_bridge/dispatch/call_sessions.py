@@ -25,6 +25,7 @@ from antiphon.runtime import tasks, telemetry
 from antiphon.runtime.agent_sessions import lease_crypto, takeover
 from antiphon.runtime.agent_sessions.admission import Admission
 from antiphon.runtime.agent_sessions.keeper import LeaseKeeper
+from antiphon.runtime.metrics import OFF, Metrics
 from antiphon.schemas import messages
 from antiphon.schemas.errors import MalformedError
 
@@ -51,9 +52,11 @@ class CallSessions:
         clients: ModelClients,
         agents: CallAgents,
         instance: str,
+        metrics: Metrics = OFF,
     ) -> None:
         """`instance`: our name among the processes of this agent."""
         self._client, self._models, self._agents = client, models, agents
+        self._metrics = metrics
         self._sessions: dict[str, Session] = {}
         admission = self.admission = Admission(
             self._sessions, settings.bridge_capacity, instance, _INPUT_RATE, "ANTIPHON_BRIDGE_CAPACITY"
@@ -180,6 +183,7 @@ class CallSessions:
             if recent is None:
                 return False
             session.continue_call(recent, give_up=lease.takeovers >= HOPELESS)
+            self._metrics.add("antiphon_call_takeovers_total", how="killed")
             return True
 
         return await self._run_session(session, fenced)

@@ -18,6 +18,7 @@ from antiphon.inference_bridge.dispatch.call_sessions import CallSessions
 from antiphon.inference_bridge.dispatch.peers import Peers
 from antiphon.runtime import tasks, telemetry
 from antiphon.runtime.agent_sessions.admission import read_claim
+from antiphon.runtime.metrics import OFF, Metrics
 from antiphon.runtime.nats import connection
 from antiphon.runtime.telemetry import spans
 from antiphon.schemas import messages, subjects
@@ -34,12 +35,15 @@ class Claims:
     Owner: the bridge, for the life of the process. Called from the event loop.
     """
 
-    def __init__(self, client: Client, agent: str, capacity: int, instance: str, calls: CallSessions) -> None:
+    def __init__(
+        self, client: Client, agent: str, capacity: int, instance: str, calls: CallSessions, metrics: Metrics = OFF
+    ) -> None:
         """`instance`: our name among the processes of this agent."""
         self._client, self._agent, self._capacity, self._instance = client, agent, capacity, instance
         self._calls, self._admission = calls, calls.admission
         self._peers = Peers(instance)
         self._passed_on = 0
+        self._metrics = metrics
         self._passing: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
@@ -82,6 +86,7 @@ class Claims:
 
     async def _pass_on(self, request: Request, other: str) -> None:
         self._passed_on += 1
+        self._metrics.add("antiphon_call_claims_total", result="passed_on")
         subject = subjects.agent_claim_of(self._agent, other)
         try:
             answer = await self._client.request(
@@ -112,3 +117,5 @@ class Claims:
             span.set_attribute("antiphon.claim_ms", round(took_ms, 2))
             if not refusal:
                 self._admission.accepted(claim.session_id, took_ms)
+                self._metrics.observe("antiphon_call_claim_seconds", took_ms / 1000)
+            self._metrics.add("antiphon_call_claims_total", result="refused" if refusal else "accepted")

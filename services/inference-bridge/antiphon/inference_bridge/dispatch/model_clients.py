@@ -12,6 +12,7 @@ from nats.aio.client import Client
 from antiphon.inference_bridge.dispatch.local_models import LocalModels
 from antiphon.inference_bridge.dispatch.register_entry import RegisterEntry
 from antiphon.inference_bridge.models.clients import LocalStt, LocalTts, SttClient, TtsClient
+from antiphon.inference_bridge.models.measured import MeasuredStt, measured_tts
 from antiphon.inference_bridge.models.remote.http_stt import HttpStt
 from antiphon.inference_bridge.models.remote.http_tts import HttpTts
 from antiphon.inference_bridge.models.remote.pool import RemoteModels
@@ -21,6 +22,8 @@ from antiphon.inference_bridge.models.threads import ModelThreads
 from antiphon.inference_bridge.settings import Settings
 from antiphon.inference_bridge.tts.normalization import for_remote_voice
 from antiphon.runtime import tasks
+from antiphon.runtime.metrics import OFF, Metrics
+from antiphon.runtime.metrics.model_meter import ModelMeter
 
 log = logging.getLogger(__name__)
 
@@ -37,19 +40,31 @@ class ModelClients:
     Owner: the bridge, for the life of the process. Used on the event loop, by all its calls.
     """
 
-    def __init__(self, client: Client, models: LocalModels, settings: Settings, entry: RegisterEntry) -> None:
+    def __init__(
+        self, client: Client, models: LocalModels, settings: Settings, entry: RegisterEntry, metrics: Metrics = OFF
+    ) -> None:
         """`entry` is told when a service fails, and when it works again."""
         self._models, self._settings = models, settings
         self._threads = ModelThreads(settings.bridge_threads, settings.bridge_capacity * _JOBS_PER_CALL)
         self._remote = RemoteModels(client, settings.service_language)
         self._transcription = _transcription_service(settings, entry) if settings.stt_url else None
         self._speech = _speech_service(settings, entry) if settings.tts_url else None
-        self.stt: SttClient = self._transcription or (
+        stt: SttClient = self._transcription or (
             LocalStt(models.transcriber, self._threads) if models.transcriber else self._remote
         )
-        self.tts: TtsClient = self._speech or (
+        tts: TtsClient = self._speech or (
             LocalTts(models.synthesizer, self._threads) if models.synthesizer else self._remote
         )
+        transcribes = settings.stt_model if self._transcription else "local" if models.transcriber else "worker"
+        speaks = settings.tts_model if self._speech else "local" if models.synthesizer else "worker"
+        stt_meter, tts_meter = ModelMeter(metrics, "stt", transcribes), ModelMeter(metrics, "tts", speaks)
+        self.stt: SttClient = MeasuredStt(stt, stt_meter) if metrics.on else stt
+        self.tts: TtsClient = measured_tts(tts, tts_meter) if metrics.on else tts
+        metrics.gauge(
+            "antiphon_model_busy",
+            lambda: {"stt": stt_meter.busy, "tts": tts_meter.busy, "threads": self._threads.running},
+        )
+        metrics.gauge("antiphon_model_queue_length", lambda: {"threads": self._threads.waiting})
         self.vad_executor = ThreadPoolExecutor(1, thread_name_prefix="vad")
         self._watching: asyncio.Task[None] | None = None
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from antiphon.runtime.nats import service_discovery
 
 
@@ -12,8 +14,9 @@ class RegisterEntry:
     loop.
     """
 
-    def __init__(self, agent: str, instance: str) -> None:
-        self.metadata = {"agent": agent, "instance": instance}
+    def __init__(self, agent: str, instance: str, metadata: Mapping[str, str] | None = None) -> None:
+        """`metadata`: what else does not change."""
+        self.metadata = {"agent": agent, "instance": instance, **(metadata or {})}
         """Changed in place: the register answers with what it holds at that moment."""
         self._troubles: dict[str, str] = {}
 

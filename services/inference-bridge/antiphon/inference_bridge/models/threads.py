@@ -178,6 +178,18 @@ class ModelThreads:
         with self._condition:
             return not self._waiting and sum(self._running.values()) < self._max_patient
 
+    @property
+    def running(self) -> int:
+        """Jobs that run."""
+        with self._condition:
+            return sum(self._running.values())
+
+    @property
+    def waiting(self) -> int:
+        """Jobs that wait for a thread."""
+        with self._condition:
+            return len(self._waiting)
+
     def _drop(self, jobs: list[Job[Any]]) -> Job[Any]:
         """The one of these that is the least urgent, and the latest, no longer waits."""
         lost = max(jobs, key=lambda job: (job.urgency, job.order))

@@ -65,8 +65,13 @@ class RelayNatsClient:
         supervisor: WorkerSupervisor,
         backbone: BackboneClient,
         on_routes: Callable[[Routes], None],
+        register_metadata: Callable[[], dict[str, str]] = dict,
     ) -> None:
-        """`on_routes` is called with the whole table whenever the announced transceivers change."""
+        """`on_routes` is called with the whole table whenever the announced transceivers change.
+
+        `register_metadata()`: what the services register says besides the name.
+        """
+        self._metadata = register_metadata
         self._settings = settings
         self._pool = pool
         self._supervisor = supervisor
@@ -85,6 +90,11 @@ class RelayNatsClient:
         self._client: Client | None = None
         self._bucket: KeyValue | None = None
         self._storing: asyncio.Task[None] | None = None
+
+    @property
+    def client(self) -> Client | None:
+        """The connection; None until NATS was reached for the first time."""
+        return self._client
 
     @property
     def reachable(self) -> bool:
@@ -185,7 +195,7 @@ class RelayNatsClient:
         await connection.flush(client)
         await self._read_buckets()
         self.announced.set()
-        service = await service_discovery.register(client, REGISTER_NAME, {"name": name})
+        service = await service_discovery.register(client, REGISTER_NAME, {"name": name, **self._metadata()})
         await service.add_endpoint(
             name="stats",
             subject=subjects.relay_stats(name),

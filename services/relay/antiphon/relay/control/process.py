@@ -20,13 +20,15 @@ from nats.js.client import JetStreamContext
 from antiphon.relay.control.backbone_client import BackboneClient, BackboneTables
 from antiphon.relay.control.ingress_number import STORE_SECONDS
 from antiphon.relay.control.ipc import Hello, Keys, Routes, TagKeys
-from antiphon.relay.control.metrics_http import MetricsHttp
+from antiphon.relay.control.metrics_http import MetricsHttp, RelayFigures, health_pages
 from antiphon.relay.control.nats_client import CLOSE_SECONDS, RelayNatsClient
 from antiphon.relay.control.worker_pool import WorkerPool
 from antiphon.relay.control.worker_supervisor import WorkerSupervisor
 from antiphon.relay.counters import merged
 from antiphon.relay.settings import RelaySettings, check_backbone_key
 from antiphon.runtime.loop_watchdog import LoopWatchdog
+from antiphon.runtime.metrics import MetricsService
+from antiphon.runtime.metrics.settings import MetricsSettings
 from antiphon.runtime.nats.hub import HubConnection, connect_hub
 from antiphon.runtime.tasks import end
 from antiphon.schemas.route_token import RouteKeyring
@@ -52,7 +54,7 @@ class Control:
     `serve` makes it once per process; everything runs on the event loop of the control process.
     """
 
-    def __init__(self, settings: RelaySettings, pool: WorkerPool) -> None:
+    def __init__(self, settings: RelaySettings, pool: WorkerPool, shown: MetricsSettings) -> None:
         self._settings = settings
         self._pool = pool
         self._supervisor = WorkerSupervisor(pool)
@@ -61,8 +63,20 @@ class Control:
             self._hub = connect_hub(settings.hub, f"relay-{settings.relay_name}")
         jetstream = self._jetstream_of_hub if self._hub is not None else None
         self._backbone = BackboneClient(settings, pool.saved, jetstream, self._set_backbone)
-        self._nats = RelayNatsClient(settings, pool, self._supervisor, self._backbone, self._set_routes)
-        self._http = MetricsHttp(settings, self._supervisor, self._nats, self._backbone)
+        self._metrics = MetricsService(
+            "relay",
+            shown,
+            region=settings.relay_region,
+            name=settings.relay_name,
+            lazy=True,
+            shown_elsewhere=settings.relay_http_bind is not None,
+        )
+        self._nats = RelayNatsClient(
+            settings, pool, self._supervisor, self._backbone, self._set_routes, self._metrics.metadata
+        )
+        RelayFigures(self._metrics.metrics, self._supervisor, self._nats, self._backbone)
+        health = health_pages(self._supervisor, self._nats)
+        self._http = MetricsHttp(settings, self._metrics.metrics, health)
         self._logged: dict[str, Any] = {}
         self._keys_changed = self._key_files()
 
@@ -70,6 +84,7 @@ class Control:
         """Forward and stay announced until `stop`, then drain; raises OSError if a port can't be bound."""
         try:
             await self._http.start()
+            await self._metrics.start(lambda: self._nats.client)
             async with asyncio.TaskGroup() as tasks:
                 running = [
                     tasks.create_task(each)
@@ -86,6 +101,7 @@ class Control:
                 await end(*running)
         finally:
             self._http.close()
+            await self._metrics.close()
             await self._nats.close()
             if self._hub is not None:
                 with contextlib.suppress(TimeoutError):
@@ -184,6 +200,7 @@ class Control:
 
     async def _log_statistics(self) -> None:
         fields = merged(await self._supervisor.statistics()).values()
+        del fields["delays"]
         if fields != self._logged:
             self._logged = fields
             log.info("%s", " ".join(f"{name}={value}" for name, value in fields.items()), extra=fields)
@@ -224,9 +241,9 @@ def _written(file: Path | None) -> tuple[int, int] | None:
     return (found.st_mtime_ns, found.st_ino) if found is not None else None
 
 
-async def serve(settings: RelaySettings, pool: WorkerPool) -> None:
+async def serve(settings: RelaySettings, pool: WorkerPool, metrics: MetricsSettings) -> None:
     """Run a relay until SIGTERM or SIGINT; SIGHUP reads the route keys anew."""
-    control = Control(settings, pool)
+    control = Control(settings, pool, metrics)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

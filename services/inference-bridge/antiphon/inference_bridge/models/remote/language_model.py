@@ -32,6 +32,7 @@ from antiphon.inference_bridge.models.remote.pool import (
     pieces_of,
 )
 from antiphon.inference_bridge.phrases import phrase
+from antiphon.runtime.metrics.model_meter import NOT_MEASURED, ModelMeter
 from antiphon.schemas.errors import MalformedError
 
 log = logging.getLogger(__name__)
@@ -53,12 +54,18 @@ def packed(request: Request) -> bytes:
 class RemoteLanguageModel:
     """The `Agent` of one call, which owns it. Used on the event loop."""
 
-    def __init__(self, client: Client, timeout: float, load_timeout: float = LOAD_SECONDS) -> None:
+    def __init__(
+        self,
+        client: Client,
+        timeout: float,
+        load_timeout: float = LOAD_SECONDS,
+        meter: ModelMeter = NOT_MEASURED,
+    ) -> None:
         """`timeout`: seconds after which no further worker is asked for an answer of which nothing was spoken.
 
         `load_timeout`: that a worker's chat server may take to its first word.
         """
-        self._client, self._timeout = client, timeout
+        self._client, self._timeout, self._meter = client, timeout, meter
         self._within = max(ANSWER_SECONDS, load_timeout + ANSWER_SECONDS - LOAD_SECONDS)
 
     async def reply(self, request: Request) -> AsyncGenerator[ReplyPart, None]:
@@ -66,7 +73,7 @@ class RemoteLanguageModel:
         spoken, final, began = "", False, time.monotonic()
         for attempt in range(ATTEMPTS):
             try:
-                async with aclosing(self._ask(replace(request, already_spoken=spoken))) as parts:
+                async with aclosing(self._meter.measured(self._ask(replace(request, already_spoken=spoken)))) as parts:
                     async for part in parts:
                         if isinstance(part, str):
                             spoken += part

@@ -25,6 +25,9 @@ from antiphon.inference_bridge.stt.transcriber import Transcriber, UnknownLangua
 from antiphon.inference_bridge.tts.synthesizer import Synthesizer
 from antiphon.inference_bridge.unless_stopped import Stopped, unless_stopped
 from antiphon.runtime import tasks
+from antiphon.runtime.metrics import OFF, Metrics, MetricsService
+from antiphon.runtime.metrics.model_meter import ModelMeter
+from antiphon.runtime.metrics.settings import MetricsSettings
 from antiphon.runtime.nats import connection, service_discovery
 from antiphon.schemas import subjects
 from antiphon.schemas.errors import MalformedError
@@ -47,8 +50,17 @@ class Worker:
     Owned by `run`, for the life of the process. nats-py calls `on_request` on the event loop.
     """
 
-    def __init__(self, threads: int, transcriber: Transcriber | None, voice: Synthesizer | None) -> None:
+    def __init__(
+        self,
+        threads: int,
+        transcriber: Transcriber | None,
+        voice: Synthesizer | None,
+        metrics: Metrics = OFF,
+    ) -> None:
         """One of `transcriber` and `voice` is given; it runs on `threads` threads."""
+        self._meter = ModelMeter(metrics, "stt" if transcriber is not None else "tts", "local")
+        metrics.gauge("antiphon_model_busy", lambda: {"threads": self._threads.running})
+        metrics.gauge("antiphon_model_queue_length", lambda: {"threads": self._threads.waiting})
         self._transcriber, self._voice = transcriber, voice
         self._threads = ModelThreads(threads, threads * _WAITING_PER_THREAD)
         self._max_jobs = threads * (1 + _WAITING_PER_THREAD)
@@ -64,15 +76,20 @@ class Worker:
         job.add_done_callback(self._jobs.discard)
 
     async def _answer(self, request: Request) -> None:
+        began, failed = self._meter.begin(), False
         try:
             if self._transcriber is not None:
                 await self._transcribe(request, self._transcriber)
             elif self._voice is not None:
                 await self._synthesize(request, self._voice)
+            self._meter.answered(began)
         except Exception as error:
+            failed = True
             if not isinstance(error, MalformedError | UnknownLanguageError):
                 log.exception("a job failed")
             await request.respond(wire.pack("error", str(error)[:500] or type(error).__name__, False))
+        finally:
+            self._meter.end(failed)
 
     async def _transcribe(self, request: Request, model: Transcriber) -> None:
         prompt, pcm, *more = wire.unpack(request.data, str, bytes)
@@ -114,22 +131,25 @@ def _chosen(fields: list[Any]) -> tuple[str, str]:
     return fields[0][:_MAX_NAME], fields[1][:_MAX_NAME]
 
 
-async def run(settings: Settings, kind: wire.Kind) -> None:
+async def run(settings: Settings, kind: wire.Kind, metrics: MetricsSettings) -> None:
     """Serve until SIGTERM or SIGINT."""
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
+    shown = MetricsService("worker", metrics, name=kind)
     try:
         if kind == "llm":
-            await _run_language_model(settings, stop)
+            await _run_language_model(settings, stop, shown)
         else:
-            await _run_speech_model(settings, kind, stop)
+            await _run_speech_model(settings, kind, stop, shown)
     except Stopped:
         return
 
 
-async def _run_speech_model(settings: Settings, kind: Literal["stt", "tts"], stop: asyncio.Event) -> None:
+async def _run_speech_model(
+    settings: Settings, kind: Literal["stt", "tts"], stop: asyncio.Event, shown: MetricsService
+) -> None:
     loader = ModelThreads(1, 1)  # in a worker: the threads that the libraries start inherit its low priority
     load = partial(load_transcriber if kind == "stt" else load_synthesizer, settings)
     try:
@@ -139,20 +159,25 @@ async def _run_speech_model(settings: Settings, kind: Literal["stt", "tts"], sto
     connecting = connection.connect(settings.nats_url, f"antiphon-worker-{kind}", settings.nats_access("worker"))
     client = await unless_stopped(stop, connecting)
     transcriber, voice = (model, None) if kind == "stt" else (None, model)
-    worker = Worker(settings.bridge_threads, transcriber, voice)  # type: ignore[arg-type]
-    service = await service_discovery.register(client, wire.SERVICE, {"kind": kind})
+    worker = Worker(settings.bridge_threads, transcriber, voice, shown.metrics)  # type: ignore[arg-type]
+    await shown.start(lambda: client)
+    service = await service_discovery.register(client, wire.SERVICE, {"kind": kind, **shown.metadata()})
     await service.add_endpoint(
         name=kind, subject=subjects.worker(kind), handler=worker.on_request, queue_group=wire.QUEUE
     )
     await connection.require_allowed(client)
-    await _serve(kind, stop, service, worker, client)
+    await _serve(kind, stop, service, worker, client, shown)
 
 
-async def _run_language_model(settings: Settings, stop: asyncio.Event) -> None:
+async def _run_language_model(settings: Settings, stop: asyncio.Event, shown: MetricsService) -> None:
     async with client_for(settings.llm_url, settings.llm_api_key.get_secret_value()) as server:
         connecting = connection.connect(settings.nats_url, "antiphon-worker-llm", settings.nats_access("worker"))
         client = await unless_stopped(stop, connecting)
-        model = LanguageModel(server, settings.llm_model, settings.llm_timeout, load_timeout=settings.llm_load_timeout)
+        meter = ModelMeter(shown.metrics, "llm", settings.llm_model)
+        shown.metrics.gauge("antiphon_model_busy", lambda: {"llm": meter.busy})
+        model = LanguageModel(
+            server, settings.llm_model, settings.llm_timeout, load_timeout=settings.llm_load_timeout, meter=meter
+        )
         worker = LanguageModelWorker(client, model, settings.llm_at_once)
         warming = asyncio.create_task(worker.warm())
         try:
@@ -161,13 +186,19 @@ async def _run_language_model(settings: Settings, stop: asyncio.Event) -> None:
             await tasks.end(warming)
             raise
         await worker.start()
-        service = await service_discovery.register(client, wire.SERVICE, {"kind": "llm"})
+        await shown.start(lambda: client)
+        service = await service_discovery.register(client, wire.SERVICE, {"kind": "llm", **shown.metadata()})
         await connection.require_allowed(client)
-        await _serve("llm", stop, service, worker, client)
+        await _serve("llm", stop, service, worker, client, shown)
 
 
 async def _serve(
-    kind: wire.Kind, stop: asyncio.Event, service: Service, worker: Worker | LanguageModelWorker, client: Client
+    kind: wire.Kind,
+    stop: asyncio.Event,
+    service: Service,
+    worker: Worker | LanguageModelWorker,
+    client: Client,
+    shown: MetricsService,
 ) -> None:
     log.info("ready: worker %s", kind)
     await stop.wait()
@@ -176,6 +207,7 @@ async def _serve(
         async with asyncio.timeout(_END_WITHIN):
             await service.stop()
             await worker.close()
+            await shown.close()
             await client.close()
     except TimeoutError:
         log.warning("some work did not end in time")
