@@ -2,8 +2,8 @@
 
 Two stacks of its own, which differ by one variable: where traces go. In each round `--calls` callers hold a
 conversation with the bridge of the one, then of the other, in turns (off on, on off, ...), so that what drifts strikes
-both. CPU time is that of relay, transceiver, signaling and bridge with all their processes, by the kernel; clients, NATS and the
-receiver of the traces are processes of others. The result is the median of the paired ratios, and an interval for it.
+both. CPU time is that of relay, transceiver, signaling and bridge with all their processes, by the kernel; not that of
+clients, NATS and the receiver of the traces. The result is the median of the paired ratios, and an interval for it.
 """
 
 from __future__ import annotations
