@@ -57,8 +57,11 @@ def run(args: argparse.Namespace) -> int:
             "on": open_until_the_end.enter_context(own_stack(Path(on), settings=sink.traces)),
         }
         for stack in stacks.values():
-            for start in (stack.relay, stack.transceiver, stack.signaling, stack.bridge):
-                start()
+            stack.relay()
+            stack.transceiver()
+            stack.signaling(default_agent=AGENT)
+            stack.bridge()
+        for stack in stacks.values():
             stack.until_healthy()
             _round(args, stack, questions, 60 / args.turns)  # what is loaded with the first turn
         before = sink.spans()
