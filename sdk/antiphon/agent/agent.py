@@ -140,7 +140,8 @@ class Agent:
 
         `ANTIPHON_NATS_CREDENTIALS` names the file with the agent's credential. Exit status 2 if it can't be used, or
         is not allowed to take calls under this name.
-        `ANTIPHON_METRICS_BIND` says where `/metrics` is served (default 127.0.0.1:9510 or the next free port), or `off`.
+        `ANTIPHON_METRICS_BIND` says where `/metrics` is served (default: 127.0.0.1, port 9510 or one behind it); `off`:
+        nowhere.
         `ANTIPHON_LEASE_KEY_FILE` names the file with the keys that seal leases, where NATS keeps them on disk.
         """
         if self._function is None:

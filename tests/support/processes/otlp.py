@@ -1,4 +1,4 @@
-"""An OTLP/HTTP receiver that keeps the spans it is sent."""
+"""An OTLP/HTTP receiver that keeps the spans and metrics it is sent."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import NamedTuple
 
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceRequest,
     ExportTraceServiceResponse,
@@ -33,6 +34,7 @@ class OtlpReceiver:
     def __init__(self, url: str) -> None:
         self.url = url
         self.spans: list[Span] = []
+        self.metrics: list[ExportMetricsServiceRequest] = []
 
     def of_trace(self, trace_id: str) -> list[Span]:
         return [span for span in self.spans if span.trace_id == trace_id]
@@ -49,6 +51,9 @@ def otlp_receiver() -> Iterator[OtlpReceiver]:
                 import gzip
 
                 body = gzip.decompress(body)
+            if self.path.endswith("/v1/metrics"):
+                receiver.metrics.append(ExportMetricsServiceRequest.FromString(body))
+                body = b""
             request = ExportTraceServiceRequest.FromString(body)
             for resource in request.resource_spans:
                 names = {a.key: a.value.string_value for a in resource.resource.attributes}

@@ -53,6 +53,8 @@ class OtlpMetrics:
         attributes = {"service.name": f"antiphon-{metrics.service}", "service.version": version}
         self._resource = Resource.create(attributes | {"service.instance.id": instance})
         self._exporter = OTLPMetricExporter()
+        # It logs each attempt; `send` says once that the collector is away.
+        logging.getLogger("opentelemetry.exporter.otlp.proto.http.metric_exporter").setLevel(logging.CRITICAL)
         self._failing = False
 
     async def run(self) -> None:

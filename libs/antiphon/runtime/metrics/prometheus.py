@@ -37,7 +37,7 @@ def page(series: Iterable[Series], accept: str) -> tuple[bytes, str]:
     """The page and its content type, for a request with this header `Accept`."""
     try:
         encoder, kind = choose_encoder(accept)
-    except ValueError:  # a version that is no number
+    except (ValueError, TypeError):  # a version that is no number
         encoder, kind = generate_latest, CONTENT_TYPE_LATEST
     registry = CollectorRegistry()
     registry.register(_Page(series))

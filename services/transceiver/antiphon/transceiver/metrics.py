@@ -15,6 +15,7 @@ from antiphon.runtime.nats.publisher import Publisher
 from antiphon.runtime.owned_calls.agent_claims import AgentClaims
 from antiphon.transceiver.calls.open_session import SessionOpener
 from antiphon.transceiver.calls.session_table import SessionTable
+from antiphon.transceiver.net.relay_allowlist import RelayAllowlist
 from antiphon.transceiver.session.session import Session
 from antiphon.transceiver.timing.scheduler import Scheduler
 
@@ -55,7 +56,12 @@ def service_statistics(
 
 
 def register_metrics(
-    metrics: Metrics, sessions: SessionTable, opener: SessionOpener, scheduler: Scheduler, publisher: Publisher
+    metrics: Metrics,
+    sessions: SessionTable,
+    opener: SessionOpener,
+    scheduler: Scheduler,
+    publisher: Publisher,
+    relays: RelayAllowlist,
 ) -> None:
     """Have a scraper read what the parts count. Nothing of it is counted twice, and nothing per frame."""
     demux, gauge = sessions.demux, metrics.gauge
@@ -97,6 +103,7 @@ def register_metrics(
         lambda: sum(endpoint.socket.dropped for endpoint in sessions.endpoints),
     )
     gauge("antiphon_transceiver_datagrams_ignored_total", lambda: asdict(demux.counters))
+    gauge("antiphon_transceiver_relays", lambda: relays.trusted)
     gauge("antiphon_transceiver_slots", lambda: sum(1 for _ in sessions.endpoints))
 
 

@@ -182,7 +182,7 @@ def _build(
     opener = SessionOpener(
         settings, sessions, bus, claims, liveness, transfers, publisher, scheduler, listening, metrics
     )
-    register_metrics(metrics, sessions, opener, scheduler, publisher)
+    register_metrics(metrics, sessions, opener, scheduler, publisher, allowlist)
     address = liveness_address(acquired.advertised, acquired.detector.port) if acquired.detector is not None else None
     announcer = Announcer(
         client,
