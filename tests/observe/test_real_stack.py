@@ -24,6 +24,8 @@ from antiphon.runtime.metrics.table import METRICS
 
 pytestmark = [pytest.mark.realtime, pytest.mark.models, pytest.mark.nightly]
 
+QUESTION: Final = "What time is it? " * 6
+"""Long: of a call's packets is reported every few seconds, and of their loss between two reports."""
 SHOWN: Final = re.compile(r"(relay|transceiver|signaling|inference-bridge)\b.*metrics at http://(\S+)/metrics")
 DID_NOT_HAPPEN: Final[Mapping[str, str]] = {
     "antiphon_client_": "`antiphon call` is no browser: it sends no antiphon.client_stats",
@@ -41,7 +43,7 @@ DID_NOT_HAPPEN: Final[Mapping[str, str]] = {
 
 
 def _call(stack: Stack) -> None:
-    command = [sys.executable, "-m", "antiphon.cli", "call", "--url", stack.url, "--say", "What time is it?", "--json"]
+    command = [sys.executable, "-m", "antiphon.cli", "call", "--url", stack.url, "--say", QUESTION, "--json"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=90, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 
