@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import json
 import os
-import sys
+import runpy
 import threading
 import time
 from pathlib import Path
 from typing import Final
 
 from antiphon.runtime.telemetry import spans
-from antiphon.transceiver.__main__ import main
 
 EVERY: Final = 0.01
 
@@ -39,4 +38,4 @@ def _make(rate: int, file: Path) -> None:
 if __name__ == "__main__":
     arguments = (int(os.environ["SPANS_A_SECOND"]), Path(os.environ["SPANS_FILE"]))
     threading.Thread(target=_make, args=arguments, daemon=True).start()
-    sys.exit(main())
+    runpy.run_module("antiphon.transceiver", run_name="__main__")
