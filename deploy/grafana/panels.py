@@ -146,7 +146,7 @@ _OPTIONS: Final[dict[str, Json]] = {
 
 
 def text(title: str, markdown: str, width: int = 24, height: int = 4) -> Panel:
-    options: Json = {"options": {"mode": "markdown", "content": markdown}, "targets": [], "datasource": None}
+    options: Json = {"options": {"mode": "markdown", "content": markdown}, "targets": []}
     return Panel(title, "", kind="text", width=width, height=height, extra=options)
 
 

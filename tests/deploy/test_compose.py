@@ -103,6 +103,14 @@ def test_services_look_for_the_collector_by_the_name_that_it_has_on_the_bus() ->
             assert service["dns_opt"] == ["ndots:1"], f"{name} would wait for a name server outside, and tell it"
 
 
+def test_the_collector_may_use_the_memory_that_its_configuration_counts_on() -> None:
+    found = services("compose.yaml")["collector"]
+    (file,) = [volume.split(":")[0] for volume in found["volumes"]]
+    limiter = yaml.safe_load((ROOT / file).read_text())["processors"]["memory_limiter"]
+    assert found["mem_limit"] == "1g"
+    assert limiter["limit_mib"] < 1024
+
+
 def test_prometheus_scrapes_every_address_of_every_service_where_it_serves_metrics() -> None:
     found = services("compose.yaml")
     jobs = yaml.safe_load((ROOT / "deploy" / "prometheus" / "prometheus.yml").read_text())["scrape_configs"]

@@ -7,10 +7,12 @@ of the table: so no query is empty for want of an event. `test_real_stack` asks 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Final
@@ -36,8 +38,6 @@ JOBS: Final[dict[Service, str]] = {
     "worker": "others",
     "agent": "others",
 }
-OF_MODULE: Final = ("antiphon_process_", "antiphon_nats_")
-"""Metrics that `MetricsService` fills itself, or would by a connection."""
 
 
 def _labels(definition: Definition) -> Iterator[dict[str, str]]:
@@ -49,8 +49,7 @@ def _labels(definition: Definition) -> Iterator[dict[str, str]]:
 def _fill(metrics: Metrics) -> None:
     """A value for every metric that the process has."""
     for definition in METRICS.values():
-        own = definition.name.startswith("antiphon_process_") and definition.name in metrics._callbacks
-        if metrics.service not in definition.services or own:
+        if metrics.service not in definition.services:
             continue
         for labels in _labels(definition):
             if definition.kind == "histogram":
@@ -59,7 +58,8 @@ def _fill(metrics: Metrics) -> None:
                 metrics.add(definition.name, **labels)
         if definition.kind == "gauge":
             figures = {tuple(labels.values()): 1.0 for labels in _labels(definition)}
-            metrics.gauge(definition.name, lambda figures=figures: figures)  # type: ignore[misc]
+            with contextlib.suppress(ValueError):  # the process has a figure of its own
+                metrics.gauge(definition.name, partial(dict, figures))
 
 
 @contextmanager

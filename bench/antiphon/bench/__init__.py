@@ -37,6 +37,8 @@ BENCHES: Final = {
     "setup": "calls.setup",
     "resampling": "models.resampling",
     "transceiver": "media.transceiver",
+    "tracing-cost": "calls.tracing_cost",
+    "tracing-load": "calls.tracing_load",
     "turns": "turns.turns",
     "transcription": "models.transcription",
     "voices": "models.voices",

@@ -31,8 +31,8 @@ PAGE: Final = dashboard(
                 Panel(
                     "Can I deploy now?",
                     "Yes: no alert that pages fires, at least two transceivers take calls, and the others have room "
-                    "for the calls of the largest one. A call survives the restart of a transceiver only if another one "
-                    "takes it over.",
+                    "for the calls of the largest one. A call survives the restart of a transceiver only if another "
+                    "one takes it over.",
                     (Query(DEPLOY),),
                     kind="stat",
                     texts={"0": ("No", "red"), "1": ("Yes", "green")},
