@@ -22,6 +22,7 @@ from urllib.parse import urlsplit
 
 from antiphon.bench._lib.proc import cpu_seconds
 from antiphon.bench._lib.statistics import percentiles
+from antiphon.bench.calls.echo_agent import ECHO
 from antiphon.bench.calls.own_stack import own_stack
 from antiphon.cli.errors import UsageError
 
@@ -153,8 +154,8 @@ def run(args: argparse.Namespace) -> int:
     with tempfile.TemporaryDirectory() as directory, own_stack(Path(directory)) as stack:
         stack.relay()
         stack.transceiver()
-        signaling = stack.signaling()
-        stack.agent()
+        signaling = stack.signaling(ECHO)
+        stack.echo()  # one that talks at once would send the transceiver 20,000 frames a second for calls that are over
         stack.until_healthy()
         before, began = cpu_seconds(signaling), time.monotonic()
         with contextlib.suppress(KeyboardInterrupt):
