@@ -72,6 +72,25 @@ def test_a_burst_of_calls_is_spread_before_the_next_announcement() -> None:
     assert directory.transceivers(0.0)[0].slot != first.slot
 
 
+def test_a_call_that_is_hung_up_frees_its_place_before_the_next_announcement() -> None:
+    directory = Directory(cluster=0)
+    directory.learn_transceiver(transceiver(1, capacity=2), 0.0)
+    for number in range(50):
+        found = directory.transceivers(0.0)
+        assert found, number
+        directory.took_a_call(found[0], 0.0, f"rtc_{number}")
+        directory.call_ended(f"rtc_{number}", 0.0)
+        directory.call_ended(f"rtc_{number}", 0.0)
+        directory.call_ended("rtc_of_another_signaling", 0.0)
+
+
+def test_a_transceiver_with_a_crowd_at_its_door_is_asked_last() -> None:
+    directory = Directory(cluster=0)
+    directory.learn_transceiver(transceiver(1).model_copy(update={"connect_ms": 2000.0}), 0.0)
+    directory.learn_transceiver(transceiver(2, sessions=5), 0.0)
+    assert slots(directory, 0.0) == [2, 1]
+
+
 def test_a_transceiver_that_did_not_answer_is_out_until_it_speaks_again() -> None:
     directory = Directory(cluster=0)
     directory.learn_transceiver(transceiver(1), 0.0)

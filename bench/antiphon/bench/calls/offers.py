@@ -22,6 +22,7 @@ from urllib.parse import urlsplit
 
 from antiphon.bench._lib.proc import cpu_seconds
 from antiphon.bench._lib.statistics import percentiles
+from antiphon.bench.calls.echo_agent import ECHO
 from antiphon.bench.calls.own_stack import own_stack
 from antiphon.cli.errors import UsageError
 
@@ -71,6 +72,7 @@ class Measured:
     late: list[float] = field(default_factory=list)
     """How much later than planned an offer was sent: no connection was free, or this process was busy."""
     statuses: Counter[int] = field(default_factory=Counter)
+    refusals: Counter[str] = field(default_factory=Counter)
     hang_ups: Counter[int] = field(default_factory=Counter)
 
 
@@ -81,14 +83,17 @@ class _Connection:
         self._reader, self._writer, self._host = reader, writer, host
 
     async def request(self, method: str, path: str, body: str = "") -> tuple[int, dict[str, str]]:
-        """Status and headers of the answer; its body is read and dropped."""
+        """Status and headers of the answer, and as `error` the message of one that refuses."""
         head = f"{method} {path} HTTP/1.1\r\nHost: {self._host}\r\nContent-Length: {len(body)}\r\n"
         kind = "Content-Type: application/sdp\r\n" if body else ""
         self._writer.write(f"{head}{kind}\r\n{body}".encode())
         status, *lines = (await self._reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
         headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines) if value}
-        await self._reader.readexactly(int(headers.get("content-length", "0")))
-        return int(status.split(" ")[1]), headers
+        answer = await self._reader.readexactly(int(headers.get("content-length", "0")))
+        code = int(status.split(" ")[1])
+        if code >= 400:
+            headers["error"] = re.sub(r"[0-9.]+", "N", str(json.loads(answer)["error"]["message"]))
+        return code, headers
 
     def close(self) -> None:
         self._writer.close()
@@ -110,6 +115,8 @@ async def _one(free: asyncio.Queue[_Connection], planned: float, measured: Measu
     if measured is None:
         return
     measured.statuses[status] += 1
+    if "error" in headers:
+        measured.refusals[headers["error"]] += 1
     measured.late.append((began - planned) * 1000)
     if status == 201 and ended is not None:
         measured.hang_ups[ended] += 1
@@ -153,8 +160,8 @@ def run(args: argparse.Namespace) -> int:
     with tempfile.TemporaryDirectory() as directory, own_stack(Path(directory)) as stack:
         stack.relay()
         stack.transceiver()
-        signaling = stack.signaling()
-        stack.agent()
+        signaling = stack.signaling(ECHO)
+        stack.echo()  # one that talks at once would send the transceiver 20,000 frames a second for calls that are over
         stack.until_healthy()
         before, began = cpu_seconds(signaling), time.monotonic()
         with contextlib.suppress(KeyboardInterrupt):
@@ -164,6 +171,7 @@ def run(args: argparse.Namespace) -> int:
     report = {
         "offers": sum(measured.statuses.values()),
         "statuses": {str(status): count for status, count in sorted(measured.statuses.items())},
+        "refusals": dict(measured.refusals),
         "hang_ups": {str(status): count for status, count in sorted(measured.hang_ups.items())},
         "own_ms": percentiles(measured.own, points),
         "transceiver_ms": percentiles(measured.waited, points),

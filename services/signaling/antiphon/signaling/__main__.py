@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import http.client
 import ipaddress
 import logging
@@ -158,6 +159,11 @@ async def _serve(
     watching = asyncio.create_task(watch(authenticator.ring, authenticator.signer))
     # A task of its own: reading a large table takes long, and revoked keys do not wait for it.
     watching_places = asyncio.create_task(watch(place_table)) if place_table else None
+    # Routes, models and modules live as long as the process: a full collection took 50 ms to look at all of them again,
+    # in the midst of a request.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(5_000, 20, 20)
     watchdog = LoopWatchdog("signaling", STANDSTILL_SECONDS)
     watchdog.start()
     renewal = asyncio.create_task(_renew(certificate)) if certificate else None

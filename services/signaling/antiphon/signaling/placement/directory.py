@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import heapq
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Final, NamedTuple
@@ -49,6 +49,8 @@ MIN_OF_A_CLUSTER: Final = 8
 """Of those at least, if it has as many: the best of a cluster. So a call may get to eight clusters and more."""
 CROWDED_MS: Final = 1500.0
 """For which one more client would wait for its connection: above, the other transceivers are asked first."""
+MAX_PLACED: Final = 4096
+"""Calls whose transceivers are remembered, to count their places as free when they are hung up."""
 _parsed: Final = lru_cache(maxsize=4096)(parse_address)
 
 
@@ -118,6 +120,8 @@ class Directory:
         self._ways: _Ways | None = None
         """None: something has moved since."""
         self._turn = 0
+        self._placed: OrderedDict[str, tuple[int, int]] = OrderedDict()
+        """Calls that were placed here, with the keys of their transceivers; the latest behind."""
 
     def learn_transceiver(self, announcement: TransceiverAnnouncement, now: float, ttl: float = ANNOUNCE_TTL) -> None:
         """Take an announcement; one of an earlier process on the same slot is ignored."""
@@ -146,12 +150,25 @@ class Directory:
         """Leave out a transceiver that did not answer, until its next announcement."""
         self._transceivers.forget((transceiver.cluster, transceiver.slot))
 
-    def took_a_call(self, transceiver: TransceiverAnnouncement, now: float) -> None:
+    def took_a_call(self, transceiver: TransceiverAnnouncement, now: float, session_id: str = "") -> None:
         """Count a call before its next announcement does, so that a burst does not all go to one transceiver."""
         key = (transceiver.cluster, transceiver.slot)
+        self._count(key, 1, now)
+        if session_id:
+            self._placed[session_id] = key
+            if len(self._placed) > MAX_PLACED:
+                self._placed.popitem(last=False)
+
+    def call_ended(self, session_id: str, now: float) -> None:
+        """Count the place of a call that was hung up here as free, before the next announcement does."""
+        key = self._placed.pop(session_id, None)
+        if key is not None:
+            self._count(key, -1, now)
+
+    def _count(self, key: tuple[int, int], by: int, now: float) -> None:
         known = self._transceivers.get(key, now)
         if known is not None:
-            self._transceivers.replace(key, known.model_copy(update={"sessions": known.sessions + 1}))
+            self._transceivers.replace(key, known.model_copy(update={"sessions": max(0, known.sessions + by)}))
 
     def region_map(self, now: float) -> RegionMap:
         """The regions as they are announced, and those that were a while ago."""

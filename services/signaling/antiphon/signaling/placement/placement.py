@@ -127,7 +127,7 @@ async def place(
         reply = await _open(backend, client, transceiver, request, patience)
         waited += time.monotonic() - began
         if isinstance(reply, Opened):
-            backend.directory.took_a_call(transceiver, time.monotonic())
+            backend.directory.took_a_call(transceiver, time.monotonic(), reply.session_id)
             return (await _placed(backend, transceiver, reply, options))._replace(waited=waited)
         if isinstance(reply, Refused):
             if reply.code in _OFFER_REFUSALS:
@@ -290,6 +290,7 @@ async def hang_up(backend: Backend, session_id: str, reason: str, asker: str) ->
         reply = decode(message.data, ControlReply)
     if not reply.ok:
         raise no_call(session_id)
+    backend.directory.call_ended(session_id, time.monotonic())
 
 
 @contextmanager
