@@ -72,6 +72,11 @@ async def client(tmp_path: Path) -> AsyncIterator[Client]:
         await joined.close()
 
 
+def url_of(client: Client) -> str:
+    assert client.connected_url is not None
+    return str(client.connected_url.geturl())
+
+
 async def until(condition: Callable[[], bool], what: str) -> None:
     deadline = asyncio.get_running_loop().time() + 20
     while not condition():
@@ -101,7 +106,7 @@ async def empty(client: Client) -> None:
 
 def replica(client: Client, *urls: str) -> SignalingProcess:
     settings = {"ANTIPHON_WEBHOOK_URL": ",".join(urls), "ANTIPHON_WEBHOOK_SECRET": SECRET}
-    return SignalingProcess(str(client.connected_url.geturl()), **settings)
+    return SignalingProcess(url_of(client), **settings)
 
 
 async def joined(client: Client, url: str) -> None:
@@ -120,9 +125,7 @@ async def test_notices_are_signed_and_repeated_with_one_id(client: Client) -> No
     receiver = Receiver()
     url = await receiver.start()
     receiver.answer = lambda number: {1: 302, 2: 500}.get(number, 204)
-    with signaling_process(
-        str(client.connected_url.geturl()), ANTIPHON_WEBHOOK_URL=url, ANTIPHON_WEBHOOK_SECRET=SECRET
-    ) as service:
+    with signaling_process(url_of(client), ANTIPHON_WEBHOOK_URL=url, ANTIPHON_WEBHOOK_SECRET=SECRET) as service:
         await joined(client, url)
         await notify(client, 1)
         await until(lambda: len(receiver.got) == 3, "a redirect and an error are repeated")
@@ -168,7 +171,7 @@ async def test_one_endpoint_that_is_down_keeps_no_notice_from_another(client: Cl
     urls = [await up.start(), await down.start()]
     down.answer = lambda number: 503
     with signaling_process(
-        str(client.connected_url.geturl()),
+        url_of(client),
         ANTIPHON_WEBHOOK_URL=",".join(urls),
         ANTIPHON_WEBHOOK_SECRET=SECRET,
     ):
