@@ -59,6 +59,7 @@ def _stored() -> list[str]:
         found += [f"{api}STREAM.{verb}.{stream}" for verb in ("SNAPSHOT", "RESTORE")]
         found += [f"{api}CONSUMER.CREATE.{stream}", f"{api}CONSUMER.CREATE.{stream}.c", f"{api}CONSUMER.LIST.{stream}"]
         found += [f"{api}CONSUMER.DURABLE.CREATE.{stream}.c", f"{api}CONSUMER.MSG.NEXT.{stream}.c"]
+        found += [f"$JS.ACK.{stream}.c.1.1.1.1.0"]
         found += [f"{api}CONSUMER.{verb}.{stream}.c" for verb in ("DELETE", "INFO", "PAUSE")]
         for subject in subjects:
             found += [f"{api}DIRECT.GET.{stream}.{subject}", f"{api}CONSUMER.CREATE.{stream}.c.{subject}"]
@@ -119,6 +120,7 @@ MAY: Final[dict[str, tuple[list[str], list[str]]]] = {
             "$JS.API.DIRECT.GET.KV_antiphon-transceivers.$KV.*", "$JS.API.DIRECT.GET.KV_antiphon-relays.$KV.*",
             "$JS.API.STREAM.INFO.KV_antiphon-transceivers", "$JS.API.STREAM.INFO.KV_antiphon-relays",
             "$JS.API.STREAM.INFO.KV_antiphon-limits",
+            "$JS.API.CONSUMER.MSG.NEXT.antiphon-webhooks.c", "$JS.ACK.antiphon-webhooks.c.*",
         ],
         [
             f"{A}session.*.s1.data.out", f"{A}session.*.s1.event", f"{A}session.[*].[*].event",

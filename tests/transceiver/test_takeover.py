@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from support.models.sounds import speech, tone
 from support.peers.transceiver_peer import CarriedPeer
+from support.processes.call_records import CallRecords
 from support.processes.several_transceivers import Several, several_transceivers
 from support.processes.transceiver_process import Line
 
@@ -57,6 +58,7 @@ def taken_over(line: Line) -> list[messages.TakenOver]:
 async def test_a_killed_transceiver_s_call_goes_on_in_another_process(several: Several) -> None:
     first = await several.spawn()
     second = await several.spawn()
+    records = await CallRecords().start(several.client)
     peer, line = await several.call_on(first.slot)
     await talk_and_write(several, peer, line, "before")
     identity = (first.cluster, first.slot, first.epoch)
@@ -80,6 +82,10 @@ async def test_a_killed_transceiver_s_call_goes_on_in_another_process(several: S
     async with asyncio.timeout(10):
         while any(line.session_id in key for key in await several.checkpoints()):  # noqa: ASYNC110
             await asyncio.sleep(0.05)
+    await several.until(lambda: len(records.webhooks) == 2, "the record is written to its end")
+    assert records.names(line.session_id).count("moved") == 1
+    assert [(each.reason, each.call.moves) for each in records.ended] == [("hang_up", 1)]
+    assert [each.type for each in records.webhooks] == ["call.started", "call.ended"]
 
 
 STANDS_STILL = """

@@ -15,6 +15,7 @@ from nats.errors import TimeoutError as NatsTimeoutError
 from support.models.sounds import speech, tone
 from support.peers.aiortc_client import Tone
 from support.peers.transceiver_peer import CANDIDATE
+from support.processes.call_records import CallRecords
 from support.processes.nats import nats_server
 from support.processes.relay_process import relay_process
 from support.processes.transceiver_observed import kill_nats, loud, spoken
@@ -28,10 +29,12 @@ pytestmark = pytest.mark.process
 
 
 async def test_a_call_carries_audio_and_data_both_ways(bench: Bench) -> None:
+    records = await CallRecords().start(bench.client)
     peer, line = await bench.call()
     peer.speak(tone(1.0))
     await bench.say(line, speech(1.0))
     await bench.until(lambda: loud(line.frames) and loud(peer.frames), "both hear each other")
+    peer.send_text('{"type": "antiphon.client_stats", "jitter_buffer_ms": 40}')
     peer.send_text("up")
     await bench.client.publish(
         subjects.data_out(line.agent, line.session_id), encode(messages.DataMessage.of("oai-events", "down"))
@@ -42,6 +45,17 @@ async def test_a_call_carries_audio_and_data_both_ways(bench: Bench) -> None:
     assert (await bench.control(line, messages.HangUp())).ok
     await bench.until(lambda: line.ended == "hang_up" and peer.closed.is_set(), "both are told of the end")
     await bench.sessions(0)
+    await bench.until(lambda: len(records.webhooks) == 2, "the record is written to its end")
+    names = records.names(line.session_id)
+    assert (names[0], names[-1]) == ("connected", "ended")
+    assert "media_started" in names
+    (ended,) = records.ended
+    assert (ended.reason, ended.call.state, ended.call.agent, ended.call.path) == ("hang_up", "ended", "echo", "udp")
+    assert ended.call.packets_received > 0
+    assert ended.call.owner
+    assert ended.call.client is not None
+    assert ended.call.client.jitter_buffer_ms == 40
+    assert [each.type for each in records.webhooks] == ["call.started", "call.ended"]
 
 
 async def test_another_region_asks_after_a_call_and_ends_it_and_gets_no_answer_for_one_that_is_not_here(

@@ -78,7 +78,7 @@ class CallRecord:
         if isinstance(event, messages.Ended):
             self._end(event, now)
             return
-        detail = event.model_dump(exclude_none=True)
+        detail = event.model_dump(exclude_none=True, exclude={"version"})
         name = detail.pop("type", type(event).__name__)
         if isinstance(event, messages.TakenOver):
             name = "moved"
@@ -136,7 +136,7 @@ class CallRecord:
 
     def _end(self, event: messages.Ended, now: float) -> None:
         self._ended = True
-        detail = event.model_dump(exclude_none=True, exclude={"type", "statistics"})
+        detail = event.model_dump(exclude_none=True, exclude={"type", "version", "statistics"})
         self._write_event("ended", detail, now, always=True)
         call = self._summary()
         if call is None:

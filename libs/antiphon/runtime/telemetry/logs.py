@@ -19,6 +19,8 @@ from opentelemetry import trace
 
 LEVELS: Final = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 FORMATS: Final = ("text", "json")
+HTTP_CLIENTS: Final = ("httpx", "httpx2", "httpcore", "httpcore2", "openai")
+"""They log a line for each request at INFO, and more at DEBUG: URLs, headers."""
 BAD_SETTINGS: Final = 2
 """Exit status of a process whose settings can't be used."""
 _ORDINARY: Final = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
@@ -61,6 +63,8 @@ def start_logs(service: str) -> None:
     else:
         handler.setFormatter(logging.Formatter(f"%(asctime)s %(levelname)s {service} %(message)s", "%H:%M:%S"))
     logging.basicConfig(level=level, handlers=[handler], force=True)
+    for client in HTTP_CLIENTS:
+        logging.getLogger(client).setLevel(max(logging.getLevelName(level), logging.WARNING))
 
 
 def _choice(service: str, variable: str, default: str, choices: tuple[str, ...], spelled: Callable[[str], str]) -> str:

@@ -21,6 +21,7 @@ from nats.aio.msg import Msg
 from nats.js.client import JetStreamContext
 
 from antiphon.runtime import tasks
+from antiphon.runtime.bounded_log import OncePerChange
 from antiphon.runtime.cluster_networks import ClusterNetworks, parse_networks
 from antiphon.runtime.metrics import MetricsService
 from antiphon.runtime.metrics.settings import MetricsSettings
@@ -78,6 +79,7 @@ from antiphon.transceiver.settings import Settings
 from antiphon.transceiver.timing.scheduler import Scheduler
 
 log = logging.getLogger(__name__)
+complaints: Final = OncePerChange(log)
 
 POLL_INTERVAL: Final = 0.05
 ENDING_TOGETHER: Final = 0.15
@@ -415,7 +417,7 @@ class Transceiver:
         try:
             announcement = messages.decode(message.data, messages.TransceiverAnnouncement)
         except MalformedError as error:
-            log.warning("%s", error)
+            complaints.say(str(error), message.subject)
             return
         if announcement.holder == self._process_id:
             parts.announcer.came_back()

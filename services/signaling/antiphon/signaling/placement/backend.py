@@ -17,6 +17,7 @@ from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 
 from antiphon.runtime import tasks, telemetry
+from antiphon.runtime.bounded_log import OncePerChange
 from antiphon.runtime.nats import buckets, connection, service_discovery
 from antiphon.runtime.nats.call_owner import Kind, ask_owner
 from antiphon.runtime.nats.server_url import without_password
@@ -29,6 +30,7 @@ from antiphon.signaling.placement.service_discovery import ServiceDiscovery, Ser
 from antiphon.signaling.settings import Settings
 
 log = logging.getLogger(__name__)
+complaints: Final = OncePerChange(log)
 
 FAR_TIMEOUT: Final = 1.0
 """Seconds for the answer of another region. By way of the hub the longest round trips take half a second."""
@@ -117,7 +119,8 @@ class Backend:
                 return await self._connect()
             except (OSError, ValueError, NatsError) as error:
                 url = without_password(self._settings.nats_url)
-                log.error("can't join NATS at ANTIPHON_NATS_URL %s: %s", url, error or type(error).__name__)
+                text = f"can't join NATS at ANTIPHON_NATS_URL {url}: {error or type(error).__name__}"
+                complaints.say(text, level=logging.ERROR)
                 await asyncio.sleep(1)
 
     async def _connect(self) -> None:
@@ -166,7 +169,7 @@ class Backend:
             try:
                 learn(message.data, buckets.ANNOUNCE_TTL, message.subject)
             except MalformedError as error:
-                log.warning("ignored an announcement on %s: %s", message.subject, error)
+                complaints.say(f"ignored an announcement on {message.subject}: {error}", message.subject)
 
         return on_message
 

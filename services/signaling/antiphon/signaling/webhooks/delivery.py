@@ -24,7 +24,6 @@ from nats.js.errors import APIError
 
 from antiphon.runtime import tasks
 from antiphon.runtime.nats.errors import BUS_ERRORS
-from antiphon.runtime.nats.stores import WEBHOOK_SECONDS
 from antiphon.schemas import MalformedError, messages, subjects
 from antiphon.signaling.webhooks import signature
 from antiphon.signaling.webhooks.attempts import Gaps, judge
@@ -40,6 +39,8 @@ AT_ONCE: Final = 16
 """Attempts of a replica for one endpoint."""
 MAX_UNACKNOWLEDGED: Final = 1000
 """Notices of one endpoint that are tried or wait for another attempt; further ones stay in the stream."""
+UNUSED_SECONDS: Final = 86400.0
+"""After so long without a replica NATS removes the consumer: as long as the stream keeps a notice."""
 PULL_SECONDS: Final = 5.0
 """That a pull waits for notices. After a break of the connection the next one comes within this time."""
 _JOIN_SECONDS: Final = 2.0
@@ -115,7 +116,7 @@ class Endpoint:
             "ack_wait": round(REPEAT_SECONDS * 1e9),
             "max_ack_pending": MAX_UNACKNOWLEDGED,
             "max_deliver": -1,
-            "inactive_threshold": round(WEBHOOK_SECONDS * 1e9),
+            "inactive_threshold": round(UNUSED_SECONDS * 1e9),
         }
         stream = subjects.STREAM_WEBHOOKS
         request = f"$JS.API.CONSUMER.CREATE.{stream}.{self.consumer}.{subjects.ANY_WEBHOOK}"

@@ -23,6 +23,7 @@ from nats.aio.msg import Msg
 from antiphon.runtime import tasks
 from antiphon.runtime.metrics import OFF, Metrics
 from antiphon.runtime.metrics.call_meter import CallMeter, usage_key
+from antiphon.runtime.bounded_log import OncePerChange
 from antiphon.runtime.nats import connection
 from antiphon.runtime.nats.errors import BUS_ERRORS
 from antiphon.runtime.nats.publisher import Publisher
@@ -45,6 +46,7 @@ from antiphon.signaling.websocket_calls.connection import BusOutput
 from antiphon.signaling.websocket_calls.summary import summary_of
 
 log = logging.getLogger(__name__)
+complaints: Final = OncePerChange(log)
 
 _ID_ALPHABET: Final = string.ascii_letters + string.digits
 
@@ -273,7 +275,8 @@ class WebSocketCalls:
                 return await self._connect()
             except (OSError, ValueError, nats.errors.Error) as error:
                 url = without_password(self._settings.nats_url)
-                log.error("calls over WebSocket can't join NATS at %s: %s", url, error or type(error).__name__)
+                text = f"calls over WebSocket can't join NATS at {url}: {error or type(error).__name__}"
+                complaints.say(text, level=logging.ERROR)
                 await asyncio.sleep(1)
 
     async def _connect(self) -> None:

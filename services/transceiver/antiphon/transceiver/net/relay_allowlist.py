@@ -17,7 +17,7 @@ MAX_RELAYS: Final = 512
 """Names with their addresses: a relay that restarts has two for some seconds."""
 MAX_ADDRESSES: Final = 2048
 """Of all relays together, one per worker process."""
-REFUSAL_NAMED_EVERY: Final = 60.0
+REFUSAL_NAMED_EVERY: Final = 3600.0
 """Seconds between two lines of the log."""
 _MAPPED = "::ffff:"
 

@@ -12,6 +12,7 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.js.client import JetStreamContext
 
+from antiphon.runtime.bounded_log import OncePerChange
 from antiphon.runtime.nats import buckets
 from antiphon.runtime.token_bucket import TokenBucket
 from antiphon.schemas import MalformedError, messages, subjects, tunnel
@@ -23,6 +24,7 @@ from antiphon.transceiver.net.tunnel_receiver import client_headers, ingress_in,
 from antiphon.transceiver.session.session import Session
 
 log = logging.getLogger(__name__)
+complaints: Final = OncePerChange(log)
 
 NOTICES: Final = (10, 20)
 """Announcements of relays that end, per second and at once, of which clients are told: each makes one once a second."""
@@ -84,7 +86,7 @@ class RelayLink:
         try:
             relay = messages.decode(data, messages.RelayAnnouncement)
         except MalformedError as error:
-            log.warning("%s", error)
+            complaints.say(str(error))
             return
         # Its hello may have come before we trusted it: send our clients unasked.
         now = self._loop.time()
