@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import secrets
 import time
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -22,6 +23,9 @@ from antiphon.runtime.telemetry import names, spans
 from antiphon.schemas.messages import CallTrace
 
 _W3C: Final = TraceContextTextMapPropagator()
+MAX_KNOWN: Final = 4096
+_known: Final[OrderedDict[str, str]] = OrderedDict()
+"""Traces of the calls of this process, by call. Filled and emptied on the event loop; read by any thread that logs."""
 FAILURES: Final = frozenset({"internal", "draining", "agent_lost"})
 """Reasons of `Ended` that are failures of the operator's side. A client that goes away, or never comes, is none."""
 FAILED_AGENT: Final = frozenset({"agent_lost", "agent_error"})
@@ -67,6 +71,24 @@ def call_context(call: CallTrace | Mapping[str, Any] | None, session_id: str = "
     known = read(call)
     context = _W3C.extract({"traceparent": known.parent}, Context()) if known is not None else Context()
     return spans.of_call(session_id, context) if session_id else context
+
+
+def know(session_id: str, call: CallTrace | Mapping[str, Any] | None) -> None:
+    """This process has the call: log lines that name it get its trace. Above `MAX_KNOWN` the oldest are forgotten."""
+    if found := trace_id(call):
+        _known[session_id] = found
+        while len(_known) > MAX_KNOWN:
+            _known.popitem(last=False)
+
+
+def forget(session_id: str) -> None:
+    """This process has the call no more."""
+    _known.pop(session_id, None)
+
+
+def trace_of(session_id: str) -> str:
+    """The trace of a call that this process knows, 32 hexadecimal digits; empty: of none."""
+    return _known.get(session_id, "")
 
 
 def trace_id(call: CallTrace | Mapping[str, Any] | None) -> str:

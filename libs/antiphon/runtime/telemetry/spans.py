@@ -72,6 +72,16 @@ def current_call() -> str:
     return str(contexts.get_value(_CALL) or "")
 
 
+@contextlib.contextmanager
+def inside(context: Context) -> Iterator[None]:
+    """A block in which this context is the current one, without a span around it."""
+    token = contexts.attach(context)
+    try:
+        yield
+    finally:
+        contexts.detach(token)
+
+
 def name_call(span: Span, session_id: str) -> None:
     """Name the call on a span that was begun before the call had a name."""
     span.set_attributes(styles.of_call(session_id))

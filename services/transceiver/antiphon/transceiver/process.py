@@ -162,7 +162,9 @@ def _build(settings: Settings, client: Client, leases: LeaseBucket | None, acqui
         listeners.append(owner)
     others = settings.copies_of()
     foreign_keys = {each.cluster: each.password_key for each in others.values()}
-    sessions = SessionTable(settings, publisher, scheduler, demux, endpoints, listeners, owner, foreign_keys)
+    sessions = SessionTable(
+        settings, publisher, scheduler, demux, endpoints, listeners, owner, foreign_keys, allowlist.name_of
+    )
 
     # Calls, and what others know of this process.
     claims = AgentClaims(client, publisher.publish, bus.turn_away)

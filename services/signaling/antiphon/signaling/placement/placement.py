@@ -244,7 +244,8 @@ async def _open(
     async def end_late_session(session_id: str) -> None:
         await _end_unused(backend, session_id, "late")
 
-    with spans.current(names.PLACE, kind=SpanKind.CLIENT, attributes={names.SLOT: where}) as span:
+    known = {names.SLOT: where, **names.messaging(names.OPEN_SUBJECT, "send")}
+    with spans.current(names.PLACE, kind=SpanKind.PRODUCER, attributes=known) as span:
         try:
             subject = subjects.transceiver_open(transceiver.cluster, transceiver.slot)
             message = await backend.open_rpc.request(client, subject, request, timeout, end_late_session)

@@ -11,12 +11,11 @@ import logging
 from typing import Final
 
 from fastapi import APIRouter, Request, Response
-from opentelemetry import propagate
-from opentelemetry.trace import SpanKind
 
-from antiphon.runtime.telemetry import names, spans
+from antiphon.runtime.telemetry import names
 from antiphon.schemas.messages import ANY_CREATOR
 from antiphon.signaling.auth.authentication import Caller
+from antiphon.signaling.calls.call_spans import call_span
 from antiphon.signaling.calls.open_call import check_sdp, headers_of, offer_span
 from antiphon.signaling.http.api_description import (
     ANSWERED_AGAIN,
@@ -118,8 +117,7 @@ async def restart(
         return await patch_ice(request, caller, listener, backend, how)
     body = await read_offer(request)
     check_sdp(body.sdp)
-    context = propagate.extract(dict(request.headers))
-    with spans.current("restart_ice", context=context, kind=SpanKind.SERVER):
+    with call_span(request, backend, names.RESTART_ICE, listener):
         placed = await restart_ice(backend, listener, body.sdp, caller.manages, how)
     return Response(placed.answer, 200, headers_of(placed, how), media_type=_ACCEPTED)
 

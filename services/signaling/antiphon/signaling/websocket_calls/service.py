@@ -28,6 +28,7 @@ from antiphon.runtime.owned_calls.agent_claims import AgentClaims
 from antiphon.runtime.owned_calls.agent_liveness import AgentLiveness
 from antiphon.runtime.owned_calls.session_bus import CallHandlers, SessionBus
 from antiphon.runtime.owned_calls.transfers import Transfers
+from antiphon.runtime.telemetry import call_trace as traces
 from antiphon.runtime.telemetry import names
 from antiphon.schemas import MalformedError, messages, subjects
 from antiphon.signaling.auth.authentication import Caller
@@ -218,6 +219,7 @@ class WebSocketCalls:
         output = BusOutput(session_id, agent, parts.publisher)
         call = WebSocketCall(state, output, began, self._ended)
         table.add(call)
+        traces.know(session_id, call_trace)
         parts.liveness.watch(session_id, agent, claimed.instance)
         return OpenedCall(call, output, lambda: parts.bus.activate(call, claimed.instance))
 
@@ -233,6 +235,7 @@ class WebSocketCalls:
         state = call.state
         known: dict[str, str | bool] = {names.CONNECTED: True, names.AGENT_NAME: state.agent}
         telemetry.end_call(state.call_trace, state.session_id, call.ended or "", call.cause, attributes=known)
+        traces.forget(state.session_id)
         self._one_ended.set()
         self._parts.bus.session_removed(call.state.session_id)
         self._parts.liveness.session_removed(call.state.session_id)

@@ -9,7 +9,8 @@ import string
 import time
 from typing import Final
 
-from opentelemetry.trace import SpanKind
+from opentelemetry import trace
+from opentelemetry.trace import Link, SpanKind
 
 from antiphon.rtc import sdp
 from antiphon.rtc.codec import Codec
@@ -129,8 +130,14 @@ class SessionOpener:
 
     async def _serve(self, request: TracedRequest, session_id: str | None) -> None:
         """`session_id`: the call on whose subject the request came; None: it is one for a new call."""
-        context = telemetry.trace_context(request.headers)
-        with spans.current(names.OPEN, context=context, kind=SpanKind.CONSUMER) as span:
+        context, links = telemetry.trace_context(request.headers), []
+        session = self._demux.get(session_id) if session_id is not None else None
+        if session is not None and not session.state.listens_to:
+            asked = trace.get_current_span(context).get_span_context()
+            links = [Link(asked)] if asked.is_valid else []
+            context = telemetry.call_context(session.state.call_trace, session.state.session_id)
+        known = names.messaging(names.OPEN_SUBJECT, "process")
+        with spans.current(names.OPEN, context, kind=SpanKind.CONSUMER, links=links, attributes=known) as span:
             started = self._loop.time()
             try:
                 reply: messages.Opened | messages.Refused = await self._open(request.data, session_id, started)

@@ -12,7 +12,7 @@ from typing import Final, Protocol
 from antiphon.rtc.dtls.certificate import Certificate
 from antiphon.runtime import telemetry
 from antiphon.runtime.nats.publisher import Publisher
-from antiphon.runtime.telemetry import names
+from antiphon.runtime.telemetry import call_trace, names
 from antiphon.transceiver.bus.session_output import ListenerOutput, SessionOutput
 from antiphon.transceiver.net.demux import Demux
 from antiphon.transceiver.net.endpoint import Endpoint, Endpoints
@@ -75,11 +75,14 @@ class SessionTable:
         listeners: Sequence[SessionListener],
         gates: SendGates | None = None,
         foreign_keys: Mapping[int, bytes] | None = None,
+        relay_name: Callable[[tuple[str, int]], str] | None = None,
     ) -> None:
         """`listeners` are notified in this order when a session is removed. `gates` None: no call has a copy.
-        `foreign_keys`: password keys of clusters whose calls may go on here, by cluster."""
+        `foreign_keys`: password keys of clusters whose calls may go on here, by cluster. `relay_name`: of the
+        relay at an address."""
         self._gates = gates
         self._foreign_keys = foreign_keys or {}
+        self._relay_name = relay_name
         self.demux = demux
         self.endpoints = endpoints
         self.endings = Endings()
@@ -101,7 +104,14 @@ class SessionTable:
         output: Output = ListenerOutput(endpoint.socket)
         if not state.listens_to:
             output = SessionOutput(
-                state.agent, state.session_id, endpoint.socket, self._publisher, context, now, may_send
+                state.agent,
+                state.session_id,
+                endpoint.socket,
+                self._publisher,
+                context,
+                now,
+                may_send,
+                self._relay_name,
             )
         foreign = {
             ufrag: self._foreign_keys.get(cluster) or secrets.token_bytes(32)
@@ -124,6 +134,7 @@ class SessionTable:
         )
         self.endpoints.put(state.session_id, endpoint)
         self.demux.add(session)
+        call_trace.know(state.session_id, state.call_trace)
         return session
 
     def totals(self) -> dict[str, int]:
@@ -145,6 +156,7 @@ class SessionTable:
         self.endpoints.remove(session_id)
         for listener in self._listeners:
             listener.session_removed(session_id)
+        call_trace.forget(session_id)
 
 
 def _end_trace(session: Session) -> None:

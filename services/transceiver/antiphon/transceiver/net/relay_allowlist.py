@@ -99,6 +99,10 @@ class RelayAllowlist:
         """Start every relay's time anew: without NATS no relay can announce itself, so none is late."""
         self._relays = dict.fromkeys(self._relays, now)
 
+    def name_of(self, address: tuple[str, int]) -> str:
+        """The name of the relay that announces this address, as our sockets spell it; empty: none does now."""
+        return next((name for name, addresses in self._relays if address in addresses), "")
+
     def __iter__(self) -> Iterator[tuple[str, int]]:
         return iter(self._trusted)
 
