@@ -160,6 +160,11 @@ class ExportQueue(SpanProcessor):
         """Spans that were not sent."""
         return self._failed + self._full
 
+    @property
+    def waiting(self) -> int:
+        """Spans that the exporter has not got yet."""
+        return len(self._waiting)
+
     def on_end(self, span: ReadableSpan) -> None:
         """A span has ended."""
         context = span.get_span_context()
