@@ -113,8 +113,8 @@ def test_a_full_queue_drops_the_newest_counts_them_and_lets_nobody_wait() -> Non
     assert exporter.began.wait(10)
     while queue.waiting:  # the first one is with the exporter
         time.sleep(0.001)
-    for span in made[1:]:
-        queue.on_end(span)
+    for ended in made[1:]:
+        queue.on_end(ended)
     assert queue.dropped == 11
     exporter.may_go_on.set()
     queue.force_flush()
