@@ -198,7 +198,8 @@ async def test_one_call_is_one_trace_through_all_services(stack: Stack, otlp: Ot
     otlp.spans.clear()
     result, _ = await converse(stack.url, None, None, question("What time is it?"))
     assert result.ok, result.error
-    wanted = {"offer", "open", "ice", "dtls", "first_audio_in", "first_audio_out", "turn"}
+    setting_up = {"offer", "place", "open", "claim", "first_packet", "ice", "dtls", "first_audio_in", "first_audio_out"}
+    wanted = {"call", *setting_up, "turn"}
 
     def trace_of_the_call() -> str | None:
         for span in otlp.spans:
@@ -215,6 +216,7 @@ async def test_one_call_is_one_trace_through_all_services(stack: Stack, otlp: Ot
         "antiphon-transceiver",
         "antiphon-inference-bridge",
     }
+    assert sum(span.name == "call" for span in spans) == 1
     known = {span.span_id for span in spans}
     assert all(span.parent_id in known for span in spans if span.parent_id), "a span's parent is missing"
 

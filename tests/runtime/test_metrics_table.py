@@ -22,14 +22,6 @@ SOURCES: Final = [
     for file in sorted((ROOT / home).rglob("*.py"))
     if "metric" in file.read_text()
 ]
-AWAITED: Final = {
-    "antiphon_process_spans_dropped_total",
-    "antiphon_webhook_deliveries_total",
-    "antiphon_webhook_dropped_total",
-    "antiphon_webhook_delivery_seconds",
-    "antiphon_webhook_waiting",
-}
-"""Of parts that are not counted yet. A name that is counted has to leave this set."""
 
 
 class Use(NamedTuple):
@@ -67,7 +59,7 @@ def test_what_is_in_the_table_is_counted_somewhere() -> None:
     relay = (ROOT / "services/relay/antiphon/relay/control/metrics_http.py").read_text()
     own = {f"antiphon_relay_{name}" for name in re.findall(r'"([a-z_]+)", lambda', relay)}
     counted = {use.name for use in uses()} | set(figures(Counters())) | own | {"antiphon_relay_round_trip_seconds"}
-    assert set(METRICS) - counted == AWAITED
+    assert not set(METRICS) - counted
 
 
 def test_names_say_their_unit_and_histograms_have_buckets_in_order() -> None:

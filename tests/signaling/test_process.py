@@ -140,9 +140,14 @@ def test_the_offer_is_the_root_of_the_calls_trace_and_goes_on_over_nats(nats_url
     receiver.server_close()
     offers = [span for span in spans if span.name == "offer"]
     places = [span for span in spans if span.name == "place"]
+    requests = transceiver.opened
     assert offers[-1].trace_id.hex() == "ab" * 16
-    assert offers[-1].parent_span_id.hex() == "cd" * 8
-    assert not offers[-2].parent_span_id
+    assert requests[-1].trace is not None
+    assert requests[-1].trace.client == f"00-{'ab' * 16}-{'cd' * 8}-01"
+    for offer, request in zip(offers[-2:], requests[-2:], strict=True):  # each is a child of the call's root
+        assert request.trace is not None
+        assert request.trace.parent == f"00-{offer.trace_id.hex()}-{offer.parent_span_id.hex()}-01"
+    assert not [span for span in spans if span.name == "call" and not span.status.code]  # the owner's, if one took it
     assert places[-1].parent_span_id == offers[-1].span_id
     assert [headers["traceparent"].split("-")[2] for headers in transceiver.headers] == [
         span.span_id.hex() for span in places

@@ -7,12 +7,12 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
-from opentelemetry.context import Context
+from opentelemetry.trace import Status, StatusCode
 
 from antiphon.agent.session import Session
 from antiphon.agent.shadow_session import ShadowSession
 from antiphon.runtime import tasks, telemetry
-from antiphon.runtime.telemetry import spans
+from antiphon.runtime.telemetry import names, spans
 
 log = logging.getLogger("antiphon.agent")
 END_GRACE: Final = 5.0
@@ -23,10 +23,8 @@ Function = Callable[[Any], Awaitable[None]]
 
 async def run_session(session: ShadowSession, function: Function, hang_up_on_error: bool) -> None:
     """Return when the session and all its tasks have ended. When the function returns, the call is hung up."""
-    context: Context = telemetry.trace_context(session.lease.trace)
-    with spans.current("agent session", context=context) as span:
-        span.set_attribute("antiphon.session", session.id)
-        span.set_attribute("antiphon.agent", session.agent)
+    context = spans.of_call(session.id, telemetry.trace_context(session.lease.trace))
+    with spans.current(names.AGENT_SESSION, context, attributes={names.AGENT_NAME: session.agent}) as span:
         main = asyncio.create_task(_call(function, session), name=session.id)
         over = asyncio.create_task(session.over.wait())
         watch = asyncio.create_task(session.watch_transceiver())
@@ -40,6 +38,7 @@ async def run_session(session: ShadowSession, function: Function, hang_up_on_err
             error = _error(main, session)
             if error is not None:
                 span.record_exception(error)
+                span.set_status(Status(StatusCode.ERROR, type(error).__name__))
                 log.error("%s: the function has failed: %r", session.id, error, exc_info=error)
             await _leave(session, main, error, hang_up_on_error)
         finally:

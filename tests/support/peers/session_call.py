@@ -64,6 +64,7 @@ class Call:
         self.drop_up: Callable[[bytes], bool] = lambda data: False
         self.drop_down: Callable[[bytes], bool] = lambda data: False
         self.moved_to: list[str] = []
+        self.first_packets: list[Path] = []
         self.peer = CarriedPeer(self._from_client)
         text = self.peer.offer()
         if passive:  # the client insists on being the DTLS client
@@ -125,6 +126,9 @@ class Call:
 
     def milestone(self, name: str, now: float) -> None:
         pass
+
+    def first_packet(self, path: Path, now: float) -> None:
+        self.first_packets.append(path)
 
     def move(self, agent: str) -> None:
         self.moved_to.append(agent)

@@ -13,6 +13,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceRequest,
     ExportTraceServiceResponse,
 )
+from opentelemetry.proto.trace.v1.trace_pb2 import Status
 
 
 class Span(NamedTuple):
@@ -26,6 +27,10 @@ class Span(NamedTuple):
     begun_ns: int
     ended_ns: int
     attributes: dict[str, str]
+    links: list[str]
+    """Ids of the spans that it links to."""
+    failed: bool
+    resource: dict[str, str]
 
 
 class OtlpReceiver:
@@ -67,6 +72,9 @@ def otlp_receiver() -> Iterator[OtlpReceiver]:
                         span.start_time_unix_nano,
                         span.end_time_unix_nano,
                         {a.key: str(a.value) for a in span.attributes},
+                        [link.span_id.hex() for link in span.links],
+                        span.status.code == Status.STATUS_CODE_ERROR,
+                        names,
                     )
                     for scope in resource.scope_spans
                     for span in scope.spans

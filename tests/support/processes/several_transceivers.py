@@ -16,6 +16,7 @@ from support.peers.transceiver_peer import CarriedPeer
 from support.processes.relay_process import PATIENCE, Datagrams, RelayProcess, relay_process
 from support.processes.transceiver_process import ENVIRONMENT, Bench, Line
 
+from antiphon.runtime import telemetry
 from antiphon.runtime.nats import connection
 from antiphon.runtime.nats.access import OPEN, Access
 from antiphon.schemas import messages, subjects
@@ -73,8 +74,10 @@ class Several(Bench):
     async def call_on(self, slot: int) -> tuple[CarriedPeer, Line]:
         """A call on the process of that slot, its media and its channel up and its checkpoint stored."""
         peer = self.peer()
-        request = messages.OpenRequest(offer=peer.offer(), agent="echo")
-        reply = await self.client.request(subjects.transceiver_open(0, slot), encode(request), timeout=PATIENCE)
+        call = telemetry.new_call()
+        request = messages.OpenRequest(offer=peer.offer(), agent="echo", trace=call)
+        subject, headers = subjects.transceiver_open(0, slot), {"traceparent": call.parent}
+        reply = await self.client.request(subject, encode(request), timeout=PATIENCE, headers=headers)
         opened = decode_any(reply.data, messages.OPEN_REPLY, "OpenReply")
         assert isinstance(opened, messages.Opened), opened
         peer.begin(opened.answer)

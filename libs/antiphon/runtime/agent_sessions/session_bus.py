@@ -17,8 +17,11 @@ from typing import Final, Protocol
 
 import nats.errors
 from nats.aio.client import Client
+from opentelemetry import trace
+from opentelemetry.trace import SpanKind
 
 from antiphon.runtime import telemetry
+from antiphon.runtime.telemetry import names, spans
 from antiphon.schemas import messages, subjects
 from antiphon.schemas.audio import AudioFrame, FrameFlag, pack_frame
 from antiphon.schemas.errors import MalformedError
@@ -51,6 +54,17 @@ class ControlOutcome(Enum):
 async def control(client: Client, agent: str, session_id: str, request: messages.Message) -> ControlOutcome:
     """Ask the transceiver that has the session of this agent. Failures are logged; nothing is raised."""
     name = type(request).__name__
+    known = {names.CONTROL: name, **names.messaging(names.CONTROL_SUBJECT, "send")}
+    if isinstance(request, messages.ReportTurn) or not trace.get_current_span().get_span_context().is_valid:
+        return await _control(client, agent, session_id, request, name)
+    context = spans.of_call(session_id)
+    with spans.current(names.CONTROL_REQUEST, context, kind=SpanKind.PRODUCER, attributes=known) as span:
+        outcome = await _control(client, agent, session_id, request, name)
+        span.set_attribute(names.OUTCOME, outcome.name.lower())
+    return outcome
+
+
+async def _control(client: Client, agent: str, session_id: str, request: messages.Message, name: str) -> ControlOutcome:
     try:
         answer = await client.request(
             subjects.session_control(agent, session_id),

@@ -36,7 +36,6 @@ class CallMeter:
         self._metrics, self._transport, self._creator, self._trace = metrics, transport, creator, trace
         self._began = began or time.time()
         self._last: messages.Statistics | None = None
-        self._last_digest = messages.ClientStatistics()
         self._overflowed = 0
         self._paused_at: float | None = None
         """Since when the agent has held its speech because the caller made a sound."""
@@ -75,26 +74,6 @@ class CallMeter:
             self._metrics.observe("antiphon_turn_latency_seconds", sum(parts.values()) / 1000, trace=trace)
         if turn.end is not None:
             self._metrics.add("antiphon_turn_ended_total", trace=trace, end=turn.end)
-
-    def client(self, digest: messages.ClientStatistics) -> None:
-        """The client has reported what it measures."""
-        last, self._last_digest = self._last_digest, digest
-        self._count("antiphon_client_reports_total", protocol=digest.protocol or "unknown")
-        for name, measured in (
-            ("antiphon_client_round_trip_seconds", digest.round_trip_ms),
-            ("antiphon_client_jitter_seconds", digest.jitter_ms),
-            ("antiphon_client_jitter_buffer_seconds", digest.jitter_buffer_ms),
-        ):
-            if measured is not None:
-                self._metrics.observe(name, measured / 1000, trace=self._trace)
-        for name, before, now in (
-            ("antiphon_client_packets_received_total", last.packets_received, digest.packets_received),
-            ("antiphon_client_packets_lost_total", last.packets_lost, digest.packets_lost),
-            ("antiphon_client_samples_received_total", last.samples_received, digest.samples_received),
-            ("antiphon_client_samples_concealed_total", last.samples_concealed, digest.samples_concealed),
-        ):
-            if now is not None:
-                self._metrics.add(name, min(max(0, now - (before or 0)), MAX_STEP))
 
     def _statistics(self, now: messages.Statistics) -> None:
         last, self._last = self._last, now
@@ -143,7 +122,5 @@ class CallMeter:
         self._metrics.add(name, trace=self._trace, **labels)
 
 
-MAX_STEP: Final = 10_000_000
-"""Packets or samples that one digest of a client adds at most: it may say what it wants."""
 NOT_MEASURED: Final = CallMeter(OFF, "webrtc")
 """Counts nothing."""

@@ -36,6 +36,12 @@ def version() -> str:
         return "0.0.0"
 
 
+def _spans_dropped() -> int:
+    """0 where traces are off: their module, which loads much, is not loaded for this."""
+    traces = sys.modules.get("antiphon.runtime.telemetry.spans")
+    return traces.dropped() if traces is not None else 0
+
+
 class ProcessFigures:
     """CPU, memory, loop, build. Owner: `MetricsService`; `start` and `stop` once each, on the event loop."""
 
@@ -52,6 +58,7 @@ class ProcessFigures:
         metrics.gauge("antiphon_process_threads", threading.active_count)
         metrics.gauge("antiphon_process_tasks", lambda: len(asyncio.all_tasks()))
         metrics.gauge("antiphon_process_loop_lateness_seconds", self._lateness)
+        metrics.gauge("antiphon_process_spans_dropped_total", _spans_dropped)
 
     def start(self) -> None:
         """Watch the running loop."""

@@ -18,11 +18,13 @@ from typing import Any, Final, NamedTuple
 
 from nats.aio.client import Client
 from nats.aio.msg import Msg
+from opentelemetry.trace import SpanKind
 
 from antiphon.runtime import telemetry
 from antiphon.runtime.metrics import OFF, Metrics
 from antiphon.runtime.nats import service_discovery
 from antiphon.runtime.nats.errors import BUS_ERRORS
+from antiphon.runtime.telemetry import names, spans
 from antiphon.schemas import MalformedError, messages, subjects
 
 log = logging.getLogger(__name__)
@@ -138,9 +140,14 @@ class AgentClaims:
             locked=list(locked),
             expires_at=time.time() + CLAIM_SECONDS,
         )
+        known = {names.AGENT_NAME: agent, **names.messaging(names.CLAIM_SUBJECT, "send")}
+        context = spans.of_call(session_id)
         try:
-            await self._listen()
-            outcome = await self._ask_around(asked, f"{self._inbox}.{token}", claim, began + CLAIM_SECONDS)
+            with spans.current(names.CLAIM, context, kind=SpanKind.PRODUCER, attributes=known) as span:
+                await self._listen()
+                outcome = await self._ask_around(asked, f"{self._inbox}.{token}", claim, began + CLAIM_SECONDS)
+                if isinstance(outcome, messages.Refused):
+                    span.set_attribute(names.REFUSED, outcome.code)
         except BUS_ERRORS as error:
             log.warning("session %s: no agent can be asked: %s", session_id, error or type(error).__name__)
             outcome = _refused(agent, "cannot be asked: NATS does not answer")

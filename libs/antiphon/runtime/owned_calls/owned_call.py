@@ -32,6 +32,10 @@ class CallState(Protocol):
     @property
     def locked_settings(self) -> list[str]: ...
     @property
+    def call_trace(self) -> dict[str, Any]:
+        """Its root span, as `messages.CallTrace`; empty: it is not traced."""
+
+    @property
     def listens_to(self) -> str:
         """The call whose two voices its client gets, without an agent; empty: it has an agent."""
 

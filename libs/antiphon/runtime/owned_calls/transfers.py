@@ -10,7 +10,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 
-from antiphon.runtime import tasks
+from antiphon.runtime import tasks, telemetry
 from antiphon.runtime.nats.errors import BUS_ERRORS
 from antiphon.runtime.nats.publisher import Publisher
 from antiphon.runtime.owned_calls.agent_claims import AgentClaims
@@ -18,6 +18,7 @@ from antiphon.runtime.owned_calls.agent_liveness import AgentLiveness
 from antiphon.runtime.owned_calls.control_rpc import Refusal
 from antiphon.runtime.owned_calls.owned_call import MOVED, OwnedCall
 from antiphon.runtime.owned_calls.session_bus import SessionBus
+from antiphon.runtime.telemetry import spans
 from antiphon.schemas import messages, subjects
 
 log = logging.getLogger(__name__)
@@ -84,9 +85,9 @@ class Transfers:
         if session.ended is not None:
             return ""
         await self._bus.prepare_transfer(session_id, agent, self.begin)
-        claimed = await self._claims.claim(
-            session_id, agent, session.state.session_settings, session.state.locked_settings
-        )
+        state = session.state
+        with spans.inside(telemetry.call_context(state.call_trace, session_id)):
+            claimed = await self._claims.claim(session_id, agent, state.session_settings, state.locked_settings)
         if isinstance(claimed, messages.Refused):
             return claimed.message
         ended = messages.Ended(reason="internal")

@@ -2,18 +2,38 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 
+from antiphon.runtime.telemetry import attributes
+from antiphon.runtime.telemetry.call_trace import call_context, end_call, new_call, trace_id
 from antiphon.runtime.telemetry.logs import BAD_SETTINGS, FORMATS, LEVELS, JsonFormatter, start_logs
 from antiphon.runtime.telemetry.spans import start_traces, trace_context, trace_headers
 
-__all__ = ["BAD_SETTINGS", "FORMATS", "LEVELS", "JsonFormatter", "start", "trace_context", "trace_headers"]
+__all__ = [
+    "BAD_SETTINGS",
+    "FORMATS",
+    "LEVELS",
+    "JsonFormatter",
+    "call_context",
+    "end_call",
+    "new_call",
+    "start",
+    "trace_context",
+    "trace_headers",
+    "trace_id",
+]
 
 
 def start(service: str) -> Callable[[], None]:
     """Configure logs and traces of this process; returns the function to call at its end, which flushes the spans.
 
-    Ends the process with one line and status 2 if a log setting can't be used.
+    Ends the process with one line and status 2 if a setting of logs or traces can't be used.
     """
     start_logs(service)
+    try:
+        attributes.check()
+    except ValueError as error:
+        print(f"antiphon-{service}: {error}", file=sys.stderr)
+        sys.exit(BAD_SETTINGS)
     return start_traces(service)

@@ -2,7 +2,9 @@
 
 They go to stderr, one line each: text for people, or with `ANTIPHON_LOG_FORMAT=json` one JSON object per line with
 `time` (RFC 3339, UTC), `level`, `service`, `logger`, `message`, `fields` (the `extra=` of the call), and where there
-is one `exception` and `trace_id`. No service puts a client's address into a line at INFO or above.
+is one `exception`, `call_id` and `trace_id`. A line belongs to the call of its context, of its field `session`, or else
+to the first call that its text names; its trace is that of the context, or of that call in this process.
+No service puts a client's address into a line at INFO or above.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -17,12 +20,15 @@ from typing import Final
 
 from opentelemetry import trace
 
+from antiphon.runtime.telemetry import call_trace, spans
+
 LEVELS: Final = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 FORMATS: Final = ("text", "json")
 HTTP_CLIENTS: Final = ("httpx", "httpx2", "httpcore", "httpcore2", "openai")
 """They log a line for each request at INFO, and more at DEBUG: URLs, headers."""
 BAD_SETTINGS: Final = 2
 """Exit status of a process whose settings can't be used."""
+_CALL_ID: Final = re.compile(r"\brtc_[A-Za-z0-9]{24}\b")
 _ORDINARY: Final = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
 
 
@@ -46,9 +52,22 @@ class JsonFormatter(logging.Formatter):
         if record.exc_info:
             entry["exception"] = self.formatException(record.exc_info)
         context = trace.get_current_span().get_span_context()
+        call_id = spans.current_call() or _call_named_in(record, entry["message"])
+        if call_id:
+            entry["call_id"] = call_id
         if context.is_valid:
             entry["trace_id"] = format(context.trace_id, "032x")
+        elif known := call_trace.trace_of(call_id):
+            entry["trace_id"] = known
         return json.dumps(entry, default=str, ensure_ascii=False)
+
+
+def _call_named_in(record: logging.LogRecord, message: object) -> str:
+    session = getattr(record, "session", None)
+    if isinstance(session, str):
+        return session
+    named = _CALL_ID.search(str(message))
+    return named[0] if named else ""
 
 
 def start_logs(service: str) -> None:

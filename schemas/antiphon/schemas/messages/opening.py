@@ -128,6 +128,8 @@ class CallStatus(Message):
     """As in `Ended`."""
     creator: str = ""
     """Which credential made the call: see `may_manage`."""
+    trace: str = Field(default="", max_length=64)
+    """`traceparent` of its root span; empty: it is not traced."""
 
 
 class Attach(Message):

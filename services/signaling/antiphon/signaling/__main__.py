@@ -114,8 +114,9 @@ async def _serve(
         settings.webhook_keys() if settings.webhook_urls() else (),
         settings.webhook_retry_seconds,
         lambda: backend.client,
+        metrics,
     )
-    register_metrics(metrics, backend, websocket_calls)
+    register_metrics(metrics, backend, websocket_calls, webhooks)
     config = uvicorn.Config(
         create_app(settings, backend, authenticator, place_table, websocket_calls, metrics),
         log_config=None,

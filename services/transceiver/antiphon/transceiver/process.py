@@ -28,6 +28,7 @@ from antiphon.runtime.metrics.settings import MetricsSettings
 from antiphon.runtime.nats import buckets, connection
 from antiphon.runtime.nats.hub import HubConnection, connect_hub
 from antiphon.runtime.nats.publisher import Publisher
+from antiphon.runtime.owned_calls import client_statistics
 from antiphon.runtime.owned_calls.agent_claims import AgentClaims
 from antiphon.runtime.owned_calls.agent_liveness import AgentLiveness
 from antiphon.runtime.owned_calls.record_outbox import RecordOutbox
@@ -178,7 +179,18 @@ def _build(
     outbox = RecordOutbox(client, publisher)
     records = CallRecords(outbox, demux, summaries, settings.timeline_words)
     sessions = SessionTable(
-        settings, publisher, scheduler, demux, endpoints, listeners, owner, foreign_keys, metrics, records
+        settings,
+        publisher,
+        scheduler,
+        demux,
+        endpoints,
+        listeners,
+        owner,
+        foreign_keys,
+        metrics,
+        records,
+        partial(client_statistics.count, metrics),
+        allowlist.name_of,
     )
 
     # Calls, and what others know of this process.

@@ -13,6 +13,7 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.micro.request import Request
 from nats.micro.service import Service
+from opentelemetry.trace import SpanKind
 
 from antiphon.inference_bridge.dispatch.call_sessions import CallSessions
 from antiphon.inference_bridge.dispatch.peers import Peers
@@ -20,7 +21,7 @@ from antiphon.runtime import tasks, telemetry
 from antiphon.runtime.agent_sessions.admission import read_claim
 from antiphon.runtime.metrics import OFF, Metrics
 from antiphon.runtime.nats import connection
-from antiphon.runtime.telemetry import spans
+from antiphon.runtime.telemetry import names, spans
 from antiphon.schemas import messages, subjects
 from antiphon.schemas.errors import MalformedError
 
@@ -101,21 +102,21 @@ class Claims:
     async def _take(self, request: Request) -> None:
         """Answer a claim: the session is subscribed before it is accepted."""
         started = time.perf_counter()
-        context = telemetry.trace_context(request.headers)
-        with spans.current("claim", context=context) as span:
-            try:
-                claim = read_claim(request.data, self._agent)
-            except MalformedError as error:
-                await request.respond(self._admission.reply(str(error)))
-                return
-            span.set_attribute("antiphon.session", claim.session_id)
+        try:
+            claim = read_claim(request.data, self._agent)
+        except MalformedError as error:
+            await request.respond(self._admission.reply(str(error)))
+            return
+        context = spans.of_call(claim.session_id, telemetry.trace_context(request.headers))
+        known = {names.AGENT_NAME: self._agent, **names.messaging(names.CLAIM_SUBJECT, "process")}
+        with spans.current(names.CLAIM, context, kind=SpanKind.CONSUMER, attributes=known) as span:
             refusal = self._admission.refusal(claim, time.time())
             retry_after = self._admission.retry_after if refusal else 0
             if not refusal and not await self._calls.accept(claim):
                 refusal = self._admission.lost(claim.session_id)
             await request.respond(self._admission.reply(refusal, retry_after))
             took_ms = (time.perf_counter() - started) * 1000
-            span.set_attribute("antiphon.claim_ms", round(took_ms, 2))
+            span.set_attribute(names.CLAIM_MS, round(took_ms, 2))
             if not refusal:
                 self._admission.accepted(claim.session_id, took_ms)
                 self._metrics.observe("antiphon_call_claim_seconds", took_ms / 1000)

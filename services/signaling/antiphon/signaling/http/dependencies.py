@@ -7,7 +7,7 @@ test can call it with values of its own. The functions are coroutines because Fa
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated
 
 from fastapi import Depends, Request
@@ -15,6 +15,7 @@ from starlette.requests import HTTPConnection
 
 from antiphon.runtime.metrics import OFF, Metrics
 from antiphon.signaling.auth.authentication import Authenticator, Caller
+from antiphon.signaling.calls.call_spans import CallSpans
 from antiphon.signaling.limits.limits import Limits
 from antiphon.signaling.placement.backend import Backend
 from antiphon.signaling.placement.place_table import PlaceTable
@@ -42,6 +43,7 @@ class Services:
     websocket_calls: WebSocketCalls | None = None
     """None: no calls over WebSocket are taken."""
     metrics: Metrics = OFF
+    call_spans: CallSpans = field(default_factory=CallSpans)
 
 
 async def services_of(connection: HTTPConnection) -> Services:

@@ -12,13 +12,12 @@ from typing import Annotated, Final
 
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import JSONResponse
-from opentelemetry import propagate
-from opentelemetry.trace import SpanKind
 
-from antiphon.runtime.telemetry import spans
+from antiphon.runtime.telemetry import names
 from antiphon.schemas import MalformedError
 from antiphon.signaling.auth.authentication import Caller
 from antiphon.signaling.calls.admission import check_may_call
+from antiphon.signaling.calls.call_spans import call_span
 from antiphon.signaling.calls.configuration import configuration_of
 from antiphon.signaling.calls.open_call import check_sdp, headers_of, offer_span, open_call
 from antiphon.signaling.http.api_description import (
@@ -74,12 +73,12 @@ _PLACE: Final = describe(
 @router.post("/realtime", openapi_extra=_PLACE | {"summary": "Place a call, by the path of the first version"})
 async def offer(request: Request, services: ServicesDep) -> Response:
     """Place a call."""
-    with offer_span(request):
+    with offer_span(request) as offering:
         caller = services.authenticator.caller_of(request)
         check_may_call(caller)
         body = await read_offer(request)
         configuration = await configuration_of(request, services, caller, body.session)
-        placed = await open_call(services, caller, body.sdp, configuration)
+        placed = await open_call(services, caller, body.sdp, configuration, offering)
     location = {"Location": f"/v1/realtime/calls/{placed.session_id}", "Accept-Patch": MEDIA_TYPE}
     headers = location | headers_of(placed, configuration.options)
     return Response(placed.answer, 201, headers, media_type="application/sdp")
@@ -122,9 +121,7 @@ async def offer_again(
     caller.need("calls", "calls.manage")
     body = await read_offer(request)
     check_sdp(body.sdp)
-    context = propagate.extract(dict(request.headers))
-    with spans.current("restart_ice", context=context, kind=SpanKind.SERVER) as span:
-        span.set_attribute("antiphon.session_id", session_id)
+    with call_span(request, backend, names.RESTART_ICE, session_id):
         try:
             placed = await restart_ice(backend, session_id, body.sdp, caller.manages, options)
         except MalformedError:
@@ -187,9 +184,7 @@ async def agents(caller: CallerDep, settings: SettingsDep, backend: BackendDep) 
 async def end_call(request: Request, session_id: str, caller: Caller, backend: Backend) -> None:
     """Hang the call up in the name of its client."""
     caller.need("calls", "calls.manage")
-    context = propagate.extract(dict(request.headers))
-    with spans.current("hang_up", context=context, kind=SpanKind.SERVER) as span:
-        span.set_attribute("antiphon.session_id", session_id)
+    with call_span(request, backend, names.HANG_UP, session_id):
         try:
             await hang_up(backend, session_id, CLIENT, caller.manages)
         except MalformedError:

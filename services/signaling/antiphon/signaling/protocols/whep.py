@@ -11,12 +11,11 @@ import logging
 from typing import Final
 
 from fastapi import APIRouter, Request, Response
-from opentelemetry import propagate
-from opentelemetry.trace import SpanKind
 
-from antiphon.runtime.telemetry import spans
+from antiphon.runtime.telemetry import names
 from antiphon.schemas.messages import ANY_CREATOR
 from antiphon.signaling.auth.authentication import Caller
+from antiphon.signaling.calls.call_spans import call_span
 from antiphon.signaling.calls.open_call import check_sdp, headers_of, offer_span
 from antiphon.signaling.http.api_description import (
     ANSWERED_AGAIN,
@@ -71,7 +70,7 @@ _LISTENER_ID: Final = {
 )
 async def subscribe(request: Request, services: ServicesDep, session_id: SessionIdDep) -> Response:
     """Listen to the call."""
-    with offer_span(request):
+    with offer_span(request, names.LISTEN) as offering:
         caller = services.authenticator.caller_of(request)
         _check_may_listen(caller)
         body = await read_offer(request)
@@ -81,7 +80,8 @@ async def subscribe(request: Request, services: ServicesDep, session_id: Session
             raise unavailable("overloaded", "too many calls are being placed right now", retry_after=1)
         async with services.placing:
             await services.limits.admit("calls", caller.address, caller.key)
-            placed = await listen(services.backend, session_id, body.sdp, caller.manages, caller, how)
+            placed = await listen(services.backend, session_id, body.sdp, caller.manages, caller, how, offering.trace)
+            offering.took()
             await _check_region(services, session_id, placed)
     key = caller.key.id if caller.key is not None else "no key"
     fields = {"session": session_id, "listener": placed.session_id, "key": key}
@@ -117,8 +117,7 @@ async def restart(
         return await patch_ice(request, caller, listener, backend, how)
     body = await read_offer(request)
     check_sdp(body.sdp)
-    context = propagate.extract(dict(request.headers))
-    with spans.current("restart_ice", context=context, kind=SpanKind.SERVER):
+    with call_span(request, backend, names.RESTART_ICE, listener):
         placed = await restart_ice(backend, listener, body.sdp, caller.manages, how)
     return Response(placed.answer, 200, headers_of(placed, how), media_type=_ACCEPTED)
 

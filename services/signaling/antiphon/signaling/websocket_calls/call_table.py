@@ -69,4 +69,5 @@ def _status(call: WebSocketCall) -> messages.CallStatus:
         reason=ended,
         cause=call.cause,
         creator=call.state.creator,
+        trace=str(call.state.call_trace.get("parent", "")),
     )

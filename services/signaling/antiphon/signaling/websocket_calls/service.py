@@ -14,26 +14,30 @@ import string
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final, NamedTuple
 
 import nats.errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
-from antiphon.runtime import tasks
+from antiphon.runtime import tasks, telemetry
+from antiphon.runtime.bounded_log import OncePerChange
 from antiphon.runtime.metrics import OFF, Metrics
 from antiphon.runtime.metrics.call_meter import CallMeter, usage_key
-from antiphon.runtime.bounded_log import OncePerChange
 from antiphon.runtime.nats import connection
 from antiphon.runtime.nats.errors import BUS_ERRORS
 from antiphon.runtime.nats.publisher import Publisher
 from antiphon.runtime.nats.server_url import without_password
+from antiphon.runtime.owned_calls import client_statistics
 from antiphon.runtime.owned_calls.agent_claims import AgentClaims
 from antiphon.runtime.owned_calls.agent_liveness import AgentLiveness
 from antiphon.runtime.owned_calls.call_record import CallRecord
 from antiphon.runtime.owned_calls.record_outbox import RecordOutbox
 from antiphon.runtime.owned_calls.session_bus import CallHandlers, SessionBus
 from antiphon.runtime.owned_calls.transfers import Transfers
+from antiphon.runtime.telemetry import call_trace as traces
+from antiphon.runtime.telemetry import names
 from antiphon.schemas import MalformedError, messages, subjects
 from antiphon.signaling.auth.authentication import Caller
 from antiphon.signaling.http.errors import ApiError, unavailable
@@ -184,22 +188,30 @@ class WebSocketCalls:
             raise unavailable("overloaded", f"all {limit} calls over WebSocket of this process are taken", 2)
         return self._parts, self._table
 
-    async def open(self, backend: Backend, caller: Caller, wanted: WantedCall) -> OpenedCall:
-        """Claim the agent; `ApiError` if there is no call."""
+    async def open(
+        self, backend: Backend, caller: Caller, wanted: WantedCall, call_trace: messages.CallTrace
+    ) -> OpenedCall:
+        """Claim the agent; `ApiError` if there is no call. `call_trace`: its root span."""
         parts, table = self._room()
         self._opening += 1
         try:
-            return await self._open(parts, table, backend, caller, wanted)
+            return await self._open(parts, table, backend, caller, wanted, call_trace)
         finally:
             self._opening -= 1
 
     async def _open(
-        self, parts: _Parts, table: CallTable, backend: Backend, caller: Caller, wanted: WantedCall
+        self,
+        parts: _Parts,
+        table: CallTable,
+        backend: Backend,
+        caller: Caller,
+        wanted: WantedCall,
+        call_trace: messages.CallTrace,
     ) -> OpenedCall:
         agent, session = wanted.agent, wanted.session
         loop = asyncio.get_running_loop()
         session_id = "rtc_" + "".join(secrets.choice(_ID_ALPHABET) for _ in range(24))
-        began, began_at = loop.time(), time.time()
+        began = loop.time()
         ended: messages.Ended | None = None
         """Published to an agent that has accepted, where no call is made after all."""
         try:
@@ -231,7 +243,8 @@ class WebSocketCalls:
             list(caller.locked),
             wanted.model or agent,
             wanted.own_events,
-            began_at,
+            began_at=call_trace.began,
+            call_trace=call_trace.model_dump(),
         )
         meter = CallMeter(self._metrics, "websocket", caller.creator)
         meter.started()
@@ -245,8 +258,10 @@ class WebSocketCalls:
             self._settings.timeline_words,
         )
         output = BusOutput(session_id, agent, parts.publisher, meter, record)
-        call = WebSocketCall(state, output, began, self._ended, record)
+        count_report = partial(client_statistics.count, self._metrics)
+        call = WebSocketCall(state, output, began, self._ended, record, count_report)
         table.add(call)
+        traces.know(session_id, call_trace)
         parts.liveness.watch(session_id, agent, claimed.instance)
         return OpenedCall(call, output, lambda: parts.bus.activate(call, claimed.instance))
 
@@ -263,6 +278,10 @@ class WebSocketCalls:
         assert self._table is not None
         assert self._parts is not None
         self._table.remove(call)
+        state = call.state
+        known: dict[str, str | bool] = {names.CONNECTED: True, names.AGENT_NAME: state.agent}
+        telemetry.end_call(state.call_trace, state.session_id, call.ended or "", call.cause, attributes=known)
+        traces.forget(state.session_id)
         self._one_ended.set()
         self._parts.bus.session_removed(call.state.session_id)
         self._parts.liveness.session_removed(call.state.session_id)

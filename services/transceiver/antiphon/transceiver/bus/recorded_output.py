@@ -21,6 +21,7 @@ class RecordedOutput:
         self.message = output.message
         self.move = output.move
         self.milestone = output.milestone
+        self.first_packet = output.first_packet
         self._publish = output.event
         self._record = record
         self._clock = clock

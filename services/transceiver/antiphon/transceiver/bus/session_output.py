@@ -4,16 +4,25 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import Final
 
-from opentelemetry import trace
+from opentelemetry.context import Context
 
 from antiphon.runtime.metrics.call_meter import NOT_MEASURED, CallMeter
 from antiphon.runtime.nats.publisher import Publisher
-from antiphon.runtime.telemetry import spans
+from antiphon.runtime.telemetry import names, spans
 from antiphon.schemas import messages, subjects
 from antiphon.schemas.audio import AudioFrame, pack_frame
 from antiphon.transceiver.ice.agent import Path
 from antiphon.transceiver.net.udp_socket import TunnelSocket
+
+_OWNED_BY: Final = {
+    names.ICE: "network",
+    names.DTLS: "network",
+    names.FIRST_AUDIO_IN: "client",
+    names.FIRST_AUDIO_OUT: "agent",
+}
+"""What the time before a milestone is mostly spent on."""
 
 
 class ListenerOutput:
@@ -29,6 +38,7 @@ class ListenerOutput:
     def event(self, event: messages.Message) -> None: ...
     def message(self, message: messages.DataMessage) -> None: ...
     def milestone(self, name: str, now: float) -> None: ...
+    def first_packet(self, path: Path, now: float) -> None: ...
     def move(self, agent: str) -> None: ...
 
 
@@ -44,20 +54,23 @@ class SessionOutput:
         session_id: str,
         port: TunnelSocket,
         publisher: Publisher,
-        parent: trace.Span,
+        context: Context,
         now: float,
         may_send: Callable[[], bool] | None = None,
         meter: CallMeter = NOT_MEASURED,
+        relay_name: Callable[[tuple[str, int]], str] | None = None,
     ) -> None:
-        """`agent` has the session: its name is in the subjects. `may_send()`: for each datagram; False drops it."""
+        """`agent` has the session: its name is in the subjects. `context`: of its spans. `may_send()`: for each
+        datagram; False drops it. `relay_name`: of the relay at this address."""
         self.meter = meter
         """Of this call: what its events do not say is told to it."""
         self._may_send = may_send
+        self._relay_name = relay_name
         self._port = port
         self._publisher = publisher
         self._session_id = session_id
         self.move(agent)
-        self._context = trace.set_span_in_context(parent)
+        self._context = context
         self._began_ns = time.time_ns()
         self._began = now
 
@@ -92,12 +105,24 @@ class SessionOutput:
             )
         )
 
+    def first_packet(self, path: Path, now: float) -> None:
+        """Record a span from the offer to the client's first packet: how long its way in took, and which one it is."""
+        if not spans.enabled():
+            return
+        relay = self._relay_name(path.relay) if self._relay_name is not None else ""
+        known = {names.RELAY: relay, names.PATH: path.kind, names.OWNED_BY: "network"}
+        span = spans.begin(names.FIRST_PACKET, self._context, began_ns=self._began_ns, attributes=known)
+        span.end(self._unix_ns(now))
+
+    def _unix_ns(self, now: float) -> int:
+        return self._began_ns + int((now - self._began) * 1e9)
+
     def milestone(self, name: str, now: float) -> None:
         """Record a span, and the time, from the last milestone to this one."""
         self.meter.step(name, now - self._began)
-        reached = self._began_ns + int((now - self._began) * 1e9)
-        span = spans.begin(name, context=self._context, began_ns=self._began_ns)
-        span.set_attribute("antiphon.session", self._session_id)
+        reached = self._unix_ns(now)
+        owned_by = {names.OWNED_BY: _OWNED_BY.get(name, "service")}
+        span = spans.begin(name, context=self._context, began_ns=self._began_ns, attributes=owned_by)
         span.end(reached)
-        if name in ("ice", "dtls"):
+        if name in (names.ICE, names.DTLS):
             self._began_ns, self._began = reached, now

@@ -10,6 +10,9 @@ import string
 import time
 from typing import Final
 
+from opentelemetry import trace
+from opentelemetry.trace import Link, SpanKind
+
 from antiphon.rtc import sdp
 from antiphon.rtc.codec import Codec
 from antiphon.rtc.dtls.certificate import CurrentCertificate
@@ -24,7 +27,7 @@ from antiphon.runtime.owned_calls.agent_liveness import AgentLiveness
 from antiphon.runtime.owned_calls.control_rpc import TracedRequest
 from antiphon.runtime.owned_calls.session_bus import CallHandlers, SessionBus
 from antiphon.runtime.owned_calls.transfers import Transfers
-from antiphon.runtime.telemetry import spans
+from antiphon.runtime.telemetry import names, spans
 from antiphon.schemas import MalformedError, messages, subjects
 from antiphon.schemas.route_token import RouteKeyring
 from antiphon.transceiver.calls.connect_estimate import ConnectEstimate
@@ -139,8 +142,14 @@ class SessionOpener:
 
     async def _serve(self, request: TracedRequest, session_id: str | None) -> None:
         """`session_id`: the call on whose subject the request came; None: it is one for a new call."""
-        context = telemetry.trace_context(request.headers)
-        with spans.current("open", context=context) as span:
+        context, links = telemetry.trace_context(request.headers), []
+        session = self._demux.get(session_id) if session_id is not None else None
+        if session is not None and not session.state.listens_to:
+            asked = trace.get_current_span(context).get_span_context()
+            links = [Link(asked)] if asked.is_valid else []
+            context = telemetry.call_context(session.state.call_trace, session.state.session_id)
+        known = names.messaging(names.OPEN_SUBJECT, "process")
+        with spans.current(names.OPEN, context, kind=SpanKind.CONSUMER, links=links, attributes=known) as span:
             started = self._loop.time()
             try:
                 reply: messages.Opened | messages.Refused = await self._open(request.data, session_id, started)
@@ -151,7 +160,7 @@ class SessionOpener:
                 reply = messages.Refused(code="internal", message="the transceiver failed to answer: see its log")
             span.set_attribute("antiphon.open", reply.type if isinstance(reply, messages.Opened) else reply.code)
             if isinstance(reply, messages.Opened):
-                span.set_attribute("antiphon.session", reply.session_id)
+                spans.name_call(span, reply.session_id)
                 self._metrics.observe("antiphon_call_setup_seconds", self._loop.time() - started, step="open")
             else:
                 self._metrics.add("antiphon_call_refused_total", code=reply.code)
@@ -293,6 +302,7 @@ class SessionOpener:
         listens_to: str = "",
     ) -> Session:
         certificate = self._certificate.at(now)
+        call_trace = request.trace or telemetry.new_call(telemetry.trace_headers())
         copied = self._copies_all if request.copies is None else request.copies
         own = self._sessions.endpoints.for_call(copied and self._keeps_copies)
         ufrag = self._mint(own)
@@ -325,6 +335,9 @@ class SessionOpener:
             rtvi=RtviState() if request.dialect == "rtvi" else None,
             listens_to=listens_to,
             remote_credentials={ufrag: (offer.ufrag, offer.password)},
+            call_trace=call_trace.model_dump(),
+            began_at=call_trace.began,
+            owner_span=telemetry.trace_headers().get("traceparent", ""),
         )
         self._half_open.opened(session_id, request.caller, self._demux)
         session = self._sessions.make(state, certificate, offer.client, own)

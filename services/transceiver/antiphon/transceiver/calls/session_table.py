@@ -9,12 +9,13 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final, Protocol
 
-from opentelemetry import trace
-
 from antiphon.rtc.dtls.certificate import Certificate
+from antiphon.runtime import telemetry
 from antiphon.runtime.metrics import OFF, Metrics
 from antiphon.runtime.metrics.call_meter import CallMeter
 from antiphon.runtime.nats.publisher import Publisher
+from antiphon.runtime.owned_calls import client_statistics
+from antiphon.runtime.telemetry import call_trace, names
 from antiphon.schemas import messages
 from antiphon.transceiver.bus.recorded_output import RecordedOutput
 from antiphon.transceiver.bus.session_output import ListenerOutput, SessionOutput
@@ -22,7 +23,7 @@ from antiphon.transceiver.calls.call_records import CallRecords
 from antiphon.transceiver.net.demux import Demux
 from antiphon.transceiver.net.endpoint import Endpoint, Endpoints
 from antiphon.transceiver.session.endings import Endings
-from antiphon.transceiver.session.output import Output
+from antiphon.transceiver.session.output import MOVED, Output
 from antiphon.transceiver.session.session import Session
 from antiphon.transceiver.session.state import SessionState
 from antiphon.transceiver.settings import Settings
@@ -42,6 +43,11 @@ COUNTED: Final = (
     "events_dropped",
 )
 """Of the statistics of a call: what can be added up."""
+
+
+UNUSED: Final = ("late", "bad_answer", "no_relay")
+"""Causes with which signaling ends a session that its client never got: the call goes on elsewhere, or was refused, and
+its root span is no concern of this process."""
 
 
 class SessionListener(Protocol):
@@ -78,15 +84,18 @@ class SessionTable:
         metrics: Metrics = OFF,
         records: CallRecords | None = None,
         count_report: Callable[[messages.ClientStatistics, messages.ClientStatistics | None], None] | None = None,
+        relay_name: Callable[[tuple[str, int]], str] | None = None,
     ) -> None:
         """`listeners` are notified in this order when a session is removed. `gates` None: no call has a copy.
         `foreign_keys`: password keys of clusters whose calls may go on here, by cluster.
-        `records`: makes the records of calls, of which a listener has none. `count_report`: as of `Session`."""
+        `records`: makes the records of calls, of which a listener has none. `count_report`: as of `Session`.
+        `relay_name`: of the relay at an address."""
         self._records = records
         self._count_report = count_report
         self._gates = gates
         self._foreign_keys = foreign_keys or {}
         self._metrics = metrics
+        self._relay_name = relay_name
         self.demux = demux
         self.endpoints = endpoints
         self.endings = Endings()
@@ -101,12 +110,12 @@ class SessionTable:
     def make(
         self, state: SessionState, certificate: Certificate | None, dtls_client: bool, endpoint: Endpoint
     ) -> Session:
-        """A session at this endpoint, found from now on; spans of its milestones belong to the current one.
+        """A session at this endpoint, found from now on. Spans of its milestones are children of its call.
 
         `certificate` None: it goes on from a checkpoint.
         """
         now = self._loop.time()
-        span = trace.get_current_span()
+        context = telemetry.call_context(state.call_trace, state.session_id)
         may_send = self._gates.gate(state.session_id) if self._gates is not None and state.copied else None
         output: Output = ListenerOutput(endpoint.socket)
         record = None
@@ -116,7 +125,15 @@ class SessionTable:
             if certificate is not None:
                 meter.started()
             output = made = SessionOutput(
-                state.agent, state.session_id, endpoint.socket, self._publisher, span, now, may_send, meter
+                state.agent,
+                state.session_id,
+                endpoint.socket,
+                self._publisher,
+                context,
+                now,
+                may_send,
+                meter,
+                self._relay_name,
             )
             if self._records is not None:
                 record = self._records.make(state, time.time() - now)
@@ -144,6 +161,7 @@ class SessionTable:
         )
         self.endpoints.put(state.session_id, endpoint)
         self.demux.add(session)
+        call_trace.know(state.session_id, state.call_trace)
         return session
 
     def totals(self) -> dict[str, int]:
@@ -161,9 +179,32 @@ class SessionTable:
         self._removed_totals.update(_counted(session))
         self.endings.note(session, self._loop.time())
         self.demux.remove(session)
+        _end_trace(session)
         self.endpoints.remove(session_id)
         for listener in self._listeners:
             listener.session_removed(session_id)
+        call_trace.forget(session_id)
+
+
+def _end_trace(session: Session) -> None:
+    """Write the root span of a call that has ended; one that moved is the other process's now."""
+    if session.ended is None or session.ended == MOVED or (session.cause in UNUSED and not session.got_through):
+        return
+    state = session.state
+    telemetry.end_call(
+        state.call_trace,
+        state.session_id,
+        session.ended,
+        session.cause,
+        name=names.LISTEN if state.listens_to else names.CALL,
+        attributes={
+            names.CONNECTED: session.got_through,
+            names.MOVES: state.moves,
+            names.TURNS: state.turns,
+            **({names.LISTENS_TO: state.listens_to} if state.listens_to else {names.AGENT_NAME: state.agent}),
+            **(client_statistics.attributes(client) if (client := session.client_statistics) else {}),
+        },
+    )
 
 
 def _counted(session: Session) -> dict[str, int]:

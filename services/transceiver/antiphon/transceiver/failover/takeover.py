@@ -16,6 +16,7 @@ from typing import Final
 
 from nats.aio.client import Client
 
+from antiphon.runtime import telemetry
 from antiphon.runtime.nats.errors import BUS_ERRORS
 from antiphon.runtime.nats.publisher import Publisher
 from antiphon.runtime.owned_calls.control_rpc import Refusal, Request, answer
@@ -170,6 +171,8 @@ class Takeover:
         if unplaced:
             log.error("%d sessions of slot %d.%d, epoch %d, could not be taken over and end", len(unplaced), *identity)
         for found in unplaced:
+            state = found.state
+            telemetry.end_call(state.call_trace, state.session_id, "internal", "no_room")
             ended = messages.encode(messages.Ended(reason="internal"))
             self._publisher.publish(subjects.session_event(found.state.agent, found.state.session_id), ended)
             await self._bucket.delete(found.key)

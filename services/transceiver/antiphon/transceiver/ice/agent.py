@@ -21,7 +21,7 @@ from typing import Final, Literal, NamedTuple
 
 from antiphon.rtc import stun
 from antiphon.runtime.token_bucket import TokenBucket
-from antiphon.schemas import MalformedError, backbone
+from antiphon.schemas import MalformedError, backbone, tunnel
 from antiphon.schemas.addresses import Address
 from antiphon.schemas.route_token import ice_password
 from antiphon.transceiver.ice.client_addresses import HANDSHAKE_CREDIT, MAX_PATHS, ClientAddresses
@@ -48,6 +48,13 @@ class Path(NamedTuple):
     header: bytes
     """8 or 20 bytes; 16 or 28 where the client entered by a relay of another place."""
     relay: tuple[str, int]
+
+    @property
+    def kind(self) -> Literal["udp", "tcp", "backbone"]:
+        """How the client's packets come: `backbone` where it entered by a relay of another place."""
+        if self.header[1] & backbone.BACKBONE_BIT >> 8:
+            return "backbone"
+        return "tcp" if self.header[1] & tunnel.TCP_BIT >> 8 else "udp"
 
     @property
     def route(self) -> backbone.Route | None:

@@ -28,6 +28,7 @@ class _Ending(NamedTuple):
     reason: messages.EndReason
     cause: str
     creator: str
+    trace: str
 
 
 class Endings:
@@ -48,7 +49,7 @@ class Endings:
             return
         spoke = session.statistics().packets_sent > 0
         self._kept[session.state.session_id] = _Ending(
-            now, session.got_through, spoke, session.ended, session.cause, session.state.creator
+            now, session.got_through, spoke, session.ended, session.cause, session.state.creator, _root(session)
         )
         self.expire(now)
 
@@ -70,6 +71,7 @@ class Endings:
             reason=kept.reason,
             cause=kept.cause,
             creator=kept.creator,
+            trace=kept.trace,
         )
 
     def _oldest(self) -> float:
@@ -87,4 +89,9 @@ def status(session: Session) -> messages.CallStatus:
         reason=ended,
         cause=session.cause,
         creator=session.state.creator,
+        trace=_root(session),
     )
+
+
+def _root(session: Session) -> str:
+    return str(session.state.call_trace.get("parent", ""))

@@ -25,3 +25,6 @@ class Output(Protocol):
 
     def milestone(self, name: str, now: float) -> None:
         """For the trace: ice, dtls, first_audio_in, first_audio_out."""
+
+    def first_packet(self, path: Path, now: float) -> None:
+        """For the trace: the client's first packet has come, by this path."""

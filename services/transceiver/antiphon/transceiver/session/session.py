@@ -106,6 +106,8 @@ class Session:
         """When the client was told that its agent hangs up."""
         self._final_flights = TokenBucket(*FINAL_FLIGHTS)
         self._alerts = HandshakeAlerts()
+        self._reached = False
+        """A packet of the client has come, here or in the process that had the session before."""
         self._resumed = False
         self._setup = DtlsSetup(
             certificate,
@@ -143,6 +145,9 @@ class Session:
         """Answer a connectivity check; True if it was authentic and no replay. The first one starts DTLS."""
         if self.ended is not None or not self.budget.checks.admits(now):
             return False
+        if not self._reached:
+            self._reached = True
+            self._output.first_packet(path, now)
         outcome = self.ice.check(request, datagram, client, path, now)
         if outcome != "refused":
             self.budget.checks.spend(1)
@@ -396,8 +401,7 @@ class Session:
             raise ValueError(f"the state of session {state.session_id} was written before it was connected")
         if not state.handed_over:
             state.skip_reserved(now + self._unix_offset)
-        self._resumed = self.got_through = True
-        state.moves += 1
+        self._resumed = self.got_through = self._reached = True
         self.ice.resume(Path(state.path_header, state.path_relay), now)
         self._connect_engines(now)
         self._channels.restore(now)
