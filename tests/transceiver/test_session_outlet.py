@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from opentelemetry import trace
+from opentelemetry.context import Context
 
 from antiphon.runtime.nats import connection
 from antiphon.runtime.nats.publisher import Publisher
@@ -23,7 +23,7 @@ async def test_a_message_that_nats_can_t_carry_is_told_of_as_an_error(nats_url: 
     said = await client.subscribe("antiphon.v1.session.>")
     await client.flush()
     port = TunnelSocket("127.0.0.1", 0)
-    outlet = SessionOutput("echo", "rtc_one", port, Publisher(client), trace.INVALID_SPAN, 0.0)
+    outlet = SessionOutput("echo", "rtc_one", port, Publisher(client), Context(), 0.0)
     outlet.message(messages.DataMessage.of("oai-events", payload))
     message = await asyncio.wait_for(said.next_msg(5), 5)
     if len(payload) < 100:

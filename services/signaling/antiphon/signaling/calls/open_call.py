@@ -5,17 +5,20 @@ A protocol reads its request, calls this, and writes `Placed` in its own form; `
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from fastapi import Request
-from opentelemetry import propagate, trace
+from opentelemetry import trace
 from opentelemetry.trace import SpanKind, Status, StatusCode
+from starlette.requests import HTTPConnection
 
-from antiphon.runtime.telemetry import spans
+from antiphon.runtime import telemetry
+from antiphon.runtime.telemetry import names, spans
+from antiphon.schemas.messages import CallTrace
 from antiphon.signaling.auth.authentication import Caller
 from antiphon.signaling.calls.admission import admitted
 from antiphon.signaling.calls.configuration import CallConfiguration
@@ -28,30 +31,80 @@ log = logging.getLogger(__name__)
 _UFRAG: Final = re.compile(r"^a=ice-ufrag:([!#-~]+)\r?$", re.MULTILINE)
 
 
+class Offering:
+    """A request with an offer, and the root span of the call that it is to become. Made by `offer_span`."""
+
+    def __init__(self, trace: CallTrace) -> None:
+        self.trace = trace
+        self._owned = False
+        self._name = names.CALL
+
+    @property
+    def owned(self) -> bool:
+        """Another process has the call, and ends its root span."""
+        return self._owned
+
+    @property
+    def name(self) -> str:
+        """Of the root span."""
+        return self._name
+
+    def took(self) -> None:
+        """The call exists: its owner ends the root span from now on."""
+        self._owned = True
+
+    def is_no_call(self, name: str) -> None:
+        """The request is about another thing than a new call."""
+        self._name = name
+
+
 @contextmanager
-def offer_span(request: Request) -> Iterator[None]:
-    """The root of a call's trace. It includes the authentication, so that a trace shows refused callers too."""
-    context = propagate.extract(dict(request.headers))
-    with spans.current("offer", context=context, kind=SpanKind.SERVER) as span:
+def offer_span(request: HTTPConnection, name: str = names.CALL) -> Iterator[Offering]:
+    """The request, as a span of a new call's trace. It includes the authentication: a trace shows refused callers too.
+
+    The root span ends here if no process has taken the call. `name`: of the root span.
+    """
+    offering = Offering(telemetry.new_call(dict(request.headers)))
+    if name != names.CALL:
+        offering.is_no_call(name)
+    reason, cause, failed = "answered", "", False
+    context = telemetry.call_context(offering.trace)
+    with spans.current(names.OFFER, context=context, kind=SpanKind.SERVER, record_exception=False) as span:
         try:
-            yield
+            yield offering
         except ApiError as error:
-            span.set_attribute("antiphon.refused", error.code)
-            if error.status >= 500:
+            reason, cause, failed = "refused", error.code, error.status >= 500
+            span.set_attribute(names.REFUSED, error.code)
+            if failed:
                 span.set_status(Status(StatusCode.ERROR, error.code))
             raise
+        except asyncio.CancelledError:
+            reason = "abandoned"  # the client has gone before its answer
+            raise
+        except BaseException as error:
+            reason, cause, failed = "refused", type(error).__name__, True
+            span.set_status(Status(StatusCode.ERROR, cause))
+            raise
+        finally:
+            if not offering.owned:
+                telemetry.end_call(offering.trace, "", reason, cause, failed=failed, name=offering.name)
 
 
-async def open_call(services: Services, caller: Caller, offer: str, configuration: CallConfiguration) -> Placed:
+async def open_call(
+    services: Services, caller: Caller, offer: str, configuration: CallConfiguration, offering: Offering
+) -> Placed:
     """Place the call; `ApiError` if the offer can't become one, the caller may not, or nobody takes it.
 
-    `offer`: the client's SDP, as it came.
+    `offer`: the client's SDP, as it came. `offering`: the request that it came in.
     """
     check_sdp(offer)
     agent, session, options = configuration
     async with admitted(services, caller):
-        placed = await place(services.backend, offer, agent, session, caller, options)
-    trace.get_current_span().set_attributes({"antiphon.session_id": placed.session_id, "antiphon.agent": agent})
+        placed = await place(services.backend, offer, agent, session, caller, options, offering.trace)
+    offering.took()
+    span = trace.get_current_span()
+    spans.name_call(span, placed.session_id)
+    span.set_attribute(names.AGENT_NAME, agent)
     fields = {"session": placed.session_id, "agent": agent}
     where = ""
     if placed.region:

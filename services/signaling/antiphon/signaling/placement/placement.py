@@ -19,11 +19,12 @@ from nats.errors import NoRespondersError
 from nats.errors import TimeoutError as NatsTimeoutError
 from opentelemetry.trace import SpanKind, Status, StatusCode
 
-from antiphon.runtime.telemetry import spans
+from antiphon.runtime.telemetry import names, spans
 from antiphon.schemas import MalformedError, subjects
 from antiphon.schemas.messages import (
     ANY_CREATOR,
     OPEN_REPLY,
+    CallTrace,
     ControlReply,
     HangUp,
     Opened,
@@ -92,9 +93,15 @@ class CreatedBy(Protocol):
 
 
 async def place(
-    backend: Backend, offer: str, agent: str, session: dict[str, Any], caller: CreatedBy, options: CallOptions
+    backend: Backend,
+    offer: str,
+    agent: str,
+    session: dict[str, Any],
+    caller: CreatedBy,
+    options: CallOptions,
+    call_trace: CallTrace | None = None,
 ) -> Placed:
-    """Open a session for this offer, or raise the `ApiError` that its client gets."""
+    """Open a session for this offer, or raise the `ApiError` that its client gets. `call_trace`: its root span."""
     now = time.monotonic()
     client = backend.connection("no call can be placed right now")
     if not backend.directory.relays(now):
@@ -112,6 +119,7 @@ async def place(
             caller=caller.counted_as,
             copies=options.copies,
             dialect=options.dialect,
+            trace=call_trace,
         )
     )
     refusals: list[str] = []
@@ -156,14 +164,26 @@ async def restart_ice(backend: Backend, session_id: str, offer: str, asker: str,
 
 
 async def listen(
-    backend: Backend, session_id: str, offer: str, asker: str, caller: CreatedBy, options: CallOptions
+    backend: Backend,
+    session_id: str,
+    offer: str,
+    asker: str,
+    caller: CreatedBy,
+    options: CallOptions,
+    call_trace: CallTrace | None = None,
 ) -> Placed:
     """A listener to a running call, at that call's transceiver: a session of its own. `ApiError` otherwise.
 
-    `asker`: as of `restart_ice`. `caller`: in whose name the listener's session is made.
+    `asker`: as of `restart_ice`. `caller`: in whose name the listener's session is made. `call_trace`: its
+    root span, another one than the call's.
     """
     request = OpenRequest(
-        offer=offer, session_id=session_id, creator=asker, listener=caller.creator, caller=caller.counted_as
+        offer=offer,
+        session_id=session_id,
+        creator=asker,
+        listener=caller.creator,
+        caller=caller.counted_as,
+        trace=call_trace,
     )
     return await _ask_call(backend, session_id, request, options, "try again")
 
@@ -224,7 +244,7 @@ async def _open(
     async def end_late_session(session_id: str) -> None:
         await _end_unused(backend, session_id, "late")
 
-    with spans.current("place", kind=SpanKind.CLIENT, attributes={"antiphon.slot": where}) as span:
+    with spans.current(names.PLACE, kind=SpanKind.CLIENT, attributes={names.SLOT: where}) as span:
         try:
             subject = subjects.transceiver_open(transceiver.cluster, transceiver.slot)
             message = await backend.open_rpc.request(client, subject, request, timeout, end_late_session)
@@ -241,9 +261,9 @@ async def _open(
             return outcome
         if isinstance(reply, Refused):
             log.info("transceiver %s refused a call: %s: %s", where, reply.code, reply.message)
-            span.set_attribute("antiphon.refused", reply.code)
+            span.set_attribute(names.REFUSED, reply.code)
         else:
-            span.set_attribute("antiphon.session_id", reply.session_id)
+            spans.name_call(span, reply.session_id)
         return reply
 
 

@@ -50,13 +50,13 @@ router = APIRouter(prefix="/v1/live")
 )
 async def create(request: Request, services: ServicesDep) -> Response:
     """Place a call."""
-    with offer_span(request):
+    with offer_span(request) as offering:
         caller = services.authenticator.caller_of(request)
         check_may_call(caller)
         body = await read_json(request, MAX_JSON_BYTES + MAX_SDP_BYTES)
         offer, session = offer_of(body), session_of(body)
         configuration = await configuration_of(request, services, caller, session)
-        placed = await open_call(services, caller, offer, configuration)
+        placed = await open_call(services, caller, offer, configuration, offering)
     location = {"Location": f"/v1/realtime/calls/{placed.session_id}", "Accept-Patch": MEDIA_TYPE}
     headers = location | headers_of(placed, configuration.options)
     accepted = request.headers.get("accept", "")

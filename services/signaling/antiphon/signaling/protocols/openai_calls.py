@@ -74,12 +74,12 @@ _PLACE: Final = describe(
 @router.post("/realtime", openapi_extra=_PLACE | {"summary": "Place a call, by the path of the first version"})
 async def offer(request: Request, services: ServicesDep) -> Response:
     """Place a call."""
-    with offer_span(request):
+    with offer_span(request) as offering:
         caller = services.authenticator.caller_of(request)
         check_may_call(caller)
         body = await read_offer(request)
         configuration = await configuration_of(request, services, caller, body.session)
-        placed = await open_call(services, caller, body.sdp, configuration)
+        placed = await open_call(services, caller, body.sdp, configuration, offering)
     location = {"Location": f"/v1/realtime/calls/{placed.session_id}", "Accept-Patch": MEDIA_TYPE}
     headers = location | headers_of(placed, configuration.options)
     return Response(placed.answer, 201, headers, media_type="application/sdp")

@@ -21,10 +21,11 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
 
+from antiphon.runtime.telemetry import names
 from antiphon.signaling.auth.authentication import Caller
 from antiphon.signaling.calls.admission import check_may_call
 from antiphon.signaling.calls.configuration import CallConfiguration, configuration_of
-from antiphon.signaling.calls.open_call import check_sdp, headers_of, offer_span, open_call
+from antiphon.signaling.calls.open_call import Offering, check_sdp, headers_of, offer_span, open_call
 from antiphon.signaling.http.api_description import (
     AUTH_ERRORS,
     PLACING,
@@ -167,7 +168,7 @@ async def candidates(request: Request, caller: CallerDep, session: str = "") -> 
 
 
 async def _offered(request: Request, services: Services, settings: dict[str, Any]) -> JSONResponse:
-    with offer_span(request):
+    with offer_span(request) as offering:
         caller = services.authenticator.caller_of(request)
         caller.need("calls", "calls.manage")
         body = await read_json(request, kinds=_ANY_TYPE)
@@ -177,10 +178,11 @@ async def _offered(request: Request, services: Services, settings: dict[str, Any
         session = asked.pop("session", {}) | asked
         configuration = await configuration_of(request, services, caller, session)
         if call_id is None:
-            placed = await _placed(services, caller, sdp, configuration)
+            placed = await _placed(services, caller, sdp, configuration, offering)
         elif body.get("restart_pc") is True:
-            placed = await _placed_again(services, caller, call_id, sdp, configuration)
+            placed = await _placed_again(services, caller, call_id, sdp, configuration, offering)
         else:
+            offering.is_no_call(names.RESTART_ICE)
             check_sdp(sdp)
             placed = await restart_ice(services.backend, call_id, sdp, caller.manages, configuration.options)
             log.info("call %s restarts ICE", call_id)
@@ -188,14 +190,16 @@ async def _offered(request: Request, services: Services, settings: dict[str, Any
     return JSONResponse({"sdp": placed.answer, "type": "answer", "pc_id": placed.session_id}, headers=headers)
 
 
-async def _placed(services: Services, caller: Caller, sdp: str, configuration: CallConfiguration) -> Placed:
+async def _placed(
+    services: Services, caller: Caller, sdp: str, configuration: CallConfiguration, offering: Offering
+) -> Placed:
     check_may_call(caller)
     options = configuration.options._replace(dialect="rtvi")
-    return await open_call(services, caller, sdp, configuration._replace(options=options))
+    return await open_call(services, caller, sdp, configuration._replace(options=options), offering)
 
 
 async def _placed_again(
-    services: Services, caller: Caller, call_id: str, sdp: str, configuration: CallConfiguration
+    services: Services, caller: Caller, call_id: str, sdp: str, configuration: CallConfiguration, offering: Offering
 ) -> Placed:
     """A new call in place of one whose client has thrown its connection away; `ApiError` 404 if that was hung up.
 
@@ -205,7 +209,7 @@ async def _placed_again(
     status = await ask_status(services.backend, call_id, caller.manages)
     if status["status"] == "ended" and status["reason"] == "hang_up" and status["cause"] != "agent_lost":
         raise no_call(call_id)
-    placed = await _placed(services, caller, sdp, configuration)
+    placed = await _placed(services, caller, sdp, configuration, offering)
     if status["status"] == "running":
         try:
             await hang_up(services.backend, call_id, CLIENT, caller.manages)

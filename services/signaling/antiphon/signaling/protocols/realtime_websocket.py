@@ -11,12 +11,12 @@ import logging
 from typing import Final
 
 from fastapi import APIRouter, WebSocket
-from opentelemetry import propagate
-from opentelemetry.trace import SpanKind
+from opentelemetry import trace
 
-from antiphon.runtime.telemetry import spans
+from antiphon.runtime.telemetry import names, spans
 from antiphon.signaling.calls.admission import admitted, check_may_call
 from antiphon.signaling.calls.configuration import configuration_of
+from antiphon.signaling.calls.open_call import Offering, offer_span
 from antiphon.signaling.http.api_description import answer, describe
 from antiphon.signaling.http.dependencies import Services, ServicesDep
 from antiphon.signaling.http.errors import ApiError, unavailable
@@ -58,12 +58,14 @@ async def realtime(socket: WebSocket, services: ServicesDep) -> None:
 
 
 async def _call(socket: WebSocket, services: Services) -> None:
-    context = propagate.extract(dict(socket.headers))
     try:
-        with spans.current("websocket_call", context=context, kind=SpanKind.SERVER) as span:
-            opened = await _open(socket, services)
+        with offer_span(socket) as offering:
+            opened = await _open(socket, services, offering)
+            offering.took()
             state = opened.call.state
-            span.set_attributes({"antiphon.session_id": state.session_id, "antiphon.agent": state.agent})
+            span = trace.get_current_span()
+            spans.name_call(span, state.session_id)
+            span.set_attribute(names.AGENT_NAME, state.agent)
     except ApiError as error:
         await socket.send_denial_response(error.response())
         return
@@ -79,7 +81,7 @@ async def _call(socket: WebSocket, services: Services) -> None:
     log.info("call %s ended: %s", state.session_id, opened.call.ended, extra={"session": state.session_id})
 
 
-async def _open(socket: WebSocket, services: Services) -> OpenedCall:
+async def _open(socket: WebSocket, services: Services, offering: Offering) -> OpenedCall:
     calls = services.websocket_calls
     caller = services.authenticator.caller_of(socket, authorization_of(socket))
     check_may_call(caller)
@@ -95,4 +97,4 @@ async def _open(socket: WebSocket, services: Services) -> OpenedCall:
         own_events="antiphon" in query.get("events", "").split(","),
     )
     async with admitted(services, caller):
-        return await calls.open(services.backend, caller, wanted)
+        return await calls.open(services.backend, caller, wanted, offering.trace)

@@ -14,7 +14,7 @@ from fastapi import APIRouter, Request, Response
 from opentelemetry import propagate
 from opentelemetry.trace import SpanKind
 
-from antiphon.runtime.telemetry import spans
+from antiphon.runtime.telemetry import names, spans
 from antiphon.schemas.messages import ANY_CREATOR
 from antiphon.signaling.auth.authentication import Caller
 from antiphon.signaling.calls.open_call import check_sdp, headers_of, offer_span
@@ -71,7 +71,7 @@ _LISTENER_ID: Final = {
 )
 async def subscribe(request: Request, services: ServicesDep, session_id: SessionIdDep) -> Response:
     """Listen to the call."""
-    with offer_span(request):
+    with offer_span(request, names.LISTEN) as offering:
         caller = services.authenticator.caller_of(request)
         _check_may_listen(caller)
         body = await read_offer(request)
@@ -81,7 +81,8 @@ async def subscribe(request: Request, services: ServicesDep, session_id: Session
             raise unavailable("overloaded", "too many calls are being placed right now", retry_after=1)
         async with services.placing:
             await services.limits.admit("calls", caller.address, caller.key)
-            placed = await listen(services.backend, session_id, body.sdp, caller.manages, caller, how)
+            placed = await listen(services.backend, session_id, body.sdp, caller.manages, caller, how, offering.trace)
+            offering.took()
             await _check_region(services, session_id, placed)
     key = caller.key.id if caller.key is not None else "no key"
     fields = {"session": session_id, "listener": placed.session_id, "key": key}

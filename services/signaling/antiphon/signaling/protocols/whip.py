@@ -135,7 +135,7 @@ async def delete(request: Request, caller: CallerDep, session_id: SessionIdDep, 
 
 
 async def _publish(request: Request, services: Services, asked: dict[str, str]) -> Response:
-    with offer_span(request):
+    with offer_span(request) as offering:
         caller = services.authenticator.caller_of(request)
         check_may_call(caller)
         if content_type_of(request) != "application/sdp":
@@ -144,7 +144,8 @@ async def _publish(request: Request, services: Services, asked: dict[str, str]) 
         configuration = await configuration_of(request, services, caller, asked)
         both_ways = wish(request, "sendrecv")
         try:
-            placed = await open_call(services, caller, offer if both_ways else ingest_offer(offer), configuration)
+            sdp = offer if both_ways else ingest_offer(offer)
+            placed = await open_call(services, caller, sdp, configuration, offering)
         except NotIngestError as error:
             raise ApiError(422, "not_sending", str(error), param="sdp") from None
         except ApiError as error:

@@ -89,6 +89,10 @@ class CallState:
     """The client takes events that are not of the published protocol (`antiphon.latency`)."""
     listens_to: str = ""
     """Empty: each of these calls has an agent."""
+    call_trace: dict[str, Any] = field(default_factory=dict)
+    """Root span of the call, as `messages.CallTrace`; empty: it is not traced."""
+    began_at: float = 0.0
+    """Unix time of the request."""
 
 
 class WebSocketCall:

@@ -19,7 +19,7 @@ import nats.errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
-from antiphon.runtime import tasks
+from antiphon.runtime import tasks, telemetry
 from antiphon.runtime.nats import connection
 from antiphon.runtime.nats.errors import BUS_ERRORS
 from antiphon.runtime.nats.publisher import Publisher
@@ -28,6 +28,7 @@ from antiphon.runtime.owned_calls.agent_claims import AgentClaims
 from antiphon.runtime.owned_calls.agent_liveness import AgentLiveness
 from antiphon.runtime.owned_calls.session_bus import CallHandlers, SessionBus
 from antiphon.runtime.owned_calls.transfers import Transfers
+from antiphon.runtime.telemetry import names
 from antiphon.schemas import MalformedError, messages, subjects
 from antiphon.signaling.auth.authentication import Caller
 from antiphon.signaling.http.errors import ApiError, unavailable
@@ -156,17 +157,25 @@ class WebSocketCalls:
             raise unavailable("overloaded", f"all {limit} calls over WebSocket of this process are taken", 2)
         return self._parts, self._table
 
-    async def open(self, backend: Backend, caller: Caller, wanted: WantedCall) -> OpenedCall:
-        """Claim the agent; `ApiError` if there is no call."""
+    async def open(
+        self, backend: Backend, caller: Caller, wanted: WantedCall, call_trace: messages.CallTrace
+    ) -> OpenedCall:
+        """Claim the agent; `ApiError` if there is no call. `call_trace`: its root span."""
         parts, table = self._room()
         self._opening += 1
         try:
-            return await self._open(parts, table, backend, caller, wanted)
+            return await self._open(parts, table, backend, caller, wanted, call_trace)
         finally:
             self._opening -= 1
 
     async def _open(
-        self, parts: _Parts, table: CallTable, backend: Backend, caller: Caller, wanted: WantedCall
+        self,
+        parts: _Parts,
+        table: CallTable,
+        backend: Backend,
+        caller: Caller,
+        wanted: WantedCall,
+        call_trace: messages.CallTrace,
     ) -> OpenedCall:
         agent, session = wanted.agent, wanted.session
         loop = asyncio.get_running_loop()
@@ -203,6 +212,8 @@ class WebSocketCalls:
             list(caller.locked),
             wanted.model or agent,
             wanted.own_events,
+            call_trace=call_trace.model_dump(),
+            began_at=call_trace.began,
         )
         output = BusOutput(session_id, agent, parts.publisher)
         call = WebSocketCall(state, output, began, self._ended)
@@ -219,6 +230,9 @@ class WebSocketCalls:
         assert self._table is not None
         assert self._parts is not None
         self._table.remove(call)
+        state = call.state
+        known: dict[str, str | bool] = {names.CONNECTED: True, names.AGENT_NAME: state.agent}
+        telemetry.end_call(state.call_trace, state.session_id, call.ended or "", call.cause, attributes=known)
         self._one_ended.set()
         self._parts.bus.session_removed(call.state.session_id)
         self._parts.liveness.session_removed(call.state.session_id)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from opentelemetry import trace
+from opentelemetry.context import Context
 
 from antiphon.runtime.nats.publisher import Publisher
 from antiphon.runtime.telemetry import spans
@@ -43,17 +43,18 @@ class SessionOutput:
         session_id: str,
         port: TunnelSocket,
         publisher: Publisher,
-        parent: trace.Span,
+        context: Context,
         now: float,
         may_send: Callable[[], bool] | None = None,
     ) -> None:
-        """`agent` has the session: its name is in the subjects. `may_send()`: for each datagram; False drops it."""
+        """`agent` has the session: its name is in the subjects. `context`: of its spans. `may_send()`: for each
+        datagram; False drops it."""
         self._may_send = may_send
         self._port = port
         self._publisher = publisher
         self._session_id = session_id
         self.move(agent)
-        self._context = trace.set_span_in_context(parent)
+        self._context = context
         self._began_ns = time.time_ns()
         self._began = now
 
@@ -91,7 +92,6 @@ class SessionOutput:
         """Record a span from the last milestone to this one."""
         reached = self._began_ns + int((now - self._began) * 1e9)
         span = spans.begin(name, context=self._context, began_ns=self._began_ns)
-        span.set_attribute("antiphon.session", self._session_id)
         span.end(reached)
         if name in ("ice", "dtls"):
             self._began_ns, self._began = reached, now

@@ -9,6 +9,8 @@ import string
 import time
 from typing import Final
 
+from opentelemetry.trace import SpanKind
+
 from antiphon.rtc import sdp
 from antiphon.rtc.codec import Codec
 from antiphon.rtc.dtls.certificate import CurrentCertificate
@@ -22,7 +24,7 @@ from antiphon.runtime.owned_calls.agent_liveness import AgentLiveness
 from antiphon.runtime.owned_calls.control_rpc import TracedRequest
 from antiphon.runtime.owned_calls.session_bus import CallHandlers, SessionBus
 from antiphon.runtime.owned_calls.transfers import Transfers
-from antiphon.runtime.telemetry import spans
+from antiphon.runtime.telemetry import names, spans
 from antiphon.schemas import MalformedError, messages, subjects
 from antiphon.schemas.route_token import RouteKeyring
 from antiphon.transceiver.calls.half_open import HalfOpenSessions
@@ -128,7 +130,7 @@ class SessionOpener:
     async def _serve(self, request: TracedRequest, session_id: str | None) -> None:
         """`session_id`: the call on whose subject the request came; None: it is one for a new call."""
         context = telemetry.trace_context(request.headers)
-        with spans.current("open", context=context) as span:
+        with spans.current(names.OPEN, context=context, kind=SpanKind.CONSUMER) as span:
             started = self._loop.time()
             try:
                 reply: messages.Opened | messages.Refused = await self._open(request.data, session_id, started)
@@ -139,7 +141,7 @@ class SessionOpener:
                 reply = messages.Refused(code="internal", message="the transceiver failed to answer: see its log")
             span.set_attribute("antiphon.open", reply.type if isinstance(reply, messages.Opened) else reply.code)
             if isinstance(reply, messages.Opened):
-                span.set_attribute("antiphon.session", reply.session_id)
+                spans.name_call(span, reply.session_id)
             try:
                 await request.respond(messages.encode(reply))
             except BUS_ERRORS as error:
@@ -270,6 +272,7 @@ class SessionOpener:
         listens_to: str = "",
     ) -> Session:
         certificate = self._certificate.at(now)
+        call_trace = request.trace or telemetry.new_call(telemetry.trace_headers())
         copied = self._copies_all if request.copies is None else request.copies
         own = self._sessions.endpoints.for_call(copied and self._keeps_copies)
         ufrag = self._mint(own)
@@ -302,6 +305,9 @@ class SessionOpener:
             rtvi=RtviState() if request.dialect == "rtvi" else None,
             listens_to=listens_to,
             remote_credentials={ufrag: (offer.ufrag, offer.password)},
+            call_trace=call_trace.model_dump(),
+            began_at=call_trace.began,
+            owner_span=telemetry.trace_headers().get("traceparent", ""),
         )
         self._half_open.opened(session_id, request.caller, self._demux)
         return self._sessions.make(state, certificate, offer.client, own)

@@ -9,15 +9,15 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final, Protocol
 
-from opentelemetry import trace
-
 from antiphon.rtc.dtls.certificate import Certificate
+from antiphon.runtime import telemetry
 from antiphon.runtime.nats.publisher import Publisher
+from antiphon.runtime.telemetry import names
 from antiphon.transceiver.bus.session_output import ListenerOutput, SessionOutput
 from antiphon.transceiver.net.demux import Demux
 from antiphon.transceiver.net.endpoint import Endpoint, Endpoints
 from antiphon.transceiver.session.endings import Endings
-from antiphon.transceiver.session.output import Output
+from antiphon.transceiver.session.output import MOVED, Output
 from antiphon.transceiver.session.session import Session
 from antiphon.transceiver.session.state import SessionState
 from antiphon.transceiver.settings import Settings
@@ -37,6 +37,11 @@ COUNTED: Final = (
     "events_dropped",
 )
 """Of the statistics of a call: what can be added up."""
+
+
+UNUSED: Final = ("late", "bad_answer", "no_relay")
+"""Causes with which signaling ends a session that its client never got: the call goes on elsewhere, or was refused, and
+its root span is no concern of this process."""
 
 
 class SessionListener(Protocol):
@@ -89,13 +94,15 @@ class SessionTable:
     def make(
         self, state: SessionState, certificate: Certificate | None, dtls_client: bool, endpoint: Endpoint
     ) -> Session:
-        """A session at this endpoint, found from now on; spans of its milestones belong to the current one."""
+        """A session at this endpoint, found from now on. Spans of its milestones are children of its call."""
         now = self._loop.time()
-        span = trace.get_current_span()
+        context = telemetry.call_context(state.call_trace, state.session_id)
         may_send = self._gates.gate(state.session_id) if self._gates is not None and state.copied else None
         output: Output = ListenerOutput(endpoint.socket)
         if not state.listens_to:
-            output = SessionOutput(state.agent, state.session_id, endpoint.socket, self._publisher, span, now, may_send)
+            output = SessionOutput(
+                state.agent, state.session_id, endpoint.socket, self._publisher, context, now, may_send
+            )
         foreign = {
             ufrag: self._foreign_keys.get(cluster) or secrets.token_bytes(32)
             for ufrag, cluster in state.ufrag_clusters.items()
@@ -134,9 +141,30 @@ class SessionTable:
         self._removed_totals.update(_counted(session))
         self.endings.note(session, self._loop.time())
         self.demux.remove(session)
+        _end_trace(session)
         self.endpoints.remove(session_id)
         for listener in self._listeners:
             listener.session_removed(session_id)
+
+
+def _end_trace(session: Session) -> None:
+    """Write the root span of a call that has ended; one that moved is the other process's now."""
+    if session.ended is None or session.ended == MOVED or (session.cause in UNUSED and not session.got_through):
+        return
+    state = session.state
+    telemetry.end_call(
+        state.call_trace,
+        state.session_id,
+        session.ended,
+        session.cause,
+        name=names.LISTEN if state.listens_to else names.CALL,
+        attributes={
+            names.CONNECTED: session.got_through,
+            names.MOVES: state.moves,
+            names.TURNS: state.turns,
+            **({names.LISTENS_TO: state.listens_to} if state.listens_to else {names.AGENT_NAME: state.agent}),
+        },
+    )
 
 
 def _counted(session: Session) -> dict[str, int]:

@@ -6,10 +6,14 @@ import asyncio
 import logging
 import time
 
+from opentelemetry import trace
+from opentelemetry.trace import Link
+
+from antiphon.runtime import telemetry
 from antiphon.runtime.nats.publisher import Publisher
 from antiphon.runtime.owned_calls.control_rpc import Request, answer
 from antiphon.runtime.owned_calls.session_bus import SessionBus
-from antiphon.runtime.telemetry import spans
+from antiphon.runtime.telemetry import names, spans
 from antiphon.schemas import messages, subjects
 from antiphon.transceiver.calls.open_session import SessionOpener
 from antiphon.transceiver.calls.session_table import SessionTable
@@ -79,8 +83,13 @@ class Adoption:
         age, handed_over = time.time() - state.written_at, state.handed_over
         if state.path_relay is not None:
             state.path_relay = self._allowlist.as_seen(*state.path_relay)
-        with spans.current("take over") as span:
-            span.set_attribute("antiphon.session", session_id)
+        context = telemetry.call_context(state.call_trace, session_id)
+        before = trace.get_current_span(telemetry.trace_context({"traceparent": state.owner_span})).get_span_context()
+        links = [Link(before)] if before.is_valid else []
+        with spans.current(names.TAKE_OVER, context=context, links=links) as span:
+            span.set_attributes({names.HANDED_OVER: handed_over, names.CHECKPOINT_AGE: round(max(0.0, age) * 1000, 1)})
+            state.moves += 1
+            state.owner_span = telemetry.trace_headers().get("traceparent", "")
             await self._bus.listen(session_id, state.agent, state.creator, self._opener.handlers)
             session = self._sessions.make(state, None, state.dtls.client, endpoint)
             try:

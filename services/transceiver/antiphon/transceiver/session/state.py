@@ -168,6 +168,8 @@ class SessionState:
 
     call_trace: dict[str, Any] = field(default_factory=dict)
     """Root span of the call, as `messages.CallTrace`; empty: it is not traced."""
+    owner_span: str = ""
+    """`traceparent` of the span by which its process has got it: the next one links to that."""
     began_at: float = 0.0
     """Unix time of the offer."""
     moves: int = 0
