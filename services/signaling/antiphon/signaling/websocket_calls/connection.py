@@ -11,7 +11,7 @@ import contextlib
 import logging
 import time
 from collections import deque
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
 from typing import Any, Final
 
 from fastapi import WebSocket
@@ -19,6 +19,8 @@ from starlette.websockets import WebSocketDisconnect, WebSocketState
 
 from antiphon.runtime import tasks
 from antiphon.runtime.nats.publisher import Publisher
+from antiphon.runtime.owned_calls import turn_spans
+from antiphon.runtime.owned_calls.turn_latency import Told
 from antiphon.schemas import messages, subjects
 from antiphon.schemas.audio import AudioFrame, pack_frame
 from antiphon.signaling.websocket_calls.call import WebSocketCall
@@ -57,7 +59,11 @@ class BusOutput:
     Made before the agent is claimed; `connection` is there from the beginning.
     """
 
-    def __init__(self, session_id: str, agent: str, publisher: Publisher) -> None:
+    def __init__(
+        self, session_id: str, agent: str, publisher: Publisher, call_trace: Mapping[str, Any] | None = None
+    ) -> None:
+        """`call_trace`: root span of the call, as `messages.CallTrace`."""
+        self._call_trace = call_trace or {}
         self.unread: deque[str] = deque()
         """For the client; the connection's writer takes from it."""
         self.unread_bytes = 0
@@ -89,6 +95,10 @@ class BusOutput:
             return f"the event has {len(data)} bytes for the agent, of which at most {limit} can be passed on"
         self._publisher.publish(self._data_in, data)
         return ""
+
+    def turn(self, told: Told) -> None:
+        """Write our spans of a turn."""
+        turn_spans.write(told, self._session_id, self._call_trace)
 
     def wake(self) -> None:
         self.changed.set()

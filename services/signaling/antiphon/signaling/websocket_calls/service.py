@@ -11,6 +11,7 @@ import contextlib
 import logging
 import secrets
 import string
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
@@ -215,8 +216,8 @@ class WebSocketCalls:
             call_trace=call_trace.model_dump(),
             began_at=call_trace.began,
         )
-        output = BusOutput(session_id, agent, parts.publisher)
-        call = WebSocketCall(state, output, began, self._ended)
+        output = BusOutput(session_id, agent, parts.publisher, state.call_trace)
+        call = WebSocketCall(state, output, began, self._ended, time.time() - loop.time())
         table.add(call)
         parts.liveness.watch(session_id, agent, claimed.instance)
         return OpenedCall(call, output, lambda: parts.bus.activate(call, claimed.instance))

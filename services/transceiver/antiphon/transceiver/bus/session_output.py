@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from opentelemetry.context import Context
 
 from antiphon.runtime.nats.publisher import Publisher
+from antiphon.runtime.owned_calls import turn_spans
+from antiphon.runtime.owned_calls.turn_latency import Told
 from antiphon.runtime.telemetry import spans
 from antiphon.schemas import messages, subjects
 from antiphon.schemas.audio import AudioFrame, pack_frame
@@ -27,6 +30,7 @@ class ListenerOutput:
     def audio(self, frame: AudioFrame) -> None: ...
     def event(self, event: messages.Message) -> None: ...
     def message(self, message: messages.DataMessage) -> None: ...
+    def turn(self, told: Told) -> None: ...
     def milestone(self, name: str, now: float) -> None: ...
     def move(self, agent: str) -> None: ...
 
@@ -46,10 +50,11 @@ class SessionOutput:
         context: Context,
         now: float,
         may_send: Callable[[], bool] | None = None,
+        call_trace: Mapping[str, Any] | None = None,
     ) -> None:
         """`agent` has the session: its name is in the subjects. `context`: of its spans. `may_send()`: for each
         datagram; False drops it."""
-        self._may_send = may_send
+        self._may_send, self._call_trace = may_send, call_trace or {}
         self._port = port
         self._publisher = publisher
         self._session_id = session_id
@@ -87,6 +92,10 @@ class SessionOutput:
                 f"which at most {limit} can be passed on: it is dropped"
             )
         )
+
+    def turn(self, told: Told) -> None:
+        """Write our spans of a turn."""
+        turn_spans.write(told, self._session_id, self._call_trace)
 
     def milestone(self, name: str, now: float) -> None:
         """Record a span from the last milestone to this one."""

@@ -101,7 +101,14 @@ class SessionTable:
         output: Output = ListenerOutput(endpoint.socket)
         if not state.listens_to:
             output = SessionOutput(
-                state.agent, state.session_id, endpoint.socket, self._publisher, context, now, may_send
+                state.agent,
+                state.session_id,
+                endpoint.socket,
+                self._publisher,
+                context,
+                now,
+                may_send,
+                state.call_trace,
             )
         foreign = {
             ufrag: self._foreign_keys.get(cluster) or secrets.token_bytes(32)
@@ -121,6 +128,7 @@ class SessionTable:
             self._remove,
             foreign,
             time.time() - now,
+            self._loop.time,
         )
         self.endpoints.put(state.session_id, endpoint)
         self.demux.add(session)
