@@ -36,6 +36,7 @@ BENCHES: Final = {
     "setup": "calls.setup",
     "resampling": "models.resampling",
     "transceiver": "media.transceiver",
+    "turn-parts": "calls.turn_parts",
     "turns": "turns.turns",
     "transcription": "models.transcription",
     "voices": "models.voices",
