@@ -58,11 +58,11 @@ class OwnStack:
             ANTIPHON_MAX_LATENESS_MS="1000",
         )
 
-    def signaling(self) -> int:
+    def signaling(self, default_agent: str = TALKER) -> int:
         return self._start(
             "antiphon.signaling",
             ANTIPHON_HTTP_BIND=self.http,
-            ANTIPHON_DEFAULT_AGENT=TALKER,
+            ANTIPHON_DEFAULT_AGENT=default_agent,
             ANTIPHON_ALLOW_OPEN="1",  # loopback, or a network namespace of the bench's own
         )
 

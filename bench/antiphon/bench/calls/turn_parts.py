@@ -125,7 +125,7 @@ def _converse(directory: Path, turns: int) -> list[Heard]:
     with own_stack(directory) as stack:
         stack.relay()
         stack.transceiver()
-        stack.signaling()
+        stack.signaling(AGENT)
         stack.bridge()
         stack.until_healthy()
         return asyncio.run(_call(stack.url, question, turns))
