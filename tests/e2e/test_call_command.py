@@ -197,7 +197,7 @@ async def test_one_call_is_one_trace_through_all_services(stack: Stack, otlp: Ot
     otlp.spans.clear()
     result, _ = await converse(stack.url, None, None, question("What time is it?"))
     assert result.ok, result.error
-    wanted = {"offer", "open", "ice", "dtls", "first_audio_in", "first_audio_out", "turn"}
+    wanted = {"offer", "open", "ice", "dtls", "first_audio_in", "first_audio_out", "end_of_turn", "playout"}
 
     def trace_of_the_call() -> str | None:
         for span in otlp.spans:
