@@ -54,7 +54,7 @@ class Owner:
 
 
 def _sum(turn: messages.Turn) -> float:
-    return sum(turn.parts.model_dump(exclude_none=True).values())
+    return float(sum(turn.parts.model_dump(exclude_none=True).values()))
 
 
 @pytest.mark.parametrize("order", ["frame first", "report first", "report after it left"])
