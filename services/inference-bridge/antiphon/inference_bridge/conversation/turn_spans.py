@@ -69,7 +69,8 @@ class TurnSpans:
         self, context: Context | None = None, session_id: str = "", agent: str = "", models: ModelNames | None = None
     ) -> None:
         """`context`: the parent of all turns."""
-        self._context, self._agent, self._models = context, agent, models or ModelNames()
+        self._context = spans.of_call(session_id, context or Context()) if session_id else context
+        self._agent, self._models = agent, models or ModelNames()
         self._own: dict[str, AttributeValue] = {names.SESSION_ID: session_id, names.CONVERSATION_ID: session_id}
         self._interruption = InterruptionMarks()
         self._speculations: deque[_Speculation] = deque(maxlen=MAX_SPECULATIONS)
