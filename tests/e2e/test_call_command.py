@@ -199,7 +199,7 @@ async def test_one_call_is_one_trace_through_all_services(stack: Stack, otlp: Ot
     result, _ = await converse(stack.url, None, None, question("What time is it?"))
     assert result.ok, result.error
     setting_up = {"offer", "place", "open", "claim", "first_packet", "ice", "dtls", "first_audio_in", "first_audio_out"}
-    wanted = {"call", *setting_up, "turn"}
+    wanted = {"call", *setting_up, "end_of_turn", "playout"}
 
     def trace_of_the_call() -> str | None:
         for span in otlp.spans:

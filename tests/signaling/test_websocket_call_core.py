@@ -478,3 +478,24 @@ def test_a_hang_up_ends_it_with_its_cause() -> None:
     call = Call()
     call.core.control(messages.HangUp(reason="goodbye"), call.now)
     assert call.closed == ("hang_up", "goodbye")
+
+
+def test_a_turn_that_its_agent_reports_gets_the_parts_of_the_call_s_owner() -> None:
+    call = realtime_call()
+    report = messages.ReportTurn(
+        turn=messages.Turn(
+            number=1, generation=1, began=call.now - 0.5, parts=messages.TurnParts(end_of_turn=400, agent=90)
+        ),
+        last_sample=1,
+        published=call.now - 0.01,
+    )
+    call.core.report_turn(report, call.now)
+    call.agent_says({"type": "response.created", "response": {"id": "resp_1"}})
+    call.speak(0.1)
+    call.run(0.5)
+    (told,) = call.turns
+    parts = told.turn.parts.model_dump(exclude_none=True)
+    assert parts.keys() == {"end_of_turn", "agent", "publish", "playout", "send"}
+    assert call.core.last_turn == told.turn
+    assert call.core.turns == 1
+    assert parts["publish"] == pytest.approx(10, abs=0.1)

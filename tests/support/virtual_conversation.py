@@ -16,15 +16,16 @@ from typing import Any
 
 import numpy as np
 import pytest
-from opentelemetry import trace
 
 from antiphon.inference_bridge.agents import ReplyPart, Request
-from antiphon.inference_bridge.conversation import response_playback, runner, transcriptions
+from antiphon.inference_bridge.conversation import response_playback, response_tasks, runner, transcriptions
+from antiphon.inference_bridge.conversation import turn_spans as turn_spans_module
 from antiphon.inference_bridge.conversation.client_commands import ClientCommands
 from antiphon.inference_bridge.conversation.core import events
 from antiphon.inference_bridge.conversation.core.state import State
 from antiphon.inference_bridge.conversation.response_playback import FRAME, Speech
 from antiphon.inference_bridge.conversation.runner import ConversationRunner
+from antiphon.inference_bridge.conversation.turn_spans import TurnSpans
 from antiphon.inference_bridge.input.vad_pipeline import VadPipeline
 from antiphon.inference_bridge.models.threads import Urgency
 from antiphon.inference_bridge.realtime_protocol.client_events import read_client_event
@@ -72,10 +73,6 @@ class Agent:
     def restore(self, saved: Any) -> None: ...
 
 
-def _no_span(name: str, start_ns: int | None = None) -> trace.Span:
-    return trace.NonRecordingSpan(trace.INVALID_SPAN_CONTEXT)
-
-
 class _Result:
     """Model work that takes some time."""
 
@@ -121,6 +118,7 @@ class _Transceiver:
         """Each frame played: when, its generation, whether it is speech."""
         self.flushes = 0
         self.hung_up = ""
+        self.reports: list[messages.ReportTurn] = []
         self.on_playout: Callable[[messages.Playout], None] = lambda event: None
         self._queue: list[tuple[int, bytes, int]] = []
         self._held = False
@@ -148,6 +146,9 @@ class _Transceiver:
         self._queue = [frame for frame in self._queue if frame[0] >= generation]
         await asyncio.sleep(0.005)
         return messages.Flushed(generation=self._playing, played_samples=self._samples, rate=SPEECH_RATE, dropped_ms=0)
+
+    async def report_turn(self, report: messages.ReportTurn) -> None:
+        self.reports.append(report)
 
     async def hang_up(self, reason: str = "") -> None:
         self.hung_up = reason
@@ -188,14 +189,16 @@ class VirtualConversation:
         answers: list[Sequence[Part]],
         settings: SessionSettings | None = None,
         patience_ms: int = 2500,
+        turn_spans: TurnSpans | None = None,
         **state: Any,
     ) -> None:
         loop = asyncio.get_running_loop()
         self.loop = loop
+        turn_spans = turn_spans or TurnSpans()
         clock = SimpleNamespace(
             monotonic=loop.time, time=loop.time, time_ns=lambda: int(loop.time() * 1e9), perf_counter=time.perf_counter
         )
-        for module in (response_playback, runner, transcriptions):
+        for module in (response_playback, response_tasks, runner, transcriptions, turn_spans_module):
             monkeypatch.setattr(module, "time", clock)
         self.events: list[dict[str, Any]] = []
         self.agent = Agent(answers)
@@ -223,7 +226,7 @@ class VirtualConversation:
             pipeline,
             None,
             self._spawn,
-            _no_span,
+            turn_spans,
             lambda: None,
             self.bus.hang_up,
         )

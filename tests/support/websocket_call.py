@@ -8,6 +8,7 @@ import math
 from array import array
 from typing import Any
 
+from antiphon.runtime.owned_calls.turn_latency import Told
 from antiphon.schemas import messages
 from antiphon.schemas.audio import AudioFrame, FrameFlag
 from antiphon.signaling.websocket_calls.call import CallState, WebSocketCall
@@ -36,6 +37,7 @@ class Call:
         self.client: list[dict[str, Any]] = []
         self.closed: tuple[str, str] | None = None
         state = CallState("rtc_1", "agent", rate, session_settings=session or {}, locked_settings=list(locked))
+        self.turns: list[Told] = []
         self.core = WebSocketCall(state, self, self.now, lambda call: None)
         self.core.begin(self.now)
 
@@ -53,6 +55,8 @@ class Call:
 
     def move(self, agent: str) -> None: ...
     def wake(self) -> None: ...
+    def turn(self, told: Told) -> None:
+        self.turns.append(told)
 
     def to_client(self, text: str) -> None:
         self.client.append(json.loads(text))

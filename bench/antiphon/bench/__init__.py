@@ -39,6 +39,7 @@ BENCHES: Final = {
     "transceiver": "media.transceiver",
     "tracing-cost": "calls.tracing_cost",
     "tracing-load": "calls.tracing_load",
+    "turn-parts": "calls.turn_parts",
     "turns": "turns.turns",
     "transcription": "models.transcription",
     "voices": "models.voices",

@@ -21,6 +21,7 @@ from antiphon.agent.tools import Tool
 from antiphon.runtime import tasks
 from antiphon.runtime.agent_sessions import leases
 from antiphon.runtime.agent_sessions.session_bus import ControlOutcome, SessionBus
+from antiphon.runtime.telemetry import names, spans
 from antiphon.schemas import messages
 from antiphon.schemas.messages import Lease
 
@@ -223,7 +224,14 @@ class Session(ShadowSession):
     async def _run_tool(self, tool: Tool, arguments: str | Mapping[str, Any], call_id: str) -> None:
         began = time.monotonic()
         try:
-            output = await tool.call(self, arguments)
+            attributes = {
+                names.OPERATION: names.EXECUTE_TOOL,
+                names.TOOL_NAME: tool.name,
+                names.TOOL_CALL_ID: call_id,
+                names.OWNED_BY: "agent",
+            }
+            with spans.current(f"{names.EXECUTE_TOOL} {tool.name}", attributes=attributes):
+                output = await tool.call(self, arguments)
         except Exception as error:
             text = str(error) or type(error).__name__
             log.warning("%s: tool %s: %s", self.id, tool.name, text)

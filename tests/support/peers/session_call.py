@@ -13,6 +13,7 @@ from antiphon.rtc import sdp
 from antiphon.rtc.dtls.certificate import Certificate
 from antiphon.rtc.sctp.inbound import MAX_MESSAGE
 from antiphon.rtc.sdp.audio import sends
+from antiphon.runtime.owned_calls.turn_latency import Told
 from antiphon.schemas import messages, tunnel
 from antiphon.schemas.addresses import Address
 from antiphon.schemas.audio import AudioFrame
@@ -65,6 +66,7 @@ class Call:
         self.drop_down: Callable[[bytes], bool] = lambda data: False
         self.moved_to: list[str] = []
         self.first_packets: list[Path] = []
+        self.turns: list[Told] = []
         self.peer = CarriedPeer(self._from_client)
         text = self.peer.offer()
         if passive:  # the client insists on being the DTLS client
@@ -129,6 +131,9 @@ class Call:
 
     def first_packet(self, path: Path, now: float) -> None:
         self.first_packets.append(path)
+
+    def turn(self, told: Told) -> None:
+        self.turns.append(told)
 
     def move(self, agent: str) -> None:
         self.moved_to.append(agent)

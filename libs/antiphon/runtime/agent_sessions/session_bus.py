@@ -134,6 +134,7 @@ class SessionBus:
         """The transceiver was asked to hold our speech."""
         self._client, self._over, self._instance, self._listener = client, over, instance, listener
         self._audio_out, self._data_out = subjects.audio_out(agent, session_id), subjects.data_out(agent, session_id)
+        self._control = subjects.session_control(agent, session_id)
         self._sequence = 0
         self._one_at_a_time = asyncio.Lock()
         self._pending: deque[_PendingFlush] = deque(maxlen=_MAX_PENDING_FLUSHES)
@@ -166,6 +167,11 @@ class SessionBus:
             await self._client.publish(subject, data)
         except nats.errors.Error as error:
             log.debug("%s: not sent: %s", self.session_id, error)
+
+    async def report_turn(self, report: messages.ReportTurn) -> None:
+        """Tell the call's owner what is known of a turn. Nothing waits for it, and a lost one is nothing."""
+        if not self._over.is_set():
+            await self._publish(self._control, messages.encode(report))
 
     # ---- control requests
 

@@ -65,9 +65,10 @@ class CallMeter:
         """A step of the set-up is done: one of `table.SETUP_STEPS`."""
         self._metrics.observe("antiphon_call_setup_seconds", seconds, trace=self._trace, step=step)
 
-    def turn(self, turn: messages.Turn) -> None:
-        """A turn has ended, and all is known of it that will be."""
-        trace, parts = turn.trace or self._trace, turn.parts.model_dump(exclude_none=True)
+    def turn(self, turn: messages.Turn, played: bool = True) -> None:
+        """A turn's first sample was `played`, so that its parts are known, or it has ended, or both."""
+        trace = turn.trace or self._trace
+        parts = turn.parts.model_dump(exclude_none=True) if played else {}
         for part, milliseconds in parts.items():
             self._metrics.observe("antiphon_turn_part_seconds", milliseconds / 1000, trace=trace, part=part)
         if parts:

@@ -105,7 +105,7 @@ class ClientCommands:
         if item["type"] == "message" and item["role"] == "user":
             self._conversation.feed(events.TextAdded(text_of(item)))
         elif item["type"] == "function_call_output":
-            self._conversation.feed(events.OutputAdded(item["call_id"]))
+            self._conversation.add_output(item["call_id"])
 
     def _cancel(self, response_id: str | None) -> None:
         rid = None

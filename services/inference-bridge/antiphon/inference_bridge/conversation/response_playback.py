@@ -77,6 +77,8 @@ class ResponseTimes:
     """`time.time_ns()` of what a caller waits for; 0: not reached. The `ResponsePlayback` that owns it writes it."""
 
     first_text: int = 0
+    first_words: int = 0
+    """The first clause went to the voice."""
     first_clause: int = 0
     """Its samples were ready."""
     first_audio: int = 0
@@ -98,7 +100,7 @@ class PlaybackListener(Protocol):
     def words_played(self) -> None:
         """The caller has received the first of its words."""
 
-    def called(self, call_id: str) -> None:
+    def called(self, call_id: str, name: str) -> None:
         """The client was asked to call a function."""
 
     def generated(self) -> None:
@@ -194,7 +196,7 @@ class ResponsePlayback:
                         if self.response.spoken and "".join(self._written).strip():
                             self.response.begin_speech()  # the words before a call stand before it on record
                         self.response.function_call(call_id, name, arguments)
-                        self._listener.called(call_id)
+                        self._listener.called(call_id, name)
                     case Usage(taken, given):
                         self.response.used(taken or 0, given or 0)
                     case Incomplete(reason):
@@ -327,6 +329,7 @@ class ResponsePlayback:
         return clause
 
     async def _speak(self, clause: str, before: str) -> None:
+        self.times.first_words = self.times.first_words or time.time_ns()
         pause = SPEECH_RATE * pause_ms_after(before) // 1000 if before and self.ledger.samples else 0
         pause -= pause % FRAME
         tts, samples = self._speech.tts, self._known(clause)

@@ -14,6 +14,8 @@ from antiphon.inference_bridge.conversation.core import events
 from antiphon.inference_bridge.conversation.core.events import Event
 from antiphon.inference_bridge.conversation.core.state import Response
 from antiphon.inference_bridge.conversation.response_playback import ResponsePlayback
+from antiphon.inference_bridge.conversation.turn_parts import MAX_TOOLS, TurnMarks
+from antiphon.inference_bridge.conversation.turn_spans import TurnSpans
 from antiphon.inference_bridge.realtime_protocol.server_events import RealtimeResponse
 
 
@@ -23,6 +25,7 @@ class ResponseRecord:
 
     response: Response
     span: trace.Span
+    marks: TurnMarks
     agent: Agent
     """The call's, or one of its own for a response out of band."""
     gate: asyncio.Event = field(default_factory=asyncio.Event)
@@ -33,6 +36,8 @@ class ResponseRecord:
     task: asyncio.Task[None] | None = None
     agent_before: Any = None
     """`Agent.saved()` before the agent was asked."""
+    generation: int = 0
+    """Under which its turn is reported: the first of its speech; 0: it has none."""
 
 
 class PlaybackReport:
@@ -43,8 +48,10 @@ class PlaybackReport:
         feed: Callable[[Event], object],
         record: ResponseRecord,
         on_first_audio: Callable[[ResponseRecord], None],
+        turn_spans: TurnSpans,
     ) -> None:
         """`feed`: takes events of the core."""
+        self._turn_spans = turn_spans
         self._feed, self._record, self._on_first_audio = feed, record, on_first_audio
         self._rid = record.response.rid
 
@@ -60,7 +67,10 @@ class PlaybackReport:
     def words_played(self) -> None:
         self._feed(events.WordsPlayed(self._rid))
 
-    def called(self, call_id: str) -> None:
+    def called(self, call_id: str, name: str) -> None:
+        if len(self._record.marks.tools) < MAX_TOOLS:
+            self._record.marks.tools.append(name)
+        self._turn_spans.tool_called(self._record.span, call_id, name)
         self._feed(events.Called(self._rid, call_id))
 
     def generated(self) -> None:

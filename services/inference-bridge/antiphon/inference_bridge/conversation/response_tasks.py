@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections import OrderedDict
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from typing import Any, Final
@@ -23,6 +24,8 @@ from antiphon.inference_bridge.conversation.core.state import Kind, Response
 from antiphon.inference_bridge.conversation.response_playback import ResponsePlayback, Speech
 from antiphon.inference_bridge.conversation.response_record import PlaybackReport, ResponseRecord
 from antiphon.inference_bridge.conversation.turn import SpokenTurn
+from antiphon.inference_bridge.conversation.turn_parts import TurnMarks, parts_of
+from antiphon.inference_bridge.conversation.turn_spans import End, TurnSpans, traceparent
 from antiphon.inference_bridge.phrases import phrase
 from antiphon.inference_bridge.realtime_protocol.client_events import ResponseParameters
 from antiphon.inference_bridge.realtime_protocol.errors import ClientError
@@ -61,14 +64,14 @@ class ResponseTasks:
         first_generation: int,
         is_held: Callable[[], bool],
         spoken_turn: Callable[[int], SpokenTurn | None],
-        close_turn: Callable[[int], None],
+        close_turn: Callable[[int, str, bool], None],
         spawn: Callable[[Coroutine[Any, Any, Any]], asyncio.Task[Any]],
-        span: Callable[[str, int | None], trace.Span],
+        turn_spans: TurnSpans,
     ) -> None:
         """`feed`: takes events of the core. `make_agent`: another agent, for responses out of band.
 
         `instructions`: for a session that has none. `first_generation`: below the first response's. `is_held`: the
-        core holds the speech. `spoken_turn`: by the key of its text, until `close_turn`. `spawn`, `span`: end with the
+        core holds the speech. `spoken_turn`: by the key of its text, until `close_turn`. `spawn`: ends with the
         call.
         """
         self.agent = agent
@@ -76,7 +79,10 @@ class ResponseTasks:
         self._make_agent, self._settings, self._instructions = make_agent, settings, instructions
         self._support = support
         self._generation, self._is_held, self._spoken_turn = first_generation, is_held, spoken_turn
-        self._close_turn, self._spawn, self._span = close_turn, spawn, span
+        self._close_turn, self._spawn, self._turn_spans = close_turn, spawn, turn_spans
+        self._turns_reported = 0
+        self._waiting_turn: tuple[trace.Span, TurnMarks] | None = None
+        """Of a caller whose answer was a function's call without a word: the answer behind its output is the turn's."""
         self._records: dict[int, ResponseRecord] = {}
         self._closing = asyncio.Lock()
         """What was stopped is closed one after the other."""
@@ -108,6 +114,7 @@ class ResponseTasks:
         if command.response.asked:
             record.agent_before = record.agent.saved()
             record.span.set_attribute("antiphon.heard_characters", len(command.response.text))
+        record.marks.began = record.marks.began or time.time_ns()
         if not command.gated:
             record.gate.set()
         record.task = self._spawn(self._run(record))
@@ -129,6 +136,8 @@ class ResponseTasks:
 
     def stop(self, command: do.Stop) -> None:
         """Stop making and playing a response."""
+        if self._records[command.rid].response.stop_reason == "turn_detected":
+            self._turn_spans.decided()
         self._spawn(self._close(self._records[command.rid]))
 
     def settle(self, command: do.Settle) -> None:
@@ -144,13 +153,18 @@ class ResponseTasks:
             self._take_off_record(record.realtime.item_id)
         if not command.response.presumed:
             self._tell_agent(record, "" if command.undone else command.played)
-        if command.outcome == "cancelled":
-            record.span.set_attribute("antiphon.interrupted", True)
-        self._close_spans(record.response, record)
+        ends: End = "completed"
+        if command.outcome != "completed":
+            ends = "interrupted" if command.outcome == "cancelled" else "failed"
+        self._end_turn(record, ends)
 
     def drop(self, command: do.Drop) -> None:
         """There was nothing to answer."""
-        self._close_spans(command.response, self._records.pop(command.response.rid, None))
+        record = self._records.pop(command.response.rid, None)
+        for words in command.response.texts:
+            self._close_turn(words.key, "no_turn", True)
+        if record is not None and record.span.is_recording():
+            record.span.end()
 
     def send_again(self, command: do.SendAgain) -> None:
         """Another transceiver has the call: it gets what was not played."""
@@ -213,8 +227,8 @@ class ResponseTasks:
     def close(self) -> None:
         """The call has ended."""
         for record in self._records.values():
-            if record.span.is_recording():
-                record.span.end()
+            self._end_turn(record, "session_closed")
+        self._give_up_waiting("session_closed")
 
     # ---- inside ----------------------------------------------------------------------------------------
 
@@ -222,9 +236,14 @@ class ResponseTasks:
         record = self._records.get(response.rid)
         if record is None:
             turns = [turn for words in response.texts if (turn := self._spoken_turn(words.key)) is not None]
-            name = "greeting" if response.kind is Kind.GREETING else "turn"
-            span = turns[-1].span if turns else self._span(name, None)
-            record = self._records[response.rid] = ResponseRecord(response, span, self._agent_for(response))
+            if turns:
+                self._give_up_waiting("interrupted")
+                span, marks = turns[-1].span, turns[-1].marks
+            elif self._waiting_turn is not None and response.kind is Kind.CLIENT and response.on_record:
+                (span, marks), self._waiting_turn = self._waiting_turn, None
+            else:
+                span, marks = self._turn_spans.turn(None, response.kind.name.lower()), TurnMarks()
+            record = self._records[response.rid] = ResponseRecord(response, span, marks, self._agent_for(response))
         return record
 
     def _settings_of(self, response: Response) -> SessionSettings:
@@ -232,11 +251,43 @@ class ResponseTasks:
         asked = response.parameters if isinstance(response.parameters, ResponseParameters) else None
         return self._settings().for_response(asked, self._support).settings
 
-    def _close_spans(self, response: Response, record: ResponseRecord | None) -> None:
+    def _end_turn(self, record: ResponseRecord, end: End) -> None:
+        """A response is over: its turn is reported and becomes spans, unless it waits for a function's output."""
+        response, marks, realtime = record.response, record.marks, record.realtime
+        waits = end == "completed" and marks.is_spoken and not marks.published and response.on_record
+        waits = waits and realtime is not None and realtime.calls
         for words in response.texts:
-            self._close_turn(words.key)
-        if record is not None and record.span.is_recording():  # else it was that of a turn
-            record.span.end()
+            turn = self._spoken_turn(words.key)
+            self._close_turn(words.key, "", turn is not None and turn.span is not record.span)
+        if waits:
+            self._give_up_waiting("interrupted")
+            self._waiting_turn = record.span, marks
+            return
+        if record.generation and end != "session_closed":
+            self._report(record, end)
+        own = self._settings_of(response)
+        tokens = realtime.tokens if realtime is not None else (0, 0)
+        self._turn_spans.end(record.span, marks, end, self.language, own.voice or self._support.voice, tokens)
+
+    def _give_up_waiting(self, end: End) -> None:
+        if self._waiting_turn is not None:
+            (span, marks), self._waiting_turn = self._waiting_turn, None
+            self._turn_spans.end(span, marks, end, self.language, self._support.voice, (0, 0))
+
+    def _report(self, record: ResponseRecord, end: End | None = None) -> None:
+        """The transceiver adds what it measures: for operators. A report that is lost is nothing."""
+        marks = record.marks
+        turn = messages.Turn(
+            number=max(1, self._turns_reported),
+            generation=record.generation,
+            began=marks.began / 1e9,
+            parts=parts_of(marks),
+            end=end,
+            tools=[name[:64] for name in marks.tools],
+            trace=traceparent(record.span),
+        )
+        report = messages.ReportTurn(turn=turn, last_sample=marks.last_sample, published=marks.published / 1e9)
+        self._spawn(self._bus.report_turn(report))
 
     def _agent_for(self, response: Response) -> Agent:
         if response.on_record:
@@ -248,6 +299,10 @@ class ResponseTasks:
 
     async def _run(self, record: ResponseRecord) -> None:
         """From the request to the last sample of the response."""
+        with self._turn_spans.within(record.span):
+            await self._run_inside(record)
+
+    async def _run_inside(self, record: ResponseRecord) -> None:
         rid = record.response.rid
         outcome: events.Outcome = "failed"
         try:
@@ -296,13 +351,16 @@ class ResponseTasks:
             self._speech,
             self._new_generation(),
             record.realtime,
-            PlaybackReport(self._feed, record, self._first_audio),
+            PlaybackReport(self._feed, record, self._first_audio, self._turn_spans),
             self._new_generation,
             own.speed,
             self._is_held(),
             self.language,
             own.voice,
         )
+        if record.response.spoken:
+            record.generation = playback.generation
+            self._turns_reported += 1
         self._ledgers[record.realtime.item_id] = playback.ledger
         if len(self._ledgers) > _LEDGERS:
             self._ledgers.popitem(last=False)
@@ -322,6 +380,8 @@ class ResponseTasks:
                     await asyncio.wait([record.task])
                 if record.playback is not None:
                     text, played_ms = await record.playback.stop()
+                    if record.response.stop_reason == "turn_detected":
+                        self._turn_spans.flushed()
                 if record.response.spoken and self._bus.paused is not self._is_held():
                     # nothing was sent, so nothing was flushed; or the flush has let go of what is held for the next one
                     await (self._bus.pause() if self._is_held() else self._bus.resume())
@@ -348,6 +408,10 @@ class ResponseTasks:
         """The first frame of a response was published: report how long the caller waited, and for what."""
         assert record.playback is not None
         assert record.realtime is not None
+        times, marks = record.playback.times, record.marks
+        marks.first_words, marks.published = times.first_words, times.first_audio
+        if record.generation:
+            self._report(record)
         turns = [turn for words in record.response.texts if (turn := self._spoken_turn(words.key)) is not None]
         if record.response.kind is not Kind.TURN or not turns:
             return

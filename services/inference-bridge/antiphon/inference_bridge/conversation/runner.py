@@ -13,8 +13,6 @@ from collections import deque
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from opentelemetry import trace
-
 from antiphon.inference_bridge.agents import Agent
 from antiphon.inference_bridge.conversation.core import commands as do
 from antiphon.inference_bridge.conversation.core import events
@@ -25,6 +23,7 @@ from antiphon.inference_bridge.conversation.core.state import Rules, State
 from antiphon.inference_bridge.conversation.response_playback import Speech
 from antiphon.inference_bridge.conversation.response_tasks import ResponseTasks
 from antiphon.inference_bridge.conversation.transcriptions import Transcriptions
+from antiphon.inference_bridge.conversation.turn_spans import FALSE_INTERRUPTION, TurnSpans
 from antiphon.inference_bridge.input.vad_pipeline import VadPipeline
 from antiphon.inference_bridge.models.smart_turn import EndOfTurn
 from antiphon.inference_bridge.realtime_protocol.client_events import ResponseParameters
@@ -76,20 +75,21 @@ class ConversationRunner:
         pipeline: VadPipeline,
         end_of_turn: EndOfTurn | None,
         spawn: Callable[[Coroutine[Any, Any, Any]], asyncio.Task[Any]],
-        span: Callable[[str, int | None], trace.Span],
+        turn_spans: TurnSpans,
         changed: Callable[[], None],
         hang_up: Callable[[str], Coroutine[Any, Any, None]],
     ) -> None:
         """`state`: of a call that begins, or is taken over. `first_generation`: below the first response's.
 
-        `spawn` and `span`: make tasks and spans that end with the call. `changed`: the state that another process would
-        need has changed. `hang_up(why)`: ends the call.
+        `spawn`: makes tasks that end with the call. `turn_spans`: of its own turns. `changed`: the state that
+        another process would need has changed. `hang_up(why)`: ends the call.
         """
         self.settings, self._support = settings, support
         state.rules = rules_of(settings, support, patience_ms)
         self.core = ConversationCore(state)
         self._bus, self._realtime, self._patience_ms = bus, realtime, patience_ms
         self._spawn, self._changed, self._hang_up = spawn, changed, hang_up
+        self._turn_spans = turn_spans
         self._events: deque[Event] = deque()
         self._at_work = False
         self.transcriptions = Transcriptions(
@@ -99,7 +99,7 @@ class ConversationRunner:
             speech.stt,
             self._settings_in_force,
             spawn,
-            span,
+            turn_spans,
             self._agents_words,
             self._is_held,
             end_of_turn,
@@ -120,7 +120,7 @@ class ConversationRunner:
             self.transcriptions.turn,
             self.transcriptions.close_turn,
             spawn,
-            span,
+            turn_spans,
         )
 
     def feed(self, event: Event) -> None:
@@ -154,6 +154,11 @@ class ConversationRunner:
         own = asked.input is not None or asked.instructions is not None
         self.feed(events.Create(parameters, asked.conversation == "none", spoken, own))
 
+    def add_output(self, call_id: str) -> None:
+        """The client has put the output of a function on record."""
+        self._turn_spans.tool_answered(call_id)
+        self.feed(events.OutputAdded(call_id))
+
     def press_key(self, key: str) -> None:
         """The caller has pressed a key of the telephone."""
         self._realtime.key_pressed(key, time.time())
@@ -161,8 +166,9 @@ class ConversationRunner:
 
     def close(self) -> None:
         """The call has ended."""
+        self.responses.close()  # before the turns that they answer are dropped
         self.transcriptions.close()
-        self.responses.close()
+        self._turn_spans.close()
 
     def _settings_in_force(self) -> SessionSettings:
         return self.settings
@@ -207,7 +213,7 @@ class ConversationRunner:
             case do.Transcribe():
                 transcriptions.transcribe(command)
             case do.FalseInterruption(key):
-                transcriptions.close_turn(key, "antiphon.false_interruption")
+                transcriptions.close_turn(key, FALSE_INTERRUPTION)
             case do.AddKeys():
                 self._add_keys(command)
             case do.Begin():
@@ -230,9 +236,11 @@ class ConversationRunner:
                 responses.send_again(command)
             case do.HoldSpeech():
                 responses.hold()
+                self._turn_spans.held()
                 self._spawn(self._hold())
             case do.ResumeSpeech(held_ms):
                 responses.resume()
+                self._turn_spans.resumed()
                 self._spawn(self._bus.resume())
                 if held_ms is not None:
                     self._realtime.emit("antiphon.false_interruption", held_ms=held_ms)

@@ -12,13 +12,12 @@ import logging
 import time
 from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
-from opentelemetry import trace
 
 from antiphon.inference_bridge.agents import Agent
 from antiphon.inference_bridge.conversation.client_commands import ClientCommands
@@ -39,6 +38,7 @@ from antiphon.inference_bridge.conversation.event_output import EventOutput
 from antiphon.inference_bridge.conversation.response_playback import Speech
 from antiphon.inference_bridge.conversation.runner import ConversationRunner
 from antiphon.inference_bridge.conversation.snapshot_schedule import SnapshotSchedule
+from antiphon.inference_bridge.conversation.turn_spans import ModelNames, TurnSpans
 from antiphon.inference_bridge.dispatch.conversation_snapshot import ConversationSnapshot, bounded, settings_json
 from antiphon.inference_bridge.input.vad_pipeline import MAX_FRAMES, VadPipeline
 from antiphon.inference_bridge.models.smart_turn import EndOfTurn
@@ -61,7 +61,6 @@ from antiphon.runtime.agent_sessions.session_liveness import SessionLiveness, un
 from antiphon.runtime.echo.canceller import EchoCanceller
 from antiphon.runtime.echo.played_speech import PlayedSpeech
 from antiphon.runtime.nats import connection
-from antiphon.runtime.telemetry import spans
 from antiphon.schemas import messages, subjects
 from antiphon.schemas.audio import AudioFrame, unpack_frame
 from antiphon.schemas.errors import MalformedError
@@ -112,6 +111,8 @@ class Services:
     """Judges by the voice whether a turn is over, where the operator wants that."""
     cancels_echo: bool = True
     """The agent's own voice is taken out of the caller's audio."""
+    model_names: ModelNames = field(default_factory=ModelNames)
+    """For spans."""
     has_room: Callable[[], bool] = lambda: False
     """A transcription could begin at once."""
 
@@ -174,6 +175,7 @@ class Session:
         self._vad = VadPipeline(stream, services.vad_executor, turn_settings, services.has_room, echo)
         if snapshot.agent is not None:
             agent.restore(snapshot.agent)
+        self._turn_spans = TurnSpans(self._context, self.id, lease.agent, services.model_names)
         self._conversation = ConversationRunner(
             _state_of(snapshot, services),
             self._bus,
@@ -189,7 +191,7 @@ class Session:
             self._vad,
             services.end_of_turn,
             self._spawn,
-            self._span,
+            self._turn_spans,
             self._changed,
             self._hang_up,
         )
@@ -275,9 +277,6 @@ class Session:
         if not task.cancelled() and (error := task.exception()):
             log.error("%s: %s", self.id, error, exc_info=error)
 
-    def _span(self, name: str, start_ns: int | None = None) -> trace.Span:
-        return spans.begin(name, context=self._context, began_ns=start_ns)
-
     async def _watch(self) -> None:
         await until_silent(self._liveness, self._services.idle)
         log.warning("%s: nothing came for %.0f s, dropped", self.id, self._services.idle)
@@ -349,6 +348,8 @@ class Session:
                 self._conversation.feed(events.Connected(sends_audio=False))
             case messages.MediaStarted():
                 self._connect()
+            case messages.Statistics():
+                self._turn_spans.statistics(event.round_trip_ms)
             case messages.Playout():
                 self._played.playout(event, time.time_ns())
                 self._conversation.responses.playout(event)

@@ -20,7 +20,9 @@ from antiphon.inference_bridge.conversation.core import commands as do
 from antiphon.inference_bridge.conversation.core import events
 from antiphon.inference_bridge.conversation.core.events import Event
 from antiphon.inference_bridge.conversation.turn import SpokenTurn
-from antiphon.inference_bridge.input.vad_pipeline import VadPipeline
+from antiphon.inference_bridge.conversation.turn_parts import TurnMarks, last_sample
+from antiphon.inference_bridge.conversation.turn_spans import TurnSpans
+from antiphon.inference_bridge.input.vad_pipeline import FRAME_NS, VadPipeline
 from antiphon.inference_bridge.models.clients import Pending, SttClient
 from antiphon.inference_bridge.models.smart_turn import EndOfTurn
 from antiphon.inference_bridge.models.threads import Urgency
@@ -62,19 +64,19 @@ class Transcriptions:
         stt: SttClient,
         settings: Callable[[], SessionSettings],
         spawn: Callable[[Coroutine[Any, Any, Any]], asyncio.Task[Any]],
-        span: Callable[[str, int | None], trace.Span],
+        turn_spans: TurnSpans,
         agents_words: Callable[[], str],
         is_held: Callable[[], bool],
         end_of_turn: EndOfTurn | None = None,
         owner: str = "",
     ) -> None:
-        """`feed`: takes events of the core. `settings`: those in force. `spawn`, `span`: end with the call.
+        """`feed`: takes events of the core. `settings`: those in force. `spawn`: ends with the call.
 
         `agents_words`: the last ones, which tell what the caller is asked. `is_held`: its speech is held.
         `end_of_turn`: judges by the voice whether a turn has ended. `owner`: the call, for the models.
         """
         self._feed, self._pipeline, self._realtime, self._stt = feed, pipeline, realtime, stt
-        self._settings, self._spawn, self._span = settings, spawn, span
+        self._settings, self._spawn, self._turn_spans = settings, spawn, turn_spans
         self._agents_words, self._is_held = agents_words, is_held
         self._end_of_turn, self._owner = end_of_turn, owner
         self._item = ""
@@ -83,6 +85,8 @@ class Transcriptions:
         """On the words of the speech under way."""
         self._speculation: Pending[str] | None = None
         """The transcription begun in a pause."""
+        self._speculated_ns = 0
+        """Since when (Unix, ns)."""
         self._partial: asyncio.Task[Any] | None = None
         """The last transcription of speech under way; the next one waits until it is done."""
         self._turns: OrderedDict[int, SpokenTurn] = OrderedDict()
@@ -96,6 +100,7 @@ class Transcriptions:
             case SpeechStarted(first_sample):
                 self._agreement = LocalAgreement()
                 self._item = self._realtime.speech_started(first_sample * 1000 // RATE)
+                self._turn_spans.sound_began(self._pipeline.captured_ns(first_sample))
             case SpeechDropped(speech_end):
                 self._realtime.speech_stopped(self._item, speech_end * 1000 // RATE)
             case TurnEnded(utterance):
@@ -140,6 +145,7 @@ class Transcriptions:
         self.drop_speculation()
         is_judged = self._pipeline.turns.is_judged  # then the caller waits for the words
         urgency = Urgency.NOW if is_judged else Urgency.SPECULATIVE
+        self._speculated_ns = time.time_ns()
         self._speculation = job = self._begin(command.utterance, urgency, self._settings().turn_prompt())
         if is_judged:
             self._spawn(self._judge_words(job, command.utterance))
@@ -149,12 +155,14 @@ class Transcriptions:
         if self._speculation:
             self._speculation.cancel()
             self._speculation = None
+            self._turn_spans.speculated(self._speculated_ns, used=False)
 
     def keep_first_words(self) -> None:
         """The caller spoke on: what was begun in the pause may make the first words certain."""
         if self._speculation:
             self._spawn(self._first_words(self._speculation, self._item, self._agreement))
             self._speculation = None
+            self._turn_spans.speculated(self._speculated_ns, used=False)
 
     def transcribe_partly(self, command: do.TranscribePartly) -> None:
         """Transcribe speech under way, one piece at a time."""
@@ -165,31 +173,36 @@ class Transcriptions:
         """The turn is on record from now on, and its text is on its way."""
         utterance = command.utterance
         speech_end_ns = self._pipeline.captured_ns(utterance.speech_end)
-        turn = SpokenTurn(self._item, self._span("turn", speech_end_ns), speech_end_ns, time.time_ns())
+        marks = self._marks(utterance, command.has_speech)
+        span = self._turn_spans.turn(marks.began)
+        turn = SpokenTurn(self._item, span, speech_end_ns, marks.ended, marks=marks)
         self._turns[command.key] = turn
         if len(self._turns) > _MAX_TURNS:
-            self._turns.popitem(last=False)[1].span.end()
+            _end(self._turns.popitem(last=False)[1].span)
         self._realtime.committed(turn.item_id)
         agreement, self._agreement = self._agreement, LocalAgreement()
         job: Pending[str] | None = None
+        speculated_ns = 0
         if command.speculated and self._speculation:
             job, self._speculation = self._speculation, None
             job.promote(Urgency.NOW)
+            speculated_ns = self._speculated_ns
         elif command.has_speech:
             self.drop_speculation()
-            job = self._begin(utterance, Urgency.NOW, self._settings().turn_prompt())
-        self._spawn(self._transcribe(command.key, turn, job, len(utterance.pcm) / 2 / RATE, agreement))
+            job = self._begin(utterance, Urgency.NOW, self._settings().turn_prompt(), span)
+        seconds = len(utterance.pcm) / 2 / RATE
+        self._spawn(self._transcribe(command.key, turn, job, seconds, agreement, speculated_ns))
 
     def turn(self, key: int) -> SpokenTurn | None:
         """The turn with this text; None for a text that was not spoken."""
         return self._turns.get(key)
 
-    def close_turn(self, key: int, attribute: str = "") -> None:
-        """Nothing more happens to this turn. `attribute`: set on its span."""
-        if (turn := self._turns.pop(key, None)) is not None:
-            if attribute:
-                turn.span.set_attribute(attribute, True)
-            turn.span.end()
+    def close_turn(self, key: int, name: str = "", ends: bool = True) -> None:
+        """Nothing more happens to this turn. `name`: its span's from now on. `ends`: False: the span goes on."""
+        if (turn := self._turns.pop(key, None)) is not None and ends:
+            if name:
+                turn.span.update_name(name)
+            _end(turn.span)
 
     def close(self) -> None:
         """The call has ended."""
@@ -204,11 +217,32 @@ class Transcriptions:
 
     # ---- inside ----------------------------------------------------------------------------------------
 
-    def _begin(self, utterance: Utterance, urgency: Urgency, prompt: str) -> Pending[str]:
-        return self._stt.transcribe(utterance.pcm, prompt, urgency, self._owner, self._settings().language)
+    def _begin(
+        self, utterance: Utterance, urgency: Urgency, prompt: str, turn: trace.Span | None = None
+    ) -> Pending[str]:
+        with self._turn_spans.within(turn):
+            return self._stt.transcribe(utterance.pcm, prompt, urgency, self._owner, self._settings().language)
+
+    def _marks(self, utterance: Utterance, has_speech: bool) -> TurnMarks:
+        """The times of a turn that has ended now."""
+        now, pipeline = time.time_ns(), self._pipeline
+        end = utterance.speech_end
+        if has_speech:
+            end = last_sample(utterance.pcm, utterance.first_sample, end)
+        captured = pipeline.captured_ns(end)
+        # of a frame's samples the last one has come when the frame has, and the first was spoken 20 ms before
+        behind = max(0, pipeline.position - end) * 1_000_000_000 // RATE
+        began = captured - FRAME_NS if captured is not None else now - behind
+        return TurnMarks(min(began, now), True, max(0, end), pipeline.lag_ns, now)
 
     async def _transcribe(
-        self, key: int, turn: SpokenTurn, job: Pending[str] | None, seconds: float, agreement: LocalAgreement
+        self,
+        key: int,
+        turn: SpokenTurn,
+        job: Pending[str] | None,
+        seconds: float,
+        agreement: LocalAgreement,
+        speculated_ns: int = 0,
     ) -> None:
         """The text of a turn; empty if there is none. Not cancelled by an interruption: words are never lost."""
         try:
@@ -219,6 +253,9 @@ class Transcriptions:
             self._feed(events.TextKnown(key, "", failed=True))
             return
         turn.transcribed_ns, turn.stt_ms = time.time_ns(), job.work_ms if job is not None else 0.0
+        turn.marks.transcribed = turn.transcribed_ns
+        self._turn_spans.speculated(speculated_ns, used=True)
+        self._turn_spans.link_speculations(turn.span)
         text, rest = agreement.finish(text)
         self._realtime.conversation.set_transcript(turn.item_id, text)
         if self._transcribes:
@@ -273,3 +310,8 @@ class Transcriptions:
         self._add_hypothesis(text, item_id, agreement)
         if agreement is self._agreement:  # else the speech has ended, and its own text decides
             self._feed(events.PartialText(text))
+
+
+def _end(span: trace.Span) -> None:
+    if span.is_recording():  # else it ended with its response
+        span.end()

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from opentelemetry import trace
 
 from antiphon.inference_bridge.conversation.response_playback import ResponseTimes
+from antiphon.inference_bridge.conversation.turn_parts import TurnMarks
 
 
 @dataclass
@@ -27,6 +28,8 @@ class SpokenTurn:
     """When the text was there (Unix, ns); 0: not yet."""
     stt_ms: float = 0.0
     """What the transcription itself took, without waiting."""
+    marks: TurnMarks = field(default_factory=TurnMarks)
+    """The same for the trace, from the caller's last audible sample on."""
 
     def latency_ms(self, times: ResponseTimes) -> dict[str, float]:
         """From the last sample of speech to the first of the answer, and its parts; empty where that is not known."""

@@ -9,6 +9,7 @@ from nats.aio.client import Client
 
 from antiphon.inference_bridge.conversation.response_playback import Speech
 from antiphon.inference_bridge.conversation.session import Services
+from antiphon.inference_bridge.conversation.turn_spans import ModelNames
 from antiphon.inference_bridge.dispatch.call_agents import CallAgents
 from antiphon.inference_bridge.dispatch.local_models import LocalModels
 from antiphon.inference_bridge.dispatch.model_clients import ModelClients
@@ -49,9 +50,18 @@ def session_services(
         is_scripted=not settings.has_language_model,
         patience_ms=settings.patience_ms,
         end_of_turn=models.end_of_turn,
+        model_names=model_names(settings),
         cancels_echo=settings.echo == "cancel",
         has_room=clients.has_room,
     )
+
+
+def model_names(settings: Settings) -> ModelNames:
+    """As spans show them; of workers on NATS only the kind is known here."""
+    stt = settings.stt_model if settings.stt_url else "worker" if settings.stt == "remote" else "whisper"
+    tts = settings.tts_model if settings.tts_url else "worker" if settings.tts == "remote" else settings.voice_name
+    chat = (settings.llm_model or "worker") if settings.has_language_model else ""
+    return ModelNames(stt, chat, tts or "piper")
 
 
 def turn_settings(settings: Settings) -> TurnSettings:

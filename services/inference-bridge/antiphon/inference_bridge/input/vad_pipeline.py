@@ -20,11 +20,12 @@ from antiphon.inference_bridge.turns.detector import TurnDetector, TurnEvent
 from antiphon.inference_bridge.turns.turn_settings import TurnSettings
 from antiphon.inference_bridge.turns.window import Window
 from antiphon.runtime.echo.canceller import EchoCanceller
-from antiphon.schemas.audio import AudioFrame
+from antiphon.schemas.audio import FRAME_MS, AudioFrame
 
 MAX_FRAMES: Final = 250
 """Frames that may wait: 5 s."""
 _TICK: Final = 0.1
+FRAME_NS: Final = FRAME_MS * 1_000_000
 
 
 class TurnListener(Protocol):
@@ -68,6 +69,8 @@ class VadPipeline:
         """Frames so far; one that was dropped counts as judged."""
         self._progress = asyncio.Event()
         self._was_silent = False
+        self._judged_ns = 0
+        """Unix time at which the newest window was judged."""
 
     @property
     def consumed_until(self) -> int:
@@ -96,6 +99,13 @@ class VadPipeline:
     def captured_ns(self, sample: int) -> int | None:
         """When the sample at this position entered the stack (Unix, ns); None if that is more than 8 s ago."""
         return self._cutter.captured_ns(sample)
+
+    @property
+    def lag_ns(self) -> int:
+        """From the arrival of the newest sample that was judged until it was; 0 where that is not known."""
+        captured = self.captured_ns(self.position)
+        # a frame is stamped when it has come, so that its last sample is younger by its length than `captured_ns` says
+        return max(0, self._judged_ns - captured + FRAME_NS) if captured is not None and self._judged_ns else 0
 
     async def listen(self, listener: TurnListener) -> None:
         """Report turn events to `listener` until cancelled."""
@@ -129,6 +139,7 @@ class VadPipeline:
                 cut, likely = await loop.run_in_executor(self._executor, self._cleaned, self._echo, frames)
                 if self._echo.found is not None and not known and not self.turns.manual:  # it was the agent's own
                     _report(self.turns.clear(), listener)
+            self._judged_ns = time.time_ns()
             for piece, probability in zip(cut, likely, strict=True):
                 if isinstance(piece, Gap):
                     _report(self.turns.gap(), listener)

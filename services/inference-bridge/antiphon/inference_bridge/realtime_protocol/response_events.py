@@ -114,6 +114,11 @@ class RealtimeResponse:
         """Tokens that the response cost, for its `usage`; what is no number of a chat server's counts as none."""
         self._usage = _count(input_tokens), _count(output_tokens)
 
+    @property
+    def tokens(self) -> tuple[int, int]:
+        """Input and output tokens that it cost so far."""
+        return self._usage
+
     def incomplete(self, reason: IncompleteReason) -> None:
         """The answer ends before its end: `done("completed", ...)` becomes incomplete, with this reason."""
         self._incomplete = reason

@@ -19,6 +19,7 @@ from typing import Any, Final, Protocol
 from antiphon.runtime.owned_calls import client_statistics
 from antiphon.runtime.owned_calls.call_record import CallRecord
 from antiphon.runtime.owned_calls.owned_call import Act, Ending
+from antiphon.runtime.owned_calls.turn_latency import Network, Told, TurnLatency
 from antiphon.runtime.resampling import Resampler
 from antiphon.runtime.token_bucket import TokenBucket
 from antiphon.schemas import messages
@@ -63,6 +64,9 @@ class CallOutput(Protocol):
 
     def move(self, agent: str) -> None:
         """What follows is for another agent."""
+
+    def turn(self, told: Told) -> None:
+        """A turn is known better: its first sample was sent, or it has ended."""
 
     def wake(self) -> None:
         """Something of the agent has come: `poll` again soon."""
@@ -112,14 +116,14 @@ class WebSocketCall:
         on_end: Callable[[WebSocketCall], None],
         record: CallRecord | None = None,
         count_report: Callable[[messages.ClientStatistics, messages.ClientStatistics | None], None] | None = None,
+        unix_offset: float = 0.0,
     ) -> None:
         """`on_end(call)` is called once, as the last step of `end`. `record`: the call's, for operators.
-        `count_report(digest, the one before)`: for metrics."""
+        `count_report(digest, the one before)`: for metrics. `unix_offset`: Unix time less the time that `now` counts,
+        in seconds.
+        """
         self.reports = client_statistics.ClientReports()
         """The digests of its client's statistics."""
-        self.turns = 0
-        """That its agents have reported."""
-        self.last_turn: messages.Turn | None = None
         self._record, self._count_report = record, count_report
         self.state = state
         self.ended: Ending | None = None
@@ -131,6 +135,11 @@ class WebSocketCall:
         self._formats: dict[Side, AudioFormat] = {"input": AudioFormat.PCM, "output": AudioFormat.PCM}
         self._input = InputAudio(state.input_rate)
         self.sender = OutputAudio(self._speech_event)
+        self.turns = 0
+        """That agents have reported."""
+        self.last_turn: messages.Turn | None = None
+        """The client's last digest."""
+        self._turn_latency = TurnLatency(self._turn_known, self._network, now, unix_offset)
         self._places = ResponsePlaces(self._emit)
         self._encoder: tuple[int, AudioFormat, Callable[[bytes], bytes]] | None = None
         self._media_started = False
@@ -347,6 +356,7 @@ class WebSocketCall:
         """Queue a frame of speech; `poll` sends it."""
         if self.ended is None:
             self.sender.offer(frame)
+            self._turn_latency.offered(frame, now)
             self._output.wake()
 
     def report_error(self, text: str) -> None:
@@ -376,10 +386,19 @@ class WebSocketCall:
 
     def report_turn(self, report: messages.ReportTurn, now: float) -> None:
         """The agent tells what it knows of a turn's latency: for operators, and nothing of the call changes."""
-        self.turns = max(self.turns, report.turn.number)
-        self.last_turn = report.turn
-        if self._record is not None:
-            self._record.turn(report.turn, now)
+        if self.ended is None and report.turn.generation <= self.sender.generation_limit:
+            self._turn_latency.reported(report, now)
+
+    def _turn_known(self, told: Told) -> None:
+        self.turns, self.last_turn = self._turn_latency.turns, told.turn
+        self._output.turn(told)
+
+    def _network(self) -> Network:
+        """A WebSocket tells of no round trip; a client that measures it does."""
+        client = self.reports.last
+        if client is None:
+            return Network()
+        return Network(client.round_trip_ms, client.jitter_buffer_ms)
 
     def promise(self, agent: str) -> None:
         """This agent has accepted, and gets the session next."""
@@ -387,6 +406,7 @@ class WebSocketCall:
     def transfer(self, agent: str, taken: messages.ClaimReply, now: float) -> None:
         """Another agent has accepted: all that follows is for it, and the last event for the one before says so."""
         self.sender.change_agent(now)
+        self._turn_latency.change_agent()
         self._places.ended("cancelled")
         self._output.event(messages.Transferred(agent=agent, instance=taken.instance))
         self.state.agent, self.state.input_rate = agent, taken.input_rate
@@ -418,6 +438,9 @@ class WebSocketCall:
             self._output.audio(piece)
         while frames := self.sender.poll(now, self._may_leave):
             self._send_speech(frames)
+            if self._turn_latency.waits:
+                last = frames[-1]
+                self._turn_latency.leaves(last.generation, last.first_sample + len(last.pcm) // 2, now)
         if not self._places.speaks_protocol and not self._plain and now >= self._opened_at + PLAIN_SECONDS:
             self._become_plain()
         if now >= self._next_statistics:

@@ -11,7 +11,7 @@ import contextlib
 import logging
 import time
 from collections import deque
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
 from typing import Any, Final
 
 from fastapi import WebSocket
@@ -20,7 +20,9 @@ from starlette.websockets import WebSocketDisconnect, WebSocketState
 from antiphon.runtime import tasks
 from antiphon.runtime.metrics.call_meter import NOT_MEASURED, CallMeter
 from antiphon.runtime.nats.publisher import Publisher
+from antiphon.runtime.owned_calls import turn_spans
 from antiphon.runtime.owned_calls.call_record import CallRecord
+from antiphon.runtime.owned_calls.turn_latency import Told
 from antiphon.schemas import messages, subjects
 from antiphon.schemas.audio import AudioFrame, pack_frame
 from antiphon.signaling.websocket_calls.call import WebSocketCall
@@ -66,10 +68,12 @@ class BusOutput:
         publisher: Publisher,
         meter: CallMeter = NOT_MEASURED,
         record: CallRecord | None = None,
+        call_trace: Mapping[str, Any] | None = None,
     ) -> None:
-        """`record`: of the call, for operators."""
+        """`record`: of the call, for operators. `call_trace`: root span of the call, as `messages.CallTrace`."""
         self.meter = meter
         """Of this call: what its events do not say is told to it."""
+        self._call_trace = call_trace or {}
         self.unread: deque[str] = deque()
         """For the client; the connection's writer takes from it."""
         self.unread_bytes = 0
@@ -105,6 +109,13 @@ class BusOutput:
             return f"the event has {len(data)} bytes for the agent, of which at most {limit} can be passed on"
         self._publisher.publish(self._data_in, data)
         return ""
+
+    def turn(self, told: Told) -> None:
+        """Write our spans of a turn, count it, and put it into the call's record."""
+        turn_spans.write(told, self._session_id, self._call_trace)
+        self.meter.turn(told.turn, bool(told.stretches))
+        if self._record is not None:
+            self._record.turn(told.turn, self._clock())
 
     def wake(self) -> None:
         self.changed.set()

@@ -246,7 +246,8 @@ class WebSocketCalls:
             began_at=call_trace.began,
             call_trace=call_trace.model_dump(),
         )
-        meter = CallMeter(self._metrics, "websocket", caller.creator)
+        unix_offset = time.time() - loop.time()
+        meter = CallMeter(self._metrics, "websocket", caller.creator, call_trace.parent, call_trace.began)
         meter.started()
         meter.step("open", loop.time() - began)
         self._metrics.add("antiphon_usage_calls_total", key=usage_key(caller.creator))
@@ -254,12 +255,12 @@ class WebSocketCalls:
             session_id,
             parts.outbox,
             lambda: self._summary(session_id),
-            time.time() - loop.time(),
+            unix_offset,
             self._settings.timeline_words,
         )
-        output = BusOutput(session_id, agent, parts.publisher, meter, record)
+        output = BusOutput(session_id, agent, parts.publisher, meter, record, state.call_trace)
         count_report = partial(client_statistics.count, self._metrics)
-        call = WebSocketCall(state, output, began, self._ended, record, count_report)
+        call = WebSocketCall(state, output, began, self._ended, record, count_report, unix_offset)
         table.add(call)
         traces.know(session_id, call_trace)
         parts.liveness.watch(session_id, agent, claimed.instance)

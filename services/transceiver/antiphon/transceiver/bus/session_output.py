@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Mapping
+from typing import Any, Final
 
 from opentelemetry.context import Context
 
 from antiphon.runtime.metrics.call_meter import NOT_MEASURED, CallMeter
 from antiphon.runtime.nats.publisher import Publisher
+from antiphon.runtime.owned_calls import turn_spans
+from antiphon.runtime.owned_calls.turn_latency import Told
 from antiphon.runtime.telemetry import names, spans
 from antiphon.schemas import messages, subjects
 from antiphon.schemas.audio import AudioFrame, pack_frame
@@ -37,6 +39,7 @@ class ListenerOutput:
     def audio(self, frame: AudioFrame) -> None: ...
     def event(self, event: messages.Message) -> None: ...
     def message(self, message: messages.DataMessage) -> None: ...
+    def turn(self, told: Told) -> None: ...
     def milestone(self, name: str, now: float) -> None: ...
     def first_packet(self, path: Path, now: float) -> None: ...
     def move(self, agent: str) -> None: ...
@@ -59,12 +62,13 @@ class SessionOutput:
         may_send: Callable[[], bool] | None = None,
         meter: CallMeter = NOT_MEASURED,
         relay_name: Callable[[tuple[str, int]], str] | None = None,
+        call_trace: Mapping[str, Any] | None = None,
     ) -> None:
         """`agent` has the session: its name is in the subjects. `context`: of its spans. `may_send()`: for each
-        datagram; False drops it. `relay_name`: of the relay at this address."""
+        datagram; False drops it. `relay_name`: of the relay at this address. `call_trace`: as in `SessionState`."""
         self.meter = meter
         """Of this call: what its events do not say is told to it."""
-        self._may_send = may_send
+        self._may_send, self._call_trace = may_send, call_trace or {}
         self._relay_name = relay_name
         self._port = port
         self._publisher = publisher
@@ -113,6 +117,11 @@ class SessionOutput:
         known = {names.RELAY: relay, names.PATH: path.kind, names.OWNED_BY: "network"}
         span = spans.begin(names.FIRST_PACKET, self._context, began_ns=self._began_ns, attributes=known)
         span.end(self._unix_ns(now))
+
+    def turn(self, told: Told) -> None:
+        """Write our spans of a turn, and count it."""
+        turn_spans.write(told, self._session_id, self._call_trace)
+        self.meter.turn(told.turn, bool(told.stretches))
 
     def _unix_ns(self, now: float) -> int:
         return self._began_ns + int((now - self._began) * 1e9)

@@ -134,6 +134,7 @@ class SessionTable:
                 may_send,
                 meter,
                 self._relay_name,
+                state.call_trace,
             )
             if self._records is not None:
                 record = self._records.make(state, time.time() - now)
@@ -158,6 +159,7 @@ class SessionTable:
             time.time() - now,
             record,
             self._count_report,
+            self._loop.time,
         )
         self.endpoints.put(state.session_id, endpoint)
         self.demux.add(session)

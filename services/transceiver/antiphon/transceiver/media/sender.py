@@ -18,6 +18,7 @@ from antiphon.rtc.rtp.packet import pack_rtp
 from antiphon.rtc.rtp.srtp import Srtp
 from antiphon.rtc.sdp.audio import sends
 from antiphon.runtime.owned_calls.playout_queue import MAX_AHEAD, PlayoutQueue
+from antiphon.runtime.owned_calls.turn_latency import TurnLatency
 from antiphon.schemas import messages
 from antiphon.schemas.audio import AudioFrame, pack_frame, unpack_frame
 from antiphon.transceiver.session.state import SessionState, SpeechState
@@ -54,8 +55,15 @@ class AudioSender:
     Owner: the `Session`, for its whole life, which calls it on the event loop only. Nothing leaves before `connect`.
     """
 
-    def __init__(self, state: SessionState, output: EventOutput, unix_offset: float = 0.0) -> None:
-        """`unix_offset`: Unix time less the time that `now` counts, in seconds."""
+    def __init__(
+        self,
+        state: SessionState,
+        output: EventOutput,
+        unix_offset: float = 0.0,
+        turn_latency: TurnLatency | None = None,
+    ) -> None:
+        """`unix_offset`: Unix time less the time that `now` counts, in seconds. `turn_latency`: is told what leaves."""
+        self._turn_latency = turn_latency
         self.round_trip_ms: float | None = None
         self.remote_packets_lost: int | None = None
         self.overflowed = 0
@@ -167,6 +175,8 @@ class AudioSender:
         packet = pack_rtp(rtp.payload_type, starts, rtp.sequence, rtp.timestamp, rtp.ssrc, payload)
         protected = self._srtp.protect(packet)
         self._send(protected)
+        if self._turn_latency is not None and self._turn_latency.waits:
+            self._turn_latency.leaves(self._queue.playing_generation, self._queue.played_samples, now)
         if not rtp.packets:
             self._output.milestone("first_audio_out", now)
         self._history[rtp.sequence] = protected

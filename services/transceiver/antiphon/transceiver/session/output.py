@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final, Protocol
 
 from antiphon.runtime.owned_calls import owned_call
+from antiphon.runtime.owned_calls.turn_latency import Told
 from antiphon.schemas import messages
 from antiphon.schemas.audio import AudioFrame
 from antiphon.transceiver.ice.agent import Path
@@ -22,6 +23,9 @@ class Output(Protocol):
     def message(self, message: messages.DataMessage) -> None: ...
     def move(self, agent: str) -> None:
         """What follows is for another agent."""
+
+    def turn(self, told: Told) -> None:
+        """A turn is known better: its first sample was sent, or it has ended."""
 
     def milestone(self, name: str, now: float) -> None:
         """For the trace: ice, dtls, first_audio_in, first_audio_out."""

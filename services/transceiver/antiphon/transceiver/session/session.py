@@ -21,6 +21,7 @@ from antiphon.rtc.rtp.srtp_state import SrtpState
 from antiphon.rtc.sdp.audio import Direction, sends
 from antiphon.runtime.owned_calls.call_record import CallRecord
 from antiphon.runtime.owned_calls.client_statistics import ClientReports
+from antiphon.runtime.owned_calls.turn_latency import Network, Told, TurnLatency
 from antiphon.runtime.token_bucket import TokenBucket
 from antiphon.schemas import messages
 from antiphon.schemas.addresses import Address
@@ -74,12 +75,14 @@ class Session:
         unix_offset: float = 0.0,
         record: CallRecord | None = None,
         count_report: Callable[[messages.ClientStatistics, messages.ClientStatistics | None], None] | None = None,
+        clock: Callable[[], float] | None = None,
     ) -> None:
         """`join` and `leave` begin and end visits of the timing wheel. `take_turn` runs a costly step of the handshake,
         now or when running calls allow it. `on_end(session)` is called once, as the last step of `end` or `detach`.
         A session that another process began needs no certificate: its handshake is done. `foreign_keys`: password keys
         of ufrags that another cluster made. `unix_offset`: Unix time less the time that `now` counts, in seconds.
         `record`: the call's, for operators. `count_report(digest, the one before)`: for metrics.
+        `clock`: counts like `now`, for how long a step takes; without it steps take no time.
         """
         self.state = state
         self.ended: messages.EndReason | Literal["moved"] | None = None
@@ -127,7 +130,9 @@ class Session:
         self._channels = channels_of(state, self._client_events, now, unix_offset, self._take_report)
         self._over_budget = OverBudget(self.budget, self._channels.send)
         self.receiver = AudioReceiver(state, self._client_events, unix_offset)
-        self.sender = AudioSender(state, output, unix_offset)
+        self._turn_latency = TurnLatency(self._turn_known, self._network, now, unix_offset, clock)
+        self._turn_latency.restore(state.turns, _turn_of(state))
+        self.sender = AudioSender(state, output, unix_offset, self._turn_latency)
         self._visits = Visits(
             self.receiver, self.sender, self._channels, self._setup, join, leave, lambda: failed(self)
         )
@@ -496,6 +501,7 @@ class Session:
         What waits of the speech of the one before is not played.
         """
         self.sender.change_agent()
+        self._turn_latency.change_agent()
         self._output.event(messages.Transferred(agent=agent, instance=taken.instance))
         self.state.agent = agent
         self._output.move(agent)
@@ -522,6 +528,7 @@ class Session:
             return
         try:
             self.sender.offer(frame)
+            self._turn_latency.offered(frame, now)
             self._wake_speech(now)
         except Exception:
             failed(self)
@@ -546,10 +553,25 @@ class Session:
 
     def report_turn(self, report: messages.ReportTurn, now: float) -> None:
         """The agent tells what it knows of a turn's latency: for operators, and nothing of the call changes."""
-        self.state.turns = max(self.state.turns, report.turn.number)
-        self.state.last_turn = report.turn.model_dump(exclude_none=True)
-        if self._record is not None:
-            self._record.turn(report.turn, now)
+        if self.ended is not None or report.turn.generation > self.sender.generation_limit:
+            return
+        try:
+            self._turn_latency.reported(report, now)
+        except Exception:  # a call must not end of what is only looked at
+            log.exception("session %s: a report of a turn is ignored", self.state.session_id)
+
+    def _turn_known(self, told: Told) -> None:
+        self.state.turns = self._turn_latency.turns
+        self.state.last_turn = told.turn.model_dump(exclude_none=True)
+        self._output.turn(told)
+
+    def _network(self) -> Network:
+        measured = self.sender.round_trip_ms
+        client = self.client_statistics
+        return Network(
+            measured if measured is not None else self.ice.round_trip_ms,
+            client.jitter_buffer_ms if client is not None else None,
+        )
 
     # ---- time ----------------------------------------------------------------------------------------
 
@@ -618,3 +640,11 @@ class Session:
         self.receiver.close()
         if self._on_end is not None:
             self._on_end(self)
+
+
+def _turn_of(state: SessionState) -> messages.Turn | None:
+    """The last turn of a call that another process has begun; None where there is none, or it can't be read."""
+    try:
+        return messages.Turn.model_validate(state.last_turn) if state.last_turn else None
+    except ValueError:
+        return None

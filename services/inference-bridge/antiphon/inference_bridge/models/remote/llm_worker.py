@@ -9,18 +9,21 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
+from collections.abc import Coroutine, Mapping
 from contextlib import aclosing
-from typing import Final
+from typing import Any, Final
 
 from nats.aio.client import Client
 from nats.aio.msg import Msg
+from opentelemetry.trace import SpanKind
 from pydantic import ValidationError
 
 from antiphon.inference_bridge.agents import FunctionCall, Incomplete, Request, Retracted, Usage
 from antiphon.inference_bridge.agents.language_model import LanguageModel, ModelError
 from antiphon.inference_bridge.models.remote import wire
 from antiphon.inference_bridge.models.remote.language_model import REQUEST
-from antiphon.runtime import tasks
+from antiphon.runtime import tasks, telemetry
+from antiphon.runtime.telemetry import names, spans
 from antiphon.schemas import subjects
 from antiphon.schemas.errors import MalformedError
 
@@ -86,8 +89,14 @@ class LanguageModelWorker:
             await message.respond(wire.pack("error", f"{self._at_once} answers are being made already", True))
         else:
             name = f"{self._inbox}.{next(self._numbers)}"
-            job = self._jobs[name] = asyncio.create_task(self._answer(message.reply, name, request))
+            work = self._traced(message.headers, self._answer(message.reply, name, request))
+            job = self._jobs[name] = asyncio.create_task(work)
             job.add_done_callback(lambda _: self._jobs.pop(name, None))
+
+    async def _traced(self, headers: Mapping[str, str] | None, answer: Coroutine[Any, Any, None]) -> None:
+        context, attributes = telemetry.trace_context(headers), {names.OPERATION: names.CHAT}
+        with spans.current(f"{names.CHAT} worker", context, kind=SpanKind.SERVER, attributes=attributes):
+            await answer
 
     async def _answer(self, to: str, name: str, request: Request) -> None:
         async def send(*fields: object) -> None:

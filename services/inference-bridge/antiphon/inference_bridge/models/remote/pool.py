@@ -23,6 +23,7 @@ from antiphon.inference_bridge.models.remote import wire
 from antiphon.inference_bridge.models.threads import BusyError, Urgency
 from antiphon.inference_bridge.stt.chunking import RATE
 from antiphon.inference_bridge.tts.synthesizer import Samples
+from antiphon.runtime import telemetry
 from antiphon.schemas import subjects
 from antiphon.schemas.errors import MalformedError
 
@@ -243,7 +244,7 @@ async def pieces_of(
     pieces = size = 0
     left, breathed = within, time.monotonic()
     try:
-        await client.publish(subjects.worker(kind), request, reply=inbox)
+        await client.publish(subjects.worker(kind), request, reply=inbox, headers=telemetry.trace_headers() or None)
         while True:
             began = time.monotonic()
             if began - breathed > _SLICE_SECONDS:

@@ -14,6 +14,7 @@ from typing import Any, Final, Literal
 from nats.aio.client import Client
 from nats.micro.request import Request
 from nats.micro.service import Service
+from opentelemetry.trace import SpanKind
 
 from antiphon.inference_bridge.agents.language_model import LanguageModel, client_for
 from antiphon.inference_bridge.models.local import load_synthesizer, load_transcriber
@@ -24,11 +25,12 @@ from antiphon.inference_bridge.settings import Settings
 from antiphon.inference_bridge.stt.transcriber import Transcriber, UnknownLanguageError
 from antiphon.inference_bridge.tts.synthesizer import Synthesizer
 from antiphon.inference_bridge.unless_stopped import Stopped, unless_stopped
-from antiphon.runtime import tasks
+from antiphon.runtime import tasks, telemetry
 from antiphon.runtime.metrics import OFF, Metrics, MetricsService
 from antiphon.runtime.metrics.model_meter import ModelMeter
 from antiphon.runtime.metrics.settings import MetricsSettings
 from antiphon.runtime.nats import connection, service_discovery
+from antiphon.runtime.telemetry import names, spans
 from antiphon.schemas import subjects
 from antiphon.schemas.errors import MalformedError
 
@@ -77,11 +79,14 @@ class Worker:
 
     async def _answer(self, request: Request) -> None:
         began, failed = self._meter.begin(), False
+        name = names.SPEECH_TO_TEXT if self._transcriber is not None else names.TEXT_TO_SPEECH
+        context = telemetry.trace_context(request.headers)
         try:
-            if self._transcriber is not None:
-                await self._transcribe(request, self._transcriber)
-            elif self._voice is not None:
-                await self._synthesize(request, self._voice)
+            with spans.current(f"{name} worker", context, kind=SpanKind.SERVER, attributes={names.OPERATION: name}):
+                if self._transcriber is not None:
+                    await self._transcribe(request, self._transcriber)
+                elif self._voice is not None:
+                    await self._synthesize(request, self._voice)
             self._meter.answered(began)
         except Exception as error:
             failed = True
