@@ -18,6 +18,7 @@ from antiphon.signaling.http.forwarded import ForwardedClient
 from antiphon.signaling.http.middleware import Middleware
 from antiphon.signaling.http.route_methods import RouteMethods
 from antiphon.signaling.limits.limits import Limits
+from antiphon.signaling.operators import routes as operators
 from antiphon.signaling.placement.backend import Backend
 from antiphon.signaling.placement.place_table import PlaceTable
 from antiphon.signaling.protocols import (
@@ -44,6 +45,7 @@ PROTOCOLS: Final = (
     pipecat,
     regions,
     side_channel,
+    operators,
     health,
 )
 """The API: `/openapi.json` says what each route takes and answers."""
