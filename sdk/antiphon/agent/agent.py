@@ -32,7 +32,7 @@ from antiphon.runtime.agent_sessions.admission import Admission, read_claim
 from antiphon.runtime.agent_sessions.keeper import LeaseKeeper, new_instance
 from antiphon.runtime.metrics import MetricsService, load_or_exit
 from antiphon.runtime.metrics.settings import NOWHERE, MetricsSettings
-from antiphon.runtime.nats import connection, server_url, service_discovery
+from antiphon.runtime.nats import connection, process_drain, server_url, service_discovery
 from antiphon.runtime.nats.access import VARIABLES, Access, AccessError, from_environment
 from antiphon.schemas import MalformedError, subjects
 from antiphon.schemas.audio import RATES
@@ -202,19 +202,30 @@ class Agent:
             os._exit(0)  # Python itself would wait for its threads
 
     @asynccontextmanager
-    async def serving(self, url: str = "", credentials: str | os.PathLike[str] = "") -> AsyncIterator[None]:
+    async def serving(
+        self,
+        url: str = "",
+        credentials: str | os.PathLike[str] = "",
+        on_drain: Callable[[], None] | None = None,
+    ) -> AsyncIterator[None]:
         """Serve inside a program of your own, for as long as the block lasts. It shows no metrics: `figures` has some.
 
         `url`, `credentials`: in place of `ANTIPHON_NATS_URL` and `ANTIPHON_NATS_CREDENTIALS`.
+        `on_drain`: called when an operator asks this process to end; leave the block then. `run` does. None: no
+        operator can ask.
         `AccessError`, a `ValueError`, for a credential that can't be used; an error of nats-py for one that may not
         take calls under this name.
         """
-        async with self._serving(url, credentials, NOWHERE):
+        async with self._serving(url, credentials, NOWHERE, on_drain):
             yield
 
     @asynccontextmanager
     async def _serving(
-        self, url: str, credentials: str | os.PathLike[str], shown: MetricsSettings
+        self,
+        url: str,
+        credentials: str | os.PathLike[str],
+        shown: MetricsSettings,
+        on_drain: Callable[[], None] | None,
     ) -> AsyncIterator[None]:
         if self._function is None:
             raise RuntimeError(f"agent {self.name} has no function: put @agent.session above one")
@@ -237,7 +248,7 @@ class Agent:
         self._services = AgentServices(self.tools, self._keeper.save, self._keeper.verify, instance)
         self._shadow = Shadow(self._client, self.name, self._shadow_of, crypto) if self._shadow_of else None
         try:
-            await self._start()
+            await self._start(on_drain)
             yield
         finally:
             await self._stop()
@@ -266,12 +277,12 @@ class Agent:
             serving.result()
 
     async def _serve_until(self, stop: asyncio.Event, metrics: MetricsSettings) -> None:
-        async with self._serving("", "", metrics):
+        async with self._serving("", "", metrics, stop.set):
             log.info("ready: agent %s, up to %d sessions", self.name, self.capacity)
             await stop.wait()
             log.info("stopping: %d sessions are handed over", len(self._sessions))
 
-    async def _start(self) -> None:
+    async def _start(self, on_drain: Callable[[], None] | None) -> None:
         self._watchdog.start()
         await self._keeper.start()
         await self._metrics.start(lambda: self._client)
@@ -289,6 +300,8 @@ class Agent:
             self._spawn(self._watch_load())
         else:
             self._spawn(self._shadow.watch(self._begin_shadow))
+        if on_drain is not None:  # after `require_allowed`: a server with users of before may refuse it
+            await process_drain.listen(self._client, service_discovery.AGENT_SERVICE, service.id, on_drain)
 
     async def _stop(self) -> None:
         self._admission.stop()

@@ -108,7 +108,7 @@ async def _serve(
     shown: MetricsService,
 ) -> None:
     metrics = shown.metrics
-    websocket_calls = WebSocketCalls(settings, metrics, lambda: backend.instance)
+    websocket_calls = WebSocketCalls(settings, metrics, lambda: backend.process_id)
     webhooks = Webhooks(
         settings.webhook_urls(),
         settings.webhook_keys() if settings.webhook_urls() else (),
@@ -151,7 +151,7 @@ async def _serve(
     for ending in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(ending, stop)
     await shown.start(lambda: backend.client)
-    backend.start()
+    backend.start({"calls": "websocket"} if websocket_calls.served else {}, stop)
     websocket_calls.start()
     webhooks.start()
     host, port = listener.getsockname()[:2]

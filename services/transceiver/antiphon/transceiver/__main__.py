@@ -41,7 +41,7 @@ async def serve(settings: Settings, metrics: MetricsSettings) -> None:
         await tasks.end(connecting)
         return
     client = connecting.result()
-    starting = asyncio.create_task(Transceiver.start(settings, client, metrics))
+    starting = asyncio.create_task(Transceiver.start(settings, client, metrics, stop.set))
     await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
     if not starting.done():
         await tasks.end(starting)

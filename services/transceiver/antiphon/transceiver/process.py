@@ -11,7 +11,7 @@ import contextlib
 import gc
 import logging
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
@@ -31,6 +31,7 @@ from antiphon.runtime.nats.publisher import Publisher
 from antiphon.runtime.owned_calls import client_statistics
 from antiphon.runtime.owned_calls.agent_claims import AgentClaims
 from antiphon.runtime.owned_calls.agent_liveness import AgentLiveness
+from antiphon.runtime.owned_calls.call_listing import CallListing
 from antiphon.runtime.owned_calls.record_outbox import RecordOutbox
 from antiphon.runtime.owned_calls.session_bus import SessionBus
 from antiphon.runtime.owned_calls.transfers import Transfers
@@ -39,11 +40,11 @@ from antiphon.schemas.addresses import Address
 from antiphon.transceiver.bus.announcer import Announcer, Liveness, Site
 from antiphon.transceiver.calls.call_records import CallRecords
 from antiphon.transceiver.calls.call_status import CallStatusResponder
+from antiphon.transceiver.calls.call_summary import CallSummaries
 from antiphon.transceiver.calls.listeners import Listeners
 from antiphon.transceiver.calls.open_session import SessionOpener
 from antiphon.transceiver.calls.session_table import SessionListener, SessionTable
 from antiphon.transceiver.calls.slot_service import Operation, SlotService
-from antiphon.transceiver.calls.summary import CallSummaries, OwnerFigures
 from antiphon.transceiver.copies.agent_leases import AgentLeases
 from antiphon.transceiver.copies.copies import CopiesOfCalls, SecondRegion
 from antiphon.transceiver.copies.copy_keys import ForeignCluster
@@ -74,8 +75,10 @@ from antiphon.transceiver.net.endpoint import Endpoint, Endpoints, TransceiverId
 from antiphon.transceiver.net.flow_directory import FlowDirectory
 from antiphon.transceiver.net.relay_allowlist import RelayAllowlist
 from antiphon.transceiver.net.relay_link import RelayLink
+from antiphon.transceiver.net.relay_names import RelayNames
 from antiphon.transceiver.net.tunnel_receiver import TunnelReceiver
 from antiphon.transceiver.net.udp_socket import TunnelSocket
+from antiphon.transceiver.session.session import Session
 from antiphon.transceiver.settings import Settings
 from antiphon.transceiver.timing.scheduler import Scheduler
 
@@ -117,6 +120,7 @@ class _Parts:
     transfers: Transfers
     opener: SessionOpener
     status: CallStatusResponder
+    listing: CallListing[Session]
     announcer: Announcer
     service: SlotService
     slot_keeper: SlotKeeper
@@ -125,7 +129,12 @@ class _Parts:
 
 
 def _build(
-    settings: Settings, client: Client, leases: LeaseBucket | None, acquired: _Acquired, shown: MetricsService
+    settings: Settings,
+    client: Client,
+    leases: LeaseBucket | None,
+    acquired: _Acquired,
+    shown: MetricsService,
+    stop_process: Callable[[], None],
 ) -> _Parts:
     """All objects of the process, from leaf to root."""
     metrics = shown.metrics
@@ -144,7 +153,8 @@ def _build(
     receiver = TunnelReceiver(
         demux, allowlist, PacketForwarder(endpoints, peers, allowlist, settings.password_key_bytes())
     )
-    relays = RelayLink(client, demux, endpoints, allowlist)
+    names = RelayNames()
+    relays = RelayLink(client, demux, endpoints, allowlist, names)
 
     def open_endpoint(identity: TransceiverIdentity) -> Endpoint:
         endpoint = _endpoint(acquired, identity, TunnelSocket(acquired.host, 0))
@@ -174,8 +184,15 @@ def _build(
         listeners.append(owner)
     others = settings.copies_of()
     foreign_keys = {each.cluster: each.password_key for each in others.values()}
-    figures_of_owner = OwnerFigures(lambda: service.instance, settings.region, partial(scheduler.lateness, 0.99))
-    summaries = CallSummaries(figures_of_owner, endpoints, allowlist)
+
+    def as_owner() -> messages.CallList:
+        own = endpoints.own.identity
+        return messages.CallList(owner=service.id, region=settings.region, cluster=own.cluster, slot=own.slot)
+
+    def instance_of(session_id: str) -> str:
+        return liveness.instance_of(session_id)
+
+    summaries = CallSummaries(as_owner, names.of_path, instance_of, partial(scheduler.lateness, 0.99))
     outbox = RecordOutbox(client, publisher)
     records = CallRecords(outbox, demux, summaries, settings.timeline_words)
     sessions = SessionTable(
@@ -261,7 +278,8 @@ def _build(
     def statistics() -> dict[str, Any]:
         return figures() | ({"copies": owner.statistics()} if owner is not None else {})
 
-    service = SlotService(client, operations, statistics, shown.metadata())
+    registered = {"region": settings.region, "cluster": str(settings.cluster), **shown.metadata()}
+    service = SlotService(client, operations, statistics, registered, stop_process)
     slot_keeper = SlotKeeper(
         client,
         acquired.process_id,
@@ -286,6 +304,7 @@ def _build(
         transfers=transfers,
         opener=opener,
         status=CallStatusResponder(sessions, publisher),
+        listing=CallListing(demux, publisher, as_owner, summaries.summary),
         announcer=announcer,
         service=service,
         slot_keeper=slot_keeper,
@@ -353,8 +372,16 @@ class Transceiver:
         self._tasks: list[asyncio.Task[None]] = []
 
     @classmethod
-    async def start(cls, settings: Settings, client: Client, shown: MetricsSettings) -> Transceiver:
-        """Take a slot, build all parts, receive, announce. OSError or RuntimeError if the port or the slot is taken."""
+    async def start(
+        cls,
+        settings: Settings,
+        client: Client,
+        shown: MetricsSettings,
+        stop_process: Callable[[], None] = lambda: None,
+    ) -> Transceiver:
+        """Take a slot, build all parts, receive, announce. OSError or RuntimeError if the port or the slot is taken.
+
+        `stop_process()` does what SIGTERM does: an operator may ask for it over NATS."""
         host, _, port = settings.transceiver_bind.rpartition(":")
         host = host.strip("[]")
         process_id = secrets.token_hex(PROCESS_ID_CHARACTERS // 2)
@@ -380,7 +407,7 @@ class Transceiver:
             metrics = MetricsService("transceiver", shown, region=settings.region)
             await metrics.start(lambda: client)
             on_failure.push_async_callback(metrics.close)
-            parts = _build(settings, client, leases, acquired, metrics)
+            parts = _build(settings, client, leases, acquired, metrics, stop_process)
             transceiver = cls(settings, client, hubs, leases, process_id, parts, metrics)
             await transceiver.begin()
             on_failure.pop_all()  # from here on `stop` closes them
@@ -396,6 +423,7 @@ class Transceiver:
             parts.failover.start()
         await client.subscribe(subjects.ANY_TRANSCEIVER_ANNOUNCE, cb=self._announced)
         await client.subscribe(subjects.ANY_CALL_STATUS, cb=parts.status.requested)
+        await client.subscribe(subjects.CALLS_LIST, cb=parts.listing.requested)
         elsewhere = subjects.cluster_calls(parts.endpoints.own.identity.cluster)
         await client.subscribe(elsewhere, cb=self._called_from_elsewhere)
         if parts.failover is not None:
@@ -486,6 +514,7 @@ class Transceiver:
         parts.opener.drain()
         parts.opener.close()
         await parts.transfers.close()
+        await parts.listing.close()
         for session in parts.demux:
             session.end("draining", self._loop.time())
         await parts.announcer.announce_last()

@@ -12,6 +12,7 @@ import contextlib
 import logging
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
@@ -54,7 +55,10 @@ class Control:
     `serve` makes it once per process; everything runs on the event loop of the control process.
     """
 
-    def __init__(self, settings: RelaySettings, pool: WorkerPool, shown: MetricsSettings) -> None:
+    def __init__(
+        self, settings: RelaySettings, pool: WorkerPool, shown: MetricsSettings, stop_process: Callable[[], None]
+    ) -> None:
+        """`stop_process` does what SIGTERM does: an operator may ask for it over NATS."""
         self._settings = settings
         self._pool = pool
         self._supervisor = WorkerSupervisor(pool)
@@ -72,7 +76,13 @@ class Control:
             shown_elsewhere=settings.relay_http_bind is not None,
         )
         self._nats = RelayNatsClient(
-            settings, pool, self._supervisor, self._backbone, self._set_routes, self._metrics.metadata
+            settings,
+            pool,
+            self._supervisor,
+            self._backbone,
+            self._set_routes,
+            stop_process,
+            self._metrics.metadata,
         )
         RelayFigures(self._metrics.metrics, self._supervisor, self._nats, self._backbone)
         health = health_pages(self._supervisor, self._nats)
@@ -243,8 +253,8 @@ def _written(file: Path | None) -> tuple[int, int] | None:
 
 async def serve(settings: RelaySettings, pool: WorkerPool, metrics: MetricsSettings) -> None:
     """Run a relay until SIGTERM or SIGINT; SIGHUP reads the route keys anew."""
-    control = Control(settings, pool, metrics)
     stop = asyncio.Event()
+    control = Control(settings, pool, metrics, stop.set)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)

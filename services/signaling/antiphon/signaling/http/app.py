@@ -20,6 +20,7 @@ from antiphon.signaling.http.middleware import Middleware
 from antiphon.signaling.http.request_meter import RequestMeter
 from antiphon.signaling.http.route_methods import RouteMethods
 from antiphon.signaling.limits.limits import Limits
+from antiphon.signaling.operators import routes as operators
 from antiphon.signaling.placement.backend import Backend
 from antiphon.signaling.placement.place_table import PlaceTable
 from antiphon.signaling.protocols import (
@@ -46,6 +47,7 @@ PROTOCOLS: Final = (
     pipecat,
     regions,
     side_channel,
+    operators,
     health,
 )
 """The API: `/openapi.json` says what each route takes and answers."""

@@ -32,6 +32,7 @@ from antiphon.runtime.nats.server_url import without_password
 from antiphon.runtime.owned_calls import client_statistics
 from antiphon.runtime.owned_calls.agent_claims import AgentClaims
 from antiphon.runtime.owned_calls.agent_liveness import AgentLiveness
+from antiphon.runtime.owned_calls.call_listing import CallListing
 from antiphon.runtime.owned_calls.call_record import CallRecord
 from antiphon.runtime.owned_calls.record_outbox import RecordOutbox
 from antiphon.runtime.owned_calls.session_bus import CallHandlers, SessionBus
@@ -45,9 +46,9 @@ from antiphon.signaling.placement.backend import Backend
 from antiphon.signaling.placement.placement import no_agent_error
 from antiphon.signaling.settings import Settings
 from antiphon.signaling.websocket_calls.call import MAX_CAUSE, CallState, WebSocketCall
+from antiphon.signaling.websocket_calls.call_summary import summary_of
 from antiphon.signaling.websocket_calls.call_table import CallTable
 from antiphon.signaling.websocket_calls.connection import BusOutput
-from antiphon.signaling.websocket_calls.summary import summary_of
 
 log = logging.getLogger(__name__)
 complaints: Final = OncePerChange(log)
@@ -66,6 +67,7 @@ class _Parts:
     claims: AgentClaims
     liveness: AgentLiveness
     transfers: Transfers
+    listing: CallListing[WebSocketCall]
 
 
 class WantedCall(NamedTuple):
@@ -95,11 +97,11 @@ class WebSocketCalls:
     Made by `__main__`, from `start` to the end of the process; handlers call it on the event loop.
     """
 
-    def __init__(self, settings: Settings, metrics: Metrics = OFF, instance: Callable[[], str] = str) -> None:
-        """`instance()`: the id of this process in the services register; empty before it is there."""
+    def __init__(self, settings: Settings, metrics: Metrics = OFF, process_id: Callable[[], str] = str) -> None:
+        """`process_id()`: of this process in the services register; empty before it is there."""
         self._settings = settings
         self._metrics = metrics
-        self._instance = instance
+        self._process_id = process_id
         self._table: CallTable | None = None
         self._parts: _Parts | None = None
         self._tasks: list[asyncio.Task[None]] = []
@@ -164,6 +166,7 @@ class WebSocketCalls:
         await tasks.end(*self._tasks)
         if (parts := self._parts) is not None:
             await parts.transfers.close()
+            await parts.listing.close()
             parts.outbox.close()
             await parts.publisher.drain()
             await parts.bus.close()
@@ -273,7 +276,9 @@ class WebSocketCalls:
 
     def _summary(self, session_id: str) -> messages.CallSummary | None:
         call = self._table.get(session_id) if self._table is not None else None
-        return summary_of(call, self._instance(), self._settings.region) if call is not None else None
+        if call is None or self._parts is None:
+            return None
+        return summary_of(call, self._as_owner(), self._parts.liveness.instance_of)
 
     def _ended(self, call: WebSocketCall) -> None:
         assert self._table is not None
@@ -310,7 +315,11 @@ class WebSocketCalls:
             claims = AgentClaims(client, publisher.publish, bus.turn_away, self._metrics)
             transfers = Transfers(bus, claims, liveness, publisher, _store_nothing)
             outbox = RecordOutbox(client, publisher)
-            parts = _Parts(client, publisher, outbox, bus, claims, liveness, transfers)
+            listing = CallListing(
+                table, publisher, self._as_owner, lambda call, owner: summary_of(call, owner, liveness.instance_of)
+            )
+            parts = _Parts(client, publisher, outbox, bus, claims, liveness, transfers, listing)
+            await client.subscribe(subjects.CALLS_LIST, cb=listing.requested)
             await client.subscribe(subjects.ANY_CALL_STATUS, cb=self._asked_for_status)
             await client.subscribe(subjects.cluster_calls(settings.cluster), cb=self._called_from_elsewhere)
             await connection.require_allowed(client)
@@ -322,6 +331,9 @@ class WebSocketCalls:
         if settings.agent_lost_seconds:
             self._tasks.append(asyncio.create_task(liveness.run()))
         log.info("up to %d calls over WebSocket are taken", settings.websocket_calls)
+
+    def _as_owner(self) -> messages.CallList:
+        return messages.CallList(owner=self._process_id(), region=self._settings.region)
 
     async def _asked_for_status(self, message: Msg) -> None:
         """Gives no answer if the call is none of ours: another owner may know it, and the first answer counts."""

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from antiphon.runtime.owned_calls.call_record import CallRecord, RecordOutput
 from antiphon.schemas import messages
-from antiphon.transceiver.calls.summary import CallSummaries
+from antiphon.transceiver.calls.call_summary import CallSummaries
 from antiphon.transceiver.net.demux import Demux
 from antiphon.transceiver.session.state import SessionState
 

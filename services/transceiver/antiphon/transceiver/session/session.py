@@ -254,6 +254,11 @@ class Session:
         return self._setup_ms / 1000
 
     @property
+    def began_at(self) -> float:
+        """Unix time of the offer; where that is not known, of this session's beginning here."""
+        return self.state.began_at or self._consent.opened_at + self._unix_offset
+
+    @property
     def connected(self) -> bool:
         """The handshake has finished and the session has not ended."""
         return self._records is not None and self.ended is None

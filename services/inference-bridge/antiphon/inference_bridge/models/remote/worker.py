@@ -29,7 +29,7 @@ from antiphon.runtime import tasks, telemetry
 from antiphon.runtime.metrics import OFF, Metrics, MetricsService
 from antiphon.runtime.metrics.model_meter import ModelMeter
 from antiphon.runtime.metrics.settings import MetricsSettings
-from antiphon.runtime.nats import connection, service_discovery
+from antiphon.runtime.nats import connection, process_drain, service_discovery
 from antiphon.runtime.telemetry import names, spans
 from antiphon.schemas import subjects
 from antiphon.schemas.errors import MalformedError
@@ -171,6 +171,7 @@ async def _run_speech_model(
         name=kind, subject=subjects.worker(kind), handler=worker.on_request, queue_group=wire.QUEUE
     )
     await connection.require_allowed(client)
+    await process_drain.listen(client, wire.SERVICE, service.id, stop.set)
     await _serve(kind, stop, service, worker, client, shown)
 
 
@@ -194,6 +195,7 @@ async def _run_language_model(settings: Settings, stop: asyncio.Event, shown: Me
         await shown.start(lambda: client)
         service = await service_discovery.register(client, wire.SERVICE, {"kind": "llm", **shown.metadata()})
         await connection.require_allowed(client)
+        await process_drain.listen(client, wire.SERVICE, service.id, stop.set)
         await _serve("llm", stop, service, worker, client, shown)
 
 
