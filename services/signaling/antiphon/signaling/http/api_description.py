@@ -164,6 +164,12 @@ _PARAMETERS: Final[Json] = {
     "place": _query("place", "Where the client is: `<latitude>,<longitude>` in degrees."),
     "race": _query("race", "Give both relays the same priority: the client's checks decide.", enum=["true", "false"]),
     "copy": _query("copy", "Keep a copy of the call in a second region, or none.", enum=["true", "false"]),
+    "after": {
+        "name": "after",
+        "in": "query",
+        "description": "Only entries with a higher number: `last` of the page before.",
+        "schema": {"type": "integer", "minimum": 0},
+    },
     "if_match": {
         "name": "If-Match",
         "in": "header",
@@ -175,6 +181,29 @@ _PARAMETERS: Final[Json] = {
 
 _AGENT_NAME: Final = {"type": "string", "pattern": "^[A-Za-z0-9_-]{1,64}$"}
 _NULLABLE_TEXT: Final = {"type": ["string", "null"]}
+
+
+def _page_of(entry: str) -> Json:
+    """A page of a stream."""
+    return {
+        "type": "object",
+        "required": ["object", "data", "last", "more"],
+        "properties": {
+            "object": {"const": "list"},
+            "data": {
+                "type": "array",
+                "items": {
+                    "type": "object",
+                    "description": entry,
+                    "required": ["sequence"],
+                    "properties": {"sequence": {"type": "integer"}},
+                },
+            },
+            "last": {"type": "integer", "description": "Number of the last entry: the next page comes after it."},
+            "more": {"type": "boolean"},
+        },
+    }
+
 
 _SCHEMAS: Final[Json] = {
     "AgentName": _AGENT_NAME,
@@ -273,6 +302,19 @@ _SCHEMAS: Final[Json] = {
             "transport": ref("schemas", "WebRtcTransport"),
         },
     },
+    "OperatorSessionRequest": {"type": "object", "required": ["key"], "properties": {"key": {"type": "string"}}},
+    "OperatorSession": {
+        "type": "object",
+        "required": ["object", "key", "name", "expires_at"],
+        "properties": {
+            "object": {"const": "operator.session"},
+            "key": _NULLABLE_TEXT | {"description": "Id of the API key; null where no keys are set."},
+            "name": {"type": "string"},
+            "expires_at": {"type": ["integer", "null"], "description": "Unix time in seconds."},
+        },
+    },
+    "Timeline": _page_of("A TimelineEntry (`antiphon schema export`): `type` is event, turn, statistics or words."),
+    "EndedCalls": _page_of("A CallEnded (`antiphon schema export`): the call at its end, when, and why."),
     "Regions": {
         "type": "object",
         "required": ["object", "data", "placement"],
