@@ -40,6 +40,8 @@ class Voices:
 
     def __init__(self) -> None:
         self.rate = 0
+        self.began = 0.0
+        """Unix time of the first sample that is kept; 0 before."""
         self._written = 0
         """Position of the first sample that is kept."""
         self._sides: list[Samples] = [np.zeros(0, np.int16), np.zeros(0, np.int16)]
@@ -54,11 +56,15 @@ class Voices:
         """Audio of the caller, at its own position."""
         if not self.rate:
             self.rate = frame.rate
+            self.began = frame.captured_ns / 1e9
             self._started_ns = frame.captured_ns - frame.first_sample * 1_000_000_000 // frame.rate
             self._written = self._agent_at = frame.first_sample
-        if frame.rate == self.rate:
-            self._put(0, frame.first_sample, np.frombuffer(frame.pcm, dtype="<i2"))
-            self._newest = max(self._newest, frame.first_sample + len(frame.pcm) // 2)
+        samples, position = np.frombuffer(frame.pcm, dtype="<i2"), frame.first_sample
+        if frame.rate != self.rate:  # another agent has the call, which asked for another rate
+            samples = np.asarray(soxr.resample(samples, frame.rate, self.rate), dtype=np.int16)
+            position = position * self.rate // frame.rate
+        self._put(0, position, samples)
+        self._newest = max(self._newest, position + len(samples))
 
     def agent(self, frame: AudioFrame) -> None:
         """Speech that the agent has published; `played` places it."""

@@ -156,9 +156,7 @@ async def consumer(
         await subscription.unsubscribe()  # NATS removes the consumer by itself: deleting takes a right of its own
 
 
-async def _make_consumer(
-    client: Client, stream: str, subject: str, inbox: str, deliver_policy: str, after: int
-) -> int:
+async def _make_consumer(client: Client, stream: str, subject: str, inbox: str, deliver_policy: str, after: int) -> int:
     name = secrets.token_hex(12)  # not to be guessed: NATS lets its maker change a consumer of a known name
     config: dict[str, Any] = {
         "name": name,
